@@ -1,0 +1,72 @@
+"""Transformer Lab: train a transformer, trace it, and see and touch its heads.
+
+`import transformer_lab as tl` imports torch and nothing heavier. Everything below is loaded when
+it is first used, so plotting, Jupyter and Hugging Face cost nothing until they are needed.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+# public name -> module that defines it
+_NAMES = {
+    "ModelConfig": "config",
+    "attend": "attention",
+    "Attention": "attention",
+    "AttentionCall": "attention",
+    "Tap": "attention",
+    "Rotary": "positions",
+    "Sinusoidal": "positions",
+    "Learned": "positions",
+    "ALiBi": "positions",
+    "NoPositions": "positions",
+    "Transformer": "model",
+    "pick_device": "model",
+    "train": "train",
+    "Step": "train",
+    "TrainingStopped": "train",
+    "Run": "run",
+    "save_model": "checkpoint",
+    "load_model": "checkpoint",
+    "generate": "generate",
+    "TextModel": "text_model",
+    "shipped": "text_model",
+    "Trace": "trace",
+    "trace": "trace",
+    "MemoryBudgetError": "trace",
+    "edit": "edit",
+    "ablate": "edit",
+    "knock_out": "edit",
+    "explore": "explore",
+}
+_MODULES = ("datasets", "tokenizers", "views", "lessons", "hub", "pretrained")
+
+if TYPE_CHECKING:
+    from . import datasets, hub, lessons, tokenizers, views
+    from .attention import Attention, AttentionCall, Tap, attend
+    from .config import ModelConfig
+    from .edit import ablate, edit, knock_out
+    from .model import Transformer, pick_device
+    from .positions import ALiBi, Learned, NoPositions, Rotary, Sinusoidal
+    from .text_model import TextModel, shipped
+    from .trace import MemoryBudgetError, Trace, trace
+    from .train import Step, TrainingStopped, train
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
+    if name in _NAMES:
+        value = getattr(import_module(f".{_NAMES[name]}", __name__), name)
+        # Importing a module binds it here under its own name; the function of that name wins.
+        globals()[name] = value
+        return value
+    raise AttributeError(f"transformer_lab has no {name!r}; it has {', '.join(sorted(__all__))}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+__all__ = [*_NAMES, *_MODULES]

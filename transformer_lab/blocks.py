@@ -1,0 +1,136 @@
+"""The block: attention, then a feed-forward layer, each with a residual connection and a norm."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .attention import Attention, Site, Tap
+from .config import ModelConfig
+from .positions import PositionModule
+
+
+def make_norm(config: ModelConfig) -> nn.Module:
+    """LayerNorm (Ba et al. 2016) or RMSNorm (Zhang and Sennrich 2019), over d_model."""
+    if config.norm == "rms":
+        return nn.RMSNorm(
+            config.d_model, eps=config.norm_eps, elementwise_affine=config.norm_affine
+        )
+    return nn.LayerNorm(
+        config.d_model,
+        eps=config.norm_eps,
+        elementwise_affine=config.norm_affine,
+        bias=config.bias,
+    )
+
+
+def activate(name: str, x: Tensor) -> Tensor:
+    if name == "gelu":
+        return F.gelu(x)
+    if name == "gelu_tanh":
+        return F.gelu(x, approximate="tanh")
+    if name == "relu":
+        return F.relu(x)
+    if name == "relu2":
+        return F.relu(x).square()
+    return F.silu(x)  # swiglu: the gate's activation
+
+
+class FeedForward(nn.Module):
+    """Two layers applied to each position by itself: down(activation(up(x))), or with SwiGLU
+    down(silu(gate(x)) · up(x)). [batch, position, d_model] -> the same.
+    Source: Vaswani et al. 2017, equation 2; Shazeer 2020."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.activation = config.activation
+        self.up = nn.Linear(config.d_model, config.d_ff, bias=config.bias)
+        if config.activation == "swiglu":
+            self.gate = nn.Linear(config.d_model, config.d_ff, bias=config.bias)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=config.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        up = self.up(x)
+        if self.activation == "swiglu":
+            return self.down(F.silu(self.gate(x)) * up)
+        return self.down(activate(self.activation, up))
+
+
+class Block(nn.Module):
+    """One layer of an encoder (self-attention), of a decoder (causal self-attention), or of an
+    encoder-decoder's decoder (causal self-attention, then cross-attention to the memory).
+
+    With `norm_first` the residual stream itself is never normalised: x + f(norm(x)). Without, it
+    is the paper's norm(x + f(x)).
+    """
+
+    taps: tuple[Tap, ...] = ()
+
+    def __init__(self, config: ModelConfig, kind: str, layer: int, *, cross: bool = False):
+        super().__init__()
+        self.site, self.norm_first = Site(kind, layer), config.norm_first
+        self.dropout = config.dropout
+        self.attention = Attention(config, self.site, causal=kind == "decoder")
+        self.norm1 = make_norm(config)
+        self.cross = self.feed_forward = None
+        if cross:
+            self.cross = Attention(config, Site("cross", layer), causal=False)
+            self.norm2 = make_norm(config)
+        if not config.attention_only:
+            self.feed_forward = FeedForward(config)
+            self.norm3 = make_norm(config)
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        bias: Tensor | None = None,
+        positions: tuple[PositionModule, Tensor] | None = None,
+        memory: Tensor | None = None,
+        memory_bias: Tensor | None = None,
+        cache=None,
+    ) -> Tensor:
+        x = self._tapped("resid_pre", x)
+        h = self.norm1(x) if self.norm_first else x
+        out = self.attention(h, bias=bias, positions=positions, cache=cache)
+        x = self._add(x, out, "attn_out", self.norm1)
+        if self.cross is not None:
+            h = self.norm2(x) if self.norm_first else x
+            out = self.cross(h, memory, bias=memory_bias, cache=cache)
+            x = self._add(x, out, "cross_out", self.norm2)
+        x = self._tapped("resid_mid", x)
+        if self.feed_forward is not None:
+            h = self.norm3(x) if self.norm_first else x
+            x = self._add(x, self.feed_forward(h), "mlp_out", self.norm3)
+        return self._tapped("resid_post", x)
+
+    def _add(self, x: Tensor, out: Tensor, name: str, norm: nn.Module) -> Tensor:
+        out = self._tapped(name, F.dropout(out, self.dropout, self.training))
+        return x + out if self.norm_first else norm(x + out)
+
+    def _tapped(self, name: str, x: Tensor) -> Tensor:
+        for tap in self.taps:
+            x = tap.on_stream(name, self.site, x)
+        return x
+
+
+class Stack(nn.Module):
+    """A pile of blocks, and with `norm_first` the norm that closes it."""
+
+    def __init__(self, config: ModelConfig, kind: str, n_layers: int, *, cross: bool = False):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(config, kind, i, cross=cross) for i in range(n_layers))
+        self.norm = make_norm(config) if config.norm_first else nn.Identity()
+
+    def forward(self, x: Tensor, **context) -> Tensor:
+        for block in self.blocks:
+            x = block(x, **context)
+        return self.norm(x)
+
+
+def padding_bias(mask: Tensor | None) -> Tensor | None:
+    """Bool [batch, position] (True: real) -> bool [batch, 1, 1, key], or None where all is real."""
+    if mask is None or (not torch.compiler.is_compiling() and bool(mask.all())):
+        return None
+    return mask[:, None, None, :]

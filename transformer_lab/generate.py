@@ -1,0 +1,253 @@
+"""Writing text with a model, one token at a time: greedy, sampled, or by beam search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from .attention import Site
+from .model import Transformer
+
+
+@dataclass
+class KVCache:
+    """Keys and values of the tokens read so far, so that each is computed once.
+
+    `length` counts the decoder's tokens; tensors are [batch, kv_head, capacity, d_head].
+    """
+
+    capacity: int
+    length: int = 0
+    own: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    cross: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def extend(self, site: Site, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store the new positions of one layer; return all that its queries may look at."""
+        if site.kind == "cross":
+            self.cross[site.layer] = (key, value)
+            return key, value
+        if site.layer not in self.own:
+            batch, heads, _, width = key.shape
+            self.own[site.layer] = tuple(
+                x.new_empty(batch, heads, self.capacity, width) for x in (key, value)
+            )
+        keys, values = self.own[site.layer]
+        end = self.length + key.shape[2]
+        keys[:, :, self.length : end] = key
+        values[:, :, self.length : end] = value
+        return keys[:, :, :end], values[:, :, :end]
+
+    def reorder(self, rows: Tensor) -> None:
+        """Keep these rows of the batch, in this order (beam search)."""
+        for store in (self.own, self.cross):
+            for layer, (key, value) in store.items():
+                store[layer] = (key[rows], value[rows])
+
+
+class _Reader:
+    """Feeds a model what it has not read yet; yields the logits of the last position."""
+
+    def __init__(self, model: Transformer, tokens: Tensor, mask: Tensor | None, *, n_total: int, cached: bool):
+        self.model, self.source_mask = model, mask
+        self.both = model.config.kind == "encoder-decoder"
+        self.memory = model.encode(tokens, mask) if self.both else None
+        self.cache = KVCache(min(n_total, model.config.n_ctx)) if cached else None
+
+    def last_logits(self, ids: Tensor) -> Tensor:
+        """ids [batch, position]: all of the decoder's text so far -> [batch, vocab]."""
+        model, cache = self.model, self.cache
+        new = ids if cache is None else ids[:, cache.length :]
+        if self.both:
+            hidden = model.decode(new, self.memory, mask=self.source_mask, cache=cache)
+        else:
+            mask = self.source_mask
+            if mask is not None:
+                grown = ids.shape[1] - mask.shape[1]
+                mask = torch.cat((mask, mask.new_ones(len(mask), grown)), 1)
+            hidden = model._run(model.decoder, model.embedding, new, mask, cache=cache)
+        return model.logits(hidden[:, -1:])[:, -1].float()
+
+    def reorder(self, rows: Tensor) -> None:
+        if self.memory is not None:
+            self.memory = self.memory[rows]
+        if self.source_mask is not None:
+            self.source_mask = self.source_mask[rows]
+        if self.cache is not None:
+            self.cache.reorder(rows)
+
+
+@torch.no_grad()
+def generate(
+    model: Transformer,
+    tokens: Tensor,
+    *,
+    max_new_tokens: int,
+    mask: Tensor | None = None,
+    bos_id: int | None = None,
+    eos_id: int | None = None,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    beams: int = 1,
+    length_penalty: float = 0.6,
+    cached: bool = True,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Continue `tokens`, or with an encoder-decoder write the target of `tokens`.
+
+    Args:
+        tokens: int64 [batch, position]; texts of a decoder are padded on the *left* (see mask).
+        max_new_tokens: at most so many; a text that reached eos_id is filled up with it.
+        mask: bool [batch, position], True for real tokens.
+        bos_id: what an encoder-decoder's target starts with.
+        eos_id: the token that ends a text; None: none does.
+        temperature: 0 is greedy; else logits are divided by it and a token is drawn.
+        top_k, top_p: draw from the k likeliest tokens / the fewest that reach probability p.
+        beams: more than 1 keeps that many hypotheses (and draws nothing).
+        length_penalty: α of the paper's beam score Σ log p / ((5 + length) / 6)^α.
+        cached: use a key/value cache; the tokens are the same without, more slowly.
+
+    Returns:
+        int64 [batch, new tokens]: what was written, without the prompt.
+
+    Raises:
+        ValueError: for an encoder, an empty or too long text, or an option out of its range.
+
+    Source: length penalty, Wu et al. 2016, equation 14; top-p, Holtzman et al. 2020.
+    """
+    _check(model, tokens, max_new_tokens, bos_id, temperature, top_k, top_p, beams)
+    both = model.config.kind == "encoder-decoder"
+    ids = tokens.new_full((len(tokens), 1), bos_id) if both else tokens
+    n_prompt = ids.shape[1]
+    if n_prompt + max_new_tokens - 1 > model.config.n_ctx:
+        raise ValueError(
+            f"max_new_tokens={max_new_tokens} after {n_prompt} tokens passes the model's "
+            f"n_ctx={model.config.n_ctx}; ask for at most {model.config.n_ctx - n_prompt + 1}"
+        )
+    was_training = model.training
+    model.eval()
+    try:
+        if beams > 1:
+            return _beam_search(
+                model, tokens, mask, ids, max_new_tokens, beams, eos_id, length_penalty, cached
+            )
+        reader = _Reader(model, tokens, mask, n_total=n_prompt + max_new_tokens, cached=cached)
+        done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+        for _ in range(max_new_tokens):
+            logits = reader.last_logits(ids)
+            if temperature == 0:
+                new = logits.argmax(-1)
+            else:
+                probabilities = sampling_distribution(
+                    logits, temperature=temperature, top_k=top_k, top_p=top_p
+                )
+                new = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+            if eos_id is not None:
+                new = new.masked_fill(done, eos_id)
+                done |= new == eos_id
+            ids = torch.cat((ids, new[:, None]), 1)
+            if eos_id is not None and bool(done.all()):
+                break
+        return ids[:, n_prompt:]
+    finally:
+        model.train(was_training)
+
+
+def sampling_distribution(
+    logits: Tensor, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> Tensor:
+    """What a token is drawn from: [..., vocab] probabilities after temperature, top-k and top-p."""
+    logits = logits.float() / temperature
+    if top_k is not None and top_k < logits.shape[-1]:
+        least = logits.topk(top_k).values[..., -1:]
+        logits = logits.masked_fill(logits < least, float("-inf"))
+    probabilities = logits.softmax(-1)
+    if top_p is not None and top_p < 1:
+        ranked, order = probabilities.sort(-1, descending=True)
+        # A token stays while those before it have not reached p: so the likeliest always stays.
+        drop = (ranked.cumsum(-1) - ranked) >= top_p
+        probabilities = probabilities.masked_fill(
+            torch.zeros_like(drop).scatter(-1, order, drop), 0.0
+        )
+        probabilities = probabilities / probabilities.sum(-1, keepdim=True)
+    return probabilities
+
+
+def _beam_search(
+    model, tokens, mask, ids, max_new_tokens, beams, eos_id, alpha, cached
+) -> Tensor:
+    """Each text by itself: the best `beams` unfinished hypotheses go on; those that reach eos_id
+    are scored with the length penalty, and the best finished one is returned."""
+    results = []
+    for row in range(len(tokens)):
+        source = tokens[row : row + 1]
+        real = None if mask is None else mask[row : row + 1]
+        reader = _Reader(
+            model, source, real, n_total=ids.shape[1] + max_new_tokens, cached=cached
+        )
+        start = ids[row : row + 1]
+        results.append(_beams_of_one(reader, start, max_new_tokens, beams, eos_id, alpha))
+    longest = max(map(len, results))
+    filler = eos_id if eos_id is not None else 0
+    return torch.stack(
+        [torch.cat((r, r.new_full((longest - len(r),), filler))) for r in results]
+    )
+
+
+def _beams_of_one(reader, ids, max_new_tokens, beams, eos_id, alpha) -> Tensor:
+    n_prompt = ids.shape[1]
+    totals = torch.zeros(1, device=ids.device)  # Σ log p of each live hypothesis
+    finished: list[tuple[float, Tensor]] = []
+
+    def score(total: Tensor, length: int) -> float:
+        return float(total) / ((5 + length) / 6) ** alpha
+
+    for step in range(1, max_new_tokens + 1):
+        log_p = reader.last_logits(ids).log_softmax(-1)
+        n_vocab = log_p.shape[-1]
+        everything = (totals[:, None] + log_p).flatten()
+        # Twice as many as beams: at most `beams` of them can end in eos_id.
+        best = everything.topk(min(2 * beams, everything.numel()))
+        rows, new = best.indices // n_vocab, best.indices % n_vocab
+        live = []
+        for i in range(len(new)):
+            if eos_id is not None and int(new[i]) == eos_id:
+                text = torch.cat((ids[rows[i], n_prompt:], new[i : i + 1]))
+                finished.append((score(best.values[i], step), text))
+            elif len(live) < beams:
+                live.append(i)
+        finished = sorted(finished, key=lambda f: -f[0])[:beams]
+        kept = torch.tensor(live, device=ids.device)
+        ids = torch.cat((ids[rows[kept]], new[kept, None]), 1)
+        totals = best.values[kept]
+        reader.reorder(rows[kept])
+        # With α ≥ 0 a live hypothesis can reach at most its total over the longest penalty.
+        reach = score(totals[0], max_new_tokens if alpha > 0 else step)
+        if len(finished) == beams and finished[-1][0] >= reach:
+            break
+    for i in range(len(totals)):
+        finished.append((score(totals[i], ids.shape[1] - n_prompt), ids[i, n_prompt:]))
+    return max(finished, key=lambda f: f[0])[1]
+
+
+def _check(model, tokens, max_new_tokens, bos_id, temperature, top_k, top_p, beams) -> None:
+    kind = model.config.kind
+    if kind == "encoder":
+        raise ValueError("an encoder does not write text; use a decoder or an encoder-decoder")
+    if kind == "encoder-decoder" and bos_id is None:
+        raise ValueError("bos_id is needed: the token that the target starts with")
+    if tokens.dim() != 2 or tokens.shape[1] == 0:
+        raise ValueError(f"tokens has shape {list(tokens.shape)}; it must be [batch, position ≥ 1]")
+    for name, value, least in (("max_new_tokens", max_new_tokens, 1), ("beams", beams, 1)):
+        if value < least:
+            raise ValueError(f"{name}={value} must be at least {least}")
+    if temperature < 0:
+        raise ValueError(f"temperature={temperature} must be 0 (greedy) or more")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k={top_k} must be at least 1")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p={top_p} must be above 0 and at most 1")
+    if beams > 1 and temperature > 0:
+        raise ValueError(f"beams={beams} draws nothing; leave temperature={temperature} out")

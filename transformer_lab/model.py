@@ -1,0 +1,276 @@
+"""One Transformer: an encoder, a decoder or both, as its config says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from .attention import Attention, Tap
+from .blocks import Block, Stack, activate, make_norm, padding_bias
+from .config import ModelConfig
+
+
+class Transformer(nn.Module):
+    """The model of Vaswani et al. 2017 and its relatives.
+
+    kind "decoder" (GPT): causal; logits say what comes next.
+    kind "encoder" (BERT): looks both ways; logits say what stands at each position.
+    kind "encoder-decoder": `tokens` is the source, `target` what the decoder has read so far.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        both = config.kind == "encoder-decoder"
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.target_embedding = self.embedding
+        if config.target_vocab_size is not None:
+            self.target_embedding = nn.Embedding(config.target_vocab_size, config.d_model)
+        if config.token_types:
+            self.token_types = nn.Embedding(config.token_types, config.d_model)
+        self.positions = config.positions.build(
+            d_model=config.d_model, n_heads=config.n_heads, d_head=config.d_head, n_ctx=config.n_ctx
+        )
+        self.embedding_norm = make_norm(config) if config.embedding_norm else nn.Identity()
+        self.embedding_dropout = nn.Dropout(config.dropout)
+        self.encoder = self.decoder = None
+        if config.kind != "decoder":
+            self.encoder = Stack(config, "encoder", config.n_layers)
+        if config.kind != "encoder":
+            n_layers = config.n_decoder_layers if both else config.n_layers
+            self.decoder = Stack(config, "decoder", n_layers, cross=both)
+        if config.head_transform:
+            self.transform = nn.Linear(config.d_model, config.d_model)
+            self.transform_norm = make_norm(config)
+        self.head = nn.Linear(config.d_model, self.n_outputs, bias=config.head_bias)
+        self._initialise()
+        if config.tie_head:
+            self.head.weight = self.target_embedding.weight
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of tokens that the head chooses from."""
+        return self.config.target_vocab_size or self.config.vocab_size
+
+    @property
+    def device(self) -> torch.device:
+        return self.embedding.weight.device
+
+    def n_parameters(self) -> int:
+        """Trained numbers; a tied head counts once."""
+        return sum(p.numel() for p in self.parameters())
+
+    def _initialise(self) -> None:
+        """Starting weights.
+
+        | embeddings          | normal, std .02; 1/√d_model where they are scaled by √d_model      |
+        | linear layers       | Xavier uniform (Glorot and Bengio 2010); biases zero               |
+        | output projections  | the same / √(2 · layers), so that the stream starts at one scale   |
+        |                     | (GPT-2); zero with `zero_init`, and then the head is zero too      |
+        """
+        config = self.config
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Embedding):
+                std = config.d_model**-0.5 if config.scale_embedding else 0.02
+                nn.init.normal_(module.weight, std=std)
+        for stack in (self.encoder, self.decoder):
+            for block in stack.blocks if stack is not None else ():
+                last = [block.attention.out]
+                last += [block.cross.out] if block.cross is not None else []
+                last += [block.feed_forward.down] if block.feed_forward is not None else []
+                for layer in last:
+                    scale = 0.0 if config.zero_init else (2 * len(stack.blocks)) ** -0.5
+                    layer.weight.data.mul_(scale)
+        if config.zero_init:
+            nn.init.zeros_(self.head.weight)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        target: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+        token_types: Tensor | None = None,
+    ) -> Tensor:
+        """Logits.
+
+        Args:
+            tokens: int64 [batch, position].
+            target: int64 [batch, target position], for an encoder-decoder: the decoder's input.
+            mask, target_mask: bool, the shapes of tokens and target; True marks a real token.
+            token_types: int64 [batch, position], segments (BERT).
+
+        Returns:
+            [batch, position, vocab]; for an encoder-decoder over the target's positions.
+
+        Raises:
+            ValueError: when the inputs do not fit the model, saying what does.
+        """
+        hidden = self.hidden(
+            tokens, target, mask=mask, target_mask=target_mask, token_types=token_types
+        )
+        return self.logits(hidden)
+
+    def hidden(
+        self,
+        tokens: Tensor,
+        target: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+        token_types: Tensor | None = None,
+    ) -> Tensor:
+        """What the last block (and the norm after it) leaves: [batch, position, d_model]."""
+        self._check(tokens, target, mask, target_mask)
+        if self.config.kind == "encoder":
+            return self.encode(tokens, mask, token_types=token_types)
+        if self.config.kind == "decoder":
+            return self._run(self.decoder, self.embedding, tokens, mask, token_types=token_types)
+        memory = self.encode(tokens, mask)
+        return self.decode(target, memory, mask=mask, target_mask=target_mask)
+
+    def encode(
+        self, tokens: Tensor, mask: Tensor | None = None, *, token_types: Tensor | None = None
+    ) -> Tensor:
+        """The encoder's final states (the decoder's memory): [batch, position, d_model]."""
+        if self.encoder is None:
+            raise ValueError(f"a model of kind={self.config.kind!r} has no encoder; use hidden()")
+        return self._run(self.encoder, self.embedding, tokens, mask, token_types=token_types)
+
+    def decode(
+        self,
+        target: Tensor,
+        memory: Tensor,
+        *,
+        mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+        cache=None,
+    ) -> Tensor:
+        """The decoder's final states over `target`, given the encoder's memory (and its mask)."""
+        return self._run(
+            self.decoder, self.target_embedding, target, target_mask, cache=cache,
+            memory=memory, memory_bias=padding_bias(mask),
+        )  # fmt: skip
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[batch, position, d_model] -> [batch, position, vocab]."""
+        config = self.config
+        if config.head_transform:
+            hidden = self.transform_norm(activate(config.activation, self.transform(hidden)))
+        logits = self.head(hidden)
+        if config.logit_softcap is not None:
+            logits = config.logit_softcap * torch.tanh(logits.float() / config.logit_softcap)
+        return logits
+
+    def embed(
+        self,
+        embedding: nn.Embedding,
+        tokens: Tensor,
+        positions: Tensor,
+        token_types: Tensor | None = None,
+    ) -> Tensor:
+        """Tokens and (where the scheme adds them) positions: [batch, position, d_model]."""
+        x = embedding(tokens)
+        if self.config.scale_embedding:
+            x = x * math.sqrt(self.config.d_model)
+        if self.config.token_types:
+            x = x + self.token_types(torch.zeros_like(tokens) if token_types is None else token_types)
+        if self.positions.adds_embedding:
+            x = x + self.positions.embed(positions)
+        return self.embedding_dropout(self.embedding_norm(x))
+
+    def _run(
+        self, stack, embedding, tokens, mask, *, token_types=None, memory=None, memory_bias=None,
+        cache=None,
+    ) -> Tensor:  # fmt: skip
+        start = 0 if cache is None else cache.length
+        keys, queries = self._where(tokens, mask, start)
+        x = self.embed(embedding, tokens, queries, token_types)
+        bias = padding_bias(mask)
+        extra = self.positions.bias(queries, keys, stack is self.decoder)
+        if extra is not None:
+            bias = extra if bias is None else extra.masked_fill(~bias, float("-inf"))
+        context = dict(bias=bias, memory=memory, memory_bias=memory_bias, cache=cache)
+        x = stack(x, positions=(self.positions, queries), **context)
+        if cache is not None:
+            cache.length += tokens.shape[1]
+        return x
+
+    def _where(self, tokens: Tensor, mask: Tensor | None, start: int) -> tuple[Tensor, Tensor]:
+        """Positions of the keys and of the queries: [position], or [batch, position] where
+        padding makes them differ between texts (real tokens count from 0 wherever they stand)."""
+        end = start + tokens.shape[1]
+        if end > self.config.n_ctx:
+            raise ValueError(
+                f"the text has {end} tokens but this model's context is n_ctx={self.config.n_ctx}; "
+                "shorten it, or train a model with a larger n_ctx"
+            )
+        if mask is None:
+            positions = torch.arange(end, device=tokens.device)
+            return positions, positions[start:]
+        positions = (mask.long().cumsum(-1) - 1).clamp(min=0)
+        return positions, positions[:, start:]
+
+    def _check(self, tokens, target, mask, target_mask) -> None:
+        both = self.config.kind == "encoder-decoder"
+        if both and target is None:
+            raise ValueError("an encoder-decoder needs target, the decoder's input: model(source, target)")
+        if not both and target is not None:
+            raise ValueError(f"a model of kind={self.config.kind!r} takes no target")
+        for name, ids, real in (("tokens", tokens, mask), ("target", target, target_mask)):
+            if ids is None:
+                continue
+            if ids.dim() != 2 or ids.is_floating_point():
+                raise ValueError(
+                    f"{name} has shape {list(ids.shape)} and type {ids.dtype}; the model needs whole "
+                    "numbers [batch, position] (for one text: ids[None])"
+                )
+            if ids.shape[1] == 0:
+                raise ValueError(f"{name} is empty; give at least one token")
+            if real is not None and (real.shape != ids.shape or real.dtype != torch.bool):
+                raise ValueError(
+                    f"the mask of {name} has shape {list(real.shape)} and type {real.dtype}; it must "
+                    f"be bool {list(ids.shape)}, True for real tokens"
+                )
+
+    # -- taps ---------------------------------------------------------------------------------
+
+    def tapped(self) -> Iterator[Attention | Block]:
+        """Every module that a tap is hung on: the attention layers and the blocks."""
+        for module in self.modules():
+            if isinstance(module, (Attention, Block)):
+                yield module
+
+    def add_tap(self, tap: Tap) -> None:
+        for module in self.tapped():
+            module.taps = tuple(sorted((*module.taps, tap), key=lambda t: t.records))
+
+    def remove_tap(self, tap: Tap) -> None:
+        for module in self.tapped():
+            module.taps = tuple(t for t in module.taps if t is not tap)
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device to compute on: "auto" takes cuda, then mps, then cpu.
+
+    Raises:
+        ValueError: for a device that is not here, naming those that are.
+    """
+    here = ["cpu"]
+    if torch.backends.mps.is_available():
+        here.insert(0, "mps")
+    if torch.cuda.is_available():
+        here.insert(0, "cuda")
+    if name == "auto":
+        return torch.device(here[0])
+    if str(name).split(":")[0] not in here:
+        raise ValueError(f"device={str(name)!r} is not available; here: auto, {', '.join(here)}")
+    return torch.device(name)

@@ -1,0 +1,205 @@
+"""How a model is told the order of its tokens: one object a scheme.
+
+A scheme is a small frozen dataclass that a `ModelConfig` carries (and writes to JSON);
+`scheme.build(...)` makes the module that the model calls. A module acts in up to three places:
+
+    embed(positions)             what is added to the token embeddings   (sinusoidal, learned)
+    rotate(x, positions)         how queries and keys are turned          (rotary)
+    bias(queries, keys, causal)  what is added to the scores              (ALiBi)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+class PositionModule(nn.Module):
+    """A scheme that does nothing in any of the three places; the others override one."""
+
+    adds_embedding = False
+    rotates = False
+
+    def embed(self, positions: Tensor) -> Tensor | None:
+        """positions int64 [position] or [batch, position] -> [..., position, d_model] or None."""
+        return None
+
+    def rotate(self, x: Tensor, positions: Tensor) -> Tensor:
+        """x [batch, head, position, d_head] -> the same shape."""
+        return x
+
+    def bias(self, queries: Tensor, keys: Tensor, causal: bool) -> Tensor | None:
+        """Positions of queries and keys -> additive [1, head, query or 1, key] or None."""
+        return None
+
+
+@dataclass(frozen=True)
+class NoPositions:
+    """No order at all: attention then sees a bag of tokens (but for a causal mask)."""
+
+    name = "none"
+
+    def build(self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int) -> PositionModule:
+        return PositionModule()
+
+
+@dataclass(frozen=True)
+class Sinusoidal:
+    """Sines and cosines of geometrically spaced wavelengths. Source: Vaswani et al. 2017, 3.5.
+
+    `halves=False` interleaves sin and cos as the paper does; `halves=True` puts all sines
+    before all cosines, as Marian does.
+    """
+
+    base: float = 10000.0
+    halves: bool = False
+    name = "sinusoidal"
+
+    def build(self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int) -> PositionModule:
+        if d_model % 2:
+            raise ValueError(f"d_model={d_model} must be even for sinusoidal positions")
+        return _Table(sinusoids(n_ctx, d_model, base=self.base, halves=self.halves), learned=False)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """One trained vector a position, up to n_ctx. Source: GPT-2, BERT."""
+
+    name = "learned"
+
+    def build(self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int) -> PositionModule:
+        return _Table(torch.empty(n_ctx, d_model).normal_(std=0.02), learned=True)
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """Queries and keys are rotated by an angle that grows with position. Source: Su et al. 2021.
+
+    Half-split layout (dimension i pairs with i + d_head/2), as Llama and GPT-NeoX store it.
+    """
+
+    base: float = 10000.0
+    name = "rotary"
+
+    def build(self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int) -> PositionModule:
+        if d_head % 2:
+            raise ValueError(f"d_head={d_head} must be even for rotary positions")
+        return _Rotation(d_head, n_ctx, self.base)
+
+
+@dataclass(frozen=True)
+class ALiBi:
+    """A penalty on the scores that grows linearly with distance. Source: Press et al. 2022."""
+
+    name = "alibi"
+
+    def build(self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int) -> PositionModule:
+        return _Slopes(n_heads)
+
+
+Scheme = NoPositions | Sinusoidal | Learned | Rotary | ALiBi
+SCHEMES: dict[str, type] = {c.name: c for c in (NoPositions, Sinusoidal, Learned, Rotary, ALiBi)}
+
+
+def scheme(value: str | dict | Scheme) -> Scheme:
+    """A scheme from its name, from `scheme_to_dict`'s output, or itself.
+
+    Raises:
+        ValueError: for a name or an option that is not known, listing those that are.
+    """
+    if isinstance(value, tuple(SCHEMES.values())):
+        return value
+    options = {"name": value} if isinstance(value, str) else dict(value)
+    name = options.pop("name", None)
+    if name not in SCHEMES:
+        raise ValueError(f"positions={name!r} is not known; choose one of {', '.join(SCHEMES)}")
+    try:
+        return SCHEMES[name](**options)
+    except TypeError:
+        raise ValueError(f"positions={name!r} does not take the options {sorted(options)}") from None
+
+
+def scheme_to_dict(value: Scheme) -> dict:
+    return {"name": value.name, **asdict(value)}
+
+
+def sinusoids(n_ctx: int, d_model: int, *, base: float = 10000.0, halves: bool = False) -> Tensor:
+    """The table PE[position, dimension] of Vaswani et al. 2017, equation 5: [n_ctx, d_model].
+
+    PE[p, 2i] = sin(p / base^(2i/d_model)) and PE[p, 2i+1] = cos(the same).
+    """
+    rates = base ** (-torch.arange(0, d_model, 2, dtype=torch.float64) / d_model)
+    angles = torch.arange(n_ctx, dtype=torch.float64)[:, None] * rates
+    parts = (angles.sin(), angles.cos())
+    table = torch.cat(parts, -1) if halves else torch.stack(parts, -1).flatten(1)
+    return table.float()
+
+
+def alibi_slopes(n_heads: int) -> Tensor:
+    """One slope a head, [head]: a geometric series from 2^(-8/n). Source: Press et al. 2022.
+
+    Where n_heads is no power of two, the series of the next lower power is continued with every
+    second slope of the next higher one, as the paper's code does.
+    """
+
+    def series(n: int) -> list[float]:
+        return [2 ** (-8 * (i + 1) / n) for i in range(n)]
+
+    lower = 2 ** math.floor(math.log2(n_heads))
+    return torch.tensor(series(lower) + series(2 * lower)[0::2][: n_heads - lower])
+
+
+class _Table(PositionModule):
+    adds_embedding = True
+
+    def __init__(self, table: Tensor, *, learned: bool):
+        super().__init__()
+        if learned:
+            self.weight = nn.Parameter(table)
+        else:
+            self.register_buffer("weight", table, persistent=False)
+
+    def embed(self, positions: Tensor) -> Tensor:
+        return self.weight[positions]
+
+
+class _Rotation(PositionModule):
+    rotates = True
+
+    def __init__(self, d_head: int, n_ctx: int, base: float):
+        super().__init__()
+        rates = base ** (-torch.arange(0, d_head, 2, dtype=torch.float32) / d_head)
+        angles = torch.arange(n_ctx, dtype=torch.float32)[:, None] * rates
+        self.register_buffer("cos", angles.cos().repeat(1, 2), persistent=False)
+        self.register_buffer("sin", torch.cat((-angles.sin(), angles.sin()), -1), persistent=False)
+
+    def rotate(self, x: Tensor, positions: Tensor) -> Tensor:
+        cos, sin = self.cos[positions], self.sin[positions]
+        if positions.dim() == 2:  # [batch, position, d_head] -> a head axis
+            cos, sin = cos[:, None], sin[:, None]
+        # The angles stay in fp32 under autocast: at position 1000 bf16 is off by whole turns.
+        return (x * cos + x.roll(x.shape[-1] // 2, -1) * sin).to(x.dtype)
+
+
+class _Slopes(PositionModule):
+    def __init__(self, n_heads: int):
+        super().__init__()
+        self.register_buffer("slopes", alibi_slopes(n_heads), persistent=False)
+
+    def bias(self, queries: Tensor, keys: Tensor, causal: bool) -> Tensor:
+        slopes = self.slopes[:, None, None]
+        if queries.dim() == 2:  # positions differ between the rows of a batch
+            queries, keys = queries[:, None, :, None], keys[:, None, None, :]
+        else:
+            queries, keys = queries[:, None], keys[None, :]
+        if causal:
+            # Softmax ignores what is constant along a row, so slope·(key − query) may drop the
+            # query: [head, 1, key] instead of [head, query, key].
+            distance = keys - keys.amax(-1, keepdim=True)
+        else:
+            distance = -(queries - keys).abs()
+        bias = slopes * distance
+        return bias if bias.dim() == 4 else bias[None]
