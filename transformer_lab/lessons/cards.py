@@ -1,0 +1,104 @@
+"""The small boxes that checks and claims show: HTML for people, plain text for everything else.
+
+No JavaScript and no style sheet: every rule is inline, so that a card looks the same in JupyterLab,
+VS Code, nbconvert and a printed page, and colours come from the page's own theme where it has one.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+# Mid tones: at least 3:1 against both white and near-black, so one value serves both themes. They
+# colour only the mark and the rule at the left; words keep the page's own text colour.
+TONES = {"good": "#2a9150", "bad": "#e0484d", "wait": "#b0741a", "info": "#3f80ea"}
+MARKS = {"good": "✓", "bad": "✗", "wait": "○", "info": "·"}
+
+_TEXT = "var(--jp-content-font-color1, var(--vscode-editor-foreground, inherit))"
+_QUIET = "var(--jp-content-font-color2, var(--vscode-descriptionForeground, inherit))"
+_LINE = "var(--jp-border-color2, var(--vscode-panel-border, #8888))"
+_WORDS = "var(--jp-ui-font-family, system-ui, -apple-system, 'Segoe UI', sans-serif)"
+_MONO = "var(--jp-code-font-family, ui-monospace, Menlo, Consolas, monospace)"
+
+
+def prose(text: str) -> str:
+    """HTML of a sentence: everything escaped, `` `code` `` in backticks set in monospace."""
+    escaped = html.escape(text)
+    return re.sub(
+        r"`([^`\n]+)`",
+        rf'<code style="font-family:{_MONO};font-size:.95em">\1</code>',
+        escaped,
+    )
+
+
+@dataclass(frozen=True)
+class Card:
+    """A box with a mark, a headline, some sentences and, where there is one, a block of code.
+
+    Args:
+        tone: "good", "bad", "wait" or "info".
+        title: the headline, one short sentence.
+        lines: further sentences; backticks set code.
+        code: preformatted text below them, for instance what a function printed.
+        aside: a short remark at the right of the headline, such as a measured value.
+    """
+
+    tone: str
+    title: str
+    lines: Sequence[str] = field(default=())
+    code: str = ""
+    aside: str = ""
+
+    def html(self) -> str:
+        tone = TONES[self.tone]
+        aside = (
+            f'<span style="margin-left:auto;padding-left:16px;color:{_QUIET};'
+            f'font-variant-numeric:tabular-nums">{prose(self.aside)}</span>'
+            if self.aside
+            else ""
+        )
+        lines = "".join(
+            f'<div style="margin:4px 0 0 24px;color:{_TEXT};max-width:76ch">{prose(line)}</div>'
+            for line in self.lines
+        )
+        code = (
+            f'<pre style="margin:8px 0 0 24px;padding:4px 8px;border-left:1px solid {_LINE};'
+            f"font-family:{_MONO};font-size:12px;color:{_QUIET};background:transparent;"
+            f'white-space:pre-wrap;max-height:12em;overflow:auto">{html.escape(self.code)}</pre>'
+            if self.code
+            else ""
+        )
+        return (
+            f'<div role="status" style="border:1px solid {_LINE};border-left:4px solid {tone};'
+            f"border-radius:4px;padding:8px 12px;margin:4px 0;font-family:{_WORDS};"
+            f'font-size:13px;line-height:20px;color:{_TEXT};max-width:860px">'
+            '<div style="display:flex;flex-wrap:wrap;align-items:baseline">'
+            f'<span aria-hidden="true" style="color:{tone};font-weight:700;width:24px">'
+            f"{MARKS[self.tone]}</span>"
+            f'<span style="font-weight:600;flex:0 1 auto;min-width:0">{prose(self.title)}</span>'
+            f"{aside}</div>{lines}{code}</div>"
+        )
+
+    def text(self) -> str:
+        head = f"{MARKS[self.tone]} {self.title}" + (
+            f"  [{self.aside}]" if self.aside else ""
+        )
+        body = [f"  {line}" for line in self.lines]
+        body += [f"  | {line}" for line in self.code.splitlines()]
+        return "\n".join([head, *body])
+
+
+class Shown:
+    """Mixin for an object that a notebook shows as its card: define `card()`."""
+
+    def card(self) -> Card:
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        card = self.card()
+        return {"text/html": card.html(), "text/plain": card.text()}
+
+    def __repr__(self) -> str:
+        return self.card().text()

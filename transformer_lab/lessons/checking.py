@@ -1,0 +1,328 @@
+"""Check an exercise and say what went wrong."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from transformer_lab.lessons.cards import Card, Shown
+from transformer_lab.lessons.exercises import Exercise
+from transformer_lab.lessons.graders import Case, Grader
+from transformer_lab.lessons.guard import Outcome, run_limited, where
+from transformer_lab.lessons.progress import record
+
+if TYPE_CHECKING:
+    import torch
+
+# Largest |difference| / (1 + |expected|). Exact arithmetic in float32 stays far below the first;
+# bf16 and TF32 matrix products stay below the second, and every named mistake lies above it.
+EXACT = 2e-5
+COARSE = 4e-2
+
+
+@dataclass(frozen=True, repr=False)
+class CheckResult(Shown):
+    """Whether an exercise passed, and if not, why.
+
+    Attributes:
+        exercise: its name.
+        passed: True when every case was right.
+        diagnosis: what to tell the learner, one short paragraph.
+        status: "passed", "empty" (still the stub) or "wrong".
+        printed: what the function printed, the first lines.
+        note: a remark that does not change the verdict.
+    """
+
+    exercise: str
+    status: str
+    diagnosis: str
+    aside: str = ""
+    printed: str = ""
+    note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.status == "passed"
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+    def card(self) -> Card:
+        title, tone = {
+            "passed": (f"`{self.exercise}` is right.", "good"),
+            "empty": (f"`{self.exercise}` is not written yet.", "wait"),
+            "wrong": (f"`{self.exercise}` is not right yet.", "bad"),
+        }[self.status]
+        lines = [self.diagnosis]
+        if self.note:
+            lines.append(self.note)
+        if not self.passed:
+            lines.append("Until it passes, the cells below use the reference.")
+        if self.printed:
+            lines.append("While it was checked, your function printed:")
+        return Card(tone, title, lines, code=self.printed, aside=self.aside)
+
+
+class _Wrong(Exception):
+    """A finding that ends a check, with the sentence to say."""
+
+    def __init__(self, sentence: str, status: str = "wrong"):
+        super().__init__(sentence)
+        self.status = status
+
+
+def check(exercise: Exercise, *, seconds: float = 10.0) -> CheckResult:
+    """Run an exercise on its cases and say whether it is right or what went wrong.
+
+    Never raises because of what the learner's function does: wrong types and shapes, NaN, errors,
+    prints and endless loops all end in a sentence. Numbers are compared only after the type, the
+    shape and finiteness are known, in float64 on the CPU; a right answer in bf16 or on another
+    device passes. A pass is remembered in the progress file.
+
+    Args:
+        exercise: what `@exercise(...)` made.
+        seconds: time limit for all cases together.
+
+    Raises:
+        TypeError: the argument is no exercise.
+    """
+    if not isinstance(exercise, Exercise):
+        raise TypeError(
+            f"check() takes an exercise, not a {type(exercise).__name__}: "
+            "is `@exercise(...)` still above the function, and did you run that cell?"
+        )
+    import torch
+
+    started, printed, notes = time.monotonic(), "", []
+    exercise.passed = False
+    grader, cases = exercise.grader, exercise.grader.cases()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            for case in cases:
+                left = seconds - (time.monotonic() - started)
+                arguments = tuple(argument.clone() for argument in case.arguments)
+                outcome = run_limited(exercise.yours, arguments, max(left, 0.1))
+                printed = printed or outcome.printed
+                note = _judge(exercise, case, arguments, outcome, seconds)
+                notes += [note] if note and note not in notes else []
+        except _Wrong as finding:
+            return CheckResult(
+                exercise.__name__, finding.status, str(finding), printed=printed
+            )
+    exercise.passed = True
+    if exercise.lesson.answers == "learner":
+        saved = record(grader.name)
+        notes += [saved] if saved else []
+    used = "your function" if exercise.lesson.answers == "learner" else "our solution"
+    return CheckResult(
+        exercise.__name__,
+        "passed",
+        f"From here on the cells below run {used}.",
+        f"{len(cases)} of {len(cases)} cases",
+        printed,
+        " ".join(notes),
+    )
+
+
+def _judge(
+    exercise: Exercise, case: Case, arguments: tuple, outcome: Outcome, seconds: float
+) -> str:
+    """Raise _Wrong with a diagnosis, or return a remark ("" when there is none)."""
+    _explain_failure(exercise.yours, case, outcome, seconds)
+    yours, note = _read_tensor(outcome.value, case)
+    expected = exercise.grader.reference(*(a.double() for a in case.arguments))
+    _explain_shape(yours, expected, case, exercise.grader)
+    _explain_values(yours, case, exercise.grader, expected, coarse=bool(note))
+    for before, after in zip(case.arguments, arguments, strict=True):
+        if not _same(before, after):
+            raise _Wrong(
+                "The numbers are right, but your function changes the tensor it is given. "
+                "Whoever called it still needs that tensor: build a new one (a method whose name "
+                "ends in `_`, `+=` and `x[…] = …` all write into the old one)."
+            )
+    return note
+
+
+def _explain_failure(
+    function: Callable[..., Any], case: Case, outcome: Outcome, seconds: float
+) -> None:
+    if outcome.timed_out:
+        more = (
+            ""
+            if outcome.stopped
+            else " It could not be stopped: restart the kernel (↻) first."
+        )
+        raise _Wrong(
+            f"Your function did not finish within {seconds:g} seconds on {case.name}. "
+            f"Is there a loop that never ends?{more}"
+        )
+    error = outcome.error
+    if error is None:
+        return
+    if isinstance(error, NotImplementedError):
+        raise _Wrong("Replace the line that raises `NotImplementedError`.", "empty")
+    if isinstance(error, SystemExit):
+        raise _Wrong(
+            "Your function ended the program (`exit()`). Return the result instead."
+        )
+    line = where(error, function)
+    at = f" at `{line}`" if line else ""
+    message = " ".join(str(error).split())[:300] if _is_builtin(error) else ""
+    hint = ""
+    if re.search(r"\.T\b", line) and any(a.ndim > 2 for a in case.arguments):
+        hint = " `.T` is for two axes; `.transpose(-2, -1)` swaps the last two of any number."
+    told = f": {message}." if message else "."
+    raise _Wrong(f"On {case.name}, {type(error).__name__}{at}{told}{hint}")
+
+
+def _is_builtin(error: BaseException) -> bool:
+    """Only messages of known exceptions are read: `__str__` of a stranger may do anything."""
+    return type(error).__module__.split(".")[0] in {"builtins", "torch"}
+
+
+def _read_tensor(value: Any, case: Case) -> tuple[torch.Tensor, str]:
+    """The result as float64 on the CPU, and a remark when its precision is coarse."""
+    import torch
+
+    # type(), not isinstance(): an object may claim any class, and a subclass may redefine equality.
+    if type(value) not in (torch.Tensor, torch.nn.Parameter):
+        raise _Wrong(_wrong_type(value))
+    if value.is_complex() or not value.is_floating_point():
+        raise _Wrong(
+            f"Your function returned a tensor of {value.dtype}; the result is made of fractions, "
+            "so its type must be a floating one such as `torch.float32`."
+        )
+    try:
+        numbers = value.detach().to_dense().to("cpu", torch.float64).clone()
+    except (RuntimeError, NotImplementedError, TypeError):
+        raise _Wrong(
+            f"The numbers of your result cannot be read (device {value.device}, "
+            f"layout {value.layout}). Return an ordinary tensor."
+        ) from None
+    single = numbers.to(torch.float32)
+    for dtype, name in ((torch.bfloat16, "bfloat16"), (torch.float16, "float16")):
+        if value.dtype == dtype or torch.equal(
+            single.to(dtype).to(torch.float32), single
+        ):
+            return numbers, f"Right, to the precision of {name}."
+    if value.device.type != "cpu":
+        return numbers, f"Right, to the precision of {value.device.type}."
+    return numbers, ""
+
+
+def _wrong_type(value: Any) -> str:
+    if value is None:
+        return "Your function returned nothing. Is the `return` missing?"
+    kind = type(value)
+    if kind in (tuple, list):
+        return (
+            f"Your function returned {len(value)} things in a {kind.__name__}. "
+            "Return one tensor, the result alone."
+        )
+    if kind is types.GeneratorType:
+        return (
+            "Your function contains `yield`, so it returned a generator. Use `return`."
+        )
+    if kind.__module__ == "numpy":
+        return (
+            "Your function returned a NumPy array. Stay with torch tensors throughout."
+        )
+    if kind in (int, float, bool, str, dict):
+        return f"Your function returned a {kind.__name__}. Return a torch tensor."
+    return "Your function did not return a torch tensor (an ordinary `torch.Tensor`)."
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "[" + ", ".join(map(str, tensor.shape)) + "]"
+
+
+def _explain_shape(
+    yours: torch.Tensor, expected: torch.Tensor, case: Case, grader: Grader
+) -> None:
+    if yours.shape == expected.shape:
+        return
+    sentence = (
+        f"On {case.name}, the result has shape {_shape(yours)}; "
+        f"it should be {_shape(expected)}: {grader.shape_hint}."
+    )
+    suspect = _suspect(yours, case, grader, COARSE)
+    raise _Wrong(f"{sentence} {suspect}" if suspect else sentence)
+
+
+def _explain_values(
+    yours: torch.Tensor,
+    case: Case,
+    grader: Grader,
+    expected: torch.Tensor,
+    *,
+    coarse: bool,
+) -> None:
+    limit = COARSE if coarse else EXACT
+    mine, right = grader.compare_as(yours), grader.compare_as(expected)
+    if _distance(mine, right) <= limit:
+        return
+    suspect = _suspect(yours, case, grader, limit)
+    if suspect:
+        raise _Wrong(f"On {case.name}: {suspect}")
+    if not bool(mine.isfinite().all()):
+        bad = "NaN" if bool(mine.isnan().any()) else "infinite"
+        count = int((~mine.isfinite()).sum())
+        raise _Wrong(
+            f"On {case.name}, {count} of the {mine.numel()} numbers are {bad}. "
+            "Look for 0/0, 0·∞, ∞ − ∞, or a row of scores that are all −∞."
+        )
+    difference = (mine - right).abs()
+    place = int(difference.argmax())
+    index = []
+    for size in reversed(mine.shape):
+        index.append(place % size)
+        place //= size
+    at = tuple(reversed(index))
+    what = (
+        "after the softmax, the "
+        if grader.compare_as(expected) is not expected
+        else "the "
+    )
+    raise _Wrong(
+        f"On {case.name}, {what}largest difference is at {list(at)}: "
+        f"yours {float(mine[at]):.4f}, expected {float(right[at]):.4f}."
+    )
+
+
+def _suspect(yours: torch.Tensor, case: Case, grader: Grader, limit: float) -> str:
+    """The sentence of the first named mistake that gives exactly these numbers."""
+    for suspect in grader.suspects:
+        made = suspect.function(*(argument.double() for argument in case.arguments))
+        if made.shape != yours.shape:
+            continue
+        alike = _distance(grader.compare_as(yours), grader.compare_as(made)) <= limit
+        if alike or _distance(yours, made) <= limit:
+            return suspect.sentence
+    return ""
+
+
+def _distance(mine: torch.Tensor, other: torch.Tensor) -> float:
+    """Largest relative difference; equal infinities and NaN in the same places count as equal."""
+    import torch
+
+    if mine.numel() == 0:
+        return 0.0
+    special = ~mine.isfinite() | ~other.isfinite()
+    alike = (mine == other) | (mine.isnan() & other.isnan())
+    if bool((special & ~alike).any()):
+        return math.inf
+    relative = (mine - other).abs() / (1 + other.abs())
+    return float(torch.where(special, torch.zeros_like(relative), relative).max())
+
+
+def _same(before: torch.Tensor, after: torch.Tensor) -> bool:
+    """Whether an argument still holds what it held; its shape may have been changed in place."""
+    return (
+        before.shape == after.shape
+        and _distance(after.detach().double(), before.double()) == 0
+    )

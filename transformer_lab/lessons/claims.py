@@ -1,0 +1,136 @@
+"""Claims: what the text says, measured in the cell below it, and false claims fail the notebook."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from transformer_lab.lessons.cards import Card, Shown
+
+
+class ClaimFailed(AssertionError):
+    """A claim of the text is not what was measured. Shown in one line, with no stack."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython's hook for a short error
+        return [f"ClaimFailed: {self}"]
+
+
+@dataclass(frozen=True, repr=False)
+class Claim(Shown):
+    """A claim that holds, or (`holds` is None) one that was not judged and says why."""
+
+    text: str
+    measured: float
+    condition: str
+    holds: bool | None
+    reason: str = ""
+
+    def card(self) -> Card:
+        if self.holds is None:
+            return Card("wait", self.text, [f"Not judged here: {self.reason}"])
+        return Card(
+            "good",
+            self.text,
+            aside=f"measured {number(self.measured)} · {self.condition}",
+        )
+
+
+def number(value: float) -> str:
+    """A measured number as a person would write it: four significant digits, no needless zeros."""
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        short = f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+        return (
+            short[1:]
+            if short.startswith("0.")
+            else short.replace("-0.", "−.").replace("-", "−")
+        )
+    return f"{value:.1e}".replace("e-0", "e−").replace("e-", "e−").replace("e+0", "e")
+
+
+def _as_number(measured: object, name: str) -> float:
+    try:
+        return float(measured)  # type: ignore[arg-type]  # tensors, numpy scalars, numbers
+    except (TypeError, ValueError, RuntimeError):
+        kind = type(measured).__name__
+        raise TypeError(
+            f"{name} must be one number, not a {kind}; reduce it first, for instance with .mean()"
+        ) from None
+
+
+def claim(
+    text: str,
+    measured: object,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    close_to: float | None = None,
+    tolerance: float | None = None,
+    when: bool = True,
+    otherwise: str = "its condition is not met",
+) -> Claim:
+    """Show a sentence of the lesson beside the number that was measured, and assert it.
+
+    Args:
+        text: the claim in plain words.
+        measured: one number (a 0-dimensional tensor will do).
+        at_least, at_most: bounds, inclusive; both together make a range.
+        close_to, tolerance: the expected value and the largest allowed distance from it.
+        when: False leaves the claim unjudged and shows `otherwise`; for instance after a training
+            that somebody stopped.
+        otherwise: why the claim was not judged.
+
+    Returns:
+        A Claim, which a notebook shows as a card.
+
+    Raises:
+        ClaimFailed: the measured number is outside the bounds, or is not finite.
+        TypeError, ValueError: the number or the bounds make no claim.
+    """
+    bounds = {"at_least": at_least, "at_most": at_most, "close_to": close_to}
+    given = {
+        name: _as_number(bound, name)
+        for name, bound in bounds.items()
+        if bound is not None
+    }
+    if not given:
+        raise ValueError(
+            "a claim needs at_least=, at_most=, or close_to= with tolerance="
+        )
+    for name, bound in given.items():
+        if not math.isfinite(bound):
+            raise ValueError(f"{name}={bound} bounds nothing; give a finite number")
+    if "close_to" in given and len(given) > 1:
+        raise ValueError(
+            "give close_to= with tolerance=, or at_least=/at_most=, not both"
+        )
+    if ("close_to" in given) != (tolerance is not None):
+        raise ValueError("close_to= and tolerance= belong together; give both")
+    if tolerance is not None and not 0 <= _as_number(tolerance, "tolerance") < math.inf:
+        raise ValueError(f"tolerance={tolerance} must be a finite number, 0 or more")
+
+    condition = _condition(given, tolerance)
+    if not when:
+        return Claim(text, math.nan, condition, None, otherwise)
+    value = _as_number(measured, "measured")
+    if not math.isfinite(value):
+        raise ClaimFailed(f"{text}: measured {value}, which is not a finite number")
+    if "close_to" in given:
+        holds = abs(value - given["close_to"]) <= float(tolerance or 0.0)
+    else:
+        holds = (
+            given.get("at_least", -math.inf) <= value <= given.get("at_most", math.inf)
+        )
+    if not holds:
+        raise ClaimFailed(
+            f"{text}: measured {number(value)}, but it should be {condition}"
+        )
+    return Claim(text, value, condition, True)
+
+
+def _condition(given: dict[str, float], tolerance: float | None) -> str:
+    if "close_to" in given:
+        return f"{number(given['close_to'])} ± {number(float(tolerance or 0.0))}"
+    if len(given) == 2:
+        return f"between {number(given['at_least'])} and {number(given['at_most'])}"
+    name, bound = next(iter(given.items()))
+    return f"{name.replace('_', ' ')} {number(bound)}"

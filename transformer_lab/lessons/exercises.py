@@ -1,0 +1,81 @@
+"""A learner's function, and the reference that stands in for it until it passes its check."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from transformer_lab.lessons.cards import Card, Shown
+from transformer_lab.lessons.graders import Grader, find
+from transformer_lab.lessons.presets import Lesson
+
+
+class Exercise(Shown):
+    """Callable like the function it stands for.
+
+    Attributes:
+        yours: the function that is checked: the learner's, or ours with `answers="solutions"`.
+        reference: the right one.
+        passed: whether `yours` has passed its check since it was last defined.
+    """
+
+    def __init__(self, grader: Grader, yours: Callable[..., Any], lesson: Lesson):
+        self.grader = grader
+        self.lesson = lesson
+        self.reference = grader.reference
+        self.yours = yours
+        self.passed = False
+        if lesson.answers == "solutions":
+            module = importlib.import_module(
+                f"transformer_lab.lessons.solutions.lesson_{lesson.number}"
+            )
+            self.yours = getattr(module, grader.name.split("/")[1])
+        self.__name__ = grader.name.split("/")[1]
+        self.__doc__ = yours.__doc__
+
+    @property
+    def used(self) -> str:
+        """Which function a call runs, in words for a caption."""
+        if not self.passed:
+            return f"the reference {self.__name__}"
+        whose = "our solution's" if self.lesson.answers == "solutions" else "your"
+        return f"{whose} {self.__name__}"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return (self.yours if self.passed else self.reference)(*args, **kwargs)
+
+    def card(self) -> Card:
+        if self.passed:
+            return Card("good", f"`{self.__name__}`: calls run {self.used}.")
+        line = "Until yours passes its check, calls run the reference."
+        return Card("wait", f"`{self.__name__}`: not checked yet.", [line])
+
+
+def exercise(name: str, lesson: Lesson) -> Callable[[Callable[..., Any]], Exercise]:
+    """Decorator that turns the learner's function into an exercise of a lesson.
+
+    Until the function passes `check`, calls run the reference, so that the notebook below runs from
+    top to bottom at any time. With `answers="solutions"` our solution takes the function's place.
+
+    Args:
+        name: the exercise's name in its lesson.
+        lesson: what `presets(...)` returned.
+
+    Raises:
+        ValueError: the lesson has no exercise of that name.
+        TypeError: `lesson` is no Lesson, or what is decorated is no function.
+    """
+    if not isinstance(lesson, Lesson):
+        raise TypeError(
+            f"lesson is a {type(lesson).__name__}; give what `presets(...)` returned, "
+            "by running the cells at the top of the notebook first"
+        )
+    grader = find(lesson.number, name)
+
+    def decorate(function: Callable[..., Any]) -> Exercise:
+        if not callable(function):
+            raise TypeError(f"@exercise({name!r}) goes above a function, not a value")
+        return Exercise(grader, function, lesson)
+
+    return decorate

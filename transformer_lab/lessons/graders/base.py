@@ -1,0 +1,64 @@
+"""The three things a grader is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call that the learner's function has to get right.
+
+    Args:
+        name: completes "on …": "two sentences at once".
+        arguments: float32 tensors on the CPU, by position.
+    """
+
+    name: str
+    arguments: tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A mistake with a name: when the learner's numbers equal these, the sentence is said.
+
+    Args:
+        name: what went wrong, in two or three words.
+        function: makes the same mistake on purpose.
+        sentence: what to tell the learner: what was done, and where to look; not the answer.
+    """
+
+    name: str
+    function: Callable[..., torch.Tensor]
+    sentence: str
+
+
+def as_it_is(result: torch.Tensor) -> torch.Tensor:
+    return result
+
+
+@dataclass(frozen=True)
+class Grader:
+    """How one exercise is checked.
+
+    Args:
+        name: "lesson/function".
+        cases: makes the cases; the first that fails is the one that is explained.
+        reference: the right function.
+        suspects: mistakes to recognise, the most telling first.
+        compare_as: applied to the reference's and the learner's result before comparing, so that
+            several right answers count as equal (a mask of −∞ and one of −10⁹).
+        shape_hint: one sentence on the shape that is wanted, in words.
+    """
+
+    name: str
+    cases: Callable[[], list[Case]]
+    reference: Callable[..., torch.Tensor]
+    suspects: tuple[Suspect, ...] = field(default=())
+    compare_as: Callable[[torch.Tensor], torch.Tensor] = as_it_is
+    shape_hint: str = ""

@@ -1,0 +1,159 @@
+"""One tagged cell of parameters a notebook, and the object that the other cells ask."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from transformer_lab.lessons.cards import Card, Shown
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+
+PRESETS = ("full", "quick")
+ANSWERS = ("learner", "solutions")
+PARAMETERS = ("preset", "device", "seed", "answers")
+FINISHED = "application/vnd.transformer-lab.finished+json"
+
+
+@dataclass(frozen=True, repr=False)
+class Lesson(Shown):
+    """The settings of one run of one notebook, checked.
+
+    Attributes:
+        number: "00", "01", …: the notebook's number.
+        preset: "full" for people, "quick" for tests.
+        device: where to compute, a torch.device.
+        seed: a non-negative integer; torch's generator was seeded with it.
+        answers: "learner" (the functions written in the notebook) or "solutions" (ours).
+    """
+
+    number: str
+    preset: str
+    device: torch.device
+    seed: int
+    answers: str
+    _thread_errors: list[str] = field(default_factory=list, compare=False)
+
+    @property
+    def quick(self) -> bool:
+        return self.preset == "quick"
+
+    def pick(self, *, full: T, quick: T) -> T:
+        """The value for this run's preset, for instance `lesson.pick(full=400, quick=60)`."""
+        return quick if self.quick else full
+
+    def finish(self) -> Finished:
+        """What the last cell shows; its invisible part tells a test that the run got there.
+
+        Raises:
+            RuntimeError: a background thread failed during the run.
+        """
+        if self._thread_errors:
+            raise RuntimeError(
+                f"a background thread failed: {'; '.join(self._thread_errors)}"
+            )
+        return Finished(self.number)
+
+    def card(self) -> Card:
+        who = {"learner": "your answers", "solutions": "our solutions"}[self.answers]
+        title = f"Lesson {self.number} · preset {self.preset} · device {self.device} · {who}"
+        return Card("info", title, aside=f"seed {self.seed}")
+
+
+@dataclass(frozen=True, repr=False)
+class Finished(Shown):
+    """The end of a lesson that ran from top to bottom."""
+
+    number: str
+
+    def card(self) -> Card:
+        from transformer_lab.lessons.progress import progress
+
+        mine = progress()
+        here = [name for name in mine.known if name.startswith(f"{self.number}/")]
+        done = sum(name in mine.solved for name in here)
+        told = (
+            f"{done} of its {len(here)} exercises are solved, {mine.done()} of "
+            f"{len(mine.known)} in the course."
+        )
+        return Card(
+            "good", f"Lesson {self.number} ran to its end.", [told] if here else []
+        )
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
+        bundle: dict[str, Any] = super()._repr_mimebundle_()
+        return {**bundle, FINISHED: {"lesson": self.number}}
+
+
+def _refuse(name: str, value: object, known: tuple[str, ...]) -> ValueError:
+    close = difflib.get_close_matches(str(value), known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return ValueError(
+        f"{name}={value!r} is unknown: choose {' or '.join(map(repr, known))}{hint}"
+    )
+
+
+def presets(
+    lesson: str,
+    *,
+    preset: str = "full",
+    device: str = "auto",
+    seed: int = 0,
+    answers: str = "learner",
+    **unknown: object,
+) -> Lesson:
+    """Check the parameters of a notebook and return the object that its cells ask.
+
+    Args:
+        lesson: the notebook's number, such as "01".
+        preset: "full" (what a person should get) or "quick" (a test run of some 20 seconds).
+        device: "auto", "cpu", "cuda" or "mps".
+        seed: a non-negative integer; seeds torch.
+        answers: "learner", or "solutions" to put ours in the learner's place.
+
+    Raises:
+        TypeError: a parameter that does not exist, named with the nearest one that does.
+        ValueError: an unknown value, with the known ones.
+    """
+    if unknown:
+        name = next(iter(unknown))
+        close = difflib.get_close_matches(name, PARAMETERS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise TypeError(
+            f"unknown parameter {name!r}: there are {', '.join(PARAMETERS)}{hint}"
+        )
+    if preset not in PRESETS:
+        raise _refuse("preset", preset, PRESETS)
+    if answers not in ANSWERS:
+        raise _refuse("answers", answers, ANSWERS)
+    if type(seed) is not int or not 0 <= seed < 2**63:
+        raise ValueError(f"seed={seed!r} must be a whole number, 0 or more")
+
+    import torch
+
+    from transformer_lab.model import pick_device
+
+    torch.manual_seed(seed)
+    made = Lesson(str(lesson), preset, pick_device(device), seed, answers)
+    _watch_threads(made)
+    return made
+
+
+def _watch_threads(lesson: Lesson) -> None:
+    """An exception in a thread is only printed; remember it, so that the last cell can fail."""
+    before = getattr(threading.excepthook, "before", threading.excepthook)
+
+    def hook(failure: threading.ExceptHookArgs) -> None:
+        if failure.exc_type is not SystemExit:
+            lesson._thread_errors.append(
+                f"{failure.exc_type.__name__}: {failure.exc_value}"
+            )
+        before(failure)
+
+    hook.before = before  # type: ignore[attr-defined]  # so that a rerun cell replaces, not stacks
+    threading.excepthook = hook

@@ -1,0 +1,115 @@
+"""Which exercises a learner has solved, kept in one small file that survives any crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from transformer_lab.lessons.cards import Card, Shown
+
+
+def runs_folder() -> Path:
+    """Where a notebook may write: $TRANSFORMER_LAB_RUNS, the checkout's runs/, or ./runs."""
+    chosen = os.environ.get("TRANSFORMER_LAB_RUNS")
+    if chosen:
+        return Path(chosen)
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "transformer_lab" / "lessons").is_dir() and (
+            folder / "notebooks"
+        ).is_dir():
+            return folder / "runs"
+    return here / "runs"
+
+
+@dataclass(frozen=True, repr=False)
+class Progress(Shown):
+    """Solved exercises, by name ("01/attention"), with the day on which each was solved."""
+
+    solved: Mapping[str, str]
+    known: tuple[str, ...]
+    note: str = ""
+    file: Path = field(default_factory=lambda: runs_folder() / "progress.json")
+
+    def done(self) -> int:
+        return sum(name in self.solved for name in self.known)
+
+    def card(self) -> Card:
+        total, done = len(self.known), self.done()
+        lines = [
+            f"`{name}`: "
+            + (f"solved on {self.solved[name]}" if name in self.solved else "open")
+            for name in self.known
+        ]
+        tone = "good" if done == total and total else "info"
+        title = f"{done} of {total} exercises done"
+        return Card(tone, title, [*lines, *([self.note] if self.note else [])])
+
+
+def _read(file: Path) -> tuple[dict[str, str], str]:
+    """What the file holds, and a sentence when it could not be used."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        solved = content["solved"]
+        if not isinstance(solved, dict):
+            raise TypeError
+        return {str(name): str(day) for name, day in solved.items()}, ""
+    except FileNotFoundError:
+        return {}, ""
+    except OSError as error:
+        return (
+            {},
+            f"Progress could not be read from {file} ({error.strerror or error}).",
+        )
+    except (ValueError, KeyError, TypeError):
+        return (
+            {},
+            f"{file} is not a progress file; delete or rename it to keep progress again.",
+        )
+
+
+def progress() -> Progress:
+    """The learner's progress over all lessons; a missing or broken file counts as a fresh start."""
+    from transformer_lab.lessons.graders import exercise_names
+
+    file = runs_folder() / "progress.json"
+    solved, note = _read(file)
+    return Progress(solved, exercise_names(), note, file)
+
+
+def record(name: str) -> str:
+    """Remember that an exercise is solved; returns "" or one sentence that says why it was not."""
+    file = runs_folder() / "progress.json"
+    solved, note = _read(file)
+    if note:
+        return note
+    if name in solved:
+        return ""
+    solved[name] = datetime.now(timezone.utc).date().isoformat()
+    try:
+        _write(file, {"version": 1, "solved": solved})
+    except OSError as error:
+        return f"Progress was not saved to {file}: {error.strerror or error}."
+    return ""
+
+
+def _write(file: Path, content: dict) -> None:
+    """Write beside the file, flush to disk, then rename: a crash leaves the old file or the new."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(
+        dir=file.parent, prefix=".progress-", suffix=".tmp"
+    )
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(content, stream, indent=1, sort_keys=True)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
