@@ -1,0 +1,187 @@
+"""Batches, and streams of them that are a pure function of (seed, step)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..tokenizers import Tokenizer
+
+IGNORE = -100  # the label that torch's cross entropy leaves out
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one training step sees.
+
+    Attributes:
+        tokens: int64 [batch, position]; the source, for an encoder-decoder.
+        targets: what to predict, −100 where nothing is. Token ids [batch, position] (of the
+            decoder, for an encoder-decoder); class labels [batch]; or the first and last position
+            of an answer [batch, 2].
+        target_in: int64 [batch, target position], the decoder's input: ``<s>`` and the target.
+            None but for an encoder-decoder.
+        mask: bool [batch, position], True for a real token, False for padding.
+        target_mask: the same for `target_in`.
+        examples: the examples that the rows were made of, ground truth included.
+    """
+
+    tokens: Tensor
+    targets: Tensor
+    target_in: Tensor | None = None
+    mask: Tensor | None = None
+    target_mask: Tensor | None = None
+    examples: tuple[Any, ...] = ()
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch with its tensors on another device."""
+        moved = {
+            name: value.to(device, non_blocking=True)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+class Stream:
+    """An endless sequence of batches in which ``batch(step)`` depends on nothing but its seed.
+
+    So training resumes exactly from any step, and several readers see the same batches.
+    """
+
+    def __init__(self, make: Callable[[int], Batch], seed: int):
+        self._make = make
+        self.seed = seed
+
+    def batch(self, step: int) -> Batch:
+        """The batch of one step, counted from 0."""
+        if step < 0:
+            raise ValueError(f"step={step} is negative; the first batch is step 0")
+        return self._make(step)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.batch, itertools.count())
+
+    def masked(self, tokenizer: Tokenizer, *, rate: float = 0.15) -> Stream:
+        """The stream made into masked language modelling: `mask_tokens` on every batch."""
+        return Stream(
+            lambda step: mask_tokens(
+                self.batch(step), tokenizer, rate=rate, seed=(self.seed, step, 1)
+            ),
+            self.seed,
+        )
+
+
+def mask_tokens(
+    batch: Batch, tokenizer: Tokenizer, *, rate: float = 0.15, seed: int | Sequence[int] = 0
+) -> Batch:
+    """Masked language modelling: hide some tokens, and ask for them.
+
+    Each real token that is not special is chosen with probability `rate`. Of the chosen, 80 %
+    become ``<mask>``, 10 % a random ordinary token, and 10 % stay. Targets hold the original at
+    chosen positions and −100 elsewhere. Where chance chose none in the whole batch, one is taken,
+    so that the loss exists.
+    Source: Devlin et al. 2019, section 3.1.
+
+    Raises:
+        ValueError: `rate` is outside (0, 1], the tokenizer has no mask token, or no token of the
+            batch may be masked.
+    """
+    if not 0 < rate <= 1:
+        raise ValueError(f"rate={rate} is no share of the tokens; BERT's is 0.15")
+    if tokenizer.mask_id is None:
+        raise ValueError(f"{tokenizer!r} has no mask token; use one whose mask_id is an int")
+    special = _special_ids(tokenizer)
+    ordinary = np.setdiff1d(np.arange(tokenizer.vocab_size), special)
+    tokens = batch.tokens.cpu().numpy()
+    eligible = ~np.isin(tokens, special)
+    if batch.mask is not None:
+        eligible &= batch.mask.cpu().numpy()
+    if not eligible.any() or not ordinary.size:
+        raise ValueError("the batch holds no token that may be masked, only special ones")
+    rng = np.random.default_rng(seed)
+    chosen = eligible & (rng.random(tokens.shape) < rate)
+    if not chosen.any():
+        chosen.flat[rng.choice(np.flatnonzero(eligible))] = True
+    fate = rng.random(tokens.shape)
+    shown = np.where(chosen & (fate < 0.8), tokenizer.mask_id, tokens)
+    swapped = rng.choice(ordinary, size=tokens.shape)
+    shown = np.where(chosen & (fate >= 0.8) & (fate < 0.9), swapped, shown)
+    return replace(
+        batch,
+        tokens=torch.from_numpy(shown).to(batch.tokens.device),
+        targets=torch.from_numpy(np.where(chosen, tokens, IGNORE)).to(batch.tokens.device),
+    )
+
+
+def _special_ids(tokenizer: Tokenizer) -> list[int]:
+    names = ("pad_id", "bos_id", "eos_id", "unk_id", "mask_id")
+    return [i for i in (getattr(tokenizer, name) for name in names) if i is not None]
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Rows of unequal length, end to end in one tensor: row i is ``flat[starts[i]:starts[i+1]]``."""
+
+    flat: Tensor
+    starts: Tensor
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[int]]) -> Ragged:
+        """Pack lists of ints."""
+        rows = list(rows)
+        starts = np.cumsum([0, *map(len, rows)], dtype=np.int64)
+        flat = np.fromiter(itertools.chain.from_iterable(rows), np.int64, count=int(starts[-1]))
+        return cls(torch.from_numpy(flat), torch.from_numpy(starts))
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def pad(self, rows: Tensor, value: int) -> tuple[Tensor, Tensor]:
+        """Some rows side by side: [row, longest], padded with `value`, and which are real."""
+        start = self.starts[rows][:, None]
+        length = self.starts[rows + 1][:, None] - start
+        place = torch.arange(int(length.max()))
+        real = place < length
+        taken = self.flat[(start + place).clamp_(max=max(len(self.flat) - 1, 0))]
+        return torch.where(real, taken, value), real
+
+
+class Shuffle:
+    """Row numbers in which every row comes once an epoch, in an order new to each epoch.
+
+    ``rows(step)`` is a pure function of (n, batch_size, seed, step); a batch may reach over the
+    end of an epoch. The orders of the last two epochs are kept.
+    """
+
+    def __init__(self, n: int, batch_size: int, seed: int):
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size} must be at least 1")
+        self.n, self.batch_size, self.seed = n, batch_size, seed
+        self._orders: dict[int, np.ndarray] = {}
+
+    def rows(self, step: int) -> Tensor:
+        """Row numbers [batch] of one step."""
+        place = step * self.batch_size + np.arange(self.batch_size)
+        epoch, within = place // self.n, place % self.n
+        rows = np.empty(self.batch_size, np.int64)
+        for e in range(int(epoch[0]), int(epoch[-1]) + 1):
+            here = epoch == e
+            rows[here] = self._order(e)[within[here]]
+        return torch.from_numpy(rows)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if epoch not in self._orders:
+            kept = {e: o for e, o in self._orders.items() if e == epoch - 1}
+            order = np.random.default_rng((self.seed, epoch)).permutation(self.n)
+            self._orders = {**kept, epoch: order}
+        return self._orders[epoch]

@@ -1,0 +1,86 @@
+"""Files that are fetched on first use, checked by sha256, and cached."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from .reading import DataError
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept: ``$TRANSFORMER_LAB_CACHE``, or the user's cache folder."""
+    chosen = os.environ.get("TRANSFORMER_LAB_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("transformer-lab"))
+
+
+def fetch(url: str, sha256: str | None, *, name: str, path: str | Path | None = None) -> Path:
+    """The file at a URL: from `path` if given, else from the cache, else downloaded.
+
+    Args:
+        url: where it is published.
+        sha256: what it must hash to. None: unknown beforehand, so it is recorded beside the file
+            (``<name>.sha256``) when it is first seen in the cache, and holds from then on.
+        name: file name in the cache.
+        path: a copy that is on this machine already; checked against `sha256` where known.
+
+    Raises:
+        DataError: the file is not here and cannot be downloaded (the message says which file to
+            put where), or it is here and is not the file that was published.
+    """
+    if path is not None:
+        return _verified(Path(path), sha256, url)
+    target = cache_folder() / name
+    sidecar = target.with_name(f"{name}.sha256")
+    if sha256 is None and sidecar.is_file():
+        sha256 = sidecar.read_text(encoding="ascii").strip()
+    if not target.is_file():
+        _download(url, sha256, target)
+    _verified(target, sha256, url)
+    if not sidecar.is_file():
+        sidecar.write_text(_sha256(target) + "\n", encoding="ascii")
+    return target
+
+
+def _download(url: str, sha256: str | None, target: Path) -> None:
+    import pooch
+
+    try:
+        pooch.retrieve(
+            url,
+            known_hash=sha256 and f"sha256:{sha256}",
+            fname=target.name,
+            path=target.parent,
+            downloader=pooch.HTTPDownloader(timeout=30),
+        )
+    except OSError as error:  # requests' errors are OSErrors, as is a full or read-only disk
+        raise DataError(
+            target,
+            f"is not here, and {url} could not be fetched ({type(error).__name__}); download it "
+            "where there is a network and put it at this path, or pass path= with your copy",
+        ) from error
+    except ValueError as error:  # pooch found another sha256, and kept nothing
+        raise DataError(
+            target, f"{url} no longer holds the file with sha256 {sha256}; pass path= with a copy"
+        ) from error
+
+
+def _verified(path: Path, sha256: str | None, url: str) -> Path:
+    if not path.is_file():
+        raise DataError(path, f"no such file; download {url} to it")
+    if sha256 is not None and _sha256(path) != sha256:
+        raise DataError(
+            path,
+            f"has sha256 {_sha256(path)}, not {sha256}: it is not the file at {url}, or is "
+            "damaged; delete it to fetch it anew",
+        )
+    return path
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

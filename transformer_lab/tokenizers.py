@@ -1,0 +1,375 @@
+"""Tokenizers: text to token ids and back, by characters, by words, or by byte-level BPE.
+
+All three reserve the same five ids, ``<pad> <s> </s> <unk> <mask>`` = 0 … 4, and share one
+surface, so a model, a dataset and a view can take any of them. A tokenizer is saved beside its
+model as ``tokenizer.json`` (`Tokenizer.save`, `load_tokenizer`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+__all__ = ["BPETokenizer", "CharTokenizer", "Tokenizer", "WordTokenizer", "display"]
+__all__ += ["load_tokenizer"]
+
+SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<mask>")
+PAD, BOS, EOS, UNK, MASK = range(5)
+
+_SPECIAL_ID = {name: i for i, name in enumerate(SPECIAL)}
+_SPECIAL_PATTERN = re.compile("(" + "|".join(map(re.escape, SPECIAL)) + ")")
+_SHOWN = {" ": "·", "\n": "↵", "\t": "⇥", "\x7f": "␡"}
+_LARGEST_FILE = 64 * 2**20
+
+
+def display(text: str) -> str:
+    """Text with everything invisible made visible: ``·`` space, ``↵`` newline, ``⇥`` tab.
+
+    Other control characters become their Unicode pictures (``␀``), and whatever else has no glyph
+    of its own, such as a right-to-left override, its code point (``⟨U+202E⟩``).
+    """
+    if text.isprintable() and " " not in text:
+        return text
+    return "".join(map(_display_character, text))
+
+
+def _display_character(character: str) -> str:
+    if character in _SHOWN:
+        return _SHOWN[character]
+    if character < " ":
+        return chr(0x2400 + ord(character))
+    return character if character.isprintable() else f"⟨U+{ord(character):04X}⟩"
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """What a model, a dataset or a view asks of a tokenizer. An id that it lacks is None."""
+
+    pad_id: int | None
+    bos_id: int | None
+    eos_id: int | None
+    unk_id: int | None
+    mask_id: int | None
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, the special ones included."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text; no beginning or end token is added."""
+        ...
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of token ids (a list or a tensor); padding, beginning and end are left out."""
+        ...
+
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        """One display string per id, with invisible characters made visible (see `display`)."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that `load_tokenizer` needs, ready for JSON."""
+        ...
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``tokenizer.json`` into a folder, all of it or nothing."""
+        ...
+
+
+class _OwnTokenizer:
+    """What the three tokenizers share: special ids, their names in text, saving."""
+
+    kind: ClassVar[str]
+    pad_id: int | None = PAD
+    bos_id: int | None = BOS
+    eos_id: int | None = EOS
+    unk_id: int | None = UNK
+    mask_id: int | None = MASK
+
+    def __init__(self, vocabulary: Sequence[str]):
+        self.vocabulary = tuple(vocabulary)
+        self._id = {token: i for i, token in enumerate(self.vocabulary)}
+        if len(self._id) != len(self.vocabulary):
+            twice = next(t for t, n in Counter(self.vocabulary).items() if n > 1)
+            raise ValueError(f"vocabulary holds {twice!r} twice; every token needs one id")
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.vocabulary)
+
+    def encode(self, text: str, *, special: bool = False) -> list[int]:
+        """Token ids of a text.
+
+        Args:
+            text: any string. Unknown pieces become ``<unk>``; nothing is ever added.
+            special: read ``<mask>``, ``<s>`` … in the text as the special tokens of that name.
+                Off, so that no text can smuggle them in.
+        """
+        if not special:
+            return self._encode(text)
+        ids: list[int] = []
+        for piece in _SPECIAL_PATTERN.split(text):
+            ids += [_SPECIAL_ID[piece]] if piece in _SPECIAL_ID else self._encode(piece)
+        return ids
+
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        """One display string per id, with invisible characters made visible."""
+        return [SPECIAL[i] if i < len(SPECIAL) else self._display(i) for i in self._checked(ids)]
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``tokenizer.json`` into a folder, all of it or nothing; returns its path."""
+        path = Path(folder) / "tokenizer.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".tokenizer.json.{os.getpid()}")
+        try:
+            with open(part, "w", encoding="utf-8", newline="\n") as file:
+                json.dump(self.to_dict(), file, ensure_ascii=True)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        return path
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that `load_tokenizer` needs, ready for JSON."""
+        return {"kind": self.kind, "vocabulary": list(self.vocabulary[len(SPECIAL) :])}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> _OwnTokenizer:
+        """The tokenizer that `to_dict` described."""
+        return cls(SPECIAL + tuple(values["vocabulary"]))
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.to_dict() == self.to_dict()  # type: ignore
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.vocabulary))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(vocab_size={self.vocab_size})"
+
+    def _checked(self, ids: Iterable[int]) -> list[int]:
+        numbers: list[int] = ids.tolist() if hasattr(ids, "tolist") else list(ids)  # type: ignore
+        for i in numbers:
+            if not 0 <= i < self.vocab_size:
+                raise ValueError(f"id {i} is outside this tokenizer's 0 … {self.vocab_size - 1}")
+        return numbers
+
+    def _display(self, i: int) -> str:
+        return display(self.vocabulary[i])
+
+    def _encode(self, text: str) -> list[int]:
+        raise NotImplementedError
+
+
+class CharTokenizer(_OwnTokenizer):
+    """One token a character. ``decode(encode(text)) == text`` for the characters it knows."""
+
+    kind = "char"
+
+    @classmethod
+    def train(cls, text: str | Iterable[str]) -> CharTokenizer:
+        """A vocabulary of every character in `text` (one string or many), in code-point order."""
+        return cls(SPECIAL + tuple(sorted(set().union(*_texts(text)))))
+
+    def _encode(self, text: str) -> list[int]:
+        get = self._id.get
+        return [get(character, UNK) for character in text]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of token ids; padding, beginning and end are left out."""
+        return "".join(self.vocabulary[i] for i in self._checked(ids) if i > EOS)
+
+
+class WordTokenizer(_OwnTokenizer):
+    """One token a word or punctuation mark; white space only separates.
+
+    ``decode`` joins words by single spaces, with none before closing punctuation.
+    """
+
+    kind = "word"
+    _pattern = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
+    _closing = frozenset(".,;:!?)]}…")
+    _opening = frozenset("([{")
+
+    @classmethod
+    def train(
+        cls, texts: str | Iterable[str], *, min_count: int = 1, max_size: int | None = None
+    ) -> WordTokenizer:
+        """A vocabulary of the words in `texts`, the most frequent first.
+
+        Args:
+            texts: one string or many.
+            min_count: words seen less often are left to ``<unk>``.
+            max_size: largest `vocab_size`, special tokens included; None for no limit.
+        """
+        if max_size is not None and max_size <= len(SPECIAL):
+            raise ValueError(f"max_size={max_size} leaves no room for words; try 10000")
+        counts: Counter[str] = Counter()
+        for text in _texts(texts):
+            counts.update(cls._pattern.findall(text))
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        words = [word for word, count in ranked if count >= min_count]
+        return cls(SPECIAL + tuple(words[: None if max_size is None else max_size - len(SPECIAL)]))
+
+    @classmethod
+    def split(cls, text: str) -> list[str]:
+        """The words and punctuation marks of a text, in order."""
+        return cls._pattern.findall(text)
+
+    def _encode(self, text: str) -> list[int]:
+        get = self._id.get
+        return [get(word, UNK) for word in self._pattern.findall(text)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of token ids; padding, beginning and end are left out."""
+        parts: list[str] = []
+        for i in self._checked(ids):
+            if i <= EOS:
+                continue
+            word = self.vocabulary[i]
+            tight = word in self._closing or (parts and parts[-1] in self._opening)
+            if parts and not tight:
+                parts.append(" ")
+            parts.append(word)
+        return "".join(parts)
+
+
+class BPETokenizer(_OwnTokenizer):
+    """Byte-level byte-pair encoding (Hugging Face `tokenizers`): any text, no ``<unk>``.
+
+    ``decode(encode(text)) == text`` for every string that UTF-8 can hold.
+    Source: Sennrich et al. 2016; bytes instead of characters, Radford et al. 2019.
+    """
+
+    kind = "bpe"
+
+    def __init__(self, vocabulary: Sequence[str], merges: Sequence[tuple[str, str]]):
+        from tokenizers import Tokenizer as Engine
+        from tokenizers import models, pre_tokenizers
+
+        super().__init__(vocabulary)
+        self.merges = tuple((left, right) for left, right in merges)
+        # Inside the engine the special names carry a space, which no byte-level token can hold,
+        # so that no text merges into one of them.
+        inside = {f" {t}" if i < len(SPECIAL) else t: i for i, t in enumerate(self.vocabulary)}
+        self._engine = Engine(models.BPE(vocab=inside, merges=list(self.merges)))
+        self._engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+
+    @classmethod
+    def train(cls, text: str | Iterable[str], vocab_size: int = 1024) -> BPETokenizer:
+        """Learn merges from `text` (one string or many) until `vocab_size` ids are used.
+
+        Raises:
+            ValueError: `vocab_size` is below 261, the special tokens and the 256 bytes.
+        """
+        from tokenizers import Tokenizer as Engine
+        from tokenizers import models, pre_tokenizers, trainers
+
+        if vocab_size < len(SPECIAL) + 256:
+            raise ValueError(f"vocab_size={vocab_size} is below 261 (256 bytes and 5 special)")
+        engine = Engine(models.BPE())
+        engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=[f" {name}" for name in SPECIAL],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        engine.train_from_iterator(_pieces(text), trainer)
+        model = json.loads(engine.to_str())["model"]
+        ordered = sorted(model["vocab"], key=model["vocab"].__getitem__)
+        # Older releases write a merge as "a b", newer ones as ["a", "b"].
+        merges = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
+        return cls(SPECIAL + tuple(ordered[len(SPECIAL) :]), merges)
+
+    def _encode(self, text: str) -> list[int]:
+        return self._engine.encode(text.encode("utf-8", "replace").decode()).ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of token ids; padding, beginning and end are left out."""
+        return b"".join(self._bytes(i) for i in self._checked(ids) if i > EOS).decode(
+            "utf-8", "replace"
+        )
+
+    def _bytes(self, i: int) -> bytes:
+        if i < len(SPECIAL):
+            return SPECIAL[i].encode()
+        return bytes(_BYTE_OF[character] for character in self.vocabulary[i])
+
+    def _display(self, i: int) -> str:
+        # A token may hold part of a character: show such bytes as numbers.
+        return "".join(
+            f"⟨{ord(c) - 0xDC00:02X}⟩" if 0xDC80 <= ord(c) <= 0xDCFF else display(c)
+            for c in self._bytes(i).decode("utf-8", "surrogateescape")
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that `load_tokenizer` needs, ready for JSON."""
+        return {**super().to_dict(), "merges": [list(merge) for merge in self.merges]}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> BPETokenizer:
+        """The tokenizer that `to_dict` described."""
+        return cls(SPECIAL + tuple(values["vocabulary"]), [(a, b) for a, b in values["merges"]])
+
+
+def load_tokenizer(folder: str | Path) -> CharTokenizer | WordTokenizer | BPETokenizer:
+    """The tokenizer that `Tokenizer.save` wrote into a folder (or its ``tokenizer.json``).
+
+    Raises:
+        FileNotFoundError: no ``tokenizer.json`` there.
+        ValueError: the file is no tokenizer of ours; the message names it and what is wrong.
+    """
+    path = Path(folder)
+    path = path / "tokenizer.json" if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such tokenizer; Tokenizer.save(folder) writes one")
+    if path.stat().st_size > _LARGEST_FILE:
+        raise ValueError(f"{path}: larger than {_LARGEST_FILE // 2**20} MiB, so no tokenizer")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: is not JSON in UTF-8 ({error}); save it again") from None
+    kinds = {cls.kind: cls for cls in (CharTokenizer, WordTokenizer, BPETokenizer)}
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ValueError(f"{path}: kind={kind!r} is not one of {', '.join(kinds)}")
+    words = values.get("vocabulary")
+    if not isinstance(words, list) or not all(isinstance(w, str) and w for w in words):
+        raise ValueError(f"{path}: 'vocabulary' must be a list of non-empty strings")
+    try:
+        return kinds[kind].from_dict(values)  # type: ignore[return-value]
+    except Exception as error:  # noqa: BLE001 (the BPE engine raises no narrower kind)
+        raise ValueError(f"{path}: does not describe a {kind} tokenizer ({error!r})") from None
+
+
+def _texts(texts: str | Iterable[str]) -> Iterable[str]:
+    return (texts,) if isinstance(texts, str) else texts
+
+
+def _pieces(texts: str | Iterable[str], size: int = 16384) -> Iterator[str]:
+    """Texts cut after a newline into pieces that the trainer can digest one by one."""
+    for text in _texts(texts):
+        start = 0
+        while start < len(text):
+            end = text.find("\n", start + size) + 1 or len(text)
+            yield text[start:end]
+            start = end
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """The printable character by which byte-level BPE writes each byte (GPT-2's table)."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    rest = [byte for byte in range(256) if byte not in set(plain)]
+    return {chr(b): b for b in plain} | {chr(256 + n): b for n, b in enumerate(rest)}
+
+
+_BYTE_OF = _byte_alphabet()
