@@ -7,7 +7,7 @@ arithmetic) or edit it (cut an edge before the softmax, change a head's output b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -48,23 +48,42 @@ class AttentionCall:
     def n_heads(self) -> int:
         return self.query.shape[1]
 
-    def scores(self, batch: int | slice = slice(None), head: int | slice = slice(None)) -> Tensor:
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of the map: (batch, head, query, key)."""
+        return (*self.query.shape[:3], self.key.shape[2])
+
+    def scores(
+        self,
+        batch: int | slice = slice(None),
+        head: int | slice = slice(None),
+        rows: Tensor | None = None,
+    ) -> Tensor:
         """Scores before the softmax, −inf where masked: fp32, the axes [batch, head, query, key]
-        less those that were chosen by a number."""
+        less those that were chosen by a number; `rows` picks some of the queries."""
         batches, heads = _as_slice(batch), _as_slice(head)
         query = self.query[batches, heads]
         key = spread_heads(self.key[batches], self.n_heads)[:, heads]
-        scores = _mask(
-            _cap(query.float() @ key.float().transpose(-1, -2) * self.scale, self.softcap),
-            _choose(self.bias, batches, heads),
-            self.causal,
-        )
-        return _drop(scores, batch, head)
+        bias = _choose(self.bias, batches, heads)
+        allowed = None
+        if self.causal:
+            allowed = causal_mask(self.shape[2], self.shape[3], self.query.device)
+        if rows is not None:
+            query = query[:, :, rows]
+            allowed = allowed if allowed is None else allowed[rows]
+            bias = bias if bias is None or bias.shape[-2] == 1 else bias[:, :, rows]
+        scores = _cap(query.float() @ key.float().transpose(-1, -2) * self.scale, self.softcap)
+        return _drop(_mask(scores, bias, allowed), batch, head)
 
-    def pattern(self, batch: int | slice = slice(None), head: int | slice = slice(None)) -> Tensor:
+    def pattern(
+        self,
+        batch: int | slice = slice(None),
+        head: int | slice = slice(None),
+        rows: Tensor | None = None,
+    ) -> Tensor:
         """Attention weights after the softmax, axes as in `scores`; a row with no key to look at
         is all zero."""
-        return safe_softmax(self.scores(batch, head))
+        return safe_softmax(self.scores(batch, head, rows))
 
 
 class Tap:
@@ -146,7 +165,8 @@ def _compute(query, key, value, bias, causal, scale, dropout, softcap) -> Tensor
         key, value = spread_heads(key, query.shape[1]), spread_heads(value, query.shape[1])
     if softcap is not None:  # the fused kernels have no softcap
         scores = _cap(query @ key.transpose(-1, -2) * scale, softcap)
-        pattern = safe_softmax(_mask(scores.float(), bias, causal)).to(value.dtype)
+        allowed = causal_mask(n_query, n_key, query.device) if causal else None
+        pattern = safe_softmax(_mask(scores.float(), bias, allowed)).to(value.dtype)
         return F.dropout(pattern, dropout) @ value
     if causal and n_query == 1:
         causal = False  # the last query may look at every key
@@ -205,16 +225,14 @@ def _cap(scores: Tensor, softcap: float | None) -> Tensor:
     return scores if softcap is None else softcap * torch.tanh(scores / softcap)
 
 
-def _mask(scores: Tensor, bias: Tensor | None, causal: bool) -> Tensor:
-    if bias is not None:
-        if bias.dtype == torch.bool:
-            scores = scores.masked_fill(~bias, float("-inf"))
+def _mask(scores: Tensor, bias: Tensor | None, allowed: Tensor | None) -> Tensor:
+    for part in (bias, allowed):
+        if part is None:
+            continue
+        if part.dtype == torch.bool:
+            scores = scores.masked_fill(~part, float("-inf"))
         else:
-            scores = scores + bias.float()
-    if causal:
-        scores = scores.masked_fill(
-            ~causal_mask(*scores.shape[-2:], device=scores.device), float("-inf")
-        )
+            scores = scores + part.float()
     return scores
 
 
@@ -274,7 +292,11 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig, site: Site, *, causal: bool):
         super().__init__()
         self.site, self.causal = site, causal
-        self.n_heads, self.n_kv_heads, self.d_head = config.n_heads, config.n_kv_heads, config.d_head
+        self.n_heads, self.n_kv_heads, self.d_head = (
+            config.n_heads,
+            config.n_kv_heads,
+            config.d_head,
+        )
         self.dropout, self.qk_norm = config.dropout, config.qk_norm
         wide, narrow = self.n_heads * self.d_head, self.n_kv_heads * self.d_head
         self.query = nn.Linear(config.d_model, wide, bias=config.bias)
@@ -317,8 +339,3 @@ class Attention(nn.Module):
 
     def _split(self, x: Tensor, n_heads: int) -> Tensor:
         return x.unflatten(-1, (n_heads, self.d_head)).transpose(1, 2)
-
-
-def edited(call: AttentionCall, **changes) -> AttentionCall:
-    """The call with some of its inputs changed."""
-    return replace(call, **changes)

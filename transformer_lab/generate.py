@@ -49,7 +49,9 @@ class KVCache:
 class _Reader:
     """Feeds a model what it has not read yet; yields the logits of the last position."""
 
-    def __init__(self, model: Transformer, tokens: Tensor, mask: Tensor | None, *, n_total: int, cached: bool):
+    def __init__(
+        self, model: Transformer, tokens: Tensor, mask: Tensor | None, *, n_total: int, cached: bool
+    ):
         self.model, self.source_mask = model, mask
         self.both = model.config.kind == "encoder-decoder"
         self.memory = model.encode(tokens, mask) if self.both else None
@@ -156,7 +158,11 @@ def generate(
 
 
 def sampling_distribution(
-    logits: Tensor, *, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+    logits: Tensor,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
 ) -> Tensor:
     """What a token is drawn from: [..., vocab] probabilities after temperature, top-k and top-p."""
     logits = logits.float() / temperature
@@ -175,25 +181,19 @@ def sampling_distribution(
     return probabilities
 
 
-def _beam_search(
-    model, tokens, mask, ids, max_new_tokens, beams, eos_id, alpha, cached
-) -> Tensor:
+def _beam_search(model, tokens, mask, ids, max_new_tokens, beams, eos_id, alpha, cached) -> Tensor:
     """Each text by itself: the best `beams` unfinished hypotheses go on; those that reach eos_id
     are scored with the length penalty, and the best finished one is returned."""
     results = []
     for row in range(len(tokens)):
         source = tokens[row : row + 1]
         real = None if mask is None else mask[row : row + 1]
-        reader = _Reader(
-            model, source, real, n_total=ids.shape[1] + max_new_tokens, cached=cached
-        )
+        reader = _Reader(model, source, real, n_total=ids.shape[1] + max_new_tokens, cached=cached)
         start = ids[row : row + 1]
         results.append(_beams_of_one(reader, start, max_new_tokens, beams, eos_id, alpha))
     longest = max(map(len, results))
     filler = eos_id if eos_id is not None else 0
-    return torch.stack(
-        [torch.cat((r, r.new_full((longest - len(r),), filler))) for r in results]
-    )
+    return torch.stack([torch.cat((r, r.new_full((longest - len(r),), filler))) for r in results])
 
 
 def _beams_of_one(reader, ids, max_new_tokens, beams, eos_id, alpha) -> Tensor:

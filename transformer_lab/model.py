@@ -182,7 +182,9 @@ class Transformer(nn.Module):
         if self.config.scale_embedding:
             x = x * math.sqrt(self.config.d_model)
         if self.config.token_types:
-            x = x + self.token_types(torch.zeros_like(tokens) if token_types is None else token_types)
+            x = x + self.token_types(
+                torch.zeros_like(tokens) if token_types is None else token_types
+            )
         if self.positions.adds_embedding:
             x = x + self.positions.embed(positions)
         return self.embedding_dropout(self.embedding_norm(x))
@@ -222,7 +224,9 @@ class Transformer(nn.Module):
     def _check(self, tokens, target, mask, target_mask) -> None:
         both = self.config.kind == "encoder-decoder"
         if both and target is None:
-            raise ValueError("an encoder-decoder needs target, the decoder's input: model(source, target)")
+            raise ValueError(
+                "an encoder-decoder needs target, the decoder's input: model(source, target)"
+            )
         if not both and target is not None:
             raise ValueError(f"a model of kind={self.config.kind!r} takes no target")
         for name, ids, real in (("tokens", tokens, mask), ("target", target, target_mask)):

@@ -119,7 +119,9 @@ def scheme(value: str | dict | Scheme) -> Scheme:
     try:
         return SCHEMES[name](**options)
     except TypeError:
-        raise ValueError(f"positions={name!r} does not take the options {sorted(options)}") from None
+        raise ValueError(
+            f"positions={name!r} does not take the options {sorted(options)}"
+        ) from None
 
 
 def scheme_to_dict(value: Scheme) -> dict:

@@ -1,0 +1,314 @@
+"""Any Hugging Face model through the seam.
+
+transformers lets a function be registered as an attention implementation. Ours is `attend`, so
+every attention layer of any architecture arrives with its queries and keys (after rotary
+positions), and can be recorded and edited with no code for the architecture.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .attention import AttentionCall, Site, Tap, add_bias, as_additive, attend
+
+NAME = "transformer_lab"
+_SESSION = "_transformer_lab_session"
+_CROSS = ("encoder_attn", "encdecattention", "crossattention", "cross_attn", "encoder_decoder")
+_OUT = ("o_proj", "out_proj", "c_proj", "out_lin", "dense", "o", "output.dense", "out")
+_lock = threading.RLock()
+
+
+class SeamError(Exception):
+    """The model does not call the seam, or asks of it what it cannot do."""
+
+
+def is_hugging_face(model: Any) -> bool:
+    """Whether it is a transformers model, without importing transformers to ask."""
+    return any(c.__name__ == "PreTrainedModel" for c in type(model).__mro__)
+
+
+class _Session:
+    """What hangs on a model while it is tapped."""
+
+    def __init__(self, model: nn.Module):
+        self.taps: tuple[Tap, ...] = ()
+        self.names = {module: name for name, module in model.named_modules()}
+        self.both = bool(getattr(model.config, "is_encoder_decoder", False))
+        self.configs = [
+            (m.config, m.config._attn_implementation) for m in model.modules() if is_hugging_face(m)
+        ]
+
+    def site(self, module: nn.Module) -> Site:
+        path = self.names.get(module, "").lower()
+        layer = next((int(part) for part in path.split(".") if part.isdigit()), 0)
+        if any(word in path for word in _CROSS) or getattr(module, "is_cross_attention", False):
+            return Site("cross", layer)
+        if self.both:
+            return Site("decoder" if "decoder." in path else "encoder", layer)
+        return Site("decoder" if getattr(module, "is_causal", False) else "encoder", layer)
+
+
+def add_tap(model: nn.Module, tap: Tap) -> None:
+    """Send the model's attention through the seam, with this tap on it.
+
+    Raises:
+        SeamError: when the model cannot be sent there (BLOOM, DeBERTa …).
+    """
+    with _lock:
+        session = model.__dict__.get(_SESSION) or _open(model)
+        session.taps = tuple(sorted((*session.taps, tap), key=lambda t: t.records))
+
+
+def remove_tap(model: nn.Module, tap: Tap) -> None:
+    """Take the tap off; with the last one the model's own attention setting comes back."""
+    with _lock:
+        session = model.__dict__.get(_SESSION)
+        if session is None:
+            return
+        session.taps = tuple(t for t in session.taps if t is not tap)
+        if not session.taps:
+            for module in model.modules():
+                module.__dict__.pop(_SESSION, None)
+            for config, implementation in session.configs:
+                config._attn_implementation = implementation
+
+
+def _open(model: nn.Module) -> _Session:
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(NAME, _door)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    session = _Session(model)
+    with _quiet():
+        try:
+            model.set_attn_implementation(NAME)
+        except (ValueError, ImportError, AttributeError) as error:
+            raise SeamError(str(error)) from error
+    if model.config._attn_implementation != NAME:
+        raise SeamError(f"{type(model).__name__} keeps its own attention")
+    for module in model.modules():
+        module.__dict__[_SESSION] = session
+    return session
+
+
+def _door(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    softcap: float | None = None,
+    is_causal: bool | None = None,
+    position_bias: Tensor | None = None,
+    **other: Any,
+) -> tuple[Tensor, None]:
+    """The attention function that transformers calls; see AttentionInterface there."""
+    if other.get("s_aux") is not None or getattr(module, "sinks", None) is not None:
+        raise SeamError(f"{type(module).__name__} uses attention sinks, which the seam lacks")
+    session: _Session | None = module.__dict__.get(_SESSION)
+    n_query, n_key = query.shape[2], key.shape[2]
+    bias = attention_mask
+    if bias is not None:
+        bias = bias[..., :n_key]  # static caches are longer than the text
+    if position_bias is not None:  # T5; additive, and it may already hold the mask
+        position_bias = position_bias[..., :n_query, :n_key]
+        bias = position_bias if bias is None else add_bias(as_additive(bias), position_bias)
+    causal = is_causal if is_causal is not None else getattr(module, "is_causal", True)
+    # A mask already says who may look where; with none, causality is implied.
+    causal = bool(causal) and attention_mask is None and n_query > 1
+    taps = session.taps if session is not None else ()
+    z = attend(
+        query, key, value, bias=bias, causal=causal, scale=scaling, dropout=dropout,
+        softcap=softcap, tap=taps, module=module,
+        site=session.site(module) if taps else None,
+    )  # fmt: skip
+    return z.transpose(1, 2).contiguous(), None
+
+
+def block_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """path -> module of everything that stands in an outermost ModuleList: the layers."""
+    blocks, lists = {}, []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and not any(name.startswith(o + ".") for o in lists):
+            lists.append(name)
+            blocks.update({f"{name}.{i}": child for i, child in enumerate(module)})
+    return blocks
+
+
+@contextmanager
+def watching_blocks(model: nn.Module, tap: Tap) -> Iterator[None]:
+    """While open, the tap's on_stream sees resid_pre and resid_post of every layer.
+
+    The layers themselves are hooked (no architecture is named); the hooks are removed on exit
+    and see only the thread that opened them.
+    """
+    session: _Session = model.__dict__[_SESSION]
+    owner, handles = threading.get_ident(), []
+
+    def hook(module, args, kwargs, output, *, site):
+        if threading.get_ident() != owner:
+            return
+        before = args[0] if args else kwargs.get("hidden_states")
+        after = output[0] if isinstance(output, tuple) else output
+        for name, x in (("resid_pre", before), ("resid_post", after)):
+            if isinstance(x, Tensor) and x.dim() == 3:
+                tap.on_stream(name, site, x)
+
+    try:
+        for path, module in block_modules(model).items():
+            kind = _kind_of_block(session, path)
+            if kind is None:
+                continue
+            site = Site(kind, int(path.rsplit(".", 1)[1]))
+
+            def bound(module, args, kwargs, output, site=site):
+                hook(module, args, kwargs, output, site=site)
+
+            handles.append(module.register_forward_hook(bound, with_kwargs=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _kind_of_block(session: _Session, path: str) -> str | None:
+    """The kind of the self-attention inside a layer; None where it holds no attention."""
+    kinds = {
+        session.site(module).kind
+        for module, name in session.names.items()
+        if name.startswith(path + ".") and hasattr(module, "is_causal")
+    } - {"cross"}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def output_projection(model: nn.Module, call: AttentionCall) -> Tensor | None:
+    """W_O of the layer that made this call, [head · d_head, d_model]; None if not found."""
+    width = call.query.shape[1] * (
+        call.value.shape[-1] if call.value is not None else call.query.shape[-1]
+    )
+    module = call.module
+    if module is None:
+        return None
+    names = {m: n for n, m in model.named_modules()}
+    owners = [module]
+    parent = names.get(module, "").rpartition(".")[0]
+    if parent:
+        owners.append(model.get_submodule(parent))
+    for owner in owners:
+        for name in _OUT:
+            weight = _weight_of(owner, name)
+            if weight is not None and weight.shape[0] == width:
+                return weight
+    return None
+
+
+def _weight_of(owner: nn.Module, name: str) -> Tensor | None:
+    """The weight of a linear layer as (in, out)."""
+    try:
+        layer = owner.get_submodule(name)
+    except AttributeError:
+        return None
+    if type(layer).__name__ == "Conv1D":  # transformers stores GPT-2's as (in, out) already
+        return layer.weight.detach()
+    return layer.weight.detach().T if isinstance(layer, nn.Linear) else None
+
+
+def inputs_of(
+    tokens: Tensor,
+    target: Tensor | None,
+    mask: Tensor | None,
+    target_mask: Tensor | None,
+    model: nn.Module,
+) -> dict[str, Any]:
+    """Our arguments under the names that transformers models take."""
+    inputs: dict[str, Any] = {"input_ids": tokens}
+    if mask is not None:
+        inputs["attention_mask"] = mask.long()
+        if getattr(model.config, "is_decoder", False) or not _is_masked(model):
+            # Left padding without position ids silently shifts the text.
+            if "position_ids" in _parameters(model) and not model.config.is_encoder_decoder:
+                inputs["position_ids"] = (mask.long().cumsum(-1) - 1).clamp(min=0)
+    if target is not None:
+        inputs["decoder_input_ids"] = target
+        if target_mask is not None:
+            inputs["decoder_attention_mask"] = target_mask.long()
+    if "use_cache" in _parameters(model) or hasattr(model.config, "use_cache"):
+        inputs["use_cache"] = False
+    return inputs
+
+
+def _is_masked(model: nn.Module) -> bool:
+    return not any(getattr(m, "is_causal", False) for m in model.modules())
+
+
+def _parameters(model: nn.Module) -> set[str]:
+    import inspect
+
+    return set(inspect.signature(model.forward).parameters)
+
+
+def eager_maps(model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, dict[str, tuple]]:
+    """For a model that never calls the seam: its own maps, read by name.
+
+    Returns its output and kind -> one [batch, head, query, key] a layer. The model's attention
+    setting is restored.
+
+    Raises:
+        SeamError: when it gives no maps either.
+    """
+    configs = [
+        (m.config, m.config._attn_implementation) for m in model.modules() if is_hugging_face(m)
+    ]
+    with _quiet():
+        try:
+            try:
+                model.set_attn_implementation("eager")
+            except (ValueError, ImportError):
+                pass  # it has one implementation, and that one may give maps
+            with torch.no_grad():
+                output = model(**inputs, output_attentions=True)
+        except TypeError as error:
+            raise SeamError(
+                f"{type(model).__name__} takes no output_attentions: {error}"
+            ) from error
+        finally:
+            for config, implementation in configs:
+                config._attn_implementation = implementation
+    both = bool(getattr(model.config, "is_encoder_decoder", False))
+    causal = type(model).__name__.endswith(("CausalLM", "LMHeadModel"))
+    names = {
+        "encoder": "encoder_attentions" if both else "attentions",
+        "decoder": "decoder_attentions" if both else "attentions",
+        "cross": "cross_attentions",
+    }
+    if not both:
+        del names["cross"], names["encoder" if causal else "decoder"]
+    maps = {kind: getattr(output, name, None) or () for kind, name in names.items()}
+    maps = {kind: found for kind, found in maps.items() if found and found[0] is not None}
+    if not maps:
+        raise SeamError(
+            f"{type(model).__name__} gives no attention maps; it may have no attention at all"
+        )
+    return output, maps
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers logs about settings that are restored a moment later."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)

@@ -1,0 +1,640 @@
+"""What one forward pass did: queries and keys now, maps when somebody looks.
+
+A trace costs a forward pass. It keeps references to queries and keys (memory grows with the
+number of tokens N), and computes softmax(q·kᵀ·scale + bias) for the layer and head asked for.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import hub
+from .attention import AttentionCall, Site, Tap
+from .model import Transformer
+
+KINDS = ("encoder", "decoder", "cross")
+KEEP_ALL_BELOW_MIB = 128
+
+
+class MemoryBudgetError(MemoryError):
+    """Materialising this many maps would take more memory than was allowed."""
+
+
+class TraceError(ValueError):
+    """The trace does not hold what was asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class GivenMaps:
+    """Maps that were handed over whole (the eager fallback), behind AttentionCall's methods."""
+
+    maps: Tensor  # [batch, head, query, key]
+    site: Site
+    causal: bool = False
+    bias: Tensor | None = None
+    softcap: float | None = None
+    value: Tensor | None = None
+    module: nn.Module | None = None
+
+    @property
+    def n_heads(self) -> int:
+        return self.maps.shape[1]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return tuple(self.maps.shape)
+
+    def pattern(self, batch=slice(None), head=slice(None), rows=None) -> Tensor:
+        maps = self.maps if rows is None else self.maps[:, :, rows]
+        return maps[batch][..., head, :, :].float()
+
+    def scores(self, batch=slice(None), head=slice(None), rows=None) -> Tensor:
+        """log(pattern): the scores up to a constant a row."""
+        return self.pattern(batch, head, rows).log()
+
+
+class Recorder(Tap):
+    """Keeps what passes, of the thread that made it. No copy, but where a reference would hold
+    on to more than itself (queries cut out of one fused projection)."""
+
+    records = True
+
+    def __init__(self, model: nn.Module, keep: str):
+        self.model, self.keep, self.owner = model, keep, threading.get_ident()
+        self.calls: dict[str, list[AttentionCall]] = {}
+        self.value_norms: dict[str, list[Tensor | None]] = {}
+        self.streams: dict[tuple[str, str], list[Tensor]] = {}
+        self.norms: dict[str, list[Tensor]] = {}
+
+    def on_attention(self, call: AttentionCall) -> AttentionCall:
+        if threading.get_ident() == self.owner:
+            site = call.site or Site("encoder", len(self.calls.get("encoder", [])))
+            # Layers are counted as they come, so that layers sharing weights stay apart.
+            layer = len(self.calls.setdefault(site.kind, []))
+            kept = replace(
+                call,
+                query=_compact(call.query),
+                key=_compact(call.key),
+                value=_compact(call.value) if self.keep == "all" else None,
+                bias=None if call.bias is None else call.bias.detach(),
+                site=Site(site.kind, layer),
+            )
+            self.calls[site.kind].append(kept)
+            norms = None if self.keep == "all" else value_norms(self.model, call)
+            self.value_norms.setdefault(site.kind, []).append(norms)
+        return call
+
+    def on_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
+        if threading.get_ident() == self.owner:
+            first = name == "resid_pre" and site.layer == 0
+            if first or name == "resid_post":
+                self.norms.setdefault(site.kind, []).append(x.detach().float().norm(dim=-1))
+            if self.keep == "all":
+                self.streams.setdefault((site.kind, name), []).append(x.detach())
+        return x
+
+
+def what_to_keep(model: nn.Module, *texts: Tensor | None) -> str:
+    """ "all" while the values and the residual stream (before, inside, after each block) are small."""
+    config = model.config
+    width = getattr(config, "d_model", None) or getattr(config, "hidden_size", 0)
+    layers = getattr(config, "n_layers", None) or getattr(config, "num_hidden_layers", 1)
+    n_tokens = sum(t.numel() for t in texts if t is not None)
+    return "all" if 4 * 4 * n_tokens * width * layers < KEEP_ALL_BELOW_MIB * 2**20 else "maps"
+
+
+def _compact(x: Tensor) -> Tensor:
+    x = x.detach()
+    if x.untyped_storage().nbytes() > 1.25 * x.numel() * x.element_size():
+        return x.clone(memory_format=torch.contiguous_format)
+    return x
+
+
+def value_norms(model: nn.Module, call: AttentionCall) -> Tensor:
+    """‖v_j W_O‖ for every head and key: [batch, head, key], fp32.
+
+    The norm of v·W is taken through the d_head × d_head matrix W·Wᵀ, which costs a twelfth of
+    a block's arithmetic less than projecting. Where a model's W_O was not found it is ‖v_j‖.
+    Source: Kobayashi et al. 2020.
+    """
+    value = call.value.detach().float()
+    weight = _output_weight(model, call)
+    if weight is None:
+        norms = value.norm(dim=-1)
+    else:
+        per_head = weight.float().unflatten(0, (call.n_heads, -1))  # [head, d_head, d_model]
+        gram = per_head @ per_head.transpose(-1, -2)
+        if value.shape[1] != call.n_heads:
+            value = value.repeat_interleave(call.n_heads // value.shape[1], 1)
+        norms = ((value @ gram) * value).sum(-1).clamp(min=0).sqrt()
+    if norms.shape[1] != call.n_heads:
+        norms = norms.repeat_interleave(call.n_heads // norms.shape[1], 1)
+    return norms
+
+
+def _output_weight(model: nn.Module, call: AttentionCall) -> Tensor | None:
+    """W_O [head · d_head, d_model] of the layer that made the call, or None."""
+    out = getattr(call.module, "out", None)
+    if isinstance(model, Transformer) and isinstance(out, nn.Linear):
+        return out.weight.detach().T
+    return hub.output_projection(model, call)
+
+
+def trace(
+    model: Any,
+    tokens: Any,
+    target: Any = None,
+    *,
+    mask: Tensor | None = None,
+    target_mask: Tensor | None = None,
+    labels: Sequence | None = None,
+    target_labels: Sequence | None = None,
+    keep: str | None = None,
+) -> Trace:
+    """Run the model once and keep what its attention did.
+
+    Args:
+        model: our `Transformer`, any Hugging Face model, or a `TextModel` (then give text).
+            A model in training mode is not touched: a copy of it is traced, without dropout.
+        tokens: int64 [batch, position] or [position]; text for a TextModel.
+        target: the decoder's input, for an encoder-decoder.
+        mask, target_mask: bool, True for real tokens.
+        labels, target_labels: what to show for each token (a list of strings, or one a text of
+            the batch); the token ids by default.
+        keep: "all" keeps values and the residual stream as well; "maps" only what the maps need,
+            and norms. None: "all" while that is under 128 MiB.
+
+    Raises:
+        ValueError: for empty or too long texts, tokens outside the vocabulary, or a model with
+            no attention, saying what would do.
+    """
+    model = getattr(model, "_orig_mod", model)  # torch.compile
+    model = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+    if keep not in (None, "all", "maps"):
+        raise ValueError(f"keep={keep!r} is not known; choose 'all', 'maps' or None")
+    if hasattr(model, "tokenizer") and hasattr(model, "trace"):  # a TextModel
+        return model.trace(tokens, target, keep=keep)
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"model is a {type(model).__name__}; trace takes a transformer_lab.Transformer, a "
+            "Hugging Face model or a TextModel"
+        )
+    tokens, target = _ids("tokens", tokens), _ids("target", target)
+    _in_vocabulary(model, tokens, target)
+    device = next(model.parameters()).device
+    move = lambda x: None if x is None else x.to(device)  # noqa: E731
+    tokens, target, mask, target_mask = map(move, (tokens, target, mask, target_mask))
+    if model.training:
+        model = _frozen_copy(model)
+    if keep is None and hasattr(model, "config"):
+        keep = what_to_keep(model, tokens, target)
+    details = dict(
+        tokens=tokens, target=target, mask=mask, target_mask=target_mask,
+        labels=_labels("labels", labels, tokens), target_labels=_labels("target_labels", target_labels, target),
+    )  # fmt: skip
+    if hub.is_hugging_face(model):
+        return _trace_hugging_face(model, keep, details)
+    if not hasattr(model, "add_tap"):
+        raise ValueError(
+            f"{type(model).__name__} has no attention that can be traced; give a "
+            "transformer_lab.Transformer or a Hugging Face model"
+        )
+    recorder = Recorder(model, keep)
+    model.add_tap(recorder)
+    try:
+        with torch.no_grad():
+            logits = model(tokens, target, mask=mask, target_mask=target_mask)
+    finally:
+        model.remove_tap(recorder)
+    return Trace(model, recorder, logits=logits, name=type(model).__name__, **details)
+
+
+def _trace_hugging_face(model: nn.Module, keep: str, details: dict) -> Trace:
+    given = {name: details[name] for name in ("tokens", "target", "mask", "target_mask")}
+    inputs = hub.inputs_of(**given, model=model)
+    if details["target"] is None and getattr(model.config, "is_encoder_decoder", False):
+        raise ValueError("an encoder-decoder needs target, the decoder's input")
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if limit and details["tokens"].shape[1] > limit:
+        raise ValueError(
+            f"the text has {details['tokens'].shape[1]} tokens but this model's context is "
+            f"{limit}; shorten it"
+        )
+    recorder, name, reason = Recorder(model, keep), model.config.name_or_path, "it never called it"
+    try:
+        hub.add_tap(model, recorder)
+        try:
+            with torch.no_grad(), hub.watching_blocks(model, recorder):
+                output = model(**inputs)
+        finally:
+            hub.remove_tap(model, recorder)
+    except hub.SeamError as error:
+        recorder.calls, reason = {}, str(error)
+    note = None
+    if not recorder.calls:
+        output, recorder = _eager(model, inputs, keep, details["tokens"])
+        note = (
+            "These maps are the model's own eager ones, all computed at once: its attention does "
+            f"not go through the seam ({reason}), so edits are not available."
+        )
+    logits = getattr(output, "logits", None)
+    if logits is None:
+        logits = getattr(output, "prediction_logits", None)
+    return Trace(
+        model, recorder, logits=logits, name=name or type(model).__name__, note=note, **details
+    )
+
+
+def _eager(model, inputs, keep, tokens) -> tuple[Any, Recorder]:
+    config = model.config
+    layers = getattr(config, "num_hidden_layers", 1)
+    heads = getattr(config, "num_attention_heads", 1)
+    _within_budget(len(tokens) * layers * heads * tokens.shape[1] ** 2, 1024, "shorten the text")
+    try:
+        output, maps = hub.eager_maps(model, inputs)
+    except hub.SeamError as error:
+        raise ValueError(f"{type(model).__name__} has no attention to trace: {error}") from None
+    recorder = Recorder(model, keep)
+    for kind, found in maps.items():
+        recorder.calls[kind] = [GivenMaps(m, Site(kind, i)) for i, m in enumerate(found)]
+    return output, recorder
+
+
+class Trace:
+    """What one forward pass did. Made by `trace`; axes are [batch, layer, head, query, key].
+
+    `kind` is "encoder", "decoder" or "cross"; where a trace holds several, the first of
+    decoder, encoder is meant unless one is named. Layers and heads count from 0.
+    """
+
+    def __init__(
+        self, model, recorder: Recorder, *, tokens, target, mask, target_mask, labels,
+        target_labels, logits, name, note=None,
+    ):  # fmt: skip
+        if not recorder.calls:
+            raise ValueError(f"{name} has no attention to trace")
+        self.tokens, self.target, self.logits = tokens, target, logits
+        self.mask, self.target_mask = mask, target_mask
+        self.model_name, self.note = name, note
+        self.budget_mib = 1024
+        self._model, self._calls = model, recorder.calls
+        self._labels = {"encoder": labels, "decoder": labels if target is None else target_labels}
+        self._masks = {"encoder": mask, "decoder": mask if target is None else target_mask}
+        self._special: dict[str, list[list[bool]]] = {}
+        self._norms, self._streams = recorder.norms, recorder.streams
+        self._value_norms = recorder.value_norms
+        self._versions = {
+            id(c): _version(_output_weight(model, c)) for cs in self._calls.values() for c in cs
+            if c.value is not None
+        }  # fmt: skip
+        self._vocabulary = None  # id -> string, set by TextModel
+
+    # -- what there is --------------------------------------------------------------------------
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(kind for kind in KINDS if kind in self._calls)
+
+    @property
+    def batch_size(self) -> int:
+        return self.tokens.shape[0]
+
+    def n_layers(self, kind: str | None = None) -> int:
+        return len(self._calls[self._kind(kind)])
+
+    def n_heads(self, kind: str | None = None) -> int:
+        return self._calls[self._kind(kind)][0].n_heads
+
+    def d_head(self, kind: str | None = None) -> int | None:
+        call = self._calls[self._kind(kind)][0]
+        return None if isinstance(call, GivenMaps) else call.query.shape[-1]
+
+    def shape(self, kind: str | None = None) -> tuple[int, int]:
+        """(queries, keys)."""
+        return self._calls[self._kind(kind)][0].shape[2:]
+
+    def causal(self, kind: str | None = None) -> bool:
+        """Whether a query never looks at later keys."""
+        return self._kind(kind) == "decoder"
+
+    def query_tokens(self, kind: str | None = None, batch: int = 0) -> list[str]:
+        kind = self._kind(kind)
+        return self._labels["decoder" if kind == "cross" else kind][self._batch(batch)]
+
+    def key_tokens(self, kind: str | None = None, batch: int = 0) -> list[str]:
+        kind = self._kind(kind)
+        return self._labels["encoder" if kind == "cross" else kind][self._batch(batch)]
+
+    def special(self, kind: str | None = None, batch: int = 0, side: str = "key") -> list[bool]:
+        """True for tokens such as [CLS] and for padding; side is "key" or "query"."""
+        kind = self._kind(kind)
+        if kind == "cross":
+            kind = "encoder" if side == "key" else "decoder"
+        labels = self._labels[kind][self._batch(batch)]
+        flags = self._special.get(kind)
+        flags = list(flags[batch]) if flags else [False] * len(labels)
+        mask = self._masks[kind]
+        if mask is not None:
+            flags = [f or not real for f, real in zip(flags, mask[batch].tolist(), strict=True)]
+        return flags
+
+    # -- maps -----------------------------------------------------------------------------------
+
+    def pattern(
+        self, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0
+    ) -> Tensor:
+        """Attention weights, fp32 [query, key], or [head, query, key] with no head named.
+
+        Rows sum to 1; a query that may look at nothing has a row of 0.
+
+        Raises:
+            TraceError: for a layer, head or kind that is not there.
+            MemoryBudgetError: when all heads together pass `budget_mib`.
+        """
+        call = self._call(layer, head, kind, batch)
+        if head is None:
+            self._guard(call, call.n_heads)
+        return call.pattern(batch, slice(None) if head is None else head)
+
+    def scores(
+        self, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0
+    ) -> Tensor:
+        """Scores before the softmax, −inf where masked; axes and errors as in `pattern`."""
+        call = self._call(layer, head, kind, batch)
+        if head is None:
+            self._guard(call, call.n_heads)
+        return call.scores(batch, slice(None) if head is None else head)
+
+    def patterns(
+        self, *, kind: str | None = None, batch: int = 0, budget_mib: float = 256
+    ) -> Tensor:
+        """All maps of one kind at once: [layer, head, query, key].
+
+        Raises:
+            MemoryBudgetError: when they take more than budget_mib, saying how much and what to
+                do instead.
+        """
+        calls = self._calls[self._kind(kind)]
+        self._guard(calls[0], len(calls) * calls[0].n_heads, budget_mib)
+        self._batch(batch)
+        return torch.stack([call.pattern(batch) for call in calls])
+
+    def queries_keys(
+        self, layer: int, head: int, *, kind: str | None = None, batch: int = 0
+    ) -> tuple[Tensor, Tensor, float] | None:
+        """(q [query, d_head], k [key, d_head], scale) where the map is exactly
+        softmax(scale · q·kᵀ), with the causal mask where `causal`; None where a padding mask, a
+        bias, a softcap or an edit makes it something else."""
+        call = self._call(layer, head, kind, batch)
+        if isinstance(call, GivenMaps) or call.bias is not None or call.softcap is not None:
+            return None
+        if call.causal != self.causal(kind) and call.shape[2] > 1:
+            return None
+        group = call.n_heads // call.key.shape[1]
+        return call.query[batch, head].float(), call.key[batch, head // group].float(), call.scale
+
+    def thumbnails(self, size: int = 32, *, kind: str | None = None, batch: int = 0) -> Tensor:
+        """Every map made small by max-pooling: [layer, head, ≤ size, ≤ size].
+
+        One head at a time is computed. Above 1024 queries, 8 · size of them spread over the text
+        stand for all.
+        """
+        layers = []
+        for call in self._calls[self._kind(kind)]:
+            _, _, n_query, n_key = call.shape
+            rows = None
+            if n_query > 1024:
+                rows = torch.linspace(0, n_query - 1, 8 * size).round().long()
+            small = (min(size, n_query), min(size, n_key))
+            heads = [
+                F.adaptive_max_pool2d(call.pattern(batch, head, rows)[None], small)[0]
+                for head in range(call.n_heads)
+            ]
+            layers.append(torch.stack(heads))
+        return torch.stack(layers)
+
+    # -- values ---------------------------------------------------------------------------------
+
+    @property
+    def value_note(self) -> str:
+        """What `value_norms` are for this model."""
+        calls = next(iter(self._calls.values()))
+        if isinstance(calls[0], GivenMaps):
+            return "not known: the model gives maps only"
+        if _output_weight(self._model, calls[0]) is None:
+            return "‖value‖ (the output projection was not found)"
+        return "‖value · W_O‖"
+
+    def value_norms(
+        self, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0
+    ) -> Tensor | None:
+        """How long the vector is that a key would add to the stream at weight 1: [key], or
+        [head, key]; None where the model gives maps only.
+
+        Raises:
+            TraceError: when the weights have changed since the trace was made.
+        """
+        kind = self._kind(kind)
+        call = self._call(layer, head, kind, batch)
+        if isinstance(call, GivenMaps):
+            return None
+        norms = self._value_norms[kind][layer]
+        if norms is None:
+            if self._versions[id(call)] != _version(_output_weight(self._model, call)):
+                raise TraceError(
+                    "the model's weights have changed since this trace; trace again for value norms"
+                )
+            norms = self._value_norms[kind][layer] = value_norms(self._model, call)
+        return norms[batch] if head is None else norms[batch, head]
+
+    def value_weighted(
+        self, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0
+    ) -> Tensor | None:
+        """pattern × value_norms: how much each key adds, rather than how much it is looked at.
+        Axes as in `pattern`. Source: Kobayashi et al. 2020."""
+        norms = self.value_norms(layer, head, kind=kind, batch=batch)
+        if norms is None:
+            return None
+        return self.pattern(layer, head, kind=kind, batch=batch) * norms[..., None, :]
+
+    # -- residual stream and predictions ----------------------------------------------------------
+
+    def residual(self, kind: str | None = None, batch: int = 0) -> dict[str, Tensor]:
+        """name -> [layer, position, d_model]: the residual stream before ("resid_pre") and after
+        ("resid_post") every block and, for our own models, in its middle ("resid_mid") with what
+        attention and feed-forward added ("attn_out", "mlp_out", "cross_out").
+
+        Raises:
+            TraceError: when it was not kept, saying how to keep it.
+        """
+        kind = "decoder" if self._kind(kind) == "cross" else self._kind(kind)
+        found = {
+            n: torch.stack(xs)[:, self._batch(batch)]
+            for (k, n), xs in self._streams.items()
+            if k == kind
+        }
+        if not found:
+            raise TraceError(
+                "this trace kept the stream's norms only; use trace(..., keep='all') to keep it whole"
+                if self._norms
+                else "the residual stream of this model is not known"
+            )
+        return found
+
+    def residual_norms(self, kind: str | None = None, batch: int = 0) -> Tensor:
+        """L2 norm of the residual stream, [layer + 1, position]: row 0 before the first block,
+        row l + 1 after block l. Source: Elhage et al. 2021."""
+        kind = "decoder" if self._kind(kind) == "cross" else self._kind(kind)
+        if kind not in self._norms:
+            raise TraceError("the residual stream of this model is not known")
+        return torch.stack(self._norms[kind])[:, self._batch(batch)]
+
+    def predictions(
+        self, position: int = -1, k: int = 5, batch: int = 0
+    ) -> list[tuple[str, float]]:
+        """The k likeliest tokens at a position (of the target, for an encoder-decoder) and their
+        probabilities: what comes next, or for a masked model what stands there.
+
+        Raises:
+            TraceError: when the model has no head that predicts tokens.
+        """
+        if self.logits is None:
+            raise TraceError(f"{self.model_name} has no head that predicts tokens")
+        n = self.logits.shape[1]
+        if not -n <= position < n:
+            raise TraceError(f"position={position} is outside the {n} tokens")
+        probabilities = self.logits[self._batch(batch), position].float().softmax(-1)
+        best = probabilities.topk(min(k, len(probabilities)))
+        return [
+            (self.name_token(i), p)
+            for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+
+    def name_token(self, token_id: int) -> str:
+        """What to show for a token of the vocabulary."""
+        return str(token_id) if self._vocabulary is None else self._vocabulary(token_id)
+
+    def kept_bytes(self) -> int:
+        """Memory that this trace holds for its maps: queries, keys, values, biases and norms; the
+        residual stream where it was kept. The logits are the model's output and not counted."""
+        tensors = [t for cs in self._calls.values() for c in cs for t in _tensors(c)]
+        tensors += [t for ts in self._value_norms.values() for t in ts if t is not None]
+        tensors += [t for ts in (*self._norms.values(), *self._streams.values()) for t in ts]
+        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+        return sum(storages.values())
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{kind}: {self.n_layers(kind)} layers × {self.n_heads(kind)} heads, "
+            f"{self.shape(kind)[0]} × {self.shape(kind)[1]} tokens"
+            for kind in self.kinds
+        ]
+        return f"<Trace of {self.model_name}; {'; '.join(parts)}>"
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _kind(self, kind: str | None) -> str:
+        if kind is None:
+            return "decoder" if "decoder" in self._calls else self.kinds[0]
+        if kind not in self._calls:
+            raise TraceError(f"kind={kind!r} is not in this trace; it has {', '.join(self.kinds)}")
+        return kind
+
+    def _batch(self, batch: int) -> int:
+        if not -self.batch_size <= batch < self.batch_size:
+            raise TraceError(f"batch={batch} is outside the {self.batch_size} texts of this trace")
+        return batch
+
+    def _call(self, layer: int, head: int | None, kind: str | None, batch: int) -> AttentionCall:
+        calls = self._calls[self._kind(kind)]
+        self._batch(batch)
+        if not 0 <= layer < len(calls):
+            raise TraceError(f"layer={layer} is outside 0 … {len(calls) - 1}")
+        call = calls[layer]
+        if head is not None and not 0 <= head < call.n_heads:
+            raise TraceError(f"head={head} is outside 0 … {call.n_heads - 1}")
+        return call
+
+    def _guard(self, call: AttentionCall, n_maps: int, budget_mib: float | None = None) -> None:
+        budget = self.budget_mib if budget_mib is None else budget_mib
+        way = "ask for one map with pattern(layer, head), or thumbnails(), or raise the budget"
+        _within_budget(n_maps * call.shape[2] * call.shape[3], budget, way)
+
+
+def _within_budget(n_weights: int, budget_mib: float, way_out: str) -> None:
+    mib = n_weights * 4 / 2**20
+    if mib > budget_mib:
+        raise MemoryBudgetError(
+            f"these maps take {mib:,.0f} MiB, more than the budget of {budget_mib:,.0f} MiB; {way_out}"
+        )
+
+
+def _tensors(call) -> list[Tensor]:
+    fields = ("query", "key", "value", "bias", "maps")
+    return [t for t in (getattr(call, f, None) for f in fields) if t is not None]
+
+
+def _version(weight: Tensor | None) -> int | None:
+    return None if weight is None else weight._version
+
+
+def _frozen_copy(model: nn.Module) -> nn.Module:
+    """The model as it is now, for looking at while it trains on: its mode is never switched."""
+    twin = copy.deepcopy(model).eval()
+    if hasattr(model, "tapped"):  # edits in force hold for the copy too, the very same objects
+        for theirs, ours in zip(model.tapped(), twin.tapped(), strict=True):
+            ours.taps = theirs.taps
+    return twin
+
+
+def _ids(name: str, tokens: Any) -> Tensor | None:
+    if tokens is None:
+        return None
+    if isinstance(tokens, str):
+        raise ValueError(
+            f"{name} is text; give token ids, or trace a TextModel, which has a tokenizer"
+        )
+    ids = torch.as_tensor(tokens)
+    if ids.dim() == 1:
+        ids = ids[None]
+    if ids.dim() != 2 or ids.shape[1] == 0 or ids.shape[0] == 0:
+        raise ValueError(
+            f"{name} has shape {list(ids.shape)}; give at least one token: [position] or "
+            "[batch, position]"
+        )
+    if ids.is_floating_point() or ids.dtype == torch.bool:
+        raise ValueError(f"{name} has type {ids.dtype}; token ids are whole numbers")
+    return ids.long()
+
+
+def _in_vocabulary(model: nn.Module, tokens: Tensor, target: Tensor | None) -> None:
+    size = getattr(model.config, "vocab_size", None) if hasattr(model, "config") else None
+    target_size = getattr(getattr(model, "config", None), "target_vocab_size", None) or size
+    for name, ids, limit in (("tokens", tokens, size), ("target", target, target_size)):
+        if ids is not None and limit and not 0 <= int(ids.min()) <= int(ids.max()) < limit:
+            bad = int(ids.max()) if int(ids.max()) >= limit else int(ids.min())
+            raise ValueError(
+                f"{name} holds {bad}, outside the vocabulary of {limit} tokens (0 … {limit - 1})"
+            )
+
+
+def _labels(name: str, labels: Sequence | None, ids: Tensor | None) -> list[list[str]] | None:
+    if ids is None:
+        return None
+    if labels is None:
+        return [[str(i) for i in row] for row in ids.tolist()]
+    rows = [list(labels)] if labels and isinstance(labels[0], str) else [list(r) for r in labels]
+    if [len(r) for r in rows] != [ids.shape[1]] * len(ids):
+        raise ValueError(
+            f"{name} has {[len(r) for r in rows]} labels; there are {len(ids)} texts of "
+            f"{ids.shape[1]} tokens"
+        )
+    return rows
