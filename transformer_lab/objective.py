@@ -1,0 +1,148 @@
+"""What training minimises, and its mean over held-out batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .rng import own_randomness
+
+IGNORED = -100  # the target that no loss counts
+
+Loss = Callable[[nn.Module, Any], Tensor]
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Mean cross entropy of the model's logits with a batch's targets, in nats a token.
+
+    A batch has `tokens`, `targets` (−100 is ignored) and perhaps `target_in`, `mask` and
+    `target_mask`; or is a pair (tokens, targets). Logits [..., vocab] are computed in fp32.
+    Label smoothing is that of `F.cross_entropy`. Source: Szegedy et al. 2016.
+    """
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self):
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing={self.label_smoothing} must be in [0, 1)")
+
+    def __call__(self, model: nn.Module, batch: Any) -> Tensor:
+        logits = predict(model, batch).float()
+        return F.cross_entropy(
+            logits.flatten(0, -2), targets(batch).flatten(), ignore_index=IGNORED,
+            label_smoothing=self.label_smoothing,
+        )  # fmt: skip
+
+    def count(self, batch: Any) -> int:
+        """How many targets the mean is over."""
+        return int((targets(batch) != IGNORED).sum())
+
+    def explain(self, batch: Any, n_classes: int | None = None) -> str | None:
+        """Why the loss of this batch cannot be computed, or None."""
+        labels = targets(batch)
+        if not self.count(batch):
+            return f"every target of the batch is {IGNORED} (ignored); there is nothing to learn"
+        wrong = labels[(labels != IGNORED) & ((labels < 0) | (labels >= (n_classes or 2**62)))]
+        if wrong.numel():
+            return (
+                f"a target is {wrong[0].item()} but the model tells {n_classes} classes apart; "
+                f"targets must be 0 … {n_classes - 1 if n_classes else '?'} or {IGNORED} (ignored)"
+            )
+        return None
+
+
+def predict(model: nn.Module, batch: Any) -> Tensor:
+    """The model's logits for a batch; what the batch does not have is not passed on."""
+    if isinstance(batch, tuple | list):
+        return model(batch[0])
+    inputs = [batch.tokens]
+    if getattr(batch, "target_in", None) is not None:
+        inputs.append(batch.target_in)
+    masks = {name: getattr(batch, name, None) for name in ("mask", "target_mask")}
+    return model(*inputs, **{name: mask for name, mask in masks.items() if mask is not None})
+
+
+def targets(batch: Any) -> Tensor:
+    return batch[1] if isinstance(batch, tuple | list) else batch.targets
+
+
+def n_tokens(batch: Any) -> int:
+    """Positions that the model reads, padding included; 0 for a batch of an unknown form."""
+    if isinstance(batch, tuple | list):
+        return batch[0].numel() if isinstance(batch[0], Tensor) else 0
+    parts = (getattr(batch, name, None) for name in ("tokens", "target_in"))
+    return sum(part.numel() for part in parts if isinstance(part, Tensor))
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; each module's own mode and the random states return."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        with own_randomness(), torch.no_grad():
+            model.eval()
+            yield
+    finally:
+        restore_modes(modes)
+
+
+def restore_modes(modes: dict[nn.Module, bool]) -> None:
+    for module, mode in modes.items():
+        module.training = mode
+
+
+def evaluate(
+    model: nn.Module, batches: Iterable, *, loss: Loss | None = None, most: int | None = None
+) -> float:
+    """Mean loss over batches, each weighted by the number of its targets (for a loss without a
+    `count` method, all alike).
+
+    Args:
+        batches: a list or loader; or an endless stream, of which the first `most` (20) are taken.
+
+    Raises:
+        ValueError: when there is no batch, or no target in any.
+    """
+    loss = loss or CrossEntropy()
+    total, weight = sums(model, batches, loss=loss, most=most)
+    if not weight:
+        raise ValueError("eval_batches holds no batch with a target; nothing can be evaluated")
+    return total / weight
+
+
+def sums(
+    model: nn.Module, batches: Iterable, *, loss: Loss, most: int | None = None, every: int = 1,
+    start: int = 0,
+) -> tuple[float, float]:  # fmt: skip
+    """Loss × weight, and weight, summed over batches `start`, `start + every`, …"""
+    count = getattr(loss, "count", lambda batch: 1)
+    if most is None and hasattr(batches, "batch") and not hasattr(batches, "__len__"):
+        most = 20
+    device = next(model.parameters()).device
+    total = weight = 0.0
+    with evaluating(model):
+        for batch in islice(batches, start, most, every):
+            batch = to_device(batch, device)
+            n = count(batch)
+            if n:
+                total += float(loss(model, batch)) * n
+                weight += n
+    return total, weight
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    if hasattr(batch, "to"):
+        return batch.to(device)
+    if isinstance(batch, tuple | list):
+        return tuple(to_device(part, device) for part in batch)
+    if isinstance(batch, dict):
+        return {key: to_device(part, device) for key, part in batch.items()}
+    return batch

@@ -1,0 +1,431 @@
+"""The training loop, as a generator: `for step in train(model, batches, steps=400): ...`"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from . import distributed
+from .feed import feed
+from .interrupt import Interrupts, TrainingStopped
+from .objective import (
+    CrossEntropy,
+    Loss,
+    evaluate,
+    evaluating,
+    n_tokens,
+    restore_modes,
+    sums,
+    to_device,
+)
+from .optim import Recipe, Schedule, recipe
+from .rng import RandomState
+
+if TYPE_CHECKING:
+    from .run import Run
+
+__all__ = ["Step", "TrainingStopped", "evaluate", "train"]
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One update of the weights.
+
+    index: updates made so far, 1 … steps. loss: of this batch, before the update (nats a token
+    for the default loss). lr: of the main group. tokens_per_second: positions read, padding
+    included, over the time of this update. seconds: spent on updates so far, an earlier part of
+    a resumed run included. grad_norm: L2 norm of the whole gradient before clipping.
+    eval_loss: mean over `eval_batches`, where this step was due for it.
+    """
+
+    index: int
+    loss: float
+    lr: float
+    tokens_per_second: float
+    seconds: float
+    grad_norm: float
+    eval_loss: float | None = None
+
+
+def train(
+    model: nn.Module,
+    batches: Any,
+    *,
+    steps: int,
+    lr: float | None = None,
+    optimizer: str | Recipe = "adamw",
+    schedule: str | None = None,
+    warmup: int | None = None,
+    clip: float | None = None,
+    weight_decay: float | None = None,
+    eval_batches: Any = None,
+    eval_every: int | None = None,
+    label_smoothing: float = 0.0,
+    precision: str = "auto",
+    compile: bool | str = False,
+    run: Run | str | None = None,
+    resume: bool = False,
+    checkpoint_every: int | None = None,
+    snapshot_every: int | None = None,
+    probe: Any = None,
+    watch: Any = None,
+    progress: bool = False,
+    loss: Loss | None = None,
+) -> Iterator[Step]:
+    """Train `model` in place, on the device where it is; yields one `Step` an update.
+
+    The model is in training mode meanwhile; its own mode returns when training ends, in whatever
+    way. Random numbers drawn in the loop's body, by `watch` or by evaluation do not change what
+    is learned. Under torchrun each process takes its rows of every batch.
+
+    Args:
+        batches: an object whose `batch(step)` is a pure function of the step, or an iterable
+            (one that can be iterated again is begun again at its end).
+        steps: updates in all, those of a resumed run included.
+        optimizer: "adamw", "modern", or a recipe of `transformer_lab.optim` with options.
+        lr, schedule, warmup, clip, weight_decay: instead of the recipe's own. schedule: "cosine",
+            "linear" (cool-down over the last half), "noam" (then lr, 1 by default, multiplies
+            it) or "constant". clip: the largest gradient norm; `math.inf` clips nothing.
+        eval_batches, eval_every: held-out batches (20 of an endless stream), evaluated every so
+            many steps and at the end.
+        label_smoothing: of the default loss, in training only.
+        precision: "fp32", "bf16" or "fp16" autocast; "auto" is bf16 on a GPU that has it.
+        compile: use `torch.compile` (a string names its backend).
+        run: a `Run`, or a folder for one: checkpoints, metrics.jsonl and snapshots go there.
+        resume: go on from the run's newest checkpoint that verifies; from 0 if there is none.
+        checkpoint_every: steps between checkpoints (default: a tenth of all).
+        snapshot_every, probe: keep the attention maps of these token ids [position] (for an
+            encoder-decoder a pair: source, target) in the run, every so many steps.
+        watch: told `start(model, steps)`, `update(step, model)` and `finish(reason)`.
+        progress: show a bar with loss, tokens a second and time left.
+        loss: (model, batch) -> mean loss, a scalar. Default: `CrossEntropy`.
+
+    Raises:
+        ValueError, TypeError: at the call, for an argument that does not fit.
+        TrainingStopped: after an interrupt; the run holds the last whole step.
+        FloatingPointError: when the loss is no longer finite; the weights are the last good ones.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps={steps!r} must be a whole number of at least 1")
+    counts = dict(
+        eval_every=eval_every, checkpoint_every=checkpoint_every, snapshot_every=snapshot_every
+    )
+    for name, value in counts.items():
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name}={value!r} must be a whole number of at least 1, or None")
+    if eval_every and eval_batches is None:
+        raise ValueError(f"eval_every={eval_every} needs eval_batches")
+    if loss is not None and label_smoothing:
+        raise ValueError(
+            f"label_smoothing={label_smoothing} is for the default loss; build it into your own"
+        )
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError("model has no trainable parameters")
+    if isinstance(run, str) or hasattr(run, "__fspath__"):
+        from .run import Run
+
+        run = Run(run)
+    if run is None and (resume or snapshot_every or checkpoint_every):
+        raise ValueError("resume, checkpoint_every and snapshot_every need run=Run(folder)")
+    if snapshot_every and probe is None:
+        raise ValueError(f"snapshot_every={snapshot_every} needs probe: token ids to look at")
+    chosen = _recipe(optimizer, lr=lr, schedule=schedule, warmup=warmup, clip=clip,
+                     weight_decay=weight_decay)  # fmt: skip
+    training = _Training(
+        model, feed(batches), steps, chosen, _schedule(chosen, steps, model),
+        loss=loss or CrossEntropy(label_smoothing), precision=precision, compile=compile,
+    )  # fmt: skip
+    training.eval_batches, training.eval_every = eval_batches, eval_every or steps
+    training.eval_loss = loss or CrossEntropy()
+    training.run, training.resume = run, resume
+    training.checkpoint_every = checkpoint_every or max(1, steps // 10)
+    training.snapshot_every, training.probe = snapshot_every, probe
+    training.watch, training.progress = watch, progress
+    return training.iterate()
+
+
+def _recipe(optimizer: str | Recipe, **given: Any) -> Recipe:
+    base = recipe(optimizer)
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in ("lr", "clip"):
+        if name in given and not given[name] > 0:
+            raise ValueError(f"{name}={given[name]} must be above 0")
+    if given.get("weight_decay", 0) < 0:
+        raise ValueError(f"weight_decay={given['weight_decay']} must be 0 or more")
+    if given.get("schedule") == "noam":
+        if base.name != "adamw":
+            raise ValueError(f"schedule='noam' is for optimizer='adamw', not {base.name!r}")
+        given = {"lr": 1.0, "warmup": 4000, **given}
+    return replace(base, **given)
+
+
+def _schedule(chosen: Recipe, steps: int, model: nn.Module) -> Schedule:
+    warmup = min(100, steps // 10) if chosen.warmup is None else chosen.warmup
+    d_model = getattr(getattr(model, "config", None), "d_model", None)
+    return Schedule(chosen.schedule, steps, warmup, d_model=d_model)
+
+
+class _Training:
+    """The state of one call of `train`."""
+
+    eval_batches: Any
+    eval_every: int
+    eval_loss: Loss
+    run: Run | None
+    resume: bool
+    checkpoint_every: int
+    snapshot_every: int | None
+    probe: Any
+    watch: Any
+    progress: bool
+
+    def __init__(
+        self, model: nn.Module, source, steps: int, recipe: Recipe, schedule: Schedule, *,
+        loss: Loss, precision: str, compile: bool | str,
+    ):  # fmt: skip
+        self.model, self.source, self.steps = model, source, steps
+        self.recipe, self.schedule, self.loss = recipe, schedule, loss
+        self.device = next(model.parameters()).device
+        self.precision = _precision(precision, self.device)
+        self.compile = compile
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.done, self.seconds = 0, 0.0
+        self.rank, self.n_processes = distributed.rank_and_size()
+        self.writer = self.bar = None
+        self.closed: str | None = None
+        self.interrupts = Interrupts(self._stopped)
+
+    # ------------------------------------------------------------ the life of a run
+
+    def iterate(self) -> Iterator[Step]:
+        self._open()
+        reason = "finished"
+        try:
+            while self.done < self.steps:
+                step = self._advance()
+                step = self._after(step)
+                with self.interrupts.lent():
+                    yield step
+                if self.closed is not None:  # stopped while the caller's loop body ran
+                    raise TrainingStopped(f"Training {self.closed}")
+                self._take_back()
+        except KeyboardInterrupt:
+            raise self._stopped() from None
+        except GeneratorExit:
+            reason = f"ended early at step {self.done}; history kept"
+            raise
+        except BaseException as error:
+            reason = f"failed at step {self.done}: {type(error).__name__}: {error}"
+            raise
+        finally:
+            self._close(reason, save=not reason.startswith("failed"))
+
+    def _open(self) -> None:
+        self.modes = {module: module.training for module in self.model.modules()}
+        self.optimizers = self.recipe.build(self.model, self.steps)
+        for group in (g for o in self.optimizers for g in o.param_groups):
+            group["initial_lr"] = group["lr"]
+        self.scaler = torch.amp.GradScaler(enabled=self.precision is torch.float16)
+        state = None
+        if self.run is not None:
+            self.writer = self.run.open(self, resume=self.resume)
+        try:
+            if self.writer is not None:
+                state = self.writer.restore(self)
+            self.source.start(self.done, state)
+            if state is None:
+                self.random = RandomState.now()
+            forward = self.model
+            if self.compile:
+                backend = {"backend": self.compile} if isinstance(self.compile, str) else {}
+                forward = torch.compile(self.model, **backend)
+            self.objective = distributed.wrap(self.model, forward, self.loss, self.device)
+            self.model.train()
+            if self.rank == 0 and self.watch is not None:
+                self.watch.start(self.model, self.steps)
+            if self.rank == 0 and self.progress:
+                from tqdm import tqdm
+
+                self.bar = tqdm(total=self.steps, initial=self.done, unit="step")
+            if self.writer is not None and self.done == 0:
+                self._snapshot()
+        except BaseException:
+            self._close("failed to start", save=False)
+            raise
+        self.random.restore()
+        self.interrupts.install()
+
+    def _close(self, reason: str, *, save: bool) -> None:
+        """End the run once: the last whole step to disk, modes and interrupts as they were."""
+        if self.closed is not None:
+            return
+        self.closed = reason
+        self.interrupts.remove()
+        restore_modes(self.modes)
+        for parameter in self.parameters:
+            parameter.grad = None
+        try:
+            # Processes that were interrupted apart cannot exchange their random states.
+            together = self.n_processes == 1 or reason == "finished"
+            if self.writer is not None and save and together and not sys.is_finalizing():
+                self._checkpoint()
+        finally:
+            if self.bar is not None:
+                self.bar.close()
+            if self.writer is not None:
+                self.writer.close()
+            if self.rank == 0 and self.watch is not None:
+                self.watch.finish(reason)
+
+    def _stopped(self) -> TrainingStopped:
+        reason = f"stopped at step {self.done}; history kept"
+        self._close(reason, save=True)
+        return TrainingStopped(f"Training {reason}")
+
+    def _take_back(self) -> None:
+        """The caller's loop body may have drawn random numbers or changed the mode."""
+        self.random.restore()
+        if not self.model.training:
+            self.model.train()
+
+    # ------------------------------------------------------------ one step
+
+    def _advance(self) -> Step:
+        started = time.perf_counter()
+        whole = self.source.batch(self.done)
+        batch = to_device(distributed.shard(whole), self.device)
+        factor = self.schedule(self.done)
+        for group in (g for o in self.optimizers for g in o.param_groups):
+            group["lr"] = group["initial_lr"] * factor
+        weight = self._weight(batch)
+        try:
+            with self._autocast():
+                scaled = self.objective(batch, weight)
+        except IndexError:
+            self._explain(batch)
+            raise
+        loss = scaled.item()
+        if not math.isfinite(loss):
+            self._explain(batch)
+            raise FloatingPointError(
+                f"the loss is {loss} at step {self.done + 1}, lr={self.recipe.lr * factor:.3g}; the "
+                f"weights are those of step {self.done}. A lower lr or a longer warmup may help"
+            )
+        self.scaler.scale(scaled).backward()
+        norm = self._clip()
+        if self.n_processes > 1:
+            loss = distributed.sum_over_processes(loss, device=self.device)[0] / self.n_processes
+        with self.interrupts.held():  # from here to its end a step is whole or not made
+            for optimizer in self.optimizers:
+                self.scaler.step(optimizer)
+            self.scaler.update()
+            for parameter in self.parameters:
+                parameter.grad = None
+            self.done += 1
+            self.random = RandomState.now()
+            elapsed = time.perf_counter() - started
+            self.seconds += elapsed
+        rate = n_tokens(whole) / elapsed
+        return Step(self.done, loss, self.recipe.lr * factor, rate, self.seconds, norm)
+
+    def _weight(self, batch: Any) -> float:
+        """What this process' mean counts for, so that the mean over processes is the global one."""
+        if self.n_processes == 1:
+            return 1.0
+        count = getattr(self.loss, "count", None)
+        mine = float(count(batch)) if count else 1.0
+        total = distributed.sum_over_processes(mine, device=self.device)[0]
+        return mine * self.n_processes / total if total else 1.0
+
+    def _clip(self) -> float:
+        if self.scaler.is_enabled():
+            for optimizer in self.optimizers:
+                self.scaler.unscale_(optimizer)
+        limit = math.inf if self.recipe.clip is None else self.recipe.clip
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = float(total_norm(gradients)) if gradients else 0.0
+        if norm > limit:
+            # In place, and only where it does something.
+            for gradient in gradients:
+                gradient.mul_(limit / (norm + 1e-6))
+        return norm
+
+    def _autocast(self):
+        if self.precision is torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.precision)
+
+    def _explain(self, batch: Any) -> None:
+        """A ValueError that says what is wrong with a batch, if that can be told."""
+        explain = getattr(self.loss, "explain", None)
+        why = explain(batch, getattr(self.model, "n_outputs", None)) if explain else None
+        if why:
+            raise ValueError(f"step {self.done + 1}: {why}") from None
+
+    # ------------------------------------------------------------ beside the steps
+
+    def _after(self, step: Step) -> Step:
+        last = self.done == self.steps
+        if self.eval_batches is not None and (last or self.done % self.eval_every == 0):
+            step = replace(step, eval_loss=self._evaluate())
+        if self.snapshot_every and (last or self.done % self.snapshot_every == 0):
+            self._snapshot()
+        if self.writer is not None:
+            self.writer.log(asdict(step))
+            if not last and self.done % self.checkpoint_every == 0:
+                self._checkpoint()
+        if self.rank == 0 and self.watch is not None:
+            self.watch.update(step, self.model)
+        if self.bar is not None:
+            self.bar.update()
+            self.bar.set_postfix_str(
+                f"loss {step.loss:.3f}, {step.tokens_per_second:,.0f} tokens/s", refresh=False
+            )
+        return step
+
+    def _evaluate(self) -> float:
+        with self._autocast():
+            total, weight = sums(
+                self.model, self.eval_batches, loss=self.eval_loss, every=self.n_processes,
+                start=self.rank,
+            )  # fmt: skip
+        total, weight = distributed.sum_over_processes(total, weight, device=self.device)
+        if not weight:
+            raise ValueError("eval_batches holds no batch with a target; nothing can be evaluated")
+        return total / weight
+
+    def _snapshot(self) -> None:
+        if self.writer is None or not self.snapshot_every or self.rank:
+            return
+        with evaluating(self.model):
+            self.writer.snapshot(self.done, self.model, self.probe)
+
+    def _checkpoint(self) -> None:
+        assert self.writer is not None
+        with self.interrupts.held():
+            self.writer.save(self)
+
+
+def _precision(name: str, device: torch.device) -> torch.dtype:
+    if name not in PRECISIONS:
+        raise ValueError(f"precision={name!r} is not known; choose one of {', '.join(PRECISIONS)}")
+    if name == "auto":
+        name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if name == "fp16" and device.type != "cuda":
+        raise ValueError(f"precision='fp16' needs a GPU, not {device.type}; use 'bf16' or 'fp32'")
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+def total_norm(gradients: list[Tensor]) -> Tensor:
+    """L2 norm of all gradients as one vector."""
+    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
