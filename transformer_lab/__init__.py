@@ -4,7 +4,9 @@
 it is first used, so plotting, Jupyter and Hugging Face cost nothing until they are needed.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -59,7 +61,6 @@ def __getattr__(name: str):
         return import_module(f".{name}", __name__)
     if name in _NAMES:
         value = getattr(import_module(f".{_NAMES[name]}", __name__), name)
-        # Importing a module binds it here under its own name; the function of that name wins.
         globals()[name] = value
         return value
     raise AttributeError(f"transformer_lab has no {name!r}; it has {', '.join(sorted(__all__))}")
@@ -70,3 +71,16 @@ def __dir__() -> list[str]:
 
 
 __all__ = [*_NAMES, *_MODULES]
+
+
+class _Package(ModuleType):
+    """`tl.trace` is the function, though a module `transformer_lab.trace` exists: Python binds
+    a module in its package when it is imported, and that binding is left out where a public
+    name is the same."""
+
+    def __setattr__(self, name, value):
+        if not (name in _NAMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

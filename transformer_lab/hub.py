@@ -86,7 +86,7 @@ def _open(model: nn.Module) -> _Session:
     AttentionInterface.register(NAME, _door)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     session = _Session(model)
-    with _quiet():
+    with quiet():
         try:
             model.set_attn_implementation(NAME)
         except (ValueError, ImportError, AttributeError) as error:
@@ -268,7 +268,7 @@ def eager_maps(model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, dict[str,
     configs = [
         (m.config, m.config._attn_implementation) for m in model.modules() if is_hugging_face(m)
     ]
-    with _quiet():
+    with quiet():
         try:
             try:
                 model.set_attn_implementation("eager")
@@ -302,7 +302,7 @@ def eager_maps(model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, dict[str,
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """transformers logs about settings that are restored a moment later."""
     from transformers.utils import logging
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 __all__ = ["BPETokenizer", "CharTokenizer", "Tokenizer", "WordTokenizer", "display"]
-__all__ += ["load_tokenizer"]
+__all__ += ["display_bytes", "load_tokenizer"]
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<mask>")
 PAD, BOS, EOS, UNK, MASK = range(5)
@@ -36,6 +36,14 @@ def display(text: str) -> str:
     if text.isprintable() and " " not in text:
         return text
     return "".join(map(_display_character, text))
+
+
+def display_bytes(data: bytes) -> str:
+    """`display` for bytes of UTF-8; those that are only part of a character show as numbers."""
+    return "".join(
+        f"⟨{ord(c) - 0xDC00:02X}⟩" if 0xDC80 <= ord(c) <= 0xDCFF else display(c)
+        for c in data.decode("utf-8", "surrogateescape")
+    )
 
 
 def _display_character(character: str) -> str:
@@ -302,14 +310,10 @@ class BPETokenizer(_OwnTokenizer):
     def _bytes(self, i: int) -> bytes:
         if i < len(SPECIAL):
             return SPECIAL[i].encode()
-        return bytes(_BYTE_OF[character] for character in self.vocabulary[i])
+        return bytes(byte_of[character] for character in self.vocabulary[i])
 
     def _display(self, i: int) -> str:
-        # A token may hold part of a character: show such bytes as numbers.
-        return "".join(
-            f"⟨{ord(c) - 0xDC00:02X}⟩" if 0xDC80 <= ord(c) <= 0xDCFF else display(c)
-            for c in self._bytes(i).decode("utf-8", "surrogateescape")
-        )
+        return display_bytes(self._bytes(i))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that `load_tokenizer` needs, ready for JSON."""
@@ -372,4 +376,4 @@ def _byte_alphabet() -> dict[str, int]:
     return {chr(b): b for b in plain} | {chr(256 + n): b for n, b in enumerate(rest)}
 
 
-_BYTE_OF = _byte_alphabet()
+byte_of = _byte_alphabet()

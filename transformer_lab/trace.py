@@ -518,6 +518,11 @@ class Trace:
             for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
 
+    def name_with(self, tokenizer: Any, special: dict[str, list[list[bool]]]) -> None:
+        """Show predicted tokens as this tokenizer does; `special` flags [CLS] and its like."""
+        self._vocabulary = lambda token_id: tokenizer.tokens([token_id])[0]
+        self._special = special
+
     def name_token(self, token_id: int) -> str:
         """What to show for a token of the vocabulary."""
         return str(token_id) if self._vocabulary is None else self._vocabulary(token_id)
