@@ -2,12 +2,56 @@
 
 Every dataset offers ``.tokenizer``, ``.train`` and ``.held_out``; ``.batches(batch_size, …)``, an
 endless `Stream` in which ``stream.batch(step)`` depends on the seed and the step alone; and
-``.epoch(batch_size, …)``, a list of batches that hold every held-out example once.
+``.epoch(batch_size, …)``, a list of batches that hold every held-out example once. Generated data
+also has ``.truth(batch)``, where attention would look if it followed the rule.
 """
 
 from .batches import IGNORE, Batch, Stream, mask_tokens
+from .calendars import dates
 from .corpora import Corpus, python_manual, python_source, text_file, tiny_shakespeare
+from .examples import Dataset
+from .match_reports import reports
+from .numerals import number_words, spell
+from .pairs import Pair, PairData, multi30k, pairs_file
+from .questions import Question, QuestionData, Story, questions_file, stories
 from .reading import DataError
+from .sentences import Agreement, Sentence, SentenceData, agreement, labelled_file
+from .sequences import InductionData, Repeat, copy_task, induction, reverse, sort
 
-__all__ = ["IGNORE", "Batch", "Corpus", "DataError", "Stream", "mask_tokens"]
-__all__ += ["python_manual", "python_source", "text_file", "tiny_shakespeare"]
+__all__ = [
+    "IGNORE",
+    "Agreement",
+    "Batch",
+    "Corpus",
+    "DataError",
+    "Dataset",
+    "InductionData",
+    "Pair",
+    "PairData",
+    "Question",
+    "QuestionData",
+    "Repeat",
+    "Sentence",
+    "SentenceData",
+    "Story",
+    "Stream",
+    "agreement",
+    "copy_task",
+    "dates",
+    "induction",
+    "labelled_file",
+    "mask_tokens",
+    "multi30k",
+    "number_words",
+    "pairs_file",
+    "python_manual",
+    "python_source",
+    "questions_file",
+    "reports",
+    "reverse",
+    "sort",
+    "spell",
+    "stories",
+    "text_file",
+    "tiny_shakespeare",
+]

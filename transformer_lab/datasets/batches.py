@@ -130,10 +130,13 @@ def _special_ids(tokenizer: Tokenizer) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
-    """Rows of unequal length, end to end in one tensor: row i is ``flat[starts[i]:starts[i+1]]``."""
+    """Rows of unequal length, end to end in one array: row i is ``flat[starts[i]:starts[i+1]]``.
 
-    flat: Tensor
-    starts: Tensor
+    In NumPy, because torch's threads cost more than the work on arrays of this size.
+    """
+
+    flat: np.ndarray
+    starts: np.ndarray
 
     @classmethod
     def of(cls, rows: Iterable[Sequence[int]]) -> Ragged:
@@ -141,19 +144,22 @@ class Ragged:
         rows = list(rows)
         starts = np.cumsum([0, *map(len, rows)], dtype=np.int64)
         flat = np.fromiter(itertools.chain.from_iterable(rows), np.int64, count=int(starts[-1]))
-        return cls(torch.from_numpy(flat), torch.from_numpy(starts))
+        return cls(flat, starts)
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def pad(self, rows: Tensor, value: int) -> tuple[Tensor, Tensor]:
+    def pad(self, rows: np.ndarray, value: int) -> tuple[Tensor, Tensor]:
         """Some rows side by side: [row, longest], padded with `value`, and which are real."""
-        start = self.starts[rows][:, None]
-        length = self.starts[rows + 1][:, None] - start
-        place = torch.arange(int(length.max()))
-        real = place < length
-        taken = self.flat[(start + place).clamp_(max=max(len(self.flat) - 1, 0))]
-        return torch.where(real, taken, value), real
+        start, end = self.starts[rows], self.starts[rows + 1]
+        length = end - start
+        real = np.arange(length.max()) < length[:, None]
+        padded = np.full(real.shape, value)
+        # Both run over the real places row by row, so that they match one to one.
+        padded[real] = self.flat[
+            np.repeat(start - np.cumsum(length) + length, length) + np.arange(length.sum())
+        ]
+        return torch.from_numpy(padded), torch.from_numpy(real)
 
 
 class Shuffle:
@@ -164,12 +170,11 @@ class Shuffle:
     """
 
     def __init__(self, n: int, batch_size: int, seed: int):
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} must be at least 1")
+        check_counts(batch_size=batch_size)
         self.n, self.batch_size, self.seed = n, batch_size, seed
         self._orders: dict[int, np.ndarray] = {}
 
-    def rows(self, step: int) -> Tensor:
+    def rows(self, step: int) -> np.ndarray:
         """Row numbers [batch] of one step."""
         place = step * self.batch_size + np.arange(self.batch_size)
         epoch, within = place // self.n, place % self.n
@@ -177,7 +182,7 @@ class Shuffle:
         for e in range(int(epoch[0]), int(epoch[-1]) + 1):
             here = epoch == e
             rows[here] = self._order(e)[within[here]]
-        return torch.from_numpy(rows)
+        return rows
 
     def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._orders:
@@ -185,3 +190,10 @@ class Shuffle:
             order = np.random.default_rng((self.seed, epoch)).permutation(self.n)
             self._orders = {**kept, epoch: order}
         return self._orders[epoch]
+
+
+def check_counts(**counts: int | None) -> None:
+    """Refuse a count below 1, by its name."""
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name}={value} must be at least 1")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..tokenizers import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
-from .batches import IGNORE, Batch, Stream
+from .batches import IGNORE, Batch, Stream, check_counts
 from .fetching import fetch
 from .reading import MAX_LINE, DataError, decode_text, read_text
 
@@ -86,21 +86,22 @@ class Corpus:
         self, batch_size: int, n_ctx: int, *, seed: int = 0, split: str = "train"
     ) -> Stream:
         """Windows of `n_ctx` tokens from random places, endlessly; targets are the next tokens."""
-        ids = self._split(split, n_ctx)
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} must be at least 1")
-        within = torch.arange(n_ctx)
+        ids = self._split(split, n_ctx).numpy()
+        check_counts(batch_size=batch_size)
+        within = np.arange(n_ctx + 1)
 
         def make(step: int) -> Batch:
             starts = np.random.default_rng((seed, step)).integers(len(ids) - n_ctx, size=batch_size)
-            place = torch.from_numpy(starts)[:, None] + within
-            return _full_batch(ids[place], ids[place + 1])
+            windows = ids[starts[:, None] + within]
+            tokens, targets = windows[:, :-1].copy(), windows[:, 1:].copy()
+            return Batch(torch.from_numpy(tokens), torch.from_numpy(targets))
 
         return Stream(make, seed)
 
     def epoch(self, batch_size: int, n_ctx: int, *, split: str = "held_out") -> list[Batch]:
         """The whole split once, in order: every token but its first is a target exactly once."""
         ids = self._split(split, n_ctx)
+        check_counts(batch_size=batch_size)
         n = len(ids) - 1
         short = -n % n_ctx
         pad = self.tokenizer.pad_id or 0
@@ -127,10 +128,6 @@ class Corpus:
                 f"use a longer text or n_ctx={max(1, len(ids) // 2)}"
             )
         return ids
-
-
-def _full_batch(tokens: Tensor, targets: Tensor) -> Batch:
-    return Batch(tokens=tokens, targets=targets)
 
 
 def make_tokenizer(tokenizer: str | Tokenizer, texts: str | Iterable[str]) -> Tokenizer:

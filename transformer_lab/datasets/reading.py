@@ -152,9 +152,7 @@ def _field_problem(value: object) -> str | None:
 
 
 def _example(fields: tuple[str, ...]) -> str:
-    return "each line must be like " + json.dumps(
-        {name: "…" for name in fields}, ensure_ascii=False
-    )
+    return "each line must be like " + json.dumps(dict.fromkeys(fields, "…"), ensure_ascii=False)
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -1,0 +1,348 @@
+"""Questions about a text, with the sentences that answer them: stories, or a user's own."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from ..tokenizers import Tokenizer, WordTokenizer
+from .batches import IGNORE, Ragged, check_counts
+from .corpora import make_tokenizer
+from .examples import Dataset, Rows, hold_out
+from .reading import MAX_LINE, DataError, read_records
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question and its answer, a stretch of the story.
+
+    Attributes:
+        text: the question.
+        answer: its answer, word for word as in the story.
+        sentence: number of the sentence that holds the answer.
+        start: where the answer begins in that sentence, in characters.
+        evidence: numbers of the sentences that one must know, in the order of the story; empty
+            where that is not known.
+    """
+
+    text: str
+    answer: str
+    sentence: int
+    start: int
+    evidence: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Sentences, and questions about them."""
+
+    sentences: tuple[str, ...]
+    questions: tuple[Question, ...]
+
+    @property
+    def text(self) -> str:
+        """The sentences, joined by spaces."""
+        return " ".join(self.sentences)
+
+    def ask(self, i: int) -> Story:
+        """The same story with one of its questions only."""
+        return replace(self, questions=(self.questions[i],))
+
+
+class QuestionData(Dataset[Story]):
+    """Stories for three kinds of model. In each, a row begins ``<s> story </s> question``.
+
+    - "encoder": one question a row, ``<s> story </s> question </s>``; targets [batch, 2] are the
+      first and last position of the answer, both included.
+    - "decoder": all questions of a story in one row, ``… </s> question answer </s> question
+      answer </s>``; targets are the answers and the ``</s>`` that ends each, −100 elsewhere.
+    - "encoder-decoder": tokens as for "encoder"; the decoder says the answer.
+
+    Batches of "encoder" and "encoder-decoder" count rows, so a story comes once per question, and
+    the example of a row is the story with that question only (`Story.ask`).
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "encoder-decoder")
+
+    def layout(self, story: Story) -> Layout:
+        """Token ids of the story's parts, and where in a row they stand."""
+        return Layout.of(story, self.tokenizer)
+
+    def _rows(self, examples: tuple[Story, ...], kind: str) -> Rows:
+        bos, eos = self.tokenizer.bos_id, self.tokenizer.eos_id
+        if bos is None or eos is None:
+            raise ValueError(f"{self.tokenizer!r} has no bos_id and eos_id, which questions need")
+        layouts = [self.layout(story) for story in examples]
+        if kind == "decoder":
+            tokens, targets = zip(
+                *(layout.conversation(bos, eos) for layout in layouts), strict=True
+            )
+            return Rows(examples, Ragged.of(tokens), Ragged.of(targets))
+        asked = [s.ask(i) for s in examples for i in range(len(s.questions))]
+        each = [(layout, i) for layout in layouts for i in range(len(layout.questions))]
+        tokens = Ragged.of([[bos, *at.story, eos, *at.questions[i], eos] for at, i in each])
+        if kind == "encoder":
+            return Rows(tuple(asked), tokens, np.array([at.spans[i] for at, i in each]))
+        return Rows(
+            tuple(asked),
+            tokens,
+            Ragged.of([[*at.answers[i], eos] for at, i in each]),
+            Ragged.of([[bos, *at.answers[i]] for at, i in each]),
+        )
+
+    def _edges(self, example: Story, kind: str) -> Iterable[tuple[int, int]]:
+        layout = self.layout(example)
+        row = len(layout.story) + 2  # where the first question begins
+        for i, question in enumerate(example.questions):
+            asked, answer = len(layout.questions[i]), len(layout.answers[i])
+            if kind == "decoder":
+                queries = range(row + asked - 1, row + asked)
+                row += asked + answer + 1
+            elif kind == "encoder":
+                queries = range(row, row + asked)
+            else:
+                queries = range(1)
+            keys = [k for sentence in question.evidence for k in layout.sentences[sentence]]
+            yield from ((q, k) for q in queries for k in keys)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A story in tokens.
+
+    Attributes:
+        story: ids of all its sentences.
+        sentences: for each sentence, its positions in a row (``<s>`` is position 0).
+        questions, answers: ids of each.
+        spans: for each question, the first and last position of its answer in a row.
+    """
+
+    story: list[int]
+    sentences: list[range]
+    questions: list[list[int]]
+    answers: list[list[int]]
+    spans: list[tuple[int, int]]
+
+    @classmethod
+    def of(cls, story: Story, tokenizer: Tokenizer) -> Layout:
+        """Encode a story so that each answer is whole tokens."""
+        ids: list[int] = []
+        ranges, spans = [], [(0, 0)] * len(story.questions)
+        answers: list[list[int]] = [[]] * len(story.questions)
+        for number, sentence in enumerate(story.sentences):
+            first = 1 + len(ids)
+            text = f" {sentence}" if number else sentence
+            shift = len(text) - len(sentence)
+            here = [i for i, q in enumerate(story.questions) if q.sentence == number]
+            cuts = {0, len(text)}
+            bounds = {}
+            for i in here:
+                question = story.questions[i]
+                start = shift + question.start
+                end = start + len(question.answer)
+                # A space belongs to the word after it, as in byte-level BPE.
+                start -= text[start - 1 : start] == " "
+                bounds[i] = start, end
+                cuts |= {start, end}
+            place, marks = {}, sorted(cuts)
+            for begin, end in itertools.pairwise(marks):
+                place[begin] = len(ids)
+                ids += tokenizer.encode(text[begin:end])
+            place[len(text)] = len(ids)
+            for i, (start, end) in bounds.items():
+                answers[i] = ids[place[start] : place[end]]
+                spans[i] = 1 + place[start], place[end]
+            ranges.append(range(first, 1 + len(ids)))
+        questions = [tokenizer.encode(f" {question.text}") for question in story.questions]
+        return cls(ids, ranges, questions, answers, spans)
+
+    def conversation(self, bos: int, eos: int) -> tuple[list[int], list[int]]:
+        """Tokens and targets of story, questions and answers in one row."""
+        tokens, known = [bos, *self.story, eos], [False] * (len(self.story) + 2)
+        for question, answer in zip(self.questions, self.answers, strict=True):
+            tokens += [*question, *answer, eos]
+            known += [False] * len(question) + [True] * (len(answer) + 1)
+        targets = [t if k else IGNORE for t, k in zip(tokens[1:], known[1:], strict=True)]
+        return tokens[:-1], targets
+
+
+PEOPLE = ["Nora", "Bilal", "Chen", "Dilek", "Emil", "Fatou", "Greta", "Hugo"]
+PLACES = ["attic", "cellar", "garden", "kitchen", "library", "studio"]
+THINGS = ["lamp", "violin", "map", "kettle", "basket", "compass"]
+MOVES = ("{} heads for the {}.", "{} walks into the {}.", "{} is back in the {}.")
+TAKES = ("{} picks up the {}.", "{} now holds the {}.")
+
+
+def stories(
+    facts: int = 1, *, questions: int = 6, size: int = 2000, held_out: int = 200, seed: int = 0
+) -> QuestionData:
+    """Short stories of who goes where and who takes what, with questions on how it ends.
+
+    With one fact, the last sentence about a person or the one about a thing holds the answer
+    ("Where is Nora?", "Who has the lamp?"). With two, one must find who has the thing, and then
+    where that person was last ("Where is the lamp?"). Six questions a story teach much faster
+    than one.
+
+    Args:
+        facts: supporting facts, 1 or 2.
+        questions: questions a story, 1 to 6, about different people and things.
+        size, held_out: stories to train on and other stories to test on.
+        seed: makes the stories.
+
+    Returns:
+        Stories; the truth is that the question looks at its evidence.
+    """
+    if facts not in (1, 2):
+        raise ValueError(f"facts={facts} is not 1 or 2")
+    if not 1 <= questions <= 6:
+        raise ValueError(f"questions={questions} is outside 1 … 6")
+    check_counts(size=size, held_out=held_out)
+    rng = random.Random(f"{seed}-{facts}")
+    tell = _one_fact if facts == 1 else _two_facts
+    made: dict[tuple[str, ...], Story] = {}
+    while len(made) < size + held_out:
+        story = tell(rng, questions)
+        made.setdefault(story.sentences, story)
+    told = list(made.values())
+    words = [*PEOPLE, *PLACES, *THINGS, *MOVES, *TAKES, "Where is the ? Who has the ?"]
+    tokenizer = WordTokenizer.train(text.replace("{}", " ") for text in words)
+    name = f"stories with {facts} fact{'s' * (facts - 1)}"
+    return QuestionData(name, tokenizer, told[held_out:], told[:held_out])
+
+
+def _one_fact(rng: random.Random, n: int) -> Story:
+    """Four people move eight times and take two things."""
+    plot = _Plot(rng, people=4, moves=8, things=2)
+    asked = [plot.where_is(person) for person in plot.people]
+    asked += [plot.who_has(thing) for thing in plot.things]
+    rng.shuffle(asked)
+    return Story(plot.sentences, tuple(asked[:n]))
+
+
+def _two_facts(rng: random.Random, n: int) -> Story:
+    """Four people move eight times and take six things."""
+    plot = _Plot(rng, people=4, moves=8, things=6)
+    asked = [plot.where_is_thing(thing) for thing in plot.things]
+    rng.shuffle(asked)
+    return Story(plot.sentences, tuple(asked[:n]))
+
+
+class _Plot:
+    """What happens in a story: who moved last where, and who took what, in which sentence."""
+
+    def __init__(self, rng: random.Random, *, people: int, moves: int, things: int):
+        self.people = rng.sample(PEOPLE, people)
+        self.things = rng.sample(THINGS, things)
+        # Everyone moves at least once, and nobody to the place where they are.
+        movers = self.people + rng.choices(self.people, k=moves - people)
+        events = [(person, "") for person in movers]
+        events += [(rng.choice(self.people), thing) for thing in self.things]
+        rng.shuffle(events)
+        self.place: dict[str, tuple[str, int]] = {}
+        self.holder: dict[str, tuple[str, int]] = {}
+        told = []
+        for number, (person, thing) in enumerate(events):
+            if thing:
+                self.holder[thing] = person, number
+                told.append(rng.choice(TAKES).format(person, thing))
+            else:
+                now = self.place.get(person, ("", 0))[0]
+                place = rng.choice([p for p in PLACES if p != now])
+                self.place[person] = place, number
+                told.append(rng.choice(MOVES).format(person, place))
+        self.sentences = tuple(told)
+
+    def where_is(self, person: str) -> Question:
+        place, move = self.place[person]
+        return self._question(f"Where is {person}?", place, move, (move,))
+
+    def who_has(self, thing: str) -> Question:
+        person, take = self.holder[thing]
+        return self._question(f"Who has the {thing}?", person, take, (take,))
+
+    def where_is_thing(self, thing: str) -> Question:
+        person, take = self.holder[thing]
+        place, move = self.place[person]
+        evidence = (min(take, move), max(take, move))
+        return self._question(f"Where is the {thing}?", place, move, evidence)
+
+    def _question(self, text: str, answer: str, sentence: int, evidence: tuple) -> Question:
+        return Question(text, answer, sentence, self.sentences[sentence].index(answer), evidence)
+
+
+def questions_file(
+    path: str | Path,
+    *,
+    tokenizer: str | Tokenizer = "word",
+    held_out: int | float = 0.1,
+    seed: int = 0,
+    max_line: int | None = MAX_LINE,
+) -> QuestionData:
+    """Your own questions: JSON lines such as {"question": …, "context": …, "answer": …}.
+
+    The answer must stand in its context, as whole words; ``"answer_start"`` (in characters) says
+    which occurrence is meant, where the first is not. Questions about one context make one story.
+
+    Args:
+        path: the file.
+        tokenizer: "word", "char", "bpe" or a tokenizer.
+        held_out: how many contexts training never sees, or which share.
+        seed: chooses which are held out.
+        max_line: longest line allowed, in characters; None for no limit.
+
+    Raises:
+        DataError: the file cannot be used, or an answer is not in its context.
+    """
+    contexts: dict[str, list[Question]] = {}
+    for line, record in enumerate(
+        read_records(path, ("question", "context", "answer"), max_line=max_line), 1
+    ):
+        context, answer = record["context"], record["answer"].strip()
+        start = _find_answer(context, answer, record.get("answer_start"), path, line)
+        question = Question(record["question"], answer, 0, start)
+        asked = contexts.setdefault(context, [])
+        if question not in asked:
+            asked.append(question)
+    told = [Story((context,), tuple(asked)) for context, asked in contexts.items()]
+    train, rest = hold_out(
+        told, held_out, seed=seed, key=lambda story: story.sentences, name=str(path)
+    )
+    texts = [text for s in told for text in (*s.sentences, *(q.text for q in s.questions))]
+    return QuestionData(str(path), make_tokenizer(tokenizer, texts), train, rest)
+
+
+def _find_answer(context: str, answer: str, start: object, path: str | Path, line: int) -> int:
+    if answer not in context:
+        raise DataError(
+            path, f"the answer {_short(answer)} is not in its context; copy it word for word", line
+        )
+    if start is not None:
+        given = isinstance(start, int) and not isinstance(start, bool) and start >= 0
+        if not given or not context.startswith(answer, start):  # type: ignore[arg-type]
+            raise DataError(
+                path,
+                f"the answer {_short(answer)} is not at answer_start={start!r} of its context; "
+                f"the first is at {context.index(answer)}",
+                line,
+            )
+        return start  # type: ignore[return-value]
+    whole = re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", context)
+    if whole is None:
+        raise DataError(
+            path,
+            f"the answer {_short(answer)} is only part of a word of its context; "
+            "give the whole word, or answer_start",
+            line,
+        )
+    return whole.start()
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:39] + "…")
