@@ -82,9 +82,7 @@ class Card:
         )
 
     def text(self) -> str:
-        head = f"{MARKS[self.tone]} {self.title}" + (
-            f"  [{self.aside}]" if self.aside else ""
-        )
+        head = f"{MARKS[self.tone]} {self.title}" + (f"  [{self.aside}]" if self.aside else "")
         body = [f"  {line}" for line in self.lines]
         body += [f"  | {line}" for line in self.code.splitlines()]
         return "\n".join([head, *body])

@@ -111,9 +111,7 @@ def check(exercise: Exercise, *, seconds: float = 10.0) -> CheckResult:
                 note = _judge(exercise, case, arguments, outcome, seconds)
                 notes += [note] if note and note not in notes else []
         except _Wrong as finding:
-            return CheckResult(
-                exercise.__name__, finding.status, str(finding), printed=printed
-            )
+            return CheckResult(exercise.__name__, finding.status, str(finding), printed=printed)
     exercise.passed = True
     if exercise.lesson.answers == "learner":
         saved = record(grader.name)
@@ -152,11 +150,7 @@ def _explain_failure(
     function: Callable[..., Any], case: Case, outcome: Outcome, seconds: float
 ) -> None:
     if outcome.timed_out:
-        more = (
-            ""
-            if outcome.stopped
-            else " It could not be stopped: restart the kernel (↻) first."
-        )
+        more = "" if outcome.stopped else " It could not be stopped: restart the kernel (↻) first."
         raise _Wrong(
             f"Your function did not finish within {seconds:g} seconds on {case.name}. "
             f"Is there a loop that never ends?{more}"
@@ -167,9 +161,7 @@ def _explain_failure(
     if isinstance(error, NotImplementedError):
         raise _Wrong("Replace the line that raises `NotImplementedError`.", "empty")
     if isinstance(error, SystemExit):
-        raise _Wrong(
-            "Your function ended the program (`exit()`). Return the result instead."
-        )
+        raise _Wrong("Your function ended the program (`exit()`). Return the result instead.")
     line = where(error, function)
     at = f" at `{line}`" if line else ""
     message = " ".join(str(error).split())[:300] if _is_builtin(error) else ""
@@ -206,9 +198,7 @@ def _read_tensor(value: Any, case: Case) -> tuple[torch.Tensor, str]:
         ) from None
     single = numbers.to(torch.float32)
     for dtype, name in ((torch.bfloat16, "bfloat16"), (torch.float16, "float16")):
-        if value.dtype == dtype or torch.equal(
-            single.to(dtype).to(torch.float32), single
-        ):
+        if value.dtype == dtype or torch.equal(single.to(dtype).to(torch.float32), single):
             return numbers, f"Right, to the precision of {name}."
     if value.device.type != "cpu":
         return numbers, f"Right, to the precision of {value.device.type}."
@@ -225,13 +215,9 @@ def _wrong_type(value: Any) -> str:
             "Return one tensor, the result alone."
         )
     if kind is types.GeneratorType:
-        return (
-            "Your function contains `yield`, so it returned a generator. Use `return`."
-        )
+        return "Your function contains `yield`, so it returned a generator. Use `return`."
     if kind.__module__ == "numpy":
-        return (
-            "Your function returned a NumPy array. Stay with torch tensors throughout."
-        )
+        return "Your function returned a NumPy array. Stay with torch tensors throughout."
     if kind in (int, float, bool, str, dict):
         return f"Your function returned a {kind.__name__}. Return a torch tensor."
     return "Your function did not return a torch tensor (an ordinary `torch.Tensor`)."
@@ -241,9 +227,7 @@ def _shape(tensor: torch.Tensor) -> str:
     return "[" + ", ".join(map(str, tensor.shape)) + "]"
 
 
-def _explain_shape(
-    yours: torch.Tensor, expected: torch.Tensor, case: Case, grader: Grader
-) -> None:
+def _explain_shape(yours: torch.Tensor, expected: torch.Tensor, case: Case, grader: Grader) -> None:
     if yours.shape == expected.shape:
         return
     sentence = (
@@ -283,11 +267,7 @@ def _explain_values(
         index.append(place % size)
         place //= size
     at = tuple(reversed(index))
-    what = (
-        "after the softmax, the "
-        if grader.compare_as(expected) is not expected
-        else "the "
-    )
+    what = "after the softmax, the " if grader.compare_as(expected) is not expected else "the "
     raise _Wrong(
         f"On {case.name}, {what}largest difference is at {list(at)}: "
         f"yours {float(mine[at]):.4f}, expected {float(right[at]):.4f}."
@@ -322,7 +302,4 @@ def _distance(mine: torch.Tensor, other: torch.Tensor) -> float:
 
 def _same(before: torch.Tensor, after: torch.Tensor) -> bool:
     """Whether an argument still holds what it held; its shape may have been changed in place."""
-    return (
-        before.shape == after.shape
-        and _distance(after.detach().double(), before.double()) == 0
-    )
+    return before.shape == after.shape and _distance(after.detach().double(), before.double()) == 0

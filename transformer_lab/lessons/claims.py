@@ -39,12 +39,10 @@ def number(value: float) -> str:
     """A measured number as a person would write it: four significant digits, no needless zeros."""
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         short = f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-        return (
-            short[1:]
-            if short.startswith("0.")
-            else short.replace("-0.", "−.").replace("-", "−")
-        )
-    return f"{value:.1e}".replace("e-0", "e−").replace("e-", "e−").replace("e+0", "e")
+        sign, digits = ("−", short[1:]) if short.startswith("-") else ("", short)
+        return sign + (digits[1:] if digits.startswith("0.") else digits)
+    digits, power = f"{value:.1e}".split("e")
+    return f"{digits.removesuffix('.0')}e{int(power)}".replace("-", "−")
 
 
 def _as_number(measured: object, name: str) -> float:
@@ -87,22 +85,14 @@ def claim(
         TypeError, ValueError: the number or the bounds make no claim.
     """
     bounds = {"at_least": at_least, "at_most": at_most, "close_to": close_to}
-    given = {
-        name: _as_number(bound, name)
-        for name, bound in bounds.items()
-        if bound is not None
-    }
+    given = {name: _as_number(bound, name) for name, bound in bounds.items() if bound is not None}
     if not given:
-        raise ValueError(
-            "a claim needs at_least=, at_most=, or close_to= with tolerance="
-        )
+        raise ValueError("a claim needs at_least=, at_most=, or close_to= with tolerance=")
     for name, bound in given.items():
         if not math.isfinite(bound):
             raise ValueError(f"{name}={bound} bounds nothing; give a finite number")
     if "close_to" in given and len(given) > 1:
-        raise ValueError(
-            "give close_to= with tolerance=, or at_least=/at_most=, not both"
-        )
+        raise ValueError("give close_to= with tolerance=, or at_least=/at_most=, not both")
     if ("close_to" in given) != (tolerance is not None):
         raise ValueError("close_to= and tolerance= belong together; give both")
     if tolerance is not None and not 0 <= _as_number(tolerance, "tolerance") < math.inf:
@@ -117,19 +107,16 @@ def claim(
     if "close_to" in given:
         holds = abs(value - given["close_to"]) <= float(tolerance or 0.0)
     else:
-        holds = (
-            given.get("at_least", -math.inf) <= value <= given.get("at_most", math.inf)
-        )
+        holds = given.get("at_least", -math.inf) <= value <= given.get("at_most", math.inf)
     if not holds:
-        raise ClaimFailed(
-            f"{text}: measured {number(value)}, but it should be {condition}"
-        )
+        raise ClaimFailed(f"{text}: measured {number(value)}, but it should be {condition}")
     return Claim(text, value, condition, True)
 
 
 def _condition(given: dict[str, float], tolerance: float | None) -> str:
     if "close_to" in given:
-        return f"{number(given['close_to'])} ± {number(float(tolerance or 0.0))}"
+        expected = number(given["close_to"])
+        return f"within {number(float(tolerance))} of {expected}" if tolerance else expected
     if len(given) == 2:
         return f"between {number(given['at_least'])} and {number(given['at_most'])}"
     name, bound = next(iter(given.items()))

@@ -57,9 +57,7 @@ class Outcome:
     printed: str = ""
 
 
-def run_limited(
-    function: Callable[..., Any], arguments: tuple, seconds: float
-) -> Outcome:
+def run_limited(function: Callable[..., Any], arguments: tuple, seconds: float) -> Outcome:
     """Call a function with a time limit, catching everything it raises and prints.
 
     Args:
@@ -76,7 +74,7 @@ def run_limited(
             result["value"] = function(*arguments)
         except _Stop:
             pass
-        except BaseException as error:  # noqa: BLE001  # SystemExit of the learner too
+        except BaseException as error:  # SystemExit of the learner too
             result["error"] = error
 
     output = _Capped()

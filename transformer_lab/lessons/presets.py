@@ -54,9 +54,7 @@ class Lesson(Shown):
             RuntimeError: a background thread failed during the run.
         """
         if self._thread_errors:
-            raise RuntimeError(
-                f"a background thread failed: {'; '.join(self._thread_errors)}"
-            )
+            raise RuntimeError(f"a background thread failed: {'; '.join(self._thread_errors)}")
         return Finished(self.number)
 
     def card(self) -> Card:
@@ -81,9 +79,7 @@ class Finished(Shown):
             f"{done} of its {len(here)} exercises are solved, {mine.done()} of "
             f"{len(mine.known)} in the course."
         )
-        return Card(
-            "good", f"Lesson {self.number} ran to its end.", [told] if here else []
-        )
+        return Card("good", f"Lesson {self.number} ran to its end.", [told] if here else [])
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
         bundle: dict[str, Any] = super()._repr_mimebundle_()
@@ -93,9 +89,7 @@ class Finished(Shown):
 def _refuse(name: str, value: object, known: tuple[str, ...]) -> ValueError:
     close = difflib.get_close_matches(str(value), known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return ValueError(
-        f"{name}={value!r} is unknown: choose {' or '.join(map(repr, known))}{hint}"
-    )
+    return ValueError(f"{name}={value!r} is unknown: choose {' or '.join(map(repr, known))}{hint}")
 
 
 def presets(
@@ -124,9 +118,7 @@ def presets(
         name = next(iter(unknown))
         close = difflib.get_close_matches(name, PARAMETERS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise TypeError(
-            f"unknown parameter {name!r}: there are {', '.join(PARAMETERS)}{hint}"
-        )
+        raise TypeError(f"unknown parameter {name!r}: there are {', '.join(PARAMETERS)}{hint}")
     if preset not in PRESETS:
         raise _refuse("preset", preset, PRESETS)
     if answers not in ANSWERS:
@@ -150,9 +142,7 @@ def _watch_threads(lesson: Lesson) -> None:
 
     def hook(failure: threading.ExceptHookArgs) -> None:
         if failure.exc_type is not SystemExit:
-            lesson._thread_errors.append(
-                f"{failure.exc_type.__name__}: {failure.exc_value}"
-            )
+            lesson._thread_errors.append(f"{failure.exc_type.__name__}: {failure.exc_value}")
         before(failure)
 
     hook.before = before  # type: ignore[attr-defined]  # so that a rerun cell replaces, not stacks

@@ -20,9 +20,7 @@ def runs_folder() -> Path:
         return Path(chosen)
     here = Path.cwd()
     for folder in (here, *here.parents):
-        if (folder / "transformer_lab" / "lessons").is_dir() and (
-            folder / "notebooks"
-        ).is_dir():
+        if (folder / "transformer_lab" / "lessons").is_dir() and (folder / "notebooks").is_dir():
             return folder / "runs"
     return here / "runs"
 
@@ -42,8 +40,7 @@ class Progress(Shown):
     def card(self) -> Card:
         total, done = len(self.known), self.done()
         lines = [
-            f"`{name}`: "
-            + (f"solved on {self.solved[name]}" if name in self.solved else "open")
+            f"`{name}`: " + (f"solved on {self.solved[name]}" if name in self.solved else "open")
             for name in self.known
         ]
         tone = "good" if done == total and total else "info"
@@ -101,9 +98,7 @@ def record(name: str) -> str:
 def _write(file: Path, content: dict) -> None:
     """Write beside the file, flush to disk, then rename: a crash leaves the old file or the new."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(
-        dir=file.parent, prefix=".progress-", suffix=".tmp"
-    )
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".progress-", suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             json.dump(content, stream, indent=1, sort_keys=True)

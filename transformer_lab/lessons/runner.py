@@ -29,9 +29,7 @@ def parameters_of(notebook: Any) -> tuple[str, ...]:
     Raises:
         ValueError: more than one cell is tagged, or the cell is not plain assignments.
     """
-    tagged = [
-        cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])
-    ]
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     if not tagged:
         return ()
     if len(tagged) > 1:
@@ -43,7 +41,7 @@ def parameters_of(notebook: Any) -> tuple[str, ...]:
         elif isinstance(statement, ast.AnnAssign):
             targets = [statement.target]
         else:
-            raise ValueError(  # noqa: TRY004  # the notebook is wrong, not an argument's type
+            raise ValueError(  # the notebook is wrong, not an argument's type
                 "the cell tagged `parameters` may hold only lines like `seed = 0`"
             )
         names += [target.id for target in targets if isinstance(target, ast.Name)]
@@ -119,28 +117,18 @@ def _first_lines(error: Exception) -> str:
 
 def _problems(notebook: Any) -> Iterator[str]:
     """Everything that shows that a notebook did not really run to its end."""
-    code = [
-        cell
-        for cell in notebook.cells
-        if cell.cell_type == "code" and cell.source.strip()
-    ]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     for cell in code:
         status = cell.metadata.get("papermill", {}).get("status")
         if cell.execution_count is None or status not in (None, "completed"):
             yield f"cell {cell.id} was not executed"
-        yield from (
-            f"cell {cell.id}: {finding}" for finding in _hidden_errors(cell.outputs)
-        )
+        yield from (f"cell {cell.id}: {finding}" for finding in _hidden_errors(cell.outputs))
     state = notebook.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
     for model in state.values():
         outputs = model.get("state", {}).get("outputs") or []
         if isinstance(outputs, list | tuple):
-            yield from (
-                f"in a widget: {finding}" for finding in _hidden_errors(outputs)
-            )
-    if not code or not any(
-        FINISHED in output.get("data", {}) for output in code[-1].outputs
-    ):
+            yield from (f"in a widget: {finding}" for finding in _hidden_errors(outputs))
+    if not code or not any(FINISHED in output.get("data", {}) for output in code[-1].outputs):
         yield "its last cell did not reach `lesson.finish()`"
 
 
@@ -151,14 +139,9 @@ def _hidden_errors(outputs: Any) -> Iterator[str]:
             yield f"{output.get('ename')}: {output.get('evalue')}"
         elif kind == "stream":
             text = output.get("text", "")
-            if re.search(
-                r"^(Exception in thread|Exception in callback)", text, re.MULTILINE
-            ):
+            if re.search(r"^(Exception in thread|Exception in callback)", text, re.MULTILINE):
                 yield f"an error in a thread ({text.strip().splitlines()[-1][:200]})"
-            if (
-                "To exit: use 'exit'" in text
-                or "Traceback (most recent call last)" in text
-            ):
+            if "To exit: use 'exit'" in text or "Traceback (most recent call last)" in text:
                 yield f"it tried to exit or hid an error ({text.strip().splitlines()[-1][:200]})"
 
 

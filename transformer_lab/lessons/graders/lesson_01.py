@@ -205,9 +205,7 @@ def _weights(scores: torch.Tensor) -> torch.Tensor:
 def _hide(keep, fill=-math.inf):
     def wrong(scores):
         n_queries, n_keys = scores.shape[-2:]
-        return scores.masked_fill(
-            ~keep(torch.ones(n_queries, n_keys, dtype=torch.bool)), fill
-        )
+        return scores.masked_fill(~keep(torch.ones(n_queries, n_keys, dtype=torch.bool)), fill)
 
     return wrong
 

@@ -14,7 +14,5 @@ def attention(query, key, value):
 
 def causal(scores):
     n_queries, n_keys = scores.shape[-2:]
-    future = torch.ones(n_queries, n_keys, dtype=torch.bool, device=scores.device).triu(
-        1
-    )
+    future = torch.ones(n_queries, n_keys, dtype=torch.bool, device=scores.device).triu(1)
     return scores.masked_fill(future, -math.inf)

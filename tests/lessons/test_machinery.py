@@ -1,0 +1,252 @@
+"""Presets, exercises, claims, cards and progress."""
+
+import json
+import math
+import os
+import threading
+
+import pytest
+import torch
+
+from transformer_lab.lessons import (
+    ClaimFailed,
+    check,
+    claim,
+    exercise,
+    presets,
+    progress,
+)
+from transformer_lab.lessons.cards import Card
+from transformer_lab.lessons.claims import number
+from transformer_lab.lessons.solutions import lesson_01 as solutions
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path, monkeypatch):
+    folder = tmp_path / "runs"
+    monkeypatch.setenv("TRANSFORMER_LAB_RUNS", str(folder))
+    return folder
+
+
+# --- presets -------------------------------------------------------------------------------------
+
+
+def test_defaults_are_what_a_person_should_get():
+    lesson = presets("01")
+    assert (lesson.preset, lesson.answers, lesson.seed) == ("full", "learner", 0)
+    assert lesson.pick(full=400, quick=60) == 400
+    assert presets("01", preset="quick").pick(full=400, quick=60) == 60
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"preset": "quik"}, "did you mean 'quick'"),
+        ({"answers": "teacher"}, "'learner' or 'solutions'"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": True}, "seed=True"),
+        ({"seed": "0"}, "seed='0'"),
+        ({"device": "gpu"}, "gpu"),
+    ],
+)
+def test_unknown_values_are_refused(wrong, said):
+    with pytest.raises(ValueError, match="=") as caught:
+        presets("01", **wrong)
+    assert said in str(caught.value)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(TypeError, match=r"unknown parameter 'presett'.*did you mean 'preset'"):
+        presets("01", presett="quick")
+
+
+def test_presets_seed_torch():
+    presets("01", seed=5)
+    first = torch.rand(3)
+    presets("01", seed=5)
+    assert torch.equal(first, torch.rand(3))
+
+
+def test_an_error_in_a_thread_fails_the_last_cell(monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda failure: None)
+    lesson = presets("01")
+    thread = threading.Thread(target=lambda: 1 / 0)
+    thread.start()
+    thread.join()
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        lesson.finish()
+
+
+# --- exercises -----------------------------------------------------------------------------------
+
+
+def stub(query, key, value):
+    raise NotImplementedError
+
+
+def ones(query, key, value):
+    return torch.ones(*query.shape[:-1], value.shape[-1])
+
+
+def test_the_reference_stands_in_until_the_check_passes():
+    qkv = torch.randn(3, 5, 4)
+    attention = exercise("attention", presets("01"))(stub)
+    assert attention.used == "the reference attention"
+    assert torch.equal(attention(*qkv), solutions.attention(*qkv))
+    assert not check(attention)
+    assert torch.equal(attention(*qkv), solutions.attention(*qkv))
+
+    mine = torch.nn.functional.scaled_dot_product_attention
+    attention = exercise("attention", presets("01"))(lambda q, k, v: mine(q, k, v) + 0)
+    assert check(attention)
+    assert attention.used == "your attention"
+    assert attention(*qkv) is not None
+
+
+def test_a_pass_is_taken_back_when_a_later_check_fails():
+    attention = exercise("attention", presets("01"))(solutions.attention)
+    assert check(attention)
+    attention.yours = ones
+    assert not check(attention)
+    assert not attention.passed
+
+
+def test_solutions_take_the_learners_place(runs):
+    attention = exercise("attention", presets("01", answers="solutions"))(stub)
+    assert check(attention)
+    assert attention.used == "our solution's attention"
+    assert not runs.exists()  # ours are no progress of the learner's
+
+
+def test_misuse_is_explained():
+    with pytest.raises(ValueError, match="'attention', 'causal'"):
+        exercise("atention", presets("01"))
+    with pytest.raises(TypeError, match="cells at the top"):
+        exercise("attention", "01")
+    with pytest.raises(TypeError, match="above a function"):
+        exercise("attention", presets("01"))(3)
+    with pytest.raises(TypeError, match="is `@exercise"):
+        check(stub)
+
+
+# --- claims --------------------------------------------------------------------------------------
+
+
+def test_true_claims_are_shown_with_what_was_measured():
+    held = claim("loss falls", torch.tensor(0.93), at_least=0.85)
+    assert held.holds
+    assert "measured .93" in repr(held)
+    assert "at least .85" in repr(held)
+    assert claim("x", 3, close_to=3.05, tolerance=0.1).holds
+    assert claim("x", 3, at_least=2, at_most=3).holds
+    assert claim("x", True, at_least=1).holds
+
+
+@pytest.mark.parametrize(
+    ("measured", "bounds"),
+    [
+        (0.5, {"at_least": 0.6}),
+        (0.5, {"at_most": 0.4}),
+        (0.5, {"close_to": 1, "tolerance": 0.1}),
+        (math.nan, {"at_most": 1}),
+        (-math.inf, {"at_most": 1}),
+    ],
+)
+def test_false_claims_fail(measured, bounds):
+    with pytest.raises(ClaimFailed, match="the moon is cheese: measured"):
+        claim("the moon is cheese", measured, **bounds)
+    assert issubclass(ClaimFailed, AssertionError)
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {},
+        {"close_to": 1},
+        {"tolerance": 1},
+        {"at_least": 1, "close_to": 1, "tolerance": 1},
+        {"at_most": math.inf},
+        {"at_least": math.nan},
+        {"close_to": 1, "tolerance": -1},
+    ],
+)
+def test_a_claim_that_claims_nothing_is_refused(bounds):
+    with pytest.raises(ValueError, match=r"claim|at_|tolerance|bounds"):
+        claim("x", 1, **bounds)
+
+
+def test_a_claim_needs_one_number():
+    with pytest.raises(TypeError, match="one number, not a Tensor"):
+        claim("x", torch.ones(3), at_least=0)
+    with pytest.raises(TypeError, match="one number, not a list"):
+        claim("x", [1], at_least=0)
+
+
+def test_a_claim_may_be_left_unjudged():
+    left = claim("loss falls", math.nan, at_most=1, when=False, otherwise="stopped at step 3")
+    assert left.holds is None
+    assert "stopped at step 3" in repr(left)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(0, "0"), (0.93, ".93"), (-0.5, "−.5"), (6.0, "6"), (2.4e-7, "2.4e−7"), (1e-6, "1e−6"),
+     (12345.6, "12,346"), (4.8283, "4.828"), (3.2e9, "3.2e9")],
+)  # fmt: skip
+def test_numbers_are_short(value, written):
+    assert number(value) == written
+
+
+# --- cards ---------------------------------------------------------------------------------------
+
+HOSTILE = ["<img src=x onerror=alert(1)>", "</script>", "`<b>`", "a & b", '"quoted"']
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_cards_show_hostile_text_literally(text):
+    page = Card("bad", text, [text], code=text, aside=text).html()
+    assert "<img" not in page
+    assert "<script" not in page
+    assert "</script" not in page
+    assert "<b>" not in page
+
+
+def test_cards_need_no_script_and_have_text():
+    bundle = claim("x", 1, at_least=0)._repr_mimebundle_()
+    assert set(bundle) == {"text/html", "text/plain"}
+    assert "onclick" not in bundle["text/html"]
+
+
+# --- progress ------------------------------------------------------------------------------------
+
+
+def test_progress_is_kept(runs):
+    assert progress().done() == 0
+    attention = exercise("attention", presets("01"))(solutions.attention)
+    assert check(attention)
+    assert progress().done() == 1
+    assert list(json.loads((runs / "progress.json").read_text())["solved"]) == ["01/attention"]
+    assert [file.name for file in runs.iterdir()] == ["progress.json"]  # no temporary is left
+    assert f"1 of {len(progress().known)} exercises done" in repr(progress())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes")
+def test_a_folder_that_cannot_be_written_costs_one_sentence(runs, monkeypatch):
+    runs.write_text("in the way")  # works for root too, unlike a read-only mode
+    attention = exercise("attention", presets("01"))(solutions.attention)
+    result = check(attention)
+    assert result.passed
+    assert "progress" in result.note.lower()
+    assert attention.passed
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"solved": 3}', '{"solved": null}', "\x00"])
+def test_a_broken_file_costs_one_sentence_and_is_not_overwritten(runs, content):
+    runs.mkdir()
+    (runs / "progress.json").write_text(content)
+    assert progress().done() == 0
+    assert "not a progress file" in repr(progress())
+    result = check(exercise("attention", presets("01"))(solutions.attention))
+    assert result.passed
+    assert "not a progress file" in result.note
+    assert (runs / "progress.json").read_text() == content
