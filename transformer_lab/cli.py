@@ -1,0 +1,108 @@
+"""The command line: transformer-lab explore · train. The library returns; this prints."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from . import __version__
+
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class _Group(click.Group):
+    """Turns the errors that are meant for people into one line and exit code 2."""
+
+    def invoke(self, ctx: click.Context):
+        try:
+            return super().invoke(ctx)
+        except (ValueError, OSError, ImportError, MemoryError) as error:
+            if ctx.obj and ctx.obj.get("traceback"):
+                raise
+            click.echo(f"transformer-lab: {_one_line(error)}", err=True)
+            ctx.exit(2)
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    return " ".join(text.split())
+
+
+@click.group(cls=_Group, context_settings=_HELP)
+@click.version_option(__version__, prog_name="transformer-lab")
+@click.option("--traceback", is_flag=True, help="Show where in the code an error arose.")
+@click.pass_context
+def main(ctx: click.Context, traceback: bool) -> None:
+    """Train, trace and touch transformers."""
+    ctx.obj = {"traceback": traceback}
+
+
+@main.command()
+@click.option(
+    "--model",
+    default="shipped",
+    show_default=True,
+    metavar="NAME_OR_FOLDER",
+    help="The small model that comes along; 'minilm' or 'smollm2-135m' after `make models`; a "
+    "folder; or any causal, masked or encoder-decoder model of the Hugging Face hub.",
+)
+@click.option("--text", help="What the model reads. Default: an example that fits the model.")
+@click.option("--target", help="What an encoder-decoder writes. Default: its own greedy answer.")
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write one self-contained interactive page, and open nothing.",
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps or auto.")
+def explore(
+    model: str, text: str | None, target: str | None, html: Path | None, device: str
+) -> None:
+    """Look at the heads of a model.
+
+    \b
+    Examples:
+      transformer-lab explore
+      transformer-lab explore --text "def f(x): return x"
+      transformer-lab explore --model smollm2-135m --text "John gave a drink to"
+      transformer-lab explore --model ./my-model --html heads.html
+      transformer-lab explore --model Helsinki-NLP/opus-mt-en-de --text "A dog." --target "Ein Hund."
+    """
+    from .explore import explore as show
+    from .explore import notebook_folder, write_notebook
+    from .text_model import TextModel
+
+    if text is not None and not text.strip():
+        raise ValueError("--text is empty; type at least one word")
+    if html is None:
+        if model == "shipped" or Path(model).is_dir():
+            TextModel.from_pretrained(model)  # say now what the notebook would say later
+        name = str(Path(model).resolve()) if Path(model).is_dir() else model
+        path = write_notebook(name, text, target, notebook_folder())
+        click.echo(f"Opening {path} in JupyterLab; stop it with Ctrl-C.")
+        sys.exit(subprocess.call([sys.executable, "-m", "jupyterlab", str(path)]))
+    if not html.parent.is_dir():
+        raise ValueError(f"--html {html}: the folder {html.parent} does not exist")
+    loaded = TextModel.from_pretrained(model, device=device)
+    show(loaded, text, target).save_html(html)
+    click.echo(f"Wrote {html} ({html.stat().st_size / 2**20:.1f} MiB). It needs no network.")
+
+
+@main.command()
+@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--resume", is_flag=True, help="Go on from the newest checkpoint of the run.")
+def train(config: Path, resume: bool) -> None:
+    """Train a model as a TOML file says.
+
+    \b
+    Examples:
+      transformer-lab train examples/manual.toml
+      transformer-lab train examples/manual.toml --resume
+      torchrun --nproc-per-node 2 -m transformer_lab train examples/manual.toml
+    """
+    from .train_config import run_from_config
+
+    run_from_config(config, resume=resume)
