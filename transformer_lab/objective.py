@@ -78,7 +78,7 @@ def n_tokens(batch: Any) -> int:
     """Positions that the model reads, padding included; 0 for a batch of an unknown form."""
     if isinstance(batch, tuple | list):
         return batch[0].numel() if isinstance(batch[0], Tensor) else 0
-    parts = (getattr(batch, name, None) for name in ("tokens", "target_in"))
+    parts = [getattr(batch, name, None) for name in ("tokens", "target_in")]
     return sum(part.numel() for part in parts if isinstance(part, Tensor))
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -73,7 +74,7 @@ def train(
     label_smoothing: float = 0.0,
     precision: str = "auto",
     compile: bool | str = False,
-    run: Run | str | None = None,
+    run: Run | str | PathLike | None = None,
     resume: bool = False,
     checkpoint_every: int | None = None,
     snapshot_every: int | None = None,
@@ -131,7 +132,7 @@ def train(
         )
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("model has no trainable parameters")
-    if isinstance(run, str) or hasattr(run, "__fspath__"):
+    if isinstance(run, str | PathLike):
         from .run import Run
 
         run = Run(run)
@@ -200,6 +201,7 @@ class _Training:
         self.compile = compile
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.done, self.seconds = 0, 0.0
+        self.pending: Step | None = None  # made, but not yet evaluated and logged
         self.rank, self.n_processes = distributed.rank_and_size()
         self.writer = self.bar = None
         self.closed: str | None = None
@@ -211,9 +213,10 @@ class _Training:
         self._open()
         reason = "finished"
         try:
-            while self.done < self.steps:
-                step = self._advance()
-                step = self._after(step)
+            while self.done < self.steps or self.pending is not None:
+                if self.pending is None:
+                    self._advance()
+                step = self._after()
                 with self.interrupts.lent():
                     yield step
                 if self.closed is not None:  # stopped while the caller's loop body ran
@@ -245,10 +248,10 @@ class _Training:
             self.source.start(self.done, state)
             if state is None:
                 self.random = RandomState.now()
-            forward = self.model
+            forward: Any = self.model
             if self.compile:
-                backend = {"backend": self.compile} if isinstance(self.compile, str) else {}
-                forward = torch.compile(self.model, **backend)
+                backend = self.compile if isinstance(self.compile, str) else "inductor"
+                forward = torch.compile(self.model, backend=backend)
             self.objective = distributed.wrap(self.model, forward, self.loss, self.device)
             self.model.train()
             if self.rank == 0 and self.watch is not None:
@@ -300,7 +303,7 @@ class _Training:
 
     # ------------------------------------------------------------ one step
 
-    def _advance(self) -> Step:
+    def _advance(self) -> None:
         started = time.perf_counter()
         whole = self.source.batch(self.done)
         batch = to_device(distributed.shard(whole), self.device)
@@ -335,8 +338,9 @@ class _Training:
             self.random = RandomState.now()
             elapsed = time.perf_counter() - started
             self.seconds += elapsed
-        rate = n_tokens(whole) / elapsed
-        return Step(self.done, loss, self.recipe.lr * factor, rate, self.seconds, norm)
+            rate = n_tokens(whole) / elapsed
+            lr = self.recipe.lr * factor
+            self.pending = Step(self.done, loss, lr, rate, self.seconds, norm)
 
     def _weight(self, batch: Any) -> float:
         """What this process' mean counts for, so that the mean over processes is the global one."""
@@ -374,16 +378,19 @@ class _Training:
 
     # ------------------------------------------------------------ beside the steps
 
-    def _after(self, step: Step) -> Step:
-        last = self.done == self.steps
+    def _after(self) -> Step:
+        step, last = self.pending, self.done == self.steps
+        assert step is not None
         if self.eval_batches is not None and (last or self.done % self.eval_every == 0):
             step = replace(step, eval_loss=self._evaluate())
         if self.snapshot_every and (last or self.done % self.snapshot_every == 0):
             self._snapshot()
-        if self.writer is not None:
-            self.writer.log(asdict(step))
-            if not last and self.done % self.checkpoint_every == 0:
-                self._checkpoint()
+        with self.interrupts.held():
+            if self.writer is not None:
+                self.writer.log(asdict(step))
+            self.pending = None
+        if self.writer is not None and not last and self.done % self.checkpoint_every == 0:
+            self._checkpoint()
         if self.rank == 0 and self.watch is not None:
             self.watch.update(step, self.model)
         if self.bar is not None:
