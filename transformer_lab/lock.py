@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 
-class LockedError(RuntimeError):
+class LockedError(OSError):
     """Another process writes to this folder."""
 
 

@@ -1,0 +1,342 @@
+"""A training run described by a TOML file, for the command line and for torchrun."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import distributed
+from .config import ModelConfig
+from .rng import seed_everything
+
+# Every key but those of the model and of the data set, with its type and what it does.
+KEYS: dict[str, dict[str, tuple[type | tuple[type, ...], str]]] = {
+    "data": {
+        "name": (str, "a data set of transformer_lab.datasets; its own options are keys here too"),
+        "batch_size": (int, "rows of a batch, over all processes (32)"),
+        "n_ctx": (int, "tokens of a row, for running text (the model's n_ctx)"),
+        "seed": (int, "of the data set and of the order of its batches (0)"),
+    },
+    "train": {
+        "steps": (int, "updates in all"),
+        "optimizer": (str, "adamw or modern (adamw)"),
+        "lr": ((int, float), "peak learning rate"),
+        "schedule": (str, "cosine, linear, noam or constant"),
+        "warmup": (int, "steps of warm-up"),
+        "clip": ((int, float), "largest gradient norm"),
+        "weight_decay": ((int, float), "on matrices"),
+        "label_smoothing": ((int, float), "of the training loss (0)"),
+        "precision": (str, "auto, fp32, bf16 or fp16 (auto)"),
+        "compile": (bool, "use torch.compile (false)"),
+        "device": (str, "auto, cpu, cuda or mps (auto)"),
+        "threads": (int, "CPU threads of each process"),
+        "seed": (int, "of the weights and of dropout (0)"),
+        "eval_every": (int, "steps between evaluations (a tenth of all)"),
+        "eval_batches": (int, "held-out batches of an evaluation (20)"),
+    },
+    "run": {
+        "folder": (str, "where the run is kept"),
+        "keep": (int, "checkpoints that stay (2)"),
+        "checkpoint_every": (int, "steps between checkpoints (a tenth of all)"),
+        "snapshot_every": (int, "steps between attention snapshots (none)"),
+        "probe": (str, "text whose attention is kept (the first held-out example)"),
+    },
+}
+PRESETS = {"modern": ModelConfig.modern, "paper_base": ModelConfig.paper_base,
+           "paper_big": ModelConfig.paper_big}  # fmt: skip
+DATASETS = (
+    "python_manual", "python_source", "text_file", "tiny_shakespeare", "number_words", "dates",
+    "copy_task", "reverse", "sort", "induction", "reports", "stories", "multi30k", "pairs_file",
+)  # fmt: skip
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message gives path, line and remedy."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The checked contents of a file: one dict a section."""
+
+    path: Path
+    text: str
+    model: dict[str, Any]
+    data: dict[str, Any]
+    train: dict[str, Any]
+    run: dict[str, Any]
+
+    def error(self, section: str, key: str | None, message: str) -> ConfigError:
+        line = _line_of(self.text, section, key)
+        where = f"{self.path}:{line}" if line else f"{self.path}"
+        return ConfigError(f"{where}: [{section}] {message}")
+
+    @contextmanager
+    def blaming(self, section: str) -> Iterator[None]:
+        """An error of the library, with the file and the line of the key that it names."""
+        try:
+            yield
+        except ConfigError:
+            raise
+        except (ValueError, TypeError) as error:
+            named = re.findall(r"\b([a-z_]+)(?==|\b)", str(error))
+            section_keys = getattr(self, section)
+            key = next((word for word in named if word in section_keys), None)
+            raise self.error(section, key, str(error)) from error
+
+
+def read_config(path: str | Path) -> TrainConfig:
+    """Read and check a file, as far as that goes without loading the data.
+
+    Raises:
+        ConfigError: for what is not TOML, an unknown section or key (listing the known ones), a
+            value of the wrong type, or a key that is missing.
+    """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        values = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        where = re.search(r"\(at line (\d+)", str(error))
+        raise ConfigError(
+            f"{path}{':' + where[1] if where else ''}: not valid TOML: {error}"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    sections = ("model", *KEYS)
+    for section, given in values.items():
+        if section not in sections:
+            line = _line_of(text, section, None) or _line_of(text, "", section)
+            raise ConfigError(
+                f"{path}{f':{line}' if line else ''}: unknown section {section!r}; known: "
+                f"{', '.join(sections)}"
+            )
+        if not isinstance(given, dict):
+            raise ConfigError(f"{path}: {section} must be a section: [{section}]")
+    config = TrainConfig(path, text, **{s: dict(values.get(s, {})) for s in sections})
+    for section, key in (("data", "name"), ("train", "steps"), ("run", "folder")):
+        if key not in getattr(config, section):
+            raise config.error(section, None, f"{key} is missing: {KEYS[section][key][1]}")
+    name = config.data["name"]
+    if name not in DATASETS:
+        raise config.error(
+            "data", "name", f"name={name!r} is not known; choose one of {', '.join(DATASETS)}"
+        )
+    preset = config.model.get("preset")
+    if preset is not None and preset not in PRESETS:
+        raise config.error(
+            "model", "preset", f"preset={preset!r} is not known; choose one of {', '.join(PRESETS)}"
+        )
+    known: dict[str, dict[str, Any]] = {section: dict(keys) for section, keys in KEYS.items()}
+    known["data"] |= dict.fromkeys(_options(name), (object, ""))
+    known["model"] = {f.name: (object, "") for f in fields(ModelConfig)} | {"preset": (str, "")}
+    for section in sections:
+        for key, value in getattr(config, section).items():
+            _check_key(config, section, key, value, known[section])
+    return config
+
+
+def run_from_config(path: str | Path, resume: bool = False, *, progress: bool = True) -> Any:
+    """Train as the file says. Under torchrun every process calls this.
+
+    The run's folder also gets `model/`, which `TextModel.from_pretrained` and
+    `transformer-lab explore --model` read.
+
+    Returns:
+        the `Run`.
+
+    Raises:
+        ConfigError: for a file that cannot be used, giving path, line and remedy.
+        TrainingStopped: after an interrupt.
+    """
+    from .model import Transformer
+    from .run import Run
+    from .train import train
+
+    config = read_config(path)
+    options, extra = dict(config.train), dict(config.run)
+    threads, seed = options.pop("threads", None), options.pop("seed", 0)
+    n_eval, device_name = options.pop("eval_batches", 20), options.pop("device", "auto")
+    options.setdefault("eval_every", max(1, options["steps"] // 10))
+    folder, keep = extra.pop("folder"), extra.pop("keep", 2)
+    with config.blaming("run"):
+        run = Run(folder, keep=keep)
+    with config.blaming("train"):
+        if threads is not None:
+            torch.set_num_threads(threads)
+        device, joined = distributed.join(device_name)
+    try:
+        data = _load_data(config)
+        batches, held_out = _batches(config, data, n_eval)
+        probe = _probe(config, data) if "snapshot_every" in extra else None
+        extra.pop("probe", None)
+        seed_everything(seed)
+        with config.blaming("model"):
+            model = Transformer(_model_config(config, data)).to(device)
+        _check_fit(config, model, held_out[0])
+        seed_everything(seed + 1 + distributed.rank_and_size()[0])  # each process its own dropout
+        with config.blaming("train"):
+            steps = train(
+                model, batches, **options, **extra, eval_batches=held_out, probe=probe,
+                run=run, resume=resume, progress=progress,
+            )  # fmt: skip
+        for _ in steps:
+            pass
+        if distributed.rank_and_size()[0] == 0:
+            from .text_model import TextModel
+
+            TextModel(model, data.tokenizer, data.name).save(run.folder / "model")
+        return run
+    finally:
+        if joined:
+            distributed.leave()
+
+
+# ---------------------------------------------------------------- the parts
+
+
+def _load_data(config: TrainConfig) -> Any:
+    from . import datasets
+
+    name = config.data["name"]
+    accepted = _options(name)
+    with config.blaming("data"):
+        return getattr(datasets, name)(**{k: v for k, v in config.data.items() if k in accepted})
+
+
+def _model_config(config: TrainConfig, data: Any) -> ModelConfig:
+    values = dict(config.model)
+    make = PRESETS.get(values.pop("preset", None) or "", ModelConfig)
+    values.setdefault("vocab_size", data.tokenizer.vocab_size)
+    if make is not ModelConfig.paper_base and make is not ModelConfig.paper_big:
+        values.setdefault("kind", _kind(config, data))
+    if values["vocab_size"] < data.tokenizer.vocab_size:
+        raise ValueError(
+            f"vocab_size={values['vocab_size']} is below the {data.tokenizer.vocab_size} tokens of "
+            f"{data.name}; leave it out"
+        )
+    return make(**values)
+
+
+def _kind(config: TrainConfig, data: Any) -> str:
+    if config.model.get("preset", "").startswith("paper"):
+        return "encoder-decoder"
+    return config.model.get("kind", getattr(data, "kinds", ("decoder",))[0])
+
+
+def _batches(config: TrainConfig, data: Any, n_eval: int) -> tuple[Any, list]:
+    """Training batches, and the first few held-out ones."""
+    kind = _kind(config, data)
+    size, seed = config.data.get("batch_size", 32), config.data.get("seed", 0)
+    with config.blaming("data"):
+        if hasattr(data, "kinds"):  # separate examples
+            stream = data.batches(size, kind=kind, seed=seed)
+            return stream, data.epoch(size, kind=kind)[:n_eval]
+        n_ctx = config.data.get("n_ctx") or config.model.get("n_ctx", 256)
+        stream, held_out = data.batches(size, n_ctx, seed=seed), data.epoch(size, n_ctx)[:n_eval]
+        if kind == "encoder":
+            from .datasets import mask_tokens
+
+            stream = stream.masked(data.tokenizer)
+            held_out = [mask_tokens(b, data.tokenizer, seed=i) for i, b in enumerate(held_out)]
+        elif kind != "decoder":
+            raise ValueError(
+                f"name={data.name!r} is running text, which kind={kind!r} cannot learn"
+            )
+        stream.sha256 = data.sha256
+        return stream, held_out
+
+
+def _probe(config: TrainConfig, data: Any) -> Any:
+    text = config.run.get("probe")
+    with config.blaming("run"):
+        if not hasattr(data, "kinds"):
+            n_ctx = config.data.get("n_ctx") or config.model.get("n_ctx", 256)
+            return data.held_out[: min(64, n_ctx)] if text is None else data.encode(text)
+        if text is not None:
+            raise ValueError(f"probe={text!r} is for running text; leave it out for {data.name}")
+        batch = data.collate(data.held_out[:1], kind=_kind(config, data))
+        return batch.tokens if batch.target_in is None else (batch.tokens, batch.target_in)
+
+
+def _check_fit(config: TrainConfig, model: Any, batch: Any) -> None:
+    """One forward pass says what does not fit while the file is still what is being talked about."""
+    from .objective import evaluate, predict, to_device
+
+    batch = to_device(batch, model.device)
+    with config.blaming("model"):
+        evaluate(model, [batch], loss=lambda m, b: predict(m, b).sum() * 0)
+    shown = batch.tokens if batch.target_in is None else batch.target_in
+    if batch.targets.shape != shown.shape:
+        raise config.error(
+            "data", "name",
+            f"{config.data['name']} for kind={model.config.kind!r} asks for one answer a text; a "
+            "configuration file trains models that say a token at every position. Use the library",
+        )  # fmt: skip
+
+
+def _options(name: str) -> list[str]:
+    """Options of a data set that a TOML file can give."""
+    from . import datasets
+
+    return list(inspect.signature(getattr(datasets, name)).parameters)
+
+
+# ---------------------------------------------------------------- checks
+
+
+def _check_key(
+    config: TrainConfig, section: str, key: str, value: Any, known: Mapping[str, tuple[Any, str]]
+) -> None:
+    if key not in known:
+        raise config.error(section, key, f"unknown key {key!r}; known: {', '.join(sorted(known))}")
+    wanted = known[key][0]
+    if wanted is object:
+        return
+    kinds = wanted if isinstance(wanted, tuple) else (wanted,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        names = {
+            int: "a whole number",
+            float: "a number",
+            str: "text in quotes",
+            bool: "true or false",
+        }
+        raise config.error(section, key, f"{key}={value!r} must be {names[kinds[-1]]}")
+    if key in ("batch_size", "eval_batches", "threads", "keep") and value < 1:
+        raise config.error(section, key, f"{key}={value!r} must be at least 1")
+    if key == "folder" and not str(value).strip():
+        raise config.error(section, key, "folder is empty; give a path such as 'runs/first'")
+
+
+def _line_of(text: str, section: str, key: str | None) -> int | None:
+    """The line on which a key of a section (or the section, for key=None) stands."""
+    here = ""
+    for number, line in enumerate(text.split("\n"), 1):
+        header = re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line)
+        if header:
+            here = header[1].split(".")[0].strip("\"' ")
+            if here == section and key is None:
+                return number
+        elif (
+            key is not None
+            and here == section
+            and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line)
+        ):
+            return number
+    return None
