@@ -27,7 +27,8 @@ class Batch:
             of an answer [batch, 2].
         target_in: int64 [batch, target position], the decoder's input: ``<s>`` and the target.
             None but for an encoder-decoder.
-        mask: bool [batch, position], True for a real token, False for padding.
+        mask: bool [batch, position], True for a real token, False for padding; None where there
+            is no padding.
         target_mask: the same for `target_in`.
         examples: the examples that the rows were made of, ground truth included.
     """

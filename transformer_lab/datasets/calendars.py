@@ -103,8 +103,9 @@ class _Writer:
             raise ValueError(
                 f"locale {locale!r} is unknown to babel; try one of {LOCALES}"
             ) from None
-        pattern: Any = babel_dates.get_date_format(style, self.locale).format
-        self._format = babel_dates.DateTimeFormat
+        # babel's annotations narrow the style and miss an optional argument
+        pattern: str = babel_dates.get_date_format(style, self.locale).format  # type: ignore
+        self._format: Any = babel_dates.DateTimeFormat
         self._pieces: list[tuple[str, str]] = []  # (text before the field, field)
         end = 0
         text = ""
@@ -133,7 +134,7 @@ class _Writer:
         part = {"y": day.year, "M": day.month, "L": day.month, "d": day.day}
         key = name, part.get(name[0], day.weekday())
         if key not in self._cache:
-            self._cache[key] = self._format(day, self.locale)[name]
+            self._cache[key] = self._format(day, self.locale)[name]  # type: ignore[call-arg]
         return self._cache[key]
 
 

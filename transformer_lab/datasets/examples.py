@@ -27,16 +27,22 @@ class Rows:
 
     def batch(self, rows: np.ndarray, pad_id: int) -> Batch:
         """Some of the rows, padded to the longest of them."""
-        tokens, mask = self.tokens.pad(rows, pad_id)
+        tokens, mask = _padded(self.tokens, rows, pad_id)
         target_in = target_mask = None
         if self.target_in is not None:
-            target_in, target_mask = self.target_in.pad(rows, pad_id)
+            target_in, target_mask = _padded(self.target_in, rows, pad_id)
         if isinstance(self.targets, Ragged):
             targets, _ = self.targets.pad(rows, IGNORE)
         else:
             targets = torch.from_numpy(self.targets[rows])
         examples = tuple(self.examples[i] for i in rows.tolist())
         return Batch(tokens, targets, target_in, mask, target_mask, examples)
+
+
+def _padded(packed: Ragged, rows: np.ndarray, value: int) -> tuple[Tensor, Tensor | None]:
+    # No mask where nothing is padding: attention without one is faster.
+    values, real = packed.pad(rows, value)
+    return values, None if bool(real.all()) else real
 
 
 class Dataset(Generic[Example]):

@@ -56,7 +56,7 @@ def _download(url: str, sha256: str | None, target: Path) -> None:
             known_hash=sha256 and f"sha256:{sha256}",
             fname=target.name,
             path=target.parent,
-            downloader=pooch.HTTPDownloader(timeout=30),
+            downloader=pooch.HTTPDownloader(timeout=30),  # pyright: ignore[reportArgumentType]
         )
     except OSError as error:  # requests' errors are OSErrors, as is a full or read-only disk
         raise DataError(

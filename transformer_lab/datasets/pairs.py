@@ -122,7 +122,7 @@ def pairs_file(
     """
     if target_path is None:
         rows = read_table(path, ("source", "target"), max_line=max_line)
-        pairs = [Pair(*row) for row in rows]
+        pairs = [Pair(source, target) for source, target in rows]
     else:
         sources = read_lines(path, max_line=max_line)
         targets = read_lines(target_path, max_line=max_line)

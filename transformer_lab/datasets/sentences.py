@@ -271,7 +271,9 @@ def labelled_file(
             )
         sentences[Sentence(text, number[label])] = None
     if len(names) < 2:
-        raise DataError(path, f"every label is {names[0]!r}; a classifier needs at least two")
+        raise DataError(
+            path, f"there is one label, {', '.join(names)}; a classifier needs at least two"
+        )
     train, rest = hold_out(
         list(sentences), held_out, seed=seed, key=lambda sentence: sentence.text, name=str(path)
     )
