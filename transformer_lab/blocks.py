@@ -34,7 +34,7 @@ def activate(name: str, x: Tensor) -> Tensor:
         return F.relu(x)
     if name == "relu2":
         return F.relu(x).square()
-    return F.silu(x)  # swiglu: the gate's activation
+    return F.silu(x)  # also SwiGLU's gate
 
 
 class FeedForward(nn.Module):
@@ -53,7 +53,7 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         up = self.up(x)
         if self.activation == "swiglu":
-            return self.down(F.silu(self.gate(x)) * up)
+            return self.down(activate("silu", self.gate(x)) * up)
         return self.down(activate(self.activation, up))
 
 

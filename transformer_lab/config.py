@@ -9,7 +9,7 @@ from .positions import Rotary, Scheme, Sinusoidal, scheme, scheme_to_dict
 
 KINDS = ("decoder", "encoder", "encoder-decoder")
 NORMS = ("layer", "rms")
-ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "relu2", "swiglu")
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "relu2", "silu", "swiglu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,10 @@ class ModelConfig:
     n_ctx: int = 256
     n_decoder_layers: int | None = None
     target_vocab_size: int | None = None  # encoder-decoder with two vocabularies
-    n_kv_heads: int | None = None
-    d_head: int | None = None
-    d_ff: int | None = None
+    # Derived where they are left out; whole numbers afterwards.
+    n_kv_heads: int = None  # type: ignore[assignment]
+    d_head: int = None  # type: ignore[assignment]
+    d_ff: int = None  # type: ignore[assignment]
     positions: Scheme = field(default_factory=Rotary)
     norm: str = "layer"
     norm_first: bool = True
@@ -45,6 +46,7 @@ class ModelConfig:
     bias: bool = True
     dropout: float = 0.0
     attention_only: bool = False  # blocks without a feed-forward layer
+    head: bool = True  # False: no head, the model gives its final hidden states
     tie_head: bool = True
     head_bias: bool = False
     head_transform: bool = False  # BERT's dense + activation + norm before the head

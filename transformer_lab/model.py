@@ -42,12 +42,14 @@ class Transformer(nn.Module):
         if config.kind != "encoder":
             n_layers = config.n_decoder_layers if both else config.n_layers
             self.decoder = Stack(config, "decoder", n_layers, cross=both)
-        if config.head_transform:
-            self.transform = nn.Linear(config.d_model, config.d_model)
-            self.transform_norm = make_norm(config)
-        self.head = nn.Linear(config.d_model, self.n_outputs, bias=config.head_bias)
+        self.head = None
+        if config.head:
+            if config.head_transform:
+                self.transform = nn.Linear(config.d_model, config.d_model)
+                self.transform_norm = make_norm(config)
+            self.head = nn.Linear(config.d_model, self.n_outputs, bias=config.head_bias)
         self._initialise()
-        if config.tie_head:
+        if self.head is not None and config.tie_head:
             self.head.weight = self.target_embedding.weight
 
     @property
@@ -88,7 +90,7 @@ class Transformer(nn.Module):
                 for layer in last:
                     scale = 0.0 if config.zero_init else (2 * len(stack.blocks)) ** -0.5
                     layer.weight.data.mul_(scale)
-        if config.zero_init:
+        if config.zero_init and self.head is not None:
             nn.init.zeros_(self.head.weight)
 
     def forward(
@@ -109,7 +111,8 @@ class Transformer(nn.Module):
             token_types: int64 [batch, position], segments (BERT).
 
         Returns:
-            [batch, position, vocab]; for an encoder-decoder over the target's positions.
+            [batch, position, vocab]; for an encoder-decoder over the target's positions. A model
+            with no head gives its final hidden states instead: [batch, position, d_model].
 
         Raises:
             ValueError: when the inputs do not fit the model, saying what does.
@@ -117,7 +120,7 @@ class Transformer(nn.Module):
         hidden = self.hidden(
             tokens, target, mask=mask, target_mask=target_mask, token_types=token_types
         )
-        return self.logits(hidden)
+        return hidden if self.head is None else self.logits(hidden)
 
     def hidden(
         self,
@@ -163,6 +166,8 @@ class Transformer(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """[batch, position, d_model] -> [batch, position, vocab]."""
         config = self.config
+        if self.head is None:
+            raise ValueError("this model has no head (head=False), so it gives no logits")
         if config.head_transform:
             hidden = self.transform_norm(activate(config.activation, self.transform(hidden)))
         logits = self.head(hidden)

@@ -50,7 +50,8 @@ class GivenMaps:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        return tuple(self.maps.shape)
+        batch, head, query, key = self.maps.shape
+        return batch, head, query, key
 
     def pattern(self, batch=slice(None), head=slice(None), rows=None) -> Tensor:
         maps = self.maps if rows is None else self.maps[:, :, rows]
@@ -67,9 +68,9 @@ class Recorder(Tap):
 
     records = True
 
-    def __init__(self, model: nn.Module, keep: str):
+    def __init__(self, model: Any, keep: str):
         self.model, self.keep, self.owner = model, keep, threading.get_ident()
-        self.calls: dict[str, list[AttentionCall]] = {}
+        self.calls: dict[str, list[Any]] = {}  # AttentionCall or GivenMaps
         self.value_norms: dict[str, list[Tensor | None]] = {}
         self.streams: dict[tuple[str, str], list[Tensor]] = {}
         self.norms: dict[str, list[Tensor]] = {}
@@ -102,7 +103,7 @@ class Recorder(Tap):
         return x
 
 
-def what_to_keep(model: nn.Module, *texts: Tensor | None) -> str:
+def what_to_keep(model: Any, *texts: Tensor | None) -> str:
     """ "all" while the values and the residual stream (before, inside, after each block) are small."""
     config = model.config
     width = getattr(config, "d_model", None) or getattr(config, "hidden_size", 0)
@@ -111,14 +112,14 @@ def what_to_keep(model: nn.Module, *texts: Tensor | None) -> str:
     return "all" if 4 * 4 * n_tokens * width * layers < KEEP_ALL_BELOW_MIB * 2**20 else "maps"
 
 
-def _compact(x: Tensor) -> Tensor:
+def _compact(x: Any) -> Tensor:
     x = x.detach()
     if x.untyped_storage().nbytes() > 1.25 * x.numel() * x.element_size():
         return x.clone(memory_format=torch.contiguous_format)
     return x
 
 
-def value_norms(model: nn.Module, call: AttentionCall) -> Tensor:
+def value_norms(model: Any, call: Any) -> Tensor:
     """‖v_j W_O‖ for every head and key: [batch, head, key], fp32.
 
     The norm of v·W is taken through the d_head × d_head matrix W·Wᵀ, which costs a twelfth of
@@ -140,7 +141,7 @@ def value_norms(model: nn.Module, call: AttentionCall) -> Tensor:
     return norms
 
 
-def _output_weight(model: nn.Module, call: AttentionCall) -> Tensor | None:
+def _output_weight(model: Any, call: Any) -> Tensor | None:
     """W_O [head · d_head, d_model] of the layer that made the call, or None."""
     out = getattr(call.module, "out", None)
     if isinstance(model, Transformer) and isinstance(out, nn.Linear):
@@ -211,13 +212,14 @@ def trace(
     model.add_tap(recorder)
     try:
         with torch.no_grad():
-            logits = model(tokens, target, mask=mask, target_mask=target_mask)
+            output = model(tokens, target, mask=mask, target_mask=target_mask)
     finally:
         model.remove_tap(recorder)
+    logits = output if getattr(getattr(model, "config", None), "head", True) else None
     return Trace(model, recorder, logits=logits, name=type(model).__name__, **details)
 
 
-def _trace_hugging_face(model: nn.Module, keep: str, details: dict) -> Trace:
+def _trace_hugging_face(model: Any, keep: str, details: dict) -> Trace:
     given = {name: details[name] for name in ("tokens", "target", "mask", "target_mask")}
     inputs = hub.inputs_of(**given, model=model)
     if details["target"] is None and getattr(model.config, "is_encoder_decoder", False):
@@ -591,7 +593,7 @@ def _version(weight: Tensor | None) -> int | None:
     return None if weight is None else weight._version
 
 
-def _frozen_copy(model: nn.Module) -> nn.Module:
+def _frozen_copy(model: Any) -> Any:
     """The model as it is now, for looking at while it trains on: its mode is never switched."""
     twin = copy.deepcopy(model).eval()
     if hasattr(model, "tapped"):  # edits in force hold for the copy too, the very same objects
@@ -620,7 +622,7 @@ def _ids(name: str, tokens: Any) -> Tensor | None:
     return ids.long()
 
 
-def _in_vocabulary(model: nn.Module, tokens: Tensor, target: Tensor | None) -> None:
+def _in_vocabulary(model: Any, tokens: Tensor, target: Tensor | None) -> None:
     size = getattr(model.config, "vocab_size", None) if hasattr(model, "config") else None
     target_size = getattr(getattr(model, "config", None), "target_vocab_size", None) or size
     for name, ids, limit in (("tokens", tokens, size), ("target", target, target_size)):
