@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import torch
@@ -100,7 +100,7 @@ def restore_modes(modes: dict[nn.Module, bool]) -> None:
 
 
 def evaluate(
-    model: nn.Module, batches: Iterable, *, loss: Loss | None = None, most: int | None = None
+    model: nn.Module, batches: Any, *, loss: Loss | None = None, most: int | None = None
 ) -> float:
     """Mean loss over batches, each weighted by the number of its targets (for a loss without a
     `count` method, all alike).
@@ -119,17 +119,19 @@ def evaluate(
 
 
 def sums(
-    model: nn.Module, batches: Iterable, *, loss: Loss, most: int | None = None, every: int = 1,
+    model: nn.Module, batches: Any, *, loss: Loss, most: int | None = None, every: int = 1,
     start: int = 0,
 ) -> tuple[float, float]:  # fmt: skip
     """Loss × weight, and weight, summed over batches `start`, `start + every`, …"""
     count = getattr(loss, "count", lambda batch: 1)
     if most is None and hasattr(batches, "batch") and not hasattr(batches, "__len__"):
         most = 20
+    if not hasattr(batches, "__iter__"):
+        batches = map(batches.batch, itertools.count())
     device = next(model.parameters()).device
     total = weight = 0.0
     with evaluating(model):
-        for batch in islice(batches, start, most, every):
+        for batch in itertools.islice(batches, start, most, every):
             batch = to_device(batch, device)
             n = count(batch)
             if n:

@@ -178,10 +178,19 @@ class Writer:
         self.run, self.rank = run, training.rank
         self.lock = self.metrics = self.board = None
         self.saved: int | None = None
+        failed: Exception | None = None
         if self.rank == 0:
-            with disk_errors(run.folder):
-                self._prepare(training, resume)
-        distributed.gather(None)  # the others wait until the folder is in order
+            try:
+                with disk_errors(run.folder):
+                    self._prepare(training, resume)
+            except Exception as error:
+                failed = error
+        # The others wait until the folder is in order, and end with the first if it is not.
+        why = distributed.gather(None if failed is None else str(failed))[0]
+        if failed is not None:
+            raise failed
+        if why is not None:
+            raise OSError(f"the first process ended: {why}")
 
     def _prepare(self, training: _Training, resume: bool) -> None:
         folder = self.run.folder

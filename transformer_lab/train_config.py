@@ -102,7 +102,7 @@ def read_config(path: str | Path) -> TrainConfig:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
-        import tomli as tomllib
+        import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
     path = Path(path)
     try:
