@@ -173,7 +173,8 @@ class _Rotation(PositionModule):
 
     def __init__(self, d_head: int, n_ctx: int, base: float):
         super().__init__()
-        rates = base ** (-torch.arange(0, d_head, 2, dtype=torch.float32) / d_head)
+        # 1 / base^x, not base^-x: the last bit of a rate is 5e-5 in an angle at position 8191.
+        rates = 1.0 / base ** (torch.arange(0, d_head, 2, dtype=torch.float32) / d_head)
         angles = torch.arange(n_ctx, dtype=torch.float32)[:, None] * rates
         self.register_buffer("cos", angles.cos().repeat(1, 2), persistent=False)
         self.register_buffer("sin", torch.cat((-angles.sin(), angles.sin()), -1), persistent=False)
