@@ -51,7 +51,8 @@ class AttentionCall:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Of the map: (batch, head, query, key)."""
-        return (*self.query.shape[:3], self.key.shape[2])
+        batch, head, query, _ = self.query.shape
+        return batch, head, query, self.key.shape[2]
 
     def scores(
         self,
@@ -141,12 +142,10 @@ def attend(
 
     Source: Vaswani et al. 2017, equation 1.
     """
-    if tap is None or tap == ():  # the fast path: no object is made
-        _check(query, key, value)
-        scale = query.shape[-1] ** -0.5 if scale is None else scale
-        return _compute(query, key, value, bias, causal, scale, dropout, softcap)
     _check(query, key, value)
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    scale = float(query.shape[-1] ** -0.5 if scale is None else scale)
+    if tap is None or tap == ():  # the fast path: no object is made
+        return _compute(query, key, value, bias, causal, scale, dropout, softcap)
     taps = tap if isinstance(tap, tuple) else (tap,)
     call = AttentionCall(query, key, value, bias, causal, scale, softcap, site, module)
     for t in taps:

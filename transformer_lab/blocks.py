@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -127,6 +129,12 @@ class Stack(nn.Module):
         for block in self.blocks:
             x = block(x, **context)
         return self.norm(x)
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self.blocks)  # type: ignore[arg-type]
 
 
 def padding_bias(mask: Tensor | None) -> Tensor | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import hub
 from .attention import AttentionCall, Tap, add_bias
@@ -180,12 +180,12 @@ def edit(model: Any, *edits: Edit) -> Iterator[Any]:
             )
 
 
-def _network(model: Any) -> nn.Module:
+def _network(model: Any) -> Any:
     model = getattr(model, "model", model) if hasattr(model, "tokenizer") else model
     return getattr(model, "_orig_mod", model)
 
 
-def _kinds(network: nn.Module) -> list[str]:
+def _kinds(network: Any) -> list[str]:
     if hasattr(network, "add_tap"):
         kind = network.config.kind
         return ["encoder", "decoder", "cross"] if kind == "encoder-decoder" else [kind]
@@ -197,7 +197,7 @@ def _kinds(network: nn.Module) -> list[str]:
     raise EditError(f"{type(network).__name__} cannot be edited; its attention is unknown")
 
 
-def _fits(network: nn.Module, e: Edit, kinds: list[str]) -> None:
+def _fits(network: Any, e: Edit, kinds: list[str]) -> None:
     if e.kind is not None and e.kind not in kinds:
         raise EditError(f"kind={e.kind!r} is not in this model; it has {', '.join(kinds)}")
     config, kind = network.config, e.kind or ("decoder" if "decoder" in kinds else kinds[0])
@@ -217,7 +217,7 @@ def _fits(network: nn.Module, e: Edit, kinds: list[str]) -> None:
             raise EditError(f"{name}={value} is outside 0 … {limit - 1} of this model's {kind}")
 
 
-def _hang(network: nn.Module, tap: Tap) -> None:
+def _hang(network: Any, tap: Tap) -> None:
     if hasattr(network, "add_tap"):
         network.add_tap(tap)
         return
@@ -230,7 +230,7 @@ def _hang(network: nn.Module, tap: Tap) -> None:
         ) from error
 
 
-def _unhang(network: nn.Module, tap: Tap) -> None:
+def _unhang(network: Any, tap: Tap) -> None:
     if hasattr(network, "add_tap"):
         network.remove_tap(tap)
     else:

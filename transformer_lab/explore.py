@@ -30,13 +30,13 @@ def explore(model: TextModel, text: str | None = None, target: str | None = None
         text: what it reads; an example that fits the model, if left out.
         target: what an encoder-decoder writes; by default its own greedy answer.
     """
-    from .views import HeadView
-
     if not isinstance(model, TextModel):
         raise ValueError(
             f"model is a {type(model).__name__}; explore takes a TextModel: "
             "tl.TextModel(model, tokenizer), or tl.TextModel.from_pretrained(name)"
         )
+    from .views import HeadView
+
     return HeadView(model.trace(example_text(model) if text is None else text, target))
 
 

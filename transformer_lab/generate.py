@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,9 +31,8 @@ class KVCache:
             return key, value
         if site.layer not in self.own:
             batch, heads, _, width = key.shape
-            self.own[site.layer] = tuple(
-                x.new_empty(batch, heads, self.capacity, width) for x in (key, value)
-            )
+            empty = key.new_empty(2, batch, heads, self.capacity, width)
+            self.own[site.layer] = (empty[0], empty[1].to(value.dtype))
         keys, values = self.own[site.layer]
         end = self.length + key.shape[2]
         keys[:, :, self.length : end] = key
@@ -54,7 +54,7 @@ class _Reader:
     ):
         self.model, self.source_mask = model, mask
         self.both = model.config.kind == "encoder-decoder"
-        self.memory = model.encode(tokens, mask) if self.both else None
+        self.memory: Any = model.encode(tokens, mask) if self.both else None
         self.cache = KVCache(min(n_total, model.config.n_ctx)) if cached else None
 
     def last_logits(self, ids: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ def generate(
     """
     _check(model, tokens, max_new_tokens, bos_id, temperature, top_k, top_p, beams)
     both = model.config.kind == "encoder-decoder"
-    ids = tokens.new_full((len(tokens), 1), bos_id) if both else tokens
+    ids = torch.full_like(tokens[:, :1], bos_id or 0) if both else tokens
     n_prompt = ids.shape[1]
     if n_prompt + max_new_tokens - 1 > model.config.n_ctx:
         raise ValueError(

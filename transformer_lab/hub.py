@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ def is_hugging_face(model: Any) -> bool:
 class _Session:
     """What hangs on a model while it is tapped."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: Any):
         self.taps: tuple[Tap, ...] = ()
         self.names = {module: name for name, module in model.named_modules()}
         self.both = bool(getattr(model.config, "is_encoder_decoder", False))
@@ -54,18 +54,18 @@ class _Session:
         return Site("decoder" if getattr(module, "is_causal", False) else "encoder", layer)
 
 
-def add_tap(model: nn.Module, tap: Tap) -> None:
+def add_tap(model: Any, tap: Tap) -> None:
     """Send the model's attention through the seam, with this tap on it.
 
     Raises:
         SeamError: when the model cannot be sent there (BLOOM, DeBERTa …).
     """
     with _lock:
-        session = model.__dict__.get(_SESSION) or _open(model)
+        session: _Session = model.__dict__.get(_SESSION) or _open(model)
         session.taps = tuple(sorted((*session.taps, tap), key=lambda t: t.records))
 
 
-def remove_tap(model: nn.Module, tap: Tap) -> None:
+def remove_tap(model: Any, tap: Tap) -> None:
     """Take the tap off; with the last one the model's own attention setting comes back."""
     with _lock:
         session = model.__dict__.get(_SESSION)
@@ -79,7 +79,7 @@ def remove_tap(model: nn.Module, tap: Tap) -> None:
                 config._attn_implementation = implementation
 
 
-def _open(model: nn.Module) -> _Session:
+def _open(model: Any) -> _Session:
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -129,12 +129,12 @@ def _door(
     z = attend(
         query, key, value, bias=bias, causal=causal, scale=scaling, dropout=dropout,
         softcap=softcap, tap=taps, module=module,
-        site=session.site(module) if taps else None,
+        site=session.site(module) if session is not None and taps else None,
     )  # fmt: skip
     return z.transpose(1, 2).contiguous(), None
 
 
-def block_modules(model: nn.Module) -> dict[str, nn.Module]:
+def block_modules(model: Any) -> dict[str, nn.Module]:
     """path -> module of everything that stands in an outermost ModuleList: the layers."""
     blocks, lists = {}, []
     for name, module in model.named_modules():
@@ -145,7 +145,7 @@ def block_modules(model: nn.Module) -> dict[str, nn.Module]:
 
 
 @contextmanager
-def watching_blocks(model: nn.Module, tap: Tap) -> Iterator[None]:
+def watching_blocks(model: Any, tap: Tap) -> Iterator[None]:
     """While open, the tap's on_stream sees resid_pre and resid_post of every layer.
 
     The layers themselves are hooked (no architecture is named); the hooks are removed on exit
@@ -190,7 +190,7 @@ def _kind_of_block(session: _Session, path: str) -> str | None:
     return kinds.pop() if len(kinds) == 1 else None
 
 
-def output_projection(model: nn.Module, call: AttentionCall) -> Tensor | None:
+def output_projection(model: Any, call: Any) -> Tensor | None:
     """W_O of the layer that made this call, [head · d_head, d_model]; None if not found."""
     width = call.query.shape[1] * (
         call.value.shape[-1] if call.value is not None else call.query.shape[-1]
@@ -211,7 +211,7 @@ def output_projection(model: nn.Module, call: AttentionCall) -> Tensor | None:
     return None
 
 
-def _weight_of(owner: nn.Module, name: str) -> Tensor | None:
+def _weight_of(owner: Any, name: str) -> Tensor | None:
     """The weight of a linear layer as (in, out)."""
     try:
         layer = owner.get_submodule(name)
@@ -227,16 +227,16 @@ def inputs_of(
     target: Tensor | None,
     mask: Tensor | None,
     target_mask: Tensor | None,
-    model: nn.Module,
+    model: Any,
 ) -> dict[str, Any]:
     """Our arguments under the names that transformers models take."""
     inputs: dict[str, Any] = {"input_ids": tokens}
     if mask is not None:
         inputs["attention_mask"] = mask.long()
-        if getattr(model.config, "is_decoder", False) or not _is_masked(model):
+        one_stack = "position_ids" in _parameters(model) and not model.config.is_encoder_decoder
+        if one_stack and not _is_masked(model):
             # Left padding without position ids silently shifts the text.
-            if "position_ids" in _parameters(model) and not model.config.is_encoder_decoder:
-                inputs["position_ids"] = (mask.long().cumsum(-1) - 1).clamp(min=0)
+            inputs["position_ids"] = (mask.long().cumsum(-1) - 1).clamp(min=0)
     if target is not None:
         inputs["decoder_input_ids"] = target
         if target_mask is not None:
@@ -246,17 +246,17 @@ def inputs_of(
     return inputs
 
 
-def _is_masked(model: nn.Module) -> bool:
+def _is_masked(model: Any) -> bool:
     return not any(getattr(m, "is_causal", False) for m in model.modules())
 
 
-def _parameters(model: nn.Module) -> set[str]:
+def _parameters(model: Any) -> set[str]:
     import inspect
 
     return set(inspect.signature(model.forward).parameters)
 
 
-def eager_maps(model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, dict[str, tuple]]:
+def eager_maps(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, tuple]]:
     """For a model that never calls the seam: its own maps, read by name.
 
     Returns its output and kind -> one [batch, head, query, key] a layer. The model's attention
@@ -270,10 +270,8 @@ def eager_maps(model: nn.Module, inputs: dict[str, Any]) -> tuple[Any, dict[str,
     ]
     with quiet():
         try:
-            try:
+            with suppress(ValueError, ImportError):  # it may have but one, which gives maps
                 model.set_attn_implementation("eager")
-            except (ValueError, ImportError):
-                pass  # it has one implementation, and that one may give maps
             with torch.no_grad():
                 output = model(**inputs, output_attentions=True)
         except TypeError as error:

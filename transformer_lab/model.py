@@ -40,7 +40,7 @@ class Transformer(nn.Module):
         if config.kind != "decoder":
             self.encoder = Stack(config, "encoder", config.n_layers)
         if config.kind != "encoder":
-            n_layers = config.n_decoder_layers if both else config.n_layers
+            n_layers = config.n_decoder_layers or config.n_layers
             self.decoder = Stack(config, "decoder", n_layers, cross=both)
         self.head = None
         if config.head:
@@ -82,13 +82,14 @@ class Transformer(nn.Module):
             elif isinstance(module, nn.Embedding):
                 std = config.d_model**-0.5 if config.scale_embedding else 0.02
                 nn.init.normal_(module.weight, std=std)
-        for stack in (self.encoder, self.decoder):
-            for block in stack.blocks if stack is not None else ():
+        stacks = [stack for stack in (self.encoder, self.decoder) if stack is not None]
+        for stack in stacks:
+            for block in stack:
                 last = [block.attention.out]
                 last += [block.cross.out] if block.cross is not None else []
                 last += [block.feed_forward.down] if block.feed_forward is not None else []
                 for layer in last:
-                    scale = 0.0 if config.zero_init else (2 * len(stack.blocks)) ** -0.5
+                    scale = 0.0 if config.zero_init else (2 * len(stack)) ** -0.5
                     layer.weight.data.mul_(scale)
         if config.zero_init and self.head is not None:
             nn.init.zeros_(self.head.weight)
@@ -137,6 +138,7 @@ class Transformer(nn.Module):
             return self.encode(tokens, mask, token_types=token_types)
         if self.config.kind == "decoder":
             return self._run(self.decoder, self.embedding, tokens, mask, token_types=token_types)
+        assert target is not None  # _check has refused that
         memory = self.encode(tokens, mask)
         return self.decode(target, memory, mask=mask, target_mask=target_mask)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -111,8 +112,8 @@ def scheme(value: str | dict | Scheme) -> Scheme:
         ValueError: for a name or an option that is not known, listing those that are.
     """
     if isinstance(value, tuple(SCHEMES.values())):
-        return value
-    options = {"name": value} if isinstance(value, str) else dict(value)
+        return value  # type: ignore[return-value]
+    options: dict[str, Any] = {"name": value} if isinstance(value, str) else dict(value)  # type: ignore[arg-type]
     name = options.pop("name", None)
     if name not in SCHEMES:
         raise ValueError(f"positions={name!r} is not known; choose one of {', '.join(SCHEMES)}")
@@ -156,6 +157,7 @@ def alibi_slopes(n_heads: int) -> Tensor:
 
 class _Table(PositionModule):
     adds_embedding = True
+    weight: Tensor
 
     def __init__(self, table: Tensor, *, learned: bool):
         super().__init__()
@@ -170,6 +172,8 @@ class _Table(PositionModule):
 
 class _Rotation(PositionModule):
     rotates = True
+    cos: Tensor
+    sin: Tensor
 
     def __init__(self, d_head: int, n_ctx: int, base: float):
         super().__init__()
@@ -188,6 +192,8 @@ class _Rotation(PositionModule):
 
 
 class _Slopes(PositionModule):
+    slopes: Tensor
+
     def __init__(self, n_heads: int):
         super().__init__()
         self.register_buffer("slopes", alibi_slopes(n_heads), persistent=False)

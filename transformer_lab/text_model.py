@@ -29,12 +29,11 @@ class TextModel:
         target_tokenizer: for an encoder-decoder whose two sides differ.
     """
 
-    def __init__(
-        self, model: nn.Module, tokenizer: Any, name: str = "", *, target_tokenizer: Any = None
-    ):
+    def __init__(self, model: Any, tokenizer: Any, name: str = "", *, target_tokenizer: Any = None):
         if not isinstance(model, nn.Module):
             raise ValueError(f"model is a {type(model).__name__}; give a torch module")
-        self.model, self.name = model, name or type(model).__name__
+        self.model: Any = model
+        self.name = name or type(model).__name__
         self.tokenizer = _wrapped(tokenizer)
         self.target_tokenizer = _wrapped(target_tokenizer) if target_tokenizer else self.tokenizer
 

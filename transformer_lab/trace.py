@@ -10,7 +10,7 @@ import copy
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -197,6 +197,7 @@ def trace(
         model = _frozen_copy(model)
     if keep is None and hasattr(model, "config"):
         keep = what_to_keep(model, tokens, target)
+    keep = keep or "all"
     details = dict(
         tokens=tokens, target=target, mask=mask, target_mask=target_mask,
         labels=_labels("labels", labels, tokens), target_labels=_labels("target_labels", target_labels, target),
@@ -208,13 +209,13 @@ def trace(
             f"{type(model).__name__} has no attention that can be traced; give a "
             "transformer_lab.Transformer or a Hugging Face model"
         )
-    recorder = Recorder(model, keep)
-    model.add_tap(recorder)
+    recorder, network = Recorder(model, keep), cast(Any, model)
+    network.add_tap(recorder)
     try:
         with torch.no_grad():
-            output = model(tokens, target, mask=mask, target_mask=target_mask)
+            output = network(tokens, target, mask=mask, target_mask=target_mask)
     finally:
-        model.remove_tap(recorder)
+        network.remove_tap(recorder)
     logits = output if getattr(getattr(model, "config", None), "head", True) else None
     return Trace(model, recorder, logits=logits, name=type(model).__name__, **details)
 

@@ -1,0 +1,66 @@
+"""The command line: what it writes, and how it refuses."""
+
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from click.testing import CliRunner
+
+from transformer_lab import explore as exploring  # noqa: F401
+from transformer_lab.cli import main
+
+
+def call(*arguments: str):
+    return CliRunner().invoke(main, list(arguments))
+
+
+@pytest.mark.parametrize("command", ["explore", "train"])
+def test_help_shows_examples(command):
+    result = call(command, "--help")
+    assert result.exit_code == 0
+    assert result.output.count(f"transformer-lab {command}") >= 2
+
+
+def test_explore_writes_one_page_and_opens_nothing(tmp_path):
+    page = tmp_path / "heads.html"
+    result = call("explore", "--text", "def f(x): return x", "--html", str(page))
+    assert result.exit_code == 0, result.output
+    assert "It needs no network" in result.output
+    html = page.read_text("utf-8")
+    assert "default-src 'none'" in html
+    assert "<script src" not in html and "https://cdn" not in html
+
+
+def test_explore_writes_a_notebook_that_runs(tmp_path, monkeypatch):
+    from transformer_lab.explore import write_notebook
+
+    path = write_notebook("shipped", "def f(x): return x", None, tmp_path)
+    assert write_notebook("shipped", None, None, tmp_path) != path, "a notebook is not overwritten"
+    source = "\n".join(c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code")
+    script = source.replace("\nview\n", "\n").removesuffix("\nview")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "without layer 0, head 0:" in done.stdout
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["explore", "--text", " ", "--html", "x.html"], "--text is empty"),
+        (["explore", "--model", "./nowhere", "--html", "x.html"], "./nowhere is no folder here"),
+        (["explore", "--html", "no-such-folder/x.html"], "the folder no-such-folder does not exist"),
+        (["explore", "--device", "tpu", "--html", "x.html"], "device='tpu' is not available"),
+        (["explore", "--text", "word " * 999, "--html", "x.html"], "reads at most 256"),
+        (["train", "no-such.toml"], "'no-such.toml' does not exist"),
+        (["explroe"], "No such command"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert list(tmp_path.iterdir()) == []
