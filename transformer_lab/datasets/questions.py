@@ -176,7 +176,8 @@ class Layout:
 PEOPLE = ["Nora", "Bilal", "Chen", "Dilek", "Emil", "Fatou", "Greta", "Hugo"]
 PLACES = ["attic", "cellar", "garden", "kitchen", "library", "studio"]
 THINGS = ["lamp", "violin", "map", "kettle", "basket", "compass"]
-MOVES = ("{} heads for the {}.", "{} walks into the {}.", "{} is back in the {}.")
+# All of one length: who does something stands four words before where or what.
+MOVES = ("{} heads for the {}.", "{} walks into the {}.", "{} returns to the {}.")
 TAKES = ("{} picks up the {}.", "{} now holds the {}.")
 
 

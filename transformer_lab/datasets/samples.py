@@ -34,7 +34,9 @@ def sample_files() -> dict[str, str]:
         "copy_task": lambda: copy_task(**small),
         "reverse": lambda: reverse(**small),
         "sort": lambda: sort(**small),
-        "induction": lambda: induction(length=17, vocab=15, held_out_lags=[6], **small),
+        "induction": lambda: induction(
+            length=17, vocab=15, held_out_lags=[6], segment=(4, 8), **small
+        ),
         "agreement": lambda: agreement(labels=N, **small).unlabelled,
         "agreement_labelled": lambda: agreement(labels=N, **small).labelled,
         "stories_one_fact": lambda: stories(1, **small),

@@ -174,7 +174,7 @@ def induction(
     length: int = 65,
     vocab: int = 64,
     held_out_lags: Sequence[int] = (20, 28, 36),
-    segment: tuple[int, int] = (4, 32),
+    segment: tuple[int, int] = (8, 32),
     size: int = 20_000,
     held_out: int = 1000,
     seed: int = 0,
@@ -190,7 +190,8 @@ def induction(
         length: of the sequences.
         vocab: number of symbols.
         held_out_lags: lags kept for the held-out sequences.
-        segment: shortest and longest segment; it is never longer than its lag.
+        segment: shortest and longest segment; it is never longer than its lag, and fills at least
+            half of the room that its lag leaves.
         size, held_out: sequences to train on and to test on.
         seed: makes the sequences.
     """
@@ -228,7 +229,8 @@ def _repeats(
     """Sequences without other repetitions, at random places, lengths and lags."""
     lag = rng.choice(np.array(lags), size=n)
     most = np.minimum(segment[1], np.minimum(lag, length - lag))
-    size = rng.integers(segment[0], most + 1)
+    # From half of what fits: many predictable positions, so that the circuit forms early.
+    size = rng.integers(np.maximum(segment[0], most // 2), most + 1)
     start = rng.integers(0, length - lag - size + 1)
     # Every position takes its own symbol, except that those of the second time take the first's.
     place = np.arange(length)

@@ -1,0 +1,119 @@
+"""Numbers in words against num2words, and their alignment against arithmetic."""
+
+import pytest
+from num2words import num2words
+
+from transformer_lab.datasets import number_words, spell
+from transformer_lab.datasets.numerals import LARGEST, translate
+
+
+def _oracle(n: int, language: str) -> str:
+    """num2words 0.5.14, which in Spanish leaves "uno" whole before "mil" ("veintiuno mil")."""
+    text = num2words(n, lang=language)
+    if language == "es":
+        text = text.replace("veintiuno mil", "veintiún mil").replace(" uno mil", " un mil")
+    return text
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr", "es"])
+def test_every_number_is_spelled_as_num2words_spells_it(language):
+    wrong = [n for n in range(LARGEST + 1) if spell(n, language) != _oracle(n, language)]
+    assert not wrong
+
+
+ENGLISH = {num2words(n): n for n in [*range(21), *range(30, 100, 10)]}
+ENGLISH |= {"hundred": 100, "thousand": 1000}
+
+
+def _value_of_each_word(language: str) -> dict[str, int]:
+    """What each word says by itself, from num2words and a list of what it cannot say alone."""
+    values = {num2words(n, lang=language): n for n in range(100)}
+    values |= {
+        "de": {"ein": 1, "hundert": 100, "tausend": 1000},
+        "fr": {"vingts": 20, "cent": 100, "cents": 100, "mille": 1000},
+        "es": {"un": 1, "veintiún": 21, "ciento": 100, "mil": 1000}
+        | {num2words(n, lang="es"): n for n in range(100, 1000, 100)},
+    }[language]
+    return values
+
+
+def _number(values: list[int]) -> int:
+    """A number from the values of its words, in the order of speaking: 4 20 10 7 is 97."""
+    total = 0
+    for value in values:
+        multiplies = value in (100, 1000) or (value == 20 and total == 4)
+        total = total * value if multiplies and total else total + value
+    return total
+
+
+def _linked(alignment) -> list[tuple[set[int], set[int]]]:
+    """Groups of target and source words that are linked, directly or through others."""
+    groups: list[tuple[set[int], set[int]]] = []
+    for t, sources in enumerate(alignment):
+        if not sources:
+            continue
+        joined = ({t}, set(sources))
+        for group in [g for g in groups if g[1] & joined[1]]:
+            groups.remove(group)
+            joined = (joined[0] | group[0], joined[1] | group[1])
+        groups.append(joined)
+    return groups
+
+
+@pytest.mark.parametrize("language", ["de", "fr", "es"])
+def test_linked_words_say_the_same_number(language):
+    values = _value_of_each_word(language)
+    for n in [*range(2000), *range(2000, LARGEST, 97)]:
+        pair = translate(n, language)
+        source, target = pair.source.split(), pair.target.split()
+        assert len(pair.alignment) == len(target)
+        groups = _linked(pair.alignment)
+        for ours, theirs in groups:
+            assert _number([values[target[t]] for t in sorted(ours)]) == _number(
+                [ENGLISH[source[s]] for s in sorted(theirs)]
+            ), (n, ours, theirs)
+        left_out = set(range(len(source))).difference(*(theirs for _, theirs in groups))
+        assert {source[s] for s in left_out} <= {"and"}
+        free = {target[t] for t in range(len(target)) if not pair.alignment[t]}
+        assert free <= {"und", "et", "y"}
+
+
+def test_german_crosses_and_is_one_to_one():
+    pair = translate(4321, "de")
+    assert pair.source == "four thousand three hundred and twenty one"
+    assert pair.target == "vier tausend drei hundert ein und zwanzig"
+    assert pair.alignment == ((0,), (1,), (2,), (3,), (6,), (), (5,))
+    for n in range(0, LARGEST, 7):
+        used = [source for sources in translate(n, "de").alignment for source in sources]
+        assert len(used) == len(set(used))
+
+
+def test_french_counts_in_twenties_and_spanish_in_single_words():
+    assert translate(71, "fr").alignment == ((0,), (), (0, 1))  # soixante et onze
+    assert translate(97, "fr").alignment == ((0,), (0,), (0,), (1,))  # quatre vingt dix sept
+    assert translate(1500, "es").alignment == ((0, 1), (2, 3))  # mil quinientos
+
+
+def test_all_numbers_are_there_once_and_no_word_is_unknown():
+    for largest in (9, 150, 9_999):
+        data = number_words("fr", largest=largest, held_out=min(1000, largest // 2))
+        sources = [pair.source for pair in data.train + data.held_out]
+        assert len(set(sources)) == len(sources) == largest + 1
+        texts = [text for pair in data.train + data.held_out for text in (pair.source, pair.target)]
+        assert not any(3 in data.tokenizer.encode(text) for text in texts)
+
+
+@pytest.mark.badinput
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="language='it' is not one of 'de', 'fr', 'es'"):
+        number_words("it")
+    with pytest.raises(ValueError, match="language='it' is not one of en, de, fr, es"):
+        spell(3, "it")
+    with pytest.raises(ValueError, match=r"n=100000 is outside 0 … 99999"):
+        spell(100_000, "de")
+    with pytest.raises(ValueError, match=r"largest=100000 is outside 1 … 99999"):
+        number_words(largest=100_000)
+    with pytest.raises(ValueError, match="exceed the 10000 numbers up to"):
+        number_words(size=9_500)
+    with pytest.raises(ValueError, match="held_out=0 must be at least 1"):
+        number_words(held_out=0)
