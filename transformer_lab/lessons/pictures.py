@@ -94,7 +94,8 @@ class Picture:
         """The picture as a matplotlib Figure."""
         import matplotlib as mpl
 
-        with mpl.rc_context({"text.parse_math": False, "font.family": "DejaVu Sans"}):
+        plain: Any = {"text.parse_math": False, "font.family": "DejaVu Sans"}
+        with mpl.rc_context(plain):
             return self.draw(theme)
 
     def _bytes(self, theme: Theme, kind: str) -> bytes:
@@ -107,8 +108,12 @@ class Picture:
         else:
             options["dpi"] = 144
         # Text stays text, so that the page's own fonts are used and the file is small.
-        fonts = {"svg.fonttype": "none", "svg.hashsalt": "transformer-lab"}
-        with mpl.rc_context({**fonts, "text.parse_math": False}):
+        plain: Any = {
+            "svg.fonttype": "none",
+            "svg.hashsalt": "transformer-lab",
+            "text.parse_math": False,
+        }
+        with mpl.rc_context(plain):
             figure.savefig(stream, facecolor=theme.page, **options)
         return stream.getvalue()
 
@@ -199,7 +204,7 @@ def _ink(colour: np.ndarray) -> str:
     """Black or white, whichever is easier to read on a colour (WCAG relative luminance)."""
     linear = np.where(colour <= 0.03928, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
     luminance = float(linear @ np.array([0.2126, 0.7152, 0.0722]))
-    return "#111111" if luminance > 0.18 else "#ffffff"
+    return "#000000" if luminance > 0.179 else "#ffffff"
 
 
 def _written(value: float, kind: str) -> str:
@@ -380,7 +385,7 @@ def _label(
 ) -> None:
     axes.annotate(
         text,
-        point,
+        (float(point[0]), float(point[1])),
         (0, -12 if below else 12),
         textcoords="offset points",
         ha="right" if below else "center",
@@ -434,6 +439,54 @@ def curves(
         axes.set_xlabel(x_name, color=theme.quiet, fontsize=9)
         axes.set_ylabel(y_name, color=theme.quiet, fontsize=9)
         axes.set_title(title, loc="left", color=theme.text, fontsize=10.5)
+        return figure
+
+    return Picture(draw, alt, caption)
+
+
+def predictions(
+    lists: dict[str, Sequence[tuple[str, float]]], *, title: str = "", alt: str, caption: str = ""
+) -> Picture:
+    """Lists of (token, probability), one a panel, as bars on the same scale.
+
+    Args:
+        lists: the panel's name to its tokens, likeliest first.
+    """
+    if not lists:
+        raise ValueError("predictions() needs at least one list of (token, probability)")
+    longest = max(len(rows) for rows in lists.values())
+    most = max((p for rows in lists.values() for _, p in rows), default=1.0)
+
+    def draw(theme: Theme) -> Figure:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(3.9 * len(lists), 0.3 * longest + 0.2))
+        for index, (name, rows) in enumerate(lists.items()):
+            axes = figure.add_axes((index / len(lists), 0, 0.66 / len(lists), 1))
+            axes.patch.set_alpha(0)
+            places = np.arange(len(rows))
+            colour = theme.quiet if index == 0 and len(lists) > 1 else theme.accent
+            axes.barh(places, [p for _, p in rows], color=colour, height=0.62)
+            for place, (_, p) in zip(places, rows, strict=True):
+                shown = _written(p, "weights") if p >= 0.01 else f"{p:.3f}"[1:]
+                axes.annotate(
+                    shown, (p, place), (5, 0), textcoords="offset points",
+                    va="center", fontsize=9, color=theme.text,
+                )  # fmt: skip
+            axes.set_yticks(
+                places, [token for token, _ in rows],
+                family="DejaVu Sans Mono", fontsize=10, color=theme.text,
+            )  # fmt: skip
+            axes.set_xlim(0, most * 1.02)
+            axes.set_ylim(longest - 0.5, -0.6)
+            axes.set_xticks([])
+            axes.tick_params(length=0)
+            for spine in ("top", "right", "bottom"):
+                axes.spines[spine].set_visible(False)
+            axes.spines["left"].set_color(theme.line)
+            axes.set_title(name, loc="left", color=theme.text, fontsize=10.5)
+        if title:
+            figure.text(0, 1 + 0.42 / figure.get_figheight(), title, fontsize=11, color=theme.text)
         return figure
 
     return Picture(draw, alt, caption)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -51,10 +52,13 @@ class Lesson(Shown):
         """What the last cell shows; its invisible part tells a test that the run got there.
 
         Raises:
-            RuntimeError: a background thread failed during the run.
+            RuntimeError: a background thread failed during the run, or a cell asked to exit.
         """
         if self._thread_errors:
             raise RuntimeError(f"a background thread failed: {'; '.join(self._thread_errors)}")
+        shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+        if getattr(shell, "exit_now", False):
+            raise RuntimeError("a cell called exit(); take it out, restart the kernel and run all")
         return Finished(self.number)
 
     def card(self) -> Card:

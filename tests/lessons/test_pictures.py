@@ -1,0 +1,140 @@
+"""Pictures of the lessons: legible on a light and on a dark page, with words for every one."""
+
+import re
+
+import pytest
+import torch
+
+from transformer_lab.lessons import pictures
+from transformer_lab.lessons.pictures import DARK, LIGHT, Grid, curves, grids, mixing, predictions
+
+HOSTILE = "<img src=x onerror=alert(1)>$\\frac$"
+
+
+def every_picture(label="cat"):
+    weights = torch.softmax(torch.arange(9.0).view(3, 3), -1)
+    hidden = weights.log().masked_fill(torch.ones(3, 3).triu(1).bool(), -torch.inf)
+    words = [label, "b", "c"]
+    return {
+        "grids": grids(
+            Grid(hidden, words, words, f"{label}\nnote"),
+            Grid(weights, words, words, "weights", kind="weights", box=[1]),
+            steps=["softmax"],
+            alt=label,
+            caption=label,
+        ),
+        "mixing": mixing(
+            words,
+            torch.rand(3, 2),
+            weights,
+            word=0,
+            title=label,
+            axes_names=("x", "y"),
+            alt=label,
+            caption=label,
+        ),
+        "curves": curves(
+            [1, 2, 4],
+            {label: [1, 2, 3], "other": [3, 2, 1]},
+            title=label,
+            x_name="x",
+            y_name="y",
+            alt=label,
+            caption=label,
+            log_x=True,
+        ),
+        "predictions": predictions({label: [(label, 0.5), ("b", 0.001)]}, alt=label, caption=label),
+    }
+
+
+NAMES = list(every_picture())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_picture_carries_both_themes_and_its_words(name):
+    bundle = every_picture()[name]._repr_mimebundle_()
+    page = bundle["text/html"]
+    assert page.count("<img") == 2
+    assert page.count('alt="cat"') == 2
+    assert 'class="tl-dark" style="display:none"' in page  # hidden where no style sheet applies
+    assert "<figcaption" in page
+    assert "<script" not in page
+    assert set(bundle) == {"text/html", "image/png", "text/plain"}
+    assert "[picture: cat]" in bundle["text/plain"]
+    assert len(page) < 300_000
+
+
+@pytest.mark.xss
+@pytest.mark.parametrize("name", NAMES)
+def test_hostile_labels_are_shown_literally(name):
+    picture = every_picture(HOSTILE)[name]
+    page = picture._repr_mimebundle_()["text/html"]
+    assert page.count("<img") == 2
+    assert "<img src=x" not in page
+    drawn = picture.svg()
+    assert "<img" not in drawn
+    assert "$\\frac$" in drawn
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_picture_is_the_same_every_time(name):
+    torch.manual_seed(0)
+    first = every_picture()[name].svg()
+    torch.manual_seed(0)
+    assert every_picture()[name].svg() == first
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(a * b for a, b in zip(linear, (0.2126, 0.7152, 0.0722), strict=True))
+
+
+def contrast(a, b):
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_colours_can_be_read(theme):
+    for text in (theme.text, theme.quiet, theme.accent, theme.second):
+        assert contrast(text, theme.page) >= 4.5
+    for scale in (theme.sequential, theme.negative):
+        steps = [contrast(tone, theme.page) for tone in scale]
+        assert steps == sorted(steps)  # nothing looks like nothing; more looks like more
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_numbers_in_cells_can_be_read(theme):
+    for scale in (theme.sequential, theme.negative):
+        for share in [i / 50 for i in range(51)]:
+            rgb = pictures._rgb(scale, share)
+            colour = "#" + "".join(f"{round(float(part) * 255):02x}" for part in rgb)
+            assert contrast(pictures._ink(rgb), colour) >= 4.5
+
+
+@pytest.mark.parametrize("tone", ["good", "bad", "wait", "info"])
+def test_card_marks_can_be_seen_in_both_themes(tone):
+    from transformer_lab.lessons.cards import TONES
+
+    assert contrast(TONES[tone], "#ffffff") >= 3
+    assert contrast(TONES[tone], "#111111") >= 3
+
+
+def test_misuse_is_explained():
+    with pytest.raises(ValueError, match="at least one Grid"):
+        grids(alt="x")
+    with pytest.raises(ValueError, match="1 grids have 0 steps, not 1"):
+        grids(Grid([[1.0]], ["a"], ["b"]), steps=["x"], alt="x")
+    with pytest.raises(ValueError, match="3 columns; points in a plane need 2"):
+        mixing("abc", torch.rand(3, 3), torch.rand(3, 3), word=0, title="", axes_names=("", ""), alt="x")  # fmt: skip
+    with pytest.raises(ValueError, match="at least one list"):
+        predictions({}, alt="x")
+
+
+def test_the_first_pictures_carry_no_script():
+    from pathlib import Path
+
+    folder = Path(__file__).parents[2] / "notebooks" / "images"
+    for file in folder.glob("*.svg"):
+        assert not re.search(r"<script|onload|href=\"http", file.read_text(encoding="utf-8"))
