@@ -1,0 +1,164 @@
+"""Blocks and stacks against PyTorch's transformer layers."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from transformer_lab import ModelConfig
+from transformer_lab.blocks import Block, Stack, activate, make_norm, padding_bias
+
+# Absolute for numbers below 1, relative above: outputs here reach 4.
+DTYPES = pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 7e-7), (torch.float64, 9e-16)], ids=["fp32", "fp64"]
+)
+NORM_FIRST = pytest.mark.parametrize("norm_first", [True, False], ids=["pre", "post"])
+GRADIENT = pytest.mark.parametrize("gradient", [True, False], ids=["grad", "no_grad"])
+
+# theirs -> ours
+NORMS = {
+    "encoder": {"norm1": "norm1", "norm2": "norm3"},
+    "decoder": {"norm1": "norm1", "norm2": "norm2", "norm3": "norm3"},
+}
+
+
+def noisy(module: nn.Module) -> nn.Module:
+    """Zero biases and unit gains hide faults."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return module.eval()
+
+
+def copy_layer(ours: Block, theirs: nn.Module, side: str) -> None:
+    pairs = [(ours.attention, theirs.self_attn)]
+    if side == "decoder":
+        pairs.append((ours.cross, theirs.multihead_attn))
+    with torch.no_grad():
+        for attention, reference in pairs:
+            for i, layer in enumerate((attention.query, attention.key, attention.value)):
+                layer.weight.copy_(reference.in_proj_weight.chunk(3)[i])
+                layer.bias.copy_(reference.in_proj_bias.chunk(3)[i])
+            attention.out.load_state_dict(reference.out_proj.state_dict())
+    ours.feed_forward.up.load_state_dict(theirs.linear1.state_dict())
+    ours.feed_forward.down.load_state_dict(theirs.linear2.state_dict())
+    for their_name, our_name in NORMS[side].items():
+        getattr(ours, our_name).load_state_dict(getattr(theirs, their_name).state_dict())
+
+
+def config(norm_first: bool, activation: str = "relu") -> ModelConfig:
+    return ModelConfig(
+        vocab_size=10, d_model=32, n_heads=4, d_ff=64, norm_first=norm_first, activation=activation
+    )
+
+
+@DTYPES
+@NORM_FIRST
+@GRADIENT
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_encoder_block_is_torchs_encoder_layer(dtype, tolerance, norm_first, gradient, activation):
+    torch.manual_seed(0)
+    theirs = nn.TransformerEncoderLayer(
+        32, 4, 64, activation=activation, batch_first=True, norm_first=norm_first, dtype=dtype
+    )
+    noisy(theirs)
+    ours = Block(config(norm_first, activation), "encoder", 0).to(dtype).eval()
+    copy_layer(ours, theirs, "encoder")
+    x, real = torch.randn(2, 6, 32, dtype=dtype), torch.ones(2, 6, dtype=torch.bool)
+    real[1, 4:] = False
+    with torch.set_grad_enabled(gradient):  # without gradients torch takes its fast path
+        expected = theirs(x, src_key_padding_mask=~real)
+        actual = ours(x, bias=padding_bias(real))
+    assert_close(actual[real], expected[real], rtol=tolerance, atol=tolerance)
+
+
+@DTYPES
+@NORM_FIRST
+@GRADIENT
+def test_decoder_block_is_torchs_decoder_layer(dtype, tolerance, norm_first, gradient):
+    torch.manual_seed(0)
+    theirs = nn.TransformerDecoderLayer(
+        32, 4, 64, batch_first=True, norm_first=norm_first, dtype=dtype
+    )
+    noisy(theirs)
+    ours = Block(config(norm_first), "decoder", 0, cross=True).to(dtype).eval()
+    copy_layer(ours, theirs, "decoder")
+    x, memory = torch.randn(2, 6, 32, dtype=dtype), torch.randn(2, 9, 32, dtype=dtype)
+    real = torch.ones(2, 9, dtype=torch.bool)
+    real[1, 5:] = False
+    later = nn.Transformer.generate_square_subsequent_mask(6, dtype=dtype)
+    with torch.set_grad_enabled(gradient):
+        expected = theirs(
+            x, memory, tgt_mask=later, tgt_is_causal=True, memory_key_padding_mask=~real
+        )
+        actual = ours(x, memory=memory, memory_bias=padding_bias(real))
+    assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+
+@NORM_FIRST
+def test_gradients_are_torchs_too(norm_first):
+    torch.manual_seed(0)
+    theirs = noisy(
+        nn.TransformerEncoderLayer(
+            32, 4, 64, batch_first=True, norm_first=norm_first, dtype=torch.float64
+        )
+    )
+    ours = Block(config(norm_first), "encoder", 0).double().eval()
+    copy_layer(ours, theirs, "encoder")
+    x = torch.randn(2, 6, 32, dtype=torch.float64, requires_grad=True)
+    target = torch.randn(2, 6, 32, dtype=torch.float64)
+    gradients = [torch.autograd.grad((m(x) * target).sum(), x)[0] for m in (ours, theirs)]
+    assert_close(*gradients, rtol=0, atol=1e-13)
+
+
+def test_a_stack_is_torchs_encoder_with_its_closing_norm():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, norm_first=True)
+    theirs = nn.TransformerEncoder(layer, 3, nn.LayerNorm(32), enable_nested_tensor=False)
+    noisy(theirs)
+    ours = Stack(config(True), "encoder", 3).eval()
+    for block, reference in zip(ours.blocks, theirs.layers, strict=True):
+        copy_layer(block, reference, "encoder")
+    ours.norm.load_state_dict(theirs.norm.state_dict())
+    x = torch.randn(2, 6, 32)
+    assert_close(ours(x), theirs(x), rtol=7e-7, atol=7e-7)
+
+
+def test_rms_norm_is_its_formula():
+    x = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
+    norm = make_norm(ModelConfig(vocab_size=10, d_model=32, norm="rms", norm_eps=1e-6))
+    with torch.no_grad():
+        norm.weight.copy_(torch.arange(32.0))
+    expected = x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt() * torch.arange(32.0)
+    assert_close(norm(x), expected)
+
+
+def test_activations_are_their_formulas():
+    x = torch.linspace(-4, 4, 41, dtype=torch.float64)
+    cubic = (2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3)
+    formulas = {
+        "gelu": x * torch.distributions.Normal(0, 1).cdf(x),
+        "gelu_tanh": x / 2 * (1 + cubic.tanh()),
+        "relu": x.clamp(min=0),
+        "relu2": x.clamp(min=0) ** 2,
+        "silu": x / (1 + (-x).exp()),
+    }
+    for name, expected in formulas.items():
+        assert_close(activate(name, x), expected, rtol=0, atol=1e-7)
+
+
+def test_swiglu_is_a_gated_product():
+    torch.manual_seed(0)
+    block = Block(
+        ModelConfig(vocab_size=10, d_model=32, n_heads=4, activation="swiglu", bias=False),
+        "decoder",
+        0,
+    )
+    layer, x = block.feed_forward, torch.randn(2, 5, 32)
+    gate, up = x @ layer.gate.weight.T, x @ layer.up.weight.T
+    assert_close(layer(x), (gate * gate.sigmoid() * up) @ layer.down.weight.T)
+
+
+def test_no_bias_where_all_is_real():
+    assert padding_bias(None) is None
+    assert padding_bias(torch.ones(2, 3, dtype=torch.bool)) is None
