@@ -42,7 +42,7 @@ _NAMES = {
     "knock_out": "edit",
     "explore": "explore",
 }
-_MODULES = ("datasets", "tokenizers", "views", "lessons", "hub", "pretrained")
+_MODULES = ("datasets", "heads", "tokenizers", "views", "lessons", "hub", "pretrained")
 
 if TYPE_CHECKING:
     from . import datasets, hub, lessons, tokenizers, views
