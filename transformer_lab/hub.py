@@ -40,9 +40,27 @@ class _Session:
         self.taps: tuple[Tap, ...] = ()
         self.names = {module: name for name, module in model.named_modules()}
         self.both = bool(getattr(model.config, "is_encoder_decoder", False))
-        self.configs = [
-            (m.config, m.config._attn_implementation) for m in model.modules() if is_hugging_face(m)
-        ]
+        models = [m for m in model.modules() if is_hugging_face(m)]
+        self.configs = [(m.config, m.config._attn_implementation) for m in models]
+        self.hooks = [m.register_forward_pre_hook(_new_pass) for m in models]
+        self.turns: dict[int, dict[nn.Module, int]] = {}  # by thread
+
+    def close(self) -> None:
+        for hook in self.hooks:
+            hook.remove()
+        for config, implementation in self.configs:
+            config._attn_implementation = implementation
+
+    def next_site(self, module: nn.Module) -> Site:
+        """The site of this call. Layers that share one module (ALBERT) are told apart by whose
+        turn it is."""
+        turns = self.turns.setdefault(threading.get_ident(), {})
+        turn = turns[module] = turns.get(module, -1) + 1
+        site = self.site(module)
+        if turn == 0:
+            return site
+        alike = sum(type(m) is type(module) for m in self.names)
+        return Site(site.kind, site.layer + turn * alike)
 
     def site(self, module: nn.Module) -> Site:
         path = self.names.get(module, "").lower()
@@ -75,8 +93,14 @@ def remove_tap(model: Any, tap: Tap) -> None:
         if not session.taps:
             for module in model.modules():
                 module.__dict__.pop(_SESSION, None)
-            for config, implementation in session.configs:
-                config._attn_implementation = implementation
+            session.close()
+
+
+def _new_pass(model: nn.Module, args: Any) -> None:
+    """Before a forward pass: every module's first turn comes again."""
+    session: _Session | None = model.__dict__.get(_SESSION)
+    if session is not None:
+        session.turns.pop(threading.get_ident(), None)
 
 
 def _open(model: Any) -> _Session:
@@ -90,8 +114,10 @@ def _open(model: Any) -> _Session:
         try:
             model.set_attn_implementation(NAME)
         except (ValueError, ImportError, AttributeError) as error:
+            session.close()
             raise SeamError(str(error)) from error
     if model.config._attn_implementation != NAME:
+        session.close()
         raise SeamError(f"{type(model).__name__} keeps its own attention")
     for module in model.modules():
         module.__dict__[_SESSION] = session
@@ -129,7 +155,7 @@ def _door(
     z = attend(
         query, key, value, bias=bias, causal=causal, scale=scaling, dropout=dropout,
         softcap=softcap, tap=taps, module=module,
-        site=session.site(module) if session is not None and taps else None,
+        site=session.next_site(module) if session is not None and taps else None,
     )  # fmt: skip
     return z.transpose(1, 2).contiguous(), None
 
