@@ -95,6 +95,9 @@ class Tap:
 
     records = False  # a recording tap comes after the editing ones
 
+    def __deepcopy__(self, memo: dict) -> Tap:
+        return self  # a copied model goes on feeding the very same taps
+
     def on_attention(self, call: AttentionCall) -> AttentionCall:
         return call
 

@@ -595,12 +595,9 @@ def _version(weight: Tensor | None) -> int | None:
 
 
 def _frozen_copy(model: Any) -> Any:
-    """The model as it is now, for looking at while it trains on: its mode is never switched."""
-    twin = copy.deepcopy(model).eval()
-    if hasattr(model, "tapped"):  # edits in force hold for the copy too, the very same objects
-        for theirs, ours in zip(model.tapped(), twin.tapped(), strict=True):
-            ours.taps = theirs.taps
-    return twin
+    """The model as it is now, for looking at while it trains on: its mode is never switched.
+    Edits in force hold for the copy too."""
+    return copy.deepcopy(model).eval()
 
 
 def _ids(name: str, tokens: Any) -> Tensor | None:
