@@ -104,7 +104,7 @@ def test_learns(optimizer):
     model = tl.Transformer(make(vocab_size=10, n_layers=1, n_heads=2, d_model=16, n_ctx=8))
     steps = list(train(model, Counting(16), steps=100, lr=2e-2, optimizer=optimizer))
     assert steps[0].loss > 2
-    assert steps[-1].loss < 0.1
+    assert steps[-1].loss < 0.2
 
 
 def test_learns_from_masked_pairs():

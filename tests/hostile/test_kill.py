@@ -1,0 +1,33 @@
+"""kill -9 at any moment, the middle of a write included. TL_KILLS=200 for the long version."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.kill9,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL"),
+]
+
+
+@pytest.mark.timeout(600)
+def test_kills_lose_only_the_steps_since_the_last_checkpoint(tmp_path):
+    kills = int(os.environ.get("TL_KILLS", "20"))
+    driver = Path(__file__).with_name("kill_driver.py")
+    done = subprocess.run(
+        [sys.executable, str(driver), str(tmp_path), str(kills)],
+        capture_output=True, text=True, timeout=580, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert len(seen["steps"]) == kills
+    assert seen["torn_writes"] >= kills // 10  # the kills did hit writes
+    assert {k: seen[k] for k in ("unreadable", "lost", "orphans")} == {
+        "unreadable": 0, "lost": 0, "orphans": 0,
+    }  # fmt: skip
+    assert seen["bitwise"]
+    assert seen["metrics"]
