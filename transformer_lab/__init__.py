@@ -25,6 +25,13 @@ _NAMES = {
     "NoPositions": "positions",
     "Transformer": "model",
     "pick_device": "model",
+    "Recurrent": "recurrent",
+    "RecurrentConfig": "recurrent",
+    "Classifier": "readers",
+    "SpanReader": "readers",
+    "accuracy": "grading",
+    "exact_match": "grading",
+    "grade_heads": "grading",
     "train": "train",
     "Step": "train",
     "TrainingStopped": "train",
@@ -49,8 +56,11 @@ if TYPE_CHECKING:
     from .attention import Attention, AttentionCall, Tap, attend
     from .config import ModelConfig
     from .edit import ablate, edit, knock_out
+    from .grading import accuracy, exact_match, grade_heads
     from .model import Transformer, pick_device
     from .positions import ALiBi, Learned, NoPositions, Rotary, Sinusoidal
+    from .readers import Classifier, SpanReader
+    from .recurrent import Recurrent, RecurrentConfig
     from .text_model import TextModel, shipped
     from .trace import MemoryBudgetError, Trace, trace
     from .train import Step, TrainingStopped, train

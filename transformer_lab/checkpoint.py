@@ -32,7 +32,12 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # The models that a folder may name: class -> its module, and its configuration's.
-_CLASSES = {"Transformer": ("model", "config.ModelConfig")}
+_CLASSES = {
+    "Transformer": ("model", "config.ModelConfig"),
+    "Recurrent": ("recurrent", "recurrent.RecurrentConfig"),
+    "Classifier": ("readers", "readers.ReaderConfig"),
+    "SpanReader": ("readers", "readers.ReaderConfig"),
+}
 
 
 def save_model(model: nn.Module, folder: str | Path, *, dtype: str | None = None) -> Path:

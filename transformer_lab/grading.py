@@ -1,0 +1,135 @@
+"""Marks for a trained model: how often it is right, and whether its heads look where they should."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .objective import IGNORED, evaluating, predict, targets, to_device
+from .trace import trace
+
+
+def accuracy(model: nn.Module, batches: Iterable[Any]) -> float:
+    """Share of the targets (−100 is none) that the model holds likeliest, all batches together.
+
+    Tokens for a language model, classes for a `Classifier`, ends of spans for a `SpanReader`.
+    """
+    right = total = 0
+    for hits, counts in _hits(model, batches):
+        right += int((hits & counts).sum())
+        total += int(counts.sum())
+    return right / _some(total, "target")
+
+
+def exact_match(model: nn.Module, batches: Iterable[Any]) -> float:
+    """Share of the texts in which *every* target is the model's likeliest.
+
+    For a decoder or an encoder-decoder this is the share that greedy decoding gets wholly right:
+    as long as all is right so far, the model has read what teacher forcing shows it. So one
+    forward pass does, and nothing is generated.
+    """
+    right = total = 0
+    for hits, counts in _hits(model, batches):
+        asked = counts.any(-1)
+        right += int(((hits | ~counts).all(-1) & asked).sum())
+        total += int(asked.sum())
+    return right / _some(total, "text with a target")
+
+
+def _hits(model: nn.Module, batches: Iterable[Any]) -> Iterable[tuple[Tensor, Tensor]]:
+    """For each batch two bools [batch, target]: is it right, and does it count."""
+    device = next(model.parameters()).device
+    with evaluating(model):
+        for batch in batches:
+            batch = to_device(batch, device)
+            wanted = targets(batch)
+            hits = predict(model, batch).argmax(-1) == wanted
+            yield hits.view(len(wanted), -1), (wanted != IGNORED).view(len(wanted), -1)
+
+
+def _some(total: int, what: str) -> int:
+    if not total:
+        raise ValueError(f"batches hold no {what}; nothing can be graded")
+    return total
+
+
+@dataclass(frozen=True, eq=False)
+class HeadGrades:
+    """How well each head's attention agrees with the truth; float [layer, head].
+
+    hit: share of the queries whose most attended key is a true one. mass: mean weight on the true
+    keys. n: queries that have a true key and were graded. kind: of the attention.
+    """
+
+    kind: str
+    hit: Tensor
+    mass: Tensor
+    n: int
+
+    def best(self, by: str = "hit") -> tuple[int, int, float]:
+        """(layer, head, grade) of the head that agrees most, by "hit" or by "mass"."""
+        grades = {"hit": self.hit, "mass": self.mass}
+        if by not in grades:
+            raise ValueError(f"by={by!r} is not known; choose hit or mass")
+        flat = int(grades[by].argmax())
+        layer, head = divmod(flat, self.hit.shape[1])
+        return layer, head, float(grades[by][layer, head])
+
+
+def grade_heads(
+    model: Any, data: Any, batches: Iterable[Any], *, kind: str | None = None, pool: bool = False
+) -> HeadGrades:
+    """Compare every head's map with where the data's rule would look.
+
+    Args:
+        model: one of our models, with attention.
+        data: the dataset that made the batches; its `truth` is what the maps are compared with.
+        kind: "encoder", "decoder" or "cross"; by default the one whose queries the truth is
+            about: "cross" for an encoder-decoder.
+        pool: take the mean of the map over the queries that have a truth, and grade each text
+            once: "of what the question looks at, is most of it evidence?"
+
+    Raises:
+        ValueError: when no query of any batch has a true key.
+    """
+    both = model.config.kind == "encoder-decoder"
+    kind = kind or ("cross" if both else model.config.kind)
+    hit = mass = torch.zeros(())
+    n = 0
+    with evaluating(model):
+        for batch in batches:
+            truth = data.truth(batch, kind=model.config.kind)
+            seen = trace(
+                model, batch.tokens, batch.target_in, mask=batch.mask,
+                target_mask=batch.target_mask, keep="maps",
+            )  # fmt: skip
+            n += int(truth.any(-1).any(-1).sum() if pool else truth.any(-1).sum())
+            pairs = [_grade(m, truth, pool) for m in _maps(seen, kind)]
+            hit = hit + torch.stack([h for h, _ in pairs])
+            mass = mass + torch.stack([m for _, m in pairs])
+    n = _some(n, "query with a truth")
+    return HeadGrades(kind, hit / n, mass / n, n)
+
+
+def _maps(seen: Any, kind: str) -> Iterable[Tensor]:
+    """Each layer's maps: [batch, head, query, key]."""
+    for layer in range(seen.n_layers(kind)):
+        yield torch.stack([seen.pattern(layer, kind=kind, batch=b) for b in range(seen.batch_size)])
+
+
+def _grade(maps: Tensor, truth: Tensor, pool: bool) -> tuple[Tensor, Tensor]:
+    """Sums over queries with a truth, for each head: of hits, and of weight on true keys."""
+    maps = maps.cpu()
+    asked = truth.any(-1)
+    if pool:
+        weight = asked[:, None, :, None] / asked.sum(-1).clamp(min=1)[:, None, None, None]
+        maps = (maps * weight).sum(2, keepdim=True)
+        truth, asked = truth.any(1, keepdim=True), asked.any(-1, keepdim=True)
+    right = truth[:, None].expand(maps.shape)
+    hits = right.gather(-1, maps.argmax(-1, keepdim=True))[..., 0] & asked[:, None]
+    mass = (maps * right).sum(-1) * asked[:, None]
+    return hits.float().sum((0, 2)), mass.sum((0, 2))
