@@ -302,7 +302,7 @@ def test_more_maps_than_the_budget_are_refused_with_a_way_out():
         trace.patterns(budget_mib=mib - 1)
     trace.budget_mib = 3
     for ask in (trace.pattern, trace.scores, trace.value_weighted):
-        with pytest.raises(MemoryBudgetError, match="4 MiB.*budget of 3 MiB"):
+        with pytest.raises(MemoryBudgetError, match=r"4 MiB.*budget of 3 MiB"):
             ask(0)
         assert ask(0, 1).shape == (512, 512), "one map fits"
 
