@@ -120,7 +120,7 @@ def check(exercise: Exercise, *, seconds: float = 10.0) -> CheckResult:
     return CheckResult(
         exercise.__name__,
         "passed",
-        f"From here on the cells below run {used}.",
+        f"Run the cells below again: from here on they use {used}.",
         f"{len(cases)} of {len(cases)} cases",
         printed,
         " ".join(notes),
