@@ -1,0 +1,27 @@
+"""Views: one Python class and one ES module each, with a still picture for where no script runs."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+_NAMES = {
+    "View": "base",
+    "HeadView": "head_view",
+    "TrainingView": "training_view",
+    "clean_notebook": "export",
+    "notebook_to_html": "export",
+}
+
+if TYPE_CHECKING:
+    from .base import View
+    from .export import clean_notebook, notebook_to_html
+    from .head_view import HeadView
+    from .training_view import TrainingView
+
+__all__ = ["HeadView", "TrainingView", "View", "clean_notebook", "notebook_to_html"]
+
+
+def __getattr__(name: str):
+    # Loaded at first use: nbconvert imports views.export alone, and needs no torch for it.
+    if name in _NAMES:
+        return getattr(import_module(f".{_NAMES[name]}", __name__), name)
+    raise AttributeError(f"transformer_lab.views has no {name!r}; it has {', '.join(__all__)}")

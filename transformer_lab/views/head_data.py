@@ -1,0 +1,182 @@
+"""What a browser is sent of a trace, chosen by size.
+
+All maps at once while they are small; otherwise the thumbnails and the first head, and each further
+head when it is asked for. Of a long text queries and keys are sent, where the trace has them, and
+the browser computes the map: that grows with N, not with N².
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .codecs import pack_floats, pack_shades, pack_weights, shown_token
+
+if TYPE_CHECKING:
+    from ..trace import Trace
+
+ALL_MAPS_BYTES = 4 * 2**20
+LONGEST_BY_SCORES = 4096  # tokens shown where the browser computes the map
+LONGEST_BY_MAPS = 1024  # … and where maps are sent
+THUMBNAIL = 32
+CHECKED_ROWS = 64
+HALF_ERROR = 2e-3  # above this error in a weight, queries and keys go as fp32
+
+
+@dataclass(frozen=True)
+class HeadBytes:
+    """One head: how it is coded, its map (or queries and keys), its value norms."""
+
+    info: dict[str, Any]
+    data: bytes
+    norms: bytes
+
+    @property
+    def buffers(self) -> list[bytes]:
+        return [self.data, self.norms]
+
+
+class HeadData:
+    """The heads of one text of a trace, as bytes."""
+
+    def __init__(self, trace: Trace, batch: int = 0):
+        self.trace, self.batch = trace, batch
+        self.queries = {k: self._tokens(trace.query_tokens(k, batch)) for k in trace.kinds}
+        self.keys = {k: self._tokens(trace.key_tokens(k, batch)) for k in trace.kinds}
+        self.by_scores = {kind: self._sends_scores(kind) for kind in trace.kinds}
+        self.all_maps = self._size() <= ALL_MAPS_BYTES
+
+    @staticmethod
+    def _tokens(tokens: list[str]) -> list[str]:
+        return [shown_token(token) for token in tokens]
+
+    def shown(self, kind: str) -> tuple[int, int]:
+        """(queries, keys) that are shown; the rest of a very long text is left out."""
+        n_query, n_key = len(self.queries[kind]), len(self.keys[kind])
+        limit = LONGEST_BY_SCORES if self.by_scores[kind] else LONGEST_BY_MAPS
+        return min(n_query, limit), min(n_key, limit)
+
+    def _size(self) -> int:
+        total = 0
+        for kind in self.trace.kinds:
+            n_query, n_key = len(self.queries[kind]), len(self.keys[kind])
+            total += 2 * self.trace.n_layers(kind) * self.trace.n_heads(kind) * n_query * n_key
+        return total
+
+    def _sends_scores(self, kind: str) -> bool:
+        """Whether queries and keys are half as large as the map, and enough to compute it."""
+        n_query, n_key, d_head = (
+            len(self.queries[kind]),
+            len(self.keys[kind]),
+            self.trace.d_head(kind),
+        )
+        if not d_head or (n_query + n_key) * d_head * 2 > n_query * n_key:
+            return False
+        # Without the causal mask, keys that are left out would be missing from every softmax.
+        if max(n_query, n_key) > LONGEST_BY_SCORES and not self.trace.causal(kind):
+            return False
+        return self.trace.queries_keys(0, 0, kind=kind, batch=self.batch) is not None
+
+    def kinds(self) -> dict[str, dict[str, Any]]:
+        """What the browser must know of each kind of attention before it has any weights."""
+        described, thumbs, maps, norms = {}, 0, 0, 0
+        for kind in self.trace.kinds:
+            layers, heads = self.trace.n_layers(kind), self.trace.n_heads(kind)
+            n_query, n_key = self.shown(kind)
+            small = [min(THUMBNAIL, len(self.queries[kind])), min(THUMBNAIL, len(self.keys[kind]))]
+            special = self.trace.special(kind, self.batch)
+            described[kind] = {
+                "layers": layers,
+                "heads": heads,
+                "queries": n_query,
+                "keys": n_key,
+                "all_queries": len(self.queries[kind]),
+                "all_keys": len(self.keys[kind]),
+                "causal": bool(self.trace.causal(kind)),
+                "same": kind != "cross",
+                "query_tokens": self.queries[kind][:n_query],
+                "key_tokens": self.keys[kind][:n_key],
+                "special": [i for i, is_special in enumerate(special[:n_key]) if is_special],
+                "has_norms": self._norms(kind, 0) is not None,
+                "thumbnail": small,
+                "thumbs": thumbs,
+                "maps": maps,
+                "norms": norms,
+            }
+            thumbs += layers * heads * small[0] * small[1]
+            maps += 2 * layers * heads * n_query * n_key
+            norms += 4 * layers * heads * n_key if described[kind]["has_norms"] else 0
+        return described
+
+    def thumbnails(self) -> bytes:
+        """Every kind's thumbnails, one after the other, a byte a pixel."""
+        found = (
+            self.trace.thumbnails(THUMBNAIL, kind=k, batch=self.batch) for k in self.trace.kinds
+        )
+        return b"".join(map(pack_shades, found))
+
+    def maps(self) -> tuple[bytes, bytes]:
+        """(weights, value norms) of every head of every kind."""
+        maps, norms = [], []
+        for kind in self.trace.kinds:
+            n_query, n_key = self.shown(kind)
+            for layer in range(self.trace.n_layers(kind)):
+                pattern = self.trace.pattern(layer, kind=kind, batch=self.batch)
+                maps.append(pack_weights(pattern[:, :n_query, :n_key]))
+                found = self._norms(kind, layer)
+                norms.append(b"" if found is None else pack_floats(found[:, :n_key]))
+        return b"".join(maps), b"".join(norms)
+
+    def head(self, kind: str, layer: int, head: int) -> HeadBytes:
+        """One head.
+
+        Raises:
+            ValueError: when the trace has no such head.
+        """
+        n_query, n_key = self.shown(kind)
+        found = self._norms(kind, layer)
+        norms = b"" if found is None else pack_floats(found[head, :n_key])
+        if self.by_scores[kind]:
+            given = self.trace.queries_keys(layer, head, kind=kind, batch=self.batch)
+            if given is not None:
+                return self._scores(kind, *given, norms)
+        pattern = self.trace.pattern(layer, head, kind=kind, batch=self.batch)
+        info = {"encoding": "weights", "error": 0}
+        return HeadBytes(info, pack_weights(pattern[:n_query, :n_key]), norms)
+
+    def _scores(self, kind: str, q: Tensor, k: Tensor, scale: float, norms: bytes) -> HeadBytes:
+        n_query, n_key = self.shown(kind)
+        q, k = (q.detach().float() * scale)[:n_query], k.detach().float()[:n_key]
+        error = _half_error(q, k, causal=bool(self.trace.causal(kind)))
+        half = error <= HALF_ERROR
+        info = {
+            "encoding": "scores16" if half else "scores32",
+            "error": float(f"{max(error, 1e-6):.1e}") if half else 1e-6,
+            "d": q.shape[1],
+        }
+        dtype = "<f2" if half else "<f4"
+        return HeadBytes(info, pack_floats(q, dtype) + pack_floats(k, dtype), norms)
+
+    def _norms(self, kind: str, layer: int) -> Tensor | None:
+        return self.trace.value_norms(layer, kind=kind, batch=self.batch)
+
+
+def _half_error(q: Tensor, k: Tensor, *, causal: bool) -> float:
+    """The largest change in a weight when queries and keys are rounded to fp16, over some rows
+    spread over the text."""
+    rows = torch.linspace(0, len(q) - 1, min(CHECKED_ROWS, len(q)), device=q.device).round().long()
+    later = None
+    if causal:
+        keys = torch.arange(len(k), device=q.device)
+        later = keys[None] > (rows[:, None] + len(k) - len(q))
+
+    def weights(q: Tensor, k: Tensor) -> Tensor:
+        scores = q[rows] @ k.T
+        return (scores if later is None else scores.masked_fill(later, -torch.inf)).softmax(-1)
+
+    rounded = weights(q.half().float(), k.half().float())
+    difference = (rounded - weights(q, k)).abs().max()
+    return float(difference) if bool(torch.isfinite(difference)) else float("inf")

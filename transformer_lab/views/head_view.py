@@ -1,0 +1,297 @@
+"""Every head of a trace: small in a grid, the chosen one as lines and as a map."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import traitlets as t
+from torch import Tensor
+
+from .base import View, css, esm
+from .codecs import shown_text
+from .export import Block
+from .head_data import HeadData
+from .head_figure import head_figure
+from .words import Seen, cell_sentence, head_sentence, key_sentence, query_sentence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..trace import Trace
+
+ROWS_FOR_A_SENTENCE = 256
+
+
+class HeadView(View):
+    """Heads of a trace, interactive.
+
+    `layer`, `head`, `kind` and `selected` (a pair query, key, either of which may be None; or
+    None) can be read and set from Python; they follow what the reader does.
+
+    Args:
+        trace: what `transformer_lab.trace` returned.
+        layer, head: the head to begin with.
+        kind: "decoder", "encoder" or "cross"; by default the trace's first choice.
+        batch: which text of the trace.
+        title: by default the model's name.
+
+    Raises:
+        ValueError: when the trace has no such kind, layer, head or text.
+    """
+
+    _esm: ClassVar[str] = esm("head_view.js")
+    _css: ClassVar[str] = css("view.css")
+
+    layer = t.Int(0).tag(sync=True)
+    head = t.Int(0).tag(sync=True)
+    kind = t.Unicode("").tag(sync=True)
+    selected = t.Tuple(
+        t.Int(allow_none=True), t.Int(allow_none=True), allow_none=True, default_value=None
+    ).tag(sync=True)
+
+    _options = t.Dict().tag(sync=True)  # what is hidden, weighted, coloured: see head_view.js
+    _kinds = t.Dict().tag(sync=True)
+    _thumbs = t.Bytes(b"").tag(sync=True)
+    _maps = t.Bytes(b"").tag(sync=True)
+    _norms = t.Bytes(b"").tag(sync=True)
+    _first = t.Dict().tag(sync=True)
+    _first_data = t.Bytes(b"").tag(sync=True)
+    _first_norms = t.Bytes(b"").tag(sync=True)
+    _note = t.Unicode("").tag(sync=True)
+    _value_note = t.Unicode("").tag(sync=True)
+    _batch = t.Int(0).tag(sync=True)
+
+    def __init__(
+        self,
+        trace: Trace,
+        *,
+        layer: int = 0,
+        head: int = 0,
+        kind: str | None = None,
+        batch: int = 0,
+        title: str | None = None,
+    ):
+        if not hasattr(trace, "thumbnails"):
+            raise ValueError(
+                f"trace is a {type(trace).__name__}; give what transformer_lab.trace(...) returned"
+            )
+        kind = kind or ("decoder" if "decoder" in trace.kinds else trace.kinds[0])
+        if kind not in trace.kinds:
+            raise ValueError(f"kind={kind!r} is not in this trace; it has {', '.join(trace.kinds)}")
+        if not 0 <= batch < trace.batch_size:
+            raise ValueError(f"batch={batch} is outside the {trace.batch_size} texts of this trace")
+        self.trace = trace
+        self._data = HeadData(trace, batch)
+        kinds = self._data.kinds()
+        _within("layer", layer, kinds[kind]["layers"])
+        _within("head", head, kinds[kind]["heads"])
+        maps, norms = self._data.maps() if self._data.all_maps else (b"", b"")
+        first = None if maps else self._data.head(kind, layer, head)
+        super().__init__(
+            layer=layer,
+            head=head,
+            kind=kind,
+            _batch=batch,
+            _title=shown_text(title or trace.model_name or "Attention heads"),
+            _kinds=kinds,
+            _thumbs=self._data.thumbnails(),
+            _maps=maps,
+            _norms=norms,
+            _note=shown_text(trace.note or ""),
+            _value_note=shown_text(trace.value_note),
+            **_first_traits(kind, layer, head, first),
+        )
+
+    # -- state ----------------------------------------------------------------------------------
+
+    @t.validate("kind")
+    def _check_kind(self, proposal: Any) -> str:
+        if self._kinds and proposal["value"] not in self._kinds:
+            known = ", ".join(self._kinds)
+            raise t.TraitError(f"kind={proposal['value']!r} is not in this trace; it has {known}")
+        return proposal["value"]
+
+    @t.validate("layer", "head")
+    def _check_place(self, proposal: Any) -> int:
+        name, value = proposal["trait"].name, proposal["value"]
+        # The browser sets kind, layer and head at once, in an order of its own.
+        most = max((k[f"{name}s"] for k in self._kinds.values()), default=None)
+        if value < 0 or (most is not None and value >= most):
+            raise t.TraitError(f"{name}={value} is outside 0 … {(most or 1) - 1}")
+        return value
+
+    @t.validate("selected")
+    def _check_selected(self, proposal: Any) -> tuple[int | None, int | None] | None:
+        pair = proposal["value"]
+        if pair is None or pair == (None, None):
+            return None
+        counts = max((k["queries"], k["keys"]) for k in self._kinds.values())
+        for name, value, count in zip(("query", "key"), pair, counts, strict=True):
+            if value is not None and not 0 <= value < count:
+                raise t.TraitError(f"selected={pair}: {name} {value} is outside 0 … {count - 1}")
+        return pair
+
+    @property
+    def shown(self) -> tuple[str, int, int]:
+        """(kind, layer, head) on view."""
+        kind = self._kinds[self.kind]
+        return self.kind, min(self.layer, kind["layers"] - 1), min(self.head, kind["heads"] - 1)
+
+    # -- for people -----------------------------------------------------------------------------
+
+    def row(self, query: int) -> Tensor:
+        """[key]: what a query gives to each key, as shown (hidden keys left out, value-weighted)."""
+        return self._shown_map(query)
+
+    @property
+    def sentence(self) -> str:
+        kind, layer, head = self.shown
+        n_query, n_key = self._data.shown(kind)
+        seen = Seen(
+            kind, layer, head, len(self._kinds) > 1,
+            self._data.queries[kind][:n_query], self._data.keys[kind][:n_key],
+            causal=self._kinds[kind]["causal"], same=self._kinds[kind]["same"],
+            value_weighted=self._value_weighted,
+        )  # fmt: skip
+        weights = self._shown_map()
+        query, key = self.selected or (None, None)
+        if query is not None and key is not None:
+            return cell_sentence(seen, query, key, weights[query])
+        if query is not None:
+            return query_sentence(seen, query, weights[query])
+        if key is not None:
+            return key_sentence(seen, key, weights[:, key])
+        if n_query <= 1024:
+            return head_sentence(seen, weights.__getitem__, n_query)
+        text = head_sentence(seen, weights.__getitem__, ROWS_FOR_A_SENTENCE)
+        return f"{text} ({ROWS_FOR_A_SENTENCE} of its rows were looked at.)"
+
+    def figure(self) -> Figure:
+        """Every head small beside the chosen one as a map, titled with the sentence."""
+        kind, layer, head = self.shown
+        return head_figure(
+            title=self._title,
+            sentence=self.sentence,
+            thumbnails=self.trace.thumbnails(32, kind=kind, batch=self._batch),
+            weights=self._shown_map(),
+            queries=self._data.queries[kind],
+            keys=self._data.keys[kind],
+            layer=layer,
+            head=head,
+            causal=self._kinds[kind]["causal"],
+            hidden=self._hidden,
+            selected=self.selected,
+            value_weighted=self._value_weighted,
+        )
+
+    def save_html(
+        self,
+        path: str | os.PathLike,
+        layers: Sequence[int] | None = None,
+        *,
+        theme: str | None = None,
+    ) -> Path:
+        """Write one self-contained page: offline, interactive, with the present selection.
+
+        Args:
+            path: the file.
+            layers: keep only the heads of these layers (of the kind on view, and of all others);
+                the page says so. Default: every head.
+            theme: "light" or "dark"; by default as the reader's system.
+
+        Raises:
+            ValueError: for a layer that the trace has not, or a path that cannot hold a file.
+        """
+        return super().save_html(path, layers=layers, theme=theme)
+
+    # -- what is shown --------------------------------------------------------------------------
+
+    @property
+    def _value_weighted(self) -> bool:
+        return self._options.get("weights") == "value" and self._kinds[self.kind]["has_norms"]
+
+    @property
+    def _hidden(self) -> list[int]:
+        """Keys that are left out."""
+        kind = self._kinds[self.kind]
+        first = [0] if self._options.get("hide_first") else []
+        special = kind["special"] if self._options.get("hide_special") else []
+        return sorted({*first, *special})
+
+    def _shown_map(self, query: int | None = None) -> Tensor:
+        """[query, key], or one row of it, as the browser shows it."""
+        kind, layer, head = self.shown
+        n_query, n_key = self._data.shown(kind)
+        weights = self.trace.pattern(layer, head, kind=kind, batch=self._batch)[:n_query, :n_key]
+        weights = weights.cpu() if query is None else weights[query].cpu()
+        if self._hidden:
+            whole = weights.sum(-1, keepdim=True)
+            weights = weights.clone()
+            weights[..., self._hidden] = 0
+            kept = weights.sum(-1, keepdim=True)
+            weights = weights * (whole / kept.clamp(min=1e-12)).where(kept > 1e-6, 0)
+        if self._value_weighted:
+            norms = self.trace.value_norms(layer, head, kind=kind, batch=self._batch)
+            assert norms is not None
+            weights = weights * norms[:n_key].cpu()
+        return weights
+
+    # -- for the browser ------------------------------------------------------------------------
+
+    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        if question.get("type") != "block":
+            return super()._answer(question)
+        kind, layer, head = str(question["name"]).split("/")
+        found = self._data.head(kind, int(layer), int(head))
+        return {"type": "block", "info": found.info}, found.buffers
+
+    def _page_state(self, layers: Sequence[int] | None = None) -> dict[str, Any]:
+        """The first screen: every thumbnail, and the head that is on view."""
+        state = super()._page_state()
+        if layers is not None:
+            state["_note"] = f"{self._note} {self._limits(layers)}".strip()
+        if self._data.all_maps and layers is None and len(self._maps) < 2**18:
+            return state  # so little that blocks would only cost
+        kind, layer, head = self.shown
+        state.update(_maps=b"", _norms=b"")
+        state.update(_first_traits(kind, layer, head, self._data.head(kind, layer, head)))
+        return state
+
+    def _blocks(self, layers: Sequence[int] | None = None) -> Iterable[Block]:
+        if self._data.all_maps and layers is None and len(self._maps) < 2**18:
+            return
+        kinds = sorted(self._kinds, key=lambda name: name != self.kind)
+        for kind in kinds:
+            for layer in range(self._kinds[kind]["layers"]):
+                if layers is not None and layer not in layers:
+                    continue
+                for head in range(self._kinds[kind]["heads"]):
+                    found = self._data.head(kind, layer, head)
+                    yield Block(f"{kind}/{layer}/{head}", found.info, found.buffers)
+
+    def _limits(self, layers: Sequence[int]) -> str:
+        most = max(kind["layers"] for kind in self._kinds.values())
+        wrong = [layer for layer in layers if not 0 <= layer < most]
+        if wrong or not layers:
+            raise ValueError(f"layers={list(layers)} must name some of the layers 0 … {most - 1}")
+        kept = ", ".join(str(layer) for layer in sorted(set(layers)))
+        word = "layer" if len(set(layers)) == 1 else "layers"
+        return f"This page keeps the heads of {word} {kept}, of {most}; the small maps show all."
+
+
+def _first_traits(kind: str, layer: int, head: int, found: Any) -> dict[str, Any]:
+    if found is None:
+        return {"_first": {}, "_first_data": b"", "_first_norms": b""}
+    return {
+        "_first": {**found.info, "name": f"{kind}/{layer}/{head}"},
+        "_first_data": found.data,
+        "_first_norms": found.norms,
+    }
+
+
+def _within(name: str, value: int, count: int) -> None:
+    if not 0 <= value < count:
+        raise ValueError(f"{name}={value} is outside 0 … {count - 1}")

@@ -1,0 +1,55 @@
+"""Several ES modules as one, with no build step.
+
+A widget is one module: relative imports inside it fail, to a blank output. The sources stay real
+modules, which node and TypeScript read as they are; this inlines `import { x } from "./y.js"`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+STATIC = Path(__file__).parent / "static"
+
+_IMPORT = re.compile(r'^import\s*\{[\w$,\s]*\}\s*from\s*"\./([\w.-]+)";[ \t]*\n', re.M)
+_TOP_LEVEL = re.compile(
+    r"^(?:export\s+)?(?:async\s+)?(?:const|let|var|function\*?|class)\s+([\w$]+)", re.M
+)
+
+
+def join_modules(entry: Path) -> str:
+    """The source of one ES module that holds `entry` and everything it imports.
+
+    Raises:
+        ValueError: for any other form of import or export, for a cycle, and for a name that two
+            modules define at their top level; joined, they would be one.
+    """
+    parts: list[str] = []
+    _add(entry.resolve(), parts, done=set(), above=())
+    owners: dict[str, str] = {}
+    for part in parts:
+        module = part.split("\n", 1)[0].removeprefix("// --- ")
+        for name in _TOP_LEVEL.findall(part):
+            if name in owners:
+                raise ValueError(f"{name} is defined in both {owners[name]} and {module}")
+            owners[name] = module
+    return "\n".join(parts)
+
+
+def _add(path: Path, parts: list[str], done: set[Path], above: tuple[Path, ...]) -> None:
+    if path in above:
+        raise ValueError(f"{path.name} imports itself by way of {above[-1].name}")
+    if path in done:
+        return
+    done.add(path)
+    source = path.read_text("utf-8")
+    for match in _IMPORT.finditer(source):
+        _add(path.parent / match[1], parts, done, (*above, path))
+    body = _IMPORT.sub("", source)
+    if re.search(r"^import\b", body, re.M):
+        raise ValueError(f'{path.name}: only `import {{ names }} from "./module.js";` is supported')
+    if above:
+        if re.search(r"^export\s+(default\b|\{|\*)", body, re.M):
+            raise ValueError(f"{path.name}: a helper may only export const, function or class")
+        body = re.sub(r"^export\s+(?=(const|let|function|class|async)\b)", "", body, flags=re.M)
+    parts.append(f"// --- {path.name}\n{body}")

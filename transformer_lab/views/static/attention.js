@@ -1,0 +1,201 @@
+// The attention weights of one head, row by row, and what can be said about them.
+
+import { halvesToFloats, typed, weightOf } from "./codecs.js";
+
+/** Maps of up to this many weights are kept whole once computed; of larger ones, single rows. */
+const KEEP_WHOLE = 1 << 20;
+const KEEP_ROWS = 64;
+
+/**
+ * @typedef {object} HeadInfo
+ * @property {"weights" | "scores16" | "scores32"} encoding
+ * @property {number} error how far a weight may be from Python's
+ * @property {number} [d] d_head, where queries and keys were sent
+ *
+ * @typedef {object} Shape
+ * @property {number} queries
+ * @property {number} keys
+ * @property {boolean} causal
+ */
+
+/** One head's weights. `row(q)` is what query q gives to each key; it is computed when asked for. */
+export class HeadWeights {
+  /**
+   * @param {HeadInfo} info
+   * @param {Uint8Array[]} buffers the weights, or queries then keys; then the value norms
+   * @param {Shape} shape
+   */
+  constructor(info, buffers, shape) {
+    this.info = info;
+    this.shape = shape;
+    this.error = info.error;
+    /** Length of what each key would add, or null. @type {Float32Array | null} */
+    this.norms = buffers[1]?.byteLength ? typed(Float32Array, buffers[1]) : null;
+    /** @type {Map<number, Float32Array>} */
+    this.rows = new Map();
+    if (info.encoding === "weights") {
+      this.bits = typed(Uint16Array, buffers[0]);
+    } else {
+      const numbers =
+        info.encoding === "scores16"
+          ? halvesToFloats(typed(Uint16Array, buffers[0]))
+          : typed(Float32Array, buffers[0]);
+      const d = /** @type {number} */ (info.d);
+      this.q = numbers.subarray(0, shape.queries * d);
+      this.k = numbers.subarray(shape.queries * d);
+      this.d = d;
+    }
+  }
+
+  /**
+   * @param {number} query
+   * @returns {Float32Array}
+   */
+  row(query) {
+    const known = this.rows.get(query);
+    if (known) return known;
+    const { queries, keys, causal } = this.shape;
+    const row = new Float32Array(keys);
+    if (this.bits) {
+      const start = query * keys;
+      for (let key = 0; key < keys; key++) row[key] = weightOf(this.bits[start + key]);
+    } else {
+      const seen = causal ? Math.max(0, Math.min(keys, query + 1 + keys - queries)) : keys;
+      softmaxRow(this.q, this.k, this.d, query, seen, row);
+    }
+    if (queries * keys > KEEP_WHOLE && this.rows.size >= KEEP_ROWS) {
+      this.rows.delete(this.rows.keys().next().value);
+    }
+    this.rows.set(query, row);
+    return row;
+  }
+}
+
+/**
+ * softmax over the first `seen` keys of q·k, where the scale is already in q. Keys beyond get 0.
+ * @param {Float32Array} q [query, d]
+ * @param {Float32Array} k [key, d]
+ * @param {number} d
+ * @param {number} query
+ * @param {number} seen
+ * @param {Float32Array} out
+ */
+export function softmaxRow(q, k, d, query, seen, out) {
+  const from = query * d;
+  let largest = -Infinity;
+  for (let key = 0; key < seen; key++) {
+    const at = key * d;
+    let sum = 0;
+    for (let i = 0; i < d; i++) sum += q[from + i] * k[at + i];
+    out[key] = sum;
+    if (sum > largest) largest = sum;
+  }
+  let total = 0;
+  for (let key = 0; key < seen; key++) {
+    out[key] = Math.exp(out[key] - largest);
+    total += out[key];
+  }
+  for (let key = 0; key < seen; key++) out[key] /= total;
+  return out;
+}
+
+/**
+ * What is shown of a row: without the hidden keys (the rest rescaled to the same sum), and times
+ * the value norms where those are asked for.
+ * @param {Float32Array} row
+ * @param {Uint8Array | null} hidden 1 for each key that is left out
+ * @param {Float32Array | null} norms
+ * @returns {Float32Array}
+ */
+export function shownRow(row, hidden, norms) {
+  if (!hidden && !norms) return row;
+  let whole = 0;
+  let kept = 0;
+  for (let key = 0; key < row.length; key++) {
+    whole += row[key];
+    if (!hidden?.[key]) kept += row[key];
+  }
+  const factor = hidden ? (kept > 1e-6 ? whole / kept : 0) : 1;
+  const shown = new Float32Array(row.length);
+  for (let key = 0; key < row.length; key++) {
+    if (!hidden?.[key]) shown[key] = row[key] * factor * (norms ? norms[key] : 1);
+  }
+  return shown;
+}
+
+/**
+ * The largest entries of a row, largest first; equals keep their order; nothing below `least`.
+ * @param {ArrayLike<number>} row
+ * @param {number} count
+ * @param {number} [least]
+ * @returns {{index: number, weight: number}[]}
+ */
+export function largest(row, count, least = 0) {
+  const found = [];
+  for (let index = 0; index < row.length; index++) {
+    const weight = row[index];
+    if (!(weight > least)) continue;
+    if (found.length === count && weight <= found[count - 1].weight) continue;
+    let place = found.length;
+    while (place > 0 && found[place - 1].weight < weight) place--;
+    found.splice(place, 0, { index, weight });
+    if (found.length > count) found.pop();
+  }
+  return found;
+}
+
+/**
+ * The strongest edges that together carry `share` of the weight, at most `limit` of them.
+ * @param {{row: Float32Array, query: number, head: number}[]} rows
+ * @param {number} share
+ * @param {number} limit
+ * @returns {{edges: {query: number, key: number, head: number, weight: number}[], covered: number}}
+ *   covered: the share that they carry, 0 … 1
+ */
+export function strongestEdges(rows, share, limit) {
+  const edges = [];
+  let total = 0;
+  for (const { row, query, head } of rows) {
+    for (let key = 0; key < row.length; key++) {
+      total += row[key];
+      if (row[key] > 0.001) edges.push({ query, key, head, weight: row[key] });
+    }
+  }
+  edges.sort((a, b) => b.weight - a.weight);
+  let sum = 0;
+  let count = 0;
+  while (count < edges.length && count < limit && sum < share * total) sum += edges[count++].weight;
+  return { edges: edges.slice(0, count), covered: total > 0 ? sum / total : 0 };
+}
+
+/**
+ * A map made small enough for the pixels it is given: each pixel the largest of its weights.
+ * @param {(query: number) => Float32Array} rowOf
+ * @param {{query: number, key: number, queries: number, keys: number}} part of the map
+ * @param {number} width
+ * @param {number} height
+ * @param {number} rowsAPixel at most so many rows are looked at for one line of pixels
+ * @returns {{width: number, height: number, values: Float32Array, sampled: boolean}}
+ */
+export function pooled(rowOf, part, width, height, rowsAPixel) {
+  const w = Math.max(1, Math.min(part.keys, Math.floor(width)));
+  const h = Math.max(1, Math.min(part.queries, Math.floor(height)));
+  const values = new Float32Array(w * h);
+  let sampled = false;
+  for (let y = 0; y < h; y++) {
+    const first = part.query + Math.floor((y * part.queries) / h);
+    const last = part.query + Math.max(first - part.query + 1, Math.floor(((y + 1) * part.queries) / h));
+    const step = Math.max(1, Math.ceil((last - first) / rowsAPixel));
+    sampled ||= step > 1;
+    for (let query = first; query < last; query += step) {
+      const row = rowOf(query);
+      for (let x = 0, key = part.key; x < w; x++) {
+        const end = part.key + Math.max(key - part.key + 1, Math.floor(((x + 1) * part.keys) / w));
+        let most = values[y * w + x];
+        for (; key < end; key++) if (row[key] > most) most = row[key];
+        values[y * w + x] = most;
+      }
+    }
+  }
+  return { width: w, height: h, values, sampled };
+}

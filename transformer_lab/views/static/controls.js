@@ -1,0 +1,103 @@
+// Controls: chips of which one is chosen, switches and buttons, all for keyboard and screen reader.
+
+import { element } from "./dom.js";
+
+/**
+ * A group of which one is chosen: one Tab stop, arrow keys choose.
+ * @template T
+ * @param {object} options
+ * @param {string} options.label
+ * @param {{value: T, text: string, name?: string, colour?: string}[]} options.choices
+ * @param {T} options.chosen
+ * @param {(value: T) => void} options.choose
+ * @param {string} options.part names the group in the page
+ * @param {boolean} [options.quiet] whether the label is for screen readers only
+ */
+export function radioGroup({ label, choices, chosen, choose, part, quiet }) {
+  const group = element("div", { role: "radiogroup", "aria-label": label, class: "tl-group", "data-part": part });
+  if (!quiet) group.append(element("span", { class: "tl-label", "aria-hidden": "true" }, label));
+  const chips = choices.map(({ value, text, name, colour }) => {
+    const on = value === chosen;
+    const chip = element(
+      "button",
+      {
+        type: "button",
+        role: "radio",
+        class: "tl-chip",
+        "aria-checked": String(on),
+        "aria-label": name,
+        title: name,
+        tabindex: on ? 0 : -1,
+        "data-value": String(value),
+      },
+      ...(colour ? [element("span", { class: "tl-dot", style: `background:${colour}` })] : []),
+      text,
+    );
+    chip.addEventListener("click", () => choose(value));
+    return chip;
+  });
+  group.append(...chips);
+  group.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    const jump = { Home: 0, End: choices.length - 1 }[event.key];
+    if (step === undefined && jump === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const now = chips.findIndex((chip) => chip.getAttribute("aria-checked") === "true");
+    const next = jump ?? (now + step + choices.length) % choices.length;
+    choose(choices[next].value);
+    chips[next].focus();
+  });
+  return {
+    root: group,
+    /** @param {T} value */
+    set(value) {
+      chips.forEach((chip, i) => {
+        const on = choices[i].value === value;
+        chip.setAttribute("aria-checked", String(on));
+        chip.tabIndex = on ? 0 : -1;
+      });
+    },
+  };
+}
+
+/**
+ * @param {string} text
+ * @param {string} part
+ * @param {(on: boolean) => void} change
+ * @param {string} [title]
+ */
+export function checkbox(text, part, change, title) {
+  const box = element("input", { type: "checkbox", "data-part": part });
+  const root = element("label", { class: "tl-check", title }, box, text);
+  box.addEventListener("change", () => change(box.checked));
+  return { root, set: (on) => (box.checked = on) };
+}
+
+/**
+ * @param {string} text
+ * @param {string} part
+ * @param {() => void} press
+ * @param {string} [title]
+ */
+export function button(text, part, press, title) {
+  const made = element("button", { type: "button", class: "tl-button", "data-part": part, title, "aria-label": title }, text);
+  made.addEventListener("click", press);
+  return made;
+}
+
+/**
+ * @param {string} label
+ * @param {string} part
+ * @param {{value: string, text: string}[]} choices
+ * @param {(value: string) => void} change
+ */
+export function menu(label, part, choices, change) {
+  const select = element(
+    "select",
+    { class: "tl-menu", "data-part": part, "aria-label": label, title: label },
+    ...choices.map(({ value, text }) => element("option", { value }, text)),
+  );
+  select.addEventListener("change", () => change(select.value));
+  return { root: select, set: (value) => (select.value = value) };
+}

@@ -1,0 +1,128 @@
+// Small helpers for the page. Text from outside reaches it by textContent only.
+
+/**
+ * Make an element.
+ * @param {string} tag
+ * @param {Record<string, string | number | boolean | null | undefined>} [attributes] true sets an
+ *   empty attribute; false, null and undefined leave it out
+ * @param {...(Node | string)} children strings become text
+ * @returns {any}
+ */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === false || value === null || value === undefined) continue;
+    made.setAttribute(name, value === true ? "" : String(value));
+  }
+  made.append(...children);
+  return made;
+}
+
+/**
+ * A token, kept apart from its neighbours' writing direction.
+ * @param {string} text
+ */
+export function tokenElement(text) {
+  const made = document.createElement("bdi");
+  made.textContent = text;
+  return made;
+}
+
+/** Resolves when what was drawn so far has been painted. */
+export function afterPaint() {
+  return new Promise((resolve) => {
+    // A hidden page paints nothing; a timer makes sure that nobody waits for it for ever.
+    const timer = setTimeout(resolve, 250);
+    requestAnimationFrame(() => {
+      const channel = new MessageChannel();
+      channel.port1.onmessage = () => {
+        clearTimeout(timer);
+        resolve(undefined);
+      };
+      channel.port2.postMessage(0);
+    });
+  });
+}
+
+/**
+ * Run a callback once in the next frame, however often it is asked for.
+ * @param {() => void} callback
+ */
+export function onceAFrame(callback) {
+  let asked = false;
+  return () => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => {
+      asked = false;
+      callback();
+    });
+  };
+}
+
+/**
+ * Give a canvas the size it is shown at, in device pixels, and return its context in CSS pixels.
+ * @param {HTMLCanvasElement} canvas
+ * @param {number} width
+ * @param {number} height
+ */
+export function sizedContext(canvas, width, height) {
+  const ratio = globalThis.devicePixelRatio || 1;
+  canvas.width = Math.max(1, Math.round(width * ratio));
+  canvas.height = Math.max(1, Math.round(height * ratio));
+  canvas.style.width = `${width}px`;
+  canvas.style.height = `${height}px`;
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  return context;
+}
+
+/**
+ * Text shortened until it fits.
+ * @param {CanvasRenderingContext2D} context
+ * @param {string} text
+ * @param {number} width
+ */
+export function fitText(context, text, width) {
+  if (context.measureText(text).width <= width) return text;
+  const characters = Array.from(text);
+  while (characters.length > 1) {
+    characters.pop();
+    const shorter = characters.join("") + "…";
+    if (context.measureText(shorter).width <= width) return shorter;
+  }
+  return "…";
+}
+
+/**
+ * Let the reader keep a file.
+ * @param {Blob} blob
+ * @param {string} name
+ */
+export function download(blob, name) {
+  const link = element("a", { download: name, href: URL.createObjectURL(blob) });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+/**
+ * Put text on the clipboard; where that is not allowed (a sandboxed frame), by the old way.
+ * @param {string} text
+ * @returns {Promise<boolean>}
+ */
+export async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const area = element("textarea", { style: "position:fixed;opacity:0" });
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    const done = document.execCommand("copy");
+    area.remove();
+    return done;
+  }
+}

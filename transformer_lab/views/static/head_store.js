@@ -1,0 +1,105 @@
+// Where heads come from: what is on the first screen is here already, the rest is asked for.
+
+import { HeadWeights } from "./attention.js";
+import { bytesOf } from "./codecs.js";
+import { Requests } from "./requests.js";
+
+const KEPT = 48;
+
+/**
+ * @typedef {object} Kind one sort of attention of the trace
+ * @property {number} layers
+ * @property {number} heads
+ * @property {number} queries how many are shown
+ * @property {number} keys
+ * @property {number} all_queries how many there are
+ * @property {number} all_keys
+ * @property {boolean} causal
+ * @property {boolean} same queries and keys are the same tokens
+ * @property {string[]} query_tokens
+ * @property {string[]} key_tokens
+ * @property {number[]} special indices of special keys
+ * @property {[number, number]} thumbnail height and width
+ * @property {number} thumbs where its thumbnails begin
+ * @property {number} maps where its maps begin, when all are here
+ * @property {number} norms where its value norms begin, when all are here
+ * @property {boolean} has_norms
+ */
+
+export class HeadStore {
+  /**
+   * @param {any} model
+   * @param {AbortSignal} signal
+   */
+  constructor(model, signal) {
+    this.model = model;
+    this.requests = new Requests(model, signal);
+    /** @type {Map<string, HeadWeights>} */
+    this.known = new Map();
+  }
+
+  /** @returns {Kind} */
+  kind(kind) {
+    return this.model.get("_kinds")[kind];
+  }
+
+  thumbnails(kind) {
+    const { layers, heads, thumbnail, thumbs } = this.kind(kind);
+    const [height, width] = thumbnail;
+    const shades = bytesOf(this.model.get("_thumbs"));
+    return {
+      grid: { layers, heads, width, height },
+      shades: shades.subarray(thumbs, thumbs + layers * heads * width * height),
+    };
+  }
+
+  /**
+   * A head that needs no asking, or null.
+   * @returns {HeadWeights | null}
+   */
+  at(kind, layer, head) {
+    const name = `${kind}/${layer}/${head}`;
+    const known = this.known.get(name);
+    if (known) return known;
+    const maps = bytesOf(this.model.get("_maps"));
+    const first = this.model.get("_first");
+    let found = null;
+    const shape = this.kind(kind);
+    if (maps.byteLength) {
+      const place = layer * shape.heads + head;
+      const size = 2 * shape.queries * shape.keys;
+      const norms = bytesOf(this.model.get("_norms"));
+      const buffers = [maps.subarray(shape.maps + place * size, shape.maps + (place + 1) * size)];
+      if (shape.has_norms) {
+        const from = shape.norms + place * 4 * shape.keys;
+        buffers.push(norms.subarray(from, from + 4 * shape.keys));
+      }
+      found = new HeadWeights({ encoding: "weights", error: 0 }, buffers, shape);
+    } else if (first.name === name) {
+      const buffers = [bytesOf(this.model.get("_first_data")), bytesOf(this.model.get("_first_norms"))];
+      found = new HeadWeights(first, buffers, shape);
+    }
+    return found && this.#keep(name, found);
+  }
+
+  /**
+   * @param {string} kind
+   * @param {number} layer
+   * @param {number} head
+   * @param {boolean} [urgent]
+   * @returns {Promise<HeadWeights>}
+   */
+  async get(kind, layer, head, urgent = true) {
+    const here = this.at(kind, layer, head);
+    if (here) return here;
+    const name = `${kind}/${layer}/${head}`;
+    const { message, buffers } = await this.requests.ask({ type: "block", name }, urgent);
+    return this.#keep(name, new HeadWeights(message.info, buffers, this.kind(kind)));
+  }
+
+  #keep(name, weights) {
+    if (this.known.size >= KEPT) this.known.delete(this.known.keys().next().value);
+    this.known.set(name, weights);
+    return weights;
+  }
+}

@@ -1,0 +1,197 @@
+// Attention as lines between two columns of tokens.
+
+import { element, sizedContext, tokenElement } from "./dom.js";
+
+const ALL_UP_TO = 64; // tokens; of longer texts the neighbourhood of the focus is shown
+const AROUND = 10;
+
+/** @typedef {{index: number} | {gap: number}} Line of a column: a token, or so many left out */
+
+/**
+ * The indices to list, with gaps where others are left out.
+ * @param {number[]} indices
+ * @param {number} count
+ * @returns {Line[]}
+ */
+export function withGaps(indices, count) {
+  const sorted = [...new Set(indices)].sort((a, b) => a - b);
+  const lines = [];
+  let next = 0;
+  for (const index of sorted) {
+    if (index > next) lines.push({ gap: index - next });
+    lines.push({ index });
+    next = index + 1;
+  }
+  if (next < count) lines.push({ gap: count - next });
+  return lines;
+}
+
+/**
+ * Which tokens of a column to list.
+ * @param {number} count
+ * @param {number | null} focus
+ * @param {number[]} wanted
+ */
+export function columnLines(count, focus, wanted) {
+  if (count <= ALL_UP_TO) return Array.from({ length: count }, (_, index) => ({ index }));
+  if (wanted.length) return withGaps(wanted, count);
+  const middle = focus ?? count - 1;
+  const from = Math.max(0, Math.min(middle - AROUND, count - 2 * AROUND - 1));
+  return withGaps(
+    Array.from({ length: Math.min(count, 2 * AROUND + 1) }, (_, i) => from + i),
+    count,
+  );
+}
+
+/** Whether a text is so long that only a part of it is listed. @param {number} count */
+export const isLong = (count) => count > ALL_UP_TO;
+
+export class LineView {
+  /**
+   * @param {{hover: (at: {query: number | null, key: number | null} | null) => void,
+   *          pick: (at: {query: number | null, key: number | null}) => void}} on
+   * @param {AbortSignal} signal
+   */
+  constructor(on, signal) {
+    this.canvas = element("canvas", { "aria-hidden": "true" });
+    this.left = element("div", { class: "tl-column tl-queries", "data-part": "queries" });
+    this.right = element("div", { class: "tl-column tl-keys", "data-part": "keys" });
+    this.root = element(
+      "div",
+      { class: "tl-lines" },
+      this.left,
+      element("div", { class: "tl-strands" }, this.canvas),
+      this.right,
+    );
+    /** @type {{queries: Map<number, number>, keys: Map<number, number>}} */
+    this.places = { queries: new Map(), keys: new Map() };
+    for (const [column, side] of [[this.left, "query"], [this.right, "key"]]) {
+      const target = (event) => {
+        const token = event.target.closest?.("[data-index]");
+        if (!token) return null;
+        const index = Number(token.dataset.index);
+        return side === "query" ? { query: index, key: null } : { query: null, key: index };
+      };
+      column.addEventListener("pointerover", (event) => on.hover(target(event)), { signal });
+      column.addEventListener("pointerleave", () => on.hover(null), { signal });
+      column.addEventListener("click", (event) => {
+        const at = target(event);
+        if (at) on.pick(at);
+      }, { signal });
+    }
+  }
+
+  /**
+   * List tokens; only when they have changed, so that what is under the pointer stays.
+   * @param {string[]} queries
+   * @param {string[]} keys
+   * @param {Line[]} queryLines
+   * @param {Line[]} keyLines
+   * @param {Uint8Array | null} hidden
+   */
+  list(queries, keys, queryLines, keyLines, hidden) {
+    this.rowHeight = Math.max(15, Math.min(24, 430 / Math.max(queryLines.length, keyLines.length)));
+    this.root.style.setProperty("--tl-row", `${this.rowHeight}px`);
+    this.places.queries = this.#fill(this.left, queries, queryLines, null);
+    this.places.keys = this.#fill(this.right, keys, keyLines, hidden);
+  }
+
+  #fill(column, tokens, lines, hidden) {
+    const places = new Map();
+    const children = lines.map((line, i) => {
+      if ("gap" in line) {
+        return element("div", { class: "tl-gap", title: `${line.gap} tokens left out` }, `⋯ ${line.gap}`);
+      }
+      places.set(line.index, (i + 0.5) * this.rowHeight);
+      return element(
+        "div",
+        { class: `tl-token${hidden?.[line.index] ? " tl-hidden" : ""}`, "data-index": line.index },
+        element("span", { class: "tl-word" }, tokenElement(tokens[line.index])),
+        element("span", { class: "tl-weight" }),
+      );
+    });
+    column.replaceChildren(...children);
+    return places;
+  }
+
+  /**
+   * Draw the lines.
+   * @param {object} scene
+   * @param {{query: number, key: number, weight: number, share: number, head: number}[]} scene.edges
+   *   share: the weight as 0 … 1 of the largest possible
+   * @param {(head: number) => string} scene.colourOf
+   * @param {{query: number | null, key: number | null} | null} scene.focus
+   * @param {{query: number | null, key: number | null} | null} scene.selected
+   * @param {Map<number, string>} scene.queryNotes numbers beside the tokens
+   * @param {Map<number, string>} scene.keyNotes
+   * @param {boolean} scene.named whether to write each line's head at its end
+   */
+  draw(scene) {
+    const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
+    const width = Math.max(40, box.clientWidth);
+    const height = Math.max(this.left.scrollHeight, this.right.scrollHeight, 1);
+    const context = sizedContext(this.canvas, width, height);
+    context.lineCap = "round";
+    /** @type {Map<number, {share: number, head: number}>} */
+    const [queryTint, keyTint] = [new Map(), new Map()];
+    const tint = (map, index, edge) => {
+      if ((map.get(index)?.share ?? 0) < edge.share) map.set(index, edge);
+    };
+    for (const edge of [...scene.edges].sort((a, b) => a.share - b.share)) {
+      const from = this.places.queries.get(edge.query);
+      const to = this.places.keys.get(edge.key);
+      tint(queryTint, edge.query, edge);
+      tint(keyTint, edge.key, edge);
+      if (from === undefined || to === undefined) continue;
+      context.strokeStyle = scene.colourOf(edge.head);
+      context.globalAlpha = 0.18 + 0.82 * Math.sqrt(edge.share);
+      context.lineWidth = 1 + 5 * edge.share;
+      context.beginPath();
+      context.moveTo(2, from);
+      context.bezierCurveTo(width * 0.45, from, width * 0.55, to, width - 2, to);
+      context.stroke();
+    }
+    context.globalAlpha = 1;
+    if (scene.named) this.#nameLines(context, width, scene);
+    this.#paint(this.left, "query", queryTint, scene, scene.queryNotes);
+    this.#paint(this.right, "key", keyTint, scene, scene.keyNotes);
+  }
+
+  /** Several heads: which line is whose must not hang on colour alone. */
+  #nameLines(context, width, scene) {
+    const used = new Map();
+    context.font = "bold 10px system-ui, sans-serif";
+    context.textBaseline = "middle";
+    const atKeys = scene.focus?.query !== null;
+    for (const edge of [...scene.edges].sort((a, b) => b.share - a.share)) {
+      const end = atKeys ? edge.key : edge.query;
+      const y = (atKeys ? this.places.keys : this.places.queries).get(end);
+      const count = used.get(end) ?? 0;
+      if (y === undefined || count >= 4) continue;
+      used.set(end, count + 1);
+      const x = atKeys ? width - 9 - 15 * count : 9 + 15 * count;
+      context.fillStyle = scene.ground;
+      context.beginPath();
+      context.arc(x, y, 7, 0, 7);
+      context.fill();
+      context.fillStyle = scene.colourOf(edge.head);
+      context.textAlign = "center";
+      context.fillText(String(edge.head), x, y + 0.5);
+    }
+  }
+
+  #paint(column, side, tints, scene, notes) {
+    for (const token of column.querySelectorAll("[data-index]")) {
+      const index = Number(token.dataset.index);
+      const strongest = tints.get(index);
+      const isFocus = scene.focus?.[side] === index;
+      token.classList.toggle("tl-focus", isFocus);
+      token.classList.toggle("tl-selected", scene.selected?.[side] === index);
+      const strength = strongest && scene.focus && !isFocus ? Math.round(70 * strongest.share) : 0;
+      token.style.background = strength
+        ? `color-mix(in srgb, ${scene.colourOf(strongest.head)} ${strength}%, transparent)`
+        : "";
+      token.querySelector(".tl-weight").textContent = notes.get(index) ?? "";
+    }
+  }
+}

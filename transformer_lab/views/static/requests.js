@@ -1,0 +1,73 @@
+// Questions to Python, or to the saved page, which answers the same messages.
+
+import { bytesOf } from "./codecs.js";
+
+/**
+ * Asks one thing at a time. Of questions of the first rank only the newest waits: a later click
+ * wins. Questions of the second rank wait their turn.
+ */
+export class Requests {
+  /**
+   * @param {{send: Function, on: Function, off: Function}} model
+   * @param {AbortSignal} signal
+   */
+  constructor(model, signal) {
+    this.model = model;
+    this.number = 0;
+    /** @type {Map<number, {resolve: Function, reject: Function}>} */
+    this.open = new Map();
+    this.busy = false;
+    this.urgent = null;
+    /** @type {any[]} */
+    this.later = [];
+    const answered = (message, buffers) => {
+      const waiting = this.open.get(message?.request);
+      if (!waiting) return;
+      this.open.delete(message.request);
+      if (message.type === "error") waiting.reject(new Error(message.message));
+      else waiting.resolve({ message, buffers: (buffers ?? []).map(bytesOf) });
+    };
+    model.on("msg:custom", answered);
+    signal.addEventListener("abort", () => model.off("msg:custom", answered));
+  }
+
+  /**
+   * @param {object} question
+   * @param {boolean} [urgent]
+   * @returns {Promise<{message: any, buffers: Uint8Array[]}>}
+   */
+  ask(question, urgent = true) {
+    return new Promise((resolve, reject) => {
+      const waiting = { question, resolve, reject };
+      if (urgent) {
+        this.urgent?.reject(new Superseded());
+        this.urgent = waiting;
+      } else {
+        this.later.push(waiting);
+      }
+      this.#next();
+    });
+  }
+
+  async #next() {
+    if (this.busy) return;
+    const waiting = this.urgent ?? this.later.shift();
+    if (!waiting) return;
+    if (waiting === this.urgent) this.urgent = null;
+    this.busy = true;
+    const request = ++this.number;
+    try {
+      const answer = new Promise((resolve, reject) => this.open.set(request, { resolve, reject }));
+      this.model.send({ ...waiting.question, request });
+      waiting.resolve(await answer);
+    } catch (error) {
+      waiting.reject(error);
+    } finally {
+      this.busy = false;
+      this.#next();
+    }
+  }
+}
+
+/** A newer question took this one's place. */
+export class Superseded extends Error {}
