@@ -7,9 +7,7 @@ number of tokens N), and computes softmax(q·kᵀ·scale + bias) for the layer a
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -17,11 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import hub
-from .attention import AttentionCall, Site, Tap
-from .model import Transformer
+from .attention import AttentionCall, Site
+from .recording import GivenMaps, Recorder, output_weight, value_norms, what_to_keep
 
 KINDS = ("encoder", "decoder", "cross")
-KEEP_ALL_BELOW_MIB = 128
 
 
 class MemoryBudgetError(MemoryError):
@@ -30,123 +27,6 @@ class MemoryBudgetError(MemoryError):
 
 class TraceError(ValueError):
     """The trace does not hold what was asked for."""
-
-
-@dataclass(frozen=True, eq=False)
-class GivenMaps:
-    """Maps that were handed over whole (the eager fallback), behind AttentionCall's methods."""
-
-    maps: Tensor  # [batch, head, query, key]
-    site: Site
-    causal: bool = False
-    bias: Tensor | None = None
-    softcap: float | None = None
-    value: Tensor | None = None
-    module: nn.Module | None = None
-
-    @property
-    def n_heads(self) -> int:
-        return self.maps.shape[1]
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        batch, head, query, key = self.maps.shape
-        return batch, head, query, key
-
-    def pattern(self, batch=slice(None), head=slice(None), rows=None) -> Tensor:
-        maps = self.maps if rows is None else self.maps[:, :, rows]
-        return maps[batch][..., head, :, :].float()
-
-    def scores(self, batch=slice(None), head=slice(None), rows=None) -> Tensor:
-        """log(pattern): the scores up to a constant a row."""
-        return self.pattern(batch, head, rows).log()
-
-
-class Recorder(Tap):
-    """Keeps what passes, of the thread that made it. No copy, but where a reference would hold
-    on to more than itself (queries cut out of one fused projection)."""
-
-    records = True
-
-    def __init__(self, model: Any, keep: str):
-        self.model, self.keep, self.owner = model, keep, threading.get_ident()
-        self.calls: dict[str, list[Any]] = {}  # AttentionCall or GivenMaps
-        self.value_norms: dict[str, list[Tensor | None]] = {}
-        self.streams: dict[tuple[str, str], list[Tensor]] = {}
-        self.norms: dict[str, list[Tensor]] = {}
-
-    def on_attention(self, call: AttentionCall) -> AttentionCall:
-        if threading.get_ident() == self.owner:
-            site = call.site or Site("encoder", len(self.calls.get("encoder", [])))
-            # Layers are counted as they come, so that layers sharing weights stay apart.
-            layer = len(self.calls.setdefault(site.kind, []))
-            kept = replace(
-                call,
-                query=_compact(call.query),
-                key=_compact(call.key),
-                value=_compact(call.value) if self.keep == "all" else None,
-                bias=None if call.bias is None else call.bias.detach(),
-                site=Site(site.kind, layer),
-            )
-            self.calls[site.kind].append(kept)
-            norms = None if self.keep == "all" else value_norms(self.model, call)
-            self.value_norms.setdefault(site.kind, []).append(norms)
-        return call
-
-    def on_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
-        if threading.get_ident() == self.owner:
-            first = name == "resid_pre" and site.layer == 0
-            if first or name == "resid_post":
-                self.norms.setdefault(site.kind, []).append(x.detach().float().norm(dim=-1))
-            if self.keep == "all":
-                self.streams.setdefault((site.kind, name), []).append(x.detach())
-        return x
-
-
-def what_to_keep(model: Any, *texts: Tensor | None) -> str:
-    """ "all" while the values and the residual stream (before, inside, after each block) are small."""
-    config = model.config
-    width = getattr(config, "d_model", None) or getattr(config, "hidden_size", 0)
-    layers = getattr(config, "n_layers", None) or getattr(config, "num_hidden_layers", 1)
-    n_tokens = sum(t.numel() for t in texts if t is not None)
-    return "all" if 4 * 4 * n_tokens * width * layers < KEEP_ALL_BELOW_MIB * 2**20 else "maps"
-
-
-def _compact(x: Any) -> Tensor:
-    x = x.detach()
-    if x.untyped_storage().nbytes() > 1.25 * x.numel() * x.element_size():
-        return x.clone(memory_format=torch.contiguous_format)
-    return x
-
-
-def value_norms(model: Any, call: Any) -> Tensor:
-    """‖v_j W_O‖ for every head and key: [batch, head, key], fp32.
-
-    The norm of v·W is taken through the d_head × d_head matrix W·Wᵀ, which costs a twelfth of
-    a block's arithmetic less than projecting. Where a model's W_O was not found it is ‖v_j‖.
-    Source: Kobayashi et al. 2020.
-    """
-    value = call.value.detach().float()
-    weight = _output_weight(model, call)
-    if weight is None:
-        norms = value.norm(dim=-1)
-    else:
-        per_head = weight.float().unflatten(0, (call.n_heads, -1))  # [head, d_head, d_model]
-        gram = per_head @ per_head.transpose(-1, -2)
-        if value.shape[1] != call.n_heads:
-            value = value.repeat_interleave(call.n_heads // value.shape[1], 1)
-        norms = ((value @ gram) * value).sum(-1).clamp(min=0).sqrt()
-    if norms.shape[1] != call.n_heads:
-        norms = norms.repeat_interleave(call.n_heads // norms.shape[1], 1)
-    return norms
-
-
-def _output_weight(model: Any, call: Any) -> Tensor | None:
-    """W_O [head · d_head, d_model] of the layer that made the call, or None."""
-    out = getattr(call.module, "out", None)
-    if isinstance(model, Transformer) and isinstance(out, nn.Linear):
-        return out.weight.detach().T
-    return hub.output_projection(model, call)
 
 
 def trace(
@@ -295,7 +175,7 @@ class Trace:
         self._norms, self._streams = recorder.norms, recorder.streams
         self._value_norms = recorder.value_norms
         self._versions = {
-            id(c): _version(_output_weight(model, c)) for cs in self._calls.values() for c in cs
+            id(c): _version(output_weight(model, c)) for cs in self._calls.values() for c in cs
             if c.value is not None
         }  # fmt: skip
         self._vocabulary = None  # id -> string, set by TextModel
@@ -432,7 +312,7 @@ class Trace:
         calls = next(iter(self._calls.values()))
         if isinstance(calls[0], GivenMaps):
             return "not known: the model gives maps only"
-        if _output_weight(self._model, calls[0]) is None:
+        if output_weight(self._model, calls[0]) is None:
             return "‖value‖ (the output projection was not found)"
         return "‖value · W_O‖"
 
@@ -451,7 +331,7 @@ class Trace:
             return None
         norms = self._value_norms[kind][layer]
         if norms is None:
-            if self._versions[id(call)] != _version(_output_weight(self._model, call)):
+            if self._versions[id(call)] != _version(output_weight(self._model, call)):
                 raise TraceError(
                     "the model's weights have changed since this trace; trace again for value norms"
                 )
