@@ -13,6 +13,5 @@ def attention(query, key, value):
 
 
 def causal(scores):
-    n_queries, n_keys = scores.shape[-2:]
-    future = torch.ones(n_queries, n_keys, dtype=torch.bool, device=scores.device).triu(1)
-    return scores.masked_fill(future, -math.inf)
+    pairs = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device)
+    return scores.masked_fill(pairs.triu(1), -math.inf)
