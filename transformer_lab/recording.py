@@ -79,7 +79,7 @@ class Recorder(Tap):
 
     def on_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
         if threading.get_ident() == self.owner:
-            first = name == "resid_pre" and site.layer == 0
+            first = name == "resid_pre" and site.kind not in self.norms
             if first or name == "resid_post":
                 self.norms.setdefault(site.kind, []).append(x.detach().float().norm(dim=-1))
             if self.keep == "all":
