@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .attention import AttentionCall, Site, Tap, add_bias, as_additive, attend
+from .attention import Site, Tap, add_bias, as_additive, attend
 
 NAME = "transformer_lab"
 _SESSION = "_transformer_lab_session"
@@ -255,7 +255,16 @@ def inputs_of(
     target_mask: Tensor | None,
     model: Any,
 ) -> dict[str, Any]:
-    """Our arguments under the names that transformers models take."""
+    """Our arguments under the names that transformers models take.
+
+    Raises:
+        ValueError: for a model of images or sound.
+    """
+    main = getattr(model, "main_input_name", "input_ids")
+    if main != "input_ids":
+        raise ValueError(
+            f"{type(model).__name__} reads {main}, not token ids; trace is for models of text"
+        )
     inputs: dict[str, Any] = {"input_ids": tokens}
     if mask is not None:
         inputs["attention_mask"] = mask.long()
