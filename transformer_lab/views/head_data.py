@@ -48,6 +48,7 @@ class HeadData:
         self.keys = {k: self._tokens(trace.key_tokens(k, batch)) for k in trace.kinds}
         self.by_scores = {kind: self._sends_scores(kind) for kind in trace.kinds}
         self.all_maps = self._size() <= ALL_MAPS_BYTES
+        self._thumbnails: dict[str, Tensor] = {}
 
     @staticmethod
     def _tokens(tokens: list[str]) -> list[str]:
@@ -111,12 +112,16 @@ class HeadData:
             norms += 4 * layers * heads * n_key if described[kind]["has_norms"] else 0
         return described
 
+    def thumbnail(self, kind: str) -> Tensor:
+        """[layer, head, small, small]; computed once."""
+        if kind not in self._thumbnails:
+            found = self.trace.thumbnails(THUMBNAIL, kind=kind, batch=self.batch)
+            self._thumbnails[kind] = found.cpu()
+        return self._thumbnails[kind]
+
     def thumbnails(self) -> bytes:
         """Every kind's thumbnails, one after the other, a byte a pixel."""
-        found = (
-            self.trace.thumbnails(THUMBNAIL, kind=k, batch=self.batch) for k in self.trace.kinds
-        )
-        return b"".join(map(pack_shades, found))
+        return b"".join(pack_shades(self.thumbnail(kind)) for kind in self.trace.kinds)
 
     def maps(self) -> tuple[bytes, bytes]:
         """(weights, value norms) of every head of every kind."""

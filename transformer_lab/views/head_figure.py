@@ -49,9 +49,9 @@ def head_figure(
     lines = textwrap.wrap(sentence, 118)
     sentence = "\n".join([*lines[:1], textwrap.shorten(" ".join(lines[1:]), 116, placeholder=" …")])
     write(figure, 0.02, 0.92, sentence.strip(), size=10)
-    _draw_heads(left.add_axes((0.1, 0.06, 0.86, 0.68)), thumbnails, layer, head)
+    draw_heads(left.add_axes((0.13, 0.06, 0.84, 0.68)), thumbnails, layer, head)
     axes = right.add_axes((0.2, 0.08, 0.66, 0.6))
-    _draw_map(axes, weights, queries, keys, causal, hidden, selected)
+    draw_map(axes, weights, queries, keys, causal, hidden, selected)
     scale = figure.colorbar(axes.images[0], ax=axes, fraction=0.04, pad=0.03)
     scale.outline.set_edgecolor(LINE)
     name = "weight × value length" if value_weighted else "attention weight"
@@ -66,7 +66,7 @@ def write(target, x: float, y: float, text: str, *, size: float, **style) -> Non
     target.text(x, y, text, fontsize=size, **style)
 
 
-def _draw_heads(axes: Axes, thumbnails: Tensor, layer: int, head: int) -> None:
+def draw_heads(axes: Axes, thumbnails: Tensor, layer: int, head: int) -> None:
     layers, heads, height, width = thumbnails.shape
     gap = max(1, width // 12)
     sheet = F.pad(thumbnails.float().cpu(), (0, gap, 0, gap), value=float("nan"))
@@ -89,11 +89,11 @@ def _draw_heads(axes: Axes, thumbnails: Tensor, layer: int, head: int) -> None:
     axes.tick_params(length=0, labelsize=8, colors=QUIET, pad=2)
     axes.set_xlabel("head →", color=QUIET, fontsize=9)
     axes.xaxis.set_label_position("top")
-    axes.set_ylabel("↓ layer", color=QUIET, fontsize=9, rotation=0, ha="right", va="top", y=1.03)
+    axes.set_ylabel("layer ↓", color=QUIET, fontsize=9)
     axes.spines[:].set_visible(False)
 
 
-def _draw_map(axes, weights, queries, keys, causal, hidden, selected) -> None:
+def draw_map(axes, weights, queries, keys, causal, hidden, selected) -> None:
     n_query, n_key = weights.shape
     largest = float(weights.max()) or 1.0
     shown = weights.float().cpu()

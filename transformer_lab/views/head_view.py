@@ -83,27 +83,30 @@ class HeadView(View):
             raise ValueError(f"kind={kind!r} is not in this trace; it has {', '.join(trace.kinds)}")
         if not 0 <= batch < trace.batch_size:
             raise ValueError(f"batch={batch} is outside the {trace.batch_size} texts of this trace")
-        self.trace = trace
-        self._data = HeadData(trace, batch)
-        kinds = self._data.kinds()
+        super().__init__(_batch=batch, _title=shown_text(title or trace.model_name or "Heads"))
+        self._look_at(trace, kind, layer, head)
+
+    def _look_at(self, trace: Trace, kind: str, layer: int, head: int) -> None:
+        """Take everything from this trace, and begin with this head."""
+        data = HeadData(trace, self._batch)
+        kinds = data.kinds()
         _within("layer", layer, kinds[kind]["layers"])
         _within("head", head, kinds[kind]["heads"])
-        maps, norms = self._data.maps() if self._data.all_maps else (b"", b"")
-        first = None if maps else self._data.head(kind, layer, head)
-        super().__init__(
-            layer=layer,
-            head=head,
-            kind=kind,
-            _batch=batch,
-            _title=shown_text(title or trace.model_name or "Attention heads"),
-            _kinds=kinds,
-            _thumbs=self._data.thumbnails(),
-            _maps=maps,
-            _norms=norms,
-            _note=shown_text(trace.note or ""),
-            _value_note=shown_text(trace.value_note),
-            **_first_traits(kind, layer, head, first),
-        )
+        maps, norms = data.maps() if data.all_maps else (b"", b"")
+        first = None if maps else data.head(kind, layer, head)
+        self.trace, self._data = trace, data
+        with self.hold_sync():
+            self._kinds = kinds
+            self.kind, self.layer, self.head = kind, layer, head
+            self._maps, self._norms = maps, norms
+            self._note, self._value_note = (
+                shown_text(trace.note or ""),
+                shown_text(trace.value_note),
+            )
+            self.set_trait("_first", {})  # two heads may share a name while their maps differ
+            for name, value in _first_traits(kind, layer, head, first).items():
+                self.set_trait(name, value)
+            self._thumbs = data.thumbnails()
 
     # -- state ----------------------------------------------------------------------------------
 
@@ -175,7 +178,7 @@ class HeadView(View):
         return head_figure(
             title=self._title,
             sentence=self.sentence,
-            thumbnails=self.trace.thumbnails(32, kind=kind, batch=self._batch),
+            thumbnails=self._data.thumbnail(kind),
             weights=self._shown_map(),
             queries=self._data.queries[kind],
             keys=self._data.keys[kind],

@@ -100,10 +100,11 @@ export function luminance(r, g, b) {
  * @returns {Theme}
  */
 export function themeOf(element) {
-  const numbers = getComputedStyle(element).backgroundColor.match(/[\d.]+/g);
-  if (!numbers) return "light";
-  const [r, g, b] = numbers.map(Number);
-  return luminance(r, g, b) < 0.18 ? "dark" : "light";
+  for (let at = element; at; at = at.parentElement) {
+    const [r, g, b, alpha = 1] = (getComputedStyle(at).backgroundColor.match(/[\d.]+/g) ?? []).map(Number);
+    if (b !== undefined && alpha > 0.5) return luminance(r, g, b) < 0.18 ? "dark" : "light";
+  }
+  return "light";
 }
 
 /**

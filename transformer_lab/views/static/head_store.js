@@ -97,6 +97,11 @@ export class HeadStore {
     return this.#keep(name, new HeadWeights(message.info, buffers, this.kind(kind)));
   }
 
+  /** The maps have changed. */
+  forget() {
+    this.known.clear();
+  }
+
   #keep(name, weights) {
     if (this.known.size >= KEPT) this.known.delete(this.known.keys().next().value);
     this.known.set(name, weights);

@@ -169,11 +169,9 @@ export class LineView {
       const count = used.get(end) ?? 0;
       if (y === undefined || count >= 4) continue;
       used.set(end, count + 1);
-      const x = atKeys ? width - 9 - 15 * count : 9 + 15 * count;
+      const x = atKeys ? width - 9 - 17 * count : 9 + 17 * count;
       context.fillStyle = scene.ground;
-      context.beginPath();
-      context.arc(x, y, 7, 0, 7);
-      context.fill();
+      context.fillRect(x - 8, y - 7, 17, 14);
       context.fillStyle = scene.colourOf(edge.head);
       context.textAlign = "center";
       context.fillText(String(edge.head), x, y + 0.5);

@@ -1,0 +1,838 @@
+// Every head of a trace: small in a grid, the chosen one as lines and as a map, one selection.
+
+import { largest, shownRow, strongestEdges } from "./attention.js";
+import { COLOUR_MAPS, colourTable, headColour, legendTicks, onThemeChange, themeOf } from "./colours.js";
+import { button, checkbox, menu, radioGroup } from "./controls.js";
+import { copyText, download, element, onceAFrame, tokenElement } from "./dom.js";
+import { HeadStore } from "./head_store.js";
+import { HeatMap } from "./heat_map.js";
+import { columnLines, isLong, LineView } from "./lines.js";
+import { picture } from "./picture.js";
+import { Superseded } from "./requests.js";
+import { Thumbnails } from "./thumbnails.js";
+import { cellSentence, decimalsFor, headSentence, keySentence, quoted, querySentence, short } from "./words.js";
+
+const SHARE = 0.7; // lines without a focus: the strongest edges that carry this much of the weight
+const MOST_LINES = 400;
+const LEAST_LINE = 0.01; // lines of the token in focus: from this weight
+const BUSY_AFTER = 200; // ms
+const NO_ANSWER_AFTER = 4000;
+const KIND_NAMES = { encoder: "Encoder", decoder: "Decoder", cross: "Cross" };
+
+/** @typedef {{query: number | null, key: number | null}} Spot */
+
+/** @param {Spot | null} a @param {Spot | null} b */
+const same = (a, b) => a?.query === b?.query && a?.key === b?.key;
+
+/**
+ * The end of the colour scale: 1, or less where no weight comes near it.
+ * @param {number} most the largest weight
+ * @param {boolean} isWeight whether values are weights, which cannot exceed 1
+ */
+export function scaleEnd(most, isWeight) {
+  if (!(most > 0)) return 1;
+  if (isWeight && most > 0.5) return 1;
+  const power = 10 ** Math.floor(Math.log10(most));
+  return [1, 2, 5, 10].map((m) => m * power).find((end) => end >= most * 0.9999) ?? 10 * power;
+}
+
+/**
+ * The part of a map that a window of `size` tokens shows, kept where it is while the centre is in.
+ * @param {number} count
+ * @param {number} size
+ * @param {number} centre
+ * @param {number | undefined} from where it began before
+ */
+export function windowFrom(count, size, centre, from) {
+  if (size >= count) return 0;
+  if (from !== undefined && centre >= from && centre < from + size) return Math.min(from, count - size);
+  return Math.max(0, Math.min(count - size, centre - Math.floor(size / 2)));
+}
+
+export class HeadViewer {
+  /**
+   * @param {any} model
+   * @param {HTMLElement} root
+   * @param {AbortSignal} signal
+   * @param {string} [title] instead of the model's own
+   */
+  constructor(model, root, signal, title) {
+    this.model = model;
+    this.root = root;
+    this.title = title ?? model.get("_title");
+    this.signal = signal;
+    this.store = new HeadStore(model, signal);
+    /** @type {Spot | null} */
+    this.hover = null;
+    this.turn = 0;
+    /** @type {Map<number, import("./attention.js").HeadWeights>} */
+    this.layerHeads = new Map();
+    this.from = {};
+    this.marks = onceAFrame(() => this.#follow());
+    this.redraw = onceAFrame(() => this.#draw());
+    this.#build();
+    this.#listen();
+  }
+
+  // ---- state --------------------------------------------------------------------------------
+
+  get options() {
+    return this.model.get("_options") ?? {};
+  }
+
+  get kindName() {
+    return this.model.get("kind");
+  }
+
+  get kind() {
+    return this.store.kind(this.kindName);
+  }
+
+  get layer() {
+    return Math.min(this.model.get("layer"), this.kind.layers - 1);
+  }
+
+  get head() {
+    return Math.min(this.model.get("head"), this.kind.heads - 1);
+  }
+
+  /** @returns {Spot | null} */
+  get selected() {
+    const pair = this.model.get("selected");
+    if (!pair || pair[0] >= this.kind.queries || pair[1] >= this.kind.keys) return null;
+    return { query: pair[0], key: pair[1] };
+  }
+
+  get focus() {
+    return this.hover ?? this.selected;
+  }
+
+  set(changes) {
+    for (const [name, value] of Object.entries(changes)) this.model.set(name, value);
+    this.model.save_changes();
+  }
+
+  option(changes) {
+    this.set({ _options: { ...this.options, ...changes } });
+  }
+
+  // ---- building -----------------------------------------------------------------------------
+
+  #build() {
+    const { root, signal } = this;
+    const on = { hover: (spot) => this.#hovered(spot), pick: (spot) => this.#pick(spot) };
+    this.thumbnails = new Thumbnails((layer, head) => this.set({ layer, head }), signal);
+    this.lines = new LineView(on, signal);
+    this.canvas = element("canvas", { role: "img", tabindex: 0, class: "tl-map", "data-part": "map" });
+    this.map = new HeatMap(this.canvas, on, signal);
+    this.table = element("table", { class: "tl-table", "data-part": "table" });
+    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
+    this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
+    this.flag = element("p", { class: "tl-flag", "data-part": "flag", hidden: true });
+    this.message = element("p", { class: "tl-message", role: "alert", "data-part": "message", hidden: true });
+    this.lineNote = element("p", { class: "tl-hint", "data-part": "line-note" });
+    this.mapNote = element("p", { class: "tl-hint", "data-part": "map-note" });
+    this.filter = element("div", { class: "tl-filter", role: "group", "aria-label": "Heads whose lines are drawn" });
+    this.legend = element("div", { class: "tl-legend", "data-part": "legend" });
+    this.controls = element("div", { class: "tl-controls" });
+    this.subtitle = element("span", { class: "tl-quiet" });
+    this.copied = element("span", { class: "tl-quiet", role: "status" });
+    this.thumbNote = element("p", { class: "tl-hint" });
+    this.note = element("p", { class: "tl-hint", "data-part": "note" });
+    const panel = (name, title, ...content) =>
+      element("section", { class: `tl-panel tl-panel-${name}`, "aria-label": title }, ...content);
+    const titled = (text, hint) =>
+      element("p", { class: "tl-heading" }, element("b", {}, text), " ", element("span", { class: "tl-quiet" }, hint));
+    this.lineSwitch = radioGroup({
+      label: "Lines of",
+      quiet: true,
+      part: "line-switch",
+      choices: [
+        { value: "head", text: "this head" },
+        { value: "layer", text: "all heads of the layer" },
+      ],
+      chosen: "head",
+      choose: (value) => this.option({ lines: value }),
+    });
+    this.zoom = menu("Tokens shown in the map", "zoom", [
+      { value: "0", text: "all tokens" },
+      { value: "128", text: "128 tokens" },
+      { value: "32", text: "32 tokens" },
+    ], (value) => this.option({ zoom: Number(value) }));
+    this.fetch = element("div", { class: "tl-busy", "data-part": "busy", hidden: true });
+    root.append(
+      element(
+        "header",
+        { class: "tl-top" },
+        element("div", { class: "tl-title" }, element("b", {}, tokenElement(this.title)), " ", this.subtitle),
+        element(
+          "div",
+          { class: "tl-actions" },
+          this.copied,
+          button("Copy as Python", "copy", () => this.#copy(), "Copy the selection as Python"),
+          button("PNG", "png", () => this.#png(), "Save this picture as PNG"),
+          button("HTML", "html", () => this.#html(), "Save this view as one interactive page"),
+        ),
+      ),
+      this.controls,
+      this.note,
+      this.message,
+      element(
+        "div",
+        { class: "tl-panels" },
+        panel("heads", "Every head", titled("Every head", "click one to see it large"), this.thumbnails.root, this.thumbNote),
+        panel(
+          "lines",
+          "Lines",
+          titled("Who looks where", "hover a token; click to lock it"),
+          this.lineSwitch.root,
+          this.filter,
+          element("div", { class: "tl-ends", "aria-hidden": "true" }, element("span", {}, "query"), element("span", {}, "looks at → key")),
+          element("div", { class: "tl-scroll" }, this.lines.root),
+          this.lineNote,
+        ),
+        panel(
+          "map",
+          "Map",
+          element("p", { class: "tl-heading" }, element("b", { "data-part": "map-title" }, "Map"), " ",
+            element("span", { class: "tl-quiet" }, "query ↓ row looks at column → key"), this.zoom.root),
+          element("div", { class: "tl-map-box" }, this.canvas, this.fetch),
+          this.legend,
+          this.mapNote,
+        ),
+      ),
+      element(
+        "footer",
+        { class: "tl-foot" },
+        this.flag,
+        this.sentence,
+        this.readout,
+        element("details", { class: "tl-details" }, element("summary", {}, "Top 5 as a table"), this.table),
+      ),
+    );
+    this.mapTitle = root.querySelector("[data-part=map-title]");
+  }
+
+  #buildControls() {
+    const { kind } = this;
+    const theme = this.theme;
+    const kinds = Object.keys(this.model.get("_kinds"));
+    const counted = (count, name, colour) =>
+      Array.from({ length: count }, (_, i) => ({
+        value: i,
+        text: String(i),
+        name: `${name} ${i}`,
+        colour: colour && headColour(i, theme),
+      }));
+    this.kindChips = radioGroup({
+      label: "Attention",
+      part: "kind",
+      choices: kinds.map((name) => ({ value: name, text: KIND_NAMES[name] ?? name })),
+      chosen: this.kindName,
+      choose: (name) => this.#changeKind(name),
+    });
+    this.layerChips = radioGroup({
+      label: "Layer",
+      part: "layer",
+      choices: counted(kind.layers, "Layer", false),
+      chosen: this.layer,
+      choose: (layer) => this.set({ layer }),
+    });
+    this.headChips = radioGroup({
+      label: "Head",
+      part: "head",
+      choices: counted(kind.heads, "Head", true),
+      chosen: this.head,
+      choose: (head) => this.set({ head }),
+    });
+    this.weights = menu("What the numbers are", "weights", [
+      { value: "raw", text: "attention weights" },
+      { value: "value", text: "weight × value length" },
+    ], (value) => this.option({ weights: value }));
+    this.colours = menu("Colours", "colours", COLOUR_MAPS.map((name) => ({
+      value: name,
+      text: name === "default" ? "blue" : name,
+    })), (value) => this.option({ colours: value }));
+    if (theme === "dark") this.colours.root.options[0].textContent = "pale";
+    this.hideFirst = checkbox("hide first token", "hide-first", (on) => this.option({ hide_first: on }),
+      "Leave out the first token, on which many heads rest, and rescale each row to the same sum");
+    this.hideSpecial = checkbox("hide special", "hide-special", (on) => this.option({ hide_special: on }),
+      "Leave out special tokens and padding, and rescale each row to the same sum");
+    const rest = element("div", { class: "tl-group" }, this.hideFirst.root);
+    if (kind.special.length) rest.append(this.hideSpecial.root);
+    if (kind.has_norms) rest.append(this.weights.root);
+    rest.append(this.colours.root);
+    this.controls.replaceChildren(
+      ...(kinds.length > 1 ? [this.kindChips.root] : []),
+      this.layerChips.root,
+      this.headChips.root,
+      rest,
+    );
+  }
+
+  #listen() {
+    const { model, signal } = this;
+    const watch = (names, callback) => {
+      model.on(names, callback);
+      signal.addEventListener("abort", () => model.off(names, callback));
+    };
+    for (const name of ["layer", "head"]) watch(`change:${name}`, () => this.refresh());
+    watch("change:kind", () => {
+      this.hover = null;
+      this.from = {};
+      this.#start();
+    });
+    watch("change:_thumbs", () => {
+      this.store.forget(); // the model has learned: new maps
+      this.#start();
+    });
+    watch("change:selected", () => this.#follow());
+    watch("change:_options", () => this.refresh());
+    this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
+    this.root.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !this.model.get("selected")) return;
+      event.stopPropagation();
+      this.set({ selected: null });
+    }, { signal });
+    let width = 0;
+    const observer = new ResizeObserver(([entry]) => {
+      if (Math.abs(entry.contentRect.width - width) < 1) return;
+      width = entry.contentRect.width;
+      if (this.weightsHere) this.redraw();
+    });
+    observer.observe(this.root);
+    signal.addEventListener("abort", () => observer.disconnect());
+    onThemeChange(() => {
+      const theme = themeOf(this.root);
+      if (theme !== this.theme) this.#start();
+    }, signal);
+  }
+
+  // ---- what the reader does -----------------------------------------------------------------
+
+  #hovered(spot) {
+    if (same(spot, this.hover)) return;
+    this.hover = spot;
+    this.marks();
+  }
+
+  #pick(spot) {
+    const now = this.selected;
+    this.set({ selected: now && same(now, spot) ? null : [spot.query, spot.key] });
+  }
+
+  #key(event) {
+    const { queries, keys } = this.kind;
+    const moves = {
+      ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
+      PageUp: [-10, 0], PageDown: [10, 0], Home: [0, -keys], End: [0, keys],
+    };
+    const now = this.selected;
+    const start = now ?? this.hover ?? { query: queries - 1, key: null };
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      event.stopPropagation();
+      if (now) this.set({ selected: null });
+      else this.#pick(start);
+      return;
+    }
+    const move = moves[event.key];
+    if (!move) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.hover = null;
+    const within = (value, count) => Math.max(0, Math.min(count - 1, value));
+    const query = start.query ?? queries - 1;
+    const key = start.key ?? largest(this.rowOf(query), 1)[0]?.index ?? 0;
+    // The first arrow only shows where the cursor stands.
+    const [down, right] = start.query === null || start.key === null ? [0, 0] : move;
+    this.set({ selected: [within(query + down, queries), within(key + right, keys)] });
+  }
+
+  #changeKind(name) {
+    const kind = this.store.kind(name);
+    this.set({
+      selected: null,
+      layer: Math.min(this.layer, kind.layers - 1),
+      head: Math.min(this.head, kind.heads - 1),
+      kind: name,
+    });
+  }
+
+  async #copy() {
+    const { layer, head, selected } = this;
+    const several = Object.keys(this.model.get("_kinds")).length > 1;
+    const batch = this.model.get("_batch");
+    const more = `${several ? `, kind="${this.kindName}"` : ""}${batch ? `, batch=${batch}` : ""}`;
+    const call = this.valueWeighted ? "value_weighted" : "pattern";
+    const { query = null, key = null } = selected ?? {};
+    const index = query !== null && key !== null ? `[${query}, ${key}]` : query !== null ? `[${query}]` : key !== null ? `[:, ${key}]` : "";
+    const code = `trace.${call}(layer=${layer}, head=${head}${more})${index}`;
+    const done = await copyText(code);
+    this.copied.textContent = done ? `Copied: ${code}` : code;
+    this.root.dataset.copied = code;
+  }
+
+  async #png() {
+    const blob = await picture(this);
+    if (blob) download(blob, `${fileName(this.model.get("_title"))}-layer-${this.layer}-head-${this.head}.png`);
+  }
+
+  async #html() {
+    const late = setTimeout(() => this.#say("Waiting for Python: it may be busy with a cell, or stopped."), NO_ANSWER_AFTER);
+    try {
+      const { buffers } = await this.store.requests.ask({ type: "page" }, false);
+      download(new Blob([buffers[0]], { type: "text/html" }), `${fileName(this.model.get("_title"))}.html`);
+      this.#say("");
+    } catch (error) {
+      this.#say(`The page could not be made: ${error.message}`);
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
+  #say(text) {
+    this.message.textContent = text;
+    this.message.hidden = !text;
+  }
+
+  // ---- drawing ------------------------------------------------------------------------------
+
+  /** Everything anew: at first, and when the kind or the theme has changed. */
+  async #start() {
+    this.theme = themeOf(this.root);
+    this.root.dataset.theme = this.theme;
+    this.inks = inks(this.root);
+    const { kind } = this;
+    this.#buildControls();
+    const tokens = kind.same ? `${kind.all_queries} tokens` : `${kind.all_queries} queries × ${kind.all_keys} keys`;
+    this.subtitle.textContent = `${kind.layers} ${plural("layer", kind.layers)} × ${kind.heads} ${plural("head", kind.heads)} · ${tokens}`;
+    this.zoom.root.hidden = Math.max(kind.queries, kind.keys) <= 40;
+    this.lineSwitch.root.hidden = kind.heads < 2;
+    const notes = [this.model.get("_note")];
+    if (kind.queries < kind.all_queries || kind.keys < kind.all_keys) {
+      notes.push(`The first ${Math.max(kind.queries, kind.keys)} of ${Math.max(kind.all_queries, kind.all_keys)} tokens are shown; weights are those of the whole text.`);
+    }
+    this.note.textContent = notes.filter(Boolean).join(" ");
+    this.note.hidden = !this.note.textContent;
+    await this.refresh();
+  }
+
+  async refresh() {
+    const turn = ++this.turn;
+    const { kindName, layer, head } = this;
+    this.layerChips.set(layer);
+    this.headChips.set(head);
+    this.kindChips.set(kindName);
+    this.thumbnails.choose(layer, head);
+    const busy = setTimeout(() => this.#busy(`Fetching layer ${layer}, head ${head} …`), BUSY_AFTER);
+    const late = setTimeout(() => this.#busy(
+      `Still waiting for layer ${layer}, head ${head}: Python may be busy with a cell, or stopped. Heads seen before still work.`,
+    ), NO_ANSWER_AFTER);
+    let weights;
+    try {
+      weights = this.store.at(kindName, layer, head) ?? (await this.store.get(kindName, layer, head));
+    } catch (error) {
+      if (!(error instanceof Superseded) && turn === this.turn) {
+        this.#busy("");
+        this.#say(`Layer ${layer}, head ${head} cannot be shown: ${error.message}`);
+      }
+      return;
+    } finally {
+      clearTimeout(busy);
+      clearTimeout(late);
+    }
+    if (turn !== this.turn || this.signal.aborted) return; // a later click won
+    this.#busy("");
+    this.#say("");
+    this.weightsHere = weights;
+    this.shown = { kind: kindName, layer, head };
+    this.layerHeads = new Map([[head, weights]]);
+    this.#draw();
+    this.root.dataset.shown = `${kindName}/${layer}/${head}`;
+    if (this.options.lines === "layer") this.#fetchLayer(turn);
+  }
+
+  async #fetchLayer(turn) {
+    const { kindName, layer, kind } = this;
+    for (let head = 0; head < kind.heads; head++) {
+      try {
+        const weights = await this.store.get(kindName, layer, head, false);
+        if (turn !== this.turn || this.signal.aborted) return;
+        this.layerHeads.set(head, weights);
+      } catch (error) {
+        return this.#say(`Layer ${layer}, head ${head} cannot be shown: ${error.message}`);
+      }
+    }
+    this.#follow();
+  }
+
+  #busy(text) {
+    this.fetch.textContent = text;
+    this.fetch.hidden = !text;
+  }
+
+  get valueWeighted() {
+    return this.options.weights === "value" && this.kind.has_norms;
+  }
+
+  get hidden() {
+    const { hide_first: first, hide_special: special } = this.options;
+    if (!first && !(special && this.kind.special.length)) return null;
+    const hidden = new Uint8Array(this.kind.keys);
+    if (first) hidden[0] = 1;
+    if (special) for (const key of this.kind.special) if (key < hidden.length) hidden[key] = 1;
+    return hidden;
+  }
+
+  rowsOf(weights) {
+    const { hidden } = this;
+    const norms = this.valueWeighted ? weights.norms : null;
+    if (!hidden && !norms) return (query) => weights.row(query);
+    const known = new Map();
+    return (query) => {
+      let row = known.get(query);
+      if (!row) {
+        row = shownRow(weights.row(query), hidden, norms);
+        if (known.size > 1100) known.clear();
+        known.set(query, row);
+      }
+      return row;
+    };
+  }
+
+  /** The queries over which the largest weight and the habit of a head are sought. */
+  #someQueries() {
+    const { queries } = this.kind;
+    const count = Math.min(queries, queries > 1024 ? 256 : queries);
+    return Array.from({ length: count }, (_, i) => Math.round((i * (queries - 1)) / Math.max(1, count - 1)));
+  }
+
+  #draw() {
+    const { kind, options, theme } = this;
+    this.table256 = colourTable(options.colours ?? "default", theme);
+    this.hideFirst.set(Boolean(options.hide_first));
+    this.hideSpecial.set(Boolean(options.hide_special));
+    this.weights.set(this.valueWeighted ? "value" : "raw");
+    this.colours.set(options.colours ?? "default");
+    this.zoom.set(String(options.zoom ?? 0));
+    this.lineSwitch.set(options.lines ?? "head");
+    this.rowOf = this.rowsOf(this.weightsHere);
+    let most = 0;
+    for (const query of this.#someQueries()) for (const weight of this.rowOf(query)) if (weight > most) most = weight;
+    this.end = scaleEnd(most, !this.valueWeighted);
+    this.most = most;
+    const panels = this.root.querySelector(".tl-panels");
+    const columns = getComputedStyle(panels).gridTemplateColumns.split(" ").map(parseFloat);
+    const { grid, shades } = this.store.thumbnails(this.kindName);
+    this.thumbnails.draw(shades, grid, this.table256, columns[0]);
+    const changed = this.hidden || this.valueWeighted;
+    this.thumbNote.textContent = changed ? "The small maps stay as they are: raw weights, nothing hidden." : "";
+    this.mapTitle.textContent = `Layer ${this.shown.layer}, head ${this.shown.head}`;
+    this.#drawMap();
+    this.#drawLegend();
+    this.#flags();
+    this.#drawFilter();
+    this.#follow();
+  }
+
+  #drawMap() {
+    const { kind, options } = this;
+    const box = this.canvas.parentElement;
+    const size = options.zoom || Infinity;
+    const centre = this.selected ?? this.hover ?? { query: 0, key: 0 };
+    const queryFrom = windowFrom(kind.queries, size, centre.query ?? 0, this.from.query);
+    const keyFrom = windowFrom(kind.keys, size, centre.key ?? queryFrom, this.from.key);
+    this.from = { query: queryFrom, key: keyFrom };
+    const part = {
+      query: queryFrom,
+      key: keyFrom,
+      queries: Math.min(size, kind.queries),
+      keys: Math.min(size, kind.keys),
+    };
+    this.map.show({
+      rowOf: this.rowOf, part, queries: kind.query_tokens, keys: kind.key_tokens, causal: kind.causal,
+      offset: kind.all_keys - kind.all_queries, hidden: this.hidden, largest: this.end, table: this.table256,
+      colours: this.inks,
+    }, Math.max(220, box.clientWidth), 470);
+    const notes = [];
+    if (kind.causal) notes.push("Grey: later tokens, which a query cannot look at.");
+    if (this.map.sampled) notes.push("Not every row fits: some stand for their neighbours.");
+    if (part.keys < kind.keys || part.queries < kind.queries) {
+      notes.push(`Queries ${part.query}–${part.query + part.queries - 1}, keys ${part.key}–${part.key + part.keys - 1} of ${kind.keys}.`);
+    }
+    this.mapNote.textContent = notes.join(" ");
+  }
+
+  #drawLegend() {
+    const { table256: table, end } = this;
+    const stops = Array.from({ length: 17 }, (_, i) => {
+      const at = 3 * Math.round((i / 16) * 255);
+      return `rgb(${table[at]},${table[at + 1]},${table[at + 2]})`;
+    });
+    const decimals = end >= 1 ? 1 : Math.ceil(-Math.log10(end)) + 1;
+    const ticks = legendTicks(end).map(([weight, place], i, all) =>
+      element("span", { style: `left:${100 * place}%`, class: i === all.length - 1 ? "tl-last" : "" },
+        weight === 0 ? "0" : weight >= 10 ? weight.toFixed(0) : short(weight, Number.isInteger(weight) ? 0 : decimals)));
+    const name = this.valueWeighted ? "weight × value length" : "attention weight";
+    this.legend.replaceChildren(
+      element("span", { class: "tl-quiet" }, `${name}${!this.valueWeighted && end < 1 ? `, scale ends at ${short(end, decimals)}` : ""}`),
+      element("div", { class: "tl-scale" },
+        element("div", { class: "tl-ramp", style: `background:linear-gradient(to right, ${stops.join(",")})` }),
+        element("div", { class: "tl-ticks" }, ...ticks)),
+    );
+  }
+
+  #flags() {
+    const { options, kind } = this;
+    const notes = [];
+    const left = [];
+    if (options.hide_first) left.push("the first token");
+    if (options.hide_special && kind.special.length) left.push("special tokens");
+    if (left.length) notes.push(`Without ${left.join(" and ")}: what is left of each row is scaled up to the row’s sum.`);
+    if (this.valueWeighted) notes.push(`Each weight is multiplied by the length of what its key adds, ${this.model.get("_value_note")}: these numbers are not shares.`);
+    this.flag.textContent = notes.join(" ");
+    this.flag.hidden = !notes.length;
+  }
+
+  #drawFilter() {
+    const { options, kind } = this;
+    const off = new Set(options.off ?? []);
+    this.filter.hidden = options.lines !== "layer";
+    if (this.filter.hidden) return this.filter.replaceChildren();
+    const chips = Array.from({ length: kind.heads }, (_, head) => {
+      const chip = button(String(head), "line-head", () => {
+        const next = new Set(this.options.off ?? []);
+        if (!next.delete(head)) next.add(head);
+        this.option({ off: [...next] });
+      }, `Lines of head ${head}`);
+      chip.className = "tl-chip";
+      chip.dataset.value = String(head);
+      chip.setAttribute("aria-pressed", String(!off.has(head)));
+      chip.prepend(element("span", { class: "tl-dot", style: `background:${headColour(head, this.theme)}` }));
+      return chip;
+    });
+    const all = button(off.size ? "all" : "none", "line-all", () => {
+      this.option({ off: off.size ? [] : Array.from({ length: kind.heads }, (_, head) => head) });
+    }, off.size ? "Lines of every head" : "Lines of no head");
+    all.className = "tl-chip";
+    this.filter.replaceChildren(...chips, all);
+  }
+
+  /** Draw what follows the selection: marks, lines, sentence, numbers. */
+  #follow() {
+    if (!this.weightsHere || this.signal.aborted) return;
+    const { kind, selected, hover } = this;
+    const locked = selected && !hover && (this.options.zoom ?? 0);
+    if (locked && !this.#inPart(selected)) this.#drawMap();
+    this.map.mark(hover, selected);
+    this.#drawLines();
+    this.#speak();
+    this.root.classList.toggle("tl-locked", Boolean(selected));
+    this.root.dataset.selected = selected ? `${selected.query ?? ""},${selected.key ?? ""}` : "";
+    const { layer, head } = this.shown;
+    this.canvas.setAttribute("aria-label",
+      `Map of layer ${layer}, head ${head}: ${kind.queries} queries by ${kind.keys} keys. ${this.text} Arrow keys move, Enter locks, Escape frees.`);
+  }
+
+  #inPart(spot) {
+    const { part } = this.map.scene;
+    const inside = (value, from, count) => value === null || (value >= from && value < from + count);
+    return inside(spot.query, part.query, part.queries) && inside(spot.key, part.key, part.keys);
+  }
+
+  column(key, rowOf = this.rowOf) {
+    return Float32Array.from({ length: this.kind.queries }, (_, query) => rowOf(query)[key]);
+  }
+
+  #drawLines() {
+    const { kind, options, end } = this;
+    const long = isLong(kind.queries) || isLong(kind.keys);
+    let focus = this.focus;
+    const tooMany = kind.queries > 1024;
+    if (focus && focus.query === null && tooMany) focus = null;
+    if (!focus && long) focus = { query: kind.queries - 1, key: null };
+    const off = new Set(options.off ?? []);
+    const layerMode = options.lines === "layer";
+    const heads = [...this.layerHeads].filter(([head]) => (layerMode ? !off.has(head) : head === this.shown.head));
+    const rows = heads.map(([head, weights]) => ({ head, rowOf: head === this.shown.head ? this.rowOf : this.rowsOf(weights) }));
+    let edges = [];
+    let note = "";
+    const whose = layerMode ? `${rows.length} ${plural("head", rows.length)}` : "this head";
+    if (focus?.query !== null && focus) {
+      const { query } = focus;
+      for (const { head, rowOf } of rows) {
+        for (const { index, weight } of largest(rowOf(query), long ? 20 : 1000, LEAST_LINE * (this.valueWeighted ? end : 1))) {
+          edges.push({ query, key: index, weight, head });
+        }
+      }
+      const total = rows.reduce((sum, { rowOf }) => sum + rowOf(query).reduce((a, b) => a + b, 0), 0);
+      const drawn = edges.reduce((sum, edge) => sum + edge.weight, 0);
+      const which = this.focus ? quoted(kind.query_tokens[query]) : `the last token, ${quoted(kind.query_tokens[query])}`;
+      note = `Lines: where ${which} looks, ${long ? "at most 20 keys" : "from .01 up"}; ${percent(drawn, total)} of its weight.`;
+    } else if (focus) {
+      const key = /** @type {number} */ (focus.key);
+      for (const { head, rowOf } of rows) {
+        for (const { index, weight } of largest(this.column(key, rowOf), long ? 20 : 1000, LEAST_LINE * (this.valueWeighted ? end : 1))) {
+          edges.push({ query: index, key, weight, head });
+        }
+      }
+      note = `Lines: who looks at ${quoted(kind.key_tokens[key])}, ${long ? "at most 20 queries" : "from .01 up"}.`;
+    } else {
+      const all = rows.flatMap(({ head, rowOf }) =>
+        Array.from({ length: kind.queries }, (_, query) => ({ query, head, row: rowOf(query) })));
+      const found = strongestEdges(all, SHARE, MOST_LINES);
+      edges = found.edges;
+      const first = edges.length === MOST_LINES ? `the ${MOST_LINES} strongest of` : `the strongest of`;
+      note = `Lines: ${first} ${whose}, ${Math.round(100 * found.covered)} % of the weight (${edges.length} lines).`;
+    }
+    if (layerMode && rows.length < kind.heads - off.size) note += " Other heads are on their way.";
+    this.lineNote.textContent = note;
+    const scaled = edges.map((edge) => ({ ...edge, share: Math.min(1, edge.weight / Math.max(end, 1e-9)) }));
+    const onlyOne = !layerMode && this.focus;
+    const queryNotes = new Map();
+    const keyNotes = new Map();
+    if (onlyOne || (!layerMode && long)) {
+      for (const edge of edges) {
+        if (focus?.query !== null) keyNotes.set(edge.key, short(edge.weight));
+        else queryNotes.set(edge.query, short(edge.weight));
+      }
+    }
+    const wantedKeys = long && focus?.query !== null ? [...edges.map((e) => e.key), ...(focus?.key !== null && focus ? [focus.key] : [])] : [];
+    const wantedQueries = long && focus?.query === null ? edges.map((e) => e.query) : [];
+    const layout = JSON.stringify([this.kindName, wantedKeys, wantedQueries, long && focus, this.options.hide_first, this.options.hide_special]);
+    if (layout !== this.layout) {
+      // While the pointer is over a column of a long text its lines must not run away.
+      const queryLines = columnLines(kind.queries, this.#steadyQuery(focus), wantedQueries);
+      this.lines.list(kind.query_tokens, kind.key_tokens, queryLines, columnLines(kind.keys, focus?.key ?? null, wantedKeys), this.hidden);
+      this.layout = layout;
+    }
+    this.lines.draw({
+      edges: scaled,
+      colourOf: (head) => headColour(head, this.theme),
+      focus, selected: this.selected, queryNotes, keyNotes,
+      named: layerMode && Boolean(this.focus), ground: this.inks.ground,
+    });
+  }
+
+  /** The query column of a long text is centred on the locked token, not on the hovered one. */
+  #steadyQuery(focus) {
+    const inColumn = this.hover && this.lines.places.queries.has(this.hover.query ?? -1);
+    if (!inColumn) this.centre = focus?.query ?? null;
+    return this.centre;
+  }
+
+  #speak() {
+    const { kind, shown, focus } = this;
+    const seen = {
+      kind: shown.kind, layer: shown.layer, head: shown.head,
+      several: Object.keys(this.model.get("_kinds")).length > 1,
+      queries: kind.query_tokens, keys: kind.key_tokens, causal: kind.causal, same: kind.same,
+      valueWeighted: this.valueWeighted,
+    };
+    const tooMany = kind.queries > 1024;
+    let row = null;
+    let heading = "";
+    if (!focus) {
+      this.text = headSentence(seen, this.rowOf, tooMany ? 256 : kind.queries);
+      if (tooMany) this.text += " (256 of its rows were looked at.)";
+    } else if (focus.query !== null && focus.key !== null) {
+      this.text = cellSentence(seen, focus.query, focus.key, this.rowOf(focus.query));
+    } else if (focus.query !== null) {
+      this.text = querySentence(seen, focus.query, this.rowOf(focus.query));
+    } else if (tooMany) {
+      this.text = `${quoted(kind.key_tokens[focus.key])}: choose a query to see how much it looks here.`;
+    } else {
+      this.text = keySentence(seen, focus.key, this.column(focus.key));
+    }
+    this.sentence.textContent = this.text;
+    if (focus?.query !== null && focus) {
+      row = this.rowOf(focus.query);
+      heading = `What ${quoted(kind.query_tokens[focus.query])} looks at`;
+    } else if (focus && !tooMany) {
+      row = this.column(focus.key);
+      heading = `What looks at ${quoted(kind.key_tokens[focus.key])}`;
+    }
+    this.#read(focus);
+    this.#fillTable(row, heading, focus?.query === null ? kind.query_tokens : kind.key_tokens);
+  }
+
+  #read(focus) {
+    const { kind, selected } = this;
+    const state = selected && (!this.hover || same(this.hover, selected))
+      ? element("span", { class: "tl-lock", "data-part": "lock" }, lockSign(), "Locked: Esc or a second click frees it.")
+      : null;
+    if (!focus || focus.query === null || focus.key === null) {
+      const hint = focus
+        ? "Point at a cell of the map for a single number."
+        : "Try: hover a token or a cell · click to lock it · click another head.";
+      this.readout.replaceChildren(...(state ? [state] : []), element("span", { class: "tl-quiet" }, hint));
+      return;
+    }
+    const error = this.weightsHere.error;
+    const changed = this.hidden || this.valueWeighted;
+    const decimals = this.valueWeighted ? 3 : decimalsFor(error);
+    const weight = this.rowOf(focus.query)[focus.key];
+    const exact = error === 0 ? (changed ? "" : ` exact to ${decimals} decimals`) : ` ± ${precise(error)}, computed here from 16-bit queries and keys`;
+    const exactly = error > 0 && error < 1e-5 ? ` exact to ${decimals} decimals, computed here from queries and keys` : exact;
+    this.readout.replaceChildren(
+      ...(state ? [state] : []),
+      element("span", {},
+        `${focus.query} `, tokenElement(kind.query_tokens[focus.query]), ` → ${focus.key} `, tokenElement(kind.key_tokens[focus.key]), ": ",
+        element("b", { "data-part": "number" }, weight.toFixed(decimals)),
+        element("span", { class: "tl-quiet" }, exactly)),
+    );
+  }
+
+  #fillTable(row, heading, tokens) {
+    const top = row ? largest(row, 5) : [];
+    const title = row ? heading : "Choose a token to see its five largest weights";
+    const decimals = this.valueWeighted ? 3 : decimalsFor(this.weightsHere.error);
+    const most = top[0]?.weight ?? 1;
+    this.table.replaceChildren(
+      element("caption", {}, title),
+      element("thead", {}, element("tr", {}, ...["", "token", "position", "weight", ""].map((name) => element("th", { scope: "col" }, name)))),
+      element("tbody", {}, ...top.map(({ index, weight }, i) =>
+        element("tr", {},
+          element("td", {}, String(i + 1)),
+          element("th", { scope: "row" }, tokenElement(tokens[index])),
+          element("td", {}, String(index)),
+          element("td", {}, weight.toFixed(decimals)),
+          element("td", { "aria-hidden": "true" }, element("div", { class: "tl-bar", style: `width:${(100 * weight) / most}%` })),
+        ))),
+    );
+  }
+
+  async open() {
+    await this.#start();
+  }
+}
+
+/** Colours of the theme, for what is drawn on canvases. */
+export function inks(root) {
+  const style = getComputedStyle(root);
+  const read = (name) => style.getPropertyValue(name).trim();
+  return {
+    ink: read("--tl-ink"), quiet: read("--tl-quiet"), line: read("--tl-line"), accent: read("--tl-accent"),
+    blocked: read("--tl-blocked"),
+    ground: themeOf(root) === "dark" ? "#191c21" : "#ffffff",
+  };
+}
+
+function lockSign() {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  for (const [name, value] of Object.entries({ viewBox: "0 0 16 16", width: "14", height: "14", "aria-hidden": "true" })) {
+    svg.setAttribute(name, value);
+  }
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", "M4 7V5a4 4 0 0 1 8 0v2h1v8H3V7zm2 0h4V5a2 2 0 0 0-4 0z");
+  path.setAttribute("fill", "currentColor");
+  path.setAttribute("fill-rule", "evenodd");
+  svg.append(path);
+  return svg;
+}
+
+const plural = (word, count) => (count === 1 ? word : `${word}s`);
+const percent = (part, whole) => `${Math.round((100 * part) / Math.max(whole, 1e-9))} %`;
+const precise = (error) => error.toPrecision(1).replace(/^0\./, ".");
+const fileName = (title) => title.replace(/[^\w-]+/g, "-").replace(/^-+|-+$/g, "").toLowerCase() || "heads";

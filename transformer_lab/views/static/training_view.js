@@ -1,0 +1,127 @@
+// The module of TrainingView: how training goes, above the heads on the probe.
+
+import { bytesOf, typed } from "./codecs.js";
+import { headColour, onThemeChange, themeOf } from "./colours.js";
+import { Curve, nearest } from "./curve.js";
+import { afterPaint, element, onceAFrame } from "./dom.js";
+import { HeadViewer, inks } from "./head_viewer.js";
+
+/** @param {number} seconds */
+export function duration(seconds) {
+  if (!(seconds >= 0)) return "";
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+/**
+ * The numbers of a status, each with its name.
+ * @param {any} status
+ * @returns {[string, string][]}
+ */
+export function figures(status) {
+  const rows = /** @type {[string, string][]} */ ([["step", `${status.step ?? 0} of ${status.steps ?? 0}`]]);
+  if (typeof status.loss === "number") rows.push(["loss", status.loss.toFixed(3)]);
+  if (typeof status.eval_loss === "number") rows.push(["held-out loss", status.eval_loss.toFixed(3)]);
+  if (status.tokens_per_second) rows.push(["tokens a second", Math.round(status.tokens_per_second).toLocaleString("en")]);
+  if (status.seconds) rows.push(["time", duration(status.seconds)]);
+  if (status.state === "training" && status.left > 0) rows.push(["left, about", duration(status.left)]);
+  return rows;
+}
+
+const HEADLINES = {
+  waiting: () => "Waiting: give this view to train(…, watch=view).",
+  training: () => "Training. Interrupt (■) stops it and keeps what was learned.",
+  finished: () => "Finished.",
+  stopped: (status) => `Training ${status.reason || "stopped"}.`,
+};
+
+class TrainingViewer {
+  constructor(model, root, signal) {
+    Object.assign(this, { model, root, signal });
+    this.step = null;
+    this.headline = element("p", { class: "tl-sentence", role: "status", "data-part": "headline" });
+    this.bar = element("div", { class: "tl-done" });
+    this.progress = element("div", { class: "tl-progress", role: "progressbar", "aria-label": "Steps done", "aria-valuemin": 0 }, this.bar);
+    this.numbers = element("dl", { class: "tl-figures", "data-part": "figures" });
+    this.canvas = element("canvas", { role: "img", "data-part": "curve" });
+    this.point = element("p", { class: "tl-hint", "data-part": "point" });
+    this.heads = element("div", { class: "tl-heads" });
+    root.append(this.headline, this.progress, this.numbers, this.canvas, this.point, this.heads);
+    this.curve = new Curve(this.canvas, (step) => {
+      this.step = step;
+      this.#point();
+    }, signal);
+    const later = onceAFrame(() => this.draw());
+    for (const name of ["_status", "_curve", "_evals"]) model.on(`change:${name}`, later);
+    const probe = () => this.#openHeads();
+    model.on("change:_kinds", probe);
+    signal.addEventListener("abort", () => {
+      for (const name of ["_status", "_curve", "_evals"]) model.off(`change:${name}`, later);
+      model.off("change:_kinds", probe);
+    });
+    const observer = new ResizeObserver(later);
+    observer.observe(root);
+    signal.addEventListener("abort", () => observer.disconnect());
+    onThemeChange(later, signal);
+  }
+
+  async open() {
+    this.draw();
+    await this.#openHeads();
+  }
+
+  async #openHeads() {
+    if (this.viewer || !Object.keys(this.model.get("_kinds")).length) return;
+    this.viewer = new HeadViewer(this.model, this.heads, this.signal, "Heads on the probe");
+    await this.viewer.open();
+  }
+
+  draw() {
+    const { model, root } = this;
+    const theme = themeOf(root);
+    root.dataset.theme = theme;
+    const status = model.get("_status");
+    root.dataset.state = status.state;
+    this.headline.textContent = HEADLINES[status.state](status);
+    this.numbers.replaceChildren(...figures(status).flatMap(([name, value]) => [
+      element("div", {}, element("dt", {}, name), element("dd", {}, value)),
+    ]));
+    const share = status.steps ? status.step / status.steps : 0;
+    this.bar.style.width = `${100 * share}%`;
+    this.progress.setAttribute("aria-valuemax", status.steps ?? 0);
+    this.progress.setAttribute("aria-valuenow", status.step ?? 0);
+    this.train = typed(Float32Array, bytesOf(model.get("_curve")));
+    this.held = typed(Float32Array, bytesOf(model.get("_evals")));
+    const empty = !this.train.length;
+    this.canvas.hidden = this.numbers.hidden = this.progress.hidden = empty;
+    if (!empty) {
+      const width = Math.max(220, this.root.clientWidth - 24);
+      this.curve.draw(this.train, this.held, status.steps, inks(root), [headColour(0, theme), headColour(1, theme)], width);
+      const last = nearest(this.train, Infinity) ?? { step: 0, value: 0 };
+      this.canvas.setAttribute("aria-label", `Loss over ${last.step} steps, now ${this.train[this.train.length - 1].toFixed(2)} nats a token.`);
+    }
+    this.#point();
+  }
+
+  #point() {
+    const at = this.step === null || !this.train?.length ? null : nearest(this.train, this.step);
+    const held = this.step === null || !this.held?.length ? null : nearest(this.held, this.step);
+    this.point.textContent = at
+      ? `Step ${Math.round(at.step)}: loss ${at.value.toFixed(3)}${held ? `; held out at step ${held.step}: ${held.value.toFixed(3)}` : ""}`
+      : this.train?.length ? "Point at the curve for its numbers." : "";
+  }
+}
+
+async function render({ model, el: root, signal }) {
+  const ended = new AbortController();
+  signal?.addEventListener("abort", () => ended.abort());
+  root.classList.add("tl-view");
+  root.dataset.lmSuppressShortcuts = "true";
+  const viewer = new TrainingViewer(model, root, ended.signal);
+  await viewer.open();
+  await afterPaint();
+  root.dataset.ready = "1";
+  return () => ended.abort();
+}
+
+export default { render };

@@ -1,0 +1,271 @@
+"""Watch a model learn: its loss, and what its heads do with a text, while it trains."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import time
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+import traitlets as t
+
+from ..trace import trace
+from .base import css, esm
+from .codecs import shown_text
+from .head_view import HeadView
+from .training_figure import training_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import nn
+
+    from ..train import Step
+
+SHORTEST_PAUSE = 0.1  # seconds between two updates of the page
+TRACE_PAUSE = 0.5  # … between two traces of the probe
+TRACE_SHARE = 0.05  # of the time, at most, that tracing may take
+CURVE_POINTS = 600
+
+
+class TrainingView(HeadView):
+    """A `watch` for `transformer_lab.train`: live loss, speed, time left, and the heads on a probe.
+
+    Everything that was learned about the run stays in `history`, also after an interrupt. The
+    model that trains is never switched to another mode: a copy of it is traced.
+
+    Args:
+        probe: what the heads are shown on: text, or token ids [position]; for an encoder-decoder a
+            pair of them, source and target. None: the loss alone.
+        tokenizer: turns the probe's text into ids, and names the tokens.
+        corpus: whatever has a `tokenizer` (and a `target_tokenizer`, where there are two).
+        layer, head, kind: the head to begin with.
+
+    Raises:
+        ValueError: for a text without a tokenizer.
+    """
+
+    _esm: ClassVar[str] = esm("training_view.js")
+    _css: ClassVar[str] = css("view.css", "training_view.css")
+
+    _status = t.Dict().tag(sync=True)
+    _curve = t.Bytes(b"").tag(sync=True)  # float32 [point, (step, loss)]
+    _evals = t.Bytes(b"").tag(sync=True)  # float32 [point, (step, held-out loss)]
+
+    def __init__(
+        self,
+        probe: Any = None,
+        *,
+        tokenizer: Any = None,
+        corpus: Any = None,
+        layer: int = 0,
+        head: int = 0,
+        kind: str | None = None,
+        title: str = "Training",
+    ):
+        source = tokenizer or getattr(corpus, "tokenizer", None)
+        target = getattr(corpus, "target_tokenizer", None) or source
+        self._probe = _probe(probe, source, target)
+        self.history: list[Step] = []
+        self.steps = 0
+        self._begin_with = (kind, layer, head)
+        self._shown_at = self._traced_at = -math.inf
+        self._trace_pause = TRACE_PAUSE
+        self._handle: Any = None
+        self._model: weakref.ref | None = None
+        super(HeadView, self).__init__(_title=shown_text(title), _status={"state": "waiting"})
+
+    # -- the three calls of a watch ---------------------------------------------------------------
+
+    def start(self, model: nn.Module, steps: int) -> None:
+        """Called by `train` before the first step.
+
+        Raises:
+            ValueError: when the probe does not fit the model, before any time was spent.
+        """
+        self.steps = steps
+        self._model = weakref.ref(model)
+        self._trace_probe(model, self.history[-1].index if self.history else 0)
+        self._tell("training")
+        if self._handle is None and _in_notebook():
+            self._ipython_display_()
+
+    def update(self, step: Step, model: nn.Module) -> None:
+        """Called by `train` after every step; the page is told at most ten times a second."""
+        while self.history and self.history[-1].index >= step.index:  # resumed from further back
+            self.history.pop()
+        self.history.append(step)
+        now = time.monotonic()
+        if now - self._shown_at < SHORTEST_PAUSE:
+            return
+        if now - self._traced_at >= self._trace_pause:
+            self._trace_probe(model, step.index)
+        self._tell("training")
+
+    def finish(self, reason: str) -> None:
+        """Called by `train` in the end, whatever the reason; shows everything up to the last step."""
+        done = bool(self.history) and self.history[-1].index >= self.steps
+        state = "finished" if reason == "finished" and done else "stopped"
+        model = self._model() if self._model else None
+        if model is not None and self.history and not sys.is_finalizing():
+            # The last picture is of the last step; without it, that of some steps before stays.
+            with contextlib.suppress(ValueError, RuntimeError):
+                self._trace_probe(model, self.history[-1].index)
+        self._tell(state, reason)
+        if self._handle is not None:
+            data, metadata = self._repr_mimebundle_()
+            self._handle.update(data, metadata=metadata, raw=True)
+
+    # -- for people -------------------------------------------------------------------------------
+
+    @property
+    def sentence(self) -> str:
+        status = self._status
+        if status["state"] == "waiting":
+            return "Nothing has been learned yet: give this view to train(..., watch=view)."
+        if status["state"] == "training":
+            text = f"Training: step {status['step']} of {self.steps}."
+        elif status["state"] == "finished":
+            text = f"Trained for {status['step']} steps in {_duration(status['seconds'])}."
+        else:
+            text = f"Training {status['reason'] or 'stopped'}."
+        if self.history:
+            first, last = _smooth(self.history, 0), _smooth(self.history, -1)
+            text += f" The loss went from {first:.2f} to {last:.2f} nats a token."
+        if status.get("eval_loss") is not None:
+            text += f" On held-out text it is {status['eval_loss']:.2f}."
+        return text
+
+    def figure(self) -> Figure:
+        """The loss over the steps and, where there is a probe, every head on it and one large."""
+        kind, layer, head = self.shown if self._kinds else ("", 0, 0)
+        return training_figure(
+            title=self._title,
+            sentence=self.sentence,
+            curve=_points(self.history),
+            evals=_eval_points(self.history),
+            heads=None
+            if not self._kinds
+            else dict(
+                thumbnails=self._data.thumbnail(kind),
+                weights=self._shown_map(),
+                queries=self._data.queries[kind],
+                keys=self._data.keys[kind],
+                layer=layer,
+                head=head,
+                causal=self._kinds[kind]["causal"],
+            ),
+        )
+
+    def _ipython_display_(self) -> None:
+        """Shown under a name, so that `finish` can put the last picture in the place of the first."""
+        from IPython.display import display
+
+        data, metadata = self._repr_mimebundle_()
+        self._handle = display(data, metadata=metadata, raw=True, display_id=True)
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _trace_probe(self, model: nn.Module, step: int) -> None:
+        if self._probe is None:
+            return
+        began = time.monotonic()
+        with torch.random.fork_rng(devices=[]):
+            found = trace(model, *self._probe["ids"], **self._probe["labels"], keep="maps")
+        kind, layer, head = self.shown if self._kinds else self._begin_with
+        kind = kind or ("decoder" if "decoder" in found.kinds else found.kinds[0])
+        with self.hold_sync():
+            self._look_at(found, kind, layer, head)
+            self._note = f"The heads on the probe, at step {step}."
+        self._traced_at = time.monotonic()
+        spent = self._traced_at - began
+        self._trace_pause = max(TRACE_PAUSE, spent / TRACE_SHARE, len(self._maps) / 2**20)
+
+    def _tell(self, state: str, reason: str = "") -> None:
+        last = self.history[-1] if self.history else None
+        evals = [s.eval_loss for s in self.history if s.eval_loss is not None]
+        status = {"state": state, "steps": self.steps, "step": last.index if last else 0}
+        if last is not None:
+            recent = self.history[-20:]
+            speed = sum(s.tokens_per_second for s in recent) / len(recent)
+            rate = last.seconds / last.index if last.index else 0
+            status |= {
+                "loss": _finite(_smooth(self.history, -1)),
+                "eval_loss": _finite(evals[-1]) if evals else None,
+                "tokens_per_second": speed,
+                "seconds": last.seconds,
+                "left": rate * (self.steps - last.index),
+            }
+        with self.hold_sync():
+            self._status = {**status, "reason": shown_text(reason)}
+            self._curve = _points(self.history).astype("<f4").tobytes()
+            self._evals = _eval_points(self.history).astype("<f4").tobytes()
+            self._sentence = self.sentence
+        self._shown_at = time.monotonic()
+
+
+def _probe(probe: Any, tokenizer: Any, target_tokenizer: Any) -> dict[str, Any] | None:
+    if probe is None:
+        return None
+    pair = isinstance(probe, tuple)
+    parts = probe if pair else (probe,)
+    if len(parts) > 2 or not parts:
+        raise ValueError(f"probe has {len(parts)} parts; give one text, or (source, target)")
+    ids, labels = [], {}
+    names = (("labels", tokenizer), ("target_labels", target_tokenizer))
+    for part, (name, coder) in zip(parts, names, strict=False):
+        if isinstance(part, str):
+            if coder is None:
+                raise ValueError(
+                    f"probe={part!r} is text; give tokenizer= or corpus= with it, or token ids"
+                )
+            part = coder.encode(part)
+        found = torch.as_tensor(part).long().flatten()
+        if not len(found):
+            raise ValueError("probe is empty; give at least one token")
+        ids.append(found)
+        if coder is not None:
+            labels[name] = coder.tokens(found.tolist())
+    return {"ids": ids, "labels": labels}
+
+
+def _points(history: Sequence[Step]) -> np.ndarray:
+    """[point, (step, loss)]: each step, or of long runs the means of equal stretches of steps."""
+    if not history:
+        return np.zeros((0, 2))
+    points = np.array([(s.index, s.loss) for s in history], dtype=np.float64)
+    if len(points) > CURVE_POINTS:
+        parts = np.array_split(points, CURVE_POINTS)
+        points = np.stack([part.mean(0) for part in parts])
+    return points
+
+
+def _eval_points(history: Sequence[Step]) -> np.ndarray:
+    found = [(s.index, s.eval_loss) for s in history if s.eval_loss is not None]
+    return np.array(found, dtype=np.float64).reshape(-1, 2)[-CURVE_POINTS:]
+
+
+def _smooth(history: Sequence[Step], end: int) -> float:
+    """The mean loss of up to five steps at the beginning (0) or the end (-1)."""
+    part = history[:1] if end == 0 else history[-5:]
+    return sum(s.loss for s in part) / len(part)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min"
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and hasattr(shell, "kernel")
