@@ -9,10 +9,10 @@ transform), one row a tensor.
 """
 
 from .bert import BERT
-from .convert import ConversionError, Family, convert
+from .conversion import ConversionError, Family, convert
 from .gpt2 import GPT2
 from .llama import LLAMA
-from .load import FAMILIES, load, load_tokenizer
+from .loading import FAMILIES, load, load_tokenizer
 from .marian import MARIAN
 from .wheels import WHEELS, ModelNotInstalled, Wheel, load_wheel
 

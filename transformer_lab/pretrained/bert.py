@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..positions import Learned
-from .convert import Family, expect, pairs, same
+from .conversion import Family, expect, pairs, same
 
 
 def _config(theirs: Any) -> dict[str, Any]:

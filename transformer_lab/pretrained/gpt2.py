@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ..positions import Learned
-from .convert import Family, Transform, expect, pairs, same
+from .conversion import Family, Transform, expect, pairs, same
 
 
 def _turned(weight: Tensor) -> Tensor:

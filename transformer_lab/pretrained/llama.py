@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..positions import Rotary
-from .convert import ConversionError, Family, expect, same
+from .conversion import ConversionError, Family, expect, same
 
 
 def _config(theirs: Any) -> dict[str, Any]:

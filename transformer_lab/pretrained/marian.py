@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..positions import Sinusoidal
-from .convert import Family, Row, expect, pairs, same
+from .conversion import Family, Row, expect, pairs, same
 
 # theirs -> ours
 _ACTIVATIONS = {"swish": "silu", "silu": "silu", "gelu": "gelu", "relu": "relu"}

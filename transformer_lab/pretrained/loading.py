@@ -13,7 +13,7 @@ from torch import nn
 from .. import hub
 from ..model import Transformer
 from .bert import BERT
-from .convert import ConversionError, Family, convert
+from .conversion import ConversionError, Family, convert
 from .gpt2 import GPT2
 from .llama import LLAMA
 from .marian import MARIAN
