@@ -1,0 +1,6 @@
+"""Side-by-side measurements: `python -m benchmarks [names…]`. See README.md."""
+
+NAMES = (
+    "number_words", "dates", "reverse", "sort", "induction", "stories", "reports", "agreement",
+    "recurrent_models", "char_lm", "throughput", "parallelism", "kv_cache", "gpu",
+)  # fmt: skip

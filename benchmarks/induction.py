@@ -1,0 +1,64 @@
+"""Induction at lags never trained on: two attention layers can, one cannot.
+
+Bars: accuracy ≥ .995 with two layers; layer 1 induction ≥ .9 (raw, or by the two-hop path where
+another circuit does it); layer 0 previous token ≥ .5. One layer: accuracy ≤ .29.
+"""
+
+import torch
+
+import transformer_lab as tl
+
+from .report import at_least, at_most
+from .training import MODERN, config_for, trained, two_seeds
+
+
+def run(options):
+    data = tl.datasets.induction()
+    held_out = data.epoch(250)
+    for seed in two_seeds(options):
+        for n_layers in (2, 1):
+            config = config_for(
+                data,
+                "decoder",
+                n_layers=n_layers,
+                attention_only=True,
+                n_ctx=65,
+                positions="rotary",
+            )
+            model, clock = trained(
+                lambda config=config: tl.Transformer(config), data.batches(64, seed=seed),
+                seed=seed, steps=600, **MODERN,
+            )  # fmt: skip
+            told = dict(seconds=clock.cpu, seed=seed)
+            accuracy = tl.accuracy(model, held_out)
+            if n_layers == 1:
+                yield at_most("induction with one layer, accuracy", accuracy, 0.29, **told)
+                continue
+            yield at_least("induction, accuracy at new lags", accuracy, 0.995, **told)
+            raw, hops, previous = scores(model, data, held_out[0])
+            yield at_least(
+                "induction, layer 1 looks after the earlier occurrence", max(raw, hops), 0.9,
+                note=f"raw {raw:.3f}, two-hop {hops:.3f}", **told,
+            )  # fmt: skip
+            yield at_least("induction, layer 0 looks at the previous token", previous, 0.5, **told)
+
+
+def scores(model, data, batch):
+    """Mean weight, of the best head each: on the token after the earlier occurrence in layer 1;
+    the same through the two-hop path A1·A0 (which reaches the occurrence itself when layer 0
+    steps back by one); and of layer 0 on the previous token."""
+    truth = data.truth(batch)
+    queries = truth.any(-1)
+    trace = tl.trace(model, batch.tokens, keep="maps")
+    maps = [
+        torch.stack([trace.pattern(layer, batch=b) for b in range(len(batch))]) for layer in (0, 1)
+    ]
+    on = lambda m, where: (m * where).sum(-1)[queries].mean().item()  # noqa: E731
+    n_heads = maps[0].shape[1]
+    raw = max(on(maps[1][:, h], truth) for h in range(n_heads))
+    earlier = torch.roll(truth, -1, -1)  # the occurrence, one place before what comes after it
+    hops = max(
+        on(maps[1][:, i] @ maps[0][:, j], earlier) for i in range(n_heads) for j in range(n_heads)
+    )
+    previous = max(maps[0][:, h].diagonal(-1, 1, 2).mean().item() for h in range(n_heads))
+    return raw, hops, previous

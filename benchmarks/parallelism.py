@@ -1,0 +1,102 @@
+"""Forward and backward over texts of 32 … 1024 tokens: a transformer against an LSTM of equal size.
+
+Times are told, not barred: on a few CPU cores a recurrent layer can be the faster one, because
+its steps are cheap and there is little to do side by side. What differs by design is how many
+steps wait for one another, and how far a signal travels; both are told beside the times.
+"""
+
+import torch
+import torch.nn.functional as F
+
+import transformer_lab as tl
+from transformer_lab.recurrent import dependent_steps, path_length
+
+from .report import BLUE, ORANGE, Clock, Row, plot
+
+LENGTHS = (32, 64, 128, 256, 512, 1024)
+N_LAYERS, D_MODEL, VOCAB = 4, 128, 65
+
+
+def pair(seed: int):
+    """A transformer and an LSTM language model of equally many parameters (within 1 %)."""
+    torch.manual_seed(seed)
+    transformer = tl.Transformer(
+        tl.ModelConfig(vocab_size=VOCAB, n_layers=N_LAYERS, d_model=D_MODEL, n_ctx=max(LENGTHS))
+    )
+    wanted = transformer.n_parameters()
+    size = lambda d: VOCAB * d + N_LAYERS * (8 * d * d + 8 * d)  # noqa: E731
+    width = min(range(16, 512), key=lambda d: abs(size(d) - wanted))
+    lstm = tl.Recurrent(
+        tl.RecurrentConfig(vocab_size=VOCAB, n_layers=N_LAYERS, d_model=width, n_ctx=max(LENGTHS))
+    )
+    return transformer, lstm
+
+
+def seconds_a_pass(model, length: int, repeats: int) -> tuple[float, float]:
+    """Fastest of some passes forward and backward over one text, CPU and wall seconds."""
+    device = model.device
+    tokens = torch.randint(VOCAB, (1, length), device=device)
+    times = []
+    for _ in range(repeats + 1):  # the first warms up
+        with Clock() as clock:
+            logits = model(tokens)
+            F.cross_entropy(logits.flatten(0, 1), tokens.flatten()).backward()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+        times.append((clock.cpu, clock.wall))
+    return min(t[0] for t in times[1:]), min(t[1] for t in times[1:])
+
+
+def run(options, device="cpu"):
+    with Clock() as clock:
+        models = dict(zip(("transformer", "LSTM"), pair(options.seed), strict=True))
+        sizes = {name: model.n_parameters() for name, model in models.items()}
+        curves = {name: {} for name in models}
+        for length in LENGTHS:
+            for name, model in models.items():
+                curves[name][length] = seconds_a_pass(model.to(device), length, 5)
+    yield Row(
+        "parameters, transformer / LSTM", round(sizes["transformer"] / sizes["LSTM"], 4), "×",
+        None, None, round(clock.cpu, 1), options.seed,
+        note=f"{sizes['transformer']:,} and {sizes['LSTM']:,}",
+    )  # fmt: skip
+    which = 1 if device == "cuda" else 0
+    for length in LENGTHS:
+        a, b = (1000 * curves[name][length][which] for name in models)
+        waits = [dependent_steps(m.config, length) for m in models.values()]
+        paths = [path_length(m.config, length) for m in models.values()]
+        yield Row(
+            f"forward + backward at length {length}, LSTM / transformer ({device})",
+            round(b / a, 3), "× time", None, None, round(clock.cpu, 1), options.seed,
+            note=f"{a:.1f} against {b:.1f} ms; dependent steps {waits[0]} against {waits[1]}; "
+            f"path {paths[0]} against {paths[1]}",
+        )  # fmt: skip
+    yield Row(
+        f"length from which the transformer is the faster ({device})",
+        crossover({n: {k: v[which] for k, v in c.items()} for n, c in curves.items()}), "tokens",
+        None, None, round(clock.cpu, 1), options.seed,
+    )  # fmt: skip
+    picture = options.out / f"parallelism_{device}.png"
+    unit = "wall" if device == "cuda" else "CPU"
+    title = f"Forward + backward, {sizes['transformer'] / 1e6:.2f} M parameters each"
+    with plot(picture, title=title, x="tokens", y=f"milliseconds ({unit})") as axes:
+        for (name, curve), colour in zip(curves.items(), (BLUE, ORANGE), strict=True):
+            times = [1000 * curve[n][which] for n in LENGTHS]
+            axes.plot(LENGTHS, times, "o-", color=colour, label=name, linewidth=2, markersize=4)
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xticks(LENGTHS, [str(n) for n in LENGTHS])
+
+
+def crossover(curves) -> str:
+    """Where the lead changes as texts grow, or who leads throughout."""
+    leads = [
+        "transformer" if curves["transformer"][n] < curves["LSTM"][n] else "LSTM" for n in LENGTHS
+    ]
+    if len(set(leads)) == 1:
+        return f"none: the {leads[0]} leads from {LENGTHS[0]} to {LENGTHS[-1]}"
+    changes = [
+        f"{after} from {n}" for n, before, after in zip(LENGTHS[1:], leads, leads[1:], strict=False)
+        if before != after
+    ]  # fmt: skip
+    return f"{leads[0]} at {LENGTHS[0]}, then " + ", then ".join(changes)

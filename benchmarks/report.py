@@ -1,0 +1,170 @@
+"""What a benchmark measured, and where it is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured number. bar: what it must reach, such as "≥ 0.99"; None where it is only told.
+    seconds: CPU time of the training, or of the whole measurement where nothing is trained."""
+
+    name: str
+    value: float | str
+    unit: str
+    bar: str | None
+    holds: bool | None
+    seconds: float
+    seed: int
+    note: str = ""
+
+    def describe(self) -> str:
+        mark = {True: "holds", False: "MISSED", None: ""}[self.holds]
+        bar = f"(bar {self.bar}: {mark})" if self.bar else ""
+        return f"{self.name}: {number(self.value)} {self.unit} {bar} [{self.seconds:.1f} s] {self.note}"
+
+
+def at_least(name, value, bar, *, seconds, seed, unit="share", note="") -> Row:
+    """A row whose value must be `bar` or more (None: is only told)."""
+    if bar is None:
+        return Row(name, round(value, 4), unit, None, None, round(seconds, 1), seed, note)
+    holds = value >= bar
+    return Row(name, round(value, 4), unit, f"≥ {bar}", holds, round(seconds, 1), seed, note)
+
+
+def at_most(name, value, bar, *, seconds, seed, unit="share", note="") -> Row:
+    """A row whose value must be `bar` or less."""
+    holds = value <= bar
+    return Row(name, round(value, 4), unit, f"≤ {bar}", holds, round(seconds, 1), seed, note)
+
+
+def number(value: float | str) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+class Clock:
+    """CPU seconds of this process and wall seconds, from entry on; stops at exit."""
+
+    def __enter__(self) -> Clock:
+        self._cpu, self._wall = time.process_time(), time.perf_counter()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.cpu, self.wall = self.read()
+
+    def read(self) -> tuple[float, float]:
+        return time.process_time() - self._cpu, time.perf_counter() - self._wall
+
+
+def machine() -> dict:
+    """Where and with what this was measured."""
+    import torch
+
+    cpu = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next(line.split(": ", 1)[1] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    try:
+        import transformers
+
+        versions["transformers"] = transformers.__version__
+    except ImportError:
+        pass
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"cpu": cpu, "cores": os.cpu_count(), "gpu": gpu, "versions": versions}
+
+
+def load(folder: Path) -> dict[str, list[Row]]:
+    """The rows of each benchmark that was ever run."""
+    path = folder / "results.json"
+    if not path.exists():
+        return {}
+    kept = json.loads(path.read_text())["results"]
+    rows: dict[str, list[Row]] = {}
+    for values in kept:
+        values = dict(values)
+        name = values.pop("benchmark")
+        for told in ("when", "threads", "load"):
+            values.pop(told, None)
+        rows.setdefault(name, []).append(Row(**values))
+    return rows
+
+
+def write_results(folder: Path, results: dict[str, list[Row]], options) -> None:
+    flat = [{"benchmark": name, **asdict(r)} for name, rows in results.items() for r in rows]
+    text = json.dumps({"machine": machine(), "results": flat}, indent=1, ensure_ascii=False)
+    (folder / "results.json").write_text(text + "\n")
+
+
+def write_table(folder: Path, results: dict[str, list[Row]]) -> None:
+    """The table of README.md, between its two marks."""
+    from . import NAMES
+
+    lines = [
+        "| benchmark | what | measured | bar | holds | CPU-s | seed |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    order = [n for n in NAMES if n in results] + [n for n in results if n not in NAMES]
+    for name in order:
+        for row in results[name]:
+            holds = {True: "yes", False: "**no**", None: ""}[row.holds]
+            what = f"{row.name} ({row.note})" if row.note else row.name
+            lines.append(
+                f"| `python -m benchmarks {name}` | {what} | {number(row.value)} {row.unit} | "
+                f"{row.bar or ''} | {holds} | {row.seconds:g} | {row.seed} |"
+            )
+    where = machine()
+    versions = ", ".join(f"{k} {v}" for k, v in where["versions"].items())
+    gpu = where["gpu"] or "none: the GPU table could not be measured here"
+    lines += [
+        "",
+        f"Last written on: {where['cpu']}, {where['cores']} cores; GPU: {gpu}; {versions}.",
+    ]
+    path = folder / "README.md"
+    text = path.read_text() if path.exists() else f"{BEGIN}\n{END}\n"
+    before, _, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    path.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after)
+
+
+@contextmanager
+def plot(path: Path, *, title: str, x: str, y: str) -> Iterator:
+    """An axes on a light background; the picture is written at the end."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.2), dpi=150, facecolor="#fbfaf7")
+    axes.set_facecolor("#fbfaf7")
+    axes.grid(True, color="#dcd8cf", linewidth=0.6)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color("#8a857a")
+    axes.tick_params(colors="#4a463f", labelsize=9)
+    axes.set_xlabel(x, color="#2b2925")
+    axes.set_ylabel(y, color="#2b2925")
+    axes.set_title(title, loc="left", color="#2b2925", fontsize=11, fontweight="bold")
+    yield axes
+    axes.legend(frameon=False, fontsize=9)
+    figure.tight_layout()
+    figure.savefig(path, facecolor=figure.get_facecolor())
+    plt.close(figure)
+
+
+# Colours that stay apart for colour-blind readers, on light ground (Okabe and Ito).
+BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#8c5a9e"

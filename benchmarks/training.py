@@ -1,0 +1,42 @@
+"""Training for the task benchmarks, timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+import transformer_lab as tl
+
+from .report import Clock
+
+MODERN = dict(optimizer="modern", lr=0.02)
+
+
+def trained(make: Callable[[], Any], batches: Any, *, seed: int, **options: Any) -> tuple:
+    """(model in evaluation mode, clock of its training): made and trained from this seed."""
+    torch.manual_seed(seed)
+    model = make()
+    with Clock() as clock:
+        for _ in tl.train(model, batches, **options):
+            pass
+    return model.eval(), clock
+
+
+def config_for(data: Any, kind: str, **fields: Any) -> tl.ModelConfig:
+    """A small model for a dataset, of the modern recipe but for two things.
+
+    QK-norm bounds a score by √d_head, 4 for a head of 16, so no head could look at one token
+    only. Positions are learned: in these tasks places count, not only distances.
+    """
+    small = dict(
+        kind=kind, vocab_size=data.vocab_size, pad_id=data.tokenizer.pad_id, n_layers=1,
+        n_heads=4, d_model=64, n_ctx=128, positions="learned", qk_norm=False,
+    )  # fmt: skip
+    return tl.ModelConfig.modern(**{**small, **fields})
+
+
+def two_seeds(options: Any) -> Iterator[int]:
+    """The seed asked for, and the next one: no result stands on one alone."""
+    yield from (options.seed, options.seed + 1)
