@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -189,6 +189,9 @@ def test_bf16_and_compile_stay_close():
     (exact,) = train(small(), Counting(), steps=1, precision="fp32")
     (coarse,) = train(small(), Counting(), steps=1, precision="bf16")
     (compiled,) = train(small(), Counting(), steps=1, compile="eager")
+    (given,) = train(torch.compile(small(), backend="eager"), Counting(), steps=1)
+    assert given == replace(compiled, seconds=given.seconds,
+                            tokens_per_second=given.tokens_per_second)  # fmt: skip
     assert 0 < abs(coarse.loss - exact.loss) < 0.05
     assert compiled.loss == pytest.approx(exact.loss, abs=1e-5)
 
@@ -329,6 +332,25 @@ def test_going_on_after_a_stop_says_stopped_again():
         time.sleep(5)
     with pytest.raises(TrainingStopped, match="step 1"):
         next(steps)
+
+
+def test_two_trainings_that_take_turns_do_not_disturb_each_other():
+    alone = [small(dropout=0.3), small(dropout=0.3)]
+    torch.manual_seed(5)
+    list(train(alone[0], Counting(), steps=3))
+    torch.manual_seed(5)
+    list(train(alone[1], Counting(), steps=5))
+    together = [small(dropout=0.3), small(dropout=0.3)]
+    torch.manual_seed(5)
+    first = train(together[0], Counting(), steps=3)
+    second = train(together[1], Counting(), steps=5)
+    next(first)
+    torch.manual_seed(5)
+    next(second)
+    list(first), list(second)
+    assert torch.equal(weights(alone[0]), weights(together[0]))
+    assert torch.equal(weights(alone[1]), weights(together[1]))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_stop_is_one_line_in_a_notebook():

@@ -103,7 +103,9 @@ class LossModule(nn.Module):
         self.loss = loss
 
     def forward(self, batch: Any, weight: float) -> Tensor:
-        return self.loss(self.forward_model, batch) * weight
+        loss = self.loss(self.forward_model, batch)
+        # A mean over no target at all is NaN; it counts for nothing.
+        return loss * weight if weight else loss.nan_to_num(nan=0.0) * 0
 
 
 def wrap(model: nn.Module, forward: nn.Module, loss: Any, device: torch.device) -> nn.Module:
@@ -114,4 +116,5 @@ def wrap(model: nn.Module, forward: nn.Module, loss: Any, device: torch.device) 
     from torch.nn.parallel import DistributedDataParallel
 
     ids = [device.index or 0] if device.type == "cuda" else None
-    return DistributedDataParallel(module, device_ids=ids)
+    # Our buffers are tables of positions, the same everywhere.
+    return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)

@@ -16,6 +16,11 @@ from .rng import own_randomness
 
 IGNORED = -100  # the target that no loss counts
 
+NOTHING_TO_EVALUATE = (
+    "eval_batches holds no batch with a target; give a list of batches (a generator can be read "
+    "only once)"
+)
+
 Loss = Callable[[nn.Module, Any], Tensor]
 
 
@@ -114,7 +119,7 @@ def evaluate(
     loss = loss or CrossEntropy()
     total, weight = sums(model, batches, loss=loss, most=most)
     if not weight:
-        raise ValueError("eval_batches holds no batch with a target; nothing can be evaluated")
+        raise ValueError(NOTHING_TO_EVALUATE)
     return total / weight
 
 

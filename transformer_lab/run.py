@@ -289,7 +289,9 @@ class Writer:
         from .trace import trace
 
         source, target = probe if isinstance(probe, tuple) else (probe, None)
-        traced = trace(model, *(_ids(part) for part in (source, target) if part is not None))
+        device = next(model.parameters()).device
+        parts = [_ids(part).to(device) for part in (source, target) if part is not None]
+        traced = trace(model, *parts)
         tensors = {"probe.source": _ids(source)[0]}
         if target is not None:
             tensors["probe.target"] = _ids(target)[0]

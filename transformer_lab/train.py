@@ -18,6 +18,7 @@ from . import distributed
 from .feed import feed
 from .interrupt import Interrupts, TrainingStopped
 from .objective import (
+    NOTHING_TO_EVALUATE,
     CrossEntropy,
     Loss,
     evaluate,
@@ -140,12 +141,14 @@ def train(
         raise ValueError("resume, checkpoint_every and snapshot_every need run=Run(folder)")
     if snapshot_every and probe is None:
         raise ValueError(f"snapshot_every={snapshot_every} needs probe: token ids to look at")
+    forward, model = model, getattr(model, "_orig_mod", model)  # a model that is compiled already
     chosen = _recipe(optimizer, lr=lr, schedule=schedule, warmup=warmup, clip=clip,
                      weight_decay=weight_decay)  # fmt: skip
     training = _Training(
         model, feed(batches), steps, chosen, _schedule(chosen, steps, model),
         loss=loss or CrossEntropy(label_smoothing), precision=precision, compile=compile,
     )  # fmt: skip
+    training.forward = forward
     training.eval_batches, training.eval_every = eval_batches, eval_every or steps
     training.eval_loss = loss or CrossEntropy()
     training.run, training.resume = run, resume
@@ -179,6 +182,7 @@ def _schedule(chosen: Recipe, steps: int, model: nn.Module) -> Schedule:
 class _Training:
     """The state of one call of `train`."""
 
+    forward: Any  # the model, perhaps compiled
     eval_batches: Any
     eval_every: int
     eval_loss: Loss
@@ -248,8 +252,8 @@ class _Training:
             self.source.start(self.done, state)
             if state is None:
                 self.random = RandomState.now()
-            forward: Any = self.model
-            if self.compile:
+            forward: Any = self.forward
+            if self.compile and forward is self.model:
                 backend = self.compile if isinstance(self.compile, str) else "inductor"
                 forward = torch.compile(self.model, backend=backend)
             self.objective = distributed.wrap(self.model, forward, self.loss, self.device)
@@ -408,7 +412,7 @@ class _Training:
             )  # fmt: skip
         total, weight = distributed.sum_over_processes(total, weight, device=self.device)
         if not weight:
-            raise ValueError("eval_batches holds no batch with a target; nothing can be evaluated")
+            raise ValueError(NOTHING_TO_EVALUATE)
         return total / weight
 
     def _snapshot(self) -> None:
