@@ -164,7 +164,8 @@ export function strongestEdges(rows, share, limit) {
   edges.sort((a, b) => b.weight - a.weight);
   let sum = 0;
   let count = 0;
-  while (count < edges.length && count < limit && sum < share * total) sum += edges[count++].weight;
+  const enough = share * total * (1 - 1e-6);
+  while (count < edges.length && count < limit && sum < enough) sum += edges[count++].weight;
   return { edges: edges.slice(0, count), covered: total > 0 ? sum / total : 0 };
 }
 

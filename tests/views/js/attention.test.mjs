@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { HeadWeights, largest, pooled, shownRow, softmaxRow, strongestEdges } from "../../../transformer_lab/views/static/attention.js";
+
+const close = (a, b, tolerance = 1e-6) => assert.ok(Math.abs(a - b) <= tolerance, `${a} is not ${b}`);
+
+test("softmaxRow equals exp over sum, and gives unseen keys nothing", () => {
+  const q = Float32Array.of(1, -2, 0.5, 3);
+  const k = Float32Array.of(1, 0, 0, 1, 2, -1);
+  const row = softmaxRow(q, k, 2, 1, 2, new Float32Array(3));
+  const scores = [0.5, 3].map(Math.exp);
+  close(row[0], scores[0] / (scores[0] + scores[1]));
+  close(row[1], scores[1] / (scores[0] + scores[1]));
+  assert.equal(row[2], 0);
+});
+
+test("softmaxRow survives large scores", () => {
+  const row = softmaxRow(Float32Array.of(1e4), Float32Array.of(1, 0.999), 1, 0, 2, new Float32Array(2));
+  assert.ok(row.every(Number.isFinite));
+  close(row[0] + row[1], 1);
+});
+
+test("a causal head with more keys than queries counts from the ends of both", () => {
+  const info = { encoding: "scores32", error: 1e-6, d: 1 };
+  const bytes = new Uint8Array(Float32Array.of(0, 0, 0, 0, 0).buffer);
+  const head = new HeadWeights(info, [bytes], { queries: 2, keys: 3, causal: true });
+  assert.deepEqual([...head.row(0)], [0.5, 0.5, 0]);
+  close(head.row(1)[2], 1 / 3);
+});
+
+test("hiding keys rescales the rest to the row's own sum", () => {
+  const row = Float32Array.of(0.6, 0.3, 0.1);
+  const shown = shownRow(row, Uint8Array.of(1, 0, 0), null);
+  close(shown[1], 0.75);
+  close(shown[0] + shown[1] + shown[2], 1);
+  assert.deepEqual([...shownRow(Float32Array.of(1, 0), Uint8Array.of(1, 0), null)], [0, 0]);
+  assert.equal(shownRow(row, null, null), row);
+});
+
+test("value-weighting multiplies after the rescaling", () => {
+  const shown = shownRow(Float32Array.of(0.5, 0.5), Uint8Array.of(1, 0), Float32Array.of(3, 2));
+  assert.deepEqual([...shown], [0, 2]);
+});
+
+test("largest sorts, keeps ties in order, and drops what is too small", () => {
+  const found = largest([0.1, 0.4, 0.4, 0.05], 3, 0.06);
+  assert.deepEqual(found.map((f) => f.index), [1, 2, 0]);
+  assert.deepEqual(largest([0, 0], 3), []);
+});
+
+test("strongestEdges takes the fewest edges that carry the share", () => {
+  const rows = [
+    { query: 0, head: 0, row: Float32Array.of(0.9, 0.1) },
+    { query: 1, head: 0, row: Float32Array.of(0.5, 0.5) },
+  ];
+  const { edges, covered } = strongestEdges(rows, 0.7, 100);
+  assert.deepEqual(edges.map((e) => [e.query, e.key]), [[0, 0], [1, 0]]);
+  close(covered, 0.7);
+  assert.equal(strongestEdges(rows, 0.7, 1).edges.length, 1);
+  assert.equal(strongestEdges([{ query: 0, head: 0, row: new Float32Array(2) }], 0.7, 5).covered, 0);
+});
+
+test("pooled keeps the largest weight of every pixel", () => {
+  const rows = Array.from({ length: 6 }, (_, q) => Float32Array.from({ length: 6 }, (_, k) => q * 6 + k));
+  const part = { query: 0, key: 0, queries: 6, keys: 6 };
+  const small = pooled((q) => rows[q], part, 2, 3, 10);
+  assert.deepEqual([...small.values], [8, 11, 20, 23, 32, 35]);
+  const cut = pooled((q) => rows[q], { query: 2, key: 3, queries: 2, keys: 2 }, 9, 9, 10);
+  assert.deepEqual([...cut.values], [15, 16, 21, 22]);
+});

@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { duration, figures } from "../../../transformer_lab/views/static/training_view.js";
+import { cellSentence, decimalsFor, headSentence, keySentence, querySentence, short } from "../../../transformer_lab/views/static/words.js";
+
+test("short numbers", () => {
+  assert.deepEqual([0.61, 1, 0, 0.004, 0.005, 12.3].map((w) => short(w)), [".61", "1.00", ".00", "<.01", ".01", "12.30"]);
+  assert.deepEqual([0, 1e-6, 2e-4, 2e-3].map(decimalsFor), [4, 4, 3, 2]);
+});
+
+// Written by the Python test beside this one, from views/words.py: both halves must say the same.
+if (process.env.TL_SENTENCES) {
+  test("sentences are Python's", () => {
+    const cases = JSON.parse(readFileSync(process.env.TL_SENTENCES, "utf8"));
+    assert.ok(cases.length > 20);
+    for (const { seen, map, query, key, sentence } of cases) {
+      const rows = map.map((row) => Float32Array.from(row));
+      const column = Float32Array.from(rows, (row) => row[key]);
+      let said;
+      if (query !== null && key !== null) said = cellSentence(seen, query, key, rows[query]);
+      else if (query !== null) said = querySentence(seen, query, rows[query]);
+      else if (key !== null) said = keySentence(seen, key, column);
+      else said = headSentence(seen, (q) => rows[q], 1000);
+      assert.equal(said, sentence);
+    }
+  });
+}
+
+test("a status as figures", () => {
+  assert.deepEqual(figures({ state: "training", step: 3, steps: 9, loss: 1.23456, left: 100 }), [
+    ["step", "3 of 9"], ["loss", "1.235"], ["left, about", "2 min"],
+  ]);
+  assert.equal(duration(7300), "2.0 h");
+});

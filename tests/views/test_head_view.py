@@ -1,0 +1,101 @@
+import io
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+import traitlets
+
+from transformer_lab.views import HeadView
+
+
+def test_state_is_bytes_and_names_are_few(trace):
+    view = HeadView(trace)
+    assert len(view._maps) == 2 * 2 * 4 * 13 * 13
+    public = {name for name in view.trait_names(sync=True) if not name.startswith("_")}
+    assert {"layer", "head", "kind", "selected"} <= public
+
+
+def test_bad_places_are_refused_in_one_sentence(trace):
+    for options, message in (
+        (dict(layer=2), r"layer=2 is outside 0 … 1"),
+        (dict(head=-1), r"head=-1 is outside 0 … 3"),
+        (dict(kind="cross"), r"kind='cross' is not in this trace; it has decoder"),
+        (dict(batch=1), r"batch=1 is outside the 1 texts"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            HeadView(trace, **options)
+    with pytest.raises(ValueError, match=r"trace is a str; give what transformer_lab\.trace"):
+        HeadView("a text")
+    view = HeadView(trace)
+    for name, value in (("layer", 9), ("selected", (13, 0)), ("kind", "encoder")):
+        with pytest.raises(traitlets.TraitError, match=name):
+            setattr(view, name, value)
+
+
+def test_sentences_follow_the_selection(trace):
+    view = HeadView(trace, layer=1, head=2)
+    whole = view.sentence
+    assert whole.startswith("Layer 1, head 2: the largest weight is “")
+    view.selected = (8, None)
+    best = int(trace.pattern(1, 2)[8].argmax())
+    assert "“it” looks" in view.sentence
+    assert f"“{trace.key_tokens()[best]}”" in view.sentence
+    view.selected = [8, 1]
+    assert view.selected == (8, 1)
+    weight = float(trace.pattern(1, 2)[8, 1])
+    assert (
+        f"gives {f'{weight:.2f}'.lstrip('0') if weight >= 0.005 else '<.01'} of its"
+        in view.sentence
+    )
+    view.selected = (1, 8)
+    assert "cannot look at “it”, which comes later" in view.sentence
+    view.selected = None
+    assert view.sentence == whole
+
+
+def test_hiding_and_weighting_are_what_they_say(trace):
+    view = HeadView(trace)
+    view._options = {"hide_first": True}
+    pattern = trace.pattern(0, 0)
+    wanted = pattern[5].clone()
+    wanted[0] = 0
+    torch.testing.assert_close(view.row(5), wanted / wanted.sum())
+    assert view.row(0).tolist() == [0] * 13
+    view._options = {"weights": "value"}
+    torch.testing.assert_close(view.row(5), trace.value_weighted(0, 0)[5])
+    assert "weight × value length" in view.sentence
+
+
+def test_the_bundle_is_never_blank(trace):
+    view = HeadView(trace)
+    data, metadata = view._repr_mimebundle_()
+    assert data["text/plain"] == f"<HeadView: {view.sentence}>"
+    assert metadata["image/png"]["alt"] == view.sentence
+    image = matplotlib.image.imread(io.BytesIO(data["image/png"]))
+    assert image.shape[0] > 300
+    assert np.ptp(image) > 0.5
+    assert len(data["image/png"]) < 200_000
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder", "cross"])
+def test_a_picture_of_every_kind(translation, kind):
+    assert HeadView(translation, kind=kind).png()[:4] == b"\x89PNG"
+
+
+def test_questions_get_answers_and_errors_are_told(long_trace):
+    view = HeadView(long_trace)
+    sent = []
+    view.send = lambda message, buffers: sent.append((message, buffers))
+    view._on_question(view, {"type": "block", "name": "decoder/3/7", "request": 4}, [])
+    view._on_question(view, {"type": "block", "name": "decoder/3/99", "request": 5}, [])
+    view._on_question(view, {"type": "nonsense", "request": 6}, [])
+    view._on_question(view, {"type": "page", "request": 7}, [])
+    view._on_question(view, "not a question", [])
+    assert [m["request"] for m, _ in sent] == [4, 5, 6, 7]
+    assert sent[0][0]["info"]["encoding"] == "scores16"
+    assert len(sent[0][1][0]) == 2 * 2 * 600 * 8
+    assert sent[1][0]["type"] == "error"
+    assert "head=99 is outside 0 … 7" in sent[1][0]["message"]
+    assert sent[2][0]["type"] == "error"
+    assert sent[3][1][0].startswith(b"<!DOCTYPE html>")

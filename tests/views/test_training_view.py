@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+import torch
+
+import transformer_lab as tl
+from transformer_lab.train import Step
+from transformer_lab.views import TrainingView
+
+
+class Counting:
+    """Each token is the one before plus one."""
+
+    def batch(self, step):
+        start = torch.randint(0, 20, (4, 1), generator=torch.Generator().manual_seed(step))
+        tokens = (start + torch.arange(9)) % 20
+        return tl.datasets.Batch(tokens=tokens[:, :-1], targets=tokens[:, 1:])
+
+
+def small(dropout=0.0):
+    torch.manual_seed(0)
+    return tl.Transformer(
+        tl.ModelConfig(vocab_size=20, n_layers=1, n_heads=2, d_model=16, n_ctx=16, dropout=dropout)
+    )
+
+
+def test_a_run_is_shown_to_its_last_step():
+    view, model = TrainingView(torch.arange(6)), small()
+    assert "Nothing has been learned yet" in view.sentence
+    for _ in tl.train(model, Counting(), steps=30, watch=view, eval_batches=[Counting().batch(99)]):
+        pass
+    assert [s.index for s in view.history] == list(range(1, 31))
+    curve = np.frombuffer(view._curve, "<f4").reshape(-1, 2)
+    np.testing.assert_allclose(curve, [(s.index, s.loss) for s in view.history], rtol=1e-6)
+    assert view._status["state"] == "finished"
+    assert view._note == "The heads on the probe, at step 30."
+    model.eval()
+    torch.testing.assert_close(view.row(4), tl.trace(model, torch.arange(6)).pattern(0, 0)[4])
+    assert view.sentence.startswith("Trained for 30 steps in ")
+    assert f"{view.history[-1].eval_loss:.2f}" in view.sentence
+    assert view.png()[:4] == b"\x89PNG"
+
+
+def test_watching_changes_nothing_that_is_learned():
+    losses = []
+    for watch in (None, TrainingView(torch.arange(6))):
+        torch.manual_seed(1)
+        steps = list(tl.train(small(dropout=0.3), Counting(), steps=12, watch=watch))
+        losses.append([s.loss for s in steps])
+    assert losses[0] == losses[1]
+
+
+def test_an_interrupt_keeps_the_history_and_says_so():
+    view, model = TrainingView(torch.arange(6)), small()
+
+    def run():
+        for step in tl.train(model, Counting(), steps=50, watch=view):
+            if step.index == 7:
+                raise_keyboard_interrupt()
+
+    with pytest.raises(tl.TrainingStopped):
+        run()
+    assert len(view.history) == 7
+    assert view._status["state"] == "stopped"
+    assert "stopped at step 7; history kept" in view.sentence
+
+
+def raise_keyboard_interrupt():
+    import os
+    import signal
+
+    os.kill(os.getpid(), signal.SIGINT)
+    for _ in range(1000):  # the signal is handled between two bytecodes
+        pass
+
+
+def test_the_page_is_told_at_most_ten_times_a_second(monkeypatch):
+    view = TrainingView()
+    now = [0.0]
+    monkeypatch.setattr("transformer_lab.views.training_view.time.monotonic", lambda: now[0])
+    told = []
+    view.observe(lambda change: told.append(change.new["step"]), "_status")
+    view.start(torch.nn.Linear(1, 1), 1000)
+    for index in range(1, 1001):
+        now[0] += 0.01
+        view.update(Step(index, 1.0, 1e-3, 10.0, index * 0.01, 1.0), None)
+    assert 90 <= len(told) <= 102
+    view.finish("finished")
+    assert told[-1] == 1000
+
+
+def test_long_histories_are_drawn_as_means_of_equal_stretches():
+    view = TrainingView()
+    for index in range(1, 6001):
+        view.history.append(Step(index, float(index % 2), 1e-3, 1.0, 1.0, 1.0))
+    view._tell("training")
+    curve = np.frombuffer(view._curve, "<f4").reshape(-1, 2)
+    assert curve.shape == (600, 2)
+    np.testing.assert_allclose(curve[:, 1], 0.5)
+
+
+def test_a_resumed_run_goes_on_from_its_step():
+    view = TrainingView()
+    view.start(torch.nn.Linear(1, 1), 9)
+    for index in (1, 2, 3, 2, 3, 4):
+        view.update(Step(index, 1.0, 1e-3, 1.0, 1.0, 1.0), None)
+    assert [s.index for s in view.history] == [1, 2, 3, 4]
+
+
+def test_text_probes_need_a_tokenizer_and_use_it():
+    with pytest.raises(ValueError, match=r"probe='for key' is text; give tokenizer= or corpus="):
+        TrainingView("for key")
+    with pytest.raises(ValueError, match="probe is empty"):
+        TrainingView(torch.tensor([], dtype=torch.long))
+    tokenizer = tl.tokenizers.CharTokenizer.train("for key in keys")
+    view = TrainingView("for key", tokenizer=tokenizer)
+    torch.manual_seed(0)
+    config = tl.ModelConfig(vocab_size=tokenizer.vocab_size, n_layers=1, n_heads=2, d_model=16)
+    view.start(tl.Transformer(config), 10)
+    assert view._kinds["decoder"]["query_tokens"] == list("for·key")
+
+
+def test_a_probe_that_does_not_fit_is_refused_before_training():
+    view = TrainingView(torch.arange(30) % 20)
+    with pytest.raises(ValueError, match="16"):
+        next(iter(tl.train(small(), Counting(), steps=5, watch=view)))
