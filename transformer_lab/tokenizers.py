@@ -296,7 +296,7 @@ class BPETokenizer(_OwnTokenizer):
         ordered = sorted(model["vocab"], key=model["vocab"].__getitem__)
         # Older releases write a merge as "a b", newer ones as ["a", "b"].
         merges = [m.split(" ") if isinstance(m, str) else m for m in model["merges"]]
-        return cls(SPECIAL + tuple(ordered[len(SPECIAL) :]), merges)
+        return cls(SPECIAL + tuple(ordered[len(SPECIAL) :]), [(a, b) for a, b in merges])
 
     def _encode(self, text: str) -> list[int]:
         return self._engine.encode(text.encode("utf-8", "replace").decode()).ids

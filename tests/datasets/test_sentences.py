@@ -5,9 +5,9 @@ import torch
 
 from transformer_lab.datasets import IGNORE, agreement, labelled_file, sentences
 
-PLURAL_VERBS = {"are", "were", "have", "seem", "look", "remain"}
-SINGULAR_VERBS = {"is", "was", "has", "seems", "looks", "remains"}
-LINKS = {"near", "behind", "beside", "above", "under", "with"}
+PLURAL_VERBS = {"are", "were", "have", "seem"}
+SINGULAR_VERBS = {"is", "was", "has", "seems"}
+LINKS = {"near", "behind", "beside", "above"}
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,8 @@ def test_the_nearest_noun_is_a_poor_guide(data):
 
 
 def test_no_test_sentence_was_seen_in_either_form(data):
-    other = dict(zip(["are", "were", "have", "seem", "look", "remain"],
-                     ["is", "was", "has", "seems", "looks", "remains"], strict=True))  # fmt: skip
+    other = dict(zip(["are", "were", "have", "seem"],
+                     ["is", "was", "has", "seems"], strict=True))  # fmt: skip
     other |= {v: k for k, v in other.items()}
     seen = {s.text for s in data.unlabelled.train + data.labelled.train}
     for sentence in data.labelled.held_out:

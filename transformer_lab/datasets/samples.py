@@ -25,7 +25,7 @@ N = 5
 
 def sample_files() -> dict[str, str]:
     """Contents of the sample files by name."""
-    small = {"size": N, "held_out": N}
+    small: Any = {"size": N, "held_out": N}
     made: dict[str, Callable[[], Any]] = {
         "number_words_de": lambda: number_words("de", **small),
         "number_words_fr": lambda: number_words("fr", **small),

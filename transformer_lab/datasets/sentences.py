@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -95,39 +96,15 @@ class Agreement:
         return self.unlabelled.vocab_size
 
 
-NOUNS = [
-    "key",
-    "cabinet",
-    "box",
-    "shelf",
-    "picture",
-    "lamp",
-    "letter",
-    "drawer",
-    "wall",
-    "clock",
-    "teacher",
-    "pupil",
-    "doctor",
-    "nurse",
-    "farmer",
-    "baker",
-    "sister",
-    "uncle",
-    "dog",
-    "horse",
-]
+NOUNS = ["key", "box", "shelf", "picture", "lamp", "clock"]
+NOUNS += ["teacher", "doctor", "farmer", "baker", "sister", "horse"]
+# Before attractors only, so that a model meets the number of a noun beside it, and must still look
+# at the subject itself.
+POINTERS = (("this", "these"), ("that", "those"))
 PLURALS = {"box": "boxes", "shelf": "shelves"}
-ADJECTIVES = ["old", "small", "heavy", "clever", "green", "quiet", "tall", "strange"]
-LINKS = ["near", "behind", "beside", "above", "under", "with"]
-VERBS = {
-    "is": "are",
-    "was": "were",
-    "has": "have",
-    "seems": "seem",
-    "looks": "look",
-    "remains": "remain",
-}
+ADJECTIVES = ["old", "small", "green", "quiet"]
+LINKS = ["near", "behind", "beside", "above"]
+VERBS = {"is": "are", "was": "were", "has": "have", "seems": "seem"}
 ENDINGS = {
     "has": ("a long story", "a new place", "no name", "many friends"),
     None: ("lost", "ready", "very old", "rather quiet", "here again", "dusty", "known to all"),
@@ -142,7 +119,7 @@ def agreement(
     attractors: Sequence[int] = (0, 1, 1, 2),
     seed: int = 0,
 ) -> Agreement:
-    """Does the verb agree with its subject? "the keys to the cabinet are lost", not "is".
+    """Does the verb agree with its subject? "the keys near this box are lost", not "is".
 
     Between subject and verb stand other nouns, attractors, of either number, so that the nearest
     noun is a wrong guide half of the time. There are many sentences without labels, all of them
@@ -198,12 +175,12 @@ def _label(pairs: list[tuple[Sentence, Sentence]]) -> list[Sentence]:
 def _both_forms(rng: random.Random, n_attractors: int) -> tuple[Sentence, Sentence]:
     """A sentence with its verb in the right number and in the wrong one."""
     plural = rng.random() < 0.5
-    words = _noun_phrase(rng, plural)
+    words = _noun_phrase(rng, "the", plural)
     subject = len(words)
     attractors, attracted = [], False
     for _ in range(n_attractors):
         other = rng.random() < 0.5
-        words += [rng.choice(LINKS), *_noun_phrase(rng, other)]
+        words += [rng.choice(LINKS), *_noun_phrase(rng, rng.choice(POINTERS)[other], other)]
         attractors.append(len(words))
         attracted |= other != plural
     verb = rng.choice(tuple(VERBS))
@@ -223,19 +200,21 @@ def _both_forms(rng: random.Random, n_attractors: int) -> tuple[Sentence, Senten
     return right, wrong
 
 
-def _noun_phrase(rng: random.Random, plural: bool) -> list[str]:
+def _noun_phrase(rng: random.Random, article: str, plural: bool) -> list[str]:
     noun = rng.choice(NOUNS)
     if plural:
         noun = PLURALS.get(noun, noun + "s")
-    if rng.random() < 0.4:
-        return ["the", rng.choice(ADJECTIVES), noun]
-    return ["the", noun]
+    if rng.random() < 0.2:
+        return [article, rng.choice(ADJECTIVES), noun]
+    return [article, noun]
 
 
 def _every_word() -> list[str]:
     plurals = [PLURALS.get(noun, noun + "s") for noun in NOUNS]
     endings = [ending for group in ENDINGS.values() for ending in group]
-    return ["the", *NOUNS, *plurals, *ADJECTIVES, *LINKS, *VERBS, *VERBS.values(), *endings]
+    verbs = [*VERBS, *VERBS.values()]
+    pointers = itertools.chain(*POINTERS)
+    return ["the", *pointers, *NOUNS, *plurals, *ADJECTIVES, *LINKS, *verbs, *endings]
 
 
 def labelled_file(
