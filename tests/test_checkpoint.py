@@ -21,6 +21,7 @@ from transformer_lab import safefiles
 from transformer_lab.checkpoint import CheckpointError, DiskFullError, load_model, save_model
 from transformer_lab.lock import LockedError
 from transformer_lab.objective import CrossEntropy
+from transformer_lab.rng import seed_everything
 from transformer_lab.run import Run
 from transformer_lab.train import TrainingStopped, train
 
@@ -163,20 +164,23 @@ def resumed(tmp_path, stop, *, make=small, data=Data, how="break", **options):
     settings = dict(steps=8, eval_batches=[Data().batch(-1)], eval_every=3, checkpoint_every=4)
     settings |= options
     whole, broken = make(), make()
-    torch.manual_seed(1)
+    seed_everything(1)
     list(train(whole, data(), run=tmp_path / "whole", **settings))
-    torch.manual_seed(1)
+    seed_everything(1)
     if stop:
         for step in train(broken, data(), run=tmp_path / "broken", **settings):
             if step.index == stop:
                 break
     fresh = make()
-    torch.manual_seed(99)  # whatever the new process has drawn before
+    seed_everything(99)  # whatever the new process has drawn before
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rest = list(train(fresh, data(), run=tmp_path / "broken", resume=True, **settings))
     assert [s.index for s in rest] == list(range(stop + 1, 9))
     assert same(whole, fresh)
+    ends = [tmp_path / name / "checkpoints" / "step-00000008" for name in ("whole", "broken")]
+    for name in ("model.safetensors", "training.safetensors"):
+        assert (ends[0] / name).read_bytes() == (ends[1] / name).read_bytes(), name
     assert timeless(Run(tmp_path / "whole")) == timeless(Run(tmp_path / "broken"))
     return Run(tmp_path / "broken")
 

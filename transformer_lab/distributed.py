@@ -116,5 +116,4 @@ def wrap(model: nn.Module, forward: nn.Module, loss: Any, device: torch.device) 
     from torch.nn.parallel import DistributedDataParallel
 
     ids = [device.index or 0] if device.type == "cuda" else None
-    # Our buffers are tables of positions, the same everywhere.
-    return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
+    return DistributedDataParallel(module, device_ids=ids)

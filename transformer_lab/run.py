@@ -299,7 +299,7 @@ class Writer:
             layers = [traced.pattern(i, kind=kind) for i in range(traced.n_layers(kind))]
             tensors[f"{kind}.pattern"] = (torch.stack(layers) * 255).round().to(torch.uint8)
         with committed(self.run._snapshot_path(step)) as path:
-            write_tensors(path, tensors, {"step": str(step), "scale": "255"})
+            write_tensors(path, tensors, {"scale": "255"})
 
     def close(self) -> None:
         for part in (self.metrics, self.board):

@@ -137,13 +137,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """A safetensors file, readable by whoever the umask lets read."""
+    """A safetensors file, readable by whoever the umask lets read. Equal contents give equal
+    bytes as long as there is one entry of metadata (the library shuffles several)."""
     from safetensors.torch import save_file
 
     path.write_bytes(b"")
     mode = stat.S_IMODE(path.stat().st_mode)  # safetensors would leave 0600
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(whole, path, {"format": "pt", **metadata})
+    save_file(whole, path, metadata or None)
     os.chmod(path, mode)
 
 
