@@ -21,8 +21,8 @@ def test_codes_round_as_the_weights_do():
 
 
 def test_edges_of_the_range():
-    codes = np.frombuffer(pack_weights(torch.tensor([0.0, 1.0, 1.0000001, -1e-9])), "<u2")
-    assert codes.tolist() == [0, 60_000, 60_000, 0]
+    codes = np.frombuffer(pack_weights(torch.tensor([0.0, 1.0, 1.0000001, -1e-9, 1e-9])), "<u2")
+    assert codes.tolist() == [0, 60_000, 60_000, 0, 1]
     assert list(pack_shades(torch.tensor([0.0, 0.25, 1.0]))) == [0, 128, 255]
     assert np.frombuffer(pack_floats(torch.tensor([1.5, -2.0]), "<f2"), "<f2").tolist() == [1.5, -2]
 

@@ -93,8 +93,8 @@ def test_questions_get_answers_and_errors_are_told(long_trace):
     view._on_question(view, {"type": "page", "request": 7}, [])
     view._on_question(view, "not a question", [])
     assert [m["request"] for m, _ in sent] == [4, 5, 6, 7]
-    assert sent[0][0]["info"]["encoding"] == "scores16"
-    assert len(sent[0][1][0]) == 2 * 2 * 600 * 8
+    width = {"scores16": 2, "scores32": 4}[sent[0][0]["info"]["encoding"]]
+    assert len(sent[0][1][0]) == width * 2 * 600 * 8
     assert sent[1][0]["type"] == "error"
     assert "head=99 is outside 0 … 7" in sent[1][0]["message"]
     assert sent[2][0]["type"] == "error"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..trace import Trace
 
 ROWS_FOR_A_SENTENCE = 256
+WITHOUT_BLOCKS = 2**18  # bytes of maps that a page reads at once
 
 
 class HeadView(View):
@@ -129,7 +130,7 @@ class HeadView(View):
     @t.validate("selected")
     def _check_selected(self, proposal: Any) -> tuple[int | None, int | None] | None:
         pair = proposal["value"]
-        if pair is None or pair == (None, None):
+        if pair is None or pair == (None, None) or not self._kinds:
             return None
         counts = max((k["queries"], k["keys"]) for k in self._kinds.values())
         for name, value, count in zip(("query", "key"), pair, counts, strict=True):
@@ -256,15 +257,15 @@ class HeadView(View):
         state = super()._page_state()
         if layers is not None:
             state["_note"] = f"{self._note} {self._limits(layers)}".strip()
-        if self._data.all_maps and layers is None and len(self._maps) < 2**18:
-            return state  # so little that blocks would only cost
+        if not self._in_blocks(layers):
+            return state
         kind, layer, head = self.shown
         state.update(_maps=b"", _norms=b"")
         state.update(_first_traits(kind, layer, head, self._data.head(kind, layer, head)))
         return state
 
     def _blocks(self, layers: Sequence[int] | None = None) -> Iterable[Block]:
-        if self._data.all_maps and layers is None and len(self._maps) < 2**18:
+        if not self._in_blocks(layers):
             return
         kinds = sorted(self._kinds, key=lambda name: name != self.kind)
         for kind in kinds:
@@ -274,6 +275,11 @@ class HeadView(View):
                 for head in range(self._kinds[kind]["heads"]):
                     found = self._data.head(kind, layer, head)
                     yield Block(f"{kind}/{layer}/{head}", found.info, found.buffers)
+
+    def _in_blocks(self, layers: Sequence[int] | None) -> bool:
+        """Whether a page holds its heads one by one, to show the first before the rest is read."""
+        small = bool(self._maps) and len(self._maps) < WITHOUT_BLOCKS
+        return bool(self._kinds) and not (small and layers is None)
 
     def _limits(self, layers: Sequence[int]) -> str:
         most = max(kind["layers"] for kind in self._kinds.values())

@@ -1,0 +1,253 @@
+"""Chromium and JupyterLab for tests. Loaded by the conftest of every folder that needs them."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ARTIFACTS = Path(__file__).parent / "artifacts"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def chromium_or_skip():
+    """The browser's path. TL_REQUIRE_BROWSER=1 makes its absence a failure."""
+    path = os.environ.get("TL_CHROME") or next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        message = "CHROMIUM IS ABSENT: nothing that a reader sees is tested"
+        if os.environ.get("TL_REQUIRE_BROWSER") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path = chromium_or_skip()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield found
+        found.close()
+
+
+def watched(page):
+    """Keep what a page must not do: errors, dialogs, requests to anywhere but itself."""
+    page.errors, page.dialogs, page.requests = [], [], []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("dialog", lambda dialog: (page.dialogs.append(dialog.message), dialog.dismiss()))
+    page.on(
+        "request",
+        lambda r: r.url.startswith(("blob:", "data:", "about:")) or page.requests.append(r.url),
+    )
+    page.set_default_timeout(20_000)
+    return page
+
+
+@pytest.fixture
+def open_page(browser, tmp_path):
+    """Show a view's page (or any file) from file://; every page must end without complaint."""
+    pages = []
+
+    def open_(source, *, width=1300, height=950, scheme="light", ready="[data-ready]"):
+        path = source if isinstance(source, Path) else tmp_path / f"page{len(pages)}.html"
+        if not isinstance(source, Path):
+            path.write_text(source, encoding="utf-8")
+        page = watched(
+            browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+        )
+        pages.append(page)
+        page.goto(path.as_uri())
+        page.wait_for_selector(ready)
+        return page
+
+    yield open_
+    problems = [(p.errors, p.dialogs, p.requests[1:]) for p in pages]
+    for page in pages:
+        page.close()
+    assert problems == [([], [], [])] * len(pages)
+
+
+class Map:
+    """The large map of a view on a page (or in a frame)."""
+
+    def __init__(self, page):
+        self.page, self.canvas = page, page.locator("[data-part=map]")
+
+    def place(self, query, key):
+        data = self.canvas.evaluate("c => ({...c.dataset})")
+        cell = float(data["cell"])
+        left, top = float(data["left"]), float(data["top"])
+        return {"x": left + (key + 0.5) * cell, "y": top + (query + 0.5) * cell}
+
+    def hover(self, query, key):
+        self.canvas.hover(position=self.place(query, key))
+        return self.number()
+
+    def click(self, query, key):
+        self.canvas.click(position=self.place(query, key))
+
+    def number(self):
+        return self.page.locator("[data-part=number]").inner_text()
+
+
+@pytest.fixture
+def map_of():
+    return Map
+
+
+@pytest.fixture
+def screenshot():
+    """Keep a picture of a page under tests/browser/artifacts."""
+
+    def shoot(page, name, **options):
+        ARTIFACTS.mkdir(exist_ok=True)
+        page.screenshot(path=ARTIFACTS / f"{name}.png", **options)
+
+    return shoot
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    """A JupyterLab that knows no settings but its own: (url, token, folder)."""
+    chromium_or_skip()
+    root = tmp_path_factory.mktemp("lab")
+    hidden = root / ".jupyter"
+    settings = hidden / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    quiet = {"fetchNews": "false", "checkForUpdates": False}
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    token = secrets.token_hex(16)
+    folders = {
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "IPYTHONDIR": "ipython",
+    }
+    environment = {**os.environ, **{name: str(hidden / part) for name, part in folders.items()}}
+    with open(root / "lab.log", "w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+             "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
+             f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}",
+             "--expose-app-in-browser"],
+            stdout=log, stderr=log, start_new_session=True, env=environment | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        url = f"http://127.0.0.1:{port}"
+        try:
+            _wait_for(f"{url}/api/status?token={token}", server, root / "lab.log")
+            yield url, token, root
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)  # its own group: the kernels go too
+            try:
+                server.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
+
+
+def _wait_for(url, process, log):
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(url, timeout=2)
+            return
+        except OSError:
+            if process.poll() is not None:
+                pytest.fail(log.read_text()[-2000:])
+            time.sleep(0.1)
+    pytest.fail("JupyterLab did not start")
+
+
+class Notebook:
+    """An open notebook: `page` to look at, `run` to execute code in its kernel."""
+
+    SESSION = "window.jupyterapp.shell.currentWidget.sessionContext"
+
+    def __init__(self, page, path):
+        self.page, self.path = page, path
+
+    def run_all(self):
+        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+
+    def command(self, name, **arguments):
+        self.page.evaluate(
+            "([n, a]) => window.jupyterapp.commands.execute(n, a)", [name, arguments]
+        )
+
+    def run(self, code):
+        """The value of an expression, or of nothing after statements, in the kernel; as text."""
+        file = self.path.with_suffix(".answer")
+        file.unlink(missing_ok=True)
+        lines = code.strip().splitlines()
+        store = f"open({str(file)!r}, 'w').write(repr({lines[-1]}))"
+        self.page.evaluate(
+            f"async code => {{ await {self.SESSION}.session.kernel.requestExecute({{code}}).done }}",
+            "\n".join([*lines[:-1], store]),
+        )
+        return file.read_text()
+
+    def cells(self):
+        return self.page.evaluate(
+            "() => window.jupyterapp.shell.currentWidget.content.widgets.length"
+        )
+
+
+@pytest.fixture
+def notebook(lab, browser):
+    """Open a notebook of these cells (or a file) in JupyterLab."""
+    url, token, root = lab
+    opened = []
+
+    def open_(*cells, file=None):
+        path = root / f"{secrets.token_hex(4)}.ipynb"
+        if file is None:
+            made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+            made.metadata.kernelspec = dict(
+                name="python3", display_name="Python 3", language="python"
+            )
+            nbformat.write(made, path)
+        else:
+            shutil.copy(file, path)
+        page = watched(browser.new_page(viewport={"width": 1400, "height": 1000}))
+        opened.append(page)
+        page.set_default_timeout(60_000)
+        page.goto(f"{url}/lab/tree/{path.name}?token={token}&reset")
+        idle = f"() => {Notebook.SESSION}?.session?.kernel?.status === 'idle'"
+        page.wait_for_function(
+            idle.replace("window.jupyterapp.", "window.jupyterapp?.").replace(
+                ".currentWidget.", "?.currentWidget?."
+            ),
+            timeout=90_000,
+        )
+        return Notebook(page, path)
+
+    yield open_
+    for page in opened:
+        try:
+            page.evaluate(f"async () => {{ await {Notebook.SESSION}.shutdown() }}")
+        finally:
+            page.close()
+    assert [page.dialogs for page in opened] == [[]] * len(opened)

@@ -1,0 +1,209 @@
+"""A saved HeadView in a browser. Every number that is read here is compared with Python's."""
+
+import pytest
+
+from transformer_lab.views import HeadView
+
+part = "[data-part={}]".format
+
+
+def text(page, name):
+    return page.locator(part(name)).inner_text()
+
+
+def test_first_screen_and_numbers(open_page, map_of, trace, screenshot):
+    view = HeadView(trace, layer=1, head=2, title="Small decoder")
+    page = open_page(view.to_html())
+    assert page.locator("#tl-root").get_attribute("data-shown") == "decoder/1/2"
+    assert text(page, "sentence") == view.sentence
+    weights = trace.pattern(1, 2)
+    for query, key in ((0, 0), (8, 1), (12, 12), (8, 7), (3, 9)):
+        assert map_of(page).hover(query, key) == f"{weights[query, key]:.4f}"
+        view.selected = (query, key)
+        assert text(page, "sentence") == view.sentence
+    screenshot(page, "head-light-1300", full_page=True)
+
+
+def test_click_locks_escape_frees_arrows_move(open_page, map_of, trace):
+    view = HeadView(trace)
+    page = open_page(view.to_html())
+    the_map, root = map_of(page), page.locator("#tl-root")
+    the_map.click(8, 1)
+    assert root.get_attribute("data-selected") == "8,1"
+    assert page.locator(part("lock")).is_visible()
+    page.mouse.move(5, 5)
+    assert the_map.number() == f"{trace.pattern(0, 0)[8, 1]:.4f}"
+    the_map.canvas.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert root.get_attribute("data-selected") == "9,3"
+    assert the_map.number() == f"{trace.pattern(0, 0)[9, 3]:.4f}"
+    view.selected = (9, 3)
+    assert view.sentence in the_map.canvas.get_attribute("aria-label")
+    page.keyboard.press("Escape")
+    assert root.get_attribute("data-selected") == ""
+    the_map.click(4, 4)
+    the_map.click(4, 4)
+    assert root.get_attribute("data-selected") == ""
+    token = page.locator("[data-part=queries] [data-index='8']")
+    token.click()
+    view.selected = (8, None)
+    assert root.get_attribute("data-selected") == "8,"
+    assert text(page, "sentence") == view.sentence
+    page.keyboard.press("Escape")
+
+
+def test_heads_by_thumbnail_and_by_keyboard(open_page, trace):
+    page = open_page(HeadView(trace).to_html())
+    root, grid = page.locator("#tl-root"), page.locator(part("thumbnails"))
+    box = grid.bounding_box()
+    grid.click(position={"x": box["width"] * 0.6, "y": box["height"] * 0.9})
+    assert root.get_attribute("data-shown") == "decoder/3/2"
+    chips = page.locator("[data-part=head] [role=radio]")
+    assert [c.get_attribute("tabindex") for c in chips.all()] == ["-1", "-1", "0", "-1"]
+    chips.nth(2).focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert root.get_attribute("data-shown") == "decoder/3/0"
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Head 0"
+    grid.focus()
+    page.keyboard.press("ArrowUp")
+    assert root.get_attribute("data-shown") == "decoder/2/0"
+
+
+def test_the_table_holds_the_five_largest(open_page, trace):
+    page = open_page(HeadView(trace, layer=1, head=1).to_html())
+    page.locator("[data-part=queries] [data-index='11']").hover()
+    page.locator("summary").click()
+    page.locator("[data-part=queries] [data-index='11']").hover()
+    rows = [r.locator("td, th").all_inner_texts() for r in page.locator("table tbody tr").all()]
+    best = trace.pattern(1, 1)[11].topk(5)
+    assert [int(row[2]) for row in rows] == best.indices.tolist()
+    assert [row[3] for row in rows] == [f"{w:.4f}" for w in best.values.tolist()]
+    assert [row[1] for row in rows] == [trace.key_tokens()[i] for i in best.indices.tolist()]
+
+
+def test_hiding_and_value_weighting_are_flagged_and_exact(open_page, map_of, trace):
+    view = HeadView(trace, layer=2, head=3)
+    page = open_page(view.to_html())
+    assert not page.locator(part("flag")).is_visible()
+    page.locator(part("hide-first")).check()
+    view._options = {"hide_first": True}
+    assert "Without the first token" in text(page, "flag")
+    shown = float(map_of(page).hover(9, 4))
+    assert shown == pytest.approx(float(view.row(9)[4]), abs=1.5e-4)
+    page.mouse.move(5, 5)
+    page.wait_for_function(
+        "s => document.querySelector('[data-part=sentence]').textContent === s", arg=view.sentence
+    )
+    page.locator(part("hide-first")).uncheck()
+    page.locator(part("weights")).select_option("value")
+    view._options = {"weights": "value"}
+    assert "‖value · W_O‖" in text(page, "flag")
+    shown = float(map_of(page).hover(9, 4))
+    assert shown == pytest.approx(float(view.row(9)[4]), abs=1e-3)
+
+
+def test_lines_cover_what_they_say(open_page, trace):
+    page = open_page(HeadView(trace, layer=1, head=2).to_html())
+    note = text(page, "line-note")
+    values = trace.pattern(1, 2).flatten().sort(descending=True).values
+    count = int((values.cumsum(0) < 0.7 * values.sum()).sum()) + 1
+    share = round(100 * float(values[:count].sum() / values.sum()))
+    assert note == f"Lines: the strongest of this head, {share} % of the weight ({count} lines)."
+    page.locator("[data-part=line-switch] [data-value=layer]").click()
+    assert "4 heads" in text(page, "line-note")
+    page.locator("[data-part=line-head][data-value='2']").click()
+    assert "3 heads" in text(page, "line-note")
+
+
+def test_encoder_decoder_and_cross(open_page, map_of, translation, screenshot):
+    page = open_page(HeadView(translation).to_html(), scheme="dark")
+    for kind, shape in (("encoder", (13, 13)), ("cross", (9, 13)), ("decoder", (9, 9))):
+        page.locator(f"[data-part=kind] [data-value={kind}]").click()
+        page.wait_for_selector(f"[data-shown='{kind}/0/0']")
+        query, key = shape[0] - 1, shape[1] - 3
+        weight = translation.pattern(0, 0, kind=kind)[query, key]
+        assert map_of(page).hover(query, key) == f"{weight:.4f}"
+    page.locator("[data-part=kind] [data-value=cross]").click()
+    page.locator("[data-part=line-switch] [data-value=layer]").click()
+    page.locator("[data-part=queries] [data-index='2']").hover()
+    screenshot(page, "cross-dark-1300", full_page=True)
+    page.locator(part("hide-special")).check()
+    assert "special tokens" in text(page, "flag")
+
+
+def test_long_texts(open_page, map_of, long_trace, screenshot):
+    view = HeadView(long_trace, layer=1, head=3)
+    page = open_page(view.to_html())
+    root = page.locator("#tl-root")
+    nodes = page.evaluate("document.querySelectorAll('*').length")
+    assert nodes < 600 + 8 * 4 * 10
+    for layer, head in ((1, 3), (3, 7), (0, 0)):
+        page.locator(f"[data-part=layer] [data-value='{layer}']").click()
+        page.locator(f"[data-part=head] [data-value='{head}']").click()
+        page.wait_for_selector(f"[data-shown='decoder/{layer}/{head}']")
+        error = view._data.head("decoder", layer, head).info["error"]
+        shown = map_of(page).hover(500, 200)
+        at = root.evaluate("r => r.querySelector('[data-part=readout]').textContent")
+        query, key = int(at.split()[0]), int(at.split("→")[1].split()[0])
+        weight = float(long_trace.pattern(layer, head)[query, key])
+        assert float(shown) == pytest.approx(weight, abs=4 * error + 0.5 * 10 ** -(len(shown) - 2))
+    screenshot(page, "long-light-1300", full_page=True)
+    page.locator(part("zoom")).select_option("32")
+    map_of(page).canvas.focus()
+    page.keyboard.press("PageDown")
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowUp")
+    query, key = map(int, root.get_attribute("data-selected").split(","))
+    assert key == 599
+    assert text(page, "map-note").endswith("of 600.")
+
+
+def test_a_page_limited_to_layers_says_what_is_missing(open_page, long_trace):
+    view = HeadView(long_trace)
+    page = open_page("".join(view._page(layers=[0])))
+    assert "keeps the heads of layer 0, of 4" in text(page, "note")
+    page.locator("[data-part=head] [data-value='5']").click()
+    page.wait_for_selector("[data-shown='decoder/0/5']")
+    page.locator("[data-part=layer] [data-value='2']").click()
+    page.wait_for_selector("[data-part=message]:visible")
+    assert text(page, "message") == "Layer 2, head 5 cannot be shown: this page does not hold it"
+    page.locator("[data-part=layer] [data-value='0']").click()
+    page.wait_for_selector("[data-part=message]", state="hidden")
+
+
+def test_what_can_be_taken_away(open_page, trace, tmp_path, map_of):
+    page = open_page(HeadView(trace).to_html())
+    page.locator("[data-part=layer] [data-value='2']").click()
+    map_of(page).click(8, 3)
+    page.locator(part("copy")).click()
+    page.wait_for_selector("[data-copied]")
+    code = page.locator("#tl-root").get_attribute("data-copied")
+    assert code == "trace.pattern(layer=2, head=0)[8, 3]"
+    assert float(eval(code)) == float(trace.pattern(2, 0)[8, 3])
+    with page.expect_download() as download:
+        page.locator(part("png")).click()
+    download.value.save_as(tmp_path / "x.png")
+    assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
+    with page.expect_download() as download:
+        page.locator(part("html")).click()
+    download.value.save_as(tmp_path / "again.html")
+    again = open_page(tmp_path / "again.html")
+    root = again.locator("#tl-root")
+    assert root.get_attribute("data-shown") == "decoder/2/0"
+    assert root.get_attribute("data-selected") == "8,3"
+
+
+@pytest.mark.parametrize("width", [400, 650, 1000])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_cut_off(open_page, trace, width, scheme, screenshot):
+    page = open_page(HeadView(trace, layer=1, head=2).to_html(), width=width, scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for name in ("map", "thumbnails", "sentence"):
+        box = page.locator(part(name)).bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+    assert page.locator("#tl-root").get_attribute("data-theme") == scheme
+    screenshot(page, f"head-{scheme}-{width}", full_page=True)

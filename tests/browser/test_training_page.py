@@ -1,0 +1,37 @@
+"""A saved TrainingView in a browser."""
+
+import torch
+
+import transformer_lab as tl
+from transformer_lab.views import TrainingView
+
+
+class Counting:
+    def batch(self, step):
+        start = torch.randint(0, 20, (4, 1), generator=torch.Generator().manual_seed(step))
+        tokens = (start + torch.arange(9)) % 20
+        return tl.datasets.Batch(tokens=tokens[:, :-1], targets=tokens[:, 1:])
+
+
+def test_curve_figures_and_heads(open_page, screenshot, map_of):
+    torch.manual_seed(0)
+    config = tl.ModelConfig(vocab_size=20, n_layers=2, n_heads=2, d_model=16, n_ctx=16)
+    model, view = tl.Transformer(config), TrainingView(torch.arange(6))
+    page = open_page(view.to_html())
+    assert "Waiting" in page.locator("[data-part=headline]").inner_text()
+    for _ in tl.train(
+        model, Counting(), steps=40, watch=view, eval_batches=[Counting().batch(99)], eval_every=10
+    ):
+        pass
+    page = open_page(view.to_html())
+    figures = page.locator("[data-part=figures]").inner_text().split("\n")
+    shown = dict(zip(figures[::2], figures[1::2], strict=True))
+    assert shown["step"] == "40 of 40"
+    assert shown["held-out loss"] == f"{view.history[-1].eval_loss:.3f}"
+    last = [s.loss for s in view.history[-5:]]
+    assert shown["loss"] == f"{sum(last) / 5:.3f}"
+    weights = tl.trace(model.eval(), torch.arange(6)).pattern(0, 0)
+    assert map_of(page).hover(4, 2) == f"{weights[4, 2]:.4f}"
+    page.locator("[data-part=curve]").hover(position={"x": 300, "y": 80})
+    assert page.locator("[data-part=point]").inner_text().startswith("Step ")
+    screenshot(page, "training-light", full_page=True)
