@@ -1,0 +1,118 @@
+"""Lesson 01 as a learner sees it: run all, do an exercise wrong and right, in light and dark."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+LESSON = HERE.parents[1] / "notebooks" / "01_attention_by_hand.ipynb"
+
+_spec = importlib.util.spec_from_file_location(
+    "browser_fixtures", HERE.parent / "browser" / "fixtures.py"
+)
+_fixtures = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_fixtures)
+browser, lab, notebook = _fixtures.browser, _fixtures.lab, _fixtures.notebook
+screenshot = _fixtures.screenshot
+
+pytestmark = pytest.mark.browser
+
+FIND = """
+const book = window.jupyterapp.shell.currentWidget.content;
+const index = book.widgets.findIndex(cell => cell.model.sharedModel.id === id);
+const cell = book.widgets[index];
+"""
+
+WRONG = """@exercise("attention", lesson)
+def attention(query, key, value):
+    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+    return torch.softmax(scores, dim=-2) @ value
+"""
+RIGHT = WRONG.replace("dim=-2", "dim=-1")
+
+
+class Lesson:
+    """A lesson open in JupyterLab, its cells by their ids."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def run_all(self):
+        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+
+    def run(self, id, source=None):
+        self.page.evaluate(
+            f"""async ([id, source]) => {{ {FIND}
+            if (source) cell.model.sharedModel.setSource(source);
+            book.activeCellIndex = index; book.deselectAll();
+            await window.jupyterapp.commands.execute('notebook:run-cell'); }}""",
+            [id, source],
+        )
+
+    def shown(self, id):
+        """The text of a cell's output, once it is on the page."""
+        self.page.evaluate(f"id => {{ {FIND} cell.node.scrollIntoView({{block: 'center'}}) }}", id)
+        self.page.wait_for_function(
+            f"id => {{ {FIND} return cell.node.querySelector('.jp-OutputArea-output') }}", arg=id
+        )
+        return self.page.evaluate(
+            f"id => {{ {FIND} return cell.node.querySelector('.jp-OutputArea').innerText }}", id
+        )
+
+    def visible_pictures(self, id):
+        """Class and alt text of the images that a cell really shows."""
+        self.shown(id)
+        return self.page.evaluate(
+            f"""id => {{ {FIND}
+            return [...cell.node.querySelectorAll('.tl-picture img')]
+              .filter(image => image.offsetWidth > 100).map(image => [image.className, image.alt]) }}""",
+            id,
+        )
+
+
+@pytest.mark.timeout(300)
+def test_an_exercise_done_wrong_and_right(notebook, screenshot):
+    opened = notebook(file=LESSON)
+    lesson = Lesson(opened.page)
+    lesson.run_all()
+    assert "attention is not written yet." in lesson.shown("attention-check")
+    assert "Lesson 01 ran to its end." in lesson.shown("finish")
+
+    lesson.run("attention", WRONG)
+    lesson.run("attention-check")
+    said = lesson.shown("attention-check")
+    assert "normalised over the queries" in said
+    screenshot(opened.page, "lesson_01_wrong")
+
+    lesson.run("attention", RIGHT)
+    lesson.run("attention-check")
+    assert "attention is right." in lesson.shown("attention-check")
+    lesson.run("drive")
+    lesson.run("drive-picture")
+    [[theme, alt]] = lesson.visible_pictures("drive-picture")
+    assert theme == "tl-light"
+    assert "your attention" in alt
+    screenshot(opened.page, "lesson_01_right")
+
+    opened.command("apputils:change-theme", theme="JupyterLab Dark")
+    opened.page.wait_for_function("() => document.body.dataset.jpThemeLight === 'false'")
+    for picture in ("sentence-picture", "drive-picture", "mask-picture", "saturation-picture"):
+        [[theme, alt]] = lesson.visible_pictures(picture)
+        assert theme == "tl-dark"
+        assert len(alt) > 20
+    screenshot(opened.page, "lesson_01_dark")
+    assert opened.page.errors == []
+
+
+@pytest.mark.timeout(300)
+def test_a_false_claim_is_one_line(notebook):
+    opened = notebook(
+        "from transformer_lab.lessons import claim\nclaim('the moon is cheese', 0.1, at_least=0.9)"
+    )
+    opened.run_all()
+    opened.page.wait_for_selector(".jp-OutputArea-output")
+    text = opened.page.inner_text(".jp-OutputArea")
+    assert "ClaimFailed: the moon is cheese: measured .1, but it should be at least .9" in text
+    assert "Traceback" not in text
+    opened.command("apputils:change-theme", theme="JupyterLab Light")
