@@ -147,6 +147,17 @@ def test_logits_are_the_models_own(kind):
     assert_close(torch.tensor([p for _, p in found]), best.values)
 
 
+@EACH_KIND
+def test_a_model_in_bf16_has_nearly_the_maps_of_one_in_fp32(kind):
+    given = inputs(kind)
+    exact, rough = tl.trace(build(kind), **given), tl.trace(build(kind).bfloat16(), **given)
+    for site in exact.kinds:
+        pattern = rough.pattern(1, kind=site, batch=1)
+        assert pattern.dtype == torch.float32
+        assert_close(pattern, exact.pattern(1, kind=site, batch=1), rtol=0, atol=0.03)
+        assert_close(pattern.sum(-1), torch.ones(pattern.shape[:2]), rtol=0, atol=1e-6)
+
+
 def test_one_text_needs_no_batch_axis():
     model = build()
     one, batch = tl.trace(model, tokens(1, 7)[0]), tl.trace(model, tokens(1, 7))

@@ -121,6 +121,13 @@ def _trace_hugging_face(model: Any, keep: str, details: dict) -> Trace:
             hub.remove_tap(model, recorder)
     except hub.SeamError as error:
         recorder.calls, reason = {}, str(error)
+    except (IndexError, RuntimeError) as error:  # RoBERTa's last positions, a long target …
+        if "out of bounds" not in str(error) and "out of range" not in str(error):
+            raise
+        raise ValueError(
+            f"{type(model).__name__} has no embedding for one of these tokens or positions "
+            f"({details['tokens'].shape[1]} tokens); shorten the text"
+        ) from error
     note = None
     if not recorder.calls:
         output, recorder = _eager(model, inputs, keep, details["tokens"])

@@ -304,6 +304,9 @@ def test_what_cannot_be_traced_is_named(tiny):
         tl.trace(tiny("gpt2"), torch.ones(1, 1100, dtype=torch.long))
     with pytest.raises(ValueError, match=r"999.*100 tokens"):
         tl.trace(tiny("gpt2"), torch.tensor([[999]]))
+    # RoBERTa's first positions are those of padding: 511 of its 512 can be used.
+    with pytest.raises(ValueError, match=r"no embedding.*512 tokens.*shorten"):
+        tl.trace(tiny("roberta"), torch.ones(1, 512, dtype=torch.long) * 3)
 
 
 @pytest.mark.badinput
