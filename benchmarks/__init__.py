@@ -2,5 +2,5 @@
 
 NAMES = (
     "number_words", "dates", "reverse", "sort", "induction", "stories", "reports", "agreement",
-    "recurrent_models", "char_lm", "throughput", "parallelism", "kv_cache", "gpu",
+    "recurrent_models", "char_lm", "throughput", "parallelism", "kv_cache", "trace_cost", "gpu",
 )  # fmt: skip
