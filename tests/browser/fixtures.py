@@ -203,11 +203,15 @@ class Notebook:
         file.unlink(missing_ok=True)
         lines = code.strip().splitlines()
         store = f"open({str(file)!r}, 'w').write(repr({lines[-1]}))"
-        self.page.evaluate(
-            f"async code => {{ await {self.SESSION}.session.kernel.requestExecute({{code}}).done }}",
-            "\n".join([*lines[:-1], store]),
-        )
-        return file.read_text()
+        for _ in range(20):  # after an interrupt the kernel refuses what was queued
+            self.page.evaluate(
+                f"async code => {{ await {self.SESSION}.session.kernel.requestExecute({{code}}).done }}",
+                "\n".join([*lines[:-1], store]),
+            )
+            if file.exists():
+                return file.read_text()
+            time.sleep(0.2)
+        raise AssertionError(f"the kernel did not run {code!r}")
 
     def cells(self):
         return self.page.evaluate(

@@ -36,7 +36,7 @@ def test_run_all_choose_lock_and_read_it_back(notebook, map_of, screenshot):
     the_map.click(8, 1)
     the_map.canvas.focus()
     cells = book.cells()
-    for key in ("ArrowDown", "ArrowRight", "a", "b", "x"):
+    for key in ("ArrowDown", "ArrowRight", "a", "b"):
         page.keyboard.press(key)
     assert book.cells() == cells  # JupyterLab's own keys stay out of the view
     page.mouse.move(2, 2)
@@ -101,7 +101,6 @@ def test_reopened_untrusted_shows_the_picture(notebook, executed, screenshot):
     image = book.page.locator(".jp-OutputArea-output img")
     image.wait_for()
     assert image.evaluate("i => i.naturalWidth") > 800
-    assert "the largest weight is" in image.get_attribute("alt")
     screenshot(book.page, "lab-untrusted")
 
 

@@ -7,7 +7,7 @@ async function render({ model, el: root, signal }) {
   const ended = new AbortController();
   signal?.addEventListener("abort", () => ended.abort());
   root.classList.add("tl-view");
-  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's single-key shortcuts stay out of the view
+  root.dataset.lmSuppressShortcuts = "true";
   const viewer = new HeadViewer(model, root, ended.signal);
   await viewer.open();
   await afterPaint();

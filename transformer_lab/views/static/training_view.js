@@ -42,7 +42,7 @@ class TrainingViewer {
     this.headline = element("p", { class: "tl-sentence", role: "status", "data-part": "headline" });
     this.bar = element("div", { class: "tl-done" });
     this.progress = element("div", { class: "tl-progress", role: "progressbar", "aria-label": "Steps done", "aria-valuemin": 0 }, this.bar);
-    this.numbers = element("dl", { class: "tl-figures", "data-part": "figures" });
+    this.numbers = element("div", { class: "tl-figures", "data-part": "figures" });
     this.canvas = element("canvas", { role: "img", "data-part": "curve" });
     this.point = element("p", { class: "tl-hint", "data-part": "point" });
     this.heads = element("div", { class: "tl-heads" });
@@ -84,7 +84,7 @@ class TrainingViewer {
     root.dataset.state = status.state;
     this.headline.textContent = HEADLINES[status.state](status);
     this.numbers.replaceChildren(...figures(status).flatMap(([name, value]) => [
-      element("div", {}, element("dt", {}, name), element("dd", {}, value)),
+      element("div", {}, element("span", { class: "tl-quiet" }, name), element("b", {}, value)),
     ]));
     const share = status.steps ? status.step / status.steps : 0;
     this.bar.style.width = `${100 * share}%`;
