@@ -35,6 +35,7 @@ _NAMES = {
     "train": "train",
     "Step": "train",
     "TrainingStopped": "train",
+    "evaluate": "objective",
     "Run": "run",
     "save_model": "checkpoint",
     "load_model": "checkpoint",
@@ -55,12 +56,15 @@ if TYPE_CHECKING:
     from . import datasets, hub, lessons, tokenizers, views
     from .attention import Attention, AttentionCall, Tap, attend
     from .config import ModelConfig
+    from .checkpoint import load_model, save_model
     from .edit import ablate, edit, knock_out
     from .grading import accuracy, exact_match, grade_heads
     from .model import Transformer, pick_device
     from .positions import ALiBi, Learned, NoPositions, Rotary, Sinusoidal
     from .readers import Classifier, SpanReader
     from .recurrent import Recurrent, RecurrentConfig
+    from .objective import evaluate
+    from .run import Run
     from .text_model import TextModel, shipped
     from .trace import MemoryBudgetError, Trace, trace
     from .train import Step, TrainingStopped, train

@@ -19,7 +19,7 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context):
         try:
             return super().invoke(ctx)
-        except (ValueError, OSError, ImportError, MemoryError) as error:
+        except (ValueError, OSError, ImportError, MemoryError, FloatingPointError) as error:
             if ctx.obj and ctx.obj.get("traceback"):
                 raise
             click.echo(f"transformer-lab: {_one_line(error)}", err=True)
@@ -103,6 +103,14 @@ def train(config: Path, resume: bool) -> None:
       transformer-lab train examples/manual.toml --resume
       torchrun --nproc-per-node 2 -m transformer_lab train examples/manual.toml
     """
+    from .train import TrainingStopped
     from .train_config import run_from_config
 
-    run_from_config(config, resume=resume)
+    try:
+        run = run_from_config(config, resume=resume)
+    except TrainingStopped as stopped:
+        click.echo(f"{stopped}. Go on with: transformer-lab train {config} --resume", err=True)
+        sys.exit(130)
+    click.echo(
+        f"Kept in {run.folder}; see its heads: transformer-lab explore --model {run.folder / 'model'}"
+    )
