@@ -48,6 +48,8 @@ def test_run_all_choose_lock_and_read_it_back(notebook, map_of, screenshot):
     screenshot(page, "lab-light")
     book.command("apputils:change-theme", theme="JupyterLab Dark")
     page.wait_for_selector("[data-theme=dark]")
+    page.wait_for_selector("#jupyterlab-splash", state="detached")
+    page.wait_for_timeout(300)
     screenshot(page, "lab-dark")
     book.run("view.selected = (4, None)\nNone")
     page.wait_for_selector("[data-selected='4,']")

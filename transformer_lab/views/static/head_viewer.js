@@ -298,7 +298,9 @@ export class HeadViewer {
     const observer = new ResizeObserver(([entry]) => {
       if (Math.abs(entry.contentRect.width - width) < 1) return;
       width = entry.contentRect.width;
-      if (this.weightsHere) this.redraw();
+      if (!width || !this.weightsHere) return;
+      if (themeOf(this.root) === this.theme) this.redraw();
+      else this.#start();
     });
     observer.observe(this.root);
     signal.addEventListener("abort", () => observer.disconnect());
@@ -509,7 +511,8 @@ export class HeadViewer {
   }
 
   #draw() {
-    const { kind, options, theme } = this;
+    if (!this.root.clientWidth) return; // hidden; it is drawn when it is shown
+    const { options, theme } = this;
     this.table256 = colourTable(options.colours ?? "default", theme);
     this.hideFirst.set(Boolean(options.hide_first));
     this.hideSpecial.set(Boolean(options.hide_special));
@@ -621,7 +624,7 @@ export class HeadViewer {
 
   /** Draw what follows the selection: marks, lines, sentence, numbers. */
   #follow() {
-    if (!this.weightsHere || this.signal.aborted) return;
+    if (!this.weightsHere || !this.map.scene || this.signal.aborted) return;
     const { kind, selected, hover } = this;
     const locked = selected && !hover && (this.options.zoom ?? 0);
     if (locked && !this.#inPart(selected)) this.#drawMap();
@@ -669,7 +672,7 @@ export class HeadViewer {
       const total = rows.reduce((sum, { rowOf }) => sum + rowOf(query).reduce((a, b) => a + b, 0), 0);
       const drawn = edges.reduce((sum, edge) => sum + edge.weight, 0);
       const which = this.focus ? quoted(kind.query_tokens[query]) : `the last token, ${quoted(kind.query_tokens[query])}`;
-      note = `Lines: where ${which} looks, ${long ? "at most 20 keys" : "from .01 up"}; ${percent(drawn, total)} of its weight.`;
+      note = `Lines: where ${which} looks, ${long ? "from .01 up, at most 20 keys" : "from .01 up"}; ${percent(drawn, total)} of its weight.`;
     } else if (focus) {
       const key = /** @type {number} */ (focus.key);
       for (const { head, rowOf } of rows) {
@@ -677,7 +680,7 @@ export class HeadViewer {
           edges.push({ query: index, key, weight, head });
         }
       }
-      note = `Lines: who looks at ${quoted(kind.key_tokens[key])}, ${long ? "at most 20 queries" : "from .01 up"}.`;
+      note = `Lines: who looks at ${quoted(kind.key_tokens[key])}, ${long ? "from .01 up, at most 20 queries" : "from .01 up"}.`;
     } else {
       const all = rows.flatMap(({ head, rowOf }) =>
         Array.from({ length: kind.queries }, (_, query) => ({ query, head, row: rowOf(query) })));

@@ -78,6 +78,7 @@ class TrainingViewer {
 
   draw() {
     const { model, root } = this;
+    if (!root.clientWidth) return; // hidden; it is drawn when it is shown
     const theme = themeOf(root);
     root.dataset.theme = theme;
     const status = model.get("_status");
