@@ -1,7 +1,7 @@
 """Transformer Lab: train a transformer, trace it, and see and touch its heads.
 
-`import transformer_lab as tl` imports torch and nothing heavier. Everything below is loaded when
-it is first used, so plotting, Jupyter and Hugging Face cost nothing until they are needed.
+`import transformer_lab as tl` loads nothing: each name below is loaded when it is first used, so
+torch, plotting, Jupyter and Hugging Face cost nothing until they are needed.
 """
 
 import sys
