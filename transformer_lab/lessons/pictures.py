@@ -45,7 +45,15 @@ LIGHT = Theme(
     line="#c9ced6",
     accent="#1f6fd0",
     second="#b4530a",
-    sequential=("#ffffff", "#cfe1f5", "#86b6e3", "#3a7fc4", "#174f93", "#0a2f63"),
+    sequential=(
+        "#ffffff",
+        "#dbe9f9",
+        "#a6caf0",
+        "#6da6e1",
+        "#3c7fc9",
+        "#1b56a2",
+        "#0a2f6b",
+    ),  # as in views
     negative=("#ffffff", "#f9dcc4", "#eda66f", "#cd6a23", "#8c3f0b"),
 )
 DARK = Theme(
@@ -56,7 +64,15 @@ DARK = Theme(
     line="#454b54",
     accent="#74aef5",
     second="#f0a35e",
-    sequential=("#1b1d21", "#3d3f33", "#7a7440", "#b9a94b", "#e6d97a", "#fff6c2"),
+    sequential=(
+        "#191c21",
+        "#283047",
+        "#424d73",
+        "#6c6d90",
+        "#a38f93",
+        "#dfb985",
+        "#fdf3b0",
+    ),  # as in views
     negative=("#1b1d21", "#2b3d55", "#3f6ea3", "#6ba4dd", "#b5d7fa"),
 )
 
