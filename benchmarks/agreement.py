@@ -9,11 +9,11 @@ import torch
 import transformer_lab as tl
 
 from .report import at_least
-from .training import MODERN, config_for, trained, two_seeds
+from .training import MODERN, config_for, seeds, trained
 
 
 def run(options):
-    for seed in two_seeds(options):
+    for seed in seeds(options):
         data = tl.datasets.agreement(seed=seed)
         config = config_for(data, "encoder", n_layers=2, n_ctx=32)
         sentences = data.unlabelled.batches(128, seed=seed).masked(data.tokenizer)

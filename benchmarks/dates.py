@@ -6,12 +6,12 @@ Days held out were never seen in any locale. Bar: exact ≥ .99 in ≤ 90 s.
 import transformer_lab as tl
 
 from .report import at_least, at_most
-from .training import MODERN, config_for, trained, two_seeds
+from .training import MODERN, config_for, seeds, trained
 
 
 def run(options):
     data = tl.datasets.dates()
-    for seed in two_seeds(options):
+    for seed in seeds(options):
         config = config_for(data, "encoder-decoder", n_layers=2, n_ctx=64)
         model, clock = trained(
             lambda config=config: tl.Transformer(config), data.batches(64, seed=seed),

@@ -9,13 +9,13 @@ import torch
 import transformer_lab as tl
 
 from .report import at_least, at_most
-from .training import MODERN, config_for, trained, two_seeds
+from .training import MODERN, config_for, seeds, trained
 
 
 def run(options):
     data = tl.datasets.induction()
     held_out = data.epoch(250)
-    for seed in two_seeds(options):
+    for seed in seeds(options):
         for n_layers in (2, 1):
             config = config_for(
                 data,

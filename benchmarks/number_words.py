@@ -7,11 +7,11 @@ right, but the work is shared out and no head need be aligned (0.83 to 1.00, by 
 import transformer_lab as tl
 
 from .report import at_least, at_most
-from .training import MODERN, config_for, trained, two_seeds
+from .training import MODERN, config_for, seeds, trained
 
 
 def run(options):
-    for seed in two_seeds(options):
+    for seed in seeds(options):
         data = tl.datasets.number_words("de", seed=seed)
         config = config_for(data, "encoder-decoder", n_heads=1, n_ctx=32)
         model, clock = trained(

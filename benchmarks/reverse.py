@@ -7,12 +7,12 @@ before the encoder can carry them elsewhere; without it, one seed of two ended r
 import transformer_lab as tl
 
 from .report import at_least
-from .training import MODERN, config_for, trained, two_seeds
+from .training import MODERN, config_for, seeds, trained
 
 
 def run(options):
     data = tl.datasets.reverse()
-    for seed in two_seeds(options):
+    for seed in seeds(options):
         config = config_for(data, "encoder-decoder", n_heads=2, n_ctx=16)
         model, clock = trained(
             lambda config=config: tl.Transformer(config), data.batches(64, seed=seed),

@@ -28,7 +28,8 @@ def config_for(data: Any, kind: str, **fields: Any) -> tl.ModelConfig:
     """A small model for a dataset, of the modern recipe but for two things.
 
     QK-norm bounds a score by √d_head, 4 for a head of 16, so no head could look at one token
-    only. Positions are learned: in these tasks places count, not only distances.
+    only. Positions are learned where places count (the first noun, the last letter), and rotary
+    where distances do.
     """
     small = dict(
         kind=kind, vocab_size=data.vocab_size, pad_id=data.tokenizer.pad_id, n_layers=1,
@@ -37,6 +38,6 @@ def config_for(data: Any, kind: str, **fields: Any) -> tl.ModelConfig:
     return tl.ModelConfig.modern(**{**small, **fields})
 
 
-def two_seeds(options: Any) -> Iterator[int]:
-    """The seed asked for, and the next one: no result stands on one alone."""
-    yield from (options.seed, options.seed + 1)
+def seeds(options: Any) -> Iterator[int]:
+    """The seed asked for, and those after it: no result should stand on one alone."""
+    yield from range(options.seed, options.seed + options.seeds)

@@ -108,7 +108,9 @@ class Block(nn.Module):
         return self._tapped("resid_post", x)
 
     def _add(self, x: Tensor, out: Tensor, name: str, norm: nn.Module) -> Tensor:
-        out = self._tapped(name, F.dropout(out, self.dropout, self.training))
+        if self.training and self.dropout:  # even a dropout of 0 costs a copy
+            out = F.dropout(out, self.dropout)
+        out = self._tapped(name, out)
         return x + out if self.norm_first else norm(x + out)
 
     def _tapped(self, name: str, x: Tensor) -> Tensor:
