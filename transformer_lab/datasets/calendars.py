@@ -127,7 +127,7 @@ class _Writer:
             where[name[0]] = (len(text), value)
             text += value
         iso = day.isoformat()
-        year, month, date = (_places(*where[letter], width) for letter, width in _WIDTHS)
+        year, month, date = (_places(*where[letter], width) for letter, width in _WIDTHS)  # type: ignore
         return Pair(text + self._tail, iso, (*year, (), *month, (), *date))
 
     def _field(self, name: str, day: datetime.date) -> str:
