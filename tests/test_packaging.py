@@ -26,7 +26,7 @@ def run(code: str) -> str:
 
 def test_importing_and_building_a_model_bring_torch_and_nothing_heavier():
     heavy = ["matplotlib", "plotly", "transformers", "IPython", "ipywidgets", "anywidget"]
-    heavy += ["tokenizers", "pooch", "papermill", "click", "tqdm", "nbformat"]
+    heavy += ["tokenizers", "pooch", "papermill", "click", "nbformat"]
     loaded = run(
         f"import sys, transformer_lab; transformer_lab.Transformer, transformer_lab.trace; print([m for m in {heavy} if m in sys.modules])"
     )
