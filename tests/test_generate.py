@@ -13,8 +13,8 @@ from transformer_lab.generate import sampling_distribution
 VOCAB = 20
 
 
-def build(kind="decoder", **options):
-    torch.manual_seed(0)
+def build(kind="decoder", seed=0, **options):
+    torch.manual_seed(seed)
     config = dict(vocab_size=VOCAB, kind=kind, n_layers=2, n_heads=4, d_model=32, n_ctx=40)
     model = tl.Transformer(ModelConfig(**{**config, **options}))
     with torch.no_grad():
@@ -100,10 +100,12 @@ def best_of_all(model, prompt, *, n, eos_id, alpha):
     return best[1]
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.6, 3.0])
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
 @pytest.mark.parametrize("cached", [True, False])
-def test_wide_beams_find_what_an_exhaustive_search_finds(alpha, cached):
-    model, prompt = build(vocab_size=4, n_layers=1), torch.tensor([[1, 2]])
+@pytest.mark.parametrize("seed", [23, 26])
+def test_wide_beams_find_what_an_exhaustive_search_finds(alpha, cached, seed):
+    """With these seeds the best text depends on α, and Σ log p / length^α has another best one."""
+    model, prompt = build(seed=seed, vocab_size=4, n_layers=1), torch.tensor([[1, 2]])
     expected = best_of_all(model, prompt, n=4, eos_id=0, alpha=alpha)
     found = tl.generate(
         model, prompt, max_new_tokens=4, beams=27, eos_id=0, length_penalty=alpha, cached=cached
