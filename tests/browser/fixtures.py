@@ -39,7 +39,7 @@ def chromium_or_skip():
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop must not linger under other folders' tests
 def browser():
     path = chromium_or_skip()
     from playwright.sync_api import sync_playwright

@@ -1,25 +1,24 @@
 // Every head of a trace: small in a grid, the chosen one as lines and as a map, one selection.
 
-import { largest, shownRow, strongestEdges } from "./attention.js";
-import { COLOUR_MAPS, colourTable, headColour, legendTicks, onThemeChange, themeOf } from "./colours.js";
-import { button, checkbox, menu, radioGroup } from "./controls.js";
+import { largest, shownRow } from "./attention.js";
+import { colourTable, headColour, onThemeChange, themeOf } from "./colours.js";
+import { button, menu, radioGroup } from "./controls.js";
 import { copyText, download, element, onceAFrame, tokenElement } from "./dom.js";
+import { headControls, lineFilter } from "./head_controls.js";
 import { HeadStore } from "./head_store.js";
 import { HeatMap } from "./heat_map.js";
+import { legend } from "./legend.js";
+import { lineScene, MANY_QUERIES } from "./line_scene.js";
 import { columnLines, isLong, LineView } from "./lines.js";
 import { picture } from "./picture.js";
+import { Readout } from "./readout.js";
 import { Superseded } from "./requests.js";
 import { Thumbnails } from "./thumbnails.js";
-import { cellSentence, decimalsFor, headSentence, keySentence, quoted, querySentence, short } from "./words.js";
 
-const SHARE = 0.7; // lines without a focus: the strongest edges that carry this much of the weight
-const MOST_LINES = 400;
-const LEAST_LINE = 0.01; // lines of the token in focus: from this weight
 const BUSY_AFTER = 200; // ms
 const NO_ANSWER_AFTER = 4000;
-const KIND_NAMES = { encoder: "Encoder", decoder: "Decoder", cross: "Cross" };
 
-/** @typedef {{query: number | null, key: number | null}} Spot */
+/** @typedef {import("./line_scene.js").Spot} Spot */
 
 /** @param {Spot | null} a @param {Spot | null} b */
 const same = (a, b) => a?.query === b?.query && a?.key === b?.key;
@@ -125,16 +124,14 @@ export class HeadViewer {
     this.lines = new LineView(on, signal);
     this.canvas = element("canvas", { role: "img", tabindex: 0, class: "tl-map", "data-part": "map" });
     this.map = new HeatMap(this.canvas, on, signal);
-    this.table = element("table", { class: "tl-table", "data-part": "table" });
-    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
-    this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
+    this.readout = new Readout();
     this.flag = element("p", { class: "tl-flag", "data-part": "flag", hidden: true });
     this.message = element("p", { class: "tl-message", role: "alert", "data-part": "message", hidden: true });
     this.lineNote = element("p", { class: "tl-hint", "data-part": "line-note" });
     this.mapNote = element("p", { class: "tl-hint", "data-part": "map-note" });
     this.filter = element("div", { class: "tl-filter", role: "group", "aria-label": "Heads whose lines are drawn" });
     this.legend = element("div", { class: "tl-legend", "data-part": "legend" });
-    this.controls = element("div", { class: "tl-controls" });
+    this.controlBar = element("div", { class: "tl-controls" });
     this.subtitle = element("span", { class: "tl-quiet" });
     this.copied = element("span", { class: "tl-quiet", role: "status" });
     this.thumbNote = element("p", { class: "tl-hint" });
@@ -174,7 +171,7 @@ export class HeadViewer {
           button("HTML", "html", () => this.#html(), "Save this view as one interactive page"),
         ),
       ),
-      this.controls,
+      this.controlBar,
       this.note,
       this.message,
       element(
@@ -205,69 +202,26 @@ export class HeadViewer {
         "footer",
         { class: "tl-foot" },
         this.flag,
-        this.sentence,
-        this.readout,
-        element("details", { class: "tl-details" }, element("summary", {}, "Top 5 as a table"), this.table),
+        this.readout.sentence,
+        this.readout.numbers,
+        this.readout.details,
       ),
     );
     this.mapTitle = root.querySelector("[data-part=map-title]");
   }
 
   #buildControls() {
-    const { kind } = this;
-    const theme = this.theme;
-    const kinds = Object.keys(this.model.get("_kinds"));
-    const counted = (count, name, colour) =>
-      Array.from({ length: count }, (_, i) => ({
-        value: i,
-        text: String(i),
-        name: `${name} ${i}`,
-        colour: colour && headColour(i, theme),
-      }));
-    this.kindChips = radioGroup({
-      label: "Attention",
-      part: "kind",
-      choices: kinds.map((name) => ({ value: name, text: KIND_NAMES[name] ?? name })),
-      chosen: this.kindName,
-      choose: (name) => this.#changeKind(name),
+    this.controls = headControls({
+      kinds: this.model.get("_kinds"),
+      kindName: this.kindName,
+      layer: this.layer,
+      head: this.head,
+      theme: this.theme,
+      set: (changes) => this.set(changes),
+      option: (changes) => this.option(changes),
+      changeKind: (name) => this.#changeKind(name),
     });
-    this.layerChips = radioGroup({
-      label: "Layer",
-      part: "layer",
-      choices: counted(kind.layers, "Layer", false),
-      chosen: this.layer,
-      choose: (layer) => this.set({ layer }),
-    });
-    this.headChips = radioGroup({
-      label: "Head",
-      part: "head",
-      choices: counted(kind.heads, "Head", true),
-      chosen: this.head,
-      choose: (head) => this.set({ head }),
-    });
-    this.weights = menu("What the numbers are", "weights", [
-      { value: "raw", text: "attention weights" },
-      { value: "value", text: "weight × value length" },
-    ], (value) => this.option({ weights: value }));
-    this.colours = menu("Colours", "colours", COLOUR_MAPS.map((name) => ({
-      value: name,
-      text: name === "default" ? "blue" : name,
-    })), (value) => this.option({ colours: value }));
-    if (theme === "dark") this.colours.root.options[0].textContent = "pale";
-    this.hideFirst = checkbox("hide first token", "hide-first", (on) => this.option({ hide_first: on }),
-      "Leave out the first token, on which many heads rest, and rescale each row to the same sum");
-    this.hideSpecial = checkbox("hide special", "hide-special", (on) => this.option({ hide_special: on }),
-      "Leave out special tokens and padding, and rescale each row to the same sum");
-    const rest = element("div", { class: "tl-group" }, this.hideFirst.root);
-    if (kind.special.length) rest.append(this.hideSpecial.root);
-    if (kind.has_norms) rest.append(this.weights.root);
-    rest.append(this.colours.root);
-    this.controls.replaceChildren(
-      ...(kinds.length > 1 ? [this.kindChips.root] : []),
-      this.layerChips.root,
-      this.headChips.root,
-      rest,
-    );
+    this.controlBar.replaceChildren(...this.controls.roots);
   }
 
   #listen() {
@@ -423,9 +377,7 @@ export class HeadViewer {
   async refresh() {
     const turn = ++this.turn;
     const { kindName, layer, head } = this;
-    this.layerChips.set(layer);
-    this.headChips.set(head);
-    this.kindChips.set(kindName);
+    this.controls.place(kindName, layer, head);
     this.thumbnails.choose(layer, head);
     const busy = setTimeout(() => this.#busy(`Fetching layer ${layer}, head ${head} …`), BUSY_AFTER);
     const late = setTimeout(() => this.#busy(
@@ -506,7 +458,7 @@ export class HeadViewer {
   /** The queries over which the largest weight and the habit of a head are sought. */
   #someQueries() {
     const { queries } = this.kind;
-    const count = Math.min(queries, queries > 1024 ? 256 : queries);
+    const count = Math.min(queries, queries > MANY_QUERIES ? 256 : queries);
     return Array.from({ length: count }, (_, i) => Math.round((i * (queries - 1)) / Math.max(1, count - 1)));
   }
 
@@ -514,10 +466,7 @@ export class HeadViewer {
     if (!this.root.clientWidth) return; // hidden; it is drawn when it is shown
     const { options, theme } = this;
     this.table256 = colourTable(options.colours ?? "default", theme);
-    this.hideFirst.set(Boolean(options.hide_first));
-    this.hideSpecial.set(Boolean(options.hide_special));
-    this.weights.set(this.valueWeighted ? "value" : "raw");
-    this.colours.set(options.colours ?? "default");
+    this.controls.options(options, this.valueWeighted);
     this.zoom.set(String(options.zoom ?? 0));
     this.lineSwitch.set(options.lines ?? "head");
     this.rowOf = this.rowsOf(this.weightsHere);
@@ -533,7 +482,7 @@ export class HeadViewer {
     this.thumbNote.textContent = changed ? "The small maps stay as they are: raw weights, nothing hidden." : "";
     this.mapTitle.textContent = `Layer ${this.shown.layer}, head ${this.shown.head}`;
     this.#drawMap();
-    this.#drawLegend();
+    this.legend.replaceChildren(...legend(this.table256, this.end, this.valueWeighted));
     this.#flags();
     this.#drawFilter();
     this.#follow();
@@ -567,25 +516,6 @@ export class HeadViewer {
     this.mapNote.textContent = notes.join(" ");
   }
 
-  #drawLegend() {
-    const { table256: table, end } = this;
-    const stops = Array.from({ length: 17 }, (_, i) => {
-      const at = 3 * Math.round((i / 16) * 255);
-      return `rgb(${table[at]},${table[at + 1]},${table[at + 2]})`;
-    });
-    const decimals = end >= 1 ? 1 : Math.ceil(-Math.log10(end)) + 1;
-    const ticks = legendTicks(end).map(([weight, place], i, all) =>
-      element("span", { style: `left:${100 * place}%`, class: i === all.length - 1 ? "tl-last" : "" },
-        weight === 0 ? "0" : weight >= 10 ? weight.toFixed(0) : short(weight, Number.isInteger(weight) ? 0 : decimals)));
-    const name = this.valueWeighted ? "weight × value length" : "attention weight";
-    this.legend.replaceChildren(
-      element("span", { class: "tl-quiet" }, `${name}${!this.valueWeighted && end < 1 ? `, scale ends at ${short(end, decimals)}` : ""}`),
-      element("div", { class: "tl-scale" },
-        element("div", { class: "tl-ramp", style: `background:linear-gradient(to right, ${stops.join(",")})` }),
-        element("div", { class: "tl-ticks" }, ...ticks)),
-    );
-  }
-
   #flags() {
     const { options, kind } = this;
     const notes = [];
@@ -600,26 +530,11 @@ export class HeadViewer {
 
   #drawFilter() {
     const { options, kind } = this;
-    const off = new Set(options.off ?? []);
     this.filter.hidden = options.lines !== "layer";
-    if (this.filter.hidden) return this.filter.replaceChildren();
-    const chips = Array.from({ length: kind.heads }, (_, head) => {
-      const chip = button(String(head), "line-head", () => {
-        const next = new Set(this.options.off ?? []);
-        if (!next.delete(head)) next.add(head);
-        this.option({ off: [...next] });
-      }, `Lines of head ${head}`);
-      chip.className = "tl-chip";
-      chip.dataset.value = String(head);
-      chip.setAttribute("aria-pressed", String(!off.has(head)));
-      chip.prepend(element("span", { class: "tl-dot", style: `background:${headColour(head, this.theme)}` }));
-      return chip;
-    });
-    const all = button(off.size ? "all" : "none", "line-all", () => {
-      this.option({ off: off.size ? [] : Array.from({ length: kind.heads }, (_, head) => head) });
-    }, off.size ? "Lines of every head" : "Lines of no head");
-    all.className = "tl-chip";
-    this.filter.replaceChildren(...chips, all);
+    const chips = this.filter.hidden
+      ? []
+      : lineFilter(kind.heads, options.off ?? [], this.theme, (off) => this.option({ off }));
+    this.filter.replaceChildren(...chips);
   }
 
   /** Draw what follows the selection: marks, lines, sentence, numbers. */
@@ -635,7 +550,7 @@ export class HeadViewer {
     this.root.dataset.selected = selected ? `${selected.query ?? ""},${selected.key ?? ""}` : "";
     const { layer, head } = this.shown;
     this.canvas.setAttribute("aria-label",
-      `Map of layer ${layer}, head ${head}: ${kind.queries} queries by ${kind.keys} keys. ${this.text} Arrow keys move, Enter locks, Escape frees.`);
+      `Map of layer ${layer}, head ${head}: ${kind.queries} queries by ${kind.keys} keys. ${this.readout.text} Arrow keys move, Enter locks, Escape frees.`);
   }
 
   #inPart(spot) {
@@ -644,78 +559,51 @@ export class HeadViewer {
     return inside(spot.query, part.query, part.queries) && inside(spot.key, part.key, part.keys);
   }
 
-  column(key, rowOf = this.rowOf) {
-    return Float32Array.from({ length: this.kind.queries }, (_, query) => rowOf(query)[key]);
-  }
-
   #drawLines() {
     const { kind, options, end } = this;
     const long = isLong(kind.queries) || isLong(kind.keys);
-    let focus = this.focus;
-    const tooMany = kind.queries > 1024;
-    if (focus && focus.query === null && tooMany) focus = null;
-    if (!focus && long) focus = { query: kind.queries - 1, key: null };
-    const off = new Set(options.off ?? []);
     const layerMode = options.lines === "layer";
-    const heads = [...this.layerHeads].filter(([head]) => (layerMode ? !off.has(head) : head === this.shown.head));
-    const rows = heads.map(([head, weights]) => ({ head, rowOf: head === this.shown.head ? this.rowOf : this.rowsOf(weights) }));
-    let edges = [];
-    let note = "";
-    const whose = layerMode ? `${rows.length} ${plural("head", rows.length)}` : "this head";
-    if (focus?.query !== null && focus) {
-      const { query } = focus;
-      for (const { head, rowOf } of rows) {
-        for (const { index, weight } of largest(rowOf(query), long ? 20 : 1000, LEAST_LINE * (this.valueWeighted ? end : 1))) {
-          edges.push({ query, key: index, weight, head });
-        }
-      }
-      const total = rows.reduce((sum, { rowOf }) => sum + rowOf(query).reduce((a, b) => a + b, 0), 0);
-      const drawn = edges.reduce((sum, edge) => sum + edge.weight, 0);
-      const which = this.focus ? quoted(kind.query_tokens[query]) : `the last token, ${quoted(kind.query_tokens[query])}`;
-      note = `Lines: where ${which} looks, ${long ? "from .01 up, at most 20 keys" : "from .01 up"}; ${percent(drawn, total)} of its weight.`;
-    } else if (focus) {
-      const key = /** @type {number} */ (focus.key);
-      for (const { head, rowOf } of rows) {
-        for (const { index, weight } of largest(this.column(key, rowOf), long ? 20 : 1000, LEAST_LINE * (this.valueWeighted ? end : 1))) {
-          edges.push({ query: index, key, weight, head });
-        }
-      }
-      note = `Lines: who looks at ${quoted(kind.key_tokens[key])}, ${long ? "from .01 up, at most 20 queries" : "from .01 up"}.`;
-    } else {
-      const all = rows.flatMap(({ head, rowOf }) =>
-        Array.from({ length: kind.queries }, (_, query) => ({ query, head, row: rowOf(query) })));
-      const found = strongestEdges(all, SHARE, MOST_LINES);
-      edges = found.edges;
-      const first = edges.length === MOST_LINES ? `the ${MOST_LINES} strongest of` : `the strongest of`;
-      note = `Lines: ${first} ${whose}, ${Math.round(100 * found.covered)} % of the weight (${edges.length} lines).`;
-    }
-    if (layerMode && rows.length < kind.heads - off.size) note += " Other heads are on their way.";
-    this.lineNote.textContent = note;
-    const scaled = edges.map((edge) => ({ ...edge, share: Math.min(1, edge.weight / Math.max(end, 1e-9)) }));
-    const onlyOne = !layerMode && this.focus;
-    const queryNotes = new Map();
-    const keyNotes = new Map();
-    if (onlyOne || (!layerMode && long)) {
-      for (const edge of edges) {
-        if (focus?.query !== null) keyNotes.set(edge.key, short(edge.weight));
-        else queryNotes.set(edge.query, short(edge.weight));
-      }
-    }
-    const wantedKeys = long && focus?.query !== null ? [...edges.map((e) => e.key), ...(focus?.key !== null && focus ? [focus.key] : [])] : [];
-    const wantedQueries = long && focus?.query === null ? edges.map((e) => e.query) : [];
-    const layout = JSON.stringify([this.kindName, wantedKeys, wantedQueries, long && focus, this.options.hide_first, this.options.hide_special]);
-    if (layout !== this.layout) {
-      // While the pointer is over a column of a long text its lines must not run away.
-      const queryLines = columnLines(kind.queries, this.#steadyQuery(focus), wantedQueries);
-      this.lines.list(kind.query_tokens, kind.key_tokens, queryLines, columnLines(kind.keys, focus?.key ?? null, wantedKeys), this.hidden);
-      this.layout = layout;
-    }
-    this.lines.draw({
-      edges: scaled,
-      colourOf: (head) => headColour(head, this.theme),
-      focus, selected: this.selected, queryNotes, keyNotes,
-      named: layerMode && Boolean(this.focus), ground: this.inks.ground,
+    const off = new Set(options.off ?? []);
+    const drawn = [...this.layerHeads].filter(([head]) => (layerMode ? !off.has(head) : head === this.shown.head));
+    const rows = drawn.map(([head, weights]) => ({
+      head,
+      rowOf: head === this.shown.head ? this.rowOf : this.rowsOf(weights),
+    }));
+    const scene = lineScene({
+      kind, focus: this.focus, long, rows, layerMode, end, valueWeighted: this.valueWeighted,
     });
+    const coming = layerMode && rows.length < kind.heads - off.size ? " Other heads are on their way." : "";
+    this.lineNote.textContent = scene.note + coming;
+    this.#listTokens(scene, long);
+    this.lines.draw({
+      edges: scene.edges.map((edge) => ({ ...edge, share: Math.min(1, edge.weight / Math.max(end, 1e-9)) })),
+      colourOf: (head) => headColour(head, this.theme),
+      focus: scene.focus,
+      selected: this.selected,
+      queryNotes: scene.weights.queries,
+      keyNotes: scene.weights.keys,
+      named: layerMode && Boolean(this.focus),
+      ground: this.inks.ground,
+    });
+  }
+
+  #listTokens({ focus, edges }, long) {
+    const { kind, options } = this;
+    const keys = [];
+    const queries = [];
+    if (long && focus.query !== null) keys.push(...edges.map((edge) => edge.key));
+    if (long && focus.query !== null && focus.key !== null) keys.push(focus.key);
+    if (long && focus.query === null) queries.push(...edges.map((edge) => edge.query));
+    const layout = JSON.stringify([this.kindName, keys, queries, long && focus, options.hide_first, options.hide_special]);
+    if (layout === this.layout) return;
+    this.layout = layout;
+    this.lines.list(
+      kind.query_tokens,
+      kind.key_tokens,
+      columnLines(kind.queries, this.#steadyQuery(focus), queries),
+      columnLines(kind.keys, focus?.key ?? null, keys),
+      this.hidden,
+    );
   }
 
   /** The query column of a long text is centred on the locked token, not on the hovered one. */
@@ -726,84 +614,25 @@ export class HeadViewer {
   }
 
   #speak() {
-    const { kind, shown, focus } = this;
-    const seen = {
-      kind: shown.kind, layer: shown.layer, head: shown.head,
-      several: Object.keys(this.model.get("_kinds")).length > 1,
-      queries: kind.query_tokens, keys: kind.key_tokens, causal: kind.causal, same: kind.same,
-      valueWeighted: this.valueWeighted,
-    };
-    const tooMany = kind.queries > 1024;
-    let row = null;
-    let heading = "";
-    if (!focus) {
-      this.text = headSentence(seen, this.rowOf, tooMany ? 256 : kind.queries);
-      if (tooMany) this.text += " (256 of its rows were looked at.)";
-    } else if (focus.query !== null && focus.key !== null) {
-      this.text = cellSentence(seen, focus.query, focus.key, this.rowOf(focus.query));
-    } else if (focus.query !== null) {
-      this.text = querySentence(seen, focus.query, this.rowOf(focus.query));
-    } else if (tooMany) {
-      this.text = `${quoted(kind.key_tokens[focus.key])}: choose a query to see how much it looks here.`;
-    } else {
-      this.text = keySentence(seen, focus.key, this.column(focus.key));
-    }
-    this.sentence.textContent = this.text;
-    if (focus?.query !== null && focus) {
-      row = this.rowOf(focus.query);
-      heading = `What ${quoted(kind.query_tokens[focus.query])} looks at`;
-    } else if (focus && !tooMany) {
-      row = this.column(focus.key);
-      heading = `What looks at ${quoted(kind.key_tokens[focus.key])}`;
-    }
-    this.#read(focus);
-    this.#fillTable(row, heading, focus?.query === null ? kind.query_tokens : kind.key_tokens);
-  }
-
-  #read(focus) {
-    const { kind, selected } = this;
-    const state = selected && (!this.hover || same(this.hover, selected))
-      ? element("span", { class: "tl-lock", "data-part": "lock" }, lockSign(), "Locked: Esc or a second click frees it.")
-      : null;
-    if (!focus || focus.query === null || focus.key === null) {
-      const hint = focus
-        ? "Point at a cell of the map for a single number."
-        : "Try: hover a token or a cell · click to lock it · click another head.";
-      this.readout.replaceChildren(...(state ? [state] : []), element("span", { class: "tl-quiet" }, hint));
-      return;
-    }
-    const error = this.weightsHere.error;
-    const changed = this.hidden || this.valueWeighted;
-    const decimals = this.valueWeighted ? 3 : decimalsFor(error);
-    const weight = this.rowOf(focus.query)[focus.key];
-    const exact = error === 0 ? (changed ? "" : ` exact to ${decimals} decimals`) : ` ± ${precise(error)}, computed here from 16-bit queries and keys`;
-    const exactly = error > 0 && error < 1e-5 ? ` exact to ${decimals} decimals, computed here from queries and keys` : exact;
-    this.readout.replaceChildren(
-      ...(state ? [state] : []),
-      element("span", {},
-        `${focus.query} `, tokenElement(kind.query_tokens[focus.query]), ` → ${focus.key} `, tokenElement(kind.key_tokens[focus.key]), ": ",
-        element("b", { "data-part": "number" }, weight.toFixed(decimals)),
-        element("span", { class: "tl-quiet" }, exactly)),
-    );
-  }
-
-  #fillTable(row, heading, tokens) {
-    const top = row ? largest(row, 5) : [];
-    const title = row ? heading : "Choose a token to see its five largest weights";
-    const decimals = this.valueWeighted ? 3 : decimalsFor(this.weightsHere.error);
-    const most = top[0]?.weight ?? 1;
-    this.table.replaceChildren(
-      element("caption", {}, title),
-      element("thead", {}, element("tr", {}, ...["", "token", "position", "weight", ""].map((name) => element("th", { scope: "col" }, name)))),
-      element("tbody", {}, ...top.map(({ index, weight }, i) =>
-        element("tr", {},
-          element("td", {}, String(i + 1)),
-          element("th", { scope: "row" }, tokenElement(tokens[index])),
-          element("td", {}, String(index)),
-          element("td", {}, weight.toFixed(decimals)),
-          element("td", { "aria-hidden": "true" }, element("div", { class: "tl-bar", style: `width:${(100 * weight) / most}%` })),
-        ))),
-    );
+    const { kind, shown, selected } = this;
+    this.readout.show({
+      seen: {
+        kind: shown.kind,
+        layer: shown.layer,
+        head: shown.head,
+        several: Object.keys(this.model.get("_kinds")).length > 1,
+        queries: kind.query_tokens,
+        keys: kind.key_tokens,
+        causal: kind.causal,
+        same: kind.same,
+        valueWeighted: this.valueWeighted,
+      },
+      focus: this.focus,
+      locked: Boolean(selected) && (!this.hover || same(this.hover, selected)),
+      rowOf: this.rowOf,
+      changed: Boolean(this.hidden) || this.valueWeighted,
+      error: this.weightsHere.error,
+    });
   }
 
   async open() {
@@ -813,7 +642,7 @@ export class HeadViewer {
 
 /** Colours of the theme, for what is drawn on canvases. */
 export function inks(root) {
-  const style = getComputedStyle(root);
+  const style = getComputedStyle(root.closest(".tl-view") ?? root);
   const read = (name) => style.getPropertyValue(name).trim();
   return {
     ink: read("--tl-ink"), quiet: read("--tl-quiet"), line: read("--tl-line"), accent: read("--tl-accent"),
@@ -822,20 +651,5 @@ export function inks(root) {
   };
 }
 
-function lockSign() {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  for (const [name, value] of Object.entries({ viewBox: "0 0 16 16", width: "14", height: "14", "aria-hidden": "true" })) {
-    svg.setAttribute(name, value);
-  }
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", "M4 7V5a4 4 0 0 1 8 0v2h1v8H3V7zm2 0h4V5a2 2 0 0 0-4 0z");
-  path.setAttribute("fill", "currentColor");
-  path.setAttribute("fill-rule", "evenodd");
-  svg.append(path);
-  return svg;
-}
-
 const plural = (word, count) => (count === 1 ? word : `${word}s`);
-const percent = (part, whole) => `${Math.round((100 * part) / Math.max(whole, 1e-9))} %`;
-const precise = (error) => error.toPrecision(1).replace(/^0\./, ".");
 const fileName = (title) => title.replace(/[^\w-]+/g, "-").replace(/^-+|-+$/g, "").toLowerCase() || "heads";

@@ -47,6 +47,6 @@ export function picture(view) {
   }
   context.drawImage(map, width - PAD - mapWidth, top, mapWidth, mapHeight);
   const flag = view.flag.hidden ? "" : ` ${view.flag.textContent}`;
-  write(view.text + flag, PAD, height - 24, `14px ${sans}`, view.inks.ink);
+  write(view.readout.text + flag, PAD, height - 24, `14px ${sans}`, view.inks.ink);
   return new Promise((resolve) => sheet.toBlob(resolve, "image/png"));
 }

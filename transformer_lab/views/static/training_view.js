@@ -62,7 +62,16 @@ class TrainingViewer {
     const observer = new ResizeObserver(later);
     observer.observe(root);
     signal.addEventListener("abort", () => observer.disconnect());
-    onThemeChange(later, signal);
+    // At once, and before the heads below ask for their colours.
+    this.#themed();
+    onThemeChange(() => {
+      this.#themed();
+      later();
+    }, signal);
+  }
+
+  #themed() {
+    this.root.dataset.theme = themeOf(this.root);
   }
 
   async open() {
@@ -79,8 +88,8 @@ class TrainingViewer {
   draw() {
     const { model, root } = this;
     if (!root.clientWidth) return; // hidden; it is drawn when it is shown
-    const theme = themeOf(root);
-    root.dataset.theme = theme;
+    this.#themed();
+    const theme = /** @type {"light" | "dark"} */ (root.dataset.theme);
     const status = model.get("_status");
     root.dataset.state = status.state;
     this.headline.textContent = HEADLINES[status.state](status);

@@ -1,0 +1,42 @@
+// What the colours of a map mean, in numbers.
+
+import { legendTicks } from "./colours.js";
+import { element } from "./dom.js";
+import { short } from "./words.js";
+
+/**
+ * @param {Uint8ClampedArray} table
+ * @param {number} end the value at the end of the scale
+ * @param {boolean} valueWeighted
+ * @returns {Node[]}
+ */
+export function legend(table, end, valueWeighted) {
+  const stops = Array.from({ length: 17 }, (_, i) => {
+    const at = 3 * Math.round((i / 16) * 255);
+    return `rgb(${table[at]},${table[at + 1]},${table[at + 2]})`;
+  });
+  const decimals = end >= 1 ? 1 : Math.ceil(-Math.log10(end)) + 1;
+  const name = (value) => {
+    if (value === 0) return "0";
+    if (value >= 10) return value.toFixed(0);
+    return short(value, Number.isInteger(value) ? 0 : decimals);
+  };
+  const ticks = legendTicks(end).map(([value, place], i, all) =>
+    element(
+      "span",
+      { style: `left:${100 * place}%`, class: i === all.length - 1 ? "tl-last" : "" },
+      name(value),
+    ),
+  );
+  const cut = !valueWeighted && end < 1 ? `, scale ends at ${name(end)}` : "";
+  const ramp = `background:linear-gradient(to right, ${stops.join(",")})`;
+  return [
+    element("span", { class: "tl-quiet" }, (valueWeighted ? "weight × value length" : "attention weight") + cut),
+    element(
+      "div",
+      { class: "tl-scale" },
+      element("div", { class: "tl-ramp", style: ramp }),
+      element("div", { class: "tl-ticks" }, ...ticks),
+    ),
+  ];
+}

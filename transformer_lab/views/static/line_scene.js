@@ -1,0 +1,78 @@
+// Which lines are drawn, and the note that says so.
+
+import { largest, strongestEdges } from "./attention.js";
+import { quoted, short } from "./words.js";
+
+export const MANY_QUERIES = 1024; // beyond, a whole column or map is not computed in one go
+const SHARE = 0.7; // without a focus: the strongest edges that carry this much of the weight
+const MOST_LINES = 400;
+const LEAST = 0.01; // lines of the token in focus: from this weight …
+const MOST_KEYS = 20; // … and at most so many where not every token is listed
+
+/**
+ * @typedef {{query: number | null, key: number | null}} Spot
+ * @typedef {{query: number, key: number, weight: number, head: number}} Edge
+ */
+
+/**
+ * @param {object} given
+ * @param {import("./head_store.js").Kind} given.kind
+ * @param {Spot | null} given.focus
+ * @param {boolean} given.long whether only a part of the tokens is listed
+ * @param {{head: number, rowOf: (query: number) => Float32Array}[]} given.rows of each head drawn
+ * @param {boolean} given.layerMode whether all heads of the layer are meant
+ * @param {number} given.end the value at the end of the colour scale
+ * @param {boolean} given.valueWeighted
+ * @returns {{focus: Spot | null, edges: Edge[], note: string, weights: {queries: Map<number, string>, keys: Map<number, string>}}}
+ */
+export function lineScene({ kind, focus: wanted, long, rows, layerMode, end, valueWeighted }) {
+  let focus = wanted;
+  if (focus?.query === null && kind.queries > MANY_QUERIES) focus = null;
+  if (!focus && long) focus = { query: kind.queries - 1, key: null };
+  const weights = { queries: new Map(), keys: new Map() };
+  if (!focus) return { focus, weights, ...strongest(kind, rows, layerMode) };
+  const least = LEAST * (valueWeighted ? end : 1);
+  const most = long ? MOST_KEYS : Infinity;
+  const limits = `from ${valueWeighted ? short(least) : ".01"} up${long ? `, at most ${MOST_KEYS}` : ""}`;
+  /** @type {Edge[]} */
+  const edges = [];
+  let note;
+  if (focus.query !== null) {
+    const { query } = focus;
+    let total = 0;
+    for (const { head, rowOf } of rows) {
+      const row = rowOf(query);
+      total += row.reduce((sum, weight) => sum + weight, 0);
+      for (const { index, weight } of largest(row, most, least)) edges.push({ query, key: index, weight, head });
+    }
+    const drawn = edges.reduce((sum, edge) => sum + edge.weight, 0);
+    const token = quoted(kind.query_tokens[query]);
+    const share = Math.round((100 * drawn) / Math.max(total, 1e-9));
+    note = `Lines: where ${wanted ? token : `the last token, ${token},`} looks, ${limits}; ${share} % of its weight.`;
+  } else {
+    const key = /** @type {number} */ (focus.key);
+    for (const { head, rowOf } of rows) {
+      const column = Float32Array.from({ length: kind.queries }, (_, query) => rowOf(query)[key]);
+      for (const { index, weight } of largest(column, most, least)) edges.push({ query: index, key, weight, head });
+    }
+    note = `Lines: who looks at ${quoted(kind.key_tokens[key])}, ${limits}.`;
+  }
+  if (!layerMode) {
+    for (const edge of edges) {
+      if (focus.query !== null) weights.keys.set(edge.key, short(edge.weight));
+      else weights.queries.set(edge.query, short(edge.weight));
+    }
+  }
+  return { focus, edges, note, weights };
+}
+
+function strongest(kind, rows, layerMode) {
+  const all = rows.flatMap(({ head, rowOf }) =>
+    Array.from({ length: kind.queries }, (_, query) => ({ query, head, row: rowOf(query) })),
+  );
+  const { edges, covered } = strongestEdges(all, SHARE, MOST_LINES);
+  const which = edges.length === MOST_LINES ? `the ${MOST_LINES} strongest` : "the strongest";
+  const whose = layerMode ? `${rows.length} ${rows.length === 1 ? "head" : "heads"}` : "this head";
+  const share = Math.round(100 * covered);
+  return { edges, note: `Lines: ${which} of ${whose}, ${share} % of the weight (${edges.length} lines).` };
+}

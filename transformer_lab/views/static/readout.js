@@ -1,0 +1,142 @@
+// What is seen, below the picture: the sentence, the number under the cursor, the top-5 table.
+
+import { largest } from "./attention.js";
+import { element, tokenElement } from "./dom.js";
+import { MANY_QUERIES } from "./line_scene.js";
+import { cellSentence, decimalsFor, headSentence, keySentence, quoted, querySentence } from "./words.js";
+
+const SAMPLED_ROWS = 256;
+
+/**
+ * @typedef {object} Scene
+ * @property {import("./words.js").Seen} seen
+ * @property {import("./line_scene.js").Spot | null} focus
+ * @property {boolean} locked whether the focus is the locked selection
+ * @property {(query: number) => Float32Array} rowOf as shown
+ * @property {boolean} changed whether what is shown is no longer the weight itself
+ * @property {number} error how far a weight may be from Python's
+ */
+
+export class Readout {
+  constructor() {
+    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
+    this.numbers = element("p", { class: "tl-readout", "data-part": "readout" });
+    this.table = element("table", { class: "tl-table", "data-part": "table" });
+    this.details = element("details", { class: "tl-details" }, element("summary", {}, "Top 5 as a table"), this.table);
+    this.text = "";
+  }
+
+  /** @param {Scene} scene */
+  show(scene) {
+    this.text = this.#say(scene);
+    this.sentence.textContent = this.text;
+    this.#number(scene);
+    this.#top(scene);
+  }
+
+  #say({ seen, focus, rowOf }) {
+    const many = seen.queries.length > MANY_QUERIES;
+    if (!focus) {
+      // It is the same until the rows are others, and costs a look at every row.
+      if (this.saidOf !== rowOf) {
+        const text = headSentence(seen, rowOf, many ? SAMPLED_ROWS : seen.queries.length);
+        this.saidOf = rowOf;
+        this.said = many ? `${text} (${SAMPLED_ROWS} of its rows were looked at.)` : text;
+      }
+      return this.said;
+    }
+    const { query, key } = focus;
+    if (query !== null && key !== null) return cellSentence(seen, query, key, rowOf(query));
+    if (query !== null) return querySentence(seen, query, rowOf(query));
+    if (many) return `${quoted(seen.keys[key])}: choose a query to see how much it looks here.`;
+    return keySentence(seen, key, columnOf(rowOf, seen.queries.length, key));
+  }
+
+  #number({ seen, focus, locked, rowOf, changed, error }) {
+    const lock = locked
+      ? [element("span", { class: "tl-lock", "data-part": "lock" }, lockSign(), "Locked: Esc or a second click frees it.")]
+      : [];
+    if (!focus || focus.query === null || focus.key === null) {
+      const hint = focus
+        ? "Point at a cell of the map for a single number."
+        : "Try: hover a token or a cell · click to lock it · click another head.";
+      this.numbers.replaceChildren(...lock, element("span", { class: "tl-quiet" }, hint));
+      return;
+    }
+    const { query, key } = focus;
+    const decimals = seen.valueWeighted ? 3 : decimalsFor(error);
+    const number = element("b", { "data-part": "number" }, rowOf(query)[key].toFixed(decimals));
+    this.numbers.replaceChildren(
+      ...lock,
+      element(
+        "span",
+        {},
+        `${query} `,
+        tokenElement(seen.queries[query]),
+        ` → ${key} `,
+        tokenElement(seen.keys[key]),
+        ": ",
+        number,
+        element("span", { class: "tl-quiet" }, changed ? "" : howExact(error, decimals)),
+      ),
+    );
+  }
+
+  #top({ seen, focus, rowOf, error }) {
+    let row = null;
+    let title = "Choose a token to see its five largest weights";
+    if (focus && focus.query !== null) {
+      row = rowOf(focus.query);
+      title = `What ${quoted(seen.queries[focus.query])} looks at`;
+    } else if (focus && seen.queries.length <= MANY_QUERIES) {
+      row = columnOf(rowOf, seen.queries.length, focus.key);
+      title = `What looks at ${quoted(seen.keys[focus.key])}`;
+    }
+    const tokens = focus?.query === null ? seen.queries : seen.keys;
+    const decimals = seen.valueWeighted ? 3 : decimalsFor(error);
+    const top = row ? largest(row, 5) : [];
+    const heads = ["", "token", "position", "weight", ""].map((name) => element("th", { scope: "col" }, name));
+    const rows = top.map(({ index, weight }, i) => {
+      const bar = element("div", { class: "tl-bar", style: `width:${(100 * weight) / top[0].weight}%` });
+      return element(
+        "tr",
+        {},
+        element("td", {}, String(i + 1)),
+        element("th", { scope: "row" }, tokenElement(tokens[index])),
+        element("td", {}, String(index)),
+        element("td", {}, weight.toFixed(decimals)),
+        element("td", { "aria-hidden": "true" }, bar),
+      );
+    });
+    this.table.replaceChildren(
+      element("caption", {}, title),
+      element("thead", {}, element("tr", {}, ...heads)),
+      element("tbody", {}, ...rows),
+    );
+  }
+}
+
+/**
+ * @param {number} error
+ * @param {number} decimals
+ */
+export function howExact(error, decimals) {
+  if (error === 0) return ` exact to ${decimals} decimals`;
+  if (error < 1e-5) return ` exact to ${decimals} decimals, computed here from queries and keys`;
+  const about = error.toPrecision(1).replace(/^0\./, ".");
+  return ` ± ${about}, computed here from 16-bit queries and keys`;
+}
+
+const columnOf = (rowOf, queries, key) => Float32Array.from({ length: queries }, (_, query) => rowOf(query)[key]);
+
+function lockSign() {
+  const made = (tag, attributes) => {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    return node;
+  };
+  const svg = made("svg", { viewBox: "0 0 16 16", width: "14", height: "14", "aria-hidden": "true" });
+  const shape = "M4 7V5a4 4 0 0 1 8 0v2h1v8H3V7zm2 0h4V5a2 2 0 0 0-4 0z";
+  svg.append(made("path", { d: shape, fill: "currentColor", "fill-rule": "evenodd" }));
+  return svg;
+}
