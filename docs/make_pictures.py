@@ -1,6 +1,6 @@
 """Draw the README's pictures: our own view of a real model, photographed in headless Chromium.
 
-    make models && .venv/bin/python docs/make_pictures.py
+make models && .venv/bin/python docs/make_pictures.py
 """
 
 import shutil
@@ -29,7 +29,9 @@ def main() -> None:
         )
         for scheme in ("light", "dark"):
             page = browser.new_page(
-                viewport={"width": 1200, "height": 800}, color_scheme=scheme, device_scale_factor=1.5
+                viewport={"width": 1200, "height": 800},
+                color_scheme=scheme,
+                device_scale_factor=1.5,
             )
             page.goto(page_file.as_uri())
             page.wait_for_selector("[data-ready]")

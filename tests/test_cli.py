@@ -50,7 +50,10 @@ def test_explore_writes_a_notebook_that_runs(tmp_path, monkeypatch):
     [
         (["explore", "--text", " ", "--html", "x.html"], "--text is empty"),
         (["explore", "--model", "./nowhere", "--html", "x.html"], "./nowhere is no folder here"),
-        (["explore", "--html", "no-such-folder/x.html"], "the folder no-such-folder does not exist"),
+        (
+            ["explore", "--html", "no-such-folder/x.html"],
+            "the folder no-such-folder does not exist",
+        ),
         (["explore", "--device", "tpu", "--html", "x.html"], "device='tpu' is not available"),
         (["explore", "--text", "word " * 999, "--html", "x.html"], "reads at most 256"),
         (["train", "no-such.toml"], "'no-such.toml' does not exist"),

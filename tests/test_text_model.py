@@ -75,14 +75,20 @@ def test_a_hugging_face_model_goes_the_same_way(tmp_path):
     transformers = pytest.importorskip("transformers")
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    words = {w: i for i, w in enumerate(["[UNK]", "[CLS]", "[SEP]", "[MASK]", "[PAD]", "keys", "the"])}
+    words = {
+        w: i for i, w in enumerate(["[UNK]", "[CLS]", "[SEP]", "[MASK]", "[PAD]", "keys", "the"])
+    }
     inner = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=inner, unk_token="[UNK]", mask_token="[MASK]", pad_token="[PAD]"
     )
     config = transformers.BertConfig(
-        vocab_size=7, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+        vocab_size=7,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
     )
     model = tl.TextModel(transformers.BertForMaskedLM(config).eval(), tokenizer, "tiny")
     assert model.kind == "encoder"
@@ -107,7 +113,10 @@ def test_a_hugging_face_model_goes_the_same_way(tmp_path):
         (lambda m: tl.TextModel(m.model, 3), "tokenizer is a int"),
         (lambda m: tl.TextModel.from_pretrained("./nowhere"), "./nowhere is no folder here"),
         (lambda m: tl.TextModel.from_pretrained("no-such/model"), "With no network, use 'shipped'"),
-        (lambda m: tl.TextModel.from_pretrained("shipped", device="tpu"), "device='tpu' is not available"),
+        (
+            lambda m: tl.TextModel.from_pretrained("shipped", device="tpu"),
+            "device='tpu' is not available",
+        ),
         (lambda m: tl.explore(m.model), "explore takes a TextModel"),
     ],
 )

@@ -55,15 +55,15 @@ _MODULES = ("datasets", "heads", "tokenizers", "views", "lessons", "hub", "pretr
 if TYPE_CHECKING:
     from . import datasets, hub, lessons, tokenizers, views
     from .attention import Attention, AttentionCall, Tap, attend
-    from .config import ModelConfig
     from .checkpoint import load_model, save_model
+    from .config import ModelConfig
     from .edit import ablate, edit, knock_out
     from .grading import accuracy, exact_match, grade_heads
     from .model import Transformer, pick_device
+    from .objective import evaluate
     from .positions import ALiBi, Learned, NoPositions, Rotary, Sinusoidal
     from .readers import Classifier, SpanReader
     from .recurrent import Recurrent, RecurrentConfig
-    from .objective import evaluate
     from .run import Run
     from .text_model import TextModel, shipped
     from .trace import MemoryBudgetError, Trace, trace

@@ -97,7 +97,7 @@ def grade_heads(
         ValueError: when no query of any batch has a true key.
     """
     both = model.config.kind == "encoder-decoder"
-    kind = kind or ("cross" if both else model.config.kind)
+    kind = kind or str("cross" if both else model.config.kind)
     hit = mass = torch.zeros(())
     n = 0
     with evaluating(model):

@@ -315,12 +315,13 @@ class Recurrent(nn.Module):
 
     def _attend(self, x, memory, mask, state) -> tuple[Tensor, Any]:
         """One step after another: look, as the last state asks, then read token and context."""
-        steps, keys, outs = _Steps(x.shape[1], mask), self.attention.key(memory), []
+        attention: Any = self.attention
+        steps, keys, outs = _Steps(x.shape[1], mask), attention.key(memory), []
         for t in range(x.shape[1]):
-            context = self.attention(_top(state), keys, memory, steps)
+            context = attention(_top(state), keys, memory, steps)
             out, state = self.decoder(torch.cat((x[:, t], context), -1)[:, None], state)
             outs.append(torch.cat((out[:, 0], context), -1))
-        self.attention.record(memory, steps)
+        attention.record(memory, steps)
         return torch.tanh(self.mix(torch.stack(outs, 1))), state
 
     def _first_state(self, memory: Tensor, mask: Tensor | None) -> Any:

@@ -351,7 +351,7 @@ def load_tokenizer(folder: str | Path) -> CharTokenizer | WordTokenizer | BPETok
         raise ValueError(f"{path}: 'vocabulary' must be a list of non-empty strings")
     try:
         return kinds[kind].from_dict(values)  # type: ignore[return-value]
-    except Exception as error:  # noqa: BLE001 (the BPE engine raises no narrower kind)
+    except Exception as error:
         raise ValueError(f"{path}: does not describe a {kind} tokenizer ({error!r})") from None
 
 

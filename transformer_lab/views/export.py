@@ -175,7 +175,7 @@ def live_views(notebook: Any, *, theme: str | None = "light") -> int:
     for output in _outputs(notebook):
         data = output["data"]
         model = states.get(data.get(VIEW_MIME, {}).get("model_id"))
-        if VIEW_MIME in data and _is_ours(model):
+        if VIEW_MIME in data and model is not None and _is_ours(model):
             text = _page_of_model(model, theme)
             title = model["state"].get("_title") or "Interactive view"
             del data[VIEW_MIME]

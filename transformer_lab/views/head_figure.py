@@ -43,7 +43,7 @@ def head_figure(
 
     figure = Figure(figsize=(10.5, 5.6), facecolor="white")
     FigureCanvasAgg(figure)
-    left, right = figure.subfigures(1, 2, width_ratios=[0.36, 0.64])
+    left, right = figure.subfigures(1, 2, width_ratios=[0.36, 0.64], squeeze=False)[0]
     figure.subplots_adjust(top=0.82)
     write(figure, 0.02, 0.965, f"{title} · layer {layer}, head {head}", size=12, weight="bold")
     lines = textwrap.wrap(sentence, 118)
@@ -80,10 +80,12 @@ def draw_heads(axes: Axes, thumbnails: Tensor, layer: int, head: int) -> None:
     axes.add_patch(_box(head * pitch[0] - 1, layer * pitch[1] - 1, width + 1, height + 1, 2))
     step = max(1, -(-max(heads, layers) // 16))
     axes.set_xticks(
-        [i * pitch[0] + width / 2 for i in range(0, heads, step)], range(0, heads, step)
+        [i * pitch[0] + width / 2 for i in range(0, heads, step)],
+        [str(i) for i in range(0, heads, step)],
     )
     axes.set_yticks(
-        [i * pitch[1] + height / 2 for i in range(0, layers, step)], range(0, layers, step)
+        [i * pitch[1] + height / 2 for i in range(0, layers, step)],
+        [str(i) for i in range(0, layers, step)],
     )
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=8, colors=QUIET, pad=2)
