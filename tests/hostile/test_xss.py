@@ -64,6 +64,7 @@ def test_every_token_is_literal_on_a_page(view, open_page, map_of):
     assert page.locator("img, iframe, object, embed, a[href]").count() == 0
     assert page.locator("script").count() == 2
     page.locator("[data-part=copy]").click()
+    page.wait_for_selector("[data-copied]")
     assert (
         page.locator("#tl-root").get_attribute("data-copied")
         == "trace.pattern(layer=0, head=0)[10, 0]"

@@ -141,6 +141,14 @@ class HeadData:
         Raises:
             ValueError: when the trace has no such head.
         """
+        if kind not in self.trace.kinds:
+            raise ValueError(f"kind={kind!r} is not in this trace")
+        for name, value, count in (
+            ("layer", layer, self.trace.n_layers(kind)),
+            ("head", head, self.trace.n_heads(kind)),
+        ):
+            if not 0 <= value < count:
+                raise ValueError(f"{name}={value} is outside 0 … {count - 1}")
         n_query, n_key = self.shown(kind)
         found = self._norms(kind, layer)
         norms = b"" if found is None else pack_floats(found[head, :n_key])

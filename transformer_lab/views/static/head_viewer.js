@@ -470,10 +470,10 @@ export class HeadViewer {
     this.zoom.set(String(options.zoom ?? 0));
     this.lineSwitch.set(options.lines ?? "head");
     this.rowOf = this.rowsOf(this.weightsHere);
-    let most = 0;
-    for (const query of this.#someQueries()) for (const weight of this.rowOf(query)) if (weight > most) most = weight;
-    this.end = scaleEnd(most, !this.valueWeighted);
-    this.most = most;
+    const tops = this.#someQueries().map((query) => this.rowOf(query).reduce((a, b) => Math.max(a, b), 0));
+    const most = Math.max(...tops);
+    this.end = scaleEnd(isLong(this.kind.queries) ? Math.min(most, 2.5 * median(tops)) : most, !this.valueWeighted);
+    this.clipped = most > this.end * 1.0001;
     const panels = this.root.querySelector(".tl-panels");
     const columns = getComputedStyle(panels).gridTemplateColumns.split(" ").map(parseFloat);
     const { grid, shades } = this.store.thumbnails(this.kindName);
@@ -482,7 +482,7 @@ export class HeadViewer {
     this.thumbNote.textContent = changed ? "The small maps stay as they are: raw weights, nothing hidden." : "";
     this.mapTitle.textContent = `Layer ${this.shown.layer}, head ${this.shown.head}`;
     this.#drawMap();
-    this.legend.replaceChildren(...legend(this.table256, this.end, this.valueWeighted));
+    this.legend.replaceChildren(...legend(this.table256, this.end, this.valueWeighted, this.clipped));
     this.#flags();
     this.#drawFilter();
     this.#follow();
@@ -649,6 +649,12 @@ export function inks(root) {
     blocked: read("--tl-blocked"),
     ground: themeOf(root) === "dark" ? "#191c21" : "#ffffff",
   };
+}
+
+/** @param {number[]} values */
+function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)];
 }
 
 const plural = (word, count) => (count === 1 ? word : `${word}s`);

@@ -8,9 +8,10 @@ import { short } from "./words.js";
  * @param {Uint8ClampedArray} table
  * @param {number} end the value at the end of the scale
  * @param {boolean} valueWeighted
+ * @param {boolean} clipped whether some values lie beyond the end
  * @returns {Node[]}
  */
-export function legend(table, end, valueWeighted) {
+export function legend(table, end, valueWeighted, clipped) {
   const stops = Array.from({ length: 17 }, (_, i) => {
     const at = 3 * Math.round((i / 16) * 255);
     return `rgb(${table[at]},${table[at + 1]},${table[at + 2]})`;
@@ -28,7 +29,8 @@ export function legend(table, end, valueWeighted) {
       name(value),
     ),
   );
-  const cut = !valueWeighted && end < 1 ? `, scale ends at ${name(end)}` : "";
+  const ends = clipped || (!valueWeighted && end < 1) ? `, scale ends at ${name(end)}` : "";
+  const cut = ends + (clipped ? ": larger ones look alike" : "");
   const ramp = `background:linear-gradient(to right, ${stops.join(",")})`;
   return [
     element("span", { class: "tl-quiet" }, (valueWeighted ? "weight × value length" : "attention weight") + cut),
