@@ -470,7 +470,7 @@ export class HeadViewer {
     this.zoom.set(String(options.zoom ?? 0));
     this.lineSwitch.set(options.lines ?? "head");
     this.rowOf = this.rowsOf(this.weightsHere);
-    const tops = this.#someQueries().map((query) => this.rowOf(query).reduce((a, b) => Math.max(a, b), 0));
+    const tops = this.#someQueries().map((query) => highest(this.rowOf(query)));
     const most = Math.max(...tops);
     this.end = scaleEnd(isLong(this.kind.queries) ? Math.min(most, 2.5 * median(tops)) : most, !this.valueWeighted);
     this.clipped = most > this.end * 1.0001;
@@ -479,7 +479,9 @@ export class HeadViewer {
     const { grid, shades } = this.store.thumbnails(this.kindName);
     this.thumbnails.draw(shades, grid, this.table256, columns[0]);
     const changed = this.hidden || this.valueWeighted;
-    this.thumbNote.textContent = changed ? "The small maps stay as they are: raw weights, nothing hidden." : "";
+    this.thumbNote.textContent = changed
+      ? "The small maps stay as they are: raw weights, nothing hidden."
+      : this.end !== 1 ? "The small maps share one scale, from 0 to 1." : "";
     this.mapTitle.textContent = `Layer ${this.shown.layer}, head ${this.shown.head}`;
     this.#drawMap();
     this.legend.replaceChildren(...legend(this.table256, this.end, this.valueWeighted, this.clipped));
@@ -649,6 +651,13 @@ export function inks(root) {
     blocked: read("--tl-blocked"),
     ground: themeOf(root) === "dark" ? "#191c21" : "#ffffff",
   };
+}
+
+/** @param {Float32Array} row */
+function highest(row) {
+  let most = 0;
+  for (let i = 0; i < row.length; i++) if (row[i] > most) most = row[i];
+  return most;
 }
 
 /** @param {number[]} values */
