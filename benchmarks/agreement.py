@@ -18,7 +18,7 @@ def run(options):
         config = config_for(data, "encoder", n_layers=2, n_ctx=32)
         sentences = data.unlabelled.batches(128, seed=seed).masked(data.tokenizer)
         encoder, reading = trained(
-            lambda config=config: tl.Transformer(config), sentences, seed=seed, steps=600, **MODERN
+            lambda config=config: tl.Transformer(config), sentences, seed=seed, steps=900, **MODERN
         )
         torch.manual_seed(seed)
         fresh = tl.Transformer(config)

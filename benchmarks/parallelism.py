@@ -54,7 +54,7 @@ def run(options, device="cpu"):
         curves = {name: {} for name in models}
         for length in LENGTHS:
             for name, model in models.items():
-                curves[name][length] = seconds_a_pass(model.to(device), length, 5)
+                curves[name][length] = seconds_a_pass(model.to(device), length, 15)
     yield Row(
         "parameters, transformer / LSTM", round(sizes["transformer"] / sizes["LSTM"], 4), "×",
         None, None, round(clock.cpu, 1), options.seed,

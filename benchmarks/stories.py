@@ -10,21 +10,28 @@ import transformer_lab as tl
 from .report import at_least, at_most
 from .training import MODERN, config_for, seeds, trained
 
-RECIPES = {1: dict(bar=0.98, layers=2, steps=500), 2: dict(bar=0.90, layers=3, steps=900)}
+RECIPES = {1: dict(bar=0.98, layers=2, steps=900), 2: dict(bar=0.90, layers=3, steps=1200)}
+# ALiBi with eight heads, so that its steepest slope, ½ a token, tells a sentence from the one before
+# it: whose place this is, is said by the person named last. With four heads (¼), with rotary
+# positions (sentences of six tokens are close to the 2π at which the fastest pair comes round) or
+# with learned ones, half of the answers stayed wrong. To look and to copy is all there is to do, so
+# there are no feed-forward layers.
+FORM = dict(
+    n_heads=8, d_head=16, positions="alibi", attention_only=True, embedding_norm=False,
+    logit_softcap=None, n_ctx=192,
+)  # fmt: skip
 
 
 def run(options):
     for facts, recipe in RECIPES.items():
-        data = tl.datasets.stories(facts=facts)
+        data = tl.datasets.stories(facts=facts, size=8000, held_out=400)
         name = f"stories with {facts} fact{'s' * (facts > 1)}"
         asked = [story.ask(i % len(story.questions)) for i, story in enumerate(data.held_out)]
         tests = [
             data.collate(asked[i : i + 100], kind="decoder") for i in range(0, len(asked), 100)
         ]
         for seed in seeds(options):
-            config = config_for(
-                data, "decoder", n_layers=recipe["layers"], n_ctx=192, positions="rotary"
-            )
+            config = config_for(data, "decoder", n_layers=recipe["layers"], **FORM)
             model, clock = trained(
                 lambda config=config: tl.Transformer(config),
                 data.batches(32, kind="decoder", seed=seed), seed=seed, steps=recipe["steps"],

@@ -105,6 +105,25 @@ def test_unlabelled_text_pays():
     assert scores["pretrained"] >= scores["scratch"] + 0.15, scores
 
 
+def test_a_marked_span_is_found():
+    generator = torch.Generator().manual_seed(0)
+
+    def marked(n):
+        """Words with a 5 before and a 6 after some of them; the targets are its ends."""
+        tokens = torch.randint(10, 20, (n, 12), generator=generator)
+        first = torch.randint(1, 6, (n,), generator=generator)
+        last = first + torch.randint(0, 5, (n,), generator=generator)
+        rows = torch.arange(n)
+        tokens[rows, first - 1], tokens[rows, last + 1] = 5, 6
+        return Batch(tokens, torch.stack((first, last), -1))
+
+    reader = tl.SpanReader(encoder(n_layers=1, n_heads=2, d_model=32, positions="learned"))
+    learn(reader, [marked(64) for _ in range(200)], 200, lr=5e-3)
+    assert tl.exact_match(reader, [marked(500)]) >= 0.95
+    test = marked(200)
+    assert (reader.eval().spans(test.tokens) == test.targets).all(-1).float().mean() >= 0.95
+
+
 # ---------------------------------------------------------------- readers
 
 
