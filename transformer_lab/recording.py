@@ -48,7 +48,7 @@ class GivenMaps:
 
 class Recorder(Tap):
     """Keeps what passes, of the thread that made it. No copy, but where a reference would hold
-    on to more than itself (queries cut out of one fused projection)."""
+    on to more than is kept (queries and keys of one fused projection, without the values)."""
 
     records = True
 
@@ -64,11 +64,12 @@ class Recorder(Tap):
             site = call.site or Site("encoder", len(self.calls.get("encoder", [])))
             # Layers are counted as they come, so that layers sharing weights stay apart.
             layer = len(self.calls.setdefault(site.kind, []))
+            keep = Tensor.detach if self.keep == "all" else _compact
             kept = replace(
                 call,
-                query=_compact(call.query),
-                key=_compact(call.key),
-                value=_compact(call.value) if self.keep == "all" else None,
+                query=keep(call.query),
+                key=keep(call.key),
+                value=keep(call.value) if self.keep == "all" else None,
                 bias=None if call.bias is None else call.bias.detach(),
                 site=Site(site.kind, layer),
             )
