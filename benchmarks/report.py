@@ -84,7 +84,10 @@ def machine() -> dict:
     except ImportError:
         pass
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"cpu": cpu, "cores": os.cpu_count(), "gpu": gpu, "versions": versions}
+    load = round(os.getloadavg()[0], 1)  # of processes that want a core, when this was written
+    return {
+        "cpu": cpu, "cores": os.cpu_count(), "load": load, "gpu": gpu, "versions": versions
+    }  # fmt: skip
 
 
 def load(folder: Path) -> dict[str, list[Row]]:
@@ -131,7 +134,8 @@ def write_table(folder: Path, results: dict[str, list[Row]]) -> None:
     gpu = where["gpu"] or "none: the GPU table could not be measured here"
     lines += [
         "",
-        f"Last written on: {where['cpu']}, {where['cores']} cores; GPU: {gpu}; {versions}.",
+        f"Last written on: {where['cpu']}, {where['cores']} cores, load {where['load']}; GPU: {gpu}; "
+        f"{versions}.",
     ]
     path = folder / "README.md"
     text = path.read_text() if path.exists() else f"{BEGIN}\n{END}\n"
