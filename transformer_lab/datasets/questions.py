@@ -176,7 +176,8 @@ class Layout:
 PEOPLE = ["Nora", "Bilal", "Chen", "Dilek", "Emil", "Fatou", "Greta", "Hugo"]
 PLACES = ["attic", "cellar", "garden", "kitchen", "library", "studio"]
 THINGS = ["lamp", "violin", "map", "kettle", "basket", "compass"]
-# All of one length: who does something stands four words before where or what.
+# All of one length: who does something stands four words before where or what. (Six tokens are
+# nearly one turn, 2π, of the fastest rotary pair; ALiBi tells neighbouring sentences apart sooner.)
 MOVES = ("{} heads for the {}.", "{} walks into the {}.", "{} returns to the {}.")
 TAKES = ("{} picks up the {}.", "{} now holds the {}.")
 
