@@ -94,7 +94,8 @@ def test_without_a_network_the_file_and_its_place_are_named(server, cache, monke
 
     monkeypatch.setattr(pairs, "MULTI30K", f"{server.url}/missing/")
     with pytest.raises(
-        DataError, match=r"multi30k-train\.en\.gz: is not here.*put it at this path"
+        DataError,
+        match=r"multi30k-train\.en\.gz: is not here.*put it at this path, or pass folder= with your copies, such as train\.en\.gz",
     ):
         datasets.multi30k("de")
 

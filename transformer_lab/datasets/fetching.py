@@ -19,7 +19,14 @@ def cache_folder() -> Path:
     return Path(pooch.os_cache("transformer-lab"))
 
 
-def fetch(url: str, sha256: str | None, *, name: str, path: str | Path | None = None) -> Path:
+def fetch(
+    url: str,
+    sha256: str | None,
+    *,
+    name: str,
+    path: str | Path | None = None,
+    way_out: str = "path= with your copy",
+) -> Path:
     """The file at a URL: from `path` if given, else from the cache, else downloaded.
 
     Args:
@@ -28,6 +35,7 @@ def fetch(url: str, sha256: str | None, *, name: str, path: str | Path | None = 
             (``<name>.sha256``) when it is first seen in the cache, and holds from then on.
         name: file name in the cache.
         path: a copy that is on this machine already; checked against `sha256` where known.
+        way_out: the argument of the dataset that takes a copy, for the message.
 
     Raises:
         DataError: the file is not here and cannot be downloaded (the message says which file to
@@ -40,14 +48,14 @@ def fetch(url: str, sha256: str | None, *, name: str, path: str | Path | None = 
     if sha256 is None and sidecar.is_file():
         sha256 = sidecar.read_text(encoding="ascii").strip()
     if not target.is_file():
-        _download(url, sha256, target)
+        _download(url, sha256, target, way_out)
     _verified(target, sha256, url)
     if not sidecar.is_file():
         sidecar.write_text(_sha256(target) + "\n", encoding="ascii")
     return target
 
 
-def _download(url: str, sha256: str | None, target: Path) -> None:
+def _download(url: str, sha256: str | None, target: Path, way_out: str) -> None:
     import pooch
 
     try:
@@ -62,11 +70,11 @@ def _download(url: str, sha256: str | None, target: Path) -> None:
         raise DataError(
             target,
             f"is not here, and {url} could not be fetched ({type(error).__name__}); download it "
-            "where there is a network and put it at this path, or pass path= with your copy",
+            f"where there is a network and put it at this path, or pass {way_out}",
         ) from error
     except ValueError as error:  # pooch found another sha256, and kept nothing
         raise DataError(
-            target, f"{url} no longer holds the file with sha256 {sha256}; pass path= with a copy"
+            target, f"{url} no longer holds the file with sha256 {sha256}; pass {way_out}"
         ) from error
 
 

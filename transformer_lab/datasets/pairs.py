@@ -187,7 +187,13 @@ def _multi30k_pairs(part: str, language: str, folder: str | Path | None) -> list
     for side in ("en", language):
         name = f"{part}.{side}.gz"
         local = None if folder is None else Path(folder) / name
-        path = fetch(MULTI30K + name, None, name=f"multi30k-{name}", path=local)
+        path = fetch(
+            MULTI30K + name,
+            None,
+            name=f"multi30k-{name}",
+            path=local,
+            way_out=f"folder= with your copies, such as {name}",
+        )
         try:
             text = decode_text(gzip.decompress(path.read_bytes()), path)
         except (OSError, EOFError) as error:
