@@ -16,7 +16,7 @@ lab: $(VENV)/.installed
 	$(BIN)/python -m jupyterlab notebooks
 
 test: $(VENV)/.installed $(VENV)/.models
-	$(BIN)/python -m pytest $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST)
 
 models: $(VENV)/.models
 

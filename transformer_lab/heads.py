@@ -114,7 +114,7 @@ def special_tokens(trace: Trace, *, kind: str | None = None, batch: int = 0) -> 
 
 
 def punctuation(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
-    """Share of attention on tokens without a letter or digit. [layer, head]
+    """Share of attention on tokens without a letter or digit, white space aside. [layer, head]
 
     Raises:
         ValueError: when the text has none.
@@ -122,7 +122,7 @@ def punctuation(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Ten
     labels = trace.key_tokens(kind, batch)
     special = trace.special(kind, batch)
     marks = [
-        not s and not any(c.isalnum() for c in label)
+        not s and bool(label.strip("·↵⇥")) and not any(c.isalnum() for c in label)
         for label, s in zip(labels, special, strict=True)
     ]
     wanted = torch.tensor(marks).expand(trace.shape(kind))

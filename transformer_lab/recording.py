@@ -13,7 +13,7 @@ from . import hub
 from .attention import AttentionCall, Site, Tap
 from .model import Transformer
 
-KEEP_ALL_BELOW_MIB = 128
+KEEP_ALL_BELOW_MIB = 64
 
 
 @dataclass(frozen=True, eq=False)

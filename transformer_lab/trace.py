@@ -51,7 +51,7 @@ def trace(
         labels, target_labels: what to show for each token (a list of strings, or one a text of
             the batch); the token ids by default.
         keep: "all" keeps values and the residual stream as well; "maps" only what the maps need,
-            and norms. None: "all" while that is under 128 MiB.
+            and norms. None: "all" while the stream is under 64 MiB.
 
     Raises:
         ValueError: for empty or too long texts, tokens outside the vocabulary, or a model with

@@ -15,11 +15,12 @@ from pathlib import Path
 import torch
 
 import transformer_lab as tl
+from transformer_lab.datasets.batches import Batch
 from transformer_lab.datasets.corpora import Corpus
 from transformer_lab.tokenizers import BPETokenizer
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--steps", type=int, default=2400)
+parser.add_argument("--steps", type=int, default=3000)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--out", type=Path, default=Path(__file__).parent)
@@ -37,22 +38,36 @@ corpora = [Corpus.of(text, tokenizer, name=name, held_out=0.05) for name, text i
 streams = [c.batches(16, 128, seed=options.seed) for c in corpora]
 
 
-class Both:
-    """Even steps read the manual, odd ones the library."""
+class Mixed:
+    """Of three steps, one reads the manual, one the library, and one random tokens that repeat.
+
+    The last are there for a head to be seen: only a head that looks back to what followed the
+    last time (induction) can predict them. Their first halves are not scored.
+    """
 
     def batch(self, step):
-        return streams[step % 2].batch(step // 2)
+        return streams[step % 3].batch(step // 3) if step % 3 < 2 else repeats(step)
 
 
-# The quick recipe without QK-norm (with d_head 16 it would bound a score by 4, and no head could
-# look at one token only) and without a softcap, so that logits are a plain sum of contributions.
-config = tl.ModelConfig.modern(
-    vocab_size=tokenizer.vocab_size, n_layers=4, n_heads=8, d_model=128, n_ctx=256,
-    qk_norm=False, logit_softcap=None,
-)  # fmt: skip
+def repeats(step, batch_size=16, n_ctx=128):
+    draw = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
+    length = int(torch.randint(16, 65, (), generator=draw))
+    # Each text draws from 64 tokens of its own, so that the last token seldom says what follows
+    # but the one before it, in the first round, always does.
+    words = torch.randint(5, tokenizer.vocab_size, (batch_size, 64), generator=draw)
+    segment = words.gather(1, torch.randint(64, (batch_size, length), generator=draw))
+    ids = segment.repeat(1, 1 + n_ctx // length + 1)[:, : n_ctx + 1]
+    targets = ids[:, 1:].clone()
+    targets[:, : length - 1] = -100
+    return Batch(tokens=ids[:, :-1], targets=targets)
+
+
+config = tl.ModelConfig(
+    vocab_size=tokenizer.vocab_size, n_layers=4, n_heads=4, d_model=128, n_ctx=256, bias=False
+)
 model = tl.Transformer(config)
 started = time.process_time()
-for step in tl.train(model, Both(), steps=options.steps, optimizer="modern"):
+for step in tl.train(model, Mixed(), steps=options.steps, lr=3e-3):
     if step.index % 100 == 0:
         print(f"step {step.index}: loss {step.loss:.3f}", flush=True)
 seconds = time.process_time() - started

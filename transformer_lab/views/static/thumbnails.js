@@ -117,11 +117,23 @@ export class Thumbnails {
   choose(layer, head) {
     this.layer = layer;
     this.head = head;
-    if (this.grid) this.#place(this.mark, layer, head);
+    if (this.grid) {
+      this.#place(this.mark, layer, head);
+      this.#reveal(layer);
+    }
     const named = (names, chosen) =>
       [...names.children].forEach((name, i) => name.classList.toggle("tl-on", i === chosen));
     named(this.rows, layer);
     named(this.columns, head);
+  }
+
+  /** Scroll a tall grid so that the chosen layer is seen. */
+  #reveal(layer) {
+    const pitch = this.size + GAP;
+    const room = this.root.clientHeight - 24; // the column names stand above
+    const top = layer * pitch;
+    const seen = top >= this.root.scrollTop && top + pitch <= this.root.scrollTop + room;
+    if (room > pitch && !seen) this.root.scrollTop = top - (room - pitch) / 2;
   }
 
   #place(mark, layer, head) {
