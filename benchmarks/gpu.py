@@ -77,13 +77,13 @@ def _tasks(device, options):
         "induction": (tl.datasets.induction(), "decoder", 600),
         "reports": (tl.datasets.reports(), "encoder-decoder", 600),
     }
-    from .training import config_for
+    from .training import MODERN, config_for
 
     for name, (data, kind, steps) in tasks.items():
         torch.manual_seed(options.seed)
         model = tl.Transformer(config_for(data, kind)).to(device)
         with Clock() as clock:
-            for _ in tl.train(model, data.batches(64, kind=kind), steps=steps, lr=3e-3):
+            for _ in tl.train(model, data.batches(64, kind=kind), steps=steps, **MODERN):
                 pass
             torch.cuda.synchronize()
         exact = tl.exact_match(model, data.epoch(250, kind=kind))

@@ -1,12 +1,14 @@
 """Reverse 20 letters: with and without Bahdanau's attention, and a transformer, equal steps.
 
+Each with the recipe that suits it: AdamW for the GRUs, the modern one for the transformer.
+
 Told, not barred: what looking back buys when everything must pass through one state.
 """
 
 import transformer_lab as tl
 
 from .report import at_least
-from .training import config_for, trained
+from .training import MODERN, config_for, trained
 
 
 def run(options):
@@ -22,8 +24,9 @@ def run(options):
     held_out = data.epoch(250)
     for name, make in models.items():
         model, clock = trained(
-            make, data.batches(64, seed=options.seed), seed=options.seed, steps=600, lr=3e-3
-        )
+            make, data.batches(64, seed=options.seed), seed=options.seed, steps=600,
+            **(MODERN if name == "transformer" else dict(lr=3e-3)),
+        )  # fmt: skip
         told = dict(seconds=clock.cpu, seed=options.seed)
         note = f"{model.n_parameters():,} parameters"
         if name != "GRU":
