@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,7 +65,7 @@ class Recorder(Tap):
             site = call.site or Site("encoder", len(self.calls.get("encoder", [])))
             # Layers are counted as they come, so that layers sharing weights stay apart.
             layer = len(self.calls.setdefault(site.kind, []))
-            keep = Tensor.detach if self.keep == "all" else _compact
+            keep: Callable[[Any], Tensor] = _detach if self.keep == "all" else _compact
             kept = replace(
                 call,
                 query=keep(call.query),
@@ -95,6 +96,10 @@ def what_to_keep(model: Any, *texts: Tensor | None) -> str:
     layers = getattr(config, "n_layers", None) or getattr(config, "num_hidden_layers", 1)
     n_tokens = sum(t.numel() for t in texts if t is not None)
     return "all" if 4 * 4 * n_tokens * width * layers < KEEP_ALL_BELOW_MIB * 2**20 else "maps"
+
+
+def _detach(x: Any) -> Tensor:
+    return x.detach()
 
 
 def _compact(x: Any) -> Tensor:

@@ -45,11 +45,22 @@ def test_run_all_choose_lock_and_read_it_back(notebook, map_of, screenshot):
     assert book.run("f'{trace.pattern(1, 2)[9, 2]:.4f}'").strip("'") == the_map.number()
     sentence = page.locator("[data-part=sentence]").inner_text()
     assert book.run("view.sentence").strip("'\"") == sentence
+    # The corner that no query can look at is nearly the ground: light here, dark in the dark.
+    corner = """canvas => {
+        const {width, height} = canvas;
+        const {data} = canvas.getContext("2d").getImageData(0.96 * width, 0.3 * height, 1, 1);
+        return data[3] * (data[0] + data[1] + data[2]) / 765;
+    }"""
+    assert the_map.canvas.evaluate(corner) > 180
     screenshot(page, "lab-light")
     book.command("apputils:change-theme", theme="JupyterLab Dark")
     page.wait_for_selector("[data-theme=dark]")
     page.wait_for_selector("#jupyterlab-splash", state="detached")
-    page.wait_for_timeout(300)
+    for _ in range(50):  # the theme's colours load a moment after its name
+        if the_map.canvas.evaluate(corner) < 80:
+            break
+        page.wait_for_timeout(100)
+    assert the_map.canvas.evaluate(corner) < 80
     screenshot(page, "lab-dark")
     book.run("view.selected = (4, None)\nNone")
     page.wait_for_selector("[data-selected='4,']")

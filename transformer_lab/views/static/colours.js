@@ -108,20 +108,29 @@ export function themeOf(element) {
 }
 
 /**
- * Call back when the theme of the page may have changed.
+ * Call back when the theme of the page may have changed. A notebook names its theme before the
+ * theme's colours have loaded, so it is asked again a little later.
  * @param {() => void} callback
  * @param {AbortSignal} signal
  */
 export function onThemeChange(callback, signal) {
-  const observer = new MutationObserver(callback);
+  let later = [];
+  const stop = () => later.forEach(clearTimeout);
+  const changed = () => {
+    stop();
+    callback();
+    later = [100, 400, 1500, 4000].map((delay) => setTimeout(callback, delay));
+  };
+  const observer = new MutationObserver(changed);
   for (const element of [document.documentElement, document.body]) {
     if (element) observer.observe(element, { attributes: true, attributeFilter: THEME_ATTRIBUTES });
   }
   const query = matchMedia("(prefers-color-scheme: dark)");
-  query.addEventListener("change", callback);
+  query.addEventListener("change", changed);
   signal.addEventListener("abort", () => {
+    stop();
     observer.disconnect();
-    query.removeEventListener("change", callback);
+    query.removeEventListener("change", changed);
   });
 }
 

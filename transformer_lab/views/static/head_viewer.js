@@ -358,7 +358,6 @@ export class HeadViewer {
   async #start() {
     this.theme = themeOf(this.root);
     this.root.dataset.theme = this.theme;
-    this.inks = inks(this.root);
     const { kind } = this;
     this.#buildControls();
     const tokens = kind.same ? `${kind.all_queries} tokens` : `${kind.all_queries} queries × ${kind.all_keys} keys`;
@@ -464,6 +463,7 @@ export class HeadViewer {
 
   #draw() {
     if (!this.root.clientWidth) return; // hidden; it is drawn when it is shown
+    this.inks = inks(this.root); // only what is shown has its colours
     const { options, theme } = this;
     this.table256 = colourTable(options.colours ?? "default", theme);
     this.controls.options(options, this.valueWeighted);
