@@ -224,7 +224,8 @@ def output_projection(model: Any, call: Any) -> Tensor | None:
     module = call.module
     if module is None:
         return None
-    names = {m: n for n, m in model.named_modules()}
+    session: _Session | None = model.__dict__.get(_SESSION)
+    names = session.names if session is not None else {m: n for n, m in model.named_modules()}
     owners = [module]
     parent = names.get(module, "").rpartition(".")[0]
     if parent:
