@@ -62,13 +62,13 @@ class ModelConfig:
         set_ = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
         set_("positions", scheme(self.positions))
         for name in ("vocab_size", "n_layers", "n_heads", "d_model", "n_ctx"):
-            _positive(name, getattr(self, name))
+            check_positive(name, getattr(self, name))
         for name in ("n_decoder_layers", "target_vocab_size", "n_kv_heads", "d_head", "d_ff"):
             if getattr(self, name) is not None:
-                _positive(name, getattr(self, name))
-        _known("kind", self.kind, KINDS)
-        _known("norm", self.norm, NORMS)
-        _known("activation", self.activation, ACTIVATIONS)
+                check_positive(name, getattr(self, name))
+        check_known("kind", self.kind, KINDS)
+        check_known("norm", self.norm, NORMS)
+        check_known("activation", self.activation, ACTIVATIONS)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must be at least 0 and below 1")
         if self.d_head is None:
@@ -148,22 +148,27 @@ class ModelConfig:
         Raises:
             ValueError: for a key that is not a field, listing the fields.
         """
-        known = [f.name for f in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise ValueError(
-                f"unknown model option {', '.join(map(repr, unknown))}; known: {', '.join(known)}"
-            )
-        if "vocab_size" not in values:
-            raise ValueError("the model options lack vocab_size")
+        check_options(cls, values)
         return cls(**values)
 
 
-def _positive(name: str, value: Any) -> None:
+def check_options(config: type, values: dict[str, Any]) -> None:
+    """Refuse a key that is not a field of this configuration, and the lack of vocab_size."""
+    known = [f.name for f in fields(config)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ValueError(
+            f"unknown model option {', '.join(map(repr, unknown))}; known: {', '.join(known)}"
+        )
+    if "vocab_size" not in values:
+        raise ValueError("the model options lack vocab_size")
+
+
+def check_positive(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
 
 
-def _known(name: str, value: Any, names: tuple[str, ...]) -> None:
+def check_known(name: str, value: Any, names: tuple[str, ...]) -> None:
     if value not in names:
         raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(names)}")

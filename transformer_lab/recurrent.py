@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from .attention import AttentionCall, Site, Tap, safe_softmax
-from .config import ModelConfig
+from .config import ModelConfig, check_known, check_options, check_positive
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 ATTENTIONS = ("bahdanau", "none")
@@ -56,18 +56,13 @@ class RecurrentConfig:
 
     def __post_init__(self):
         for name in ("vocab_size", "n_layers", "d_model", "n_ctx"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+            check_positive(name, getattr(self, name))
         if self.attention is None:
             both = self.kind == "encoder-decoder"
             object.__setattr__(self, "attention", "bahdanau" if both else "none")
         known = dict(kind=("decoder", "encoder-decoder"), cell=tuple(CELLS), attention=ATTENTIONS)
         for name, names in known.items():
-            if getattr(self, name) not in names:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is not known; choose one of {', '.join(names)}"
-                )
+            check_known(name, getattr(self, name), names)
         if self.kind == "decoder":
             for name, nothing in (("attention", "none"), ("target_vocab_size", None)):
                 if getattr(self, name) != nothing:
@@ -101,14 +96,7 @@ class RecurrentConfig:
         Raises:
             ValueError: for a key that is not a field, listing the fields.
         """
-        known = [f.name for f in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise ValueError(
-                f"unknown model option {', '.join(map(repr, unknown))}; known: {', '.join(known)}"
-            )
-        if "vocab_size" not in values:
-            raise ValueError("the model options lack vocab_size")
+        check_options(cls, values)
         return cls(**values)
 
 
