@@ -196,8 +196,10 @@ def watching_blocks(model: Any, tap: Tap) -> Iterator[None]:
                 continue
             site = Site(kind, int(path.rsplit(".", 1)[1]))
 
-            def bound(module, args, kwargs, output, site=site):
-                hook(module, args, kwargs, output, site=site)
+            def bound(module, args, *rest, site=site):
+                # torch leaves kwargs out when another thread removes its hooks at this moment.
+                kwargs = rest[0] if len(rest) == 2 else {}
+                hook(module, args, kwargs, rest[-1], site=site)
 
             handles.append(module.register_forward_hook(bound, with_kwargs=True))
         yield

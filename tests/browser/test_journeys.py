@@ -165,7 +165,9 @@ def test_training_is_live_and_interrupt_keeps_it(notebook, screenshot):
     )
     page.wait_for_selector("[data-state=stopped]")
     headline = page.locator("[data-part=headline]").last.inner_text()
+    # The interrupt may come between the update of the weights and that of the history.
     steps = int(book.run("len(watch.history)"))
-    assert headline == f"Training stopped at step {steps}; history kept."
+    said = [f"Training stopped at step {n}; history kept." for n in (steps, steps + 1)]
+    assert headline in said
     assert book.run("'after' in globals()") == "False"
     screenshot(page, "lab-training-stopped")

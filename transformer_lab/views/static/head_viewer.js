@@ -261,6 +261,7 @@ export class HeadViewer {
     onThemeChange(() => {
       const theme = themeOf(this.root);
       if (theme !== this.theme) this.#start();
+      else if (this.inks && JSON.stringify(inks(this.root)) !== JSON.stringify(this.inks)) this.redraw();
     }, signal);
   }
 
