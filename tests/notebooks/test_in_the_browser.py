@@ -54,7 +54,11 @@ class Lesson:
         """The text of a cell's output, once it is on the page."""
         self.page.evaluate(f"id => {{ {FIND} cell.node.scrollIntoView({{block: 'center'}}) }}", id)
         self.page.wait_for_function(
-            f"id => {{ {FIND} return cell.node.querySelector('.jp-OutputArea-output') }}", arg=id
+            # An output may stand on the page for a moment before it is laid out, without its text.
+            f"""id => {{ {FIND}
+            const out = cell.node.querySelector('.jp-OutputArea-output') && cell.node.querySelector('.jp-OutputArea');
+            return out && (out.innerText.trim() || out.querySelector('img, svg, picture')) }}""",
+            arg=id,
         )
         return self.page.evaluate(
             f"id => {{ {FIND} return cell.node.querySelector('.jp-OutputArea').innerText }}", id
