@@ -64,6 +64,14 @@ class Lesson:
             f"id => {{ {FIND} return cell.node.querySelector('.jp-OutputArea').innerText }}", id
         )
 
+    def shows(self, id, text):
+        """Whether a cell's output comes to hold this text within 30 seconds."""
+        for _ in range(150):
+            if text in self.shown(id):
+                return True
+            self.page.wait_for_timeout(200)
+        return False
+
     def visible_pictures(self, id):
         """Class and alt text of the images that a cell really shows."""
         self.shown(id)
@@ -80,18 +88,17 @@ def test_an_exercise_done_wrong_and_right(notebook, screenshot):
     opened = notebook(file=LESSON)
     lesson = Lesson(opened.page)
     lesson.run_all()
-    assert "attention is not written yet." in lesson.shown("attention-check")
-    assert "Lesson 01 ran to its end." in lesson.shown("finish")
+    assert lesson.shows("attention-check", "attention is not written yet.")
+    assert lesson.shows("finish", "Lesson 01 ran to its end.")
 
     lesson.run("attention", WRONG)
     lesson.run("attention-check")
-    said = lesson.shown("attention-check")
-    assert "normalised over the queries" in said
+    assert lesson.shows("attention-check", "normalised over the queries")
     screenshot(opened.page, "lesson_01_wrong")
 
     lesson.run("attention", RIGHT)
     lesson.run("attention-check")
-    assert "attention is right." in lesson.shown("attention-check")
+    assert lesson.shows("attention-check", "attention is right.")
     lesson.run("drive")
     lesson.run("drive-picture")
     [[theme, alt]] = lesson.visible_pictures("drive-picture")
