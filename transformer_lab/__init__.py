@@ -50,10 +50,10 @@ _NAMES = {
     "knock_out": "edit",
     "explore": "explore",
 }
-_MODULES = ("datasets", "heads", "tokenizers", "views", "lessons", "hub", "pretrained")
+_MODULES = ("circuits", "datasets", "heads", "tokenizers", "views", "lessons", "hub", "pretrained")
 
 if TYPE_CHECKING:
-    from . import datasets, hub, lessons, tokenizers, views
+    from . import circuits, datasets, hub, lessons, tokenizers, views
     from .attention import Attention, AttentionCall, Tap, attend
     from .checkpoint import load_model, save_model
     from .config import ModelConfig
