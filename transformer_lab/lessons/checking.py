@@ -105,7 +105,7 @@ def check(exercise: Exercise, *, seconds: float = 10.0) -> CheckResult:
         try:
             for case in cases:
                 left = seconds - (time.monotonic() - started)
-                arguments = tuple(argument.clone() for argument in case.arguments)
+                arguments = tuple(map(_copy, case.arguments))
                 outcome = run_limited(exercise.yours, arguments, max(left, 0.1))
                 printed = printed or outcome.printed
                 note = _judge(exercise, case, arguments, outcome, seconds)
@@ -132,12 +132,13 @@ def _judge(
 ) -> str:
     """Raise _Wrong with a diagnosis, or return a remark ("" when there is none)."""
     _explain_failure(exercise.yours, case, outcome, seconds)
-    yours, note = _read_tensor(outcome.value, case)
-    expected = exercise.grader.reference(*(a.double() for a in case.arguments))
+    answer = exercise.grader.reference(*map(_exact, case.arguments))
+    sort, expected = _sort(answer.dtype), answer.double()
+    yours, note = _read_tensor(outcome.value, sort)
     _explain_shape(yours, expected, case, exercise.grader)
-    _explain_values(yours, case, exercise.grader, expected, coarse=bool(note))
+    _explain_values(yours, case, exercise.grader, expected, sort=sort, coarse=bool(note))
     for before, after in zip(case.arguments, arguments, strict=True):
-        if not _same(before, after):
+        if _is_tensor(before) and not _same(before, after):
             raise _Wrong(
                 "The numbers are right, but your function changes the tensor it is given. "
                 "Whoever called it still needs that tensor: build a new one (a method whose name "
@@ -166,7 +167,7 @@ def _explain_failure(
     at = f" at `{line}`" if line else ""
     message = " ".join(str(error).split())[:300] if _is_builtin(error) else ""
     hint = ""
-    if re.search(r"\.T\b", line) and any(a.ndim > 2 for a in case.arguments):
+    if re.search(r"\.T\b", line) and any(_is_tensor(a) and a.ndim > 2 for a in case.arguments):
         hint = " `.T` is for two axes; `.transpose(-2, -1)` swaps the last two of any number."
     told = f": {message}." if message else "."
     raise _Wrong(f"On {case.name}, {type(error).__name__}{at}{told}{hint}")
@@ -177,17 +178,37 @@ def _is_builtin(error: BaseException) -> bool:
     return type(error).__module__.split(".")[0] in {"builtins", "torch"}
 
 
-def _read_tensor(value: Any, case: Case) -> tuple[torch.Tensor, str]:
+def _is_tensor(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor)
+
+
+def _copy(argument: Any) -> Any:
+    """What the learner's function is given: its own copy, so that ours stays as it is."""
+    if isinstance(argument, (list, tuple)):
+        return type(argument)(map(_copy, argument))
+    return argument.clone() if _is_tensor(argument) else argument
+
+
+def _exact(argument: Any) -> Any:
+    """What the reference is given: fractions in float64, everything else as it is."""
+    if isinstance(argument, (list, tuple)):
+        return type(argument)(map(_exact, argument))
+    return argument.double() if _is_tensor(argument) and argument.is_floating_point() else argument
+
+
+def _read_tensor(value: Any, sort: str) -> tuple[torch.Tensor, str]:
     """The result as float64 on the CPU, and a remark when its precision is coarse."""
     import torch
 
     # type(), not isinstance(): an object may claim any class, and a subclass may redefine equality.
     if type(value) not in (torch.Tensor, torch.nn.Parameter):
         raise _Wrong(_wrong_type(value))
-    if value.is_complex() or not value.is_floating_point():
+    if _sort(value.dtype) != sort:
         raise _Wrong(
-            f"Your function returned a tensor of {value.dtype}; the result is made of fractions, "
-            "so its type must be a floating one such as `torch.float32`."
+            f"Your function returned a tensor of {value.dtype}; the result is made of "
+            f"{_WANTED[sort]}."
         )
     try:
         numbers = value.detach().to_dense().to("cpu", torch.float64).clone()
@@ -196,6 +217,8 @@ def _read_tensor(value: Any, case: Case) -> tuple[torch.Tensor, str]:
             f"The numbers of your result cannot be read (device {value.device}, "
             f"layout {value.layout}). Return an ordinary tensor."
         ) from None
+    if sort != "fractions":
+        return numbers, ""
     single = numbers.to(torch.float32)
     for dtype, name in ((torch.bfloat16, "bfloat16"), (torch.float16, "float16")):
         if value.dtype == dtype or torch.equal(single.to(dtype).to(torch.float32), single):
@@ -203,6 +226,24 @@ def _read_tensor(value: Any, case: Case) -> tuple[torch.Tensor, str]:
     if value.device.type != "cpu":
         return numbers, f"Right, to the precision of {value.device.type}."
     return numbers, ""
+
+
+_WANTED = {
+    "fractions": "fractions, so its type must be a floating one such as `torch.float32`",
+    "whole numbers": "whole numbers, so its type must be a whole one such as `torch.long`",
+    "truths": "True and False, so its type must be `torch.bool`",
+}
+
+
+def _sort(dtype: torch.dtype) -> str:
+    """What a tensor of this type is made of."""
+    import torch
+
+    if dtype == torch.bool:
+        return "truths"
+    if dtype.is_complex:
+        return "complex numbers"
+    return "fractions" if dtype.is_floating_point else "whole numbers"
 
 
 def _wrong_type(value: Any) -> str:
@@ -244,6 +285,7 @@ def _explain_values(
     grader: Grader,
     expected: torch.Tensor,
     *,
+    sort: str,
     coarse: bool,
 ) -> None:
     limit = COARSE if coarse else EXACT
@@ -262,6 +304,9 @@ def _explain_values(
         )
     difference = (mine - right).abs()
     place = int(difference.argmax())
+    kind = "largest"
+    if sort != "fractions":
+        kind, place = "first", int((difference > 0).double().argmax())
     index = []
     for size in reversed(mine.shape):
         index.append(place % size)
@@ -269,15 +314,21 @@ def _explain_values(
     at = tuple(reversed(index))
     what = "after the softmax, the " if grader.compare_as(expected) is not expected else "the "
     raise _Wrong(
-        f"On {case.name}, {what}largest difference is at {list(at)}: "
-        f"yours {float(mine[at]):.4f}, expected {float(right[at]):.4f}."
+        f"On {case.name}, {what}{kind} difference is at {list(at)}: "
+        f"yours {_shown(mine[at], sort)}, expected {_shown(right[at], sort)}."
     )
+
+
+def _shown(value: torch.Tensor, sort: str) -> str:
+    if sort == "truths":
+        return str(bool(value))
+    return f"{float(value):.0f}" if sort == "whole numbers" else f"{float(value):.4f}"
 
 
 def _suspect(yours: torch.Tensor, case: Case, grader: Grader, limit: float) -> str:
     """The sentence of the first named mistake that gives exactly these numbers."""
     for suspect in grader.suspects:
-        made = suspect.function(*(argument.double() for argument in case.arguments))
+        made = suspect.function(*map(_exact, case.arguments)).double()
         if made.shape != yours.shape:
             continue
         alike = _distance(grader.compare_as(yours), grader.compare_as(made)) <= limit

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from transformer_lab.lessons.graders import lesson_01
+import importlib
+import pkgutil
+
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
 
-_ALL: dict[str, Grader] = {grader.name: grader for grader in lesson_01.GRADERS}
+# Every module `lesson_NN` of this folder, in the order of the lessons.
+_LESSONS = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name.startswith("lesson_"))
+_ALL: dict[str, Grader] = {
+    grader.name: grader
+    for lesson in _LESSONS
+    for grader in importlib.import_module(f"{__name__}.{lesson}").GRADERS
+}
 
 
 def exercise_names() -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -16,11 +16,12 @@ class Case:
 
     Args:
         name: completes "on …": "two sentences at once".
-        arguments: float32 tensors on the CPU, by position.
+        arguments: by position. Tensors are on the CPU, those of fractions in float32 (the reference
+            gets them in float64); whole numbers, functions and the like are passed as they are.
     """
 
     name: str
-    arguments: tuple[torch.Tensor, ...]
+    arguments: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
