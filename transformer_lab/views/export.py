@@ -142,7 +142,8 @@ def write_page(path: str | os.PathLike, pieces: Iterable[str]) -> Path:
 
 
 def frame(text: str, title: str, height: int = FRAME_HEIGHT) -> str:
-    """HTML of a sandboxed frame that holds a page and grows to its height."""
+    """HTML of a sandboxed frame that holds a page, grows to its height, and tells the other frames
+    what is selected in it."""
     return (
         '<div class="tl-frame">'
         f'<iframe title="{html.escape(title, quote=True)}" sandbox="allow-scripts allow-downloads" '
@@ -150,9 +151,14 @@ def frame(text: str, title: str, height: int = FRAME_HEIGHT) -> str:
         "</iframe><script>(() => {"
         'const frame = document.currentScript.parentElement.querySelector("iframe");'
         'addEventListener("message", (event) => {'
+        "if (event.source !== frame.contentWindow) return;"
         "const height = Number(event.data?.transformerLabHeight);"
-        "if (event.source === frame.contentWindow && height > 0)"
+        "if (height > 0)"
         'frame.style.height = Math.min(4000, Math.max(120, Math.ceil(height))) + "px";'
+        "const transformerLabSelection = event.data?.transformerLabSelection;"
+        "if (transformerLabSelection)"
+        'for (const other of document.querySelectorAll(".tl-frame iframe"))'
+        'if (other !== frame) other.contentWindow.postMessage({ transformerLabSelection }, "*");'
         "});})();</script></div>"
     )
 

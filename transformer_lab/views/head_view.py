@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import traitlets as t
 from torch import Tensor
 
-from .base import View, css, esm
+from .base import css, esm
 from .codecs import shown_text
 from .export import Block
 from .head_data import HeadData
 from .head_figure import head_figure
+from .selection import SelectionView, link_of
 from .words import Seen, cell_sentence, head_sentence, key_sentence, query_sentence
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ ROWS_FOR_A_SENTENCE = 256
 WITHOUT_BLOCKS = 2**18  # bytes of maps that a page reads at once
 
 
-class HeadView(View):
+class HeadView(SelectionView):
     """Heads of a trace, interactive.
 
     `layer`, `head`, `kind` and `selected` (a pair query, key, either of which may be None; or
@@ -38,6 +39,8 @@ class HeadView(View):
         kind: "decoder", "encoder" or "cross"; by default the trace's first choice.
         batch: which text of the trace.
         title: by default the model's name.
+        link: views with the same one follow each other; by default those of one model on one
+            text. "" lets this view go its own way.
 
     Raises:
         ValueError: when the trace has no such kind, layer, head or text.
@@ -46,15 +49,7 @@ class HeadView(View):
     _esm: ClassVar[str] = esm("head_view.js")
     _css: ClassVar[str] = css("view.css")
 
-    layer = t.Int(0).tag(sync=True)
-    head = t.Int(0).tag(sync=True)
-    kind = t.Unicode("").tag(sync=True)
-    selected = t.Tuple(
-        t.Int(allow_none=True), t.Int(allow_none=True), allow_none=True, default_value=None
-    ).tag(sync=True)
-
     _options = t.Dict().tag(sync=True)  # what is hidden, weighted, coloured: see head_view.js
-    _kinds = t.Dict().tag(sync=True)
     _thumbs = t.Bytes(b"").tag(sync=True)
     _maps = t.Bytes(b"").tag(sync=True)
     _norms = t.Bytes(b"").tag(sync=True)
@@ -74,6 +69,7 @@ class HeadView(View):
         kind: str | None = None,
         batch: int = 0,
         title: str | None = None,
+        link: str | None = None,
     ):
         if not hasattr(trace, "thumbnails"):
             raise ValueError(
@@ -84,7 +80,11 @@ class HeadView(View):
             raise ValueError(f"kind={kind!r} is not in this trace; it has {', '.join(trace.kinds)}")
         if not 0 <= batch < trace.batch_size:
             raise ValueError(f"batch={batch} is outside the {trace.batch_size} texts of this trace")
-        super().__init__(_batch=batch, _title=shown_text(title or trace.model_name or "Heads"))
+        super().__init__(
+            _batch=batch,
+            _title=shown_text(title or trace.model_name or "Heads"),
+            link=link_of(trace) if link is None else link,
+        )
         self._look_at(trace, kind, layer, head)
 
     def _look_at(self, trace: Trace, kind: str, layer: int, head: int) -> None:
@@ -110,33 +110,6 @@ class HeadView(View):
             self._thumbs = data.thumbnails()
 
     # -- state ----------------------------------------------------------------------------------
-
-    @t.validate("kind")
-    def _check_kind(self, proposal: Any) -> str:
-        if self._kinds and proposal["value"] not in self._kinds:
-            known = ", ".join(self._kinds)
-            raise t.TraitError(f"kind={proposal['value']!r} is not in this trace; it has {known}")
-        return proposal["value"]
-
-    @t.validate("layer", "head")
-    def _check_place(self, proposal: Any) -> int:
-        name, value = proposal["trait"].name, proposal["value"]
-        # The browser sets kind, layer and head at once, in an order of its own.
-        most = max((k[f"{name}s"] for k in self._kinds.values()), default=None)
-        if value < 0 or (most is not None and value >= most):
-            raise t.TraitError(f"{name}={value} is outside 0 … {(most or 1) - 1}")
-        return value
-
-    @t.validate("selected")
-    def _check_selected(self, proposal: Any) -> tuple[int | None, int | None] | None:
-        pair = proposal["value"]
-        if pair is None or pair == (None, None) or not self._kinds:
-            return None
-        counts = max((k["queries"], k["keys"]) for k in self._kinds.values())
-        for name, value, count in zip(("query", "key"), pair, counts, strict=True):
-            if value is not None and not 0 <= value < count:
-                raise t.TraitError(f"selected={pair}: {name} {value} is outside 0 … {count - 1}")
-        return pair
 
     @property
     def shown(self) -> tuple[str, int, int]:

@@ -8,6 +8,7 @@ import { headControls, lineFilter } from "./head_controls.js";
 import { HeadStore } from "./head_store.js";
 import { HeatMap } from "./heat_map.js";
 import { legend } from "./legend.js";
+import { linked } from "./linked.js";
 import { lineScene, MANY_QUERIES } from "./line_scene.js";
 import { columnLines, isLong, LineView } from "./lines.js";
 import { picture } from "./picture.js";
@@ -69,6 +70,10 @@ export class HeadViewer {
     this.from = {};
     this.marks = onceAFrame(() => this.#follow());
     this.redraw = onceAFrame(() => this.#draw());
+    this.link = linked(model, signal, (spot) => {
+      this.hover = spot;
+      this.marks();
+    });
     this.#build();
     this.#listen();
   }
@@ -271,6 +276,7 @@ export class HeadViewer {
     if (same(spot, this.hover)) return;
     this.hover = spot;
     this.marks();
+    this.link.hover(spot);
   }
 
   #pick(spot) {

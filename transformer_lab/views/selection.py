@@ -1,0 +1,69 @@
+"""One selection for all views of a trace: layer, head, kind, query and key."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import traitlets as t
+
+from .base import View
+
+if TYPE_CHECKING:
+    from ..trace import Trace
+
+
+def link_of(trace: Trace) -> str:
+    """The group of a trace's views: the same for every trace of one model on one text."""
+    parts = [trace.model_name, str(trace.tokens.tolist()), str(trace.kinds)]
+    parts += [] if trace.target is None else [str(trace.target.tolist())]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+class SelectionView(View):
+    """A view in which a head and tokens can be chosen.
+
+    `layer`, `head`, `kind` and `selected` (a pair query, key, either of which may be None; or
+    None) can be read and set from Python; they follow what the reader does. Views on one page that
+    have the same `link` follow each other; views of one model on one text do from the start, and
+    `link=""` lets a view go its own way.
+
+    Subclasses set `_kinds`: kind -> {"layers", "heads", "queries", "keys"} before these.
+    """
+
+    layer = t.Int(0).tag(sync=True)
+    head = t.Int(0).tag(sync=True)
+    kind = t.Unicode("").tag(sync=True)
+    selected = t.Tuple(
+        t.Int(allow_none=True), t.Int(allow_none=True), allow_none=True, default_value=None
+    ).tag(sync=True)
+    link = t.Unicode("").tag(sync=True)
+
+    _kinds = t.Dict().tag(sync=True)
+
+    @t.validate("kind")
+    def _check_kind(self, proposal: Any) -> str:
+        if self._kinds and proposal["value"] not in self._kinds:
+            known = ", ".join(self._kinds)
+            raise t.TraitError(f"kind={proposal['value']!r} is not in this trace; it has {known}")
+        return proposal["value"]
+
+    @t.validate("layer", "head")
+    def _check_place(self, proposal: Any) -> int:
+        name, value = proposal["trait"].name, proposal["value"]
+        # The browser sets kind, layer and head at once, in an order of its own.
+        most = max((k[f"{name}s"] for k in self._kinds.values()), default=None)
+        if value < 0 or (most is not None and value >= most):
+            raise t.TraitError(f"{name}={value} is outside 0 … {(most or 1) - 1}")
+        return value
+
+    @t.validate("selected")
+    def _check_selected(self, proposal: Any) -> tuple[int | None, int | None] | None:
+        pair = proposal["value"]
+        if pair is None or pair == (None, None) or not self._kinds:
+            return None
+        counts = max((k["queries"], k["keys"]) for k in self._kinds.values())
+        for name, value, count in zip(("query", "key"), pair, counts, strict=True):
+            if value is not None and not 0 <= value < count:
+                raise t.TraitError(f"selected={pair}: {name} {value} is outside 0 … {count - 1}")
+        return pair

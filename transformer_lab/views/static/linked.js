@@ -1,0 +1,80 @@
+// One selection for the views of a page: who chooses a head or a token in one, chooses it in all
+// that have the same link. In a rendered notebook each view has a frame of its own; there the page
+// around the frames passes the word on.
+
+const EVENT = "transformer-lab-selection";
+const LINKED = ["kind", "layer", "head", "selected"];
+
+/** @typedef {{query: number | null, key: number | null}} Place */
+
+/**
+ * Whether a selection that another view tells of fits this view's sizes.
+ * @param {any} kinds kind -> {layers, heads, queries, keys}
+ * @param {any} told
+ */
+export function fits(kinds, told) {
+  const size = kinds?.[told?.kind];
+  const within = (value, count) => Number.isInteger(value) && value >= 0 && value < count;
+  if (!size || !within(told.layer, size.layers) || !within(told.head, size.heads)) return false;
+  const pair = told.selected;
+  if (pair === null) return true;
+  if (!Array.isArray(pair) || pair.length !== 2) return false;
+  return [[pair[0], size.queries], [pair[1], size.keys]].every(([at, count]) => at === null || within(at, count));
+}
+
+/**
+ * Link a view to the others of its group.
+ * @param {any} model
+ * @param {AbortSignal} signal
+ * @param {(spot: Place | null) => void} [onHover] another view points at this, or (null) no longer
+ * @returns {{hover: (spot: Place | null) => void}} to tell the others what this view points at
+ */
+export function linked(model, signal, onHover) {
+  const me = {};
+  let listening = false;
+  const frame = window.parent !== window && document.getElementById("tl-state");
+  const own = () => Object.fromEntries(LINKED.map((name) => [name, model.get(name) ?? null]));
+
+  const tell = (what) => {
+    const group = model.get("link");
+    if (!group) return;
+    const message = { group, ...own(), ...what };
+    document.dispatchEvent(new CustomEvent(EVENT, { detail: { from: me, message } }));
+    if (frame) window.parent.postMessage({ transformerLabSelection: message }, "*");
+  };
+
+  const hear = (message) => {
+    const group = model.get("link");
+    if (!group || message?.group !== group || !fits(model.get("_kinds"), message)) return;
+    const now = own();
+    const changed = LINKED.filter((name) => JSON.stringify(now[name]) !== JSON.stringify(message[name]));
+    if (changed.length) {
+      listening = true;
+      try {
+        for (const name of changed) model.set(name, message[name]);
+      } finally {
+        listening = false;
+      }
+      model.save_changes();
+    }
+    if ("hover" in message) onHover?.(message.hover);
+  };
+
+  const changed = () => {
+    if (!listening) tell({});
+  };
+  for (const name of LINKED) {
+    model.on(`change:${name}`, changed);
+    signal.addEventListener("abort", () => model.off(`change:${name}`, changed));
+  }
+  document.addEventListener(EVENT, (event) => {
+    const { from, message } = /** @type {CustomEvent} */ (event).detail;
+    if (from !== me) hear(message);
+  }, { signal });
+  if (frame) {
+    window.addEventListener("message", (event) => {
+      if (event.source === window.parent) hear(event.data?.transformerLabSelection);
+    }, { signal });
+  }
+  return { hover: (spot) => tell({ hover: spot && { query: spot.query ?? null, key: spot.key ?? null } }) };
+}
