@@ -213,6 +213,13 @@ class Notebook:
             time.sleep(0.2)
         raise AssertionError(f"the kernel did not run {code!r}")
 
+    def until(self, code, expected, seconds=20):
+        """Wait for an expression to be this: what the browser tells Python takes its time."""
+        end = time.monotonic() + seconds
+        while (found := self.run(code)) != expected:
+            assert time.monotonic() < end, f"{code} is {found}, not {expected}"
+            time.sleep(0.1)
+
     def cells(self):
         return self.page.evaluate(
             "() => window.jupyterapp.shell.currentWidget.content.widgets.length"

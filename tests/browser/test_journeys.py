@@ -41,7 +41,7 @@ def test_run_all_choose_lock_and_read_it_back(notebook, map_of, screenshot):
     assert book.cells() == cells  # JupyterLab's own keys stay out of the view
     page.mouse.move(2, 2)
     page.wait_for_selector("[data-selected='9,2']")
-    assert book.run("(view.layer, view.head, view.selected)") == "(1, 2, (9, 2))"
+    book.until("(view.layer, view.head, view.selected)", "(1, 2, (9, 2))")
     assert book.run("f'{trace.pattern(1, 2)[9, 2]:.4f}'").strip("'") == the_map.number()
     sentence = page.locator("[data-part=sentence]").inner_text()
     assert book.run("view.sentence").strip("'\"") == sentence
