@@ -6,11 +6,21 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from transformer_lab import ALiBi, Learned, NoPositions, Rotary, Sinusoidal
-from transformer_lab.positions import alibi_slopes, scheme, scheme_to_dict, sinusoids
+import transformer_lab as tl
+from transformer_lab import ALiBi, Learned, NoPositions, Relative, Rotary, Sinusoidal
+from transformer_lab.config import KINDS
+from transformer_lab.positions import (
+    alibi_slopes,
+    relative_buckets,
+    rotary_angles,
+    scheme,
+    scheme_to_dict,
+    sinusoids,
+)
 
 SIZES = dict(d_model=32, n_heads=4, d_head=8, n_ctx=64)
 SCHEMES = [NoPositions(), Sinusoidal(), Sinusoidal(halves=True), Learned(), Rotary(500.0), ALiBi()]
+SCHEMES += [Relative(), Relative(buckets=16, max_distance=40)]
 
 
 def test_sinusoids_are_the_papers_formula():
@@ -98,6 +108,101 @@ def test_rotation_keeps_its_angles_in_fp32_for_bf16_queries():
     assert_close(module.rotate(x.bfloat16(), position).float(), exact, rtol=0, atol=8e-3)
 
 
+def test_rotation_turns_by_the_closed_form():
+    angles = rotary_angles(16, 8)
+    assert angles[7, 2] == pytest.approx(7 / 10000 ** (4 / 8), abs=1e-15)
+    positions, ones = torch.arange(16), torch.ones(1, 1, 16, 8)
+    turned = Rotary().build(**SIZES).rotate(ones, positions)[0, 0].double()
+    assert_close(turned[:, :4], angles.cos() - angles.sin(), rtol=0, atol=2e-6)
+    assert_close(turned[:, 4:], angles.cos() + angles.sin(), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(("buckets", "most"), [(32, 128), (16, 40), (8, 64)])
+@pytest.mark.parametrize("causal", [False, True])
+def test_relative_positions_are_t5s(causal, buckets, most):
+    from transformers import T5Config
+    from transformers.models.t5.modeling_t5 import T5Attention
+
+    config = T5Config(
+        d_model=32, num_heads=4, d_kv=8, is_decoder=causal,
+        relative_attention_num_buckets=buckets, relative_attention_max_distance=most,
+    )  # fmt: skip
+    theirs = T5Attention(config, has_relative_attention_bias=True)
+    distance = torch.arange(-1500, 1500)
+    assert torch.equal(
+        relative_buckets(distance, causal=causal, buckets=buckets, max_distance=most),
+        theirs._relative_position_bucket(distance, not causal, buckets, most),
+    )
+    ours = Relative(buckets, most).build(**SIZES)
+    table = ours.decoder if causal else ours.encoder
+    with torch.no_grad():
+        table.weight.copy_(theirs.relative_attention_bias.weight)
+    positions = torch.arange(300)
+    assert torch.equal(
+        ours.bias(positions, positions, causal),
+        theirs.compute_bias(300, 300),
+    )
+    # Later queries of a cache, and a batch whose texts begin at different places.
+    whole = ours.bias(positions, positions, causal)
+    assert torch.equal(ours.bias(positions[290:], positions, causal), whole[:, :, 290:])
+    padded = torch.stack([positions, (positions - 3).clamp(min=0)])
+    assert torch.equal(ours.bias(padded, padded, causal)[1, :, 3:, 3:], whole[0, :, :-3, :-3])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_with_relative_positions_trains_and_comes_back(kind, tmp_path):
+    torch.manual_seed(0)
+    config = tl.ModelConfig(
+        kind=kind, vocab_size=12, n_layers=2, n_heads=2, d_model=16, n_ctx=20, positions="relative"
+    )
+    assert tl.ModelConfig.from_dict(config.to_dict()) == config
+    model = tl.Transformer(config)
+    tables = [m for m in (model.positions.encoder, model.positions.decoder) if m is not None]
+    assert len(tables) == (2 if kind == "encoder-decoder" else 1)
+    tokens = torch.randint(0, 12, (3, 9))
+    inputs = (tokens, tokens) if kind == "encoder-decoder" else (tokens,)
+    model(*inputs).square().mean().backward()
+    for table in tables:
+        assert table.weight.grad.abs().max() > 0
+    with torch.no_grad():
+        for table in tables:
+            table.weight.normal_(std=2.0)
+    model.eval()
+    tl.save_model(model, tmp_path / "model")
+    again = tl.load_model(tmp_path / "model")
+    assert torch.equal(again(*inputs), model(*inputs))
+    # What the trace shows is what the fused kernel did, and the bias is in it.
+    stack = model.encoder or model.decoder
+    found = tl.trace(model, *inputs)
+    layer = found.scores(0, 1, kind=stack.blocks[0].site.kind)
+    bias = model.positions.bias(torch.arange(9), torch.arange(9), stack is model.decoder)[0, 1]
+    with torch.no_grad():
+        for table in tables:
+            table.weight.zero_()
+    plain = tl.trace(model, *inputs).scores(0, 1, kind=stack.blocks[0].site.kind)
+    seen = plain.isfinite()
+    assert_close(layer[seen], (plain + bias)[seen])
+
+
+def test_relative_positions_learn_what_no_positions_cannot():
+    """Which of the two tokens before is to be repeated depends on distance alone."""
+    losses = {}
+    for name in ("none", "relative"):
+        torch.manual_seed(1)
+        config = tl.ModelConfig(
+            vocab_size=8, n_layers=1, n_heads=1, d_model=32, n_ctx=12, positions=name
+        )
+        batches = []
+        for step in range(30):
+            tokens = torch.randint(0, 8, (16, 11), generator=torch.Generator().manual_seed(step))
+            targets = torch.full_like(tokens, -100)
+            targets[:, 2:] = tokens[:, :-2]
+            batches.append(tl.datasets.Batch(tokens=tokens, targets=targets))
+        steps = list(tl.train(tl.Transformer(config), batches, steps=150, lr=1e-2))
+        losses[name] = sum(s.loss for s in steps[-10:]) / 10
+    assert losses["relative"] < 0.3 < 1.0 < losses["none"], losses
+
+
 def test_two_schemes_of_different_base_do_not_share_angles():
     x, position = torch.ones(1, 1, 1, 8), torch.tensor([7])
     one, other = (Rotary(base).build(**SIZES).rotate(x, position) for base in (1e4, 1e5))
@@ -117,6 +222,8 @@ def test_a_scheme_comes_back_from_its_dictionary(value):
         (lambda: scheme({"name": "rotary", "theta": 3}), ["rotary", "theta"]),
         (lambda: Rotary().build(**{**SIZES, "d_head": 7}), ["d_head=7", "even"]),
         (lambda: Sinusoidal().build(**{**SIZES, "d_model": 33}), ["d_model=33", "even"]),
+        (lambda: Relative(buckets=30), ["buckets=30", "multiple of 4"]),
+        (lambda: Relative(max_distance=16), ["max_distance=16", "16"]),
     ],
 )
 def test_bad_schemes_are_named(make, words):

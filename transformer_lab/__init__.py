@@ -23,6 +23,7 @@ _NAMES = {
     "Learned": "positions",
     "ALiBi": "positions",
     "NoPositions": "positions",
+    "Relative": "positions",
     "Transformer": "model",
     "pick_device": "model",
     "Recurrent": "recurrent",
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from .grading import accuracy, exact_match, grade_heads
     from .model import Transformer, pick_device
     from .objective import evaluate
-    from .positions import ALiBi, Learned, NoPositions, Rotary, Sinusoidal
+    from .positions import ALiBi, Learned, NoPositions, Relative, Rotary, Sinusoidal
     from .readers import Classifier, SpanReader
     from .recurrent import Recurrent, RecurrentConfig
     from .run import Run

@@ -32,8 +32,9 @@ class Transformer(nn.Module):
         if config.token_types:
             self.token_types = nn.Embedding(config.token_types, config.d_model)
         self.positions = config.positions.build(
-            d_model=config.d_model, n_heads=config.n_heads, d_head=config.d_head, n_ctx=config.n_ctx
-        )
+            d_model=config.d_model, n_heads=config.n_heads, d_head=config.d_head,
+            n_ctx=config.n_ctx, kind=config.kind,
+        )  # fmt: skip
         self.embedding_norm = make_norm(config) if config.embedding_norm else nn.Identity()
         self.embedding_dropout = nn.Dropout(config.dropout)
         self.encoder = self.decoder = None

@@ -5,7 +5,7 @@ A scheme is a small frozen dataclass that a `ModelConfig` carries (and writes to
 
     embed(positions)             what is added to the token embeddings   (sinusoidal, learned)
     rotate(x, positions)         how queries and keys are turned          (rotary)
-    bias(queries, keys, causal)  what is added to the scores              (ALiBi)
+    bias(queries, keys, causal)  what is added to the scores              (ALiBi, relative)
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class NoPositions:
 
     name = "none"
 
-    def build(self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int) -> PositionModule:
+    def build(
+        self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int, kind: str = "decoder"
+    ) -> PositionModule:
         return PositionModule()
 
 
@@ -59,7 +61,9 @@ class Sinusoidal:
     halves: bool = False
     name = "sinusoidal"
 
-    def build(self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int) -> PositionModule:
+    def build(
+        self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int, kind: str = "decoder"
+    ) -> PositionModule:
         if d_model % 2:
             raise ValueError(f"d_model={d_model} must be even for sinusoidal positions")
         return _Table(sinusoids(n_ctx, d_model, base=self.base, halves=self.halves), learned=False)
@@ -71,7 +75,9 @@ class Learned:
 
     name = "learned"
 
-    def build(self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int) -> PositionModule:
+    def build(
+        self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int, kind: str = "decoder"
+    ) -> PositionModule:
         return _Table(torch.empty(n_ctx, d_model).normal_(std=0.02), learned=True)
 
 
@@ -85,7 +91,9 @@ class Rotary:
     base: float = 10000.0
     name = "rotary"
 
-    def build(self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int) -> PositionModule:
+    def build(
+        self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int, kind: str = "decoder"
+    ) -> PositionModule:
         if d_head % 2:
             raise ValueError(f"d_head={d_head} must be even for rotary positions")
         return _Rotation(d_head, n_ctx, self.base)
@@ -97,12 +105,45 @@ class ALiBi:
 
     name = "alibi"
 
-    def build(self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int) -> PositionModule:
+    def build(
+        self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int, kind: str = "decoder"
+    ) -> PositionModule:
         return _Slopes(n_heads)
 
 
-Scheme = NoPositions | Sinusoidal | Learned | Rotary | ALiBi
-SCHEMES: dict[str, type] = {c.name: c for c in (NoPositions, Sinusoidal, Learned, Rotary, ALiBi)}
+@dataclass(frozen=True)
+class Relative:
+    """A learned number a head and bucket of distances, added to the scores; shared by all layers.
+
+    Half of the buckets hold one distance each, the others ever more of them, up to `max_distance`;
+    all that lies beyond shares the last bucket. A decoder's buckets look back only; an encoder's
+    tell before from after. An encoder-decoder has a table for each stack, and none for
+    cross-attention. Source: Raffel et al. 2020 (T5), 2.1.
+    """
+
+    buckets: int = 32
+    max_distance: int = 128
+    name = "relative"
+
+    def __post_init__(self):
+        if self.buckets < 4 or self.buckets % 4:
+            raise ValueError(f"buckets={self.buckets} must be a multiple of 4; T5 has 32")
+        if self.max_distance <= self.buckets // 2:
+            raise ValueError(
+                f"max_distance={self.max_distance} must be above buckets / 2 = {self.buckets // 2}, "
+                "from where buckets grow"
+            )
+
+    def build(
+        self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int, kind: str = "encoder-decoder"
+    ) -> PositionModule:
+        return _Buckets(self, n_heads, kind)
+
+
+Scheme = NoPositions | Sinusoidal | Learned | Rotary | ALiBi | Relative
+SCHEMES: dict[str, type] = {
+    c.name: c for c in (NoPositions, Sinusoidal, Learned, Rotary, ALiBi, Relative)
+}
 
 
 def scheme(value: str | dict | Scheme) -> Scheme:
@@ -139,6 +180,34 @@ def sinusoids(n_ctx: int, d_model: int, *, base: float = 10000.0, halves: bool =
     parts = (angles.sin(), angles.cos())
     table = torch.cat(parts, -1) if halves else torch.stack(parts, -1).flatten(1)
     return table.float()
+
+
+def rotary_angles(n_ctx: int, d_head: int, *, base: float = 10000.0) -> Tensor:
+    """By how much each pair of dimensions is turned at each position, in radians: fp64
+    [n_ctx, d_head / 2]. angle[p, i] = p / base^(2i/d_head). Source: Su et al. 2021, equation 15."""
+    rates = base ** (-torch.arange(0, d_head, 2, dtype=torch.float64) / d_head)
+    return torch.arange(n_ctx, dtype=torch.float64)[:, None] * rates
+
+
+def relative_buckets(
+    distance: Tensor, *, causal: bool, buckets: int = 32, max_distance: int = 128
+) -> Tensor:
+    """The bucket of each distance key − query (int64, any shape): 0 … buckets − 1.
+
+    With `causal`, keys to come fall into bucket 0, which softmax never sees. Without it the
+    second half of the buckets is for keys to come. Computed in fp32, as T5 does, so that a distance
+    on the edge between two buckets falls on the same side. Source: Raffel et al. 2020.
+    """
+    first = torch.zeros_like(distance)
+    if causal:
+        away = (-distance).clamp(min=0)
+    else:
+        buckets //= 2
+        first, away = (distance > 0).long() * buckets, distance.abs()
+    exact = buckets // 2
+    part = torch.log(away.clamp(min=1).float() / exact) / math.log(max_distance / exact)
+    far = (exact + (part * (buckets - exact)).long()).clamp(max=buckets - 1)
+    return first + torch.where(away < exact, away, far)
 
 
 def alibi_slopes(n_heads: int) -> Tensor:
@@ -211,4 +280,28 @@ class _Slopes(PositionModule):
         else:
             distance = -(queries - keys).abs()
         bias = slopes * distance
+        return bias if bias.dim() == 4 else bias[None]
+
+
+class _Buckets(PositionModule):
+    def __init__(self, options: Relative, n_heads: int, kind: str):
+        super().__init__()
+        self.options = options
+        # Embeddings, [bucket, head]: the model initialises them and optimizers know them as such.
+        table = lambda: nn.Embedding(options.buckets, n_heads)  # noqa: E731
+        self.encoder = table() if kind != "decoder" else None
+        self.decoder = table() if kind != "encoder" else None
+
+    def bias(self, queries: Tensor, keys: Tensor, causal: bool) -> Tensor:
+        table = self.decoder if causal else self.encoder
+        if table is None:
+            raise ValueError(f"these positions were built for no stack with causal={causal}")
+        distance = keys[..., None, :] - queries[..., :, None]
+        found = relative_buckets(
+            distance,
+            causal=causal,
+            buckets=self.options.buckets,
+            max_distance=self.options.max_distance,
+        )
+        bias = table(found).movedim(-1, -3)  # a head axis before the queries
         return bias if bias.dim() == 4 else bias[None]
