@@ -18,6 +18,12 @@ browser, open_page, map_of, screenshot = (
     _fixtures.screenshot,
 )
 lab, notebook = _fixtures.lab, _fixtures.notebook
+_spec = importlib.util.spec_from_file_location(
+    "accessibility", Path(__file__).with_name("accessibility.py")
+)
+_accessibility = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_accessibility)
+accessible = _accessibility.accessible
 
 WORDS = [
     "The",

@@ -4,6 +4,7 @@ import { element, sizedContext, tokenElement } from "./dom.js";
 
 const ALL_UP_TO = 64; // tokens; of longer texts the neighbourhood of the focus is shown
 const AROUND = 10;
+const STRONGEST_TINT = 40; // per cent of a head's colour under a token: all sixteen leave its text 4.5:1
 
 /** @typedef {{index: number} | {gap: number}} Line of a column: a token, or so many left out */
 
@@ -185,7 +186,7 @@ export class LineView {
       const isFocus = scene.focus?.[side] === index;
       token.classList.toggle("tl-focus", isFocus);
       token.classList.toggle("tl-selected", scene.selected?.[side] === index);
-      const strength = strongest && scene.focus && !isFocus ? Math.round(70 * strongest.share) : 0;
+      const strength = strongest && scene.focus && !isFocus ? Math.round(STRONGEST_TINT * strongest.share) : 0;
       token.style.background = strength
         ? `color-mix(in srgb, ${scene.colourOf(strongest.head)} ${strength}%, transparent)`
         : "";
