@@ -130,6 +130,12 @@ class TextModel:
         target_ids = self._target_ids(ids, target) if self.kind == "encoder-decoder" else None
         if target is not None and target_ids is None:
             raise ValueError(f"{self.name} is a {self.kind} and takes no target")
+        return self.trace_ids(ids, target_ids, keep=keep)
+
+    def trace_ids(
+        self, ids: Tensor, target_ids: Tensor | None = None, *, keep: str | None = None
+    ) -> Trace:
+        """The same for token ids [position], and the decoder's input with its start token."""
         found = trace(
             self.model, ids, target_ids, keep=keep,
             labels=self.tokenizer.tokens(ids.tolist()),

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from . import distributed
 from .feed import feed
+from .in_use import use_of
 from .interrupt import Interrupts, TrainingStopped
 from .objective import (
     NOTHING_TO_EVALUATE,
@@ -246,6 +247,8 @@ class _Training:
         state = None
         if self.run is not None:
             self.writer = self.run.open(self, resume=self.resume)
+        self.use = use_of(self.model)
+        self.use.begin_training()  # views leave the model alone from here on
         try:
             if self.writer is not None:
                 state = self.writer.restore(self)
@@ -279,6 +282,7 @@ class _Training:
         self.closed = reason
         self.interrupts.remove()
         restore_modes(self.modes)
+        self.use.end_training()
         for parameter in self.parameters:
             parameter.grad = None
         try:

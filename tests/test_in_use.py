@@ -1,0 +1,63 @@
+"""A model that trains is left alone by the views, and only while it trains."""
+
+import copy
+import pickle
+import threading
+
+import pytest
+import torch
+
+import transformer_lab as tl
+from transformer_lab.in_use import ModelIsTraining, held_for_edits, is_training
+
+
+class Counting:
+    def batch(self, step):
+        tokens = torch.arange(8)[None] % 5
+        return tl.datasets.Batch(tokens=tokens[:, :-1], targets=tokens[:, 1:])
+
+
+def model():
+    return tl.Transformer(tl.ModelConfig(vocab_size=5, n_layers=1, n_heads=2, d_model=8, n_ctx=8))
+
+
+def test_marked_from_the_first_step_to_the_end_however_it_ends():
+    network = model()
+    assert not is_training(network)
+    for step in tl.train(network, Counting(), steps=3):
+        assert is_training(network)
+        assert not is_training(copy.deepcopy(network))
+        assert not is_training(pickle.loads(pickle.dumps(network)))
+        with pytest.raises(ModelIsTraining, match="training…"), held_for_edits(network):
+            pass
+    assert not is_training(network)
+    for step in tl.train(network, Counting(), steps=3):
+        break
+    del step
+    assert not is_training(network)
+    with pytest.raises(RuntimeError, match="mine"):
+        for _ in tl.train(network, Counting(), steps=3):
+            raise RuntimeError("mine")
+    assert not is_training(network)
+    with held_for_edits(network), held_for_edits(network):
+        pass
+
+
+def test_training_waits_for_an_edit_that_has_begun():
+    network = model()
+    begun, go_on, order = threading.Event(), threading.Event(), []
+
+    def view():
+        with held_for_edits(network):
+            begun.set()
+            go_on.wait(10)
+            order.append("edited")
+
+    thread = threading.Thread(target=view)
+    thread.start()
+    assert begun.wait(10)
+    threading.Timer(0.2, go_on.set).start()
+    for _ in tl.train(network, Counting(), steps=1):
+        order.append("trained")
+    thread.join(10)
+    assert order == ["edited", "trained"]
