@@ -1,0 +1,192 @@
+"""Texts whose words are shaded by a number: still (`marked`) and with a choice (`Lookup`)."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from transformer_lab.lessons.cards import prose
+from transformer_lab.lessons.pictures import Picture, Theme, _array, _ink, _rgb
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CHARACTER = 6.03 / 72  # inches that one character of 10-point DejaVu Sans Mono is wide
+LINE = 0.27  # inches from one line of words to the next
+
+
+def marked(
+    panels: dict[str, tuple[Sequence[str], Any]],
+    *,
+    alt: str,
+    caption: str = "",
+    columns: int = 76,
+    limit: float | None = None,
+) -> Picture:
+    """Texts one below the other, each word on a ground that is darker the larger its number.
+
+    Args:
+        panels: the panel's title to (words, numbers), one number a word, from 0 to `limit`.
+        columns: characters in a line.
+        limit: the number that has the darkest ground; the largest of all by default.
+
+    Raises:
+        ValueError: a panel has not one number a word.
+    """
+    texts = {name: (list(words), _array(numbers)) for name, (words, numbers) in panels.items()}
+    for name, (words, numbers) in texts.items():
+        if numbers.shape != (len(words),):
+            raise ValueError(
+                f"panel {name!r} has {len(words)} words and numbers of shape {list(numbers.shape)}; "
+                "give one number a word"
+            )
+    most = limit or max((float(n.max()) for _, n in texts.values() if len(n)), default=1.0) or 1.0
+
+    def draw(theme: Theme) -> Figure:
+        from matplotlib.figure import Figure
+        from matplotlib.patches import Rectangle
+
+        places = {name: _wrapped(words, columns) for name, (words, _) in texts.items()}
+        lines = sum(rows + 1.6 for _, rows in places.values()) - 0.4
+        width, height = columns * CHARACTER, lines * LINE
+        figure = Figure(figsize=(width, height))
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_xlim(0, columns)
+        axes.set_ylim(lines, 0)
+        axes.axis("off")
+        top = 0.0
+        for name, (words, numbers) in texts.items():
+            axes.text(0, top + 0.5, name, va="center", fontsize=10.5, color=theme.text)
+            spots, rows = places[name]
+            for word, number, (column, row) in zip(words, numbers, spots, strict=True):
+                ground = _rgb(theme.sequential, float(number) / most)
+                y = top + 1.1 + row
+                axes.add_patch(
+                    Rectangle(
+                        (column - 0.35, y + 0.06), len(word) + 0.7, 0.88,
+                        facecolor=ground, edgecolor="none",
+                    )
+                )  # fmt: skip
+                axes.text(
+                    column, y + 0.52, word, va="center", fontsize=10,
+                    family="DejaVu Sans Mono", color=_ink(ground),
+                )  # fmt: skip
+            top += rows + 1.6
+        return figure
+
+    return Picture(draw, alt, caption)
+
+
+def _wrapped(words: Sequence[str], columns: int) -> tuple[list[tuple[float, int]], int]:
+    """(column, line) of each word, and the number of lines."""
+    spots, column, row = [], 0.4, 0
+    for word in words:
+        if column > 0.4 and column + len(word) > columns - 0.4:
+            column, row = 0.4, row + 1
+        spots.append((column, row))
+        column += len(word) + 1
+    return spots, row + 1
+
+
+_LOOK = """
+.tl-lookup{font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:13px;
+line-height:24px;max-width:860px;color:var(--jp-content-font-color1,inherit);margin:4px 0 8px 0}
+.tl-lookup label{display:inline-block;padding:0 6px;margin:0 2px 4px 0;border-radius:4px;
+border:1px solid var(--jp-border-color1,#8888);cursor:pointer;
+font-family:var(--jp-code-font-family,ui-monospace,monospace)}
+.tl-lookup input{position:absolute;opacity:0}
+.tl-lookup input:checked+label{border-color:#b4530a;box-shadow:inset 0 0 0 1px #b4530a}
+.tl-lookup input:focus-visible+label{outline:2px solid #3f80ea;outline-offset:2px}
+.tl-lookup .tl-text{display:none;font-family:var(--jp-code-font-family,ui-monospace,monospace)}
+.tl-lookup .tl-text b{font-weight:400;border-radius:2px;padding:2px 1px;
+background:color-mix(in srgb,#3f80ea calc(var(--w)*62%),transparent)}
+.tl-lookup figcaption{line-height:20px;margin-top:4px}
+"""
+
+
+class Lookup:
+    """Choices, and a text that is shaded for the chosen one; no JavaScript, so it works anywhere
+    that HTML is shown. Click a choice, or Tab to it and use the arrow keys.
+
+    Args:
+        choices: what can be chosen: the words of a summary, questions.
+        words: the text.
+        weights: [choice, word], 0 to 1.
+        told: for each choice a sentence that is shown below the text.
+        caption: the finding, below everything.
+        alt: what the text shows, for those who see none of it.
+        first: the choice to begin with.
+
+    Raises:
+        ValueError: the numbers do not fit choices and words.
+    """
+
+    def __init__(
+        self,
+        choices: Sequence[str],
+        words: Sequence[str],
+        weights: Any,
+        *,
+        alt: str,
+        told: Sequence[str] = (),
+        caption: str = "",
+        first: int = 0,
+    ):
+        self.choices, self.words, self.weights = list(choices), list(words), _array(weights)
+        self.told, self.caption, self.alt, self.first = list(told), caption, alt, first
+        wanted = (len(self.choices), len(self.words))
+        if self.weights.shape != wanted:
+            raise ValueError(
+                f"weights has shape {list(self.weights.shape)}; it must be {list(wanted)}: "
+                "one row a choice, one column a word"
+            )
+        if self.told and len(self.told) != len(self.choices):
+            raise ValueError(f"told has {len(self.told)} sentences for {wanted[0]} choices")
+        if not 0 <= first < max(len(self.choices), 1):
+            raise ValueError(f"first={first} is outside the {len(self.choices)} choices")
+
+    def html(self) -> str:
+        facts = repr((self.choices, self.words, self.weights.tolist(), self.told))
+        name = "tl" + hashlib.sha256(facts.encode()).hexdigest()[:10]
+        inputs, texts, rules = [], [], []
+        for i, choice in enumerate(self.choices):
+            checked = " checked" if i == self.first else ""
+            inputs.append(
+                f'<input type="radio" name="{name}" id="{name}-{i}"{checked}>'
+                f'<label for="{name}-{i}">{html.escape(choice)}</label>'
+            )
+            told = f"<div>{prose(self.told[i])}</div>" if self.told else ""
+            texts.append(f'<div class="tl-text t{i}">{self._text(i)}{told}</div>')
+            rules.append(f"#{name}-{i}:checked~.t{i}{{display:block}}")
+        caption = f"<figcaption>{prose(self.caption)}</figcaption>" if self.caption else ""
+        return (
+            f"<style>{_LOOK}{''.join(rules)}</style>"
+            f'<figure class="tl-lookup"><div role="group" aria-label="{html.escape(self.alt)}">'
+            f"{''.join(inputs)}{''.join(texts)}</div>{caption}</figure>"
+        )
+
+    def _text(self, choice: int) -> str:
+        parts = []
+        for word, weight in zip(self.words, self.weights[choice], strict=True):
+            written = html.escape(word)
+            shade = min(max(float(weight), 0.0), 1.0)
+            # Words that are hardly looked at stay plain: a smaller page, and less to wade through.
+            parts.append(
+                f'<b style="--w:{shade:.2f}" title="{shade:.2f}">{written}</b>'
+                if shade >= 0.02
+                else written
+            )
+        return " ".join(parts)
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        return {"text/html": self.html(), "text/plain": repr(self)}
+
+    def __repr__(self) -> str:
+        lines = [f"[{self.alt}]"]
+        for i, choice in enumerate(self.choices):
+            best = sorted(range(len(self.words)), key=lambda j: -self.weights[i, j])[:3]
+            seen = ", ".join(f"{self.words[j]} {self.weights[i, j]:.2f}" for j in best)
+            lines.append(f"{choice}: {seen}" + (f" ({self.told[i]})" if self.told else ""))
+        return "\n".join([*lines, self.caption] if self.caption else lines)
