@@ -49,16 +49,29 @@ _NAMES = {
     "edit": "edit",
     "ablate": "edit",
     "knock_out": "edit",
+    "scale": "edit",
+    "patch": "edit",
+    "skip": "edit",
     "explore": "explore",
 }
-_MODULES = ("circuits", "datasets", "heads", "tokenizers", "views", "lessons", "hub", "pretrained")
+_MODULES = (
+    "circuits",
+    "datasets",
+    "heads",
+    "tokenizers",
+    "views",
+    "lessons",
+    "hub",
+    "pretrained",
+    "probes",
+)
 
 if TYPE_CHECKING:
     from . import circuits, datasets, hub, lessons, tokenizers, views
     from .attention import Attention, AttentionCall, Tap, attend
     from .checkpoint import load_model, save_model
     from .config import ModelConfig
-    from .edit import ablate, edit, knock_out
+    from .edit import ablate, edit, knock_out, patch, scale, skip
     from .grading import accuracy, exact_match, grade_heads
     from .model import Transformer, pick_device
     from .objective import evaluate
