@@ -170,6 +170,19 @@ def block_modules(model: Any) -> dict[str, nn.Module]:
     return blocks
 
 
+def blocks_of(model: Any, kind: str) -> list[nn.Module]:
+    """The layers of one kind in their order, as `watching_blocks` sees them."""
+    session: _Session | None = model.__dict__.get(_SESSION)
+    opened = session or _Session(model)
+    try:
+        return [
+            m for path, m in block_modules(model).items() if _kind_of_block(opened, path) == kind
+        ]
+    finally:
+        if session is None:
+            opened.close()
+
+
 @contextmanager
 def watching_blocks(model: Any, tap: Tap) -> Iterator[None]:
     """While open, the tap's on_stream sees resid_pre and resid_post of every layer.
