@@ -1,0 +1,119 @@
+"""Which part of the model speaks for a token: one logit as the sum of what was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..trace import Trace, TraceError
+from .sources import BIASES, MISSING, FixedNorm, Source, our_model, stream_at, stream_sources
+
+
+@dataclass(frozen=True, eq=False)
+class LogitAttribution:
+    """`values` [source] sum to `logit`: the logit of `token` at `position` or, where `against` is
+    given, how far it stands above that token's. `model_logit` is what the model gave: the same but
+    for a softcap, which squeezes the sum afterwards."""
+
+    token: int
+    against: int | None
+    position: int
+    sources: tuple[Source, ...]
+    values: Tensor = field(repr=False)
+    softcap: float | None
+    model_logit: float
+
+    @property
+    def logit(self) -> float:
+        return float(self.values.double().sum())
+
+    def ranked(self, n: int | None = None) -> list[tuple[str, float]]:
+        """The sources, largest part first, by size."""
+        order = self.values.abs().argsort(descending=True, stable=True).tolist()[:n]
+        return [(self.sources[i].name, float(self.values[i])) for i in order]
+
+
+def logit_attribution(
+    trace: Trace,
+    token: int | None = None,
+    position: int = -1,
+    *,
+    against: int | None = None,
+    batch: int = 0,
+) -> LogitAttribution:
+    """Direct logit attribution: what the embeddings, every head and every MLP add to one logit, each
+    through the final norm (held at its actual scale) and the unembedding. "biases" are those of all
+    layers, of the norm and of the head.
+
+    Only the direct path counts: that a head feeds a later one does not show here.
+    Source: Elhage et al. 2021; Wang et al. 2022.
+
+    Args:
+        token: a token id; by default the likeliest at the position.
+        position: in the text (for an encoder-decoder, in the target).
+        against: a second token id: the difference of the two logits is split instead.
+
+    Raises:
+        ValueError: for a token or position that is not there, and for a model whose logits are no
+            sum of parts (normalised after adding, or with a layer before the head), saying why.
+        TraceError: when the trace kept no values or no stream, or the weights have changed.
+    """
+    model = our_model(trace, "logit attribution")
+    if trace.logits is None or model.head is None:
+        raise TraceError(f"{trace.model_name} has no head that predicts tokens")
+    if model.config.head_transform:
+        raise ValueError(
+            "logit attribution needs a head that is one linear layer; head_transform=True puts an "
+            "activation before it"
+        )
+    batch = trace._batch(batch) % trace.batch_size
+    n, vocabulary = trace.logits.shape[1:]
+    if not -n <= position < n:
+        raise ValueError(f"position={position} is outside the {n} tokens")
+    position %= n
+    own = trace.logits[batch, position].double().cpu()
+    token = int(own.argmax()) if token is None else int(token)
+    for name, value in (("token", token), ("against", against)):
+        if value is not None and not 0 <= value < vocabulary:
+            raise ValueError(f"{name}={value} is outside the {vocabulary} tokens of the vocabulary")
+    kind = "decoder" if "decoder" in trace.kinds else "encoder"
+    stack = model.decoder if kind == "decoder" else model.encoder
+    assert stack is not None
+    last, rows = trace.n_layers(kind), torch.tensor([position])
+    norm = FixedNorm(stack.norm, stream_at(trace, kind, "resid_post", last - 1, rows, batch))
+    direction, constant = _direction(model.head, token)
+    if against is not None:
+        other, less = _direction(model.head, against)
+        direction, constant = direction - other, constant - less
+    constant += (
+        float(torch.as_tensor(norm.constant).double() @ direction)
+        if norm.shift is not None
+        else 0.0
+    )
+    names: list[Source] = []
+    values: list[Tensor] = []
+    for found, stream in stream_sources(trace, last, rows, kind=kind, batch=batch):
+        part = norm.linear(stream)[:, 0] @ direction
+        if found == [BIASES]:
+            constant += float(part)
+        else:
+            names += found
+            values.append(part)
+    split = torch.cat((*values, torch.tensor([constant], dtype=torch.float64)))
+    cap = model.config.logit_softcap
+    given = float(own[token] - (own[against] if against is not None else 0.0))
+    if against is None or cap is None:
+        whole = float(split.sum())
+        whole = whole if cap is None else cap * float(torch.tensor(whole / cap).tanh())
+        if not abs(whole - given) <= 1e-2 * max(1.0, float(own.abs().max())):
+            raise TraceError(MISSING.format(layer=last))
+    return LogitAttribution(token, against, position, (*names, BIASES), split.float(), cap, given)
+
+
+def _direction(head: Any, token: int) -> tuple[Tensor, float]:
+    """The unembedding of one token, [d_model], and its bias."""
+    direction = head.weight[token].detach().double().cpu()
+    return direction, 0.0 if head.bias is None else float(head.bias[token].detach())

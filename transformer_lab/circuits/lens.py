@@ -1,0 +1,212 @@
+"""What the residual stream would predict after each layer, if the model stopped there.
+
+The logit lens (nostalgebraist 2020) puts the stream after every block through what the model does
+after its last one: the final norm and the unembedding, or for BERT its prediction head. For a
+Hugging Face model nothing is looked up by name: the model itself is run on one token, and in the
+place of its last block's output stands the stream that is asked about.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import hub
+from ..model import Transformer
+from ..trace import Trace, TraceError
+
+CHUNK_MIB = 32  # of logits at once
+CHECKED = 4  # positions at which the last row must be the model's own
+
+
+@dataclass(frozen=True, eq=False)
+class LogitLens:
+    """Row 0 is the stream before the first block, row l + 1 after block l.
+
+    `tokens` and `probabilities` [layer + 1, position, k] are the likeliest tokens, likeliest first;
+    `answer` [position] is the token that the model itself gives (or the one that was asked for),
+    `answer_probability` and `answer_rank` [layer + 1, position] how likely it is in each row (rank
+    0: the likeliest). `positions` are the positions in the text that the columns stand for.
+    """
+
+    positions: tuple[int, ...]
+    tokens: Tensor = field(repr=False)
+    probabilities: Tensor = field(repr=False)
+    answer: Tensor = field(repr=False)
+    answer_probability: Tensor = field(repr=False)
+    answer_rank: Tensor = field(repr=False)
+    name: Callable[[int], str] = field(repr=False, default=str)
+
+    def top(self, row: int, column: int) -> list[tuple[str, float]]:
+        """The likeliest tokens of one row at one column, and their probabilities."""
+        ids, values = self.tokens[row, column].tolist(), self.probabilities[row, column].tolist()
+        return [(self.name(i), p) for i, p in zip(ids, values, strict=True)]
+
+    def settled(self, column: int) -> int:
+        """The first row from which on the answer is the likeliest token to the end; the number of
+        rows where it never is."""
+        first = (self.answer_rank[:, column] == 0).tolist()
+        row = len(first)
+        while row > 0 and first[row - 1]:
+            row -= 1
+        return row
+
+
+def unembedding(trace: Trace) -> Callable[[Tensor], Tensor]:
+    """What the model does after its last block: a function from streams [..., d_model] to logits
+    [..., vocab], softcap and all. It is checked against the logits that the trace holds.
+
+    Raises:
+        TraceError: for a model with no head that predicts tokens, or whose stream was not kept;
+            when the weights have changed since the trace; when the model does more after its last
+            block than to read each position by itself.
+    """
+    if trace.logits is None:
+        raise TraceError(f"{trace.model_name} has no head that predicts tokens")
+    kind = "decoder" if "decoder" in trace.kinds else "encoder"
+    last = trace.residual(kind)["resid_post"][-1]
+    model: Any = trace._model
+    if isinstance(model, Transformer):
+        run = _rest_of_ours(model, kind)
+    elif hub.is_hugging_face(model):
+        run = _rest_of(trace, model, kind)
+    else:
+        raise TraceError(
+            f"what {trace.model_name} does after its last block is not known; the logit lens is for "
+            "transformer_lab and Hugging Face models"
+        )
+
+    def read(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return run(x.to(last.device, last.dtype)).float().cpu()
+
+    _check(trace, read, last)
+    return read
+
+
+def _check(trace: Trace, read: Callable[[Tensor], Tensor], last: Tensor) -> None:
+    assert trace.logits is not None
+    n = last.shape[0]
+    at = torch.linspace(0, n - 1, min(CHECKED, n)).long()
+    own = trace.logits[0, at].float().cpu()
+    found = read(last[at])
+    room = (1e-3 if last.dtype == torch.float32 else 5e-2) * max(1.0, float(own.abs().max()))
+    if found.shape != own.shape or not float((found - own).abs().max()) <= room:
+        raise TraceError(
+            f"the stream after the last block does not give {trace.model_name}'s own logits: its "
+            "weights have changed since this trace (trace again), or it does more there than to read "
+            "each position by itself"
+        )
+
+
+def _rest_of_ours(model: Transformer, kind: str) -> Callable[[Tensor], Tensor]:
+    stack = model.decoder if kind == "decoder" else model.encoder
+    assert stack is not None
+    return lambda x: model.logits(stack.norm(x))
+
+
+def _rest_of(trace: Trace, model: Any, kind: str) -> Callable[[Tensor], Tensor]:
+    """The model on one token, with other streams in the place of its last block's output."""
+    blocks = hub.blocks_of(model, kind)
+    if not blocks:
+        raise TraceError(f"the blocks of {trace.model_name} were not found")
+    target = None if trace.target is None else trace.target[:1, :1]
+    inputs = hub.inputs_of(trace.tokens[:1, :1], target, None, None, model)
+    owner = threading.get_ident()
+
+    def run(x: Tensor) -> Tensor:
+        # One token each: between the last block and the head every model works on each by itself.
+        streams = x.reshape(-1, 1, x.shape[-1])
+
+        def instead(_module: Any, _args: Any, output: Any) -> Any:
+            if threading.get_ident() != owner:
+                return None
+            return (streams, *output[1:]) if isinstance(output, tuple) else streams
+
+        handle = blocks[-1].register_forward_hook(instead)
+        try:
+            output = model(**inputs)
+        finally:
+            handle.remove()
+        logits = getattr(output, "logits", None)
+        logits = output.prediction_logits if logits is None else logits
+        return logits.reshape(*x.shape[:-1], -1)
+
+    return run
+
+
+def logit_lens(
+    trace: Trace,
+    *,
+    k: int = 5,
+    answer: int | None = None,
+    positions: Sequence[int] | None = None,
+    batch: int = 0,
+) -> LogitLens:
+    """What every layer's stream would predict, through the model's own final norm and head.
+
+    Works for our models and for Hugging Face's, causal, masked and encoder-decoder (the decoder's
+    stream). Early rows are read with a lens that was made for the last one: that a token is not seen
+    there does not say that it is not known.
+
+    Args:
+        k: how many tokens to keep a cell.
+        answer: a token id to follow through the layers; by default what the model gives at each
+            position.
+        positions: only these positions of the text; all by default.
+
+    Raises:
+        TraceError: see `unembedding`.
+        ValueError: for a position or token that is not there.
+    """
+    batch = trace._batch(batch) % trace.batch_size
+    read = unembedding(trace)
+    assert trace.logits is not None
+    n, vocabulary = trace.logits.shape[1:]
+    places = tuple(range(n)) if positions is None else tuple(int(p) for p in positions)
+    if not places or not all(0 <= p < n for p in places):
+        raise ValueError(f"positions={list(places)} must be some of the {n} tokens (0 … {n - 1})")
+    if answer is not None and not 0 <= answer < vocabulary:
+        raise ValueError(
+            f"answer={answer} is outside the {vocabulary} tokens (0 … {vocabulary - 1})"
+        )
+    if answer is None:
+        answers = trace.logits[batch, list(places)].argmax(-1).cpu()
+    else:
+        answers = torch.full((len(places),), answer)
+    k = min(k, vocabulary)
+    rows = [
+        _row(read, stream, answers, k, vocabulary)
+        for stream in _streams(trace, batch, list(places))
+    ]
+    tokens, probabilities, of_answer, rank = (torch.stack(x) for x in zip(*rows, strict=True))
+    return LogitLens(places, tokens, probabilities, answers, of_answer, rank, trace.name_token)
+
+
+def _streams(trace: Trace, batch: int, places: list[int]) -> Iterator[Tensor]:
+    """The stream before the first block and after every one: [position, d_model] each."""
+    kind = "decoder" if "decoder" in trace.kinds else "encoder"
+    found = trace._streams
+    yield found[kind, "resid_pre"][0][batch, places]
+    for stream in found[kind, "resid_post"]:
+        yield stream[batch, places]
+
+
+def _row(
+    read: Callable[[Tensor], Tensor], stream: Tensor, answers: Tensor, k: int, vocabulary: int
+) -> tuple[Tensor, ...]:
+    size = max(1, CHUNK_MIB * 2**20 // (4 * vocabulary))
+    parts = []
+    for part, wanted in zip(stream.split(size), answers.split(size), strict=True):
+        logits = read(part)
+        of_answer = logits.gather(-1, wanted[:, None])
+        best = logits.softmax(-1).topk(k)
+        rank = (logits > of_answer).sum(-1)
+        probability = logits.log_softmax(-1).gather(-1, wanted[:, None]).exp()[:, 0]
+        parts.append((best.indices, best.values, probability, rank))
+    return tuple(torch.cat(x) for x in zip(*parts, strict=True))

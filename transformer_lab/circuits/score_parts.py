@@ -1,0 +1,363 @@
+"""Why a head looks here: one score q·k split into parts that add up to it.
+
+By dimension, for every model whose queries and keys are known; by source (the token, its position,
+every earlier head and MLP), for our own models. A score is only large or small beside the other
+scores of its row, since softmax ignores what all of them share: `score_by_source(above_mean=True)`
+splits what a key has above the row's mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..attention import as_additive, causal_mask
+from ..model import Transformer
+from ..recording import GivenMaps
+from ..trace import Trace, TraceError
+from .sources import BIASES, MISSING, FixedNorm, Source, our_model, stream_at, stream_sources
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """From a dot product to a weight, for one head, query and key.
+
+    `dot` is q·k; `scaled` is dot · scale; `capped` the same unless the model has a softcap;
+    `bias` is what is added then (0 with none; −inf where the query may not look); `score` =
+    capped + bias, and `weight` its share of the row's softmax.
+    """
+
+    layer: int
+    head: int
+    query: int
+    key: int
+    kind: str
+    dot: float
+    scale: float
+    softcap: float | None
+    bias: float
+    score: float
+    weight: float
+
+    @property
+    def scaled(self) -> float:
+        return self.dot * self.scale
+
+    @property
+    def capped(self) -> float:
+        if self.softcap is None:
+            return self.scaled
+        return self.softcap * float(torch.tensor(self.scaled / self.softcap).tanh())
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreByDimension(Score):
+    """`products` [d_head] are q_i · k_i · scale and sum to `scaled`. `pairs` [d_head] names the
+    rotary pair of each dimension (two dimensions that are rotated together), or is None."""
+
+    products: Tensor = field(repr=False)
+    q: Tensor = field(repr=False)
+    k: Tensor = field(repr=False)
+    pairs: Tensor | None = field(repr=False, default=None)
+
+    def by_pair(self) -> Tensor:
+        """[d_head / 2]: the products of each rotary pair together. How the two dimensions of a
+        pair share their sum depends on the position; the sum depends on the distance only.
+
+        Raises:
+            ValueError: where the model has no (known) rotary positions.
+        """
+        if self.pairs is None:
+            raise ValueError("this model's dimensions do not come in rotary pairs")
+        found = torch.zeros(int(self.pairs.max()) + 1)
+        return found.index_add_(0, self.pairs, self.products)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreBySource(Score):
+    """`parts` [query source, key source] sum to `scaled`, or with `above_mean` to `scaled` less
+    the mean of the row's scaled scores (over the keys that the query may look at)."""
+
+    query_sources: tuple[Source, ...]
+    key_sources: tuple[Source, ...]
+    parts: Tensor = field(repr=False)
+    above_mean: bool = False
+
+    @property
+    def total(self) -> float:
+        return float(self.parts.double().sum())
+
+    def by_key(self) -> Tensor:
+        """[key source]: what each source of the key brings, with the whole query."""
+        return self.parts.sum(0)
+
+    def by_query(self) -> Tensor:
+        """[query source]: what each source of the query brings, with the whole key."""
+        return self.parts.sum(1)
+
+    def ranked(self, side: str = "key", n: int | None = None) -> list[tuple[str, float]]:
+        """The sources of one side ("key" or "query"), largest part first, by size."""
+        if side not in ("key", "query"):
+            raise ValueError(f"side={side!r} is not known; choose 'key' or 'query'")
+        sources = self.key_sources if side == "key" else self.query_sources
+        values = self.by_key() if side == "key" else self.by_query()
+        order = values.abs().argsort(descending=True, stable=True).tolist()[:n]
+        return [(sources[i].name, float(values[i])) for i in order]
+
+
+def score_by_dimension(
+    trace: Trace,
+    layer: int,
+    head: int,
+    query: int,
+    key: int,
+    *,
+    kind: str | None = None,
+    batch: int = 0,
+) -> ScoreByDimension:
+    """One score as the sum of d_head products q_i · k_i · scale: queries and keys as they meet in
+    the dot product (after rotary positions and QK-norm).
+
+    Raises:
+        TraceError: for a layer, head, position or kind that is not there, or a model that gives
+            maps only.
+    """
+    call, kind, batch = _call(trace, layer, head, query, key, kind, batch)
+    q = call.query[batch, head, query].detach().double().cpu()
+    k = call.key[batch, _kv_head(call, head), key].detach().double().cpu()
+    d_head = len(q)
+    pairs = torch.arange(d_head) % (d_head // 2) if _is_rotary(trace, kind) else None
+    return ScoreByDimension(
+        **_score(call, layer, head, query, key, kind, batch, q, k),
+        products=(q * k * call.scale).float(), q=q.float(), k=k.float(), pairs=pairs,
+    )  # fmt: skip
+
+
+def score_by_source(
+    trace: Trace,
+    layer: int,
+    head: int,
+    query: int,
+    key: int,
+    *,
+    kind: str | None = None,
+    batch: int = 0,
+    above_mean: bool = False,
+) -> ScoreBySource:
+    """One score as a table: what each source of the query's stream and each source of the key's
+    contribute together. Sources are the embeddings, every earlier head and MLP, and "biases" (all
+    that is there whatever the text: biases of layers and norms).
+
+    The norm before the head, and QK-norm, are held at their actual scales, which makes them linear:
+    the parts sum to the score exactly. It says what the score is made of, not what it would be
+    without a part, for the scale would change with it: an edit says that.
+
+    Args:
+        above_mean: split how far this key stands above the mean of the keys that the query may
+            look at; what all keys share falls away, as it does in the softmax.
+
+    Raises:
+        ValueError: for a model whose stream is no sum of known parts, saying why.
+        TraceError: as in `score_by_dimension`; when the trace kept no values or no stream; when
+            the weights have changed.
+    """
+    call, kind, batch = _call(trace, layer, head, query, key, kind, batch)
+    our_model(trace, "splitting a score by source")
+    keys = torch.tensor([key])
+    if above_mean:
+        open_keys = torch.isfinite(_row(call, batch, head, query)).nonzero().flatten()
+        keys = torch.cat((keys, open_keys))
+    read = _Reader(trace, call, kind, layer, head, batch)
+    query_sources, q_parts = read.side("query", torch.tensor([query]))
+    key_sources, k_parts = read.side("key", keys)
+    k_part = k_parts[:, 0]
+    if above_mean:
+        k_part = k_part - k_parts[:, 1:].mean(1)
+    parts = q_parts[:, 0] @ k_part.T * call.scale
+    return ScoreBySource(
+        **_score(
+            call, layer, head, query, key, kind, batch,
+            call.query[batch, head, query].double().cpu(),
+            call.key[batch, _kv_head(call, head), key].double().cpu(),
+        ),
+        query_sources=query_sources, key_sources=key_sources, parts=parts.float(),
+        above_mean=above_mean,
+    )  # fmt: skip
+
+
+class _Reader:
+    """How one head turns the streams into queries and keys, part by part."""
+
+    def __init__(self, trace: Trace, call: Any, kind: str, layer: int, head: int, batch: int):
+        self.trace, self.call, self.kind = trace, call, kind
+        self.layer, self.head, self.batch = layer, head, batch
+        self.model: Any = our_model(trace, "splitting a score by source")
+        stack = self.model.encoder if kind == "encoder" else self.model.decoder
+        self.block = stack.blocks[layer]
+        self.attention = self.block.cross if kind == "cross" else self.block.attention
+
+    def side(self, side: str, rows: Tensor) -> tuple[tuple[Source, ...], Tensor]:
+        """Sources and [source, row, d_head], summing to the queries or keys at these positions."""
+        norm, streams = self._streams(side, rows)
+        head = self.head if side == "query" else _kv_head(self.call, self.head)
+        layer = getattr(self.attention, side)
+        own = slice(head * self.attention.d_head, (head + 1) * self.attention.d_head)
+        weight = layer.weight.detach()[own].double().cpu()
+        bias = 0.0 if layer.bias is None else layer.bias.detach()[own].double().cpu()
+        constant = torch.zeros(len(rows), self.attention.d_head, dtype=torch.float64)
+        constant += (
+            torch.as_tensor(norm.constant).double() @ weight.T if norm.shift is not None else 0.0
+        )
+        constant += bias
+        names: list[Source] = []
+        parts: list[Tensor] = []
+        for found, stream in streams:
+            part = norm.linear(stream) @ weight.T
+            if found == [BIASES]:
+                constant += part[0]
+            else:
+                names += found
+                parts.append(part)
+        vectors = torch.cat((*parts, constant[None]))
+        vectors = self._turned(side, vectors, rows)
+        whole = self.call.query if side == "query" else self.call.key
+        actual = whole[self.batch, head].detach().double().cpu()[rows]
+        room = (1e-3 if whole.dtype == torch.float32 else 5e-2) * actual.norm(dim=-1).clamp(
+            min=1e-3
+        )
+        if bool(((vectors.sum(0) - actual).norm(dim=-1) > room).any()):
+            raise TraceError(MISSING.format(layer=self.layer))
+        return (*names, BIASES), vectors
+
+    def _streams(self, side: str, rows: Tensor):
+        """The norm that the head reads through, and what stands in the stream before it."""
+        trace, batch, layer = self.trace, self.batch, self.layer
+        if self.kind != "cross":
+            x = stream_at(trace, self.kind, "resid_pre", layer, rows, batch)
+            norm = FixedNorm(self.block.norm1, x)
+            return norm, stream_sources(trace, layer, rows, kind=self.kind, batch=batch)
+        if side == "query":
+            x = stream_at(trace, "decoder", "resid_pre", layer, rows, batch)
+            x = x + stream_at(trace, "decoder", "attn_out", layer, rows, batch)
+            norm = FixedNorm(self.block.norm2, x)
+            return norm, stream_sources(
+                trace, layer, rows, kind="decoder", batch=batch, after_attention=True
+            )
+        last = trace.n_layers("encoder")
+        x = stream_at(trace, "encoder", "resid_post", last - 1, rows, batch)
+        norm = FixedNorm(self.model.encoder.norm, x)
+        return norm, stream_sources(trace, last, rows, kind="encoder", batch=batch)
+
+    def _turned(self, side: str, vectors: Tensor, rows: Tensor) -> Tensor:
+        """QK-norm at its actual scale, then rotary positions."""
+        if self.attention.qk_norm:
+            whole = vectors.sum(0)
+            eps = torch.finfo(self.call.query.dtype).eps
+            vectors = vectors * (whole.square().mean(-1, keepdim=True) + eps).rsqrt()
+        if self.kind == "cross" or not self.model.positions.rotates:
+            return vectors
+        of_target = self.kind == "decoder" and self.trace.target is not None
+        ids = self.trace.target if of_target else self.trace.tokens
+        mask = self.trace.target_mask if of_target else self.trace.mask
+        _, places = self.model._where(ids, mask, 0)
+        places = (places if places.dim() == 1 else places[self.batch])[rows.to(places.device)]
+        turned = self.model.positions.rotate(vectors.to(places.device)[None], places)
+        return turned[0].double().cpu()
+
+
+def row_scores(
+    trace: Trace, layer: int, head: int, query: int, *, kind: str | None = None, batch: int = 0
+) -> tuple[Tensor, Tensor]:
+    """(scores, weights) of one row, [key] each: the competitors of a score. −inf where the query
+    may not look.
+
+    Raises:
+        TraceError: for a layer, head, query or kind that is not there.
+    """
+    call, kind, batch = _call(trace, layer, head, query, 0, kind, batch, maps_do=True)
+    rows = torch.tensor([query], device=trace.tokens.device)
+    return (
+        call.scores(batch, head, rows)[0].float().cpu(),
+        call.pattern(batch, head, rows)[0].float().cpu(),
+    )
+
+
+def _call(
+    trace: Trace,
+    layer: int,
+    head: int,
+    query: int,
+    key: int,
+    kind: str | None,
+    batch: int,
+    *,
+    maps_do: bool = False,
+) -> tuple[Any, str, int]:
+    """The call that made this score, its kind and a batch that counts from 0."""
+    kind = trace._kind(kind)
+    call = trace._call(layer, head, kind, batch)
+    _, _, n_query, n_key = call.shape
+    for name, value, count in (("query", query, n_query), ("key", key, n_key)):
+        if not 0 <= value < count:
+            raise TraceError(f"{name}={value} is outside the {count} tokens (0 … {count - 1})")
+    if isinstance(call, GivenMaps) and not maps_do:
+        raise TraceError(
+            f"{trace.model_name} gives its maps only, not the queries and keys behind them: a score "
+            "cannot be split"
+        )
+    return call, kind, batch % trace.batch_size
+
+
+def _kv_head(call: Any, head: int) -> int:
+    return head // (call.n_heads // call.key.shape[1])
+
+
+def _row(call: Any, batch: int, head: int, query: int) -> Tensor:
+    rows = torch.tensor([query], device=call.query.device)
+    return call.scores(batch, head, rows)[0].cpu()
+
+
+def _is_rotary(trace: Trace, kind: str) -> bool:
+    """Whether dimension i turns together with i + d_head/2: known of our own models only."""
+    model = trace._model
+    return isinstance(model, Transformer) and model.positions.rotates and kind != "cross"
+
+
+def _score(
+    call: Any,
+    layer: int,
+    head: int,
+    query: int,
+    key: int,
+    kind: str,
+    batch: int,
+    q: Tensor,
+    k: Tensor,
+) -> dict[str, Any]:
+    """The fields of a Score."""
+    rows = torch.tensor([query], device=call.query.device)
+    return dict(
+        layer=layer, head=head, query=query, key=key, kind=kind, dot=float(q @ k), scale=call.scale,
+        softcap=call.softcap, bias=_bias(call, batch, head, query, key),
+        score=float(_row(call, batch, head, query)[key]),
+        weight=float(call.pattern(batch, head, rows)[0, key]),
+    )  # fmt: skip
+
+
+def _bias(call: Any, batch: int, head: int, query: int, key: int) -> float:
+    """What is added to the scaled score of one cell; −inf where the query may not look."""
+    _, _, n_query, n_key = call.shape
+    if call.causal and not bool(causal_mask(n_query, n_key)[query, key]):
+        return float("-inf")
+    if call.bias is None:
+        return 0.0
+    bias = call.bias
+    while bias.dim() < 4:
+        bias = bias[None]
+    at = [
+        min(i, n - 1) for i, n in zip((batch, head, query, key), bias.shape, strict=True)
+    ]  # an axis of one stands for all
+    return float(as_additive(bias[at[0], at[1], at[2], at[3]]))

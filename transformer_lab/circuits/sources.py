@@ -1,0 +1,237 @@
+"""Who wrote what into the residual stream of our own models: the embeddings, every head, every MLP.
+
+With `norm_first` the stream is a plain sum, so whatever reads it through a linear map (a head's
+queries and keys, the unembedding) can be split by who wrote it. The norm in between divides by
+one number a position; held at its actual value it is linear too, and the parts add up exactly.
+Source: Elhage et al. 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..attention import spread_heads
+from ..model import Transformer
+from ..trace import Trace, TraceError
+
+MISSING = (
+    "the parts of layer {layer}'s stream do not add up to it: the model's weights have changed "
+    "since this trace, or it was traced under edits; trace the model again, unedited"
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A writer into the stream. `part` is "token", "position", "segment", "head", "cross head",
+    "mlp" or "biases" (all that is added whatever the text); layers and heads count from 0."""
+
+    part: str
+    layer: int | None = None
+    head: int | None = None
+
+    @property
+    def name(self) -> str:
+        if self.layer is None:
+            return {
+                "token": "token embedding",
+                "position": "position embedding",
+                "segment": "segment embedding",
+            }.get(self.part, self.part)
+        if self.head is None:
+            return f"layer {self.layer}, MLP"
+        kind = "cross head" if self.part == "cross head" else "head"
+        return f"layer {self.layer}, {kind} {self.head}"
+
+
+BIASES = Source("biases")
+
+
+class FixedNorm:
+    """A norm with its scale held at what it was for x [..., position, d_model], which makes it
+    linear: norm(x) = linear(x) + shift."""
+
+    def __init__(self, norm: nn.Module, x: Tensor):
+        x = x.double()
+        self.centred = isinstance(norm, nn.LayerNorm)
+        self.gain = self.shift = None
+        self.scale = torch.ones(x.shape[:-1], dtype=x.dtype).unsqueeze(-1)
+        if isinstance(norm, nn.Identity):
+            return
+        if not isinstance(norm, (nn.LayerNorm, nn.RMSNorm)):
+            raise ValueError(f"a norm of type {type(norm).__name__} cannot be held fixed")
+        eps = torch.finfo(torch.float32).eps if norm.eps is None else norm.eps
+        square = x.var(-1, correction=0) if self.centred else x.square().mean(-1)
+        self.scale = (square + eps).rsqrt().unsqueeze(-1).cpu()
+        self.gain = _weight(norm, "weight")
+        self.shift = _weight(norm, "bias")
+
+    def linear(self, x: Tensor) -> Tensor:
+        """What a part of the stream [..., position, d_model] becomes."""
+        if self.centred:
+            x = x - x.mean(-1, keepdim=True)
+        x = x * self.scale
+        return x if self.gain is None else x * self.gain
+
+    @property
+    def constant(self) -> Tensor | float:
+        """What the norm adds whatever the text: [d_model]."""
+        return 0.0 if self.shift is None else self.shift
+
+
+def our_model(trace: Trace, what: str) -> Transformer:
+    """The model of a trace whose stream is a plain sum.
+
+    Raises:
+        ValueError: for other models, saying why.
+    """
+    model = trace._model
+    if not isinstance(model, Transformer):
+        raise ValueError(
+            f"{what} needs a transformer_lab.Transformer: of {trace.model_name} it is not known "
+            "which weights write into the stream; load it into ours with tl.pretrained"
+        )
+    if not model.config.norm_first:
+        raise ValueError(
+            f"{what} needs a model with norm_first=True: this one normalises the stream after every "
+            "addition, which rescales all that was written before, so it is no sum of parts"
+        )
+    return model
+
+
+def embedding_sources(
+    trace: Trace, model: Transformer, kind: str, rows: Tensor, batch: int
+) -> tuple[list[Source], Tensor]:
+    """What the embeddings put into the stream: sources and [source, row, d_model], fp64."""
+    decoder = kind == "decoder"
+    of_target = decoder and trace.target is not None
+    ids = trace.target if of_target else trace.tokens
+    mask = trace.target_mask if of_target else trace.mask
+    assert ids is not None
+    embedding = model.target_embedding if decoder else model.embedding
+    ids = ids[[batch]]
+    mask = None if mask is None else mask[[batch]]
+    names = [Source("token")]
+    token = _double(embedding.weight)[ids[0].cpu()]
+    parts = [token * (model.config.d_model**0.5 if model.config.scale_embedding else 1.0)]
+    if model.config.token_types:
+        names.append(Source("segment"))
+        parts.append(_double(model.token_types.weight)[torch.zeros_like(ids[0].cpu())])
+    if model.positions.adds_embedding:
+        _, places = model._where(ids, mask, 0)
+        names.append(Source("position"))
+        where = model.positions.embed(places)
+        assert where is not None
+        parts.append(_double(where).reshape(len(token), -1))
+    found = torch.stack(parts)[:, rows]
+    fixed = FixedNorm(model.embedding_norm, found.sum(0))
+    found = fixed.linear(found)
+    if fixed.shift is not None:
+        names.append(BIASES)
+        found = torch.cat((found, fixed.shift.expand(1, *found.shape[1:])))
+    return names, found
+
+
+def stream_sources(
+    trace: Trace,
+    layer: int,
+    rows: Tensor,
+    *,
+    kind: str,
+    batch: int = 0,
+    after_attention: bool = False,
+) -> Iterator[tuple[list[Source], Tensor]]:
+    """Everything that was written into the stream before block `layer`, a few sources at a time:
+    ([source], [source, row, d_model] in fp64). Sources that are biases come more than once.
+
+    Args:
+        layer: up to n_layers, which means after the last block.
+        rows: positions in the text.
+        after_attention: also what block `layer`'s self-attention writes (the stream that
+            cross-attention reads).
+
+    Raises:
+        ValueError: for a model whose stream is no sum of known parts.
+        TraceError: when values were not kept, or the parts do not add up to the stream.
+    """
+    model = our_model(trace, "splitting the stream by source")
+    stack: Any = model.decoder if kind == "decoder" else model.encoder
+    total = torch.zeros(len(rows), model.config.d_model, dtype=torch.float64)
+
+    def counted(names: list[Source], parts: Tensor) -> tuple[list[Source], Tensor]:
+        total.add_(parts.sum(0))
+        return names, parts
+
+    yield counted(*embedding_sources(trace, model, kind, rows, batch))
+    for below in range(layer + after_attention):
+        _same_stream(trace, kind, below, rows, batch, total)
+        block = stack.blocks[below]
+        yield from (counted(*x) for x in _heads(trace, kind, below, rows, batch, block.attention))
+        if below == layer:
+            return
+        if block.cross is not None:
+            yield from (
+                counted(*x) for x in _heads(trace, "cross", below, rows, batch, block.cross)
+            )
+        if block.feed_forward is not None:
+            written = stream_at(trace, kind, "mlp_out", below, rows, batch)
+            yield counted([Source("mlp", below)], written[None])
+    _same_stream(trace, kind, layer, rows, batch, total)
+
+
+def _heads(
+    trace: Trace, kind: str, layer: int, rows: Tensor, batch: int, attention: Any
+) -> Iterator[tuple[list[Source], Tensor]]:
+    call = trace._call(layer, None, kind, batch)
+    if call.value is None:
+        raise TraceError("this trace kept no values; use trace(..., keep='all')")
+    pattern = call.pattern(batch, slice(None), rows.to(call.query.device)).double().cpu()
+    value = spread_heads(_double(call.value[[batch]]), call.n_heads)[0]
+    weight = _double(attention.out.weight).unflatten(1, (call.n_heads, -1))
+    parts = torch.einsum("hrk,hkd,mhd->hrm", pattern, value, weight)
+    part = "cross head" if kind == "cross" else "head"
+    yield [Source(part, layer, head) for head in range(call.n_heads)], parts
+    if attention.out.bias is not None:
+        bias = _double(attention.out.bias)
+        yield [BIASES], bias.expand(1, *parts.shape[1:])
+
+
+def stream_at(
+    trace: Trace, kind: str, name: str, layer: int, rows: Tensor | slice, batch: int
+) -> Tensor:
+    """A recorded stream of one layer: [row, d_model], fp64.
+
+    Raises:
+        TraceError: when the trace did not keep it, saying how to.
+    """
+    found = trace._streams.get((kind, name))
+    if found is None:
+        trace.residual(kind, batch)  # says why it is not there
+        raise TraceError(f"this trace holds no {name}")
+    return _double(found[layer][batch])[rows]
+
+
+def _same_stream(
+    trace: Trace, kind: str, layer: int, rows: Tensor, batch: int, total: Tensor
+) -> None:
+    """Refuse parts that are not what the model added up."""
+    last = trace.n_layers(kind)
+    name, at = ("resid_post", last - 1) if layer == last else ("resid_pre", layer)
+    actual = stream_at(trace, kind, name, at, rows, batch)
+    precise = trace._streams[kind, name][at].dtype == torch.float32
+    room = (1e-4 if precise else 3e-2) * actual.norm(dim=-1).clamp(min=1e-6)
+    if bool(((total - actual).norm(dim=-1) > room).any()):
+        raise TraceError(MISSING.format(layer=layer))
+
+
+def _double(x: Tensor) -> Tensor:
+    return x.detach().double().cpu()
+
+
+def _weight(norm: nn.Module, name: str) -> Tensor | None:
+    found = getattr(norm, name, None)
+    return None if found is None else _double(found)

@@ -1,0 +1,94 @@
+"""The residual stream: how large it is, and what each block adds to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..model import Transformer
+from ..trace import Trace
+
+PART_NAMES = {"attn_out": "attention", "cross_out": "cross-attention", "mlp_out": "MLP"}
+
+
+@dataclass(frozen=True, eq=False)
+class BlockShare:
+    """What every block adds: for each part, [part, layer, position] each.
+
+    `norm` is the length of what the part adds; `share` that length over the length of the stream
+    that it is added to; `cosine` the direction: 1 makes the stream longer, 0 turns it, −1 erases.
+    `parts` are "attention", "cross-attention" and "MLP", or for Hugging Face models one "block":
+    there only the stream before and after a block is known, so its change counts as one part
+    (with the norm that follows it, in a model that normalises after adding).
+    """
+
+    parts: tuple[str, ...]
+    norm: Tensor = field(repr=False)
+    share: Tensor = field(repr=False)
+    cosine: Tensor = field(repr=False)
+
+    @property
+    def whole(self) -> bool:
+        """Whether attention and MLP are not known apart."""
+        return self.parts == ("block",)
+
+    @property
+    def note(self) -> str:
+        if self.whole:
+            return "Of this model the stream is known before and after a block, so attention and MLP count as one."
+        return ""
+
+
+def stream_norms(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    """L2 norm of the residual stream, [layer + 1, position]: row 0 before the first block, row
+    l + 1 after block l. Source: Elhage et al. 2021.
+
+    Raises:
+        TraceError: when this model's stream is not known.
+    """
+    return trace.residual_norms(kind, batch).cpu()
+
+
+def block_share(trace: Trace, *, kind: str | None = None, batch: int = 0) -> BlockShare:
+    """How much each block's attention and MLP add, beside the stream that they are added to.
+
+    Args:
+        kind: "encoder" or "decoder" ("cross" means the decoder's stream too).
+
+    Raises:
+        TraceError: when the stream was not kept (keep="all" keeps it) or is not known.
+    """
+    streams = {n: x.float().cpu() for n, x in trace.residual(kind, batch).items()}
+    before = streams["resid_pre"]
+    if "attn_out" not in streams:
+        return _shares(("block",), [(streams["resid_post"] - before, before)])
+    parts, at = ["attn_out"], [(streams["attn_out"], before)]
+    if "cross_out" in streams:
+        parts.append("cross_out")
+        at.append((streams["cross_out"], _after_attention(trace, before, streams["attn_out"])))
+    if "mlp_out" in streams:
+        parts.append("mlp_out")
+        at.append((streams["mlp_out"], streams["resid_mid"]))
+    return _shares(tuple(PART_NAMES[p] for p in parts), at)
+
+
+def _after_attention(trace: Trace, before: Tensor, added: Tensor) -> Tensor:
+    """The stream between self- and cross-attention: [layer, position, d_model]."""
+    model: Any = trace._model
+    stream = before + added
+    if not isinstance(model, Transformer) or model.config.norm_first or model.decoder is None:
+        return stream
+    with torch.no_grad():
+        device = model.device
+        rows = [b.norm1(x.to(device)) for b, x in zip(model.decoder, stream, strict=True)]
+    return torch.stack(rows).float().cpu()
+
+
+def _shares(parts: tuple[str, ...], at: list[tuple[Tensor, Tensor]]) -> BlockShare:
+    norm = torch.stack([added.norm(dim=-1) for added, _ in at])
+    length = torch.stack([stream.norm(dim=-1) for _, stream in at]).clamp(min=1e-12)
+    cosine = torch.stack([torch.cosine_similarity(a, s, -1, eps=1e-12) for a, s in at])
+    return BlockShare(parts, norm, norm / length, cosine)
