@@ -202,7 +202,8 @@ def test_an_edit_is_gone_after_an_error():
         (lambda: tl.ablate(0, 0, kind="self"), ["'self'", "encoder", "cross"]),
         (lambda: tl.ablate(0, 0, value="noise"), ["'noise'", "zero", "mean"]),
         (lambda: tl.knock_out(0, 0), ["query or key", "ablate"]),
-        (lambda: tl.knock_out(0, 0, query=0, key=99), ["key=99", "7 tokens", "0 … 6"]),
+        (lambda: tl.knock_out(0, 0, key=99), ["key=99", "7 tokens", "0 … 6"]),
+        (lambda: tl.knock_out(0, 0, query=2, key=5), ["query=2", "key=5", "comes after"]),
         (lambda: "ablate head 3", ["'ablate head 3'", "tl.ablate"]),
     ],
 )

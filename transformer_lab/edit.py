@@ -10,185 +10,153 @@ for Hugging Face's alike, and are gone when the block ends.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import hub
-from .attention import AttentionCall, Tap, add_bias
+from .attention import AttentionCall, Site, Tap
+from .blocks import Block
+from .interventions import (
+    Edit,
+    EditError,
+    ablate,
+    edit_from_dict,
+    knock_out,
+    patch,
+    real_keys,
+    scale,
+    skip,
+)
 from .trace import KINDS
 
-EVERY = None
-
-
-class EditError(ValueError):
-    """The edit fits nothing in this model, or cannot be made in it."""
-
-
-@dataclass(eq=False)
-class Edit(Tap):
-    """A change at one place, or at all layers or heads where these are None."""
-
-    layer: int | None = None
-    head: int | None = None
-    kind: str | None = None
-    applied: int = field(default=0, init=False)
-
-    def matches(self, call: AttentionCall) -> bool:
-        site = call.site
-        if site is None or (self.kind or self._default) != site.kind:
-            return False
-        return self.layer is None or self.layer == site.layer
-
-    _default: str | None = field(default=None, init=False, repr=False)
-
-    def heads(self, call: AttentionCall) -> slice:
-        if self.head is None:
-            return slice(None)
-        if not 0 <= self.head < call.n_heads:
-            raise EditError(f"head={self.head} is outside 0 … {call.n_heads - 1}")
-        return slice(self.head, self.head + 1)
-
-    def describe(self) -> str:
-        where = [f"{n}={getattr(self, n)!r}" for n in ("layer", "head", "kind")]
-        return f"{type(self).__name__}({', '.join(where)})"
-
-
-@dataclass(eq=False)
-class Ablation(Edit):
-    value: str | Tensor = "zero"
-
-    def on_heads(self, call: AttentionCall, z: Tensor) -> Tensor:
-        if not self.matches(call):
-            return z
-        self.applied += 1
-        heads, z = self.heads(call), z.clone()
-        if isinstance(self.value, Tensor):
-            z[:, heads] = self.value.to(z)
-        elif self.value == "mean":
-            z[:, heads] = z[:, heads].mean(2, keepdim=True)
-        else:
-            z[:, heads] = 0.0
-        return z
-
-
-@dataclass(eq=False)
-class KnockOut(Edit):
-    query: int | None = None
-    key: int | None = None
-
-    def on_attention(self, call: AttentionCall) -> AttentionCall:
-        if not self.matches(call):
-            return call
-        _, n_heads, n_query, n_key = call.shape
-        for name, value, limit in (("query", self.query, n_query), ("key", self.key, n_key)):
-            if value is not None and not 0 <= value < limit:
-                raise EditError(f"{name}={value} is outside the {limit} tokens (0 … {limit - 1})")
-        self.applied += 1
-        allowed = torch.ones(1, n_heads, n_query, n_key, dtype=torch.bool, device=call.query.device)
-        query = slice(None) if self.query is None else self.query
-        key = slice(None) if self.key is None else self.key
-        allowed[:, self.heads(call), query, key] = False
-        return replace(call, bias=add_bias(call.bias, allowed))
-
-
-def ablate(
-    layer: int | None = None,
-    head: int | None = None,
-    *,
-    kind: str | None = None,
-    value: str | Tensor = "zero",
-) -> Edit:
-    """Switch heads off by replacing their output z before W_O.
-
-    Args:
-        layer, head: counted from 0; None means all.
-        kind: "encoder", "decoder" or "cross"; the decoder's (or only) self-attention by default.
-        value: "zero", "mean" (over the text's positions), or a tensor that broadcasts to
-            [batch, head, query, d_head].
-    """
-    if not isinstance(value, Tensor) and value not in ("zero", "mean"):
-        raise EditError(f"value={value!r} is not known; choose 'zero', 'mean' or a tensor")
-    _check_kind(kind)
-    return Ablation(layer, head, kind, value=value)
-
-
-def knock_out(
-    layer: int | None = None,
-    head: int | None = None,
-    *,
-    query: int | None = None,
-    key: int | None = None,
-    kind: str | None = None,
-) -> Edit:
-    """Forbid a query to look at a key. The edge is cut before the softmax, so that the weights
-    that are left sum to 1 again.
-
-    Args:
-        layer, head: counted from 0; None means all.
-        query, key: positions in the text; None means all (at least one must be given).
-        kind: as in `ablate`.
-    """
-    if query is None and key is None:
-        raise EditError("knock_out needs query or key; to switch a whole head off, use ablate")
-    _check_kind(kind)
-    return KnockOut(layer, head, kind, query=query, key=key)
+__all__ = [
+    "Edit", "EditError", "ablate", "edit", "edit_from_dict", "knock_out", "patch", "scale", "skip",
+]  # fmt: skip
 
 
 @contextmanager
-def edit(model: Any, *edits: Edit) -> Iterator[Any]:
+def edit(model: Any, *edits: Edit, this_thread: bool = False) -> Iterator[Any]:
     """While open, every forward pass of the model is edited; nothing is left behind.
 
+    Edits act where they sit in the pass: layer by layer, and at one layer first those on the
+    stream that comes in, then on edges, then on heads, then on what goes out. At one place they
+    act in the order given (a head that is patched and then scaled is a scaled patch), and those
+    of a block opened earlier before those of a block opened inside it. A model that
+    `torch.compile` made fast runs uncompiled meanwhile, since compiled code calls no new hooks.
+
     Args:
-        model: a `Transformer`, a Hugging Face model or a `TextModel`.
-        edits: from `ablate` and `knock_out`; they add up.
+        model: a `Transformer`, a Hugging Face model or a `TextModel`; where it is compiled, give
+            what `torch.compile` returned.
+        edits: from `ablate`, `knock_out`, `scale`, `patch` and `skip`; they add up.
+        this_thread: leave alone the passes that other threads run meanwhile.
 
     Raises:
         EditError: for an edit that matches nothing in the model, or a model whose attention does
-            not go through the seam.
+            not go through the seam. What can only be seen in a pass is told in it or at the end.
     """
-    network = _network(model)
+    network = network_of(model)
     if not edits:
         raise EditError("no edit was given; try tl.ablate(layer=0, head=0)")
-    kinds = _kinds(network)
-    for e in edits:
-        if not isinstance(e, Edit):
-            raise EditError(f"{e!r} is no edit; use tl.ablate(…) or tl.knock_out(…)")
-        _fits(network, e, kinds)
-        e.applied, e._default = 0, "decoder" if "decoder" in kinds else kinds[0]
+    kinds = kinds_of(network)
+    owner = threading.get_ident() if this_thread else None
+    taps = [_checked(network, e, kinds, owner) for e in edits]
     passes: list[int] = []
-    counter = network.register_forward_pre_hook(lambda *_: passes.append(1))
-    hung: list[Tap] = []
-    try:
-        for e in edits:
-            _hang(network, e)
-            hung.append(e)
-        yield model
-    finally:
-        counter.remove()
-        for e in hung:
-            _unhang(network, e)
-    for e in edits:
-        if passes and not e.applied:
+    with uncompiled(model):
+        counter = network.register_forward_pre_hook(lambda *_: passes.append(1))
+        handles: list[Any] = []
+        hung: list[Tap] = []
+        try:
+            for tap in taps:
+                _hang(network, tap, handles)
+                hung.append(tap)
+            yield model
+        finally:
+            counter.remove()
+            for handle in handles:
+                handle.remove()
+            for tap in hung:
+                _unhang(network, tap)
+    for tap in taps:
+        if passes and not tap.applied:
             raise EditError(
-                f"{e.describe()} changed nothing in {len(passes)} forward passes: no attention of "
+                f"{tap.edit.code()} changed nothing in {len(passes)} forward passes: nothing in "
                 f"{type(network).__name__} that goes through the seam fits it"
             )
 
 
-def _network(model: Any) -> Any:
+class EditTap(Tap):
+    """An edit as it hangs on one model."""
+
+    def __init__(self, edit: Edit, kind: str, owner: int | None = None):
+        self.edit, self.kind, self.owner = edit, kind, owner
+        self.stream_kind, self.streams = edit.stream_kind(kind), edit.streams()
+        self.applied = 0
+        # Of each thread's last decoder self-attention: where its queries start, which are real.
+        self._seen: dict[int, tuple[int, Tensor | None]] = {}
+
+    def _here(self, kind: str, site: Site | None) -> bool:
+        if site is None or site.kind != kind:
+            return False
+        if self.owner is not None and threading.get_ident() != self.owner:
+            return False
+        return self.edit.layer is None or self.edit.layer == site.layer
+
+    def on_attention(self, call: AttentionCall) -> AttentionCall:
+        thread = threading.get_ident()
+        if call.site is not None and call.site.kind != "cross":
+            start = call.shape[3] - call.shape[2] if call.site.kind == "decoder" else 0
+            real = real_keys(call) if getattr(self.edit, "value", None) == "mean" else None
+            self._seen[thread] = start, None if real is None else real[:, start:]
+        if not self._here(self.kind, call.site):
+            return call
+        changed = self.edit.change_attention(call, self._seen.get(thread, (0, None))[0])
+        self.applied += changed is not call
+        return changed
+
+    def on_heads(self, call: AttentionCall, z: Tensor) -> Tensor:
+        if not self._here(self.kind, call.site):
+            return z
+        start, real = self._seen.get(threading.get_ident(), (0, None))
+        changed = self.edit.change_heads(call, z, start, real)
+        self.applied += changed is not z
+        return changed
+
+    def on_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
+        if name not in self.streams or not self._here(self.stream_kind, site):
+            return x
+        changed = self.edit.change_stream(name, site, x)
+        self.applied += changed is not x
+        return changed
+
+
+def network_of(model: Any) -> Any:
+    """The module itself: of a TextModel, of a compiled model."""
     model = getattr(model, "model", model) if hasattr(model, "tokenizer") else model
-    return getattr(model, "_orig_mod", model)
+    model = getattr(model, "_orig_mod", model)
+    if isinstance(model, torch.nn.parallel.DistributedDataParallel):
+        model = model.module
+    return model
 
 
-def _kinds(network: Any) -> list[str]:
+def kinds_of(network: Any) -> list[str]:
+    """Which kinds of attention it has.
+
+    Raises:
+        EditError: when it has none that is known.
+    """
     if hasattr(network, "add_tap"):
-        kind = network.config.kind
-        return ["encoder", "decoder", "cross"] if kind == "encoder-decoder" else [kind]
+        found = {module.site.kind for module in network.tapped()}
+        if not found:
+            raise EditError(
+                f"this {type(network).__name__} has no attention, so there is nothing to edit; a "
+                "recurrent model has some with kind='encoder-decoder' and attention='bahdanau'"
+            )
+        return [kind for kind in KINDS if kind in found]
     if hub.is_hugging_face(network):
         if getattr(network.config, "is_encoder_decoder", False):
             return ["encoder", "decoder", "cross"]
@@ -197,37 +165,82 @@ def _kinds(network: Any) -> list[str]:
     raise EditError(f"{type(network).__name__} cannot be edited; its attention is unknown")
 
 
-def _fits(network: Any, e: Edit, kinds: list[str]) -> None:
+def default_kind(kinds: list[str]) -> str:
+    return "decoder" if "decoder" in kinds else kinds[0]
+
+
+def shape_of(network: Any, kind: str) -> tuple[int, int | None]:
+    """(layers, heads) of one kind of attention."""
+    if hasattr(network, "add_tap"):
+        sites = [m for m in network.tapped() if m.site.kind == kind]
+        layers = 1 + max(module.site.layer for module in sites)
+        heads = next((m.n_heads for m in sites if hasattr(m, "n_heads")), network.config.n_heads)
+        return layers, heads
+    config, side = network.config, "encoder" if kind == "encoder" else "decoder"
+    both = [f"{side}_layers"]
+    both += ["num_decoder_layers"] if side == "decoder" and config.is_encoder_decoder else []
+    layers = _first(config, *both, "num_hidden_layers")
+    if layers is None:
+        raise EditError(f"the number of layers of {type(network).__name__} is not known")
+    return layers, _first(config, f"{side}_attention_heads", "num_attention_heads")
+
+
+def _first(config: Any, *names: str) -> int | None:
+    """The first of these settings that the config has."""
+    return next((getattr(config, n) for n in names if getattr(config, n, None)), None)
+
+
+def tap_for(network: Any, edit: Edit, owner: int | None = None) -> EditTap:
+    """The edit, checked against the model, as a tap.
+
+    Raises:
+        EditError: where it fits nothing.
+    """
+    return _checked(network, edit, kinds_of(network), owner)
+
+
+def _checked(network: Any, e: Edit, kinds: list[str], owner: int | None) -> EditTap:
+    if not isinstance(e, Edit):
+        raise EditError(
+            f"{e!r} is no edit; use tl.ablate(…), tl.knock_out(…), tl.scale(…), tl.patch(…) or "
+            "tl.skip(…)"
+        )
     if e.kind is not None and e.kind not in kinds:
         raise EditError(f"kind={e.kind!r} is not in this model; it has {', '.join(kinds)}")
-    config, kind = network.config, e.kind or ("decoder" if "decoder" in kinds else kinds[0])
-    if hasattr(network, "add_tap"):
-        layers, heads = config.n_layers, config.n_heads
-        if kind != "encoder" and config.n_decoder_layers is not None:
-            layers = config.n_decoder_layers
-    else:
-        side = "encoder" if kind == "encoder" else "decoder"
-        layers = getattr(config, f"{side}_layers", None) or getattr(
-            config, "num_hidden_layers", None
-        )
-        heads = getattr(config, f"{side}_attention_heads", None)
-        heads = heads or getattr(config, "num_attention_heads", None)
-    for name, value, limit in (("layer", e.layer, layers), ("head", e.head, heads)):
-        if value is not None and limit is not None and not 0 <= value < limit:
-            raise EditError(f"{name}={value} is outside 0 … {limit - 1} of this model's {kind}")
+    kind = e.kind or default_kind(kinds)
+    e.check(kind, *shape_of(network, kind))
+    tap = EditTap(e, kind, owner)
+    if tap.streams and hasattr(network, "add_tap"):
+        blocks = [
+            m for m in network.tapped() if isinstance(m, Block) and m.site.kind == tap.stream_kind
+        ]
+        if not blocks:
+            raise EditError(
+                f"{e.code()}: a {type(network).__name__} has no blocks with a residual stream"
+            )
+        if "mlp_out" in tap.streams and blocks[0].feed_forward is None:
+            raise EditError(f"{e.code()}: this model is attention only, it has no mlp")
+    return tap
 
 
-def _hang(network: Any, tap: Tap) -> None:
+def _hang(network: Any, tap: EditTap, handles: list[Any]) -> None:
     if hasattr(network, "add_tap"):
         network.add_tap(tap)
         return
     try:
         hub.add_tap(network, tap)
+        try:
+            if tap.streams:
+                wanted = tap.edit.layer
+                handles += hub.hook_stream(network, tap, tap.streams, tap.stream_kind, wanted)
+        except hub.SeamError:
+            hub.remove_tap(network, tap)
+            raise
     except hub.SeamError as error:
-        raise EditError(
-            f"{type(network).__name__} cannot be edited: its attention does not go through the "
-            f"seam ({error})"
-        ) from error
+        why = f"its attention does not go through the seam ({error})"
+        if tap.streams:
+            why = str(error)
+        raise EditError(f"{type(network).__name__} cannot be edited: {why}") from error
 
 
 def _unhang(network: Any, tap: Tap) -> None:
@@ -237,6 +250,39 @@ def _unhang(network: Any, tap: Tap) -> None:
         hub.remove_tap(network, tap)
 
 
-def _check_kind(kind: str | None) -> None:
-    if kind is not None and kind not in KINDS:
-        raise EditError(f"kind={kind!r} is not known; choose one of {', '.join(KINDS)}")
+_stance_lock = threading.Lock()
+_stances: list[Any] = []  # one, while anything runs uncompiled: the setting is the process's
+
+
+@contextmanager
+def uncompiled(model: Any) -> Iterator[None]:
+    """A compiled model runs as written while this is open; for others nothing happens.
+
+    Raises:
+        EditError: for a compiled model where torch cannot do that (before 2.6).
+    """
+    inner = getattr(model, "model", model) if hasattr(model, "tokenizer") else model
+    compiled = isinstance(inner, torch.nn.Module) and any(
+        hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) is not None
+        for m in inner.modules()
+    )
+    if not compiled:
+        yield
+        return
+    if not hasattr(torch.compiler, "set_stance"):
+        raise EditError(
+            "this model is compiled, and torch before 2.6 would silently pass by the edits: give "
+            "the model from before torch.compile"
+        )
+    with _stance_lock:
+        if not _stances:
+            _stances.append(torch.compiler.set_stance("force_eager"))
+            _stances[0].__enter__()
+        _stances.append(model)
+    try:
+        yield
+    finally:
+        with _stance_lock:
+            _stances.pop()
+            if len(_stances) == 1:
+                _stances.pop().__exit__(None, None, None)

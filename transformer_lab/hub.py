@@ -43,7 +43,7 @@ class _Session:
         models = [m for m in model.modules() if is_hugging_face(m)]
         self.configs = [(m.config, m.config._attn_implementation) for m in models]
         self.hooks = [m.register_forward_pre_hook(_new_pass) for m in models]
-        self.turns: dict[int, dict[nn.Module, int]] = {}  # by thread
+        self.turns: dict[int, dict[Any, int]] = {}  # by thread
 
     def close(self) -> None:
         for hook in self.hooks:
@@ -54,13 +54,18 @@ class _Session:
     def next_site(self, module: nn.Module) -> Site:
         """The site of this call. Layers that share one module (ALBERT) are told apart by whose
         turn it is."""
-        turns = self.turns.setdefault(threading.get_ident(), {})
-        turn = turns[module] = turns.get(module, -1) + 1
+        turn = self.next_turn(module)
         site = self.site(module)
         if turn == 0:
             return site
         alike = sum(type(m) is type(module) for m in self.names)
         return Site(site.kind, site.layer + turn * alike)
+
+    def next_turn(self, key: Any) -> int:
+        """How often this key has come in this pass of this thread: 0 the first time."""
+        turns = self.turns.setdefault(threading.get_ident(), {})
+        turns[key] = turns.get(key, -1) + 1
+        return turns[key]
 
     def site(self, module: nn.Module) -> Site:
         path = self.names.get(module, "").lower()
@@ -221,6 +226,128 @@ def watching_blocks(model: Any, tap: Tap) -> Iterator[None]:
             handle.remove()
 
 
+def hook_stream(
+    model: Any, tap: Tap, names: tuple[str, ...], kind: str, layer: int | None = None
+) -> list[Any]:
+    """Let a tap that is on the model change its residual stream; returns hooks to remove.
+
+    Args:
+        names: of "resid_pre", "resid_post", and of "attn_out", "cross_out", "mlp_out", which are
+            the outputs of the last linear layer of that part: what follows it (dropout, a norm
+            without a bias, the sum) keeps a zero a zero.
+        kind, layer: whose stream; None: every layer's.
+
+    Raises:
+        SeamError: where the layers, or that part of them, cannot be told.
+    """
+    session: _Session = model.__dict__[_SESSION]
+    blocks = {p: m for p, m in block_modules(model).items() if _kind_of_block(session, p) == kind}
+    if not blocks:
+        raise SeamError(f"the layers of {type(model).__name__} were not found")
+    shared = sum(1 for _ in blocks)  # layers that share one module come by in turns
+    handles: list[Any] = []
+    try:
+        for path, block in blocks.items():
+            first = int(path.rsplit(".", 1)[1])
+            if layer is not None and (layer - first) % shared:
+                continue
+            for name in names:
+                where = dict(tap=tap, name=name, kind=kind, layer=first, step=shared)
+                if name == "resid_pre":
+                    hook = _changing_input(**where)
+                    handles.append(block.register_forward_pre_hook(hook, with_kwargs=True))
+                    continue
+                end = block if name == "resid_post" else _end_of(session, path, block, name)
+                handles.append(end.register_forward_hook(_changing_output(**where)))
+    except SeamError:
+        for handle in handles:
+            handle.remove()
+        raise
+    return handles
+
+
+def _changing_input(**where: Any):
+    def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        if args:
+            return (_through(module, args[0], **where), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": _through(module, kwargs["hidden_states"], **where)}
+
+    return hook
+
+
+def _changing_output(**where: Any):
+    def hook(module: nn.Module, args: tuple, output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (_through(module, output[0], **where), *output[1:])
+        return _through(module, output, **where)
+
+    return hook
+
+
+def _through(module: nn.Module, x: Tensor, *, tap, name, kind, layer, step) -> Tensor:
+    session: _Session | None = module.__dict__.get(_SESSION)
+    if session is None or x.dim() < 2:  # another thread has just closed it
+        return x
+    turn = session.next_turn((module, name, tap))
+    return tap.on_stream(name, Site(kind, layer + turn * step), x)
+
+
+def _end_of(session: _Session, path: str, block: nn.Module, name: str) -> nn.Module:
+    """The module whose output is what a part of a layer adds to the stream.
+
+    Raises:
+        SeamError: where it cannot be told by the shape of the layer.
+    """
+    inside = {
+        n[len(path) + 1 :]: m
+        for m, n in session.names.items()
+        if n.startswith(path + ".") and hasattr(m, "is_causal")
+    }
+    ends: dict[str, nn.Module] = {}
+    for short, module in inside.items():
+        part = "cross_out" if session.site(module).kind == "cross" else "attn_out"
+        owners = [module]
+        if "." in short:
+            owners.append(block.get_submodule(short.rpartition(".")[0]))
+        found = [layer for o in owners for n in _OUT if (layer := _linear(o, n)) is not None]
+        if part not in ends and found:
+            ends[part] = found[0]
+    end = ends.get(name)
+    if name == "mlp_out":
+        end = _end_of_mlp(block, inside, set(ends.values()))
+    if end is None:
+        part = {"attn_out": "attention", "cross_out": "cross-attention", "mlp_out": "mlp"}[name]
+        raise SeamError(f"the {part} of its layer {path} was not found, so it cannot be skipped")
+    return end
+
+
+def _end_of_mlp(block: nn.Module, attention: dict[str, nn.Module], ends: set) -> nn.Module | None:
+    """Of the matrices that are not attention's: the module that holds them all and no norm, or
+    the second of two linear layers that stand in the block itself."""
+    names = {m: n for n, m in block.named_modules()}
+    weights = [
+        name
+        for name, weight in block.named_parameters()
+        if weight.dim() >= 2
+        and not any(name.startswith(n + ".") for n in attention)
+        and not any(name.startswith(names[end] + ".") for end in ends)
+    ]
+    owners = [name.rpartition(".")[0].split(".") for name in weights]
+    if not owners:
+        return None
+    common = []
+    for parts in zip(*owners, strict=False):
+        if len(set(parts)) > 1:
+            break
+        common.append(parts[0])
+    if common:
+        whole = block.get_submodule(".".join(common))
+        if not any("norm" in type(m).__name__.lower() for m in whole.modules()):
+            return whole
+    last = _linear(block, ".".join(owners[-1]))
+    return last if len(owners) == 2 and last is not None else None
+
+
 def _kind_of_block(session: _Session, path: str) -> str | None:
     """The kind of the self-attention inside a layer; None where it holds no attention."""
     kinds = {
@@ -253,15 +380,22 @@ def output_projection(model: Any, call: Any) -> Tensor | None:
     return None
 
 
-def _weight_of(owner: Any, name: str) -> Tensor | None:
-    """The weight of a linear layer as (in, out)."""
+def _linear(owner: Any, name: str) -> Any:
+    """The linear layer of that name inside a module; None where there is none."""
     try:
         layer = owner.get_submodule(name)
     except AttributeError:
         return None
-    if type(layer).__name__ == "Conv1D":  # transformers stores GPT-2's as (in, out) already
-        return layer.weight.detach()
-    return layer.weight.detach().T if isinstance(layer, nn.Linear) else None
+    return layer if isinstance(layer, nn.Linear) or type(layer).__name__ == "Conv1D" else None
+
+
+def _weight_of(owner: Any, name: str) -> Tensor | None:
+    """The weight of a linear layer as (in, out)."""
+    layer = _linear(owner, name)
+    if layer is None:
+        return None
+    # transformers stores GPT-2's as (in, out) already
+    return layer.weight.detach().T if isinstance(layer, nn.Linear) else layer.weight.detach()
 
 
 def inputs_of(

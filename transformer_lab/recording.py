@@ -59,6 +59,7 @@ class Recorder(Tap):
         self.value_norms: dict[str, list[Tensor | None]] = {}
         self.streams: dict[tuple[str, str], list[Tensor]] = {}
         self.norms: dict[str, list[Tensor]] = {}
+        self.heads: dict[str, list[Tensor]] = {}
 
     def on_attention(self, call: AttentionCall) -> AttentionCall:
         if threading.get_ident() == self.owner:
@@ -79,6 +80,12 @@ class Recorder(Tap):
             self.value_norms.setdefault(site.kind, []).append(norms)
         return call
 
+    def on_heads(self, call: AttentionCall, z: Tensor) -> Tensor:
+        if self.keep == "all" and threading.get_ident() == self.owner:
+            site = call.site or Site("encoder", 0)
+            self.heads.setdefault(site.kind, []).append(z.detach())
+        return z
+
     def on_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
         if threading.get_ident() == self.owner:
             first = name == "resid_pre" and site.kind not in self.norms
@@ -90,7 +97,7 @@ class Recorder(Tap):
 
 
 def what_to_keep(model: Any, *texts: Tensor | None) -> str:
-    """ "all" while the values and the residual stream (before, inside, after each block) are small."""
+    """ "all" while the values, heads' outputs and the residual stream (before, inside, after each block) are small."""
     config = model.config
     width = getattr(config, "d_model", None) or getattr(config, "hidden_size", 0)
     layers = getattr(config, "n_layers", None) or getattr(config, "num_hidden_layers", 1)

@@ -180,7 +180,7 @@ class Trace:
         self._masks = {"encoder": mask, "decoder": mask if target is None else target_mask}
         self._special: dict[str, list[list[bool]]] = {}
         self._norms, self._streams = recorder.norms, recorder.streams
-        self._value_norms = recorder.value_norms
+        self._value_norms, self._heads = recorder.value_norms, recorder.heads
         self._versions = {
             id(c): _version(output_weight(model, c)) for cs in self._calls.values() for c in cs
             if c.value is not None
@@ -387,6 +387,29 @@ class Trace:
             raise TraceError("the residual stream of this model is not known")
         return torch.stack(self._norms[kind])[:, self._batch(batch)]
 
+    def activation(self, what: str, layer: int, *, kind: str | None = None) -> Tensor:
+        """What passed at one place, for the whole batch: "z", each head's output before W_O,
+        [batch, head, query, d_head]; or a name of `residual`, [batch, position, d_model].
+
+        Raises:
+            TraceError: when it was not kept, saying how to keep it.
+        """
+        kind = self._kind(kind)
+        if what != "z" and kind == "cross":
+            kind = "decoder"
+        found = self._heads.get(kind) if what == "z" else self._streams.get((kind, what))
+        if not found:
+            if all(isinstance(call, GivenMaps) for call in self._calls[kind]):
+                raise TraceError("the model gave its own maps only, so no values are known")
+            if not self._heads and not self._streams:
+                raise TraceError(
+                    f"this trace kept maps only, not {what}; use trace(..., keep='all') to keep it"
+                )
+            raise TraceError(f"{what} of this model's {kind} is not known")
+        if not 0 <= layer < len(found):
+            raise TraceError(f"layer={layer} is outside 0 … {len(found) - 1}")
+        return found[layer]
+
     def predictions(
         self, position: int = -1, k: int = 5, batch: int = 0
     ) -> list[tuple[str, float]]:
@@ -422,7 +445,8 @@ class Trace:
         residual stream where it was kept. The logits are the model's output and not counted."""
         tensors = [t for cs in self._calls.values() for c in cs for t in _tensors(c)]
         tensors += [t for ts in self._value_norms.values() for t in ts if t is not None]
-        tensors += [t for ts in (*self._norms.values(), *self._streams.values()) for t in ts]
+        kept = (*self._norms.values(), *self._streams.values(), *self._heads.values())
+        tensors += [t for ts in kept for t in ts]
         storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
         return sum(storages.values())
 
