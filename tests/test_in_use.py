@@ -24,20 +24,19 @@ def model():
 def test_marked_from_the_first_step_to_the_end_however_it_ends():
     network = model()
     assert not is_training(network)
-    for step in tl.train(network, Counting(), steps=3):
+    for _ in tl.train(network, Counting(), steps=3):
         assert is_training(network)
         assert not is_training(copy.deepcopy(network))
         assert not is_training(pickle.loads(pickle.dumps(network)))
         with pytest.raises(ModelIsTraining, match="training…"), held_for_edits(network):
             pass
     assert not is_training(network)
-    for step in tl.train(network, Counting(), steps=3):
-        break
-    del step
+    next(iter(tl.train(network, Counting(), steps=3)))
     assert not is_training(network)
+    steps = tl.train(network, Counting(), steps=3)
+    next(steps)
     with pytest.raises(RuntimeError, match="mine"):
-        for _ in tl.train(network, Counting(), steps=3):
-            raise RuntimeError("mine")
+        steps.throw(RuntimeError("mine"))
     assert not is_training(network)
     with held_for_edits(network), held_for_edits(network):
         pass

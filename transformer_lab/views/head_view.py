@@ -125,14 +125,7 @@ class HeadView(SelectionView):
 
     @property
     def sentence(self) -> str:
-        kind, layer, head = self.shown
-        n_query, n_key = self._data.shown(kind)
-        seen = Seen(
-            kind, layer, head, len(self._kinds) > 1,
-            self._data.queries[kind][:n_query], self._data.keys[kind][:n_key],
-            causal=self._kinds[kind]["causal"], same=self._kinds[kind]["same"],
-            value_weighted=self._value_weighted,
-        )  # fmt: skip
+        seen, n_query = self._seen(), self._data.shown(self.kind)[0]
         weights = self._shown_map()
         query, key = self.selected or (None, None)
         if query is not None and key is not None:
@@ -145,6 +138,16 @@ class HeadView(SelectionView):
             return head_sentence(seen, weights.__getitem__, n_query)
         text = head_sentence(seen, weights.__getitem__, ROWS_FOR_A_SENTENCE)
         return f"{text} ({ROWS_FOR_A_SENTENCE} of its rows were looked at.)"
+
+    def _seen(self) -> Seen:
+        kind, layer, head = self.shown
+        n_query, n_key = self._data.shown(kind)
+        return Seen(
+            kind, layer, head, len(self._kinds) > 1,
+            self._data.queries[kind][:n_query], self._data.keys[kind][:n_key],
+            causal=self._kinds[kind]["causal"], same=self._kinds[kind]["same"],
+            value_weighted=self._value_weighted,
+        )  # fmt: skip
 
     def figure(self) -> Figure:
         """Every head small beside the chosen one as a map, titled with the sentence."""
@@ -200,9 +203,12 @@ class HeadView(SelectionView):
 
     def _shown_map(self, query: int | None = None) -> Tensor:
         """[query, key], or one row of it, as the browser shows it."""
+        return self._map_of(self.trace, query)
+
+    def _map_of(self, trace: Trace, query: int | None = None) -> Tensor:
         kind, layer, head = self.shown
         n_query, n_key = self._data.shown(kind)
-        weights = self.trace.pattern(layer, head, kind=kind, batch=self._batch)[:n_query, :n_key]
+        weights = trace.pattern(layer, head, kind=kind, batch=self._batch)[:n_query, :n_key]
         weights = weights.cpu() if query is None else weights[query].cpu()
         if self._hidden:
             whole = weights.sum(-1, keepdim=True)
@@ -211,7 +217,7 @@ class HeadView(SelectionView):
             kept = weights.sum(-1, keepdim=True)
             weights = weights * (whole / kept.clamp(min=1e-12)).where(kept > 1e-6, 0)
         if self._value_weighted:
-            norms = self.trace.value_norms(layer, head, kind=kind, batch=self._batch)
+            norms = trace.value_norms(layer, head, kind=kind, batch=self._batch)
             assert norms is not None
             weights = weights * norms[:n_key].cpu()
         return weights

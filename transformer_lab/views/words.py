@@ -21,11 +21,26 @@ class Seen:
     causal: bool
     same: bool  # whether queries and keys are the same tokens
     value_weighted: bool = False
+    edited: bool = False  # whether the weights are those after edits
 
     @property
     def name(self) -> str:
-        kind = f"{self.kind.capitalize()}, layer" if self.several else "Layer"
-        return f"{kind} {self.layer}, head {self.head}"
+        return head_name(self.kind, self.layer, self.head, several=self.several) + (
+            " after the edits" if self.edited else ""
+        )
+
+
+def head_name(kind: str, layer: int, head: int, *, several: bool, first: bool = True) -> str:
+    """A head in words, at the beginning of a sentence (`first`) or inside it."""
+    name = f"{kind}, layer" if several else "layer"
+    return f"{name.capitalize() if first else name} {layer}, head {head}"
+
+
+def signed(change: float) -> str:
+    """A change to two decimals, as "+.21" or "−.21"; 0 where there is none to speak of."""
+    if abs(change) < 0.0005:
+        return "0"
+    return ("+" if change > 0 else "−") + short(abs(change))
 
 
 def short(weight: float) -> str:
@@ -84,6 +99,29 @@ def key_sentence(seen: Seen, key: int, column: Tensor) -> str:
     named = [f"{quoted(seen.queries[query])} ({short(weight)})" for query, weight in top]
     verb = "gives most to" if seen.value_weighted else "is looked at most by"
     return f"{start} {verb} {_listed(named)}."
+
+
+def difference_sentence(
+    seen: Seen, change: Tensor, selected: tuple[int | None, int | None] | None
+) -> str:
+    """What edits changed in a map; `change` [query, key] is after less before."""
+    query, key = selected or (None, None)
+    if query is not None and key is not None:
+        told = signed(float(change[query, key]))
+        how = "does not change" if told == "0" else f"changes by {told}"
+        return f"{seen.name}: what {quoted(seen.queries[query])} gives to {quoted(seen.keys[key])} {how}."
+    part = change if query is None else change[query][None]
+    part = part if key is None else part[:, key][:, None]
+    at = int(part.abs().flatten().argmax())
+    row, column = divmod(at, part.shape[1])
+    told = signed(float(part[row, column]))
+    if told == "0":
+        whole = "" if selected is None else "here "
+        return f"{seen.name}: the edits change nothing {whole}to speak of."
+    query = row if query is None else query
+    key = column if key is None else key
+    edge = f"{quoted(seen.queries[query])} → {quoted(seen.keys[key])}"
+    return f"{seen.name}: the edits change {edge} most ({told})."
 
 
 def head_sentence(seen: Seen, row_of: Callable[[int], Tensor], queries: int) -> str:

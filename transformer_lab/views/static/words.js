@@ -35,12 +35,48 @@ export const quoted = (token) => `“${token}”`;
  * @property {boolean} causal
  * @property {boolean} same whether queries and keys are the same tokens
  * @property {boolean} valueWeighted
+ * @property {boolean} [edited] whether the weights are those after edits
  */
 
 /** @param {Seen} seen */
 export function headName(seen) {
   const kind = seen.several ? `${seen.kind[0].toUpperCase()}${seen.kind.slice(1)}, layer` : "Layer";
-  return `${kind} ${seen.layer}, head ${seen.head}`;
+  return `${kind} ${seen.layer}, head ${seen.head}${seen.edited ? " after the edits" : ""}`;
+}
+
+/**
+ * A change to two decimals, as "+.21" or "−.21"; 0 where there is none to speak of.
+ * @param {number} change
+ */
+export function signed(change) {
+  if (Math.abs(change) < 0.0005) return "0";
+  return (change > 0 ? "+" : "−") + short(Math.abs(change));
+}
+
+/**
+ * What edits changed in a map.
+ * @param {Seen} seen
+ * @param {(query: number) => Float32Array} changeOf after less before
+ * @param {{query: number | null, key: number | null} | null} focus
+ */
+export function differenceSentence(seen, changeOf, focus) {
+  const { query = null, key = null } = focus ?? {};
+  if (query !== null && key !== null) {
+    const told = signed(changeOf(query)[key]);
+    const how = told === "0" ? "does not change" : `changes by ${told}`;
+    return `${headName(seen)}: what ${quoted(seen.queries[query])} gives to ${quoted(seen.keys[key])} ${how}.`;
+  }
+  let best = { query: query ?? 0, key: key ?? 0, change: 0 };
+  for (let row = query ?? 0; row <= (query ?? seen.queries.length - 1); row++) {
+    const changes = changeOf(row);
+    for (let at = key ?? 0; at <= (key ?? seen.keys.length - 1); at++) {
+      if (Math.abs(changes[at]) > Math.abs(best.change)) best = { query: row, key: at, change: changes[at] };
+    }
+  }
+  const told = signed(best.change);
+  if (told === "0") return `${headName(seen)}: the edits change nothing ${focus ? "here " : ""}to speak of.`;
+  const edge = `${quoted(seen.queries[best.query])} → ${quoted(seen.keys[best.key])}`;
+  return `${headName(seen)}: the edits change ${edge} most (${told}).`;
 }
 
 /**

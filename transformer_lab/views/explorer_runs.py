@@ -1,0 +1,300 @@
+"""What an Explorer computes: a text read with and without edits, and how the predictions differ."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..edit import Edit, ablate, edit
+from ..in_use import held_for_edits
+from .codecs import shown_token
+from .words import quoted, short
+
+if TYPE_CHECKING:
+    from ..text_model import TextModel
+    from ..trace import Trace
+
+TOP = 5  # likeliest tokens of each side that are listed
+MOST_STATES = 8
+MANY_POSITIONS = 64  # up to so many, the effect of a head is kept for every position
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A token, and its probability without and with the edits (None where nothing is edited)."""
+
+    token: str
+    before: float
+    after: float | None = None
+
+    @property
+    def change(self) -> float | None:
+        return None if self.after is None else self.after - self.before
+
+
+@dataclass(frozen=True)
+class StateChange:
+    """How far the edits move the final state of a token: ‖after − before‖ / ‖before‖."""
+
+    index: int
+    token: str
+    change: float
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What edits do at one position.
+
+    kl: Σ p·log(p/q) in nats, p before and q after; for a model without a head that predicts
+    tokens, None. rows: the likeliest tokens before, in order, then those that are new among the
+    likeliest after. states: for a model without such a head, the tokens whose final state moves
+    most; mean_change is over all tokens.
+    """
+
+    position: int
+    kl: float | None
+    rows: tuple[Prediction, ...] = ()
+    states: tuple[StateChange, ...] = ()
+    mean_change: float | None = None
+
+    @property
+    def likeliest(self) -> Prediction:
+        """The token that was likeliest before."""
+        return self.rows[0]
+
+    def sentence(self, subject: str) -> str:
+        """ "Without layer 1, head 2, P(“tired”) falls from .34 to .11 …"."""
+        if self.states:
+            most = self.states[0]
+            return (
+                f"{subject}, the final states move by {percent(self.mean_change or 0)} on average, "
+                f"that of {quoted(most.token)} most ({percent(most.change)})."
+            )
+        if self.kl is None or not self.rows:
+            return ""
+        row = self.likeliest
+        assert row.after is not None
+        before, after = short(row.before), short(row.after)
+        if before == after:
+            told = f"{subject}, P({quoted(row.token)}) stays at {before}"
+        else:
+            verb = "falls" if row.after < row.before else "rises"
+            told = f"{subject}, P({quoted(row.token)}) {verb} from {before} to {after}"
+        best = max(self.rows, key=lambda r: r.after or 0.0)
+        if best is not row:
+            told += f"; {quoted(best.token)} is now likeliest ({short(best.after or 0.0)})"
+        return f"{told}. KL {kl_text(self.kl)} nats."
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "position": self.position,
+            "kl": self.kl,
+            "rows": [[r.token, r.before, r.after] for r in self.rows],
+            "states": [[s.index, s.token, s.change] for s in self.states],
+            "mean": self.mean_change,
+        }
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def kl_text(kl: float) -> str:
+    return "<.001" if 0 < kl < 0.0005 else f"{kl:.3f}".removeprefix("0") if kl < 1 else f"{kl:.2f}"
+
+
+@dataclass(eq=False)
+class Reading:
+    """One text, read once without edits."""
+
+    text: str
+    target: str | None
+    masked: tuple[int, ...]
+    trace: Trace
+    ids: Tensor
+    target_ids: Tensor | None
+    version: tuple[int, ...]
+    seconds: float
+    effects: dict[tuple[str, int, int], dict[int, Effect]] = field(default_factory=dict)
+
+
+class Runs:
+    """A text model and what it did last. Nothing of the model is changed or left behind; a model
+    in training mode is not touched, but copied."""
+
+    def __init__(self, text_model: TextModel):
+        self.text_model = text_model
+        self._quiet: tuple[tuple[int, ...], TextModel] | None = None
+        self._reading: Reading | None = None
+        self._after: tuple[Reading, str, Trace] | None = None
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def read(self, text: str, target: str | None = None, masked: tuple[int, ...] = ()) -> Reading:
+        """The text without edits; the last one again, if neither it nor the model has changed.
+
+        Args:
+            masked: positions whose token is replaced by the mask token (masked models).
+
+        Raises:
+            ValueError: for empty or too long text, or a model that is being trained.
+        """
+        version, known = self._version(), self._reading
+        asked = (text, target, masked, version)
+        if known and (known.text, known.target, known.masked, known.version) == asked:
+            return known
+        with held_for_edits(self.text_model.model):
+            model = self._model(version)
+            ids = model.encode(text)
+            both = model.kind == "encoder-decoder"
+            if target is not None and not both:
+                raise ValueError(f"{model.name} is a {model.kind} and takes no target")
+            for position in masked:
+                ids[_maskable(model, ids, position)] = model.tokenizer.mask_id
+            target_ids = model._target_ids(ids, target) if both else None
+            began = time.perf_counter()
+            trace = model.trace_ids(ids, target_ids, keep=self._keep(model))
+            seconds = time.perf_counter() - began
+        self._reading = Reading(text, target, masked, trace, ids, target_ids, version, seconds)
+        return self._reading
+
+    def edited(self, reading: Reading, edits: Sequence[Edit], name: str) -> Trace:
+        """The same text under edits; `name` tells edits apart.
+
+        Raises:
+            EditError: for edits that fit nothing in the model.
+        """
+        known = self._after
+        if known and known[0] is reading and known[1] == name:
+            return known[2]
+        with held_for_edits(self.text_model.model):
+            model = self._model(reading.version)
+            with edit(model, *edits, this_thread=True):
+                after = model.trace_ids(
+                    reading.ids, reading.target_ids, keep=self._keep(model, reading.trace)
+                )
+        self._after = (reading, name, after)
+        return after
+
+    # -- positions --------------------------------------------------------------------------------
+
+    def positions(self, reading: Reading) -> list[int]:
+        """Where this model predicts something on this text: at every token of a decoder, at the
+        mask tokens of a masked model, nowhere without a head."""
+        if reading.trace.logits is None:
+            return []
+        if self.text_model.kind != "encoder":
+            return list(range(reading.trace.logits.shape[1]))
+        mask_id = self.text_model.tokenizer.mask_id
+        return [i for i, token in enumerate(reading.ids.tolist()) if token == mask_id]
+
+    def first_position(self, reading: Reading) -> int:
+        """The one to begin with: the last token of a decoder, the first that an encoder-decoder
+        writes, the first mask."""
+        if self.text_model.kind == "decoder":
+            return len(reading.ids) - 1
+        return next(iter(self.positions(reading)), 0)
+
+    # -- comparing --------------------------------------------------------------------------------
+
+    def compare(self, before: Trace, after: Trace | None, position: int) -> Effect:
+        """The predictions at a position, of one trace or of two."""
+        if before.logits is None:
+            return self._states(before, after, position)
+        p = _log_probabilities(before, position)
+        q = None if after is None else _log_probabilities(after, position)
+        order = p.topk(min(TOP, len(p))).indices.tolist()
+        if q is not None:
+            order += [i for i in q.topk(min(TOP, len(q))).indices.tolist() if i not in order]
+        rows = tuple(
+            Prediction(
+                shown_token(before.name_token(i)),
+                math.exp(float(p[i])),
+                None if q is None else math.exp(float(q[i])),
+            )
+            for i in order
+        )
+        kl = None if q is None else max(0.0, float((p.exp() * (p - q)).nansum()))
+        return Effect(position, kl, rows)
+
+    def effect(
+        self, reading: Reading, kind: str, layer: int, head: int, positions: Iterable[int]
+    ) -> dict[int, Effect]:
+        """position -> what happens there without this one head."""
+        wanted = list(positions)
+        known = reading.effects.setdefault((kind, layer, head), {})
+        if not all(position in known for position in wanted):
+            with held_for_edits(self.text_model.model):
+                model = self._model(reading.version)
+                with edit(model, ablate(layer, head, kind=kind), this_thread=True):
+                    keep = "all" if reading.trace.logits is None else "maps"
+                    after = model.trace_ids(reading.ids, reading.target_ids, keep=keep)
+            known.update({p: self.compare(reading.trace, after, p) for p in wanted})
+        return {position: known[position] for position in wanted}
+
+    def wanted_positions(self, reading: Reading, position: int) -> list[int]:
+        """Where to compute a head's effect: everywhere while that is little, always at `position`."""
+        every = self.positions(reading)
+        few = every if len(every) <= MANY_POSITIONS else []
+        return sorted({*few, position})
+
+    def _states(self, before: Trace, after: Trace | None, position: int) -> Effect:
+        if after is None:
+            return Effect(position, None)
+        kind = "decoder" if "decoder" in before.kinds else "encoder"
+        clean, edited = (t.residual(kind)["resid_post"][-1].double() for t in (before, after))
+        change = (edited - clean).norm(dim=-1) / clean.norm(dim=-1).clamp(min=1e-12)
+        tokens = before.query_tokens(kind)
+        top = change.topk(min(MOST_STATES, len(change)))
+        found = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+        states = tuple(StateChange(i, shown_token(tokens[i]), c) for i, c in found)
+        return Effect(position, None, (), states, float(change.mean()))
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _version(self) -> tuple[int, ...]:
+        """Changes whenever a weight does."""
+        return tuple(p._version for p in self.text_model.model.parameters())
+
+    def _model(self, version: tuple[int, ...]) -> TextModel:
+        if not self.text_model.model.training:
+            return self.text_model
+        if self._quiet is None or self._quiet[0] != version:
+            quiet = copy.copy(self.text_model)
+            quiet.model = copy.deepcopy(self.text_model.model).eval()
+            self._quiet = (version, quiet)
+        return self._quiet[1]
+
+    @staticmethod
+    def _keep(model: TextModel, like: Trace | None = None) -> str | None:
+        """The stream's whole end is needed where it is all that there is to compare."""
+        if like is not None:
+            return "all" if like.logits is None else None
+        return None if getattr(model.model.config, "head", True) and _has_head(model) else "all"
+
+
+def _has_head(model: TextModel) -> bool:
+    network = model.model
+    if hasattr(network, "add_tap"):
+        return bool(getattr(network.config, "head", True))
+    return getattr(network, "get_output_embeddings", lambda: None)() is not None
+
+
+def _maskable(model: TextModel, ids: Tensor, position: int) -> int:
+    if model.kind != "encoder" or model.tokenizer.mask_id is None:
+        raise ValueError(f"{model.name} has no mask token, so nothing can be masked")
+    if not 0 <= position < len(ids):
+        raise ValueError(f"masked={position} is outside the {len(ids)} tokens")
+    return position
+
+
+def _log_probabilities(trace: Trace, position: int) -> Tensor:
+    assert trace.logits is not None
+    return torch.log_softmax(trace.logits[0, position].double().cpu(), -1)
