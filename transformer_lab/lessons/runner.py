@@ -61,7 +61,12 @@ def _refuse_unknown(path: Path, known: tuple[str, ...], given: dict[str, Any]) -
 
 
 def run_notebook(
-    path: str | Path, out: str | Path, *, cell_seconds: float = 600, **parameters: Any
+    path: str | Path,
+    out: str | Path,
+    *,
+    cell_seconds: float = 600,
+    keep_views: bool = False,
+    **parameters: Any,
 ) -> Path:
     """Execute a notebook with papermill and write the result, pictures included, to `out`.
 
@@ -71,6 +76,7 @@ def run_notebook(
         path: the notebook.
         out: where to write the executed copy; its folder must exist.
         cell_seconds: time limit for each cell.
+        keep_views: keep the live views with their state instead of their pictures.
         **parameters: values for names in the cell tagged `parameters`.
 
     Returns:
@@ -102,7 +108,8 @@ def run_notebook(
     except Exception as error:  # papermill, nbclient and zmq each have their own
         raise NotebookFailed(f"{path.name}: {_first_lines(error)}") from error
     problems = list(_problems(executed))
-    _still(executed)
+    if not keep_views:
+        _still(executed)
     nbformat.write(executed, out)
     if problems:
         raise NotebookFailed(f"{path.name}: {'; '.join(problems)}")

@@ -104,8 +104,12 @@
     root.textContent = `This view could not be drawn: ${error.message}`;
     throw error;
   }
-  // A page in a frame tells how tall it is; whoever holds the frame may listen.
+  // A page in a frame tells how tall it is, and wears the theme of whoever holds the frame.
   if (window.parent !== window) {
+    window.addEventListener("message", (event) => {
+      const theme = event.source === window.parent && event.data?.transformerLabTheme;
+      if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+    });
     const tell = () => window.parent.postMessage({ transformerLabHeight: document.documentElement.scrollHeight }, "*");
     new ResizeObserver(tell).observe(root);
     tell();

@@ -1,0 +1,166 @@
+"""The course as one static site: every lesson executed, every view alive, nothing from a network.
+
+    python docs/make_book.py [--preset quick] [--out book] [LESSON …]
+
+Sphinx with MyST-NB makes the pages, Furo dresses them: search, previous and next, light and dark
+work from a disk. Our own export puts a live page in the place of each view, because stock widget
+export draws nothing without a network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+
+from transformer_lab.lessons import run_notebook
+from transformer_lab.views.export import live_views
+
+ROOT = Path(__file__).parent.parent
+BOOK = Path(__file__).parent / "book"
+NOTEBOOKS = ROOT / "notebooks"
+
+INDEX = """# {title}
+
+{words}
+
+```{{toctree}}
+:maxdepth: 1
+:caption: Lessons
+
+{lessons}
+```
+
+```{{toctree}}
+:maxdepth: 1
+:caption: Beside them
+
+{others}
+```
+"""
+WORDS = """A course on transformers in which every picture is alive, every claim is checked by the
+lesson that makes it, and every model was trained on the page that shows it. Hover, click and lock
+tokens in any view below; exercises need a notebook: see the repository.
+
+This book was made with the `{preset}` preset{version}."""
+
+
+def lessons_in(names: list[str]) -> list[Path]:
+    """The notebooks of these lesson numbers, or all."""
+    found = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    unknown = set(names) - {path.stem[:2] for path in found}
+    if unknown:
+        known = ", ".join(path.stem[:2] for path in found)
+        raise SystemExit(f"no lesson {', '.join(sorted(unknown))}; there are {known}")
+    return [path for path in found if not names or path.stem[:2] in names]
+
+
+def executed(path: Path, preset: str, scratch: Path) -> nbformat.NotebookNode:
+    """A lesson run to its end, with a live page where each view was."""
+    out = run_notebook(
+        path,
+        scratch / path.name,
+        preset=preset,
+        answers="solutions",
+        cell_seconds=1800,
+        keep_views=True,
+    )
+    notebook = nbformat.read(out, as_version=4)
+    live_views(notebook, theme=None)
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata.pop("papermill", None)
+    notebook.cells = [
+        c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])
+    ]
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            cell.source = _for_the_book(cell.source)
+            continue
+        if cell.metadata.get("jupyter", {}).get("source_hidden"):
+            cell.metadata.setdefault("tags", []).append("hide-input")
+    return notebook
+
+
+def _for_the_book(text: str) -> str:
+    """Links to what is not in the book are plain words."""
+    return re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", text)
+
+
+def build(names: list[str], preset: str, out: Path) -> Path:
+    """Run the lessons and write the site; returns its first page."""
+    paths = lessons_in(names)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source"
+        shutil.copytree(BOOK, source)
+        if (NOTEBOOKS / "images").is_dir():
+            shutil.copytree(NOTEBOOKS / "images", source / "images")
+        for path in paths:
+            print(f"{path.stem}: running", flush=True)
+            nbformat.write(executed(path, preset, Path(folder)), source / path.name)
+        others = []
+        for text in (NOTEBOOKS / "glossary.md", ROOT / "docs" / "teaching.md"):
+            if text.is_file():
+                (source / text.name).write_text(_for_the_book(text.read_text("utf-8")), "utf-8")
+                others.append(text.stem)
+        words = WORDS.format(preset=preset, version=_version())
+        lessons = "\n".join(path.stem for path in paths)
+        index = INDEX.format(
+            title="Transformer Lab", words=words, lessons=lessons, others="\n".join(others)
+        )
+        (source / "index.md").write_text(index, "utf-8")
+        command = [
+            sys.executable,
+            "-m",
+            "sphinx",
+            "-q",
+            "-b",
+            "html",
+            str(source),
+            str(Path(folder) / "html"),
+        ]
+        if subprocess.run(command, check=False).returncode:
+            raise SystemExit("sphinx could not write the book; its message is above")
+        if out.exists():
+            if not (out / "index.html").is_file() and any(out.iterdir()):
+                raise SystemExit(
+                    f"--out {out} holds something else than a book; name another folder"
+                )
+            shutil.rmtree(out)
+        shutil.copytree(
+            Path(folder) / "html", out, ignore=shutil.ignore_patterns(".doctrees", ".buildinfo")
+        )
+    return out / "index.html"
+
+
+def _version() -> str:
+    run = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return f", from revision {run.stdout.strip()}" if run.returncode == 0 else ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "lessons", nargs="*", metavar="LESSON", help="numbers such as 01; all by default"
+    )
+    parser.add_argument("--preset", choices=("full", "quick"), default="full")
+    parser.add_argument("--out", type=Path, default=ROOT / "book")
+    options = parser.parse_args()
+    print(f"Open {build(options.lessons, options.preset, options.out)}")
+
+
+if __name__ == "__main__":
+    main()

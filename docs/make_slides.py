@@ -1,0 +1,106 @@
+"""Slides of the lessons, executed, with every view alive and nothing from a network.
+
+    python docs/make_slides.py [--preset quick] [--out slides] [LESSON …]
+
+A heading begins a slide, and each code cell below it, with its picture, another one downwards. Parameters, checks, hints,
+solutions and claims are left out. A cell's own slide type (the property inspector of JupyterLab)
+wins over these rules. Press S for the speaker's view, and ?print-pdf in the address to print.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import nbformat
+from latex2mathml.converter import convert
+from make_book import NOTEBOOKS, ROOT, executed, lessons_in
+from nbconvert import SlidesExporter
+
+REVEAL = "reveal.js"
+TEMPLATES = Path(__file__).parent
+LEFT_OUT = ("check(", "claim(", "lesson.finish()", "lesson = presets(")
+
+
+def slide_type(cell: nbformat.NotebookNode) -> str:
+    """Where a cell goes: "slide", "subslide", "-" (on the same slide) or "skip"."""
+    chosen = cell.metadata.get("slideshow", {}).get("slide_type")
+    if chosen:
+        return chosen
+    if cell.cell_type == "markdown":
+        if cell.source.lstrip().startswith("<details"):
+            return "skip"
+        return "slide" if re.match(r"#{1,2} ", cell.source) else "-"
+    if "parameters" in cell.metadata.get("tags", []) or any(w in cell.source for w in LEFT_OUT):
+        return "skip"
+    return "-" if cell.metadata.get("jupyter", {}).get("source_hidden") else "subslide"
+
+
+def with_mathml(text: str) -> str:
+    """Formulas as MathML, which browsers draw themselves."""
+    code = r"(```.*?```|`[^`\n]*`)"
+    parts = re.split(code, text, flags=re.S)
+    for i in range(0, len(parts), 2):
+        parts[i] = re.sub(
+            r"\$\$(.+?)\$\$", lambda m: convert(m[1], display="block"), parts[i], flags=re.S
+        )
+        parts[i] = re.sub(r"(?<![\\$])\$([^$\n]+?)\$", lambda m: convert(m[1]), parts[i])
+    return "".join(parts)
+
+
+def slides_of(path: Path, preset: str, scratch: Path) -> str:
+    """One lesson as a page of slides."""
+    notebook = executed(path, preset, scratch)
+    for cell in notebook.cells:
+        cell.metadata["slideshow"] = {"slide_type": slide_type(cell)}
+        if cell.cell_type == "markdown":
+            cell.source = with_mathml(cell.source)
+        elif cell.metadata.get("jupyter", {}).get("source_hidden"):
+            cell.metadata["transient"] = {"remove_source": True}
+    exporter = SlidesExporter(
+        template_name="slides", extra_template_basedirs=[str(TEMPLATES)],
+        reveal_url_prefix=REVEAL, reveal_theme="white",
+    )  # fmt: skip
+    text, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
+    return text
+
+
+def build(names: list[str], preset: str, out: Path) -> list[Path]:
+    """Run the lessons and write their slides; returns the pages."""
+    found = find_spec("sphinx_revealjs")
+    if found is None or not found.submodule_search_locations:
+        raise SystemExit('reveal.js is not installed: pip install -e ".[book]"')
+    reveal = Path(found.submodule_search_locations[0]) / "_static" / "revealjs"
+    out.mkdir(parents=True, exist_ok=True)
+    for part in ("dist", "plugin/notes"):
+        shutil.copytree(reveal / part, out / REVEAL / part, dirs_exist_ok=True)
+    shutil.copytree(NOTEBOOKS / "images", out / "images", dirs_exist_ok=True)
+    pages = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in lessons_in(names):
+            if path.stem[:2] in ("00", "12") and not names:
+                continue  # the first look and the research desk are for hands, not for a wall
+            print(f"{path.stem}: running", flush=True)
+            pages.append(out / f"{path.stem}.html")
+            pages[-1].write_text(slides_of(path, preset, Path(scratch)), "utf-8")
+    return pages
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="numbers; 01 to 11 by default")
+    parser.add_argument("--preset", choices=("full", "quick"), default="full")
+    parser.add_argument("--out", type=Path, default=ROOT / "slides")
+    options = parser.parse_args()
+    for page in build(options.lessons, options.preset, options.out):
+        print(f"Open {page}")
+
+
+if __name__ == "__main__":
+    main()

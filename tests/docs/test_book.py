@@ -1,0 +1,141 @@
+"""The book and the slides, made of two small lessons, as a reader opens them from a disk."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+_spec = importlib.util.spec_from_file_location(
+    "browser_fixtures", Path(__file__).parents[1] / "browser" / "fixtures.py"
+)
+_fixtures = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_fixtures)
+browser, open_page, screenshot = _fixtures.browser, _fixtures.open_page, _fixtures.screenshot
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+SETUP = """import torch, transformer_lab as tl
+from transformer_lab.lessons import presets
+lesson = presets("{number}", preset=preset, device=device, seed=seed, answers=answers)"""
+VIEW = """model = tl.Transformer(tl.ModelConfig(vocab_size=9, n_layers=2, n_heads=2, d_model=8, n_ctx=9))
+tl.views.HeadView(tl.trace(model.eval(), torch.arange(6)), title="Six tokens")"""
+PARAMETERS = 'preset = "full"\ndevice = "cpu"\nseed = 0\nanswers = "learner"'
+
+
+def lesson(number, title, *cells):
+    made = nbformat.v4.new_notebook()
+    made.metadata.kernelspec = dict(name="python3", display_name="Python 3", language="python")
+    code, text = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
+    parameters = code(PARAMETERS)
+    parameters.metadata.tags = ["parameters"]
+    made.cells = [text(f"# {title}"), parameters, code(SETUP.format(number=number))]
+    made.cells += [*(code(c[1:]) if c.startswith("!") else text(c) for c in cells)]
+    made.cells.append(code("lesson.finish()"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def notebooks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("notebooks")
+    (folder / "images").mkdir()
+    formula = (
+        "## Pomegranates are divided\n\n$$\\frac{a}{\\sqrt d}$$\n\nInline $x^2$, and `$code$`."
+    )
+    hint = "<details><summary><b>Hint</b></summary>\n\nLook twice.\n\n</details>"
+    second = "## Next\n\n[Back](90_first.ipynb) and [out](../README.md)."
+    nbformat.write(lesson("90", "First", formula, f"!{VIEW}", hint), folder / "90_first.ipynb")
+    nbformat.write(lesson("91", "Second", second), folder / "91_second.ipynb")
+    (folder / "glossary.md").write_text("# Glossary\n\n## head\n\nOne of several.\n", "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def makers(notebooks):
+    """make_book and make_slides, looking at these notebooks."""
+    sys.path.insert(0, str(DOCS))
+    try:
+        import make_book
+        import make_slides
+    finally:
+        sys.path.remove(str(DOCS))
+    before = make_book.NOTEBOOKS
+    make_book.NOTEBOOKS = make_slides.NOTEBOOKS = notebooks
+    yield make_book, make_slides
+    make_book.NOTEBOOKS = make_slides.NOTEBOOKS = before
+
+
+@pytest.fixture(scope="module")
+def book(makers, tmp_path_factory):
+    return makers[0].build([], "quick", tmp_path_factory.mktemp("book") / "html").parent
+
+
+def test_the_book_opens_from_a_disk_with_its_views_alive(book, open_page, screenshot):
+    page = open_page(book / "90_first.html", ready="iframe")
+    frame = page.frame_locator("iframe")
+    page.locator("iframe").scroll_into_view_if_needed()
+    frame.locator("[data-part=head] [data-value='1']").click()
+    frame.locator("[data-shown='decoder/0/1']").wait_for()
+    assert page.locator("math mfrac").count() == 1  # the formula is drawn by the browser
+    assert "$code$" in page.locator("code").all_inner_texts()
+    page.evaluate("() => { document.body.dataset.theme = 'dark' }")
+    frame.locator("#tl-root[data-theme=dark]").wait_for()
+    screenshot(page, "book-dark")
+    page.locator("a.next-page").press("Enter")
+    page.wait_for_url("**/91_second.html")
+    page.locator("article a", has_text="Back").click()
+    page.wait_for_url("**/90_first.html")
+    assert page.requests == [page.requests[0], *(r for r in page.requests[1:] if "file://" in r)]
+    del page.requests[1:]
+
+
+def test_the_book_can_be_searched_with_no_server(book, open_page):
+    page = open_page(book / "search.html", ready="form")
+    page.goto((book / "search.html").as_uri() + "?q=pomegranates")
+    page.wait_for_selector("#search-results li a")
+    assert "First" in page.locator("#search-results li").first.inner_text()
+    del page.requests[1:]
+
+
+def test_nothing_in_the_book_or_the_slides_is_loaded_from_a_network(book, makers, tmp_path):
+    import re
+
+    pages = [*book.glob("*.html"), *makers[1].build([], "quick", tmp_path)]
+    assert len(pages) >= 6
+    for page in pages:
+        text = re.sub(r'<a [^>]*href="https?://[^>]*>', "", page.read_text("utf-8"))
+        assert not re.findall(r'(?:src|href)="(?:https?:)?//[^"]*', text), page.name
+    assert (book / "glossary.html").is_file()
+    slides = (tmp_path / "90_first.html").read_text("utf-8")
+    assert "Look twice" not in slides  # a hint
+    assert "mfrac" in slides
+
+
+def test_slides_turn_and_their_views_live(makers, open_page, tmp_path, screenshot):
+    [path] = makers[1].build(["90"], "quick", tmp_path)
+    page = open_page(path, ready=".reveal.ready")
+    for _ in range(12):
+        if page.locator("section.present:not(.stack) iframe").count():
+            break
+        page.keyboard.press("Space")
+        page.wait_for_timeout(100)
+    frame = page.frame_locator("section.present:not(.stack) iframe")
+    frame.locator("[data-part=head] [data-value='1']").click()
+    frame.locator("[data-shown='decoder/0/1']").wait_for()
+    screenshot(page, "slides")
+    page.requests[1:] = [r for r in page.requests[1:] if not r.startswith("file://")]
+
+
+def test_an_unknown_lesson_is_refused(makers):
+    with pytest.raises(SystemExit, match="no lesson 77; there are 90, 91"):
+        makers[0].lessons_in(["77"])
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(makers, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(SystemExit, match="something else"):
+        makers[0].build(["91"], "quick", tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
