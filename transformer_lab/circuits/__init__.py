@@ -6,6 +6,7 @@ Pure functions over traces (or over the weights of our own models); results are 
 
 from .attribution import LogitAttribution, logit_attribution
 from .lens import LogitLens, logit_lens, unembedding
+from .rollout import flow, rollout
 from .score_parts import (
     ScoreByDimension,
     ScoreBySource,
@@ -14,6 +15,7 @@ from .score_parts import (
     score_by_source,
 )
 from .stream import BlockShare, block_share, stream_norms
+from .value_weighted import contributions, layer_output, value_weighted_norms
 
 __all__ = [
     "BlockShare",
@@ -22,11 +24,16 @@ __all__ = [
     "ScoreByDimension",
     "ScoreBySource",
     "block_share",
+    "contributions",
+    "flow",
+    "layer_output",
     "logit_attribution",
     "logit_lens",
+    "rollout",
     "row_scores",
     "score_by_dimension",
     "score_by_source",
     "stream_norms",
     "unembedding",
+    "value_weighted_norms",
 ]
