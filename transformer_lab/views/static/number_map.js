@@ -1,0 +1,283 @@
+// A map of numbers on a canvas: rows down, columns across, on a linear scale, with labels or a
+// numbered axis, a cell under the cursor and a chosen one.
+
+import { inkOn } from "./colours.js";
+import { fitText, sizedContext } from "./dom.js";
+import { packedPalette } from "./heat_map.js";
+
+const MONO_FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace";
+const SANS_FONT = "system-ui, sans-serif";
+const NAMED_FROM = 10.5; // cell size, in pixels, from which every row and column is named
+const WRITTEN_FROM = 30; // … and from which its number is written into a cell
+
+/** @typedef {{row: number | null, column: number | null}} Cell */
+
+/**
+ * Where a value stands on a linear scale, 0 … 255.
+ * @param {number} value
+ * @param {number} low
+ * @param {number} high
+ */
+export function linearShade(value, low, high) {
+  const place = (value - low) / (high - low || 1);
+  return Math.max(0, Math.min(255, Math.round(255 * place)));
+}
+
+/**
+ * Round steps for a numbered axis, at least `apart` pixels from one another.
+ * @param {number} count
+ * @param {number} room in pixels
+ * @param {number} [apart]
+ */
+export function roundStep(count, room, apart = 34) {
+  const rough = Math.max(1, (count * apart) / Math.max(room, 1));
+  const power = 10 ** Math.floor(Math.log10(rough));
+  return [1, 2, 5, 10].map((m) => m * power).find((step) => step >= rough - 1e-9) ?? 10 * power;
+}
+
+export class NumberMap {
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {{hover?: (at: Cell | null) => void, pick?: (at: Cell) => void}} on
+   * @param {AbortSignal} signal
+   */
+  constructor(canvas, on, signal) {
+    this.canvas = canvas;
+    this.picture = document.createElement("canvas");
+    /** @type {any} */
+    this.scene = null;
+    const at = (event) => {
+      const box = canvas.getBoundingClientRect();
+      return this.at(event.clientX - box.left, event.clientY - box.top);
+    };
+    canvas.addEventListener("pointermove", (event) => on.hover?.(at(event)), { signal });
+    canvas.addEventListener("pointerleave", () => on.hover?.(null), { signal });
+    canvas.addEventListener("click", (event) => {
+      const cell = at(event);
+      if (cell) on.pick?.(cell);
+    }, { signal });
+  }
+
+  /** @param {number} x @param {number} y @returns {Cell | null} */
+  at(x, y) {
+    if (!this.scene) return null;
+    const { left, top, across, down } = this.frame;
+    const { rows, columns } = this.scene;
+    const column = Math.floor((x - left) / across);
+    const row = Math.floor((y - top) / down);
+    const inRow = row >= 0 && row < rows;
+    const inColumn = column >= 0 && column < columns;
+    if (inRow && inColumn) return { row, column };
+    if (inRow && x < left) return { row, column: null };
+    if (inColumn && y < top) return { row: null, column };
+    return null;
+  }
+
+  /**
+   * @param {object} scene
+   * @param {number} scene.rows
+   * @param {number} scene.columns
+   * @param {(row: number, column: number) => number} scene.value NaN is shown as out of reach
+   * @param {number} scene.low the value at the lower end of the colour scale
+   * @param {number} scene.high
+   * @param {Uint8ClampedArray} scene.table
+   * @param {any} scene.colours of the theme
+   * @param {string[]} [scene.rowNames] tokens; numbers without
+   * @param {string[]} [scene.columnNames]
+   * @param {string} [scene.rowTitle]
+   * @param {string} [scene.columnTitle]
+   * @param {(value: number) => string} [scene.write] what is written into large cells
+   * @param {boolean} [scene.square]
+   * @param {{from: number, to: number, colour: string}[]} [scene.brackets] beside the rows
+   * @param {number} [scene.firstRow] the number of the first row, on a numbered axis
+   * @param {number} width
+   * @param {number} height
+   */
+  show(scene, width, height) {
+    this.scene = scene;
+    const context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
+    context.font = `12px ${MONO_FONT}`;
+    const widest = (names) => Math.max(0, ...(names ?? []).map((name) => context.measureText(name).width));
+    const { rows, columns, rowNames, columnNames, rowTitle, columnTitle } = scene;
+    const [rowRoom, columnRoom] = [widest(rowNames), Math.min(widest(columnNames), 96)];
+    const beside = scene.brackets?.length ? 12 : 0;
+    let left = (rowNames ? Math.min(rowRoom, 0.3 * width) + 10 : 34) + (rowTitle ? 16 : 0) + beside;
+    let across = (width - left - 8) / columns;
+    let down = height / rows;
+    if (scene.square) across = down = Math.min(across, down, 46);
+    this.named = Boolean(rowNames) && Math.min(across, down) >= NAMED_FROM;
+    if (rowNames && !this.named) {
+      left = 34 + (rowTitle ? 16 : 0);
+      across = (width - left - 8) / columns;
+      if (scene.square) across = down = Math.min(across, down, 46);
+    }
+    const slant = this.named && columnRoom > across - 4;
+    const top = Math.round((slant ? columnRoom * 0.87 + 12 : 20) + (columnTitle ? 16 : 0));
+    this.frame = { left, top, across, down, width: across * columns, height: down * rows, slant };
+    const over = slant ? Math.min(columnRoom * 0.5, Math.max(0, width - left - this.frame.width)) : 0;
+    this.width = Math.min(width, Math.ceil(left + this.frame.width + Math.max(8, over)));
+    this.height = Math.ceil(top + this.frame.height + 2);
+    this.#paint();
+    this.mark(null, null);
+  }
+
+  #paint() {
+    const { rows, columns, value, low, high, table } = this.scene;
+    this.picture.width = columns;
+    this.picture.height = rows;
+    const context = /** @type {CanvasRenderingContext2D} */ (this.picture.getContext("2d"));
+    const image = context.createImageData(columns, rows);
+    const pixels = new Uint32Array(image.data.buffer);
+    const palette = packedPalette(table);
+    for (let row = 0, i = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++, i++) {
+        const number = value(row, column);
+        pixels[i] = Number.isNaN(number) ? 0 : palette[linearShade(number, low, high)];
+      }
+    }
+    context.putImageData(image, 0, 0);
+  }
+
+  /** @param {Cell | null} hover @param {Cell | null} [chosen] */
+  mark(hover, chosen = null) {
+    if (!this.scene) return;
+    const { scene, frame } = this;
+    const context = sizedContext(this.canvas, this.width, this.height);
+    const { left, top, width, height } = frame;
+    context.fillStyle = scene.colours.blocked;
+    context.fillRect(left, top, width, height);
+    context.imageSmoothingEnabled = frame.across < 1 || frame.down < 1;
+    context.drawImage(this.picture, left, top, width, height);
+    context.strokeStyle = scene.colours.line;
+    context.strokeRect(left - 0.5, top - 0.5, width + 1, height + 1);
+    if (this.named) this.#grid(context);
+    if (scene.write && Math.min(frame.across, frame.down) >= WRITTEN_FROM) this.#numbers(context);
+    const focus = hover ?? chosen;
+    if (this.named) this.#names(context, focus);
+    else this.#axes(context, focus);
+    this.#titles(context);
+    this.#brackets(context);
+    if (chosen) this.#outline(context, chosen, 2.5);
+    if (hover) this.#outline(context, hover, 1.5);
+    // For scripts and tests: where cells lie, in CSS pixels.
+    Object.assign(this.canvas.dataset, { left: String(left), top: String(top), across: String(frame.across), down: String(frame.down) });
+  }
+
+  #grid(context) {
+    const { left, top, across, down, width, height } = this.frame;
+    const { rows, columns, colours } = this.scene;
+    context.strokeStyle = colours.line;
+    context.globalAlpha = 0.5;
+    context.beginPath();
+    for (let i = 1; i < columns; i++) {
+      context.moveTo(left + i * across, top);
+      context.lineTo(left + i * across, top + height);
+    }
+    for (let i = 1; i < rows; i++) {
+      context.moveTo(left, top + i * down);
+      context.lineTo(left + width, top + i * down);
+    }
+    context.stroke();
+    context.globalAlpha = 1;
+  }
+
+  #numbers(context) {
+    const { left, top, across, down } = this.frame;
+    const { rows, columns, value, low, high, table, write } = this.scene;
+    context.font = `11px ${MONO_FONT}`;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    for (let row = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++) {
+        const number = value(row, column);
+        const text = Number.isNaN(number) ? "" : write(number);
+        if (!text) continue;
+        const at = 3 * linearShade(number, low, high);
+        context.fillStyle = inkOn(table[at], table[at + 1], table[at + 2]);
+        context.fillText(text, left + (column + 0.5) * across, top + (row + 0.5) * down + 0.5);
+      }
+    }
+  }
+
+  #names(context, focus) {
+    const { left, top, across, down, slant } = this.frame;
+    const { rowNames, columnNames, colours } = this.scene;
+    context.textBaseline = "middle";
+    const beside = this.scene.brackets?.length ? 12 : 0;
+    const write = (text, room, on) => {
+      context.font = `${on ? "bold " : ""}12px ${MONO_FONT}`;
+      context.fillStyle = on ? colours.accent : colours.ink;
+      return fitText(context, text, room);
+    };
+    context.textAlign = "right";
+    rowNames.forEach((name, row) => {
+      const text = write(name, left - 8 - beside, focus?.row === row);
+      context.fillText(text, left - 6 - beside, top + (row + 0.5) * down);
+    });
+    columnNames.forEach((name, column) => {
+      const text = write(name, slant ? 96 : 60, focus?.column === column);
+      context.save();
+      context.translate(left + (column + 0.5) * across, top - 5);
+      if (slant) context.rotate(-Math.PI / 3);
+      context.textAlign = slant ? "left" : "center";
+      context.fillText(text, slant ? 2 : 0, slant ? 1 : -4);
+      context.restore();
+    });
+  }
+
+  #axes(context, focus) {
+    const { left, top, across, down, width, height } = this.frame;
+    const { rows, columns, colours, firstRow = 0 } = this.scene;
+    const beside = this.scene.brackets?.length ? 12 : 0;
+    context.font = `11px ${SANS_FONT}`;
+    context.textBaseline = "middle";
+    const along = (count, room, apart, here, draw) => {
+      const step = roundStep(count, room, apart);
+      for (let i = 0; i < count; i++) {
+        const on = here === i;
+        const crowded = here !== null && here !== undefined && !on && Math.abs(here - i) < 0.7 * step;
+        if (!on && (i % step || crowded)) continue;
+        context.fillStyle = on ? colours.accent : colours.quiet;
+        draw(i);
+      }
+    };
+    context.textAlign = "right";
+    along(rows, height, 26, focus?.row, (i) => context.fillText(String(firstRow + i), left - 6 - beside, top + (i + 0.5) * down));
+    context.textAlign = "center";
+    along(columns, width, 34, focus?.column, (i) => context.fillText(String(i), left + (i + 0.5) * across, top - 9));
+  }
+
+  #titles(context) {
+    const { rowTitle, columnTitle, colours } = this.scene;
+    const { left, top, width, height } = this.frame;
+    context.font = `11px ${SANS_FONT}`;
+    context.fillStyle = colours.quiet;
+    context.textAlign = "left";
+    context.textBaseline = "alphabetic";
+    if (columnTitle) context.fillText(columnTitle, left, 10, Math.max(width, 120));
+    if (!rowTitle) return;
+    context.save();
+    context.translate(10, top + height);
+    context.rotate(-Math.PI / 2);
+    context.fillText(rowTitle, 0, 0, height);
+    context.restore();
+  }
+
+  #brackets(context) {
+    const { left, top, down } = this.frame;
+    for (const { from, to, colour } of this.scene.brackets ?? []) {
+      context.fillStyle = colour;
+      context.fillRect(left - 9, top + from * down, 5, Math.max(2, (to - from) * down - 1));
+    }
+  }
+
+  #outline(context, cell, thick) {
+    const { left, top, across, down, width, height } = this.frame;
+    const x = cell.column === null ? left : left + cell.column * across;
+    const y = cell.row === null ? top : top + cell.row * down;
+    context.strokeStyle = this.scene.colours.accent;
+    context.lineWidth = thick;
+    context.strokeRect(x, y, cell.column === null ? width : Math.max(across, 4), cell.row === null ? height : Math.max(down, 4));
+    context.lineWidth = 1;
+  }
+}
