@@ -176,9 +176,10 @@ export function strongestEdges(rows, share, limit) {
  * @param {number} width
  * @param {number} height
  * @param {number} rowsAPixel at most so many rows are looked at for one line of pixels
+ * @param {boolean} [signed] whether a pixel is the weight furthest from 0, rather than the largest
  * @returns {{width: number, height: number, values: Float32Array, sampled: boolean}}
  */
-export function pooled(rowOf, part, width, height, rowsAPixel) {
+export function pooled(rowOf, part, width, height, rowsAPixel, signed = false) {
   const w = Math.max(1, Math.min(part.keys, Math.floor(width)));
   const h = Math.max(1, Math.min(part.queries, Math.floor(height)));
   const values = new Float32Array(w * h);
@@ -193,7 +194,9 @@ export function pooled(rowOf, part, width, height, rowsAPixel) {
       for (let x = 0, key = part.key; x < w; x++) {
         const end = part.key + Math.max(key - part.key + 1, Math.floor(((x + 1) * part.keys) / w));
         let most = values[y * w + x];
-        for (; key < end; key++) if (row[key] > most) most = row[key];
+        for (; key < end; key++) {
+          if (signed ? Math.abs(row[key]) > Math.abs(most) : row[key] > most) most = row[key];
+        }
         values[y * w + x] = most;
       }
     }

@@ -67,6 +67,16 @@ export function shade(weight, largest) {
 }
 
 /**
+ * The same for a signed value on a diverging scale: 0 stands in its middle.
+ * @param {number} value
+ * @param {number} largest the size of the values at both ends
+ */
+export function signedShade(value, largest) {
+  const part = Math.min(1, Math.sqrt(Math.abs(value) / largest)) || 0;
+  return Math.round(127.5 + 127.5 * Math.sign(value) * part);
+}
+
+/**
  * Weights named by a legend: [weight, place 0 … 1 along the scale].
  * @param {number} largest
  * @returns {[number, number][]}

@@ -2,7 +2,7 @@
 
 // JupyterLab matches its single-key shortcuts at the focused element itself, so each element that
 // can have the focus must say that they are not for it: typing "a" there inserted a cell.
-const FOCUSABLE = new Set(["button", "select", "input", "summary", "canvas"]);
+const FOCUSABLE = new Set(["button", "select", "input", "textarea", "summary", "canvas"]);
 
 /**
  * Make an element.
@@ -62,6 +62,29 @@ export function onceAFrame(callback) {
       asked = false;
       callback();
     });
+  };
+}
+
+/**
+ * Run a callback at once, and when it is asked for again before the next frame, once more in it.
+ * @param {() => void} callback
+ */
+export function atMostOnceAFrame(callback) {
+  let resting = false;
+  let again = false;
+  const run = () => {
+    callback();
+    resting = true;
+    requestAnimationFrame(() => {
+      resting = false;
+      if (!again) return;
+      again = false;
+      run();
+    });
+  };
+  return () => {
+    if (resting) again = true;
+    else run();
   };
 }
 

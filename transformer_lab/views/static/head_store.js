@@ -30,12 +30,19 @@ export class HeadStore {
   /**
    * @param {any} model
    * @param {AbortSignal} signal
+   * @param {HeadStore} [beside] the store of the same heads without edits: this one holds them with
    */
-  constructor(model, signal) {
+  constructor(model, signal, beside) {
     this.model = model;
-    this.requests = new Requests(model, signal);
+    this.beside = beside;
+    this.requests = beside?.requests ?? new Requests(model, signal);
     /** @type {Map<string, HeadWeights>} */
     this.known = new Map();
+  }
+
+  /** A trait of the model, of this side. */
+  #given(name) {
+    return this.model.get(this.beside ? `_after${name}` : name);
   }
 
   /** @returns {Kind} */
@@ -46,7 +53,8 @@ export class HeadStore {
   thumbnails(kind) {
     const { layers, heads, thumbnail, thumbs } = this.kind(kind);
     const [height, width] = thumbnail;
-    const shades = bytesOf(this.model.get("_thumbs"));
+    const given = bytesOf(this.#given("_thumbs"));
+    const shades = given.byteLength ? given : bytesOf(this.model.get("_thumbs"));
     return {
       grid: { layers, heads, width, height },
       shades: shades.subarray(thumbs, thumbs + layers * heads * width * height),
@@ -61,14 +69,14 @@ export class HeadStore {
     const name = `${kind}/${layer}/${head}`;
     const known = this.known.get(name);
     if (known) return known;
-    const maps = bytesOf(this.model.get("_maps"));
-    const first = this.model.get("_first");
+    const maps = bytesOf(this.#given("_maps"));
+    const first = this.#given("_first");
     let found = null;
     const shape = this.kind(kind);
     if (maps.byteLength) {
       const place = layer * shape.heads + head;
       const size = 2 * shape.queries * shape.keys;
-      const norms = bytesOf(this.model.get("_norms"));
+      const norms = bytesOf(this.#given("_norms"));
       const buffers = [maps.subarray(shape.maps + place * size, shape.maps + (place + 1) * size)];
       if (shape.has_norms) {
         const from = shape.norms + place * 4 * shape.keys;
@@ -76,7 +84,7 @@ export class HeadStore {
       }
       found = new HeadWeights({ encoding: "weights", error: 0 }, buffers, shape);
     } else if (first.name === name) {
-      const buffers = [bytesOf(this.model.get("_first_data")), bytesOf(this.model.get("_first_norms"))];
+      const buffers = [bytesOf(this.#given("_first_data")), bytesOf(this.#given("_first_norms"))];
       found = new HeadWeights(first, buffers, shape);
     }
     return found && this.#keep(name, found);
@@ -93,7 +101,7 @@ export class HeadStore {
     const here = this.at(kind, layer, head);
     if (here) return here;
     const name = `${kind}/${layer}/${head}`;
-    const { message, buffers } = await this.requests.ask({ type: "block", name }, urgent);
+    const { message, buffers } = await this.requests.ask({ type: "block", name: this.beside ? `after/${name}` : name }, urgent);
     return this.#keep(name, new HeadWeights(message.info, buffers, this.kind(kind)));
   }
 

@@ -3,7 +3,7 @@
 import { largest, shownRow } from "./attention.js";
 import { colourTable, headColour, onThemeChange, themeOf } from "./colours.js";
 import { button, menu, radioGroup } from "./controls.js";
-import { copyText, download, element, onceAFrame, tokenElement } from "./dom.js";
+import { atMostOnceAFrame, copyText, download, element, onceAFrame, tokenElement } from "./dom.js";
 import { headControls, lineFilter } from "./head_controls.js";
 import { HeadStore } from "./head_store.js";
 import { HeatMap } from "./heat_map.js";
@@ -70,13 +70,82 @@ export class HeadViewer {
     this.from = {};
     this.marks = onceAFrame(() => this.#follow());
     this.redraw = onceAFrame(() => this.#draw());
+    this.refreshSoon = atMostOnceAFrame(() => this.refresh());
     this.link = linked(model, signal, (spot) => {
       this.hover = spot;
       this.marks();
     });
     this.#build();
+    this.layout();
     this.#listen();
   }
+
+  // ---- what a view that shows more than heads may change ------------------------------------------
+
+  /** Put the parts on the page. */
+  layout() {
+    const { root } = this;
+    root.append(this.header, this.controlBar, this.note, this.message, this.panels, this.foot);
+  }
+
+  /** A head of the grid was chosen. */
+  chooseHead(layer, head, _event) {
+    this.set({ layer, head });
+  }
+
+  /** What the pointer reads over a head of the grid. */
+  tellHead(layer, head) {
+    return `Layer ${layer}, head ${head}: click to see it large`;
+  }
+
+  /** A cell or a token was chosen. @param {Spot} spot */
+  pickSpot(spot) {
+    const now = this.selected;
+    this.set({ selected: now && same(now, spot) ? null : [spot.query, spot.key] });
+  }
+
+  /** A head that needs no asking, or null. */
+  headHere(kind, layer, head) {
+    return this.store.at(kind, layer, head);
+  }
+
+  /** @returns {Promise<any>} */
+  fetchHead(kind, layer, head, urgent = true) {
+    return this.store.get(kind, layer, head, urgent);
+  }
+
+  /** The thumbnails of a kind. */
+  smallMaps(kind) {
+    return this.store.thumbnails(kind);
+  }
+
+  /** Whether values are changes, which may lie below 0. */
+  get signed() {
+    return false;
+  }
+
+  /** Whether the weights are those after edits. */
+  get edited() {
+    return false;
+  }
+
+  /** Edges of the head on view that were cut. @returns {Spot[]} */
+  get cuts() {
+    return [];
+  }
+
+  /** What else must be said of the map. @returns {string[]} */
+  mapFlags() {
+    return [];
+  }
+
+  /** The rows that lines are drawn of. */
+  lineRows() {
+    return this.rowOf;
+  }
+
+  /** The head on view has been drawn. */
+  drawn() {}
 
   // ---- state --------------------------------------------------------------------------------
 
@@ -123,9 +192,11 @@ export class HeadViewer {
   // ---- building -----------------------------------------------------------------------------
 
   #build() {
-    const { root, signal } = this;
-    const on = { hover: (spot) => this.#hovered(spot), pick: (spot) => this.#pick(spot) };
-    this.thumbnails = new Thumbnails((layer, head) => this.set({ layer, head }), signal);
+    const { signal } = this;
+    const on = { hover: (spot) => this.#hovered(spot), pick: (spot) => this.pickSpot(spot) };
+    this.thumbnails = new Thumbnails(
+      (layer, head, event) => this.chooseHead(layer, head, event), signal, (layer, head) => this.tellHead(layer, head),
+    );
     this.lines = new LineView(on, signal);
     this.canvas = element("canvas", { role: "img", tabindex: 0, class: "tl-map", "data-part": "map" });
     this.map = new HeatMap(this.canvas, on, signal);
@@ -162,57 +233,50 @@ export class HeadViewer {
       { value: "32", text: "32 tokens" },
     ], (value) => this.option({ zoom: Number(value) }));
     this.fetch = element("div", { class: "tl-busy", "data-part": "busy", hidden: true });
-    root.append(
-      element(
-        "header",
-        { class: "tl-top" },
-        element("div", { class: "tl-title" }, element("b", {}, tokenElement(this.title)), " ", this.subtitle),
-        element(
-          "div",
-          { class: "tl-actions" },
-          this.copied,
-          button("Copy as Python", "copy", () => this.#copy(), "Copy the selection as Python"),
-          button("PNG", "png", () => this.#png(), "Save this picture as PNG"),
-          button("HTML", "html", () => this.#html(), "Save this view as one interactive page"),
-        ),
-      ),
-      this.controlBar,
-      this.note,
-      this.message,
+    this.header = element(
+      "header",
+      { class: "tl-top" },
+      element("div", { class: "tl-title" }, element("b", {}, tokenElement(this.title)), " ", this.subtitle),
       element(
         "div",
-        { class: "tl-panels" },
-        panel("heads", "Every head", titled("Every head", "click one to see it large"), this.thumbnails.root, this.thumbNote),
-        panel(
-          "lines",
-          "Lines",
-          titled("Who looks where", "hover a token; click to lock it"),
-          this.lineSwitch.root,
-          this.filter,
-          element("div", { class: "tl-ends", "aria-hidden": "true" }, element("span", {}, "query"), element("span", {}, "looks at → key")),
-          element("div", { class: "tl-scroll" }, this.lines.root),
-          this.lineNote,
-        ),
-        panel(
-          "map",
-          "Map",
-          element("p", { class: "tl-heading" }, element("b", { "data-part": "map-title" }, "Map"), " ",
-            element("span", { class: "tl-quiet" }, "query ↓ row looks at column → key"), this.zoom.root),
-          element("div", { class: "tl-map-box" }, this.canvas, this.fetch),
-          this.legend,
-          this.mapNote,
-        ),
-      ),
-      element(
-        "footer",
-        { class: "tl-foot" },
-        this.flag,
-        this.readout.sentence,
-        this.readout.numbers,
-        this.readout.details,
+        { class: "tl-actions" },
+        this.copied,
+        button("Copy as Python", "copy", () => this.#copy(), "Copy the selection as Python"),
+        button("PNG", "png", () => this.#png(), "Save this picture as PNG"),
+        button("HTML", "html", () => this.#html(), "Save this view as one interactive page"),
       ),
     );
-    this.mapTitle = root.querySelector("[data-part=map-title]");
+    this.mapTitle = element("b", { "data-part": "map-title" }, "Map");
+    this.headsPanel = panel("heads", "Every head", titled("Every head", "click one to see it large"), this.thumbnails.root, this.thumbNote);
+    this.linesPanel = panel(
+      "lines",
+      "Lines",
+      titled("Who looks where", "hover a token; click to lock it"),
+      this.lineSwitch.root,
+      this.filter,
+      element("div", { class: "tl-ends", "aria-hidden": "true" }, element("span", {}, "query"), element("span", {}, "looks at → key")),
+      element("div", { class: "tl-scroll" }, this.lines.root),
+      this.lineNote,
+    );
+    this.mapHeading = element("p", { class: "tl-heading" }, this.mapTitle, " ",
+      element("span", { class: "tl-quiet" }, "query ↓ row looks at column → key"), this.zoom.root);
+    this.mapPanel = panel(
+      "map",
+      "Map",
+      this.mapHeading,
+      element("div", { class: "tl-map-box" }, this.canvas, this.fetch),
+      this.legend,
+      this.mapNote,
+    );
+    this.panels = element("div", { class: "tl-panels" }, this.headsPanel, this.linesPanel, this.mapPanel);
+    this.foot = element(
+      "footer",
+      { class: "tl-foot" },
+      this.flag,
+      this.readout.sentence,
+      this.readout.numbers,
+      this.readout.details,
+    );
   }
 
   #buildControls() {
@@ -235,7 +299,7 @@ export class HeadViewer {
       model.on(names, callback);
       signal.addEventListener("abort", () => model.off(names, callback));
     };
-    for (const name of ["layer", "head"]) watch(`change:${name}`, () => this.refresh());
+    for (const name of ["layer", "head"]) watch(`change:${name}`, () => this.refreshSoon());
     watch("change:kind", () => {
       this.hover = null;
       this.from = {};
@@ -246,7 +310,7 @@ export class HeadViewer {
       this.#start();
     });
     watch("change:selected", () => this.#follow());
-    watch("change:_options", () => this.refresh());
+    watch("change:_options", () => this.refreshSoon());
     this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.root.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || !this.model.get("selected")) return;
@@ -279,11 +343,6 @@ export class HeadViewer {
     this.link.hover(spot);
   }
 
-  #pick(spot) {
-    const now = this.selected;
-    this.set({ selected: now && same(now, spot) ? null : [spot.query, spot.key] });
-  }
-
   #key(event) {
     const { queries, keys } = this.kind;
     const moves = {
@@ -296,7 +355,7 @@ export class HeadViewer {
       event.preventDefault();
       event.stopPropagation();
       if (now) this.set({ selected: null });
-      else this.#pick(start);
+      else this.pickSpot(start);
       return;
     }
     const move = moves[event.key];
@@ -342,19 +401,19 @@ export class HeadViewer {
   }
 
   async #html() {
-    const late = setTimeout(() => this.#say("Waiting for Python: it may be busy with a cell, or stopped."), NO_ANSWER_AFTER);
+    const late = setTimeout(() => this.say("Waiting for Python: it may be busy with a cell, or stopped."), NO_ANSWER_AFTER);
     try {
       const { buffers } = await this.store.requests.ask({ type: "page" }, false);
       download(new Blob([buffers[0]], { type: "text/html" }), `${fileName(this.model.get("_title"))}.html`);
-      this.#say("");
+      this.say("");
     } catch (error) {
-      this.#say(`The page could not be made: ${error.message}`);
+      this.say(`The page could not be made: ${error.message}`);
     } finally {
       clearTimeout(late);
     }
   }
 
-  #say(text) {
+  say(text) {
     this.message.textContent = text;
     this.message.hidden = !text;
   }
@@ -391,11 +450,11 @@ export class HeadViewer {
     ), NO_ANSWER_AFTER);
     let weights;
     try {
-      weights = this.store.at(kindName, layer, head) ?? (await this.store.get(kindName, layer, head));
+      weights = this.headHere(kindName, layer, head) ?? (await this.fetchHead(kindName, layer, head));
     } catch (error) {
       if (!(error instanceof Superseded) && turn === this.turn) {
         this.#busy("");
-        this.#say(`Layer ${layer}, head ${head} cannot be shown: ${error.message}`);
+        this.say(`Layer ${layer}, head ${head} cannot be shown: ${error.message}`);
       }
       return;
     } finally {
@@ -404,7 +463,7 @@ export class HeadViewer {
     }
     if (turn !== this.turn || this.signal.aborted) return; // a later click won
     this.#busy("");
-    this.#say("");
+    this.say("");
     this.weightsHere = weights;
     this.shown = { kind: kindName, layer, head };
     this.layerHeads = new Map([[head, weights]]);
@@ -417,11 +476,11 @@ export class HeadViewer {
     const { kindName, layer, kind } = this;
     for (let head = 0; head < kind.heads; head++) {
       try {
-        const weights = await this.store.get(kindName, layer, head, false);
+        const weights = await this.fetchHead(kindName, layer, head, false);
         if (turn !== this.turn || this.signal.aborted) return;
         this.layerHeads.set(head, weights);
       } catch (error) {
-        return this.#say(`Layer ${layer}, head ${head} cannot be shown: ${error.message}`);
+        return this.say(`Layer ${layer}, head ${head} cannot be shown: ${error.message}`);
       }
     }
     this.#follow();
@@ -472,29 +531,32 @@ export class HeadViewer {
     if (!this.root.clientWidth) return; // hidden; it is drawn when it is shown
     this.inks = inks(this.root); // only what is shown has its colours
     const { options, theme } = this;
-    this.table256 = colourTable(options.colours ?? "default", theme);
+    this.smallTable = colourTable(options.colours ?? "default", theme);
+    this.table256 = this.signed ? colourTable("diverging", theme) : this.smallTable;
     this.controls.options(options, this.valueWeighted);
     this.zoom.set(String(options.zoom ?? 0));
     this.lineSwitch.set(options.lines ?? "head");
     this.rowOf = this.rowsOf(this.weightsHere);
     const tops = this.#someQueries().map((query) => highest(this.rowOf(query)));
     const most = Math.max(...tops);
-    this.end = scaleEnd(isLong(this.kind.queries) ? Math.min(most, 2.5 * median(tops)) : most, !this.valueWeighted);
+    const end = isLong(this.kind.queries) && !this.signed ? Math.min(most, 2.5 * median(tops)) : most;
+    this.end = scaleEnd(end, !this.valueWeighted && !this.signed);
     this.clipped = most > this.end * 1.0001;
     const panels = this.root.querySelector(".tl-panels");
     const columns = getComputedStyle(panels).gridTemplateColumns.split(" ").map(parseFloat);
-    const { grid, shades } = this.store.thumbnails(this.kindName);
-    this.thumbnails.draw(shades, grid, this.table256, columns[0]);
+    const { grid, shades } = this.smallMaps(this.kindName);
+    this.thumbnails.draw(shades, grid, this.smallTable, columns[0]);
     const changed = this.hidden || this.valueWeighted;
     this.thumbNote.textContent = changed
       ? "The small maps stay as they are: raw weights, nothing hidden."
-      : this.end !== 1 ? "The small maps share one scale, from 0 to 1." : "";
+      : this.end !== 1 && !this.signed ? "The small maps share one scale, from 0 to 1." : "";
     this.mapTitle.textContent = `Layer ${this.shown.layer}, head ${this.shown.head}`;
     this.#drawMap();
-    this.legend.replaceChildren(...legend(this.table256, this.end, this.valueWeighted, this.clipped));
+    this.legend.replaceChildren(...legend(this.table256, this.end, this.valueWeighted, this.clipped, this.signed));
     this.#flags();
     this.#drawFilter();
     this.#follow();
+    this.drawn();
   }
 
   #drawMap() {
@@ -514,7 +576,7 @@ export class HeadViewer {
     this.map.show({
       rowOf: this.rowOf, part, queries: kind.query_tokens, keys: kind.key_tokens, causal: kind.causal,
       offset: kind.all_keys - kind.all_queries, hidden: this.hidden, largest: this.end, table: this.table256,
-      colours: this.inks,
+      colours: this.inks, signed: this.signed, cuts: this.cuts,
     }, Math.max(220, box.clientWidth), 470);
     const notes = [];
     if (kind.causal) notes.push("Grey: later tokens, which a query cannot look at.");
@@ -533,6 +595,7 @@ export class HeadViewer {
     if (options.hide_special && kind.special.length) left.push("special tokens");
     if (left.length) notes.push(`Without ${left.join(" and ")}: what is left of each row is scaled up to the row’s sum.`);
     if (this.valueWeighted) notes.push(`Each weight is multiplied by the length of what its key adds, ${this.model.get("_value_note")}: these numbers are not shares.`);
+    notes.push(...this.mapFlags());
     this.flag.textContent = notes.join(" ");
     this.flag.hidden = !notes.length;
   }
@@ -576,7 +639,7 @@ export class HeadViewer {
     const drawn = [...this.layerHeads].filter(([head]) => (layerMode ? !off.has(head) : head === this.shown.head));
     const rows = drawn.map(([head, weights]) => ({
       head,
-      rowOf: head === this.shown.head ? this.rowOf : this.rowsOf(weights),
+      rowOf: head === this.shown.head ? this.lineRows() : this.rowsOf(weights),
     }));
     const scene = lineScene({
       kind, focus: this.focus, long, rows, layerMode, end, valueWeighted: this.valueWeighted,
@@ -635,7 +698,9 @@ export class HeadViewer {
         causal: kind.causal,
         same: kind.same,
         valueWeighted: this.valueWeighted,
+        edited: this.edited,
       },
+      signed: this.signed,
       focus: this.focus,
       locked: Boolean(selected) && (!this.hover || same(this.hover, selected)),
       rowOf: this.rowOf,
@@ -655,7 +720,7 @@ export function inks(root) {
   const read = (name) => style.getPropertyValue(name).trim();
   return {
     ink: read("--tl-ink"), quiet: read("--tl-quiet"), line: read("--tl-line"), accent: read("--tl-accent"),
-    blocked: read("--tl-blocked"),
+    blocked: read("--tl-blocked"), edited: read("--tl-edited"),
     ground: themeOf(root) === "dark" ? "#191c21" : "#ffffff",
   };
 }
@@ -663,7 +728,7 @@ export function inks(root) {
 /** @param {Float32Array} row */
 function highest(row) {
   let most = 0;
-  for (let i = 0; i < row.length; i++) if (row[i] > most) most = row[i];
+  for (let i = 0; i < row.length; i++) if (Math.abs(row[i]) > most) most = Math.abs(row[i]);
   return most;
 }
 

@@ -1,9 +1,9 @@
 // A map of weights on a canvas: queries down, keys across, with labels, cursor and selection.
 
 import { pooled } from "./attention.js";
-import { inkOn, shade } from "./colours.js";
+import { inkOn, shade, signedShade } from "./colours.js";
 import { fitText, sizedContext } from "./dom.js";
-import { short } from "./words.js";
+import { short, signed } from "./words.js";
 
 const LARGEST_CELL = 46;
 const LABEL_FROM = 10.5; // cell size, in pixels, from which every token is labelled
@@ -113,7 +113,9 @@ export class HeatMap {
    * @param {Uint8Array | null} scene.hidden keys that are left out
    * @param {number} scene.largest the weight at the end of the colour scale
    * @param {Uint8ClampedArray} scene.table
-   * @param {{ink: string, quiet: string, line: string, accent: string, blocked: string}} scene.colours
+   * @param {boolean} [scene.signed] whether values are changes, on a diverging table
+   * @param {{query: number | null, key: number | null}[]} [scene.cuts] edges that were cut
+   * @param {{ink: string, quiet: string, line: string, accent: string, blocked: string, edited?: string}} scene.colours
    * @param {number} width
    * @param {number} height at most, for the cells
    */
@@ -148,8 +150,8 @@ export class HeatMap {
     const ratio = globalThis.devicePixelRatio || 1;
     const one = frame.cell * ratio >= 1;
     const small = one
-      ? pooled(scene.rowOf, scene.part, scene.part.keys, scene.part.queries, 1)
-      : pooled(scene.rowOf, scene.part, frame.width * ratio, frame.height * ratio, scene.queries.length > 1024 ? 1 : 8);
+      ? pooled(scene.rowOf, scene.part, scene.part.keys, scene.part.queries, 1, scene.signed)
+      : pooled(scene.rowOf, scene.part, frame.width * ratio, frame.height * ratio, scene.queries.length > 1024 ? 1 : 8, scene.signed);
     this.sampled = small.sampled;
     this.picture.width = small.width;
     this.picture.height = small.height;
@@ -157,7 +159,8 @@ export class HeatMap {
     const image = context.createImageData(small.width, small.height);
     const pixels = new Uint32Array(image.data.buffer);
     const palette = packedPalette(scene.table);
-    for (let i = 0; i < pixels.length; i++) pixels[i] = palette[shade(small.values[i], scene.largest)];
+    const place = scene.signed ? signedShade : shade;
+    for (let i = 0; i < pixels.length; i++) pixels[i] = palette[place(small.values[i], scene.largest)];
     context.putImageData(image, 0, 0);
   }
 
@@ -175,6 +178,7 @@ export class HeatMap {
     this.#blocked(context);
     if (frame.cell >= LABEL_FROM) this.#grid(context);
     if (frame.cell >= NUMBER_FROM) this.#numbers(context);
+    this.#cuts(context);
     const focus = hover ?? selected;
     this.#labels(context, focus);
     this.#cross(context, focus);
@@ -233,8 +237,9 @@ export class HeatMap {
   }
 
   #numbers(context) {
-    const { part, rowOf, largest, table } = this.scene;
+    const { part, rowOf, largest, table, signed: isChange } = this.scene;
     const { left, top, cell } = this.frame;
+    const place = isChange ? signedShade : shade;
     context.font = `11px ${MONO}`;
     context.textAlign = "center";
     context.textBaseline = "middle";
@@ -242,11 +247,35 @@ export class HeatMap {
       const weights = rowOf(part.query + row);
       for (let column = 0; column < part.keys; column++) {
         const weight = weights[part.key + column];
-        if (weight < 0.005) continue;
-        const at = 3 * shade(weight, largest);
+        if (Math.abs(weight) < 0.005) continue;
+        const at = 3 * place(weight, largest);
         context.fillStyle = inkOn(table[at], table[at + 1], table[at + 2]);
-        context.fillText(short(weight), left + (column + 0.5) * cell, top + (row + 0.5) * cell + 0.5);
+        context.fillText(isChange ? signed(weight) : short(weight), left + (column + 0.5) * cell, top + (row + 0.5) * cell + 0.5);
       }
+    }
+  }
+
+  /** Edges that were cut: crossed out, in the colour of edits. */
+  #cuts(context) {
+    const { part, cuts, colours } = this.scene;
+    if (!cuts?.length) return;
+    const { left, top, cell, width, height } = this.frame;
+    context.strokeStyle = colours.edited ?? colours.accent;
+    context.lineWidth = cell >= 12 ? 2 : 1.5;
+    for (const { query, key } of cuts) {
+      const x = key === null ? left : left + (key - part.key) * cell;
+      const y = query === null ? top : top + (query - part.query) * cell;
+      const w = key === null ? width : cell;
+      const h = query === null ? height : cell;
+      if (x < left - 0.5 || y < top - 0.5 || x >= left + width || y >= top + height) continue;
+      const inset = Math.min(4, 0.2 * cell);
+      context.strokeRect(x + 1, y + 1, Math.max(w - 2, 1), Math.max(h - 2, 1));
+      context.beginPath();
+      context.moveTo(x + inset, y + inset);
+      context.lineTo(x + w - inset, y + h - inset);
+      context.moveTo(x + w - inset, y + inset);
+      context.lineTo(x + inset, y + h - inset);
+      context.stroke();
     }
   }
 

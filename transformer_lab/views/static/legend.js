@@ -1,17 +1,18 @@
 // What the colours of a map mean, in numbers.
 
-import { legendTicks } from "./colours.js";
+import { legendTicks, signedShade } from "./colours.js";
 import { element } from "./dom.js";
-import { short } from "./words.js";
+import { short, signed } from "./words.js";
 
 /**
  * @param {Uint8ClampedArray} table
  * @param {number} end the value at the end of the scale
  * @param {boolean} valueWeighted
  * @param {boolean} clipped whether some values lie beyond the end
+ * @param {boolean} [isChange] whether values are changes, on a diverging table
  * @returns {Node[]}
  */
-export function legend(table, end, valueWeighted, clipped) {
+export function legend(table, end, valueWeighted, clipped, isChange = false) {
   const stops = Array.from({ length: 17 }, (_, i) => {
     const at = 3 * Math.round((i / 16) * 255);
     return `rgb(${table[at]},${table[at + 1]},${table[at + 2]})`;
@@ -22,18 +23,22 @@ export function legend(table, end, valueWeighted, clipped) {
     if (value >= 10) return value.toFixed(0);
     return short(value, Number.isInteger(value) ? 0 : decimals);
   };
-  const ticks = legendTicks(end).map(([value, place], i, all) =>
+  const places = isChange
+    ? [-end, -0.25 * end, 0, 0.25 * end, end].map((value) => [value, signedShade(value, end) / 255])
+    : legendTicks(end);
+  const ticks = places.map(([value, place], i, all) =>
     element(
       "span",
       { style: `left:${100 * place}%`, class: i === all.length - 1 ? "tl-last" : "" },
-      name(value),
+      isChange ? signed(value) : name(value),
     ),
   );
-  const ends = clipped || (!valueWeighted && end < 1) ? `, scale ends at ${name(end)}` : "";
+  const what = `${isChange ? "change of " : ""}${valueWeighted ? "weight × value length" : "attention weight"}`;
+  const ends = clipped || (!valueWeighted && !isChange && end < 1) ? `, scale ends at ${name(end)}` : "";
   const cut = ends + (clipped ? ": larger ones look alike" : "");
   const ramp = `background:linear-gradient(to right, ${stops.join(",")})`;
   return [
-    element("span", { class: "tl-quiet" }, (valueWeighted ? "weight × value length" : "attention weight") + cut),
+    element("span", { class: "tl-quiet" }, what + cut),
     element(
       "div",
       { class: "tl-scale" },

@@ -3,7 +3,7 @@
 import { largest } from "./attention.js";
 import { element, tokenElement } from "./dom.js";
 import { MANY_QUERIES } from "./line_scene.js";
-import { cellSentence, decimalsFor, headSentence, keySentence, quoted, querySentence } from "./words.js";
+import { cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, quoted, querySentence } from "./words.js";
 
 const SAMPLED_ROWS = 256;
 
@@ -14,6 +14,7 @@ const SAMPLED_ROWS = 256;
  * @property {boolean} locked whether the focus is the locked selection
  * @property {(query: number) => Float32Array} rowOf as shown
  * @property {boolean} changed whether what is shown is no longer the weight itself
+ * @property {boolean} [signed] whether values are changes
  * @property {number} error how far a weight may be from Python's
  */
 
@@ -34,8 +35,9 @@ export class Readout {
     this.#top(scene);
   }
 
-  #say({ seen, focus, rowOf }) {
+  #say({ seen, focus, rowOf, signed: isChange }) {
     const many = seen.queries.length > MANY_QUERIES;
+    if (isChange) return differenceSentence(seen, rowOf, focus);
     if (!focus) {
       // It is the same until the rows are others, and costs a look at every row.
       if (this.saidOf !== rowOf) {
@@ -52,7 +54,7 @@ export class Readout {
     return keySentence(seen, key, columnOf(rowOf, seen.queries.length, key));
   }
 
-  #number({ seen, focus, locked, rowOf, changed, error }) {
+  #number({ seen, focus, locked, rowOf, changed, error, signed: isChange }) {
     const lock = locked
       ? [element("span", { class: "tl-lock", "data-part": "lock" }, lockSign(), "Locked: Esc or a second click frees it.")]
       : [];
@@ -65,7 +67,9 @@ export class Readout {
     }
     const { query, key } = focus;
     const decimals = seen.valueWeighted ? 3 : decimalsFor(error);
-    const number = element("b", { "data-part": "number" }, rowOf(query)[key].toFixed(decimals));
+    const value = rowOf(query)[key];
+    const told = isChange ? `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(decimals)}` : value.toFixed(decimals);
+    const number = element("b", { "data-part": "number" }, told);
     this.numbers.replaceChildren(
       ...lock,
       element(
@@ -82,7 +86,9 @@ export class Readout {
     );
   }
 
-  #top({ seen, focus, rowOf, error }) {
+  #top({ seen, focus, rowOf, error, signed: isChange }) {
+    this.details.hidden = Boolean(isChange);
+    if (isChange) return;
     let row = null;
     let title = "Choose a token to see its five largest weights";
     if (focus && focus.query !== null) {

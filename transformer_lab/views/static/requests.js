@@ -10,10 +10,11 @@ export class Requests {
   /**
    * @param {{send: Function, on: Function, off: Function}} model
    * @param {AbortSignal} signal
+   * @param {number} [from] where its numbers begin, so that two of one model do not mix
    */
-  constructor(model, signal) {
+  constructor(model, signal, from = 0) {
     this.model = model;
-    this.number = 0;
+    this.number = from;
     /** @type {Map<number, {resolve: Function, reject: Function}>} */
     this.open = new Map();
     this.busy = false;

@@ -13,10 +13,11 @@ export const thumbnailSize = (heads, room) =>
 
 export class Thumbnails {
   /**
-   * @param {(layer: number, head: number) => void} choose
+   * @param {(layer: number, head: number, event: MouseEvent | KeyboardEvent) => void} choose
    * @param {AbortSignal} signal
+   * @param {(layer: number, head: number) => string} [tell] what to say of a head on hover
    */
-  constructor(choose, signal) {
+  constructor(choose, signal, tell = (layer, head) => `Layer ${layer}, head ${head}: click to see it large`) {
     this.canvas = element("canvas", {
       class: "tl-thumbs",
       role: "img",
@@ -27,13 +28,8 @@ export class Thumbnails {
     this.point = element("div", { class: "tl-mark tl-point", "aria-hidden": "true", hidden: true });
     this.rows = element("div", { class: "tl-row-names", "aria-hidden": "true" });
     this.columns = element("div", { class: "tl-column-names", "aria-hidden": "true" });
-    this.root = element(
-      "div",
-      { class: "tl-grid" },
-      this.columns,
-      this.rows,
-      element("div", { class: "tl-stack" }, this.canvas, this.mark, this.point),
-    );
+    this.stack = element("div", { class: "tl-stack" }, this.canvas, this.mark, this.point);
+    this.root = element("div", { class: "tl-grid" }, this.columns, this.rows, this.stack);
     const at = (event) => {
       const box = this.canvas.getBoundingClientRect();
       const head = Math.floor((event.clientX - box.left) / (this.size + GAP));
@@ -44,12 +40,12 @@ export class Thumbnails {
     };
     this.canvas.addEventListener("click", (event) => {
       const spot = at(event);
-      if (spot) choose(spot.layer, spot.head);
+      if (spot) choose(spot.layer, spot.head, event);
     }, { signal });
     this.canvas.addEventListener("pointermove", (event) => {
       const spot = at(event);
       this.point.hidden = !spot;
-      this.canvas.title = spot ? `Layer ${spot.layer}, head ${spot.head}: click to see it large` : "";
+      this.canvas.title = spot ? tell(spot.layer, spot.head) : "";
       if (spot) this.#place(this.point, spot.layer, spot.head);
     }, { signal });
     this.canvas.addEventListener("pointerleave", () => (this.point.hidden = true), { signal });
@@ -59,7 +55,7 @@ export class Thumbnails {
       event.preventDefault();
       event.stopPropagation();
       const within = (value, count) => Math.max(0, Math.min(count - 1, value));
-      choose(within(this.layer + step[0], this.grid.layers), within(this.head + step[1], this.grid.heads));
+      choose(within(this.layer + step[0], this.grid.layers), within(this.head + step[1], this.grid.heads), event);
     }, { signal });
   }
 
@@ -111,6 +107,11 @@ export class Thumbnails {
     this.columns.replaceChildren(...names(heads));
     this.canvas.setAttribute("aria-label", `${layers} layers by ${heads} heads, each as a small map. Arrow keys choose a head.`);
     this.choose(this.layer ?? 0, this.head ?? 0);
+  }
+
+  /** From one thumbnail to the next, in CSS pixels. */
+  get pitch() {
+    return this.size + GAP;
   }
 
   /** @param {number} layer @param {number} head */
