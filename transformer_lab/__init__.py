@@ -52,6 +52,9 @@ _NAMES = {
     "scale": "edit",
     "patch": "edit",
     "skip": "edit",
+    "sweep_heads": "sweep",
+    "sweep_groups": "sweep",
+    "sweep_edges": "sweep",
     "explore": "explore",
 }
 _MODULES = (
@@ -79,6 +82,7 @@ if TYPE_CHECKING:
     from .readers import Classifier, SpanReader
     from .recurrent import Recurrent, RecurrentConfig
     from .run import Run
+    from .sweep import sweep_edges, sweep_groups, sweep_heads
     from .text_model import TextModel, shipped
     from .trace import MemoryBudgetError, Trace, trace
     from .train import Step, TrainingStopped, train
