@@ -52,6 +52,7 @@ _NAMES = {
     "scale": "edit",
     "patch": "edit",
     "skip": "edit",
+    "mean_of": "reference",
     "sweep_heads": "sweep",
     "sweep_groups": "sweep",
     "sweep_edges": "sweep",
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from .positions import ALiBi, Learned, NoPositions, Relative, Rotary, Sinusoidal
     from .readers import Classifier, SpanReader
     from .recurrent import Recurrent, RecurrentConfig
+    from .reference import mean_of
     from .run import Run
     from .sweep import sweep_edges, sweep_groups, sweep_heads
     from .text_model import TextModel, shipped

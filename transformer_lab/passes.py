@@ -49,25 +49,36 @@ class Inputs:
 
     def copies(self, n: int) -> Inputs:
         """The batch n times over."""
-        return Inputs(*(None if x is None else x.repeat(n, 1) for x in vars(self).values()))
+        more: list[Any] = [None if x is None else x.repeat(n, 1) for x in vars(self).values()]
+        return Inputs(*more)
 
 
-def read(
-    model: Any,
-    tokens: Any,
-    target: Any = None,
-    mask: Tensor | None = None,
-    target_mask: Tensor | None = None,
-) -> tuple[Any, Inputs]:
-    """(the network in evaluation mode, what it is to read); text is for a TextModel. A model in
-    training is left alone, and a copy of it returned.
+def evaluated(model: Any) -> Any:
+    """The network of a model or TextModel, in evaluation mode: one in training is left alone, and
+    a copy of it returned.
 
     Raises:
-        ValueError: for what the model cannot read.
+        ValueError: for what is no model.
     """
     network = network_of(model)
     if not isinstance(network, nn.Module):
         raise ValueError(f"model is a {type(model).__name__}; give a Transformer or a TextModel")
+    return _frozen_copy(network) if network.training else network
+
+
+def read(
+    model: Any,
+    network: Any,
+    tokens: Any,
+    target: Any = None,
+    mask: Tensor | None = None,
+    target_mask: Tensor | None = None,
+) -> Inputs:
+    """What the network of the model is to read; text is for a TextModel.
+
+    Raises:
+        ValueError: for what the model cannot read.
+    """
     if isinstance(tokens, str) and hasattr(model, "encode") and hasattr(model, "tokenizer"):
         tokens = model.encode(tokens)
         if model.kind == "encoder-decoder" and not isinstance(target, Tensor):
@@ -79,27 +90,31 @@ def read(
     if (both or getattr(network.config, "kind", "") == "encoder-decoder") and target_ids is None:
         raise ValueError("an encoder-decoder needs target, the decoder's input")
     device = next(network.parameters()).device
-    moved = [None if x is None else x.to(device) for x in (ids, target_ids, mask, target_mask)]
-    if network.training:
-        network = _frozen_copy(network)
-    return network, Inputs(*moved)  # pyright: ignore[reportArgumentType]
+    moved: list[Any] = [
+        None if x is None else x.to(device) for x in (ids, target_ids, mask, target_mask)
+    ]
+    return Inputs(*moved)
 
 
-def run(network: Any, inputs: Inputs) -> Tensor | None:
+def run(network: Any, inputs: Inputs, *, head: bool = True) -> Tensor | None:
     """The model's logits [batch, position, vocab]; None where it gives none.
 
+    Args:
+        head: whether logits are wanted at all.
+
     Raises:
-        EditError: for a model with no head.
+        EditError: for a model that has no head, where logits are wanted.
     """
     if hub.is_hugging_face(network):
         output = network(**hub.inputs_of(**vars(inputs), model=network))
         logits = getattr(output, "logits", None)
         return getattr(output, "prediction_logits", None) if logits is None else logits
-    if not getattr(network.config, "head", True):
+    if head and not getattr(network.config, "head", True):
         raise EditError("this model has no head (head=False), so it predicts nothing to compare")
     given = dict(mask=inputs.mask, target_mask=inputs.target_mask)
     given = {name: x for name, x in given.items() if x is not None}
-    return network(inputs.tokens, inputs.target, **given)
+    forward = network if head or not hasattr(network, "hidden") else network.hidden
+    return forward(inputs.tokens, inputs.target, **given)
 
 
 class Passes:
@@ -124,8 +139,8 @@ class Passes:
     def open(self) -> Iterator[Tensor]:
         """Yields what the clean pass gave: see `outputs`."""
         watch = _Watch(self)
-        with torch.no_grad(), uncompiled(self.network), _on(self.network, self.tap):
-            with _on(self.network, watch), watch.blocks(_blocks(self.network)):
+        with torch.no_grad(), uncompiled(self.network), tapping(self.network, self.tap):
+            with tapping(self.network, watch), watch.blocks(_blocks(self.network)):
                 clean = self.outputs()
             if not self.block_of:
                 raise EditError(
@@ -256,7 +271,7 @@ class _Replay:
 
 
 @contextmanager
-def _on(network: Any, tap: Tap) -> Iterator[None]:
+def tapping(network: Any, tap: Tap) -> Iterator[None]:
     """The tap is on the model while this is open."""
     if hasattr(network, "add_tap"):
         network.add_tap(tap)

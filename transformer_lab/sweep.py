@@ -22,7 +22,7 @@ from torch import Tensor
 from .attention import AttentionCall, Tap, safe_softmax
 from .edit import EditTap, default_kind, kinds_of, shape_of, tap_for
 from .interventions import Edit, EditError, KnockOut, ablate, knock_out, real_keys
-from .passes import Inputs, Passes, read
+from .passes import Inputs, Passes, evaluated, read
 
 MEASURES = ("log_prob", "probability", "kl")
 Measure = Callable[[Tensor], Any]
@@ -118,7 +118,7 @@ def sweep_heads(
     mask: Tensor | None = None,
     target_mask: Tensor | None = None,
     progress: Callable[[int, int], None] | None = None,
-    budget_mib: float = 256,
+    budget_mib: float = 128,
 ) -> Sweep:
     """Switch off every head, each alone.
 
@@ -169,7 +169,7 @@ def sweep_groups(
     mask: Tensor | None = None,
     target_mask: Tensor | None = None,
     progress: Callable[[int, int], None] | None = None,
-    budget_mib: float = 256,
+    budget_mib: float = 128,
 ) -> Sweep:
     """Switch off heads a group at a time: heads that stand in for each other look dispensable one
     by one, and are not together.
@@ -216,7 +216,7 @@ def sweep_edges(
     mask: Tensor | None = None,
     target_mask: Tensor | None = None,
     progress: Callable[[int, int], None] | None = None,
-    budget_mib: float = 256,
+    budget_mib: float = 128,
 ) -> Sweep:
     """Cut every edge of one row, each alone: the query from each of the keys that it looks at.
 
@@ -245,7 +245,8 @@ class _Swept:
     """A model and what it reads, with what the clean pass predicts."""
 
     def __init__(self, model, tokens, target, mask, target_mask, kind, token, position):
-        self.network, self.inputs = read(model, tokens, target, mask, target_mask)
+        self.network = evaluated(model)
+        self.inputs = read(model, self.network, tokens, target, mask, target_mask)
         kinds = kinds_of(self.network)
         if kind is not None and kind not in kinds:
             raise EditError(f"kind={kind!r} is not in this model; it has {', '.join(kinds)}")
@@ -271,8 +272,9 @@ class _Swept:
         return self.inputs.n_outputs, source if self.kind == "cross" else self.inputs.n_outputs
 
     def key_labels(self) -> list[str]:
-        own = self.kind == "decoder" and self.inputs.target is not None
-        ids = (self.inputs.target if own else self.inputs.tokens)[0].tolist()  # type: ignore[index]
+        target = self.inputs.target if self.kind == "decoder" else None
+        own = target is not None
+        ids = (self.inputs.tokens if target is None else target)[0].tolist()
         return (
             [str(i) for i in ids] if self.tokenizers is None else self.tokenizers[own].tokens(ids)
         )
@@ -311,10 +313,10 @@ class _Cells(Tap):
         self._real: Tensor | None = None
 
     def _mine(self, call: AttentionCall) -> bool:
-        return bool(self.cells) and threading.get_ident() == self.owner and call.site is not None
+        return bool(self.cells) and threading.get_ident() == self.owner
 
     def on_attention(self, call: AttentionCall) -> AttentionCall:
-        if self._mine(call) and call.site.kind != "cross":  # type: ignore[union-attr]
+        if self._mine(call) and call.site is not None and call.site.kind != "cross":
             means = any(getattr(t.edit, "value", None) == "mean" for c in self.cells for t in c)
             self._real = real_keys(call) if means else None
         return call

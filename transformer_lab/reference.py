@@ -1,0 +1,138 @@
+"""What heads do on average over other texts, to put in their place.
+
+A head that is switched off to zero hands on what it never does; held at its mean it says what it
+always says, and only what it says about this text is lost.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .attention import AttentionCall, Site, Tap
+from .edit import uncompiled
+from .interventions import EditError
+from .passes import Inputs, evaluated, read, run, tapping
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Each head's mean z over the real tokens of a set of texts; made by `mean_of`.
+
+    Attributes:
+        means: kind -> one [head, d_head] a layer.
+        n_tokens: kind -> how many queries the mean is over.
+    """
+
+    means: dict[str, list[Tensor]]
+    n_tokens: dict[str, int]
+
+    def vectors(self, site: Site, head: int | None = None) -> Tensor:
+        """[head, d_head] of one layer, or [1, d_head] of one of its heads."""
+        found = self.means[site.kind][site.layer]
+        return found if head is None else found[head : head + 1]
+
+    def check(self, kind: str, n_layers: int, n_heads: int | None) -> None:
+        """
+        Raises:
+            EditError: where this is the reference of another model.
+        """
+        found = self.means.get(kind)
+        if found is None:
+            raise EditError(f"the reference knows {', '.join(self.means)}, not kind={kind!r}")
+        heads = found[0].shape[0]
+        if len(found) != n_layers or n_heads not in (None, heads):
+            raise EditError(
+                f"the reference was made of a model with {len(found)} layers of {heads} heads; "
+                f"this one's {kind} has {n_layers} of {n_heads}"
+            )
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{kind}: {len(self.means[kind])} layers, {n} tokens"
+            for kind, n in self.n_tokens.items()
+        ]
+        return f"<Reference of {'; '.join(parts)}>"
+
+
+def mean_of(model: Any, texts: Any, *, most: int | None = None) -> Reference:
+    """Each head's mean output z, for `tl.ablate(layer, head, value=tl.mean_of(model, texts))`.
+
+    Args:
+        model: a `Transformer`, a Hugging Face model or a `TextModel`; edits in force hold.
+        texts: several texts (of a TextModel), token ids ([position] or [batch, position]) or
+            batches of a dataset; for an encoder-decoder pairs (source, target), or batches.
+        most: so many of them at most; needed where they never end.
+
+    Raises:
+        EditError: for no texts, or a model whose attention does not go through the seam.
+        ValueError: for a text that the model cannot read.
+    """
+    if isinstance(texts, str | Tensor) or hasattr(texts, "tokens"):
+        texts = [texts]
+    if callable(getattr(texts, "batch", None)):
+        if most is None:
+            raise EditError("texts is an endless stream of batches; say how many: most=20")
+        texts = map(texts.batch, itertools.count())
+    network, tap = evaluated(model), _Means()
+    with torch.no_grad(), uncompiled(network), tapping(network, tap):
+        for item in itertools.islice(texts, most):
+            tap.inputs = _inputs(model, network, item)
+            run(network, tap.inputs, head=False)
+    if not tap.sums:
+        raise EditError(
+            "no text was given"
+            if tap.inputs is None
+            else f"the attention of {type(network).__name__} does not go through the seam"
+        )
+    means = {
+        kind: [(layers[i] / tap.counts[kind, i]).float() for i in sorted(layers)]
+        for kind, layers in tap.sums.items()
+    }
+    return Reference(means, {kind: int(tap.counts[kind, 0]) for kind in means})
+
+
+class _Means(Tap):
+    """Adds up what heads give, over real tokens; of the thread that made it."""
+
+    records = True
+
+    def __init__(self):
+        self.owner, self.inputs = threading.get_ident(), None
+        self.sums: dict[str, dict[int, Tensor]] = {}
+        self.counts: dict[tuple[str, int], float] = {}
+
+    inputs: Inputs | None
+
+    def on_heads(self, call: AttentionCall, z: Tensor) -> Tensor:
+        if threading.get_ident() != self.owner or call.site is None or self.inputs is None:
+            return z
+        kind, layer = call.site.kind, call.site.layer
+        mask = self.inputs.mask if kind == "encoder" else self.inputs.output_mask
+        real = z.new_ones(len(z), z.shape[2]) if mask is None else mask.to(z)
+        # Added up in fp64, so that the mean does not hang on the order of the texts.
+        total = torch.einsum("bhqd,bq->hd", z.float(), real.float()).cpu().double()
+        layers = self.sums.setdefault(kind, {})
+        layers[layer] = layers[layer] + total if layer in layers else total
+        self.counts[kind, layer] = self.counts.get((kind, layer), 0.0) + float(real.sum())
+        return z
+
+
+def _inputs(model: Any, network: Any, item: Any) -> Inputs:
+    if hasattr(item, "tokens"):  # a batch of a dataset
+        names = ("target_in", "mask", "target_mask")
+        target, mask, target_mask = (getattr(item, name, None) for name in names)
+        return read(model, network, item.tokens, target, mask, target_mask)
+    pair = isinstance(item, tuple) and len(item) == 2 and not isinstance(item[0], int)
+    if not pair:
+        return read(model, network, item)
+    config = network.config
+    both = getattr(config, "is_encoder_decoder", False) or (
+        getattr(config, "kind", "") == "encoder-decoder"
+    )
+    return read(model, network, item[0], item[1] if both else None)
