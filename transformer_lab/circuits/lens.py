@@ -180,11 +180,9 @@ def logit_lens(
     else:
         answers = torch.full((len(places),), answer)
     k = min(k, vocabulary)
-    rows = [
-        _row(read, stream, answers, k, vocabulary)
-        for stream in _streams(trace, batch, list(places))
-    ]
-    tokens, probabilities, of_answer, rank = (torch.stack(x) for x in zip(*rows, strict=True))
+    streams = torch.stack(list(_streams(trace, batch, list(places))))
+    found = _read(read, streams.flatten(0, 1), answers.repeat(len(streams)), k, vocabulary)
+    tokens, probabilities, of_answer, rank = (x.unflatten(0, streams.shape[:2]) for x in found)
     return LogitLens(places, tokens, probabilities, answers, of_answer, rank, trace.name_token)
 
 
@@ -197,16 +195,20 @@ def _streams(trace: Trace, batch: int, places: list[int]) -> Iterator[Tensor]:
         yield stream[batch, places]
 
 
-def _row(
-    read: Callable[[Tensor], Tensor], stream: Tensor, answers: Tensor, k: int, vocabulary: int
+def _read(
+    read: Callable[[Tensor], Tensor], streams: Tensor, answers: Tensor, k: int, vocabulary: int
 ) -> tuple[Tensor, ...]:
+    """The k likeliest tokens, their probabilities, the answer's probability and its rank for each
+    of these streams [row, d_model]. Logits are held for some rows at a time."""
     size = max(1, CHUNK_MIB * 2**20 // (4 * vocabulary))
     parts = []
-    for part, wanted in zip(stream.split(size), answers.split(size), strict=True):
+    for part, wanted in zip(streams.split(size), answers.split(size), strict=True):
         logits = read(part)
         of_answer = logits.gather(-1, wanted[:, None])
-        best = logits.softmax(-1).topk(k)
+        total = logits.logsumexp(-1, keepdim=True)
+        best = logits.topk(k)
         rank = (logits > of_answer).sum(-1)
-        probability = logits.log_softmax(-1).gather(-1, wanted[:, None]).exp()[:, 0]
-        parts.append((best.indices, best.values, probability, rank))
+        parts.append(
+            (best.indices, (best.values - total).exp(), (of_answer - total).exp()[:, 0], rank)
+        )
     return tuple(torch.cat(x) for x in zip(*parts, strict=True))

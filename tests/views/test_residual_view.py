@@ -1,0 +1,155 @@
+import io
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+import traitlets
+
+import transformer_lab as tl
+from transformer_lab.circuits import block_share, logit_lens, stream_norms
+from transformer_lab.views import ResidualView
+from transformer_lab.views.residual_data import ResidualData
+from transformer_lab.views.residual_words import Answer, answer_sentence, cosine, size
+
+
+def floats(data):
+    return torch.from_numpy(np.frombuffer(data, "<f4").copy())
+
+
+def test_what_travels_is_what_python_computes(translation):
+    view = ResidualView(translation)
+    norms, shares = floats(view._norms), floats(view._shares)
+    for kind, tokens in (("encoder", 13), ("decoder", 9)):
+        stream = view._streams[kind]
+        own = stream_norms(translation, kind=kind)
+        at = stream["norms"]
+        assert torch.equal(norms[at : at + own.numel()].view_as(own), own)
+        found = block_share(translation, kind=kind)
+        both = torch.stack((found.share, found.cosine))
+        at = stream["shares"]
+        assert torch.equal(shares[at : at + both.numel()].view_as(both), both)
+        assert stream["parts"] == list(found.parts)
+        assert len(stream["tokens"]) == tokens
+    assert [view._streams[k]["lens"] for k in ("encoder", "decoder")] == [False, True]
+    assert "encoder of an encoder-decoder" in view._streams["encoder"]["note"]["lens"]
+
+
+def test_blocks_of_the_lens_are_the_lens(long_trace):
+    data = ResidualData(long_trace)
+    assert data.block_names()[:3] == ["lens/0", "lens/16", "lens/32"]
+    block = data.block("lens/592")
+    lens = logit_lens(long_trace, positions=range(592, 600))
+    shape = lens.tokens.shape
+    ids = np.frombuffer(block.data[: 4 * lens.tokens.numel()], "<i4").reshape(shape)
+    names = np.array(block.info["names"], dtype=object)[ids]
+    assert names.tolist() == [[[str(i) for i in c] for c in r] for r in lens.tokens.tolist()]
+    rest = block.data[4 * lens.tokens.numel() :]
+    assert torch.equal(floats(rest)[: lens.tokens.numel()].view(shape), lens.probabilities)
+    assert block.info["settled"] == [lens.settled(c) for c in range(8)]
+    with pytest.raises(ValueError, match="lens/7"):
+        data.block("lens/7")
+
+
+def test_sentences_follow_the_selection(trace):
+    view = ResidualView(trace)
+    norms, shares = stream_norms(trace), block_share(trace)
+    first, last = (norms[row].median() for row in (0, -1))
+    assert view.sentence.startswith(
+        f"A typical token: the stream’s length goes from {size(float(first))} to {size(float(last))} "
+        "over 2 layers (medians); most is added by layer "
+    )
+    view.selected = (8, 3)
+    assert view.token == 8
+    part, layer = divmod(int(shares.share[..., 8].argmax()), 2)
+    name = shares.parts[part]
+    most, turn = shares.share[part, layer, 8], shares.cosine[part, layer, 8]
+    assert (
+        f"“it” (8): the stream’s length goes from {size(float(norms[0, 8]))} to "
+        f"{size(float(norms[2, 8]))} over 2 layers; most is added by layer {layer}’s {name}, "
+        f"{size(float(most))} times as long as the stream, cosine {cosine(float(turn))}."
+    ) in view.sentence
+    answer = trace.logits[0, 8].softmax(-1).max(-1)
+    assert f"The model’s answer next is “{int(answer.indices)}” (" in view.sentence
+    view.selected = (None, 3)
+    assert view.token == 3
+    with pytest.raises(traitlets.TraitError, match="outside 0 … 12"):
+        view.selected = (13, None)
+
+
+def test_a_cross_selection_means_the_decoders_tokens(translation):
+    view = ResidualView(translation)
+    view.kind = "cross"
+    view.selected = (2, 5)
+    assert view.stream == "decoder"
+    assert "Decoder: “animal” (2)" in view.sentence
+    view.selected = (None, 5)  # a token of the encoder
+    assert view.token is None
+
+
+def test_answers_in_words():
+    say = lambda settled, here=False: answer_sentence(Answer("key", 0.31, settled, here), 4)  # noqa: E731
+    assert say(0) == "The model’s answer next is “key” (.31), the likeliest from the start on."
+    assert say(3, True) == "The model’s answer here is “key” (.31), the likeliest from layer 2 on."
+    assert say(4).endswith("(.31), the likeliest only after the last layer.")
+    assert [size(x) for x in (0, 0.123, 1.5, 12.34, 123.4, 21977)] == [
+        "0", "0.12", "1.50", "12.3", "123", "21977",
+    ]  # fmt: skip
+    assert [cosine(x) for x in (0.111, -0.5, 1.0)] == ["+.11", "−.50", "+1.00"]
+
+
+def test_what_is_not_known_is_said(trace):
+    model = trace._model
+    lean = ResidualView(tl.trace(model, torch.arange(13), keep="maps"))
+    assert lean._streams["decoder"]["parts"] == []
+    assert "keep='all'" in lean._streams["decoder"]["note"]["parts"]
+    assert not lean._lens
+    assert lean.sentence.endswith("over 2 layers (medians).")
+    assert lean.png()[:4] == b"\x89PNG"
+    for options, message in (
+        (dict(kind="cross"), "kind='cross' is not in this trace"),
+        (dict(batch=1), "batch=1 is outside the 1 texts"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ResidualView(trace, **options)
+    with pytest.raises(ValueError, match=r"give what transformer_lab\.trace"):
+        ResidualView("a text")
+
+
+def test_hugging_face_models_have_one_part_and_a_lens():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(n_layer=3, n_head=4, n_embd=32, vocab_size=100)
+    view = ResidualView(tl.trace(transformers.GPT2LMHeadModel(config).eval(), torch.arange(7)))
+    stream = view._streams["decoder"]
+    assert stream["parts"] == ["block"]
+    assert stream["lens"]
+    assert "attention and MLP count as one" in stream["note"]["parts"]
+    assert "the block of layer" in view.sentence
+    config = transformers.BertConfig(
+        num_hidden_layers=2, num_attention_heads=4, hidden_size=32, intermediate_size=64
+    )
+    bare = ResidualView(tl.trace(transformers.BertModel(config).eval(), torch.arange(7)))
+    assert "no head that predicts tokens" in bare._streams["encoder"]["note"]["lens"]
+    assert bare.png()[:4] == b"\x89PNG"
+
+
+def test_long_texts_are_cut_and_their_lens_is_computed_in_pieces(long_trace):
+    view = ResidualView(long_trace)
+    assert len(view._streams["decoder"]["tokens"]) == 600
+    sent = []
+    view.send = lambda message, buffers: sent.append((message, buffers))
+    view._on_question(view, {"type": "block", "name": "lens/64", "request": 1}, [])
+    view._on_question(view, {"type": "block", "name": "lens/9999", "request": 2}, [])
+    assert sent[0][0]["info"]["from"] == 64
+    assert sent[1][0]["type"] == "error"
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_a_picture_of_every_kind(translation, kind):
+    view = ResidualView(translation, kind=kind)
+    view.selected = (1, None)
+    data, metadata = view._repr_mimebundle_()
+    assert metadata["image/png"]["alt"] == view.sentence
+    image = matplotlib.image.imread(io.BytesIO(data["image/png"]))
+    assert np.ptp(image) > 0.5
+    assert len(data["image/png"]) < 250_000

@@ -1,0 +1,173 @@
+"""What a browser is sent of the residual stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..circuits import BlockShare, LogitLens, block_share, logit_lens, stream_norms, unembedding
+from ..trace import TraceError
+from .codecs import pack_floats, shown_text, shown_token
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..trace import Trace
+
+LONGEST = 1024  # tokens shown
+COLUMNS = 16  # tokens of the logit lens in one block
+TOP = 5
+KEPT = 8
+FIRST_SCREEN = 3e10  # multiplications spent on the logit lens before the view is shown
+PAGE = 5e11  # … and for a saved page
+
+
+@dataclass(frozen=True)
+class LensBytes:
+    """One block of the logit lens: what it is, and its numbers."""
+
+    info: dict[str, Any]
+    data: bytes
+
+
+class ResidualData:
+    """The stream of one text of a trace: an encoder's, a decoder's, or both."""
+
+    def __init__(self, trace: Trace, batch: int = 0):
+        self.trace, self.batch = trace, batch
+        self._known: dict[tuple[int, int], LogitLens] = {}
+        self.kinds = tuple(kind for kind in trace.kinds if kind != "cross")
+        self.tokens = {
+            kind: [shown_token(x) for x in trace.query_tokens(kind, batch)[:LONGEST]]
+            for kind in self.kinds
+        }
+        shown = {kind: slice(0, len(tokens)) for kind, tokens in self.tokens.items()}
+        self.norms = {k: stream_norms(trace, kind=k, batch=batch)[:, shown[k]] for k in self.kinds}
+        self.shares: dict[str, BlockShare | None] = {}
+        self.why_no_shares = ""
+        for kind in self.kinds:
+            try:
+                found = block_share(trace, kind=kind, batch=batch)
+            except TraceError as error:
+                self.shares[kind], self.why_no_shares = None, str(error)
+                continue
+            cut = (x[..., shown[kind]] for x in (found.norm, found.share, found.cosine))
+            self.shares[kind] = BlockShare(found.parts, *cut)
+
+    @cached_property
+    def lens_kind(self) -> str | None:
+        """The stack that the head reads; None where there is no logit lens."""
+        return None if self.why_no_lens else ("decoder" if "decoder" in self.kinds else "encoder")
+
+    @cached_property
+    def why_no_lens(self) -> str:
+        try:
+            unembedding(self.trace)
+        except TraceError as error:
+            return shown_text(str(error))
+        return ""
+
+    @property
+    def says_here(self) -> bool:
+        """Whether logits say what stands at a position (a masked model), not what comes next."""
+        return "decoder" not in self.kinds
+
+    def lens(self, first: int, count: int) -> LogitLens:
+        """Of `count` tokens from `first` on; the last few answers are kept."""
+        if (first, count) not in self._known:
+            positions = range(first, first + count)
+            while len(self._known) >= KEPT:
+                del self._known[next(iter(self._known))]
+            self._known[first, count] = logit_lens(
+                self.trace, k=TOP, positions=positions, batch=self.batch
+            )
+        return self._known[first, count]
+
+    def streams(self) -> dict[str, dict[str, Any]]:
+        """What the browser must know of each stream; offsets count floats."""
+        described, norms, shares = {}, 0, 0
+        for kind in self.kinds:
+            tokens, found = self.tokens[kind], self.shares[kind]
+            layers = len(self.norms[kind]) - 1
+            described[kind] = {
+                "layers": layers,
+                "tokens": tokens,
+                "all": len(self.trace.query_tokens(kind, self.batch)),
+                "parts": [] if found is None else list(found.parts),
+                "norms": norms,
+                "shares": shares,
+                "lens": kind == self.lens_kind,
+                "here": self.says_here,
+                "note": self._note(kind, found),
+            }
+            norms += (layers + 1) * len(tokens)
+            shares += 0 if found is None else 2 * found.share.numel()
+        return described
+
+    def _note(self, kind: str, found: BlockShare | None) -> dict[str, str]:
+        """What is not known of this stream, and why."""
+        why = self.why_no_lens
+        if not why and kind != self.lens_kind:
+            why = "the encoder of an encoder-decoder predicts no tokens"
+        parts = shown_text(self.why_no_shares) if found is None else found.note
+        return {"parts": parts, "lens": why}
+
+    def packed(self) -> tuple[bytes, bytes]:
+        """(norms, shares and cosines) of every stream, as floats."""
+        norms = b"".join(pack_floats(self.norms[kind]) for kind in self.kinds)
+        shares = b""
+        for kind in self.kinds:
+            found = self.shares[kind]
+            if found is not None:
+                shares += pack_floats(found.share) + pack_floats(found.cosine)
+        return norms, shares
+
+    # -- the logit lens, some tokens at a time --------------------------------------------------
+
+    def block_names(self) -> list[str]:
+        """Of all blocks of the lens, in the order of the text."""
+        if self.lens_kind is None:
+            return []
+        n = len(self.tokens[self.lens_kind])
+        return [f"lens/{first}" for first in range(0, n, COLUMNS)]
+
+    def affordable(self, budget: float) -> int:
+        """How many blocks may be computed for so many multiplications; one at least."""
+        logits = self.trace.logits
+        if logits is None or self.lens_kind is None:
+            return 0
+        rows = len(self.norms[self.lens_kind])
+        width = self.trace.residual(self.lens_kind, self.batch)["resid_pre"].shape[-1]
+        return max(1, int(budget / (rows * COLUMNS * width * logits.shape[-1])))
+
+    def block(self, name: str) -> LensBytes:
+        """
+        Raises:
+            ValueError: for a block that is not there.
+        """
+        if name not in self.block_names() or self.lens_kind is None:
+            raise ValueError(f"this view has no {name!r}")
+        first = int(name.removeprefix("lens/"))
+        count = min(COLUMNS, len(self.tokens[self.lens_kind]) - first)
+        lens = self.lens(first, count)
+        ids = sorted({*lens.tokens.flatten().tolist(), *lens.answer.tolist()})
+        place = {token: i for i, token in enumerate(ids)}
+
+        def indices(x: Tensor) -> bytes:
+            codes = torch.tensor([place[i] for i in x.flatten().tolist()], dtype=torch.int32)
+            return codes.numpy().astype("<i4").tobytes()
+
+        info = {
+            "from": first,
+            "count": count,
+            "rows": lens.tokens.shape[0],
+            "k": lens.tokens.shape[2],
+            "names": [shown_token(self.trace.name_token(i)) for i in ids],
+            "settled": [lens.settled(column) for column in range(count)],
+        }
+        data = indices(lens.tokens) + pack_floats(lens.probabilities)
+        data += indices(lens.answer) + pack_floats(lens.answer_probability)
+        return LensBytes(info, data)

@@ -1,0 +1,168 @@
+"""The residual stream of a trace: how long it is, what each block adds, what it would predict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import traitlets as t
+
+from .base import css, esm
+from .codecs import shown_text, shown_token
+from .export import Block
+from .residual_data import FIRST_SCREEN, PAGE, ResidualData
+from .residual_figure import residual_figure
+from .residual_words import Answer, residual_sentence
+from .selection import SelectionView, link_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..trace import Trace
+
+
+class ResidualView(SelectionView):
+    """The residual stream by layer and token: its length, what attention and MLP of each block add
+    to it (for Hugging Face models the block as a whole), and the logit lens.
+
+    `layer`, `kind` and `selected` can be read and set from Python, as in `HeadView`; the token on
+    view is the selected query.
+
+    Args:
+        trace: what `transformer_lab.trace` returned; with keep="all" for more than lengths.
+        kind: "decoder" or "encoder"; by default the trace's first choice.
+        batch: which text of the trace.
+        title: by default the model's name.
+        link: as in `HeadView`.
+
+    Raises:
+        ValueError: when the trace has no such kind or text, or its stream is not known.
+    """
+
+    _esm: ClassVar[str] = esm("residual_view.js")
+    _css: ClassVar[str] = css("view.css", "residual_view.css")
+
+    absent: ClassVar[str] = "this page does not hold these tokens"
+
+    _streams = t.Dict().tag(sync=True)
+    _norms = t.Bytes(b"").tag(sync=True)
+    _shares = t.Bytes(b"").tag(sync=True)
+    _lens = t.List().tag(sync=True)  # the blocks of the first screen: info of each
+    _lens_data = t.Bytes(b"").tag(sync=True)
+    _note = t.Unicode("").tag(sync=True)
+    _batch = t.Int(0).tag(sync=True)
+
+    def __init__(
+        self,
+        trace: Trace,
+        *,
+        kind: str | None = None,
+        batch: int = 0,
+        title: str | None = None,
+        link: str | None = None,
+    ):
+        if not hasattr(trace, "residual_norms"):
+            raise ValueError(
+                f"trace is a {type(trace).__name__}; give what transformer_lab.trace(...) returned"
+            )
+        if not 0 <= batch < trace.batch_size:
+            raise ValueError(f"batch={batch} is outside the {trace.batch_size} texts of this trace")
+        kind = kind or ("decoder" if "decoder" in trace.kinds else trace.kinds[0])
+        if kind not in trace.kinds:
+            raise ValueError(f"kind={kind!r} is not in this trace; it has {', '.join(trace.kinds)}")
+        self.trace, self._data = trace, ResidualData(trace, batch)
+        norms, shares = self._data.packed()
+        super().__init__(
+            _batch=batch,
+            _title=shown_text(title or trace.model_name or "Residual stream"),
+            link=link_of(trace) if link is None else link,
+            _kinds=_sizes(trace),
+            _streams=self._data.streams(),
+            _norms=norms,
+            _shares=shares,
+            _note=shown_text(trace.note or ""),
+        )
+        self.kind = kind
+        self._first_blocks(FIRST_SCREEN)
+
+    # -- for people -----------------------------------------------------------------------------
+
+    @property
+    def stream(self) -> str:
+        """Whose stream is on view: "encoder" or "decoder"."""
+        return "decoder" if self.kind == "cross" else self.kind
+
+    @property
+    def token(self) -> int | None:
+        """The position of the token on view; None shows the typical one."""
+        query, key = self.selected or (None, None)
+        token = query if query is not None or self.kind == "cross" else key
+        return token if token is not None and token < len(self._data.tokens[self.stream]) else None
+
+    @property
+    def sentence(self) -> str:
+        return residual_sentence(
+            f"{self.stream.capitalize()}: " if len(self._data.kinds) > 1 else "",
+            self._data.tokens[self.stream],
+            self._data.norms[self.stream],
+            self._data.shares[self.stream],
+            self.token,
+            self._final_answer(),
+        )
+
+    def _final_answer(self) -> Answer | None:
+        if self.token is None or self.stream != self._data.lens_kind:
+            return None
+        lens = self._data.lens(self.token, 1)
+        name = self._data.trace.name_token(int(lens.answer[0]))
+        probability = float(lens.answer_probability[-1, 0])
+        return Answer(shown_token(name), probability, lens.settled(0), self._data.says_here)
+
+    def figure(self) -> Figure:
+        """Lengths as a map, what each block adds as bars, and the logit lens as a table, titled with
+        the sentence."""
+        return residual_figure(
+            title=self._title,
+            sentence=self.sentence,
+            tokens=self._data.tokens[self.stream],
+            norms=self._data.norms[self.stream],
+            shares=self._data.shares[self.stream],
+            token=self.token,
+            lens=self._data.lens if self.stream == self._data.lens_kind else None,
+            notes=self._streams[self.stream]["note"],
+        )
+
+    # -- for the browser ------------------------------------------------------------------------
+
+    def _first_blocks(self, budget: float) -> None:
+        """The last tokens' part of the logit lens, as much as is soon computed."""
+        names = self._data.block_names()
+        found = [self._data.block(n) for n in names[-self._data.affordable(budget) :] if names]
+        with self.hold_sync():
+            self._lens = [block.info for block in found]
+            self._lens_data = b"".join(block.data for block in found)
+
+    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        if question.get("type") != "block":
+            return super()._answer(question)
+        found = self._data.block(str(question["name"]))
+        return {"type": "block", "info": found.info}, [found.data]
+
+    def _blocks(self) -> Iterable[Block]:
+        names = self._data.block_names()
+        here = {f"lens/{info['from']}" for info in self._lens}
+        for name in names[-max(1, self._data.affordable(PAGE)) :]:
+            if name not in here:
+                found = self._data.block(name)
+                yield Block(name, found.info, [found.data])
+
+
+def _sizes(trace: Trace) -> dict[str, dict[str, int]]:
+    """What views that share a selection agree on."""
+    sizes = {}
+    for kind in trace.kinds:
+        n_query, n_key = trace.shape(kind)
+        sizes[kind] = dict(
+            layers=trace.n_layers(kind), heads=trace.n_heads(kind), queries=n_query, keys=n_key
+        )
+    return sizes

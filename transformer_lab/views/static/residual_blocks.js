@@ -1,0 +1,82 @@
+// What each block adds to a token's stream, as a table with bars: length beside the stream's own,
+// coloured by direction.
+
+import { element, tokenElement } from "./dom.js";
+import { linearShade } from "./number_map.js";
+import { cosineText, sizeText } from "./residual_words.js";
+
+export class BlockTable {
+  /** @param {{hover: (row: number | null) => void, pick: (row: number) => void}} on @param {AbortSignal} signal */
+  constructor(on, signal) {
+    this.table = element("table", { class: "tl-blocks", "data-part": "blocks" });
+    const at = (event) => {
+      const line = event.target.closest?.("tr[data-row]");
+      return line ? Number(line.dataset.row) : null;
+    };
+    this.table.addEventListener("pointerover", (event) => on.hover(at(event)), { signal });
+    this.table.addEventListener("pointerleave", () => on.hover(null), { signal });
+    this.table.addEventListener("click", (event) => {
+      const row = at(event);
+      if (row !== null) on.pick(row);
+    }, { signal });
+  }
+
+  /**
+   * @param {object} scene
+   * @param {import("./residual_words.js").Profile} scene.profile
+   * @param {number} scene.longest the length that fills a bar
+   * @param {number} scene.largest the share that fills a bar; larger ones are marked
+   * @param {string[]} scene.rows names
+   * @param {Uint8ClampedArray} scene.diverging
+   * @param {string | null} scene.token null: the typical one
+   */
+  show({ profile, longest, largest, rows, diverging, token }) {
+    const { norms, parts, shares, cosines } = profile;
+    const name = (part) => (part === "block" ? "block adds" : `${part} adds`);
+    const body = rows.map((row, i) =>
+      element(
+        "tr",
+        { "data-row": i },
+        element("th", { scope: "row" }, row),
+        element("td", {}, stripe(norms[i] / longest, null), element("span", { class: "tl-count" }, sizeText(norms[i]))),
+        ...parts.map((_, p) => (i === 0 ? element("td", {}) : addedCell(shares[p][i - 1], cosines[p][i - 1], largest, diverging))),
+      ),
+    );
+    this.table.replaceChildren(
+      element("caption", { class: "tl-hint" }, ...(token === null ? ["A typical token (medians). A full bar is as long as the stream."] : ["At “", tokenElement(token), "”. A full bar is as long as the stream."])),
+      element(
+        "thead",
+        {},
+        element("tr", {}, ...["after layer", "stream’s length", ...parts.map(name)].map((text) => element("th", { scope: "col" }, text))),
+      ),
+      element("tbody", {}, ...body),
+    );
+  }
+
+  /** @param {number | null} row */
+  mark(row) {
+    for (const line of this.table.querySelectorAll("tr[data-row]")) {
+      line.classList.toggle("tl-on", Number(line.dataset.row) === row);
+    }
+  }
+}
+
+function addedCell(share, cosine, largest, diverging) {
+  const at = 3 * linearShade(cosine, -1, 1);
+  const colour = `rgb(${diverging[at]},${diverging[at + 1]},${diverging[at + 2]})`;
+  return element(
+    "td",
+    {},
+    stripe(share / largest, colour),
+    element("span", { class: "tl-count" }, `× ${sizeText(share)}`),
+    element("span", { class: "tl-count tl-quiet", title: "cosine with the stream that it is added to" }, cosineText(cosine)),
+  );
+}
+
+/** @param {number} part of the whole bar @param {string | null} colour */
+function stripe(part, colour) {
+  const width = `${Math.max(0, Math.min(100, 100 * part)).toFixed(1)}%`;
+  const style = colour ? `width:${width};background:${colour}` : `width:${width}`;
+  const over = part > 1.0001 ? " tl-over" : "";
+  return element("span", { class: "tl-stripe", "aria-hidden": "true" }, element("span", { class: `tl-fill${colour ? "" : " tl-plain"}${over}`, style }));
+}

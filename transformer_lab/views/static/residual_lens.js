@@ -1,0 +1,202 @@
+// The logit lens as a table: rows are layers, columns tokens, each cell the likeliest token,
+// coloured by how likely the model's final answer is there.
+
+import { bytesOf, typed } from "./codecs.js";
+import { inkOn } from "./colours.js";
+import { element, tokenElement } from "./dom.js";
+import { linearShade } from "./number_map.js";
+import { short } from "./words.js";
+
+export const LENS_COLUMNS = 16; // tokens in one block, as in views/residual_data.py
+const NARROWEST = 62; // pixels of a column
+const ROW_NAME = 58;
+const COMPACT_FROM = 12; // rows from which cells show no probability
+
+/** Some tokens of the lens, as they came. */
+export class LensBlock {
+  /** @param {any} info @param {Uint8Array} bytes */
+  constructor(info, bytes) {
+    Object.assign(this, info);
+    /** @type {any} */
+    const { rows, count, k } = info;
+    const cells = rows * count;
+    let at = 0;
+    const take = (type, length) => typed(type, bytes.subarray(at, (at += 4 * length)));
+    this.tokens = take(Int32Array, cells * k);
+    this.probabilities = take(Float32Array, cells * k);
+    this.answer = take(Int32Array, count);
+    this.answerProbability = take(Float32Array, cells);
+  }
+}
+
+/** Bytes of a block. @param {any} info */
+const blockSize = ({ rows, count, k }) => 4 * (2 * rows * count * k + count + rows * count);
+
+export class LensStore {
+  /** @param {any} model @param {import("./requests.js").Requests} requests */
+  constructor(model, requests) {
+    this.model = model;
+    this.requests = requests;
+    /** @type {Map<number, any>} */
+    this.blocks = new Map();
+    /** @type {Set<number>} */
+    this.asked = new Set();
+    const bytes = bytesOf(model.get("_lens_data"));
+    let at = 0;
+    for (const info of model.get("_lens")) {
+      this.blocks.set(info.from, new LensBlock(info, bytes.subarray(at, (at += blockSize(info)))));
+    }
+  }
+
+  /** The block that holds a token, if it is here. @param {number} token */
+  at(token) {
+    return this.blocks.get(token - (token % LENS_COLUMNS)) ?? null;
+  }
+
+  /**
+   * Ask for what is missing of some tokens.
+   * @param {number} from @param {number} to
+   * @returns {Promise<boolean>} whether anything has come
+   */
+  async fetch(from, to) {
+    const missing = [];
+    for (let first = from - (from % LENS_COLUMNS); first < to; first += LENS_COLUMNS) {
+      if (!this.blocks.has(first) && !this.asked.has(first)) missing.push(first);
+    }
+    for (const first of missing) this.asked.add(first);
+    try {
+      for (const first of missing) {
+        const { message, buffers } = await this.requests.ask({ type: "block", name: `lens/${first}` }, false);
+        this.blocks.set(first, new LensBlock(message.info, buffers[0]));
+      }
+    } finally {
+      for (const first of missing) this.asked.delete(first);
+    }
+    return missing.length > 0;
+  }
+
+  /** @param {number} token @returns {{name: string, probability: number}[] | null} */
+  top(row, token) {
+    const block = this.at(token);
+    if (!block) return null;
+    const start = (row * block.count + token - block.from) * block.k;
+    return Array.from({ length: block.k }, (_, i) => ({
+      name: block.names[block.tokens[start + i]],
+      probability: block.probabilities[start + i],
+    }));
+  }
+
+  /** What the model answers at a token. */
+  answer(token) {
+    const block = this.at(token);
+    if (!block) return null;
+    const column = token - block.from;
+    return {
+      token: block.names[block.answer[column]],
+      index: block.answer[column],
+      probability: block.answerProbability[(block.rows - 1) * block.count + column],
+      settled: block.settled[column],
+    };
+  }
+
+  /** How likely that answer is in a row. */
+  answerProbability(row, token) {
+    const block = this.at(token);
+    return block ? block.answerProbability[row * block.count + token - block.from] : null;
+  }
+
+  /** Whether the likeliest token of a cell is the model's answer. */
+  agrees(row, token) {
+    const block = this.at(token);
+    const column = token - block.from;
+    return block.tokens[(row * block.count + column) * block.k] === block.answer[column];
+  }
+}
+
+/** How many columns have room. @param {number} width @param {number} count */
+export const lensColumns = (width, count) =>
+  Math.max(2, Math.min(count, 24, Math.floor((width - ROW_NAME) / NARROWEST)));
+
+export class LensTable {
+  /**
+   * @param {{hover: (row: number | null, token: number | null) => void, pick: (row: number | null, token: number) => void}} on
+   * @param {AbortSignal} signal
+   */
+  constructor(on, signal) {
+    this.table = element("table", { class: "tl-lens", "data-part": "lens" });
+    const at = (event) => {
+      const cell = event.target.closest?.("[data-token]");
+      return cell && { row: cell.dataset.row === undefined ? null : Number(cell.dataset.row), token: Number(cell.dataset.token) };
+    };
+    this.table.addEventListener("pointerover", (event) => {
+      const cell = at(event);
+      on.hover(cell?.row ?? null, cell?.token ?? null);
+    }, { signal });
+    this.table.addEventListener("pointerleave", () => on.hover(null, null), { signal });
+    this.table.addEventListener("click", (event) => {
+      const cell = at(event);
+      if (cell) on.pick(cell.row, cell.token);
+    }, { signal });
+  }
+
+  /**
+   * @param {object} scene
+   * @param {LensStore} scene.store
+   * @param {string[]} scene.tokens
+   * @param {number} scene.from
+   * @param {number} scene.count
+   * @param {string[]} scene.rows names
+   * @param {Uint8ClampedArray} scene.table
+   * @param {string} scene.caption
+   */
+  show({ store, tokens, from, count, rows, table, caption }) {
+    const columns = Array.from({ length: count }, (_, i) => from + i);
+    const head = columns.map((token) =>
+      element("th", { scope: "col", "data-token": token, title: `${tokens[token]} (${token})` }, tokenElement(tokens[token])),
+    );
+    const body = rows.map((name, row) =>
+      element(
+        "tr",
+        { "data-row": row },
+        element("th", { scope: "row" }, name),
+        ...columns.map((token) => lensCell(store, row, token, table)),
+      ),
+    );
+    this.table.classList.toggle("tl-compact", rows.length > COMPACT_FROM);
+    this.table.replaceChildren(
+      element("caption", { class: "tl-hint" }, caption),
+      element("thead", {}, element("tr", {}, element("th", { scope: "col", title: "after layer" }, "layer"), ...head)),
+      element("tbody", {}, ...body),
+    );
+  }
+
+  /** @param {number | null} token @param {number | null} row @param {number | null} chosen */
+  mark(token, row, chosen) {
+    for (const cell of this.table.querySelectorAll("[data-token]")) {
+      const at = Number(cell.dataset.token);
+      cell.classList.toggle("tl-focus", at === token);
+      cell.classList.toggle("tl-selected", at === chosen);
+    }
+    for (const line of this.table.querySelectorAll("tr[data-row]")) {
+      line.classList.toggle("tl-on", Number(line.dataset.row) === row);
+    }
+  }
+}
+
+function lensCell(store, row, token, table) {
+  const top = store.top(row, token)?.[0];
+  if (!top) return element("td", { class: "tl-absent", "data-token": token, "data-row": row }, "…");
+  const at = 3 * linearShade(store.answerProbability(row, token), 0, 1);
+  const [r, g, b] = [table[at], table[at + 1], table[at + 2]];
+  return element(
+    "td",
+    {
+      "data-token": token,
+      "data-row": row,
+      class: store.agrees(row, token) ? "tl-agrees" : "",
+      style: `background:rgb(${r},${g},${b});color:${inkOn(r, g, b)}`,
+    },
+    element("span", { class: "tl-word" }, tokenElement(top.name)),
+    element("span", { class: "tl-weight" }, short(top.probability)),
+  );
+}

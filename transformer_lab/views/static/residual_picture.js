@@ -1,0 +1,45 @@
+// A residual view as one PNG: lengths and logit lens, with title and sentence.
+
+import { inkOn } from "./colours.js";
+import { fitText, sizedContext } from "./dom.js";
+import { linearShade } from "./number_map.js";
+import { sheet } from "./sheet.js";
+
+/** @param {any} view a ResidualViewer @returns {Promise<Blob | null>} */
+export function residualPicture(view) {
+  const parts = [{ canvas: view.canvas, title: "length of the stream: layer ↓ token →" }];
+  if (view.stream.lens) parts.push({ canvas: lensCanvas(view), title: "likeliest token after each layer, coloured by the probability of the model’s own answer" });
+  const holder = document.createElement("div");
+  holder.style.cssText = "position:absolute;left:-9999px";
+  for (const { canvas } of parts.slice(1)) holder.append(canvas);
+  view.root.append(holder); // what is drawn on a sheet is measured in the page
+  return sheet({ title: view.model.get("_title"), sentence: view.sentence.textContent, parts, inks: view.shell.inks }).finally(() => holder.remove());
+}
+
+/** The logit lens on a canvas. */
+function lensCanvas({ store, stream, from, count, rowNames, sequential, shell }) {
+  const [left, top, width, height] = [52, 20, 68, 22];
+  const canvas = document.createElement("canvas");
+  const context = sizedContext(canvas, left + count * width, top + rowNames.length * height);
+  context.textBaseline = "middle";
+  const write = (text, x, y, colour, room, bold = false) => {
+    context.font = `${bold ? "bold " : ""}11px monospace`;
+    context.fillStyle = colour;
+    context.fillText(fitText(context, text, room), x, y);
+  };
+  for (let i = 0; i < count; i++) write(stream.tokens[from + i], left + i * width + 4, 10, shell.inks.ink, width - 8);
+  rowNames.forEach((name, row) => {
+    const y = top + row * height;
+    write(name, 4, y + height / 2, shell.inks.quiet, left - 8);
+    for (let i = 0; i < count; i++) {
+      const best = store.top(row, from + i)?.[0];
+      if (!best) continue;
+      const at = 3 * linearShade(store.answerProbability(row, from + i), 0, 1);
+      const [r, g, b] = [sequential[at], sequential[at + 1], sequential[at + 2]];
+      context.fillStyle = `rgb(${r},${g},${b})`;
+      context.fillRect(left + i * width, y, width - 1, height - 1);
+      write(best.name, left + i * width + 4, y + height / 2, inkOn(r, g, b), width - 8, store.agrees(row, from + i));
+    }
+  });
+  return canvas;
+}

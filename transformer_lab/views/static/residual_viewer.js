@@ -1,0 +1,379 @@
+// The residual stream: its length by layer and token, what each block adds, and what it would say.
+
+import { floatsOf, linearLegend, Shell } from "./shell.js";
+import { colourTable } from "./colours.js";
+import { button, radioGroup } from "./controls.js";
+import { element, onceAFrame, tokenElement } from "./dom.js";
+import { linked } from "./linked.js";
+import { NumberMap } from "./number_map.js";
+import { BlockTable } from "./residual_blocks.js";
+import { lensColumns, LensStore, LensTable } from "./residual_lens.js";
+import { residualPicture } from "./residual_picture.js";
+import { medianOf, residualSentence, sizeText } from "./residual_words.js";
+
+const STREAM_NAMES = { encoder: "Encoder", decoder: "Decoder" };
+
+export class ResidualViewer {
+  /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
+  constructor(model, root, signal) {
+    Object.assign(this, { model, root, signal });
+    this.shell = new Shell(model, root, signal, {
+      draw: () => this.draw(),
+      png: () => residualPicture(this),
+      code: () => this.#code(),
+    });
+    this.store = new LensStore(model, this.shell.requests);
+    /** @type {number | null} */
+    this.hoverToken = null;
+    /** @type {number | null} */
+    this.hoverRow = null;
+    this.from = null;
+    this.marks = onceAFrame(() => this.#follow());
+    this.link = linked(model, signal, (spot) => {
+      this.hoverToken = this.#tokenOf(spot && [spot.query, spot.key]);
+      this.marks();
+    });
+    this.#build();
+    this.shell.watch(["kind"], () => {
+      this.from = this.hoverToken = this.hoverRow = null;
+    });
+    for (const name of ["selected", "layer"]) {
+      const changed = () => this.#selected();
+      model.on(`change:${name}`, changed);
+      signal.addEventListener("abort", () => model.off(`change:${name}`, changed));
+    }
+  }
+
+  // ---- state --------------------------------------------------------------------------------
+
+  get streamName() {
+    const kind = this.model.get("kind");
+    return kind === "cross" ? "decoder" : kind;
+  }
+
+  get stream() {
+    return this.model.get("_streams")[this.streamName];
+  }
+
+  /** The token that a pair (query, key) names in this stream. */
+  #tokenOf(pair) {
+    if (!pair) return null;
+    const [query, key] = pair;
+    const token = query ?? (this.model.get("kind") === "cross" ? null : key);
+    return token === null || token === undefined || token >= this.stream.tokens.length ? null : token;
+  }
+
+  get chosen() {
+    return this.#tokenOf(this.model.get("selected"));
+  }
+
+  get token() {
+    return this.hoverToken ?? this.chosen;
+  }
+
+  /** Row 0 is before the first block; row l + 1 after block l. */
+  get row() {
+    return this.hoverRow ?? Math.min(this.model.get("layer"), this.stream.layers - 1) + 1;
+  }
+
+  get rowNames() {
+    return ["start", ...Array.from({ length: this.stream.layers }, (_, i) => String(i))];
+  }
+
+  /** @param {number} row @param {number} token */
+  norm(row, token) {
+    const { norms, tokens } = this.stream;
+    return this.norms[norms + row * tokens.length + token];
+  }
+
+  /** @param {0 | 1} what share or cosine */
+  #added(what, part, layer, token) {
+    const { shares, parts, layers, tokens } = this.stream;
+    return this.shares[shares + ((what * parts.length + part) * layers + layer) * tokens.length + token];
+  }
+
+  /** @param {number | null} token @returns {import("./residual_words.js").Profile} */
+  profile(token) {
+    const { layers, parts, tokens } = this.stream;
+    const of = (value) => (token === null ? medianOf(tokens.map((_, i) => value(i))) : value(token));
+    const every = (count, make) => Array.from({ length: count }, (_, i) => make(i));
+    return {
+      norms: every(layers + 1, (row) => of((i) => this.norm(row, i))),
+      parts,
+      shares: parts.map((_, p) => every(layers, (l) => of((i) => this.#added(0, p, l, i)))),
+      cosines: parts.map((_, p) => every(layers, (l) => of((i) => this.#added(1, p, l, i)))),
+    };
+  }
+
+  #code() {
+    const kinds = Object.keys(this.model.get("_streams"));
+    const more = [kinds.length > 1 && `kind="${this.streamName}"`, this.model.get("_batch") && `batch=${this.model.get("_batch")}`];
+    const call = ["trace", ...more.filter(Boolean)].join(", ");
+    return `tl.circuits.stream_norms(${call})${this.chosen === null ? "" : `[:, ${this.chosen}]`}`;
+  }
+
+  // ---- building -----------------------------------------------------------------------------
+
+  #build() {
+    const { root, signal, shell } = this;
+    this.canvas = element("canvas", { role: "img", tabindex: 0, class: "tl-map", "data-part": "map" });
+    this.map = new NumberMap(this.canvas, {
+      hover: (cell) => this.#hover(cell?.row ?? null, cell?.column ?? null),
+      pick: (cell) => this.#pick(cell.row, cell.column),
+    }, signal);
+    this.legend = element("div", { class: "tl-legend", "data-part": "legend" });
+    this.mapNote = element("p", { class: "tl-hint", "data-part": "map-note" });
+    this.blocks = new BlockTable({ hover: (row) => this.#hoverRow(row), pick: (row) => this.#pick(row, null) }, signal);
+    this.blockNote = element("p", { class: "tl-hint", "data-part": "block-note" });
+    this.lens = new LensTable({ hover: (row, token) => this.#hover(row, token), pick: (row, token) => this.#pick(row, token) }, signal);
+    this.lensBox = element("div", { class: "tl-lens-box", tabindex: 0, "data-lm-suppress-shortcuts": "true", role: "group", "aria-label": "Logit lens; arrow keys move" }, this.lens.table);
+    this.lensLegend = element("div", { class: "tl-legend", "data-part": "lens-legend" });
+    this.lensNote = element("p", { class: "tl-hint", "data-part": "lens-note" });
+    this.top = element("p", { class: "tl-readout", "data-part": "lens-top" });
+    this.back = button("◀", "earlier", () => this.#page(-1), "Earlier tokens");
+    this.on = button("▶", "later", () => this.#page(1), "Later tokens");
+    this.where = element("span", { class: "tl-quiet", "data-part": "window" });
+    this.pager = element("span", { class: "tl-pager" }, this.back, this.where, this.on);
+    this.controlBar = element("div", { class: "tl-controls" });
+    this.note = element("p", { class: "tl-hint", "data-part": "note" });
+    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
+    this.numbers = element("p", { class: "tl-readout", "data-part": "readout" });
+    const panel = (name, title, hint, ...content) =>
+      element(
+        "section",
+        { class: `tl-panel tl-panel-${name}`, "aria-label": title },
+        element("p", { class: "tl-heading" }, element("b", {}, title), " ", element("span", { class: "tl-quiet" }, hint), ...(name === "lens" ? [this.pager] : [])),
+        ...content,
+      );
+    root.append(
+      shell.header,
+      this.controlBar,
+      this.note,
+      shell.message,
+      element(
+        "div",
+        { class: "tl-panels tl-residual" },
+        panel("norms", "How long the stream is", "layer ↓ token →", element("div", { class: "tl-map-box" }, this.canvas), this.legend, this.mapNote),
+        panel("blocks", "What each block adds", "times the stream’s length, and cosine", element("div", { class: "tl-blocks-box", tabindex: 0, "data-lm-suppress-shortcuts": "true", role: "group", "aria-label": "What each block adds" }, this.blocks.table), this.blockNote),
+        panel("lens", "What each layer would say", "if the model stopped there", this.lensBox, this.top, this.lensLegend, this.lensNote),
+      ),
+      element("footer", { class: "tl-foot" }, this.sentence, this.numbers),
+    );
+    for (const part of [this.canvas, this.lensBox]) part.addEventListener("keydown", (event) => this.#key(event), { signal });
+    root.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !this.model.get("selected")) return;
+      event.stopPropagation();
+      this.shell.set({ selected: null });
+    }, { signal });
+  }
+
+  #buildControls() {
+    const names = Object.keys(this.model.get("_streams"));
+    const { layers } = this.stream;
+    const streams = radioGroup({
+      label: "Stream",
+      part: "kind",
+      choices: names.map((name) => ({ value: name, text: STREAM_NAMES[name] ?? name })),
+      chosen: this.streamName,
+      choose: (kind) => this.shell.set({ selected: null, layer: Math.min(this.model.get("layer"), this.model.get("_streams")[kind].layers - 1), kind }),
+    });
+    this.layers = radioGroup({
+      label: "Layer",
+      part: "layer",
+      choices: Array.from({ length: layers }, (_, i) => ({ value: i, text: String(i), name: `Layer ${i}` })),
+      chosen: this.row - 1,
+      choose: (layer) => this.shell.set({ layer }),
+    });
+    this.controlBar.replaceChildren(...(names.length > 1 ? [streams.root] : []), this.layers.root);
+  }
+
+  // ---- what the reader does -----------------------------------------------------------------
+
+  #hover(row, token) {
+    if (row === this.hoverRow && token === this.hoverToken) return;
+    const moved = token !== this.hoverToken;
+    [this.hoverRow, this.hoverToken] = [row, token];
+    this.marks();
+    if (moved) this.link.hover(token === null ? null : { query: token, key: null });
+  }
+
+  #hoverRow(row) {
+    if (row === this.hoverRow) return;
+    this.hoverRow = row;
+    this.marks();
+  }
+
+  /** @param {number | null} row @param {number | null} token */
+  #pick(row, token) {
+    const changes = row ? { layer: row - 1 } : {};
+    const onlyToken = this.model.get("selected")?.[1] ?? null;
+    if (token !== null) {
+      const again = token === this.chosen && onlyToken === null && (!row || row - 1 === this.model.get("layer"));
+      changes.selected = again ? null : [token, null];
+    }
+    this.shell.set(changes);
+  }
+
+  #key(event) {
+    const moves = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity, PageUp: -10, PageDown: 10 };
+    const { tokens, layers } = this.stream;
+    const within = (value, count) => Math.max(0, Math.min(count - 1, value));
+    const now = this.chosen;
+    const changes = {};
+    if (event.key === "Enter" || event.key === " ") {
+      changes.selected = now === null ? [this.hoverToken ?? tokens.length - 1, null] : null;
+    } else if (event.key === "ArrowUp" || event.key === "ArrowDown") {
+      changes.layer = within(this.model.get("layer") + (event.key === "ArrowUp" ? -1 : 1), layers);
+    } else if (event.key in moves) {
+      // The first arrow only shows where the cursor stands.
+      const start = now ?? this.hoverToken ?? tokens.length - 1;
+      changes.selected = [now === null ? start : within(start + moves[event.key], tokens.length), null];
+    } else {
+      return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+    this.hoverToken = this.hoverRow = null;
+    this.shell.set(changes);
+  }
+
+  #page(by) {
+    this.from = Math.max(0, Math.min(this.stream.tokens.length - this.count, this.from + by * this.count));
+    this.#drawLens();
+    this.#follow();
+  }
+
+  // ---- drawing ------------------------------------------------------------------------------
+
+  draw() {
+    const { stream, shell, model } = this;
+    this.norms = floatsOf(model, "_norms");
+    this.shares = floatsOf(model, "_shares");
+    this.sequential = colourTable("default", shell.theme);
+    this.diverging = colourTable("diverging", shell.theme);
+    this.#buildControls();
+    const plural = stream.layers === 1 ? "layer" : "layers";
+    shell.subtitle.textContent = `${stream.layers} ${plural} · ${stream.all} tokens`;
+    const cut = stream.tokens.length < stream.all ? `The first ${stream.tokens.length} of ${stream.all} tokens are shown.` : "";
+    this.note.textContent = [model.get("_note"), cut].filter(Boolean).join(" ");
+    this.note.hidden = !this.note.textContent;
+    this.#drawMap();
+    this.#drawLens();
+    this.#follow();
+  }
+
+  #drawMap() {
+    const { stream, shell } = this;
+    const columns = stream.tokens.length;
+    const tops = stream.tokens.map((_, token) => Math.max(...this.rowNames.map((_, row) => this.norm(row, token))));
+    const most = Math.max(...tops);
+    const usual = 2.5 * medianOf(tops);
+    // A few tokens of many models are a hundred times as long as the rest, and would hide it.
+    this.end = most > usual ? usual : most;
+    const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
+    this.map.show({
+      rows: stream.layers + 1, columns, value: (row, token) => this.norm(row, token), low: 0, high: this.end,
+      table: this.sequential, colours: shell.inks, rowNames: this.rowNames, columnNames: stream.tokens, write: sizeText,
+    }, Math.max(220, box.clientWidth), Math.min(440, Math.max(12 * (stream.layers + 1), 31 * Math.min(stream.layers + 1, 8))));
+    this.legend.replaceChildren(...linearLegend(this.sequential, 0, this.end, "length of the stream", sizeText));
+    this.mapNote.textContent = most > usual ? `Some are longer than the scale’s end, up to ${sizeText(most)}.` : "";
+    this.mapNote.hidden = !this.mapNote.textContent;
+  }
+
+  #drawLens() {
+    const { stream } = this;
+    this.lensBox.hidden = this.lensLegend.hidden = this.top.hidden = this.pager.hidden = !stream.lens;
+    this.lensNote.textContent = stream.lens
+      ? "Bold: the model’s own answer is already the likeliest. Early layers are read with a lens made for the last one."
+      : `No logit lens: ${stream.note.lens}.`;
+    if (!stream.lens) return;
+    const n = stream.tokens.length;
+    this.count = lensColumns(this.lensBox.clientWidth, n);
+    const around = this.chosen === null ? n : this.chosen - Math.floor(this.count / 2);
+    this.from = Math.max(0, Math.min(n - this.count, this.from ?? around));
+    const to = this.from + this.count;
+    this.lens.show({
+      store: this.store, tokens: stream.tokens, from: this.from, count: this.count, rows: this.rowNames, table: this.sequential,
+      caption: `The likeliest ${stream.here ? "token here" : "next token"} and its probability.`,
+    });
+    this.where.textContent = `tokens ${this.from}–${to - 1} of ${n}`;
+    this.pager.hidden = this.count >= n;
+    this.back.disabled = this.from === 0;
+    this.on.disabled = to === n;
+    this.lensLegend.replaceChildren(...linearLegend(this.sequential, 0, 1, "probability of the model’s own answer", (x) => (x === 0.5 ? ".5" : String(x))));
+    this.#fetch(to);
+  }
+
+  async #fetch(to) {
+    const { from } = this;
+    try {
+      if ((await this.store.fetch(from, to)) && from === this.from && !this.signal.aborted) {
+        this.#drawLens();
+        this.#follow();
+      }
+      this.shell.say("");
+    } catch (error) {
+      if (from === this.from) this.shell.say(`Tokens ${from}–${to - 1} cannot be shown: ${error.message}`);
+    }
+  }
+
+  /** The selection has changed, here or elsewhere: the lens shows the token. */
+  #selected() {
+    const { chosen } = this;
+    const seen = chosen === null || (chosen >= this.from && chosen < this.from + this.count);
+    if (this.stream.lens && !seen) {
+      this.from = chosen - Math.floor(this.count / 2);
+      this.#drawLens();
+    }
+    this.marks();
+  }
+
+  /** Draw what follows the token and the layer. */
+  #follow() {
+    if (this.signal.aborted || !this.norms || !this.map.scene) return;
+    const { stream, token, chosen, row } = this;
+    const profile = this.profile(token);
+    const tall = this.rowNames.map((_, r) => (token === null ? profile.norms[r] : this.norm(r, token)));
+    this.blocks.show({
+      profile, longest: Math.max(...tall), largest: Math.min(1, Math.max(1e-9, ...profile.shares.flat())), rows: this.rowNames,
+      diverging: this.diverging, token: token === null ? null : stream.tokens[token],
+    });
+    this.blocks.mark(row);
+    this.blockNote.textContent = stream.note.parts || (stream.parts.length ? "Colour is the cosine with the stream: orange against it, blue along it. A thick end: longer than its bar." : "");
+    this.map.mark(
+      token === null ? null : { row: this.hoverRow, column: token },
+      chosen === null ? null : { row: null, column: chosen },
+    );
+    this.layers.set(this.model.get("layer"));
+    if (stream.lens) this.lens.mark(token, row, chosen);
+    this.#say(profile);
+    this.root.classList.toggle("tl-locked", chosen !== null);
+    this.root.dataset.selected = chosen === null ? "" : String(chosen);
+    this.root.dataset.layer = String(this.model.get("layer"));
+    this.canvas.setAttribute("aria-label",
+      `Length of the stream: ${stream.layers + 1} rows by ${stream.tokens.length} tokens. ${this.sentence.textContent} Left and right choose a token, up and down a layer, Escape frees.`);
+  }
+
+  #say(profile) {
+    const { stream, token, row } = this;
+    const name = Object.keys(this.model.get("_streams")).length > 1 ? `${STREAM_NAMES[this.streamName]}: ` : "";
+    const found = token === null || !stream.lens ? null : this.store.answer(token);
+    const answer = found && { ...found, here: stream.here };
+    this.sentence.textContent = residualSentence(name, stream.tokens, profile, token, answer);
+    const rowText = row === 0 ? "before the first block" : `after layer ${row - 1}`;
+    if (token === null) {
+      this.numbers.replaceChildren(element("span", { class: "tl-quiet" }, "Try: hover a token · click to lock it · arrow keys move."));
+      this.top.replaceChildren(element("span", { class: "tl-quiet" }, "Choose a token to see what a layer would say of it."));
+      return;
+    }
+    this.numbers.replaceChildren(
+      element("span", {}, `${token} `, tokenElement(stream.tokens[token]), `, ${rowText}: length `, element("b", { "data-part": "number" }, this.norm(row, token).toFixed(3))),
+    );
+    const top = stream.lens ? this.store.top(row, token) : null;
+    this.top.replaceChildren(
+      element("span", {}, "At “", tokenElement(stream.tokens[token]), `”, ${rowText}:`),
+      ...(top ?? []).map(({ name: word, probability }) => element("span", { class: "tl-top-token" }, tokenElement(word), " ", element("b", {}, probability.toFixed(4)))),
+      ...(top ? [] : [element("span", { class: "tl-quiet" }, "…")]),
+    );
+  }
+}
