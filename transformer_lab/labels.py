@@ -336,9 +336,7 @@ class _Study:
         before = self._clean
         if not self._predicts:
             apart = torch.stack(after) - torch.stack(before)
-            return Effect(
-                (apart.norm() / torch.stack(before).norm()).item(), _CHANGE, None, len(off)
-            )
+            return Effect(float(apart.norm() / torch.stack(before).norm()), _CHANGE, None, len(off))
         loss = None if rows is None else (_loss(before, probe, rows), _loss(after, probe, rows))
         return Effect(_divergence(before, after), _KL, loss, len(off))
 
@@ -365,7 +363,7 @@ class _Study:
             out = getattr(given, "logits", None)
             out = getattr(given, "prediction_logits", None) if out is None else out
             self._predicts = out is not None and out.dim() == 3
-            out = out if self._predicts else given.last_hidden_state
+            out = out if out is not None and self._predicts else given.last_hidden_state
         else:
             out = network(tokens, target)
             self._predicts = network.config.head
