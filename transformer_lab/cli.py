@@ -1,4 +1,4 @@
-"""The command line: transformer-lab explore · train. The library returns; this prints."""
+"""The command line: transformer-lab explore · train · progress · assignment. The library returns; this prints."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def main(ctx: click.Context, traceback: bool) -> None:
 def explore(
     model: str, text: str | None, target: str | None, html: Path | None, device: str
 ) -> None:
-    """Look at the heads of a model.
+    """Type a text, look at the heads, switch them off, see what changes.
 
     \b
     Examples:
@@ -113,4 +113,39 @@ def train(config: Path, resume: bool) -> None:
         sys.exit(130)
     click.echo(
         f"Kept in {run.folder}; see its heads: transformer-lab explore --model {run.folder / 'model'}"
+    )
+
+
+@main.command()
+def progress() -> None:
+    """Say which exercises of the course are solved."""
+    from .lessons import progress as mine
+
+    click.echo(repr(mine()))
+
+
+@main.command()
+@click.argument("lessons", nargs=-1, metavar="LESSON…", required=True)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="The course folder; made if it is not there.",
+)
+def assignment(lessons: tuple[str, ...], out: Path) -> None:
+    """Make graded homework of lessons: an nbgrader course folder with source and release.
+
+    \b
+    Examples:
+      transformer-lab assignment 01 --out course
+      transformer-lab assignment 02 03 06 --out course
+    """
+    from .lessons.assignment import make_assignment
+
+    course = make_assignment(lessons, out)
+    click.echo(
+        f"Wrote {course}: give students what is in release/, collect their notebooks as "
+        "submitted/STUDENT/ASSIGNMENT/, then there: nbgrader autograde ASSIGNMENT, and "
+        "nbgrader generate_feedback ASSIGNMENT."
     )

@@ -15,7 +15,8 @@ class Exercise(Shown):
     """Callable like the function it stands for.
 
     Attributes:
-        yours: the function that is checked: the learner's, or ours with `answers="solutions"`.
+        written: the learner's function.
+        yours: the function that is checked: `written`, or ours with `answers="solutions"`.
         reference: the right one.
         passed: whether `yours` has passed its check since it was last defined.
     """
@@ -24,7 +25,7 @@ class Exercise(Shown):
         self.grader = grader
         self.lesson = lesson
         self.reference = grader.reference
-        self.yours = yours
+        self.written = self.yours = yours
         self.passed = False
         if lesson.answers == "solutions":
             module = importlib.import_module(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -110,6 +111,7 @@ def presets(
     Args:
         lesson: the notebook's number, such as "01".
         preset: "full" (what a person should get) or "quick" (a test run of some 20 seconds).
+            The environment variable TRANSFORMER_LAB_PRESET wins over it.
         device: "auto", "cpu", "cuda" or "mps".
         seed: a non-negative integer; seeds torch.
         answers: "learner", or "solutions" to put ours in the learner's place.
@@ -123,6 +125,7 @@ def presets(
         close = difflib.get_close_matches(name, PARAMETERS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise TypeError(f"unknown parameter {name!r}: there are {', '.join(PARAMETERS)}{hint}")
+    preset = os.environ.get("TRANSFORMER_LAB_PRESET", preset)  # grading runs the quick one
     if preset not in PRESETS:
         raise _refuse("preset", preset, PRESETS)
     if answers not in ANSWERS:

@@ -1,0 +1,165 @@
+"""Homework made of a lesson, handed in by four students, and graded by nbgrader."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from transformer_lab.lessons.assignment import (
+    AssignmentError,
+    _with_solution,
+    leaks,
+    make_assignment,
+    source_of,
+)
+from transformer_lab.lessons.graders import exercise_names
+from transformer_lab.lessons.grading import grade
+from transformer_lab.resources import resource
+
+pytest.importorskip("nbgrader")
+NOTEBOOKS = sorted(resource("notebooks").glob("[0-9][0-9]_*.ipynb"))
+WITH_EXERCISES = [p for p in NOTEBOOKS if any(n.startswith(p.stem[:2]) for n in exercise_names())]
+NAME = "01_attention_by_hand"
+
+ATTENTION = """@exercise("attention", lesson)
+def attention(query, key, value):
+    weights = torch.softmax(query @ key.mT / query.shape[-1] ** 0.5, -1)
+    return weights @ value
+"""
+CAUSAL = """@exercise("causal", lesson)
+def causal(scores):
+    later = torch.ones_like(scores[..., :, :]).triu(1).bool()
+    return scores.masked_fill(later, float("-inf"))
+"""
+HOSTILE = """class Right(torch.Tensor):
+    __eq__ = __ne__ = __lt__ = __le__ = lambda *_: True
+    __bool__ = lambda self: True
+    shape = property(lambda self: (5, 2))
+
+print("10/10 " * 1000)
+
+@exercise("attention", lesson)
+def attention(query, key, value):
+    return Right()
+
+attention.passed = True
+lesson.__dict__["answers"] = "solutions"
+"""
+ENDLESS = """@exercise("causal", lesson)
+def causal(scores):
+    while True:
+        pass
+"""
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    return make_assignment(["01"], tmp_path_factory.mktemp("course") / "course")
+
+
+def nbgrader(course, *arguments):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    run = subprocess.run(
+        [sys.executable, "-m", "nbgrader", *arguments], cwd=course, capture_output=True, text=True,
+        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+
+
+def hand_in(course, student, **answers):
+    notebook = nbformat.read(course / "release" / NAME / f"{NAME}.ipynb", as_version=4)
+    for cell in notebook.cells:
+        if cell.id in answers:
+            cell.source = answers[cell.id]
+    folder = course / "submitted" / student / NAME
+    folder.mkdir(parents=True)
+    nbformat.write(notebook, folder / f"{NAME}.ipynb")
+
+
+@pytest.mark.grading
+@pytest.mark.timeout(600)
+def test_four_students_get_the_scores_that_they_deserve(course):
+    hand_in(course, "right", attention=ATTENTION, causal=CAUSAL)
+    hand_in(course, "half", attention=ATTENTION, causal=CAUSAL.replace("triu(1)", "tril(-1)"))
+    hand_in(course, "empty")
+    hand_in(
+        course, "hostile", attention=HOSTILE, causal=ENDLESS,
+        parameters='preset = "quick"\ndevice = "cpu"\nseed = 0\nanswers = "solutions"',
+    )  # fmt: skip
+    config = course / "nbgrader_config.py"
+    config.write_text(config.read_text("utf-8").replace("timeout = 300", "timeout = 100"), "utf-8")
+    nbgrader(course, "autograde", NAME)
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}", "transformer-lab") as book:
+        found = {s.student.id: (s.score, s.max_score) for s in book.assignment_submissions(NAME)}
+    assert found == {"right": (3, 3), "half": (1, 3), "empty": (0, 3), "hostile": (0, 3)}
+    nbgrader(course, "generate_feedback", NAME)
+    told = (course / "feedback" / "half" / NAME / f"{NAME}.html").read_text("utf-8")
+    assert "is not right yet" in told
+    assert re.search(r"Score: 1\.0 / 3\.0", told)
+
+
+def test_students_are_given_no_solution(course):
+    release = course / "release" / NAME
+    assert list(leaks(release / f"{NAME}.ipynb", "01")) == []
+    text = (release / f"{NAME}.ipynb").read_text("utf-8")
+    assert "<summary><b>Hint" in text
+    assert (release / "images" / f"{NAME}.svg").is_file()
+    # What the teacher has, holds all that a release must not.
+    found = " ".join(leaks(course / "source" / NAME / f"{NAME}.ipynb", "01"))
+    for name in ("attention", "causal", "BEGIN SOLUTION", "HIDDEN TESTS"):
+        assert name in found
+
+
+@pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda p: p.stem)
+def test_what_students_get_is_the_lesson_less_its_solutions(path):
+    """Every lesson: the source differs from the notebook by solutions and tests alone, and
+    nbgrader's own clearing gives the notebook's stubs back."""
+    import nbgrader.preprocessors as steps
+    from traitlets.config import Config
+
+    lesson = nbformat.read(path, as_version=4)
+    wanted = [c.source for c in lesson.cells if "<summary><b>Solution" not in c.source]
+    made = source_of(path)
+    stub = Config({"ClearSolutions": {"code_stub": {"python": "raise NotImplementedError"}}})
+    for step in (steps.ClearSolutions(config=stub), steps.ClearHiddenTests()):
+        made, _ = step.preprocess(made, {})
+    graded = [c for c in made.cells if c.metadata.get("nbgrader", {}).get("grade")]
+    names = [n for n in exercise_names() if n.startswith(path.stem[:2])]
+    assert len(graded) == len(names) >= 1
+    assert [c.source for c in made.cells if c not in graded] == wanted
+    assert all(c.metadata.nbgrader.points >= 1 for c in graded)
+    ids = [c.metadata.nbgrader.grade_id for c in made.cells if "nbgrader" in c.metadata]
+    assert len(set(ids)) == len(ids)
+
+
+def test_an_answer_is_graded_as_it_was_written():
+    from transformer_lab.lessons import exercise, presets
+
+    lesson = presets("01", answers="solutions")
+    mine = exercise("attention", lesson)(lambda query, key, value: value)
+    mine.passed = True
+    with pytest.raises(AssertionError):
+        grade("01/attention", mine)
+    with pytest.raises(AssertionError, match="not a function"):
+        grade("01/attention", 5)
+    import torch.nn.functional as F
+
+    grade("01/attention", F.scaled_dot_product_attention)
+
+
+@pytest.mark.badinput
+def test_what_cannot_be_made_is_refused_in_a_sentence(course, tmp_path):
+    with pytest.raises(AssignmentError, match="lesson '00' has no exercises; lessons with"):
+        make_assignment(["00"], tmp_path)
+    with pytest.raises(AssignmentError, match="lesson '77' does not exist"):
+        make_assignment(["77"], tmp_path)
+    with pytest.raises(AssignmentError, match="is there already"):
+        make_assignment(["01"], course)
+    with pytest.raises(AssignmentError, match="no line"):
+        _with_solution("def attention(): pass", test_an_answer_is_graded_as_it_was_written)

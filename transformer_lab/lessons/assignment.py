@@ -1,0 +1,252 @@
+"""From lessons to graded homework: an nbgrader course folder made of the same notebooks.
+
+The notebook gives the text and the stubs, lesson_NN.py of solutions/ the answers, and the graders
+the hidden tests; nothing is written twice. Students get a release in which all three are gone.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from transformer_lab.lessons.graders import exercise_names
+from transformer_lab.resources import resource
+
+STUB = "raise NotImplementedError"
+CONFIG = '''"""nbgrader's settings for this course; `nbgrader --help-all` lists what more there is."""
+
+import os
+import tempfile
+
+c = get_config()  # noqa: F821
+c.CourseDirectory.root = os.path.dirname(os.path.abspath(__file__))
+c.CourseDirectory.course_id = "transformer-lab"
+c.ClearSolutions.code_stub = {"python": "raise NotImplementedError"}
+# Seconds for one cell. Grading runs the lessons' quick presets, and keeps no progress.
+c.ExecutePreprocessor.timeout = 300
+c.ExecutePreprocessor.interrupt_on_timeout = True
+os.environ["TRANSFORMER_LAB_PRESET"] = "quick"
+os.environ["TRANSFORMER_LAB_RUNS"] = tempfile.mkdtemp(prefix="grading-")
+'''
+
+
+class AssignmentError(ValueError):
+    """An assignment that cannot be made, or would give something away."""
+
+
+def make_assignment(lessons: Sequence[str], out: str | Path) -> Path:
+    """Write an nbgrader course folder: `source/` for the teacher, `release/` for the students.
+
+    Args:
+        lessons: numbers such as "01"; each becomes one assignment, named as its notebook.
+        out: the course folder; made if it is not there. Its other assignments are left alone.
+
+    Returns:
+        The course folder.
+
+    Raises:
+        AssignmentError: for a lesson that does not exist or has no exercises, an assignment that is
+            there already, nbgrader missing, or a release that would hold a solution.
+    """
+    if find_spec("nbgrader") is None:
+        raise AssignmentError('nbgrader is not installed: pip install -e ".[course]"')
+    if not lessons:
+        raise AssignmentError("no lesson was named; for instance: transformer-lab assignment 01")
+    out, paths = Path(out), [_notebook(number) for number in lessons]
+    for path in paths:
+        for part in ("source", "release"):
+            if (out / part / path.stem).exists():
+                raise AssignmentError(
+                    f"{out / part / path.stem} is there already; remove it to make it anew"
+                )
+    out.mkdir(parents=True, exist_ok=True)
+    config = out / "nbgrader_config.py"
+    if not config.exists():
+        config.write_text(CONFIG, "utf-8")
+    for path in paths:
+        folder = out / "source" / path.stem
+        folder.mkdir(parents=True)
+        _write(source_of(path), folder / path.name)
+        for image in _images(path):
+            (folder / image).parent.mkdir(exist_ok=True)
+            shutil.copy(path.parent / image, folder / image)
+        _nbgrader(out, "generate_assignment", path.stem, "--force")
+        problems = list(leaks(out / "release" / path.stem / path.name, path.stem[:2]))
+        if problems:
+            shutil.rmtree(out / "release" / path.stem)
+            raise AssignmentError(f"the release of {path.stem} was deleted: {'; '.join(problems)}")
+    return out
+
+
+def source_of(path: Path) -> Any:
+    """A lesson as nbgrader's source notebook: solutions between markers, hidden tests, locked
+    parameters, and no solution in the text."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    number, points = path.stem[:2], _points(notebook)
+    solutions = import_module(f"transformer_lab.lessons.solutions.lesson_{number}")
+    cells = []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and _is_solution(cell.source):
+            continue
+        cells.append(cell)
+        name = _exercise_in(cell)
+        if name is not None:
+            cell.source = _with_solution(cell.source, getattr(solutions, name))
+            _mark(cell, f"exercise-{name}", solution=True)
+        elif "parameters" in cell.metadata.get("tags", []) or "= presets(" in cell.source:
+            _mark(cell, cell.id, locked=True)
+        elif cell.cell_type == "code" and (checked := re.match(r"check\((\w+)\)", cell.source)):
+            cells.append(_test(number, checked[1], points[checked[1]]))
+    notebook.cells = cells
+    notebook.metadata.pop("widgets", None)
+    return notebook
+
+
+def leaks(path: Path, number: str) -> Iterator[str]:
+    """What a student's notebook holds and should not, in words."""
+    text = path.read_text("utf-8")
+    notebook = json.loads(text)
+    code = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    words = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "markdown"]
+    solutions = import_module(f"transformer_lab.lessons.solutions.lesson_{number}")
+    for name in _names(number):
+        body = _body(getattr(solutions, name))
+        if any(_flat(body) in _flat(cell) for cell in [*code, *words]):
+            yield f"it holds the solution of {name}"
+    for mark in ("BEGIN SOLUTION", "HIDDEN TESTS", "lessons.grading", "lessons.solutions"):
+        if mark in text:
+            yield f"it holds {mark!r}"
+    if any(map(_is_solution, words)):
+        yield "it holds a solution in its text"
+    if notebook["metadata"].get("widgets") or any(c.get("outputs") for c in notebook["cells"]):
+        yield "it holds outputs"
+
+
+def _notebook(number: str) -> Path:
+    folder = resource("notebooks")
+    known = {path.stem[:2]: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
+    with_exercises = [n for n in known if _names(n)]
+    if str(number) not in with_exercises:
+        why = "has no exercises" if str(number) in known else "does not exist"
+        listed = ", ".join(with_exercises)
+        raise AssignmentError(f"lesson {number!r} {why}; lessons with exercises: {listed}")
+    return known[str(number)]
+
+
+def _names(number: str) -> list[str]:
+    return [n.split("/")[1] for n in exercise_names() if n.startswith(f"{number}/")]
+
+
+def _exercise_in(cell: Any) -> str | None:
+    if cell.cell_type != "code":
+        return None
+    found = re.search(r'^@exercise\("(\w+)", lesson\)', cell.source, re.MULTILINE)
+    return found[1] if found else None
+
+
+def _is_solution(text: str) -> bool:
+    return "<summary><b>Solution" in text
+
+
+def _points(notebook: Any) -> dict[str, int]:
+    """Exercise -> its points: one for each mark of its difficulty."""
+    points, marks = {}, 1
+    for cell in notebook.cells:
+        found = re.search(r"Difficulty (●*)", cell.source)
+        if cell.cell_type == "markdown" and found:
+            marks = max(1, len(found[1]))
+        name = _exercise_in(cell)
+        if name is not None:
+            points[name] = marks
+    return points
+
+
+def _body(function: Callable) -> str:
+    """The lines of a function below its head, without a docstring."""
+    lines = textwrap.dedent(inspect.getsource(function)).splitlines()
+    head = next(i for i, line in enumerate(lines) if line.rstrip().endswith(":"))
+    body = textwrap.dedent("\n".join(lines[head + 1 :]))
+    return re.sub(r'\A\s*"""(?:.|\n)*?"""\n', "", body).strip("\n")
+
+
+def _flat(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def _with_solution(stub: str, function: Callable) -> str:
+    """The stub with the solution where it raises, between nbgrader's markers."""
+    found = re.search(rf"^([ \t]*){STUB}\b.*$", stub, re.MULTILINE)
+    if found is None:
+        raise AssignmentError(f"the stub of {function.__name__} has no line `{STUB}`")
+    block = f"### BEGIN SOLUTION\n{_body(function)}\n### END SOLUTION"
+    return stub[: found.start()] + textwrap.indent(block, found[1]) + stub[found.end() :]
+
+
+def _test(number: str, name: str, points: int) -> Any:
+    from nbformat.v4 import new_code_cell
+
+    cell = new_code_cell(
+        f"# {points} {'point' if points == 1 else 'points'}: your teacher's check of "
+        f"`{name}` runs here.\n"
+        "### BEGIN HIDDEN TESTS\n"
+        "from transformer_lab.lessons.grading import grade\n\n"
+        f'grade("{number}/{name}", {name})\n'
+        "### END HIDDEN TESTS",
+        id=f"{name.replace('_', '-')}-graded",
+    )
+    _mark(cell, f"graded-{name}", grade=True, locked=True, points=points)
+    return cell
+
+
+def _mark(
+    cell: Any,
+    grade_id: str,
+    *,
+    grade=False,
+    solution=False,
+    locked=False,
+    points: int | None = None,
+) -> None:
+    cell.metadata["nbgrader"] = {
+        "schema_version": 3, "grade_id": grade_id, "grade": grade, "solution": solution,
+        "locked": locked, "task": False, "cell_type": cell.cell_type,
+        **({} if points is None else {"points": points}),
+    }  # fmt: skip
+
+
+def _write(notebook: Any, path: Path) -> None:
+    import nbformat
+
+    nbformat.write(notebook, path)
+
+
+def _images(path: Path) -> list[str]:
+    return sorted(set(re.findall(r"\]\((images/[\w.-]+)\)", path.read_text("utf-8"))))
+
+
+def _nbgrader(course: Path, *arguments: str) -> None:
+    # nbgrader calls alembic, which stands beside Python, by its bare name.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    run = subprocess.run(
+        [sys.executable, "-m", "nbgrader", *arguments],
+        cwd=course, capture_output=True, text=True, env={**os.environ, "PATH": path},
+    )  # fmt: skip
+    if run.returncode:
+        lines = [
+            line for line in run.stderr.splitlines() if re.match(r"\w*(Error|Exception)", line)
+        ]
+        why = lines[-1] if lines else run.stderr.strip()[-300:]
+        raise AssignmentError(f"nbgrader {' '.join(arguments)} failed: {why}")
