@@ -1,4 +1,4 @@
-"""Looking at the heads of a model: in this notebook, in a new one, or as a page."""
+"""Exploring a model: in this notebook, in a new one, or as a page."""
 
 from __future__ import annotations
 
@@ -23,61 +23,53 @@ def example_text(model: TextModel) -> str:
 
 
 def explore(model: TextModel, text: str | None = None, target: str | None = None) -> Any:
-    """The heads of a model on a text, as a view.
+    """Type a text, look at the heads, switch them off and see the predictions change.
 
     Args:
         model: a `TextModel`, such as `tl.shipped()` or `tl.TextModel.from_pretrained("gpt2")`.
         text: what it reads; an example that fits the model, if left out.
         target: what an encoder-decoder writes; by default its own greedy answer.
+
+    Returns:
+        a `tl.views.Explorer`.
     """
     if not isinstance(model, TextModel):
         raise ValueError(
             f"model is a {type(model).__name__}; explore takes a TextModel: "
             "tl.TextModel(model, tokenizer), or tl.TextModel.from_pretrained(name)"
         )
-    from .views import HeadView
+    from .views import Explorer
 
-    return HeadView(model.trace(example_text(model) if text is None else text, target))
+    return Explorer(model, example_text(model) if text is None else text, target)
 
 
 def write_notebook(model: str, text: str | None, target: str | None, folder: Path) -> Path:
-    """A small notebook that shows the heads of a model; an existing one is not overwritten."""
+    """A small notebook with the explorer of a model; an existing one is not overwritten."""
     import nbformat
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-    inputs = [f"text = {text!r}" if text is not None else "text = example_text(model)"]
-    inputs += [f"target = {target!r}"] if target is not None else []
-    traced = "model.trace(text, target)" if target is not None else "model.trace(text)"
+    given = ["model"]
+    given += [repr(text)] if text is not None else []
+    given += [f"target={target!r}"] if target is not None else []
     cells = [
         new_markdown_cell(
-            "# What do the heads look at?\n\nRun the cells (Shift-Enter, or Run ▸ Run All Cells), "
-            "then hover a token and click a head. Change `text` and run again.",
+            "# What do the heads look at, and does it matter?\n\nRun the cells (Shift-Enter, or Run "
+            "▸ Run All Cells). Type a text, click a head, switch it off: the predictions before and "
+            "after stand side by side.",
             id="title",
         ),
         new_code_cell(
-            "import transformer_lab as tl\n"
-            + ("from transformer_lab.explore import example_text\n" if text is None else "")
-            + f"\nmodel = tl.TextModel.from_pretrained({model!r})\n"
-            + "\n".join(inputs),
-            id="model",
+            f"import transformer_lab as tl\n\nmodel = tl.TextModel.from_pretrained({model!r})\n"
+            f"view = tl.explore({', '.join(given)})\nview",
+            id="explore",
         ),
-        new_code_cell(f"trace = {traced}\nview = tl.views.HeadView(trace)\nview", id="heads"),
         new_markdown_cell(
-            "## Does the head matter?\n\nThe head that you chose above is switched off, and the "
-            "model predicts again.",
-            id="question",
+            "## The same in Python\n\nWhat you chose and changed above can be read and set here.",
+            id="python",
         ),
+        new_code_cell("print(view.code)\nprint(view.sentence)", id="code"),
         new_code_cell(
-            "def show(trace):\n"
-            "    if trace.logits is None:\n"
-            '        return "this model has no head that predicts tokens"\n'
-            '    return ", ".join(f"{token} {p:.2f}" for token, p in trace.predictions())\n'
-            "\n"
-            "with tl.edit(model, tl.ablate(view.layer, view.head, kind=view.kind)):\n"
-            f"    without = {traced}\n"
-            "\n"
-            'print("with   ", show(trace))\n'
-            'print(f"without layer {view.layer}, head {view.head}:", show(without))',
+            "view.edits = [tl.ablate(layer=0, head=0, kind=view.kind)]  # look above\nview.effect",
             id="ablate",
         ),
     ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 _NAMES = {
     "View": "base",
     "HeadView": "head_view",
+    "Explorer": "explorer",
     "ResidualView": "residual_view",
     "TrainingView": "training_view",
     "clean_notebook": "export",
@@ -14,12 +15,21 @@ _NAMES = {
 
 if TYPE_CHECKING:
     from .base import View
+    from .explorer import Explorer
     from .export import clean_notebook, notebook_to_html
     from .head_view import HeadView
     from .residual_view import ResidualView
     from .training_view import TrainingView
 
-__all__ = ["HeadView", "ResidualView", "TrainingView", "View", "clean_notebook", "notebook_to_html"]
+__all__ = [
+    "Explorer",
+    "HeadView",
+    "ResidualView",
+    "TrainingView",
+    "View",
+    "clean_notebook",
+    "notebook_to_html",
+]
 
 
 def __getattr__(name: str):

@@ -71,6 +71,7 @@ class Explorer(HeadView):
     _tables = t.Dict().tag(sync=True)  # on a page: the predictions before, by position
     _effects = t.Dict().tag(sync=True)  # "kind/layer/head" -> what happens without this one head
     _labels = t.Dict().tag(sync=True)
+    _after_edits = t.List(t.Dict()).tag(sync=True)  # those that the maps below were made with
     _after_thumbs = t.Bytes(b"").tag(sync=True)
     _after_maps = t.Bytes(b"").tag(sync=True)
     _after_norms = t.Bytes(b"").tag(sync=True)
@@ -292,6 +293,7 @@ class Explorer(HeadView):
         return self.text_model.decode(reading.target_ids[1:])
 
     def _take_after(self, after: Trace | None) -> None:
+        self._after_edits = list(self._edits)
         if after is self._after and after is not None:
             return
         self._after = after

@@ -21,18 +21,23 @@ if TYPE_CHECKING:
     from ..text_model import TextModel
     from ..trace import Trace
 
-TOP = 5  # likeliest tokens of each side that are listed
+LISTED = 8  # rows: the likeliest before …
+NEWCOMERS = 3  # … of which so many give way to those that are likeliest after
 MOST_STATES = 8
 MANY_POSITIONS = 64  # up to so many, the effect of a head is kept for every position
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A token, and its probability without and with the edits (None where nothing is edited)."""
+    """A token, and its probability without and with the edits (None where nothing is edited).
+
+    risen: whether it is listed for its probability after the edits.
+    """
 
     token: str
     before: float
     after: float | None = None
+    risen: bool = False
 
     @property
     def change(self) -> float | None:
@@ -53,8 +58,8 @@ class Effect:
     """What edits do at one position.
 
     kl: Σ p·log(p/q) in nats, p before and q after; for a model without a head that predicts
-    tokens, None. rows: the likeliest tokens before, in order, then those that are new among the
-    likeliest after. states: for a model without such a head, the tokens whose final state moves
+    tokens, None. rows: the likeliest tokens before, in order, then those that have risen among
+    the likeliest after. states: for a model without such a head, the tokens whose final state moves
     most; mean_change is over all tokens.
     """
 
@@ -96,7 +101,7 @@ class Effect:
         return {
             "position": self.position,
             "kl": self.kl,
-            "rows": [[r.token, r.before, r.after] for r in self.rows],
+            "rows": [[r.token, r.before, r.after, r.risen] for r in self.rows],
             "states": [[s.index, s.token, s.change] for s in self.states],
             "mean": self.mean_change,
         }
@@ -210,14 +215,19 @@ class Runs:
             return self._states(before, after, position)
         p = _log_probabilities(before, position)
         q = None if after is None else _log_probabilities(after, position)
-        order = p.topk(min(TOP, len(p))).indices.tolist()
+        order = p.topk(min(LISTED, len(p))).indices.tolist()
+        risen: list[int] = []
         if q is not None:
-            order += [i for i in q.topk(min(TOP, len(q))).indices.tolist() if i not in order]
+            best = q.topk(min(NEWCOMERS + 2, len(q))).indices.tolist()
+            risen = [i for i in best if i not in order[: LISTED - NEWCOMERS]][:NEWCOMERS]
+            # As many rows as before: the page does not jump.
+            order = [i for i in order if i not in risen][: LISTED - len(risen)] + risen
         rows = tuple(
             Prediction(
                 shown_token(before.name_token(i)),
                 math.exp(float(p[i])),
                 None if q is None else math.exp(float(q[i])),
+                i in risen,
             )
             for i in order
         )

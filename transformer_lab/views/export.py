@@ -82,6 +82,8 @@ def page(
     """
     encoded = {k: v if isinstance(v, str) else _base64(v) for k, v in buffers.items()}
     kept = {k: v for k, v in state.items() if k not in _NOT_A_STATE and k not in encoded}
+    if "_live" in kept:  # no kernel answers a page
+        kept["_live"] = False
     payload = safe_json({"state": kept, "buffers": encoded, "absent": absent})
     shown = html.escape(title)
     attribute = f' data-theme="{theme}"' if theme in ("light", "dark") else ""

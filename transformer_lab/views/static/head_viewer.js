@@ -76,7 +76,6 @@ export class HeadViewer {
       this.marks();
     });
     this.#build();
-    this.layout();
     this.#listen();
   }
 
@@ -131,6 +130,11 @@ export class HeadViewer {
 
   /** Edges of the head on view that were cut. @returns {Spot[]} */
   get cuts() {
+    return [];
+  }
+
+  /** What is said below the map at all times. @returns {string[]} */
+  mapCaption() {
     return [];
   }
 
@@ -578,7 +582,7 @@ export class HeadViewer {
       offset: kind.all_keys - kind.all_queries, hidden: this.hidden, largest: this.end, table: this.table256,
       colours: this.inks, signed: this.signed, cuts: this.cuts,
     }, Math.max(220, box.clientWidth), 470);
-    const notes = [];
+    const notes = this.mapCaption();
     if (kind.causal) notes.push("Grey: later tokens, which a query cannot look at.");
     if (this.map.sampled) notes.push("Not every row fits: some stand for their neighbours.");
     if (part.keys < kind.keys || part.queries < kind.queries) {
@@ -710,6 +714,7 @@ export class HeadViewer {
   }
 
   async open() {
+    this.layout();
     await this.#start();
   }
 }

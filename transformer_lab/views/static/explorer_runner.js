@@ -1,0 +1,153 @@
+// The state of an Explorer that the reader wants, and how it comes about: Python computes it, or a
+// saved page looks it up. At most one run is on its way; of those that wait only the newest stays.
+
+import { namesTokens, sameEdits } from "./explorer_edits.js";
+import { Requests, Superseded } from "./requests.js";
+
+const BUSY_FROM = 200; // ms
+const STUCK_FROM = 4000;
+const OWN_NUMBERS = 1_000_000; // apart from those of the heads' requests
+
+export const NEEDS_KERNEL = "needs a live kernel (transformer-lab explore, or a notebook)";
+
+/**
+ * @typedef {object} Wanted
+ * @property {string} [text]
+ * @property {string | null} [target]
+ * @property {number[]} [masked]
+ * @property {import("./explorer_edits.js").Edit[]} [edits]
+ * @property {number | null} [position]
+ *
+ * @typedef {object} Hears
+ * @property {(on: boolean) => void} working
+ * @property {(text: string, state: "" | "error" | "training" | "waiting") => void} say
+ * @property {() => void} settled the state that was wanted last is there, or could not be reached
+ */
+
+export class Runner {
+  /**
+   * @param {any} model
+   * @param {AbortSignal} signal
+   * @param {Hears} hears
+   */
+  constructor(model, signal, hears) {
+    this.model = model;
+    this.hears = hears;
+    this.requests = new Requests(model, signal, OWN_NUMBERS);
+    /** @type {Wanted | null} */
+    this.wanted = null;
+    this.turn = 0;
+    this.saved = { edits: model.get("_edits"), outcome: model.get("_outcome") };
+    /** @type {Map<string, Promise<any>>} */
+    this.tables = new Map();
+  }
+
+  get live() {
+    return this.model.get("_live") !== false;
+  }
+
+  /** The edits as the reader wants them, whether they have been computed or not. */
+  get edits() {
+    return this.wanted?.edits ?? this.model.get("_edits");
+  }
+
+  /** @param {Wanted} changes */
+  async want(changes) {
+    if (!this.live) return this.#offline(changes);
+    const turn = ++this.turn;
+    this.wanted = { ...this.wanted, ...changes };
+    const busy = setTimeout(() => turn === this.turn && this.hears.working(true), BUSY_FROM);
+    const stuck = setTimeout(
+      () => turn === this.turn && this.hears.say(
+        "Still waiting for Python: it may be busy with a cell, or stopped. Heads and maps that are here still work.", "waiting",
+      ),
+      STUCK_FROM,
+    );
+    try {
+      const { message } = await this.requests.ask({ type: "run", ...this.wanted });
+      if (turn !== this.turn) return;
+      this.hears.say(message.training ?? "", message.training ? "training" : "");
+    } catch (error) {
+      if (error instanceof Superseded || turn !== this.turn) return;
+      this.hears.say(`${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}.`.replace(/\.\.$/, "."), "error");
+    } finally {
+      clearTimeout(busy);
+      clearTimeout(stuck);
+      if (turn === this.turn) {
+        this.wanted = null;
+        this.hears.working(false);
+        this.hears.settled();
+      }
+    }
+  }
+
+  /** What a saved page can do: no edits, those it was saved with, and any single head off. */
+  async #offline(changes) {
+    const turn = ++this.turn;
+    this.wanted = { ...this.wanted, ...changes };
+    const edits = this.wanted.edits ?? this.model.get("_edits");
+    const position = this.wanted.position ?? this.model.get("_outcome").position;
+    let outcome = null;
+    let missing = "";
+    if (sameEdits(edits, this.saved.edits) && position === this.saved.outcome.position) outcome = this.saved.outcome;
+    const plain = this.#plain(position);
+    if (!outcome && !edits.length) outcome = plain;
+    const [edit] = edits;
+    const single = edits.length === 1 && edit.edit === "ablate" && !edit.value && edit.layer !== undefined && edit.head !== undefined;
+    if (!outcome && single) {
+      try {
+        const tables = await this.effectOf(edit.kind ?? this.#usual(), edit.layer, edit.head);
+        const found = tables[position ?? Object.keys(tables)[0]];
+        outcome = found && { ...plain, ...found, position };
+      } catch (error) {
+        missing = `The prediction without this head ${NEEDS_KERNEL}.`;
+      }
+    }
+    if (turn !== this.turn) return;
+    if (!outcome) {
+      const what = edits.some(namesTokens) ? "The prediction with a cut edge" : edits.length > 1 ? "The prediction with several edits" : "This prediction";
+      missing ||= `${what} ${NEEDS_KERNEL}.`;
+      outcome = { ...plain, missing };
+    }
+    this.wanted = null;
+    this.model.set("_edits", edits);
+    this.model.set("_outcome", { ...outcome, positions: this.saved.outcome.positions });
+    this.model.set("_stamp", this.model.get("_stamp") + 1);
+    this.hears.settled();
+  }
+
+  #usual() {
+    const kinds = Object.keys(this.model.get("_kinds"));
+    return kinds.includes("decoder") ? "decoder" : kinds[0];
+  }
+
+  /** The predictions without edits at a position, on a page. */
+  #plain(position) {
+    const { rows, ...rest } = this.saved.outcome;
+    const here = this.model.get("_tables")[String(position)];
+    const bare = (rows ?? []).map(([token, before]) => [token, before, null, false]);
+    return { ...rest, rows: bare, states: [], kl: null, mean: null, sentence: "", note: "", ...here, position };
+  }
+
+  /**
+   * Position -> what happens there without this one head.
+   * @param {string} kind
+   * @param {number} layer
+   * @param {number} head
+   */
+  effectOf(kind, layer, head) {
+    const name = `effect/${kind}/${layer}/${head}`;
+    const known = this.tables.get(name);
+    if (known) return known;
+    const asked = this.requests.ask({ type: "block", name }, false)
+      .then(({ buffers }) => JSON.parse(new TextDecoder().decode(buffers[0])));
+    this.tables.set(name, asked);
+    asked.catch(() => this.tables.delete(name));
+    return asked;
+  }
+
+  /** Another text: what was known of the heads holds no longer. */
+  forget() {
+    this.tables.clear();
+  }
+}
