@@ -305,3 +305,22 @@ class _Buckets(PositionModule):
         )
         bias = table(found).movedim(-1, -3)  # a head axis before the queries
         return bias if bias.dim() == 4 else bias[None]
+
+
+class Moved(PositionModule):
+    """Another module's positions, all of them `by` further on: what it would do to a text that
+    begins at position `by`."""
+
+    def __init__(self, inner: PositionModule, by: int):
+        super().__init__()
+        self.inner, self.by = inner, by
+        self.adds_embedding, self.rotates = inner.adds_embedding, inner.rotates
+
+    def embed(self, positions: Tensor) -> Tensor | None:
+        return self.inner.embed(positions + self.by)
+
+    def rotate(self, x: Tensor, positions: Tensor) -> Tensor:
+        return self.inner.rotate(x, positions + self.by)
+
+    def bias(self, queries: Tensor, keys: Tensor, causal: bool) -> Tensor | None:
+        return self.inner.bias(queries + self.by, keys + self.by, causal)

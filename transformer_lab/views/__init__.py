@@ -7,6 +7,7 @@ _NAMES = {
     "View": "base",
     "HeadView": "head_view",
     "Explorer": "explorer",
+    "PositionView": "position_view",
     "ResidualView": "residual_view",
     "TrainingView": "training_view",
     "clean_notebook": "export",
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     from .explorer import Explorer
     from .export import clean_notebook, notebook_to_html
     from .head_view import HeadView
+    from .position_view import PositionView
     from .residual_view import ResidualView
     from .training_view import TrainingView
 
 __all__ = [
     "Explorer",
     "HeadView",
+    "PositionView",
     "ResidualView",
     "TrainingView",
     "View",

@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..positions import relative_buckets
-
 
 def rates(width: int, base: float) -> Tensor:
     """Turns of a pair of dimensions from one position to the next, in radians: [width / 2]."""
@@ -97,11 +95,3 @@ def put_back(weights: Tensor, order: Sequence[int]) -> Tensor:
     index = torch.tensor(list(order))
     back[..., index[:, None], index[None]] = weights
     return back
-
-
-def bucket_bias(table: Tensor, distance: Tensor, *, causal: bool, max_distance: int) -> Tensor:
-    """table [bucket, head] -> [head, …] for distances of any shape."""
-    found = relative_buckets(
-        distance, causal=causal, buckets=len(table), max_distance=max_distance
-    )
-    return table[found].movedim(-1, 0)

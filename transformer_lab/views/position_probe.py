@@ -1,0 +1,170 @@
+"""What a given model's heads do when its text is moved, or its words are shuffled."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..model import Transformer
+from ..positions import Moved, PositionModule, Relative
+from ..trace import Trace, trace
+from .codecs import pack_floats, shown_token
+from .position_numbers import permutation, put_back
+
+LONGEST = 32  # tokens of a text that is moved and shuffled
+MAPS_BYTES = 6 * 2**20
+MOVES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+SHUFFLES = 5
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Maps [layer, head, query, key] of one model on one text, before and after.
+
+    `changes[variant][test]` are pairs (maps, largest change of the output); variant "own" is the
+    model as it is, "none" the model with its positions taken out.
+    """
+
+    trace: Trace
+    kind: str
+    shifts: tuple[int, ...]
+    orders: tuple[tuple[int, ...], ...]
+    before: dict[str, Tensor]
+    changes: dict[str, dict[str, list[tuple[Tensor, float | None]]]]
+
+    def largest(self, variant: str, test: str, which: int) -> Tensor:
+        """[layer, head]: the largest change of a weight."""
+        after = self.changes[variant][test][which][0]
+        return (after - self.before[variant]).abs().amax((-1, -2))
+
+    def described(self) -> dict[str, Any]:
+        """What the browser must know beside the maps."""
+        return {
+            "shifts": list(self.shifts),
+            "orders": [list(order) for order in self.orders],
+            "changes": {
+                variant: {
+                    test: [
+                        {
+                            "largest": self.largest(variant, test, i).double().tolist(),
+                            "output": output,
+                        }
+                        for i, (_, output) in enumerate(states)
+                    ]
+                    for test, states in tests.items()
+                }
+                for variant, tests in self.changes.items()
+            },
+        }
+
+    def packed(self) -> bytes:
+        """Per variant: the map before, then those after, in the order of `described`; fp32."""
+        return b"".join(
+            pack_floats(maps)
+            for variant, tests in self.changes.items()
+            for maps in (self.before[variant], *(m for states in tests.values() for m, _ in states))
+        )
+
+
+def probe(model: Transformer, tokens: Tensor, labels: Sequence[str], special: Sequence[bool]):
+    """A `Probe` of a model on one text.
+
+    Args:
+        tokens: int64 [position]; labels: what to show for each; special: tokens such as [CLS],
+            which keep their place when words are shuffled.
+
+    Raises:
+        ValueError: when the text has fewer than two words or more than 32 tokens.
+    """
+    n = len(tokens)
+    words = [i for i, out in enumerate(special) if not out]
+    if n > LONGEST or len(words) < 2:
+        raise ValueError(
+            f"text has {n} tokens; give from 2 words up to {LONGEST} tokens, for every head's map "
+            "is kept before and after"
+        )
+    config = model.config
+    kind = "decoder" if config.kind == "decoder" else "encoder"
+    layers = config.n_layers
+    a_map = 4 * layers * config.n_heads * n * n
+    states = max(4, MAPS_BYTES // a_map)
+    shifts = [by for by in MOVES if by + n <= config.n_ctx][: max(1, states // 4)]
+    shuffles = min(SHUFFLES, max(1, states // 5))
+    orders = [_with_special(permutation(len(words), i), words, n) for i in range(shuffles)]
+
+    def run(positions: nn.Module, order: Sequence[int] | None = None) -> tuple[Trace, Tensor]:
+        ids = tokens if order is None else tokens[list(order)]
+        clone = _with_positions(model, positions)
+        target = ids[:1] * 0 if config.kind == "encoder-decoder" else None
+        names = list(labels) if order is None else [labels[i] for i in order]
+        found = trace(clone, ids, target, labels=names, keep="maps")
+        return found, found.patterns(kind=kind).cpu()
+
+    own, none = model.positions, PositionModule()
+    variants = {"own": own} if config.positions.name == "none" else {"own": own, "none": none}
+    seen: Trace | None = None
+    before, changes = {}, {}
+    for variant, positions in variants.items():
+        first, before[variant] = run(positions)
+        seen = seen or first
+        moved = []
+        for by in shifts if variant == "own" else ():
+            after, maps = run(Moved(own, by))
+            moved.append((maps, _difference(first, after, None)))
+        shuffled = []
+        for order in orders:
+            after, maps = run(positions, order)
+            shuffled.append((put_back(maps, order), _difference(first, after, order)))
+        changes[variant] = {"move": moved, "shuffle": shuffled}
+    assert seen is not None
+    return Probe(seen, kind, (0, *shifts), tuple(orders), before, _with_rest(before, changes))
+
+
+def _with_rest(before, changes):
+    """The state before any move, so that a slider may begin at 0."""
+    return {
+        variant: {**tests, "move": [(before[variant], 0.0), *tests["move"]]}
+        for variant, tests in changes.items()
+    }
+
+
+def _with_special(order: Sequence[int], words: Sequence[int], n: int) -> tuple[int, ...]:
+    whole = list(range(n))
+    for place, source in zip(words, order, strict=True):
+        whole[place] = words[source]
+    return tuple(whole)
+
+
+def _with_positions(model: Transformer, positions: nn.Module) -> Transformer:
+    """The same weights with other positions; the model itself is left as it is."""
+    clone = copy.copy(model)
+    clone.__dict__["_modules"] = {**model._modules, "positions": positions}
+    return clone
+
+
+def _difference(first: Trace, after: Trace, order: Sequence[int] | None) -> float | None:
+    """The largest change of the output, word by word; None where it is not known."""
+    if first.logits is None or after.logits is None or first.target is not None:
+        return None
+    a, b = first.logits[0], after.logits[0]
+    a = a if order is None else a[list(order)]
+    return float((a - b).abs().max())
+
+
+def tables(model: Transformer) -> Iterator[tuple[str, Tensor]]:
+    """What the model's positions have learned: ("added", [position, d_model]) or
+    ("bias", [bucket, head]) of its first stack."""
+    module: Any = model.positions
+    if isinstance(model.config.positions, Relative):
+        table = module.decoder if model.config.kind == "decoder" else module.encoder
+        yield "bias", table.weight.detach().float().cpu()
+    elif module.adds_embedding:
+        yield "added", module.weight.detach().float().cpu()
+
+
+def token_names(labels: Sequence[str]) -> list[str]:
+    return [shown_token(label) for label in labels]

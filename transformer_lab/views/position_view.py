@@ -1,0 +1,440 @@
+"""How order reaches attention: every scheme, what it depends on, and what changes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+import traitlets as t
+from torch import Tensor
+
+from ..model import Transformer
+from ..positions import (
+    SCHEMES,
+    Relative,
+    Rotary,
+    Scheme,
+    Sinusoidal,
+    alibi_slopes,
+    relative_buckets,
+    rotary_angles,
+    scheme,
+    sinusoids,
+)
+from .base import css, esm
+from .codecs import pack_floats, shown_text
+from .position_figure import position_figure
+from .position_numbers import (
+    HeadScheme,
+    attention,
+    noise,
+    permutation,
+    put_back,
+    rates,
+    sums_of_cosines,
+)
+from .position_probe import probe, tables, token_names
+from .position_words import PositionFacts, position_sentence
+from .selection import SelectionView, link_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SENTENCE = "the dog bit the man"
+TESTS = ("move", "shuffle")
+LONGEST_TABLE = 512  # positions of a learned table that are shown
+SAMPLED = 64  # positions from which the products of a learned table are averaged
+BUCKETS, MAX_DISTANCE = 32, 128
+RANDOM_TABLE = 0.5  # standard deviation of a table that stands for a learned one
+
+
+class PositionView(SelectionView):
+    """Position schemes side by side: the encoding itself, the dot product or bias by distance, and
+    what changes when a sentence is moved or its words are shuffled.
+
+    Sinusoidal, rotary and ALiBi positions are closed forms, which the browser computes, so that
+    sliders work in a saved page too. A learned table and T5's biases come from the model that was
+    given; without one they are drawn at random (standard deviation .5 and 1), and the view says so.
+
+    Without a text of a given model, moving and shuffling are measured on one head with fixed
+    random queries and keys (one of each a word, standard deviation 1), the same for every scheme.
+
+    Args:
+        scheme_or_model: a scheme of `transformer_lab.positions` or its name; a `Transformer`, a
+            Hugging Face model of a family that `pretrained.load` knows, or a `TextModel`: then its
+            own positions are shown first. None: sinusoidal ones.
+        text: what is moved and shuffled: text for a TextModel, token ids [position] for another
+            model, words with spaces between them where no model is given.
+        labels: what to show for each token id.
+        d_model, n_heads, base, length: sizes to begin with (a model's own where it is given).
+        shift: by how many positions the words are moved.
+        causal: whether the head of random queries looks back only.
+        test: "move" or "shuffle".
+        layer, head: of the model, or for ALiBi and T5 the head whose biases are shown.
+        title: by default the model's name.
+
+    Raises:
+        ValueError: for an unknown scheme, a size that does not fit, or a text that is too long.
+    """
+
+    _esm: ClassVar[str] = esm("position_view.js")
+    _css: ClassVar[str] = css("view.css", "position_view.css")
+
+    scheme = t.Enum(list(SCHEMES), "sinusoidal").tag(sync=True)
+    d_model = t.Int(64, min=2, max=1 << 14).tag(sync=True)
+    n_heads = t.Int(4, min=1, max=256).tag(sync=True)
+    base = t.Float(10000.0).tag(sync=True)
+    length = t.Int(64, min=2, max=LONGEST_TABLE).tag(sync=True)
+    shift = t.Int(16, min=0, max=LONGEST_TABLE).tag(sync=True)
+    causal = t.Bool(False).tag(sync=True)
+    test = t.Enum(TESTS, "move").tag(sync=True)
+    shuffle = t.Int(0, min=0).tag(sync=True)
+
+    _given = t.Dict().tag(sync=True)  # the model: sizes, what it does when moved and shuffled
+    _words = t.Dict().tag(sync=True)  # of the random head: names and, for equal words, equal ids
+    _table = t.Bytes(b"").tag(sync=True)  # fp32 [position, d_model], or [bucket, head]
+    _maps = t.Bytes(b"").tag(sync=True)  # fp32, see position_probe.Probe.packed
+
+    def __init__(
+        self,
+        scheme_or_model: Any = None,
+        *,
+        text: Any = None,
+        labels: Sequence[str] | None = None,
+        d_model: int = 64,
+        n_heads: int = 4,
+        base: float = 10000.0,
+        length: int = 64,
+        shift: int = 16,
+        causal: bool = False,
+        test: str = "move",
+        layer: int = 0,
+        head: int = 0,
+        title: str | None = None,
+    ):
+        model, tokenizer, name = _model_of(scheme_or_model)
+        chosen = scheme("sinusoidal") if model is None else model.config.positions
+        if scheme_or_model is not None and model is None:
+            chosen = scheme(scheme_or_model)
+        _check(d_model=d_model, n_heads=n_heads, length=length, shift=shift, base=base, test=test)
+        self._options, self._model_table, self._probe = chosen, None, None
+        base = chosen.base if isinstance(chosen, Sinusoidal | Rotary) else base
+        words = text if model is None and text is not None else SENTENCE
+        found = self._look_at(model, tokenizer, text, labels, name) if model is not None else {}
+        if model is not None:
+            d_model, n_heads = model.config.d_model, model.config.n_heads
+            length = min(length, model.config.n_ctx)
+            causal = model.config.kind == "decoder"
+        if self._probe is not None:
+            shift = max((by for by in self._probe.shifts if by <= shift), default=0)
+        super().__init__(
+            _title=shown_text(title or name or "Positions"), scheme=chosen.name, d_model=d_model,
+            n_heads=n_heads, base=float(base), length=length, causal=causal, test=test,
+            shift=shift, _words=_words(words), **found,
+        )  # fmt: skip
+        most = self._probe.before["own"].shape[:2] if self._probe else (1, self.n_heads)
+        for place, value, count in (("layer", layer, most[0]), ("head", head, most[1])):
+            if not 0 <= value < count:
+                raise ValueError(f"{place}={value} is outside 0 … {count - 1}")
+        self.layer, self.head = layer, head
+        if self._probe is None:
+            self.shift = min(self.shift, self._most_shift)
+
+    def _look_at(self, model: Transformer, tokenizer, text, labels, name) -> dict[str, Any]:
+        """Everything that is taken from a model, as traits."""
+        config = model.config
+        given: dict[str, Any] = {
+            "name": shown_text(name), "scheme": config.positions.name,
+            "d_model": config.d_model, "n_heads": config.n_heads, "d_head": config.d_head,
+            "n_ctx": config.n_ctx, "layers": config.n_layers, "causal": config.kind == "decoder",
+            "base": getattr(config.positions, "base", None),
+            "halves": getattr(config.positions, "halves", False),
+        }  # fmt: skip
+        traits: dict[str, Any] = {}
+        for what, table in tables(model):
+            if what == "bias" or config.positions.name == "learned":
+                self._model_table = table[: LONGEST_TABLE if what == "added" else None]
+                traits["_table"] = pack_floats(self._model_table)
+        if isinstance(config.positions, Relative):
+            given |= {
+                "buckets": config.positions.buckets,
+                "max_distance": config.positions.max_distance,
+            }
+        if text is not None:
+            tokens, labels, special = _tokens(model, tokenizer, text, labels)
+            self._probe = found = probe(model, tokens, labels, special)
+            n, kind = len(tokens), found.kind
+            given |= {"kind": kind, "words": token_names(labels), **found.described()}
+            traits |= {
+                "_maps": found.packed(), "kind": kind, "link": link_of(found.trace),
+                "_kinds": {
+                    kind: {
+                        "layers": config.n_layers, "heads": config.n_heads, "queries": n, "keys": n,
+                    }
+                },
+            }  # fmt: skip
+        return {"_given": given, **traits}
+
+    @t.validate("base")
+    def _check_base(self, proposal: Any) -> float:
+        if not proposal["value"] > 1:
+            raise t.TraitError(f"base={proposal['value']} must be above 1")
+        return proposal["value"]
+
+    # -- what is shown ----------------------------------------------------------------------------
+
+    @property
+    def own(self) -> bool:
+        """Whether what is shown is the given model's own scheme, with its own sizes."""
+        return bool(self._given) and self._given["scheme"] == self.scheme
+
+    @property
+    def _from_model(self) -> str | None:
+        """Which of the model's measurements is shown, if any: "own" or "none"."""
+        if self._probe is None:
+            return None
+        if self.own:
+            return "own"
+        return "none" if self.scheme == "none" else None
+
+    @property
+    def width(self) -> int:
+        """Numbers of a position's vector, or of one head's query and key."""
+        added = self.scheme in ("sinusoidal", "learned")
+        if self.own:
+            return self._given["d_model" if added else "d_head"]
+        return self.d_model if added else max(2, self.d_model // self.n_heads // 2 * 2)
+
+    @property
+    def heads(self) -> int:
+        return self._given["n_heads"] if self.own else self.n_heads
+
+    @property
+    def _base(self) -> float:
+        return self._given["base"] if self.own else self.base
+
+    @property
+    def _head(self) -> int:
+        return min(self.head, self.heads - 1)
+
+    @property
+    def _causal(self) -> bool:
+        return self._given["causal"] if self._from_model or self.own else self.causal
+
+    @property
+    def _most_shift(self) -> int:
+        return max(0, self.length - len(self._words["ids"]))
+
+    def encoding(self) -> Tensor | None:
+        """What the scheme is, as the view shows it: vectors [position, dimension] of sinusoidal and
+        learned positions; angles [position, pair] in radians of rotary ones; biases
+        [head, query, key] of ALiBi and T5; None where there is nothing."""
+        n = self.length
+        if self.scheme == "sinusoidal":
+            halves = bool(self.own and self._given["halves"])
+            return sinusoids(n, self.width, base=self._base, halves=halves)
+        if self.scheme == "learned":
+            return self._added(n)
+        if self.scheme == "rotary":
+            return rotary_angles(n, self.width, base=self._base)
+        if self.scheme == "none":
+            return None
+        positions = torch.arange(n)
+        return self._bias(positions[None] - positions[:, None])
+
+    def by_distance(self) -> tuple[Tensor, Tensor]:
+        """(distances key − query [distance], values [series, distance]): the dot product of two
+        positions' vectors (of a learned table its mean, least and most over the text), the mean
+        cosine of rotary pairs, or every head's bias."""
+        n = self.length
+        distances = torch.arange(-(n - 1), 1 if self._causal else n)
+        if self.scheme == "sinusoidal":
+            return distances, sums_of_cosines(distances, self.width, self._base)[None]
+        if self.scheme == "rotary":
+            sums = sums_of_cosines(distances, self.width, self._base)
+            return distances, (sums / (self.width // 2))[None]
+        if self.scheme == "none":
+            return distances, torch.zeros(1, len(distances))
+        if self.scheme == "learned":
+            return distances, self._products(distances)
+        return distances, self._bias(distances)
+
+    def weights(self) -> tuple[Tensor, Tensor]:
+        """Attention weights [query, key] before and after the test that is on view; after a
+        shuffle, each word is put back at its place."""
+        variant = self._from_model
+        if variant is not None:
+            assert self._probe is not None
+            place = (min(self.layer, self._kinds[self._probe.kind]["layers"] - 1), self._head)
+            before = self._probe.before[variant]
+            if self.test == "move" and variant == "none":
+                return before[place], before[place]
+            after = self._probe.changes[variant][self.test][self._which][0]
+            return before[place], after[place]
+        head, ids = self._head_scheme(), self._words["ids"]
+        before = attention(head, ids, 0, self._causal)
+        if self.test == "move":
+            return before, attention(head, ids, self.shift, self._causal)
+        order = permutation(len(ids), self.shuffle)
+        shuffled = attention(head, [ids[i] for i in order], 0, self._causal)
+        return before, put_back(shuffled, order)
+
+    @property
+    def largest(self) -> float:
+        """The largest change of a weight that the test makes."""
+        before, after = self.weights()
+        return float((before - after).abs().max())
+
+    @property
+    def _which(self) -> int:
+        """Which of the probe's states is on view."""
+        assert self._probe is not None
+        if self.test == "shuffle":
+            return self.shuffle % len(self._probe.orders)
+        shifts = self._probe.shifts
+        return min(range(len(shifts)), key=lambda i: abs(shifts[i] - self.shift))
+
+    @property
+    def _shown_shift(self) -> int:
+        if self._from_model == "own":
+            assert self._probe is not None
+            return self._probe.shifts[self._which] if self.test == "move" else self.shift
+        return self.shift
+
+    @property
+    def sentence(self) -> str:
+        facts = PositionFacts(
+            scheme=self.scheme, own=self.own, name=self._given.get("name", "") if self._probe else "",
+            width=self.width, head=self._head, slope=float(alibi_slopes(self.heads)[self._head]),
+            causal=self._causal, test=self.test, shift=self._shown_shift, largest=self.largest,
+        )  # fmt: skip
+        return position_sentence(facts)
+
+    def figure(self) -> Figure:
+        """The encoding, its curve by distance, and the weights before and after the test."""
+        return position_figure(self)
+
+    def _head_scheme(self) -> HeadScheme:
+        if self.scheme in ("sinusoidal", "learned"):
+            n = self.shift + len(self._words["ids"])
+            if self.scheme == "learned":
+                table = self._added(n).double()
+                if (
+                    self.own and self._model_table is not None
+                ):  # beside queries of deviation 1, whatever the model's own are
+                    table *= RANDOM_TABLE / self._model_table.double().square().mean().sqrt()
+                return HeadScheme(self.width, added=table)
+            halves = bool(self.own and self._given["halves"])
+            return HeadScheme(
+                self.width, added=sinusoids(n, self.width, base=self._base, halves=halves)
+            )
+        if self.scheme == "rotary":
+            return HeadScheme(self.width, turned=rates(self.width, self._base))
+        if self.scheme == "none":
+            return HeadScheme(self.width)
+        return HeadScheme(self.width, bias=lambda distance: self._bias(distance)[self._head])
+
+    def _added(self, n: int) -> Tensor:
+        if self.own and self._model_table is not None:
+            return self._model_table[:n]
+        return RANDOM_TABLE * noise(n, self.width, 3)
+
+    def _bias(self, distance: Tensor) -> Tensor:
+        """[head, …]"""
+        if self.scheme == "alibi":
+            slopes = alibi_slopes(self.heads).double()
+            return -slopes.reshape(-1, *[1] * distance.dim()) * distance.abs()
+        table, most = noise(BUCKETS, self.heads, 3), MAX_DISTANCE
+        if self.own and self._model_table is not None:
+            table, most = self._model_table, self._given["max_distance"]
+        found = relative_buckets(
+            distance, causal=self._causal, buckets=len(table), max_distance=most
+        )
+        return table[found].movedim(-1, 0)
+
+    def _products(self, distances: Tensor) -> Tensor:
+        """Mean, least and most of the products at each distance, over up to 64 positions."""
+        table = self._added(self.length).double()
+        n = len(table)
+        from_ = torch.arange(0, n, -(-n // SAMPLED))
+        products = table[from_] @ table.T
+        found = []
+        for distance in distances.tolist():
+            to = from_ + distance
+            inside = (to >= 0) & (to < n)
+            here = products[inside, to[inside]]
+            found.append(
+                torch.stack([here.mean(), here.min(), here.max()])
+                if len(here)
+                else torch.full((3,), torch.nan)
+            )
+        return torch.stack(found, 1)
+
+
+def _check(*, d_model, n_heads, length, shift, base, test) -> None:
+    most = {"d_model": 1 << 14, "n_heads": 256, "length": LONGEST_TABLE, "shift": LONGEST_TABLE}
+    least = {"d_model": 2, "n_heads": 1, "length": 2, "shift": 0}
+    given = dict(d_model=d_model, n_heads=n_heads, length=length, shift=shift)
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"{name}={value!r} must be a whole number")
+        if not least[name] <= value <= most[name]:
+            raise ValueError(f"{name}={value} is outside {least[name]} … {most[name]}")
+    if d_model % 2:
+        raise ValueError(f"d_model={d_model} must be even: sines and cosines come in pairs")
+    if not base > 1:
+        raise ValueError(f"base={base} must be above 1; the paper has 10000")
+    if test not in TESTS:
+        raise ValueError(f"test={test!r} is not known; choose 'move' or 'shuffle'")
+
+
+def _model_of(given: Any) -> tuple[Transformer | None, Any, str]:
+    """(our model, its tokenizer, its name), or nothing where a scheme was given."""
+    if given is None or isinstance(given, str | dict | Scheme):
+        return None, None, ""
+    inner = getattr(given, "model", given)
+    inner = getattr(inner, "_orig_mod", inner)
+    tokenizer = getattr(given, "tokenizer", None)
+    name = getattr(given, "name", "") or type(inner).__name__
+    if isinstance(inner, Transformer):
+        return inner, tokenizer, name
+    if isinstance(inner, torch.nn.Module):
+        from ..pretrained import load
+
+        return load(inner), tokenizer, name
+    raise ValueError(
+        f"scheme_or_model is a {type(given).__name__}; give a scheme ({', '.join(SCHEMES)}), a "
+        "Transformer or a TextModel"
+    )
+
+
+def _tokens(model, tokenizer, text, labels) -> tuple[Tensor, list[str], list[bool]]:
+    if isinstance(text, str):
+        if tokenizer is None:
+            raise ValueError(
+                f"text={text!r} needs a tokenizer: give a TextModel, or token ids with labels="
+            )
+        from ..text_model import TextModel
+
+        reader = TextModel(model, tokenizer)
+        tokens = reader.encode(text)
+        if len(tokens) > model.config.n_ctx:
+            raise ValueError(f"text has {len(tokens)} tokens; n_ctx={model.config.n_ctx}")
+        found = reader.trace(text, *(text,) * (reader.kind == "encoder-decoder"))
+        kind = "encoder" if "encoder" in found.kinds else "decoder"
+        return tokens, list(found.query_tokens(kind)), found.special(kind)
+    tokens = torch.as_tensor(text).long().flatten()
+    names = [str(i) for i in tokens.tolist()] if labels is None else [str(x) for x in labels]
+    if len(names) != len(tokens):
+        raise ValueError(f"labels has {len(names)} names; text has {len(tokens)} tokens")
+    return tokens, names, [False] * len(tokens)
+
+
+def _words(text: Any) -> dict[str, Any]:
+    """Words and, for each, the number of its first occurrence."""
+    words = text.split() if isinstance(text, str) else [str(word) for word in text]
+    if not 2 <= len(words) <= 16:
+        raise ValueError(f"text has {len(words)} words; give 2 to 16")
+    kinds = {word: i for i, word in reversed(list(enumerate(dict.fromkeys(words))))}
+    return {"names": token_names(words), "ids": [kinds[word] for word in words]}
