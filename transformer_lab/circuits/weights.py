@@ -475,7 +475,9 @@ def _baseline(network: Any, kind: str, samples: int, seed: int) -> tuple[float, 
     v, o, near, far = (
         torch.randn(shape, generator=generator, dtype=torch.double) for _ in range(4)
     )
-    return _spread(_overlap(v, o.transpose(-1, -2), near, far).flatten().tolist())
+    o = o.transpose(-1, -2)
+    draws = [_overlap(v[[i]], o[[i]], near[[i]], far[[i]]).item() for i in range(samples)]
+    return _spread(draws)
 
 
 def _copying(small: Tensor) -> float:
