@@ -250,3 +250,36 @@ def test_a_broken_file_costs_one_sentence_and_is_not_overwritten(runs, content):
     assert result.passed
     assert "not a progress file" in result.note
     assert (runs / "progress.json").read_text() == content
+
+
+# --- bad days ------------------------------------------------------------------------------------
+
+SHELL = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_cell("from transformer_lab.lessons import presets; lesson = presets('01')")
+result = shell.run_cell("scores_of_yesterday + 1")
+assert isinstance(result.error_in_exec, NameError)
+shell.run_cell("lesson = presets('02')")
+print("NOTE", shell.user_ns["lesson"].note)
+"""
+
+
+def test_cells_out_of_order_and_a_foreign_kernel_are_explained(runs):
+    import subprocess
+    import sys
+
+    run = subprocess.run([sys.executable, "-c", SHELL], capture_output=True, text=True, check=True)
+    assert "NameError" in run.stdout
+    assert "scores_of_yesterday is made in a cell above" in run.stderr
+    assert "Run All Above Selected Cell" in run.stderr
+    assert "NOTE This kernel has been running lesson 01" in run.stdout
+
+
+def test_a_folder_that_cannot_be_written_is_named(monkeypatch):
+    monkeypatch.setenv("TRANSFORMER_LAB_RUNS", "/proc/none/runs")  # nobody can write there
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).startswith("/proc"))
+    lesson = presets("01")
+    assert "Nothing can be written in /proc" in lesson.note
+    assert "TRANSFORMER_LAB_RUNS" in lesson.card().text()
+    assert check(exercise("causal", lesson)(solutions.causal)).passed  # and nothing is lost

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from transformer_lab.lessons.cards import Card, Shown
+from transformer_lab.lessons.progress import runs_folder
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +33,7 @@ class Lesson(Shown):
         device: where to compute, a torch.device.
         seed: a non-negative integer; torch's generator was seeded with it.
         answers: "learner" (the functions written in the notebook) or "solutions" (ours).
+        note: what is odd about where the lesson runs, and what to do; "" when nothing is.
     """
 
     number: str
@@ -39,6 +41,7 @@ class Lesson(Shown):
     device: torch.device
     seed: int
     answers: str
+    note: str = ""
     _thread_errors: list[str] = field(default_factory=list, compare=False)
 
     @property
@@ -57,15 +60,15 @@ class Lesson(Shown):
         """
         if self._thread_errors:
             raise RuntimeError(f"a background thread failed: {'; '.join(self._thread_errors)}")
-        shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-        if getattr(shell, "exit_now", False):
+        if getattr(_shell(), "exit_now", False):
             raise RuntimeError("a cell called exit(); take it out, restart the kernel and run all")
         return Finished(self.number)
 
     def card(self) -> Card:
         who = {"learner": "your answers", "solutions": "our solutions"}[self.answers]
         title = f"Lesson {self.number} · preset {self.preset} · device {self.device} · {who}"
-        return Card("info", title, aside=f"seed {self.seed}")
+        lines = [self.note] if self.note else []
+        return Card("wait" if lines else "info", title, lines, aside=f"seed {self.seed}")
 
 
 @dataclass(frozen=True, repr=False)
@@ -138,9 +141,47 @@ def presets(
     from transformer_lab.model import pick_device
 
     torch.manual_seed(seed)
-    made = Lesson(str(lesson), preset, pick_device(device), seed, answers)
+    shell = _shell()
+    note = _odd(str(lesson), shell)
+    made = Lesson(str(lesson), preset, pick_device(device), seed, answers, note)
     _watch_threads(made)
+    if shell is not None:
+        shell.set_custom_exc((NameError,), _explain_name)
     return made
+
+
+def _shell() -> Any:
+    return sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+
+
+def _odd(number: str, shell: Any) -> str:
+    """What a learner should know before going on: a foreign kernel, a folder to write in."""
+    notes = []
+    before = shell.user_ns.get("lesson") if shell is not None else None
+    if isinstance(before, Lesson) and before.number != number:
+        notes.append(
+            f"This kernel has been running lesson {before.number}, whose variables are still here: "
+            "choose Kernel ▸ Restart Kernel and Run All Cells."
+        )
+    folder = runs_folder()
+    place = next(p for p in (folder, *folder.parents) if p.exists())
+    if not os.access(place, os.W_OK):
+        notes.append(
+            f"Nothing can be written in {place}, so progress and runs are not kept: move the "
+            "course to a folder of yours, or set TRANSFORMER_LAB_RUNS to one."
+        )
+    return " ".join(notes)
+
+
+def _explain_name(shell: Any, kind: type, error: BaseException, trace: Any, tb_offset=None) -> None:
+    """A NameError as usual, and a sentence: in a notebook it mostly means a cell that was not run."""
+    name = getattr(error, "name", None) or str(error).split("'")[1:2]
+    shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
+    print(
+        f"{name if isinstance(name, str) else ''.join(name)} is made in a cell above that has not "
+        "run since the kernel started, or was renamed there: Run ▸ Run All Above Selected Cell.",
+        file=sys.stderr,
+    )
 
 
 def _watch_threads(lesson: Lesson) -> None:
