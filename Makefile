@@ -4,6 +4,7 @@
 # make check   format, lint and type checks
 # make book    the lessons, executed, as one static site in book/ (PRESET=quick for a short run)
 # make slides  lessons 01 to 11 as slides in slides/
+# make lessons-full  every lesson in full over three seeds, and the times in their headers
 # make lock    write constraints.txt anew, with the newest versions
 # make bench   the measurements of benchmarks/README.md
 
@@ -16,7 +17,7 @@ PRESET ?= full
 # The versions that were tested together; `make clean lab LOCK=` takes the newest.
 LOCK   ?= -c constraints.txt
 
-.PHONY: lab test models check book slides bench lock clean
+.PHONY: lab test models check book slides lessons-full bench lock clean
 
 lab: $(VENV)/.installed
 	$(BIN)/python -m jupyterlab notebooks
@@ -33,6 +34,9 @@ check: $(VENV)/.installed
 
 book: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python docs/make_book.py --preset $(PRESET)
+
+lessons-full: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python docs/measure_lessons.py
 
 slides: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python docs/make_slides.py --preset $(PRESET)
