@@ -38,6 +38,7 @@ class _Session:
 
     def __init__(self, model: Any):
         self.taps: tuple[Tap, ...] = ()
+        self.width = getattr(model.config, "hidden_size", None)  # of the residual stream
         self.names = {module: name for name, module in model.named_modules()}
         self.both = bool(getattr(model.config, "is_encoder_decoder", False))
         models = [m for m in model.modules() if is_hugging_face(m)]
@@ -315,7 +316,7 @@ def _end_of(session: _Session, path: str, block: nn.Module, name: str) -> nn.Mod
     end = ends.get(name)
     if name == "mlp_out":
         end = _end_of_mlp(block, inside, set(ends.values()))
-    if end is None:
+    if end is None or _width(end) not in (None, session.width or _width(end)):
         part = {"attn_out": "attention", "cross_out": "cross-attention", "mlp_out": "mlp"}[name]
         raise SeamError(f"the {part} of its layer {path} was not found, so it cannot be skipped")
     return end
@@ -378,6 +379,11 @@ def output_projection(model: Any, call: Any) -> Tensor | None:
             if weight is not None and weight.shape[0] == width:
                 return weight
     return None
+
+
+def _width(layer: nn.Module) -> int | None:
+    """How many numbers a linear layer gives; None where it is none."""
+    return getattr(layer, "out_features", getattr(layer, "nf", None))
 
 
 def _linear(owner: Any, name: str) -> Any:

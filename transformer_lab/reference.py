@@ -128,11 +128,11 @@ def _inputs(model: Any, network: Any, item: Any) -> Inputs:
         names = ("target_in", "mask", "target_mask")
         target, mask, target_mask = (getattr(item, name, None) for name in names)
         return read(model, network, item.tokens, target, mask, target_mask)
-    pair = isinstance(item, tuple) and len(item) == 2 and not isinstance(item[0], int)
+    pair = isinstance(item, tuple) and item and not isinstance(item[0], int)
     if not pair:
         return read(model, network, item)
     config = network.config
     both = getattr(config, "is_encoder_decoder", False) or (
         getattr(config, "kind", "") == "encoder-decoder"
     )
-    return read(model, network, item[0], item[1] if both else None)
+    return read(model, network, item[0], item[1] if both and len(item) > 1 else None)
