@@ -85,8 +85,60 @@ def test_punctuation_and_special_tokens_are_found():
     torch.testing.assert_close(heads.punctuation(trace), expected)
 
 
+def test_words_are_put_together_by_how_their_pieces_are_shown():
+    assert heads.words(["[CLS]", "photo", "##graph", "##er", "##s", ".", "a"]) == [
+        0, 1, 1, 1, 1, 2, 3,
+    ]  # fmt: skip
+    assert heads.words(["Photo", "graph", "·of", "·a", "·", "cat", ".", "x", "↵", "y"]) == [
+        0, 0, 1, 2, 3, 4, 5, 6, 7, 8,
+    ]  # fmt: skip
+    assert heads.words(["cat", "sat", "cat"]) == [0, 1, 2], "no marks: every token is a word"
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder"])
+def test_same_word_counts_other_pieces_and_the_word_again(kind):
+    torch.manual_seed(0)
+    config = tl.ModelConfig(vocab_size=20, n_layers=2, n_heads=2, d_model=16, kind=kind)
+    model = tl.Transformer(config).eval()
+    labels = ["run", "##ner", "and", "run", "##ner", "."]
+    trace = tl.trace(model, torch.arange(6), labels=labels)
+    expected = torch.zeros(6, 6, dtype=torch.bool)
+    for query in (0, 1, 3, 4):
+        for key in {0, 1, 3, 4} - {query}:
+            expected[query, key] = kind == "encoder" or key < query
+    assert torch.equal(heads.pairs(trace, "same_word"), expected)
+    torch.testing.assert_close(heads.same_word(trace), heads.mass_on(trace, expected))
+
+
+def test_what_a_pair_of_texts_moved():
+    torch.manual_seed(0)
+    config = tl.ModelConfig(vocab_size=20, n_layers=2, n_heads=2, d_model=16)
+    model = tl.Transformer(config).eval()
+    before, after = (
+        tl.trace(model, torch.tensor([1, 2, 3, 4])),
+        tl.trace(model, torch.tensor([1, 9, 3, 4])),
+    )
+    rows = [t.patterns()[:, :, 3] for t in (before, after)]
+    kept = torch.minimum(*rows).sum(-1)  # what stayed where it was
+    torch.testing.assert_close(heads.moved(before, after, 3), 1 - kept)
+    assert heads.moved(before, after, 0).abs().max() == 0, "it sees nothing of the change"
+    assert heads.moved(before, after, 3).min() > 0
+
+
+def test_a_measure_is_the_mass_on_its_pairs(trace):
+    for name in ("previous_token", "self_token", "first_token", "duplicate_token", "induction"):
+        wanted = heads.pairs(trace, name)
+        torch.testing.assert_close(getattr(heads, name)(trace), heads.mass_on(trace, wanted))
+
+
 @pytest.mark.badinput
 def test_bad_input(trace):
+    with pytest.raises(ValueError, match=r"measure='love' is not known.*induction"):
+        heads.pairs(trace, "love")
+    with pytest.raises(ValueError, match=r"\[48, 48\] and \[2, 2\]"):
+        heads.moved(trace, tl.trace(trace._model, trace.tokens[0, :2]), 0)
+    with pytest.raises(ValueError, match="query=48 is outside the 48 tokens"):
+        heads.moved(trace, trace, 48)
     with pytest.raises(ValueError, match=r"wanted has shape \[2, 2\]; the maps have \[48, 48\]"):
         heads.mass_on(trace, torch.ones(2, 2, dtype=torch.bool))
     with pytest.raises(ValueError, match="marks no pair"):

@@ -53,7 +53,7 @@ LABELS = {
 }
 _RESTING = ("punctuation", "first token", "special tokens")
 _ON_TEXTS = ("same word", "punctuation")  # they need words
-_LARGEST_OUTPUT = 2**24  # numbers in the predictions that ablations are compared with
+_LARGEST_OUTPUT = 2**23  # numbers in the predictions that ablations are compared with
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ stands or because it came before. Any model can be probed: ours, Hugging Face's,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -199,21 +200,25 @@ def word_pair(text_model: Any, text: str, old: str, new: str, query: str) -> Min
     Raises:
         ValueError: when a word is not in the text, or the two texts differ in length.
     """
+    where = {}
     for name, word in (("old", old), ("query", query)):
-        if word not in text:
-            raise ValueError(f"{name}={word!r} is not in the text {text!r}")
-    clean, changed = text_model.encode(text), text_model.encode(text.replace(old, new, 1))
+        where[name] = list(re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text))
+        if not where[name]:
+            raise ValueError(f"{name}={word!r} is no word of the text {text!r}")
+    first = where["old"][0]
+    other = text[: first.start()] + new + text[first.end() :]
+    clean, changed = text_model.encode(text), text_model.encode(other)
     if len(clean) != len(changed):
         raise ValueError(
-            f"{old!r} and {new!r} make {len(clean)} and {len(changed)} tokens; choose words of "
-            "the same number of tokens"
+            f"with {old!r} the text has {len(clean)} tokens, with {new!r} {len(changed)}; choose "
+            "words of the same number of tokens"
         )
     differ = (clean != changed).nonzero()[:, 0]
     if not len(differ):
         raise ValueError(f"old={old!r} and new={new!r} are the same tokens")
-    # Tokens up to the end of the query's last occurrence, counted in the text before it.
+    # How many tokens there are up to the end of the query.
     _, suffix = _frame(text_model.tokenizer, _special_of(text_model.tokenizer))
-    before = text_model.encode(text[: text.rindex(query) + len(query)])
+    before = text_model.encode(text[: where["query"][-1].end()])
     return MinimalPair(
         clean[None], changed[None], differ[:1], torch.tensor([len(before) - len(suffix) - 1])
     )
