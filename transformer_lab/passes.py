@@ -61,7 +61,7 @@ def evaluated(model: Any) -> Any:
         ValueError: for what is no model.
     """
     network = network_of(model)
-    if not isinstance(network, nn.Module):
+    if not isinstance(network, nn.Module) or not hasattr(network, "config"):
         raise ValueError(f"model is a {type(model).__name__}; give a Transformer or a TextModel")
     return _frozen_copy(network) if network.training else network
 
@@ -148,8 +148,7 @@ class Passes:
                     "so it cannot be edited"
                 )
             calls = [module for module, _ in self._kept]
-            small = sum(_bytes(output) for _, output in self._kept) <= self.budget
-            self.reuses = small and len(set(calls)) == len(calls)
+            self.reuses = watch.bytes <= self.budget and len(set(calls)) == len(calls)
             if not self.reuses:
                 self._kept = []
             yield clean
@@ -209,7 +208,7 @@ class _Watch(Tap):
     """In the clean pass: what each block gives, and which attention is in which block."""
 
     def __init__(self, passes: Passes):
-        self.passes, self.owner = passes, threading.get_ident()
+        self.passes, self.owner, self.bytes = passes, threading.get_ident(), 0
 
     def on_attention(self, call: AttentionCall) -> AttentionCall:
         if threading.get_ident() == self.owner and call.site is not None:
@@ -221,9 +220,12 @@ class _Watch(Tap):
     def blocks(self, modules: list[nn.Module]) -> Iterator[None]:
         def keep(module, args, output):
             if threading.get_ident() == self.owner:
-                self.passes._kept.append((module, output))
+                self.bytes += _bytes(output)
+                kept = _copied(output, 1) if self.bytes <= self.passes.budget else None
+                self.passes._kept.append((module, kept))
 
-        handles = [module.register_forward_hook(keep) for module in modules]
+        # Before hooks of the user's own, which act on what is replayed as they did on this.
+        handles = [module.register_forward_hook(keep, prepend=True) for module in modules]
         try:
             yield
         finally:
