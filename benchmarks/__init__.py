@@ -2,5 +2,6 @@
 
 NAMES = (
     "number_words", "dates", "reverse", "sort", "induction", "stories", "reports", "agreement",
-    "recurrent_models", "char_lm", "throughput", "parallelism", "kv_cache", "trace_cost", "gpu",
+    "recurrent_models", "char_lm", "throughput", "parallelism", "kv_cache", "trace_cost", "sweeps",
+    "gpu",
 )  # fmt: skip

@@ -1,0 +1,67 @@
+"""What switching off every head, each alone, costs: ≤ 1.1 × (heads × one forward pass).
+
+The shipped model and a GPT-2-small shape, ours and transformers' (random weights: the arithmetic
+is the same). Passes and sweeps take turns, so that whatever else the machine does slows both
+alike; the medians of their CPU times are compared. The baseline is the model's own plain pass,
+which a sweep by hand would make once for every head.
+"""
+
+import statistics
+
+import torch
+
+import transformer_lab as tl
+
+from .report import Clock, at_most
+from .trace_cost import our_model, their_model
+
+TURNS = 3
+
+
+def run(options):
+    shipped = tl.shipped().model
+    cases = (
+        ("shipped model, 64 tokens", lambda: shipped, 64, 10),
+        ("GPT-2-small shape, ours, 128 tokens", our_model, 128, 3),
+        ("GPT-2-small shape, transformers, 128 tokens", their_model, 128, 3),
+    )
+    for name, build, length, passes in cases:
+        torch.manual_seed(options.seed)
+        model = build()
+        text = torch.randint(1, model.config.vocab_size, (1, length))
+        with Clock() as whole:
+            one, sweep, n_heads, error = measure(model, text, passes)
+        told = dict(seconds=whole.cpu, seed=options.seed)
+        yield at_most(
+            f"sweep over all heads / (heads × one pass), CPU time, {name}",
+            sweep / (n_heads * one), 1.1, unit="×",
+            note=f"{sweep:.3g} s for {n_heads} heads, {1e3 * one:.3g} ms a pass", **told,
+        )  # fmt: skip
+        yield at_most(
+            f"largest difference of 3 of its numbers from tl.edit, {name}",
+            error, 1e-5, unit="nats", **told,
+        )  # fmt: skip
+
+
+@torch.no_grad()
+def measure(model, text, passes):
+    """(CPU seconds of a pass, of a sweep, heads, largest difference from edits by hand)."""
+    clocks: dict[str, list[float]] = {"pass": [], "sweep": []}
+    options = dict(use_cache=False) if hasattr(model.config, "use_cache") else {}
+    model(text, **options)  # warm up
+    for _ in range(TURNS):
+        with Clock() as clock:
+            for _ in range(passes):
+                model(text, **options)
+        clocks["pass"].append(clock.cpu / passes)
+        with Clock() as clock:
+            sweep = tl.sweep_heads(model, text)
+        clocks["sweep"].append(clock.cpu)
+    error = 0.0
+    for effect in sweep.top(3):
+        with tl.edit(model, *effect.edits):
+            after = tl.trace(model, text).logits[0, -1].log_softmax(-1)[sweep.tokens[0]]
+        change = float(after) - sweep.baseline["log_prob"]
+        error = max(error, abs(change - effect.value))
+    one, whole = (statistics.median(clocks[name]) for name in ("pass", "sweep"))
+    return one, whole, sweep.values.numel(), error
