@@ -43,7 +43,7 @@ def position_figure(view: PositionView) -> Figure:
     last = len(names) - 1
     titles = [f"positions 0–{last}", f"positions {moved}–{moved + last}"]
     if view.test == "shuffle":
-        titles = ["before", "shuffled, put back"]
+        titles = ["as written", "shuffled, put back"]
     for place, weights, title in zip((0.685, 0.845), (before, after), titles, strict=True):
         axes = figure.add_axes((place, 0.12, 0.14, 0.5))
         _draw_weights(axes, weights, names, title, end, labelled=place < 0.7, causal=view._causal)
@@ -62,6 +62,8 @@ def _draw_encoding(axes, view: PositionView) -> None:
     bias = found.dim() == 3
     shown = found[view._head] if bias else found.cos() if view.scheme == "rotary" else found
     largest = 1.0 if view.scheme in ("sinusoidal", "rotary") else float(shown.abs().max()) or 1.0
+    if view.scheme == "learned":  # a few dimensions of a trained table are far larger
+        largest = float(shown.abs().flatten().double().quantile(0.995))
     values = shown.double().numpy().copy()
     if bias and view._causal:
         for query in range(len(values)):

@@ -13,9 +13,7 @@ from ..model import Transformer
 from ..positions import (
     SCHEMES,
     Relative,
-    Rotary,
     Scheme,
-    Sinusoidal,
     alibi_slopes,
     relative_buckets,
     rotary_angles,
@@ -34,7 +32,7 @@ from .position_numbers import (
     rates,
     sums_of_cosines,
 )
-from .position_probe import probe, tables, token_names
+from .position_probe import Probe, probe, tables, token_names
 from .position_words import PositionFacts, position_sentence
 from .selection import SelectionView, link_of
 
@@ -67,7 +65,8 @@ class PositionView(SelectionView):
         text: what is moved and shuffled: text for a TextModel, token ids [position] for another
             model, words with spaces between them where no model is given.
         labels: what to show for each token id.
-        d_model, n_heads, base, length: sizes to begin with (a model's own where it is given).
+        d_model, n_heads, base, length: sizes to begin with (a model's own where it is given);
+            base: 10000 unless the scheme says otherwise.
         shift: by how many positions the words are moved.
         causal: whether the head of random queries looks back only.
         test: "move" or "shuffle".
@@ -104,7 +103,7 @@ class PositionView(SelectionView):
         labels: Sequence[str] | None = None,
         d_model: int = 64,
         n_heads: int = 4,
-        base: float = 10000.0,
+        base: float | None = None,
         length: int = 64,
         shift: int = 16,
         causal: bool = False,
@@ -117,28 +116,30 @@ class PositionView(SelectionView):
         chosen = scheme("sinusoidal") if model is None else model.config.positions
         if scheme_or_model is not None and model is None:
             chosen = scheme(scheme_or_model)
+        base = float(getattr(chosen, "base", 10000.0) if base is None else base)
         _check(d_model=d_model, n_heads=n_heads, length=length, shift=shift, base=base, test=test)
-        self._options, self._model_table, self._probe = chosen, None, None
-        base = chosen.base if isinstance(chosen, Sinusoidal | Rotary) else base
+        self._model_table: Tensor | None = None
+        self._probe: Probe | None = None
         words = text if model is None and text is not None else SENTENCE
         found = self._look_at(model, tokenizer, text, labels, name) if model is not None else {}
         if model is not None:
             d_model, n_heads = model.config.d_model, model.config.n_heads
             length = min(length, model.config.n_ctx)
             causal = model.config.kind == "decoder"
-        if self._probe is not None:
-            shift = max((by for by in self._probe.shifts if by <= shift), default=0)
+        measured = found.get("_given", {}).get("shifts")
+        if measured:
+            shift = max(by for by in measured if by <= shift)
         super().__init__(
             _title=shown_text(title or name or "Positions"), scheme=chosen.name, d_model=d_model,
-            n_heads=n_heads, base=float(base), length=length, causal=causal, test=test,
+            n_heads=n_heads, base=base, length=length, causal=causal, test=test,
             shift=shift, _words=_words(words), **found,
         )  # fmt: skip
-        most = self._probe.before["own"].shape[:2] if self._probe else (1, self.n_heads)
-        for place, value, count in (("layer", layer, most[0]), ("head", head, most[1])):
+        layers = model.config.n_layers if model is not None and measured else 1
+        for place, value, count in (("layer", layer, layers), ("head", head, n_heads)):
             if not 0 <= value < count:
                 raise ValueError(f"{place}={value} is outside 0 … {count - 1}")
         self.layer, self.head = layer, head
-        if self._probe is None:
+        if not measured:
             self.shift = min(self.shift, self._most_shift)
 
     def _look_at(self, model: Transformer, tokenizer, text, labels, name) -> dict[str, Any]:

@@ -112,10 +112,15 @@ export class NumberMap {
       if (scene.square) across = down = Math.min(across, down, 46);
     }
     const slant = this.named && columnRoom > across - 4;
+    if (slant) {
+      // Slanted names of the last columns lean out to the right.
+      const fits = (width - left - Math.max(8, 0.5 * columnRoom)) / columns;
+      across = scene.square ? Math.min(across, fits) : fits;
+      if (scene.square) down = across;
+    }
     const top = Math.round((slant ? columnRoom * 0.87 + 12 : 20) + (columnTitle ? 16 : 0));
     this.frame = { left, top, across, down, width: across * columns, height: down * rows, slant };
-    const over = slant ? Math.min(columnRoom * 0.5, Math.max(0, width - left - this.frame.width)) : 0;
-    this.width = Math.min(width, Math.ceil(left + this.frame.width + Math.max(8, over)));
+    this.width = Math.min(width, Math.ceil(left + this.frame.width + Math.max(8, slant ? 0.5 * columnRoom : 0)));
     this.height = Math.ceil(top + this.frame.height + 2);
     this.#paint();
     this.mark(null, null);

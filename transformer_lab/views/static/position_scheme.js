@@ -101,9 +101,12 @@ export function encodingOf(state) {
   }
   if (scheme === "learned") {
     const value = learnedTable(facts);
-    let largest = 0;
-    for (let p = 0; p < length; p++) for (let i = 0; i < width; i++) largest = Math.max(largest, Math.abs(value(p, i)));
-    return { rows: length, columns: width, value, largest, what: "value" };
+    // A few dimensions of a trained table are far larger than the rest; they would hide it.
+    const sizes = new Float64Array(length * width);
+    for (let p = 0; p < length; p++) for (let i = 0; i < width; i++) sizes[p * width + i] = Math.abs(value(p, i));
+    sizes.sort();
+    const largest = sizes[Math.floor(0.995 * (sizes.length - 1))];
+    return { rows: length, columns: width, value, largest, clipped: sizes[sizes.length - 1] > largest, what: "value" };
   }
   if (scheme === "rotary") {
     const speed = rates(width, base);
@@ -141,7 +144,7 @@ export function byDistance(state) {
     const speed = rates(facts.width, facts.base);
     return { x, series: one("", x.map((d) => sumOfCosines(d, speed) / speed.length)), what: "mean cosine over the pairs", sampled: false };
   }
-  if (facts.scheme === "none") return { x, series: one("", x.map(() => 0)), what: "nothing", sampled: false };
+  if (facts.scheme === "none") return { x, series: one("", x.map(() => 0)), what: "added", sampled: false };
   if (facts.scheme === "learned") {
     const { mean, low, high, sampled } = products(learnedTable(facts), facts.width, length, x);
     return { x, series: one("", mean, { low, high }), what: "dot product of two positions", sampled };

@@ -232,6 +232,7 @@ export class PositionViewer {
     }
     const move = this.#step(event);
     if (!move) return;
+    this.hover = null;
     const within = (value) => Math.max(0, Math.min(this.change.n - 1, value));
     const [query, key] = now ? [(now[0] ?? 0) + move[0], (now[1] ?? 0) + move[1]] : [this.change.n - 1, 0];
     this.shell.set({ selected: [within(query), within(key)] });
@@ -339,7 +340,7 @@ export class PositionViewer {
     }, Math.max(200, this.encoding.parentElement.clientWidth), bias ? 340 : 320);
     this.encodingMap.mark(this.cell);
     this.legends.encoding.replaceChildren(...linearLegend(this.diverging, -map.largest, map.largest,
-      scheme === "rotary" ? "cosine of the angle" : bias ? "added to the score" : "value", (value) => four(value).replace(/0{1,3}$/, "").replace(/\.$/, "")));
+      scheme === "rotary" ? "cosine of the angle" : bias ? "added to the score" : map.clipped ? "value; larger ones look alike" : "value", (value) => four(Number(value.toPrecision(3))).replace(/0{1,3}$/, "").replace(/\.$/, "")));
     this.lines.encoding.replaceChildren(...this.#cellWords(map, facts));
     this.encoding.setAttribute("aria-label", `${this.titles.encoding.textContent}: ${map.rows} by ${map.columns}. ${this.lines.encoding.textContent} Arrow keys move, Escape frees.`);
   }
@@ -447,9 +448,9 @@ export class PositionViewer {
     this.titles.change.textContent = facts.measured
       ? `What changes in layer ${Math.min(state.layer, state.given.layers - 1)}, head ${facts.head}`
       : "What changes in one head, with random q and k";
-    const shuffled = change.order ?? (moved ? null : this.change.order);
+    const shuffled = change.order;
     const captions = {
-      before: `positions 0–${change.n - 1}`,
+      before: moved ? `positions 0–${change.n - 1}` : "as written",
       after: moved ? `positions ${change.shift}–${change.shift + change.n - 1}` : "shuffled, words put back",
       difference: "after − before",
     };

@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { linearShade, roundStep } from "../../../transformer_lab/views/static/number_map.js";
+import { nearestIndex, spread } from "../../../transformer_lab/views/static/plot.js";
+import { relativeBucket } from "../../../transformer_lab/views/static/position_math.js";
+import { byDistance, changeOf, encodingOf, schemeFacts } from "../../../transformer_lab/views/static/position_scheme.js";
+import { positionSentence, tiny } from "../../../transformer_lab/views/static/position_words.js";
+
+const near = (a, b, within, what) => {
+  assert.ok(Math.abs(a - b) <= within || (Number.isNaN(a) && b === null), `${what}: ${a} is not ${b}`);
+};
+
+// Written by tests/views/test_position_view.py, from the view and from transformer_lab/positions.py.
+if (process.env.TL_POSITIONS) {
+  const { buckets, cases } = JSON.parse(readFileSync(process.env.TL_POSITIONS, "utf8"));
+
+  test("buckets are T5's on every distance", () => {
+    for (const { causal, count, most, found } of buckets) {
+      found.forEach((bucket, i) => assert.equal(relativeBucket(i - 600, causal, count, most), bucket));
+    }
+  });
+
+  test("encodings, distances, weights and sentences are Python's", () => {
+    assert.ok(cases.length > 20);
+    for (const { state, encoding, x, y, before, after, sentence } of cases) {
+      const now = { ...state, table: Float32Array.from(state.table), maps: Float32Array.from(state.maps) };
+      const what = JSON.stringify({ ...state, table: 0, maps: 0, given: state.given.scheme });
+      const map = encodingOf(now);
+      if (encoding) {
+        const read = state.scheme === "rotary" ? map.angle : map.value;
+        for (const [row, column, value] of encoding) near(read(row, column), value, 1e-6, what);
+      } else assert.equal(map, null);
+      const curve = byDistance(now);
+      assert.deepEqual(curve.x, x);
+      const lines = curve.series.flatMap(({ y, band }) => [y, ...(band ? [band.low, band.high] : [])]);
+      assert.equal(lines.length, y.length);
+      lines.forEach((line, i) => line.forEach((value, at) => near(value, y[i][at], 1e-6, what)));
+      const change = changeOf(now);
+      before.forEach((value, i) => near(change.before[i], value, 1e-7, what));
+      after.forEach((value, i) => near(change.after[i], value, 1e-7, what));
+      const facts = schemeFacts(now);
+      assert.equal(positionSentence({
+        scheme: facts.scheme, own: facts.own, name: state.given.words ? state.given.name : "", width: facts.width,
+        head: facts.head, slope: facts.slopes[facts.head], causal: facts.causal, test: state.test, shift: change.shift,
+        largest: change.largest,
+      }), sentence);
+    }
+  });
+}
+
+test("numbers near nothing", () => {
+  assert.deepEqual([0, 3e-12, 1.2e-7, 9.6e-6].map(tiny), ["0", "below 1e-9", "1e-7", "1e-5"]);
+});
+
+test("labels are spread apart, in their order, within bounds", () => {
+  const placed = spread([50, 50, 52, 98], 10, 0, 100);
+  assert.ok(placed[0] < placed[1] && placed[1] < placed[2] && placed[2] < placed[3]);
+  for (let i = 1; i < 4; i++) assert.ok(placed[i] - placed[i - 1] >= 10 - 1e-9);
+  assert.ok(Math.max(...placed) <= 100);
+});
+
+test("scales and axes", () => {
+  assert.deepEqual([-1, 0, 1, 5, -5].map((v) => linearShade(v, -1, 1)), [0, 128, 255, 255, 0]);
+  assert.equal(roundStep(64, 320), 10);
+  assert.equal(nearestIndex([0, 10, 20], 14), 1);
+  assert.equal(nearestIndex([], 3), -1);
+});
