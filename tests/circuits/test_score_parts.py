@@ -119,6 +119,9 @@ def test_above_mean_leaves_out_what_every_key_shares():
     found = score_by_source(trace, 2, 1, 5, 3, above_mean=True)
     raw = raw_scores(trace, 2, 1, "decoder", 0)[5, :6]
     assert found.total == pytest.approx(float(raw[3] - raw.mean()), abs=1e-4)
+    dims = score_by_dimension(trace, 2, 1, 5, 3, above_mean=True)
+    assert float(dims.products.sum()) == pytest.approx(found.total, abs=1e-4)
+    assert dims.scaled == pytest.approx(float(raw[3]), abs=1e-4)
     biases = [s.part for s in found.key_sources].index("biases")
     shift = trace._model.decoder.blocks[2].norm1.bias
     assert shift.abs().max() > 0.01  # there was something to leave out

@@ -55,13 +55,15 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class ScoreByDimension(Score):
-    """`products` [d_head] are q_i · k_i · scale and sum to `scaled`. `pairs` [d_head] names the
-    rotary pair of each dimension (two dimensions that are rotated together), or is None."""
+    """`products` [d_head] are q_i · k_i · scale and sum to `scaled`, or with `above_mean` to `scaled`
+    less the mean of the row's scaled scores. `pairs` [d_head] names the rotary pair of each dimension
+    (two dimensions that are rotated together), or is None."""
 
     products: Tensor = field(repr=False)
     q: Tensor = field(repr=False)
     k: Tensor = field(repr=False)
     pairs: Tensor | None = field(repr=False, default=None)
+    above_mean: bool = False
 
     def by_pair(self) -> Tensor:
         """[d_head / 2]: the products of each rotary pair together. How the two dimensions of a
@@ -117,9 +119,13 @@ def score_by_dimension(
     *,
     kind: str | None = None,
     batch: int = 0,
+    above_mean: bool = False,
 ) -> ScoreByDimension:
     """One score as the sum of d_head products q_i · k_i · scale: queries and keys as they meet in
     the dot product (after rotary positions and QK-norm).
+
+    Args:
+        above_mean: as in `score_by_source`; the key is then its difference from the mean key.
 
     Raises:
         TraceError: for a layer, head, position or kind that is not there, or a model that gives
@@ -127,12 +133,15 @@ def score_by_dimension(
     """
     call, kind, batch = _call(trace, layer, head, query, key, kind, batch)
     q = call.query[batch, head, query].detach().double().cpu()
-    k = call.key[batch, _kv_head(call, head), key].detach().double().cpu()
-    d_head = len(q)
-    pairs = torch.arange(d_head) % (d_head // 2) if _is_rotary(trace, kind) else None
+    keys = call.key[batch, _kv_head(call, head)].detach().double().cpu()
+    k = keys[key]
+    fields = _score(call, layer, head, query, key, kind, batch, q, k)
+    if above_mean:
+        k = k - keys[_reachable(call, batch, head, query)].mean(0)
+    pairs = torch.arange(len(q)) % (len(q) // 2) if _is_rotary(trace, kind) else None
     return ScoreByDimension(
-        **_score(call, layer, head, query, key, kind, batch, q, k),
-        products=(q * k * call.scale).float(), q=q.float(), k=k.float(), pairs=pairs,
+        **fields, products=(q * k * call.scale).float(), q=q.float(), k=k.float(), pairs=pairs,
+        above_mean=above_mean,
     )  # fmt: skip
 
 
@@ -168,8 +177,7 @@ def score_by_source(
     our_model(trace, "splitting a score by source")
     keys = torch.tensor([key])
     if above_mean:
-        open_keys = torch.isfinite(_row(call, batch, head, query)).nonzero().flatten()
-        keys = torch.cat((keys, open_keys))
+        keys = torch.cat((keys, _reachable(call, batch, head, query)))
     read = _Reader(trace, call, kind, layer, head, batch)
     query_sources, q_parts = read.side("query", torch.tensor([query]))
     key_sources, k_parts = read.side("key", keys)
@@ -313,6 +321,14 @@ def _call(
 
 def _kv_head(call: Any, head: int) -> int:
     return head // (call.n_heads // call.key.shape[1])
+
+
+def _reachable(call: Any, batch: int, head: int, query: int) -> Tensor:
+    """The keys that a query may look at: their indices."""
+    found = torch.isfinite(_row(call, batch, head, query)).nonzero().flatten()
+    if not len(found):
+        raise TraceError(f"query={query} may look at no key, so its row has no mean")
+    return found
 
 
 def _row(call: Any, batch: int, head: int, query: int) -> Tensor:

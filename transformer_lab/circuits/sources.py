@@ -47,6 +47,15 @@ class Source:
         kind = "cross head" if self.part == "cross head" else "head"
         return f"layer {self.layer}, {kind} {self.head}"
 
+    @property
+    def short(self) -> str:
+        """The name where room is scarce: "L1 H2"."""
+        if self.layer is None:
+            return self.part
+        if self.head is None:
+            return f"L{self.layer} MLP"
+        return f"L{self.layer} {'X' if self.part == 'cross head' else 'H'}{self.head}"
+
 
 BIASES = Source("biases")
 

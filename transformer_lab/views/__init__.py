@@ -10,6 +10,7 @@ _NAMES = {
     "PositionView": "position_view",
     "ResidualView": "residual_view",
     "TrainingView": "training_view",
+    "WhyView": "why_view",
     "clean_notebook": "export",
     "notebook_to_html": "export",
 }
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .position_view import PositionView
     from .residual_view import ResidualView
     from .training_view import TrainingView
+    from .why_view import WhyView
 
 __all__ = [
     "Explorer",
@@ -30,6 +32,7 @@ __all__ = [
     "ResidualView",
     "TrainingView",
     "View",
+    "WhyView",
     "clean_notebook",
     "notebook_to_html",
 ]

@@ -1,0 +1,150 @@
+import io
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+import traitlets
+
+import transformer_lab as tl
+from transformer_lab.circuits import row_scores, score_by_dimension, score_by_source
+from transformer_lab.views import WhyView
+from transformer_lab.views.why_view import numbers_of
+from transformer_lab.views.why_words import Why, why_sentence
+
+
+def test_what_travels_is_what_python_computes(translation):
+    for kind, query, key in (("decoder", 6, 2), ("cross", 4, 9), ("encoder", 1, 11)):
+        view = WhyView(translation, 1, 2, query, key, kind=kind)
+        numbers, info = numbers_of(view.cell), view.cell.info
+        where = dict(kind=kind, batch=0)
+        found = score_by_dimension(translation, 1, 2, query, key, **where)
+        scores, weights = row_scores(translation, 1, 2, query, **where)
+        for name, wanted in (
+            ("products", found.products), ("q", found.q), ("k", found.k), ("scores", scores),
+            ("weights", weights),
+        ):  # fmt: skip
+            assert torch.equal(torch.tensor(numbers[name]), wanted)
+        assert (info["score"], info["weight"]) == (found.score, found.weight)
+        for name, above in (("score", False), ("above", True)):
+            parts = score_by_source(translation, 1, 2, query, key, **where, above_mean=above)
+            split = numbers["splits"][name]
+            assert torch.equal(torch.tensor(split["key"]), parts.by_key())
+            assert torch.equal(torch.tensor(split["query"]), parts.by_query())
+            assert [s.name for s in parts.key_sources] == info["sources"]["key"]["names"]
+            kept = info["splits"][name]
+            rows, columns = kept["rows"], kept["columns"]
+            table = parts.parts[rows][:, columns]
+            assert np.allclose(split["table"][: len(rows), : len(columns)], table, atol=1e-6)
+            assert split["table"].sum() == pytest.approx(parts.total, abs=1e-4)
+            assert info["splits"][name]["total"] == parts.total
+
+
+def test_what_is_left_out_is_the_strongest(trace):
+    view = WhyView(trace, 1, 2)
+    pattern = trace.pattern(1, 2)
+    assert view.shown == ("decoder", 1, 2, 12, int(pattern[12].argmax()))
+    view.selected = (8, None)
+    assert view.shown[3:] == (8, int(pattern[8].argmax()))
+    view.selected = (None, 3)
+    assert view.shown[3:] == (int(pattern[:, 3].argmax()), 3)
+    names = view._names(view.cell)
+    query = view.shown[3]
+    assert names[0] == f"cell/decoder/1/2/{query}/3"
+    assert "cell/decoder/1/2/-/3" in names
+    view.layer, view.head = 0, 3
+    assert view.cell.info["layer"] == 0
+
+
+def test_sentences_follow_the_selection(trace):
+    view = WhyView(trace, 1, 2, 8, 1)
+    found = score_by_source(trace, 1, 2, 8, 1)
+    name, value = found.ranked(n=1)[0]
+    assert view.sentence.startswith("Layer 1, head 2: “it” gives ")
+    assert f"Their score is {found.score:.2f}".replace("-", "−") in view.sentence
+    assert f"On the key’s side {name} gives {value:+.2f} of it".replace("-", "−") in view.sentence
+    view._options = {"above": True}
+    above = score_by_source(trace, 1, 2, 8, 1, above_mean=True)
+    name, value = above.ranked(n=1)[0]
+    assert f"{name} gives {value:+.2f} of that difference".replace("-", "−") in view.sentence
+    apart = abs(above.total)
+    assert f"{apart:.2f} {'above' if above.total > 0 else 'below'} the row’s mean" in view.sentence
+    view.selected = (1, 8)
+    assert "may not look at “it”" in view.sentence
+    assert view.cell.info["score"] is None
+
+
+def test_words_of_a_model_whose_sources_are_not_known():
+    why = Why("Layer 0, head 1", "a", "b", 0.25, 1.5, 1.0, 2.0, False, (7, -0.5), None, None)
+    assert why_sentence(why) == (
+        "Layer 0, head 1: “a” gives .25 of its weight to “b”. Their score is 1.00 (before any bias "
+        "0.50 below the row’s mean). Dimension 7 gives −0.50 of it, the most of all."
+    )
+
+
+def test_bad_places_are_refused_in_one_sentence(trace):
+    for options, message in (
+        (dict(layer=2), r"layer=2 is outside 0 … 1"),
+        (dict(query=13), r"query=13 is outside 0 … 12"),
+        (dict(kind="cross"), r"kind='cross' is not in this trace"),
+        (dict(batch=1), r"batch=1 is outside the 1 texts"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            WhyView(trace, **options)
+    with pytest.raises(traitlets.TraitError, match="head=4"):
+        WhyView(trace).head = 4
+    with pytest.raises(ValueError, match=r"give what transformer_lab\.trace"):
+        WhyView("a text")
+
+
+def test_questions_get_answers_and_errors_are_told(trace):
+    view, sent = WhyView(trace), []
+    view.send = lambda message, buffers: sent.append((message, buffers))
+    for request, name in enumerate(
+        ("cell/decoder/1/3/9/-", "cell/decoder/9/3/9/-", "cell/cross/0/0/1/1", "nonsense")
+    ):
+        view._on_question(view, {"type": "block", "name": name, "request": request}, [])
+    best = int(trace.pattern(1, 3)[9].argmax())
+    assert [m["request"] for m, _ in sent] == [0, 1, 2, 3]
+    assert (sent[0][0]["info"]["query"], sent[0][0]["info"]["key"]) == (9, best)
+    assert [m["type"] for m, _ in sent[1:]] == ["error"] * 3
+    assert "layer=9 is outside" in sent[1][0]["message"]
+
+
+def test_a_page_holds_the_chosen_row(trace):
+    view = WhyView(trace, 1, 2, 5, 2)
+    names = {block.name for block in view._blocks()}
+    assert names == {f"cell/decoder/1/2/5/{key}" for key in (0, 1, 3, 4, 5)}
+    assert view._page_state()["_held"] == "the row of “the” (5) of layer 1, head 2"
+
+
+def test_models_whose_sources_are_not_known_say_so():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(n_layer=2, n_head=4, n_embd=32, vocab_size=100)
+    view = WhyView(tl.trace(transformers.GPT2LMHeadModel(config).eval(), torch.arange(7)), 1, 2)
+    assert not view.cell.info["splits"]
+    assert "needs a transformer_lab.Transformer" in view.cell.info["why_no_sources"]
+    assert "Dimension " in view.sentence
+    assert view.png()[:4] == b"\x89PNG"
+    config = transformers.BloomConfig(n_layer=2, n_head=4, hidden_size=32, vocab_size=100)
+    maps = tl.trace(transformers.BloomForCausalLM(config).eval(), torch.arange(6))
+    with pytest.raises(ValueError, match="gives its maps only"):
+        WhyView(maps)
+
+
+def test_long_rows_leave_the_mean_key_unsplit(long_trace, monkeypatch):
+    monkeypatch.setattr("transformer_lab.views.why_data.ABOVE_MEAN", 1e3)
+    info = WhyView(long_trace, 3, 1, 599, 20).cell.info
+    assert set(info["splits"]) == {"score"}
+    assert "too long" in info["why_no_above"]
+
+
+@pytest.mark.parametrize("above", [False, True])
+def test_a_picture(trace, above):
+    view = WhyView(trace, 1, 2, 8, 1)
+    view._options = {"above": above}
+    data, metadata = view._repr_mimebundle_()
+    assert metadata["image/png"]["alt"] == view.sentence
+    image = matplotlib.image.imread(io.BytesIO(data["image/png"]))
+    assert np.ptp(image) > 0.5
+    assert len(data["image/png"]) < 200_000

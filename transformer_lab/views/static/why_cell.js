@@ -1,0 +1,57 @@
+// One score with its parts, as it comes from Python. The counterpart of views/why_data.py.
+
+import { bytesOf, typed } from "./codecs.js";
+
+/** The index of the largest by size. @param {ArrayLike<number>} values */
+export function largestBySize(values) {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (Math.abs(values[i]) > Math.abs(values[best])) best = i;
+  return best;
+}
+
+export class WhyCell {
+  /** @param {any} info @param {Uint8Array} bytes */
+  constructor(info, bytes) {
+    this.info = info;
+    const flat = typed(Float32Array, bytes);
+    let at = 0;
+    const take = (count) => flat.subarray(at, (at += count));
+    const { d, keys, mean, splits, sources } = info;
+    [this.q, this.k, this.products] = [take(d), take(d), take(d)];
+    [this.scores, this.weights] = [take(keys), take(keys)];
+    if (mean !== null) [this.aboveK, this.aboveProducts] = [take(d), take(d)];
+    /** @type {Record<string, {query: Float32Array, key: Float32Array, table: Float32Array, rows: number[], columns: number[], shape: number[], total: number}>} */
+    this.splits = {};
+    for (const [name, split] of Object.entries(splits)) {
+      this.splits[name] = {
+        ...split,
+        query: take(sources.query.names.length),
+        key: take(sources.key.names.length),
+        table: take(split.shape[0] * split.shape[1]),
+      };
+    }
+  }
+
+  /** The products on view: those of the score, or of what lies above the row's mean. */
+  productsOf(above) {
+    return above ? this.aboveProducts : this.products;
+  }
+
+  /** Their sums by rotary pair: dimension i turns with i + d/2. */
+  byPair(above) {
+    const products = this.productsOf(above);
+    const half = products.length / 2;
+    return Float32Array.from({ length: half }, (_, i) => products[i] + products[i + half]);
+  }
+
+  /** The largest part of one side: its name and value. */
+  best(side, above) {
+    const split = this.splits[above ? "above" : "score"];
+    if (!split) return null;
+    const i = largestBySize(split[side]);
+    return /** @type {[string, number]} */ ([this.info.sources[side].names[i], split[side][i]]);
+  }
+}
+
+/** The score of the first screen. @param {any} model */
+export const firstCell = (model) => new WhyCell(model.get("_cell"), bytesOf(model.get("_cell_data")));

@@ -1,0 +1,180 @@
+"""What a browser is sent of one score: its parts, and the row that it competes in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..circuits import ScoreBySource, row_scores, score_by_dimension, score_by_source
+from .codecs import pack_floats, shown_text, shown_token
+
+if TYPE_CHECKING:
+    from ..trace import Trace
+
+KEPT_SOURCES = 8  # of each side in the table; the rest together
+ABOVE_MEAN = 2e9  # multiplications up to which a row's mean key is split by source
+PAGE_KEYS = 64  # of the chosen row, in a saved page
+
+
+@dataclass(frozen=True)
+class CellBytes:
+    """One score: what it is, and its numbers."""
+
+    info: dict[str, Any]
+    data: bytes
+
+
+class WhyData:
+    """The scores of one text of a trace.
+
+    Raises:
+        ValueError: when the model gives maps only.
+    """
+
+    def __init__(self, trace: Trace, batch: int = 0):
+        self.trace, self.batch = trace, batch
+        self.queries = {
+            k: [shown_token(x) for x in trace.query_tokens(k, batch)] for k in trace.kinds
+        }
+        self.keys = {k: [shown_token(x) for x in trace.key_tokens(k, batch)] for k in trace.kinds}
+        score_by_dimension(trace, 0, 0, 0, 0, kind=trace.kinds[0], batch=batch)
+        self.why_no_sources = ""
+        try:
+            score_by_source(trace, 0, 0, 0, 0, kind=trace.kinds[0], batch=batch)
+        except ValueError as error:  # a TraceError is one
+            self.why_no_sources = shown_text(str(error))
+        # On each view, not on the class: it must not keep traces alive.
+        self.cell = lru_cache(64)(self._cell)
+
+    def kinds(self) -> dict[str, dict[str, Any]]:
+        """What the browser must know of each kind of attention."""
+        described = {}
+        for kind in self.trace.kinds:
+            n_query, n_key = self.trace.shape(kind)
+            described[kind] = {
+                "layers": self.trace.n_layers(kind),
+                "heads": self.trace.n_heads(kind),
+                "queries": n_query,
+                "keys": n_key,
+                "query_tokens": self.queries[kind],
+                "key_tokens": self.keys[kind],
+            }
+        return described
+
+    def place(
+        self, kind: str, layer: int, head: int, query: int | None, key: int | None
+    ) -> tuple[int, int]:
+        """(query, key) where one or both may be left out: the last query, or that which gives the key
+        most; and the key that gets most."""
+        n_query, n_key = self.trace.shape(kind)
+        query = None if query is None else min(query, n_query - 1)
+        key = None if key is None else min(key, n_key - 1)
+        if query is None and key is None:
+            query = n_query - 1
+        if query is None:
+            pattern = self.trace.pattern(layer, head, kind=kind, batch=self.batch)
+            query = int(pattern[:, key].argmax())
+        if key is None:
+            _, weights = row_scores(self.trace, layer, head, query, kind=kind, batch=self.batch)
+            key = int(weights.argmax())
+        return query, key
+
+    def _cell(self, kind: str, layer: int, head: int, query: int, key: int) -> CellBytes:
+        where: dict[str, Any] = dict(kind=kind, batch=self.batch)
+        found = score_by_dimension(self.trace, layer, head, query, key, **where)
+        scores, weights = row_scores(self.trace, layer, head, query, **where)
+        reachable = torch.isfinite(scores)
+        above = None
+        if int(reachable.sum()) > 1:
+            above = score_by_dimension(
+                self.trace, layer, head, query, key, **where, above_mean=True
+            )
+        info: dict[str, Any] = {
+            "kind": kind, "layer": layer, "head": head, "query": query, "key": key,
+            "dot": found.dot, "scale": found.scale, "scaled": found.scaled,
+            "softcap": found.softcap, "capped": found.capped, "bias": _finite(found.bias),
+            "score": _finite(found.score), "weight": found.weight,
+            "mean": None if above is None else found.scaled - float(above.products.double().sum()),
+            "d": len(found.q), "keys": len(scores), "pairs": found.pairs is not None,
+            "splits": {}, "why_no_sources": self.why_no_sources, "why_no_above": "",
+        }  # fmt: skip
+        parts = [found.q, found.k, found.products, scores, weights]
+        if above is not None:
+            parts += [above.k, above.products]
+        if not self.why_no_sources:
+            plain = score_by_source(self.trace, layer, head, query, key, **where)
+            info["sources"] = {
+                side: {"names": [s.name for s in sources], "short": [s.short for s in sources]}
+                for side, sources in (("query", plain.query_sources), ("key", plain.key_sources))
+            }
+            info["splits"]["score"] = _split(plain, parts)
+            if above is not None and self._affordable(kind, layer, int(reachable.sum())):
+                lifted = score_by_source(
+                    self.trace, layer, head, query, key, **where, above_mean=True
+                )
+                info["splits"]["above"] = _split(lifted, parts)
+            elif above is not None:
+                info["why_no_above"] = (
+                    "the text is too long to split the mean key by source as well"
+                )
+        return CellBytes(info, b"".join(pack_floats(part) for part in parts))
+
+    def _affordable(self, kind: str, layer: int, keys: int) -> bool:
+        _, n_key = self.trace.shape(kind)
+        heads, d_head = self.trace.n_heads(kind), self.trace.d_head(kind) or 1
+        return (layer + 1) * heads * keys * d_head * (n_key + d_head * heads) < ABOVE_MEAN
+
+    def row(self, kind: str, layer: int, head: int, query: int) -> list[int]:
+        """The keys of a row that a page keeps: those with most weight."""
+        scores, weights = row_scores(self.trace, layer, head, query, kind=kind, batch=self.batch)
+        order = weights.argsort(descending=True, stable=True).tolist()
+        return sorted(k for k in order[:PAGE_KEYS] if bool(torch.isfinite(scores[k])))
+
+
+def cell_name(kind: str, layer: int, head: int, query: int | None, key: int | None) -> str:
+    """How the browser asks for a score; "-" stands for what is left to `place`."""
+    places = ["-" if x is None else str(x) for x in (query, key)]
+    return "/".join(["cell", kind, str(layer), str(head), *places])
+
+
+def read_name(name: str) -> tuple[str, int, int, int | None, int | None]:
+    """
+    Raises:
+        ValueError: for a name that is no cell's.
+    """
+    parts = name.split("/")
+    if len(parts) != 6 or parts[0] != "cell":
+        raise ValueError(f"{name!r} names no score")
+    query, key = (None if x == "-" else int(x) for x in parts[4:])
+    return parts[1], int(parts[2]), int(parts[3]), query, key
+
+
+def _split(found: ScoreBySource, parts: list[Tensor]) -> dict[str, Any]:
+    """Append the sums of both sides and a small table, and say which sources the table keeps."""
+    rows, columns = _kept(found.by_query()), _kept(found.by_key())
+    table = _gathered(_gathered(found.parts, rows).T, columns).T
+    parts += [found.by_query(), found.by_key(), table]
+    return {"rows": rows, "columns": columns, "shape": list(table.shape), "total": found.total}
+
+
+def _kept(values: Tensor) -> list[int]:
+    """The indices of the largest parts by size, largest first; all of them if they are few."""
+    n = len(values) if len(values) <= KEPT_SOURCES + 1 else KEPT_SOURCES
+    return values.abs().argsort(descending=True, stable=True)[:n].tolist()
+
+
+def _gathered(x: Tensor, kept: list[int]) -> Tensor:
+    """The kept rows, and where there are others a last row for them together."""
+    found = x[kept]
+    if len(kept) == len(x):
+        return found
+    rest = [i for i in range(len(x)) if i not in set(kept)]
+    return torch.cat((found, x[rest].sum(0, keepdim=True)))
+
+
+def _finite(x: float) -> float | None:
+    return x if abs(x) != float("inf") else None

@@ -1,0 +1,222 @@
+"""Why here: one score, from the parts of a dot product to a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import traitlets as t
+
+from .base import css, esm
+from .codecs import shown_text
+from .export import Block
+from .selection import SelectionView, link_of
+from .why_data import CellBytes, WhyData, cell_name, read_name
+from .why_figure import why_figure
+from .why_words import Why, why_sentence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..trace import Trace
+
+
+class WhyView(SelectionView):
+    """One score q·k of one head: its dimensions, its way to a weight beside the row's other keys,
+    and for our own models who wrote what the query and the key carry.
+
+    `layer`, `head`, `kind` and `selected` (query, key) can be read and set from Python, as in
+    `HeadView`, and follow the other views of the page. Where only a query is selected, the key that
+    it gives most is meant; where nothing is, the last query.
+
+    Args:
+        trace: what `transformer_lab.trace` returned; with keep="all" for the parts by source.
+        layer, head, query, key: the score to begin with.
+        kind: "decoder", "encoder" or "cross"; by default the trace's first choice.
+        batch: which text of the trace.
+        title: by default the model's name.
+        link: as in `HeadView`.
+
+    Raises:
+        ValueError: when the trace has no such place, or the model gives maps only.
+    """
+
+    _esm: ClassVar[str] = esm("why_view.js")
+    _css: ClassVar[str] = css("view.css", "residual_view.css", "why_view.css")
+
+    _options = t.Dict().tag(sync=True)  # above: split what lies above the row's mean; pairs
+    _cell = t.Dict().tag(sync=True)  # the score of the first screen
+    _cell_data = t.Bytes(b"").tag(sync=True)
+    _held = t.Unicode("").tag(sync=True)  # of a page: which row it holds
+    _note = t.Unicode("").tag(sync=True)
+    _batch = t.Int(0).tag(sync=True)
+
+    def __init__(
+        self,
+        trace: Trace,
+        layer: int = 0,
+        head: int = 0,
+        query: int | None = None,
+        key: int | None = None,
+        *,
+        kind: str | None = None,
+        batch: int = 0,
+        title: str | None = None,
+        link: str | None = None,
+    ):
+        if not hasattr(trace, "residual_norms"):
+            raise ValueError(
+                f"trace is a {type(trace).__name__}; give what transformer_lab.trace(...) returned"
+            )
+        if not 0 <= batch < trace.batch_size:
+            raise ValueError(f"batch={batch} is outside the {trace.batch_size} texts of this trace")
+        kind = kind or ("decoder" if "decoder" in trace.kinds else trace.kinds[0])
+        if kind not in trace.kinds:
+            raise ValueError(f"kind={kind!r} is not in this trace; it has {', '.join(trace.kinds)}")
+        self.trace, self._data = trace, WhyData(trace, batch)
+        kinds = self._data.kinds()
+        for name, value, count in (
+            ("layer", layer, kinds[kind]["layers"]),
+            ("head", head, kinds[kind]["heads"]),
+            ("query", query, kinds[kind]["queries"]),
+            ("key", key, kinds[kind]["keys"]),
+        ):
+            if value is not None and not 0 <= value < count:
+                raise ValueError(f"{name}={value} is outside 0 … {count - 1}")
+        super().__init__(
+            _batch=batch,
+            _title=shown_text(title or trace.model_name or "Why here?"),
+            link=link_of(trace) if link is None else link,
+            _kinds=kinds,
+            _note=shown_text(trace.note or ""),
+        )
+        with self.hold_sync():
+            self.kind, self.layer, self.head = kind, layer, head
+            self.selected = None if query is None and key is None else (query, key)
+            self._keep(self.cell)
+
+    # -- for people -----------------------------------------------------------------------------
+
+    @property
+    def shown(self) -> tuple[str, int, int, int, int]:
+        """(kind, layer, head, query, key) on view."""
+        size = self._kinds[self.kind]
+        layer, head = min(self.layer, size["layers"] - 1), min(self.head, size["heads"] - 1)
+        query, key = self._data.place(self.kind, layer, head, *(self.selected or (None, None)))
+        return self.kind, layer, head, query, key
+
+    @property
+    def cell(self) -> CellBytes:
+        return self._data.cell(*self.shown)
+
+    @property
+    def sentence(self) -> str:
+        return why_sentence(self._why())
+
+    def _why(self) -> Why:
+        cell = self.cell
+        info, numbers = cell.info, numbers_of(cell)
+        above = bool(self._options.get("above")) and info["mean"] is not None
+        products = numbers["above_products" if above else "products"]
+        split = numbers["splits"].get("above" if above else "score")
+        sides: dict[str, tuple[str, float] | None] = {"query": None, "key": None}
+        if split is not None:
+            for side in sides:
+                values = split[side]
+                best = int(np.argmax(np.abs(values)))
+                sides[side] = (info["sources"][side]["names"][best], float(values[best]))
+        best = int(np.argmax(np.abs(products)))
+        several = len(self._kinds) > 1
+        start = f"{self.kind.capitalize()}, layer" if several else "Layer"
+        return Why(
+            name=f"{start} {info['layer']}, head {info['head']}",
+            query=self._data.queries[self.kind][info["query"]],
+            key=self._data.keys[self.kind][info["key"]],
+            weight=info["weight"], scaled=info["scaled"], score=info["score"], mean=info["mean"],
+            above=above, dimension=(best, float(products[best])),
+            key_part=sides["key"], query_part=sides["query"],
+        )  # fmt: skip
+
+    def figure(self) -> Figure:
+        """The dimensions as a waterfall, the row's largest weights and, where they are known, the
+        parts by source, titled with the sentence."""
+        cell = self.cell
+        return why_figure(
+            title=self._title,
+            sentence=self.sentence,
+            why=self._why(),
+            info=cell.info,
+            numbers=numbers_of(cell),
+            keys=self._data.keys[self.kind],
+        )
+
+    # -- for the browser ------------------------------------------------------------------------
+
+    def _keep(self, cell: CellBytes) -> None:
+        """What is on the first screen."""
+        self.set_trait("_cell", {**cell.info, "names": self._names(cell)})
+        self._cell_data = cell.data
+
+    def _names(self, cell: CellBytes) -> list[str]:
+        """All names by which the browser may ask for it."""
+        i = cell.info
+        kind, layer, head, query, key = (i[n] for n in ("kind", "layer", "head", "query", "key"))
+        names = [(query, key)]
+        for pair in ((query, None), (None, key), (None, None)):
+            if self._data.place(kind, layer, head, *pair) == (query, key):
+                names.append(pair)
+        return [cell_name(kind, layer, head, *pair) for pair in names]
+
+    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        if question.get("type") != "block":
+            return super()._answer(question)
+        kind, layer, head, query, key = read_name(str(question["name"]))
+        if kind not in self._kinds:
+            raise ValueError(f"kind={kind!r} is not in this trace")
+        cell = self._data.cell(kind, layer, head, *self._data.place(kind, layer, head, query, key))
+        return {"type": "block", "info": {**cell.info, "names": self._names(cell)}}, [cell.data]
+
+    def _page_state(self) -> dict[str, Any]:
+        cell = self.cell
+        kind, layer, head, query, _ = self.shown
+        self._keep(cell)
+        state = super()._page_state()
+        token = self._data.queries[kind][query]
+        state["_held"] = f"the row of “{token}” ({query}) of layer {layer}, head {head}"
+        return state
+
+    def _blocks(self) -> Iterable[Block]:
+        kind, layer, head, query, shown = self.shown
+        for key in self._data.row(kind, layer, head, query):
+            if key != shown:
+                cell = self._data.cell(kind, layer, head, query, key)
+                name = cell_name(kind, layer, head, query, key)
+                yield Block(name, {**cell.info, "names": self._names(cell)}, [cell.data])
+
+
+def numbers_of(cell: CellBytes) -> dict[str, Any]:
+    """The numbers of a cell by name, as the browser reads them."""
+    info, flat = cell.info, np.frombuffer(cell.data, "<f4")
+    at = 0
+
+    def take(*shape: int) -> np.ndarray:
+        nonlocal at
+        size = int(np.prod(shape))
+        at += size
+        return flat[at - size : at].reshape(shape)
+
+    d, keys = info["d"], info["keys"]
+    found: dict[str, Any] = {n: take(d) for n in ("q", "k", "products")}
+    found |= {n: take(keys) for n in ("scores", "weights")}
+    if info["mean"] is not None:
+        found |= {n: take(d) for n in ("above_k", "above_products")}
+    found["splits"] = {
+        name: {
+            "query": take(len(info["sources"]["query"]["names"])),
+            "key": take(len(info["sources"]["key"]["names"])),
+            "table": take(*split["shape"]),
+        }
+        for name, split in info["splits"].items()
+    }
+    return found
