@@ -98,6 +98,44 @@ def test_smollm2_has_its_verified_heads(smollm2):
     assert torch.stack(previous).mean().item() == pytest.approx(0.90, abs=0.07)
 
 
+def labelled(table):
+    return [one for row in table for one in row if one.name]
+
+
+@pytest.mark.models
+def test_minilms_heads_are_labelled_as_they_were_verified(minilm):
+    model = tl.TextModel(*minilm)
+    found = tl.heads.labels(model)
+    assert (found[0][2].name, found[1][8].name) == ("previous token", "next token")
+    assert found[0][2].score > 0.98 and found[1][8].score == pytest.approx(0.6, abs=0.07)
+    assert found[0][2].alone.loss is None and found[0][2].alone.value > 0.02
+    assert 5 <= len(labelled(found)) <= 18, "of 72: a label sets a head apart"
+    texts = [*SENTENCES, "The photographer rephotographed an unbelievable waterfall."]
+    on_texts = tl.heads.labels(model, texts=texts, ablation=False)[4][5]
+    assert on_texts.name == "first token" and on_texts.score == pytest.approx(0.87, abs=0.04)
+    assert on_texts.lag is None and "other texts" in on_texts.sentence
+    assert {"same word", "punctuation"} <= set(on_texts.scores)
+
+
+@pytest.mark.models
+def test_smollm2s_heads_are_labelled_as_they_were_verified(smollm2):
+    found = tl.heads.labels(tl.TextModel(*smollm2), n_texts=2, ablation=False)
+    assert found[18][6].name == "induction" and found[18][6].score > 0.8
+    assert found[16][0].name == "previous token" and found[16][0].score > 0.8
+    assert 10 <= len(labelled(found)) <= 60, "of 270"
+
+
+@pytest.mark.models
+def test_smollm2s_induction_head_reads_its_previous_token_head(smollm2):
+    """By the weights alone, and by far."""
+    ours = pretrained.load(smollm2[0])
+    read = [
+        tl.circuits.composition(ours, earlier, (18, 6), "K", distance=1)
+        for earlier in ((16, 0), (16, 1), (10, 4))
+    ]
+    assert read[0].sigmas > 100 and read[0].score > 2 * max(r.score for r in read[1:])
+
+
 @pytest.mark.models
 def test_smollm2s_tokenizer_is_whole(smollm2):
     _, tokenizer = smollm2
