@@ -385,9 +385,37 @@ def test_snapshots_are_the_maps_of_the_trace(tmp_path):
     maps = run.snapshot(2)
     assert list(maps) == ["decoder"]
     assert maps["decoder"].shape == (1, 2, 6, 6)
-    torch.testing.assert_close(maps["decoder"][0], expected.pattern(0), atol=0.51 / 255, rtol=0)
+    torch.testing.assert_close(maps["decoder"][0], expected.pattern(0), atol=1 / 60000, rtol=0)
+    assert [f"{w:.4f}" for w in maps["decoder"].flatten().tolist()] == [
+        f"{w:.4f}" for w in expected.pattern(0).flatten().tolist()
+    ]
+    shown = run.trace(2, labels=list("abcdef"))
+    assert torch.equal(shown.pattern(0), maps["decoder"][0])
+    assert shown.key_tokens() == list("abcdef") and shown.tokens.tolist() == [list(range(6))]
+    torch.testing.assert_close(
+        tl.heads.previous_token(shown), tl.heads.previous_token(expected), atol=1e-4, rtol=0
+    )
+    assert run.trace(4).key_tokens() == list("012345")
+    with pytest.raises(ValueError, match="labels has 2 names; the probe has 6"):
+        run.trace(2, labels=["a", "b"])
     with pytest.raises(ValueError, match=r"step=1 has no snapshot .*\[0, 2, 4\]"):
         run.snapshot(1)
+
+
+def test_snapshots_of_the_first_version_are_read(tmp_path):
+    run = Run(tmp_path / "r")
+    (tmp_path / "r" / "snapshots").mkdir(parents=True)
+    maps = torch.rand(1, 2, 4, 4).softmax(-1)
+    for step, scale in ((3, "255"), (4, "9")):
+        tensors = {
+            "probe.source": torch.arange(4),
+            "decoder.pattern": (maps * 255).round().to(torch.uint8),
+        }
+        safefiles.write_tensors(run._snapshot_path(step), tensors, {"scale": scale})
+    torch.testing.assert_close(run.snapshot(3)["decoder"], maps, atol=0.51 / 255, rtol=0)
+    assert run.trace(3).shape() == (4, 4)
+    with pytest.raises(CheckpointError, match="later version"):
+        run.snapshot(4)
 
 
 def test_snapshots_of_an_encoder_decoder(tmp_path):

@@ -16,7 +16,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,9 +51,13 @@ from .safefiles import (
 )
 
 if TYPE_CHECKING:
+    from .trace import Trace
     from .train import _Training
 
 FORMAT = 1
+WEIGHT_SCALE = (
+    60_000  # a weight w is kept as ⌊w · 60000⌋: it then rounds to four decimals as w does
+)
 STATE = "state.json"
 TRAINING = "training.safetensors"
 _STEP = re.compile(r"step-(\d+)")
@@ -110,19 +114,52 @@ class Run:
 
     def snapshot(self, step: int) -> dict[str, Tensor]:
         """The probe's attention maps at a step: kind -> float32 [layer, head, query, key], each
-        weight rounded to 1/255.
+        weight right to four decimals (to 1/510 in runs of version 0.1.0).
 
         Raises:
             ValueError: for a step without one, listing those that have one.
         """
+        return self._read_snapshot(step)[0]
+
+    def trace(
+        self,
+        step: int,
+        *,
+        labels: Sequence[str] | None = None,
+        target_labels: Sequence[str] | None = None,
+    ) -> Trace:
+        """The probe's attention at a step as a `Trace` that holds maps only: what the measures of
+        `heads` and the views take.
+
+        Args:
+            labels, target_labels: what to show for each token; the token ids by default.
+
+        Raises:
+            ValueError: for a step without a snapshot.
+        """
+        maps, (source, target) = self._read_snapshot(step)
+        return trace_of_maps(
+            maps, source, target, labels=labels, target_labels=target_labels,
+            name=f"{self.folder.name}, step {step}",
+        )  # fmt: skip
+
+    def _read_snapshot(self, step: int) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor | None]]:
         if step not in self.snapshots:
             raise ValueError(f"step={step} has no snapshot in {self.folder}; {self.snapshots} have")
-        tensors, _ = read_tensors(self._snapshot_path(step))
-        return {
-            name.removesuffix(".pattern"): tensor.float() / 255
+        tensors, metadata = read_tensors(self._snapshot_path(step))
+        scale = metadata.get("scale", "255")
+        if scale not in ("255", str(WEIGHT_SCALE)):
+            raise CheckpointError(
+                f"{self._snapshot_path(step)} is of a later version of this package: its weights "
+                f"are scaled by {scale}"
+            )
+        read = unpack_weights if scale == str(WEIGHT_SCALE) else lambda codes: codes.float() / 255
+        maps = {
+            name.removesuffix(".pattern"): read(tensor)
             for name, tensor in tensors.items()
             if name.endswith(".pattern")
         }
+        return maps, (tensors["probe.source"], tensors.get("probe.target"))
 
     def load_model(
         self,
@@ -285,7 +322,7 @@ class Writer:
             remove_folder(self.run._checkpoint_path(step))
 
     def snapshot(self, step: int, model: nn.Module, probe: Any) -> None:
-        """Keep the attention maps of the probe: uint8, one file a step."""
+        """Keep the attention maps of the probe: 16 bits a weight, one file a step."""
         from .trace import trace
 
         source, target = probe if isinstance(probe, tuple) else (probe, None)
@@ -297,9 +334,9 @@ class Writer:
             tensors["probe.target"] = _ids(target)[0]
         for kind in traced.kinds:
             layers = [traced.pattern(i, kind=kind) for i in range(traced.n_layers(kind))]
-            tensors[f"{kind}.pattern"] = (torch.stack(layers) * 255).round().to(torch.uint8)
+            tensors[f"{kind}.pattern"] = pack_weights(torch.stack(layers))
         with committed(self.run._snapshot_path(step)) as path:
-            write_tensors(path, tensors, {"scale": "255"})
+            write_tensors(path, tensors, {"scale": str(WEIGHT_SCALE)})
 
     def close(self) -> None:
         for part in (self.metrics, self.board):
@@ -308,6 +345,56 @@ class Writer:
         if self.lock is not None:
             self.lock.release()
         self.metrics = self.board = self.lock = None
+
+
+# ---------------------------------------------------------------- what a snapshot holds
+
+
+def pack_weights(weights: Tensor) -> Tensor:
+    """Weights 0 … 1 as uint16 ⌊w · 60000⌋; 0 is for what is exactly 0, a tiny weight gets 1."""
+    codes = (weights.detach().double().clamp(0, 1) * WEIGHT_SCALE).floor()
+    return codes.clamp(min=1).where(weights > 0, 0).to(torch.int32).to(torch.uint16)
+
+
+def unpack_weights(codes: Tensor) -> Tensor:
+    """float32: the middle of what a code stands for; nothing stays nothing, all stays all."""
+    whole = codes.to(torch.int32).double()
+    middle = ((whole + 0.5) / WEIGHT_SCALE).clamp(max=1)
+    return middle.where(whole > 0, 0).float()
+
+
+def trace_of_maps(
+    maps: Mapping[str, Tensor],
+    source: Tensor,
+    target: Tensor | None = None,
+    *,
+    labels: Sequence[str] | None = None,
+    target_labels: Sequence[str] | None = None,
+    name: str = "",
+) -> Trace:
+    """A `Trace` from maps that were kept: kind -> [layer, head, query, key]; source and target are
+    token ids [position]."""
+    from .attention import Site
+    from .recording import GivenMaps, Recorder
+    from .trace import Trace
+
+    recorder = Recorder(None, "maps")
+    for kind, layers in maps.items():
+        recorder.calls[kind] = [GivenMaps(m[None], Site(kind, i)) for i, m in enumerate(layers)]
+    ids = [None if part is None else part.reshape(1, -1).long() for part in (source, target)]
+    names = [
+        None
+        if part is None
+        else [list(given) if given is not None else [str(i) for i in part[0].tolist()]]
+        for part, given in zip(ids, (labels, target_labels), strict=True)
+    ]
+    for what, part, shown in zip(("labels", "target_labels"), ids, names, strict=True):
+        if part is not None and shown is not None and len(shown[0]) != part.shape[1]:
+            raise ValueError(f"{what} has {len(shown[0])} names; the probe has {part.shape[1]}")
+    return Trace(
+        None, recorder, tokens=ids[0], target=ids[1], mask=None, target_mask=None,
+        labels=names[0], target_labels=names[1], logits=None, name=name,
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- what a checkpoint holds
