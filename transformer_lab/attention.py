@@ -7,7 +7,10 @@ arithmetic) or edit it (cut an edge before the softmax, change a head's output b
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +18,8 @@ from torch import Tensor, nn
 
 from .config import ModelConfig
 from .positions import PositionModule
+
+_hanging = threading.Lock()  # two threads that hang taps at once must not lose one
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,28 @@ class Tap:
     def on_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
         """x [batch, position, d_model]; name: resid_pre, attn_out, resid_mid, mlp_out, …"""
         return x
+
+
+class Tapped:
+    """A model whose attention and blocks taps are hung on: `tapped` says which modules they are.
+
+    Taps may be hung and taken off from several threads; recording ones see what editing ones did,
+    and otherwise they act in the order in which they were hung.
+    """
+
+    def tapped(self) -> Iterator[Any]:
+        """Every module that a tap is hung on."""
+        raise NotImplementedError
+
+    def add_tap(self, tap: Tap) -> None:
+        with _hanging:
+            for module in self.tapped():
+                module.taps = tuple(sorted((*module.taps, tap), key=lambda t: t.records))
+
+    def remove_tap(self, tap: Tap) -> None:
+        with _hanging:
+            for module in self.tapped():
+                module.taps = tuple(t for t in module.taps if t is not tap)
 
 
 def attend(

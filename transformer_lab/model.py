@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from .attention import Attention, Tap
+from .attention import Attention, Tapped
 from .blocks import Block, Stack, activate, make_norm, padding_bias
 from .config import ModelConfig
 
 
-class Transformer(nn.Module):
+class Transformer(Tapped, nn.Module):
     """The model of Vaswani et al. 2017 and its relatives.
 
     kind "decoder" (GPT): causal; logits say what comes next.
@@ -260,14 +260,6 @@ class Transformer(nn.Module):
         for module in self.modules():
             if isinstance(module, (Attention, Block)):
                 yield module
-
-    def add_tap(self, tap: Tap) -> None:
-        for module in self.tapped():
-            module.taps = tuple(sorted((*module.taps, tap), key=lambda t: t.records))
-
-    def remove_tap(self, tap: Tap) -> None:
-        for module in self.tapped():
-            module.taps = tuple(t for t in module.taps if t is not tap)
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .attention import Tap
+from .attention import Tapped
 from .config import ModelConfig
 from .model import Transformer
 
@@ -71,7 +71,7 @@ class ReaderConfig:
         return cls(**{**values, "encoder": ModelConfig.from_dict(values["encoder"])})
 
 
-class Reader(nn.Module):
+class Reader(Tapped, nn.Module):
     """What a `Classifier` and a `SpanReader` share. Neither is made of a configuration alone
     except by `load_model`, which fills in the weights."""
 
@@ -102,12 +102,6 @@ class Reader(nn.Module):
     def tapped(self) -> Iterator[nn.Module]:
         """Every module that a tap is hung on."""
         return self.encoder.tapped()
-
-    def add_tap(self, tap: Tap) -> None:
-        self.encoder.add_tap(tap)
-
-    def remove_tap(self, tap: Tap) -> None:
-        self.encoder.remove_tap(tap)
 
 
 class Classifier(Reader):

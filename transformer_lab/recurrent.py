@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from .attention import AttentionCall, Site, Tap, safe_softmax
+from .attention import AttentionCall, Site, Tap, Tapped, safe_softmax
 from .config import ModelConfig, check_known, check_options, check_positive
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -171,7 +171,7 @@ class _Steps:
         self.z: list[Tensor] = []
 
 
-class Recurrent(nn.Module):
+class Recurrent(Tapped, nn.Module):
     """A recurrent language model or encoder-decoder, with the surface of a `Transformer`.
 
     The encoder reads in both directions, d_model / 2 units each. The decoder starts from a
@@ -373,14 +373,6 @@ class Recurrent(nn.Module):
         """Every module that a tap is hung on."""
         if self.attention is not None:
             yield self.attention
-
-    def add_tap(self, tap: Tap) -> None:
-        for module in self.tapped():
-            module.taps = tuple(sorted((*module.taps, tap), key=lambda t: t.records))
-
-    def remove_tap(self, tap: Tap) -> None:
-        for module in self.tapped():
-            module.taps = tuple(t for t in module.taps if t is not tap)
 
 
 def _top(state: Any) -> Tensor:
