@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import transformer_lab as tl
-from transformer_lab import circuits, heads, labels
+from transformer_lab import circuits, heads, label_evidence, labels
 
 
 def names(table):
@@ -162,6 +162,22 @@ def test_a_sentence_holds_the_numbers_and_a_dict_is_json():
     assert told["alone"]["value"] == label.alone.value and told["sentence"] == sentence
     none = heads.label(tl.shipped(), 0, 2)
     assert none.name is None and none.short == "" and "a label needs" in none.sentence
+
+
+def test_what_was_measured_on_is_said(monkeypatch):
+    label = heads.label(tl.shipped(), 2, 2)
+    assert label.on == label.alone.on == "4 texts of random tokens repeated after 24"
+    assert label.second_on == "4 texts of random tokens repeated after 37"
+    texts = ["def f(x):", "return x", "def g(x):", "return y"]
+    on_texts = heads.labels(tl.shipped(), texts=texts, ablation=False)[0][2]
+    assert on_texts.nearest == "first token" and on_texts.on.startswith("2 texts of ")
+    assert "punctuation" in on_texts.scores
+    monkeypatch.setattr(label_evidence, "LARGEST_OUTPUT", 130_000)  # two texts of 60 tokens
+    assert heads.label(tl.shipped(), 2, 2).alone.on.startswith("2 texts")
+    monkeypatch.setattr(label_evidence, "LARGEST_TWIN", 1000)
+    alone = heads.label(tl.shipped(), 2, 2)
+    assert alone.name == "induction" and alone.twin is None
+    assert "random twin not measured" in alone.sentence
 
 
 def test_a_model_in_training_is_left_as_it_is():

@@ -1,7 +1,8 @@
 """A label for every head, with the evidence for it; and none where there is none.
 
     tl.heads.labels(tl.shipped())[2][2].sentence
-    # "looks at the token after earlier occurrences of its own: .93 (random twin .03; lag 37: .96); …"
+    # "looks at the token after earlier occurrences: .91 (random twin .03; lag 37: .95); off
+    # alone: loss on the repeat 0.40 → 8.20; all 2 of this label off: loss on the repeat 0.40 → 10.63; …"
 
 A label says what a head does on controlled inputs (`probes`), and is given by four rules:
 
@@ -22,21 +23,17 @@ place before rest. None of this says that the head matters; `alone` and `group` 
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from . import heads, hub, probes
-from .edit import EditError, ablate, edit
-from .probes import Probe
-from .trace import Trace, _frozen_copy
+from .edit import EditError
+from .label_evidence import BAR, RESTING, Effect, Evidence, Scores
 
-BAR, ABOVE, REST = 0.5, 0.25, 0.9
+ABOVE, REST = 0.25, 0.9
 
 # label -> what such a head does. In order of precedence.
 LABELS = {
@@ -51,36 +48,6 @@ LABELS = {
     "first token": "rests on the first token",
     "special tokens": "rests on special tokens",
 }
-_RESTING = ("punctuation", "first token", "special tokens")
-_ON_TEXTS = ("same word", "punctuation")  # they need words
-_LARGEST_OUTPUT = 2**23  # numbers in the predictions that ablations are compared with
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What switching heads off (z set to 0) changes.
-
-    value: mean over tokens of the KL divergence, in nats, from the predictions before to those
-        after; for a model with no head that predicts tokens, ‖after − before‖ / ‖before‖ of the
-        final hidden states.
-    measure: which of the two, in words.
-    loss: mean loss in nats on the tokens that a repeat makes known, before and after; None for
-        models that do not predict the next token.
-    n_heads: how many heads were off together.
-    """
-
-    value: float
-    measure: str
-    loss: tuple[float, float] | None
-    n_heads: int
-
-    @property
-    def words(self) -> str:
-        if self.loss is not None:
-            return f"loss on the repeat {self.loss[0]:.2f} → {self.loss[1]:.2f}"
-        if self.measure == _KL:
-            return f"predictions move by {self.value:.3f} nats"
-        return f"final states change by {self.value:.1%}"
 
 
 @dataclass(frozen=True)
@@ -89,8 +56,8 @@ class HeadLabel:
 
     name: one of `LABELS`, or None.
     score, twin, second: share of attention where the label says: on the first inputs, in a
-        randomly initialised twin, and on the second ones. Of the nearest label where there is
-        none; all three between 0 and 1.
+        randomly initialised twin (None: the model is too large to have one), and on the second
+        inputs. Of the nearest label where there is none; all three between 0 and 1.
     nearest: the label that these scores belong to.
     bar: what `score` and `second` had to pass.
     scores: every label's score on the first inputs.
@@ -106,7 +73,7 @@ class HeadLabel:
     name: str | None
     nearest: str
     score: float
-    twin: float
+    twin: float | None
     second: float
     bar: float
     on: str
@@ -123,9 +90,11 @@ class HeadLabel:
     def sentence(self) -> str:
         """The label and its evidence in plain words."""
         again = f"lag {self.second_lag}" if self.second_lag else "other texts"
-        score = f"{_share(self.score)} (random twin {_share(self.twin)}; {again}: {_share(self.second)})"  # fmt: skip
+        score = _share(self.score)
+        score += f" (random twin {_share(self.twin)}; {again}: {_share(self.second)})"
         if self.name is None:
-            return f"no label: nearest is “{self.nearest}”, {score}, and a label needs {_share(self.bar)}"  # fmt: skip
+            bar = f"and a label needs more than {_share(self.bar)}"
+            return f"no label: nearest is “{self.nearest}”, {score}, {bar}"
         told = [f"{LABELS[self.name]}: {score}"]
         if self.alone is not None:
             told.append(f"off alone: {self.alone.words}")
@@ -175,321 +144,123 @@ def labels(
     Raises:
         ValueError: for a kind without self-attention, or a context too short to repeat a text in.
     """
-    study = _Study(model, kind, texts, n_texts, seed)
-    found = study.screen()
+    evidence = Evidence(model, kind, texts, n_texts, seed)
+    found = _screened(evidence)
     if not ablation:
         return found
-    groups = _groups(found)
-    wanted = [(one.layer, one.head) for row in found for one in row if one.name]
-    for layer, head in wanted:
-        found[layer][head] = study.with_effects(found[layer][head], groups)
-    return found
+    effects = _Effects(evidence, found)
+    return [[effects.added_to(one) for one in row] for row in found]
 
 
-def label(model: Any, layer: int, head: int, **options: Any) -> HeadLabel:
+def label(
+    model: Any, layer: int, head: int, *, kind: str | None = None,
+    texts: Sequence[str] | None = None, ablation: bool = True, n_texts: int = 4, seed: int = 0,
+) -> HeadLabel:  # fmt: skip
     """One head's label with its evidence; the options are those of `labels`. All heads are looked
     at, for the group that shares the label, and only this one and its group are switched off.
 
     Raises:
         ValueError: for a head that is not there, and as `labels`.
     """
-    ablation = options.pop("ablation", True)
-    study = _Study(model, **{**dict(kind=None, texts=None, n_texts=4, seed=0), **options})
-    found = study.screen()
+    evidence = Evidence(model, kind, texts, n_texts, seed)
+    found = _screened(evidence)
     for name, value, limit in (("layer", layer, len(found)), ("head", head, len(found[0]))):
         if not 0 <= value < limit:
             raise ValueError(f"{name}={value} is outside 0 … {limit - 1} of this model")
     one = found[layer][head]
-    return study.with_effects(one, _groups(found)) if ablation and one.name else one
+    return _Effects(evidence, found).added_to(one) if ablation else one
 
 
-class _Study:
-    """One model's inputs, twin and untouched outputs, made once for all of its heads."""
+# -- inside -----------------------------------------------------------------------------------------
 
-    def __init__(self, model: Any, kind: str | None, texts, n_texts: int, seed: int):
-        self.kind, self.seed = kind, seed
-        if kind == "cross":
-            raise ValueError(
-                "kind='cross' looks at another text; labels are for self-attention: give "
-                "kind='encoder' or 'decoder'"
-            )
-        self.network: Any = probes._parts(model)[0]
-        self.subject = (
-            model  # what is traced: the TextModel, which knows its tokens, or the network
-        )
-        if self.network.training:
-            self.network = _frozen_copy(self.network)
-            self.subject = copy.copy(model) if hasattr(model, "tokenizer") else self.network
-            if self.subject is not self.network:
-                self.subject.model = self.network
-        self.lags = probes.lags(model)
-        self.repeats = [
-            probes.repeated(model, lag=lag, n_texts=n_texts, seed=seed + i)
-            for i, lag in enumerate(self.lags)
-        ]
-        self.texts: list[list[Probe]] = []
-        if texts is not None:
-            if isinstance(texts, str) or len(texts) < 2:
-                raise ValueError(f"texts={texts!r} must be a list of at least two texts")
-            if not hasattr(model, "tokenizer"):
-                raise ValueError("texts need a tokenizer: give a TextModel, not a bare model")
-            if probes._both(model):
-                raise ValueError("texts are for models of one stack; leave them out here")
-            half = (len(texts) + 1) // 2
-            self.texts = [probes.as_texts(model, t) for t in (texts[:half], texts[half:])]
-        self.resolved_kind = kind or ""
-        self._predicts = False
-        self._clean: list[Tensor] | None = None
-        self._control: dict[str, Effect | None] = {}
-        self._group: dict[str, Effect | None] = {}
-
-    # -- scores ---------------------------------------------------------------------------------
-
-    def screen(self) -> list[list[HeadLabel]]:
-        twin = _twin(self.network, self.seed)
-        first = self._scores(self.repeats[:1], self.texts[:1], twin)
-        second = self._scores(self.repeats[1:], self.texts[1:], None)
-        del twin
-        own, other, again = first[0], first[1], second[0]
-        names = [name for name in LABELS if name in own and name in again]
-        n_layers, n_heads = own[names[0]].shape
-        bars = {name: _bar(name, own[name]) for name in names}
-        return [
-            [self._decide(layer, head, names, own, other, again, bars) for head in range(n_heads)]
-            for layer in range(n_layers)
-        ]
-
-    def _decide(self, layer, head, names, own, other, again, bars) -> HeadLabel:
-        at = lambda table, name: table[name][layer, head].item()  # noqa: E731
-        weakest = {n: min(at(own, n), at(again, n)) for n in names}
-        earned = [
-            n
-            for n in names
-            if weakest[n] > bars[n] and at(own, n) - at(other, n) >= ABOVE
-        ]  # fmt: skip
-        nearest = earned[0] if earned else max(names, key=lambda n: weakest[n] / bars[n])
-        on_texts = bool(self.texts) and nearest in (*_RESTING, *_ON_TEXTS)
-        about = [_about(t) for t in self.texts] if on_texts else [r.about for r in self.repeats]
-        return HeadLabel(
-            layer, head, self.resolved_kind, earned[0] if earned else None, nearest,
-            score=at(own, nearest), twin=at(other, nearest), second=at(again, nearest),
-            bar=bars[nearest], on=about[0], second_on=about[1],
-            lag=None if on_texts else self.lags[0], second_lag=None if on_texts else self.lags[1],
-            scores={n: at(own, n) for n in names},
-        )  # fmt: skip
-
-    def _scores(self, repeats, texts, twin) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """label -> [layer, head], of the model and of its twin."""
-        tables: list[dict[str, Tensor]] = [{}, {}]
-        names = [n for n in LABELS if n not in _ON_TEXTS]
-        for probe in repeats:
-            self._measure(tables, [probe], names, twin)
-        for group in texts:
-            self._measure(tables, group, [*_RESTING, "same word"], twin)
-        return tables[0], tables[1]
-
-    def _measure(self, tables, group: list[Probe], names: list[str], twin) -> None:
-        sums: list[dict[str, list[Tensor]]] = [{}, {}]
-        hops = "two-hop induction" in names
-        for probe in group:
-            mine = probe.trace(self.subject)
-            theirs = None if twin is None else probe.trace(twin)
-            kind = self.kind or ("decoder" if "decoder" in mine.kinds else "encoder")
-            if kind not in mine.kinds:
-                raise ValueError(
-                    f"kind={kind!r} is not in this model; it has {', '.join(mine.kinds)}"
-                )
-            self.resolved_kind = kind
-            for batch in range(mine.batch_size):
-                wanted = _wanted(mine, probe, kind, batch, names)
-                _add(sums[0], mine, kind, batch, wanted, hops)
-                if theirs is not None:
-                    _add(sums[1], theirs, kind, batch, wanted, hops)
-        for table, found in zip(tables, sums, strict=True):
-            table.update({name: torch.stack(each).mean(0) for name, each in found.items()})
-
-    # -- effects --------------------------------------------------------------------------------
-
-    def with_effects(self, one: HeadLabel, groups: dict[str, list[tuple[int, int]]]) -> HeadLabel:
-        assert one.name is not None
-        members = groups[one.name]
-        try:
-            alone = self.effect([(one.layer, one.head)])
-            if one.name not in self._group:
-                self._group[one.name] = self.effect(members) if len(members) > 1 else alone
-                others = self._others(members, groups)
-                self._control[one.name] = self.effect(others) if others else None
-        except EditError as error:
-            return replace(one, note=f"effect not measured: {error}")
-        return replace(
-            one, alone=alone, group=self._group[one.name], control=self._control[one.name]
-        )
-
-    def effect(self, off: list[tuple[int, int]]) -> Effect:
-        """Of switching these heads off together, on the first probe."""
-        probe, rows = self._probe_for_effects()
-        if self._clean is None:
-            self._clean = self._outputs(probe)
-        edits = [ablate(layer, head, kind=self.resolved_kind) for layer, head in off]
-        with edit(self.network, *edits):
-            after = self._outputs(probe)
-        before = self._clean
-        if not self._predicts:
-            apart = torch.stack(after) - torch.stack(before)
-            return Effect(float(apart.norm() / torch.stack(before).norm()), _CHANGE, None, len(off))
-        loss = None if rows is None else (_loss(before, probe, rows), _loss(after, probe, rows))
-        return Effect(_divergence(before, after), _KL, loss, len(off))
-
-    def _probe_for_effects(self) -> tuple[Probe, Tensor | None]:
-        """As many of the first probe's texts as memory allows, and which tokens' next one the
-        repeat makes known, where the model predicts next tokens."""
-        probe, config = self.repeats[0], self.network.config
-        width = getattr(config, "target_vocab_size", None) or config.vocab_size
-        n = max(1, min(len(probe.tokens), _LARGEST_OUTPUT // (probe.tokens.shape[1] * width)))
-        target = None if probe.target is None else probe.target[:n]
-        probe = replace(probe, tokens=probe.tokens[:n], plain=probe.plain[:n], repeated=probe.repeated[:n], target=target)  # fmt: skip
-        one_stack_decoder = target is None and self.resolved_kind == "decoder"
-        return probe, probe.repeated if one_stack_decoder else None
-
-    @torch.no_grad()
-    def _outputs(self, probe: Probe) -> list[Tensor]:
-        """Logits, or final states where there are none, fp32 [position, …] for each text."""
-        network = self.network
-        device = next(network.parameters()).device
-        tokens = probe.tokens.to(device)
-        target = None if probe.target is None else probe.target.to(device)
-        if hub.is_hugging_face(network):
-            given = network(**hub.inputs_of(tokens, target, None, None, network))
-            out = getattr(given, "logits", None)
-            out = getattr(given, "prediction_logits", None) if out is None else out
-            self._predicts = out is not None and out.dim() == 3
-            out = out if out is not None and self._predicts else given.last_hidden_state
-        else:
-            out = network(tokens, target)
-            self._predicts = network.config.head
-        return list(out.float().cpu())
-
-    def _others(self, members, groups) -> list[tuple[int, int]]:
-        """As many heads without this label: from the same layers where there are any."""
-        free = [spot for spot in groups[_ALL] if spot not in set(members)]
-        generator = torch.Generator().manual_seed(self.seed)
-        order = [free[i] for i in torch.randperm(len(free), generator=generator).tolist()]
-        chosen: list[tuple[int, int]] = []
-        for layer, _ in members:
-            same = [s for s in order if s not in chosen and s[0] == layer]
-            chosen += (same or [s for s in order if s not in chosen])[:1]
-        return chosen if len(chosen) == len(members) else []
+_Table = list[list[HeadLabel]]
+_Spots = list[tuple[int, int]]
 
 
-_KL = "KL divergence of the predictions, in nats a token"
-_CHANGE = "relative change of the final hidden states (the model predicts no tokens)"
-_ALL = "all heads"
-
-
-def _groups(found: list[list[HeadLabel]]) -> dict[str, list[tuple[int, int]]]:
-    """label -> the heads that have it; all heads under `_ALL`."""
-    groups: dict[str, list[tuple[int, int]]] = {_ALL: []}
-    for one in (one for row in found for one in row):
-        groups[_ALL].append((one.layer, one.head))
-        if one.name:
-            groups.setdefault(one.name, []).append((one.layer, one.head))
-    return groups
+def _screened(evidence: Evidence) -> _Table:
+    own, twin, again = evidence.scores()
+    names = [name for name in LABELS if name in own and name in again]
+    bars = {name: _bar(name, own[name]) for name in names}
+    n_layers, n_heads = own[names[0]].shape
+    return [
+        [_decided(evidence, layer, head, bars, own, twin, again) for head in range(n_heads)]
+        for layer in range(n_layers)
+    ]
 
 
 def _bar(name: str, scores: Tensor) -> float:
-    if name not in _RESTING:
+    if name not in RESTING:
         return BAR
     return max(BAR, min(REST, scores.median().item() + ABOVE))
 
 
-def _wanted(
-    trace: Trace, probe: Probe, kind: str, batch: int, names: list[str]
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """label -> (queries that could, their keys [query, key]); special tokens ask nothing."""
-    source = kind == "encoder" or probe.target is None
-    asks = probe.plain[batch] if source else torch.ones(trace.shape(kind)[0], dtype=torch.bool)
-    found = {}
-    for name in names:
-        if (name == "next token" and trace.causal(kind)) or name == "two-hop induction":
-            continue
-        marked = heads.pairs(trace, name.replace(" ", "_"), kind=kind, batch=batch)
-        if name == "special tokens":  # the first token alone has its own label
-            special = marked[0].clone()
-            special[0] = False
-            if not special.any():
-                continue
-        rows = marked.any(-1) & asks
-        if rows.any():
-            found[name] = (rows, marked[rows].float())
-    return found
+def _decided(
+    evidence: Evidence, layer: int, head: int, bars: dict[str, float],
+    own: Scores, twin: Scores | None, again: Scores,
+) -> HeadLabel:  # fmt: skip
+    score, second = ({n: t[n][layer, head].item() for n in bars} for t in (own, again))
+    random = {n: None if twin is None else twin[n][layer, head].item() for n in bars}
+    weakest = {n: min(score[n], second[n]) for n in bars}
+    earned = [
+        n for n in bars if weakest[n] > bars[n] and score[n] - (random[n] or 0.0) >= ABOVE
+    ]  # fmt: skip
+    nearest = earned[0] if earned else max(bars, key=lambda n: weakest[n] / bars[n])
+    on_texts = evidence.on_texts(nearest)
+    inputs = (
+        [_about(t) for t in evidence.texts] if on_texts else [p.about for p in evidence.repeats]
+    )
+    lags = (None, None) if on_texts else evidence.lags
+    return HeadLabel(
+        layer, head, evidence.kind, earned[0] if earned else None, nearest,
+        score=score[nearest], twin=random[nearest], second=second[nearest], bar=bars[nearest],
+        on=inputs[0], second_on=inputs[1], lag=lags[0], second_lag=lags[1], scores=score,
+    )  # fmt: skip
 
 
-def _add(
-    sums: dict[str, list[Tensor]], trace: Trace, kind: str, batch: int,
-    wanted: dict[str, tuple[Tensor, Tensor]], hops: bool,
-) -> None:  # fmt: skip
-    """Append each label's scores of one text. One layer's maps are in memory at a time."""
-    scores: dict[str, list[Tensor]] = {name: [] for name in wanted}
-    for _, patterns in _maps(trace, kind, batch):
-        for name, (rows, marked) in wanted.items():
-            scores[name].append((patterns[:, rows] * marked).sum(-1).mean(-1))
-    if hops and "induction" in wanted:
-        through = _two_hops(trace, kind, batch, wanted["induction"], scores["induction"])
-        scores["two-hop induction"] = [*through]
-    for name, each in scores.items():
-        sums.setdefault(name, []).append(torch.stack(each))
+class _Effects:
+    """Effects of heads and of groups; a group's are measured once."""
+
+    def __init__(self, evidence: Evidence, table: _Table):
+        self.evidence, self.all = evidence, [(x.layer, x.head) for row in table for x in row]
+        self.members: dict[str, _Spots] = {}
+        for one in (one for row in table for one in row if one.name):
+            self.members.setdefault(str(one.name), []).append((one.layer, one.head))
+        self._of_groups: dict[str, tuple[Effect, Effect | None]] = {}
+
+    def added_to(self, one: HeadLabel) -> HeadLabel:
+        if one.name is None:
+            return one
+        members = self.members[one.name]
+        try:
+            alone = self.evidence.effect([(one.layer, one.head)])
+            if one.name not in self._of_groups:
+                together = self.evidence.effect(members) if len(members) > 1 else alone
+                others = self._others(members)
+                control = self.evidence.effect(others) if others else None
+                self._of_groups[one.name] = together, control
+        except EditError as error:
+            return replace(one, note=f"effect not measured: {error}")
+        group, control = self._of_groups[one.name]
+        return replace(one, alone=alone, group=group, control=control)
+
+    def _others(self, members: _Spots) -> _Spots:
+        """As many heads without this label: from the same layers where there are any."""
+        free = [spot for spot in self.all if spot not in set(members)]
+        generator = torch.Generator().manual_seed(self.evidence.seed)
+        free = [free[i] for i in torch.randperm(len(free), generator=generator).tolist()]
+        chosen: _Spots = []
+        for layer, _ in members:
+            left = [spot for spot in free if spot not in chosen]
+            chosen += ([spot for spot in left if spot[0] == layer] or left)[:1]
+        return chosen if len(chosen) == len(members) else []
 
 
-def _two_hops(
-    trace: Trace, kind: str, batch: int, wanted: tuple[Tensor, Tensor], raw: list[Tensor]
-) -> Iterator[Tensor]:
-    """As `heads.two_hop_induction`, but not through a head that does it alone: whatever looks at
-    its own token would pass on what that head has found."""
-    rows, marked = wanted
-    reach: list[Tensor] = []
-    for layer, patterns in _maps(trace, kind, batch):
-        best = torch.zeros(len(patterns))
-        for seen in reach:
-            if len(seen):
-                hop = torch.einsum("hqm,gmq->hgq", patterns[:, rows], seen).mean(-1)
-                best = torch.maximum(best, hop.amax(1))
-        reach.append(torch.einsum("gmk,qk->gmq", patterns[raw[layer] <= BAR], marked))
-        yield best
+def _about(group: list[Any]) -> str:
+    n_tokens = sum(probe.tokens.shape[1] for probe in group)
+    return f"{len(group)} text{'s' * (len(group) > 1)} of {n_tokens} tokens in all"
 
 
-def _maps(trace: Trace, kind: str, batch: int) -> Iterator[tuple[int, Tensor]]:
-    for layer in range(trace.n_layers(kind)):
-        yield layer, trace.pattern(layer, kind=kind, batch=batch).cpu()
-
-
-def _twin(network: Any, seed: int) -> Any:
-    """The same architecture, randomly initialised; the global random state is left alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        twin = type(network)(copy.deepcopy(network.config))
-    return twin.to(next(network.parameters()).device).eval()
-
-
-def _divergence(before: list[Tensor], after: list[Tensor]) -> float:
-    """KL(before ‖ after), mean over tokens."""
-    each = [
-        F.kl_div(a.log_softmax(-1), b.log_softmax(-1), reduction="none", log_target=True).sum(-1)
-        for a, b in zip(after, before, strict=True)
-    ]
-    return torch.cat(each).mean().item()
-
-
-def _loss(outputs: list[Tensor], probe: Probe, rows: Tensor) -> float:
-    losses = [
-        F.cross_entropy(out[:-1][known[:-1]], tokens[1:][known[:-1]], reduction="none")
-        for out, tokens, known in zip(outputs, probe.tokens, rows, strict=True)
-    ]
-    return torch.cat(losses).mean().item()
-
-
-def _about(group: list[Probe]) -> str:
-    return f"{len(group)} text{'s' * (len(group) > 1)} of {sum(p.tokens.shape[1] for p in group)} tokens"  # fmt: skip
-
-
-def _share(value: float) -> str:
+def _share(value: float | None) -> str:
+    if value is None:
+        return "not measured"
     return "1.00" if value >= 0.995 else f"{value:.2f}".lstrip("0")

@@ -146,8 +146,12 @@ def repeated(
     target = None
     if not isinstance(model, Vocabulary) and _both(model):
         target = _target(model, lag, n_texts, slack, seed)
-    about = f"{n_texts} texts of random tokens repeated after {lag}"
-    return Probe(*probe, lag=lag, about=about, target=target)
+    return Probe(*probe, lag=lag, about=about(n_texts, lag), target=target)
+
+
+def about(n_texts: int, lag: int) -> str:
+    """What `repeated` gives, in words."""
+    return f"{n_texts} text{'s' * (n_texts > 1)} of random tokens repeated after {lag}"
 
 
 def lags(model: Any) -> tuple[int, int]:
