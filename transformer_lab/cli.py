@@ -1,4 +1,4 @@
-"""The command line: transformer-lab explore · train · progress · assignment. The library returns; this prints."""
+"""The command line: transformer-lab explore · train · progress · assignment · grade. The library returns; this prints."""
 
 from __future__ import annotations
 
@@ -145,7 +145,26 @@ def assignment(lessons: tuple[str, ...], out: Path) -> None:
 
     course = make_assignment(lessons, out)
     click.echo(
-        f"Wrote {course}: give students what is in release/, collect their notebooks as "
-        "submitted/STUDENT/ASSIGNMENT/, then there: nbgrader autograde ASSIGNMENT, and "
-        "nbgrader generate_feedback ASSIGNMENT."
+        f"Wrote {course}: give students what is in release/, put what they hand in into "
+        f"submitted/STUDENT/ASSIGNMENT/, then: transformer-lab grade {course} ASSIGNMENT"
     )
+
+
+@main.command()
+@click.argument("course", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("name", metavar="ASSIGNMENT")
+@click.option("--seconds", default=900.0, show_default=True, help="Time limit for one student.")
+@click.option("--no-box", is_flag=True, help="Grade without bubblewrap, where you trust everybody.")
+def grade(course: Path, name: str, seconds: float, no_box: bool) -> None:
+    """Grade what students handed in, each in a box without a network.
+
+    \b
+    Example:
+      transformer-lab grade course 01_attention_by_hand
+    """
+    from .lessons.grading_box import grade_course
+
+    for one in grade_course(course, name, seconds=seconds, boxed=not no_box):
+        reached = f"failed: {one.note}" if one.score is None else f"{one.score:g} of {one.most:g}"
+        click.echo(f"{one.student}: {reached}")
+    click.echo(f"Scores are in {course / f'grades-{name}.csv'}, feedback in {course / 'feedback'}.")

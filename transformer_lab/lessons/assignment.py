@@ -81,7 +81,7 @@ def make_assignment(lessons: Sequence[str], out: str | Path) -> Path:
         for image in _images(path):
             (folder / image).parent.mkdir(exist_ok=True)
             shutil.copy(path.parent / image, folder / image)
-        _nbgrader(out, "generate_assignment", path.stem, "--force")
+        call_nbgrader(out, "generate_assignment", path.stem, "--force")
         problems = list(leaks(out / "release" / path.stem / path.name, path.stem[:2]))
         if problems:
             shutil.rmtree(out / "release" / path.stem)
@@ -237,7 +237,12 @@ def _images(path: Path) -> list[str]:
     return sorted(set(re.findall(r"\]\((images/[\w.-]+)\)", path.read_text("utf-8"))))
 
 
-def _nbgrader(course: Path, *arguments: str) -> None:
+def call_nbgrader(course: Path, *arguments: str) -> None:
+    """Run an nbgrader command in a course folder.
+
+    Raises:
+        AssignmentError: it failed, with the last error that it printed.
+    """
     # nbgrader calls alembic, which stands beside Python, by its bare name.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     run = subprocess.run(
