@@ -44,12 +44,25 @@ def test_two_lookups_on_a_page_do_not_share_their_choice():
 
 @pytest.mark.parametrize(
     "bad",
-    [dict(weights=np.zeros((2, 4))), dict(told=["one"]), dict(first=2), dict(weights=np.zeros(5))],
+    [
+        dict(weights=np.zeros((2, 4))),
+        dict(told=["one"]),
+        dict(first=2),
+        dict(weights=np.zeros(5)),
+        dict(words=[["a"], ["b", "c"]]),
+        dict(words=[["a"] * 5]),
+    ],
 )
 def test_what_does_not_fit_is_refused(bad):
-    given = dict(weights=np.zeros((2, 5)), alt="x", **{})
-    with pytest.raises(ValueError, match=r"shape|sentences|outside"):
-        Lookup(["a", "b"], WORDS, **{**given, **bad})
+    given = dict(words=WORDS, weights=np.zeros((2, 5)), alt="x")
+    with pytest.raises(ValueError, match=r"shape|sentences|outside|texts"):
+        Lookup(["a", "b"], **{**given, **bad})
+
+
+def test_each_choice_may_have_words_of_its_own():
+    page = Lookup(["a", "b"], [["one", "two"], ["six", "ten"]], np.eye(2), alt="x")
+    assert re.findall(r'"1.00">(\w+)<', page.html()) == ["one", "ten"]
+    assert "b: ten 1.00" in repr(page)
 
 
 def test_marked_text_is_wrapped_in_order_and_drawn_for_both_pages():

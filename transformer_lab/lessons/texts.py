@@ -112,7 +112,7 @@ class Lookup:
 
     Args:
         choices: what can be chosen: the words of a summary, questions.
-        words: the text.
+        words: the text; or one text a choice, all of one length.
         weights: [choice, word], 0 to 1.
         told: for each choice a sentence that is shown below the text.
         caption: the finding, below everything.
@@ -126,7 +126,7 @@ class Lookup:
     def __init__(
         self,
         choices: Sequence[str],
-        words: Sequence[str],
+        words: Sequence[str] | Sequence[Sequence[str]],
         weights: Any,
         *,
         alt: str,
@@ -134,9 +134,17 @@ class Lookup:
         caption: str = "",
         first: int = 0,
     ):
-        self.choices, self.words, self.weights = list(choices), list(words), _array(weights)
+        one = all(isinstance(word, str) for word in words)
+        self.choices, self.weights = list(choices), _array(weights)
+        self.texts = [list(words)] * len(self.choices) if one else [list(text) for text in words]
         self.told, self.caption, self.alt, self.first = list(told), caption, alt, first
-        wanted = (len(self.choices), len(self.words))
+        lengths = {len(text) for text in self.texts}
+        if len(self.texts) != len(self.choices) or len(lengths) > 1:
+            raise ValueError(
+                f"words holds {len(self.texts)} texts of {sorted(lengths)} words for "
+                f"{len(self.choices)} choices; give one text, or one of equal length a choice"
+            )
+        wanted = (len(self.choices), *lengths) if lengths else (0, 0)
         if self.weights.shape != wanted:
             raise ValueError(
                 f"weights has shape {list(self.weights.shape)}; it must be {list(wanted)}: "
@@ -148,7 +156,7 @@ class Lookup:
             raise ValueError(f"first={first} is outside the {len(self.choices)} choices")
 
     def html(self) -> str:
-        facts = repr((self.choices, self.words, self.weights.tolist(), self.told))
+        facts = repr((self.choices, self.texts, self.weights.tolist(), self.told))
         name = "tl" + hashlib.sha256(facts.encode()).hexdigest()[:10]
         inputs, texts, rules = [], [], []
         for i, choice in enumerate(self.choices):
@@ -169,7 +177,7 @@ class Lookup:
 
     def _text(self, choice: int) -> str:
         parts = []
-        for word, weight in zip(self.words, self.weights[choice], strict=True):
+        for word, weight in zip(self.texts[choice], self.weights[choice], strict=True):
             written = html.escape(word)
             shade = min(max(float(weight), 0.0), 1.0)
             # Words that are hardly looked at stay plain: a smaller page, and less to wade through.
@@ -186,7 +194,7 @@ class Lookup:
     def __repr__(self) -> str:
         lines = [f"[{self.alt}]"]
         for i, choice in enumerate(self.choices):
-            best = sorted(range(len(self.words)), key=lambda j: -self.weights[i, j])[:3]
-            seen = ", ".join(f"{self.words[j]} {self.weights[i, j]:.2f}" for j in best)
+            best = sorted(range(len(self.texts[i])), key=lambda j: -self.weights[i, j])[:3]
+            seen = ", ".join(f"{self.texts[i][j]} {self.weights[i, j]:.2f}" for j in best)
             lines.append(f"{choice}: {seen}" + (f" ({self.told[i]})" if self.told else ""))
         return "\n".join([*lines, self.caption] if self.caption else lines)
