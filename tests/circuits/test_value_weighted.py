@@ -81,6 +81,17 @@ def test_they_sum_to_a_hugging_face_layers_output_less_its_bias():
 
 
 @pytest.mark.badinput
+def test_a_model_that_gives_maps_only_says_so():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BloomConfig(n_layer=2, n_head=4, hidden_size=32, vocab_size=20)
+    trace = tl.trace(transformers.BloomForCausalLM(config).eval(), TOKENS)
+    with pytest.raises(TraceError, match="maps only"):
+        circuits.value_weighted_norms(trace, 0)
+    with pytest.raises(TraceError, match="maps only"):
+        circuits.contributions(trace, 0, 0)
+
+
+@pytest.mark.badinput
 def test_bad_input():
     model = ours()
     trace = tl.trace(model, TOKENS, keep="maps")

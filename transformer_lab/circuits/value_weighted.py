@@ -27,8 +27,10 @@ def value_weighted_norms(
             when its weights have changed since.
         MemoryBudgetError: when all heads together pass `trace.budget_mib`.
     """
-    found = trace.value_weighted(layer, head, kind=kind, batch=batch)
-    if found is None or "was not found" in trace.value_note:
+    call = trace._call(layer, head, kind, batch)
+    given = isinstance(call, GivenMaps) or output_weight(trace._model, call) is None
+    found = None if given else trace.value_weighted(layer, head, kind=kind, batch=batch)
+    if found is None:
         raise TraceError(f"value-weighted maps are not known for this model: {trace.value_note}")
     return found.cpu()
 
