@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from .config import ModelConfig
 from .positions import PositionModule
 
+CUT_WEIGHTS = 2**24  # at once, where rows are computed again: 64 MiB
+
 _hanging = threading.Lock()  # two threads that hang taps at once must not lose one
 
 
@@ -30,6 +32,15 @@ class Site:
     layer: int
 
 
+@dataclass(frozen=True)
+class Cut:
+    """Edges that are taken out of a call: ranges of heads, queries and keys."""
+
+    heads: slice
+    queries: slice
+    keys: slice
+
+
 @dataclass(frozen=True, eq=False)
 class AttentionCall:
     """What one call of `attend` was given; enough to compute its map at any later time.
@@ -37,6 +48,8 @@ class AttentionCall:
     query [batch, head, query, d_head]; key, value [batch, kv_head, key, d_head];
     bias broadcasts to [batch, head, query, key]: bool (True: may look) or additive;
     causal: query i may look at keys up to i, counted from the ends of both.
+    cuts: edges that are −inf besides. They are kept apart from the bias, so that the cut of one
+    edge costs the memory of a row and not of a map for every head.
     """
 
     query: Tensor
@@ -48,6 +61,7 @@ class AttentionCall:
     softcap: float | None = None
     site: Site | None = None
     module: nn.Module | None = None
+    cuts: tuple[Cut, ...] = ()
 
     @property
     def n_heads(self) -> int:
@@ -73,13 +87,32 @@ class AttentionCall:
         bias = _choose(self.bias, batches, heads)
         allowed = None
         if self.causal:
-            allowed = causal_mask(self.shape[2], self.shape[3], self.query.device)
+            allowed = causal_mask(self.shape[2], self.shape[3], self.query.device, rows)
         if rows is not None:
             query = query[:, :, rows]
-            allowed = allowed if allowed is None else allowed[rows]
             bias = bias if bias is None or bias.shape[-2] == 1 else bias[:, :, rows]
         scores = _cap(query.float() @ key.float().transpose(-1, -2) * self.scale, self.softcap)
-        return _drop(_mask(scores, bias, allowed), batch, head)
+        scores = _mask(scores, bias, allowed)
+        for cut in self.cuts:
+            scores = scores.masked_fill(self._hits(cut, heads, rows), float("-inf"))
+        return _drop(scores, batch, head)
+
+    def is_cut(self, head: int, query: int, key: int) -> bool:
+        """Whether this edge was taken out by an edit."""
+        places = tuple(zip((head, query, key), self.shape[1:], strict=True))
+        return any(
+            all(i in range(n)[part] for (i, n), part in zip(places, parts, strict=True))
+            for parts in ((cut.heads, cut.queries, cut.keys) for cut in self.cuts)
+        )
+
+    def _hits(self, cut: Cut, heads: slice, rows: Tensor | None) -> Tensor:
+        """Bool [head, query, key] of some heads and rows: what is cut."""
+        hit = [torch.zeros(n, dtype=torch.bool, device=self.query.device) for n in self.shape[1:]]
+        for which, part in zip(hit, (cut.heads, cut.queries, cut.keys), strict=True):
+            which[part] = True
+        head, query, key = hit
+        query = query if rows is None else query[rows]
+        return head[heads][:, None, None] & query[:, None] & key
 
     def pattern(
         self,
@@ -183,8 +216,27 @@ def attend(
     z = _compute(
         call.query, call.key, call.value, call.bias, call.causal, call.scale, dropout, call.softcap
     )
+    if call.cuts:
+        z = _without_cut_edges(call, z, dropout)
     for t in taps:
         z = t.on_heads(call, z)
+    return z
+
+
+def _without_cut_edges(call: AttentionCall, z: Tensor, dropout: float) -> Tensor:
+    """Heads and rows from which edges were cut, computed once more, some heads at a time."""
+    z = z.clone()
+    assert call.value is not None
+    batch, n_heads, n_query, n_key = call.shape
+    for cut in call.cuts:
+        rows = torch.arange(n_query, device=z.device)[cut.queries]
+        heads = range(n_heads)[cut.heads]
+        value = spread_heads(call.value, n_heads)
+        step = max(1, CUT_WEIGHTS // max(1, batch * len(rows) * n_key))
+        for first in heads[::step]:
+            some = slice(first, min(first + step, heads.stop))
+            weights = F.dropout(call.pattern(slice(None), some, rows), dropout)
+            z[:, some, rows] = weights.to(value.dtype) @ value[:, some]
     return z
 
 
@@ -217,8 +269,13 @@ def safe_softmax(scores: Tensor) -> Tensor:
     return weights / total.masked_fill(total == 0, 1.0)
 
 
-def causal_mask(n_query: int, n_key: int, device: torch.device | None = None) -> Tensor:
-    """Bool [query, key], True where a query may look; the last query sits at the last key."""
+def causal_mask(
+    n_query: int, n_key: int, device: torch.device | None = None, rows: Tensor | None = None
+) -> Tensor:
+    """Bool [query, key], True where a query may look; the last query sits at the last key.
+    `rows` picks some of the queries."""
+    if rows is not None:
+        return torch.arange(n_key, device=device) <= rows[:, None] + (n_key - n_query)
     ones = torch.ones(n_query, n_key, dtype=torch.bool, device=device)
     return ones.tril(n_key - n_query)
 

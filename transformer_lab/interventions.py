@@ -16,12 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .attention import AttentionCall, Site, add_bias
-from .trace import KINDS, MemoryBudgetError, Trace, TraceError
+from .attention import AttentionCall, Cut, Site
+from .trace import KINDS, Trace, TraceError
 
 STREAM = ("resid_pre", "resid_post")
 PARTS = ("attention", "mlp")
-CUT_BUDGET_MIB = 1024
 
 
 class EditError(ValueError):
@@ -223,21 +222,11 @@ class KnockOut(Edit):
                 raise EditError(f"{name}={value} is outside the {limit} tokens (0 … {limit - 1})")
         if self.query is not None and self.query < start:
             return call  # this row was read before, and is in the cache
-        rows = slice(None) if self.query is None else self.query - start
-        keys = slice(None) if self.key is None else self.key
-        heads = self.heads(call)
-        if not _any_allowed(call, heads, rows, keys):
+        rows = _one_or_all(None if self.query is None else self.query - start, n_query)
+        cut = Cut(slice(*self.heads(call).indices(n_heads)), rows, _one_or_all(self.key, n_key))
+        if not _any_allowed(call, cut):
             return call
-        n_masks = 1 if self.head is None else n_heads
-        mib = 6 * n_masks * n_query * n_key / 2**20  # as bool, with causality, and as floats
-        if mib > CUT_BUDGET_MIB:
-            raise MemoryBudgetError(
-                f"cutting an edge between {n_query} × {n_key} tokens takes {mib:,.0f} MiB, more "
-                f"than {CUT_BUDGET_MIB:,}; shorten the text"
-            )
-        allowed = torch.ones(1, n_masks, n_query, n_key, dtype=torch.bool, device=call.query.device)
-        allowed[:, heads if n_masks > 1 else slice(None), rows, keys] = False
-        return replace(call, bias=add_bias(call.bias, allowed))
+        return replace(call, cuts=(*call.cuts, cut))
 
     def _what(self) -> str:
         if self.key is None:
@@ -529,17 +518,21 @@ def _allows(bias: Tensor) -> Tensor:
     return bias > torch.finfo(bias.dtype).min / 2
 
 
-def _any_allowed(call: AttentionCall, heads: slice, rows: slice | int, keys: slice | int) -> bool:
+def _any_allowed(call: AttentionCall, cut: Cut) -> bool:
     """Whether one of these edges is there at all: a window or padding may forbid them."""
     bias = call.bias
     if bias is None:
         return True
     while bias.dim() < 4:
         bias = bias[None]
-    bias = bias if bias.shape[1] == 1 else bias[:, heads]
-    bias = bias if bias.shape[2] == 1 else bias[:, :, rows]
-    bias = bias if bias.shape[-1] == 1 else bias[..., keys]
+    bias = bias if bias.shape[1] == 1 else bias[:, cut.heads]
+    bias = bias if bias.shape[2] == 1 else bias[:, :, cut.queries]
+    bias = bias if bias.shape[3] == 1 else bias[..., cut.keys]
     return bool(_allows(bias).any())
+
+
+def _one_or_all(place: int | None, n: int) -> slice:
+    return slice(0, n) if place is None else slice(place, place + 1)
 
 
 def _for_batch(source: Tensor, batch: int) -> Tensor:

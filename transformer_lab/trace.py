@@ -286,6 +286,8 @@ class Trace:
         call = self._call(layer, head, kind, batch)
         if isinstance(call, GivenMaps) or call.bias is not None or call.softcap is not None:
             return None
+        if any(head in range(call.n_heads)[cut.heads] for cut in call.cuts):
+            return None
         if call.causal != self.causal(kind) and call.shape[2] > 1:
             return None
         group = call.n_heads // call.key.shape[1]
