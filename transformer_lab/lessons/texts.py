@@ -136,7 +136,9 @@ class Lookup:
     ):
         one = all(isinstance(word, str) for word in words)
         self.choices, self.weights = list(choices), _array(weights)
-        self.texts = [list(words)] * len(self.choices) if one else [list(text) for text in words]
+        self.texts: list[list[str]] = [[str(word) for word in words]] * len(self.choices)
+        if not one:
+            self.texts = [list(text) for text in words]
         self.told, self.caption, self.alt, self.first = list(told), caption, alt, first
         lengths = {len(text) for text in self.texts}
         if len(self.texts) != len(self.choices) or len(lengths) > 1:
