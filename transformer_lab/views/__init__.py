@@ -7,8 +7,10 @@ _NAMES = {
     "View": "base",
     "HeadView": "head_view",
     "Explorer": "explorer",
+    "MixView": "mix_view",
     "PositionView": "position_view",
     "ResidualView": "residual_view",
+    "RunView": "run_view",
     "TrainingView": "training_view",
     "WhyView": "why_view",
     "clean_notebook": "export",
@@ -20,16 +22,20 @@ if TYPE_CHECKING:
     from .explorer import Explorer
     from .export import clean_notebook, notebook_to_html
     from .head_view import HeadView
+    from .mix_view import MixView
     from .position_view import PositionView
     from .residual_view import ResidualView
+    from .run_view import RunView
     from .training_view import TrainingView
     from .why_view import WhyView
 
 __all__ = [
     "Explorer",
     "HeadView",
+    "MixView",
     "PositionView",
     "ResidualView",
+    "RunView",
     "TrainingView",
     "View",
     "WhyView",

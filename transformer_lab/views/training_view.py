@@ -10,14 +10,17 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 import traitlets as t
 
-from ..trace import trace
+from ..run import pack_weights
+from ..trace import Trace, trace
 from .base import css, esm
 from .codecs import shown_text
+from .head_data import HeadData
 from .head_view import HeadView
+from .replay import Replay
+from .run_data import Snapshots, curves, thinned
 from .training_figure import training_figure
 
 if TYPE_CHECKING:
@@ -29,14 +32,16 @@ if TYPE_CHECKING:
 SHORTEST_PAUSE = 0.1  # seconds between two updates of the page
 TRACE_PAUSE = 0.5  # … between two traces of the probe
 TRACE_SHARE = 0.05  # of the time, at most, that tracing may take
-CURVE_POINTS = 600
 
 
-class TrainingView(HeadView):
+class TrainingView(Replay):
     """A `watch` for `transformer_lab.train`: live loss, speed, time left, and the heads on a probe.
 
     Everything that was learned about the run stays in `history`, also after an interrupt. The
     model that trains is never switched to another mode: a copy of it is traced.
+
+    What the heads did on the probe while it trained is kept, at up to 64 steps, and can be scrubbed
+    through afterwards: `step`, `measure`, `snapshots` and `score` then work as in a `RunView`.
 
     Args:
         probe: what the heads are shown on: text, or token ids [position]; for an encoder-decoder a
@@ -50,11 +55,9 @@ class TrainingView(HeadView):
     """
 
     _esm: ClassVar[str] = esm("training_view.js")
-    _css: ClassVar[str] = css("view.css", "training_view.css")
+    _css: ClassVar[str] = css("view.css", "training_view.css", "position_view.css", "run_view.css")
 
     _status = t.Dict().tag(sync=True)
-    _curve = t.Bytes(b"").tag(sync=True)  # float32 [point, (step, loss)]
-    _evals = t.Bytes(b"").tag(sync=True)  # float32 [point, (step, held-out loss)]
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class TrainingView(HeadView):
         self._probe = _probe(probe, source, target)
         self.history: list[Step] = []
         self.steps = 0
+        self._kept: dict[int, dict[str, torch.Tensor]] = {}
         self._begin_with = (kind, layer, head)
         self._shown_at = self._traced_at = -math.inf
         self._trace_pause = TRACE_PAUSE
@@ -89,6 +93,8 @@ class TrainingView(HeadView):
         """
         self.steps = steps
         self._model = weakref.ref(model)
+        self._snapshots = None  # a run that goes on is seen live again
+        self._steps = []
         self._trace_probe(model, self.history[-1].index if self.history else 0)
         self._tell("training")
         if self._handle is None and _in_notebook():
@@ -115,6 +121,7 @@ class TrainingView(HeadView):
             # The last picture is of the last step; without it, that of some steps before stays.
             with contextlib.suppress(ValueError, RuntimeError):
                 self._trace_probe(model, self.history[-1].index)
+        self._open_replay()
         self._tell(state, reason)
         if self._handle is not None:
             data, metadata = self._repr_mimebundle_()
@@ -143,11 +150,12 @@ class TrainingView(HeadView):
     def figure(self) -> Figure:
         """The loss over the steps and, where there is a probe, every head on it and one large."""
         kind, layer, head = self.shown if self._kinds else ("", 0, 0)
+        points, held = curves([vars(step) for step in self.history])
         return training_figure(
             title=self._title,
             sentence=self.sentence,
-            curve=_points(self.history),
-            evals=_eval_points(self.history),
+            curve=points,
+            evals=held,
             heads=None
             if not self._kinds
             else dict(
@@ -170,12 +178,31 @@ class TrainingView(HeadView):
 
     # -- inside -----------------------------------------------------------------------------------
 
+    def _open_replay(self) -> None:
+        """Let the reader scrub through what was kept."""
+        if len(self._kept) < 2 or self._probe is None or not self._maps:
+            return
+        kept = Snapshots.of_kept(self._kept, self._probe["ids"], self._probe["labels"])
+        self._replay(kept, [vars(step) for step in self.history])
+
+    def _keep(self, step: int, found: Trace) -> None:
+        """Hold on to the maps of this step, 16 bits a weight."""
+        if not HeadData(found, self._batch).all_maps:
+            return
+        for later in [known for known in self._kept if known > step]:  # resumed from further back
+            del self._kept[later]
+        maps = {kind: pack_weights(found.patterns(kind=kind).cpu()) for kind in found.kinds}
+        self._kept[step] = maps
+        size = sum(2 * codes.numel() for codes in maps.values())
+        self._kept = thinned(self._kept, size)
+
     def _trace_probe(self, model: nn.Module, step: int) -> None:
         if self._probe is None:
             return
         began = time.monotonic()
         with torch.random.fork_rng(devices=[]):
             found = trace(model, *self._probe["ids"], **self._probe["labels"], keep="maps")
+        self._keep(step, found)
         kind, layer, head = self.shown if self._kinds else self._begin_with
         kind = kind or ("decoder" if "decoder" in found.kinds else found.kinds[0])
         with self.hold_sync():
@@ -200,10 +227,11 @@ class TrainingView(HeadView):
                 "seconds": last.seconds,
                 "left": rate * (self.steps - last.index),
             }
+        points, held = curves([vars(step) for step in self.history])
         with self.hold_sync():
             self._status = {**status, "reason": shown_text(reason)}
-            self._curve = _points(self.history).astype("<f4").tobytes()
-            self._evals = _eval_points(self.history).astype("<f4").tobytes()
+            self._curve = points.astype("<f4").tobytes()
+            self._evals = held.astype("<f4").tobytes()
             self._sentence = self.sentence
         self._shown_at = time.monotonic()
 
@@ -231,22 +259,6 @@ def _probe(probe: Any, tokenizer: Any, target_tokenizer: Any) -> dict[str, Any] 
         if coder is not None:
             labels[name] = coder.tokens(found.tolist())
     return {"ids": ids, "labels": labels}
-
-
-def _points(history: Sequence[Step]) -> np.ndarray:
-    """[point, (step, loss)]: each step, or of long runs the means of equal stretches of steps."""
-    if not history:
-        return np.zeros((0, 2))
-    points = np.array([(s.index, s.loss) for s in history], dtype=np.float64)
-    if len(points) > CURVE_POINTS:
-        parts = np.array_split(points, CURVE_POINTS)
-        points = np.stack([part.mean(0) for part in parts])
-    return points
-
-
-def _eval_points(history: Sequence[Step]) -> np.ndarray:
-    found = [(s.index, s.eval_loss) for s in history if s.eval_loss is not None]
-    return np.array(found, dtype=np.float64).reshape(-1, 2)[-CURVE_POINTS:]
 
 
 def _smooth(history: Sequence[Step], end: int) -> float:

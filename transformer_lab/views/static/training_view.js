@@ -1,10 +1,13 @@
 // The module of TrainingView: how training goes, above the heads on the probe.
 
 import { bytesOf, typed } from "./codecs.js";
-import { headColour, onThemeChange, themeOf } from "./colours.js";
+import { headColour } from "./colours.js";
 import { Curve, nearest } from "./curve.js";
-import { afterPaint, element, onceAFrame } from "./dom.js";
-import { HeadViewer, inks } from "./head_viewer.js";
+import { afterPaint, element } from "./dom.js";
+import { HeadViewer } from "./head_viewer.js";
+import { Scrubber } from "./scrubber.js";
+import { sheet } from "./sheet.js";
+import { Shell } from "./shell.js";
 
 /** @param {number} seconds */
 export function duration(seconds) {
@@ -46,50 +49,42 @@ class TrainingViewer {
     this.canvas = element("canvas", { role: "img", "data-part": "curve" });
     this.point = element("p", { class: "tl-hint", "data-part": "point" });
     this.heads = element("div", { class: "tl-heads" });
-    root.append(this.headline, this.progress, this.numbers, this.canvas, this.point, this.heads);
+    this.shell = new Shell(model, root, signal, {
+      draw: () => this.draw(),
+      png: () => this.png(),
+      code: () => `view.step = ${model.get("step")}`,
+    });
+    this.scrubber = new Scrubber(this.shell, model, signal);
+    root.append(
+      this.shell.header, this.shell.message, this.headline, this.progress, this.numbers, this.canvas, this.point,
+      this.scrubber.root, this.heads,
+    );
     this.curve = new Curve(this.canvas, (step) => {
       this.step = step;
       this.#point();
     }, signal);
-    const later = onceAFrame(() => this.draw());
-    for (const name of ["_status", "_curve", "_evals"]) model.on(`change:${name}`, later);
+    this.shell.watch(["_status", "_curve", "_evals"]);
+    this.shell.watch(["_steps"], () => this.scrubber.renew());
     const probe = () => this.#openHeads();
     model.on("change:_kinds", probe);
-    signal.addEventListener("abort", () => {
-      for (const name of ["_status", "_curve", "_evals"]) model.off(`change:${name}`, later);
-      model.off("change:_kinds", probe);
-    });
-    const observer = new ResizeObserver(later);
-    observer.observe(root);
-    signal.addEventListener("abort", () => observer.disconnect());
-    // At once, and before the heads below ask for their colours.
-    this.#themed();
-    onThemeChange(() => {
-      this.#themed();
-      later();
-    }, signal);
-  }
-
-  #themed() {
-    this.root.dataset.theme = themeOf(this.root);
+    signal.addEventListener("abort", () => model.off("change:_kinds", probe));
   }
 
   async open() {
-    this.draw();
+    this.shell.draw();
+    this.scrubber.renew();
     await this.#openHeads();
   }
 
   async #openHeads() {
     if (this.viewer || !Object.keys(this.model.get("_kinds")).length) return;
-    this.viewer = new HeadViewer(this.model, this.heads, this.signal, "Heads on the probe");
+    this.viewer = new HeadViewer(this.scrubber.steps, this.heads, this.signal, "Heads on the probe");
     await this.viewer.open();
   }
 
   draw() {
     const { model, root } = this;
-    if (!root.clientWidth) return; // hidden; it is drawn when it is shown
-    this.#themed();
-    const theme = /** @type {"light" | "dark"} */ (root.dataset.theme);
+    const { theme, inks } = this.shell;
     const status = model.get("_status");
     root.dataset.state = status.state;
     this.headline.textContent = HEADLINES[status.state](status);
@@ -103,14 +98,29 @@ class TrainingViewer {
     this.train = typed(Float32Array, bytesOf(model.get("_curve")));
     this.held = typed(Float32Array, bytesOf(model.get("_evals")));
     const empty = !this.train.length;
-    this.canvas.hidden = this.numbers.hidden = this.progress.hidden = empty;
-    if (!empty) {
+    this.numbers.hidden = this.progress.hidden = empty;
+    this.scrubber.draw();
+    // Afterwards the loss is where it can be dragged.
+    this.canvas.hidden = this.point.hidden = empty || !this.scrubber.root.hidden;
+    if (!this.canvas.hidden) {
       const width = Math.max(220, this.root.clientWidth - 24);
-      this.curve.draw(this.train, this.held, status.steps, inks(root), [headColour(0, theme), headColour(1, theme)], width);
+      this.curve.draw(this.train, this.held, status.steps, inks, [headColour(0, theme), headColour(1, theme)], width);
       const last = nearest(this.train, Infinity) ?? { step: 0, value: 0 };
       this.canvas.setAttribute("aria-label", `Loss over ${last.step} steps, now ${this.train[this.train.length - 1].toFixed(2)} nats a token.`);
     }
     this.#point();
+  }
+
+  png() {
+    const canvas = (part) => /** @type {HTMLCanvasElement | null} */ (this.heads.querySelector(`[data-part=${part}]`));
+    const { loss, course, text } = this.scrubber;
+    const parts = [[this.canvas, "Loss"], [loss, "Loss"], [course, this.model.get("measure")], [canvas("thumbnails"), "Every head"], [canvas("map"), "The chosen head"]];
+    return sheet({
+      title: this.model.get("_title"),
+      sentence: `${this.headline.textContent} ${this.scrubber.root.hidden ? "" : text}`,
+      parts: parts.filter(([drawn]) => drawn).map(([drawn, title]) => ({ canvas: drawn, title })),
+      inks: this.shell.inks,
+    });
   }
 
   #point() {

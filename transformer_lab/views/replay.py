@@ -1,0 +1,177 @@
+"""A view whose heads can be seen at many steps of a run: what RunView and TrainingView share."""
+
+from __future__ import annotations
+
+import bisect
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import traitlets as t
+
+from ..trace import Trace
+from .export import Block, write_page
+from .head_data import ALL_MAPS_BYTES, HeadData
+from .head_view import HeadView
+from .run_data import MEASURES, Snapshots, curves
+from .run_words import RunFacts, run_sentence
+
+
+class Replay(HeadView):
+    """Heads of a probe over the steps of a run.
+
+    `step` is one of `snapshots`; setting it to another takes the nearest: nothing is interpolated.
+    `measure` names the score whose course is drawn.
+    """
+
+    step = t.Int(0).tag(sync=True)
+    measure = t.Unicode("").tag(sync=True)
+
+    _steps = t.List(t.Int()).tag(sync=True)
+    _last_step = t.Int(0).tag(sync=True)  # of the run, which may go on after the last snapshot
+    _measures = t.Dict().tag(sync=True)  # kind -> names
+    _units = t.Dict().tag(sync=True)  # measure -> unit
+    _scores = t.Bytes(b"").tag(sync=True)  # see run_data.Snapshots.packed
+    _losses = t.List().tag(sync=True)  # at each snapshot, or None
+    _held_step = t.Int(-1).tag(sync=True)  # the step that `_maps` and `_thumbs` are of
+    _curve = t.Bytes(b"").tag(sync=True)  # float32 [point, (step, loss)]
+    _evals = t.Bytes(b"").tag(sync=True)  # float32 [point, (step, held-out loss)]
+
+    _snapshots: Snapshots | None = None
+
+    def _replay(
+        self, snapshots: Snapshots, history: Sequence[Mapping[str, Any]], step: int | None = None
+    ) -> None:
+        """Take these snapshots, and the metrics of the run, one dict a step."""
+        known = {row["index"]: row["loss"] for row in history}
+        names, scores = snapshots.packed()
+        points, held = curves(history)
+        with self.hold_sync():
+            self._snapshots = None  # the trace on view stays: it may be exact where maps are packed
+            self._steps = snapshots.steps
+            self._last_step = max([*snapshots.steps[-1:], *(row["index"] for row in history)])
+            self._measures, self._scores = names, scores
+            self._units = {name: unit for name, (_, unit) in MEASURES.items()}
+            self._losses = [known.get(at) for at in snapshots.steps]
+            self._curve = points.astype("<f4").tobytes()
+            self._evals = held.astype("<f4").tobytes()
+            self._held_step = self.step = snapshots.nearest(
+                snapshots.steps[-1] if step is None else step
+            )
+            self._snapshots = snapshots
+
+    @property
+    def snapshots(self) -> list[int]:
+        """The steps that can be shown."""
+        return list(self._steps)
+
+    @t.validate("step")
+    def _check_step(self, proposal: Any) -> int:
+        return (
+            proposal["value"]
+            if self._snapshots is None
+            else self._snapshots.nearest(proposal["value"])
+        )
+
+    @t.validate("measure")
+    def _check_measure(self, proposal: Any) -> str:
+        known = {name for names in self._measures.values() for name in names}
+        if proposal["value"] and known and proposal["value"] not in known:
+            raise t.TraitError(
+                f"measure={proposal['value']!r} is not here; choose one of {', '.join(sorted(known))}"
+            )
+        return proposal["value"]
+
+    @t.observe("step")
+    def _step_changed(self, change: Any) -> None:
+        if self._snapshots is None or not self._kinds:
+            return
+        # The browser has asked for the maps of this step itself; they are not sent again.
+        self.trace = self._snapshots.at(self.step)
+        self._data = HeadData(self.trace, self._batch)
+
+    @property
+    def _shown_measure(self) -> str:
+        names = self._measures.get(self.kind, [])
+        return self.measure if self.measure in names else (names[0] if names else "")
+
+    def score(self, measure: str | None = None) -> Any:
+        """[snapshot, layer, head] of a measure (default: the one on view), of the kind on view."""
+        assert self._snapshots is not None
+        return self._snapshots.scores[self.kind][measure or self._shown_measure]
+
+    @property
+    def run_sentence(self) -> str:
+        """Where the scrubber stands: step, loss, and the chosen head's score."""
+        assert self._snapshots is not None
+        kind, layer, head = self.shown
+        measure = self._shown_measure
+        loss = self._losses[bisect.bisect_left(self._steps, self.step)]
+        facts = RunFacts(
+            self.step, self._last_step, self._steps, loss, measure,
+            MEASURES[measure][1] if measure else "", layer, head,
+            self._snapshots.scores.get(kind, {}).get(measure),  # type: ignore[arg-type]
+        )  # fmt: skip
+        return run_sentence(facts)
+
+    # -- for pages and the browser ------------------------------------------------------------------
+
+    def _step_bytes(self, step: int) -> list[bytes]:
+        """[maps, thumbnails] of a step."""
+        assert self._snapshots is not None
+        data = HeadData(self._snapshots.at(step), self._batch)
+        return [data.maps()[0], data.thumbnails()]
+
+    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        name = str(question.get("name", ""))
+        if question.get("type") == "block" and name.startswith("step/") and self._snapshots:
+            step = int(name.removeprefix("step/"))
+            if step not in self._steps:
+                raise ValueError(f"step={step} has no snapshot; {self._steps} have")
+            return {"type": "block", "info": {"step": step}}, self._step_bytes(step)
+        return super()._answer(question)
+
+    def _page_state(self, layers: Sequence[int] | None = None) -> dict[str, Any]:
+        if self._snapshots is None:
+            return super()._page_state(layers)
+        state = super(HeadView, self)._page_state()
+        maps, thumbs = self._step_bytes(self.step)
+        return {**state, "_maps": maps, "_thumbs": thumbs, "_held_step": self.step}
+
+    def _blocks(self, layers: Sequence[int] | None = None) -> Iterable[Block]:
+        if self._snapshots is None:
+            yield from super()._blocks(layers)
+            return
+        # The steps around the one on view come first.
+        for step in sorted(self._steps, key=lambda s: abs(s - self.step)):
+            yield Block(f"step/{step}", {"step": step}, self._step_bytes(step))
+
+    def save_html(  # type: ignore[override]
+        self, path: str | os.PathLike, *, theme: str | None = None
+    ) -> Path:
+        """Write one self-contained page: offline, interactive, with every snapshot.
+
+        Args:
+            path: the file.
+            theme: "light" or "dark"; by default as the reader's system.
+
+        Raises:
+            ValueError: for a path that cannot hold a file.
+        """
+        return write_page(path, self._page(theme=theme))
+
+
+def check_size(trace: Trace) -> None:
+    """Refuse a probe whose maps are too many for a step.
+
+    Raises:
+        ValueError: saying what would do.
+    """
+    data = HeadData(trace)
+    if not data.all_maps:
+        tokens = max(len(tokens) for tokens in data.queries.values())
+        raise ValueError(
+            f"the probe has {tokens} tokens: its maps take {data._size() / 2**20:.1f} MB a step, and "
+            f"{ALL_MAPS_BYTES / 2**20:.0f} MB can be shown; train with a shorter probe"
+        )

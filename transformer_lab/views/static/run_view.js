@@ -1,0 +1,65 @@
+// The module of RunView: a scrubber over a run, above the heads at the step that is shown.
+
+import { afterPaint, element } from "./dom.js";
+import { HeadViewer } from "./head_viewer.js";
+import { Scrubber } from "./scrubber.js";
+import { sheet } from "./sheet.js";
+import { Shell } from "./shell.js";
+
+class RunViewer {
+  constructor(model, root, signal) {
+    Object.assign(this, { model, root, signal });
+    this.shell = new Shell(model, root, signal, {
+      draw: () => this.draw(),
+      png: () => this.png(),
+      code: () => `view.step, view.layer, view.head = ${model.get("step")}, ${model.get("layer")}, ${model.get("head")}`,
+    });
+    this.scrubber = new Scrubber(this.shell, model, signal);
+    this.heads = element("div", { class: "tl-heads" });
+    root.append(this.shell.header, this.shell.message, this.scrubber.root, this.heads);
+    this.shell.watch(["_steps", "_scores", "_measures"], () => this.scrubber.renew());
+  }
+
+  async open() {
+    this.shell.draw();
+    this.scrubber.renew();
+    this.viewer = new HeadViewer(this.scrubber.steps, this.heads, this.signal, "Heads on the probe");
+    await this.viewer.open();
+  }
+
+  draw() {
+    const { layers, heads } = this.scrubber.kind;
+    const count = this.scrubber.stops.length;
+    this.shell.subtitle.textContent = `${layers} ${layers === 1 ? "layer" : "layers"} × ${heads} ${heads === 1 ? "head" : "heads"} · ${count} snapshots`;
+    this.scrubber.draw();
+  }
+
+  png() {
+    const { loss, course, text } = this.scrubber;
+    const said = this.heads.querySelector("[data-part=sentence]")?.textContent ?? "";
+    const canvas = (part) => /** @type {HTMLCanvasElement} */ (this.heads.querySelector(`[data-part=${part}]`));
+    return sheet({
+      title: `${this.model.get("_title")} · step ${this.model.get("step")}`,
+      sentence: `${text} ${said}`,
+      parts: [
+        { canvas: loss, title: "Loss" }, { canvas: course, title: this.scrubber.measure },
+        { canvas: canvas("thumbnails"), title: "Every head" }, { canvas: canvas("map"), title: `Layer ${this.scrubber.layer}, head ${this.scrubber.head}` },
+      ],
+      inks: this.shell.inks,
+    });
+  }
+}
+
+async function render({ model, el: root, signal }) {
+  const ended = new AbortController();
+  signal?.addEventListener("abort", () => ended.abort());
+  root.classList.add("tl-view");
+  root.dataset.lmSuppressShortcuts = "true";
+  const viewer = new RunViewer(model, root, ended.signal);
+  await viewer.open();
+  await afterPaint();
+  root.dataset.ready = "1";
+  return () => ended.abort();
+}
+
+export default { render };

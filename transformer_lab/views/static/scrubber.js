@@ -1,0 +1,395 @@
+// A slider over the steps of a run that have a snapshot: the loss, the heads' scores and, through a
+// stand-in for the model, the maps of a HeadViewer move together.
+
+import { bytesOf, typed } from "./codecs.js";
+import { headColour } from "./colours.js";
+import { nearest } from "./curve.js";
+import { button, menu } from "./controls.js";
+import { element } from "./dom.js";
+import { Plot } from "./plot.js";
+import { Superseded } from "./requests.js";
+import { amount, runSentence } from "./run_words.js";
+import { nearestStop, slider } from "./slider.js";
+
+const PLAY_EVERY = 160; // ms
+const KEPT_STEPS_BYTES = 48 << 20;
+const FEW_HEADS = 16; // up to which every course has a colour of its own
+
+/**
+ * The model as a HeadViewer sees it: the maps are those of the step that is shown.
+ */
+export class StepModel {
+  /** @param {any} model */
+  constructor(model) {
+    this.model = model;
+    /** @type {Record<string, any>} */
+    this.shown = {};
+    this.listeners = new Set();
+  }
+
+  get = (name) => (name in this.shown ? this.shown[name] : this.model.get(name));
+  set = (name, value) => this.model.set(name, value);
+  save_changes = () => this.model.save_changes();
+  send = (...message) => this.model.send(...message);
+
+  on(names, handler) {
+    this.model.on(names, handler);
+    if (names === "change:_thumbs") this.listeners.add(handler);
+  }
+
+  off(names, handler) {
+    this.model.off(names, handler);
+    this.listeners.delete(handler);
+  }
+
+  /** @param {Record<string, any>} traits of another step */
+  show(traits) {
+    this.shown = traits;
+    for (const listener of [...this.listeners]) listener();
+  }
+}
+
+/**
+ * Where scores stand in their bytes.
+ * @param {Record<string, string[]>} measures kind -> names
+ * @param {any} kinds kind -> {layers, heads}
+ * @param {number} steps
+ * @param {string} kind
+ * @param {string} measure
+ * @returns {number} -1 where there are none
+ */
+export function scoresFrom(measures, kinds, steps, kind, measure) {
+  let from = 0;
+  for (const [name, found] of Object.entries(measures)) {
+    const size = steps * kinds[name].layers * kinds[name].heads;
+    const at = found.indexOf(measure);
+    if (name === kind) return at < 0 ? -1 : from + at * size;
+    from += found.length * size;
+  }
+  return -1;
+}
+
+export class Scrubber {
+  /**
+   * @param {import("./shell.js").Shell} shell
+   * @param {any} model
+   * @param {AbortSignal} signal
+   */
+  constructor(shell, model, signal) {
+    Object.assign(this, { shell, model, signal });
+    this.steps = new StepModel(model);
+    /** @type {Map<number, Record<string, any>>} */
+    this.known = new Map();
+    this.turn = 0;
+    this.#build();
+    const course = ["step", "measure", "layer", "head", "kind"];
+    shell.watch(course);
+    const moved = () => this.#fetch();
+    model.on("change:step", moved);
+    signal.addEventListener("abort", () => {
+      model.off("change:step", moved);
+      this.stop();
+    });
+  }
+
+  /** Steps that can be shown. @returns {number[]} */
+  get stops() {
+    return this.model.get("_steps") ?? [];
+  }
+
+  get kind() {
+    return this.model.get("_kinds")[this.model.get("kind")];
+  }
+
+  get layer() {
+    return Math.min(this.model.get("layer"), this.kind.layers - 1);
+  }
+
+  get head() {
+    return Math.min(this.model.get("head"), this.kind.heads - 1);
+  }
+
+  get measures() {
+    return this.model.get("_measures")[this.model.get("kind")] ?? [];
+  }
+
+  get measure() {
+    const wanted = this.model.get("measure");
+    return this.measures.includes(wanted) ? wanted : this.measures[0] ?? "";
+  }
+
+  // ---- building -----------------------------------------------------------------------------
+
+  #build() {
+    const { signal } = this;
+    this.play = button("▶ Play", "play", () => this.toggle(), "Play the run from here");
+    this.play.classList.add("tl-play");
+    this.slider = slider({
+      label: "Step", part: "step", values: [0], value: 0, change: (step) => this.goTo(step),
+      text: (step) => `${step} of ${this.model.get("_last_step")}`, title: "Steps that have a snapshot",
+    });
+    this.loss = element("canvas", { role: "img", tabindex: 0, "data-part": "loss" });
+    this.course = element("canvas", { role: "img", tabindex: 0, "data-part": "scores" });
+    this.point = element("p", { class: "tl-hint", "data-part": "loss-point" });
+    const drag = { hover: (x) => this.#dragged(x), pick: (x) => this.goTo(x) };
+    this.lossPlot = new Plot(this.loss, { ...drag, hover: (x) => (this.#dragged(x), this.#tell(x)) }, signal);
+    this.coursePlot = new Plot(this.course, drag, signal);
+    for (const canvas of [this.loss, this.course]) {
+      canvas.addEventListener("pointerdown", (event) => {
+        this.dragging = true;
+        canvas.setPointerCapture?.(event.pointerId);
+      }, { signal });
+      canvas.addEventListener("pointerup", () => (this.dragging = false), { signal });
+      canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
+    }
+    this.measureMenu = menu("Score whose course is drawn", "measure", [], (measure) => this.shell.set({ measure }));
+    this.best = element("table", { class: "tl-table tl-best", "data-part": "best" });
+    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "run-sentence" });
+    const titled = (text, ...more) => element("p", { class: "tl-heading" }, element("b", {}, text), " ", ...more);
+    this.courseHint = element("span", { class: "tl-quiet" });
+    this.root = element(
+      "div",
+      { "data-part": "scrubber" },
+      element("div", { class: "tl-scrub" }, this.play, this.slider.root),
+      element(
+        "div",
+        { class: "tl-courses" },
+        element("section", { class: "tl-panel", "aria-label": "Loss" }, titled("Loss", element("span", { class: "tl-quiet" }, "drag to scrub")), this.loss, this.point),
+        element("section", { class: "tl-panel", "aria-label": "Scores of the heads" }, titled("Every head", this.courseHint, this.measureMenu.root), this.course),
+        element("section", { class: "tl-panel", "aria-label": "Best heads now" }, titled("Best head at this step", element("span", { class: "tl-quiet" }, "press to choose")), this.best),
+      ),
+      this.sentence,
+    );
+  }
+
+  // ---- what the reader does -----------------------------------------------------------------
+
+  /** Show the snapshot nearest to a step. @param {number} step */
+  goTo(step) {
+    const to = this.stops[nearestStop(this.stops, step)];
+    if (to !== undefined && to !== this.model.get("step")) this.shell.set({ step: to });
+  }
+
+  #dragged(x) {
+    if (this.dragging && x !== null) {
+      this.stop();
+      this.goTo(x);
+    }
+  }
+
+  /** The loss at the step that is pointed at, which may be between two snapshots. */
+  #tell(x) {
+    const { points, held } = this;
+    const at = x === null || !points?.length ? null : nearest(points, x);
+    const other = x === null || !held?.length ? null : nearest(held, x);
+    const beside = other ? `; held out at step ${other.step}: ${other.value.toFixed(3)}` : "";
+    this.point.textContent = at ? `Step ${Math.round(at.step)}: loss ${at.value.toFixed(3)}${beside}` : "Point at the curve for its numbers.";
+  }
+
+  #key(event) {
+    const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageUp: 5, PageDown: -5, Home: -1e6, End: 1e6 }[event.key];
+    if (event.key === " " || event.key === "Enter") {
+      event.preventDefault();
+      event.stopPropagation();
+      return this.toggle();
+    }
+    if (by === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.stop();
+    const at = this.stops.indexOf(this.model.get("step")) + by;
+    this.goTo(this.stops[Math.max(0, Math.min(this.stops.length - 1, at))]);
+  }
+
+  toggle() {
+    if (this.timer) return this.stop();
+    const { stops } = this;
+    if (this.model.get("step") === stops[stops.length - 1]) this.goTo(stops[0]);
+    this.timer = setInterval(() => {
+      const at = stops.indexOf(this.model.get("step"));
+      if (this.fetching) return; // the page is slower than the clock: no step is left out
+      if (at >= stops.length - 1) this.stop();
+      else this.goTo(stops[at + 1]);
+    }, PLAY_EVERY);
+    this.#playButton();
+  }
+
+  stop() {
+    clearInterval(this.timer);
+    this.timer = 0;
+    this.#playButton();
+  }
+
+  #playButton() {
+    this.play.textContent = this.timer ? "❚❚ Pause" : "▶ Play";
+    const name = this.timer ? "Pause" : "Play the run from here";
+    this.play.setAttribute("aria-label", name);
+    this.play.title = name;
+  }
+
+  // ---- the maps of a step ---------------------------------------------------------------------
+
+  /** The run has (other) snapshots. */
+  renew() {
+    this.known.clear();
+    this.steps.shown = {};
+    if (!this.stops.length) return;
+    this.known.set(this.model.get("_held_step"), this.#traits(this.model.get("_maps"), this.model.get("_thumbs"), this.model.get("_held_step")));
+    this.#fetch();
+  }
+
+  #traits(maps, thumbs, step) {
+    return { _maps: maps, _thumbs: thumbs, _first: {}, _note: `The heads on the probe at step ${step}.` };
+  }
+
+  async #fetch() {
+    const step = this.model.get("step");
+    const turn = ++this.turn;
+    if (!this.stops.includes(step)) return;
+    let traits = this.known.get(step);
+    if (!traits) {
+      this.fetching = true;
+      try {
+        const { buffers } = await this.shell.requests.ask({ type: "block", name: `step/${step}` });
+        traits = this.#traits(buffers[0], buffers[1], step);
+        this.#keep(step, traits);
+      } catch (error) {
+        if (!(error instanceof Superseded) && turn === this.turn) this.shell.say(`Step ${step} cannot be shown: ${error.message}`);
+        return;
+      } finally {
+        if (turn === this.turn) this.fetching = false;
+      }
+    }
+    if (turn !== this.turn || this.signal.aborted) return; // a later step won
+    this.shell.say("");
+    this.steps.show(traits);
+    this.shell.root.dataset.step = String(step);
+  }
+
+  #keep(step, traits) {
+    const most = Math.max(4, Math.floor(KEPT_STEPS_BYTES / Math.max(1, bytesOf(traits._maps).byteLength)));
+    if (this.known.size >= most) this.known.delete(this.known.keys().next().value);
+    this.known.set(step, traits);
+  }
+
+  // ---- drawing ------------------------------------------------------------------------------
+
+  /** @returns {(at: number, layer: number, head: number) => number} */
+  scores(measure) {
+    const { model } = this;
+    const { layers, heads } = this.kind;
+    const all = typed(Float32Array, bytesOf(model.get("_scores")));
+    const from = scoresFrom(model.get("_measures"), model.get("_kinds"), this.stops.length, model.get("kind"), measure);
+    return (at, layer, head) => all[from + (at * layers + layer) * heads + head];
+  }
+
+  draw() {
+    const { stops, model } = this;
+    this.root.hidden = !stops.length;
+    if (!stops.length) return;
+    const step = model.get("step");
+    this.at = Math.max(0, stops.indexOf(step));
+    this.slider.set(step, stops);
+    this.#drawLoss(step);
+    this.#drawScores(step);
+    this.#drawBest();
+    const loss = model.get("_losses")[this.at];
+    this.text = runSentence({
+      step, steps: model.get("_last_step"), known: stops, loss, measure: this.measure, unit: model.get("_units")[this.measure] ?? "",
+      layer: this.layer, head: this.head, layers: this.kind.layers, heads: this.kind.heads, score: this.scores(this.measure),
+    });
+    if (this.sentence.textContent !== this.text) this.sentence.textContent = this.text;
+    this.course.setAttribute("aria-label", `Scores over the steps. ${this.text} Arrow keys move from snapshot to snapshot, space plays.`);
+    this.loss.setAttribute("aria-label", `Loss over the steps. ${this.text} Arrow keys move from snapshot to snapshot, space plays.`);
+  }
+
+  #drawLoss(step) {
+    const { model, shell } = this;
+    const points = (this.points = typed(Float32Array, bytesOf(model.get("_curve"))));
+    const held = (this.held = typed(Float32Array, bytesOf(model.get("_evals"))));
+    if (!this.point.textContent) this.#tell(null);
+    const series = [[points, "training", 0], [held, "held out", 1]].filter(([of]) => of.length).map(([of, name, colour]) => ({
+      name: held.length ? name : "", colour: headColour(colour, shell.theme), thick: 1.6,
+      x: of.filter((_, i) => i % 2 === 0), y: of.filter((_, i) => i % 2 === 1),
+    }));
+    this.lossPlot.show({
+      series, xTitle: "step", yTitle: "nats a token", colours: shell.inks, xRange: [0, Math.max(1, model.get("_last_step"))], at: step, lock: true,
+    }, Math.max(200, this.loss.parentElement.clientWidth), 190);
+  }
+
+  #drawScores(step) {
+    const { shell, stops, measure, measures } = this;
+    const names = JSON.stringify(measures);
+    if (names !== this.listed) {
+      this.listed = names;
+      this.measureMenu.root.replaceChildren(...measures.map((name) => element("option", { value: name }, name)));
+    }
+    this.measureMenu.set(measure);
+    this.measureMenu.root.hidden = !measures.length;
+    this.courseHint.textContent = measures.length ? "" : "no score is known for these heads";
+    const { layers, heads } = this.kind;
+    const unit = this.model.get("_units")[measure];
+    const score = this.scores(measure);
+    const series = [];
+    for (let layer = 0; measures.length && layer < layers; layer++) {
+      for (let head = 0; head < heads; head++) {
+        const chosen = layer === this.layer && head === this.head;
+        const few = layers * heads <= FEW_HEADS;
+        series.push({
+          name: chosen || few ? `${layer}.${head}` : "",
+          colour: chosen ? shell.inks.accent : few ? headColour(layer * heads + head, shell.theme) : shell.inks.quiet,
+          thick: chosen ? 3 : undefined,
+          x: stops, y: stops.map((_, at) => score(at, layer, head)), chosen,
+        });
+      }
+    }
+    series.sort((a, b) => Number(a.chosen) - Number(b.chosen)); // the chosen one on top
+    this.coursePlot.show({
+      series, xTitle: "step", yTitle: unit === "share" ? "share of attention" : unit ?? "", colours: shell.inks,
+      xRange: [0, Math.max(1, this.model.get("_last_step"))], yRange: unit === "share" ? [0, 1.02] : undefined, at: step, lock: true,
+    }, Math.max(200, this.course.parentElement.clientWidth), 190);
+  }
+
+  /** For every score the head that has most of it now; pressing a row chooses both. */
+  #drawBest() {
+    const { layers, heads } = this.kind;
+    const units = this.model.get("_units");
+    const rows = this.measures.map((name) => {
+      const score = this.scores(name);
+      let best = { layer: 0, head: 0, value: -Infinity };
+      for (let layer = 0; layer < layers; layer++) {
+        for (let head = 0; head < heads; head++) {
+          const value = score(this.at, layer, head);
+          if (value > best.value) best = { layer, head, value };
+        }
+      }
+      return { name, ...best };
+    });
+    const shape = JSON.stringify(rows.map(({ name }) => name));
+    if (shape !== this.bestShape) {
+      this.bestShape = shape;
+      this.bestRows = rows.map(({ name }) => {
+        const chip = button("", "best-head", () => {
+          const { layer, head } = this.bestNow.find((row) => row.name === name);
+          this.shell.set({ measure: name, layer, head });
+        });
+        const value = element("td", {});
+        return { name, chip, value, row: element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, chip), value) };
+      });
+      this.best.replaceChildren(
+        element("thead", {}, element("tr", {}, ...["score", "layer.head", "most"].map((name) => element("th", { scope: "col" }, name)))),
+        element("tbody", {}, ...this.bestRows.map(({ row }) => row)),
+      );
+    }
+    this.bestNow = rows;
+    rows.forEach(({ name, layer, head, value }, i) => {
+      const { row, chip, value: cell } = this.bestRows[i];
+      row.setAttribute("aria-current", String(name === this.measure));
+      chip.textContent = `${layer}.${head}`;
+      const said = `Choose layer ${layer}, head ${head}, and draw ${name}`;
+      chip.setAttribute("aria-label", said);
+      chip.title = said;
+      cell.textContent = amount(value, units[name]);
+    });
+  }
+}
