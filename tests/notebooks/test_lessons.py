@@ -1,5 +1,6 @@
 """Every lesson runs from top to bottom, with the learner's stubs and with our solutions."""
 
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -12,6 +13,11 @@ from transformer_lab.lessons.graders import exercise_names
 from transformer_lab.lessons.runner import parameters_of
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
+_spec = importlib.util.spec_from_file_location(
+    "measure_lessons", FOLDER.parent / "docs" / "measure_lessons.py"
+)
+measure_lessons = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(measure_lessons)
 LESSONS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
 NAMES = [path.stem for path in LESSONS]
 MEBIBYTE = 2**20
@@ -109,3 +115,13 @@ def test_every_exercise_has_its_parts_and_the_solution_shown_is_ours(path):
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
 def test_the_readme_lists_every_lesson(path):
     assert f"({path.name})" in (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=NAMES)
+def test_the_header_says_the_time_that_was_measured(path):
+    """`make lessons-full` runs every lesson over three seeds, and writes what it took."""
+    runs = json.loads((FOLDER / "measured.json").read_text("utf-8"))["lessons"][path.stem[:2]]
+    assert len({run["seed"] for run in runs}) >= 3
+    assert all(len(run["claims"]) >= 3 for run in runs)
+    header = measure_lessons.header_of(nbformat.read(path, as_version=4))
+    assert measure_lessons.said_time(runs) in header.source

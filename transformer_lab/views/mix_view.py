@@ -1,0 +1,147 @@
+"""Attention of one word, by hand: drag its scores, and see the weights and the mixture follow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import traitlets as t
+
+from .base import View, css, esm
+from .codecs import shown_text, shown_token
+from .words import quoted, short
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LARGEST = 40.0
+MOST_WORDS = 12
+
+
+class MixView(View):
+    """scores → ÷ √d → softmax → sum, for one word that looks at others; every score can be dragged.
+
+    `scores`, `d` and `hidden` can be read and set from Python; they follow what the reader does.
+    `weights` and `mixture` are what they come to.
+
+    Args:
+        words: what is looked at, at most 12.
+        scores: one number a word, query · key, between −40 and 40.
+        values: one point (x, y) a word: what it hands over.
+        query: the word that looks.
+        d: size of queries and keys; the scores are divided by √d. 1 divides by nothing.
+        hidden: numbers of the words that are masked out.
+        title: above the view.
+
+    Raises:
+        ValueError: when the lists do not fit each other, or a number is outside its range.
+
+    Source of the formula: Vaswani et al. 2017, equation 1.
+    """
+
+    _esm: ClassVar[str] = esm("mix_view.js")
+    _css: ClassVar[str] = css("view.css", "mix_view.css")
+
+    scores = t.List(t.Float()).tag(sync=True)
+    d = t.Int(1).tag(sync=True)
+    hidden = t.List(t.Int()).tag(sync=True)
+
+    _words = t.List(t.Unicode()).tag(sync=True)
+    _values = t.List().tag(sync=True)
+    _query = t.Unicode("").tag(sync=True)
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        scores: Any,
+        values: Any,
+        *,
+        query: str = "",
+        d: int = 1,
+        hidden: Sequence[int] = (),
+        title: str = "Attention of one word",
+    ):
+        words = list(words)
+        if not 1 <= len(words) <= MOST_WORDS:
+            raise ValueError(f"words has {len(words)} entries; give 1 to {MOST_WORDS}")
+        numbers = [float(score) for score in scores]
+        points = [[float(x) for x in value] for value in values]
+        for name, given in (("scores", numbers), ("values", points)):
+            if len(given) != len(words):
+                raise ValueError(f"{name} has {len(given)} entries for {len(words)} words")
+        if any(len(point) != 2 or not all(map(math.isfinite, point)) for point in points):
+            raise ValueError("values must be finite points (x, y), one a word")
+        super().__init__(
+            _title=shown_text(title),
+            _words=[shown_token(word) for word in words],
+            _values=points,
+            _query=shown_token(query) if query else "",
+        )
+        self.scores, self.d, self.hidden = numbers, d, list(hidden)
+
+    @t.validate("scores")
+    def _check_scores(self, proposal: Any) -> list[float]:
+        scores = proposal["value"]
+        if len(scores) != len(self._words):
+            raise t.TraitError(f"scores has {len(scores)} entries for {len(self._words)} words")
+        for score in scores:
+            if not abs(score) <= LARGEST:
+                raise t.TraitError(f"scores holds {score}; each lies between −40 and 40")
+        return scores
+
+    @t.validate("d")
+    def _check_d(self, proposal: Any) -> int:
+        if proposal["value"] < 1:
+            raise t.TraitError(f"d={proposal['value']} must be 1 or more")
+        return proposal["value"]
+
+    @t.validate("hidden")
+    def _check_hidden(self, proposal: Any) -> list[int]:
+        for word in proposal["value"]:
+            if not 0 <= word < len(self._words):
+                raise t.TraitError(f"hidden={word} is outside 0 … {len(self._words) - 1}")
+        return sorted(set(proposal["value"]))
+
+    @property
+    def weights(self) -> list[float]:
+        """softmax(scores / √d) over the words that are not hidden; all 0 when every word is."""
+        seen = [s / math.sqrt(self.d) for i, s in enumerate(self.scores) if i not in self.hidden]
+        top = max(seen, default=0.0)
+        shares = [
+            0.0 if i in self.hidden else math.exp(score / math.sqrt(self.d) - top)
+            for i, score in enumerate(self.scores)
+        ]
+        total = sum(shares) or 1.0
+        return [share / total for share in shares]
+
+    @property
+    def mixture(self) -> tuple[float, float]:
+        """The values, each times its weight, summed."""
+        pairs = list(zip(self.weights, self._values, strict=True))
+        return sum(w * v[0] for w, v in pairs), sum(w * v[1] for w, v in pairs)
+
+    @property
+    def sentence(self) -> str:
+        weights = self.weights
+        if not any(weights):
+            return "Every word is hidden: there is nothing to mix, and the output is 0."
+        best = max(range(len(weights)), key=weights.__getitem__)
+        who = f"{quoted(self._query)} gives" if self._query else "The word gives"
+        x, y = self.mixture
+        return (
+            f"{who} {quoted(self._words[best])} {short(weights[best])} of its attention; "
+            f"the mixture lies at ({_two(x)}, {_two(y)})."
+        )
+
+    def figure(self) -> Figure:
+        """Scores and weights as bars, and the values with their mixture."""
+        from .mix_figure import mix_figure
+
+        return mix_figure(self)
+
+
+def _two(x: float) -> str:
+    """Two decimals, with a minus sign that is one and no minus zero."""
+    text = f"{x:.2f}"
+    return "0.00" if text == "-0.00" else text.replace("-", "−")
