@@ -112,7 +112,9 @@ def percent(share: float) -> str:
 
 
 def kl_text(kl: float) -> str:
-    return "<.001" if 0 < kl < 0.0005 else f"{kl:.3f}".removeprefix("0") if kl < 1 else f"{kl:.2f}"
+    if kl == 0:
+        return "0"
+    return "<.001" if kl < 0.0005 else f"{kl:.3f}".removeprefix("0") if kl < 1 else f"{kl:.2f}"
 
 
 @dataclass(eq=False)
@@ -125,7 +127,7 @@ class Reading:
     trace: Trace
     ids: Tensor
     target_ids: Tensor | None
-    version: tuple[int, ...]
+    version: bytes
     seconds: float
     effects: dict[tuple[str, int, int], dict[int, Effect]] = field(default_factory=dict)
 
@@ -136,7 +138,7 @@ class Runs:
 
     def __init__(self, text_model: TextModel):
         self.text_model = text_model
-        self._quiet: tuple[tuple[int, ...], TextModel] | None = None
+        self._quiet: tuple[bytes, TextModel] | None = None
         self._reading: Reading | None = None
         self._after: tuple[Reading, str, Trace] | None = None
 
@@ -269,11 +271,14 @@ class Runs:
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _version(self) -> tuple[int, ...]:
-        """Changes whenever a weight does."""
-        return tuple(p._version for p in self.text_model.model.parameters())
+    @torch.no_grad()
+    def _version(self) -> bytes:
+        """Changes when the weights are updated: a few numbers of each parameter. (torch's own
+        counter does not count a fused optimizer's steps.)"""
+        few = [p.flatten()[:: max(1, p.numel() // 3)] for p in self.text_model.model.parameters()]
+        return torch.cat([x.float().cpu() for x in few]).numpy().tobytes()
 
-    def _model(self, version: tuple[int, ...]) -> TextModel:
+    def _model(self, version: bytes) -> TextModel:
         if not self.text_model.model.training:
             return self.text_model
         if self._quiet is None or self._quiet[0] != version:

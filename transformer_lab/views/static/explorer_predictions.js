@@ -20,7 +20,8 @@ const LISTED = 512; // positions up to which every one stands in a menu
 
 /** @param {number} kl in nats */
 export function klText(kl) {
-  if (kl > 0 && kl < 0.0005) return "<.001";
+  if (kl === 0) return "0";
+  if (kl < 0.0005) return "<.001";
   return kl < 1 ? kl.toFixed(3).replace(/^0/, "") : kl.toFixed(2);
 }
 

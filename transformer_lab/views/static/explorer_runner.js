@@ -2,10 +2,11 @@
 // saved page looks it up. At most one run is on its way; of those that wait only the newest stays.
 
 import { namesTokens, sameEdits } from "./explorer_edits.js";
-import { Requests, Superseded } from "./requests.js";
+import { NotSent, Requests, Superseded } from "./requests.js";
 
 const BUSY_FROM = 200; // ms
 const STUCK_FROM = 4000;
+const NO_ANSWER = "No answer from Python: it may be busy with a cell, or stopped. Heads and maps that are here still work.";
 const OWN_NUMBERS = 1_000_000; // apart from those of the heads' requests
 
 export const NEEDS_KERNEL = "needs a live kernel (transformer-lab explore, or a notebook)";
@@ -58,9 +59,7 @@ export class Runner {
     this.wanted = { ...this.wanted, ...changes };
     const busy = setTimeout(() => turn === this.turn && this.hears.working(true), BUSY_FROM);
     const stuck = setTimeout(
-      () => turn === this.turn && this.hears.say(
-        "Still waiting for Python: it may be busy with a cell, or stopped. Heads and maps that are here still work.", "waiting",
-      ),
+      () => turn === this.turn && this.hears.say(NO_ANSWER, "waiting"),
       STUCK_FROM,
     );
     try {
@@ -69,6 +68,7 @@ export class Runner {
       this.hears.say(message.training ?? "", message.training ? "training" : "");
     } catch (error) {
       if (error instanceof Superseded || turn !== this.turn) return;
+      if (error instanceof NotSent) return this.hears.say(NO_ANSWER, "waiting");
       this.hears.say(`${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}.`.replace(/\.\.$/, "."), "error");
     } finally {
       clearTimeout(busy);

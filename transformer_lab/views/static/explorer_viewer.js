@@ -91,7 +91,7 @@ export class ExplorerViewer extends HeadViewer {
     this.headsPanel.append(this.card);
     this.linesPanel.classList.add("tl-panel-wide");
     const verdict = element("div", { class: "tl-loop" }, this.predictions.root, this.editsPanel);
-    root.append(this.header, this.ask, this.message, this.note, verdict, this.controlBar, this.panels, this.foot);
+    root.append(this.header, this.ask, this.status, this.message, this.note, verdict, this.controlBar, this.panels, this.foot);
     this.#listenMore();
     this.#fillAsk();
     this.show();
@@ -123,6 +123,7 @@ export class ExplorerViewer extends HeadViewer {
       targetRow,
     );
     this.run.hidden = !live;
+    this.status = element("p", { class: "tl-message", role: "alert", "data-part": "status", hidden: true });
     for (const area of [this.text, this.target]) {
       area.addEventListener("input", () => this.#grow(area));
       area.addEventListener("keydown", (event) => {
@@ -599,7 +600,8 @@ export class ExplorerViewer extends HeadViewer {
   }
 
   #told(text, state) {
-    this.say(text);
+    this.status.textContent = text;
+    this.status.hidden = !text;
     this.root.dataset.state = state;
   }
 }

@@ -59,7 +59,12 @@ export class Requests {
     const request = ++this.number;
     try {
       const answer = new Promise((resolve, reject) => this.open.set(request, { resolve, reject }));
-      this.model.send({ ...waiting.question, request });
+      try {
+        this.model.send({ ...waiting.question, request });
+      } catch (error) {
+        this.open.delete(request);
+        throw new NotSent(error.message);
+      }
       waiting.resolve(await answer);
     } catch (error) {
       waiting.reject(error);
@@ -69,6 +74,9 @@ export class Requests {
     }
   }
 }
+
+/** Nobody is there to be asked. */
+export class NotSent extends Error {}
 
 /** A newer question took this one's place. */
 export class Superseded extends Error {}

@@ -1,0 +1,177 @@
+"""The Explorer in a real JupyterLab: the loop from a click to a new prediction."""
+
+import re
+
+TEXT = "for key in self.keys:\\n    if key not in self."
+EXPLORE = f"""
+import torch, transformer_lab as tl
+torch.set_num_threads(1)
+model = tl.shipped()
+view = tl.explore(model, "{TEXT}")
+view
+"""
+TRAIN = """
+import pathlib, time
+class Repeating:
+    def batch(self, step):
+        tokens = torch.arange(1, 34)[None] % 9
+        return tl.datasets.Batch(tokens=tokens[:, :-1], targets=tokens[:, 1:])
+flag = pathlib.Path({flag!r})
+for step in tl.train(model.model, Repeating(), steps=100_000):
+    if flag.exists():
+        break
+    time.sleep(.05)
+"""
+
+
+def shown(page):
+    """The rows of predictions as a reader sees them."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll('[data-part=predictions] tbody tr')].map(
+            r => [r.querySelector('th').innerText, ...[...r.querySelectorAll('[data-side]')].map(e => e.innerText)])"""
+    )
+
+
+def python_rows(book):
+    return eval(
+        book.run(
+            """from transformer_lab.views.words import short, signed
+[[r.token, short(r.before)] + ([] if r.after is None else [short(r.after), signed(r.after - r.before)]) for r in view.predictions]"""
+        )
+    )
+
+
+def settled(page, edits):
+    page.wait_for_selector(f"[data-edits='{edits}'][data-settled=true]")
+
+
+def test_from_a_click_to_a_new_prediction(notebook, map_of, screenshot, tmp_path):
+    book = notebook(EXPLORE)
+    page = book.page
+    book.run_all()
+    page.wait_for_selector("[data-ready]")
+    assert shown(page) == python_rows(book)
+    first = shown(page)
+    grid = page.locator("[data-part=thumbnails]")
+    grid.scroll_into_view_if_needed()
+    box = grid.bounding_box()
+    at = {"x": box["width"] * 0.6, "y": box["height"] * 0.6}
+    grid.click(position=at)
+    page.wait_for_selector("[data-shown='decoder/2/2']")
+    page.wait_for_function(
+        "() => document.querySelector('[data-part=head-effect]').textContent.startsWith('Without layer 2, head 2, P(“key”) falls')"
+    )
+    page.locator("[data-part=head-off]").click()
+    settled(page, 1)
+    assert book.run("view.edits") == "[tl.ablate(layer=2, head=2)]"
+    assert shown(page) == python_rows(book) != first
+    assert page.locator("[data-part=effect]").inner_text() in book.run("view.sentence")
+    # Keyboard alone: X on the grid, undo, redo; JupyterLab's own keys stay out.
+    cells = book.cells()
+    grid.focus()
+    for key in ("x", "ArrowLeft", "x", "z", "y", "a", "b"):
+        page.keyboard.press(key)
+    settled(page, 1)
+    assert book.cells() == cells
+    assert book.run("view.edits") == "[tl.ablate(layer=2, head=1)]"
+    # An edge, by the tool and by the keyboard.
+    page.locator("[data-part=tool] [data-value=cut]").click()
+    the_map = map_of(page)
+    the_map.canvas.scroll_into_view_if_needed()
+    the_map.click(14, 5)
+    settled(page, 2)
+    page.locator("[data-part=scope]").select_option("all")
+    the_map.click(14, 7)
+    settled(page, 3)
+    assert book.run("view.edits[1:]") == (
+        "[tl.knock_out(layer=2, head=1, query=14, key=5), tl.knock_out(query=14, key=7)]"
+    )
+    assert shown(page) == python_rows(book)
+    page.locator("[data-part=copy-edits]").click()
+    page.wait_for_selector("[data-copied-edits]")
+    code = page.locator("[data-copied-edits]").first.get_attribute("data-copied-edits")
+    assert (
+        book.run(f"exec({code!r})\n[e.code() for e in edits] == [e.code() for e in view.edits]")
+        == "True"
+    )
+    assert eval(book.run("view.code")) == code
+    page.locator("[data-part=map-mode] [data-value=difference]").click()
+    number = the_map.hover(14, 5).replace("−", "-").replace("+", "")
+    difference = "(view._after.pattern(2, 1) - view.trace.pattern(2, 1))[14, 5].item()"
+    assert abs(float(number) - float(book.run(difference))) < 1.5e-4
+    page.mouse.move(2, 2)
+    screenshot(page, "explorer-lab-light")
+    # Another text, typed; cuts go with the old one.
+    box = page.locator("[data-part=text]")
+    box.fill("import os")
+    box.press("Enter")
+    settled(page, 1)
+    assert book.run("(view.text, view.edits)") == "('import os', [tl.ablate(layer=2, head=1)])"
+    assert shown(page) == python_rows(book)
+    box.fill("word " * 400)
+    box.press("Enter")
+    page.wait_for_selector("[data-state=error]")
+    assert re.match(
+        r"Text has \d+ tokens but manual reads at most 256",
+        page.locator("[data-part=status]").inner_text(),
+    )
+    assert book.run("view.text") == "'import os'"
+    # Python sets, the page follows.
+    book.run("view.edits = [tl.ablate(1, 1), tl.scale(0, 2, by=0.5)]\nNone")
+    settled(page, 2)
+    assert page.locator("[data-part=edits] bdi").all_inner_texts() == [
+        "layer 1, head 1 off",
+        "layer 0, head 2 × 0.5",
+    ]
+    assert shown(page) == python_rows(book)
+
+    # A thousand clicks: the last state stays, and little is kept.
+    book.run("import gc\nkept = len(gc.get_objects())\nNone")
+    page.locator("[data-part=reset]").click()
+    settled(page, 0)
+    page.evaluate(
+        """() => { const b = document.querySelector('[data-part=head-off]');
+                   for (let i = 0; i < 1001; i++) b.click(); }"""
+    )
+    settled(page, 1)
+    assert book.run("view.edits") == "[tl.ablate(layer=2, head=1)]"
+    assert shown(page) == python_rows(book)
+    assert int(book.run("gc.collect()\nlen(gc.get_objects()) - kept")) < 20_000
+    page.locator("[data-part=reset]").click()
+    settled(page, 0)
+    assert page.errors == []
+
+    # While a cell trains this model, the view says so and leaves it alone.
+    kernel = f"{book.SESSION}.session.kernel"
+    page.evaluate(
+        f"code => {{ {kernel}.requestExecute({{code}}) }}",
+        TRAIN.format(flag=str(tmp_path / "stop")),
+    )
+    page.wait_for_function(f"() => {kernel}.status === 'busy'")
+    for _ in range(100):  # the kernel is busy some time before the first step
+        page.locator("[data-part=head-off]").click()
+        page.wait_for_selector("[data-state=training], [data-edits='1'][data-settled=true]")
+        if page.locator("[data-state=training]").count():
+            break
+        page.locator("[data-part=reset]").click()
+        settled(page, 0)
+    assert page.locator("[data-part=status]").inner_text().startswith("training…")
+    settled(page, 0)
+    (tmp_path / "stop").touch()
+    page.wait_for_function(f"() => {kernel}.status === 'idle'")
+    page.locator("[data-part=head-off]").click()
+    settled(page, 1)
+    assert shown(page) == python_rows(book)
+
+    # No kernel: the view says what still works.
+    page.evaluate(
+        "async () => { await window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.shutdown() }"
+    )
+    page.locator("[data-part=head-off]").click()
+    page.wait_for_selector("[data-state=waiting]")
+    assert (
+        "Heads and maps that are here still work" in page.locator("[data-part=status]").inner_text()
+    )
+    page.locator("[data-part=head] [data-value='3']").click()
+    page.wait_for_selector("[data-shown='decoder/2/3']")
+    assert page.errors == []

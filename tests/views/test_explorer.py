@@ -1,0 +1,300 @@
+"""The Python half of the Explorer, against forward passes and softmaxes of its own."""
+
+import copy
+import io
+import threading
+
+import matplotlib.image
+import pytest
+import torch
+
+import transformer_lab as tl
+from transformer_lab.edit import EditError
+from transformer_lab.tokenizers import WordTokenizer
+from transformer_lab.views import Explorer
+
+TEXT = "The animal did not cross the street because it was too tired ."
+FRENCH = "l' animal n' a pas traversé la rue"
+
+
+def text_model(kind="decoder", **options):
+    torch.manual_seed(3)
+    tokenizer = WordTokenizer.train(f"{TEXT} {FRENCH}")
+    config = tl.ModelConfig(
+        kind=kind, vocab_size=tokenizer.vocab_size, n_layers=2, n_heads=4, d_model=32, n_ctx=32,
+        **options,
+    )  # fmt: skip
+    model = tl.Transformer(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+            if "query" in name or "key" in name:
+                parameter.mul_(4)
+    return tl.TextModel(model, tokenizer, f"small {kind}")
+
+
+def probabilities(model, position, *edits, text=TEXT):
+    """By a plain forward pass, in float64."""
+    network = copy.deepcopy(model.model)
+    tokens = model.encode(text)[None]
+    with torch.no_grad():
+        if edits:
+            with tl.edit(network, *edits):
+                logits = network(tokens)
+        else:
+            logits = network(tokens)
+    return logits[0, position].double().softmax(-1)
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    return text_model()
+
+
+def test_predictions_and_effects_are_those_of_plain_forward_passes(decoder):
+    edits = [tl.ablate(1, 2), tl.knock_out(0, 1, query=12, key=3)]
+    view = tl.explore(decoder, TEXT)
+    assert isinstance(view, Explorer)
+    before = probabilities(decoder, -1)
+    names = [decoder.tokenizer.tokens([i])[0] for i in range(len(before))]
+    assert view.effect is None
+    assert [(r.token, r.after) for r in view.predictions] == [
+        (names[i], None) for i in before.topk(8).indices
+    ]
+    view.edits = edits
+    after = probabilities(decoder, -1, *edits)
+    assert not torch.allclose(before, after, atol=1e-3)
+    for row in view.predictions:
+        at = names.index(row.token)
+        assert row.before == pytest.approx(float(before[at]), abs=1e-6)
+        assert row.after == pytest.approx(float(after[at]), abs=1e-6)
+    kl = float((before * (before.log() - after.log())).sum())
+    assert view.effect.kl == pytest.approx(kl, rel=1e-4)
+    risen = {names[i] for i in after.topk(3).indices}
+    assert risen <= {row.token for row in view.predictions}
+    assert view.effect.likeliest.token == names[int(before.argmax())]
+    alone = probabilities(decoder, -1, tl.ablate(0, 3))
+    found = view.effect_of(0, 3)
+    assert found.kl == pytest.approx(float((before * (before / alone).log()).sum()), rel=1e-4)
+    assert "Without layer 0, head 3, P(“" in found.sentence("Without layer 0, head 3")
+    assert [e.code() for e in view.edits] == [e.code() for e in edits]
+    assert torch.equal(probabilities(decoder, -1), before), "nothing is left on the model"
+
+
+def test_the_maps_are_before_after_and_their_difference(decoder):
+    view = Explorer(decoder, TEXT, layer=1, head=0)
+    clean = decoder.trace(TEXT).pattern(1, 0)
+    torch.testing.assert_close(view.row(7), clean[7])
+    key = int(clean[7].argmax())
+    edit = tl.knock_out(1, 0, query=7, key=key)
+    view.edits = [edit]
+    with tl.edit(decoder, edit):
+        edited = decoder.trace(TEXT).pattern(1, 0)
+    assert float(edited[7, key]) == 0
+    torch.testing.assert_close(view.row(7), edited[7])
+    assert view.sentence.startswith("Layer 1, head 0 after the edits: ")
+    view._options = {"map": "difference"}
+    torch.testing.assert_close(view.row(7), edited[7] - clean[7])
+    view.selected = (7, key)
+    assert f"changes by −{float(clean[7, key]):.2f}".replace("0.", ".") in view.sentence
+    view._options = {"map": "before"}
+    torch.testing.assert_close(view.row(7), clean[7])
+
+
+def test_positions_texts_and_errors(decoder):
+    view = Explorer(decoder, TEXT, position=4)
+    assert view.position == 4
+    best = probabilities(decoder, 4).argmax()
+    assert view.predictions[0].token == decoder.tokenizer.tokens([int(best)])[0]
+    view.edits = [tl.ablate(1, 1), tl.knock_out(query=12, key=3)]
+    view.text = "it was tired ."
+    assert view.position == 3
+    assert [e.code() for e in view.edits] == ["tl.ablate(layer=1, head=1)"]
+    assert view._outcome["note"] == "1 cut went with the old text, whose tokens were named."
+    for change, message in (
+        (dict(text=""), "text is empty"),
+        (dict(text="it " * 40), "text has 40 tokens but small decoder reads at most 32"),
+        (dict(edits=[tl.ablate(2, 0)]), r"layer=2 is outside 0 … 1"),
+        (dict(edits=[tl.knock_out(query=9, key=0)]), r"query=9 is outside the 4 tokens"),
+        (dict(edits=["x"]), "is no edit"),
+        (dict(position=4), r"position=4 is outside the 4 tokens"),
+        (dict(masked=[1]), "nothing can be masked"),
+        (dict(target="x"), "takes no target"),
+    ):
+        [(name, value)] = change.items()
+        with pytest.raises(ValueError, match=message):
+            setattr(view, name, value)
+        assert view.text == "it was tired ."
+        assert [e.code() for e in view.edits] == ["tl.ablate(layer=1, head=1)"]
+    with pytest.raises(ValueError, match="Explorer takes a TextModel"):
+        Explorer(decoder.model, TEXT)
+
+
+def test_masked_models_predict_at_their_masks():
+    model = text_model("encoder")
+    view = Explorer(model, TEXT)
+    assert view.position is None
+    view.masked = [5]
+    assert view.position == 5
+    ids = model.encode(TEXT)[None]
+    ids[0, 5] = model.tokenizer.mask_id
+    with torch.no_grad():
+        wanted = model.model(ids)[0, 5].double().softmax(-1)
+    assert view.predictions[0].before == pytest.approx(float(wanted.max()), abs=1e-6)
+    view.text = TEXT.replace("animal", "street")
+    assert view.masked == []
+
+
+def test_a_model_without_a_head_shows_how_far_states_move():
+    model = text_model("encoder", head=False)
+    view = Explorer(model, TEXT)
+    assert view.predictions == []
+    edit = tl.ablate(0, 2)
+    view.edits = [edit]
+    with torch.no_grad():
+        tokens = model.encode(TEXT)[None]
+        clean = model.model(tokens)[0]
+    stream = {}
+    for name in ("before", "after"):
+        if name == "before":
+            stream[name] = model.trace(TEXT, keep="all").residual()["resid_post"][-1]
+        else:
+            with tl.edit(model, edit):
+                stream[name] = model.trace(TEXT, keep="all").residual()["resid_post"][-1]
+    assert clean.shape == stream["before"].shape
+    change = (stream["after"] - stream["before"]).norm(dim=-1) / stream["before"].norm(dim=-1)
+    most = view.effect.states[0]
+    assert (most.index, most.change) == (
+        int(change.argmax()),
+        pytest.approx(float(change.max()), rel=1e-4),
+    )
+    assert view.effect.mean_change == pytest.approx(float(change.mean()), rel=1e-4)
+    assert "the final states move by" in view.sentence
+
+
+def test_an_encoder_decoder_steps_through_what_it_writes():
+    model = text_model("encoder-decoder")
+    view = Explorer(model, TEXT, FRENCH)
+    assert view.kind == "cross"
+    assert view.position == 0
+    view.edits = [tl.ablate(1, 1, kind="cross"), tl.ablate(0, 0, kind="encoder")]
+    view.position = 3
+    target = torch.tensor([[model.target_tokenizer.bos_id, *model.target_tokenizer.encode(FRENCH)]])
+    with torch.no_grad(), tl.edit(model, *view.edits):
+        wanted = model.model(model.encode(TEXT)[None], target)[0, 3].double().softmax(-1)
+    labels = model.target_tokenizer.tokens(target[0].tolist())
+    assert view._about["tokens"] == labels
+    assert view._where() == f"written after “{labels[3]}”"
+    token = model.target_tokenizer.tokens([int(wanted.argmax())])[0]
+    row = next(r for r in view.predictions if r.token == token)
+    assert row.after == pytest.approx(float(wanted.max()), abs=1e-6)
+
+
+def test_edits_of_every_kind_and_their_code(decoder):
+    view = Explorer(decoder, TEXT)
+    source = decoder.trace(TEXT.replace("animal", "street"), keep="all")
+    edits = [tl.ablate(0, 1), tl.scale(1, 2, by=0.5), tl.skip(1, "mlp"), tl.patch(source, 1, 3)]
+    view.edits = edits
+    assert [e.code() for e in view.edits] == [e.code() for e in edits]
+    assert view._edits[3]["words"] == edits[3].describe()
+    assert view.code.splitlines()[1:3] == [
+        "    tl.ablate(layer=0, head=1),", "    tl.scale(layer=1, head=2, by=0.5),",
+    ]  # fmt: skip
+    assert view.sentence.count("With these 4 edits, P(") == 1
+    view.edits = [tl.ablate(0, 1)]
+    assert "Without layer 0, head 1, P(" in view.sentence
+    view.edits = []
+    assert view.effect is None
+
+
+def test_the_answers_to_a_browser(decoder):
+    view = Explorer(decoder, TEXT)
+    sent = []
+    view.send = lambda message, buffers: sent.append((message, buffers))
+
+    def ask(**question):
+        view._on_question(view, {"request": len(sent), **question}, [])
+        return sent[-1]
+
+    cut = {"edit": "knock_out", "layer": 1, "head": 0, "query": 7, "key": 2}
+    assert ask(type="run", edits=[cut])[0]["type"] == "done"
+    assert view.edits[0].code() == "tl.knock_out(layer=1, head=0, query=7, key=2)"
+    for bad in (
+        {"edit": "exec"},
+        {"edit": "kept", "number": 0},
+        {"edit": "ablate", "code": "x"},
+        7,
+    ):
+        answer = ask(type="run", edits=[bad])[0]
+        assert answer["type"] == "error", answer
+        assert view.edits[0].code() == "tl.knock_out(layer=1, head=0, query=7, key=2)"
+    answer, buffers = ask(type="block", name="effect/decoder/0/1")
+    assert answer["type"] == "block"
+    assert buffers
+    assert ask(type="sweep", kind="decoder", layer=1)[0]["type"] == "done"
+    assert set(view._effects) == {"decoder/0/1", *(f"decoder/1/{h}" for h in range(4))}
+    assert ask(type="block", name="after/decoder/1/0")[0]["type"] == "block"
+    assert ask(type="labels")[0]["type"] == "done"
+    assert len(view._labels["decoder"]) == 2
+
+
+def test_a_model_that_trains_or_learned_since(decoder):
+    model = copy.deepcopy(decoder)
+    view = Explorer(model, TEXT)
+    first = view.predictions
+
+    class Repeating:
+        def batch(self, step):
+            tokens = model.encode(TEXT)[None]
+            return tl.datasets.Batch(tokens=tokens[:, :-1], targets=tokens[:, 1:])
+
+    sent = []
+    view.send = lambda message, buffers: sent.append(message)
+    ask = {"type": "run", "edits": [{"edit": "ablate", "layer": 0, "head": 0}], "request": 1}
+    for _ in tl.train(model.model, Repeating(), steps=2):
+        thread = threading.Thread(target=view._on_question, args=(view, ask, []))
+        thread.start()
+        thread.join()
+    assert [m["training"].startswith("training…") for m in sent] == [True, True]
+    assert view.edits == []
+    view._on_question(view, ask, [])
+    assert [e.code() for e in view.edits] == ["tl.ablate(layer=0, head=0)"]
+    assert view.predictions[0].before != first[0].before, "the text was read again"
+    model.model.train()  # a loop of one's own: a copy is explored, without dropout
+    view.edits = [tl.ablate(0, 1)]
+    assert model.model.training
+
+
+def test_pictures_and_the_bundle(decoder):
+    view = Explorer(decoder, TEXT)
+    for edits, mode in (
+        ([], "after"),
+        ([tl.ablate(0, 0)], "after"),
+        ([tl.ablate(0, 0)], "difference"),
+    ):
+        view.edits, view._options = edits, {"map": mode}
+        data, metadata = view._repr_mimebundle_()
+        image = matplotlib.image.imread(io.BytesIO(data["image/png"]))
+        assert image.shape[0] > 400
+        assert metadata["image/png"]["alt"] == view.sentence
+    view = Explorer(text_model("encoder", head=False), TEXT, edits=[tl.ablate(0, 0)])
+    assert view.png()[:4] == b"\x89PNG"
+
+
+def test_a_page_says_what_it_leaves_out(decoder, tmp_path):
+    view = Explorer(decoder, TEXT)
+    text = view.save_html(tmp_path / "x.html").read_text("utf-8")
+    assert text.count('data-block="effect/decoder/') == 8
+    text = view.save_html(tmp_path / "x.html", effects=False).read_text("utf-8")
+    assert "effect/decoder/" not in text
+    view._reading.seconds = 100.0
+    text = view.to_html()
+    assert "What happens without each of the 8 heads is left out" in text
+    assert "effect/decoder/" not in text
+
+
+def test_edits_that_do_not_fit_a_model_are_told_in_one_sentence(decoder):
+    view = Explorer(decoder, TEXT)
+    with pytest.raises(EditError, match="comes after it"):
+        view.edits = [tl.knock_out(0, 0, query=2, key=5)]
+    assert view.edits == []
