@@ -178,3 +178,45 @@ def test_what_is_masked_and_what_is_not_known(open_page, trace):
     page = open_page(other.to_html())
     says(page, other.sentence)
     assert "needs a transformer_lab.Transformer" in text(page, "source-note")
+
+
+LIVE = """
+import torch, transformer_lab as tl
+from IPython.display import display
+torch.set_num_threads(1)
+trace = tl.shipped().trace("for key in self.keys:\\n    if key not in self.")
+heads, stream = tl.views.HeadView(trace, layer=2, head=2), tl.views.ResidualView(trace)
+why = tl.views.WhyView(trace, 2, 2)
+display(heads, stream, why)
+"""
+
+
+def test_live_all_views_follow_and_the_latest_choice_wins(notebook, screenshot):
+    """Three widgets of one trace, a kernel: what is chosen in one is split by Python for another."""
+    book = notebook(LIVE)
+    page = book.page
+    book.run_all()
+    page.wait_for_function("() => document.querySelectorAll('.tl-view[data-ready]').length === 3")
+    heads, stream, why = (page.locator(".tl-view[data-ready]").nth(i) for i in range(3))
+    query, key = map(int, book.run("why.shown[3:]").strip("()").split(","))
+    assert (query, key) == (14, 5)
+    heads.locator("[data-part=layer] [data-value='3']").click()
+    page.wait_for_selector(".tl-view[data-shown^='decoder/3/2/14/']")
+    map_ = heads.locator("[data-part=map]")
+    map_.focus()
+    for press in ["ArrowUp", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"] * 6:
+        page.keyboard.press(press)
+    for press in ("End", "ArrowLeft", "ArrowLeft"):
+        page.keyboard.press(press)
+    book.until("why.selected == heads.selected == stream.selected", "True")
+    shown = book.run("'/'.join(map(str, why.shown))").strip("'")
+    page.wait_for_selector(f".tl-view[data-shown='{shown}']")
+    for view, name in ((why, "why"), (stream, "stream")):
+        sentence = book.run(f"{name}.sentence").strip("'\"")
+        page.wait_for_function(
+            "([e, s]) => e.textContent === s",
+            arg=[view.locator(part("sentence")).element_handle(), sentence],
+        )
+    why.scroll_into_view_if_needed()
+    screenshot(page, "why-lab")
+    assert page.errors == []

@@ -74,7 +74,9 @@ def test_both_splits_add_up_to_the_score(positions, kind, options):
             assert_close(sources.by_key().sum(), raw, rtol=0, atol=1e-4)
             names = [s.name for s in sources.key_sources]
             assert len(set(names)) == len(names) == sources.parts.shape[1]
-            assert ("position embedding" in names) == positions.build(
+            where = "encoder " if site == "cross" else ""
+            assert all(name.startswith(where) for name in names)
+            assert (f"{where}position embedding" in names) == positions.build(
                 d_model=32, n_heads=4, d_head=8, n_ctx=64
             ).adds_embedding
             assert dims.score == float(trace.scores(layer, head, **given)[query, key])
@@ -84,6 +86,7 @@ def test_both_splits_add_up_to_the_score(positions, kind, options):
             assert dims.capped + dims.bias == pytest.approx(dims.score, abs=1e-4)
             seen.update(names)
     assert "layer 1, head 2" in seen
+    assert ("encoder layer 2, head 0" in seen) == (kind == "encoder-decoder")
     assert ("layer 0, cross head 0" in seen) == (kind == "encoder-decoder")
 
 

@@ -116,6 +116,17 @@ def test_what_is_not_known_is_said(trace):
         ResidualView("a text")
 
 
+def test_a_model_that_learns_on_leaves_the_view_as_it_was(trace):
+    torch.manual_seed(0)
+    model = tl.Transformer(tl.ModelConfig(vocab_size=50, n_layers=2, n_heads=2, d_model=16)).eval()
+    view = ResidualView(tl.trace(model, torch.arange(9)))
+    with torch.no_grad():
+        model.head.weight.mul_(2)
+    view.selected = (4, None)
+    assert "The model’s answer" not in view.sentence
+    assert "(4): the stream’s length" in view.sentence
+
+
 def test_hugging_face_models_have_one_part_and_a_lens():
     transformers = pytest.importorskip("transformers")
     config = transformers.GPT2Config(n_layer=3, n_head=4, n_embd=32, vocab_size=100)

@@ -8,7 +8,7 @@ splits what a key has above the row's mean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -173,6 +173,25 @@ def score_by_source(
         TraceError: as in `score_by_dimension`; when the trace kept no values or no stream; when
             the weights have changed.
     """
+    split, lifted = split_score(
+        trace, layer, head, query, key, kind=kind, batch=batch, above_mean=above_mean
+    )
+    return split if lifted is None else lifted
+
+
+def split_score(
+    trace: Trace,
+    layer: int,
+    head: int,
+    query: int,
+    key: int,
+    *,
+    kind: str | None = None,
+    batch: int = 0,
+    above_mean: bool,
+) -> tuple[ScoreBySource, ScoreBySource | None]:
+    """The score by source and, if asked for, what lies above the row's mean, for hardly more than
+    the price of the second; see `score_by_source`."""
     call, kind, batch = _call(trace, layer, head, query, key, kind, batch)
     our_model(trace, "splitting a score by source")
     keys = torch.tensor([key])
@@ -181,19 +200,20 @@ def score_by_source(
     read = _Reader(trace, call, kind, layer, head, batch)
     query_sources, q_parts = read.side("query", torch.tensor([query]))
     key_sources, k_parts = read.side("key", keys)
-    k_part = k_parts[:, 0]
-    if above_mean:
-        k_part = k_part - k_parts[:, 1:].mean(1)
-    parts = q_parts[:, 0] @ k_part.T * call.scale
-    return ScoreBySource(
-        **_score(
-            call, layer, head, query, key, kind, batch,
-            call.query[batch, head, query].double().cpu(),
-            call.key[batch, _kv_head(call, head), key].double().cpu(),
-        ),
-        query_sources=query_sources, key_sources=key_sources, parts=parts.float(),
-        above_mean=above_mean,
-    )  # fmt: skip
+    q = call.query[batch, head, query].detach().double().cpu()
+    k = call.key[batch, _kv_head(call, head), key].detach().double().cpu()
+    fields = _score(call, layer, head, query, key, kind, batch, q, k)
+
+    def split(k_part: Tensor, above: bool) -> ScoreBySource:
+        return ScoreBySource(
+            **fields, query_sources=query_sources, key_sources=key_sources,
+            parts=(q_parts[:, 0] @ k_part.T * call.scale).float(), above_mean=above,
+        )  # fmt: skip
+
+    plain = split(k_parts[:, 0], False)
+    if not above_mean:
+        return plain, None
+    return plain, split(k_parts[:, 0] - k_parts[:, 1:].mean(1), True)
 
 
 class _Reader:
@@ -238,7 +258,10 @@ class _Reader:
         )
         if bool(((vectors.sum(0) - actual).norm(dim=-1) > room).any()):
             raise TraceError(MISSING.format(layer=self.layer))
-        return (*names, BIASES), vectors
+        sources = (*names, BIASES)
+        if self.kind == "cross" and side == "key":
+            sources = tuple(replace(source, stack="encoder") for source in sources)
+        return sources, vectors
 
     def _streams(self, side: str, rows: Tensor):
         """The norm that the head reads through, and what stands in the stream before it."""
@@ -367,6 +390,8 @@ def _bias(call: Any, batch: int, head: int, query: int, key: int) -> float:
     """What is added to the scaled score of one cell; −inf where the query may not look."""
     _, _, n_query, n_key = call.shape
     if call.causal and not bool(causal_mask(n_query, n_key)[query, key]):
+        return float("-inf")
+    if call.is_cut(head, query, key):
         return float("-inf")
     if call.bias is None:
         return 0.0

@@ -28,33 +28,37 @@ MISSING = (
 @dataclass(frozen=True)
 class Source:
     """A writer into the stream. `part` is "token", "position", "segment", "head", "cross head",
-    "mlp" or "biases" (all that is added whatever the text); layers and heads count from 0."""
+    "mlp" or "biases" (all that is added whatever the text); layers and heads count from 0. `stack`
+    is "encoder" where a decoder reads what the encoder wrote."""
 
     part: str
     layer: int | None = None
     head: int | None = None
+    stack: str = ""
 
     @property
     def name(self) -> str:
+        start = f"{self.stack} " if self.stack else ""
         if self.layer is None:
-            return {
+            return start + {
                 "token": "token embedding",
                 "position": "position embedding",
                 "segment": "segment embedding",
             }.get(self.part, self.part)
         if self.head is None:
-            return f"layer {self.layer}, MLP"
+            return f"{start}layer {self.layer}, MLP"
         kind = "cross head" if self.part == "cross head" else "head"
-        return f"layer {self.layer}, {kind} {self.head}"
+        return f"{start}layer {self.layer}, {kind} {self.head}"
 
     @property
     def short(self) -> str:
         """The name where room is scarce: "L1 H2"."""
+        start = f"{self.stack[:3]} " if self.stack else ""
         if self.layer is None:
-            return self.part
+            return start + self.part
         if self.head is None:
-            return f"L{self.layer} MLP"
-        return f"L{self.layer} {'X' if self.part == 'cross head' else 'H'}{self.head}"
+            return f"{start}L{self.layer} MLP"
+        return f"{start}L{self.layer} {'X' if self.part == 'cross head' else 'H'}{self.head}"
 
 
 BIASES = Source("biases")
@@ -67,24 +71,24 @@ class FixedNorm:
     def __init__(self, norm: nn.Module, x: Tensor):
         x = x.double()
         self.centred = isinstance(norm, nn.LayerNorm)
-        self.gain = self.shift = None
-        self.scale = torch.ones(x.shape[:-1], dtype=x.dtype).unsqueeze(-1)
+        self.shift: Tensor | None = None
+        self.factor = torch.ones(1, dtype=x.dtype)
         if isinstance(norm, nn.Identity):
             return
         if not isinstance(norm, (nn.LayerNorm, nn.RMSNorm)):
             raise ValueError(f"a norm of type {type(norm).__name__} cannot be held fixed")
         eps = torch.finfo(torch.float32).eps if norm.eps is None else norm.eps
         square = x.var(-1, correction=0) if self.centred else x.square().mean(-1)
-        self.scale = (square + eps).rsqrt().unsqueeze(-1).cpu()
-        self.gain = _weight(norm, "weight")
+        gain = _weight(norm, "weight")
+        self.factor = (square + eps).rsqrt().unsqueeze(-1).cpu()
+        self.factor = self.factor if gain is None else self.factor * gain
         self.shift = _weight(norm, "bias")
 
     def linear(self, x: Tensor) -> Tensor:
         """What a part of the stream [..., position, d_model] becomes."""
         if self.centred:
             x = x - x.mean(-1, keepdim=True)
-        x = x * self.scale
-        return x if self.gain is None else x * self.gain
+        return x * self.factor
 
     @property
     def constant(self) -> Tensor | float:
@@ -125,11 +129,11 @@ def embedding_sources(
     ids = ids[[batch]]
     mask = None if mask is None else mask[[batch]]
     names = [Source("token")]
-    token = _double(embedding.weight)[ids[0].cpu()]
+    token = _double(embedding.weight[ids[0]])
     parts = [token * (model.config.d_model**0.5 if model.config.scale_embedding else 1.0)]
     if model.config.token_types:
         names.append(Source("segment"))
-        parts.append(_double(model.token_types.weight)[torch.zeros_like(ids[0].cpu())])
+        parts.append(_double(model.token_types.weight[torch.zeros_like(ids[0])]))
     if model.positions.adds_embedding:
         _, places = model._where(ids, mask, 0)
         names.append(Source("position"))

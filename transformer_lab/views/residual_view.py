@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets as t
 
+from ..trace import TraceError
 from .base import css, esm
 from .codecs import shown_text, shown_token
 from .export import Block
@@ -113,7 +114,10 @@ class ResidualView(SelectionView):
     def _final_answer(self) -> Answer | None:
         if self.token is None or self.stream != self._data.lens_kind:
             return None
-        lens = self._data.lens(self.token, 1)
+        try:
+            lens = self._data.lens(self.token, 1)
+        except TraceError:  # the weights have changed since the trace
+            return None
         name = self._data.trace.name_token(int(lens.answer[0]))
         probability = float(lens.answer_probability[-1, 0])
         return Answer(shown_token(name), probability, lens.settled(0), self._data.says_here)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..circuits import ScoreBySource, row_scores, score_by_dimension, score_by_source
+from ..circuits import ScoreBySource, row_scores, score_by_dimension
+from ..circuits.score_parts import score_by_source, split_score
+from ..trace import TraceError
 from .codecs import pack_floats, shown_text, shown_token
 
 if TYPE_CHECKING:
@@ -106,22 +108,30 @@ class WhyData:
         if above is not None:
             parts += [above.k, above.products]
         if not self.why_no_sources:
-            plain = score_by_source(self.trace, layer, head, query, key, **where)
-            info["sources"] = {
-                side: {"names": [s.name for s in sources], "short": [s.short for s in sources]}
-                for side, sources in (("query", plain.query_sources), ("key", plain.key_sources))
-            }
-            info["splits"]["score"] = _split(plain, parts)
-            if above is not None and self._affordable(kind, layer, int(reachable.sum())):
-                lifted = score_by_source(
-                    self.trace, layer, head, query, key, **where, above_mean=True
-                )
-                info["splits"]["above"] = _split(lifted, parts)
-            elif above is not None:
-                info["why_no_above"] = (
-                    "the text is too long to split the mean key by source as well"
-                )
+            try:
+                parts += self._sources(info, where, int(reachable.sum()))
+            except TraceError as error:  # an edit below this layer, weights that have changed
+                info["why_no_sources"] = shown_text(str(error))
         return CellBytes(info, b"".join(pack_floats(part) for part in parts))
+
+    def _sources(self, info: dict[str, Any], where: dict[str, Any], reachable: int) -> list[Tensor]:
+        """The splits by source: they are described in `info`, and their numbers returned."""
+        place = tuple(info[name] for name in ("layer", "head", "query", "key"))
+        above = info["mean"] is not None
+        if above and not self._affordable(info["kind"], info["layer"], reachable):
+            above, info["why_no_above"] = (
+                False,
+                "the text is too long to split its mean key by source",
+            )
+        plain, lifted = split_score(self.trace, *place, **where, above_mean=above)
+        splits = {"score": plain} if lifted is None else {"score": plain, "above": lifted}
+        parts: list[Tensor] = []
+        info["sources"] = {
+            side: {"names": [s.name for s in sources], "short": [s.short for s in sources]}
+            for side, sources in (("query", plain.query_sources), ("key", plain.key_sources))
+        }
+        info["splits"] = {name: _split(found, parts) for name, found in splits.items()}
+        return parts
 
     def _affordable(self, kind: str, layer: int, keys: int) -> bool:
         _, n_key = self.trace.shape(kind)

@@ -101,7 +101,7 @@ export class WhyViewer {
     this.controlBar = element("div", { class: "tl-controls" });
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
     this.busy = element("p", { class: "tl-hint", "data-part": "busy", role: "status", hidden: true });
-    this.row = element("table", { class: "tl-blocks tl-row", "data-part": "row" });
+    this.row = element("table", { class: "tl-blocks tl-rivals", "data-part": "row" });
     this.rowHint = quiet("row-hint");
     this.ledger = element("table", { class: "tl-blocks tl-ledger", "data-part": "ledger" });
     this.canvas = element("canvas", { role: "img", tabindex: 0, "data-part": "waterfall" });
@@ -116,7 +116,7 @@ export class WhyViewer {
     this.sourceNote = element("p", { class: "tl-hint", "data-part": "source-note" });
     this.sourceHint = quiet("source-hint");
     this.sources = element("div", { class: "tl-sources" }, this.sides.key.root, this.sides.query.root,
-      element("div", { class: "tl-pairs" }, element("p", { class: "tl-hint" }, "Both together: row, the query’s source; column, the key’s."),
+      element("div", { class: "tl-both-sides" }, element("p", { class: "tl-hint" }, "Both together: row, the query’s source; column, the key’s."),
         element("div", { class: "tl-map-box" }, this.tableCanvas), this.tableText));
     this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
     root.append(

@@ -1,0 +1,85 @@
+// The residual and the why view's pure functions.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { answerSentence, cosineText, medianOf, residualSentence, sizeText } from "../../../transformer_lab/views/static/residual_words.js";
+import { lensColumns, LensBlock } from "../../../transformer_lab/views/static/residual_lens.js";
+import { fallingParts, partColour } from "../../../transformer_lab/views/static/why_waterfall.js";
+import { largestBySize, WhyCell } from "../../../transformer_lab/views/static/why_cell.js";
+import { plainText, signedText, whySentence } from "../../../transformer_lab/views/static/why_words.js";
+
+test("lengths keep about three digits, cosines two", () => {
+  assert.deepEqual([0, 0.123, 1.5, 12.34, 123.4, 21977].map(sizeText), ["0", "0.12", "1.50", "12.3", "123", "21977"]);
+  assert.deepEqual([0.111, -0.5, 1].map(cosineText), ["+.11", "−.50", "+1.00"]);
+});
+
+test("the median of an even number is the lower one, as torch's", () => {
+  assert.equal(medianOf([4, 1, 3, 2]), 2);
+  assert.equal(medianOf([10, 9, 1]), 9);
+});
+
+test("the largest share is named with its place", () => {
+  const profile = { norms: [1, 20, 30], parts: ["attention", "MLP"], shares: [[2, 0.5], [0.1, 3]], cosines: [[0, 0], [0, -0.2]] };
+  assert.equal(
+    residualSentence("", ["a", "b"], profile, 1, { token: "key", probability: 0.31, settled: 2, here: false }),
+    "“b” (1): the stream’s length goes from 1.00 to 30.0 over 2 layers; most is added by layer 1’s MLP, 3.00 times as long as the stream, cosine −.20. " +
+      "The model’s answer next is “key” (.31), the likeliest only after the last layer.",
+  );
+  assert.match(residualSentence("Encoder: ", ["a"], { ...profile, parts: [] }, null, null), /^Encoder: A typical token: .* \(medians\)\.$/);
+  assert.match(answerSentence({ token: "x", probability: 1, settled: 0, here: true }, 4), /here is “x” \(1\.00\), the likeliest from the start on\.$/);
+});
+
+test("a block of the lens is read in the order it was packed", () => {
+  const info = { from: 16, rows: 1, count: 2, k: 1, names: ["a", "b"], settled: [0, 1] };
+  const bytes = new Uint8Array(4 * 8);
+  new Int32Array(bytes.buffer, 0, 2).set([1, 0]);
+  new Float32Array(bytes.buffer, 8, 2).set([0.5, 0.25]);
+  new Int32Array(bytes.buffer, 16, 2).set([1, 1]);
+  new Float32Array(bytes.buffer, 24, 2).set([0.5, 0.125]);
+  const block = new LensBlock(info, bytes);
+  assert.deepEqual([...block.tokens, ...block.probabilities, ...block.answer, ...block.answerProbability], [1, 0, 0.5, 0.25, 1, 1, 0.5, 0.125]);
+  assert.ok(lensColumns(1240, 100) >= 16 && lensColumns(376, 100) >= 4 && lensColumns(9999, 7) === 7);
+});
+
+test("a waterfall falls in order and ends at the sum", () => {
+  const parts = fallingParts([0.5, -2, 3, 0.5]);
+  assert.deepEqual(parts.map(({ index }) => index), [2, 0, 3, 1]);
+  assert.deepEqual(parts.map(({ from: begin, to }) => [begin, to]), [[0, 3], [3, 3.5], [3.5, 4], [4, 2]]);
+  const table = Uint8ClampedArray.from({ length: 768 }, (_, i) => Math.floor(i / 3));
+  const red = (colour) => Number(colour.match(/\d+/)[0]);
+  assert.equal(red(partColour(table, -1, 1)), 0);
+  assert.equal(red(partColour(table, 1, 1)), 255);
+  assert.ok(red(partColour(table, 0.001, 1)) > 160 && red(partColour(table, -0.001, 1)) < 95);
+});
+
+test("a score's numbers are read in the order they were packed", () => {
+  const info = {
+    d: 2, keys: 2, mean: 0, names: [], splits: { score: { rows: [0], columns: [0], shape: [1, 2], total: 5 } },
+    sources: { query: { names: ["a"] }, key: { names: ["b", "c"] } },
+  };
+  const flat = Float32Array.from([1, 2, 3, 4, 5, -6, 7, 8, 0.25, 0.75, 9, 10, 11, 12, 13, 14, -15, 16, 17]);
+  const cell = new WhyCell(info, new Uint8Array(flat.buffer));
+  assert.deepEqual([...cell.q, ...cell.k, ...cell.products, ...cell.scores, ...cell.weights], [...flat.slice(0, 10)]);
+  assert.deepEqual([...cell.aboveK, ...cell.aboveProducts], [9, 10, 11, 12]);
+  assert.deepEqual([...cell.splits.score.query, ...cell.splits.score.key, ...cell.splits.score.table], [13, 14, -15, 16, 17]);
+  assert.deepEqual(cell.best("key", false), ["c", -15]);
+  assert.equal(cell.best("key", true), null);
+  assert.deepEqual([...cell.byPair(false)], [-1]);
+  assert.equal(largestBySize([1, -3, 2]), 1);
+});
+
+test("why, in words", () => {
+  const why = {
+    name: "Layer 2, head 2", query: "a", key: "b", weight: 0.62, scaled: 9.45, score: 9.45, mean: 4.89, above: false,
+    dimension: [3, 1], keyPart: ["layer 1, head 2", 2.69], queryPart: ["layer 0, MLP", -1],
+  };
+  assert.equal(
+    whySentence(why),
+    "Layer 2, head 2: “a” gives .62 of its weight to “b”. Their score is 9.45 (before any bias 4.56 above the row’s mean). " +
+      "On the key’s side layer 1, head 2 gives +2.69 of it; on the query’s side layer 0, MLP gives −1.00.",
+  );
+  assert.match(whySentence({ ...why, score: null }), /may not look at “b”: their score, 9\.45, counts for nothing\.$/);
+  assert.match(whySentence({ ...why, keyPart: null, mean: null }), /Their score is 9\.45\. Dimension 3 gives \+1\.00 of it/);
+  assert.deepEqual([signedText(-0.5), signedText(0.5), plainText(-2, 1)], ["−0.50", "+0.50", "−2.0"]);
+});
