@@ -102,6 +102,40 @@ export function cutsOf(edits, place, usual) {
     .map((edit) => ({ query: edit.query ?? null, key: edit.key ?? null }));
 }
 
+/**
+ * Whether edits are cuts alone, and none of them changes what this head is given: they lie in its
+ * layer or in later ones.
+ * @param {Edit[]} edits
+ * @param {HeadPlace} place
+ * @param {string} usual
+ */
+export const cutsReachOnly = (edits, place, usual) =>
+  edits.every((edit) => edit.edit === "knock_out" && (edit.kind ?? usual) === place.kind && (edit.layer ?? -1) >= place.layer);
+
+/**
+ * A row of weights without the edges that are cut, the rest scaled up to its sum.
+ * @param {Float32Array} row
+ * @param {number} query
+ * @param {EdgePlace[]} cuts
+ */
+export function cutRow(row, query, cuts) {
+  const cut = new Set();
+  let every = false;
+  for (const edge of cuts) {
+    if (edge.query !== null && edge.query !== query) continue;
+    if (edge.key === null) every = true;
+    else cut.add(edge.key);
+  }
+  if (!every && !cut.size) return row;
+  let [whole, kept] = [0, 0];
+  for (let key = 0; key < row.length; key++) {
+    whole += row[key];
+    if (!every && !cut.has(key)) kept += row[key];
+  }
+  const factor = kept > 1e-6 ? whole / kept : 0;
+  return row.map((weight, key) => (every || cut.has(key) ? 0 : weight * factor));
+}
+
 /** Whether an edit names tokens of the text. @param {Edit} edit */
 export const namesTokens = (edit) => edit.edit === "knock_out" || edit.edit === "kept";
 

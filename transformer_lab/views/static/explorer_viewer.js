@@ -4,7 +4,7 @@
 import { afterPaint, atMostOnceAFrame, copyText, element } from "./dom.js";
 import { button, menu, radioGroup } from "./controls.js";
 import {
-  cutsOf, defaultKind, editWords, editsCode, headOff, headTouched, sameEdits, Steps, toggleCut, toggleHeads,
+  cutRow, cutsOf, cutsReachOnly, defaultKind, editWords, editsCode, headOff, headTouched, sameEdits, Steps, toggleCut, toggleHeads,
 } from "./explorer_edits.js";
 import { GridMarks } from "./explorer_grid.js";
 import { Predictions } from "./explorer_predictions.js";
@@ -35,10 +35,15 @@ export class ExplorerViewer extends HeadViewer {
     return { kind: this.kindName, layer: this.layer, head: this.head };
   }
 
+  /** Whether Python has computed the maps with these edits. */
+  get mapsHere() {
+    return sameEdits(this.model.get("_edits"), this.model.get("_after_edits"));
+  }
+
   /** Whether the maps with the edits are here, or can be had. */
   get mapsEdited() {
     const edits = this.model.get("_edits");
-    return edits.length > 0 && sameEdits(edits, this.model.get("_after_edits"));
+    return edits.length > 0 && (this.mapsHere || cutsReachOnly(edits, this.place, this.usual));
   }
 
   get mode() {
@@ -403,14 +408,21 @@ export class ExplorerViewer extends HeadViewer {
   headHere(kind, layer, head) {
     const before = this.store.at(kind, layer, head);
     if (this.mode === "before" || !before) return before;
-    const after = this.after.at(kind, layer, head);
+    const after = this.mapsHere ? this.after.at(kind, layer, head) : this.#cutMap(before);
     return after && this.#both(before, after);
+  }
+
+  /** A head with its edges cut, where nothing before it has changed: computed here, exactly. */
+  #cutMap(before) {
+    const cuts = cutsOf(this.model.get("_edits"), this.place, this.usual);
+    return { error: before.error, norms: before.norms, row: (query) => cutRow(before.row(query), query, cuts) };
   }
 
   async fetchHead(kind, layer, head, urgent = true) {
     if (this.mode === "before") return this.store.get(kind, layer, head, urgent);
     // One after the other: of two urgent questions the newer would win.
     const before = this.store.at(kind, layer, head) ?? (await this.store.get(kind, layer, head, false));
+    if (!this.mapsHere) return this.#both(before, this.#cutMap(before));
     return this.#both(before, this.after.at(kind, layer, head) ?? (await this.after.get(kind, layer, head, urgent)));
   }
 
@@ -433,7 +445,7 @@ export class ExplorerViewer extends HeadViewer {
   }
 
   smallMaps(kind) {
-    return this.mode === "before" ? this.store.thumbnails(kind) : this.after.thumbnails(kind);
+    return this.mode === "before" || !this.mapsHere ? this.store.thumbnails(kind) : this.after.thumbnails(kind);
   }
 
   mapCaption() {

@@ -1,0 +1,233 @@
+"""A saved Explorer: what it shows without a kernel, and that its numbers are Python's."""
+
+import pytest
+import torch
+
+import transformer_lab as tl
+from transformer_lab.tokenizers import WordTokenizer
+from transformer_lab.views import Explorer
+from transformer_lab.views.words import short, signed
+
+part = "[data-part={}]".format
+CODE = "for key in self.keys:\n    if key not in self."
+WORDS = "The animal did not cross the street because it was too tired ."
+FRENCH = "l animal n a pas traversé la rue"
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return tl.shipped()
+
+
+def small(kind, **options):
+    torch.manual_seed(4)
+    tokenizer = WordTokenizer.train(f"{WORDS} {FRENCH}")
+    config = tl.ModelConfig(
+        kind=kind, vocab_size=tokenizer.vocab_size, n_layers=2, n_heads=4, d_model=32, n_ctx=32,
+        **options,
+    )  # fmt: skip
+    model = tl.Transformer(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return tl.TextModel(model, tokenizer, f"small {kind}")
+
+
+def rows(page):
+    found = page.locator("[data-part=predictions] tbody tr")
+    return found.evaluate_all(
+        "all => all.map(r => [r.querySelector('th').innerText,"
+        " ...[...r.querySelectorAll('[data-side]')].map(e => e.innerText)])"
+    )
+
+
+def python_rows(effect):
+    return [
+        [r.token, short(r.before)]
+        + ([] if r.after is None else [short(r.after), signed(r.after - r.before)])
+        for r in effect.rows
+    ]
+
+
+def text(page, name):
+    return page.locator(part(name)).inner_text()
+
+
+def settled(page, edits):
+    page.wait_for_selector(f"[data-edits='{edits}'][data-settled=true]")
+
+
+def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
+    view = Explorer(shipped, CODE, layer=2, head=2)
+    view._name_heads()
+    page = open_page(view.to_html())
+    assert rows(page) == python_rows(view._compare())
+    assert "Nothing is edited yet" in text(page, "invite")
+    assert text(page, "head-title") == "Layer 2, head 2 · induction"
+    assert text(page, "head-label") == view._labels["decoder"][2][2]["sentence"]
+    subject = "Without layer 2, head 2"
+    assert text(page, "head-effect") == view.effect_of(2, 2).sentence(subject)
+    assert text(page, "sweep-note").startswith("Bars: how P(“key”) changes without each head.")
+    page.locator(part("head-off")).click()
+    settled(page, 1)
+    view.edits = [tl.ablate(2, 2)]
+    assert rows(page) == python_rows(view.effect)
+    assert text(page, "effect") == view.effect.sentence(subject)
+    assert text(page, "kl") == f"KL {view.effect.kl:.2f} nats"
+    assert page.locator("[data-part=edits] bdi").all_inner_texts() == ["layer 2, head 2 off"]
+    assert "seeing the others needs a live kernel" in text(page, "flag")
+    screenshot(page, "explorer-light-1300", full_page=True)
+    page.locator(part("remove-edit")).click()
+    settled(page, 0)
+    page.locator(part("undo")).click()
+    settled(page, 1)
+    page.locator(part("redo")).click()
+    settled(page, 0)
+    # By keyboard alone, at another token.
+    page.locator(part("position-back")).click()
+    settled(page, 0)
+    grid = page.locator(part("thumbnails"))
+    grid.focus()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("x")
+    settled(page, 1)
+    view.edits = []
+    view.position = 13
+    assert rows(page) == python_rows(view._runs.effect(view._reading, "decoder", 1, 2, [13])[13])
+    assert "switched off" in grid.get_attribute("aria-label")
+    page.locator(part("copy-edits")).click()
+    page.wait_for_selector("[data-copied-edits]")
+    view.edits = [tl.ablate(1, 2)]
+    assert page.locator("#tl-root").get_attribute("data-copied-edits") == view.code
+
+
+def test_groups_and_cuts_say_that_they_need_a_kernel(open_page, shipped, map_of):
+    view = Explorer(shipped, CODE, layer=3, head=1)
+    page = open_page(view.to_html())
+    assert page.locator(part("text")).get_attribute("readonly") is not None
+    assert not page.locator(part("run")).is_visible()
+    grid = page.locator(part("thumbnails"))
+    box = grid.bounding_box()
+    grid.click(position={"x": box["width"] * 0.1, "y": box["height"] * 0.1}, modifiers=["Shift"])
+    assert text(page, "head-off") == "Switch 2 heads off"
+    page.locator(part("head-off")).click()
+    settled(page, 2)
+    assert text(page, "invite").startswith("The prediction with several edits needs a live kernel")
+    page.locator(part("reset")).click()
+    settled(page, 0)
+    page.locator("[data-part=click-mode] [data-value=off]").click()
+    grid.click(position={"x": box["width"] * 0.9, "y": box["height"] * 0.1})
+    settled(page, 1)
+    assert page.locator("[data-part=edits] bdi").all_inner_texts() == ["layer 0, head 3 off"]
+    page.locator(part("reset")).click()
+    settled(page, 0)
+    # A cut edge: its row is computed here, and exactly.
+    page.locator("[data-part=layer] [data-value='3']").click()
+    page.wait_for_selector("[data-shown='decoder/3/3']")
+    page.locator("[data-part=tool] [data-value=cut]").click()
+    key = int(view.trace.pattern(3, 3)[14].argmax())
+    map_of(page).click(14, key)
+    settled(page, 1)
+    edit = tl.knock_out(3, 3, query=14, key=key)
+    with tl.edit(shipped, edit):
+        after = shipped.trace(CODE).pattern(3, 3)
+    for at in (key, key - 1, 14):
+        assert float(map_of(page).hover(14, at)) == pytest.approx(float(after[14, at]), abs=1.5e-4)
+    assert text(page, "invite").startswith("The prediction with a cut edge needs a live kernel")
+    page.locator("[data-part=map-mode] [data-value=difference]").click()
+    shown = map_of(page).hover(14, key).replace("−", "-")
+    before = float(view.trace.pattern(3, 3)[14, key])
+    assert float(shown) == pytest.approx(-before, abs=1.5e-4)
+    map_of(page).click(2, 9)
+    assert "cannot look at" in text(page, "status")
+
+
+def test_edits_that_were_saved_are_there_with_their_maps(open_page, shipped, map_of, tmp_path):
+    edits = [tl.ablate(0, 1), tl.knock_out(2, 2, query=14, key=5)]
+    view = Explorer(shipped, CODE, layer=2, head=2, edits=edits)
+    page = open_page(view.to_html())
+    assert rows(page) == python_rows(view.effect)
+    assert text(page, "effect") == view._outcome["sentence"]
+    assert text(page, "sentence") == view._attention_sentence()
+    for mode in ("after", "before", "difference"):
+        page.locator(f"[data-part=map-mode] [data-value={mode}]").click()
+        view._options = {"map": mode}
+        shown = float(map_of(page).hover(14, 7).replace("−", "-"))
+        assert shown == pytest.approx(float(view.row(14)[7]), abs=1.5e-4)
+        page.mouse.move(5, 5)
+        page.wait_for_function(
+            "s => document.querySelector('[data-part=sentence]').textContent === s",
+            arg=view._attention_sentence(),
+        )
+    with page.expect_download() as download:
+        page.locator(part("html")).click()
+    download.value.save_as(tmp_path / "again.html")
+    again = open_page(tmp_path / "again.html")
+    assert rows(again) == python_rows(view.effect)
+    again.locator(part("reset")).click()
+    settled(again, 0)
+    view.edits = []
+    assert rows(again) == python_rows(view._compare())
+
+
+def test_a_thousand_clicks_leave_the_last_state(open_page, shipped):
+    page = open_page(Explorer(shipped, CODE).to_html())
+    page.evaluate(
+        """() => { const b = document.querySelector('[data-part=head-off]');
+                   for (let i = 0; i < 1001; i++) b.click(); }"""
+    )
+    settled(page, 1)
+    assert page.locator("[data-part=edits] bdi").all_inner_texts() == ["layer 0, head 0 off"]
+
+
+def test_an_encoder_decoder_and_masks(open_page):
+    view = Explorer(small("encoder-decoder"), WORDS, FRENCH)
+    page = open_page(view.to_html())
+    assert page.locator(part("target")).input_value() == FRENCH
+    for _ in range(3):
+        page.locator(part("position-forth")).click()
+    page.locator(part("head-off")).click()
+    settled(page, 1)
+    found = view._runs.effect(view._reading, "cross", 0, 0, [3])[3]
+    assert rows(page) == python_rows(found)
+    model = small("encoder")
+    view = Explorer(model, WORDS)
+    page = open_page(view.to_html())
+    assert "the text has none" in text(page, "prediction-note")
+    view.masked = [3]
+    page = open_page(view.to_html())
+    assert rows(page) == python_rows(view._compare())
+    assert text(page, "edits").startswith("token 3 behind")
+
+
+def test_a_model_without_a_head(open_page):
+    view = Explorer(small("encoder", head=False), WORDS)
+    page = open_page(view.to_html())
+    assert "no head that predicts tokens" in text(page, "invite")
+    page.locator(part("head-off")).click()
+    settled(page, 1)
+    view.edits = [tl.ablate(0, 0)]
+    assert [[r[0], r[1]] for r in rows(page)] == [
+        [s.token, f"{100 * s.change:.1f} %"] for s in view.effect.states
+    ]
+    assert text(page, "effect") == view._outcome["sentence"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accessible_and_nothing_is_cut_off(open_page, accessible, shipped, scheme, screenshot):
+    edits = [tl.ablate(2, 2), tl.knock_out(3, 1, query=14, key=5)]
+    view = Explorer(shipped, CODE, layer=3, head=1, edits=edits)
+    view._name_heads()
+    source = view.to_html()
+    for width in (400, 650, 1000):
+        page = open_page(source, width=width, scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        screenshot(page, f"explorer-{scheme}-{width}", full_page=True)
+    page.locator("[data-part=tool] [data-value=cut]").click()
+    accessible(page)
+    suppressed = page.evaluate(
+        "[...document.querySelectorAll('button, select, input, textarea, summary, canvas[tabindex]')]"
+        ".every(e => e.dataset.lmSuppressShortcuts === 'true')"
+    )
+    assert suppressed
+    accessible(open_page(Explorer(shipped, CODE).to_html(), scheme=scheme))
