@@ -21,17 +21,9 @@ from torch import Tensor
 from . import hub
 from .attention import AttentionCall, Site, Tap
 from .blocks import Block
-from .interventions import (
-    Edit,
-    EditError,
-    ablate,
-    edit_from_dict,
-    knock_out,
-    patch,
-    real_keys,
-    scale,
-    skip,
-)
+from .edit_kinds import Edit, EditError, real_keys
+from .hub_stream import hook_stream
+from .interventions import ablate, edit_from_dict, knock_out, patch, scale, skip
 from .trace import KINDS
 
 __all__ = [
@@ -232,7 +224,7 @@ def _hang(network: Any, tap: EditTap, handles: list[Any]) -> None:
         try:
             if tap.streams:
                 wanted = tap.edit.layer
-                handles += hub.hook_stream(network, tap, tap.streams, tap.stream_kind, wanted)
+                handles += hook_stream(network, tap, tap.streams, tap.stream_kind, wanted)
         except hub.SeamError:
             hub.remove_tap(network, tap)
             raise

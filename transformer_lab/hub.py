@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from .attention import Site, Tap, add_bias, as_additive, attend
 
 NAME = "transformer_lab"
-_SESSION = "_transformer_lab_session"
+SESSION = "_transformer_lab_session"
 _CROSS = ("encoder_attn", "encdecattention", "crossattention", "cross_attn", "encoder_decoder")
-_OUT = ("o_proj", "out_proj", "c_proj", "out_lin", "dense", "o", "output.dense", "out")
+OUT_NAMES = ("o_proj", "out_proj", "c_proj", "out_lin", "dense", "o", "output.dense", "out")
 _lock = threading.RLock()
 
 
@@ -33,7 +33,7 @@ def is_hugging_face(model: Any) -> bool:
     return any(c.__name__ == "PreTrainedModel" for c in type(model).__mro__)
 
 
-class _Session:
+class Session:
     """What hangs on a model while it is tapped."""
 
     def __init__(self, model: Any):
@@ -85,37 +85,37 @@ def add_tap(model: Any, tap: Tap) -> None:
         SeamError: when the model cannot be sent there (BLOOM, DeBERTa …).
     """
     with _lock:
-        session: _Session = model.__dict__.get(_SESSION) or _open(model)
+        session: Session = model.__dict__.get(SESSION) or _open(model)
         session.taps = tuple(sorted((*session.taps, tap), key=lambda t: t.records))
 
 
 def remove_tap(model: Any, tap: Tap) -> None:
     """Take the tap off; with the last one the model's own attention setting comes back."""
     with _lock:
-        session = model.__dict__.get(_SESSION)
+        session = model.__dict__.get(SESSION)
         if session is None:
             return
         session.taps = tuple(t for t in session.taps if t is not tap)
         if not session.taps:
             for module in model.modules():
-                module.__dict__.pop(_SESSION, None)
+                module.__dict__.pop(SESSION, None)
             session.close()
 
 
 def _new_pass(model: nn.Module, args: Any) -> None:
     """Before a forward pass: every module's first turn comes again."""
-    session: _Session | None = model.__dict__.get(_SESSION)
+    session: Session | None = model.__dict__.get(SESSION)
     if session is not None:
         session.turns.pop(threading.get_ident(), None)
 
 
-def _open(model: Any) -> _Session:
+def _open(model: Any) -> Session:
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
     AttentionInterface.register(NAME, _door)
     AttentionMaskInterface.register(NAME, sdpa_mask)
-    session = _Session(model)
+    session = Session(model)
     with quiet():
         try:
             model.set_attn_implementation(NAME)
@@ -126,7 +126,7 @@ def _open(model: Any) -> _Session:
         session.close()
         raise SeamError(f"{type(model).__name__} keeps its own attention")
     for module in model.modules():
-        module.__dict__[_SESSION] = session
+        module.__dict__[SESSION] = session
     return session
 
 
@@ -146,7 +146,7 @@ def _door(
     """The attention function that transformers calls; see AttentionInterface there."""
     if other.get("s_aux") is not None or getattr(module, "sinks", None) is not None:
         raise SeamError(f"{type(module).__name__} uses attention sinks, which the seam lacks")
-    session: _Session | None = module.__dict__.get(_SESSION)
+    session: Session | None = module.__dict__.get(SESSION)
     n_query, n_key = query.shape[2], key.shape[2]
     bias = attention_mask
     if bias is not None:
@@ -178,11 +178,11 @@ def block_modules(model: Any) -> dict[str, nn.Module]:
 
 def blocks_of(model: Any, kind: str) -> list[nn.Module]:
     """The layers of one kind in their order, as `watching_blocks` sees them."""
-    session: _Session | None = model.__dict__.get(_SESSION)
-    opened = session or _Session(model)
+    session: Session | None = model.__dict__.get(SESSION)
+    opened = session or Session(model)
     try:
         return [
-            m for path, m in block_modules(model).items() if _kind_of_block(opened, path) == kind
+            m for path, m in block_modules(model).items() if kind_of_block(opened, path) == kind
         ]
     finally:
         if session is None:
@@ -196,7 +196,7 @@ def watching_blocks(model: Any, tap: Tap) -> Iterator[None]:
     The layers themselves are hooked (no architecture is named); the hooks are removed on exit
     and see only the thread that opened them.
     """
-    session: _Session = model.__dict__[_SESSION]
+    session: Session = model.__dict__[SESSION]
     owner, handles = threading.get_ident(), []
 
     def hook(module, args, kwargs, output, *, site):
@@ -210,7 +210,7 @@ def watching_blocks(model: Any, tap: Tap) -> Iterator[None]:
 
     try:
         for path, module in block_modules(model).items():
-            kind = _kind_of_block(session, path)
+            kind = kind_of_block(session, path)
             if kind is None:
                 continue
             site = Site(kind, int(path.rsplit(".", 1)[1]))
@@ -227,129 +227,7 @@ def watching_blocks(model: Any, tap: Tap) -> Iterator[None]:
             handle.remove()
 
 
-def hook_stream(
-    model: Any, tap: Tap, names: tuple[str, ...], kind: str, layer: int | None = None
-) -> list[Any]:
-    """Let a tap that is on the model change its residual stream; returns hooks to remove.
-
-    Args:
-        names: of "resid_pre", "resid_post", and of "attn_out", "cross_out", "mlp_out", which are
-            the outputs of the last linear layer of that part: what follows it (dropout, a norm
-            without a bias, the sum) keeps a zero a zero.
-        kind, layer: whose stream; None: every layer's.
-
-    Raises:
-        SeamError: where the layers, or that part of them, cannot be told.
-    """
-    session: _Session = model.__dict__[_SESSION]
-    blocks = {p: m for p, m in block_modules(model).items() if _kind_of_block(session, p) == kind}
-    if not blocks:
-        raise SeamError(f"the layers of {type(model).__name__} were not found")
-    shared = sum(1 for _ in blocks)  # layers that share one module come by in turns
-    handles: list[Any] = []
-    try:
-        for path, block in blocks.items():
-            first = int(path.rsplit(".", 1)[1])
-            if layer is not None and (layer - first) % shared:
-                continue
-            for name in names:
-                where = dict(tap=tap, name=name, kind=kind, layer=first, step=shared)
-                if name == "resid_pre":
-                    hook = _changing_input(**where)
-                    handles.append(block.register_forward_pre_hook(hook, with_kwargs=True))
-                    continue
-                end = block if name == "resid_post" else _end_of(session, path, block, name)
-                handles.append(end.register_forward_hook(_changing_output(**where)))
-    except SeamError:
-        for handle in handles:
-            handle.remove()
-        raise
-    return handles
-
-
-def _changing_input(**where: Any):
-    def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        if args:
-            return (_through(module, args[0], **where), *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": _through(module, kwargs["hidden_states"], **where)}
-
-    return hook
-
-
-def _changing_output(**where: Any):
-    def hook(module: nn.Module, args: tuple, output: Any) -> Any:
-        if isinstance(output, tuple):
-            return (_through(module, output[0], **where), *output[1:])
-        return _through(module, output, **where)
-
-    return hook
-
-
-def _through(module: nn.Module, x: Tensor, *, tap, name, kind, layer, step) -> Tensor:
-    session: _Session | None = module.__dict__.get(_SESSION)
-    if session is None or x.dim() < 2:  # another thread has just closed it
-        return x
-    turn = session.next_turn((module, name, tap))
-    return tap.on_stream(name, Site(kind, layer + turn * step), x)
-
-
-def _end_of(session: _Session, path: str, block: nn.Module, name: str) -> nn.Module:
-    """The module whose output is what a part of a layer adds to the stream.
-
-    Raises:
-        SeamError: where it cannot be told by the shape of the layer.
-    """
-    inside = {
-        n[len(path) + 1 :]: m
-        for m, n in session.names.items()
-        if n.startswith(path + ".") and hasattr(m, "is_causal")
-    }
-    ends: dict[str, nn.Module] = {}
-    for short, module in inside.items():
-        part = "cross_out" if session.site(module).kind == "cross" else "attn_out"
-        owners = [module]
-        if "." in short:
-            owners.append(block.get_submodule(short.rpartition(".")[0]))
-        found = [layer for o in owners for n in _OUT if (layer := _linear(o, n)) is not None]
-        if part not in ends and found:
-            ends[part] = found[0]
-    end = ends.get(name)
-    if name == "mlp_out":
-        end = _end_of_mlp(block, inside, set(ends.values()))
-    if end is None or _width(end) not in (None, session.width or _width(end)):
-        part = {"attn_out": "attention", "cross_out": "cross-attention", "mlp_out": "mlp"}[name]
-        raise SeamError(f"the {part} of its layer {path} was not found, so it cannot be skipped")
-    return end
-
-
-def _end_of_mlp(block: nn.Module, attention: dict[str, nn.Module], ends: set) -> nn.Module | None:
-    """Of the matrices that are not attention's: the module that holds them all and no norm, or
-    the second of two linear layers that stand in the block itself."""
-    names = {m: n for n, m in block.named_modules()}
-    weights = [
-        name
-        for name, weight in block.named_parameters()
-        if weight.dim() >= 2
-        and not any(name.startswith(n + ".") for n in attention)
-        and not any(name.startswith(names[end] + ".") for end in ends)
-    ]
-    owners = [name.rpartition(".")[0].split(".") for name in weights]
-    if not owners:
-        return None
-    common = []
-    for parts in zip(*owners, strict=False):
-        if len(set(parts)) > 1:
-            break
-        common.append(parts[0])
-    if common:
-        whole = block.get_submodule(".".join(common))
-        if not any("norm" in type(m).__name__.lower() for m in whole.modules()):
-            return whole
-    last = _linear(block, ".".join(owners[-1]))
-    return last if len(owners) == 2 and last is not None else None
-
-
-def _kind_of_block(session: _Session, path: str) -> str | None:
+def kind_of_block(session: Session, path: str) -> str | None:
     """The kind of the self-attention inside a layer; None where it holds no attention."""
     kinds = {
         session.site(module).kind
@@ -367,26 +245,21 @@ def output_projection(model: Any, call: Any) -> Tensor | None:
     module = call.module
     if module is None:
         return None
-    session: _Session | None = model.__dict__.get(_SESSION)
+    session: Session | None = model.__dict__.get(SESSION)
     names = session.names if session is not None else {m: n for n, m in model.named_modules()}
     owners = [module]
     parent = names.get(module, "").rpartition(".")[0]
     if parent:
         owners.append(model.get_submodule(parent))
     for owner in owners:
-        for name in _OUT:
+        for name in OUT_NAMES:
             weight = _weight_of(owner, name)
             if weight is not None and weight.shape[0] == width:
                 return weight
     return None
 
 
-def _width(layer: nn.Module) -> int | None:
-    """How many numbers a linear layer gives; None where it is none."""
-    return getattr(layer, "out_features", getattr(layer, "nf", None))
-
-
-def _linear(owner: Any, name: str) -> Any:
+def linear_layer(owner: Any, name: str) -> Any:
     """The linear layer of that name inside a module; None where there is none."""
     try:
         layer = owner.get_submodule(name)
@@ -397,7 +270,7 @@ def _linear(owner: Any, name: str) -> Any:
 
 def _weight_of(owner: Any, name: str) -> Tensor | None:
     """The weight of a linear layer as (in, out)."""
-    layer = _linear(owner, name)
+    layer = linear_layer(owner, name)
     if layer is None:
         return None
     # transformers stores GPT-2's as (in, out) already

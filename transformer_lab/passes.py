@@ -23,7 +23,7 @@ from . import hub
 from .attention import AttentionCall, Tap
 from .blocks import Block
 from .edit import network_of, uncompiled
-from .interventions import EditError
+from .edit_kinds import EditError
 from .trace import _frozen_copy, _ids, _in_vocabulary
 
 _REPLAY = "forward"

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .attention import AttentionCall, Site, Tap
 from .edit import uncompiled
-from .interventions import EditError
+from .edit_kinds import EditError
 from .passes import Inputs, evaluated, read, run, tapping
 
 

@@ -21,7 +21,8 @@ from torch import Tensor
 
 from .attention import AttentionCall, Tap, safe_softmax
 from .edit import EditTap, default_kind, kinds_of, shape_of, tap_for
-from .interventions import Edit, EditError, KnockOut, ablate, knock_out, real_keys
+from .edit_kinds import Edit, EditError, KnockOut, real_keys
+from .interventions import ablate, knock_out
 from .passes import Inputs, Passes, evaluated, read
 
 MEASURES = ("log_prob", "probability", "kl")

@@ -135,7 +135,7 @@ def test_every_edit_changes_the_output_and_is_gone_afterwards(tiny, name):
                 during = output_of(model(**theirs), None)
             assert not torch.allclose(during, before, atol=1e-5), (kind, what)
             assert torch.equal(output_of(model(**theirs), None), before)
-    assert not model.__dict__.get(hub._SESSION)
+    assert not model.__dict__.get(hub.SESSION)
 
 
 @THROUGH_THE_SEAM
@@ -201,7 +201,7 @@ def test_the_models_own_setting_comes_back_even_after_an_error(tiny, implementat
         model(torch.tensor([[1, 2, 3]]))
     handle.remove()
     assert model.config._attn_implementation == implementation
-    assert not any(hub._SESSION in m.__dict__ for m in model.modules())
+    assert not any(hub.SESSION in m.__dict__ for m in model.modules())
     assert not any(m._forward_pre_hooks or m._forward_hooks for m in model.modules())
     tl.trace(model, torch.tensor([[1, 2, 3]]))
 

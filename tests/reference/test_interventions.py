@@ -46,7 +46,7 @@ def kinds(model):
 
 def is_clean(model):
     return not any(
-        m._forward_hooks or m._forward_pre_hooks or hub._SESSION in m.__dict__ or "forward" in m.__dict__
+        m._forward_hooks or m._forward_pre_hooks or hub.SESSION in m.__dict__ or "forward" in m.__dict__
         for m in model.modules()
     )  # fmt: skip
 

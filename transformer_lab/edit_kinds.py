@@ -1,0 +1,436 @@
+"""What can be changed in a forward pass, each kind of change as a small class.
+
+An `Edit` is only a description; `tl.edit` hangs it on a model. It can be shown (`describe`),
+written as Python (`code`, its repr) and, where a browser may ask for it, sent as plain JSON
+(`to_dict`). They are made by the functions of `interventions`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .attention import AttentionCall, Cut, Site
+from .trace import KINDS, Trace, TraceError
+
+STREAM = ("resid_pre", "resid_post")
+PARTS = ("attention", "mlp")
+
+
+class EditError(ValueError):
+    """The edit fits nothing in this model, or cannot be made in it."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Edit:
+    """A change at one place, or at all layers or heads where these are None.
+
+    The three `change_…` methods are given what passes and return what the model goes on with:
+    the same object where nothing was to be done.
+    """
+
+    layer: int | None = None
+    head: int | None = None
+    kind: str | None = None
+
+    name = "edit"  # of the function that makes it
+
+    def __post_init__(self):
+        if self.kind is not None and self.kind not in KINDS:
+            raise EditError(f"kind={self.kind!r} is not known; choose one of {', '.join(KINDS)}")
+        for name in ("layer", "head"):
+            _whole_or_none(name, getattr(self, name))
+
+    # -- what it does ---------------------------------------------------------------------------
+
+    def change_attention(self, call: AttentionCall, start: int) -> AttentionCall:
+        """`start` is the place in the text of the call's first query (above 0 with a cache)."""
+        return call
+
+    def change_heads(
+        self, call: AttentionCall, z: Tensor, start: int, real: Tensor | None
+    ) -> Tensor:
+        """`real` bool [batch or 1, query], True for real tokens; None where all are."""
+        return z
+
+    def change_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
+        return x
+
+    def streams(self) -> tuple[str, ...]:
+        """The names of the residual stream's points that it changes."""
+        return ()
+
+    def stream_kind(self, kind: str) -> str:
+        """The stack whose stream is changed: cross-attention writes into the decoder's."""
+        return "decoder" if kind == "cross" else kind
+
+    def check(self, kind: str, n_layers: int, n_heads: int | None) -> None:
+        """
+        Raises:
+            EditError: where it does not fit a model of this many layers and heads.
+        """
+        for name, value, limit in (("layer", self.layer, n_layers), ("head", self.head, n_heads)):
+            if value is not None and limit is not None and not 0 <= value < limit:
+                raise EditError(f"{name}={value} is outside 0 … {limit - 1} of this model's {kind}")
+
+    def heads(self, call: AttentionCall) -> slice:
+        if self.head is None:
+            return slice(None)
+        if not 0 <= self.head < call.n_heads:
+            raise EditError(f"head={self.head} is outside 0 … {call.n_heads - 1}")
+        return slice(self.head, self.head + 1)
+
+    # -- how it is told -------------------------------------------------------------------------
+
+    def describe(self) -> str:
+        """A few words for people: what is changed, and where."""
+        return f"{self.where()}: {self._what()}"
+
+    def where(self) -> str:
+        side = {None: "", "cross": "cross-attention, "}.get(self.kind, f"{self.kind}, ")
+        layer = "every layer" if self.layer is None else f"layer {self.layer}"
+        head = "all heads" if self.head is None else f"head {self.head}"
+        return f"{side}{layer}, {head}"
+
+    def _what(self) -> str:
+        raise NotImplementedError
+
+    def arguments(self) -> dict[str, Any]:
+        """What it was made with, less what is as by default; the kind comes last."""
+        order = sorted(fields(self), key=lambda f: f.name == "kind")
+        values = {f.name: getattr(self, f.name) for f in order}
+        return {f.name: values[f.name] for f in order if not _same(values[f.name], f.default)}
+
+    def code(self) -> str:
+        """The Python that makes it."""
+        return f"tl.{self.name}({_written(self.arguments())})"
+
+    def __repr__(self) -> str:
+        return self.code()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `edit_from_dict` reads them back.
+
+        Raises:
+            EditError: for an edit that holds tensors.
+        """
+        values = self.arguments()
+        for name, value in values.items():
+            if not isinstance(value, str | int | float):
+                raise EditError(
+                    f"{name} of {self.code()} is no plain value, so it has no JSON form"
+                )
+        return {"edit": self.name, **values}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ablation(Edit):
+    value: Any = "zero"
+
+    name = "ablate"
+
+    def check(self, kind: str, n_layers: int, n_heads: int | None) -> None:
+        super().check(kind, n_layers, n_heads)
+        if hasattr(self.value, "check"):
+            self.value.check(kind, n_layers, n_heads)
+
+    def change_heads(self, call, z, start, real):
+        heads, z = self.heads(call), z.clone()
+        z[:, heads] = self._replacement(call, z[:, heads], start, real)
+        return z
+
+    def _replacement(self, call, z, start, real) -> Any:
+        if isinstance(self.value, Tensor):
+            return self.value.to(z)
+        if hasattr(self.value, "vectors"):  # a Reference
+            return self.value.vectors(call.site, self.head)[:, None].to(z)
+        if self.value == "zero":
+            return 0.0
+        if start or z.shape[2] == 1:
+            raise EditError(
+                "value='mean' is the mean over a text's positions, and only one is here: take the "
+                "mean over other texts, value=tl.mean_of(model, texts), or generate with "
+                "cached=False"
+            )
+        if real is None:
+            return z.mean(2, keepdim=True)
+        weight = (real / real.sum(-1, keepdim=True).clamp(min=1))[:, None, :, None]
+        return (z * weight.to(z)).sum(2, keepdim=True)
+
+    def _what(self) -> str:
+        if isinstance(self.value, str):
+            return "switched off" if self.value == "zero" else "held at its mean over the text"
+        if isinstance(self.value, Tensor):
+            return "held at a given value"
+        return "held at its mean over a reference set"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Scale(Edit):
+    by: float = 1.0
+
+    name = "scale"
+
+    def change_heads(self, call, z, start, real):
+        heads, z = self.heads(call), z.clone()
+        z[:, heads] = z[:, heads] * self.by if self.by else 0.0
+        return z
+
+    def arguments(self) -> dict[str, Any]:
+        values = super().arguments()
+        kind = {"kind": values.pop("kind")} if "kind" in values else {}
+        return {**values, "by": self.by, **kind}
+
+    def _what(self) -> str:
+        return f"times {self.by:g}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class KnockOut(Edit):
+    query: int | None = None
+    key: int | None = None
+
+    name = "knock_out"
+
+    def __post_init__(self):
+        super().__post_init__()
+        _whole_or_none("query", self.query)
+        _whole_or_none("key", self.key)
+        if self.query is None and self.key is None:
+            raise EditError("knock_out needs query or key; to switch a whole head off, use ablate")
+
+    def check(self, kind: str, n_layers: int, n_heads: int | None) -> None:
+        super().check(kind, n_layers, n_heads)
+        if kind == "decoder" and self.query is not None and (self.key or 0) > self.query:
+            raise EditError(
+                f"query={self.query} never looks at key={self.key}, which comes after it: there is "
+                "no such edge in a decoder"
+            )
+
+    def change_attention(self, call, start):
+        _, n_heads, n_query, n_key = call.shape
+        for name, value, limit in (
+            ("query", self.query, start + n_query), ("key", self.key, n_key)
+        ):  # fmt: skip
+            if value is not None and not 0 <= value < limit:
+                raise EditError(f"{name}={value} is outside the {limit} tokens (0 … {limit - 1})")
+        if self.query is not None and self.query < start:
+            return call  # this row was read before, and is in the cache
+        rows = _one_or_all(None if self.query is None else self.query - start, n_query)
+        cut = Cut(slice(*self.heads(call).indices(n_heads)), rows, _one_or_all(self.key, n_key))
+        if not _any_allowed(call, cut):
+            return call
+        return replace(call, cuts=(*call.cuts, cut))
+
+    def _what(self) -> str:
+        if self.key is None:
+            return f"token {self.query} looks nowhere"
+        query = "every token" if self.query is None else f"token {self.query}"
+        return f"{query} → token {self.key} cut"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Skip(Edit):
+    part: str = "attention"
+
+    name = "skip"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.part not in PARTS:
+            raise EditError(f"part={self.part!r} is not known; choose 'attention' or 'mlp'")
+        if self.part == "mlp" and self.kind == "cross":
+            raise EditError("an mlp belongs to kind='decoder', not to 'cross'")
+
+    def streams(self) -> tuple[str, ...]:
+        if self.part == "mlp":
+            return ("mlp_out",)
+        return ("cross_out",) if self.kind == "cross" else ("attn_out",)
+
+    def change_stream(self, name, site, x):
+        return torch.zeros_like(x)
+
+    def where(self) -> str:
+        return super().where().rpartition(", ")[0]
+
+    def _what(self) -> str:
+        return f"{self.part} skipped"
+
+    def arguments(self) -> dict[str, Any]:
+        layer = {} if self.layer is None else {"layer": self.layer}
+        kind = {} if self.kind is None else {"kind": self.kind}
+        return {**layer, "part": self.part, **kind}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Patch(Edit):
+    source: Any = None
+    position: Any = None
+    what: str = "z"
+
+    name = "patch"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not isinstance(self.source, Trace):
+            raise EditError(
+                f"source_trace is a {type(self.source).__name__}; give a Trace: "
+                "tl.trace(model, tokens, keep='all')"
+            )
+        if self.what not in ("z", *STREAM):
+            raise EditError(f"what={self.what!r} is not known; choose 'z', {', '.join(STREAM)}")
+        if self.what != "z" and self.head is not None:
+            raise EditError(f"head={self.head} has no {self.what} of its own; leave head out")
+        if self.what != "z" and self.kind == "cross":
+            raise EditError(f"{self.what} belongs to kind='decoder', not to 'cross'")
+        try:
+            self.source.activation(self.what, self.layer or 0, kind=self.kind)
+        except TraceError as error:
+            raise EditError(f"source_trace cannot be patched in: {error}") from error
+
+    def streams(self) -> tuple[str, ...]:
+        return () if self.what == "z" else (self.what,)
+
+    def change_heads(self, call, z, start, real):
+        if self.what != "z":
+            return z
+        source = self._from(call.site)
+        if source.shape[1] != z.shape[1] or source.shape[3] != z.shape[3]:
+            raise EditError(
+                f"source_trace has {source.shape[1]} heads of {source.shape[3]} dimensions, this "
+                f"model {z.shape[1]} of {z.shape[3]}: patch from a trace of the same architecture"
+            )
+        heads, old = self.heads(call), z
+        there, here = self._positions(source.shape[2], z.shape[2], start)
+        if not here:
+            return old
+        z = z.clone()
+        z[:, heads, here] = _for_batch(source, len(z))[:, heads, there].to(z)
+        return z
+
+    def change_stream(self, name, site, x):
+        source = self._from(site)
+        if source.shape[2] != x.shape[2]:
+            raise EditError(
+                f"source_trace has a stream of d_model={source.shape[2]}, this model of "
+                f"{x.shape[2]}: patch from a trace of the same architecture"
+            )
+        there, here = self._positions(source.shape[1], x.shape[1], 0)
+        if not here:
+            return x
+        x = x.clone()
+        x[:, here] = _for_batch(source, len(x))[:, there].to(x)
+        return x
+
+    def _from(self, site: Any) -> Tensor:
+        try:
+            return self.source.activation(self.what, site.layer, kind=site.kind)
+        except TraceError as error:
+            raise EditError(f"source_trace cannot be patched in: {error}") from error
+
+    def _positions(self, n_source: int, n: int, start: int) -> tuple[list[int], list[int]]:
+        """Places in the source, and the same places in what passes now."""
+        if self.position is None:
+            if n_source != start + n:
+                raise EditError(
+                    f"source_trace has {n_source} tokens and this text {start + n}: name a "
+                    "position, or patch between texts of one length"
+                )
+            wanted = list(range(start, start + n))
+        else:
+            wanted = [self.position] if isinstance(self.position, int) else list(self.position)
+            for place in wanted:
+                _whole_or_none("position", place)
+                for whose, limit in (("source_trace", n_source), ("this text", start + n)):
+                    if not 0 <= place < limit:
+                        raise EditError(
+                            f"position={place} is outside the {limit} tokens of {whose} "
+                            f"(0 … {limit - 1})"
+                        )
+        wanted = [place for place in wanted if place >= start]
+        return wanted, [place - start for place in wanted]
+
+    def _what(self) -> str:
+        at = "" if self.position is None else f" at {self.position}"
+        return f"{self.what}{at} from another run"
+
+    def code(self) -> str:
+        values = self.arguments()
+        del values["source"]
+        return f"tl.patch(source_trace, {_written(values)})"
+
+
+# -- inside ---------------------------------------------------------------------------------------
+
+
+def real_keys(call: AttentionCall) -> Tensor | None:
+    """Bool [batch or 1, key]: the keys that some query may look at, less causality; None: all."""
+    bias = call.bias
+    if bias is None:
+        return None
+    while bias.dim() < 4:
+        bias = bias[None]
+    real = _allows(bias).any(1).any(1)
+    return None if real.shape[-1] == 1 or bool(real.all()) else real
+
+
+def _allows(bias: Tensor) -> Tensor:
+    if bias.dtype == torch.bool:
+        return bias
+    # transformers forbids by the smallest number there is, others by −inf.
+    return bias > torch.finfo(bias.dtype).min / 2
+
+
+def _any_allowed(call: AttentionCall, cut: Cut) -> bool:
+    """Whether one of these edges is there at all: a window or padding may forbid them."""
+    bias = call.bias
+    if bias is None:
+        return True
+    while bias.dim() < 4:
+        bias = bias[None]
+    bias = bias if bias.shape[1] == 1 else bias[:, cut.heads]
+    bias = bias if bias.shape[2] == 1 else bias[:, :, cut.queries]
+    bias = bias if bias.shape[3] == 1 else bias[..., cut.keys]
+    return bool(_allows(bias).any())
+
+
+def _one_or_all(place: int | None, n: int) -> slice:
+    return slice(0, n) if place is None else slice(place, place + 1)
+
+
+def _for_batch(source: Tensor, batch: int) -> Tensor:
+    if len(source) not in (1, batch):
+        raise EditError(
+            f"source_trace has {len(source)} texts and this batch {batch}: patch from one text, or "
+            "from as many"
+        )
+    return source
+
+
+def _whole_or_none(name: str, value: Any) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise EditError(f"{name}={value!r} must be a whole number, or None for all")
+
+
+def _same(value: Any, default: Any) -> bool:
+    return (
+        type(value) is type(default)
+        and isinstance(value, str | int | float | type(None))
+        and (value == default)
+    )
+
+
+def _written(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={_literal(value)}" for name, value in values.items())
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, Tensor):
+        return "value"
+    return "reference" if hasattr(value, "vectors") else repr(value)
