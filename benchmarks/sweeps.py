@@ -30,22 +30,18 @@ def run(options):
         model = build()
         text = torch.randint(1, model.config.vocab_size, (1, length))
         with Clock() as whole:
-            one, sweep, n_heads, error = measure(model, text, passes)
-        told = dict(seconds=whole.cpu, seed=options.seed)
+            one, sweep, n_heads = measure(model, text, passes)
         yield at_most(
             f"sweep over all heads / (heads × one pass), CPU time, {name}",
             sweep / (n_heads * one), 1.1, unit="×",
-            note=f"{sweep:.3g} s for {n_heads} heads, {1e3 * one:.3g} ms a pass", **told,
-        )  # fmt: skip
-        yield at_most(
-            f"largest difference of 3 of its numbers from tl.edit, {name}",
-            error, 1e-5, unit="nats", **told,
+            note=f"{sweep:.3g} s for {n_heads} heads, {1e3 * one:.3g} ms a pass",
+            seconds=whole.cpu, seed=options.seed,
         )  # fmt: skip
 
 
 @torch.no_grad()
 def measure(model, text, passes):
-    """(CPU seconds of a pass, of a sweep, heads, largest difference from edits by hand)."""
+    """(CPU seconds of a pass, of a sweep, how many heads)."""
     clocks: dict[str, list[float]] = {"pass": [], "sweep": []}
     options = dict(use_cache=False) if hasattr(model.config, "use_cache") else {}
     model(text, **options)  # warm up
@@ -57,11 +53,5 @@ def measure(model, text, passes):
         with Clock() as clock:
             sweep = tl.sweep_heads(model, text)
         clocks["sweep"].append(clock.cpu)
-    error = 0.0
-    for effect in sweep.top(3):
-        with tl.edit(model, *effect.edits):
-            after = tl.trace(model, text).logits[0, -1].log_softmax(-1)[sweep.tokens[0]]
-        change = float(after) - sweep.baseline["log_prob"]
-        error = max(error, abs(change - effect.value))
     one, whole = (statistics.median(clocks[name]) for name in ("pass", "sweep"))
-    return one, whole, sweep.values.numel(), error
+    return one, whole, sweep.values.numel()
