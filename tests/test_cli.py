@@ -38,10 +38,11 @@ def test_explore_writes_a_notebook_that_runs(tmp_path, monkeypatch):
     path = write_notebook("shipped", "def f(x): return x", None, tmp_path)
     assert write_notebook("shipped", None, None, tmp_path) != path, "a notebook is not overwritten"
     source = "\n".join(c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code")
-    script = source.replace("\nview\n", "\n").removesuffix("\nview")
+    script = source.replace("\nview.effect", "\nprint(view.effect.kl > 0)")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "without layer 0, head 0:" in done.stdout
+    assert done.stdout.startswith("edits = []\nLayer 0, head 0: ")
+    assert done.stdout.endswith("True\n")
 
 
 @pytest.mark.badinput

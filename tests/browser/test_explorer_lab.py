@@ -1,6 +1,7 @@
 """The Explorer in a real JupyterLab: the loop from a click to a new prediction."""
 
 import re
+import time
 
 TEXT = "for key in self.keys:\\n    if key not in self."
 EXPLORE = f"""
@@ -16,9 +17,10 @@ class Repeating:
     def batch(self, step):
         tokens = torch.arange(1, 34)[None] % 9
         return tl.datasets.Batch(tokens=tokens[:, :-1], targets=tokens[:, 1:])
-flag = pathlib.Path({flag!r})
+folder = pathlib.Path({folder!r})
 for step in tl.train(model.model, Repeating(), steps=100_000):
-    if flag.exists():
+    (folder / "started").touch()
+    if (folder / "stop").exists():
         break
     time.sleep(.05)
 """
@@ -43,6 +45,13 @@ def python_rows(book):
 
 def settled(page, edits):
     page.wait_for_selector(f"[data-edits='{edits}'][data-settled=true]")
+
+
+def wait_until(holds, seconds=60):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_from_a_click_to_a_new_prediction(notebook, map_of, screenshot, tmp_path):
@@ -145,16 +154,11 @@ def test_from_a_click_to_a_new_prediction(notebook, map_of, screenshot, tmp_path
     kernel = f"{book.SESSION}.session.kernel"
     page.evaluate(
         f"code => {{ {kernel}.requestExecute({{code}}) }}",
-        TRAIN.format(flag=str(tmp_path / "stop")),
+        TRAIN.format(folder=str(tmp_path)),
     )
-    page.wait_for_function(f"() => {kernel}.status === 'busy'")
-    for _ in range(100):  # the kernel is busy some time before the first step
-        page.locator("[data-part=head-off]").click()
-        page.wait_for_selector("[data-state=training], [data-edits='1'][data-settled=true]")
-        if page.locator("[data-state=training]").count():
-            break
-        page.locator("[data-part=reset]").click()
-        settled(page, 0)
+    wait_until((tmp_path / "started").exists)
+    page.locator("[data-part=head-off]").click()
+    page.wait_for_selector("[data-state=training]")
     assert page.locator("[data-part=status]").inner_text().startswith("training…")
     settled(page, 0)
     (tmp_path / "stop").touch()

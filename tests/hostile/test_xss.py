@@ -147,3 +147,40 @@ def test_training_views_too(open_page):
     headline = page.locator("[data-part=headline]").text_content()
     assert "<img src=x onerror=alert(6)>⟨U+202E⟩" in headline
     assert page.locator("img").count() == 0
+
+
+def test_explorers_too(open_page):
+    class Coder:
+        mask_id = bos_id = eos_id = pad_id = unk_id = None
+        vocab_size = 50
+
+        def encode(self, text):
+            return list(range(len(TOKENS)))
+
+        def tokens(self, ids):
+            return [list(TOKENS)[i % len(TOKENS)] for i in ids]
+
+    text = "".join(TOKENS)
+    hostile = tl.TextModel(model(), Coder(), TITLE)
+    view = tl.views.Explorer(hostile, text, edits=[tl.knock_out(0, 0, query=3, key=1)])
+    page = open_page(view.to_html())
+    assert page.locator(".tl-title bdi").text_content() == TITLE_SHOWN
+    shown = page.locator("[data-part=predictions] bdi").all_text_contents()
+    assert shown == [row.token for row in view.predictions]
+    assert set(shown) <= set(TOKENS.values())
+    options = page.locator("[data-part=position] option").all_text_contents()
+    assert [o.split("   (token")[0] for o in options] == list(TOKENS.values())
+    tokens = list(TOKENS.values())
+    chip = f"“{tokens[3]}” → “{tokens[1]}” cut in layer 0, head 0"
+    assert page.locator("[data-part=edits] bdi").text_content() == chip
+    # A browser's text box holds no NUL as it is, and turns a lone surrogate into a mark.
+    wanted = text.replace("\ud800", "?").replace("\0", "\ufffd")
+    assert page.locator("[data-part=text]").input_value() in (wanted, text.replace("\ud800", "?"))
+    page.locator("[data-part=head-off]").click()
+    page.wait_for_selector("[data-edits='2'][data-settled=true]")
+    with page.expect_download():
+        page.locator("[data-part=html]").click()
+    with page.expect_download():
+        page.locator("[data-part=png]").click()
+    assert page.locator("img, iframe, object, embed, a[href]").count() == 0
+    assert view.png()[:4] == b"\x89PNG"

@@ -17,7 +17,7 @@ def link_of(trace: Trace) -> str:
     """The group of a trace's views: the same for every trace of one model on one text."""
     parts = [trace.model_name, str(trace.tokens.tolist()), str(trace.kinds)]
     parts += [] if trace.target is None else [str(trace.target.tolist())]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 class SelectionView(View):
