@@ -417,6 +417,27 @@ def test_what_cannot_be_swept_is_named(call, words):
     assert not any("forward" in m.__dict__ or getattr(m, "taps", ()) for m in model.modules())
 
 
+@torch.no_grad()
+def test_readers_are_swept_by_what_they_answer():
+    encoder, text = build("encoder-relative"), torch.randint(1, 50, (2, 7))
+    reader = tl.Classifier(encoder, 3).eval()
+    for parameter in reader.head.parameters():
+        parameter.normal_()
+    sweep = tl.sweep_heads(reader, text)
+    before = reader(text).log_softmax(-1)
+    with tl.edit(reader, tl.ablate(1, 2)):
+        after = reader(text).log_softmax(-1)
+    batch, top = torch.arange(2), before.argmax(-1)
+    assert sweep.tokens == top.tolist() and sweep.positions == [0, 0]
+    change = (after[batch, top] - before[batch, top]).mean()
+    assert float(sweep.values[1, 2]) == pytest.approx(float(change), abs=1e-5) != 0
+    spans = tl.SpanReader(encoder).eval()
+    with pytest.raises(EditError, match=r"SpanReader gives \[2, 2, 7\].*measure="):
+        tl.sweep_heads(spans, text)
+    spans.head.weight.normal_()
+    assert tl.sweep_heads(spans, text, measure=lambda x: x[0, 0, 3]).values.abs().min() > 1e-6
+
+
 def test_recurrent_encoder_decoders_are_swept_too():
     model = tl.Recurrent(
         tl.RecurrentConfig(vocab_size=20, kind="encoder-decoder", d_model=8)

@@ -109,7 +109,7 @@ def run(network: Any, inputs: Inputs, *, head: bool = True) -> Tensor | None:
         output = network(**hub.inputs_of(**vars(inputs), model=network))
         logits = getattr(output, "logits", None)
         return getattr(output, "prediction_logits", None) if logits is None else logits
-    if head and not getattr(network.config, "head", True):
+    if head and hasattr(network, "hidden") and not getattr(network.config, "head", True):
         raise EditError("this model has no head (head=False), so it predicts nothing to compare")
     given = dict(mask=inputs.mask, target_mask=inputs.target_mask)
     given = {name: x for name, x in given.items() if x is not None}

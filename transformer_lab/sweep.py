@@ -301,7 +301,7 @@ class _Swept:
         return Sweep(
             {name: found[:, i].reshape(shape) for i, name in enumerate(judge.names)},
             judge.shown, tuple(labels), labels, judge.baseline, judge.tokens,
-            self.places.tolist(), self.kind, tuple(cells),
+            judge.places.tolist(), self.kind, tuple(cells),
         )  # fmt: skip
 
 
@@ -378,6 +378,13 @@ class _Judge:
             self.clean = self(clean)[0]
             self.baseline = {"measure": self.clean}
             return
+        if clean.shape[1] == 1:  # a classifier's one answer
+            self.places = torch.zeros_like(places)
+        elif clean.shape[1] != passes.inputs.n_outputs:
+            raise EditError(
+                f"{type(passes.network).__name__} gives {list(clean.shape)}, no prediction for "
+                "each token; say what to look at with measure=lambda logits: …"
+            )
         self.log_probs = self._log_probs(clean)
         size = self.log_probs.shape[-1]
         if token is not None and not 0 <= token < size:
