@@ -143,6 +143,9 @@ def test_another_view_of_the_page_leads(open_page, trace):
         "transformer-lab-selection", {detail: {from: {}, message}}))"""
     page.evaluate(dispatch, message)
     page.wait_for_selector("[data-shown='decoder/1/2/8/3']")
+    best = int(trace.pattern(1, 2)[8].argmax())
+    page.evaluate(dispatch, message | {"hover": {"query": 8, "key": best}})
+    page.wait_for_selector(f".tl-pointed[data-key='{best}']")
     for key in [0, 1, 2, 3, 4, 5, 6, 7, 8] * 20:  # rapid: the last one stays
         page.evaluate(dispatch, message | {"selected": [8, key]})
     page.evaluate(dispatch, message | {"selected": [8, 5]})

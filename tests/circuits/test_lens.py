@@ -165,7 +165,9 @@ def test_a_heads_part_is_what_its_output_adds():
     x = trace.residual()["resid_post"][-1, position]
     norm = model.decoder.norm
     scaled = (added - added.mean()) / (x.var(correction=0) + norm.eps).sqrt() * norm.weight
-    assert float(found.values[at]) == pytest.approx(float(scaled @ model.head.weight[9]), abs=1e-5)
+    assert float(found.values[at]) == pytest.approx(
+        float(scaled.detach() @ model.head.weight[9].detach()), abs=1e-5
+    )
 
 
 def test_a_softcap_squeezes_the_sum():

@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from ..trace import Trace, TraceError
-from .sources import BIASES, MISSING, FixedNorm, Source, our_model, stream_at, stream_sources
+from .sources import (
+    BIASES,
+    MISSING,
+    FixedNorm,
+    Source,
+    our_model,
+    precise,
+    stream_at,
+    stream_sources,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +83,7 @@ def logit_attribution(
     if not -n <= position < n:
         raise ValueError(f"position={position} is outside the {n} tokens")
     position %= n
-    own = trace.logits[batch, position].double().cpu()
+    own = precise(trace.logits[batch, position])
     token = int(own.argmax()) if token is None else int(token)
     for name, value in (("token", token), ("against", against)):
         if value is not None and not 0 <= value < vocabulary:
@@ -88,11 +97,7 @@ def logit_attribution(
     if against is not None:
         other, less = _direction(model.head, against)
         direction, constant = direction - other, constant - less
-    constant += (
-        float(torch.as_tensor(norm.constant).double() @ direction)
-        if norm.shift is not None
-        else 0.0
-    )
+    constant += 0.0 if norm.shift is None else float(norm.shift @ direction)
     names: list[Source] = []
     values: list[Tensor] = []
     for found, stream in stream_sources(trace, last, rows, kind=kind, batch=batch):
@@ -115,5 +120,5 @@ def logit_attribution(
 
 def _direction(head: Any, token: int) -> tuple[Tensor, float]:
     """The unembedding of one token, [d_model], and its bias."""
-    direction = head.weight[token].detach().double().cpu()
+    direction = precise(head.weight[token])
     return direction, 0.0 if head.bias is None else float(head.bias[token].detach())

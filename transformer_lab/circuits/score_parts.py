@@ -18,7 +18,16 @@ from ..attention import as_additive, causal_mask
 from ..model import Transformer
 from ..recording import GivenMaps
 from ..trace import Trace, TraceError
-from .sources import BIASES, MISSING, FixedNorm, Source, our_model, stream_at, stream_sources
+from .sources import (
+    BIASES,
+    MISSING,
+    FixedNorm,
+    Source,
+    our_model,
+    precise,
+    stream_at,
+    stream_sources,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +141,8 @@ def score_by_dimension(
             maps only.
     """
     call, kind, batch = _call(trace, layer, head, query, key, kind, batch)
-    q = call.query[batch, head, query].detach().double().cpu()
-    keys = call.key[batch, _kv_head(call, head)].detach().double().cpu()
+    q = precise(call.query[batch, head, query])
+    keys = precise(call.key[batch, _kv_head(call, head)])
     k = keys[key]
     fields = _score(call, layer, head, query, key, kind, batch, q, k)
     if above_mean:
@@ -200,8 +209,8 @@ def split_score(
     read = _Reader(trace, call, kind, layer, head, batch)
     query_sources, q_parts = read.side("query", torch.tensor([query]))
     key_sources, k_parts = read.side("key", keys)
-    q = call.query[batch, head, query].detach().double().cpu()
-    k = call.key[batch, _kv_head(call, head), key].detach().double().cpu()
+    q = precise(call.query[batch, head, query])
+    k = precise(call.key[batch, _kv_head(call, head), key])
     fields = _score(call, layer, head, query, key, kind, batch, q, k)
 
     def split(k_part: Tensor, above: bool) -> ScoreBySource:
@@ -233,13 +242,10 @@ class _Reader:
         head = self.head if side == "query" else _kv_head(self.call, self.head)
         layer = getattr(self.attention, side)
         own = slice(head * self.attention.d_head, (head + 1) * self.attention.d_head)
-        weight = layer.weight.detach()[own].double().cpu()
-        bias = 0.0 if layer.bias is None else layer.bias.detach()[own].double().cpu()
+        weight = precise(layer.weight[own])
+        bias = 0.0 if layer.bias is None else precise(layer.bias[own])
         constant = torch.zeros(len(rows), self.attention.d_head, dtype=torch.float64)
-        constant += (
-            torch.as_tensor(norm.constant).double() @ weight.T if norm.shift is not None else 0.0
-        )
-        constant += bias
+        constant += bias if norm.shift is None else norm.shift @ weight.T + bias
         names: list[Source] = []
         parts: list[Tensor] = []
         for found, stream in streams:
@@ -252,7 +258,7 @@ class _Reader:
         vectors = torch.cat((*parts, constant[None]))
         vectors = self._turned(side, vectors, rows)
         whole = self.call.query if side == "query" else self.call.key
-        actual = whole[self.batch, head].detach().double().cpu()[rows]
+        actual = precise(whole[self.batch, head])[rows]
         room = (1e-3 if whole.dtype == torch.float32 else 5e-2) * actual.norm(dim=-1).clamp(
             min=1e-3
         )
@@ -295,8 +301,9 @@ class _Reader:
         mask = self.trace.target_mask if of_target else self.trace.mask
         _, places = self.model._where(ids, mask, 0)
         places = (places if places.dim() == 1 else places[self.batch])[rows.to(places.device)]
-        turned = self.model.positions.rotate(vectors.to(places.device)[None], places)
-        return turned[0].double().cpu()
+        dtype = torch.float32 if places.device.type == "mps" else torch.float64
+        turned = self.model.positions.rotate(vectors.to(places.device, dtype)[None], places)
+        return precise(turned[0])
 
 
 def row_scores(

@@ -66,7 +66,7 @@ BIASES = Source("biases")
 
 class FixedNorm:
     """A norm with its scale held at what it was for x [..., position, d_model], which makes it
-    linear: norm(x) = linear(x) + shift."""
+    linear: norm(x) = linear(x) + shift (where shift is None: nothing)."""
 
     def __init__(self, norm: nn.Module, x: Tensor):
         x = x.double()
@@ -89,11 +89,6 @@ class FixedNorm:
         if self.centred:
             x = x - x.mean(-1, keepdim=True)
         return x * self.factor
-
-    @property
-    def constant(self) -> Tensor | float:
-        """What the norm adds whatever the text: [d_model]."""
-        return 0.0 if self.shift is None else self.shift
 
 
 def our_model(trace: Trace, what: str) -> Transformer:
@@ -129,17 +124,17 @@ def embedding_sources(
     ids = ids[[batch]]
     mask = None if mask is None else mask[[batch]]
     names = [Source("token")]
-    token = _double(embedding.weight[ids[0]])
+    token = precise(embedding.weight[ids[0]])
     parts = [token * (model.config.d_model**0.5 if model.config.scale_embedding else 1.0)]
     if model.config.token_types:
         names.append(Source("segment"))
-        parts.append(_double(model.token_types.weight[torch.zeros_like(ids[0])]))
+        parts.append(precise(model.token_types.weight[torch.zeros_like(ids[0])]))
     if model.positions.adds_embedding:
         _, places = model._where(ids, mask, 0)
         names.append(Source("position"))
         where = model.positions.embed(places)
         assert where is not None
-        parts.append(_double(where).reshape(len(token), -1))
+        parts.append(precise(where).reshape(len(token), -1))
     found = torch.stack(parts)[:, rows]
     fixed = FixedNorm(model.embedding_norm, found.sum(0))
     found = fixed.linear(found)
@@ -202,14 +197,14 @@ def _heads(
     call = trace._call(layer, None, kind, batch)
     if call.value is None:
         raise TraceError("this trace kept no values; use trace(..., keep='all')")
-    pattern = call.pattern(batch, slice(None), rows.to(call.query.device)).double().cpu()
-    value = spread_heads(_double(call.value[[batch]]), call.n_heads)[0]
-    weight = _double(attention.out.weight).unflatten(1, (call.n_heads, -1))
+    pattern = precise(call.pattern(batch, slice(None), rows.to(call.query.device)))
+    value = spread_heads(precise(call.value[[batch]]), call.n_heads)[0]
+    weight = precise(attention.out.weight).unflatten(1, (call.n_heads, -1))
     parts = torch.einsum("hrk,hkd,mhd->hrm", pattern, value, weight)
     part = "cross head" if kind == "cross" else "head"
     yield [Source(part, layer, head) for head in range(call.n_heads)], parts
     if attention.out.bias is not None:
-        bias = _double(attention.out.bias)
+        bias = precise(attention.out.bias)
         yield [BIASES], bias.expand(1, *parts.shape[1:])
 
 
@@ -225,7 +220,7 @@ def stream_at(
     if found is None:
         trace.residual(kind, batch)  # says why it is not there
         raise TraceError(f"this trace holds no {name}")
-    return _double(found[layer][batch])[rows]
+    return precise(found[layer][batch])[rows]
 
 
 def _same_stream(
@@ -241,10 +236,11 @@ def _same_stream(
         raise TraceError(MISSING.format(layer=layer))
 
 
-def _double(x: Tensor) -> Tensor:
-    return x.detach().double().cpu()
+def precise(x: Tensor) -> Tensor:
+    """fp64 on the CPU."""
+    return x.detach().cpu().double()  # in this order: not every device knows fp64
 
 
 def _weight(norm: nn.Module, name: str) -> Tensor | None:
     found = getattr(norm, name, None)
-    return None if found is None else _double(found)
+    return None if found is None else precise(found)

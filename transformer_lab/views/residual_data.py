@@ -21,8 +21,8 @@ LONGEST = 1024  # tokens shown
 COLUMNS = 16  # tokens of the logit lens in one block
 TOP = 5
 KEPT = 8
-FIRST_SCREEN = 3e10  # multiplications spent on the logit lens before the view is shown
-PAGE = 5e11  # … and for a saved page
+FIRST_SCREEN = 1.5e10  # multiplications spent on the logit lens before the view is shown
+PAGE = 1.5e11  # … and for a saved page
 
 
 @dataclass(frozen=True)

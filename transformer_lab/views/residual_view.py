@@ -27,7 +27,9 @@ class ResidualView(SelectionView):
     to it (for Hugging Face models the block as a whole), and the logit lens.
 
     `layer`, `kind` and `selected` can be read and set from Python, as in `HeadView`; the token on
-    view is the selected query.
+    view is the selected query. Of texts over 1024 tokens the first 1024 are shown; the logit lens is
+    computed when it is looked at, and a saved page holds it for as many of the last tokens as some
+    ten seconds pay for (all of them, for a small model).
 
     Args:
         trace: what `transformer_lab.trace` returned; with keep="all" for more than lengths.

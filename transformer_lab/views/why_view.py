@@ -28,7 +28,8 @@ class WhyView(SelectionView):
 
     `layer`, `head`, `kind` and `selected` (query, key) can be read and set from Python, as in
     `HeadView`, and follow the other views of the page. Where only a query is selected, the key that
-    it gives most is meant; where nothing is, the last query.
+    it gives most is meant; where nothing is, the last query. A saved page holds the row of the chosen
+    query: the 64 keys with most weight.
 
     Args:
         trace: what `transformer_lab.trace` returned; with keep="all" for the parts by source.

@@ -11,6 +11,8 @@ import { lensColumns, LensStore, LensTable } from "./residual_lens.js";
 import { residualPicture } from "./residual_picture.js";
 import { medianOf, residualSentence, sizeText } from "./residual_words.js";
 
+const BUSY_SIGN = 200; // ms
+const LATE_SIGN = 4000;
 const STREAM_NAMES = { encoder: "Encoder", decoder: "Decoder" };
 
 export class ResidualViewer {
@@ -127,6 +129,7 @@ export class ResidualViewer {
     this.blockNote = element("p", { class: "tl-hint", "data-part": "block-note" });
     this.lens = new LensTable({ hover: (row, token) => this.#hover(row, token), pick: (row, token) => this.#pick(row, token) }, signal);
     this.lensBox = element("div", { class: "tl-lens-box", tabindex: 0, "data-lm-suppress-shortcuts": "true", role: "group", "aria-label": "Logit lens; arrow keys move" }, this.lens.table);
+    this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
     this.lensLegend = element("div", { class: "tl-legend", "data-part": "lens-legend" });
     this.lensNote = element("p", { class: "tl-hint", "data-part": "lens-note" });
     this.top = element("p", { class: "tl-readout", "data-part": "lens-top" });
@@ -155,7 +158,7 @@ export class ResidualViewer {
         { class: "tl-panels tl-residual" },
         panel("norms", "How long the stream is", "layer ↓ token →", element("div", { class: "tl-map-box" }, this.canvas), this.legend, this.mapNote),
         panel("blocks", "What each block adds", "times the stream’s length, and cosine", element("div", { class: "tl-blocks-box", tabindex: 0, "data-lm-suppress-shortcuts": "true", role: "group", "aria-label": "What each block adds" }, this.blocks.table), this.blockNote),
-        panel("lens", "What each layer would say", "if the model stopped there", this.lensBox, this.top, this.lensLegend, this.lensNote),
+        panel("lens", "What each layer would say", "if the model stopped there", this.lensBox, this.busy, this.top, this.lensLegend, this.lensNote),
       ),
       element("footer", { class: "tl-foot" }, this.sentence, this.numbers),
     );
@@ -306,6 +309,11 @@ export class ResidualViewer {
 
   async #fetch(to) {
     const { from } = this;
+    const wait = (text, after) => setTimeout(() => this.#waiting(text), after);
+    const timers = [
+      wait(`Reading what each layer would say of tokens ${from}–${to - 1} …`, BUSY_SIGN),
+      wait("Still waiting: Python may be busy with a cell, or stopped. Tokens seen before still work.", LATE_SIGN),
+    ];
     try {
       if ((await this.store.fetch(from, to)) && from === this.from && !this.signal.aborted) {
         this.#drawLens();
@@ -314,7 +322,15 @@ export class ResidualViewer {
       this.shell.say("");
     } catch (error) {
       if (from === this.from) this.shell.say(`Tokens ${from}–${to - 1} cannot be shown: ${error.message}`);
+    } finally {
+      timers.forEach(clearTimeout);
+      if (from === this.from) this.#waiting("");
     }
+  }
+
+  #waiting(text) {
+    this.busy.textContent = text;
+    this.busy.hidden = !text;
   }
 
   /** The selection has changed, here or elsewhere: the lens shows the token. */

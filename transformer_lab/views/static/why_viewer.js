@@ -36,7 +36,7 @@ export class WhyViewer {
     /** @type {number | null} */
     this.place = null;
     this.cell = this.#keep(firstCell(model));
-    this.link = linked(model, signal);
+    this.link = linked(model, signal, (spot) => this.#pointed(spot));
     this.again = onceAFrame(() => this.#fetch());
     this.#build();
     for (const name of ["kind", "layer", "head", "selected"]) {
@@ -202,6 +202,12 @@ export class WhyViewer {
     this.shell.set({
       selected: null, layer: Math.min(this.model.get("layer"), layers - 1), head: Math.min(this.model.get("head"), heads - 1), kind: name,
     });
+  }
+
+  /** Another view points at a key of this row. */
+  #pointed(spot) {
+    const here = spot && (spot.query === null || spot.query === this.cell.info.query) ? spot.key : null;
+    for (const key of this.row.querySelectorAll("[data-key]")) key.classList.toggle("tl-pointed", Number(key.dataset.key) === here);
   }
 
   #point(place) {
