@@ -436,16 +436,20 @@ def curves(
         looks = [(theme.second, "-", "o"), (theme.accent, "-", "s"), (theme.quiet, "--", "^")]
         for (name, y), (colour, dash, mark) in zip(lines.items(), looks, strict=False):
             axes.plot(x, y, dash, color=colour, marker=mark, markersize=4, linewidth=1.8)
-            axes.annotate(
-                name, (x[-1], y[-1]), (8, 0), textcoords="offset points",
-                va="center", color=colour, fontsize=9.5, annotation_clip=False,
-            )  # fmt: skip
         if log_x:
             axes.set_xscale("log", base=2)
             axes.set_xticks(list(x), [f"{value:g}" for value in x])
             axes.minorticks_off()
         if y_range:
             axes.set_ylim(*y_range)
+        ends = [float(y[-1]) for y in lines.values()]
+        low, high = axes.get_ylim()
+        moves = _apart([(end - low) / (high - low) * 216 for end in ends], least=12)
+        for name, end, move, (colour, *_) in zip(lines, ends, moves, looks, strict=False):
+            axes.annotate(
+                name, (x[-1], end), (8, move), textcoords="offset points",
+                va="center", color=colour, fontsize=9.5, annotation_clip=False,
+            )  # fmt: skip
         axes.grid(axis="y", color=theme.line, linewidth=0.5, alpha=0.6)
         for spine in ("top", "right"):
             axes.spines[spine].set_visible(False)
@@ -458,6 +462,19 @@ def curves(
         return figure
 
     return Picture(draw, alt, caption)
+
+
+def _apart(heights: Sequence[float], least: float) -> list[float]:
+    """How far to move labels up, so that no two are nearer than `least`; all in points."""
+    moved = list(heights)
+    order = sorted(range(len(moved)), key=lambda i: (moved[i], -i))
+    for _ in range(20):
+        for a, b in zip(order, order[1:], strict=False):
+            short = least - (moved[b] - moved[a])
+            if short > 0:
+                moved[a] -= short / 2
+                moved[b] += short / 2
+    return [new - old for new, old in zip(moved, heights, strict=True)]
 
 
 def predictions(
