@@ -259,7 +259,7 @@ export class HeadViewer {
       this.lineSwitch.root,
       this.filter,
       element("div", { class: "tl-ends", "aria-hidden": "true" }, element("span", {}, "query"), element("span", {}, "looks at → key")),
-      element("div", { class: "tl-scroll" }, this.lines.root),
+      element("div", { class: "tl-scroll", tabindex: 0, role: "region", "aria-label": "Tokens and lines" }, this.lines.root),
       this.lineNote,
     );
     this.mapHeading = element("p", { class: "tl-heading" }, this.mapTitle, " ",
