@@ -329,9 +329,10 @@ class Writer:
         device = next(model.parameters()).device
         parts = [_ids(part).to(device) for part in (source, target) if part is not None]
         traced = trace(model, *parts)
-        tensors = {"probe.source": _ids(source)[0]}
+        # Copies: source and target may be parts of one tensor, which safetensors refuses.
+        tensors = {"probe.source": _ids(source)[0].clone()}
         if target is not None:
-            tensors["probe.target"] = _ids(target)[0]
+            tensors["probe.target"] = _ids(target)[0].clone()
         for kind in traced.kinds:
             layers = [traced.pattern(i, kind=kind) for i in range(traced.n_layers(kind))]
             tensors[f"{kind}.pattern"] = pack_weights(torch.stack(layers))

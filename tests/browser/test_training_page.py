@@ -32,6 +32,6 @@ def test_curve_figures_and_heads(open_page, screenshot, map_of):
     assert shown["loss"] == f"{sum(last) / 5:.3f}"
     weights = tl.trace(model.eval(), torch.arange(6)).pattern(0, 0)
     assert map_of(page).hover(4, 2) == f"{weights[4, 2]:.4f}"
-    page.locator("[data-part=curve]").hover(position={"x": 300, "y": 80})
-    assert page.locator("[data-part=point]").inner_text().startswith("Step ")
+    page.locator("[data-part=loss]").hover(position={"x": 300, "y": 80})
+    assert page.locator("[data-part=loss-point]").inner_text().startswith("Step ")
     screenshot(page, "training-light", full_page=True)

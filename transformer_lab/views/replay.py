@@ -49,6 +49,9 @@ class Replay(HeadView):
         points, held = curves(history)
         with self.hold_sync():
             self._snapshots = None  # the trace on view stays: it may be exact where maps are packed
+            if self._kinds:  # of snapshots only the maps are known, no lengths of values
+                self._kinds = HeadData(snapshots.at(snapshots.steps[-1]), self._batch).kinds()
+                self._norms = b""
             self._steps = snapshots.steps
             self._last_step = max([*snapshots.steps[-1:], *(row["index"] for row in history)])
             self._measures, self._scores = names, scores

@@ -239,7 +239,7 @@ export class Scrubber {
   }
 
   #traits(maps, thumbs, step) {
-    return { _maps: maps, _thumbs: thumbs, _first: {}, _note: `The heads on the probe at step ${step}.` };
+    return { _maps: maps, _thumbs: thumbs, _norms: null, _first: {}, _note: `The heads on the probe at step ${step}.` };
   }
 
   async #fetch() {

@@ -1,0 +1,251 @@
+"""RunView and the scrubber of a TrainingView: what they show is what the snapshots say."""
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+from traitlets import TraitError
+
+import transformer_lab as tl
+from transformer_lab.run import pack_weights, unpack_weights
+from transformer_lab.views import RunView, TrainingView
+from transformer_lab.views.run_data import KEPT_BYTES, MOST_KEPT, Snapshots, curves, thinned
+from transformer_lab.views.run_words import RunFacts, run_sentence
+
+PROBE = torch.tensor([3, 5, 2, 9, 3, 5, 2, 9])
+NAMES = ["a", "<i>b", "c", "d", "a", "<i>b", "c", "d"]
+
+
+class Counting:
+    """Each token is the one before plus one."""
+
+    def __init__(self, both):
+        self.both = both
+
+    def batch(self, step):
+        start = torch.randint(0, 20, (4, 1), generator=torch.Generator().manual_seed(step))
+        tokens = (start + torch.arange(9)) % 20
+        given = dict(target_in=tokens[:, :-1]) if self.both else {}
+        return tl.datasets.Batch(tokens=tokens[:, :-1], targets=tokens[:, 1:], **given)
+
+
+def trained(folder, kind="decoder", steps=12, watch=None, **options):
+    torch.manual_seed(0)
+    sizes = dict(vocab_size=20, n_layers=2, n_heads=2, d_model=16, n_ctx=16)
+    model = tl.Transformer(tl.ModelConfig(kind=kind, **sizes))
+    both = kind == "encoder-decoder"
+    data, probe = Counting(both), (PROBE, PROBE[:5]) if both else PROBE
+    for _ in tl.train(
+        model, data, steps=steps, run=folder, snapshot_every=5, probe=probe, watch=watch,
+        eval_batches=[data.batch(99)], eval_every=6, lr=0.02, **options,
+    ):  # fmt: skip
+        pass
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "counting"
+    trained(folder)
+    return folder
+
+
+def test_every_step_shows_its_own_snapshot(folder):
+    view, run = RunView(folder, labels=NAMES), tl.Run(folder)
+    assert view.snapshots == run.snapshots == [0, 5, 10, 12] and view.step == 12
+    for step in (10, 0, 5):
+        view.step = step
+        for layer in (0, 1):
+            view.layer = layer
+            assert torch.equal(view.row(6), run.trace(step).pattern(layer, view.head)[6])
+        assert view.sentence.startswith(f"Step {step} of 12")
+    assert not torch.equal(run.trace(0).pattern(0, 0), run.trace(5).pattern(0, 0))
+    view.step = 8  # nothing is interpolated
+    assert view.step == 10
+    view.step = 10_000
+    assert view.step == 12
+
+
+def test_scores_are_those_of_the_measures(folder):
+    view, run = RunView(folder), tl.Run(folder)
+    assert view._measures["decoder"][:3] == ["induction", "two-hop induction", "previous token"]
+    for name, measure in (
+        ("induction", tl.heads.induction), ("two-hop induction", tl.heads.two_hop_induction),
+        ("previous token", tl.heads.previous_token), ("entropy", tl.heads.entropy),
+    ):  # fmt: skip
+        expected = torch.stack([measure(run.trace(step)) for step in run.snapshots])
+        assert torch.equal(view.score(name), expected)
+    numbers = torch.frombuffer(bytearray(view._scores), dtype=torch.float32)
+    assert torch.equal(numbers[:16].reshape(4, 2, 2), view.score("induction"))
+    best = view.score("induction")[-1]
+    assert best[view.layer, view.head] == best.max()
+
+
+def test_loss_is_the_metrics(folder):
+    view, metrics = RunView(folder), tl.Run(folder).metrics()
+    loss = {row["index"]: row["loss"] for row in metrics}
+    assert view._losses == [None, loss[5], loss[10], loss[12]]
+    curve = torch.frombuffer(bytearray(view._curve), dtype=torch.float32).reshape(-1, 2)
+    assert_close(curve[:, 1], torch.tensor(list(loss.values())))
+    evals = torch.frombuffer(bytearray(view._evals), dtype=torch.float32).reshape(-1, 2)
+    assert evals[:, 0].tolist() == [6, 12]
+    view.step = 5
+    assert f"loss {loss[5]:.2f} nats" in view.sentence
+    view.step = 0
+    assert "before training" in view.sentence
+
+
+def test_a_page_and_a_kernel_give_every_step(folder):
+    view, run = RunView(folder, step=5, labels=NAMES), tl.Run(folder)
+    for step in view.snapshots:
+        message, buffers = view._answer({"type": "block", "name": f"step/{step}", "request": 1})
+        assert message["info"]["step"] == step
+        assert buffers[0] == pack_weights(run.snapshot(step)["decoder"]).numpy().tobytes()
+    with pytest.raises(ValueError, match="step=7 has no snapshot"):
+        view._answer({"type": "block", "name": "step/7", "request": 2})
+    view.step = 10
+    page = view.to_html()
+    assert all(f'data-block="step/{step}"' in page for step in view.snapshots)
+    assert "<i>b" not in page
+    assert view._page_state()["_maps"] == view._step_bytes(10)[0]
+    assert view.png()[:4] == b"\x89PNG"
+
+
+def test_an_encoder_decoder_has_scores_for_each_kind(tmp_path):
+    trained(tmp_path / "r", "encoder-decoder", steps=5)
+    view = RunView(tmp_path / "r", labels=NAMES, target_labels=list("vwxyz"))
+    assert list(view._measures["cross"]) == ["entropy"]
+    assert "next token" in view._measures["encoder"]
+    assert "next token" not in view._measures["decoder"]
+    view.measure = "next token"
+    view.kind = "encoder"
+    assert "Next token: layer" in view.sentence
+    view.kind = "cross"
+    assert "Entropy: layer" in view.sentence and "bits" in view.sentence
+    assert view.trace.key_tokens("cross") == NAMES
+    assert view.png()[:4] == b"\x89PNG" and len(view.to_html())
+
+
+def test_a_training_view_is_scrubbed_afterwards(tmp_path):
+    view = TrainingView(PROBE)
+    model = trained(tmp_path / "r", watch=view)
+    assert view.snapshots[0] == 0 and view.snapshots[-1] == 12 == view.step
+    trace = tl.trace(model, PROBE)
+    assert_close(view.row(6), trace.pattern(0, 0)[6])
+    view.step = 0
+    start = tl.Run(tmp_path / "r").trace(0)
+    assert_close(view.row(6), start.pattern(0, 0)[6], rtol=0, atol=1e-6)
+    assert_close(view.score("previous token")[0], tl.heads.previous_token(start))
+    assert not view._kinds["decoder"]["has_norms"]
+    view._options = {"weights": "value"}
+    assert_close(view.row(6).sum(), torch.tensor(1.0), rtol=0, atol=1e-3)
+    assert view.png()[:4] == b"\x89PNG"
+
+
+def test_a_training_view_that_goes_on_is_live_again(tmp_path):
+    view = TrainingView(PROBE)
+    trained(tmp_path / "r", watch=view, steps=6)
+    first = view.snapshots
+    with pytest.warns(UserWarning, match="steps was 6 and is 12"):
+        trained(tmp_path / "r", watch=view, steps=12, resume=True)
+    assert view.snapshots[0] == 0 and view.snapshots[-1] == 12 and set(first) <= set(view.snapshots)
+
+
+def test_of_too_many_snapshots_the_crowded_ones_go():
+    kept = {}
+    for step in [*range(10), *range(10, 3000, 7)]:
+        kept[step] = None
+        kept = thinned(kept, size=10)
+    steps = list(kept)
+    assert len(steps) == MOST_KEPT and steps[0] == 0 and steps[-1] == 2999 - (2999 - 10) % 7
+    gaps = [b - a for a, b in itertools.pairwise(steps)]
+    assert max(gaps) < 4 * 3000 / MOST_KEPT
+    assert len(thinned(dict.fromkeys(range(20)), size=KEPT_BYTES // 5)) == 5
+    assert len(thinned(dict.fromkeys(range(20)), size=KEPT_BYTES)) == 3
+
+
+def test_packed_weights_round_as_the_weights_do():
+    weights = torch.rand(1000, generator=torch.Generator().manual_seed(3))
+    weights = torch.cat([weights, torch.tensor([0.0, 1.0, 1e-9])])
+    back = unpack_weights(pack_weights(weights))
+    assert [f"{w:.4f}" for w in back.tolist()][:-1] == [f"{w:.4f}" for w in weights.tolist()][:-1]
+    assert back[1000] == 0 and back[1001] == 1 and 0 < back[1002] < 1e-4
+
+
+def test_long_runs_are_means_of_stretches():
+    history = [{"index": i + 1, "loss": float(i), "eval_loss": None} for i in range(1200)]
+    points, held = curves(history)
+    assert points.shape == (600, 2) and held.shape == (0, 2)
+    assert points[0].tolist() == [1.5, 0.5]
+
+
+# -- sentences --------------------------------------------------------------------------------------
+
+
+def sentences():
+    generator = torch.Generator().manual_seed(1)
+    cases = []
+    for growing in (False, True):
+        for unit in ("share", "bits"):
+            scores = torch.rand(5, 2, 3, generator=generator) * 0.3
+            if growing:
+                scores[:, 1, 2] = torch.tensor([0.02, 0.1, 0.3, 0.8, 0.97])
+            for step, layer, head, loss in ((0, 1, 2, None), (40, 1, 2, 1.234), (30, 0, 0, None)):
+                known = [0, 10, 20, 30, 40]
+                facts = RunFacts(step, 45, known, loss, "induction", unit, layer, head, scores)
+                told = dict(step=step, steps=45, known=known, loss=loss, measure="induction",
+                            unit=unit, layer=layer, head=head, layers=2, heads=3)  # fmt: skip
+                cases.append(dict(facts=told, scores=scores.tolist(), sentence=run_sentence(facts)))
+    return cases
+
+
+@pytest.mark.skipif(
+    shutil.which("node") is None, reason="NODE IS ABSENT: the JavaScript is untested"
+)
+def test_both_halves_say_the_same(tmp_path):
+    cases = sentences()
+    assert any("by step 30 it had passed half" in case["sentence"] for case in cases)
+    file = tmp_path / "runs.json"
+    file.write_text(json.dumps(cases))
+    script = Path(__file__).parent / "js" / "runs.test.mjs"
+    run = subprocess.run(
+        ["node", "--test", str(script)],
+        env=os.environ | {"TL_RUNS": str(file)}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
+
+
+# -- errors -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.badinput
+def test_bad_arguments_are_named(folder, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"has no snapshots; train with run=, probe=.*snapshot_every"
+    ):
+        RunView(tmp_path / "nothing")
+    with pytest.raises(ValueError, match=r"measure='luck' is not here; choose one of induction"):
+        RunView(folder, measure="luck")
+    with pytest.raises(ValueError, match=r"labels has 2 names; the probe has 8"):
+        RunView(folder, labels=["a", "b"])
+    with pytest.raises(ValueError, match=r"layer=2 is outside 0 … 1"):
+        RunView(folder, layer=2)
+    with pytest.raises(TraitError, match=r"measure='luck' is not here"):
+        RunView(folder).measure = "luck"
+
+
+@pytest.mark.badinput
+def test_a_probe_that_is_too_long_is_refused():
+    maps = {"decoder": torch.zeros(4, 8, 300, 300)}
+    kept = {0: {"decoder": pack_weights(maps["decoder"])}}
+    from transformer_lab.views.replay import check_size
+
+    trace = Snapshots.of_kept(kept, [torch.zeros(300).long()], {}).at(0)
+    with pytest.raises(ValueError, match=r"300 tokens: its maps take 5.5 MB a step.*shorter probe"):
+        check_size(trace)
