@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -434,7 +435,7 @@ def curves(
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_facecolor(theme.page)
         looks = [(theme.second, "-", "o"), (theme.accent, "-", "s"), (theme.quiet, "--", "^")]
-        for (name, y), (colour, dash, mark) in zip(lines.items(), looks, strict=False):
+        for y, (colour, dash, mark) in zip(lines.values(), looks, strict=False):
             axes.plot(x, y, dash, color=colour, marker=mark, markersize=4, linewidth=1.8)
         if log_x:
             axes.set_xscale("log", base=2)
@@ -469,7 +470,7 @@ def _apart(heights: Sequence[float], least: float) -> list[float]:
     moved = list(heights)
     order = sorted(range(len(moved)), key=lambda i: (moved[i], -i))
     for _ in range(20):
-        for a, b in zip(order, order[1:], strict=False):
+        for a, b in itertools.pairwise(order):
             short = least - (moved[b] - moved[a])
             if short > 0:
                 moved[a] -= short / 2
