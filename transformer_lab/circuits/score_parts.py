@@ -8,7 +8,7 @@ splits what a key has above the row's mean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,16 +18,8 @@ from ..attention import as_additive, causal_mask
 from ..model import Transformer
 from ..recording import GivenMaps
 from ..trace import Trace, TraceError
-from .sources import (
-    BIASES,
-    MISSING,
-    FixedNorm,
-    Source,
-    our_model,
-    precise,
-    stream_at,
-    stream_sources,
-)
+from .head_reader import HeadReader, kv_head
+from .sources import Source, our_model, precise
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +134,7 @@ def score_by_dimension(
     """
     call, kind, batch = _call(trace, layer, head, query, key, kind, batch)
     q = precise(call.query[batch, head, query])
-    keys = precise(call.key[batch, _kv_head(call, head)])
+    keys = precise(call.key[batch, kv_head(call, head)])
     k = keys[key]
     fields = _score(call, layer, head, query, key, kind, batch, q, k)
     if above_mean:
@@ -206,11 +198,11 @@ def split_score(
     keys = torch.tensor([key])
     if above_mean:
         keys = torch.cat((keys, _reachable(call, batch, head, query)))
-    read = _Reader(trace, call, kind, layer, head, batch)
+    read = HeadReader(trace, call, kind, layer, head, batch)
     query_sources, q_parts = read.side("query", torch.tensor([query]))
     key_sources, k_parts = read.side("key", keys)
     q = precise(call.query[batch, head, query])
-    k = precise(call.key[batch, _kv_head(call, head), key])
+    k = precise(call.key[batch, kv_head(call, head), key])
     fields = _score(call, layer, head, query, key, kind, batch, q, k)
 
     def split(k_part: Tensor, above: bool) -> ScoreBySource:
@@ -223,87 +215,6 @@ def split_score(
     if not above_mean:
         return plain, None
     return plain, split(k_parts[:, 0] - k_parts[:, 1:].mean(1), True)
-
-
-class _Reader:
-    """How one head turns the streams into queries and keys, part by part."""
-
-    def __init__(self, trace: Trace, call: Any, kind: str, layer: int, head: int, batch: int):
-        self.trace, self.call, self.kind = trace, call, kind
-        self.layer, self.head, self.batch = layer, head, batch
-        self.model: Any = our_model(trace, "splitting a score by source")
-        stack = self.model.encoder if kind == "encoder" else self.model.decoder
-        self.block = stack.blocks[layer]
-        self.attention = self.block.cross if kind == "cross" else self.block.attention
-
-    def side(self, side: str, rows: Tensor) -> tuple[tuple[Source, ...], Tensor]:
-        """Sources and [source, row, d_head], summing to the queries or keys at these positions."""
-        norm, streams = self._streams(side, rows)
-        head = self.head if side == "query" else _kv_head(self.call, self.head)
-        layer = getattr(self.attention, side)
-        own = slice(head * self.attention.d_head, (head + 1) * self.attention.d_head)
-        weight = precise(layer.weight[own])
-        bias = 0.0 if layer.bias is None else precise(layer.bias[own])
-        constant = torch.zeros(len(rows), self.attention.d_head, dtype=torch.float64)
-        constant += bias if norm.shift is None else norm.shift @ weight.T + bias
-        names: list[Source] = []
-        parts: list[Tensor] = []
-        for found, stream in streams:
-            part = norm.linear(stream) @ weight.T
-            if found == [BIASES]:
-                constant += part[0]
-            else:
-                names += found
-                parts.append(part)
-        vectors = torch.cat((*parts, constant[None]))
-        vectors = self._turned(side, vectors, rows)
-        whole = self.call.query if side == "query" else self.call.key
-        actual = precise(whole[self.batch, head])[rows]
-        room = (1e-3 if whole.dtype == torch.float32 else 5e-2) * actual.norm(dim=-1).clamp(
-            min=1e-3
-        )
-        if bool(((vectors.sum(0) - actual).norm(dim=-1) > room).any()):
-            raise TraceError(MISSING.format(layer=self.layer))
-        sources = (*names, BIASES)
-        if self.kind == "cross" and side == "key":
-            sources = tuple(replace(source, stack="encoder") for source in sources)
-        return sources, vectors
-
-    def _streams(self, side: str, rows: Tensor):
-        """The norm that the head reads through, and what stands in the stream before it."""
-        trace, batch, layer = self.trace, self.batch, self.layer
-        if self.kind != "cross":
-            x = stream_at(trace, self.kind, "resid_pre", layer, rows, batch)
-            norm = FixedNorm(self.block.norm1, x)
-            return norm, stream_sources(trace, layer, rows, kind=self.kind, batch=batch)
-        if side == "query":
-            x = stream_at(trace, "decoder", "resid_pre", layer, rows, batch)
-            x = x + stream_at(trace, "decoder", "attn_out", layer, rows, batch)
-            norm = FixedNorm(self.block.norm2, x)
-            return norm, stream_sources(
-                trace, layer, rows, kind="decoder", batch=batch, after_attention=True
-            )
-        last = trace.n_layers("encoder")
-        x = stream_at(trace, "encoder", "resid_post", last - 1, rows, batch)
-        norm = FixedNorm(self.model.encoder.norm, x)
-        return norm, stream_sources(trace, last, rows, kind="encoder", batch=batch)
-
-    def _turned(self, side: str, vectors: Tensor, rows: Tensor) -> Tensor:
-        """QK-norm at its actual scale, then rotary positions."""
-        if self.attention.qk_norm:
-            whole = vectors.sum(0)
-            eps = torch.finfo(self.call.query.dtype).eps
-            vectors = vectors * (whole.square().mean(-1, keepdim=True) + eps).rsqrt()
-        if self.kind == "cross" or not self.model.positions.rotates:
-            return vectors
-        of_target = self.kind == "decoder" and self.trace.target is not None
-        ids = self.trace.target if of_target else self.trace.tokens
-        mask = self.trace.target_mask if of_target else self.trace.mask
-        _, places = self.model._where(ids, mask, 0)
-        places = (places if places.dim() == 1 else places[self.batch])[rows.to(places.device)]
-        dtype = torch.float32 if places.device.type == "mps" else torch.float64
-        turned = self.model.positions.rotate(vectors.to(places.device, dtype)[None], places)
-        return precise(turned[0])
 
 
 def row_scores(
@@ -347,10 +258,6 @@ def _call(
             "cannot be split"
         )
     return call, kind, batch % trace.batch_size
-
-
-def _kv_head(call: Any, head: int) -> int:
-    return head // (call.n_heads // call.key.shape[1])
 
 
 def _reachable(call: Any, batch: int, head: int, query: int) -> Tensor:
