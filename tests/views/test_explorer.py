@@ -3,6 +3,7 @@
 import copy
 import io
 import threading
+import time
 
 import matplotlib.image
 import pytest
@@ -235,7 +236,23 @@ def test_the_answers_to_a_browser(decoder):
     assert set(view._effects) == {"decoder/0/1", *(f"decoder/1/{h}" for h in range(4))}
     assert ask(type="block", name="after/decoder/1/0")[0]["type"] == "block"
     assert ask(type="labels")[0]["type"] == "done"
-    assert len(view._labels["decoder"]) == 2
+    end = time.monotonic() + 60
+    while not view._labels:  # another thread looks for them
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    found = tl.heads.labels(decoder, ablation=False)
+    told = [[label["tag"] for label in row] for row in view._labels["decoder"]]
+    assert told == [[label.name or "" for label in row] for row in found]
+
+
+def test_effects_are_those_of_a_sweep(decoder):
+    view = Explorer(decoder, TEXT)
+    view._compute_effects()
+    swept = tl.sweep_heads(decoder, TEXT, measure="kl")
+    for layer in range(2):
+        for head in range(4):
+            mine = view._effects[f"decoder/{layer}/{head}"]
+            assert mine["kl"] == pytest.approx(float(swept.values[layer, head]), rel=1e-3, abs=1e-6)
 
 
 def test_a_model_that_trains_or_learned_since(decoder):

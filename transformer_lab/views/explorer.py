@@ -14,7 +14,7 @@ import traitlets as t
 from torch import Tensor
 
 from ..edit import Edit, default_kind
-from ..in_use import ModelIsTraining, held_for_edits, is_training
+from ..in_use import ModelIsTraining, is_training
 from .base import css, esm, one_line
 from .codecs import shown_text, shown_token
 from .explorer_edits import Edits, plural
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 MAP_MODES = ("before", "after", "difference")
 SMALL_MAPS_UP_TO = 512  # tokens: of longer texts the small maps are those before the edits
 EFFECTS_WITHIN = 60.0  # seconds that a page may take to compute what each head does
-QUICK = 0.15  # seconds a forward pass: the effect of a chosen head is then shown unasked
+QUICK = 0.25  # seconds a forward pass: the effect of a chosen head is then shown unasked
+VERY_QUICK = 0.05  # … and its label too
 
 
 class Explorer(HeadView):
@@ -100,7 +101,8 @@ class Explorer(HeadView):
                 f"model is a {type(model).__name__}; Explorer takes a TextModel: "
                 "tl.TextModel(model, tokenizer), or tl.TextModel.from_pretrained(name)"
             )
-        self._runs, self._lock, self._changes = Runs(model), threading.RLock(), Edits()
+        self._runs, self._changes = Runs(model), Edits()
+        self._lock, self._naming = threading.RLock(), threading.Lock()
         self._reading = self._runs.read(text, target)
         self._after: Trace | None = None
         self._after_data: HeadData | None = None
@@ -272,6 +274,7 @@ class Explorer(HeadView):
             "mask": None if mask_id is None else shown_token(model.tokenizer.tokens([mask_id])[0]),
             "own_target": reading.target is None,
             "quick": reading.seconds < QUICK,
+            "names": reading.seconds < VERY_QUICK,
             "note": "" if self._can_edit(reading) else shown_text(reading.trace.note or ""),
             "tokens": [shown_token(x) for x in self._prediction_tokens(reading)],
         }
@@ -357,12 +360,14 @@ class Explorer(HeadView):
         return Block(f"effect/{_name(kind, layer, head)}", {}, [data])
 
     def _name_heads(self) -> None:
-        """Short labels of the heads, with their evidence."""
+        """Short labels of the heads, with their evidence; once."""
         from .explorer_labels import labels_of
 
-        with self._lock, held_for_edits(self.text_model.model):
-            if not self._labels:
+        if not self._labels and self._naming.acquire(blocking=False):
+            try:
                 self._labels = labels_of(self.text_model, self._reading.trace)
+            finally:
+                self._naming.release()
 
     # -- for people -------------------------------------------------------------------------------
 
@@ -475,7 +480,8 @@ class Explorer(HeadView):
                 self._sweep(str(question["kind"]), int(question["layer"]))
                 return done, []
             if asked == "labels":
-                self._name_heads()
+                # It takes seconds and edits nothing: clicks need not wait for it.
+                threading.Thread(target=self._name_heads, daemon=True).start()
                 return done, []
         except ModelIsTraining as error:
             return {"type": "done", "asked": asked, "training": one_line(error)}, []

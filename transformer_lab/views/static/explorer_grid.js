@@ -5,9 +5,9 @@ import { element, fitText, sizedContext } from "./dom.js";
 
 const TAGS_FROM = 40; // size of a thumbnail, in pixels, from which its label is written on it
 const SHORT_TAGS = {
-  "induction": "induct.", "two-hop induction": "2-hop", "duplicate token": "same tok", "same word": "word",
-  "previous token": "previous", "next token": "next", "self token": "itself", "punctuation": "punct.",
-  "first token": "first", "special tokens": "special",
+  "induction": "induct", "two-hop induction": "2-hop", "duplicate token": "again", "same word": "word",
+  "previous token": "prev", "next token": "next", "self token": "self", "punctuation": "punct",
+  "first token": "first", "special tokens": "[spec]",
 };
 
 /**
@@ -56,7 +56,7 @@ export class GridMarks {
       context.fillRect(x, y + size - height + 1, long, height - 1);
     }
     if (mark.tag && size >= TAGS_FROM) {
-      context.font = "600 10px system-ui, sans-serif";
+      context.font = `600 ${size >= 46 ? 10 : 9}px system-ui, sans-serif`;
       const text = fitText(context, SHORT_TAGS[mark.tag] ?? mark.tag, size - 4);
       const wide = context.measureText(text).width + 4;
       context.globalAlpha = 0.88;

@@ -7,12 +7,12 @@ import {
   cutRow, cutsOf, cutsReachOnly, defaultKind, editWords, editsCode, headOff, headTouched, sameEdits, Steps, toggleCut, toggleHeads,
 } from "./explorer_edits.js";
 import { GridMarks } from "./explorer_grid.js";
-import { Predictions } from "./explorer_predictions.js";
+import { klText, percentText, Predictions, question } from "./explorer_predictions.js";
 import { NEEDS_KERNEL, Runner } from "./explorer_runner.js";
 import { HeadStore } from "./head_store.js";
 import { HeadViewer } from "./head_viewer.js";
 import { Superseded } from "./requests.js";
-import { headName, quoted } from "./words.js";
+import { headName, quoted, short } from "./words.js";
 
 const SCOPES = [
   { value: "head", text: "in this head" },
@@ -171,6 +171,7 @@ export class ExplorerViewer extends HeadViewer {
     this.offButton.classList.add("tl-main");
     this.askEffect = button("Does it matter?", "ask-effect", () => this.#effect(true), "Compute what happens without this head");
     this.sweep = button("What does each head do?", "sweep", () => this.#sweepAll(), "Switch every head off in turn, and show what that changes");
+    this.nameButton = button("Name the heads", "names", () => this.#nameHeads(), "Look for heads that do one thing, on repeated random tokens; takes some seconds");
     this.sweepNote = element("p", { class: "tl-hint", "data-part": "sweep-note" });
     this.card = element(
       "div",
@@ -178,7 +179,7 @@ export class ExplorerViewer extends HeadViewer {
       element("p", {}, this.headTitle),
       this.evidence,
       this.matter,
-      element("p", { class: "tl-actions" }, this.offButton, this.askEffect, this.sweep),
+      element("p", { class: "tl-actions" }, this.offButton, this.askEffect, this.sweep, this.nameButton),
       this.sweepNote,
     );
   }
@@ -222,9 +223,7 @@ export class ExplorerViewer extends HeadViewer {
 
   /** After the first paint: what takes time. */
   later() {
-    if (this.runner.live && this.about.quick && !Object.keys(this.model.get("_labels")).length) {
-      this.runner.requests.ask({ type: "labels" }, false).catch(() => {});
-    }
+    if (this.runner.live && this.about.names && !this.#named) this.#nameHeads();
   }
 
   // ---- what the reader does -------------------------------------------------------------------
@@ -340,11 +339,36 @@ export class ExplorerViewer extends HeadViewer {
     does[key]();
   }
 
+  /** What the picture says below the maps. */
+  pictureWords() {
+    const { rows, states, kl } = this.model.get("_outcome");
+    const told = rows?.length
+      ? rows.map(([token, before, after]) => `${token} ${short(before)}${after === null ? "" : ` → ${short(after)}`}`)
+      : (states ?? []).map(([, token, change]) => `${token} ${percentText(change)}`);
+    const edits = this.runner.edits.map((edit) => editWords(edit, this.model.get("_kinds"))).join("; ");
+    return [
+      told.length ? `${question(this.about)}: ${told.join(" · ")}` : "",
+      edits ? `Edits: ${edits}.${kl === null ? "" : ` KL ${klText(kl)} nats.`}` : "",
+    ].filter(Boolean);
+  }
+
   async #copyEdits() {
     const code = editsCode(this.runner.edits);
     const done = await copyText(code);
     this.root.dataset.copiedEdits = code;
     this.copiedEdits.textContent = done ? "Copied. Use: with tl.edit(model, *edits): …" : code;
+  }
+
+  get #named() {
+    return Object.keys(this.model.get("_labels")).length > 0;
+  }
+
+  #nameHeads() {
+    this.naming = true;
+    this.runner.requests.ask({ type: "labels" }, false).catch(() => {
+      this.naming = false;
+    });
+    this.showSoon();
   }
 
   // ---- what single heads do -------------------------------------------------------------------
@@ -584,6 +608,9 @@ export class ExplorerViewer extends HeadViewer {
     this.headTitle.textContent = `${headName({ kind: kindName, layer, head, several })}${label.tag ? ` · ${label.tag}` : ""}`;
     this.evidence.textContent = label.sentence;
     this.evidence.hidden = !label.sentence;
+    this.nameButton.hidden = this.#named || !this.runner.live || this.about.names;
+    this.nameButton.disabled = Boolean(this.naming);
+    this.nameButton.textContent = this.naming ? "Naming the heads …" : "Name the heads";
     const chosen = this.#chosenHeads();
     const off = chosen.every((place) => headOff(this.runner.edits, place, this.usual));
     const what = chosen.length > 1 ? `${chosen.length} heads` : "this head";

@@ -17,7 +17,8 @@ export function picture(view) {
   const words = 110;
   const width = PAD * 5 + thumbWidth + 2 * words + lineWidth + mapWidth;
   const body = Math.max(thumbHeight, mapHeight, lineHeight);
-  const height = body + 96;
+  const more = view.pictureWords?.() ?? [];
+  const height = body + 96 + 22 * more.length;
   const sheet = document.createElement("canvas");
   sheet.width = 2 * width;
   sheet.height = 2 * height;
@@ -47,6 +48,7 @@ export function picture(view) {
   }
   context.drawImage(map, width - PAD - mapWidth, top, mapWidth, mapHeight);
   const flag = view.flag.hidden ? "" : ` ${view.flag.textContent}`;
+  more.forEach((line, i) => write(line, PAD, top + body + 24 + 22 * i, `13px ${sans}`, view.inks.ink));
   write(view.readout.text + flag, PAD, height - 24, `14px ${sans}`, view.inks.ink);
   return new Promise((resolve) => sheet.toBlob(resolve, "image/png"));
 }
