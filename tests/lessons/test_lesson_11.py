@@ -1,0 +1,175 @@
+"""The checks of lesson 11 accept right answers, however written, and name what is wrong."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import transformer_lab as tl
+from transformer_lab.lessons.solutions import lesson_11 as solutions
+
+
+def score_with_loops(pattern, tokens):
+    ids, rows = tokens.tolist(), []
+    for query, token in enumerate(ids):
+        places = [key + 1 for key in range(query) if ids[key] == token]
+        if places:
+            rows.append(pattern[:, query, places].sum(-1))
+    return torch.stack(rows).mean(0)
+
+
+def score_with_where(pattern, tokens):
+    n = len(tokens)
+    query, key = torch.arange(n)[:, None], torch.arange(n)[None]
+    wanted = (key >= 1) & (key <= query) & (tokens.roll(1)[None] == tokens[:, None])
+    wanted &= key - 1 < query
+    total = torch.where(wanted, pattern, 0.0).sum(dim=(1, 2))
+    return total / wanted.any(1).sum()
+
+
+def without_by_sum(z, w_out, head):
+    width, out = z.shape[-1], 0.0
+    for other in range(z.shape[1]):
+        if other != head:
+            out = out + z[:, other] @ w_out[:, other * width : (other + 1) * width].T
+    return out
+
+
+def without_by_columns(z, w_out, head):
+    weight = w_out.clone().unflatten(1, z.shape[1:2] + z.shape[3:])
+    weight[:, head] = 0
+    return torch.einsum("bhpd,ohd->bpo", z, weight)
+
+
+def without_by_mask(z, w_out, head):
+    keep = (torch.arange(z.shape[1]) != head).to(z.dtype)[None, :, None, None]
+    return F.linear((z * keep).permute(0, 2, 1, 3).flatten(2), w_out)
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("induction_score", solutions.induction_score),
+        ("induction_score", score_with_loops),
+        ("induction_score", score_with_where),
+        ("induction_score", lambda p, t: score_with_loops(p.bfloat16(), t)),
+        ("without_head", solutions.without_head),
+        ("without_head", without_by_sum),
+        ("without_head", without_by_columns),
+        ("without_head", without_by_mask),
+        ("without_head", lambda z, w, h: without_by_mask(z.bfloat16(), w.bfloat16(), h)),
+    ],
+)
+def test_right_answers_are_accepted(name, function, judged):
+    result = judged(f"11/{name}", function)
+    assert result.passed, result.diagnosis
+
+
+def pairs(tokens, shift=1):
+    n = len(tokens)
+    wanted = torch.zeros(n, n)
+    for q in range(n):
+        for k in range(q):
+            if tokens[k] == tokens[q] and 0 <= k + shift < n:
+                wanted[q, k + shift] = 1
+    return wanted
+
+
+def mean_of(pattern, wanted):
+    return (pattern * wanted).sum(-1)[:, wanted.any(-1)].mean(-1)
+
+
+def projected(z, w):
+    return z.transpose(1, 2).flatten(2) @ w.T
+
+
+def after_w_out(z, w, h):
+    out = projected(z, w).unflatten(-1, (-1, z.shape[-1])).clone()
+    out[:, :, h] = 0
+    return out.flatten(2)
+
+
+def wrong_axis(z, w, h):
+    z = z.clone()
+    z[:, :, h] = 0
+    return projected(z, w)
+
+
+MUTANTS = {
+    "duplicate": ("induction_score", lambda p, t: mean_of(p, pairs(t, 0)), "duplicate-token"),
+    "before": (
+        "induction_score",
+        lambda p, t: (p * pairs(t, -1)).sum(-1)[:, pairs(t, 0).any(-1)].mean(-1),
+        "wrong way",
+    ),
+    "all queries": (
+        "induction_score", lambda p, t: (p * pairs(t)).sum(-1).mean(-1), "leave them out",
+    ),
+    "sum": ("induction_score", lambda p, t: (p * pairs(t)).sum((-2, -1)), "Take their mean"),
+    "swapped": (
+        "induction_score", lambda p, t: mean_of(p.transpose(1, 2), pairs(t)), "are swapped",
+    ),
+    "previous": (
+        "induction_score", lambda p, t: p.diagonal(-1, -2, -1).mean(-1), "whatever it is",
+    ),
+    "after W_O": ("without_head", after_w_out, "before `W_O`"),
+    "next head": (
+        "without_head",
+        lambda z, w, h: solutions.without_head(z, w, (h + 1) % z.shape[1]),
+        "Heads count from 0",
+    ),
+    "nothing": ("without_head", lambda z, w, h: projected(z, w), "No head is switched off"),
+    "only it": (
+        "without_head",
+        lambda z, w, h: projected(z, w) - solutions.without_head(z, w, h),
+        "kept this head",
+    ),
+    "wrong axis": ("without_head", wrong_axis, "a *position*"),
+    "in place": (
+        "without_head",
+        lambda z, w, h: projected(z.index_fill_(1, torch.tensor([h]), 0), w),
+        "changes the tensor",
+    ),
+    "no projection": (
+        "without_head",
+        lambda z, w, h: z.index_fill(1, torch.tensor([h]), 0).transpose(1, 2).flatten(2),
+        "last step is missing",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_wrong_answers_are_named(mutant, judged):
+    name, function, said = MUTANTS[mutant]
+    result = judged(f"11/{name}", function)
+    assert not result.passed
+    assert said in result.diagnosis, result.diagnosis
+
+
+def test_checks_never_crash(never_crashes):
+    never_crashes("11/induction_score", solutions.induction_score)
+    never_crashes("11/without_head", solutions.without_head)
+
+
+def test_the_solutions_agree_with_the_package():
+    torch.manual_seed(0)
+    config = tl.ModelConfig(vocab_size=9, n_layers=1, n_heads=3, d_model=12, n_ctx=16, bias=False)
+    model = tl.Transformer(config).eval()
+    tokens = torch.tensor([4, 7, 5, 8, 4, 7, 5, 4])
+    trace = tl.trace(model, tokens)
+    score = solutions.induction_score(trace.pattern(0), tokens)
+    torch.testing.assert_close(score, tl.heads.induction(trace)[0])
+
+    class Catch(tl.Tap):
+        def on_heads(self, call, z):
+            self.z = z
+            return z
+
+    seen, model_z = Catch(), model
+    model_z.add_tap(seen)
+    with torch.no_grad():
+        model(tokens[None])
+    model_z.remove_tap(seen)
+    weight = model.decoder.blocks[0].attention.out.weight
+    with tl.edit(model, tl.ablate(0, 1)):
+        edited = tl.trace(model, tokens, keep="all").residual()["attn_out"][0]
+    torch.testing.assert_close(solutions.without_head(seen.z, weight, 1)[0], edited)
