@@ -1,23 +1,20 @@
 // One score: the row that it competes in, its dimensions, and who wrote what query and key carry.
 
-import { largest } from "./attention.js";
 import { colourTable, headColour } from "./colours.js";
 import { button, menu, radioGroup } from "./controls.js";
 import { element, onceAFrame, tokenElement } from "./dom.js";
 import { linked } from "./linked.js";
-import { NumberMap } from "./number_map.js";
 import { Superseded } from "./requests.js";
 import { sheet } from "./sheet.js";
 import { Shell } from "./shell.js";
 import { firstCell, largestBySize, WhyCell } from "./why_cell.js";
-import { partColour, Waterfall } from "./why_waterfall.js";
+import { RowPanel } from "./why_row.js";
+import { SourcePanel } from "./why_sources.js";
+import { Waterfall } from "./why_waterfall.js";
 import { plainText, signedText, whySentence } from "./why_words.js";
-import { short } from "./words.js";
 
 const BUSY = 200; // ms
 const LATE = 4000;
-const COMPETITORS = 8;
-const LISTED = 8; // sources of a side; the rest together
 const MENU = 256; // tokens in a menu; of longer texts those around the chosen one
 const KINDS = { encoder: "Encoder", decoder: "Decoder", cross: "Cross" };
 
@@ -36,7 +33,7 @@ export class WhyViewer {
     /** @type {number | null} */
     this.place = null;
     this.cell = this.#keep(firstCell(model));
-    this.link = linked(model, signal, (spot) => this.#pointed(spot));
+    this.link = linked(model, signal, (spot) => this.rivals.point(spot));
     this.again = onceAFrame(() => this.#fetch());
     this.#build();
     for (const name of ["kind", "layer", "head", "selected"]) {
@@ -97,49 +94,36 @@ export class WhyViewer {
     const panel = (name, title, hint, ...content) =>
       element("section", { class: `tl-panel tl-panel-${name}`, "aria-label": title },
         element("p", { class: "tl-heading" }, element("b", {}, title), " ", hint), ...content);
-    const quiet = (part, text = "") => element("span", { class: "tl-quiet", "data-part": part }, text);
+    const quiet = (part) => element("span", { class: "tl-quiet", "data-part": part });
     this.controlBar = element("div", { class: "tl-controls" });
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
     this.busy = element("p", { class: "tl-hint", "data-part": "busy", role: "status", hidden: true });
-    this.row = element("table", { class: "tl-blocks tl-rivals", "data-part": "row" });
-    this.rowHint = quiet("row-hint");
-    this.ledger = element("table", { class: "tl-blocks tl-ledger", "data-part": "ledger" });
+    this.rivals = new RowPanel({
+      choose: (query, key) => shell.set({ selected: [query, key] }),
+      hover: (spot) => this.link.hover(spot),
+    });
+    this.sources = new SourcePanel(signal);
     this.canvas = element("canvas", { role: "img", tabindex: 0, "data-part": "waterfall" });
     this.fall = new Waterfall(this.canvas, (place) => this.#point(place), signal);
     this.fallHint = quiet("fall-hint");
     this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
     this.numbers = element("table", { class: "tl-table", "data-part": "dimensions" });
-    this.sides = { key: this.#side("key"), query: this.#side("query") };
-    this.tableCanvas = element("canvas", { role: "img", tabindex: 0, "data-part": "table" });
-    this.table = new NumberMap(this.tableCanvas, { hover: (at) => this.#pointTable(at) }, signal);
-    this.tableText = element("p", { class: "tl-readout", "data-part": "table-readout" });
-    this.sourceNote = element("p", { class: "tl-hint", "data-part": "source-note" });
-    this.sourceHint = quiet("source-hint");
-    this.sources = element("div", { class: "tl-sources" }, this.sides.key.root, this.sides.query.root,
-      element("div", { class: "tl-both-sides" }, element("p", { class: "tl-hint" }, "Both together: row, the query’s source; column, the key’s."),
-        element("div", { class: "tl-map-box" }, this.tableCanvas), this.tableText));
     this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
     root.append(
       shell.header, this.controlBar, this.note, shell.message, this.busy,
       element("div", { class: "tl-panels tl-why" },
-        panel("row", "Who competes", this.rowHint, this.row, this.ledger),
+        panel("row", "Who competes", this.rivals.hint, this.rivals.row, this.rivals.ledger),
         panel("fall", "The score, number by number", this.fallHint, this.canvas, this.readout,
           element("details", { class: "tl-details" }, element("summary", {}, "Every number as a table"), element("div", { class: "tl-numbers", tabindex: 0, role: "group", "aria-label": "Every number", "data-lm-suppress-shortcuts": "true" }, this.numbers))),
-        panel("sources", "Who wrote it", this.sourceHint, this.sources, this.sourceNote)),
+        panel("sources", "Who wrote it", this.sources.hint, this.sources.root, this.sources.note)),
       element("footer", { class: "tl-foot" }, this.sentence),
     );
     this.canvas.addEventListener("keydown", (event) => this.#keyFall(event), { signal });
-    this.tableCanvas.addEventListener("keydown", (event) => this.#keyTable(event), { signal });
     root.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || !this.model.get("selected")) return;
       event.stopPropagation();
       shell.set({ selected: null });
     }, { signal });
-  }
-
-  #side(side) {
-    const table = element("table", { class: "tl-blocks tl-side", "data-part": `${side}-side` });
-    return { root: element("div", {}, table), table };
   }
 
   #buildControls() {
@@ -204,12 +188,6 @@ export class WhyViewer {
     });
   }
 
-  /** Another view points at a key of this row. */
-  #pointed(spot) {
-    const here = spot && (spot.query === null || spot.query === this.cell.info.query) ? spot.key : null;
-    for (const key of this.row.querySelectorAll("[data-key]")) key.classList.toggle("tl-pointed", Number(key.dataset.key) === here);
-  }
-
   #point(place) {
     if (place === this.place) return;
     this.place = place;
@@ -224,24 +202,6 @@ export class WhyViewer {
     event.stopPropagation();
     const last = this.fall.parts.length - 1;
     this.#point(Math.max(0, Math.min(last, this.place === null ? (moves[event.key] < 0 ? last : 0) : this.place + moves[event.key])));
-  }
-
-  #pointTable(at) {
-    this.spot = at && at.row !== null && at.column !== null ? at : null;
-    this.table.mark(this.spot);
-    this.#tellTable();
-  }
-
-  #keyTable(event) {
-    const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-    const move = moves[event.key];
-    if (!move || !this.table.scene) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const { rows, columns } = this.table.scene;
-    const within = (value, count) => Math.max(0, Math.min(count - 1, value));
-    const now = this.spot;
-    this.#pointTable(now ? { row: within(now.row + move[0], rows), column: within(now.column + move[1], columns) } : { row: 0, column: 0 });
   }
 
   async #fetch() {
@@ -274,7 +234,7 @@ export class WhyViewer {
 
   #show(cell) {
     this.cell = cell;
-    this.place = this.spot = null;
+    this.place = null;
     this.#waiting("");
     this.shell.say("");
     this.shell.draw();
@@ -290,19 +250,15 @@ export class WhyViewer {
     shell.subtitle.textContent = "why here?";
     this.note.textContent = model.get("_note");
     this.note.hidden = !this.note.textContent;
-    this.tokens = { query: this.#names(kind).query_tokens[query], key: this.#names(kind).key_tokens[key] };
-    this.#drawRow();
-    this.#drawLedger();
+    const names = model.get("_kinds")[kind];
+    this.tokens = { query: names.query_tokens[query], key: names.key_tokens[key] };
+    this.rivals.show(cell, this.tokens.query, names.key_tokens);
     this.#drawFall();
-    this.#drawSources();
+    this.sources.show({ cell, above: this.above, tokens: this.tokens, diverging: this.diverging, colours: shell.inks });
     this.sentence.textContent = whySentence(this.#why());
     this.canvas.setAttribute("aria-label", `The score as a sum of ${this.fall.parts.length} numbers. ${this.sentence.textContent} Left and right choose a number.`);
     this.root.dataset.shown = `${kind}/${layer}/${head}/${query}/${key}`;
     this.root.dataset.above = String(this.above);
-  }
-
-  #names(kind) {
-    return this.model.get("_kinds")[kind];
   }
 
   #why() {
@@ -317,41 +273,6 @@ export class WhyViewer {
       dimension: /** @type {[number, number]} */ ([best, products[best]]),
       keyPart: cell.best("key", above), queryPart: cell.best("query", above),
     };
-  }
-
-  #drawRow() {
-    const { cell, shell, tokens } = this;
-    const { query, key, kind } = cell.info;
-    const best = largest(cell.weights, COMPETITORS).map(({ index }) => index);
-    if (!best.includes(key)) best.splice(Math.min(best.length, COMPETITORS - 1), 1, key);
-    const most = Math.max(...best.map((k) => cell.weights[k]), 1e-9);
-    const names = this.#names(kind).key_tokens;
-    this.rowHint.replaceChildren("what “", tokenElement(tokens.query), `” (${query}) looks at; choose a key`);
-    const lines = best.map((k) => {
-      const choose = element("button", { type: "button", class: "tl-key", "data-key": k, "aria-pressed": String(k === key) }, tokenElement(names[k]), ` ${k}`);
-      choose.addEventListener("click", () => shell.set({ selected: [query, k] }));
-      choose.addEventListener("pointerenter", () => this.link.hover({ query, key: k }));
-      choose.addEventListener("pointerleave", () => this.link.hover(null));
-      const width = `width:${((100 * cell.weights[k]) / most).toFixed(1)}%`;
-      return element("tr", { class: k === key ? "tl-on" : "" },
-        element("th", { scope: "row" }, choose),
-        element("td", {}, Number.isFinite(cell.scores[k]) ? plainText(cell.scores[k]) : "masked"),
-        element("td", {}, element("span", { class: "tl-stripe", "aria-hidden": "true" }, element("span", { class: `tl-fill ${k === key ? "tl-chosen" : "tl-plain"}`, style: width })), short(cell.weights[k], 4)));
-    });
-    const head = ["key", "score", "weight"].map((name) => element("th", { scope: "col" }, name));
-    this.row.replaceChildren(element("caption", { class: "tl-hint" }, "The largest weights of the row"), element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...lines));
-  }
-
-  #drawLedger() {
-    const { dot, scale, scaled, softcap, capped, bias, score, weight, mean } = this.cell.info;
-    const line = (name, value, note, part) =>
-      element("tr", {}, element("th", { scope: "row" }, name), element("td", { "data-number": part }, value), element("td", { class: "tl-quiet" }, note));
-    const lines = [line("query · key", plainText(dot, 3), "the dot product", "dot"), line("× scale", plainText(scaled, 3), `times ${scale.toFixed(4)}`, "scaled")];
-    if (softcap !== null) lines.push(line("softcap", plainText(capped, 3), `squeezed to ±${softcap}`, "capped"));
-    if (bias !== 0) lines.push(line("+ bias", bias === null ? "−∞" : signedText(bias, 3), bias === null ? "masked: the query may not look here" : "position bias or mask", "bias"));
-    lines.push(line("= score", score === null ? "−∞" : plainText(score, 3), mean === null ? "" : `the row’s mean before biases: ${plainText(mean, 3)}`, "score"));
-    lines.push(line("softmax", weight.toFixed(4), "its share among the row’s keys", "weight"));
-    this.ledger.replaceChildren(element("caption", { class: "tl-hint" }, "From dot product to weight"), element("tbody", {}, ...lines));
   }
 
   #drawFall() {
@@ -386,80 +307,9 @@ export class WhyViewer {
     );
   }
 
-  // ---- sources ------------------------------------------------------------------------------
-
-  get split() {
-    return this.cell.splits[this.above ? "above" : "score"];
-  }
-
-  #drawSources() {
-    const { cell, split, above } = this;
-    const { info } = cell;
-    this.sources.hidden = !split;
-    const why = info.why_no_sources || (above ? info.why_no_above : "");
-    this.sourceNote.textContent = split
-      ? "Norms are held at their actual scale, so that the parts add up; without a part the scale, too, would be another. An edit shows that."
-      : `Not known: ${why}.`;
-    this.sourceHint.textContent = split ? `into the stream, ${above ? "of what lies above the row’s mean" : "of the score"}: ${plainText(split.total)}` : "";
-    if (!split) return;
-    for (const side of ["key", "query"]) this.#drawSide(side);
-    this.#drawTable();
-  }
-
-  #drawSide(side) {
-    const { cell, split, diverging } = this;
-    const { names } = cell.info.sources[side];
-    const values = split[side];
-    const order = Array.from(values, (_, i) => i).sort((a, b) => Math.abs(values[b]) - Math.abs(values[a]) || a - b);
-    const kept = order.slice(0, LISTED);
-    const rest = order.slice(LISTED);
-    const listed = kept.map((i) => ({ name: names[i], value: values[i] }));
-    if (rest.length) listed.push({ name: `${rest.length} others`, value: rest.reduce((sum, i) => sum + values[i], 0) });
-    const most = Math.max(...listed.map(({ value }) => Math.abs(value)), 1e-9);
-    const lines = listed.map(({ name, value }) => element("tr", {},
-      element("th", { scope: "row" }, name),
-      element("td", {}, element("span", { class: "tl-stripe", "aria-hidden": "true" }, element("span", { class: "tl-fill", style: `width:${((100 * Math.abs(value)) / most).toFixed(1)}%;background:${partColour(diverging, value, most)}` })), element("span", { class: "tl-count" }, signedText(value)))));
-    const token = tokenElement(this.tokens[side]);
-    this.sides[side].table.replaceChildren(
-      element("caption", { class: "tl-hint" }, side === "key" ? "The key’s side: what “" : "The query’s side: what “", token, `” (${cell.info[side]}) carries`),
-      element("tbody", {}, ...lines),
-    );
-  }
-
-  #drawTable() {
-    const { cell, split, diverging, shell } = this;
-    const names = (side, kept) => {
-      const { short: all } = cell.info.sources[side];
-      return kept.length < all.length ? [...kept.map((i) => all[i]), "rest"] : kept.map((i) => all[i]);
-    };
-    const [rows, columns] = split.shape;
-    const most = Math.max(...split.table.map(Math.abs), 1e-9);
-    const box = /** @type {HTMLElement} */ (this.tableCanvas.parentElement);
-    this.table.show({
-      rows, columns, value: (row, column) => split.table[row * columns + column], low: -most, high: most, table: diverging,
-      colours: shell.inks, rowNames: names("query", split.rows), columnNames: names("key", split.columns), write: (x) => (Math.abs(x) < 0.05 ? "" : plainText(x, 1)),
-    }, Math.max(240, Math.min(560, box.clientWidth)), 31 * rows);
-    this.#tellTable();
-  }
-
-  #tellTable() {
-    const { spot, split, cell } = this;
-    const about = "Parts of the score by source: rows are the query’s, columns the key’s.";
-    if (!spot) {
-      this.tableCanvas.setAttribute("aria-label", `${about} Arrow keys choose a cell.`);
-      this.tableText.replaceChildren(element("span", { class: "tl-quiet" }, "Point at a cell for its number."));
-      return;
-    }
-    const name = (side, kept, i) => (i < kept.length ? cell.info.sources[side].names[kept[i]] : "all others");
-    const value = split.table[spot.row * split.shape[1] + spot.column];
-    const text = `query’s ${name("query", split.rows, spot.row)} × key’s ${name("key", split.columns, spot.column)}: `;
-    this.tableText.replaceChildren(element("span", {}, text, element("b", { "data-part": "table-number" }, signedText(value, 3))));
-    this.tableCanvas.setAttribute("aria-label", `${about} ${text}${signedText(value, 3)}. Arrow keys move.`);
-  }
-
   #png() {
     const parts = [{ canvas: this.canvas, title: `the score, ${this.pairs ? "rotary pair by rotary pair" : "dimension by dimension"}` }];
-    if (this.split) parts.push({ canvas: this.tableCanvas, title: "query’s source (row) × key’s source (column)" });
+    if (this.sources.split) parts.push({ canvas: this.sources.canvas, title: "query’s source (row) × key’s source (column)" });
     return sheet({ title: `${this.model.get("_title")}: why here?`, sentence: this.sentence.textContent, parts, inks: this.shell.inks });
   }
 }

@@ -1,0 +1,130 @@
+// Who wrote what a query and a key carry: both sides as ranked lists, and the two together.
+
+import { element, tokenElement } from "./dom.js";
+import { NumberMap } from "./number_map.js";
+import { partColour } from "./why_waterfall.js";
+import { plainText, signedText } from "./why_words.js";
+
+const LISTED = 8; // sources of a side; the rest together
+
+export class SourcePanel {
+  /** @param {AbortSignal} signal */
+  constructor(signal) {
+    const side = (name) => element("table", { class: "tl-blocks tl-side", "data-part": `${name}-side` });
+    this.sides = { key: side("key"), query: side("query") };
+    this.canvas = element("canvas", { role: "img", tabindex: 0, "data-part": "table" });
+    this.map = new NumberMap(this.canvas, { hover: (at) => this.#point(at) }, signal);
+    this.text = element("p", { class: "tl-readout", "data-part": "table-readout" });
+    this.hint = element("span", { class: "tl-quiet", "data-part": "source-hint" });
+    this.note = element("p", { class: "tl-hint", "data-part": "source-note" });
+    this.root = element(
+      "div",
+      { class: "tl-sources" },
+      element("div", {}, this.sides.key),
+      element("div", {}, this.sides.query),
+      element(
+        "div",
+        { class: "tl-both-sides" },
+        element("p", { class: "tl-hint" }, "Both together: row, the query’s source; column, the key’s."),
+        element("div", { class: "tl-map-box" }, this.canvas),
+        this.text,
+      ),
+    );
+    /** @type {{row: number, column: number} | null} */
+    this.spot = null;
+    this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
+  }
+
+  /**
+   * @param {object} scene
+   * @param {import("./why_cell.js").WhyCell} scene.cell
+   * @param {boolean} scene.above whether what lies above the row's mean is split
+   * @param {{query: string, key: string}} scene.tokens
+   * @param {Uint8ClampedArray} scene.diverging
+   * @param {any} scene.colours of the theme
+   */
+  show({ cell, above, tokens, diverging, colours }) {
+    Object.assign(this, { cell, tokens, diverging, colours, split: cell.splits[above ? "above" : "score"] });
+    const { split } = this;
+    const why = cell.info.why_no_sources || (above ? cell.info.why_no_above : "");
+    this.spot = null;
+    this.root.hidden = !split;
+    this.note.textContent = split
+      ? "Norms are held at their actual scale, so that the parts add up; without a part the scale, too, would be another. An edit shows that."
+      : `Not known: ${why}.`;
+    this.hint.textContent = split ? `into the stream, ${above ? "of what lies above the row’s mean" : "of the score"}: ${plainText(split.total)}` : "";
+    if (!split) return;
+    this.#drawSide("key");
+    this.#drawSide("query");
+    this.#drawTable();
+  }
+
+  #point(at) {
+    this.spot = at && at.row !== null && at.column !== null ? at : null;
+    this.map.mark(this.spot);
+    this.#tell();
+  }
+
+  #key(event) {
+    const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+    const move = moves[event.key];
+    if (!move || !this.map.scene) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const { rows, columns } = this.map.scene;
+    const within = (value, count) => Math.max(0, Math.min(count - 1, value));
+    const now = this.spot;
+    this.#point(now ? { row: within(now.row + move[0], rows), column: within(now.column + move[1], columns) } : { row: 0, column: 0 });
+  }
+
+  #drawSide(side) {
+    const { cell, split, diverging } = this;
+    const { names } = cell.info.sources[side];
+    const values = split[side];
+    const order = Array.from(values, (_, i) => i).sort((a, b) => Math.abs(values[b]) - Math.abs(values[a]) || a - b);
+    const kept = order.slice(0, LISTED);
+    const rest = order.slice(LISTED);
+    const listed = kept.map((i) => ({ name: names[i], value: values[i] }));
+    if (rest.length) listed.push({ name: `${rest.length} others`, value: rest.reduce((sum, i) => sum + values[i], 0) });
+    const most = Math.max(...listed.map(({ value }) => Math.abs(value)), 1e-9);
+    const lines = listed.map(({ name, value }) => element("tr", {},
+      element("th", { scope: "row" }, name),
+      element("td", {}, element("span", { class: "tl-stripe", "aria-hidden": "true" }, element("span", { class: "tl-fill", style: `width:${((100 * Math.abs(value)) / most).toFixed(1)}%;background:${partColour(diverging, value, most)}` })), element("span", { class: "tl-count" }, signedText(value)))));
+    const token = tokenElement(this.tokens[side]);
+    this.sides[side].replaceChildren(
+      element("caption", { class: "tl-hint" }, side === "key" ? "The key’s side: what “" : "The query’s side: what “", token, `” (${cell.info[side]}) carries`),
+      element("tbody", {}, ...lines),
+    );
+  }
+
+  #drawTable() {
+    const { cell, split, diverging, colours } = this;
+    const names = (side, kept) => {
+      const { short: all } = cell.info.sources[side];
+      return kept.length < all.length ? [...kept.map((i) => all[i]), "rest"] : kept.map((i) => all[i]);
+    };
+    const [rows, columns] = split.shape;
+    const most = Math.max(...split.table.map(Math.abs), 1e-9);
+    const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
+    this.map.show({
+      rows, columns, value: (row, column) => split.table[row * columns + column], low: -most, high: most, table: diverging,
+      colours, rowNames: names("query", split.rows), columnNames: names("key", split.columns), write: (x) => (Math.abs(x) < 0.05 ? "" : plainText(x, 1)),
+    }, Math.max(240, Math.min(560, box.clientWidth)), 31 * rows);
+    this.#tell();
+  }
+
+  #tell() {
+    const { spot, split, cell } = this;
+    const about = "Parts of the score by source: rows are the query’s, columns the key’s.";
+    if (!spot) {
+      this.canvas.setAttribute("aria-label", `${about} Arrow keys choose a cell.`);
+      this.text.replaceChildren(element("span", { class: "tl-quiet" }, "Point at a cell for its number."));
+      return;
+    }
+    const name = (side, kept, i) => (i < kept.length ? cell.info.sources[side].names[kept[i]] : "all others");
+    const value = split.table[spot.row * split.shape[1] + spot.column];
+    const text = `query’s ${name("query", split.rows, spot.row)} × key’s ${name("key", split.columns, spot.column)}: `;
+    this.text.replaceChildren(element("span", {}, text, element("b", { "data-part": "table-number" }, signedText(value, 3))));
+    this.canvas.setAttribute("aria-label", `${about} ${text}${signedText(value, 3)}. Arrow keys move.`);
+  }
+}
