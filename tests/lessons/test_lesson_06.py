@@ -1,0 +1,151 @@
+"""The checks of lesson 06 accept right answers, however written, and name what is wrong."""
+
+import pytest
+import torch
+
+from transformer_lab.lessons.solutions import lesson_06 as solutions
+
+
+def mask_by_comparing(target, pad_id):
+    place = torch.arange(target.shape[1])
+    return (place[:, None] >= place) & target.ne(pad_id).unsqueeze(1)
+
+
+def mask_with_loops(target, pad_id):
+    batch, n = target.shape
+    mask = torch.zeros(batch, n, n, dtype=torch.bool)
+    for b in range(batch):
+        for q in range(n):
+            for k in range(q + 1):
+                mask[b, q, k] = bool(target[b, k] != pad_id)
+    return mask
+
+
+def greedy_with_lists(next_scores, bos, eos, longest):
+    written = []
+    while len(written) < longest:
+        scores = next_scores(torch.tensor([bos, *written])).tolist()
+        new = scores.index(max(scores))
+        if new == eos:
+            break
+        written.append(new)
+    return torch.tensor(written, dtype=torch.long)
+
+
+def greedy_cut_afterwards(next_scores, bos, eos, longest):
+    ids = torch.tensor([bos])
+    while len(ids) - 1 < longest and ids[-1] != eos:
+        ids = torch.cat([ids, torch.softmax(next_scores(ids), -1).argmax(-1, keepdim=True)])
+    ids = ids[1:]
+    return ids[ids != eos].int()
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("decoder_mask", solutions.decoder_mask),
+        ("decoder_mask", mask_by_comparing),
+        ("decoder_mask", mask_with_loops),
+        ("greedy", solutions.greedy),
+        ("greedy", greedy_with_lists),
+        ("greedy", greedy_cut_afterwards),
+    ],
+)
+def test_right_answers_are_accepted(name, function, judged):
+    result = judged(f"06/{name}", function)
+    assert result.passed, result.diagnosis
+
+
+def parts(target, pad_id):
+    return torch.ones(target.shape[1], target.shape[1]).tril().bool(), target != pad_id
+
+
+MASK_MUTANTS = {
+    "only causal": (lambda t, p: parts(t, p)[0].repeat(len(t), 1, 1), "padding can still be seen"),
+    "no batch": (lambda t, p: parts(t, p)[0], "has shape"),
+    "only padding": (
+        lambda t, p: parts(t, p)[1][:, None].repeat(1, t.shape[1], 1),
+        "the future can still be seen",
+    ),
+    "inverted": (lambda t, p: ~mask_by_comparing(t, p), "inverted"),
+    "triangle turned": (
+        lambda t, p: parts(t, p)[0].T & parts(t, p)[1][:, None],
+        "wrong way round",
+    ),
+    "no diagonal": (
+        lambda t, p: parts(t, p)[0].tril(-1) & parts(t, p)[1][:, None],
+        "keep the diagonal",
+    ),
+    "rows": (lambda t, p: parts(t, p)[0] & parts(t, p)[1][..., None], "It is the columns"),
+    "rows too": (
+        lambda t, p: mask_by_comparing(t, p) & parts(t, p)[1][..., None],
+        "has no softmax",
+    ),
+    "or": (lambda t, p: parts(t, p)[0] | parts(t, p)[1][:, None], "not `|`"),
+    "pad is 0": (lambda t, p: mask_by_comparing(t, 0), "whatever `pad_id` says"),
+    "numbers": (lambda t, p: mask_by_comparing(t, p).float(), "torch.bool"),
+}
+
+
+@pytest.mark.parametrize("mutant", MASK_MUTANTS)
+def test_wrong_masks_are_named(mutant, judged):
+    function, said = MASK_MUTANTS[mutant]
+    result = judged("06/decoder_mask", function)
+    assert not result.passed
+    assert said in result.diagnosis, result.diagnosis
+
+
+def writes(next_scores, bos, eos, longest, *, read=lambda ids: ids, pick=torch.argmax):
+    ids = torch.tensor([bos])
+    for _ in range(longest):
+        new = pick(next_scores(read(ids))).view(1)
+        ids = torch.cat([ids, new])
+        if int(new) == eos:
+            break
+    return ids
+
+
+GREEDY_MUTANTS = {
+    "keeps both": (writes, "in front and `eos` at its end"),
+    "keeps the end": (lambda *a: writes(*a)[1:], "ends with `eos`"),
+    "keeps the start": (
+        lambda f, bos, eos, n: torch.cat([torch.tensor([bos]), greedy_with_lists(f, bos, eos, n)]),
+        "begins with `bos`",
+    ),
+    "forgets": (
+        lambda f, bos, eos, n: greedy_with_lists(lambda ids: f(ids[-1:]), bos, eos, n),
+        "the last token alone",
+    ),
+    "least likely": (
+        lambda f, bos, eos, n: greedy_with_lists(lambda ids: -f(ids), bos, eos, n),
+        "lowest score",
+    ),
+    "one more": (lambda f, bos, eos, n: greedy_with_lists(f, bos, eos, n + 1), "more than"),
+    "one fewer": (lambda f, bos, eos, n: greedy_with_lists(f, bos, eos, n - 1), "fewer than"),
+    "goes on": (lambda f, bos, eos, n: greedy_with_lists(f, bos, -1, n), "went on after"),
+    "last only": (lambda *a: greedy_with_lists(*a)[-1:], "last token alone"),
+    "a list": (lambda *a: greedy_with_lists(*a).tolist(), "in a list"),
+}
+
+
+@pytest.mark.parametrize("mutant", GREEDY_MUTANTS)
+def test_wrong_decoding_is_named(mutant, judged):
+    function, said = GREEDY_MUTANTS[mutant]
+    result = judged("06/greedy", function)
+    assert not result.passed
+    assert said in result.diagnosis, result.diagnosis
+
+
+def test_a_loop_that_waits_for_the_end_is_ended(judged):
+    def until_the_end(next_scores, bos, eos, longest):
+        ids = torch.tensor([bos])
+        while ids[-1] != eos:
+            ids = torch.cat([ids, next_scores(ids).argmax().view(1)])
+        return ids[1:-1]
+
+    assert "never ends" in judged("06/greedy", until_the_end, seconds=0.5).diagnosis
+
+
+def test_checks_never_crash(never_crashes):
+    never_crashes("06/decoder_mask", solutions.decoder_mask, sort=torch.bool)
+    never_crashes("06/greedy", solutions.greedy, sort=torch.int64)
