@@ -1,0 +1,193 @@
+"""From a click to the new prediction, in a real JupyterLab.
+
+    python benchmarks/explorer.py [--models shipped smollm2-135m] [--clicks 20]
+
+For each model: heads are switched off and on, and edges cut and mended, each by a click; the time
+runs from the click to the paint of the new predictions. The bars: 0.3 s for the shipped model, 2 s
+for SmolLM2-135M, on two idle cores. Also printed: what Python alone needs for an answer, and one
+run of the text typed anew.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+from playwright.sync_api import sync_playwright
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+BARS = {"shipped": 0.3, "smollm2-135m": 2.0}
+CELL = """
+import time, transformer_lab as tl
+model = tl.TextModel.from_pretrained({name!r})
+view = tl.explore(model)
+view
+"""
+# The time of the last click, and of the first paint after the result that it led to.
+WATCH = """() => {
+    const root = document.querySelector(".tl-explorer");
+    document.addEventListener("click", () => { window.clicked = performance.now(); }, true);
+    document.addEventListener("keydown", () => { window.clicked = performance.now(); }, true);
+    new MutationObserver(() => {
+        if (root.dataset.settled !== "true" || window.stamp === root.dataset.stamp) return;
+        window.stamp = root.dataset.stamp;
+        requestAnimationFrame(() => setTimeout(() => { window.painted = performance.now(); }));
+    }).observe(root, {attributes: true, attributeFilter: ["data-stamp", "data-settled"]});
+}"""
+ANSWER = """
+from statistics import median
+times = []
+for layer in range(view._kinds[view.kind]["layers"]):
+    started = time.perf_counter()
+    view.edits = [tl.ablate(layer, 0, kind=view.kind)]
+    times.append(time.perf_counter() - started)
+view.edits = []
+open({file!r}, "w").write(str(median(times)))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=list(BARS))
+    parser.add_argument("--clicks", type=int, default=20)
+    parser.add_argument("--chromium", default="/usr/bin/chromium")
+    given = parser.parse_args()
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Lab(Path(folder)) as lab,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=given.chromium, args=FLAGS)
+        for name in given.models:
+            measure(browser, lab, name, given.clicks)
+        browser.close()
+
+
+def measure(browser, lab, name: str, clicks: int) -> None:
+    page = lab.open(browser, CELL.format(name=name))
+    page.wait_for_selector("[data-ready]", timeout=120_000)
+    if page.locator("[data-part=names]:visible").count() == 0:  # labels are looked for at once
+        page.wait_for_timeout(5000)
+    page.evaluate(WATCH)
+    # Another head each time, so that no answer is known from before.
+    page.locator("[data-part=click-mode] [data-value=off]").click()
+    grid = page.locator("[data-part=thumbnails]")
+    sizes = page.evaluate(
+        "() => [...document.querySelectorAll('[data-part=layer] button, [data-part=head] button')].map(b => b.getAttribute('aria-label').split(' ')[0])"
+    )
+    layers, n_heads = sizes.count("Layer"), sizes.count("Head")
+    heads = []
+    for i in range(clicks):
+        layer, head = i * layers // clicks, i % n_heads
+        box = grid.bounding_box()
+        at = {
+            "x": (head + 0.5) * box["width"] / n_heads,
+            "y": (layer + 0.5) * box["height"] / layers,
+        }
+        heads.append(timed(page, lambda at=at: grid.click(position=at)))
+    page.locator("[data-part=tool] [data-value=cut]").click()
+    canvas = page.locator("[data-part=map]")
+    canvas.scroll_into_view_if_needed()
+    place = canvas.evaluate("c => ({...c.dataset})")
+    cell, left, top = (float(place[n]) for n in ("cell", "left", "top"))
+    edges = []
+    for i in range(clicks):
+        at = {"x": left + (i % 4 + 0.5) * cell, "y": top + 9.5 * cell}
+        edges.append(timed(page, lambda at=at: canvas.click(position=at)))
+    box = page.locator("[data-part=text]")
+    box.fill(box.input_value() + " it")
+    text = timed(page, lambda: box.press("Enter"))
+    file = lab.folder / "answer"
+    lab.run(page, ANSWER.format(file=str(file)))
+    bar = BARS.get(name)
+    print(f"\n{name}")
+    for what, found in (("a head", heads), ("an edge", edges)):
+        mark = (
+            "" if bar is None else f"  (bar {bar} s: {'holds' if max(found) <= bar else 'MISSED'})"
+        )
+        print(
+            f"  click on {what:8} median {statistics.median(found):6.3f} s, largest {max(found):.3f} s{mark}"
+        )
+    print(f"  a text typed anew {text:13.3f} s")
+    print(f"  Python's answer   {float(file.read_text()):13.3f} s (median over layers)")
+    page.close()
+
+
+def timed(page, act) -> float:
+    """Seconds from the reader's act to the paint of what it led to."""
+    page.evaluate("() => { window.painted = 0; }")
+    act()
+    page.wait_for_function("() => window.painted > window.clicked", timeout=60_000)
+    return page.evaluate("() => window.painted - window.clicked") / 1000
+
+
+class Lab:
+    """A JupyterLab with settings of its own."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __enter__(self) -> "Lab":
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.token, self.url = secrets.token_hex(16), f"http://127.0.0.1:{port}"
+        hidden = self.folder / ".jupyter"
+        names = ("LAB_SETTINGS", "LAB_WORKSPACES", "_CONFIG", "_DATA", "_RUNTIME")
+        environment = os.environ | {f"JUPYTER{n}_DIR": str(hidden / n.lower()) for n in names}
+        settings = hidden / "lab_settings" / "@jupyterlab" / "apputils-extension"
+        settings.mkdir(parents=True)
+        quiet = {"fetchNews": "false", "checkForUpdates": False}
+        (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
+             f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}",
+             f"--ServerApp.root_dir={self.folder}", "--expose-app-in-browser"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            env=environment,
+        )  # fmt: skip
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"{self.url}/api/status?token={self.token}", timeout=2)
+                return self
+            except OSError:
+                time.sleep(0.1)
+        raise RuntimeError("JupyterLab did not start")
+
+    def __exit__(self, *_) -> None:
+        os.killpg(self.server.pid, signal.SIGTERM)
+        self.server.wait(30)
+
+    def open(self, browser, code: str):
+        path = self.folder / f"{secrets.token_hex(4)}.ipynb"
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+        book.metadata.kernelspec = dict(name="python3", display_name="Python 3", language="python")
+        nbformat.write(book, path)
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.goto(f"{self.url}/lab/tree/{path.name}?token={self.token}&reset")
+        session = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session"
+        page.wait_for_function(f"() => {session}?.kernel?.status === 'idle'", timeout=90_000)
+        page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+        return page
+
+    def run(self, page, code: str) -> None:
+        page.evaluate(
+            "async code => { await window.jupyterapp.shell.currentWidget.sessionContext.session"
+            ".kernel.requestExecute({code}).done }",
+            code,
+        )
+
+
+if __name__ == "__main__":
+    main()
