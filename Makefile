@@ -23,7 +23,7 @@ lab: $(VENV)/.installed
 	$(BIN)/python -m jupyterlab notebooks
 
 test: $(VENV)/.installed $(VENV)/.models
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 models: $(VENV)/.models
 
