@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 _NAMES = {
     "View": "base",
     "HeadView": "head_view",
+    "CompareView": "compare_view",
     "Explorer": "explorer",
     "MixView": "mix_view",
     "PositionView": "position_view",
@@ -19,6 +20,7 @@ _NAMES = {
 
 if TYPE_CHECKING:
     from .base import View
+    from .compare_view import CompareView
     from .explorer import Explorer
     from .export import clean_notebook, notebook_to_html
     from .head_view import HeadView
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from .why_view import WhyView
 
 __all__ = [
+    "CompareView",
     "Explorer",
     "HeadView",
     "MixView",

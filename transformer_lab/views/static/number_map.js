@@ -84,10 +84,12 @@ export class NumberMap {
    * @param {any} scene.colours of the theme
    * @param {string[]} [scene.rowNames] tokens; numbers without
    * @param {string[]} [scene.columnNames]
+   * @param {boolean} [scene.hideRowNames] where a neighbour on the left names the same rows
    * @param {string} [scene.rowTitle]
    * @param {string} [scene.columnTitle]
    * @param {(value: number) => string} [scene.write] what is written into large cells
    * @param {boolean} [scene.square]
+   * @param {number} [scene.cell] the largest size of a square cell
    * @param {{from: number, to: number, colour: string}[]} [scene.brackets] beside the rows
    * @param {number} [scene.firstRow] the number of the first row, on a numbered axis
    * @param {number} width
@@ -101,15 +103,16 @@ export class NumberMap {
     const { rows, columns, rowNames, columnNames, rowTitle, columnTitle } = scene;
     const [rowRoom, columnRoom] = [widest(rowNames), Math.min(widest(columnNames), 96)];
     const beside = scene.brackets?.length ? 12 : 0;
-    let left = (rowNames ? Math.min(rowRoom, 0.3 * width) + 10 : 34) + (rowTitle ? 16 : 0) + beside;
+    const names = scene.hideRowNames ? 2 : Math.min(rowRoom, 0.3 * width) + 10;
+    let left = (rowNames ? names : 34) + (rowTitle ? 16 : 0) + beside;
     let across = (width - left - 8) / columns;
     let down = height / rows;
-    if (scene.square) across = down = Math.min(across, down, 46);
+    if (scene.square) across = down = Math.min(across, down, scene.cell ?? 46);
     this.named = Boolean(rowNames) && Math.min(across, down) >= NAMED_FROM;
     if (rowNames && !this.named) {
       left = 34 + (rowTitle ? 16 : 0);
       across = (width - left - 8) / columns;
-      if (scene.square) across = down = Math.min(across, down, 46);
+      if (scene.square) across = down = Math.min(across, down, scene.cell ?? 46);
     }
     const slant = this.named && columnRoom > across - 4;
     if (slant) {
@@ -215,7 +218,7 @@ export class NumberMap {
       return fitText(context, text, room);
     };
     context.textAlign = "right";
-    rowNames.forEach((name, row) => {
+    if (!this.scene.hideRowNames) rowNames.forEach((name, row) => {
       const text = write(name, left - 8 - beside, focus?.row === row);
       context.fillText(text, left - 6 - beside, top + (row + 0.5) * down);
     });

@@ -1,0 +1,142 @@
+"""Two traces on one pair of axes: tokens aligned, maps side by side, how much attention moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+import torch
+from torch import Tensor
+
+from ..trace import Trace
+from .codecs import shown_token
+
+LONGEST = 256  # tokens of the aligned texts
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Tokens of two texts side by side: for each place the index in either, or -1 for a gap."""
+
+    names: list[str]
+    first: list[int]
+    second: list[int]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def both(self) -> Tensor:
+        """Bool [place]: a token of either text stands there."""
+        return (torch.tensor(self.first) >= 0) & (torch.tensor(self.second) >= 0)
+
+
+def align(first: Sequence[str], second: Sequence[str]) -> Aligned:
+    """Tokens that are equal, in order, stand together (difflib's longest matching blocks); so do as
+    many tokens in the place of as many others, named "tired/wide". All others stand alone."""
+    names, left, right = [], [], []
+    matcher = SequenceMatcher(None, list(first), list(second), autojunk=False)
+    for tag, a, a_end, b, b_end in matcher.get_opcodes():
+        if tag in ("equal", "replace") and a_end - a == b_end - b:
+            for i, j in zip(range(a, a_end), range(b, b_end), strict=True):
+                same = first[i] == second[j]
+                names.append(
+                    shown_token(first[i])
+                    if same
+                    else f"{shown_token(first[i])}/{shown_token(second[j])}"
+                )
+                left.append(i)
+                right.append(j)
+            continue
+        for i in range(a, a_end):
+            names.append(shown_token(first[i]))
+            left.append(i)
+            right.append(-1)
+        for j in range(b, b_end):
+            names.append(shown_token(second[j]))
+            left.append(-1)
+            right.append(j)
+    return Aligned(names, left, right)
+
+
+def spread(weights: Tensor, queries: Sequence[int], keys: Sequence[int]) -> Tensor:
+    """Maps [..., query, key] on aligned axes: NaN where a token is missing."""
+    q, k = torch.tensor(queries), torch.tensor(keys)
+    found = weights[..., q.clamp(min=0), :][..., k.clamp(min=0)]
+    missing = (q < 0)[:, None] | (k < 0)[None]
+    return found.masked_fill(missing, float("nan"))
+
+
+def moved(first: Tensor, second: Tensor, both: Tensor) -> Tensor:
+    """The share of attention that lies elsewhere in the second map: the mean, over the queries that
+    both have, of half the sum of |second − first| over all keys (total variation distance).
+
+    Args:
+        first, second: [..., query, key] on aligned axes; both: bool [query].
+
+    Returns:
+        [...], between 0 and 1.
+    """
+    difference = (second.nan_to_num(0) - first.nan_to_num(0)).abs().sum(-1) / 2
+    return difference[..., both].mean(-1)
+
+
+class CompareData:
+    """Two traces, aligned.
+
+    Raises:
+        ValueError: when their kinds, layers or heads differ, or the texts are too long.
+    """
+
+    def __init__(self, first: Trace, second: Trace, batches: tuple[int, int] = (0, 0)):
+        self.traces, self.batches = (first, second), batches
+        self.kinds = [kind for kind in first.kinds if kind in second.kinds]
+        if not self.kinds:
+            raise ValueError(
+                f"a has {', '.join(first.kinds)} attention and b has {', '.join(second.kinds)}: "
+                "there is nothing to compare"
+            )
+        self.queries: dict[str, Aligned] = {}
+        self.keys: dict[str, Aligned] = {}
+        for kind in self.kinds:
+            shapes = [(t.n_layers(kind), t.n_heads(kind)) for t in self.traces]
+            if shapes[0] != shapes[1]:
+                raise ValueError(
+                    f"a has {shapes[0][0]} layers × {shapes[0][1]} heads and b has {shapes[1][0]} × "
+                    f"{shapes[1][1]}; compare models of one shape, head by head"
+                )
+            for axis, tokens in (("queries", "query_tokens"), ("keys", "key_tokens")):
+                labels = [
+                    getattr(trace, tokens)(kind, batch)
+                    for trace, batch in zip(self.traces, batches, strict=True)
+                ]
+                found = align(*labels)
+                if len(found) > LONGEST:
+                    raise ValueError(
+                        f"the aligned texts have {len(found)} tokens; up to {LONGEST} can be shown"
+                    )
+                getattr(self, axis)[kind] = found
+        self._moved: dict[str, Tensor] = {}
+
+    def layer(self, kind: str, layer: int) -> Tensor:
+        """[2, head, query, key] on aligned axes."""
+        queries, keys = self.queries[kind], self.keys[kind]
+        axes = ((queries.first, keys.first), (queries.second, keys.second))
+        maps = [
+            spread(trace.pattern(layer, kind=kind, batch=batch).cpu(), rows, columns)
+            for trace, batch, (rows, columns) in zip(self.traces, self.batches, axes, strict=True)
+        ]
+        return torch.stack(maps)
+
+    def moved(self, kind: str) -> Tensor:
+        """[layer, head]; computed once."""
+        if kind not in self._moved:
+            both = self.queries[kind].both
+            if not both.any():
+                raise ValueError(
+                    "the two texts have no token in common; there is nothing to compare"
+                )
+            layers = [self.layer(kind, i) for i in range(self.traces[0].n_layers(kind))]
+            self._moved[kind] = torch.stack([moved(maps[0], maps[1], both) for maps in layers])
+        return self._moved[kind]

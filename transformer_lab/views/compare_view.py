@@ -1,0 +1,221 @@
+"""Two prompts, two models or two checkpoints side by side, and where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import traitlets as t
+from torch import Tensor
+
+from ..trace import Trace, trace
+from .base import css, esm
+from .codecs import pack_floats, shown_text
+from .compare_data import CompareData
+from .compare_figure import compare_figure
+from .compare_words import Compared, compare_sentence
+from .export import Block
+from .selection import SelectionView, link_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..run import Run
+    from ..text_model import TextModel
+
+ALL_MAPS_BYTES = 4 * 2**20
+
+
+class CompareView(SelectionView):
+    """The heads of two traces, a and b: both maps and their difference on aligned tokens, and for
+    every head how much of its attention lies elsewhere in b.
+
+    Tokens are aligned by difflib; a token that only one text has is a gap in the other's map. As
+    many tokens in the place of as many others (a minimal pair) stand together, as "tired/wide".
+
+    `selected` is a pair of places on the aligned axes. `layer`, `head`, `kind` and `selected` can
+    be read and set from Python.
+
+    Args:
+        a, b: traces of models with as many layers and heads.
+        names: of the two sides.
+        layer, head, kind: where to begin; by default the head that differs most.
+        title: by default the models' names.
+
+    Raises:
+        ValueError: when the two have no shape, or no token, in common, or are too long.
+    """
+
+    _esm: ClassVar[str] = esm("compare_view.js")
+    _css: ClassVar[str] = css("view.css", "position_view.css", "compare_view.css")
+
+    _names = t.List(t.Unicode()).tag(sync=True)
+    _moved = t.Bytes(b"").tag(sync=True)  # fp32, kind by kind [layer, head]
+    _maps = t.Bytes(b"").tag(sync=True)  # fp32, all heads [layer, head, 2, query, key], if few
+    _first = t.Dict().tag(sync=True)  # otherwise one head, and the name of it
+    _first_data = t.Bytes(b"").tag(sync=True)
+
+    def __init__(
+        self,
+        a: Trace,
+        b: Trace,
+        *,
+        names: Sequence[str] = ("A", "B"),
+        layer: int | None = None,
+        head: int | None = None,
+        kind: str | None = None,
+        batches: tuple[int, int] = (0, 0),
+        title: str | None = None,
+    ):
+        for name, given in (("a", a), ("b", b)):
+            if not hasattr(given, "thumbnails"):
+                raise ValueError(
+                    f"{name} is a {type(given).__name__}; give what transformer_lab.trace(...) "
+                    "returned, or use CompareView.of_texts, of_models or of_steps"
+                )
+        if len(names) != 2 or names[0] == names[1]:
+            raise ValueError(f"names={list(names)} must be two different names")
+        data = CompareData(a, b, batches)
+        kind = kind or ("decoder" if "decoder" in data.kinds else data.kinds[0])
+        if kind not in data.kinds:
+            raise ValueError(f"kind={kind!r} is not in both; they have {', '.join(data.kinds)}")
+        grid = data.moved(kind)
+        if layer is None and head is None:
+            layer, head = divmod(int(grid.argmax()), grid.shape[1])
+        layer, head = layer or 0, head or 0
+        for name, value, count in zip(("layer", "head"), (layer, head), grid.shape, strict=True):
+            if not 0 <= value < count:
+                raise ValueError(f"{name}={value} is outside 0 … {count - 1}")
+        self.a, self.b, self._data = a, b, data
+        same = all(
+            aligned.first == aligned.second
+            for aligned in (*data.queries.values(), *data.keys.values())
+        )
+        kinds, whole = self._describe(a, b)
+        maps = b"" if whole > ALL_MAPS_BYTES else self._all_maps()
+        found = {a.model_name, b.model_name} - {""}
+        super().__init__(
+            _title=shown_text(title or " and ".join(sorted(found)) or "Compare"),
+            _names=[shown_text(name) for name in names], _kinds=kinds, kind=kind, layer=layer,
+            head=head, link=link_of(a) if same else "", _maps=maps,
+            _moved=b"".join(pack_floats(data.moved(k)) for k in data.kinds),
+        )  # fmt: skip
+        if not maps:
+            self._first = {"name": f"{kind}/{layer}/{head}"}
+            self._first_data = self._head_bytes(kind, layer, head)
+
+    @classmethod
+    def of_texts(cls, model: TextModel, a: str, b: str, **options: Any) -> CompareView:
+        """One model on two texts, such as a minimal pair."""
+        return cls(model.trace(a), model.trace(b), **options)
+
+    @classmethod
+    def of_models(cls, a: Any, b: Any, text: Any, **options: Any) -> CompareView:
+        """Two models (TextModels, or models for token ids) on one text."""
+        names = [getattr(model, "name", "") for model in (a, b)]
+        if all(names) and names[0] != names[1]:
+            options = {"names": names, **options}
+        return cls(trace(a, text), trace(b, text), **options)
+
+    @classmethod
+    def of_steps(
+        cls, run: Run, a: int, b: int, *, labels: Sequence[str] | None = None, **options: Any
+    ) -> CompareView:
+        """Two snapshots of a run on its probe."""
+        options = {
+            "names": (f"step {a}", f"step {b}"),
+            "title": run.folder.resolve().name or "Run",
+            **options,
+        }
+        return cls(run.trace(a, labels=labels), run.trace(b, labels=labels), **options)
+
+    def _describe(self, a: Trace, b: Trace) -> tuple[dict[str, Any], int]:
+        """kind -> its sizes and axes, and where its numbers begin; and the bytes of all maps."""
+        kinds, moved, maps = {}, 0, 0
+        for kind in self._data.kinds:
+            queries, keys = self._data.queries[kind], self._data.keys[kind]
+            layers, heads = a.n_layers(kind), a.n_heads(kind)
+            kinds[kind] = {
+                "layers": layers, "heads": heads, "queries": len(queries), "keys": len(keys),
+                "query_names": queries.names, "key_names": keys.names,
+                "query_parts": [queries.first, queries.second],
+                "key_parts": [keys.first, keys.second],
+                "causal": bool(a.causal(kind) and b.causal(kind)), "moved": moved, "maps": maps,
+            }  # fmt: skip
+            moved += layers * heads
+            maps += layers * heads * 2 * len(queries) * len(keys)
+        return kinds, 4 * maps
+
+    # -- what is shown ------------------------------------------------------------------------------
+
+    @property
+    def shown(self) -> tuple[str, int, int]:
+        """(kind, layer, head) on view."""
+        kind = self._kinds[self.kind]
+        return self.kind, min(self.layer, kind["layers"] - 1), min(self.head, kind["heads"] - 1)
+
+    def maps(self) -> tuple[Tensor, Tensor]:
+        """Weights [query, key] of a and b on the aligned axes; NaN where a token is missing."""
+        kind, layer, head = self.shown
+        both = self._data.layer(kind, layer)[:, head]
+        return both[0], both[1]
+
+    def difference(self) -> Tensor:
+        """b − a, [query, key]; NaN where either has a gap."""
+        first, second = self.maps()
+        return second.double() - first.double()
+
+    def moved(self, kind: str | None = None) -> Tensor:
+        """[layer, head]: the share of a head's attention that lies elsewhere in b, from 0 to 1: the
+        mean over queries of half the sum of |b − a| over keys."""
+        return self._data.moved(kind or self.kind)
+
+    @property
+    def sentence(self) -> str:
+        kind, layer, head = self.shown
+        first, second = self.maps()
+        a, b = self._names
+        it = Compared(
+            kind, len(self._kinds) > 1, layer, head, (a, b), self._data.queries[kind].names,
+            self._data.keys[kind].names, self._kinds[kind]["causal"], first, second,
+            self.moved(kind),
+        )  # fmt: skip
+        return compare_sentence(it, *(self.selected or (None, None)))
+
+    def figure(self) -> Figure:
+        """Every head by how much it differs, both maps and their difference."""
+        return compare_figure(self)
+
+    # -- for the browser ----------------------------------------------------------------------------
+
+    def _head_bytes(self, kind: str, layer: int, head: int) -> bytes:
+        return pack_floats(self._data.layer(kind, layer)[:, head])
+
+    def _all_maps(self) -> bytes:
+        return b"".join(
+            pack_floats(self._data.layer(kind, layer).transpose(0, 1))
+            for kind in self._data.kinds
+            for layer in range(self.a.n_layers(kind))
+        )
+
+    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        if question.get("type") != "block":
+            return super()._answer(question)
+        kind, layer, head = str(question["name"]).split("/")
+        return {"type": "block", "info": {}}, [self._head_bytes(kind, int(layer), int(head))]
+
+    def _page_state(self, **options: Any) -> dict[str, Any]:
+        state = super()._page_state(**options)
+        if not self._maps:
+            name = "/".join(map(str, self.shown))
+            state.update(_first={"name": name}, _first_data=self._head_bytes(*self.shown))
+        return state
+
+    def _blocks(self, **options: Any) -> Iterable[Block]:
+        if self._maps:
+            return
+        for kind, sizes in self._kinds.items():
+            for layer in range(sizes["layers"]):
+                maps = self._data.layer(kind, layer)
+                for head in range(sizes["heads"]):
+                    yield Block(f"{kind}/{layer}/{head}", {}, [pack_floats(maps[:, head])])

@@ -1,0 +1,407 @@
+// Two traces on one pair of axes: every head by how much it differs, both maps, and the difference.
+
+import { bytesOf, typed } from "./codecs.js";
+import { colourTable, headColour } from "./colours.js";
+import { compareSentence, placeName } from "./compare_words.js";
+import { radioGroup } from "./controls.js";
+import { element, tokenElement } from "./dom.js";
+import { linked } from "./linked.js";
+import { NumberMap } from "./number_map.js";
+import { Superseded } from "./requests.js";
+import { sheet } from "./sheet.js";
+import { floatsOf, linearLegend, Shell } from "./shell.js";
+import { short } from "./words.js";
+
+const WAIT_SHOWN_AFTER = 200; // ms
+const KEPT_HEADS = 96;
+
+const withMinus = (value, text) => (value < 0 ? `−${text(-value)}` : text(value));
+
+export class CompareViewer {
+  constructor(model, root, signal) {
+    Object.assign(this, { model, root, signal });
+    this.hover = null; // a pair of places
+    this.known = new Map();
+    this.turn = 0;
+    this.shell = new Shell(model, root, signal, { draw: () => this.draw(), png: () => this.png(), code: () => this.code() });
+    this.link = linked(model, signal, (spot) => {
+      this.hover = spot;
+      this.shell.redraw();
+    });
+    this.#build();
+    this.shell.watch(["selected"]);
+    this.shell.watch(["layer", "head", "kind"], () => this.fetch());
+  }
+
+  get kindName() {
+    return this.model.get("kind");
+  }
+
+  get kind() {
+    return this.model.get("_kinds")[this.kindName];
+  }
+
+  get layer() {
+    return Math.min(this.model.get("layer"), this.kind.layers - 1);
+  }
+
+  get head() {
+    return Math.min(this.model.get("head"), this.kind.heads - 1);
+  }
+
+  get names() {
+    return this.model.get("_names");
+  }
+
+  get selected() {
+    const pair = this.model.get("selected");
+    return pair && { query: pair[0], key: pair[1] };
+  }
+
+  get moved() {
+    const all = typed(Float32Array, bytesOf(this.model.get("_moved")));
+    return all.subarray(this.kind.moved, this.kind.moved + this.kind.layers * this.kind.heads);
+  }
+
+  // ---- building -----------------------------------------------------------------------------
+
+  #build() {
+    const { signal, names } = this;
+    const canvas = (part) => element("canvas", { role: "img", tabindex: 0, class: "tl-map", "data-part": part });
+    this.grid = canvas("grid");
+    this.gridMap = new NumberMap(this.grid, {
+      hover: (at) => this.#gridAt(at), pick: (at) => at.row !== null && at.column !== null && this.shell.set({ layer: at.row, head: at.column }),
+    }, signal);
+    this.gridLine = element("p", { class: "tl-number-line", "data-part": "grid-line" });
+    this.sides = [["first", names[0]], ["second", names[1]], ["difference", `${names[1]} − ${names[0]}`]].map(([part, name]) => {
+      const drawn = canvas(part);
+      const map = new NumberMap(drawn, { hover: (at) => this.#pairAt(at), pick: (at) => this.#pick(at) }, signal);
+      return { part, name, canvas: drawn, map, figure: element("figure", {}, element("figcaption", {}, tokenElement(name)), drawn) };
+    });
+    this.sideBox = element("div", { class: "tl-sides" }, ...this.sides.map(({ figure }) => figure));
+    this.note = element("p", { class: "tl-hint", "data-part": "note" });
+    this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
+    this.legends = Object.fromEntries(["grid", "weight", "difference"].map((name) => [name, element("div", { class: "tl-legend", "data-part": `${name}-legend` })]));
+    this.numbers = element("p", { class: "tl-number-line", role: "status", "data-part": "readout" });
+    this.lock = element("span", { class: "tl-lock", "data-part": "lock", hidden: true }, "Locked: Esc or a second click frees it.");
+    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
+    this.table = element("table", { class: "tl-table", "data-part": "table" });
+    this.controls = element("div", { class: "tl-controls" });
+    this.mapTitle = element("b", { "data-part": "map-title" });
+    this.root.append(
+      this.shell.header,
+      this.controls,
+      this.note,
+      this.shell.message,
+      element(
+        "div",
+        { class: "tl-panels tl-compare" },
+        element("section", { class: "tl-panel", "aria-label": "Every head" },
+          element("p", { class: "tl-heading" }, element("b", {}, "How much each head differs"), " ", element("span", { class: "tl-quiet" }, "layer ↓, head →; click one")),
+          this.grid, this.gridLine, this.legends.grid),
+        element("section", { class: "tl-panel", "aria-label": "Maps" },
+          element("p", { class: "tl-heading" }, this.mapTitle, " ", element("span", { class: "tl-quiet" }, "query ↓ row looks at column → key; click to lock")),
+          this.sideBox, this.busy,
+          element("div", { class: "tl-row" }, this.legends.weight, this.legends.difference)),
+      ),
+      element("footer", { class: "tl-foot" }, this.sentence, element("div", { class: "tl-row" }, this.numbers, this.lock),
+        element("details", { class: "tl-details" }, element("summary", {}, "The five largest changes as a table"), this.table)),
+    );
+    this.grid.addEventListener("keydown", (event) => this.#moveHead(event), { signal });
+    for (const { canvas: drawn } of this.sides) drawn.addEventListener("keydown", (event) => this.#movePair(event), { signal });
+    this.root.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !this.model.get("selected")) return;
+      event.stopPropagation();
+      this.shell.set({ selected: null });
+    }, { signal });
+  }
+
+  #buildControls() {
+    const kinds = this.model.get("_kinds");
+    const shape = JSON.stringify([this.kindName, this.shell.theme]);
+    if (shape !== this.built) {
+      this.built = shape;
+      const { layers, heads } = this.kind;
+      const numbers = (count, name, colour) => Array.from({ length: count }, (_, i) => ({ value: i, text: String(i), name: `${name} ${i}`, colour: colour ? headColour(i, this.shell.theme) : undefined }));
+      const group = (label, part, choices) => radioGroup({ label, part, choices, chosen: this.model.get(part), choose: (value) => this.shell.set({ [part]: value }) });
+      this.groups = {
+        kind: Object.keys(kinds).length > 1 ? radioGroup({
+          label: "Attention", part: "kind", chosen: this.kindName, choices: Object.keys(kinds).map((value) => ({ value, text: value })),
+          choose: (kind) => this.shell.set({ selected: null, layer: Math.min(this.layer, kinds[kind].layers - 1), head: Math.min(this.head, kinds[kind].heads - 1), kind }),
+        }) : null,
+        layer: group("Layer", "layer", numbers(layers, "Layer")),
+        head: group("Head", "head", numbers(heads, "Head", true)),
+      };
+      this.controls.replaceChildren(...Object.values(this.groups).filter(Boolean).map(({ root }) => root));
+    }
+    this.groups.kind?.set(this.kindName);
+    this.groups.layer.set(this.layer);
+    this.groups.head.set(this.head);
+  }
+
+  // ---- what the reader does -----------------------------------------------------------------
+
+  #gridAt(at) {
+    this.gridHover = at && at.row !== null && at.column !== null ? at : null;
+    this.shell.redraw();
+  }
+
+  #pairAt(at) {
+    const spot = at && { query: at.row, key: at.column };
+    if (JSON.stringify(spot) === JSON.stringify(this.hover)) return;
+    this.hover = spot;
+    this.link.hover(spot);
+    this.shell.redraw();
+  }
+
+  #pick(at) {
+    const now = this.selected;
+    const same = now && now.query === at.row && now.key === at.column;
+    this.shell.set({ selected: same ? null : [at.row, at.column] });
+  }
+
+  #move(event) {
+    const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (!move) return null;
+    event.preventDefault();
+    event.stopPropagation();
+    return move;
+  }
+
+  #moveHead(event) {
+    const move = this.#move(event);
+    if (!move) return;
+    const within = (value, count) => Math.max(0, Math.min(count - 1, value));
+    this.shell.set({ layer: within(this.layer + move[0], this.kind.layers), head: within(this.head + move[1], this.kind.heads) });
+  }
+
+  #movePair(event) {
+    const { queries, keys } = this.kind;
+    const now = this.selected;
+    const start = now ?? this.#largest(1)[0] ?? { query: queries - 1, key: 0 };
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      event.stopPropagation();
+      this.shell.set({ selected: now ? null : [start.query, start.key] });
+      return;
+    }
+    const move = this.#move(event);
+    if (!move) return;
+    this.hover = null;
+    const within = (value, count) => Math.max(0, Math.min(count - 1, value));
+    const [down, right] = now ? move : [0, 0]; // the first arrow only shows where the cursor stands
+    this.shell.set({ selected: [within((start.query ?? 0) + down, queries), within((start.key ?? 0) + right, keys)] });
+  }
+
+  // ---- the maps of a head ---------------------------------------------------------------------
+
+  /** Get the maps of the chosen head, then draw. */
+  async fetch() {
+    const { kindName, layer, head } = this;
+    const turn = ++this.turn;
+    const name = `${kindName}/${layer}/${head}`;
+    let maps = this.#here(name);
+    if (!maps) {
+      const late = setTimeout(() => this.#wait(`Fetching layer ${layer}, head ${head} …`), WAIT_SHOWN_AFTER);
+      try {
+        const { buffers } = await this.shell.requests.ask({ type: "block", name });
+        maps = typed(Float32Array, buffers[0]);
+        if (this.known.size >= KEPT_HEADS) this.known.delete(this.known.keys().next().value);
+        this.known.set(name, maps);
+      } catch (error) {
+        if (!(error instanceof Superseded) && turn === this.turn) this.shell.say(`Layer ${layer}, head ${head} cannot be shown: ${error.message}`);
+        return;
+      } finally {
+        clearTimeout(late);
+      }
+    }
+    if (turn !== this.turn || this.signal.aborted) return; // a later click won
+    this.#wait("");
+    this.shell.say("");
+    const size = this.kind.queries * this.kind.keys;
+    this.maps = { first: maps.subarray(0, size), second: maps.subarray(size, 2 * size) };
+    this.shown = { kind: kindName, layer, head };
+    this.shell.draw();
+    this.root.dataset.shown = name;
+  }
+
+  #here(name) {
+    const known = this.known.get(name);
+    if (known) return known;
+    const all = bytesOf(this.model.get("_maps"));
+    const { kind } = this;
+    if (all.byteLength) {
+      const size = 2 * kind.queries * kind.keys;
+      const from = kind.maps + (this.layer * kind.heads + this.head) * size;
+      return floatsOf(this.model, "_maps").subarray(from, from + size);
+    }
+    return this.model.get("_first").name === name ? floatsOf(this.model, "_first_data") : null;
+  }
+
+  #wait(text) {
+    this.busy.textContent = text;
+    this.busy.hidden = !text;
+  }
+
+  /** The pairs that differ most. */
+  #largest(count) {
+    const { first, second } = this.maps;
+    const { keys } = this.kind;
+    const found = [];
+    for (let i = 0; i < first.length; i++) {
+      const difference = Math.abs(second[i] - first[i]);
+      if (difference >= 0.00005) found.push({ query: Math.floor(i / keys), key: i % keys, difference });
+    }
+    return found.sort((a, b) => b.difference - a.difference).slice(0, count);
+  }
+
+  // ---- drawing ------------------------------------------------------------------------------
+
+  draw() {
+    if (!this.maps || this.shown.kind !== this.kindName) return;
+    this.#buildControls();
+    const { kind, names, shell } = this;
+    this.sequential = colourTable("default", shell.theme);
+    this.diverging = colourTable("diverging", shell.theme);
+    shell.subtitle.textContent = `${kind.layers} ${kind.layers === 1 ? "layer" : "layers"} × ${kind.heads} ${kind.heads === 1 ? "head" : "heads"} · ${names[0]} and ${names[1]}`;
+    this.mapTitle.textContent = placeName(this.#facts(), this.shown.layer, this.shown.head);
+    const gaps = [kind.key_parts, kind.query_parts].some((parts) => parts.some((side) => side.includes(-1)));
+    const swapped = kind.key_names.some((name, i) => name.includes("/") && kind.key_parts[0][i] >= 0 && kind.key_parts[1][i] >= 0);
+    this.note.textContent = [
+      swapped ? `“x/y”: x in ${names[0]}, y in ${names[1]}.` : "",
+      gaps ? "Grey rows and columns: a token that only one text has." : "",
+      kind.causal ? "Grey above the diagonal: later tokens, out of reach." : "",
+    ].filter(Boolean).join(" ");
+    this.note.hidden = !this.note.textContent;
+    this.#drawGrid();
+    this.#drawSides();
+    this.#speak();
+  }
+
+  #facts() {
+    const { kind, shown, names } = this;
+    return {
+      kind: shown.kind, several: Object.keys(this.model.get("_kinds")).length > 1, layer: shown.layer, head: shown.head, names,
+      queries: kind.query_names, keys: kind.key_names, causal: kind.causal, first: this.maps.first, second: this.maps.second,
+      moved: this.moved, heads: kind.heads,
+    };
+  }
+
+  #drawGrid() {
+    const { kind, moved, shell, shown } = this;
+    const most = Math.max(...moved);
+    const end = most > 0.5 ? 1 : most > 0.05 ? Math.ceil(most * 10) / 10 : 0.05;
+    const value = (layer, head) => moved[layer * kind.heads + head];
+    this.gridMap.show({
+      rows: kind.layers, columns: kind.heads, value, low: 0, high: end, table: this.sequential, colours: shell.inks, square: true,
+      write: (v) => short(v),
+    }, Math.max(180, this.grid.parentElement.clientWidth), 420);
+    this.gridMap.mark(this.gridHover ?? null, { row: shown.layer, column: shown.head });
+    const at = this.gridHover ?? { row: shown.layer, column: shown.head };
+    this.gridLine.replaceChildren(`Layer ${at.row}, head ${at.column}: `, element("b", { "data-part": "moved" }, value(at.row, at.column).toFixed(4)), " of its attention lies elsewhere");
+    this.legends.grid.replaceChildren(...linearLegend(this.sequential, 0, end, "share of attention that lies elsewhere", (v) => short(v)));
+    this.grid.setAttribute("aria-label", `Every head by how much it differs. ${this.gridLine.textContent}. Arrow keys choose a head.`);
+  }
+
+  #drawSides() {
+    const { kind, maps, shell, hover, selected } = this;
+    const room = Math.max(200, this.sideBox.clientWidth);
+    const columns = room >= 780 ? 3 : room >= 480 ? 2 : 1;
+    const each = Math.floor((room - 16 * (columns - 1)) / columns);
+    // Three in a row name their rows once; the first is as much wider as its names are.
+    const once = columns === 3 ? Math.min(0.3 * each, 10 + 7.3 * Math.max(...kind.query_names.map((name) => Array.from(name).length))) : 0;
+    let largest = 0;
+    let extreme = 0;
+    for (let i = 0; i < maps.first.length; i++) {
+      largest = Math.max(largest, maps.first[i] || 0, maps.second[i] || 0);
+      extreme = Math.max(extreme, Math.abs(maps.second[i] - maps.first[i]) || 0);
+    }
+    const end = largest > 0.5 ? 1 : Math.max(0.1, Math.ceil(largest * 10) / 10);
+    const scale = extreme > 0.5 ? 1 : extreme > 0.1 ? Math.ceil(extreme * 10) / 10 : 0.1;
+    const values = { ...maps, difference: Float64Array.from(maps.first, (a, i) => maps.second[i] - a) };
+    const spot = (place) => place && { row: place.query, column: place.key };
+    const show = ({ part, map, figure }, cell) => {
+      const signs = part === "difference";
+      const width = Math.floor(part === "first" ? each + (2 / 3) * once : each - once / 3);
+      figure.style.width = `${width}px`;
+      map.show({
+        rows: kind.queries, columns: kind.keys, square: true, rowNames: kind.query_names, columnNames: kind.key_names, colours: shell.inks,
+        value: (q, k) => (kind.causal && k > q ? NaN : values[part][q * kind.keys + k]),
+        low: signs ? -scale : 0, high: signs ? scale : end, table: signs ? this.diverging : this.sequential,
+        write: (value) => (Math.abs(value) < 0.005 ? "" : withMinus(value, short)),
+        hideRowNames: columns === 3 && part !== "first",
+        cell,
+      }, width, 470);
+      return map.frame.across;
+    };
+    // All in one size, so that rows stand beside rows.
+    const cell = Math.min(...this.sides.map((side) => show(side, undefined)));
+    for (const side of this.sides) {
+      const { canvas, map, name } = side;
+      show(side, cell);
+      map.mark(spot(hover), spot(selected));
+      canvas.setAttribute("aria-label", `${name}: ${kind.queries} queries by ${kind.keys} keys. ${this.text ?? ""} Arrow keys move, Enter locks, Escape frees.`);
+    }
+    this.legends.weight.replaceChildren(...linearLegend(this.sequential, 0, end, "attention weight", (v) => short(v)));
+    this.legends.difference.replaceChildren(...linearLegend(this.diverging, -scale, scale, "difference", (v) => withMinus(v, short)));
+  }
+
+  #speak() {
+    const facts = this.#facts();
+    const focus = this.hover ?? this.selected;
+    const inside = focus && (focus.query ?? 0) < this.kind.queries && (focus.key ?? 0) < this.kind.keys ? focus : null;
+    this.text = compareSentence(facts, inside?.query ?? null, inside?.key ?? null);
+    if (this.sentence.textContent !== this.text) this.sentence.textContent = this.text;
+    this.lock.hidden = !this.selected;
+    this.#readout(inside);
+    this.#fillTable();
+    this.root.dataset.selected = this.selected ? `${this.selected.query ?? ""},${this.selected.key ?? ""}` : "";
+  }
+
+  #readout(spot) {
+    if (!spot || spot.query === null || spot.key === null) {
+      this.numbers.replaceChildren(element("span", { class: "tl-quiet" }, "Point at a cell for its numbers."));
+      return;
+    }
+    const { names, kind } = this;
+    const at = spot.query * kind.keys + spot.key;
+    const number = (part, value) => element("b", { "data-part": part }, Number.isNaN(value) ? "–" : withMinus(value, (v) => v.toFixed(4)));
+    const [a, b] = [this.maps.first[at], this.maps.second[at]];
+    this.numbers.replaceChildren(
+      tokenElement(kind.query_names[spot.query]), " → ", tokenElement(kind.key_names[spot.key]), ": ",
+      number("number-first", a), " in ", tokenElement(names[0]), ", ", number("number-second", b), " in ", tokenElement(names[1]),
+      ", difference ", number("number-difference", b - a),
+    );
+  }
+
+  #fillTable() {
+    const key = JSON.stringify(this.shown);
+    if (key === this.tabled) return;
+    this.tabled = key;
+    const { kind, names, maps } = this;
+    const rows = this.#largest(5).map(({ query, key: to }) => {
+      const at = query * kind.keys + to;
+      return element("tr", {}, element("th", { scope: "row" }, tokenElement(kind.query_names[query]), " → ", tokenElement(kind.key_names[to])),
+        ...[maps.first[at], maps.second[at], maps.second[at] - maps.first[at]].map((value) => element("td", {}, withMinus(value, (v) => v.toFixed(4)))));
+    });
+    this.table.replaceChildren(
+      element("caption", {}, `${this.mapTitle.textContent}: the largest changes`),
+      element("thead", {}, element("tr", {}, ...["edge", names[0], names[1], "difference"].map((name) => element("th", { scope: "col" }, name)))),
+      element("tbody", {}, ...rows),
+    );
+  }
+
+  code() {
+    const { query = null, key = null } = this.selected ?? {};
+    const at = query !== null && key !== null ? `; view.selected = (${query}, ${key})` : "";
+    return `view.kind, view.layer, view.head = "${this.kindName}", ${this.layer}, ${this.head}${at}`;
+  }
+
+  png() {
+    return sheet({
+      title: `${this.model.get("_title")} · ${this.mapTitle.textContent}`, sentence: this.text,
+      parts: [{ canvas: this.grid, title: "How much each head differs" }, ...this.sides.map(({ canvas, name }) => ({ canvas, title: name }))],
+      inks: this.shell.inks,
+    });
+  }
+}
