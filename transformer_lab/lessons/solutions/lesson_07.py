@@ -1,0 +1,16 @@
+"""Solutions of lesson 07, BERT."""
+
+import torch
+
+
+def mask_words(tokens, may_hide, chance, fate, other, mask_id):
+    chosen = may_hide & (chance < 0.15)
+    shown = torch.where(chosen & (fate < 0.8), mask_id, tokens)
+    shown = torch.where(chosen & (fate >= 0.8) & (fate < 0.9), other, shown)
+    labels = torch.where(chosen, tokens, -100)
+    return torch.stack([shown, labels])
+
+
+def sentence_vector(states, real):
+    ones = real[..., None].to(states.dtype)
+    return (states * ones).sum(-2) / ones.sum(-2)
