@@ -176,10 +176,10 @@ class Layout:
 PEOPLE = ["Nora", "Bilal", "Chen", "Dilek", "Emil", "Fatou", "Greta", "Hugo"]
 PLACES = ["attic", "cellar", "garden", "kitchen", "library", "studio"]
 THINGS = ["lamp", "violin", "map", "kettle", "basket", "compass"]
-# All of one length: who does something stands four words before where or what. (Six tokens are
-# nearly one turn, 2π, of the fastest rotary pair; ALiBi tells neighbouring sentences apart sooner.)
+# All of one length: who does something stands four words before where or what.
 MOVES = ("{} heads for the {}.", "{} walks into the {}.", "{} returns to the {}.")
 TAKES = ("{} picks up the {}.", "{} now holds the {}.")
+WHERE_IS, WHO_HAS, WHERE_IS_THING = "Where is {}?", "Who has the {}?", "Where is the {}?"
 
 
 def stories(
@@ -187,14 +187,17 @@ def stories(
 ) -> QuestionData:
     """Short stories of who goes where and who takes what, with questions on how it ends.
 
-    With one fact, the last sentence about a person or the one about a thing holds the answer
-    ("Where is Nora?", "Who has the lamp?"). With two, one must find who has the thing, and then
-    where that person was last ("Where is the lamp?"). Six questions a story teach much faster
-    than one.
+    Three people move five times and take three things. With one fact, the last sentence about a
+    person or the one about a thing holds the answer ("Where is Nora?", "Who has the lamp?"). With
+    two, half of the questions need two sentences: one must find who has the thing, and then where
+    that person was last, be it before or after ("Where is the lamp?"); the other half need one, so
+    that each of the two steps is also taught alone. Six questions a story teach much faster than
+    one.
 
     Args:
         facts: supporting facts, 1 or 2.
-        questions: questions a story, 1 to 6, about different people and things.
+        questions: questions a story, 1 to 6, all different; with two facts, half of them (the
+            larger half) have two sentences as their evidence.
         size, held_out: stories to train on and other stories to test on.
         seed: makes the stories.
 
@@ -207,32 +210,27 @@ def stories(
         raise ValueError(f"questions={questions} is outside 1 … 6")
     check_counts(size=size, held_out=held_out)
     rng = random.Random(f"{seed}-{facts}")
-    tell = _one_fact if facts == 1 else _two_facts
     made: dict[tuple[str, ...], Story] = {}
     while len(made) < size + held_out:
-        story = tell(rng, questions)
+        story = _tell(rng, facts, questions)
         made.setdefault(story.sentences, story)
     told = list(made.values())
-    words = [*PEOPLE, *PLACES, *THINGS, *MOVES, *TAKES, "Where is the ? Who has the ?"]
+    words = [*PEOPLE, *PLACES, *THINGS, *MOVES, *TAKES, WHERE_IS, WHO_HAS, WHERE_IS_THING]
     tokenizer = WordTokenizer.train(text.replace("{}", " ") for text in words)
     name = f"stories with {facts} fact{'s' * (facts - 1)}"
     return QuestionData(name, tokenizer, told[held_out:], told[:held_out])
 
 
-def _one_fact(rng: random.Random, n: int) -> Story:
-    """Four people move eight times and take two things."""
-    plot = _Plot(rng, people=4, moves=8, things=2)
+def _tell(rng: random.Random, facts: int, n: int) -> Story:
+    plot = _Plot(rng, people=3, moves=5, things=3)
     asked = [plot.where_is(person) for person in plot.people]
     asked += [plot.who_has(thing) for thing in plot.things]
     rng.shuffle(asked)
-    return Story(plot.sentences, tuple(asked[:n]))
-
-
-def _two_facts(rng: random.Random, n: int) -> Story:
-    """Four people move eight times and take six things."""
-    plot = _Plot(rng, people=4, moves=8, things=6)
-    asked = [plot.where_is_thing(thing) for thing in plot.things]
-    rng.shuffle(asked)
+    if facts == 2:
+        both = [plot.where_is_thing(thing) for thing in plot.things]
+        rng.shuffle(both)
+        asked = both[: (n + 1) // 2] + asked[: n // 2]
+        rng.shuffle(asked)
     return Story(plot.sentences, tuple(asked[:n]))
 
 
@@ -263,17 +261,17 @@ class _Plot:
 
     def where_is(self, person: str) -> Question:
         place, move = self.place[person]
-        return self._question(f"Where is {person}?", place, move, (move,))
+        return self._question(WHERE_IS.format(person), place, move, (move,))
 
     def who_has(self, thing: str) -> Question:
         person, take = self.holder[thing]
-        return self._question(f"Who has the {thing}?", person, take, (take,))
+        return self._question(WHO_HAS.format(thing), person, take, (take,))
 
     def where_is_thing(self, thing: str) -> Question:
         person, take = self.holder[thing]
         place, move = self.place[person]
         evidence = (min(take, move), max(take, move))
-        return self._question(f"Where is the {thing}?", place, move, evidence)
+        return self._question(WHERE_IS_THING.format(thing), place, move, evidence)
 
     def _question(self, text: str, answer: str, sentence: int, evidence: tuple) -> Question:
         return Question(text, answer, sentence, self.sentences[sentence].index(answer), evidence)
