@@ -137,6 +137,6 @@ class CompareData:
                 raise ValueError(
                     "the two texts have no token in common; there is nothing to compare"
                 )
-            layers = [self.layer(kind, i) for i in range(self.traces[0].n_layers(kind))]
+            layers = (self.layer(kind, i) for i in range(self.traces[0].n_layers(kind)))
             self._moved[kind] = torch.stack([moved(maps[0], maps[1], both) for maps in layers])
         return self._moved[kind]

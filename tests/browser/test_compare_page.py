@@ -1,0 +1,126 @@
+"""A saved CompareView in a browser: every number that is read here is compared with Python's."""
+
+import pytest
+import torch
+
+import transformer_lab as tl
+from transformer_lab.views import CompareView
+
+part = "[data-part={}]".format
+FIRST = ["the", "animal", "was", "too", "tired"]
+SECOND = ["the", "<i>old", "animal", "was", "too", "wide"]
+
+
+def says(page, name, wanted):
+    page.wait_for_function(
+        "([part, want]) => document.querySelector(`[data-part=${part}]`)?.textContent === want",
+        arg=[name, wanted],
+    )
+
+
+def cell(page, name, row, column):
+    data = page.locator(part(name)).evaluate("c => ({...c.dataset})")
+    left, top, across, down = (float(data[n]) for n in ("left", "top", "across", "down"))
+    return {"x": left + (column + 0.5) * across, "y": top + (row + 0.5) * down}
+
+
+def four(value):
+    return "–" if value != value else f"{value:.4f}".replace("-", "−")
+
+
+def model(**options):
+    torch.manual_seed(0)
+    sizes = dict(kind="encoder", vocab_size=20, n_layers=2, n_heads=3, d_model=24, n_ctx=100)
+    made = tl.Transformer(tl.ModelConfig(**{**sizes, **options})).eval()
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            if "query" in name or "key" in name:
+                parameter.mul_(4)
+    return made
+
+
+def traces(made):
+    words = sorted({*FIRST, *SECOND})
+    ids = [torch.tensor([words.index(word) for word in text]) for text in (FIRST, SECOND)]
+    return [tl.trace(made, i, labels=t) for i, t in zip(ids, (FIRST, SECOND), strict=True)]
+
+
+def test_numbers_gaps_and_one_selection(open_page, screenshot):
+    view = CompareView(*traces(model()), names=("tired", "wide"))
+    page = open_page(view.to_html())
+    says(page, "sentence", view.sentence)
+    a, b = view.maps()
+    for side, query, key in (
+        ("first", 3, 2),
+        ("second", 5, 1),
+        ("difference", 2, 5),
+        ("first", 4, 1),
+    ):
+        page.locator(part(side)).hover(position=cell(page, side, query, key))
+        view.selected = (query, key)
+        says(page, "sentence", view.sentence)
+        says(page, "number-first", four(float(a[query, key])))
+        says(page, "number-second", four(float(b[query, key])))
+        says(page, "number-difference", four(float(b[query, key]) - float(a[query, key])))
+    page.locator(part("second")).click(position=cell(page, "second", 3, 2))
+    page.mouse.move(5, 5)
+    view.selected = (3, 2)
+    says(page, "sentence", view.sentence)
+    assert page.locator(part("lock")).is_visible()
+    page.locator(part("difference")).focus()
+    page.keyboard.press("ArrowDown")
+    view.selected = (4, 2)
+    says(page, "sentence", view.sentence)
+    page.keyboard.press("Escape")
+    view.selected = None
+    says(page, "sentence", view.sentence)
+    screenshot(page, "compare-light", full_page=True)
+
+
+def test_heads_by_the_grid(open_page):
+    view = CompareView(*traces(model()), layer=0, head=0)
+    page = open_page(view.to_html(), scheme="dark")
+    grid = view.moved()
+    page.locator(part("grid")).hover(position=cell(page, "grid", 1, 2))
+    says(page, "moved", f"{grid[1, 2]:.4f}")
+    page.locator(part("grid")).click(position=cell(page, "grid", 1, 2))
+    page.wait_for_selector("#tl-root[data-shown='encoder/1/2']")
+    view.layer, view.head = 1, 2
+    says(page, "sentence", view.sentence)
+    page.locator(part("grid")).focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector("#tl-root[data-shown='encoder/1/1']")
+    page.locator("summary").click()
+    view.head = 1
+    difference = view.difference().nan_to_num(0)
+    most = float(difference.flatten()[difference.abs().argmax()])
+    assert page.locator("[data-part=table] tbody tr").first.inner_text().endswith(four(most))
+
+
+def test_heads_that_come_one_by_one(open_page):
+    made = model(kind="decoder", n_layers=6, n_heads=12)
+    ids = torch.arange(90) % 20
+    view = CompareView(tl.trace(made, ids), tl.trace(made, ids.flip(0)), layer=0, head=0)
+    page = open_page(view.to_html())
+    page.locator("[data-part=layer] [data-value='5']").click()
+    page.locator("[data-part=head] [data-value='11']").click()
+    page.wait_for_selector("#tl-root[data-shown='decoder/5/11']")
+    view.layer, view.head = 5, 11
+    says(page, "sentence", view.sentence)
+    page.evaluate(
+        """() => { const chips = [...document.querySelectorAll("[data-part=head] [role=radio]")];
+        for (let i = 0; i < 1000; i++) chips[i % 12].click(); }"""
+    )
+    page.wait_for_selector("#tl-root[data-shown='decoder/5/3']")
+    view.head = 999 % 12
+    says(page, "sentence", view.sentence)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accessible(open_page, accessible, scheme):
+    view = CompareView(*traces(model()))
+    view.selected = (2, 0)
+    page = open_page(view.to_html(), scheme=scheme, width=400)
+    page.locator("summary").click()
+    accessible(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
