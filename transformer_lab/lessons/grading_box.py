@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from transformer_lab.lessons.assignment import AssignmentError, call_nbgrader
 
@@ -126,7 +127,7 @@ def _score(copy: Path, assignment: str, student: str) -> Grade:
     from nbgrader.api import Gradebook
 
     with Gradebook(f"sqlite:///{copy / 'gradebook.db'}", "transformer-lab") as book:
-        found = book.find_submission(assignment, student)
+        found: Any = book.find_submission(assignment, student)
         return Grade(student, float(found.score), float(found.max_score))
 
 
