@@ -262,3 +262,73 @@ def notebook(lab, browser):
         finally:
             page.close()
     assert [page.dialogs for page in opened] == [[]] * len(opened)
+
+
+FIND = """
+const book = window.jupyterapp.shell.currentWidget.content;
+const index = book.widgets.findIndex(cell => cell.model.sharedModel.id === id);
+const cell = book.widgets[index];
+"""
+
+
+class Lesson:
+    """A lesson open in JupyterLab, its cells by their ids."""
+
+    def __init__(self, opened):
+        self.opened, self.page = opened, opened.page
+
+    def run_all(self):
+        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+
+    def run(self, id, source=None):
+        self.page.evaluate(
+            f"""async ([id, source]) => {{ {FIND}
+            if (source) cell.model.sharedModel.setSource(source);
+            book.activeCellIndex = index; book.deselectAll();
+            await window.jupyterapp.commands.execute('notebook:run-cell'); }}""",
+            [id, source],
+        )
+
+    def shown(self, id):
+        """The text of a cell's output, once it is on the page."""
+        self.page.evaluate(f"id => {{ {FIND} cell.node.scrollIntoView({{block: 'center'}}) }}", id)
+        self.page.wait_for_function(
+            # An output may stand on the page for a moment before it is laid out, without its text.
+            f"""id => {{ {FIND}
+            const out = cell.node.querySelector('.jp-OutputArea-output') && cell.node.querySelector('.jp-OutputArea');
+            return out && (out.innerText.trim() || out.querySelector('img, svg, picture')) }}""",
+            arg=id,
+        )
+        return self.page.evaluate(
+            f"id => {{ {FIND} return cell.node.querySelector('.jp-OutputArea').innerText }}", id
+        )
+
+    def shows(self, id, text):
+        """Whether a cell's output comes to hold this text within 30 seconds."""
+        for _ in range(150):
+            if text in self.shown(id):
+                return True
+            self.page.wait_for_timeout(200)
+        return False
+
+    def visible_pictures(self, id):
+        """Class and alt text of the images that a cell really shows."""
+        self.shown(id)
+        return self.page.evaluate(
+            f"""id => {{ {FIND}
+            return [...cell.node.querySelectorAll('.tl-picture img')]
+              .filter(image => image.offsetWidth > 100).map(image => [image.className, image.alt]) }}""",
+            id,
+        )
+
+    def view(self, id):
+        """The view in a cell's output, once it has drawn itself."""
+        self.page.evaluate(f"id => {{ {FIND} cell.node.scrollIntoView({{block: 'start'}}) }}", id)
+        self.page.wait_for_function(
+            f"""id => {{ {FIND}
+            const view = cell.node.querySelector('.tl-view[data-ready]');
+            if (view) view.dataset.cell = id;
+            return view }}""",
+            arg=id,
+        )
+        return self.page.locator(f".tl-view[data-cell='{id}']")

@@ -14,15 +14,9 @@ _spec = importlib.util.spec_from_file_location(
 _fixtures = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_fixtures)
 browser, lab, notebook = _fixtures.browser, _fixtures.lab, _fixtures.notebook
-screenshot = _fixtures.screenshot
+screenshot, Lesson = _fixtures.screenshot, _fixtures.Lesson
 
 pytestmark = pytest.mark.browser
-
-FIND = """
-const book = window.jupyterapp.shell.currentWidget.content;
-const index = book.widgets.findIndex(cell => cell.model.sharedModel.id === id);
-const cell = book.widgets[index];
-"""
 
 WRONG = """@exercise("attention", lesson)
 def attention(query, key, value):
@@ -32,61 +26,10 @@ def attention(query, key, value):
 RIGHT = WRONG.replace("dim=-2", "dim=-1")
 
 
-class Lesson:
-    """A lesson open in JupyterLab, its cells by their ids."""
-
-    def __init__(self, page):
-        self.page = page
-
-    def run_all(self):
-        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
-
-    def run(self, id, source=None):
-        self.page.evaluate(
-            f"""async ([id, source]) => {{ {FIND}
-            if (source) cell.model.sharedModel.setSource(source);
-            book.activeCellIndex = index; book.deselectAll();
-            await window.jupyterapp.commands.execute('notebook:run-cell'); }}""",
-            [id, source],
-        )
-
-    def shown(self, id):
-        """The text of a cell's output, once it is on the page."""
-        self.page.evaluate(f"id => {{ {FIND} cell.node.scrollIntoView({{block: 'center'}}) }}", id)
-        self.page.wait_for_function(
-            # An output may stand on the page for a moment before it is laid out, without its text.
-            f"""id => {{ {FIND}
-            const out = cell.node.querySelector('.jp-OutputArea-output') && cell.node.querySelector('.jp-OutputArea');
-            return out && (out.innerText.trim() || out.querySelector('img, svg, picture')) }}""",
-            arg=id,
-        )
-        return self.page.evaluate(
-            f"id => {{ {FIND} return cell.node.querySelector('.jp-OutputArea').innerText }}", id
-        )
-
-    def shows(self, id, text):
-        """Whether a cell's output comes to hold this text within 30 seconds."""
-        for _ in range(150):
-            if text in self.shown(id):
-                return True
-            self.page.wait_for_timeout(200)
-        return False
-
-    def visible_pictures(self, id):
-        """Class and alt text of the images that a cell really shows."""
-        self.shown(id)
-        return self.page.evaluate(
-            f"""id => {{ {FIND}
-            return [...cell.node.querySelectorAll('.tl-picture img')]
-              .filter(image => image.offsetWidth > 100).map(image => [image.className, image.alt]) }}""",
-            id,
-        )
-
-
 @pytest.mark.timeout(300)
 def test_an_exercise_done_wrong_and_right(notebook, screenshot):
     opened = notebook(file=LESSON)
-    lesson = Lesson(opened.page)
+    lesson = Lesson(opened)
     lesson.run_all()
     assert lesson.shows("attention-check", "attention is not written yet.")
     assert lesson.shows("finish", "Lesson 01 ran to its end.")
