@@ -17,7 +17,7 @@ from transformer_lab.views.export import (
 
 
 class Scripts(HTMLParser):
-    """Every script element of a page: its attributes and its text."""
+    """Every script element and block of a page: its attributes and its text."""
 
     def __init__(self, text):
         super().__init__()
@@ -26,7 +26,7 @@ class Scripts(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         attributes = dict(attrs)
-        if tag == "script":
+        if tag in ("script", "template"):
             self.found.append((attributes, ""))
             self.inside = True
         if attributes.get("http-equiv") == "Content-Security-Policy":

@@ -111,10 +111,11 @@ def _block(block: Block) -> str:
     packed = gzip.compress(data, 5, mtime=0) if len(data) >= COMPRESS_FROM else data
     pays = len(packed) < 0.9 * len(data)
     info = {"sizes": [len(b) for b in block.buffers], "info": block.info}
+    # A template's text is kept once; a script's is kept a second time, as its source.
     return (
-        f'<script type="text/plain" data-block="{html.escape(block.name, quote=True)}" '
+        f'<template data-block="{html.escape(block.name, quote=True)}" '
         f'data-info="{html.escape(json.dumps(info), quote=True)}"{" data-gzip=1" if pays else ""}>'
-        f"{_base64(packed if pays else data)}</script>\n"
+        f"{_base64(packed if pays else data)}</template>\n"
     )
 
 

@@ -29,6 +29,7 @@ export class HeadWeights {
     this.info = info;
     this.shape = shape;
     this.error = info.error;
+    this.bytes = buffers.reduce((sum, buffer) => sum + buffer.byteLength, 0);
     /** Length of what each key would add, or null. @type {Float32Array | null} */
     this.norms = buffers[1]?.byteLength ? typed(Float32Array, buffers[1]) : null;
     /** @type {Map<number, Float32Array>} */

@@ -5,6 +5,7 @@ import { bytesOf } from "./codecs.js";
 import { Requests } from "./requests.js";
 
 const KEPT = 48;
+const KEPT_BYTES = 64 * 2 ** 20;
 
 /**
  * @typedef {object} Kind one sort of attention of the trace
@@ -38,6 +39,7 @@ export class HeadStore {
     this.requests = beside?.requests ?? new Requests(model, signal);
     /** @type {Map<string, HeadWeights>} */
     this.known = new Map();
+    this.bytes = 0;
   }
 
   /** A trait of the model, of this side. */
@@ -108,11 +110,18 @@ export class HeadStore {
   /** The maps have changed. */
   forget() {
     this.known.clear();
+    this.bytes = 0;
   }
 
   #keep(name, weights) {
-    if (this.known.size >= KEPT) this.known.delete(this.known.keys().next().value);
+    const bytes = weights.bytes;
+    while (this.known.size && (this.known.size >= KEPT || this.bytes + bytes > KEPT_BYTES)) {
+      const [oldest, gone] = this.known.entries().next().value;
+      this.known.delete(oldest);
+      this.bytes -= gone.bytes;
+    }
     this.known.set(name, weights);
+    this.bytes += bytes;
     return weights;
   }
 }

@@ -7,10 +7,17 @@
   const payload = JSON.parse(place.textContent);
 
   const decode = (text) => {
+    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
     const binary = atob(text);
     const bytes = new Uint8Array(binary.length);
     for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
     return bytes;
+  };
+  const encode = (bytes) => {
+    if (bytes.toBase64) return bytes.toBase64();
+    const pieces = [];
+    for (let i = 0; i < bytes.length; i += 0x8000) pieces.push(String.fromCharCode(...bytes.subarray(i, i + 0x8000)));
+    return btoa(pieces.join(""));
   };
   const gunzip = async (bytes) => {
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -26,22 +33,45 @@
   };
   const answer = (message, buffers = []) => fire("msg:custom", message, buffers);
 
-  /** A block of this page; while the page is still being read it may be yet to come. */
+  // Blocks are held as binary blobs, which the browser keeps outside of the page and may put on
+  // disk: as text, all heads of 4,096 tokens would fill 400 MB.
+  const STAYS = 1 << 16; // characters of a block that may stay text
+  /** @type {Map<string, {shell: HTMLElement, blob: Blob}>} */
+  const held = new Map();
+  const complete = (found) => found.nextSibling || document.readyState !== "loading";
+  const hold = () => {
+    for (const found of document.querySelectorAll("template[data-block]")) {
+      if (!complete(found)) return;
+      const text = found.dataset.stays ? "" : found.content.textContent;
+      if (text.length <= STAYS) {
+        found.dataset.stays = "1";
+        continue;
+      }
+      found.remove();
+      for (const node of found.content.childNodes) node.data = ""; // now, not when garbage is collected
+      held.set(found.dataset.block, { shell: found, blob: new Blob([decode(text)]) });
+    }
+  };
+  new MutationObserver(hold).observe(document.body, { childList: true });
+  document.addEventListener("DOMContentLoaded", hold);
+
+  /** A block of this page, its element and its bytes; while the page is read it may be yet to come. */
   const block = async (name) => {
     for (;;) {
       const loaded = document.readyState !== "loading";
-      const found = document.querySelector(`script[data-block="${CSS.escape(name)}"]`);
-      if (found && (found.nextSibling || loaded)) return found;
+      const here = held.get(name);
+      if (here) return { shell: here.shell, bytes: new Uint8Array(await here.blob.arrayBuffer()) };
+      const found = document.querySelector(`template[data-block="${CSS.escape(name)}"]`);
+      if (found && complete(found)) return { shell: found, bytes: decode(found.content.textContent) };
       if (loaded) throw new Error(payload.absent);
       await new Promise((resolve) => setTimeout(resolve, 30));
     }
   };
   const questions = {
     async block({ request, name }) {
-      const found = await block(name);
-      let bytes = decode(found.textContent);
-      if (found.dataset.gzip) bytes = await gunzip(bytes);
-      const { sizes, info } = JSON.parse(found.dataset.info);
+      const { shell, bytes: packed } = await block(name);
+      const bytes = shell.dataset.gzip ? await gunzip(packed) : packed;
+      const { sizes, info } = JSON.parse(shell.dataset.info);
       let from = 0;
       const buffers = sizes.map((size) => new DataView(bytes.buffer, (from += size) - size, size));
       answer({ type: "block", request, info }, buffers);
@@ -58,8 +88,16 @@
       const root = copy.querySelector("#tl-root");
       for (const attribute of [...root.attributes]) if (attribute.name !== "id") root.removeAttribute(attribute.name);
       for (const style of copy.querySelectorAll("style[data-view]")) style.remove();
-      const text = `<!DOCTYPE html>\n${copy.outerHTML}`;
-      answer({ type: "page", request }, [new DataView(new TextEncoder().encode(text).buffer)]);
+      for (const small of copy.querySelectorAll("template[data-stays]")) small.removeAttribute("data-stays");
+      const text = `<!DOCTYPE html>\n${copy.outerHTML}\n`;
+      const end = text.lastIndexOf("</body>");
+      const parts = [text.slice(0, end)];
+      for (const { shell, blob } of held.values()) {
+        const close = "</template>";
+        const open = shell.outerHTML.slice(0, -close.length);
+        parts.push(new Blob([open, encode(new Uint8Array(await blob.arrayBuffer())), `${close}\n`]));
+      }
+      answer({ type: "page", request }, [new Blob([...parts, text.slice(end)])]);
     },
   };
 

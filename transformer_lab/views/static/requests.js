@@ -26,7 +26,7 @@ export class Requests {
       if (!waiting) return;
       this.open.delete(message.request);
       if (message.type === "error") waiting.reject(new Error(message.message));
-      else waiting.resolve({ message, buffers: (buffers ?? []).map(bytesOf) });
+      else waiting.resolve({ message, buffers: (buffers ?? []).map((given) => (given instanceof Blob ? given : bytesOf(given))) });
     };
     model.on("msg:custom", answered);
     signal.addEventListener("abort", () => model.off("msg:custom", answered));
