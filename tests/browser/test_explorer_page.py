@@ -5,7 +5,7 @@ import torch
 
 import transformer_lab as tl
 from transformer_lab.tokenizers import WordTokenizer
-from transformer_lab.views import Explorer
+from transformer_lab.views import Explorer, View, export
 from transformer_lab.views.words import short, signed
 
 part = "[data-part={}]".format
@@ -86,6 +86,9 @@ def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     # By keyboard alone, at another token.
     page.locator(part("position-back")).click()
     settled(page, 0)
+    page.locator("[data-part=queries] [data-index='14']").click()
+    assert text(page, "predict-here") == "after “.”"
+    page.keyboard.press("Escape")
     grid = page.locator(part("thumbnails"))
     grid.focus()
     page.keyboard.press("ArrowUp")
@@ -168,6 +171,23 @@ def test_edits_that_were_saved_are_there_with_their_maps(open_page, shipped, map
     settled(again, 0)
     view.edits = []
     assert rows(again) == python_rows(view._compare())
+
+
+def test_in_a_rendered_notebook_it_says_what_is_missing(open_page, shipped):
+    """nbconvert keeps the state of a live view, and nothing beyond it."""
+    view = Explorer(shipped, CODE, layer=2, head=2)
+    state = View._page_state(view)
+    assert state["_live"]
+    buffers = {k: bytes(v) for k, v in state.items() if isinstance(v, (bytes, memoryview))}
+    page = open_page("".join(export.page(state, buffers, title="Explorer")))
+    assert not page.locator(part("run")).is_visible()
+    assert rows(page) == python_rows(view._compare())
+    page.locator(part("position-back")).click()
+    page.wait_for_selector("[data-state=error]")
+    assert text(page, "status").startswith("The prediction after another token needs a live kernel")
+    page.locator(part("head-off")).click()
+    settled(page, 1)
+    assert text(page, "invite").startswith("The prediction without this head needs a live kernel")
 
 
 def test_a_thousand_clicks_leave_the_last_state(open_page, shipped):

@@ -44,6 +44,7 @@ export class Predictions {
    * @param {() => void} mask
    */
   constructor(move, mask) {
+    this.chosen = null;
     this.move = move;
     this.title = element("b", {});
     this.hint = element("span", { class: "tl-quiet" });
@@ -55,12 +56,13 @@ export class Predictions {
     this.table = element("table", { class: "tl-predictions", "data-part": "predictions" });
     this.empty = element("div", { class: "tl-empty", "data-part": "prediction-note", hidden: true });
     this.maskButton = button("Mask the chosen token", "mask", mask, "Hide the chosen token behind the mask, and predict it");
+    this.hereButton = button("Predict here", "predict-here", () => move(this.chosen), "Show the prediction after the locked token");
     this.effect = element("p", { class: "tl-effect", role: "status", "aria-live": "polite", "data-part": "effect" });
     this.busy = element("span", { class: "tl-working", "data-part": "working", hidden: true }, "computing …");
     this.root = element(
       "section",
       { class: "tl-verdict", "aria-label": "Predictions" },
-      element("p", { class: "tl-heading" }, this.title, " ", this.hint, this.stepper, this.busy),
+      element("p", { class: "tl-heading" }, this.title, " ", this.hint, this.stepper, this.hereButton, this.busy),
       this.table,
       this.empty,
       this.maskButton,
@@ -82,14 +84,18 @@ export class Predictions {
    * @param {string} given.missing why there is no prediction with the edits
    * @param {string[]} given.tokens those that are predicted after or at
    * @param {number | null} given.chosen the token that could be masked
+   * @param {number | null} given.locked the token after which could be predicted
    */
-  show({ outcome, about, edited, missing, tokens, chosen }) {
+  show({ outcome, about, edited, missing, tokens, chosen, locked }) {
     this.positions = outcome.positions ?? [];
     this.position = outcome.position;
     this.title.textContent = question(about);
     const asks = about.kind === "encoder" ? "at" : "after";
     this.hint.textContent = this.positions.length ? asks : "";
     this.#listPositions(tokens);
+    this.chosen = locked;
+    this.hereButton.hidden = locked === null || locked === this.position || !this.positions.includes(locked);
+    if (!this.hereButton.hidden) this.hereButton.textContent = `after ${quoted(tokens[locked])}`;
     const nowhere = about.predicts && outcome.position === null;
     const maskable = about.predicts && about.kind === "encoder" && about.mask;
     this.maskButton.hidden = !(maskable && chosen !== null);
@@ -101,6 +107,7 @@ export class Predictions {
         : "This model predicts nothing on this text.";
     }
     this.table.hidden = nowhere || !(outcome.rows?.length || !about.predicts);
+    this.table.classList.toggle("tl-states", !about.predicts);
     if (outcome.rows?.length) this.#rows(outcome, missing);
     else if (!about.predicts) this.#states(outcome, edited, missing);
     else this.table.replaceChildren();

@@ -91,6 +91,11 @@ export class Runner {
     let missing = "";
     if (sameEdits(edits, this.saved.edits) && position === this.saved.outcome.position) outcome = this.saved.outcome;
     const plain = this.#plain(position);
+    if (!plain) {
+      this.wanted = null;
+      this.hears.say(`The prediction after another token ${NEEDS_KERNEL}.`, "error");
+      return this.hears.settled();
+    }
     if (!outcome && !edits.length) outcome = plain;
     const [edit] = edits;
     const single = edits.length === 1 && edit.edit === "ablate" && !edit.value && edit.layer !== undefined && edit.head !== undefined;
@@ -121,10 +126,11 @@ export class Runner {
     return kinds.includes("decoder") ? "decoder" : kinds[0];
   }
 
-  /** The predictions without edits at a position, on a page. */
+  /** The predictions without edits at a position, on a page; null where it does not hold them. */
   #plain(position) {
     const { rows, ...rest } = this.saved.outcome;
     const here = this.model.get("_tables")[String(position)];
+    if (!here && position !== this.saved.outcome.position) return null;
     const bare = (rows ?? []).map(([token, before]) => [token, before, null, false]);
     return { ...rest, rows: bare, states: [], kl: null, mean: null, sentence: "", note: "", ...here, position };
   }

@@ -181,6 +181,7 @@ export class ExplorerViewer extends HeadViewer {
       this.matter,
       element("p", { class: "tl-actions" }, this.offButton, this.askEffect, this.sweep, this.nameButton),
       this.sweepNote,
+      element("p", { class: "tl-hint", "data-part": "keys" }, "Keys: arrows choose, X switches off, Shift-click takes several, Z undoes."),
     );
   }
 
@@ -216,8 +217,11 @@ export class ExplorerViewer extends HeadViewer {
     watch("_text", () => {
       this.runner.forget();
       this.group.clear();
+      this.steps = new Steps(); // edits of the old text may name its tokens
       this.#fillAsk();
     });
+    watch("kind", () => this.group.clear());
+    for (const name of ["_masked", "_target"]) watch(name, () => this.runner.forget());
     this.root.addEventListener("keydown", (event) => this.#keys(event), { signal });
   }
 
@@ -499,7 +503,7 @@ export class ExplorerViewer extends HeadViewer {
     this.scope.root.hidden = this.tool !== "cut";
     this.modes.root.hidden = !this.mapsEdited;
     this.modes.set(this.options.map ?? "after");
-    this.toolHint.textContent = this.tool === "cut" ? "click a cell to cut it, or a key in the lines" : "";
+    this.toolHint.textContent = this.tool === "cut" ? "click a cell, or press X on the locked one" : "";
     this.root.classList.toggle("tl-cutting", this.tool === "cut");
     this.thumbnails.canvas.setAttribute("aria-label", this.#gridWords());
   }
@@ -567,6 +571,7 @@ export class ExplorerViewer extends HeadViewer {
       missing: outcome.missing ?? "",
       tokens: about.tokens,
       chosen: this.chosenToken,
+      locked: about.kind !== "encoder" && this.kindName !== "encoder" ? this.selected?.query ?? null : null,
     });
     const note = outcome.note ? ` ${outcome.note}` : "";
     this.predictions.effect.textContent = `${edits.length ? outcome.sentence ?? "" : ""}${note}`.trim();
