@@ -165,6 +165,15 @@ def test_text_models_and_checkpoints(tmp_path):
     assert torch.equal(steps.maps()[1], run.trace(8).pattern(steps.layer, steps.head))
 
 
+def test_names_and_tokens_are_never_read_as_formulas():
+    ids = torch.tensor([1, 2, 3])
+    hostile = ["$\\frac$", "</script>", "\u202e\0"]
+    traces = [tl.trace(small(seed=i), ids, labels=hostile) for i in (0, 1)]
+    view = CompareView(*traces, names=("$\\frac$", "</script><script>x"), title="$\\q$")
+    assert view.png()[:4] == b"\x89PNG"
+    assert "</script><script>x" not in view.to_html()
+
+
 def test_every_kind_of_an_encoder_decoder():
     model = small("encoder-decoder")
     a = tl.trace(model, torch.tensor([1, 2, 3]), torch.tensor([4, 5]))

@@ -57,7 +57,7 @@ def compare_figure(view: CompareView) -> Figure:
             cmap=colour_map("DIVERGING_LIGHT") if signs else colour_map(),
         )  # fmt: skip
         _label(axes, view, kind, labelled=i == 0)
-        axes.set_xlabel(name, color=QUIET, fontsize=9)
+        axes.set_xlabel(name, color=QUIET, fontsize=9, parse_math=False)
         if view.selected is not None:
             query, key = view.selected
             x, w = (-0.5, shown.shape[1]) if key is None else (key - 0.5, 1)

@@ -32,8 +32,13 @@ class Seen:
 
 def head_name(kind: str, layer: int, head: int, *, several: bool, first: bool = True) -> str:
     """A head in words, at the beginning of a sentence (`first`) or inside it."""
-    name = f"{kind}, layer" if several else "layer"
-    return f"{name.capitalize() if first else name} {layer}, head {head}"
+    if not first:
+        return f"{kind} layer {layer}, head {head}" if several else f"layer {layer}, head {head}"
+    return (
+        f"{kind.capitalize()}, layer {layer}, head {head}"
+        if several
+        else f"Layer {layer}, head {head}"
+    )
 
 
 def signed(change: float) -> str:
