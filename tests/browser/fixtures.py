@@ -278,7 +278,7 @@ class Lesson:
         self.opened, self.page = opened, opened.page
 
     def run_all(self):
-        self.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        self.opened.run_all()
 
     def run(self, id, source=None):
         self.page.evaluate(

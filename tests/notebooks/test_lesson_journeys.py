@@ -1,0 +1,166 @@
+"""Lessons in a real JupyterLab: run all, use the main view by mouse and by keyboard, interrupt."""
+
+import importlib.util
+from pathlib import Path
+
+import nbformat
+import pytest
+
+HERE = Path(__file__).parent
+NOTEBOOKS = HERE.parents[1] / "notebooks"
+
+_spec = importlib.util.spec_from_file_location(
+    "browser_fixtures", HERE.parent / "browser" / "fixtures.py"
+)
+_fixtures = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_fixtures)
+browser, lab, notebook = _fixtures.browser, _fixtures.lab, _fixtures.notebook
+screenshot, Lesson = _fixtures.screenshot, _fixtures.Lesson
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
+
+
+@pytest.fixture
+def lesson(notebook, tmp_path):
+    """Open a lesson with the quick preset, and what else of its source is to be replaced."""
+
+    def open_(number, **replaced):
+        [path] = NOTEBOOKS.glob(f"{number}_*.ipynb")
+        book = nbformat.read(path, as_version=4)
+        for cell in book.cells:
+            if "parameters" in cell.metadata.get("tags", []):
+                cell.source = cell.source.replace('"full"', '"quick"').replace('"auto"', '"cpu"')
+            for old, new in replaced.get(cell.id.replace("-", "_"), []):
+                assert old in cell.source
+                cell.source = cell.source.replace(old, new)
+        nbformat.write(book, tmp_path / path.name)
+        opened = Lesson(notebook(file=tmp_path / path.name))
+        opened.page.set_default_timeout(150_000)
+        return opened
+
+    return open_
+
+
+def dark(opened):
+    opened.opened.command("apputils:change-theme", theme="JupyterLab Dark")
+    opened.page.wait_for_selector(".tl-view[data-theme=dark]")
+    opened.page.wait_for_selector("#jupyterlab-splash", state="detached")
+
+
+@pytest.fixture(autouse=True)
+def light_again(request):
+    """The theme belongs to the server, which all tests of this file share."""
+    yield
+    if "lesson" in request.fixturenames:
+        for page in request.getfixturevalue("browser").contexts:
+            for one in page.pages:
+                one.evaluate(
+                    "() => window.jupyterapp?.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})"
+                )
+
+
+def test_00_an_interrupted_training_goes_on(lesson, screenshot):
+    opened = lesson("00", train=[("quick=60", "quick=100_000")])
+    page = opened.page
+    opened.run_all()
+    page.wait_for_selector("[data-state=training]")
+    page.wait_for_function(
+        "() => /^The heads on the probe, at step \\d{2,}/.test(document.querySelector('[data-part=note]')?.textContent)"
+    )
+    page.evaluate(
+        "async () => { await window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt() }"
+    )
+    page.wait_for_selector("[data-state=stopped]")
+    screenshot(page, "lesson_00_stopped")
+    cells = [c.id for c in nbformat.read(next(NOTEBOOKS.glob("00_*")), as_version=4).cells]
+    opened.page.evaluate(
+        f"id => {{ {_fixtures.FIND} book.activeCellIndex = index; book.deselectAll();"
+        " window.jupyterapp.commands.execute('notebook:run-all-below') }",
+        cells[cells.index("train") + 1],
+    )
+    assert opened.shows("finish", "Lesson 00 ran to its end.")
+    view = opened.view("heads")
+    view.locator("[data-part=head] [data-value='2']").click()
+    page.wait_for_selector(
+        "[data-cell=heads][data-shown$='/2'], [data-cell=heads] [data-shown$='/2']"
+    )
+    assert page.errors == []
+
+
+def test_02_positions_by_slider_and_keyboard(lesson, screenshot):
+    opened = lesson("02")
+    opened.run_all()
+    assert opened.shows("finish", "Lesson 02 ran to its end.")
+    view = opened.view("view")
+    said = view.locator("[data-part=sentence]").first
+    before = said.inner_text()
+    slider = view.locator("input[type=range]").first
+    slider.focus()
+    opened.page.keyboard.press("End")
+    opened.page.keyboard.press("Home")
+    chip = view.locator("[role=radio]").nth(1)
+    chip.click()
+    opened.page.wait_for_function(
+        "before => document.querySelector('[data-cell=view] [data-part=sentence]').textContent !== before",
+        arg=before,
+    )
+    screenshot(opened.page, "lesson_02_positions")
+    assert opened.page.errors == []
+
+
+def test_04_the_stream_of_a_trained_model(lesson, screenshot):
+    opened = lesson("04")
+    opened.run_all()
+    assert opened.shows("finish", "Lesson 04 ran to its end.")
+    view = opened.view("view")
+    said = view.locator("[data-part=sentence]").first
+    before = said.inner_text()
+    canvas = view.locator("canvas").first
+    canvas.focus()
+    opened.page.keyboard.press("ArrowRight")
+    opened.page.keyboard.press("ArrowDown")
+    opened.page.wait_for_function(
+        "before => document.querySelector('[data-cell=view] [data-part=sentence]').textContent !== before",
+        arg=before,
+    )
+    screenshot(opened.page, "lesson_04_stream")
+    dark(opened)
+    opened.view("view")
+    screenshot(opened.page, "lesson_04_stream_dark")
+    assert opened.page.errors == []
+
+
+def test_06_the_cross_attention_of_a_translation(lesson, screenshot):
+    opened = lesson("06")
+    opened.run_all()
+    assert opened.shows("finish", "Lesson 06 ran to its end.")
+    view = opened.view("cross")
+    canvas = view.locator("[data-part=map]")
+    canvas.focus()
+    for key in ("ArrowUp", "ArrowUp", "ArrowRight"):
+        opened.page.keyboard.press(key)
+    opened.page.wait_for_selector(
+        "[data-cell=cross][data-selected*=','], [data-cell=cross] [data-selected*=',']"
+    )
+    screenshot(opened.page, "lesson_06_cross")
+    dark(opened)
+    opened.view("cross")
+    screenshot(opened.page, "lesson_06_cross_dark")
+    assert opened.page.errors == []
+
+
+def test_11_a_head_is_switched_off_in_the_explorer(lesson, screenshot):
+    opened = lesson("11")
+    opened.run_all()
+    assert opened.shows("finish", "Lesson 11 ran to its end.")
+    view = opened.view("explore")
+    view.locator("[data-part=head-off]").click()
+    opened.page.wait_for_selector("[data-edits='1'][data-settled=true]")
+    assert view.locator("[data-part=kl]").inner_text().startswith("KL ")
+    screenshot(opened.page, "lesson_11_explorer")
+    scrub = opened.view("scrub")
+    slider = scrub.locator("input[type=range]").first
+    slider.focus()
+    opened.page.keyboard.press("Home")
+    screenshot(opened.page, "lesson_11_scrubber")
+    assert opened.page.errors == []
