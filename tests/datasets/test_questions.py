@@ -22,14 +22,14 @@ def _answer(sentences, question):
         else:
             match = TAKE.fullmatch(sentence)
             holder[match[2]] = (match[1], i)
-    if match := re.fullmatch(r"Who has the (\w+)\?", question):
+    if match := re.fullmatch(r"Who has the (\w+)", question):
         person, i = holder[match[1]]
         return person, (i,)
-    if match := re.fullmatch(r"Where is the (\w+)\?", question):
+    if match := re.fullmatch(r"Where is the (\w+)", question):
         person, i = holder[match[1]]
         where, j = place[person]
         return where, tuple(sorted((i, j)))
-    where, i = place[re.fullmatch(r"Where is (\w+)\?", question)[1]]
+    where, i = place[re.fullmatch(r"Where is (\w+)", question)[1]]
     return where, (i,)
 
 

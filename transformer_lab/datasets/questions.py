@@ -179,7 +179,8 @@ THINGS = ["lamp", "violin", "map", "kettle", "basket", "compass"]
 # All of one length: who does something stands four words before where or what.
 MOVES = ("{} heads for the {}.", "{} walks into the {}.", "{} returns to the {}.")
 TAKES = ("{} picks up the {}.", "{} now holds the {}.")
-WHERE_IS, WHO_HAS, WHERE_IS_THING = "Where is {}?", "Who has the {}?", "Where is the {}?"
+# No question mark: the word asked about comes last, and so it is there that a decoder answers.
+WHERE_IS, WHO_HAS, WHERE_IS_THING = "Where is {}", "Who has the {}", "Where is the {}"
 
 
 def stories(
@@ -188,11 +189,11 @@ def stories(
     """Short stories of who goes where and who takes what, with questions on how it ends.
 
     Three people move five times and take three things. With one fact, the last sentence about a
-    person or the one about a thing holds the answer ("Where is Nora?", "Who has the lamp?"). With
+    person or the one about a thing holds the answer ("Where is Nora", "Who has the lamp"). With
     two, half of the questions need two sentences: one must find who has the thing, and then where
-    that person was last, be it before or after ("Where is the lamp?"); the other half need one, so
+    that person was last, be it before or after ("Where is the lamp"); the other half need one, so
     that each of the two steps is also taught alone. Six questions a story teach much faster than
-    one.
+    one, and without a question mark the look starts from the very word that is asked about.
 
     Args:
         facts: supporting facts, 1 or 2.
