@@ -230,8 +230,10 @@ def _written(value: float, kind: str) -> str:
     if kind == "weights":
         shown = f"{value:.2f}"
         return shown[1:] if shown.startswith("0") else shown
-    shown = f"{value:.0f}" if abs(value - round(value)) < 5e-3 else f"{value:.2f}"
-    return shown.replace("-", "−").replace("−0.", "−.") if shown != "-0" else "0"
+    if abs(value - round(value)) < 5e-3:
+        return f"{round(value)}".replace("-", "−")
+    shown = f"{value:.2f}".replace("-", "−")
+    return shown.replace("0.", ".") if abs(value) < 1 else shown
 
 
 def _draw_grid(axes: Axes, grid: Grid, theme: Theme) -> None:
@@ -430,6 +432,7 @@ def curves(
 
     def draw(theme: Theme) -> Figure:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
 
         figure = Figure(figsize=(5.4, 3.0))
         axes = figure.add_axes((0, 0, 1, 1))
@@ -441,6 +444,8 @@ def curves(
             axes.set_xscale("log", base=2)
             axes.set_xticks(list(x), [f"{value:g}" for value in x])
             axes.minorticks_off()
+        elif all(float(value).is_integer() for value in x):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if y_range:
             axes.set_ylim(*y_range)
         ends = [float(y[-1]) for y in lines.values()]
