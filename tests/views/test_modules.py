@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from transformer_lab.views.modules import STATIC, join_modules
@@ -69,3 +71,19 @@ def test_the_views_modules_join_and_use_no_markup():
             "eval(",
         ):
             assert word not in source.replace("http://www.w3.org/2000/svg", ""), (path.name, word)
+
+
+def test_a_views_columns_hold_beside_other_views():
+    """Every view brings view.css again, and the last one on a page would win a tie."""
+    seen = 0
+    for path in STATIC.glob("*.js"):
+        for own in re.findall(r'"tl-panels (tl-[a-z-]+)"', path.read_text("utf-8")):
+            for css in STATIC.glob("*.css"):
+                for rule in re.findall(
+                    r"[^{}]*\{[^{}]*grid-template-columns", css.read_text("utf-8")
+                ):
+                    selector = rule.rpartition("{")[0].strip()
+                    if selector.endswith(f".{own}"):
+                        seen += 1
+                        assert selector.endswith(f".tl-panels.{own}"), (css.name, selector)
+    assert seen >= 4
