@@ -289,9 +289,14 @@ class Lesson:
             [id, source],
         )
 
+    def scroll_to(self, id, block="start"):
+        self.page.evaluate(
+            f"([id, block]) => {{ {FIND} cell.node.scrollIntoView({{block}}) }}", [id, block]
+        )
+
     def shown(self, id):
         """The text of a cell's output, once it is on the page."""
-        self.page.evaluate(f"id => {{ {FIND} cell.node.scrollIntoView({{block: 'center'}}) }}", id)
+        self.scroll_to(id, "center")
         self.page.wait_for_function(
             # An output may stand on the page for a moment before it is laid out, without its text.
             f"""id => {{ {FIND}
@@ -323,7 +328,7 @@ class Lesson:
 
     def view(self, id):
         """The view in a cell's output, once it has drawn itself."""
-        self.page.evaluate(f"id => {{ {FIND} cell.node.scrollIntoView({{block: 'start'}}) }}", id)
+        self.scroll_to(id)
         self.page.wait_for_function(
             f"""id => {{ {FIND}
             const view = cell.node.querySelector('.tl-view[data-ready]');

@@ -36,27 +36,19 @@ def lesson(notebook, tmp_path):
         nbformat.write(book, tmp_path / path.name)
         opened = Lesson(notebook(file=tmp_path / path.name))
         opened.page.set_default_timeout(150_000)
+        shown.append(opened)
         return opened
 
-    return open_
+    shown = []
+    yield open_
+    for opened in shown:  # the theme belongs to the server, which all tests of this file share
+        theme(opened, "Light")
 
 
-def dark(opened):
-    opened.opened.command("apputils:change-theme", theme="JupyterLab Dark")
-    opened.page.wait_for_selector(".tl-view[data-theme=dark]")
+def theme(opened, name):
+    opened.opened.command("apputils:change-theme", theme=f"JupyterLab {name}")
+    opened.page.wait_for_selector(f".tl-view[data-theme={name.lower()}]")
     opened.page.wait_for_selector("#jupyterlab-splash", state="detached")
-
-
-@pytest.fixture(autouse=True)
-def light_again(request):
-    """The theme belongs to the server, which all tests of this file share."""
-    yield
-    if "lesson" in request.fixturenames:
-        for page in request.getfixturevalue("browser").contexts:
-            for one in page.pages:
-                one.evaluate(
-                    "() => window.jupyterapp?.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})"
-                )
 
 
 def test_00_an_interrupted_training_goes_on(lesson, screenshot):
@@ -71,6 +63,8 @@ def test_00_an_interrupted_training_goes_on(lesson, screenshot):
         "async () => { await window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt() }"
     )
     page.wait_for_selector("[data-state=stopped]")
+    opened.scroll_to("train")
+    page.locator("[data-state=stopped] canvas:visible").first.wait_for()
     screenshot(page, "lesson_00_stopped")
     cells = [c.id for c in nbformat.read(next(NOTEBOOKS.glob("00_*")), as_version=4).cells]
     opened.page.evaluate(
@@ -124,7 +118,7 @@ def test_04_the_stream_of_a_trained_model(lesson, screenshot):
         arg=before,
     )
     screenshot(opened.page, "lesson_04_stream")
-    dark(opened)
+    theme(opened, "Dark")
     opened.view("view")
     screenshot(opened.page, "lesson_04_stream_dark")
     assert opened.page.errors == []
@@ -143,7 +137,7 @@ def test_06_the_cross_attention_of_a_translation(lesson, screenshot):
         "[data-cell=cross][data-selected*=','], [data-cell=cross] [data-selected*=',']"
     )
     screenshot(opened.page, "lesson_06_cross")
-    dark(opened)
+    theme(opened, "Dark")
     opened.view("cross")
     screenshot(opened.page, "lesson_06_cross_dark")
     assert opened.page.errors == []
