@@ -69,3 +69,15 @@ test("pooled keeps the largest weight of every pixel", () => {
   const cut = pooled((q) => rows[q], { query: 2, key: 3, queries: 2, keys: 2 }, 9, 9, 10);
   assert.deepEqual([...cut.values], [15, 16, 21, 22]);
 });
+
+test("a head tells the most that it will hold, however many rows are looked at", () => {
+  const bytes = new Uint8Array(new Uint16Array(3 * 3).buffer);
+  const small = new HeadWeights({ encoding: "weights", error: 0 }, [bytes], { queries: 3, keys: 3, causal: true });
+  assert.equal(small.bytes, 2 * 9 + 4 * 9);
+  const n = 1100;
+  const long = new HeadWeights({ encoding: "scores32", error: 0, d: 1 }, [new Uint8Array(4 * 2 * n)], { queries: n, keys: n, causal: true });
+  for (let query = 0; query < n; query++) long.row(query);
+  const held = [...long.rows.values()].reduce((sum, row) => sum + row.byteLength, 0);
+  assert.equal(long.bytes, 8 * n + held);
+  assert.ok(held < 0.1 * 4 * n * n);
+});

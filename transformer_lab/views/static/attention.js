@@ -29,7 +29,6 @@ export class HeadWeights {
     this.info = info;
     this.shape = shape;
     this.error = info.error;
-    this.bytes = buffers.reduce((sum, buffer) => sum + buffer.byteLength, 0);
     /** Length of what each key would add, or null. @type {Float32Array | null} */
     this.norms = buffers[1]?.byteLength ? typed(Float32Array, buffers[1]) : null;
     /** @type {Map<number, Float32Array>} */
@@ -46,6 +45,13 @@ export class HeadWeights {
       this.k = numbers.subarray(shape.queries * d);
       this.d = d;
     }
+    this.keptRows = shape.queries * shape.keys > KEEP_WHOLE ? KEEP_ROWS : shape.queries;
+  }
+
+  /** The most memory that it comes to hold, with its computed rows. */
+  get bytes() {
+    const sent = this.bits?.byteLength ?? this.q.byteLength + this.k.byteLength;
+    return sent + (this.norms?.byteLength ?? 0) + 4 * this.keptRows * this.shape.keys;
   }
 
   /**
@@ -64,9 +70,7 @@ export class HeadWeights {
       const seen = causal ? Math.max(0, Math.min(keys, query + 1 + keys - queries)) : keys;
       softmaxRow(this.q, this.k, this.d, query, seen, row);
     }
-    if (queries * keys > KEEP_WHOLE && this.rows.size >= KEEP_ROWS) {
-      this.rows.delete(this.rows.keys().next().value);
-    }
+    if (this.rows.size >= this.keptRows) this.rows.delete(this.rows.keys().next().value);
     this.rows.set(query, row);
     return row;
   }

@@ -671,8 +671,8 @@ export class HeadViewer {
     if (long && focus.query !== null && focus.key !== null) keys.push(focus.key);
     if (long && focus.query === null) queries.push(...edges.map((edge) => edge.query));
     const layout = JSON.stringify([this.kindName, keys, queries, long && focus, options.hide_first, options.hide_special]);
-    if (layout === this.layout) return;
-    this.layout = layout;
+    if (layout === this.listed) return;
+    this.listed = layout;
     this.lines.list(
       kind.query_tokens,
       kind.key_tokens,

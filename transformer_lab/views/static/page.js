@@ -49,7 +49,9 @@
       }
       found.remove();
       for (const node of found.content.childNodes) node.data = ""; // now, not when garbage is collected
-      held.set(found.dataset.block, { shell: found, blob: new Blob([decode(text)]) });
+      const bytes = decode(text);
+      held.set(found.dataset.block, { shell: found, blob: new Blob([bytes]) });
+      bytes.buffer.transfer?.(0); // frees it
     }
   };
   new MutationObserver(hold).observe(document.body, { childList: true });
