@@ -83,6 +83,8 @@ def test_lessons_have_their_shape(path):
         "Predict before you run",
         "What to take with you",
         "One step further",
+        "(glossary.md#",
+        "**Read next:**",
     ):
         assert element in prose, f"{path.name} lacks {element!r}"
     assert "claim(" in code
