@@ -1,4 +1,4 @@
-"""Draw the README's pictures: our own view of a real model, photographed in headless Chromium.
+"""Draw the README's pictures: our own views of a real model, photographed in headless Chromium.
 
 make models && .venv/bin/python docs/make_pictures.py
 """
@@ -18,11 +18,13 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 def main() -> None:
     model = tl.TextModel.from_pretrained("smollm2-135m")
-    trace = model.trace(TEXT)
-    view = tl.views.HeadView(trace, layer=23, head=0)
-    view.selected = (len(trace.query_tokens()) - 1, None)
+    alone = tl.sweep_heads(model, TEXT)
+    layer, head = divmod(int(alone.values.argmin()), alone.values.shape[1])  # missed most
+    print(f"P falls most without layer {layer}, head {head}")
+    view = tl.views.Explorer(model, TEXT, layer=layer, head=head, edits=[tl.ablate(layer, head)])
+    view.selected = (len(view._data.queries[view.kind]) - 1, None)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        page_file = Path(folder, "heads.html")
+        page_file = Path(folder, "explorer.html")
         view.save_html(page_file)
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium") or shutil.which("google-chrome"), args=FLAGS
@@ -35,7 +37,7 @@ def main() -> None:
             )
             page.goto(page_file.as_uri())
             page.wait_for_selector("[data-ready]")
-            page.screenshot(path=OUT / f"smollm2-heads-{scheme}.png", full_page=True)
+            page.screenshot(path=OUT / f"explorer-{scheme}.png", full_page=True)
         browser.close()
 
 
