@@ -16,6 +16,7 @@ def test_first_screen_and_numbers(open_page, map_of, trace, screenshot):
     page = open_page(view.to_html())
     assert page.locator("#tl-root").get_attribute("data-shown") == "decoder/1/2"
     assert text(page, "sentence") == view.sentence
+    assert text(page, "map-note").startswith("Raw attention weights; each row sums to 1.")
     weights = trace.pattern(1, 2)
     for query, key in ((0, 0), (8, 1), (12, 12), (8, 7), (3, 9)):
         assert map_of(page).hover(query, key) == f"{weights[query, key]:.4f}"
@@ -56,20 +57,20 @@ def test_click_locks_escape_frees_arrows_move(open_page, map_of, trace):
 
 def test_heads_by_thumbnail_and_by_keyboard(open_page, trace):
     page = open_page(HeadView(trace).to_html())
-    root, grid = page.locator("#tl-root"), page.locator(part("thumbnails"))
+    grid = page.locator(part("thumbnails"))
     box = grid.bounding_box()
     grid.click(position={"x": box["width"] * 0.6, "y": box["height"] * 0.9})
-    assert root.get_attribute("data-shown") == "decoder/3/2"
+    page.wait_for_selector("[data-shown='decoder/3/2']")
     chips = page.locator("[data-part=head] [role=radio]")
     assert [c.get_attribute("tabindex") for c in chips.all()] == ["-1", "-1", "0", "-1"]
     chips.nth(2).focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    assert root.get_attribute("data-shown") == "decoder/3/0"
+    page.wait_for_selector("[data-shown='decoder/3/0']")
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Head 0"
     grid.focus()
     page.keyboard.press("ArrowUp")
-    assert root.get_attribute("data-shown") == "decoder/2/0"
+    page.wait_for_selector("[data-shown='decoder/2/0']")
 
 
 def test_the_table_holds_the_five_largest(open_page, trace):
@@ -89,6 +90,7 @@ def test_hiding_and_value_weighting_are_flagged_and_exact(open_page, map_of, tra
     page = open_page(view.to_html())
     assert not page.locator(part("flag")).is_visible()
     page.locator(part("hide-first")).check()
+    assert "Raw" not in text(page, "map-note")
     view._options = {"hide_first": True}
     assert "Without the first token" in text(page, "flag")
     shown = float(map_of(page).hover(9, 4))

@@ -476,12 +476,6 @@ export class ExplorerViewer extends HeadViewer {
     return this.mode === "before" || !this.mapsHere ? this.store.thumbnails(kind) : this.after.thumbnails(kind);
   }
 
-  mapCaption() {
-    if (this.valueWeighted || this.hidden) return []; // the flag says what it is then
-    if (this.signed) return ["Change of raw attention weights, after less before; each row sums to 0."];
-    return [`Raw attention weights${this.edited ? ", edited" : ""}; each row sums to 1.`];
-  }
-
   mapFlags() {
     const notes = [];
     const { mode } = this;

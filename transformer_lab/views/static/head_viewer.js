@@ -133,9 +133,12 @@ export class HeadViewer {
     return [];
   }
 
-  /** What is said below the map at all times. @returns {string[]} */
+  /** What the numbers of the map are; a flag says it where they were changed here. */
   mapCaption() {
-    return [];
+    if (this.valueWeighted || this.hidden) return "";
+    const sum = this.kind.keys === this.kind.all_keys || this.kind.causal;
+    if (this.signed) return `Change of raw attention weights, after less before${sum ? "; each row sums to 0" : ""}.`;
+    return `Raw attention weights${this.edited ? ", edited" : ""}${sum ? "; each row sums to 1" : ""}.`;
   }
 
   /** What else must be said of the map. @returns {string[]} */
@@ -582,13 +585,13 @@ export class HeadViewer {
       offset: kind.all_keys - kind.all_queries, hidden: this.hidden, largest: this.end, table: this.table256,
       colours: this.inks, signed: this.signed, cuts: this.cuts,
     }, Math.max(220, box.clientWidth), 470);
-    const notes = this.mapCaption();
+    const notes = [this.mapCaption()];
     if (kind.causal) notes.push("Grey: later tokens, which a query cannot look at.");
     if (this.map.sampled) notes.push("Not every row fits: some stand for their neighbours.");
     if (part.keys < kind.keys || part.queries < kind.queries) {
       notes.push(`Queries ${part.query}–${part.query + part.queries - 1}, keys ${part.key}–${part.key + part.keys - 1} of ${kind.keys}.`);
     }
-    this.mapNote.textContent = notes.join(" ");
+    this.mapNote.textContent = notes.filter(Boolean).join(" ");
   }
 
   #flags() {
