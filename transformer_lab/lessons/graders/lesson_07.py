@@ -1,0 +1,223 @@
+"""Checks of lesson 07, BERT."""
+
+from __future__ import annotations
+
+import torch
+
+from transformer_lab.lessons.graders.base import Case, Grader, Suspect
+from transformer_lab.lessons.solutions import lesson_07 as solutions
+
+
+def _words(seed: int, texts: int, places: int, mask_id: int, *, padding: int = 0) -> tuple:
+    """Arguments of `mask_words` in which every fate occurs, in every kind of place."""
+    draw = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(10, 60, (texts, places), generator=draw)
+    may_hide = torch.ones(texts, places, dtype=torch.bool)
+    may_hide[:, 0] = False
+    if padding:
+        may_hide[-1, -padding:] = False
+    chance = torch.rand(texts, places, generator=draw) * 0.35  # a good part of them below .15
+    fate = torch.rand(texts, places, generator=draw)
+    fate[:, 2::3] = 0.8 + 0.2 * torch.rand(texts, len(range(2, places, 3)), generator=draw)
+    other = torch.randint(60, 90, (texts, places), generator=draw)
+    return tokens, may_hide, chance, fate, other, mask_id
+
+
+def _mask_cases() -> list[Case]:
+    return [
+        Case("three texts of 24 words", _words(1, 3, 24, 4)),
+        Case("two texts, one with padding", _words(2, 2, 18, 7, padding=6)),
+        Case("a single text", _words(3, 1, 30, 4)),
+    ]
+
+
+def _parts(tokens, may_hide, chance, fate, other, mask_id, *, rate=0.15):
+    chosen = may_hide & (chance < rate)
+    shown = torch.where(chosen & (fate < 0.8), mask_id, tokens)
+    shown = torch.where(chosen & (fate >= 0.8) & (fate < 0.9), other, shown)
+    return chosen, shown
+
+
+def _all_as_mask(tokens, may_hide, chance, fate, other, mask_id):
+    chosen, _ = _parts(tokens, may_hide, chance, fate, other, mask_id)
+    return torch.stack([torch.where(chosen, mask_id, tokens), torch.where(chosen, tokens, -100)])
+
+
+def _never_as_it_is(tokens, may_hide, chance, fate, other, mask_id):
+    chosen, _ = _parts(tokens, may_hide, chance, fate, other, mask_id)
+    shown = torch.where(chosen, torch.where(fate < 0.8, mask_id, other), tokens)
+    return torch.stack([shown, torch.where(chosen, tokens, -100)])
+
+
+def _labels_everywhere(tokens, *rest):
+    _, shown = _parts(tokens, *rest)
+    return torch.stack([shown, tokens])
+
+
+def _labels_of_what_is_shown(tokens, *rest):
+    chosen, shown = _parts(tokens, *rest)
+    return torch.stack([shown, torch.where(chosen, shown, -100)])
+
+
+def _labels_at_masks_only(tokens, may_hide, chance, fate, other, mask_id):
+    _, shown = _parts(tokens, may_hide, chance, fate, other, mask_id)
+    return torch.stack([shown, torch.where(shown == mask_id, tokens, -100)])
+
+
+def _labels_where_changed(tokens, *rest):
+    _, shown = _parts(tokens, *rest)
+    return torch.stack([shown, torch.where(shown != tokens, tokens, -100)])
+
+
+def _labels_inverted(tokens, *rest):
+    chosen, shown = _parts(tokens, *rest)
+    return torch.stack([shown, torch.where(chosen, -100, tokens)])
+
+
+def _zero_for_not_asked(tokens, *rest):
+    chosen, shown = _parts(tokens, *rest)
+    return torch.stack([shown, torch.where(chosen, tokens, 0)])
+
+
+def _special_too(tokens, may_hide, *rest):
+    return solutions.mask_words(tokens, torch.ones_like(may_hide), *rest)
+
+
+def _too_many(tokens, may_hide, chance, fate, other, mask_id):
+    chosen, shown = _parts(tokens, may_hide, chance, fate, other, mask_id, rate=0.85)
+    return torch.stack([shown, torch.where(chosen, tokens, -100)])
+
+
+def _turned(tokens, *rest):
+    return solutions.mask_words(tokens, *rest).flip(0)
+
+
+_MASK = Grader(
+    name="07/mask_words",
+    cases=_mask_cases,
+    reference=solutions.mask_words,
+    shape_hint="`torch.stack([shown, labels])`, which is `[2, text, place]`",
+    suspects=(
+        Suspect(
+            "always <mask>",
+            _all_as_mask,
+            "Every chosen word became `<mask>`. Only those with `fate < 0.8` should; the next tenth "
+            "becomes the word in `other`, and the last tenth stays.",
+        ),
+        Suspect(
+            "never as it is",
+            _never_as_it_is,
+            "No chosen word stays as it is. From `fate >= 0.9` on, the word that was there stays, "
+            "and still has a label.",
+        ),
+        Suspect(
+            "labels everywhere",
+            _labels_everywhere,
+            "Every word has a label. Where nothing was chosen, the label is −100: not asked.",
+        ),
+        Suspect(
+            "labels of what is shown",
+            _labels_of_what_is_shown,
+            "The labels are what the model *sees*. They should be the words that were there before: "
+            "`tokens`.",
+        ),
+        Suspect(
+            "labels at <mask> only",
+            _labels_at_masks_only,
+            "Only the places with `<mask>` have a label. All chosen places do: also those with "
+            "another word, and those that stay.",
+        ),
+        Suspect(
+            "labels where something changed",
+            _labels_where_changed,
+            "Chosen words that stay as they are have no label in yours. They are asked for, too.",
+        ),
+        Suspect(
+            "labels inverted",
+            _labels_inverted,
+            "The labels are the wrong way round: −100 belongs where *nothing* was chosen.",
+        ),
+        Suspect(
+            "0 for not asked",
+            _zero_for_not_asked,
+            "You took 0 for “not asked”. 0 is a token; the loss leaves out −100.",
+        ),
+        Suspect(
+            "special tokens hidden",
+            _special_too,
+            "You also chose places where `may_hide` is False: `<s>`, `</s>` and padding.",
+        ),
+        Suspect(
+            "85 % chosen",
+            _too_many,
+            "You chose 85 % of the words. A place is chosen where `chance` is *below* 0.15.",
+        ),
+        Suspect(
+            "labels first",
+            _turned,
+            "The two are in the wrong order: first what the model sees, then the labels.",
+        ),
+    ),
+)  # fmt: skip
+
+
+def _states(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _real(*lengths: int) -> torch.Tensor:
+    return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+
+
+def _vector_cases() -> list[Case]:
+    in_front = _real(5, 2).flip(-1)
+    return [
+        Case("three texts of 6, 4 and 1 words", (_states(1, 3, 6, 8), _real(6, 4, 1))),
+        Case("two texts with padding in front", (_states(2, 2, 5, 4), in_front)),
+        Case("one text without padding", (_states(3, 1, 4, 8), _real(4))),
+    ]
+
+
+_VECTOR = Grader(
+    name="07/sentence_vector",
+    cases=_vector_cases,
+    reference=solutions.sentence_vector,
+    shape_hint="`[text, d]`: one vector for each text",
+    suspects=(
+        Suspect(
+            "padding counted",
+            lambda states, real: states.mean(-2),
+            "Padding counts in yours, in the sum and in the number. Only places where `real` is True "
+            "should.",
+        ),
+        Suspect(
+            "divided by all places",
+            lambda states, real: (states * real[..., None]).mean(-2),
+            "The sum leaves padding out, but you divide by all places. Divide by the number of real "
+            "ones.",
+        ),
+        Suspect(
+            "sum",
+            lambda states, real: (states * real[..., None]).sum(-2),
+            "That is the sum over the words. Divide by how many there are, or long texts weigh more.",
+        ),
+        Suspect(
+            "mask inverted",
+            lambda states, real: (states * ~real[..., None]).sum(-2) / (~real).sum(-1, keepdim=True),
+            "You took the mean over the *padding*. True marks a real word.",
+        ),
+        Suspect(
+            "first token",
+            lambda states, real: states[:, 0],
+            "That is the vector of the first token. It is a way, too (BERT's), but here the mean is "
+            "asked for.",
+        ),
+        Suspect(
+            "one number for all texts",
+            lambda states, real: (states * real[..., None]).sum(-2) / real.sum(),
+            "You divide by the words of all texts together. Each text has its own number.",
+        ),
+    ),
+)  # fmt: skip
+
+GRADERS = (_MASK, _VECTOR)
