@@ -3,5 +3,5 @@
 NAMES = (
     "number_words", "dates", "reverse", "sort", "induction", "stories", "reports", "agreement",
     "recurrent_models", "char_lm", "throughput", "parallelism", "kv_cache", "trace_cost", "sweeps",
-    "gpu",
+    "explorer", "views", "gpu",
 )  # fmt: skip

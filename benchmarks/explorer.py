@@ -1,14 +1,14 @@
 """From a click to the new prediction, in a real JupyterLab.
 
-    python benchmarks/explorer.py [--models shipped smollm2-135m] [--clicks 20]
-
-For each model: heads are switched off and on, and edges cut and mended, each by a click; the time
-runs from the click to the paint of the new predictions. The bars: 0.3 s for the shipped model, 2 s
-for SmolLM2-135M, on two idle cores. Also printed: what Python alone needs for an answer, and one
-run of the text typed anew.
+For each model heads are switched off and on, and edges cut, each by a click; the time runs from
+the click to the paint of the new predictions. The bars, 0.3 s for the shipped model and 2 s for
+SmolLM2-135M, are meant for two idle cores; the load is told with each row. Every click asks
+something new, so that no answer is known from before. Weights of SmolLM2-135M come with the extra
+"models".
 """
 
-import argparse
+from __future__ import annotations
+
 import json
 import os
 import secrets
@@ -23,10 +23,14 @@ import urllib.request
 from pathlib import Path
 
 import nbformat
-from playwright.sync_api import sync_playwright
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+import transformer_lab as tl
+
+from .browser import launch
+from .report import Clock, Row, at_most
+
 BARS = {"shipped": 0.3, "smollm2-135m": 2.0}
+CLICKS = 20
 CELL = """
 import time, transformer_lab as tl
 model = tl.TextModel.from_pretrained({name!r})
@@ -56,40 +60,55 @@ open({file!r}, "w").write(str(median(times)))
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", nargs="+", default=list(BARS))
-    parser.add_argument("--clicks", type=int, default=20)
-    parser.add_argument("--chromium", default="/usr/bin/chromium")
-    given = parser.parse_args()
-    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+def run(options):
+    from playwright.sync_api import sync_playwright
+
     with (
         tempfile.TemporaryDirectory() as folder,
         Lab(Path(folder)) as lab,
         sync_playwright() as playwright,
     ):
-        browser = playwright.chromium.launch(executable_path=given.chromium, args=FLAGS)
-        for name in given.models:
-            measure(browser, lab, name, given.clicks)
+        browser = launch(playwright)
+        for name, bar in BARS.items():
+            try:
+                tl.TextModel.from_pretrained(name)
+            except (FileNotFoundError, ImportError, OSError, ValueError) as error:
+                yield Row(f"{name}, a click", str(error), "", None, None, 0, options.seed)
+                continue
+            with Clock() as clock:
+                found = measure(browser, lab, name)
+            answer, text = found.pop("answer"), found.pop("text")
+            for what, times in found.items():
+                note = (
+                    f"largest of {len(times)}, median {statistics.median(times):.3f} s; Python "
+                    f"alone {answer:.3f} s; load {os.getloadavg()[0]:.1f}"
+                )
+                yield at_most(
+                    f"{name}, from a click on {what} to the new prediction", max(times), bar,
+                    unit="s", seconds=clock.cpu, seed=options.seed, note=note,
+                )  # fmt: skip
+            yield Row(
+                f"{name}, from a text typed anew to its prediction", round(text, 3), "s", None,
+                None, round(clock.cpu, 1), options.seed,
+            )  # fmt: skip
         browser.close()
 
 
-def measure(browser, lab, name: str, clicks: int) -> None:
+def measure(browser, lab: Lab, name: str) -> dict:
+    """Seconds of each click on a head and on an edge, of a new text, and of Python's answer."""
     page = lab.open(browser, CELL.format(name=name))
     page.wait_for_selector("[data-ready]", timeout=120_000)
     if page.locator("[data-part=names]:visible").count() == 0:  # labels are looked for at once
         page.wait_for_timeout(5000)
     page.evaluate(WATCH)
-    # Another head each time, so that no answer is known from before.
     page.locator("[data-part=click-mode] [data-value=off]").click()
     grid = page.locator("[data-part=thumbnails]")
-    sizes = page.evaluate(
-        "() => [...document.querySelectorAll('[data-part=layer] button, [data-part=head] button')].map(b => b.getAttribute('aria-label').split(' ')[0])"
+    layers, n_heads = (
+        page.locator(f"[data-part={part}] [role=radio]").count() for part in ("layer", "head")
     )
-    layers, n_heads = sizes.count("Layer"), sizes.count("Head")
     heads = []
-    for i in range(clicks):
-        layer, head = i * layers // clicks, i % n_heads
+    for i in range(CLICKS):
+        layer, head = i * layers // CLICKS, i % n_heads
         box = grid.bounding_box()
         at = {
             "x": (head + 0.5) * box["width"] / n_heads,
@@ -102,7 +121,7 @@ def measure(browser, lab, name: str, clicks: int) -> None:
     place = canvas.evaluate("c => ({...c.dataset})")
     cell, left, top = (float(place[n]) for n in ("cell", "left", "top"))
     edges = []
-    for i in range(clicks):
+    for i in range(CLICKS):
         at = {"x": left + (i % 4 + 0.5) * cell, "y": top + 9.5 * cell}
         edges.append(timed(page, lambda at=at: canvas.click(position=at)))
     box = page.locator("[data-part=text]")
@@ -110,18 +129,8 @@ def measure(browser, lab, name: str, clicks: int) -> None:
     text = timed(page, lambda: box.press("Enter"))
     file = lab.folder / "answer"
     lab.run(page, ANSWER.format(file=str(file)))
-    bar = BARS.get(name)
-    print(f"\n{name}")
-    for what, found in (("a head", heads), ("an edge", edges)):
-        mark = (
-            "" if bar is None else f"  (bar {bar} s: {'holds' if max(found) <= bar else 'MISSED'})"
-        )
-        print(
-            f"  click on {what:8} median {statistics.median(found):6.3f} s, largest {max(found):.3f} s{mark}"
-        )
-    print(f"  a text typed anew {text:13.3f} s")
-    print(f"  Python's answer   {float(file.read_text()):13.3f} s (median over layers)")
     page.close()
+    return {"a head": heads, "an edge": edges, "text": text, "answer": float(file.read_text())}
 
 
 def timed(page, act) -> float:
@@ -138,7 +147,7 @@ class Lab:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def __enter__(self) -> "Lab":
+    def __enter__(self) -> Lab:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -146,6 +155,7 @@ class Lab:
         hidden = self.folder / ".jupyter"
         names = ("LAB_SETTINGS", "LAB_WORKSPACES", "_CONFIG", "_DATA", "_RUNTIME")
         environment = os.environ | {f"JUPYTER{n}_DIR": str(hidden / n.lower()) for n in names}
+        environment.pop("OMP_NUM_THREADS", None)  # as in a reader's notebook
         settings = hidden / "lab_settings" / "@jupyterlab" / "apputils-extension"
         settings.mkdir(parents=True)
         quiet = {"fetchNews": "false", "checkForUpdates": False}
@@ -187,7 +197,3 @@ class Lab:
             ".kernel.requestExecute({code}).done }",
             code,
         )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,41 @@
+"""Chromium for benchmarks, and how much memory a page takes in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def launch(playwright):
+    """A browser of its own.
+
+    Raises:
+        RuntimeError: when there is none; TL_CHROME names one.
+    """
+    path = os.environ.get("TL_CHROME") or next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        raise RuntimeError("no Chromium was found: install it, or name it in TL_CHROME")
+    return playwright.chromium.launch(executable_path=path, args=FLAGS)
+
+
+def megabytes(browser) -> float | None:
+    """What all processes of the browser hold, shared pages by their share (PSS); None where the
+    system does not tell (it needs Linux)."""
+    session = browser.new_browser_cdp_session()
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    held = [_held(process["id"]) for process in processes]
+    known = [size for size in held if size is not None]
+    return sum(known) / 1e3 if len(known) == len(held) else None
+
+
+def _held(pid: int) -> int | None:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), None)
