@@ -26,6 +26,7 @@
 
   const state = { ...payload.state };
   for (const [name, text] of Object.entries(payload.buffers)) state[name] = new DataView(decode(text).buffer);
+  delete payload.buffers; // a long page's are megabytes, and stand in the page as well
 
   const handlers = new Map();
   const fire = (name, ...values) => {
@@ -83,7 +84,7 @@
       const copy = /** @type {HTMLElement} */ (document.documentElement.cloneNode(true));
       copy.querySelector("#tl-root").replaceChildren();
       const now = Object.fromEntries(Object.keys(payload.state).map((name) => [name, state[name]]));
-      copy.querySelector("#tl-state").textContent = JSON.stringify({ ...payload, state: now }).replace(
+      copy.querySelector("#tl-state").textContent = JSON.stringify({ ...payload, buffers: JSON.parse(place.textContent).buffers, state: now }).replace(
         /[&<>\u2028\u2029]/g,
         (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
       );
