@@ -310,6 +310,14 @@ def test_a_page_says_what_it_leaves_out(decoder, tmp_path):
     assert "effect/decoder/" not in text
 
 
+def test_a_slow_first_pass_is_timed_again(decoder):
+    view = Explorer(decoder, TEXT)
+    view._reading.effects.clear()
+    view._reading.seconds = 100.0  # as if the weights had been read from a slow disk
+    assert view.to_html().count('data-block="effect/decoder/') == 8
+    assert view._reading.seconds < 100
+
+
 def test_edits_that_do_not_fit_a_model_are_told_in_one_sentence(decoder):
     view = Explorer(decoder, TEXT)
     with pytest.raises(EditError, match="comes after it"):
