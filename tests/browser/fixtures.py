@@ -296,13 +296,15 @@ class Lesson:
 
     def shown(self, id):
         """The text of a cell's output, once it is on the page."""
-        self.scroll_to(id, "center")
         self.page.wait_for_function(
+            # JupyterLab renders a cell only where it is looked at, and outputs above may push it away.
             # An output may stand on the page for a moment before it is laid out, without its text.
             f"""id => {{ {FIND}
+            cell.node.scrollIntoView({{block: "center"}});
             const out = cell.node.querySelector('.jp-OutputArea-output') && cell.node.querySelector('.jp-OutputArea');
             return out && (out.innerText.trim() || out.querySelector('img, svg, picture')) }}""",
             arg=id,
+            polling=200,
         )
         return self.page.evaluate(
             f"id => {{ {FIND} return cell.node.querySelector('.jp-OutputArea').innerText }}", id

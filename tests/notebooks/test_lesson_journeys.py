@@ -63,6 +63,8 @@ def test_00_an_interrupted_training_goes_on(lesson, screenshot):
         "async () => { await window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt() }"
     )
     page.wait_for_selector("[data-state=stopped]")
+    assert opened.shows("train", "TrainingStopped")
+    opened.opened.run("steps")  # until it answers, a kernel cancels what it is asked after an error
     opened.scroll_to("train")
     page.locator("[data-state=stopped] canvas:visible").first.wait_for()
     screenshot(page, "lesson_00_stopped")
