@@ -132,7 +132,8 @@ def value_norms(model: Any, call: Any) -> Tensor:
         gram = per_head @ per_head.transpose(-1, -2)
         if value.shape[1] != call.n_heads:
             value = value.repeat_interleave(call.n_heads // value.shape[1], 1)
-        norms = ((value @ gram) * value).sum(-1).clamp(min=0).sqrt()
+        # In place: new memory for the product costs several times its arithmetic.
+        norms = (value @ gram).mul_(value).sum(-1).clamp(min=0).sqrt()
     if norms.shape[1] != call.n_heads:
         norms = norms.repeat_interleave(call.n_heads // norms.shape[1], 1)
     return norms
