@@ -5,7 +5,8 @@ then another head is chosen again and again. The first heads are there when the 
 them: for BertViz the lines of layer 0, for CircuitsVis something of the large map. BertViz has no
 single heads to switch: another layer of it is chosen. CircuitsVis is given one layer, 12 heads,
 because of 144 it shows nothing in two minutes at 128 tokens. Both draw with scripts from the
-network; here they come from this disk, which is quicker.
+network; here they come from this disk, which is quicker. Memory is told once all that was done,
+garbage has been collected, and the page has been at rest for a moment.
 
 The peers are measured where this has put them (else rows say what to install):
 
@@ -40,6 +41,7 @@ BESIDE = (32, 128, 256)
 ALONE = (512, 1024, 4096)
 PATIENCE = 180  # s
 SWITCHES = 20
+REST = 3000  # ms, until memory is told: a browser gives back what was freed a little later
 INSTALL = "not installed: see benchmarks/views.py"
 SCRIPTS = {
     "require": "requirejs/require.js",
@@ -267,6 +269,8 @@ def measure(playwright, kit: Kit, trace: tl.Trace, folder: Path) -> Measured:
     page.wait_for_load_state("load")
     turns = SWITCHES if firsts[-1] < 10 else 2
     switches = [page.evaluate(kit.switch, turn) / 1000 for turn in range(1, turns + 1)]
+    page.context.new_cdp_session(page).send("HeapProfiler.collectGarbage")
+    page.wait_for_timeout(REST)
     full = megabytes(browser)
     nodes = page.evaluate("document.querySelectorAll('*').length")
     browser.close()

@@ -55,6 +55,8 @@ export class HeadWeights {
   }
 
   /**
+   * Of a map too large to be kept whole the array is used again, for a row that is asked for
+   * KEEP_ROWS rows later: read it now.
    * @param {number} query
    * @returns {Float32Array}
    */
@@ -62,16 +64,24 @@ export class HeadWeights {
     const known = this.rows.get(query);
     if (known) return known;
     const { queries, keys, causal } = this.shape;
-    const row = new Float32Array(keys);
+    const row = this.#room(keys);
     if (this.bits) {
       const start = query * keys;
       for (let key = 0; key < keys; key++) row[key] = weightOf(this.bits[start + key]);
     } else {
       const seen = causal ? Math.max(0, Math.min(keys, query + 1 + keys - queries)) : keys;
       softmaxRow(this.q, this.k, this.d, query, seen, row);
+      row.fill(0, seen);
     }
-    if (this.rows.size >= this.keptRows) this.rows.delete(this.rows.keys().next().value);
     this.rows.set(query, row);
+    return row;
+  }
+
+  /** A new array, or that of the oldest of the rows where no more are kept. */
+  #room(keys) {
+    if (this.rows.size < this.keptRows) return new Float32Array(keys);
+    const [query, row] = this.rows.entries().next().value;
+    this.rows.delete(query);
     return row;
   }
 }

@@ -14,6 +14,7 @@ import { short } from "./words.js";
 
 const WAIT_SHOWN_AFTER = 200; // ms
 const KEPT_HEADS = 96;
+const GRID_WIDTH = 300; // px, of the small map of every head
 
 const withMinus = (value, text) => (value < 0 ? `−${text(-value)}` : text(value));
 
@@ -295,7 +296,7 @@ export class CompareViewer {
     this.gridMap.show({
       rows: kind.layers, columns: kind.heads, value, low: 0, high: end, table: this.sequential, colours: shell.inks, square: true,
       write: (v) => short(v),
-    }, Math.max(180, this.grid.parentElement.clientWidth), 420);
+    }, Math.max(180, Math.min(GRID_WIDTH, this.grid.parentElement.clientWidth)), 420);
     this.gridMap.mark(this.gridHover ?? null, { row: shown.layer, column: shown.head });
     const at = this.gridHover ?? { row: shown.layer, column: shown.head };
     this.gridLine.replaceChildren(`Layer ${at.row}, head ${at.column}: `, element("b", { "data-part": "moved" }, value(at.row, at.column).toFixed(4)), " of its attention lies elsewhere");

@@ -5,7 +5,7 @@ import { bytesOf } from "./codecs.js";
 import { Requests } from "./requests.js";
 
 const KEPT = 48;
-const KEPT_BYTES = 32 * 2 ** 20;
+const KEPT_BYTES = 16 * 2 ** 20;
 
 /**
  * @typedef {object} Kind one sort of attention of the trace

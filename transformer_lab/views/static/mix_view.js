@@ -146,7 +146,7 @@ class MixViewer {
     const parts = [];
     const origin = at([0, 0]);
     parts.push(svg("line", { class: "tl-grid-line", x1: 30, x2: 400, y1: origin[1], y2: origin[1] }), svg("line", { class: "tl-grid-line", x1: origin[0], x2: origin[0], y1: 20, y2: 275 }));
-    parts.push(svg("text", { class: "tl-tick", x: 400, y: origin[1] + 14, "text-anchor": "end" }, "first number"), svg("text", { class: "tl-tick", x: origin[0] + 6, y: 16 }, "second number"));
+    parts.push(svg("text", { class: "tl-tick", x: 400, y: origin[1] + 32, "text-anchor": "end" }, "first number"), svg("text", { class: "tl-tick", x: origin[0] + 6, y: 16 }, "second number"));
     const target = at(mixture);
     values.forEach((value, i) => {
       const [x, y] = at(value);
@@ -159,8 +159,12 @@ class MixViewer {
       const rank = below.get(place) ?? 0;
       below.set(place, rank + 1);
       const end = x > 330;
-      parts.push(svg("circle", { class: "tl-value", cx: x, cy: y, r: 3 + 14 * Math.sqrt(weights[i]) }));
-      parts.push(svg("text", { x: x + (end ? -10 : 10), y: y - 8 + 14 * rank, "text-anchor": end ? "end" : "start" }, this.model.get("_words")[i]));
+      const radius = 3 + 14 * Math.sqrt(weights[i]);
+      // Beside the circle's top; at the right rim above it, out of the mixture's way.
+      const from = end ? radius : Math.max(10, 0.7 * radius + 6);
+      const up = end ? radius + 5 : Math.max(8, 0.7 * radius + 4);
+      parts.push(svg("circle", { class: "tl-value", cx: x, cy: y, r: radius }));
+      parts.push(svg("text", { x: x + from, y: y - up + 14 * rank, "text-anchor": end ? "end" : "start" }, this.model.get("_words")[i]));
     });
     const [x, y] = target;
     parts.push(svg("path", { class: "tl-mixture", d: `M${x} ${y - 8}L${x + 8} ${y}L${x} ${y + 8}L${x - 8} ${y}Z` }));

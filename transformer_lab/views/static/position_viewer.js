@@ -250,6 +250,8 @@ export class PositionViewer {
       this.map = encodingOf(state);
       this.curve = byDistance(state);
       this.change = changeOf(state);
+      const { row, column } = this.cell ?? {};
+      if (!this.map || row >= this.map.rows || column >= this.map.columns) this.cell = null; // fewer now
     }
     this.diverging = colourTable("diverging", this.shell.theme);
     this.sequential = colourTable("default", this.shell.theme);
@@ -455,9 +457,11 @@ export class PositionViewer {
       difference: "after − before",
     };
     const room = Math.max(200, this.pairBox.clientWidth);
-    const columns = room >= 900 ? 4 : room >= 340 ? 2 : 1;
+    const columns = room >= 900 ? 4 : room >= 560 ? 3 : room >= 340 ? 2 : 1;
     const each = Math.floor((room - 16 * (columns - 1)) / columns);
     for (const child of this.pairBox.children) child.style.width = `${each}px`;
+    this.said.classList.toggle("tl-under", columns === 3);
+    if (columns === 3) this.said.style.width = "100%";
     const largest = Math.max(0.05, ...change.before, ...change.after);
     const end = largest > 0.5 ? 1 : Math.ceil(largest * 10) / 10;
     const extreme = change.difference.reduce((most, d) => Math.max(most, Math.abs(d)), 0);

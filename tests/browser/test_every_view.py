@@ -1,0 +1,121 @@
+"""What holds for every view: axe-core in both themes and two widths, and a storm of events."""
+
+import pytest
+import torch
+
+import transformer_lab as tl
+from transformer_lab import views
+
+CODE = "for key in self.keys:\n    if key not in self."
+OTHER = "for name in self.names:\n    if name not in self."
+NAMES = "head explorer residual why compare position mix training run".split()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    data = tl.datasets.induction(
+        length=24, vocab=24, held_out_lags=(9,), segment=(4, 12), size=400, held_out=20
+    )
+    torch.manual_seed(0)
+    model = tl.Transformer(
+        tl.ModelConfig(vocab_size=data.vocab_size, n_layers=2, n_heads=2, d_model=16, n_ctx=25)
+    )
+    folder, probe = tmp_path_factory.mktemp("run") / "run", data.epoch(20)[0].tokens[0]
+    watch = views.TrainingView(probe, tokenizer=data.tokenizer)
+    for _ in tl.train(
+        model, data.batches(8, seed=0), steps=20, run=folder, snapshot_every=2, probe=probe,
+        watch=watch,
+    ):  # fmt: skip
+        pass
+    return views.RunView(folder, tokenizer=data.tokenizer), watch
+
+
+@pytest.fixture
+def page_of(run):
+    def make(name):
+        model = tl.shipped()
+        trace = model.trace(CODE)
+        made = {
+            "head": lambda: views.HeadView(trace, layer=2, head=2),
+            "explorer": lambda: views.Explorer(model, CODE, edits=[tl.ablate(0, 1)]),
+            "residual": lambda: views.ResidualView(trace),
+            "why": lambda: views.WhyView(trace, 2, 2, 14, 5),
+            "compare": lambda: views.CompareView(trace, model.trace(OTHER)),
+            "position": lambda: views.PositionView("rotary"),
+            "mix": lambda: views.MixView(
+                ["the", "cat", "drank"], [0, 6, 0], [[0, 0], [4, 0], [1, 3]], query="its", d=4
+            ),
+            "training": lambda: run[1],
+            "run": lambda: run[0],
+        }
+        return made[name]().to_html()
+
+    return make
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_serious_for_axe(open_page, accessible, page_of, name, scheme, screenshot):
+    source = page_of(name)
+    for width in (1200, 700):
+        page = open_page(source, scheme=scheme, width=width)
+        accessible(page)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        screenshot(page, f"every-{name}-{scheme}-{width}", full_page=True)
+
+
+# Chips, sliders, boxes and keys on pictures, each many times, with a breath now and then.
+STORM = """async () => {
+    const all = (what) => [...document.querySelectorAll(what)].filter((part) => part.offsetParent);
+    let told = 0;
+    for (let i = 0; told < 1000; i++) {
+        const chips = all("[role=radio], input[type=checkbox]");
+        const sliders = all("input[type=range]");
+        const maps = all("canvas[tabindex='0']");
+        if (chips.length) { chips[i % chips.length].click(); told++; }
+        if (sliders.length) {
+            const slider = sliders[i % sliders.length];
+            const [low, high] = [Number(slider.min), Number(slider.max)];
+            slider.value = low + (((7 * i) % 11) / 10) * (high - low);
+            slider.dispatchEvent(new Event("input"));
+            told++;
+        }
+        if (maps.length) {
+            const map = maps[i % maps.length];
+            const { left, top } = map.getBoundingClientRect();
+            const at = { clientX: left + 40 + (i % 60), clientY: top + 40 + (i % 50), bubbles: true };
+            map.dispatchEvent(new PointerEvent("pointermove", at));
+            map.dispatchEvent(new KeyboardEvent("keydown", { key: ["ArrowDown", "ArrowRight", "ArrowUp"][i % 3], bubbles: true }));
+            told++;
+        }
+        if (!(chips.length + sliders.length + maps.length)) throw new Error("nothing to touch");
+        if (i % 25 === 0) await new Promise((done) => setTimeout(done, 20));
+    }
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 300)));
+    return told;
+}"""
+
+
+def held(page):
+    """(bytes that scripts hold, elements of the page, listeners) after a collection."""
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    usage = session.send("Runtime.getHeapUsage")
+    counts = session.send("Memory.getDOMCounters")
+    memory = usage["usedSize"] + usage.get("backingStorageSize", 0)
+    return memory, counts["nodes"], counts["jsEventListeners"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_thousands_of_events_leave_nothing_behind(open_page, page_of, name):
+    page = open_page(page_of(name))
+    assert page.evaluate(STORM) >= 1000  # whatever is made once is made by now
+    before = held(page)
+    for _ in range(2):
+        page.evaluate(STORM)
+    memory, nodes, listeners = (b - a for a, b in zip(before, held(page), strict=True))
+    assert memory < 10e6
+    assert nodes < 2000
+    assert listeners < 400
+    page.keyboard.press("Escape")
+    assert page.locator("[data-part=sentence]").first.inner_text()
