@@ -8,7 +8,7 @@ from transformer_lab import views
 
 CODE = "for key in self.keys:\n    if key not in self."
 OTHER = "for name in self.names:\n    if name not in self."
-NAMES = "head explorer residual why compare position mix training run".split()
+NAMES = ["head", "explorer", "residual", "why", "compare", "position", "mix", "training", "run"]
 
 
 @pytest.fixture(scope="module")
