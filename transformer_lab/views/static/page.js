@@ -151,7 +151,7 @@
       const theme = event.source === window.parent && event.data?.transformerLabTheme;
       if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
     });
-    const tell = () => window.parent.postMessage({ transformerLabHeight: document.documentElement.scrollHeight }, "*");
+    const tell = () => window.parent.postMessage({ transformerLabHeight: document.body.scrollHeight }, "*");
     new ResizeObserver(tell).observe(root);
     tell();
   }
