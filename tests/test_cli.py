@@ -46,6 +46,20 @@ def test_explore_writes_a_notebook_that_runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.badinput
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_computed(
+    tmp_path, monkeypatch
+):
+    def refused(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    monkeypatch.setattr("transformer_lab.text_model.TextModel.from_pretrained", None)
+    result = call("explore", "--html", str(tmp_path / "x.html"))
+    assert result.exit_code == 2
+    assert "cannot be written to (Permission denied); name a file in a folder of" in result.output
+
+
+@pytest.mark.badinput
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -54,6 +68,12 @@ def test_explore_writes_a_notebook_that_runs(tmp_path, monkeypatch):
         (
             ["explore", "--html", "no-such-folder/x.html"],
             "the folder no-such-folder does not exist",
+        ),
+        (["explore", "--model", "", "--html", "x.html"], "--model is empty; leave it out"),
+        (["explore", "--html", ""], "--html . is a folder; name a file such as heads.html"),
+        (
+            ["explore", "--target", "x", "--html", "x.html"],
+            "target='x': manual is a decoder and takes no target; leave it out",
         ),
         (["explore", "--device", "tpu", "--html", "x.html"], "device='tpu' is not available"),
         (["explore", "--text", "word " * 999, "--html", "x.html"], "reads at most 256"),

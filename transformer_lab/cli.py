@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import click
@@ -77,6 +78,8 @@ def explore(
 
     if text is not None and not text.strip():
         raise ValueError("--text is empty; type at least one word")
+    if not model.strip():
+        raise ValueError("--model is empty; leave it out for the small model that comes along")
     if html is None:
         if model == "shipped" or Path(model).is_dir():
             TextModel.from_pretrained(model)  # say now what the notebook would say later
@@ -84,11 +87,25 @@ def explore(
         path = write_notebook(name, text, target, notebook_folder())
         click.echo(f"Opening {path} in JupyterLab; stop it with Ctrl-C.")
         sys.exit(subprocess.call([sys.executable, "-m", "jupyterlab", str(path)]))
-    if not html.parent.is_dir():
-        raise ValueError(f"--html {html}: the folder {html.parent} does not exist")
+    _can_write("--html", html)
     loaded = TextModel.from_pretrained(model, device=device)
     show(loaded, text, target).save_html(html)
     click.echo(f"Wrote {html} ({html.stat().st_size / 2**20:.1f} MiB). It needs no network.")
+
+
+def _can_write(option: str, path: Path) -> None:
+    """Say now what would be said after minutes of computing."""
+    if not path.parent.is_dir():
+        raise ValueError(f"{option} {path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise ValueError(f"{option} {path} is a folder; name a file such as heads.html")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise ValueError(
+            f"{option} {path}: the folder {path.parent} cannot be written to ({error.strerror}); "
+            "name a file in a folder of your own"
+        ) from error
 
 
 @main.command()

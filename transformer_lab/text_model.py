@@ -13,7 +13,7 @@ from . import hub
 from .generate import generate
 from .model import Transformer, pick_device
 from .resources import resource
-from .tokenizers import load_tokenizer
+from .tokenizers import SPECIAL, BPETokenizer, CharTokenizer, WordTokenizer, load_tokenizer
 from .trace import Trace, trace
 
 SHIPPED = "manual"
@@ -107,7 +107,7 @@ class TextModel:
         return next((getattr(config, n) for n in names if getattr(config, n, None)), None)
 
     def encode(self, text: str) -> Tensor:
-        """Token ids [position].
+        """Token ids [position]. A masked model reads the name of its mask token as that token.
 
         Raises:
             ValueError: for empty text, or text longer than the model's context.
@@ -129,7 +129,7 @@ class TextModel:
         ids = self.encode(text)
         target_ids = self._target_ids(ids, target) if self.kind == "encoder-decoder" else None
         if target is not None and target_ids is None:
-            raise ValueError(f"{self.name} is a {self.kind} and takes no target")
+            raise ValueError(self._takes_no_target(target))
         return self.trace_ids(ids, target_ids, keep=keep)
 
     def trace_ids(
@@ -216,7 +216,7 @@ class TextModel:
     def _encode(self, name: str, text: str, tokenizer: Any) -> Tensor:
         if not isinstance(text, str):
             raise ValueError(f"{name} is a {type(text).__name__}; give a string")
-        ids = tokenizer.encode(text)
+        ids = self._with_masks(text) if self.kind == "encoder" else tokenizer.encode(text)
         if not text or not ids:
             raise ValueError(f"{name} is empty; type at least one word")
         if self.n_ctx and len(ids) > self.n_ctx:
@@ -224,6 +224,22 @@ class TextModel:
                 f"{name} has {len(ids)} tokens but {self.name} reads at most {self.n_ctx}; shorten it"
             )
         return torch.tensor(ids)
+
+    def _with_masks(self, text: str) -> list[int]:
+        """The text of a masked model. Our tokenizers read no special token in a text, lest one be
+        smuggled in; here the mask is what a reader writes to ask a question."""
+        tokenizer, mask_id = self.tokenizer, self.tokenizer.mask_id
+        ours = isinstance(tokenizer, (CharTokenizer, WordTokenizer, BPETokenizer))
+        if mask_id is None or not ours:
+            return tokenizer.encode(text)
+        first, *rest = (tokenizer.encode(part) for part in text.split(SPECIAL[mask_id]))
+        return [*first, *(i for part in rest for i in (mask_id, *part))]
+
+    def _takes_no_target(self, target: Any) -> str:
+        return (
+            f"target={target!r}: {self.name} is {'an' if self.kind == 'encoder' else 'a'} "
+            f"{self.kind} and takes no target; leave it out"
+        )
 
     def __repr__(self) -> str:
         return f"<TextModel {self.name}: {self.kind}, {self.tokenizer.vocab_size:,} tokens>"

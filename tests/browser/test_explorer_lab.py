@@ -179,3 +179,83 @@ def test_from_a_click_to_a_new_prediction(notebook, map_of, screenshot, tmp_path
     page.locator("[data-part=head] [data-value='3']").click()
     page.wait_for_selector("[data-shown='decoder/2/3']")
     assert page.errors == []
+
+
+TRANSLATE = """
+import torch, transformer_lab as tl
+from transformer_lab.tokenizers import WordTokenizer
+torch.set_num_threads(1)
+torch.manual_seed(3)
+tokenizer = WordTokenizer.train("forty two seven zwei und vierzig sieben")
+config = tl.ModelConfig(kind="encoder-decoder", vocab_size=tokenizer.vocab_size, n_layers=1, n_heads=2, d_model=16, n_ctx=24)
+model = tl.TextModel(tl.Transformer(config).eval(), tokenizer, "numbers")
+view = tl.explore(model, "forty two")
+view
+"""
+
+
+def test_another_text_is_written_anew_and_all_tokens_follow(notebook):
+    book = notebook(TRANSLATE)
+    page = book.page
+    book.run_all()
+    page.wait_for_selector("[data-ready]")
+    text, target = (page.locator(f"[data-part={name}]") for name in ("text", "target"))
+
+    def told(name):
+        return page.locator(f"[data-part={name}]").inner_text()
+
+    def follows(typed):
+        """The answer, the menu of positions and the lines are those of what was typed."""
+        book.until("view.text", repr(typed))
+        page.wait_for_function("() => document.querySelector('[data-settled=true]')")
+        answer = eval(book.run("view._target"))
+        tokens = eval(book.run("view._about['tokens']"))
+        page.wait_for_function(
+            "t => document.querySelector('[data-part=target]').value === t", arg=answer
+        )
+        page.wait_for_function(
+            "n => document.querySelectorAll('[data-part=queries] .tl-word').length === n",
+            arg=len(tokens),
+        )
+        assert page.locator("[data-part=queries] .tl-word").all_inner_texts() == tokens
+        keys = page.locator("[data-part=keys] .tl-word").all_inner_texts()
+        assert keys == eval(book.run("view._kinds['cross']['key_tokens']"))
+        assert page.locator("[data-part=position] option").count() == len(tokens)
+        assert shown(page) == python_rows(book)
+
+    follows("forty two")
+    assert told("whose") == "its own answer"
+    text.fill("seven")
+    assert told("lead") == "Not run yet: press Enter. What stands below is of “forty two”."
+    text.press("Enter")
+    follows("seven")
+    assert told("lead").startswith("Type a text")
+    target.fill("sieben und")
+    target.press("Enter")
+    book.until("view.target", "'sieben und'")
+    follows("seven")
+    assert told("whose") == "yours; empty it for its own answer"
+    target.fill("")
+    target.press("Enter")
+    book.until("view.target", "None")
+    follows("seven")
+    assert target.input_value() != "sieben und"
+    # What cannot be run changes nothing, and is said.
+    for bad, message in (
+        ("", "Text is empty; type at least one word."),
+        (" \n ", "Text is empty; type at least one word."),
+        ("two " * 25, "Text has 25 tokens but numbers reads at most 24; shorten it."),
+    ):
+        text.fill(bad)
+        text.press("Enter")
+        page.wait_for_function(
+            "m => document.querySelector('[data-part=status]').textContent === m", arg=message
+        )
+        assert told("lead") == "Not run yet: press Enter. What stands below is of “seven”."
+        assert book.run("view.text") == "'seven'"
+    text.fill("<script>alert(1)</script> 🙂 \u202etwo")
+    text.press("Enter")
+    page.wait_for_function("() => document.querySelector('[data-part=unread]').textContent")
+    assert told("unread").startswith("The model does not know ")
+    assert page.locator("[data-part=keys] .tl-word").last.inner_text() == "two"
+    assert page.errors == []

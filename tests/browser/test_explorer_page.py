@@ -74,6 +74,8 @@ def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     assert rows(page) == python_rows(view.effect)
     assert text(page, "effect") == view.effect.sentence(subject)
     assert text(page, "kl") == f"KL {view.effect.kl:.2f} nats"
+    heads = page.locator("[data-part=predictions] thead th").all_inner_texts()
+    assert heads == ["token", "before", "after", "change"]
     assert page.locator("[data-part=edits] bdi").all_inner_texts() == ["layer 2, head 2 off"]
     assert "seeing the others needs a live kernel" in text(page, "flag")
     screenshot(page, "explorer-light-1300", full_page=True)
@@ -145,6 +147,56 @@ def test_groups_and_cuts_say_that_they_need_a_kernel(open_page, shipped, map_of)
     assert "cannot look at" in text(page, "status")
 
 
+def test_what_heads_do_follows_the_token_that_is_predicted(open_page):
+    view = Explorer(small("encoder-decoder"), WORDS, FRENCH)
+    page = open_page(view.to_html())
+    for position in (1, 2):
+        page.locator(part("position-forth")).click()
+        view.position = position
+        token = view.predictions[0].token
+        page.wait_for_function(
+            "t => document.querySelector('[data-part=sweep-note]').textContent.includes(t)",
+            arg=f"P(“{token}”)",
+        )
+        told = view.effect_of(0, 0).sentence("Without cross layer 0, head 0")
+        assert text(page, "head-effect") == told
+        effects = [view.effect_of(*at, kind).likeliest for kind, *at in view._every_head()]
+        here = effects[: 2 * 4]
+        most = max(abs(row.change) for row in here)
+        note = text(page, "sweep-note")
+        assert f"the longest is {short(most)}." in note if most >= 0.01 else "less than .01" in note
+    page.locator(part("head-off")).click()
+    settled(page, 1)
+    assert text(page, "effect") == text(page, "head-effect")
+
+
+def test_bars_are_short_where_no_head_does_much(open_page):
+    model = small("decoder")
+    with torch.no_grad():
+        for name, parameter in model.model.named_parameters():
+            if "attention.out" in name:
+                parameter.mul_(1e-4)
+    view = Explorer(model, WORDS)
+    page = open_page(view.to_html())
+    token = view.predictions[0].token
+    assert max(abs(view.effect_of(0, h).likeliest.change) for h in range(4)) < 0.01
+    assert text(page, "sweep-note") == (
+        f"Switching off one head changes P(“{token}”) by less than .01, whichever it is."
+    )
+
+
+def test_a_group_ends_where_another_head_is_chosen(open_page, shipped):
+    page = open_page(Explorer(shipped, CODE, layer=3, head=1).to_html())
+    grid = page.locator(part("thumbnails"))
+    box = grid.bounding_box()
+    at = {"x": box["width"] * 0.1, "y": box["height"] * 0.1}
+    grid.click(position=at, modifiers=["Shift"])
+    assert text(page, "head-off") == "Switch 2 heads off"
+    page.locator("[data-part=head] [data-value='2']").click()
+    page.wait_for_selector("[data-shown='decoder/0/2']")
+    assert text(page, "head-off") == "Switch this head off"
+
+
 def test_edits_that_were_saved_are_there_with_their_maps(open_page, shipped, map_of, tmp_path):
     edits = [tl.ablate(0, 1), tl.knock_out(2, 2, query=14, key=5)]
     view = Explorer(shipped, CODE, layer=2, head=2, edits=edits)
@@ -204,16 +256,21 @@ def test_an_encoder_decoder_and_masks(open_page):
     view = Explorer(small("encoder-decoder"), WORDS, FRENCH)
     page = open_page(view.to_html())
     assert page.locator(part("target")).input_value() == FRENCH
-    for _ in range(3):
-        page.locator(part("position-forth")).click()
+    page.evaluate(
+        """() => { const b = document.querySelector('[data-part=position-forth]');
+                   for (let i = 0; i < 3; i++) b.click(); }"""
+    )
     page.locator(part("head-off")).click()
     settled(page, 1)
+    assert page.locator(part("position")).input_value() == "3"
     found = view._runs.effect(view._reading, "cross", 0, 0, [3])[3]
     assert rows(page) == python_rows(found)
     model = small("encoder")
     view = Explorer(model, WORDS)
     page = open_page(view.to_html())
-    assert "the text has none" in text(page, "prediction-note")
+    assert text(page, "prediction-note").endswith(
+        "the text has none. Masking one needs a live kernel (transformer-lab explore, or a notebook)."
+    )
     view.masked = [3]
     page = open_page(view.to_html())
     assert rows(page) == python_rows(view._compare())

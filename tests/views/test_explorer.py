@@ -13,6 +13,8 @@ import transformer_lab as tl
 from transformer_lab.edit import EditError
 from transformer_lab.tokenizers import WordTokenizer
 from transformer_lab.views import Explorer
+from transformer_lab.views.explorer import long_time
+from transformer_lab.views.words import Seen, difference_sentence
 
 TEXT = "The animal did not cross the street because it was too tired ."
 FRENCH = "l' animal n' a pas traversé la rue"
@@ -102,6 +104,12 @@ def test_the_maps_are_before_after_and_their_difference(decoder):
     torch.testing.assert_close(view.row(7), clean[7])
 
 
+def test_of_equal_changes_the_first_is_named():
+    seen = Seen("cross", 0, 1, False, ["a"], ["x", "y", "z"], causal=False, same=False)
+    told = difference_sentence(seen, torch.tensor([[0.1, -0.39999, 0.40001]]), None)
+    assert told == "Layer 0, head 1: the edits change “a” → “y” most (−.40)."
+
+
 def test_positions_texts_and_errors(decoder):
     view = Explorer(decoder, TEXT, position=4)
     assert view.position == 4
@@ -129,6 +137,52 @@ def test_positions_texts_and_errors(decoder):
         assert [e.code() for e in view.edits] == ["tl.ablate(layer=1, head=1)"]
     with pytest.raises(ValueError, match="Explorer takes a TextModel"):
         Explorer(decoder.model, TEXT)
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("masked", 5, "masked=5 is no list of positions"),
+        ("masked", ["a"], r"masked='a' is outside the 4 tokens; give numbers 0 … 3"),
+        ("position", "a", r"position='a' is outside the 4 tokens"),
+        ("position", 1.5, r"position=1.5 is outside the 4 tokens"),
+        ("edits", 5, r"edits=5 is no list; use \[tl.ablate"),
+        ("text", 3, "text is a int; give a string"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named(name, value, message):
+    view = Explorer(text_model("encoder"), "it was tired .", edits=[tl.ablate(1, 1)])
+    with pytest.raises(ValueError, match=message):
+        setattr(view, name, value)
+    assert view.text == "it was tired ."
+    assert view.edits[0].code() == "tl.ablate(layer=1, head=1)"
+
+
+def test_masks_that_are_written_are_read():
+    model = text_model("encoder")
+    view = Explorer(model, TEXT.replace("street", "<mask>"))
+    assert view.position == 6
+    other = Explorer(model, TEXT)
+    other.masked = [6]
+    assert view.predictions == other.predictions
+    assert model.predict(view.text)[0][1] == pytest.approx(other.predictions[0].before, abs=1e-6)
+    decoder = text_model()
+    assert decoder.tokenizer.mask_id not in decoder.encode("the <mask>")
+
+
+def test_what_the_model_cannot_read_is_said():
+    view = Explorer(text_model(), "the 🙂 gnu <mask>")
+    assert view._about["unread"] == (
+        "The model does not know 5 of the text’s 6 tokens: it reads “<unk>” there. “<mask>” is "
+        "read as plain text: this model has no masks, it predicts the next token."
+    )
+    view.text = "it was tired ."
+    assert view._about["unread"] == ""
+    view = Explorer(text_model("encoder-decoder"), TEXT, "la gnu")
+    assert view._about["unread"] == (
+        "The model does not know 1 of the target’s 2 tokens: it reads “<unk>” there."
+    )
 
 
 def test_masked_models_predict_at_their_masks():
@@ -191,6 +245,47 @@ def test_an_encoder_decoder_steps_through_what_it_writes():
     assert row.after == pytest.approx(float(wanted.max()), abs=1e-6)
 
 
+def test_a_sentence_names_the_side_and_the_tokens_of_an_edit():
+    view = Explorer(text_model("encoder-decoder"), TEXT, FRENCH)
+    for edit, told in (
+        (tl.ablate(0, 1), "Without decoder layer 0, head 1, P("),
+        (tl.ablate(0, 1, kind="cross"), "Without cross layer 0, head 1, P("),
+        (
+            tl.knock_out(0, 1, query=1, key=2, kind="cross"),
+            "With “l” → “did” cut in cross layer 0, head 1, P(",
+        ),
+        (
+            tl.knock_out(key=1, kind="encoder"),
+            "With every token → “animal” cut in every encoder layer, all heads, P(",
+        ),
+    ):
+        view.edits = [edit]
+        assert view._outcome["sentence"].startswith(told)
+    view = Explorer(text_model(), TEXT, edits=[tl.knock_out(query=3)])
+    assert view._outcome["sentence"].startswith(
+        "With “not” → everywhere cut in every layer, all heads, P("
+    )
+
+
+@pytest.mark.parametrize("kind", ["decoder", "encoder", "own answer", "target"])
+def test_the_code_runs_and_gives_the_numbers_on_view(kind, capsys):
+    both = kind in ("own answer", "target")
+    model = text_model("encoder-decoder" if both else kind)
+    view = Explorer(model, TEXT + ' "\\', FRENCH if kind == "target" else None)
+    if kind == "encoder":
+        view.masked = [5, 7]
+        view.position = 7
+    view.edits = [tl.ablate(1, 1), tl.ablate(0, 2), tl.knock_out(0, 1, key=0)]
+    found = {"tl": tl, "model": model}
+    exec(view.code, found)
+    for trace, side in ((found["before"], "before"), (found["after"], "after")):
+        given = dict(trace.predictions(view.position, k=3))
+        shown = {row.token: getattr(row, side) for row in view.predictions}
+        assert {t: shown[t] for t in given} == pytest.approx(given, abs=1e-6)
+    told = capsys.readouterr().out.splitlines()
+    assert told == [repr(found[side].predictions(view.position)) for side in ("before", "after")]
+
+
 def test_edits_of_every_kind_and_their_code(decoder):
     view = Explorer(decoder, TEXT)
     source = decoder.trace(TEXT.replace("animal", "street"), keep="all")
@@ -243,6 +338,20 @@ def test_the_answers_to_a_browser(decoder):
     found = tl.heads.labels(decoder, ablation=False)
     told = [[label["tag"] for label in row] for row in view._labels["decoder"]]
     assert told == [[label.name or "" for label in row] for row in found]
+
+
+def test_a_context_too_short_for_labels_is_said_in_plain_words(monkeypatch):
+    def too_long(*_, **__):
+        raise ValueError("lag=13 makes texts of 33 tokens; give a smaller lag or slack")
+
+    monkeypatch.setattr("transformer_lab.heads.labels", too_long)
+    view = Explorer(text_model("decoder"), "it was tired .")
+    view._name_heads()
+    assert view._labels["decoder"][0][0] == {
+        "tag": "",
+        "sentence": "No label: this model reads at most 32 tokens, too few for the random texts "
+        "that heads are named by.",
+    }
 
 
 def test_effects_are_those_of_a_sweep(decoder):
@@ -306,8 +415,28 @@ def test_a_page_says_what_it_leaves_out(decoder, tmp_path):
     assert "effect/decoder/" not in text
     view._reading.seconds = 100.0
     text = view.to_html()
-    assert "What happens without each of the 8 heads is left out" in text
+    assert "each of the 8 heads is left out: it takes about 13 minutes; save_html" in text
     assert "effect/decoder/" not in text
+
+
+def test_long_times_are_told_as_people_tell_them():
+    told = {180: "3 minutes", 50: "1 minute", 5300: "88 minutes", 60_000: "17 hours"}
+    assert {seconds: long_time(seconds) for seconds in told} == told
+
+
+@pytest.mark.badinput
+def test_a_path_that_cannot_be_written_is_named(decoder, tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    view = Explorer(decoder, "it was tired .")
+    with pytest.raises(ValueError, match=r"x\\x00.html' cannot be written \(embedded null"):
+        view.save_html(f"{tmp_path}/x\0.html", effects=False)
+    monkeypatch.setattr("builtins.open", refused)
+    with pytest.raises(ValueError, match=r"x.html' cannot be written \(Permission denied\); name"):
+        view.save_html(tmp_path / "x.html", effects=False)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_slow_first_pass_is_timed_again(decoder):

@@ -18,7 +18,7 @@ from ..edit import Edit, default_kind
 from ..in_use import ModelIsTraining, is_training
 from .base import css, esm, one_line
 from .codecs import shown_text, shown_token
-from .explorer_edits import Edits, plural
+from .explorer_edits import Edits, plural, print_code, run_code
 from .explorer_figure import explorer_figure
 from .explorer_runs import Effect, Prediction, Reading, Runs
 from .export import Block
@@ -69,6 +69,7 @@ class Explorer(HeadView):
     _target = t.Unicode("", allow_none=True).tag(sync=True)
     _masked = t.List(t.Int()).tag(sync=True)
     _edits = t.List(t.Dict()).tag(sync=True)
+    _code = t.Unicode("").tag(sync=True)  # Python that runs the text without and with `edits`
     _outcome = t.Dict().tag(sync=True)  # predictions at the position, without and with the edits
     _tables = t.Dict().tag(sync=True)  # on a page: the predictions before, by position
     _effects = t.Dict().tag(sync=True)  # "kind/layer/head" -> what happens without this one head
@@ -151,6 +152,8 @@ class Explorer(HeadView):
 
     @masked.setter
     def masked(self, masked: Iterable[int]) -> None:
+        if not isinstance(masked, Iterable):
+            raise ValueError(f"masked={masked!r} is no list of positions; use [3], or [] for none")
         self._run(masked=tuple(masked))
 
     @property
@@ -193,8 +196,13 @@ class Explorer(HeadView):
 
     @property
     def code(self) -> str:
-        """The edits in force as the Python that makes them."""
-        return self._changes.code(self._edits)
+        """The edits in force as Python that runs where `model` is the text model: it makes them,
+        and prints the predictions without and with them."""
+        parts = [self._changes.code(self._edits)]
+        if self._edits:
+            parts.append(self._code)
+            parts += [print_code(self.position)] if self.position is not None else []
+        return "\n".join(parts)
 
     def _place(self) -> int:
         position = self.position
@@ -233,8 +241,8 @@ class Explorer(HeadView):
         positions = self._runs.positions(reading)
         place = self._runs.first_position(reading) if position is None else position
         limit = reading.trace.logits.shape[1] if reading.trace.logits is not None else None
-        if limit is not None and not 0 <= place < limit:
-            raise ValueError(f"position={place} is outside the {limit} tokens (0 … {limit - 1})")
+        if limit is not None and not (type(place) is int and 0 <= place < limit):
+            raise ValueError(f"position={place!r} is outside the {limit} tokens (0 … {limit - 1})")
         after = None
         if edits:
             objects = self._changes.objects(edits)
@@ -247,6 +255,12 @@ class Explorer(HeadView):
             self._edits, self._position = edits, position
             self._take_after(after)
             self._effects = self._effects_at(reading, place)
+            self._code = run_code(
+                self._text,
+                None if reading.target is None else self._target,
+                self._masked,
+                self.text_model.kind,
+            )
             self._outcome = {
                 **effect.to_dict(),
                 "position": None if nowhere or limit is None else place,
@@ -278,6 +292,7 @@ class Explorer(HeadView):
             "names": reading.seconds < VERY_QUICK,
             "note": "" if self._can_edit(reading) else shown_text(reading.trace.note or ""),
             "tokens": [shown_token(x) for x in self._prediction_tokens(reading)],
+            "unread": self._runs.unread(reading),
         }
 
     @staticmethod
@@ -397,7 +412,7 @@ class Explorer(HeadView):
         return self._effects.get(_name(*self.shown), {}).get("sentence", "")
 
     def _subject(self) -> str:
-        return self._changes.subject(self._edits, several=len(self._kinds) > 1)
+        return self._changes.subject(self._edits, self._kinds)
 
     def figure(self) -> Figure:
         """Every head small, the chosen one as a map, and the predictions before and after."""
@@ -534,7 +549,7 @@ class Explorer(HeadView):
         if wanted is None and seconds > EFFECTS_WITHIN:
             return False, (
                 f"What happens without each of the {count} heads is left out: it takes about "
-                f"{seconds:.0f} s; save_html(path, effects=True) computes it."
+                f"{long_time(seconds)}; save_html(path, effects=True) computes it."
             )
         return True, ""
 
@@ -576,6 +591,14 @@ class Explorer(HeadView):
         if self._keeps_effects(effects)[0]:
             for place in self._every_head():
                 yield self._effect_block(*place)
+
+
+def long_time(seconds: float) -> str:
+    """A time that one may have to wait, in words: "4 minutes", "3 hours"."""
+    minutes = seconds / 60
+    if minutes < 90:
+        return plural(max(1, round(minutes)), "minute")
+    return plural(round(minutes / 60), "hour")
 
 
 def _name(kind: str, layer: int, head: int) -> str:

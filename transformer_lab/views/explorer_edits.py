@@ -3,10 +3,12 @@ static/explorer_edits.js."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..edit import Edit, EditError, edit_from_dict
+from ..edit import Edit, EditError, default_kind, edit_from_dict
+from .words import quoted
 
 
 class Edits:
@@ -22,6 +24,10 @@ class Edits:
         Raises:
             EditError: for anything else.
         """
+        if not isinstance(edits, Iterable) or isinstance(edits, (str, dict)):
+            raise EditError(
+                f"edits={edits!r} is no list; use [tl.ablate(…), tl.knock_out(…)], or [] for none"
+            )
         return [self._dict(edit) for edit in edits]
 
     def _dict(self, edit: Any) -> dict[str, Any]:
@@ -54,18 +60,23 @@ class Edits:
         lines = "".join(f"    {edit.code()},\n" for edit in self.objects(values))
         return f"edits = [\n{lines}]" if values else "edits = []"
 
-    def subject(self, values: Sequence[Any], *, several: bool) -> str:
-        """The beginning of a sentence on what edits do: "Without layer 1, head 2"."""
+    def subject(self, values: Sequence[Any], kinds: dict[str, dict[str, Any]]) -> str:
+        """The beginning of a sentence on what edits do: "Without layer 1, head 2".
+
+        Args:
+            kinds: kind -> {"query_tokens": …, "key_tokens": …}, to name the ends of a cut edge.
+        """
         edits = self.objects(values)
         if len(edits) != 1:
             return f"With these {len(edits)} edits"
-        edit = edits[0]
-        ablated = values[0].get("edit") == "ablate" and set(values[0]) <= {
-            "edit", "layer", "head", "kind"
-        }  # fmt: skip
-        if ablated and edit.layer is not None and edit.head is not None:
-            side = f"{edit.kind} " if several and edit.kind else ""
+        edit, value = edits[0], values[0]
+        kind = edit.kind or default_kind(list(kinds))
+        side = f"{kind} " if len(kinds) > 1 else ""
+        plain = set(value) <= {"edit", "layer", "head", "kind"}
+        if value.get("edit") == "ablate" and plain and None not in (edit.layer, edit.head):
             return f"Without {side}layer {edit.layer}, head {edit.head}"
+        if value.get("edit") == "knock_out" and kind in kinds:
+            return f"With {_edge(value, kinds[kind])} cut in {_where(edit, side)}"
         return f"With this edit ({edit.describe()})"
 
     @staticmethod
@@ -86,6 +97,58 @@ class Edits:
             heads = range(n_heads) if head is None else [head]
             found |= {(one, other) for one in layers for other in heads}
         return sorted(found)
+
+
+def _edge(cut: dict[str, Any], kind: dict[str, Any]) -> str:
+    """“query” → “key”, as static/explorer_edits.js says it."""
+    query, key = cut.get("query"), cut.get("key")
+    start = "every token" if query is None else _named(kind["query_tokens"], query)
+    return f"{start} → {'everywhere' if key is None else _named(kind['key_tokens'], key)}"
+
+
+def _named(tokens: Sequence[str], index: int) -> str:
+    """The token in quotes; its number where the token is not among those on view."""
+    return quoted(tokens[index] if index < len(tokens) else str(index))
+
+
+def _where(edit: Edit, side: str) -> str:
+    layer = f"every {side}layer" if edit.layer is None else f"{side}layer {edit.layer}"
+    return f"{layer}, {'all heads' if edit.head is None else f'head {edit.head}'}"
+
+
+def run_code(text: str, target: str | None, masked: Sequence[int], kind: str) -> str:
+    """Python that runs a text without and with `edits`.
+
+    Args:
+        target: None for a model's own answer, which is then kept the same under the edits.
+        kind: "decoder", "encoder" or "encoder-decoder".
+    """
+    words = json.dumps(text, ensure_ascii=False)
+    given = "before.tokens[0]"
+    if kind == "encoder-decoder":
+        own = target is None
+        words = words if own else f"{words}, {json.dumps(target, ensure_ascii=False)}"
+        given += ", before.target[0]"
+        first = [f"before = model.trace({words})" + ("  # it writes its own answer" if own else "")]
+    elif masked:
+        first = [
+            f"ids = model.encode({words})",
+            f"ids[{list(masked)}] = model.tokenizer.mask_id",
+            "before = model.trace_ids(ids)",
+        ]
+    else:
+        first = [f"before = model.trace({words})"]
+    lines = [
+        *first,
+        "with tl.edit(model, *edits):",
+        f"    after = model.trace_ids({given})  # the same tokens",
+    ]
+    return "\n".join(lines)
+
+
+def print_code(position: int) -> str:
+    """Python that prints the predictions before and after."""
+    return f'print(before.predictions({position}), after.predictions({position}), sep="\\n")'
 
 
 def plural(count: int, word: str) -> str:

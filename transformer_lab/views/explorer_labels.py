@@ -23,13 +23,18 @@ def labels_of(model: TextModel, trace: Trace) -> dict[str, list[list[dict[str, s
             continue
         try:
             table = heads.labels(model, kind=kind, ablation=False)
-        except ValueError as error:
-            empty = {"tag": "", "sentence": shown_text(f"no label: {error}")}
+        except ValueError:
+            empty = {"tag": "", "sentence": _why_none(model)}
             layers, n_heads = trace.n_layers(kind), trace.n_heads(kind)
             found[kind] = [[empty] * n_heads for _ in range(layers)]
             continue
         found[kind] = [[_shown(one) for one in row] for row in table]
     return found
+
+
+def _why_none(model: TextModel) -> str:
+    limit = f" reads at most {model.n_ctx} tokens, too few" if model.n_ctx else " cannot be given"
+    return f"No label: this model{limit} for the random texts that heads are named by."
 
 
 def _shown(label: Any) -> dict[str, str]:

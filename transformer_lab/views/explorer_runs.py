@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 LISTED = 8  # rows: the likeliest before …
 NEWCOMERS = 3  # … of which so many give way to those that are likeliest after
 MOST_STATES = 8
+MASKS = re.compile(r"\[MASK\]|<mask>")  # as BERT's relatives and our own tokenizers write them
 MANY_POSITIONS = 64  # up to so many, the effect of a head is kept for every position
 
 
@@ -162,7 +164,7 @@ class Runs:
             ids = model.encode(text)
             both = model.kind == "encoder-decoder"
             if target is not None and not both:
-                raise ValueError(f"{model.name} is a {model.kind} and takes no target")
+                raise ValueError(model._takes_no_target(target))
             for position in masked:
                 ids[_maskable(model, ids, position)] = model.tokenizer.mask_id
             target_ids = model._target_ids(ids, target) if both else None
@@ -189,6 +191,27 @@ class Runs:
                 )
         self._after = (reading, name, after)
         return after
+
+    def unread(self, reading: Reading) -> str:
+        """What of the text is not read as it was written, in one sentence; else ""."""
+        model, parts = self.text_model, []
+        sides = [(model.tokenizer, reading.ids, "text")]
+        if reading.target_ids is not None and reading.target is not None:
+            sides.append((model.target_tokenizer, reading.target_ids[1:], "target"))
+        for tokenizer, ids, name in sides:
+            unknown = tokenizer.unk_id
+            count = 0 if unknown is None else int((ids == unknown).sum())
+            if count:
+                sign = shown_token(tokenizer.tokens([unknown])[0])
+                which = f"{count} of the {name}’s {len(ids)} tokens"
+                parts.append(f"The model does not know {which}: it reads {quoted(sign)} there.")
+        wish = MASKS.search(reading.text)
+        if wish and model.kind != "encoder":
+            parts.append(
+                f"{quoted(wish[0])} is read as plain text: this model has no masks, it predicts "
+                "the next token."
+            )
+        return " ".join(parts)
 
     # -- positions --------------------------------------------------------------------------------
 
@@ -305,8 +328,10 @@ def _has_head(model: TextModel) -> bool:
 def _maskable(model: TextModel, ids: Tensor, position: int) -> int:
     if model.kind != "encoder" or model.tokenizer.mask_id is None:
         raise ValueError(f"{model.name} has no mask token, so nothing can be masked")
-    if not 0 <= position < len(ids):
-        raise ValueError(f"masked={position} is outside the {len(ids)} tokens")
+    if type(position) is not int or not 0 <= position < len(ids):
+        raise ValueError(
+            f"masked={position!r} is outside the {len(ids)} tokens; give numbers 0 … {len(ids) - 1}"
+        )
     return position
 
 

@@ -123,7 +123,7 @@ def write_page(path: str | os.PathLike, pieces: Iterable[str]) -> Path:
     """Write a page, whole or not at all.
 
     Raises:
-        ValueError: when the folder does not exist or the path is one.
+        ValueError: when the folder does not exist or cannot be written to, or the path is one.
     """
     path = Path(path)
     if path.is_dir():
@@ -132,7 +132,14 @@ def write_page(path: str | os.PathLike, pieces: Iterable[str]) -> Path:
         raise ValueError(f"path={str(path)!r}: the folder {str(path.parent)!r} does not exist")
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(part, "w", encoding="utf-8", newline="\n") as file:
+        file = open(part, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ValueError(
+            f"path={str(path)!r} cannot be written ({why}); name a file in a folder of your own"
+        ) from error
+    try:
+        with file:
             for piece in pieces:
                 file.write(piece)
         os.replace(part, path)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+EQUAL = 1e-4  # changes that differ by less are equal
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -117,8 +119,7 @@ def difference_sentence(
         return f"{seen.name}: what {quoted(seen.queries[query])} gives to {quoted(seen.keys[key])} {how}."
     part = change if query is None else change[query][None]
     part = part if key is None else part[:, key][:, None]
-    at = int(part.abs().flatten().argmax())
-    row, column = divmod(at, part.shape[1])
+    row, column = divmod(_first_largest(part.abs().flatten().tolist()), part.shape[1])
     told = signed(float(part[row, column]))
     if told == "0":
         whole = "" if selected is None else "here "
@@ -171,6 +172,15 @@ def head_sentence(seen: Seen, row_of: Callable[[int], Tensor], queries: int) -> 
         else ""
     )
     return f"{seen.name}: the largest weight is {edge}.{habit}"
+
+
+def _first_largest(sizes: list[float]) -> int:
+    """Of equals the first; what one token loses another gains, and browsers hold rounded weights."""
+    best, most = 0, 0.0
+    for at, size in enumerate(sizes):
+        if size > most + EQUAL:
+            best, most = at, size
+    return best
 
 
 def _largest(row: Tensor) -> list[tuple[int, float]]:

@@ -40,7 +40,11 @@ test("edits in words and in Python", () => {
   assert.equal(editWords({ edit: "ablate", layer: 1, head: 2 }, kinds), "layer 1, head 2 off");
   assert.equal(editCode(cut), "tl.knock_out(layer=1, head=0, query=1, key=0)");
   assert.equal(editCode({ edit: "ablate", kind: "cross", head: 1, layer: 0 }), 'tl.ablate(layer=0, head=1, kind="cross")');
-  assert.equal(editsCode([]), "edits = []");
+  assert.equal(editsCode([], "run", 3), "edits = []");
+  assert.equal(editsCode([cut], "run", null), `edits = [\n    ${editCode(cut)},\n]\nrun`);
+  assert.equal(editsCode([cut], "run", 3).split("\n").at(-1), 'print(before.predictions(3), after.predictions(3), sep="\\n")');
+  const both = { decoder: kinds.decoder, cross: kinds.decoder };
+  assert.equal(editWords({ edit: "knock_out", key: 0, kind: "cross" }, both), "every token → “<b>” cut in every cross layer, all heads");
   assert.ok(sameEdits([{ edit: "ablate", layer: 0 }], [{ layer: 0, edit: "ablate", head: undefined }]));
 });
 

@@ -3,11 +3,17 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { duration, figures } from "../../../transformer_lab/views/static/training_view.js";
-import { cellSentence, decimalsFor, headSentence, keySentence, querySentence, short } from "../../../transformer_lab/views/static/words.js";
+import { cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, querySentence, short } from "../../../transformer_lab/views/static/words.js";
 
 test("short numbers", () => {
   assert.deepEqual([0.61, 1, 0, 0.004, 0.005, 12.3].map((w) => short(w)), [".61", "1.00", ".00", "<.01", ".01", "12.30"]);
   assert.deepEqual([0, 1e-6, 2e-4, 2e-3].map(decimalsFor), [4, 4, 3, 2]);
+});
+
+test("of changes that are equal but for rounding, the first is named", () => {
+  const seen = { kind: "cross", layer: 0, head: 1, several: false, queries: ["a"], keys: ["x", "y", "z"] };
+  const told = differenceSentence(seen, () => new Float32Array([0.1, -0.39999, 0.40001]), null);
+  assert.equal(told, "Layer 0, head 1: the edits change “a” → “y” most (−.40).");
 });
 
 // Written by the Python test beside this one, from views/words.py: both halves must say the same.

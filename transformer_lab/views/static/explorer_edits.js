@@ -149,12 +149,12 @@ export function editWords(edit, kinds) {
   const names = Object.keys(kinds);
   const kind = edit.kind ?? defaultKind(names);
   const side = names.length > 1 ? `${kind} ` : "";
-  const layer = edit.layer === undefined ? "every layer" : `layer ${edit.layer}`;
+  const layer = edit.layer === undefined ? `every ${side}layer` : `${side}layer ${edit.layer}`;
   const head = edit.head === undefined ? "all heads" : `head ${edit.head}`;
-  const where = `${side}${layer}, ${head}`;
+  const where = `${layer}, ${head}`;
   if (edit.edit === "ablate") return `${where} ${edit.value === "mean" ? "at its mean" : "off"}`;
   if (edit.edit === "scale") return `${where} × ${edit.by}`;
-  if (edit.edit === "skip") return `${side}${layer}: ${edit.part ?? "attention"} skipped`;
+  if (edit.edit === "skip") return `${layer}: ${edit.part ?? "attention"} skipped`;
   const query = edit.query === undefined ? "every token" : quoted(kinds[kind]?.query_tokens[edit.query] ?? edit.query);
   const key = edit.key === undefined ? "everywhere" : quoted(kinds[kind]?.key_tokens[edit.key] ?? edit.key);
   return `${query} → ${key} cut in ${where}`;
@@ -168,10 +168,17 @@ export function editCode(edit) {
   return `tl.${edit.edit}(${parts.join(", ")})`;
 }
 
-/** The Python that makes all of them. @param {Edit[]} edits */
-export function editsCode(edits) {
+/**
+ * The Python that makes all of them, and prints the predictions without and with them.
+ * @param {Edit[]} edits
+ * @param {string} run the Python that runs the text without and with `edits`
+ * @param {number | null} position where the model predicts
+ */
+export function editsCode(edits, run, position) {
   if (!edits.length) return "edits = []";
-  return `edits = [\n${edits.map((edit) => `    ${editCode(edit)},\n`).join("")}]`;
+  const made = `edits = [\n${edits.map((edit) => `    ${editCode(edit)},\n`).join("")}]`;
+  const shown = position === null ? [] : [`print(before.predictions(${position}), after.predictions(${position}), sep="\\n")`];
+  return [made, run, ...shown].join("\n");
 }
 
 /** What can be undone and done again; bounded. @template T */

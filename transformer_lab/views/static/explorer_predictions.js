@@ -2,6 +2,7 @@
 
 import { element, tokenElement } from "./dom.js";
 import { button } from "./controls.js";
+import { NEEDS_KERNEL } from "./explorer_runner.js";
 import { quoted, short, signed } from "./words.js";
 
 const LISTED = 512; // positions up to which every one stands in a menu
@@ -58,11 +59,12 @@ export class Predictions {
     this.maskButton = button("Mask the chosen token", "mask", mask, "Hide the chosen token behind the mask, and predict it");
     this.hereButton = button("Predict here", "predict-here", () => move(this.chosen), "Show the prediction after the locked token");
     this.effect = element("p", { class: "tl-effect", role: "status", "aria-live": "polite", "data-part": "effect" });
+    this.kl = element("span", { class: "tl-quiet tl-kl", "data-part": "kl", title: "How far the whole prediction has moved: Σ p·log(p/q), p before, q after" });
     this.busy = element("span", { class: "tl-working", "data-part": "working", hidden: true }, "computing …");
     this.root = element(
       "section",
       { class: "tl-verdict", "aria-label": "Predictions" },
-      element("p", { class: "tl-heading" }, this.title, " ", this.hint, this.stepper, this.hereButton, this.busy),
+      element("p", { class: "tl-heading" }, this.title, " ", this.hint, this.stepper, this.hereButton, this.kl, this.busy),
       this.table,
       this.empty,
       this.maskButton,
@@ -73,7 +75,9 @@ export class Predictions {
   #step(by) {
     const at = this.positions.indexOf(this.position);
     const next = this.positions[Math.max(0, Math.min(this.positions.length - 1, at + by))];
-    if (next !== undefined && next !== this.position) this.move(next);
+    if (next === undefined || next === this.position) return;
+    this.position = next; // the next click goes on from here, whenever the answer comes
+    this.move(next);
   }
 
   /**
@@ -85,25 +89,29 @@ export class Predictions {
    * @param {string[]} given.tokens those that are predicted after or at
    * @param {number | null} given.chosen the token that could be masked
    * @param {number | null} given.locked the token after which could be predicted
+   * @param {boolean} given.live whether there is a kernel
+   * @param {number | null} given.asked the position that was asked for and is on its way
    */
-  show({ outcome, about, edited, missing, tokens, chosen, locked }) {
+  show({ outcome, about, edited, missing, tokens, chosen, locked, live, asked }) {
     this.positions = outcome.positions ?? [];
-    this.position = outcome.position;
+    this.position = asked ?? outcome.position;
     this.title.textContent = question(about);
-    const asks = about.kind === "encoder" ? "at" : "after";
-    this.hint.textContent = this.positions.length ? asks : "";
+    const where = about.kind === "encoder" ? "at" : "after";
+    this.hint.textContent = this.positions.length ? where : "";
     this.#listPositions(tokens);
     this.chosen = locked;
     this.hereButton.hidden = locked === null || locked === this.position || !this.positions.includes(locked);
     if (!this.hereButton.hidden) this.hereButton.textContent = `after ${quoted(tokens[locked])}`;
+    this.kl.textContent = (outcome.kl ?? null) === null ? "" : `KL ${klText(outcome.kl)} nats`;
     const nowhere = about.predicts && outcome.position === null;
     const maskable = about.predicts && about.kind === "encoder" && about.mask;
-    this.maskButton.hidden = !(maskable && chosen !== null);
+    this.maskButton.hidden = !(live && maskable && chosen !== null);
     if (!this.maskButton.hidden) this.maskButton.textContent = `Mask ${quoted(tokens[chosen])}`;
     this.empty.hidden = !nowhere;
     if (nowhere) {
+      const wayOut = live ? `Write ${about.mask} into it, or click a token to mask it.` : `Masking one ${NEEDS_KERNEL}.`;
       this.empty.textContent = about.mask
-        ? `This model fills in masks, and the text has none. Write ${about.mask} into it, or click a token to mask it.`
+        ? `This model fills in masks, and the text has none. ${wayOut}`
         : "This model predicts nothing on this text.";
     }
     this.table.hidden = nowhere || !(outcome.rows?.length || !about.predicts);
@@ -147,11 +155,10 @@ export class Predictions {
       const words = missing || "Nothing is edited yet. Switch a head off, or cut an edge: the new prediction stands here, beside the old.";
       body[0]?.append(element("td", { class: "tl-invite", rowspan: body.length, colspan: 2, "data-part": "invite" }, words));
     }
-    const kl = outcome.kl === null ? "" : `KL ${klText(outcome.kl)} nats`;
     const heads = [
       ["token", ""], ["before", ""], ["after", "tl-after-name"],
-      [kl || "", "tl-delta"],
-    ].map(([name, style]) => element("th", { scope: "col", class: style, ...(name === kl && kl ? { "data-part": "kl", title: "How far the whole prediction has moved: Σ p·log(p/q), p before, q after" } : {}) }, name));
+      [outcome.rows[0][2] === null ? "" : "change", "tl-delta"],
+    ].map(([name, style]) => element("th", { scope: "col", class: style }, name));
     this.table.replaceChildren(
       element("caption", { class: "tl-unseen" }, "The likeliest tokens, without and with the edits"),
       element("thead", {}, element("tr", {}, ...heads)),

@@ -108,6 +108,7 @@ export class Runner {
         missing = `The prediction without this head ${NEEDS_KERNEL}.`;
       }
     }
+    const effects = position === this.model.get("_outcome").position ? null : await this.#effectsAt(position);
     if (turn !== this.turn) return;
     if (!outcome) {
       const what = edits.some(namesTokens) ? "The prediction with a cut edge" : edits.length > 1 ? "The prediction with several edits" : "This prediction";
@@ -115,10 +116,22 @@ export class Runner {
       outcome = { ...plain, missing };
     }
     this.wanted = null;
+    if (effects) this.model.set("_effects", effects);
     this.model.set("_edits", edits);
     this.model.set("_outcome", { ...outcome, positions: this.saved.outcome.positions });
     this.model.set("_stamp", this.model.get("_stamp") + 1);
     this.hears.settled();
+  }
+
+  /** What single heads do at a position, as far as the page holds it. */
+  async #effectsAt(position) {
+    const names = Object.keys(this.model.get("_effects"));
+    const found = await Promise.all(names.map(async (name) => {
+      const [kind, layer, head] = name.split("/");
+      const tables = await this.effectOf(kind, Number(layer), Number(head)).catch(() => ({}));
+      return [name, tables[String(position)]];
+    }));
+    return Object.fromEntries(found.filter(([, effect]) => effect));
   }
 
   #usual() {

@@ -20,6 +20,8 @@ const SCOPES = [
   { value: "all", text: "in all heads" },
 ];
 
+const LEAST_CHANGE = 0.01; // of a probability, or a share: where no head does more, no bar is long
+
 export class ExplorerViewer extends HeadViewer {
   // ---- what there is --------------------------------------------------------------------------
 
@@ -114,23 +116,30 @@ export class ExplorerViewer extends HeadViewer {
     });
     this.run = button("Run", "run", () => this.#run(), "Run the model on this text (Enter)");
     this.run.classList.add("tl-main");
+    this.whose = element("span", { class: "tl-quiet tl-whose", "data-part": "whose" });
     const targetRow = element("div", { class: "tl-ask-row", "data-part": "target-row" },
-      element("span", { class: "tl-label" }, "writes"), this.target);
+      element("span", { class: "tl-label" }, "writes"), this.target, this.whose);
     this.targetRow = targetRow;
-    const hint = live
+    this.unread = element("p", { class: "tl-hint", role: "status", "data-part": "unread", hidden: true });
+    this.lead = live
       ? "Type a text, press Enter. Click a head to see what it looks at; switch it off to see if it matters."
       : "A saved page: click a head to see what it looks at; switch it off to see if it matters. Another text, or cutting edges, needs a live kernel.";
+    this.leadLine = element("p", { class: "tl-lead", "data-part": "lead" }, this.lead);
     this.ask = element(
       "div",
       { class: "tl-ask" },
-      element("p", { class: "tl-lead", "data-part": "lead" }, hint),
+      this.leadLine,
       element("div", { class: "tl-ask-row" }, element("span", { class: "tl-label" }, "reads"), this.text, this.run),
       targetRow,
+      this.unread,
     );
     this.run.hidden = !live;
     this.status = element("p", { class: "tl-message", role: "alert", "data-part": "status", hidden: true });
     for (const area of [this.text, this.target]) {
-      area.addEventListener("input", () => this.#grow(area));
+      area.addEventListener("input", () => {
+        this.#grow(area);
+        this.#showAsk();
+      });
       area.addEventListener("keydown", (event) => {
         event.stopPropagation();
         if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -144,7 +153,7 @@ export class ExplorerViewer extends HeadViewer {
     this.undo = button("Undo", "undo", () => this.#step("undo"), "Undo the last change (Z)");
     this.redo = button("Redo", "redo", () => this.#step("redo"), "Do it again (Y)");
     this.reset = button("Reset", "reset", () => this.#change([]), "Take every edit back");
-    this.copyEdits = button("Copy as Python", "copy-edits", () => this.#copyEdits(), "Copy the edits as Python");
+    this.copyEdits = button("Copy edits as Python", "copy-edits", () => this.#copyEdits(), "Copy the edits, and a run without and with them, as Python");
     this.chips = element("ul", { class: "tl-chips", "data-part": "edits" });
     this.copiedEdits = element("span", { class: "tl-quiet", role: "status", "data-part": "copied-edits" });
     this.editsPanel = element(
@@ -211,6 +220,7 @@ export class ExplorerViewer extends HeadViewer {
       model.on(`change:${name}`, callback);
       signal.addEventListener("abort", () => model.off(`change:${name}`, callback));
     };
+    for (const name of ["layer", "head", "kind"]) watch(name, () => this.grouping || this.group.clear());
     watch("_stamp", () => this.#arrived());
     for (const name of ["_effects", "_labels"]) watch(name, () => this.showSoon());
     for (const name of ["layer", "head", "kind", "selected"]) watch(name, () => this.showSoon());
@@ -220,8 +230,11 @@ export class ExplorerViewer extends HeadViewer {
       this.steps = new Steps(); // edits of the old text may name its tokens
       this.#fillAsk();
     });
-    watch("kind", () => this.group.clear());
-    for (const name of ["_masked", "_target"]) watch(name, () => this.runner.forget());
+    watch("_masked", () => this.runner.forget());
+    watch("_target", () => {
+      this.runner.forget();
+      this.target.value = model.get("_target") ?? "";
+    });
     this.root.addEventListener("keydown", (event) => this.#keys(event), { signal });
   }
 
@@ -238,7 +251,9 @@ export class ExplorerViewer extends HeadViewer {
       if (!this.group.size) this.group.add(`${this.layer}/${this.head}`);
       if (this.group.has(name)) this.group.delete(name);
       else this.group.add(name);
+      this.grouping = true;
       this.set({ layer, head });
+      this.grouping = false;
       return this.showSoon();
     }
     this.group.clear();
@@ -357,10 +372,11 @@ export class ExplorerViewer extends HeadViewer {
   }
 
   async #copyEdits() {
-    const code = editsCode(this.runner.edits);
+    const { position } = this.model.get("_outcome");
+    const code = editsCode(this.runner.edits, this.model.get("_code"), position);
     const done = await copyText(code);
     this.root.dataset.copiedEdits = code;
-    this.copiedEdits.textContent = done ? "Copied. Use: with tl.edit(model, *edits): …" : code;
+    this.copiedEdits.textContent = done ? "Copied: paste it into a cell below." : code;
   }
 
   get #named() {
@@ -517,7 +533,8 @@ export class ExplorerViewer extends HeadViewer {
       if (name.startsWith(`${kind}/`)) changes.set(name, effect.mean ?? (effect.after ?? 0) - (effect.before ?? 0));
     }
     const swept = changes.size >= this.kind.layers * this.kind.heads;
-    const most = Math.max(1e-9, ...[...changes.values()].map(Math.abs));
+    const most = Math.max(0, ...[...changes.values()].map(Math.abs));
+    const scale = Math.max(most, LEAST_CHANGE);
     this.marksOnGrid.draw((layer, head) => {
       const place = { kind, layer, head };
       const change = changes.get(`${kind}/${layer}/${head}`);
@@ -526,7 +543,7 @@ export class ExplorerViewer extends HeadViewer {
         touched: headTouched(edits, place, usual),
         grouped: this.group.has(`${layer}/${head}`),
         tag: this.#label(layer, head).tag,
-        effect: swept && change !== undefined ? change / most : null,
+        effect: swept && change !== undefined ? change / scale : null,
       };
     }, this.inks, this.theme);
     this.#sweepWords(swept, effects, most);
@@ -543,7 +560,9 @@ export class ExplorerViewer extends HeadViewer {
     const one = Object.values(effects)[0];
     this.sweepNote.textContent = one.token === null || one.token === undefined
       ? `Bars: how far the final states move without each head (up to ${(100 * most).toFixed(1)} %).`
-      : `Bars: how P(${quoted(one.token)}) changes without each head. Brown falls, blue rises; the longest is ${most.toFixed(2)}.`;
+      : most < LEAST_CHANGE
+        ? `Switching off one head changes P(${quoted(one.token)}) by less than ${short(LEAST_CHANGE)}, whichever it is.`
+        : `Bars: how P(${quoted(one.token)}) changes without each head. Brown falls, blue rises; the longest is ${short(most)}.`;
   }
 
   /** A result has come. */
@@ -565,10 +584,13 @@ export class ExplorerViewer extends HeadViewer {
       missing: outcome.missing ?? "",
       tokens: about.tokens,
       chosen: this.chosenToken,
+      live: runner.live,
+      asked: runner.wanted?.position ?? null,
       locked: about.kind !== "encoder" && this.kindName !== "encoder" ? this.selected?.query ?? null : null,
     });
     const note = outcome.note ? ` ${outcome.note}` : "";
     this.predictions.effect.textContent = `${edits.length ? outcome.sentence ?? "" : ""}${note}`.trim();
+    this.#showAsk();
     this.#showEdits(edits);
     this.#showHead();
     this.#marks();
@@ -621,6 +643,18 @@ export class ExplorerViewer extends HeadViewer {
     if (!effect) this.#effect();
   }
 
+  /** Whether what stands in the fields has been run, and whose the target is. */
+  #showAsk() {
+    const text = this.model.get("_text");
+    const target = this.model.get("_target") ?? "";
+    const waits = this.text.value !== text || this.target.value !== target;
+    this.leadLine.textContent = waits ? `Not run yet: press Enter. What stands below is of ${quoted(shortened(text))}.` : this.lead;
+    const own = this.about.own_target && this.target.value === target;
+    this.whose.textContent = own ? "its own answer" : this.runner.live ? "yours; empty it for its own answer" : "given";
+    this.unread.textContent = this.about.unread ?? "";
+    this.unread.hidden = !this.about.unread;
+  }
+
   #fillAsk() {
     this.text.value = this.model.get("_text");
     this.target.value = this.model.get("_target") ?? "";
@@ -643,3 +677,6 @@ export class ExplorerViewer extends HeadViewer {
     this.root.dataset.state = state;
   }
 }
+
+/** @param {string} text */
+const shortened = (text) => (text.length > 40 ? `${text.slice(0, 40)}…` : text);

@@ -433,7 +433,7 @@ export class HeadViewer {
     this.root.dataset.theme = this.theme;
     const { kind } = this;
     this.#buildControls();
-    const tokens = kind.same ? `${kind.all_queries} tokens` : `${kind.all_queries} queries × ${kind.all_keys} keys`;
+    const tokens = kind.same ? `${kind.all_queries} ${plural("token", kind.all_queries)}` : `${kind.all_queries} queries × ${kind.all_keys} keys`;
     this.subtitle.textContent = `${kind.layers} ${plural("layer", kind.layers)} × ${kind.heads} ${plural("head", kind.heads)} · ${tokens}`;
     this.zoom.root.hidden = Math.max(kind.queries, kind.keys) <= 40;
     this.lineSwitch.root.hidden = kind.heads < 2;
@@ -674,8 +674,9 @@ export class HeadViewer {
     if (long && focus.query !== null && focus.key !== null) keys.push(focus.key);
     if (long && focus.query === null) queries.push(...edges.map((edge) => edge.query));
     const layout = JSON.stringify([this.kindName, keys, queries, long && focus, options.hide_first, options.hide_special]);
-    if (layout === this.listed) return;
+    if (layout === this.listed && kind === this.listedKind) return; // another text comes with a new kind
     this.listed = layout;
+    this.listedKind = kind;
     this.lines.list(
       kind.query_tokens,
       kind.key_tokens,

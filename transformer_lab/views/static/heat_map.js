@@ -270,6 +270,7 @@ export class HeatMap {
       if (x < left - 0.5 || y < top - 0.5 || x >= left + width || y >= top + height) continue;
       const inset = Math.min(4, 0.2 * cell);
       context.strokeRect(x + 1, y + 1, Math.max(w - 2, 1), Math.max(h - 2, 1));
+      if (this.scene.signed) continue; // a change has its number to show
       context.beginPath();
       context.moveTo(x + inset, y + inset);
       context.lineTo(x + w - inset, y + h - inset);

@@ -53,6 +53,8 @@ export function signed(change) {
   return (change > 0 ? "+" : "−") + short(Math.abs(change));
 }
 
+const EQUAL = 1e-4; // changes that differ by less are equal
+
 /**
  * What edits changed in a map.
  * @param {Seen} seen
@@ -66,11 +68,12 @@ export function differenceSentence(seen, changeOf, focus) {
     const how = told === "0" ? "does not change" : `changes by ${told}`;
     return `${headName(seen)}: what ${quoted(seen.queries[query])} gives to ${quoted(seen.keys[key])} ${how}.`;
   }
+  // Of equals the first; what one token loses another gains, and browsers hold rounded weights.
   let best = { query: query ?? 0, key: key ?? 0, change: 0 };
   for (let row = query ?? 0; row <= (query ?? seen.queries.length - 1); row++) {
     const changes = changeOf(row);
     for (let at = key ?? 0; at <= (key ?? seen.keys.length - 1); at++) {
-      if (Math.abs(changes[at]) > Math.abs(best.change)) best = { query: row, key: at, change: changes[at] };
+      if (Math.abs(changes[at]) > Math.abs(best.change) + EQUAL) best = { query: row, key: at, change: changes[at] };
     }
   }
   const told = signed(best.change);
