@@ -46,6 +46,23 @@ def test_explore_writes_a_notebook_that_runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "./nowhere"], "./nowhere is no folder here"),
+        (["--text", "word " * 999], "reads at most 256; shorten it"),
+        (["--target", "x"], "manual is a decoder and takes no target"),
+    ],
+)
+def test_no_notebook_is_opened_that_could_only_fail(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("subprocess.call", None)
+    result = call("explore", *arguments)
+    assert (result.exit_code, message in result.output) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.badinput
 def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_computed(
     tmp_path, monkeypatch
 ):

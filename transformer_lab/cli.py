@@ -73,7 +73,7 @@ def explore(
       transformer-lab explore --model Helsinki-NLP/opus-mt-en-de --text "A dog." --target "Ein Hund."
     """
     from .explore import explore as show
-    from .explore import notebook_folder, write_notebook
+    from .explore import is_at_hand, notebook_folder, write_notebook
     from .text_model import TextModel
 
     if text is not None and not text.strip():
@@ -81,8 +81,8 @@ def explore(
     if not model.strip():
         raise ValueError("--model is empty; leave it out for the small model that comes along")
     if html is None:
-        if model == "shipped" or Path(model).is_dir():
-            TextModel.from_pretrained(model)  # say now what the notebook would say later
+        if is_at_hand(model):  # say now what the notebook would say later
+            show(TextModel.from_pretrained(model), text, target)
         name = str(Path(model).resolve()) if Path(model).is_dir() else model
         path = write_notebook(name, text, target, notebook_folder())
         click.echo(f"Opening {path} in JupyterLab; stop it with Ctrl-C.")

@@ -22,6 +22,14 @@ def example_text(model: TextModel) -> str:
     return EXAMPLES["shipped" if model.name == "manual" else model.kind]
 
 
+def is_at_hand(model: str) -> bool:
+    """Whether a model of this name costs no download: it came along, is installed, or is a path."""
+    from .hub_models import is_a_path
+    from .pretrained.wheels import WHEELS
+
+    return model in ("shipped", *WHEELS) or Path(model).is_dir() or is_a_path(model)
+
+
 def explore(model: TextModel, text: str | None = None, target: str | None = None) -> Any:
     """Type a text, look at the heads, switch them off and see the predictions change.
 

@@ -37,7 +37,7 @@ def load_text_model(name: str | Path) -> tuple[Any, Any, str]:
             f"{folder} is no model folder: it has no config.json. Give a folder written by "
             "save_pretrained or by TextModel.save"
         )
-    if not folder.is_dir() and _looks_like_a_path(str(name)):
+    if not folder.is_dir() and is_a_path(str(name)):
         raise FileNotFoundError(f"{name} is no folder here")
     local = folder.is_dir()
     source = str(folder) if local else str(name)
@@ -88,7 +88,7 @@ def _explained(name: str | Path, local: bool, error: Exception, wheels: list[str
     )
 
 
-def _looks_like_a_path(name: str) -> bool:
+def is_a_path(name: str) -> bool:
     return name.startswith((".", "~", os.sep)) or name.count("/") > 1 or "\\" in name
 
 
