@@ -289,6 +289,14 @@ class Lesson:
             [id, source],
         )
 
+    def run_below(self, id):
+        """Run a cell and all that follow; returns at once."""
+        self.page.evaluate(
+            f"id => {{ {FIND} book.activeCellIndex = index; book.deselectAll();"
+            " window.jupyterapp.commands.execute('notebook:run-all-below') }",
+            id,
+        )
+
     def scroll_to(self, id, block="start"):
         self.page.evaluate(
             f"([id, block]) => {{ {FIND} cell.node.scrollIntoView({{block}}) }}", [id, block]

@@ -1,8 +1,17 @@
 """Notebooks run with no network, in a folder of their own."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
+
+_spec = importlib.util.spec_from_file_location(
+    "browser_fixtures", Path(__file__).parent.parent / "browser" / "fixtures.py"
+)
+_fixtures = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_fixtures)
+browser, lab, notebook = _fixtures.browser, _fixtures.lab, _fixtures.notebook
+screenshot = _fixtures.screenshot
 
 GUARD = '''
 """Put on the path of a notebook's kernel: only this machine can be reached."""
@@ -53,3 +62,9 @@ def sealed(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("TRANSFORMER_LAB_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return tmp_path
+
+
+@pytest.fixture
+def open_lesson(notebook):
+    """Open a notebook file in JupyterLab, its cells by their ids."""
+    return lambda file: _fixtures.Lesson(notebook(file=file))

@@ -1,20 +1,10 @@
 """Lesson 01 as a learner sees it: run all, do an exercise wrong and right, in light and dark."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-LESSON = HERE.parents[1] / "notebooks" / "01_attention_by_hand.ipynb"
-
-_spec = importlib.util.spec_from_file_location(
-    "browser_fixtures", HERE.parent / "browser" / "fixtures.py"
-)
-_fixtures = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_fixtures)
-browser, lab, notebook = _fixtures.browser, _fixtures.lab, _fixtures.notebook
-screenshot, Lesson = _fixtures.screenshot, _fixtures.Lesson
+LESSON = Path(__file__).parents[2] / "notebooks" / "01_attention_by_hand.ipynb"
 
 pytestmark = pytest.mark.browser
 
@@ -27,9 +17,9 @@ RIGHT = WRONG.replace("dim=-2", "dim=-1")
 
 
 @pytest.mark.timeout(300)
-def test_an_exercise_done_wrong_and_right(notebook, screenshot):
-    opened = notebook(file=LESSON)
-    lesson = Lesson(opened)
+def test_an_exercise_done_wrong_and_right(open_lesson, screenshot):
+    lesson = open_lesson(LESSON)
+    opened = lesson.opened
     lesson.run_all()
     assert lesson.shows("attention-check", "attention is not written yet.")
     assert lesson.shows("finish", "Lesson 01 ran to its end.")

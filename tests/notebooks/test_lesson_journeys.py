@@ -1,27 +1,17 @@
 """Lessons in a real JupyterLab: run all, use the main view by mouse and by keyboard, interrupt."""
 
-import importlib.util
 from pathlib import Path
 
 import nbformat
 import pytest
 
-HERE = Path(__file__).parent
-NOTEBOOKS = HERE.parents[1] / "notebooks"
-
-_spec = importlib.util.spec_from_file_location(
-    "browser_fixtures", HERE.parent / "browser" / "fixtures.py"
-)
-_fixtures = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_fixtures)
-browser, lab, notebook = _fixtures.browser, _fixtures.lab, _fixtures.notebook
-screenshot, Lesson = _fixtures.screenshot, _fixtures.Lesson
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 
 @pytest.fixture
-def lesson(notebook, tmp_path):
+def lesson(open_lesson, tmp_path):
     """Open a lesson with the quick preset, and what else of its source is to be replaced."""
 
     def open_(number, **replaced):
@@ -34,7 +24,7 @@ def lesson(notebook, tmp_path):
                 assert old in cell.source
                 cell.source = cell.source.replace(old, new)
         nbformat.write(book, tmp_path / path.name)
-        opened = Lesson(notebook(file=tmp_path / path.name))
+        opened = open_lesson(tmp_path / path.name)
         opened.page.set_default_timeout(150_000)
         shown.append(opened)
         return opened
@@ -49,6 +39,13 @@ def theme(opened, name):
     opened.opened.command("apputils:change-theme", theme=f"JupyterLab {name}")
     opened.page.wait_for_selector(f".tl-view[data-theme={name.lower()}]")
     opened.page.wait_for_selector("#jupyterlab-splash", state="detached")
+
+
+def in_both_themes(opened, id, screenshot, name):
+    screenshot(opened.page, name)
+    theme(opened, "Dark")
+    opened.view(id)
+    screenshot(opened.page, f"{name}_dark")
 
 
 def test_00_an_interrupted_training_goes_on(lesson, screenshot):
@@ -68,12 +65,7 @@ def test_00_an_interrupted_training_goes_on(lesson, screenshot):
     opened.scroll_to("train")
     page.locator("[data-state=stopped] canvas:visible").first.wait_for()
     screenshot(page, "lesson_00_stopped")
-    cells = [c.id for c in nbformat.read(next(NOTEBOOKS.glob("00_*")), as_version=4).cells]
-    opened.page.evaluate(
-        f"id => {{ {_fixtures.FIND} book.activeCellIndex = index; book.deselectAll();"
-        " window.jupyterapp.commands.execute('notebook:run-all-below') }",
-        cells[cells.index("train") + 1],
-    )
+    opened.run_below("loss-after")
     assert opened.shows("finish", "Lesson 00 ran to its end.")
     view = opened.view("heads")
     view.locator("[data-part=head] [data-value='2']").click()
@@ -119,10 +111,7 @@ def test_04_the_stream_of_a_trained_model(lesson, screenshot):
         "before => document.querySelector('[data-cell=view] [data-part=sentence]').textContent !== before",
         arg=before,
     )
-    screenshot(opened.page, "lesson_04_stream")
-    theme(opened, "Dark")
-    opened.view("view")
-    screenshot(opened.page, "lesson_04_stream_dark")
+    in_both_themes(opened, "view", screenshot, "lesson_04_stream")
     assert opened.page.errors == []
 
 
@@ -138,10 +127,7 @@ def test_06_the_cross_attention_of_a_translation(lesson, screenshot):
     opened.page.wait_for_selector(
         "[data-cell=cross][data-selected*=','], [data-cell=cross] [data-selected*=',']"
     )
-    screenshot(opened.page, "lesson_06_cross")
-    theme(opened, "Dark")
-    opened.view("cross")
-    screenshot(opened.page, "lesson_06_cross_dark")
+    in_both_themes(opened, "cross", screenshot, "lesson_06_cross")
     assert opened.page.errors == []
 
 
