@@ -162,7 +162,7 @@ def test_from_a_click_to_a_new_prediction(notebook, map_of, screenshot, tmp_path
     assert page.locator("[data-part=status]").inner_text().startswith("training…")
     settled(page, 0)
     (tmp_path / "stop").touch()
-    page.wait_for_function(f"() => {kernel}.status === 'idle'")
+    book.until("1", "1")  # after that cell: "idle" is also told after any message within it
     page.locator("[data-part=head-off]").click()
     settled(page, 1)
     assert shown(page) == python_rows(book)
