@@ -22,6 +22,17 @@ test("every cell's middle leads back to the cell, at every size", () => {
   }
 });
 
+test("the last slanted label leans no further than the canvas reaches", () => {
+  const part = { query: 0, key: 0, queries: 21, keys: 21 };
+  const room = { width: 460, height: 470, rowLabel: 60, columnLabel: 70 };
+  const short = frameOf(part, { ...room, lastLabel: 8 });
+  const long = frameOf(part, { ...room, lastLabel: 70 });
+  const leans = (frame) => frame.left + frame.width - frame.cell / 2 + 70 / 2;
+  assert.ok(short.slant && long.slant);
+  assert.ok(leans(short) > room.width);
+  assert.ok(leans(long) <= room.width);
+});
+
 test("axis steps leave room for their numbers", () => {
   assert.equal(axisStep(512, 470), 50);
   assert.equal(axisStep(4096, 470), 500);

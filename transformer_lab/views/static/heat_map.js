@@ -19,14 +19,14 @@ const MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono',
 /**
  * Where the map's cells lie on a canvas of the given width.
  * @param {Part} part
- * @param {{width: number, height: number, rowLabel: number, columnLabel: number}} room the canvas
- *   width, the most height for the cells, and how long the longest labels are
+ * @param {{width: number, height: number, rowLabel: number, columnLabel: number, lastLabel?: number}} room
+ *   the canvas width, the most height for the cells, how long the longest labels are, and the last
  * @returns {Frame}
  */
 export function frameOf(part, room) {
   const labelled = (cell) => cell >= LABEL_FROM;
-  const sizeWith = (left) =>
-    Math.min((room.width - left - 8) / part.keys, room.height / part.queries, LARGEST_CELL);
+  const sizeWith = (left, right = 8) =>
+    Math.min((room.width - left - right) / part.keys, room.height / part.queries, LARGEST_CELL);
   let left = Math.min(room.rowLabel, 0.3 * room.width) + 10;
   let cell = sizeWith(left);
   if (!labelled(cell)) {
@@ -34,6 +34,11 @@ export function frameOf(part, room) {
     cell = sizeWith(left);
   }
   const slant = labelled(cell) && room.columnLabel > cell - 4;
+  if (slant) {
+    const leans = Math.min(room.lastLabel ?? 0, 96) / 2 + 6 - cell / 2; // over the right edge
+    const narrower = sizeWith(left, Math.max(8, leans));
+    if (labelled(narrower)) cell = narrower;
+  }
   const top = !labelled(cell) ? 20 : slant ? Math.min(room.columnLabel, 96) * 0.87 + 12 : 20;
   return {
     left,
@@ -136,6 +141,7 @@ export class HeatMap {
       height,
       rowLabel: widest(scene.queries, part.query, part.queries),
       columnLabel: widest(scene.keys, part.key, part.keys),
+      lastLabel: widest(scene.keys, part.key + part.keys - 1, 1),
     });
     // Slanted labels of the last columns lean out to the right.
     const over = this.frame.slant ? Math.min(56, Math.max(0, width - this.frame.left - this.frame.width)) : 0;
