@@ -249,3 +249,16 @@ def test_a_probe_that_is_too_long_is_refused():
     trace = Snapshots.of_kept(kept, [torch.zeros(300).long()], {}).at(0)
     with pytest.raises(ValueError, match=r"300 tokens: its maps take 5.5 MB a step.*shorter probe"):
         check_size(trace)
+
+
+def test_the_first_course_is_of_a_score_that_rises():
+    flat = torch.full((1, 1, 1, 6, 6), 1 / 6).tril()
+    flat = (flat / flat.sum(-1, keepdim=True))[0]
+    back = torch.zeros(1, 1, 6, 6)
+    back[..., torch.arange(1, 6), torch.arange(5)] = 1
+    back[..., 0, 0] = 1
+    ids = [torch.tensor([1, 2, 3, 1, 2, 3])]
+    labels = {"labels": list("abcabc")}
+    kept = {at: {"decoder": pack_weights(maps)} for at, maps in enumerate((flat, back))}
+    assert Snapshots.of_kept(kept, ids, labels).telling("decoder") == "previous token"
+    assert Snapshots.of_kept({0: kept[0]}, ids, labels).telling("decoder") == ""

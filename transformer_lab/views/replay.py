@@ -63,6 +63,8 @@ class Replay(HeadView):
                 snapshots.steps[-1] if step is None else step
             )
             self._snapshots = snapshots
+            if not self.measure:  # a curve that stays at nothing is a poor first sight
+                self.measure = snapshots.telling(self.kind)
 
     @property
     def snapshots(self) -> list[int]:

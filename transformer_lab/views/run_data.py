@@ -83,6 +83,17 @@ class Snapshots:
     def measures(self, kind: str) -> list[str]:
         return list(self.scores[kind])
 
+    def telling(self, kind: str) -> str:
+        """The first share of attention that rises by a fifth in some head, or ""."""
+        return next(
+            (
+                name
+                for name, score in self.scores.get(kind, {}).items()
+                if MEASURES[name][1] == "share" and (score[-1] - score[0]).max() >= 0.2
+            ),
+            "",
+        )
+
     def packed(self) -> tuple[dict[str, list[str]], bytes]:
         """kind -> its measures, and every score as fp32: [kind][measure][step, layer, head]."""
         names = {kind: list(found) for kind, found in self.scores.items()}
