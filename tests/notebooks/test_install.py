@@ -1,12 +1,16 @@
 """The first cell of code installs the package where there is none, and is the same everywhere."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from packaging.version import Version
+
+import transformer_lab
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 LESSONS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
@@ -65,3 +69,18 @@ def test_it_installs_from_an_address(run):
 def test_alone_it_says_what_to_type(run):
     with pytest.raises(ModuleNotFoundError, match="write its address above, SOURCE ="):
         run(installed=False)
+
+
+def test_an_old_package_is_told_to_be_renewed(run, monkeypatch):
+    monkeypatch.setattr(transformer_lab, "__version__", "0.0.9")
+    with pytest.raises(
+        ImportError, match=r"needs transformer-lab-notebooks 0\.1 .*and 0\.0\.9 is installed"
+    ):
+        run(installed=True)
+
+
+def test_the_package_of_this_repository_is_new_enough(run):
+    needed = re.search(r'^NEEDED = "([^"]+)"', SOURCE, re.MULTILINE)
+    assert needed
+    assert Version(transformer_lab.__version__) >= Version(needed[1])
+    assert Version(transformer_lab.__version__).release[:2] == Version(needed[1]).release[:2]
