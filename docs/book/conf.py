@@ -23,7 +23,12 @@ myst_enable_extensions = ["dollarmath", "amsmath", "html_image"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # make_book.py has run the lessons, and turned their views into pages
 nb_ipywidgets_js: dict = {}  # a script from a network
-suppress_warnings = ["myst.xref_missing", "mystnb.unknown_mime_type", "misc.highlighting_failure", "myst.header"]
+suppress_warnings = [
+    "myst.xref_missing",
+    "mystnb.unknown_mime_type",
+    "misc.highlighting_failure",
+    "myst.header",
+]
 
 
 def _inline(self, node):
