@@ -308,3 +308,14 @@ def test_accessible_and_nothing_is_cut_off(open_page, accessible, shipped, schem
     )
     assert suppressed
     accessible(open_page(Explorer(shipped, CODE).to_html(), scheme=scheme))
+
+
+def test_a_page_says_at_once_whether_heads_can_be_switched_off(open_page, shipped, tmp_path):
+    view = Explorer(shipped, CODE)
+    kept = open_page(view.save_html(tmp_path / "kept.html"))
+    assert "switch it off to see if it matters" in text(kept, "lead")
+    without = open_page(view.save_html(tmp_path / "without.html", effects=False))
+    assert "Switching it off, cutting edges, or another text needs" in text(without, "lead")
+    without.locator(part("head-off")).click()
+    without.wait_for_selector("#tl-root[data-edits='1']")
+    assert "without this head needs a live kernel" in without.locator("#tl-root").inner_text()

@@ -123,7 +123,9 @@ export class ExplorerViewer extends HeadViewer {
     this.unread = element("p", { class: "tl-hint", role: "status", "data-part": "unread", hidden: true });
     this.lead = live
       ? "Type a text, press Enter. Click a head to see what it looks at; switch it off to see if it matters."
-      : "A saved page: click a head to see what it looks at; switch it off to see if it matters. Another text, or cutting edges, needs a live kernel.";
+      : this.about.effects
+        ? "A saved page: click a head to see what it looks at; switch it off to see if it matters. Another text, or cutting edges, needs a live kernel."
+        : "A saved page: click a head to see what it looks at. Switching it off, cutting edges, or another text needs a live kernel.";
     this.leadLine = element("p", { class: "tl-lead", "data-part": "lead" }, this.lead);
     this.ask = element(
       "div",
