@@ -4,12 +4,16 @@
 torch, plotting, Jupyter and Hugging Face cost nothing until they are needed.
 """
 
-import sys
+import os
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+# Threads that wait for work sleep, rather than spin on a core that somebody else needs: with two
+# kernels on two cores a step took seconds instead of a tenth of one. OpenMP reads this when torch is
+# loaded, so it holds where this package is imported first, as the lessons do.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # public name -> module that defines it
 _NAMES = {
@@ -18,6 +22,9 @@ _NAMES = {
     "Attention": "attention",
     "AttentionCall": "attention",
     "Tap": "attention",
+    "Site": "attention",
+    "Network": "hub.network",
+    "Output": "hub.network",
     "Rotary": "positions",
     "Sinusoidal": "positions",
     "Learned": "positions",
@@ -27,72 +34,93 @@ _NAMES = {
     "Transformer": "model",
     "pick_device": "model",
     "Recurrent": "recurrent",
-    "RecurrentConfig": "recurrent",
+    "RecurrentConfig": "config",
     "Classifier": "readers",
+    "PictureClassifier": "readers",
     "SpanReader": "readers",
-    "accuracy": "grading",
-    "exact_match": "grading",
-    "grade_heads": "grading",
-    "train": "train",
-    "Step": "train",
-    "TrainingStopped": "train",
-    "evaluate": "objective",
-    "Run": "run",
-    "save_model": "checkpoint",
-    "load_model": "checkpoint",
-    "generate": "generate",
+    "accuracy": "training.marks",
+    "exact_match": "training.marks",
+    "grade_heads": "training.marks",
+    "train": "training.loop",
+    "Step": "training.state",
+    "TrainingStopped": "training.loop",
+    "evaluate": "training.objective",
+    "Run": "training.run",
+    "save_model": "files.models",
+    "load_model": "files.models",
+    "generate": "writing",
     "TextModel": "text_model",
     "shipped": "text_model",
-    "Trace": "trace",
-    "trace": "trace",
-    "MemoryBudgetError": "trace",
-    "edit": "edit",
-    "ablate": "edit",
-    "knock_out": "edit",
-    "scale": "edit",
-    "patch": "edit",
-    "skip": "edit",
-    "mean_of": "reference",
-    "sweep_heads": "sweep",
-    "sweep_groups": "sweep",
-    "sweep_edges": "sweep",
-    "explore": "explore",
+    "ImageModel": "pictures.image_model",
+    "Trace": "tracing.trace",
+    "trace": "tracing.running",
+    "Logit": "tracing.gradients",
+    "MemoryBudgetError": "tracing.maps",
+    "edit": "edits.hanging",
+    "ablate": "edits.makers",
+    "knock_out": "edits.makers",
+    "scale": "edits.makers",
+    "patch": "edits.makers",
+    "skip": "edits.makers",
+    "mean_of": "edits.reference",
+    "estimate_effects": "edits.estimates",
+    "sweep_heads": "edits.sweep",
+    "sweep_groups": "edits.sweep",
+    "sweep_edges": "edits.sweep",
+    "head_table": "heads.table",
+    "HeadTable": "heads.table",
+    "explore": "exploring",
+    "compare_runs": "views.runs.curves",
+    "to_plotly": "views.measured",
 }
-_MODULES = (
-    "circuits",
-    "datasets",
-    "heads",
-    "tokenizers",
-    "views",
-    "lessons",
-    "hub",
-    "pretrained",
-    "probes",
-)
+# public module -> where it is
+_MODULES = {
+    "circuits": "circuits",
+    "datasets": "datasets",
+    "heads": "heads",
+    "tokenizers": "tokenizers",
+    "views": "views",
+    "lessons": "lessons",
+    "hub": "hub",
+    "pretrained": "pretrained",
+    "probes": "heads.probes",
+}
 
 if TYPE_CHECKING:
-    from . import circuits, datasets, hub, lessons, tokenizers, views
-    from .attention import Attention, AttentionCall, Tap, attend
-    from .checkpoint import load_model, save_model
-    from .config import ModelConfig
-    from .edit import ablate, edit, knock_out, patch, scale, skip
-    from .grading import accuracy, exact_match, grade_heads
+    from . import circuits, datasets, heads, hub, lessons, tokenizers, views
+    from .attention import Attention, AttentionCall, Site, Tap, attend
+    from .config import ModelConfig, RecurrentConfig
+    from .edits.estimates import estimate_effects
+    from .edits.hanging import edit
+    from .edits.makers import ablate, knock_out, patch, scale, skip
+    from .edits.reference import mean_of
+    from .edits.sweep import sweep_edges, sweep_groups, sweep_heads
+    from .files.models import load_model, save_model
+    from .heads import probes
+    from .heads.table import HeadTable, head_table
+    from .hub.network import Network, Output
     from .model import Transformer, pick_device
-    from .objective import evaluate
+    from .pictures.image_model import ImageModel
     from .positions import ALiBi, Learned, NoPositions, Relative, Rotary, Sinusoidal
-    from .readers import Classifier, SpanReader
-    from .recurrent import Recurrent, RecurrentConfig
-    from .reference import mean_of
-    from .run import Run
-    from .sweep import sweep_edges, sweep_groups, sweep_heads
+    from .readers import Classifier, PictureClassifier, SpanReader
+    from .recurrent import Recurrent
     from .text_model import TextModel, shipped
-    from .trace import MemoryBudgetError, Trace, trace
-    from .train import Step, TrainingStopped, train
+    from .tracing.gradients import Logit
+    from .tracing.maps import MemoryBudgetError
+    from .tracing.running import trace
+    from .tracing.trace import Trace
+    from .training.loop import TrainingStopped, train
+    from .training.marks import accuracy, exact_match, grade_heads
+    from .training.objective import evaluate
+    from .training.run import Run
+    from .training.state import Step
+    from .views.measured import to_plotly
+    from .views.runs.curves import compare_runs
 
 
 def __getattr__(name: str):
     if name in _MODULES:
-        return import_module(f".{name}", __name__)
+        return import_module(f".{_MODULES[name]}", __name__)
     if name in _NAMES:
         value = getattr(import_module(f".{_NAMES[name]}", __name__), name)
         globals()[name] = value
@@ -105,16 +133,3 @@ def __dir__() -> list[str]:
 
 
 __all__ = [*_NAMES, *_MODULES]
-
-
-class _Package(ModuleType):
-    """`tl.trace` is the function, though a module `transformer_lab.trace` exists: Python binds
-    a module in its package when it is imported, and that binding is left out where a public
-    name is the same."""
-
-    def __setattr__(self, name, value):
-        if not (name in _NAMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

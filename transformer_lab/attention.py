@@ -16,9 +16,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .cache import KVCache
 from .config import ModelConfig
 from .positions import PositionModule
+from .softmax import (
+    add_bias,
+    allows,
+    as_column,
+    as_slice,
+    cap,
+    causal_mask,
+    check_shapes,
+    drop_axes,
+    masked,
+    part_of,
+    safe_softmax,
+    share_of_nothing,
+    spread_heads,
+)  # fmt: skip
 
+KINDS = ("encoder", "decoder", "cross")
 CUT_WEIGHTS = 2**24  # at once, where rows are computed again: 64 MiB
 
 _hanging = threading.Lock()  # two threads that hang taps at once must not lose one
@@ -50,6 +67,14 @@ class AttentionCall:
     causal: query i may look at keys up to i, counted from the ends of both.
     cuts: edges that are −inf besides. They are kept apart from the bias, so that the cut of one
     edge costs the memory of a row and not of a map for every head.
+    sinks: broadcasts to [batch, head, query, 1]: see `attend`.
+    start: where in the text the first query stands (above 0 with a cache); None where that is not
+    told, and then the last query stands at the last key.
+    part: above 0 for a later call that reads other values through the very same maps: each makes
+    its part of z.
+    d_value: how wide the values were, where they are not kept.
+    windows: where each window of a picture lies (a `hub.windows.Windows`), where attention is within
+    windows; such a call is its own class, whose maps are of the whole picture.
     """
 
     query: Tensor
@@ -62,6 +87,11 @@ class AttentionCall:
     site: Site | None = None
     module: nn.Module | None = None
     cuts: tuple[Cut, ...] = ()
+    sinks: Tensor | None = None
+    start: int | None = None
+    part: int = 0
+    d_value: int | None = None
+    windows: Any = None
 
     @property
     def n_heads(self) -> int:
@@ -78,24 +108,29 @@ class AttentionCall:
         batch: int | slice = slice(None),
         head: int | slice = slice(None),
         rows: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> Tensor:
         """Scores before the softmax, −inf where masked: fp32, the axes [batch, head, query, key]
         less those that were chosen by a number; `rows` picks some of the queries."""
-        batches, heads = _as_slice(batch), _as_slice(head)
+        batches, heads = as_slice(batch), as_slice(head)
         query = self.query[batches, heads]
         key = spread_heads(self.key[batches], self.n_heads)[:, heads]
-        bias = _choose(self.bias, batches, heads)
+        bias = part_of(self.bias, batches, heads, rows)
         allowed = None
         if self.causal:
             allowed = causal_mask(self.shape[2], self.shape[3], self.query.device, rows)
         if rows is not None:
             query = query[:, :, rows]
-            bias = bias if bias is None or bias.shape[-2] == 1 else bias[:, :, rows]
-        scores = _cap(query.float() @ key.float().transpose(-1, -2) * self.scale, self.softcap)
-        scores = _mask(scores, bias, allowed)
+        dots = query.to(dtype) @ key.to(dtype).transpose(-1, -2)
+        scores = masked(cap(dots * self.scale, self.softcap), bias, allowed)
         for cut in self.cuts:
-            scores = scores.masked_fill(self._hits(cut, heads, rows), float("-inf"))
-        return _drop(scores, batch, head)
+            hit = self._hits(cut, heads, rows)
+            if bias is not None:
+                # Where no key is left, those that were forbidden by a number are none either.
+                there = allows(bias)
+                hit = hit | ((hit & there).any(-1, keepdim=True) & ~there)
+            scores = scores.masked_fill(hit, float("-inf"))
+        return drop_axes(scores, batch, head)
 
     def is_cut(self, head: int, query: int, key: int) -> bool:
         """Whether this edge was taken out by an edit."""
@@ -119,10 +154,56 @@ class AttentionCall:
         batch: int | slice = slice(None),
         head: int | slice = slice(None),
         rows: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> Tensor:
         """Attention weights after the softmax, axes as in `scores`; a row with no key to look at
-        is all zero."""
-        return safe_softmax(self.scores(batch, head, rows))
+        is all zero. With sinks, rows sum to less than 1: see `to_nothing`."""
+        sinks = part_of(self.sinks, as_slice(batch), as_slice(head), rows)
+        sinks = None if sinks is None else drop_axes(sinks.to(dtype), batch, head)
+        return safe_softmax(self.scores(batch, head, rows, dtype), sinks)
+
+    def to_nothing(
+        self,
+        batch: int | slice = slice(None),
+        head: int | slice = slice(None),
+        rows: Tensor | None = None,
+    ) -> Tensor:
+        """The share of each row that its sink takes, which goes to no key: axes as in `scores`
+        less the keys; all 0 without sinks."""
+        scores = self.scores(batch, head, rows)
+        sinks = part_of(self.sinks, as_slice(batch), as_slice(head), rows)
+        if sinks is None:
+            return scores.new_zeros(scores.shape[:-1])
+        return share_of_nothing(scores, drop_axes(sinks.float(), batch, head))
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether rows may sum to less than 1: see `to_nothing`."""
+        return self.sinks is not None
+
+    def by_position(self, x: Tensor) -> Tensor:
+        """[batch, head, position, …] of what attention has for its queries or keys."""
+        return x
+
+    def by_window(self, x: Tensor) -> Tensor:
+        """The reverse."""
+        return x
+
+    def mixed(
+        self, weights: Tensor, batch=slice(None), heads=slice(None), rows=None, dropout: float = 0.0
+    ) -> Tensor:
+        """z [batch, head, query, d_head]: the values of some heads summed by these weights."""
+        assert self.value is not None
+        value = spread_heads(self.value[batch], self.n_heads)[:, heads]
+        return F.dropout(weights, dropout).to(value.dtype) @ value
+
+    @property
+    def first_key(self) -> int:
+        """Where in the text the first key stands: above 0 where a cache has let go of others, 0 in
+        cross-attention."""
+        if self.start is None or (self.site is not None and self.site.kind == "cross"):
+            return 0
+        return max(0, self.start + self.shape[2] - self.shape[3])
 
 
 class Tap:
@@ -132,12 +213,17 @@ class Tap:
     """
 
     records = False  # a recording tap comes after the editing ones
+    wants_maps = False  # whether attention is to be computed by its map, which `on_map` is given
 
     def __deepcopy__(self, memo: dict) -> Tap:
         return self  # a copied model goes on feeding the very same taps
 
     def on_attention(self, call: AttentionCall) -> AttentionCall:
         return call
+
+    def on_map(self, call: AttentionCall, weights: Tensor) -> Tensor:
+        """weights [batch, head, query, key]; asked only while some tap `wants_maps`."""
+        return weights
 
     def on_heads(self, call: AttentionCall, z: Tensor) -> Tensor:
         """z [batch, head, query, d_head]: each head's output before W_O."""
@@ -180,9 +266,13 @@ def attend(
     scale: float | None = None,
     dropout: float = 0.0,
     softcap: float | None = None,
+    sinks: Tensor | None = None,
     tap: Tap | tuple[Tap, ...] | None = None,
     site: Site | None = None,
     module: nn.Module | None = None,
+    start: int | None = None,
+    part: int = 0,
+    windows: Any = None,
 ) -> Tensor:
     """Scaled dot-product attention: softmax(query·keyᵀ·scale + bias)·value.
 
@@ -195,7 +285,11 @@ def attend(
         scale: 1/√d_head unless given.
         dropout: probability of dropping a weight (0 in evaluation).
         softcap: scores become softcap·tanh(scores/softcap) (Gemma 2).
-        tap, site, module: see `Tap`; set by the models, not by hand.
+        sinks: [head], or what broadcasts to [batch, head, query, 1]: the score of one more column
+            in each row's softmax, which no mask hides and which has no value, so that a head can
+            look at nothing (gpt-oss; Xiao et al. 2024).
+        tap, site, module, start, part, windows: see `Tap` and `AttentionCall`; set by the models, not by
+            hand.
 
     Returns:
         z [batch, head, query, d_head]. A query that may look at nothing gets 0, never NaN.
@@ -205,165 +299,89 @@ def attend(
 
     Source: Vaswani et al. 2017, equation 1.
     """
-    _check(query, key, value)
+    check_shapes(query, key, value)
     scale = float(query.shape[-1] ** -0.5 if scale is None else scale)
+    if sinks is not None:
+        sinks = as_column(sinks, query)
     if tap is None or tap == ():  # the fast path: no object is made
-        return _compute(query, key, value, bias, causal, scale, dropout, softcap)
+        return _compute(query, key, value, bias, causal, scale, dropout, softcap, sinks)
     taps = tap if isinstance(tap, tuple) else (tap,)
-    call = AttentionCall(query, key, value, bias, causal, scale, softcap, site, module)
+    make = AttentionCall if windows is None else windows.call
+    call = make(
+        query, key, value, bias, causal, scale, softcap, site, module,
+        sinks=sinks, start=start, part=part, windows=windows,
+    )  # fmt: skip
     for t in taps:
         call = t.on_attention(call)
-    z = _compute(
-        call.query, call.key, call.value, call.bias, call.causal, call.scale, dropout, call.softcap
-    )
-    if call.cuts:
-        z = _without_cut_edges(call, z, dropout)
+    if any(t.wants_maps for t in taps):
+        z = by_its_map(call, taps, dropout)
+    else:
+        z = call.by_position(_compute(
+            call.query, call.key, call.value, call.bias, call.causal, call.scale, dropout,
+            call.softcap, call.sinks,
+        ))  # fmt: skip
+        if call.cuts:
+            z = _without_cut_edges(call, z, dropout)
     for t in taps:
         z = t.on_heads(call, z)
-    return z
+    return call.by_window(z)
+
+
+def by_its_map(call: AttentionCall, taps: tuple[Tap, ...], dropout: float) -> Tensor:
+    """z through the whole map, at once, in the width that the model computes in or in fp32."""
+    weights = call.pattern(dtype=torch.promote_types(call.query.dtype, torch.float32))
+    for t in taps:
+        weights = t.on_map(call, weights)
+    return call.mixed(weights, dropout=dropout)
 
 
 def _without_cut_edges(call: AttentionCall, z: Tensor, dropout: float) -> Tensor:
     """Heads and rows from which edges were cut, computed once more, some heads at a time."""
     z = z.clone()
-    assert call.value is not None
     batch, n_heads, n_query, n_key = call.shape
     for cut in call.cuts:
         rows = torch.arange(n_query, device=z.device)[cut.queries]
         heads = range(n_heads)[cut.heads]
-        value = spread_heads(call.value, n_heads)
         step = max(1, CUT_WEIGHTS // max(1, batch * len(rows) * n_key))
         for first in heads[::step]:
             some = slice(first, min(first + step, heads.stop))
-            weights = F.dropout(call.pattern(slice(None), some, rows), dropout)
-            z[:, some, rows] = weights.to(value.dtype) @ value[:, some]
+            z[:, some, rows] = rows_from_map(call, some, rows, dropout=dropout)
     return z
 
 
-def _compute(query, key, value, bias, causal, scale, dropout, softcap) -> Tensor:
+def rows_from_map(
+    call: AttentionCall,
+    heads: slice,
+    rows: Tensor,
+    *,
+    batch: slice = slice(None),
+    dropout: float = 0.0,
+) -> Tensor:
+    """z of some heads and queries, computed from their map, cuts and all: [batch, head, query,
+    d_head]."""
+    return call.mixed(call.pattern(batch, heads, rows), batch, heads, rows, dropout)
+
+
+def _compute(query, key, value, bias, causal, scale, dropout, softcap, sinks) -> Tensor:
     n_query, n_key = query.shape[2], key.shape[2]
     if key.shape[1] != query.shape[1]:
         key, value = spread_heads(key, query.shape[1]), spread_heads(value, query.shape[1])
-    if softcap is not None:  # the fused kernels have no softcap
-        scores = _cap(query @ key.transpose(-1, -2) * scale, softcap)
+    if softcap is not None or sinks is not None:  # the fused kernels have neither
+        scores = cap(query @ key.transpose(-1, -2) * scale, softcap)
         allowed = causal_mask(n_query, n_key, query.device) if causal else None
-        pattern = safe_softmax(_mask(scores.float(), bias, allowed)).to(value.dtype)
+        column = None if sinks is None else sinks.float()
+        pattern = safe_softmax(masked(scores.float(), bias, allowed), column).to(value.dtype)
         return F.dropout(pattern, dropout) @ value
     if causal and n_query == 1:
         causal = False  # the last query may look at every key
     if causal and (bias is not None or n_query != n_key):
         # The fused kernel aligns is_causal top-left and takes no mask beside it.
-        bias, causal = _with_causal(bias, n_query, n_key, query), False
+        bias, causal = add_bias(bias, causal_mask(n_query, n_key, query.device)), False
     if bias is not None and bias.dtype != torch.bool:
         bias = bias.to(query.dtype)
     return F.scaled_dot_product_attention(
         query, key, value, attn_mask=bias, dropout_p=dropout, is_causal=causal, scale=scale
     )
-
-
-def safe_softmax(scores: Tensor) -> Tensor:
-    """Softmax over the last axis in which a row of −inf gives 0 rather than NaN."""
-    top = scores.amax(-1, keepdim=True)
-    weights = (scores - top.masked_fill(top == float("-inf"), 0.0)).exp()
-    total = weights.sum(-1, keepdim=True)
-    return weights / total.masked_fill(total == 0, 1.0)
-
-
-def causal_mask(
-    n_query: int, n_key: int, device: torch.device | None = None, rows: Tensor | None = None
-) -> Tensor:
-    """Bool [query, key], True where a query may look; the last query sits at the last key.
-    `rows` picks some of the queries."""
-    if rows is not None:
-        return torch.arange(n_key, device=device) <= rows[:, None] + (n_key - n_query)
-    ones = torch.ones(n_query, n_key, dtype=torch.bool, device=device)
-    return ones.tril(n_key - n_query)
-
-
-def spread_heads(x: Tensor, n_heads: int) -> Tensor:
-    """[batch, kv_head, position, d_head] -> [batch, head, …]: each kv head serves a group."""
-    groups = n_heads // x.shape[1]
-    return x if groups == 1 else x.repeat_interleave(groups, 1)
-
-
-def add_bias(bias: Tensor | None, more: Tensor) -> Tensor:
-    """Two biases as one: bool ones are combined by `and`, others are added."""
-    if bias is None:
-        return more
-    if bias.dtype == torch.bool and more.dtype == torch.bool:
-        return bias & more
-    return as_additive(bias) + as_additive(more)
-
-
-def as_additive(bias: Tensor) -> Tensor:
-    """A bool bias as 0 and −inf."""
-    if bias.dtype != torch.bool:
-        return bias
-    zero = torch.zeros(bias.shape, device=bias.device)
-    return zero.masked_fill_(~bias, float("-inf"))
-
-
-def _with_causal(bias: Tensor | None, n_query: int, n_key: int, like: Tensor) -> Tensor:
-    return add_bias(bias, causal_mask(n_query, n_key, like.device))
-
-
-def _cap(scores: Tensor, softcap: float | None) -> Tensor:
-    return scores if softcap is None else softcap * torch.tanh(scores / softcap)
-
-
-def _mask(scores: Tensor, bias: Tensor | None, allowed: Tensor | None) -> Tensor:
-    for part in (bias, allowed):
-        if part is None:
-            continue
-        if part.dtype == torch.bool:
-            scores = scores.masked_fill(~part, float("-inf"))
-        else:
-            scores = scores + part.float()
-    return scores
-
-
-def _as_slice(index: int | slice) -> slice:
-    return index if isinstance(index, slice) else slice(index, index + 1)
-
-
-def _choose(bias: Tensor | None, batches: slice, heads: slice) -> Tensor | None:
-    """The part of a broadcasting bias that belongs to these batches and heads."""
-    if bias is None:
-        return None
-    while bias.dim() < 4:
-        bias = bias[None]
-    bias = bias if bias.shape[0] == 1 else bias[batches]
-    return bias if bias.shape[1] == 1 else bias[:, heads]
-
-
-def _drop(x: Tensor, batch: int | slice, head: int | slice) -> Tensor:
-    if not isinstance(head, slice):
-        x = x.squeeze(1)
-    return x if isinstance(batch, slice) else x.squeeze(0)
-
-
-def _check(query: Tensor, key: Tensor, value: Tensor) -> None:
-    for name, x in (("query", query), ("key", key), ("value", value)):
-        if x.dim() != 4:
-            raise ValueError(
-                f"{name} has shape {list(x.shape)}; attend needs [batch, head, position, d_head] "
-                "(for one head and one text: x[None, None])"
-            )
-    if query.shape[-1] != key.shape[-1]:
-        raise ValueError(
-            f"query has d_head={query.shape[-1]} but key has {key.shape[-1]}; "
-            "a dot product needs the same"
-        )
-    if key.shape[2] != value.shape[2]:
-        raise ValueError(
-            f"key has {key.shape[2]} positions but value has {value.shape[2]}; "
-            "each key needs one value"
-        )
-    if key.shape[1] != value.shape[1] or query.shape[1] % key.shape[1]:
-        raise ValueError(
-            f"{query.shape[1]} query heads cannot share {key.shape[1]} key and "
-            f"{value.shape[1]} value heads; the number of key heads must divide that of query heads"
-        )
 
 
 class Attention(nn.Module):
@@ -397,7 +415,7 @@ class Attention(nn.Module):
         *,
         bias: Tensor | None = None,
         positions: tuple[PositionModule, Tensor] | None = None,
-        cache=None,
+        cache: KVCache | None = None,
     ) -> Tensor:
         cross = self.site.kind == "cross"
         query = self._split(self.query(x), self.n_heads)
@@ -411,8 +429,10 @@ class Attention(nn.Module):
                 key = F.rms_norm(key, (self.d_head,))
             if positions is not None and not cross:
                 key = positions[0].rotate(key, positions[1])
-            if cache is not None:
-                key, value = cache.extend(self.site, key, value)
+            if cache is not None and cross:
+                cache.cross[self.site.layer] = (key, value)
+            elif cache is not None:
+                key, value = cache.extend(self.site.layer, key, value)
         if self.qk_norm:
             query = F.rms_norm(query, (self.d_head,))
         if positions is not None and not cross:

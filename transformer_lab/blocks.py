@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import Attention, Site, Tap
+from .cache import KVCache
 from .config import ModelConfig
 from .positions import PositionModule
 
@@ -91,7 +92,7 @@ class Block(nn.Module):
         positions: tuple[PositionModule, Tensor] | None = None,
         memory: Tensor | None = None,
         memory_bias: Tensor | None = None,
-        cache=None,
+        cache: KVCache | None = None,
     ) -> Tensor:
         x = self._tapped("resid_pre", x)
         h = self.norm1(x) if self.norm_first else x

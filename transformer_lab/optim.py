@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .arguments import check_fields, shown
+
 SCHEDULES = ("cosine", "linear", "noam", "constant")
 RECIPES = ("adamw", "modern")
 
@@ -43,9 +45,10 @@ class Schedule:
     d_model: int | None = None
 
     def __post_init__(self):
+        check_fields(self)
         if self.name not in SCHEDULES:
             known = ", ".join(SCHEDULES)
-            raise ValueError(f"schedule={self.name!r} is not known; choose one of {known}")
+            raise ValueError(f"schedule={shown(self.name)} is not known; choose one of {known}")
         if self.warmup < 0:
             raise ValueError(f"warmup={self.warmup} must be 0 or more updates")
         if self.name == "noam" and (not self.d_model or self.warmup < 1):
@@ -231,6 +234,9 @@ class AdamW:
     clip: float | None = 1.0
     name = "adamw"
 
+    def __post_init__(self):
+        _check_recipe(self)
+
     def build(self, model: nn.Module, steps: int) -> list[torch.optim.Optimizer]:
         parameters = [p for p in model.parameters() if p.requires_grad]
         groups = [
@@ -261,6 +267,9 @@ class Modern:
     clip: float | None = None
     name = "modern"
 
+    def __post_init__(self):
+        _check_recipe(self)
+
     def build(self, model: nn.Module, steps: int) -> list[torch.optim.Optimizer]:
         kinds, named = parameter_kinds(model), dict(model.named_parameters())
         of = lambda kind: [named[n] for n, k in kinds.items() if k == kind]  # noqa: E731
@@ -282,6 +291,19 @@ class Modern:
 Recipe = AdamW | Modern
 
 
+def _check_recipe(recipe: Recipe) -> None:
+    """Types and signs; a `clip` of infinity, which clips nothing, becomes None, which JSON has."""
+    check_fields(recipe, infinite=("clip",))
+    for name in ("lr", "embedding_lr", "head_lr", "clip"):
+        value = getattr(recipe, name, None)
+        if value is not None and not value > 0:
+            raise ValueError(f"{name}={value} must be above 0")
+    if recipe.weight_decay < 0:
+        raise ValueError(f"weight_decay={recipe.weight_decay} must be 0 or more")
+    if recipe.clip == math.inf:
+        object.__setattr__(recipe, "clip", None)
+
+
 def recipe(optimizer: str | Recipe) -> Recipe:
     """The recipe of that name; a recipe is given back as it is.
 
@@ -292,7 +314,7 @@ def recipe(optimizer: str | Recipe) -> Recipe:
         return optimizer
     if optimizer not in RECIPES:
         known = ", ".join(RECIPES)
-        raise ValueError(f"optimizer={optimizer!r} is not known; choose one of {known}")
+        raise ValueError(f"optimizer={shown(optimizer)} is not known; choose one of {known}")
     return AdamW() if optimizer == "adamw" else Modern()
 
 

@@ -11,11 +11,14 @@ A scheme is a small frozen dataclass that a `ModelConfig` carries (and writes to
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from .arguments import check_fields, shown
 
 
 class PositionModule(nn.Module):
@@ -61,6 +64,9 @@ class Sinusoidal:
     halves: bool = False
     name = "sinusoidal"
 
+    def __post_init__(self):
+        _check_base(self)
+
     def build(
         self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int, kind: str = "decoder"
     ) -> PositionModule:
@@ -90,6 +96,9 @@ class Rotary:
 
     base: float = 10000.0
     name = "rotary"
+
+    def __post_init__(self):
+        _check_base(self)
 
     def build(
         self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int, kind: str = "decoder"
@@ -126,6 +135,7 @@ class Relative:
     name = "relative"
 
     def __post_init__(self):
+        check_fields(self)
         if self.buckets < 4 or self.buckets % 4:
             raise ValueError(f"buckets={self.buckets} must be a multiple of 4; T5 has 32")
         if self.max_distance <= self.buckets // 2:
@@ -138,6 +148,12 @@ class Relative:
         self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int, kind: str = "encoder-decoder"
     ) -> PositionModule:
         return _Buckets(self, n_heads, kind)
+
+
+def _check_base(scheme: Sinusoidal | Rotary) -> None:
+    check_fields(scheme)
+    if not scheme.base > 1:
+        raise ValueError(f"base={scheme.base} must be above 1; the usual one is 10000")
 
 
 Scheme = NoPositions | Sinusoidal | Learned | Rotary | ALiBi | Relative
@@ -154,16 +170,18 @@ def scheme(value: str | dict | Scheme) -> Scheme:
     """
     if isinstance(value, tuple(SCHEMES.values())):
         return value  # type: ignore[return-value]
-    options: dict[str, Any] = {"name": value} if isinstance(value, str) else dict(value)  # type: ignore[arg-type]
+    if not isinstance(value, str | Mapping):
+        raise ValueError(f"positions={shown(value)} must be a name: one of {', '.join(SCHEMES)}")
+    options: dict[str, Any] = {"name": value} if isinstance(value, str) else dict(value)
     name = options.pop("name", None)
-    if name not in SCHEMES:
-        raise ValueError(f"positions={name!r} is not known; choose one of {', '.join(SCHEMES)}")
-    try:
-        return SCHEMES[name](**options)
-    except TypeError:
+    if not isinstance(name, str) or name not in SCHEMES:
         raise ValueError(
-            f"positions={name!r} does not take the options {sorted(options)}"
-        ) from None
+            f"positions={shown(name)} is not known; choose one of {', '.join(SCHEMES)}"
+        )
+    unknown = [str(key) for key in options if key not in {f.name for f in fields(SCHEMES[name])}]
+    if unknown:
+        raise ValueError(f"positions={name!r} does not take the options {sorted(unknown)}")
+    return SCHEMES[name](**options)
 
 
 def scheme_to_dict(value: Scheme) -> dict:

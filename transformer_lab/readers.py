@@ -1,6 +1,6 @@
-"""An encoder put to work: a class for the whole text, or the place of an answer in it.
+"""An encoder put to work: a class for a text or a picture, or the place of an answer in a text.
 
-Both are models like any other: `train` them with its default loss, `trace` them, edit them. The
+All are models like any other: `train` them with its default loss, `trace` them, edit them. The
 encoder stays the object that was given, so what was pretrained is fine-tuned.
 
     encoder = tl.Transformer(config)                                   # kind="encoder"
@@ -12,14 +12,16 @@ encoder stays the object that was given, so what was pretrained is fine-tuned.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .arguments import check, check_fields, shown
 from .attention import Tapped
-from .config import ModelConfig
+from .config import LARGEST_SIZE, ModelConfig, check_known, check_table
 from .model import Transformer
 
 POOLS = ("first", "mean")
@@ -40,16 +42,16 @@ class ReaderConfig:
     head = False  # of tokens: there is none that predicts one
 
     def __post_init__(self):
+        # A Classifier's argument has another name than the field that it becomes.
+        check("n_classes", self.n_outputs, int)
+        check_fields(self)
         if self.encoder.kind != "encoder":
             raise ValueError(
                 f"the encoder is of kind={self.encoder.kind!r}; give a Transformer of kind='encoder'"
             )
-        if isinstance(self.n_outputs, bool) or not isinstance(self.n_outputs, int):
-            raise ValueError(f"n_classes={self.n_outputs!r} must be a whole number of at least 2")
-        if self.n_outputs < 2:
-            raise ValueError(f"n_classes={self.n_outputs} must be at least 2")
-        if self.pool not in POOLS:
-            raise ValueError(f"pool={self.pool!r} is not known; choose one of {', '.join(POOLS)}")
+        if not 2 <= self.n_outputs <= LARGEST_SIZE:
+            raise ValueError(f"n_classes={self.n_outputs} must be 2 … {LARGEST_SIZE}")
+        check_known("pool", self.pool, POOLS)
 
     def __getattr__(self, name: str) -> Any:
         # d_model, n_layers, vocab_size and the like are those of the encoder.
@@ -65,7 +67,8 @@ class ReaderConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ReaderConfig:
-        unknown = sorted(set(values) - {"encoder", "n_outputs", "pool"})
+        check_table(values)
+        unknown = sorted(set(map(str, values)) - {"encoder", "n_outputs", "pool"})
         if unknown or "encoder" not in values:
             raise ValueError(f"unknown or missing option: {', '.join(unknown) or 'encoder'}")
         return cls(**{**values, "encoder": ModelConfig.from_dict(values["encoder"])})
@@ -177,3 +180,151 @@ class SpanReader(Reader):
         fits = torch.ones(n, n, dtype=torch.bool, device=score.device).triu().tril(longest - 1)
         best = score.masked_fill(~fits, float("-inf")).flatten(1).argmax(-1)
         return torch.stack((best // n, best % n), -1)
+
+
+@dataclass(frozen=True)
+class PictureConfig:
+    """The encoder's configuration, and how pictures become what it reads.
+
+    size: height and width of a picture in pixels, both multiples of `patch`.
+    channels: 1 for grey, 3 for red, green and blue.
+    n_outputs, pool: as in `ReaderConfig`.
+    """
+
+    encoder: ModelConfig
+    n_outputs: int
+    size: tuple[int, int]
+    patch: int
+    channels: int = 1
+    pool: str = "first"
+
+    head = False  # of tokens
+
+    def __post_init__(self):
+        ReaderConfig(self.encoder, self.n_outputs, self.pool)  # refuses what does not fit
+        pair = isinstance(self.size, tuple | list) and len(self.size) == 2
+        if not pair or not all(type(n) is int for n in self.size):
+            raise ValueError(f"size={shown(self.size)} must be (height, width) in whole pixels")
+        object.__setattr__(self, "size", tuple(self.size))
+        for name in ("patch", "channels"):
+            check(name, getattr(self, name), int)
+        if self.patch < 1 or any(n < 1 or n % self.patch for n in self.size):
+            raise ValueError(f"size={self.size} cannot be cut into patches of patch={self.patch}")
+        if self.channels < 1:
+            raise ValueError(f"channels={self.channels} must be at least 1")
+        if self.encoder.n_ctx < self.n_patches + 1:
+            raise ValueError(
+                f"a picture has {self.n_patches} patches and [CLS], but the encoder's context is "
+                f"n_ctx={self.encoder.n_ctx}; make it {self.n_patches + 1}, or the patches larger"
+            )
+
+    @property
+    def n_patches(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def rows(self) -> int:
+        return self.size[0] // self.patch
+
+    @property
+    def columns(self) -> int:
+        return self.size[1] // self.patch
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "encoder":
+            raise AttributeError(name)
+        return getattr(self.encoder, name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `from_dict` reads them back."""
+        return {**vars(self), "encoder": self.encoder.to_dict(), "size": list(self.size)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> PictureConfig:
+        check_table(values)
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(map(str, values)) - known)
+        missing = sorted({"encoder", "n_outputs", "size", "patch"} - set(values))
+        if unknown or missing:
+            raise ValueError(f"unknown or missing option: {', '.join(unknown + missing)}")
+        return cls(**{**values, "encoder": ModelConfig.from_dict(values["encoder"])})
+
+
+class PictureClassifier(Tapped, nn.Module):
+    """A class for each picture: a Vision Transformer. A picture is cut into patches, a linear layer
+    makes each a vector, [CLS] stands before them, and from there on it is the encoder.
+
+    Source: Dosovitskiy et al. 2021.
+
+    Args:
+        encoder: a Transformer of kind "encoder", made with head=False; its table of tokens is not
+            read, so vocab_size=1 does.
+        n_classes: how many there are to choose from.
+        size: (height, width) of the pictures, in pixels.
+        patch: side of a patch, in pixels; it must divide both.
+        channels: 1 for grey, 3 for colours.
+        pool: "first" reads the state of [CLS]; "mean" the mean over all.
+    """
+
+    def __init__(
+        self,
+        encoder: Transformer | PictureConfig,
+        n_classes: int = 2,
+        *,
+        size: tuple[int, int] = (8, 8),
+        patch: int = 2,
+        channels: int = 1,
+        pool: str = "first",
+    ):
+        super().__init__()
+        if isinstance(encoder, PictureConfig):
+            self.config, encoder = encoder, Transformer(encoder.encoder)
+        else:
+            self.config = PictureConfig(encoder.config, n_classes, size, patch, channels, pool)
+        config, device = self.config, encoder.device
+        self.encoder = encoder
+        self.patches = nn.Linear(config.channels * config.patch**2, config.d_model, device=device)
+        self.cls = nn.Parameter(torch.zeros(config.d_model, device=device))
+        self.head = nn.Linear(config.d_model, config.n_outputs, device=device)
+        for zero in (self.head.weight, self.head.bias, self.patches.bias):
+            nn.init.zeros_(zero)
+
+    @property
+    def device(self) -> torch.device:
+        return self.encoder.device
+
+    @property
+    def n_outputs(self) -> int:
+        return self.config.n_outputs
+
+    def n_parameters(self) -> int:
+        """Trained numbers, those of the encoder's table of tokens included."""
+        return sum(p.numel() for p in self.parameters())
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """pixel_values float [batch, channel, height, width] -> logits [batch, class]."""
+        self.check_pixels(pixel_values)
+        side = self.config.patch
+        cells = F.unfold(pixel_values, side, stride=side).transpose(1, 2)
+        first = self.cls.expand(len(cells), 1, -1)
+        states = self.encoder.encode_vectors(torch.cat((first, self.patches(cells)), 1))
+        return self.head(states[:, 0] if self.config.pool == "first" else states.mean(1))
+
+    def check_pixels(self, pixels: Any) -> None:
+        """
+        Raises:
+            ValueError: for what are no pictures of the size that it reads.
+        """
+        wanted = [self.config.channels, *self.config.size]
+        if not isinstance(pixels, Tensor) or not pixels.is_floating_point():
+            found = str(pixels.dtype) if isinstance(pixels, Tensor) else type(pixels).__name__
+            raise ValueError(f"pixel_values is {found}; give a float tensor [batch, *{wanted}]")
+        if list(pixels.shape[1:]) != wanted or not len(pixels):
+            raise ValueError(
+                f"pixel_values has shape {list(pixels.shape)}; this model reads pictures of "
+                f"[channel, height, width] = {wanted}, in batches"
+            )
+
+    def tapped(self) -> Iterator[nn.Module]:
+        """Every module that a tap is hung on."""
+        return self.encoder.tapped()

@@ -7,97 +7,21 @@ length and attention maps can be compared. The recurrent layers are torch.nn's o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from .attention import AttentionCall, Site, Tap, Tapped, safe_softmax
-from .config import ModelConfig, check_known, check_options, check_positive
+from .attention import AttentionCall, Site, Tap
+from .cache import KVCache
+from .config import ModelConfig, RecurrentConfig
+from .model import NEEDS_TARGET, TokenModel, check_ids
+from .softmax import safe_softmax
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
-ATTENTIONS = ("bahdanau", "none")
 LAYERS = ("self-attention", "recurrent", "convolutional")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecurrentConfig:
-    """Everything that is needed to build a `Recurrent`.
-
-    Sizes: `vocab_size` tokens, `n_layers` recurrent layers (of the encoder and of the decoder
-    alike) of `d_model` units, texts of at most `n_ctx` tokens (a guard, not a part of the model).
-
-    kind: "decoder" (a language model) or "encoder-decoder".
-    cell: "lstm" (Hochreiter and Schmidhuber 1997) or "gru" (Cho et al. 2014).
-    attention: of an encoder-decoder. "bahdanau": at every step the decoder looks at all of the
-        source (Bahdanau et al. 2015). "none": it gets the encoder's last state and nothing else
-        (Sutskever et al. 2014). None: "bahdanau" for an encoder-decoder.
-
-    Raises:
-        ValueError: when a size does not fit or a name is not known.
-    """
-
-    vocab_size: int
-    kind: str = "decoder"
-    cell: str = "lstm"
-    attention: str | None = None
-    n_layers: int = 1
-    d_model: int = 128
-    n_ctx: int = 2048
-    target_vocab_size: int | None = None
-    dropout: float = 0.0
-    tie_head: bool = True
-    pad_id: int | None = None
-
-    n_heads = 1  # Bahdanau's one map
-    head = True
-
-    def __post_init__(self):
-        for name in ("vocab_size", "n_layers", "d_model", "n_ctx"):
-            check_positive(name, getattr(self, name))
-        if self.attention is None:
-            both = self.kind == "encoder-decoder"
-            object.__setattr__(self, "attention", "bahdanau" if both else "none")
-        known = dict(kind=("decoder", "encoder-decoder"), cell=tuple(CELLS), attention=ATTENTIONS)
-        for name, names in known.items():
-            check_known(name, getattr(self, name), names)
-        if self.kind == "decoder":
-            for name, nothing in (("attention", "none"), ("target_vocab_size", None)):
-                if getattr(self, name) != nothing:
-                    raise ValueError(
-                        f"{name}={getattr(self, name)!r} is for kind='encoder-decoder'; a language "
-                        "model has one text only"
-                    )
-        elif self.d_model % 2:
-            raise ValueError(f"d_model={self.d_model} must be even: half for each direction")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout={self.dropout} must be at least 0 and below 1")
-        if self.pad_id is not None and not 0 <= self.pad_id < self.vocab_size:
-            raise ValueError(f"pad_id={self.pad_id} must be below vocab_size={self.vocab_size}")
-
-    @property
-    def n_decoder_layers(self) -> int | None:
-        """As in a `ModelConfig`; Bahdanau's attention is one layer, whatever the depth."""
-        return 1 if self.kind == "encoder-decoder" else None
-
-    def replace(self, **changes: Any) -> RecurrentConfig:
-        """A copy with some fields changed."""
-        return replace(self, **changes)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; `from_dict` reads them back."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> RecurrentConfig:
-        """
-        Raises:
-            ValueError: for a key that is not a field, listing the fields.
-        """
-        check_options(cls, values)
-        return cls(**values)
 
 
 class Bahdanau(nn.Module):
@@ -127,9 +51,11 @@ class Bahdanau(nn.Module):
             scores = scores.masked_fill(~step.allowed, float("-inf"))
         editing = [tap for tap in self.taps if not tap.records]
         if not editing:
+            context = (safe_softmax(scores)[:, None] @ memory)[:, 0]
             if self.taps:
                 step.scores.append(scores)
-            return (safe_softmax(scores)[:, None] @ memory)[:, 0]
+                step.out.append(context)
+            return context
         # Rows before this one have been used, those after it are not known: only row t counts.
         t = len(step.given)
         step.given.append(scores)
@@ -144,13 +70,16 @@ class Bahdanau(nn.Module):
         z = torch.cat((known, later), 1)[:, None]
         for tap in editing:
             z = tap.on_heads(call, z)
-        return z[:, 0, t]
+        step.out.append(z[:, 0, t])
+        return step.out[-1]
 
     def record(self, memory: Tensor, step: _Steps) -> None:
-        """Tell the recording taps of the whole map, when it is known."""
+        """Tell the recording taps of the whole map, and of what came of it, when they are known."""
         for tap in self.taps:
             if tap.records and step.scores:
-                tap.on_attention(self._call(step.scores, memory))
+                call = self._call(step.scores, memory)
+                tap.on_attention(call)
+                tap.on_heads(call, torch.stack(step.out, 1)[:, None])
 
     def _call(self, scores: list[Tensor], memory: Tensor) -> AttentionCall:
         bias = torch.stack(scores, 1)[:, None]  # [batch, head = 1, query, key]
@@ -169,9 +98,10 @@ class _Steps:
         self.given: list[Tensor] = []
         self.scores: list[Tensor] = []
         self.z: list[Tensor] = []
+        self.out: list[Tensor] = []  # z after edits
 
 
-class Recurrent(Tapped, nn.Module):
+class Recurrent(TokenModel):
     """A recurrent language model or encoder-decoder, with the surface of a `Transformer`.
 
     The encoder reads in both directions, d_model / 2 units each. The decoder starts from a
@@ -179,14 +109,11 @@ class Recurrent(Tapped, nn.Module):
     reads the context that the step before asked for, and the head reads state and context.
     """
 
+    config: RecurrentConfig
+
     def __init__(self, config: RecurrentConfig):
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         d, both = config.d_model, config.kind == "encoder-decoder"
-        self.embedding = nn.Embedding(config.vocab_size, d)
-        self.target_embedding = self.embedding
-        if config.target_vocab_size is not None:
-            self.target_embedding = nn.Embedding(config.target_vocab_size, d)
         self.dropout = nn.Dropout(config.dropout)
         between = config.dropout if config.n_layers > 1 else 0.0
         options = dict(num_layers=config.n_layers, batch_first=True, dropout=between)
@@ -204,19 +131,6 @@ class Recurrent(Tapped, nn.Module):
         self._initialise()
         if config.tie_head:
             self.head.weight = self.target_embedding.weight
-
-    @property
-    def n_outputs(self) -> int:
-        """The number of tokens that the head chooses from."""
-        return self.config.target_vocab_size or self.config.vocab_size
-
-    @property
-    def device(self) -> torch.device:
-        return self.embedding.weight.device
-
-    def n_parameters(self) -> int:
-        """Trained numbers; a tied head counts once."""
-        return sum(p.numel() for p in self.parameters())
 
     def _initialise(self) -> None:
         """Embeddings as wide as recurrent states, since a tied head compares the two; matrices
@@ -262,9 +176,7 @@ class Recurrent(Tapped, nn.Module):
                 raise ValueError("a model of kind='decoder' takes no target")
             return self._run(self.decoder, self.embedding, tokens, mask)
         if target is None:
-            raise ValueError(
-                "an encoder-decoder needs target, the decoder's input: model(source, target)"
-            )
+            raise ValueError(NEEDS_TARGET)
         memory = self.encode(tokens, mask)
         return self.decode(target, memory, mask=mask, target_mask=target_mask)
 
@@ -278,17 +190,20 @@ class Recurrent(Tapped, nn.Module):
     def decode(
         self,
         target: Tensor,
-        memory: Tensor,
+        memory: Tensor | None,
         *,
         mask: Tensor | None = None,
         target_mask: Tensor | None = None,
-        cache: Any = None,
+        cache: KVCache | None = None,
     ) -> Tensor:
-        """What the head reads over `target`, given the encoder's states (and their mask).
+        """What the head reads over `target`, given the encoder's states (and their mask); None
+        where there is no encoder.
 
         `target_mask` may be left out: padding stands after the text, where nothing reads it. A
         `cache` of `generate` holds the state between calls.
         """
+        if memory is None:
+            return self._run(self.decoder, self.embedding, target, target_mask, cache=cache)
         self._check("target", target, target_mask)
         x = self.dropout(self.target_embedding(target))
         state = self._restore(cache)
@@ -328,7 +243,7 @@ class Recurrent(Tapped, nn.Module):
         return self.head(hidden)
 
     def _run(self, stack, embedding, tokens, mask, *, cache=None) -> Tensor:
-        """The language model over `tokens`; `generate` calls it as it does a Transformer's."""
+        """The language model over `tokens`; the mask tells of those in the cache too."""
         self._check("tokens", tokens, None)
         if mask is not None:
             mask = mask[:, -tokens.shape[1] :]  # those before were read into the cached state
@@ -338,33 +253,24 @@ class Recurrent(Tapped, nn.Module):
         return self.dropout(out)
 
     # A KVCache keeps the state batch first, so that beam search can reorder it.
-    def _restore(self, cache: Any) -> Any:
+    def _restore(self, cache: KVCache | None) -> Any:
         if cache is None or not cache.length:
             return None
         parts = [part.transpose(0, 1).contiguous() for part in cache.own[0]]
         return tuple(parts) if self.config.cell == "lstm" else parts[0]
 
-    def _store(self, cache: Any, state: Any, n: int) -> None:
+    def _store(self, cache: KVCache | None, state: Any, n: int) -> None:
         if cache is not None:
             h, c = state if isinstance(state, tuple) else (state, state)
             cache.own[0] = (h.transpose(0, 1), c.transpose(0, 1))
             cache.length += n
 
     def _check(self, name: str, ids: Tensor, mask: Tensor | None) -> None:
-        if ids.dim() != 2 or ids.is_floating_point() or ids.shape[1] == 0:
-            raise ValueError(
-                f"{name} has shape {list(ids.shape)} and type {ids.dtype}; the model needs whole "
-                "numbers [batch, position], at least one position (for one text: ids[None])"
-            )
+        check_ids(name, ids, mask)
         if ids.shape[1] > self.config.n_ctx:
             raise ValueError(
                 f"the text has {ids.shape[1]} tokens but this model's limit is "
                 f"n_ctx={self.config.n_ctx}; shorten it or set a larger one"
-            )
-        if mask is not None and (mask.shape != ids.shape or mask.dtype != torch.bool):
-            raise ValueError(
-                f"the mask of {name} has shape {list(mask.shape)} and type {mask.dtype}; it must "
-                f"be bool {list(ids.shape)}, True for real tokens"
             )
 
     # -- taps ---------------------------------------------------------------------------------

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import hub
-from .generate import generate
-from .model import Transformer, pick_device
-from .resources import resource
+from .arguments import check
+from .files.random_weights import caution
+from .files.resources import resource
+from .files.safefiles import read_json
+from .hub.network import Network
+from .hub.which import network_of
+from .model import pick_device
 from .tokenizers import SPECIAL, BPETokenizer, CharTokenizer, WordTokenizer, load_tokenizer
-from .trace import Trace, trace
+from .tracing.gradients import as_logit
+from .tracing.running import trace
+from .tracing.trace import Trace
+from .writing import Sampling
 
 SHIPPED = "manual"
+
+_LETTERS = 256  # more than a token stands for on average, in any text
+_LONGEST = 1_000_000  # characters, where a model states no limit
 
 
 class TextModel:
@@ -36,9 +44,12 @@ class TextModel:
         self.name = name or type(model).__name__
         self.tokenizer = _wrapped(tokenizer)
         self.target_tokenizer = _wrapped(target_tokenizer) if target_tokenizer else self.tokenizer
+        self._check_vocabulary()
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, device: str = "cpu") -> TextModel:
+    def from_pretrained(
+        cls, name: str | Path, *, device: str = "cpu", allow_missing: bool = False
+    ) -> TextModel:
         """A model by its name or folder.
 
         Args:
@@ -46,43 +57,61 @@ class TextModel:
                 "smollm2-135m" once `make models` has installed them; "shipped" for the small model
                 that comes with this package; otherwise a Hugging Face name such as "gpt2".
             device: "cpu", "cuda", "mps" or "auto".
+            allow_missing: weights that the file does not hold stay random;
+                `random_weights` has their names, and every view of the model says so.
 
         Raises:
             FileNotFoundError: for a folder that holds no model, a wheel that is not installed, or
                 a name that cannot be reached, saying what to do.
+            ValueError: for a damaged file, or weights that are missing, left over, of another
+                shape or type, or not finite, naming them.
         """
         where = pick_device(device)
         folder = Path(name).expanduser()
         if str(name) == "shipped":
             found = cls._from_our_folder(resource("data", "models", SHIPPED))
         elif folder.is_dir():
-            ours = (folder / "config.json").is_file() and _is_ours(folder / "config.json")
-            found = cls._from_our_folder(folder) if ours else _from_hub(cls, folder)
+            ours = (folder / "config.json").exists() and _is_ours(folder / "config.json")
+            load = cls._from_our_folder if ours else cls._from_hub
+            found = load(folder, allow_missing)
         else:
-            found = _from_hub(cls, name)
+            found = cls._from_hub(name, allow_missing)
         found.model.to(where).eval()
         return found
 
     @classmethod
-    def _from_our_folder(cls, folder: Path) -> TextModel:
-        from .checkpoint import load_model
+    def _from_our_folder(cls, folder: Path, allow_missing: bool = False) -> TextModel:
+        from .files.models import load_model
 
         target = folder / "target"
         return cls(
-            load_model(folder),
+            load_model(folder, allow_missing=allow_missing),
             load_tokenizer(folder),
             folder.name,
             target_tokenizer=load_tokenizer(target) if target.is_dir() else None,
         )
 
-    def save(self, folder: str | Path, **options: Any) -> Path:
-        """Write config.json, model.safetensors and tokenizer.json; `from_pretrained` reads them."""
-        from .checkpoint import save_model
+    @classmethod
+    def _from_hub(cls, name: str | Path, allow_missing: bool) -> TextModel:
+        from .hub.loading import load_text_model
 
-        if hub.is_hugging_face(self.model):
-            self.model.save_pretrained(folder)
-        else:
-            save_model(self.model, folder, **options)
+        model, tokenizer, shown = load_text_model(name, allow_missing=allow_missing)
+        return cls(model, tokenizer, shown)
+
+    def save(self, folder: str | Path, **options: Any) -> Path:
+        """Write config.json, model.safetensors and tokenizer.json; `from_pretrained` reads them.
+
+        Raises:
+            ValueError: for a model with random weights, which a folder cannot tell from others.
+        """
+        from .files.models import save_model
+
+        if self.random_weights:
+            raise ValueError(
+                f"{self.name} has {caution(self)}; a saved folder would not say so. Set "
+                "model.model.random_weights = () once they are trained, or to save them as they are"
+            )
+        self.network.save(folder, save_model, **options)
         self.tokenizer.save(folder)
         if self.target_tokenizer is not self.tokenizer:
             self.target_tokenizer.save(Path(folder) / "target")
@@ -91,20 +120,22 @@ class TextModel:
     @property
     def kind(self) -> str:
         """ "decoder", "encoder" or "encoder-decoder"."""
-        if isinstance(getattr(self.model.config, "kind", None), str):
-            return self.model.config.kind
-        if getattr(self.model.config, "is_encoder_decoder", False):
-            return "encoder-decoder"
-        causal = any(getattr(m, "is_causal", False) is True for m in self.model.modules())
-        named = type(self.model).__name__.endswith(("CausalLM", "LMHeadModel"))
-        return "decoder" if causal or named else "encoder"
+        return self.network.kind
+
+    @property
+    def network(self) -> Network:
+        """What the model is; see `tl.Network`."""
+        return network_of(self.model)
+
+    @property
+    def random_weights(self) -> tuple[str, ...]:
+        """Names of the weights that were not in the file and are random; see `from_pretrained`."""
+        return tuple(getattr(self.model, "random_weights", ()))
 
     @property
     def n_ctx(self) -> int | None:
         """The longest text, in tokens; None where the model has no limit."""
-        config = self.model.config
-        names = ("n_ctx", "max_position_embeddings", "n_positions")
-        return next((getattr(config, n) for n in names if getattr(config, n, None)), None)
+        return self.network.n_ctx
 
     def encode(self, text: str) -> Tensor:
         """Token ids [position]. A masked model reads the name of its mask token as that token.
@@ -117,8 +148,17 @@ class TextModel:
     def decode(self, ids: Any) -> str:
         return self.target_tokenizer.decode([int(i) for i in ids])
 
-    def trace(self, text: str, target: str | None = None, *, keep: str | None = None) -> Trace:
-        """Run the model on a text and keep what its attention did; see `trace`.
+    def trace(
+        self,
+        text: str,
+        target: str | None = None,
+        *,
+        keep: str | None = None,
+        gradients: Any = None,
+        budget_mib: float = 1024,
+    ) -> Trace:
+        """Run the model on a text and keep what its attention did; see `trace`. Tokens that gradients
+        are of may be given as text.
 
         An encoder-decoder reads `text` and is traced while writing `target`; without one it
         writes its own, greedily.
@@ -127,17 +167,27 @@ class TextModel:
             ValueError: for empty or too long text.
         """
         ids = self.encode(text)
-        target_ids = self._target_ids(ids, target) if self.kind == "encoder-decoder" else None
+        target_ids = self.target_ids(ids, target) if self.kind == "encoder-decoder" else None
         if target is not None and target_ids is None:
-            raise ValueError(self._takes_no_target(target))
-        return self.trace_ids(ids, target_ids, keep=keep)
+            raise ValueError(self.takes_no_target(target))
+        return self.trace_ids(
+            ids, target_ids, keep=keep, gradients=gradients, budget_mib=budget_mib
+        )
 
     def trace_ids(
-        self, ids: Tensor, target_ids: Tensor | None = None, *, keep: str | None = None
+        self,
+        ids: Tensor,
+        target_ids: Tensor | None = None,
+        *,
+        keep: str | None = None,
+        gradients: Any = None,
+        budget_mib: float = 1024,
     ) -> Trace:
         """The same for token ids [position], and the decoder's input with its start token."""
+        if gradients is not None:
+            gradients = as_logit(gradients, self.token_id)
         found = trace(
-            self.model, ids, target_ids, keep=keep,
+            self.model, ids, target_ids, keep=keep, gradients=gradients, budget_mib=budget_mib,
             labels=self.tokenizer.tokens(ids.tolist()),
             target_labels=None if target_ids is None else self.target_tokenizer.tokens(target_ids.tolist()),
         )  # fmt: skip
@@ -152,6 +202,30 @@ class TextModel:
             },
         )
         return found
+
+    def token_id(self, text: int | str) -> int:
+        """The id of a text that is one token, as it is written; of an id, itself.
+
+        Raises:
+            ValueError: for a text that is not one token, and an id that the model has not.
+        """
+        if type(text) is int:
+            size = self.network.vocabulary[self.kind == "encoder-decoder"]
+            if text < 0 or (size is not None and text >= size):
+                most = "" if size is None else f" (0 … {size - 1})"
+                raise ValueError(f"token={text} is no token of {self.name}{most}; give another id")
+            return text
+        if not isinstance(text, str):
+            raise ValueError(
+                f"token={text!r} is no token; give its id, or a text that is one token"
+            )
+        special = getattr(self.target_tokenizer, "special_ids", frozenset())
+        ids = [i for i in self.target_tokenizer.encode(text) if i not in special]
+        if len(ids) != 1:
+            raise ValueError(
+                f"{text!r} is {len(ids)} tokens of {self.name}; give one token, or its id"
+            )
+        return ids[0]
 
     def predict(
         self, text: str, target: str | None = None, *, k: int = 5, position: int | None = None
@@ -180,25 +254,56 @@ class TextModel:
         those of `tl.generate` for our models, and of transformers' for Hugging Face ones."""
         return self.decode(self._write(self.encode(text), max_new_tokens, **options))
 
-    def _write(self, ids: Tensor, max_new_tokens: int, **options: Any) -> list[int]:
-        both = self.kind == "encoder-decoder"
-        tokens = ids[None].to(next(self.model.parameters()).device)
-        if isinstance(self.model, Transformer):
-            start = 1 if both else len(ids)
-            room = self.model.config.n_ctx - start + 1
-            written = generate(
-                self.model, tokens, max_new_tokens=min(max_new_tokens, room),
-                bos_id=self.target_tokenizer.bos_id if both else None,
-                eos_id=self.target_tokenizer.eos_id, **options,
-            )  # fmt: skip
-            return written[0].tolist()
-        with torch.no_grad():
-            written = self.model.generate(
-                tokens, max_new_tokens=max_new_tokens, do_sample=False, **options
-            )
-        return written[0, 0 if both else len(ids) :].tolist()
+    def write(
+        self,
+        ids: Tensor,
+        n: int,
+        *,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+        target_ids: Tensor | None = None,
+        cached: bool = True,
+    ) -> list[int]:
+        """The tokens that the model writes on, the same rules for our models and Hugging Face's.
 
-    def _target_ids(self, ids: Tensor, target: str | None) -> Tensor:
+        Args:
+            ids: what it reads, int64 [position].
+            n: how many tokens; fewer where the model ends the text, whose sign is not among them.
+            temperature, top_k, top_p, seed: see `tl.writing.Sampling`; by default greedy.
+            target_ids: what an encoder-decoder has written so far, with its start token.
+            cached: keep keys and values; the tokens are the same without, more slowly.
+
+        Raises:
+            ValueError: for a masked model, for no room, and for an option out of its range.
+        """
+        sampling = Sampling(temperature, top_k, top_p, seed)
+        sampling.fits(self.network.vocabulary[target_ids is not None])
+        check("n", n, int)
+        if self.kind == "encoder":
+            raise ValueError(f"{self.name} is an encoder and writes nothing; it fills in masks")
+        if (target_ids is None) == (self.kind == "encoder-decoder"):
+            raise ValueError("target_ids is what an encoder-decoder, and no other, has written")
+        so_far = ids if target_ids is None else target_ids
+        room = None if self.n_ctx is None else self.n_ctx - len(so_far)
+        if n < 1 or (room is not None and n > room):
+            most = "" if room is None else f" and at most {room}, which is the room left"
+            raise ValueError(f"n={n} must be at least 1{most}")
+        more: dict[str, Any] = {"sampling": sampling, "cached": cached}
+        if target_ids is not None:
+            more["written"] = target_ids[None].to(self.network.device)
+        found = self._write(ids, n, **more)
+        return found[:-1] if found and found[-1] == self.target_tokenizer.eos_id else found
+
+    def _write(self, ids: Tensor, max_new_tokens: int, **options: Any) -> list[int]:
+        network, tokenizer = self.network, self.target_tokenizer
+        return network.write(
+            ids[None].to(network.device), max_new_tokens,
+            bos_id=tokenizer.bos_id, eos_id=tokenizer.eos_id, **options,
+        )  # fmt: skip
+
+    def target_ids(self, ids: Tensor, target: str | None) -> Tensor:
         """The decoder's input: its start token and then the target."""
         tokenizer, config = self.target_tokenizer, self.model.config
         start = getattr(config, "decoder_start_token_id", None)
@@ -216,6 +321,12 @@ class TextModel:
     def _encode(self, name: str, text: str, tokenizer: Any) -> Tensor:
         if not isinstance(text, str):
             raise ValueError(f"{name} is a {type(text).__name__}; give a string")
+        longest = _LETTERS * self.n_ctx if self.n_ctx else _LONGEST
+        if len(text) > longest:  # said at once: to split a book into tokens takes many seconds
+            reads = f"{self.n_ctx} tokens" if self.n_ctx else f"{_LONGEST:,} characters"
+            raise ValueError(
+                f"{name} has {len(text):,} characters but {self.name} reads at most {reads}; shorten it"
+            )
         ids = self._with_masks(text) if self.kind == "encoder" else tokenizer.encode(text)
         if not text or not ids:
             raise ValueError(f"{name} is empty; type at least one word")
@@ -235,7 +346,27 @@ class TextModel:
         first, *rest = (tokenizer.encode(part) for part in text.split(SPECIAL[mask_id]))
         return [*first, *(i for part in rest for i in (mask_id, *part))]
 
-    def _takes_no_target(self, target: Any) -> str:
+    def _check_vocabulary(self) -> None:
+        """Every token has a row of the embedding."""
+        embed = getattr(self.model, "get_input_embeddings", None)
+        config = getattr(self.model, "config", None)
+        try:
+            rows = getattr(config, "vocab_size", None) if embed is None else len(embed().weight)
+        except (NotImplementedError, AttributeError):  # a model that has no such table
+            return
+        sides = [("tokenizer", self.tokenizer, rows)]
+        if self.target_tokenizer is not self.tokenizer:
+            target = getattr(config, "target_vocab_size", None) or rows
+            sides.append(("target_tokenizer", self.target_tokenizer, target))
+        for side, tokenizer, rows in sides:
+            wanted = getattr(tokenizer, "rows", tokenizer.vocab_size)
+            if rows is not None and wanted > rows:
+                raise ValueError(
+                    f"{side} has {wanted:,} tokens but the embedding of the model {self.name} has "
+                    f"{rows:,} rows; give the tokenizer that belongs to the model"
+                )
+
+    def takes_no_target(self, target: Any) -> str:
         return (
             f"target={target!r}: {self.name} is {'an' if self.kind == 'encoder' else 'a'} "
             f"{self.kind} and takes no target; leave it out"
@@ -252,7 +383,7 @@ def shipped() -> TextModel:
 
 def _wrapped(tokenizer: Any) -> Any:
     if hasattr(tokenizer, "convert_ids_to_tokens"):
-        from .hub_tokenizer import HuggingFaceTokenizer
+        from .hub.tokenizer import HuggingFaceTokenizer
 
         return HuggingFaceTokenizer(tokenizer)
     if not hasattr(tokenizer, "tokens"):
@@ -272,14 +403,5 @@ def _special(tokenizer: Any, ids: Tensor) -> list[list[bool]]:
 
 
 def _is_ours(path: Path) -> bool:
-    try:
-        return "model_type" not in json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is not readable JSON: {error}") from error
-
-
-def _from_hub(cls: type[TextModel], name: str | Path) -> TextModel:
-    from .hub_models import load_text_model
-
-    model, tokenizer, shown = load_text_model(name)
-    return cls(model, tokenizer, shown)
+    theirs = {"model_type", "architectures", "transformers_version"}
+    return not theirs & read_json(path).keys()

@@ -8,12 +8,14 @@ model as ``tokenizer.json`` (`Tokenizer.save`, `load_tokenizer`).
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from .arguments import check, checked, shown
+from .files.safefiles import committed, read_json
 
 __all__ = ["BPETokenizer", "CharTokenizer", "Tokenizer", "WordTokenizer", "display"]
 __all__ += ["display_bytes", "load_tokenizer"]
@@ -25,6 +27,7 @@ _SPECIAL_ID = {name: i for i, name in enumerate(SPECIAL)}
 _SPECIAL_PATTERN = re.compile("(" + "|".join(map(re.escape, SPECIAL)) + ")")
 _SHOWN = {" ": "·", "\n": "↵", "\t": "⇥", "\x7f": "␡"}
 _LARGEST_FILE = 64 * 2**20
+_LARGEST_VOCABULARY = 2**24
 
 
 def display(text: str) -> str:
@@ -102,10 +105,17 @@ class _OwnTokenizer:
 
     def __init__(self, vocabulary: Sequence[str]):
         self.vocabulary = tuple(vocabulary)
+        if self.vocabulary[: len(SPECIAL)] != SPECIAL:
+            raise ValueError(
+                f"vocabulary={shown(self.vocabulary)} must begin with {', '.join(SPECIAL)}"
+            )
+        unfit = [t for t in self.vocabulary if not isinstance(t, str) or not t]
+        if unfit:
+            raise ValueError(f"vocabulary holds {shown(unfit[0])}; a token is a text of its own")
         self._id = {token: i for i, token in enumerate(self.vocabulary)}
         if len(self._id) != len(self.vocabulary):
             twice = next(t for t, n in Counter(self.vocabulary).items() if n > 1)
-            raise ValueError(f"vocabulary holds {twice!r} twice; every token needs one id")
+            raise ValueError(f"vocabulary holds {shown(twice)} twice; every token needs one id")
 
     @property
     def vocab_size(self) -> int:
@@ -119,6 +129,7 @@ class _OwnTokenizer:
             special: read ``<mask>``, ``<s>`` … in the text as the special tokens of that name.
                 Off, so that no text can smuggle them in.
         """
+        check("text", text, str)
         if not special:
             return self._encode(text)
         ids: list[int] = []
@@ -134,15 +145,8 @@ class _OwnTokenizer:
         """Write ``tokenizer.json`` into a folder, all of it or nothing; returns its path."""
         path = Path(folder) / "tokenizer.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".tokenizer.json.{os.getpid()}")
-        try:
-            with open(part, "w", encoding="utf-8", newline="\n") as file:
-                json.dump(self.to_dict(), file, ensure_ascii=True)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with committed(path) as temporary:
+            temporary.write_text(json.dumps(self.to_dict(), ensure_ascii=True), encoding="ascii")
         return path
 
     def to_dict(self) -> dict[str, Any]:
@@ -166,6 +170,8 @@ class _OwnTokenizer:
     def _checked(self, ids: Iterable[int]) -> list[int]:
         numbers: list[int] = ids.tolist() if hasattr(ids, "tolist") else list(ids)  # type: ignore
         for i in numbers:
+            if isinstance(i, bool) or not hasattr(i, "__index__"):
+                raise ValueError(f"id {shown(i)} is no whole number; ids are one list of them")
             if not 0 <= i < self.vocab_size:
                 raise ValueError(f"id {i} is outside this tokenizer's 0 … {self.vocab_size - 1}")
         return numbers
@@ -182,7 +188,14 @@ class CharTokenizer(_OwnTokenizer):
 
     kind = "char"
 
+    def __init__(self, vocabulary: Sequence[str]):
+        super().__init__(vocabulary)
+        longer = [token for token in self.vocabulary[len(SPECIAL) :] if len(token) > 1]
+        if longer:
+            raise ValueError(f"vocabulary holds {shown(longer[0])}; a token is one character here")
+
     @classmethod
+    @checked
     def train(cls, text: str | Iterable[str]) -> CharTokenizer:
         """A vocabulary of every character in `text` (one string or many), in code-point order."""
         return cls(SPECIAL + tuple(sorted(set().union(*_texts(text)))))
@@ -208,6 +221,7 @@ class WordTokenizer(_OwnTokenizer):
     _opening = frozenset("([{")
 
     @classmethod
+    @checked
     def train(
         cls, texts: str | Iterable[str], *, min_count: int = 1, max_size: int | None = None
     ) -> WordTokenizer:
@@ -264,14 +278,34 @@ class BPETokenizer(_OwnTokenizer):
         from tokenizers import models, pre_tokenizers
 
         super().__init__(vocabulary)
+        self._check_bytes()
         self.merges = tuple((left, right) for left, right in merges)
+        for left, right in self.merges:
+            if not all(isinstance(t, str) for t in (left, right)) or not (
+                {left, right, left + right} <= self._id.keys()
+            ):
+                raise ValueError(
+                    f"merges holds {shown((left, right))}, not all of it in vocabulary"
+                )
         # Inside the engine the special names carry a space, which no byte-level token can hold,
         # so that no text merges into one of them.
         inside = {f" {t}" if i < len(SPECIAL) else t: i for i, t in enumerate(self.vocabulary)}
         self._engine = Engine(models.BPE(vocab=inside, merges=list(self.merges)))
         self._engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
+    def _check_bytes(self) -> None:
+        """Without all bytes some text has no tokens, and with other signs some token no bytes."""
+        missing = [byte for character, byte in byte_of.items() if character not in self._id]
+        if missing:
+            raise ValueError(
+                f"vocabulary lacks {len(missing)} of the 256 bytes, 0x{missing[0]:02x}"
+            )
+        for token in self.vocabulary[len(SPECIAL) :]:
+            if not byte_of.keys() >= set(token):
+                raise ValueError(f"vocabulary holds {shown(token)}, which does not write bytes")
+
     @classmethod
+    @checked
     def train(cls, text: str | Iterable[str], vocab_size: int = 1024) -> BPETokenizer:
         """Learn merges from `text` (one string or many) until `vocab_size` ids are used.
 
@@ -283,6 +317,10 @@ class BPETokenizer(_OwnTokenizer):
 
         if vocab_size < len(SPECIAL) + 256:
             raise ValueError(f"vocab_size={vocab_size} is below 261 (256 bytes and 5 special)")
+        if vocab_size > _LARGEST_VOCABULARY:
+            raise ValueError(
+                f"vocab_size={vocab_size} is too large; at most {_LARGEST_VOCABULARY:,}"
+            )
         engine = Engine(models.BPE())
         engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         trainer = trainers.BpeTrainer(
@@ -299,7 +337,7 @@ class BPETokenizer(_OwnTokenizer):
         return cls(SPECIAL + tuple(ordered[len(SPECIAL) :]), [(a, b) for a, b in merges])
 
     def _encode(self, text: str) -> list[int]:
-        return self._engine.encode(text.encode("utf-8", "replace").decode()).ids
+        return self._engine.encode(_as_utf8(text)).ids
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of token ids; padding, beginning and end are left out."""
@@ -336,27 +374,30 @@ def load_tokenizer(folder: str | Path) -> CharTokenizer | WordTokenizer | BPETok
     path = path / "tokenizer.json" if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such tokenizer; Tokenizer.save(folder) writes one")
-    if path.stat().st_size > _LARGEST_FILE:
-        raise ValueError(f"{path}: larger than {_LARGEST_FILE // 2**20} MiB, so no tokenizer")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: is not JSON in UTF-8 ({error}); save it again") from None
+    values = read_json(path, limit=_LARGEST_FILE, error=ValueError)
     kinds = {cls.kind: cls for cls in (CharTokenizer, WordTokenizer, BPETokenizer)}
-    kind = values.get("kind") if isinstance(values, dict) else None
+    kind = values.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
-        raise ValueError(f"{path}: kind={kind!r} is not one of {', '.join(kinds)}")
+        raise ValueError(f"{path}: kind={shown(kind)} is not one of {', '.join(kinds)}")
     words = values.get("vocabulary")
     if not isinstance(words, list) or not all(isinstance(w, str) and w for w in words):
         raise ValueError(f"{path}: 'vocabulary' must be a list of non-empty strings")
     try:
         return kinds[kind].from_dict(values)  # type: ignore[return-value]
-    except Exception as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: does not describe a {kind} tokenizer ({error!r})") from None
 
 
-def _texts(texts: str | Iterable[str]) -> Iterable[str]:
-    return (texts,) if isinstance(texts, str) else texts
+def _as_utf8(text: str) -> str:
+    """The text with ``?`` for each half of a surrogate pair, which UTF-8 cannot hold."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _texts(texts: str | Iterable[str]) -> Iterator[str]:
+    for text in (texts,) if isinstance(texts, str) else texts:
+        if not isinstance(text, str):
+            raise ValueError(f"one of the texts is {shown(text)}; give strings")
+        yield text
 
 
 def _pieces(texts: str | Iterable[str], size: int = 16384) -> Iterator[str]:
@@ -365,7 +406,7 @@ def _pieces(texts: str | Iterable[str], size: int = 16384) -> Iterator[str]:
         start = 0
         while start < len(text):
             end = text.find("\n", start + size) + 1 or len(text)
-            yield text[start:end]
+            yield _as_utf8(text[start:end])
             start = end
 
 

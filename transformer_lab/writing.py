@@ -2,48 +2,75 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .attention import Site
+from .arguments import check
+from .cache import KVCache
 from .model import Transformer
 
 
-@dataclass
-class KVCache:
-    """Keys and values of the tokens read so far, so that each is computed once.
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is taken from logits, the same for every model.
 
-    `length` counts the decoder's tokens; tensors are [batch, kv_head, capacity, d_head].
+    Args:
+        temperature: 0 is greedy, and then nothing is drawn.
+        top_k, top_p: draw from the k likeliest tokens / the fewest that reach probability p.
+        seed: of the draws; each `Sampling` draws its own.
+
+    Raises:
+        ValueError: for a value outside its range, named.
     """
 
-    capacity: int
-    length: int = 0
-    own: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    cross: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    temperature: float = 0.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 0
 
-    def extend(self, site: Site, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Store the new positions of one layer; return all that its queries may look at."""
-        if site.kind == "cross":
-            self.cross[site.layer] = (key, value)
-            return key, value
-        if site.layer not in self.own:
-            batch, heads, _, width = key.shape
-            empty = key.new_empty(2, batch, heads, self.capacity, width)
-            self.own[site.layer] = (empty[0], empty[1].to(value.dtype))
-        keys, values = self.own[site.layer]
-        end = self.length + key.shape[2]
-        keys[:, :, self.length : end] = key
-        values[:, :, self.length : end] = value
-        return keys[:, :, :end], values[:, :, :end]
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("temperature", float),
+            ("top_p", float | None),
+            ("top_k", int | None),
+            ("seed", int),
+        ):
+            check(name, getattr(self, name), kind)
+        if self.temperature < 0:
+            raise ValueError(f"temperature={self.temperature} must be 0 (greedy) or more")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k={self.top_k} must be at least 1; None draws from all tokens")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p={self.top_p} must be above 0 and at most 1")
 
-    def reorder(self, rows: Tensor) -> None:
-        """Keep these rows of the batch, in this order (beam search)."""
-        for store in (self.own, self.cross):
-            for layer, (key, value) in store.items():
-                store[layer] = (key[rows], value[rows])
+    def fits(self, vocabulary: int | None) -> None:
+        """
+        Raises:
+            ValueError: for a top_k above so many tokens.
+        """
+        if vocabulary is not None and (self.top_k or 0) > vocabulary:
+            raise ValueError(
+                f"top_k={self.top_k} is more than the {vocabulary} tokens of the vocabulary; "
+                f"use at most {vocabulary}, or None for all"
+            )
+
+    @cached_property
+    def _generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed)
+
+    def take(self, logits: Tensor) -> Tensor:
+        """[batch, vocab] -> token ids [batch]."""
+        if self.temperature == 0:
+            return logits.argmax(-1)
+        chances = sampling_distribution(
+            logits, temperature=self.temperature, top_k=self.top_k, top_p=self.top_p
+        )
+        drawn = torch.multinomial(chances.cpu(), 1, generator=self._generator)[:, 0]
+        return drawn.to(logits.device)
 
 
 class _Reader:
@@ -68,7 +95,7 @@ class _Reader:
             if mask is not None:
                 grown = ids.shape[1] - mask.shape[1]
                 mask = torch.cat((mask, mask.new_ones(len(mask), grown)), 1)
-            hidden = model._run(model.decoder, model.embedding, new, mask, cache=cache)
+            hidden = model.decode(new, None, target_mask=mask, cache=cache)
         return model.logits(hidden[:, -1:])[:, -1].float()
 
     def reorder(self, rows: Tensor) -> None:
@@ -96,6 +123,8 @@ def generate(
     length_penalty: float = 0.6,
     cached: bool = True,
     generator: torch.Generator | None = None,
+    written: Tensor | None = None,
+    sampling: Sampling | None = None,
 ) -> Tensor:
     """Continue `tokens`, or with an encoder-decoder write the target of `tokens`.
 
@@ -110,6 +139,8 @@ def generate(
         beams: more than 1 keeps that many hypotheses (and draws nothing).
         length_penalty: α of the paper's beam score Σ log p / ((5 + length) / 6)^α.
         cached: use a key/value cache; the tokens are the same without, more slowly.
+        written: what an encoder-decoder has written so far [batch, position], with its bos_id.
+        sampling: instead of temperature, top_k, top_p and generator.
 
     Returns:
         int64 [batch, new tokens]: what was written, without the prompt.
@@ -122,6 +153,7 @@ def generate(
     _check(model, tokens, max_new_tokens, bos_id, temperature, top_k, top_p, beams)
     both = model.config.kind == "encoder-decoder"
     ids = torch.full_like(tokens[:, :1], bos_id or 0) if both else tokens
+    ids = ids if written is None else written
     n_prompt = ids.shape[1]
     if n_prompt + max_new_tokens - 1 > model.config.n_ctx:
         raise ValueError(
@@ -139,7 +171,9 @@ def generate(
         done = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
         for _ in range(max_new_tokens):
             logits = reader.last_logits(ids)
-            if temperature == 0:
+            if sampling is not None:
+                new = sampling.take(logits)
+            elif temperature == 0:
                 new = logits.argmax(-1)
             else:
                 probabilities = sampling_distribution(

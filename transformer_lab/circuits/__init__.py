@@ -1,11 +1,14 @@
 """What a model computes with its attention, as numbers: paths through the layers, what values
 carry, what a head's weights say, and what the residual stream holds.
 
-Pure functions over traces (or over the weights of our own models); results are fp32 on the CPU.
+Pure functions over traces (or over a model's weights); results are fp32 on the CPU.
 """
 
 from .attribution import LogitAttribution, logit_attribution
+from .block_walk import BlockSteps, block_steps
 from .by_hand import induction_by_hand
+from .components import Components, principal_components, random_cloud
+from .composing import Composition, Compositions, composition, compositions
 from .lens import LogitLens, logit_lens, unembedding
 from .rollout import flow, rollout
 from .score_parts import (
@@ -16,20 +19,13 @@ from .score_parts import (
     score_by_source,
 )
 from .stream import BlockShare, block_share, stream_norms
+from .token_circuits import OVCircuit, QKCircuit, ov_circuit, qk_circuit
 from .value_weighted import contributions, layer_output, value_weighted_norms
-from .weights import (
-    Composition,
-    Compositions,
-    OVCircuit,
-    QKCircuit,
-    composition,
-    compositions,
-    ov_circuit,
-    qk_circuit,
-)
 
 __all__ = [
     "BlockShare",
+    "BlockSteps",
+    "Components",
     "Composition",
     "Compositions",
     "LogitAttribution",
@@ -39,6 +35,7 @@ __all__ = [
     "ScoreByDimension",
     "ScoreBySource",
     "block_share",
+    "block_steps",
     "composition",
     "compositions",
     "contributions",
@@ -48,7 +45,9 @@ __all__ = [
     "logit_attribution",
     "logit_lens",
     "ov_circuit",
+    "principal_components",
     "qk_circuit",
+    "random_cloud",
     "rollout",
     "row_scores",
     "score_by_dimension",

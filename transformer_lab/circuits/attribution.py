@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..trace import Trace, TraceError
+from ..hub.sources import BIASES, Source
+from ..tracing.trace import Trace, TraceError
 from .sources import (
-    BIASES,
     MISSING,
     FixedNorm,
-    Source,
+    is_plain_sum,
     our_model,
+    parts_of,
     precise,
     stream_at,
     stream_sources,
@@ -65,29 +66,52 @@ def logit_attribution(
         position: in the text (for an encoder-decoder, in the target).
         against: a second token id: the difference of the two logits is split instead.
 
+    Our own models are read off the trace; others run once more on the same text.
+
     Raises:
         ValueError: for a token or position that is not there, and for a model whose logits are no
-            sum of parts (normalised after adding, or with a layer before the head), saying why.
-        TraceError: when the trace kept no values or no stream, or the weights have changed.
+            sum of parts (such as one with an activation before its head), saying why.
+        TraceError: when a trace of ours kept no values or no stream; when the weights or the edits in
+            force have changed.
     """
-    model = our_model(trace, "logit attribution")
-    if trace.logits is None or model.head is None:
+    if trace.logits is None:
         raise TraceError(f"{trace.model_name} has no head that predicts tokens")
-    if model.config.head_transform:
-        raise ValueError(
-            "logit attribution needs a head that is one linear layer; head_transform=True puts an "
-            "activation before it"
-        )
-    batch = trace._batch(batch) % trace.batch_size
+    batch = trace.text(batch) % trace.batch_size
     n, vocabulary = trace.logits.shape[1:]
     if not -n <= position < n:
-        raise ValueError(f"position={position} is outside the {n} tokens")
+        raise ValueError(f"position={position} is outside the {n} tokens (−{n} … {n - 1})")
     position %= n
     own = precise(trace.logits[batch, position])
     token = int(own.argmax()) if token is None else int(token)
     for name, value in (("token", token), ("against", against)):
         if value is not None and not 0 <= value < vocabulary:
             raise ValueError(f"{name}={value} is outside the {vocabulary} tokens of the vocabulary")
+    assert trace.network is not None
+    if is_plain_sum(trace):
+        sources, split = _of_ours(trace, token, position, against, batch)
+    else:
+        sources, split = parts_of(trace, batch).of_logit(position, token, against)
+    cap = trace.network.logit_softcap
+    given = float(own[token] - (own[against] if against is not None else 0.0))
+    if against is None or cap is None:
+        whole = float(split.double().sum())
+        whole = whole if cap is None else cap * float(torch.tensor(whole / cap).tanh())
+        single = trace.logits.dtype in (torch.float32, torch.float64)
+        if not abs(whole - given) <= (1e-3 if single else 5e-2) * max(1.0, float(own.abs().max())):
+            raise TraceError(MISSING.format(layer=trace.n_layers()))
+    return LogitAttribution(token, against, position, sources, split.float().cpu(), cap, given)
+
+
+def _of_ours(
+    trace: Trace, token: int, position: int, against: int | None, batch: int
+) -> tuple[tuple[Source, ...], Tensor]:
+    """The sources and what each gives, [source] in fp64."""
+    model = our_model(trace)
+    if model.config.head_transform:
+        raise ValueError(
+            "logit attribution needs a head that is one linear layer; head_transform=True puts an "
+            "activation before it"
+        )
     kind = "decoder" if "decoder" in trace.kinds else "encoder"
     stack = model.decoder if kind == "decoder" else model.encoder
     assert stack is not None
@@ -108,14 +132,7 @@ def logit_attribution(
             names += found
             values.append(part)
     split = torch.cat((*values, torch.tensor([constant], dtype=torch.float64)))
-    cap = model.config.logit_softcap
-    given = float(own[token] - (own[against] if against is not None else 0.0))
-    if against is None or cap is None:
-        whole = float(split.sum())
-        whole = whole if cap is None else cap * float(torch.tensor(whole / cap).tanh())
-        if not abs(whole - given) <= 1e-2 * max(1.0, float(own.abs().max())):
-            raise TraceError(MISSING.format(layer=last))
-    return LogitAttribution(token, against, position, (*names, BIASES), split.float(), cap, given)
+    return (*names, BIASES), split
 
 
 def _direction(head: Any, token: int) -> tuple[Tensor, float]:

@@ -1,4 +1,4 @@
-"""How a head turns what stands in the stream into queries and keys, part by part."""
+"""How a head of ours turns what stands in the stream into queries and keys, part by part."""
 
 from __future__ import annotations
 
@@ -9,17 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..trace import Trace, TraceError
-from .sources import (
-    BIASES,
-    MISSING,
-    FixedNorm,
-    Source,
-    our_model,
-    precise,
-    stream_at,
-    stream_sources,
-)
+from ..hub.sources import BIASES, Source
+from ..tracing.trace import Trace, TraceError
+from .sources import MISSING, FixedNorm, our_model, precise, stream_at, stream_sources
 
 
 def kv_head(call: Any, head: int) -> int:
@@ -28,16 +20,12 @@ def kv_head(call: Any, head: int) -> int:
 
 
 class HeadReader:
-    """One head of one of our models, at work on one text of a trace.
-
-    Raises:
-        ValueError: for a model whose stream is no sum of known parts, saying why.
-    """
+    """One head of one of our models, at work on one text of a trace."""
 
     def __init__(self, trace: Trace, call: Any, kind: str, layer: int, head: int, batch: int):
         self.trace, self.call, self.kind = trace, call, kind
         self.layer, self.head, self.batch = layer, head, batch
-        self.model: Any = our_model(trace, "splitting a score by source")
+        self.model: Any = our_model(trace)
         stack = self.model.encoder if kind == "encoder" else self.model.decoder
         self.block = stack.blocks[layer]
         self.attention = self.block.cross if kind == "cross" else self.block.attention
@@ -112,7 +100,7 @@ class HeadReader:
         of_target = self.kind == "decoder" and self.trace.target is not None
         ids = self.trace.target if of_target else self.trace.tokens
         mask = self.trace.target_mask if of_target else self.trace.mask
-        _, places = self.model._where(ids, mask, 0)
+        _, places = self.model.places(ids, mask)
         places = (places if places.dim() == 1 else places[self.batch])[rows.to(places.device)]
         dtype = torch.float32 if places.device.type == "mps" else torch.float64
         turned = self.model.positions.rotate(vectors.to(places.device, dtype)[None], places)

@@ -8,17 +8,14 @@ place of its last block's output stands the stream that is asked about.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from .. import hub
-from ..model import Transformer
-from ..trace import Trace, TraceError
+from ..hub.network import Inputs
+from ..tracing.trace import Trace, TraceError
 
 CHUNK_MIB = 32  # of logits at once
 CHECKED = 4  # positions at which the last row must be the model's own
@@ -70,12 +67,11 @@ def unembedding(trace: Trace) -> Callable[[Tensor], Tensor]:
         raise TraceError(f"{trace.model_name} has no head that predicts tokens")
     kind = "decoder" if "decoder" in trace.kinds else "encoder"
     last = trace.residual(kind)["resid_post"][-1]
-    model: Any = trace._model
-    if isinstance(model, Transformer):
-        run = _rest_of_ours(model, kind)
-    elif hub.is_hugging_face(model):
-        run = _rest_of(trace, model, kind)
-    else:
+    network = trace.network
+    first = (None if x is None else x[:1] for x in (trace.tokens, trace.target))
+    inputs = Inputs(*first, given=trace.given)
+    run = None if network is None else network.after_blocks(kind, inputs)
+    if run is None:
         raise TraceError(
             f"what {trace.model_name} does after its last block is not known; the logit lens is for "
             "transformer_lab and Hugging Face models"
@@ -104,42 +100,6 @@ def _check(trace: Trace, read: Callable[[Tensor], Tensor], last: Tensor) -> None
         )
 
 
-def _rest_of_ours(model: Transformer, kind: str) -> Callable[[Tensor], Tensor]:
-    stack = model.decoder if kind == "decoder" else model.encoder
-    assert stack is not None
-    return lambda x: model.logits(stack.norm(x))
-
-
-def _rest_of(trace: Trace, model: Any, kind: str) -> Callable[[Tensor], Tensor]:
-    """The model on one token, with other streams in the place of its last block's output."""
-    blocks = hub.blocks_of(model, kind)
-    if not blocks:
-        raise TraceError(f"the blocks of {trace.model_name} were not found")
-    target = None if trace.target is None else trace.target[:1, :1]
-    inputs = hub.inputs_of(trace.tokens[:1, :1], target, None, None, model)
-    owner = threading.get_ident()
-
-    def run(x: Tensor) -> Tensor:
-        # One token each: between the last block and the head every model works on each by itself.
-        streams = x.reshape(-1, 1, x.shape[-1])
-
-        def instead(_module: Any, _args: Any, output: Any) -> Any:
-            if threading.get_ident() != owner:
-                return None
-            return (streams, *output[1:]) if isinstance(output, tuple) else streams
-
-        handle = blocks[-1].register_forward_hook(instead)
-        try:
-            output = model(**inputs)
-        finally:
-            handle.remove()
-        logits = getattr(output, "logits", None)
-        logits = output.prediction_logits if logits is None else logits
-        return logits.reshape(*x.shape[:-1], -1)
-
-    return run
-
-
 def logit_lens(
     trace: Trace,
     *,
@@ -164,7 +124,7 @@ def logit_lens(
         TraceError: see `unembedding`.
         ValueError: for a position or token that is not there.
     """
-    batch = trace._batch(batch) % trace.batch_size
+    batch = trace.text(batch) % trace.batch_size
     read = unembedding(trace)
     assert trace.logits is not None
     n, vocabulary = trace.logits.shape[1:]
@@ -189,10 +149,9 @@ def logit_lens(
 def _streams(trace: Trace, batch: int, places: list[int]) -> Iterator[Tensor]:
     """The stream before the first block and after every one: [position, d_model] each."""
     kind = "decoder" if "decoder" in trace.kinds else "encoder"
-    found = trace._streams
-    yield found[kind, "resid_pre"][0][batch, places]
-    for stream in found[kind, "resid_post"]:
-        yield stream[batch, places]
+    yield trace.activation("resid_pre", 0, kind=kind)[batch, places]
+    for layer in range(trace.n_layers(kind)):
+        yield trace.activation("resid_post", layer, kind=kind)[batch, places]
 
 
 def _read(

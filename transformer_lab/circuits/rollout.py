@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..trace import Trace, TraceError, _within_budget
+from ..tracing.maps import within_budget
+from ..tracing.trace import Trace, TraceError
 
 LARGEST_FLOW = 2**15  # edges; beyond that one row takes more than a few seconds
 
@@ -49,9 +50,9 @@ def rollout(
     """
     if not 0 <= residual <= 1:
         raise ValueError(f"residual={residual} must be between 0 and 1")
-    kind = trace._kind(kind)
+    kind = trace.kind(kind)
     n_query, n_key = trace.shape(kind)
-    _within_budget(
+    within_budget(
         (trace.n_layers(kind) + 1) * n_query * n_key, trace.budget_mib,
         "shorten the text, or raise trace.budget_mib",
     )  # fmt: skip
@@ -97,7 +98,7 @@ def flow(
     import networkx
     from networkx.algorithms.flow import build_residual_network, shortest_augmenting_path
 
-    kind = trace._kind(kind)
+    kind = trace.kind(kind)
     if kind == "cross":
         raise TraceError("kind='cross' has no flow here; give kind='encoder' or 'decoder'")
     n_tokens, n_layers = trace.shape(kind)[0], trace.n_layers(kind)
@@ -105,7 +106,9 @@ def flow(
     if not 0 <= last < n_layers:
         raise ValueError(f"layer={layer} is outside 0 … {n_layers - 1}")
     if not -n_tokens <= position < n_tokens:
-        raise ValueError(f"position={position} is outside the {n_tokens} tokens")
+        raise ValueError(
+            f"position={position} is outside the {n_tokens} tokens (−{n_tokens} … {n_tokens - 1})"
+        )
     n_edges = (last + 1) * n_tokens**2
     if n_edges > LARGEST_FLOW:
         raise ValueError(
@@ -132,8 +135,17 @@ def flow(
 
 
 def _weights(trace: Trace, kind: str, heads: Tensor | None) -> Tensor:
-    """[layer, head], each row summing to 1."""
+    """[layer, head], each row summing to 1.
+
+    Raises:
+        TraceError: where some layers have no attention: what they mix is not known.
+    """
     shape = (trace.n_layers(kind), trace.n_heads(kind))
+    for layer in trace.layers(kind):
+        if layer.heads != shape[1]:
+            raise TraceError(
+                f"attention alone does not say what this model's layers mix: {layer.label}"
+            )
     if heads is None:
         return torch.full(shape, 1 / shape[1])
     heads = torch.as_tensor(heads).detach().float().cpu()

@@ -1,7 +1,7 @@
 """Why a head looks here: one score q·k split into parts that add up to it.
 
 By dimension, for every model whose queries and keys are known; by source (the token, its position,
-every earlier head and MLP), for our own models. A score is only large or small beside the other
+every earlier head and MLP), where what the head reads is a sum of them, which is checked. A score is only large or small beside the other
 scores of its row, since softmax ignores what all of them share: `score_by_source(above_mean=True)`
 splits what a key has above the row's mean.
 """
@@ -10,16 +10,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from ..attention import as_additive, causal_mask
-from ..model import Transformer
-from ..recording import GivenMaps
-from ..trace import Trace, TraceError
+from ..attention import AttentionCall
+from ..hub.sources import Source
+from ..softmax import as_additive, causal_mask
+from ..tracing.maps import GivenMaps
+from ..tracing.trace import Trace, TraceError
 from .head_reader import HeadReader, kv_head
-from .sources import Source, our_model, precise
+from .sources import MISSING, is_plain_sum, parts_of, precise
+
+_known_pairs: WeakKeyDictionary[Trace, dict[Any, Any]] = WeakKeyDictionary()  # and `Alone`, once
+ROOM, ROOM_HALF = 1e-3, 5e-2  # how far a sum may be from what was recorded; the same in 16 bits
+ROUNDING = 1e-5  # of ‖q‖·‖k‖·scale: by so much the rounding of fp32 moves a score that is nearly 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +64,7 @@ class Score:
 class ScoreByDimension(Score):
     """`products` [d_head] are q_i · k_i · scale and sum to `scaled`, or with `above_mean` to `scaled`
     less the mean of the row's scaled scores. `pairs` [d_head] names the rotary pair of each dimension
-    (two dimensions that are rotated together), or is None."""
+    (two dimensions that are rotated together; one that is not has a name alone), or is None."""
 
     products: Tensor = field(repr=False)
     q: Tensor = field(repr=False)
@@ -67,14 +73,18 @@ class ScoreByDimension(Score):
     above_mean: bool = False
 
     def by_pair(self) -> Tensor:
-        """[d_head / 2]: the products of each rotary pair together. How the two dimensions of a
+        """[pair]: the products of each rotary pair together; a dimension that does not turn stands
+        alone. How the two dimensions of a
         pair share their sum depends on the position; the sum depends on the distance only.
 
         Raises:
             ValueError: where the model has no (known) rotary positions.
         """
         if self.pairs is None:
-            raise ValueError("this model's dimensions do not come in rotary pairs")
+            raise ValueError(
+                f"the dimensions of {self.kind} layer {self.layer} do not come in rotary pairs: its "
+                "positions do not turn queries two by two, or that was not seen; `products` has each"
+            )
         found = torch.zeros(int(self.pairs.max()) + 1)
         return found.index_add_(0, self.pairs, self.products)
 
@@ -132,14 +142,14 @@ def score_by_dimension(
         TraceError: for a layer, head, position or kind that is not there, or a model that gives
             maps only.
     """
-    call, kind, batch = _call(trace, layer, head, query, key, kind, batch)
+    call, kind, batch = checked_call(trace, layer, head, query, key, kind, batch)
     q = precise(call.query[batch, head, query])
     keys = precise(call.key[batch, kv_head(call, head)])
     k = keys[key]
     fields = _score(call, layer, head, query, key, kind, batch, q, k)
     if above_mean:
         k = k - keys[_reachable(call, batch, head, query)].mean(0)
-    pairs = torch.arange(len(q)) % (len(q) // 2) if _is_rotary(trace, kind) else None
+    pairs = _pairs(trace, kind, layer, head, len(q))
     return ScoreByDimension(
         **fields, products=(q * k * call.scale).float(), q=q.float(), k=k.float(), pairs=pairs,
         above_mean=above_mean,
@@ -162,17 +172,20 @@ def score_by_source(
     that is there whatever the text: biases of layers and norms).
 
     The norm before the head, and QK-norm, are held at their actual scales, which makes them linear:
-    the parts sum to the score exactly. It says what the score is made of, not what it would be
+    the parts sum to the score, which is checked: to 1e-3 of it, or what the rounding of fp32 moves
+    one that is nearly 0 (5e-2 of ‖q‖·‖k‖ in 16 bits). It says what the score is made of, not what it would be
     without a part, for the scale would change with it: an edit says that.
 
     Args:
         above_mean: split how far this key stands above the mean of the keys that the query may
             look at; what all keys share falls away, as it does in the softmax.
 
+    Our own models are read off the trace; others run once more on the same text.
+
     Raises:
-        ValueError: for a model whose stream is no sum of known parts, saying why.
-        TraceError: as in `score_by_dimension`; when the trace kept no values or no stream; when
-            the weights have changed.
+        ValueError: for a model of which this is no sum of known parts, saying why.
+        TraceError: as in `score_by_dimension`; when a trace of ours kept no values or no stream; when
+            the weights or the edits in force have changed.
     """
     split, lifted = split_score(
         trace, layer, head, query, key, kind=kind, batch=batch, above_mean=above_mean
@@ -193,14 +206,18 @@ def split_score(
 ) -> tuple[ScoreBySource, ScoreBySource | None]:
     """The score by source and, if asked for, what lies above the row's mean, for hardly more than
     the price of the second; see `score_by_source`."""
-    call, kind, batch = _call(trace, layer, head, query, key, kind, batch)
-    our_model(trace, "splitting a score by source")
+    call, kind, batch = checked_call(trace, layer, head, query, key, kind, batch)
     keys = torch.tensor([key])
     if above_mean:
         keys = torch.cat((keys, _reachable(call, batch, head, query)))
-    read = HeadReader(trace, call, kind, layer, head, batch)
-    query_sources, q_parts = read.side("query", torch.tensor([query]))
-    key_sources, k_parts = read.side("key", keys)
+    if is_plain_sum(trace):
+        read = HeadReader(trace, call, kind, layer, head, batch)
+        query_sources, q_parts = read.side("query", torch.tensor([query]))
+        key_sources, k_parts = read.side("key", keys)
+    else:
+        place = (trace, call, kind, layer, head, batch)
+        query_sources, q_parts = _measured(*place, "query", torch.tensor([query]))
+        key_sources, k_parts = _measured(*place, "key", keys)
     q = precise(call.query[batch, head, query])
     k = precise(call.key[batch, kv_head(call, head), key])
     fields = _score(call, layer, head, query, key, kind, batch, q, k)
@@ -212,9 +229,43 @@ def split_score(
         )  # fmt: skip
 
     plain = split(k_parts[:, 0], False)
+    _check_sum(plain, call, float(q.norm() * k.norm()) * abs(call.scale))
     if not above_mean:
         return plain, None
     return plain, split(k_parts[:, 0] - k_parts[:, 1:].mean(1), True)
+
+
+def _measured(
+    trace: Trace, call: Any, kind: str, layer: int, head: int, batch: int, side: str, rows: Tensor
+) -> tuple[tuple[Source, ...], Tensor]:
+    """As `HeadReader.side`, by what the network measures; it must be what the trace recorded."""
+    sources, values = parts_of(trace, batch).of_head(kind, layer, head, side, rows.tolist())
+    vectors = precise(values)
+    actual = call.query[batch, head] if side == "query" else call.key[batch, kv_head(call, head)]
+    room = ROOM if actual.dtype in (torch.float32, torch.float64) else ROOM_HALF
+    actual = precise(actual)[rows]
+    off = (vectors.sum(0) - actual).norm(dim=-1)
+    if not bool((off <= room * actual.norm(dim=-1).clamp(min=1e-3)).all()):  # NaN is not near
+        raise TraceError(MISSING.format(layer=layer))
+    return sources, vectors
+
+
+def _check_sum(split: ScoreBySource, call: Any, size: float) -> None:
+    """
+    Args:
+        size: ‖q‖·‖k‖·scale, the largest score that vectors so long can have.
+
+    Raises:
+        TraceError: where the parts do not sum to the score.
+    """
+    half = call.query.dtype not in (torch.float32, torch.float64)
+    room = ROOM_HALF * size if half else max(ROOM * abs(split.scaled), ROUNDING * size)
+    if not abs(split.total - split.scaled) <= room:
+        raise TraceError(
+            f"the parts sum to {split.total:.4g} and the score of layer {split.layer}, head {split.head} "
+            f"from query={split.query} to key={split.key} is {split.scaled:.4g}: they are not told. Trace "
+            "the model in float32 (model.float())"
+        )
 
 
 def row_scores(
@@ -226,15 +277,15 @@ def row_scores(
     Raises:
         TraceError: for a layer, head, query or kind that is not there.
     """
-    call, kind, batch = _call(trace, layer, head, query, 0, kind, batch, maps_do=True)
-    rows = torch.tensor([query], device=trace.tokens.device)
+    call, kind, batch = checked_call(trace, layer, head, query, 0, kind, batch, maps_do=True)
+    rows = torch.tensor([query], device=getattr(trace.tokens, "device", None))
     return (
         call.scores(batch, head, rows)[0].float().cpu(),
         call.pattern(batch, head, rows)[0].float().cpu(),
     )
 
 
-def _call(
+def checked_call(
     trace: Trace,
     layer: int,
     head: int,
@@ -246,8 +297,8 @@ def _call(
     maps_do: bool = False,
 ) -> tuple[Any, str, int]:
     """The call that made this score, its kind and a batch that counts from 0."""
-    kind = trace._kind(kind)
-    call = trace._call(layer, head, kind, batch)
+    kind = trace.kind(kind)
+    call = trace.call(layer, head, kind=kind, batch=batch)
     _, _, n_query, n_key = call.shape
     for name, value, count in (("query", query, n_query), ("key", key, n_key)):
         if not 0 <= value < count:
@@ -256,6 +307,16 @@ def _call(
         raise TraceError(
             f"{trace.model_name} gives its maps only, not the queries and keys behind them: a score "
             "cannot be split"
+        )
+    if not isinstance(call, GivenMaps) and not maps_do and call.query.shape[-1] == 0:
+        raise TraceError(
+            f"{trace.model_name} attends in code of its own, which shows its scores and not the queries "
+            "and keys behind them: a score cannot be split"
+        )
+    if not maps_do and type(call) is not AttentionCall:
+        raise TraceError(
+            f"{trace.model_name} attends within windows of the picture, or adds a number for each row "
+            "and column to its scores: a score is not split there"
         )
     return call, kind, batch % trace.batch_size
 
@@ -273,10 +334,21 @@ def _row(call: Any, batch: int, head: int, query: int) -> Tensor:
     return call.scores(batch, head, rows)[0].cpu()
 
 
-def _is_rotary(trace: Trace, kind: str) -> bool:
-    """Whether dimension i turns together with i + d_head/2: known of our own models only."""
-    model = trace._model
-    return isinstance(model, Transformer) and model.positions.rotates and kind != "cross"
+def _pairs(trace: Trace, kind: str, layer: int, head: int, d_head: int) -> Tensor | None:
+    """Which dimensions turn together: of ours i with i + d_head/2, of others by what they do."""
+    network = trace.network
+    if network is None or kind == "cross":
+        return None
+    if (model := network.transformer) is not None:
+        return torch.arange(d_head) % (d_head // 2) if model.positions.rotates else None
+    known = _known_pairs.setdefault(trace, {})
+    if (kind, layer) not in known:
+        try:
+            alone = known.get("alone") or known.setdefault("alone", network.alone())
+            known[kind, layer] = alone.pairs(kind, layer, head)
+        except ValueError:  # what it does with one vector alone is not known
+            known[kind, layer] = None
+    return known[kind, layer]
 
 
 def _score(

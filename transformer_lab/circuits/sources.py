@@ -1,67 +1,31 @@
-"""Who wrote what into the residual stream of our own models: the embeddings, every head, every MLP.
+"""Who wrote what into the residual stream: the embeddings, every head, every MLP.
 
-With `norm_first` the stream is a plain sum, so whatever reads it through a linear map (a head's
-queries and keys, the unembedding) can be split by who wrote it. The norm in between divides by
-one number a position; held at its actual value it is linear too, and the parts add up exactly.
-Source: Elhage et al. 2021.
+The network measures that (see `Network.parts`). Of our own with `norm_first`, whose weights are known
+by name, it is computed here of what the trace kept, in fp64: their stream is a plain sum, so whatever
+reads it through a linear map (a head's queries and keys, the unembedding) can be split by who wrote
+it. The norm in between divides by one number a position; held at its actual value it is linear too,
+and the parts add up exactly. Source: Elhage et al. 2021.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from ..attention import spread_heads
+from ..hub.network import Inputs, SeamError
+from ..hub.sources import BIASES, Parts, PartsError, Source
 from ..model import Transformer
-from ..trace import Trace, TraceError
+from ..softmax import spread_heads
+from ..tracing.trace import Trace, TraceError
 
 MISSING = (
     "the parts of layer {layer}'s stream do not add up to it: the model's weights have changed "
     "since this trace, or it was traced under edits; trace the model again, unedited"
 )
-
-
-@dataclass(frozen=True)
-class Source:
-    """A writer into the stream. `part` is "token", "position", "segment", "head", "cross head",
-    "mlp" or "biases" (all that is added whatever the text); layers and heads count from 0. `stack`
-    is "encoder" where a decoder reads what the encoder wrote."""
-
-    part: str
-    layer: int | None = None
-    head: int | None = None
-    stack: str = ""
-
-    @property
-    def name(self) -> str:
-        start = f"{self.stack} " if self.stack else ""
-        if self.layer is None:
-            return start + {
-                "token": "token embedding",
-                "position": "position embedding",
-                "segment": "segment embedding",
-            }.get(self.part, self.part)
-        if self.head is None:
-            return f"{start}layer {self.layer}, MLP"
-        kind = "cross head" if self.part == "cross head" else "head"
-        return f"{start}layer {self.layer}, {kind} {self.head}"
-
-    @property
-    def short(self) -> str:
-        """The name where room is scarce: "L1 H2"."""
-        start = f"{self.stack[:3]} " if self.stack else ""
-        if self.layer is None:
-            return start + self.part
-        if self.head is None:
-            return f"{start}L{self.layer} MLP"
-        return f"{start}L{self.layer} {'X' if self.part == 'cross head' else 'H'}{self.head}"
-
-
-BIASES = Source("biases")
 
 
 class FixedNorm:
@@ -91,24 +55,51 @@ class FixedNorm:
         return x * self.factor
 
 
-def our_model(trace: Trace, what: str) -> Transformer:
-    """The model of a trace whose stream is a plain sum.
+_parts: WeakKeyDictionary[Trace, tuple[int, Parts]] = WeakKeyDictionary()  # of one text each
+
+
+def is_plain_sum(trace: Trace) -> bool:
+    """Whether the model is one of ours whose stream is what was written, added up."""
+    model = None if trace.network is None else trace.network.transformer
+    return model is not None and model.config.norm_first
+
+
+def our_model(trace: Trace) -> Transformer:
+    """The model of such a trace."""
+    assert trace.network is not None and is_plain_sum(trace)
+    return trace.network.transformer
+
+
+def inputs_of(trace: Trace, batch: int) -> Inputs:
+    """What one text of a trace was read from, a batch of one."""
+    read = (trace.tokens, trace.target, trace.mask, trace.target_mask)
+    own: list[Any] = [None if x is None else x[[batch]] for x in read]
+    whole = lambda x: isinstance(x, Tensor) and len(x) == trace.batch_size  # noqa: E731
+    given = {name: x[[batch]] if whole(x) else x for name, x in trace.given.items()}
+    return Inputs(*own, given=given)
+
+
+def parts_of(trace: Trace, batch: int) -> Parts:
+    """One text of a trace, part by part, by the network itself. The last text's is kept.
 
     Raises:
-        ValueError: for other models, saying why.
+        TraceError: for maps that were kept without a model.
+        PartsError: see `Network.parts`.
     """
-    model = trace._model
-    if not isinstance(model, Transformer):
-        raise ValueError(
-            f"{what} needs a transformer_lab.Transformer: of {trace.model_name} it is not known "
-            "which weights write into the stream; load it into ours with tl.pretrained"
+    if trace.network is None:
+        raise TraceError(
+            "this trace holds maps that were kept, and no model that wrote them; trace the model itself"
         )
-    if not model.config.norm_first:
-        raise ValueError(
-            f"{what} needs a model with norm_first=True: this one normalises the stream after every "
-            "addition, which rescales all that was written before, so it is no sum of parts"
-        )
-    return model
+    known = _parts.get(trace)
+    if known is None or known[0] != batch:
+        try:
+            known = _parts[trace] = (batch, trace.network.parts(inputs_of(trace, batch)))
+        except SeamError as error:
+            raise PartsError(
+                f"the attention of {trace.model_name} does not go through the seam ({error}), so who "
+                "wrote what is not known"
+            ) from error
+    return known[1]
 
 
 def embedding_sources(
@@ -130,7 +121,7 @@ def embedding_sources(
         names.append(Source("segment"))
         parts.append(precise(model.token_types.weight[torch.zeros_like(ids[0])]))
     if model.positions.adds_embedding:
-        _, places = model._where(ids, mask, 0)
+        _, places = model.places(ids, mask)
         names.append(Source("position"))
         where = model.positions.embed(places)
         assert where is not None
@@ -163,10 +154,9 @@ def stream_sources(
             cross-attention reads).
 
     Raises:
-        ValueError: for a model whose stream is no sum of known parts.
         TraceError: when values were not kept, or the parts do not add up to the stream.
     """
-    model = our_model(trace, "splitting the stream by source")
+    model = our_model(trace)
     stack: Any = model.decoder if kind == "decoder" else model.encoder
     total = torch.zeros(len(rows), model.config.d_model, dtype=torch.float64)
 
@@ -194,9 +184,9 @@ def stream_sources(
 def _heads(
     trace: Trace, kind: str, layer: int, rows: Tensor, batch: int, attention: Any
 ) -> Iterator[tuple[list[Source], Tensor]]:
-    call = trace._call(layer, None, kind, batch)
+    call = trace.call(layer, kind=kind, batch=batch)
     if call.value is None:
-        raise TraceError("this trace kept no values; use trace(..., keep='all')")
+        raise TraceError("this trace kept no values; use trace(..., keep='all') to keep them")
     pattern = precise(call.pattern(batch, slice(None), rows.to(call.query.device)))
     value = spread_heads(precise(call.value[[batch]]), call.n_heads)[0]
     weight = precise(attention.out.weight).unflatten(1, (call.n_heads, -1))
@@ -216,11 +206,7 @@ def stream_at(
     Raises:
         TraceError: when the trace did not keep it, saying how to.
     """
-    found = trace._streams.get((kind, name))
-    if found is None:
-        trace.residual(kind, batch)  # says why it is not there
-        raise TraceError(f"this trace holds no {name}")
-    return precise(found[layer][batch])[rows]
+    return precise(trace.activation(name, layer, kind=kind)[batch])[rows]
 
 
 def _same_stream(
@@ -230,8 +216,8 @@ def _same_stream(
     last = trace.n_layers(kind)
     name, at = ("resid_post", last - 1) if layer == last else ("resid_pre", layer)
     actual = stream_at(trace, kind, name, at, rows, batch)
-    precise = trace._streams[kind, name][at].dtype == torch.float32
-    room = (1e-4 if precise else 3e-2) * actual.norm(dim=-1).clamp(min=1e-6)
+    single = trace.activation(name, at, kind=kind).dtype == torch.float32
+    room = (1e-4 if single else 3e-2) * actual.norm(dim=-1).clamp(min=1e-6)
     if bool(((total - actual).norm(dim=-1) > room).any()):
         raise TraceError(MISSING.format(layer=layer))
 

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..model import Transformer
-from ..trace import Trace
+from ..tracing.trace import Trace
 
 PART_NAMES = {"attn_out": "attention", "cross_out": "cross-attention", "mlp_out": "MLP"}
 
@@ -77,9 +76,9 @@ def block_share(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Blo
 
 def _after_attention(trace: Trace, before: Tensor, added: Tensor) -> Tensor:
     """The stream between self- and cross-attention: [layer, position, d_model]."""
-    model: Any = trace._model
+    model: Any = None if trace.network is None else trace.network.transformer
     stream = before + added
-    if not isinstance(model, Transformer) or model.config.norm_first or model.decoder is None:
+    if model is None or model.config.norm_first or model.decoder is None:
         return stream
     with torch.no_grad():
         device = model.device

@@ -11,9 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..attention import spread_heads
-from ..recording import GivenMaps, output_weight
-from ..trace import Trace, TraceError, _version, _within_budget
+from ..softmax import spread_heads
+from ..tracing.maps import GivenMaps, within_budget
+from ..tracing.trace import Trace, TraceError
 
 
 def value_weighted_norms(
@@ -27,8 +27,8 @@ def value_weighted_norms(
             when its weights have changed since.
         MemoryBudgetError: when all heads together pass `trace.budget_mib`.
     """
-    call = trace._call(layer, head, kind, batch)
-    given = isinstance(call, GivenMaps) or output_weight(trace._model, call) is None
+    call = trace.call(layer, head, kind=kind, batch=batch)
+    given = isinstance(call, GivenMaps) or trace.output_weight(layer, kind=kind) is None
     found = None if given else trace.value_weighted(layer, head, kind=kind, batch=batch)
     if found is None:
         raise TraceError(f"value-weighted maps are not known for this model: {trace.value_note}")
@@ -44,7 +44,8 @@ def contributions(
     bias; their lengths are a row of `value_weighted_norms`.
 
     Raises:
-        TraceError: as `value_weighted_norms`, and when the trace kept no values, saying how to.
+        TraceError: as `value_weighted_norms`, when the trace kept no values, saying how to, and where a
+            gate or a norm stands between heads and W_O.
         ValueError: for a query that is not there.
         MemoryBudgetError: when they take more than `trace.budget_mib`.
     """
@@ -53,7 +54,7 @@ def contributions(
     if not 0 <= query < n_query:
         raise ValueError(f"query={query} is outside the {n_query} tokens (0 … {n_query - 1})")
     n_heads, n_key, _ = value.shape
-    _within_budget(
+    within_budget(
         n_heads * n_key * weight.shape[-1], trace.budget_mib, "raise trace.budget_mib"
     )  # fmt: skip
     row = call.pattern(batch, slice(None), torch.tensor([query])).cpu()[:, 0]
@@ -76,7 +77,7 @@ def layer_output(
     )
     if by_head:
         n_query = call.shape[2]
-        _within_budget(len(value) * n_query * weight.shape[-1], trace.budget_mib, "take the sum")
+        within_budget(len(value) * n_query * weight.shape[-1], trace.budget_mib, "take the sum")
         return torch.stack(list(heads))
     total = next(heads)
     for each in heads:
@@ -86,15 +87,21 @@ def layer_output(
 
 def _values(trace: Trace, layer: int, kind: str | None, batch: int):
     """(call, v [head, key, d_value], W_O [head, d_value, d_model])"""
-    call = trace._call(layer, None, kind, batch)
+    call = trace.call(layer, kind=kind, batch=batch)
     if isinstance(call, GivenMaps):
         raise TraceError(f"the values of this model are not known: {trace.value_note}")
     if call.value is None:
         raise TraceError("this trace kept no values; use trace(..., keep='all') to keep them")
-    weight = output_weight(trace._model, call)
+    weight = trace.output_weight(layer, kind=kind)
     if weight is None:
-        raise TraceError("the output projection of this model was not found")
-    if trace._versions[id(call)] != _version(weight):
-        raise TraceError("the model's weights have changed since this trace; trace again")
-    value = spread_heads(call.value[batch : batch + 1 or None], call.n_heads)[0].float().cpu()
+        raise TraceError(
+            f"the output projection of layer {layer} of {trace.model_name} was not found, so what each "
+            "key adds is not known; trace.value_weighted weighs by the length of the value alone"
+        )
+    if trace.gated(layer, kind):
+        raise TraceError(
+            f"in layer {layer} of {trace.model_name} a gate or a norm stands between the heads and W_O, "
+            "so what each key adds is not known; value_weighted_norms says it before the gate"
+        )
+    value = spread_heads(call.by_position(call.value), call.n_heads)[batch].float().cpu()
     return call, value, weight.float().cpu().unflatten(0, (call.n_heads, -1))

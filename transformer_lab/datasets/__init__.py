@@ -3,12 +3,14 @@
 Every dataset offers ``.tokenizer``, ``.train`` and ``.held_out``; ``.batches(batch_size, …)``, an
 endless `Stream` in which ``stream.batch(step)`` depends on the seed and the step alone; and
 ``.epoch(batch_size, …)``, a list of batches that hold every held-out example once. Generated data
-also has ``.truth(batch)``, where attention would look if it followed the rule.
+also has ``.truth(batch)``, where attention would look if it followed the rule. Pictures (`digits`)
+have no tokenizer, and their batches are pairs (pixels, labels).
 """
 
 from .batches import IGNORE, Batch, Stream, mask_tokens
 from .calendars import dates
 from .corpora import Corpus, python_manual, python_source, text_file, tiny_shakespeare
+from .digits import PictureData, Pictures, digits
 from .examples import Dataset
 from .match_reports import reports
 from .numerals import number_words, spell
@@ -28,6 +30,8 @@ __all__ = [
     "InductionData",
     "Pair",
     "PairData",
+    "PictureData",
+    "Pictures",
     "Question",
     "QuestionData",
     "Repeat",
@@ -38,6 +42,7 @@ __all__ = [
     "agreement",
     "copy_task",
     "dates",
+    "digits",
     "induction",
     "labelled_file",
     "mask_tokens",
@@ -55,3 +60,9 @@ __all__ = [
     "text_file",
     "tiny_shakespeare",
 ]
+
+# Those that `transformer-lab train` takes by name: a model says a token at every position of them.
+IN_TRAINING_FILES = (
+    "python_manual", "python_source", "text_file", "tiny_shakespeare", "number_words", "dates",
+    "copy_task", "reverse", "sort", "induction", "reports", "stories", "multi30k", "pairs_file",
+)  # fmt: skip

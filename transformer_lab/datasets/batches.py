@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import Seed, check, checked
 from ..tokenizers import Tokenizer
 
+MOST = 10_000_000  # examples, symbols or rows that are asked for
 IGNORE = -100  # the label that torch's cross entropy leaves out
 
 
@@ -63,6 +65,7 @@ class Stream:
         self._make = make
         self.seed = seed
 
+    @checked
     def batch(self, step: int) -> Batch:
         """The batch of one step, counted from 0."""
         if step < 0:
@@ -72,6 +75,7 @@ class Stream:
     def __iter__(self) -> Iterator[Batch]:
         return map(self.batch, itertools.count())
 
+    @checked
     def masked(self, tokenizer: Tokenizer, *, rate: float = 0.15) -> Stream:
         """The stream made into masked language modelling: `mask_tokens` on every batch."""
         return Stream(
@@ -82,8 +86,9 @@ class Stream:
         )
 
 
+@checked
 def mask_tokens(
-    batch: Batch, tokenizer: Tokenizer, *, rate: float = 0.15, seed: int | Sequence[int] = 0
+    batch: Batch, tokenizer: Tokenizer, *, rate: float = 0.15, seed: Seed | Sequence[Seed] = 0
 ) -> Batch:
     """Masked language modelling: hide some tokens, and ask for them.
 
@@ -194,7 +199,13 @@ class Shuffle:
 
 
 def check_counts(**counts: int | None) -> None:
-    """Refuse a count below 1, by its name."""
+    """Refuse a count that is no whole number, below 1, or beyond what can be made while somebody
+    waits, by its name."""
     for name, value in counts.items():
-        if value is not None and value < 1:
+        if value is None:
+            continue
+        check(name, value, int)
+        if value < 1:
             raise ValueError(f"{name}={value} must be at least 1")
+        if value > MOST:
+            raise ValueError(f"{name}={value} is too large; at most {MOST:,}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import Seed, checked
 from .batches import check_counts
 from .corpora import make_tokenizer
 from .pairs import Pair, PairData
@@ -21,8 +22,9 @@ FIRST, LAST = datetime.date(1950, 1, 1), datetime.date(2049, 12, 31)
 _FIELD = re.compile(r"%\((\w+)\)s|%(%)")
 
 
+@checked
 def dates(
-    locales: Sequence[str] = LOCALES, *, size: int = 20_000, held_out: int = 1000, seed: int = 0
+    locales: Sequence[str] = LOCALES, *, size: int = 20_000, held_out: int = 1000, seed: Seed = 0
 ) -> PairData:
     """Dates to ISO, character by character: "3. März 2021" → "2021-03-03".
 

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import Seed, checked, shown
 from ..tokenizers import BPETokenizer, CharTokenizer, Tokenizer, WordTokenizer
 from .batches import IGNORE, Batch, Stream, check_counts
 from .fetching import fetch
-from .reading import MAX_LINE, DataError, decode_text, read_text
+from .reading import MAX_LINE, DataError, read_text
 
 TINY_SHAKESPEARE = (
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
@@ -44,8 +45,14 @@ class Corpus:
     held_out: Tensor = field(repr=False)
 
     @classmethod
+    @checked
     def of(
-        cls, text: str, tokenizer: str | Tokenizer = "char", *, name="text", held_out: float = 0.1
+        cls,
+        text: str,
+        tokenizer: str | Tokenizer = "char",
+        *,
+        name: str = "text",
+        held_out: float = 0.1,
     ) -> Corpus:
         """A corpus of any text.
 
@@ -82,8 +89,9 @@ class Corpus:
         """Text of token ids."""
         return self.tokenizer.decode(ids)
 
+    @checked
     def batches(
-        self, batch_size: int, n_ctx: int, *, seed: int = 0, split: str = "train"
+        self, batch_size: int, n_ctx: int, *, seed: Seed = 0, split: str = "train"
     ) -> Stream:
         """Windows of `n_ctx` tokens from random places, endlessly; targets are the next tokens."""
         ids = self._split(split, n_ctx).numpy()
@@ -98,6 +106,7 @@ class Corpus:
 
         return Stream(make, seed)
 
+    @checked
     def epoch(self, batch_size: int, n_ctx: int, *, split: str = "held_out") -> list[Batch]:
         """The whole split once, in order: every token but its first is a target exactly once."""
         ids = self._split(split, n_ctx)
@@ -118,7 +127,7 @@ class Corpus:
 
     def _split(self, split: str, n_ctx: int) -> Tensor:
         if split not in ("train", "held_out"):
-            raise ValueError(f"split={split!r} is not one of 'train', 'held_out'")
+            raise ValueError(f"split={shown(split)} is not one of 'train', 'held_out'")
         ids = self.train if split == "train" else self.held_out
         if n_ctx < 1:
             raise ValueError(f"n_ctx={n_ctx} must be at least 1")
@@ -136,10 +145,11 @@ def make_tokenizer(tokenizer: str | Tokenizer, texts: str | Iterable[str]) -> To
         return tokenizer
     kinds = {"char": CharTokenizer, "word": WordTokenizer, "bpe": BPETokenizer}
     if tokenizer not in kinds:
-        raise ValueError(f"tokenizer={tokenizer!r} is not one of {', '.join(kinds)}")
+        raise ValueError(f"tokenizer={shown(tokenizer)} is not one of {', '.join(kinds)}")
     return kinds[tokenizer].train(texts)
 
 
+@checked
 def python_manual(tokenizer: str | Tokenizer = "char", *, held_out: float = 0.1) -> Corpus:
     """Python's own reference manual, about 465,000 characters, from the interpreter that runs.
 
@@ -158,6 +168,7 @@ def python_manual(tokenizer: str | Tokenizer = "char", *, held_out: float = 0.1)
     return Corpus.of(text, tokenizer, name="Python manual", held_out=held_out)
 
 
+@checked
 def python_source(
     tokenizer: str | Tokenizer = "char", *, limit: int | None = 1_000_000, held_out: float = 0.1
 ) -> Corpus:
@@ -168,6 +179,8 @@ def python_source(
         limit: stop after so many characters; None for all (4.7 million).
         held_out: share at the end that training never sees.
     """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit={limit} must be at least 1, or None for all")
     folder = Path(sysconfig.get_path("stdlib"))
     parts, size = [], 0
     for path in sorted(folder.glob("*.py"), key=lambda path: path.name):
@@ -184,6 +197,7 @@ def python_source(
     return Corpus.of("\n".join(parts)[:limit], tokenizer, name="Python source", held_out=held_out)
 
 
+@checked
 def text_file(
     path: str | Path,
     tokenizer: str | Tokenizer = "char",
@@ -200,6 +214,7 @@ def text_file(
     return Corpus.of(text, tokenizer, name=str(path), held_out=held_out)
 
 
+@checked
 def tiny_shakespeare(
     tokenizer: str | Tokenizer = "char", *, path: str | Path | None = None, held_out: float = 0.1
 ) -> Corpus:
@@ -211,5 +226,5 @@ def tiny_shakespeare(
         DataError: no network (the message says which file to put where), or another file.
     """
     file = fetch(TINY_SHAKESPEARE, TINY_SHAKESPEARE_SHA256, name="tiny_shakespeare.txt", path=path)
-    text = decode_text(file.read_bytes(), file)
+    text = read_text(file, max_line=None)
     return Corpus.of(text, tokenizer, name="tiny Shakespeare", held_out=held_out)

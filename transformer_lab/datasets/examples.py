@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import Seed, checked, shown
 from ..tokenizers import Tokenizer
 from .batches import IGNORE, Batch, Ragged, Shuffle, Stream, check_counts
 
@@ -76,14 +77,16 @@ class Dataset(Generic[Example]):
         """Number of token ids."""
         return self.tokenizer.vocab_size
 
+    @checked
     def batches(
-        self, batch_size: int, *, kind: str | None = None, seed: int = 0, split: str = "train"
+        self, batch_size: int, *, kind: str | None = None, seed: Seed = 0, split: str = "train"
     ) -> Stream:
         """Shuffled batches, endlessly; every example comes once an epoch."""
         rows, pad_id = self._split_rows(split, self._kind(kind)), self.tokenizer.pad_id or 0
         shuffle = Shuffle(len(rows.examples), batch_size, seed)
         return Stream(lambda step: rows.batch(shuffle.rows(step), pad_id), seed)
 
+    @checked
     def epoch(
         self, batch_size: int, *, kind: str | None = None, split: str = "held_out"
     ) -> list[Batch]:
@@ -125,12 +128,14 @@ class Dataset(Generic[Example]):
         if kind is None:
             return self.kinds[0]
         if kind not in self.kinds:
-            raise ValueError(f"kind={kind!r} does not suit {self.name}; use {_either(self.kinds)}")
+            raise ValueError(
+                f"kind={shown(kind)} does not suit {self.name}; use {_either(self.kinds)}"
+            )
         return kind
 
     def _split_rows(self, split: str, kind: str) -> Rows:
         if split not in ("train", "held_out"):
-            raise ValueError(f"split={split!r} is not one of 'train', 'held_out'")
+            raise ValueError(f"split={shown(split)} is not one of 'train', 'held_out'")
         examples = self.train if split == "train" else self.held_out
         if not examples:
             raise ValueError(
@@ -168,6 +173,8 @@ def hold_out(
     Raises:
         ValueError: one of the sides would be empty.
     """
+    if held_out >= 1 and held_out != int(held_out):
+        raise ValueError(f"held_out={held_out} must be a whole number, or a share below 1")
     keys = [key(example) for example in examples]
     unique = list(dict.fromkeys(keys))
     n = round(held_out * len(unique)) if 0 < held_out < 1 else int(held_out)

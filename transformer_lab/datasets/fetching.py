@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from pathlib import Path
 
+from ..files.resources import cache_folder
+from ..files.safefiles import sha256 as hashed
 from .reading import DataError
-
-
-def cache_folder() -> Path:
-    """Where fetched files are kept: ``$TRANSFORMER_LAB_CACHE``, or the user's cache folder."""
-    chosen = os.environ.get("TRANSFORMER_LAB_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("transformer-lab"))
 
 
 def fetch(
@@ -51,7 +41,7 @@ def fetch(
         _download(url, sha256, target, way_out)
     _verified(target, sha256, url)
     if not sidecar.is_file():
-        sidecar.write_text(_sha256(target) + "\n", encoding="ascii")
+        sidecar.write_text(hashed(target) + "\n", encoding="ascii")
     return target
 
 
@@ -81,14 +71,10 @@ def _download(url: str, sha256: str | None, target: Path, way_out: str) -> None:
 def _verified(path: Path, sha256: str | None, url: str) -> Path:
     if not path.is_file():
         raise DataError(path, f"no such file; download {url} to it")
-    if sha256 is not None and _sha256(path) != sha256:
+    if sha256 is not None and (found := hashed(path)) != sha256:
         raise DataError(
             path,
-            f"has sha256 {_sha256(path)}, not {sha256}: it is not the file at {url}, or is "
+            f"has sha256 {found}, not {sha256}: it is not the file at {url}, or is "
             "damaged; delete it to fetch it anew",
         )
     return path
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

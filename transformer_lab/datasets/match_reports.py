@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from ..arguments import Seed, checked
 from ..tokenizers import WordTokenizer
 from .batches import check_counts
 from .pairs import Pair, PairData
@@ -82,7 +83,8 @@ RESULTS = (
 SUMMARY = "{winner} beat {loser} {more} - {less} ; {first} scored first ."
 
 
-def reports(*, size: int = 20_000, held_out: int = 1000, seed: int = 0) -> PairData:
+@checked
+def reports(*, size: int = 20_000, held_out: int = 1000, seed: Seed = 0) -> PairData:
     """Reports of a match, about 50 words, to be told in one line of 11.
 
     "… Okafor opened the scoring in minute 12 . … At the end Harbour had won 3 to 1 over Penrose ."

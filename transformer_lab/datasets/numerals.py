@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..arguments import Seed, checked, shown
 from ..tokenizers import WordTokenizer
 from .batches import check_counts
 from .pairs import Pair, PairData
@@ -29,13 +30,14 @@ class Part(NamedTuple):
     says: frozenset[str]
 
 
+@checked
 def number_words(
     language: str = "de",
     *,
     size: int | None = None,
     held_out: int = 1000,
     largest: int = 9_999,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> PairData:
     """Numbers in English words, to be translated: "forty two" → "zwei und vierzig".
 
@@ -54,7 +56,7 @@ def number_words(
         Pairs whose alignment is exact.
     """
     if language not in ("de", "fr", "es"):
-        raise ValueError(f"language={language!r} is not one of 'de', 'fr', 'es'")
+        raise ValueError(f"language={shown(language)} is not one of 'de', 'fr', 'es'")
     if not 1 <= largest <= LARGEST:
         raise ValueError(f"largest={largest} is outside 1 … {LARGEST}")
     check_counts(size=size, held_out=held_out)
@@ -87,6 +89,7 @@ def translate(n: int, language: str) -> Pair:
     )
 
 
+@checked
 def spell(n: int, language: str) -> str:
     """A number from 0 to 99,999 in ordinary spelling: "zweiundvierzig", "quatre-vingts"."""
     return "".join(part.glue + part.word for part in number_parts(n, language)).strip(" -,")
@@ -99,7 +102,7 @@ def number_parts(n: int, language: str) -> list[Part]:
         ValueError: `n` is outside 0 … 99,999 or the language is unknown.
     """
     if language not in _LANGUAGES:
-        raise ValueError(f"language={language!r} is not one of {', '.join(_LANGUAGES)}")
+        raise ValueError(f"language={shown(language)} is not one of {', '.join(_LANGUAGES)}")
     if not 0 <= n <= LARGEST:
         raise ValueError(f"n={n} is outside 0 … {LARGEST}")
     return _LANGUAGES[language](n)

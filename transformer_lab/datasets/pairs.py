@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from ..arguments import Seed, checked, shown
 from ..tokenizers import BPETokenizer, Tokenizer
 from .batches import IGNORE, Ragged
 from .corpora import make_tokenizer
 from .examples import Dataset, Rows, hold_out
 from .fetching import fetch
-from .reading import MAX_LINE, DataError, decode_text, read_lines, read_table
+from .reading import MAX_LINE, DataError, read_lines, read_table, read_text
 
 MULTI30K = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw/"
 MULTI30K_PARTS = {"train": "train", "val": "val", "test": "test_2016_flickr"}
@@ -98,13 +98,14 @@ def pair_data(
     return PairData(name, make_tokenizer(tokenizer, texts), train, rest)
 
 
+@checked
 def pairs_file(
     path: str | Path,
     target_path: str | Path | None = None,
     *,
     tokenizer: str | Tokenizer = "word",
     held_out: int | float = 0.1,
-    seed: int = 0,
+    seed: Seed = 0,
     max_line: int | None = MAX_LINE,
 ) -> PairData:
     """Your own pairs: a file of ``source <tab> target`` lines, or two files aligned line by line.
@@ -147,6 +148,7 @@ def aligned(
     return [Pair(s.strip(), t.strip()) for s, t in zip(sources, targets, strict=True)]
 
 
+@checked
 def multi30k(
     language: str = "de",
     *,
@@ -170,9 +172,9 @@ def multi30k(
         DataError: no network (the message says which file to put where), or a damaged file.
     """
     if language not in ("de", "fr"):
-        raise ValueError(f"language={language!r} is not one of 'de', 'fr'")
+        raise ValueError(f"language={shown(language)} is not one of 'de', 'fr'")
     if held_out not in ("val", "test"):
-        raise ValueError(f"held_out={held_out!r} is not one of 'val', 'test'")
+        raise ValueError(f"held_out={shown(held_out)} is not one of 'val', 'test'")
     train = _multi30k_pairs("train", language, folder)
     rest = _multi30k_pairs(MULTI30K_PARTS[held_out], language, folder)
     seen = {pair.source for pair in rest}
@@ -194,10 +196,7 @@ def _multi30k_pairs(part: str, language: str, folder: str | Path | None) -> list
             path=local,
             way_out=f"folder= with your copies, such as {name}",
         )
-        try:
-            text = decode_text(gzip.decompress(path.read_bytes()), path)
-        except (OSError, EOFError) as error:
-            raise DataError(path, f"is no whole gzip file ({error}); fetch it anew") from error
+        text = read_text(path, packed=True)
         paths.append(path)
         sides.append(text.removesuffix("\n").split("\n"))
     return aligned(*sides, *paths)

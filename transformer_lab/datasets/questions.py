@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arguments import Seed, checked
 from ..tokenizers import Tokenizer, WordTokenizer
 from .batches import IGNORE, Ragged, check_counts
 from .corpora import make_tokenizer
@@ -183,8 +184,9 @@ TAKES = ("{} picks up the {}.", "{} now holds the {}.")
 WHERE_IS, WHO_HAS, WHERE_IS_THING = "Where is {}", "Who has the {}", "Where is the {}"
 
 
+@checked
 def stories(
-    facts: int = 1, *, questions: int = 6, size: int = 2000, held_out: int = 200, seed: int = 0
+    facts: int = 1, *, questions: int = 6, size: int = 2000, held_out: int = 200, seed: Seed = 0
 ) -> QuestionData:
     """Short stories of who goes where and who takes what, with questions on how it ends.
 
@@ -278,12 +280,13 @@ class _Plot:
         return Question(text, answer, sentence, self.sentences[sentence].index(answer), evidence)
 
 
+@checked
 def questions_file(
     path: str | Path,
     *,
     tokenizer: str | Tokenizer = "word",
     held_out: int | float = 0.1,
-    seed: int = 0,
+    seed: Seed = 0,
     max_line: int | None = MAX_LINE,
 ) -> QuestionData:
     """Your own questions: JSON lines such as {"question": …, "context": …, "answer": …}.

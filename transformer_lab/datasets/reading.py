@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
+import os
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from ..files.safefiles import open_regular
 
 MAX_LINE = 100_000
+MAX_SIZE = 1 << 30  # bytes of text; more takes tens of GiB as tokens
+MAX_UNPACKED = 64 << 20  # of a packed one, whose own size says nothing
+
+_BLOCK = 1 << 20
 
 _UTF8_BOM = b"\xef\xbb\xbf"
 _OTHER_BOMS = {  # the longer ones first: UTF-32's begins with UTF-16's
@@ -21,22 +31,38 @@ class DataError(ValueError):
     """Data that cannot be used. The message names the file, the line, what is wrong, the remedy."""
 
     def __init__(self, path: str | Path, message: str, line: int | None = None):
-        super().__init__(f"{path}{'' if line is None else f', line {line}'}: {message}")
+        name = str(path) if len(str(path)) < 400 else f"{str(path)[:200]}…"
+        super().__init__(f"{name}{'' if line is None else f', line {line}'}: {message}")
         self.path, self.line = path, line
 
 
-def read_text(path: str | Path, *, max_line: int | None = MAX_LINE) -> str:
+def read_text(path: str | Path, *, max_line: int | None = MAX_LINE, packed: bool = False) -> str:
     """The text of a UTF-8 file, without its byte order mark, with ``\\r\\n`` as ``\\n``.
+
+    The file is read block by block and refused at the first that shows it unfit, so that neither
+    a line without an end nor a small file that unpacks to a large one fills the memory.
 
     Args:
         path: the file.
         max_line: longest line allowed, in characters; None for no limit.
+        packed: whether the file is a gzip of the text.
 
     Raises:
-        DataError: no such file, empty, another encoding (with the byte offset), NUL bytes, or a
-            line that is too long.
+        DataError: no such file, empty, another encoding (with the byte offset), NUL bytes, a line
+            that is too long, a text of more than 1 GiB (64 MiB where it was packed), or a damaged
+            gzip file.
     """
-    text = decode_text(_read_bytes(Path(path)), path)
+    path = Path(path)
+    with _open(path) as file:
+        if not packed:
+            data = _fit_bytes(file, path, max_line, MAX_SIZE)
+        else:
+            try:
+                with gzip.GzipFile(fileobj=file) as unpacked:
+                    data = _fit_bytes(unpacked, path, max_line, MAX_UNPACKED)
+            except (OSError, EOFError, zlib.error) as error:
+                raise DataError(path, f"is no whole gzip file ({error}); fetch it anew") from error
+    text = _decoded(data, path)
     if max_line is not None and len(text) > max_line:
         for number, line in enumerate(text.split("\n"), 1):
             check_length(path, number, line, max_line)
@@ -48,16 +74,7 @@ def read_lines(path: str | Path, *, max_line: int | None = MAX_LINE) -> list[str
     return read_text(path, max_line=max_line).removesuffix("\n").split("\n")
 
 
-def decode_text(data: bytes, path: str | Path) -> str:
-    """Strict UTF-8 to text; `path` is for the message only. See `read_text`."""
-    for bom, name in _OTHER_BOMS.items():
-        if data.startswith(bom):
-            raise DataError(path, f"is {name}; save it as UTF-8 ({_iconv(name, path)})")
-    data = data.removeprefix(_UTF8_BOM)
-    zero = data.find(b"\0")
-    if zero >= 0:
-        hint = "it may be UTF-16 or a binary file; a text file in UTF-8 is needed"
-        raise DataError(path, f"holds a NUL byte at offset {zero}; {hint}", _line_at(data, zero))
+def _decoded(data: bytes, path: Path) -> str:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -76,12 +93,7 @@ def decode_text(data: bytes, path: str | Path) -> str:
 def check_length(path: str | Path, number: int, line: str, max_line: int | None) -> None:
     """Refuse a line of more than `max_line` characters."""
     if max_line is not None and len(line) > max_line:
-        raise DataError(
-            path,
-            f"has {len(line):,} characters, more than {max_line:,}; "
-            "break it up, or pass a larger max_line",
-            number,
-        )
+        raise _too_long(path, number, f"{len(line):,} characters, more than {max_line:,}")
 
 
 def read_table(
@@ -155,17 +167,51 @@ def _example(fields: tuple[str, ...]) -> str:
     return "each line must be like " + json.dumps(dict.fromkeys(fields, "…"), ensure_ascii=False)
 
 
-def _read_bytes(path: Path) -> bytes:
-    if path.is_dir():
+def _open(path: Path) -> BinaryIO:
+    if os.path.isdir(path):
         raise DataError(path, "is a folder; name a file in it")
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(path, "no such file; check the spelling and the current folder")
-    if not path.is_file():
-        raise DataError(path, "is not a regular file; copy its content into one")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})") from error
+    return open_regular(path, error=lambda said: DataError(path, said.removeprefix(f"{path} ")))
+
+
+def _fit_bytes(
+    file: BinaryIO | gzip.GzipFile, path: Path, max_line: int | None, most: int
+) -> bytes:
+    """All bytes of a file, as far as it is fit to be a text; see `read_text`."""
+    kept = io.BytesIO()
+    line, length = 1, 0  # the number of the last line read so far, and its bytes
+    while block := file.read(_BLOCK):
+        if not kept.tell():
+            _check_mark(block, path)
+            block = block.removeprefix(_UTF8_BOM)
+        zero = block.find(b"\0")
+        if zero >= 0:
+            raise _nul(path, kept.tell() + zero, line + block.count(b"\n", 0, zero))
+        for number, part in enumerate(block.split(b"\n")):
+            length = len(part) if number else length + len(part)
+            if max_line is not None and length > 4 * max_line:  # UTF-8 has at most 4 a character
+                raise _too_long(path, line + number, f"more than {max_line:,} characters")
+        line += block.count(b"\n")
+        kept.write(block)
+        if kept.tell() > most:
+            raise DataError(path, f"is more than {most >> 20:,} MiB of text; use a part of it")
+    return kept.getvalue()
+
+
+def _check_mark(data: bytes, path: str | Path) -> None:
+    for bom, name in _OTHER_BOMS.items():
+        if data.startswith(bom):
+            raise DataError(path, f"is {name}; save it as UTF-8 ({_iconv(name, path)})")
+
+
+def _nul(path: str | Path, offset: int, line: int) -> DataError:
+    hint = "it may be UTF-16 or a binary file; a text file in UTF-8 is needed"
+    return DataError(path, f"holds a NUL byte at offset {offset}; {hint}", line)
+
+
+def _too_long(path: str | Path, number: int, count: str) -> DataError:
+    return DataError(path, f"has {count}; break it up, or pass a larger max_line", number)
 
 
 def _line_at(data: bytes, offset: int) -> int:

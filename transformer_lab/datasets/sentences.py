@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arguments import Seed, checked
 from ..tokenizers import Tokenizer, WordTokenizer
 from .batches import Ragged, check_counts
 from .corpora import make_tokenizer
@@ -111,13 +112,14 @@ ENDINGS = {
 }
 
 
+@checked
 def agreement(
     *,
     size: int = 20_000,
     held_out: int = 1000,
     labels: int = 64,
     attractors: Sequence[int] = (0, 1, 1, 2),
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Agreement:
     """Does the verb agree with its subject? "the keys near this box are lost", not "is".
 
@@ -217,13 +219,14 @@ def _every_word() -> list[str]:
     return ["the", *pointers, *NOUNS, *plurals, *ADJECTIVES, *LINKS, *verbs, *endings]
 
 
+@checked
 def labelled_file(
     path: str | Path,
     labels: Sequence[str] | None = None,
     *,
     tokenizer: str | Tokenizer = "word",
     held_out: int | float = 0.1,
-    seed: int = 0,
+    seed: Seed = 0,
     max_line: int | None = MAX_LINE,
 ) -> SentenceData:
     """Your own labelled texts: a file of ``text <tab> label`` lines.

@@ -9,19 +9,21 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arguments import Seed, checked
 from ..tokenizers import SPECIAL, WordTokenizer
 from .batches import IGNORE, Ragged, check_counts
 from .examples import Dataset, Rows
 from .pairs import Pair, PairData
 
 
+@checked
 def copy_task(
     *,
     length: int | tuple[int, int] = (3, 10),
     vocab: int = 26,
     size: int = 20_000,
     held_out: int = 1000,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> PairData:
     """Repeat the sequence: "c a t" → "c a t". Attention should be the diagonal.
 
@@ -35,13 +37,14 @@ def copy_task(
     return _sequence_task(settings, lambda row: list(range(len(row))))
 
 
+@checked
 def reverse(
     *,
     length: int | tuple[int, int] = (3, 10),
     vocab: int = 26,
     size: int = 20_000,
     held_out: int = 1000,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> PairData:
     """Say the sequence backwards: "c a t" → "t a c". Attention should be the anti-diagonal.
 
@@ -51,13 +54,14 @@ def reverse(
     return _sequence_task(settings, lambda row: list(range(len(row)))[::-1])
 
 
+@checked
 def sort(
     *,
     length: int | tuple[int, int] = 8,
     vocab: int = 50,
     size: int = 20_000,
     held_out: int = 1000,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> PairData:
     """Put different numbers in order: "17 3 42" → "3 17 42".
 
@@ -96,8 +100,8 @@ def _sequence_task(settings: _Settings, order: Callable[[list[int]], list[int]])
 def _different_rows(settings: _Settings) -> list[list[int]]:
     """``size + held_out`` different random rows of symbol numbers."""
     s = settings
-    check_counts(size=s.size, held_out=s.held_out, vocab=s.vocab)
-    low, high = (s.length, s.length) if isinstance(s.length, int) else s.length
+    low, high = s.length if isinstance(s.length, tuple | list) else (s.length, s.length)
+    check_counts(size=s.size, held_out=s.held_out, vocab=s.vocab, length=high)
     if not 1 <= low <= high:
         raise ValueError(f"length={s.length} must be a number, or (least, most), from 1 up")
     if s.distinct and high > s.vocab:
@@ -169,6 +173,7 @@ class InductionData(Dataset[Repeat]):
         return ((t, t - example.lag + 1) for t in example.predictable)
 
 
+@checked
 def induction(
     *,
     length: int = 65,
@@ -177,7 +182,7 @@ def induction(
     segment: tuple[int, int] = (8, 32),
     size: int = 20_000,
     held_out: int = 1000,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> InductionData:
     """Random symbols in which one segment comes again: guess how it goes on.
 
@@ -195,7 +200,7 @@ def induction(
         size, held_out: sequences to train on and to test on.
         seed: makes the sequences.
     """
-    check_counts(size=size, held_out=held_out)
+    check_counts(size=size, held_out=held_out, length=length, vocab=vocab)
     shortest, longest = segment
     lags = range(shortest, length - shortest + 1)
     if not 2 <= shortest <= longest or not lags:

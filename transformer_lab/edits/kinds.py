@@ -8,14 +8,15 @@ written as Python (`code`, its repr) and, where a browser may ask for it, sent a
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .attention import AttentionCall, Cut, Site
-from .trace import KINDS, Trace, TraceError
+from ..attention import KINDS, AttentionCall, Site
+from ..tracing.trace import Trace, TraceError
+from .calls import cut_from, own_part
 
 STREAM = ("resid_pre", "resid_post")
 PARTS = ("attention", "mlp")
@@ -64,6 +65,11 @@ class Edit:
         """The names of the residual stream's points that it changes."""
         return ()
 
+    @property
+    def needs_heads(self) -> bool:
+        """Whether there is something to change in layers with attention only."""
+        return not self.streams()
+
     def stream_kind(self, kind: str) -> str:
         """The stack whose stream is changed: cross-attention writes into the decoder's."""
         return "decoder" if kind == "cross" else kind
@@ -74,6 +80,10 @@ class Edit:
             EditError: where it does not fit a model of this many layers and heads.
         """
         for name, value, limit in (("layer", self.layer, n_layers), ("head", self.head, n_heads)):
+            if value is not None and limit == 0:
+                raise EditError(
+                    f"{name}={value}: this model's {kind} has no {name}s that can be changed"
+                )
             if value is not None and limit is not None and not 0 <= value < limit:
                 raise EditError(f"{name}={value} is outside 0 … {limit - 1} of this model's {kind}")
 
@@ -147,7 +157,8 @@ class Ablation(Edit):
         if isinstance(self.value, Tensor):
             return self.value.to(z)
         if hasattr(self.value, "vectors"):  # a Reference
-            return self.value.vectors(call.site, self.head)[:, None].to(z)
+            vectors = self.value.vectors(call.site, self.head)[:, None].to(z)
+            return own_part(vectors, call, z)
         if self.value == "zero":
             return 0.0
         if start or z.shape[2] == 1:
@@ -212,19 +223,22 @@ class KnockOut(Edit):
             )
 
     def change_attention(self, call, start):
-        _, n_heads, n_query, n_key = call.shape
+        _, _, n_query, n_key = call.shape
+        # A cache may hold places for tokens to come, or have let go of the first ones.
+        cross = call.site is not None and call.site.kind == "cross"
+        n_seen = n_key if cross or call.start is None else start + n_query
         for name, value, limit in (
-            ("query", self.query, start + n_query), ("key", self.key, n_key)
+            ("query", self.query, start + n_query), ("key", self.key, n_seen)
         ):  # fmt: skip
             if value is not None and not 0 <= value < limit:
                 raise EditError(f"{name}={value} is outside the {limit} tokens (0 … {limit - 1})")
         if self.query is not None and self.query < start:
             return call  # this row was read before, and is in the cache
-        rows = _one_or_all(None if self.query is None else self.query - start, n_query)
-        cut = Cut(slice(*self.heads(call).indices(n_heads)), rows, _one_or_all(self.key, n_key))
-        if not _any_allowed(call, cut):
+        key = None if self.key is None else self.key - call.first_key
+        if key is not None and key < 0:
             return call
-        return replace(call, cuts=(*call.cuts, cut))
+        rows = _one_or_all(None if self.query is None else self.query - start, n_query)
+        return cut_from(call, self.heads(call), rows, _one_or_all(key, n_key))
 
     def _what(self) -> str:
         if self.key is None:
@@ -245,6 +259,10 @@ class Skip(Edit):
             raise EditError(f"part={self.part!r} is not known; choose 'attention' or 'mlp'")
         if self.part == "mlp" and self.kind == "cross":
             raise EditError("an mlp belongs to kind='decoder', not to 'cross'")
+
+    @property
+    def needs_heads(self) -> bool:
+        return self.part == "attention"
 
     def streams(self) -> tuple[str, ...]:
         if self.part == "mlp":
@@ -288,7 +306,10 @@ class Patch(Edit):
         if self.what != "z" and self.kind == "cross":
             raise EditError(f"{self.what} belongs to kind='decoder', not to 'cross'")
         try:
-            self.source.activation(self.what, self.layer or 0, kind=self.kind)
+            layer = self.layer
+            if layer is None:
+                layer = self.source.attending(self.kind)[0] if self.what == "z" else 0
+            self.source.activation(self.what, layer, kind=self.kind)
         except TraceError as error:
             raise EditError(f"source_trace cannot be patched in: {error}") from error
 
@@ -298,12 +319,16 @@ class Patch(Edit):
     def change_heads(self, call, z, start, real):
         if self.what != "z":
             return z
-        source = self._from(call.site)
-        if source.shape[1] != z.shape[1] or source.shape[3] != z.shape[3]:
+        site = call.site
+        assert site is not None  # or the edit would not be here
+        source = self._from(site)
+        n_parts = 1 + self.source.call(site.layer, kind=site.kind).part
+        if source.shape[1] != z.shape[1] or source.shape[3] != n_parts * z.shape[3]:
             raise EditError(
                 f"source_trace has {source.shape[1]} heads of {source.shape[3]} dimensions, this "
                 f"model {z.shape[1]} of {z.shape[3]}: patch from a trace of the same architecture"
             )
+        source = own_part(source, call, z)
         heads, old = self.heads(call), z
         there, here = self._positions(source.shape[2], z.shape[2], start)
         if not here:
@@ -365,37 +390,6 @@ class Patch(Edit):
 
 
 # -- inside ---------------------------------------------------------------------------------------
-
-
-def real_keys(call: AttentionCall) -> Tensor | None:
-    """Bool [batch or 1, key]: the keys that some query may look at, less causality; None: all."""
-    bias = call.bias
-    if bias is None:
-        return None
-    while bias.dim() < 4:
-        bias = bias[None]
-    real = _allows(bias).any(1).any(1)
-    return None if real.shape[-1] == 1 or bool(real.all()) else real
-
-
-def _allows(bias: Tensor) -> Tensor:
-    if bias.dtype == torch.bool:
-        return bias
-    # transformers forbids by the smallest number there is, others by −inf.
-    return bias > torch.finfo(bias.dtype).min / 2
-
-
-def _any_allowed(call: AttentionCall, cut: Cut) -> bool:
-    """Whether one of these edges is there at all: a window or padding may forbid them."""
-    bias = call.bias
-    if bias is None:
-        return True
-    while bias.dim() < 4:
-        bias = bias[None]
-    bias = bias if bias.shape[1] == 1 else bias[:, cut.heads]
-    bias = bias if bias.shape[2] == 1 else bias[:, :, cut.queries]
-    bias = bias if bias.shape[3] == 1 else bias[..., cut.keys]
-    return bool(_allows(bias).any())
 
 
 def _one_or_all(place: int | None, n: int) -> slice:

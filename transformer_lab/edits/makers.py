@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .edit_kinds import Ablation, Edit, EditError, KnockOut, Patch, Scale, Skip
-from .trace import Trace
+from ..tracing.trace import Trace
+from .kinds import Ablation, Edit, EditError, KnockOut, Patch, Scale, Skip
 
 
 def ablate(

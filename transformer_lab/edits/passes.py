@@ -10,71 +10,46 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import hub
-from .attention import AttentionCall, Tap
-from .blocks import Block
-from .edit import network_of, uncompiled
-from .edit_kinds import EditError
-from .trace import _frozen_copy, _ids, _in_vocabulary
+from ..attention import AttentionCall, Tap
+from ..hub.network import Inputs, Network, SeamError
+from ..hub.which import network_of
+from ..tracing.running import inputs_for
+from .hanging import uncompiled
+from .kinds import EditError
 
 _REPLAY = "forward"
 _lock = threading.RLock()
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What a model reads: ids [batch, position] on its device, masks bool (True: real)."""
-
-    tokens: Tensor
-    target: Tensor | None = None
-    mask: Tensor | None = None
-    target_mask: Tensor | None = None
-
-    @property
-    def output_mask(self) -> Tensor | None:
-        return self.mask if self.target is None else self.target_mask
-
-    @property
-    def n_outputs(self) -> int:
-        return (self.tokens if self.target is None else self.target).shape[1]
-
-    def copies(self, n: int) -> Inputs:
-        """The batch n times over."""
-        more: list[Any] = [None if x is None else x.repeat(n, 1) for x in vars(self).values()]
-        return Inputs(*more)
-
-
-def evaluated(model: Any) -> Any:
+def evaluated(model: Any) -> Network:
     """The network of a model or TextModel, in evaluation mode: one in training is left alone, and
     a copy of it returned.
 
     Raises:
         ValueError: for what is no model.
     """
-    network = network_of(model)
-    if not isinstance(network, nn.Module) or not hasattr(network, "config"):
-        raise ValueError(f"model is a {type(model).__name__}; give a Transformer or a TextModel")
-    return _frozen_copy(network) if network.training else network
+    return network_of(model).evaluated()
 
 
 def read(
     model: Any,
-    network: Any,
+    network: Network,
     tokens: Any,
     target: Any = None,
     mask: Tensor | None = None,
     target_mask: Tensor | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> Inputs:
-    """What the network of the model is to read; text is for a TextModel.
+    """What the network of the model is to read; text is for a TextModel, a picture for an
+    ImageModel.
 
     Raises:
         ValueError: for what the model cannot read.
@@ -82,39 +57,10 @@ def read(
     if isinstance(tokens, str) and hasattr(model, "encode") and hasattr(model, "tokenizer"):
         tokens = model.encode(tokens)
         if model.kind == "encoder-decoder" and not isinstance(target, Tensor):
-            target = model._target_ids(tokens, target)
-    ids, target_ids = _ids("tokens", tokens), _ids("target", target)
-    assert ids is not None
-    _in_vocabulary(network, ids, target_ids)
-    both = getattr(network.config, "is_encoder_decoder", False)
-    if (both or getattr(network.config, "kind", "") == "encoder-decoder") and target_ids is None:
-        raise ValueError("an encoder-decoder needs target, the decoder's input")
-    device = next(network.parameters()).device
-    moved: list[Any] = [
-        None if x is None else x.to(device) for x in (ids, target_ids, mask, target_mask)
-    ]
-    return Inputs(*moved)
-
-
-def run(network: Any, inputs: Inputs, *, head: bool = True) -> Tensor | None:
-    """The model's logits [batch, position, vocab]; None where it gives none.
-
-    Args:
-        head: whether logits are wanted at all.
-
-    Raises:
-        EditError: for a model that has no head, where logits are wanted.
-    """
-    if hub.is_hugging_face(network):
-        output = network(**hub.inputs_of(**vars(inputs), model=network))
-        logits = getattr(output, "logits", None)
-        return getattr(output, "prediction_logits", None) if logits is None else logits
-    if head and hasattr(network, "hidden") and not getattr(network.config, "head", True):
-        raise EditError("this model has no head (head=False), so it predicts nothing to compare")
-    given = dict(mask=inputs.mask, target_mask=inputs.target_mask)
-    given = {name: x for name, x in given.items() if x is not None}
-    forward = network if head or not hasattr(network, "hidden") else network.hidden
-    return forward(inputs.tokens, inputs.target, **given)
+            target = model.target_ids(tokens, target)
+    if hasattr(model, "prepare") and tokens is not None:
+        tokens, given = None, {**(given or {}), "pixel_values": model.prepare(tokens)}
+    return inputs_for(network, tokens, target, mask, target_mask, given)
 
 
 class Passes:
@@ -125,26 +71,39 @@ class Passes:
     Args:
         budget_mib: for what is kept; where it is not enough nothing is kept, and every pass
             begins at the beginning.
+        states: take the final states of a model that has no head, for a measure of one's own.
+        places: [batch], the positions that are asked about; None: all of them.
     """
 
-    def __init__(self, network: Any, inputs: Inputs, tap: Tap, *, budget_mib: float = 256):
-        self.network, self.inputs, self.tap = network, inputs, tap
+    def __init__(
+        self,
+        network: Network,
+        inputs: Inputs,
+        tap: Tap,
+        *,
+        budget_mib: float = 256,
+        states: bool = False,
+        places: Tensor | None = None,
+    ):
+        self.network, self.inputs, self.tap, self.states = network, inputs, tap, states
+        self.places = None if places is None else places.unique()
         self.budget = int(budget_mib * 2**20)
-        self.hugging_face = hub.is_hugging_face(network)
         self.block_of: dict[tuple[str, int], int] = {}  # (kind, layer) -> turn in the pass
         self._kept: list[tuple[nn.Module, Any]] = []
         self.reuses = False
+        self.by_states = False  # whether `outputs` are final states
+        self.cut = False  # whether they are of `places` alone
 
     @contextmanager
     def open(self) -> Iterator[Tensor]:
         """Yields what the clean pass gave: see `outputs`."""
         watch = _Watch(self)
-        with torch.no_grad(), uncompiled(self.network), tapping(self.network, self.tap):
-            with tapping(self.network, watch), watch.blocks(_blocks(self.network)):
+        with self.again():
+            with tapping(self.network, watch), watch.blocks(self.network.blocks()):
                 clean = self.outputs()
             if not self.block_of:
                 raise EditError(
-                    f"the attention of {type(self.network).__name__} does not go through the seam, "
+                    f"the attention of {self.network.name} does not go through the seam, "
                     "so it cannot be edited"
                 )
             calls = [module for module, _ in self._kept]
@@ -153,9 +112,16 @@ class Passes:
                 self._kept = []
             yield clean
 
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """The same, with what is kept of a clean pass that was made before."""
+        with torch.no_grad(), uncompiled(self.network), tapping(self.network, self.tap):
+            yield
+
     def outputs(self, copies: int = 1, start: int = 0) -> Tensor:
         """Final states [copies · batch, position, d_model] of our own models that have a head
-        (`logits` makes the rest of it), logits of others.
+        (`logits` makes the rest of it), logits of others; those of others at `places` alone, in their
+        order, where that can be had.
 
         Args:
             copies: so many times the batch (our own models only).
@@ -163,40 +129,55 @@ class Passes:
         """
         inputs = self.inputs if copies == 1 else self.inputs.copies(copies)
         with self._replaying(self._kept[:start], copies):
-            if self._has_states:
-                given = dict(mask=inputs.mask, target_mask=inputs.target_mask)
-                return self.network.hidden(inputs.tokens, inputs.target, **given)
-            output = run(self.network, inputs)
-        if output is None:
-            raise EditError(f"{type(self.network).__name__} has no head that predicts tokens")
-        return output if output.dim() > 2 else output[:, None]
+            found = self.network.hidden(inputs) if self.network.has_head else None
+            if found is not None:
+                self.by_states = True
+                return found
+            with self._at_places():
+                given = self.network.run(inputs)
+        found = given.answers if given.logits is None else given.logits
+        if found is None and self.states:
+            found = given.states
+        if found is None:
+            raise EditError(
+                "this model has no head (ours: head=False), so it predicts nothing to compare; say "
+                "what to look at with measure=lambda states: …"
+            )
+        found = found if found.dim() > 2 else found[:, None]
+        if self.places is not None and found is given.logits:
+            self.cut = found.shape[1] == len(self.places) != self.inputs.n_outputs
+        return found
+
+    def _at_places(self) -> Any:
+        return nullcontext() if self.places is None else self.network.predicting_at(self.places)
+
+    def at(self, outputs: Tensor, places: Tensor) -> Tensor:
+        """Of what `outputs` gave, the row of each text's place [batch]: [batch, d_model or vocab]."""
+        rows = torch.arange(len(outputs), device=outputs.device)
+        if self.cut and self.places is not None:
+            places = torch.searchsorted(self.places, places)
+        return outputs[rows, places]
 
     def logits(self, outputs: Tensor) -> Tensor:
         """[…, vocab], in fp32, of some of what `outputs` gave."""
-        return (self.network.logits(outputs) if self._has_states else outputs).float()
-
-    @property
-    def _has_states(self) -> bool:
-        config = self.network.config
-        return (
-            not self.hugging_face
-            and hasattr(self.network, "logits")
-            and getattr(config, "head", True)
-        )
+        return (self.network.logits(outputs) if self.by_states else outputs).float()
 
     def start_of(self, kind: str, layer: int | None) -> int:
         """The first block that a change at this place (None: every layer) reaches."""
         if not self.reuses:
             return 0
-        kind = "decoder" if kind == "cross" and ("decoder", layer or 0) in self.block_of else kind
-        return self.block_of.get((kind, layer or 0), 0)
+        if layer is None:
+            here = [turn for (k, _), turn in self.block_of.items() if k == kind]
+            return min(here, default=0)
+        kind = "decoder" if kind == "cross" and ("decoder", layer) in self.block_of else kind
+        return self.block_of.get((kind, layer), 0)
 
     @contextmanager
     def _replaying(self, kept: list[tuple[nn.Module, Any]], copies: int) -> Iterator[None]:
-        replayed = []
+        replayed, batch = [], len(self.inputs.first)
         try:
             for module, output in kept:
-                _Replay.begin(module, lambda output=output: _copied(output, copies))
+                _Replay.begin(module, lambda output=output: _copied(output, copies, batch))
                 replayed.append(module)
             yield
         finally:
@@ -206,6 +187,8 @@ class Passes:
 
 class _Watch(Tap):
     """In the clean pass: what each block gives, and which attention is in which block."""
+
+    records = True
 
     def __init__(self, passes: Passes):
         self.passes, self.owner, self.bytes = passes, threading.get_ident(), 0
@@ -221,7 +204,7 @@ class _Watch(Tap):
         def keep(module, args, output):
             if threading.get_ident() == self.owner:
                 self.bytes += _bytes(output)
-                kept = _copied(output, 1) if self.bytes <= self.passes.budget else None
+                kept = _copied(output, 1, 0) if self.bytes <= self.passes.budget else None
                 self.passes._kept.append((module, kept))
 
         # Before hooks of the user's own, which act on what is replayed as they did on this.
@@ -273,39 +256,27 @@ class _Replay:
 
 
 @contextmanager
-def tapping(network: Any, tap: Tap) -> Iterator[None]:
-    """The tap is on the model while this is open."""
-    if hasattr(network, "add_tap"):
-        network.add_tap(tap)
-        try:
+def tapping(network: Network, tap: Tap) -> Iterator[None]:
+    """The tap is on the model while this is open.
+
+    Raises:
+        EditError: when its attention does not go through the seam.
+    """
+    try:
+        with network.tapping(tap):
             yield
-        finally:
-            network.remove_tap(tap)
-        return
-    if not hub.is_hugging_face(network):
-        raise EditError(f"{type(network).__name__} cannot be edited; its attention is unknown")
-    try:
-        hub.add_tap(network, tap)
-    except hub.SeamError as error:
-        raise EditError(f"{type(network).__name__} cannot be edited: {error}") from error
-    try:
-        yield
-    finally:
-        hub.remove_tap(network, tap)
+    except SeamError as error:
+        raise EditError(f"{network.name} cannot be edited: {error}") from error
 
 
-def _blocks(network: Any) -> list[nn.Module]:
-    if hasattr(network, "add_tap"):
-        return [module for module in network.tapped() if isinstance(module, Block)]
-    return list(hub.block_modules(network).values())
-
-
-def _copied(output: Any, copies: int) -> Any:
-    """Fresh tensors, so that no model that adds in place can spoil what is kept."""
+def _copied(output: Any, copies: int, batch: int) -> Any:
+    """Fresh tensors, so that no model that adds in place can spoil what is kept. What is not of the
+    batch (position biases that all texts share) stays one."""
     if isinstance(output, Tensor):
-        return output.repeat(copies, *[1] * (output.dim() - 1))
+        times = copies if output.dim() and len(output) == batch else 1
+        return output.repeat(times, *[1] * (output.dim() - 1)) if output.dim() else output.clone()
     if isinstance(output, tuple):
-        return tuple(_copied(part, copies) for part in output)
+        return tuple(_copied(part, copies, batch) for part in output)
     return output
 
 

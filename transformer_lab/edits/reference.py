@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .attention import AttentionCall, Site, Tap
-from .edit import uncompiled
-from .edit_kinds import EditError
-from .passes import Inputs, evaluated, read, run, tapping
+from ..attention import AttentionCall, Site, Tap
+from ..hub.network import Inputs, Network
+from .hanging import uncompiled
+from .kinds import EditError
+from .passes import evaluated, read, tapping
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +27,11 @@ class Reference:
     """Each head's mean z over the real tokens of a set of texts; made by `mean_of`.
 
     Attributes:
-        means: kind -> one [head, d_head] a layer.
+        means: kind -> layer -> [head, d_head].
         n_tokens: kind -> how many queries the mean is over.
     """
 
-    means: dict[str, list[Tensor]]
+    means: dict[str, dict[int, Tensor]]
     n_tokens: dict[str, int]
 
     def vectors(self, site: Site, head: int | None = None) -> Tensor:
@@ -45,10 +47,10 @@ class Reference:
         found = self.means.get(kind)
         if found is None:
             raise EditError(f"the reference knows {', '.join(self.means)}, not kind={kind!r}")
-        heads = found[0].shape[0]
-        if len(found) != n_layers or n_heads not in (None, heads):
+        heads = max(mean.shape[0] for mean in found.values())
+        if max(found) >= n_layers or n_heads not in (None, heads):
             raise EditError(
-                f"the reference was made of a model with {len(found)} layers of {heads} heads; "
+                f"the reference was made of a model with {1 + max(found)} layers of {heads} heads; "
                 f"this one's {kind} has {n_layers} of {n_heads}"
             )
 
@@ -66,35 +68,47 @@ def mean_of(model: Any, texts: Any, *, most: int | None = None) -> Reference:
     Args:
         model: a `Transformer`, a Hugging Face model or a `TextModel`; edits in force hold.
         texts: several texts (of a TextModel), token ids ([position] or [batch, position]) or
-            batches of a dataset; for an encoder-decoder pairs (source, target), or batches.
+            batches of a dataset; for an encoder-decoder pairs (source, target), or batches; for
+            an ImageModel pictures, and for another that reads them dicts of its inputs.
         most: so many of them at most; needed where they never end.
 
     Raises:
         EditError: for no texts, or a model whose attention does not go through the seam.
         ValueError: for a text that the model cannot read.
     """
-    if isinstance(texts, str | Tensor) or hasattr(texts, "tokens"):
+    one = isinstance(texts, str | Tensor | Mapping) or hasattr(texts, "tokens")
+    if one or _is_a_picture(model, texts):
         texts = [texts]
-    if callable(getattr(texts, "batch", None)):
+    batch = getattr(texts, "batch", None)
+    if callable(batch):
         if most is None:
             raise EditError("texts is an endless stream of batches; say how many: most=20")
-        texts = map(texts.batch, itertools.count())
+        texts = map(batch, itertools.count())
     network, tap = evaluated(model), _Means()
     with torch.no_grad(), uncompiled(network), tapping(network, tap):
         for item in itertools.islice(texts, most):
             tap.inputs = _inputs(model, network, item)
-            run(network, tap.inputs, head=False)
+            if network.hidden(tap.inputs) is None:
+                network.run(tap.inputs)
     if not tap.sums:
         raise EditError(
             "no text was given"
             if tap.inputs is None
-            else f"the attention of {type(network).__name__} does not go through the seam"
+            else f"the attention of {network.name} does not go through the seam"
         )
     means = {
-        kind: [(layers[i] / tap.counts[kind, i]).float() for i in sorted(layers)]
+        kind: {
+            i: (torch.cat(list(layers[i].values()), -1) / tap.counts[kind, i]).float()
+            for i in sorted(layers)
+        }
         for kind, layers in tap.sums.items()
     }
-    return Reference(means, {kind: int(tap.counts[kind, 0]) for kind in means})
+    return Reference(means, {kind: int(tap.counts[kind, min(means[kind])]) for kind in means})
+
+
+def _is_a_picture(model: Any, texts: Any) -> bool:
+    """Whether it is one picture for an ImageModel; that may be an array."""
+    return hasattr(model, "prepare") and not isinstance(texts, list | tuple)
 
 
 class _Means(Tap):
@@ -104,7 +118,7 @@ class _Means(Tap):
 
     def __init__(self):
         self.owner, self.inputs = threading.get_ident(), None
-        self.sums: dict[str, dict[int, Tensor]] = {}
+        self.sums: dict[str, dict[int, dict[int, Tensor]]] = {}  # kind -> layer -> part
         self.counts: dict[tuple[str, int], float] = {}
 
     inputs: Inputs | None
@@ -117,22 +131,24 @@ class _Means(Tap):
         real = z.new_ones(len(z), z.shape[2]) if mask is None else mask.to(z)
         # Added up in fp64, so that the mean does not hang on the order of the texts.
         total = torch.einsum("bhqd,bq->hd", z.float(), real.float()).cpu().double()
-        layers = self.sums.setdefault(kind, {})
-        layers[layer] = layers[layer] + total if layer in layers else total
-        self.counts[kind, layer] = self.counts.get((kind, layer), 0.0) + float(real.sum())
+        parts = self.sums.setdefault(kind, {}).setdefault(layer, {})
+        parts[call.part] = parts[call.part] + total if call.part in parts else total
+        if call.part == 0:
+            self.counts[kind, layer] = self.counts.get((kind, layer), 0.0) + float(real.sum())
         return z
 
 
-def _inputs(model: Any, network: Any, item: Any) -> Inputs:
+def _inputs(model: Any, network: Network, item: Any) -> Inputs:
     if hasattr(item, "tokens"):  # a batch of a dataset
         names = ("target_in", "mask", "target_mask")
         target, mask, target_mask = (getattr(item, name, None) for name in names)
         return read(model, network, item.tokens, target, mask, target_mask)
+    if isinstance(item, Mapping):
+        names = ("tokens", "target", "mask", "target_mask")
+        given = {name: x for name, x in item.items() if name not in names}
+        return read(model, network, *(item.get(name) for name in names), given=given)
     pair = isinstance(item, tuple) and item and not isinstance(item[0], int)
     if not pair:
         return read(model, network, item)
-    config = network.config
-    both = getattr(config, "is_encoder_decoder", False) or (
-        getattr(config, "kind", "") == "encoder-decoder"
-    )
+    both = network.kind == "encoder-decoder"
     return read(model, network, item[0], item[1] if both and len(item) > 1 else None)

@@ -8,6 +8,8 @@ import socket
 import warnings
 from pathlib import Path
 
+from .safefiles import CheckpointError, NotReplacedError, open_without_link, parse_json
+
 
 class LockedError(OSError):
     """Another process writes to this folder."""
@@ -19,12 +21,19 @@ class Lock:
 
     Raises:
         LockedError: when the folder has a writer, giving host and process id.
+        NotReplacedError: when the file is somebody else's, or a link to another.
     """
 
     def __init__(self, path: Path):
         self.path = path
         self.handle = self._open()
-        left = _read(self.handle)
+        try:
+            left = _read(self.handle)
+        except CheckpointError:
+            os.close(self.handle)
+            raise NotReplacedError(
+                f"{path} is no lock of ours, and is left alone; use another folder"
+            ) from None
         mine = {"host": socket.gethostname(), "pid": os.getpid()}
         if left and left.get("host") != mine["host"]:
             # The system's lock may not reach across a network file system.
@@ -44,16 +53,19 @@ class Lock:
 
     def _open(self) -> int:
         while True:
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            handle = open_without_link(self.path, os.O_RDWR)
             if not _take(handle):
-                left = _read(handle) or {}
+                try:
+                    left = _read(handle)
+                except CheckpointError:
+                    left = {}
                 os.close(handle)
                 raise LockedError(
                     f"{self.path.parent} is being written by {_name(left)}; wait for it to end, "
                     "stop it, or use another folder"
                 )
             try:  # its last owner may have removed the file between our opening and locking it
-                if os.path.samestat(os.fstat(handle), os.stat(self.path)):
+                if os.path.samestat(os.fstat(handle), os.lstat(self.path)):
                     return handle
             except FileNotFoundError:
                 pass
@@ -85,13 +97,18 @@ def _take(handle: int) -> bool:
     return True
 
 
-def _read(handle: int) -> dict | None:
+def _read(handle: int) -> dict:
+    """Who wrote here last; {} for a new file.
+
+    Raises:
+        CheckpointError: when the file holds something else.
+    """
     os.lseek(handle, 0, os.SEEK_SET)
-    try:
-        left = json.loads(os.read(handle, 4096) or b"null")
-    except ValueError:
-        return {}
-    return left if isinstance(left, dict) else None
+    data = os.read(handle, 4096)
+    left = parse_json(data, "the lock") if data else {}
+    if left and not {"host", "pid"} <= set(left):
+        raise CheckpointError("the lock names no owner")
+    return left
 
 
 def _name(left: dict) -> str:

@@ -1,10 +1,13 @@
-"""Where the files that come with the package are: in the clone, or in the installed package."""
+"""Where files are: those that come with the package, those of a learner, those that were fetched.
+
+Nothing here needs torch."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def resource(*parts: str) -> Path:
@@ -22,3 +25,25 @@ def resource(*parts: str) -> Path:
         f"{'/'.join(parts)} is not there; looked in {places[0]} and {places[1]}. Is the clone "
         "complete? `git checkout -- data notebooks` brings the files back."
     )
+
+
+def runs_folder() -> Path:
+    """Where a notebook may write: $TRANSFORMER_LAB_RUNS, the checkout's runs/, or ./runs."""
+    chosen = os.environ.get("TRANSFORMER_LAB_RUNS")
+    if chosen:
+        return Path(chosen)
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "transformer_lab" / "lessons").is_dir() and (folder / "notebooks").is_dir():
+            return folder / "runs"
+    return here / "runs"
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept: ``$TRANSFORMER_LAB_CACHE``, or the user's cache folder."""
+    chosen = os.environ.get("TRANSFORMER_LAB_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("transformer-lab"))

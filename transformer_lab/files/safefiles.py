@@ -1,21 +1,28 @@
-"""Files that are whole or not there, and tensors that are checked before they are believed."""
+"""Files that are whole or not there, and contents that are checked before they are believed.
+
+The one place that opens, reads and replaces files for the rest of the package. Reading takes
+regular files only (a pipe or a device is refused, never waited for) and follows links, since the
+caches of Hugging Face are made of them; writing follows none.
+"""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import json
 import math
 import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_HEADER = 1 << 20  # bytes; a million empty tensors in 63 MiB took the library eleven minutes
 MAX_TENSORS = 8192
@@ -27,7 +34,10 @@ _SIZES = {
 }  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,511}")
 _PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle"}
-_TEMPORARY = re.compile(r"\.(.+)\.(writing|removed)-(\d+)")
+_TEMPORARY = re.compile(r"\.(.+)\.(writing|removed)-(\d+)(?:-\d+)?")
+_count = itertools.count()
+
+Problem = Callable[[str], Exception]  # makes the error to raise from one sentence
 
 
 class CheckpointError(ValueError):
@@ -36,6 +46,10 @@ class CheckpointError(ValueError):
 
 class DiskFullError(OSError):
     """Nothing more can be written; what was there before is untouched."""
+
+
+class NotReplacedError(FileExistsError):
+    """What stands at a path is not ours to write over; it is untouched."""
 
 
 # ---------------------------------------------------------------- writing
@@ -47,59 +61,134 @@ def committed(path: str | Path) -> Iterator[Path]:
     then takes the place of `path` in one step. An error or a kill leaves the old file.
 
     Raises:
+        NotReplacedError: when `path` is a link, a pipe, a device or a folder.
         DiskFullError: when the disk is full.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.writing-{os.getpid()}")
-    try:
-        with disk_errors(path):
-            yield temporary
-            sync(temporary)
-            os.replace(temporary, path)
-            sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    check_replaceable(path)
+    with _workshop(path) as folder:
+        temporary = folder / path.name
+        yield temporary
+        sync(temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
 
 
 @contextmanager
 def committed_folder(path: Path) -> Iterator[Path]:
     """The same for a folder of files. A folder that is already there gives way."""
-    temporary = path.with_name(f".{path.name}.writing-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise NotReplacedError(
+            f"{path} is {kind_of(path)}, where a folder is to be written; remove or rename it"
+        )
+    with _workshop(path) as folder:
+        temporary = folder / path.name
+        temporary.mkdir()
+        yield temporary
+        for file in temporary.iterdir():
+            sync(file)
+        sync(temporary)
+        if path.exists():
+            remove_folder(path)
+        os.rename(temporary, path)
+        sync(path.parent)
+
+
+@contextmanager
+def _workshop(path: Path) -> Iterator[Path]:
+    """A folder beside `path` for what is not whole yet, other people's temporary files included
+    (the safetensors library makes one). One that a dead process left is removed first."""
+    with disk_errors(path):
+        clean(path.parent, name=path.name)
+        folder = _hidden(path, "writing")
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hidden(path: Path, what: str) -> Path:
+    """A name that says whose it is: this process's, or a dead one's of the same number."""
+    hidden = path.with_name(f".{path.name[:48]}.{what}-{os.getpid()}-{next(_count)}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    return hidden
+
+
+def check_replaceable(path: Path) -> None:
+    """
+    Raises:
+        NotReplacedError: unless `path` is a regular file or nothing; no link is followed.
+    """
     try:
-        with disk_errors(path):
-            temporary.mkdir(parents=True)
-            yield temporary
-            for file in temporary.iterdir():
-                sync(file)
-            sync(temporary)
-            if path.exists():
-                remove_folder(path)
-            os.rename(temporary, path)
-            sync(path.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    except (NotADirectoryError, ValueError) as error:
+        raise NotReplacedError(f"{str(path)!r} cannot be written: {error}") from None
+    if not stat.S_ISREG(mode):
+        raise NotReplacedError(
+            f"{path} is {kind_of(path)}, which is not written over; name another file, or remove "
+            "it first"
+        )
+
+
+def kind_of(path: Path) -> str:
+    """What stands at a path, in words, without following a link."""
+    mode = os.lstat(path).st_mode
+    kinds = {
+        stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    }  # fmt: skip
+    return kinds.get(stat.S_IFMT(mode), "a file")
+
+
+def open_without_link(path: Path, flags: int) -> int:
+    """A handle of a regular file of ours for writing; made if it is not there.
+
+    Raises:
+        NotReplacedError: for a link, a pipe, a device or a folder.
+    """
+    check_replaceable(path)
+    more = ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
+    for name in more:
+        flags |= getattr(os, name, 0)
+    return os.open(path, flags | os.O_CREAT, 0o666)
 
 
 def remove_folder(path: Path) -> None:
     """Remove a folder so that a half-removed one is never taken for a whole one."""
-    doomed = path.with_name(f".{path.name}.removed-{os.getpid()}")
-    shutil.rmtree(doomed, ignore_errors=True)
+    doomed = _hidden(path, "removed")
     os.rename(path, doomed)
     shutil.rmtree(doomed, ignore_errors=True)
 
 
-def clean(folder: Path, *, ours: bool = False) -> list[str]:
+def clean(folder: Path, *, ours: bool = False, name: str = "") -> list[str]:
     """Remove what writers that are gone left half-written; returns their names.
 
-    With `ours`, the caller holds the folder's lock, so that no other writer can be alive."""
+    Args:
+        ours: the caller holds the folder's lock, so that no other writer can be alive.
+        name: only what was to become a file of this name; "" for any.
+    """
     gone = []
-    for path in folder.iterdir() if folder.is_dir() else ():
-        match = _TEMPORARY.fullmatch(path.name)
-        if match and (ours or not _alive(int(match[3]))):
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            gone.append(path.name)
+    begins = f".{name[:48]}"
+    with os.scandir(folder) if folder.is_dir() else _nothing() as entries:
+        for entry in entries:
+            match = _TEMPORARY.fullmatch(entry.name) if entry.name.startswith(begins) else None
+            if match is None or (name and match[1] != name[:48]):
+                continue
+            if ours or not _alive(int(match[3])):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    Path(entry.path).unlink(missing_ok=True)
+                gone.append(entry.name)
     return gone
+
+
+@contextmanager
+def _nothing() -> Iterator[tuple[()]]:
+    yield ()
 
 
 def sync(path: Path) -> None:
@@ -133,7 +222,8 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", "utf-8")
+    text = json.dumps(value, indent=2, allow_nan=False)
+    path.write_text(text + "\n", "utf-8", newline="\n")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
@@ -159,22 +249,88 @@ def sha256(path: Path) -> str:
 # ---------------------------------------------------------------- reading
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of at most 4 MiB.
+def open_regular(path: str | Path, *, error: Problem = CheckpointError) -> BinaryIO:
+    """A regular file, opened for reading; what would be waited for (a pipe) or has no end (a
+    device) is refused.
 
     Raises:
-        CheckpointError: for anything else, naming the file.
+        error: naming the path, when it is no regular file or cannot be read.
     """
-    _regular(path)
-    if path.stat().st_size > MAX_JSON:
-        raise CheckpointError(f"{path} is larger than {MAX_JSON >> 20} MiB; it is no file of ours")
+    flags = os.O_RDONLY
+    for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
+        flags |= getattr(os, name, 0)
     try:
-        value = json.loads(path.read_bytes(), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not readable JSON: {error}") from None
+        mode = os.stat(path).st_mode
+        # Asked before opening too: to open some devices is to do something.
+        handle = os.open(path, flags) if stat.S_ISREG(mode) else -1
+    except (OSError, ValueError) as problem:
+        raise error(f"{path} cannot be read: {getattr(problem, 'strerror', problem)}") from None
+    if handle < 0:
+        what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        raise error(f"{path} is {what}; name a file")
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise error(f"{path} is not a regular file; name a file")
+    return os.fdopen(handle, "rb")
+
+
+def read_bytes(path: str | Path, *, limit: int, error: Problem = CheckpointError) -> bytes:
+    """The contents of a regular file of at most `limit` bytes.
+
+    Raises:
+        error: for a larger file, without reading it, and see `open_regular`.
+    """
+    with open_regular(path, error=error) as file:
+        if os.fstat(file.fileno()).st_size <= limit:
+            data = file.read(limit + 1)
+            if len(data) <= limit:
+                return data
+    raise error(f"{path} is larger than {limit / 2**20:.3g} MiB; it cannot be what is wanted here")
+
+
+def read_json(
+    path: str | Path, *, limit: int = MAX_JSON, error: Problem = CheckpointError
+) -> dict[str, Any]:
+    """A JSON object of at most `limit` bytes.
+
+    Raises:
+        error: for anything else, naming the file; see `parse_json`.
+    """
+    return parse_json(read_bytes(path, limit=limit, error=error), str(path), error=error)
+
+
+def parse_json(data: bytes | str, name: str, *, error: Problem = CheckpointError) -> dict[str, Any]:
+    """A JSON object from text; `name` is where it stood, for the message.
+
+    Raises:
+        error: for text that is no JSON, nests too deeply, gives a key twice, holds NaN, Infinity
+            or a number of hundreds of digits, or is no object.
+    """
+    try:
+        value = json.loads(
+            data, object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite,
+            parse_int=_whole,
+        )  # fmt: skip
+    except RecursionError:
+        raise error(f"{name} is not readable JSON: it nests too deeply") from None
+    except ValueError as problem:
+        raise error(f"{name} is not readable JSON: {problem}") from None
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path} holds no JSON object")
+        raise error(f"{name} holds no JSON object")
     return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > 300:  # Python before 3.11 spends seconds on such a number
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -209,31 +365,29 @@ def read_header(path: Path) -> tuple[dict[str, tuple[str, list[int]]], dict[str,
             f"{path} is a PyTorch pickle, which can run code when it is read; only safetensors "
             "files are loaded. Convert it where you trust it"
         )
-    _regular(path)
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        start, after = file.read(8), file.read(1)
+        length = int.from_bytes(start, "little")
+        # A header's length may begin as a pickle does, so only what is no safetensors file is
+        # called one.
+        if after != b"{" and (start[:4] == b"PK\x03\x04" or start[:1] == b"\x80"):
             raise CheckpointError(
                 f"{path} is a PyTorch pickle in spite of its name; it can run code when it is "
                 "read. Only safetensors files are loaded"
             )
-        length = int.from_bytes(start, "little")
         if len(start) < 8 or length > size - 8:
             raise CheckpointError(f"{path} is cut short or no safetensors file ({size} bytes)")
         if length > MAX_HEADER:
             raise CheckpointError(
                 f"{path} has a header of {length:,} bytes; at most {MAX_HEADER:,} are read"
             )
-        raw = file.read(length)
+        raw = (after + file.read(length - 1)) if length else b""
     if raw.count(b"{") > MAX_TENSORS + 2:
         raise CheckpointError(f"{path} lists more than {MAX_TENSORS} tensors")
-    try:
-        header = json.loads(raw, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} has an unreadable header: {error}") from None
-    if not isinstance(header, dict):
-        raise CheckpointError(f"{path} has an unreadable header: no JSON object")
+    header = parse_json(
+        raw, "it", error=lambda why: CheckpointError(f"{path} has an unreadable header: {why}")
+    )
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise CheckpointError(f"{path} has metadata that are not text")
@@ -275,15 +429,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(out) != len(pairs):
         raise ValueError("a key is given twice")
     return out
-
-
-def _regular(path: Path) -> None:
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
-    if not stat.S_ISREG(mode):  # reading a pipe would wait for ever
-        raise CheckpointError(f"{path} is not a regular file")
 
 
 def _alive(pid: int) -> bool:

@@ -1,43 +1,41 @@
 """What a head's label rests on: scores on controlled inputs, of the model and of a random twin, and
-what changes when heads are switched off. Which of it earns a label, `labels` decides."""
+what changes when heads are switched off. Which of it earns a label, `naming` decides."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import heads, hub, probes
-from .edit import ablate, edit, uncompiled
-from .passes import evaluated
+from ..edits.hanging import edit, uncompiled
+from ..edits.makers import ablate
+from ..edits.passes import evaluated
+from ..hub.network import Inputs
+from ..hub.which import network_of
+from ..tracing.trace import Trace
+from . import probes
+from .measures import MEASURES, Measure, maps, of_heads_there, two_hops
 from .probes import Probe
-from .trace import Trace
 
 BAR = 0.5
-# Measured on texts of one's own where there are any: heads at rest, and what needs words.
-RESTING = ("punctuation", "first token", "special tokens")
-ON_TEXTS = ("same word", *RESTING)
-ON_PROBES = (
-    "induction", "two-hop induction", "duplicate token", "previous token", "next token",
-    "self token", "first token", "special tokens",
-)  # fmt: skip
-
 LARGEST_OUTPUT = 2**23  # numbers in the predictions that are kept, to compare others with
 LARGEST_TWIN = 2**29  # parameters, 2 GiB: a twin needs as much memory as the model itself
+SMALL_TWIN = 2**22  # up to so many, a twin is made in no time
 KL = "KL divergence of the predictions, in nats a token"
 CHANGE = "relative change of the final hidden states (the model predicts no tokens)"
 
 Spots = Sequence[tuple[int, int]]  # (layer, head)
-Scores = dict[str, Tensor]  # label -> [layer, head]
+Scores = dict[str, Tensor]  # label -> [layer, head]; NaN for heads that a layer does not have
 
 
 @dataclass(frozen=True)
-class Effect:
+class SwitchedOff:
     """What switching heads off (z set to 0) changes.
 
     value: mean over tokens of the KL divergence, in nats, from the predictions before to those
@@ -68,7 +66,7 @@ class Effect:
 class Evidence:
     """One model's inputs, and its own outputs on them, made once for all of its heads.
 
-    Args: as in `labels.labels`, which also documents the errors.
+    Args: as in `naming.labels`, which also documents the errors.
     """
 
     def __init__(
@@ -83,34 +81,42 @@ class Evidence:
         self._subject: Any = self.network  # what is traced: a TextModel knows its tokens
         if hasattr(model, "tokenizer"):
             self._subject = copy.copy(model)
-            self._subject.model = self.network
+            self._subject.model = self.network.module
         self.lags = probes.lags(model)
         self.repeats = [
             probes.repeated(model, lag=lag, n_texts=n_texts, seed=seed + i)
             for i, lag in enumerate(self.lags)
         ]
         self.texts = [] if texts is None else _halves(model, texts)
-        first = self._first = self.repeats[0].trace(self._subject)
+        self._twin = _Twin(self.network.module, seed)
+        try:
+            self._look(kind)
+        except BaseException:
+            self._twin.made()  # nothing goes on when this is over
+            raise
+
+    def _look(self, kind: str | None) -> None:
+        first = self._first = _traced(self.repeats[0], self._subject)
         self.kind = kind or ("decoder" if "decoder" in first.kinds else "encoder")
         if self.kind not in first.kinds:
             raise ValueError(f"kind={kind!r} is not in this model; it has {', '.join(first.kinds)}")
+        self.layers = first.layers(self.kind)
         self._clean: list[Tensor] | None = None
         self._predicts = False
 
     def on_texts(self, label: str) -> bool:
         """Whether a label was measured on texts of one's own."""
-        return bool(self.texts) and label in ON_TEXTS
+        return bool(self.texts) and "texts" in MEASURES[label].on
 
     def scores(self) -> tuple[Scores, Scores | None, Scores]:
         """Of the model on the first inputs, of its twin there (None: too large to have one), and
         of the model on the second inputs."""
-        twin = None
-        if sum(p.numel() for p in self.network.parameters()) <= LARGEST_TWIN:
-            twin = random_twin(self.network, self.seed)
+        again = self._scores(1, None)[0]  # while the twin is made
+        twin = self._twin.made()
         own, other = self._scores(0, twin)
-        return own, other if twin is not None else None, self._scores(1, None)[0]
+        return own, other if twin is not None else None, again
 
-    def effect(self, off: Spots) -> Effect:
+    def effect(self, off: Spots) -> SwitchedOff:
         """Of switching these heads off together, on the first probe.
 
         Raises:
@@ -126,28 +132,28 @@ class Evidence:
         if not self._predicts:
             apart = torch.stack(after) - torch.stack(before)
             value = float(apart.norm() / torch.stack(before).norm())
-            return Effect(value, CHANGE, None, len(off), probe.about)
+            return SwitchedOff(value, CHANGE, None, len(off), probe.about)
         loss = None
         if probe.target is None and self.kind == "decoder":
             loss = (_loss(before, probe), _loss(after, probe))
-        return Effect(_divergence(before, after), KL, loss, len(off), probe.about)
+        return SwitchedOff(_divergence(before, after), KL, loss, len(off), probe.about)
 
     # -- inside ---------------------------------------------------------------------------------
 
     def _scores(self, which: int, twin: Any) -> tuple[Scores, Scores]:
         own: Scores = {}
         other: Scores = {}
-        groups: list[tuple[Sequence[Probe], tuple[str, ...]]] = [([self.repeats[which]], ON_PROBES)]
+        groups: list[tuple[Sequence[Probe], str]] = [([self.repeats[which]], "ids")]
         if self.texts:  # these win over what the probe said
-            groups.append((self.texts[which], ON_TEXTS))
-        for group, names in groups:
+            groups.append((self.texts[which], "texts"))
+        for group, inputs in groups:
             mine: dict[str, list[Tensor]] = {}
             theirs: dict[str, list[Tensor]] = {}
             for probe in group:
-                trace = self._first if probe is self.repeats[0] else probe.trace(self._subject)
-                twins = None if twin is None else probe.trace(twin)
+                trace = self._first if probe is self.repeats[0] else _traced(probe, self._subject)
+                twins = None if twin is None else _traced(probe, twin)
                 for batch in range(trace.batch_size):
-                    wanted = _wanted(trace, probe, self.kind, batch, names)
+                    wanted = _wanted(trace, probe, self.kind, batch, inputs)
                     _add(mine, trace, self.kind, batch, wanted)
                     if twins is not None:
                         _add(theirs, twins, self.kind, batch, wanted)
@@ -157,7 +163,7 @@ class Evidence:
 
     def _short_probe(self) -> Probe:
         """As many of the first probe's texts as may be kept predictions of."""
-        probe, config = self.repeats[0], self.network.config
+        probe, config = self.repeats[0], self.network.module.config
         width = getattr(config, "target_vocab_size", None) or config.vocab_size
         n = max(1, LARGEST_OUTPUT // (probe.tokens.shape[1] * width))
         return replace(
@@ -169,20 +175,60 @@ class Evidence:
     @torch.no_grad()
     def _outputs(self, probe: Probe) -> list[Tensor]:
         """Logits, or final states where there are none, fp32 [position, …] for each text."""
-        network = self.network
-        device = next(network.parameters()).device
-        tokens = probe.tokens.to(device)
+        device = self.network.device
         target = None if probe.target is None else probe.target.to(device)
-        if hub.is_hugging_face(network):
-            given = network(**hub.inputs_of(tokens, target, None, None, network))
-            out = getattr(given, "logits", None)
-            out = getattr(given, "prediction_logits", None) if out is None else out
-            self._predicts = out is not None and out.dim() == 3
-            out = out if out is not None and self._predicts else given.last_hidden_state
-        else:
-            out = network(tokens, target)
-            self._predicts = network.config.head
+        given = self.network.run(Inputs(probe.tokens.to(device), target))
+        self._predicts = given.logits is not None and given.logits.dim() == 3
+        out = given.logits if self._predicts else given.states
+        out = given.answers if out is None else out
+        assert out is not None
         return list(out.float().cpu())
+
+
+class _Wanted(NamedTuple):
+    """What one text asks of heads: a measure, the queries that could score, bool [query], and
+    their keys, fp32 [those queries, key]."""
+
+    measure: Measure
+    rows: Tensor
+    marked: Tensor
+
+
+class _Twin:
+    """A random twin that is made while something else is computed: to draw its numbers takes one core
+    longer than a pass takes. None where the model is too large to have one."""
+
+    def __init__(self, network: Any, seed: int):
+        self._found: list[Any] = []
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        n_weights = sum(p.numel() for p in network.parameters())
+        if n_weights > LARGEST_TWIN:
+            self._found = [None]
+        elif n_weights <= SMALL_TWIN:
+            self._found = [random_twin(network, seed)]
+        else:
+            self._thread = threading.Thread(target=self._make, args=(network, seed))
+            self._thread.start()
+
+    def _make(self, network: Any, seed: int) -> None:
+        try:
+            self._found = [random_twin(network, seed)]
+        except BaseException as error:  # told where it is waited for
+            self._error = error
+
+    def made(self) -> Any:
+        if self._thread is not None:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._found[0]
+
+
+def _traced(probe: Probe, subject: Any) -> Trace:
+    """What a model does on a probe; what it predicts is not asked."""
+    with network_of(subject).predicting_at(torch.zeros(1, dtype=torch.long)):
+        return probe.trace(subject)
 
 
 def random_twin(network: Any, seed: int = 0) -> Any:
@@ -198,78 +244,45 @@ def _halves(model: Any, texts: Sequence[str]) -> list[list[Probe]]:
         raise ValueError(f"texts={texts!r} must be a list of at least two texts")
     if not hasattr(model, "tokenizer"):
         raise ValueError("texts need a tokenizer: give a TextModel, not a bare model")
-    if probes._both(model):
+    if probes.is_pair(model):
         raise ValueError("texts are for models of one stack; leave them out here")
     half = (len(texts) + 1) // 2
     return [probes.as_texts(model, some) for some in (texts[:half], texts[half:])]
 
 
-def _wanted(
-    trace: Trace, probe: Probe, kind: str, batch: int, names: Sequence[str]
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """label -> (queries that could, their keys [query, key]); special tokens ask nothing."""
+def _wanted(trace: Trace, probe: Probe, kind: str, batch: int, inputs: str) -> list[_Wanted]:
+    """Of the labels that these inputs, "ids" or "texts", can give. Special tokens ask nothing."""
     source = kind == "encoder" or probe.target is None
     asks = probe.plain[batch] if source else torch.ones(trace.shape(kind)[0], dtype=torch.bool)
-    found = {}
-    for name in names:
-        if (name == "next token" and trace.causal(kind)) or name == "two-hop induction":
+    found = []
+    for measure in MEASURES.values():
+        if not measure.says or inputs not in measure.on:
             continue
-        marked = heads.pairs(trace, name.replace(" ", "_"), kind=kind, batch=batch)
-        if name == "special tokens":  # the first token alone has its own label
-            special = marked[0].clone()
-            special[0] = False
-            if not special.any():
-                continue
-        rows = marked.any(-1) & asks
+        pairs = measure.reachable(trace, kind, batch)
+        if pairs is None or (measure.beside_first and not pairs[:, 1:].any()):
+            continue
+        rows = pairs.any(-1) & asks
         if rows.any():
-            found[name] = (rows, marked[rows].float())
+            found.append(_Wanted(measure, rows, pairs[rows].float()))
     return found
 
 
 def _add(
-    sums: dict[str, list[Tensor]], trace: Trace, kind: str, batch: int,
-    wanted: dict[str, tuple[Tensor, Tensor]],
-) -> None:  # fmt: skip
+    sums: dict[str, list[Tensor]], trace: Trace, kind: str, batch: int, wanted: list[_Wanted]
+) -> None:
     """Append each label's scores of one text. One layer's maps are in memory at a time."""
-    scores: dict[str, list[Tensor]] = {name: [] for name in wanted}
-    for _, patterns in _maps(trace, kind, batch):
-        for name, (rows, marked) in wanted.items():
-            scores[name].append((patterns[:, rows] * marked).sum(-1).mean(-1))
-    if "induction" in wanted:
-        through = _two_hops(trace, kind, batch, wanted["induction"], scores["induction"])
-        scores["two-hop induction"] = [*through]
-    for name, each in scores.items():
-        sums.setdefault(name, []).append(torch.stack(each))
-
-
-def _two_hops(
-    trace: Trace, kind: str, batch: int, wanted: tuple[Tensor, Tensor], raw: list[Tensor]
-) -> Iterator[Tensor]:
-    """As `heads.two_hop_induction`, but not through a head that does it alone: whatever looks at
-    its own token would pass on what that head has found."""
-    rows, marked = wanted
-    reach: list[Tensor] = []
-    for layer, patterns in _maps(trace, kind, batch):
-        best = torch.zeros(len(patterns))
-        for seen in reach:
-            if len(seen):
-                hop = torch.einsum("hqm,gmq->hgq", patterns[:, rows], seen).mean(-1)
-                best = torch.maximum(best, hop.amax(1))
-        reach.append(torch.einsum("gmk,qk->gmq", patterns[raw[layer] <= BAR], marked))
-        yield best
-
-
-def _maps(trace: Trace, kind: str, batch: int) -> Iterator[tuple[int, Tensor]]:
-    for layer in range(trace.n_layers(kind)):
-        yield layer, trace.pattern(layer, kind=kind, batch=batch).cpu()
-
-
-def _twin(network: Any, seed: int) -> Any:
-    """The same architecture, randomly initialised; the global random state is left alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        twin = type(network)(copy.deepcopy(network.config))
-    return twin.to(next(network.parameters()).device).eval()
+    scores: list[list[Tensor]] = [[] for _ in wanted]
+    for _, patterns in maps(trace, kind, batch):
+        for one, found in zip(wanted, scores, strict=True):
+            found.append((patterns[:, one.rows] * one.marked).sum(-1).mean(-1))
+    for one, found in zip(wanted, scores, strict=True):
+        score = of_heads_there(trace, kind, torch.stack(found))
+        if one.measure.hops == 2:
+            # Not through a head that does it alone: whatever looks at its own token would pass on
+            # what that head has found.
+            through = score <= BAR
+            score = two_hops(trace, one.rows, one.marked, through=through, kind=kind, batch=batch)
+        sums.setdefault(one.measure.name, []).append(score)
 
 
 def _divergence(before: list[Tensor], after: list[Tensor]) -> float:

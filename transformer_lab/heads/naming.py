@@ -30,31 +30,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .edit import EditError
-from .label_evidence import BAR, RESTING, Effect, Evidence, Scores
+from ..edits.kinds import EditError
+from ..hub.network import no_heads
+from .evidence import BAR, Evidence, Scores, SwitchedOff
+from .measures import MEASURES
 
 ABOVE, REST = 0.25, 0.9
-
-# label -> what such a head does. In order of precedence.
-LABELS = {
-    "induction": "looks at the token after earlier occurrences",
-    "two-hop induction": "looks, through an earlier head, at the token after earlier occurrences",
-    "duplicate token": "looks at earlier occurrences of the same token",
-    "same word": "looks at the other pieces of the same word",
-    "previous token": "looks at the token before",
-    "next token": "looks at the token after",
-    "self token": "looks at its own token",
-    "punctuation": "rests on punctuation",
-    "first token": "rests on the first token",
-    "special tokens": "rests on special tokens",
-}
 
 
 @dataclass(frozen=True)
 class HeadLabel:
     """What a head does, or that it does nothing that has a name, and how that is known.
 
-    name: one of `LABELS`, or None.
+    name: of one of `measures.MEASURES`, or None.
     score, twin, second: share of attention where the label says: on the first inputs, in a
         randomly initialised twin (None: the model is too large to have one), and on the second
         inputs. Of the nearest label where there is none; all three between 0 and 1.
@@ -81,9 +69,9 @@ class HeadLabel:
     lag: int | None
     second_lag: int | None
     scores: dict[str, float] = field(repr=False)
-    alone: Effect | None = None
-    group: Effect | None = None
-    control: Effect | None = None
+    alone: SwitchedOff | None = None
+    group: SwitchedOff | None = None
+    control: SwitchedOff | None = None
     note: str | None = None
 
     @property
@@ -95,7 +83,7 @@ class HeadLabel:
         if self.name is None:
             bar = f"and a label needs more than {_share(self.bar)}"
             return f"no label: nearest is “{self.nearest}”, {score}, {bar}"
-        told = [f"{LABELS[self.name]}: {score}"]
+        told = [f"{MEASURES[self.name].says}: {score}"]
         if self.alone is not None:
             told.append(f"off alone: {self.alone.words}")
         if self.group is not None and self.group.n_heads > 1:
@@ -126,7 +114,8 @@ def labels(
     n_texts: int = 4,
     seed: int = 0,
 ) -> list[list[HeadLabel]]:
-    """A label for every head, or none, with its evidence: [layer][head].
+    """A label for every head, or none, with its evidence: [layer][head]; [] for a layer without
+    heads.
 
     It costs three forward passes over a few short texts and, with `ablation`, one more for each
     head with a label and two for each label.
@@ -164,9 +153,10 @@ def label(
     """
     evidence = Evidence(model, kind, texts, n_texts, seed)
     found = _screened(evidence)
-    for name, value, limit in (("layer", layer, len(found)), ("head", head, len(found[0]))):
-        if not 0 <= value < limit:
-            raise ValueError(f"{name}={value} is outside 0 … {limit - 1} of this model")
+    _check("layer", layer, len(found))
+    if not found[layer]:
+        raise ValueError(no_heads(evidence.layers[layer], evidence.layers))
+    _check("head", head, len(found[layer]))
     one = found[layer][head]
     return _Effects(evidence, found).added_to(one) if ablation else one
 
@@ -177,21 +167,35 @@ _Table = list[list[HeadLabel]]
 _Spots = list[tuple[int, int]]
 
 
+def _check(name: str, value: int, limit: int) -> None:
+    if not 0 <= value < limit:
+        raise ValueError(f"{name}={value} is outside 0 … {limit - 1} of this model")
+
+
 def _screened(evidence: Evidence) -> _Table:
     own, twin, again = evidence.scores()
-    names = [name for name in LABELS if name in own and name in again]
+    names = [name for name in _in_order() if name in own and name in again]
     bars = {name: _bar(name, own[name]) for name in names}
-    n_layers, n_heads = own[names[0]].shape
     return [
-        [_decided(evidence, layer, head, bars, own, twin, again) for head in range(n_heads)]
-        for layer in range(n_layers)
+        [
+            _decided(evidence, layer.number, head, bars, own, twin, again)
+            for head in range(layer.heads or 0)
+        ]
+        for layer in evidence.layers
     ]
 
 
+def _in_order() -> list[str]:
+    """The labels, those that say most first."""
+    order = ("content", "place", "rest")
+    known = sorted(MEASURES.values(), key=lambda one: order.index(one.about))
+    return [one.name for one in known if one.says]
+
+
 def _bar(name: str, scores: Tensor) -> float:
-    if name not in RESTING:
+    if MEASURES[name].about != "rest":
         return BAR
-    return max(BAR, min(REST, scores.median().item() + ABOVE))
+    return max(BAR, min(REST, scores.nanmedian().item() + ABOVE))
 
 
 def _decided(
@@ -225,7 +229,7 @@ class _Effects:
         self.members: dict[str, _Spots] = {}
         for one in (one for row in table for one in row if one.name):
             self.members.setdefault(str(one.name), []).append((one.layer, one.head))
-        self._of_groups: dict[str, tuple[Effect, Effect | None]] = {}
+        self._of_groups: dict[str, tuple[SwitchedOff, SwitchedOff | None]] = {}
 
     def added_to(self, one: HeadLabel) -> HeadLabel:
         if one.name is None:

@@ -14,7 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .trace import Trace, trace
+from ..hub.which import network_of
+from ..hub.wrappers import unwrapped
+from ..tracing.running import trace
+from ..tracing.trace import Trace
 
 LAG, SECOND_LAG = 24, 37
 SLACK = 12  # random tokens around the repeat, so that it does not always start at one place
@@ -86,10 +89,18 @@ def vocabulary(model: Any, side: str = "source") -> Vocabulary:
     Args:
         model: our `Transformer`, a Hugging Face model or a `TextModel`.
         side: "source" or, for an encoder-decoder, "target".
+
+    Raises:
+        ValueError: for a model that reads no tokens.
     """
     network, tokenizer = _parts(model)
     config = network.config
-    size, prefix, suffix = config.vocab_size, (), ()
+    size, prefix, suffix = getattr(config, "vocab_size", None), (), ()
+    if size is None:
+        raise ValueError(
+            f"{type(network).__name__} has no vocabulary of tokens, and probes are texts; of a model of pictures "
+            "tl.heads.patch_distance(trace) says how far its heads look"
+        )
     if side == "target":
         size = getattr(config, "target_vocab_size", None) or size
         tokenizer = getattr(model, "target_tokenizer", None)
@@ -144,7 +155,7 @@ def repeated(
         known[row, start + lag : start + 2 * lag - 1] = True
     probe = _framed(torch.stack(rows), known, own)
     target = None
-    if not isinstance(model, Vocabulary) and _both(model):
+    if not isinstance(model, Vocabulary) and is_pair(model):
         target = _target(model, lag, n_texts, slack, seed)
     return Probe(*probe, lag=lag, about=about(n_texts, lag), target=target)
 
@@ -162,7 +173,7 @@ def lags(model: Any) -> tuple[int, int]:
     """
     own = model if isinstance(model, Vocabulary) else vocabulary(model)
     first, second, _ = _fitting(own)
-    if not isinstance(model, Vocabulary) and _both(model):
+    if not isinstance(model, Vocabulary) and is_pair(model):
         first_target, second_target, _ = _fitting(vocabulary(model, "target"))
         first, second = min(first, first_target), min(second, second_target)
     return first, second
@@ -234,16 +245,12 @@ def word_pair(text_model: Any, text: str, old: str, new: str, query: str) -> Min
 def _parts(model: Any) -> tuple[Any, Any]:
     """(network, tokenizer or None)"""
     tokenizer = getattr(model, "tokenizer", None)
-    network = model.model if tokenizer is not None and hasattr(model, "model") else model
-    return getattr(network, "_orig_mod", network), tokenizer
+    return unwrapped(model), tokenizer
 
 
-def _both(model: Any) -> bool:
-    config = _parts(model)[0].config
-    return (
-        getattr(config, "kind", None) == "encoder-decoder"
-        or getattr(config, "is_encoder_decoder", False) is True
-    )
+def is_pair(model: Any) -> bool:
+    """Whether a model has both an encoder and a decoder."""
+    return network_of(model).kind == "encoder-decoder"
 
 
 def _special_of(owner: Any) -> set[int]:

@@ -7,16 +7,20 @@ of the layer; where that is not clear, the edit is refused.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from .attention import Site, Tap
-from .hub import OUT_NAMES, SESSION, SeamError, Session, block_modules, kind_of_block, linear_layer
+from ..attention import Site, Tap
+from .linear import linear_layer
+from .network import SeamError
+from .seam import OUT_NAMES, SESSION, Session
+from .structure import Stack
 
 
 def hook_stream(
-    model: Any, tap: Tap, names: tuple[str, ...], kind: str, layer: int | None = None
+    model: Any, tap: Tap, names: Sequence[str], kind: str, layer: int | None = None
 ) -> list[Any]:
     """Let a tap that is on the model change its residual stream; returns hooks to remove.
 
@@ -24,24 +28,36 @@ def hook_stream(
         names: of "resid_pre", "resid_post", and of "attn_out", "cross_out", "mlp_out", which are
             the outputs of the last linear layer of that part: what follows it (dropout, a norm
             without a bias, the sum) keeps a zero a zero.
-        kind, layer: whose stream; None: every layer's.
+        kind, layer: whose stream; None: every layer's, less those that lack that part.
 
     Raises:
         SeamError: where the layers, or that part of them, cannot be told.
     """
     session: Session = model.__dict__[SESSION]
-    blocks = {p: m for p, m in block_modules(model).items() if kind_of_block(session, p) == kind}
-    if not blocks:
+    structure = session.structure
+    stacks = structure.of_kind(kind)
+    if not stacks:
         raise SeamError(f"the layers of {type(model).__name__} were not found")
-    shared = sum(1 for _ in blocks)  # layers that share one module come by in turns
+    if not all(stack.has_stream(structure.attending) for stack in stacks):
+        raise SeamError(
+            f"{type(model).__name__} has its attention apart from the rest of its layers, or "
+            "attends several times in each, so that its residual stream is not seen"
+        )
+    # Where layers share their weights, any block may stand in any layer.
+    places = [
+        (stack, f"{stack.path}.{i}", block)
+        for stack in stacks
+        for i, block in enumerate(stack.blocks)
+        if layer is None or stack.shared or layer == stack.first + i
+    ]
+    attention = "cross" if "cross_out" in names else kind
+    if layer is None and {"attn_out", "cross_out"} & set(names):
+        places = [place for place in places if structure.attends(place[2], attention)]
     handles: list[Any] = []
     try:
-        for path, block in blocks.items():
-            first = int(path.rsplit(".", 1)[1])
-            if layer is not None and (layer - first) % shared:
-                continue
+        for stack, path, block in places:
             for name in names:
-                where = dict(tap=tap, name=name, kind=kind, layer=first, step=shared)
+                where = dict(tap=tap, name=name, stack=stack)
                 if name == "resid_pre":
                     hook = _changing_input(**where)
                     handles.append(block.register_forward_pre_hook(hook, with_kwargs=True))
@@ -73,12 +89,27 @@ def _changing_output(**where: Any):
     return hook
 
 
-def _through(module: nn.Module, x: Tensor, *, tap, name, kind, layer, step) -> Tensor:
+def _through(module: nn.Module, x: Tensor, *, tap: Tap, name: str, stack: Stack) -> Tensor:
     session: Session | None = module.__dict__.get(SESSION)
     if session is None or x.dim() < 2:  # another thread has just closed it
         return x
-    turn = session.next_turn((module, name, tap))
-    return tap.on_stream(name, Site(kind, layer + turn * step), x)
+    if name in ("resid_pre", "resid_post"):
+        _check_axes(session, stack, x)
+    return tap.on_stream(name, Site(stack.kind, session.layer_of(stack, module)), x)
+
+
+def _check_axes(session: Session, stack: Stack, x: Tensor) -> None:
+    """
+    Raises:
+        SeamError: for a stream whose positions are not its second axis.
+    """
+    side = "encoder" if stack.kind == "encoder" else "decoder"
+    wanted = session.now.n_tokens.get(side)
+    if wanted not in (None, x.shape[1]) or session.structure.may_turn(stack, x):
+        raise SeamError(
+            f"the residual stream of {type(session.structure.model).__name__} is "
+            f"{list(x.shape)}, and not [batch, position, d_model] of the text's {wanted} tokens"
+        )
 
 
 def _end_of(session: Session, path: str, block: nn.Module, name: str) -> nn.Module:
@@ -87,14 +118,11 @@ def _end_of(session: Session, path: str, block: nn.Module, name: str) -> nn.Modu
     Raises:
         SeamError: where it cannot be told by the shape of the layer.
     """
-    inside = {
-        n[len(path) + 1 :]: m
-        for m, n in session.names.items()
-        if n.startswith(path + ".") and hasattr(m, "is_causal")
-    }
+    attention = session.structure.attending
+    inside = {name: m for name, m in block.named_modules() if name and m in attention}
     ends: dict[str, nn.Module] = {}
     for short, module in inside.items():
-        part = "cross_out" if session.site(module).kind == "cross" else "attn_out"
+        part = "cross_out" if session.structure.site_of(module).kind == "cross" else "attn_out"
         owners = [module]
         if "." in short:
             owners.append(block.get_submodule(short.rpartition(".")[0]))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from .tokenizers import byte_of, display, display_bytes
+from ..tokenizers import byte_of, display, display_bytes
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")  # a byte that SentencePiece has no piece for
 
@@ -27,6 +27,12 @@ class HuggingFaceTokenizer:
     @property
     def vocab_size(self) -> int:
         return len(self.inner)
+
+    @property
+    def rows(self) -> int:
+        """How many rows an embedding must have for what `encode` gives; ids may have gaps, and a
+        padding token is often added behind the last row since no text has it."""
+        return 1 + max((i for i in self.inner.get_vocab().values() if i != self.pad_id), default=-1)
 
     def encode(self, text: str) -> list[int]:
         # Lone surrogates cannot be encoded as UTF-8, which the tokenizers need.

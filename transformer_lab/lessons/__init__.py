@@ -5,9 +5,9 @@ that every lesson shares (one tagged cell of parameters, a check that says what 
 that fails the notebook when it is false) lives in this package.
 """
 
-from transformer_lab.lessons.checking import CheckResult, check
 from transformer_lab.lessons.claims import Claim, ClaimFailed, claim
-from transformer_lab.lessons.exercises import Exercise, exercise
+from transformer_lab.lessons.exercises.checking import CheckResult, check
+from transformer_lab.lessons.exercises.exercise import Exercise, exercise
 from transformer_lab.lessons.presets import Lesson, presets
 from transformer_lab.lessons.progress import Progress, progress
 from transformer_lab.lessons.runner import (

@@ -71,7 +71,7 @@ class Card:
             else ""
         )
         return (
-            f'<div role="status" style="border:1px solid {_LINE};border-left:4px solid {tone};'
+            f'<div class="tl-card" role="status" style="border:1px solid {_LINE};border-left:4px solid {tone};'
             f"border-radius:4px;padding:8px 12px;margin:4px 0;font-family:{_WORDS};"
             f'font-size:13px;line-height:20px;color:{_TEXT};max-width:860px">'
             '<div style="display:flex;flex-wrap:wrap;align-items:baseline">'

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformer_lab.lessons.checking import CheckResult, check
-from transformer_lab.lessons.exercises import Exercise
+from transformer_lab.lessons.exercises.checking import CheckResult, check
+from transformer_lab.lessons.exercises.exercise import Exercise
 from transformer_lab.lessons.graders import find
 from transformer_lab.lessons.presets import Lesson
 

@@ -9,8 +9,9 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from transformer_lab.arguments import check, shown
+from transformer_lab.files.resources import runs_folder
 from transformer_lab.lessons.cards import Card, Shown
-from transformer_lab.lessons.progress import runs_folder
 
 if TYPE_CHECKING:
     import torch
@@ -95,9 +96,11 @@ class Finished(Shown):
 
 
 def _refuse(name: str, value: object, known: tuple[str, ...]) -> ValueError:
-    close = difflib.get_close_matches(str(value), known, n=1)
+    close = difflib.get_close_matches(shown(value), known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return ValueError(f"{name}={value!r} is unknown: choose {' or '.join(map(repr, known))}{hint}")
+    return ValueError(
+        f"{name}={shown(value)} is unknown: choose {' or '.join(map(repr, known))}{hint}"
+    )
 
 
 def presets(
@@ -129,12 +132,14 @@ def presets(
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise TypeError(f"unknown parameter {name!r}: there are {', '.join(PARAMETERS)}{hint}")
     preset = os.environ.get("TRANSFORMER_LAB_PRESET", preset)  # grading runs the quick one
+    for name, value in (("preset", preset), ("answers", answers)):
+        check(name, value, str)
     if preset not in PRESETS:
         raise _refuse("preset", preset, PRESETS)
     if answers not in ANSWERS:
         raise _refuse("answers", answers, ANSWERS)
     if type(seed) is not int or not 0 <= seed < 2**63:
-        raise ValueError(f"seed={seed!r} must be a whole number, 0 or more")
+        raise ValueError(f"seed={shown(seed)} must be a whole number, 0 or more")
 
     import torch
 

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
+from transformer_lab.files.resources import runs_folder
+from transformer_lab.files.safefiles import CheckpointError, committed, read_json, write_json
 from transformer_lab.lessons.cards import Card, Shown
-
-
-def runs_folder() -> Path:
-    """Where a notebook may write: $TRANSFORMER_LAB_RUNS, the checkout's runs/, or ./runs."""
-    chosen = os.environ.get("TRANSFORMER_LAB_RUNS")
-    if chosen:
-        return Path(chosen)
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "transformer_lab" / "lessons").is_dir() and (folder / "notebooks").is_dir():
-            return folder / "runs"
-    return here / "runs"
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,24 +38,18 @@ class Progress(Shown):
 
 def _read(file: Path) -> tuple[dict[str, str], str]:
     """What the file holds, and a sentence when it could not be used."""
+    if not os.path.lexists(file):
+        return {}, ""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        solved = content["solved"]
+        solved = read_json(file)["solved"]
         if not isinstance(solved, dict):
             raise TypeError
         return {str(name): str(day) for name, day in solved.items()}, ""
-    except FileNotFoundError:
-        return {}, ""
-    except OSError as error:
-        return (
-            {},
-            f"Progress could not be read from {file} ({error.strerror or error}).",
-        )
-    except (ValueError, KeyError, TypeError):
-        return (
-            {},
-            f"{file} is not a progress file; delete or rename it to keep progress again.",
-        )
+    except CheckpointError as error:
+        why = f"could not be read, or is not a progress file: {error}"
+    except (KeyError, TypeError):
+        why = "is not a progress file"
+    return {}, f"{file} {why}. Delete or rename it to keep progress again."
 
 
 def progress() -> Progress:
@@ -96,15 +78,7 @@ def record(name: str) -> str:
 
 
 def _write(file: Path, content: dict) -> None:
-    """Write beside the file, flush to disk, then rename: a crash leaves the old file or the new."""
+    """A crash leaves the old file or the new."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".progress-", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(content, stream, indent=1, sort_keys=True)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with committed(file) as temporary:
+        write_json(temporary, content)

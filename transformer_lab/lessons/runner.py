@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from transformer_lab.arguments import check, checked
 from transformer_lab.lessons.presets import FINISHED
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -60,6 +61,7 @@ def _refuse_unknown(path: Path, known: tuple[str, ...], given: dict[str, Any]) -
             )
 
 
+@checked
 def run_notebook(
     path: str | Path,
     out: str | Path,
@@ -94,6 +96,8 @@ def run_notebook(
     path, out = Path(path), Path(out)
     if not path.is_file():
         raise FileNotFoundError(f"no notebook at {path}")
+    for name, value in parameters.items():
+        check(name, value, bool | int | float | str | None)  # what can be written into its code
     _refuse_unknown(path, parameters_of(nbformat.read(path, as_version=4)), parameters)
     try:
         executed = papermill.execute_notebook(

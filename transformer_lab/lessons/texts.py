@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from transformer_lab.lessons.cards import prose
-from transformer_lab.lessons.pictures import Picture, Theme, _array, _ink, _rgb
+from transformer_lab.lessons.pictures.numbers import as_array
+from transformer_lab.lessons.pictures.picture import Picture
+from transformer_lab.lessons.pictures.themes import Theme, ink, rgb
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +37,7 @@ def marked(
     Raises:
         ValueError: a panel has not one number a word.
     """
-    texts = {name: (list(words), _array(numbers)) for name, (words, numbers) in panels.items()}
+    texts = {name: (list(words), as_array(numbers)) for name, (words, numbers) in panels.items()}
     for name, (words, numbers) in texts.items():
         if numbers.shape != (len(words),):
             raise ValueError(
@@ -61,7 +63,7 @@ def marked(
             axes.text(0, top + 0.5, name, va="center", fontsize=10.5, color=theme.text)
             spots, rows = places[name]
             for word, number, (column, row) in zip(words, numbers, spots, strict=True):
-                ground = _rgb(theme.sequential, float(number) / most)
+                ground = rgb(theme.sequential, float(number) / most)
                 y = top + 1.1 + row
                 axes.add_patch(
                     Rectangle(
@@ -71,7 +73,7 @@ def marked(
                 )  # fmt: skip
                 axes.text(
                     column, y + 0.52, word, va="center", fontsize=10,
-                    family="DejaVu Sans Mono", color=_ink(ground),
+                    family="DejaVu Sans Mono", color=ink(ground),
                 )  # fmt: skip
             top += rows + 1.6
         return figure
@@ -135,7 +137,7 @@ class Lookup:
         first: int = 0,
     ):
         one = all(isinstance(word, str) for word in words)
-        self.choices, self.weights = list(choices), _array(weights)
+        self.choices, self.weights = list(choices), as_array(weights)
         self.texts: list[list[str]] = [[str(word) for word in words]] * len(self.choices)
         if not one:
             self.texts = [list(text) for text in words]

@@ -1,4 +1,4 @@
-"""Pretrained weights: GPT-2, BERT, Llama and Marian in our own `Transformer`, and two real models
+"""Pretrained weights: GPT-2, BERT, Llama and Marian in our own `Transformer`, and three real models
 that come as wheels.
 
     model = tl.pretrained.load("gpt2")            # a hub name, a local folder, or a live model
@@ -14,7 +14,7 @@ from .gpt2 import GPT2
 from .llama import LLAMA
 from .loading import FAMILIES, load, load_tokenizer
 from .marian import MARIAN
-from .wheels import WHEELS, ModelNotInstalled, Wheel, load_wheel
+from .wheels import PICTURES, WHEELS, ModelNotInstalled, Wheel, load_wheel
 
 __all__ = [
     "BERT",
@@ -22,6 +22,7 @@ __all__ = [
     "GPT2",
     "LLAMA",
     "MARIAN",
+    "PICTURES",
     "WHEELS",
     "ConversionError",
     "Family",

@@ -93,6 +93,7 @@ def convert(theirs: nn.Module, families: dict[str, Family]) -> Transformer:
         d_model=ours.d_model, n_heads=ours.n_heads, d_head=ours.d_head, n_ctx=ours.n_ctx
     )
     _assign(model, translate(state, family), next(iter(state.values())).dtype)
+    model.random_weights = tuple(getattr(theirs, "random_weights", ()))
     return model.eval()
 
 
@@ -112,7 +113,7 @@ def translate(state: dict[str, Tensor], family: Family) -> list[tuple[str, str, 
             found.append((name, ours.format(number and number[1]), transform(value.detach())))
     if left:
         raise ConversionError(
-            f"these tensors have no place in Transformer: {_some(left)}; add them to the table of "
+            f"these tensors have no place in Transformer: {some(left)}; add them to the table of "
             "their family in transformer_lab/pretrained"
         )
     return found
@@ -142,7 +143,7 @@ def _assign(model: Transformer, found: list[tuple[str, str, Tensor]], dtype: tor
             values[name] = value
     missing = sorted(set(first.values()) - set(values))
     if missing:
-        raise ConversionError(f"nothing fills these weights of Transformer: {_some(missing)}")
+        raise ConversionError(f"nothing fills these weights of Transformer: {some(missing)}")
     copies = {
         name: value.clone(memory_format=torch.contiguous_format) for name, value in values.items()
     }
@@ -158,7 +159,7 @@ def _equal(known: Tensor, value: Tensor) -> bool:
     return torch.allclose(known.to(value), value, rtol=0, atol=1e-6)
 
 
-def _some(names: Iterable[str], most: int = 8) -> str:
+def some(names: Iterable[str], most: int = 4) -> str:
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -10,48 +10,52 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import hub
+from ..hub.classes import saved_class
+from ..hub.which import hugging_face_of
 from ..model import Transformer
 from .bert import BERT
 from .conversion import ConversionError, Family, convert
 from .gpt2 import GPT2
 from .llama import LLAMA
 from .marian import MARIAN
+from .weights import load_hugging_face, load_hugging_face_tokenizer
 from .wheels import WHEELS, load_wheel
 
 # transformers' model_type -> how it becomes ours
 FAMILIES: dict[str, Family] = {"gpt2": GPT2, "bert": BERT, "llama": LLAMA, "marian": MARIAN}
 
 
-def load(source: str | Path | nn.Module) -> Transformer:
+def load(source: str | Path | nn.Module, *, allow_missing: bool = False) -> Transformer:
     """Our own `Transformer` with pretrained weights, in eval mode.
 
     Args:
         source: a name of `WHEELS` ("minilm", "smollm2-135m"), a folder that transformers'
             save_pretrained wrote, a name on the Hugging Face hub, or a live transformers model
             (its weights are copied). Of the families in `FAMILIES`.
+        allow_missing: weights that a folder or the hub's file does not hold stay random; the
+            model's `random_weights` has their names, and every view of it says so.
 
     Raises:
-        ConversionError: for another family, an option that our model lacks, or a tensor that
-            would be left over or left out, naming it.
+        ConversionError: for another family, an option that our model lacks, a damaged file, or a
+            tensor that would be left over or left out, is of another shape or is not finite,
+            naming it.
         ModelNotInstalled: for a wheel that is not there.
         FileNotFoundError: when there is no such folder or hub name, or no network.
     """
     if isinstance(source, nn.Module):
-        if not hub.is_hugging_face(source):
+        theirs = hugging_face_of(source)
+        if theirs is None:
             raise ConversionError(
                 f"source is a {type(source).__name__}; give a transformers model, a folder or a name"
             )
-        return convert(source, FAMILIES)
+        return convert(theirs, FAMILIES)
     if str(source) in WHEELS:
         return convert(load_wheel(str(source))[0], FAMILIES)
     with _hub_errors(source):
-        from transformers import AutoConfig
-
-        config = AutoConfig.from_pretrained(str(source))
-        return convert(
-            _class_for(config).from_pretrained(str(source), dtype=torch.float32), FAMILIES
+        theirs = load_hugging_face(
+            source, saved_class, allow_missing=allow_missing, dtype=torch.float32
         )
+    return convert(theirs, FAMILIES)
 
 
 def load_tokenizer(source: str | Path) -> Any:
@@ -59,29 +63,15 @@ def load_tokenizer(source: str | Path) -> Any:
     if str(source) in WHEELS:
         return load_wheel(str(source))[1]
     with _hub_errors(source):
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(str(source))
-
-
-def _class_for(config: Any) -> Any:
-    """The class that the checkpoint was saved from: no head is made up for one without."""
-    import transformers
-
-    for name in getattr(config, "architectures", None) or ():
-        if hasattr(transformers, name):
-            return getattr(transformers, name)
-    return transformers.AutoModel
+        return load_hugging_face_tokenizer(source)
 
 
 @contextmanager
 def _hub_errors(source: str | Path) -> Iterator[None]:
-    """transformers' many errors as one sentence, and no progress bars meanwhile."""
-    from transformers.utils import logging
-
-    was_on = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    """What keeps a name from being found, as one sentence."""
     try:
+        if Path(source).is_dir() and not Path(source, "config.json").exists():
+            raise FileNotFoundError("it has no config.json")
         yield
     except ConversionError:
         raise
@@ -91,6 +81,3 @@ def _hub_errors(source: str | Path) -> Iterator[None]:
             f"Face hub ({str(error).strip().splitlines()[0]}); give a folder that holds config.json "
             f"and the weights, or one of {', '.join(WHEELS)}"
         ) from error
-    finally:
-        if was_on:
-            logging.enable_progress_bar()

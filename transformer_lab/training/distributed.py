@@ -24,7 +24,7 @@ def join(device: str = "auto") -> tuple[torch.device, bool]:
     Returns:
         the device of this process, and whether a process group was made (`leave` ends it).
     """
-    from .model import pick_device
+    from ..model import pick_device
 
     chosen = pick_device(device)
     if "WORLD_SIZE" not in os.environ or not dist.is_available() or dist.is_initialized():

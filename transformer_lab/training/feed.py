@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .rng import RandomState, seed_everything
+from ..files.rng import RandomState, seed_everything
 
 
 def feed(batches: Any) -> Stream | Loader:

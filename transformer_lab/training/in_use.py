@@ -7,10 +7,14 @@ The mark lies on the model itself. Copies and pickles of the model begin without
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from ..hub.wrappers import bare
 
 LONGEST_WAIT = 30.0  # seconds that training waits for a view to finish its answer
 _NAME = "_transformer_lab_use"
@@ -29,8 +33,10 @@ class _Use:
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.training = 0
+        self.waiting = 0  # those that want it now, patient ones aside
         self.editing: int | None = None  # the thread
         self.depth = 0
+        self.left = -math.inf  # when somebody who is not patient was done with it
 
     def __reduce__(self):  # nobody uses a copy yet
         return _Use, ()
@@ -48,7 +54,7 @@ class _Use:
 
 def use_of(model: Any) -> _Use:
     """The mark on a model; made when first asked for."""
-    model = getattr(model, "_orig_mod", model)
+    model = bare(model)
     return model.__dict__.setdefault(_NAME, _Use())
 
 
@@ -57,16 +63,35 @@ def is_training(model: Any) -> bool:
     return use_of(model).training > 0
 
 
+def is_wanted(model: Any) -> bool:
+    """Whether somebody waits for the model who is not patient: a click, or training."""
+    use = use_of(model)
+    return use.waiting > 0 or use.training > 0
+
+
+def idle_for(model: Any) -> float:
+    """Seconds since somebody who is not patient was done with the model."""
+    return time.monotonic() - use_of(model).left
+
+
 @contextmanager
-def held_for_edits(model: Any) -> Iterator[None]:
+def held_for_edits(model: Any, *, patient: bool = False) -> Iterator[None]:
     """While open, no other thread's view edits the model, and training waits before it begins.
+
+    Args:
+        patient: of work in the background, which asks `is_wanted` and gives way.
 
     Raises:
         ModelIsTraining: when the model is being trained.
     """
     use, mine = use_of(model), threading.get_ident()
     with use.changed:
-        if not use.changed.wait_for(lambda: use.editing in (None, mine), timeout=LONGEST_WAIT):
+        use.waiting += not patient
+        try:
+            free = use.changed.wait_for(lambda: use.editing in (None, mine), timeout=LONGEST_WAIT)
+        finally:
+            use.waiting -= not patient
+        if not free:
             raise ValueError("another view has been using this model for too long; try again")
         if is_training(model):
             raise ModelIsTraining
@@ -78,4 +103,5 @@ def held_for_edits(model: Any) -> Iterator[None]:
             use.depth -= 1
             if not use.depth:
                 use.editing = None
+                use.left = use.left if patient else time.monotonic()
             use.changed.notify_all()

@@ -7,13 +7,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..arguments import check_call, shown
+from ..config import ModelConfig
+from ..files.rng import RandomState
+from ..hub.wrappers import bare
+from ..optim import Recipe, Schedule, recipe
 from . import distributed
 from .feed import feed
 from .in_use import use_of
@@ -29,35 +34,14 @@ from .objective import (
     sums,
     to_device,
 )
-from .optim import Recipe, Schedule, recipe
-from .rng import RandomState
-
-if TYPE_CHECKING:
-    from .run import Run
+from .run import Run
+from .state import Plan, Step, TrainState
+from .writer import Writer
 
 __all__ = ["Step", "TrainingStopped", "evaluate", "train"]
 
+SMALL_STEP = 20e9  # floating-point operations; see `threads_for`
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-
-
-@dataclass(frozen=True)
-class Step:
-    """One update of the weights.
-
-    index: updates made so far, 1 … steps. loss: of this batch, before the update (nats a token
-    for the default loss). lr: of the main group. tokens_per_second: positions read, padding
-    included, over the time of this update. seconds: spent on updates so far, an earlier part of
-    a resumed run included. grad_norm: L2 norm of the whole gradient before clipping.
-    eval_loss: mean over `eval_batches`, where this step was due for it.
-    """
-
-    index: int
-    loss: float
-    lr: float
-    tokens_per_second: float
-    seconds: float
-    grad_norm: float
-    eval_loss: float | None = None
 
 
 def train(
@@ -76,6 +60,7 @@ def train(
     label_smoothing: float = 0.0,
     precision: str = "auto",
     compile: bool | str = False,
+    threads: int | None = None,
     run: Run | str | PathLike | None = None,
     resume: bool = False,
     checkpoint_every: int | None = None,
@@ -104,6 +89,9 @@ def train(
         label_smoothing: of the default loss, in training only.
         precision: "fp32", "bf16" or "fp16" autocast; "auto" is bf16 on a GPU that has it.
         compile: use `torch.compile` (a string names its backend).
+        threads: of the processor, while training lasts. None: one for a small model (see
+            `threads_for`), to which more give little on an idle machine and cost much on one that
+            others use too; else as many as torch is set to.
         run: a `Run`, or a folder for one: checkpoints, metrics.jsonl and snapshots go there.
         resume: go on from the run's newest checkpoint that verifies; from 0 if there is none.
         checkpoint_every: steps between checkpoints (default: a tenth of all).
@@ -118,16 +106,22 @@ def train(
         TrainingStopped: after an interrupt; the run holds the last whole step.
         FloatingPointError: when the loss is no longer finite; the weights are the last good ones.
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps={steps!r} must be a whole number of at least 1")
+    check_call(train, dict(locals()), infinite=("clip",))
     counts = dict(
-        eval_every=eval_every, checkpoint_every=checkpoint_every, snapshot_every=snapshot_every
-    )
+        steps=steps, eval_every=eval_every, checkpoint_every=checkpoint_every,
+        snapshot_every=snapshot_every, threads=threads,
+    )  # fmt: skip
     for name, value in counts.items():
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name}={value!r} must be a whole number of at least 1, or None")
+        if value is not None and value < 1:
+            raise ValueError(f"{name}={value} must be a whole number of at least 1")
     if eval_every and eval_batches is None:
         raise ValueError(f"eval_every={eval_every} needs eval_batches")
+    shape = getattr(model, "config", None)
+    if loss is None and isinstance(shape, ModelConfig) and not shape.head:
+        raise ValueError(
+            "head=False: the model gives its final hidden states, which the default loss cannot "
+            "compare with tokens; pass loss=, or build it with a head"
+        )
     if loss is not None and label_smoothing:
         raise ValueError(
             f"label_smoothing={label_smoothing} is for the default loss; build it into your own"
@@ -135,38 +129,40 @@ def train(
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("model has no trainable parameters")
     if isinstance(run, str | PathLike):
-        from .run import Run
-
         run = Run(run)
     if run is None and (resume or snapshot_every or checkpoint_every):
         raise ValueError("resume, checkpoint_every and snapshot_every need run=Run(folder)")
     if snapshot_every and probe is None:
         raise ValueError(f"snapshot_every={snapshot_every} needs probe: token ids to look at")
-    forward, model = model, getattr(model, "_orig_mod", model)  # a model that is compiled already
+    forward, model = model, bare(model)  # a model that is compiled already
     chosen = _recipe(optimizer, lr=lr, schedule=schedule, warmup=warmup, clip=clip,
                      weight_decay=weight_decay)  # fmt: skip
-    training = _Training(
-        model, feed(batches), steps, chosen, _schedule(chosen, steps, model),
-        loss=loss or CrossEntropy(label_smoothing), precision=precision, compile=compile,
+    plan = Plan(
+        model, forward, feed(batches), steps, chosen, _schedule(chosen, steps, model),
+        loss=loss or CrossEntropy(label_smoothing), eval_loss=loss or CrossEntropy(),
+        eval_batches=eval_batches, eval_every=eval_every or steps,
+        precision=_precision(precision, next(model.parameters()).device), compile=compile,
+        threads=threads or threads_for(model, batches),
+        checkpoint_every=checkpoint_every or max(1, steps // 10), snapshot_every=snapshot_every,
+        probe=probe, watch=watch, progress=progress,
     )  # fmt: skip
-    training.forward = forward
-    training.eval_batches, training.eval_every = eval_batches, eval_every or steps
-    training.eval_loss = loss or CrossEntropy()
-    training.run, training.resume = run, resume
-    training.checkpoint_every = checkpoint_every or max(1, steps // 10)
-    training.snapshot_every, training.probe = snapshot_every, probe
-    training.watch, training.progress = watch, progress
-    return training.iterate()
+    return _Training(plan, run, resume).iterate()
+
+
+def threads_for(model: nn.Module, batches: Any) -> int:
+    """How many threads of the processor to train with: one where a step takes less than
+    20 GFLOP (6 a weight and token; batches that do not tell their size count as 4,096 tokens),
+    else as many as torch is set to. A function of the shapes alone, so that it is the same when
+    a run is resumed."""
+    size = [getattr(batches, name, None) for name in ("batch_size", "n_ctx")]
+    tokens = math.prod(n if isinstance(n, int) else 64 for n in size)
+    small = 6 * tokens * sum(p.numel() for p in model.parameters()) < SMALL_STEP
+    return 1 if small else torch.get_num_threads()
 
 
 def _recipe(optimizer: str | Recipe, **given: Any) -> Recipe:
     base = recipe(optimizer)
     given = {name: value for name, value in given.items() if value is not None}
-    for name in ("lr", "clip"):
-        if name in given and not given[name] > 0:
-            raise ValueError(f"{name}={given[name]} must be above 0")
-    if given.get("weight_decay", 0) < 0:
-        raise ValueError(f"weight_decay={given['weight_decay']} must be 0 or more")
     if given.get("schedule") == "noam":
         if base.name != "adamw":
             raise ValueError(f"schedule='noam' is for optimizer='adamw', not {base.name!r}")
@@ -181,34 +177,18 @@ def _schedule(chosen: Recipe, steps: int, model: nn.Module) -> Schedule:
 
 
 class _Training:
-    """The state of one call of `train`."""
+    """One call of `train`: moves its state on by its plan."""
 
-    forward: Any  # the model, perhaps compiled
-    eval_batches: Any
-    eval_every: int
-    eval_loss: Loss
-    run: Run | None
-    resume: bool
-    checkpoint_every: int
-    snapshot_every: int | None
-    probe: Any
-    watch: Any
-    progress: bool
+    state: TrainState
 
-    def __init__(
-        self, model: nn.Module, source, steps: int, recipe: Recipe, schedule: Schedule, *,
-        loss: Loss, precision: str, compile: bool | str,
-    ):  # fmt: skip
-        self.model, self.source, self.steps = model, source, steps
-        self.recipe, self.schedule, self.loss = recipe, schedule, loss
-        self.device = next(model.parameters()).device
-        self.precision = _precision(precision, self.device)
-        self.compile = compile
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.done, self.seconds = 0, 0.0
-        self.pending: Step | None = None  # made, but not yet evaluated and logged
+    def __init__(self, plan: Plan, run: Run | None, resume: bool):
+        self.plan, self.run, self.resume = plan, run, resume
+        self.model = plan.model
+        self.device = plan.device
+        self.parameters = [p for p in plan.model.parameters() if p.requires_grad]
         self.rank, self.n_processes = distributed.rank_and_size()
-        self.writer = self.bar = None
+        self.writer: Writer | None = None
+        self.bar = None
         self.closed: str | None = None
         self.interrupts = Interrupts(self._stopped)
 
@@ -218,8 +198,8 @@ class _Training:
         self._open()
         reason = "finished"
         try:
-            while self.done < self.steps or self.pending is not None:
-                if self.pending is None:
+            while self.state.done < self.plan.steps or self.state.pending is not None:
+                if self.state.pending is None:
                     self._advance()
                 step = self._after()
                 with self.interrupts.lent():
@@ -230,49 +210,48 @@ class _Training:
         except KeyboardInterrupt:
             raise self._stopped() from None
         except GeneratorExit:
-            reason = f"ended early at step {self.done}; history kept"
+            reason = f"ended early at step {self.state.done}; history kept"
             raise
         except BaseException as error:
-            reason = f"failed at step {self.done}: {type(error).__name__}: {error}"
+            reason = f"failed at step {self.state.done}: {type(error).__name__}: {error}"
             raise
         finally:
             self._close(reason, save=not reason.startswith("failed"))
 
     def _open(self) -> None:
         self.modes = {module: module.training for module in self.model.modules()}
-        self.optimizers = self.recipe.build(self.model, self.steps)
-        for group in (g for o in self.optimizers for g in o.param_groups):
-            group["initial_lr"] = group["lr"]
-        self.scaler = torch.amp.GradScaler(enabled=self.precision is torch.float16)
-        state = None
+        self.state = TrainState.begin(self.plan)
+        data = None
         if self.run is not None:
-            self.writer = self.run.open(self, resume=self.resume)
+            self.writer = Writer(self.run, resume=self.resume)
+        self.threads_before = torch.get_num_threads()
+        torch.set_num_threads(self.plan.threads)
         self.use = use_of(self.model)
         self.use.begin_training()  # views leave the model alone from here on
         try:
             if self.writer is not None:
-                state = self.writer.restore(self)
-            self.source.start(self.done, state)
-            if state is None:
-                self.random = RandomState.now()
-            forward: Any = self.forward
-            if self.compile and forward is self.model:
-                backend = self.compile if isinstance(self.compile, str) else "inductor"
+                data = self.writer.restore(self.plan, self.state)
+            self.plan.source.start(self.state.done, data)
+            if data is None:
+                self.state.random = RandomState.now()
+            forward: Any = self.plan.forward
+            if self.plan.compile and forward is self.model:
+                backend = self.plan.compile if isinstance(self.plan.compile, str) else "inductor"
                 forward = torch.compile(self.model, backend=backend)
-            self.objective = distributed.wrap(self.model, forward, self.loss, self.device)
+            self.objective = distributed.wrap(self.model, forward, self.plan.loss, self.device)
             self.model.train()
-            if self.rank == 0 and self.watch is not None:
-                self.watch.start(self.model, self.steps)
-            if self.rank == 0 and self.progress:
+            if self.rank == 0 and self.plan.watch is not None:
+                self.plan.watch.start(self.model, self.plan.steps)
+            if self.rank == 0 and self.plan.progress:
                 from tqdm import tqdm
 
-                self.bar = tqdm(total=self.steps, initial=self.done, unit="step")
-            if self.writer is not None and self.done == 0:
+                self.bar = tqdm(total=self.plan.steps, initial=self.state.done, unit="step")
+            if self.writer is not None and self.state.done == 0:
                 self._snapshot()
         except BaseException:
             self._close("failed to start", save=False)
             raise
-        self.random.restore()
+        self.state.random.restore()
         self.interrupts.install()
 
     def _close(self, reason: str, *, save: bool) -> None:
@@ -282,6 +261,7 @@ class _Training:
         self.closed = reason
         self.interrupts.remove()
         restore_modes(self.modes)
+        torch.set_num_threads(self.threads_before)
         self.use.end_training()
         for parameter in self.parameters:
             parameter.grad = None
@@ -295,17 +275,17 @@ class _Training:
                 self.bar.close()
             if self.writer is not None:
                 self.writer.close()
-            if self.rank == 0 and self.watch is not None:
-                self.watch.finish(reason)
+            if self.rank == 0 and self.plan.watch is not None:
+                self.plan.watch.finish(reason)
 
     def _stopped(self) -> TrainingStopped:
-        reason = f"stopped at step {self.done}; history kept"
+        reason = f"stopped at step {self.state.done}; history kept"
         self._close(reason, save=True)
         return TrainingStopped(f"Training {reason}")
 
     def _take_back(self) -> None:
         """The caller's loop body may have drawn random numbers or changed the mode."""
-        self.random.restore()
+        self.state.random.restore()
         if not self.model.training:
             self.model.train()
 
@@ -313,10 +293,10 @@ class _Training:
 
     def _advance(self) -> None:
         started = time.perf_counter()
-        whole = self.source.batch(self.done)
+        whole = self.plan.source.batch(self.state.done)
         batch = to_device(distributed.shard(whole), self.device)
-        factor = self.schedule(self.done)
-        for group in (g for o in self.optimizers for g in o.param_groups):
+        factor = self.plan.schedule(self.state.done)
+        for group in (g for o in self.state.optimizers for g in o.param_groups):
             group["lr"] = group["initial_lr"] * factor
         weight = self._weight(batch)
         try:
@@ -329,41 +309,41 @@ class _Training:
         if not math.isfinite(loss):
             self._explain(batch)
             raise FloatingPointError(
-                f"the loss is {loss} at step {self.done + 1}, lr={self.recipe.lr * factor:.3g}; the "
-                f"weights are those of step {self.done}. A lower lr or a longer warmup may help"
+                f"the loss is {loss} at step {self.state.done + 1}, lr={self.plan.recipe.lr * factor:.3g}; the "
+                f"weights are those of step {self.state.done}. A lower lr or a longer warmup may help"
             )
-        self.scaler.scale(scaled).backward()
+        self.state.scaler.scale(scaled).backward()
         norm = self._clip()
         if self.n_processes > 1:
             loss = distributed.sum_over_processes(loss, device=self.device)[0] / self.n_processes
         with self.interrupts.held():  # from here to its end a step is whole or not made
-            for optimizer in self.optimizers:
-                self.scaler.step(optimizer)
-            self.scaler.update()
+            for optimizer in self.state.optimizers:
+                self.state.scaler.step(optimizer)
+            self.state.scaler.update()
             for parameter in self.parameters:
                 parameter.grad = None
-            self.done += 1
-            self.random = RandomState.now()
+            self.state.done += 1
+            self.state.random = RandomState.now()
             elapsed = time.perf_counter() - started
-            self.seconds += elapsed
+            self.state.seconds += elapsed
             rate = n_tokens(whole) / elapsed
-            lr = self.recipe.lr * factor
-            self.pending = Step(self.done, loss, lr, rate, self.seconds, norm)
+            lr = self.plan.recipe.lr * factor
+            self.state.pending = Step(self.state.done, loss, lr, rate, self.state.seconds, norm)
 
     def _weight(self, batch: Any) -> float:
         """What this process' mean counts for, so that the mean over processes is the global one."""
         if self.n_processes == 1:
             return 1.0
-        count = getattr(self.loss, "count", None)
+        count = getattr(self.plan.loss, "count", None)
         mine = float(count(batch)) if count else 1.0
         total = distributed.sum_over_processes(mine, device=self.device)[0]
         return mine * self.n_processes / total if total else 1.0
 
     def _clip(self) -> float:
-        if self.scaler.is_enabled():
-            for optimizer in self.optimizers:
-                self.scaler.unscale_(optimizer)
-        limit = math.inf if self.recipe.clip is None else self.recipe.clip
+        if self.state.scaler.is_enabled():
+            for optimizer in self.state.optimizers:
+                self.state.scaler.unscale_(optimizer)
+        limit = math.inf if self.plan.recipe.clip is None else self.plan.recipe.clip
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         norm = float(total_norm(gradients)) if gradients else 0.0
         if norm > limit:
@@ -373,34 +353,40 @@ class _Training:
         return norm
 
     def _autocast(self):
-        if self.precision is torch.float32:
+        if self.plan.precision is torch.float32:
             return nullcontext()
-        return torch.autocast(self.device.type, dtype=self.precision)
+        return torch.autocast(self.device.type, dtype=self.plan.precision)
 
     def _explain(self, batch: Any) -> None:
         """A ValueError that says what is wrong with a batch, if that can be told."""
-        explain = getattr(self.loss, "explain", None)
+        explain = getattr(self.plan.loss, "explain", None)
         why = explain(batch, getattr(self.model, "n_outputs", None)) if explain else None
         if why:
-            raise ValueError(f"step {self.done + 1}: {why}") from None
+            raise ValueError(f"step {self.state.done + 1}: {why}") from None
 
     # ------------------------------------------------------------ beside the steps
 
     def _after(self) -> Step:
-        step, last = self.pending, self.done == self.steps
+        step, last = self.state.pending, self.state.done == self.plan.steps
         assert step is not None
-        if self.eval_batches is not None and (last or self.done % self.eval_every == 0):
+        if self.plan.eval_batches is not None and (
+            last or self.state.done % self.plan.eval_every == 0
+        ):
             step = replace(step, eval_loss=self._evaluate())
-        if self.snapshot_every and (last or self.done % self.snapshot_every == 0):
+        if self.plan.snapshot_every and (last or self.state.done % self.plan.snapshot_every == 0):
             self._snapshot()
         with self.interrupts.held():
             if self.writer is not None:
                 self.writer.log(asdict(step))
-            self.pending = None
-        if self.writer is not None and not last and self.done % self.checkpoint_every == 0:
+            self.state.pending = None
+        if (
+            self.writer is not None
+            and not last
+            and self.state.done % self.plan.checkpoint_every == 0
+        ):
             self._checkpoint()
-        if self.rank == 0 and self.watch is not None:
-            self.watch.update(step, self.model)
+        if self.rank == 0 and self.plan.watch is not None:
+            self.plan.watch.update(step, self.model)
         if self.bar is not None:
             self.bar.update()
             self.bar.set_postfix_str(
@@ -411,7 +397,7 @@ class _Training:
     def _evaluate(self) -> float:
         with self._autocast():
             total, weight = sums(
-                self.model, self.eval_batches, loss=self.eval_loss, every=self.n_processes,
+                self.model, self.plan.eval_batches, loss=self.plan.eval_loss, every=self.n_processes,
                 start=self.rank,
             )  # fmt: skip
         total, weight = distributed.sum_over_processes(total, weight, device=self.device)
@@ -420,20 +406,22 @@ class _Training:
         return total / weight
 
     def _snapshot(self) -> None:
-        if self.writer is None or not self.snapshot_every or self.rank:
+        if self.writer is None or not self.plan.snapshot_every or self.rank:
             return
         with evaluating(self.model):
-            self.writer.snapshot(self.done, self.model, self.probe)
+            self.writer.snapshot(self.plan, self.state.done)
 
     def _checkpoint(self) -> None:
         assert self.writer is not None
         with self.interrupts.held():
-            self.writer.save(self)
+            self.writer.save(self.plan, self.state)
 
 
 def _precision(name: str, device: torch.device) -> torch.dtype:
     if name not in PRECISIONS:
-        raise ValueError(f"precision={name!r} is not known; choose one of {', '.join(PRECISIONS)}")
+        raise ValueError(
+            f"precision={shown(name)} is not known; choose one of {', '.join(PRECISIONS)}"
+        )
     if name == "auto":
         name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     if name == "fp16" and device.type != "cuda":

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..tracing.running import trace
 from .objective import IGNORED, evaluating, predict, targets, to_device
-from .trace import trace
 
 
 def accuracy(model: nn.Module, batches: Iterable[Any]) -> float:
@@ -58,11 +58,11 @@ def _some(total: int, what: str) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class HeadGrades:
+class HeadAgreement:
     """How well each head's attention agrees with the truth; float [layer, head].
 
     hit: share of the queries whose most attended key is a true one. mass: mean weight on the true
-    keys. n: queries that have a true key and were graded. kind: of the attention.
+    keys. n: queries that have a true key, which were asked. kind: of the attention.
     """
 
     kind: str
@@ -71,18 +71,18 @@ class HeadGrades:
     n: int
 
     def best(self, by: str = "hit") -> tuple[int, int, float]:
-        """(layer, head, grade) of the head that agrees most, by "hit" or by "mass"."""
-        grades = {"hit": self.hit, "mass": self.mass}
-        if by not in grades:
+        """(layer, head, score) of the head that agrees most, by "hit" or by "mass"."""
+        scores = {"hit": self.hit, "mass": self.mass}
+        if by not in scores:
             raise ValueError(f"by={by!r} is not known; choose hit or mass")
-        flat = int(grades[by].argmax())
+        flat = int(scores[by].argmax())
         layer, head = divmod(flat, self.hit.shape[1])
-        return layer, head, float(grades[by][layer, head])
+        return layer, head, float(scores[by][layer, head])
 
 
 def grade_heads(
     model: Any, data: Any, batches: Iterable[Any], *, kind: str | None = None, pool: bool = False
-) -> HeadGrades:
+) -> HeadAgreement:
     """Compare every head's map with where the data's rule would look.
 
     Args:
@@ -90,7 +90,7 @@ def grade_heads(
         data: the dataset that made the batches; its `truth` is what the maps are compared with.
         kind: "encoder", "decoder" or "cross"; by default the one whose queries the truth is
             about: "cross" for an encoder-decoder.
-        pool: take the mean of the map over the queries that have a truth, and grade each text
+        pool: take the mean of the map over the queries that have a truth, and ask each text
             once: "of what the question looks at, is most of it evidence?"
 
     Raises:
@@ -108,11 +108,11 @@ def grade_heads(
                 target_mask=batch.target_mask, keep="maps",
             )  # fmt: skip
             n += int(truth.any(-1).any(-1).sum() if pool else truth.any(-1).sum())
-            pairs = [_grade(m, truth, pool) for m in _maps(seen, kind)]
+            pairs = [_agreement(m, truth, pool) for m in _maps(seen, kind)]
             hit = hit + torch.stack([h for h, _ in pairs])
             mass = mass + torch.stack([m for _, m in pairs])
     n = _some(n, "query with a truth")
-    return HeadGrades(kind, hit / n, mass / n, n)
+    return HeadAgreement(kind, hit / n, mass / n, n)
 
 
 def _maps(seen: Any, kind: str) -> Iterable[Tensor]:
@@ -121,7 +121,7 @@ def _maps(seen: Any, kind: str) -> Iterable[Tensor]:
         yield torch.stack([seen.pattern(layer, kind=kind, batch=b) for b in range(seen.batch_size)])
 
 
-def _grade(maps: Tensor, truth: Tensor, pool: bool) -> tuple[Tensor, Tensor]:
+def _agreement(maps: Tensor, truth: Tensor, pool: bool) -> tuple[Tensor, Tensor]:
     """Sums over queries with a truth, for each head: of hits, and of weight on true keys."""
     maps = maps.cpu()
     asked = truth.any(-1)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .rng import own_randomness
+from ..files.rng import own_randomness
 
 IGNORED = -100  # the target that no loss counts
 

@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..arguments import Seed, shown, type_hints, wrong
+from ..config import LARGEST_SIZE, MODEL_KINDS, ModelConfig
+from ..datasets.batches import MOST
+from ..files.rng import seed_everything
+from ..files.safefiles import read_bytes
 from . import distributed
-from .config import ModelConfig
-from .rng import seed_everything
 
 # Every key but those of the model and of the data set, with its type and what it does.
-KEYS: dict[str, dict[str, tuple[type | tuple[type, ...], str]]] = {
+KEYS: dict[str, dict[str, tuple[Any, str]]] = {
     "data": {
         "name": (str, "a data set of transformer_lab.datasets; its own options are keys here too"),
         "batch_size": (int, "rows of a batch, over all processes (32)"),
         "n_ctx": (int, "tokens of a row, for running text (the model's n_ctx)"),
-        "seed": (int, "of the data set and of the order of its batches (0)"),
+        "seed": (Seed, "of the data set and of the order of its batches (0)"),
     },
     "train": {
         "steps": (int, "updates in all"),
         "optimizer": (str, "adamw or modern (adamw)"),
-        "lr": ((int, float), "peak learning rate"),
+        "lr": (float, "peak learning rate"),
         "schedule": (str, "cosine, linear, noam or constant"),
         "warmup": (int, "steps of warm-up"),
-        "clip": ((int, float), "largest gradient norm"),
-        "weight_decay": ((int, float), "on matrices"),
-        "label_smoothing": ((int, float), "of the training loss (0)"),
+        "clip": (float, "largest gradient norm"),
+        "weight_decay": (float, "on matrices"),
+        "label_smoothing": (float, "of the training loss (0)"),
         "precision": (str, "auto, fp32, bf16 or fp16 (auto)"),
         "compile": (bool, "use torch.compile (false)"),
         "device": (str, "auto, cpu, cuda or mps (auto)"),
         "threads": (int, "CPU threads of each process"),
-        "seed": (int, "of the weights and of dropout (0)"),
+        "seed": (Seed, "of the weights and of dropout (0)"),
         "eval_every": (int, "steps between evaluations (a tenth of all)"),
         "eval_batches": (int, "held-out batches of an evaluation (20)"),
     },
@@ -50,12 +52,14 @@ KEYS: dict[str, dict[str, tuple[type | tuple[type, ...], str]]] = {
         "probe": (str, "text whose attention is kept (the first held-out example)"),
     },
 }
+# The least and the most that a number may be, where the part that it is for does not say so itself.
+RANGES = {
+    "batch_size": (1, MOST), "n_ctx": (1, LARGEST_SIZE), "eval_batches": (1, MOST),
+    "threads": (1, 4096), "keep": (1, MOST),
+}  # fmt: skip
+MAX_FILE = 1 << 20
 PRESETS = {"modern": ModelConfig.modern, "paper_base": ModelConfig.paper_base,
            "paper_big": ModelConfig.paper_big}  # fmt: skip
-DATASETS = (
-    "python_manual", "python_source", "text_file", "tiny_shakespeare", "number_words", "dates",
-    "copy_task", "reverse", "sort", "induction", "reports", "stories", "multi30k", "pairs_file",
-)  # fmt: skip
 
 
 class ConfigError(ValueError):
@@ -106,19 +110,21 @@ def read_config(path: str | Path) -> TrainConfig:
 
     path = Path(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_bytes(path, limit=MAX_FILE, error=ConfigError).decode("utf-8-sig")
         values = tomllib.loads(text)
+    except ConfigError:
+        raise
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8"
         ) from None
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid TOML: brackets within brackets, too many") from None
+    except ValueError as error:  # a number of too many digits, too, which is no TOMLDecodeError
         where = re.search(r"\(at line (\d+)", str(error))
         raise ConfigError(
             f"{path}{':' + where[1] if where else ''}: not valid TOML: {error}"
         ) from None
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     sections = ("model", *KEYS)
     for section, given in values.items():
         if section not in sections:
@@ -133,19 +139,22 @@ def read_config(path: str | Path) -> TrainConfig:
     for section, key in (("data", "name"), ("train", "steps"), ("run", "folder")):
         if key not in getattr(config, section):
             raise config.error(section, None, f"{key} is missing: {KEYS[section][key][1]}")
-    name = config.data["name"]
-    if name not in DATASETS:
-        raise config.error(
-            "data", "name", f"name={name!r} is not known; choose one of {', '.join(DATASETS)}"
-        )
-    preset = config.model.get("preset")
-    if preset is not None and preset not in PRESETS:
-        raise config.error(
-            "model", "preset", f"preset={preset!r} is not known; choose one of {', '.join(PRESETS)}"
-        )
-    known: dict[str, dict[str, Any]] = {section: dict(keys) for section, keys in KEYS.items()}
-    known["data"] |= dict.fromkeys(_options(name), (object, ""))
-    known["model"] = {f.name: (object, "") for f in fields(ModelConfig)} | {"preset": (str, "")}
+    from .. import datasets
+
+    name, preset = config.data["name"], config.model.get("preset")
+    for section, key, value, names in (
+        ("data", "name", name, datasets.IN_TRAINING_FILES),
+        ("model", "preset", preset, tuple(PRESETS)),
+        ("model", "kind", config.model.get("kind"), MODEL_KINDS),
+    ):
+        if value is not None and value not in names:
+            message = f"{key}={shown(value)} is not known; choose one of {', '.join(names)}"
+            raise config.error(section, key, message)
+    known: dict[str, dict[str, Any]] = {
+        section: {key: hint for key, (hint, _) in keys.items()} for section, keys in KEYS.items()
+    }
+    known["data"] |= _options(name)
+    known["model"] = type_hints(ModelConfig) | {"preset": str, "positions": str | dict}
     for section in sections:
         for key, value in getattr(config, section).items():
             _check_key(config, section, key, value, known[section])
@@ -165,9 +174,9 @@ def run_from_config(path: str | Path, resume: bool = False, *, progress: bool = 
         ConfigError: for a file that cannot be used, giving path, line and remedy.
         TrainingStopped: after an interrupt.
     """
-    from .model import Transformer
+    from ..model import Transformer
+    from .loop import train
     from .run import Run
-    from .train import train
 
     config = read_config(path)
     options, extra = dict(config.train), dict(config.run)
@@ -193,13 +202,13 @@ def run_from_config(path: str | Path, resume: bool = False, *, progress: bool = 
         seed_everything(seed + 1 + distributed.rank_and_size()[0])  # each process its own dropout
         with config.blaming("train"):
             steps = train(
-                model, batches, **options, **extra, eval_batches=held_out, probe=probe,
+                model, batches, threads=threads, **options, **extra, eval_batches=held_out, probe=probe,
                 run=run, resume=resume, progress=progress,
             )  # fmt: skip
         for _ in steps:
             pass
         if distributed.rank_and_size()[0] == 0:
-            from .text_model import TextModel
+            from ..text_model import TextModel
 
             TextModel(model, data.tokenizer, data.name).save(run.folder / "model")
         return run
@@ -212,7 +221,7 @@ def run_from_config(path: str | Path, resume: bool = False, *, progress: bool = 
 
 
 def _load_data(config: TrainConfig) -> Any:
-    from . import datasets
+    from .. import datasets
 
     name = config.data["name"]
     accepted = _options(name)
@@ -231,7 +240,10 @@ def _model_config(config: TrainConfig, data: Any) -> ModelConfig:
             f"vocab_size={values['vocab_size']} is below the {data.tokenizer.vocab_size} tokens of "
             f"{data.name}; leave it out"
         )
-    return make(**values)
+    made = make(**values)
+    if not made.head:
+        raise ValueError("head=false leaves nothing to train on a text; leave it out")
+    return made
 
 
 def _kind(config: TrainConfig, data: Any) -> str:
@@ -251,7 +263,7 @@ def _batches(config: TrainConfig, data: Any, n_eval: int) -> tuple[Any, list]:
         n_ctx = config.data.get("n_ctx") or config.model.get("n_ctx", 256)
         stream, held_out = data.batches(size, n_ctx, seed=seed), data.epoch(size, n_ctx)[:n_eval]
         if kind == "encoder":
-            from .datasets import mask_tokens
+            from ..datasets import mask_tokens
 
             stream = stream.masked(data.tokenizer)
             held_out = [mask_tokens(b, data.tokenizer, seed=i) for i, b in enumerate(held_out)]
@@ -291,37 +303,32 @@ def _check_fit(config: TrainConfig, model: Any, batch: Any) -> None:
         )  # fmt: skip
 
 
-def _options(name: str) -> list[str]:
-    """Options of a data set that a TOML file can give."""
-    from . import datasets
+def _options(name: str) -> dict[str, Any]:
+    """Options of a data set that a TOML file can give, with their types."""
+    from .. import datasets
 
-    return list(inspect.signature(getattr(datasets, name)).parameters)
+    hints = type_hints(getattr(datasets, name))
+    return {option: hint for option, hint in hints.items() if option != "return"}
 
 
 # ---------------------------------------------------------------- checks
 
 
 def _check_key(
-    config: TrainConfig, section: str, key: str, value: Any, known: Mapping[str, tuple[Any, str]]
+    config: TrainConfig, section: str, key: str, value: Any, known: Mapping[str, Any]
 ) -> None:
     if key not in known:
         raise config.error(section, key, f"unknown key {key!r}; known: {', '.join(sorted(known))}")
-    wanted = known[key][0]
-    if wanted is object:
-        return
-    kinds = wanted if isinstance(wanted, tuple) else (wanted,)
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        names = {
-            int: "a whole number",
-            float: "a number",
-            str: "text in quotes",
-            bool: "true or false",
-        }
-        raise config.error(section, key, f"{key}={value!r} must be {names[kinds[-1]]}")
-    if key in ("batch_size", "eval_batches", "threads", "keep") and value < 1:
-        raise config.error(section, key, f"{key}={value!r} must be at least 1")
-    if key == "folder" and not str(value).strip():
-        raise config.error(section, key, "folder is empty; give a path such as 'runs/first'")
+    must_be = wrong(value, known[key], infinite=key == "clip")
+    if must_be:
+        raise config.error(section, key, f"{key}={shown(value)} must be {must_be}")
+    least, most = RANGES.get(key, (None, None)) if section in KEYS else (None, None)
+    if least is not None and value < least:
+        raise config.error(section, key, f"{key}={value} must be at least {least}")
+    if most is not None and value > most:
+        raise config.error(section, key, f"{key}={value} is too large; at most {most:,}")
+    if isinstance(value, str) and not value.strip():
+        raise config.error(section, key, f"{key} is empty; leave the line out, or fill it in")
 
 
 def _line_of(text: str, section: str, key: str | None) -> int | None:

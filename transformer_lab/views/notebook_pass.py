@@ -1,11 +1,12 @@
-"""What stock `jupyter nbconvert --to html` runs, so that views are alive with no network.
+"""What others' exporters run over a notebook, so that views are alive, or at least seen.
 
-Wired by etc/jupyter/jupyter_nbconvert_config.json, which the package installs.
+`LiveViews` is wired by etc/jupyter/jupyter_nbconvert_config.json, `StillViews` by pages/server.py;
+the package installs both.
 """
 
 from nbconvert.preprocessors import Preprocessor
 
-from .export import live_views
+from .pages.export import live_views, still_views
 
 
 class LiveViews(Preprocessor):
@@ -15,4 +16,15 @@ class LiveViews(Preprocessor):
         # nbconvert's page has a fixed theme, so the frame follows it, not the reader's system.
         theme = getattr(self.parent, "theme", "light")
         live_views(nb, theme="dark" if theme == "dark" else "light")
+        return nb, resources
+
+
+class StillViews(Preprocessor):
+    """For JupyterLab's "Save and Export Notebook As HTML": pictures, and how to have them alive.
+
+    With "Sanitize" ticked, tags of outputs are printed as text, style sheets and pictures too.
+    """
+
+    def preprocess(self, nb, resources):
+        still_views(nb, sanitized=bool(getattr(self.parent, "sanitize_html", False)))
         return nb, resources

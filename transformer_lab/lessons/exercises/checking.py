@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from transformer_lab.lessons.cards import Card, Shown
-from transformer_lab.lessons.exercises import Exercise
+from transformer_lab.lessons.exercises.exercise import Exercise
+from transformer_lab.lessons.exercises.guard import Outcome, run_limited, where
 from transformer_lab.lessons.graders import Case, Grader
-from transformer_lab.lessons.guard import Outcome, run_limited, where
 from transformer_lab.lessons.progress import record
 
 if TYPE_CHECKING:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from functools import cache
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
 
-# Every module `lesson_NN` of this folder, in the order of the lessons.
-_LESSONS = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name.startswith("lesson_"))
-_ALL: dict[str, Grader] = {
-    grader.name: grader
-    for lesson in _LESSONS
-    for grader in importlib.import_module(f"{__name__}.{lesson}").GRADERS
-}
+
+@cache
+def _graders() -> dict[str, Grader]:
+    """The graders of every module `lesson_NN` of this folder, in the order of the lessons. They
+    need torch; the lessons themselves can be copied where there is none."""
+    lessons = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name.startswith("lesson_"))
+    return {
+        grader.name: grader
+        for lesson in lessons
+        for grader in importlib.import_module(f"{__name__}.{lesson}").GRADERS
+    }
 
 
 def exercise_names() -> tuple[str, ...]:
     """Every exercise of the course, as "lesson/name", in the order of the lessons."""
-    return tuple(_ALL)
+    return tuple(_graders())
 
 
 def find(lesson: str, name: str) -> Grader:
@@ -27,9 +32,9 @@ def find(lesson: str, name: str) -> Grader:
     Raises:
         ValueError: the lesson has no exercise of that name; the message lists those it has.
     """
-    grader = _ALL.get(f"{lesson}/{name}")
+    grader = _graders().get(f"{lesson}/{name}")
     if grader is None:
-        known = [full.split("/")[1] for full in _ALL if full.startswith(f"{lesson}/")]
+        known = [full.split("/")[1] for full in _graders() if full.startswith(f"{lesson}/")]
         listed = ", ".join(map(repr, known)) or "none"
         raise ValueError(f"lesson {lesson} has no exercise {name!r}; it has: {listed}")
     return grader

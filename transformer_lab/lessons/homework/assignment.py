@@ -20,10 +20,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from transformer_lab.files.resources import resource
 from transformer_lab.lessons.graders import exercise_names
-from transformer_lab.resources import resource
 
 STUB = "raise NotImplementedError"
+# `python -m nbgrader`, without the second that the grammar of web addresses takes; see `steps`.
+NBGRADER = """import sys
+sys.modules["rfc3987_syntax"] = None
+from nbgrader.apps import NbGraderApp
+NbGraderApp.launch_instance()
+"""
 CONFIG = '''"""nbgrader's settings for this course; `nbgrader --help-all` lists what more there is."""
 
 import os
@@ -246,7 +252,7 @@ def call_nbgrader(course: Path, *arguments: str) -> None:
     # nbgrader calls alembic, which stands beside Python, by its bare name.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     run = subprocess.run(
-        [sys.executable, "-m", "nbgrader", *arguments],
+        [sys.executable, "-c", NBGRADER, *arguments],
         cwd=course, capture_output=True, text=True, env={**os.environ, "PATH": path},
     )  # fmt: skip
     if run.returncode:

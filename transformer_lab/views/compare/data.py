@@ -9,8 +9,8 @@ from difflib import SequenceMatcher
 import torch
 from torch import Tensor
 
-from ..trace import Trace
-from .codecs import shown_token
+from ...tracing.trace import Trace
+from ..shared.codecs import shown_token
 
 LONGEST = 256  # tokens of the aligned texts
 
@@ -124,7 +124,7 @@ class CompareData:
         queries, keys = self.queries[kind], self.keys[kind]
         axes = ((queries.first, keys.first), (queries.second, keys.second))
         maps = [
-            spread(trace.pattern(layer, kind=kind, batch=batch).cpu(), rows, columns)
+            spread(trace.all_heads(layer, kind=kind, batch=batch).cpu(), rows, columns)
             for trace, batch, (rows, columns) in zip(self.traces, self.batches, axes, strict=True)
         ]
         return torch.stack(maps)

@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import traitlets as t
 from torch import Tensor
 
-from ..trace import Trace, trace
-from .base import css, esm
-from .codecs import pack_floats, shown_text
-from .compare_data import CompareData
-from .compare_figure import compare_figure
-from .compare_words import Compared, compare_sentence
-from .export import Block
-from .selection import SelectionView, link_of
+from ...tracing.running import trace
+from ...tracing.trace import Trace
+from ..pages.export import Block
+from ..shared.base import css, esm
+from ..shared.codecs import pack_floats, shown_text
+from ..shared.exports import Numbers
+from ..shared.selection import SelectionView, link_of
+from .data import CompareData
+from .exported import compare_numbers
+from .figure import CompareScene, compare_figure
+from .words import Compared, compare_sentence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..run import Run
-    from ..text_model import TextModel
+    from ...text_model import TextModel
+    from ...training.run import Run
+    from ..shared.plots import Plot
 
 ALL_MAPS_BYTES = 4 * 2**20
 
@@ -46,8 +50,8 @@ class CompareView(SelectionView):
         ValueError: when the two have no shape, or no token, in common, or are too long.
     """
 
-    _esm: ClassVar[str] = esm("compare_view.js")
-    _css: ClassVar[str] = css("view.css", "position_view.css", "compare_view.css")
+    _esm: ClassVar[str] = esm("compare/view.js")
+    _css: ClassVar[str] = css("compare")
 
     _names = t.List(t.Unicode()).tag(sync=True)
     _moved = t.Bytes(b"").tag(sync=True)  # fp32, kind by kind [layer, head]
@@ -95,7 +99,7 @@ class CompareView(SelectionView):
         maps = b"" if whole > ALL_MAPS_BYTES else self._all_maps()
         found = {a.model_name, b.model_name} - {""}
         super().__init__(
-            _title=shown_text(title or " and ".join(sorted(found)) or "Compare"),
+            title=title or " and ".join(sorted(found)) or "Compare", of=(a, b),
             _names=[shown_text(name) for name in names], _kinds=kinds, kind=kind, layer=layer,
             head=head, link=link_of(a) if same else "", _maps=maps,
             _moved=b"".join(pack_floats(data.moved(k)) for k in data.kinds),
@@ -184,7 +188,23 @@ class CompareView(SelectionView):
 
     def figure(self) -> Figure:
         """Every head by how much it differs, both maps and their difference."""
-        return compare_figure(self)
+        return compare_figure(self._scene())
+
+    def to_plotly(self, *, theme: str = "light") -> Plot:
+        from .plotly_figure import compare_plotly
+
+        return compare_plotly(self._scene(), theme)
+
+    def _numbers(self) -> Numbers:
+        return compare_numbers(self._scene())
+
+    def _scene(self) -> CompareScene:
+        kind, layer, head = self.shown
+        return CompareScene(
+            self._title, self.sentence, (self._names[0], self._names[1]), self.moved(), self.maps(),
+            self.difference(), self._data.queries[kind].names, self._data.keys[kind].names, layer,
+            head, self._kinds[kind]["causal"], self.selected,
+        )  # fmt: skip
 
     # -- for the browser ----------------------------------------------------------------------------
 

@@ -1,18 +1,20 @@
 // Two traces on one pair of axes: every head by how much it differs, both maps, and the difference.
 
-import { bytesOf, typed } from "./codecs.js";
-import { colourTable, headColour } from "./colours.js";
-import { compareSentence, placeName } from "./compare_words.js";
-import { radioGroup } from "./controls.js";
-import { element, tokenElement } from "./dom.js";
-import { linked } from "./linked.js";
-import { NumberMap } from "./number_map.js";
-import { Superseded } from "./requests.js";
-import { sheet } from "./sheet.js";
-import { floatsOf, linearLegend, Shell } from "./shell.js";
-import { short } from "./words.js";
+import { shortest } from "../shared/files.js";
+import { bytesOf, typed } from "../shared/codecs.js";
+import { colourTable } from "../shared/colours.js";
+import { compareSentence, placeName } from "./words.js";
+import { radioGroup } from "../shared/controls.js";
+import { element, tokenElement } from "../shared/dom.js";
+import { headStepper } from "../heads/controls.js";
+import { linked } from "../shared/linked.js";
+import { NumberMap } from "../shared/number_map.js";
+import { Superseded } from "../shared/requests.js";
+import { sheet } from "../shared/sheet.js";
+import { floatsOf, linearLegend, Shell } from "../shared/shell.js";
+import { Waiting } from "../shared/waiting.js";
+import { short } from "../shared/words.js";
 
-const WAIT_SHOWN_AFTER = 200; // ms
 const KEPT_HEADS = 96;
 const GRID_WIDTH = 300; // px, of the small map of every head
 
@@ -24,7 +26,10 @@ export class CompareViewer {
     this.hover = null; // a pair of places
     this.known = new Map();
     this.turn = 0;
-    this.shell = new Shell(model, root, signal, { draw: () => this.draw(), png: () => this.png(), code: () => this.code() });
+    this.shell = new Shell(model, root, signal, {
+      draw: () => this.draw(), png: () => this.png(), code: () => this.code(), numbers: () => this.#numbers(),
+      part: () => `layer-${this.shown.layer}-head-${this.shown.head}`,
+    });
     this.link = linked(model, signal, (spot) => {
       this.hover = spot;
       this.shell.redraw();
@@ -82,6 +87,7 @@ export class CompareViewer {
     this.sideBox = element("div", { class: "tl-sides" }, ...this.sides.map(({ figure }) => figure));
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
     this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
+    this.waiting = new Waiting(this.busy);
     this.legends = Object.fromEntries(["grid", "weight", "difference"].map((name) => [name, element("div", { class: "tl-legend", "data-part": `${name}-legend` })]));
     this.numbers = element("p", { class: "tl-number-line", role: "status", "data-part": "readout" });
     this.lock = element("span", { class: "tl-lock", "data-part": "lock", hidden: true }, "Locked: Esc or a second click frees it.");
@@ -92,8 +98,8 @@ export class CompareViewer {
     this.root.append(
       this.shell.header,
       this.controls,
-      this.note,
       this.shell.message,
+      element("div", { class: "tl-answer" }, this.sentence),
       element(
         "div",
         { class: "tl-panels tl-compare" },
@@ -101,11 +107,11 @@ export class CompareViewer {
           element("p", { class: "tl-heading" }, element("b", {}, "How much each head differs"), " ", element("span", { class: "tl-quiet" }, "layer ↓, head →; click one")),
           this.grid, this.gridLine, this.legends.grid),
         element("section", { class: "tl-panel", "aria-label": "Maps" },
-          element("p", { class: "tl-heading" }, this.mapTitle, " ", element("span", { class: "tl-quiet" }, "query ↓ row looks at column → key; click to lock")),
+          element("p", { class: "tl-heading" }, this.mapTitle, " ", element("span", { class: "tl-quiet" }, "row looks at column; a click locks")),
           this.sideBox, this.busy,
           element("div", { class: "tl-row" }, this.legends.weight, this.legends.difference)),
       ),
-      element("footer", { class: "tl-foot" }, this.sentence, element("div", { class: "tl-row" }, this.numbers, this.lock),
+      element("footer", { class: "tl-foot" }, element("div", { class: "tl-row" }, this.numbers, this.lock),
         element("details", { class: "tl-details" }, element("summary", {}, "The five largest changes as a table"), this.table)),
     );
     this.grid.addEventListener("keydown", (event) => this.#moveHead(event), { signal });
@@ -119,25 +125,17 @@ export class CompareViewer {
 
   #buildControls() {
     const kinds = this.model.get("_kinds");
-    const shape = JSON.stringify([this.kindName, this.shell.theme]);
-    if (shape !== this.built) {
-      this.built = shape;
-      const { layers, heads } = this.kind;
-      const numbers = (count, name, colour) => Array.from({ length: count }, (_, i) => ({ value: i, text: String(i), name: `${name} ${i}`, colour: colour ? headColour(i, this.shell.theme) : undefined }));
-      const group = (label, part, choices) => radioGroup({ label, part, choices, chosen: this.model.get(part), choose: (value) => this.shell.set({ [part]: value }) });
-      this.groups = {
-        kind: Object.keys(kinds).length > 1 ? radioGroup({
-          label: "Attention", part: "kind", chosen: this.kindName, choices: Object.keys(kinds).map((value) => ({ value, text: value })),
-          choose: (kind) => this.shell.set({ selected: null, layer: Math.min(this.layer, kinds[kind].layers - 1), head: Math.min(this.head, kinds[kind].heads - 1), kind }),
-        }) : null,
-        layer: group("Layer", "layer", numbers(layers, "Layer")),
-        head: group("Head", "head", numbers(heads, "Head", true)),
-      };
-      this.controls.replaceChildren(...Object.values(this.groups).filter(Boolean).map(({ root }) => root));
+    if (!this.stepper) {
+      const names = Object.keys(kinds);
+      this.stepper = headStepper(this, (layer, head) => this.shell.set({ layer, head }));
+      this.kinds = names.length > 1 ? radioGroup({
+        label: "Attention", part: "kind", quiet: true, chosen: this.kindName, choices: names.map((value) => ({ value, text: value })),
+        choose: (kind) => this.shell.set({ selected: null, layer: Math.min(this.layer, kinds[kind].layers - 1), head: Math.min(this.head, kinds[kind].heads - 1), kind }),
+      }) : null;
+      this.controls.replaceChildren(this.stepper.root, ...(this.kinds ? [element("span", { class: "tl-kinds" }, this.kinds.root)] : []), this.note);
     }
-    this.groups.kind?.set(this.kindName);
-    this.groups.layer.set(this.layer);
-    this.groups.head.set(this.head);
+    this.kinds?.set(this.kindName);
+    this.stepper.show();
   }
 
   // ---- what the reader does -----------------------------------------------------------------
@@ -197,27 +195,37 @@ export class CompareViewer {
   // ---- the maps of a head ---------------------------------------------------------------------
 
   /** Get the maps of the chosen head, then draw. */
+  open() {
+    return this.fetch();
+  }
+
   async fetch() {
     const { kindName, layer, head } = this;
     const turn = ++this.turn;
     const name = `${kindName}/${layer}/${head}`;
     let maps = this.#here(name);
     if (!maps) {
-      const late = setTimeout(() => this.#wait(`Fetching layer ${layer}, head ${head} …`), WAIT_SHOWN_AFTER);
+      const ended = this.waiting.begin(
+        `Fetching layer ${layer}, head ${head} …`,
+        `Still waiting for layer ${layer}, head ${head}: Python may be busy with a cell, or stopped. Heads seen before still work.`,
+      );
       try {
         const { buffers } = await this.shell.requests.ask({ type: "block", name });
         maps = typed(Float32Array, buffers[0]);
         if (this.known.size >= KEPT_HEADS) this.known.delete(this.known.keys().next().value);
         this.known.set(name, maps);
       } catch (error) {
-        if (!(error instanceof Superseded) && turn === this.turn) this.shell.say(`Layer ${layer}, head ${head} cannot be shown: ${error.message}`);
+        if (!(error instanceof Superseded) && turn === this.turn) {
+          this.waiting.say("");
+          this.shell.say(`Layer ${layer}, head ${head} cannot be shown: ${error.message}`);
+        }
         return;
       } finally {
-        clearTimeout(late);
+        ended();
       }
     }
     if (turn !== this.turn || this.signal.aborted) return; // a later click won
-    this.#wait("");
+    this.waiting.say("");
     this.shell.say("");
     const size = this.kind.queries * this.kind.keys;
     this.maps = { first: maps.subarray(0, size), second: maps.subarray(size, 2 * size) };
@@ -237,11 +245,6 @@ export class CompareViewer {
       return floatsOf(this.model, "_maps").subarray(from, from + size);
     }
     return this.model.get("_first").name === name ? floatsOf(this.model, "_first_data") : null;
-  }
-
-  #wait(text) {
-    this.busy.textContent = text;
-    this.busy.hidden = !text;
   }
 
   /** The pairs that differ most. */
@@ -396,6 +399,24 @@ export class CompareViewer {
     const { query = null, key = null } = this.selected ?? {};
     const at = query !== null && key !== null ? `; view.selected = (${query}, ${key})` : "";
     return `view.kind, view.layer, view.head = "${this.kindName}", ${this.layer}, ${this.head}${at}`;
+  }
+
+  /** As Python's exported.py names them. @returns {import("../shared/files.js").Numbers} */
+  #numbers() {
+    const { kind, maps, moved, names, selected, shown } = this;
+    const map = (value) => kind.query_names.map((_, q) => kind.key_names.map((_, k) => (kind.causal && k > q ? null : shortest(value(q * kind.keys + k)))));
+    const array = (means, value) => ({ axes: ["query", "key"], means: `${means}, on aligned tokens`, values: map(value) });
+    const layers = Array.from({ length: kind.layers }, (_, layer) => Array.from(moved.slice(layer * kind.heads, (layer + 1) * kind.heads), shortest));
+    return {
+      arrays: {
+        a: array(`attention weight of ${names[0]}`, (i) => maps.first[i]),
+        b: array(`attention weight of ${names[1]}`, (i) => maps.second[i]),
+        difference: array(`${names[1]} less ${names[0]}`, (i) => maps.second[i] - maps.first[i]),
+        moved: { axes: ["layer", "head"], means: "share of a head's attention that lies elsewhere in the second", values: layers },
+      },
+      axes: { query: kind.query_names, key: kind.key_names, layer: layers.map((_, i) => i), head: layers[0].map((_, i) => i) },
+      chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected: selected && [selected.query, selected.key] },
+    };
   }
 
   png() {

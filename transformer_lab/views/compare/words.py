@@ -1,4 +1,4 @@
-"""Where two maps differ, in words and numbers. The counterpart of static/compare_words.js."""
+"""Where two maps differ, in words and numbers. The counterpart of compare/words.js."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .words import quoted, short
+from ..shared.words import quoted, short
 
 NO_MOVE = 5e-4  # a share of attention below this is called none
 

@@ -1,5 +1,4 @@
-"""The edits of an Explorer: objects in Python, plain values in the browser. The counterpart of
-static/explorer_edits.js."""
+"""The edits of an Explorer: objects here, plain values in the browser, which edits.js shows."""
 
 from __future__ import annotations
 
@@ -7,19 +6,31 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..edit import Edit, EditError, default_kind, edit_from_dict
-from .words import quoted
+from ...edits.hanging import default_kind
+from ...edits.kinds import Edit, EditError
+from ...edits.makers import edit_from_dict
+from ..shared.words import quoted
+
+# What stands for the numbers of a place in a pattern: no model has so many layers or tokens.
+_SLOTS = {"layer": 870001, "head": 870002, "query": 870003, "key": 870004}
 
 
 class Edits:
-    """Turns edits into what a browser may hold, and back. An edit that holds tensors stays here,
-    under a number."""
+    """Turns edits into what a browser is sent, and back. An edit that holds tensors stays here, under
+    a number.
+
+    A browser is told of each edit what it needs to show it, and knows no kind of edit by itself:
+    `id`: edits with the same one are the same; `words`: for people; `code`: the Python that makes it;
+    `does`: "off" (heads are switched off), "cut" (an edge is) or "other"; `kind`, `layer`, `head`,
+    `query`, `key`: what it reaches, None for all; `alone`: "kind/layer/head" of the one head that it
+    switches off; `made`: what `edit_from_dict` reads.
+    """
 
     def __init__(self) -> None:
         self._kept: list[Edit] = []
 
     def dicts(self, edits: Iterable[Any]) -> list[dict[str, Any]]:
-        """Of edits, or of what the browser sent.
+        """Plain values of edits, or of what the browser sent.
 
         Raises:
             EditError: for anything else.
@@ -32,7 +43,7 @@ class Edits:
 
     def _dict(self, edit: Any) -> dict[str, Any]:
         if isinstance(edit, dict):
-            return edit
+            return edit.get("made", edit)
         if not isinstance(edit, Edit):
             raise EditError(f"{edit!r} is no edit; use tl.ablate(…), tl.knock_out(…) …")
         try:
@@ -41,8 +52,50 @@ class Edits:
             if not any(kept is edit for kept in self._kept):
                 self._kept.append(edit)
             number = next(i for i, kept in enumerate(self._kept) if kept is edit)
-            where = {"layer": edit.layer, "head": edit.head, "kind": edit.kind}
-            return {"edit": "kept", "number": number, "words": edit.describe(), **where}
+            return {"edit": "kept", "number": number}
+
+    def sent(self, values: Iterable[Any], kinds: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        """What a browser is sent of edits.
+
+        Args:
+            kinds: kind -> {"query_tokens": …, "key_tokens": …}, to name the ends of a cut edge.
+        """
+        return [self._one(value, kinds) for value in values]
+
+    def _one(self, made: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        edit, name = self.object(made), made["edit"]
+        kind = edit.kind or default_kind(list(kinds))
+        does = {"ablate": "off", "knock_out": "cut"}.get(name, "other")
+        plain = set(made) <= {"edit", "layer", "head", "kind"} and None not in (
+            edit.layer,
+            edit.head,
+        )
+        return {
+            "id": json.dumps({**made, "kind": kind}, sort_keys=True),
+            "words": _words(edit, made, kinds),
+            "code": "…  # " + edit.describe() if name == "kept" else edit.code(),
+            "does": does, "kind": kind, "layer": edit.layer, "head": edit.head,
+            "query": made.get("query"), "key": made.get("key"),
+            "alone": f"{kind}/{edit.layer}/{edit.head}" if does == "off" and plain else None,
+            "made": made,
+        }  # fmt: skip
+
+    def patterns(self, kinds: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        """The edits that a reader can make by hand, with numbers (`slots`) where a browser puts the place in: "off/kind" is a head switched off, "cut/kind/scope/ends" an edge
+        cut in a head, in a layer or in all, where ends says which of query and key are given."""
+        blank = {kind: {"query_tokens": (), "key_tokens": ()} for kind in kinds}
+        usual, made = default_kind(list(kinds)), {}
+        for kind in kinds:
+            side = {} if kind == usual else {"kind": kind}
+            layer, head = {"layer": _SLOTS["layer"]}, {"head": _SLOTS["head"]}
+            made[f"off/{kind}"] = {"edit": "ablate", **layer, **head, **side}
+            for scope, place in (("head", {**layer, **head}), ("layer", layer), ("all", {})):
+                for ends in (("query", "key"), ("query",), ("key",)):
+                    edge = {end: _SLOTS[end] for end in ends}
+                    cut = {"edit": "knock_out", **place, **edge, **side}
+                    made[f"cut/{kind}/{scope}/{'-'.join(ends)}"] = cut
+        found = {name: self._one(one, blank) for name, one in made.items()}
+        return {"slots": _SLOTS, **found}
 
     def object(self, values: Any) -> Edit:
         if isinstance(values, dict) and values.get("edit") == "kept":
@@ -99,8 +152,25 @@ class Edits:
         return sorted(found)
 
 
+def _words(edit: Edit, made: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> str:
+    """An edit in a few words, for a chip."""
+    name = made["edit"]
+    kind = edit.kind or default_kind(list(kinds))
+    side = f"{kind} " if len(kinds) > 1 else ""
+    where = _where(edit, side)
+    if name == "ablate":
+        return f"{where} {'at its mean' if made.get('value') == 'mean' else 'off'}"
+    if name == "scale":
+        return f"{where} × {made['by']:g}"
+    if name == "skip":
+        return f"{where.partition(',')[0]}: {made.get('part', 'attention')} skipped"
+    if name == "knock_out" and kind in kinds:
+        return f"{_edge(made, kinds[kind])} cut in {where}"
+    return edit.describe()
+
+
 def _edge(cut: dict[str, Any], kind: dict[str, Any]) -> str:
-    """“query” → “key”, as static/explorer_edits.js says it."""
+    """“query” → “key”."""
     query, key = cut.get("query"), cut.get("key")
     start = "every token" if query is None else _named(kind["query_tokens"], query)
     return f"{start} → {'everywhere' if key is None else _named(kind['key_tokens'], key)}"
@@ -116,29 +186,47 @@ def _where(edit: Edit, side: str) -> str:
     return f"{layer}, {'all heads' if edit.head is None else f'head {edit.head}'}"
 
 
-def run_code(text: str, target: str | None, masked: Sequence[int], kind: str) -> str:
+def run_code(
+    text: str,
+    target: str | None,
+    masked: Sequence[int],
+    kind: str,
+    given_ids: Sequence[int] | None = None,
+) -> str:
     """Python that runs a text without and with `edits`.
 
     Args:
         target: None for a model's own answer, which is then kept the same under the edits.
         kind: "decoder", "encoder" or "encoder-decoder".
+        given_ids: the tokens of the side that is predicted on, where its words would give others.
     """
     words = json.dumps(text, ensure_ascii=False)
     given = "before.tokens[0]"
-    if kind == "encoder-decoder":
+    exact = "" if given_ids is None else f"torch.tensor({list(given_ids)})"
+    why = "  # exactly these tokens: the words would be split into others"
+    if kind == "encoder-decoder" and exact:
+        given += ", before.target[0]"
+        first = [
+            f"target = {exact}{why}",
+            f"before = model.trace_ids(model.encode({words}), target)",
+        ]
+    elif kind == "encoder-decoder":
         own = target is None
         words = words if own else f"{words}, {json.dumps(target, ensure_ascii=False)}"
         given += ", before.target[0]"
         first = [f"before = model.trace({words})" + ("  # it writes its own answer" if own else "")]
     elif masked:
         first = [
-            f"ids = model.encode({words})",
+            f"ids = {exact}{why}" if exact else f"ids = model.encode({words})",
             f"ids[{list(masked)}] = model.tokenizer.mask_id",
             "before = model.trace_ids(ids)",
         ]
+    elif exact:
+        first = [f"ids = {exact}{why}", "before = model.trace_ids(ids)"]
     else:
         first = [f"before = model.trace({words})"]
     lines = [
+        *(["import torch"] if exact else []),
         *first,
         "with tl.edit(model, *edits):",
         f"    after = model.trace_ids({given})  # the same tokens",
@@ -149,7 +237,3 @@ def run_code(text: str, target: str | None, masked: Sequence[int], kind: str) ->
 def print_code(position: int) -> str:
     """Python that prints the predictions before and after."""
     return f'print(before.predictions({position}), after.predictions({position}), sep="\\n")'
-
-
-def plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"

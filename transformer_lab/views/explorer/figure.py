@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from .colours import INK, LINE, QUIET, colour_map
-from .explorer_runs import Effect, kl_text
-from .head_figure import MONO, _box, _label_axes, draw_heads, draw_map, write
-from .words import short, signed
+from ..heads.figure import HeadScene, draw_heads, draw_map, draw_nothing, draw_scale, label_axes
+from ..shared.colours import EDITED, INK, QUIET, colour_map
+from ..shared.figures import MONO, blank, frame, shortened, spot_frame, write
+from ..shared.words import short, signed
+from .runs import Outcome, kl_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-EDITED = "#7a4b00"
 MAP_TITLES = {
     "before": "attention weight",
     "after": "attention weight, edited",
@@ -26,56 +26,43 @@ MAP_TITLES = {
 }
 
 
-def explorer_figure(
-    *,
-    title: str,
-    sentence: str,
-    thumbnails: Tensor,
-    weights: Tensor,
-    queries: Sequence[str],
-    keys: Sequence[str],
-    layer: int,
-    head: int,
-    causal: bool,
-    hidden: Sequence[int],
-    selected: tuple[int | None, int | None] | None,
-    value_weighted: bool,
-    mode: str,
-    off: Sequence[tuple[int, int]],
-    effect: Effect,
-    where: str,
-) -> Figure:
-    """thumbnails [layer, head, small, small]; weights [query, key] as shown, signed where the mode
-    is "difference"."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+@dataclass(frozen=True)
+class ExplorerScene:
+    """What the picture is drawn from.
 
-    figure = Figure(figsize=(10.5, 6.4), facecolor="white")
-    FigureCanvasAgg(figure)
-    write(figure, 0.02, 0.975, f"{title} · layer {layer}, head {head}", size=12, weight="bold")
-    lines = textwrap.wrap(sentence, 118)
-    told = [*lines[:2], textwrap.shorten(" ".join(lines[2:]), 116, placeholder=" …")]
-    write(figure, 0.02, 0.935, "\n".join(told).strip(), size=10)
+    heads: their weights are signed where the mode is "difference"; off: (layer, head) of those that
+    are switched off; where: the place of the prediction, in words.
+    """
+
+    heads: HeadScene
+    mode: str
+    off: Sequence[tuple[int, int]]
+    effect: Outcome
+    where: str
+
+
+def explorer_figure(scene: ExplorerScene) -> Figure:
+    heads, effect = scene.heads, scene.effect
+    figure = blank(10.5, 6.4)
+    name = f"{heads.title} · layer {heads.layer}, head {heads.head}"
+    write(figure, 0.02, 0.975, name, size=12, weight="bold")
+    write(figure, 0.02, 0.935, shortened(heads.sentence, 2), size=10)
     grid = figure.add_axes((0.06, 0.46, 0.3, 0.33))
-    draw_heads(grid, thumbnails, layer, head)
-    _cross_out(grid, thumbnails.shape, off)
+    draw_heads(grid, heads)
+    _cross_out(grid, heads.thumbnails.shape, scene.off)
     bars = figure.add_axes((0.13, 0.06, 0.23, 0.28))
     if effect.rows:
-        _draw_predictions(bars, effect, where)
+        _draw_predictions(bars, effect, scene.where)
     elif effect.states:
         _draw_states(bars, effect)
     else:
         bars.set_axis_off()
     axes = figure.add_axes((0.48, 0.08, 0.4, 0.62))
-    if mode == "difference":
-        _draw_difference(figure, axes, weights, queries, keys, selected)
+    if scene.mode == "difference":
+        _draw_difference(axes, heads)
         return figure
-    draw_map(axes, weights, queries, keys, causal, hidden, selected)
-    scale = figure.colorbar(axes.images[0], ax=axes, fraction=0.04, pad=0.03)
-    scale.outline.set_edgecolor(LINE)
-    name = "weight × value length" if value_weighted else MAP_TITLES[mode]
-    scale.set_label(name, color=QUIET, fontsize=9)
-    scale.ax.tick_params(labelsize=8, colors=QUIET)
+    draw_map(axes, heads)
+    draw_scale(axes, "weight × value length" if heads.value_weighted else MAP_TITLES[scene.mode])
     return figure
 
 
@@ -87,11 +74,10 @@ def _cross_out(axes: Axes, shape: Sequence[int], off: Sequence[tuple[int, int]])
         left, top = head * (width + gap), layer * (height + gap)
         for xs in ((left, left + width - 1), (left + width - 1, left)):
             axes.plot(xs, (top, top + height - 1), color=EDITED, linewidth=1.6)
-        axes.add_patch(_box(left - 1, top - 1, width + 1, height + 1, 1.5))
-        axes.patches[-1].set_edgecolor(EDITED)
+        axes.add_patch(frame(left - 1, top - 1, width + 1, height + 1, 1.5, EDITED))
 
 
-def _draw_predictions(axes: Axes, effect: Effect, where: str) -> None:
+def _draw_predictions(axes: Axes, effect: Outcome, where: str) -> None:
     rows = effect.rows
     places = torch.arange(len(rows)).tolist()
     edited = rows[0].after is not None
@@ -113,7 +99,7 @@ def _draw_predictions(axes: Axes, effect: Effect, where: str) -> None:
     _name_rows(axes, [r.token for r in rows], f"predictions {where}{told}")
 
 
-def _draw_states(axes: Axes, effect: Effect) -> None:
+def _draw_states(axes: Axes, effect: Outcome) -> None:
     values = [s.change for s in effect.states]
     axes.barh(range(len(values)), values, 0.66, color=EDITED)
     for place, value in enumerate(values):
@@ -132,26 +118,24 @@ def _name_rows(axes: Axes, names: Sequence[str], title: str) -> None:
     write(axes, 0, 1.04, title, size=9, color=QUIET, transform=axes.transAxes, va="bottom")
 
 
-def _draw_difference(
-    figure: Figure, axes: Axes, change: Tensor, queries, keys, selected: Any
-) -> None:
-    most = float(change.abs().max()) or 1.0
-    shown = (
-        change.sign() * (change.abs() / most).sqrt()
-    )  # as in the browser: small changes are seen
+def _draw_difference(axes: Axes, scene: HeadScene) -> None:
+    change = scene.weights
+    most = scene.largest
+
+    # As in the browser: small changes are seen.
+    def small(x: Tensor) -> Tensor:
+        return x.sign() * (x.abs() / most).sqrt()
+
     n_query, n_key = change.shape
+    colours: dict[str, Any] = dict(cmap=colour_map("diverging_light"), vmin=-1, vmax=1)
     axes.imshow(
-        shown.numpy(), cmap=colour_map("DIVERGING_LIGHT"), vmin=-1, vmax=1,
-        interpolation="nearest", extent=(-0.5, n_key - 0.5, n_query - 0.5, -0.5),
+        small(change).numpy(), interpolation="nearest", **colours,
+        extent=(-0.5, n_key - 0.5, n_query - 0.5, -0.5),
     )  # fmt: skip
-    _label_axes(axes, queries[:n_query], keys[:n_key])
-    scale = figure.colorbar(axes.images[0], ax=axes, fraction=0.04, pad=0.03)
+    label_axes(axes, scene.queries[:n_query], scene.keys[:n_key])
+    if scene.nothing is not None:
+        draw_nothing(axes, small(scene.nothing), n_key, colours)
+    scale = draw_scale(axes, MAP_TITLES["difference"])
     scale.set_ticks([-1, 0, 1], labels=[signed(-most), "0", signed(most)])
-    scale.set_label(MAP_TITLES["difference"], color=QUIET, fontsize=9)
-    scale.ax.tick_params(labelsize=8, colors=QUIET)
-    scale.outline.set_edgecolor(LINE)
-    if selected is not None:
-        query, key = selected
-        x, w = (-0.5, n_key) if key is None else (key - 0.5, 1)
-        y, h = (-0.5, n_query) if query is None else (query - 0.5, 1)
-        axes.add_patch(_box(x, y, w, h, 2))
+    for place in spot_frame(scene.selected, n_query, n_key):
+        axes.add_patch(frame(*place))

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .. import heads
-from .codecs import shown_text
+from ... import heads
+from ...heads.measures import MEASURES
+from ..shared.codecs import shown_text
 
 if TYPE_CHECKING:
-    from ..text_model import TextModel
-    from ..trace import Trace
+    from ...text_model import TextModel
+    from ...tracing.trace import Trace
 
 
-def labels_of(model: TextModel, trace: Trace) -> dict[str, list[list[dict[str, str]]]]:
-    """kind -> [layer][head] of {"tag": one or two words or "", "sentence": the evidence}.
+def labels_of(model: TextModel, trace: Trace) -> dict[str, list[list[dict[str, Any]]]]:
+    """kind -> [layer][head] of {"tag": one or two words or "", "short": the same for a
+    thumbnail, "sentence": the evidence, "score": of the label, or of the nearest}.
 
     Cross-attention has no labels. A model whose context is too short for the probes has none.
     """
-    found: dict[str, list[list[dict[str, str]]]] = {}
+    found: dict[str, list[list[dict[str, Any]]]] = {}
     for kind in trace.kinds:
         if kind == "cross":
             continue
         try:
             table = heads.labels(model, kind=kind, ablation=False)
         except ValueError:
-            empty = {"tag": "", "sentence": _why_none(model)}
+            empty = {"tag": "", "short": "", "sentence": _why_none(model), "score": None}
             layers, n_heads = trace.n_layers(kind), trace.n_heads(kind)
             found[kind] = [[empty] * n_heads for _ in range(layers)]
             continue
@@ -37,5 +39,8 @@ def _why_none(model: TextModel) -> str:
     return f"No label: this model{limit} for the random texts that heads are named by."
 
 
-def _shown(label: Any) -> dict[str, str]:
-    return {"tag": label.name or "", "sentence": shown_text(label.sentence)}
+def _shown(label: Any) -> dict[str, Any]:
+    tag = label.name or ""
+    short = MEASURES[tag].tag if tag else ""
+    sentence = shown_text(label.sentence)
+    return {"tag": tag, "short": short, "sentence": sentence, "score": round(label.score, 4)}

@@ -1,13 +1,12 @@
 // The state of an Explorer that the reader wants, and how it comes about: Python computes it, or a
 // saved page looks it up. At most one run is on its way; of those that wait only the newest stays.
 
-import { namesTokens, sameEdits } from "./explorer_edits.js";
-import { NotSent, Requests, Superseded } from "./requests.js";
+import { sameEdits } from "./edits.js";
+import { NotSent, Requests, Superseded } from "../shared/requests.js";
 
 const BUSY_FROM = 200; // ms
 const STUCK_FROM = 4000;
 const NO_ANSWER = "No answer from Python: it may be busy with a cell, or stopped. Heads and maps that are here still work.";
-const OWN_NUMBERS = 1_000_000; // apart from those of the heads' requests
 
 export const NEEDS_KERNEL = "needs a live kernel (transformer-lab explore, or a notebook)";
 
@@ -16,7 +15,7 @@ export const NEEDS_KERNEL = "needs a live kernel (transformer-lab explore, or a 
  * @property {string} [text]
  * @property {string | null} [target]
  * @property {number[]} [masked]
- * @property {import("./explorer_edits.js").Edit[]} [edits]
+ * @property {import("./edits.js").Edit[]} [edits]
  * @property {number | null} [position]
  *
  * @typedef {object} Hears
@@ -34,7 +33,7 @@ export class Runner {
   constructor(model, signal, hears) {
     this.model = model;
     this.hears = hears;
-    this.requests = new Requests(model, signal, OWN_NUMBERS);
+    this.requests = new Requests(model, signal);
     /** @type {Wanted | null} */
     this.wanted = null;
     this.turn = 0;
@@ -98,10 +97,9 @@ export class Runner {
     }
     if (!outcome && !edits.length) outcome = plain;
     const [edit] = edits;
-    const single = edits.length === 1 && edit.edit === "ablate" && !edit.value && edit.layer !== undefined && edit.head !== undefined;
-    if (!outcome && single) {
+    if (!outcome && edits.length === 1 && edit.alone) {
       try {
-        const tables = await this.effectOf(edit.kind ?? this.#usual(), edit.layer, edit.head);
+        const tables = await this.effectOf(edit.alone);
         const found = tables[position ?? Object.keys(tables)[0]];
         outcome = found && { ...plain, ...found, position };
       } catch (error) {
@@ -111,7 +109,7 @@ export class Runner {
     const effects = position === this.model.get("_outcome").position ? null : await this.#effectsAt(position);
     if (turn !== this.turn) return;
     if (!outcome) {
-      const what = edits.some(namesTokens) ? "The prediction with a cut edge" : edits.length > 1 ? "The prediction with several edits" : "This prediction";
+      const what = edits.some((edit) => edit.does === "cut") ? "The prediction with a cut edge" : edits.length > 1 ? "The prediction with several edits" : "This prediction";
       missing ||= `${what} ${NEEDS_KERNEL}.`;
       outcome = { ...plain, missing };
     }
@@ -127,16 +125,10 @@ export class Runner {
   async #effectsAt(position) {
     const names = Object.keys(this.model.get("_effects"));
     const found = await Promise.all(names.map(async (name) => {
-      const [kind, layer, head] = name.split("/");
-      const tables = await this.effectOf(kind, Number(layer), Number(head)).catch(() => ({}));
+      const tables = await this.effectOf(name).catch(() => ({}));
       return [name, tables[String(position)]];
     }));
     return Object.fromEntries(found.filter(([, effect]) => effect));
-  }
-
-  #usual() {
-    const kinds = Object.keys(this.model.get("_kinds"));
-    return kinds.includes("decoder") ? "decoder" : kinds[0];
   }
 
   /** The predictions without edits at a position, on a page; null where it does not hold them. */
@@ -148,14 +140,9 @@ export class Runner {
     return { ...rest, rows: bare, states: [], kl: null, mean: null, sentence: "", note: "", ...here, position };
   }
 
-  /**
-   * Position -> what happens there without this one head.
-   * @param {string} kind
-   * @param {number} layer
-   * @param {number} head
-   */
-  effectOf(kind, layer, head) {
-    const name = `effect/${kind}/${layer}/${head}`;
+  /** Position -> what happens there without this one head. @param {string} place kind/layer/head */
+  effectOf(place) {
+    const name = `effect/${place}`;
     const known = this.tables.get(name);
     if (known) return known;
     const asked = this.requests.ask({ type: "block", name }, false)

@@ -7,20 +7,23 @@ import math
 import re
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ..edit import Edit, ablate, edit
-from ..in_use import held_for_edits
-from .codecs import shown_token
-from .words import quoted, short
+from ...edits.hanging import edit
+from ...edits.kinds import Edit
+from ...edits.makers import ablate
+from ...training.in_use import held_for_edits
+from ..shared.codecs import shown_token
+from ..shared.words import fixed, quoted, short
 
 if TYPE_CHECKING:
-    from ..text_model import TextModel
-    from ..trace import Trace
+    from ...text_model import TextModel
+    from ...tracing.trace import Trace
 
 LISTED = 8  # rows: the likeliest before …
 NEWCOMERS = 3  # … of which so many give way to those that are likeliest after
@@ -33,13 +36,14 @@ MANY_POSITIONS = 64  # up to so many, the effect of a head is kept for every pos
 class Prediction:
     """A token, and its probability without and with the edits (None where nothing is edited).
 
-    risen: whether it is listed for its probability after the edits.
+    risen: whether it is listed for its probability after the edits. id: the token's number.
     """
 
     token: str
     before: float
     after: float | None = None
     risen: bool = False
+    id: int | None = None
 
     @property
     def change(self) -> float | None:
@@ -56,7 +60,7 @@ class StateChange:
 
 
 @dataclass(frozen=True)
-class Effect:
+class Outcome:
     """What edits do at one position.
 
     kl: Σ p·log(p/q) in nats, p before and q after; for a model without a head that predicts
@@ -104,19 +108,20 @@ class Effect:
             "position": self.position,
             "kl": self.kl,
             "rows": [[r.token, r.before, r.after, r.risen] for r in self.rows],
+            "ids": [r.id for r in self.rows],
             "states": [[s.index, s.token, s.change] for s in self.states],
             "mean": self.mean_change,
         }
 
 
 def percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{fixed(100 * share, 1)} %"
 
 
 def kl_text(kl: float) -> str:
     if kl == 0:
         return "0"
-    return "<.001" if kl < 0.0005 else f"{kl:.3f}".removeprefix("0") if kl < 1 else f"{kl:.2f}"
+    return "<.001" if kl < 0.0005 else fixed(kl, 3).removeprefix("0") if kl < 1 else fixed(kl)
 
 
 @dataclass(eq=False)
@@ -131,7 +136,17 @@ class Reading:
     target_ids: Tensor | None
     version: bytes
     seconds: float
-    effects: dict[tuple[str, int, int], dict[int, Effect]] = field(default_factory=dict)
+    given: tuple[int, ...] | None = (
+        None  # the predicted side's tokens, where its words would give others
+    )
+    plain: tuple[int, ...] = ()  # that side's tokens, as they are without masks
+    effects: dict[tuple[str, int, int], dict[int, Outcome]] = field(default_factory=dict)
+    # (kind, position) -> about how the likeliest token's probability changes without each head,
+    # [layer, head]; None where there are no estimates
+    estimates: dict[tuple[str, int], Tensor | None] = field(default_factory=dict)
+    scores: dict[str, dict[str, Tensor]] = field(
+        default_factory=dict
+    )  # kind -> measure -> [layer, head]
 
 
 class Runs:
@@ -146,32 +161,48 @@ class Runs:
 
     # -- reading ----------------------------------------------------------------------------------
 
-    def read(self, text: str, target: str | None = None, masked: tuple[int, ...] = ()) -> Reading:
+    def read(
+        self,
+        text: str,
+        target: str | None = None,
+        masked: tuple[int, ...] = (),
+        given: tuple[int, ...] | None = None,
+    ) -> Reading:
         """The text without edits; the last one again, if neither it nor the model has changed.
 
         Args:
             masked: positions whose token is replaced by the mask token (masked models).
+            given: the tokens of the side that is predicted on, instead of what its words give.
 
         Raises:
             ValueError: for empty or too long text, or a model that is being trained.
         """
         version, known = self._version(), self._reading
-        asked = (text, target, masked, version)
-        if known and (known.text, known.target, known.masked, known.version) == asked:
+        asked = (text, target, masked, given, version)
+        if known and asked == (
+            known.text, known.target, known.masked, known.given, known.version
+        ):  # fmt: skip
             return known
         with held_for_edits(self.text_model.model):
-            model = self._model(version)
-            ids = model.encode(text)
+            model = self.quiet(version)
             both = model.kind == "encoder-decoder"
+            ids = model.encode(text) if both or given is None else torch.tensor(given)
             if target is not None and not both:
-                raise ValueError(model._takes_no_target(target))
+                raise ValueError(model.takes_no_target(target))
+            plain = ids.tolist()
             for position in masked:
                 ids[_maskable(model, ids, position)] = model.tokenizer.mask_id
-            target_ids = model._target_ids(ids, target) if both else None
+            target_ids = None
+            if both:
+                own = given is None
+                target_ids = model.target_ids(ids, target) if own else torch.tensor(given)
+                plain = target_ids.tolist()
             began = time.perf_counter()
             trace = model.trace_ids(ids, target_ids, keep=self._keep(model))
             seconds = time.perf_counter() - began
-        self._reading = Reading(text, target, masked, trace, ids, target_ids, version, seconds)
+        self._reading = Reading(
+            text, target, masked, trace, ids, target_ids, version, seconds, given, tuple(plain)
+        )
         return self._reading
 
     def edited(self, reading: Reading, edits: Sequence[Edit], name: str) -> Trace:
@@ -184,13 +215,22 @@ class Runs:
         if known and known[0] is reading and known[1] == name:
             return known[2]
         with held_for_edits(self.text_model.model):
-            model = self._model(reading.version)
+            model = self.quiet(reading.version)
             with edit(model, *edits, this_thread=True):
                 after = model.trace_ids(
                     reading.ids, reading.target_ids, keep=self._keep(model, reading.trace)
                 )
         self._after = (reading, name, after)
         return after
+
+    def write(
+        self, reading: Reading, edits: Sequence[Edit], n: int, options: dict[str, Any]
+    ) -> list[int]:
+        """The tokens that the model writes after this text, under edits; see `TextModel.write`."""
+        with held_for_edits(self.text_model.model):
+            model = self.quiet(reading.version)
+            with edit(model, *edits, this_thread=True) if edits else nullcontext():
+                return model.write(reading.ids, n, target_ids=reading.target_ids, **options)
 
     def unread(self, reading: Reading) -> str:
         """What of the text is not read as it was written, in one sentence; else ""."""
@@ -234,12 +274,16 @@ class Runs:
 
     # -- comparing --------------------------------------------------------------------------------
 
-    def compare(self, before: Trace, after: Trace | None, position: int) -> Effect:
+    def compare(self, before: Trace, after: Trace | None, position: int) -> Outcome:
         """The predictions at a position, of one trace or of two."""
         if before.logits is None:
             return self._states(before, after, position)
-        p = _log_probabilities(before, position)
         q = None if after is None else _log_probabilities(after, position)
+        return self.outcome(before, q, position)
+
+    def outcome(self, before: Trace, q: Tensor | None, position: int) -> Outcome:
+        """The predictions of a trace at a position beside others, log-probabilities fp64 [vocab]."""
+        p = _log_probabilities(before, position)
         order = p.topk(min(LISTED, len(p))).indices.tolist()
         risen: list[int] = []
         if q is not None:
@@ -253,21 +297,24 @@ class Runs:
                 math.exp(float(p[i])),
                 None if q is None else math.exp(float(q[i])),
                 i in risen,
+                i,
             )
             for i in order
         )
         kl = None if q is None else max(0.0, float((p.exp() * (p - q)).nansum()))
-        return Effect(position, kl, rows)
+        return Outcome(position, kl, rows)
 
     def effect(
         self, reading: Reading, kind: str, layer: int, head: int, positions: Iterable[int]
-    ) -> dict[int, Effect]:
+    ) -> dict[int, Outcome]:
         """position -> what happens there without this one head."""
         wanted = list(positions)
         known = reading.effects.setdefault((kind, layer, head), {})
+        if head >= reading.trace.heads_of(layer, kind):  # not there: without it, all is as it was
+            known.update({p: self.compare(reading.trace, reading.trace, p) for p in wanted})
         if not all(position in known for position in wanted):
             with held_for_edits(self.text_model.model):
-                model = self._model(reading.version)
+                model = self.quiet(reading.version)
                 with edit(model, ablate(layer, head, kind=kind), this_thread=True):
                     keep = "all" if reading.trace.logits is None else "maps"
                     after = model.trace_ids(reading.ids, reading.target_ids, keep=keep)
@@ -280,9 +327,9 @@ class Runs:
         few = every if len(every) <= MANY_POSITIONS else []
         return sorted({*few, position})
 
-    def _states(self, before: Trace, after: Trace | None, position: int) -> Effect:
+    def _states(self, before: Trace, after: Trace | None, position: int) -> Outcome:
         if after is None:
-            return Effect(position, None)
+            return Outcome(position, None)
         kind = "decoder" if "decoder" in before.kinds else "encoder"
         clean, edited = (t.residual(kind)["resid_post"][-1].double() for t in (before, after))
         change = (edited - clean).norm(dim=-1) / clean.norm(dim=-1).clamp(min=1e-12)
@@ -290,9 +337,13 @@ class Runs:
         top = change.topk(min(MOST_STATES, len(change)))
         found = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         states = tuple(StateChange(i, shown_token(tokens[i]), c) for i, c in found)
-        return Effect(position, None, (), states, float(change.mean()))
+        return Outcome(position, None, (), states, float(change.mean()))
 
     # -- inside -----------------------------------------------------------------------------------
+
+    def is_fresh(self, reading: Reading) -> bool:
+        """Whether the weights are still those that it was read with."""
+        return reading.version == self._version()
 
     @torch.no_grad()
     def _version(self) -> bytes:
@@ -301,7 +352,8 @@ class Runs:
         few = [p.flatten()[:: max(1, p.numel() // 3)] for p in self.text_model.model.parameters()]
         return torch.cat([x.float().cpu() for x in few]).numpy().tobytes()
 
-    def _model(self, version: bytes) -> TextModel:
+    def quiet(self, version: bytes) -> TextModel:
+        """The model, or a copy of these weights while it is in training mode."""
         if not self.text_model.model.training:
             return self.text_model
         if self._quiet is None or self._quiet[0] != version:
@@ -315,14 +367,7 @@ class Runs:
         """The stream's whole end is needed where it is all that there is to compare."""
         if like is not None:
             return "all" if like.logits is None else None
-        return None if getattr(model.model.config, "head", True) and _has_head(model) else "all"
-
-
-def _has_head(model: TextModel) -> bool:
-    network = model.model
-    if hasattr(network, "add_tap"):
-        return bool(getattr(network.config, "head", True))
-    return getattr(network, "get_output_embeddings", lambda: None)() is not None
+        return None if model.network.has_head else "all"
 
 
 def _maskable(model: TextModel, ids: Tensor, position: int) -> int:

@@ -7,16 +7,18 @@ the browser computes the map: that grows with N, not with N².
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from .codecs import pack_floats, pack_shades, pack_weights, shown_token
+from ...tracing.maps import padded
+from ..shared.codecs import pack_floats, pack_shades, pack_weights, shown_token
 
 if TYPE_CHECKING:
-    from ..trace import Trace
+    from ...tracing.trace import Trace
 
 ALL_MAPS_BYTES = 4 * 2**20
 LONGEST_BY_SCORES = 4096  # tokens shown where the browser computes the map
@@ -40,14 +42,19 @@ class HeadBytes:
 
 
 class HeadData:
-    """The heads of one text of a trace, as bytes."""
+    """The heads of one text of a trace, as bytes; `like` other heads of the same text, where both
+    sides are to show the same part of it in the same form."""
 
-    def __init__(self, trace: Trace, batch: int = 0):
+    def __init__(self, trace: Trace, batch: int = 0, like: HeadData | None = None):
         self.trace, self.batch = trace, batch
         self.queries = {k: self._tokens(trace.query_tokens(k, batch)) for k in trace.kinds}
         self.keys = {k: self._tokens(trace.key_tokens(k, batch)) for k in trace.kinds}
-        self.by_scores = {kind: self._sends_scores(kind) for kind in trace.kinds}
-        self.all_maps = self._size() <= ALL_MAPS_BYTES
+        if like is None:
+            self.sinks = {kind: _sinks(trace, kind) for kind in trace.kinds}
+            self.by_scores = {kind: self._sends_scores(kind) for kind in trace.kinds}
+            self.all_maps = self.size <= ALL_MAPS_BYTES
+        else:
+            self.sinks, self.by_scores, self.all_maps = like.sinks, like.by_scores, like.all_maps
         self._thumbnails: dict[str, Tensor] = {}
 
     @staticmethod
@@ -60,12 +67,32 @@ class HeadData:
         limit = LONGEST_BY_SCORES if self.by_scores[kind] else LONGEST_BY_MAPS
         return min(n_query, limit), min(n_key, limit)
 
-    def _size(self) -> int:
+    @property
+    def size(self) -> int:
+        """Bytes of all maps."""
         total = 0
         for kind in self.trace.kinds:
             n_query, n_key = len(self.queries[kind]), len(self.keys[kind])
-            total += 2 * self.trace.n_layers(kind) * self.trace.n_heads(kind) * n_query * n_key
+            columns = n_key + bool(self.sinks[kind])
+            total += 2 * self.trace.n_layers(kind) * self.trace.n_heads(kind) * n_query * columns
         return total
+
+    def nothing(self, kind: str, layer: int, head: int) -> Tensor:
+        """[query], of those that are shown: the part of each row that goes to nothing."""
+        n_query, _ = self.shown(kind)
+        if layer not in self.sinks[kind] or head >= self.trace.heads_of(layer, kind):
+            return torch.zeros(n_query)
+        return self.trace.to_nothing(layer, head, kind=kind, batch=self.batch)[:n_query].cpu()
+
+    def _packed(self, kind: str, layer: int, heads: Sequence[int], maps: Tensor) -> bytes:
+        """Maps [head, query, key] of these heads, as bytes; with one more column, of what goes to
+        nothing, where that is so in some layer of the kind."""
+        n_query, n_key = self.shown(kind)
+        maps = maps[:, :n_query, :n_key]
+        if self.sinks[kind]:
+            nothing = torch.stack([self.nothing(kind, layer, head) for head in heads])
+            maps = torch.cat((maps, nothing[..., None].to(maps)), -1)
+        return pack_weights(maps)
 
     def _sends_scores(self, kind: str) -> bool:
         """Whether queries and keys are half as large as the map, and enough to compute it."""
@@ -79,7 +106,8 @@ class HeadData:
         # Without the causal mask, keys that are left out would be missing from every softmax.
         if max(n_query, n_key) > LONGEST_BY_SCORES and not self.trace.causal(kind):
             return False
-        return self.trace.queries_keys(0, 0, kind=kind, batch=self.batch) is not None
+        first = self.trace.attending(kind)[0]
+        return self.trace.queries_keys(first, 0, kind=kind, batch=self.batch) is not None
 
     def kinds(self) -> dict[str, dict[str, Any]]:
         """What the browser must know of each kind of attention before it has any weights."""
@@ -100,17 +128,25 @@ class HeadData:
                 "same": kind != "cross",
                 "query_tokens": self.queries[kind][:n_query],
                 "key_tokens": self.keys[kind][:n_key],
+                "headless": self._headless(kind),
                 "special": [i for i, is_special in enumerate(special[:n_key]) if is_special],
-                "has_norms": self._norms(kind, 0) is not None,
+                "has_norms": self.value_norms(kind, 0) is not None,
                 "thumbnail": small,
                 "thumbs": thumbs,
                 "maps": maps,
                 "norms": norms,
             }
+            if self.sinks[kind]:
+                described[kind]["sinks"] = self.sinks[kind]
             thumbs += layers * heads * small[0] * small[1]
-            maps += 2 * layers * heads * n_query * n_key
+            maps += 2 * layers * heads * n_query * (n_key + bool(self.sinks[kind]))
             norms += 4 * layers * heads * n_key if described[kind]["has_norms"] else 0
         return described
+
+    def _headless(self, kind: str) -> dict[str, str]:
+        """layer -> what it is, of layers without attention."""
+        layers = self.trace.layers(kind)
+        return {str(x.number): x.label.partition(": ")[2] for x in layers if not x.heads}
 
     def thumbnail(self, kind: str) -> Tensor:
         """[layer, head, small, small]; computed once."""
@@ -127,11 +163,11 @@ class HeadData:
         """(weights, value norms) of every head of every kind."""
         maps, norms = [], []
         for kind in self.trace.kinds:
-            n_query, n_key = self.shown(kind)
+            _, n_key = self.shown(kind)
             for layer in range(self.trace.n_layers(kind)):
-                pattern = self.trace.pattern(layer, kind=kind, batch=self.batch)
-                maps.append(pack_weights(pattern[:, :n_query, :n_key]))
-                found = self._norms(kind, layer)
+                pattern = self.trace.all_heads(layer, kind=kind, batch=self.batch)
+                maps.append(self._packed(kind, layer, range(len(pattern)), pattern))
+                found = self.value_norms(kind, layer)
                 norms.append(b"" if found is None else pack_floats(found[:, :n_key]))
         return b"".join(maps), b"".join(norms)
 
@@ -149,16 +185,23 @@ class HeadData:
         ):
             if not 0 <= value < count:
                 raise ValueError(f"{name}={value} is outside 0 … {count - 1}")
-        n_query, n_key = self.shown(kind)
-        found = self._norms(kind, layer)
+        _, n_key = self.shown(kind)
+        found = self.value_norms(kind, layer)
         norms = b"" if found is None else pack_floats(found[head, :n_key])
-        if self.by_scores[kind]:
+        there = head < self.trace.heads_of(layer, kind)
+        if there and self.by_scores[kind]:
             given = self.trace.queries_keys(layer, head, kind=kind, batch=self.batch)
             if given is not None:
                 return self._scores(kind, *given, norms)
-        pattern = self.trace.pattern(layer, head, kind=kind, batch=self.batch)
         info = {"encoding": "weights", "error": 0}
-        return HeadBytes(info, pack_weights(pattern[:n_query, :n_key]), norms)
+        pattern = self.pattern(kind, layer, head)
+        return HeadBytes(info, self._packed(kind, layer, [head], pattern[None]), norms)
+
+    def pattern(self, kind: str, layer: int, head: int) -> Tensor:
+        """[query, key]; 0 for a head that the layer does not have."""
+        if head < self.trace.heads_of(layer, kind):
+            return self.trace.pattern(layer, head, kind=kind, batch=self.batch)
+        return self.trace.all_heads(layer, kind=kind, batch=self.batch)[head]
 
     def _scores(self, kind: str, q: Tensor, k: Tensor, scale: float, norms: bytes) -> HeadBytes:
         n_query, n_key = self.shown(kind)
@@ -173,8 +216,19 @@ class HeadData:
         dtype = "<f2" if half else "<f4"
         return HeadBytes(info, pack_floats(q, dtype) + pack_floats(k, dtype), norms)
 
-    def _norms(self, kind: str, layer: int) -> Tensor | None:
-        return self.trace.value_norms(layer, kind=kind, batch=self.batch)
+    def value_norms(self, kind: str, layer: int) -> Tensor | None:
+        """[head, key]; 0 for heads that the layer does not have."""
+        attending, n_heads = self.trace.attending(kind), self.trace.n_heads(kind)
+        own = layer if layer in attending else attending[0]
+        found = self.trace.value_norms(own, kind=kind, batch=self.batch)
+        if found is None:
+            return None
+        return padded(found if own == layer else found[:0], n_heads, 0.0)
+
+
+def _sinks(trace: Trace, kind: str) -> list[int]:
+    """The layers where a part of each row goes to nothing."""
+    return [i for i in trace.attending(kind) if trace.has_sinks(i, kind=kind)]
 
 
 def _half_error(q: Tensor, k: Tensor, *, causal: bool) -> float:

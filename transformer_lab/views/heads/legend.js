@@ -1,8 +1,8 @@
 // What the colours of a map mean, in numbers.
 
-import { legendTicks, signedShade } from "./colours.js";
-import { element } from "./dom.js";
-import { short, signed } from "./words.js";
+import { entry, legendTicks, signedShade } from "../shared/colours.js";
+import { element } from "../shared/dom.js";
+import { short, signed } from "../shared/words.js";
 
 /**
  * @param {Uint8ClampedArray} table
@@ -10,13 +10,11 @@ import { short, signed } from "./words.js";
  * @param {boolean} valueWeighted
  * @param {boolean} clipped whether some values lie beyond the end
  * @param {boolean} [isChange] whether values are changes, on a diverging table
+ * @param {string} [measure] what values are, other than weights
  * @returns {Node[]}
  */
-export function legend(table, end, valueWeighted, clipped, isChange = false) {
-  const stops = Array.from({ length: 17 }, (_, i) => {
-    const at = 3 * Math.round((i / 16) * 255);
-    return `rgb(${table[at]},${table[at + 1]},${table[at + 2]})`;
-  });
+export function legend(table, end, valueWeighted, clipped, isChange = false, measure = "attention weight") {
+  const stops = Array.from({ length: 17 }, (_, i) => entry(table, Math.round((i / 16) * 255)));
   const decimals = end >= 1 ? 1 : Math.ceil(-Math.log10(end)) + 1;
   const name = (value) => {
     if (value === 0) return "0";
@@ -33,9 +31,8 @@ export function legend(table, end, valueWeighted, clipped, isChange = false) {
       isChange ? signed(value) : name(value),
     ),
   );
-  const what = `${isChange ? "change of " : ""}${valueWeighted ? "weight × value length" : "attention weight"}`;
-  const ends = clipped || (!valueWeighted && !isChange && end < 1) ? `, scale ends at ${name(end)}` : "";
-  const cut = ends + (clipped ? ": larger ones look alike" : "");
+  const what = `${isChange ? "change of " : ""}${valueWeighted ? "weight × value length" : measure}`;
+  const cut = clipped ? `; beyond ${name(end)} all look alike` : "";
   const ramp = `background:linear-gradient(to right, ${stops.join(",")})`;
   return [
     element("span", { class: "tl-quiet" }, what + cut),

@@ -1,7 +1,7 @@
 // Which lines are drawn, and the note that says so.
 
-import { largest, strongestEdges } from "./attention.js";
-import { quoted, short } from "./words.js";
+import { largest, strongestEdges } from "../shared/attention.js";
+import { quoted, short } from "../shared/words.js";
 
 export const MANY_QUERIES = 1024; // beyond, a whole column or map is not computed in one go
 const SHARE = 0.7; // without a focus: the strongest edges that carry this much of the weight
@@ -10,20 +10,21 @@ const LEAST = 0.01; // lines of the token in focus: from this weight …
 const MOST_KEYS = 20; // … and at most so many where not every token is listed
 
 /**
- * @typedef {{query: number | null, key: number | null}} Spot
- * @typedef {{query: number, key: number, weight: number, head: number}} Edge
+ * @typedef {{query: number | null, key: number | null, nothing?: boolean}} Spot nothing: what a query gives to no key
+ * @typedef {{query: number, key: number | null, weight: number, head: number}} Edge key: null where it goes to nothing
  */
 
 /**
  * @param {object} given
- * @param {import("./head_store.js").Kind} given.kind
+ * @param {import("./store.js").Kind} given.kind
  * @param {Spot | null} given.focus
  * @param {boolean} given.long whether only a part of the tokens is listed
- * @param {{head: number, rowOf: (query: number) => Float32Array}[]} given.rows of each head drawn
+ * @param {{head: number, rowOf: (query: number) => Float32Array, nothing: ((query: number) => number) | null}[]} given.rows
+ *   of each head drawn; nothing: what goes to no key, where heads may look there
  * @param {boolean} given.layerMode whether all heads of the layer are meant
  * @param {number} given.end the value at the end of the colour scale
  * @param {boolean} given.valueWeighted
- * @returns {{focus: Spot | null, edges: Edge[], note: string, weights: {queries: Map<number, string>, keys: Map<number, string>}}}
+ * @returns {{focus: Spot | null, edges: Edge[], note: string, weights: {queries: Map<number, string>, keys: Map<number | null, string>}}}
  */
 export function lineScene({ kind, focus: wanted, long, rows, layerMode, end, valueWeighted }) {
   let focus = wanted;
@@ -40,9 +41,11 @@ export function lineScene({ kind, focus: wanted, long, rows, layerMode, end, val
   if (focus.query !== null) {
     const { query } = focus;
     let total = 0;
-    for (const { head, rowOf } of rows) {
+    for (const { head, rowOf, nothing } of rows) {
       const row = rowOf(query);
-      total += row.reduce((sum, weight) => sum + weight, 0);
+      const rest = nothing?.(query) ?? 0;
+      total += row.reduce((sum, weight) => sum + weight, 0) + rest;
+      if (rest >= least) edges.push({ query, key: null, weight: rest, head });
       for (const { index, weight } of largest(row, most, least)) edges.push({ query, key: index, weight, head });
     }
     const drawn = edges.reduce((sum, edge) => sum + edge.weight, 0);
@@ -67,12 +70,12 @@ export function lineScene({ kind, focus: wanted, long, rows, layerMode, end, val
 }
 
 function strongest(kind, rows, layerMode) {
-  const all = rows.flatMap(({ head, rowOf }) =>
-    Array.from({ length: kind.queries }, (_, query) => ({ query, head, row: rowOf(query) })),
+  const all = rows.flatMap(({ head, rowOf, nothing }) =>
+    Array.from({ length: kind.queries }, (_, query) => ({ query, head, row: rowOf(query), nothing: nothing?.(query) ?? 0 })),
   );
   const { edges, covered } = strongestEdges(all, SHARE, MOST_LINES);
   const which = edges.length === MOST_LINES ? `the ${MOST_LINES} strongest` : "the strongest";
   const whose = layerMode ? `${rows.length} ${rows.length === 1 ? "head" : "heads"}` : "this head";
   const share = Math.round(100 * covered);
-  return { edges, note: `Lines: ${which} of ${whose}, ${share} % of the weight (${edges.length} lines).` };
+  return { edges, note: `Lines: ${which} of ${whose}, ${share} % of the weight (${edges.length} ${edges.length === 1 ? "line" : "lines"}).` };
 }

@@ -1,11 +1,15 @@
 // Attention as lines between two columns of tokens.
 
-import { element, sizedContext, tokenElement } from "./dom.js";
+import { element, sizedContext, tokenElement } from "../shared/dom.js";
+import { TO_NOTHING } from "../shared/words.js";
 
 const ALL_UP_TO = 64; // tokens; of longer texts the neighbourhood of the focus is shown
 const AROUND = 10;
 const STRONGEST_TINT = 40; // per cent of a head's colour under a token: all sixteen leave its text 4.5:1
 
+const NO_TOKEN = "no token, so that it cannot be cut, patched or chosen as a key";
+
+/** @typedef {import("./line_scene.js").Spot} Spot */
 /** @typedef {{index: number} | {gap: number}} Line of a column: a token, or so many left out */
 
 /**
@@ -47,10 +51,29 @@ export function columnLines(count, focus, wanted) {
 /** Whether a text is so long that only a part of it is listed. @param {number} count */
 export const isLong = (count) => count > ALL_UP_TO;
 
+/**
+ * How far lines of several heads between the same two tokens are moved apart, so that none hides another.
+ * @param {{query: number, key: number | null}[]} edges
+ * @param {number} rowHeight
+ * @returns {Map<object, number>}
+ */
+export function besides(edges, rowHeight) {
+  const bundles = new Map();
+  for (const edge of edges) {
+    const name = `${edge.query}/${edge.key}`;
+    bundles.set(name, [...(bundles.get(name) ?? []), edge]);
+  }
+  const aside = new Map();
+  for (const bundle of bundles.values()) {
+    const apart = Math.min(4, (0.8 * rowHeight) / bundle.length);
+    bundle.forEach((edge, i) => aside.set(edge, (i - (bundle.length - 1) / 2) * apart));
+  }
+  return aside;
+}
+
 export class LineView {
   /**
-   * @param {{hover: (at: {query: number | null, key: number | null} | null) => void,
-   *          pick: (at: {query: number | null, key: number | null}) => void}} on
+   * @param {{hover: (at: Spot | null) => void, pick: (at: Spot) => void}} on
    * @param {AbortSignal} signal
    */
   constructor(on, signal) {
@@ -64,11 +87,13 @@ export class LineView {
       element("div", { class: "tl-strands" }, this.canvas),
       this.right,
     );
-    /** @type {{queries: Map<number, number>, keys: Map<number, number>}} */
+    /** Of the keys, null is where nothing stands. @type {{queries: Map<number, number>, keys: Map<number | null, number>}} */
     this.places = { queries: new Map(), keys: new Map() };
     for (const [column, side] of [[this.left, "query"], [this.right, "key"]]) {
       const target = (event) => {
         const token = event.target.closest?.("[data-index]");
+        const query = this.scene?.selected?.query ?? null;
+        if (query !== null && event.target.closest?.(".tl-ghost")) return { query, key: null, nothing: true };
         if (!token) return null;
         const index = Number(token.dataset.index);
         return side === "query" ? { query: index, key: null } : { query: null, key: index };
@@ -89,12 +114,20 @@ export class LineView {
    * @param {Line[]} queryLines
    * @param {Line[]} keyLines
    * @param {Uint8Array | null} hidden
+   * @param {boolean} [ghost] whether a query may look at nothing: it stands below the keys
    */
-  list(queries, keys, queryLines, keyLines, hidden) {
-    this.rowHeight = Math.max(15, Math.min(24, 430 / Math.max(queryLines.length, keyLines.length)));
+  list(queries, keys, queryLines, keyLines, hidden, ghost = false) {
+    this.rowHeight = Math.max(15, Math.min(24, (this.height ?? 430) / Math.max(queryLines.length, keyLines.length + (ghost ? 1.5 : 0))));
     this.root.style.setProperty("--tl-row", `${this.rowHeight}px`);
     this.places.queries = this.#fill(this.left, queries, queryLines, null);
     this.places.keys = this.#fill(this.right, keys, keyLines, hidden);
+    if (ghost) this.#addGhost(keyLines.length);
+  }
+
+  #addGhost(above) {
+    this.right.append(element("div", { class: "tl-token tl-ghost", "data-part": "nothing", title: NO_TOKEN },
+      element("span", { class: "tl-word" }, TO_NOTHING), element("span", { class: "tl-weight" })));
+    this.places.keys.set(null, (above + 1) * this.rowHeight);
   }
 
   #fill(column, tokens, lines, hidden) {
@@ -118,44 +151,67 @@ export class LineView {
   /**
    * Draw the lines.
    * @param {object} scene
-   * @param {{query: number, key: number, weight: number, share: number, head: number}[]} scene.edges
-   *   share: the weight as 0 … 1 of the largest possible
+   * @param {{query: number, key: number | null, weight: number, share: number, head: number}[]} scene.edges
+   *   share: the weight as 0 … 1 of the largest possible; key: null where it goes to nothing
    * @param {(head: number) => string} scene.colourOf
-   * @param {{query: number | null, key: number | null} | null} scene.focus
-   * @param {{query: number | null, key: number | null} | null} scene.selected
+   * @param {Spot | null} scene.focus
+   * @param {Spot | null} scene.selected
    * @param {Map<number, string>} scene.queryNotes numbers beside the tokens
-   * @param {Map<number, string>} scene.keyNotes
+   * @param {Map<number | null, string>} scene.keyNotes
    * @param {boolean} scene.named whether to write each line's head at its end
    */
   draw(scene) {
+    this.scene = scene;
+    this.#paintTokens(scene);
+    // The numbers beside the tokens have changed how wide the columns are, and what is left between.
     const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
     const width = Math.max(40, box.clientWidth);
     const height = Math.max(this.left.scrollHeight, this.right.scrollHeight, 1);
     const context = sizedContext(this.canvas, width, height);
-    context.lineCap = "round";
-    /** @type {Map<number, {share: number, head: number}>} */
-    const [queryTint, keyTint] = [new Map(), new Map()];
-    const tint = (map, index, edge) => {
-      if ((map.get(index)?.share ?? 0) < edge.share) map.set(index, edge);
-    };
+    const beside = besides(scene.edges, this.rowHeight);
     for (const edge of [...scene.edges].sort((a, b) => a.share - b.share)) {
-      const from = this.places.queries.get(edge.query);
-      const to = this.places.keys.get(edge.key);
-      tint(queryTint, edge.query, edge);
-      tint(keyTint, edge.key, edge);
-      if (from === undefined || to === undefined) continue;
+      const aside = beside.get(edge);
+      const from = this.places.queries.get(edge.query) + aside;
+      const to = this.places.keys.get(edge.key) + aside;
+      if (Number.isNaN(from) || Number.isNaN(to)) continue;
       context.strokeStyle = scene.colourOf(edge.head);
       context.globalAlpha = 0.18 + 0.82 * Math.sqrt(edge.share);
       context.lineWidth = 1 + 5 * edge.share;
+      context.lineCap = edge.key === null ? "butt" : "round";
+      context.setLineDash(edge.key === null ? [6, 4] : []);
       context.beginPath();
       context.moveTo(2, from);
       context.bezierCurveTo(width * 0.45, from, width * 0.55, to, width - 2, to);
       context.stroke();
     }
+    context.setLineDash([]);
     context.globalAlpha = 1;
     if (scene.named) this.#nameLines(context, width, scene);
+  }
+
+  /** Each token in the tint of its strongest line, with its number. */
+  #paintTokens(scene) {
+    /** @type {Map<number | null, {share: number, head: number}>} */
+    const [queryTint, keyTint] = [new Map(), new Map()];
+    const tint = (map, index, edge) => {
+      if ((map.get(index)?.share ?? 0) < edge.share) map.set(index, edge);
+    };
+    for (const edge of scene.edges) {
+      tint(queryTint, edge.query, edge);
+      tint(keyTint, edge.key, edge);
+    }
     this.#paint(this.left, "query", queryTint, scene, scene.queryNotes);
     this.#paint(this.right, "key", keyTint, scene, scene.keyNotes);
+    this.#paintGhost(scene);
+  }
+
+  #paintGhost(scene) {
+    const ghost = this.right.querySelector(".tl-ghost");
+    if (!ghost) return;
+    const told = scene.keyNotes.get(null) ?? "";
+    ghost.querySelector(".tl-weight").textContent = told;
+    ghost.title = `${TO_NOTHING} ${told}: ${NO_TOKEN}`.replace(" :", ":");
+    ghost.classList.toggle("tl-focus", Boolean(scene.focus?.nothing));
   }
 
   /** Several heads: which line is whose must not hang on colour alone. */

@@ -1,15 +1,15 @@
 // What is seen, below the picture: the sentence, the number under the cursor, the top-5 table.
 
-import { largest } from "./attention.js";
-import { element, tokenElement } from "./dom.js";
+import { largest } from "../shared/attention.js";
+import { element, tokenElement } from "../shared/dom.js";
 import { MANY_QUERIES } from "./line_scene.js";
-import { cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, quoted, querySentence } from "./words.js";
+import { cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, nothingSentence, quoted, querySentence, spreadSentence, TO_NOTHING } from "../shared/words.js";
 
 const SAMPLED_ROWS = 256;
 
 /**
  * @typedef {object} Scene
- * @property {import("./words.js").Seen} seen
+ * @property {import("../shared/words.js").Seen} seen
  * @property {import("./line_scene.js").Spot | null} focus
  * @property {boolean} locked whether the focus is the locked selection
  * @property {(query: number) => Float32Array} rowOf as shown
@@ -23,7 +23,7 @@ export class Readout {
     this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
     this.numbers = element("p", { class: "tl-readout", "data-part": "readout" });
     this.table = element("table", { class: "tl-table", "data-part": "table" });
-    this.details = element("details", { class: "tl-details" }, element("summary", {}, "Top 5 as a table"), this.table);
+    this.details = element("details", { class: "tl-details" }, element("summary", { title: "The five largest as a table" }, "top 5"), this.table);
     this.text = "";
   }
 
@@ -37,7 +37,9 @@ export class Readout {
 
   #say({ seen, focus, rowOf, signed: isChange }) {
     const many = seen.queries.length > MANY_QUERIES;
+    if (focus?.nothing && seen.nothing) return nothingSentence(seen, focus.query, seen.nothing[focus.query], isChange);
     if (isChange) return differenceSentence(seen, rowOf, focus);
+    if (seen.spread) return spreadSentence(seen, rowOf, focus);
     if (!focus) {
       // It is the same until the rows are others, and costs a look at every row.
       if (this.saidOf !== rowOf) {
@@ -56,18 +58,19 @@ export class Readout {
 
   #number({ seen, focus, locked, rowOf, changed, error, signed: isChange }) {
     const lock = locked
-      ? [element("span", { class: "tl-lock", "data-part": "lock" }, lockSign(), "Locked: Esc or a second click frees it.")]
+      ? [element("span", { class: "tl-lock", "data-part": "lock" }, lockSign(), "locked: Esc frees")]
       : [];
-    if (!focus || focus.query === null || focus.key === null) {
+    const nothing = focus?.nothing && seen.nothing;
+    if (!nothing && (!focus || focus.query === null || focus.key === null)) {
       const hint = focus
-        ? "Point at a cell of the map for a single number."
-        : "Try: hover a token or a cell · click to lock it · click another head.";
+        ? "A cell shows its number."
+        : "Hover a token or a cell; a click locks it.";
       this.numbers.replaceChildren(...lock, element("span", { class: "tl-quiet" }, hint));
       return;
     }
     const { query, key } = focus;
     const decimals = seen.valueWeighted ? 3 : decimalsFor(error);
-    const value = rowOf(query)[key];
+    const value = nothing ? nothing[query] : rowOf(query)[key];
     const told = isChange ? `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(decimals)}` : value.toFixed(decimals);
     const number = element("b", { "data-part": "number" }, told);
     this.numbers.replaceChildren(
@@ -77,8 +80,8 @@ export class Readout {
         {},
         `${query} `,
         tokenElement(seen.queries[query]),
-        ` → ${key} `,
-        tokenElement(seen.keys[key]),
+        nothing ? ` → ${TO_NOTHING}` : ` → ${key} `,
+        nothing ? "" : tokenElement(seen.keys[key]),
         ": ",
         number,
         element("span", { class: "tl-quiet" }, changed ? "" : howExact(error, decimals)),
@@ -98,6 +101,7 @@ export class Readout {
       row = columnOf(rowOf, seen.queries.length, focus.key);
       title = `What looks at ${quoted(seen.keys[focus.key])}`;
     }
+    const rest = row && focus.query !== null && !seen.valueWeighted ? seen.nothing?.[focus.query] ?? null : null;
     const tokens = focus?.query === null ? seen.queries : seen.keys;
     const decimals = seen.valueWeighted ? 3 : decimalsFor(error);
     const top = row ? largest(row, 5) : [];
@@ -114,6 +118,10 @@ export class Readout {
         element("td", { "aria-hidden": "true" }, bar),
       );
     });
+    if (rest !== null) {
+      const cells = [TO_NOTHING, "", rest.toFixed(decimals), ""].map((text, i) => element(i ? "td" : "th", i ? {} : { scope: "row" }, text));
+      rows.push(element("tr", { class: "tl-apart" }, element("td", {}), ...cells));
+    }
     this.table.replaceChildren(
       element("caption", {}, title),
       element("thead", {}, element("tr", {}, ...heads)),
@@ -128,9 +136,9 @@ export class Readout {
  */
 export function howExact(error, decimals) {
   if (error === 0) return ` exact to ${decimals} decimals`;
-  if (error < 1e-5) return ` exact to ${decimals} decimals, computed here from queries and keys`;
+  if (error < 1e-5) return ` exact to ${decimals} decimals, computed here`;
   const about = error.toPrecision(1).replace(/^0\./, ".");
-  return ` ± ${about}, computed here from 16-bit queries and keys`;
+  return ` ± ${about}, computed here from 16-bit numbers`;
 }
 
 const columnOf = (rowOf, queries, key) => Float32Array.from({ length: queries }, (_, query) => rowOf(query)[key]);

@@ -1,8 +1,7 @@
 // Where heads come from: what is on the first screen is here already, the rest is asked for.
 
-import { HeadWeights } from "./attention.js";
-import { bytesOf } from "./codecs.js";
-import { Requests } from "./requests.js";
+import { HeadWeights } from "../shared/attention.js";
+import { bytesOf } from "../shared/codecs.js";
 
 const KEPT = 48;
 const KEPT_BYTES = 16 * 2 ** 20;
@@ -25,18 +24,21 @@ const KEPT_BYTES = 16 * 2 ** 20;
  * @property {number} maps where its maps begin, when all are here
  * @property {number} norms where its value norms begin, when all are here
  * @property {boolean} has_norms
+ * @property {string} [over] of averages: what follows a head's name
+ * @property {boolean} [spread] … whether numbers are standard deviations
+ * @property {string} [measure] … what colours mean
+ * @property {string} [caption] … what the numbers are
+ * @property {number[]} [sinks] layers where a part of each row goes to nothing: maps have a column more
  */
 
 export class HeadStore {
   /**
    * @param {any} model
-   * @param {AbortSignal} signal
-   * @param {HeadStore} [beside] the store of the same heads without edits: this one holds them with
+   * @param {import("../shared/requests.js").Requests} requests
+   * @param {boolean} [edited] whether it holds the heads with the edits
    */
-  constructor(model, signal, beside) {
-    this.model = model;
-    this.beside = beside;
-    this.requests = beside?.requests ?? new Requests(model, signal);
+  constructor(model, requests, edited = false) {
+    Object.assign(this, { model, requests, edited });
     /** @type {Map<string, HeadWeights>} */
     this.known = new Map();
     this.bytes = 0;
@@ -44,7 +46,7 @@ export class HeadStore {
 
   /** A trait of the model, of this side. */
   #given(name) {
-    return this.model.get(this.beside ? `_after${name}` : name);
+    return this.model.get(this.edited ? `_after${name}` : name);
   }
 
   /** @returns {Kind} */
@@ -53,12 +55,12 @@ export class HeadStore {
   }
 
   thumbnails(kind) {
-    const { layers, heads, thumbnail, thumbs } = this.kind(kind);
+    const { layers, heads, thumbnail, thumbs, headless = {}, causal, all_queries: queries, all_keys: keys } = this.kind(kind);
     const [height, width] = thumbnail;
     const given = bytesOf(this.#given("_thumbs"));
     const shades = given.byteLength ? given : bytesOf(this.model.get("_thumbs"));
     return {
-      grid: { layers, heads, width, height },
+      grid: { layers, heads, width, height, headless, reach: causal ? reachOf(width, height, queries, keys) : null },
       shades: shades.subarray(thumbs, thumbs + layers * heads * width * height),
     };
   }
@@ -77,7 +79,7 @@ export class HeadStore {
     const shape = this.kind(kind);
     if (maps.byteLength) {
       const place = layer * shape.heads + head;
-      const size = 2 * shape.queries * shape.keys;
+      const size = 2 * shape.queries * (shape.keys + (shape.sinks ? 1 : 0));
       const norms = bytesOf(this.#given("_norms"));
       const buffers = [maps.subarray(shape.maps + place * size, shape.maps + (place + 1) * size)];
       if (shape.has_norms) {
@@ -103,7 +105,7 @@ export class HeadStore {
     const here = this.at(kind, layer, head);
     if (here) return here;
     const name = `${kind}/${layer}/${head}`;
-    const { message, buffers } = await this.requests.ask({ type: "block", name: this.beside ? `after/${name}` : name }, urgent);
+    const { message, buffers } = await this.requests.ask({ type: "block", name: this.edited ? `after/${name}` : name }, urgent);
     return this.#keep(name, new HeadWeights(message.info, buffers, this.kind(kind)));
   }
 
@@ -124,4 +126,20 @@ export class HeadStore {
     this.bytes += bytes;
     return weights;
   }
+}
+
+/**
+ * How many pixels of each row of a causal thumbnail hold a key that a query can look at.
+ * @param {number} width in pixels, each of which stands for the largest of some weights
+ * @param {number} height
+ * @param {number} queries
+ * @param {number} keys
+ */
+export function reachOf(width, height, queries, keys) {
+  return Array.from({ length: height }, (_, y) => {
+    const last = Math.ceil(((y + 1) * queries) / height) - 1 + keys - queries; // the last key within reach
+    let reach = 0;
+    while (reach < width && Math.floor((reach * keys) / width) <= last) reach++;
+    return reach;
+  });
 }

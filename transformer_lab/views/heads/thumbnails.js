@@ -1,15 +1,12 @@
 // Every head, small: one canvas for the whole grid, layers down and heads across.
 
-import { packedPalette } from "./heat_map.js";
-import { element } from "./dom.js";
+import { packedPalette, paintBlocked } from "../shared/colours.js";
+import { element } from "../shared/dom.js";
+import { cellOfHead, gridSize, headAtCell, namesShown } from "./grid_size.js";
 
-const GAP = 3;
+const NAMES = { width: 22, height: 18 }; // what the names of layers and heads take
 
-/** @typedef {{layers: number, heads: number, width: number, height: number}} Grid of thumbnails */
-
-/** How large one thumbnail is shown, in CSS pixels. @param {number} heads @param {number} room */
-export const thumbnailSize = (heads, room) =>
-  Math.max(13, Math.min(54, Math.floor((room - 26) / heads) - GAP));
+/** @typedef {{layers: number, heads: number, width: number, height: number, headless?: Record<string, string>, reach?: number[] | null}} Grid of thumbnails; headless: what layers without heads are; reach: how far into each row a query can look */
 
 export class Thumbnails {
   /**
@@ -31,12 +28,11 @@ export class Thumbnails {
     this.stack = element("div", { class: "tl-stack" }, this.canvas, this.mark, this.point);
     this.root = element("div", { class: "tl-grid" }, this.columns, this.rows, this.stack);
     const at = (event) => {
+      if (!this.grid) return null;
       const box = this.canvas.getBoundingClientRect();
-      const head = Math.floor((event.clientX - box.left) / (this.size + GAP));
-      const layer = Math.floor((event.clientY - box.top) / (this.size + GAP));
-      return this.grid && layer >= 0 && head >= 0 && layer < this.grid.layers && head < this.grid.heads
-        ? { layer, head }
-        : null;
+      const { across, down } = this.size;
+      const [column, row] = [Math.floor((event.clientX - box.left) / across), Math.floor((event.clientY - box.top) / down)];
+      return headAtCell(column, row, this.grid, this.size);
     };
     this.canvas.addEventListener("click", (event) => {
       const spot = at(event);
@@ -50,12 +46,14 @@ export class Thumbnails {
     }, { signal });
     this.canvas.addEventListener("pointerleave", () => (this.point.hidden = true), { signal });
     this.canvas.addEventListener("keydown", (event) => {
-      const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+      const step = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[event.key];
       if (!step || !this.grid) return;
       event.preventDefault();
       event.stopPropagation();
-      const within = (value, count) => Math.max(0, Math.min(count - 1, value));
-      choose(within(this.layer + step[0], this.grid.layers), within(this.head + step[1], this.grid.heads), event);
+      const { column, row } = cellOfHead(this.layer, this.head, this.grid.heads, this.size);
+      const within = { layer: this.layer, head: Math.max(0, Math.min(this.grid.heads - 1, this.head + step[0])) };
+      const next = step[0] ? within : headAtCell(column, row + step[1], this.grid, this.size);
+      choose(next?.layer ?? this.layer, next?.head ?? this.head, event);
     }, { signal });
   }
 
@@ -63,18 +61,20 @@ export class Thumbnails {
    * @param {Uint8Array} shades one byte a pixel: the place on the colour scale
    * @param {Grid} grid
    * @param {Uint8ClampedArray} table
-   * @param {number} room width in CSS pixels
+   * @param {import("./grid_size.js").GridRoom} room with the names
+   * @param {{ground: string, blocked: string}} inks
    */
-  draw(shades, grid, table, room) {
+  draw(shades, grid, table, room, inks) {
     this.grid = grid;
-    this.size = thumbnailSize(grid.heads, room);
-    const pitch = this.size + GAP;
+    this.size = gridSize(grid, { width: room.width - NAMES.width, height: room.height - NAMES.height });
+    const { across, down, gap, perRow, rows } = this.size;
     const ratio = globalThis.devicePixelRatio || 1;
-    const { layers, heads, width, height } = grid;
-    this.canvas.width = Math.round((heads * pitch - GAP) * ratio);
-    this.canvas.height = Math.round((layers * pitch - GAP) * ratio);
-    this.canvas.style.width = `${heads * pitch - GAP}px`;
-    this.canvas.style.height = `${layers * pitch - GAP}px`;
+    const { layers, heads, width, height, headless = {} } = grid;
+    const [wide, high] = [perRow * across - gap, rows * down - gap];
+    this.canvas.width = Math.round(wide * ratio);
+    this.canvas.height = Math.round(high * ratio);
+    this.canvas.style.width = `${wide}px`;
+    this.canvas.style.height = `${high}px`;
     const context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
     const sheet = document.createElement("canvas");
     sheet.width = heads * width;
@@ -94,52 +94,81 @@ export class Thumbnails {
     }
     sheetContext.putImageData(image, 0, 0);
     context.scale(ratio, ratio);
-    context.imageSmoothingEnabled = width > this.size;
+    context.font = "11px system-ui, sans-serif";
+    context.textBaseline = "middle";
+    context.fillStyle = getComputedStyle(this.canvas).color;
     for (let layer = 0; layer < layers; layer++) {
       for (let head = 0; head < heads; head++) {
-        context.drawImage(sheet, head * width, layer * height, width, height, head * pitch, layer * pitch, this.size, this.size);
+        const box = this.boxOf(layer, head);
+        context.imageSmoothingEnabled = width > box.width || height > box.height;
+        if (headless[layer]) {
+          if (head === 0) context.fillText(headless[layer], 2, box.y + box.height / 2, wide);
+        } else context.drawImage(sheet, head * width, layer * height, width, height, box.x, box.y, box.width, box.height);
       }
     }
-    const names = (count) => Array.from({ length: count }, (_, i) => element("span", {}, String(i)));
-    this.root.style.setProperty("--tl-pitch", `${pitch}px`);
-    this.root.style.setProperty("--tl-thumb", `${this.size}px`);
-    this.rows.replaceChildren(...names(layers));
-    this.columns.replaceChildren(...names(heads));
-    this.canvas.setAttribute("aria-label", `${layers} layers by ${heads} heads, each as a small map. Arrow keys choose a head.`);
+    this.#block(context, grid, inks);
+    this.root.style.setProperty("--tl-across", `${across}px`);
+    this.root.style.setProperty("--tl-down", `${down}px`);
+    // For scripts and tests: where a head lies, in CSS pixels.
+    Object.assign(this.canvas.dataset, { across: String(across), down: String(down), perRow: String(perRow), heads: String(heads) });
+    this.canvas.setAttribute("aria-label", `${layers} layers by ${heads} heads, each as a small map.${Object.entries(headless).map(([layer, what]) => ` Layer ${layer}: ${what}.`).join("")} Arrow keys choose a head.`);
     this.choose(this.layer ?? 0, this.head ?? 0);
   }
 
-  /** From one thumbnail to the next, in CSS pixels. */
-  get pitch() {
-    return this.size + GAP;
+  /** What a query cannot look at is grey, as on the large map. */
+  #block(context, { layers, heads, width, height, reach, headless = {} }, inks) {
+    if (!reach) return;
+    context.beginPath();
+    for (let layer = 0; layer < layers; layer++) {
+      for (let head = 0; head < (headless[layer] ? 0 : heads); head++) {
+        const box = this.boxOf(layer, head);
+        reach.forEach((from, y) => {
+          const left = (from * box.width) / width;
+          if (from < width) context.rect(box.x + left, box.y + (y * box.height) / height, box.width - left, box.height / height);
+        });
+      }
+    }
+    paintBlocked(context, inks);
+  }
+
+  /** Where a head's thumbnail lies on the canvas, in CSS pixels. @param {number} layer @param {number} head */
+  boxOf(layer, head) {
+    const { across, down, gap } = this.size;
+    const { column, row } = cellOfHead(layer, head, this.grid.heads, this.size);
+    return { x: column * across, y: row * down, width: across - gap, height: down - gap };
   }
 
   /** @param {number} layer @param {number} head */
   choose(layer, head) {
     this.layer = layer;
     this.head = head;
-    if (this.grid) {
-      this.#place(this.mark, layer, head);
-      this.#reveal(layer);
-    }
-    const named = (names, chosen) =>
-      [...names.children].forEach((name, i) => name.classList.toggle("tl-on", i === chosen));
-    named(this.rows, layer);
-    named(this.columns, head);
+    if (!this.grid) return;
+    this.#place(this.mark, layer, head);
+    this.#reveal(layer, head);
+    const { across, down, perRow, rows } = this.size;
+    const { column, row } = cellOfHead(layer, head, this.grid.heads, this.size);
+    const broken = perRow < this.grid.heads; // a row then holds a part of the layer, named by its first head
+    this.#name(this.rows, rows, down, 12, row, (i) => String(broken ? i * perRow : i));
+    this.#name(this.columns, broken ? 0 : perRow, across, this.grid.heads > 10 ? 17 : 11, column, String);
   }
 
-  /** Scroll a tall grid so that the chosen layer is seen. */
-  #reveal(layer) {
-    const pitch = this.size + GAP;
-    const room = this.root.clientHeight - 24; // the column names stand above
-    const top = layer * pitch;
-    const seen = top >= this.root.scrollTop && top + pitch <= this.root.scrollTop + room;
-    if (room > pitch && !seen) this.root.scrollTop = top - (room - pitch) / 2;
+  #name(place, count, pitch, least, chosen, text) {
+    const shown = namesShown(count, pitch, least, chosen);
+    place.replaceChildren(...shown.map((on, i) => element("span", { class: i === chosen ? "tl-on" : null }, on ? text(i) : "")));
+  }
+
+  /** Scroll a tall grid so that the chosen head is seen. */
+  #reveal(layer, head) {
+    const { y, height } = this.boxOf(layer, head);
+    const room = this.root.clientHeight - NAMES.height;
+    const seen = y >= this.root.scrollTop && y + height <= this.root.scrollTop + room;
+    if (room > height && !seen) this.root.scrollTop = y - (room - height) / 2;
   }
 
   #place(mark, layer, head) {
-    const pitch = this.size + GAP;
-    mark.style.transform = `translate(${head * pitch - 2}px, ${layer * pitch - 2}px)`;
-    mark.style.width = mark.style.height = `${this.size + 4}px`;
+    const { x, y, width, height } = this.boxOf(layer, head);
+    mark.style.transform = `translate(${x - 2}px, ${y - 2}px)`;
+    mark.style.width = `${width + 4}px`;
+    mark.style.height = `${height + 4}px`;
   }
 }

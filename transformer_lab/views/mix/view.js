@@ -1,10 +1,12 @@
 // The module of MixView: drag the scores of one word; weights and mixture follow.
 
-import { headColour } from "./colours.js";
-import { button, radioGroup } from "./controls.js";
-import { afterPaint, element, tokenElement } from "./dom.js";
-import { Shell } from "./shell.js";
-import { quoted, short } from "./words.js";
+import { headColour } from "../shared/colours.js";
+import { button, radioGroup } from "../shared/controls.js";
+import { element, tokenElement } from "../shared/dom.js";
+import { mounted } from "../shared/mounted.js";
+import { wrapped } from "../shared/sheet.js";
+import { Shell } from "../shared/shell.js";
+import { fixed, quoted, short } from "../shared/words.js";
 
 const SIZES = [1, 4, 16, 64, 256];
 const REACH = 12; // of the sliders, unless a score lies further out
@@ -31,7 +33,7 @@ export function mixtureOf(weights, values) {
 
 /** Two decimals, with a minus sign that is one and no minus zero. @param {number} x */
 export function twoDecimals(x) {
-  const text = x.toFixed(2);
+  const text = fixed(x);
   return text === "-0.00" ? "0.00" : text.replace("-", "−");
 }
 
@@ -46,7 +48,9 @@ class MixViewer {
   constructor(model, root, signal) {
     Object.assign(this, { model, root, signal });
     this.first = { scores: [...model.get("scores")], d: model.get("d"), hidden: [...model.get("hidden")] };
-    this.shell = new Shell(model, root, signal, { draw: () => this.draw(), png: () => this.png(), code: () => this.code() });
+    this.shell = new Shell(model, root, signal, {
+      draw: () => this.draw(), png: () => this.png(), code: () => this.code(), numbers: () => this.#numbers(),
+    });
     const words = model.get("_words");
     this.rows = words.map((word, i) => this.#row(word, i));
     this.sizes = element("div", {});
@@ -92,10 +96,14 @@ class MixViewer {
     return { root, slider, mask, score, scaled, bar, weight };
   }
 
+  open() {
+    this.shell.draw();
+  }
+
   draw() {
     const { model, root } = this;
     const [scores, d, hidden, values] = ["scores", "d", "hidden", "_values"].map((name) => model.get(name));
-    root.style.setProperty("--tl-mix", headColour(0, this.shell.theme));
+    root.style.setProperty("--tl-mix", headColour(0));
     const weights = weightsOf(scores, d, hidden);
     const mixture = mixtureOf(weights, values);
     const reach = Math.max(REACH, ...[...scores, ...this.first.scores].map((score) => Math.ceil(Math.abs(score))));
@@ -177,11 +185,30 @@ class MixViewer {
     return `view.scores, view.d, view.hidden = ${list(model.get("scores"))}, ${model.get("d")}, ${list(model.get("hidden"))}`;
   }
 
+  /** As Python's exported.py names them. @returns {import("../shared/files.js").Numbers} */
+  #numbers() {
+    const [words, values, scores, d, hidden] = ["_words", "_values", "scores", "d", "hidden"].map((name) => this.model.get(name));
+    const weights = weightsOf(scores, d, hidden);
+    const array = (means, numbers) => ({ axes: ["word"], means, values: numbers });
+    return {
+      arrays: {
+        score: array("q · k", scores),
+        hidden: array("whether the word is hidden", words.map((_, i) => hidden.includes(i))),
+        weight: array("softmax(score / √d) over what is not hidden", weights),
+        x: array("of the value", values.map(([x]) => x)),
+        y: array("of the value", values.map(([, y]) => y)),
+        mixture: { axes: ["coordinate"], means: "the values by their weights, summed", values: mixtureOf(weights, values) },
+      },
+      axes: { word: words, coordinate: ["x", "y"] },
+      chosen: { scores, d, hidden },
+    };
+  }
+
   /** The plot and the sentence as a picture. */
   async png() {
     const copy = /** @type {SVGElement} */ (this.plot.cloneNode(true));
     const { ink, quiet, line, accent, ground } = /** @type {any} */ (this.shell.inks);
-    const style = `text{font:12px monospace;fill:${ink}}.tl-tick{fill:${quiet}}.tl-grid-line{stroke:${line}}.tl-value{fill:${headColour(0, this.shell.theme)};fill-opacity:.8}.tl-pull{stroke:${headColour(0, this.shell.theme)}}.tl-mixture{fill:${accent}}`;
+    const style = `text{font:12px monospace;fill:${ink}}.tl-tick{fill:${quiet}}.tl-grid-line{stroke:${line}}.tl-value{fill:${headColour(0)};fill-opacity:.8}.tl-pull{stroke:${headColour(0)}}.tl-mixture{fill:${accent}}`;
     copy.prepend(svg("style", {}, style));
     copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
     copy.setAttribute("width", "840");
@@ -189,36 +216,28 @@ class MixViewer {
     const image = new Image();
     image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(new XMLSerializer().serializeToString(copy))}`;
     await image.decode();
-    const canvas = element("canvas", { width: 1240, height: 660 });
+    const canvas = element("canvas", { width: 1240, height: 0 });
     const context = canvas.getContext("2d");
+    context.font = "20px sans-serif";
+    const lines = wrapped(context, this.sentence.textContent, 1192);
+    const top = 28 * (lines.length - 1);
+    canvas.height = 660 + top;
     context.fillStyle = ground;
     context.fillRect(0, 0, canvas.width, canvas.height);
-    context.drawImage(image, 400, 40, 840, 600);
+    context.drawImage(image, 400, 40 + top, 840, 600);
     context.fillStyle = ink;
     context.font = "20px sans-serif";
-    context.fillText(this.sentence.textContent, 24, 32);
+    lines.forEach((line, i) => context.fillText(line, 24, 32 + 28 * i));
     context.font = "18px monospace";
     const weights = weightsOf(this.model.get("scores"), this.model.get("d"), this.model.get("hidden"));
     this.model.get("_words").forEach((word, i) => {
       context.fillStyle = ink;
-      context.fillText(`${word} ${short(weights[i])}`, 24, 90 + 44 * i, 200);
-      context.fillStyle = headColour(0, this.shell.theme);
-      context.fillRect(230, 74 + 44 * i, 170 * weights[i], 20);
+      context.fillText(`${word} ${short(weights[i])}`, 24, 90 + top + 44 * i, 200);
+      context.fillStyle = headColour(0);
+      context.fillRect(230, 74 + top + 44 * i, 170 * weights[i], 20);
     });
     return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
   }
 }
 
-async function render({ model, el: root, signal }) {
-  const ended = new AbortController();
-  signal?.addEventListener("abort", () => ended.abort());
-  root.classList.add("tl-view");
-  root.dataset.lmSuppressShortcuts = "true";
-  const viewer = new MixViewer(model, root, ended.signal);
-  viewer.shell.draw();
-  await afterPaint();
-  root.dataset.ready = "1";
-  return () => ended.abort();
-}
-
-export default { render };
+export default mounted(MixViewer, "mix");

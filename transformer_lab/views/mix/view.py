@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets as t
 
-from .base import View, css, esm
-from .codecs import shown_text, shown_token
-from .words import quoted, short
+from ..shared.base import View, css, esm
+from ..shared.codecs import shown_token
+from ..shared.exports import Numbers
+from ..shared.words import fixed, quoted, short
+from .exported import mix_numbers
+from .figure import MixScene, mix_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from ..shared.plots import Plot
 
 LARGEST = 40.0
 MOST_WORDS = 12
@@ -40,8 +45,8 @@ class MixView(View):
     Source of the formula: Vaswani et al. 2017, equation 1.
     """
 
-    _esm: ClassVar[str] = esm("mix_view.js")
-    _css: ClassVar[str] = css("view.css", "mix_view.css")
+    _esm: ClassVar[str] = esm("mix/view.js")
+    _css: ClassVar[str] = css("mix")
 
     scores = t.List(t.Float()).tag(sync=True)
     d = t.Int(1).tag(sync=True)
@@ -73,7 +78,7 @@ class MixView(View):
         if any(len(point) != 2 or not all(map(math.isfinite, point)) for point in points):
             raise ValueError("values must be finite points (x, y), one a word")
         super().__init__(
-            _title=shown_text(title),
+            title=title,
             _words=[shown_token(word) for word in words],
             _values=points,
             _query=shown_token(query) if query else "",
@@ -136,12 +141,24 @@ class MixView(View):
 
     def figure(self) -> Figure:
         """Scores and weights as bars, and the values with their mixture."""
-        from .mix_figure import mix_figure
+        return mix_figure(self._scene())
 
-        return mix_figure(self)
+    def to_plotly(self, *, theme: str = "light") -> Plot:
+        from .plotly_figure import mix_plotly
+
+        return mix_plotly(self._scene(), theme)
+
+    def _numbers(self) -> Numbers:
+        return mix_numbers(self._scene())
+
+    def _scene(self) -> MixScene:
+        return MixScene(
+            self._title, self.sentence, self._words, self.scores, self.d, self.weights, self.hidden,
+            self._values, self.mixture,
+        )  # fmt: skip
 
 
 def _two(x: float) -> str:
     """Two decimals, with a minus sign that is one and no minus zero."""
-    text = f"{x:.2f}"
+    text = fixed(x)
     return "0.00" if text == "-0.00" else text.replace("-", "−")

@@ -16,10 +16,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-STATIC = Path(__file__).parent / "static"
+from ...files.text_files import write_text
+from ..shared.colours import palette
+from ..shared.modules import join_modules
+from .script import plotly_script
+
 VIEW_MIME = "application/vnd.jupyter.widget-view+json"
 STATE_MIME = "application/vnd.jupyter.widget-state+json"
+PLOTLY_MIME = "application/vnd.plotly.v1+json"
 OURS = "transformer_lab.views."
+MARK = "transformer_lab"  # in an output's metadata: the name of the view that it shows
 FRAME_HEIGHT = 820
 COMPRESS_FROM = 4096
 
@@ -28,15 +34,6 @@ POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; "
     "img-src data: blob:; base-uri 'none'; form-action 'none'"
 )
-_PAGE_STYLE = """
-:root { color-scheme: light dark; --tl-page: #fff; }
-:root[data-theme="light"] { color-scheme: light; }
-:root[data-theme="dark"] { color-scheme: dark; --tl-page: #191c21; }
-@media (prefers-color-scheme: dark) { :root:not([data-theme]) { --tl-page: #191c21; } }
-body { margin: 0; background: var(--tl-page); }
-#tl-root { max-width: 1400px; margin: 0 auto; }
-noscript, .tl-still { display: block; padding: 16px; font: 15px system-ui, sans-serif; }
-"""
 _NOT_A_STATE = ("layout", "tabbable", "tooltip", "_dom_classes")
 
 
@@ -55,8 +52,22 @@ def safe_json(value: Any) -> str:
 
 
 @cache
+def _page_style() -> str:
+    light, dark = (palette()[theme]["paper"] for theme in ("light", "dark"))
+    return f"""
+:root {{ color-scheme: light dark; --tl-page: {light}; }}
+:root[data-theme="light"] {{ color-scheme: light; }}
+:root[data-theme="dark"] {{ color-scheme: dark; --tl-page: {dark}; }}
+@media (prefers-color-scheme: dark) {{ :root:not([data-theme]) {{ --tl-page: {dark}; }} }}
+body {{ margin: 0; background: var(--tl-page); }}
+#tl-root {{ max-width: 1400px; margin: 0 auto; }}
+noscript, .tl-still {{ display: block; padding: 16px; font: 15px system-ui, sans-serif; }}
+"""
+
+
+@cache
 def _page_script() -> str:
-    return (STATIC / "page.js").read_text("utf-8")
+    return Path(__file__).with_name("page.js").read_text("utf-8")
 
 
 def page(
@@ -91,7 +102,7 @@ def page(
         f'<!DOCTYPE html>\n<html lang="en"{attribute}>\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{shown}</title>\n<style>{_PAGE_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{shown}</title>\n<style>{_page_style()}</style>\n</head>\n<body>\n"
         '<div id="tl-root"></div>\n'
         f"<noscript>{shown}: {html.escape(sentence)} The picture needs JavaScript.</noscript>\n"
         f'<script type="application/json" id="tl-state">{payload}</script>\n'
@@ -124,44 +135,59 @@ def write_page(path: str | os.PathLike, pieces: Iterable[str]) -> Path:
 
     Raises:
         ValueError: when the folder does not exist or cannot be written to, or the path is one.
+        NotReplacedError: when the path is a link, a pipe or a device.
+        DiskFullError: when the disk is full; a page that was there is untouched.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"path={str(path)!r} is a folder; name a file such as heads.html")
-    if not path.parent.is_dir():
-        raise ValueError(f"path={str(path)!r}: the folder {str(path.parent)!r} does not exist")
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        file = open(part, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise ValueError(
-            f"path={str(path)!r} cannot be written ({why}); name a file in a folder of your own"
-        ) from error
-    try:
-        with file:
-            for piece in pieces:
-                file.write(piece)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    return write_text(path, pieces, such_as="heads.html")
+
+
+# What every frame of a page has from the page around it: plotly's script, gzipped, as base64. It is
+# an element of the page, or stands in a script beside it, which sets a name when it is loaded.
+_GIVER = (
+    "(where) => window.transformerLabPlotly ??= new Promise((resolve) => {"
+    'const here = document.getElementById("tl-plotly");'
+    'if (here || !where || where === "here") return resolve(here?.textContent ?? "");'
+    'const script = document.createElement("script");'
+    "script.src = where;"
+    'script.onload = () => resolve(window.transformerLabPlotlyText ?? "");'
+    'script.onerror = () => resolve("");'
+    "document.head.append(script); })"
+)
+
+
+def shared_here() -> str:
+    """plotly's script as an element of a page, for its frames."""
+    return f'<script type="text/plain" id="tl-plotly">{_base64(plotly_script())}</script>'
+
+
+def shared_script() -> str:
+    """plotly's script as a file beside pages, for their frames; see `live_views`."""
+    return f'window.transformerLabPlotlyText="{_base64(plotly_script())}";\n'
 
 
 # -- notebooks ---------------------------------------------------------------------------------
 
 
-def frame(text: str, title: str, height: int = FRAME_HEIGHT) -> str:
+def frame(text: str, title: str, height: int = FRAME_HEIGHT, plotly: str = "") -> str:
     """HTML of a sandboxed frame that holds a page, grows to its height, and tells the other frames
-    what is selected in it."""
+    what is selected in it.
+
+    Args:
+        plotly: for a page that needs plotly's script and does not hold it: the address of the file
+            that `shared_script` gave, or "here" where the page around holds what `shared_here` gave.
+    """
+    where = f' data-plotly="{html.escape(plotly, quote=True)}"' if plotly else ""
     return (
-        '<div class="tl-frame">'
+        f'<div class="tl-frame"{where}>'
         f'<iframe title="{html.escape(title, quote=True)}" sandbox="allow-scripts allow-downloads" '
         f'style="width:100%;height:{height}px;border:0" srcdoc="{html.escape(text, quote=True)}">'
         "</iframe><script>(() => {"
         'const frame = document.currentScript.parentElement.querySelector("iframe");'
         'addEventListener("message", (event) => {'
         "if (event.source !== frame.contentWindow) return;"
+        'if (event.data?.transformerLabAsks === "plotly") {'
+        f"({_GIVER})(frame.parentElement.dataset.plotly).then((text) => "
+        'frame.contentWindow.postMessage({ transformerLabGives: "plotly", text }, "*")); return; }'
         "const height = Number(event.data?.transformerLabHeight);"
         "if (height > 0)"
         'frame.style.height = Math.min(4000, Math.max(120, Math.ceil(height))) + "px";'
@@ -173,50 +199,169 @@ def frame(text: str, title: str, height: int = FRAME_HEIGHT) -> str:
     )
 
 
+def _table(value: Any, *names: str) -> dict[str, Any]:
+    """A table within tables of a notebook, which somebody's program may have written: where it is
+    not there, or no table, an empty one."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
 def _states(notebook: Any) -> dict[str, Any]:
-    return notebook.metadata.get("widgets", {}).get(STATE_MIME, {}).get("state", {})
+    return _table(notebook.metadata, "widgets", STATE_MIME, "state")
 
 
-def _is_ours(model: Mapping[str, Any] | None) -> bool:
-    return bool(model) and str(model.get("state", {}).get("_anywidget_id", "")).startswith(OURS)
+def _is_ours(model: Any) -> bool:
+    return str(_table(model, "state").get("_anywidget_id", "")).startswith(OURS)
 
 
-def live_views(notebook: Any, *, theme: str | None = "light") -> int:
-    """Put a live page in the place of each of our views; returns how many.
+def _state_of(output: Any, states: Mapping[str, Any]) -> Any:
+    """The state that a notebook holds of an output's view, or None."""
+    name = _table(output["data"], VIEW_MIME).get("model_id")
+    return states.get(name) if isinstance(name, str) else None
+
+
+def live_views(notebook: Any, *, theme: str | None = "light", plotly: str = "") -> int:
+    """Put a live page in the place of each of our views, and of each figure of plotly's, which stock
+    pages do not draw; returns how many.
 
     Where the notebook does not hold the view's state, its picture stays. Other widgets are left
     alone.
+
+    Args:
+        plotly: the address, from the page, of a file that `shared_script` gave, for views that
+            plotly draws; without one, the first of them brings it for the whole page.
     """
-    states, count = _states(notebook), 0
+    states, count, brought = _states(notebook), 0, False
     for output in _outputs(notebook):
         data = output["data"]
-        model = states.get(data.get(VIEW_MIME, {}).get("model_id"))
+        model = _state_of(output, states)
         if VIEW_MIME in data and model is not None and _is_ours(model):
-            text = _page_of_model(model, theme)
-            title = model["state"].get("_title") or "Interactive view"
-            del data[VIEW_MIME]
-            data["text/html"] = frame(text, title)
-            count += 1
+            mime, needs = VIEW_MIME, "plotly" in _list_of(model, "_needs")
+            title = _text_of(model, "_title") or "Interactive view"
+        elif isinstance(data.get(PLOTLY_MIME), dict):
+            mime, needs, title = PLOTLY_MIME, True, "Interactive figure"
         elif VIEW_MIME in data and model is None and "image/png" in data:
             del data[VIEW_MIME]
+            continue
+        else:
+            continue
+        try:
+            figure = mime == PLOTLY_MIME
+            text = _page_of_figure(output, theme) if figure else _page_of_model(model or {}, theme)
+        except ValueError:  # NaN, or bytes that are no base64: the picture stays
+            del data[mime]
+            continue
+        del data[mime]
+        where = (plotly or "here") if needs else ""
+        shown = frame(text, title, plotly=where)
+        if where == "here" and not brought:
+            shown, brought = shared_here() + shown, True
+        data["text/html"] = shown
+        count += 1
     _drop_our_state(notebook)
     return count
 
 
+def _page_of_figure(output: Any, theme: str | None) -> str:
+    told = _table(output.get("metadata"), "image/jpeg").get("alt")
+    sentence = told if isinstance(told, str) else str(output["data"].get("text/plain", ""))
+    state = {
+        "_esm": join_modules(Path(__file__).with_name("plotly_page.js")),
+        "_css": "",
+        "_needs": ["plotly"],
+        "_sentence": sentence,
+        "figure": output["data"][PLOTLY_MIME],
+    }
+    return "".join(page(state, {}, title="Figure", sentence=sentence, theme=theme))
+
+
 def _page_of_model(model: Mapping[str, Any], theme: str | None) -> str:
-    buffers = {b["path"][0]: b["data"] for b in model.get("buffers", []) if len(b["path"]) == 1}
-    state = model["state"]
+    state, buffers = model["state"], {}
+    listed = model.get("buffers")
+    for buffer in listed if isinstance(listed, list) else ():
+        path, data = _table(buffer).get("path"), _table(buffer).get("data")
+        if isinstance(path, list) and len(path) == 1 and isinstance(path[0], str):
+            if not isinstance(data, str):
+                raise ValueError(f"the bytes of {path[0]} are no text")
+            base64.b64decode("".join(data.split()), validate=True)
+            buffers[path[0]] = data
     return "".join(
         page(
             state,
             buffers,
-            title=state.get("_title") or "Interactive view",
-            sentence=state.get("_sentence") or "",
+            title=_text_of(model, "_title") or "Interactive view",
+            sentence=_text_of(model, "_sentence"),
             absent="the notebook holds this one only while its kernel runs; save the view with "
             "save_html to keep every head",
             theme=theme,
         )
     )
+
+
+def _list_of(model: Mapping[str, Any], name: str) -> list[Any]:
+    value = model["state"].get(name)
+    return value if isinstance(value, list) else []
+
+
+def _text_of(model: Mapping[str, Any], name: str) -> str:
+    value = model["state"].get(name)
+    return value if isinstance(value, str) else ""
+
+
+def still_views(notebook: Any, *, sanitized: bool = False) -> int:
+    """Make a notebook fit for an exporter that knows nothing of us: each of our views is its picture,
+    and a line below says how it is had alive. Returns how many there are.
+
+    Args:
+        sanitized: whether the exporter will print every tag of HTML as text. What of ours is HTML
+            is then shown by its picture or its words.
+    """
+    states, count = _states(notebook), 0
+    for cell in notebook.cells:
+        kept = []
+        for output in cell.get("outputs", []):
+            kept.append(output)
+            data = output.get("data")
+            if not isinstance(data, dict):
+                continue
+            if sanitized and _is_our_html(data) and {"image/png", "text/plain"} & set(data):
+                del data["text/html"]
+                caption = str(data.get("text/plain", "")).partition("] ")[2]
+                if "image/png" in data and caption:
+                    kept.append(_line(caption, sanitized))
+            model, name = _state_of(output, states), output.get("metadata", {}).get(MARK)
+            ours = isinstance(name, str) or (model is not None and _is_ours(model))
+            if VIEW_MIME in data and ours and "image/png" in data:
+                del data[VIEW_MIME]
+                count += 1
+                kept.append(_line(STILL, sanitized))
+        if kept:
+            cell.outputs = kept
+    _drop_our_state(notebook)
+    return count
+
+
+STILL = (
+    "A still picture. In a notebook the view is alive; its Save button, or view.save_html(path), "
+    "writes a page of it that stays so."
+)
+
+
+def _is_our_html(data: Mapping[str, Any]) -> bool:
+    text = data.get("text/html")
+    text = "".join(text) if isinstance(text, list) else text
+    return isinstance(text, str) and 'class="tl-' in text
+
+
+def _line(text: str, sanitized: bool) -> Any:
+    """An output of one sentence; where tags are printed as text, those of a paragraph are too."""
+    import textwrap
+
+    from nbformat.v4 import new_output
+
+    said = {} if sanitized else {"text/markdown": f"*{text}*"}
+    return new_output("display_data", {**said, "text/plain": textwrap.fill(text, 100)})
 
 
 def clean_notebook(notebook: Any) -> Any:
@@ -228,6 +373,8 @@ def clean_notebook(notebook: Any) -> Any:
     for output in _outputs(notebook):
         if "image/png" in output["data"] or "text/plain" in output["data"]:
             output["data"].pop(VIEW_MIME, None)
+        if {"image/png", "image/jpeg"} & set(output["data"]):
+            output["data"].pop(PLOTLY_MIME, None)
     notebook.metadata.pop("widgets", None)
     return notebook
 
@@ -235,7 +382,7 @@ def clean_notebook(notebook: Any) -> Any:
 def _outputs(notebook: Any) -> Iterator[Any]:
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            if "data" in output:
+            if isinstance(output.get("data"), dict):
                 yield output
 
 
@@ -255,6 +402,8 @@ def notebook_to_html(notebook: str | os.PathLike, path: str | os.PathLike) -> Pa
     import nbformat
     from nbconvert import HTMLExporter
 
+    if not Path(notebook).is_file():  # a pipe would be waited for
+        raise ValueError(f"notebook={str(notebook)!r} is no file; name a notebook")
     read = nbformat.read(notebook, as_version=4)
     live_views(read)
     text, _ = HTMLExporter().from_notebook_node(read)

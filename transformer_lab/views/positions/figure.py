@@ -2,94 +2,91 @@
 
 from __future__ import annotations
 
-import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
-from .colours import BLOCKED, LINE, QUIET, colour_map, head_colours
-from .head_figure import MONO, write
+from ..shared.colours import BLOCKED, LINE, QUIET, colour_map, head_colours
+from ..shared.figures import MONO, blank, wrapped, write
+from .schemes import known
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .position_view import PositionView
 
-NAMES = {
-    "sinusoidal": "sinusoidal",
-    "learned": "learned",
-    "rotary": "rotary",
-    "alibi": "ALiBi",
-    "relative": "T5 relative",
-    "none": "none",
-}
+@dataclass(frozen=True)
+class PositionScene:
+    """What the picture is drawn from.
+
+    encoding, distances: as PositionView.encoding() and .by_distance() give them; weights: before and
+    after the test, [query, key] each, under these titles.
+    """
+
+    title: str
+    sentence: str
+    scheme: str
+    head: int
+    causal: bool
+    encoding: Tensor | None
+    distances: tuple[Tensor, Tensor]
+    weights: tuple[Tensor, Tensor]
+    titles: tuple[str, str]
+    names: Sequence[str]
 
 
-def position_figure(view: PositionView) -> Figure:
+def position_figure(scene: PositionScene) -> Figure:
     """The encoding, its curve by distance, and a head's weights before and after the test."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10.5, 4.4), facecolor="white")
-    FigureCanvasAgg(figure)
-    write(figure, 0.02, 0.97, f"{view._title} · {NAMES[view.scheme]}", size=12, weight="bold")
-    write(figure, 0.02, 0.905, "\n".join(textwrap.wrap(view.sentence, 125)[:2]), size=10)
-    _draw_encoding(figure.add_axes((0.055, 0.12, 0.22, 0.6)), view)
-    _draw_distances(figure.add_axes((0.355, 0.12, 0.25, 0.6)), view)
-    before, after = view.weights()
-    end = 1.0 if float(torch.maximum(before, after).max()) > 0.5 else None
-    names = view._given["words"] if view._from_model else view._words["names"]
-    moved = view._shown_shift
-    last = len(names) - 1
-    titles = [f"positions 0–{last}", f"positions {moved}–{moved + last}"]
-    if view.test == "shuffle":
-        titles = ["as written", "shuffled, put back"]
-    for place, weights, title in zip((0.685, 0.845), (before, after), titles, strict=True):
+    figure = blank(10.5, 4.4)
+    write(figure, 0.02, 0.97, f"{scene.title} · {known(scene.scheme).name}", size=12, weight="bold")
+    write(figure, 0.02, 0.905, wrapped(scene.sentence, 125, 2), size=10)
+    _draw_encoding(figure.add_axes((0.055, 0.12, 0.22, 0.6)), scene)
+    _draw_distances(figure.add_axes((0.355, 0.12, 0.25, 0.6)), scene)
+    end = 1.0 if float(torch.maximum(*scene.weights).max()) > 0.5 else None
+    for place, weights, title in zip((0.685, 0.845), scene.weights, scene.titles, strict=True):
         axes = figure.add_axes((place, 0.12, 0.14, 0.5))
-        _draw_weights(axes, weights, names, title, end, labelled=place < 0.7, causal=view._causal)
+        _draw_weights(
+            axes, weights, scene.names, title, end, labelled=place < 0.7, causal=scene.causal
+        )
     return figure
 
 
-def _draw_encoding(axes, view: PositionView) -> None:
-    found = view.encoding()
+def _draw_encoding(axes, scene: PositionScene) -> None:
+    found, scheme = scene.encoding, known(scene.scheme)
     axes.set_facecolor(BLOCKED)
     if found is None:
-        write(axes, 0.5, 0.5, "nothing is added", size=10, transform=axes.transAxes, ha="center")
+        write(axes, 0.5, 0.5, scheme.nothing, size=10, transform=axes.transAxes, ha="center")
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_color(LINE)
         return
-    bias = found.dim() == 3
-    shown = found[view._head] if bias else found.cos() if view.scheme == "rotary" else found
-    largest = 1.0 if view.scheme in ("sinusoidal", "rotary") else float(shown.abs().max()) or 1.0
-    if view.scheme == "learned":  # a few dimensions of a trained table are far larger
-        largest = float(shown.abs().flatten().double().quantile(0.995))
+    shown = scheme.shown(found, scene.head)
+    largest = scheme.largest(shown)
     values = shown.double().numpy().copy()
-    if bias and view._causal:
+    if scheme.row == "query" and scene.causal:
         for query in range(len(values)):
             values[query, query + 1 :] = float("nan")
     axes.imshow(
-        values, cmap=colour_map("DIVERGING_LIGHT"), vmin=-largest, vmax=largest, aspect="auto",
+        values, cmap=colour_map("diverging_light"), vmin=-largest, vmax=largest, aspect="auto",
         interpolation="nearest",
     )  # fmt: skip
-    axes.set_ylabel("query" if bias else "position", color=QUIET, fontsize=9)
-    column = "key" if bias else "pair" if view.scheme == "rotary" else "dimension"
-    axes.set_xlabel(column, color=QUIET, fontsize=9)
-    title = {"rotary": "cosine of the angle"}.get(
-        view.scheme, f"added by head {view._head}" if bias else "added to the token"
-    )
-    _finish(axes, title)
+    axes.set_ylabel(scheme.row, color=QUIET, fontsize=9)
+    axes.set_xlabel(scheme.column, color=QUIET, fontsize=9)
+    _finish(axes, scheme.added.format(head=scene.head))
 
 
-def _draw_distances(axes, view: PositionView) -> None:
-    distances, values = view.by_distance()
+def _draw_distances(axes, scene: PositionScene) -> None:
+    distances, values = scene.distances
+    scheme = known(scene.scheme)
     colours = head_colours()
-    if view.scheme == "learned":
+    if scheme.banded:
         axes.fill_between(distances, values[1], values[2], color=colours[0], alpha=0.2, linewidth=0)
         axes.plot(distances, values[0], color=colours[0], linewidth=1.6)
     else:
         for head, line in enumerate(values):
-            thick = 2.4 if len(values) > 1 and head == view._head else 1.4
+            thick = 2.4 if len(values) > 1 and head == scene.head else 1.4
             name = f"head {head}" if len(values) > 1 else None
             colour = colours[head % len(colours)]
             axes.plot(distances, line, color=colour, linewidth=thick, label=name)
@@ -97,13 +94,7 @@ def _draw_distances(axes, view: PositionView) -> None:
             axes.legend(frameon=False, fontsize=8)
     axes.set_xlabel("key − query, tokens", color=QUIET, fontsize=9)
     axes.grid(color=LINE, linewidth=0.5)
-    title = {
-        "rotary": "mean cosine over the pairs",
-        "alibi": "added to the score",
-        "relative": "added to the score",
-        "none": "by distance: nothing",
-    }.get(view.scheme, "dot product of two positions")
-    _finish(axes, title)
+    _finish(axes, scheme.by_distance_title)
 
 
 def _draw_weights(axes, weights, names, title, end, *, labelled, causal) -> None:

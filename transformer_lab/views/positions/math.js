@@ -1,4 +1,4 @@
-// Position schemes as closed forms. The counterpart of views/position_numbers.py and of
+// Position schemes as closed forms. The counterpart of numbers.py and of
 // transformer_lab/positions.py.
 
 /**

@@ -1,4 +1,4 @@
-"""Position schemes as closed forms, in fp64. The counterpart of static/position_math.js."""
+"""Position schemes as closed forms, in fp64. The counterpart of positions/math.js."""
 
 from __future__ import annotations
 

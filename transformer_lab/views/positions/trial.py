@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from ..model import Transformer
-from ..positions import Moved, PositionModule, Relative
-from ..trace import Trace, trace
-from .codecs import pack_floats, shown_token
-from .position_numbers import permutation, put_back
+from ...model import Transformer
+from ...positions import Moved, PositionModule
+from ...tracing.running import trace
+from ...tracing.trace import Trace
+from ..shared.codecs import pack_floats, shown_token
+from .numbers import permutation, put_back
 
 LONGEST = 32  # tokens of a text that is moved and shuffled
 MAPS_BYTES = 6 * 2**20
@@ -22,7 +23,7 @@ SHUFFLES = 5
 
 
 @dataclass(frozen=True)
-class Probe:
+class Trial:
     """Maps [layer, head, query, key] of one model on one text, before and after.
 
     `changes[variant][test]` are pairs (maps, largest change of the output); variant "own" is the
@@ -70,8 +71,8 @@ class Probe:
         )
 
 
-def probe(model: Transformer, tokens: Tensor, labels: Sequence[str], special: Sequence[bool]):
-    """A `Probe` of a model on one text.
+def tried(model: Transformer, tokens: Tensor, labels: Sequence[str], special: Sequence[bool]):
+    """A `Trial` of a model on one text.
 
     Args:
         tokens: int64 [position]; labels: what to show for each; special: tokens such as [CLS],
@@ -121,7 +122,7 @@ def probe(model: Transformer, tokens: Tensor, labels: Sequence[str], special: Se
             shuffled.append((put_back(maps, order), _difference(first, after, order)))
         changes[variant] = {"move": moved, "shuffle": shuffled}
     assert seen is not None
-    return Probe(seen, kind, (0, *shifts), tuple(orders), before, _with_rest(before, changes))
+    return Trial(seen, kind, (0, *shifts), tuple(orders), before, _with_rest(before, changes))
 
 
 def _with_rest(before, changes):
@@ -142,7 +143,8 @@ def _with_special(order: Sequence[int], words: Sequence[int], n: int) -> tuple[i
 def _with_positions(model: Transformer, positions: nn.Module) -> Transformer:
     """The same weights with other positions; the model itself is left as it is."""
     clone = copy.copy(model)
-    clone.__dict__["_modules"] = {**model._modules, "positions": positions}
+    # Setting it as an attribute would put it into the model too: they share the dict of modules.
+    vars(clone)["_modules"] = {**vars(model)["_modules"], "positions": positions}
     return clone
 
 
@@ -153,17 +155,6 @@ def _difference(first: Trace, after: Trace, order: Sequence[int] | None) -> floa
     a, b = first.logits[0], after.logits[0]
     a = a if order is None else a[list(order)]
     return float((a - b).abs().max())
-
-
-def tables(model: Transformer) -> Iterator[tuple[str, Tensor]]:
-    """What the model's positions have learned: ("added", [position, d_model]) or
-    ("bias", [bucket, head]) of its first stack."""
-    module: Any = model.positions
-    if isinstance(model.config.positions, Relative):
-        table = module.decoder if model.config.kind == "decoder" else module.encoder
-        yield "bias", table.weight.detach().float().cpu()
-    elif module.adds_embedding:
-        yield "added", module.weight.detach().float().cpu()
 
 
 def token_names(labels: Sequence[str]) -> list[str]:

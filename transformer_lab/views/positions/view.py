@@ -9,42 +9,29 @@ import torch
 import traitlets as t
 from torch import Tensor
 
-from ..model import Transformer
-from ..positions import (
-    SCHEMES,
-    Relative,
-    Scheme,
-    alibi_slopes,
-    relative_buckets,
-    rotary_angles,
-    scheme,
-    sinusoids,
-)
-from .base import css, esm
-from .codecs import pack_floats, shown_text
-from .position_figure import position_figure
-from .position_numbers import (
-    HeadScheme,
-    attention,
-    noise,
-    permutation,
-    put_back,
-    rates,
-    sums_of_cosines,
-)
-from .position_probe import Probe, probe, tables, token_names
-from .position_words import PositionFacts, position_sentence
-from .selection import SelectionView, link_of
+from ...hub.which import transformer_of
+from ...hub.wrappers import unwrapped
+from ...model import Transformer
+from ...positions import SCHEMES, scheme
+from ..shared.base import css, esm
+from ..shared.codecs import pack_floats, shown_text
+from ..shared.exports import Numbers
+from ..shared.selection import SelectionView, link_of
+from .exported import position_numbers
+from .figure import PositionScene, position_figure
+from .numbers import attention, permutation, put_back
+from .schemes import KNOWN, MAX_DISTANCE, Known, PositionFacts, Sizes, known
+from .trial import Trial, token_names, tried
+from .words import position_sentence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ..shared.plots import Plot
+
 SENTENCE = "the dog bit the man"
 TESTS = ("move", "shuffle")
 LONGEST_TABLE = 512  # positions of a learned table that are shown
-SAMPLED = 64  # positions from which the products of a learned table are averaged
-BUCKETS, MAX_DISTANCE = 32, 128
-RANDOM_TABLE = 0.5  # standard deviation of a table that stands for a learned one
 
 
 class PositionView(SelectionView):
@@ -77,10 +64,10 @@ class PositionView(SelectionView):
         ValueError: for an unknown scheme, a size that does not fit, or a text that is too long.
     """
 
-    _esm: ClassVar[str] = esm("position_view.js")
-    _css: ClassVar[str] = css("view.css", "position_view.css")
+    _esm: ClassVar[str] = esm("positions/view.js")
+    _css: ClassVar[str] = css("positions")
 
-    scheme = t.Enum(list(SCHEMES), "sinusoidal").tag(sync=True)
+    scheme = t.Unicode("sinusoidal").tag(sync=True)
     d_model = t.Int(64, min=2, max=1 << 14).tag(sync=True)
     n_heads = t.Int(4, min=1, max=256).tag(sync=True)
     base = t.Float(10000.0).tag(sync=True)
@@ -93,7 +80,7 @@ class PositionView(SelectionView):
     _given = t.Dict().tag(sync=True)  # the model: sizes, what it does when moved and shuffled
     _words = t.Dict().tag(sync=True)  # of the random head: names and, for equal words, equal ids
     _table = t.Bytes(b"").tag(sync=True)  # fp32 [position, d_model], or [bucket, head]
-    _maps = t.Bytes(b"").tag(sync=True)  # fp32, see position_probe.Probe.packed
+    _maps = t.Bytes(b"").tag(sync=True)  # fp32, see trial.Trial.packed
 
     def __init__(
         self,
@@ -119,7 +106,13 @@ class PositionView(SelectionView):
         base = float(getattr(chosen, "base", 10000.0) if base is None else base)
         _check(d_model=d_model, n_heads=n_heads, length=length, shift=shift, base=base, test=test)
         self._model_table: Tensor | None = None
-        self._probe: Probe | None = None
+        self._trial: Trial | None = None
+        if chosen.name not in KNOWN and (model is None or text is None):
+            raise ValueError(
+                f"scheme {chosen.name!r} has no formula in this view: give a model that has it and "
+                "a text= on which it is measured, or describe it in views/positions/schemes.py and "
+                "schemes.js"
+            )
         words = text if model is None and text is not None else SENTENCE
         found = self._look_at(model, tokenizer, text, labels, name) if model is not None else {}
         if model is not None:
@@ -130,7 +123,7 @@ class PositionView(SelectionView):
         if measured:
             shift = max(by for by in measured if by <= shift)
         super().__init__(
-            _title=shown_text(title or name or "Positions"), scheme=chosen.name, d_model=d_model,
+            title=title or name or "Positions", of=(model,), scheme=chosen.name, d_model=d_model,
             n_heads=n_heads, base=base, length=length, causal=causal, test=test,
             shift=shift, _words=_words(words), **found,
         )  # fmt: skip
@@ -153,18 +146,15 @@ class PositionView(SelectionView):
             "halves": getattr(config.positions, "halves", False),
         }  # fmt: skip
         traits: dict[str, Any] = {}
-        for what, table in tables(model):
-            if what == "bias" or config.positions.name == "learned":
-                self._model_table = table[: LONGEST_TABLE if what == "added" else None]
-                traits["_table"] = pack_floats(self._model_table)
-        if isinstance(config.positions, Relative):
-            given |= {
-                "buckets": config.positions.buckets,
-                "max_distance": config.positions.max_distance,
-            }
+        self._model_table = known(config.positions.name).table(model, LONGEST_TABLE)
+        if self._model_table is not None:
+            traits["_table"] = pack_floats(self._model_table)
+        for name in ("buckets", "max_distance"):
+            if hasattr(config.positions, name):
+                given[name] = getattr(config.positions, name)
         if text is not None:
             tokens, labels, special = _tokens(model, tokenizer, text, labels)
-            self._probe = found = probe(model, tokens, labels, special)
+            self._trial = found = tried(model, tokens, labels, special)
             n, kind = len(tokens), found.kind
             given |= {"kind": kind, "words": token_names(labels), **found.described()}
             traits |= {
@@ -176,6 +166,13 @@ class PositionView(SelectionView):
                 },
             }  # fmt: skip
         return {"_given": given, **traits}
+
+    @t.validate("scheme")
+    def _check_scheme(self, proposal: Any) -> str:
+        value = proposal["value"]
+        if value not in KNOWN and value != self._given.get("scheme"):
+            raise t.TraitError(f"scheme={value!r} is not known; choose one of {', '.join(KNOWN)}")
+        return value
 
     @t.validate("base")
     def _check_base(self, proposal: Any) -> float:
@@ -191,9 +188,23 @@ class PositionView(SelectionView):
         return bool(self._given) and self._given["scheme"] == self.scheme
 
     @property
+    def _known(self) -> Known:
+        return known(self.scheme)
+
+    @property
+    def _sizes(self) -> Sizes:
+        own = self.own
+        return Sizes(
+            width=self.width, heads=self.heads, head=self._head, base=self._base,
+            halves=bool(own and self._given["halves"]), causal=self._causal,
+            table=self._model_table if own else None,
+            max_distance=self._given.get("max_distance", MAX_DISTANCE),
+        )  # fmt: skip
+
+    @property
     def _from_model(self) -> str | None:
         """Which of the model's measurements is shown, if any: "own" or "none"."""
-        if self._probe is None:
+        if self._trial is None:
             return None
         if self.own:
             return "own"
@@ -202,14 +213,15 @@ class PositionView(SelectionView):
     @property
     def width(self) -> int:
         """Numbers of a position's vector, or of one head's query and key."""
-        added = self.scheme in ("sinusoidal", "learned")
+        added = self._known.adds_vector
         if self.own:
             return self._given["d_model" if added else "d_head"]
         return self.d_model if added else max(2, self.d_model // self.n_heads // 2 * 2)
 
     @property
     def heads(self) -> int:
-        return self._given["n_heads"] if self.own else self.n_heads
+        """How many there are to choose from; what was measured has the model's own number."""
+        return self._given["n_heads"] if self.own or self._from_model else self.n_heads
 
     @property
     def _base(self) -> float:
@@ -231,18 +243,7 @@ class PositionView(SelectionView):
         """What the scheme is, as the view shows it: vectors [position, dimension] of sinusoidal and
         learned positions; angles [position, pair] in radians of rotary ones; biases
         [head, query, key] of ALiBi and T5; None where there is nothing."""
-        n = self.length
-        if self.scheme == "sinusoidal":
-            halves = bool(self.own and self._given["halves"])
-            return sinusoids(n, self.width, base=self._base, halves=halves)
-        if self.scheme == "learned":
-            return self._added(n)
-        if self.scheme == "rotary":
-            return rotary_angles(n, self.width, base=self._base)
-        if self.scheme == "none":
-            return None
-        positions = torch.arange(n)
-        return self._bias(positions[None] - positions[:, None])
+        return self._known.encoding(self._sizes, self.length)
 
     def by_distance(self) -> tuple[Tensor, Tensor]:
         """(distances key − query [distance], values [series, distance]): the dot product of two
@@ -250,30 +251,22 @@ class PositionView(SelectionView):
         cosine of rotary pairs, or every head's bias."""
         n = self.length
         distances = torch.arange(-(n - 1), 1 if self._causal else n)
-        if self.scheme == "sinusoidal":
-            return distances, sums_of_cosines(distances, self.width, self._base)[None]
-        if self.scheme == "rotary":
-            sums = sums_of_cosines(distances, self.width, self._base)
-            return distances, (sums / (self.width // 2))[None]
-        if self.scheme == "none":
-            return distances, torch.zeros(1, len(distances))
-        if self.scheme == "learned":
-            return distances, self._products(distances)
-        return distances, self._bias(distances)
+        return distances, self._known.by_distance(self._sizes, distances, n)
 
     def weights(self) -> tuple[Tensor, Tensor]:
         """Attention weights [query, key] before and after the test that is on view; after a
         shuffle, each word is put back at its place."""
         variant = self._from_model
         if variant is not None:
-            assert self._probe is not None
-            place = (min(self.layer, self._kinds[self._probe.kind]["layers"] - 1), self._head)
-            before = self._probe.before[variant]
+            assert self._trial is not None
+            place = (min(self.layer, self._kinds[self._trial.kind]["layers"] - 1), self._head)
+            before = self._trial.before[variant]
             if self.test == "move" and variant == "none":
                 return before[place], before[place]
-            after = self._probe.changes[variant][self.test][self._which][0]
+            after = self._trial.changes[variant][self.test][self._which][0]
             return before[place], after[place]
-        head, ids = self._head_scheme(), self._words["ids"]
+        ids = self._words["ids"]
+        head = self._known.in_head(self._sizes, self.shift + len(ids))
         before = attention(head, ids, 0, self._causal)
         if self.test == "move":
             return before, attention(head, ids, self.shift, self._causal)
@@ -285,92 +278,56 @@ class PositionView(SelectionView):
     def largest(self) -> float:
         """The largest change of a weight that the test makes."""
         before, after = self.weights()
-        return float((before - after).abs().max())
+        # In fp64, as the browser counts: both then say the same.
+        return float((before.double() - after.double()).abs().max())
 
     @property
     def _which(self) -> int:
-        """Which of the probe's states is on view."""
-        assert self._probe is not None
+        """Which of the trial's states is on view."""
+        assert self._trial is not None
         if self.test == "shuffle":
-            return self.shuffle % len(self._probe.orders)
-        shifts = self._probe.shifts
+            return self.shuffle % len(self._trial.orders)
+        shifts = self._trial.shifts
         return min(range(len(shifts)), key=lambda i: abs(shifts[i] - self.shift))
 
     @property
     def _shown_shift(self) -> int:
         if self._from_model == "own":
-            assert self._probe is not None
-            return self._probe.shifts[self._which] if self.test == "move" else self.shift
+            assert self._trial is not None
+            return self._trial.shifts[self._which] if self.test == "move" else self.shift
         return self.shift
 
     @property
     def sentence(self) -> str:
         facts = PositionFacts(
-            scheme=self.scheme, own=self.own, name=self._given.get("name", "") if self._probe else "",
-            width=self.width, head=self._head, slope=float(alibi_slopes(self.heads)[self._head]),
+            scheme=self.scheme, own=self.own, name=self._given.get("name", "") if self._trial else "",
+            width=self.width, heads=self.heads, head=self._head,
             causal=self._causal, test=self.test, shift=self._shown_shift, largest=self.largest,
         )  # fmt: skip
         return position_sentence(facts)
 
     def figure(self) -> Figure:
         """The encoding, its curve by distance, and the weights before and after the test."""
-        return position_figure(self)
+        return position_figure(self._scene())
 
-    def _head_scheme(self) -> HeadScheme:
-        if self.scheme in ("sinusoidal", "learned"):
-            n = self.shift + len(self._words["ids"])
-            if self.scheme == "learned":
-                table = self._added(n).double()
-                if (
-                    self.own and self._model_table is not None
-                ):  # beside queries of deviation 1, whatever the model's own are
-                    table *= RANDOM_TABLE / self._model_table.double().square().mean().sqrt()
-                return HeadScheme(self.width, added=table)
-            halves = bool(self.own and self._given["halves"])
-            return HeadScheme(
-                self.width, added=sinusoids(n, self.width, base=self._base, halves=halves)
-            )
-        if self.scheme == "rotary":
-            return HeadScheme(self.width, turned=rates(self.width, self._base))
-        if self.scheme == "none":
-            return HeadScheme(self.width)
-        return HeadScheme(self.width, bias=lambda distance: self._bias(distance)[self._head])
+    def to_plotly(self, *, theme: str = "light") -> Plot:
+        from .plotly_figure import position_plotly
 
-    def _added(self, n: int) -> Tensor:
-        if self.own and self._model_table is not None:
-            return self._model_table[:n]
-        return RANDOM_TABLE * noise(n, self.width, 3)
+        return position_plotly(self._scene(), theme)
 
-    def _bias(self, distance: Tensor) -> Tensor:
-        """[head, …]"""
-        if self.scheme == "alibi":
-            slopes = alibi_slopes(self.heads).double()
-            return -slopes.reshape(-1, *[1] * distance.dim()) * distance.abs()
-        table, most = noise(BUCKETS, self.heads, 3), MAX_DISTANCE
-        if self.own and self._model_table is not None:
-            table, most = self._model_table, self._given["max_distance"]
-        found = relative_buckets(
-            distance, causal=self._causal, buckets=len(table), max_distance=most
-        )
-        return table[found].movedim(-1, 0)
+    def _numbers(self) -> Numbers:
+        return position_numbers(self._scene())
 
-    def _products(self, distances: Tensor) -> Tensor:
-        """Mean, least and most of the products at each distance, over up to 64 positions."""
-        table = self._added(self.length).double()
-        n = len(table)
-        from_ = torch.arange(0, n, -(-n // SAMPLED))
-        products = table[from_] @ table.T
-        found = []
-        for distance in distances.tolist():
-            to = from_ + distance
-            inside = (to >= 0) & (to < n)
-            here = products[inside, to[inside]]
-            found.append(
-                torch.stack([here.mean(), here.min(), here.max()])
-                if len(here)
-                else torch.full((3,), torch.nan)
-            )
-        return torch.stack(found, 1)
+    def _scene(self) -> PositionScene:
+        names = self._given["words"] if self._from_model else self._words["names"]
+        moved, last = self._shown_shift, len(names) - 1
+        titles = (f"positions 0–{last}", f"positions {moved}–{moved + last}")
+        if self.test == "shuffle":
+            titles = ("as written", "shuffled, put back")
+        return PositionScene(
+            self._title, self.sentence, self.scheme, self._head, self._causal, self.encoding(),
+            self.by_distance(), self.weights(), titles, names,
+        )  # fmt: skip
 
 
 def _check(*, d_model, n_heads, length, shift, base, test) -> None:
@@ -392,18 +349,18 @@ def _check(*, d_model, n_heads, length, shift, base, test) -> None:
 
 def _model_of(given: Any) -> tuple[Transformer | None, Any, str]:
     """(our model, its tokenizer, its name), or nothing where a scheme was given."""
-    if given is None or isinstance(given, str | dict | Scheme):
+    if given is None or isinstance(given, (str, dict, *SCHEMES.values())):
         return None, None, ""
-    inner = getattr(given, "model", given)
-    inner = getattr(inner, "_orig_mod", inner)
+    inner = unwrapped(given)
     tokenizer = getattr(given, "tokenizer", None)
     name = getattr(given, "name", "") or type(inner).__name__
-    if isinstance(inner, Transformer):
-        return inner, tokenizer, name
     if isinstance(inner, torch.nn.Module):
-        from ..pretrained import load
+        own = transformer_of(inner)
+        if own is None:
+            from ...pretrained import load
 
-        return load(inner), tokenizer, name
+            own = load(inner)
+        return own, tokenizer, name
     raise ValueError(
         f"scheme_or_model is a {type(given).__name__}; give a scheme ({', '.join(SCHEMES)}), a "
         "Transformer or a TextModel"
@@ -416,7 +373,7 @@ def _tokens(model, tokenizer, text, labels) -> tuple[Tensor, list[str], list[boo
             raise ValueError(
                 f"text={text!r} needs a tokenizer: give a TextModel, or token ids with labels="
             )
-        from ..text_model import TextModel
+        from ...text_model import TextModel
 
         reader = TextModel(model, tokenizer)
         tokens = reader.encode(text)

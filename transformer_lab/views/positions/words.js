@@ -1,13 +1,13 @@
-// What a PositionView shows, in plain words and numbers. The counterpart of views/position_words.py.
+// What a PositionView shows, in plain words and numbers. The counterpart of words.py.
 
-import { short } from "./words.js";
+import { known } from "./schemes.js";
+import { short } from "../shared/words.js";
 
 /** Below this a change of a weight is nothing but rounding. */
 export const NO_CHANGE = 5e-5;
 
 /** A number near nothing, by its power of ten. @param {number} value */
 export function tiny(value) {
-  if (value === 0) return "0";
   if (value < 1e-9) return "below 1e-9";
   let power = Math.floor(Math.log10(value));
   let digit = Math.round(value / 10 ** power);
@@ -24,28 +24,13 @@ export const changeText = (value) => (value < NO_CHANGE ? tiny(value) : short(va
  * @property {boolean} own whether it is the scheme of the model that was given
  * @property {string} name of that model, or nothing
  * @property {number} width numbers of a position (or in a query and key)
+ * @property {number} heads
  * @property {number} head
- * @property {number} slope ALiBi's
  * @property {boolean} causal
  * @property {string} test "move" or "shuffle"
  * @property {number} shift
  * @property {number} largest change of a weight
  */
-
-/** @param {PositionFacts} facts */
-export function schemeSentence({ scheme, own, name, width, head, slope }) {
-  const random = own ? "" : ", here random, as before training";
-  return {
-    none: name && !own
-      ? `${name} with its positions taken out: nothing is added, nothing is turned.`
-      : "No positions: nothing is added, nothing is turned.",
-    sinusoidal: `Sinusoidal: each position adds its own ${width} sines and cosines.`,
-    learned: `Learned: each position adds a vector of ${width} numbers${own ? ", as training left it" : random}.`,
-    rotary: `Rotary: each position turns the ${width / 2} pairs of a query and of a key by its own angles.`,
-    alibi: `ALiBi: head ${head} takes ${slope.toFixed(4)} off a score for every token of distance.`,
-    relative: `T5 relative: by distance, head ${head} adds a number to a score${own ? ", as training left it" : random}.`,
-  }[scheme];
-}
 
 /** @param {PositionFacts} facts */
 export function changeSentence({ scheme, causal, test, shift, largest }) {
@@ -63,4 +48,4 @@ export function changeSentence({ scheme, causal, test, shift, largest }) {
 }
 
 /** @param {PositionFacts} facts */
-export const positionSentence = (facts) => `${schemeSentence(facts)} ${changeSentence(facts)}`;
+export const positionSentence = (facts) => `${known(facts.scheme).sentence(facts)} ${changeSentence(facts)}`;

@@ -1,39 +1,18 @@
-"""What a PositionView shows, in plain words and numbers. The counterpart of static/position_words.js."""
+"""What a PositionView shows, in plain words and numbers. The counterpart of positions/words.js."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-from .words import short
+from ..shared.words import short
+from .schemes import PositionFacts, known
 
 NO_CHANGE = 5e-5  # below this a change of a weight is nothing but rounding
 
 
-@dataclass(frozen=True)
-class PositionFacts:
-    """What a sentence is made from.
-
-    own: whether it is the scheme of the model that was given; name: of that model, or nothing;
-    width: numbers of a position, or in a query and key; largest: change of a weight.
-    """
-
-    scheme: str
-    own: bool
-    name: str
-    width: int
-    head: int
-    slope: float
-    causal: bool
-    test: str
-    shift: int
-    largest: float
-
-
 def tiny(value: float) -> str:
-    """A number near nothing, by its power of ten."""
-    if value == 0:
-        return "0"
+    """A number near nothing, by its power of ten. The browser computes closed forms too: where one
+    side finds exactly 0, the other may find 1e-17."""
     if value < 1e-9:
         return "below 1e-9"
     power = math.floor(math.log10(value))
@@ -41,29 +20,6 @@ def tiny(value: float) -> str:
     if digit == 10:
         digit, power = 1, power + 1
     return f"{digit}e{power}"
-
-
-def change_text(value: float) -> str:
-    """A change of a weight."""
-    return tiny(value) if value < NO_CHANGE else short(value)
-
-
-def scheme_sentence(facts: PositionFacts) -> str:
-    random = ", as training left it" if facts.own else ", here random, as before training"
-    if facts.scheme == "none":
-        if facts.name and not facts.own:
-            out = f"{facts.name} with its positions taken out"
-            return f"{out}: nothing is added, nothing is turned."
-        return "No positions: nothing is added, nothing is turned."
-    return {
-        "sinusoidal": f"Sinusoidal: each position adds its own {facts.width} sines and cosines.",
-        "learned": f"Learned: each position adds a vector of {facts.width} numbers{random}.",
-        "rotary": f"Rotary: each position turns the {facts.width // 2} pairs of a query and of a "
-        "key by its own angles.",
-        "alibi": f"ALiBi: head {facts.head} takes {facts.slope:.4f} off a score for every token of "
-        "distance.",
-        "relative": f"T5 relative: by distance, head {facts.head} adds a number to a score{random}.",
-    }[facts.scheme]
 
 
 def change_sentence(facts: PositionFacts) -> str:
@@ -88,4 +44,4 @@ def change_sentence(facts: PositionFacts) -> str:
 
 
 def position_sentence(facts: PositionFacts) -> str:
-    return f"{scheme_sentence(facts)} {change_sentence(facts)}"
+    return f"{known(facts.scheme).sentence(facts)} {change_sentence(facts)}"

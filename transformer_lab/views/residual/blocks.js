@@ -1,9 +1,10 @@
 // What each block adds to a token's stream, as a table with bars: length beside the stream's own,
 // coloured by direction.
 
-import { element, tokenElement } from "./dom.js";
-import { linearShade } from "./number_map.js";
-import { cosineText, sizeText } from "./residual_words.js";
+import { entry } from "../shared/colours.js";
+import { element, tokenElement } from "../shared/dom.js";
+import { linearShade } from "../shared/number_map.js";
+import { cosineText, sizeText } from "./words.js";
 
 export class BlockTable {
   /** @param {{hover: (row: number | null) => void, pick: (row: number) => void}} on @param {AbortSignal} signal */
@@ -23,7 +24,7 @@ export class BlockTable {
 
   /**
    * @param {object} scene
-   * @param {import("./residual_words.js").Profile} scene.profile
+   * @param {import("./words.js").Profile} scene.profile
    * @param {number} scene.longest the length that fills a bar
    * @param {number} scene.largest the share that fills a bar; larger ones are marked
    * @param {string[]} scene.rows names
@@ -62,8 +63,7 @@ export class BlockTable {
 }
 
 function addedCell(share, cosine, largest, diverging) {
-  const at = 3 * linearShade(cosine, -1, 1);
-  const colour = `rgb(${diverging[at]},${diverging[at + 1]},${diverging[at + 2]})`;
+  const colour = entry(diverging, linearShade(cosine, -1, 1));
   return element(
     "td",
     {},

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..circuits import BlockShare, LogitLens, block_share, logit_lens, stream_norms, unembedding
-from ..trace import TraceError
-from .codecs import pack_floats, shown_text, shown_token
+from ...circuits import BlockShare, LogitLens, block_share, logit_lens, stream_norms, unembedding
+from ...tracing.trace import TraceError
+from ..shared.codecs import pack_floats, shown_text, shown_token
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..trace import Trace
+    from ...tracing.trace import Trace
 
 LONGEST = 1024  # tokens shown
 COLUMNS = 16  # tokens of the logit lens in one block

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ..circuits import BlockShare, LogitLens
-from .codecs import shown_token
-from .colours import ACCENT, INK, LINE, QUIET, colour_map
-from .head_figure import LABELLED, MONO, write
-from .words import short
+from ...circuits import BlockShare, LogitLens
+from ..heads.figure import LABELLED
+from ..shared.codecs import shown_token
+from ..shared.colours import INK, LINE, PAPER, QUIET, colour_map
+from ..shared.figures import MONO, blank, frame, wrapped, write
+from ..shared.words import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,46 +24,57 @@ if TYPE_CHECKING:
 LENS_TOKENS = 12
 
 
-def residual_figure(
-    *,
-    title: str,
-    sentence: str,
-    tokens: Sequence[str],
-    norms: Tensor,
-    shares: BlockShare | None,
-    token: int | None,
-    lens: Callable[[int, int], LogitLens] | None,
-    notes: Mapping[str, str],
-) -> Figure:
-    """norms [layer + 1, position]; `lens` gives the logit lens of (first, count) positions."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+@dataclass(frozen=True)
+class ResidualScene:
+    """What the picture is drawn from.
 
+    norms [layer + 1, position]; `lens` gives the logit lens of (first, count) positions; token: the
+    one on view, None for the typical one; notes: why a part is missing.
+    """
+
+    title: str
+    sentence: str
+    tokens: Sequence[str]
+    norms: Tensor
+    shares: BlockShare | None
+    token: int | None
+    lens: Callable[[int, int], LogitLens] | None
+    notes: Mapping[str, str]
+
+
+def residual_figure(scene: ResidualScene) -> Figure:
+    tokens, norms, token = scene.tokens, scene.norms, scene.token
     rows = len(norms)
     table = min(4.2, 0.24 * rows + 0.5)
-    figure = Figure(figsize=(10.5, 4.6 + table), facecolor="white")
-    FigureCanvasAgg(figure)
     height = 4.6 + table
+    figure = blank(10.5, height)
     place = lambda x, y, w, h: (x, y / height, w, h / height)  # noqa: E731
-    write(figure, 0.02, 1 - 0.15 / height, f"{title} · residual stream", size=12, weight="bold")
-    text = "\n".join(textwrap.wrap(sentence, 122)[:2])
-    write(figure, 0.02, 1 - 0.45 / height, text, size=10)
+    write(
+        figure, 0.02, 1 - 0.15 / height, f"{scene.title} · residual stream", size=12, weight="bold"
+    )
+    write(figure, 0.02, 1 - 0.45 / height, wrapped(scene.sentence, 122, 2), size=10)
     _lengths(figure.add_axes(place(0.07, table + 0.35, 0.4, 2.4)), tokens, norms, token)
     right = figure.add_axes(place(0.58, table + 0.35, 0.4, 2.75))
-    if shares is None:
-        _say(right, notes["parts"])
+    if scene.shares is None:
+        _say(right, scene.notes["parts"])
     else:
-        _added(right, shares, token)
+        _added(right, scene.shares, token)
     below = figure.add_axes(place(0.07, 0.1, 0.91, table - 0.45))
-    if lens is None:
-        _say(below, f"No logit lens: {notes['lens']}.")
+    if scene.lens is None:
+        _say(below, f"No logit lens: {scene.notes['lens']}.")
     else:
-        count = min(LENS_TOKENS, len(tokens))
-        first = len(tokens) - count
-        if token is not None:
-            first = max(0, min(first, token - count // 2))
-        _lens(below, tokens, lens(first, count), token)
+        _lens(below, tokens, scene.lens(*lens_window(scene)), token)
     return figure
+
+
+def lens_window(scene: ResidualScene) -> tuple[int, int]:
+    """(first, count) of the tokens whose logit lens is shown: the last ones, or those around the
+    chosen one."""
+    count = min(LENS_TOKENS, len(scene.tokens))
+    first = len(scene.tokens) - count
+    if scene.token is not None:
+        first = max(0, min(first, scene.token - count // 2))
+    return first, count
 
 
 def _lengths(axes: Axes, tokens: Sequence[str], norms: Tensor, token: int | None) -> None:
@@ -84,7 +97,7 @@ def _lengths(axes: Axes, tokens: Sequence[str], norms: Tensor, token: int | None
     axes.tick_params(length=0, colors=INK, pad=2)
     axes.spines[:].set_color(LINE)
     if token is not None:
-        _frame(axes, token, len(norms))
+        axes.add_patch(frame(token - 0.5, -0.5, 1, len(norms), 1.8))
     figure = axes.figure
     scale = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
     scale.outline.set_edgecolor(LINE)  # type: ignore[operator]
@@ -97,7 +110,7 @@ def _added(axes: Axes, shares: BlockShare, token: int | None) -> None:
     of_one = (lambda x: x[..., token]) if token is not None else (lambda x: x.median(-1).values)
     share, cosine = of_one(shares.share), of_one(shares.cosine)
     parts, layers = share.shape
-    colours = colour_map("DIVERGING_LIGHT")
+    colours = colour_map("diverging_light")
     thick = 0.8 / parts
     for part in range(parts):
         where = torch.arange(layers) + (part - (parts - 1) / 2) * thick
@@ -132,7 +145,7 @@ def _lens(axes: Axes, tokens: Sequence[str], lens: LogitLens, token: int | None)
             name, probability = lens.top(row, column)[0]
             name = shown_token(name)
             name = name if len(name) <= 9 else name[:8] + "…"
-            ink = "white" if lens.answer_probability[row, column] > 0.55 else INK
+            ink = PAPER if lens.answer_probability[row, column] > 0.55 else INK
             agrees = int(lens.answer_rank[row, column]) == 0
             write(
                 axes, column, row, f"{name} {short(probability)}", size=size, color=ink, ha="center",
@@ -152,18 +165,7 @@ def _lens(axes: Axes, tokens: Sequence[str], lens: LogitLens, token: int | None)
     axes.spines[:].set_color(LINE)
     if token is not None and token in lens.positions:
         at = lens.positions.index(token)
-        _frame(axes, at, rows)
-
-
-def _frame(axes: Axes, column: int, rows: int) -> None:
-    from matplotlib.patches import Rectangle
-
-    axes.add_patch(
-        Rectangle(
-            (column - 0.5, -0.5), 1, rows, fill=False, edgecolor=ACCENT, linewidth=1.8,
-            clip_on=False, zorder=5,
-        )
-    )  # fmt: skip
+        axes.add_patch(frame(at - 0.5, -0.5, 1, rows, 1.8))
 
 
 def _say(axes: Axes, text: str) -> None:

@@ -1,13 +1,13 @@
 // The logit lens as a table: rows are layers, columns tokens, each cell the likeliest token,
 // coloured by how likely the model's final answer is there.
 
-import { bytesOf, typed } from "./codecs.js";
-import { inkOn } from "./colours.js";
-import { element, tokenElement } from "./dom.js";
-import { linearShade } from "./number_map.js";
-import { short } from "./words.js";
+import { bytesOf, typed } from "../shared/codecs.js";
+import { entry, inkOn } from "../shared/colours.js";
+import { element, tokenElement } from "../shared/dom.js";
+import { linearShade } from "../shared/number_map.js";
+import { short } from "../shared/words.js";
 
-export const LENS_COLUMNS = 16; // tokens in one block, as in views/residual_data.py
+export const LENS_COLUMNS = 16; // tokens in one block, as in data.py
 const NARROWEST = 62; // pixels of a column
 const ROW_NAME = 58;
 const COMPACT_FROM = 12; // rows from which cells show no probability
@@ -33,7 +33,7 @@ export class LensBlock {
 const blockSize = ({ rows, count, k }) => 4 * (2 * rows * count * k + count + rows * count);
 
 export class LensStore {
-  /** @param {any} model @param {import("./requests.js").Requests} requests */
+  /** @param {any} model @param {import("../shared/requests.js").Requests} requests */
   constructor(model, requests) {
     this.model = model;
     this.requests = requests;
@@ -186,15 +186,14 @@ export class LensTable {
 function lensCell(store, row, token, table) {
   const top = store.top(row, token)?.[0];
   if (!top) return element("td", { class: "tl-absent", "data-token": token, "data-row": row }, "…");
-  const at = 3 * linearShade(store.answerProbability(row, token), 0, 1);
-  const [r, g, b] = [table[at], table[at + 1], table[at + 2]];
+  const at = linearShade(store.answerProbability(row, token), 0, 1);
   return element(
     "td",
     {
       "data-token": token,
       "data-row": row,
       class: store.agrees(row, token) ? "tl-agrees" : "",
-      style: `background:rgb(${r},${g},${b});color:${inkOn(r, g, b)}`,
+      style: `background:${entry(table, at)};color:${inkOn(table, at)}`,
     },
     element("span", { class: "tl-word" }, tokenElement(top.name)),
     element("span", { class: "tl-weight" }, short(top.probability)),

@@ -1,9 +1,9 @@
 // A residual view as one PNG: lengths and logit lens, with title and sentence.
 
-import { inkOn } from "./colours.js";
-import { fitText, sizedContext } from "./dom.js";
-import { linearShade } from "./number_map.js";
-import { sheet } from "./sheet.js";
+import { entry, inkOn } from "../shared/colours.js";
+import { fitText, sizedContext } from "../shared/dom.js";
+import { linearShade } from "../shared/number_map.js";
+import { sheet } from "../shared/sheet.js";
 
 /** @param {any} view a ResidualViewer @returns {Promise<Blob | null>} */
 export function residualPicture(view) {
@@ -34,11 +34,10 @@ function lensCanvas({ store, stream, from, count, rowNames, sequential, shell })
     for (let i = 0; i < count; i++) {
       const best = store.top(row, from + i)?.[0];
       if (!best) continue;
-      const at = 3 * linearShade(store.answerProbability(row, from + i), 0, 1);
-      const [r, g, b] = [sequential[at], sequential[at + 1], sequential[at + 2]];
-      context.fillStyle = `rgb(${r},${g},${b})`;
+      const at = linearShade(store.answerProbability(row, from + i), 0, 1);
+      context.fillStyle = entry(sequential, at);
       context.fillRect(left + i * width, y, width - 1, height - 1);
-      write(best.name, left + i * width + 4, y + height / 2, inkOn(r, g, b), width - 8, store.agrees(row, from + i));
+      write(best.name, left + i * width + 4, y + height / 2, inkOn(sequential, at), width - 8, store.agrees(row, from + i));
     }
   });
   return canvas;

@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets as t
 
-from ..trace import TraceError
-from .base import css, esm
-from .codecs import shown_text, shown_token
-from .export import Block
-from .residual_data import FIRST_SCREEN, PAGE, ResidualData
-from .residual_figure import residual_figure
-from .residual_words import Answer, residual_sentence
-from .selection import SelectionView, link_of
+from ...tracing.trace import TraceError
+from ..pages.export import Block
+from ..shared.base import css, esm
+from ..shared.codecs import shown_text, shown_token
+from ..shared.exports import Numbers
+from ..shared.selection import SelectionView, link_of, sizes_of
+from .data import FIRST_SCREEN, PAGE, ResidualData
+from .exported import residual_numbers
+from .figure import ResidualScene, residual_figure
+from .words import Answer, residual_sentence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..trace import Trace
+    from ...tracing.trace import Trace
+    from ..shared.plots import Plot
 
 
 class ResidualView(SelectionView):
@@ -42,8 +45,8 @@ class ResidualView(SelectionView):
         ValueError: when the trace has no such kind or text, or its stream is not known.
     """
 
-    _esm: ClassVar[str] = esm("residual_view.js")
-    _css: ClassVar[str] = css("view.css", "residual_view.css")
+    _esm: ClassVar[str] = esm("residual/view.js")
+    _css: ClassVar[str] = css("residual")
 
     absent: ClassVar[str] = "this page does not hold these tokens"
 
@@ -77,9 +80,10 @@ class ResidualView(SelectionView):
         norms, shares = self._data.packed()
         super().__init__(
             _batch=batch,
-            _title=shown_text(title or trace.model_name or "Residual stream"),
+            title=title or trace.model_name or "Residual stream",
+            of=(trace,),
             link=link_of(trace) if link is None else link,
-            _kinds=_sizes(trace),
+            _kinds=sizes_of(trace),
             _streams=self._data.streams(),
             _norms=norms,
             _shares=shares,
@@ -127,7 +131,18 @@ class ResidualView(SelectionView):
     def figure(self) -> Figure:
         """Lengths as a map, what each block adds as bars, and the logit lens as a table, titled with
         the sentence."""
-        return residual_figure(
+        return residual_figure(self._scene())
+
+    def to_plotly(self, *, theme: str = "light") -> Plot:
+        from .plotly_figure import residual_plotly
+
+        return residual_plotly(self._scene(), theme)
+
+    def _numbers(self) -> Numbers:
+        return residual_numbers(self._scene())
+
+    def _scene(self) -> ResidualScene:
+        return ResidualScene(
             title=self._title,
             sentence=self.sentence,
             tokens=self._data.tokens[self.stream],
@@ -161,14 +176,3 @@ class ResidualView(SelectionView):
             if name not in here:
                 found = self._data.block(name)
                 yield Block(name, found.info, [found.data])
-
-
-def _sizes(trace: Trace) -> dict[str, dict[str, int]]:
-    """What views that share a selection agree on."""
-    sizes = {}
-    for kind in trace.kinds:
-        n_query, n_key = trace.shape(kind)
-        sizes[kind] = dict(
-            layers=trace.n_layers(kind), heads=trace.n_heads(kind), queries=n_query, keys=n_key
-        )
-    return sizes

@@ -1,18 +1,17 @@
 // The residual stream: its length by layer and token, what each block adds, and what it would say.
 
-import { floatsOf, linearLegend, Shell } from "./shell.js";
-import { colourTable } from "./colours.js";
-import { button, radioGroup } from "./controls.js";
-import { element, onceAFrame, tokenElement } from "./dom.js";
-import { linked } from "./linked.js";
-import { NumberMap } from "./number_map.js";
-import { BlockTable } from "./residual_blocks.js";
-import { lensColumns, LensStore, LensTable } from "./residual_lens.js";
-import { residualPicture } from "./residual_picture.js";
-import { medianOf, residualSentence, sizeText } from "./residual_words.js";
+import { floatsOf, linearLegend, Shell } from "../shared/shell.js";
+import { colourTable } from "../shared/colours.js";
+import { button, radioGroup } from "../shared/controls.js";
+import { element, onceAFrame, tokenElement } from "../shared/dom.js";
+import { linked } from "../shared/linked.js";
+import { NumberMap } from "../shared/number_map.js";
+import { Waiting } from "../shared/waiting.js";
+import { BlockTable } from "./blocks.js";
+import { lensColumns, LensStore, LensTable } from "./lens.js";
+import { residualPicture } from "./picture.js";
+import { medianOf, residualSentence, sizeText } from "./words.js";
 
-const BUSY_SIGN = 200; // ms
-const LATE_SIGN = 4000;
 const STREAM_NAMES = { encoder: "Encoder", decoder: "Decoder" };
 
 export class ResidualViewer {
@@ -94,7 +93,7 @@ export class ResidualViewer {
     return this.shares[shares + ((what * parts.length + part) * layers + layer) * tokens.length + token];
   }
 
-  /** @param {number | null} token @returns {import("./residual_words.js").Profile} */
+  /** @param {number | null} token @returns {import("./words.js").Profile} */
   profile(token) {
     const { layers, parts, tokens } = this.stream;
     const of = (value) => (token === null ? medianOf(tokens.map((_, i) => value(i))) : value(token));
@@ -128,8 +127,9 @@ export class ResidualViewer {
     this.blocks = new BlockTable({ hover: (row) => this.#hoverRow(row), pick: (row) => this.#pick(row, null) }, signal);
     this.blockNote = element("p", { class: "tl-hint", "data-part": "block-note" });
     this.lens = new LensTable({ hover: (row, token) => this.#hover(row, token), pick: (row, token) => this.#pick(row, token) }, signal);
-    this.lensBox = element("div", { class: "tl-lens-box", tabindex: 0, "data-lm-suppress-shortcuts": "true", role: "group", "aria-label": "Logit lens; arrow keys move" }, this.lens.table);
+    this.lensBox = element("div", { class: "tl-lens-box", tabindex: 0, role: "group", "aria-label": "Logit lens; arrow keys move" }, this.lens.table);
     this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
+    this.waiting = new Waiting(this.busy);
     this.lensLegend = element("div", { class: "tl-legend", "data-part": "lens-legend" });
     this.lensNote = element("p", { class: "tl-hint", "data-part": "lens-note" });
     this.top = element("p", { class: "tl-readout", "data-part": "lens-top" });
@@ -157,7 +157,7 @@ export class ResidualViewer {
         "div",
         { class: "tl-panels tl-residual" },
         panel("norms", "How long the stream is", "layer ↓ token →", element("div", { class: "tl-map-box" }, this.canvas), this.legend, this.mapNote),
-        panel("blocks", "What each block adds", "times the stream’s length, and cosine", element("div", { class: "tl-blocks-box", tabindex: 0, "data-lm-suppress-shortcuts": "true", role: "group", "aria-label": "What each block adds" }, this.blocks.table), this.blockNote),
+        panel("blocks", "What each block adds", "times the stream’s length, and cosine", element("div", { class: "tl-blocks-box", tabindex: 0, role: "group", "aria-label": "What each block adds" }, this.blocks.table), this.blockNote),
         panel("lens", "What each layer would say", "if the model stopped there", this.lensBox, this.busy, this.top, this.lensLegend, this.lensNote),
       ),
       element("footer", { class: "tl-foot" }, this.sentence, this.numbers),
@@ -248,6 +248,10 @@ export class ResidualViewer {
 
   // ---- drawing ------------------------------------------------------------------------------
 
+  open() {
+    this.shell.draw();
+  }
+
   draw() {
     const { stream, shell, model } = this;
     this.norms = floatsOf(model, "_norms");
@@ -309,11 +313,10 @@ export class ResidualViewer {
 
   async #fetch(to) {
     const { from } = this;
-    const wait = (text, after) => setTimeout(() => this.#waiting(text), after);
-    const timers = [
-      wait(`Reading what each layer would say of tokens ${from}–${to - 1} …`, BUSY_SIGN),
-      wait("Still waiting: Python may be busy with a cell, or stopped. Tokens seen before still work.", LATE_SIGN),
-    ];
+    const ended = this.waiting.begin(
+      `Reading what each layer would say of tokens ${from}–${to - 1} …`,
+      "Still waiting: Python may be busy with a cell, or stopped. Tokens seen before still work.",
+    );
     try {
       if ((await this.store.fetch(from, to)) && from === this.from && !this.signal.aborted) {
         this.#drawLens();
@@ -323,14 +326,9 @@ export class ResidualViewer {
     } catch (error) {
       if (from === this.from) this.shell.say(`Tokens ${from}–${to - 1} cannot be shown: ${error.message}`);
     } finally {
-      timers.forEach(clearTimeout);
-      if (from === this.from) this.#waiting("");
+      ended();
+      if (from === this.from) this.waiting.say("");
     }
-  }
-
-  #waiting(text) {
-    this.busy.textContent = text;
-    this.busy.hidden = !text;
   }
 
   /** The selection has changed, here or elsewhere: the lens shows the token. */

@@ -1,17 +1,16 @@
-// What a residual view shows, in words and numbers. The counterpart of views/residual_words.py.
+// What a residual view shows, in words and numbers. The counterpart of words.py.
 
-import { quoted, short } from "./words.js";
+import { fixed, quoted, short } from "../shared/words.js";
 
 /** A length to about three digits. @param {number} x */
 export function sizeText(x) {
   if (x === 0) return "0";
-  if (x >= 100) return x.toFixed(0);
-  return x >= 10 ? x.toFixed(1) : x.toFixed(2);
+  return fixed(x, x >= 100 ? 0 : x >= 10 ? 1 : 2);
 }
 
 /** @param {number} x */
 export function cosineText(x) {
-  const text = Math.abs(x).toFixed(2);
+  const text = fixed(Math.abs(x));
   return `${x < 0 ? "−" : "+"}${text.startsWith("0.") ? text.slice(1) : text}`;
 }
 

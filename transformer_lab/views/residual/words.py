@@ -1,4 +1,4 @@
-"""What a residual view shows, in words and numbers. The counterpart of static/residual_words.js."""
+"""What a residual view shows, in words and numbers. The counterpart of residual/words.js."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..circuits import BlockShare
-from .words import quoted, short
+from ...circuits import BlockShare
+from ..shared.words import fixed, quoted, short
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Answer:
 def size(x: float) -> str:
     """A length to about three digits."""
     if x >= 100 or x == 0:
-        return f"{x:.0f}"
-    return f"{x:.1f}" if x >= 10 else f"{x:.2f}"
+        return fixed(x, 0)
+    return fixed(x, 1 if x >= 10 else 2)
 
 
 def cosine(x: float) -> str:
-    text = f"{abs(x):.2f}"
+    text = fixed(abs(x))
     text = text[1:] if text.startswith("0.") else text
     return f"{'−' if x < 0 else '+'}{text}"
 

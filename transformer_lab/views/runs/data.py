@@ -9,27 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import heads
-from ..run import Run, trace_of_maps, unpack_weights
-from ..trace import Trace
+from ...heads.measures import MEASURES
+from ...tracing.packing import unpack_weights
+from ...tracing.trace import Trace
+from ...training.run import Run
+from ...training.snapshots import trace_of_maps
 
 CURVE_POINTS = 600
 MOST_KEPT = 64  # snapshots that a TrainingView holds
 KEPT_BYTES = 64 * 2**20
-
-# name -> (measure, unit); a share lies between 0 and 1
-MEASURES: dict[str, tuple[Callable[..., Tensor], str]] = {
-    "induction": (heads.induction, "share"),
-    "two-hop induction": (heads.two_hop_induction, "share"),
-    "previous token": (heads.previous_token, "share"),
-    "duplicate token": (heads.duplicate_token, "share"),
-    "first token": (heads.first_token, "share"),
-    "self token": (heads.self_token, "share"),
-    "next token": (heads.next_token, "share"),
-    "entropy": (heads.entropy, "bits"),
-    "distance": (heads.distance, "tokens"),
-}
-_OF_ONE_TEXT = tuple(name for name, (_, unit) in MEASURES.items() if unit == "share")
 
 
 class Snapshots:
@@ -89,7 +77,7 @@ class Snapshots:
             (
                 name
                 for name, score in self.scores.get(kind, {}).items()
-                if MEASURES[name][1] == "share" and (score[-1] - score[0]).max() >= 0.2
+                if MEASURES[name].unit == "share" and (score[-1] - score[0]).max() >= 0.2
             ),
             "",
         )
@@ -103,29 +91,14 @@ class Snapshots:
 
     def _measure(self) -> None:
         lists: dict[tuple[str, str], list[Tensor]] = {}
-        left_out: set[tuple[str, str]] = set()
         for step in self.steps:
             trace = self.at(step)
             for kind in trace.kinds:
-                for name, (measure, _) in MEASURES.items():
-                    if (kind, name) in left_out or not _applies(trace, kind, name):
-                        continue
-                    try:
-                        found = measure(trace, kind=kind)
-                    except ValueError:  # no pair of this probe is what the measure asks for
-                        left_out.add((kind, name))
-                        continue
-                    lists.setdefault((kind, name), []).append(found)
+                for name, measure in MEASURES.items():
+                    if "ids" in measure.on and measure.applies(trace, kind):
+                        lists.setdefault((kind, name), []).append(measure.score(trace, kind=kind))
         for (kind, name), found in lists.items():
             self.scores.setdefault(kind, {})[name] = torch.stack(found)
-
-
-def _applies(trace: Trace, kind: str, name: str) -> bool:
-    if kind == "cross":
-        return name not in _OF_ONE_TEXT and name != "distance"
-    if name == "next token":
-        return not trace.causal(kind)
-    return name != "two-hop induction" or trace.n_layers(kind) > 1
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:

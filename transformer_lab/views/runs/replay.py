@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import traitlets as t
+from torch import Tensor
 
-from ..trace import Trace
-from .export import Block, write_page
-from .head_data import ALL_MAPS_BYTES, HeadData
-from .head_view import HeadView
-from .run_data import MEASURES, Snapshots, curves
-from .run_words import RunFacts, run_sentence
+from ...heads.measures import MEASURES
+from ...tracing.trace import Trace
+from ..heads.data import ALL_MAPS_BYTES, HeadData
+from ..heads.heads import Heads
+from ..heads.state import HeadTraits
+from ..pages.export import Block, write_page
+from .data import Snapshots, curves
+from .words import RunFacts, run_sentence
 
 
-class Replay(HeadView):
+class Replay(HeadTraits):
     """Heads of a probe over the steps of a run.
 
     `step` is one of `snapshots`; setting it to another takes the nearest: nothing is interpolated.
@@ -32,13 +35,14 @@ class Replay(HeadView):
     _last_step = t.Int(0).tag(sync=True)  # of the run, which may go on after the last snapshot
     _measures = t.Dict().tag(sync=True)  # kind -> names
     _units = t.Dict().tag(sync=True)  # measure -> unit
-    _scores = t.Bytes(b"").tag(sync=True)  # see run_data.Snapshots.packed
+    _scores = t.Bytes(b"").tag(sync=True)  # see data.Snapshots.packed
     _losses = t.List().tag(sync=True)  # at each snapshot, or None
     _held_step = t.Int(-1).tag(sync=True)  # the step that `_maps` and `_thumbs` are of
     _curve = t.Bytes(b"").tag(sync=True)  # float32 [point, (step, loss)]
     _evals = t.Bytes(b"").tag(sync=True)  # float32 [point, (step, held-out loss)]
 
     _snapshots: Snapshots | None = None
+    _form: Heads | None = None  # the form in which the maps of every step are sent
 
     def _replay(
         self, snapshots: Snapshots, history: Sequence[Mapping[str, Any]], step: int | None = None
@@ -50,12 +54,14 @@ class Replay(HeadView):
         with self.hold_sync():
             self._snapshots = None  # the trace on view stays: it may be exact where maps are packed
             if self._kinds:  # of snapshots only the maps are known, no lengths of values
-                self._kinds = HeadData(snapshots.at(snapshots.steps[-1]), self._batch).kinds()
+                last = snapshots.at(snapshots.steps[-1])
+                self._form = Heads(last, self._batch, self.heads)
+                self._kinds = self._form.kinds
                 self._norms = b""
             self._steps = snapshots.steps
             self._last_step = max([*snapshots.steps[-1:], *(row["index"] for row in history)])
             self._measures, self._scores = names, scores
-            self._units = {name: unit for name, (_, unit) in MEASURES.items()}
+            self._units = {name: measure.unit for name, measure in MEASURES.items()}
             self._losses = [known.get(at) for at in snapshots.steps]
             self._curve = points.astype("<f4").tobytes()
             self._evals = held.astype("<f4").tobytes()
@@ -93,68 +99,72 @@ class Replay(HeadView):
         if self._snapshots is None or not self._kinds:
             return
         # The browser has asked for the maps of this step itself; they are not sent again.
-        self.trace = self._snapshots.at(self.step)
-        self._data = HeadData(self.trace, self._batch)
+        self.heads = Heads(self._snapshots.at(self.step), self._batch, self._form)
 
     @property
-    def _shown_measure(self) -> str:
+    def shown_measure(self) -> str:
+        """The measure on view: `measure`, or the first that this kind of attention has; or ""."""
         names = self._measures.get(self.kind, [])
         return self.measure if self.measure in names else (names[0] if names else "")
 
     def score(self, measure: str | None = None) -> Any:
         """[snapshot, layer, head] of a measure (default: the one on view), of the kind on view."""
         assert self._snapshots is not None
-        return self._snapshots.scores[self.kind][measure or self._shown_measure]
+        return self._snapshots.scores[self.kind][measure or self.shown_measure]
 
     @property
     def run_sentence(self) -> str:
         """Where the scrubber stands: step, loss, and the chosen head's score."""
         assert self._snapshots is not None
         kind, layer, head = self.shown
-        measure = self._shown_measure
+        measure = self.shown_measure
         loss = self._losses[bisect.bisect_left(self._steps, self.step)]
         facts = RunFacts(
             self.step, self._last_step, self._steps, loss, measure,
-            MEASURES[measure][1] if measure else "", layer, head,
+            MEASURES[measure].unit if measure else "", layer, head,
             self._snapshots.scores.get(kind, {}).get(measure),  # type: ignore[arg-type]
         )  # fmt: skip
         return run_sentence(facts)
+
+    def row(self, query: int) -> Tensor:
+        """[key]: what a query gives to each key at this step, as shown."""
+        return self.heads.map(self.shown, self._shows, query)
 
     # -- for pages and the browser ------------------------------------------------------------------
 
     def _step_bytes(self, step: int) -> list[bytes]:
         """[maps, thumbnails] of a step."""
         assert self._snapshots is not None
-        data = HeadData(self._snapshots.at(step), self._batch)
+        data = Heads(self._snapshots.at(step), self._batch, self._form or self.heads).data
         return [data.maps()[0], data.thumbnails()]
 
     def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        name = str(question.get("name", ""))
-        if question.get("type") == "block" and name.startswith("step/") and self._snapshots:
-            step = int(name.removeprefix("step/"))
-            if step not in self._steps:
-                raise ValueError(f"step={step} has no snapshot; {self._steps} have")
-            return {"type": "block", "info": {"step": step}}, self._step_bytes(step)
-        return super()._answer(question)
+        if question.get("type") != "block":
+            return super()._answer(question)
+        name = str(question["name"])
+        if not (name.startswith("step/") and self._snapshots):
+            return self.heads.answer(name)
+        step = int(name.removeprefix("step/"))
+        if step not in self._steps:
+            raise ValueError(f"step={step} has no snapshot; {self._steps} have")
+        return {"type": "block", "info": {"step": step}}, self._step_bytes(step)
 
-    def _page_state(self, layers: Sequence[int] | None = None) -> dict[str, Any]:
+    def _page_state(self) -> dict[str, Any]:
+        state = super()._page_state()
         if self._snapshots is None:
-            return super()._page_state(layers)
-        state = super(HeadView, self)._page_state()
+            return {**state, **self._first_screen(None)}
         maps, thumbs = self._step_bytes(self.step)
         return {**state, "_maps": maps, "_thumbs": thumbs, "_held_step": self.step}
 
-    def _blocks(self, layers: Sequence[int] | None = None) -> Iterable[Block]:
+    def _blocks(self) -> Iterable[Block]:
         if self._snapshots is None:
-            yield from super()._blocks(layers)
+            yield from self._head_blocks(None)
             return
         # The steps around the one on view come first.
         for step in sorted(self._steps, key=lambda s: abs(s - self.step)):
             yield Block(f"step/{step}", {"step": step}, self._step_bytes(step))
 
-    def save_html(  # type: ignore[override]
-        self, path: str | os.PathLike, *, theme: str | None = None
-    ) -> Path:
+    def save_html(self, path: str | os.PathLike, *, theme: str | None = None) -> Path:
         """Write one self-contained page: offline, interactive, with every snapshot.
 
         Args:
@@ -177,6 +187,6 @@ def check_size(trace: Trace) -> None:
     if not data.all_maps:
         tokens = max(len(tokens) for tokens in data.queries.values())
         raise ValueError(
-            f"the probe has {tokens} tokens: its maps take {data._size() / 2**20:.1f} MB a step, and "
+            f"the probe has {tokens} tokens: its maps take {data.size / 2**20:.1f} MB a step, and "
             f"{ALL_MAPS_BYTES / 2**20:.0f} MB can be shown; train with a shorter probe"
         )

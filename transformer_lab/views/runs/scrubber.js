@@ -1,15 +1,16 @@
 // A slider over the steps of a run that have a snapshot: the loss, the heads' scores and, through a
 // stand-in for the model, the maps of a HeadViewer move together.
 
-import { bytesOf, typed } from "./codecs.js";
-import { headColour } from "./colours.js";
-import { nearest } from "./curve.js";
-import { button, menu } from "./controls.js";
-import { element } from "./dom.js";
-import { Plot } from "./plot.js";
-import { Superseded } from "./requests.js";
-import { amount, runSentence } from "./run_words.js";
-import { nearestStop, slider } from "./slider.js";
+import { bytesOf, typed } from "../shared/codecs.js";
+import { headColour } from "../shared/colours.js";
+import { nearest } from "../shared/curve.js";
+import { button, menu } from "../shared/controls.js";
+import { element } from "../shared/dom.js";
+import { Plot } from "../shared/plot.js";
+import { Superseded } from "../shared/requests.js";
+import { amount, runSentence } from "./words.js";
+import { nearestStop, slider } from "../shared/slider.js";
+import { headTag } from "../shared/words.js";
 
 const PLAY_EVERY = 160; // ms
 const KEPT_STEPS_BYTES = 48 << 20;
@@ -69,9 +70,12 @@ export function scoresFrom(measures, kinds, steps, kind, measure) {
   return -1;
 }
 
+/** What of a view stands above its heads, in whole pixels. @param {HTMLElement} root @param {HTMLElement} heads */
+export const heightAbove = (root, heads) => Math.ceil(heads.getBoundingClientRect().top - root.getBoundingClientRect().top - 0.01);
+
 export class Scrubber {
   /**
-   * @param {import("./shell.js").Shell} shell
+   * @param {import("../shared/shell.js").Shell} shell
    * @param {any} model
    * @param {AbortSignal} signal
    */
@@ -309,12 +313,12 @@ export class Scrubber {
     const held = (this.held = typed(Float32Array, bytesOf(model.get("_evals"))));
     if (!this.point.textContent) this.#tell(null);
     const series = [[points, "training", 0], [held, "held out", 1]].filter(([of]) => of.length).map(([of, name, colour]) => ({
-      name: held.length ? name : "", colour: headColour(colour, shell.theme), thick: 1.6,
+      name: held.length ? name : "", colour: headColour(colour), thick: 1.6,
       x: of.filter((_, i) => i % 2 === 0), y: of.filter((_, i) => i % 2 === 1),
     }));
     this.lossPlot.show({
       series, xTitle: "step", yTitle: "nats a token", colours: shell.inks, xRange: [0, Math.max(1, model.get("_last_step"))], at: step, lock: true,
-    }, Math.max(200, this.loss.parentElement.clientWidth), 190);
+    }, Math.max(200, this.loss.parentElement.clientWidth), 150);
   }
 
   #drawScores(step) {
@@ -336,8 +340,8 @@ export class Scrubber {
         const chosen = layer === this.layer && head === this.head;
         const few = layers * heads <= FEW_HEADS;
         series.push({
-          name: chosen || few ? `${layer}.${head}` : "",
-          colour: chosen ? shell.inks.accent : few ? headColour(layer * heads + head, shell.theme) : shell.inks.quiet,
+          name: chosen || few ? headTag(layer, head) : "",
+          colour: chosen ? shell.inks.accent : few ? headColour(layer * heads + head) : shell.inks.quiet,
           thick: chosen ? 3 : undefined,
           x: stops, y: stops.map((_, at) => score(at, layer, head)), chosen,
         });
@@ -347,7 +351,7 @@ export class Scrubber {
     this.coursePlot.show({
       series, xTitle: "step", yTitle: unit === "share" ? "share of attention" : unit ?? "", colours: shell.inks,
       xRange: [0, Math.max(1, this.model.get("_last_step"))], yRange: unit === "share" ? [0, 1.02] : undefined, at: step, lock: true,
-    }, Math.max(200, this.course.parentElement.clientWidth), 190);
+    }, Math.max(200, this.course.parentElement.clientWidth), 150);
   }
 
   /** For every score the head that has most of it now; pressing a row chooses both. */
@@ -377,7 +381,7 @@ export class Scrubber {
         return { name, chip, value, row: element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, chip), value) };
       });
       this.best.replaceChildren(
-        element("thead", {}, element("tr", {}, ...["score", "layer.head", "most"].map((name) => element("th", { scope: "col" }, name)))),
+        element("thead", {}, element("tr", {}, ...["score", "head", "most"].map((name) => element("th", { scope: "col" }, name)))),
         element("tbody", {}, ...this.bestRows.map(({ row }) => row)),
       );
     }
@@ -385,7 +389,7 @@ export class Scrubber {
     rows.forEach(({ name, layer, head, value }, i) => {
       const { row, chip, value: cell } = this.bestRows[i];
       row.setAttribute("aria-current", String(name === this.measure));
-      chip.textContent = `${layer}.${head}`;
+      chip.textContent = headTag(layer, head);
       const said = `Choose layer ${layer}, head ${head}, and draw ${name}`;
       chip.setAttribute("aria-label", said);
       chip.title = said;

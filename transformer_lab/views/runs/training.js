@@ -1,13 +1,14 @@
 // The module of TrainingView: how training goes, above the heads on the probe.
 
-import { bytesOf, typed } from "./codecs.js";
-import { headColour } from "./colours.js";
-import { Curve, nearest } from "./curve.js";
-import { afterPaint, element } from "./dom.js";
-import { HeadViewer } from "./head_viewer.js";
-import { Scrubber } from "./scrubber.js";
-import { sheet } from "./sheet.js";
-import { Shell } from "./shell.js";
+import { bytesOf, typed } from "../shared/codecs.js";
+import { headColour } from "../shared/colours.js";
+import { Curve, nearest } from "../shared/curve.js";
+import { element } from "../shared/dom.js";
+import { HeadViewer } from "../heads/viewer.js";
+import { heightAbove, Scrubber } from "./scrubber.js";
+import { mounted } from "../shared/mounted.js";
+import { sheet } from "../shared/sheet.js";
+import { Shell } from "../shared/shell.js";
 
 /** @param {number} seconds */
 export function duration(seconds) {
@@ -51,6 +52,7 @@ class TrainingViewer {
     this.heads = element("div", { class: "tl-heads" });
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(),
+      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
       png: () => this.png(),
       code: () => `view.step = ${model.get("step")}`,
     });
@@ -78,7 +80,7 @@ class TrainingViewer {
 
   async #openHeads() {
     if (this.viewer || !Object.keys(this.model.get("_kinds")).length) return;
-    this.viewer = new HeadViewer(this.scrubber.steps, this.heads, this.signal, "Heads on the probe");
+    this.viewer = new HeadViewer(this.scrubber.steps, this.heads, this.signal, "Heads on the probe", () => heightAbove(this.root, this.heads));
     await this.viewer.open();
   }
 
@@ -104,7 +106,7 @@ class TrainingViewer {
     this.canvas.hidden = this.point.hidden = empty || !this.scrubber.root.hidden;
     if (!this.canvas.hidden) {
       const width = Math.max(220, this.root.clientWidth - 24);
-      this.curve.draw(this.train, this.held, status.steps, inks, [headColour(0, theme), headColour(1, theme)], width);
+      this.curve.draw(this.train, this.held, status.steps, inks, [headColour(0), headColour(1)], width);
       const last = nearest(this.train, Infinity) ?? { step: 0, value: 0 };
       this.canvas.setAttribute("aria-label", `Loss over ${last.step} steps, now ${this.train[this.train.length - 1].toFixed(2)} nats a token.`);
     }
@@ -132,16 +134,4 @@ class TrainingViewer {
   }
 }
 
-async function render({ model, el: root, signal }) {
-  const ended = new AbortController();
-  signal?.addEventListener("abort", () => ended.abort());
-  root.classList.add("tl-view");
-  root.dataset.lmSuppressShortcuts = "true";
-  const viewer = new TrainingViewer(model, root, ended.signal);
-  await viewer.open();
-  await afterPaint();
-  root.dataset.ready = "1";
-  return () => ended.abort();
-}
-
-export default { render };
+export default mounted(TrainingViewer, "runs");

@@ -13,21 +13,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 import traitlets as t
 
-from ..run import pack_weights
-from ..trace import Trace, trace
-from .base import css, esm
-from .codecs import shown_text
-from .head_data import HeadData
-from .head_view import HeadView
+from ...tracing.packing import pack_weights
+from ...tracing.running import trace
+from ..heads.heads import Heads
+from ..shared.base import css, esm
+from ..shared.codecs import shown_text
+from ..shared.exports import Numbers
+from .data import Snapshots, curves, thinned
+from .exported import training_numbers
 from .replay import Replay
-from .run_data import Snapshots, curves, thinned
-from .training_figure import training_figure
+from .training_figure import TrainingScene, training_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from ..train import Step
+    from ...training.state import Step
+    from ..shared.plots import Plot
 
 SHORTEST_PAUSE = 0.1  # seconds between two updates of the page
 TRACE_PAUSE = 0.5  # … between two traces of the probe
@@ -35,7 +37,7 @@ TRACE_SHARE = 0.05  # of the time, at most, that tracing may take
 
 
 class TrainingView(Replay):
-    """A `watch` for `transformer_lab.train`: live loss, speed, time left, and the heads on a probe.
+    """A `watch` for `tl.train`: live loss, speed, time left, and the heads on a probe.
 
     Everything that was learned about the run stays in `history`, also after an interrupt. The
     model that trains is never switched to another mode: a copy of it is traced.
@@ -54,8 +56,8 @@ class TrainingView(Replay):
         ValueError: for a text without a tokenizer.
     """
 
-    _esm: ClassVar[str] = esm("training_view.js")
-    _css: ClassVar[str] = css("view.css", "training_view.css", "position_view.css", "run_view.css")
+    _esm: ClassVar[str] = esm("runs/training.js")
+    _css: ClassVar[str] = css("runs")
 
     _status = t.Dict().tag(sync=True)
 
@@ -81,7 +83,8 @@ class TrainingView(Replay):
         self._trace_pause = TRACE_PAUSE
         self._handle: Any = None
         self._model: weakref.ref | None = None
-        super(HeadView, self).__init__(_title=shown_text(title), _status={"state": "waiting"})
+        self._named = title
+        super().__init__(title=title, _status={"state": "waiting"})
 
     # -- the three calls of a watch ---------------------------------------------------------------
 
@@ -93,6 +96,7 @@ class TrainingView(Replay):
         """
         self.steps = steps
         self._model = weakref.ref(model)
+        self._call(self._named, (model,))
         self._snapshots = None  # a run that goes on is seen live again
         self._steps = []
         self._trace_probe(model, self.history[-1].index if self.history else 0)
@@ -149,25 +153,22 @@ class TrainingView(Replay):
 
     def figure(self) -> Figure:
         """The loss over the steps and, where there is a probe, every head on it and one large."""
-        kind, layer, head = self.shown if self._kinds else ("", 0, 0)
+        return training_figure(self._scene())
+
+    def to_plotly(self, *, theme: str = "light") -> Plot:
+        from .plotly_figure import training_plotly
+
+        return training_plotly(self._scene(), theme)
+
+    def _numbers(self) -> Numbers:
+        return training_numbers(self._scene())
+
+    def _scene(self) -> TrainingScene:
         points, held = curves([vars(step) for step in self.history])
-        return training_figure(
-            title=self._title,
-            sentence=self.sentence,
-            curve=points,
-            evals=held,
-            heads=None
-            if not self._kinds
-            else dict(
-                thumbnails=self._data.thumbnail(kind),
-                weights=self._shown_map(),
-                queries=self._data.queries[kind],
-                keys=self._data.keys[kind],
-                layer=layer,
-                head=head,
-                causal=self._kinds[kind]["causal"],
-            ),
-        )
+        heads = None
+        if self._kinds:
+            heads = self.heads.scene(self.shown, self._shows, None, "", "")
+        return TrainingScene(self._title, self.sentence, points, held, heads)
 
     def _ipython_display_(self) -> None:
         """Shown under a name, so that `finish` can put the last picture in the place of the first."""
@@ -185,10 +186,11 @@ class TrainingView(Replay):
         kept = Snapshots.of_kept(self._kept, self._probe["ids"], self._probe["labels"])
         self._replay(kept, [vars(step) for step in self.history])
 
-    def _keep(self, step: int, found: Trace) -> None:
+    def _keep(self, step: int, heads: Heads) -> None:
         """Hold on to the maps of this step, 16 bits a weight."""
-        if not HeadData(found, self._batch).all_maps:
+        if not heads.data.all_maps:
             return
+        found = heads.trace
         for later in [known for known in self._kept if known > step]:  # resumed from further back
             del self._kept[later]
         maps = {kind: pack_weights(found.patterns(kind=kind).cpu()) for kind in found.kinds}
@@ -202,11 +204,11 @@ class TrainingView(Replay):
         began = time.monotonic()
         with torch.random.fork_rng(devices=[]):
             found = trace(model, *self._probe["ids"], **self._probe["labels"], keep="maps")
-        self._keep(step, found)
+        heads = Heads(found, self._batch)
+        self._keep(step, heads)
         kind, layer, head = self.shown if self._kinds else self._begin_with
-        kind = kind or ("decoder" if "decoder" in found.kinds else found.kinds[0])
         with self.hold_sync():
-            self._look_at(found, kind, layer, head)
+            self._look_at(heads, (heads.usual_kind(kind), layer, head))
             self._note = f"The heads on the probe, at step {step}."
         self._traced_at = time.monotonic()
         spent = self._traced_at - began

@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from .colours import INK, LINE, QUIET, head_colours
-from .head_figure import draw_heads, draw_map, write
+import numpy as np
+
+from ..heads.figure import HeadScene
+from ..shared.colours import LINE, QUIET, head_colours
+from ..shared.figures import blank, write
+from .figure import draw_beside
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
 
 
-def training_figure(
-    *,
-    title: str,
-    sentence: str,
-    curve: np.ndarray,
-    evals: np.ndarray,
-    heads: dict[str, Any] | None,
-) -> Figure:
-    """curve, evals [point, (step, loss)]; heads: what the map and the grid are drawn from."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+@dataclass(frozen=True)
+class TrainingScene:
+    """What the picture is drawn from: curve, evals [point, (step, loss)]; heads: on the probe."""
 
-    figure = Figure(figsize=(10.5, 3.4 if heads is None else 4.6), facecolor="white")
-    FigureCanvasAgg(figure)
-    write(figure, 0.02, 0.97, title, size=12, weight="bold")
-    write(figure, 0.02, 0.905, sentence, size=10)
+    title: str
+    sentence: str
+    curve: np.ndarray
+    evals: np.ndarray
+    heads: HeadScene | None
+
+
+def training_figure(scene: TrainingScene) -> Figure:
+    heads = scene.heads
+    figure = blank(10.5, 3.4 if heads is None else 4.6)
+    write(figure, 0.02, 0.97, scene.title, size=12, weight="bold")
+    write(figure, 0.02, 0.905, scene.sentence, size=10)
     axes = figure.add_axes((0.07, 0.13, 0.9 if heads is None else 0.3, 0.66))
-    _draw_curve(axes, curve, evals)
-    if heads is None:
-        return figure
-    layer, head = heads.pop("layer"), heads.pop("head")
-    draw_heads(figure.add_axes((0.44, 0.1, 0.2, 0.62)), heads.pop("thumbnails"), layer, head)
-    axes = figure.add_axes((0.72, 0.1, 0.27, 0.6))
-    draw_map(axes, **heads, hidden=(), selected=None)
-    axes.set_xlabel(f"layer {layer}, head {head}", color=INK, fontsize=9)
-    axes.xaxis.set_label_position("bottom")
+    _draw_curve(axes, scene.curve, scene.evals)
+    if heads is not None:
+        draw_beside(figure, heads)
     return figure
 
 

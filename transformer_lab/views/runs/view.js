@@ -1,16 +1,18 @@
 // The module of RunView: a scrubber over a run, above the heads at the step that is shown.
 
-import { afterPaint, element } from "./dom.js";
-import { HeadViewer } from "./head_viewer.js";
-import { Scrubber } from "./scrubber.js";
-import { sheet } from "./sheet.js";
-import { Shell } from "./shell.js";
+import { element } from "../shared/dom.js";
+import { HeadViewer } from "../heads/viewer.js";
+import { heightAbove, Scrubber } from "./scrubber.js";
+import { mounted } from "../shared/mounted.js";
+import { sheet } from "../shared/sheet.js";
+import { Shell } from "../shared/shell.js";
 
 class RunViewer {
   constructor(model, root, signal) {
     Object.assign(this, { model, root, signal });
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(),
+      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
       png: () => this.png(),
       code: () => `view.step, view.layer, view.head = ${model.get("step")}, ${model.get("layer")}, ${model.get("head")}`,
     });
@@ -23,7 +25,7 @@ class RunViewer {
   async open() {
     this.shell.draw();
     this.scrubber.renew();
-    this.viewer = new HeadViewer(this.scrubber.steps, this.heads, this.signal, "Heads on the probe");
+    this.viewer = new HeadViewer(this.scrubber.steps, this.heads, this.signal, "Heads on the probe", () => heightAbove(this.root, this.heads));
     await this.viewer.open();
   }
 
@@ -50,16 +52,4 @@ class RunViewer {
   }
 }
 
-async function render({ model, el: root, signal }) {
-  const ended = new AbortController();
-  signal?.addEventListener("abort", () => ended.abort());
-  root.classList.add("tl-view");
-  root.dataset.lmSuppressShortcuts = "true";
-  const viewer = new RunViewer(model, root, ended.signal);
-  await viewer.open();
-  await afterPaint();
-  root.dataset.ready = "1";
-  return () => ended.abort();
-}
-
-export default { render };
+export default mounted(RunViewer, "runs");

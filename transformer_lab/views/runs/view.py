@@ -6,15 +6,23 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..run import Run
-from .base import css, esm
-from .codecs import shown_text
+import numpy as np
+
+from ...training.run import Run
+from ..heads.heads import Heads
+from ..shared.base import css, esm
+from ..shared.codecs import shown_text
+from ..shared.exports import Numbers
+from ..shared.selection import link_of
+from .data import Snapshots
+from .exported import run_numbers
+from .figure import RunScene, run_figure
 from .replay import Replay, check_size
-from .run_data import Snapshots
-from .run_figure import run_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from ..shared.plots import Plot
 
 
 class RunView(Replay):
@@ -39,8 +47,8 @@ class RunView(Replay):
         ValueError: for a run without snapshots, or a probe that is too long to show.
     """
 
-    _esm: ClassVar[str] = esm("run_view.js")
-    _css: ClassVar[str] = css("view.css", "training_view.css", "position_view.css", "run_view.css")
+    _esm: ClassVar[str] = esm("runs/view.js")
+    _css: ClassVar[str] = css("runs")
 
     def __init__(
         self,
@@ -79,10 +87,12 @@ class RunView(Replay):
         if measure and layer is None and head is None:
             best = int(found[measure][-1].argmax())
             layer, head = divmod(best, found[measure].shape[-1])
+        heads = Heads(trace)
+        kind = heads.usual_kind(kind)
         super().__init__(
-            trace, layer=layer or 0, head=head or 0, kind=kind,
-            title=title or run.folder.resolve().name or "Run",
-        )  # fmt: skip
+            title=title or run.folder.resolve().name or "Run", of=(trace,), link=link_of(trace)
+        )
+        self._look_at(heads, (kind, layer or 0, head or 0))
         self.run = run
         self.measure = measure
         self._replay(snapshots, run.metrics(), begin)
@@ -91,8 +101,26 @@ class RunView(Replay):
 
     @property
     def sentence(self) -> str:
-        return f"{self.run_sentence} {super().sentence}" if self._snapshots else ""
+        return f"{self.run_sentence} {self.head_sentence}" if self._snapshots else ""
 
     def figure(self) -> Figure:
         """Loss and scores over the steps with the present one marked, and the chosen head's map."""
-        return run_figure(self, title=shown_text(self._title))
+        return run_figure(self._scene())
+
+    def to_plotly(self, *, theme: str = "light") -> Plot:
+        from .plotly_figure import run_plotly
+
+        return run_plotly(self._scene(), theme)
+
+    def _numbers(self) -> Numbers:
+        return run_numbers(self._scene())
+
+    def _scene(self) -> RunScene:
+        measure = self.shown_measure
+        return RunScene(
+            title=shown_text(self._title), sentence=self.run_sentence,
+            heads=self.heads.scene(self.shown, self._shows, None, "", ""),
+            step=self.step, steps=self.snapshots, last_step=self._last_step,
+            curve=np.frombuffer(self._curve, dtype="<f4").reshape(-1, 2),
+            measure=measure, scores=self.score(measure) if measure else None,
+        )  # fmt: skip

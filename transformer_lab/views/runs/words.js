@@ -1,9 +1,9 @@
-// Where a scrubber stands, in words and numbers. The counterpart of views/run_words.py.
+// Where a scrubber stands, in words and numbers. The counterpart of words.py.
 
-import { short } from "./words.js";
+import { fixed, short } from "../shared/words.js";
 
 /** A score, as a share or with its unit. @param {number} value @param {string} unit */
-export const amount = (value, unit) => (unit === "share" ? short(value) : `${value.toFixed(2)} ${unit}`);
+export const amount = (value, unit) => (unit === "share" ? short(value) : `${fixed(value)} ${unit}`);
 
 /**
  * The first snapshot at which a score has passed half of its last value; -1 where it did not grow by
@@ -37,7 +37,7 @@ export function runSentence({ step, steps, known, loss, measure, unit, layer, he
   const at = known.indexOf(step);
   let text = `Step ${step} of ${steps}`;
   if (step === 0) text += ", before training.";
-  else text += loss === null || loss === undefined ? "." : `: loss ${loss.toFixed(2)} nats a token.`;
+  else text += loss === null || loss === undefined ? "." : `: loss ${fixed(loss)} nats a token.`;
   if (!measure) return text;
   const value = score(at, layer, head);
   text += ` ${measure[0].toUpperCase()}${measure.slice(1)}: layer ${layer}, head ${head} has ${amount(value, unit)}`;

@@ -1,4 +1,4 @@
-"""Where a scrubber stands, in words and numbers. The counterpart of static/run_words.js."""
+"""Where a scrubber stands, in words and numbers. The counterpart of runs/words.js."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .words import short
+from ..shared.words import fixed, short
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class RunFacts:
 
 def amount(value: float, unit: str) -> str:
     """A score, as a share or with its unit."""
-    return short(value) if unit == "share" else f"{value:.2f} {unit}"
+    return short(value) if unit == "share" else f"{fixed(value)} {unit}"
 
 
 def passed_half(line: Tensor) -> int | None:
@@ -51,7 +51,7 @@ def run_sentence(facts: RunFacts) -> str:
     elif facts.loss is None:
         text = f"Step {facts.step} of {facts.steps}."
     else:
-        text = f"Step {facts.step} of {facts.steps}: loss {facts.loss:.2f} nats a token."
+        text = f"Step {facts.step} of {facts.steps}: loss {fixed(facts.loss)} nats a token."
     if not facts.measure:
         return text
     now = facts.scores[at]

@@ -16,6 +16,7 @@ const KEEP_ROWS = 64;
  * @property {number} queries
  * @property {number} keys
  * @property {boolean} causal
+ * @property {number[]} [sinks] layers where a part of each row goes to nothing: maps have a column more
  */
 
 /** One head's weights. `row(q)` is what query q gives to each key; it is computed when asked for. */
@@ -63,10 +64,10 @@ export class HeadWeights {
   row(query) {
     const known = this.rows.get(query);
     if (known) return known;
-    const { queries, keys, causal } = this.shape;
+    const { queries, keys, causal, sinks } = this.shape;
     const row = this.#room(keys);
     if (this.bits) {
-      const start = query * keys;
+      const start = query * (sinks ? keys + 1 : keys);
       for (let key = 0; key < keys; key++) row[key] = weightOf(this.bits[start + key]);
     } else {
       const seen = causal ? Math.max(0, Math.min(keys, query + 1 + keys - queries)) : keys;
@@ -75,6 +76,12 @@ export class HeadWeights {
     }
     this.rows.set(query, row);
     return row;
+  }
+
+  /** The part of a query's row that goes to no key. @param {number} query */
+  nothing(query) {
+    const { keys, sinks } = this.shape;
+    return this.bits && sinks ? weightOf(this.bits[query * (keys + 1) + keys]) : 0;
   }
 
   /** A new array, or that of the oldest of the rows where no more are kept. */
@@ -161,16 +168,19 @@ export function largest(row, count, least = 0) {
 
 /**
  * The strongest edges that together carry `share` of the weight, at most `limit` of them.
- * @param {{row: Float32Array, query: number, head: number}[]} rows
+ * @param {{row: Float32Array, query: number, head: number, nothing?: number}[]} rows nothing: what of it
+ *   goes to no key
  * @param {number} share
  * @param {number} limit
- * @returns {{edges: {query: number, key: number, head: number, weight: number}[], covered: number}}
- *   covered: the share that they carry, 0 … 1
+ * @returns {{edges: {query: number, key: number | null, head: number, weight: number}[], covered: number}}
+ *   key: null where it goes to nothing; covered: the share that they carry, 0 … 1
  */
 export function strongestEdges(rows, share, limit) {
   const edges = [];
   let total = 0;
-  for (const { row, query, head } of rows) {
+  for (const { row, query, head, nothing = 0 } of rows) {
+    total += nothing;
+    if (nothing > 0.001) edges.push({ query, key: null, head, weight: nothing });
     for (let key = 0; key < row.length; key++) {
       total += row[key];
       if (row[key] > 0.001) edges.push({ query, key, head, weight: row[key] });

@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
-import io
 import os
-import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import anywidget
 import traitlets as t
 
-from . import export
+from ...files.random_weights import caution
+from ..pages import export
+from . import exports
 from .codecs import shown_text
-from .modules import STATIC, join_modules
+from .colours import colour_variables
+from .figures import png_of
+from .modules import VIEWS, join_modules
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PNG_DPI = 110
+    from .plots import Plot
+
 # What ipywidgets keeps for itself; a page has no use for it.
 _NOT_FOR_PAGES = {"layout", "tabbable", "tooltip", "comm", "keys"}
+_NOT_CHOSEN = {"link"}  # it says who follows whom
 
 
 def esm(name: str) -> str:
-    """The joined source of a view's ES module in static/."""
-    return join_modules(STATIC / name)
+    """The joined source of a view's ES module, named from views/ on: "heads/view.js"."""
+    return join_modules(VIEWS / name)
 
 
-def css(*names: str) -> str:
-    """The style sheets of static/, one after the other."""
-    return "\n".join((STATIC / name).read_text("utf-8") for name in names)
+def css(folder: str = "") -> str:
+    """The style sheet that all views share, and a view's own, all in its folder, whose rules begin with
+    `.tl-view.tl-view-<folder>`: they hold in that view alone, and before the shared ones, whichever
+    views a page shows beside it."""
+    own = sorted((VIEWS / folder).glob("*.css")) if folder else []
+    sheets = [path.read_text("utf-8") for path in [VIEWS / "shared" / "view.css", *own]]
+    return "\n".join([colour_variables(), *sheets])
 
 
 class View(anywidget.AnyWidget):
@@ -43,12 +51,29 @@ class View(anywidget.AnyWidget):
 
     _title = t.Unicode("").tag(sync=True)
     _sentence = t.Unicode("").tag(sync=True)
+    _how = t.Dict().tag(sync=True)  # how what is shown was computed, for files
 
     absent: ClassVar[str] = "this page does not hold it"
+    left_out: str = ""
+    """What the last page of this view leaves out, with the reason and the way out; "" for nothing."""
 
-    def __init__(self, **traits: Any):
+    def __init__(self, title: str = "", of: Sequence[Any] = (), **traits: Any):
+        """`of`: the traces or models that are shown; what they have to say comes first."""
         super().__init__(**traits)
+        self._call(title, of)
         self.on_msg(self._on_question)
+
+    def _call(self, title: str, of: Sequence[Any]) -> None:
+        """The first line of the view, of its page and of its picture."""
+        self._subjects_given = tuple(of)
+        self._how = self._computed()
+        self._caution = caution(*of)
+        self._title = shown_text(" · ".join(filter(None, (self._caution, title))))
+
+    @property
+    def _alt(self) -> str:
+        """The sentence, after what has to be said first."""
+        return ". ".join(filter(None, (self._caution, self.sentence)))
 
     # -- for people ----------------------------------------------------------------------------
 
@@ -61,13 +86,77 @@ class View(anywidget.AnyWidget):
         """The view as a still matplotlib Figure, for paper and for places without JavaScript."""
         raise NotImplementedError
 
+    def to_plotly(self, *, theme: str = "light") -> Plot:
+        """The same numbers as a plotly figure, to restyle, to facet and to put beside others.
+
+        Args:
+            theme: "light" or "dark", for the templates `transformer_lab` and
+                `transformer_lab_dark`, which plotly knows from then on.
+
+        Raises:
+            ValueError: for another theme.
+        """
+        raise NotImplementedError
+
     def png(self) -> bytes:
         """The figure as PNG."""
-        buffer = io.BytesIO()
-        with warnings.catch_warnings():  # a script that the font lacks shows as boxes
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            self.figure().savefig(buffer, format="png", dpi=PNG_DPI)
-        return buffer.getvalue()
+        return png_of(self.figure())
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is on view as plain JSON values: `arrays` by name, each with its `axes`, its `values`
+        (None for what is no number) and what it `means`; `axes`: what stands along each; `chosen`:
+        what the reader chose; `computed`: the models, their revisions where these are known, the
+        tokens, the edits, and the versions of the packages."""
+        return exports.to_dict(self._about_file(), self._numbers())
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write what is on view to a file, whole or not at all; its ending says what.
+
+        .csv: a long table (of a map: query, key, weight). .json: `to_dict`. .npz: the arrays by name,
+        and the rest as JSON in `about`. .svg, .png: the figure. .html: the page of `save_html`. Each
+        says what was chosen and how it was computed.
+
+        Raises:
+            ValueError: for another ending, and for a path that cannot hold a file.
+        """
+        suffix = exports.suffix_of(path := Path(path))
+        return exports.write(path, lambda: self._file(suffix))
+
+    def _numbers(self) -> exports.Numbers:
+        """What is on view, as numbers with names."""
+        raise NotImplementedError
+
+    def _file(self, suffix: str) -> Iterable[bytes]:
+        """The pieces of a file of one of the kinds that `save` knows."""
+        if suffix == ".html":
+            return (piece.encode("utf-8") for piece in self._page())
+        if suffix in (".svg", ".png"):
+            return [exports.of_picture(suffix, self._about_file(), self.figure())]
+        return exports.of_numbers(suffix, self._about_file(), self._numbers())
+
+    def _about_file(self) -> dict[str, Any]:
+        """What stands in every file beside its numbers."""
+        chosen = {
+            name: value
+            for name, value in self.trait_values(sync=True).items()
+            if name[0] != "_" and name not in _NOT_FOR_PAGES and name not in _NOT_CHOSEN
+        }
+        if self.has_trait("_options"):
+            chosen |= self.trait_values()["_options"]
+        return {
+            "view": type(self).__name__, "title": self._title, "sentence": self.sentence,
+            "chosen": chosen, "computed": self._computed(),
+        }  # fmt: skip
+
+    def _computed(self) -> dict[str, Any]:
+        """How what is on view came about; `view` names it in a file's name."""
+        edits = [repr(edit) for edit in getattr(self, "edits", ())]
+        of = exports.computed(self._subjects())
+        return {"view": type(self).__name__, **of, "edits": edits}
+
+    def _subjects(self) -> Sequence[Any]:
+        """The traces or models that are on view."""
+        return self._subjects_given
 
     def to_html(self, **options: Any) -> str:
         """The page that `save_html` writes, as text."""
@@ -82,14 +171,15 @@ class View(anywidget.AnyWidget):
         return export.write_page(path, self._page(**options))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self.sentence}>"
+        return f"<{type(self).__name__}: {self._alt}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict]:
         data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         # A notebook that is not trusted, GitHub and paper get the picture and the sentence.
         data["text/plain"] = repr(self)
         data["image/png"] = self.png()
-        return data, {**metadata, "image/png": {"alt": self.sentence}}
+        own = {"image/png": {"alt": self._alt}, export.MARK: type(self).__name__}
+        return data, {**metadata, **own}
 
     # -- for pages ------------------------------------------------------------------------------
 
@@ -105,7 +195,7 @@ class View(anywidget.AnyWidget):
         state = self._page_state(**options)
         buffers = {k: bytes(v) for k, v in state.items() if isinstance(v, (bytes, memoryview))}
         return export.page(
-            {**state, "_sentence": self.sentence},
+            {**state, "_sentence": self.sentence, "_how": self._computed()},
             buffers,
             title=self._title or type(self).__name__,
             sentence=self.sentence,
@@ -127,6 +217,9 @@ class View(anywidget.AnyWidget):
         try:
             if question.get("type") == "page":
                 message, buffers = {"type": "page"}, [self.to_html().encode()]
+            elif question.get("type") == "save":
+                suffix = exports.suffix_of(f"view.{question.get('as')}")
+                message, buffers = {"type": "save"}, [b"".join(self._file(suffix))]
             else:
                 message, buffers = self._answer(question)
         # An exception in a message handler would never reach the reader, who waits for an answer.

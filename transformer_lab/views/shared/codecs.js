@@ -1,4 +1,4 @@
-// From bytes to numbers. The counterpart of views/codecs.py.
+// From bytes to numbers. The counterpart of codecs.py.
 
 /** A weight w travels as floor(w · 60000) in 16 bits: it then rounds to four decimals as w does. */
 export const WEIGHT_SCALE = 60000;

@@ -1,24 +1,17 @@
-"""From numbers and tokens to what a browser is sent. The counterpart of static/codecs.js."""
+"""From numbers and tokens to what a browser is sent. The counterpart of shared/codecs.js."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ..tokenizers import display
-
-WEIGHT_SCALE = 60_000
+from ...tokenizers import display
+from ...tracing.packing import pack_weights as codes_of
 
 
 def pack_weights(weights: Tensor) -> bytes:
-    """Weights 0 … 1 as 16-bit ⌊w · 60000⌋; 0 is for what is exactly 0, a tiny weight gets 1.
-
-    60000 is twice a multiple of 10000, so every edge of rounding to one, two, three or four
-    decimals falls between two codes: the browser's rounded number is that of the weight itself.
-    """
-    codes = (weights.detach().double().clamp(0, 1) * WEIGHT_SCALE).floor()
-    codes = codes.clamp(min=1).where(weights > 0, 0)
-    return codes.to(torch.int32).cpu().numpy().astype("<u2").tobytes()
+    """Weights 0 … 1 as little-endian 16 bits; see `tracing.packing`."""
+    return codes_of(weights).cpu().numpy().astype("<u2").tobytes()
 
 
 def pack_shades(weights: Tensor) -> bytes:

@@ -1,37 +1,17 @@
-// Colours: maps for weights, sixteen head colours for each theme, and which theme is in force.
+// Colours: maps for weights, sixteen head colours, and which theme is in force.
 
-import {
-  CIVIDIS,
-  DIVERGING_DARK,
-  DIVERGING_LIGHT,
-  SEQUENTIAL_DARK,
-  SEQUENTIAL_LIGHT,
-  VIRIDIS,
-} from "./colour_tables.js";
+import { PALETTE } from "./palette.js";
 
 /** @typedef {"light" | "dark"} Theme */
 
 export const COLOUR_MAPS = ["default", "cividis", "viridis"];
 
-// Chosen as far apart as possible in Oklab among colours that reach 3:1 against the background.
-const HEADS_LIGHT = [
-  "#0066ac", "#df500c", "#4c9d00", "#730063", "#543f00", "#a061e1", "#928282", "#d64992",
-  "#451b9e", "#007461", "#810014", "#ae7c02", "#705491", "#6178f7", "#0296b0", "#004a5e",
-];
-const HEADS_DARK = [
-  "#3d9be6", "#d5dc03", "#da3f58", "#f1bafe", "#1eeee9", "#648e50", "#a556d0", "#e98a00",
-  "#9da5b1", "#f36cc1", "#fec2a3", "#58f390", "#aa678f", "#9499fd", "#0c9298", "#0bc193",
-];
-
 /**
- * The colour of a head. Beyond sixteen heads colours come again: labels tell them apart.
+ * The colour of a head, the same in both themes. Beyond sixteen heads colours come again: labels tell
+ * them apart.
  * @param {number} head
- * @param {Theme} theme
  */
-export function headColour(head, theme) {
-  const colours = theme === "dark" ? HEADS_DARK : HEADS_LIGHT;
-  return colours[head % colours.length];
-}
+export const headColour = (head) => PALETTE.heads[head % PALETTE.heads.length];
 
 /**
  * 256 colours as [r, g, b, r, g, b, …].
@@ -48,11 +28,26 @@ export function parseTable(hex) {
  * @param {Theme} theme
  */
 export function colourTable(name, theme) {
-  const dark = theme === "dark";
-  if (name === "viridis") return parseTable(VIRIDIS);
-  if (name === "cividis") return parseTable(CIVIDIS);
-  if (name === "diverging") return parseTable(dark ? DIVERGING_DARK : DIVERGING_LIGHT);
-  return parseTable(dark ? SEQUENTIAL_DARK : SEQUENTIAL_LIGHT);
+  const { tables } = PALETTE;
+  const tone = theme === "dark" ? "dark" : "light";
+  const usual = `sequential_${tone}`;
+  const table = { default: usual, diverging: `diverging_${tone}` }[name] ?? name;
+  return parseTable((tables[table] ?? tables[usual]).join(""));
+}
+
+/** An entry of a table as a colour of the page. @param {Uint8ClampedArray} table @param {number} at */
+export const entry = (table, at) => `rgb(${table[3 * at]},${table[3 * at + 1]},${table[3 * at + 2]})`;
+
+/**
+ * Fill a path as what is out of reach: grey on the page, whichever colour a zero has.
+ * @param {CanvasRenderingContext2D} context
+ * @param {{ground: string, blocked: string}} inks
+ */
+export function paintBlocked(context, { ground, blocked }) {
+  for (const fill of [ground, blocked]) {
+    context.fillStyle = fill;
+    context.fill();
+  }
 }
 
 /**
@@ -86,13 +81,23 @@ export function legendTicks(largest) {
 }
 
 /**
- * Black or white, whichever reads better on a colour.
- * @param {number} r
- * @param {number} g
- * @param {number} b
+ * The colours of a table as 32-bit pixels.
+ * @param {Uint8ClampedArray} table
  */
-export function inkOn(r, g, b) {
-  return luminance(r, g, b) > 0.18 ? "#000" : "#fff";
+export function packedPalette(table) {
+  const palette = new Uint32Array(256);
+  const bytes = new Uint8ClampedArray(palette.buffer);
+  for (let i = 0; i < 256; i++) bytes.set([table[3 * i], table[3 * i + 1], table[3 * i + 2], 255], 4 * i);
+  return palette;
+}
+
+/**
+ * Black or white, whichever reads better on an entry of a table.
+ * @param {Uint8ClampedArray} table
+ * @param {number} at
+ */
+export function inkOn(table, at) {
+  return luminance(table[3 * at], table[3 * at + 1], table[3 * at + 2]) > 0.18 ? "black" : "white";
 }
 
 /** WCAG relative luminance of an sRGB colour. */
@@ -119,18 +124,16 @@ export function themeOf(element) {
 
 /**
  * Call back when the theme of the page may have changed. A notebook names its theme before the
- * theme's colours have loaded, so it is asked again a little later.
- * @param {() => void} callback
+ * theme's colours have loaded; when they have, the view's background changes, which is a transition
+ * of its own (view.css).
+ * @param {HTMLElement} view
+ * @param {() => void} changed
  * @param {AbortSignal} signal
  */
-export function onThemeChange(callback, signal) {
-  let later = [];
-  const stop = () => later.forEach(clearTimeout);
-  const changed = () => {
-    stop();
-    callback();
-    later = [100, 400, 1500, 4000].map((delay) => setTimeout(callback, delay));
-  };
+export function onThemeChange(view, changed, signal) {
+  view.addEventListener("transitionend", (event) => {
+    if (event.target === view && event.propertyName === "background-color") changed();
+  }, { signal });
   const observer = new MutationObserver(changed);
   for (const element of [document.documentElement, document.body]) {
     if (element) observer.observe(element, { attributes: true, attributeFilter: THEME_ATTRIBUTES });
@@ -138,7 +141,6 @@ export function onThemeChange(callback, signal) {
   const query = matchMedia("(prefers-color-scheme: dark)");
   query.addEventListener("change", changed);
   signal.addEventListener("abort", () => {
-    stop();
     observer.disconnect();
     query.removeEventListener("change", changed);
   });

@@ -101,3 +101,25 @@ export function menu(label, part, choices, change) {
   select.addEventListener("change", () => change(select.value));
   return { root: select, set: (value) => (select.value = value) };
 }
+
+/**
+ * What is wanted now and then, behind a button that opens it over the view.
+ * @param {string} text
+ * @param {string} part
+ * @param {string} title
+ * @param {...Node} children
+ */
+export function popover(text, part, title, ...children) {
+  const summary = element("summary", { class: "tl-button", "data-part": part, title, "aria-label": title }, text);
+  const root = element("details", { class: "tl-popover" }, summary, element("div", { class: "tl-popped" }, ...children));
+  root.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !root.open) return;
+    event.stopPropagation();
+    root.open = false;
+    summary.focus();
+  });
+  root.addEventListener("focusout", (event) => {
+    if (event.relatedTarget && !root.contains(event.relatedTarget)) root.open = false;
+  });
+  return root;
+}

@@ -1,9 +1,5 @@
 // Small helpers for the page. Text from outside reaches it by textContent only.
 
-// JupyterLab matches its single-key shortcuts at the focused element itself, so each element that
-// can have the focus must say that they are not for it: typing "a" there inserted a cell.
-const FOCUSABLE = new Set(["button", "select", "input", "textarea", "summary", "canvas"]);
-
 /**
  * Make an element.
  * @param {string} tag
@@ -18,7 +14,6 @@ export function element(tag, attributes = {}, ...children) {
     if (value === false || value === null || value === undefined) continue;
     made.setAttribute(name, value === true ? "" : String(value));
   }
-  if (FOCUSABLE.has(tag)) made.dataset.lmSuppressShortcuts = "true";
   made.append(...children);
   return made;
 }

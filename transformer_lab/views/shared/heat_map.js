@@ -1,52 +1,66 @@
 // A map of weights on a canvas: queries down, keys across, with labels, cursor and selection.
 
 import { pooled } from "./attention.js";
-import { inkOn, shade, signedShade } from "./colours.js";
+import { inkOn, packedPalette, paintBlocked, shade, signedShade } from "./colours.js";
+import { leaning, leaningHeight, LONGEST_NAME, textOf, writeAbove } from "./column_names.js";
 import { fitText, sizedContext } from "./dom.js";
-import { short, signed } from "./words.js";
+import { short, signed, TO_NOTHING } from "./words.js";
 
 const LARGEST_CELL = 46;
 const LABEL_FROM = 10.5; // cell size, in pixels, from which every token is labelled
 const NUMBER_FROM = 31; // … and from which its weight is written into a cell
-const TEXT = 12;
+const APART = 7; // between the keys and the column of what goes to nothing
+const LEAST_BESIDE = 10; // how wide that column is at least
+const NOTHING_FONT = "italic 12px system-ui, sans-serif";
 const MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace";
 
 /**
  * @typedef {{query: number, key: number, queries: number, keys: number}} Part of a map
- * @typedef {{left: number, top: number, cell: number, width: number, height: number, slant: boolean}} Frame
+ * @typedef {{left: number, width: number}} Beside where the column of what goes to nothing lies
+ * @typedef {{left: number, top: number, cell: number, width: number, height: number, slant: boolean, beside: Beside | null}} Frame
+ * @typedef {{query: number | null, key: number | null, nothing?: boolean}} Spot; nothing: in that column
  */
 
 /**
  * Where the map's cells lie on a canvas of the given width.
  * @param {Part} part
- * @param {{width: number, height: number, rowLabel: number, columnLabel: number, lastLabel?: number}} room
- *   the canvas width, the most height for the cells, how long the longest labels are, and the last
+ * @param {{width: number, height: number, rowLabel: number, columnLabel: number, lastLabel?: number, nothing?: number}} room
+ *   the canvas width, the most height for the cells, how long the longest labels are, and the last; and
+ *   that of the column of what goes to nothing, where there is one
  * @returns {Frame}
  */
 export function frameOf(part, room) {
   const labelled = (cell) => cell >= LABEL_FROM;
-  const sizeWith = (left, right = 8) =>
-    Math.min((room.width - left - right) / part.keys, room.height / part.queries, LARGEST_CELL);
+  const { nothing = 0 } = room;
+  const margin = nothing ? nothing / 2 + 4 : 8; // its slanted label leans over the right edge
+  const sizeWith = (left, right = margin) => {
+    const across = room.width - left - right - (nothing ? APART : 0);
+    const cell = nothing ? Math.min(across / (part.keys + 1), (across - LEAST_BESIDE) / part.keys) : across / part.keys;
+    return Math.min(cell, room.height / part.queries, LARGEST_CELL);
+  };
   let left = Math.min(room.rowLabel, 0.3 * room.width) + 10;
   let cell = sizeWith(left);
   if (!labelled(cell)) {
     left = 38;
     cell = sizeWith(left);
   }
-  const slant = labelled(cell) && room.columnLabel > cell - 4;
+  const slant = labelled(cell) && (room.columnLabel > cell - 4 || nothing > 0);
   if (slant) {
-    const leans = Math.min(room.lastLabel ?? 0, 96) / 2 + 6 - cell / 2; // over the right edge
-    const narrower = sizeWith(left, Math.max(8, leans));
+    const leans = Math.min(room.lastLabel ?? 0, LONGEST_NAME) / 2 + 6 - cell / 2 - (nothing && APART + cell); // over the right edge
+    const narrower = sizeWith(left, Math.max(margin, leans));
     if (labelled(narrower)) cell = narrower;
   }
-  const top = !labelled(cell) ? 20 : slant ? Math.min(room.columnLabel, 96) * 0.87 + 12 : 20;
+  const slanted = Math.max(slant ? room.columnLabel : 0, nothing);
+  const top = slanted ? leaningHeight(slanted, cell) : 20;
+  const width = cell * part.keys;
   return {
     left,
     top: Math.round(top),
     cell,
-    width: cell * part.keys,
+    width,
     height: cell * part.queries,
     slant,
+    beside: nothing ? { left: left + width + APART, width: Math.max(cell, LEAST_BESIDE) } : null,
   };
 }
 
@@ -56,7 +70,7 @@ export function frameOf(part, room) {
  * @param {number} y
  * @param {Frame} frame
  * @param {Part} part
- * @returns {{query: number | null, key: number | null} | null}
+ * @returns {Spot | null}
  */
 export function cellAt(x, y, frame, part) {
   const column = Math.floor((x - frame.left) / frame.cell);
@@ -64,6 +78,8 @@ export function cellAt(x, y, frame, part) {
   const key = column >= 0 && column < part.keys ? part.key + column : null;
   const query = row >= 0 && row < part.queries ? part.query + row : null;
   if (query !== null && key !== null) return { query, key };
+  const { beside } = frame;
+  if (query !== null && beside && x >= beside.left && x < beside.left + beside.width) return { query, key: null, nothing: true };
   if (query !== null && x < frame.left) return { query, key: null };
   if (key !== null && y < frame.top) return { query: null, key };
   return null;
@@ -79,13 +95,13 @@ export function axisStep(count, room) {
 export class HeatMap {
   /**
    * @param {HTMLCanvasElement} canvas
-   * @param {{hover: (at: {query: number | null, key: number | null} | null) => void,
-   *          pick: (at: {query: number | null, key: number | null}) => void}} on
+   * @param {{hover: (at: Spot | null) => void, pick: (at: Spot) => void}} on
    * @param {AbortSignal} signal
    */
   constructor(canvas, on, signal) {
     this.canvas = canvas;
     this.picture = document.createElement("canvas");
+    this.column = document.createElement("canvas"); // of what goes to nothing
     /** @type {Frame | null} */
     this.frame = null;
     /** @type {any} */
@@ -110,6 +126,7 @@ export class HeatMap {
    * Draw the weights anew.
    * @param {object} scene
    * @param {(query: number) => Float32Array} scene.rowOf
+   * @param {((query: number) => number) | null} [scene.nothing] what of a row goes to no key: one more column
    * @param {Part} scene.part
    * @param {string[]} scene.queries
    * @param {string[]} scene.keys
@@ -123,11 +140,12 @@ export class HeatMap {
    * @param {{ink: string, quiet: string, line: string, accent: string, blocked: string, edited?: string}} scene.colours
    * @param {number} width
    * @param {number} height at most, for the cells
+   * @param {number} [whole] at most, for the cells and the labels above them; then `height` counts no more
    */
-  show(scene, width, height) {
+  show(scene, width, height, whole = Infinity) {
     this.scene = scene;
     const context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
-    context.font = `${TEXT}px ${MONO}`;
+    context.font = `12px ${MONO}`;
     const widest = (tokens, from, count) => {
       let most = 0;
       for (const token of tokens.slice(from, from + Math.min(count, 96))) {
@@ -136,19 +154,32 @@ export class HeatMap {
       return most;
     };
     const { part } = scene;
-    this.frame = frameOf(part, {
+    const room = {
       width,
-      height,
+      height: whole < Infinity ? whole : height,
       rowLabel: widest(scene.queries, part.query, part.queries),
       columnLabel: widest(scene.keys, part.key, part.keys),
       lastLabel: widest(scene.keys, part.key + part.keys - 1, 1),
-    });
+      nothing: scene.nothing ? this.#nothingRoom(context) : 0,
+    };
+    this.frame = frameOf(part, room);
+    // Smaller cells may slant the labels, which then need more room themselves.
+    for (let i = 0; i < 3 && this.frame.top + this.frame.height + 2 > whole; i++) {
+      this.frame = frameOf(part, { ...room, height: Math.max(1, whole - this.frame.top - 2) });
+    }
     // Slanted labels of the last columns lean out to the right.
-    const over = this.frame.slant ? Math.min(56, Math.max(0, width - this.frame.left - this.frame.width)) : 0;
-    this.width = Math.min(width, Math.ceil(this.frame.left + this.frame.width + Math.max(8, over)));
+    const { beside } = this.frame;
+    const right = beside ? beside.left + beside.width : this.frame.left + this.frame.width;
+    const over = this.frame.slant || beside ? Math.min(56, Math.max(0, width - right)) : 0;
+    this.width = Math.min(width, Math.ceil(right + Math.max(8, over)));
     this.height = Math.ceil(this.frame.top + this.frame.height + 2);
     this.#paintWeights();
     this.mark(null, null);
+  }
+
+  #nothingRoom(context) {
+    context.font = NOTHING_FONT;
+    return context.measureText(TO_NOTHING).width;
   }
 
   #paintWeights() {
@@ -159,21 +190,34 @@ export class HeatMap {
       ? pooled(scene.rowOf, scene.part, scene.part.keys, scene.part.queries, 1, scene.signed)
       : pooled(scene.rowOf, scene.part, frame.width * ratio, frame.height * ratio, scene.queries.length > 1024 ? 1 : 8, scene.signed);
     this.sampled = small.sampled;
-    this.picture.width = small.width;
-    this.picture.height = small.height;
-    const context = /** @type {CanvasRenderingContext2D} */ (this.picture.getContext("2d"));
+    this.#colour(this.picture, small);
+    if (!scene.nothing) return;
+    const share = new Float32Array(1);
+    const only = (query) => {
+      share[0] = scene.nothing(query);
+      return share;
+    };
+    this.#colour(this.column, pooled(only, { ...scene.part, key: 0, keys: 1 }, 1, small.height, Infinity, scene.signed));
+  }
+
+  /** @param {HTMLCanvasElement} picture @param {{width: number, height: number, values: Float32Array}} small */
+  #colour(picture, small) {
+    const { table, signed: isChange, largest } = this.scene;
+    picture.width = small.width;
+    picture.height = small.height;
+    const context = /** @type {CanvasRenderingContext2D} */ (picture.getContext("2d"));
     const image = context.createImageData(small.width, small.height);
     const pixels = new Uint32Array(image.data.buffer);
-    const palette = packedPalette(scene.table);
-    const place = scene.signed ? signedShade : shade;
-    for (let i = 0; i < pixels.length; i++) pixels[i] = palette[place(small.values[i], scene.largest)];
+    const palette = packedPalette(table);
+    const place = isChange ? signedShade : shade;
+    for (let i = 0; i < pixels.length; i++) pixels[i] = palette[place(small.values[i], largest)];
     context.putImageData(image, 0, 0);
   }
 
   /**
    * Draw labels, the cell under the cursor and the selected one over the weights.
-   * @param {{query: number | null, key: number | null} | null} hover
-   * @param {{query: number | null, key: number | null} | null} selected
+   * @param {Spot | null} hover
+   * @param {Spot | null} selected
    */
   mark(hover, selected) {
     const { scene, frame } = this;
@@ -184,6 +228,7 @@ export class HeatMap {
     this.#blocked(context);
     if (frame.cell >= LABEL_FROM) this.#grid(context);
     if (frame.cell >= NUMBER_FROM) this.#numbers(context);
+    if (frame.beside) this.#beside(context, hover);
     this.#cuts(context);
     const focus = hover ?? selected;
     this.#labels(context, focus);
@@ -195,26 +240,50 @@ export class HeatMap {
       left: String(frame.left),
       top: String(frame.top),
       cell: String(frame.cell),
+      nothing: frame.beside ? String(frame.beside.left + frame.beside.width / 2) : "",
     });
   }
 
-  /** Keys that are hidden, and for causal maps all later ones, are no zeros: shade them apart. */
+  /** The column of what goes to nothing, beside those of the keys. */
+  #beside(context, hover) {
+    const { colours } = this.scene;
+    const { top, cell, height, beside } = this.frame;
+    context.drawImage(this.column, beside.left, top, beside.width, height);
+    context.strokeStyle = colours.quiet;
+    context.lineWidth = 1;
+    context.setLineDash([3, 3]);
+    context.strokeRect(beside.left - 0.5, top - 0.5, beside.width + 1, height + 1);
+    context.setLineDash([]);
+    if (cell >= NUMBER_FROM) this.#numbersOf(context, (query) => [this.scene.nothing(query)], 0, 1, beside.left);
+    context.font = NOTHING_FONT;
+    context.fillStyle = hover?.nothing ? colours.accent : colours.ink;
+    context.save();
+    context.translate(beside.left + beside.width / 2, top - 5);
+    context.rotate(-Math.PI / 3);
+    context.textAlign = "left";
+    context.textBaseline = "middle";
+    context.fillText(TO_NOTHING, 2, 1);
+    context.restore();
+  }
+
+  /** Keys that are hidden, and for causal maps all later ones, are no zeros. */
   #blocked(context) {
     const { part, causal, offset, hidden, colours } = this.scene;
     const { left, top, cell, width, height } = this.frame;
-    context.fillStyle = colours.blocked;
     if (causal) {
       context.beginPath();
       for (let row = 0; row < part.queries; row++) {
         const from = Math.max(0, part.query + row + 1 + offset - part.key);
         if (from < part.keys) context.rect(left + from * cell, top + row * cell, width - from * cell, cell);
       }
-      context.fill();
+      paintBlocked(context, colours);
     }
     if (!hidden) return;
     for (let column = 0; column < part.keys; column++) {
       if (!hidden[part.key + column]) continue;
-      context.fillRect(left + column * cell, top, Math.max(cell, 1), height);
+      context.beginPath();
+      context.rect(left + column * cell, top, Math.max(cell, 1), height);
+      paintBlocked(context, colours);
       context.strokeStyle = colours.quiet;
       context.lineWidth = 1;
       context.setLineDash([3, 3]);
@@ -243,19 +312,24 @@ export class HeatMap {
   }
 
   #numbers(context) {
-    const { part, rowOf, largest, table, signed: isChange } = this.scene;
-    const { left, top, cell } = this.frame;
+    const { part, rowOf } = this.scene;
+    this.#numbersOf(context, rowOf, part.key, part.keys, this.frame.left);
+  }
+
+  /** The numbers of so many columns, from one on, of which the first lies at `left`. */
+  #numbersOf(context, rowOf, from, columns, left) {
+    const { part, largest, table, signed: isChange } = this.scene;
+    const { top, cell } = this.frame;
     const place = isChange ? signedShade : shade;
     context.font = `11px ${MONO}`;
     context.textAlign = "center";
     context.textBaseline = "middle";
     for (let row = 0; row < part.queries; row++) {
       const weights = rowOf(part.query + row);
-      for (let column = 0; column < part.keys; column++) {
-        const weight = weights[part.key + column];
+      for (let column = 0; column < columns; column++) {
+        const weight = weights[from + column];
         if (Math.abs(weight) < 0.005) continue;
-        const at = 3 * place(weight, largest);
-        context.fillStyle = inkOn(table[at], table[at + 1], table[at + 2]);
+        context.fillStyle = inkOn(table, place(weight, largest));
         context.fillText(isChange ? signed(weight) : short(weight), left + (column + 0.5) * cell, top + (row + 0.5) * cell + 0.5);
       }
     }
@@ -293,8 +367,8 @@ export class HeatMap {
     const rowStep = everyone ? 1 : axisStep(part.queries, height);
     const columnStep = everyone ? 1 : axisStep(part.keys, width);
     context.textBaseline = "middle";
-    const write = (text, room, on, out) => {
-      context.font = `${on ? "bold " : ""}${everyone ? TEXT : 11}px ${MONO}`;
+    const write = (text, room, on, out, size = textOf(cell)) => {
+      context.font = `${on ? "bold " : ""}${everyone ? size : 11}px ${MONO}`;
       context.fillStyle = on ? colours.accent : out ? colours.quiet : everyone ? colours.ink : colours.quiet;
       return fitText(context, text, room);
     };
@@ -309,18 +383,9 @@ export class HeatMap {
     for (let column = 0; column < part.keys; column++) {
       const key = part.key + column;
       if (key % columnStep && everyone === false) continue;
-      const text = write(everyone ? keys[key] : String(key), slant ? 96 : 60, focus?.key === key, hidden?.[key]);
-      context.save();
-      context.translate(left + (column + 0.5) * cell, top - 5);
-      if (slant) {
-        context.rotate(-Math.PI / 3);
-        context.textAlign = "left";
-        context.fillText(text, 2, 1);
-      } else {
-        context.textAlign = "center";
-        context.fillText(text, 0, -4);
-      }
-      context.restore();
+      const room = slant ? LONGEST_NAME : 60;
+      const text = write(everyone ? keys[key] : String(key), room, focus?.key === key, hidden?.[key], leaning(cell).size);
+      writeAbove(context, text, left + (column + 0.5) * cell, top, slant ? cell : null);
     }
   }
 
@@ -349,25 +414,19 @@ export class HeatMap {
 
   #outline(context, at, thick) {
     const { part, colours } = this.scene;
-    const { left, top, cell, width, height } = this.frame;
+    const { left, top, cell, width, height, beside } = this.frame;
     const x = at.key === null ? left : left + (at.key - part.key) * cell;
     const y = at.query === null ? top : top + (at.query - part.query) * cell;
     const w = at.key === null ? width : Math.max(cell, 6);
     const h = at.query === null ? height : Math.max(cell, 6);
-    if (x < left - 1 || y < top - 1 || x > left + width || y > top + height) return;
-    context.strokeStyle = colours.accent;
-    context.lineWidth = thick;
-    context.strokeRect(x, y, w, h);
+    const apart = at.nothing && beside;
+    if (!apart && (x < left - 1 || y < top - 1 || x > left + width || y > top + height)) return;
+    const [from, across] = apart ? [beside.left, beside.width] : [x, w];
+    // A light line around it: the colour of focus must be seen on every colour of the scale.
+    for (const [colour, line] of [[colours.ground ?? colours.accent, thick + 2], [colours.accent, thick]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = line;
+      context.strokeRect(from, y, across, h);
+    }
   }
-}
-
-/**
- * The colours of a table as 32-bit pixels.
- * @param {Uint8ClampedArray} table
- */
-export function packedPalette(table) {
-  const palette = new Uint32Array(256);
-  const bytes = new Uint8ClampedArray(palette.buffer);
-  for (let i = 0; i < 256; i++) bytes.set([table[3 * i], table[3 * i + 1], table[3 * i + 2], 255], 4 * i);
-  return palette;
 }

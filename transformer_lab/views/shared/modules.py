@@ -1,7 +1,7 @@
 """Several ES modules as one, with no build step.
 
 A widget is one module: relative imports inside it fail, to a blank output. The sources stay real
-modules, which node and TypeScript read as they are; this inlines `import { x } from "./y.js"`.
+modules, which node and TypeScript read as they are; this inlines `import { x } from "../shared/y.js"`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-STATIC = Path(__file__).parent / "static"
+VIEWS = Path(__file__).parent.parent
 
-_IMPORT = re.compile(r'^import\s*\{[\w$,\s]*\}\s*from\s*"\./([\w.-]+)";[ \t]*\n', re.M)
+_IMPORT = re.compile(
+    r'^import\s*\{[\w$,\s]*\}\s*from\s*"(\.\.?/(?:[\w-]+/)?[\w.-]+)";[ \t]*\n', re.M
+)
 _TOP_LEVEL = re.compile(
     r"^(?:export\s+)?(?:async\s+)?(?:const|let|var|function\*?|class)\s+([\w$]+)", re.M
 )
@@ -38,18 +40,25 @@ def join_modules(entry: Path) -> str:
 
 def _add(path: Path, parts: list[str], done: set[Path], above: tuple[Path, ...]) -> None:
     if path in above:
-        raise ValueError(f"{path.name} imports itself by way of {above[-1].name}")
+        raise ValueError(f"{_name(path)} imports itself by way of {_name(above[-1])}")
     if path in done:
         return
     done.add(path)
     source = path.read_text("utf-8")
     for match in _IMPORT.finditer(source):
-        _add(path.parent / match[1], parts, done, (*above, path))
+        _add((path.parent / match[1]).resolve(), parts, done, (*above, path))
     body = _IMPORT.sub("", source)
     if re.search(r"^import\b", body, re.M):
-        raise ValueError(f'{path.name}: only `import {{ names }} from "./module.js";` is supported')
+        raise ValueError(
+            f'{_name(path)}: only `import {{ names }} from "./module.js";` is supported'
+        )
     if above:
         if re.search(r"^export\s+(default\b|\{|\*)", body, re.M):
-            raise ValueError(f"{path.name}: a helper may only export const, function or class")
+            raise ValueError(f"{_name(path)}: a helper may only export const, function or class")
         body = re.sub(r"^export\s+(?=(const|let|function|class|async)\b)", "", body, flags=re.M)
-    parts.append(f"// --- {path.name}\n{body}")
+    parts.append(f"// --- {_name(path)}\n{body}")
+
+
+def _name(path: Path) -> str:
+    """A module in messages: with its folder, for two views may each have a words.js."""
+    return f"{path.parent.name}/{path.name}"

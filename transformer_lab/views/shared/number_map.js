@@ -1,9 +1,9 @@
 // A map of numbers on a canvas: rows down, columns across, on a linear scale, with labels or a
 // numbered axis, a cell under the cursor and a chosen one.
 
-import { inkOn } from "./colours.js";
+import { inkOn, packedPalette } from "./colours.js";
+import { leaning, leaningHeight, LONGEST_NAME, textOf, writeAbove } from "./column_names.js";
 import { fitText, sizedContext } from "./dom.js";
-import { packedPalette } from "./heat_map.js";
 
 const MONO_FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace";
 const SANS_FONT = "system-ui, sans-serif";
@@ -101,7 +101,7 @@ export class NumberMap {
     context.font = `12px ${MONO_FONT}`;
     const widest = (names) => Math.max(0, ...(names ?? []).map((name) => context.measureText(name).width));
     const { rows, columns, rowNames, columnNames, rowTitle, columnTitle } = scene;
-    const [rowRoom, columnRoom] = [widest(rowNames), Math.min(widest(columnNames), 96)];
+    const [rowRoom, columnRoom] = [widest(rowNames), Math.min(widest(columnNames), LONGEST_NAME)];
     const beside = scene.brackets?.length ? 12 : 0;
     const names = scene.hideRowNames ? 2 : Math.min(rowRoom, 0.3 * width) + 10;
     let left = (rowNames ? names : 34) + (rowTitle ? 16 : 0) + beside;
@@ -121,7 +121,7 @@ export class NumberMap {
       across = scene.square ? Math.min(across, fits) : fits;
       if (scene.square) down = across;
     }
-    const top = Math.round((slant ? columnRoom * 0.87 + 12 : 20) + (columnTitle ? 16 : 0));
+    const top = Math.round((slant ? leaningHeight(columnRoom, across) : 20) + (columnTitle ? 16 : 0));
     this.frame = { left, top, across, down, width: across * columns, height: down * rows, slant };
     this.width = Math.min(width, Math.ceil(left + this.frame.width + Math.max(8, slant ? 0.5 * columnRoom : 0)));
     this.height = Math.ceil(top + this.frame.height + 2);
@@ -200,8 +200,7 @@ export class NumberMap {
         const number = value(row, column);
         const text = Number.isNaN(number) ? "" : write(number);
         if (!text) continue;
-        const at = 3 * linearShade(number, low, high);
-        context.fillStyle = inkOn(table[at], table[at + 1], table[at + 2]);
+        context.fillStyle = inkOn(table, linearShade(number, low, high));
         context.fillText(text, left + (column + 0.5) * across, top + (row + 0.5) * down + 0.5);
       }
     }
@@ -212,24 +211,19 @@ export class NumberMap {
     const { rowNames, columnNames, colours } = this.scene;
     context.textBaseline = "middle";
     const beside = this.scene.brackets?.length ? 12 : 0;
-    const write = (text, room, on) => {
-      context.font = `${on ? "bold " : ""}12px ${MONO_FONT}`;
+    const write = (text, room, on, size) => {
+      context.font = `${on ? "bold " : ""}${size}px ${MONO_FONT}`;
       context.fillStyle = on ? colours.accent : colours.ink;
       return fitText(context, text, room);
     };
     context.textAlign = "right";
     if (!this.scene.hideRowNames) rowNames.forEach((name, row) => {
-      const text = write(name, left - 8 - beside, focus?.row === row);
+      const text = write(name, left - 8 - beside, focus?.row === row, textOf(down));
       context.fillText(text, left - 6 - beside, top + (row + 0.5) * down);
     });
     columnNames.forEach((name, column) => {
-      const text = write(name, slant ? 96 : 60, focus?.column === column);
-      context.save();
-      context.translate(left + (column + 0.5) * across, top - 5);
-      if (slant) context.rotate(-Math.PI / 3);
-      context.textAlign = slant ? "left" : "center";
-      context.fillText(text, slant ? 2 : 0, slant ? 1 : -4);
-      context.restore();
+      const text = write(name, slant ? LONGEST_NAME : 60, focus?.column === column, leaning(across).size);
+      writeAbove(context, text, left + (column + 0.5) * across, top, slant ? across : null);
     });
   }
 

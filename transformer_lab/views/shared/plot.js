@@ -3,6 +3,8 @@
 import { niceTicks } from "./curve.js";
 import { sizedContext } from "./dom.js";
 
+const NAME_HEIGHT = 13; // px
+
 /**
  * @typedef {object} Series
  * @property {string} name
@@ -14,7 +16,7 @@ import { sizedContext } from "./dom.js";
  */
 
 /**
- * Heights moved apart so that labels do not overlap, in their order.
+ * Heights moved apart so that labels do not overlap, in their order; for as many as have room.
  * @param {number[]} wanted
  * @param {number} apart
  * @param {number} lowest
@@ -22,15 +24,30 @@ import { sizedContext } from "./dom.js";
  */
 export function spread(wanted, apart, lowest, highest) {
   const order = wanted.map((y, i) => ({ y, i })).sort((a, b) => a.y - b.y);
-  for (let k = 1; k < order.length; k++) order[k].y = Math.max(order[k].y, order[k - 1].y + apart);
+  for (let k = 0; k < order.length; k++) order[k].y = Math.max(order[k].y, k ? order[k - 1].y + apart : lowest);
   let limit = highest;
   for (let k = order.length - 1; k >= 0; k--) {
     order[k].y = Math.min(order[k].y, limit);
     limit = order[k].y - apart;
   }
   const placed = new Array(wanted.length);
-  for (const { y, i } of order) placed[i] = Math.max(lowest, y);
+  for (const { y, i } of order) placed[i] = y;
   return placed;
+}
+
+/**
+ * The curves whose names have room at their ends: those that are thick, then those that end highest.
+ * @param {Series[]} series
+ * @param {number} most
+ * @returns {Series[]} in the order given
+ */
+export function namedCurves(series, most) {
+  const shown = series.filter((s) => s.name && s.y.length);
+  if (shown.length <= most) return shown;
+  const rank = (s) => [s.thick ? 1 : 0, lastFinite(s.y)];
+  const order = [...shown].sort((a, b) => rank(b)[0] - rank(a)[0] || rank(b)[1] - rank(a)[1]);
+  const kept = new Set(order.slice(0, Math.max(1, most)));
+  return shown.filter((s) => kept.has(s));
 }
 
 /** @param {number} value @param {number} step between ticks */
@@ -66,6 +83,7 @@ export class Plot {
    * @param {Series[]} scene.series
    * @param {string} scene.xTitle
    * @param {string} scene.yTitle
+   * @param {boolean} [scene.whole] whether x counts: no tick between whole numbers
    * @param {any} scene.colours of the theme
    * @param {[number, number]} [scene.xRange]
    * @param {[number, number]} [scene.yRange]
@@ -100,8 +118,8 @@ export class Plot {
     this.#axes(context, { scene, rows, step, x, y, left, room, height });
     for (const one of series) this.#line(context, one, x, y, scene.dots);
     this.#marker(context, scene, x, y, room);
-    const shown = series.filter((s) => s.name && s.y.length);
-    const heights = spread(shown.map((s) => y(lastFinite(s.y))), 13, 10, 8 + room.height);
+    const shown = namedCurves(series, Math.floor((room.height - 2) / NAME_HEIGHT) + 1);
+    const heights = spread(shown.map((s) => y(lastFinite(s.y))), NAME_HEIGHT, 10, 8 + room.height);
     context.textAlign = "left";
     context.textBaseline = "middle";
     shown.forEach((one, i) => {
@@ -129,7 +147,7 @@ export class Plot {
       context.fillText(numberText(tick, step), left - 6, y(tick));
     }
     context.textAlign = "center";
-    const ticks = niceTicks(this.scale.from, this.scale.to, Math.max(2, room.width / 70));
+    const ticks = niceTicks(this.scale.from, this.scale.to, Math.max(2, room.width / 70)).filter((tick) => !scene.whole || Number.isInteger(tick));
     for (const tick of ticks) context.fillText(numberText(tick, ticks[1] - ticks[0] || 1), x(tick), 8 + room.height + 11);
     context.fillText(scene.xTitle, left + room.width / 2, height - 8);
     context.save();

@@ -10,11 +10,11 @@ export class Requests {
   /**
    * @param {{send: Function, on: Function, off: Function}} model
    * @param {AbortSignal} signal
-   * @param {number} [from] where its numbers begin, so that two of one model do not mix
    */
-  constructor(model, signal, from = 0) {
+  constructor(model, signal) {
     this.model = model;
-    this.number = from;
+    // Others ask the same model: the view's own parts, a second display of it, another window.
+    this.number = Math.floor(Math.random() * 2 ** 52);
     /** @type {Map<number, {resolve: Function, reject: Function}>} */
     this.open = new Map();
     this.busy = false;

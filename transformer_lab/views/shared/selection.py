@@ -10,14 +10,33 @@ import traitlets as t
 from .base import View
 
 if TYPE_CHECKING:
-    from ..trace import Trace
+    from ...tracing.trace import Trace
 
 
 def link_of(trace: Trace) -> str:
     """The group of a trace's views: the same for every trace of one model on one text."""
-    parts = [trace.model_name, str(trace.tokens.tolist()), str(trace.kinds)]
+    text = "" if trace.tokens is None else str(trace.tokens.tolist())
+    parts = [trace.model_name, text, str(trace.kinds)]
+    parts += [f"{name} {_content(x)}" for name, x in sorted(trace.given.items())]
     parts += [] if trace.target is None else [str(trace.target.tolist())]
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def sizes_of(trace: Trace) -> dict[str, dict[str, int]]:
+    """Of each kind of attention, what views that share a selection agree on."""
+    sizes = {}
+    for kind in trace.kinds:
+        n_query, n_key = trace.shape(kind)
+        sizes[kind] = dict(
+            layers=trace.n_layers(kind), heads=trace.n_heads(kind), queries=n_query, keys=n_key
+        )
+    return sizes
+
+
+def _content(given: Any) -> str:
+    if not hasattr(given, "detach"):
+        return repr(given)
+    return hashlib.sha256(given.detach().float().cpu().numpy().tobytes()).hexdigest()
 
 
 class SelectionView(View):

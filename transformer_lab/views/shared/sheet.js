@@ -1,6 +1,8 @@
-// Several canvases of a view as one PNG, with its title and its sentence.
+// Several canvases of a view as one PNG, with its title, its legends and its sentence.
 
 const SHEET_PAD = 16;
+export const LEGEND_HEIGHT = 52;
+const LEGEND_WIDTH = 260;
 
 /**
  * @param {object} options
@@ -28,7 +30,10 @@ export function sheet({ title, sentence, parts, inks, width = 1200 }) {
   measure.font = `14px ${sans}`;
   const whole = Math.max(widest, 480);
   const lines = wrapped(measure, sentence, whole - 2 * SHEET_PAD);
-  const height = y + line + 12 + 20 * lines.length + SHEET_PAD;
+  const scales = scalesOf(shown[0]?.canvas.closest(".tl-view"));
+  const across = Math.max(1, Math.floor((whole - SHEET_PAD) / LEGEND_WIDTH));
+  const legends = LEGEND_HEIGHT * Math.ceil(scales.length / across);
+  const height = y + line + 12 + legends + 20 * lines.length + SHEET_PAD;
   const made = document.createElement("canvas");
   made.width = 2 * whole;
   made.height = 2 * height;
@@ -47,12 +52,15 @@ export function sheet({ title, sentence, parts, inks, width = 1200 }) {
     write(name, `12px ${sans}`, inks.quiet, left, top + 8, Math.max(w, 120));
     context.drawImage(canvas, left, top + 20, w, h);
   }
-  lines.forEach((text, i) => write(text, `14px ${sans}`, inks.ink, SHEET_PAD, y + line + 16 + 20 * i));
+  scales.forEach((scale, i) => {
+    drawScale(context, scale, SHEET_PAD + LEGEND_WIDTH * (i % across), y + line + 8 + LEGEND_HEIGHT * Math.floor(i / across), inks);
+  });
+  lines.forEach((text, i) => write(text, `14px ${sans}`, inks.ink, SHEET_PAD, y + line + legends + 16 + 20 * i));
   return new Promise((resolve) => made.toBlob(resolve, "image/png"));
 }
 
 /** @param {CanvasRenderingContext2D} context @param {string} text @param {number} room */
-function wrapped(context, text, room) {
+export function wrapped(context, text, room) {
   const lines = [""];
   for (const word of text.split(" ")) {
     const longer = lines[lines.length - 1] ? `${lines[lines.length - 1]} ${word}` : word;
@@ -60,4 +68,36 @@ function wrapped(context, text, room) {
     else lines[lines.length - 1] = longer;
   }
   return lines;
+}
+
+/** The legends of colours that are in sight. @param {Element | null | undefined} view @returns {HTMLElement[]} */
+export const scalesOf = (view) => /** @type {any} */ ([...(view?.querySelectorAll(".tl-scale") ?? [])].filter((scale) => scale.offsetParent));
+
+/**
+ * A legend as it stands on the page: what it is of, its colours, its numbers.
+ * @param {CanvasRenderingContext2D} context
+ * @param {HTMLElement} scale
+ * @param {number} x
+ * @param {number} y
+ * @param {any} inks
+ */
+export function drawScale(context, scale, x, y, inks) {
+  const width = LEGEND_WIDTH - 4 * SHEET_PAD;
+  const colours = /** @type {HTMLElement} */ (scale.querySelector(".tl-ramp")).style.background.match(/rgba?\([^)]*\)|#[0-9a-f]{6}/gi) ?? [];
+  const gradient = context.createLinearGradient(x, 0, x + width, 0);
+  colours.forEach((colour, i) => gradient.addColorStop(i / Math.max(1, colours.length - 1), colour));
+  context.textBaseline = "middle";
+  context.textAlign = "left";
+  context.font = "12px system-ui, sans-serif";
+  context.fillStyle = inks.quiet;
+  context.fillText(scale.previousElementSibling?.textContent ?? "", x, y + 8, width + 2 * SHEET_PAD);
+  context.fillStyle = gradient;
+  context.fillRect(x, y + 18, width, 9);
+  context.fillStyle = inks.ink;
+  for (const tick of scale.querySelectorAll(".tl-ticks > span")) {
+    const place = parseFloat(/** @type {HTMLElement} */ (tick).style.left) / 100;
+    context.textAlign = place === 0 ? "left" : "center";
+    context.fillText(tick.textContent ?? "", x + place * width, y + 36);
+  }
+  context.textAlign = "left";
 }

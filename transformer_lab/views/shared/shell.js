@@ -1,26 +1,22 @@
 // What the views around a picture have in common: title and actions, message, theme.
 
 import { bytesOf } from "./codecs.js";
-import { onThemeChange, themeOf } from "./colours.js";
-import { button } from "./controls.js";
-import { copyText, download, element, onceAFrame, tokenElement } from "./dom.js";
+import { entry, onThemeChange, themeOf } from "./colours.js";
+import { element, onceAFrame } from "./dom.js";
+import { Header } from "./header.js";
+import { PALETTE } from "./palette.js";
 import { Requests } from "./requests.js";
 
-const ANSWER_LATE = 4000; // ms
-
-/** Colours of the theme, for what is drawn on canvases. @param {HTMLElement} root */
-export function paletteOf(root) {
-  const style = getComputedStyle(root.closest(".tl-view") ?? root);
-  const read = (name) => style.getPropertyValue(name).trim();
-  return {
-    ink: read("--tl-ink"), quiet: read("--tl-quiet"), line: read("--tl-line"), accent: read("--tl-accent"),
-    blocked: read("--tl-blocked"),
-    ground: themeOf(root) === "dark" ? "#191c21" : "#ffffff",
-  };
+/**
+ * Colours of the theme, for what is drawn on canvases. They are those that the style sheet names, and
+ * not read from it: a view within a view was drawn before the sheet had learned of a dark theme, in
+ * black on black.
+ * @param {import("./colours.js").Theme} theme
+ */
+export function inksOf(theme) {
+  const { ink, quiet, line, accent, blocked, edited, paper } = PALETTE[theme];
+  return { ink, quiet, line, accent, blocked, edited, ground: paper };
 }
-
-/** @param {string} title */
-export const nameOfFile = (title) => title.replace(/[^\w-]+/g, "-").replace(/^-+|-+$/g, "").toLowerCase() || "view";
 
 /**
  * The frame of a view: a header with its title and actions, a message, the theme.
@@ -30,27 +26,15 @@ export class Shell {
    * @param {any} model
    * @param {HTMLElement} root
    * @param {AbortSignal} signal
-   * @param {{draw: () => void, png: () => Promise<Blob | null>, code: () => string}} does
+   * @param {{draw: () => void} & import("./header.js").HeaderDoes} does
    */
   constructor(model, root, signal, does) {
     Object.assign(this, { model, root, signal, does });
     this.requests = new Requests(model, signal);
-    this.subtitle = element("span", { class: "tl-quiet" });
-    this.copied = element("span", { class: "tl-quiet", role: "status" });
-    this.message = element("p", { class: "tl-message", role: "alert", "data-part": "message", hidden: true });
-    this.header = element(
-      "header",
-      { class: "tl-top" },
-      element("div", { class: "tl-title" }, element("b", {}, tokenElement(model.get("_title"))), " ", this.subtitle),
-      element(
-        "div",
-        { class: "tl-actions" },
-        this.copied,
-        button("Copy as Python", "copy", () => this.#copy(), "Copy what makes this view as Python"),
-        button("PNG", "png", () => this.#png(), "Save this picture as PNG"),
-        button("HTML", "html", () => this.#html(), "Save this view as one interactive page"),
-      ),
-    );
+    this.top = new Header(model, root, this.requests, does);
+    this.header = this.top.element;
+    const { subtitle, message } = this.top;
+    Object.assign(this, { subtitle, message });
     this.redraw = onceAFrame(() => this.draw());
     let width = 0;
     const observer = new ResizeObserver(([entry]) => {
@@ -60,11 +44,17 @@ export class Shell {
     });
     observer.observe(root);
     signal.addEventListener("abort", () => observer.disconnect());
-    onThemeChange(() => {
-      const now = JSON.stringify(paletteOf(root));
-      if (themeOf(root) !== root.dataset.theme || now !== this.drawnIn) this.redraw();
-    }, signal);
-    root.dataset.theme = themeOf(root);
+    this.view = /** @type {HTMLElement} */ (root.closest(".tl-view") ?? root);
+    onThemeChange(this.view, () => themeOf(root) !== this.drawnIn && this.redraw(), signal);
+    this.#heed();
+  }
+
+  /** The theme of where the view stands. */
+  #heed() {
+    const theme = themeOf(this.root);
+    this.root.dataset.theme = this.view.dataset.theme = theme;
+    this.inks = inksOf(theme);
+    return theme;
   }
 
   get theme() {
@@ -74,9 +64,7 @@ export class Shell {
   /** Draw, with the colours of where the view stands; nothing while it is hidden. */
   draw() {
     if (!this.root.clientWidth || this.signal.aborted) return;
-    this.root.dataset.theme = themeOf(this.root);
-    this.inks = paletteOf(this.root);
-    this.drawnIn = JSON.stringify(this.inks);
+    this.drawnIn = this.#heed();
     this.does.draw();
   }
 
@@ -98,34 +86,16 @@ export class Shell {
     this.model.save_changes();
   }
 
+  /** Let go of what is chosen, where something is. @param {string} name of its trait */
+  free(name) {
+    const chosen = this.model.get(name) !== null;
+    if (chosen) this.set({ [name]: null });
+    return chosen;
+  }
+
   /** @param {string} text */
   say(text) {
-    this.message.textContent = text;
-    this.message.hidden = !text;
-  }
-
-  async #copy() {
-    const code = this.does.code();
-    this.copied.textContent = (await copyText(code)) ? `Copied: ${code}` : code;
-    this.root.dataset.copied = code;
-  }
-
-  async #png() {
-    const blob = await this.does.png();
-    if (blob) download(blob, `${nameOfFile(this.model.get("_title"))}.png`);
-  }
-
-  async #html() {
-    const late = setTimeout(() => this.say("Waiting for Python: it may be busy with a cell, or stopped."), ANSWER_LATE);
-    try {
-      const { buffers } = await this.requests.ask({ type: "page" }, false);
-      download(new Blob([buffers[0]], { type: "text/html" }), `${nameOfFile(this.model.get("_title"))}.html`);
-      this.say("");
-    } catch (error) {
-      this.say(`The page could not be made: ${error.message}`);
-    } finally {
-      clearTimeout(late);
-    }
+    this.top.say(text);
   }
 }
 
@@ -146,10 +116,7 @@ export function floatsOf(model, name) {
  * @returns {Node[]}
  */
 export function linearLegend(table, low, high, name, text) {
-  const stops = Array.from({ length: 17 }, (_, i) => {
-    const at = 3 * Math.round((i / 16) * 255);
-    return `rgb(${table[at]},${table[at + 1]},${table[at + 2]})`;
-  });
+  const stops = Array.from({ length: 17 }, (_, i) => entry(table, Math.round((i / 16) * 255)));
   const ticks = [low, (low + high) / 2, high].map((value, i) =>
     element("span", { style: `left:${50 * i}%`, class: i === 2 ? "tl-last" : "" }, text(value)),
   );

@@ -1,6 +1,18 @@
-// What is seen, in plain words and numbers. The counterpart of views/words.py.
+// What is seen, in plain words and numbers. The counterpart of words.py.
 
-import { largest } from "./attention.js";
+// Two processors, or Python and a browser, find the same number but for its last bits. What is said
+// must not hang on them where numbers are even by their nature: shares of 1/2 or 1/8, equal keys.
+const EQUAL = 1e-4; // changes that differ by less are equal; these are made of rounded weights
+export const EVEN = 1e-5; // weights that differ by less are even
+export const NOTHING = 1e-30; // a weight below it is 0 on some processors
+export const TO_NOTHING = "to nothing"; // the column beside a map
+
+/**
+ * A number to so many decimals; halves go away from 0, those too that fall short by rounding.
+ * @param {number} x
+ * @param {number} [decimals]
+ */
+export const fixed = (x, decimals = 2) => (x + Math.sign(x) * 10 ** -(decimals + 3)).toFixed(decimals);
 
 /**
  * A weight to two decimals, as ".61"; a weight that rounds to nothing as "<.01".
@@ -8,8 +20,9 @@ import { largest } from "./attention.js";
  * @param {number} [decimals]
  */
 export function short(weight, decimals = 2) {
-  if (weight > 0 && weight < 0.5 * 10 ** -decimals) return `<.${"0".repeat(decimals - 1)}1`;
-  const text = weight.toFixed(decimals);
+  const least = 0.5 * 10 ** -decimals;
+  if (weight > NOTHING && weight < least - 10 ** -(decimals + 3)) return `<.${"0".repeat(decimals - 1)}1`;
+  const text = fixed(weight, decimals);
   return text.startsWith("0.") ? text.slice(1) : text;
 }
 
@@ -20,6 +33,9 @@ export function short(weight, decimals = 2) {
 export function decimalsFor(error) {
   return error > 5e-4 ? 2 : error > 5e-5 ? 3 : 4;
 }
+
+/** A head in few letters. @param {number} layer @param {number} head */
+export const headTag = (layer, head) => `L${layer}H${head}`;
 
 /** @param {string} token */
 export const quoted = (token) => `“${token}”`;
@@ -36,12 +52,26 @@ export const quoted = (token) => `“${token}”`;
  * @property {boolean} same whether queries and keys are the same tokens
  * @property {boolean} valueWeighted
  * @property {boolean} [edited] whether the weights are those after edits
+ * @property {ArrayLike<number> | null} [nothing] of each query, the share of its weight that goes to no
+ *   key, where heads may look at nothing
+ * @property {string} [over] what follows a head's name where its map is made of several texts'
+ * @property {boolean} [spread] whether the numbers are standard deviations over texts
  */
+
+/**
+ * The share of a query's weight that goes to no key; 0 where that is not told.
+ * @param {Pick<Seen, "nothing" | "valueWeighted">} seen
+ * @param {number} query
+ */
+export function toNothing(seen, query) {
+  const share = seen.valueWeighted ? 0 : seen.nothing?.[query] ?? 0;
+  return share > 0.005 + EVEN ? share : 0;
+}
 
 /** @param {Seen} seen */
 export function headName(seen) {
   const kind = seen.several ? `${seen.kind[0].toUpperCase()}${seen.kind.slice(1)}, layer` : "Layer";
-  return `${kind} ${seen.layer}, head ${seen.head}${seen.edited ? " after the edits" : ""}`;
+  return `${kind} ${seen.layer}, head ${seen.head}${seen.edited ? " after the edits" : ""}${seen.over ?? ""}`;
 }
 
 /**
@@ -49,11 +79,11 @@ export function headName(seen) {
  * @param {number} change
  */
 export function signed(change) {
-  if (Math.abs(change) < 0.0005) return "0";
-  return (change > 0 ? "+" : "−") + short(Math.abs(change));
+  const size = Math.abs(change);
+  if (size < 0.0005) return "0";
+  const told = size < 0.005 - EVEN ? fixed(size, 3).slice(1) : short(size);
+  return (change > 0 ? "+" : "−") + told;
 }
-
-const EQUAL = 1e-4; // changes that differ by less are equal
 
 /**
  * What edits changed in a map.
@@ -83,6 +113,27 @@ export function differenceSentence(seen, changeOf, focus) {
 }
 
 /**
+ * Where texts differ most in a map, or in the part of it that is in focus.
+ * @param {Seen} seen
+ * @param {(query: number) => Float32Array} rowOf
+ * @param {{query: number | null, key: number | null} | null} focus
+ */
+export function spreadSentence(seen, rowOf, focus) {
+  const { query = null, key = null } = focus ?? {};
+  let best = { query: query ?? 0, key: key ?? 0, size: 0 };
+  for (let row = query ?? 0; row <= (query ?? seen.queries.length - 1); row++) {
+    const sizes = rowOf(row);
+    for (let at = key ?? 0; at <= (key ?? seen.keys.length - 1); at++) {
+      if (sizes[at] > best.size + EQUAL) best = { query: row, key: at, size: sizes[at] };
+    }
+  }
+  if (best.size < 0.005 - EVEN) return `${headName(seen)}: the texts do not differ ${focus ? "here " : ""}to speak of.`;
+  const most = query !== null && key !== null ? ", " : " most, ";
+  const what = `what ${quoted(seen.queries[best.query])} gives to ${quoted(seen.keys[best.key])}`;
+  return `${headName(seen)}: ${what} differs${most}by ${short(best.size)} (standard deviation).`;
+}
+
+/**
  * What one query looks at.
  * @param {Seen} seen
  * @param {number} query
@@ -90,22 +141,24 @@ export function differenceSentence(seen, changeOf, focus) {
  */
 export function querySentence(seen, query, row) {
   const start = `${headName(seen)}: ${quoted(seen.queries[query])}`;
-  const top = largest(row, 3, 0.005);
-  if (!top.length) return `${start} has nothing left to look at.`;
+  const top = leaders(row);
+  const nothing = toNothing(seen, query);
+  if (!top.length) return `${start} ${nothing ? "looks at nothing" : "has nothing left to look at"}.`;
   const named = top.map(({ index, weight }) => `${quoted(seen.keys[index])} (${short(weight)})`);
   if (seen.valueWeighted) {
     return `${start} takes most from ${listed(named)} (weight × value length).`;
   }
-  if (seen.causal && seen.same && query === 0 && top[0].index === 0) {
+  const left = nothing ? ` ${short(nothing)} of its weight goes to nothing.` : "";
+  if (seen.causal && seen.same && query === 0 && top[0].index === 0 && !nothing) {
     return `${start} is the first token, so it can only look at itself.`;
   }
-  if (top[0].weight < 0.1) {
-    return `${start} spreads its weight widely; most goes to ${listed(named)}.`;
+  if (top[0].weight < 0.1 - EVEN) {
+    return `${start} spreads its weight widely; most goes to ${listed(named)}.${left}`;
   }
-  if (top[0].weight >= 0.995) return `${start} looks only at ${named[0]}.`;
+  if (top[0].weight >= 0.995 - EVEN) return `${start} looks only at ${named[0]}.`;
   const rest = named.slice(1).map((name) => `, then ${name}`);
-  const how = top[0].weight >= 0.5 ? "looks mostly at" : "looks most at";
-  return `${start} ${how} ${named[0]}${rest[0] ?? ""}.`;
+  const how = top[0].weight >= 0.5 - EVEN ? "looks mostly at" : "looks most at";
+  return `${start} ${how} ${named[0]}${rest[0] ?? ""}.${left}`;
 }
 
 /**
@@ -126,11 +179,24 @@ export function cellSentence(seen, query, key, row) {
   let rank = 1;
   let reachable = 0;
   for (const w of row) {
-    if (w > weight) rank++;
-    if (w > 0) reachable++;
+    if (w > weight + EVEN) rank++;
+    if (w > NOTHING) reachable++;
   }
   const place = rank === 1 ? "its largest share" : `its ${ordinal(rank)} largest of ${reachable}`;
-  return `${start} gives ${short(weight)} of its weight to ${other}${weight > 0.005 ? `, ${place}` : ""}.`;
+  return `${start} gives ${short(weight)} of its weight to ${other}${weight > 0.005 + EVEN ? `, ${place}` : ""}.`;
+}
+
+/**
+ * How much one query gives to nothing, and why nothing is no key.
+ * @param {Seen} seen
+ * @param {number} query
+ * @param {number} share or its change
+ * @param {boolean} [isChange]
+ */
+export function nothingSentence(seen, query, share, isChange = false) {
+  const start = `${headName(seen)}: ${isChange ? "what " : ""}${quoted(seen.queries[query])}`;
+  const told = isChange ? `gives to nothing ${signed(share) === "0" ? "does not change" : `changes by ${signed(share)}`}` : `gives ${short(share)} of its weight to nothing`;
+  return `${start} ${told}. That is no token: it cannot be cut, patched or chosen as a key.`;
 }
 
 /**
@@ -141,7 +207,7 @@ export function cellSentence(seen, query, key, row) {
  */
 export function keySentence(seen, key, column) {
   const start = `${headName(seen)}: ${quoted(seen.keys[key])}`;
-  const top = largest(column, 3, 0.005);
+  const top = leaders(column);
   if (!top.length) return `${start} is looked at by no token.`;
   const named = top.map(({ index, weight }) => `${quoted(seen.queries[index])} (${short(weight)})`);
   const verb = seen.valueWeighted ? "gives most to" : "is looked at most by";
@@ -157,7 +223,7 @@ export function keySentence(seen, key, column) {
 export function headSentence(seen, rowOf, queries) {
   const total = seen.queries.length;
   const count = Math.min(queries, total);
-  let [first, self, before, rows] = [0, 0, 0, 0];
+  let [first, self, before, nothing, rows] = [0, 0, 0, 0, 0];
   let best = { query: 0, key: 0, weight: -1 };
   for (let i = 0; i < count; i++) {
     const query = count === total ? i : Math.round((i * (total - 1)) / (count - 1));
@@ -165,13 +231,13 @@ export function headSentence(seen, rowOf, queries) {
     const row = rowOf(query);
     rows++;
     first += row[0];
+    nothing += toNothing(seen, query);
     if (seen.same) {
       self += query > 0 ? row[query] : 0;
       before += query > 1 ? row[query - 1] : 0;
     }
-    for (let key = 0; key < row.length; key++) {
-      if (row[key] > best.weight) best = { query, key, weight: row[key] };
-    }
+    const key = foremost(row);
+    if (row[key] > best.weight + EVEN) best = { query, key, weight: row[key] };
   }
   if (best.weight <= 0) return `${headName(seen)}: nothing to show.`;
   const edge = `${quoted(seen.queries[best.query])} → ${quoted(seen.keys[best.key])} (${short(best.weight)})`;
@@ -182,12 +248,35 @@ export function headSentence(seen, rowOf, queries) {
     { share: first / rows, where: `to the first token, ${quoted(seen.keys[0])}` },
     { share: self / rows, where: "to the token itself" },
     { share: before / rows, where: "to the token just before" },
-  ].sort((a, b) => b.share - a.share);
-  const habit =
-    habits[0].share >= 0.2
-      ? ` On average ${Math.round(100 * habits[0].share)} % of a token’s weight goes ${habits[0].where}.`
-      : "";
+    { share: nothing / rows, where: "to nothing" },
+  ];
+  const { share, where } = habits[foremost(habits.map((each) => each.share))];
+  const percent = Math.floor(100 * share + 0.501);
+  const habit = share >= 0.2 - EVEN ? ` On average ${percent} % of a token’s weight goes ${where}.` : "";
   return `${headName(seen)}: the largest weight is ${edge}.${habit}`;
+}
+
+/** Where the largest entry stands: the first of those that are even. @param {ArrayLike<number>} row */
+function foremost(row) {
+  let most = row[0];
+  for (let i = 1; i < row.length; i++) if (row[i] > most) most = row[i];
+  let at = 0;
+  while (row[at] < most - EVEN) at++;
+  return at;
+}
+
+/** Up to three entries above .005, largest first; of even ones the first. @param {Float32Array} row */
+function leaders(row) {
+  const left = Float32Array.from(row);
+  const found = [];
+  while (found.length < Math.min(3, row.length)) {
+    const index = foremost(left);
+    const weight = left[index];
+    if (weight <= 0.005 + EVEN) break;
+    found.push({ index, weight });
+    left[index] = -1;
+  }
+  return found;
 }
 
 /** @param {string[]} names */

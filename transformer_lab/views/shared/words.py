@@ -1,13 +1,20 @@
-"""What is seen, in plain words and numbers. The counterpart of static/words.js."""
+"""What is seen, in plain words and numbers. The counterpart of shared/words.js."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-EQUAL = 1e-4  # changes that differ by less are equal
+# Two processors, or Python and a browser, find the same number but for its last bits. What is said
+# must not hang on them where numbers are even by their nature: shares of 1/2 or 1/8, equal keys.
+EQUAL = 1e-4  # changes that differ by less are equal; a browser's are made of rounded weights
+EVEN = 1e-5  # weights that differ by less are even
+NOTHING = 1e-30  # a weight below it is 0 on some processors
+TO_NOTHING = "to nothing"  # the column beside a map
 
 
 @dataclass(frozen=True)
@@ -24,12 +31,20 @@ class Seen:
     same: bool  # whether queries and keys are the same tokens
     value_weighted: bool = False
     edited: bool = False  # whether the weights are those after edits
+    # Of each query, the share of its weight that goes to no key, where heads may look at nothing.
+    nothing: Sequence[float] | None = None
+    over: str = ""  # what follows a head's name where its map is made of several texts'
+    spread: bool = False  # whether the numbers are standard deviations over texts
+
+    def to_nothing(self, query: int) -> float:
+        """The share of a query's weight that goes to no key; 0 where that is not told."""
+        share = 0.0 if self.value_weighted or self.nothing is None else self.nothing[query]
+        return share if share > 0.005 + EVEN else 0.0
 
     @property
     def name(self) -> str:
-        return head_name(self.kind, self.layer, self.head, several=self.several) + (
-            " after the edits" if self.edited else ""
-        )
+        name = head_name(self.kind, self.layer, self.head, several=self.several)
+        return f"{name}{' after the edits' if self.edited else ''}{self.over}"
 
 
 def head_name(kind: str, layer: int, head: int, *, several: bool, first: bool = True) -> str:
@@ -44,18 +59,27 @@ def head_name(kind: str, layer: int, head: int, *, several: bool, first: bool = 
 
 
 def signed(change: float) -> str:
-    """A change to two decimals, as "+.21" or "−.21"; 0 where there is none to speak of."""
-    if abs(change) < 0.0005:
+    """A change to two decimals, as "+.21" or "−.21", or to three where two would not show it, as
+    "+.003"; 0 where there is none to speak of."""
+    size = abs(change)
+    if size < 0.0005:
         return "0"
-    return ("+" if change > 0 else "−") + short(abs(change))
+    told = fixed(size, 3)[1:] if size < 0.005 - EVEN else short(size)
+    return ("+" if change > 0 else "−") + told
 
 
 def short(weight: float) -> str:
     """A weight to two decimals, as ".61"; one that rounds to nothing as "<.01"."""
-    if 0 < weight < 0.005:
+    if NOTHING < weight < 0.005 - EVEN:
         return "<.01"
-    text = f"{weight:.2f}"
+    text = fixed(weight)
     return text[1:] if text.startswith("0.") else text
+
+
+def fixed(x: float, decimals: int = 2) -> str:
+    """A number to so many decimals; halves go away from 0, those too that fall short by rounding."""
+    slip = math.copysign(10.0 ** -(decimals + 3), x)
+    return f"{x + slip:.{decimals}f}"
 
 
 def quoted(token: str) -> str:
@@ -66,20 +90,22 @@ def query_sentence(seen: Seen, query: int, row: Tensor) -> str:
     """What one query looks at; `row` [key] as it is shown."""
     start = f"{seen.name}: {quoted(seen.queries[query])}"
     top = _largest(row)
+    nothing = seen.to_nothing(query)
     if not top:
-        return f"{start} has nothing left to look at."
+        return f"{start} " + ("looks at nothing." if nothing else "has nothing left to look at.")
     named = [f"{quoted(seen.keys[key])} ({short(weight)})" for key, weight in top]
     if seen.value_weighted:
         return f"{start} takes most from {_listed(named)} (weight × value length)."
-    if seen.causal and seen.same and query == 0 and top[0][0] == 0:
+    rest = f" {short(nothing)} of its weight goes to nothing." if nothing else ""
+    if seen.causal and seen.same and query == 0 and top[0][0] == 0 and not nothing:
         return f"{start} is the first token, so it can only look at itself."
-    if top[0][1] < 0.1:
-        return f"{start} spreads its weight widely; most goes to {_listed(named)}."
-    if top[0][1] >= 0.995:
+    if top[0][1] < 0.1 - EVEN:
+        return f"{start} spreads its weight widely; most goes to {_listed(named)}.{rest}"
+    if top[0][1] >= 0.995 - EVEN:
         return f"{start} looks only at {named[0]}."
-    how = "looks mostly at" if top[0][1] >= 0.5 else "looks most at"
+    how = "looks mostly at" if top[0][1] >= 0.5 - EVEN else "looks most at"
     then = f", then {named[1]}" if len(named) > 1 else ""
-    return f"{start} {how} {named[0]}{then}."
+    return f"{start} {how} {named[0]}{then}.{rest}"
 
 
 def cell_sentence(seen: Seen, query: int, key: int, row: Tensor) -> str:
@@ -90,10 +116,10 @@ def cell_sentence(seen: Seen, query: int, key: int, row: Tensor) -> str:
         return f"{start} takes {short(weight)} from {other} (weight × value length)."
     if seen.causal and seen.same and key > query:
         return f"{start} cannot look at {other}, which comes later."
-    rank = 1 + int((row > weight).sum())
-    reachable = int((row > 0).sum())
+    rank = 1 + int((row > weight + EVEN).sum())
+    reachable = int((row > NOTHING).sum())
     place = "its largest share" if rank == 1 else f"its {_ordinal(rank)} largest of {reachable}"
-    place = f", {place}" if weight > 0.005 else ""
+    place = f", {place}" if weight > 0.005 + EVEN else ""
     return f"{start} gives {short(weight)} of its weight to {other}{place}."
 
 
@@ -130,6 +156,25 @@ def difference_sentence(
     return f"{seen.name}: the edits change {edge} most ({told})."
 
 
+def spread_sentence(
+    seen: Seen, spread: Tensor, selected: tuple[int | None, int | None] | None
+) -> str:
+    """Where texts differ most in a map, or in the part of it that is selected; `spread` [query, key]."""
+    query, key = selected or (None, None)
+    rows, columns = range(len(seen.queries)), range(len(seen.keys))
+    part = [
+        (float(spread[q, k]), q, k)
+        for q in (rows if query is None else [query])
+        for k in (columns if key is None else [key])
+    ]
+    size, q, k = part[_first_largest([each[0] for each in part])]
+    most = ", " if query is not None and key is not None else " most, "
+    if size < 0.005 - EVEN:
+        return f"{seen.name}: the texts do not differ {'here ' if selected else ''}to speak of."
+    what = f"what {quoted(seen.queries[q])} gives to {quoted(seen.keys[k])}"
+    return f"{seen.name}: {what} differs{most}by {short(size)} (standard deviation)."
+
+
 def head_sentence(seen: Seen, row_of: Callable[[int], Tensor], queries: int) -> str:
     """What stands out in a whole map; its habit is a mean over the queries that have a choice.
 
@@ -139,7 +184,7 @@ def head_sentence(seen: Seen, row_of: Callable[[int], Tensor], queries: int) -> 
     """
     total = len(seen.queries)
     count = min(queries, total)
-    first = itself = before = 0.0
+    first = itself = before = nothing = 0.0
     rows, best = 0, (-1.0, 0, 0)
     for i in range(count):
         query = i if count == total else _round(i * (total - 1) / (count - 1))
@@ -148,11 +193,12 @@ def head_sentence(seen: Seen, row_of: Callable[[int], Tensor], queries: int) -> 
         row = row_of(query)
         rows += 1
         first += float(row[0])
+        nothing += seen.to_nothing(query)
         if seen.same:
             itself += float(row[query]) if query > 0 else 0.0
             before += float(row[query - 1]) if query > 1 else 0.0
-        key = int(row.argmax())
-        if float(row[key]) > best[0]:
+        key = _foremost(row)
+        if float(row[key]) > best[0] + EVEN:
             best = (float(row[key]), query, key)
     weight, query, key = best
     if weight <= 0:
@@ -164,11 +210,12 @@ def head_sentence(seen: Seen, row_of: Callable[[int], Tensor], queries: int) -> 
         (first / rows, f"to the first token, {quoted(seen.keys[0])}"),
         (itself / rows, "to the token itself"),
         (before / rows, "to the token just before"),
+        (nothing / rows, "to nothing"),
     ]
-    share, where = max(habits, key=lambda habit: habit[0])
+    share, where = habits[_foremost([habit[0] for habit in habits])]
     habit = (
         f" On average {_round(100 * share)} % of a token’s weight goes {where}."
-        if share >= 0.2
+        if share >= 0.2 - EVEN
         else ""
     )
     return f"{seen.name}: the largest weight is {edge}.{habit}"
@@ -183,11 +230,35 @@ def _first_largest(sizes: list[float]) -> int:
     return best
 
 
+def _foremost(row: Sequence[float] | Tensor) -> int:
+    """Where the largest entry stands: the first of those that are even."""
+    row = torch.as_tensor(row)
+    return int((row >= row.max() - EVEN).nonzero()[0])
+
+
 def _largest(row: Tensor) -> list[tuple[int, float]]:
-    """Up to three entries above .005, largest first; equals keep their order."""
-    values, order = row.float().sort(descending=True, stable=True)
-    pairs = zip(order[:3].tolist(), values[:3].tolist(), strict=True)
-    return [(index, weight) for index, weight in pairs if weight > 0.005]
+    """Up to three entries above .005, largest first; of even ones the first."""
+    left, found = row.float().clone(), []
+    while len(found) < min(3, len(row)):
+        index = _foremost(left)
+        weight = float(left[index])
+        if weight <= 0.005 + EVEN:
+            break
+        found.append((index, weight))
+        left[index] = -1
+    return found
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def long_time(seconds: float) -> str:
+    """A time that one may have to wait, in words: "4 minutes", "3 hours"."""
+    minutes = seconds / 60
+    if minutes < 90:
+        return plural(max(1, round(minutes)), "minute")
+    return plural(round(minutes / 60), "hour")
 
 
 def _listed(names: list[str]) -> str:
@@ -201,5 +272,5 @@ def _ordinal(n: int) -> str:
 
 
 def _round(x: float) -> int:
-    """Halves up, as in JavaScript."""
-    return int(x + 0.5)
+    """Halves up, as in JavaScript, those too that fall short by rounding."""
+    return int(x + 0.501)

@@ -1,6 +1,6 @@
-// One score with its parts, as it comes from Python. The counterpart of views/why_data.py.
+// One score with its parts, as it comes from Python. The counterpart of data.py.
 
-import { bytesOf, typed } from "./codecs.js";
+import { bytesOf, typed } from "../shared/codecs.js";
 
 /** The index of the largest by size. @param {ArrayLike<number>} values */
 export function largestBySize(values) {
@@ -37,11 +37,18 @@ export class WhyCell {
     return above ? this.aboveProducts : this.products;
   }
 
-  /** Their sums by rotary pair: dimension i turns with i + d/2. */
+  /** Their sums by rotary pair; a dimension that does not turn stands alone. */
   byPair(above) {
-    const products = this.productsOf(above);
-    const half = products.length / 2;
-    return Float32Array.from({ length: half }, (_, i) => products[i] + products[i + half]);
+    const sums = new Float32Array(this.pairs.length);
+    this.productsOf(above).forEach((product, i) => (sums[this.info.pairs[i]] += product));
+    return sums;
+  }
+
+  /** The dimensions of each rotary pair. @returns {number[][]} */
+  get pairs() {
+    const found = Array.from({ length: Math.max(...this.info.pairs) + 1 }, () => []);
+    this.info.pairs.forEach((pair, i) => found[pair].push(i));
+    return found;
   }
 
   /** The largest part of one side: its name and value. */

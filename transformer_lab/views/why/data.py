@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..circuits import ScoreBySource, row_scores, score_by_dimension
-from ..circuits.score_parts import score_by_source, split_score
-from ..trace import TraceError
-from .codecs import pack_floats, shown_text, shown_token
+from ...circuits import ScoreBySource, row_scores, score_by_dimension
+from ...circuits.score_parts import score_by_source, split_score
+from ..shared.codecs import pack_floats, shown_text, shown_token
 
 if TYPE_CHECKING:
-    from ..trace import Trace
+    from ...tracing.trace import Trace
 
 KEPT_SOURCES = 8  # of each side in the table; the rest together
 ABOVE_MEAN = 2e9  # multiplications up to which a row's mean key is split by source
@@ -43,10 +42,11 @@ class WhyData:
             k: [shown_token(x) for x in trace.query_tokens(k, batch)] for k in trace.kinds
         }
         self.keys = {k: [shown_token(x) for x in trace.key_tokens(k, batch)] for k in trace.kinds}
-        score_by_dimension(trace, 0, 0, 0, 0, kind=trace.kinds[0], batch=batch)
+        first = trace.attending(trace.kinds[0])[0]
+        score_by_dimension(trace, first, 0, 0, 0, kind=trace.kinds[0], batch=batch)
         self.why_no_sources = ""
         try:
-            score_by_source(trace, 0, 0, 0, 0, kind=trace.kinds[0], batch=batch)
+            score_by_source(trace, first, 0, 0, 0, kind=trace.kinds[0], batch=batch)
         except ValueError as error:  # a TraceError is one
             self.why_no_sources = shown_text(str(error))
         # On each view, not on the class: it must not keep traces alive.
@@ -66,6 +66,10 @@ class WhyData:
                 "key_tokens": self.keys[kind],
             }
         return described
+
+    def with_heads(self, kind: str, layer: int) -> int:
+        """The layer, or the nearest one that has heads."""
+        return min(self.trace.attending(kind), key=lambda having: abs(having - layer))
 
     def place(
         self, kind: str, layer: int, head: int, query: int | None, key: int | None
@@ -101,7 +105,7 @@ class WhyData:
             "softcap": found.softcap, "capped": found.capped, "bias": _finite(found.bias),
             "score": _finite(found.score), "weight": found.weight,
             "mean": None if above is None else found.scaled - float(above.products.double().sum()),
-            "d": len(found.q), "keys": len(scores), "pairs": found.pairs is not None,
+            "d": len(found.q), "keys": len(scores), "pairs": None if found.pairs is None else found.pairs.tolist(),
             "splits": {}, "why_no_sources": self.why_no_sources, "why_no_above": "",
         }  # fmt: skip
         parts = [found.q, found.k, found.products, scores, weights]
@@ -110,7 +114,7 @@ class WhyData:
         if not self.why_no_sources:
             try:
                 parts += self._sources(info, where, int(reachable.sum()))
-            except TraceError as error:  # an edit below this layer, weights that have changed
+            except ValueError as error:  # no sum here, an edit below, weights that have changed
                 info["why_no_sources"] = shown_text(str(error))
         return CellBytes(info, b"".join(pack_floats(part) for part in parts))
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .colours import ACCENT, INK, LINE, QUIET, colour_map
-from .head_figure import MONO, write
-from .why_words import Why, plain, signed
-from .words import short
+from ..shared.colours import ACCENT, INK, LINE, OTHER, QUIET, colour_map
+from ..shared.figures import MONO, blank, wrapped, write
+from ..shared.words import short
+from .words import Why, plain, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,30 +21,29 @@ COMPETITORS = 8
 SHOWN_SOURCES = 8
 
 
-def why_figure(
-    *,
-    title: str,
-    sentence: str,
-    why: Why,
-    info: Mapping[str, Any],
-    numbers: Mapping[str, Any],
-    keys: Sequence[str],
-) -> Figure:
-    """`info` and `numbers` are those of one cell; see why_data."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+@dataclass(frozen=True)
+class WhyScene:
+    """What the picture is drawn from; `info` and `numbers` are those of one cell: see data.py."""
 
+    title: str
+    sentence: str
+    why: Why
+    info: Mapping[str, Any]
+    numbers: Mapping[str, Any]
+    keys: Sequence[str]
+
+
+def why_figure(scene: WhyScene) -> Figure:
+    why, info, numbers = scene.why, scene.info, scene.numbers
     split = numbers["splits"].get("above" if why.above else "score")
     height = 3.9 if split is None else 6.7
-    figure = Figure(figsize=(10.5, height), facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = blank(10.5, height)
     place = lambda x, y, w, h: (x, y / height, w, h / height)  # noqa: E731
-    name = f"{title} · layer {info['layer']}, head {info['head']}: why here?"
+    name = f"{scene.title} · layer {info['layer']}, head {info['head']}: why here?"
     write(figure, 0.02, 1 - 0.15 / height, name, size=12, weight="bold")
-    text = "\n".join(textwrap.wrap(sentence, 122)[:3])
-    write(figure, 0.02, 1 - 0.45 / height, text, size=10)
+    write(figure, 0.02, 1 - 0.45 / height, wrapped(scene.sentence, 122, 3), size=10)
     top = height - 3.4
-    _row(figure.add_axes(place(0.14, top, 0.22, 2.1)), info, numbers, keys)
+    _row(figure.add_axes(place(0.14, top, 0.22, 2.1)), info, numbers, scene.keys)
     products = numbers["above_products" if why.above else "products"]
     _waterfall(figure.add_axes(place(0.46, top, 0.51, 2.1)), products, why.above)
     if split is not None:
@@ -61,7 +60,7 @@ def _row(
     best: list[int] = np.argsort(-weights, kind="stable")[:COMPETITORS].tolist()
     if info["key"] not in best:
         best[-1] = info["key"]
-    colours = [ACCENT if key == info["key"] else "#8aa6c8" for key in best]
+    colours = [ACCENT if key == info["key"] else OTHER for key in best]
     axes.barh(range(len(best)), weights[best], color=colours)
     for i, key in enumerate(best):
         score = plain(float(scores[key])) if np.isfinite(scores[key]) else "masked"
@@ -80,7 +79,7 @@ def _waterfall(axes: Axes, products: np.ndarray, above: bool) -> None:
     order = np.argsort(-products, kind="stable")
     values = products[order].astype(float)
     after = np.cumsum(values)
-    colours = colour_map("DIVERGING_LIGHT")
+    colours = colour_map("diverging_light")
     most = max(float(np.abs(values).max()), 1e-9)
     fills = [colours(0.5 + 0.35 * v / most + (0.15 if v > 0 else -0.15)) for v in values]
     x = np.arange(len(values))
@@ -111,7 +110,7 @@ def _sources(axes: Axes, side: str, names: Sequence[str], values: np.ndarray) ->
     if len(values) > len(kept):
         labels.append(f"{len(values) - len(kept)} others")
         shown.append(rest)
-    colours = colour_map("DIVERGING_LIGHT")
+    colours = colour_map("diverging_light")
     most = max(max(abs(v) for v in shown), 1e-9)
     fills = [colours(0.5 + 0.35 * v / most + (0.15 if v > 0 else -0.15)) for v in shown]
     axes.barh(range(len(shown)), shown, color=fills)

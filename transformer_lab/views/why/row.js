@@ -1,9 +1,9 @@
 // The row that a score competes in, and its way from a dot product to a weight.
 
-import { largest } from "./attention.js";
-import { element, tokenElement } from "./dom.js";
-import { plainText, signedText } from "./why_words.js";
-import { short } from "./words.js";
+import { largest } from "../shared/attention.js";
+import { element, tokenElement } from "../shared/dom.js";
+import { plainText, signedText } from "./words.js";
+import { short } from "../shared/words.js";
 
 const COMPETITORS = 8;
 
@@ -17,7 +17,7 @@ export class RowPanel {
   }
 
   /**
-   * @param {import("./why_cell.js").WhyCell} cell
+   * @param {import("./cell.js").WhyCell} cell
    * @param {string} query the query's token
    * @param {string[]} keys
    */

@@ -1,9 +1,9 @@
 // Who wrote what a query and a key carry: both sides as ranked lists, and the two together.
 
-import { element, tokenElement } from "./dom.js";
-import { NumberMap } from "./number_map.js";
-import { partColour } from "./why_waterfall.js";
-import { plainText, signedText } from "./why_words.js";
+import { element, tokenElement } from "../shared/dom.js";
+import { NumberMap } from "../shared/number_map.js";
+import { partColour } from "./waterfall.js";
+import { plainText, signedText } from "./words.js";
 
 const LISTED = 8; // sources of a side; the rest together
 
@@ -37,7 +37,7 @@ export class SourcePanel {
 
   /**
    * @param {object} scene
-   * @param {import("./why_cell.js").WhyCell} scene.cell
+   * @param {import("./cell.js").WhyCell} scene.cell
    * @param {boolean} scene.above whether what lies above the row's mean is split
    * @param {{query: string, key: string}} scene.tokens
    * @param {Uint8ClampedArray} scene.diverging

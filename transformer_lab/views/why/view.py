@@ -8,23 +8,26 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import traitlets as t
 
-from .base import css, esm
-from .codecs import shown_text
-from .export import Block
-from .selection import SelectionView, link_of
-from .why_data import CellBytes, WhyData, cell_name, read_name
-from .why_figure import why_figure
-from .why_words import Why, why_sentence
+from ..pages.export import Block
+from ..shared.base import css, esm
+from ..shared.codecs import shown_text
+from ..shared.exports import Numbers
+from ..shared.selection import SelectionView, link_of
+from .data import CellBytes, WhyData, cell_name, read_name
+from .exported import why_numbers
+from .figure import WhyScene, why_figure
+from .words import Why, why_sentence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..trace import Trace
+    from ...tracing.trace import Trace
+    from ..shared.plots import Plot
 
 
 class WhyView(SelectionView):
     """One score q·k of one head: its dimensions, its way to a weight beside the row's other keys,
-    and for our own models who wrote what the query and the key carry.
+    and who wrote what the query and the key carry, where that is a sum of parts.
 
     `layer`, `head`, `kind` and `selected` (query, key) can be read and set from Python, as in
     `HeadView`, and follow the other views of the page. Where only a query is selected, the key that
@@ -32,7 +35,7 @@ class WhyView(SelectionView):
     query: the 64 keys with most weight.
 
     Args:
-        trace: what `transformer_lab.trace` returned; with keep="all" for the parts by source.
+        trace: what `transformer_lab.trace` returned; of ours with keep="all" for the parts by source.
         layer, head, query, key: the score to begin with.
         kind: "decoder", "encoder" or "cross"; by default the trace's first choice.
         batch: which text of the trace.
@@ -43,8 +46,8 @@ class WhyView(SelectionView):
         ValueError: when the trace has no such place, or the model gives maps only.
     """
 
-    _esm: ClassVar[str] = esm("why_view.js")
-    _css: ClassVar[str] = css("view.css", "residual_view.css", "why_view.css")
+    _esm: ClassVar[str] = esm("why/view.js")
+    _css: ClassVar[str] = css("why")
 
     _options = t.Dict().tag(sync=True)  # above: split what lies above the row's mean; pairs
     _cell = t.Dict().tag(sync=True)  # the score of the first screen
@@ -56,7 +59,7 @@ class WhyView(SelectionView):
     def __init__(
         self,
         trace: Trace,
-        layer: int = 0,
+        layer: int | None = None,
         head: int = 0,
         query: int | None = None,
         key: int | None = None,
@@ -85,9 +88,12 @@ class WhyView(SelectionView):
         ):
             if value is not None and not 0 <= value < count:
                 raise ValueError(f"{name}={value} is outside 0 … {count - 1}")
+        layer = trace.attending(kind)[0] if layer is None else layer
+        trace.call(layer, kind=kind)  # refuses one without heads
         super().__init__(
             _batch=batch,
-            _title=shown_text(title or trace.model_name or "Why here?"),
+            title=title or trace.model_name or "Why here?",
+            of=(trace,),
             link=link_of(trace) if link is None else link,
             _kinds=kinds,
             _note=shown_text(trace.note or ""),
@@ -104,6 +110,7 @@ class WhyView(SelectionView):
         """(kind, layer, head, query, key) on view."""
         size = self._kinds[self.kind]
         layer, head = min(self.layer, size["layers"] - 1), min(self.head, size["heads"] - 1)
+        layer = self._data.with_heads(self.kind, layer)
         query, key = self._data.place(self.kind, layer, head, *(self.selected or (None, None)))
         return self.kind, layer, head, query, key
 
@@ -142,8 +149,19 @@ class WhyView(SelectionView):
     def figure(self) -> Figure:
         """The dimensions as a waterfall, the row's largest weights and, where they are known, the
         parts by source, titled with the sentence."""
+        return why_figure(self._scene())
+
+    def to_plotly(self, *, theme: str = "light") -> Plot:
+        from .plotly_figure import why_plotly
+
+        return why_plotly(self._scene(), theme)
+
+    def _numbers(self) -> Numbers:
+        return why_numbers(self._scene())
+
+    def _scene(self) -> WhyScene:
         cell = self.cell
-        return why_figure(
+        return WhyScene(
             title=self._title,
             sentence=self.sentence,
             why=self._why(),

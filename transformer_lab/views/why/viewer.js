@@ -1,20 +1,19 @@
 // One score: the row that it competes in, its dimensions, and who wrote what query and key carry.
 
-import { colourTable, headColour } from "./colours.js";
-import { button, menu, radioGroup } from "./controls.js";
-import { element, onceAFrame, tokenElement } from "./dom.js";
-import { linked } from "./linked.js";
-import { Superseded } from "./requests.js";
-import { sheet } from "./sheet.js";
-import { Shell } from "./shell.js";
-import { firstCell, largestBySize, WhyCell } from "./why_cell.js";
-import { RowPanel } from "./why_row.js";
-import { SourcePanel } from "./why_sources.js";
-import { Waterfall } from "./why_waterfall.js";
-import { plainText, signedText, whySentence } from "./why_words.js";
+import { colourTable, headColour } from "../shared/colours.js";
+import { button, menu, radioGroup } from "../shared/controls.js";
+import { element, onceAFrame, tokenElement } from "../shared/dom.js";
+import { linked } from "../shared/linked.js";
+import { Superseded } from "../shared/requests.js";
+import { sheet } from "../shared/sheet.js";
+import { Shell } from "../shared/shell.js";
+import { Waiting } from "../shared/waiting.js";
+import { firstCell, largestBySize, WhyCell } from "./cell.js";
+import { RowPanel } from "./row.js";
+import { SourcePanel } from "./sources.js";
+import { Waterfall } from "./waterfall.js";
+import { plainText, signedText, whySentence } from "./words.js";
 
-const BUSY = 200; // ms
-const LATE = 4000;
 const MENU = 256; // tokens in a menu; of longer texts those around the chosen one
 const KINDS = { encoder: "Encoder", decoder: "Decoder", cross: "Cross" };
 
@@ -24,6 +23,7 @@ export class WhyViewer {
     Object.assign(this, { model, root, signal });
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(),
+      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
       png: () => this.#png(),
       code: () => this.#code(),
     });
@@ -98,6 +98,7 @@ export class WhyViewer {
     this.controlBar = element("div", { class: "tl-controls" });
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
     this.busy = element("p", { class: "tl-hint", "data-part": "busy", role: "status", hidden: true });
+    this.waiting = new Waiting(this.busy);
     this.rivals = new RowPanel({
       choose: (query, key) => shell.set({ selected: [query, key] }),
       hover: (spot) => this.link.hover(spot),
@@ -114,7 +115,7 @@ export class WhyViewer {
       element("div", { class: "tl-panels tl-why" },
         panel("row", "Who competes", this.rivals.hint, this.rivals.row, this.rivals.ledger),
         panel("fall", "The score, number by number", this.fallHint, this.canvas, this.readout,
-          element("details", { class: "tl-details" }, element("summary", {}, "Every number as a table"), element("div", { class: "tl-numbers", tabindex: 0, role: "group", "aria-label": "Every number", "data-lm-suppress-shortcuts": "true" }, this.numbers))),
+          element("details", { class: "tl-details" }, element("summary", {}, "Every number as a table"), element("div", { class: "tl-numbers", tabindex: 0, role: "group", "aria-label": "Every number" }, this.numbers))),
         panel("sources", "Who wrote it", this.sources.hint, this.sources.root, this.sources.note)),
       element("footer", { class: "tl-foot" }, this.sentence),
     );
@@ -132,7 +133,7 @@ export class WhyViewer {
     const { layers, heads, queries, keys, query_tokens: queryTokens, key_tokens: keyTokens } = this.kind;
     const { layer, head, query, key } = cell.info;
     const counted = (count, name, coloured) => Array.from({ length: count }, (_, i) => ({
-      value: i, text: String(i), name: `${name} ${i}`, colour: coloured ? headColour(i, shell.theme) : undefined,
+      value: i, text: String(i), name: `${name} ${i}`, colour: coloured ? headColour(i) : undefined,
     }));
     const group = (label, part, choices, chosen, choose) => radioGroup({ label, part, choices, chosen, choose }).root;
     const controls = [];
@@ -209,8 +210,7 @@ export class WhyViewer {
     const name = this.wanted;
     const known = this.known.get(name);
     if (known) return this.#show(known);
-    const wait = (text, after) => setTimeout(() => this.#waiting(text), after);
-    const timers = [wait("Splitting the score …", BUSY), wait("Still waiting: Python may be busy with a cell, or stopped.", LATE)];
+    const ended = this.waiting.begin("Splitting the score …", "Still waiting: Python may be busy with a cell, or stopped.");
     try {
       const { message, buffers } = await this.shell.requests.ask({ type: "block", name });
       const cell = this.#keep(new WhyCell(message.info, buffers[0]));
@@ -220,27 +220,26 @@ export class WhyViewer {
       if (error instanceof Superseded || turn !== this.turn) return;
       const held = this.model.get("_held");
       const [, , layer, head] = name.split("/");
-      this.#waiting("");
+      this.waiting.say("");
       this.shell.say(held ? `This page holds ${held} only; what is shown is still the last score of it.` : `Layer ${layer}, head ${head} cannot be shown: ${error.message}`);
     } finally {
-      timers.forEach(clearTimeout);
+      ended();
     }
-  }
-
-  #waiting(text) {
-    this.busy.textContent = text;
-    this.busy.hidden = !text;
   }
 
   #show(cell) {
     this.cell = cell;
     this.place = null;
-    this.#waiting("");
+    this.waiting.say("");
     this.shell.say("");
     this.shell.draw();
   }
 
   // ---- drawing ------------------------------------------------------------------------------
+
+  open() {
+    this.shell.draw();
+  }
 
   draw() {
     const { model, shell, cell } = this;
@@ -279,13 +278,14 @@ export class WhyViewer {
     const { cell, above, pairs, shell } = this;
     const values = pairs ? cell.byPair(above) : cell.productsOf(above);
     const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
+    this.drawnAs = { pairs, above };
     this.fall.show({ values, table: this.diverging, colours: shell.inks, unit: pairs ? "rotary pair" : "dimension" }, Math.max(240, box.clientWidth), 260);
     this.fallHint.textContent = above ? "q · (key − the row’s mean key) × scale" : "q · k × scale";
     this.#tell();
     const k = above ? cell.aboveK : cell.k;
-    const half = values.length;
+    const members = pairs ? cell.pairs : [];
     const rows = this.fall.parts.map(({ index, value, to }) =>
-      element("tr", {}, element("th", { scope: "row" }, pairs ? `${index}, ${index + half}` : String(index)),
+      element("tr", {}, element("th", { scope: "row" }, pairs ? members[index].join(", ") : String(index)),
         ...(pairs ? [] : [element("td", {}, plainText(cell.q[index], 3)), element("td", {}, plainText(k[index], 3))]),
         element("td", {}, signedText(value, 3)), element("td", {}, plainText(to, 3))));
     const names = pairs ? ["pair", "product", "sum so far"] : ["dimension", "query", above ? "key above mean" : "key", "product", "sum so far"];
@@ -294,7 +294,9 @@ export class WhyViewer {
 
   /** The number under the pointer. */
   #tell() {
-    const { place, fall, cell, pairs, above } = this;
+    const { place, fall, cell } = this;
+    // The options may have changed since: they are drawn in the next frame.
+    const { pairs, above } = this.drawnAs;
     const part = place === null ? null : fall.parts[place];
     if (!part) {
       this.readout.replaceChildren(element("span", { class: "tl-quiet" }, `Bars add up to ${plainText(fall.total, 3)}. Point at one for its numbers.`));
@@ -303,7 +305,7 @@ export class WhyViewer {
     const k = above ? cell.aboveK : cell.k;
     const how = pairs ? "" : `: ${plainText(cell.q[part.index], 3)} × ${plainText(k[part.index], 3)} × ${cell.info.scale.toFixed(4)}`;
     this.readout.replaceChildren(
-      element("span", {}, `${pairs ? "Pair" : "Dimension"} ${part.index}${how} = `, element("b", { "data-part": "number" }, signedText(part.value, 4)), `; so far ${plainText(part.to, 3)}`),
+      element("span", {}, `${pairs ? `Pair ${cell.pairs[part.index].join(", ")}` : `Dimension ${part.index}`}${how} = `, element("b", { "data-part": "number" }, signedText(part.value, 4)), `; so far ${plainText(part.to, 3)}`),
     );
   }
 

@@ -1,9 +1,10 @@
 // A sum as a waterfall: each part begins where the one before it ended; the last bar is the sum.
 
-import { niceTicks } from "./curve.js";
-import { sizedContext } from "./dom.js";
-import { linearShade } from "./number_map.js";
-import { plainText } from "./why_words.js";
+import { entry } from "../shared/colours.js";
+import { niceTicks } from "../shared/curve.js";
+import { sizedContext } from "../shared/dom.js";
+import { linearShade } from "../shared/number_map.js";
+import { plainText } from "./words.js";
 
 /**
  * Parts in falling order, each with where its bar begins and ends.
@@ -23,8 +24,7 @@ export function fallingParts(values) {
 /** A diverging colour that is never lost against the ground. */
 export function partColour(table, value, most) {
   const place = Math.sign(value) * (0.3 + (0.7 * Math.abs(value)) / (most || 1));
-  const at = 3 * linearShade(Math.max(-1, Math.min(1, place)), -1, 1);
-  return `rgb(${table[at]},${table[at + 1]},${table[at + 2]})`;
+  return entry(table, linearShade(Math.max(-1, Math.min(1, place)), -1, 1));
 }
 
 export class Waterfall {

@@ -1,12 +1,12 @@
-// Why a head looks at a key, in words and numbers. The counterpart of views/why_words.py.
+// Why a head looks at a key, in words and numbers. The counterpart of words.py.
 
-import { quoted, short } from "./words.js";
-
-/** @param {number} x @param {number} [decimals] */
-export const signedText = (x, decimals = 2) => `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(decimals)}`;
+import { fixed, quoted, short } from "../shared/words.js";
 
 /** @param {number} x @param {number} [decimals] */
-export const plainText = (x, decimals = 2) => `${x < 0 ? "−" : ""}${Math.abs(x).toFixed(decimals)}`;
+export const signedText = (x, decimals = 2) => `${x < 0 ? "−" : "+"}${fixed(Math.abs(x), decimals)}`;
+
+/** @param {number} x @param {number} [decimals] */
+export const plainText = (x, decimals = 2) => `${x < 0 ? "−" : ""}${fixed(Math.abs(x), decimals)}`;
 
 /**
  * @typedef {object} Why
@@ -32,7 +32,7 @@ export function whySentence(why) {
   let text = `${start} gives ${short(why.weight)} of its weight to ${quoted(why.key)}. Their score is ${plainText(why.score)}`;
   if (why.mean !== null) {
     const apart = why.scaled - why.mean;
-    text += ` (before any bias ${Math.abs(apart).toFixed(2)} ${apart < 0 ? "below" : "above"} the row’s mean)`;
+    text += ` (before any bias ${fixed(Math.abs(apart))} ${apart < 0 ? "below" : "above"} the row’s mean)`;
   }
   return `${text}. ${largestPart(why)}`;
 }

@@ -1,10 +1,10 @@
-"""Why a head looks at a key, in words and numbers. The counterpart of static/why_words.js."""
+"""Why a head looks at a key, in words and numbers. The counterpart of why/words.js."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .words import quoted, short
+from ..shared.words import fixed, quoted, short
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Why:
 
 
 def signed(x: float, decimals: int = 2) -> str:
-    return f"{'−' if x < 0 else '+'}{abs(x):.{decimals}f}"
+    return f"{'−' if x < 0 else '+'}{fixed(abs(x), decimals)}"
 
 
 def plain(x: float, decimals: int = 2) -> str:
-    return f"{'−' if x < 0 else ''}{abs(x):.{decimals}f}"
+    return f"{'−' if x < 0 else ''}{fixed(abs(x), decimals)}"
 
 
 def why_sentence(why: Why) -> str:
@@ -46,7 +46,7 @@ def why_sentence(why: Why) -> str:
     if why.mean is not None:
         apart = why.scaled - why.mean
         side = "below" if apart < 0 else "above"
-        text += f" (before any bias {abs(apart):.2f} {side} the row’s mean)"
+        text += f" (before any bias {fixed(abs(apart))} {side} the row’s mean)"
     return f"{text}. {_largest(why)}"
 
 

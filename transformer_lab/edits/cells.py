@@ -1,0 +1,191 @@
+"""Passes that carry several edits, each in its own copy of the batch.
+
+A model reads its weights once a pass, whatever the batch: nine heads of a layer, switched off in nine
+copies of a short text, cost about as much as two passes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..attention import AttentionCall, Tap, rows_from_map
+from .calls import cut_from, real_keys
+from .hanging import EditTap
+from .kinds import KnockOut
+from .passes import Passes
+from .swept import Swept
+
+ALIKE = 1e-4  # of the largest number: rows computed beside others may differ by rounding
+
+
+class Cells:
+    """A text that is read once without edits and then under cells, edits that belong together.
+
+    Args:
+        budget_mib: for what is kept of the clean pass, and for cells sharing a pass.
+        states: see `Passes`.
+        whole: give what every position predicts, and not the prediction that is asked about alone.
+        between: called at every layer of a pass; what it raises ends the pass.
+
+    Attributes:
+        passes: to be open while `outputs` are asked for.
+        most: how many cells may share a pass; known when the clean pass has been made.
+    """
+
+    def __init__(
+        self,
+        swept: Swept,
+        *,
+        budget_mib: float = 128,
+        states: bool = False,
+        whole: bool = False,
+        between: Callable[[], None] | None = None,
+    ):
+        self._tap = _Tap(len(swept.inputs.first), between)
+        self.passes = Passes(
+            swept.network, swept.inputs, self._tap, budget_mib=budget_mib, states=states,
+            places=None if whole else swept.places,
+        )  # fmt: skip
+        self._budget, self._most = budget_mib, 0
+        self._tried: set[bool] = set()  # passes from the first block (False) and from a later one
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody else edits the model now."""
+        return not self.passes.network.edited_beside(self._tap)
+
+    @property
+    def most(self) -> int:
+        if not self._most:
+            self._most, known = self._copies()
+            self._tried = {False, True} if known else set()
+        return self._most
+
+    def by_start(self, taps: Sequence[tuple[EditTap, ...]]) -> list[tuple[int, list[int]]]:
+        """Which cells begin at which block of a pass, the first block first."""
+        starts: dict[int, list[int]] = {}
+        for i, cell in enumerate(taps):
+            if cell:
+                starts.setdefault(self.start_of(cell), []).append(i)
+        return sorted(starts.items())
+
+    def start_of(self, cell: tuple[EditTap, ...]) -> int:
+        return min(self.passes.start_of(tap.kind, tap.edit.layer) for tap in cell)
+
+    def outputs(self, cells: Sequence[tuple[EditTap, ...]], start: int) -> list[Tensor]:
+        """What a pass gives under each of these cells, which may be more than `most` where it turns
+        out that none can share one: see `Passes.outputs`."""
+        if len(cells) > 1 and self.most > 1:
+            try:
+                found = self._together(cells, start)
+                if (start > 0) in self._tried or self._holds(found, cells, start):
+                    return found
+            except (_NotInCopies, RuntimeError):
+                pass  # a batch that is not the first axis; what is wrong otherwise is met again below
+            self._most = 1
+        return [rows for cell in cells for rows in self._together([cell], start)]
+
+    def _holds(self, found: list[Tensor], cells: Sequence[tuple[EditTap, ...]], start: int) -> bool:
+        """Whether cells may share a pass from there, where that is not known: where the last one, at
+        another place in the batch, is as it is alone, all rows are."""
+        if not _alike(found[-1], self._together(cells[-1:], start)[0]):
+            return False
+        self._tried.add(start > 0)
+        return True
+
+    def _together(self, cells: Sequence[tuple[EditTap, ...]], start: int) -> list[Tensor]:
+        self._tap.cells = list(cells)
+        try:
+            outputs = self.passes.outputs(len(cells), start)
+        finally:
+            self._tap.cells = []
+        return list(outputs.split(self._tap.batch))
+
+    def _copies(self) -> tuple[int, bool]:
+        """How many copies of the batch fit the budget in one pass, and whether that is known to give
+        the same rows; 1 where it would not, and where edits of a reader's own may hold tensors for the
+        batch as it is."""
+        network, inputs = self.passes.network, self.passes.inputs
+        known = network.in_copies(self._tap, inputs)
+        if known is False:
+            return 1, True
+        n, n_heads = network.n_positions(inputs), network.n_heads(network.kinds[0]) or 1
+        # A mask is spread out.
+        scores = n_heads * n // len(inputs.first) if inputs.mask is not None else 0
+        held = 4 * n * (network.numbers_per_token + scores)
+        return max(1, int(self._budget * 2**20 / held)), bool(known)
+
+
+class _NotInCopies(Exception):
+    """Attention does not go over the copies of the batch."""
+
+
+def _alike(found: Tensor, wanted: Tensor) -> bool:
+    if found.shape != wanted.shape:
+        return False
+    there = wanted.isfinite()
+    if not torch.equal(there, found.isfinite()):
+        return False
+    apart = (found - wanted)[there].abs()
+    largest = wanted[there].abs()
+    return not apart.numel() or bool(apart.max() <= ALIKE * largest.max())
+
+
+class _Tap(Tap):
+    """The edits of several cells at once, each in its own copy of the batch."""
+
+    def __init__(self, batch: int, between: Callable[[], None] | None = None):
+        self.batch, self.owner, self.between = batch, threading.get_ident(), between
+        self.cells: list[tuple[EditTap, ...]] = []
+        self._real: Tensor | None = None
+
+    def _mine(self, call: AttentionCall) -> bool:
+        return bool(self.cells) and threading.get_ident() == self.owner
+
+    def on_attention(self, call: AttentionCall) -> AttentionCall:
+        if self.between is not None and threading.get_ident() == self.owner:
+            self.between()
+        if self._mine(call) and call.site is not None and call.site.kind != "cross":
+            means = any(getattr(t.edit, "value", None) == "mean" for c in self.cells for t in c)
+            self._real = real_keys(call) if means else None
+        return call
+
+    def on_heads(self, call: AttentionCall, z: Tensor) -> Tensor:
+        if not self._mine(call):
+            return z
+        if len(z) != len(self.cells) * self.batch and len(self.cells) > 1:
+            raise _NotInCopies
+        changed = None
+        for i, cell in enumerate(self.cells):
+            rows = slice(i * self.batch, (i + 1) * self.batch)
+            for tap in cell:
+                if not tap.here(tap.kind, call.site):
+                    continue
+                changed = z.clone() if changed is None else changed
+                if isinstance(tap.edit, KnockOut):
+                    tap.applied += _cut(tap.edit, call, changed, rows)
+                else:
+                    real = self._real
+                    real = real if real is None or len(real) == 1 else real[rows]
+                    changed[rows] = tap.edit.change_heads(call, changed[rows], 0, real)
+                    tap.applied += 1
+        return z if changed is None else changed
+
+
+def _cut(edit: KnockOut, call: AttentionCall, z: Tensor, rows: slice) -> bool:
+    """Put into z what the query sees without the edge; only that row is computed again."""
+    query, key = edit.query, edit.key
+    assert query is not None and key is not None
+    heads = edit.heads(call)
+    if all(call.is_cut(head, query, key) for head in range(call.n_heads)[heads]):
+        return False
+    without = cut_from(call, heads, slice(query, query + 1), slice(key, key + 1))
+    if without is call:
+        return False
+    row = torch.tensor([query], device=z.device)
+    z[rows, heads, query] = rows_from_map(without, heads, row, batch=rows)[:, :, 0]
+    return True

@@ -1,0 +1,168 @@
+"""What a sweep finds: numbers out of logits, and a table of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .kinds import Edit, EditError
+from .passes import Passes
+
+LOGIT_MEASURES = ("log_prob", "probability", "kl")
+LogitMeasure = Callable[[Tensor], Any]
+
+
+class Effect(NamedTuple):
+    """One cell of a sweep: where it is, how much it changed, and the edits that it stands for."""
+
+    where: dict[str, int]
+    value: float
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """What each of many edits changes.
+
+    Attributes:
+        measures: name -> fp32 array over the axes. "log_prob" and "probability": how much those
+            of the chosen token change (below 0: the edit hurt it). "kl": the divergence
+            KL(clean ‖ edited) of the whole prediction, in nats. With a measure of your own,
+            "measure": how much that changes. NaN where there is nothing to edit.
+        measure: which of them `values` is.
+        axes: such as ("layer", "head").
+        labels: axis -> what to show for each place on it.
+        baseline: name -> the clean pass's own value.
+        tokens: the chosen token's id, one a text; positions: the places they are predicted at.
+        edits: the edits of each cell, rows first.
+        estimated: whether they are estimates of one gradient pass, see `estimate_effects`.
+    """
+
+    measures: dict[str, Tensor]
+    measure: str
+    axes: tuple[str, ...]
+    labels: dict[str, list[str]]
+    baseline: dict[str, float]
+    tokens: list[int]
+    positions: list[int]
+    kind: str
+    edits: tuple[tuple[Edit, ...], ...]
+    estimated: bool = False
+
+    @property
+    def values(self) -> Tensor:
+        return self.measures[self.measure]
+
+    def top(self, k: int = 5) -> list[Effect]:
+        """The k largest changes, either way, largest first."""
+        flat = self.values.flatten()
+        order = flat.abs().nan_to_num(-1.0).argsort(descending=True, stable=True)
+        found = [i for i in order.tolist() if not math.isnan(flat[i])]
+        return [self._effect(i) for i in found[:k]]
+
+    def best(self) -> Effect:
+        """The largest change."""
+        return self.top(1)[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; None where there is nothing to edit."""
+        told = {name: _plain(values.tolist()) for name, values in self.measures.items()}
+        return {
+            "axes": list(self.axes), "labels": self.labels, "measure": self.measure,
+            "measures": told, "baseline": self.baseline, "tokens": self.tokens,
+            "positions": self.positions, "kind": self.kind, "estimated": self.estimated,
+        }  # fmt: skip
+
+    def _effect(self, index: int) -> Effect:
+        place = torch.unravel_index(torch.tensor(index), self.values.shape)
+        where = {axis: int(i) for axis, i in zip(self.axes, place, strict=True)}
+        return Effect(where, float(self.values.flatten()[index]), self.edits[index])
+
+    def __repr__(self) -> str:
+        size = " × ".join(
+            f"{n} {axis}s" for n, axis in zip(self.values.shape, self.axes, strict=True)
+        )
+        first = "; ".join(
+            " ".join(f"{axis} {self.labels[axis][i]}" for axis, i in effect.where.items())
+            + f" {'≈ ' * self.estimated}{effect.value:+.3g}"
+            for effect in self.top(3)
+        )
+        clean = f"{self.baseline[self.measure]:.3g}"
+        name = "Estimate" if self.estimated else "Sweep"
+        return f"<{name} of {self.measure} over {size} ({self.kind}); clean {clean}; most: {first}>"
+
+
+class Judge:
+    """Turns what a pass gave into numbers."""
+
+    def __init__(self, passes: Passes, clean: Tensor, measure, token, places):
+        self.passes, self.places = passes, places
+        self.own: Any = measure if callable(measure) else None
+        if self.own is None and measure not in (None, *LOGIT_MEASURES):
+            raise EditError(
+                f"measure={measure!r} is not known; choose one of {', '.join(LOGIT_MEASURES)}, or give a "
+                "function of the logits"
+            )
+        self.names = ("measure",) if self.own else LOGIT_MEASURES
+        self.shown = measure if isinstance(measure, str) else self.names[0]
+        self.tokens: list[int] = []
+        if self.own:
+            self.clean = 0.0
+            self.clean = self(clean)[0]
+            self.baseline = {"measure": self.clean}
+            return
+        if clean.shape[1] == 1 and not passes.cut:  # a classifier's one answer
+            self.places = torch.zeros_like(places)
+        elif clean.shape[1] != passes.inputs.n_outputs and not passes.cut:
+            raise EditError(
+                f"{passes.network.name} gives {list(clean.shape)}, no prediction for "
+                "each token; say what to look at with measure=lambda logits: …"
+            )
+        self.log_probs = self._log_probs(clean)
+        size = self.log_probs.shape[-1]
+        checked_token(token, size)
+        chosen = self.log_probs.argmax(-1)
+        self.chosen = chosen if token is None else torch.full_like(chosen, token)
+        self.tokens = self.chosen.tolist()
+        self.own_log_prob = self._of_chosen(self.log_probs)
+        self.baseline = {
+            "log_prob": float(self.own_log_prob.mean()),
+            "probability": float(self.own_log_prob.exp().mean()),
+            "kl": 0.0,
+        }
+
+    def __call__(self, rows: Tensor) -> list[float]:
+        if self.own:
+            return [float(self.own(self.passes.logits(rows))) - self.clean]
+        log_probs = self._log_probs(rows)
+        now, before = self._of_chosen(log_probs), self.own_log_prob
+        kl = (self.log_probs.exp() * (self.log_probs - log_probs)).nan_to_num().sum(-1)
+        changes = (now - before, now.exp() - before.exp(), kl.clamp(min=0))
+        return [float(x.mean()) for x in changes]
+
+    def _log_probs(self, outputs: Tensor) -> Tensor:
+        at = self.passes.at(outputs, self.places)
+        return self.passes.logits(at[:, None])[:, 0].log_softmax(-1)
+
+    def _of_chosen(self, log_probs: Tensor) -> Tensor:
+        return log_probs.gather(-1, self.chosen[:, None])[:, 0]
+
+
+def checked_token(token: int | None, size: int) -> None:
+    """
+    Raises:
+        EditError: for a token that is not in a vocabulary of this size.
+    """
+    if token is not None and not 0 <= token < size:
+        raise EditError(f"token={token} is outside the vocabulary of {size} tokens")
+
+
+def _plain(values: Any) -> Any:
+    if isinstance(values, list):
+        return [_plain(v) for v in values]
+    return None if math.isnan(values) else values

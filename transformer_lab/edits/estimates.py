@@ -1,0 +1,174 @@
+"""What switching heads off would change, estimated for all of them at once.
+
+    estimate = tl.estimate_effects(model, tokens)
+    estimate.values[layer, head]    # ≈ what tl.sweep_heads(model, tokens).values would say
+
+One forward and one backward pass, whatever the number of heads.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..attention import AttentionCall, Tap
+from ..hub.network import Output, SeamError
+from .effects import Sweep, checked_token
+from .hanging import uncompiled
+from .kinds import EditError
+from .makers import ablate
+from .passes import tapping
+from .swept import Swept
+
+MEASURES = ("log_prob", "probability")
+
+
+def estimate_effects(
+    model: Any,
+    tokens: Any = None,
+    target: Any = None,
+    *,
+    measure: str = "log_prob",
+    kind: str | None = None,
+    token: int | None = None,
+    position: int | None = None,
+    mask: Tensor | None = None,
+    target_mask: Tensor | None = None,
+    **given: Any,
+) -> Sweep:
+    """About what `sweep_heads` would find, in one gradient pass.
+
+    Of each head −Σ z · ∂log p/∂z is taken: the change of the chosen token's log-probability if it
+    went on as steeply as it begins when the head's output z shrinks towards 0. It is exact where the
+    rest of the model is linear, and misses what later layers and the softmax do to so large a change;
+    heads that repair each other look weaker or stronger than they are. The change of the probability
+    is read from it at that slope of the log-odds, so that it stays between 0 and 1. It ranks heads;
+    for a number to report, switch the head off.
+
+    How well it ranks is in docs/estimates.md.
+
+    Args:
+        measure: "log_prob" or "probability": which of them `values` is. There is no "kl": its slope
+            at the clean pass is 0.
+        others: as in `sweep_heads`.
+
+    Returns:
+        A `Sweep` over ("layer", "head") with `estimated` True; NaN for heads that a layer has not.
+
+    Raises:
+        EditError: as `sweep_heads`, and where no gradient reaches the heads.
+
+    Source: Nanda 2023, attribution patching; Michel et al. 2019 for heads and their gates.
+    """
+    if measure not in MEASURES:
+        raise EditError(
+            f"measure={measure!r} cannot be estimated; choose one of {', '.join(MEASURES)}"
+        )
+    swept = Swept(model, tokens, target, mask, target_mask, kind, token, position, given)
+    heads, n_heads = swept.heads, max(swept.heads)
+    outputs = _Outputs(swept.kind)
+    with torch.enable_grad():
+        log_probs, places = _clean(swept, outputs)
+        chosen = log_probs.argmax(-1) if token is None else torch.full_like(places, token)
+        of_chosen = log_probs.gather(-1, chosen[:, None])[:, 0]
+        change = outputs.change(of_chosen.sum(), len(of_chosen), (len(heads), n_heads))
+    before = of_chosen.detach().double().cpu()
+    probability = before.exp()
+    odds = before - torch.log1p(-probability.clamp(max=1 - 1e-12))
+    slope = change / (1 - probability).clamp(min=1e-12)[:, None, None]
+    after = (odds[:, None, None] + slope).sigmoid()
+    for layer, n in enumerate(heads):
+        change[:, layer, n:] = math.nan
+    gone = change.isnan()
+    measures = {
+        "log_prob": change.mean(0).float(),
+        "probability": (after - probability[:, None, None]).masked_fill(gone, math.nan).mean(0).float(),
+    }  # fmt: skip
+    cells = tuple(
+        (ablate(layer, head, kind=kind),) if head < n else ()
+        for layer, n in enumerate(heads)
+        for head in range(n_heads)
+    )
+    labels = {
+        "layer": [str(i) for i in range(len(heads))],
+        "head": [str(i) for i in range(n_heads)],
+    }
+    baseline = {"log_prob": float(before.mean()), "probability": float(probability.mean())}
+    return Sweep(
+        measures, measure, ("layer", "head"), labels, baseline, chosen.tolist(), places.tolist(),
+        swept.kind, cells, estimated=True,
+    )  # fmt: skip
+
+
+class _Outputs(Tap):
+    """Each head's output, held in the graph of the pass, for this thread."""
+
+    records = True  # what edits in force have made of it
+
+    def __init__(self, kind: str):
+        self.kind, self.owner = kind, threading.get_ident()
+        self.held: list[tuple[int, Tensor]] = []
+
+    def on_heads(self, call: AttentionCall, z: Tensor) -> Tensor:
+        if threading.get_ident() != self.owner or call.site is None or call.site.kind != self.kind:
+            return z
+        if not z.requires_grad:  # of a model without parameters to train the graph begins here
+            z = z.detach().requires_grad_()
+        self.held.append((call.site.layer, z))
+        return z
+
+    def change(self, total: Tensor, batch: int, shape: tuple[int, int]) -> Tensor:
+        """−Σ z · ∂total/∂z, fp64 [text, layer, head]."""
+        found = torch.zeros(batch, *shape, dtype=torch.float64)
+        zs = [z for _, z in self.held]
+        if not zs or not total.requires_grad:
+            raise EditError(
+                "no gradient reaches the heads: the model runs without gradients inside, so their "
+                "effects cannot be estimated; use tl.sweep_heads"
+            )
+        grads = torch.autograd.grad(total, zs, allow_unused=True)
+        for (layer, z), grad in zip(self.held, grads, strict=True):
+            if grad is None:
+                continue
+            product = (z.detach().double() * grad.double()).sum((-1, -2)).cpu()  # [batch, head]
+            if len(product) != batch:
+                raise EditError(
+                    f"layer {layer} attends within parts of a text, whose heads cannot be estimated"
+                )
+            found[:, layer, : product.shape[1]] -= product
+        self.held.clear()
+        return found
+
+
+def _clean(swept: Swept, outputs: _Outputs) -> tuple[Tensor, Tensor]:
+    """Log-probabilities [text, vocab] in the graph, and where they stand [text]."""
+    network = swept.network
+    if torch.is_inference_mode_enabled() or any(
+        p.is_inference() for p in network.module.parameters()
+    ):
+        raise EditError("effects cannot be estimated in torch.inference_mode(); leave it")
+    try:
+        with uncompiled(network), tapping(network, outputs):
+            given: Output = network.run(swept.inputs)
+    except SeamError as error:
+        raise EditError(f"{network.name} cannot be edited: {error}") from error
+    logits = given.answers if given.logits is None else given.logits
+    if logits is None:
+        raise EditError(
+            f"{network.name} has no head, so it predicts nothing whose change could be estimated"
+        )
+    logits = logits if logits.dim() > 2 else logits[:, None]
+    places = swept.places
+    if logits.shape[1] == 1:  # a classifier's one answer
+        places = torch.zeros_like(places)
+    elif logits.shape[1] != swept.inputs.n_outputs:
+        raise EditError(f"{network.name} gives {list(logits.shape)}, no prediction for each token")
+    rows = torch.arange(len(logits), device=logits.device)
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    log_probs = logits[rows, places].to(wide).log_softmax(-1)
+    checked_token(swept.token, log_probs.shape[-1])
+    return log_probs, places

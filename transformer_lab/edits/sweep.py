@@ -1,0 +1,205 @@
+"""Sweeps: make many edits, one at a time, and see what each changes.
+
+    sweep = tl.sweep_heads(model, tokens)
+    sweep.values[layer, head]     # what switching that head off does to the prediction
+    sweep.top(3)
+
+Every number is that of the same edit made with `tl.edit`, but layers before the edit are not
+computed again, and for our own models several edits share a pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .cells import Cells
+from .effects import LOGIT_MEASURES, Effect, Judge, LogitMeasure, Sweep
+from .hanging import tap_for
+from .kinds import EditError
+from .makers import ablate, knock_out
+from .swept import Swept
+
+__all__ = ["LOGIT_MEASURES", "Effect", "Sweep", "sweep_edges", "sweep_groups", "sweep_heads"]
+
+
+def sweep_heads(
+    model: Any,
+    tokens: Any = None,
+    target: Any = None,
+    *,
+    measure: str | LogitMeasure | None = None,
+    kind: str | None = None,
+    value: Any = "zero",
+    token: int | None = None,
+    position: int | None = None,
+    mask: Tensor | None = None,
+    target_mask: Tensor | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    budget_mib: float = 128,
+    **given: Any,
+) -> Sweep:
+    """Switch off every head, each alone.
+
+    Args:
+        model: a `Transformer`, a Hugging Face model or a `TextModel`; edits in force hold for
+            the clean pass and for all others.
+        tokens, target: as in `trace`; text for a TextModel, a picture for an ImageModel.
+        measure: "log_prob" (if None), "probability" or "kl": which of them `values` is. Or a
+            function that is given the logits [batch, position, vocab], or the final states [batch,
+            position, d_model] of a model with no head, and returns a number.
+        kind, value: as in `ablate`.
+        token: whose probability is measured; the clean pass's likeliest if None (in a batch, each
+            text's own). A batch's numbers are the means over its texts.
+        position: where it is predicted; from the end of the real tokens if below 0. None: the
+            last, or for a masked TextModel the text's first mask token.
+        mask, target_mask: bool, True for real tokens.
+        progress: called with (edits done, edits in all); what it raises ends the sweep.
+        budget_mib: memory for what is kept of the clean pass, and for edits sharing a pass;
+            where it is not enough, passes are done one by one and in full.
+        given: further inputs, as in `trace`, such as `pixel_values`.
+
+    Returns:
+        A `Sweep` over ("layer", "head").
+
+    Raises:
+        EditError: for a model whose attention cannot be edited, or that predicts nothing.
+    """
+    swept = Swept(model, tokens, target, mask, target_mask, kind, token, position, given)
+    heads, n_heads = swept.heads, max(swept.heads)
+    cells = [
+        (ablate(layer, head, kind=kind, value=value),) if head < heads[layer] else ()
+        for layer in range(len(heads))
+        for head in range(n_heads)
+    ]
+    labels = {"layer": _count(len(heads)), "head": _count(n_heads)}
+    return _run(swept, cells, labels, measure, progress, budget_mib)
+
+
+def sweep_groups(
+    model: Any,
+    tokens: Any = None,
+    target: Any = None,
+    *,
+    groups: Mapping[str, Sequence] | Sequence[Sequence] | None = None,
+    measure: str | LogitMeasure | None = None,
+    kind: str | None = None,
+    value: Any = "zero",
+    token: int | None = None,
+    position: int | None = None,
+    mask: Tensor | None = None,
+    target_mask: Tensor | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    budget_mib: float = 128,
+    **given: Any,
+) -> Sweep:
+    """Switch off heads a group at a time: heads that stand in for each other look dispensable one
+    by one, and are not together.
+
+    Args:
+        groups: name -> its heads, each a pair (layer, head); or a list of groups. If None, every
+            layer is a group.
+        others: as in `sweep_heads`.
+
+    Returns:
+        A `Sweep` over ("group",).
+
+    Raises:
+        EditError: as `sweep_heads`, and for a group that names no head of the model.
+    """
+    swept = Swept(model, tokens, target, mask, target_mask, kind, token, position, given)
+    if groups is None:
+        groups = {f"layer {i}": [(i, h) for h in range(n)] for i, n in enumerate(swept.heads) if n}
+    if not isinstance(groups, Mapping):
+        groups = {", ".join(f"{a}.{b}" for a, b in map(_pair, group)): group for group in groups}
+    cells = [
+        tuple(ablate(*_pair(place), kind=kind, value=value) for place in group)
+        for group in groups.values()
+    ]
+    empty = [name for name, cell in zip(groups, cells, strict=True) if not cell]
+    if empty or not cells:
+        raise EditError(f"groups={empty or 'nothing'} names no head; give pairs (layer, head)")
+    return _run(swept, cells, {"group": list(groups)}, measure, progress, budget_mib)
+
+
+def sweep_edges(
+    model: Any,
+    tokens: Any = None,
+    target: Any = None,
+    *,
+    layer: int | None = None,
+    head: int | None = None,
+    query: int,
+    measure: str | LogitMeasure | None = None,
+    kind: str | None = None,
+    token: int | None = None,
+    position: int | None = None,
+    mask: Tensor | None = None,
+    target_mask: Tensor | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    budget_mib: float = 128,
+    **given: Any,
+) -> Sweep:
+    """Cut every edge of one row, each alone: the query from each of the keys that it looks at.
+
+    Args:
+        layer, head: counted from 0; None means all.
+        query: the row, a position in the text.
+        others: as in `sweep_heads`.
+
+    Returns:
+        A `Sweep` over ("key",), NaN for keys that the query may not look at.
+
+    Raises:
+        EditError: as `sweep_heads`, and for a query that is not in the text.
+    """
+    swept = Swept(model, tokens, target, mask, target_mask, kind, token, position, given)
+    n_query, n_key = swept.n_tokens
+    if isinstance(query, bool) or not isinstance(query, int) or not 0 <= query < n_query:
+        raise EditError(f"query={query!r} is outside the {n_query} tokens (0 … {n_query - 1})")
+    last = query + 1 if swept.kind == "decoder" else n_key
+    cells = [(knock_out(layer, head, query=query, key=k, kind=kind),) for k in range(last)]
+    cells += [()] * (n_key - last)
+    return _run(swept, cells, {"key": swept.key_labels()}, measure, progress, budget_mib)
+
+
+def _run(swept: Swept, cells, labels, measure, progress, budget_mib) -> Sweep:
+    taps = [tuple(tap_for(swept.network, e) for e in cell) for cell in cells]
+    own = callable(measure)
+    runner = Cells(swept, budget_mib=budget_mib, states=own, whole=own)
+    with runner.passes.open() as clean:
+        judge = Judge(runner.passes, clean, measure, swept.token, swept.places)
+        found = torch.full((len(cells), len(judge.names)), math.nan)
+        waiting = runner.by_start(taps)
+        while waiting:
+            start, indices = waiting.pop(0)
+            chunk, rest = indices[: runner.most], indices[runner.most :]
+            if rest:
+                waiting.insert(0, (start, rest))
+            for i, rows in zip(chunk, runner.outputs([taps[i] for i in chunk], start), strict=True):
+                found[i] = torch.tensor(judge(rows))
+                if not any(t.applied for t in taps[i]):
+                    found[i] = math.nan  # masked away: there was nothing to edit
+            if progress is not None:
+                progress(int((~found[:, 0].isnan()).sum()), sum(map(bool, cells)))
+    shape = [len(names) for names in labels.values()]
+    return Sweep(
+        {name: found[:, i].reshape(shape) for i, name in enumerate(judge.names)},
+        judge.shown, tuple(labels), labels, judge.baseline, judge.tokens,
+        judge.places.tolist(), swept.kind, tuple(cells),
+    )  # fmt: skip
+
+
+def _pair(place: Any) -> tuple[int, int]:
+    pair = tuple(place) if isinstance(place, Sequence) and not isinstance(place, str) else ()
+    if len(pair) != 2:
+        raise EditError(f"{place!r} is no head; give pairs (layer, head)")
+    return pair[0], pair[1]
+
+
+def _count(n: int) -> list[str]:
+    return [str(i) for i in range(n)]

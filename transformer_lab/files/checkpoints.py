@@ -1,0 +1,109 @@
+"""Checkpoints: one folder a step, sealed, so that a damaged one is seen before it is used.
+
+step-00000400/    model.safetensors, training.safetensors, config.json, state.json
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .safefiles import CheckpointError, read_json, sha256
+
+FORMAT = 1
+WEIGHTS = "model.safetensors"
+TRAINING = "training.safetensors"
+STATE = "state.json"
+FOLDER = "checkpoints"  # of a run
+_STEP = re.compile(r"step-(\d+)")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One committed generation, verified: every file has the size and sha256 that were written."""
+
+    folder: Path
+    state: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        return self.state["step"]
+
+
+def checkpoint_path(run: Path, step: int) -> Path:
+    """Where a run's folder keeps the checkpoint of a step."""
+    return run / FOLDER / f"step-{step:08d}"
+
+
+def steps_in(folder: Path) -> list[int]:
+    """Steps named by what stands in a folder; links are nobody's."""
+    paths = folder.iterdir() if folder.is_dir() else ()
+    names = (path.name.split(".")[0] for path in paths if not path.is_symlink())
+    return sorted(int(match[1]) for name in names if (match := _STEP.fullmatch(name)))
+
+
+def newest(run: Path) -> Checkpoint | None:
+    """The newest checkpoint of a run's folder that verifies; each that does not is named in a
+    warning."""
+    for step in reversed(steps_in(run / FOLDER)):
+        try:
+            return verify(checkpoint_path(run, step))
+        except CheckpointError as error:
+            warnings.warn(f"passing over a damaged checkpoint: {error}", stacklevel=2)
+    return None
+
+
+def verify(folder: Path) -> Checkpoint:
+    """Raises CheckpointError, naming the file, unless everything is as it was written."""
+    state = read_json(folder / STATE)
+    seal = state.pop("seal", None)
+    if state.get("transformer_lab_checkpoint") != FORMAT:
+        version = state.get("transformer_lab_checkpoint")
+        raise CheckpointError(
+            f"{folder} has checkpoint version {version!r}; this package reads version {FORMAT}"
+        )
+    if seal != sealed(state)["seal"]:
+        raise CheckpointError(f"{folder / STATE} is not as it was written")
+    with as_written(folder):
+        if not {WEIGHTS, TRAINING} <= set(state["files"]) or type(state["step"]) is not int:
+            raise CheckpointError(f"{folder / STATE} does not list {WEIGHTS} and {TRAINING}")
+        for name, expected in state["files"].items():
+            path = folder / name
+            if Path(name).name != name or not os.path.lexists(path):
+                raise CheckpointError(f"{path} is missing")
+            if path.stat().st_size != expected["bytes"] or sha256(path) != expected["sha256"]:
+                raise CheckpointError(f"{path} is not as it was written")
+    return Checkpoint(folder, state)
+
+
+def is_whole(checkpoint: Path) -> bool:
+    try:
+        verify(checkpoint)
+    except CheckpointError:
+        return False
+    return True
+
+
+@contextmanager
+def as_written(folder: Path) -> Iterator[None]:
+    """What a checkpoint of ours cannot hold is met as a damaged one, wherever it turns up."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+        raise CheckpointError(
+            f"{folder / STATE} is not as it was written ({type(error).__name__}: {error})"
+        ) from error
+
+
+def sealed(state: dict[str, Any]) -> dict[str, Any]:
+    """A state with the checksum of what it says, under "seal"."""
+    text = json.dumps(state, sort_keys=True, allow_nan=False).encode()
+    return {**state, "seal": hashlib.sha256(text).hexdigest()}

@@ -1,0 +1,331 @@
+"""Models and training states on disk: safetensors and JSON, never a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..hub.wrappers import bare
+from .checkpoints import FOLDER as CHECKPOINTS
+from .checkpoints import FORMAT, WEIGHTS, newest
+from .rng import own_randomness
+from .safefiles import (
+    CheckpointError,
+    DiskFullError,
+    NotReplacedError,
+    committed,
+    parse_json,
+    read_header,
+    read_json,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
+
+__all__ = ["CheckpointError", "DiskFullError", "NotReplacedError", "load_model", "save_model"]
+
+CONFIG = "config.json"
+MARK = "transformer_lab"  # the key by which our own files are known, in JSON and in weights
+SEAL = "sha256"
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_NAMES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
+    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8",
+    torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_PACKAGE = __name__.partition(".")[0]
+# The models that a folder may name: class -> its module, and its configuration's.
+_CLASSES = {
+    "Transformer": ("model", "config.ModelConfig"),
+    "Recurrent": ("recurrent", "config.RecurrentConfig"),
+    "Classifier": ("readers", "readers.ReaderConfig"),
+    "SpanReader": ("readers", "readers.ReaderConfig"),
+    "PictureClassifier": ("readers", "readers.PictureConfig"),
+}
+
+
+def save_model(model: nn.Module, folder: str | Path, *, dtype: str | None = None) -> Path:
+    """Write config.json and model.safetensors; `load_model` reads them.
+
+    The weights carry the configuration too, so that one rename commits both: a kill at any
+    moment leaves the old model or the new one. A checksum of both travels with them.
+
+    Args:
+        dtype: "fp16" or "bf16" stores floating-point weights in half the space; None as they are.
+
+    Raises:
+        ValueError: for a model without a `config`, or with weights that were in no file (see
+            `load_model`), or an unknown dtype.
+        NotReplacedError: when the folder holds a model or a config.json that is not ours.
+        DiskFullError: when the disk is full; a model that was there is untouched.
+    """
+    if dtype is not None and dtype not in _DTYPES:
+        raise ValueError(f"dtype={dtype!r} is not known; choose one of {', '.join(_DTYPES)}, None")
+    model = bare(model)
+    described = describe(model)
+    if described is None:
+        raise ValueError(
+            f"a {type(model).__name__} has no config that can be written; save_model takes a "
+            "transformer_lab.Transformer"
+        )
+    random = getattr(model, "random_weights", ())
+    if random:
+        raise ValueError(
+            f"{random[0]} was in no file and is random; a saved folder would not say so. Set "
+            "model.random_weights = () once it is trained, or to save it as it is"
+        )
+    tensors = model_tensors(model)
+    if dtype is not None:
+        tensors = {n: t.to(_DTYPES[dtype]) if t.is_floating_point() else t
+                   for n, t in tensors.items()}  # fmt: skip
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_ours(folder)
+    described = with_checksum(described, tensors)
+    with committed(folder / WEIGHTS) as path:
+        write_tensors(path, tensors, {MARK: json.dumps(described)})
+    with committed(folder / CONFIG) as path:
+        write_json(path, described)
+    return folder
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuse to write over somebody else's model."""
+    config = _mark(folder / CONFIG, read_json)
+    weights = _mark(folder / WEIGHTS, lambda path: read_header(path)[1])
+    free = config is None and weights is None
+    if not free and config != "ours" and (config == "other" or weights != "ours"):
+        raise NotReplacedError(
+            f"{folder} holds a {CONFIG} or {WEIGHTS} that is no model of ours, or is damaged; it "
+            "is left alone. Name another folder"
+        )
+
+
+def _mark(path: Path, read: Any) -> str | None:
+    """Whose a file is: "ours", "other" or "damaged"; None where there is none."""
+    if not os.path.lexists(path):
+        return None
+    try:
+        return "ours" if MARK in read(path) else "other"
+    except CheckpointError:
+        return "damaged"
+
+
+def load_model(
+    folder: str | Path,
+    *,
+    model: nn.Module | None = None,
+    device: str | torch.device = "cpu",
+    allow_missing: bool = False,
+) -> Any:
+    """The model that `save_model` or a training run wrote, in evaluation mode. Weights kept in
+    half precision come back as float32.
+
+    Args:
+        folder: of a model, of one checkpoint, or of a run (its newest checkpoint is taken).
+        model: load the weights into this one instead of making one from the configuration.
+        allow_missing: weights that are not in the file stay random; their names stand in the
+            model's `random_weights`, and every view of it says so first.
+
+    Raises:
+        FileNotFoundError: for a folder that holds no model.
+        CheckpointError: for a damaged file, one of another version, or one that does not fit.
+    """
+    folder = Path(folder).expanduser()
+    if not os.path.lexists(folder / WEIGHTS):
+        if (folder / CHECKPOINTS).is_dir():
+            found = newest(folder)
+            if found is None:
+                raise FileNotFoundError(f"{folder} holds no checkpoint")
+            return load_model(found.folder, model=model, device=device, allow_missing=allow_missing)
+        what = "is no folder" if not folder.is_dir() else f"holds no {WEIGHTS}"
+        raise FileNotFoundError(f"{folder} {what}; give a folder that save_model wrote")
+    path = folder / WEIGHTS
+    shapes, metadata = read_header(path)
+    described, seal = _described(folder, metadata)
+    if model is None:
+        model = build(described, shapes, path, allow_missing=allow_missing)
+        if {dtype for dtype, _ in shapes.values()} == {"F64"}:
+            model = model.double()
+    missing = tuple(n for n in model_tensors(model) if n not in shapes) if allow_missing else ()
+    _check_fit(model, shapes, path, without=missing)
+    tensors, _ = read_tensors(path)
+    if seal is not None and not missing and seal != _sha256(described, tensors):
+        raise CheckpointError(
+            f"{path} is not as it was written: its checksum differs. Copy the folder anew, or "
+            "load an older checkpoint"
+        )
+    load_tensors(model, tensors, path, without=missing)
+    if missing:
+        model.random_weights = missing  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
+    return model.to(device).eval()
+
+
+def _described(folder: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any], Any]:
+    """The configuration and the checksum of a model's folder: those that the weights carry, or
+    else config.json's."""
+    path, config = folder / WEIGHTS, folder / CONFIG
+    if MARK in metadata:
+        described = parse_json(
+            metadata[MARK],
+            "it",
+            error=lambda why: CheckpointError(f"{path} has an unreadable configuration: {why}"),
+        )
+        if os.path.lexists(config) and read_json(config) != described:
+            warnings.warn(
+                f"{config} differs from the configuration stored with the weights, which is used",
+                stacklevel=3,
+            )
+    elif os.path.lexists(config):
+        described = read_json(config)
+    else:
+        raise CheckpointError(f"{folder} holds weights but no {CONFIG}")
+    return described, described.pop(SEAL, None)
+
+
+def with_checksum(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """A configuration with the checksum of itself and of the weights beside it."""
+    return {**described, SEAL: _sha256(described, tensors)}
+
+
+def _sha256(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def describe(model: nn.Module) -> dict[str, Any] | None:
+    """The JSON from which `build` makes a model of this shape; None if it has no config."""
+    config: Any = getattr(model, "config", None)
+    if config is None or not hasattr(config, "to_dict"):
+        return None
+    values = config.to_dict()
+    described = {"transformer_lab": FORMAT, "class": type(model).__name__, **values}
+    return json.loads(json.dumps(described))  # tuples as the lists that JSON gives back
+
+
+Shapes = Mapping[str, tuple[str, list[int]]]  # name -> (safetensors' type, shape), as in a header
+
+
+def build(
+    described: Mapping[str, Any], shapes: Shapes, path: Path, *, allow_missing: bool = False
+) -> nn.Module:
+    """A model of the described shape, after a look at whether the tensors can be its own."""
+    values = dict(described)
+    version, name = values.pop("transformer_lab", FORMAT), values.pop("class", "Transformer")
+    if version != FORMAT:
+        raise CheckpointError(
+            f"{path} has format version {version!r}; this package reads version {FORMAT}"
+        )
+    if not isinstance(name, str) or name not in _CLASSES:
+        raise CheckpointError(
+            f"{path} holds a {name!r}; known: {', '.join(_CLASSES)}. Give model= to load the "
+            "weights into one of your own"
+        )
+    module, config_path = _CLASSES[name]
+    config_module, config_name = config_path.split(".")
+    config_class = getattr(import_module(f"{_PACKAGE}.{config_module}"), config_name)
+    model_class = getattr(import_module(f"{_PACKAGE}.{module}"), name)
+    try:
+        config = config_class.from_dict(values)
+    except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
+        raise CheckpointError(f"{path} has an unfit configuration: {error}") from None
+    _check_plausible(config, shapes, path)
+    try:
+        with own_randomness():
+            with torch.device("meta"):  # shapes only: nothing is allocated for a lie
+                planned = model_class(config)
+                missing = [n for n in model_tensors(planned) if n not in shapes]
+                _check_fit(planned, shapes, path, without=missing if allow_missing else ())
+            return model_class(config)
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path} has an unfit configuration: {error}") from None
+
+
+def _check_plausible(config: Any, shapes: Shapes, path: Path) -> None:
+    """A configuration of a few bytes must not make us build what the weights cannot fill."""
+    held = sum(math.prod(shape) for _, shape in shapes.values())
+    layers = getattr(config, "n_layers", 0) + (getattr(config, "n_decoder_layers", None) or 0)
+    positions = getattr(config, "n_ctx", 0) * getattr(config, "d_model", 1)
+    if layers > len(shapes) or positions > max(1 << 23, 64 * held):
+        raise CheckpointError(
+            f"{path} holds {len(shapes)} tensors with {held:,} numbers, which cannot be a model "
+            f"of {layers} layers and n_ctx={getattr(config, 'n_ctx', 0)}"
+        )
+
+
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and persistent buffers by name; what is shared (a tied head) once."""
+    seen: dict[int, str] = {}
+    out = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen[id(tensor)] = name
+            out[name] = tensor.detach()
+    return out
+
+
+def load_tensors(
+    model: nn.Module, tensors: Mapping[str, Tensor], source: Any, *, without: Sequence[str] = ()
+) -> None:
+    """Copy tensors into a model of exactly these names, shapes and kinds of number; those named
+    in `without` stay as they are.
+
+    Raises:
+        CheckpointError: naming what is missing, left over, of another shape or kind, or not
+            finite; nothing has been copied then.
+    """
+    found = {
+        name: (_NAMES.get(t.dtype, str(t.dtype)), list(t.shape)) for name, t in tensors.items()
+    }
+    _check_fit(model, found, source, without=without)
+    _refuse(source, (
+        f"{n} has values that are not finite"
+        for n, t in tensors.items()
+        if t.is_floating_point() and not torch.isfinite(t).all()
+    ))  # fmt: skip
+    with torch.no_grad():
+        for name, tensor in model_tensors(model).items():
+            if name not in without:
+                tensor.copy_(tensors[name])
+
+
+def _check_fit(
+    model: nn.Module, found: Shapes, source: Any, *, without: Sequence[str] = ()
+) -> None:
+    """Compare names, shapes and kinds of number, touching no weight."""
+    own = model_tensors(model)
+    wrong = [f"{n} is missing" for n in own if n not in found and n not in without]
+    wrong += [f"{n} is not in the model" for n in found if n not in own]
+    for name in (n for n in own if n in found):
+        dtype, shape = found[name]
+        if list(own[name].shape) != shape:
+            wrong.append(f"{name} is {shape} in the file but {list(own[name].shape)} in the model")
+        elif dtype not in (
+            _FLOATS if own[name].is_floating_point() else (_NAMES[own[name].dtype],)
+        ):
+            wrong.append(f"{name} holds {dtype} numbers, which are no weights")
+    _refuse(source, wrong)
+
+
+def _refuse(source: Any, wrong: Iterable[str]) -> None:
+    wrong = list(wrong)
+    if wrong:
+        more = f"; and {len(wrong) - 4} more" if len(wrong) > 4 else ""
+        raise CheckpointError(f"{source} does not fit the model: {'; '.join(wrong[:4])}{more}")

@@ -1,0 +1,49 @@
+"""Files that a reader names, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from .safefiles import DiskFullError, NotReplacedError, committed
+
+
+def write_text(path: str | os.PathLike, pieces: Iterable[str], *, such_as: str) -> Path:
+    """Write a text in UTF-8; see `write_bytes`."""
+    return write_bytes(path, (piece.encode("utf-8") for piece in pieces), such_as=such_as)
+
+
+def write_bytes(path: str | os.PathLike, pieces: Iterable[bytes], *, such_as: str) -> Path:
+    """Write a file, whole or not at all.
+
+    Args:
+        such_as: a name for such a file, for who gave a folder's.
+
+    Raises:
+        ValueError: when the folder does not exist or cannot be written to, or the path is one.
+        NotReplacedError: when the path is a link, a pipe or a device.
+        DiskFullError: when the disk is full; a file that was there is untouched.
+    """
+    path = Path(path)
+    if "\0" in str(path):
+        raise _unwritable(path, "embedded null byte")
+    if path.is_dir():
+        raise ValueError(f"path={str(path)!r} is a folder; name a file such as {such_as}")
+    if not path.parent.is_dir():
+        raise ValueError(f"path={str(path)!r}: the folder {str(path.parent)!r} does not exist")
+    try:
+        with committed(path) as part, open(part, "wb") as file:
+            for piece in pieces:
+                file.write(piece)
+    except (DiskFullError, NotReplacedError):
+        raise
+    except OSError as error:
+        raise _unwritable(path, error.strerror or error) from error
+    return path
+
+
+def _unwritable(path: Path, why: object) -> ValueError:
+    return ValueError(
+        f"path={str(path)!r} cannot be written ({why}); name a file in a folder of your own"
+    )

@@ -1,0 +1,57 @@
+"""What heads look at, as numbers, and a name for each head with the evidence for it.
+
+`measures` scores heads from traces, `probes` makes controlled inputs, `naming` gives labels by the
+`evidence` of both. `over_texts` averages a head over a batch.
+"""
+
+from .measures import (
+    distance,
+    duplicate_token,
+    entropy,
+    first_token,
+    induction,
+    induction_pairs,
+    mass_on,
+    moved,
+    next_token,
+    pairs,
+    previous_token,
+    punctuation,
+    same_word,
+    self_token,
+    special_tokens,
+    two_hop_induction,
+)
+from .naming import HeadLabel, label, labels
+from .over_texts import AverageMap, ByDistance, aligned_texts, average_map, by_distance
+from .pictures import patch_distance
+from .token_pairs import words
+
+__all__ = [
+    "AverageMap",
+    "ByDistance",
+    "HeadLabel",
+    "aligned_texts",
+    "average_map",
+    "by_distance",
+    "distance",
+    "duplicate_token",
+    "entropy",
+    "first_token",
+    "induction",
+    "induction_pairs",
+    "label",
+    "labels",
+    "mass_on",
+    "moved",
+    "next_token",
+    "pairs",
+    "patch_distance",
+    "previous_token",
+    "punctuation",
+    "same_word",
+    "self_token",
+    "special_tokens",
+    "two_hop_induction",
+    "words",
+]

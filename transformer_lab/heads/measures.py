@@ -1,0 +1,398 @@
+"""What heads look at, as numbers: one score a head, from traces, with nothing hidden.
+
+Every measure takes a `Trace` and returns fp32 [layer, head]; NaN for heads that a layer does not
+have. One layer's maps are computed at a time. A score says where attention went on this text; whether that matters, ablation says.
+
+`MEASURES` is all that is measured. What is added there has its pairs in `pairs`, a label in
+`naming.labels` where it `says` something, and its place in the views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..tracing.trace import Trace
+from . import token_pairs
+
+Pairs = Callable[[Trace, "str | None", int], Tensor]  # bool [query, key]
+_MARKS_NOTHING = "wanted marks no pair; no head can be scored"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One thing that heads are scored by, with all that labels and views say of it.
+
+    name: in words, such as "previous token".
+    pairs: of (trace, kind, batch): the pairs whose share of attention is the score; None for a
+        measure `of_maps`.
+    on: "ids": token ids alone say which pairs count, so probes and runs can be asked; "texts":
+        words do. Of a label with both, texts of one's own are asked where there are any.
+    says: what a head does that scores high, in a label's sentence; "" where that gets no label.
+    tag: the label in a few letters, for a thumbnail.
+    about: what such a head goes by. Of several labels the first is taken: "content" before
+        "place" before "rest".
+    unit: of the score: "share" (0 to 1), "bits" or "tokens".
+    hops: 2 where a head looks at the pairs *through* a head of an earlier layer.
+    beside_first: a label is given only by texts that mark more than token 0, which has its own.
+    one_text: whether queries and keys must be of one text; False goes for cross-attention, too.
+    of_maps: the scores [head] of one layer's maps [head, query, key], of a measure without pairs.
+    """
+
+    name: str
+    pairs: Pairs | None
+    on: tuple[Literal["ids", "texts"], ...]
+    says: str = ""
+    tag: str = ""
+    about: Literal["content", "place", "rest"] = "content"
+    unit: Literal["share", "bits", "tokens"] = "share"
+    hops: Literal[1, 2] = 1
+    beside_first: bool = False
+    one_text: bool = True
+    of_maps: Callable[[Tensor], Tensor] | None = None
+
+    def score(self, trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
+        """[layer, head]
+
+        Raises:
+            ValueError: when no pair of this text is what the measure asks for.
+        """
+        if self.of_maps is not None:
+            return _each_layer(trace, kind, batch, self.of_maps)
+        assert self.pairs is not None
+        wanted = self.pairs(trace, kind, batch)
+        if self.hops == 1:
+            return mass_on(trace, wanted, kind=kind, batch=batch)
+        rows = wanted.any(-1)
+        if not rows.any():
+            raise ValueError(_MARKS_NOTHING)
+        return two_hops(trace, rows, wanted[rows].float(), kind=kind, batch=batch)
+
+    def reachable(self, trace: Trace, kind: str | None = None, batch: int = 0) -> Tensor | None:
+        """The pairs, bool [query, key]; None where no head could look at any of them."""
+        wanted = None if self.pairs is None else self.pairs(trace, kind, batch)
+        if wanted is None or not (wanted.tril() if trace.causal(kind) else wanted).any():
+            return None
+        return wanted
+
+    def applies(self, trace: Trace, kind: str) -> bool:
+        """Whether heads of this kind can score anything on this text."""
+        if kind == "cross" and self.one_text:
+            return False
+        if self.pairs is None:
+            return True
+        return trace.n_layers(kind) >= self.hops and self.reachable(trace, kind) is not None
+
+
+def mass_on(trace: Trace, wanted: Tensor, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    """Attention that falls on marked pairs: the mean, over the queries that have a marked key,
+    of the weight on their marked keys together. [layer, head], between 0 and 1.
+
+    Args:
+        wanted: bool [query, key].
+
+    Raises:
+        ValueError: when the mask has another shape, or marks nothing.
+    """
+    if tuple(wanted.shape) != trace.shape(kind):
+        raise ValueError(
+            f"wanted has shape {list(wanted.shape)}; the maps have {list(trace.shape(kind))}"
+        )
+    rows = wanted.any(-1)
+    if not rows.any():
+        raise ValueError(_MARKS_NOTHING)
+    marked = wanted[rows]
+    return _each_layer(trace, kind, batch, lambda p: (p[:, rows] * marked).sum(-1).mean(-1))
+
+
+def previous_token(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    """Share of attention on the token just before. [layer, head]"""
+    return _score("previous token", trace, kind, batch)
+
+
+def next_token(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    """Share of attention on the token just after (0 in a decoder). [layer, head]"""
+    return _score("next token", trace, kind, batch)
+
+
+def self_token(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    """Share of attention of a token on itself. [layer, head]"""
+    return _score("self token", trace, kind, batch)
+
+
+def first_token(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    """Share of attention on token 0, of all queries but the first: the attention sink of Xiao et
+    al. 2023. [layer, head]"""
+    return _score("first token", trace, kind, batch)
+
+
+def duplicate_token(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    """Share of attention on earlier occurrences of the same token, of the queries that have one.
+    Source: Wang et al. 2022. [layer, head]"""
+    return _score("duplicate token", trace, kind, batch)
+
+
+def induction(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    """Share of attention on the tokens that came *after* earlier occurrences of the query's token
+    ([A][B] … [A] looks at [B]), of the queries that have one. Source: Olsson et al. 2022.
+    [layer, head]"""
+    return _score("induction", trace, kind, batch)
+
+
+def same_word(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    """Share of attention on the other pieces of the query's own word, and on the pieces of that
+    word where it stands again, of the queries that have any (in a decoder: any before them).
+    What a word is, `words` says. [layer, head]
+
+    Raises:
+        ValueError: when every word is one token and none comes twice.
+    """
+    return _score("same word", trace, kind, batch)
+
+
+def two_hop_induction(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    """The same share of attention, when a head of a later layer looks *through* one of an earlier
+    layer: for each head the largest mass of A_later · A_earlier on the pairs of `induction`,
+    over the heads of all earlier layers. [layer, head]; layer 0 is 0.
+
+    A model can solve induction in two hops with a raw score near 0; see `induction`.
+
+    Raises:
+        ValueError: when no token comes twice, as for `induction`.
+    """
+    return _score("two-hop induction", trace, kind, batch)
+
+
+def two_hops(
+    trace: Trace, rows: Tensor, marked: Tensor, *, through: Tensor | None = None,
+    kind: str | None = None, batch: int = 0,
+) -> Tensor:  # fmt: skip
+    """For each head the largest mass of A_later · A_earlier on marked pairs, the mean over their
+    queries, over the heads of all earlier layers: [layer, head]; layer 0 is 0.
+
+    Args:
+        rows: bool [query], the queries that have a marked key.
+        marked: fp32 [those queries, key].
+        through: bool [layer, head], the earlier heads that count; all of them by default.
+    """
+    hops = TwoHops(rows, marked)
+    found = [
+        hops.add(patterns, None if through is None else through[layer])
+        for layer, patterns in maps(trace, kind, batch)
+    ]
+    return of_heads_there(trace, kind, torch.stack(found))
+
+
+class TwoHops:
+    """Mass of A_later · A_earlier on marked pairs, layer by layer: see `two_hops`."""
+
+    def __init__(self, rows: Tensor, marked: Tensor):
+        self.rows, self.marked = rows, marked
+        # [query, key, earlier head]: A_earlier · markedᵀ, how much of a query's goal a token sees
+        self._reach = marked.new_zeros(len(marked), marked.shape[1], 0)
+
+    def add(self, patterns: Tensor, through: Tensor | None = None) -> Tensor:
+        """The next layer's scores [head]; `through`: bool [head], those of its heads that later ones
+        may look through."""
+        best = torch.zeros(len(patterns))
+        if self._reach.shape[-1]:
+            # Σ_m A[q, m] · Σ_k A_earlier[m, k] · wanted[q, k], for every pair of heads
+            seen = patterns[:, self.rows].transpose(0, 1) @ self._reach  # [query, head, earlier]
+            best = seen.mean(0).amax(-1).clamp(min=0)
+        counted = patterns if through is None else patterns[through]
+        reach = torch.einsum("gmk,qk->qmg", counted, self.marked)
+        self._reach = torch.cat((self._reach, reach), -1)
+        return best
+
+
+def induction_pairs(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    """Bool [query, key]: True where the key stands just after an earlier occurrence of the
+    query's token."""
+    return token_pairs.after_earlier_same(trace, kind, batch)
+
+
+def special_tokens(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    """Share of attention on special tokens such as [CLS] and [SEP]. [layer, head]
+
+    Raises:
+        ValueError: when the text has none.
+    """
+    return _score("special tokens", trace, kind, batch)
+
+
+def punctuation(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    """Share of attention on tokens without a letter or digit, white space aside. [layer, head]
+
+    Raises:
+        ValueError: when the text has none.
+    """
+    return _score("punctuation", trace, kind, batch)
+
+
+def entropy(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    """How spread out attention is: mean entropy of a row, in bits; 0 looks at one token only.
+    [layer, head]"""
+    return _score("entropy", trace, kind, batch)
+
+
+def distance(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    """How far heads look: mean of |query − key| weighted by attention, in tokens. [layer, head]"""
+    return _score("distance", trace, kind, batch)
+
+
+def moved(
+    before: Trace, after: Trace, query: int, *, kind: str | None = None, batch: int = 0
+) -> Tensor:
+    """How much of one token's attention went elsewhere between two texts of the same length (a
+    minimal pair, say; see `probes`): half the L1 distance of the two rows. [layer, head], 0 to 1.
+
+    Raises:
+        ValueError: when the maps differ in size, or the query is not there.
+    """
+    if before.shape(kind) != after.shape(kind) or before.n_layers(kind) != after.n_layers(kind):
+        raise ValueError(
+            f"the maps have {list(before.shape(kind))} and {list(after.shape(kind))} tokens; a "
+            "minimal pair has two texts of one length, read by one model"
+        )
+    n_query = before.shape(kind)[0]
+    if not 0 <= query < n_query:
+        raise ValueError(f"query={query} is outside the {n_query} tokens (0 … {n_query - 1})")
+    rows = [
+        torch.stack([patterns[:, query] for _, patterns in maps(trace, kind, batch)])
+        for trace in (before, after)
+    ]
+    return of_heads_there(before, kind, (rows[0] - rows[1]).abs().sum(-1) / 2)
+
+
+def pairs(trace: Trace, measure: str, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    """The pairs that a measure counts: bool [query, key], for drawing or for `mass_on`.
+
+    Args:
+        measure: the name of a function here that gives a share of attention: "previous_token",
+            "induction", …
+
+    Raises:
+        ValueError: for another measure.
+    """
+    known = {_spelled(one.name): one.pairs for one in MEASURES.values() if one.pairs is not None}
+    if measure not in known:
+        raise ValueError(f"measure={measure!r} is not known; choose one of {', '.join(known)}")
+    return known[measure](trace, kind, batch)
+
+
+def all_scores(trace: Trace, *, kind: str | None = None, batch: int = 0) -> dict[str, Tensor]:
+    """What heads score by every measure that applies to a text: name -> [layer, head]. Each map is
+    computed once for all of them."""
+    kind = trace.kind(kind)
+    here = [one for one in MEASURES.values() if one.applies(trace, kind)]
+    wanted = {one.name: one.pairs(trace, kind, batch) for one in here if one.pairs is not None}
+    rows = {name: pairs.any(-1) for name, pairs in wanted.items()}
+    marked = {name: pairs[rows[name]].float() for name, pairs in wanted.items()}
+    found: dict[str, list[Tensor]] = {one.name: [] for one in here}
+    hops = {one.name: TwoHops(rows[one.name], marked[one.name]) for one in here if one.hops == 2}
+    for _, patterns in maps(trace, kind, batch):
+        for one in here:
+            if one.of_maps is not None:
+                score = one.of_maps(patterns)
+            elif one.hops == 2:
+                score = hops[one.name].add(patterns)
+            else:
+                score = (patterns[:, rows[one.name]] * marked[one.name]).sum(-1).mean(-1)
+            found[one.name].append(score)
+    return {name: of_heads_there(trace, kind, torch.stack(each)) for name, each in found.items()}
+
+
+def maps(trace: Trace, kind: str | None, batch: int) -> Iterator[tuple[int, Tensor]]:
+    """(layer, its maps fp32 [head, query, key] on the CPU), one layer at a time; heads that a layer
+    does not have are all 0."""
+    for layer in range(trace.n_layers(kind)):
+        yield layer, trace.all_heads(layer, kind=kind, batch=batch).cpu()
+
+
+def of_heads_there(trace: Trace, kind: str | None, scores: Tensor) -> Tensor:
+    """Scores [layer, head], with NaN for heads that a layer does not have."""
+    n_heads = [trace.heads_of(layer, kind) for layer in range(trace.n_layers(kind))]
+    there = torch.arange(trace.n_heads(kind)) < torch.tensor(n_heads)[:, None]
+    return scores.masked_fill(~there, float("nan"))
+
+
+# -- inside -----------------------------------------------------------------------------------------
+
+
+def _score(measure: str, trace: Trace, kind: str | None, batch: int) -> Tensor:
+    return MEASURES[measure].score(trace, kind=kind, batch=batch)
+
+
+def _each_layer(
+    trace: Trace, kind: str | None, batch: int, measure: Callable[[Tensor], Tensor]
+) -> Tensor:
+    found = torch.stack([measure(patterns) for _, patterns in maps(trace, kind, batch)])
+    return of_heads_there(trace, kind, found)
+
+
+def _spelled(name: str) -> str:
+    """A measure's name as a name in Python."""
+    return name.replace(" ", "_").replace("-", "_")
+
+
+def _entropy(patterns: Tensor) -> Tensor:
+    return -(patterns * patterns.clamp(min=1e-30).log2()).sum(-1).mean(-1)
+
+
+def _distance(patterns: Tensor) -> Tensor:
+    n_query, n_key = patterns.shape[1:]
+    away = (torch.arange(n_query)[:, None] - torch.arange(n_key)[None]).abs().float()
+    return (patterns * away).sum(-1).mean(-1)
+
+
+_AFTER = "at the token after earlier occurrences"
+
+# name -> measure, in the order in which views offer them
+MEASURES: dict[str, Measure] = {
+    one.name: one
+    for one in (
+        Measure("induction", token_pairs.after_earlier_same, ("ids",), f"looks {_AFTER}", "induct"),
+        Measure(
+            "two-hop induction", token_pairs.after_earlier_same, ("ids",),
+            f"looks, through an earlier head, {_AFTER}", "2-hop", hops=2,
+        ),
+        Measure(
+            "previous token", token_pairs.previous, ("ids",), "looks at the token before", "prev",
+            about="place",
+        ),
+        Measure(
+            "duplicate token", token_pairs.earlier_same, ("ids",),
+            "looks at earlier occurrences of the same token", "again",
+        ),
+        Measure(
+            "same word", token_pairs.same_word, ("texts",),
+            "looks at the other pieces of the same word", "word",
+        ),
+        Measure(
+            "punctuation", token_pairs.punctuation, ("texts",), "rests on punctuation", "punct",
+            about="rest",
+        ),
+        Measure(
+            "first token", token_pairs.first, ("ids", "texts"), "rests on the first token",
+            "first", about="rest",
+        ),
+        Measure(
+            "next token", token_pairs.following, ("ids",), "looks at the token after", "next",
+            about="place",
+        ),
+        Measure(
+            "self token", token_pairs.itself, ("ids",), "looks at its own token", "self",
+            about="place",
+        ),
+        Measure(
+            "special tokens", token_pairs.special, ("ids", "texts"), "rests on special tokens",
+            "[spec]", about="rest", beside_first=True,
+        ),
+        Measure("entropy", None, ("ids",), unit="bits", one_text=False, of_maps=_entropy),
+        Measure("distance", None, ("ids",), unit="tokens", of_maps=_distance),
+    )
+}  # fmt: skip

@@ -1,0 +1,35 @@
+"""Measures of heads that look at a picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..tracing.trace import Trace, TraceError
+
+
+def patch_distance(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    """How far a head looks: the mean distance, in patches, from a patch to the patches that it looks
+    at, fp32 [layer, head]. What goes to [CLS] and registers is left out, and the rest sums to 1.
+
+    NaN where there is no head, or one that gives patches nothing. A head that looks everywhere alike
+    has `trace.patches.distances.mean()`.
+
+    Raises:
+        TraceError: for a trace in which it is not known where patches stand.
+
+    Source: the mean attention distance of Dosovitskiy et al. 2021, D.7.
+    """
+    patches = trace.patches
+    if patches is None:
+        raise TraceError(f"where patches stand in this trace of {trace.model_name} is not known")
+    found = torch.full((trace.n_layers(kind), trace.n_heads(kind)), float("nan"))
+    here = slice(patches.start, patches.start + patches.n)
+    for layer in trace.attending(kind):
+        call: Any = trace.call(layer, kind=kind, batch=batch)
+        for head in range(call.n_heads):
+            weights = call.pattern(batch, head)[here, here].float().cpu()
+            found[layer, head] = (weights * patches.distances).sum() / weights.sum()
+    return found

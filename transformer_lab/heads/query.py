@@ -1,0 +1,109 @@
+"""Asking a table of heads: words, and comparisons of its columns. The counterpart of query.js in the
+Explorer, which says the same of the same query.
+
+    "punctuation"                       heads with the word in their label or evidence
+    "layer > 10 and effect > .1"        both hold
+    "induction >= 50 % and no label"
+
+The effect counts whichever way it goes, unless it is compared with a number below 0.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+WORDS = ("label", "evidence")  # columns of words; the others are numbers
+_AND = re.compile(r"\s+and\s+", re.IGNORECASE)
+_LEFT = re.compile(r"(^|\s)and$", re.IGNORECASE)
+_COMPARED = re.compile(r"^(.*?)(<=|>=|!=|==|=|<|>|≤|≥|≠)(.*)$", re.DOTALL)
+_NUMBER = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(%?)$", re.IGNORECASE)
+_ALIKE = {"==": "=", "≤": "<=", "≥": ">=", "≠": "!="}
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge,
+    "=": operator.eq, "!=": operator.ne,
+}  # fmt: skip
+
+Row = Mapping[str, Any]  # column -> a number, None where there is none; words of WORDS
+
+
+def asked(query: str, columns: Sequence[str]) -> Callable[[Row], bool]:
+    """Whether a row is asked for.
+
+    Args:
+        columns: those that may be compared.
+
+    Raises:
+        ValueError: for a column that is not there, or a comparison with no number.
+    """
+    clauses = [_clause(part, columns) for part in _parts(query)]
+    return lambda row: all(clause(row) for clause in clauses)
+
+
+def _parts(query: str) -> list[str]:
+    """What stands between "and"s that are in no quotes; an "and" that nothing follows yet is left
+    out."""
+    kept: list[str] = []
+
+    def hide(found: re.Match) -> str:
+        kept.append(found[0])
+        return f"\0{len(kept) - 1}\0"
+
+    hidden = re.sub(r"[\"“”][^\"“”]*[\"“”]", hide, query.replace("\0", "")).strip()
+    parts = _AND.split(_LEFT.sub("", hidden))
+    shown = [re.sub(r"\0(\d+)\0", lambda found: kept[int(found[1])], part) for part in parts]
+    return [part.strip() for part in shown if part.strip()]
+
+
+def _clause(part: str, columns: Sequence[str]) -> Callable[[Row], bool]:
+    compared = None if part[0] in '"“”' else _COMPARED.match(part)
+    if compared is None:
+        words = _bare(part)
+        return lambda row: words in _plain(f"{row['label'] or ''} {row['evidence']}")
+    name, sign, given = (text.strip() for text in compared.groups())
+    sign = _ALIKE.get(sign, sign)
+    column = next((one for one in columns if _spelled(one) == _spelled(name)), None)
+    if column is None:
+        raise ValueError(f"“{name}” is no column; there are {', '.join(columns)}")
+    if column in WORDS:
+        return _same_words(column, sign, _bare(given))
+    number = _number(given)
+    if number is None:
+        raise ValueError(f"“{part}” compares with no number; write “{column} {sign} 3”")
+    compare, either = _COMPARE[sign], column == "effect" and number >= 0
+
+    def holds(row: Row) -> bool:
+        value = row[column]
+        if value is None or math.isnan(value):
+            return False
+        return compare(abs(value) if either else value, number)
+
+    return holds
+
+
+def _same_words(column: str, sign: str, words: str) -> Callable[[Row], bool]:
+    if sign not in ("=", "!="):
+        raise ValueError(f"“{column}” is words; compare it with = or !=")
+    return lambda row: (_plain(row[column] or "") == words) == (sign == "=")
+
+
+def _number(given: str) -> float | None:
+    found = _NUMBER.match(given.replace("−", "-"))
+    if found is None:
+        return None
+    return float(found[1]) / 100 if found[2] else float(found[1])
+
+
+def _bare(words: str) -> str:
+    return _plain(words.strip('"“” \t\r\n'))
+
+
+def _plain(words: str) -> str:
+    return " ".join(words.lower().split())
+
+
+def _spelled(name: str) -> str:
+    return " ".join(re.sub(r"[_-]", " ", name).lower().split())

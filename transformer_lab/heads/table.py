@@ -1,0 +1,402 @@
+"""A table of heads: what each is called and why, what it scores on a text, and whether it matters."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..edits.effects import Sweep
+from ..edits.estimates import estimate_effects
+from ..edits.kinds import Edit, EditError
+from ..edits.makers import ablate
+from ..edits.sweep import sweep_heads
+from ..files.text_files import write_text
+from ..hub.which import network_of
+from ..tracing.running import trace as traced
+from ..tracing.trace import Trace
+from .evidence import BAR
+from .measures import MEASURES, all_scores
+from .naming import HeadLabel, labels
+from .query import WORDS, asked
+
+SHOWN = 40  # rows in a notebook
+FIRST = ("layer", "head", "label", "score", "effect", "kl")  # columns, before what heads score
+
+
+@dataclass(frozen=True)
+class HeadRow:
+    """One head.
+
+    label, evidence: as `heads.labels` gives them; what it does most on this text stands there too.
+    score: of its label, or of the nearest one; None without labels.
+    effect: how the probability of the chosen token changes when the head is switched off; None where
+        that is not known. estimated: whether that is an estimate.
+    kl: divergence of the whole prediction, in nats; None where it is not known.
+    scores: what it scores on this text, by every measure that applies: see `heads.MEASURES`.
+    """
+
+    layer: int
+    head: int
+    kind: str
+    label: str | None
+    evidence: str
+    score: float | None
+    effect: float | None
+    estimated: bool
+    kl: float | None
+    scores: Mapping[str, float] = field(repr=False)
+
+    def __getitem__(self, column: str) -> Any:
+        """What stands in a column."""
+        return self.scores.get(column) if column in MEASURES else getattr(self, column)
+
+    @property
+    def edit(self) -> Edit:
+        """What switches this head off."""
+        return ablate(self.layer, self.head, kind=self.kind)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadTable:
+    """Heads as rows. It is sorted, searched and written, never changed: each gives another table.
+
+    rows: what is in it; `len`, loops and indices go over them.
+    columns: the names that `sorted` and `where` know.
+    about: what the effects are of, in a sentence.
+    query: what was asked for, "" for all heads; n_heads: how many there are then.
+    """
+
+    rows: tuple[HeadRow, ...]
+    columns: tuple[str, ...]
+    about: str
+    query: str = ""
+    n_heads: int = 0
+
+    def where(self, query: str) -> HeadTable:
+        """The heads that are asked for: "punctuation", "layer > 10", "effect > .1", joined by "and".
+
+        Words are looked for in label and evidence; "…" keeps some together. Numbers are compared
+        with <, >, <=, >=, = and !=, and may be in %. The effect counts whichever way it goes, unless
+        it is compared with a number below 0.
+
+        Raises:
+            ValueError: for a column that is not there, or a comparison with no number.
+        """
+        if not isinstance(query, str):
+            raise ValueError(f"query={query!r} is no text; write for example “layer > 10”")
+        holds = asked(query, (*self.columns, "evidence"))
+        both = " and ".join(filter(None, (self.query, query.strip())))
+        found = tuple(row for row in self.rows if holds(_Asked(row)))
+        return replace(self, rows=found, query=both)
+
+    def sorted(self, column: str = "effect", *, descending: bool | None = None) -> HeadTable:
+        """Sorted by a column: the largest first (effects whichever way they go), layers, heads and
+        words from the beginning, unless `descending` says otherwise. Heads without a number come
+        last.
+
+        Raises:
+            ValueError: for a column that is not there.
+        """
+        if column not in self.columns:
+            raise ValueError(f"column={column!r} is not there; there are {', '.join(self.columns)}")
+        words = column in (*WORDS, "layer", "head")
+        down = not words if descending is None else descending
+
+        def key(row: HeadRow) -> Any:
+            value = row[column]
+            return (
+                value.lower()
+                if isinstance(value, str)
+                else abs(value)
+                if column == "effect"
+                else value
+            )
+
+        known = [row for row in self.rows if not _is_none(row[column])]
+        rest = [row for row in self.rows if _is_none(row[column])]
+        return replace(self, rows=(*sorted(known, key=key, reverse=down), *rest))
+
+    @property
+    def best(self) -> HeadRow:
+        """The head that matters most.
+
+        Raises:
+            ValueError: in an empty table.
+        """
+        if not self.rows:
+            raise ValueError(self._nothing())
+        return self.sorted().rows[0]
+
+    @property
+    def edits(self) -> list[Edit]:
+        """What switches all of these heads off together: `tl.edit(model, *table.edits)`."""
+        return [row.edit for row in self.rows]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; None for what is not known."""
+        rows = [
+            {
+                **{name: _plain(row[name]) for name in (*self.columns, "evidence", "kind")},
+                "estimated": row.estimated,
+            }
+            for row in self.rows
+        ]
+        return {
+            "about": self.about,
+            "query": self.query,
+            "columns": list(self.columns),
+            "rows": rows,
+        }
+
+    def csv(self) -> str:
+        """As comma-separated values, a line a head, in full precision."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["kind", *self.columns, "effect is", "evidence"])
+        for row in self.rows:
+            known = "" if row.effect is None else "an estimate" if row.estimated else "measured"
+            values = [_plain(row[name]) for name in self.columns]
+            writer.writerow(
+                [row.kind, *("" if v is None else v for v in values), known, row.evidence]
+            )
+        return text.getvalue()
+
+    def to_csv(self, path: str | os.PathLike) -> Path:
+        """Write `csv()` to a file.
+
+        Raises:
+            ValueError: for a path that cannot hold a file.
+        """
+        return write_text(path, [self.csv()], such_as="heads.csv")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[HeadRow]:
+        return iter(self.rows)
+
+    def __getitem__(self, index: int) -> HeadRow:
+        return self.rows[index]
+
+    def __repr__(self) -> str:
+        if not self.rows:
+            return f"<HeadTable: {self._nothing()}>"
+        first = "; ".join(
+            f"layer {r.layer}, head {r.head}{f' ({r.label})' if r.label else ''} {_effect(r)}".rstrip()
+            for r in self.rows[:3]
+        )
+        more = " …" if len(self.rows) > 3 else ""
+        return f"<HeadTable of {self._count()}: {first}{more}. {self.about}>"
+
+    def _repr_html_(self) -> str:
+        if not self.rows:
+            return f"<p>{html.escape(self._nothing())}</p>"
+        heads = "".join(f"<th scope='col'>{html.escape(name)}</th>" for name in self.columns)
+        lines = "".join(self._line(row) for row in self.rows[:SHOWN])
+        rest = len(self.rows) - SHOWN
+        more = (
+            f"<p>… and {rest} more; <code>.to_csv(path)</code> writes all.</p>" if rest > 0 else ""
+        )
+        about = html.escape(f"{self._count()}. {self.about}")
+        return (
+            f"<table><caption style='text-align:left'>{about}</caption><thead><tr>{heads}</tr></thead>"
+            f"<tbody>{lines}</tbody></table>{more}"
+        )
+
+    def _line(self, row: HeadRow) -> str:
+        cells = []
+        for name in self.columns:
+            told = _effect(row) if name == "effect" else _told(row[name])
+            told = html.escape(told)
+            if name == "effect" and row.estimated and row.effect is not None:
+                told = f"<i title='estimate'>{told}</i>"
+            if name == "label":
+                told = f"<span title='{html.escape(row.evidence, quote=True)}'>{told}</span>"
+            cells.append(f"<td>{told}</td>")
+        return f"<tr>{''.join(cells)}</tr>"
+
+    def _nothing(self) -> str:
+        return f"“{self.query}” matches no head" if self.query else "there is no head"
+
+    def _count(self) -> str:
+        n = len(self.rows)
+        heads = f"{n} head{'s' * (n != 1)}"
+        return f"{heads} of {self.n_heads}" if self.query else heads
+
+
+def head_table(
+    model: Any,
+    text: Any = None,
+    target: Any = None,
+    *,
+    kind: str | None = None,
+    exact: bool = True,
+    named: bool = True,
+    texts: Sequence[str] | None = None,
+    token: int | None = None,
+    position: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **given: Any,
+) -> HeadTable:
+    """Every head in a row: its label with the evidence, what it scores on this text by every measure,
+    and what switching it off changes. Those that matter most come first.
+
+    Args:
+        model: a `TextModel`, a model with token ids as `text`, or a `Trace`, whose text is taken.
+        text, target: as in `trace`.
+        kind: "encoder", "decoder" or "cross"; the decoder's heads unless named.
+        exact: False gives the effects of `estimate_effects`, in one gradient pass.
+        named: False leaves out the labels, which cost some passes over texts of their own.
+        texts: as in `heads.labels`.
+        token, position: whose probability is measured, and where: as in `sweep_heads`.
+        progress: called with (heads done, heads in all) while they are switched off.
+        given: further inputs, as in `trace`.
+
+    Raises:
+        ValueError: for what the model cannot read. Where it has no labels or predicts nothing, the
+            table says so.
+    """
+    trace, model, read = _read(model, text, target, given)
+    kind = trace.kind(kind)
+    effects, about = _effects(model, read, kind, exact, token, position, progress, trace)
+    why, table = "", None
+    if named:
+        table, why = named_heads(model, kind, texts)
+    scores = all_scores(trace, kind=kind)
+    rows = tuple(
+        _row(kind, layer, head, table, scores, effects)
+        for layer in trace.attending(kind)
+        for head in range(trace.heads_of(layer, kind))
+    )
+    known = {
+        "label": table is not None, "score": table is not None, "effect": effects is not None,
+        "kl": effects is not None and not effects.estimated,
+    }  # fmt: skip
+    columns = (*(name for name in FIRST if known.get(name, True)), *scores)
+    about = " ".join(filter(None, (about, why)))
+    found = HeadTable(rows, columns, about, n_heads=len(rows))
+    return found.sorted() if effects is not None else found
+
+
+def on_this_text(scores: Mapping[str, float]) -> str:
+    """What a head does on a text, in words: shares of attention of more than half."""
+    most = [
+        f"{name} {value:.2f}".replace(" 0.", " .")
+        for name, value in sorted(scores.items(), key=lambda item: -item[1])
+        if MEASURES[name].unit == "share" and value > BAR
+    ]
+    return f"on this text: {', '.join(most)}" if most else ""
+
+
+def named_heads(
+    model: Any, kind: str, texts: Sequence[str] | None = None
+) -> tuple[list[list[HeadLabel]] | None, str]:
+    """Labels of all heads; or None, and why there are none."""
+    if kind == "cross":
+        return None, "Cross-attention has no labels."
+    try:
+        return labels(model, kind=kind, texts=texts, ablation=False), ""
+    except ValueError as error:
+        if texts is not None:  # what was asked for is at fault
+            raise
+        return None, f"No labels: {error}."
+
+
+# -- inside -----------------------------------------------------------------------------------------
+
+
+class _Asked(Mapping[str, Any]):
+    """A row as a query reads it."""
+
+    def __init__(self, row: HeadRow):
+        self._row = row
+
+    def __getitem__(self, column: str) -> Any:
+        return self._row[column]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*FIRST, "evidence", *self._row.scores))
+
+    def __len__(self) -> int:
+        return len(FIRST) + 1 + len(self._row.scores)
+
+
+def _read(model: Any, text: Any, target: Any, given: Mapping[str, Any]) -> tuple[Trace, Any, dict]:
+    """The trace, its model, and what `sweep_heads` is to read."""
+    if isinstance(model, Trace):
+        if text is not None or model.network is None:
+            raise ValueError("a Trace has its own text and model; give it alone")
+        found = model
+        read = dict(
+            tokens=found.tokens, target=found.target, mask=found.mask,
+            target_mask=found.target_mask, **found.given,
+        )  # fmt: skip
+        return found, model.network.module, read
+    network_of(model)
+    found = traced(model, text, target, keep="maps", **given)
+    read = dict(tokens=found.tokens, target=found.target, **found.given)
+    return found, model, read
+
+
+def _effects(
+    model: Any, read: dict, kind: str, exact: bool, token: int | None, position: int | None,
+    progress: Any, trace: Trace,
+) -> tuple[Sweep | None, str]:  # fmt: skip
+    options: dict[str, Any] = dict(kind=kind, token=token, position=position, measure="probability")
+    try:
+        if exact:
+            found = sweep_heads(model, **read, **options, progress=progress)
+        else:
+            found = estimate_effects(model, **read, **options)
+    except EditError as error:
+        return None, f"No effects: {error}."
+    chosen = " and ".join(f"“{trace.name_token(i)}”" for i in dict.fromkeys(found.tokens))
+    what = "an estimate of how" if found.estimated else "how"
+    return found, f"Effect: {what} the probability of {chosen} changes without the head."
+
+
+def _row(
+    kind: str, layer: int, head: int, table: list[list[HeadLabel]] | None,
+    scores: Mapping[str, Any], effects: Sweep | None,
+) -> HeadRow:  # fmt: skip
+    label = None if table is None else table[layer][head]
+    own = {name: float(found[layer, head]) for name, found in scores.items()}
+    told = ("" if label is None else label.sentence, on_this_text(own))
+    found = {} if effects is None else effects.measures
+    effect, kl = (
+        _plain(float(found[name][layer, head])) if name in found else None
+        for name in ("probability", "kl")
+    )
+    return HeadRow(
+        layer, head, kind, None if label is None else label.name, "; ".join(filter(None, told)),
+        None if label is None else label.score, effect,
+        effects is not None and effects.estimated, kl, own,
+    )  # fmt: skip
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _plain(value: Any) -> Any:
+    return None if _is_none(value) else value
+
+
+def _told(value: Any) -> str:
+    if _is_none(value):
+        return ""
+    return f"{value:.3f}".replace("0.", ".", 1) if isinstance(value, float) else str(value)
+
+
+def _effect(row: HeadRow) -> str:
+    if row.effect is None:
+        return ""
+    sign = "+" if row.effect > 0 else "−"
+    return f"{'≈ ' * row.estimated}{sign}{abs(row.effect):.3f}".replace("0.", ".", 1)

@@ -1,0 +1,349 @@
+"""Any Hugging Face model as a `Network`, through the seam."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..attention import AttentionCall, Site, Tap
+from . import between, copies, fallback, placeholders, reading, seam
+from .causality import structure_of
+from .linear import device_of
+from .lists import block_modules
+from .network import ChangedError, Inputs, Layer, Network, Output, edits_among
+from .patches import Patches
+from .sounds import sound_of, times_of, unread
+from .stream import hook_stream
+from .structure import Structure, parameters_of
+
+OTHER_INPUTS = ("pixel_values", "input_features", "input_values", "bbox")
+
+
+class HuggingFaceNetwork(Network):
+    """A transformers model.
+
+    Args:
+        module: one that is a PreTrainedModel.
+    """
+
+    @property
+    def config(self) -> Any:
+        return self.module.config
+
+    @cached_property
+    def structure(self) -> Structure:
+        return structure_of(self.module)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self.structure.kinds
+
+    @property
+    def kind(self) -> str:
+        if self.structure.both:
+            return "encoder-decoder"
+        return "decoder" if self.structure.causal else "encoder"
+
+    def heads(self, kind: str) -> Sequence[int | None]:
+        return [layer.heads for layer in self.layers(kind)]
+
+    def layers(self, kind: str) -> tuple[Layer, ...]:
+        return self.structure.layers(kind)
+
+    @property
+    def name(self) -> str:
+        return getattr(self.config, "name_or_path", "") or type(self.module).__name__
+
+    @property
+    def size(self) -> int:
+        width = getattr(self.config, "d_model", None) or getattr(self.config, "hidden_size", 0)
+        return width * (getattr(self.config, "num_hidden_layers", None) or 1)
+
+    @property
+    def vocabulary(self) -> tuple[int | None, int | None]:
+        size = getattr(self.config, "vocab_size", None)
+        return size, getattr(self.config, "target_vocab_size", None) or size
+
+    @property
+    def has_head(self) -> bool:
+        return getattr(self.module, "get_output_embeddings", lambda: None)() is not None
+
+    @property
+    def has_classes(self) -> bool:
+        return "ForImageClassification" in type(self.module).__name__
+
+    @property
+    def picture_size(self) -> tuple[int, int] | None:
+        return reading.image_size(self.module) if reading.reads_pixels(self.module) else None
+
+    # -- one pass -------------------------------------------------------------------------------
+
+    def run(self, inputs: Inputs) -> Output:
+        """
+        Raises:
+            ValueError: for tokens or positions that the model has no embedding for.
+        """
+        given = self._given(inputs)
+        try:
+            output = _output(self.module(**given))
+        except (AttributeError, TypeError, ValueError) as error:
+            if unfit := placeholders.do_not_fit(self.module, inputs, error):
+                raise ValueError(unfit) from error
+            lacks = [name for name in OTHER_INPUTS if name in parameters_of(self.module)]
+            named = bool(lacks) and ("NoneType" in str(error) or lacks[0] in str(error))
+            if not named or inputs.tokens is None:
+                raise
+            raise ValueError(
+                f"{type(self.module).__name__} reads {lacks[0]} besides text and cannot do without; "
+                "give the model of text that is in it"
+            ) from error
+        except (IndexError, RuntimeError) as error:  # RoBERTa's last positions, a long target …
+            beyond = "out of bounds" in str(error) or "out of range" in str(error)
+            read = inputs.target if inputs.tokens is None else inputs.tokens
+            if not beyond or read is None:
+                if why := unread(self.module, inputs.given, error):
+                    raise ValueError(why) from error
+                raise
+            raise ValueError(
+                f"{type(self.module).__name__} has no embedding for one of these tokens or "
+                f"positions ({read.shape[1]} tokens); shorten the text"
+            ) from error
+        if self.structure.own and self.structure.is_outdated():
+            del self.structure
+            raise ChangedError(f"{type(self.module).__name__} changed its modules in this pass")
+        return output
+
+    def _given(self, inputs: Inputs) -> dict[str, Any]:
+        return reading.inputs_of(inputs, self.module, self.structure.causal)
+
+    def check(self, inputs: Inputs) -> None:
+        reading.check_modality(self.module, inputs.tokens, inputs.given)
+        if inputs.tokens is None:
+            return
+        super().check(inputs)
+        limit = getattr(self.config, "max_position_embeddings", None) or 0
+        if 0 < limit < inputs.tokens.shape[1]:
+            raise ValueError(
+                f"the text has {inputs.tokens.shape[1]} tokens but this model's context is "
+                f"{limit}; shorten it"
+            )
+
+    def more_inputs(self, tokens: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+        found = reading.more_inputs(self.module, tokens, given)
+        return placeholders.read(self.module, tokens, found)
+
+    def patches(self, inputs: Inputs) -> Patches | None:
+        if inputs.tokens is None:
+            return reading.patches_of(self.module, inputs)
+        return placeholders.patches_among(self.module, inputs)
+
+    def picture(self, inputs: Inputs) -> Tensor | None:
+        found = super().picture(inputs)
+        return placeholders.picture_of(self.module, inputs) if found is None else found
+
+    def pictured(self, inputs: Inputs) -> Tensor | None:
+        return placeholders.standing(self.module, inputs)
+
+    def heard(self, inputs: Inputs) -> list[str] | None:
+        if inputs.tokens is not None:
+            return None
+        sound = sound_of(self.module)
+        return times_of(self.module, inputs.given) if sound is None else sound.labels
+
+    def n_positions(self, inputs: Inputs) -> int:
+        found = self.patches(inputs)
+        if found is not None:
+            return len(inputs.first) * len(found.labels)
+        if (heard := self.heard(inputs)) is not None:
+            return len(inputs.first) * len(heard) + super().n_positions(inputs)
+        return super().n_positions(inputs)
+
+    def in_copies(self, tap: Tap, inputs: Inputs) -> bool | None:
+        return None if copies.may_be_copied(self.module, tap, inputs) else False
+
+    def edited_beside(self, tap: Tap) -> bool:
+        session = self.module.__dict__.get(seam.SESSION)
+        return session is not None and edits_among(tap, session.taps)
+
+    @property
+    def numbers_per_token(self) -> int:
+        return copies.numbers_per_token(self.module)
+
+    @contextmanager
+    def predicting_at(self, places: Tensor) -> Iterator[None]:
+        with copies.head_at(self.module, places):
+            yield
+
+    def own_maps(self, inputs: Inputs) -> tuple[Output, dict[str, dict[int, Tensor]]]:
+        output, maps = fallback.eager_maps(self.module, self._given(inputs))
+        if len(maps) == 1 and not self.structure.both:  # which kind it is, is told by the maps
+            (found,) = maps.values()
+            maps = {"encoder" if any(map(_looks_ahead, found)) else "decoder": found}
+        return _output(output), {kind: self._by_layer(kind, found) for kind, found in maps.items()}
+
+    def _by_layer(self, kind: str, maps: tuple) -> dict[int, Tensor]:
+        """Which layer each map is of: hybrids give those of their attention layers only."""
+        try:
+            having = [layer.number for layer in self.layers(kind) if layer.heads != 0]
+        except seam.SeamError:
+            having = []
+        if len(having) == len(maps):
+            return dict(zip(having, maps, strict=True))
+        return {i: found for i, found in enumerate(maps) if found is not None}
+
+    def missing(self, kinds: Collection[str]) -> str:
+        said = seam.remark(self.structure), self.structure.missing(kinds)
+        return " ".join(filter(None, said))
+
+    # -- its parts ------------------------------------------------------------------------------
+
+    def blocks(self, kind: str | None = None) -> list[nn.Module]:
+        if kind is None:
+            return list(block_modules(self.module).values())
+        return self.structure.blocks(kind)
+
+    def apart(self) -> set[nn.Module]:
+        towers = {self.module.get_submodule(path) for path in self.structure.apart.values()}
+        return {module for tower in towers for module in tower.modules()}
+
+    def output_weight(self, call: AttentionCall) -> Tensor | None:
+        return seam.output_projection(self.module, self.structure.names, call)
+
+    def stands_between(self, site: Site) -> bool:
+        return between.stands_between(self, site)
+
+    @property
+    def logit_softcap(self) -> float | None:
+        config = getattr(self.config, "get_text_config", lambda: self.config)()
+        names = ("final_logit_softcapping", "logits_soft_cap")  # Gemma's, RecurrentGemma's
+        return next((cap for name in names if (cap := getattr(config, name, None))), None)
+
+    def after_blocks(self, kind: str, inputs: Inputs) -> Callable[[Tensor], Tensor] | None:
+        """The model on one token, with other streams in the place of its last block's output."""
+        blocks = self.blocks(kind)
+        if not blocks or (inputs.tokens is None and inputs.target is None):
+            return None
+        one, target = (None if x is None else x[:1, :1] for x in (inputs.tokens, inputs.target))
+        beside = inputs.given if one is None else {}  # what is read instead of tokens
+        first = {n: x[:1] if isinstance(x, Tensor) else x for n, x in beside.items()}
+        given = self._given(Inputs(one, target, given=first))
+        owner = threading.get_ident()
+
+        def run(x: Tensor) -> Tensor:
+            # One token each: between the last block and the head every model works on each by itself.
+            streams = x.reshape(-1, 1, x.shape[-1])
+
+            def instead(_module: Any, _args: Any, output: Any) -> Any:
+                if threading.get_ident() != owner:
+                    return None
+                return (streams, *output[1:]) if isinstance(output, tuple) else streams
+
+            handle = blocks[-1].register_forward_hook(instead)
+            try:
+                logits = _output(self.module(**given)).logits
+            finally:
+                handle.remove()
+            assert logits is not None  # only a model that predicts is asked
+            return logits.reshape(*x.shape[:-1], -1)
+
+        return run
+
+    # -- taps -----------------------------------------------------------------------------------
+
+    def tapped(self) -> Iterator[Any]:
+        yield from ()  # the taps are the session's, see seam
+
+    def add_tap(self, tap: Tap) -> None:
+        seam.add_tap(self.module, tap, self.structure)
+
+    def remove_tap(self, tap: Tap) -> None:
+        seam.remove_tap(self.module, tap)
+
+    @contextmanager
+    def watching_stream(self, tap: Tap) -> Iterator[None]:
+        with seam.watching_blocks(self.module, tap):
+            yield
+
+    @contextmanager
+    def changing_stream(
+        self, tap: Tap, names: Sequence[str], kind: str, layer: int | None
+    ) -> Iterator[None]:
+        handles = hook_stream(self.module, tap, names, kind, layer)
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def refuses_stream(self, names: Sequence[str], kind: str) -> str:
+        return ""  # it is seen when the hooks are hung
+
+    # -- the whole ------------------------------------------------------------------------------
+
+    def evaluated(self) -> Network:
+        return HuggingFaceNetwork(super().evaluated().module) if self.module.training else self
+
+    @property
+    def device(self) -> torch.device:
+        return device_of(self.module)
+
+    @property
+    def n_ctx(self) -> int | None:
+        names = ("n_ctx", "max_position_embeddings", "n_positions")
+        found = (getattr(self.config, name, None) for name in names)
+        return next((n for n in found if n and n > 0), None)
+
+    def save(self, folder: str | Path, ours: Callable[..., Any], **options: Any) -> None:
+        self.module.save_pretrained(folder)
+
+    def write(
+        self, tokens: Tensor, most: int, *, bos_id: int | None, eos_id: int | None,
+        written: Tensor | None = None, sampling: Any = None, cached: bool = True, **options: Any,
+    ) -> list[int]:  # fmt: skip
+        both = self.kind == "encoder-decoder"
+        if both and written is not None:
+            options["decoder_input_ids"] = written
+        if sampling is not None:
+            options |= ONE_RULE | {"logits_processor": [_taking(sampling)]}
+        if not cached:
+            options["use_cache"] = False
+        with torch.no_grad():
+            found = self.module.generate(tokens, max_new_tokens=most, do_sample=False, **options)
+        before = tokens.shape[1] if not both else 0 if written is None else written.shape[1]
+        return found[0, before:].tolist()
+
+
+# What a model's own generation settings may ask for, and one rule for all models does not.
+ONE_RULE = dict(
+    num_beams=1, repetition_penalty=1.0, no_repeat_ngram_size=0, encoder_no_repeat_ngram_size=0,
+    encoder_repetition_penalty=1.0, min_length=0,
+)  # fmt: skip
+
+
+def _taking(sampling: Any) -> Callable[[Tensor, Tensor], Tensor]:
+    """For transformers' `generate`: of the logits that it made, the token alone that is taken."""
+
+    def process(_ids: Tensor, logits: Tensor) -> Tensor:
+        taken = sampling.take(logits.float())[:, None]
+        return torch.full_like(logits, float("-inf")).scatter(-1, taken, 0.0)
+
+    return process
+
+
+def _looks_ahead(maps: Any) -> bool:
+    return isinstance(maps, Tensor) and maps.dim() == 4 and bool((maps.triu(1) > 0).any())
+
+
+def _output(given: Any) -> Output:
+    logits = getattr(given, "logits", None)
+    logits = getattr(given, "prediction_logits", None) if logits is None else logits
+    if logits is not None and logits.dim() != 3:  # [batch, class]; of a picture's pixels
+        return Output(answers=logits)
+    return Output(logits, getattr(given, "last_hidden_state", None))

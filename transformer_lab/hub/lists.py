@@ -1,0 +1,59 @@
+"""The lists of modules in which a model has its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from torch import nn
+
+
+def block_modules(model: Any) -> dict[str, nn.Module]:
+    """path -> module of everything that stands in an outermost ModuleList: the layers."""
+    return {
+        f"{path}.{i}": child
+        for path, blocks in outermost_lists(model).items()
+        for i, child in enumerate(blocks)
+    }
+
+
+def outermost_lists(model: Any) -> dict[str, list[nn.Module]]:
+    """path -> layers of every ModuleList that stands in no other."""
+    lists: dict[str, list[nn.Module]] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and not any(name.startswith(o + ".") for o in lists):
+            lists[name] = _layers_in(module)
+    return lists
+
+
+def _layers_in(modules: nn.ModuleList) -> list[nn.Module]:
+    """Its layers, where they stand in lists of their own too (Funnel's blocks)."""
+    return [
+        layer
+        for child in modules
+        for layer in (_layers_in(child) if isinstance(child, nn.ModuleList) else [child])
+    ]
+
+
+def layers_of_stages(blocks: list[nn.Module], attention: Collection[nn.Module]) -> list[nn.Module]:
+    """The layers of stages, each of which has a list of layers in its turn (Swin's); blocks that are
+    no stages are layers themselves."""
+    found: list[nn.Module] = []
+    for block in blocks:
+        inside = [m for m in block.modules() if m in attention]
+        lists = [m for m in block.modules() if isinstance(m, nn.ModuleList)]
+        stage = next((one for one in lists if _holds(one, inside)), None)
+        found += [block] if stage is None else list(stage)
+    return found
+
+
+def _holds(layers: nn.ModuleList, attention: list[nn.Module]) -> bool:
+    """Whether all of this attention is in these layers, and some in each."""
+    held = [[m for m in attention if m in set(layer.modules())] for layer in layers]
+    alone = any(layer in attention for layer in layers)
+    return bool(attention) and not alone and all(held) and sum(map(len, held)) == len(attention)
+
+
+def is_numbered(path: str) -> bool:
+    """Whether it is the path of something in a list."""
+    return any(part.isdigit() for part in path.split("."))

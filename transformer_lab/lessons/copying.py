@@ -1,0 +1,172 @@
+"""The lessons in a folder of the learner's own, in which nothing that was changed is replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..files.resources import resource
+from ..files.safefiles import (
+    DiskFullError,
+    NotReplacedError,
+    committed,
+    read_json,
+    sha256,
+    write_json,
+)
+
+# What a learner needs of notebooks/.
+PATTERNS = ("[0-9][0-9]_*.ipynb", "README.md", "glossary.md", "images/*.svg")
+# The sha256 of every file as it was copied: one that differs from it was changed.
+MANIFEST = ".transformer-lab-lessons.json"
+
+
+class LessonsError(ValueError):
+    """A folder that the lessons cannot be copied to."""
+
+
+@dataclass(frozen=True)
+class Copies:
+    """How a folder's files compare with the package's; names such as "images/02_positions.svg".
+
+    Every file of the package is in one of the first four."""
+
+    folder: Path
+    missing: list[str] = field(default_factory=list)
+    same: list[str] = field(default_factory=list)
+    older: list[str] = field(default_factory=list)  # as it was copied; the package's is another now
+    yours: list[str] = field(default_factory=list)  # changed since, or never copied
+    newer: list[str] = field(default_factory=list)  # those of `yours` that the package changed too
+    digests: dict[str, str] = field(default_factory=dict)  # as they were copied
+    note: str = ""
+
+
+def package_files() -> dict[str, Path]:
+    """name -> file, of everything that is copied."""
+    source = resource("notebooks")
+    found = sorted(path for pattern in PATTERNS for path in source.glob(pattern))
+    return {path.relative_to(source).as_posix(): path for path in found}
+
+
+def compare(folder: str | Path) -> Copies:
+    """What is in a folder, beside what the package has. Writes nothing.
+
+    Raises:
+        LessonsError: for a folder that is a file or a link, or is full of other things.
+    """
+    folder = Path(folder)
+    _is_a_place(folder)
+    known, note = _read_manifest(folder)
+    copies = Copies(folder, digests=known, note=note)
+    for name, source in package_files().items():
+        path, wanted = folder / name, sha256(source)
+        if not path.exists() and not path.is_symlink():
+            copies.missing.append(name)
+            continue
+        found = _digest(path)
+        if found == wanted:
+            copies.same.append(name)
+        elif found is not None and found == known.get(name):
+            copies.older.append(name)
+        else:
+            copies.yours.append(name)
+            if known.get(name) != wanted:
+                copies.newer.append(name)
+    return copies
+
+
+def copy_lessons(folder: str | Path, *, renew: bool = False) -> Copies:
+    """Copy what is missing; with `renew`, also replace older copies that nobody changed.
+
+    Args:
+        folder: made if it is not there. What was changed in it stays as it is.
+
+    Returns:
+        What was found beforehand: `missing` is copied now, and `older` is replaced with `renew`.
+
+    Raises:
+        LessonsError: as for `compare`, and where nothing can be written.
+        DiskFullError: the disk is full; call again to go on.
+    """
+    copies = compare(folder)
+    files = package_files()
+    names = copies.missing + (copies.older if renew else [])
+    digests = dict(copies.digests)
+    # Before the first copy, so that a folder that is cut short is known for one of ours.
+    digests.update({n: sha256(files[n]) for n in copies.missing + copies.same})
+    with _told(copies.folder):
+        copies.folder.mkdir(parents=True, exist_ok=True)
+        _write_manifest(copies.folder, digests)
+        for name in names:
+            path = copies.folder / name
+            path.parent.mkdir(exist_ok=True)
+            with committed(path) as temporary:
+                temporary.write_bytes(files[name].read_bytes())
+            digests[name] = sha256(files[name])
+        _write_manifest(copies.folder, digests)
+    return copies
+
+
+def _is_a_place(folder: Path) -> None:
+    """Refuse what is no folder, what leads elsewhere, and a folder that holds other things."""
+    for path in (folder, folder / "images"):
+        if path.is_symlink():
+            raise LessonsError(
+                f"{path} is a symbolic link; name a folder in which nothing leads elsewhere"
+            )
+        if path.exists() and not path.is_dir():
+            raise LessonsError(f"{path} is no folder; name another one for the lessons")
+    manifest = folder / MANIFEST
+    if manifest.is_symlink() or (manifest.exists() and not manifest.is_file()):
+        raise LessonsError(f"{manifest} is no ordinary file; remove it, or name another folder")
+    if manifest.exists() or not folder.exists():
+        return
+    with _told(folder, "read"):
+        others = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+    if others:
+        raise LessonsError(
+            f"{folder} holds other things ({others[0]}{' …' if others[1:] else ''}) and no copy of "
+            "the lessons; name a new folder or an empty one"
+        )
+
+
+def _read_manifest(folder: Path) -> tuple[dict[str, str], str]:
+    """The sha256 of each file as it was copied, and a sentence where that is not known."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return {}, ""
+    try:
+        files = dict(read_json(path, error=LessonsError)["files"])
+        return {name: str(files[name]) for name in package_files() if name in files}, ""
+    except (LessonsError, KeyError, TypeError, ValueError):
+        return {}, f"{path} cannot be read, so every file that differs counts as yours."
+
+
+def _write_manifest(folder: Path, digests: dict[str, str]) -> None:
+    with committed(folder / MANIFEST) as temporary:
+        write_json(temporary, {"about": "sha256 of each file as it was copied", "files": digests})
+
+
+@contextmanager
+def _told(folder: Path, what: str = "written to") -> Iterator[None]:
+    """The system's refusals as one sentence that names the folder."""
+    try:
+        yield
+    except (DiskFullError, NotReplacedError):
+        raise
+    except OSError as error:
+        raise LessonsError(
+            f"{folder} cannot be {what} ({error.strerror or error}); name a folder of your own"
+        ) from error
+
+
+def _digest(path: Path) -> str | None:
+    """None for what is no ordinary file, and for one that may not be read."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    try:
+        return sha256(path)
+    except OSError:
+        return None

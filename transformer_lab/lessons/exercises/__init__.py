@@ -1,0 +1,1 @@
+"""Exercises of the lessons: what a learner writes, and what checks it."""

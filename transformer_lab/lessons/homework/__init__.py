@@ -1,0 +1,1 @@
+"""Homework: nbgrader courses made of the lessons, and grading in boxes."""

@@ -1,0 +1,258 @@
+"""Grade submissions one by one, each in a box of its own.
+
+Under plain nbgrader a submission runs with the teacher's rights: it can rewrite the gradebook,
+read other submissions and reach the network. Here each is executed in a box that holds nothing of
+other students (`sandbox`), and what comes of it is graded in another, as data.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import shutil
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from transformer_lab.files.safefiles import committed, parse_json
+from transformer_lab.lessons.homework.assignment import AssignmentError, call_nbgrader
+from transformer_lab.lessons.homework.sandbox import Limits, Stopped, box_problem, do_step
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What one student reached; score is None where grading failed, and `note` says why."""
+
+    student: str
+    score: float | None
+    most: float | None
+    note: str = ""
+    seconds: float = field(default=0.0, compare=False)
+
+
+def box_works() -> bool:
+    """Whether bubblewrap is installed and may make a box here."""
+    return not box_problem()
+
+
+def grade_course(
+    course: str | Path,
+    assignment: str,
+    *,
+    limits: Limits | None = None,
+    boxed: bool = True,
+    jobs: int | None = None,
+    report: Callable[[Grade], None] | None = None,
+) -> list[Grade]:
+    """Grade every submission of an assignment.
+
+    Autograded notebooks and feedback come to `autograded/` and `feedback/` of the course, and all
+    scores to `grades-ASSIGNMENT.csv`; the course's own gradebook is not touched.
+
+    Args:
+        course: a folder from `transformer-lab assignment`, with submitted/STUDENT/ASSIGNMENT/.
+        assignment: such as "01_attention_by_hand".
+        limits: what one student's submission may use.
+        boxed: False grades without bubblewrap, for where there is none; then a submission can do
+            whatever you can.
+        jobs: how many are graded at the same time; as a rule two, or one on a single core.
+        report: called with each Grade as it is reached.
+
+    Returns:
+        One Grade a student, by name.
+
+    Raises:
+        AssignmentError: for a course, an assignment or submissions that are not there, or no
+            bubblewrap.
+    """
+    course, limits = Path(course).resolve(), limits or Limits()
+    if find_spec("nbgrader") is None:
+        raise AssignmentError('nbgrader is not installed: pip install -e ".[course]"')
+    if not (course / "source" / assignment).is_dir():
+        known = ", ".join(sorted(p.name for p in course.glob("source/*"))) or "none"
+        raise AssignmentError(f"{course} has no assignment {assignment!r}; it has: {known}")
+    submitted = sorted(p.parent for p in course.glob(f"submitted/*/{assignment}"))
+    if not submitted:
+        raise AssignmentError(
+            f"nothing was handed in: put each notebook into {course}/submitted/STUDENT/{assignment}/"
+        )
+    if boxed and (problem := box_problem()):
+        raise AssignmentError(
+            f"{problem}; boxed=False, or --no-box, grades without it: only where you trust every "
+            "submission"
+        )
+    with tempfile.TemporaryDirectory(prefix="grading-") as folder:
+        job = _Job(
+            course, assignment, _without_students(course, assignment, Path(folder)), limits, boxed
+        )
+        grades = job.grade_all(submitted, jobs or min(2, os.cpu_count() or 1), report)
+    _write_csv(grades, course / f"grades-{assignment}.csv")
+    return grades
+
+
+def _without_students(course: Path, assignment: str, folder: Path) -> Path:
+    """A copy of the course with one assignment, no students and no solutions."""
+    copy = folder / "course"
+    copy.mkdir()
+    shutil.copy(course / "nbgrader_config.py", copy)
+    _copy_files(course / "source" / assignment, copy / "source" / assignment)
+    call_nbgrader(copy, "generate_assignment", assignment)
+    shutil.rmtree(copy / "release")
+    for path in (copy / "source").rglob("*.ipynb"):  # the tests are in the gradebook
+        path.unlink()
+    return copy
+
+
+@dataclass(frozen=True)
+class _Job:
+    """All that the grading of one student needs."""
+
+    course: Path
+    assignment: str
+    empty: Path
+    limits: Limits
+    boxed: bool
+    leave: threading.Event = field(default_factory=threading.Event)
+
+    def grade_all(
+        self, students: Sequence[Path], jobs: int, report: Callable[[Grade], None] | None
+    ) -> list[Grade]:
+        with ThreadPoolExecutor(jobs) as pool:
+            waiting = [pool.submit(self.grade, student) for student in students]
+            try:
+                for done in as_completed(waiting):
+                    if report is not None:
+                        report(done.result())
+            except BaseException:  # Ctrl-C ends the boxes too
+                self.leave.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+        return [done.result() for done in waiting]
+
+    def grade(self, student: Path) -> Grade:
+        start = time.monotonic()
+        try:
+            score, most, note = self._grade(student)
+        except (Stopped, OSError) as error:
+            score, most, note = None, None, printable(str(error))
+        return Grade(student.name, score, most, note, time.monotonic() - start)
+
+    def _grade(self, student: Path) -> tuple[float, float, str]:
+        handed_in = student / self.assignment
+        for problem in irregular(student, handed_in):
+            raise Stopped(problem)
+        with tempfile.TemporaryDirectory(prefix="grading-") as folder:
+            executed = Path(folder)
+            self._write(self._do("run", handed_in)["notebooks"], executed, "ipynb")
+            if (handed_in / "timestamp.txt").is_file():  # for nbgrader's penalties
+                shutil.copyfile(handed_in / "timestamp.txt", executed / "timestamp.txt")
+            made = self._do("mark", executed)
+        if "refused" in made:
+            raise Stopped(str(made["refused"]))
+        score, most = total(made["cells"])
+        for part, kind in (("notebooks", "ipynb"), ("feedback", "html")):
+            place = "autograded" if part == "notebooks" else part
+            target = self.course / place / student.name / self.assignment
+            target.mkdir(parents=True, exist_ok=True)
+            self._write(made[part], target, kind)
+        met = ", ".join(map(str, made["notes"]))
+        return score, most, f"a cell met the limit of {met}" if met else ""
+
+    def _do(self, step: str, handed_in: Path) -> dict[str, Any]:
+        told = do_step(
+            step, self.assignment, self.empty, handed_in, self.limits,
+            boxed=self.boxed, leave=self.leave, hidden=self.course,
+        )  # fmt: skip
+        return parse_json(told, "what came out of its box", error=Stopped)
+
+    def _write(self, texts: Any, folder: Path, kind: str) -> None:
+        """Write notebooks or pages under the names that the teacher's notebooks have."""
+        names = {p.stem for p in (self.course / "source" / self.assignment).glob("*.ipynb")}
+        wanted = {f"{name}.{kind}" for name in names}
+        if not (isinstance(texts, dict) and texts and set(texts) <= wanted):
+            raise Stopped("what came out of its box are not the assignment's notebooks")
+        for name, text in texts.items():
+            if not isinstance(text, str):
+                raise Stopped("what came out of its box are not the assignment's notebooks")
+            with committed(folder / name) as path:
+                path.write_text(text, "utf-8", "replace")
+
+
+def irregular(*folders: Path) -> Iterator[str]:
+    """What is neither a folder nor a file of its own, in words: a link could lead out of a
+    submission, and a pipe never ends. The last folder is searched, the others are only looked at."""
+    for folder in folders:
+        if folder.is_symlink() or not folder.is_dir():
+            yield f"{folder.name} is a symlink or no folder; put a folder there"
+            return
+    for path in sorted(folders[-1].rglob("*")):
+        found, name = path.lstat(), str(path.relative_to(folders[-1]))
+        if stat.S_ISDIR(found.st_mode):
+            continue
+        if not stat.S_ISREG(found.st_mode):
+            what = "a symlink" if path.is_symlink() else "a pipe, a device or a socket"
+            yield f"{name!r} is {what}; hand in files only"
+        elif found.st_nlink > 1:
+            yield f"{name!r} is a hard link to a file that stands elsewhere too; hand in a copy"
+
+
+def total(cells: Any) -> tuple[float, float]:
+    """The sum of scores, and the most that it can be, of rows (name, score, points).
+
+    Raises:
+        Stopped: a score that cannot be, such as one above its maximum.
+    """
+    for name, score, most in cells:
+        late = name == "late" and most == 0
+        if not (math.isfinite(score) and (late or 0 <= score <= most)):
+            raise Stopped(f"its test {name!r} gave {score:g} of {most:g} points")
+    most = sum(points for _, _, points in cells)
+    return min(max(0.0, sum(score for _, score, _ in cells)), most), most
+
+
+def summary(grades: Sequence[Grade], seconds: float) -> str:
+    """Such as: 29 of 30 graded in 95 s; slowest: anna 7 s; failed: bob (…)."""
+    done = [grade for grade in grades if grade.score is not None]
+    slowest = max(grades, key=lambda grade: grade.seconds)
+    failed = "; ".join(
+        f"{printable(g.student)} ({g.note}, after {g.seconds:.0f} s)"
+        for g in grades if g.score is None
+    )  # fmt: skip
+    text = f"{len(done)} of {len(grades)} graded in {seconds:.0f} s"
+    text += f"; slowest: {printable(slowest.student)} {slowest.seconds:.0f} s"
+    return text + (f"; failed: {failed}" if failed else "")
+
+
+def printable(text: str) -> str:
+    """Text for one line of a terminal, in which nothing steers it."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    """Ordinary files only."""
+    for path in sorted(source.rglob("*")):
+        if path.is_symlink() or not path.is_file():
+            continue
+        place = target / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+
+
+def _write_csv(grades: Sequence[Grade], path: Path) -> None:
+    """A table for a spreadsheet; what a spreadsheet would take for a formula gets an apostrophe."""
+    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["student", "score", "of", "note"])
+        for grade in grades:
+            row = [grade.student, grade.score, grade.most, grade.note]
+            rows.writerow(
+                [f"'{v}" if isinstance(v, str) and v[:1] in "=+-@\t\r" and v else v for v in row]
+            )

@@ -1,0 +1,409 @@
+"""A box for a submission: what it may see of the machine, and what it may use of it.
+
+bubblewrap makes the box: a file system of its own that holds Python, this package and what is
+handed in, no network, an unprivileged user. All that can be written is memory-backed and small, and
+only what the box says at its end leaves it, so that nothing of it can fill the teacher's disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import site
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import transformer_lab
+
+STEPS = Path(__file__).with_name("steps.py")
+LOOK = 0.2  # seconds between two looks at what a box uses
+ERRORS_KEPT = 20_000  # bytes of what it tells on stderr
+SHARED = 64 << 20  # bytes of /dev/shm
+# What programs need of a Unix system: libraries, and how they are found. No names, no secrets.
+SYSTEM = (
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store",
+    "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives",
+    "/etc/localtime", "/etc/mime.types", "/sys/devices/system/cpu",
+)  # fmt: skip
+OF_PREFIX = ("bin", "lib", "lib64", "share", "etc", "pyvenv.cfg")
+STAND_INS = {
+    "passwd": "nobody:x:65534:65534:nobody:/tmp:/bin/sh\n",
+    "group": "nogroup:x:65534:\n",
+    "hosts": "127.0.0.1 localhost\n",
+}
+UNPROTECTED = (
+    "without a box, what students handed in runs with your rights: it can read and change your "
+    "files, the gradebook, the solutions and what others handed in, reach the network, and leave "
+    "processes behind. Limits on time, memory and the size of a file are kept; feedback is cleaned"
+)
+
+
+class Stopped(Exception):
+    """A step that came to no end of its own, or to a bad one; the text says why."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one submission may use: seconds by the clock, bytes of memory (of each process, and of
+    all), bytes of disk, processes and threads, and bytes of what comes back."""
+
+    seconds: float = 900
+    memory: int = 2 << 30
+    disk: int = 200 << 20
+    processes: int = 256
+    answer: int = 20 << 20
+
+    def __post_init__(self) -> None:
+        lowest = {"seconds": 1, "memory": 256 << 20, "disk": 16 << 20, "processes": 32, "answer": 1}
+        for name, least in lowest.items():
+            value = getattr(self, name)
+            if not least <= value < 2**60:
+                raise ValueError(f"{name} is {value}, and must be at least {least}")
+
+
+def box_problem() -> str:
+    """Why no box can be made here, or ""."""
+    if shutil.which("bwrap") is None:
+        return "bubblewrap is not here (on Debian: apt install bubblewrap)"
+    with _box([], Limits()) as (box, files):
+        run = subprocess.run(
+            [*box, sys.executable, "-c", "import json"],
+            capture_output=True, text=True, env=_environment("/tmp"), pass_fds=files,
+        )  # fmt: skip
+    if run.returncode == 0:
+        return ""
+    told = (run.stderr.strip().splitlines() or ["it says nothing"])[-1]
+    return f"bubblewrap (0.8 or newer is needed) can make no box here: {told}"
+
+
+def do_step(
+    step: str,
+    assignment: str,
+    given: Path,
+    handed_in: Path,
+    limits: Limits,
+    *,
+    boxed: bool,
+    leave: threading.Event,
+    hidden: Path,
+) -> bytes:
+    """Do a step of `steps` and return what it answers: bytes that a submission may have
+    forged.
+
+    Args:
+        step: "run" or "mark".
+        assignment: its name.
+        given: a course folder with this assignment and no students.
+        handed_in: the folder with the student's notebook.
+        limits: what ends it.
+        boxed: False runs it with all your rights; then limits are the only protection.
+        leave: once set, the step is ended.
+        hidden: the course; a box does not see it, wherever it is.
+
+    Raises:
+        Stopped: it met a limit or failed.
+    """
+    seen = [(given, "/in/course"), (handed_in, "/in/work")]
+    with _box(seen, limits, hidden) if boxed else _no_box() as (box, files):
+        places = (
+            ["/in/course", "/in/work", "/tmp"] if boxed else [str(given), str(handed_in), box.pop()]
+        )
+        allowed = {
+            "memory": limits.memory, "disk": limits.disk, "seconds": int(limits.seconds) + 1,
+            # Outside a box the system would count all that its owner runs.
+            "processes": limits.processes + 64 if boxed else 0,
+        }  # fmt: skip
+        command = [sys.executable, str(STEPS), step, assignment, *places, json.dumps(allowed)]
+        process = subprocess.Popen(
+            [*box, *command], env=_environment(places[-1]), start_new_session=True, pass_fds=files,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        answer = _Reader(process.stdout, limits.answer)
+        errors = _Reader(process.stderr, ERRORS_KEPT, last=True)
+        try:
+            why = _watch(process, answer, limits, leave)
+        finally:
+            _end(process, boxed)
+            answer.join(5)
+            errors.join(5)
+    if why:
+        raise Stopped(why)
+    if process.returncode:
+        raise Stopped(_reason(errors.kept.decode("utf-8", "replace"), process.returncode, limits))
+    return answer.kept
+
+
+class _Reader(threading.Thread):
+    """Reads a pipe to its end, keeping at most `room` bytes: the first, or the last."""
+
+    def __init__(self, pipe: IO[bytes] | None, room: int, *, last: bool = False) -> None:
+        super().__init__(daemon=True)
+        assert pipe is not None
+        self.kept, self.full, self._last, self._room = b"", False, last, room
+        self._pipe = pipe
+        self.start()
+
+    def run(self) -> None:
+        with self._pipe as pipe:
+            self._read(pipe.fileno())
+
+    def _read(self, handle: int) -> None:
+        parts, held = [], 0
+        while part := os.read(handle, 1 << 16):
+            parts.append(part)
+            held += len(part)
+            if held > self._room and not self._last:
+                self.full = True
+                parts, held = [], 0
+            elif held > 2 * self._room:
+                parts = [b"".join(parts)[-self._room :]]
+                held = len(parts[0])
+        self.kept = b"" if self.full else b"".join(parts)[-self._room :]
+
+
+def _watch(
+    process: subprocess.Popen, answer: _Reader, limits: Limits, leave: threading.Event
+) -> str:
+    """Wait for a process; returns why it must be ended, or "" once it has ended by itself."""
+    end = time.monotonic() + limits.seconds
+    while True:
+        try:
+            process.wait(LOOK)
+            answer.join(5)
+            return _too_large(limits) if answer.full else ""
+        except subprocess.TimeoutExpired:
+            pass
+        if leave.is_set():
+            return "grading was interrupted"
+        if time.monotonic() > end:
+            return f"not done within {limits.seconds:g} seconds"
+        if answer.full:
+            return _too_large(limits)
+        memory, tasks = _use(process.pid, limits)
+        if tasks > limits.processes:
+            return f"more than {limits.processes} processes and threads"
+        if memory > limits.memory:
+            return f"more than {size(limits.memory)} of memory"
+
+
+def _too_large(limits: Limits) -> str:
+    return f"its notebook and feedback are larger than {size(limits.answer)}"
+
+
+def _use(pid: int, limits: Limits) -> tuple[int, int]:
+    """Bytes of memory, and processes and threads, of a process and all below it."""
+    import psutil
+
+    try:
+        root = psutil.Process(pid)
+        family = [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return 0, 0
+    if len(family) > limits.processes:
+        return 0, len(family)
+    memory = tasks = 0
+    for one in family:
+        with contextlib.suppress(psutil.Error):
+            tasks += one.num_threads()
+            memory += one.memory_info().rss
+    if memory > limits.memory:  # shared pages were counted more than once
+        memory = sum(map(_own_memory, family))
+    return memory, tasks
+
+
+def _own_memory(process: Any) -> int:
+    import psutil
+
+    try:
+        return process.memory_full_info().pss
+    except AttributeError:  # not on Linux
+        return process.memory_info().rss
+    except psutil.Error:
+        return 0
+
+
+def _end(process: subprocess.Popen, boxed: bool) -> None:
+    """End a process, and all below it: those of a box end with it, others as far as found."""
+    import psutil
+
+    below = []
+    with contextlib.suppress(psutil.Error):
+        below = [] if boxed else psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    for one in below:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, 9)
+    process.wait()
+
+
+def _reason(told: str, status: int, limits: Limits) -> str:
+    """A sentence for a step that failed, from what it told on stderr."""
+    known = {
+        "No space left on device|disk is full|File too large": f"more than {size(limits.disk)} of disk",
+        "MemoryError": f"more than {size(limits.memory)} of memory",
+        "partial credit cannot be greater": "one of its tests gave more points than it is worth",
+        "DeadKernelError": "its Python ended",
+        "CellTimeoutError|UnresponsiveKernelError": "a cell did not end, and could not be stopped",
+        "No notebooks found": "it holds no notebook of this assignment's name",
+    }
+    for pattern, reason in known.items():
+        if re.search(pattern, told):
+            return reason
+    errors = re.findall(r"^[\w.]*(?:Error|Exception|Missing)\w*(?::.*)?$", told, re.MULTILINE)
+    lines = errors or told.strip().splitlines()
+    return lines[-1].strip()[:300] if lines else f"it ended with status {status}"
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / 2**30:g} GiB" if count >= 1 << 30 else f"{count / 2**20:g} MiB"
+
+
+# ---------------------------------------------------------------- what a box holds
+
+
+def _environment(home: str) -> dict[str, str]:
+    """Nothing of the caller's environment but where programs are."""
+    path = [str(Path(sys.executable).parent)]
+    path += [p for p in os.environ.get("PATH", "").split(os.pathsep) if p.startswith("/usr")]
+    keep = {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP") if name in os.environ}
+    return keep | {
+        "PATH": os.pathsep.join([*path, "/usr/bin", "/bin"]), "HOME": home, "TMPDIR": home,
+        "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "JUPYTER_RUNTIME_DIR": f"{home}/runtime",
+        "PYTHONPATH": os.pathsep.join(map(str, _import_from())), "PYTHONDONTWRITEBYTECODE": "1",
+    }  # fmt: skip
+
+
+def _import_from() -> list[Path]:
+    """Where this package, and what was installed for this user alone, are imported from."""
+    users = Path(site.getusersitepackages()) if site.ENABLE_USER_SITE else None
+    package = Path(transformer_lab.__file__).parent
+    return [package.parent, *([users] if users and users.is_dir() else [])]
+
+
+def _needed() -> Iterator[Path]:
+    """What grading needs to read: system libraries, Python with its packages, this package."""
+    yield from map(Path, SYSTEM)
+    for prefix in {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}:
+        yield from (Path(prefix) / part for part in OF_PREFIX)
+    yield Path(sys.executable)
+    package, *others = _import_from()
+    yield package / "transformer_lab"
+    yield package / "data"  # beside the package in a clone
+    yield from others
+
+
+def _links(path: Path) -> Iterator[tuple[Path, str]]:
+    """Each symlink on the way to a path, and where it leads; at last the real path, with ""."""
+    here, todo = Path("/"), list(path.parts[1:])
+    for _ in range(1000):
+        if not todo:
+            yield here, ""
+            return
+        part = todo.pop(0)
+        step = here.parent if part == ".." else here / part
+        if part == ".." or not step.is_symlink():
+            here = step
+            continue
+        target = os.readlink(step)
+        yield step, target
+        steps = Path(target).parts
+        here, todo = (
+            (Path("/"), [*steps[1:], *todo]) if steps[0] == "/" else (here, [*steps, *todo])
+        )
+
+
+@contextlib.contextmanager
+def _no_box() -> Iterator[tuple[list[str], tuple[int, ...]]]:
+    """A folder to work in, in place of a box's arguments."""
+    with tempfile.TemporaryDirectory(prefix="grading-") as folder:
+        yield [folder], ()
+
+
+@contextlib.contextmanager
+def _box(
+    seen: Sequence[tuple[Path, str]], limits: Limits, hidden: Path | None = None
+) -> Iterator[tuple[list[str], tuple[int, ...]]]:
+    """bubblewrap's arguments, and the open files that it must be given. `seen` are folders and
+    where the box sees them."""
+    steps = [step for path in _needed() if path.exists() for step in _links(path)]
+    real = sorted({path for path, target in steps if not target})
+    roots = [path for path in real if not any(parent in real for parent in path.parents)]
+    links = {
+        path: target for path, target in steps
+        if target and not any(parent in roots for parent in path.parents)
+    }  # fmt: skip
+    box = [
+        shutil.which("bwrap") or "bwrap",
+        "--dev",
+        "/dev",
+        "--size",
+        str(SHARED),
+        "--tmpfs",
+        "/dev/shm",
+    ]
+    box += [
+        "--remount-ro",
+        "/dev",
+        "--proc",
+        "/proc",
+        "--size",
+        str(limits.disk),
+        "--tmpfs",
+        "/tmp",
+    ]
+    for path in roots:
+        box += ["--ro-bind", str(path), str(path)]
+    if hidden and any(parent in roots for parent in hidden.parents):
+        box += ["--tmpfs", str(hidden), "--remount-ro", str(hidden)]
+    for path, target in links.items():
+        box += ["--symlink", target, str(path)]
+    for path, place in seen:
+        box += ["--ro-bind", str(path), place]
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="grading-")))
+        for name, text in STAND_INS.items():
+            (folder / name).write_text(text, "utf-8")
+            box += ["--ro-bind", str(folder / name), f"/etc/{name}"]
+        box += ["--remount-ro", "/", "--chdir", "/tmp", "--hostname", "box", "--cap-drop", "ALL"]
+        box += ["--unshare-all", "--unshare-user", "--disable-userns", "--uid", "65534"]
+        box += ["--gid", "65534", "--die-with-parent", "--new-session"]
+        files: tuple[int, ...] = ()
+        if rules := _rules():
+            (folder / "rules").write_bytes(rules)
+            files = (stack.enter_context(open(folder / "rules", "rb")).fileno(),)
+            box += ["--seccomp", str(files[0])]
+        yield [*box, "--"], files
+
+
+def _rules() -> bytes:
+    """A seccomp program that refuses memory which no process and no disk is charged with."""
+    # The machine's number; then memfd_create, memfd_secret, shmget and msgget.
+    known = {
+        "x86_64": (0xC000003E, (319, 447, 29, 68)),
+        "aarch64": (0xC00000B7, (279, 447, 194, 186)),
+    }
+    if platform.machine() not in known:
+        return b""
+    machine, refused = known[platform.machine()]
+    load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
+    program = [(load, 0, 0, 4), (equal, 1, 0, machine), (give, 0, 0, 0x80000000), (load, 0, 0, 0)]
+    tests = [(at_least, 0x40000000), *((equal, number) for number in refused)]  # first: the x32 ABI
+    program += [(code, len(tests) - i, 0, value) for i, (code, value) in enumerate(tests)]
+    program += [(give, 0, 0, 0x7FFF0000), (give, 0, 0, 0x00050001)]  # allow; "not permitted"
+    return b"".join(struct.pack("=HBBI", *line) for line in program)

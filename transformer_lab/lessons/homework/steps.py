@@ -1,0 +1,232 @@
+"""What runs inside a box: `run` executes a submission, `mark` reads what came of it.
+
+A script, and not imported: it knows nothing of this package, so that it starts quickly. `mark` gets
+its own box, in which nothing of a student's runs: the executed notebook is only data to it. So a
+submission that rewrites its gradebook or its feedback has rewritten what is thrown away.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+STUDENT = "student"  # names of folders could mean something to nbgrader; this one does not
+# No script, no style, no frame, no form, and nothing from elsewhere.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+TAGS = frozenset(re.findall(r"\w+", """
+    a abbr b blockquote br caption code col colgroup dd del details div dl dt em figcaption figure
+    h1 h2 h3 h4 h5 h6 hr i img kbd li mark ol p pre q s samp small span strong sub summary sup
+    table tbody td tfoot th thead tr u ul var
+"""))  # fmt: skip
+PLAIN = {"a": {"title"}, "img": {"alt", "width", "height"}, "ol": {"start"}}
+CELLS = {"colspan", "rowspan", "align", "scope"}
+PICTURE = re.compile(r"data:image/(png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/=\s]*")
+LINK = re.compile(r"(https?://|mailto:|#)")
+SHOWN = ["text/html", "text/markdown", "image/png", "image/jpeg", "image/svg+xml", "text/plain"]
+
+
+def main() -> None:
+    step, assignment, given, handed_in, work = sys.argv[1:6]
+    limits = json.loads(sys.argv[6])
+    # A grammar of web addresses, which jsonschema works out for a second whenever it is imported,
+    # and which no notebook's schema asks for.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+    channel = os.dup(1)  # kernels do not inherit it
+    os.dup2(2, 1)
+    limit(**limits)
+    course = Path(work) / "course"
+    shutil.copytree(given, course)
+    shutil.copytree(handed_in, course / "submitted" / STUDENT / assignment)
+    os.chdir(course)
+    answer = (run if step == "run" else mark)(course, assignment)
+    with os.fdopen(channel, "w", encoding="utf-8") as file:
+        json.dump(answer, file, allow_nan=False)
+
+
+def limit(memory: int, disk: int, seconds: int, processes: int) -> None:
+    """Limits for this process and each that it starts; where the system has none, none."""
+    try:
+        import resource
+    except ImportError:
+        return
+    # RLIMIT_AS would count what torch maps and never touches.
+    wanted = {"RLIMIT_DATA": memory, "RLIMIT_FSIZE": disk, "RLIMIT_CPU": seconds, "RLIMIT_CORE": 0}
+    if processes:
+        wanted["RLIMIT_NPROC"] = processes
+    for name, value in wanted.items():
+        hard = resource.getrlimit(getattr(resource, name))[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(getattr(resource, name), (value, value))
+    os.nice(5)  # whoever watches comes first
+
+
+def run(course: Path, assignment: str) -> dict[str, Any]:
+    """Execute a submission, with the teacher's tests in place."""
+    from nbgrader.apps import AutogradeApp
+
+    # On a busy machine the kernel's word may take more than the four seconds that are the rule.
+    AutogradeApp.launch_instance([assignment, "--ExecutePreprocessor.iopub_timeout=30"])
+    return {"notebooks": texts(course / "autograded", assignment, "ipynb")}
+
+
+def mark(course: Path, assignment: str) -> dict[str, Any]:
+    """Grade an executed notebook, and write its feedback."""
+    from nbgrader.apps import AutogradeApp, GenerateFeedbackApp
+    from traitlets.config import Config
+
+    AutogradeApp.launch_instance([assignment, "--no-execute"])
+    AutogradeApp.clear_instance()
+    problems, notes = look_at(course, assignment)
+    if problems:
+        return {"refused": problems[0]}
+    app = GenerateFeedbackApp.instance()
+    app.initialize([assignment])
+    app.update_config(
+        Config(
+            GenerateFeedback={"exporter_class": exporter()},
+            HTMLExporter={
+                "sanitize_html": True,
+                "embed_images": True,
+                "exclude_anchor_links": True,
+                "filters": {"clean_html": clean},
+            },
+            NbConvertBase={"display_data_priority": SHOWN},
+        )
+    )
+    app.start()
+    return {
+        "notebooks": texts(course / "autograded", assignment, "ipynb"),
+        "feedback": texts(course / "feedback", assignment, "html"),
+        "cells": scores(course, assignment),
+        "notes": notes,
+    }
+
+
+def texts(folder: Path, assignment: str, kind: str) -> dict[str, str]:
+    files = sorted((folder / STUDENT / assignment).glob(f"*.{kind}"))
+    return {path.name: path.read_text("utf-8", "replace") for path in files}
+
+
+def look_at(course: Path, assignment: str) -> tuple[list[str], list[str]]:
+    """Which scores are impossible, and which limits the cells met."""
+    import nbformat
+    from nbgrader.utils import is_grade, is_solution
+
+    problems, met = [], []
+    for path in sorted((course / "autograded" / STUDENT / assignment).glob("*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            tested = cell.cell_type == "code" and is_grade(cell) and not is_solution(cell)
+            for output in cell.get("outputs", ()):
+                if tested and output.output_type == "execute_result":
+                    points = float(cell.metadata.nbgrader.points)
+                    score = number("".join(output.data.get("text/plain", "")))
+                    if score is not None and not 0 <= score <= points:
+                        name = cell.metadata.nbgrader.grade_id
+                        problems.append(f"its test {name!r} gave {score:g} of {points:g} points")
+                if output.output_type == "error":
+                    met.append(limit_in(output.ename, output.evalue))
+    return problems, sorted(set(filter(None, met)))
+
+
+def number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def limit_in(name: str, text: str) -> str:
+    """Which limit an error tells of, or ""."""
+    if name == "CellTimeoutError":
+        return "time"
+    if name == "MemoryError" or "can't allocate memory" in text:
+        return "memory"
+    if re.search(r"No space left on device|File too large", text):
+        return "disk"
+    return "processes" if re.search(r"can't start new thread|\[Errno 11\]", text) else ""
+
+
+def scores(course: Path, assignment: str) -> list[list[Any]]:
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}", "transformer-lab") as book:
+        found: Any = book.find_submission(assignment, STUDENT)
+        parts = [
+            [cell.name, float(cell.score), float(cell.max_score)]
+            for notebook in found.notebooks
+            for cell in notebook.grades
+        ]
+        late = float(found.late_submission_penalty or 0)
+    return [*parts, ["late", -late, 0.0]] if late and math.isfinite(late) else parts
+
+
+def exporter() -> Any:
+    """nbconvert's pages, with all that came from a submission cleaned."""
+    from jinja2 import pass_context
+    from nbconvert.exporters import HTMLExporter
+
+    class Exporter(HTMLExporter):
+        @pass_context
+        def markdown2html(self, context: Any, source: str) -> str:
+            return clean(super().markdown2html(context, source))
+
+        def from_notebook_node(self, nb: Any, resources: Any = None, **kw: Any) -> Any:
+            for number, cell in enumerate(nb.cells):  # tags become classes, sizes attributes
+                cell.id = str(number)
+                for key in set(cell.metadata) - {"nbgrader"}:
+                    del cell.metadata[key]
+                for output in cell.get("outputs", ()):
+                    output.get("metadata", {}).clear()
+            page, resources = super().from_notebook_node(nb, resources, **kw)
+            return safe_page(page), resources
+
+    return Exporter
+
+
+def clean(text: Any) -> str:
+    """HTML of a submission's: no script, and no class or style that could cover the grades."""
+    return bleached(str(text), marks=frozenset())
+
+
+def safe_page(page: str) -> str:
+    """A feedback page whose body is cleaned as a whole, under a policy that runs no script."""
+    head, _, body = page.partition("<body>")
+    styles = "\n".join(re.findall(r"<style.*?</style>", head, re.DOTALL))
+    styles = re.sub(r"@font-face\s*\{[^}]*\}", "", styles)  # a file that is not there
+    title = "".join(re.findall(r"<title>.*?</title>", head, re.DOTALL)[:1])
+    body = bleached(body, marks=frozenset({"class", "id", "name"}))
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<meta name="referrer" content="no-referrer">\n{title}\n{styles}\n</head>\n'
+        f"<body>{body}</body>\n</html>\n"
+    )
+
+
+def bleached(text: str, marks: frozenset[str]) -> str:
+    import bleach
+
+    def allowed(tag: str, name: str, value: str) -> bool:
+        if name == "src":
+            return tag == "img" and PICTURE.fullmatch(value) is not None
+        if name == "href":
+            return tag == "a" and LINK.match(value) is not None
+        if tag in ("td", "th") and name in CELLS:
+            return True
+        return name in marks or name in PLAIN.get(tag, ())
+
+    # `data` is for pictures alone, and no link may have it: that is what `allowed` looks at.
+    return bleach.clean(
+        text, tags=TAGS, attributes=allowed, protocols=["http", "https", "mailto", "data"],
+        strip=True, strip_comments=True,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

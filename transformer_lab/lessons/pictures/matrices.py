@@ -1,0 +1,148 @@
+"""Matrices side by side, a number in every cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from transformer_lab.lessons.pictures.numbers import as_array, written
+from transformer_lab.lessons.pictures.picture import Picture
+from transformer_lab.lessons.pictures.themes import Theme, ink, rgb
+
+if TYPE_CHECKING:
+    import torch
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One matrix of a picture, a number in every cell.
+
+    Args:
+        values: [row, column]; −∞ marks a hidden cell.
+        rows, columns: labels.
+        title: the finding or the name, one line; a second line after a newline is set quietly.
+        kind: "weights" (0 to 1, one colour), "scores" (signed) or "plain" (signed, small).
+        x, y: names of the axes.
+        box: rows to outline.
+    """
+
+    values: torch.Tensor | np.ndarray | Sequence[Sequence[float]]
+    rows: Sequence[str]
+    columns: Sequence[str]
+    title: str = ""
+    kind: str = "scores"
+    x: str = "key"
+    y: str = "query"
+    box: Sequence[int] = ()
+    limit: float | None = None
+
+
+def _draw_grid(axes: Axes, grid: Grid, theme: Theme) -> None:
+    from matplotlib.patches import Rectangle
+
+    values = as_array(grid.values)
+    finite = np.abs(values[np.isfinite(values)])
+    limit = grid.limit or (1.0 if grid.kind == "weights" else max(float(finite.max()), 1e-9))
+    for row, line in enumerate(values):
+        for column, value in enumerate(line):
+            hidden = not np.isfinite(value)
+            # Scores stop short of the darkest tone, which belongs to a weight of 1.
+            reach = 1.0 if grid.kind == "weights" else 0.62
+            stops = theme.sequential if value >= 0 else theme.negative
+            share = 0.0 if hidden else reach * abs(value) / limit
+            colour = rgb(stops, share)
+            axes.add_patch(
+                Rectangle(
+                    (column, row),
+                    1,
+                    1,
+                    facecolor=theme.page if hidden else colour,
+                    edgecolor=theme.line,
+                    linewidth=0.6,
+                    hatch="////" if hidden else None,
+                )
+            )
+            axes.text(
+                column + 0.5,
+                row + 0.52,
+                written(value, grid.kind),
+                ha="center",
+                va="center",
+                fontsize=9.5,
+                color=theme.quiet if hidden else ink(colour),
+                bbox={"facecolor": theme.page, "edgecolor": "none", "pad": 1.0} if hidden else None,
+            )
+    for row in grid.box:
+        axes.add_patch(
+            Rectangle((0, row), values.shape[1], 1, fill=False, edgecolor=theme.second, linewidth=2)
+        )
+    axes.set_xlim(0, values.shape[1])
+    axes.set_ylim(values.shape[0], 0)
+    axes.set_aspect("equal")
+    mono = {"family": "DejaVu Sans Mono", "fontsize": 9, "color": theme.text}
+    axes.set_xticks(np.arange(values.shape[1]) + 0.5, grid.columns, **mono)
+    axes.set_yticks(np.arange(values.shape[0]) + 0.5, grid.rows, **mono)
+    if max((len(label) for label in grid.columns), default=0) > 4:
+        for label in axes.get_xticklabels():
+            label.set(rotation=40, ha="right", rotation_mode="anchor")
+    axes.tick_params(length=0, pad=3)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_xlabel(grid.x, color=theme.quiet, fontsize=9)
+    axes.set_ylabel(grid.y, color=theme.quiet, fontsize=9)
+    head, _, sub = grid.title.partition("\n")
+    axes.set_title(head, loc="left", color=theme.text, fontsize=10.5, pad=20 if sub else 6)
+    if sub:
+        axes.annotate(
+            sub, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points",
+            color=theme.quiet, fontsize=9,
+        )  # fmt: skip
+
+
+def grids(*panels: Grid, alt: str, caption: str = "", steps: Sequence[str] = ()) -> Picture:
+    """Matrices side by side; `steps` are written over the arrows between them."""
+    if not panels:
+        raise ValueError("grids() needs at least one Grid")
+    if len(steps) not in (0, len(panels) - 1):
+        raise ValueError(f"{len(panels)} grids have {len(panels) - 1} steps, not {len(steps)}")
+
+    def draw(theme: Theme) -> Figure:
+        from matplotlib.figure import Figure
+
+        shapes = [as_array(panel.values).shape for panel in panels]
+        cell, gap = 0.44, 0.95
+        width = sum(shape[1] for shape in shapes) * cell + gap * (len(panels) - 1)
+        height = max(shape[0] for shape in shapes) * cell
+        figure = Figure(figsize=(width, height))
+        left = 0.0
+        for index, (panel, shape) in enumerate(zip(panels, shapes, strict=True)):
+            size = (shape[1] * cell / width, shape[0] * cell / height)
+            axes = figure.add_axes((left / width, 1 - size[1], *size))
+            axes.patch.set_alpha(0)
+            _draw_grid(axes, panel if index == 0 else _without_rows(panel, panels[0]), theme)
+            left += shape[1] * cell
+            if steps and index < len(steps):
+                middle = (left + gap / 2) / width
+                figure.text(
+                    middle, 0.5, "→", ha="center", va="center", fontsize=16, color=theme.quiet
+                )
+                figure.text(
+                    middle, 0.5 + 0.2 / height, steps[index],
+                    ha="center", va="bottom", fontsize=9, color=theme.text,
+                )  # fmt: skip
+            left += gap
+        return figure
+
+    return Picture(draw, alt, caption)
+
+
+def _without_rows(panel: Grid, first: Grid) -> Grid:
+    """The same grid, its row labels left out where the first grid already shows them."""
+    if list(panel.rows) != list(first.rows) or panel.y != first.y:
+        return panel
+    return replace(panel, rows=[""] * len(panel.rows), y="")

@@ -1,0 +1,115 @@
+"""A drawing with its words, shown as two vector images of which the page chooses one."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from transformer_lab.lessons.cards import prose
+from transformer_lab.lessons.pictures.themes import DARK, LIGHT, Theme
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+_STYLE = (
+    "<style>"
+    ".tl-picture img{max-width:100%;height:auto}"
+    ".tl-picture .tl-dark{display:none}"
+    "[data-jp-theme-light=false] .tl-picture .tl-light,"
+    ".vscode-dark .tl-picture .tl-light,.vscode-high-contrast .tl-picture .tl-light,"
+    "[data-theme=dark] .tl-picture .tl-light,html[theme=dark] .tl-picture .tl-light"
+    "{display:none}"
+    "[data-jp-theme-light=false] .tl-picture .tl-dark,"
+    ".vscode-dark .tl-picture .tl-dark,.vscode-high-contrast .tl-picture .tl-dark,"
+    "[data-theme=dark] .tl-picture .tl-dark,html[theme=dark] .tl-picture .tl-dark"
+    "{display:inline!important}"
+    "</style>"
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Picture:
+    """A drawing with its words.
+
+    Args:
+        draw: makes a matplotlib Figure in the colours of a theme.
+        alt: what a screen reader says and what stands where no picture can be shown.
+        caption: the finding, in a sentence, below the picture.
+    """
+
+    draw: Callable[[Theme], Figure]
+    alt: str
+    caption: str = ""
+
+    def figure(self, theme: Theme = LIGHT) -> Figure:
+        """The picture as a matplotlib Figure."""
+        import matplotlib as mpl
+
+        plain: Any = {"text.parse_math": False, "font.family": "DejaVu Sans"}
+        with mpl.rc_context(plain):
+            return self.draw(theme)
+
+    def _bytes(self, theme: Theme, kind: str) -> bytes:
+        import matplotlib as mpl
+
+        figure, stream = self.figure(theme), io.BytesIO()
+        options: dict[str, Any] = {"format": kind, "bbox_inches": "tight", "pad_inches": 0.04}
+        if kind == "svg":
+            options["metadata"] = {"Date": None}
+        else:
+            options["dpi"] = 144
+        # Text stays text, so that the page's own fonts are used and the file is small.
+        plain: Any = {
+            "svg.fonttype": "none",
+            "svg.hashsalt": "transformer-lab",
+            "text.parse_math": False,
+        }
+        with mpl.rc_context(plain):
+            figure.savefig(stream, facecolor=theme.page, **options)
+        return stream.getvalue()
+
+    def svg(self, theme: Theme = LIGHT) -> str:
+        """The picture as an SVG document, set in the fonts of the system that shows it."""
+        text = self._bytes(theme, "svg").decode("utf-8")
+        words = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+        mono = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+        text = text.replace("'DejaVu Sans Mono'", "@MONO@").replace("'DejaVu Sans'", words)
+        return text.replace("@MONO@", mono)
+
+    def png(self, theme: Theme = LIGHT) -> bytes:
+        return self._bytes(theme, "png")
+
+    def _image(self, theme: Theme) -> str:
+        data = base64.b64encode(self.svg(theme).encode("utf-8")).decode("ascii")
+        hidden = ' style="display:none"' if theme is DARK else ""
+        return (
+            f'<img class="tl-{theme.name}"{hidden} alt="{html.escape(self.alt)}" '
+            f'src="data:image/svg+xml;base64,{data}">'
+        )
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        words = "var(--jp-ui-font-family, system-ui, sans-serif)"
+        caption = (
+            f'<figcaption style="font-family:{words};font-size:13px;line-height:20px;'
+            "max-width:80ch;margin-top:4px;color:var(--jp-content-font-color1, inherit)"
+            f'">{prose(self.caption)}</figcaption>'
+            if self.caption
+            else ""
+        )
+        page = (
+            f'{_STYLE}<figure class="tl-picture" style="margin:4px 0 8px 0">'
+            f"{self._image(LIGHT)}{self._image(DARK)}{caption}</figure>"
+        )
+        return {
+            "text/html": page,
+            "image/png": base64.b64encode(self.png()).decode("ascii"),
+            "text/plain": f"[picture: {self.alt}] {self.caption}".strip(),
+        }
+
+    def __repr__(self) -> str:
+        return f"[picture: {self.alt}]"

@@ -1,0 +1,1 @@
+"""A model that looks at pictures."""

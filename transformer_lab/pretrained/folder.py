@@ -1,0 +1,171 @@
+"""A Hugging Face folder, looked at before anything is built from it.
+
+Only headers and JSON are read here. What a few bytes of config.json claim is held against what the
+weights are, since transformers builds whatever it is told to, for ever if need be.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..files.safefiles import CheckpointError, open_regular, read_header, read_json
+from .conversion import ConversionError
+
+Header = dict[str, tuple[str, list[int]]]  # a tensor's name -> (type, shape)
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+AGAIN = "save or download the folder again"
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.bin.index.json")
+_LARGEST_JSON = 128 << 20  # bytes; vocabularies of 256,000 tokens take 33 MiB
+_TEXTS = {".txt", ".model", ".spm", ".jinja", ".tiktoken"}  # what tokenizers read whole
+_LAYERS, _LABELS, _POSITIONS, _SIZE = (
+    128,
+    1 << 16,
+    1 << 17,
+    1 << 20,
+)  # never too many, whatever the weights
+# Whole numbers that are no sizes.
+_NO_SIZE = re.compile(r"theta|_id$|_ids$|seed|version|model_max")
+_WIDTH = re.compile(r"head|layer|hidden|embd|vocab|intermediate|d_model|d_ff")  # never below 0
+_PLACES = re.compile(r"position|length|ctx|context|seq|window|chunk|base")
+
+
+def look_at(folder: Path, *, weights: bool = True) -> Header:
+    """The tensors of a folder, after a look at all that is read from it; with `weights=False` it
+    may hold a tokenizer alone.
+
+    Raises:
+        ConversionError: for a damaged file, weights that are no safetensors, code that the folder
+            asks to run, or sizes that cannot be those of the weights, saying which file.
+    """
+    _check_files(folder)
+    held = weights or (folder / WEIGHTS).exists() or (folder / INDEX).exists()
+    tensors = _headers(folder) if held else {}
+    config = folder / "config.json"
+    if weights or config.exists():  # a tokenizer is looked for by way of it
+        _check_sizes(config, _read(config), tensors)
+    return tensors
+
+
+def _check_files(folder: Path) -> None:
+    """
+    Raises:
+        ConversionError: for a JSON file of the folder that is damaged, or asks to run code; for a
+            file that is none (a pipe would be waited for), or is larger than any vocabulary.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".json":
+            _check_code(path, _read(path))
+        elif not path.is_dir():
+            with open_regular(path, error=damaged) as file:
+                size = os.fstat(file.fileno()).st_size
+            if path.suffix in _TEXTS and size > _LARGEST_JSON:
+                raise damaged(f"{path} has {size:,} bytes; at most {_LARGEST_JSON:,} are read")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return read_json(path, limit=_LARGEST_JSON, error=damaged)
+
+
+def damaged(why: str) -> ConversionError:
+    return ConversionError(f"{why}; {AGAIN}")
+
+
+def _check_code(path: Path, values: Mapping[str, Any]) -> None:
+    """`auto_map` names Python files to run, and an attention "owner/name" is fetched and run."""
+    asked = [
+        key
+        for key in ("attn_implementation", "_attn_implementation", "experts_implementation")
+        if "/" in str(values.get(key) or "")
+    ]
+    if path.name == "config.json" and "auto_map" in values and not _known(values):
+        asked.append("auto_map")
+    if asked:
+        raise ConversionError(
+            f"{path} asks to run code of its own ({asked[0]}), which is not run; load the model "
+            "yourself with transformers where you trust it, and give it to "
+            "tl.TextModel(model, tokenizer)"
+        )
+
+
+def _known(config: Mapping[str, Any]) -> bool:
+    """Whether transformers has this family itself, and needs no code of the folder's."""
+    from transformers import CONFIG_MAPPING
+
+    kind = config.get("model_type")
+    return isinstance(kind, str) and kind in CONFIG_MAPPING
+
+
+def _headers(folder: Path) -> Header:
+    if (folder / WEIGHTS).exists():
+        return _header(folder / WEIGHTS)
+    if not (folder / INDEX).exists():
+        pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+        if pickles:
+            raise ConversionError(
+                f"{folder / pickles[0]} is a PyTorch pickle, which can run code when it is read, so "
+                "it is not read; where you trust it, load it with transformers and save_pretrained "
+                f"it, which writes {WEIGHTS}"
+            )
+        raise ConversionError(f"{folder} has a config.json but no {WEIGHTS}; {AGAIN}")
+    places = _read(folder / INDEX).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise damaged(f"{folder / INDEX} has no weight_map that names its files")
+    found: Header = {}
+    for name in sorted({str(name) for name in places.values()}):
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise damaged(
+                f"{folder / INDEX} names the file {name[:80]!r}, which is no safetensors file of the "
+                "folder"
+            )
+        if not (folder / name).exists():
+            raise damaged(f"{folder / INDEX} names the file {name!r}, which is not there")
+        found |= _header(folder / name)
+    if found.keys() != places.keys():
+        raise damaged(f"{folder / INDEX} does not list the tensors that its files hold")
+    return found
+
+
+def _header(path: Path) -> Header:
+    try:
+        return read_header(path)[0]
+    except CheckpointError as error:
+        raise damaged(str(error)) from None
+
+
+def _check_sizes(path: Path, config: dict[str, Any], tensors: Header) -> None:
+    """No size is larger than the weights can be."""
+    held = sum(math.prod(shape) for _, shape in tensors.values())
+    rotary = any("rope" in name or "rotary" in name for name, _ in _numbers(config, every=True))
+    for name, value in _numbers(config):
+        if "layer" in name:
+            most = max(_LAYERS, len(tensors))
+        elif _PLACES.search(name):  # with rotary positions these cost nothing
+            most = math.inf if rotary else max(_POSITIONS, held // 64)
+        else:
+            most = _LABELS if "label" in name else max(_SIZE, held)
+        if value > most or (value < 0 and _WIDTH.search(name)):
+            raise ConversionError(
+                f"{path} says {name}={value!r}, which cannot be for weights of {len(tensors):,} "
+                f"tensors with {held:,} numbers; {AGAIN}"
+            )
+
+
+def _numbers(values: Any, name: str = "", *, every: bool = False) -> Iterator[tuple[str, Any]]:
+    """(name, number) of all sizes in a configuration, also in its parts."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            if every:
+                yield key, value
+            yield from _numbers(value, key, every=every)
+    elif isinstance(values, list):
+        for value in values:
+            yield from _numbers(value, name, every=every)
+    elif not every and type(values) in (int, float) and not _NO_SIZE.search(name):
+        yield name, values

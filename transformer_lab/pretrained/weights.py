@@ -1,0 +1,258 @@
+"""Weights that are the model's own: every one found, of its shape, of its type and finite.
+
+transformers fills what it does not find with random numbers and says so in a log that nobody
+reads. Here a model whose weights are not all in the file is refused, unless that was asked for;
+then it carries the names of what is random, and every view of it says so.
+"""
+
+from __future__ import annotations
+
+import logging as levels
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..hub.classes import family_of, shape_of
+from .conversion import ConversionError, some
+from .folder import AGAIN, Header, look_at
+
+_WHOLE = ("I", "U", "B")  # first letters of the types of whole numbers and of truth values
+_BUFFERS = 1 << 24  # numbers that a model may compute for itself, such as a causal mask
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+Pick = Callable[[Any], Any]
+
+
+def load_hugging_face(
+    source: str | Path, pick: Pick, *, allow_missing: bool = False, **options: Any
+) -> Any:
+    """A transformers model from a folder, or by its name on the hub, with weights that are its own.
+
+    Args:
+        pick: configuration -> the class to build.
+        allow_missing: weights that the file does not hold stay random; the model's
+            `random_weights` names them.
+        options: for transformers, such as dtype.
+
+    Raises:
+        ConversionError: naming what is missing, left over, of another shape or type, or not
+            finite; or the file that is damaged.
+        OSError, ValueError: of transformers, for a name on the hub.
+    """
+    import transformers
+
+    folder = Path(source) if Path(source).is_dir() else None
+    options = {**options, "trust_remote_code": False}
+    if folder is not None:
+        options["local_files_only"] = True
+    with silence(), told(folder):
+        tensors = None if folder is None else look_at(folder)
+        config = transformers.AutoConfig.from_pretrained(
+            str(source), **{k: v for k, v in options.items() if k != "dtype"}
+        )
+        chosen = pick(config)
+        if tensors is not None and folder is not None:
+            _check_fit(shape_of(chosen, config), tensors, folder)
+        model, report = chosen.from_pretrained(
+            str(source), config=config, output_loading_info=True, use_safetensors=True, **options
+        )
+        missing = sorted(report["missing_keys"])
+        if missing and all(name.split(".")[0] == "pooler" for name in missing):
+            model.pooler, missing = None, []  # it reads the stream's end, and nothing here reads it
+        unknown = _unknown(model, report["unexpected_keys"])
+    check(
+        str(source), missing=() if allow_missing else missing,
+        unknown=() if allow_missing else unknown, way_out=not allow_missing,
+        shapes=[(n, list(a), list(b)) for n, a, b in report["mismatched_keys"]], values=model,
+    )  # fmt: skip
+    model.random_weights = tuple(missing)
+    return model.eval()
+
+
+def load_hugging_face_tokenizer(source: str | Path, **options: Any) -> Any:
+    """The tokenizer of a folder or a name; errors as in `load_hugging_face`."""
+    import transformers
+
+    folder = Path(source) if Path(source).is_dir() else None
+    options = {**options, "trust_remote_code": False}
+    with silence(), told(folder, "tokenizer"):
+        if folder is not None:
+            look_at(folder, weights=False)
+            options["local_files_only"] = True
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(source), **options)
+        tokenizer.encode("a")  # a damaged one may break only now
+        if len(tokenizer) == len(tokenizer.all_special_ids):
+            raise ConversionError(f"{source} holds no tokenizer with words; {AGAIN}")
+    return tokenizer
+
+
+def load_image_processor(source: str | Path, **options: Any) -> Any:
+    """The image processor of a folder or a name; None where it has none. Errors as in
+    `load_hugging_face`."""
+    import transformers
+
+    folder = Path(source) if Path(source).is_dir() else None
+    options = {**options, "trust_remote_code": False}
+    with silence(), told(folder, "image processor"):
+        if folder is not None:
+            look_at(folder, weights=False)
+            if not any((folder / name).exists() for name in _PROCESSORS):
+                return None
+            options["local_files_only"] = True
+        return transformers.AutoImageProcessor.from_pretrained(str(source), **options)
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor], source: Any, **options: Any) -> None:
+    """`load_state_dict`, strict, with one sentence for what does not fit.
+
+    Raises:
+        ConversionError: see `load_hugging_face`.
+    """
+    own = model.state_dict()
+    shapes = [
+        (name, list(value.shape), list(own[name].shape))
+        for name, value in state.items()
+        if name in own and value.shape != own[name].shape
+    ]
+    whole = [
+        name
+        for name, parameter in model.named_parameters()
+        if name in state and parameter.is_floating_point() > state[name].is_floating_point()
+    ]
+    missing = [name for name in own if name not in state]
+    unknown = [name for name in state if name not in own]
+    check(source, missing=missing, unknown=unknown, shapes=shapes, whole=whole)
+    model.load_state_dict(state, **options)
+    check(source, values=model)
+
+
+def check(
+    source: Any,
+    *,
+    missing: Iterable[str] = (),
+    unknown: Iterable[str] = (),
+    shapes: Iterable[tuple[str, list[int], list[int]]] = (),
+    whole: Iterable[str] = (),
+    values: nn.Module | None = None,
+    way_out: bool = False,
+) -> None:
+    """
+    Raises:
+        ConversionError: when there is any of these, naming the first four and how many more.
+    """
+    different = [f"{name} ({found} for {wanted})" for name, found, wanted in shapes]
+    infinite = [] if values is None else _not_finite(values)
+    kinds = {
+        "are missing": list(missing),
+        "have no place in the model": list(unknown),
+        "have another shape": different,
+        "are whole numbers or truth values": list(whole),
+        "hold numbers that are not finite": infinite,
+    }
+    wrong = [f"{some(names)} {what}" for what, names in kinds.items() if names]
+    if wrong:
+        way = AGAIN
+        if way_out and (kinds["are missing"] or kinds["have no place in the model"]):
+            way += (
+                ", or give allow_missing=True (--allow-missing) for random numbers in their place"
+            )
+        raise ConversionError(
+            f"{source} does not hold the weights of the model that it describes: "
+            f"{'; '.join(wrong)}; {way}"
+        )
+
+
+def _not_finite(model: nn.Module) -> list[str]:
+    tensors = {**dict(model.named_parameters()), **model.state_dict()}
+    return sorted(
+        name for name, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()
+    )
+
+
+# -- before the weights are read ------------------------------------------------------------------
+
+
+def _check_fit(model: Any, tensors: Header, folder: Path) -> None:
+    """The shapes of the weights, and how much would be made up or computed."""
+    prefix = f"{model.base_model_prefix}."
+    own = {name.removeprefix(prefix): p for name, p in model.named_parameters()}
+    theirs = {name.removeprefix(prefix): (name, *about) for name, about in tensors.items()}
+    both = [(*theirs[name], own[name]) for name in theirs if name in own]
+    check(
+        folder,
+        shapes=[(n, s, list(p.shape)) for n, _, s, p in both if s != list(p.shape)],
+        whole=[n for n, kind, _, p in both if kind[0] in _WHOLE and kind != "BF16"],
+    )  # fmt: skip
+    held = sum(p.numel() for *_, p in both)
+    wanted = sum(p.numel() for p in own.values())
+    computed = sum(b.numel() for b in model.buffers())
+    if wanted > 4 * held + _BUFFERS or computed > 16 * held + _BUFFERS:
+        raise ConversionError(
+            f"{folder / 'config.json'} describes a model of {wanted + computed:,} numbers, of which "
+            f"the weights hold {held:,}; {AGAIN}"
+        )
+
+
+def _unknown(model: Any, left: Iterable[str]) -> list[str]:
+    """Of the tensors that the model did not take, those that no model of its family has: a pooler
+    or the head of another task is no sign of damage, a thirteenth layer is one."""
+    left = sorted(left)
+    if not left:
+        return []
+    prefix = f"{model.base_model_prefix}."
+    known: set[str] = set()
+    for other in family_of(type(model), model.config):
+        with torch.device("meta"):
+            built = other(model.config)
+        names = {*built.state_dict(), *(name for name, _ in built.named_buffers())}
+        known |= {name.removeprefix(prefix) for name in names}
+    return [name for name in left if name.removeprefix(prefix) not in known]
+
+
+def names_of(chosen: Any, config: Any) -> set[str]:
+    """The names of the weights that a class would have."""
+    return {name for name, _ in shape_of(chosen, config).named_parameters()}
+
+
+# -- the library's voice --------------------------------------------------------------------------
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """No log, warning or progress bar of transformers: what matters is raised."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(levels.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def told(folder: Path | None, what: str = "model") -> Iterator[None]:
+    """Whatever a library raises over a folder's files, as one sentence.
+
+    The tokenizers' library panics with an exception that is not even an `Exception`."""
+    try:
+        yield
+    except (ConversionError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        if folder is None:
+            raise
+        lines = str(error).strip().splitlines() or [""]
+        why = f"{type(error).__name__}: {lines[0][:240]}".rstrip(": .")
+        raise ConversionError(
+            f"{folder} could not be loaded as a Hugging Face {what} ({why}); {AGAIN}"
+        ) from error

@@ -1,0 +1,160 @@
+"""From scores to weights: masks, caps, sinks and the softmax, apart from where they come from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def safe_softmax(scores: Tensor, sinks: Tensor | None = None) -> Tensor:
+    """Softmax over the last axis in which a row of −inf gives 0 rather than NaN. `sinks` [..., 1]
+    are scores of one more column, which takes its share and is left out: rows sum to less than 1.
+    """
+    return _shares(scores, sinks)[0]
+
+
+def share_of_nothing(scores: Tensor, sinks: Tensor) -> Tensor:
+    """What that column takes, of each row: the axes of scores less the last."""
+    return _shares(scores, sinks)[1][..., 0]
+
+
+def _shares(scores: Tensor, sinks: Tensor | None) -> tuple[Tensor, Tensor]:
+    top = scores.amax(-1, keepdim=True)
+    if sinks is not None:
+        top = torch.maximum(top, sinks)
+    top = top.masked_fill(top == float("-inf"), 0.0)
+    weights = (scores - top).exp()
+    total = weights.sum(-1, keepdim=True)
+    if sinks is None:
+        return weights / total.masked_fill(total == 0, 1.0), total
+    rest = (sinks - top).exp()
+    total = total + rest
+    total = total.masked_fill(total == 0, 1.0)
+    return weights / total, rest / total
+
+
+def causal_mask(
+    n_query: int, n_key: int, device: torch.device | None = None, rows: Tensor | None = None
+) -> Tensor:
+    """Bool [query, key], True where a query may look; the last query sits at the last key.
+    `rows` picks some of the queries."""
+    if rows is not None:
+        return torch.arange(n_key, device=device) <= rows[:, None] + (n_key - n_query)
+    ones = torch.ones(n_query, n_key, dtype=torch.bool, device=device)
+    return ones.tril(n_key - n_query)
+
+
+def spread_heads(x: Tensor, n_heads: int) -> Tensor:
+    """[batch, kv_head, position, d_head] -> [batch, head, …]: each kv head serves a group."""
+    groups = n_heads // x.shape[1]
+    return x if groups == 1 else x.repeat_interleave(groups, 1)
+
+
+def allows(bias: Tensor) -> Tensor:
+    """Bool: where a bias lets a query look. transformers forbids by the smallest number there is,
+    others by −inf."""
+    return bias if bias.dtype == torch.bool else bias > torch.finfo(bias.dtype).min / 2
+
+
+def add_bias(bias: Tensor | None, more: Tensor) -> Tensor:
+    """Two biases as one: bool ones are combined by `and`, others are added."""
+    if bias is None:
+        return more
+    if bias.dtype == torch.bool and more.dtype == torch.bool:
+        return bias & more
+    return as_additive(bias) + as_additive(more)
+
+
+def as_additive(bias: Tensor) -> Tensor:
+    """A bool bias as 0 and −inf."""
+    if bias.dtype != torch.bool:
+        return bias
+    zero = torch.zeros(bias.shape, device=bias.device)
+    return zero.masked_fill_(~bias, float("-inf"))
+
+
+def cap(scores: Tensor, softcap: float | None) -> Tensor:
+    """softcap·tanh(scores/softcap)."""
+    return scores if softcap is None else softcap * torch.tanh(scores / softcap)
+
+
+def masked(scores: Tensor, *masks: Tensor | None) -> Tensor:
+    """Scores with masks: bool ones forbid (−inf) where False, others are added."""
+    for mask in masks:
+        if mask is None:
+            continue
+        if mask.dtype == torch.bool:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        else:
+            scores = scores + mask.to(scores.dtype)
+    return scores
+
+
+def part_of(
+    bias: Tensor | None, batches: slice, heads: slice, rows: Tensor | None
+) -> Tensor | None:
+    """The part of a broadcasting bias that belongs to these batches, heads and rows."""
+    if bias is None:
+        return None
+    while bias.dim() < 4:
+        bias = bias[None]
+    bias = bias if bias.shape[0] == 1 else bias[batches]
+    bias = bias if bias.shape[1] == 1 else bias[:, heads]
+    return bias if rows is None or bias.shape[2] == 1 else bias[:, :, rows]
+
+
+def as_column(sinks: Tensor, query: Tensor) -> Tensor:
+    """Sinks with the axes [batch, head, query, 1].
+
+    Raises:
+        ValueError: for a shape that does not fit.
+    """
+    column = sinks[None, :, None, None] if sinks.dim() == 1 else sinks
+    shape = (*query.shape[:3], 1)
+    fits = column.dim() == 4 and all(a in (1, b) for a, b in zip(column.shape, shape, strict=True))
+    if not fits:
+        raise ValueError(
+            f"sinks has shape {list(sinks.shape)}; attend needs [head], here [{shape[1]}], or what "
+            f"broadcasts to {list(shape)}"
+        )
+    return column
+
+
+def check_shapes(query: Tensor, key: Tensor, value: Tensor) -> None:
+    """What attend is given.
+
+    Raises:
+        ValueError: when the shapes do not fit, naming them.
+    """
+    for name, x in (("query", query), ("key", key), ("value", value)):
+        if x.dim() != 4:
+            raise ValueError(
+                f"{name} has shape {list(x.shape)}; attend needs [batch, head, position, d_head] "
+                "(for one head and one text: x[None, None])"
+            )
+    if query.shape[-1] != key.shape[-1]:
+        raise ValueError(
+            f"query has d_head={query.shape[-1]} but key has {key.shape[-1]}; "
+            "a dot product needs the same"
+        )
+    if key.shape[2] != value.shape[2]:
+        raise ValueError(
+            f"key has {key.shape[2]} positions but value has {value.shape[2]}; "
+            "each key needs one value"
+        )
+    if key.shape[1] != value.shape[1] or query.shape[1] % key.shape[1]:
+        raise ValueError(
+            f"{query.shape[1]} query heads cannot share {key.shape[1]} key and "
+            f"{value.shape[1]} value heads; the number of key heads must divide that of query heads"
+        )
+
+
+def as_slice(index: int | slice) -> slice:
+    return index if isinstance(index, slice) else slice(index, index + 1)
+
+
+def drop_axes(x: Tensor, batch: int | slice, head: int | slice) -> Tensor:
+    """Without the axes that were chosen by a number."""
+    if not isinstance(head, slice):
+        x = x.squeeze(1)
+    return x if isinstance(batch, slice) else x.squeeze(0)

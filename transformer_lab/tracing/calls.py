@@ -1,0 +1,293 @@
+"""What attention did in one pass: its calls, by kind and layer, and the maps made of them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..arguments import shown
+from ..attention import KINDS, AttentionCall
+from ..hub.network import Layer, Network, SeamError, no_heads
+from .maps import GivenMaps, padded, thumbnail, within_budget
+
+
+class TraceError(ValueError):
+    """The trace does not hold what was asked for."""
+
+
+class Calls:
+    """The calls of attention in one pass, and their maps; the part of a `Trace` that needs no text.
+
+    Args:
+        network: what ran; None for maps that were kept.
+        calls: kind -> layer -> `AttentionCall` or `GivenMaps`.
+        left_out: kind -> layer -> what attention did that is not among them ("looks from …").
+    """
+
+    def __init__(
+        self,
+        network: Network | None,
+        calls: dict[str, dict[int, Any]],
+        left_out: Mapping[str, Mapping[int, str]] | None = None,
+    ):
+        self.network, self._calls, self._left_out = network, calls, left_out or {}
+        self.budget_mib = 1024
+        self._causal: dict[str, bool] = {}
+        self._layers = {kind: self._all_layers(kind) for kind in self.kinds}
+
+    # -- what there is --------------------------------------------------------------------------
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(kind for kind in KINDS if kind in self._calls)
+
+    @property
+    def batch_size(self) -> int:
+        return self._any_call(None).shape[0]
+
+    def layers(self, kind: str | None = None) -> tuple[Layer, ...]:
+        """Every layer of a kind, with what it is: `label` says it in words."""
+        return self._layers[self.kind(kind)]
+
+    def heads_of(self, layer: int, kind: str | None = None) -> int:
+        """How many heads a layer has; 0 for one without attention."""
+        return self.layers(kind)[layer].heads or 0
+
+    def attending(self, kind: str | None = None) -> list[int]:
+        """The layers that have heads."""
+        return sorted(self._calls[self.kind(kind)])
+
+    def n_layers(self, kind: str | None = None) -> int:
+        """All of them, those without attention too."""
+        return len(self.layers(kind))
+
+    def n_heads(self, kind: str | None = None) -> int:
+        """Of the layer with the most."""
+        return max(call.n_heads for call in self._calls[self.kind(kind)].values())
+
+    def d_head(self, kind: str | None = None) -> int | None:
+        call = self._any_call(kind)
+        return None if isinstance(call, GivenMaps) else call.query.shape[-1]
+
+    def shape(self, kind: str | None = None) -> tuple[int, int]:
+        """(queries, keys)."""
+        return self._any_call(kind).shape[2:]
+
+    def kind(self, kind: str | None = None) -> str:
+        """The kind that is meant: the one that is named, or where None is, the first of decoder,
+        encoder that is here.
+
+        Raises:
+            TraceError: for a kind that is not in this trace.
+        """
+        if kind is None:
+            return "decoder" if "decoder" in self._calls else self.kinds[0]
+        if kind not in self._calls:
+            raise TraceError(f"kind={kind!r} is not in this trace; it has {', '.join(self.kinds)}")
+        return kind
+
+    def text(self, batch: int) -> int:
+        """The number of a text, checked.
+
+        Raises:
+            TraceError: for a text that is not in this trace.
+        """
+        if not 0 <= _whole("batch", batch) < self.batch_size:
+            raise TraceError(
+                f"batch={batch} is outside 0 … {self.batch_size - 1}, this trace's texts"
+            )
+        return batch
+
+    def causal(self, kind: str | None = None) -> bool:
+        """Whether a query never looks at later keys: not so in a decoder whose mask lets the
+        beginning of a text look at all of itself."""
+        kind = self.kind(kind)
+        if kind not in self._causal:
+            calls = self._calls[kind].values()
+            self._causal[kind] = kind == "decoder" and not any(map(_looks_ahead, calls))
+        return self._causal[kind]
+
+    def call(
+        self, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0
+    ) -> Any:
+        """What attention was given in one layer, for the whole batch: an `AttentionCall`, or
+        `GivenMaps` where the model gave its own maps only.
+
+        Raises:
+            TraceError: for a layer, head, text or kind that is not there, and for a layer without
+                heads, saying what it is and which layers have some.
+        """
+        layers = self.layers(kind)
+        self.text(batch)
+        if not 0 <= _whole("layer", layer) < len(layers):
+            raise TraceError(f"layer={layer} is outside 0 … {len(layers) - 1}")
+        call = self._calls[self.kind(kind)].get(int(layer))
+        if call is None:
+            raise TraceError(no_heads(layers[layer], layers))
+        if head is not None and not 0 <= _whole("head", head) < call.n_heads:
+            raise TraceError(f"head={head} is outside 0 … {call.n_heads - 1}")
+        return call
+
+    # -- maps -----------------------------------------------------------------------------------
+
+    def pattern(
+        self, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0
+    ) -> Tensor:
+        """Attention weights, fp32 [query, key], or [head, query, key] with no head named.
+
+        Rows sum to 1, less what goes `to_nothing`; a query that may look at nothing has a row of 0.
+
+        Raises:
+            TraceError: for a layer, head or kind that is not there.
+            MemoryBudgetError: when all heads together pass `budget_mib`.
+        """
+        call = self.call(layer, head, kind=kind, batch=batch)
+        if head is None:
+            self._guard(call, call.n_heads)
+        return call.pattern(batch, slice(None) if head is None else head)
+
+    def to_nothing(
+        self, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0
+    ) -> Tensor:
+        """The share of each row that goes to no key, where a model's heads have sinks (gpt-oss) or
+        windows that reach beyond the picture (SAM): [query], or [head, query]; all 0 for others. With it a row of `pattern` sums to 1.
+
+        Raises:
+            TraceError: as `pattern`.
+        """
+        call = self.call(layer, head, kind=kind, batch=batch)
+        return call.to_nothing(batch, slice(None) if head is None else head)
+
+    def has_sinks(self, layer: int | None = None, *, kind: str | None = None) -> bool:
+        """Whether heads of a layer (None: of any) may look at nothing."""
+        calls = self._calls[self.kind(kind)]
+        chosen = calls.values() if layer is None else (calls[layer],) if layer in calls else ()
+        return any(
+            bool((call.to_nothing() > 0).any()) if isinstance(call, GivenMaps) else
+            call.has_rest for call in chosen
+        )  # fmt: skip
+
+    def scores(
+        self, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0
+    ) -> Tensor:
+        """Scores before the softmax, −inf where masked; axes and errors as in `pattern`."""
+        call = self.call(layer, head, kind=kind, batch=batch)
+        if head is None:
+            self._guard(call, call.n_heads)
+        return call.scores(batch, slice(None) if head is None else head)
+
+    def patterns(
+        self, *, kind: str | None = None, batch: int = 0, budget_mib: float = 256
+    ) -> Tensor:
+        """All maps of one kind at once: [layer, head, query, key]. Heads that a layer does not
+        have are all NaN.
+
+        Raises:
+            MemoryBudgetError: when they take more than budget_mib, saying how much and what to
+                do instead.
+        """
+        n_layers, n_heads = self.n_layers(kind), self.n_heads(kind)
+        self._guard(self._any_call(kind), n_layers * n_heads, budget_mib)
+        self.text(batch)
+        return self._stacked(kind, lambda call: call.pattern(batch), float("nan"))
+
+    def all_heads(self, layer: int, *, kind: str | None = None, batch: int = 0) -> Tensor:
+        """As `pattern`, [head, query, key] of as many heads as the layer with the most has, for what
+        shows all layers alike: heads that are not there, and layers without any, are all 0."""
+        calls, n_heads = self._calls[self.kind(kind)], self.n_heads(kind)
+        if layer in calls:
+            return padded(self.pattern(layer, kind=kind, batch=batch), n_heads, 0.0)
+        like = self._any_call(kind)
+        return padded(like.pattern(batch, slice(0, 0)), n_heads, 0.0)
+
+    def queries_keys(
+        self, layer: int, head: int, *, kind: str | None = None, batch: int = 0
+    ) -> tuple[Tensor, Tensor, float] | None:
+        """(q [query, d_head], k [key, d_head], scale) where the map is exactly
+        softmax(scale · q·kᵀ), with the causal mask where `causal`; None where a padding mask, a
+        bias, a softcap, sinks, windows or an edit make it something else."""
+        call = self.call(layer, head, kind=kind, batch=batch)
+        if isinstance(call, GivenMaps) or call.bias is not None or call.softcap is not None:
+            return None
+        if call.sinks is not None or type(call) is not AttentionCall:
+            return None
+        if any(head in range(call.n_heads)[cut.heads] for cut in call.cuts):
+            return None
+        if call.causal != self.causal(kind) and call.shape[2] > 1:
+            return None
+        group = call.n_heads // call.key.shape[1]
+        return call.query[batch, head].float(), call.key[batch, head // group].float(), call.scale
+
+    def thumbnails(self, size: int = 32, *, kind: str | None = None, batch: int = 0) -> Tensor:
+        """Every map made small by max-pooling: [layer, head, ≤ size, ≤ size]; heads that a layer
+        does not have are all 0.
+
+        One head at a time is computed. Above 1024 queries, 8 · size of them spread over the text
+        stand for all.
+        """
+        self.text(batch)
+        return self._stacked(kind, lambda call: thumbnail(call, size, batch), 0.0)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _all_layers(self, kind: str) -> tuple[Layer, ...]:
+        """What the model says of its layers, and of each how many heads were seen."""
+        calls = self._calls[kind]
+        try:
+            told = () if self.network is None else self.network.layers(kind)
+        except SeamError:
+            told = ()
+        found = []
+        for number in range(max(len(told), 1 + max(calls))):
+            layer = told[number] if number < len(told) else Layer(number, 0, "not known")
+            if number in calls:
+                layer = replace(layer, heads=calls[number].n_heads, what="attention", by="")
+            elif why := self._left_out.get(kind, {}).get(number):
+                layer = replace(layer, heads=0, what=f"attention that is not shown: it {why}")
+            elif layer.heads != 0:
+                layer = replace(layer, heads=0, what="a layer that was passed over")
+            found.append(layer)
+        return tuple(found)
+
+    def _any_call(self, kind: str | None) -> Any:
+        """The first layer's that has heads."""
+        return self._calls[self.kind(kind)][self.attending(kind)[0]]
+
+    def _stacked(self, kind: str | None, small: Callable[[Any], Tensor], fill: float) -> Tensor:
+        """What is made of each layer's call: [layer, head, …]."""
+        calls, n_heads = self._calls[self.kind(kind)], self.n_heads(kind)
+        made = {i: padded(small(call), n_heads, fill) for i, call in calls.items()}
+        empty = torch.full_like(next(iter(made.values())), fill)
+        return torch.stack([made.get(i, empty) for i in range(self.n_layers(kind))])
+
+    def _guard(self, call: AttentionCall, n_maps: int, budget_mib: float | None = None) -> None:
+        budget = self.budget_mib if budget_mib is None else budget_mib
+        way = "ask for one map with pattern(layer, head), or thumbnails(), or raise the budget"
+        within_budget(n_maps * call.shape[2] * call.shape[3], budget, way)
+
+
+def _looks_ahead(call: Any) -> bool:
+    """Whether some query may look at a later key."""
+    n_query, n_key = call.shape[2:]
+    if call.causal or n_query != n_key or n_query == 1:
+        return False
+    if isinstance(call, GivenMaps):
+        return bool((call.maps.triu(1) > 0).any())
+    if call.bias is None:
+        return True
+    allowed = call.bias
+    if allowed.dtype != torch.bool:  # transformers forbids by the smallest number there is
+        allowed = allowed > torch.finfo(allowed.dtype).min / 2
+    return bool(allowed.expand(*allowed.shape[:-2], n_query, n_key).triu(1).any())
+
+
+def _whole(name: str, value: Any) -> int:
+    """A whole number, a tensor's or NumPy's too."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TraceError(f"{name}={shown(value)} must be a whole number")
+    return operator.index(value)

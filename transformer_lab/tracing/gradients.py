@@ -1,0 +1,298 @@
+"""Gradients of one number with respect to what a pass computed: heads, maps, the stream.
+
+The number is a function of the logits; the pass is the model's own, with the graph kept and every
+map computed in it. In a model of 16 bits the gradients are in 16 bits too: rounded to 3 (fp16) or 2
+(bf16) digits, and in fp16 those below 6e-8 are 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..arguments import shown
+from ..attention import AttentionCall, Site, Tap
+from ..hub.network import ChangedError, Inputs, Network, Output, SeamError
+from .maps import within_budget
+from .recording import Recorder
+
+OF_HEADS = ("z", "pattern", "q", "k", "v")
+COPIES = 3  # of each map, with its graph and its gradient
+
+
+@dataclass(frozen=True)
+class Logit:
+    """One logit of every text: of `token` at `position` (−1 is the last real one, without padding),
+    or, where `against` is given, how far it stands above that token's. Token ids, or for a TextModel
+    texts of one token."""
+
+    token: int | str
+    against: int | str | None = None
+    position: int = -1
+
+
+Scalar = int | str | tuple[Any, Any] | Logit | Callable[[Tensor], Tensor]
+
+
+def as_logit(of: Any, token_id: Callable[[str], int] | None = None) -> Logit | Callable[..., Any]:
+    """What gradients are asked of: a token, a pair, a `Logit` or a function. `token_id` gives the id
+    of a text.
+
+    Raises:
+        ValueError: for another, and for a text without a tokenizer.
+    """
+    if isinstance(of, str) or _is_whole(of):
+        of = Logit(of)
+    elif isinstance(of, tuple | list) and len(of) == 2:
+        of = Logit(*of)
+    if isinstance(of, Logit):
+        return Logit(
+            _id("token", of.token, token_id),
+            None if of.against is None else _id("against", of.against, token_id),
+            of.position,
+        )
+    if callable(of):
+        return of
+    raise ValueError(
+        f"gradients={shown(of)} is not known; give a token, a pair of tokens, a tl.Logit or a function "
+        "from logits to one number"
+    )
+
+
+def scalar_of(of: Logit | Callable[..., Any], output: Output, inputs: Inputs) -> Tensor:
+    """The number, summed over the texts of a batch. Classes are read as tokens at one position.
+
+    Raises:
+        ValueError: for a token or position that is not there, a function that gives no single number,
+            or a model without logits.
+    """
+    logits = output.answers if output.logits is None else output.logits
+    if logits is None:
+        raise ValueError("gradients are of logits, and this model has no head that predicts tokens")
+    if not isinstance(of, Logit):
+        found = of(logits)
+        if not isinstance(found, Tensor) or found.numel() != 1:
+            what = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ValueError(
+                f"gradients is a function that gives {what}; it must give one number of the logits"
+            )
+        return found.reshape(())
+    logits = logits[:, None] if logits.dim() == 2 else logits
+    _, n, vocabulary = logits.shape
+    for name, token in (("token", of.token), ("against", of.against)):
+        if token is not None and not 0 <= int(token) < vocabulary:
+            raise ValueError(f"{name}={token} is outside the {vocabulary} tokens of the vocabulary")
+    if not -n <= of.position < n:
+        raise ValueError(f"position={of.position} is outside the {n} tokens (−{n} … {n - 1})")
+    mask, rows = inputs.output_mask, torch.arange(len(logits), device=logits.device)
+    places = torch.full_like(rows, of.position % n)
+    if of.position == -1 and mask is not None and mask.shape[1] == n:
+        places = n - 1 - mask.to(logits.device).int().flip(-1).argmax(-1)
+    at = logits[rows, places]
+    found = at[:, int(of.token)]
+    return (found if of.against is None else found - at[:, int(of.against)]).sum()
+
+
+class GradientRecorder(Recorder):
+    """Keeps what a Recorder keeps, and holds on to what gradients are taken of.
+
+    Args:
+        budget_mib: what all maps may take, with graph and gradients.
+    """
+
+    wants_maps = True
+
+    def __init__(self, network: Network, keep: str, inputs: Inputs, budget_mib: float):
+        super().__init__(network, keep, inputs)
+        self.live: dict[tuple[str, str], dict[int, Tensor]] = {}  # (what, kind) -> layer
+        self.parts = _Parts(self)
+        self._windowed: dict[Site, AttentionCall] = {}
+        self._budget, self._n_weights = budget_mib, 0
+
+    def on_attention(self, call: AttentionCall) -> AttentionCall:
+        call = super().on_attention(call)
+        site = self.site_of(call)
+        if not self.here or self._is_left_out(site):
+            return call
+        if site.layer in self.live.get(("v", site.kind), {}):
+            raise ValueError(
+                f"the heads of {site.kind} layer {site.layer} give their values in several parts; "
+                "gradients through them are not known"
+            )
+        batch, heads, n_query, n_key = call.shape
+        self._n_weights += COPIES * batch * heads * n_query * n_key
+        way = "shorten the text, or raise budget_mib"
+        within_budget(self._n_weights, self._budget, way)
+        if call.windows is not None:
+            self._windowed[site] = call
+        for what, x in (("q", call.query), ("k", call.key), ("v", call.value)):
+            # Code of the model's own shows its scores, and not the queries and keys behind them.
+            if x is not None and x.shape[-1]:
+                self.hold(what, site, x)
+        return call
+
+    def on_map(self, call: AttentionCall, weights: Tensor) -> Tensor:
+        if self.here and not self._is_left_out(self.site_of(call)):
+            self.hold("pattern", self.site_of(call), weights)
+        return weights
+
+    def on_heads(self, call: AttentionCall, z: Tensor) -> Tensor:
+        if self.here and not self._is_left_out(self.site_of(call)):
+            self.hold("z", self.site_of(call), z)
+        return super().on_heads(call, z)
+
+    def on_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
+        if self.here:
+            self.hold(name, site, x)
+        return super().on_stream(name, site, x)
+
+    def _is_left_out(self, site: Site) -> bool:
+        return site.layer in self.left_out.get(site.kind, ())
+
+    def hold(self, what: str, site: Site, x: Tensor) -> None:
+        self.live.setdefault((what, site.kind), {})[site.layer] = x
+
+    def gradients(self, total: Tensor) -> dict[tuple[str, str], dict[int, Tensor]]:
+        """Of what was held, as it was; 0 where the number does not depend on it.
+
+        Raises:
+            ValueError: where the pass kept no graph.
+        """
+        places = [
+            (key, layer, x)
+            for key, layers in self.live.items()
+            for layer, x in layers.items()
+            if x.requires_grad
+        ]
+        if not total.requires_grad or not any(key[0] == "z" for key, _, _ in places):
+            raise ValueError(
+                "no gradient reaches the heads: the model runs without gradients inside (inference "
+                "mode, no_grad, or gradient checkpointing with use_reentrant=True), or the number does "
+                "not depend on its logits"
+            )
+        try:
+            found = torch.autograd.grad(total, [x for *_, x in places], allow_unused=True)
+        except RuntimeError as error:
+            if "heckpoint" not in str(error):
+                raise
+            raise ValueError(
+                "gradients cannot pass a checkpoint with use_reentrant=True; switch gradient "
+                "checkpointing off, or give use_reentrant=False"
+            ) from error
+        grads: dict[tuple[str, str], dict[int, Tensor]] = {}
+        for (key, layer, x), grad in zip(places, found, strict=True):
+            grad = torch.zeros_like(x) if grad is None else grad.detach()
+            call = self._windowed.get(Site(key[1], layer)) if key[0] in ("q", "k", "v") else None
+            grads.setdefault(key, {})[layer] = grad if call is None else call.by_position(grad)
+        self.live.clear()
+        self._windowed.clear()
+        return grads
+
+
+class _Parts(Tap):
+    """Holds what attention and the mlp add, of a model that has to be asked for it."""
+
+    records = True
+
+    def __init__(self, recorder: GradientRecorder):
+        self._recorder = recorder
+
+    def on_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
+        if self._recorder.here:
+            self._recorder.hold(name, site, x)
+        return x
+
+
+@contextmanager
+def gradients_on(network: Network, recorder: GradientRecorder) -> Iterator[None]:
+    """While open, a pass keeps the graph of what the recorder holds, whether or not parameters ask
+    for gradients; none is left on them."""
+    with torch.enable_grad(), ExitStack() as stack:
+        for module in network.module.modules():
+            if any(True for _ in module.parameters(recurse=False)):
+                hook = module.register_forward_hook(_begins_graph(recorder))
+                stack.callback(hook.remove)
+        for kind in network.kinds:
+            own = "decoder" if kind == "cross" else kind
+            for name in ("cross_out",) if kind == "cross" else ("attn_out", "mlp_out"):
+                with suppress(SeamError):  # where the model can tell that part of its stream
+                    stack.enter_context(network.changing_stream(recorder.parts, [name], own, None))
+        yield
+
+
+def _begins_graph(recorder: GradientRecorder) -> Callable[..., Any]:
+    """With no parameter that asks for gradients, the graph begins at the first module's output."""
+
+    def hook(module: nn.Module, args: Any, output: Any) -> Any:
+        fresh = isinstance(output, Tensor) and output.is_floating_point()
+        if not recorder.here or not fresh or output.requires_grad or not torch.is_grad_enabled():
+            return None
+        return output.detach().requires_grad_().clone()
+
+    return hook
+
+
+def recorded_with_gradients(
+    network: Network,
+    inputs: Inputs,
+    keep: str,
+    of: Logit | Callable[..., Any],
+    budget_mib: float,
+) -> tuple[GradientRecorder, Output, dict[tuple[str, str], dict[int, Tensor]], float]:
+    """(recorder, output, gradients, the number) of one pass.
+
+    Raises:
+        ValueError: for a model whose attention does not go through the seam, in inference mode, and
+            as `scalar_of`.
+        MemoryBudgetError: when the maps take more than the budget.
+    """
+    if torch.is_inference_mode_enabled() or any(
+        p.is_inference() for p in network.module.parameters()
+    ):
+        raise ValueError(
+            "gradients cannot be taken in torch.inference_mode(), nor through parameters that were "
+            "made in it; trace outside of it"
+        )
+    recorder = GradientRecorder(network, keep, inputs, budget_mib)
+    try:
+        with (
+            network.tapping(recorder),
+            network.watching_stream(recorder),
+            gradients_on(network, recorder),
+        ):
+            output = network.run(inputs)
+            recorder.finish()
+            if not recorder.calls:
+                raise SeamError(recorder.what_was_left_out() or "it never called it")
+            total = scalar_of(of, output, inputs)
+            gradients = recorder.gradients(total)
+    except ChangedError:
+        raise
+    except SeamError as error:
+        raise ValueError(
+            f"gradients are not known of {network.name}: its attention does not go through the seam "
+            f"({error}), so its maps are in no graph"
+        ) from error
+    detached = Output(*(None if x is None else x.detach() for x in output))
+    return recorder, detached, gradients, float(total.detach())
+
+
+def _is_whole(x: Any) -> bool:
+    return hasattr(x, "__index__") and not isinstance(x, bool) and not callable(x)
+
+
+def _id(name: str, token: Any, token_id: Callable[[str], int] | None) -> int:
+    if isinstance(token, str):
+        if token_id is None:
+            raise ValueError(
+                f"{name}={token!r} is text; give a token id, or trace a TextModel, which has a tokenizer"
+            )
+        return token_id(token)
+    if not _is_whole(token):
+        raise ValueError(f"{name}={shown(token)} must be a token id")
+    return int(token)

@@ -1,0 +1,87 @@
+"""Biases by rows and columns: what SAM adds to a score is a number for the key's row and one for its
+column. Kept so, they take a few dozen numbers a query, and not one for every patch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..attention import AttentionCall
+from ..hub.patches import Patches
+from ..softmax import as_slice, drop_axes, part_of
+from .maps import MemoryBudgetError
+
+LARGE = 2**22  # numbers of a bias: smaller ones are kept as they are
+EXACT = 1e-6  # of the largest number
+BUDGET_MIB = 2048  # for the biases of all layers
+
+
+@dataclass(frozen=True, eq=False)
+class GridCall(AttentionCall):
+    """A call whose bias is `of_row` [batch, head, query, row] + `of_column` [batch, head, query,
+    column] of the key's place in a picture, and no tensor of its own."""
+
+    of_row: Tensor | None = None
+    of_column: Tensor | None = None
+
+    def scores(self, batch=slice(None), head=slice(None), rows=None, dtype=torch.float32) -> Tensor:
+        assert self.of_row is not None and self.of_column is not None
+        some = as_slice(batch), as_slice(head)
+        parts = (part_of(x, *some, rows) for x in (self.of_row, self.of_column))
+        of_row, of_column = (x.to(dtype) for x in parts if x is not None)
+        bias = (of_row[..., None] + of_column[..., None, :]).flatten(-2)
+        return super().scores(batch, head, rows, dtype) + drop_axes(bias, batch, head)
+
+
+def by_rows_and_columns(call: AttentionCall, patches: Patches | None) -> AttentionCall:
+    """The same call with its bias by rows and columns, where it is large and that is what it is."""
+    bias, shape = call.bias, call.shape
+    if bias is None or patches is None or bias.dim() != 4 or bias.numel() < LARGE:
+        return call
+    if type(call) is not AttentionCall or bias.shape[2:] != shape[2:] or patches.n != shape[3]:
+        return call
+    grid = bias.unflatten(3, (patches.rows, patches.columns))
+    if not bias.is_floating_point() or not bool(torch.isfinite(grid[:, :, :, 0]).all()):
+        return call
+    of_row = grid[..., 0].clone()
+    of_column = grid[..., 0, :] - of_row[..., :1]
+    for i in range(grid.shape[1]):  # a head at a time: no second bias is made
+        off = grid[:, i] - of_row[:, i, ..., None]
+        off -= of_column[:, i, :, None]
+        if not float(off.abs_().max()) <= EXACT * max(1.0, float(grid[:, i].abs().max())):
+            return call
+    fields = {name: value for name, value in vars(call).items() if name != "bias"}
+    return GridCall(**fields, bias=None, of_row=of_row, of_column=of_column)
+
+
+class Biases:
+    """What is added to scores in a pass over pictures, and what of it is kept.
+
+    Args:
+        name: of the model.
+        patches: where they stand in its pictures, where that is known.
+    """
+
+    def __init__(self, name: str, patches: Patches | None):
+        self.name, self.patches = name, patches
+        self._bytes: dict[int, int] = {}  # by where it lies in memory
+
+    def kept(self, call: AttentionCall) -> AttentionCall:
+        """The call as a trace keeps it.
+
+        Raises:
+            MemoryBudgetError: when all biases take more than `BUDGET_MIB`.
+        """
+        call = by_rows_and_columns(call, self.patches)
+        if call.bias is not None:
+            storage = call.bias.untyped_storage()
+            self._bytes[storage.data_ptr()] = storage.nbytes()
+        if sum(self._bytes.values()) > BUDGET_MIB * 2**20:
+            raise MemoryBudgetError(
+                f"what {self.name} adds to its scores takes more than {BUDGET_MIB:,} MiB in all layers, "
+                "and every map needs it: read fewer or smaller pictures; a SAM that is loaded with "
+                "attn_implementation='sdpa' needs less"
+            )
+        return call

@@ -1,0 +1,89 @@
+"""Maps: whole ones that were handed over, small ones to choose by, and what they may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..attention import Site
+
+LEAST_REST = 0.01  # of a row: less is rounding, of maps that were kept in few bits
+ROWS_UP_TO = 1024  # beyond, some of the queries stand for all in a thumbnail
+
+
+class MemoryBudgetError(MemoryError):
+    """Materialising this many maps would take more memory than was allowed."""
+
+
+def within_budget(n_weights: int, budget_mib: float, way_out: str) -> None:
+    """
+    Raises:
+        MemoryBudgetError: when so many fp32 numbers take more than the budget.
+    """
+    mib = n_weights * 4 / 2**20
+    if mib > budget_mib:
+        raise MemoryBudgetError(
+            f"these maps take {mib:,.0f} MiB, more than the budget of {budget_mib:,.0f} MiB; {way_out}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class GivenMaps:
+    """Maps that were handed over whole (the eager fallback), behind AttentionCall's methods."""
+
+    maps: Tensor  # [batch, head, query, key]
+    site: Site
+    causal: bool = False
+    bias: Tensor | None = None
+    softcap: float | None = None
+    value: Tensor | None = None
+    module: nn.Module | None = None
+    part: int = 0
+
+    @property
+    def n_heads(self) -> int:
+        return self.maps.shape[1]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        batch, head, query, key = self.maps.shape
+        return batch, head, query, key
+
+    def pattern(self, batch=slice(None), head=slice(None), rows=None) -> Tensor:
+        maps = self.maps if rows is None else self.maps[:, :, rows]
+        return maps[batch][..., head, :, :].float()
+
+    def to_nothing(self, batch=slice(None), head=slice(None), rows=None) -> Tensor:
+        """What a row lacks of 1, where it is more than rounding; 0 for a row that is all zero."""
+        rest = 1 - self.pattern(batch, head, rows).sum(-1)
+        return rest.masked_fill((rest < LEAST_REST) | (rest > 1 - LEAST_REST), 0.0)
+
+    def scores(self, batch=slice(None), head=slice(None), rows=None) -> Tensor:
+        """log(pattern): the scores up to a constant a row."""
+        return self.pattern(batch, head, rows).log()
+
+
+def thumbnail(call: Any, size: int, batch: int) -> Tensor:
+    """A layer's maps made small by max-pooling, one head at a time: [head, ≤ size, ≤ size]."""
+    _, _, n_query, n_key = call.shape
+    rows = None
+    if n_query > ROWS_UP_TO:
+        rows = torch.linspace(0, n_query - 1, 8 * size).round().long()
+    small = (min(size, n_query), min(size, n_key))
+    heads = [
+        F.adaptive_max_pool2d(call.pattern(batch, head, rows)[None], small)[0]
+        for head in range(call.n_heads)
+    ]
+    return torch.stack(heads)
+
+
+def padded(maps: Tensor, n_heads: int, fill: float) -> Tensor:
+    """[head, …] with so many heads; those that are not there are all `fill`."""
+    missing = n_heads - maps.shape[0]
+    if not missing:
+        return maps
+    return torch.cat((maps, maps.new_full((missing, *maps.shape[1:]), fill)))

@@ -1,0 +1,25 @@
+"""Attention weights in 16 bits, as they are kept in runs and sent to browsers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+WEIGHT_SCALE = 60_000
+
+
+def pack_weights(weights: Tensor) -> Tensor:
+    """Weights 0 … 1 as uint16 ⌊w · 60000⌋; 0 is for what is exactly 0, a tiny weight gets 1.
+
+    60000 is twice a multiple of 10000, so every edge of rounding to one, two, three or four
+    decimals falls between two codes: the rounded number is that of the weight itself.
+    """
+    codes = (weights.detach().double().clamp(0, 1) * WEIGHT_SCALE).floor()
+    return codes.clamp(min=1).where(weights > 0, 0).to(torch.int32).to(torch.uint16)
+
+
+def unpack_weights(codes: Tensor) -> Tensor:
+    """float32: the middle of what a code stands for; nothing stays nothing, all stays all."""
+    whole = codes.to(torch.int32).double()
+    middle = ((whole + 0.5) / WEIGHT_SCALE).clamp(max=1)
+    return middle.where(whole > 0, 0).float()

@@ -1,0 +1,194 @@
+"""What a trace keeps while the model runs: references to queries and keys, and a few norms."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..attention import KINDS, AttentionCall, Site, Tap
+from ..hub.network import Inputs, Network, SeamError
+from .grid_bias import Biases
+
+KEEP_ALL_BELOW_MIB = 64
+
+
+class Recorder(Tap):
+    """Keeps what passes, of the thread that made it. No copy, but where a reference would hold
+    on to more than is kept (queries and keys of one fused projection, without the values)."""
+
+    records = True
+
+    def __init__(self, network: Network | None, keep: str, inputs: Inputs | None = None):
+        self.network, self.keep, self.owner = network, keep, threading.get_ident()
+        self.shapes = {} if inputs is None else shapes_of(inputs)
+        self.biases: Biases | None = None
+        if network is not None and inputs is not None and inputs.tokens is None:
+            self.biases = Biases(network.name, network.patches(inputs))
+        # Whose maps are not of the text's tokens, and why they are left out: kind -> layer -> why.
+        self.left_out: dict[str, dict[int, str]] = {}
+        self.strange: set[str] = set()  # whose stream is not [batch, position, d_model]
+        # kind -> layer -> what passed there; a layer is the number of its module
+        self.calls: dict[str, dict[int, Any]] = {}  # AttentionCall or GivenMaps
+        self.value_norms: dict[str, dict[int, Tensor | None]] = {}
+        self.heads: dict[str, dict[int, Tensor]] = {}
+        self.streams: dict[tuple[str, str], dict[int, Tensor]] = {}
+        self.norms: dict[str, dict[int, Tensor]] = {}  # row 0: before the first block
+
+    @property
+    def here(self) -> bool:
+        """Whether this is the thread that made it."""
+        return threading.get_ident() == self.owner
+
+    def site_of(self, call: AttentionCall) -> Site:
+        """Of a call that was recorded."""
+        return call.site or Site("encoder", len(self.calls.get("encoder", {})) - 1)
+
+    def on_attention(self, call: AttentionCall) -> AttentionCall:
+        if threading.get_ident() == self.owner:
+            site = call.site or Site("encoder", len(self.calls.get("encoder", {})))
+            wanted, shape = self.shapes.get(site.kind), call.shape
+            if wanted not in (None, (shape[0], *shape[2:])):
+                self.left_out.setdefault(site.kind, {})[site.layer] = _why_left_out(call, wanted)
+                return call
+            found = self.calls.setdefault(site.kind, {})
+            if call.part:
+                self._more_values(site, call)
+                return call
+            if site.layer in found:
+                raise SeamError(
+                    f"two calls of attention say that they are {site.kind}, layer {site.layer}; give each module "
+                    "a tl.Site of its own"
+                )
+            keep: Callable[[Any], Tensor] = _detach if self.keep == "all" else _compact
+            whole = call if self.biases is None else self.biases.kept(call)
+            found[site.layer] = replace(
+                whole,
+                query=keep(call.query),
+                key=keep(call.key),
+                value=keep(call.value) if self.keep == "all" else None,
+                bias=None if whole.bias is None else whole.bias.detach(),
+                # A copy: they may be weights, which training goes on to change.
+                sinks=None if call.sinks is None else call.sinks.detach().clone(),
+                site=site,
+                d_value=None if call.value is None else call.value.shape[-1],
+            )
+            norms = None if self.keep == "all" else value_norms(self.network, call)
+            self.value_norms.setdefault(site.kind, {})[site.layer] = norms
+        return call
+
+    def _more_values(self, site: Site, call: AttentionCall) -> None:
+        """Of a later part: its values stand beside those that are there."""
+        layers, norms = self.calls[site.kind], self.value_norms[site.kind]
+        before, known = layers[site.layer], norms[site.layer]
+        assert call.value is not None
+        value = None if before.value is None else torch.cat((before.value, call.value.detach()), -1)
+        width = (before.d_value or 0) + call.value.shape[-1]
+        layers[site.layer] = replace(before, value=value, part=call.part, d_value=width)
+        if known is not None:
+            norms[site.layer] = torch.hypot(known, value_norms(self.network, call))
+
+    def on_heads(self, call: AttentionCall, z: Tensor) -> Tensor:
+        if self.keep == "all" and threading.get_ident() == self.owner:
+            site = call.site or Site("encoder", len(self.calls["encoder"]) - 1)
+            if site.layer in self.left_out.get(site.kind, ()):
+                return z
+            found, kept = self.heads.setdefault(site.kind, {}), z.detach()
+            found[site.layer] = torch.cat((found[site.layer], kept), -1) if call.part else kept
+        return z
+
+    def on_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
+        if threading.get_ident() == self.owner:
+            wanted = self.shapes.get(site.kind)
+            if wanted not in (None, (*x.shape[:2], x.shape[1])):
+                self.strange.add(site.kind)
+            first = name == "resid_pre" and site.kind not in self.norms
+            if first or name == "resid_post":
+                row = 0 if first else site.layer + 1
+                self.norms.setdefault(site.kind, {})[row] = x.detach().float().norm(dim=-1)
+            if self.keep == "all":
+                self.streams.setdefault((site.kind, name), {})[site.layer] = x.detach()
+        return x
+
+    def finish(self) -> None:
+        """Streams of which some is not known are not told at all: their rows are layers."""
+        for kind in self.strange:
+            self.norms.pop(kind, None)
+            self.streams = {place: x for place, x in self.streams.items() if place[0] != kind}
+
+    def what_was_left_out(self) -> str:
+        """In words; empty where nothing was."""
+        said = []
+        for kind, layers in self.left_out.items():
+            whole = "" if kind in self.calls else " (all of them)"
+            numbers = f"layer{'s' * (len(layers) > 1)} {', '.join(map(str, sorted(layers)))}"
+            why = next(iter(layers.values()))
+            said.append(f"The attention of {numbers} of {kind}{whole} is not shown: it {why}.")
+        return " ".join(said)
+
+
+def shapes_of(inputs: Inputs) -> dict[str, tuple[int, int, int]]:
+    """kind -> (batch, queries, keys) of a map of all tokens; of a picture it is not known."""
+    if inputs.tokens is None:
+        return {}
+    batch, n = inputs.tokens.shape
+    if inputs.target is None:
+        return dict.fromkeys(KINDS, (batch, n, n))
+    m = inputs.target.shape[1]
+    return {"encoder": (batch, n, n), "decoder": (batch, m, m), "cross": (batch, m, n)}
+
+
+def _why_left_out(call: AttentionCall, wanted: tuple[int, int, int]) -> str:
+    _, _, n_query, n_key = call.shape
+    return (
+        f"looks from {n_query} places at {n_key}, and the text has {wanted[1]} tokens that look at "
+        f"{wanted[2]}"
+    )
+
+
+def what_to_keep(network: Network, inputs: Inputs) -> str:
+    """ "all" while the values, the heads' outputs and the residual stream (before, inside and after
+    each block) are small."""
+    return (
+        "all"
+        if 4 * 4 * network.n_positions(inputs) * network.size < KEEP_ALL_BELOW_MIB * 2**20
+        else "maps"
+    )
+
+
+def _detach(x: Any) -> Tensor:
+    return x.detach()
+
+
+def _compact(x: Any) -> Tensor:
+    x = x.detach()
+    if x.untyped_storage().nbytes() > 1.25 * x.numel() * x.element_size():
+        return x.clone(memory_format=torch.contiguous_format)
+    return x
+
+
+def value_norms(network: Any, call: Any) -> Tensor:
+    """‖v_j W_O‖ for every head and key: [batch, head, key], fp32.
+
+    The norm of v·W is taken through the d_head × d_head matrix W·Wᵀ, which costs a twelfth of
+    a block's arithmetic less than projecting. Where a model's W_O was not found it is ‖v_j‖.
+    Source: Kobayashi et al. 2020.
+    """
+    value = call.value.detach().float()
+    weight = network.output_weight(call)
+    if weight is None:
+        norms = value.norm(dim=-1)
+    else:
+        per_head = weight.float().unflatten(0, (call.n_heads, -1))  # [head, d_head, d_model]
+        gram = per_head @ per_head.transpose(-1, -2)
+        if value.shape[1] != call.n_heads:
+            value = value.repeat_interleave(call.n_heads // value.shape[1], 1)
+        # In place: new memory for the product costs several times its arithmetic.
+        norms = (value @ gram).mul_(value).sum(-1).clamp(min=0).sqrt()
+    if norms.shape[1] != call.n_heads:
+        norms = norms.repeat_interleave(call.n_heads // norms.shape[1], 1)
+    return call.by_position(norms)

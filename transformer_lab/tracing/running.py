@@ -1,0 +1,306 @@
+"""`tl.trace`: one forward pass, recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..attention import Site
+from ..hub.network import NEEDS_TARGET, ChangedError, Inputs, Network, Output, SeamError
+from ..hub.patches import Patches
+from ..hub.which import network_of
+from .gradients import as_logit, recorded_with_gradients
+from .maps import GivenMaps
+from .recording import Recorder, what_to_keep
+from .trace import Trace
+
+PIXELS = "pixel_values"
+
+
+def trace(
+    model: Any,
+    tokens: Any = None,
+    target: Any = None,
+    *,
+    mask: Tensor | None = None,
+    target_mask: Tensor | None = None,
+    labels: Sequence | None = None,
+    target_labels: Sequence | None = None,
+    keep: str | None = None,
+    gradients: Any = None,
+    budget_mib: float = 1024,
+    **given: Any,
+) -> Trace:
+    """Run the model once and keep what its attention did.
+
+    Args:
+        model: our `Transformer`, any Hugging Face model, a `TextModel` (then give text), an
+            `ImageModel` (then a picture), or a `tl.Network` of your own.
+            A model in training mode is not touched: a copy of it is traced, without dropout.
+        tokens: int64 [batch, position] or [position]; text for a TextModel; nothing for a model
+            that reads pictures or sound.
+        target: the decoder's input, for an encoder-decoder.
+        mask, target_mask: bool, True for real tokens.
+        labels, target_labels: what to show for each token (a list of strings, or one a text of
+            the batch); the token ids by default. Tokens that stand for a picture are named by
+            their patch.
+        keep: "all" keeps values and the residual stream as well; "maps" only what the maps need,
+            and norms. None: "all" while the stream is under 64 MiB.
+        gradients: of what to take gradients, see `Trace.gradient`: a token (its logit at each text's
+            last token), a pair of tokens (how far the first stands above the second), a
+            `tl.Logit(token, against, position)`, or a function from logits [batch, position, vocab]
+            to one number; classes stand for tokens where a model answers with them. Every map is
+            then computed whole.
+        budget_mib: what the maps may take with their graph and gradients.
+        given: further inputs under the model's own names, such as `pixel_values`, float [batch,
+            channel, height, width] or without the batch, as its image processor makes them. A model
+            that reads text and pictures together needs one placeholder among the tokens for each
+            part of the picture, as its processor writes them. Whisper reads `input_features`, float
+            [batch, mel bin, frame], and a target; other models of speech `input_values` or
+            `input_features`, as their feature extractor makes them. Positions are named by their
+            time, where that is known.
+
+    Raises:
+        ValueError: for empty or too long texts, tokens outside the vocabulary, pixels of another
+            size or type than the model takes, or a model with no attention, saying what would do;
+            where gradients are asked and cannot be taken.
+        MemoryBudgetError: where gradients take more than budget_mib.
+    """
+    if keep not in (None, "all", "maps"):
+        raise ValueError(f"keep={keep!r} is not known; choose 'all', 'maps' or None")
+    more = {} if gradients is None else dict(gradients=gradients, budget_mib=budget_mib)
+    if hasattr(model, "tokenizer") and hasattr(model, "trace") and not given:  # a TextModel
+        return model.trace(tokens, target, keep=keep, **more)
+    if hasattr(model, "prepare") and hasattr(model, "trace") and not given:  # an ImageModel
+        return model.trace(tokens, keep=keep, **more)
+    network = network_of(model)
+    inputs = inputs_for(network, tokens, target, mask, target_mask, given)
+    network = network.evaluated()
+    keep = keep or what_to_keep(network, inputs)
+    network.check(inputs)
+    seen = _labels("labels", labels, inputs.tokens)
+    written = _labels("target_labels", target_labels, inputs.target)
+    of = None if gradients is None else as_logit(gradients)
+    try:
+        recorder, output, found = _run(network, inputs, keep, of, budget_mib)
+    except ChangedError:
+        recorder, output, found = _run(network, inputs, keep, of, budget_mib)
+    patches = network.patches(inputs)
+    if inputs.tokens is None:
+        patches, seen, places = _places(network, inputs, recorder, patches, labels)
+        written = places if inputs.target is None else written
+    else:
+        patches, seen = _pictured(network, inputs, patches, seen)
+    return Trace(
+        network, recorder, **vars(inputs), labels=seen, target_labels=written, patches=patches,
+        logits=output.logits, answers=output.answers, name=network.name, **found,
+    )  # fmt: skip
+
+
+def _run(
+    network: Network, inputs: Inputs, keep: str, of: Any, budget_mib: float
+) -> tuple[Recorder, Output, dict[str, Any]]:
+    """What a pass did, and what more a Trace is given of it."""
+    if of is None:
+        recorder, output, note = _recorded(network, inputs, keep)
+        return recorder, output, dict(note=note)
+    recorder, output, found, scalar = recorded_with_gradients(network, inputs, keep, of, budget_mib)
+    note = _said(network, recorder) or None
+    return recorder, output, dict(gradients=found, scalar=scalar, note=note)
+
+
+def _said(network: Network, recorder: Recorder) -> str:
+    """What is to be said of a pass: which layers were not seen, and why."""
+    met = {*recorder.calls, *recorder.left_out}
+    return " ".join(filter(None, (network.missing(met), recorder.what_was_left_out())))
+
+
+def inputs_for(
+    network: Network,
+    tokens: Any,
+    target: Any = None,
+    mask: Tensor | None = None,
+    target_mask: Tensor | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> Inputs:
+    """What a network is to read, checked, on its device.
+
+    Raises:
+        ValueError: for what it cannot read.
+    """
+    more = network.more_inputs(tokens, {n: x for n, x in (given or {}).items() if x is not None})
+    ids, target_ids = token_ids("tokens", tokens), token_ids("target", target)
+    if ids is None and not more:
+        raise ValueError("tokens=None; give token ids, [position] or [batch, position]")
+    in_vocabulary(network, ids, target_ids)
+    if ids is not None and network.kind == "encoder-decoder" and target_ids is None:
+        raise ValueError(NEEDS_TARGET.format(name=network.name))
+    moved: list[Any] = [
+        None if x is None else x.to(network.device) for x in (ids, target_ids, mask, target_mask)
+    ]
+    return Inputs(*moved, given=more)
+
+
+def _places(
+    network: Network,
+    inputs: Inputs,
+    recorder: Recorder,
+    patches: Patches | None,
+    labels: Sequence | None,
+) -> tuple[Patches | None, list[list[str]], list[list[str]]]:
+    """Where patches stand, and names for what the encoder and the decoder read, where no token
+    names them.
+
+    Raises:
+        ValueError: where attention does not go over whole pictures, each alone.
+    """
+    batch, longest = len(inputs.first), {"encoder": 1, "decoder": 1}
+    for kind, calls in recorder.calls.items():
+        shapes = {(call.shape[0], *call.shape[2:]) for call in calls.values()}
+        read, parts = ("picture", "patch") if PIXELS in inputs.given else ("sound", "position")
+        for layer, call in calls.items():
+            if call.shape[0] != batch:
+                raise ValueError(
+                    f"layer {layer} of {network.name} attends within {call.shape[0] // batch} windows "
+                    f"of {call.shape[2]} places each, so that there is no one map of the {read}"
+                )
+        if len(shapes) > 1 or any(kind != "cross" and q != k for _, q, k in shapes):
+            told = ", ".join(f"{q} × {k}" for _, q, k in sorted(shapes))
+            raise ValueError(
+                f"the layers of {network.name} see the {read} at different sizes (maps of {told}), "
+                f"so that one {parts} is not the same in all of them"
+            )
+        sides = ("decoder", "encoder") if kind == "cross" else (kind, kind)
+        for side, n in zip(sides, shapes.pop()[1:], strict=True):
+            longest[side] = n
+    side = "encoder" if "encoder" in recorder.calls else "decoder"
+    if patches is not None and len(patches.labels) != longest[side]:
+        patches = None
+    names = {side: [f"position {i}" for i in range(n)] for side, n in longest.items()}
+    if patches is not None:
+        names[side] = list(patches.labels)
+    heard = network.heard(inputs)
+    if heard is not None and len(heard) == longest["encoder"]:
+        names["encoder"] = heard
+    seen, written = ([names[s]] * batch for s in ("encoder", "decoder"))
+    if labels is not None:
+        found = _labels("labels", labels, torch.empty(batch, longest[side]))
+        seen, written = (found, written) if side == "encoder" else (seen, found)
+    return patches, seen, written
+
+
+def _pictured(
+    network: Network, inputs: Inputs, patches: Patches | None, seen: list[list[str]]
+) -> tuple[Patches | None, list[list[str]]]:
+    """Where patches stand among tokens, and names for the tokens: those that stand for a picture are
+    named by their patch, or where that is not known counted."""
+    held = network.pictured(inputs)
+    if held is None:
+        return patches, seen
+    counts = held.cumsum(-1).tolist()
+    named = [
+        [f"part {n} of pictures" if here else label for label, here, n in zip(*row, strict=True)]
+        for row in zip(seen, held.tolist(), counts, strict=True)
+    ]
+    if patches is not None:
+        first, end = patches.start, patches.start + patches.n
+        cells = patches.labels[first:end]
+        named = [[*row[:first], *cells, *row[end:]] for row in named]
+        if len(named) == 1:
+            before, after = tuple(named[0][:first]), tuple(named[0][end:])
+            patches = replace(patches, before=before, after=after)
+    return patches, named
+
+
+def _recorded(network: Network, inputs: Inputs, keep: str) -> tuple[Recorder, Output, str | None]:
+    """What a pass did; where attention does not go through the seam, the model's own maps, and a
+    note that says so."""
+    recorder, reason = Recorder(network, keep, inputs), ""
+    try:
+        with torch.no_grad(), network.tapping(recorder), network.watching_stream(recorder):
+            output = network.run(inputs)
+        recorder.finish()
+        reason = _said(network, recorder)
+        if recorder.calls:
+            return recorder, output, reason or None
+    except ChangedError:
+        raise
+    except SeamError as error:
+        reason = str(error)
+    reason = reason.rstrip(".") or "it never called it"
+    recorder, output = _given(network, inputs, keep, reason)
+    note = (
+        "These maps are the model's own eager ones, all computed at once: its attention does "
+        f"not go through the seam ({reason}), so edits are not available."
+    )
+    return recorder, output, note
+
+
+def _given(network: Network, inputs: Inputs, keep: str, reason: str) -> tuple[Recorder, Output]:
+    recorder = Recorder(network, keep)
+    try:
+        output, maps = network.own_maps(inputs)
+    except SeamError as error:
+        none = reason.startswith("no module of")
+        what = f"has no attention to trace: {reason}" if none else f"cannot be traced: {reason}"
+        raise ValueError(f"{network.name} {what}; and {error}") from None
+    for kind, found in maps.items():
+        recorder.calls[kind] = {i: GivenMaps(m, Site(kind, i)) for i, m in found.items()}
+    return recorder, output
+
+
+def token_ids(name: str, tokens: Any) -> Tensor | None:
+    """int64 [batch, position] of what was given as ids; None for None.
+
+    Raises:
+        ValueError: for what is no ids, naming it.
+    """
+    if tokens is None:
+        return None
+    if isinstance(tokens, str):
+        raise ValueError(
+            f"{name} is text; give token ids, or trace a TextModel, which has a tokenizer"
+        )
+    ids = torch.as_tensor(tokens)
+    if ids.dim() == 1:
+        ids = ids[None]
+    if ids.dim() != 2 or ids.shape[1] == 0 or ids.shape[0] == 0:
+        raise ValueError(
+            f"{name} has shape {list(ids.shape)}; give at least one token: [position] or "
+            "[batch, position]"
+        )
+    if ids.is_floating_point() or ids.dtype == torch.bool:
+        raise ValueError(f"{name} has type {ids.dtype}; token ids are whole numbers")
+    return ids.long()
+
+
+def in_vocabulary(network: Network, tokens: Tensor | None, target: Tensor | None) -> None:
+    """
+    Raises:
+        ValueError: for an id that the model has no embedding for.
+    """
+    size, target_size = network.vocabulary
+    for name, ids, limit in (("tokens", tokens, size), ("target", target, target_size)):
+        if ids is not None and limit and not 0 <= int(ids.min()) <= int(ids.max()) < limit:
+            bad = int(ids.max()) if int(ids.max()) >= limit else int(ids.min())
+            raise ValueError(
+                f"{name} holds {bad}, outside the vocabulary of {limit} tokens (0 … {limit - 1})"
+            )
+
+
+def _labels(name: str, labels: Sequence | None, ids: Tensor | None) -> Any:
+    if ids is None:
+        return None
+    if labels is None:
+        return [[str(i) for i in row] for row in ids.tolist()]
+    rows = [list(labels)] if labels and isinstance(labels[0], str) else [list(r) for r in labels]
+    if [len(r) for r in rows] != [ids.shape[1]] * len(ids):
+        raise ValueError(
+            f"{name} has {[len(r) for r in rows]} labels; there are {len(ids)} texts of "
+            f"{ids.shape[1]} tokens"
+        )
+    return rows

@@ -1,0 +1,375 @@
+"""What one forward pass did: queries and keys now, maps when somebody looks.
+
+A trace costs a forward pass. It keeps references to queries and keys (memory grows with the
+number of tokens N), and computes softmax(q·kᵀ·scale + bias) for the layer and head asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..attention import Site
+from ..hub.network import Network, no_heads
+from .calls import Calls, TraceError
+from .gradients import OF_HEADS
+from .maps import GivenMaps
+from .recording import Recorder, value_norms
+
+
+class Trace(Calls):
+    """What one forward pass did. Made by `trace`; axes are [batch, layer, head, query, key].
+
+    `kind` is "encoder", "decoder" or "cross"; where a trace holds several, the first of
+    decoder, encoder is meant unless one is named. Layers and heads count from 0; a layer's number
+    is that of its module in the model, and layers without attention have theirs too.
+
+    Attributes:
+        tokens, target, mask, target_mask: what was read; `given` holds what is no token, by name.
+        logits: of tokens, [batch, position, vocab]; `answers` of classes, [batch, class]. None where
+            the model has no such head.
+        scalar: the number that gradients are of, summed over the texts; None without gradients.
+        patches: where those of a picture stand (a `hub.patches.Patches`); None where there are
+            none, or it is not known.
+    """
+
+    def __init__(
+        self, network: Network | None, recorder: Recorder, *, tokens, target, mask, target_mask, labels,
+        target_labels, logits, name, note=None, given=None, answers=None, patches=None,
+        gradients=None, scalar=None,
+    ):  # fmt: skip
+        if not recorder.calls:
+            raise ValueError(f"{name} has no attention to trace")
+        self.tokens, self.target, self.logits = tokens, target, logits
+        self.mask, self.target_mask = mask, target_mask
+        self.given, self.answers, self.patches = dict(given or {}), answers, patches
+        self.model_name, self.note = name, note
+        # Names of weights that were in no file; every view of them says so.
+        self.random_weights = tuple(
+            () if network is None else getattr(network.module, "random_weights", ())
+        )
+        super().__init__(network, recorder.calls, recorder.left_out)
+        self._gradients: dict[tuple[str, str], dict[int, Tensor]] = gradients or {}
+        self.scalar: float | None = scalar
+        own = target_labels is not None
+        self._labels = {"encoder": labels, "decoder": target_labels if own else labels}
+        self._masks = {"encoder": mask, "decoder": mask if target is None else target_mask}
+        self._special: dict[str, list[list[bool]]] = {}
+        if patches is not None and tokens is None:
+            flags = [patches.place(i) is None for i in range(len(patches.labels))]
+            self._special = {kind: [flags] * self.batch_size for kind in ("encoder", "decoder")}
+        self._norms, self._streams = recorder.norms, recorder.streams
+        self._value_norms, self._heads = recorder.value_norms, recorder.heads
+        self._versions = {
+            id(call): _version(self._weight(call))
+            for calls in self._calls.values()
+            for call in calls.values()
+            if not isinstance(call, GivenMaps)
+        }
+        self._vocabulary = None  # id -> string, set by TextModel
+
+    @classmethod
+    def of_maps(
+        cls, maps: Mapping[str, Tensor], *, tokens: Tensor | None, target: Tensor | None, name: str,
+        labels: list[list[str]] | None, target_labels: list[list[str]] | None,
+    ) -> Trace:  # fmt: skip
+        """One text's maps that were kept, kind -> [layer, head, query, key]; tokens and target
+        [1, position]."""
+        recorder = Recorder(None, "maps")
+        for kind, found in maps.items():
+            recorder.calls[kind] = {
+                i: GivenMaps(m[None], Site(kind, i)) for i, m in enumerate(found)
+            }
+        return cls(
+            None, recorder, tokens=tokens, target=target, mask=None, target_mask=None,
+            labels=labels, target_labels=target_labels, logits=None, name=name,
+        )  # fmt: skip
+
+    # -- what there is --------------------------------------------------------------------------
+
+    @property
+    def model(self) -> Any:
+        """The module that ran; None for maps that were kept."""
+        return None if self.network is None else self.network.module
+
+    def query_tokens(self, kind: str | None = None, batch: int = 0) -> list[str]:
+        kind = self.kind(kind)
+        return self._labels["decoder" if kind == "cross" else kind][self.text(batch)]
+
+    def key_tokens(self, kind: str | None = None, batch: int = 0) -> list[str]:
+        kind = self.kind(kind)
+        return self._labels["encoder" if kind == "cross" else kind][self.text(batch)]
+
+    def special(self, kind: str | None = None, batch: int = 0, side: str = "key") -> list[bool]:
+        """True for tokens such as [CLS] and for padding; side is "key" or "query"."""
+        kind = self.kind(kind)
+        if kind == "cross":
+            kind = "encoder" if side == "key" else "decoder"
+        labels = self._labels[kind][self.text(batch)]
+        flags = self._special.get(kind)
+        flags = list(flags[batch]) if flags else [False] * len(labels)
+        mask = self._masks[kind]
+        if mask is not None:
+            flags = [f or not real for f, real in zip(flags, mask[batch].tolist(), strict=True)]
+        return flags
+
+    # -- values ---------------------------------------------------------------------------------
+
+    @property
+    def value_note(self) -> str:
+        """What `value_norms` are for this model."""
+        call = self._any_call(self.kinds[0])
+        if isinstance(call, GivenMaps):
+            return "not known: the model gives maps only"
+        if self._weight(call) is None:
+            return "‖value‖ (the output projection was not found)"
+        gated = any(self.gated(i, kind) for kind in self.kinds for i in self.attending(kind))
+        return f"‖value · W_O‖{', before the gate or norm that stands between' if gated else ''}"
+
+    def gated(self, layer: int, kind: str | None = None) -> bool:
+        """Whether a gate or a norm stands between what a layer's heads give and W_O (Qwen3-Next): what
+        a key adds is then more than its value times W_O, and hangs on the query."""
+        kind = self.kind(kind)
+        return self.network is not None and self.network.stands_between(Site(kind, layer))
+
+    def value_norms(
+        self, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0
+    ) -> Tensor | None:
+        """How long the vector is that a key would add to the stream at weight 1: [key], or
+        [head, key]; None where the model gives maps only. Where a gate or a norm stands between heads
+        and W_O it is left out, as `value_note` says.
+
+        Raises:
+            TraceError: when the weights have changed since the trace was made.
+        """
+        kind = self.kind(kind)
+        call = self.call(layer, head, kind=kind, batch=batch)
+        if isinstance(call, GivenMaps):
+            return None
+        norms = self._value_norms[kind][layer]
+        if norms is None:
+            self.output_weight(layer, kind=kind)  # refuses weights that have changed
+            norms = self._value_norms[kind][layer] = value_norms(self.network, call)
+        return norms[batch] if head is None else norms[batch, head]
+
+    def output_weight(self, layer: int, *, kind: str | None = None) -> Tensor | None:
+        """W_O [head · d_head, d_model] of a layer, as it was when the trace was made; None where it
+        is not known.
+
+        Raises:
+            TraceError: when the weights have changed since.
+        """
+        call = self.call(layer, kind=kind)
+        weight = self._weight(call)
+        if weight is not None and self._versions.get(id(call)) != _version(weight):
+            raise TraceError(
+                "the model's weights have changed since this trace; trace again for value norms"
+            )
+        return weight
+
+    def value_weighted(
+        self, layer: int, head: int | None = None, *, kind: str | None = None, batch: int = 0
+    ) -> Tensor | None:
+        """pattern × value_norms: how much each key adds, rather than how much it is looked at.
+        Axes as in `pattern`. Source: Kobayashi et al. 2020."""
+        norms = self.value_norms(layer, head, kind=kind, batch=batch)
+        if norms is None:
+            return None
+        return self.pattern(layer, head, kind=kind, batch=batch) * norms[..., None, :]
+
+    # -- residual stream and predictions ----------------------------------------------------------
+
+    def residual(self, kind: str | None = None, batch: int = 0) -> dict[str, Tensor]:
+        """name -> [layer, position, d_model]: the residual stream before ("resid_pre") and after
+        ("resid_post") every block and, for our own models, in its middle ("resid_mid") with what
+        attention and feed-forward added ("attn_out", "mlp_out", "cross_out").
+
+        Raises:
+            TraceError: when it was not kept, saying how to keep it.
+        """
+        kind = self._stream_kind(kind)
+        found = {
+            n: torch.stack([layers[i] for i in sorted(layers)])[:, self.text(batch)]
+            for (k, n), layers in self._streams.items()
+            if k == kind
+        }
+        if not found:
+            raise TraceError(
+                "this trace kept the stream's norms only; use trace(..., keep='all') to keep it whole"
+                if self._norms
+                else "the residual stream of this model is not known"
+            )
+        return found
+
+    def residual_norms(self, kind: str | None = None, batch: int = 0) -> Tensor:
+        """L2 norm of the residual stream, [layer + 1, position]: row 0 before the first block,
+        row l + 1 after block l. Source: Elhage et al. 2021."""
+        kind = self._stream_kind(kind)
+        if kind not in self._norms:
+            raise TraceError(f"the residual stream of {self.model_name}'s {kind} was not seen")
+        rows = self._norms[kind]
+        return torch.stack([rows[i] for i in sorted(rows)])[:, self.text(batch)]
+
+    def activation(self, what: str, layer: int, *, kind: str | None = None) -> Tensor:
+        """What passed at one place, for the whole batch: "z", each head's output before W_O,
+        [batch, head, query, d_head]; or a name of `residual`, [batch, position, d_model].
+
+        Raises:
+            TraceError: when it was not kept, saying how to keep it.
+        """
+        kind = self.kind(kind)
+        if what != "z" and kind == "cross":
+            kind = "decoder"
+        found = self._heads.get(kind) if what == "z" else self._streams.get((kind, what))
+        if not found:
+            if all(isinstance(call, GivenMaps) for call in self._calls[kind].values()):
+                raise TraceError(
+                    f"{self.model_name} gave its own maps only, so what={what!r} is not known"
+                )
+            if not self._heads and not self._streams:
+                raise TraceError(
+                    f"this trace kept maps only, not {what}; use trace(..., keep='all') to keep it"
+                )
+            raise TraceError(f"what={what!r} of {self.model_name}'s {kind} is not known")
+        layers = self.layers(kind)
+        if not 0 <= layer < len(layers):
+            raise TraceError(f"layer={layer} is outside 0 … {len(layers) - 1}")
+        if layer not in found:
+            raise TraceError(
+                no_heads(layers[layer], layers)
+                if what == "z"
+                else f"layer={layer} has no {what}, it is {layers[layer].what}"
+            )
+        return found[layer]
+
+    def gradient(
+        self,
+        what: str,
+        layer: int,
+        head: int | None = None,
+        *,
+        kind: str | None = None,
+        batch: int | None = 0,
+    ) -> Tensor:
+        """The gradient of the number that `trace(..., gradients=…)` was asked for, with respect to
+        what passed at one place, with its shape.
+
+        Args:
+            what: "z", each head's output before W_O, [head, query, d_head]; "pattern", its weights,
+                [head, query, key] (each weight by itself, though a row sums to 1); "q", "k", "v",
+                [head, position, d_head], as they meet in attention (keys and values that heads
+                share, once); or a name of the stream, [position, d_model]: "resid_pre",
+                "resid_post" and, where they can be told, "attn_out", "cross_out", "mlp_out",
+                "resid_mid". Of a Hugging Face model attn_out, cross_out and mlp_out are what the
+                part's last linear layer gives, before a norm that may follow it.
+            head: one head; its axis falls away.
+            batch: which text; None: all, with their axis first.
+
+        Raises:
+            TraceError: when no gradients were asked for, or what, layer, head or text is not there.
+        """
+        if not self._gradients:
+            raise TraceError("this trace took no gradients; use trace(..., gradients=token)")
+        of_heads = what in OF_HEADS
+        kind = self.kind(kind)
+        side = kind if of_heads or kind != "cross" else "decoder"
+        found = self._gradients.get((what, side))
+        if found is None:
+            known = ", ".join(sorted({w for w, k in self._gradients if k in (kind, side)}))
+            raise TraceError(f"the gradient of what={what!r} is not known; there are {known}")
+        layers = self.layers(kind)
+        if not 0 <= layer < len(layers):
+            raise TraceError(f"layer={layer} is outside 0 … {len(layers) - 1}")
+        if layer not in found:
+            raise TraceError(
+                no_heads(layers[layer], layers)
+                if of_heads
+                else f"the gradient of {what} of layer={layer} is not known"
+            )
+        x = found[layer]
+        if head is not None:
+            if not of_heads:
+                raise TraceError(f"head={head}: {what} is of the whole stream, not of a head")
+            if not 0 <= head < x.shape[1]:
+                raise TraceError(f"head={head} is outside 0 … {x.shape[1] - 1} of {what}")
+            x = x[:, head]
+        return x if batch is None else x[self.text(batch)]
+
+    def predictions(
+        self, position: int = -1, k: int = 5, batch: int = 0
+    ) -> list[tuple[str, float]]:
+        """The k likeliest tokens at a position (of the target, for an encoder-decoder) and their
+        probabilities: what comes next, or for a masked model what stands there.
+
+        Raises:
+            TraceError: when the model has no head that predicts tokens.
+        """
+        if self.logits is None:
+            instead = "; its answers are in trace.answers" if self.answers is not None else ""
+            raise TraceError(f"{self.model_name} has no head that predicts tokens{instead}")
+        n = self.logits.shape[1]
+        if not -n <= position < n:
+            raise TraceError(f"position={position} is outside the {n} tokens (−{n} … {n - 1})")
+        probabilities = self.logits[self.text(batch), position].float().softmax(-1)
+        best = probabilities.topk(min(k, len(probabilities)))
+        return [
+            (self.name_token(i), p)
+            for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
+
+    def name_with(self, tokenizer: Any, special: dict[str, list[list[bool]]]) -> None:
+        """Show predicted tokens as this tokenizer does; `special` flags [CLS] and its like."""
+        self._vocabulary = lambda token_id: tokenizer.tokens([token_id])[0]
+        self._special = special
+
+    def name_token(self, token_id: int) -> str:
+        """What to show for a token of the vocabulary."""
+        return str(token_id) if self._vocabulary is None else self._vocabulary(token_id)
+
+    def kept_bytes(self) -> int:
+        """Memory that this trace holds for its maps: queries, keys, values, biases and norms; the
+        residual stream where it was kept. The logits are the model's output and not counted."""
+        tensors = [t for cs in self._calls.values() for c in cs.values() for t in _tensors(c)]
+        tensors += [t for ts in self._value_norms.values() for t in ts.values() if t is not None]
+        kept = (*self._norms.values(), *self._streams.values(), *self._heads.values())
+        kept = (*kept, *self._gradients.values())
+        tensors += [t for ts in kept for t in ts.values()]
+        storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+        return sum(storages.values())
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{kind}: {self._count(kind)} × {self.n_heads(kind)} heads, "
+            f"{self.shape(kind)[0]} × {self.shape(kind)[1]} {self._unit}"
+            for kind in self.kinds
+        ]
+        return f"<Trace of {self.model_name}; {'; '.join(parts)}>"
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    @property
+    def _unit(self) -> str:
+        return "tokens" if self.tokens is not None or not self.given else "positions"
+
+    def _count(self, kind: str) -> str:
+        having, all_of_them = len(self.attending(kind)), self.n_layers(kind)
+        return f"{having} of {all_of_them} layers" if having < all_of_them else f"{having} layers"
+
+    def _stream_kind(self, kind: str | None) -> str:
+        return "decoder" if self.kind(kind) == "cross" else self.kind(kind)
+
+    def _weight(self, call: Any) -> Tensor | None:
+        return None if self.network is None else self.network.output_weight(call)
+
+
+def _tensors(call: Any) -> list[Tensor]:
+    fields = ("query", "key", "value", "bias", "sinks", "maps", "of_row", "of_column")
+    return [t for t in (getattr(call, f, None) for f in fields) if t is not None]
+
+
+def _version(weight: Tensor | None) -> int | None:
+    # One that is made of several (adapters) says how often those have changed.
+    return None if weight is None else getattr(weight, "made_of", weight._version)

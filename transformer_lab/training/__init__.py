@@ -1,0 +1,1 @@
+"""Training: the loop, what a run keeps, and what feeds and measures it."""

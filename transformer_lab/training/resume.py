@@ -1,0 +1,188 @@
+"""What of training a checkpoint holds, and how it comes back, bitwise."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..files.checkpoints import FORMAT, TRAINING, WEIGHTS, Checkpoint, as_written
+from ..files.models import describe, load_tensors
+from ..files.rng import RandomState
+from ..files.safefiles import CheckpointError, read_tensors
+from . import distributed
+from .state import Plan, Step, TrainState
+
+
+def checkpoint_state(plan: Plan, state: TrainState) -> dict[str, Any]:
+    """What state.json says of a run, beside its files."""
+    scaler = state.scaler.state_dict()
+    return {
+        "transformer_lab_checkpoint": FORMAT,
+        "step": state.done,
+        "seconds": state.seconds,
+        "pending": None if state.pending is None else asdict(state.pending),
+        "scaler": scaler or None,
+        "updates": [[group.get("updates") for group in o.param_groups] for o in state.optimizers],
+        **settings(plan, state),
+        "data": plan.source.state(),
+    }
+
+
+def settings(plan: Plan, state: TrainState) -> dict[str, Any]:
+    """What a resumed run should have in common with the first part."""
+    schedule = asdict(plan.schedule)
+    settings = {
+        "model": describe(plan.model),
+        "training": {
+            "steps": plan.steps, "optimizer": plan.recipe.name,
+            **asdict(plan.recipe), "warmup": schedule["warmup"],
+            "precision": str(plan.precision).removeprefix("torch."),
+            "loss": repr(plan.loss) if is_value(plan.loss) else type(plan.loss).__name__,
+            "compile": plan.compile,
+        },
+        "environment": {
+            "torch": str(torch.__version__), "threads": plan.threads,
+            "device": plan.device.type, "processes": distributed.rank_and_size()[1],
+            "implementation": [_implementation(o) for o in state.optimizers],
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
+        },
+    }  # fmt: skip
+    return _plain(settings)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back; JSON has no word for infinity (clip=inf), so it is kept as "inf"."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def is_value(thing: Any) -> bool:
+    """Whether its repr says all there is to it (a dataclass), and no address in memory."""
+    return hasattr(thing, "__dataclass_fields__")
+
+
+def _implementation(optimizer: torch.optim.Optimizer) -> str:
+    kind = next((k for k in ("fused", "foreach") if optimizer.defaults.get(k)), "plain")
+    return f"{type(optimizer).__name__}/{kind}"
+
+
+def optimizer_tensors(plan: Plan, state: TrainState) -> dict[str, Tensor]:
+    """The optimizers' state by the names of what they train."""
+    names = {id(p): name for name, p in plan.model.named_parameters()}
+    return {
+        f"optimizer.{i}.{names[id(p)]}.{key}": value
+        for i, optimizer in enumerate(state.optimizers)
+        for p, kept in optimizer.state.items()
+        for key, value in kept.items()
+    }
+
+
+def restore(found: Checkpoint, plan: Plan, state: TrainState) -> None:
+    """Put a checkpoint into the model and the state.
+
+    Raises:
+        CheckpointError: when it is of another model or optimizer, or not as it was written.
+        ValueError: when the run has made more steps than the plan has.
+    """
+    with as_written(found.folder):
+        _restore(found, plan, state)
+
+
+def _restore(found: Checkpoint, plan: Plan, state: TrainState) -> None:
+    then, source = found.state, found.folder
+    _compare(then, {**settings(plan, state), "data": plan.source.state()}, source)
+    weights, _ = read_tensors(source / WEIGHTS)
+    tensors, _ = read_tensors(source / TRAINING)
+    load_tensors(plan.model, weights, source / WEIGHTS)
+    _restore_optimizers(tensors, then, plan, state, source)
+    if then["scaler"] and state.scaler.is_enabled():
+        state.scaler.load_state_dict(then["scaler"])
+    state.done, state.seconds = then["step"], then["seconds"]
+    if state.done > plan.steps:
+        raise ValueError(
+            f"steps={plan.steps} but the run in {source.parent.parent} has made {state.done}; give "
+            "more steps"
+        )
+    if then["pending"] is not None:
+        state.pending = Step(**then["pending"])
+    prefix = f"random.{distributed.rank_and_size()[0]}."
+    mine = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    state.random = RandomState.from_tensors(mine) if mine else RandomState.now()
+
+
+def _compare(then: Mapping[str, Any], now: Mapping[str, Any], source: Path) -> None:
+    """Refuse another shape of model or another optimizer; warn of whatever else differs."""
+    if then["model"] != now["model"] and then["model"] and now["model"]:
+        differs = "; ".join(_differences(then["model"], now["model"]))
+        raise CheckpointError(f"{source} is of another model: {differs}")
+    if then["training"]["optimizer"] != now["training"]["optimizer"]:
+        raise CheckpointError(
+            f"{source} was trained with optimizer={then['training']['optimizer']!r}, whose state "
+            f"does not serve optimizer={now['training']['optimizer']!r}"
+        )
+    differs = [
+        *_differences(then["training"], now["training"]),
+        *_differences(then["environment"], now["environment"]),
+        *_differences(_only_data(then["data"]), _only_data(now["data"])),
+    ]
+    if differs:
+        warnings.warn(
+            "the resumed run will not be bitwise what an unbroken one would have been: "
+            + "; ".join(differs),
+            stacklevel=8,
+        )
+
+
+def _only_data(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in state.items() if key.startswith("data_")}
+
+
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key} was {then.get(key)!r} and is {now.get(key)!r}"
+        for key in {**then, **now}
+        if then.get(key) != now.get(key)
+    ]
+
+
+def _restore_optimizers(
+    tensors: Mapping[str, Tensor],
+    then: Mapping[str, Any],
+    plan: Plan,
+    state: TrainState,
+    source: Path,
+) -> None:
+    """Only the state is taken; options (fused, lr, …) stay those of this call."""
+    named = dict(plan.model.named_parameters())
+    for name, value in tensors.items():
+        if not name.startswith("optimizer."):
+            continue
+        _, index, rest = name.split(".", 2)
+        parameter_name, key = rest.rsplit(".", 1)
+        parameter = named.get(parameter_name)
+        if parameter is None or int(index) >= len(state.optimizers):
+            raise CheckpointError(f"{source / TRAINING}: {name} belongs to no parameter")
+        if value.dim() and value.shape != parameter.shape:
+            raise CheckpointError(
+                f"{source / TRAINING}: {name} is {list(value.shape)} but the parameter is "
+                f"{list(parameter.shape)}"
+            )
+        optimizer = state.optimizers[int(index)]
+        here = value.dim() > 0 or optimizer.defaults.get("fused")
+        optimizer.state[parameter][key] = value.to(parameter.device) if here else value
+    for optimizer, updates in zip(state.optimizers, then["updates"], strict=True):
+        for group, count in zip(optimizer.param_groups, updates, strict=True):
+            if count is not None:
+                group["updates"] = count

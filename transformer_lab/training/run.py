@@ -1,0 +1,137 @@
+"""A training run as a folder: configuration, checkpoints, metrics and attention snapshots.
+
+config.json                   the model, the data and how it is trained
+metrics.jsonl                 one line a step
+checkpoints/step-00000400/    model.safetensors, training.safetensors, config.json, state.json
+snapshots/step-00000400.safetensors
+tensorboard/                  where tensorboard is installed
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config import check_positive
+from ..files.checkpoints import FOLDER as CHECKPOINTS
+from ..files.checkpoints import Checkpoint, checkpoint_path, newest, steps_in, verify
+from ..files.models import CONFIG, load_model
+from ..files.safefiles import CheckpointError, read_json
+from ..tracing.trace import Trace
+from .metrics import METRICS, whole_lines
+from .snapshots import read_snapshot, trace_of_maps
+
+RUN = "transformer_lab_run"  # the key by which a run's config.json is known
+SNAPSHOTS = "snapshots"
+
+
+class Run:
+    """A folder for `train(..., run=Run(folder))`, and a reader of what is in it.
+
+    Args:
+        folder: made when training starts.
+        keep: how many checkpoints stay, the newest ones.
+
+    Raises:
+        ValueError: for a keep that is no whole number of at least 1.
+    """
+
+    def __init__(self, folder: str | os.PathLike, *, keep: int = 2):
+        check_positive("keep", keep)
+        self.folder, self.keep = Path(folder).expanduser(), keep
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @property
+    def checkpoints(self) -> list[int]:
+        """Steps that have a committed checkpoint, ascending."""
+        return steps_in(self.folder / CHECKPOINTS)
+
+    @property
+    def snapshots(self) -> list[int]:
+        """Steps that have an attention snapshot, ascending."""
+        return steps_in(self.folder / SNAPSHOTS)
+
+    def config(self) -> dict[str, Any]:
+        """What config.json says of the model, the data and the training.
+
+        Raises:
+            CheckpointError: when it is missing, damaged, or not a run's.
+        """
+        config = read_json(self.folder / CONFIG)
+        if RUN not in config:
+            raise CheckpointError(f"{self.folder / CONFIG} is not the config.json of a run")
+        return config
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """One dict a step, as in `Step`; a last line that a kill cut short is left out."""
+        return [line for _, line in whole_lines(self.folder / METRICS)]
+
+    def snapshot(self, step: int) -> dict[str, Tensor]:
+        """The probe's attention maps at a step: kind -> float32 [layer, head, query, key], each
+        weight right to four decimals (to 1/510 in runs of version 0.1.0).
+
+        Raises:
+            ValueError: for a step without one, listing those that have one.
+        """
+        return self._read(step)[0]
+
+    def trace(
+        self,
+        step: int,
+        *,
+        labels: Sequence[str] | None = None,
+        target_labels: Sequence[str] | None = None,
+    ) -> Trace:
+        """The probe's attention at a step as a `Trace` that holds maps only: what the measures of
+        `heads` and the views take.
+
+        Args:
+            labels, target_labels: what to show for each token; the token ids by default.
+
+        Raises:
+            ValueError: for a step without a snapshot.
+        """
+        maps, (source, target) = self._read(step)
+        return trace_of_maps(
+            maps, source, target, labels=labels, target_labels=target_labels,
+            name=f"{self.folder.name}, step {step}",
+        )  # fmt: skip
+
+    def load_model(
+        self,
+        step: int | None = None,
+        *,
+        model: nn.Module | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Any:
+        """The model as it was at a step with a checkpoint (default: the newest that verifies)."""
+        if step is None:
+            folder = self.folder
+        elif step in self.checkpoints:
+            folder = verify(checkpoint_path(self.folder, step)).folder
+        else:
+            raise ValueError(
+                f"step={step} has no checkpoint in {self.folder}; {self.checkpoints} have"
+            )
+        return load_model(folder, model=model, device=device)
+
+    def newest(self) -> Checkpoint | None:
+        """The newest checkpoint that verifies; each that does not is named in a warning."""
+        return newest(self.folder)
+
+    def _read(self, step: int) -> tuple[dict[str, Tensor], tuple[Any, Tensor | None]]:
+        if step not in self.snapshots:
+            raise ValueError(f"step={step} has no snapshot in {self.folder}; {self.snapshots} have")
+        return read_snapshot(snapshot_path(self.folder, step))
+
+
+def snapshot_path(run: Path, step: int) -> Path:
+    """Where a run's folder keeps the snapshot of a step."""
+    return run / SNAPSHOTS / f"step-{step:08d}.safetensors"

@@ -1,0 +1,85 @@
+"""What training was asked to do, and what it has come to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..files.rng import RandomState
+from ..optim import Recipe, Schedule
+from .feed import Loader, Stream
+from .objective import Loss
+
+
+@dataclass(frozen=True)
+class Step:
+    """One update of the weights.
+
+    index: updates made so far, 1 … steps. loss: of this batch, before the update (nats a token
+    for the default loss). lr: of the main group. tokens_per_second: positions read, padding
+    included, over the time of this update. seconds: spent on updates so far, an earlier part of
+    a resumed run included. grad_norm: L2 norm of the whole gradient before clipping.
+    eval_loss: mean over `eval_batches`, where this step was due for it.
+    """
+
+    index: int
+    loss: float
+    lr: float
+    tokens_per_second: float
+    seconds: float
+    grad_norm: float
+    eval_loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one call of `train` was asked to do, checked; nothing in it changes. `forward` is the
+    model, perhaps compiled; `precision` a torch dtype; the others as in `train`."""
+
+    model: nn.Module
+    forward: Any
+    source: Stream | Loader
+    steps: int
+    recipe: Recipe
+    schedule: Schedule
+    loss: Loss
+    eval_loss: Loss
+    eval_batches: Any
+    eval_every: int
+    precision: torch.dtype
+    compile: bool | str
+    threads: int
+    checkpoint_every: int
+    snapshot_every: int | None
+    probe: Any
+    watch: Any
+    progress: bool
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+
+@dataclass
+class TrainState:
+    """What training has come to: all that a checkpoint holds beside the weights, and the position
+    in the data. The loop moves it on, a resumed run puts it back."""
+
+    optimizers: list[torch.optim.Optimizer]
+    scaler: torch.amp.GradScaler
+    done: int = 0  # whole steps
+    seconds: float = 0.0  # spent on them
+    pending: Step | None = None  # made, but not yet evaluated and logged
+    random: RandomState = field(default_factory=RandomState.now)
+
+    @classmethod
+    def begin(cls, plan: Plan) -> TrainState:
+        """The state before the first step."""
+        optimizers = plan.recipe.build(plan.model, plan.steps)
+        for group in (g for o in optimizers for g in o.param_groups):
+            group["initial_lr"] = group["lr"]
+        scaler = torch.amp.GradScaler(enabled=plan.precision is torch.float16)
+        return cls(optimizers, scaler)

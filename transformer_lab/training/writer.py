@@ -1,0 +1,225 @@
+"""The one that writes to a run's folder, from opening to closing."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ..files.checkpoints import FOLDER as CHECKPOINTS
+from ..files.checkpoints import (
+    FORMAT,
+    STATE,
+    TRAINING,
+    WEIGHTS,
+    checkpoint_path,
+    is_whole,
+    sealed,
+    steps_in,
+)
+from ..files.lock import Lock
+from ..files.models import CONFIG, MARK, describe, model_tensors, with_checksum
+from ..files.safefiles import (
+    CheckpointError,
+    NotReplacedError,
+    check_replaceable,
+    clean,
+    committed,
+    committed_folder,
+    disk_errors,
+    kind_of,
+    read_json,
+    remove_folder,
+    sha256,
+    write_json,
+    write_tensors,
+)
+from . import distributed
+from .metrics import METRICS, MetricsFile, cut
+from .resume import checkpoint_state, optimizer_tensors, restore, settings
+from .run import RUN, SNAPSHOTS, Run, snapshot_path
+from .snapshots import write_snapshot
+from .state import Plan, TrainState
+
+_SHOWN = ("loss", "lr", "grad_norm", "tokens_per_second", "eval_loss")  # in tensorboard
+
+
+class Writer:
+    """What `train` writes through. Of several processes the first writes; the others only take
+    part.
+
+    Raises:
+        LockedError: when another process writes to this folder.
+        FileExistsError: when it holds a run and `resume` is false, or files that are no run's.
+    """
+
+    def __init__(self, run: Run, *, resume: bool):
+        self.run, self.rank = run, distributed.rank_and_size()[0]
+        self.lock = self.metrics = self.board = None
+        self.saved: int | None = None
+        failed: Exception | None = None
+        if self.rank == 0:
+            try:
+                with disk_errors(run.folder):
+                    self._prepare(resume)
+            except Exception as error:
+                failed = error
+        # The others wait until the folder is in order, and end with the first if it is not.
+        why = distributed.gather(None if failed is None else str(failed))[0]
+        if failed is not None:
+            raise failed
+        if why is not None:
+            raise OSError(f"the first process ended: {why}")
+
+    def _prepare(self, resume: bool) -> None:
+        folder = self.run.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_ours(folder)
+        self.lock = Lock(folder / "lock")
+        try:
+            if not resume and (self.run.checkpoints or (folder / METRICS).exists()):
+                done = max(self.run.checkpoints, default=0)
+                raise FileExistsError(
+                    f"{folder} already holds a run (checkpoint at step {done}); pass resume=True "
+                    "to go on with it, or use another folder"
+                )
+            for part in (folder, folder / CHECKPOINTS, folder / SNAPSHOTS):
+                part.mkdir(exist_ok=True)
+                clean(part, ours=True)
+        except BaseException:
+            self.close()
+            raise
+
+    def restore(self, plan: Plan, state: TrainState) -> dict[str, Any] | None:
+        """Put the newest verified checkpoint into the training, and cut the metrics to match.
+
+        Returns:
+            the position in the data, or None when there is no checkpoint.
+
+        Raises:
+            CheckpointError: when the checkpoint is of another model or optimizer, or when there
+                are checkpoints and none is whole.
+        """
+        with warnings.catch_warnings(record=True) as damaged:
+            warnings.simplefilter("always")
+            found = self.run.newest()
+        if found is not None:
+            for warning in damaged:
+                warnings.warn(warning.message, stacklevel=2)
+            restore(found, plan, state)
+            self.saved = found.step
+        elif self.run.checkpoints:
+            steps = ", ".join(map(str, self.run.checkpoints))
+            raise CheckpointError(
+                f"{self.run.folder} has no whole checkpoint (those of steps {steps} are damaged), "
+                "so there is nothing to go on from. Nothing was changed; copy one from a backup, "
+                "or start in another folder"
+            )
+        if self.rank == 0:
+            self._open_files(plan, state)
+        return None if found is None else found.state["data"]
+
+    def _open_files(self, plan: Plan, state: TrainState) -> None:
+        folder = self.run.folder
+        with disk_errors(folder / METRICS):
+            # First of all, so that whatever is written later stands in a marked folder.
+            with committed(folder / CONFIG) as temporary:
+                write_json(temporary, {RUN: FORMAT, **settings(plan, state)})
+            logged = state.done - (state.pending is not None)
+            cut(folder / METRICS, logged)
+            for step in self.run.snapshots:
+                if step > logged:  # made by steps that are about to be made again
+                    snapshot_path(folder, step).unlink()
+            self.metrics = MetricsFile(folder / METRICS)
+        if find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            purge = state.done + 1 if state.done else None
+            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
+
+    def log(self, step: Mapping[str, Any]) -> None:
+        """Append what a step gave."""
+        if self.metrics is None:
+            return
+        self.metrics.append(step)
+        if self.board is not None:
+            for name in _SHOWN:
+                if step[name] is not None:
+                    self.board.add_scalar(name, step[name], step["index"])
+
+    def save(self, plan: Plan, state: TrainState) -> None:
+        """Commit a checkpoint of the last whole step, then drop the oldest ones."""
+        random = distributed.gather(state.random.to_tensors())
+        if self.rank or self.saved == state.done:
+            return
+        tensors = optimizer_tensors(plan, state)
+        for rank, states in enumerate(random):
+            tensors |= {f"random.{rank}.{name}": kept for name, kept in states.items()}
+        weights, described = model_tensors(plan.model), describe(plan.model)
+        if described is not None:
+            described = with_checksum(described, weights)
+        with committed_folder(checkpoint_path(self.run.folder, state.done)) as folder:
+            metadata = {} if described is None else {MARK: json.dumps(described)}
+            write_tensors(folder / WEIGHTS, weights, metadata)
+            write_tensors(folder / TRAINING, tensors, {})
+            if described is not None:
+                write_json(folder / CONFIG, described)
+            files = {
+                file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)}
+                for file in sorted(folder.iterdir())
+            }
+            write_json(folder / STATE, sealed({"files": files, **checkpoint_state(plan, state)}))
+        self.saved = state.done
+        # Later steps than this are of damaged checkpoints that were passed over: they neither
+        # count nor go until this run gets as far as they were.
+        behind = [step for step in self.run.checkpoints if step <= state.done]
+        for step in behind[: -self.run.keep]:
+            remove_folder(checkpoint_path(self.run.folder, step))
+
+    def snapshot(self, plan: Plan, step: int) -> None:
+        """Keep what the model attends to in the probe."""
+        write_snapshot(snapshot_path(self.run.folder, step), plan.model, plan.probe)
+
+    def close(self) -> None:
+        for part in (self.metrics, self.board):
+            if part is not None:
+                part.close()
+        if self.lock is not None:
+            self.lock.release()
+        self.metrics = self.board = self.lock = None
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuse a folder that holds anything but a run of ours, or parts that lead elsewhere."""
+    for name in ("lock", METRICS, CONFIG):
+        check_replaceable(folder / name)
+    for name in (CHECKPOINTS, SNAPSHOTS, "tensorboard", "model"):
+        part = folder / name
+        if part.is_symlink() or (part.exists() and not part.is_dir()):
+            raise NotReplacedError(
+                f"{part} is {kind_of(part)}, where a run keeps a folder; use another folder"
+            )
+    if not _is_run(folder):
+        there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        raise NotReplacedError(
+            f"{folder} holds files that are no run of ours ({', '.join(there[:3])}); they are left "
+            "alone. Use an empty folder or a new one"
+        )
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a run may write here: it is marked as one, is empty, or a start was killed before
+    it could mark it. For a damaged mark a whole checkpoint speaks."""
+    if os.path.lexists(folder / CONFIG):
+        try:
+            return RUN in read_json(folder / CONFIG)
+        except CheckpointError:
+            pass
+    parts = (folder / CHECKPOINTS, folder / SNAPSHOTS)
+    there = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    begun = there <= {"lock", CHECKPOINTS, SNAPSHOTS} and not any(map(steps_in, parts))
+    return begun or any(is_whole(checkpoint_path(folder, step)) for step in steps_in(parts[0]))

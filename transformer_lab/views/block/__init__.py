@@ -1,0 +1,1 @@
+"""One block, step by step."""

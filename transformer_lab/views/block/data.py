@@ -1,0 +1,150 @@
+"""What a browser is sent of one token's way through one block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ...circuits import logit_lens
+from ...circuits.block_walk import BlockSteps, block_steps
+from ...circuits.sources import inputs_of
+from ...edits.hanging import edit
+from ...edits.makers import ablate
+from ...tracing.trace import TraceError
+from ..shared.codecs import pack_floats, shown_text, shown_token
+from .stages import Around, Keys, Stage, shown_keys, stages_of
+
+if TYPE_CHECKING:
+    from ...tracing.trace import Trace
+
+TOP = 8  # answers that are shown
+PAGE_BYTES = 8 * 2**20  # of a saved page's other tokens and heads
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The stages of one token and one head, and as they travel: what they are, and their numbers."""
+
+    stages: list[Stage]
+    keys: list[int]
+    info: dict[str, Any]
+    data: bytes
+
+
+def walk_name(kind: str, layer: int, head: int, position: int) -> str:
+    return f"walk/{kind}/{layer}/{head}/{position}"
+
+
+class BlockData:
+    """The blocks of one text of a trace."""
+
+    def __init__(self, trace: Trace, batch: int = 0):
+        self.trace, self.batch = trace, batch
+        self.own = tuple(kind for kind in trace.kinds if kind != "cross")
+        self.tokens = {k: [shown_token(x) for x in trace.query_tokens(k, batch)] for k in self.own}
+        # On each view, not on the class: it must not keep traces alive.
+        self.walk = lru_cache(64)(self._walk)
+        self._lens = lru_cache(64)(self._lens_of)
+        self._without = lru_cache(64)(self._without_head)
+
+    def kinds(self) -> dict[str, dict[str, Any]]:
+        """What the browser must know of each kind of block."""
+        return {
+            kind: {
+                "layers": self.trace.n_layers(kind),
+                "heads": self.trace.n_heads(kind),
+                "queries": len(tokens),
+                "keys": len(tokens),
+                "tokens": tokens,
+            }
+            for kind, tokens in self.tokens.items()
+        }
+
+    def with_heads(self, kind: str, layer: int) -> int:
+        """The layer, or the nearest one that has heads."""
+        return min(self.trace.attending(kind), key=lambda having: abs(having - layer))
+
+    def _walk(self, kind: str, layer: int, head: int, position: int) -> Walk:
+        steps = block_steps(self.trace, layer, head, position, kind=kind, batch=self.batch)
+        stages = stages_of(steps, self._around(steps))
+        return packed(steps, stages)
+
+    def _around(self, steps: BlockSteps) -> Around:
+        tokens, layers = self.tokens[steps.kind], self.trace.n_layers(steps.kind)
+        known: dict[str, Any] = dict(
+            queries=tokens, keys=tokens, last=steps.layer == layers - 1,
+            here="decoder" not in self.trace.kinds,
+        )  # fmt: skip
+        if steps.kind == "encoder" and "decoder" in self.trace.kinds:
+            return Around(
+                **known, why_no_lens="the encoder of an encoder-decoder predicts no tokens"
+            )
+        try:
+            lens = self._lens(steps.position)
+        except TraceError as error:
+            return Around(**known, why_no_lens=shown_text(str(error)))
+        named = lambda row: [(shown_token(n), p) for n, p in lens.top(row, 0)]  # noqa: E731
+        chance = self._without(steps.kind, steps.layer, steps.head)
+        return Around(
+            **known, lens=named(steps.layer + 1), final=named(layers),
+            without=None if chance is None else float(chance[steps.position, lens.tokens[layers, 0, 0]]),
+        )  # fmt: skip
+
+    def _lens_of(self, position: int) -> Any:
+        return logit_lens(self.trace, k=TOP, positions=[position], batch=self.batch)
+
+    def _without_head(self, kind: str, layer: int, head: int) -> Tensor | None:
+        """Probabilities with this head off, [position, vocab]."""
+        trace, network = self.trace, self.trace.network
+        if network is None:
+            return None
+        with torch.no_grad(), edit(network, ablate(layer, head, kind=kind), this_thread=True):
+            logits = network.run(inputs_of(trace, self.batch)).logits
+        return None if logits is None else logits[0].float().softmax(-1).cpu()
+
+
+def packed(steps: BlockSteps, stages: list[Stage]) -> Walk:
+    """Offsets count floats; a number that is not finite travels as null beside the text."""
+    keys, data, size = shown_keys(steps), [], 0
+
+    def put(x: Tensor) -> int:
+        nonlocal size
+        data.append(pack_floats(x.float().contiguous()))
+        size += x.numel()
+        return size - x.numel()
+
+    described = []
+    for stage in stages:
+        one: dict[str, Any] = {
+            n: getattr(stage, n) for n in ("name", "tab", "title", "formula", "sentence")
+        }
+        one["vectors"] = [
+            {"name": v.name, "at": put(v.values), "n": len(v.values), "chosen": v.chosen}
+            for v in stage.vectors
+        ]
+        one["keys"] = None if stage.keys is None else _table(stage.keys, keys, put)
+        one["answers"] = [[name, p, final] for name, p, final in stage.answers]
+        described.append(one)
+    info = {
+        "kind": steps.kind, "layer": steps.layer, "head": steps.head, "position": steps.position,
+        "shown": keys, "all": len(steps.weights), "stages": described,
+        "rest": float(steps.weights.sum() - steps.weights[keys].sum()),
+    }  # fmt: skip
+    return Walk(stages, keys, info, b"".join(data))
+
+
+def _table(table: Keys, keys: list[int], put: Any) -> dict[str, Any]:
+    numbers = [[_finite(x) for x in column[keys].tolist()] for column in table.numbers]
+    found: dict[str, Any] = {"columns": list(table.columns), "numbers": numbers, "vectors": None}
+    if table.vectors is not None:
+        n = table.vectors.shape[1]
+        found["vectors"] = {"name": table.vector_name, "n": n, "at": put(table.vectors[keys])}
+    return found
+
+
+def _finite(x: float) -> float | None:
+    return x if abs(x) < float("inf") else None

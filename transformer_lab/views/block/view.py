@@ -1,0 +1,225 @@
+"""One block, step by step: a token's numbers from the stream through attention and feed-forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import traitlets as t
+
+from ..pages.export import Block
+from ..shared.base import css, esm
+from ..shared.codecs import shown_text
+from ..shared.exports import Numbers
+from ..shared.selection import SelectionView, link_of
+from .data import PAGE_BYTES, BlockData, Walk, walk_name
+from .exported import block_numbers
+from .figure import BlockScene, block_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ...tracing.trace import Trace
+    from ..shared.plots import Plot
+
+
+class BlockView(SelectionView):
+    """One token's way through one block: norm, query · keys, scale, mask, softmax, values, W_O, the
+    residual connection, feed-forward, and what the stream would predict then, each with its numbers
+    and a sentence. Arrow keys step.
+
+    `layer`, `head`, `kind` and `selected` can be read and set from Python, as in `HeadView`, and follow
+    the other views of the page: the token is the selected query, the last one by default. `step` is the
+    name of the stage: one of `steps`. A saved page holds the chosen token with every head of the layer,
+    and the chosen head with the text's other tokens as far as 8 MB go.
+
+    Args:
+        trace: what `transformer_lab.trace(..., keep="all")` returned; short texts are kept so.
+        layer, head: where to begin.
+        position: the token to begin with; −1 is the last.
+        step: "stream", "norm", "product", "scale", "mask", "softmax", "values", "heads", "add",
+            "cross", "norm2", "mlp", "add2" or "answer", as far as the block has them.
+        kind: "decoder" or "encoder"; by default the trace's first of these.
+        batch: which text of the trace.
+        title: by default the model's name.
+        link: as in `HeadView`.
+
+    Raises:
+        ValueError: when the trace has no such place or step, or kept no values (a `TraceError`); a
+            `PartsError` where the block is no sum of attention and feed-forward that is known.
+    """
+
+    _esm: ClassVar[str] = esm("block/view.js")
+    _css: ClassVar[str] = css("block")
+    absent: ClassVar[str] = "this page does not hold that token with that head"
+
+    step = t.Unicode("stream").tag(sync=True)
+
+    _walk = t.Dict().tag(sync=True)  # the first screen's
+    _walk_data = t.Bytes(b"").tag(sync=True)
+    _held = t.Unicode("").tag(sync=True)  # of a page: what it holds
+    _batch = t.Int(0).tag(sync=True)
+    _note = t.Unicode("").tag(sync=True)
+
+    def __init__(
+        self,
+        trace: Trace,
+        layer: int | None = None,
+        head: int = 0,
+        position: int = -1,
+        *,
+        step: str = "stream",
+        kind: str | None = None,
+        batch: int = 0,
+        title: str | None = None,
+        link: str | None = None,
+    ):
+        if not hasattr(trace, "residual_norms"):
+            raise ValueError(
+                f"trace is a {type(trace).__name__}; give what transformer_lab.trace(...) returned"
+            )
+        if not 0 <= batch < trace.batch_size:
+            raise ValueError(f"batch={batch} is outside the {trace.batch_size} texts of this trace")
+        self.trace, self._data = trace, BlockData(trace, batch)
+        kinds = self._data.kinds()
+        kind = kind or ("decoder" if "decoder" in kinds else next(iter(kinds), ""))
+        if kind not in kinds:
+            raise ValueError(
+                f"kind={kind!r} has no blocks of its own in this trace; it has {', '.join(kinds) or 'none'}"
+            )
+        size = kinds[kind]
+        for name, value, count in (("layer", layer, size["layers"]), ("head", head, size["heads"])):
+            if value is not None and not 0 <= value < count:
+                raise ValueError(f"{name}={value} is outside 0 … {count - 1}")
+        n = size["queries"]
+        if not -n <= position < n:
+            raise ValueError(f"position={position} is outside the {n} tokens (0 … {n - 1})")
+        layer = trace.attending(kind)[0] if layer is None else layer
+        walk = self._data.walk(kind, layer, head, position % n)
+        _check_step(step, walk)
+        super().__init__(
+            _batch=batch,
+            title=title or trace.model_name or "One block",
+            of=(trace,),
+            link=link_of(trace) if link is None else link,
+            _kinds=kinds,
+            _note=shown_text(trace.note or ""),
+        )
+        with self.hold_sync():
+            self.kind, self.layer, self.head, self.step = kind, layer, head, step
+            self.selected = None if position in (-1, n - 1) else (position % n, None)
+            self._keep(walk)
+
+    @t.validate("step")
+    def _known_step(self, proposal: Any) -> str:
+        # A token or block may lack a step that another has: it is checked where it is shown.
+        return str(proposal["value"])
+
+    # -- for people -----------------------------------------------------------------------------
+
+    @property
+    def shown(self) -> tuple[str, int, int, int]:
+        """(kind, layer, head, position) on view."""
+        size = self._kinds[self.kind]
+        layer, head = min(self.layer, size["layers"] - 1), min(self.head, size["heads"] - 1)
+        query = None if self.selected is None else self.selected[0]
+        position = size["queries"] - 1 if query is None else min(query, size["queries"] - 1)
+        return self.kind, self._data.with_heads(self.kind, layer), head, position
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The names of the steps of this block, in their order."""
+        return tuple(stage.name for stage in self._now.stages)
+
+    @property
+    def _now(self) -> Walk:
+        return self._data.walk(*self.shown)
+
+    @property
+    def _at(self) -> int:
+        names = self.steps
+        return names.index(self.step) if self.step in names else 0
+
+    @property
+    def sentence(self) -> str:
+        return self._now.stages[self._at].sentence
+
+    def figure(self) -> Figure:
+        """All steps in one still picture, with the sentence of the chosen one."""
+        return block_figure(self._scene())
+
+    def to_plotly(self, *, theme: str = "light") -> Plot:
+        from .plotly_figure import block_plotly
+
+        return block_plotly(self._scene(), theme)
+
+    def _numbers(self) -> Numbers:
+        return block_numbers(self._scene())
+
+    def _scene(self) -> BlockScene:
+        kind, layer, head, position = self.shown
+        now = self._now
+        return BlockScene(
+            title=self._title,
+            sentence=self.sentence,
+            stages=now.stages,
+            chosen=self._at,
+            keys=[self._data.tokens[kind][i] for i in now.keys],
+            shown=now.keys,
+            token=self._data.tokens[kind][position],
+            layer=layer,
+            head=head,
+        )
+
+    # -- for the browser ------------------------------------------------------------------------
+
+    def _keep(self, walk: Walk) -> None:
+        """What is on the first screen."""
+        self.set_trait("_walk", walk.info)
+        self._walk_data = walk.data
+
+    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        if question.get("type") != "block":
+            return super()._answer(question)
+        kind, layer, head, position = self._read(str(question.get("name", "")))
+        walk = self._data.walk(kind, layer, head, position)
+        return {"type": "block", "info": walk.info}, [walk.data]
+
+    def _read(self, name: str) -> tuple[str, int, int, int]:
+        parts = name.split("/")
+        if len(parts) != 5 or parts[0] != "walk" or parts[1] not in self._kinds:
+            raise ValueError(f"this view has no {name!r}")
+        layer, head, position = (int(x) for x in parts[2:])
+        if not 0 <= position < self._kinds[parts[1]]["queries"]:
+            raise ValueError(f"position={position} is outside the text")
+        return parts[1], self._data.with_heads(parts[1], layer), head, position
+
+    def _page_state(self) -> dict[str, Any]:
+        self._keep(self._now)
+        state = super()._page_state()
+        _, layer, head, position = self.shown
+        token = self._data.tokens[self.kind][position]
+        state["_held"] = (
+            f"layer {layer}: “{token}” ({position}) with every head, and head {head} with the tokens around it"
+        )
+        return state
+
+    def _blocks(self) -> Iterable[Block]:
+        kind, layer, head, position = self.shown
+        size = self._kinds[kind]
+        places = [(h, position) for h in range(size["heads"]) if h != head]
+        around = sorted(range(size["queries"]), key=lambda p: abs(p - position))
+        places += [(head, p) for p in around if p != position]
+        left = PAGE_BYTES
+        for h, p in places:
+            walk = self._data.walk(kind, layer, h, p)
+            left -= len(walk.data)
+            if left < 0:
+                return
+            yield Block(walk_name(kind, layer, h, p), walk.info, [walk.data])
+
+
+def _check_step(step: str, walk: Walk) -> None:
+    names = [stage.name for stage in walk.stages]
+    if step not in names:
+        raise ValueError(f"step={step!r} is not one of this block’s steps: {', '.join(names)}")

@@ -1,0 +1,330 @@
+// One block, step by step: a rail of steps, a sentence, and the numbers of the step.
+
+import { bytesOf, typed } from "../shared/codecs.js";
+import { colourTable } from "../shared/colours.js";
+import { button, menu, radioGroup } from "../shared/controls.js";
+import { element, onceAFrame, tokenElement } from "../shared/dom.js";
+import { linked } from "../shared/linked.js";
+import { Superseded } from "../shared/requests.js";
+import { sheet } from "../shared/sheet.js";
+import { linearLegend, Shell } from "../shared/shell.js";
+import { Waiting } from "../shared/waiting.js";
+import { fixed, short } from "../shared/words.js";
+import { mostOf, Strip } from "./strip.js";
+
+const MENU = 256; // tokens in a menu; of longer texts those around the chosen one
+const KINDS = { encoder: "Encoder", decoder: "Decoder" };
+const SHARES = new Set(["weight", "share of z"]);
+const KNOWN = 64; // walks that are kept
+
+/** @param {number | null} x @param {number} [decimals] */
+const numberText = (x, decimals = 2) => (x === null ? "−∞" : `${x < 0 ? "−" : ""}${fixed(Math.abs(x), decimals)}`);
+
+class Walk {
+  /** @param {any} info @param {Uint8Array} bytes */
+  constructor(info, bytes) {
+    this.info = info;
+    this.flat = typed(Float32Array, bytes);
+  }
+
+  /** @param {number} at @param {number} count */
+  vector(at, count) {
+    return this.flat.subarray(at, at + count);
+  }
+
+  /** @param {string} name @returns {any} the stage of that name, or the first */
+  stage(name) {
+    return this.info.stages.find((stage) => stage.name === name) ?? this.info.stages[0];
+  }
+}
+
+export class BlockViewer {
+  /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
+  constructor(model, root, signal) {
+    Object.assign(this, { model, root, signal });
+    this.shell = new Shell(model, root, signal, {
+      draw: () => this.draw(),
+      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
+      png: () => this.#png(),
+      code: () => this.#code(),
+      copies: "Copy the numbers of this block as Python",
+    });
+    /** @type {Map<string, Walk>} */
+    this.known = new Map();
+    this.turn = 0;
+    this.walk = this.#keep(new Walk(model.get("_walk"), bytesOf(model.get("_walk_data"))));
+    linked(model, signal);
+    this.again = onceAFrame(() => this.#fetch());
+    this.#build();
+    for (const name of ["kind", "layer", "head", "selected"]) {
+      model.on(`change:${name}`, this.again);
+      signal.addEventListener("abort", () => model.off(`change:${name}`, this.again));
+    }
+    this.shell.watch(["step"]);
+  }
+
+  get kind() {
+    return this.model.get("_kinds")[this.model.get("kind")];
+  }
+
+  get position() {
+    const query = this.model.get("selected")?.[0];
+    const last = this.kind.queries - 1;
+    return query === null || query === undefined ? last : Math.min(query, last);
+  }
+
+  /** By what name the walk of the present selection is asked for. */
+  get wanted() {
+    const { layers, heads } = this.kind;
+    const [layer, head] = [Math.min(this.model.get("layer"), layers - 1), Math.min(this.model.get("head"), heads - 1)];
+    return ["walk", this.model.get("kind"), layer, head, this.position].join("/");
+  }
+
+  get stage() {
+    return this.walk.stage(this.model.get("step"));
+  }
+
+  #keep(walk, name = null) {
+    const { kind, layer, head, position } = walk.info;
+    if (this.known.size > KNOWN) this.known.delete(this.known.keys().next().value);
+    this.known.set(["walk", kind, layer, head, position].join("/"), walk);
+    if (name) this.known.set(name, walk);
+    return walk;
+  }
+
+  #code() {
+    const { kind, layer, head, position } = this.walk.info;
+    const several = Object.keys(this.model.get("_kinds")).length > 1;
+    const more = [several && `kind="${kind}"`, this.model.get("_batch") && `batch=${this.model.get("_batch")}`];
+    return `tl.circuits.block_steps(${["trace", layer, head, position, ...more.filter(Boolean)].join(", ")})`;
+  }
+
+  // ---- building -----------------------------------------------------------------------------
+
+  #build() {
+    const { root, shell } = this;
+    this.controlBar = element("div", { class: "tl-controls" });
+    this.note = element("p", { class: "tl-hint", "data-part": "note" }, this.model.get("_note"));
+    this.note.hidden = !this.note.textContent;
+    this.busy = element("p", { class: "tl-hint", "data-part": "busy", role: "status", hidden: true });
+    this.waiting = new Waiting(this.busy);
+    this.rail = element("div", { class: "tl-rail" });
+    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
+    this.heading = element("b", { "data-part": "title" });
+    this.formula = element("span", { class: "tl-formula", "data-part": "formula" });
+    this.body = element("div", { class: "tl-body" });
+    this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
+    root.append(
+      shell.header, this.controlBar, this.note, shell.message, this.busy, this.rail,
+      element("section", { class: "tl-stage", "aria-label": "The step" },
+        element("p", { class: "tl-heading" }, this.heading, " ", this.formula),
+        this.sentence, this.body, this.readout),
+    );
+  }
+
+  #buildControls() {
+    const { shell, model, walk } = this;
+    const kinds = Object.keys(model.get("_kinds"));
+    const { layers, heads, queries, tokens } = this.kind;
+    const controls = [];
+    if (kinds.length > 1) {
+      controls.push(radioGroup({
+        label: "Block of the", part: "kind", choices: kinds.map((value) => ({ value, text: KINDS[value] })), chosen: model.get("kind"),
+        choose: (kind) => shell.set({ selected: null, layer: Math.min(model.get("layer"), model.get("_kinds")[kind].layers - 1), head: Math.min(model.get("head"), model.get("_kinds")[kind].heads - 1), kind }),
+      }).root);
+    }
+    const numbers = (count) => Array.from({ length: count }, (_, i) => String(i));
+    controls.push(
+      this.#stepper("Token", "token", tokens, queries, this.position, (at) => shell.set({ selected: [at, null] })),
+      this.#stepper("Layer", "layer", numbers(layers), layers, walk.info.layer, (layer) => shell.set({ layer })),
+      this.#stepper("Head", "head", numbers(heads), heads, walk.info.head, (head) => shell.set({ head })),
+    );
+    this.#replaced(this.controlBar, controls);
+  }
+
+  /** A menu with a step back and forth. */
+  #stepper(label, part, names, count, chosen, choose) {
+    const from = Math.max(0, Math.min(count - MENU, chosen - MENU / 2));
+    const text = (at) => (part === "token" ? `${at} ${names[at]}` : names[at]);
+    const choices = Array.from({ length: Math.min(MENU, count) }, (_, i) => ({ value: String(from + i), text: text(from + i) }));
+    const select = menu(`The ${part}`, part, choices, (value) => choose(Number(value)));
+    select.set(String(chosen));
+    const step = (sign, by) => {
+      const made = button(sign, `${part}-${by < 0 ? "back" : "on"}`, () => choose(chosen + by), `${by < 0 ? "Previous" : "Next"} ${part}`);
+      made.disabled = chosen + by < 0 || chosen + by >= count;
+      return made;
+    };
+    return element("div", { class: "tl-group tl-tokens" }, element("span", { class: "tl-label", "aria-hidden": "true" }, label), step("◀", -1), select.root, step("▶", 1));
+  }
+
+  #buildRail() {
+    const { walk, shell, stage } = this;
+    const { stages } = walk.info;
+    const at = stages.indexOf(stage);
+    const go = (to) => shell.set({ step: stages[to].name });
+    const rail = radioGroup({
+      label: "Step", part: "step", quiet: true, chosen: stage.name, choose: (step) => shell.set({ step }),
+      choices: stages.map(({ name, tab, title }, i) => ({ value: name, text: tab, name: `Step ${i + 1} of ${stages.length}: ${title}` })),
+    });
+    const move = (sign, by, name) => {
+      const made = button(sign, name, () => go(at + by), by < 0 ? "The step before" : "The next step");
+      made.disabled = at + by < 0 || at + by >= stages.length;
+      return made;
+    };
+    this.#replaced(this.rail, [move("◀", -1, "back"), rail.root, move("▶", 1, "on")]);
+  }
+
+  /** New children, with the focus where it was: what had it has been made anew. */
+  #replaced(bar, children) {
+    const focus = /** @type {HTMLElement | null} */ (document.activeElement);
+    const here = bar.contains(focus) ? focus?.closest("[data-part]") : null;
+    const part = here?.getAttribute("data-part");
+    bar.replaceChildren(...children);
+    if (!part) return;
+    const found = bar.querySelector(`[data-part="${part}"]`);
+    const again = found?.querySelector("[aria-checked=true]") ?? found;
+    (again?.disabled ? bar.querySelector("[aria-checked=true], select") : again)?.focus();
+  }
+
+  // ---- asking -------------------------------------------------------------------------------
+
+  async #fetch() {
+    const turn = ++this.turn;
+    const name = this.wanted;
+    const known = this.known.get(name);
+    if (known) return this.#show(known);
+    const ended = this.waiting.begin("Taking the block apart …", "Still waiting: Python may be busy with a cell, or stopped.");
+    try {
+      const { message, buffers } = await this.shell.requests.ask({ type: "block", name });
+      const walk = this.#keep(new Walk(message.info, buffers[0]), name);
+      if (turn === this.turn && !this.signal.aborted) this.#show(walk); // else a later choice won
+    } catch (error) {
+      if (error instanceof Superseded || turn !== this.turn) return;
+      const held = this.model.get("_held");
+      this.waiting.say("");
+      this.shell.say(held ? `This page holds ${held}; another choice needs a live kernel.` : `This block cannot be shown: ${error.message}`);
+    } finally {
+      ended();
+    }
+  }
+
+  #show(walk) {
+    this.walk = walk;
+    this.waiting.say("");
+    this.shell.say("");
+    this.shell.draw();
+  }
+
+  // ---- drawing ------------------------------------------------------------------------------
+
+  open() {
+    this.shell.draw();
+  }
+
+  draw() {
+    const { shell, stage, walk } = this;
+    const { layer, head, position, kind } = walk.info;
+    this.diverging = colourTable("diverging", shell.theme);
+    this.#buildControls();
+    this.#buildRail();
+    shell.subtitle.textContent = "one block, step by step";
+    this.heading.textContent = stage.title;
+    this.formula.textContent = stage.formula;
+    this.sentence.textContent = stage.sentence;
+    /** @type {Strip[]} */
+    this.strips = [];
+    const parts = [];
+    if (stage.vectors.length) parts.push(this.#vectors(stage.vectors));
+    if (stage.keys) parts.push(this.#keys(stage.keys));
+    if (stage.answers.length) parts.push(this.#answers(stage.answers));
+    this.body.replaceChildren(...parts);
+    this.#paint();
+    this.#tell(null, null);
+    this.root.dataset.shown = `${kind}/${layer}/${head}/${position}/${stage.name}`;
+  }
+
+  /** The vectors of a step on one scale, and those of its keys on another. */
+  #paint() {
+    const room = this.body.clientWidth || this.root.clientWidth;
+    for (const table of this.body.children) {
+      const own = this.strips.filter(({ canvas }) => table.contains(canvas));
+      if (!own.length) continue;
+      const most = mostOf(own.map(({ values }) => values));
+      const inTable = own[0].inTable;
+      const wide = inTable ? Math.max(60, Math.min(300, room - 420)) : Math.max(120, Math.min(760, room - 220));
+      for (const strip of own) strip.draw(wide, most, this.diverging, inTable ? 12 : 16);
+      const legend = linearLegend(this.diverging, -most, most, "", (x) => numberText(x, most < 0.1 ? 3 : 2));
+      table.append(element("caption", { class: "tl-under" }, element("div", { class: "tl-legend" }, ...legend)));
+    }
+  }
+
+  #strip(values, name, inTable = false) {
+    const strip = new Strip(values, name, (at, from) => this.#tell(at, from));
+    strip.inTable = inTable;
+    this.strips.push(strip);
+    return strip.canvas;
+  }
+
+  #vectors(vectors) {
+    const rows = vectors.map(({ name, at, n, chosen }) => {
+      const values = this.walk.vector(at, n);
+      const length = Math.sqrt(values.reduce((sum, x) => sum + x * x, 0));
+      return element("tr", { class: chosen ? "tl-on" : "" },
+        element("th", { scope: "row" }, name), element("td", {}, this.#strip(values, name)),
+        element("td", { class: "tl-number", title: `${n} numbers` }, numberText(length)));
+    });
+    const head = ["", "its numbers", "length"].map((text) => element("th", { scope: "col" }, text));
+    return element("table", { class: "tl-blocks tl-vectors", "data-part": "vectors" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
+  }
+
+  #keys({ columns, numbers, vectors }) {
+    const { shown, all, rest } = this.walk.info;
+    const tokens = this.kind.tokens;
+    const last = numbers[numbers.length - 1];
+    const signed = last.some((x) => x !== null && x < 0);
+    const most = Math.max(1e-9, ...last.map((x) => Math.abs(x ?? 0)));
+    const text = (x, name) => (x === null ? "−∞" : SHARES.has(name) ? `${x < 0 ? "−" : ""}${short(Math.abs(x))}` : numberText(x));
+    const lines = shown.map((key, row) => {
+      const value = last[row];
+      const cells = numbers.map((column, i) => element("td", { class: "tl-number" }, text(column[row], columns[i])));
+      const share = value === null ? 0 : Math.abs(value) / most;
+      const from = signed ? (value !== null && value < 0 ? 50 - 50 * share : 50) : 0;
+      const bar = element("span", { class: `tl-track${signed ? " tl-middle" : ""}`, "aria-hidden": "true" },
+        element("span", { class: value !== null && value < 0 ? "tl-part tl-below" : "tl-part", style: `left:${from.toFixed(1)}%;width:${((signed ? 50 : 100) * share).toFixed(1)}%` }));
+      const strip = vectors ? [element("td", {}, this.#strip(this.walk.vector(vectors.at + row * vectors.n, vectors.n), `${vectors.name} of “${tokens[key]}”`, true))] : [];
+      const name = element("button", { type: "button", class: "tl-key", title: `Walk with “${tokens[key]}” instead`, "data-key": key }, tokenElement(tokens[key]));
+      name.addEventListener("click", () => this.shell.set({ selected: [key, null] }));
+      return element("tr", { class: value === null ? "tl-barred" : "" }, element("td", { class: "tl-quiet tl-number" }, String(key)), element("th", { scope: "row" }, name), ...strip, ...cells, element("td", {}, bar));
+    });
+    if (all > shown.length) {
+      lines.push(element("tr", {}, element("td"), element("td", { class: "tl-quiet", colspan: 6 }, `${all - shown.length} others, weights ${short(Math.max(0, rest))}`)));
+    }
+    const heads = ["", "key", ...(vectors ? [vectors.name] : []), ...columns, ""].map((name) => element("th", { scope: "col" }, name));
+    return element("table", { class: "tl-blocks tl-keys-of", "data-part": "keys" }, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...lines));
+  }
+
+  #answers(answers) {
+    const most = Math.max(1e-9, ...answers.map(([, p]) => p));
+    const rows = answers.map(([name, p, final]) => element("tr", {},
+      element("th", { scope: "row" }, tokenElement(name)),
+      element("td", {}, element("span", { class: "tl-track", "aria-hidden": "true" }, element("span", { class: "tl-part", style: `left:0;width:${((100 * p) / most).toFixed(1)}%` }))),
+      element("td", { class: "tl-number" }, short(p)), element("td", { class: "tl-number tl-quiet" }, final === null ? "–" : short(final))));
+    const head = ["token", "", "if it stopped here", "after the last layer"].map((text) => element("th", { scope: "col" }, text));
+    return element("table", { class: "tl-blocks", "data-part": "answers" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
+  }
+
+  /** The number under the pointer. @param {number | null} at @param {Strip | null} strip */
+  #tell(at, strip) {
+    if (at === null || !strip) {
+      this.readout.replaceChildren(element("span", { class: "tl-quiet" }, this.strips.length ? "Point at a number to read it." : ""));
+      return;
+    }
+    const value = element("b", { "data-part": "number" }, numberText(strip.values[at], 4));
+    this.readout.replaceChildren(element("span", {}, `${strip.name}, number ${at}: `, value));
+  }
+
+  #png() {
+    const parts = this.strips.map(({ canvas, name }) => ({ canvas, title: name }));
+    return sheet({ title: `${this.model.get("_title")}: ${this.stage.title}`, sentence: this.sentence.textContent, parts, inks: this.shell.inks });
+  }
+}

@@ -1,0 +1,1 @@
+"""Embeddings and the residual stream as a cloud of points."""

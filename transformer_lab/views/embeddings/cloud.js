@@ -1,0 +1,131 @@
+// A cloud as its view sends it: where points lie, how they are coloured, what is said of them.
+
+import { PALETTE } from "../shared/palette.js";
+import { floatsOf } from "../shared/shell.js";
+import { lengthText, percentText } from "./words.js";
+
+const ORDER = ["layer", "random", "paths"];
+const NUMBERS = ["position", "length"];
+
+export class CloudData {
+  /** @param {any} model */
+  constructor(model) {
+    const told = model.get("_points");
+    this.model = model;
+    Object.assign(this, {
+      tokens: told.tokens, positions: told.positions, texts: told.texts, labels: told.labels,
+      where: told.where, sample: told.sample, own: told.own,
+    });
+    this.n = this.tokens.length;
+    this.rows = this.where.length;
+    this.numbers = floatsOf(model, "_coordinates");
+    this.norms = floatsOf(model, "_norms");
+  }
+
+  get ways() {
+    return this.rows > 1 ? ["layer", "paths", "random"] : ["layer", "random"];
+  }
+
+  get colours() {
+    const several = new Set(this.texts).size > 1;
+    return ["token", "position", "length", ...(several ? ["text"] : []), ...(this.labels.length ? ["label"] : [])];
+  }
+
+  /** @param {string} shows @param {number} row @param {number} point @param {number} axis 3: the share shown */
+  at(shows, row, point, axis) {
+    return this.numbers[((ORDER.indexOf(shows) * this.rows + row) * this.n + point) * 4 + axis];
+  }
+
+  norm(row, point) {
+    return this.norms[row * this.n + point];
+  }
+
+  /** Shares of the variance: of the tokens, and of random directions. @returns {[number[], number[]]} */
+  explained(shows, row) {
+    const told = this.model.get("_shares");
+    return shows === "paths" ? [told.paths[0], told.paths[1]] : [told.layer[row], told.random[row]];
+  }
+
+  /** @param {number} row */
+  lone(row) {
+    const found = this.model.get("_shares").lone[row];
+    return found && [this.tokens[found[0]], this.positions[found[0]], found[1]];
+  }
+
+  /** The token that the views of a text call a point's. @param {number} point */
+  tokenOf(point) {
+    return this.own ? point : this.positions[point];
+  }
+
+  /** The point that a selection chooses, or null. @param {any} pair @param {string} kind */
+  pointOf(pair, kind) {
+    if (!pair) return null;
+    const token = pair[0] ?? (kind === "cross" ? null : pair[1]);
+    if (token === null || token === undefined) return null;
+    const point = this.own ? token : this.positions.indexOf(token);
+    return point >= 0 && point < this.n ? point : null;
+  }
+
+  /**
+   * What points are coloured by: numbers on a scale, or categories.
+   * @param {string} by
+   * @param {number} row
+   */
+  painted(by, row) {
+    const every = (make) => Array.from({ length: this.n }, (_, i) => make(i));
+    if (NUMBERS.includes(by)) return { numbers: by === "position" ? this.positions : every((i) => this.norm(row, i)), names: [], places: [] };
+    const values = by === "text" ? this.texts.map((i) => `text ${i}`) : by === "label" ? this.labels : this.tokens;
+    const names = [...new Set(values)];
+    const index = new Map(names.map((name, i) => [name, i]));
+    return { numbers: null, names, places: values.map((value) => index.get(value)) };
+  }
+
+  /** What is said when somebody points at it. */
+  told(shows, row, point) {
+    return [
+      `“${this.tokens[point]}” (${this.positions[point]})`,
+      `length ${lengthText(this.norm(row, point))}, ${percentText(this.at(shows, row, point, 3))} of its squared distance from the mean shown`,
+    ];
+  }
+}
+
+/** The same in both themes. @param {number} i */
+export const categoryColour = (i) => PALETTE.heads[i % PALETTE.heads.length];
+
+/**
+ * A colour of a table for each number, between the least and the largest.
+ * @param {number[]} numbers
+ * @param {Uint8ClampedArray} table
+ */
+export function scaled(numbers, table) {
+  const [low, high] = extent(numbers);
+  return numbers.map((x) => {
+    const at = Math.round((255 * (x - low)) / (high - low || 1));
+    return `rgb(${table[3 * at]},${table[3 * at + 1]},${table[3 * at + 2]})`;
+  });
+}
+
+/** @param {number[]} numbers @returns {[number, number]} */
+export function extent(numbers) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const x of numbers) [low, high] = [Math.min(low, x), Math.max(high, x)];
+  return [low, high];
+}
+
+/**
+ * Where one looks from after a turn: around the upright axis, and up or down.
+ * @param {{x: number, y: number, z: number}} eye
+ * @param {number} around radians
+ * @param {number} up radians
+ * @param {number} [nearer] times the distance
+ */
+export function turned({ x, y, z }, around, up, nearer = 1) {
+  const distance = Math.hypot(x, y, z) * nearer;
+  const angle = Math.atan2(y, x) + around;
+  const height = Math.max(-1.5, Math.min(1.5, Math.atan2(z, Math.hypot(x, y)) + up));
+  return {
+    x: distance * Math.cos(height) * Math.cos(angle),
+    y: distance * Math.cos(height) * Math.sin(angle),
+    z: distance * Math.sin(height),
+  };
+}

@@ -1,0 +1,209 @@
+"""The points of a cloud: which vectors they are, what they are called, and where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ...circuits.components import Components, principal_components, random_cloud
+from ..shared.codecs import pack_floats, shown_text, shown_token
+
+if TYPE_CHECKING:
+    from ...tracing.trace import Trace
+
+DIMENSIONS = 3
+LONE = 0.5  # share of the variance above which one point is told of
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """What stands in a cloud.
+
+    vectors: fp32 [row, point, d]: one row, or the stream before the first block and after each;
+    tokens, positions, texts, labels: of each point; where: each row in words, as it stands in a
+    sentence; sample: what was left out, in words.
+    """
+
+    vectors: Tensor = field(repr=False)
+    tokens: Sequence[str]
+    positions: Sequence[int]
+    texts: Sequence[int]
+    labels: Sequence[str]
+    where: Sequence[str]
+    sample: str = ""
+    of: Sequence[Any] = ()  # the models that they come from
+
+
+class Cloud:
+    """Principal components of every row of points, of all rows together, and of random directions."""
+
+    def __init__(self, points: Points):
+        self.points = points
+        self.own = [principal_components(row, DIMENSIONS) for row in points.vectors]
+        self.chance = [
+            principal_components(random_cloud(row, seed=i), DIMENSIONS)
+            for i, row in enumerate(points.vectors)
+        ]
+
+    @property
+    def rows(self) -> int:
+        return len(self.points.vectors)
+
+    @cached_property
+    def paths(self) -> Components | None:
+        """Of all rows together, [row · point, 3]; None where there is one row only."""
+        if self.rows == 1:
+            return None
+        return principal_components(self.points.vectors.flatten(0, 1), DIMENSIONS)
+
+    @cached_property
+    def chance_paths(self) -> Components | None:
+        if self.rows == 1:
+            return None
+        return principal_components(random_cloud(self.points.vectors.flatten(0, 1)), DIMENSIONS)
+
+    @cached_property
+    def norms(self) -> Tensor:
+        """fp32 [row, point]"""
+        return self.points.vectors.norm(dim=-1)
+
+    def coordinates(self, shows: str, row: int) -> Tensor:
+        """Where the points lie, fp64 [point, 3]: "layer", "paths" or "random"."""
+        if shows == "paths" and self.paths is not None:
+            return self.paths.coordinates.unflatten(0, (self.rows, -1))[row]
+        return (self.chance if shows == "random" else self.own)[row].coordinates
+
+    def kept(self, shows: str, row: int) -> Tensor:
+        """The share of its squared distance from the mean that the picture shows, [point]."""
+        if shows == "paths" and self.paths is not None:
+            return self.paths.kept.unflatten(0, (self.rows, -1))[row]
+        return (self.chance if shows == "random" else self.own)[row].kept
+
+    def lone(self, row: int) -> tuple[int, float] | None:
+        """The point that makes most of the variance of a row, and how much of it, where that is more
+        than a half."""
+        spread = self.own[row].distances.pow(2)
+        total = float(spread.sum())
+        point = int(spread.argmax())
+        share = float(spread[point]) / total if total > 0 else 0.0
+        return (point, share) if share > LONE and len(spread) > 2 else None
+
+    def packed(self) -> bytes:
+        """fp32 [layer, random and, where there are several rows, paths][row, point, (x, y, z, kept)]"""
+        shown = ("layer", "random", *(("paths",) if self.rows > 1 else ()))
+        rows = [
+            torch.cat([self.coordinates(s, row), self.kept(s, row)[:, None]], -1)
+            for s in shown
+            for row in range(self.rows)
+        ]
+        return b"".join(map(pack_floats, rows))
+
+    def shares(self) -> dict[str, list[Any]]:
+        """What the components hold, to six decimals, as the browser is told."""
+
+        def told(found: Components) -> list[float]:
+            return [round(x, 6) for x in found.shares.tolist()]
+
+        several = self.paths is not None and self.chance_paths is not None
+        return {
+            "layer": [told(found) for found in self.own],
+            "random": [told(found) for found in self.chance],
+            "paths": [told(self.paths), told(self.chance_paths)] if several else [],  # type: ignore[arg-type]
+            "lone": [self.lone(row) for row in range(self.rows)],
+        }
+
+
+def of_traces(
+    traces: Sequence[Trace], kind: str, batches: Sequence[Sequence[int]], most: int,
+    without: Sequence[int], labels: Sequence[str] | None,
+) -> Points:  # fmt: skip
+    """The stream of texts: before the first block, and after each. Padding is no point.
+
+    Raises:
+        ValueError: where no token is left, labels do not fit, or the models differ in size.
+    """
+    vectors, tokens, positions, texts, whole = [], [], [], [], 0
+    for trace, chosen in zip(traces, batches, strict=True):
+        for batch in chosen:
+            stream = trace.residual(kind, batch)
+            rows = torch.cat([stream["resid_pre"][:1], stream["resid_post"]]).float().cpu()
+            mask = trace.mask if kind == "encoder" or trace.target is None else trace.target_mask
+            real = [True] * rows.shape[1] if mask is None else mask[batch].tolist()
+            names = trace.query_tokens(kind, batch)
+            whole += sum(real)
+            kept = [i for i, there in enumerate(real) if there and i not in without][:most]
+            vectors.append(rows[:, kept])
+            tokens += [shown_token(names[i]) for i in kept]
+            positions += kept
+            texts += [len(vectors) - 1] * len(kept)
+    shapes = {tuple(x.shape[::2]) for x in vectors}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"the traces have streams of {sorted(shapes)} (rows, d_model); give texts of one model"
+        )
+    n = len(tokens)
+    if not n:
+        raise ValueError(f"without={list(without)} leaves no token; name fewer")
+    together = torch.cat(vectors, 1)
+    rows = ["before the first layer", *(f"after layer {i}" for i in range(len(together) - 1))]
+    left = [f"without {listed(sorted(set(without)))}"] if without else []
+    if n > most:  # of several texts
+        together, tokens, positions, texts = (
+            together[:, :most], tokens[:most], positions[:most], texts[:most]
+        )  # fmt: skip
+    if len(tokens) < whole - sum(len(set(without)) for _ in vectors):
+        left.append(f"the first {len(tokens)} of {whole}")
+    return Points(
+        together, tokens, positions, texts, _labels(labels, len(tokens)), rows, ", ".join(left)
+    )
+
+
+def of_table(
+    table: Tensor, names: Sequence[str], most: int, labels: Sequence[str] | None
+) -> Points:
+    """Rows of a table [token, d]: all, or as many as wanted, spread evenly over it."""
+    count = len(table)
+    ids = list(range(count)) if count <= most else [i * count // most for i in range(most)]
+    sample = "" if count <= most else f"of {count}, evenly spread"
+    shown = [shown_token(names[i]) for i in ids]
+    given = _labels(labels, count)
+    kinds = [given[i] for i in ids] if given else [kind_of(token) for token in shown]
+    return Points(
+        table[ids].detach().float().cpu()[None], shown, ids, [0] * len(ids), kinds,
+        ["token embeddings"], sample,
+    )  # fmt: skip
+
+
+def _labels(labels: Sequence[str] | None, n: int) -> list[str]:
+    if labels is None:
+        return []
+    if len(labels) != n:
+        raise ValueError(f"labels has {len(labels)} entries; there are {n} points")
+    return [shown_text(str(label)) for label in labels]
+
+
+def kind_of(token: str) -> str:
+    """What a token of a vocabulary looks like, as far as its characters say."""
+    if (token[:1], token[-1:]) in (("<", ">"), ("[", "]")) and len(token) > 2:
+        return "special"
+    bare = token.lstrip("·▁Ġ_")
+    if bare.isdigit():
+        return "number"
+    if bare.isalpha():
+        return "begins a word" if bare != token else "letters"
+    if not any(c.isalnum() for c in bare):
+        return "punctuation or space"
+    return "mixed"
+
+
+def listed(numbers: Sequence[int]) -> str:
+    """ "token 0", "tokens 0, 4 and 5" """
+    names = [str(n) for n in numbers]
+    if len(names) == 1:
+        return f"token {names[0]}"
+    return f"tokens {', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,322 @@
+"""Embeddings, or the residual stream of texts, as a cloud that can be turned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import traitlets as t
+
+from ..pages.export import Block
+from ..pages.script import plotly_script
+from ..shared.base import css, esm
+from ..shared.codecs import pack_floats
+from ..shared.exports import Numbers
+from ..shared.selection import SelectionView, link_of, sizes_of
+from .data import Cloud, Points, of_table, of_traces
+from .exported import cloud_numbers
+from .figure import CloudScene, cloud_figure
+from .words import CloudFacts, cloud_sentence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from ...tracing.trace import Trace
+    from ..shared.plots import Plot
+
+MOST = 1000  # points
+
+
+class EmbeddingView(SelectionView):
+    """The residual stream of one text or of several as points, one a token, in the three directions in
+    which they lie widest (principal components): after a chosen layer, or as paths through all layers.
+    Of a model's token embeddings: `EmbeddingView.of_vocabulary`.
+
+    Beside what three components hold of the variance stands what they hold of as many vectors of the
+    same lengths in random directions, and that cloud can be looked at, too. Near in the picture is not
+    near in the model: the sentence says how much of a token's distance the picture shows.
+
+    `row` (0: before the first block, layer + 1: after a layer), `shows` ("layer", "paths" or
+    "random"), `colour` ("token", "position", "length", "text" or "label", of those there are) and
+    `selected` (the chosen token is the query) can be read and set from Python.
+
+    Args:
+        trace: what `tl.trace` returned with keep="all", or several, of texts of one model.
+        kind: "decoder" or "encoder"; by default the trace's first choice.
+        batch: which text of the trace; every text by default.
+        labels: a word for each point, to colour by.
+        without: positions of tokens to leave out. The first token of many models is so long that it
+            hides all others.
+        row: where to begin; after the last layer by default.
+        most: points shown at most; the sentence says what was left out.
+        title: by default the model's name.
+        link: as in `HeadView`, for one text; several texts follow nothing.
+
+    Raises:
+        ValueError: for what is no trace, and for arguments that do not fit it.
+        TraceError: when the stream was not kept, or is not known.
+    """
+
+    _esm: ClassVar[str] = esm("embeddings/view.js")
+    _css: ClassVar[str] = css("embeddings")
+
+    absent: ClassVar[str] = "plotly’s script, which turns the cloud, is not in this page"
+
+    row = t.Int(0).tag(sync=True)
+    shows = t.Unicode("layer").tag(sync=True)
+    colour = t.Unicode("token").tag(sync=True)
+
+    _needs = t.List(["plotly"]).tag(sync=True)
+    _points = t.Dict().tag(sync=True)
+    _shares = t.Dict().tag(sync=True)
+    _coordinates = t.Bytes(b"").tag(sync=True)
+    _norms = t.Bytes(b"").tag(sync=True)
+    _camera = t.List().tag(sync=True)  # where the reader looks from, x, y, z
+
+    def __init__(
+        self,
+        trace: Trace | Sequence[Trace] | Points,
+        *,
+        kind: str | None = None,
+        batch: int | None = None,
+        labels: Sequence[str] | None = None,
+        without: Sequence[int] = (),
+        row: int | None = None,
+        most: int = MOST,
+        title: str | None = None,
+        link: str | None = None,
+    ):
+        if isinstance(trace, Points):
+            own = _own_sizes(trace)
+            self._begin(trace, title or "Vectors", trace.of, "", own, "points", row or 0)
+            return
+        traces: Any = [trace] if hasattr(trace, "residual_norms") else trace
+        if not isinstance(traces, (list, tuple)) or not traces:
+            raise ValueError(f"trace is a {type(trace).__name__}; {_WANTED}")
+        for one in traces:
+            if not hasattr(one, "residual_norms"):
+                raise ValueError(f"trace holds a {type(one).__name__}; {_WANTED}")
+        first = traces[0]
+        kind = kind or ("decoder" if "decoder" in first.kinds else first.kinds[0])
+        if any(kind not in one.kinds for one in traces) or kind == "cross":
+            known = ", ".join(k for k in first.kinds if k != "cross")
+            raise ValueError(f"kind={kind!r} has no stream in every trace; the first has {known}")
+        batches = [range(one.batch_size) if batch is None else [one.text(batch)] for one in traces]
+        points = of_traces(traces, kind, batches, _count(most), without, labels)
+        alone = len(set(points.texts)) == 1 and len(traces) == 1
+        given = link_of(first) if link is None else link
+        sizes = sizes_of(first) if alone else _own_sizes(points)
+        self._begin(
+            points, title or first.model_name or "Residual stream", traces, given if alone else "",
+            sizes, kind if alone else "points", row,
+        )  # fmt: skip
+
+    @classmethod
+    def of_vocabulary(
+        cls, model: Any, *, kind: str | None = None, labels: Sequence[str] | None = None,
+        most: int = MOST, title: str | None = None,
+    ) -> EmbeddingView:  # fmt: skip
+        """The token embeddings of a `TextModel`, as they were learned: every token of the vocabulary,
+        or of a larger one as many as are shown, evenly spread.
+
+        Args:
+            kind: "encoder" or "decoder", where they differ.
+            labels: a word for each token of the vocabulary; by default what it looks like (letters, a
+                number …).
+
+        Raises:
+            ValueError: for what is no TextModel.
+            PartsError: for a model in which they are not found.
+        """
+        if not hasattr(model, "network") or not hasattr(model, "tokenizer"):
+            raise ValueError(
+                f"model is a {type(model).__name__}; give a TextModel: tl.TextModel(model, tokenizer)"
+            )
+        kinds = model.network.kinds
+        side = kind or ("encoder" if "encoder" in kinds else "decoder")
+        if side not in kinds or side == "cross":
+            raise ValueError(f"kind={kind!r} is not in this model; it has {', '.join(kinds)}")
+        table = model.network.alone().table(side)
+        coder = model.target_tokenizer if side == "decoder" else model.tokenizer
+        names = [_name(coder, i) for i in range(len(table))]
+        points = of_table(table, names, _count(most), labels)
+        points = replace(points, of=[model])
+        return cls(points, title=title or f"{model.name or 'Model'} · vocabulary")
+
+    @classmethod
+    def of_vectors(
+        cls, vectors: Tensor, names: Sequence[str], *, labels: Sequence[str] | None = None,
+        most: int = MOST, title: str = "Vectors",
+    ) -> EmbeddingView:  # fmt: skip
+        """Any vectors [vector, d], with a name for each.
+
+        Raises:
+            ValueError: when they do not fit each other.
+        """
+        if len(names) != len(vectors):
+            raise ValueError(f"names has {len(names)} entries; there are {len(vectors)} vectors")
+        return cls(of_table(vectors, list(names), _count(most), labels), title=title)
+
+    def _begin(
+        self, points: Points, title: str, of: Sequence[Any], link: str, sizes: dict[str, Any],
+        kind: str, row: int | None,
+    ) -> None:  # fmt: skip
+        self._cloud = cloud = Cloud(points)
+        super().__init__(
+            title=title, of=of, link=link, _kinds=sizes,
+            _points={
+                "tokens": list(points.tokens), "positions": list(points.positions),
+                "texts": list(points.texts), "labels": list(points.labels),
+                "where": list(points.where), "sample": points.sample, "stream": kind,
+                "own": kind == "points",
+            },
+            _shares=cloud.shares(), _coordinates=cloud.packed(), _norms=pack_floats(cloud.norms),
+        )  # fmt: skip
+        self.kind = kind
+        self.colour = "label" if points.labels else "token"
+        self.row = cloud.rows - 1 if row is None else row
+        if self.row and not self._points["own"]:
+            self.layer = self.row - 1
+        self.observe(self._follow_layer, "layer")
+
+    # -- what can be chosen ---------------------------------------------------------------------
+
+    @property
+    def colours(self) -> list[str]:
+        """What points can be coloured by."""
+        several = {
+            "text": len(set(self._points["texts"])) > 1,
+            "label": bool(self._points["labels"]),
+        }
+        return ["token", "position", "length", *(name for name, there in several.items() if there)]
+
+    @t.validate("row")
+    def _check_row(self, proposal: Any) -> int:
+        rows = len(self._points.get("where", [])) or 1
+        if not 0 <= proposal["value"] < rows:
+            raise t.TraitError(
+                f"row={proposal['value']} is outside 0 … {rows - 1}; 0 is before the first layer"
+            )
+        return proposal["value"]
+
+    @t.validate("shows", "colour")
+    def _check_choice(self, proposal: Any) -> str:
+        name, value = proposal["trait"].name, proposal["value"]
+        if not self._points:
+            return value
+        paths = ["paths"] if len(self._points["where"]) > 1 else []
+        known = self.colours if name == "colour" else ["layer", *paths, "random"]
+        if value not in known:
+            raise t.TraitError(f"{name}={value!r} is not here; choose one of {', '.join(known)}")
+        return value
+
+    def _follow_layer(self, change: Any) -> None:
+        if not self._points["own"] and self.row != change["new"] + 1:
+            self.row = min(change["new"] + 1, self._cloud.rows - 1)
+
+    # -- for people -----------------------------------------------------------------------------
+
+    @property
+    def point(self) -> int | None:
+        """The number of the chosen point."""
+        query, key = self.selected or (None, None)
+        token = query if query is not None or self.kind == "cross" else key
+        if self._points["own"]:
+            return token
+        positions = self._points["positions"]
+        return positions.index(token) if token in positions else None
+
+    def coordinates(self) -> Tensor:
+        """Where the points lie, as shown: fp64 [point, 3]."""
+        return self._cloud.coordinates(self.shows, self.row)
+
+    def explained(self) -> tuple[list[float], list[float]]:
+        """The share of the variance that each of the three components holds: of the tokens, and of
+        vectors of the same lengths in random directions."""
+        if self.shows == "paths":
+            return self._shares["paths"][0], self._shares["paths"][1]
+        return self._shares["layer"][self.row], self._shares["random"][self.row]
+
+    @property
+    def sentence(self) -> str:
+        told, point = self._points, self.point
+        shares, chance = self.explained()
+        lone = self._shares["lone"][self.row]
+        names = (told["tokens"], told["positions"])
+        facts = CloudFacts(
+            self.shows, told["where"][self.row], len(told["where"]), len(told["tokens"]),
+            told["sample"], shares, chance,
+            None if lone is None else (*(x[lone[0]] for x in names), lone[1]),
+            None if point is None else (
+                *(x[point] for x in names), float(self._cloud.norms[self.row, point]),
+                float(self._cloud.kept(self.shows, self.row)[point]),
+            ),
+        )  # fmt: skip
+        return cloud_sentence(facts)
+
+    def figure(self) -> Figure:
+        """Two projections: the first component against the second, and against the third."""
+        return cloud_figure(self._scene())
+
+    def to_plotly(self, *, theme: str = "light") -> Plot:
+        from .plotly_figure import cloud_plotly
+
+        return cloud_plotly(self._scene(), theme)
+
+    def _numbers(self) -> Numbers:
+        return cloud_numbers(self._scene())
+
+    def _scene(self) -> CloudScene:
+        told, cloud, shows = self._points, self._cloud, self.shows
+        shares, chance = self.explained()
+        paths = cloud.paths.coordinates if shows == "paths" and cloud.paths is not None else None
+        colours = {
+            "token": told["tokens"], "position": told["positions"], "label": told["labels"],
+            "length": cloud.norms[self.row].tolist(),
+            "text": [f"text {i}" for i in told["texts"]],
+        }  # fmt: skip
+        return CloudScene(
+            self._title, self.sentence, cloud.coordinates(shows, self.row),
+            None if paths is None else paths.unflatten(0, (cloud.rows, -1)),
+            chance if shows == "random" else shares, cloud.norms[self.row],
+            cloud.kept(shows, self.row), told["tokens"], told["positions"], self.colour,
+            colours[self.colour], self.point, told["where"][self.row], told["where"],
+        )  # fmt: skip
+
+    # -- for the browser ------------------------------------------------------------------------
+
+    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        if question.get("type") != "block" or question.get("name") != "plotly":
+            return super()._answer(question)
+        return {"type": "block", "info": {}}, [plotly_script()]
+
+    def _blocks(self) -> Iterable[Block]:
+        yield Block("plotly", {}, [plotly_script()])
+
+
+_WANTED = (
+    "give what transformer_lab.trace(..., keep='all') returned, or a list of those; for the "
+    "embeddings of a model EmbeddingView.of_vocabulary(model)"
+)
+
+
+def _own_sizes(points: Points) -> dict[str, Any]:
+    """Of a cloud that shares its selection with no other view."""
+    rows, n = points.vectors.shape[:2]
+    return {"points": dict(layers=max(1, rows - 1), heads=1, queries=n, keys=n)}
+
+
+def _count(most: Any) -> int:
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        raise ValueError(f"most={most!r} must be a whole number of at least 1")
+    return most
+
+
+def _name(coder: Any, i: int) -> str:
+    """A token's name; a vocabulary may have gaps, which nobody writes."""
+    try:
+        return coder.tokens([i])[0]
+    except (IndexError, KeyError, ValueError):
+        return str(i)

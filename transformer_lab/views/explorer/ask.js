@@ -1,0 +1,108 @@
+// The fields of an Explorer: what the model reads, and what it writes.
+
+import { button, popover } from "../shared/controls.js";
+import { afterPaint, element, tokenElement } from "../shared/dom.js";
+import { quoted } from "../shared/words.js";
+
+const LINE_HIGH = 18; // px
+const SEEN_LINES = 3; // a longer text scrolls in its field
+
+export class AskPanel {
+  /**
+   * @param {import("./state.js").ExplorerState} state
+   * @param {boolean} live whether Python can run another text
+   * @param {{run: () => void, actions: HTMLElement}} does actions: what can be copied and saved
+   */
+  constructor(state, live, does) {
+    Object.assign(this, { state, live });
+    const { about } = state;
+    this.text = element("textarea", {
+      class: "tl-text", rows: 1, spellcheck: "false", "aria-label": "Text that the model reads", "data-part": "text",
+      readonly: !live, maxlength: 100_000, title: live ? "Type a text, press Enter" : undefined,
+    });
+    this.target = element("textarea", {
+      class: "tl-text", rows: 1, spellcheck: "false", "aria-label": "What it writes (empty: its own answer)",
+      "data-part": "target", readonly: !live, maxlength: 100_000,
+    });
+    this.run = button("Run", "run", () => does.run(), "Run the model on this text (Enter)");
+    this.run.classList.add("tl-main");
+    this.run.hidden = !live;
+    this.whose = element("span", { class: "tl-quiet tl-whose", "data-part": "whose" });
+    const title = about.caution ? state.model.get("_title").replace(`${about.caution} · `, "") : state.model.get("_title");
+    this.name = element("b", { class: "tl-name", title }, tokenElement(title));
+    this.more = popover("⋯", "more", "Copy as Python, save as picture or page", does.actions);
+    const field = (area) => element("span", { class: "tl-box" }, area);
+    this.targetField = element("span", { class: "tl-field" }, field(this.target));
+    this.reads = element("span", { class: "tl-quiet" }, "reads");
+    this.caution = element("p", { class: "tl-caution", role: "note", "data-part": "caution", hidden: !about.caution }, about.caution ?? "");
+    this.unread = element("p", { class: "tl-hint", role: "status", "data-part": "unread", hidden: true });
+    this.unrun = element("p", { class: "tl-message", role: "status", "data-part": "unrun", hidden: true });
+    this.notes = element("div", { class: "tl-notes" }, this.caution, this.unrun, this.unread);
+    this.root = element("div", { class: "tl-ask" },
+      element("span", { class: "tl-whom" }, this.name, this.reads),
+      element("span", { class: "tl-field" }, field(this.text)), this.targetField, this.run, this.more);
+    for (const area of [this.text, this.target]) {
+      area.addEventListener("input", () => {
+        this.#grow(area);
+        this.show();
+      });
+      area.addEventListener("keydown", (event) => {
+        event.stopPropagation();
+        if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+        event.preventDefault();
+        does.run();
+      });
+    }
+  }
+
+  /** The text as it was typed. */
+  get typed() {
+    return this.text.value;
+  }
+
+  /** What was typed as the target; null where it is still the model's own answer. */
+  get ownTarget() {
+    if (!this.target.value.trim()) return null;
+    const same = this.target.value === this.state.model.get("_target");
+    return same && this.state.about.own_target ? null : this.target.value;
+  }
+
+  /** Whether what stands in the fields has been run, and whose the target is. */
+  show() {
+    const text = this.state.model.get("_text");
+    const target = this.state.model.get("_target") ?? "";
+    const waits = this.text.value !== text || this.target.value !== target;
+    this.unrun.textContent = waits ? `Not run yet: press Enter. What stands below is of ${quoted(shortened(text))}.` : "";
+    this.unrun.hidden = !waits;
+    const own = this.state.about.own_target && this.target.value === target;
+    this.whose.textContent = own ? "its own answer" : this.live ? "yours; empty it for its own answer" : "given";
+    this.unread.textContent = this.state.about.unread ?? "";
+    this.unread.hidden = !this.state.about.unread;
+  }
+
+  /** The text and the target that were run. */
+  fill() {
+    this.text.value = this.state.model.get("_text");
+    this.target.value = this.state.model.get("_target") ?? "";
+    const both = this.state.about.kind === "encoder-decoder";
+    this.targetField.hidden = !both;
+    this.reads.hidden = both; // the rows of tokens say which is which
+    this.fit();
+  }
+
+  /** As high as their texts, up to three lines. */
+  fit() {
+    for (const area of [this.text, this.target]) this.#grow(area);
+    afterPaint().then(() => [this.text, this.target].forEach((area) => this.#grow(area)));
+  }
+
+  #grow(area) {
+    if (!area.clientWidth) return;
+    area.style.height = "auto";
+    const most = this.targetField.hidden ? SEEN_LINES : SEEN_LINES - 1; // two fields in a row have less
+    area.style.height = `${Math.min(most * LINE_HIGH, area.scrollHeight)}px`;
+  }
+}
+
+/** @param {string} text */
+const shortened = (text) => (text.length > 40 ? `${text.slice(0, 40)}…` : text);

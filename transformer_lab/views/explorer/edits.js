@@ -1,0 +1,181 @@
+// Edits as Python sends them, each with its words, its code and an identity: which heads are off, and
+// which edges are cut. What a kind of edit is, edits.py alone knows.
+
+/**
+ * @typedef {object} Edit
+ * @property {string} id edits with the same one are the same
+ * @property {string} words for people
+ * @property {string} code the Python that makes it
+ * @property {"off" | "cut" | "other"} does
+ * @property {string} kind
+ * @property {number | null} layer null: all
+ * @property {number | null} head
+ * @property {number | null} query of an edge that is cut
+ * @property {number | null} key
+ * @property {string | null} alone kind/layer/head of the one head that it switches off
+ * @property {object} made for Python
+ *
+ * @typedef {{kind: string, layer: number, head: number}} HeadPlace
+ * @typedef {{query: number | null, key: number | null}} EdgePlace
+ */
+
+/** @param {Edit[]} a @param {Edit[]} b */
+export const sameEdits = (a, b) => a.length === b.length && a.every((edit, i) => edit.id === b[i].id);
+
+/** Whether an edit reaches a head. @param {Edit} edit @param {HeadPlace} place */
+export const reaches = (edit, place) =>
+  edit.kind === place.kind && (edit.layer ?? place.layer) === place.layer && (edit.head ?? place.head) === place.head;
+
+/** Whether a head is switched off. @param {Edit[]} edits @param {HeadPlace} place */
+export const headOff = (edits, place) => edits.some((edit) => edit.does === "off" && reaches(edit, place));
+
+/** Whether a head is changed in another way. @param {Edit[]} edits @param {HeadPlace} place */
+export const headTouched = (edits, place) => edits.some((edit) => edit.does !== "off" && reaches(edit, place));
+
+/**
+ * An edit that a reader makes: a pattern of Python's with a place put in.
+ * @param {Record<string, any>} patterns
+ * @param {string} name
+ * @param {Record<string, number>} place
+ * @param {Record<string, string>} names of the tokens, in its words
+ * @returns {Edit}
+ */
+export function made(patterns, name, place, names = {}) {
+  const slots = Object.entries(patterns.slots).map(([slot, number]) => [slot, String(number)]);
+  const put = (value, told) => {
+    if (typeof value === "number") return place[slots.find(([, number]) => number === String(value))?.[0] ?? ""] ?? value;
+    if (typeof value === "string") return slots.reduce((text, [slot, number]) => text.replaceAll(number, () => String(told[slot] ?? place[slot])), value);
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, put(part, key === "words" ? { ...place, ...names } : place)]));
+  };
+  return put(patterns[name], place);
+}
+
+/**
+ * Switch heads off; or on again, where all of them are off.
+ * @param {Edit[]} edits
+ * @param {HeadPlace[]} places
+ * @param {Record<string, any>} patterns
+ * @returns {Edit[]}
+ */
+export function toggleHeads(edits, places, patterns) {
+  const single = (edit, { kind, layer, head }) => edit.does === "off" && edit.kind === kind && edit.layer === layer && edit.head === head;
+  if (places.every((place) => headOff(edits, place))) {
+    return edits.filter((edit) => !places.some((place) => single(edit, place)));
+  }
+  const added = places
+    .filter((place) => !headOff(edits, place))
+    .map(({ kind, layer, head }) => made(patterns, `off/${kind}`, { layer, head }));
+  return [...edits, ...added];
+}
+
+/**
+ * Cut an edge, or mend it where the same cut is there.
+ * @param {Edit[]} edits
+ * @param {HeadPlace} place
+ * @param {EdgePlace} edge
+ * @param {"head" | "layer" | "all"} scope
+ * @param {Record<string, any>} patterns
+ * @param {{query_tokens: string[], key_tokens: string[]}} tokens
+ * @returns {Edit[]}
+ */
+export function toggleCut(edits, place, edge, scope, patterns, tokens) {
+  const { query, key } = edge;
+  const ends = ["query", "key"].filter((end) => edge[end] !== null).join("-");
+  const names = { query: tokens.query_tokens[query ?? 0] ?? String(query), key: tokens.key_tokens[key ?? 0] ?? String(key) };
+  const at = { layer: place.layer, head: place.head, ...(query === null ? {} : { query }), ...(key === null ? {} : { key }) };
+  const cut = made(patterns, `cut/${place.kind}/${scope}/${ends}`, at, names);
+  const without = edits.filter((edit) => edit.id !== cut.id);
+  return without.length < edits.length ? without : [...edits, cut];
+}
+
+/**
+ * The edges of a head that are cut.
+ * @param {Edit[]} edits
+ * @param {HeadPlace} place
+ * @returns {EdgePlace[]}
+ */
+export const cutsOf = (edits, place) =>
+  edits.filter((edit) => edit.does === "cut" && reaches(edit, place)).map(({ query, key }) => ({ query, key }));
+
+/**
+ * Whether edits are cuts alone, and none of them changes what this head is given: they lie in its
+ * layer or in later ones.
+ * @param {Edit[]} edits
+ * @param {HeadPlace} place
+ */
+export const cutsReachOnly = (edits, place) =>
+  edits.every((edit) => edit.does === "cut" && edit.kind === place.kind && (edit.layer ?? -1) >= place.layer);
+
+/**
+ * A row of weights without the edges that are cut, the rest scaled up to its sum, as the softmax does
+ * it: what goes to nothing takes its part, and cannot be cut.
+ * @param {Float32Array} row
+ * @param {number} query
+ * @param {EdgePlace[]} cuts
+ * @param {number} [nothing] what of the row goes to no key
+ * @returns {{row: Float32Array, nothing: number, factor: number}} factor: by which the rest was scaled up
+ */
+export function cutRow(row, query, cuts, nothing = 0) {
+  const cut = new Set();
+  let every = false;
+  for (const edge of cuts) {
+    if (edge.query !== null && edge.query !== query) continue;
+    if (edge.key === null) every = true;
+    else cut.add(edge.key);
+  }
+  if (!every && !cut.size) return { row, nothing, factor: 1 };
+  let [whole, kept] = [nothing, nothing];
+  for (let key = 0; key < row.length; key++) {
+    whole += row[key];
+    if (!every && !cut.has(key)) kept += row[key];
+  }
+  const factor = kept > 1e-6 ? whole / kept : 0;
+  return { row: row.map((weight, key) => (every || cut.has(key) ? 0 : weight * factor)), nothing: nothing * factor, factor };
+}
+
+/**
+ * The Python that makes all of them, and prints the predictions without and with them.
+ * @param {Edit[]} edits
+ * @param {string} run the Python that runs the text without and with `edits`
+ * @param {number | null} position where the model predicts
+ */
+export function editsCode(edits, run, position) {
+  if (!edits.length) return "edits = []";
+  const lines = `edits = [\n${edits.map((edit) => `    ${edit.code},\n`).join("")}]`;
+  const shown = position === null ? [] : [`print(before.predictions(${position}), after.predictions(${position}), sep="\\n")`];
+  return [lines, run, ...shown].join("\n");
+}
+
+/** What can be undone and done again; bounded. @template T */
+export class Steps {
+  /** @param {number} [most] */
+  constructor(most = 200) {
+    this.most = most;
+    /** @type {T[]} */
+    this.past = [];
+    /** @type {T[]} */
+    this.future = [];
+  }
+
+  /** A change was made. @param {T} before */
+  push(before) {
+    this.past.push(before);
+    if (this.past.length > this.most) this.past.shift();
+    this.future = [];
+  }
+
+  /** @param {T} now @returns {T | undefined} */
+  undo(now) {
+    const back = this.past.pop();
+    if (back !== undefined) this.future.push(now);
+    return back;
+  }
+
+  /** @param {T} now @returns {T | undefined} */
+  redo(now) {
+    const next = this.future.pop();
+    if (next !== undefined) this.past.push(now);
+    return next;
+  }
+}

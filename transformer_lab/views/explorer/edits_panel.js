@@ -1,0 +1,78 @@
+// The reader's edits as chips, with undo and redo, and as Python.
+
+import { button } from "../shared/controls.js";
+import { copyText, element } from "../shared/dom.js";
+import { editsCode } from "./edits.js";
+
+/**
+ * @typedef {object} DoesEdits
+ * @property {(which: "undo" | "redo") => void} step
+ * @property {(edits: import("./edits.js").Edit[]) => void} change
+ * @property {(position: number) => void} unmask
+ * @property {(code: string) => void} copied
+ */
+
+/** What can be done at first, in one sentence. @param {boolean} live @param {boolean} effects */
+export const lead = (live, effects) =>
+  live
+    ? "None yet. Switch a head off to see if it matters."
+    : effects
+      ? "None yet. Switch a head off to see if it matters. Cutting edges, writing on, or another text needs a live kernel."
+      : "None yet. Switching heads off, cutting edges, writing on, or another text needs a live kernel.";
+
+/** A button that says it cannot be pressed, and keeps the focus. @param {HTMLElement} made @param {boolean} on */
+const usable = (made, on) => made.setAttribute("aria-disabled", String(!on));
+
+export class EditsPanel {
+  /** @param {import("./state.js").ExplorerState} state @param {boolean} live @param {DoesEdits} does */
+  constructor(state, live, does) {
+    Object.assign(this, { state, live, does });
+    /** @type {import("./edits.js").Edit[]} */
+    this.edits = [];
+    this.undo = button("↶", "undo", () => does.step("undo"), "Undo the last change (Z)");
+    this.redo = button("↷", "redo", () => does.step("redo"), "Do it again (Y)");
+    this.reset = button("reset", "reset", () => does.change([]), "Take every edit back");
+    this.copyEdits = button("copy", "copy-edits", () => this.#copyEdits(), "Copy the edits, and a run without and with them, as Python");
+    for (const made of [this.reset, this.copyEdits]) made.className = "tl-link";
+    this.chips = element("ul", { class: "tl-chips", "data-part": "edits" });
+    this.lead = element("p", { class: "tl-hint", "data-part": "lead" });
+    this.copiedEdits = element("span", { class: "tl-quiet", role: "status", "data-part": "copied-edits" });
+    this.root = element(
+      "section",
+      { class: "tl-edits", "aria-label": "Edits" },
+      element("p", { class: "tl-heading" }, element("b", {}, "Edits"), " ", element("span", { class: "tl-push" }), this.copyEdits, this.reset, element("span", { class: "tl-undo" }, this.undo, this.redo)),
+      this.lead, this.chips, this.copiedEdits,
+    );
+  }
+
+  /** @param {import("./edits.js").Edit[]} edits @param {import("./edits.js").Steps} steps */
+  show(edits, steps) {
+    this.edits = edits;
+    const { model, about } = this.state;
+    const chips = edits.map(({ words }, i) => {
+      const remove = button("×", "remove-edit", () => this.does.change(edits.filter((_, at) => at !== i)), `Take back: ${words}`);
+      return element("li", { class: "tl-edit-chip" }, element("bdi", {}, words), remove);
+    });
+    const masks = model.get("_masked").map((position) => {
+      const token = about.tokens[position];
+      const take = () => this.does.unmask(position);
+      return element("li", { class: "tl-edit-chip" }, element("bdi", {}, `token ${position} behind ${token}`),
+        button("×", "remove-mask", take, `Show token ${position} again`));
+    });
+    this.chips.replaceChildren(...masks, ...chips);
+    this.lead.textContent = lead(this.live, Boolean(about.effects));
+    this.lead.hidden = chips.length + masks.length > 0;
+    usable(this.undo, steps.past.length > 0);
+    usable(this.redo, steps.future.length > 0);
+    this.copyEdits.hidden = this.reset.hidden = !edits.length;
+    if (!edits.length) this.copiedEdits.textContent = "";
+  }
+
+  async #copyEdits() {
+    const { position } = this.state.model.get("_outcome");
+    const code = editsCode(this.edits, this.state.model.get("_code"), position);
+    const done = await copyText(code);
+    this.does.copied(code);
+    this.copiedEdits.textContent = done ? "Copied: paste it into a cell below." : code;
+  }
+}

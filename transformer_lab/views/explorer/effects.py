@@ -1,0 +1,90 @@
+"""What happens without each single head: for the grid, for a click, for a saved page."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from ...training.in_use import is_training
+from ..heads.heads import Place, name_of
+from ..pages.export import Block
+from ..shared.words import head_name, long_time
+from .runs import Outcome, Reading, Runs
+
+EFFECTS_WITHIN = 180.0  # seconds that a page may take to compute what each head does
+
+
+class HeadEffects:
+    """Heads of a text switched off alone, each once."""
+
+    def __init__(self, runs: Runs):
+        self.runs = runs
+
+    def compute(self, reading: Reading, places: Iterable[Place], position: int) -> None:
+        for place in places:
+            wanted = self.runs.wanted_positions(reading, position)
+            self.runs.effect(reading, *place, wanted)
+
+    def known(self, reading: Reading, position: int) -> dict[str, Any]:
+        """What has been computed of a position: "kind/layer/head" -> summary."""
+        return {
+            name_of(place): self._summary(reading, place, found[position])
+            for place, found in list(reading.effects.items())  # another thread may add some
+            if position in found
+        }
+
+    def told(self, reading: Reading, places: Iterable[Place], position: int) -> dict[str, Any]:
+        """The same of some heads that were measured."""
+        return {
+            name_of(place): self._summary(reading, place, reading.effects[place][position])
+            for place in places
+        }
+
+    def _summary(self, reading: Reading, place: Place, effect: Outcome) -> dict[str, Any]:
+        several = len(reading.trace.kinds) > 1
+        told = effect.sentence(f"Without {head_name(*place, several=several, first=False)}")
+        row = effect.rows[0] if effect.rows else None
+        return {
+            "kl": effect.kl,
+            "mean": effect.mean_change,
+            "token": row.token if row else None,
+            "before": row.before if row else None,
+            "after": row.after if row else None,
+            "sentence": told,
+        }
+
+    def block(self, reading: Reading, place: Place, position: int) -> Block:
+        """The predictions without one head, for every position where there are not too many."""
+        wanted = self.runs.wanted_positions(reading, position)
+        found = self.runs.effect(reading, *place, wanted)
+        tables = {
+            str(p): {**e.to_dict(), **self._summary(reading, place, e)} for p, e in found.items()
+        }
+        data = json.dumps(tables, ensure_ascii=True, separators=(",", ":")).encode()
+        return Block(f"effect/{name_of(place)}", {}, [data])
+
+    def why_not(
+        self, reading: Reading, places: list[Place], position: int, wanted: bool | None
+    ) -> str:
+        """Why a page is not to hold them, in a sentence; else ""."""
+        if is_training(self.runs.text_model.model):
+            return "What happens without each head is left out: the model was training."
+        if wanted is None and len(places) * reading.seconds > EFFECTS_WITHIN:
+            self._time_again(reading, places[0], position)
+        seconds = len(places) * reading.seconds
+        if wanted is not None or seconds <= EFFECTS_WITHIN:
+            return ""
+        return (
+            f"What happens without each of the {len(places)} heads is left out: it takes about "
+            f"{long_time(seconds)}; save_html(path, effects=True) computes it."
+        )
+
+    def _time_again(self, reading: Reading, first: Place, position: int) -> None:
+        """A model's first pass is its slowest. The second is of use: it gives one head's effect."""
+        if first in reading.effects:
+            return
+        began = time.perf_counter()
+        self.compute(reading, [first], position)
+        reading.seconds = min(reading.seconds, time.perf_counter() - began)

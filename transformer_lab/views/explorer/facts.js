@@ -1,0 +1,119 @@
+// What is known of all heads: what was measured, which comes in messages while Python measures on,
+// what was estimated, and what they score on the text.
+
+import { floatsOf } from "../shared/shell.js";
+import { rowsOf } from "./table_rows.js";
+import { fixed, quoted } from "../shared/words.js";
+
+/** @typedef {Record<string, any>} Effects kind/layer/head -> what happens without the head, with `estimate` where that was not measured */
+
+export class Facts {
+  /**
+   * @param {any} model
+   * @param {AbortSignal} signal
+   * @param {(failed: string) => void} changed
+   */
+  constructor(model, signal, changed) {
+    this.model = model;
+    /** @type {Effects} */
+    this.arrived = {};
+    this.failed = "";
+    this.position = model.get("_outcome").position; // that of a saved page's estimates
+    const heard = (message) => {
+      if (message?.type !== "effects" || message.of !== model.get("_facts_of")) return;
+      this.arrived = { ...this.arrived, ...message.found };
+      this.failed = message.failed ?? "";
+      changed(this.failed);
+    };
+    const renewed = () => {
+      this.arrived = {};
+      this.failed = "";
+      changed("");
+    };
+    const known = () => changed(this.failed);
+    const watched = [["msg:custom", heard], ["change:_facts_of", renewed], ["change:_estimates", known], ["change:_scores", known]];
+    for (const [name, callback] of watched) model.on(name, callback);
+    signal.addEventListener("abort", () => watched.forEach(([name, callback]) => model.off(name, callback)));
+  }
+
+  /** The same object while nothing new is known. @returns {Effects} */
+  get effects() {
+    const { model } = this;
+    const from = [model.get("_effects"), this.arrived, model.get("_estimates"), model.get("_outcome"), model.get("_live")];
+    if (!this.from || from.some((one, i) => one !== this.from[i])) {
+      this.from = from;
+      this.made = { ...this.#estimates(), ...from[0], ...from[1] };
+    }
+    return this.made;
+  }
+
+  /** @returns {Effects} */
+  #estimates() {
+    const { model } = this;
+    const { rows, position } = model.get("_outcome");
+    const found = {};
+    if (!rows?.length || (model.get("_live") === false && position !== this.position)) return found;
+    const [token, before] = rows[0];
+    for (const kind of Object.keys(model.get("_kinds"))) {
+      const { heads } = model.get("_kinds")[kind];
+      this.#estimatesOf(kind).forEach((change, at) => {
+        if (Number.isNaN(change)) return;
+        const [layer, head] = [Math.floor(at / heads), at % heads];
+        const after = Math.max(0, Math.min(1, before + change));
+        const told = (p) => fixed(p).replace(/^0/, "");
+        found[`${kind}/${layer}/${head}`] = {
+          kl: null, mean: null, token, before, after, estimate: true,
+          sentence: `By an estimate: without layer ${layer}, head ${head}, P(${quoted(token)}) goes from ${told(before)} to about ${told(after)}.`,
+        };
+      });
+    }
+    return found;
+  }
+
+  /** Of a kind, [layer, head]; empty where there are none. */
+  #estimatesOf(kind) {
+    return this.#part("_estimates", kind, () => 1);
+  }
+
+  /** A kind's part of what stands there for the kinds in turn. */
+  #part(trait, kind, times) {
+    const kinds = this.model.get("_kinds");
+    const all = floatsOf(this.model, trait);
+    let start = 0;
+    for (const [name, { layers, heads }] of Object.entries(kinds)) {
+      const size = layers * heads * times(name);
+      if (name === kind) return all.slice(start, start + size);
+      start += size;
+    }
+    return new Float32Array();
+  }
+
+  /** @param {string} kind @returns {[string, string, string][]} name, short name, unit of each score */
+  scoresOf(kind) {
+    return this.model.get("_score_names")?.[kind] ?? [];
+  }
+
+  /**
+   * The heads of a kind as rows.
+   * @param {import("./state.js").ExplorerState} state
+   * @param {string} kind
+   */
+  rows(state, kind) {
+    const { layers, heads, headless } = state.kinds[kind];
+    const scores = this.scoresOf(kind);
+    const { effects } = this;
+    const times = (name) => this.scoresOf(name).length;
+    return rowsOf({
+      kind, layers, heads, headless, names: scores.map(([name]) => name), shares: scores.filter(([, , unit]) => unit === "share").map(([name]) => name),
+      scores: scores.length ? this.#part("_scores", kind, times) : new Float32Array(),
+      labelOf: (layer, head) => state.labelOf(layer, head, kind),
+      effectOf: (layer, head) => {
+        const one = effects[`${kind}/${layer}/${head}`];
+        return one ? { change: changeOf(one), estimated: Boolean(one.estimate) } : null;
+      },
+    });
+  }
+}
+
+/** How a prediction changes; of a model that predicts nothing, how far its states move. */
+export const changeOf = ({ mean, before, after }) => mean ?? (after ?? 0) - (before ?? 0);

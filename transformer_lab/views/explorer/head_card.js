@@ -1,0 +1,148 @@
+// What is known of the chosen head: what it looks for, and what happens without it; and of all heads.
+
+import { button } from "../shared/controls.js";
+import { element } from "../shared/dom.js";
+import { headOff } from "./edits.js";
+import { headName, quoted, short } from "../shared/words.js";
+
+const LEAST_CHANGE = 0.01; // of a probability, or a share: where no head does more, no dot is large
+
+/**
+ * What single heads do, as far as it is known.
+ * @param {import("./state.js").ExplorerState} state
+ */
+export function effectsOf(state) {
+  const { effects } = state.facts;
+  /** @type {Map<string, number>} kind/layer/head -> change */
+  const changes = new Map();
+  const estimates = new Set(); // those that were not measured, head by head: `estimate` of an effect
+  for (const [name, effect] of Object.entries(effects)) {
+    if (!name.startsWith(`${state.kindName}/`)) continue;
+    // Of a model that predicts nothing it is how far states move, which is a loss of what was.
+    changes.set(name, effect.mean === null || effect.mean === undefined ? (effect.after ?? 0) - (effect.before ?? 0) : -effect.mean);
+    if (effect.estimate) estimates.add(name);
+  }
+  const swept = changes.size >= state.kind.layers * state.kind.heads;
+  const most = Math.max(0, ...[...changes.values()].map(Math.abs));
+  return { effects, changes, estimates, swept, most, scale: Math.max(most, LEAST_CHANGE) };
+}
+
+/**
+ * @typedef {object} DoesHead
+ * @property {() => void} toggle switch the chosen heads off, or on again
+ * @property {(text: string, state: "error" | "training") => void} told
+ * @property {() => void} show everything anew, soon
+ * @property {(sentence: string) => void} matters what happens without the chosen head; "": not known
+ */
+
+export class HeadCard {
+  /**
+   * @param {import("./state.js").ExplorerState} state
+   * @param {import("./runner.js").Runner} runner
+   * @param {AbortSignal} signal
+   * @param {DoesHead} does
+   */
+  constructor(state, runner, signal, does) {
+    Object.assign(this, { state, runner, signal, does });
+    this.headTitle = element("b", { "data-part": "head-title" });
+    this.evidence = element("p", { class: "tl-hint", "data-part": "head-label" });
+    this.offButton = button("Switch this head off", "head-off", () => does.toggle(), "Switch the chosen heads off, or on again (X)");
+    this.offButton.classList.add("tl-edit-button");
+    this.sweep = button("What does each head do?", "sweep", () => this.#sweepAll(), "Switch every head off in turn, and show what that changes");
+    this.nameButton = button("Name the heads", "names", () => this.nameHeads(), "Look for heads that do one thing, on repeated random tokens; takes some seconds");
+    for (const made of [this.sweep, this.nameButton]) made.className = "tl-link";
+    this.sweepNote = element("p", { class: "tl-hint", "data-part": "sweep-note" });
+    this.root = element(
+      "section",
+      { class: "tl-card", "data-part": "card", "aria-label": "The chosen head" },
+      element("p", { class: "tl-heading" }, this.headTitle),
+      this.evidence,
+      element("p", { class: "tl-actions" }, this.offButton),
+    );
+    /** Of all heads, below the grid. */
+    this.ofAll = element("div", { class: "tl-of-all" }, this.sweepNote, element("p", { class: "tl-actions" }, this.sweep, this.nameButton));
+  }
+
+  /** @param {{kind: string, layer: number, head: number}[]} chosen */
+  show(chosen) {
+    const { layer, head, kindName, several, about, named } = this.state;
+    const label = this.state.labelOf(layer, head);
+    this.headTitle.textContent = `${headName({ kind: kindName, layer, head, several })}${label.tag ? ` · ${label.tag}` : ""}`;
+    this.evidence.textContent = label.sentence;
+    this.evidence.hidden = !label.sentence;
+    this.nameButton.hidden = named || !this.runner.live || about.names;
+    this.nameButton.disabled = Boolean(this.naming);
+    this.nameButton.textContent = this.naming ? "Naming the heads …" : "Name the heads";
+    const off = chosen.every((place) => headOff(this.runner.edits, place));
+    const what = chosen.length > 1 ? `${chosen.length} heads` : "this head";
+    this.offButton.textContent = `Switch ${what} ${off ? "on again" : "off"}`;
+    const name = `${kindName}/${layer}/${head}`;
+    const effect = this.state.facts.effects[name];
+    this.does.matters(effect?.sentence ?? "");
+    if (!effect || effect.estimate) this.#effect();
+  }
+
+  nameHeads() {
+    this.naming = true;
+    this.runner.requests.ask({ type: "labels" }, false).catch(() => {
+      this.naming = false;
+    });
+    this.does.show();
+  }
+
+  /** Show what happens without the chosen head, where a page holds it; Python measures and tells it. */
+  async #effect() {
+    if (this.state.blind || this.runner.live || !this.state.about.effects) return;
+    const { kind, layer, head } = this.state.place;
+    const name = `${kind}/${layer}/${head}`;
+    const tables = await this.runner.effectOf(name).catch(() => null);
+    const found = tables?.[this.state.model.get("_outcome").position ?? Object.keys(tables)[0]];
+    if (!found || this.signal.aborted) return;
+    const here = this.state.place;
+    if (`${here.kind}/${here.layer}/${here.head}` === name) this.does.matters(found.sentence);
+  }
+
+  async #sweepAll() {
+    if (this.sweeping) {
+      this.sweeping = null;
+      return this.does.show();
+    }
+    const mine = (this.sweeping = {});
+    const { kindName: kind, kind: { layers } } = this.state;
+    try {
+      for (let layer = 0; layer < layers; layer++) {
+        this.sweepNote.textContent = `Switching off the heads of layer ${layer} of ${layers} …`;
+        this.sweep.textContent = "Stop";
+        const { message } = await this.runner.requests.ask({ type: "sweep", kind, layer }, false);
+        if (this.sweeping !== mine || this.signal.aborted) return;
+        if (message.training) {
+          this.does.told(message.training, "training");
+          break;
+        }
+      }
+    } catch (error) {
+      this.does.told(error.message, "error");
+    }
+    if (this.sweeping === mine) this.sweeping = null;
+    this.does.show();
+  }
+
+  /** @param {ReturnType<typeof effectsOf>} found */
+  tellSweep({ swept, effects, estimates, most }) {
+    if (this.sweeping) return;
+    this.sweep.textContent = "What does each head do?";
+    const coming = !estimates.size || this.state.about.quick; // of a quick model all are measured unasked
+    this.sweep.hidden = (swept && coming) || this.state.blind || !this.runner.live;
+    if (!swept) {
+      this.sweepNote.textContent = "";
+      return;
+    }
+    const one = Object.entries(effects).find(([name]) => name.startsWith(`${this.state.kindName}/`))?.[1] ?? {};
+    const guess = estimates.size ? " Grey ones are estimates." : "";
+    this.sweepNote.textContent = one.token === null || one.token === undefined
+      ? `Dots: how far the final states move without each head (up to ${(100 * most).toFixed(1)} %).`
+      : most < LEAST_CHANGE
+        ? `Switching off one head changes P(${quoted(one.token)}) by less than ${short(LEAST_CHANGE)}, whichever it is.`
+        : `Dots: how P(${quoted(one.token)}) changes without each head. Full: it falls; a ring: it rises; the largest is ${short(most)}.${guess}`;
+  }
+}

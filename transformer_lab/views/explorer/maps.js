@@ -1,0 +1,147 @@
+// The weights that an Explorer shows: before the edits, after them, or the difference. It stands where
+// a HeadView has `HeadMaps`.
+
+import { cutRow, cutsOf, cutsReachOnly, headOff, sameEdits } from "./edits.js";
+import { WEIGHT_SCALE } from "../shared/codecs.js";
+import { HeadStore } from "../heads/store.js";
+import { NEEDS_KERNEL } from "./runner.js";
+
+const PACKED = 0.5 / WEIGHT_SCALE; // how far a weight in 16 bits may be off
+const range = (count) => Array.from({ length: count }, (_, i) => i);
+
+export class EditedMaps {
+  /**
+   * @param {any} model
+   * @param {import("./state.js").ExplorerState} state
+   * @param {import("./runner.js").Runner} runner
+   * @param {import("../shared/requests.js").Requests} requests
+   */
+  constructor(model, state, runner, requests) {
+    Object.assign(this, { model, state, runner });
+    this.before = new HeadStore(model, requests);
+    this.after = new HeadStore(model, requests, true);
+  }
+
+  /** Whether Python has computed the maps with these edits. */
+  get here() {
+    return sameEdits(this.model.get("_edits"), this.model.get("_after_edits"));
+  }
+
+  /** Whether a head's map with the edits is here, or can be had. */
+  #has(place) {
+    const edits = this.model.get("_edits");
+    return edits.length > 0 && (this.here || cutsReachOnly(edits, place));
+  }
+
+  /** Whether that of the chosen head can be had. */
+  get there() {
+    return this.#has(this.state.place);
+  }
+
+  #modeOf(place) {
+    return this.#has(place) ? (this.state.options.map ?? "after") : "before";
+  }
+
+  get mode() {
+    return this.#modeOf(this.state.place);
+  }
+
+  get signed() {
+    return this.mode === "difference";
+  }
+
+  get edited() {
+    return this.mode === "after";
+  }
+
+  /** Edges of a head that were cut. */
+  cuts(place) {
+    return cutsOf(this.runner.edits, place);
+  }
+
+  /** The model has other weights now. */
+  forget() {
+    this.before.forget();
+  }
+
+  /** A run with other edits has come. */
+  arrived() {
+    this.after.forget();
+  }
+
+  at(kind, layer, head) {
+    const before = this.before.at(kind, layer, head);
+    const mode = this.#modeOf({ kind, layer, head });
+    if (mode === "before" || !before) return before;
+    const after = this.here ? this.after.at(kind, layer, head) : this.#cutMap(before, { kind, layer, head });
+    return after && this.#both(before, after, mode);
+  }
+
+  /** A head with its edges cut, where nothing before it has changed: computed here, exactly. */
+  #cutMap(before, place) {
+    const cuts = cutsOf(this.model.get("_edits"), place);
+    const cut = (query) => cutRow(before.row(query), query, cuts, before.nothing(query));
+    // What a weight is off is scaled up with it, which is much where nearly all of a row was cut.
+    const rows = cuts.some((edge) => edge.query === null) ? range(this.model.get("_kinds")[place.kind].queries) : cuts.map((edge) => edge.query);
+    const most = rows.reduce((largest, query) => Math.max(largest, cut(query).factor), 1);
+    const error = most > 1 ? most * Math.max(before.error, PACKED) : before.error;
+    return { error, norms: before.norms, row: (query) => cut(query).row, nothing: (query) => cut(query).nothing };
+  }
+
+  async get(kind, layer, head, urgent = true) {
+    const mode = this.#modeOf({ kind, layer, head });
+    if (mode === "before") return this.before.get(kind, layer, head, urgent);
+    // One after the other: of two urgent questions the newer would win.
+    const before = this.before.at(kind, layer, head) ?? (await this.before.get(kind, layer, head, false));
+    if (!this.here) return this.#both(before, this.#cutMap(before, { kind, layer, head }), mode);
+    return this.#both(before, this.after.at(kind, layer, head) ?? (await this.after.get(kind, layer, head, urgent)), mode);
+  }
+
+  #both(before, after, mode) {
+    return mode === "after" ? after : { ...after, row: (query) => after.row(query), nothing: (query) => after.nothing(query), before, after, error: before.error + after.error };
+  }
+
+  /** As `HeadMaps.rows`; a difference is of rows that had the same left out. */
+  rows(weights, shown) {
+    if (!weights.before) return shown(weights);
+    const [before, after] = [shown(weights.before), shown(weights.after)];
+    return (query) => {
+      const [was, is] = [before(query), after(query)];
+      return is.map((weight, key) => weight - was[key]);
+    };
+  }
+
+  /** As `HeadMaps.nothing`. */
+  nothing(weights) {
+    const { before, after } = weights;
+    return before ? (query) => after.nothing(query) - before.nothing(query) : (query) => weights.nothing(query);
+  }
+
+  /** Lines show weights, not changes of weights. */
+  lineRows(weights, shown, rowOf) {
+    return weights.before ? shown(weights.after) : rowOf;
+  }
+
+  /** As `HeadMaps.lineWeights`. */
+  lineWeights(weights) {
+    return weights.before ? weights.after : weights;
+  }
+
+  thumbnails(kind) {
+    return this.mode === "before" || !this.here ? this.before.thumbnails(kind) : this.after.thumbnails(kind);
+  }
+
+  /** What must be said of a head's map. */
+  flags(place) {
+    const notes = [];
+    const { mode } = this;
+    if (mode === "difference") notes.push("Difference: the edited weights less those before. Lines and small maps show the edited weights.");
+    else if (mode === "after") notes.push("Edited: these are the weights with your edits in force.");
+    else if (this.there) notes.push("Before: these are the weights without your edits.");
+    else if (this.model.get("_edits").length) notes.push(`The weights are those without your edits; seeing the others ${NEEDS_KERNEL}.`);
+    if (headOff(this.runner.edits, place)) notes.push("This head is switched off: what it looks at stays to be seen, but what it adds is set to 0.");
+    const nothing = this.state.kind.sinks?.includes(place.layer) ? ", what goes to nothing too," : "";
+    if (this.cuts(place).length) notes.push(`A cut edge gets no weight; the rest of its row${nothing} is scaled up to 1 again.`);
+    return notes;
+  }
+}

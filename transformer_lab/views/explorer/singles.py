@@ -1,0 +1,131 @@
+"""Heads switched off alone, several in a pass, while nobody waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from ...edits.cells import Cells
+from ...edits.estimates import estimate_effects
+from ...edits.hanging import tap_for
+from ...edits.kinds import EditError
+from ...edits.makers import ablate
+from ...edits.swept import Swept
+from ...training.in_use import held_for_edits
+from ..heads.heads import Place
+from .background import Interrupted
+from .runs import Reading, Runs
+
+IN_A_PASS = 9  # heads: results come in steps of these
+
+
+class Singles:
+    """What single heads do to the prediction at one position of a text.
+
+    Args:
+        check: asked at every layer of a pass; what it raises ends the pass.
+    """
+
+    def __init__(self, runs: Runs, reading: Reading, position: int, check: Callable[[], None]):
+        self.runs, self.reading, self.position, self._check = runs, reading, position, check
+        self._cells: dict[str, Cells] = {}
+        self._running: Cells | None = None
+
+    def order(self, places: Sequence[Place], shown: Place) -> list[Place]:
+        """Those that were not measured yet: the one on view, then those whose estimate is largest."""
+        left = [place for place in places if not self._is_known(place)]
+
+        def promise(place: Place) -> float:
+            kind, layer, head = place
+            estimate = self.reading.estimates.get((kind, self.position))
+            value = 0.0 if estimate is None else abs(float(estimate[layer, head]))
+            return value if value == value else 0.0
+
+        return sorted(left, key=lambda one: (one != shown, one[0] != shown[0], -promise(one)))
+
+    def _is_known(self, place: Place) -> bool:
+        return self.position in self.reading.effects.get(place, {})
+
+    def measure(self, ordered: Sequence[Place], shown: Place) -> list[Place]:
+        """Measure some of these heads, the first among them, and say which.
+
+        Raises:
+            Interrupted: when somebody else wants the model; then none is measured.
+            ModelIsTraining: while the model is being trained.
+        """
+        runs, reading, trace = self.runs, self.reading, self.reading.trace
+        kind, first = ordered[0][0], ordered[0]
+        with held_for_edits(runs.text_model.model, patient=True):
+            self._check()
+            if trace.logits is None or first[2] >= trace.heads_of(first[1], kind):
+                runs.effect(reading, *first, [self.position])
+                return [first]
+            cells = self._of(kind)
+            some = [first]
+            if first != shown:  # the most promising share passes, in the order of their layers
+                n = min(cells.most, IN_A_PASS) if cells.passes.reuses else 1
+                few = [one for one in ordered[: 3 * n] if one[0] == kind]
+                there = [one for one in few if one[2] < trace.heads_of(one[1], kind)]
+                some = sorted(there, key=lambda one: one[1])[:n]
+            self._pass(cells, some)
+        return some
+
+    def _of(self, kind: str) -> Cells:
+        """Passes of a kind; the clean one is made now."""
+        found = self._cells.get(kind)
+        if found is None:
+            reading = self.reading
+            swept = Swept(
+                self.runs.quiet(reading.version), reading.ids, reading.target_ids, None, None, kind,
+                None, self.position, {},
+            )  # fmt: skip
+            found = self._running = Cells(swept, between=self._between)
+            with found.passes.open():
+                self._between()
+            self._cells[kind] = found
+        return found
+
+    def _between(self) -> None:
+        self._check()
+        # Edits that a cell has in force meanwhile would count as the head's doing.
+        if self._running is not None and not self._running.is_alone:
+            raise Interrupted
+
+    def _pass(self, cells: Cells, places: Sequence[Place]) -> None:
+        self._running, passes = cells, cells.passes
+        taps = [
+            (tap_for(passes.network, ablate(layer, head, kind=kind)),)
+            for kind, layer, head in places
+        ]
+        with passes.again():
+            found = cells.outputs(taps, min(cells.start_of(cell) for cell in taps))
+            self._between()
+            where = torch.tensor([self.position], device=found[0].device)
+            after = [passes.logits(passes.at(rows, where)[:, None])[0, 0] for rows in found]
+        for place, logits in zip(places, after, strict=True):
+            q = logits.double().cpu().log_softmax(-1)
+            outcome = self.runs.outcome(self.reading.trace, q, self.position)
+            self.reading.effects.setdefault(place, {})[self.position] = outcome
+
+
+def estimate(runs: Runs, reading: Reading, kind: str, position: int) -> bool:
+    """Whether estimates of this kind's heads were made now, into `reading.estimates`.
+
+    Raises:
+        ModelIsTraining: while the model is being trained.
+    """
+    if (kind, position) in reading.estimates:
+        return False
+    found = None
+    if reading.trace.logits is not None:
+        with held_for_edits(runs.text_model.model, patient=True):
+            try:
+                found = estimate_effects(
+                    runs.quiet(reading.version), reading.ids, reading.target_ids, kind=kind,
+                    position=position, measure="probability",
+                ).values  # fmt: skip
+            except (EditError, RuntimeError):  # where no gradient passes there is none
+                found = None
+    reading.estimates[kind, position] = found
+    return True

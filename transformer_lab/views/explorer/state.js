@@ -1,0 +1,73 @@
+// What the model's traits say of an Explorer beside its heads.
+
+import { HeadState } from "../heads/state.js";
+
+export class ExplorerState extends HeadState {
+  /** What is known of all heads; the viewer gives it. @type {import("./facts.js").Facts} */
+  facts;
+
+  /** The model and what can be asked of it, as Python tells it. */
+  get about() {
+    return this.model.get("_about");
+  }
+
+  /** What a click does: "look", "off" (switch a head off) or "cut". */
+  get tool() {
+    return this.options.tool ?? "look";
+  }
+
+  get cutting() {
+    return this.tool === "cut";
+  }
+
+  /** Which tokens are predicted after (or at): the text's, or those that are written. */
+  get predictedSide() {
+    return this.about.kind === "encoder-decoder" ? "target" : "text";
+  }
+
+  /**
+   * Where a token of the text, or of what is written, stands in the map on view; null: nowhere.
+   * @param {"text" | "target"} side
+   * @param {number} index
+   * @returns {import("../heads/state.js").Spot | null}
+   */
+  spotOf(side, index) {
+    const { kindName, kind } = this;
+    const asQuery = kindName === "encoder" ? "text" : this.predictedSide;
+    if (side === asQuery) return index < kind.queries ? { query: index, key: null } : null;
+    return kindName === "cross" && index < kind.keys ? { query: null, key: index } : null;
+  }
+
+  /** The token of a side that a spot of the map speaks of. @param {"text" | "target"} side @param {import("../heads/state.js").Spot | null} spot */
+  tokenOf(side, spot) {
+    if (!spot || !this.spotOf(side, 0)) return null;
+    if (this.kindName === "cross") return side === "target" ? spot.query : spot.key;
+    return spot.query ?? spot.key;
+  }
+
+  /** The tokens of a side. @param {"text" | "target"} side @returns {string[]} */
+  tokensOf(side) {
+    if (side === this.predictedSide) return this.about.tokens;
+    return this.kinds.encoder?.query_tokens ?? this.kinds.cross?.key_tokens ?? [];
+  }
+
+  /** The token that could be masked: the chosen query, where it is one of the text. */
+  get chosenToken() {
+    const chosen = this.selected?.query ?? this.selected?.key ?? null;
+    return this.kindName === "encoder" && chosen !== null && !this.model.get("_masked").includes(chosen) ? chosen : null;
+  }
+
+  /** What a head is known to do. */
+  labelOf(layer, head, kind = this.kindName) {
+    return this.model.get("_labels")[kind]?.[layer]?.[head] ?? { tag: "", sentence: "" };
+  }
+
+  get named() {
+    return Object.keys(this.model.get("_labels")).length > 0;
+  }
+
+  /** Whether there is nothing that an effect could be measured by. */
+  get blind() {
+    return Boolean(this.about.note) || (this.about.predicts && this.model.get("_outcome").position === null);
+  }
+}

@@ -1,0 +1,170 @@
+// A text as its tokens, of which one is chosen, and after it what would come next.
+
+import { element, tokenElement } from "../shared/dom.js";
+import { short } from "../shared/words.js";
+
+const AT_ONCE = 240; // tokens; of a longer text those around the chosen one
+const GHOSTS = 3;
+const LEAST_GHOST = 0.02;
+
+/**
+ * The tokens that are listed: all, or so many around one.
+ * @param {number} count
+ * @param {number} around
+ * @returns {[number, number]} from, to
+ */
+export function listedAround(count, around) {
+  if (count <= AT_ONCE) return [0, count];
+  const from = Math.max(0, Math.min(count - AT_ONCE, around - AT_ONCE / 2));
+  return [from, from + AT_ONCE];
+}
+
+/**
+ * @typedef {object} StripScene
+ * @property {string[]} tokens
+ * @property {number | null} at the token that is stood at: after or at it the model predicts
+ * @property {number | null} chosen the locked one
+ * @property {number | null} hover
+ * @property {Set<number>} marked masks
+ * @property {boolean} open whether its tokens can be chosen
+ * @property {[string, number, number | null][]} next what comes next: token, before, after the edits
+ * @property {boolean} [inside] what comes next stands at `at`, in the place of a mask
+ * @property {string} name what is listed, for a screen reader
+ *
+ * @typedef {object} StripDoes
+ * @property {(index: number) => void} pick
+ * @property {(index: number | null) => void} hover
+ * @property {((place: number) => void) | null} append a predicted token was clicked, by its place among
+ *   the predictions; null: they are only shown
+ */
+
+export class Strip {
+  /** @param {StripDoes} does @param {AbortSignal} signal @param {string} part */
+  constructor(does, signal, part) {
+    this.does = does;
+    this.root = element("div", { class: "tl-strip", role: "group", "data-part": part });
+    this.buttons = new Map();
+    this.from = 0;
+    const indexOf = (event) => {
+      const found = event.target.closest?.("[data-index]");
+      return found ? Number(found.dataset.index) : null;
+    };
+    this.root.addEventListener("pointerover", (event) => does.hover(indexOf(event)), { signal });
+    this.root.addEventListener("pointerleave", () => does.hover(null), { signal });
+    this.root.addEventListener("click", (event) => this.#clicked(event.target, indexOf(event)), { signal });
+    this.root.addEventListener("keydown", (event) => this.#key(event, indexOf(event)), { signal });
+  }
+
+  #clicked(target, index) {
+    const ghost = target.closest?.("[data-next]");
+    const page = target.closest?.("[data-page]");
+    if (ghost) this.#append(ghost);
+    else if (page) this.#turn(Number(page.dataset.page));
+    else if (index !== null && this.scene.open) this.does.pick(index);
+  }
+
+  #append(ghost) {
+    this.goesOn = document.activeElement === ghost; // by the keyboard, token after token
+    this.does.append?.(Number(ghost.dataset.next));
+  }
+
+  /** One Tab stop: arrows go from token to token, Enter and space choose. */
+  #key(event, index) {
+    const by = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity }[event.key];
+    if (index === null || by === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const to = Math.max(0, Math.min(this.scene.tokens.length - 1, index + by));
+    if (!this.buttons.has(to)) this.#turn(to);
+    this.#stop(to);
+    this.buttons.get(to)?.focus();
+  }
+
+  /** List the tokens around another one. */
+  #turn(to) {
+    this.around = to;
+    this.listed = null;
+    this.show(this.scene);
+  }
+
+  #stop(index) {
+    this.stopAt = index;
+    for (const [other, made] of this.buttons) made.tabIndex = other === index ? 0 : -1;
+  }
+
+  /** @param {StripScene} scene */
+  show(scene) {
+    const { tokens, at, chosen, hover, marked, open, next, name } = scene;
+    this.scene = scene;
+    this.root.setAttribute("aria-label", name);
+    const wanted = chosen ?? at;
+    if (wanted !== this.wanted) {
+      this.wanted = wanted;
+      if (wanted !== null && !this.buttons.has(wanted)) this.around = wanted;
+    }
+    const [from, to] = listedAround(tokens.length, this.around ?? wanted ?? tokens.length - 1);
+    const listed = JSON.stringify([from, to, tokens, open]);
+    if (listed !== this.listed) this.#list(tokens, from, to, open);
+    this.listed = listed;
+    for (const [index, made] of this.buttons) {
+      made.classList.toggle("tl-at", index === at);
+      made.classList.toggle("tl-chosen", index === chosen);
+      made.classList.toggle("tl-hover", index === hover);
+      made.classList.toggle("tl-masked", marked.has(index));
+      if (open) made.setAttribute("aria-pressed", String(index === chosen || index === at));
+    }
+    if (!this.buttons.has(this.stopAt) || document.activeElement?.parentElement !== this.root) {
+      this.#stop(this.buttons.has(wanted) ? wanted : from);
+    }
+    const there = scene.inside ? this.buttons.has(at) : at === tokens.length - 1 && to === tokens.length;
+    this.#ghosts(there ? next : [], scene.inside ? this.buttons.get(at) : null);
+    if (wanted !== this.shownAt && this.#reveal(wanted)) this.shownAt = wanted;
+  }
+
+  #list(tokens, from, to, open) {
+    this.buttons = new Map();
+    const more = (text, index, title) => element("button", { type: "button", class: "tl-tok tl-more", "data-page": index, title, "aria-label": title }, text);
+    const made = [];
+    if (from > 0) made.push(more(`⋯ ${from}`, Math.max(0, from - AT_ONCE / 2), `${from} tokens before`));
+    for (let index = from; index < to; index++) {
+      const one = element(open ? "button" : "span", { ...(open ? { type: "button" } : {}), class: "tl-tok", "data-index": index, title: `token ${index}` }, tokenElement(tokens[index]));
+      this.buttons.set(index, one);
+      made.push(one);
+    }
+    if (to < tokens.length) made.push(more(`${tokens.length - to} ⋯`, Math.min(tokens.length - 1, to + AT_ONCE / 2), `${tokens.length - to} tokens after`));
+    this.root.replaceChildren(...made);
+    this.shown = "";
+  }
+
+  /** What would come next, likeliest first; or what would stand at a mask. */
+  #ghosts(next, mask) {
+    const now = next.map(([token, before, after], place) => ({ token, place, chance: after ?? before }));
+    const best = now.sort((a, b) => b.chance - a.chance).slice(0, GHOSTS).filter(({ chance }) => chance >= LEAST_GHOST);
+    const shown = JSON.stringify([best, mask?.dataset.index]);
+    if (shown === this.shown) return;
+    this.shown = shown;
+    const { append } = this.does;
+    for (const old of this.root.querySelectorAll(".tl-ghost")) old.remove();
+    const does = mask ? (token) => `Put ${token} in the place of the mask` : (token) => `Append ${token}`;
+    const made = best.map(({ token, place, chance }) => {
+      const title = append ? does(token) : `${token} ${mask ? "stands here" : "comes next"} with a probability of ${short(chance)}`;
+      const made = element(append ? "button" : "span", { ...(append ? { type: "button" } : {}), class: "tl-tok tl-ghost", title, "data-next": place }, tokenElement(token), " ", element("span", {}, short(chance)));
+      return made;
+    });
+    if (mask) mask.after(...made);
+    else this.root.append(...made);
+    if (this.goesOn && made.length) made[0].focus();
+    if (made.length) this.goesOn = false;
+  }
+
+  /** Scroll within the strip alone, so that a token is seen; false while the strip has no place yet. */
+  #reveal(index) {
+    const found = this.buttons.get(index);
+    const { root } = this;
+    if (!root.clientHeight) return false;
+    if (!found) return true;
+    const { offsetTop: top, offsetHeight: height } = found; // the strip is positioned
+    if (top < root.scrollTop || top + height > root.scrollTop + root.clientHeight) root.scrollTop = top;
+    return true;
+  }
+}

@@ -1,0 +1,283 @@
+// A table of heads: label and evidence, scores, effect; sorted, searched, ticked. It knows nothing of
+// how effects are computed: it is given rows, and says what the reader does.
+
+import { button } from "../shared/controls.js";
+import { download, element } from "../shared/dom.js";
+import { columnsOf, csvOf, decimals, effectText, fallsFirst, searched, sorted, valueOf } from "./table_rows.js";
+
+const ROW = 24; // pixels
+const VIRTUAL_FROM = 300; // rows: of more, those in sight alone are in the page
+const BEYOND = 12; // rows around them
+let tables = 0;
+
+/**
+ * @typedef {object} DoesTable
+ * @property {(row: import("./table_rows.js").Row) => void} choose
+ * @property {(rows: import("./table_rows.js").Row[]) => void} toggle switch them off together, or on
+ * @property {() => string} file the name of a file, without its end
+ *
+ * @typedef {object} Shown
+ * @property {import("./table_rows.js").Row[]} rows
+ * @property {string[]} names of the scores
+ * @property {(name: string) => string} shortOf the name of a score in a few letters
+ * @property {{kind: string, layer: number, head: number}} chosen
+ * @property {(row: import("./table_rows.js").Row) => boolean} isOff
+ * @property {string} effects what the effects are of, in a sentence; "" where there are none
+ */
+
+const nameOf = ({ kind, layer, head }) => `${kind}/${layer}/${head}`;
+
+export class HeadTable {
+  /** @param {DoesTable} does */
+  constructor(does) {
+    Object.assign(this, { does, id: `tl-table-${++tables}`, query: "", column: "effect", falling: true, top: 0 });
+    /** @type {Set<string>} */
+    this.ticked = new Set();
+    /** @type {string | null} the row that the keys move */
+    this.at = null;
+    this.found = [];
+    this.box = element("input", {
+      type: "search", class: "tl-table-query", "data-part": "table-query", spellcheck: "false", autocomplete: "off",
+      placeholder: "punctuation · layer > 10 · effect > .1", "aria-label": "Search the heads", "aria-describedby": `${this.id}-said`,
+      title: "Words of a label or its evidence, or a comparison: layer > 10, effect > .1, induction >= 50 %. Join them with “and”.",
+    });
+    this.said = element("p", { class: "tl-hint", id: `${this.id}-said`, role: "status", "data-part": "table-said" });
+    this.together = button("Switch off together", "table-off", () => does.toggle(this.#tickedRows()), "Switch the ticked heads off together, or on again");
+    this.untick = button("Untick", "table-untick", () => this.#untick(), "Tick no head");
+    const csv = button("CSV", "table-csv", () => this.#csv(), "Save the rows below as comma-separated values");
+    this.head = element("tr", { role: "row" });
+    this.body = element("tbody", { role: "rowgroup" });
+    this.table = element(
+      "table", { role: "grid", tabindex: 0, "aria-label": "Every head", "data-part": "head-rows", "data-lm-suppress-shortcuts": "true" },
+      element("thead", { role: "rowgroup" }, this.head), this.body,
+    );
+    this.scroll = element("div", { class: "tl-table-scroll" }, this.table);
+    this.legend = element("p", { class: "tl-hint", "data-part": "table-legend" });
+    this.evidence = element("p", { class: "tl-hint tl-table-evidence", "data-part": "table-evidence" });
+    this.root = element(
+      "section", { class: "tl-head-table", "aria-label": "Table of heads", "data-part": "head-table" },
+      element("div", { class: "tl-table-tools" }, this.box, this.together, this.untick, csv),
+      this.said, this.scroll, this.evidence, this.legend,
+    );
+    this.#listen();
+  }
+
+  #listen() {
+    this.box.addEventListener("input", () => this.search(this.box.value));
+    this.box.addEventListener("keydown", (event) => {
+      event.stopPropagation(); // letters are keys of the views around
+      if (event.key === "ArrowDown") {
+        event.preventDefault();
+        this.table.focus();
+      }
+      if (event.key === "Escape" && this.box.value) {
+        this.box.value = "";
+        this.search("");
+      }
+    });
+    this.table.addEventListener("keydown", (event) => this.#key(event));
+    this.table.addEventListener("focus", () => this.#move(this.found.findIndex((row) => nameOf(row) === this.at), false));
+    this.scroll.addEventListener("scroll", () => this.#isVirtual && this.#fill());
+    this.body.addEventListener("click", (event) => {
+      const line = event.target.closest("tr[data-head]");
+      const row = line && this.found.find((one) => nameOf(one) === line.dataset.head);
+      if (!row) return;
+      this.at = nameOf(row);
+      if (event.target.closest(".tl-table-tick") || event.shiftKey) this.#tick(row);
+      else this.does.choose(row);
+      this.#fill();
+    });
+  }
+
+  /** @param {Shown} shown */
+  show(shown) {
+    this.shown = shown;
+    const known = new Set(shown.rows.map(nameOf));
+    for (const name of this.ticked) if (!known.has(name)) this.ticked.delete(name);
+    this.columns = columnsOf(shown.names).filter((column) => shown.rows.some((row) => {
+      const value = valueOf(row, column);
+      return value !== null && value !== "" && !Number.isNaN(value);
+    }) || column === "label");
+    if (!this.at || !known.has(this.at)) this.at = nameOf(shown.chosen);
+    this.#heads();
+    this.#order();
+  }
+
+  /** Only which head is on view, and which are off, is new. @param {Pick<Shown, "chosen" | "isOff">} now */
+  mark(now) {
+    if (nameOf(now.chosen) !== nameOf(this.shown.chosen)) this.at = nameOf(now.chosen);
+    Object.assign(this.shown, now);
+    this.#fill();
+  }
+
+  /** @param {string} query */
+  search(query) {
+    this.query = query;
+    this.#order();
+  }
+
+  /** @param {string} column */
+  sortBy(column) {
+    this.falling = this.column === column ? !this.falling : fallsFirst(column);
+    this.column = column;
+    this.#heads();
+    this.#order();
+  }
+
+  #heads() {
+    const { shortOf, names } = this.shown;
+    const key = JSON.stringify([this.columns, this.column, this.falling]);
+    if (key === this.built) return;
+    this.built = key;
+    const focused = this.head.contains(document.activeElement) ? document.activeElement.dataset.column : null;
+    const cells = this.columns.map((column) => {
+      const here = column === this.column;
+      const sort = here ? (this.falling ? "descending" : "ascending") : "none";
+      const told = names.includes(column) ? shortOf(column) : column;
+      const press = button(`${told}${here ? (this.falling ? " ↓" : " ↑") : ""}`, "table-sort", () => this.sortBy(column), `Sort by ${column}`);
+      press.dataset.column = column;
+      return element("th", { scope: "col", role: "columnheader", "aria-sort": sort, class: this.#classOf(column) }, press);
+    });
+    const evidence = element("th", { scope: "col", role: "columnheader", class: "tl-table-words" }, "evidence");
+    this.head.replaceChildren(element("th", { role: "columnheader", class: "tl-table-tick" }, element("span", { class: "tl-unseen" }, "ticked")), ...cells, evidence);
+    if (focused) this.head.querySelector(`[data-column="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  #classOf(column) {
+    return column === "label" ? "tl-table-label" : column === "effect" ? "tl-table-effect" : "tl-table-number";
+  }
+
+  /** What is asked for, in its order. */
+  #order() {
+    const { rows } = this.shown;
+    let wrong = "";
+    try {
+      this.asked = searched(rows, this.query, this.columns);
+    } catch (error) {
+      wrong = `${error.message}.`; // the rows stay as they were
+    }
+    const kept = new Set((this.asked ?? rows).map(nameOf));
+    const found = wrong ? rows.filter((row) => kept.has(nameOf(row))) : this.asked;
+    this.found = sorted(found, this.column, this.falling);
+    const query = this.query.trim();
+    this.said.textContent = wrong || (query ? (this.found.length ? `${this.found.length} of ${counted(rows.length)}` : `“${query}” matches no head.`) : counted(rows.length));
+    this.said.classList.toggle("tl-table-wrong", Boolean(wrong));
+    this.box.setAttribute("aria-invalid", String(Boolean(wrong)));
+    this.table.setAttribute("aria-rowcount", String(this.found.length + 1));
+    const estimated = rows.filter((row) => row.estimated).length;
+    const measured = rows.filter((row) => row.effect !== null).length - estimated;
+    this.legend.replaceChildren(
+      ...(this.shown.effects ? [this.shown.effects, " "] : []),
+      ...(estimated ? [element("i", {}, "≈ estimate"), `: of one gradient pass; ${measured} of ${counted(rows.length)} measured.`] : []),
+    );
+    this.#fill();
+  }
+
+  get #isVirtual() {
+    return this.found.length > VIRTUAL_FROM;
+  }
+
+  /** Put the rows into the page: all of them, or of many those in sight. */
+  #fill() {
+    const { found } = this;
+    let [first, last] = [0, found.length];
+    if (this.#isVirtual) {
+      const seen = Math.ceil((this.scroll.clientHeight || 360) / ROW);
+      first = Math.max(0, Math.min(found.length - seen, Math.floor(this.scroll.scrollTop / ROW)) - BEYOND);
+      last = Math.min(found.length, first + seen + 2 * BEYOND);
+    }
+    const span = this.columns.length + 2;
+    const gap = (rows) => (rows ? [element("tr", { role: "presentation", style: `height:${rows * ROW}px` }, element("td", { colspan: span }))] : []);
+    const lines = found.slice(first, last).map((row, i) => this.#line(row, first + i));
+    this.body.replaceChildren(...gap(first), ...lines, ...gap(found.length - last));
+    this.#mark();
+  }
+
+  #line(row, index) {
+    const name = nameOf(row);
+    const cells = this.columns.map((column) => {
+      const cell = element("td", { role: "gridcell", class: this.#classOf(column) });
+      const value = valueOf(row, column);
+      if (column === "effect") cell.append(row.estimated ? element("i", {}, effectText(row)) : effectText(row));
+      else if (column === "layer" || column === "head" || column === "label") cell.append(String(value ?? ""));
+      else if (value !== null && !Number.isNaN(value)) cell.append(decimals(value));
+      return cell;
+    });
+    const evidence = element("td", { role: "gridcell", class: "tl-table-words", title: row.evidence }, row.evidence);
+    const on = this.ticked.has(name);
+    const box = element("input", { type: "checkbox", tabindex: -1, "aria-label": `Tick layer ${row.layer}, head ${row.head}` });
+    box.checked = on;
+    const { chosen, isOff } = this.shown;
+    const style = [name === nameOf(chosen) ? "tl-table-chosen" : "", isOff(row) ? "tl-table-off" : "", name === this.at ? "tl-table-at" : ""];
+    return element(
+      "tr",
+      {
+        role: "row", id: `${this.id}-${name.replaceAll("/", "-")}`, "data-head": name, "aria-rowindex": index + 2,
+        "aria-selected": String(name === nameOf(chosen)), class: style.filter(Boolean).join(" "), "data-ticked": on,
+      },
+      element("td", { role: "gridcell", class: "tl-table-tick" }, box), ...cells, evidence,
+    );
+  }
+
+  /** What is ticked, and where the keys are. */
+  #mark() {
+    const count = this.ticked.size;
+    const rows = this.#tickedRows();
+    const off = count > 0 && rows.every((row) => this.shown.isOff(row));
+    this.together.textContent = count ? `Switch ${counted(count)} ${off ? "on again" : "off together"}` : "Switch off together";
+    this.together.disabled = !count;
+    this.untick.hidden = !count;
+    const here = this.shown.rows.find((row) => nameOf(row) === this.at);
+    this.evidence.textContent = here?.evidence ? `Layer ${here.layer}, head ${here.head}: ${here.evidence}` : "";
+    const line = this.at && this.body.querySelector(`[data-head="${CSS.escape(this.at)}"]`);
+    if (line) this.table.setAttribute("aria-activedescendant", line.id);
+    else this.table.removeAttribute("aria-activedescendant");
+  }
+
+  #tickedRows() {
+    return this.shown.rows.filter((row) => this.ticked.has(nameOf(row)));
+  }
+
+  #tick(row) {
+    const name = nameOf(row);
+    if (!this.ticked.delete(name)) this.ticked.add(name);
+  }
+
+  #untick() {
+    this.ticked.clear();
+    this.#fill();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    if (event.target !== this.table || event.ctrlKey || event.metaKey || event.altKey) return;
+    const here = this.found.findIndex((row) => nameOf(row) === this.at);
+    const page = Math.max(1, Math.floor(this.scroll.clientHeight / ROW) - 2);
+    const to = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: this.found.length - 1, PageDown: here + page, PageUp: here - page }[event.key];
+    const row = this.found[here];
+    if (to !== undefined) this.#move(to);
+    else if (event.key === "Enter" && row) this.does.choose(row);
+    else if (event.key === " " && row) this.#tick(row);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.#fill();
+  }
+
+  #move(to, fill = true) {
+    const index = Math.max(0, Math.min(this.found.length - 1, to));
+    if (!this.found[index]) return;
+    this.at = nameOf(this.found[index]);
+    const top = index * ROW;
+    const room = this.scroll.clientHeight - ROW; // the header stands above
+    if (top < this.scroll.scrollTop) this.scroll.scrollTop = top;
+    else if (top + ROW > this.scroll.scrollTop + room) this.scroll.scrollTop = top + ROW - room;
+    if (!fill) this.#fill();
+  }
+
+  #csv() {
+    download(new Blob([csvOf(this.found, this.columns)], { type: "text/csv" }), `${this.does.file()}-heads.csv`);
+  }
+}
+
+const counted = (n) => `${n} ${n === 1 ? "head" : "heads"}`;

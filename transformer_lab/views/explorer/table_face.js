@@ -1,0 +1,57 @@
+// The table of heads as an Explorer has it: its rows are what the view knows, and what is chosen or
+// switched off in it is so in the view.
+
+import { headOff } from "./edits.js";
+import { fileName } from "../shared/files.js";
+import { HeadTable } from "./table.js";
+import { quoted } from "../shared/words.js";
+
+/**
+ * @typedef {object} DoesFace
+ * @property {(place: {kind: string, layer: number, head: number}) => void} choose
+ * @property {(places: {kind: string, layer: number, head: number}[]) => void} toggle
+ * @property {() => import("./edits.js").Edit[]} edits those that the reader wants
+ */
+
+export class TableFace {
+  /**
+   * @param {import("./state.js").ExplorerState} state
+   * @param {DoesFace} does
+   */
+  constructor(state, does) {
+    Object.assign(this, { state, does, name: "table", known: [] });
+    this.table = new HeadTable({
+      choose: does.choose, toggle: does.toggle, file: () => fileName({ model: state.model.get("_title") }),
+    });
+    this.root = this.table.root;
+    this.show = () => this.#show(); // the panel calls it by itself
+  }
+
+  /** What is known now; nothing while it is not in sight. */
+  #show() {
+    if (this.root.hidden) return;
+    const { state } = this;
+    const { model, facts, kindName } = state;
+    const edits = this.does.edits();
+    const now = { chosen: state.place, isOff: (row) => headOff(edits, row) };
+    const known = [facts.effects, model.get("_labels"), model.get("_scores"), model.get("_score_names"), model.get("_kinds"), kindName, facts.failed];
+    if (known.length === this.known.length && known.every((one, i) => one === this.known[i])) return this.table.mark(now);
+    this.known = known;
+    const scores = facts.scoresOf(kindName);
+    const short = new Map(scores.map(([name, brief]) => [name, brief]));
+    this.table.show({
+      ...now, rows: facts.rows(state, kindName), names: scores.map(([name]) => name),
+      shortOf: (name) => short.get(name) ?? name, effects: this.#effects(),
+    });
+  }
+
+  /** What the effects are of, in a sentence. */
+  #effects() {
+    const { facts, model, about, kindName } = this.state;
+    if (facts.failed) return `Measuring the heads has ended: ${facts.failed}.`;
+    if (!Object.keys(facts.effects).some((name) => name.startsWith(`${kindName}/`))) return "";
+    const [first] = model.get("_outcome").rows ?? [];
+    if (!about.predicts || !first) return "Effect: how far the final states move without the head, as a share.";
+    return `Effect: how P(${quoted(first[0])}) changes without the head.`;
+  }
+}

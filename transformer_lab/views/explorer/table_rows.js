@@ -1,0 +1,121 @@
+// The heads of an Explorer as rows of a table: what is known of each, sorted, searched and as text.
+
+import { asked } from "./query.js";
+import { fixed } from "../shared/words.js";
+
+const SHARE_OF_TEXT = 0.5; // of the attention: what a head does on this text is told from there on
+const NAMED = ["layer", "head", "effect", "label", "score"];
+
+/**
+ * @typedef {object} Row
+ * @property {string} kind
+ * @property {number} layer
+ * @property {number} head
+ * @property {string} label what it is called, or ""
+ * @property {string} evidence
+ * @property {number | null} score of its label, or of the nearest one
+ * @property {number | null} effect how the prediction changes without it
+ * @property {boolean} estimated
+ * @property {Record<string, number>} scores on this text, NaN where a head has none
+ *
+ * @typedef {object} HeadsKnown what there is to make rows of
+ * @property {string} kind
+ * @property {number} layers
+ * @property {number} heads
+ * @property {Record<string, string>} [headless] layers without heads
+ * @property {string[]} names of the scores
+ * @property {Float32Array} scores [score, layer, head]
+ * @property {string[]} shares those of the names that are shares of attention
+ * @property {(layer: number, head: number) => {tag: string, sentence: string, score?: number | null}} labelOf
+ * @property {(layer: number, head: number) => {change: number, estimated: boolean} | null} effectOf
+ */
+
+/** @param {HeadsKnown} known @returns {Row[]} */
+export function rowsOf(known) {
+  const { kind, layers, heads, headless = {}, names, scores } = known;
+  const rows = [];
+  for (let layer = 0; layer < layers; layer++) {
+    if (headless[layer]) continue;
+    for (let head = 0; head < heads; head++) {
+      const at = layer * heads + head;
+      const own = Object.fromEntries(names.map((name, i) => [name, scores[i * layers * heads + at]]));
+      if (names.length && names.every((name) => Number.isNaN(own[name]))) continue; // a layer has fewer
+      const label = known.labelOf(layer, head);
+      const effect = known.effectOf(layer, head);
+      rows.push({
+        kind, layer, head, label: label.tag,
+        evidence: [label.sentence, onThisText(own, known.shares)].filter(Boolean).join("; "),
+        score: label.score ?? null,
+        effect: effect?.change ?? null,
+        estimated: effect?.estimated ?? false,
+        scores: own,
+      });
+    }
+  }
+  return rows;
+}
+
+/** What a head does on a text, in words. @param {Record<string, number>} scores @param {string[]} shares */
+export function onThisText(scores, shares) {
+  const most = shares.filter((name) => scores[name] > SHARE_OF_TEXT).sort((a, b) => scores[b] - scores[a]);
+  return most.length ? `on this text: ${most.map((name) => `${name} ${decimals(scores[name], 2)}`).join(", ")}` : "";
+}
+
+/** @param {Row} row @param {string} column */
+export const valueOf = (row, column) => (column in row.scores ? row.scores[column] : row[column]);
+
+/** The columns that rows have, in the order in which they are shown. @param {string[]} names of scores */
+export const columnsOf = (names) => [...NAMED, ...names];
+
+/**
+ * The rows that are asked for. Throws where the query is none.
+ * @param {Row[]} rows @param {string} query @param {string[]} columns
+ */
+export function searched(rows, query, columns) {
+  const holds = asked(query, [...columns, "evidence"]);
+  return rows.filter((row) => holds((column) => valueOf(row, column)));
+}
+
+/** @param {string} column whether a first click on it puts the largest first */
+export const fallsFirst = (column) => !["layer", "head", "label"].includes(column);
+
+/**
+ * @param {Row[]} rows @param {string} column @param {boolean} falling the largest first (an effect
+ *   whichever way it goes); rows that have none come last
+ */
+export function sorted(rows, column, falling) {
+  const keyOf = (row) => {
+    const value = valueOf(row, column);
+    if (value === null || value === "" || Number.isNaN(value)) return null;
+    return column === "effect" ? Math.abs(value) : value;
+  };
+  const keyed = rows.map((row) => ({ row, key: keyOf(row) }));
+  const known = keyed.filter(({ key }) => key !== null);
+  const sign = falling ? -1 : 1;
+  known.sort((a, b) => (a.key < b.key ? -sign : a.key > b.key ? sign : 0));
+  return [...known, ...keyed.filter(({ key }) => key === null)].map(({ row }) => row);
+}
+
+/** @param {Row[]} rows @param {string[]} columns */
+export function csvOf(rows, columns) {
+  const cell = (value) => {
+    const text = value === null || Number.isNaN(value) ? "" : String(value);
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  const lines = rows.map((row) => [
+    row.kind, ...columns.map((column) => valueOf(row, column)),
+    row.effect === null ? "" : row.estimated ? "an estimate" : "measured", row.evidence,
+  ]);
+  return [["kind", ...columns, "effect is", "evidence"], ...lines].map((line) => `${line.map(cell).join(",")}\n`).join("");
+}
+
+/** A number as the table shows it: ".31", "2.4". @param {number} x @param {number} [places] */
+export const decimals = (x, places = 2) => fixed(x, places).replace(/^(-?)0\./, "$1.");
+
+/** An effect as the table shows it: "−.31", "≈ +.02". @param {Row} row */
+export function effectText({ effect, estimated }) {
+  if (effect === null) return "";
+  const size = Math.abs(effect);
+  const told = size < 0.0005 ? "0" : `${effect > 0 ? "+" : "−"}${decimals(size, 3)}`;
+  return estimated ? `≈ ${told}` : told;
+}

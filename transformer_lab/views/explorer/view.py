@@ -1,0 +1,321 @@
+"""Touch a head, and see what changes: the heads of a text model, its predictions, and edits."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+
+from ...edits.hanging import default_kind
+from ...edits.kinds import Edit
+from ...training.in_use import ModelIsTraining
+from ..heads.heads import Heads, Place, map_sentence, name_of, place_of
+from ..pages.export import Block
+from ..shared.base import css, esm, one_line
+from ..shared.exports import Numbers
+from ..shared.selection import link_of
+from ..shared.words import difference_sentence
+from .edits import Edits
+from .effects import HeadEffects
+from .exported import explorer_numbers
+from .facts import Measured
+from .figure import ExplorerScene, explorer_figure
+from .runs import Runs
+from .written import Writes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ...text_model import TextModel
+    from ..shared.plots import Plot
+
+WRITTEN_BY = ("n", "temperature", "top_k", "top_p", "seed")
+MAP_MODES = ("before", "after", "difference")
+
+
+class Explorer(Writes, Measured):
+    """Type a text, choose a head, switch it off, and see the predictions change.
+
+    Readable and settable from Python, and following what the reader does: `text`, `target`,
+    `masked`, `edits`, `position`, and `layer`, `head`, `kind` and `selected` as in `HeadView`.
+
+    Args:
+        model: a `TextModel`.
+        text: what it reads.
+        target: what an encoder-decoder writes; by default its own greedy answer.
+        layer, head, kind: the head to begin with; unless given, the one that matters most by an
+            estimate, where the model predicts and is quick.
+        position: the token after (for a masked model: at) which predictions are shown; by default
+            the last of a decoder, the first that an encoder-decoder writes, the first mask.
+        edits: from `tl.ablate`, `tl.knock_out` …; they are in force from the start.
+        title: by default the model's name.
+
+    Raises:
+        ValueError: for empty or too long text, or a place that is not there.
+    """
+
+    _esm: ClassVar[str] = esm("explorer/view.js")
+    _css: ClassVar[str] = css("explorer")
+
+    absent: ClassVar[str] = "this page does not hold it; that needs a live kernel"
+
+    def __init__(
+        self,
+        model: TextModel,
+        text: str,
+        target: str | None = None,
+        *,
+        layer: int | None = None,
+        head: int | None = None,
+        kind: str | None = None,
+        position: int | None = None,
+        edits: Sequence[Edit] = (),
+        title: str | None = None,
+    ):
+        if not hasattr(model, "trace_ids"):
+            raise ValueError(
+                f"model is a {type(model).__name__}; Explorer takes a TextModel: "
+                "tl.TextModel(model, tokenizer), or tl.TextModel.from_pretrained(name)"
+            )
+        self._runs, self._changes = Runs(model), Edits()
+        self._single = HeadEffects(self._runs)
+        self._lock, self._naming = threading.RLock(), threading.Lock()
+        self._reading = self._runs.read(text, target)
+        self._after: Heads | None = None
+        self._position: int | None = None
+        self._made: list[dict[str, Any]] = []
+        trace = self._reading.trace
+        if kind is None and "cross" in trace.kinds:
+            kind = "cross"
+        super().__init__(title=title or model.name or "Explorer", of=(trace,), link=link_of(trace))
+        heads = Heads(trace)
+        kind = heads.usual_kind(kind)
+        self._start_facts()
+        self._look_again(heads, (kind, layer or 0, head or 0))
+        self._show(self._reading, [], position)
+        if layer is None and head is None:
+            self.layer, self.head = self._most_promising(kind)
+            self._tell_estimates(self._reading, self._place())
+        if edits:
+            self.edits = edits
+
+    # -- what single heads do ---------------------------------------------------------------------
+
+    def _sweep(self, kind: str, layer: int) -> None:
+        """Every head of a layer switched off alone."""
+        with self._lock:
+            reading, place = self._reading, self._place()
+            for head in range(self._kinds[kind]["heads"]):
+                self._runs.effect(reading, kind, layer, head, [place])
+            self._effects = self._single.known(reading, place)
+
+    def _effect_block(self, place: Place) -> Block:
+        with self._lock:
+            return self._single.block(self._reading, place, self._place())
+
+    def _name_heads(self) -> None:
+        """Short labels of the heads, with their evidence; once."""
+        from .labels import labels_of
+
+        if not self._labels and self._naming.acquire(blocking=False):
+            try:
+                self._labels = labels_of(self.text_model, self._reading.trace)
+            finally:
+                self._naming.release()
+
+    # -- for people -------------------------------------------------------------------------------
+
+    @property
+    def map_mode(self) -> str:
+        """What the map shows: "before", "after" or "difference"; "before" without edits."""
+        mode = self._options.get("map", "after")
+        return mode if self._after is not None and mode in MAP_MODES else "before"
+
+    @property
+    def sentence(self) -> str:
+        return " ".join(filter(None, [self._attention_sentence(), self._effect_sentence()]))
+
+    def _attention_sentence(self) -> str:
+        mode = self.map_mode
+        heads = self._after if mode == "after" and self._after is not None else self.heads
+        seen = heads.seen(self.shown, self._shows, edited=mode == "after")
+        say = difference_sentence if mode == "difference" else map_sentence
+        return say(seen, self._shown_map(), self.selected)
+
+    def row(self, query: int) -> Tensor:
+        """[key]: what a query gives to each key, as shown: before, after, or the difference."""
+        return self._shown_map(query)
+
+    def _effect_sentence(self) -> str:
+        """What the edits in force do, or what the chosen head does, where that was computed."""
+        if self._outcome.get("sentence"):
+            return self._outcome["sentence"]
+        return self._effects.get(name_of(self.shown), {}).get("sentence", "")
+
+    def figure(self) -> Figure:
+        """Every head small, the chosen one as a map, and the predictions before and after."""
+        return explorer_figure(self._scene())
+
+    def to_plotly(self, *, theme: str = "light") -> Plot:
+        from .plotly_figure import explorer_plotly
+
+        return explorer_plotly(self._scene(), theme)
+
+    def _numbers(self) -> Numbers:
+        return explorer_numbers(self._scene())
+
+    def _scene(self) -> ExplorerScene:
+        kind = self.shown[0]
+        small = self.heads if self._after is None or self.map_mode == "before" else self._after
+        heads = self.heads.scene(
+            self.shown, self._shows, self.selected, self._title, self.sentence,
+            weights=self._shown_map(), thumbnails=small.data.thumbnail(kind),
+            nothing=self._shown_nothing(),
+        )  # fmt: skip
+        return ExplorerScene(
+            heads, self.map_mode, self._heads_off(kind), self._compare(), self._where()
+        )
+
+    def _heads_off(self, kind: str) -> list[tuple[int, int]]:
+        sizes, default = self._kinds[kind], default_kind(list(self._kinds))
+        return self._changes.heads_off(self._made, kind, sizes["layers"], sizes["heads"], default)
+
+    def _where(self) -> str:
+        """Where the prediction stands, in words."""
+        if self.position is None:
+            return ""
+        token = f"“{self._about['tokens'][self.position]}”"
+        words = {"encoder": f"at {token}", "decoder": f"after {token}"}
+        return words.get(self._about["kind"], f"written after {token}")
+
+    def save_html(
+        self,
+        path: str | os.PathLike,
+        layers: Sequence[int] | None = None,
+        *,
+        effects: bool | None = None,
+        theme: str | None = None,
+    ) -> Path:
+        """Write one self-contained page: every head and map, the predictions, and what happens to
+        them without each single head. Other edits need a live kernel, and the page says so.
+
+        Args:
+            path: the file.
+            layers: keep only the heads of these layers; the page says so. Default: every head.
+            effects: whether the page holds what happens without each head, which costs one forward
+                pass a head. By default where that takes less than three minutes.
+            theme: "light" or "dark"; by default as the reader's system.
+
+        Raises:
+            ValueError: for a layer that the trace has not, or a path that cannot hold a file.
+        """
+        return super().save_html(path, layers=layers, effects=effects, theme=theme)
+
+    # -- what is shown ----------------------------------------------------------------------------
+
+    def _shown_map(self, query: int | None = None) -> Tensor:
+        """[query, key], or one row of it, as the browser shows it."""
+        place, shows, mode = self.shown, self._shows, self.map_mode
+        if mode == "before" or self._after is None:
+            return self.heads.map(place, shows, query)
+        after = self._after.map(place, shows, query)
+        return after if mode == "after" else after - self.heads.map(place, shows, query)
+
+    def _shown_nothing(self) -> Tensor | None:
+        """[query]: what goes to nothing beside that map; None where heads may not look there."""
+        place, shows, mode = self.shown, self._shows, self.map_mode
+        before = self.heads.nothing(place, shows)
+        if mode == "before" or self._after is None or before is None:
+            return before
+        after = self._after.nothing(place, shows)
+        return after if mode == "after" or after is None else after - before
+
+    # -- for the browser --------------------------------------------------------------------------
+
+    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        asked = question.get("type")
+        done = {"type": "done", "asked": asked}
+        try:
+            if asked == "run":
+                names = ("text", "target", "masked", "edits", "position", "ids")
+                self._run(**{name: question[name] for name in names if name in question})
+                return done, []
+            if asked == "write":
+                given = question.get("options", {})
+                self.write(**{k: given[k] for k in WRITTEN_BY if k in given})
+                return done, []
+            if asked == "sweep":
+                self._sweep(str(question["kind"]), int(question["layer"]))
+                return done, []
+            if asked == "facts":
+                self._background.open()
+                return done, []
+            if asked == "labels":
+                # It takes seconds and edits nothing: clicks need not wait for it.
+                threading.Thread(target=self._name_heads, daemon=True).start()
+                return done, []
+        except ModelIsTraining as error:
+            return {"type": "done", "asked": asked, "training": one_line(error)}, []
+        if asked == "block":
+            return self._block(str(question["name"]))
+        return super()._answer(question)
+
+    def _block(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        what, _, rest = name.partition("/")
+        if what == "effect":
+            block = self._effect_block(place_of(rest))
+            return {"type": "block", "info": block.info}, block.buffers
+        if what != "after":
+            return self.heads.answer(name)
+        if self._after is None:
+            raise ValueError("nothing is edited any more")
+        return self._after.answer(rest)
+
+    def _page_state(
+        self, layers: Sequence[int] | None = None, effects: bool | None = None
+    ) -> dict[str, Any]:
+        keeps, why = self._keeps_effects(effects)
+        self.left_out = why
+        if keeps:
+            every = self.heads.every(self.kind)
+            self._single.compute(self._reading, every, self._place())
+            self._effects = self._single.known(self._reading, self._place())
+        self._all_facts()
+        state = {**super()._page_state(), **self._first_screen(layers), "_live": False}
+        if self._in_blocks(layers):
+            state.update(_after_maps=b"", _after_norms=b"")
+        trace = self._reading.trace
+        positions = self._runs.positions(self._reading)
+        if len(positions) <= 64:
+            found = (self._runs.compare(trace, None, p) for p in positions)
+            state["_tables"] = {str(e.position): e.to_dict() for e in found}
+        if why:
+            state["_note"] = f"{state['_note']} {why}".strip()
+        state["_about"] = {**self._about, "effects": keeps}
+        return state
+
+    def _keeps_effects(self, wanted: bool | None) -> tuple[bool, str]:
+        """Whether a page holds what each head does, and why not."""
+        if wanted is False or not self._can_edit(self._reading) or self._nothing_to_predict():
+            return False, ""
+        every = list(self.heads.every(self.kind))
+        why = self._single.why_not(self._reading, every, self._place(), wanted)
+        return not why, why
+
+    def _nothing_to_predict(self) -> bool:
+        return self._reading.trace.logits is not None and self.position is None
+
+    def _blocks(
+        self, layers: Sequence[int] | None = None, effects: bool | None = None
+    ) -> Iterable[Block]:
+        yield from self._head_blocks(layers)
+        if self._after is not None and self._in_blocks(layers):
+            for place in self.heads.every(self.kind, layers):
+                yield self._after.block(place, "after/")
+        if self._keeps_effects(effects)[0]:
+            for place in self.heads.every(self.kind):
+                yield self._effect_block(place)

@@ -1,0 +1,397 @@
+// The Explorer: a text to type, heads to switch off, edges to cut, and the predictions before and
+// after. It has the heads of a HeadView, and gives them the weights before and after the edits.
+
+import { headNumbers } from "../heads/numbers.js";
+import { Answer } from "./answer.js";
+import { AskPanel } from "./ask.js";
+import { popover } from "../shared/controls.js";
+import { atMostOnceAFrame, element } from "../shared/dom.js";
+import { headOff, headTouched, sameEdits, Steps, toggleCut, toggleHeads } from "./edits.js";
+import { EditedMaps } from "./maps.js";
+import { EditsPanel } from "./edits_panel.js";
+import { ExplorerState } from "./state.js";
+import { GridMarks } from "./grid.js";
+import { effectsOf, HeadCard } from "./head_card.js";
+import { Facts } from "./facts.js";
+import { Heads } from "../heads/heads.js";
+import { klText, percentText, Predictions, question } from "./predictions.js";
+import { NEEDS_KERNEL, Runner } from "./runner.js";
+import { picture } from "../heads/picture.js";
+import { keepHeight } from "../shared/screen.js";
+import { Shell } from "../shared/shell.js";
+import { Strip } from "./strip.js";
+import { TableFace } from "./table_face.js";
+import { Tools } from "./tools.js";
+import { quoted, short } from "../shared/words.js";
+import { Writing } from "./writing.js";
+
+export class ExplorerViewer {
+  /**
+   * @param {any} model
+   * @param {HTMLElement} root
+   * @param {AbortSignal} signal
+   */
+  constructor(model, root, signal) {
+    Object.assign(this, { model, root, signal });
+    const state = (this.state = new ExplorerState(model));
+    state.facts = new Facts(model, signal, () => this.showSoon());
+    this.group = new Set(); // heads that are chosen together, "layer/head"
+    this.steps = new Steps();
+    this.showSoon = atMostOnceAFrame(() => this.show());
+    this.shell = new Shell(model, root, signal, {
+      copies: "Copy the selection as Python",
+      draw: () => this.heads.draw(),
+      png: () => picture(this.heads, this.#pictureWords()),
+      code: () => state.code(),
+      part: () => `layer-${state.layer}-head-${state.head}`,
+      numbers: () => headNumbers(this.heads),
+    });
+    this.runner = new Runner(model, signal, {
+      working: (on) => this.predictions.working(on),
+      say: (text, now) => this.#told(text, now),
+      settled: () => this.showSoon(),
+    });
+    this.maps = new EditedMaps(model, state, this.runner, this.shell.requests);
+    this.heads = new Heads(this.shell, state, this.maps, {
+      chosen: (layer, head, event) => this.#choose(layer, head, event),
+      tell: (layer, head) => this.#tell(layer, head),
+      picked: (spot) => this.#pick(spot),
+      drawn: () => this.#drawn(),
+      followed: () => this.#strips(),
+    });
+    this.marksOnGrid = new GridMarks(this.heads.thumbnails);
+    this.#build();
+  }
+
+  #build() {
+    const { model, state, runner, signal } = this;
+    const { heads, shell } = this;
+    this.predictions = new Predictions((position) => runner.want({ position }), () => this.#mask());
+    this.status = element("p", { class: "tl-message", role: "alert", "data-part": "status", hidden: true });
+    this.ask = new AskPanel(state, runner.live, { run: () => this.#run(), actions: shell.top.actions });
+    this.answer = new Answer(heads.readout.sentence);
+    this.edits = new EditsPanel(state, runner.live, {
+      step: (which) => this.#step(which),
+      change: (edits) => this.#change(edits),
+      unmask: (position) => runner.want({ masked: model.get("_masked").filter((at) => at !== position), position: null }),
+      copied: (code) => (this.root.dataset.copiedEdits = code),
+    });
+    this.card = new HeadCard(state, runner, signal, {
+      toggle: () => this.#toggleHeads(this.#chosenHeads()),
+      told: (text, now) => this.#told(text, now),
+      show: () => this.showSoon(),
+      matters: (text) => this.answer.matters(text),
+    });
+    this.table = new TableFace(state, {
+      choose: ({ layer, head }) => this.#choose(layer, head),
+      toggle: (places) => this.#toggleHeads(places),
+      edits: () => runner.edits,
+    });
+    this.tools = new Tools(state);
+    this.writing = new Writing(state, runner, (was) => this.steps.push({ edits: runner.edits, words: was }), { pick: (index) => this.#pickToken(state.predictedSide, index), signal });
+    const strip = (side) => new Strip({
+      pick: (index) => this.#pickToken(side, index),
+      hover: (index) => heads.point(index === null ? null : state.spotOf(side, index)),
+      append: runner.live ? (place) => this.writing.append(place) : null,
+    }, signal, `strip-${side}`);
+    this.strips = { text: strip("text"), target: strip("target") };
+  }
+
+  /** The text, the answer, the heads, the map and what comes next: on one screen. */
+  async open() {
+    const { root, shell, heads, card, ask, strips, tools } = this;
+    heads.headsPanel.below.append(card.ofAll);
+    heads.headsPanel.also(this.table);
+    const side = element("div", { class: "tl-panel tl-panel-side" }, this.predictions.root, card.root, this.edits.root);
+    heads.panels.append(side);
+    this.reads = element("span", { class: "tl-quiet" }, "reads");
+    this.writes = element("div", { class: "tl-strip-row" }, element("span", { class: "tl-quiet" }, "writes"), strips.target.root, ask.whose);
+    ask.notes.append(heads.note, this.status, shell.message);
+    const foot = element("div", { class: "tl-tools" },
+      tools.tools.root, tools.scope.root, heads.stepper.root, tools.modes.root, element("span", { class: "tl-push" }),
+      popover("view", "view", "What the numbers are, and what is left out", ...heads.viewControls.roots),
+      popover("? keys", "help", "Keys", tools.keys));
+    root.append(element("div", { class: "tl-screen" }, ask.root, ask.notes,
+      element("div", { class: "tl-strips" }, element("div", { class: "tl-strip-row" }, this.reads, strips.text.root), this.writes, this.writing.other, this.writing.row),
+      this.answer.root, heads.panels, foot));
+    (this.state.about.kind === "encoder-decoder" ? this.writes : this.reads.parentElement).append(this.writing.root);
+    keepHeight(root, this.signal, () => shell.redraw());
+    this.#listen();
+    this.ask.fill();
+    this.show();
+    await heads.start();
+  }
+
+  #listen() {
+    const { model, root, signal } = this;
+    const watch = (name, callback) => {
+      model.on(`change:${name}`, callback);
+      signal.addEventListener("abort", () => model.off(`change:${name}`, callback));
+    };
+    for (const name of ["layer", "head", "kind"]) watch(name, () => this.grouping || this.group.clear());
+    watch("_stamp", () => this.#arrived());
+    for (const name of ["_effects", "_labels"]) watch(name, () => this.showSoon());
+    for (const name of ["layer", "head", "kind", "selected"]) watch(name, () => this.showSoon());
+    watch("_text", () => {
+      this.runner.forget();
+      this.group.clear();
+      if (!this.writing.growing) this.steps = new Steps(); // edits of the old text may name its tokens
+      this.ask.fill();
+    });
+    watch("_masked", () => this.runner.forget());
+    watch("_target", () => {
+      this.runner.forget();
+      this.ask.target.value = model.get("_target") ?? "";
+    });
+    root.addEventListener("keydown", (event) => this.#keys(event), { signal });
+  }
+
+  /** After the first paint: what takes time. */
+  later() {
+    if (this.runner.live) this.runner.requests.ask({ type: "facts" }, false).catch(() => {}); // a busy kernel hears it later
+    if (this.runner.live && this.state.about.names && !this.state.named) this.card.nameHeads();
+  }
+
+  // ---- what the reader does -------------------------------------------------------------------
+
+  /** A token is chosen: the map shows its row (or column), and the model predicts there where it can. */
+  #pickToken(side, index) {
+    const { state, runner, model } = this;
+    const { position, positions } = model.get("_outcome");
+    const known = runner.live || model.get("_tables")[String(index)];
+    const moves = side === state.predictedSide && positions?.includes(index) && index !== (runner.wanted?.position ?? position) && known;
+    if (moves) runner.want({ position: index });
+    const spot = state.spotOf(side, index);
+    if (!spot) return;
+    if (moves) state.set({ selected: [spot.query, spot.key] });
+    else if (state.cutting && spot.key !== null) this.#pick(spot);
+    else state.pick(spot);
+  }
+
+  #choose(layer, head, event) {
+    const { state } = this;
+    const name = `${layer}/${head}`;
+    if (event?.shiftKey) {
+      if (!this.group.size) this.group.add(`${state.layer}/${state.head}`);
+      if (this.group.has(name)) this.group.delete(name);
+      else this.group.add(name);
+      this.grouping = true;
+      state.set({ layer, head });
+      this.grouping = false;
+      return this.showSoon();
+    }
+    this.group.clear();
+    state.set({ layer, head });
+    if (event?.type === "click" && state.tool === "off") this.#toggleHeads([{ kind: state.kindName, layer, head }]);
+    this.showSoon();
+  }
+
+  #tell(layer, head) {
+    const label = this.state.labelOf(layer, head);
+    const off = headOff(this.runner.edits, { kind: this.state.kindName, layer, head }) ? ", switched off" : "";
+    const effect = this.state.facts.effects[`${this.state.kindName}/${layer}/${head}`]?.sentence ?? "";
+    return [`Layer ${layer}, head ${head}${off}${label.tag ? ` · ${label.sentence}` : ""}`, effect].filter(Boolean).join("\n");
+  }
+
+  #pick(spot) {
+    if (this.state.tool === "off") return this.#toggleHeads([this.state.place]);
+    if (!this.state.cutting) return this.state.pick(spot);
+    const query = spot.query ?? (spot.key !== null ? this.state.selected?.query ?? null : null);
+    if (spot.query !== null && spot.key === null) return this.state.pick(spot); // from here, then to a key
+    this.#cut({ query, key: spot.key });
+  }
+
+  #cut(edge) {
+    const { kind, place, options } = this.state;
+    if (edge.query === null && edge.key === null) return;
+    if (kind.causal && kind.same && edge.query !== null && edge.key !== null && edge.key > edge.query) {
+      return this.#told(`There is nothing to cut: ${quoted(kind.query_tokens[edge.query])} cannot look at ${quoted(kind.key_tokens[edge.key])}, which comes later.`, "error");
+    }
+    this.#change(toggleCut(this.runner.edits, place, edge, options.scope ?? "head", this.model.get("_patterns"), kind));
+  }
+
+  #chosenHeads() {
+    if (this.group.size < 2) return [this.state.place];
+    return [...this.group].map((name) => {
+      const [layer, head] = name.split("/").map(Number);
+      return { kind: this.state.kindName, layer, head };
+    });
+  }
+
+  #toggleHeads(places) {
+    this.#change(toggleHeads(this.runner.edits, places, this.model.get("_patterns")));
+  }
+
+  #change(edits, remember = true) {
+    const now = this.runner.edits;
+    if (sameEdits(now, edits)) return;
+    if (this.state.about.note) return this.#told(this.state.about.note, "error");
+    if (remember) this.steps.push({ edits: now, words: this.writing.words });
+    this.runner.want({ edits });
+    this.showSoon();
+  }
+
+  #step(which) {
+    const to = this.steps[which]({ edits: this.runner.edits, words: this.writing.words });
+    if (to && !this.writing.back(to)) this.#change(to.edits, false);
+    this.showSoon();
+  }
+
+  #run() {
+    const { runner, ask, model } = this;
+    if (!runner.live) return;
+    const target = this.state.about.kind === "encoder-decoder" ? { target: ask.ownTarget } : {};
+    this.group.clear();
+    runner.want({ text: ask.typed, ...target, masked: ask.typed === model.get("_text") ? model.get("_masked") : [], position: null });
+  }
+
+  #mask() {
+    const chosen = this.state.chosenToken;
+    if (chosen === null) return;
+    if (!this.runner.live) return this.#told(`Masking another token ${NEEDS_KERNEL}.`, "error");
+    this.runner.want({ masked: [...this.model.get("_masked"), chosen], position: chosen });
+  }
+
+  #keys(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const tag = event.target.tagName;
+    if (tag === "TEXTAREA" || tag === "INPUT" || tag === "SELECT") return;
+    const onMap = event.target === this.heads.mapPanel.canvas;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const does = {
+      x: () => (onMap && this.state.selected ? this.#cut(this.state.selected) : this.#toggleHeads(this.#chosenHeads())),
+      z: () => this.#step("undo"),
+      y: () => this.#step("redo"),
+    };
+    if (event.target === this.heads.thumbnails.canvas) {
+      const toggle = () => this.#toggleHeads(this.#chosenHeads());
+      Object.assign(does, { Enter: toggle, " ": () => (event.shiftKey ? this.#choose(this.state.layer, this.state.head, event) : toggle()) });
+    }
+    if (key === "Escape" && this.group.size) {
+      this.group.clear();
+      this.showSoon();
+      return;
+    }
+    if (!does[key]) return;
+    event.preventDefault();
+    event.stopPropagation();
+    does[key]();
+  }
+
+  /** What the picture says below the maps. */
+  #pictureWords() {
+    const { rows, states, kl } = this.model.get("_outcome");
+    const told = rows?.length
+      ? rows.map(([token, before, after]) => `${token} ${short(before)}${after === null ? "" : ` → ${short(after)}`}`)
+      : (states ?? []).map(([, token, change]) => `${token} ${percentText(change)}`);
+    const edits = this.runner.edits.map((edit) => edit.words).join("; ");
+    return [
+      told.length ? `${question(this.state.about)}: ${told.join(" · ")}` : "",
+      edits ? `Edits: ${edits}.${kl === null ? "" : ` KL ${klText(kl)} nats.`}` : "",
+    ].filter(Boolean);
+  }
+
+  // ---- drawing --------------------------------------------------------------------------------
+
+  /** The head on view has been drawn. */
+  #drawn() {
+    const { state, heads } = this;
+    this.#marks();
+    this.tools.show(this.maps.there);
+    this.root.dataset.tool = state.tool;
+    heads.thumbnails.canvas.setAttribute("aria-label", this.#gridWords());
+  }
+
+  #gridWords() {
+    const { layers, heads } = this.state.kind;
+    return `${layers} layers by ${heads} heads, each as a small map. ${this.#tell(this.state.layer, this.state.head)}. Arrow keys choose a head, X switches it off or on, Shift with Space takes several.`;
+  }
+
+  #marks() {
+    const { inks } = this.shell;
+    if (!inks) return;
+    const { kindName: kind } = this.state;
+    const { edits } = this.runner;
+    const found = effectsOf(this.state);
+    this.marksOnGrid.draw((layer, head) => {
+      const place = { kind, layer, head };
+      const change = found.changes.get(`${kind}/${layer}/${head}`);
+      const { tag, short } = this.state.labelOf(layer, head);
+      return {
+        off: headOff(edits, place),
+        touched: headTouched(edits, place),
+        grouped: this.group.has(`${layer}/${head}`),
+        tag: short ?? tag, // a view that was saved before has no short one
+        effect: found.swept && change !== undefined ? { part: change / found.scale, estimate: found.estimates.has(`${kind}/${layer}/${head}`) } : null,
+      };
+    }, inks);
+    this.card.tellSweep(found);
+  }
+
+  /** A result has come. */
+  #arrived() {
+    this.maps.arrived();
+    this.heads.refresh();
+    this.showSoon();
+  }
+
+  /** Everything but the heads' own pictures. */
+  show() {
+    const { model, runner, state } = this;
+    const { about } = state;
+    const edits = runner.edits;
+    const outcome = model.get("_outcome");
+    this.predictions.show({
+      outcome,
+      about,
+      edited: edits.length > 0,
+      missing: outcome.missing ?? "",
+      tokens: about.tokens,
+      chosen: state.chosenToken,
+      live: runner.live,
+      asked: runner.wanted?.position ?? null,
+      locked: about.kind !== "encoder" && state.kindName !== "encoder" ? state.selected?.query ?? null : null,
+    });
+    const note = outcome.note ? ` ${outcome.note}` : "";
+    this.answer.edits(`${edits.length ? outcome.sentence ?? "" : ""}${note}`.trim(), edits.length > 0 && !outcome.missing);
+    this.ask.show();
+    this.#strips();
+    this.writing.show(runner.wanted?.position ?? outcome.position);
+    this.edits.show(edits, this.steps);
+    this.card.show(this.#chosenHeads());
+    this.table.show();
+    this.#marks();
+    this.heads.markCuts();
+    Object.assign(this.root.dataset, { edits: String(edits.length), stamp: String(model.get("_stamp")), settled: String(runner.wanted === null) });
+  }
+
+  /** The tokens of what is read, and of what is written. */
+  #strips() {
+    const { state, model, heads, runner, strips } = this;
+    const { about } = state;
+    const both = about.kind === "encoder-decoder";
+    this.reads.hidden = this.writes.hidden = !both;
+    for (const side of both ? ["text", "target"] : ["text"]) {
+      const predicted = side === state.predictedSide;
+      const outcome = model.get("_outcome");
+      const at = predicted ? runner.wanted?.position ?? outcome.position : null;
+      strips[side].show({
+        tokens: state.tokensOf(side),
+        at,
+        chosen: state.tokenOf(side, state.selected),
+        hover: state.tokenOf(side, heads.hover),
+        marked: about.kind === "encoder" ? new Set(outcome.positions ?? []) : predicted ? this.writing.parts : new Set(),
+        open: predicted || state.spotOf(side, 0) !== null,
+        next: predicted && at === outcome.position && at !== null ? outcome.rows ?? [] : [],
+        inside: about.kind === "encoder",
+        name: side === "target" ? "Tokens that it writes" : "Tokens that it reads",
+      });
+    }
+  }
+
+  #told(text, state) {
+    this.status.textContent = text;
+    this.status.hidden = !text;
+    this.root.dataset.state = state;
+  }
+}

@@ -1,0 +1,134 @@
+// Writing on: a predicted token that is clicked becomes one of the text, exactly that one; and many at once.
+
+import { button, popover } from "../shared/controls.js";
+import { element } from "../shared/dom.js";
+import { Strip } from "./strip.js";
+
+/**
+ * @typedef {object} Words what is read and written, so that it can be come back to
+ * @property {string} text
+ * @property {string | null} target
+ * @property {number[]} masked
+ * @property {number[]} ids exact tokens of the side that is predicted on
+ * @property {number | null} position
+ */
+
+const same = (a, b) => a.length === b.length && a.every((one, i) => one === b[i]);
+
+const FIELDS = [
+  { name: "n", label: "tokens", value: "20", step: "1" },
+  { name: "temperature", label: "temperature (0: the likeliest)", value: "0", step: "0.1" },
+  { name: "top_k", label: "top-k (empty: all)", value: "", step: "1" },
+  { name: "top_p", label: "top-p (empty: all)", value: "", step: "0.05" },
+  { name: "seed", label: "seed", value: "0", step: "1" },
+];
+
+export class Writing {
+  /**
+   * @param {import("./state.js").ExplorerState} state
+   * @param {import("./runner.js").Runner} runner
+   * @param {(was: Words) => void} remember
+   * @param {{pick: (index: number) => void, signal: AbortSignal}} does
+   */
+  constructor(state, runner, remember, does) {
+    Object.assign(this, { state, runner, remember, does });
+    this.growing = false; // a text is on its way that goes on from this one, or back to it
+    this.fields = FIELDS.map(({ name, label, value, step }) => ({ name, box: element("input", { type: "number", class: "tl-number", value, step, "aria-label": label, "data-part": `write-${name}` }), label }));
+    const start = button("Write on", "write", () => this.write(), "Go on with the text; with edits in force, once without and once with them");
+    const how = popover("…", "how", "How it writes on", ...this.fields.map(({ box, label }) => element("label", { class: "tl-how" }, label, box)));
+    this.root = element("span", { class: "tl-write" }, start, how);
+    this.slider = element("input", { type: "range", class: "tl-slider", "aria-label": "The token after which is predicted, of what was written", "data-part": "written-at" });
+    this.slider.addEventListener("input", () => does.pick(Number(this.slider.value)));
+    this.said = element("span", { role: "status", "data-part": "written" });
+    this.whose = element("span", { class: "tl-quiet" });
+    this.strip = new Strip({ pick: (index) => this.#look(index), hover: () => {}, append: null }, does.signal, "strip-other");
+    this.other = element("div", { class: "tl-strip-row tl-other", hidden: true }, this.whose, this.strip.root);
+    this.row = element("div", { class: "tl-strip-row tl-written", hidden: true }, this.slider, this.said);
+    for (const { box } of this.fields) box.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      if (event.key === "Enter") this.write();
+    });
+  }
+
+  /** Where the two texts part, for the strip of the one that is read. */
+  get parts() {
+    const { parts } = this.state.model.get("_written");
+    return new Set(typeof parts === "number" ? [parts] : []);
+  }
+
+  /** @param {number | null} at the token that is stood at */
+  show(at) {
+    const { start, sentence, other, tokens, whose } = this.state.model.get("_written");
+    this.root.hidden = !this.runner.live || this.state.about.kind === "encoder" || !this.state.about.predicts;
+    this.row.hidden = !sentence;
+    this.other.hidden = !other;
+    if (!sentence) return;
+    Object.assign(this.slider, { min: String(start - 1), max: String(this.state.about.tokens.length - 1), value: String(at ?? start) });
+    this.slider.hidden = !this.runner.live || this.state.about.tokens.length === start;
+    this.said.textContent = sentence;
+    this.said.title = sentence;
+    if (!other) return;
+    this.whose.textContent = whose;
+    this.strip.show({ tokens, at: null, chosen: null, hover: null, marked: this.parts, open: this.runner.live, next: [], name: `Tokens that it writes ${whose}` });
+  }
+
+  /** A token of the other text: where both are the same it is looked at, later the other is read. */
+  #look(index) {
+    const { other, parts } = this.state.model.get("_written");
+    if (index < parts) return this.does.pick(index);
+    if (!this.runner.wanted) this.#go({ ids: other, position: index }, this.words);
+  }
+
+  /** Go on with the text, as the fields say. */
+  async write() {
+    const { runner } = this;
+    if (runner.wanted || this.growing) return;
+    const options = Object.fromEntries(this.fields.filter(({ box }) => box.value !== "").map(({ name, box }) => [name, Number(box.value)]));
+    const was = this.words;
+    this.growing = true;
+    runner.hears.working(true);
+    try {
+      await runner.requests.ask({ type: "write", options }, false);
+      this.remember(was);
+      runner.hears.say("", "");
+    } catch (error) {
+      runner.hears.say(`${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}.`.replace(/\.\.$/, "."), "error");
+    } finally {
+      this.growing = false;
+      runner.hears.working(false);
+      runner.hears.settled();
+    }
+  }
+
+  /** @returns {Words} */
+  get words() {
+    const { model, about } = this.state;
+    const { position } = model.get("_outcome");
+    return { text: model.get("_text"), target: about.own_target ? null : model.get("_target"), masked: model.get("_masked"), ids: about.ids, position };
+  }
+
+  /** Append a predicted token; or put it in the place of the mask. @param {number} place among the predictions */
+  async append(place) {
+    if (this.runner.wanted) return; // what is predicted then is on its way
+    const was = this.words;
+    const token = this.state.model.get("_outcome").ids[place];
+    if (this.state.about.kind !== "encoder") return this.#go({ ids: [...was.ids, token], position: null }, was);
+    const ids = was.ids.map((one, i) => (i === was.position ? token : one));
+    return this.#go({ ids, masked: was.masked.filter((at) => at !== was.position), position: null }, was);
+  }
+
+  /** Come back to other words, where they are others. @param {{edits: any[], words: Words}} to */
+  back(to) {
+    const { ids, masked, text } = this.words;
+    if (same(ids, to.words.ids) && same(masked, to.words.masked) && text === to.words.text) return false;
+    this.#go({ ...to.words, edits: to.edits });
+    return true;
+  }
+
+  async #go(wanted, was = null) {
+    this.growing = true;
+    if (was) this.remember(was);
+    await this.runner.want(wanted);
+    this.growing = false;
+  }
+}

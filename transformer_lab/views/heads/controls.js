@@ -1,0 +1,91 @@
+// The controls of the heads: one step to the next head, what is hidden, what the numbers are.
+
+import { COLOUR_MAPS, headColour } from "../shared/colours.js";
+import { button, checkbox, menu } from "../shared/controls.js";
+import { element } from "../shared/dom.js";
+import { headTag } from "../shared/words.js";
+
+/**
+ * ◀ L5H3 ▶: one head back, or on, through all layers.
+ * @param {import("./state.js").HeadState} state
+ * @param {(layer: number, head: number) => void} choose
+ */
+export function headStepper(state, choose) {
+  const go = (by) => {
+    const { layers, heads } = state.kind;
+    const at = (state.layer * heads + state.head + by + layers * heads) % (layers * heads);
+    choose(Math.floor(at / heads), at % heads);
+  };
+  const back = button("◀", "head-back", () => go(-1), "The head before");
+  const on = button("▶", "head-on", () => go(1), "The next head");
+  const name = element("span", { class: "tl-here", "data-part": "here" });
+  return {
+    root: element("span", { class: "tl-step", role: "group", "aria-label": "Head" }, back, name, on),
+    show() {
+      name.textContent = headTag(state.layer, state.head);
+      name.title = `Layer ${state.layer}, head ${state.head}`;
+    },
+  };
+}
+
+/**
+ * What is hidden, what the numbers are, in which colours.
+ * @param {import("./state.js").HeadState} state
+ */
+export function viewControls(state) {
+  const rescaled = "and rescale each row to the same sum";
+  const hideFirst = checkbox("without first token", "hide-first", (on) => state.option({ hide_first: on }),
+    `Leave out the first token, on which many heads rest, ${rescaled}`);
+  const hideSpecial = checkbox("without special tokens", "hide-special", (on) => state.option({ hide_special: on }),
+    `Leave out special tokens and padding, ${rescaled}`);
+  const weights = menu("What the numbers are", "weights", [
+    { value: "raw", text: "attention weights" },
+    { value: "value", text: "weight × value length" },
+  ], (value) => state.option({ weights: value }));
+  const colours = menu("Colours of the weights", "colours", COLOUR_MAPS.map((name) => ({
+    value: name, text: `colours: ${name === "default" ? "usual" : name}`,
+  })), (value) => state.option({ colours: value }));
+  return {
+    roots: [weights.root, hideFirst.root, hideSpecial.root, colours.root],
+    show() {
+      const { kind, options, valueWeighted } = state;
+      hideFirst.root.hidden = Boolean(kind.spread);
+      hideSpecial.root.hidden = !kind.special.length;
+      weights.root.hidden = !kind.has_norms;
+      hideFirst.set(Boolean(options.hide_first));
+      hideSpecial.set(Boolean(options.hide_special));
+      weights.set(valueWeighted ? "value" : "raw");
+      colours.set(options.colours ?? "default");
+    },
+  };
+}
+
+/**
+ * Chips that switch the lines of single heads on and off.
+ * @param {number} heads
+ * @param {number[]} off
+ * @param {(off: number[]) => void} change
+ * @returns {Node[]}
+ */
+export function lineFilter(heads, off, change) {
+  const chip = (text, part, press, title) => {
+    const made = button(text, part, press, title);
+    made.className = "tl-chip";
+    return made;
+  };
+  const chips = Array.from({ length: heads }, (_, head) => {
+    const shown = !off.includes(head);
+    const made = chip(String(head), "line-head", () => {
+      change(shown ? [...off, head] : off.filter((other) => other !== head));
+    }, `Lines of head ${head}`);
+    made.dataset.value = String(head);
+    made.setAttribute("aria-pressed", String(shown));
+    made.prepend(element("span", { class: "tl-dot", style: `background:${headColour(head)}` }));
+    return made;
+  });
+  const every = Array.from({ length: heads }, (_, head) => head);
+  const all = off.length
+    ? chip("all", "line-all", () => change([]), "Lines of every head")
+    : chip("none", "line-all", () => change(every), "Lines of no head");
+  return [...chips, all];
+}

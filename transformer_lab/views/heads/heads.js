@@ -1,0 +1,413 @@
+// Every head of a trace: small in a grid, the chosen one as lines and as a map, one selection. A view
+// that has them gives the weights, and hears what the reader does.
+
+import { largest } from "../shared/attention.js";
+import { colourTable } from "../shared/colours.js";
+import { button } from "../shared/controls.js";
+import { atMostOnceAFrame, element, onceAFrame } from "../shared/dom.js";
+import { headStepper, viewControls } from "./controls.js";
+import { HeadsPanel } from "./heads_panel.js";
+import { isLong } from "./lines.js";
+import { LinesPanel } from "./lines_panel.js";
+import { linked } from "../shared/linked.js";
+import { MANY_QUERIES } from "./line_scene.js";
+import { MapPanel } from "./map_panel.js";
+import { Readout } from "./readout.js";
+import { highest, median, scaleEnd } from "./scale.js";
+import { sameSpot } from "./state.js";
+import { Superseded } from "../shared/requests.js";
+import { headTag } from "../shared/words.js";
+import { Thumbnails } from "./thumbnails.js";
+import { Waiting } from "../shared/waiting.js";
+
+const GRID_HEIGHT = 480; // at most, where the page may grow
+
+/**
+ * @typedef {object} Does what a view does about its heads
+ * @property {(layer: number, head: number, event: MouseEvent | KeyboardEvent) => void} chosen a head of the grid
+ * @property {(layer: number, head: number) => string} tell what the pointer reads over a head of the grid
+ * @property {(spot: import("./state.js").Spot) => void} picked a cell or a token
+ * @property {() => void} drawn the head on view has been drawn
+ * @property {() => void} [followed] what is pointed at, or locked, has changed
+ */
+
+export class Heads {
+  /**
+   * @param {import("../shared/shell.js").Shell} shell whose `draw` calls this one's
+   * @param {import("./state.js").HeadState} state
+   * @param {import("./maps.js").HeadMaps} maps
+   * @param {Does} does
+   */
+  constructor(shell, state, maps, does) {
+    const { model, root, signal } = shell;
+    Object.assign(this, { shell, state, maps, does, model, root, signal });
+    /** @type {import("./state.js").Spot | null} */
+    this.hover = null;
+    this.turn = 0;
+    /** @type {Map<number, import("../shared/attention.js").HeadWeights>} */
+    this.layerHeads = new Map();
+    this.marks = onceAFrame(() => this.#follow());
+    this.refreshSoon = atMostOnceAFrame(() => this.refresh());
+    this.link = linked(model, signal, (spot) => {
+      this.hover = spot;
+      this.marks();
+    });
+    this.#build();
+    this.#listen();
+  }
+
+  // ---- building -----------------------------------------------------------------------------
+
+  #build() {
+    const { signal, state, does } = this;
+    const on = { hover: (spot) => this.#hovered(spot), pick: (spot) => this.#picked(spot) };
+    this.thumbnails = new Thumbnails(
+      (layer, head, event) => does.chosen(layer, head, event), signal, (layer, head) => does.tell(layer, head),
+    );
+    this.linesPanel = new LinesPanel(state, on, signal);
+    this.mapPanel = new MapPanel(state, on, signal);
+    this.waiting = new Waiting(this.mapPanel.busy);
+    this.readout = new Readout();
+    this.flag = element("p", { class: "tl-flag", "data-part": "flag", hidden: true });
+    this.note = element("p", { class: "tl-hint", "data-part": "note" });
+    this.headsPanel = new HeadsPanel(state, this.thumbnails);
+    this.stepper = headStepper(state, (layer, head) => state.set({ layer, head }));
+    this.viewControls = viewControls(state);
+    this.answer = element("div", { class: "tl-answer" }, this.readout.sentence);
+    this.mapPanel.foot.append(this.readout.numbers, this.readout.details);
+    this.mapPanel.said.prepend(this.flag);
+    this.panels = element("div", { class: "tl-panels" }, this.headsPanel.root, this.linesPanel.root, this.mapPanel.root);
+    this.#buildFaces();
+  }
+
+  /** Where there is no room for both, lines and map share a place: each leads to the other. */
+  #buildFaces() {
+    const { state, linesPanel, mapPanel } = this;
+    const to = (show, title) => button(show, `show-${show}`, () => {
+      state.option({ show });
+      this.#showFace();
+      (show === "map" ? mapPanel : linesPanel).root.querySelector(".tl-switch")?.focus();
+    }, title);
+    const toMap = to("map", "Show the map in this place");
+    const toLines = to("lines", "Show who looks where as lines, in this place");
+    for (const made of [toMap, toLines]) made.className = "tl-link tl-switch";
+    linesPanel.heading.append(toMap);
+    mapPanel.heading.append(toLines);
+  }
+
+  #showFace() {
+    this.panels.classList.toggle("tl-lines-on", this.state.options.show === "lines");
+    this.headsPanel.showFace();
+  }
+
+  #listen() {
+    const { model, signal, state } = this;
+    let height = 0; // of the room, which what is said above it may change
+    const observer = new ResizeObserver(([{ contentRect }]) => {
+      const other = Math.abs(contentRect.height - height) > 1;
+      height = contentRect.height;
+      if (other && this.fixed) this.shell.redraw();
+    });
+    observer.observe(this.panels);
+    signal.addEventListener("abort", () => observer.disconnect());
+    const watch = (names, callback) => {
+      model.on(names, callback);
+      signal.addEventListener("abort", () => model.off(names, callback));
+    };
+    for (const name of ["layer", "head"]) watch(`change:${name}`, () => this.refreshSoon());
+    watch("change:kind", () => {
+      this.hover = null;
+      this.start();
+    });
+    watch("change:_thumbs", () => {
+      this.maps.forget(); // the model has learned: new maps
+      this.start();
+    });
+    watch("change:selected", () => this.#follow());
+    watch("change:_options", () => this.refreshSoon());
+    this.mapPanel.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
+    this.root.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !model.get("selected")) return;
+      event.stopPropagation();
+      state.set({ selected: null });
+    }, { signal });
+  }
+
+  // ---- what the reader does -----------------------------------------------------------------
+
+  /** The reader points at a spot, in another part of the view. @param {import("./state.js").Spot | null} spot */
+  point(spot) {
+    this.#hovered(spot);
+  }
+
+  #hovered(spot) {
+    if (sameSpot(spot, this.hover)) return;
+    this.hover = spot;
+    this.marks();
+    this.link.hover(spot && { query: spot.query, key: spot.key });
+  }
+
+  /** Nothing is no key: the row is chosen, and the sentence says why. */
+  #picked(spot) {
+    const now = this.state.selected;
+    if (!spot.nothing) this.does.picked(spot);
+    else if (now?.query !== spot.query || now?.key !== null) this.state.set({ selected: [spot.query, null] });
+  }
+
+  #key(event) {
+    const { queries, keys } = this.state.kind;
+    const moves = {
+      ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
+      PageUp: [-10, 0], PageDown: [10, 0], Home: [0, -keys], End: [0, keys],
+    };
+    const now = this.state.selected;
+    const start = now ?? this.hover ?? { query: queries - 1, key: null };
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      event.stopPropagation();
+      if (now) this.state.set({ selected: null });
+      else this.does.picked(start);
+      return;
+    }
+    const move = moves[event.key];
+    if (!move) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.hover = null;
+    const within = (value, count) => Math.max(0, Math.min(count - 1, value));
+    const query = start.query ?? queries - 1;
+    const key = start.key ?? largest(this.rowOf(query), 1)[0]?.index ?? 0;
+    // The first arrow only shows where the cursor stands.
+    const [down, right] = start.query === null || start.key === null ? [0, 0] : move;
+    this.state.set({ selected: [within(query + down, queries), within(key + right, keys)] });
+  }
+
+  // ---- drawing ------------------------------------------------------------------------------
+
+  /** Everything anew: at first, and when the kind or the theme has changed. */
+  async start() {
+    const { kind } = this.state;
+    this.headsPanel.start();
+    const unit = kind.over ? "position" : "token"; // an average has no tokens
+    const tokens = kind.same ? `${kind.all_queries} ${plural(unit, kind.all_queries)}` : `${kind.all_queries} queries × ${kind.all_keys} keys`;
+    this.shell.subtitle.textContent = `${kind.layers} ${plural("layer", kind.layers)} × ${kind.heads} ${plural("head", kind.heads)} · ${tokens}`;
+    this.mapPanel.restart();
+    this.linesPanel.choice.root.hidden = kind.heads < 2;
+    const notes = [this.model.get("_note")];
+    if (kind.queries < kind.all_queries || kind.keys < kind.all_keys) {
+      notes.push(`The first ${Math.max(kind.queries, kind.keys)} of ${Math.max(kind.all_queries, kind.all_keys)} tokens are shown; weights are those of the whole text.`);
+    }
+    this.note.textContent = notes.filter(Boolean).join(" ");
+    this.note.hidden = !this.note.textContent;
+    await this.refresh();
+  }
+
+  async refresh() {
+    const turn = ++this.turn;
+    const { kindName, layer, head } = this.state;
+    this.stepper.show();
+    this.thumbnails.choose(layer, head);
+    const ended = this.waiting.begin(
+      `Fetching layer ${layer}, head ${head} …`,
+      `Still waiting for layer ${layer}, head ${head}: Python may be busy with a cell, or stopped. Heads seen before still work.`,
+    );
+    let weights;
+    try {
+      weights = this.maps.at(kindName, layer, head) ?? (await this.maps.get(kindName, layer, head));
+    } catch (error) {
+      if (!(error instanceof Superseded) && turn === this.turn) {
+        this.waiting.say("");
+        this.shell.say(`Layer ${layer}, head ${head} cannot be shown: ${error.message}`);
+      }
+      return;
+    } finally {
+      ended();
+    }
+    if (turn !== this.turn || this.signal.aborted) return; // a later click won
+    this.waiting.say("");
+    this.shell.say("");
+    this.weightsHere = weights;
+    this.shown = { kind: kindName, layer, head };
+    this.layerHeads = new Map([[head, weights]]);
+    this.shell.draw();
+    this.root.dataset.shown = `${kindName}/${layer}/${head}`;
+    if (this.linesPanel.wholeLayer) this.#fetchLayer(turn);
+  }
+
+  async #fetchLayer(turn) {
+    const { kindName, layer, kind } = this.state;
+    for (let head = 0; head < kind.heads; head++) {
+      try {
+        const weights = await this.maps.get(kindName, layer, head, false);
+        if (turn !== this.turn || this.signal.aborted) return;
+        this.layerHeads.set(head, weights);
+      } catch (error) {
+        return this.shell.say(`Layer ${layer}, head ${head} cannot be shown: ${error.message}`);
+      }
+    }
+    this.#follow();
+  }
+
+  /** The queries over which the largest weight and the habit of a head are sought. */
+  #someQueries() {
+    const { queries } = this.state.kind;
+    const count = Math.min(queries, queries > MANY_QUERIES ? 256 : queries);
+    return Array.from({ length: count }, (_, i) => Math.round((i * (queries - 1)) / Math.max(1, count - 1)));
+  }
+
+  /** What was fetched last, in the colours of now. */
+  draw() {
+    if (!this.weightsHere) return;
+    const { shell, state, maps } = this;
+    this.#showFace();
+    const { options, kind, valueWeighted, hidden } = state;
+    const smallTable = colourTable(options.colours ?? "default", shell.theme);
+    const table = maps.signed ? colourTable("diverging", shell.theme) : smallTable;
+    this.stepper.show();
+    this.viewControls.show();
+    this.rowOf = this.#rowsOf(this.weightsHere);
+    const nothing = this.#nothingOf(this.weightsHere);
+    const tops = this.#someQueries().map((query) => Math.max(highest(this.rowOf(query)), Math.abs(nothing?.(query) ?? 0)));
+    const most = Math.max(...tops);
+    const end = isLong(kind.queries) && !maps.signed ? Math.min(most, 2.5 * median(tops)) : most;
+    this.end = scaleEnd(end, !valueWeighted && !maps.signed);
+    const fixed = (this.fixed = getComputedStyle(this.panels).getPropertyValue("--tl-fixed").trim() === "1");
+    this.#drawGrid(smallTable, fixed);
+    this.headsPanel.note.textContent = hidden || valueWeighted ? "The small maps stay as they are: raw weights, nothing hidden." : "";
+    this.mapPanel.title.textContent = headTag(this.shown.layer, this.shown.head);
+    this.#flags();
+    this.mapPanel.draw({
+      rowOf: this.rowOf, nothing, end: this.end, clipped: most > this.end * 1.0001, table, inks: shell.inks,
+      signed: maps.signed, cuts: maps.cuts(this.shown), caption: this.#mapCaption(), fixed,
+    }, this.hover);
+    this.linesPanel.measure(fixed);
+    this.linesPanel.showChoice();
+    this.#follow();
+    this.does.drawn();
+  }
+
+  /** As large as there is room; where the page may grow, not higher than half a screen. */
+  #drawGrid(table, fixed) {
+    const { gridBox } = this.headsPanel;
+    if (!gridBox.clientWidth) return; // another face of the panel is on view
+    const { grid, shades } = this.maps.thumbnails(this.state.kindName);
+    gridBox.style.maxHeight = "";
+    this.thumbnails.draw(shades, grid, table, { width: gridBox.clientWidth, height: fixed ? gridBox.clientHeight : GRID_HEIGHT }, this.shell.inks);
+    gridBox.style.maxHeight = fixed ? `${this.thumbnails.root.scrollHeight + 4}px` : ""; // what is said of it follows at once
+  }
+
+  /** Edges were cut or are whole again: mark them before the weights are here. */
+  markCuts() {
+    const { scene } = this.mapPanel.map;
+    if (!scene) return;
+    scene.cuts = this.maps.cuts(this.shown);
+    this.marks();
+  }
+
+  #rowsOf(weights) {
+    return this.maps.rows(weights, (some) => this.state.shownRows(some));
+  }
+
+  /** What goes to nothing of each row in the map, or null where heads may not look there, and where
+   * values weigh in: no key's value is there. */
+  #nothingOf(weights) {
+    const told = this.#sinks && !this.state.valueWeighted;
+    return told ? this.maps.nothing(weights) : null;
+  }
+
+  get #sinks() {
+    return Boolean(this.state.kind.sinks?.includes(this.shown.layer));
+  }
+
+  /** What the numbers of the map are; a flag says it where they were changed here. */
+  #mapCaption() {
+    const { kind, valueWeighted, hidden } = this.state;
+    if (valueWeighted || hidden) return "";
+    if (kind.caption) return kind.caption;
+    const sum = kind.keys === kind.all_keys || kind.causal;
+    const row = this.#sinks ? "each row, with what goes to nothing, sums" : "each row sums";
+    if (this.maps.signed) return `Change of raw attention weights, after less before${sum ? `; ${row} to 0` : ""}.`;
+    return `Raw attention weights${this.maps.edited ? ", edited" : ""}${sum ? `; ${row} to 1` : ""}.`;
+  }
+
+  #flags() {
+    const { options, kind, valueWeighted } = this.state;
+    const notes = [];
+    const left = [];
+    if (options.hide_first) left.push("the first token");
+    if (options.hide_special && kind.special.length) left.push("special tokens");
+    if (left.length) notes.push(`Without ${left.join(" and ")}: what is left of each row is scaled up to the row’s sum.`);
+    if (valueWeighted) notes.push(`Each weight is multiplied by the length of what its key adds, ${this.model.get("_value_note")}: these numbers are not shares.`);
+    notes.push(...this.maps.flags(this.shown));
+    this.flag.textContent = notes.join(" ");
+    this.flag.hidden = !notes.length;
+  }
+
+  /** Draw what follows the selection: marks, lines, sentence, numbers. */
+  #follow() {
+    if (!this.weightsHere || !this.mapPanel.map.scene || this.signal.aborted) return;
+    const { kind, selected } = this.state;
+    this.mapPanel.mark(this.hover, selected);
+    this.#drawLines();
+    this.#speak();
+    this.does.followed?.();
+    this.root.classList.toggle("tl-locked", Boolean(selected));
+    this.root.dataset.selected = selected ? `${selected.query ?? ""},${selected.key ?? ""}` : "";
+    const { layer, head } = this.shown;
+    this.mapPanel.canvas.setAttribute("aria-label",
+      `Map of layer ${layer}, head ${head}: ${kind.queries} queries by ${kind.keys} keys${this.#sinks && !this.state.valueWeighted ? ", and what goes to nothing" : ""}. ${this.readout.text} Arrow keys move, Enter locks, Escape frees.`);
+  }
+
+  #drawLines() {
+    const { shell, shown } = this;
+    const shownRows = (some) => this.state.shownRows(some);
+    const rowsOf = (head, weights) => ({
+      head,
+      rowOf: head === shown.head ? this.maps.lineRows(this.weightsHere, shownRows, this.rowOf) : this.#rowsOf(weights),
+      nothing: this.#nothingOf(this.maps.lineWeights(head === shown.head ? this.weightsHere : weights)),
+    });
+    this.linesPanel.draw({
+      head: shown.head, rows: [...this.layerHeads].map(([head, weights]) => rowsOf(head, weights)),
+      hover: this.hover, end: this.end, ground: shell.inks.ground,
+    });
+  }
+
+  /** What goes to nothing of each row, computed once a head. */
+  #shares() {
+    if (this.sharesOf === this.rowOf) return this.shares;
+    const of = this.#nothingOf(this.weightsHere);
+    this.sharesOf = this.rowOf;
+    this.shares = of && Float32Array.from({ length: this.state.kind.queries }, (_, query) => of(query));
+    return this.shares;
+  }
+
+  #speak() {
+    const { shown, maps } = this;
+    const { kind, selected, several, valueWeighted, hidden } = this.state;
+    this.readout.show({
+      seen: {
+        kind: shown.kind,
+        layer: shown.layer,
+        head: shown.head,
+        several,
+        queries: kind.query_tokens,
+        keys: kind.key_tokens,
+        causal: kind.causal,
+        same: kind.same,
+        valueWeighted,
+        edited: maps.edited,
+        over: kind.over,
+        spread: kind.spread,
+        nothing: this.#shares(),
+      },
+      signed: maps.signed,
+      focus: this.hover ?? selected,
+      locked: Boolean(selected) && (!this.hover || sameSpot(this.hover, selected)),
+      rowOf: this.rowOf,
+      changed: Boolean(hidden) || valueWeighted,
+      error: this.weightsHere.error,
+    });
+  }
+}
+
+const plural = (word, count) => (count === 1 ? word : `${word}s`);

@@ -1,0 +1,240 @@
+"""The heads of one text of a trace: what is sent of them, shown of them and said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from ..pages.export import Block
+from ..shared.codecs import shown_text
+from ..shared.words import (
+    Seen,
+    cell_sentence,
+    head_sentence,
+    key_sentence,
+    query_sentence,
+    spread_sentence,
+)
+from .data import HeadData
+from .figure import HeadScene
+
+if TYPE_CHECKING:
+    from ...tracing.trace import Trace
+
+ROWS_FOR_A_SENTENCE = 256
+WITHOUT_BLOCKS = 2**18  # bytes of maps that a page reads at once
+
+Place = tuple[str, int, int]  # kind, layer, head
+Spot = tuple["int | None", "int | None"]  # query, key
+
+
+@dataclass(frozen=True)
+class Shows:
+    """How a reader wants maps: keys that are left out, and whether weights count by value length."""
+
+    hidden: Sequence[int] = ()
+    value_weighted: bool = False
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], kind: Mapping[str, Any]) -> Shows:
+        """What the options of a browser mean for a kind of attention, as `Heads.kinds` tells it."""
+        if kind.get("spread"):
+            return cls()  # rows that sum to nothing cannot be scaled up to their sum
+        first = [0] if options.get("hide_first") else []
+        special = kind["special"] if options.get("hide_special") else []
+        weighted = options.get("weights") == "value" and kind["has_norms"]
+        return cls(sorted({*first, *special}), weighted)
+
+
+class Heads:
+    """The heads of one text of a trace.
+
+    Args:
+        like: other heads of the same text, whose choice of what is sent holds here too.
+
+    Raises:
+        ValueError: for a text that the trace has not.
+    """
+
+    def __init__(self, trace: Trace, batch: int = 0, like: Heads | None = None):
+        if not hasattr(trace, "thumbnails"):
+            raise ValueError(
+                f"trace is a {type(trace).__name__}; give what transformer_lab.trace(...) returned"
+            )
+        if not 0 <= batch < trace.batch_size:
+            raise ValueError(f"batch={batch} is outside the {trace.batch_size} texts of this trace")
+        self.trace, self.batch = trace, batch
+        self.data = HeadData(trace, batch, None if like is None else like.data)
+
+    @cached_property
+    def kinds(self) -> dict[str, dict[str, Any]]:
+        return self.data.kinds()
+
+    def usual_kind(self, kind: str | None = None) -> str:
+        """The kind of attention that is meant.
+
+        Raises:
+            ValueError: for one that the trace has not.
+        """
+        kinds = self.trace.kinds
+        kind = kind or ("decoder" if "decoder" in kinds else kinds[0])
+        if kind not in kinds:
+            raise ValueError(f"kind={kind!r} is not in this trace; it has {', '.join(kinds)}")
+        return kind
+
+    def every(self, first: str, layers: Sequence[int] | None = None) -> Iterable[Place]:
+        """Every head of these layers, those of one kind before the others."""
+        for kind in sorted(self.kinds, key=lambda name: name != first):
+            for layer in range(self.kinds[kind]["layers"]):
+                if layers is None or layer in layers:
+                    for head in range(self.kinds[kind]["heads"]):
+                        yield kind, layer, head
+
+    # -- what a browser is sent -----------------------------------------------------------------
+
+    def traits(self, place: Place) -> dict[str, Any]:
+        """Everything that the first screen needs, with this head on view.
+
+        Raises:
+            ValueError: when there is no such head.
+        """
+        kind, layer, head = place
+        for name, value in (("layer", layer), ("head", head)):
+            count = self.kinds[kind][f"{name}s"]
+            if not 0 <= value < count:
+                raise ValueError(f"{name}={value} is outside 0 … {count - 1}")
+        return {
+            "_kinds": self.kinds,
+            "_note": shown_text(self.trace.note or ""),
+            "_value_note": shown_text(self.trace.value_note),
+            **self.weights(place),
+            "_thumbs": self.data.thumbnails(),
+        }
+
+    def weights(self, place: Place) -> dict[str, Any]:
+        """All maps, or the one on view where all are too many."""
+        maps, norms = self.data.maps() if self.data.all_maps else (b"", b"")
+        first = first_traits() if maps else self.first(place)
+        return {"_maps": maps, "_norms": norms, **first}
+
+    def first(self, place: Place) -> dict[str, Any]:
+        """The head on view, alone."""
+        found = self.data.head(*place)
+        return first_traits({**found.info, "name": name_of(place)}, found.data, found.norms)
+
+    def answer(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        """The head that a browser asks for."""
+        found = self.data.head(*place_of(name))
+        return {"type": "block", "info": found.info}, found.buffers
+
+    def block(self, place: Place, prefix: str = "") -> Block:
+        found = self.data.head(*place)
+        return Block(f"{prefix}{name_of(place)}", found.info, found.buffers)
+
+    def limits(self, layers: Sequence[int]) -> str:
+        """What a page says that keeps these layers alone.
+
+        Raises:
+            ValueError: for a layer that the trace has not.
+        """
+        most = max(kind["layers"] for kind in self.kinds.values())
+        wrong = [layer for layer in layers if not 0 <= layer < most]
+        if wrong or not layers:
+            raise ValueError(f"layers={list(layers)} must name some of the layers 0 … {most - 1}")
+        kept = ", ".join(str(layer) for layer in sorted(set(layers)))
+        word = "layer" if len(set(layers)) == 1 else "layers"
+        return f"This page keeps the heads of {word} {kept}, of {most}; the small maps show all."
+
+    # -- what is shown and said -----------------------------------------------------------------
+
+    def map(self, place: Place, shows: Shows, query: int | None = None) -> Tensor:
+        """[query, key], or one row of it, as the browser shows it."""
+        kind, layer, head = place
+        n_query, n_key = self.data.shown(kind)
+        weights = self.data.pattern(kind, layer, head)[:n_query, :n_key]
+        weights = weights.cpu() if query is None else weights[query].cpu()
+        if shows.hidden:
+            whole = weights.sum(-1, keepdim=True)
+            weights = weights.clone()
+            weights[..., list(shows.hidden)] = 0
+            kept = weights.sum(-1, keepdim=True)
+            weights = weights * (whole / kept.clamp(min=1e-12)).where(kept > 1e-6, 0)
+        if shows.value_weighted:
+            norms = self.data.value_norms(kind, layer)
+            assert norms is not None
+            weights = weights * norms[head, :n_key].cpu()
+        return weights
+
+    def seen(self, place: Place, shows: Shows, *, edited: bool = False) -> Seen:
+        """What a sentence is made from."""
+        kind, layer, head = place
+        n_query, n_key = self.data.shown(kind)
+        nothing = self.nothing(place, shows)
+        return Seen(
+            kind, layer, head, len(self.kinds) > 1,
+            self.data.queries[kind][:n_query], self.data.keys[kind][:n_key],
+            causal=self.kinds[kind]["causal"], same=self.kinds[kind]["same"],
+            value_weighted=shows.value_weighted, edited=edited,
+            nothing=None if nothing is None else nothing.tolist(),
+        )  # fmt: skip
+
+    def nothing(self, place: Place, shows: Shows) -> Tensor | None:
+        """[query]: what goes to nothing of each row, where a head may look there; None where values
+        weigh in, since nothing has none."""
+        kind, layer, head = place
+        if shows.value_weighted or layer not in self.data.sinks[kind]:
+            return None
+        return self.data.nothing(kind, layer, head)
+
+    def scene(
+        self, place: Place, shows: Shows, selected: Spot | None, title: str, sentence: str,
+        weights: Tensor | None = None, thumbnails: Tensor | None = None,
+        nothing: Tensor | None = None,
+    ) -> HeadScene:  # fmt: skip
+        """What a picture is drawn from; weights (and what goes to nothing beside them) and
+        thumbnails: instead of these heads' own."""
+        kind, layer, head = place
+        return HeadScene(
+            title, sentence, self.data.thumbnail(kind) if thumbnails is None else thumbnails,
+            self.map(place, shows) if weights is None else weights,
+            self.data.queries[kind], self.data.keys[kind], layer, head,
+            self.kinds[kind]["causal"], shows.hidden, selected, shows.value_weighted,
+            self.nothing(place, shows) if weights is None else nothing,
+            measure=self.kinds[kind].get("measure", "attention weight"),
+        )  # fmt: skip
+
+
+def map_sentence(seen: Seen, weights: Tensor, selected: Spot | None) -> str:
+    """What a map shows, or the part of it that is selected."""
+    if seen.spread:
+        return spread_sentence(seen, weights, selected)
+    query, key = selected or (None, None)
+    if query is not None and key is not None:
+        return cell_sentence(seen, query, key, weights[query])
+    if query is not None:
+        return query_sentence(seen, query, weights[query])
+    if key is not None:
+        return key_sentence(seen, key, weights[:, key])
+    if len(seen.queries) <= 1024:
+        return head_sentence(seen, weights.__getitem__, len(seen.queries))
+    text = head_sentence(seen, weights.__getitem__, ROWS_FOR_A_SENTENCE)
+    return f"{text} ({ROWS_FOR_A_SENTENCE} of its rows were looked at.)"
+
+
+def first_traits(
+    info: Mapping[str, Any] | None = None, data: bytes = b"", norms: bytes = b""
+) -> dict[str, Any]:
+    return {"_first": dict(info or {}), "_first_data": data, "_first_norms": norms}
+
+
+def name_of(place: Place) -> str:
+    return "/".join(map(str, place))
+
+
+def place_of(name: str) -> Place:
+    kind, layer, head = name.split("/")
+    return kind, int(layer), int(head)

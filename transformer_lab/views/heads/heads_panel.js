@@ -1,0 +1,78 @@
+// Every head, small, and what else shows all of them: one panel with a face for each.
+
+import { radioGroup } from "../shared/controls.js";
+import { element } from "../shared/dom.js";
+
+const KINDS_SHOWN = { encoder: "encoder", decoder: "decoder", cross: "cross" };
+
+/** @typedef {{name: string, root: HTMLElement, show?: () => void}} Face of the panel; show: it has come into sight */
+
+export class HeadsPanel {
+  /**
+   * @param {import("./state.js").HeadState} state its option `heads` names the face on view
+   * @param {import("./thumbnails.js").Thumbnails} thumbnails
+   */
+  constructor(state, thumbnails) {
+    Object.assign(this, { state, thumbnails });
+    this.count = element("span", { class: "tl-quiet" });
+    this.faceChoice = element("span", { class: "tl-faces" });
+    this.kindChoice = element("span", { class: "tl-kinds" });
+    this.gridBox = element("div", { class: "tl-grid-box" }, thumbnails.root);
+    this.note = element("p", { class: "tl-hint", "data-part": "grid-note" });
+    this.below = element("div", { class: "tl-heads-below" }, this.note);
+    this.root = element("section", { class: "tl-panel tl-panel-heads", "aria-label": "Every head" },
+      element("p", { class: "tl-heading" }, element("b", {}, "Heads"), " ", this.count, this.faceChoice), this.kindChoice,
+      this.gridBox, this.below);
+    /** @type {Face[]} */
+    this.faces = [{ name: "grid", root: this.gridBox }];
+  }
+
+  /**
+   * Another way to see every head, such as a table: it is chosen beside the panel's name.
+   * @param {Face} face its name is also its option's value
+   */
+  also(face) {
+    this.faces.push(face);
+    this.root.insertBefore(face.root, this.below);
+    const choices = this.faces.map(({ name }) => ({ value: name, text: name }));
+    this.faceGroup = radioGroup({
+      label: "Heads as", part: "heads-as", quiet: true, choices, chosen: this.face, choose: (heads) => this.state.option({ heads }),
+    });
+    this.faceChoice.replaceChildren(this.faceGroup.root);
+    this.showFace();
+  }
+
+  /** The name of the face on view. */
+  get face() {
+    const wanted = this.state.options.heads;
+    return this.faces.some(({ name }) => name === wanted) ? wanted : "grid";
+  }
+
+  showFace() {
+    const { face } = this;
+    this.faceGroup?.set(face);
+    for (const { name, root, show } of this.faces) {
+      root.hidden = name !== face;
+      if (name === face) show?.();
+    }
+  }
+
+  /** The kinds of attention, where there are several, and how many heads the one on view has. */
+  start() {
+    const { kinds, kindName, kind } = this.state;
+    const names = Object.keys(kinds);
+    this.count.textContent = `${kind.layers} × ${kind.heads}`;
+    this.count.title = `${kind.layers} ${kind.layers === 1 ? "layer" : "layers"} down, ${kind.heads} ${kind.heads === 1 ? "head" : "heads"} across`;
+    this.kindChoice.hidden = names.length < 2;
+    const choices = names.map((value) => ({ value, text: KINDS_SHOWN[value] ?? value }));
+    const group = radioGroup({
+      label: "Attention", part: "kind", quiet: true, choices, chosen: kindName, choose: (name) => this.state.changeKind(name),
+    });
+    if (names.length > 1 && this.kindNames !== names.join()) {
+      this.kindNames = names.join();
+      this.kindGroup = group;
+      this.kindChoice.replaceChildren(group.root);
+    }
+    this.kindGroup?.set(kindName);
+  }
+}

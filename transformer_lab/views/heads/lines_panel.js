@@ -1,0 +1,128 @@
+// Who looks where, as lines between two columns of tokens: of the chosen head, or of a whole layer.
+
+import { headColour } from "../shared/colours.js";
+import { radioGroup } from "../shared/controls.js";
+import { element } from "../shared/dom.js";
+import { lineFilter } from "./controls.js";
+import { lineScene } from "./line_scene.js";
+import { columnLines, isLong, LineView } from "./lines.js";
+
+/**
+ * @typedef {object} LinesScene
+ * @property {number} head the chosen one
+ * @property {{head: number, rowOf: (query: number) => Float32Array, nothing: ((query: number) => number) | null}[]} rows
+ *   of each head that is here; nothing: what goes to no key, where heads may look there
+ * @property {import("./state.js").Spot | null} hover
+ * @property {number} end of the scale
+ * @property {string} ground
+ */
+
+export class LinesPanel {
+  /** @param {import("./state.js").HeadState} state @param {object} on @param {AbortSignal} signal */
+  constructor(state, on, signal) {
+    this.state = state;
+    this.lines = new LineView(on, signal);
+    this.note = element("p", { class: "tl-hint", "data-part": "line-note" });
+    this.filter = element("div", { class: "tl-filter", role: "group", "aria-label": "Heads whose lines are drawn" });
+    this.choice = radioGroup({
+      label: "Lines of",
+      quiet: true,
+      part: "line-switch",
+      choices: [
+        { value: "head", text: "this head" },
+        { value: "layer", text: "all heads of the layer" },
+      ],
+      chosen: "head",
+      choose: (value) => state.option({ lines: value }),
+    });
+    this.heading = element("p", { class: "tl-heading" }, element("b", {}, "Who looks where"), " ");
+    this.scroll = element("div", { class: "tl-scroll", tabindex: 0, role: "region", "aria-label": "Tokens and lines" }, this.lines.root);
+    this.fixed = false;
+    this.root = element(
+      "section",
+      { class: "tl-panel tl-panel-lines", "aria-label": "Lines" },
+      this.heading,
+      this.choice.root,
+      this.filter,
+      element("div", { class: "tl-ends", "aria-hidden": "true" }, element("span", {}, "query"), element("span", {}, "looks at → key")),
+      this.scroll,
+      this.note,
+    );
+  }
+
+  get wholeLayer() {
+    return this.state.options.lines === "layer";
+  }
+
+  /** How much room there is. @param {boolean} fixed whether it is given, and not what the lines need */
+  measure(fixed) {
+    this.scroll.style.maxHeight = "";
+    const room = this.scroll.clientHeight;
+    this.lines.height = fixed && room ? room - 2 : undefined;
+    this.fixed = fixed;
+  }
+
+  /** What is chosen above the lines. */
+  showChoice() {
+    const { options, kind } = this.state;
+    this.choice.set(options.lines ?? "head");
+    this.filter.hidden = !this.wholeLayer;
+    const chips = this.filter.hidden ? [] : lineFilter(kind.heads, options.off ?? [], (off) => this.state.option({ off }));
+    this.filter.replaceChildren(...chips);
+  }
+
+  /** @param {LinesScene} scene */
+  draw({ head, rows: here, hover, end, ground }) {
+    this.hover = hover;
+    const { kind, options, selected, valueWeighted } = this.state;
+    const focus = hover ?? selected;
+    const long = isLong(kind.queries) || isLong(kind.keys);
+    const layerMode = this.wholeLayer;
+    const off = new Set(options.off ?? []);
+    const rows = here.filter((one) => (layerMode ? !off.has(one.head) : one.head === head));
+    const scene = lineScene({ kind, focus, long, rows, layerMode, end, valueWeighted });
+    const coming = layerMode && rows.length < kind.heads - off.size ? " Other heads are on their way." : "";
+    this.note.textContent = kind.spread ? "Lines: where texts differ most." : scene.note + coming;
+    this.#listTokens(scene, long, rows.some((one) => one.nothing));
+    this.scroll.style.maxHeight = this.fixed && this.needed > 4 ? `${this.needed}px` : ""; // the note follows at once
+    this.lines.draw({
+      edges: scene.edges.map((edge) => ({ ...edge, share: Math.min(1, edge.weight / Math.max(end, 1e-9)) })),
+      colourOf: (other) => headColour(other),
+      focus: scene.focus,
+      selected,
+      queryNotes: scene.weights.queries,
+      keyNotes: scene.weights.keys,
+      named: layerMode && Boolean(focus),
+      ground,
+    });
+  }
+
+  #listTokens({ focus, edges }, long, ghost) {
+    const { kind, kindName, options, hidden } = this.state;
+    const keys = [];
+    const queries = [];
+    if (long && focus.query !== null) keys.push(...edges.map((edge) => edge.key).filter((key) => key !== null));
+    if (long && focus.query !== null && focus.key !== null) keys.push(focus.key);
+    if (long && focus.query === null) queries.push(...edges.map((edge) => edge.query));
+    const layout = JSON.stringify([kindName, keys, queries, long && focus, options.hide_first, options.hide_special, ghost, this.lines.height]);
+    if (layout === this.listed && kind === this.listedKind) return; // another text comes with a new kind
+    this.listed = layout;
+    this.listedKind = kind;
+    this.lines.list(
+      kind.query_tokens,
+      kind.key_tokens,
+      columnLines(kind.queries, this.#steadyQuery(focus), queries),
+      columnLines(kind.keys, focus?.key ?? null, keys),
+      hidden,
+      ghost,
+    );
+    this.needed = this.lines.root.scrollHeight + 4;
+  }
+
+  /** The query column of a long text is centred on the locked token, not on the hovered one. */
+  #steadyQuery(focus) {
+    const inColumn = this.hover && this.lines.places.queries.has(this.hover.query ?? -1);
+    if (!inColumn) this.centre = focus?.query ?? null;
+    return this.centre;
+  }
+}

@@ -1,0 +1,110 @@
+// The chosen head as a map: its canvas, what its colours mean, and which part of it is shown.
+
+import { menu } from "../shared/controls.js";
+import { element } from "../shared/dom.js";
+import { HeatMap } from "../shared/heat_map.js";
+import { legend } from "./legend.js";
+import { windowFrom } from "./scale.js";
+
+/**
+ * @typedef {object} MapScene
+ * @property {(query: number) => Float32Array} rowOf
+ * @property {((query: number) => number) | null} nothing what goes to no key: one more column
+ * @property {number} end of the scale
+ * @property {boolean} clipped
+ * @property {Uint8ClampedArray} table
+ * @property {any} inks
+ * @property {boolean} signed
+ * @property {import("./state.js").Spot[]} cuts
+ * @property {string} caption what the numbers are
+ * @property {boolean} [fixed] whether the room is given, and not what the map needs
+ */
+
+export class MapPanel {
+  /** @param {import("./state.js").HeadState} state @param {object} on @param {AbortSignal} signal */
+  constructor(state, on, signal) {
+    this.state = state;
+    this.from = {};
+    this.canvas = element("canvas", { role: "img", tabindex: 0, class: "tl-map", "data-part": "map" });
+    this.map = new HeatMap(this.canvas, on, signal);
+    this.legend = element("div", { class: "tl-legend", "data-part": "legend" });
+    this.note = element("p", { class: "tl-hint", "data-part": "map-note" });
+    this.busy = element("div", { class: "tl-busy", "data-part": "busy", hidden: true });
+    this.title = element("b", { "data-part": "map-title" }, "Map");
+    this.zoom = menu("Tokens shown in the map", "zoom", [
+      { value: "0", text: "all tokens" },
+      { value: "128", text: "128 tokens" },
+      { value: "32", text: "32 tokens" },
+    ], (value) => state.option({ zoom: Number(value) }));
+    this.heading = element("p", { class: "tl-heading" }, this.title, " ",
+      element("span", { class: "tl-quiet" }, "row looks at column"), this.zoom.root);
+    /** What stands below: what colours mean, and (of a view) the number under the pointer. */
+    this.foot = element("div", { class: "tl-map-foot" }, this.legend);
+    this.said = element("div", { class: "tl-map-said" }, this.note);
+    this.root = element("section", { class: "tl-panel tl-panel-map", "aria-label": "Map" },
+      this.heading, element("div", { class: "tl-map-box" }, this.canvas, this.busy),
+      this.foot, this.said);
+  }
+
+  /** Another kind: begin where its tokens begin. */
+  restart() {
+    this.from = {};
+    this.zoom.root.hidden = Math.max(this.state.kind.queries, this.state.kind.keys) <= 40;
+  }
+
+  /** @param {MapScene} scene @param {import("./state.js").Spot | null} hover */
+  draw(scene, hover) {
+    this.scene = scene;
+    const { state, options } = { state: this.state, options: this.state.options };
+    this.zoom.set(String(options.zoom ?? 0));
+    this.legend.replaceChildren(...legend(scene.table, scene.end, state.valueWeighted, scene.clipped, scene.signed, state.kind.measure));
+    this.#drawPart(hover);
+    // What is said below it may have taken a line more.
+    if (this.short) this.#drawPart(hover);
+  }
+
+  #drawPart(hover) {
+    const { kind, options, hidden, selected } = this.state;
+    const { rowOf, nothing, end, table, inks, signed, cuts, caption, fixed } = this.scene;
+    const box = this.canvas.parentElement;
+    box.style.maxHeight = "";
+    const size = options.zoom || Infinity;
+    const centre = selected ?? hover ?? { query: 0, key: 0 };
+    const queryFrom = windowFrom(kind.queries, size, centre.query ?? 0, this.from.query);
+    const keyFrom = windowFrom(kind.keys, size, centre.key ?? queryFrom, this.from.key);
+    this.from = { query: queryFrom, key: keyFrom };
+    const part = {
+      query: queryFrom,
+      key: keyFrom,
+      queries: Math.min(size, kind.queries),
+      keys: Math.min(size, kind.keys),
+    };
+    this.map.show({
+      rowOf, nothing, part, queries: kind.query_tokens, keys: kind.key_tokens, causal: kind.causal,
+      offset: kind.all_keys - kind.all_queries, hidden, largest: end, table,
+      colours: inks, signed, cuts,
+    }, Math.max(200, box.clientWidth), 470, fixed ? Math.max(90, box.clientHeight) : Infinity);
+    const notes = [caption];
+    if (kind.causal) notes.push("Grey: later tokens, which a query cannot look at.");
+    if (this.map.sampled) notes.push("Not every row fits: some stand for their neighbours.");
+    if (part.keys < kind.keys || part.queries < kind.queries) {
+      notes.push(`Queries ${part.query}–${part.query + part.queries - 1}, keys ${part.key}–${part.key + part.keys - 1} of ${kind.keys}.`);
+    }
+    this.note.textContent = notes.filter(Boolean).join(" ");
+    this.short = fixed && this.map.height > box.clientHeight + 1;
+    box.style.maxHeight = fixed && box.clientHeight ? `${this.map.height + 2}px` : ""; // what its colours mean follows at once
+  }
+
+  /** Mark what is pointed at and what is locked; a locked cell is brought into view. */
+  mark(hover, selected) {
+    const locked = selected && !hover && (this.state.options.zoom ?? 0);
+    if (locked && !this.#inPart(selected)) this.#drawPart(hover);
+    this.map.mark(hover, selected);
+  }
+
+  #inPart(spot) {
+    const { part } = this.map.scene;
+    const inside = (value, from, count) => value === null || (value >= from && value < from + count);
+    return inside(spot.query, part.query, part.queries) && inside(spot.key, part.key, part.keys);
+  }
+}

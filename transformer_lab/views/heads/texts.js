@@ -1,0 +1,212 @@
+// Which text of a batch is on view, or the mean or the spread over all; beside an average, the head by
+// distance. A notebook's Python sends the text that is chosen; a saved page holds each as a block.
+
+import { button, menu } from "../shared/controls.js";
+import { element } from "../shared/dom.js";
+import { Plot, nearestIndex } from "../shared/plot.js";
+import { Superseded } from "../shared/requests.js";
+import { short } from "../shared/words.js";
+
+const PROFILE_HEIGHT = 150;
+const TEXT_BYTES = ["_maps", "_norms", "_first_data", "_first_norms", "_thumbs"]; // what draws anew comes last
+const TEXT_SENT = ["_thumbs", "_maps", "_norms", "_first_data", "_first_norms"];
+
+/** @typedef {{distances: Float32Array, mean: Float32Array, spread: Float32Array, shuffled: Float32Array, said: string}} Profile */
+
+export class Texts {
+  /**
+   * @param {import("../shared/shell.js").Shell} shell
+   * @param {import("./state.js").HeadState} state
+   * @param {import("./heads.js").Heads} heads
+   */
+  constructor(shell, state, heads) {
+    const { model, signal } = shell;
+    Object.assign(this, { shell, state, heads, model, signal });
+    this.turn = 0;
+    this.held = model.get("_held_text"); // the text that the model's maps are of
+    /** @type {Map<string, Profile>} */
+    this.known = new Map();
+    const { names, why, held } = model.get("_texts");
+    const over = [["mean", `mean of all ${names.length}`], ["spread", `spread of all ${names.length}`]];
+    this.values = [...names.map((_, i) => String(i)), ...over.map(([value]) => value)];
+    this.menu = menu("Text on view, or what of all texts", "text", [
+      ...names.map((text, i) => ({ value: String(i), text: `text ${text}` })),
+      ...over.map(([value, text]) => ({ value, text })),
+    ], (value) => this.choose(value));
+    for (const option of this.menu.root.options) {
+      const averaged = option.value === "mean" || option.value === "spread";
+      option.disabled = (averaged && Boolean(why)) || (held && !held.map(String).includes(option.value));
+    }
+    const step = (by) => () => {
+      const open = this.values.filter((_, i) => !this.menu.root.options[i].disabled);
+      this.choose(open[(open.indexOf(String(model.get("text"))) + by + open.length) % open.length]);
+    };
+    this.picker = element("span", { class: "tl-step tl-texts", role: "group", "aria-label": "Text" },
+      button("◀", "text-back", step(-1), "The text before"), this.menu.root, button("▶", "text-on", step(1), "The next text"));
+    this.why = element("p", { class: "tl-hint", "data-part": "texts-note", hidden: !why }, why ? `No average of these texts: ${why}.` : "");
+    this.#buildPanel();
+    this.#listen();
+  }
+
+  #buildPanel() {
+    this.canvas = element("canvas", { role: "img", tabindex: 0, "data-part": "distance" });
+    this.plot = new Plot(this.canvas, { hover: (x) => this.#point(x) }, this.signal);
+    this.said = element("p", { class: "tl-hint", "data-part": "over-texts" });
+    this.number = element("span", { class: "tl-quiet", role: "status", "data-part": "distance-number" });
+    this.curve = element("div", {}, element("p", { class: "tl-heading" }, element("b", {}, "By distance"), " ", this.number), this.canvas);
+    this.panel = element("section", { class: "tl-panel", "aria-label": "Over the texts", hidden: true }, this.curve, this.said);
+    this.canvas.addEventListener("keydown", (event) => {
+      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!by || !this.profile?.distances.length) return;
+      event.preventDefault();
+      event.stopPropagation();
+      const { distances } = this.profile;
+      const now = this.at === null || this.at === undefined ? -by : nearestIndex(distances, this.at);
+      this.#point(distances[Math.max(0, Math.min(distances.length - 1, now + by))]);
+    }, { signal: this.signal });
+  }
+
+  #listen() {
+    const { model, signal } = this;
+    const on = (name, heard) => {
+      model.on(name, heard);
+      signal.addEventListener("abort", () => model.off(name, heard));
+    };
+    on("change:text", () => this.#changed());
+    on("change:_held_text", () => {
+      if (!model.get("_live")) return;
+      this.held = model.get("_held_text");
+      this.ended?.();
+      this.heads.maps.forget();
+      this.heads.start();
+      this.show();
+    });
+  }
+
+  /** Whether an average is on view. */
+  get averaged() {
+    return typeof this.held === "string";
+  }
+
+  /** @param {string} value of the menu */
+  choose(value) {
+    this.state.set({ text: /^\d+$/.test(value) ? Number(value) : value });
+  }
+
+  /** What reads it in Python. */
+  code() {
+    if (!this.averaged) return "";
+    const { layer, head, kindName, several, selected } = this.state;
+    const { query = null, key = null } = selected ?? {};
+    const index = query !== null && key !== null ? `[${query}, ${key}]` : query !== null ? `[${query}]` : key !== null ? `[:, ${key}]` : "";
+    return `tl.heads.average_map(trace, layer=${layer}, head=${head}${several ? `, kind="${kindName}"` : ""}).${this.held}${index}`;
+  }
+
+  /** Before the first drawing: a page that was saved anew begins with another text than its maps are of. */
+  async open() {
+    this.show();
+    if (this.model.get("text") !== this.held) await this.#fetch();
+  }
+
+  show() {
+    this.menu.set(String(this.model.get("text")));
+    this.panel.hidden = !this.averaged;
+    this.shell.root.dataset.text = String(this.held);
+  }
+
+  #changed() {
+    this.menu.set(String(this.model.get("text")));
+    if (this.model.get("text") === this.held) return;
+    if (!this.model.get("_live")) {
+      this.#fetch();
+      return;
+    }
+    this.ended?.();
+    this.ended = this.heads.waiting.begin("Fetching the text …", "Still waiting for this text: Python may be busy with a cell, or stopped.");
+  }
+
+  async #fetch() {
+    const { model } = this;
+    const text = model.get("text");
+    const turn = ++this.turn;
+    try {
+      const { message, buffers } = await this.shell.requests.ask({ type: "block", name: `text/${text}` });
+      if (turn !== this.turn || this.signal.aborted) return;
+      this.held = text;
+      this.show();
+      if (typeof text === "number") model.set("_batch", text);
+      for (const [name, value] of Object.entries(message.info)) model.set(name, value);
+      for (const name of TEXT_BYTES) model.set(name, buffers[TEXT_SENT.indexOf(name)]);
+    } catch (error) {
+      if (error instanceof Superseded || turn !== this.turn) return;
+      this.shell.say(`Text ${text} cannot be shown: ${error.message}`);
+      this.state.set({ text: this.held });
+    }
+  }
+
+  // ---- the head by distance -------------------------------------------------------------------
+
+  /** The head on view has been drawn. */
+  async drawn() {
+    if (!this.averaged) return;
+    const { kind, layer, head } = this.heads.shown;
+    const name = `profile/${kind}/${layer}/${head}`;
+    if (!this.known.has(name)) {
+      this.wanted = name;
+      try {
+        const { message, buffers } = await this.shell.requests.ask({ type: "block", name }, false);
+        const floats = buffers.map((bytes) => new Float32Array(bytes.slice().buffer));
+        const [distances, mean, spread, shuffled] = floats.length ? floats : Array(4).fill(new Float32Array());
+        this.known.set(name, { distances, mean, spread, shuffled, said: message.info.said });
+      } catch (error) {
+        this.known.set(name, { ...NO_PROFILE, said: `By distance: ${error.message}.` });
+      }
+      if (this.wanted !== name || this.signal.aborted) return;
+    }
+    this.wanted = name;
+    this.profile = this.known.get(name);
+    this.#draw();
+  }
+
+  #point(x) {
+    this.at = x;
+    this.#draw();
+  }
+
+  #draw() {
+    const { profile, shell } = this;
+    if (!profile || !this.averaged) return;
+    const { distances, mean, spread, shuffled } = profile;
+    const before = this.panel.offsetHeight;
+    this.said.textContent = profile.said;
+    this.curve.hidden = distances.length < 2;
+    if (this.curve.hidden || !this.panel.clientWidth) return this.#fit(before);
+    const band = { low: mean.map((m, i) => Math.max(0, m - spread[i])), high: mean.map((m, i) => m + spread[i]) };
+    const i = this.at === null || this.at === undefined ? -1 : nearestIndex(distances, this.at);
+    this.plot.show({
+      series: [
+        { name: "keys shuffled", colour: shell.inks.quiet, x: distances, y: shuffled, thick: 1 },
+        { name: "mean ± spread", colour: shell.inks.accent, x: distances, y: mean, thick: 2, band },
+      ],
+      xTitle: distances[0] < 0 ? "tokens back (below 0: ahead)" : "tokens back",
+      yTitle: "weight", whole: true, colours: shell.inks, at: i < 0 ? null : distances[i], dots: distances.length <= 40,
+    }, this.panel.clientWidth, PROFILE_HEIGHT);
+    const told = i < 0 ? "" : `${distanceName(distances[i])}: ${short(mean[i])} ± ${short(spread[i])}; keys shuffled: ${short(shuffled[i])}`;
+    this.number.textContent = told || "point at the curve for its numbers";
+    this.canvas.setAttribute("aria-label", `Weight by distance. ${profile.said} ${told} Left and right arrows move.`);
+    this.#fit(before);
+  }
+
+  /** What stands above was drawn before it was known how much room this takes. */
+  #fit(before) {
+    if (this.panel.offsetHeight !== before) this.shell.redraw();
+  }
+}
+
+const NO_PROFILE = { distances: new Float32Array(), mean: new Float32Array(), spread: new Float32Array(), shuffled: new Float32Array() };
+
+/** @param {number} distance */
+function distanceName(distance) {
+  if (distance === 0) return "itself";
+  return distance < 0 ? `${-distance} ahead` : `${distance} back`;
+}

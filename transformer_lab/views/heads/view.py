@@ -1,0 +1,147 @@
+"""Every head of a trace: small in a grid, the chosen one as lines and as a map."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+
+from ..pages.export import Block
+from ..shared.base import css, esm
+from ..shared.exports import Numbers
+from ..shared.selection import link_of
+from .exported import head_numbers
+from .figure import HeadScene, head_figure
+from .heads import Heads
+from .texts import TextTraits
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ...tracing.trace import Trace
+    from ..shared.plots import Plot
+
+
+class HeadView(TextTraits):
+    """Heads of a trace, interactive.
+
+    `layer`, `head`, `kind` and `selected` (a pair query, key, either of which may be None; or
+    None) can be read and set from Python; they follow what the reader does. Of a batch `text` is the
+    number of the text on view, or "mean" or "spread" of all: see `transformer_lab.heads.average_map`.
+
+    Args:
+        trace: what `transformer_lab.trace` returned.
+        layer, head: the head to begin with; in the first layer that has heads unless given.
+        kind: "decoder", "encoder" or "cross"; by default the trace's first choice.
+        batch: which text of the trace to begin with.
+        title: by default the model's name.
+        link: views with the same one follow each other; by default those of one model on one
+            text. "" lets this view go its own way.
+
+    Raises:
+        ValueError: when the trace has no such kind, layer, head or text.
+    """
+
+    _esm: ClassVar[str] = esm("heads/view.js")
+    _css: ClassVar[str] = css()
+
+    def __init__(
+        self,
+        trace: Trace,
+        *,
+        layer: int | None = None,
+        head: int = 0,
+        kind: str | None = None,
+        batch: int = 0,
+        title: str | None = None,
+        link: str | None = None,
+    ):
+        heads = Heads(trace, batch)
+        kind = heads.usual_kind(kind)
+        super().__init__(
+            _batch=batch,
+            title=title or trace.model_name or "Heads",
+            of=(trace,),
+            link=link_of(trace) if link is None else link,
+        )
+        first = trace.attending(kind)[0] if layer is None else layer
+        self._look_at(heads, (kind, first, head))
+        self._choose_among(trace, batch)
+
+    # -- for people -----------------------------------------------------------------------------
+
+    def row(self, query: int) -> Tensor:
+        """[key]: what a query gives to each key, as shown (hidden keys left out, value-weighted)."""
+        return self.heads.map(self.shown, self._shows, query)
+
+    @property
+    def sentence(self) -> str:
+        return self.head_sentence
+
+    def figure(self) -> Figure:
+        """Every head small beside the chosen one as a map, titled with the sentence."""
+        return head_figure(self._scene())
+
+    def to_plotly(self, *, theme: str = "light", facets: str | None = None) -> Plot:
+        """The chosen head as a plotly heat map, [query, key].
+
+        Args:
+            theme: as in `View.to_plotly`.
+            facets: "layer": every head of the layer on view; "all": every head of every layer, as
+                small as in the grid of the view.
+
+        Raises:
+            ValueError: for another theme, or other facets.
+        """
+        from .plotly_figure import every_head_plotly, head_plotly, layer_plotly
+
+        scene, (kind, layer, _) = self._scene(), self.shown
+        if facets is None:
+            return head_plotly(scene, theme)
+        if facets == "all":
+            return every_head_plotly(scene, theme)
+        if facets != "layer":
+            raise ValueError(f"facets={facets!r} is not known; choose 'layer', 'all' or None")
+        places = [(kind, layer, head) for head in range(self.heads.kinds[kind]["heads"])]
+        return layer_plotly(scene, [self.heads.map(at, self._shows) for at in places], theme)
+
+    def _numbers(self) -> Numbers:
+        return head_numbers(self._scene())
+
+    def _scene(self) -> HeadScene:
+        return self.heads.scene(self.shown, self._shows, self.selected, self._title, self.sentence)
+
+    def save_html(
+        self,
+        path: str | os.PathLike,
+        layers: Sequence[int] | None = None,
+        *,
+        theme: str | None = None,
+    ) -> Path:
+        """Write one self-contained page: offline, interactive, with the present selection.
+
+        Args:
+            path: the file.
+            layers: keep only the heads of these layers (of the kind on view, and of all others);
+                the page says so. Default: every head.
+            theme: "light" or "dark"; by default as the reader's system.
+
+        Raises:
+            ValueError: for a layer that the trace has not, or a path that cannot hold a file.
+        """
+        return super().save_html(path, layers=layers, theme=theme)
+
+    # -- for pages and the browser ----------------------------------------------------------------
+
+    def _page_state(self, layers: Sequence[int] | None = None) -> dict[str, Any]:
+        texts = self._text_on_page(layers)
+        state = {**super()._page_state(), **self._first_screen(layers), **texts}
+        state["_note"] = f"{state['_note']} {state.pop('_page_note', '')}".strip()
+        return state
+
+    def _blocks(self, layers: Sequence[int] | None = None) -> Iterable[Block]:
+        yield from self._head_blocks(layers)
+        yield from self._text_blocks(layers)

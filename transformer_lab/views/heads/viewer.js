@@ -1,0 +1,53 @@
+// The heads of a trace, alone on a page or below a run.
+
+import { headNumbers } from "./numbers.js";
+import { Heads } from "./heads.js";
+import { HeadMaps } from "./maps.js";
+import { HeadState } from "./state.js";
+import { HeadStore } from "./store.js";
+import { Texts } from "./texts.js";
+import { picture } from "./picture.js";
+import { keepHeight } from "../shared/screen.js";
+import { element } from "../shared/dom.js";
+import { Shell } from "../shared/shell.js";
+
+export class HeadViewer {
+  /**
+   * @param {any} model
+   * @param {HTMLElement} root
+   * @param {AbortSignal} signal
+   * @param {string} [title] instead of the model's own
+   * @param {() => number} [above] the height of what stands above it, and is to be seen with it
+   */
+  constructor(model, root, signal, title, above) {
+    this.above = above;
+    const state = new HeadState(model);
+    this.shell = new Shell(model, root, signal, {
+      title,
+      within: title !== undefined,
+      copies: "Copy the selection as Python",
+      draw: () => this.heads.draw(),
+      png: () => picture(this.heads),
+      code: () => this.texts?.code() || state.code(),
+      part: () => `${this.texts?.averaged ? `${this.texts.held}-` : ""}layer-${state.layer}-head-${state.head}`,
+      numbers: () => headNumbers(this.heads),
+    });
+    this.heads = new Heads(this.shell, state, new HeadMaps(new HeadStore(model, this.shell.requests)), {
+      chosen: (layer, head) => state.set({ layer, head }),
+      tell: (layer, head) => `Layer ${layer}, head ${head}: click to see it large`,
+      picked: (spot) => state.pick(spot),
+      drawn: () => this.texts?.drawn(),
+    });
+    this.texts = model.get("_texts")?.names ? new Texts(this.shell, state, this.heads) : null;
+  }
+
+  async open() {
+    const { shell, heads, texts } = this;
+    heads.panels.classList.add("tl-three");
+    const controls = element("div", { class: "tl-tools" }, heads.stepper.root, ...(texts ? [texts.picker] : []), element("span", { class: "tl-push" }), ...heads.viewControls.roots);
+    shell.root.append(element("div", { class: "tl-screen" }, shell.header, heads.note, ...(texts ? [texts.why] : []), shell.message, heads.answer, heads.panels, ...(texts ? [texts.panel] : []), controls));
+    keepHeight(shell.root, shell.signal, () => shell.redraw(), this.above);
+    await texts?.open();
+    await heads.start();
+  }
+}

@@ -1,0 +1,124 @@
+"""What was measured as a plotly figure: scores of heads, sweeps, attributions, runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .shared.plots import Plot
+
+PARTS = 20  # of a logit, shown
+HEAT_HEIGHT = 22  # pixels of a row, at least
+
+
+def to_plotly(
+    found: Any, *, name: str = "", axes: Sequence[str] = ("layer", "head"),
+    labels: Mapping[str, Sequence[str]] | None = None, title: str = "", theme: str = "light",
+) -> Plot:  # fmt: skip
+    """What a measure, a sweep or an attribution found, as a plotly figure; a view or runs as well.
+
+    Args:
+        found: scores [layer, head], as `tl.heads.induction(trace)` gives, or any numbers of one or two
+            axes; what `sweep_heads` and its like return; a `LogitAttribution`; a view; or a `Run`, its
+            steps, or a mapping of runs, as `compare_runs` takes them.
+        name: what the numbers are, beside the colours.
+        axes: of two axes, what rows and columns are.
+        labels: axis -> what to show for each place on it; numbers by default.
+        title: over the figure.
+        theme: as in `View.to_plotly`.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if hasattr(found, "to_plotly"):
+        return found.to_plotly(theme=theme)
+    if hasattr(found, "baseline") and hasattr(found, "axes"):
+        sentence = repr(found).strip("<>")
+        title, name = title or f"Sweep over {' and '.join(found.axes)}s", name or found.measure
+        return _numbers(found.values, name, found.axes, found.labels, title, sentence, theme)
+    if hasattr(found, "ranked") and hasattr(found, "logit"):
+        return _parts(found, title, theme)
+    if hasattr(found, "shape"):
+        return _numbers(found, name, axes, labels or {}, title or name or "Scores", "", theme)
+    from .runs.curves import compare_runs
+
+    try:
+        return compare_runs(found, **({"title": title} if title else {})).to_plotly(theme=theme)
+    except ValueError as error:
+        raise ValueError(
+            f"found is a {type(found).__name__} ({error}); give scores [layer, head], what a sweep "
+            "returned, a view, or runs"
+        ) from error
+
+
+def _numbers(
+    found: Any, name: str, axes: Sequence[str], labels: Mapping[str, Sequence[str]], title: str,
+    sentence: str, theme: str,
+) -> Plot:  # fmt: skip
+    from .shared import plots
+
+    values = np.asarray(found.detach().cpu() if hasattr(found, "detach") else found, dtype=float)
+    if values.ndim not in (1, 2) or not values.size:
+        raise ValueError(
+            f"found has shape {list(values.shape)}; give numbers of one axis or two, such as "
+            "scores [layer, head]"
+        )
+    axes = list(axes)[-values.ndim :]
+    named = [
+        list(labels.get(axis) or map(str, range(n)))
+        for axis, n in zip(axes, values.shape, strict=True)
+    ]
+    for axis, names, n in zip(axes, named, values.shape, strict=True):
+        if len(names) != n:
+            raise ValueError(f"labels[{axis!r}] has {len(names)} entries; the axis has {n} places")
+    figure = plots.Plot(title=title, sentence=sentence, theme=theme)
+    signed = bool((values < 0).any())
+    accent = plots.heads_of(theme)[0]
+    if values.ndim == 1:
+        figure.add_trace(plots.bars(values, named[0], "%{x:.4f}", marker_color=accent))
+        plots.name_rows(figure, named[0])
+        return figure.update_layout(height=180 + 24 * len(values), xaxis_title_text=name)
+    end = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
+    figure.add_trace(
+        plots.heat(
+            values, list(range(values.shape[1])), list(range(values.shape[0])),
+            f"{axes[0]} %{{y}}, {axes[1]} %{{x}}: %{{z:{'+' if signed else ''}.4f}}",
+            colorscale=plots.colour_scale("diverging" if signed else "sequential", theme),
+            zmin=-end if signed else 0, zmax=end or 1.0,
+            colorbar=dict(title=dict(text=plots.said(name), side="right"), thickness=14,
+                          outlinewidth=0),
+        )
+    )  # fmt: skip
+    rows, columns = ([plots.said(n) for n in names] for names in named)
+    figure.update_xaxes(
+        title_text=axes[1], tickvals=list(range(len(columns))), ticktext=columns, showgrid=False
+    )
+    figure.update_yaxes(
+        title_text=axes[0], tickvals=list(range(len(rows))), ticktext=rows, showgrid=False,
+        autorange="reversed",
+    )  # fmt: skip
+    height = 240 + max(HEAT_HEIGHT, 44 - len(rows)) * len(rows)
+    return figure.update_layout(height=height, plot_bgcolor=plots.ink("panel", theme))
+
+
+def _parts(found: Any, title: str, theme: str) -> Plot:
+    """A logit by who wrote it, the largest parts, and the others together."""
+    from .shared import plots
+
+    ranked = found.ranked()
+    shown = ranked[:PARTS]
+    if len(ranked) > PARTS:
+        shown.append((f"{len(ranked) - PARTS} others", sum(value for _, value in ranked[PARTS:])))
+    names, values = [name for name, _ in shown], [value for _, value in shown]
+    scale = plots.colour_scale("diverging", theme)
+    figure = plots.Plot(
+        title=title or "A logit, by who wrote it", theme=theme,
+        sentence=f"The parts sum to {found.logit:.3f}, at position {found.position}.",
+    )  # fmt: skip
+    colours = [scale[43][1] if value >= 0 else scale[8][1] for value in values]
+    figure.add_trace(plots.bars(values, names, "%{x:+.4f}", marker_color=colours))
+    plots.name_rows(figure, names)
+    return figure.update_layout(height=180 + 26 * len(names), xaxis_title_text="logit")

@@ -1,0 +1,1 @@
+"""One word, its scores, and the mixture that they make."""

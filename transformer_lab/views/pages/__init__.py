@@ -1,0 +1,1 @@
+"""One self-contained page of a view, and notebooks made of such pages."""

@@ -1,0 +1,23 @@
+"""plotly's script as the installed package brings it. Nothing here imports plotly."""
+
+from __future__ import annotations
+
+import gzip
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+
+@cache
+def plotly_script() -> bytes:
+    """plotly.min.js of the installed plotly, gzipped.
+
+    Raises:
+        ValueError: where it is not installed, or came without its script.
+    """
+    spec = find_spec("plotly")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        file = Path(folder) / "package_data" / "plotly.min.js"
+        if file.is_file():
+            return gzip.compress(file.read_bytes(), 9, mtime=0)
+    raise ValueError("plotly’s script is not installed; pip install plotly brings it")

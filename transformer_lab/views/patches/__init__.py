@@ -1,0 +1,1 @@
+"""A picture, what a patch of it looks at, and whether that matters."""

@@ -1,0 +1,115 @@
+"""What a browser is sent of a model that looks at a picture: rows of all heads, and the picture."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...heads.pictures import patch_distance
+from ...hub.network import Inputs, Network
+from ...hub.which import network_of
+from ...tracing.packing import pack_weights
+from ...tracing.running import trace
+from ...tracing.trace import Trace
+from ..shared.rows import HeadRows, evenly
+
+PAGE_BYTES = 48 << 20  # of rows in a saved page
+STRETCHED = (
+    "The model's image processor is not known: the picture's colours are stretched from its least "
+    "to its largest pixel."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A picture in a model: bytes [height, width, 3] as they look, and what the model did."""
+
+    network: Network
+    pixels: Tensor
+    picture: Tensor
+    trace: Trace
+    note: str
+
+
+def look(
+    model: Any, picture: Any, tokens: Any = None, labels: Any = None, given: Any = None
+) -> Seen:
+    """Run a model on a picture (an `ImageModel`), or on the pixels that it reads, with the text in
+    which tokens stand for it where it reads one.
+
+    Raises:
+        ValueError: for what is no picture, for several, and for a model of which it is not known
+            where its patches stand.
+    """
+    ready = hasattr(model, "prepare") and hasattr(model, "seen")
+    more = {**(given or {}), "pixel_values": model.prepare(picture) if ready else picture}
+    found = trace(model.model if ready else model, tokens, labels=labels, keep="maps", **more)
+    if ready:
+        found.model_name = model.name
+    if found.batch_size != 1:
+        raise ValueError(f"picture holds {found.batch_size} pictures; give one")
+    if found.patches is None:
+        raise ValueError(
+            f"where the patches of {found.model_name} stand is not known, so they cannot be shown; "
+            "HeadView(trace) shows its maps"
+        )
+    network = network_of(model).evaluated()
+    pixels = network.picture(Inputs(found.tokens, given=found.given))
+    if pixels is None:
+        raise ValueError(
+            f"{found.model_name} reads patches one by one, and how they lie in a picture is not known; "
+            "HeadView(trace) shows its maps"
+        )
+    seen = model.seen(pixels) if ready else _stretched(pixels)
+    note = model.note if ready else STRETCHED
+    told = " ".join(filter(None, (note, found.note)))
+    return Seen(network, pixels, seen, found, told)
+
+
+def _stretched(pixels: Tensor) -> Tensor:
+    x = pixels.detach().float().cpu()[:3]
+    x = (x - x.min()) / (x.max() - x.min()).clamp(min=1e-9)
+    return (x * 255).round().to(torch.uint8).expand(3, -1, -1).permute(1, 2, 0)
+
+
+def png(picture: Tensor) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture.numpy())).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+class Rows(HeadRows):
+    """The rows of all heads for one position: codes [layer, head, key] in 16 bits."""
+
+    def __init__(self, trace: Trace):
+        super().__init__(trace, trace.kind())
+
+    def codes(self, query: int) -> np.ndarray:
+        return pack_weights(self.weights(query)).numpy().astype("<u2")
+
+    def packed(self, query: int) -> bytes:
+        return self.codes(query).tobytes()
+
+    def kept(self) -> list[int]:
+        """Positions whose rows a saved page holds: all, or what is no patch and some of the patches,
+        evenly, as many as there is room for."""
+        patches = self.trace.patches
+        assert patches is not None
+        room = max(1, PAGE_BYTES // (2 * int(np.prod(self.shape))))
+        first = patches.others[:room]
+        cells = evenly(patches.n, room - len(first))
+        return sorted([*first, *(patches.start + i for i in cells)])
+
+
+def distances(trace: Trace) -> list[list[float | None]]:
+    """`patch_distance` to one decimal; None where there is none."""
+    return [
+        [None if x != x else round(x, 1) for x in row] for row in patch_distance(trace).tolist()
+    ]

@@ -1,0 +1,178 @@
+"""A picture in a model: what a patch, [CLS] or a register looks at, and whether it matters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import traitlets as t
+from torch import Tensor
+
+from ...tracing.trace import Trace
+from ..shared.base import css, esm
+from ..shared.codecs import shown_text
+from ..shared.edit_words import edit_words
+from ..shared.exports import Numbers
+from ..shared.overlay import OverlayView, plain
+from ..shared.passes import Effect
+from ..shared.selection import link_of
+from .data import Rows, distances, look, png
+from .effects import Effects
+from .exported import patch_numbers
+from .figure import PatchScene, patch_figure
+from .words import Look, look_sentence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..shared.plots import Plot
+
+
+class PatchView(OverlayView):
+    """A picture and the heads that look at it. A patch, [CLS] or a register is chosen; the chosen
+    head's weights from there lie over the picture, and those of every head over small ones. Beside
+    it stands what changes when the head is switched off, or an edge cut: the classes, or where the
+    model has none, its embedding.
+
+    `layer`, `head` and `selected` (a pair (query, key) of positions) can be read and set from Python,
+    as can `fade` (0: the picture alone, 1: the weights alone) and `edits`.
+
+    Args:
+        model: an `ImageModel`; or another model that reads pixels, alone or with text.
+        picture: what `ImageModel.prepare` takes; for another model its `pixel_values`.
+        tokens, labels: the text in which tokens stand for the picture, for a model that reads both:
+            ids, and what to show for each. Each token's weights lie over the picture then, the
+            last one's first, and effects are on the token that comes next.
+        given: what more the model reads, by name, such as token_type_ids.
+        layer, head: chosen at the start; the last layer's first head by default.
+        title: by default the model's name.
+        link: as in `HeadView`.
+
+    Raises:
+        ValueError: for what is no picture, or a model of which it is not known where its patches
+            stand.
+    """
+
+    _esm: ClassVar[str] = esm("patches/view.js")
+    _css: ClassVar[str] = css("patches")
+
+    _grid = t.Dict().tag(sync=True)
+    _picture = t.Bytes(b"").tag(sync=True)
+    _far = t.List().tag(sync=True)  # mean distances [layer][head], to one decimal or None
+
+    def __init__(
+        self,
+        model: Any,
+        picture: Any,
+        *,
+        tokens: Any = None,
+        labels: Sequence[str] | None = None,
+        given: Mapping[str, Any] | None = None,
+        layer: int | None = None,
+        head: int = 0,
+        title: str | None = None,
+        link: str | None = None,
+    ):
+        seen = look(model, picture, tokens, labels, given)
+        self.model, self.trace, self._seen = model, seen.trace, seen
+        trace, patches = seen.trace, seen.trace.patches
+        assert patches is not None
+        self._network, self._data, self._effects = seen.network, Rows(trace), Effects(seen)
+        kind, n = trace.kinds[0], len(patches.labels)
+        super().__init__(
+            title=title or trace.model_name,
+            of=(trace,),
+            link=link_of(trace) if link is None else link,
+            _kinds={kind: dict(layers=trace.n_layers(), heads=trace.n_heads(), queries=n, keys=n)},
+            _grid=dict(
+                rows=patches.rows, columns=patches.columns, start=patches.start,
+                labels=[shown_text(x) for x in patches.labels], heads=[trace.heads_of(i) for i in range(trace.n_layers())],
+                even=round(float(patches.distances.mean()), 1), first=_first(trace),
+                others="" if trace.tokens is None else "the text",
+                padded=[i for i in trace.attending() if _reaches_beyond(trace.call(i))],
+            ),
+            _picture=png(seen.picture),
+            # A patch that looks back only has no other patches at every distance.
+            _far=distances(trace) if kind == "encoder" else [[None] * trace.n_heads()] * trace.n_layers(),
+            _unit=self._effects.unit,
+            _note=shown_text(seen.note),
+        )  # fmt: skip
+        self.kind = kind
+        self.layer = trace.attending()[-1] if layer is None else layer
+        self.head = head
+        self._first_rows()
+        self.observe(self._first_rows, "selected")
+
+    # -- for people -----------------------------------------------------------------------------
+
+    @property
+    def query(self) -> int:
+        """The position that looks: the selected one; else the text's last token, [CLS], or a patch in
+        the middle."""
+        chosen = self.selected[0] if self.selected else None
+        return self._grid["first"] if chosen is None else chosen
+
+    @property
+    def effect(self) -> Effect | None:
+        """What the edits change; None where there are none."""
+        return self._effects.of(self.edits) if self._edits else None
+
+    def every_head(self) -> Tensor:
+        """What each head alone changes when it is switched off, fp32 [layer, head] (see `Effect`);
+        shown beside every head from then on."""
+        found = self._effects.every()
+        self._every = plain(found)
+        return found
+
+    @property
+    def sentence(self) -> str:
+        patches, layer = self.trace.patches, self.layer
+        assert patches is not None
+        seen = Look(
+            layer, self.head, self.query, self._grid["labels"], patches.start, patches.n,
+            self._data.codes(self.query)[layer, self.head], self._grid["others"],
+            layer in self._grid["padded"],
+        )  # fmt: skip
+        told = look_sentence(seen, self._far[layer][self.head], self._grid["even"])
+        effect = self.effect
+        return told if effect is None else f"{told} {self._edited()}: {effect.sentence}"
+
+    def _edited(self) -> str:
+        names = self._grid["labels"]
+        return "With " + " and ".join(edit_words(e, names, names) for e in self._edits)
+
+    def figure(self) -> Figure:
+        """The picture with the chosen head's weights, and every head small."""
+        return patch_figure(self._scene())
+
+    def to_plotly(self, *, theme: str = "light") -> Plot:
+        from .plotly_figure import patch_plotly
+
+        return patch_plotly(self._scene(), theme)
+
+    def _numbers(self) -> Numbers:
+        return patch_numbers(self._scene())
+
+    def _scene(self) -> PatchScene:
+        return PatchScene(
+            title=self._title, sentence=self.sentence, picture=self._seen.picture.numpy(),
+            patches=self.trace.patches, rows=self._data.codes(self.query), query=self.query,
+            layer=self.layer, head=self.head, heads=self._grid["heads"], fade=self.fade,
+        )  # fmt: skip
+
+    def _heads(self) -> list[int]:
+        return self._grid["heads"]
+
+
+def _first(trace: Trace) -> int:
+    """The position that looks where none is chosen."""
+    patches = trace.patches
+    assert patches is not None
+    if trace.tokens is not None:
+        return len(patches.labels) - 1
+    return 0 if patches.before else patches.position(patches.rows // 2, patches.columns // 2)
+
+
+def _reaches_beyond(call: Any) -> bool:
+    """Whether windows of attention reach beyond the picture."""
+    return getattr(call, "windows", None) is not None and call.has_rest

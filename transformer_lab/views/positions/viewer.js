@@ -1,0 +1,152 @@
+// The position schemes: the encoding, the curve by distance, and what moving or shuffling changes.
+
+import { bytesOf } from "../shared/codecs.js";
+import { ChangePanel } from "./change.js";
+import { PositionControls } from "./controls.js";
+import { DistancePanel } from "./distances.js";
+import { element } from "../shared/dom.js";
+import { EncodingPanel } from "./encoding.js";
+import { heading } from "./parts.js";
+import { byDistance, changeOf, encodingOf, schemeFacts } from "./scheme.js";
+import { known } from "./schemes.js";
+import { positionSentence } from "./words.js";
+import { sheet } from "../shared/sheet.js";
+import { floatsOf, Shell } from "../shared/shell.js";
+
+const STATE = ["scheme", "d_model", "n_heads", "base", "length", "shift", "causal", "test", "shuffle", "layer", "head", "_given", "_table", "_maps", "_words"];
+
+
+/**
+ * @typedef {object} Now what is on view
+ * @property {import("./scheme.js").PositionState} state
+ * @property {import("./schemes.js").Known} scheme
+ * @property {ReturnType<typeof schemeFacts>} facts
+ * @property {ReturnType<typeof encodingOf>} map
+ * @property {ReturnType<typeof byDistance>} curve
+ * @property {ReturnType<typeof changeOf>} change
+ * @property {string} computed names the state that it was computed from
+ */
+
+export class PositionViewer {
+  constructor(model, root, signal) {
+    Object.assign(this, { model, root, signal });
+    this.shell = new Shell(model, root, signal, {
+      draw: () => this.draw(),
+      part: () => model.get("scheme"),
+      png: () => this.png(),
+      code: () => this.code(),
+    });
+    this.controls = new PositionControls(this.shell);
+    this.encoding = new EncodingPanel(this.shell, signal);
+    this.distances = new DistancePanel(this.shell, signal);
+    this.change = new ChangePanel(this.shell, signal);
+    this.#place();
+    this.shell.watch([...STATE, "selected"], () => this.#forget());
+    root.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !(model.get("selected") || this.encoding.cell || this.distances.distance !== null)) return;
+      event.stopPropagation();
+      this.#forget();
+      this.shell.set({ selected: null });
+      this.shell.redraw();
+    }, { signal });
+  }
+
+  #forget() {
+    this.encoding.cell = this.distances.distance = null;
+  }
+
+  /** @returns {import("./scheme.js").PositionState} */
+  get state() {
+    const get = (name) => this.model.get(name);
+    const bytes = bytesOf(get("_maps"));
+    if (this.mapBytes !== get("_maps")) {
+      this.mapBytes = get("_maps");
+      this.maps = bytes.length ? floatsOf(this.model, "_maps") : new Float32Array(0);
+    }
+    return {
+      scheme: get("scheme"), d_model: get("d_model"), n_heads: get("n_heads"), base: get("base"), length: get("length"),
+      shift: get("shift"), causal: get("causal"), test: get("test"), shuffle: get("shuffle"), layer: get("layer"), head: get("head"),
+      given: get("_given") ?? {}, words: get("_words"), table: floatsOf(this.model, "_table"), maps: this.maps,
+    };
+  }
+
+  #place() {
+    const { controls, encoding, distances, change } = this;
+    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
+    const panel = (title, ...content) => element("section", { class: "tl-panel", "aria-label": title }, ...content);
+    this.root.append(
+      this.shell.header,
+      element("div", { class: "tl-controls" }, controls.schemes.root),
+      controls.sliderBar,
+      controls.note,
+      this.shell.message,
+      element(
+        "div",
+        { class: "tl-panels tl-positions" },
+        panel("The encoding", ...encoding.parts),
+        panel("By position and by distance", encoding.curveBox, ...distances.parts),
+        panel(
+          "What changes",
+          heading(change.title),
+          element("div", { class: "tl-row" }, controls.tests.root, controls.shift.root, controls.again),
+          element("div", { class: "tl-row" }, controls.causal.root, controls.headBar),
+          change.pairBox,
+        ),
+      ),
+      element("footer", { class: "tl-foot" }, this.sentence, distances.details),
+    );
+  }
+
+  open() {
+    this.shell.draw();
+  }
+
+  draw() {
+    const { state } = this;
+    const computed = JSON.stringify([...STATE.slice(0, 11).map((name) => state[name])]);
+    if (computed !== this.now?.computed || this.now.state.given !== state.given) {
+      this.now = { computed, map: encodingOf(state), curve: byDistance(state), change: changeOf(state) };
+    }
+    const scheme = known(state.scheme);
+    Object.assign(this.now, { state, scheme, facts: schemeFacts(state) });
+    this.shell.subtitle.textContent = scheme.name;
+    this.controls.show(this.now);
+    this.encoding.show(this.now);
+    this.distances.show(this.now, this.encoding.curveBox.hidden ? 300 : 180);
+    this.change.show(this.now);
+    this.#speak(this.now);
+  }
+
+  #speak({ facts, change, state, computed }) {
+    this.text = positionSentence({
+      scheme: facts.scheme, own: facts.own, name: state.given.words ? state.given.name : "", width: facts.width, heads: facts.heads,
+      head: facts.head, causal: facts.causal, test: state.test, shift: change.shift, largest: change.largest,
+    });
+    if (this.sentence.textContent !== this.text) this.sentence.textContent = this.text;
+    // For scripts and tests: what is shown now.
+    this.root.dataset.shown = computed;
+    this.root.dataset.largest = String(change.largest);
+    this.root.dataset.selected = String(this.model.get("selected") ?? "");
+  }
+
+  code() {
+    const s = this.state;
+    const model = s.given.name ? "model" : `"${s.scheme}"`;
+    const size = s.given.name ? "" : `, d_model=${s.d_model}, n_heads=${s.n_heads}, base=${s.base}`;
+    return `tl.views.PositionView(${model}${size}, length=${s.length}, shift=${s.shift}, test="${s.test}")`;
+  }
+
+  png() {
+    const { encoding, distances, change } = this;
+    const part = (canvas, title) => ({ canvas, title });
+    return sheet({
+      title: `${this.model.get("_title")} · ${this.now.scheme.name}`,
+      sentence: this.text,
+      parts: [
+        part(encoding.canvas, encoding.titles.encoding.textContent), part(encoding.curves, encoding.titles.curves.textContent),
+        part(distances.canvas, distances.title.textContent), ...change.pictures.map(({ canvas, caption }) => part(canvas, caption.textContent)),
+      ],
+      inks: this.shell.inks,
+    });
+  }
+}

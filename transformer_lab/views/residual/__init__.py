@@ -1,0 +1,1 @@
+"""The residual stream from token to prediction."""

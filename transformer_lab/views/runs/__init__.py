@@ -1,0 +1,1 @@
+"""A model while it learns, and its run afterwards."""

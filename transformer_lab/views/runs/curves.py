@@ -1,0 +1,229 @@
+"""Curves of several runs, seeds together: numbers, a sentence, and figures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..shared.codecs import shown_text
+from ..shared.colours import LINE, QUIET, head_colours
+from ..shared.figures import blank, png_of, wrapped, write
+from ..shared.words import fixed
+from .data import CURVE_POINTS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..shared.plots import Plot
+
+NAMES = {"loss": "loss, nats a token", "eval_loss": "held-out loss, nats a token",
+         "lr": "learning rate", "grad_norm": "norm of the gradient",
+         "tokens_per_second": "tokens a second", "seconds": "seconds"}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class RunCurves:
+    """What `compare_runs` returns.
+
+    of: the number that is drawn; seeds: name -> for each run of that name its points, fp64
+    [point, (step, value)].
+    """
+
+    of: str
+    seeds: Mapping[str, Sequence[np.ndarray]] = field(repr=False)
+    title: str = "Runs"
+
+    def mean(self, name: str) -> np.ndarray:
+        """The mean over the runs of a name, fp64 [point, (step, value)], at the steps that all of
+        them have."""
+        runs = [dict(points.tolist()) for points in self.seeds[name]]
+        steps = sorted(set.intersection(*map(set, runs)))
+        return np.array([(s, np.mean([run[s] for run in runs])) for s in steps]).reshape(-1, 2)
+
+    @property
+    def sentence(self) -> str:
+        """Where each ends: a run, or the mean of several and how far apart they end."""
+        told = []
+        for name, runs in self.seeds.items():
+            mean, ends = self.mean(name), [float(points[-1, 1]) for points in runs]
+            if len(runs) == 1:
+                told.append(f"{name} {_number(ends[0])}")
+            elif len(mean):
+                told.append(
+                    f"{name} {_number(float(mean[-1, 1]))} (mean of {len(runs)} runs, "
+                    f"{_number(min(ends))} to {_number(max(ends))})"
+                )
+            else:
+                told.append(f"{name}: {len(runs)} runs with no step in common")
+        last = {int(points[-1, 0]) for runs in self.seeds.values() for points in runs}
+        when = f"at step {last.pop()}" if len(last) == 1 else "at their last steps"
+        return f"{self._name[:1].upper()}{self._name[1:]}, {when}: {'; '.join(told)}."
+
+    @property
+    def _name(self) -> str:
+        return NAMES.get(self.of, self.of)
+
+    def figure(self) -> Figure:
+        """A thick line a name, the mean of its runs; thin ones for the runs where there are several."""
+        figure = blank(8.5, 4.6)
+        write(figure, 0.02, 0.97, self.title, size=12, weight="bold")
+        write(figure, 0.02, 0.91, wrapped(self.sentence, 105, 2), size=10)
+        axes = figure.add_axes((0.09, 0.12, 0.66, 0.66))
+        for i, (name, runs) in enumerate(self.seeds.items()):
+            colour = head_colours()[i % 16]
+            for points in map(thin, runs if len(runs) > 1 else ()):
+                axes.plot(points[:, 0], points[:, 1], color=colour, linewidth=0.7, alpha=0.55)
+            mean = thin(self.mean(name))
+            label = name if len(name) <= 24 else name[:23] + "…"
+            axes.plot(mean[:, 0], mean[:, 1], color=colour, linewidth=2, label=label)
+        legend = axes.legend(
+            frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+        axes.set_xlabel("step", color=QUIET, fontsize=9)
+        axes.set_ylabel(self._name, color=QUIET, fontsize=9)
+        axes.tick_params(colors=QUIET, labelsize=8, length=0)
+        axes.grid(color=LINE, linewidth=0.5)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[:].set_color(LINE)
+        return figure
+
+    def to_plotly(self, *, theme: str = "light") -> Plot:
+        """The same as a plotly figure: hover tells step and value of every run; a click in the legend
+        hides a name with all its runs.
+
+        Args:
+            theme: as in `View.to_plotly`.
+        """
+        from ..shared import plots
+
+        figure = plots.Plot(
+            title=self.title, sentence=self.sentence, theme=theme, still=self.figure
+        )
+        colours = plots.heads_of(theme)
+        for i, (name, runs) in enumerate(self.seeds.items()):
+            colour, several = colours[i % len(colours)], len(runs) > 1
+            for seed, points in enumerate(map(thin, runs if several else ())):
+                _line(figure, points, f"{name}, run {seed}", name, colour, width=1, opacity=0.55)
+            _line(figure, thin(self.mean(name)), name, name, colour, width=3, mean=several)
+        return figure.update_layout(
+            height=520, xaxis_title_text="step", yaxis_title_text=self._name,
+            legend=dict(groupclick="togglegroup"),
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"<RunCurves: {self.sentence}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
+        data = {"text/plain": repr(self), "image/png": png_of(self.figure())}
+        return data, {"image/png": {"alt": self.sentence}}
+
+
+def compare_runs(
+    runs: Mapping[str, Any] | Sequence[Any], of: str = "loss", *, title: str = "Runs"
+) -> RunCurves:
+    """Curves of several runs, to look at beside each other.
+
+    Args:
+        runs: name -> a run, or a list of runs of that name, such as one a seed; or a list of runs,
+            named by their folders. A run is a `Run`, its folder, a `TrainingView`, or what a
+            generator of `train` gave: a list of `Step`.
+        of: what of each step: "loss", "eval_loss", "lr", "grad_norm", "tokens_per_second",
+            "seconds".
+
+    Raises:
+        ValueError: when there is no run, or one has no such number.
+    """
+    if isinstance(runs, Mapping):
+        groups = {str(name): _as_runs(given) for name, given in runs.items()}
+    elif isinstance(runs, (list, tuple)) and not _is_history(runs):
+        groups = {}
+        for i, run in enumerate(runs):
+            groups.setdefault(_name_of(run) or f"run {i}", []).append(run)
+    else:
+        groups = {_name_of(runs) or "run": [runs]}
+    if not groups or not all(groups.values()):
+        empty = next((name for name, found in groups.items() if not found), None)
+        where = "runs is empty" if empty is None else f"runs[{empty!r}] is empty"
+        raise ValueError(f"{where}; give a name and a Run, a folder or a list of steps for each")
+    seeds = {
+        shown_text(name): [_points(run, of, name) for run in found]
+        for name, found in groups.items()
+    }
+    return RunCurves(of, seeds, shown_text(title))
+
+
+def thin(points: np.ndarray) -> np.ndarray:
+    """Each point; of very many, the means of equal stretches."""
+    if len(points) <= CURVE_POINTS:
+        return points
+    return np.stack([part.mean(0) for part in np.array_split(points, CURVE_POINTS)])
+
+
+def _line(
+    figure: Any, points: np.ndarray, name: str, group: str, colour: str, *, width: float,
+    opacity: float = 1.0, mean: bool | None = None,
+) -> None:  # fmt: skip
+    from ..shared.plots import said
+
+    told = f"{said(name)}{', mean' if mean else ''}, step %{{x}}: %{{y:.4f}}<extra></extra>"
+    figure.add_scatter(
+        x=points[:, 0].tolist(), y=points[:, 1].tolist(), mode="lines", name=said(name),
+        legendgroup=said(group), showlegend=mean is not None, opacity=opacity,
+        line=dict(color=colour, width=width), hovertemplate=told,
+    )  # fmt: skip
+
+
+def _is_history(given: Any) -> bool:
+    """Whether it is the steps of one run."""
+    return isinstance(given, (list, tuple)) and bool(given) and all(map(_is_step, given))
+
+
+def _is_step(one: Any) -> bool:
+    return "index" in one if isinstance(one, Mapping) else hasattr(one, "index") and hasattr(one, "loss")  # fmt: skip
+
+
+def _as_runs(given: Any) -> list[Any]:
+    several = isinstance(given, (list, tuple)) and not _is_history(given)
+    return list(given) if several else [given]
+
+
+def _name_of(run: Any) -> str:
+    folder = getattr(run, "folder", run)
+    return os.path.basename(os.path.abspath(folder)) if isinstance(folder, (str, os.PathLike)) else ""  # fmt: skip
+
+
+def _points(run: Any, of: str, name: str) -> np.ndarray:
+    rows = [row if isinstance(row, Mapping) else vars(row) for row in _history(run, name)]
+    known = sorted({key for row in rows for key in row} - {"index"})
+    if rows and of not in known:
+        raise ValueError(f"of={of!r} is not in run {name!r}; it has {', '.join(known)}")
+    found = [(row["index"], row[of]) for row in rows if row.get(of) is not None]
+    if not found:
+        raise ValueError(f"run {name!r} has no {of} at any step")
+    return np.array(found, dtype=np.float64)
+
+
+def _history(run: Any, name: str) -> Iterable[Any]:
+    from ...training.run import Run
+
+    if isinstance(run, (str, os.PathLike)):
+        run = Run(run)
+    if isinstance(run, Run):
+        return run.metrics()
+    history = getattr(run, "history", run)
+    if isinstance(history, (list, tuple)) and (not history or _is_history(history)):
+        return history
+    raise ValueError(
+        f"run {name!r} is a {type(run).__name__}; give a Run, its folder, a TrainingView or a list "
+        "of steps"
+    )
+
+
+def _number(x: float) -> str:
+    return fixed(x, 2) if 0.1 <= abs(x) < 1000 else f"{x:.3g}"

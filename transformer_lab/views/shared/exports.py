@@ -1,0 +1,268 @@
+"""What a view shows, as numbers that have names; and the files that are made of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...files.text_files import write_bytes
+from ...hub.which import revision_of
+from .codecs import shown_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".csv", ".json", ".npz", ".svg", ".png", ".html")
+STILL_DPI = 200  # of a PNG that is kept
+
+
+@dataclass(frozen=True, eq=False)
+class Array:
+    """Numbers (or words) with a name for each axis; NaN where there is nothing.
+
+    `means` says what they are and how they come about.
+    """
+
+    name: str
+    values: Any  # a numpy array; a tensor becomes one
+    axes: tuple[str, ...]
+    means: str
+
+    def __post_init__(self):
+        given = self.values
+        if hasattr(given, "detach"):
+            given = given.detach().cpu()
+            given = (given.float() if given.dtype.itemsize < 4 else given).numpy()
+        object.__setattr__(self, "values", np.asarray(given))
+        if self.values.ndim != len(self.axes):
+            raise ValueError(f"{self.name} has {self.values.ndim} axes, not {self.axes}")
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """What is on view.
+
+    Args:
+        arrays: the first, with all that have the same axes, makes the table of a CSV file.
+        axes: name of an axis -> what stands along it: tokens, steps, numbers; one that is not named
+            here is counted from 0.
+        columns: other columns for the CSV file, of equal lengths.
+    """
+
+    arrays: Sequence[Array]
+    axes: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    columns: Mapping[str, Sequence[Any]] | None = None
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return next(one.values for one in self.arrays if one.name == name)
+
+    def along(self, axis: str) -> list[Any]:
+        """What stands along an axis."""
+        if axis in self.axes:
+            return list(self.axes[axis])
+        size = next(a.values.shape[a.axes.index(axis)] for a in self.arrays if axis in a.axes)
+        return list(range(size))
+
+    def table(self) -> dict[str, Sequence[Any]]:
+        """Columns of a long table: a row for every place that holds something. An axis of words
+        gives two columns: the place, counted from 0, and the word."""
+        if self.columns is not None:
+            return dict(self.columns)
+        first = self.arrays[0]
+        same = [one for one in self.arrays if one.axes == first.axes]
+        empty = np.ones(first.values.shape, dtype=bool)
+        for one in same:
+            empty &= np.isnan(one.values) if one.values.dtype.kind == "f" else False
+        places = np.nonzero(~empty)
+        found: dict[str, Sequence[Any]] = {}
+        for axis, at in zip(first.axes, places, strict=True):
+            names = self.along(axis)
+            if any(isinstance(name, str) for name in names):
+                found[axis] = at.tolist()
+                found[f"{axis}_token"] = [names[i] for i in at]
+            else:
+                found[axis] = [names[i] for i in at]
+        return found | {one.name: listed(one.values[places]) for one in same}
+
+
+def listed(values: np.ndarray) -> Any:
+    """An array as lists, None for what is no number; the shortest decimals that give it back."""
+    flat: list[Any]
+    if values.dtype.kind == "f":
+        numbers = values.ravel()
+        flat = (
+            [float(text) for text in numbers.astype(str)]
+            if values.dtype.itemsize < 8
+            else numbers.tolist()
+        )
+        if not np.isfinite(numbers).all():
+            kept = np.isfinite(numbers).tolist()
+            flat = [x if good else None for x, good in zip(flat, kept, strict=True)]
+    else:
+        flat = values.ravel().tolist()
+    for size in reversed(values.shape[1:]):
+        flat = [flat[i : i + size] for i in range(0, len(flat), size)] if size else []
+    return flat if values.ndim else flat[0]
+
+
+# -- how they came about ------------------------------------------------------------------------
+
+
+def versions() -> dict[str, str]:
+    """Of what computed it, without importing any of it."""
+    found = {"python": platform.python_version()}
+    for name in ("transformer_lab", "torch", "transformers", "numpy"):
+        known = getattr(sys.modules.get(name), "__version__", None)
+        if known:
+            found[name] = str(known)
+    return found
+
+
+def computed(of: Iterable[Any]) -> dict[str, Any]:
+    """Which models, on which tokens, by which versions; `of`: traces or models."""
+    return {"of": [_subject(one) for one in of], "versions": versions()}
+
+
+def _subject(one: Any) -> dict[str, Any]:
+    is_trace = hasattr(one, "model_name")
+    module = getattr(one, "model", None) if is_trace or not hasattr(one, "parameters") else one
+    module = getattr(module, "model", module) if not hasattr(module, "parameters") else module
+    found: dict[str, Any] = {
+        "model": shown_text((one.model_name if is_trace else getattr(one, "name", "")) or ""),
+        "class": "" if module is None else type(module).__name__,
+        "revision": revision_of(module),
+        "numbers": _dtype(module),
+        "random_weights": list(getattr(one, "random_weights", ())),
+    }
+    if is_trace:
+        kind = one.kinds[-1] if "cross" not in one.kinds else "cross"
+        found["note"] = shown_text(one.note or "")
+        for name, ids in (("token_ids", one.tokens), ("target_ids", one.target)):
+            if ids is not None:
+                found[name] = ids.tolist()
+        found["tokens"] = [
+            [shown_text(token) for token in one.key_tokens(kind, text)]
+            for text in range(one.batch_size)
+        ]
+    return found
+
+
+def _dtype(module: Any) -> str:
+    first = next(iter(module.parameters()), None) if hasattr(module, "parameters") else None
+    return "" if first is None else str(first.dtype).removeprefix("torch.")
+
+
+def described(about: Mapping[str, Any], numbers: Numbers) -> dict[str, Any]:
+    """All but the numbers themselves."""
+    arrays = {one.name: {"axes": list(one.axes), "means": one.means} for one in numbers.arrays}
+    used = dict.fromkeys(axis for one in numbers.arrays for axis in one.axes)
+    axes = {axis: [_plain(x) for x in numbers.along(axis)] for axis in used}
+    return {**about, "axes": axes, "arrays": arrays}
+
+
+def to_dict(about: Mapping[str, Any], numbers: Numbers) -> dict[str, Any]:
+    told = described(about, numbers)
+    for one in numbers.arrays:
+        told["arrays"][one.name]["values"] = listed(one.values)
+    return told
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+# -- files --------------------------------------------------------------------------------------
+
+
+def suffix_of(path: str | Path) -> str:
+    """Which kind of file a path names.
+
+    Raises:
+        ValueError: for one that is not known.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        ends = f"ends in {suffix!r}, which is not known" if suffix else "has no ending"
+        raise ValueError(
+            f"path={str(path)!r} {ends}; choose {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        )
+    return suffix
+
+
+def of_numbers(suffix: str, about: Mapping[str, Any], numbers: Numbers) -> Iterator[bytes]:
+    """A file of numbers, in pieces: ".csv", ".json" or ".npz"."""
+    if suffix == ".csv":
+        yield from _csv(about, numbers)
+    elif suffix == ".json":
+        told = json.dumps(to_dict(about, numbers), ensure_ascii=False, allow_nan=False)
+        yield told.encode("utf-8", "replace") + b"\n"
+    else:
+        file = io.BytesIO()
+        told = json.dumps(described(about, numbers), ensure_ascii=False, allow_nan=False)
+        kept: Any = {one.name: _without_objects(one.values) for one in numbers.arrays}
+        np.savez_compressed(file, about=np.array(told), **kept)
+        yield file.getvalue()
+
+
+def _without_objects(values: np.ndarray) -> np.ndarray:
+    """Words as numpy keeps them without pickle."""
+    return values.astype(str) if values.dtype.kind == "O" else values
+
+
+def _csv(about: Mapping[str, Any], numbers: Numbers) -> Iterator[bytes]:
+    """A line for each place. The last column holds, in the first line, how it was computed: any
+    program reads such a file, while a comment before the table stops most of them."""
+    told = described(about, numbers)
+    told.pop("axes")
+    told = json.dumps(told, ensure_ascii=False, allow_nan=False)
+    columns = numbers.table()
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*columns, "about"])
+    at = 0
+    for at, row in enumerate(zip(*columns.values(), strict=True)):
+        writer.writerow([*row, "" if at else told])
+        if at % 10_000 == 0:
+            yield file.getvalue().encode("utf-8", "replace")
+            file.seek(0)
+            file.truncate()
+    if not at and not any(len(column) for column in columns.values()):
+        writer.writerow([*[""] * len(columns), told])
+    yield file.getvalue().encode("utf-8", "replace")
+
+
+def of_picture(suffix: str, about: Mapping[str, Any], figure: Figure) -> bytes:
+    """A picture, ".svg" or ".png", which says in its own words what it shows and of what."""
+    import warnings
+
+    import matplotlib
+
+    told = json.dumps(about, ensure_ascii=True, allow_nan=False)
+    file, known = io.BytesIO(), {"Title": about["title"], "Description": told}
+    # The same view gives the same bytes.
+    fixed: Any = {"svg.hashsalt": "transformer-lab"}
+    known |= {"Date": None} if suffix == ".svg" else {}
+    with warnings.catch_warnings(), matplotlib.rc_context(fixed):
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(file, format=suffix[1:], dpi=STILL_DPI, metadata=known)
+    return file.getvalue()
+
+
+def write(path: str | Path, pieces: Callable[[], Iterable[bytes]]) -> Path:
+    """Write a file whole; what it holds is made when the path is known to be fit for it."""
+    return write_bytes(path, _later(pieces), such_as="view.csv")
+
+
+def _later(pieces: Callable[[], Iterable[bytes]]) -> Iterator[bytes]:
+    yield from pieces()

@@ -1,0 +1,77 @@
+"""What still pictures have in common: a sheet with a title and a sentence, text, frames."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+import warnings
+from typing import TYPE_CHECKING
+
+from .colours import ACCENT, INK, PAPER
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PNG_DPI = 110
+MONO = ["DejaVu Sans Mono", "monospace"]
+
+
+def blank(width: float, height: float) -> Figure:
+    """A figure that no window and no pyplot knows of; inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), facecolor=PAPER)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def png_of(figure: Figure, kind: str = "png") -> bytes:
+    """A figure as PNG, or of another kind that matplotlib writes."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():  # a script that the font lacks shows as boxes
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(buffer, format=kind, dpi=PNG_DPI)
+    return buffer.getvalue()
+
+
+def write(target, x: float, y: float, text: str, *, size: float, **style) -> None:
+    """Text that is never read as a formula."""
+    style = {"color": INK, "va": "top", "parse_math": False, **style}
+    target.text(x, y, text, fontsize=size, **style)
+
+
+def wrapped(sentence: str, width: int, lines: int) -> str:
+    """The first lines of a sentence."""
+    return "\n".join(textwrap.wrap(sentence, width)[:lines])
+
+
+def shortened(sentence: str, lines: int) -> str:
+    """A sentence in so many lines and one more, which ends in … where words are left out."""
+    told = textwrap.wrap(sentence, 118)
+    rest = textwrap.shorten(" ".join(told[lines:]), 116, placeholder=" …")
+    return "\n".join([*told[:lines], rest]).strip()
+
+
+def frame(
+    x: float, y: float, width: float, height: float, line: float = 2, colour: str = ACCENT,
+    *, clip: bool = False,
+):  # fmt: skip
+    """The frame of what is selected; clip: cut off at the edge of the axes."""
+    from matplotlib.patches import Rectangle
+
+    return Rectangle(
+        (x, y), width, height, fill=False, edgecolor=colour, linewidth=line, clip_on=clip, zorder=5
+    )
+
+
+def spot_frame(
+    selected: tuple[int | None, int | None] | None, n_query: int, n_key: int
+) -> list[tuple[float, float, float, float]]:
+    """Where a selected cell, row or column of a map lies: x, y, width, height; or nowhere."""
+    if selected is None:
+        return []
+    query, key = selected
+    x, w = (-0.5, n_key) if key is None else (key - 0.5, 1)
+    y, h = (-0.5, n_query) if query is None else (query - 0.5, 1)
+    return [(x, y, w, h)]

@@ -1,0 +1,155 @@
+// Files of what is on view: their names, and those that a page makes itself, laid out as Python's are
+// (see exports.py).
+
+import { download } from "./dom.js";
+import { button, popover } from "./controls.js";
+
+/**
+ * @typedef {object} Named numbers with a name for each axis, null where there is nothing
+ * @property {string[]} axes
+ * @property {string} means
+ * @property {any[]} values
+ *
+ * @typedef {object} Numbers
+ * @property {Record<string, Named>} arrays the first, with all of the same axes, makes the table
+ * @property {Record<string, (string | number)[]>} axes what stands along each
+ * @property {Record<string, any>} chosen
+ */
+
+const LONGEST_WORDS = 40; // characters of a text in a file's name
+
+/** @param {string} text */
+const slugOf = (text) => text.normalize("NFC").replace(/[^\p{L}\p{N}_-]+/gu, "-").replace(/-{2,}/g, "-").replace(/^-+|-+$/g, "");
+
+/**
+ * A name without an ending: the view, the model, the part on view, the text.
+ * @param {{view?: string, model?: string, part?: string, text?: string}} of
+ */
+export function fileName({ view = "", model = "", part = "", text = "" }) {
+  const short = slugOf(Array.from(text).slice(0, LONGEST_WORDS).join(""));
+  return [view, model, part, short].map(slugOf).filter(Boolean).join("-").toLowerCase() || "view";
+}
+
+/** A float as short as its 7 digits are; null for what is no number. @param {number} value */
+export const shortest = (value) => (Number.isFinite(value) ? Number(value.toPrecision(7)) : null);
+
+/** Columns of a long table: a row for every place that holds something. @param {Numbers} numbers */
+export function tableOf({ arrays, axes }) {
+  const [first] = Object.values(arrays);
+  const same = Object.entries(arrays).filter(([, one]) => String(one.axes) === String(first.axes));
+  const words = first.axes.map((axis) => axes[axis].some((name) => typeof name === "string"));
+  const header = [...first.axes.flatMap((axis, i) => (words[i] ? [axis, `${axis}_token`] : [axis])), ...same.map(([name]) => name)];
+  const rows = [];
+  const walk = (places, values) => {
+    if (places.length === first.axes.length) {
+      if (values.every((value) => value === null)) return;
+      const names = places.flatMap((at, i) => (words[i] ? [at, axes[first.axes[i]][at]] : [axes[first.axes[i]][at]]));
+      rows.push([...names, ...values]);
+      return;
+    }
+    for (let i = 0; i < axes[first.axes[places.length]].length; i++) walk([...places, i], values.map((value) => value[i]));
+  };
+  walk([], same.map(([, one]) => one.values));
+  return { header, rows };
+}
+
+const csvField = (value) => {
+  const text = value === null ? "" : typeof value === "boolean" ? (value ? "True" : "False") : String(value);
+  return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
+};
+
+/** @param {Numbers} numbers @param {Record<string, any>} about in the last column of the first row */
+export function csvFile(numbers, about) {
+  const { header, rows } = tableOf(numbers);
+  const arrays = Object.fromEntries(Object.entries(numbers.arrays).map(([name, { axes, means }]) => [name, { axes, means }]));
+  const told = JSON.stringify({ ...about, chosen: numbers.chosen, arrays });
+  const lines = rows.length ? rows.map((row, i) => [...row, i ? "" : told]) : [[...header.map(() => ""), told]];
+  return [[...header, "about"], ...lines].map((row) => `${row.map(csvField).join(",")}\n`).join("");
+}
+
+/** @param {Numbers} numbers @param {Record<string, any>} about */
+export const jsonFile = (numbers, about) => `${JSON.stringify({ ...about, ...numbers })}\n`;
+
+// ---- the menu -------------------------------------------------------------------------------
+
+const FILE_KINDS = {
+  png: ["PNG", "A picture of what is on view"],
+  svg: ["SVG", "A picture that stays sharp at any size"],
+  html: ["HTML page", "One interactive page, with no kernel and no network"],
+  csv: ["CSV", "A table of the numbers on view"],
+  json: ["JSON", "The numbers on view, what was chosen, and how it was computed"],
+  npz: ["NPZ", "The numbers on view as arrays for numpy"],
+};
+const FILE_TYPES = { svg: "image/svg+xml", html: "text/html", csv: "text/csv", json: "application/json", npz: "application/octet-stream" };
+
+export const ANSWER_LATE = 4000; // ms
+
+export class SaveMenu {
+  /**
+   * @param {any} model
+   * @param {HTMLElement} root of the view
+   * @param {import("./requests.js").Requests} requests
+   * @param {import("./header.js").HeaderDoes & {say: (text: string) => void}} does
+   */
+  constructor(model, root, requests, does) {
+    Object.assign(this, { model, root, requests, does });
+    // A saved page has nobody to ask: it offers what it makes itself.
+    this.alone = Boolean(model.get("_saved") || does.within);
+    const own = ["png", "html", ...(does.numbers ? ["csv", "json"] : [])];
+    const kinds = Object.keys(FILE_KINDS).filter((kind) => !this.alone || own.includes(kind));
+    const choices = kinds.map((kind) => button(FILE_KINDS[kind][0], kind, () => this.#save(kind), `${FILE_KINDS[kind][0]}: ${FILE_KINDS[kind][1]}`));
+    this.element = popover("Save", "save", "Save what is on view", ...choices);
+    this.element.classList.add("tl-save");
+    this.element.addEventListener("keydown", (event) => {
+      const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (!step || !this.element.open) return;
+      event.preventDefault();
+      event.stopPropagation();
+      const now = choices.indexOf(/** @type {any} */ (document.activeElement));
+      choices[now < 0 ? (step > 0 ? 0 : choices.length - 1) : (now + step + choices.length) % choices.length].focus();
+    });
+  }
+
+  /** The name of a file of what is on view. @param {string} kind */
+  name(kind) {
+    const { model, does } = this;
+    const how = model.get("_how") ?? {};
+    const [of] = how.of ?? [];
+    const tokens = of?.tokens?.[model.get("_batch") ?? 0] ?? [];
+    const text = model.get("_text") ?? tokens.join(tokens.some((/** @type {string} */ token) => /[·▁\s]/.test(token)) ? "" : " ");
+    return `${fileName({ view: how.view, model: of?.model || model.get("_title"), part: does.part?.() ?? "", text })}.${kind}`;
+  }
+
+  async #save(kind) {
+    this.element.open = false;
+    this.element.querySelector("summary").focus();
+    const name = this.name(kind);
+    const late = setTimeout(() => this.does.say("Waiting for Python: it may be busy with a cell, or stopped."), ANSWER_LATE);
+    try {
+      const blob = await this.#made(kind);
+      if (blob) download(blob, name);
+      this.root.dataset.saved = name;
+      this.does.say("");
+    } catch (error) {
+      this.does.say(`The ${FILE_KINDS[kind][0]} could not be made: ${error.message}`);
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
+  /** @returns {Promise<Blob | null>} */
+  async #made(kind) {
+    const { model, does } = this;
+    if (kind === "png") return does.png();
+    if (kind !== "html" && this.alone) {
+      const how = model.get("_how") ?? {};
+      const sentence = /** @type {any} */ (this.root.querySelector('[data-part="sentence"]'))?.textContent ?? "";
+      const about = { view: how.view, title: model.get("_title"), sentence, computed: how };
+      const numbers = /** @type {() => Numbers} */ (does.numbers)();
+      return new Blob([(kind === "csv" ? csvFile : jsonFile)(numbers, about)], { type: FILE_TYPES[kind] });
+    }
+    const question = kind === "html" ? { type: "page" } : { type: "save", as: kind };
+    const { buffers } = await this.requests.ask(question, false);
+    return new Blob([buffers[0]], { type: FILE_TYPES[kind] });
+  }
+}

@@ -1,0 +1,57 @@
+// The head of a view: its title, what can be copied and saved, and what has to be said.
+
+import { button } from "./controls.js";
+import { copyText, element, tokenElement } from "./dom.js";
+import { SaveMenu } from "./files.js";
+
+/**
+ * @typedef {object} HeaderDoes
+ * @property {() => Promise<Blob | null>} png
+ * @property {() => string} code
+ * @property {string} [title] instead of the model's own
+ * @property {string} [copies] what is copied, as a hint
+ * @property {() => string} [part] of the view that is shown, for a file's name
+ * @property {boolean} [within] whether it stands in another view, of which Python's files are
+ * @property {() => import("./files.js").Numbers} [numbers] that are on view, where the view knows them itself
+ */
+
+export class Header {
+  /**
+   * @param {any} model
+   * @param {HTMLElement} root
+   * @param {import("./requests.js").Requests} requests
+   * @param {HeaderDoes} does
+   */
+  constructor(model, root, requests, does) {
+    Object.assign(this, { model, root, requests, does });
+    this.subtitle = element("span", { class: "tl-quiet" });
+    this.copied = element("span", { class: "tl-quiet", role: "status" });
+    this.message = element("p", { class: "tl-message", role: "alert", "data-part": "message", hidden: true });
+    this.save = new SaveMenu(model, root, requests, { ...does, say: (text) => this.say(text) });
+    this.actions = element(
+      "div",
+      { class: "tl-actions" },
+      this.copied,
+      button("Copy as Python", "copy", () => this.#copy(), does.copies ?? "Copy what makes this view as Python"),
+      this.save.element,
+    );
+    this.element = element(
+      "header",
+      { class: "tl-top" },
+      element("div", { class: "tl-title" }, element("b", {}, tokenElement(does.title ?? model.get("_title"))), " ", this.subtitle),
+      this.actions,
+    );
+  }
+
+  /** @param {string} text */
+  say(text) {
+    this.message.textContent = text;
+    this.message.hidden = !text;
+  }
+
+  async #copy() {
+    const code = this.does.code();
+    this.copied.textContent = (await copyText(code)) ? `Copied: ${code}` : code;
+    this.root.dataset.copied = code;
+  }
+}

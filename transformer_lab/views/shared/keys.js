@@ -1,0 +1,86 @@
+// Whose a key is. A notebook hears keys at the document, before any element of the page does: with the
+// focus on plain text of a view, X cut the cell. In a view every plain key is the view's or nobody's.
+
+const SUPPRESS = "data-lm-suppress-shortcuts"; // JupyterLab (Lumino) takes no key of an element that has it
+
+/** @param {Element} target */
+const isTextBox = (target) => target.matches("textarea, select, input:not([type=range]):not([type=checkbox])");
+
+/**
+ * Whether a key is the view's: all but chords with Ctrl, Alt or Cmd; in a text box those as well, but
+ * for saving.
+ * @param {KeyboardEvent} event
+ */
+export function isOurs(event) {
+  if (isTextBox(/** @type {Element} */ (event.target))) return !((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s");
+  return !(event.ctrlKey || event.metaKey || event.altKey);
+}
+
+/** @param {Element | null} part */
+const canHaveFocus = (part) => Boolean(part?.isConnected && !/** @type {any} */ (part).disabled && !part.closest("[hidden]"));
+
+/**
+ * Keep the focus of who works in a view within it, and its keys.
+ * @param {HTMLElement} root
+ * @param {AbortSignal} signal
+ */
+export function keepKeys(root, signal) {
+  root.tabIndex = -1; // so that a click on plain text leaves the focus here, and not on the notebook
+  window.addEventListener("keydown", (event) => {
+    const target = /** @type {Element} */ (event.target);
+    if (!(target instanceof Element) || !root.contains(target)) return;
+    for (const part of [root, target]) part.toggleAttribute(SUPPRESS, isOurs(event));
+  }, { signal, capture: true });
+  root.addEventListener("keydown", (event) => {
+    if (isOurs(event) && event.key !== "Escape") event.stopPropagation();
+  }, { signal });
+  // JupyterLab extends its selection of cells at a click with Shift; X would then cut them all.
+  root.addEventListener("mousedown", (event) => event.shiftKey && event.stopPropagation(), { signal });
+  keepFocus(root, signal);
+}
+
+/**
+ * Escape, where nothing in the view is left to free, gives the keys back to what is around it. To be
+ * called when the view's own handlers are there, which come first.
+ * @param {HTMLElement} root
+ * @param {AbortSignal} signal
+ */
+export function leaveByEscape(root, signal) {
+  root.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !isOurs(event)) return;
+    const taken = event.cancelBubble;
+    event.stopPropagation();
+    if (taken) return;
+    const around = /** @type {HTMLElement | null} */ (root.parentElement?.closest("[tabindex]"));
+    around?.focus({ preventScroll: true });
+  }, { signal });
+}
+
+/**
+ * A button that has done its work is often disabled, or gone, and the focus would fall to the page.
+ * @param {HTMLElement} root
+ * @param {AbortSignal} signal
+ */
+function keepFocus(root, signal) {
+  /** @type {Element | null} */
+  let last = null; // what has the focus, as far as we know
+  const check = () => {
+    if (!last || canHaveFocus(last)) return;
+    const { activeElement } = document;
+    const lost = !activeElement || activeElement === document.body || activeElement === last;
+    last = null;
+    if (lost) root.focus({ preventScroll: true });
+  };
+  root.addEventListener("focusin", (event) => (last = /** @type {Element} */ (event.target)), { signal });
+  root.addEventListener("focusout", (event) => {
+    const left = event.target;
+    if (event.relatedTarget) last = null;
+    else setTimeout(() => {
+      check();
+      if (last === left && document.hasFocus()) last = null; // the reader went elsewhere
+    });
+  }, { signal });
+  const observer = new MutationObserver(check);
+  observer.observe(root, { subtree: true, childList: true, attributes: true, attributeFilter: ["disabled", "hidden"] });
+  signal.addEventListener("abort", () => observer.disconnect());
+}

@@ -1,0 +1,147 @@
+"""A picture of what a model was given, under what one position looks at: a view's common part."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import torch
+import traitlets as t
+from torch import Tensor
+
+from ...edits.hanging import editable, tap_for
+from ...edits.kinds import Edit, EditError
+from ...edits.makers import edit_from_dict
+from ...hub.network import Network
+from ..pages.export import Block
+from .selection import SelectionView
+from .words import long_time
+
+PAGE_SECONDS = 60  # what a saved page's effects may take to compute
+
+
+class OverlayView(SelectionView):
+    """A picture with the weights of the chosen position over it, and what edits change.
+
+    Subclasses set `_network`, `_data` (rows: `packed` and `kept`), `_effects` (`of`, `every` and
+    `seconds`; None where nothing can be told) and `_kinds`, and give `query`.
+    """
+
+    absent: ClassVar[str] = "this page does not hold it; open the view in a notebook"
+
+    fade = t.Float(0.8).tag(sync=True)
+
+    _rows = t.Bytes(b"").tag(sync=True)
+    _rows_of = t.Int(0).tag(sync=True)
+    _edits = t.List().tag(sync=True)
+    _effect = t.Dict().tag(sync=True)  # of these edits, or {}
+    _every = t.List().tag(sync=True)  # what each head alone changes, where that is known
+    _unit = t.Unicode("").tag(sync=True)  # of what is in _every; empty where nothing can be told
+    _note = t.Unicode("").tag(sync=True)
+    _live = t.Bool(True).tag(sync=True)
+
+    _network: Network
+    _data: Any
+    _effects: Any
+
+    @property
+    def query(self) -> int:
+        """The position that looks."""
+        raise NotImplementedError
+
+    @t.validate("fade")
+    def _check_fade(self, proposal: Any) -> float:
+        if not 0 <= proposal["value"] <= 1:
+            raise t.TraitError(f"fade={proposal['value']} is outside 0 … 1")
+        return proposal["value"]
+
+    @property
+    def edits(self) -> list[Edit]:
+        """What is changed in the model's pass: made by `tl.ablate`, `tl.knock_out` and their like."""
+        return [edit_from_dict(values) for values in self._edits]
+
+    @edits.setter
+    def edits(self, edits: Sequence[Edit]) -> None:
+        if edits and self._effects is None:
+            raise EditError(self._no_effects())
+        for one in edits:
+            tap_for(editable(self._network), one)
+        told = self._effects.of(edits).plain() if edits else {}
+        with self.hold_sync():
+            self._edits = [one.to_dict() for one in edits]
+            self._effect = told
+
+    def _no_effects(self) -> str:
+        return "what edits change cannot be told"
+
+    # -- for the browser ------------------------------------------------------------------------
+
+    def _first_rows(self, _change: Any = None) -> None:
+        with self.hold_sync():
+            self._rows_of = self.query
+            self._rows = self._data.packed(self.query)
+
+    def _every_plain(self) -> list:
+        return plain(self._effects.every())
+
+    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        if question.get("type") != "block":
+            return super()._answer(question)
+        name = str(question["name"])
+        what, _, rest = name.partition("/")
+        if what == "rows":
+            n = self._kinds[self.kind]["queries"]
+            if not rest.isdigit() or not int(rest) < n:
+                raise ValueError(f"position {rest[:20]} is outside 0 … {n - 1}")
+            return {"type": "block", "info": {}}, [self._data.packed(int(rest))]
+        if what in ("every", "effect") and self._effects is None:
+            raise ValueError(self._no_effects())
+        if name == "every":
+            return {"type": "block", "info": {"values": self._every_plain()}}, []
+        if what == "effect":
+            edits = [edit_from_dict(values) for values in question.get("edits", [])]
+            return {"type": "block", "info": self._effects.of(edits).plain()}, []
+        return super()._answer(question)
+
+    def _blocks(self, effects: bool | None = None) -> Iterable[Block]:
+        for query in self._data.kept():
+            if query != self.query:
+                yield Block(f"rows/{query}", {}, [self._data.packed(query)])
+        slow = effects is None and self._too_slow()
+        if self._effects is None or effects is False or slow:
+            return
+        # A model whose attention does not go through the seam is looked at, not edited.
+        with contextlib.suppress(EditError):
+            values = self._every_plain()
+            yield Block("every", {"values": values}, [])
+            for layer, head, told in self._effects.alone():
+                yield Block(f"effect/{layer}.{head}", told.plain(), [])
+
+    def _heads(self) -> list[int]:
+        """How many each layer has."""
+        raise NotImplementedError
+
+    def _too_slow(self) -> str:
+        """Why a page is not to hold what each head does, in a sentence; else ""."""
+        count = sum(self._heads())
+        seconds = 0 if self._effects is None else count * self._effects.seconds
+        if seconds <= PAGE_SECONDS:
+            return ""
+        return (
+            f"What happens without each of the {count} heads is left out: it takes about "
+            f"{long_time(seconds)}; save_html(path, effects=True) computes it."
+        )
+
+    def _page_state(self, effects: bool | None = None) -> dict[str, Any]:
+        self.left_out = self._too_slow() if effects is None else ""
+        note = " ".join(filter(None, (self._note, self.left_out)))
+        return {**super()._page_state(), "_live": False, "_note": note}
+
+
+def plain(values: Tensor) -> list:
+    """Nested lists, with None for what is not finite."""
+    if values.dim() > 1:
+        return [plain(row) for row in values]
+    known = torch.isfinite(values).tolist()
+    return [float(x) if ok else None for x, ok in zip(values.tolist(), known, strict=True)]

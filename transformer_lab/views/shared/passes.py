@@ -1,0 +1,108 @@
+"""A model on one input with edits in force, beside the pass without: what it says, and what changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from ...edits.hanging import edit
+from ...edits.kinds import Edit
+from ...edits.makers import ablate
+from ...hub.network import Inputs, Network, Output
+from ...tracing.trace import Trace
+from .words import short, signed
+
+TOP = 5
+Told = TypeVar("Told")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What changed.
+
+    `size` is by how much: the change of one probability; of an embedding, the cosine distance.
+    `rows` are (name, before, after).
+    """
+
+    size: float
+    sentence: str
+    rows: tuple[tuple[str, float, float], ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        return {"size": self.size, "sentence": self.sentence, "rows": [list(r) for r in self.rows]}
+
+
+class Passes(Generic[Told]):
+    """Passes over one input. Subclasses say what is `read` of an output, and what is `told` of one
+    after edits, beside `before`."""
+
+    def __init__(self, network: Network, inputs: Inputs):
+        self.network, self.inputs = network, inputs
+        start = time.perf_counter()
+        self.before = self._answer()
+        self.seconds = time.perf_counter() - start  # of a pass
+        self._kept: dict[str, Told] = {}
+
+    def read(self, output: Output) -> Tensor:
+        raise NotImplementedError
+
+    def told(self, after: Tensor) -> Told:
+        raise NotImplementedError
+
+    def of(self, edits: Sequence[Edit]) -> Told:
+        """
+        Raises:
+            EditError: for an edit that fits nothing in the model.
+        """
+        name = ";".join(e.code() for e in edits)
+        if name not in self._kept:
+            with edit(self.network, *edits, this_thread=True):
+                after = self._answer()
+            self._kept[name] = self.told(after)
+        return self._kept[name]
+
+    def each_head(self, trace: Trace, kind: str) -> list[tuple[int, int, Told]]:
+        """Every head of a kind switched off alone: layer, head, and what is told of it."""
+        return [
+            (layer, head, self.of([off(trace, layer, head, kind)]))
+            for layer in trace.attending(kind)
+            for head in range(trace.heads_of(layer, kind))
+        ]
+
+    def _answer(self) -> Tensor:
+        with torch.no_grad():
+            return self.read(self.network.run(self.inputs))
+
+
+def off(trace: Trace, layer: int, head: int, kind: str) -> Edit:
+    """The edit that switches one head off; of the kind that is meant where none is named, without it."""
+    return ablate(layer, head) if kind == trace.kind() else ablate(layer, head, kind=kind)
+
+
+def changed(
+    before: Tensor, after: Tensor, name: Callable[[int], str], watched: int | None = None
+) -> Effect:
+    """What became of probabilities [class or token].
+
+    Args:
+        watched: whose probability is told; the likeliest by default.
+    """
+    was, now = int(before.argmax()), int(after.argmax())
+    best = was if watched is None else watched
+    top = [i for i in before.topk(min(TOP, len(before))).indices.tolist() if i != best]
+    top = [best, *top][:TOP]
+    shown = top if now in top else [*top[:-1], now]
+    rows = tuple((name(i), float(before[i]), float(after[i])) for i in shown)
+    change = float(after[best] - before[best])
+    told = (
+        f"P({name(best)}) goes from {short(float(before[best]))} to "
+        f"{short(float(after[best]))} ({signed(change)})"
+    )
+    if now != was:
+        told += f"; now the likeliest is {name(now)} ({short(float(after[now]))})"
+    return Effect(change, f"{told}.", rows)

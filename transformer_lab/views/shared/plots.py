@@ -1,0 +1,246 @@
+"""What plotly figures have in common: our colours as templates, maps of weights, names on axes.
+
+This module imports plotly, which takes a while: a view imports it when it is asked for a figure.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+import plotly.io as pio
+from plotly.subplots import make_subplots
+
+from ..pages.export import PLOTLY_MIME
+from .colours import head_colours, palette
+from .figures import png_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NAMED = 60  # tokens up to which every one has its name on an axis
+LONGEST = 1024  # tokens of a map that are drawn
+THEMES = ("light", "dark")
+WORDS = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, sans-serif"
+CODE = "ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace"
+
+
+class Plot(go.Figure):
+    """A plotly figure, with the still picture of the same numbers for where no script runs.
+
+    Args:
+        title, sentence: what stands over it.
+        theme: "light" or "dark": which of the templates `transformer_lab` and
+            `transformer_lab_dark` it wears.
+        space: pixels between that and the panels, for names on top of a map.
+        still: draws the same with matplotlib, when a notebook keeps it.
+        figure: one of `make_subplots` to fill.
+
+    Raises:
+        ValueError: for a theme that there is not.
+    """
+
+    def __init__(
+        self, *args: Any, title: str = "", sentence: str = "", theme: str = "",
+        space: int = 0,
+        still: Callable[[], Figure] | None = None, **options: Any,
+    ):  # fmt: skip
+        super().__init__(*args, **options)
+        self._still, self._alt = still, ". ".join(filter(None, (title, sentence)))
+        if theme:
+            words = heading(title, sentence)
+            self.update_layout(
+                template=template_of(theme), title_text=words,
+                margin_t=78 + space + 18 * words.count("<br>"),
+            )  # fmt: skip
+
+    # plotly's own way takes the first renderer; IPython then asks for the bundle below.
+    _ipython_display_: Any = None
+
+    def update_layout(self, *args: Any, **kwargs: Any) -> Plot:  # type: ignore[override]
+        super().update_layout(*args, **kwargs)
+        return self
+
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None, validate: bool = True, **kwargs: Any
+    ) -> Any:
+        # "notebook" would put all of plotly.js into the notebook, "…_connected" ask a network.
+        kept = [
+            n for n in str(pio.renderers.default or "").split("+") if not n.startswith("notebook")
+        ]
+        kept = [name for name in kept if name] or ["plotly_mimetype"]
+        if kept != ["plotly_mimetype"]:  # somebody chose another way to show figures
+            return super()._repr_mimebundle_(include, exclude, validate, **kwargs)
+        shown = self.to_plotly_json()
+        shown["config"] = {"displaylogo": False, "responsive": True}
+        data: dict[str, Any] = {PLOTLY_MIME: plain_json(shown), "text/plain": repr(self)}
+        if self._still is None:
+            return data
+        # Not as PNG: JupyterLab's plotly would show that one, and the figure when it is hovered.
+        data["image/jpeg"] = base64.b64encode(png_of(self._still(), "jpeg")).decode("ascii")
+        return data, {"image/jpeg": {"alt": self._alt}}
+
+    def __repr__(self) -> str:
+        return f"<Plot: {self._alt}>" if self._alt else super().__repr__()
+
+
+def plain_json(shown: Any) -> Any:
+    """What a notebook can hold: no arrays, and null for what is not a number."""
+    import json
+
+    return json.loads(str(pio.to_json(shown, validate=False)))
+
+
+def panels(rows: int, columns: int, **options: Any) -> Any:
+    """Subplots, to be filled and then given to `Plot`."""
+    return make_subplots(rows, columns, **options).update_annotations(font_size=13)
+
+
+# -- words --------------------------------------------------------------------------------------
+
+
+def said(text: str) -> str:
+    """Text that plotly does not read as markup."""
+    return html.escape(str(text), quote=False)
+
+
+def heading(title: str, sentence: str = "", width: int = 110) -> str:
+    lines = "<br>".join(said(line) for line in textwrap.wrap(sentence, width)[:3])
+    shown = f"<b>{said(title)}</b>"
+    return f'{shown}<br><span style="font-size:13px">{lines}</span>' if lines else shown
+
+
+def token_axis(tokens: Sequence[str], side: str) -> tuple[list[Any], dict[str, Any]]:
+    """Where tokens stand on an axis and what names them. Equal tokens stay apart: of a short text
+    each has a number, which its name covers; of a long one its number is part of the name."""
+    if len(tokens) <= NAMED:
+        at = list(range(len(tokens)))
+        names = {"tickvals": at, "ticktext": [said(token) for token in tokens]}
+    else:
+        at, names = [f"{i} {said(token)}" for i, token in enumerate(tokens)], {"type": "category"}
+    down = {"range": [len(tokens) - 0.5, -0.5]} if side == "y" else {"side": "top"}
+    return at, {"tickfont": {"family": CODE, "size": 11}, "showgrid": False, "zeroline": False,
+                **names, **down}  # fmt: skip
+
+
+def apart(axis: dict[str, Any], n: int, name: str) -> Any:
+    """Where one more column stands, set apart from the n of a `token_axis`, which names it too."""
+    if "tickvals" not in axis:
+        return f" {name}"
+    at = n + 0.4
+    axis["tickvals"], axis["ticktext"] = (
+        [*axis["tickvals"], at],
+        [*axis["ticktext"], f"<i>{name}</i>"],
+    )
+    return at
+
+
+# -- colours ------------------------------------------------------------------------------------
+
+
+def colour_scale(name: str, theme: str = "light", power: float = 1.0) -> list[list[Any]]:
+    """A table of palette.js as plotly takes it. power: a value's share of the largest is the place
+    on the table to this power; 2 gives small weights more of the colours, as the views do."""
+    template_of(theme)
+    digits = "".join(palette()["tables"][name if name == "viridis" else f"{name}_{theme}"])
+    colours = [f"#{digits[i : i + 6]}" for i in range(0, len(digits), 6)]
+    stops = range(0, 256, 5)
+    return [[(at / 255) ** power, colours[at]] for at in stops]
+
+
+def weight_scale(theme: str) -> list[list[Any]]:
+    return colour_scale("sequential", theme, power=2.0)
+
+
+def heads_of(theme: str) -> tuple[str, ...]:
+    template_of(theme)
+    return head_colours()
+
+
+def ink(name: str, theme: str) -> str:
+    """A colour of the theme by its name in palette.js: "ink", "quiet", "accent" …"""
+    template_of(theme)
+    return palette()[theme][name]
+
+
+def template_of(theme: str) -> str:
+    if theme not in THEMES:
+        raise ValueError(f"theme={theme!r} is not known; choose 'light' or 'dark'")
+    return "transformer_lab" if theme == "light" else "transformer_lab_dark"
+
+
+def _template(theme: str) -> go.layout.Template:
+    colours = palette()[theme]
+    axis = dict(
+        gridcolor=colours["line"], linecolor=colours["line"], zerolinecolor=colours["line"],
+        tickcolor=colours["line"], automargin=True,
+        title=dict(font=dict(color=colours["quiet"]), standoff=8),
+    )  # fmt: skip
+    solid = dict(backgroundcolor=colours["panel"], showbackground=True, **axis)
+    solid.pop("automargin")
+    solid["title"] = dict(font=dict(color=colours["quiet"]))
+    layout = dict(
+        font=dict(family=WORDS, size=13, color=colours["ink"]), paper_bgcolor=colours["paper"],
+        plot_bgcolor=colours["paper"], colorway=list(head_colours()),
+        title=dict(
+            x=0.01, xanchor="left", y=1, yref="container", yanchor="top", pad=dict(t=20),
+            font=dict(size=15),
+        ),
+        colorscale=dict(
+            sequential=colour_scale("sequential", theme), diverging=colour_scale("diverging", theme)
+        ),
+        xaxis=axis, yaxis=axis, scene=dict(xaxis=solid, yaxis=solid, zaxis=solid),
+        coloraxis=dict(colorbar=dict(outlinewidth=0, thickness=14)),
+        hoverlabel=dict(
+            bgcolor=colours["panel"], bordercolor=colours["line"], font=dict(color=colours["ink"])
+        ),
+    )  # fmt: skip
+    return go.layout.Template(layout=layout)
+
+
+for _theme in THEMES:
+    pio.templates[template_of(_theme)] = _template(_theme)
+
+
+# -- marks --------------------------------------------------------------------------------------
+
+
+def heat(
+    values: Any, x: Sequence[Any], y: Sequence[Any], hover: str, name: str = "", **options: Any
+) -> go.Heatmap:
+    """A map: [row, column] of numbers, NaN where nothing is. `hover` is a template of plotly."""
+    numbers = np.asarray(values, dtype=np.float32)
+    return go.Heatmap(
+        z=numbers, x=list(x), y=list(y), name=name, hoverongaps=False,
+        hovertemplate=f"{hover}<extra>{said(name)}</extra>", **options,
+    )  # fmt: skip
+
+
+def outline(
+    x: float, y: float, width: float, height: float, theme: str, **where: Any
+) -> dict[str, Any]:
+    """The frame of what is selected, as a shape of a layout."""
+    line = dict(color=ink("accent", theme), width=2)
+    return dict(type="rect", x0=x, x1=x + width, y0=y, y1=y + height, line=line, **where)
+
+
+def bars(values: Any, names: Sequence[str], hover: str = "%{x:.4f}", **options: Any) -> go.Bar:
+    """Bars that lie, the first on top; equal names stay apart (see `name_rows`)."""
+    return go.Bar(
+        x=[float(v) for v in values], y=list(range(len(names))), orientation="h",
+        customdata=[said(n) for n in names], hovertemplate="%{customdata}: " + hover + "<extra></extra>",
+        **options,
+    )  # fmt: skip
+
+
+def name_rows(figure: go.Figure, names: Sequence[str], **where: Any) -> None:
+    """Name the rows of `bars`."""
+    figure.update_yaxes(
+        tickvals=list(range(len(names))), ticktext=[said(n) for n in names], autorange="reversed",
+        showgrid=False, tickfont={"family": CODE, "size": 12}, **where,
+    )  # fmt: skip

@@ -1,0 +1,48 @@
+// How high a view may be, so that all of it is on one screen.
+
+const LOWEST = 560;
+const HIGHEST = 1000;
+const MARGIN = 28; // what a notebook puts around an output
+const FRAMED = 0.74; // of its width: a frame is as high as what it holds, and tells nothing
+
+/**
+ * The height of a view that is to be seen at once, in CSS pixels.
+ * @param {number} width of the view
+ * @param {number | null} window the height of the window, or of what scrolls in it; null: not known
+ */
+export const screenHeight = (width, window) =>
+  Math.round(Math.max(LOWEST, Math.min(HIGHEST, window === null ? FRAMED * width : window)));
+
+/** What scrolls around an element, the outermost: those within are as high as what they hold. @param {Element} element */
+function scroller(element) {
+  let found = null;
+  for (let at = element.parentElement; at && at !== document.body; at = at.parentElement) {
+    if (/auto|scroll/.test(getComputedStyle(at).overflowY) && at.clientHeight > LOWEST / 2) found = at;
+  }
+  return found;
+}
+
+/**
+ * Keep the style property --tl-height of a view at the height of a screen.
+ * @param {HTMLElement} root
+ * @param {AbortSignal} signal
+ * @param {() => void} changed
+ * @param {() => number} [above] what stands above it within a larger view, and is to be seen with it
+ */
+export function keepHeight(root, signal, changed, above = () => 0) {
+  const set = () => {
+    const around = window.parent === window ? scroller(root) : null;
+    const known = window.parent !== window ? null : around ? around.clientHeight - MARGIN : window.innerHeight;
+    const style = getComputedStyle(root);
+    const edge = parseFloat(style.paddingTop) + parseFloat(style.paddingBottom);
+    const height = `${screenHeight(root.clientWidth, known) - edge - above()}px`;
+    if (root.style.getPropertyValue("--tl-height") === height) return;
+    root.style.setProperty("--tl-height", height);
+    changed();
+  };
+  set();
+  window.addEventListener("resize", set, { signal });
+  const observer = new ResizeObserver(set);
+  observer.observe(root);
+  signal.addEventListener("abort", () => observer.disconnect());
+}

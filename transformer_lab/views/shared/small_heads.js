@@ -1,0 +1,114 @@
+// Every head, small: layers down, heads across, each painted by its view.
+
+import { sizedContext } from "./dom.js";
+import { sizeOf } from "./edit_words.js";
+
+const NAMES = 18; // room for the numbers of layers and heads
+const GAP = 3;
+const TALLEST = 640;
+
+export class SmallHeads {
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {{heads: number[], aspect: number, widest: number}} grid how many each layer has; width of a
+   *   small picture over its height, and at most
+   * @param {{chosen: () => {layer: number, head: number}, choose: (layer: number, head: number) => void}} does
+   * @param {AbortSignal} signal
+   */
+  constructor(canvas, grid, { chosen, choose }, signal) {
+    Object.assign(this, { canvas, grid, chosen, choose });
+    this.layers = grid.heads.length;
+    this.columns = Math.max(...grid.heads);
+    this.pitch = { x: 40, y: 40 };
+    canvas.addEventListener("click", (event) => {
+      const box = canvas.getBoundingClientRect();
+      const head = Math.floor((event.clientX - box.left - NAMES) / this.pitch.x);
+      const layer = Math.floor((event.clientY - box.top - NAMES) / this.pitch.y);
+      if (head >= 0 && head < (grid.heads[layer] ?? 0)) choose(layer, head);
+    }, { signal });
+    canvas.addEventListener("keydown", (event) => {
+      const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      event.stopPropagation();
+      this.#move(step[0], step[1]);
+    }, { signal });
+  }
+
+  #move(down, across) {
+    const { heads } = this.grid;
+    const at = this.chosen();
+    let layer = at.layer + down;
+    while (layer >= 0 && layer < this.layers && !heads[layer]) layer += down;
+    if (layer < 0 || layer >= this.layers) return;
+    const head = Math.min(heads[layer] - 1, Math.max(0, at.head + across));
+    this.choose(layer, head);
+  }
+
+  /**
+   * @param {object} shown
+   * @param {(context: CanvasRenderingContext2D, layer: number, head: number, box: import("./overlay.js").Box) => void} shown.paint
+   * @param {number} shown.room
+   * @param {(layer: number, head: number) => boolean} shown.marked whether it is among what is chosen
+   * @param {(layer: number, head: number) => boolean} shown.off whether it is switched off
+   * @param {(number | null)[][]} shown.every sizes of what each changes, where they are known
+   * @param {any} shown.inks
+   */
+  draw({ paint, room, marked, off, every, inks }) {
+    const { grid, layers, columns } = this;
+    const told = every.length ? 16 : 0;
+    // All layers are seen at once, where that leaves something to see.
+    const tall = Math.floor((TALLEST - NAMES) / layers) - GAP - told;
+    const byHeight = Math.max(28, Math.floor(tall * grid.aspect));
+    const width = Math.max(22, Math.min(grid.widest, byHeight, Math.floor((room - NAMES) / columns) - GAP));
+    const height = Math.round(width / grid.aspect);
+    this.pitch = { x: width + GAP, y: height + GAP + told };
+    const context = sizedContext(this.canvas, NAMES + columns * this.pitch.x, NAMES + layers * this.pitch.y);
+    context.textBaseline = "middle";
+    context.font = "11px system-ui, sans-serif";
+    const most = Math.max(...every.flat().map((x) => Math.abs(x ?? 0)), 0);
+    const write = (text, x, y, align, on) => {
+      context.textAlign = align;
+      context.fillStyle = on ? inks.accent : inks.quiet;
+      context.fillText(text, x, y);
+    };
+    const all = (n) => Array.from({ length: n }, (_, i) => i);
+    const columnOn = (head) => all(layers).some((layer) => head < grid.heads[layer] && marked(layer, head));
+    for (let head = 0; head < columns; head++) write(String(head), NAMES + head * this.pitch.x + width / 2, 8, "center", columnOn(head));
+    for (let layer = 0; layer < layers; layer++) {
+      const y = NAMES + layer * this.pitch.y;
+      write(String(layer), NAMES - 5, y + height / 2, "right", all(grid.heads[layer]).some((head) => marked(layer, head)));
+      for (let head = 0; head < grid.heads[layer]; head++) {
+        const x = NAMES + head * this.pitch.x;
+        paint(context, layer, head, { x, y, w: width, h: height });
+        const size = every[layer]?.[head];
+        if (told && typeof size === "number") {
+          context.fillStyle = inks.line;
+          context.fillRect(x, y + height + 13, width, 2);
+          context.fillStyle = inks.ink;
+          context.fillRect(x, y + height + 13, most ? (width * Math.abs(size)) / most : 0, 2);
+          if (width >= 30) {
+            context.textAlign = "left";
+            context.font = "10px system-ui, sans-serif";
+            context.fillText(sizeOf(size), x + 1, y + height + 7, width);
+            context.font = "11px system-ui, sans-serif";
+          }
+        }
+        // Two lines: one of them is seen on whatever lies below.
+        for (const [colour, thick] of off(layer, head) ? [[inks.ground, 5], [inks.edited, 2]] : []) {
+          context.strokeStyle = colour;
+          context.lineWidth = thick;
+          context.beginPath();
+          context.moveTo(x, y);
+          context.lineTo(x + width, y + height);
+          context.stroke();
+        }
+        if (marked(layer, head)) {
+          context.strokeStyle = inks.accent;
+          context.lineWidth = 2;
+          context.strokeRect(x, y, width, height);
+        }
+      }
+    }
+  }
+}

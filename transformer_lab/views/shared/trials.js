@@ -1,0 +1,139 @@
+// Does it matter? What is switched off or cut, what that changes, and what each head alone changes.
+
+import { button } from "./controls.js";
+import { element } from "./dom.js";
+import { sizeOf } from "./edit_words.js";
+import { short } from "./words.js";
+
+const LATE = "Still waiting: Python may be busy with a cell, or stopped.";
+
+/** Whether two edits are the same. @param {object} a @param {object} b */
+export const sameEdit = (a, b) => JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort());
+
+/**
+ * @typedef {object} TrialsDo
+ * @property {() => Record<string, any>} place where an edit of what is chosen acts, for Python
+ * @property {() => string} name of that place, inside a sentence
+ * @property {(edits: object[]) => string} words of edits
+ * @property {() => {rows?: [string, number, number][], sentence?: string}} effect what is known now
+ * @property {() => (number | null)[][]} every [layer][head], or empty
+ * @property {() => number | null} [size] of what is chosen, among `every`; null where it is none of them
+ * @property {() => string} unit of these
+ * @property {string} needs what a saved page does not hold
+ */
+
+export class Trials {
+  /**
+   * @param {any} model
+   * @param {import("./shell.js").Shell} shell
+   * @param {import("./waiting.js").Waiting} waiting
+   * @param {TrialsDo} does
+   */
+  constructor(model, shell, waiting, does) {
+    Object.assign(this, { model, shell, waiting, does });
+    this.off = button("", "off", () => this.toggle([{ edit: "ablate", ...does.place() }]));
+    this.undo = button("Undo all", "undo", () => this.#edit([]));
+    this.try = button("Try every head", "try", () => this.#try(), "Switch off every head, each alone");
+    this.effect = element("div", { class: "tl-changed", role: "status", "aria-live": "polite", "data-part": "effect", hidden: true });
+    this.tried = element("p", { class: "tl-hint", "data-part": "tried" });
+  }
+
+  /** @type {object[]} */
+  get edits() {
+    return this.model.get("_edits");
+  }
+
+  /** Whether all of these are made. @param {object[]} some */
+  made(some) {
+    return some.length > 0 && some.every((one) => this.edits.some((other) => sameEdit(one, other)));
+  }
+
+  /** Whether a head is switched off. @param {Record<string, any>} place with layer and head */
+  isOff(place) {
+    const within = (edit) => ["layer", "head"].every((name) => edit[name] == null || edit[name] === place[name]);
+    const ofKind = (edit) => place.kind === undefined || edit.kind === place.kind;
+    return this.edits.some((/** @type {any} */ edit) => edit.edit === "ablate" && ofKind(edit) && within(edit));
+  }
+
+  /** Make edits; or where all of them are made, unmake them. @param {object[]} some */
+  toggle(some) {
+    const others = this.edits.filter((edit) => !some.some((one) => sameEdit(one, edit)));
+    this.#edit(this.made(some) ? others : [...others, ...some]);
+  }
+
+  /** "With layer 1, head 0 switched off" */
+  edited() {
+    return `With ${this.does.words(this.edits)}`;
+  }
+
+  async #edit(edits) {
+    const { model, shell } = this;
+    const before = [model.get("_edits"), model.get("_effect")];
+    const told = JSON.stringify(edits);
+    const still = () => JSON.stringify(model.get("_edits")) === told;
+    shell.set({ _edits: edits, _effect: {} });
+    shell.say("");
+    if (!edits.length) return;
+    const [one] = edits;
+    const alone = edits.length === 1 && one.edit === "ablate" && one.layer != null && one.head != null;
+    const name = alone ? `effect/${one.layer}.${one.head}` : "effect/several";
+    const done = this.waiting.begin("Running the model without it …", LATE);
+    try {
+      const { message } = await shell.requests.ask({ type: "block", name, edits }, false);
+      if (still()) shell.set({ _effect: message.info });
+    } catch (error) {
+      if (!still()) return;
+      shell.set({ _edits: before[0], _effect: before[1] });
+      shell.say(model.get("_live") || alone ? `That cannot be tried: ${error.message}` : this.does.needs);
+    } finally {
+      done();
+      this.waiting.say("");
+    }
+  }
+
+  async #try() {
+    const done = this.waiting.begin("Switching off every head, one by one …", "Still at it: one pass of the model for every head.");
+    this.try.disabled = true;
+    try {
+      const { message } = await this.shell.requests.ask({ type: "block", name: "every" }, false);
+      this.shell.set({ _every: message.info.values });
+    } catch (error) {
+      this.shell.say(`The heads cannot be tried: ${error.message}`);
+    } finally {
+      this.try.disabled = false;
+      done();
+      this.waiting.say("");
+    }
+  }
+
+  draw() {
+    const { does, edits } = this;
+    this.off.textContent = `${this.made([{ edit: "ablate", ...does.place() }]) ? "Switch on" : "Switch off"} ${does.name()}`;
+    this.undo.hidden = !edits.length;
+    this.effect.hidden = !edits.length;
+    if (edits.length) this.#drawEffect(does.effect());
+    const every = does.every();
+    const known = every.flat().filter((x) => typeof x === "number").map(Math.abs).sort((a, b) => a - b);
+    this.try.hidden = known.length > 0;
+    this.tried.hidden = !known.length;
+    if (!known.length) return;
+    const size = does.size ? does.size() : 0;
+    const rank = known.filter((x) => x > Math.abs(size ?? 0)).length + 1;
+    const one = size === null ? "" : ` This one: ${sizeOf(size)}, number ${rank} of ${known.length};`;
+    const middle = `${one ? " the" : " The"} middle one${one ? "" : ` of ${known.length}`}: ${sizeOf(known[Math.floor(known.length / 2)])}.`;
+    this.tried.textContent = `Under each head: ${does.unit()} without it.${one}${middle}`;
+  }
+
+  #drawEffect({ rows = [], sentence }) {
+    const parts = [element("b", {}, this.edited())];
+    if (sentence) {
+      const number = (value) => (value >= 10 ? value.toFixed(1) : value > 1 ? value.toFixed(2) : short(value, 3));
+      const line = ([name, before, after]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, number(before)), element("td", {}, number(after)));
+      const head = ["", "before", "after"].map((text) => (text ? element("th", { scope: "col" }, text) : element("td", {})));
+      parts.push(element("table", { class: "tl-table" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows.map(line))));
+    } else {
+      parts.push(element("span", { class: "tl-quiet" }, "…"));
+    }
+    this.effect.replaceChildren(...parts);
+  }
+}

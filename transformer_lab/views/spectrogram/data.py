@@ -1,0 +1,242 @@
+"""What a browser is sent of a model that hears: rows of all heads, the spectrogram, what changes."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...hub.hearing import frames_of, tokenizer_of, written_ids
+from ...hub.network import Inputs, Network, Output
+from ...hub.sounds import FEATURES, Sound, band_hertz, sound_of
+from ...hub.which import network_of
+from ...tracing.running import token_ids, trace
+from ...tracing.trace import Trace
+from ..shared.codecs import shown_token
+from ..shared.passes import Effect, Passes, changed
+from ..shared.rows import HeadRows, evenly
+from ..shared.words import quoted
+
+KIND = "cross"
+PAGE_BYTES = 48 << 20  # of rows in a saved page
+TICKS = (250, 500, 1000, 2000, 4000)  # Hz beside the spectrogram
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """A sound in a model: `features` float [mel bin, frame], as it was given them."""
+
+    network: Network
+    trace: Trace
+    sound: Sound
+    features: Tensor
+
+
+def hear(
+    source: Any, audio: Any, rate: Any, text: Any, target: Any, labels: Any, features: Any, processor: Any
+) -> Heard:  # fmt: skip
+    """A trace of a model that hears, or one that is made now.
+
+    Raises:
+        ValueError: for a trace or a model without a sound, and for what is no sound.
+    """
+    if isinstance(source, Trace):
+        more = dict(
+            audio=audio, sampling_rate=rate, text=text, target=target, labels=labels,
+            input_features=features, processor=processor,
+        )  # fmt: skip
+        named = [name for name, value in more.items() if value is not None]
+        if named:
+            raise ValueError(
+                f"a trace has its sound and its words; leave out {', '.join(named)}, or give the model"
+            )
+        return _of_trace(source)
+    network = network_of(source)
+    model, name = network.module, network.name
+    sound = sound_of(model)
+    if sound is None:
+        raise ValueError(
+            f"{name} does not hear log-mel frames, as Whisper does, whose cross-attention "
+            "SpectrogramView shows; HeadView(tl.trace(model, …)) shows the maps of every model"
+        )
+    if processor is None and hasattr(source, "feature_extractor"):  # a pipeline has all three
+        processor = source
+    if (audio is None) == (features is None):
+        both = "audio and input_features are both given; leave one out"
+        none = (
+            f"{name} hears sound: give audio, a wave, with sampling_rate=16000, or "
+            f"input_features={sound.wanted}"
+        )
+        raise ValueError(none if audio is None else both)
+    if text is not None and target is not None:
+        raise ValueError("text and target are both given; leave one out")
+    if audio is not None:
+        features = frames_of(name, sound, audio, rate, processor)
+    given = network.more_inputs(None, {FEATURES: features})
+    tokenizer = tokenizer_of(processor)
+    ids = token_ids("target", target)
+    if ids is None:
+        running = network.evaluated()
+        ids = torch.tensor([written_ids(name, running.module, given[FEATURES], text, tokenizer)])
+    if labels is None and tokenizer is not None:
+        labels = tokenizer.tokens(ids[0].tolist())
+    found = trace(network.module, target=ids, target_labels=labels, keep="maps", **given)
+    if tokenizer is not None:
+        flags = [[int(i) in tokenizer.special_ids for i in ids[0]]]
+        found.name_with(tokenizer, special={"decoder": flags})
+    return _of_trace(found)
+
+
+def _of_trace(found: Trace) -> Heard:
+    name = found.model_name
+    network = found.network
+    sound = None if network is None else sound_of(network.module)
+    x = found.given.get(FEATURES)
+    if network is None or sound is None or x is None or KIND not in found.kinds:
+        raise ValueError(
+            f"the trace of {name} has no sound that Whisper heard; give one of tl.trace(whisper, "
+            "input_features=…, target=ids). HeadView(trace) shows its maps"
+        )
+    if found.batch_size != 1:
+        raise ValueError(f"the trace holds {found.batch_size} sounds; trace one alone to show it")
+    return Heard(network, found, sound, x[0].detach().float().cpu())
+
+
+# -- the picture ----------------------------------------------------------------------------------
+
+
+def shades(features: Tensor) -> np.ndarray:
+    """Bytes [mel bin, frame], the highest band first: the least of the frames is black, the most white."""
+    x = features - features.min()
+    x = x / x.max().clamp(min=1e-9)
+    return (x * 255).round().to(torch.uint8).flip(0).numpy()
+
+
+def png(picture: np.ndarray) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def hertz_ticks(bins: int) -> list[tuple[float, str]]:
+    """How high some frequencies stand in the spectrogram, 0 (below) … 1, and their names."""
+    hertz = band_hertz(bins)
+    places = np.interp(TICKS, hertz, (np.arange(bins) + 0.5) / bins, left=-1, right=-1)
+    names = [f"{f // 1000} kHz" if f >= 1000 else f"{f} Hz" for f in TICKS]
+    return [(float(p), n) for p, n in zip(places, names, strict=True) if p >= 0]
+
+
+# -- rows -----------------------------------------------------------------------------------------
+
+
+class Rows(HeadRows):
+    """The rows of all heads for one word, floats [layer, head, position]: whole, since what a long time
+    holds is a sum of many small ones."""
+
+    def __init__(self, trace: Trace):
+        super().__init__(trace, KIND)
+        self.n_queries = trace.shape(KIND)[0]
+
+    def packed(self, query: int) -> bytes:
+        return self.weights(query).numpy().astype("<f4").tobytes()
+
+    def kept(self) -> list[int]:
+        """Words whose rows a saved page holds: all, or as many as there is room for, evenly."""
+        return list(evenly(self.n_queries, PAGE_BYTES // (4 * int(np.prod(self.shape)))))
+
+    def shown(self, query: int, layer: int, head: int, mean: str) -> list[float]:
+        """A head's row, or the mean over its layer ("layer") or all layers ("all")."""
+        rows = self.weights(query).double().numpy()
+        if not mean:
+            return rows[layer, head].tolist()
+        total, count = np.zeros(rows.shape[2]), 0
+        for at in self.trace.attending(KIND) if mean == "all" else [layer]:
+            for one in range(self.trace.heads_of(at, KIND)):  # in this order: sums hang on it
+                total += rows[at, one]
+                count += 1
+        return (total / max(count, 1)).tolist()
+
+
+# -- what changes ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WordEffects:
+    """What edits change at every word."""
+
+    at: tuple[Effect, ...]
+
+    def plain(self) -> dict[str, Any]:
+        return {"at": [one.plain() for one in self.at]}
+
+
+@dataclass(frozen=True)
+class Next:
+    """The word after one: the one that was given, or the likeliest; and its probability."""
+
+    token: int
+    name: str
+    p: float
+    given: bool
+
+
+class Effects(Passes[WordEffects]):
+    """Passes over one sound with edits in force, beside the pass without. What is told at a word is
+    the probability of the one after it."""
+
+    def __init__(self, heard: Heard):
+        self.trace = trace = heard.trace
+        assert trace.target is not None
+        self._ids: list[int] = trace.target[0].tolist()
+        words = [shown_token(word) for word in trace.query_tokens(KIND)]
+        self._names = dict(
+            zip(self._ids, words, strict=True)
+        )  # as the words of the answer are shown
+        self._every: Tensor | None = None
+        inputs = Inputs(
+            None, target=trace.target, target_mask=trace.target_mask, given=dict(trace.given)
+        )
+        super().__init__(heard.network, inputs)
+
+    def read(self, output: Output) -> Tensor:
+        """Probabilities [position, token]."""
+        assert output.logits is not None
+        return output.logits[0].float().softmax(-1).cpu()
+
+    def told(self, after: Tensor) -> WordEffects:
+        pairs = zip(self.before, after, self.next, strict=True)
+        return WordEffects(tuple(changed(b, a, self._name, n.token) for b, a, n in pairs))
+
+    def alone(self) -> list[tuple[int, int, WordEffects]]:
+        """Every head switched off alone: layer, head and what that changes."""
+        return self.each_head(self.trace, KIND)
+
+    def every(self) -> Tensor:
+        """By how much every head switched off alone changes each word's next, fp32 [word, layer,
+        head]; NaN where there is none."""
+        if self._every is None:
+            shape = self.trace.n_layers(KIND), self.trace.n_heads(KIND)
+            found = torch.full((len(self.next), *shape), float("nan"))
+            for layer, head, effects in self.alone():
+                found[:, layer, head] = torch.tensor([one.size for one in effects.at])
+            self._every = found
+        return self._every
+
+    def _name(self, token: int) -> str:
+        return quoted(self._names.get(token) or shown_token(self.trace.name_token(token)))
+
+    @property
+    def next(self) -> list[Next]:
+        """For every word the one after it."""
+        found = []
+        for i, row in enumerate(self.before):
+            given = i + 1 < len(self._ids)
+            token = self._ids[i + 1] if given else int(row.argmax())
+            found.append(Next(token, self._name(token), float(row[token]), given))
+        return found

@@ -1,0 +1,214 @@
+"""A sound in a model: when each word of the answer looks at it, and whether that matters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import traitlets as t
+from torch import Tensor
+
+from ...hub.sounds import FRAME_SECONDS
+from ..shared.base import css, esm
+from ..shared.codecs import shown_text, shown_token
+from ..shared.exports import Numbers
+from ..shared.overlay import OverlayView, plain
+from ..shared.passes import Effect
+from ..shared.selection import link_of
+from .data import KIND, Effects, Rows, hear, hertz_ticks, png, shades
+from .exported import sound_numbers
+from .figure import SoundScene, sound_figure
+from .words import Listening, edits_words, listen_sentence, who_words
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..shared.plots import Plot
+
+MEANS = ("", "layer", "all")
+
+
+class SpectrogramView(OverlayView):
+    """A sound and the heads that listen to it. A word of the answer is chosen; over the log-mel
+    spectrogram, as the model was given it, lies when the chosen head looks from there, and over small
+    ones the same of every head. Beside it stands what becomes of the probability of the word that
+    comes next when the head is switched off, or the edges to a span of time are cut.
+
+    A word's weights are those of the step at which the decoder reads it, as in every view: from there
+    the next word is written. Positions are 20 ms apart; each reaches 10 ms to both sides of its middle.
+
+    `layer`, `head` and `selected` (a pair (word, position)) can be read and set from Python, as can
+    `mean` ("": the chosen head, "layer": the mean of its layer's heads, "all": of all heads), `span` (a
+    pair of positions, both included, or None), `whole` (whether the silence after the sound is shown),
+    `fade` (0: the spectrogram alone, 1: the weights alone) and `edits`.
+
+    Args:
+        source: a trace of Whisper, or a model that hears; or a pipeline of transformers around one.
+        audio: a wave, floats [sample] between −1 and 1; the silence that the model needs is added.
+        sampling_rate: of the wave, in Hz; Whisper hears 16,000.
+        text: what was said, which needs the tokenizer of `processor`. By default the model writes its
+            own, greedily.
+        target, labels: instead of a text the ids that the decoder reads, and what to show for each.
+        input_features: instead of a wave the log-mel frames, float [mel bin, frame].
+        processor: the model's WhisperProcessor or feature extractor; by default frames are made as all
+            of Whisper's are.
+        layer, head: chosen at the start; the last layer's first head by default.
+        title: by default the model's name.
+        link: as in `HeadView`.
+
+    Raises:
+        ValueError: for a trace or a model without a sound, and for what is no sound, in one sentence.
+    """
+
+    _esm: ClassVar[str] = esm("spectrogram/view.js")
+    _css: ClassVar[str] = css("spectrogram")
+
+    mean = t.Enum(MEANS, "").tag(sync=True)
+    span = t.Tuple(t.Int(), t.Int(), allow_none=True, default_value=None).tag(sync=True)
+    whole = t.Bool(False).tag(sync=True)
+
+    _sound = t.Dict().tag(sync=True)
+    _picture = t.Bytes(b"").tag(sync=True)
+
+    def __init__(
+        self,
+        source: Any,
+        audio: Any = None,
+        *,
+        sampling_rate: int | None = None,
+        text: str | None = None,
+        target: Any = None,
+        labels: Sequence[str] | None = None,
+        input_features: Any = None,
+        processor: Any = None,
+        layer: int | None = None,
+        head: int = 0,
+        title: str | None = None,
+        link: str | None = None,
+    ):
+        heard = hear(source, audio, sampling_rate, text, target, labels, input_features, processor)
+        trace, sound = heard.trace, heard.sound
+        self.trace, self._network, self._heard = trace, heard.network, heard
+        self._data = Rows(trace)
+        self._effects = None if trace.logits is None else Effects(heard)
+        n_queries, n_keys = trace.shape(KIND)
+        after = [] if self._effects is None else self._effects.next
+        low, high = float(heard.features.min()), float(heard.features.max())
+        super().__init__(
+            title=title or trace.model_name,
+            of=(trace,),
+            link=link_of(trace) if link is None else link,
+            _kinds={
+                KIND: dict(
+                    layers=trace.n_layers(KIND), heads=trace.n_heads(KIND), queries=n_queries, keys=n_keys
+                )
+            },
+            _sound=dict(
+                words=[shown_token(x) for x in trace.query_tokens(KIND)], positions=n_keys,
+                heads=[trace.heads_of(i, KIND) for i in range(trace.n_layers(KIND))], first=_first(trace),
+                next=[[one.name, one.p, one.given] for one in after],
+                hop=FRAME_SECONDS, step=sound.stride * FRAME_SECONDS, frames=sound.frames, bins=sound.bins,
+                seconds=sound.seconds, end=sound.heard(heard.features), ticks=hertz_ticks(sound.bins),
+                low=round(low, 2), high=round(high, 2),
+            ),
+            _picture=png(shades(heard.features)),
+            _unit="" if self._effects is None else "change of the probability of",
+            _note=shown_text(trace.note or ""),
+        )  # fmt: skip
+        self.kind = KIND
+        self.layer = trace.attending(KIND)[-1] if layer is None else layer
+        self.head = head
+        self._first_rows()
+        self.observe(self._first_rows, "selected")
+
+    # -- for people -----------------------------------------------------------------------------
+
+    @property
+    def query(self) -> int:
+        """The word that looks: the selected one, else the first that is no mark of the tokenizer's."""
+        chosen = self.selected[0] if self.selected else None
+        return self._sound["first"] if chosen is None else chosen
+
+    @t.validate("span")
+    def _check_span(self, proposal: Any) -> tuple[int, int] | None:
+        span = proposal["value"]
+        n = self._sound.get("positions")
+        if span is not None and n and not 0 <= span[0] <= span[1] < n:
+            raise t.TraitError(
+                f"span={span} must be two of the positions 0 … {n - 1}, the earlier one first"
+            )
+        return span
+
+    @property
+    def effect(self) -> Effect | None:
+        """What the edits change at the chosen word; None where there are none."""
+        return self._effects.of(self.edits).at[self.query] if self._edits else None
+
+    def every_head(self) -> Tensor:
+        """By how much each head alone changes the probability of the word after the chosen one when it
+        is switched off, fp32 [layer, head]; shown beside every head from then on.
+
+        Raises:
+            ValueError: for a model without a head that writes words.
+        """
+        if self._effects is None:
+            raise ValueError(self._no_effects())
+        found = self._effects.every()
+        self._every = plain(found)
+        return found[self.query]
+
+    @property
+    def sentence(self) -> str:
+        sound, query = self._sound, self.query
+        seen = Listening(
+            who_words(self.layer, self.head, self.mean, sound["heads"]), sound["words"][query],
+            self._data.shown(query, self.layer, self.head, self.mean), sound["step"], sound["end"],
+            tuple(sound["next"][query]) if sound["next"] else None, self.span,
+        )  # fmt: skip
+        told, effect = listen_sentence(seen), self.effect
+        if effect is None:
+            return told
+        edited = edits_words(self._edits, sound["words"], sound["step"], sound["positions"])
+        return f"{told} With {edited}: {effect.sentence}"
+
+    def figure(self) -> Figure:
+        """The spectrogram under the chosen head's weights, their curve, and every head small."""
+        return sound_figure(self._scene())
+
+    def to_plotly(self, *, theme: str = "light") -> Plot:
+        from .plotly_figure import sound_plotly
+
+        return sound_plotly(self._scene(), self._heard.features.numpy(), self._who(), theme)
+
+    def _numbers(self) -> Numbers:
+        return sound_numbers(self._scene(), self._heard.features.numpy(), self._who())
+
+    def _who(self) -> str:
+        return who_words(self.layer, self.head, self.mean, self._sound["heads"])
+
+    def _scene(self) -> SoundScene:
+        sound = self._sound
+        span = None if self.span is None else self._heard.sound.span(*self.span)
+        return SoundScene(
+            title=self._title, sentence=self.sentence, bands=shades(self._heard.features),
+            ticks=sound["ticks"], fade=self.fade, heads=sound["heads"], span=span,
+            weights=np.array(self._data.shown(self.query, self.layer, self.head, self.mean)),
+            rows=self._data.weights(self.query).numpy(), layer=self.layer, head=self.head, mean=self.mean,
+            hop=sound["hop"], step=sound["step"], shown=sound["seconds" if self.whole else "end"],
+        )  # fmt: skip
+
+    def _heads(self) -> list[int]:
+        return self._sound["heads"]
+
+    def _no_effects(self) -> str:
+        return (
+            f"{self.trace.model_name} has no head that writes words, so no probability can be compared; "
+            "give WhisperForConditionalGeneration"
+        )
+
+
+def _first(trace: Any) -> int:
+    """The first word that is no mark; the first token is one always, which begins the answer."""
+    marks = trace.special(KIND, side="query")
+    return next((i for i, mark in enumerate(marks) if i and not mark), 0)

@@ -1,0 +1,144 @@
+// When a word looks at a sound, in plain words and numbers. The counterpart of words.py.
+
+import { editWords, placeWords } from "../shared/edit_words.js";
+import { EVEN, fixed, NOTHING, quoted, short } from "../shared/words.js";
+
+const WIDE = 4; // a stretch longer than this part of the sound is no place
+
+/**
+ * @typedef {object} Listening what a sentence is made from
+ * @property {string} who the head or the mean, at the beginning of a sentence
+ * @property {string} word that looks
+ * @property {ArrayLike<number>} weights of positions
+ * @property {number} step seconds from one position to the next
+ * @property {number} end when the sound ends, in seconds; what comes after is silence
+ * @property {[string, number, boolean] | null} next the word after it, its probability, whether it was given
+ * @property {[number, number] | null} span of positions, both included, that a reader chose
+ */
+
+/** @param {number} layer @param {number} head @param {string} mean @param {number[]} heads of each layer */
+export function whoWords(layer, head, mean, heads) {
+  if (mean === "all") return `Mean of all ${heads.reduce((a, b) => a + b, 0)} heads`;
+  if (mean === "layer") return `Mean of layer ${layer}’s ${heads[layer]} heads`;
+  return `Layer ${layer}, head ${head}`;
+}
+
+/** From when to when positions are, both included. @param {number} first @param {number} last @param {number} step */
+export const timeWords = (first, last, step) => `${fixed(Math.max(0, (first - 0.5) * step))}–${fixed((last + 0.5) * step)} s`;
+
+/**
+ * The shortest run of positions that holds half of the weight; of several the one that holds most, of
+ * even ones the first. Null where there is no weight.
+ * @param {ArrayLike<number>} weights
+ */
+export function halfOf(weights) {
+  const n = weights.length;
+  const sums = new Float64Array(n + 1);
+  for (let i = 0; i < n; i++) sums[i + 1] = sums[i] + weights[i];
+  const total = sums[n];
+  if (total <= NOTHING) return null;
+  const enough = total * (0.5 - EVEN);
+  let [shortest, end] = [n, 0];
+  for (let first = 0; first < n; first++) {
+    end = Math.max(end, first);
+    while (end < n && sums[end] - sums[first] < enough) end++;
+    if (sums[end] - sums[first] < enough) break;
+    shortest = Math.min(shortest, end - first);
+  }
+  shortest = Math.max(shortest, 1);
+  let [best, most] = [0, -1];
+  for (let first = 0; first <= n - shortest; first++) {
+    const held = sums[first + shortest] - sums[first];
+    if (held > most + EVEN) [best, most] = [first, held];
+  }
+  return { first: best, last: best + shortest - 1, held: most };
+}
+
+/** The first position in the silence after the sound; n where there is none. @param {number} end @param {number} step @param {number} n */
+export function silentFrom(end, step, n) {
+  for (let i = 0; i < n; i++) if (i * step >= end - 1e-9) return i;
+  return n;
+}
+
+/** @param {ArrayLike<number>} weights @param {number} from @param {number} to not included */
+export function heldBy(weights, from, to) {
+  let sum = 0;
+  for (let i = from; i < to; i++) sum += weights[i];
+  return sum;
+}
+
+/** When one word looks at the sound. @param {Listening} seen */
+export function listenSentence({ who, word, weights, step, end, next, span }) {
+  const n = weights.length;
+  const found = halfOf(weights);
+  let told = `${who}: ${quoted(word)}`;
+  if (!found) {
+    told += " looks at nothing";
+  } else {
+    const when = `${timeWords(found.first, found.last, step)}`;
+    const silent = silentFrom(end, step, n);
+    const wide = (found.last - found.first + 1) * WIDE > Math.max(silent, WIDE);
+    told += wide
+      ? ` spreads its weight; the shortest time that holds half of it is ${when} (${short(found.held)})`
+      : ` looks mostly at ${when} (${short(found.held)})`;
+    if (silent < n) told += `; ${short(heldBy(weights, silent, n))} goes to the silence after ${fixed(end)} s`;
+  }
+  told += ".";
+  if (span) told += ` The chosen ${timeWords(span[0], span[1], step)} holds ${short(heldBy(weights, span[0], span[1] + 1))}.`;
+  if (next) told += ` ${next[2] ? "Next comes" : "Likeliest to come next:"} ${next[0]} (${short(next[1])}).`;
+  return told;
+}
+
+/** @param {Record<string, any>} edit */
+const butKey = ({ key, ...rest }) => JSON.stringify(Object.entries(rest).sort());
+
+/**
+ * Edits that are told together: edges from one word to positions beside each other.
+ * @param {Record<string, any>[]} edits
+ */
+export function together(edits) {
+  /** @type {Record<string, any>[][]} */
+  const groups = [];
+  for (const edit of edits) {
+    const group = groups[groups.length - 1];
+    const before = group?.[group.length - 1];
+    const beside = before && edit.edit === "knock_out" && before.key != null && edit.key === before.key + 1 && butKey(edit) === butKey(before);
+    if (beside) group.push(edit);
+    else groups.push([edit]);
+  }
+  return groups;
+}
+
+/**
+ * Edits inside a sentence.
+ * @param {Record<string, any>[]} edits
+ * @param {string[]} words
+ * @param {number} step
+ * @param {number} n positions
+ */
+export function editsWords(edits, words, step, n) {
+  const names = words.map(quoted);
+  const times = Array.from({ length: n }, (_, key) => timeWords(key, key, step));
+  const told = together(edits).map((group) => {
+    const [one] = group;
+    if (group.length > 1) {
+      const from = one.query == null ? "every word" : names[one.query];
+      return `${from} → ${timeWords(one.key, group[group.length - 1].key, step)} cut in ${placeWords(one, "cross")}`;
+    }
+    if (one.kind === "cross") return editWords(one, names, times, "cross");
+    const side = one.kind === "encoder" ? times : names;
+    return editWords(one, side, side, "cross");
+  });
+  return told.join(" and ");
+}
+
+/** Edits as the Python that makes them. @param {Record<string, any>[]} edits */
+export function editsCode(edits) {
+  const parts = together(edits).map((group) => {
+    const [{ edit, ...values }] = group;
+    const call = (key) => `tl.${edit}(${Object.entries({ ...values, ...key }).map(([name, value]) => `${name}=${value === "k" ? value : JSON.stringify(value)}`).join(", ")})`;
+    if (group.length === 1) return call({});
+    return `*(${call({ key: "k" })} for k in range(${values.key}, ${group[group.length - 1].key + 1}))`;
+  });
+  return `[${parts.join(", ")}]`;
+}

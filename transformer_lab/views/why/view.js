@@ -1,0 +1,6 @@
+// The module of WhyView.
+
+import { mounted } from "../shared/mounted.js";
+import { WhyViewer } from "./viewer.js";
+
+export default mounted(WhyViewer, "why");
