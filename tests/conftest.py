@@ -4,8 +4,19 @@ interrupts, which many of them send to themselves."""
 
 import signal
 
+import pytest
 import torch
+
+from tests.halving import halving  # noqa: F401
+from tests.missing import pytest_runtest_setup, pytest_terminal_summary  # noqa: F401
 
 torch.set_num_threads(1)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """A test that asks for more threads leaves them to nobody."""
+    yield
+    torch.set_num_threads(1)

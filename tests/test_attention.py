@@ -1,5 +1,7 @@
 """The seam against PyTorch's own attention."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,14 +9,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from transformer_lab import ModelConfig, Tap, attend
-from transformer_lab.attention import (
-    Attention,
-    Site,
-    add_bias,
-    causal_mask,
-    safe_softmax,
-    spread_heads,
-)
+from transformer_lab.attention import Attention, Cut, Site
+from transformer_lab.softmax import add_bias, causal_mask, safe_softmax, spread_heads
 
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
 DTYPES = pytest.mark.parametrize("dtype", TOLERANCE, ids=["fp32", "fp64"])
@@ -39,7 +35,7 @@ def qkv(dtype=torch.float32, *, n_query=7, n_key=7, n_kv_heads=4, seed=0):
     )
 
 
-def by_formula(query, key, value, *, bias=None, scale=None, softcap=None):
+def by_formula(query, key, value, *, bias=None, scale=None, softcap=None, sinks=None):
     """Vaswani et al. 2017, equation 1, with none of PyTorch's kernels."""
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     scores = torch.einsum("bhqd,bhkd->bhqk", query, key) * scale
@@ -48,7 +44,10 @@ def by_formula(query, key, value, *, bias=None, scale=None, softcap=None):
         scores = (
             scores.masked_fill(~bias, -torch.inf) if bias.dtype == torch.bool else scores + bias
         )
-    return torch.einsum("bhqk,bhkd->bhqd", scores.softmax(-1), value)
+    if sinks is not None:
+        scores = torch.cat((scores, sinks.expand(*scores.shape[:-1], 1)), -1)
+    weights = scores.softmax(-1)[..., : key.shape[2]]
+    return torch.einsum("bhqk,bhkd->bhqd", weights, value)
 
 
 def close(actual, expected, dtype, factor=1):
@@ -196,7 +195,7 @@ def copy_attention(ours: Attention, theirs: nn.MultiheadAttention) -> None:
         ours.out.load_state_dict(theirs.out_proj.state_dict())
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 3e-7), (torch.float64, 4e-16)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 3e-7), (torch.float64, 5e-16)])
 @pytest.mark.parametrize("case", ["plain", "padded", "causal", "cross"])
 def test_attention_is_torchs_multi_head_attention(dtype, tolerance, case):
     torch.manual_seed(0)
@@ -249,3 +248,89 @@ def test_shapes_that_do_not_fit_are_named(shapes, words):
     with pytest.raises(ValueError, match=r".+") as error:
         attend(*(torch.zeros(shape) for shape in shapes))
     assert all(word in str(error.value) for word in words), error.value
+
+
+class TestSinks:
+    """One more column in every row's softmax, without a value."""
+
+    SHAPES = pytest.mark.parametrize("per_token", [False, True], ids=["a head", "a token"])
+
+    @staticmethod
+    def sinks(per_token, dtype=torch.float32):
+        chance = torch.Generator().manual_seed(5)
+        shape = (2, 4, 5, 1) if per_token else (4,)
+        return torch.randn(shape, generator=chance, dtype=dtype)
+
+    @DTYPES
+    @SHAPES
+    @pytest.mark.parametrize("taps", [None, Tap()], ids=["plain", "tapped"])
+    @pytest.mark.parametrize("causal", [False, True], ids=["bidirectional", "causal"])
+    @pytest.mark.parametrize("softcap", [None, 2.0])
+    def test_the_output_is_the_formulas(self, dtype, per_token, taps, causal, softcap):
+        q, k, v = qkv(dtype, n_query=5)
+        sinks = self.sinks(per_token, dtype)
+        column = sinks if per_token else sinks[None, :, None, None]
+        bias = causal_mask(5, 7)[None, None] if causal else None
+        expected = by_formula(q, k, v, bias=bias, softcap=softcap, sinks=column)
+        z = attend(q, k, v, causal=causal, softcap=softcap, sinks=sinks, tap=taps)
+        close(z, expected, torch.float32)
+
+    @SHAPES
+    def test_maps_are_what_the_output_was_made_of_and_the_rest_goes_to_nothing(self, per_token):
+        q, k, v = qkv(n_query=5, n_kv_heads=2)
+        tap, sinks = Record(), self.sinks(per_token)
+        z = attend(q, k, v, causal=True, sinks=sinks, tap=tap)
+        (call,) = tap.calls
+        pattern, nothing = call.pattern(), call.to_nothing()
+        assert_close(pattern @ spread_heads(v, 4), z, rtol=0, atol=1e-6)
+        assert_close(pattern.sum(-1) + nothing, torch.ones(2, 4, 5))
+        rows = torch.tensor([0, 3])
+        assert_close(call.pattern(1, 2, rows), pattern[1, 2, rows], rtol=0, atol=1e-6)
+        assert_close(call.to_nothing(1, 2, rows), nothing[1, 2, rows], rtol=0, atol=1e-6)
+        assert_close(call.to_nothing(0), nothing[0], rtol=0, atol=1e-6)
+
+    def test_what_is_cut_goes_to_other_keys_and_to_nothing(self):
+        q, k, v = qkv()
+
+        class CutFirst(Record):
+            def on_attention(self, call):
+                call = replace(call, cuts=(Cut(slice(1, 2), slice(2, 3), slice(0, 1)),))
+                return super().on_attention(call)
+
+        tap, bias = CutFirst(), torch.zeros(1, 4, 7, 7)
+        bias[0, 1, 2, 0] = -torch.inf
+        z = attend(q, k, v, sinks=self.sinks(False), tap=tap)
+        assert_close(z, attend(q, k, v, bias=bias, sinks=self.sinks(False)), rtol=0, atol=1e-6)
+        (call,) = tap.calls
+        without = replace(call, cuts=())
+        assert (call.to_nothing() > without.to_nothing()).nonzero().tolist() == [
+            [0, 1, 2],
+            [1, 1, 2],
+        ]
+
+    def test_a_query_with_no_key_looks_at_nothing_and_extremes_stay_finite(self):
+        q, k, v = qkv()
+        hidden = torch.zeros(7, 7, dtype=torch.bool)
+        for size in (-1e4, 0.0, 1e4):
+            tap = Record()
+            z = attend(q, k, v, bias=hidden, sinks=torch.full((4,), size), tap=tap)
+            assert bool((z == 0).all())
+            assert bool((tap.calls[0].to_nothing() == 1).all())
+            z = attend(q, k, v, sinks=torch.full((4,), size))
+            assert bool(z.isfinite().all())
+        close(attend(q, k, v, sinks=torch.full((4,), -torch.inf)), attend(q, k, v), torch.float32)
+
+    def test_gradients_reach_the_sinks(self):
+        q, k, v = qkv(torch.float64, n_query=3, n_key=3)
+        sinks = self.sinks(False, torch.float64).requires_grad_()
+        expected = by_formula(q, k, v, sinks=sinks[None, :, None, None]).square().sum()
+        found = attend(q, k, v, sinks=sinks).square().sum()
+        for a, b in zip(*(torch.autograd.grad(x, sinks) for x in (found, expected)), strict=True):
+            assert_close(a, b, rtol=1e-5, atol=1e-7)
+
+    @pytest.mark.badinput
+    @pytest.mark.parametrize("shape", [(3,), (4, 5), (2, 4, 5, 2), (2, 3, 5, 1)])
+    def test_a_shape_that_does_not_fit_is_named(self, shape):
+        q, k, v = qkv(n_query=5)
+        with pytest.raises(ValueError, match=r"sinks has shape .*attend needs \[head\]"):
+            attend(q, k, v, sinks=torch.zeros(shape))

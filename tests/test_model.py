@@ -1,24 +1,20 @@
 """The Transformer: what may see what, padding, parameter counts, taps and compilation."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 import transformer_lab as tl
+from tests.factories import small
 from transformer_lab import ALiBi, Learned, ModelConfig, NoPositions, Rotary, Sinusoidal, Tap
 
 SCHEMES = [Rotary(), Sinusoidal(), Learned(), ALiBi(), NoPositions()]
 EACH_SCHEME = pytest.mark.parametrize("positions", SCHEMES, ids=lambda p: p.name)
 
 
-def build(kind="decoder", **options):
-    torch.manual_seed(0)
-    config = dict(vocab_size=50, kind=kind, n_layers=2, n_heads=4, d_model=32, n_ctx=32)
-    model = tl.Transformer(ModelConfig(**{**config, **options}))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return model.eval()
+build = partial(small, noise=0.05, n_ctx=32)
 
 
 def tokens(*shape, seed=0):

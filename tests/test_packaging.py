@@ -1,8 +1,11 @@
 """The ways in agree with each other, and importing the package stays cheap."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import transformer_lab as tl
+from tests.missing import need, package
+from transformer_lab.cli import main
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -17,6 +22,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parent.parent
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
@@ -41,7 +47,7 @@ def test_every_public_name_loads():
 
 
 def test_a_function_is_not_hidden_by_the_module_of_its_name():
-    import transformer_lab.trace  # noqa: F401 (binding the module is what is tested)
+    import transformer_lab.training.loop  # noqa: F401 (binding the module is what is tested)
 
     assert callable(tl.trace) and callable(tl.train) and callable(tl.edit)
 
@@ -63,7 +69,7 @@ def test_environment_yml_installs_the_one_list_of_dependencies():
 
 
 def test_the_lock_is_what_make_uses_and_agrees_with_the_list_of_dependencies():
-    assert "LOCK   ?= -c constraints.txt\n" in (ROOT / "Makefile").read_text("utf-8")
+    assert "LOCK   ?= -c constraints.txt\n" in MAKEFILE
     pinned = {}
     for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines():
         if line.startswith("#"):
@@ -88,7 +94,199 @@ def test_torch_is_required_by_range():
 
 def test_the_readme_shows_the_commands_that_exist():
     readme = (ROOT / "README.md").read_text("utf-8")
-    makefile = (ROOT / "Makefile").read_text("utf-8")
     for target in ("lab", "test", "models", "book", "slides"):
-        assert f"make {target}" in readme and f"\n{target}:" in makefile
+        assert f"make {target}" in readme and f"\n{target}:" in MAKEFILE
+    for command in ("explore", "lessons", "doctor", "assignment", "grade", "progress"):
+        assert f"transformer-lab {command}" in readme and command in main.commands
     assert "make test" in (ROOT / ".ci" / "run").read_text("utf-8")
+
+
+# ---------------------------------------------------------------- make
+
+
+def make(folder, *arguments):
+    """The commands that make would run for a copy of the Makefile, without the lines of echo."""
+    done = subprocess.run(
+        ["make", "-n", *arguments], cwd=folder, capture_output=True, text=True, check=False,
+        env={k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "VENV")},
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def extras(commands):
+    return [line.split('".[')[1].split("]")[0] for line in commands.splitlines() if '".[' in line]
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """Where make can be asked what it would do."""
+    need("make")
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def stamp(clone, *names):
+    (clone / ".venv" / "bin").mkdir(parents=True, exist_ok=True)
+    for name in ("bin/pip", *names):
+        (clone / ".venv" / name).touch()
+
+
+def test_lab_installs_what_a_learner_needs_and_test_what_a_developer_needs(clone):
+    assert extras(make(clone, "lab")[1]) == ["hub"]
+    for target in ("test", "check", "bench"):
+        assert extras(make(clone, target)[1]) == ["hub,pictures,course,book,dev"]
+    for target in ("book", "slides"):
+        assert extras(make(clone, target)[1]) == ["hub,book"]
+    assert extras(make(clone, "models")[1]) == ["hub"]
+
+
+def test_either_may_come_first_and_each_adds_what_it_lacks(clone):
+    stamp(clone, ".learner")
+    assert extras(make(clone, "lab")[1]) == []
+    assert extras(make(clone, "test")[1]) == ["hub,pictures,course,book,dev"]
+    stamp(clone, ".developer", ".models")
+    assert extras(make(clone, "lab", "test", "check")[1]) == []
+    os.utime(clone / "pyproject.toml")  # newer than every stamp
+    os.utime(clone / ".venv" / ".learner", (1, 1))
+    assert extras(make(clone, "lab")[1]) == ["hub"]
+
+
+def test_an_environment_that_was_cut_short_is_made_whole(clone):
+    stamp(clone)
+    assert "-m venv" not in make(clone, "lab")[1]
+    (clone / ".venv" / "bin" / "pip").rename(clone / ".venv" / "bin" / "python")
+    assert "-m venv .venv" in make(clone, "lab")[1]
+
+
+def test_the_small_torch_comes_first_from_pytorchs_own_index_and_only_when_asked(clone):
+    commands = make(clone, "lab", "TORCH=cpu")[1]
+    small = '--index-url https://download.pytorch.org/whl/cpu "torch>=2.5"'
+    assert 0 < commands.index(small) < commands.index('".[hub]"') < commands.index("jupyterlab")
+    assert "index-url" not in make(clone, "lab")[1]
+    code, told = make(clone, "lab", "TORCH=gpu")
+    assert code and "TORCH=gpu is not known; TORCH=cpu" in told
+
+
+# ---------------------------------------------------------------- the wheel, outside the repository
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    package("hatchling")
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
+        cwd=ROOT, check=True, capture_output=True,
+    )  # fmt: skip
+    [found] = folder.glob("*.whl")
+    return found
+
+
+def environment(folder, wheel, seen, base=sys.executable):
+    """A fresh environment with nothing but the wheel, which sees the packages in some folders."""
+    subprocess.run([base, "-m", "venv", "--without-pip", folder], check=True)
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    pip = [sys.executable, "-m", "pip", "--python", python, "--no-input", "install", "--quiet"]
+    subprocess.run([*pip, "--no-deps", "--no-index", wheel], check=True, capture_output=True)
+    # Only now, or pip would see what is installed there. A line in a .pth shows the packages of a
+    # folder and runs no .pth in it: an editable install of this repository stays out of sight.
+    where = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
+    site = subprocess.run([python, "-c", where], check=True, capture_output=True, text=True)
+    Path(site.stdout.strip(), "seen.pth").write_text("\n".join(map(str, seen)), "utf-8")
+    return python
+
+
+def call(python, cwd, *arguments):
+    """A command of the environment in a folder outside the repository."""
+    settings = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "TRANSFORMER"))}
+    settings |= {"JUPYTER_PATH": str(Path(sys.prefix, "share", "jupyter")), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [python, *arguments], cwd=cwd, capture_output=True, text=True, env=settings
+    )
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """(Python, folder) of an environment with the wheel and the packages that run these tests."""
+    folder = tmp_path_factory.mktemp("installed")
+    paths = sysconfig.get_paths()
+    python = environment(folder / "venv", wheel, {paths["purelib"], paths["platlib"]})
+    work = folder / "work"
+    work.mkdir()
+    return python, work
+
+
+def test_the_wheel_brings_the_command_and_its_basics_work(installed):
+    python, work = installed
+    found = call(python, work, "-c", "import transformer_lab; print(transformer_lab.__file__)")
+    assert Path(found.stdout).is_relative_to(python.parents[1])
+    done = subprocess.run([python.parent / "transformer-lab", "--version"], capture_output=True)
+    assert done.returncode == 0
+    done = call(python, work, "-m", "transformer_lab", "doctor")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+def test_the_wheel_explores_its_model(installed):
+    python, work = installed
+    done = call(python, work, "-m", "transformer_lab", "explore", "--html", "heads.html")
+    assert done.returncode == 0, done.stderr
+    assert "default-src 'none'" in (work / "heads.html").read_text("utf-8")
+
+
+def test_a_lesson_copied_from_the_wheel_runs_outside_the_repository(installed):
+    python, work = installed
+    done = call(python, work, "-m", "transformer_lab", "lessons", "course", "--no-open")
+    assert done.returncode == 0, done.stderr
+    for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"):
+        assert (work / "course" / path.name).read_bytes() == path.read_bytes()
+    code = (
+        "from transformer_lab.lessons import run_notebook; "
+        "run_notebook('01_attention_by_hand.ipynb', '../01.ipynb', preset='quick')"
+    )
+    done = call(python, work / "course", "-c", code)
+    assert done.returncode == 0, done.stderr
+    cells = json.loads((work / "01.ipynb").read_text("utf-8"))["cells"]
+    assert sum(bool(cell.get("outputs")) for cell in cells) > 5
+
+
+def others():
+    """Other Pythons of this machine that we support."""
+    for minor in (10, 11, 12, 13):
+        path = shutil.which(f"python3.{minor}")
+        if path and minor != sys.version_info.minor:
+            # A shim of a version manager may stand for nothing.
+            asked = subprocess.run([path, "-c", "import venv"], capture_output=True)
+            if asked.returncode == 0:
+                yield path
+
+
+@pytest.mark.parametrize("base", list(others()), ids=lambda path: Path(path).name)
+def test_without_torch_another_python_still_copies_lessons_and_says_what_is_missing(
+    wheel, tmp_path, base
+):
+    """The parts that need nothing but click; every module at least compiles there."""
+    import click
+
+    few = tmp_path / "few"
+    shutil.copytree(Path(click.__file__).parent, few / "click")
+    python = environment(tmp_path / "venv", wheel, [few], base)
+    done = call(python, tmp_path, "-m", "transformer_lab", "lessons", "course", "--no-open")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "course").glob("*.ipynb"))) == 13
+    done = call(python, tmp_path, "-m", "transformer_lab", "doctor")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "No module named 'torch'" in " ".join(done.stdout.split())
+    package = next((tmp_path / "venv").rglob("transformer_lab"))
+    done = call(python, tmp_path, "-W", "error", "-m", "compileall", "-q", package)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(None, "passive"), ("active", "active")])
+def test_threads_that_wait_sleep_unless_told_otherwise(given, wanted):
+    """On a machine that others use, threads that spin made a step take seconds."""
+    env = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    env |= {} if given is None else {"OMP_WAIT_POLICY": given}
+    code = "import os, transformer_lab; print(os.environ['OMP_WAIT_POLICY'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert done.stdout.strip() == wanted

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 import transformer_lab as tl
 from transformer_lab import ALiBi, Learned, NoPositions, Relative, Rotary, Sinusoidal
-from transformer_lab.config import KINDS
+from transformer_lab.config import MODEL_KINDS
 from transformer_lab.positions import (
     alibi_slopes,
     relative_buckets,
@@ -149,7 +149,7 @@ def test_relative_positions_are_t5s(causal, buckets, most):
     assert torch.equal(ours.bias(padded, padded, causal)[1, :, 3:, 3:], whole[0, :, :-3, :-3])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MODEL_KINDS)
 def test_a_model_with_relative_positions_trains_and_comes_back(kind, tmp_path):
     torch.manual_seed(0)
     config = tl.ModelConfig(

@@ -7,7 +7,7 @@ import torch
 
 import transformer_lab as tl
 from transformer_lab import heads
-from transformer_lab.resources import resource
+from transformer_lab.files.resources import resource
 
 TEXT = "for key in self.keys:\n    if key not in self."
 

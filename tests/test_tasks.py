@@ -11,14 +11,6 @@ from transformer_lab.datasets import Batch
 from transformer_lab.readers import ReaderConfig
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def learn(model, batches, steps, **options):
     options = options or dict(optimizer="modern", lr=0.02)
     *_, last = tl.train(model, batches, steps=steps, **options)
@@ -166,7 +158,7 @@ def test_span_loss_is_the_mean_of_both_ends():
     expected = (
         F.cross_entropy(logits[:, 0], spans[:, 0]) + F.cross_entropy(logits[:, 1], spans[:, 1])
     ) / 2
-    from transformer_lab.objective import CrossEntropy
+    from transformer_lab.training.objective import CrossEntropy
 
     loss = CrossEntropy()(reader, Batch(tokens, spans, mask=mask))
     torch.testing.assert_close(loss, expected)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from tests.missing import package
 from transformer_lab.tokenizers import BPETokenizer, CharTokenizer
 
 TEXT = "the keys to the cabinet are on the table. "
@@ -72,7 +73,7 @@ def test_any_text_is_traced(toy, text):
 
 
 def test_a_hugging_face_model_goes_the_same_way(tmp_path):
-    transformers = pytest.importorskip("transformers")
+    transformers = package("transformers")
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     words = {
@@ -146,3 +147,58 @@ def test_a_masked_model_asks_for_a_mask():
     with pytest.raises(ValueError, match="put <mask> into the text"):
         model.predict("the keys")
     assert len(model.predict("the keys", position=0)) == 5
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize("text", ["x" * 10_000_000, "word " * 1_000_000, "\x00" * 200_000])
+def test_a_book_is_refused_before_it_is_split_into_tokens(text, monkeypatch):
+    model = tl.shipped()
+    explorer = tl.explore(model, "def f(x):")
+    monkeypatch.setattr(type(model.tokenizer), "encode", None)  # is not called
+    with pytest.raises(
+        ValueError, match=r"text has [\d,]+ characters but manual reads at most 256"
+    ):
+        model.trace(text)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="reads at most 256"):
+        explorer.text = text
+    assert explorer.text == "def f(x):"  # and the last one stays
+
+
+@pytest.mark.parametrize("text", ["a \ud800 b", "a\x00b", "\u202eabc", "\r\n\r\n", "😀" * 40])
+def test_odd_characters_are_read(text):
+    explorer = tl.explore(tl.shipped(), "def f(x):")
+    explorer.text = text
+    assert explorer.text == text
+    assert explorer.predictions
+
+
+def test_explore_takes_what_the_explorer_takes(toy):
+    import inspect
+
+    given = dict(layer=1, head=1, position=2, edits=[tl.ablate(0, 1)], title="Mine")
+    view, same = (
+        tl.explore(toy, "the keys to", **given),
+        tl.views.Explorer(toy, "the keys to", **given),
+    )
+    for found in (view, same):
+        assert (found.layer, found.head, found.position) == (1, 1, 2)
+        assert [e.code() for e in found.edits] == [tl.ablate(0, 1).code()]
+    assert view.sentence == same.sentence
+    names = [list(inspect.signature(f).parameters) for f in (tl.explore, tl.views.Explorer)]
+    assert set(names[0]) == set(names[1])
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"position": 99}, "99"),
+        ({"layer": 9}, "9"),
+        ({"head": 7}, "7"),
+        ({"kind": "cross"}, "cross"),
+    ],
+)
+def test_explore_refuses_a_place_that_is_not_there(toy, given, message):
+    with pytest.raises(Exception, match=message):
+        tl.explore(toy, "the keys", **given)

@@ -161,9 +161,10 @@ def test_saved_tokenizer_is_the_same(trained, kind, text, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is not JSON"),
-        ("[" * 100_000, "is not JSON"),
-        ("[]", "kind=None is not one of char, word, bpe"),
+        ("{", "is not readable JSON"),
+        ("[" * 100_000, "is not readable JSON"),
+        ("[]", "holds no JSON object"),
+        ("{}", "kind=None is not one of char, word, bpe"),
         ('{"kind": ["char"]}', r"kind=\['char'\]"),
         ('{"kind": "char", "vocabulary": [1]}', "must be a list of non-empty strings"),
         ('{"kind": "char", "vocabulary": ["a", "a"]}', "'a' twice"),

@@ -1,26 +1,21 @@
 """Writing text: the cache against none, beams against an exhaustive search, and distributions."""
 
 import itertools
+from functools import partial
 
 import pytest
 import torch
 from torch.testing import assert_close
 
 import transformer_lab as tl
-from transformer_lab import ALiBi, Learned, ModelConfig, Rotary, Sinusoidal
-from transformer_lab.generate import sampling_distribution
+from tests.factories import small
+from transformer_lab import ALiBi, Learned, Rotary, Sinusoidal
+from transformer_lab.writing import sampling_distribution
 
 VOCAB = 20
 
 
-def build(kind="decoder", seed=0, **options):
-    torch.manual_seed(seed)
-    config = dict(vocab_size=VOCAB, kind=kind, n_layers=2, n_heads=4, d_model=32, n_ctx=40)
-    model = tl.Transformer(ModelConfig(**{**config, **options}))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-    return model.eval()
+build = partial(small, noise=0.3, vocab_size=VOCAB, n_ctx=40)
 
 
 def tokens(*shape, seed=0):

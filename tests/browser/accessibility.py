@@ -1,19 +1,19 @@
-"""axe-core on a page. Loaded by conftest.py, which makes `accessible` a fixture of this folder.
+"""axe-core on a page. conftest.py makes `accessible` a fixture of this folder.
 
     def test_my_view(open_page, accessible):
         for scheme in ("light", "dark"):
             accessible(open_page(view.to_html(), scheme=scheme))
 
-axe.min.js comes with the package axe-playwright-python (extra "dev"). Without it these tests are
-skipped; TL_REQUIRE_BROWSER=1, which CI sets, makes that a failure.
+axe.min.js comes with the package axe-playwright-python (extra "dev").
 """
 
 import importlib.util
-import os
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.missing import lacking
 
 SERIOUS = ("serious", "critical")
 
@@ -32,10 +32,7 @@ def violations(page, within="#tl-root", impacts=SERIOUS):
     """
     source = _source()
     if source is None:
-        message = "AXE-CORE IS ABSENT: accessibility is not checked (pip install -e .[dev])"
-        if os.environ.get("TL_REQUIRE_BROWSER") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        lacking("axe")
     page.evaluate(source)  # not as a script of the page, whose policy would refuse it
     found = page.evaluate(
         "within => axe.run(within, {resultTypes: ['violations']}).then(r => r.violations)", within

@@ -1,46 +1,22 @@
 """Fixtures for pages and JupyterLab; everything in this folder needs Chromium."""
 
-import importlib.util
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 import transformer_lab as tl
-
-_spec = importlib.util.spec_from_file_location("fixtures", Path(__file__).with_name("fixtures.py"))
-_fixtures = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_fixtures)
-browser, open_page, map_of, screenshot = (
-    _fixtures.browser,
-    _fixtures.open_page,
-    _fixtures.map_of,
-    _fixtures.screenshot,
+from tests.browser.accessibility import accessible  # noqa: F401
+from tests.browser.fixtures import (  # noqa: F401
+    browser,
+    lab,
+    map_of,
+    notebook,
+    open_page,
+    screenshot,
 )
-lab, notebook = _fixtures.lab, _fixtures.notebook
-_spec = importlib.util.spec_from_file_location(
-    "accessibility", Path(__file__).with_name("accessibility.py")
-)
-_accessibility = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_accessibility)
-accessible = _accessibility.accessible
-
-WORDS = [
-    "The",
-    "animal",
-    "did",
-    "n't",
-    "cross",
-    "the",
-    "street",
-    "because",
-    "it",
-    "was",
-    "too",
-    "tired",
-    ".",
-]
-FRENCH = ["<s>", "L'", "animal", "n'", "a", "pas", "traversé", "la", "rue"]
+from tests.factories import FRENCH, WORDS, small
 
 
 def pytest_collection_modifyitems(items):
@@ -50,15 +26,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.browser)
 
 
-def small_model(kind="decoder", sharpness=3.0, **options):
-    torch.manual_seed(0)
-    settings = dict(vocab_size=50, n_layers=2, n_heads=4, d_model=32, n_ctx=1200) | options
-    model = tl.Transformer(tl.ModelConfig(kind=kind, **settings)).eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "query" in name or "key" in name:
-                parameter.mul_(sharpness)
-    return model
+small_model = partial(small, sharpness=3.0, n_ctx=1200)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Chromium and JupyterLab for tests. Loaded by the conftest of every folder that needs them."""
+"""Chromium and JupyterLab for tests. Imported by the conftest of every folder that needs them."""
 
 import json
 import os
@@ -10,16 +10,20 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from tests.missing import chromium, need
+from transformer_lab.views.shared.modules import VIEWS
+
 ARTIFACTS = Path(__file__).parent / "artifacts"
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
+    "--enable-unsafe-swiftshader",  # WebGL by software
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -28,24 +32,13 @@ FLAGS = [
 ]
 
 
-def chromium_or_skip():
-    """The browser's path. TL_REQUIRE_BROWSER=1 makes its absence a failure."""
-    path = os.environ.get("TL_CHROME") or next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        message = "CHROMIUM IS ABSENT: nothing that a reader sees is tested"
-        if os.environ.get("TL_REQUIRE_BROWSER") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
-    return path
-
-
 @pytest.fixture(scope="module")  # its event loop must not linger under other folders' tests
 def browser():
-    path = chromium_or_skip()
+    need("browser")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        found = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield found
         found.close()
 
@@ -84,7 +77,7 @@ def open_page(browser, tmp_path):
     problems = [(p.errors, p.dialogs, p.requests[1:]) for p in pages]
     for page in pages:
         page.close()
-    assert problems == [([], [], [])] * len(pages)
+    assert problems == [([], [], [])] * len(pages), problems
 
 
 class Map:
@@ -110,6 +103,28 @@ class Map:
         return self.page.locator("[data-part=number]").inner_text()
 
 
+def choose_head(place, layer, head):
+    """Click a head in the grid of a view, of a page or of a frame."""
+    grid = place.locator("[data-part=thumbnails]")
+    grid.scroll_into_view_if_needed()
+    size = grid.evaluate("c => ({...c.dataset})")
+    across, down = float(size["across"]), float(size["down"])
+    per_row, heads = int(size["perRow"]), int(size["heads"])
+    row = layer * -(-heads // per_row) + head // per_row
+    grid.click(position={"x": (head % per_row + 0.4) * across, "y": (row + 0.6) * down})
+
+
+# The same for a script of the page: heads(layer, head) clicks one.
+HEADS = """const heads = (layer, head) => {
+    const grid = document.querySelector("[data-part=thumbnails]");
+    const { across, down, perRow, heads } = grid.dataset;
+    const row = layer * Math.ceil(heads / perRow) + Math.floor(head / perRow);
+    const { left, top } = grid.getBoundingClientRect();
+    const at = { clientX: left + ((head % perRow) + 0.5) * across, clientY: top + (row + 0.5) * down };
+    grid.dispatchEvent(new MouseEvent("click", { ...at, bubbles: true }));
+};"""
+
+
 @pytest.fixture
 def map_of():
     return Map
@@ -129,12 +144,15 @@ def screenshot():
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
     """A JupyterLab that knows no settings but its own: (url, token, folder)."""
-    chromium_or_skip()
+    need("browser")
     root = tmp_path_factory.mktemp("lab")
     hidden = root / ".jupyter"
     settings = hidden / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     quiet = {"fetchNews": "false", "checkForUpdates": False}
+    enabled = hidden / "config" / "jupyter_server_config.d"
+    enabled.mkdir(parents=True)
+    shutil.copy(VIEWS / "jupyter_server_config.json", enabled / "transformer_lab.json")
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -229,6 +247,13 @@ class Notebook:
 @pytest.fixture
 def notebook(lab, browser):
     """Open a notebook of these cells (or a file) in JupyterLab."""
+    with notebooks(lab, browser) as open_:
+        yield open_
+
+
+@contextmanager
+def notebooks(lab, browser):
+    """What opens them, and closes them at the end."""
     url, token, root = lab
     opened = []
 

@@ -12,7 +12,7 @@ def test_head_view(open_page, accessible, map_of, translation, scheme):
     map_of(page).click(3, 2)
     page.locator("[data-part=line-switch] [data-value=layer]").click()
     page.locator("[data-part=hide-special]").check()
-    page.locator("summary").click()
+    page.locator("details:not(.tl-popover) summary").click()
     accessible(page)
 
 

@@ -1,9 +1,12 @@
 """A saved CompareView in a browser: every number that is read here is compared with Python's."""
 
+from functools import partial
+
 import pytest
 import torch
 
 import transformer_lab as tl
+from tests.factories import small
 from transformer_lab.views import CompareView
 
 part = "[data-part={}]".format
@@ -28,15 +31,7 @@ def four(value):
     return "–" if value != value else f"{value:.4f}".replace("-", "−")
 
 
-def model(**options):
-    torch.manual_seed(0)
-    sizes = dict(kind="encoder", vocab_size=20, n_layers=2, n_heads=3, d_model=24, n_ctx=100)
-    made = tl.Transformer(tl.ModelConfig(**{**sizes, **options})).eval()
-    with torch.no_grad():
-        for name, parameter in made.named_parameters():
-            if "query" in name or "key" in name:
-                parameter.mul_(4)
-    return made
+model = partial(small, kind="encoder", sharpness=4, vocab_size=20, n_heads=3, d_model=24, n_ctx=100)
 
 
 def traces(made):
@@ -90,7 +85,7 @@ def test_heads_by_the_grid(open_page):
     page.locator(part("grid")).focus()
     page.keyboard.press("ArrowLeft")
     page.wait_for_selector("#tl-root[data-shown='encoder/1/1']")
-    page.locator("summary").click()
+    page.locator("details:not(.tl-popover) summary").click()
     view.head = 1
     difference = view.difference().nan_to_num(0)
     most = float(difference.flatten()[difference.abs().argmax()])
@@ -102,17 +97,15 @@ def test_heads_that_come_one_by_one(open_page):
     ids = torch.arange(90) % 20
     view = CompareView(tl.trace(made, ids), tl.trace(made, ids.flip(0)), layer=0, head=0)
     page = open_page(view.to_html())
-    page.locator("[data-part=layer] [data-value='5']").click()
-    page.locator("[data-part=head] [data-value='11']").click()
+    page.locator("[data-part=head-back]").click()  # from the first head to the last
     page.wait_for_selector("#tl-root[data-shown='decoder/5/11']")
     view.layer, view.head = 5, 11
     says(page, "sentence", view.sentence)
     page.evaluate(
-        """() => { const chips = [...document.querySelectorAll("[data-part=head] [role=radio]")];
-        for (let i = 0; i < 1000; i++) chips[i % 12].click(); }"""
+        """() => { for (let i = 0; i < 1000; i++) document.querySelector("[data-part=head-on]").click(); }"""
     )
     page.wait_for_selector("#tl-root[data-shown='decoder/5/3']")
-    view.head = 999 % 12
+    view.layer, view.head = divmod((5 * 12 + 11 + 1000) % 72, 12)
     says(page, "sentence", view.sentence)
 
 
@@ -121,6 +114,6 @@ def test_accessible(open_page, accessible, scheme):
     view = CompareView(*traces(model()))
     view.selected = (2, 0)
     page = open_page(view.to_html(), scheme=scheme, width=400)
-    page.locator("summary").click()
+    page.locator("details:not(.tl-popover) summary").click()
     accessible(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -1,14 +1,36 @@
 """What holds for every view: axe-core in both themes and two widths, and a storm of events."""
 
+import json
+import re
+
 import pytest
 import torch
 
 import transformer_lab as tl
+from tests.factories import picture, vision
+from tests.missing import package
+from tests.sounds import RATE, TARGET, WORDS, chirp, whisper
 from transformer_lab import views
+
+package("transformers")
 
 CODE = "for key in self.keys:\n    if key not in self."
 OTHER = "for name in self.names:\n    if name not in self."
-NAMES = ["head", "explorer", "residual", "why", "compare", "position", "mix", "training", "run"]
+NAMES = [
+    "head",
+    "explorer",
+    "residual",
+    "why",
+    "block",
+    "compare",
+    "position",
+    "mix",
+    "training",
+    "run",
+    "patches",
+    "embedding",
+    "spectrogram",
+]
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +52,22 @@ def run(tmp_path_factory):
     return views.RunView(folder, tokenizer=data.tokenizer), watch
 
 
+def patches():
+    view = views.PatchView(tl.ImageModel(vision(num_labels=3), name="small"), picture())
+    view.every_head()
+    view.edits = [tl.ablate(1, 1), tl.knock_out(1, 0, query=0, key=6)]
+    return view
+
+
+def spectrogram():
+    model = whisper(sharpness=6)
+    view = views.SpectrogramView(model, chirp(), sampling_rate=RATE, target=TARGET, labels=WORDS)
+    view.every_head()
+    cut = [tl.knock_out(1, 0, query=1, key=k, kind="cross") for k in range(34, 38)]
+    view.edits, view.span = [tl.ablate(1, 1, kind="cross"), *cut], (10, 19)
+    return view
+
+
 @pytest.fixture
 def page_of(run):
     def make(name):
@@ -40,11 +78,15 @@ def page_of(run):
             "explorer": lambda: views.Explorer(model, CODE, edits=[tl.ablate(0, 1)]),
             "residual": lambda: views.ResidualView(trace),
             "why": lambda: views.WhyView(trace, 2, 2, 14, 5),
+            "block": lambda: views.BlockView(trace, 2, 2, 14),
             "compare": lambda: views.CompareView(trace, model.trace(OTHER)),
             "position": lambda: views.PositionView("rotary"),
             "mix": lambda: views.MixView(
                 ["the", "cat", "drank"], [0, 6, 0], [[0, 0], [4, 0], [1, 3]], query="its", d=4
             ),
+            "patches": patches,
+            "embedding": lambda: views.EmbeddingView(trace),
+            "spectrogram": spectrogram,
             "training": lambda: run[1],
             "run": lambda: run[0],
         }
@@ -119,3 +161,59 @@ def test_thousands_of_events_leave_nothing_behind(open_page, page_of, name):
     assert listeners < 400
     page.keyboard.press("Escape")
     assert page.locator("[data-part=sentence]").first.inner_text()
+
+
+# Several views in one window, as in a notebook: what a page gives a view, for more than one.
+TOGETHER = """async (payloads) => {
+    const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+    const roots = {};
+    for (const [name, { state, buffers }] of Object.entries(payloads)) {
+        for (const [key, text] of Object.entries(buffers)) state[key] = bytes(text);
+        const model = {
+            get: (key) => state[key], set: (key, value) => { state[key] = value; },
+            on() {}, off() {}, send() {}, save_changes() {},
+        };
+        const style = document.createElement("style");
+        style.textContent = state._css;
+        document.head.append(style);
+        const root = document.createElement("div");
+        root.style.width = "1100px";
+        document.body.append(root);
+        const url = URL.createObjectURL(new Blob([state._esm], { type: "text/javascript" }));
+        await (await import(url)).default.render({ model, el: root, signal: new AbortController().signal });
+        roots[name] = root;
+    }
+    await new Promise((done) => setTimeout(done, 500));
+    const look = (root) => {
+        const { left, top } = root.getBoundingClientRect();
+        return [root, ...root.querySelectorAll("*")].map((part) => {
+            const box = part.getBoundingClientRect();
+            const style = getComputedStyle(part);
+            const seen = box.width || box.height ? [box.left - left, box.top - top, box.width, box.height] : [];
+            const place = seen.map((x) => Math.round(2 * x) / 2);
+            const drawn = ["color", "backgroundColor", "font", "padding", "margin", "border", "opacity", "cursor"].map((x) => style[x]);
+            return JSON.stringify([part.tagName, String(part.getAttribute("class")), place, drawn]);
+        });
+    };
+    return Object.fromEntries(Object.entries(roots).map(([name, root]) => [name, look(root)]));
+}"""
+
+
+def test_no_view_changes_another_in_the_same_window(open_page, page_of):
+    payloads = {}
+    for name in NAMES:
+        text = re.search(r'id="tl-state">(.*?)</script>', page_of(name), re.S)[1]
+        payloads[name] = {k: v for k, v in json.loads(text).items() if k != "absent"}
+    empty = "<!DOCTYPE html><html><head></head><body><p>Views</p></body></html>"
+    alone = {}
+    for name in NAMES:
+        alone |= open_page(empty, ready="p").evaluate(TOGETHER, {name: payloads[name]})
+    for order in (NAMES, NAMES[::-1]):
+        found = open_page(empty, ready="p").evaluate(
+            TOGETHER, {name: payloads[name] for name in order}
+        )
+        for name in NAMES:
+            changed = [
+                pair for pair in zip(alone[name], found[name], strict=True) if len({*pair}) > 1
+            ]
+            assert not changed, "\n".join(map(str, [name, *changed[:3]]))

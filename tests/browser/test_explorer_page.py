@@ -1,12 +1,18 @@
 """A saved Explorer: what it shows without a kernel, and that its numbers are Python's."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
 import transformer_lab as tl
+from tests.browser.fixtures import choose_head
+from transformer_lab.edits import makers
+from transformer_lab.edits.kinds import Edit
 from transformer_lab.tokenizers import WordTokenizer
-from transformer_lab.views import Explorer, View, export
-from transformer_lab.views.words import short, signed
+from transformer_lab.views import Explorer, View
+from transformer_lab.views.pages import export
+from transformer_lab.views.shared.words import short
 
 part = "[data-part={}]".format
 CODE = "for key in self.keys:\n    if key not in self."
@@ -19,12 +25,12 @@ def shipped():
     return tl.shipped()
 
 
-def small(kind, **options):
+def small(kind, n_layers=2, n_heads=4, **options):
     torch.manual_seed(4)
     tokenizer = WordTokenizer.train(f"{WORDS} {FRENCH}")
     config = tl.ModelConfig(
-        kind=kind, vocab_size=tokenizer.vocab_size, n_layers=2, n_heads=4, d_model=32, n_ctx=32,
-        **options,
+        kind=kind, vocab_size=tokenizer.vocab_size, n_layers=n_layers, n_heads=n_heads,
+        d_model=32 if 32 % n_heads == 0 else 4 * n_heads, n_ctx=32, **options,
     )  # fmt: skip
     model = tl.Transformer(config).eval()
     with torch.no_grad():
@@ -43,14 +49,18 @@ def rows(page):
 
 def python_rows(effect):
     return [
-        [r.token, short(r.before)]
-        + ([] if r.after is None else [short(r.after), signed(r.after - r.before)])
+        [r.token, short(r.before)] + ([] if r.after is None else [short(r.after)])
         for r in effect.rows
     ]
 
 
 def text(page, name):
     return page.locator(part(name)).inner_text()
+
+
+def at_token(page, index, side="text"):
+    """Choose a token of what is read, or of what is written."""
+    page.locator(f"[data-part=strip-{side}] [data-index='{index}']").click()
 
 
 def settled(page, edits):
@@ -62,20 +72,24 @@ def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     view._name_heads()
     page = open_page(view.to_html())
     assert rows(page) == python_rows(view._compare())
-    assert "Nothing is edited yet" in text(page, "invite")
+    assert text(page, "lead").startswith("None yet. Switch a head off to see if it matters.")
+    assert text(page, "where") == "after “.”"
+    ghosts = page.locator("[data-part=strip-text] [data-next]").all_inner_texts()
+    assert ghosts == [f"{row.token} {short(row.before)}" for row in view.predictions[:3]]
     assert text(page, "head-title") == "Layer 2, head 2 · induction"
     assert text(page, "head-label") == view._labels["decoder"][2][2]["sentence"]
     subject = "Without layer 2, head 2"
     assert text(page, "head-effect") == view.effect_of(2, 2).sentence(subject)
-    assert text(page, "sweep-note").startswith("Bars: how P(“key”) changes without each head.")
+    assert text(page, "sweep-note").startswith("Dots: how P(“key”) changes without each head.")
     page.locator(part("head-off")).click()
     settled(page, 1)
     view.edits = [tl.ablate(2, 2)]
     assert rows(page) == python_rows(view.effect)
     assert text(page, "effect") == view.effect.sentence(subject)
     assert text(page, "kl") == f"KL {view.effect.kl:.2f} nats"
-    heads = page.locator("[data-part=predictions] thead th").all_inner_texts()
-    assert heads == ["token", "before", "after", "change"]
+    heads = page.locator("[data-part=predictions] thead th").all_text_contents()
+    assert heads == ["token", "before → after"]
+    assert not page.locator(part("head-effect")).is_visible()  # the edits say more
     assert page.locator("[data-part=edits] bdi").all_inner_texts() == ["layer 2, head 2 off"]
     assert "seeing the others needs a live kernel" in text(page, "flag")
     screenshot(page, "explorer-light-1300", full_page=True)
@@ -86,8 +100,15 @@ def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     page.locator(part("redo")).click()
     settled(page, 0)
     # By keyboard alone, at another token.
-    page.locator(part("position-back")).click()
+    page.locator("[data-part=strip-text] [data-index='14']").focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-selected='13,']")
     settled(page, 0)
+    assert text(page, "where") == f"after “{view._about['tokens'][13]}”"
+    assert (
+        page.locator("[data-part=strip-text] [data-next]").count() == 0
+    )  # another token comes next
     page.locator("[data-part=queries] [data-index='14']").click()
     assert text(page, "predict-here") == "after “.”"
     page.keyboard.press("Escape")
@@ -120,16 +141,20 @@ def test_groups_and_cuts_say_that_they_need_a_kernel(open_page, shipped, map_of)
     assert text(page, "invite").startswith("The prediction with several edits needs a live kernel")
     page.locator(part("reset")).click()
     settled(page, 0)
-    page.locator("[data-part=click-mode] [data-value=off]").click()
+    page.locator("[data-part=tool] [data-value=off]").click()
     grid.click(position={"x": box["width"] * 0.9, "y": box["height"] * 0.1})
     settled(page, 1)
     assert page.locator("[data-part=edits] bdi").all_inner_texts() == ["layer 0, head 3 off"]
+    map_of(page).click(14, 2)  # one tool for grid, lines and map: it is this head's map
+    settled(page, 0)
+    page.locator("[data-part=queries] [data-index='14']").click()
+    settled(page, 1)
     page.locator(part("reset")).click()
     settled(page, 0)
     # A cut edge: its row is computed here, and exactly.
-    page.locator("[data-part=layer] [data-value='3']").click()
-    page.wait_for_selector("[data-shown='decoder/3/3']")
     page.locator("[data-part=tool] [data-value=cut]").click()
+    choose_head(page, 3, 3)
+    page.wait_for_selector("[data-shown='decoder/3/3']")
     key = int(view.trace.pattern(3, 3)[14].argmax())
     map_of(page).click(14, key)
     settled(page, 1)
@@ -148,10 +173,10 @@ def test_groups_and_cuts_say_that_they_need_a_kernel(open_page, shipped, map_of)
 
 
 def test_what_heads_do_follows_the_token_that_is_predicted(open_page):
-    view = Explorer(small("encoder-decoder"), WORDS, FRENCH)
+    view = Explorer(small("encoder-decoder"), WORDS, FRENCH, layer=0)
     page = open_page(view.to_html())
     for position in (1, 2):
-        page.locator(part("position-forth")).click()
+        at_token(page, position, "target")
         view.position = position
         token = view.predictions[0].token
         page.wait_for_function(
@@ -160,17 +185,18 @@ def test_what_heads_do_follows_the_token_that_is_predicted(open_page):
         )
         told = view.effect_of(0, 0).sentence("Without cross layer 0, head 0")
         assert text(page, "head-effect") == told
-        effects = [view.effect_of(*at, kind).likeliest for kind, *at in view._every_head()]
+        effects = [view.effect_of(*at, kind).likeliest for kind, *at in view.heads.every(view.kind)]
         here = effects[: 2 * 4]
         most = max(abs(row.change) for row in here)
         note = text(page, "sweep-note")
-        assert f"the longest is {short(most)}." in note if most >= 0.01 else "less than .01" in note
+        assert f"the largest is {short(most)}." in note if most >= 0.01 else "less than .01" in note
+    told = text(page, "head-effect")
     page.locator(part("head-off")).click()
     settled(page, 1)
-    assert text(page, "effect") == text(page, "head-effect")
+    assert text(page, "effect") == told
 
 
-def test_bars_are_short_where_no_head_does_much(open_page):
+def test_dots_are_small_where_no_head_does_much(open_page):
     model = small("decoder")
     with torch.no_grad():
         for name, parameter in model.model.named_parameters():
@@ -192,7 +218,8 @@ def test_a_group_ends_where_another_head_is_chosen(open_page, shipped):
     at = {"x": box["width"] * 0.1, "y": box["height"] * 0.1}
     grid.click(position=at, modifiers=["Shift"])
     assert text(page, "head-off") == "Switch 2 heads off"
-    page.locator("[data-part=head] [data-value='2']").click()
+    page.locator(part("head-on")).click()
+    page.locator(part("head-on")).click()
     page.wait_for_selector("[data-shown='decoder/0/2']")
     assert text(page, "head-off") == "Switch this head off"
 
@@ -214,6 +241,8 @@ def test_edits_that_were_saved_are_there_with_their_maps(open_page, shipped, map
             "s => document.querySelector('[data-part=sentence]').textContent === s",
             arg=view._attention_sentence(),
         )
+    page.locator(part("more")).click()
+    page.locator(part("save")).click()
     with page.expect_download() as download:
         page.locator(part("html")).click()
     download.value.save_as(tmp_path / "again.html")
@@ -234,7 +263,10 @@ def test_in_a_rendered_notebook_it_says_what_is_missing(open_page, shipped):
     page = open_page("".join(export.page(state, buffers, title="Explorer")))
     assert not page.locator(part("run")).is_visible()
     assert rows(page) == python_rows(view._compare())
-    page.locator(part("position-back")).click()
+    at_token(page, 13)  # a look needs no kernel; another prediction does
+    page.wait_for_selector("[data-selected='13,']")
+    assert not page.locator(part("status")).is_visible()
+    page.locator(part("predict-here")).click()
     page.wait_for_selector("[data-state=error]")
     assert text(page, "status").startswith("The prediction after another token needs a live kernel")
     page.locator(part("head-off")).click()
@@ -243,7 +275,7 @@ def test_in_a_rendered_notebook_it_says_what_is_missing(open_page, shipped):
 
 
 def test_a_thousand_clicks_leave_the_last_state(open_page, shipped):
-    page = open_page(Explorer(shipped, CODE).to_html())
+    page = open_page(Explorer(shipped, CODE, layer=0).to_html())
     page.evaluate(
         """() => { const b = document.querySelector('[data-part=head-off]');
                    for (let i = 0; i < 1001; i++) b.click(); }"""
@@ -253,16 +285,24 @@ def test_a_thousand_clicks_leave_the_last_state(open_page, shipped):
 
 
 def test_an_encoder_decoder_and_masks(open_page):
-    view = Explorer(small("encoder-decoder"), WORDS, FRENCH)
+    view = Explorer(small("encoder-decoder"), WORDS, FRENCH, layer=0)
     page = open_page(view.to_html())
     assert page.locator(part("target")).input_value() == FRENCH
     page.evaluate(
-        """() => { const b = document.querySelector('[data-part=position-forth]');
-                   for (let i = 0; i < 3; i++) b.click(); }"""
+        """() => { for (let i = 1; i < 4; i++)
+                     document.querySelector(`[data-part=strip-target] [data-index='${i}']`).click(); }"""
     )
     page.locator(part("head-off")).click()
     settled(page, 1)
-    assert page.locator(part("position")).input_value() == "3"
+    assert text(page, "where") == f"after “{view._about['tokens'][3]}”"
+    # In the map of cross-attention what is read are columns, what is written are rows.
+    at_token(page, 5)
+    page.wait_for_selector("[data-selected=',5']")
+    at_token(page, 2, "target")
+    page.wait_for_selector("[data-selected='2,']")
+    settled(page, 1)
+    at_token(page, 3, "target")
+    settled(page, 1)
     found = view._runs.effect(view._reading, "cross", 0, 0, [3])[3]
     assert rows(page) == python_rows(found)
     model = small("encoder")
@@ -271,10 +311,19 @@ def test_an_encoder_decoder_and_masks(open_page):
     assert text(page, "prediction-note").endswith(
         "the text has none. Masking one needs a live kernel (transformer-lab explore, or a notebook)."
     )
-    view.masked = [3]
+    view.masked = [3, 7]
     page = open_page(view.to_html())
     assert rows(page) == python_rows(view._compare())
+    assert text(page, "where") == "token 3"
     assert text(page, "edits").startswith("token 3 behind")
+    at_token(page, 7)
+    page.wait_for_selector("[data-selected='7,']")
+    settled(page, 0)
+    view.position = 7
+    assert rows(page) == python_rows(view._compare())
+    at_token(page, 5)  # no mask: it is looked at, and the prediction stays
+    page.wait_for_selector("[data-selected='5,']")
+    assert text(page, "where") == "token 7"
 
 
 def test_a_model_without_a_head(open_page):
@@ -302,20 +351,52 @@ def test_accessible_and_nothing_is_cut_off(open_page, accessible, shipped, schem
         screenshot(page, f"explorer-{scheme}-{width}", full_page=True)
     page.locator("[data-part=tool] [data-value=cut]").click()
     accessible(page)
-    suppressed = page.evaluate(
-        "[...document.querySelectorAll('button, select, input, textarea, summary, canvas[tabindex]')]"
-        ".every(e => e.dataset.lmSuppressShortcuts === 'true')"
-    )
-    assert suppressed
     accessible(open_page(Explorer(shipped, CODE).to_html(), scheme=scheme))
 
 
 def test_a_page_says_at_once_whether_heads_can_be_switched_off(open_page, shipped, tmp_path):
     view = Explorer(shipped, CODE)
     kept = open_page(view.save_html(tmp_path / "kept.html"))
-    assert "switch it off to see if it matters" in text(kept, "lead")
+    assert "Switch a head off to see if it matters" in text(kept, "lead")
     without = open_page(view.save_html(tmp_path / "without.html", effects=False))
-    assert "Switching it off, cutting edges, or another text needs" in text(without, "lead")
+    assert "Switching heads off, cutting edges, writing on, or another text needs" in text(
+        without, "lead"
+    )
     without.locator(part("head-off")).click()
     without.wait_for_selector("#tl-root[data-edits='1']")
     assert "without this head needs a live kernel" in without.locator("#tl-root").inner_text()
+
+
+@dataclass(frozen=True, repr=False)
+class Toy(Edit):
+    """A kind of edit that no script has heard of."""
+
+    strength: float = 1.0
+    name = "toy"
+
+    def change_heads(self, call, z, start, real):
+        z = z.clone()
+        z[:, self.heads(call)] *= self.strength
+        return z
+
+    def _what(self) -> str:
+        return f"toyed with by {self.strength:g}"
+
+
+def test_an_edit_of_a_kind_that_no_script_has_heard_of(open_page, shipped, monkeypatch):
+    """It showed as "every token → everywhere cut", and without its arguments as Python."""
+    known = ("layer", "head", "kind", "strength")
+    monkeypatch.setitem(makers._PLAIN, "toy", (lambda **v: Toy(**v), known))
+    view = Explorer(shipped, CODE, layer=2, head=1)
+    view.edits = [Toy(1, 2, strength=2.0), Toy(1, 2, strength=3.0)]
+    page = open_page(view.to_html(effects=False))
+    chips = page.locator(f"{part('edits')} bdi").all_inner_texts()
+    assert chips == ["layer 1, head 2: toyed with by 2", "layer 1, head 2: toyed with by 3"]
+    page.locator(part("copy-edits")).click()
+    page.wait_for_selector("#tl-root[data-copied-edits]")
+    code = page.get_attribute("#tl-root", "data-copied-edits")
+    assert code == view.code
+    assert "    tl.toy(layer=1, head=2, strength=3.0),\n" in code
+    page.locator(part("remove-edit")).first.click()  # they differ in an argument alone
+    settled(page, 1)
+    assert page.locator(f"{part('edits')} bdi").all_inner_texts() == chips[1:]

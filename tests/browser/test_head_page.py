@@ -2,6 +2,9 @@
 
 import pytest
 
+import transformer_lab as tl
+from tests.browser.fixtures import choose_head
+from tests.hub import families
 from transformer_lab.views import HeadView
 
 part = "[data-part={}]".format
@@ -61,22 +64,20 @@ def test_heads_by_thumbnail_and_by_keyboard(open_page, trace):
     box = grid.bounding_box()
     grid.click(position={"x": box["width"] * 0.6, "y": box["height"] * 0.9})
     page.wait_for_selector("[data-shown='decoder/3/2']")
-    chips = page.locator("[data-part=head] [role=radio]")
-    assert [c.get_attribute("tabindex") for c in chips.all()] == ["-1", "-1", "0", "-1"]
-    chips.nth(2).focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowRight")
-    page.wait_for_selector("[data-shown='decoder/3/0']")
-    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Head 0"
+    assert text(page, "here") == "L3H2"
+    # One step: through all layers, and from the last head to the first.
+    for press, shown in (("on", "3/3"), ("on", "0/0"), ("back", "3/3"), ("back", "3/2")):
+        page.locator(part(f"head-{press}")).click()
+        page.wait_for_selector(f"[data-shown='decoder/{shown}']")
     grid.focus()
     page.keyboard.press("ArrowUp")
-    page.wait_for_selector("[data-shown='decoder/2/0']")
+    page.wait_for_selector("[data-shown='decoder/2/2']")
 
 
 def test_the_table_holds_the_five_largest(open_page, trace):
     page = open_page(HeadView(trace, layer=1, head=1).to_html())
     page.locator("[data-part=queries] [data-index='11']").hover()
-    page.locator("summary").click()
+    page.locator("details:not(.tl-popover) summary").click()
     page.locator("[data-part=queries] [data-index='11']").hover()
     rows = [r.locator("td, th").all_inner_texts() for r in page.locator("table tbody tr").all()]
     best = trace.pattern(1, 1)[11].topk(5)
@@ -105,6 +106,40 @@ def test_hiding_and_value_weighting_are_flagged_and_exact(open_page, map_of, tra
     assert "‖value · W_O‖" in text(page, "flag")
     shown = float(map_of(page).hover(9, 4))
     assert shown == pytest.approx(float(view.row(9)[4]), abs=1e-3)
+
+
+def test_what_goes_to_nothing_stands_apart_and_is_no_key(open_page, map_of):
+    model = families.tiny("mimo_v2_flash")  # with sinks in layer 0 alone
+    found = tl.trace(model, **families.ours(families.text(model)))
+    view = HeadView(found, layer=0, head=1)
+    page = open_page(view.to_html())
+    the_map, root = map_of(page), page.locator("#tl-root")
+    canvas = page.locator(part("map"))
+    where = canvas.evaluate("e => ({...e.dataset})")
+    query, nothing = 5, found.to_nothing(0, 1)
+    cell = {"x": float(where["nothing"]), "y": float(where["top"]) + 5.5 * float(where["cell"])}
+    canvas.hover(position=cell)
+    page.wait_for_function("document.querySelector('[data-part=number]')")
+    assert text(page, "number") == f"{nothing[query]:.4f}" and "→ to nothing" in text(
+        page, "readout"
+    )
+    assert "to nothing. That is no token" in text(page, "sentence")
+    canvas.click(position=cell)  # chooses the row alone
+    assert root.get_attribute("data-selected") == "5,"
+    page.mouse.move(5, 5)
+    view.selected = (query, None)
+    assert text(page, "sentence") == view.sentence and "goes to nothing" in view.sentence
+    assert text(page, "nothing").split() == ["to", "nothing", f"{nothing[query]:.2f}"[1:]]
+    assert "each row, with what goes to nothing, sums to 1" in text(page, "map-note")
+    page.locator("details:not(.tl-popover) summary").click()
+    assert f"to nothing\t\t{nothing[query]:.4f}" in text(page, "table")
+    page.locator(part("weights")).select_option("value")  # nothing has no value
+    assert canvas.get_attribute("data-nothing") == "" and page.locator(part("nothing")).count() == 0
+    page.locator(part("weights")).select_option("raw")
+    assert the_map.hover(5, 3) == f"{found.pattern(0, 1)[5, 3]:.4f}"
+    choose_head(page, 1, 1)
+    page.wait_for_selector("[data-shown='decoder/1/1']")
+    assert canvas.get_attribute("data-nothing") == ""
 
 
 def test_lines_cover_what_they_say(open_page, trace):
@@ -143,10 +178,9 @@ def test_long_texts(open_page, map_of, long_trace, screenshot):
     nodes = page.evaluate("document.querySelectorAll('*').length")
     assert nodes < 600 + 8 * 4 * 10
     for layer, head in ((1, 3), (3, 7), (0, 0)):
-        page.locator(f"[data-part=layer] [data-value='{layer}']").click()
-        page.locator(f"[data-part=head] [data-value='{head}']").click()
+        choose_head(page, layer, head)
         page.wait_for_selector(f"[data-shown='decoder/{layer}/{head}']")
-        error = view._data.head("decoder", layer, head).info["error"]
+        error = view.heads.data.head("decoder", layer, head).info["error"]
         shown = map_of(page).hover(500, 200)
         at = root.evaluate("r => r.querySelector('[data-part=readout]').textContent")
         query, key = int(at.split()[0]), int(at.split("→")[1].split()[0])
@@ -167,28 +201,30 @@ def test_a_page_limited_to_layers_says_what_is_missing(open_page, long_trace):
     view = HeadView(long_trace)
     page = open_page("".join(view._page(layers=[0])))
     assert "keeps the heads of layer 0, of 4" in text(page, "note")
-    page.locator("[data-part=head] [data-value='5']").click()
+    choose_head(page, 0, 5)
     page.wait_for_selector("[data-shown='decoder/0/5']")
-    page.locator("[data-part=layer] [data-value='2']").click()
+    choose_head(page, 2, 5)
     page.wait_for_selector("[data-part=message]:visible")
     assert text(page, "message") == "Layer 2, head 5 cannot be shown: this page does not hold it"
-    page.locator("[data-part=layer] [data-value='0']").click()
+    choose_head(page, 0, 5)
     page.wait_for_selector("[data-part=message]", state="hidden")
 
 
 def test_what_can_be_taken_away(open_page, trace, tmp_path, map_of):
     page = open_page(HeadView(trace).to_html())
-    page.locator("[data-part=layer] [data-value='2']").click()
+    choose_head(page, 2, 0)
     map_of(page).click(8, 3)
     page.locator(part("copy")).click()
     page.wait_for_selector("[data-copied]")
     code = page.locator("#tl-root").get_attribute("data-copied")
     assert code == "trace.pattern(layer=2, head=0)[8, 3]"
     assert float(eval(code)) == float(trace.pattern(2, 0)[8, 3])
+    page.locator(part("save")).click()
     with page.expect_download() as download:
         page.locator(part("png")).click()
     download.value.save_as(tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
+    page.locator(part("save")).click()
     with page.expect_download() as download:
         page.locator(part("html")).click()
     download.value.save_as(tmp_path / "again.html")
@@ -209,3 +245,42 @@ def test_nothing_is_cut_off(open_page, trace, width, scheme, screenshot):
         assert box["x"] + box["width"] <= width
     assert page.locator("#tl-root").get_attribute("data-theme") == scheme
     screenshot(page, f"head-{scheme}-{width}", full_page=True)
+
+
+def test_lines_end_where_the_tokens_begin(open_page, trace):
+    """The numbers beside the tokens change how wide the columns are; lines struck tokens out."""
+    page = open_page(HeadView(trace, layer=1, head=2).to_html(), width=1000)
+    for side in ("queries", "keys"):
+        for index in (0, 8, 12):
+            page.locator(f"[data-part={side}] [data-index='{index}']").hover()
+            left, right, end = page.evaluate(
+                """() => { const box = (what) => document.querySelector(what).getBoundingClientRect();
+                const lines = box(".tl-strands canvas");
+                return [lines.left - box("[data-part=queries]").right, lines.right, box("[data-part=keys]").left]; }"""
+            )
+            assert left >= -0.5 and right <= end + 0.5, (side, index)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_later_tokens_are_grey_in_every_colour(open_page, trace, scheme):
+    """Viridis and cividis are dark at zero, and hid the mask under it."""
+    page = open_page(HeadView(trace, layer=1, head=2).to_html(), scheme=scheme)
+    at = """([query, key]) => { const canvas = document.querySelector("[data-part=map]");
+        const ratio = canvas.width / parseFloat(canvas.style.width);
+        const [left, top, cell] = ["left", "top", "cell"].map((name) => Number(canvas.dataset[name]));
+        const place = [left + (key + 0.5) * cell, top + (query + 0.3) * cell].map((x) => Math.round(x * ratio));
+        return [...canvas.getContext("2d").getImageData(...place, 1, 1).data.slice(0, 3)]; }"""
+    small = """() => { const canvas = document.querySelector("[data-part=thumbnails]");
+        const size = canvas.width / 4;
+        return [...canvas.getContext("2d").getImageData(0.7 * size, 0.1 * size, 1, 1).data.slice(0, 3)]; }"""
+    weights = trace.pattern(1, 2)
+    query, key = divmod(
+        int(weights.tril().add((1 - weights.new_ones(13, 13).tril()) * 9).argmin()), 13
+    )
+    for name in ("default", "viridis", "cividis"):
+        page.locator(part("colours")).select_option(name)
+        zero, later = page.evaluate(at, [query, key]), page.evaluate(at, [2, 11])
+        assert max(later) - min(later) <= 12, (name, later)  # grey
+        assert max(abs(a - b) for a, b in zip(zero, later, strict=True)) >= 12, (name, zero, later)
+        found = page.evaluate(small)
+        assert max(abs(a - b) for a, b in zip(found, later, strict=True)) <= 1, (name, found, later)

@@ -9,6 +9,8 @@ import nbformat
 import papermill
 import pytest
 
+from tests.browser.fixtures import choose_head
+
 TRACE = """
 import torch, transformer_lab as tl
 torch.set_num_threads(1); torch.manual_seed(0)
@@ -75,24 +77,24 @@ def test_long_text_on_demand_and_without_a_kernel(notebook, map_of):
     page = book.page
     book.run_all()
     page.wait_for_selector("[data-ready]")
-    page.locator("[data-part=head] [data-value='3']").click()
+    choose_head(page, 0, 3)
     page.wait_for_selector("[data-shown='decoder/0/3']")
     the_map = map_of(page)
     the_map.canvas.scroll_into_view_if_needed()
     the_map.click(600, 300)
     selected = page.locator("[data-selected]").get_attribute("data-selected")
     weight = float(book.run(f"float(trace.pattern(0, 3)[{selected}])"))
-    error = float(book.run("view._data.head('decoder', 0, 3).info['error']"))
+    error = float(book.run("view.heads.data.head('decoder', 0, 3).info['error']"))
     assert abs(float(the_map.number()) - weight) <= 4 * error + 5e-4
     page.evaluate(
         "async () => { await window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.shutdown() }"
     )
-    page.locator("[data-part=layer] [data-value='1']").click()
+    choose_head(page, 1, 3)
     page.wait_for_function(
         "() => [...document.querySelectorAll('[data-part=busy], [data-part=message]')]"
         ".some(e => !e.hidden && /Still waiting|cannot be shown/.test(e.textContent))"
     )
-    page.locator("[data-part=layer] [data-value='0']").click()
+    choose_head(page, 0, 3)
     page.wait_for_selector("[data-part=busy]", state="hidden")
 
 
@@ -129,7 +131,7 @@ def test_stock_nbconvert_with_no_network_shows_live_heads(executed, open_page, m
     page = open_page(tmp_path / "out.html", ready="iframe")
     frame = page.frame_locator("iframe")
     frame.locator("[data-ready]").wait_for()
-    frame.locator("[data-part=head] [data-value='2']").click()
+    choose_head(frame, 0, 2)
     frame.locator("[data-shown='decoder/0/2']").wait_for()
     # nbconvert's own page asks for MathJax and require.js; our frames ask for nothing.
     page.requests[1:] = [r for r in page.requests[1:] if "cdnjs" not in r and "jsdelivr" not in r]

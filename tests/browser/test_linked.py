@@ -4,7 +4,8 @@ import nbformat
 from ipywidgets import Widget
 
 import transformer_lab as tl
-from transformer_lab.views.export import STATE_MIME, VIEW_MIME
+from tests.browser.fixtures import choose_head
+from transformer_lab.views.pages.export import STATE_MIME, VIEW_MIME
 
 # A second view in the same document, as JupyterLab would place it, with a model of its own.
 SECOND = """async (link) => {
@@ -35,8 +36,7 @@ def test_two_views_in_one_document_follow_each_other(trace, open_page):
     page = open_page(view.to_html())
     page.evaluate(SECOND, view.link)
     page.wait_for_selector("#second[data-ready]")
-    page.locator("#tl-root [data-part=layer] [data-value='2']").click()
-    page.locator("#tl-root [data-part=head] [data-value='1']").click()
+    choose_head(page.locator("#tl-root"), 2, 1)
     page.wait_for_selector("#second[data-shown='decoder/2/1']")
     page.evaluate("() => window.second.set('selected', [8, 1])")
     page.wait_for_selector("#tl-root[data-selected='8,1']")
@@ -65,7 +65,7 @@ def test_a_view_of_another_group_goes_its_own_way(trace, open_page):
     page = open_page(tl.views.HeadView(trace).to_html())
     page.evaluate(SECOND, "another")
     page.wait_for_selector("#second[data-ready]")
-    page.locator("#tl-root [data-part=layer] [data-value='2']").click()
+    choose_head(page.locator("#tl-root"), 2, 0)
     page.wait_for_selector("#tl-root[data-shown='decoder/2/0']")
     assert page.locator("#second").get_attribute("data-shown") == "decoder/0/0"
 
@@ -85,11 +85,12 @@ def test_the_frames_of_a_rendered_notebook_follow_each_other(trace, open_page, t
     made.metadata.widgets = {STATE_MIME: {"version_major": 2, "version_minor": 0, "state": states}}
     nbformat.write(made, tmp_path / "in.ipynb")
     tl.views.notebook_to_html(tmp_path / "in.ipynb", tmp_path / "out.html")
-    page = open_page(tmp_path / "out.html", ready="iframe")
+    # A frame that is out of sight draws nothing until it is scrolled to.
+    page = open_page(tmp_path / "out.html", ready="iframe", height=2800)
     frames = [page.frame_locator("iframe").nth(i) for i in range(3)]
     for frame in frames:
         frame.locator("#tl-root[data-ready]").wait_for()
-    frames[0].locator("[data-part=head] [data-value='3']").click()
+    choose_head(frames[0], 0, 3)
     frames[1].locator("[data-shown='decoder/0/3']").wait_for()
     assert frames[2].locator("#tl-root").get_attribute("data-shown") == "decoder/0/0"
     # nbconvert's own page asks for MathJax and require.js; our frames ask for nothing.

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from tests.browser.fixtures import HEADS, choose_head
 from transformer_lab.views import HeadView
 
 part = "[data-part={}]".format
@@ -35,8 +36,7 @@ def view():
 
 
 def choose(page, layer, head):
-    page.locator(f"[data-part=layer] [data-value='{layer}']").click()
-    page.locator(f"[data-part=head] [data-value='{head}']").click()
+    choose_head(page, layer, head)
     page.wait_for_selector(f"[data-shown='decoder/{layer}/{head}']")
 
 
@@ -63,21 +63,22 @@ def heap(page):
 
 def test_the_first_head_and_others_are_pythons(open_page, map_of, view, screenshot, tmp_path):
     page = open_page(view.to_html())
-    assert view._data.by_scores["decoder"]
+    assert view.heads.data.by_scores["decoder"]
     assert page.locator(part("sentence")).inner_text() == view.sentence
     for layer, head in ((1, 2), (2, 0), (0, 3), (1, 2)):
         choose(page, layer, head)
-        error = view._data.head("decoder", layer, head).info["error"]
+        error = view.heads.data.head("decoder", layer, head).info["error"]
         compare(page, map_of, view.trace.pattern(layer, head).__getitem__, error)
     screenshot(page, "long-light-1024", full_page=True)
     # What was read has left the page's text, and a copy of the page has it again.
     assert page.locator("template[data-block]").count() < 12
+    page.locator(part("save")).click()
     with page.expect_download() as download:
         page.locator(part("html")).click()
     download.value.save_as(tmp_path / "again.html")
     again = open_page(tmp_path / "again.html")
     choose(again, 2, 3)
-    error = view._data.head("decoder", 2, 3).info["error"]
+    error = view.heads.data.head("decoder", 2, 3).info["error"]
     compare(again, map_of, view.trace.pattern(2, 3).__getitem__, error)
 
 
@@ -92,12 +93,11 @@ def test_a_thousand_heads_leave_the_last_one_and_little_else(open_page, view):
     choose(page, 0, 0)
     before = heap(page)
     page.evaluate(
-        """async () => {
-        const chips = [...document.querySelectorAll("[data-part=head] [role=radio]")];
-        const layers = [...document.querySelectorAll("[data-part=layer] [role=radio]")];
+        f"async () => {{ {HEADS}"
+        """
         for (let i = 0; i < 1000; i++) {
-            layers[i % 3].click();
-            chips[i % 4].click();
+            heads(i % 3, (i + 1) % 4);
+            heads(i % 3, i % 4);
             if (i % 40 === 0) await new Promise((r) => setTimeout(r, 60));
         } }"""
     )
@@ -117,6 +117,6 @@ def test_live_each_head_is_fetched_when_it_is_wanted(notebook, map_of):
     for layer, head in ((0, 0), (2, 1), (1, 3)):
         choose(page, layer, head)
         row = f"trace.pattern({layer}, {head})[{{}}].tolist()"
-        error = float(book.run(f"view._data.head('decoder', {layer}, {head}).info['error']"))
+        error = float(book.run(f"view.heads.data.head('decoder', {layer}, {head}).info['error']"))
         compare(page, map_of, lambda query, row=row: eval(book.run(row.format(query))), error)
     assert page.errors == []

@@ -1,5 +1,7 @@
 """A saved PositionView in a browser: every number that is read here is compared with Python's."""
 
+import random
+
 import pytest
 import torch
 
@@ -124,10 +126,35 @@ def test_a_models_measurements_in_a_page(open_page, model):
     assert "positions taken out" in text(page, "sentence")
 
 
+def test_a_scheme_without_a_formula_is_shown_by_what_was_measured(open_page, halving):
+    config = tl.ModelConfig(
+        vocab_size=12, n_layers=2, n_heads=2, d_model=16, n_ctx=48, positions=halving
+    )
+    view = PositionView(tl.Transformer(config).eval(), text=torch.arange(6), length=24, shift=8)
+    page = open_page(view.to_html())
+    says(page, "sentence", view.sentence)
+    assert not page.locator(part("encoding")).is_visible()
+    assert not page.locator(part("distances")).is_visible()
+    page.locator("[data-part=test] [data-value=shuffle]").click()
+    view.test = "shuffle"
+    says(page, "sentence", view.sentence)
+    before, after = view.weights()
+    page.locator(part("difference")).click(position=cell(page, "difference", 4, 1))
+    says(page, "number-before", four(before[4, 1]))
+    says(page, "number-after", four(after[4, 1]))
+    for other in ("rotary", "none", halving):
+        page.locator(f"[data-part=scheme] [data-value={other}]").click()
+        view.scheme = other
+        says(page, "sentence", view.sentence)
+    page.locator("[data-part=save]").click()
+    with page.expect_download():
+        page.locator("[data-part=png]").click()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessible(open_page, accessible, model, scheme):
     page = open_page(PositionView("alibi").to_html(), scheme=scheme)
-    page.locator("summary").click()
+    page.locator("details:not(.tl-popover) summary").click()
     accessible(page)
     page = open_page(PositionView(model, text=[1, 2, 3]).to_html(), scheme=scheme, width=400)
     page.locator("[data-part=test] [data-value=shuffle]").click()
@@ -147,3 +174,29 @@ def test_many_slider_events_leave_the_last_state(open_page):
     view.base = 500000.0  # stop 9 of 0 … 10, where 999 % 11 ends
     page.locator(part("encoding")).hover(position=cell(page, "encoding", 60, 5))
     says(page, "encoding-number", four(view.encoding()[60, 5]))
+
+
+def test_a_page_that_was_used_is_saved_and_used_again(open_page, tmp_path):
+    """Whatever was chosen: the page that is saved from the page shows the same, and works."""
+    config = tl.ModelConfig(
+        kind="decoder", vocab_size=12, n_layers=2, n_heads=2, d_model=16, n_ctx=48, positions="sinusoidal"
+    )  # fmt: skip
+    view = PositionView(tl.Transformer(config).eval(), text=torch.arange(6), length=24)
+    page, dice = open_page(view.to_html()), random.Random(0)
+    for turn in range(3):
+        for _ in range(6):
+            buttons = [
+                b for b in page.query_selector_all("button") if b.is_visible() and b.is_enabled()
+            ]
+            dice.choice([b for b in buttons if b.inner_text() != "Copy as Python"]).click()
+            for slider in page.query_selector_all("input[type=range]"):
+                if slider.is_visible():
+                    slider.focus()
+                    page.keyboard.press(dice.choice(["End", "Home", "ArrowRight", "ArrowLeft"]))
+        page.locator("[data-part=save]").click()
+        with page.expect_download() as found:
+            page.locator("[data-part=html]").click()
+        found.value.save_as(tmp_path / f"again{turn}.html")
+        again = open_page((tmp_path / f"again{turn}.html").read_text("utf-8"))
+        assert text(again, "sentence") == text(page, "sentence")
+        page = again

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from tests.missing import package
 from transformer_lab.circuits import block_share, logit_lens, stream_norms
 from transformer_lab.views import ResidualView
-from transformer_lab.views.residual_words import cosine, size
+from transformer_lab.views.residual.words import cosine, size
 
 part = "[data-part={}]".format
 HOSTILE = [
@@ -82,6 +83,7 @@ def test_keyboard_locks_and_moves(open_page, trace):
     assert code == "tl.circuits.stream_norms(trace)[:, 7]"
     assert torch.equal(eval(code), stream_norms(trace)[:, 7])
     assert page.locator("[data-part=layer] [aria-checked=true]").inner_text() == "2"
+    page.locator(part("save")).click()
     with page.expect_download() as download:
         page.locator(part("png")).click()
     assert download.value.path().read_bytes()[:4] == b"\x89PNG"
@@ -156,7 +158,7 @@ def test_a_head_view_on_the_same_page_leads(open_page, trace):
 
 @pytest.mark.parametrize("scheme", ["light"])
 def test_hugging_face_parts_that_are_not_known_say_so(open_page, scheme):
-    transformers = pytest.importorskip("transformers")
+    transformers = package("transformers")
     config = transformers.GPT2Config(n_layer=3, n_head=4, n_embd=32, vocab_size=100)
     torch.manual_seed(0)
     trace = tl.trace(transformers.GPT2LMHeadModel(config).eval(), torch.arange(7))

@@ -5,7 +5,7 @@ import torch
 
 import transformer_lab as tl
 from transformer_lab.views import RunView, TrainingView
-from transformer_lab.views.words import short
+from transformer_lab.views.shared.words import short
 
 part = "[data-part={}]".format
 
@@ -126,7 +126,7 @@ def test_a_training_view_afterwards(open_page, run, accessible, screenshot):
     page.wait_for_selector("#tl-root[data-step='0']")
     view.step = 0
     says(page, "run-sentence", view.run_sentence)
-    says(page, "sentence", super(type(view).__mro__[1], view).sentence)
+    says(page, "sentence", view.head_sentence)
     accessible(page)
     screenshot(page, "training-scrub-dark", full_page=True)
     view.step = 200

@@ -3,24 +3,21 @@
 import torch
 
 import transformer_lab as tl
+from tests.factories import CountingBatches, learner
 from transformer_lab.views import TrainingView
 
 
-class Counting:
-    def batch(self, step):
-        start = torch.randint(0, 20, (4, 1), generator=torch.Generator().manual_seed(step))
-        tokens = (start + torch.arange(9)) % 20
-        return tl.datasets.Batch(tokens=tokens[:, :-1], targets=tokens[:, 1:])
-
-
 def test_curve_figures_and_heads(open_page, screenshot, map_of):
-    torch.manual_seed(0)
-    config = tl.ModelConfig(vocab_size=20, n_layers=2, n_heads=2, d_model=16, n_ctx=16)
-    model, view = tl.Transformer(config), TrainingView(torch.arange(6))
+    model, view = learner(vocab_size=20, n_layers=2, n_ctx=16), TrainingView(torch.arange(6))
     page = open_page(view.to_html())
     assert "Waiting" in page.locator("[data-part=headline]").inner_text()
     for _ in tl.train(
-        model, Counting(), steps=40, watch=view, eval_batches=[Counting().batch(99)], eval_every=10
+        model,
+        CountingBatches(),
+        steps=40,
+        watch=view,
+        eval_batches=[CountingBatches().batch(99)],
+        eval_every=10,
     ):
         pass
     page = open_page(view.to_html())

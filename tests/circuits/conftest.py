@@ -1,16 +1,20 @@
-"""Tiny Hugging Face models, as tests/reference makes them."""
+"""Tiny models: Hugging Face's as tests/reference makes them, and ours."""
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.factories import small
+from tests.missing import package
+
 
 @pytest.fixture
 def tiny():
     """name -> a tiny model in eval mode, with noise on every parameter."""
-    pytest.importorskip("transformers", reason="the extra `hub` is not installed")
+    package("transformers")
     path = Path(__file__).parents[1] / "reference" / "conftest.py"
     spec = importlib.util.spec_from_file_location("tiny_models", path)
     module = importlib.util.module_from_spec(spec)
@@ -26,3 +30,9 @@ def tiny():
         return model
 
     return make
+
+
+@pytest.fixture
+def ours():
+    """fields -> a Transformer of ours in eval mode, with noise on every parameter."""
+    return partial(small, noise=0.3, vocab_size=20, n_layers=3)

@@ -1,22 +1,17 @@
 """The logit lens and direct logit attribution, against the models' own logits."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 import transformer_lab as tl
+from tests.factories import small
 from transformer_lab.circuits import logit_attribution, logit_lens, unembedding
-from transformer_lab.trace import TraceError
+from transformer_lab.tracing.trace import TraceError
 
-
-def build(kind="decoder", **options):
-    torch.manual_seed(0)
-    config = dict(vocab_size=50, kind=kind, n_layers=3, n_heads=4, d_model=32, n_ctx=64) | options
-    model = tl.Transformer(tl.ModelConfig(**config))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return model.eval()
+build = partial(small, noise=0.1, n_layers=3)
 
 
 def traced(kind="decoder", **options):
@@ -54,7 +49,7 @@ def test_the_last_row_is_the_models_own(options):
 
 def test_rows_are_the_stream_after_each_block_read_by_the_final_norm_and_head():
     trace = traced()
-    model = trace._model
+    model = trace.model
     lens = logit_lens(trace, k=3, answer=7, positions=[6, 2], batch=1)
     streams = trace.residual(batch=1)
     streams = torch.cat((streams["resid_pre"][:1], streams["resid_post"]))[:, [6, 2]]
@@ -102,20 +97,18 @@ def test_hugging_face_models_are_read_with_no_name_known(name, tiny):
     assert torch.equal(again.logits, trace.logits)
 
 
-def test_what_has_no_lens_says_why(tiny):
+def test_what_has_no_lens_says_why():
     with pytest.raises(TraceError, match="no head that predicts"):
         logit_lens(tl.trace(build(head=False), torch.arange(6)))
     with pytest.raises(TraceError, match="keep='all'"):
         logit_lens(tl.trace(build(), torch.arange(6), keep="maps"))
-    with pytest.raises(TraceError, match="stream of this model is not known"):
-        logit_lens(tl.trace(tiny("bloom"), torch.arange(6)))
     trace = traced()
     with pytest.raises(ValueError, match=r"answer=50 is outside the 50 tokens"):
         logit_lens(trace, answer=50)
     with pytest.raises(ValueError, match=r"positions=\[7\] must be some of the 7"):
         logit_lens(trace, positions=[7])
     with torch.no_grad():
-        trace._model.head.weight.mul_(1.5)
+        trace.model.head.weight.mul_(1.5)
     with pytest.raises(TraceError, match="weights have changed"):
         logit_lens(trace)
 
@@ -128,6 +121,8 @@ ATTRIBUTED = {
     "encoder": dict(kind="encoder", positions=tl.Sinusoidal()),
     "both": dict(kind="encoder-decoder", positions=tl.Sinusoidal()),
     "alibi": dict(positions=tl.ALiBi()),
+    "norm-last": dict(norm_first=False, head_bias=True),
+    "norm-last-both": dict(kind="encoder-decoder", norm_first=False, norm="rms"),
 }
 
 
@@ -143,7 +138,7 @@ def test_attributions_sum_to_the_logit(options):
         names = [s.name for s in found.sources]
         assert len(set(names)) == len(names) == len(found.values)
         assert {"token embedding", "biases", "layer 2, head 3"} <= set(names)
-        assert ("layer 1, MLP" in names) == (not trace._model.config.attention_only)
+        assert ("layer 1, MLP" in names) == (not trace.model.config.attention_only)
         assert found.ranked(1)[0][1] == pytest.approx(
             float(found.values[found.values.abs().argmax()])
         )
@@ -156,10 +151,10 @@ def test_attributions_sum_to_the_logit(options):
 def test_a_heads_part_is_what_its_output_adds():
     """An independent witness: the head's z through W_O, the norm's scale and the unembedding."""
     trace = traced(attention_only=True)
-    model, position = trace._model, 4
+    model, position = trace.model, 4
     found = logit_attribution(trace, 9, position)
     at = [s.name for s in found.sources].index("layer 1, head 2")
-    call = trace._calls["decoder"][1]
+    call = trace.call(1, kind="decoder")
     z = trace.pattern(1, 2)[position] @ call.value[0, 2]
     added = z @ model.decoder.blocks[1].attention.out.weight[:, 16:24].T
     x = trace.residual()["resid_post"][-1, position]
@@ -182,8 +177,8 @@ def test_a_softcap_squeezes_the_sum():
 
 def test_logits_that_are_no_sum_are_refused_with_the_reason():
     for options, message in (
-        (dict(norm_first=False), "normalises the stream after every addition"),
         (dict(head_transform=True), "head_transform=True puts an activation before it"),
+        (OURS["bert"], "more than norms and linear layers"),
     ):
         with pytest.raises(ValueError, match=message):
             logit_attribution(traced(**options))

@@ -1,5 +1,6 @@
 """Rollout against its definition, flow against every cut of a small network."""
 
+from functools import partial
 from itertools import product
 
 import pytest
@@ -7,16 +8,11 @@ import torch
 from torch.testing import assert_close
 
 import transformer_lab as tl
+from tests.factories import small
+from tests.missing import package
 from transformer_lab import circuits
 
-
-def model_of(kind="decoder", **fields):
-    torch.manual_seed(0)
-    config = tl.ModelConfig(vocab_size=20, n_heads=2, d_model=16, kind=kind, **fields)
-    model = tl.Transformer(config).eval()
-    for p in model.parameters():
-        p.data += 0.5 * torch.randn_like(p)
-    return model
+model_of = partial(small, noise=0.5, vocab_size=20, n_heads=2, d_model=16)
 
 
 TOKENS = torch.tensor([[3, 7, 1, 3, 9], [4, 4, 0, 2, 8]])
@@ -69,7 +65,7 @@ def test_across_an_encoder_decoder_target_and_source_share_the_whole():
 
 
 def test_of_a_hugging_face_model_it_is_the_same():
-    transformers = pytest.importorskip("transformers")
+    transformers = package("transformers")
     torch.manual_seed(0)
     config = transformers.GPT2Config(n_layer=2, n_head=2, n_embd=16, vocab_size=20)
     trace = tl.trace(transformers.GPT2LMHeadModel(config).eval(), TOKENS)

@@ -1,12 +1,16 @@
 """One score as the sum of its parts, by dimension and by source."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 import transformer_lab as tl
+from tests.factories import maps_only, small
+from tests.missing import package
 from transformer_lab.circuits import row_scores, score_by_dimension, score_by_source
-from transformer_lab.trace import TraceError
+from transformer_lab.tracing.trace import TraceError
 
 POSITIONS = {
     "learned": tl.Learned(),
@@ -19,16 +23,7 @@ EACH_SCHEME = pytest.mark.parametrize("positions", POSITIONS.values(), ids=POSIT
 EACH_KIND = pytest.mark.parametrize("kind", ["decoder", "encoder", "encoder-decoder"])
 
 
-def build(kind="decoder", **options):
-    torch.manual_seed(0)
-    config = dict(vocab_size=50, kind=kind, n_layers=3, n_heads=4, d_model=32, n_ctx=64) | options
-    model = tl.Transformer(tl.ModelConfig(**config))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-            if "query" in name or "key" in name:
-                parameter.mul_(2)
-    return model.eval()
+build = partial(small, noise=0.1, sharpness=2, n_layers=3)
 
 
 def traced(kind="decoder", **options):
@@ -48,7 +43,7 @@ def cells(trace):
 
 def raw_scores(trace, layer, head, kind, batch):
     """q·k·scale before bias and mask, from the recorded call."""
-    call = trace._calls[kind][layer]
+    call = trace.call(layer, kind=kind)
     q = call.query[batch, head]
     k = call.key[batch, head // (call.n_heads // call.key.shape[1])]
     return q @ k.T * call.scale
@@ -90,6 +85,19 @@ def test_both_splits_add_up_to_the_score(positions, kind, options):
     assert ("layer 0, cross head 0" in seen) == (kind == "encoder-decoder")
 
 
+@pytest.mark.parametrize("kind", ["encoder", "encoder-decoder"])
+def test_norms_after_adding_are_held_too(kind):
+    trace = traced(kind, norm_first=False)
+    for site, layer, head, query, key in cells(trace):
+        for batch in (0, 1):
+            raw = raw_scores(trace, layer, head, site, batch)[query, key]
+            found = score_by_source(trace, layer, head, query, key, kind=site, batch=batch)
+            assert found.total == pytest.approx(float(raw), abs=1e-3 * max(1, abs(float(raw))))
+            names = {s.name.removeprefix("encoder ") for s in found.key_sources}
+            assert {"token embedding", "biases"} <= names
+            assert site == "cross" or ("layer 0, MLP" in names) == (layer > 0)
+
+
 def test_alibi_is_a_part_of_its_own():
     trace = traced(positions=tl.ALiBi())
     found = score_by_dimension(trace, 1, 0, 5, 2)
@@ -126,7 +134,7 @@ def test_above_mean_leaves_out_what_every_key_shares():
     assert float(dims.products.sum()) == pytest.approx(found.total, abs=1e-4)
     assert dims.scaled == pytest.approx(float(raw[3]), abs=1e-4)
     biases = [s.part for s in found.key_sources].index("biases")
-    shift = trace._model.decoder.blocks[2].norm1.bias
+    shift = trace.model.decoder.blocks[2].norm1.bias
     assert shift.abs().max() > 0.01  # there was something to leave out
     assert float(found.by_key()[biases]) == pytest.approx(0, abs=0.3)
     plain = score_by_source(trace, 2, 1, 5, 3)
@@ -171,8 +179,6 @@ def test_what_cannot_be_split_says_why():
         for split in (score_by_dimension, score_by_source):
             with pytest.raises(TraceError, match=message):
                 split(trace, **given)
-    with pytest.raises(ValueError, match="norm_first=True"):
-        score_by_source(traced(norm_first=False), 1, 0, 2, 1)
     lean = tl.trace(build(), torch.arange(6), keep="maps")
     assert score_by_dimension(lean, 1, 0, 3, 2).products.shape == (8,)
     with pytest.raises(TraceError, match="keep='all'"):
@@ -180,7 +186,7 @@ def test_what_cannot_be_split_says_why():
 
 
 def test_dimensions_of_hugging_face_models():
-    transformers = pytest.importorskip("transformers")
+    transformers = package("transformers")
     config = transformers.Gemma2Config(
         vocab_size=100, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, head_dim=8, intermediate_size=64, sliding_window=4,
@@ -192,9 +198,8 @@ def test_dimensions_of_hugging_face_models():
     assert found.softcap == 2.0
     assert abs(found.capped - found.scaled) > 0
     assert found.score == pytest.approx(found.capped + found.bias, abs=1e-5)
-    with pytest.raises(ValueError, match=r"needs a transformer_lab\.Transformer"):
-        score_by_source(trace, 1, 3, 5, 4)
-    config = transformers.BloomConfig(n_layer=2, n_head=4, hidden_size=32, vocab_size=100)
-    maps = tl.trace(transformers.BloomForCausalLM(config).eval(), torch.arange(6))
+    sources = score_by_source(trace, 1, 3, 5, 4)
+    assert sources.total == pytest.approx(found.scaled, abs=1e-5)
+    assert sources.softcap == 2.0
     with pytest.raises(TraceError, match="gives its maps only"):
-        score_by_dimension(maps, 0, 0, 2, 1)
+        score_by_dimension(maps_only(), 0, 0, 2, 1)

@@ -5,19 +5,11 @@ import torch
 from torch.testing import assert_close
 
 import transformer_lab as tl
+from tests.missing import package
 from transformer_lab import circuits
-from transformer_lab.circuits import weights
+from transformer_lab.circuits import token_circuits
 
 IDS = torch.tensor([[3, 7, 1, 3, 9, 2]])
-
-
-def ours(**fields):
-    torch.manual_seed(0)
-    fields = {**dict(vocab_size=20, n_layers=3, n_heads=4, d_model=32), **fields}
-    model = tl.Transformer(tl.ModelConfig(**fields)).eval()
-    for p in model.parameters():
-        p.data += 0.3 * torch.randn_like(p)
-    return model
 
 
 # -- QK ---------------------------------------------------------------------------------------------
@@ -33,7 +25,7 @@ def ours(**fields):
         dict(positions="none", scale_embedding=True),
     ],
 )
-def test_layer_0_scores_every_pair_as_the_circuit_says(fields):
+def test_layer_0_scores_every_pair_as_the_circuit_says(ours, fields):
     model = ours(**fields)
     trace = tl.trace(model, IDS)
     ids = IDS[0].tolist()
@@ -47,8 +39,8 @@ def test_layer_0_scores_every_pair_as_the_circuit_says(fields):
     assert circuit.note is None
 
 
-def test_of_a_hugging_face_model_loaded_as_ours():
-    transformers = pytest.importorskip("transformers")
+def test_of_a_hugging_face_model_loaded_as_ours(ours):
+    transformers = package("transformers")
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
         num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, hidden_size=32,
@@ -65,7 +57,7 @@ def test_of_a_hugging_face_model_loaded_as_ours():
         assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_cross_attention_scores_target_tokens_against_source_tokens():
+def test_cross_attention_scores_target_tokens_against_source_tokens(ours):
     model = ours(kind="encoder-decoder", target_vocab_size=12, positions="none")
     circuit = circuits.qk_circuit(model, 1, 2, kind="cross")
     assert (len(circuit.left), circuit.right.shape[1]) == (12, 20)
@@ -75,12 +67,12 @@ def test_cross_attention_scores_target_tokens_against_source_tokens():
     assert_close(circuit.left @ circuit.right, query @ key.T / 8**0.5, rtol=1e-4, atol=1e-4)
 
 
-def test_the_top_pairs_are_those_of_the_whole_matrix(monkeypatch):
+def test_the_top_pairs_are_those_of_the_whole_matrix(ours, monkeypatch):
     circuit = circuits.qk_circuit(ours(), 1, 1)
     whole = circuit.left @ circuit.right
     best = whole.flatten().topk(7)
     for rows in (2**24, 45):  # at once, and two rows at a time
-        monkeypatch.setattr(weights, "_ROWS", rows)
+        monkeypatch.setattr(token_circuits, "_ROWS", rows)
         ids, scores = circuit.top_ids(7)
         assert_close(scores, best.values)
         assert torch.equal(ids[:, 0] * 20 + ids[:, 1], best.indices)
@@ -102,7 +94,7 @@ def by_the_model(model, head):
 
 
 @pytest.mark.parametrize("fields", [{}, dict(norm="rms", n_kv_heads=2, tie_head=False)])
-def test_ov_is_what_values_add_to_the_logits(fields):
+def test_ov_is_what_values_add_to_the_logits(ours, fields):
     model = ours(n_ctx=32, **fields)
     for head in (1, 2):
         circuit = circuits.ov_circuit(model, 0, head)
@@ -114,12 +106,12 @@ def test_ov_is_what_values_add_to_the_logits(fields):
         assert circuit.copying_score == pytest.approx(score.item(), abs=1e-4)
 
 
-def test_a_random_head_does_not_copy():
+def test_a_random_head_does_not_copy(ours):
     mean, std = circuits.ov_circuit(ours(), 1, 0, samples=64).copying_random
     assert abs(mean) < 3 * std / 8, "the mean of 64 is within three standard errors of 0"
 
 
-def test_what_stands_in_for_a_head_is_said():
+def test_what_stands_in_for_a_head_is_said(ours):
     bare = ours(head=False)
     assert "no head" in circuits.ov_circuit(bare, 0, 0).note
     both = ours(kind="encoder-decoder", target_vocab_size=12)
@@ -129,93 +121,16 @@ def test_what_stands_in_for_a_head_is_said():
     assert (len(cross.left), cross.right.shape[1]) == (20, 12)
 
 
-# -- composition ------------------------------------------------------------------------------------
-
-
-def dense(model, layer, head, norms=()):
-    """W_Q W_Kᵀ and W_V W_O as d_model × d_model matrices; norms fold into what is written."""
-    a, d = model.decoder.blocks[layer].attention, 8
-    at, shared = slice(head * d, head * d + d), head // (a.n_heads // a.n_kv_heads)
-    kv = slice(shared * d, shared * d + d)
-    q, k, v = a.query.weight[at].T, a.key.weight[kv].T, a.value.weight[kv].T
-    out = a.out.weight[:, at].T
-    for norm in norms:
-        out = (out - out.mean(-1, keepdim=True)) * norm.weight
-    return (q @ k.T).detach(), (v @ out).detach()
-
-
-@pytest.mark.parametrize("fields", [{}, dict(n_kv_heads=2), dict(norm_first=False)])
-def test_composition_is_the_norm_of_the_dense_product(fields):
-    model = ours(positions="none", **fields)
-    blocks = model.decoder.blocks
-    norms = [blocks[2].norm1]
-    if not model.config.norm_first:
-        norms = [n for b in blocks[:2] for n in (b.norm1, b.norm3)]
-    _, writes = dense(model, 0, 3, norms)
-    qk, ov = dense(model, 2, 1)
-    for kind, reads in (("Q", qk), ("K", qk.T), ("V", ov)):
-        expected = (writes @ reads).norm() / (writes.norm() * reads.norm())
-        one = circuits.composition(model, (0, 3), (2, 1), kind)
-        assert one.score == pytest.approx(expected.item(), rel=1e-4)
-        table = circuits.compositions(model, kind).values
-        assert table[2, 1, 0, 3].item() == pytest.approx(one.score, rel=1e-5)
-        assert table[1, :, 1:].isnan().all() and not table[2, :, :2].isnan().any()
-
-
-def test_rotary_positions_turn_queries_against_keys():
-    model = ours()
-    near, far = (circuits.composition(model, (0, 0), (1, 0), "K", distance=d) for d in (0, 9))
-    assert near.score != pytest.approx(far.score, rel=1e-3)
-    same = [circuits.composition(model, (0, 0), (1, 0), "V", distance=d).score for d in (0, 9)]
-    assert same[0] == same[1]
-
-
-def test_untrained_heads_compose_as_random_ones_do():
-    torch.manual_seed(0)
-    config = tl.ModelConfig(vocab_size=20, n_layers=2, n_heads=4, d_model=64, positions="none")
-    model = tl.Transformer(config)
-    for kind in "QKV":
-        found = circuits.compositions(model, kind)
-        values = found.values[1, :, 0]
-        assert found.random_mean == pytest.approx(64**-0.5, rel=0.02)
-        assert ((values - found.random_mean).abs() < 5 * found.random_std).all()
-
-
-def test_of_circuits_written_by_hand_each_composition_is_where_it_was_put():
-    read = lambda through, kind: circuits.compositions(  # noqa: E731
-        circuits.induction_by_hand(through=through), kind
-    ).values[1, :, 0]
-    for through, kind, reader in (("keys", "K", 0), ("values", "K", 1), ("values", "V", 0)):
-        values = read(through, kind)
-        assert (values[:, reader] > 0.03).all(), (through, kind)
-        assert values[:, 1 - reader].abs().max() < 1e-6, (through, kind)
-    for through, kind in (("keys", "Q"), ("keys", "V"), ("values", "Q")):
-        assert read(through, kind).abs().max() < 1e-6, (through, kind)
-
-
-def test_the_shipped_models_induction_head_reads_its_previous_token_head():
-    found = circuits.compositions(tl.shipped(), "K")
-    assert found.top(1)[0][:2] == ((1, 2), (2, 2))
-    one = circuits.composition(tl.shipped(), (1, 2), (2, 2), "K")
-    assert one.sigmas > 20
-    ov = circuits.ov_circuit(tl.shipped(), 2, 2)
-    assert ov.copying_score > ov.copying_random[0] + 5 * ov.copying_random[1]
-
-
 @pytest.mark.badinput
-def test_bad_input():
+def test_bad_input(ours):
     model = ours()
-    with pytest.raises(ValueError, match=r"earlier=\(1, 0\) must stand in a lower layer"):
-        circuits.composition(model, (1, 0), (1, 1))
-    with pytest.raises(ValueError, match="kind='X' is not known; choose 'Q', 'K' or 'V'"):
-        circuits.composition(model, (0, 0), (1, 1), "X")
     with pytest.raises(ValueError, match=r"head=4 is outside 0 … 3"):
         circuits.qk_circuit(model, 0, 4)
     with pytest.raises(ValueError, match="kind='cross' is not in this model"):
         circuits.ov_circuit(model, 0, 0, kind="cross")
     with pytest.raises(ValueError, match="distance=9999"):
         circuits.qk_circuit(model, 0, 0, distance=9999)
-    with pytest.raises(ValueError, match=r"tl\.pretrained\.load"):
+    with pytest.raises(ValueError, match="no attention that can be traced"):
         circuits.qk_circuit(torch.nn.Linear(2, 2), 0, 0)
     with pytest.raises(ValueError, match="token=20 is outside"):
         circuits.qk_circuit(model, 0, 0).row(20)

@@ -5,8 +5,10 @@ import torch
 from torch.testing import assert_close
 
 import transformer_lab as tl
+from tests.factories import maps_only
+from tests.missing import package
 from transformer_lab import circuits
-from transformer_lab.trace import TraceError
+from transformer_lab.tracing.trace import TraceError
 
 TOKENS = torch.tensor([[3, 7, 1, 3, 9, 2], [4, 4, 0, 2, 8, 8]])
 
@@ -55,7 +57,7 @@ def test_across_an_encoder_decoder():
 
 
 def test_they_sum_to_a_hugging_face_layers_output_less_its_bias():
-    transformers = pytest.importorskip("transformers")
+    transformers = package("transformers")
     torch.manual_seed(0)
     gpt2 = transformers.GPT2Config(n_layer=2, n_head=4, n_embd=32, vocab_size=20)
     llama = transformers.LlamaConfig(
@@ -82,9 +84,7 @@ def test_they_sum_to_a_hugging_face_layers_output_less_its_bias():
 
 @pytest.mark.badinput
 def test_a_model_that_gives_maps_only_says_so():
-    transformers = pytest.importorskip("transformers")
-    config = transformers.BloomConfig(n_layer=2, n_head=4, hidden_size=32, vocab_size=20)
-    trace = tl.trace(transformers.BloomForCausalLM(config).eval(), TOKENS)
+    trace = maps_only()
     with pytest.raises(TraceError, match="maps only"):
         circuits.value_weighted_norms(trace, 0)
     with pytest.raises(TraceError, match="maps only"):

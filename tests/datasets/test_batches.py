@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from tests.missing import package
 from transformer_lab.datasets import IGNORE, Batch, Corpus, Stream, mask_tokens
 from transformer_lab.datasets.batches import Ragged, Shuffle
 from transformer_lab.tokenizers import WordTokenizer
@@ -98,7 +99,7 @@ def test_masking_rates_are_berts(words):
 
 def test_masking_matches_transformers_collator_in_distribution(words):
     """The same shares as `DataCollatorForLanguageModeling`, within sampling error."""
-    transformers = pytest.importorskip("transformers")
+    transformers = package("transformers")
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
 

@@ -5,10 +5,11 @@ import sys
 
 import pytest
 
+from tests.missing import package
 from transformer_lab.datasets import DataError, dates
 from transformer_lab.datasets.calendars import LOCALES, STYLES
 
-babel_dates = pytest.importorskip("babel.dates")
+babel_dates = package("babel.dates")
 
 
 @pytest.fixture(scope="module")

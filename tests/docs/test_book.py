@@ -1,20 +1,14 @@
 """The book and the slides, made of two small lessons, as a reader opens them from a disk."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 
-DOCS = Path(__file__).parents[2] / "docs"
+from tests.browser.fixtures import choose_head
 
-_spec = importlib.util.spec_from_file_location(
-    "browser_fixtures", Path(__file__).parents[1] / "browser" / "fixtures.py"
-)
-_fixtures = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_fixtures)
-browser, open_page, screenshot = _fixtures.browser, _fixtures.open_page, _fixtures.screenshot
+DOCS = Path(__file__).parents[2] / "docs"
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -77,10 +71,12 @@ def test_the_book_opens_from_a_disk_with_its_views_alive(book, open_page, screen
     page = open_page(book / "90_first.html", ready="iframe")
     frame = page.frame_locator("iframe")
     page.locator("iframe").scroll_into_view_if_needed()
-    frame.locator("[data-part=head] [data-value='1']").click()
+    choose_head(frame, 0, 1)
     frame.locator("[data-shown='decoder/0/1']").wait_for()
     assert page.locator("math mfrac").count() == 1  # the formula is drawn by the browser
     assert "$code$" in page.locator("code").all_inner_texts()
+    shown = page.locator("article").text_content()
+    assert 'preset = "quick"' in shown and 'preset = "full"' not in shown  # as it was run
     page.evaluate("() => { document.body.dataset.theme = 'dark' }")
     frame.locator("#tl-root[data-theme=dark]").wait_for()
     screenshot(page, "book-dark")
@@ -123,7 +119,7 @@ def test_slides_turn_and_their_views_live(makers, open_page, tmp_path, screensho
         page.keyboard.press("Space")
         page.wait_for_timeout(100)
     frame = page.frame_locator("section.present:not(.stack) iframe")
-    frame.locator("[data-part=head] [data-value='1']").click()
+    choose_head(frame, 0, 1)
     frame.locator("[data-shown='decoder/0/1']").wait_for()
     screenshot(page, "slides")
     page.requests[1:] = [r for r in page.requests[1:] if not r.startswith("file://")]

@@ -1,77 +1,24 @@
 """Interventions: each one changes what it says, and nothing else, and is gone afterwards."""
 
 import copy
-import json
 import threading
-from dataclasses import replace
 
 import pytest
 import torch
 from torch.testing import assert_close
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import transformer_lab as tl
-from transformer_lab import ALiBi, Learned, ModelConfig, NoPositions, Relative, Rotary, Sinusoidal
-from transformer_lab.attention import Site, add_bias
+from tests.edits.scenes import (
+    EACH_ARCHITECTURE,
+    build,
+    inputs,
+    kinds,
+    other_run,
+    reference,
+)
+from transformer_lab.attention import Site
 from transformer_lab.datasets.batches import Batch
-from transformer_lab.edit import EditError, edit_from_dict
-
-ARCHITECTURES = {
-    "decoder": dict(kind="decoder"),
-    "decoder-grouped-rms-swiglu": dict(
-        kind="decoder", n_kv_heads=2, norm="rms", activation="swiglu", bias=False
-    ),
-    "decoder-modern": dict(
-        kind="decoder", qk_norm=True, norm="rms", norm_affine=False, activation="relu2",
-        embedding_norm=True, logit_softcap=15.0,
-    ),
-    "decoder-attention-only": dict(kind="decoder", attention_only=True),
-    "decoder-alibi": dict(kind="decoder", positions=ALiBi()),
-    "decoder-learned": dict(kind="decoder", positions=Learned()),
-    "decoder-sinusoidal": dict(kind="decoder", positions=Sinusoidal()),
-    "decoder-no-positions": dict(kind="decoder", positions=NoPositions()),
-    "decoder-t5": dict(kind="decoder", positions=Relative()),
-    "encoder": dict(kind="encoder", positions=Learned(), norm_first=False, head_transform=True),
-    "encoder-alibi": dict(kind="encoder", positions=ALiBi()),
-    "encoder-decoder": dict(kind="encoder-decoder", positions=Sinusoidal(), norm_first=False),
-    "encoder-decoder-rotary": dict(kind="encoder-decoder", positions=Rotary()),
-    "encoder-decoder-t5": dict(kind="encoder-decoder", positions=Relative()),
-}  # fmt: skip
-EACH_ARCHITECTURE = pytest.mark.parametrize("name", ARCHITECTURES)
-
-
-def build(name="decoder", **options):
-    torch.manual_seed(0)
-    config = dict(vocab_size=50, n_layers=2, n_heads=4, d_model=32, n_ctx=32)
-    model = tl.Transformer(ModelConfig(**{**config, **ARCHITECTURES[name], **options}))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return model.eval()
-
-
-def inputs(model):
-    generator = torch.Generator().manual_seed(0)
-    text = torch.randint(1, 50, (2, 7), generator=generator)
-    if model.config.kind != "encoder-decoder":
-        return (text,)
-    return text, torch.randint(1, 50, (2, 5), generator=generator)
-
-
-def kinds(model):
-    kind = model.config.kind
-    return ("encoder", "decoder", "cross") if kind == "encoder-decoder" else (kind,)
-
-
-def other_run(model):
-    """A trace of texts that differ from `inputs` in every token."""
-    return tl.trace(model, *((x * 7) % 49 + 1 for x in inputs(model)), keep="all")
-
-
-def reference(model):
-    pair = tuple((x * 3) % 49 + 1 for x in inputs(model))
-    return tl.mean_of(model, [pair if len(pair) == 2 else pair[0]])
-
+from transformer_lab.edits.kinds import EditError
 
 EDITS = {
     "zero one head": lambda kind, _: tl.ablate(1, 2, kind=kind),
@@ -232,32 +179,6 @@ def test_an_ablated_head_takes_away_its_own_part_of_the_output():
     assert_close(lost, part, rtol=0, atol=3e-6)
 
 
-@EACH_ARCHITECTURE
-@torch.no_grad()
-def test_a_knocked_out_edge_gives_its_weight_to_the_rest_of_the_row(name):
-    model = build(name)
-    text = inputs(model)
-    before = tl.trace(model, *text)
-    for kind in kinds(model):
-        with tl.edit(model, tl.knock_out(0, 1, query=3, key=1, kind=kind)):
-            after = tl.trace(model, *text)
-        expected = before.pattern(0, kind=kind).clone()
-        expected[1, 3, 1] = 0
-        expected[1, 3] /= expected[1, 3].sum()
-        if kind == "cross":  # its queries come after self-attention, which is as it was
-            assert_close(after.pattern(0, kind="decoder"), before.pattern(0, kind="decoder"))
-        assert_close(after.pattern(0, kind=kind), expected, rtol=0, atol=1e-6)
-
-
-@torch.no_grad()
-def test_a_query_cut_from_every_key_gets_nothing():
-    model = build()
-    with tl.edit(model, tl.knock_out(0, 1, query=3)):
-        after = tl.trace(model, *inputs(model))
-    assert not after.pattern(0, 1)[3].any()
-    assert after.logits.isfinite().all()
-
-
 @torch.no_grad()
 def test_edits_add_up():
     model = build()
@@ -406,67 +327,6 @@ def test_a_compiled_model_is_edited():
         assert_close(compiled(*text), before, rtol=0, atol=1e-6)
 
 
-# -- how an edit is told ----------------------------------------------------------------------------
-
-PLAIN = {
-    'tl.ablate(layer=1, head=2)': tl.ablate(1, 2),
-    'tl.ablate(layer=1, head=2, value="mean", kind="cross")': tl.ablate(
-        1, 2, kind="cross", value="mean"
-    ),
-    "tl.ablate()": tl.ablate(),
-    "tl.knock_out(layer=1, head=0, query=5, key=3)": tl.knock_out(1, 0, query=5, key=3),
-    "tl.knock_out(query=0)": tl.knock_out(query=0),
-    'tl.scale(layer=0, by=0.5, kind="encoder")': tl.scale(0, by=0.5, kind="encoder"),
-    'tl.skip(layer=3, part="mlp")': tl.skip(3, "mlp"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("code", PLAIN)
-def test_an_edit_says_the_python_that_makes_it(code):
-    edit = PLAIN[code]
-    assert edit.code() == repr(edit) == code
-    assert repr(eval(code, {"tl": tl})) == code
-    assert repr(edit_from_dict(json.loads(json.dumps(edit.to_dict())))) == code
-    assert len(edit.describe()) > 10 and "None" not in edit.describe()
-
-
-def test_an_edit_that_holds_tensors_says_so_and_has_no_json():
-    model = build()
-    trace = other_run(model)
-    edit = tl.patch(trace, 1, 2, position=3)
-    assert edit.code() == "tl.patch(source_trace, layer=1, head=2, position=3)"
-    assert repr(eval(edit.code(), {"tl": tl, "source_trace": trace})) == edit.code()
-    for held in (edit, tl.ablate(1, value=torch.ones(8)), tl.ablate(1, value=reference(model))):
-        with pytest.raises(EditError, match="no JSON form"):
-            held.to_dict()
-
-
-@pytest.mark.badinput
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ("ablate", ["a dict", "str"]),
-        ({}, ["edit=None", "ablate"]),
-        ({"edit": "patch"}, ["'patch'", "knock_out"]),
-        ({"edit": ["ablate"]}, ["['ablate']"]),
-        ({"edit": "ablate", "layers": 1}, ["'layers'", "layer"]),
-        ({"edit": "ablate", "layer": "1"}, ["layer='1'", "whole number"]),
-        ({"edit": "ablate", "layer": True}, ["layer=True", "whole number"]),
-        ({"edit": "ablate", "value": [0.0]}, ["value=[0.0]", "plain"]),
-        ({"edit": "ablate", "value": "noise"}, ["'noise'", "mean"]),
-        ({"edit": "ablate", "kind": "self"}, ["'self'", "encoder"]),
-        ({"edit": "knock_out", "layer": 1}, ["query or key"]),
-        ({"edit": "scale", "layer": 1}, ["scale needs by"]),
-        ({"edit": "scale", "by": float("nan")}, ["by=nan", "finite"]),
-        ({"edit": "skip", "part": "norm"}, ["'norm'", "mlp"]),
-    ],
-)
-def test_what_a_browser_asks_for_is_checked(values, words):
-    with pytest.raises(EditError) as error:
-        edit_from_dict(values)
-    assert all(word in str(error.value) for word in words), error.value
-
-
 @torch.no_grad()
 def test_a_head_replaced_by_itself_changes_nothing():
     model = build()
@@ -513,80 +373,6 @@ def test_edits_let_gradients_through():
     assert weight[:, :8].any()
 
 
-def test_an_edit_is_gone_after_an_error():
-    model = build()
-    with pytest.raises(RuntimeError, match="boom"), tl.edit(model, tl.ablate(0, 0)):
-        raise RuntimeError("boom")
-    assert all(m.taps == () for m in model.tapped())
-
-
-@pytest.mark.badinput
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda: tl.ablate(9, 0), ["layer=9", "0 … 1"]),
-        (lambda: tl.ablate(0, 9), ["head=9", "0 … 3"]),
-        (lambda: tl.ablate(0, 0, kind="cross"), ["'cross'", "decoder"]),
-        (lambda: tl.ablate(0, 0, kind="self"), ["'self'", "encoder", "cross"]),
-        (lambda: tl.ablate(0, 0, value="noise"), ["'noise'", "zero", "mean"]),
-        (lambda: tl.knock_out(0, 0), ["query or key", "ablate"]),
-        (lambda: tl.knock_out(0, 0, key=99), ["key=99", "7 tokens", "0 … 6"]),
-        (lambda: tl.knock_out(0, 0, query=2, key=5), ["query=2", "key=5", "comes after"]),
-        (lambda: "ablate head 3", ["'ablate head 3'", "tl.ablate"]),
-        (lambda: tl.ablate("last"), ["layer='last'", "whole number"]),
-        (lambda: tl.scale(0, 0, by="half"), ["by='half'", "0.5"]),
-        (lambda: tl.scale(5, by=2), ["layer=5", "0 … 1"]),
-        (lambda: tl.skip(5), ["layer=5", "0 … 1"]),
-        (lambda: tl.skip(0, "norm"), ["part='norm'", "mlp"]),
-        (lambda: tl.skip(0, "mlp", kind="cross"), ["mlp", "decoder"]),
-        (lambda: tl.patch(None, 0), ["NoneType", "keep='all'"]),
-        (lambda: tl.patch(kept("maps"), 0), ["keep='all'"]),
-        (lambda: tl.patch(kept(), 7), ["layer=7", "0 … 1"]),
-        (lambda: tl.patch(kept(), 0, 9), ["head=9", "0 … 3"]),
-        (lambda: tl.patch(kept(), 0, what="mlp"), ["what='mlp'", "resid_pre"]),
-        (lambda: tl.patch(kept(), 0, 1, what="resid_pre"), ["head=1", "resid_pre"]),
-        (lambda: tl.patch(kept(), 0, position=9), ["position=9", "7 tokens", "0 … 6"]),
-        (lambda: tl.patch(kept(), 0, position=-1), ["position=-1", "0 … 6"]),
-        (lambda: tl.patch(kept(), 0, kind="encoder"), ["'encoder'"]),
-        (lambda: tl.patch(kept(n=5), 0), ["5 tokens", "this text 7", "position"]),
-        (lambda: tl.patch(kept(batch=3), 0), ["3 texts", "this batch 2"]),
-        (lambda: tl.patch(kept(d_model=64), 0), ["16", "same architecture"]),
-        (lambda: tl.patch(kept(d_model=64), 0, what="resid_post"), ["d_model=64", "32"]),
-        (lambda: tl.ablate(0, value=reference(build(n_layers=3))), ["3 layers", "2 of 4"]),
-    ],
-)
-def test_an_edit_that_fits_nothing_is_named(make, words):
-    model = build()
-    with pytest.raises(EditError, match=r".+") as error, tl.edit(model, make()):
-        model(*inputs(model))
-    assert all(word in str(error.value) for word in words), error.value
-    assert all(m.taps == () for m in model.tapped())
-
-
-def kept(keep="all", n=7, batch=2, **options):
-    text = torch.arange(1, 1 + batch * n).view(batch, n)
-    return tl.trace(build(**options), text, keep=keep)
-
-
-@pytest.mark.badinput
-@torch.no_grad()
-def test_what_is_not_there_is_named():
-    model = build("decoder-attention-only")
-    with pytest.raises(EditError, match="attention only"), tl.edit(model, tl.skip(0, "mlp")):
-        pass
-    model = build()
-    with (
-        pytest.raises(EditError, match=r"value='mean'.*mean_of"),
-        tl.edit(model, tl.ablate(0, 0, value="mean")),
-    ):
-        model(torch.tensor([[5]]))  # the mean over one token is that token
-    assert all(m.taps == () for m in model.tapped())
-    with pytest.raises(EditError, match="no text was given"):
-        tl.mean_of(model, [])
-    with pytest.raises(EditError, match="most=20"):
-        tl.mean_of(model, tl.datasets.reverse().batches(2))
-
-
 @pytest.mark.badinput
 @torch.no_grad()
 def test_recurrent_models_are_edited_where_they_attend_and_say_where_not():
@@ -604,74 +390,6 @@ def test_recurrent_models_are_edited_where_they_attend_and_say_where_not():
         model = tl.Recurrent(tl.RecurrentConfig(vocab_size=20, d_model=8, **options))
         with pytest.raises(EditError, match=r"no attention.*bahdanau"), tl.edit(model, tl.ablate()):
             pass
-
-
-class Largest(TorchDispatchMode):
-    """How many numbers the largest tensor has that is made meanwhile."""
-
-    numel = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        made = function(*args, **(kwargs or {}))
-        if isinstance(made, torch.Tensor):
-            self.numel = max(self.numel, made.numel())
-        return made
-
-
-@pytest.mark.oomguard
-@torch.no_grad()
-def test_a_cut_takes_the_memory_of_the_heads_that_it_touches():
-    n = 3000
-    model = tl.Transformer(ModelConfig(vocab_size=9, n_layers=1, n_heads=12, d_model=24, n_ctx=n))
-    model, text = model.eval(), torch.arange(n)[None] % 9
-    clean = tl.trace(model, text)
-    for edit, limit in (
-        (tl.knock_out(0, 1, query=2000, key=3), 24 * 4 * n + 1),  # no map at all
-        (tl.knock_out(0, 1, key=3), n * n + 1),  # one head's
-    ):
-        with tl.edit(model, edit), Largest() as largest:
-            trace = tl.trace(model, text)
-        assert largest.numel < limit
-        assert trace.kept_bytes() == clean.kept_bytes()
-        found = trace.pattern(0, 1)[2000]
-        expected = clean.pattern(0, 1)[2000].index_fill(0, torch.tensor(3), 0.0)
-        assert_close(found, expected / expected.sum(), rtol=0, atol=1e-6)
-        assert trace.queries_keys(0, 1) is None and trace.queries_keys(0, 2) is not None
-
-
-@EACH_ARCHITECTURE
-@torch.no_grad()
-def test_a_cut_is_what_a_mask_of_every_edge_gives(name):
-    model = build(name)
-    text = inputs(model)
-
-    class Mask(tl.Tap):
-        def __init__(self, kind, edits):
-            self.kind, self.edits = kind, edits
-
-        def on_attention(self, call):
-            if call.site.kind != self.kind:
-                return call
-            allowed = torch.ones(1, *call.shape[1:], dtype=torch.bool)
-            for layer, head, query, key in self.edits:
-                if layer in (None, call.site.layer):
-                    allowed[:, head, query, key] = False
-            return replace(call, bias=add_bias(call.bias, allowed))
-
-    every = slice(None)
-    for kind in kinds(model):
-        cuts = [(0, 1, 3, 1), (0, 1, 3, 2), (1, every, every, 2), (None, 3, 4, every)]
-        tap = Mask(kind, cuts)
-        model.add_tap(tap)
-        expected = model(*text)
-        model.remove_tap(tap)
-        number = lambda x: x if isinstance(x, int) else None  # noqa: E731
-        edits = [
-            tl.knock_out(number(a), number(h), query=number(q), key=number(k), kind=kind)
-            for a, h, q, k in cuts
-        ]
-        with tl.edit(model, *edits):
-            assert_close(model(*text), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.badinput

@@ -10,10 +10,11 @@ import torch
 from torch.testing import assert_close
 
 import transformer_lab as tl
-from transformer_lab import ALiBi, Learned, ModelConfig, NoPositions, Relative, Rotary, Sinusoidal
+from tests.factories import small
+from transformer_lab import ALiBi, Learned, NoPositions, Relative, Rotary, Sinusoidal
 from transformer_lab.blocks import Block, FeedForward
-from transformer_lab.edit import EditError
-from transformer_lab.sweep import MEASURES
+from transformer_lab.edits.kinds import EditError
+from transformer_lab.edits.sweep import LOGIT_MEASURES
 
 ARCHITECTURES = {
     "decoder": dict(kind="decoder", positions=Rotary()),
@@ -31,13 +32,7 @@ EACH = pytest.mark.parametrize("name", ARCHITECTURES)
 
 
 def build(name="decoder", **options):
-    torch.manual_seed(0)
-    config = dict(vocab_size=50, n_layers=2, n_heads=4, d_model=32, n_ctx=32)
-    model = tl.Transformer(ModelConfig(**{**config, **ARCHITECTURES[name], **options}))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return model.eval()
+    return small(**{"noise": 0.2, "n_ctx": 32, **ARCHITECTURES[name], **options})
 
 
 def texts(model, padded=True):
@@ -89,14 +84,14 @@ def by_hand(model, given, edits, places, chosen=None):
 
 
 def check(sweep, model, given, places, chosen=None):
-    cells = zip(sweep.edits, *(sweep.measures[m].flatten() for m in MEASURES), strict=True)
+    cells = zip(sweep.edits, *(sweep.measures[m].flatten() for m in LOGIT_MEASURES), strict=True)
     n = 0
     for edits, *found in cells:
         if not edits:
             assert all(math.isnan(x) for x in found)
             continue
         expected = by_hand(model, given, edits, places, chosen)
-        for name, value in zip(MEASURES, found, strict=True):
+        for name, value in zip(LOGIT_MEASURES, found, strict=True):
             assert float(value) == pytest.approx(float(expected[name]), abs=1e-5), (edits, name)
         assert abs(expected["log_prob"]) > 1e-5, edits
         n += 1

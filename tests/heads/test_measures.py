@@ -1,10 +1,17 @@
 """Head scores against TransformerLens' detection patterns, and on maps whose score is known."""
 
+import dataclasses
+
 import pytest
 import torch
 
 import transformer_lab as tl
+from tests.missing import package
 from transformer_lab import heads
+from transformer_lab.heads import evidence, naming
+from transformer_lab.heads.measures import MEASURES, Measure
+from transformer_lab.views import RunView
+from transformer_lab.views.explorer.labels import labels_of
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +33,7 @@ def trace() -> tl.Trace:
     ],
 )
 def test_scores_use_the_pairs_of_transformer_lens(trace, score, name, first_row):
-    detector = pytest.importorskip("transformer_lens.head_detector")
+    detector = package("transformer_lens.head_detector")
     pairs = getattr(detector, f"get_{name}_detection_pattern")(trace.tokens)
     rows = pairs.sum(-1) > 0
     if first_row is not None:
@@ -43,7 +50,7 @@ def test_every_query_spreads_one_unit(trace):
 
 
 def test_offsets_add_up_to_all_attention_of_two_tokens(trace):
-    pair = tl.trace(trace._model, trace.tokens[0, :2])
+    pair = tl.trace(trace.model, trace.tokens[0, :2])
     total = heads.previous_token(pair) + heads.self_token(pair) * 2 - 1
     torch.testing.assert_close(total, torch.ones(3, 4), atol=1e-6, rtol=0)
 
@@ -131,15 +138,69 @@ def test_a_measure_is_the_mass_on_its_pairs(trace):
         torch.testing.assert_close(getattr(heads, name)(trace), heads.mass_on(trace, wanted))
 
 
+def test_a_measure_is_added_in_one_place(trace, monkeypatch, tmp_path):
+    """A toy that gives a label: it is offered by a run's view, and named and tagged in others."""
+
+    def second(trace, kind, batch):
+        wanted = torch.zeros(trace.shape(kind), dtype=torch.bool)
+        wanted[2:, 1] = True
+        return wanted
+
+    toy = Measure("second token", second, ("ids",), "looks at the second token", "2nd")
+    monkeypatch.setitem(MEASURES, toy.name, toy)
+    assert torch.equal(heads.pairs(trace, "second_token"), second(trace, None, 0))
+    model = tl.shipped()
+    monkeypatch.setattr(evidence, "BAR", -1.0)
+    for name in ("BAR", "ABOVE"):
+        monkeypatch.setattr(naming, name, -1.0)
+    only = [name for name in MEASURES if name != toy.name and MEASURES[name].says]
+    for name in only:  # nothing else can be earned
+        monkeypatch.setitem(MEASURES, name, dataclasses.replace(MEASURES[name], says=""))
+    found = heads.labels(model, ablation=False)
+    assert {one.name for row in found for one in row} == {"second token"}
+    assert found[0][0].sentence.startswith("looks at the second token: ")
+    shown = labels_of(model, model.trace("def f"))["decoder"][0][0]
+    assert (shown["tag"], shown["short"]) == ("second token", "2nd")
+    assert shown["sentence"] == found[0][0].sentence
+    config = tl.ModelConfig(vocab_size=20, n_layers=2, n_heads=2, d_model=16, n_ctx=16)
+    tokens = torch.arange(9).repeat(2, 1)
+    batches = [tl.datasets.Batch(tokens=tokens[:, :-1], targets=tokens[:, 1:])] * 4
+    options = dict(run=tmp_path / "r", probe=torch.arange(6), snapshot_every=2)
+    for _ in tl.train(tl.Transformer(config), batches, steps=4, **options):
+        pass
+    view = RunView(tmp_path / "r", measure="second token")
+    run = tl.Run(tmp_path / "r")
+    assert "second token" in view._measures["decoder"]
+    expected = torch.stack([toy.score(run.trace(step)) for step in run.snapshots])
+    assert torch.equal(view.score(), expected)
+    assert "Second token: layer" in view.run_sentence
+
+
+def test_every_label_has_words_and_a_tag_of_its_own():
+    given = [one for one in MEASURES.values() if one.says]
+    for said in ("name", "says", "tag"):
+        assert len({getattr(one, said) for one in given}) == len(given) == 10
+    assert all(one.tag for one in given) and all(name == m.name for name, m in MEASURES.items())
+
+
 @pytest.mark.badinput
 def test_bad_input(trace):
     with pytest.raises(ValueError, match=r"measure='love' is not known.*induction"):
         heads.pairs(trace, "love")
     with pytest.raises(ValueError, match=r"\[48, 48\] and \[2, 2\]"):
-        heads.moved(trace, tl.trace(trace._model, trace.tokens[0, :2]), 0)
+        heads.moved(trace, tl.trace(trace.model, trace.tokens[0, :2]), 0)
     with pytest.raises(ValueError, match="query=48 is outside the 48 tokens"):
         heads.moved(trace, trace, 48)
     with pytest.raises(ValueError, match=r"wanted has shape \[2, 2\]; the maps have \[48, 48\]"):
         heads.mass_on(trace, torch.ones(2, 2, dtype=torch.bool))
     with pytest.raises(ValueError, match="marks no pair"):
         heads.special_tokens(trace)
+
+
+@pytest.mark.badinput
+def test_two_hops_are_not_scored_where_no_token_comes_twice():
+    model = tl.Transformer(tl.ModelConfig(vocab_size=9, n_layers=2, n_heads=2, d_model=8, n_ctx=8))
+    distinct = tl.trace(model, torch.arange(6))
+    for measure in (heads.induction, heads.two_hop_induction):
+        with pytest.raises(ValueError, match="marks no pair"):
+            measure(distinct)

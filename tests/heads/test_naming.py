@@ -1,12 +1,17 @@
 """Labels where the answer is known: by hand, and none in random models. Real ones: reference/test_wheels.py."""
 
 import json
+import threading
 
 import pytest
 import torch
 
 import transformer_lab as tl
-from transformer_lab import circuits, heads, label_evidence, labels
+from tests.factories import small
+from tests.missing import package
+from transformer_lab import circuits, heads
+from transformer_lab.heads import evidence, naming
+from transformer_lab.heads.measures import MEASURES
 
 
 def names(table):
@@ -170,12 +175,12 @@ def test_what_was_measured_on_is_said(monkeypatch):
     assert label.second_on == "4 texts of random tokens repeated after 37"
     texts = ["def f(x):", "return x", "def g(x):", "return y"]
     on_texts = heads.labels(tl.shipped(), texts=texts, ablation=False)[0][2]
-    assert on_texts.nearest in label_evidence.ON_TEXTS
+    assert "texts" in MEASURES[on_texts.nearest].on
     assert on_texts.on.startswith("2 texts of ") and on_texts.second_lag is None
     assert "punctuation" in on_texts.scores
-    monkeypatch.setattr(label_evidence, "LARGEST_OUTPUT", 130_000)  # two texts of 60 tokens
+    monkeypatch.setattr(evidence, "LARGEST_OUTPUT", 130_000)  # two texts of 60 tokens
     assert heads.label(tl.shipped(), 2, 2).alone.on.startswith("2 texts")
-    monkeypatch.setattr(label_evidence, "LARGEST_TWIN", 1000)
+    monkeypatch.setattr(evidence, "LARGEST_TWIN", 1000)
     alone = heads.label(tl.shipped(), 2, 2)
     assert alone.name == "induction" and alone.twin is None
     assert "random twin not measured" in alone.sentence
@@ -250,7 +255,7 @@ FAMILIES = {
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_hugging_face_models_of_many_families(family, monkeypatch):
-    transformers = pytest.importorskip("transformers")
+    transformers = package("transformers")
     torch.manual_seed(0)
     model_class, config_class, sizes = FAMILIES[family]
     if family != "marian":
@@ -259,14 +264,11 @@ def test_hugging_face_models_of_many_families(family, monkeypatch):
     model = getattr(transformers, model_class)(config).eval()
     assert names(heads.labels(model)) == [[None] * 4] * 2, "it is untrained"
     # With no bar at all every head gets a label, and so its effect.
-    monkeypatch.setattr(labels, "BAR", -1.0)
-    monkeypatch.setattr(labels, "ABOVE", -1.0)
+    monkeypatch.setattr(naming, "BAR", -1.0)
+    monkeypatch.setattr(naming, "ABOVE", -1.0)
     label = heads.label(model, 1, 2)
-    if family == "bloom":  # its attention does not go through the seam
-        assert label.alone is None and "effect not measured" in label.sentence
-        return
     assert label.alone.value > 0, "switching it off changes something"
-    assert (label.alone.loss is not None) == (family in ("gpt2", "llama"))
+    assert (label.alone.loss is not None) == (family in ("gpt2", "llama", "bloom"))
     assert ("final hidden states" in label.alone.measure) == (family == "bert-bare")
 
 
@@ -286,3 +288,34 @@ def test_bad_input():
     short = tl.Transformer(tl.ModelConfig(vocab_size=20, n_ctx=8, d_model=16))
     with pytest.raises(ValueError, match="context of 8 tokens is too short"):
         heads.labels(short)
+
+
+def test_a_twin_that_is_made_beside_is_the_same_and_leaves_no_thread(monkeypatch):
+    model = small(n_ctx=64)
+    expected = tl.heads.labels(model, ablation=False)
+    monkeypatch.setattr(evidence, "SMALL_TWIN", 0)
+    state = torch.get_rng_state()
+    assert tl.heads.labels(model, ablation=False) == expected
+    assert torch.equal(torch.get_rng_state(), state)
+    before = threading.active_count()
+    with pytest.raises(ValueError, match="kind='encoder' is not in this model"):
+        tl.heads.labels(model, kind="encoder")
+    assert threading.active_count() == before
+
+    def broken(network, seed):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(evidence, "random_twin", broken)
+    with pytest.raises(MemoryError, match="no room"):
+        tl.heads.labels(model, ablation=False)
+
+
+def test_naming_asks_for_no_predictions():
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(vocab_size=50, n_layer=2, n_head=2, n_embd=16, n_positions=128)
+    model = transformers.GPT2LMHeadModel(config).eval()
+    rows = []
+    model.lm_head.register_forward_hook(lambda _, args, out: rows.append(out.shape[1]))
+    tl.heads.labels(model, ablation=False)
+    assert rows == [1, 1]  # one position of each probe; the twin is another model

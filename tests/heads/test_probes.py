@@ -1,15 +1,16 @@
 """Probes repeat at the lag they name and nowhere else, for any model's vocabulary."""
 
+from functools import partial
+
 import pytest
 import torch
 
 import transformer_lab as tl
+from tests.factories import small
+from tests.missing import package
 from transformer_lab import probes
 
-
-def model_of(**fields):
-    fields = {**dict(vocab_size=100, n_layers=1, n_heads=2, d_model=16, n_ctx=128), **fields}
-    return tl.Transformer(tl.ModelConfig(**fields))
+model_of = partial(small, vocab_size=100, n_layers=1, n_heads=2, d_model=16, n_ctx=128)
 
 
 @pytest.mark.parametrize("lag", [5, 24, 37])
@@ -49,8 +50,8 @@ def test_special_tokens_are_left_out_of_the_middle_and_put_around():
     tokens = probes.repeated(shipped, n_texts=16).tokens
     assert tokens.min() > 4, "our tokenizers' special tokens are 0 to 4"
     assert tokens.max() < shipped.tokenizer.vocab_size
-    transformers = pytest.importorskip("transformers")
-    tokenizers = pytest.importorskip("tokenizers")
+    transformers = package("transformers")
+    tokenizers = package("tokenizers")
     words = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
     words |= {w: i + 5 for i, w in enumerate("abcdefghijklmnopqrst")}
     inner = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))

@@ -1,10 +1,22 @@
-"""The browser fixtures of tests/browser, for hostile text."""
+"""The browser fixtures of tests/browser, for hostile text, and homework."""
 
-import importlib.util
+import shutil
 from pathlib import Path
 
-_path = Path(__file__).parents[1] / "browser" / "fixtures.py"
-_spec = importlib.util.spec_from_file_location("fixtures", _path)
-_fixtures = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_fixtures)
-browser, open_page, map_of = _fixtures.browser, _fixtures.open_page, _fixtures.map_of
+import pytest
+
+from tests.browser.fixtures import browser, map_of, open_page  # noqa: F401
+from tests.hostile.homework import course, hand_in  # noqa: F401
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory) -> Path:
+    from tests.hostile.hub_folders import gpt2, kept  # here: other tests need no transformers
+
+    return kept(gpt2(), tmp_path_factory.mktemp("hub") / "tiny")
+
+
+@pytest.fixture
+def folder(original, tmp_path) -> Path:
+    """A small GPT-2 as Hugging Face's libraries write it."""
+    return Path(shutil.copytree(original, tmp_path / "tiny"))

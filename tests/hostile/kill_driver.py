@@ -1,6 +1,6 @@
 """Kill a training process at random moments, many times over, and print what was found as JSON.
 
-    python kill_driver.py FOLDER KILLS
+    python -m tests.hostile.kill_driver FOLDER KILLS
 
 Each child resumes the same run, checkpointing after every step, and is killed after a random
 time, so that most kills hit the middle of a write. Children are forked, which spares them the
@@ -18,29 +18,18 @@ from pathlib import Path
 
 import torch
 
-import transformer_lab as tl
-from transformer_lab.run import Run
-from transformer_lab.train import train
+from tests.factories import Rows, learner
+from transformer_lab.training.loop import train
+from transformer_lab.training.run import Run
 
 torch.set_num_threads(1)
 
 
-class Data:
-    seed = 0
-
-    def batch(self, step):
-        rows = torch.randint(50, (4, 17), generator=torch.Generator().manual_seed(step))
-        return rows[:, :-1], rows[:, 1:]
-
-
 def learn(folder, ready=None, until=None, resume=True):
-    torch.manual_seed(0)
-    model = tl.Transformer(
-        tl.ModelConfig(vocab_size=50, n_layers=2, n_heads=2, d_model=64, n_ctx=16, dropout=0.1)
-    )
+    model = learner(vocab_size=50, n_layers=2, d_model=64, n_ctx=16, dropout=0.1)
     steps = train(
-        model, Data(), steps=10**6, schedule="constant", warmup=0, run=Run(folder), resume=resume,
-        checkpoint_every=1, eval_batches=[Data().batch(-1)], eval_every=2,
+        model, Rows(50, 16), steps=10**6, schedule="constant", warmup=0, run=Run(folder), resume=resume,
+        checkpoint_every=1, eval_batches=[Rows(50, 16).batch(-1)], eval_every=2,
     )  # fmt: skip
     for step in steps:
         if ready is not None:

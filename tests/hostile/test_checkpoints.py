@@ -14,10 +14,11 @@ import pytest
 import torch
 
 import transformer_lab as tl
-from transformer_lab.checkpoint import CheckpointError, load_model, save_model
-from transformer_lab.run import Run
-from transformer_lab.safefiles import read_header, read_tensors
-from transformer_lab.train import train
+from tests.factories import Rows, learner
+from transformer_lab.files.models import CheckpointError, load_model, save_model
+from transformer_lab.files.safefiles import read_header, read_tensors
+from transformer_lab.training.loop import train
+from transformer_lab.training.run import Run
 
 pytestmark = pytest.mark.hostile_ckpt
 
@@ -92,7 +93,7 @@ def test_hostile_files_are_refused(tmp_path, case):
 
 MEASURE = """
 import resource, sys, time
-from transformer_lab.safefiles import CheckpointError, read_tensors
+from transformer_lab.files.safefiles import CheckpointError, read_tensors
 from safetensors import safe_open
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 for path in sys.argv[1:]:
@@ -153,16 +154,11 @@ def test_a_pipe_is_not_waited_for(tmp_path):
         read_header(tmp_path / "model.safetensors")
 
 
-def model():
-    torch.manual_seed(0)
-    return tl.Transformer(tl.ModelConfig(vocab_size=10, n_layers=1, n_heads=2, d_model=16, n_ctx=8))
-
-
 def described(folder, **changes):
     """Replace the stored configuration by one that lies."""
     tensors, metadata = read_tensors(folder / "model.safetensors")
     values = {**json.loads(metadata["transformer_lab"]), **changes}
-    from transformer_lab.safefiles import committed, write_tensors
+    from transformer_lab.files.safefiles import committed, write_tensors
 
     with committed(folder / "model.safetensors") as path:
         write_tensors(path, tensors, {"transformer_lab": json.dumps(values)})
@@ -172,9 +168,10 @@ def described(folder, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(vocab_size=10**9), r"\[10, 16\] in the file but \[1000000000, 16\] in the model"),
+        (dict(vocab_size=10**9), r"unfit configuration: vocab_size=1000000000 is too large"),
+        (dict(vocab_size=10**7), r"\[10, 16\] in the file but \[10000000, 16\] in the model"),
         (dict(d_model=10**6, d_head=None), r"in the file but"),
-        (dict(n_layers=10**9), r"cannot be a model of 1000000000 layers"),
+        (dict(n_layers=9999), r"cannot be a model of 9999 layers"),
         (dict(n_ctx=10**12), r"n_ctx=1000000000000"),
         (dict(n_heads=0), r"unfit configuration: n_heads=0"),
         (dict(vocab_size="10"), r"unfit configuration: vocab_size='10'"),
@@ -184,29 +181,23 @@ def described(folder, **changes):
     ],
 )
 def test_a_lying_configuration_allocates_nothing(tmp_path, changes, message):
-    save_model(model(), tmp_path)
+    save_model(learner(), tmp_path)
     described(tmp_path, **changes)
     with pytest.raises(CheckpointError, match=message):
         load_model(tmp_path)
 
 
 def test_weights_that_are_not_finite_are_named(tmp_path):
-    broken = model()
+    broken = learner()
     broken.embedding.weight.data[3, 3] = float("nan")
     save_model(broken, tmp_path)
     with pytest.raises(CheckpointError, match=r"embedding.weight has values that are not finite"):
         load_model(tmp_path)
 
 
-class Data:
-    def batch(self, step):
-        rows = torch.arange(9)[None] % 10
-        return rows[:, :-1], rows[:, 1:]
-
-
 @pytest.mark.parametrize("name", ["../../outside", "/etc/passwd"])
 def test_a_state_that_points_elsewhere_is_passed_over(tmp_path, name):
-    list(train(model(), Data(), steps=2, run=tmp_path / "r", checkpoint_every=1))
+    list(train(learner(), Rows(), steps=2, run=tmp_path / "r", checkpoint_every=1))
     path = tmp_path / "r" / "checkpoints" / "step-00000002" / "state.json"
     state = json.loads(path.read_text())
     state.pop("seal")
@@ -222,7 +213,7 @@ def test_a_state_that_points_elsewhere_is_passed_over(tmp_path, name):
 @pytest.mark.parametrize("raw", [b"[]", b"{", b"\xff\xfe", b'{"step":' + b"9" * 5000 + b"}",
                                  b"[" * 10**5, b'{"transformer_lab_checkpoint": 1}'])  # fmt: skip
 def test_a_nonsense_state_is_passed_over(tmp_path, raw):
-    list(train(model(), Data(), steps=2, run=tmp_path / "r", checkpoint_every=1))
+    list(train(learner(), Rows(), steps=2, run=tmp_path / "r", checkpoint_every=1))
     (tmp_path / "r" / "checkpoints" / "step-00000002" / "state.json").write_bytes(raw)
     with pytest.warns(UserWarning, match="passing over"):
         assert Run(tmp_path / "r").newest().step == 1

@@ -1,54 +1,33 @@
 """A submission has its own grade and nothing else: no other's work, no network, no end of time."""
 
+import math
+import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import threading
 
-import nbformat
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from transformer_lab.lessons.assignment import CONFIG, AssignmentError
-from transformer_lab.lessons.grading_box import Grade, _write_csv, box_works, grade_course
+from tests.missing import package
+from transformer_lab.lessons.homework.assignment import AssignmentError
+from transformer_lab.lessons.homework.box import (
+    Grade,
+    _write_csv,
+    grade_course,
+    irregular,
+    printable,
+    summary,
+    total,
+)
+from transformer_lab.lessons.homework.sandbox import Limits, Stopped
 
-pytest.importorskip("nbgrader")
+package("nbgrader")
 pytestmark = [pytest.mark.grading, pytest.mark.timeout(300)]
-
-
-def cell(source, grade_id, **marks):
-    made = nbformat.v4.new_code_cell(source, id=grade_id)
-    base = dict(schema_version=3, grade=False, solution=False, locked=False, task=False)
-    made.metadata["nbgrader"] = base | dict(grade_id=grade_id, cell_type="code") | marks
-    return made
-
-
-def notebook(answer):
-    made = nbformat.v4.new_notebook()
-    made.metadata.kernelspec = dict(name="python3", display_name="Python 3", language="python")
-    made.cells = [
-        cell(answer, "answer", solution=True),
-        cell("assert answer == 42", "graded", grade=True, locked=True, points=2),
-    ]
-    return made
-
-
-@pytest.fixture
-def course(tmp_path):
-    course = tmp_path / "course"
-    (course / "source" / "hw").mkdir(parents=True)
-    config = CONFIG.replace("timeout = 300", "timeout = 8")
-    (course / "nbgrader_config.py").write_text(config, "utf-8")
-    source = notebook("### BEGIN SOLUTION\nanswer = 42\n### END SOLUTION")
-    nbformat.write(source, course / "source" / "hw" / "hw.ipynb")
-    return course
-
-
-def hand_in(course, student, answer):
-    folder = course / "submitted" / student / "hw"
-    folder.mkdir(parents=True)
-    nbformat.write(notebook(answer), folder / "hw.ipynb")
-    return folder
 
 
 ATTACK = """
@@ -59,7 +38,7 @@ try:
 except OSError:
     pass
 course = pathlib.Path({course!r})
-for path in [*course.rglob("*"), *pathlib.Path("/tmp").rglob("*.ipynb")]:
+for path in [*course.rglob("*"), *pathlib.Path({tmp!r}).rglob("*.ipynb")]:
     if "victim" in str(path):
         reached.append(str(path))
 try:
@@ -67,6 +46,19 @@ try:
     reached.append("the grades")
 except OSError:
     pass
+for path in ("/etc/shadow", "/etc/machine-id", "/root/.bashrc", "/home", "/var", "/etc/hostname"):
+    if os.path.exists(path):
+        reached.append(path)
+reached += [name for name in os.environ if "SECRET" in name or "TOKEN" in name]
+for path in (*pathlib.Path("/in").rglob("*"), *pathlib.Path("/tmp/course").rglob("*")):
+    if path.is_file() and b"6 *" + b" 7" in path.read_bytes():
+        reached.append("the teacher's solution")
+for folder in {folders}:
+    try:
+        (pathlib.Path(folder) / "mine").write_text("")
+        reached.append("writing to " + folder)
+    except OSError:
+        pass
 if os.getuid() == 0:
     reached.append("root")
 subprocess.Popen(["sleep", "1000"], start_new_session=True)
@@ -74,31 +66,32 @@ answer = 42 if not reached else reached
 """
 
 
-def test_a_submission_reaches_nothing_but_its_own_copy(course):
-    if not box_works():
-        pytest.skip("BUBBLEWRAP IS ABSENT: grading in a box is not tested")
+@pytest.mark.needs("box")
+def test_a_submission_reaches_nothing_but_its_own_copy(course, hand_in, monkeypatch):
+    monkeypatch.setenv("HUB_TOKEN", "for nobody to see")
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=server.accept, daemon=True).start()
         port = server.getsockname()[1]
+        folders = ("/", "/dev", "/usr", "/etc", "/in/course")
+        attack = ATTACK.format(port=port, course=str(course), tmp="/tmp", folders=folders)
         hand_in(course, "victim", "answer = 42")
-        hand_in(course, "attacker", ATTACK.format(port=port, course=str(course)))
-        hand_in(course, "endless", "while True: pass")
-        link = hand_in(course, "linker", "answer = open('notes.txt').read()") / "notes.txt"
-        link.symlink_to("/etc/passwd")
-        grades = {g.student: g for g in grade_course(course, "hw", seconds=60)}
+        hand_in(course, "attacker", attack)
+        hand_in(course, "endless", "import time\nwhile True: time.sleep(1)")
+        grades = {g.student: g for g in grade_course(course, "hw", limits=Limits(seconds=120))}
     assert grades["victim"] == Grade("victim", 2, 2)
     assert grades["attacker"] == Grade("attacker", 2, 2)  # it found nothing
-    assert grades["endless"].score in (0, None)
-    assert grades["linker"].score == 0
+    assert grades["endless"] == Grade("endless", 0, 2, "a cell met the limit of time")
     table = (course / "grades-hw.csv").read_text("utf-8").splitlines()
     assert table[0] == "student,score,of,note"
     assert "victim,2.0,2.0," in table
     assert (course / "feedback" / "victim" / "hw" / "hw.html").is_file()
 
 
-def test_the_attack_finds_what_no_box_hides(course):
+def test_the_attack_finds_what_no_box_hides(course, hand_in):
     hand_in(course, "victim", "answer = 42")
-    attack = ATTACK.format(port=9, course=str(course)).replace('"sleep", "1000"', '"true"')
+    attack = ATTACK.format(port=9, course=str(course), tmp=str(course), folders=()).replace(
+        '"sleep", "1000"', '"true"'
+    )
     run = subprocess.run(
         [sys.executable, "-c", f"{attack}\nprint(answer)"],
         capture_output=True,
@@ -109,8 +102,201 @@ def test_the_attack_finds_what_no_box_hides(course):
     assert "the grades" in run.stdout
 
 
+def bomb(code):
+    return f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {code!r}])\nanswer = 42"
+
+
+PYTHONS = """import subprocess, sys, time
+code = "x = b'1' * 200_000_000; import time; time.sleep(60)"
+many = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(8)]
+time.sleep(60)"""
+BOMBS = {
+    "forks": (bomb("import os\nwhile True: os.fork()"), "more than 96 processes"),
+    "threads": (
+        bomb(
+            "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(99,)).start()"
+        ),
+        "more than 96 processes",
+    ),
+    "memory of many": (PYTHONS, "more than 768 MiB of memory"),
+    "memory of one": ("many = bytearray(900_000_000)", "a cell met the limit of memory"),
+    "disk": (
+        "file = open('/tmp/large', 'wb')\nwhile True: file.write(bytes(1_000_000))",
+        "more than 100 MiB of disk",
+    ),
+    "shared memory": (
+        "for i in range(9): open(f'/dev/shm/{i}', 'wb').write(bytes(10_000_000))",
+        "a cell met the limit of disk",
+    ),
+    "output": ("print('x' * 30_000_000)", "larger than 20 MiB"),
+    "its answer": (
+        "import os\nfor n in '12':\n    for fd in range(9):\n        try:\n"
+        "            with open(f'/proc/{n}/fd/{fd}', 'wb') as f: f.write(bytes(30_000_000))\n"
+        "        except OSError: pass\nanswer = 42",
+        "larger than 20 MiB",
+    ),
+    "loop": ("while True: pass", "a cell met the limit of time"),
+    "end": ("import os\nos._exit(3)", "its Python ended"),
+}
+
+
+@pytest.mark.needs("box")
+def test_each_bomb_ends_by_its_limit_and_is_named(course, hand_in):
+    for name, (code, _) in BOMBS.items():
+        hand_in(course, name, code)
+    hand_in(course, "victim", "answer = 42")
+    limits = Limits(seconds=120, memory=768 << 20, disk=100 << 20, processes=96)
+    grades = {g.student: g for g in grade_course(course, "hw", limits=limits)}
+    assert grades.pop("victim") == Grade("victim", 2, 2)
+    told = {name: grade.note for name, grade in grades.items()}
+    assert {n for n, (_, why) in BOMBS.items() if why not in told[n]} == set(), told
+    assert not any(grade.score for grade in grades.values())
+    failed = {name for name, grade in grades.items() if grade.score is None}
+    feedback = {path.name for path in (course / "feedback").iterdir()}
+    assert feedback == {"victim", *grades} - failed
+
+
+UNCHARGED = """import ctypes, os
+libc, reached = ctypes.CDLL(None, use_errno=True), []
+try:
+    os.memfd_create("x"); reached.append("memfd")
+except PermissionError:
+    pass
+if libc.shmget(0, 4096, 0o1600) != -1:
+    reached.append("shmget")
+if libc.unshare(0x10000000) == 0:
+    reached.append("a user namespace")
+answer = reached or 42"""
+
+
+@pytest.mark.needs("box")
+def test_no_memory_is_to_be_had_that_nobody_is_charged_with(course, hand_in):
+    hand_in(course, "ann", UNCHARGED)
+    assert grade_course(course, "hw") == [Grade("ann", 2, 2)]
+
+
+SHOW = """from IPython import get_ipython
+class Right:
+    def __eq__(self, other):
+        get_ipython().displayhook({value})
+        return True
+answer = Right()"""
+FORGE = """import json, pathlib, sqlite3, subprocess, sys
+book = pathlib.Path("/tmp/course/gradebook.db")
+with sqlite3.connect(book) as sql:
+    sql.execute("update grade_cells set max_score = 1000")
+    sql.execute("update grade set auto_score = 1000, manual_score = 1000")
+pathlib.Path("/tmp/course/feedback/student/hw").mkdir(parents=True)
+pathlib.Path("/tmp/course/feedback/student/hw/hw.html").write_text("<script>alert(1)</script>")
+answer = 41"""
+
+
+@pytest.mark.needs("box")
+def test_no_impossible_score_is_given(course, hand_in):
+    values = {"more": "1000.0", "nan": "float('nan')", "less": "-1.0", "infinite": "float('inf')"}
+    for name, value in values.items():
+        hand_in(course, name, SHOW.format(value=value))
+    hand_in(course, "part", SHOW.format(value="1.5"))
+    hand_in(course, "forger", FORGE)
+    grades = {g.student: g for g in grade_course(course, "hw")}
+    assert grades.pop("part") == Grade("part", 1.5, 2)
+    forger = grades.pop("forger")
+    assert not forger.score
+    assert forger.most in (2, None)
+    assert {g.score for g in grades.values()} == {None}
+    for grade in grades.values():
+        assert "more points than it is worth" in grade.note or "of 2 points" in grade.note
+    pages = [path.read_text("utf-8") for path in course.glob("feedback/*/hw/hw.html")]
+    assert pages
+    assert not any("<script" in page for page in pages)
+
+
+points = st.floats(0, 100)
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.just("a"), st.floats(), points), max_size=4))
+def test_a_total_is_possible_or_refused(cells):
+    possible = all(math.isfinite(score) and 0 <= score <= most for _, score, most in cells)
+    if possible:
+        score, most = total(cells)
+        assert 0 <= score <= most
+    else:
+        with pytest.raises(Stopped, match="its test 'a' gave"):
+            total(cells)
+
+
+@pytest.mark.needs("box")
+def test_links_and_pipes_are_refused_and_bring_nothing_of_the_teachers(course, hand_in):
+    solution = course / "source" / "hw" / "hw.ipynb"
+    folders = {
+        name: hand_in(course, name, "answer = 41") for name in ("hard", "pipe", "deep", "socket")
+    }
+    os.link(solution, folders["hard"] / "notes.txt")
+    os.mkfifo(folders["pipe"] / "notes.txt")
+    (folders["deep"] / "a").mkdir()
+    (folders["deep"] / "a" / "b").symlink_to(solution)
+    # not bind(): an address has room for 107 bytes, which a folder of tests may exceed
+    os.mknod(folders["socket"] / "s", stat.S_IFSOCK | 0o600)
+    (course / "submitted" / "whole").mkdir()
+    (course / "submitted" / "whole" / "hw").symlink_to(course / "source" / "hw")
+    (course / "submitted" / "student").symlink_to(course / "submitted" / "hard")
+    book = hand_in(course, "book", "answer = 41") / "hw.ipynb"
+    book.unlink()
+    book.symlink_to(solution)
+    hand_in(course, "victim", "answer = 42")
+    grades = {g.student: g for g in grade_course(course, "hw")}
+    assert grades.pop("victim") == Grade("victim", 2, 2)
+    assert set(grades) == {*folders, "whole", "student", "book"}
+    assert {g.score for g in grades.values()} == {None}
+    assert grades["deep"].note == "'a/b' is a symlink; hand in files only"
+    assert "hard link" in grades["hard"].note
+    assert "a pipe, a device or a socket" in grades["pipe"].note
+    for part in ("autograded", "feedback"):
+        assert [path.name for path in (course / part).iterdir()] == ["victim"]
+
+
+def test_a_plain_submission_is_regular(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(b"")
+    assert list(irregular(tmp_path)) == []
+
+
+def told(course, *options):
+    return subprocess.run(
+        [sys.executable, "-m", "transformer_lab", "grade", str(course), "hw", *options],
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.needs("box")
+def test_the_command_names_who_failed_and_ends_badly_where_nobody_was_graded(course, hand_in):
+    (hand_in(course, "bob\x1b[2J", "answer = 42") / "link").symlink_to("/etc/passwd")
+    run = told(course)
+    assert run.returncode == 1
+    reason = "bob?[2J: 'link' is a symlink; hand in files only"
+    assert f"transformer-lab: {reason}" in run.stderr.splitlines()
+    assert "0 of 1 graded in" in run.stdout
+    assert "failed: bob?[2J ('link' is a symlink" in run.stdout
+    assert "\x1b" not in run.stdout + run.stderr
+    hand_in(course, "victim", "answer = 42")
+    run = told(course, "--no-box")
+    assert run.returncode == 0
+    assert "victim: 2 of 2" in run.stdout
+    assert "1 of 2 graded in" in run.stdout
+    assert "runs with your rights" in run.stderr
+    assert f"transformer-lab: {reason}" in run.stderr.splitlines()
+
+
+def test_a_summary_names_the_slowest_and_the_failed():
+    grades = [Grade("ann", 2, 2, seconds=7.2), Grade("bob", None, None, "why", seconds=3)]
+    wanted = "1 of 2 graded in 9 s; slowest: ann 7 s; failed: bob (why, after 3 s)"
+    assert summary(grades, 9) == wanted
+    assert printable("a\u202eb\n\tc\0") == "a?b c?"
+
+
 @pytest.mark.badinput
-def test_what_cannot_be_graded_is_refused_in_a_sentence(course, monkeypatch):
+def test_what_cannot_be_graded_is_refused_in_a_sentence(course, hand_in, monkeypatch):
     with pytest.raises(AssignmentError, match="no assignment 'wh'; it has: hw"):
         grade_course(course, "wh")
     with pytest.raises(AssignmentError, match="nothing was handed in: put each notebook into"):

@@ -17,10 +17,10 @@ pytestmark = [
 @pytest.mark.timeout(600)
 def test_kills_lose_only_the_steps_since_the_last_checkpoint(tmp_path):
     kills = int(os.environ.get("TL_KILLS", "20"))
-    driver = Path(__file__).with_name("kill_driver.py")
     done = subprocess.run(
-        [sys.executable, str(driver), str(tmp_path), str(kills)],
-        capture_output=True, text=True, timeout=580, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [sys.executable, "-m", "tests.hostile.kill_driver", str(tmp_path), str(kills)],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=580,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     seen = json.loads(done.stdout.splitlines()[-1])

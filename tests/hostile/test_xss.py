@@ -4,14 +4,17 @@ import base64
 import json
 import re
 import warnings
+from functools import partial
 
 import nbformat
 import pytest
 import torch
 
 import transformer_lab as tl
+from tests.browser.fixtures import choose_head
+from tests.factories import small
 from transformer_lab.views import HeadView, TrainingView
-from transformer_lab.views.export import STATE_MIME, live_views
+from transformer_lab.views.pages.export import STATE_MIME, live_views
 
 pytestmark = pytest.mark.xss
 
@@ -35,10 +38,7 @@ TITLE_SHOWN = (
 )
 
 
-def model(**options):
-    torch.manual_seed(0)
-    settings = dict(vocab_size=50, n_layers=2, n_heads=2, d_model=16, n_ctx=600) | options
-    return tl.Transformer(tl.ModelConfig(**settings)).eval()
+model = partial(small, n_heads=2, d_model=16, n_ctx=600)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_every_token_is_literal_on_a_page(view, open_page, map_of):
         page.locator(f"[data-part=queries] [data-index='{index}']").hover()
         assert f"“{token}”" in page.locator("[data-part=sentence]").text_content()
     map_of(page).click(len(TOKENS) - 1, 0)
-    page.locator("summary").click()
+    page.locator("details:not(.tl-popover) summary").click()
     assert page.locator("img, iframe, object, embed, a[href]").count() == 0
     assert page.locator("script").count() == 2
     page.locator("[data-part=copy]").click()
@@ -69,6 +69,7 @@ def test_every_token_is_literal_on_a_page(view, open_page, map_of):
         page.locator("#tl-root").get_attribute("data-copied")
         == "trace.pattern(layer=0, head=0)[10, 0]"
     )
+    page.locator("[data-part=save]").click()
     with page.expect_download() as png:
         page.locator("[data-part=png]").click()
     assert re.fullmatch(r"[\w-]+\.png", png.value.suggested_filename)
@@ -77,6 +78,7 @@ def test_every_token_is_literal_on_a_page(view, open_page, map_of):
 def test_a_page_saved_from_a_page_is_as_safe(view, open_page, tmp_path):
     page = open_page(view.to_html())
     page.locator("[data-part=queries] [data-index='0']").click()
+    page.locator("[data-part=save]").click()
     with page.expect_download() as again:
         page.locator("[data-part=html]").click()
     again.value.save_as(tmp_path / "again.html")
@@ -88,7 +90,7 @@ def test_long_hostile_texts(open_page):
     labels = (list(TOKENS) * 60)[:600]
     trace = tl.trace(model(n_layers=4, n_heads=8), torch.arange(600) % 50, labels=labels)
     page = open_page(HeadView(trace, title=TITLE).to_html())
-    page.locator("[data-part=head] [data-value='5']").click()
+    choose_head(page, 0, 5)
     page.wait_for_selector("[data-shown='decoder/0/5']")
     assert page.locator("img").count() == 0
 
@@ -164,12 +166,12 @@ def test_explorers_too(open_page):
     hostile = tl.TextModel(model(), Coder(), TITLE)
     view = tl.views.Explorer(hostile, text, edits=[tl.knock_out(0, 0, query=3, key=1)])
     page = open_page(view.to_html())
-    assert page.locator(".tl-title bdi").text_content() == TITLE_SHOWN
+    assert page.locator(".tl-name bdi").text_content() == TITLE_SHOWN
     shown = page.locator("[data-part=predictions] bdi").all_text_contents()
     assert shown == [row.token for row in view.predictions]
     assert set(shown) <= set(TOKENS.values())
-    options = page.locator("[data-part=position] option").all_text_contents()
-    assert [o.split("   (token")[0] for o in options] == list(TOKENS.values())
+    strip = page.locator("[data-part=strip-text] [data-index] bdi").all_text_contents()
+    assert strip == list(TOKENS.values())
     tokens = list(TOKENS.values())
     chip = f"“{tokens[3]}” → “{tokens[1]}” cut in layer 0, head 0"
     assert page.locator("[data-part=edits] bdi").text_content() == chip
@@ -178,8 +180,11 @@ def test_explorers_too(open_page):
     assert page.locator("[data-part=text]").input_value() in (wanted, text.replace("\ud800", "?"))
     page.locator("[data-part=head-off]").click()
     page.wait_for_selector("[data-edits='2'][data-settled=true]")
+    page.locator("[data-part=more]").click()
+    page.locator("[data-part=save]").click()
     with page.expect_download():
         page.locator("[data-part=html]").click()
+    page.locator("[data-part=save]").click()
     with page.expect_download():
         page.locator("[data-part=png]").click()
     assert page.locator("img, iframe, object, embed, a[href]").count() == 0

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from transformer_lab import hub
+from tests.missing import package
 from transformer_lab.attention import Tap
+from transformer_lab.hub import lists, seam, structure
 
-T = pytest.importorskip("transformers", reason="the extra `hub` is not installed")
+T = package("transformers")
 T.logging.set_verbosity_error()
 
 
@@ -42,23 +43,23 @@ TEXT = torch.tensor([[3, 4, 5, 6]])
 
 
 def test_a_transformers_model_is_known_without_importing_transformers():
-    assert hub.is_hugging_face(gpt2())
-    assert not hub.is_hugging_face(torch.nn.Linear(2, 2))
+    assert structure.is_hugging_face(gpt2())
+    assert not structure.is_hugging_face(torch.nn.Linear(2, 2))
 
 
 def test_every_layer_is_a_site():
     model, tap = gpt2(), Count()
-    hub.add_tap(model, tap)
+    seam.add_tap(model, tap)
     model(TEXT)
-    hub.remove_tap(model, tap)
+    seam.remove_tap(model, tap)
     assert tap.sites == [("decoder", 0), ("decoder", 1)]
 
 
 def test_the_three_kinds_of_an_encoder_decoder_are_told_apart():
     model, tap = bart(), Count()
-    hub.add_tap(model, tap)
+    seam.add_tap(model, tap)
     model(TEXT, decoder_input_ids=TEXT)
-    hub.remove_tap(model, tap)
+    seam.remove_tap(model, tap)
     decoder = [("decoder", 0), ("cross", 0), ("decoder", 1), ("cross", 1)]
     assert tap.sites == [("encoder", 0), ("encoder", 1), *decoder]
 
@@ -69,16 +70,16 @@ def test_recording_comes_after_editing_and_the_last_tap_closes_the_seam():
     order = []
     for tap in (recording, editing):
         tap.order = order
-        hub.add_tap(model, tap)
+        seam.add_tap(model, tap)
     model(TEXT)
     assert order == [False, True] * 2
-    hub.remove_tap(model, recording)
-    assert model.config._attn_implementation == hub.NAME
+    seam.remove_tap(model, recording)
+    assert model.config._attn_implementation == seam.NAME
     model(TEXT)
-    hub.remove_tap(model, editing)
+    seam.remove_tap(model, editing)
     assert model.config._attn_implementation == "sdpa"
     assert (len(recording.sites), len(editing.sites)) == (2, 4)
-    hub.remove_tap(model, editing)  # twice does no harm
+    seam.remove_tap(model, editing)  # twice does no harm
     model(TEXT)
     assert len(editing.sites) == 4
 
@@ -89,36 +90,25 @@ def test_a_tapped_model_trains_as_before():
     for tap in (None, Count()):
         model.zero_grad()
         if tap:
-            hub.add_tap(model, tap)
+            seam.add_tap(model, tap)
         model(TEXT, labels=TEXT).loss.backward()
         if tap:
-            hub.remove_tap(model, tap)
+            seam.remove_tap(model, tap)
         gradients.append(model.transformer.h[0].attn.c_attn.weight.grad.clone())
     torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-7)
 
 
 def test_blocks_are_the_outermost_lists():
-    assert list(hub.block_modules(gpt2())) == ["transformer.h.0", "transformer.h.1"]
+    assert list(lists.block_modules(gpt2())) == ["transformer.h.0", "transformer.h.1"]
     names = [f"model.{side}.layers.{i}" for side in ("encoder", "decoder") for i in (0, 1)]
-    assert list(hub.block_modules(bart())) == names
+    assert list(lists.block_modules(bart())) == names
 
 
 @pytest.mark.badinput
-def test_a_model_that_keeps_its_own_attention_is_refused_and_left_alone():
-    model = T.DebertaV2Model(
-        T.DebertaV2Config(
-            vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-            intermediate_size=16,
-        )
-    ).eval()  # fmt: skip
+def test_a_model_without_softmax_attention_is_refused_and_left_alone():
+    model = T.RwkvModel(T.RwkvConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2)).eval()
     before = model.config._attn_implementation
-    with pytest.raises(hub.SeamError, match=r".+"):
-        hub.add_tap(model, Count())
+    with pytest.raises(seam.SeamError, match="no softmax over keys is found in its Rwkv"):
+        seam.add_tap(model, Count())
     assert model.config._attn_implementation == before
     assert not any(m._forward_pre_hooks for m in model.modules())
-
-
-@pytest.mark.badinput
-def test_attention_with_sinks_is_refused():
-    with pytest.raises(hub.SeamError, match="sinks"):
-        hub._door(torch.nn.Linear(1, 1), *torch.zeros(3, 1, 1, 2, 2), None, s_aux=torch.zeros(1))

@@ -82,7 +82,7 @@ def test_right_attention_is_accepted(function):
     assert result.passed, result.diagnosis
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.needs("gpu")
 def test_right_attention_on_a_gpu_is_accepted():
     assert judged("attention", lambda *qkv: solutions.attention(*(t.cuda() for t in qkv)))
 

@@ -5,8 +5,8 @@ import re
 import pytest
 import torch
 
-from transformer_lab.lessons import pictures
 from transformer_lab.lessons.pictures import DARK, LIGHT, Grid, curves, grids, mixing, predictions
+from transformer_lab.lessons.pictures.themes import ink, rgb
 
 HOSTILE = "<img src=x onerror=alert(1)>$\\frac$"
 
@@ -108,9 +108,9 @@ def test_colours_can_be_read(theme):
 def test_numbers_in_cells_can_be_read(theme):
     for scale in (theme.sequential, theme.negative):
         for share in [i / 50 for i in range(51)]:
-            rgb = pictures._rgb(scale, share)
-            colour = "#" + "".join(f"{round(float(part) * 255):02x}" for part in rgb)
-            assert contrast(pictures._ink(rgb), colour) >= 4.5
+            tone = rgb(scale, share)
+            colour = "#" + "".join(f"{round(float(part) * 255):02x}" for part in tone)
+            assert contrast(ink(tone), colour) >= 4.5
 
 
 @pytest.mark.parametrize("tone", ["good", "bad", "wait", "info"])

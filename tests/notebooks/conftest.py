@@ -1,17 +1,10 @@
 """Notebooks run with no network, in a folder of their own."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
-_spec = importlib.util.spec_from_file_location(
-    "browser_fixtures", Path(__file__).parent.parent / "browser" / "fixtures.py"
-)
-_fixtures = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_fixtures)
-browser, lab, notebook = _fixtures.browser, _fixtures.lab, _fixtures.notebook
-screenshot = _fixtures.screenshot
+from tests.browser.fixtures import Lesson, browser, lab, notebook, screenshot  # noqa: F401
 
 GUARD = '''
 """Put on the path of a notebook's kernel: only this machine can be reached."""
@@ -67,4 +60,4 @@ def sealed(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def open_lesson(notebook):
     """Open a notebook file in JupyterLab, its cells by their ids."""
-    return lambda file: _fixtures.Lesson(notebook(file=file))
+    return lambda file: Lesson(notebook(file=file))

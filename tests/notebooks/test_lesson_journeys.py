@@ -5,6 +5,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.browser.fixtures import choose_head
+
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
@@ -68,7 +70,7 @@ def test_00_an_interrupted_training_goes_on(lesson, screenshot):
     opened.run_below("loss-after")
     assert opened.shows("finish", "Lesson 00 ran to its end.")
     view = opened.view("heads")
-    view.locator("[data-part=head] [data-value='2']").click()
+    choose_head(view, 0, 2)
     page.wait_for_selector(
         "[data-cell=heads][data-shown$='/2'], [data-cell=heads] [data-shown$='/2']"
     )

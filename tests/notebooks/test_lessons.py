@@ -1,4 +1,4 @@
-"""Every lesson runs from top to bottom, with the learner's stubs and with our solutions."""
+"""Every lesson runs from top to bottom with the learner's stubs, and our solutions are right in it."""
 
 import importlib.util
 import json
@@ -10,6 +10,7 @@ import pytest
 
 from transformer_lab.lessons import run_notebook
 from transformer_lab.lessons.graders import exercise_names
+from transformer_lab.lessons.presets import FINISHED
 from transformer_lab.lessons.runner import parameters_of
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
@@ -23,36 +24,62 @@ NAMES = [path.stem for path in LESSONS]
 MEBIBYTE = 2**20
 
 
-def text_of(notebook) -> str:
-    return json.dumps([cell.get("outputs", []) for cell in notebook.cells], ensure_ascii=False)
+def text_of(cells) -> str:
+    return json.dumps([cell.get("outputs", []) for cell in cells], ensure_ascii=False)
+
+
+def solved_below(lesson, names):
+    """The lesson, and below it its exercises and their checks with our solutions.
+
+    What an unsolved exercise calls, the reference, is our solution itself, which the last cell
+    asserts: with solutions every other cell would compute what it has computed above.
+    """
+    code = [cell for cell in lesson.cells if cell.cell_type == "code"]
+    again = [c for c in code if re.match(r"setup$|.*-check$", c.id) or "@exercise(" in c.source]
+    exercises = f"[{', '.join(names)}]"
+    sources = ['answers = "solutions"', *(cell.source for cell in again)]
+    sources += [
+        f"assert all(it.yours is it.reference and it.passed for it in {exercises})\n"
+        f"print([it.used for it in {exercises}])",
+        "lesson.finish()",
+    ]
+    lesson.cells += [
+        nbformat.v4.new_code_cell(source, id=f"solved-{i}") for i, source in enumerate(sources)
+    ]
+    return lesson
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("answers", ["learner", "solutions"])
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
-def test_a_lesson_runs_to_its_end(path, answers, tmp_path):
-    out = tmp_path / path.name
-    run_notebook(path, out, cell_seconds=400, preset="quick", answers=answers, device="cpu")
-    executed = nbformat.read(out, as_version=4)
-    shown = text_of(executed)
-    number = path.stem[:2]
-    exercises = [name for name in exercise_names() if name.startswith(number)]
-    if answers == "learner":
-        assert shown.count("is not written yet") >= len(exercises)
-    else:
-        assert "is not written yet" not in shown
-        assert shown.count(" is right.") >= len(exercises)
-        assert "the reference" not in shown
+def test_a_lesson_runs_to_its_end_and_our_solutions_are_right_in_it(path, tmp_path):
+    names = [name[3:] for name in exercise_names() if name.startswith(path.stem[:2])]
+    (tmp_path / "mine").mkdir()
+    given, out = tmp_path / "mine" / path.name, tmp_path / path.name
+    nbformat.write(solved_below(nbformat.read(path, as_version=4), names), given)
+    run_notebook(given, out, cell_seconds=400, preset="quick", answers="learner", device="cpu")
+    assert [*given.parent.iterdir()] == [given]  # nothing is left where the lesson lies
+    cells = nbformat.read(out, as_version=4).cells
+    first = next(i for i, cell in enumerate(cells) if cell.id == "solved-0")
+    unsolved, solved = text_of(cells[:first]), text_of(cells[first:])
+    assert FINISHED in cells[first - 1].outputs[0].data
+    assert unsolved.count("is not written yet") >= len(names)
+    assert "our solution" not in unsolved
+    assert "is not written yet" not in solved
+    assert solved.count(" is right.") >= len(names)
+    assert solved.count("our solution's ") == len(names)
+    assert "the reference" not in solved
     assert out.stat().st_size < 3 * MEBIBYTE
-    assert "application/vnd.jupyter.widget-view+json" not in shown
-    assert not (FOLDER / "runs").exists()
+    assert "application/vnd.jupyter.widget-view+json" not in unsolved + solved
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_the_claims_of_lesson_01_hold_for_other_seeds(seed, tmp_path):
+@pytest.mark.parametrize(("seed", "answers"), [(1, "learner"), (2, "solutions")])
+def test_the_claims_of_lesson_01_hold_for_other_seeds_and_with_solutions(seed, answers, tmp_path):
     path = FOLDER / "01_attention_by_hand.ipynb"
-    run_notebook(path, tmp_path / path.name, preset="full", seed=seed)
+    out = run_notebook(path, tmp_path / path.name, preset="full", seed=seed, answers=answers)
+    shown = text_of(nbformat.read(out, as_version=4).cells)
+    assert ("the reference" in shown) is ("our solution" not in shown) is (answers == "learner")
+    assert not (FOLDER / "runs").exists()
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
@@ -88,6 +115,8 @@ def test_lessons_have_their_shape(path):
     ):
         assert element in prose, f"{path.name} lacks {element!r}"
     assert "claim(" in code
+    assert "the reference" not in code  # who did a thing is said by an exercise's `used`
+    assert code.count("answers=answers") == 1 and "lesson.answers" not in code
     assert notebook.cells[-1].source.strip() == "lesson.finish()"
     for image in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", prose):
         assert len(image[0]) > 20, "a picture needs alt text that says what it shows"

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-pytest.importorskip("transformers", reason="the extra `hub` is not installed")
-import transformers as T
+from tests.missing import package
+
+T: Any = package("transformers")
 
 T.logging.set_verbosity_error()
 logging.getLogger("transformers").setLevel(logging.ERROR)

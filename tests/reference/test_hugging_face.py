@@ -7,8 +7,8 @@ import torch
 from torch.testing import assert_close
 
 import transformer_lab as tl
-from transformer_lab import hub
-from transformer_lab.edit import EditError
+from transformer_lab.edits.kinds import EditError
+from transformer_lab.hub import seam, structure
 
 MASKED = ["bert", "bert-bare", "roberta", "distilbert", "electra", "albert"]
 CAUSAL = ["gpt2", "llama", "qwen3", "mistral", "gpt-neox", "gemma2", "opt"]
@@ -135,7 +135,7 @@ def test_every_edit_changes_the_output_and_is_gone_afterwards(tiny, name):
                 during = output_of(model(**theirs), None)
             assert not torch.allclose(during, before, atol=1e-5), (kind, what)
             assert torch.equal(output_of(model(**theirs), None), before)
-    assert not model.__dict__.get(hub.SESSION)
+    assert not model.__dict__.get(seam.SESSION)
 
 
 @THROUGH_THE_SEAM
@@ -171,7 +171,11 @@ def test_zeroing_every_head_is_no_attention_but_for_the_output_bias(tiny, name):
 
 @pytest.mark.parametrize("name", FALL_BACK)
 @pytest.mark.parametrize("padding", ["none", "right"])
-def test_models_that_never_call_the_seam_give_their_own_maps(tiny, eager, name, padding):
+def test_models_that_never_call_the_seam_give_their_own_maps(
+    tiny, eager, name, padding, monkeypatch
+):
+    # As if nothing were seen of what their own code computes.
+    monkeypatch.setattr(structure, "has_own_attention", lambda module: False)
     model = tiny(name)
     ours, theirs = inputs(model, padding)
     expected = eager(model, **theirs)
@@ -201,7 +205,7 @@ def test_the_models_own_setting_comes_back_even_after_an_error(tiny, implementat
         model(torch.tensor([[1, 2, 3]]))
     handle.remove()
     assert model.config._attn_implementation == implementation
-    assert not any(hub.SESSION in m.__dict__ for m in model.modules())
+    assert not any(seam.SESSION in m.__dict__ for m in model.modules())
     assert not any(m._forward_pre_hooks or m._forward_hooks for m in model.modules())
     tl.trace(model, torch.tensor([[1, 2, 3]]))
 
@@ -251,10 +255,10 @@ def test_values_are_weighted_by_the_models_own_output_projection(tiny):
                 return call
 
         text, keep = torch.randint(3, 90, (1, 9)), Keep()
-        hub.add_tap(model, keep)
+        seam.add_tap(model, keep)
         with torch.no_grad():
             model(text)
-        hub.remove_tap(model, keep)
+        seam.remove_tap(model, keep)
         trace = tl.trace(model, text)
         assert trace.value_note == "‖value · W_O‖"
         value = seen[1][0].repeat_interleave(4 // seen[1].shape[1], 0)
@@ -314,7 +318,7 @@ def test_a_model_of_images_is_named():
     from transformers import ViTConfig, ViTModel
 
     model = ViTModel(ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2))
-    with pytest.raises(ValueError, match="ViTModel reads pixel_values, not token ids"):
+    with pytest.raises(ValueError, match="ViTModel reads pictures, not text: give pixel_values"):
         tl.trace(model.eval(), torch.tensor([[1, 2, 3]]))
 
 

@@ -6,9 +6,9 @@ from torch.testing import assert_close
 
 import transformer_lab as tl
 from transformer_lab import pretrained
-from transformer_lab.generate import sampling_distribution
 from transformer_lab.pretrained import FAMILIES, ConversionError
 from transformer_lab.pretrained.conversion import translate
+from transformer_lab.writing import sampling_distribution
 
 DECODERS = ["gpt2", "gpt2-bare", "llama", "llama-tied"]
 ENCODERS = ["bert", "bert-bare", "bert-pretraining"]

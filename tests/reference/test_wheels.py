@@ -1,21 +1,21 @@
 """MiniLM and SmolLM2 from their wheels: real heads, and the same numbers in our Transformer.
 
-These need `make models`; they are skipped, saying so, where the wheels are absent, and fail
-there with TL_REQUIRE_MODELS=1.
+These need `make models`.
 """
 
 import dataclasses
-import os
 import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 import transformer_lab as tl
+from tests.missing import lacking
 from transformer_lab import pretrained
 from transformer_lab.pretrained import WHEELS, ModelNotInstalled, load_wheel
-from transformer_lab.pretrained.wheels import unpermute
+from transformer_lab.pretrained.wheels import _minilm, _smollm2, unpermute
 
 REPEATS = 3
 
@@ -24,9 +24,7 @@ def installed(name):
     try:
         return load_wheel(name)
     except ModelNotInstalled as error:
-        if os.environ.get("TL_REQUIRE_MODELS") == "1":
-            pytest.fail(str(error))
-        pytest.skip(f"NOT TESTED: {error}")
+        lacking("models", error)
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +182,101 @@ def test_unpermuting_undoes_llama_cpps_order():
     weight = torch.arange(2 * 8 * 3.0).view(16, 3)
     permuted = weight.view(2, 2, 4, 3).swapaxes(1, 2).reshape(16, 3)
     assert torch.equal(unpermute(permuted, 2), weight)
+
+
+def gguf(path, *, without=(), extra=(), spoil=None):
+    """A tiny Llama as a GGUF file with the metadata of SmolLM2's."""
+    from gguf import GGUFWriter
+
+    vocabulary = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *"abcdefghijkl", "ab"]
+    writer = GGUFWriter(str(path), "llama")
+    writer.add_vocab_size(16)
+    writer.add_embedding_length(8)
+    writer.add_feed_forward_length(12)
+    writer.add_block_count(1)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(1)
+    writer.add_context_length(20)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(1e4)
+    writer.add_token_list(vocabulary)
+    writer.add_token_types([3, 3, 3, *[1] * 13])
+    writer.add_token_merges(["a b"])
+    for name in ("bos", "eos", "unk", "pad"):
+        getattr(writer, f"add_{name}_token_id")(1)
+    writer.add_chat_template("{{ messages }}")
+    shapes = {
+        "token_embd": (16, 8), "output_norm": (8,), "blk.0.attn_norm": (8,), "blk.0.attn_q": (8, 8),
+        "blk.0.attn_k": (4, 8), "blk.0.attn_v": (4, 8), "blk.0.attn_output": (8, 8),
+        "blk.0.ffn_norm": (8,), "blk.0.ffn_gate": (12, 8), "blk.0.ffn_up": (12, 8),
+        "blk.0.ffn_down": (8, 12), **dict(extra),
+    }  # fmt: skip
+    for name, shape in shapes.items():
+        if name not in without:
+            values = torch.randn(shape).numpy()
+            if name == spoil:
+                values.flat[0] = float("nan")
+            writer.add_tensor(f"{name}.weight", values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(without=["blk.0.ffn_up"]), r"layers\.0\.mlp\.up_proj\.weight are missing"),
+        (dict(without=["token_embd"]), r"embed_tokens\.weight, lm_head\.weight are missing"),
+        (dict(extra={"blk.1.ffn_up": (12, 8)}), r"layers\.1\.mlp\.up_proj\.weight have no place"),
+        (dict(extra={"blk.0.gate_inp": (2, 8)}), r"gate_inp\.weight have no place"),
+        (dict(extra={"blk.0.ffn_up": (11, 8)}), r"up_proj\.weight \(\[11, 8\] for \[12, 8\]\)"),
+        (dict(spoil="blk.0.attn_v"), r"v_proj\.weight hold numbers that are not finite"),
+    ],
+)
+def test_a_gguf_file_holds_the_models_weights_or_is_refused(tmp_path, options, message):
+    model, _ = _smollm2(gguf(tmp_path / "whole.gguf"))
+    assert all(p.isfinite().all() for p in model.parameters())
+    with pytest.raises(pretrained.ConversionError, match=message):
+        _smollm2(gguf(tmp_path / "tiny.gguf", **options))
+
+
+@pytest.mark.badinput
+def test_a_damaged_gguf_file_gets_one_sentence(tmp_path):
+    path = gguf(tmp_path / "tiny.gguf")
+    whole = path.read_bytes()
+    for size in (0, 3, 40, 900, len(whole) // 2, len(whole) - 60):
+        path.write_bytes(whole[:size])
+        with pytest.raises(pretrained.ConversionError, match=r"tiny\.gguf") as caught:
+            _smollm2(path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda t: t.pop("encoder.layer.0.output.dense.bias"), r"output\.dense\.bias are missing"),
+        (lambda t: t.update(other=torch.zeros(2)), "other have no place"),
+        (lambda t: t["pooler.dense.bias"].fill_(float("inf")), r"pooler\.dense\.bias hold numbers"),
+        (
+            lambda t: t.update({"pooler.dense.bias": t["pooler.dense.bias"].int()}),
+            r"pooler\.dense\.bias are whole numbers",
+        ),
+    ],
+)
+def test_a_wheel_of_safetensors_holds_the_models_weights_or_is_refused(
+    tiny, tmp_path, edit, message
+):
+    tiny("bert-bare").save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    tensors = load_file(path)
+    edit(tensors)
+    save_file(tensors, path)
+    with pytest.raises(pretrained.ConversionError, match=message):
+        _minilm(path)
 
 
 @pytest.mark.badinput

@@ -1,27 +1,23 @@
 """Traces: exact, lazy, small, and leaving the model as it was."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
 import transformer_lab as tl
-from transformer_lab import ALiBi, Learned, MemoryBudgetError, ModelConfig, Rotary, Tap
+from tests.factories import small
+from transformer_lab import ALiBi, Learned, MemoryBudgetError, Rotary, Tap
 from transformer_lab.attention import spread_heads
-from transformer_lab.trace import TraceError
+from transformer_lab.tracing.trace import TraceError
 
 KINDS = ["decoder", "encoder", "encoder-decoder"]
 EACH_KIND = pytest.mark.parametrize("kind", KINDS)
 
 
-def build(kind="decoder", **options):
-    torch.manual_seed(0)
-    config = dict(vocab_size=50, kind=kind, n_layers=2, n_heads=4, d_model=32, n_ctx=64)
-    model = tl.Transformer(ModelConfig(**{**config, **options}))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return model.eval()
+build = partial(small, noise=0.1)
 
 
 def tokens(*shape, seed=0):
@@ -351,7 +347,11 @@ def test_labels_and_special_tokens():
         (lambda t: t.pattern(-1, 0), ["layer=-1"]),
         (lambda t: t.pattern(0, 4), ["head=4", "0 … 3"]),
         (lambda t: t.pattern(0, 0, kind="cross"), ["kind='cross'", "decoder"]),
-        (lambda t: t.pattern(0, 0, batch=1), ["batch=1", "1 texts"]),
+        (lambda t: t.pattern(0, 0, batch=-1), ["batch=-1", "0 … 0"]),
+        (lambda t: t.pattern(0, 0, batch=True), ["batch=True", "whole number"]),
+        (lambda t: t.pattern(0.5, 0), ["layer=0.5", "whole number"]),
+        (lambda t: t.pattern(0, "x"), ["head='x'", "whole number"]),
+        (lambda t: t.pattern(0, 0, batch=1), ["batch=1", "0 … 0"]),
         (lambda t: t.predictions(9), ["position=9", "7 tokens"]),
     ],
 )

@@ -5,24 +5,14 @@ import pickle
 import threading
 
 import pytest
-import torch
 
 import transformer_lab as tl
-from transformer_lab.in_use import ModelIsTraining, held_for_edits, is_training
-
-
-class Counting:
-    def batch(self, step):
-        tokens = torch.arange(8)[None] % 5
-        return tl.datasets.Batch(tokens=tokens[:, :-1], targets=tokens[:, 1:])
-
-
-def model():
-    return tl.Transformer(tl.ModelConfig(vocab_size=5, n_layers=1, n_heads=2, d_model=8, n_ctx=8))
+from tests.factories import Counting, learner
+from transformer_lab.training.in_use import ModelIsTraining, held_for_edits, is_training
 
 
 def test_marked_from_the_first_step_to_the_end_however_it_ends():
-    network = model()
+    network = learner()
     assert not is_training(network)
     for _ in tl.train(network, Counting(), steps=3):
         assert is_training(network)
@@ -43,7 +33,7 @@ def test_marked_from_the_first_step_to_the_end_however_it_ends():
 
 
 def test_training_waits_for_an_edit_that_has_begun():
-    network = model()
+    network = learner()
     begun, go_on, order = threading.Event(), threading.Event(), []
 
     def view():

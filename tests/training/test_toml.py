@@ -7,18 +7,10 @@ import pytest
 import torch
 
 import transformer_lab as tl
-from transformer_lab.train_config import DATASETS, ConfigError, read_config, run_from_config
+from transformer_lab.training.toml import ConfigError, read_config, run_from_config
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 TEXT = "the quick brown fox jumps over the lazy dog. " * 40
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def config(tmp_path, *, model="", data="", train="", run="", more="", path="text.txt"):
@@ -152,7 +144,7 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
     file.write_bytes(b"\xff\xfe[\x00m\x00")
     with pytest.raises(ConfigError, match=r"c.toml: not UTF-8 text \(byte 0\)"):
         read_config(file)
-    with pytest.raises(ConfigError, match=r"no.toml: cannot be read: No such file"):
+    with pytest.raises(ConfigError, match=r"no.toml cannot be read: No such file"):
         read_config(tmp_path / "no.toml")
     file.write_text("model = 3\n")
     with pytest.raises(ConfigError, match=r"model must be a section: \[model\]"):
@@ -165,7 +157,7 @@ def test_a_file_that_is_no_text_is_named(tmp_path):
 
 
 def test_every_listed_data_set_exists():
-    for name in DATASETS:
+    for name in tl.datasets.IN_TRAINING_FILES:
         assert callable(getattr(tl.datasets, name))
 
 

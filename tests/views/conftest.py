@@ -1,41 +1,15 @@
 """Small traces of real models, with random weights and tokens that read like text."""
 
+from functools import partial
+
 import pytest
 import torch
 
 import transformer_lab as tl
+from tests.every_view import made  # noqa: F401
+from tests.factories import FRENCH, WORDS, small
 
-WORDS = [
-    "The",
-    "animal",
-    "did",
-    "n't",
-    "cross",
-    "the",
-    "street",
-    "because",
-    "it",
-    "was",
-    "too",
-    "tired",
-    ".",
-]
-FRENCH = ["<s>", "L'", "animal", "n'", "a", "pas", "traversé", "la", "rue"]
-
-
-def sharp(model, factor=3.0):
-    """Untrained heads look everywhere alike; larger queries and keys make them choose."""
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "query" in name or "key" in name:
-                parameter.mul_(factor)
-    return model.eval()
-
-
-def small_model(kind="decoder", sharpness=3.0, **options):
-    torch.manual_seed(0)
-    settings = dict(vocab_size=50, n_layers=2, n_heads=4, d_model=32, n_ctx=1200) | options
-    return sharp(tl.Transformer(tl.ModelConfig(kind=kind, **settings)), sharpness)
+small_model = partial(small, sharpness=3.0, n_ctx=1200)
 
 
 @pytest.fixture(scope="session")

@@ -3,28 +3,47 @@
 import dataclasses
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
-from transformer_lab.views.words import (
+from transformer_lab.views.shared.words import (
     Seen,
     cell_sentence,
+    fixed,
     head_sentence,
     key_sentence,
     query_sentence,
+    signed,
+    spread_sentence,
 )
 
 FILES = sorted((Path(__file__).parent / "js").glob("*.test.mjs"))
 
 
+def even_maps():
+    """Maps whose weights are alike by their nature: as when positions do not count and tokens
+    recur, or a query has 2, 8, 10 or 200 keys to choose from."""
+    for n in (2, 3, 4, 8, 10, 16, 40, 200):
+        yield torch.full((n, n), 1 / n)
+        yield torch.full((n, n), 1.0).tril() / torch.arange(1, n + 1)[:, None]
+        yield torch.tensor([3.0, 1.0]).repeat(n // 2)[None].expand(n // 2 * 2, -1) / (2 * n)
+    yield torch.eye(8)
+    yield torch.tensor([[0.995, 0.005], [0.625, 0.375]])
+
+
+def off(weights):
+    """The weights as another processor would find them."""
+    generator = torch.Generator().manual_seed(5)
+    return weights * (1 + 3e-7 * torch.randn(weights.shape, generator=generator))
+
+
 def sentences():
     """Maps of several shapes with what Python says of them."""
     generator = torch.Generator().manual_seed(2)
-    cases = []
+    maps = []
     for causal, sharpness, value_weighted in (
         (True, 1, False), (True, 9, False), (False, 0.1, False), (False, 30, False), (True, 3, True),
     ):  # fmt: skip
@@ -33,11 +52,33 @@ def sentences():
             scores = scores.masked_fill(torch.ones(14, 14).triu(1).bool(), -torch.inf)
         # Few digits, so that both halves read the very same numbers.
         weights = (scores.softmax(-1) * 2**16).round() / 2**16
-        tokens = [f"t{i}" for i in range(14)]
-        seen = Seen("decoder", 1, 2, causal, tokens, tokens, causal, True, value_weighted)
-        told = dataclasses.asdict(seen)
-        told["valueWeighted"] = told.pop("value_weighted")
-        for query, key in ((None, None), (0, None), (9, None), (9, 3), (2, 12), (0, 0), (None, 4)):
+        maps.append((weights, weights, causal, value_weighted, False))
+        for left in (0.75, 0.25, 0.002):  # of each row: the rest goes to nothing
+            maps.append((weights * left, weights * left, causal, value_weighted, True))
+    maps += [(m, off(m), bool((m.triu(1) == 0).all()), False, False) for m in even_maps()]
+    cases = []
+    for weights, elsewhere, causal, value_weighted, sinks in maps:
+        n = len(weights)
+        tokens = [f"t{i}" for i in range(n)]
+        seen = Seen(
+            "decoder", 1, 2, causal, tokens, tokens, causal, True, value_weighted,
+            nothing=(1 - weights.sum(-1)).tolist() if sinks else None,
+        )  # fmt: skip
+        told = told_of(seen)
+        spread = dataclasses.replace(seen, over=", spread over 3 texts", spread=True)
+        for selected in (None, (0, None), (1, 0)):
+            query, key = selected or (None, None)
+            sentence = spread_sentence(spread, weights, selected)
+            cases.append(
+                dict(
+                    seen=told_of(spread), map=elsewhere.tolist(), query=query, key=key,
+                    sentence=sentence,
+                )
+            )  # fmt: skip
+        places = ((None, None), (0, None), (9, None), (9, 3), (2, 12), (0, 0), (None, 4), (1, 0))
+        for query, key in places:
+            if max(query or 0, key or 0) >= n:
+                continue
             if query is not None and key is not None:
                 sentence = cell_sentence(seen, query, key, weights[query])
             elif query is not None:
@@ -47,16 +88,44 @@ def sentences():
             else:
                 sentence = head_sentence(seen, weights.__getitem__, 1000)
             cases.append(
-                dict(seen=told, map=weights.tolist(), query=query, key=key, sentence=sentence)
+                dict(seen=told, map=elsewhere.tolist(), query=query, key=key, sentence=sentence)
             )
     return cases
 
 
-@pytest.mark.skipif(
-    shutil.which("node") is None, reason="NODE IS ABSENT: the JavaScript is untested"
-)
+def told_of(seen):
+    told = dataclasses.asdict(seen)
+    return {**told, "valueWeighted": told.pop("value_weighted")}
+
+
+def numbers():
+    """Numbers that lie half way between two decimals, or short of it by a last bit."""
+    halves = [k / 2**j for j in range(1, 8) for k in range(1, 40, 3)]
+    every = [sign * h * (1 + slip) for h in halves for sign in (1, -1) for slip in (0, 1e-7, -1e-7)]
+    return [[x, decimals, fixed(x, decimals)] for x in (0, *every) for decimals in (0, 1, 2, 4)]
+
+
+def changes():
+    """Changes of every size, with Python's words for them."""
+    sizes = [0, 0.0004, 0.0006, 0.003, 0.0049, 0.0051, 0.0149, 0.2, 0.996, 1]
+    return [[sign * x, signed(sign * x)] for x in sizes for sign in (1, -1)]
+
+
+def test_a_small_change_is_a_number_with_its_sign():
+    told = {text for _, text in changes()}
+    assert {"0", "+.001", "−.003", "+.005", "+.01", "−.20", "+1.00"} <= told
+    assert not any("<" in text for text in told)
+
+
+def test_halves_are_rounded_alike_whatever_the_last_bit():
+    assert {fixed(x) for x in (0.125, 0.125 * (1 - 1e-7), 0.125 * (1 + 1e-7))} == {"0.13"}
+    assert fixed(-0.125) == "-0.13" and fixed(0.1249) == "0.12" and fixed(0.03125, 4) == "0.0313"
+
+
+@pytest.mark.needs("node")
 def test_javascript(tmp_path):
-    (tmp_path / "sentences.json").write_text(json.dumps(sentences()))
+    told = {"sentences": sentences(), "numbers": numbers(), "changes": changes()}
+    (tmp_path / "sentences.json").write_text(json.dumps(told))
     environment = os.environ | {"TL_SENTENCES": str(tmp_path / "sentences.json")}
     run = subprocess.run(
         ["node", "--test", *map(str, FILES)],

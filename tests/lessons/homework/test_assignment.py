@@ -9,18 +9,19 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from transformer_lab.lessons.assignment import (
+from tests.missing import package
+from transformer_lab.files.resources import resource
+from transformer_lab.lessons.graders import exercise_names
+from transformer_lab.lessons.grading import grade
+from transformer_lab.lessons.homework.assignment import (
     AssignmentError,
     _with_solution,
     leaks,
     make_assignment,
     source_of,
 )
-from transformer_lab.lessons.graders import exercise_names
-from transformer_lab.lessons.grading import grade
-from transformer_lab.resources import resource
 
-pytest.importorskip("nbgrader")
+package("nbgrader")
 NOTEBOOKS = sorted(resource("notebooks").glob("[0-9][0-9]_*.ipynb"))
 WITH_EXERCISES = [p for p in NOTEBOOKS if any(n.startswith(p.stem[:2]) for n in exercise_names())]
 NAME = "01_attention_by_hand"

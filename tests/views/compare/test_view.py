@@ -3,8 +3,8 @@
 import dataclasses
 import json
 import os
-import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,25 +13,19 @@ from torch.testing import assert_close
 from traitlets import TraitError
 
 import transformer_lab as tl
+from tests.factories import CountingBatches, small
+from tests.missing import lacking
 from transformer_lab.views import CompareView
-from transformer_lab.views.compare_data import align, moved, spread
-from transformer_lab.views.compare_words import Compared, compare_sentence
-from transformer_lab.views.words import short
+from transformer_lab.views.compare.data import align, moved, spread
+from transformer_lab.views.compare.words import Compared, compare_sentence
+from transformer_lab.views.shared.words import short
 
 PAIR = "the animal did not cross the street because it was too {}"
 TIRED, WIDE = (PAIR.format(word).split() for word in ("tired", "wide"))
 VOCABULARY = sorted({*TIRED, *WIDE, "<i>old", "very"})
 
 
-def small(kind="decoder", seed=0, **options):
-    torch.manual_seed(seed)
-    sizes = dict(vocab_size=20, n_layers=2, n_heads=3, d_model=24, n_ctx=32) | options
-    model = tl.Transformer(tl.ModelConfig(kind=kind, **sizes)).eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "query" in name or "key" in name:
-                parameter.mul_(3)
-    return model
+choosing = partial(small, sharpness=3, vocab_size=20, n_heads=3, d_model=24, n_ctx=32)
 
 
 def traced(model, words):
@@ -90,7 +84,7 @@ def test_maps_are_spread_and_compared():
 
 
 def test_one_model_on_a_minimal_pair():
-    model = small("encoder")
+    model = choosing("encoder")
     a, b = traced(model, TIRED), traced(model, WIDE)
     view = CompareView(a, b, names=("tired", "wide"))
     grid = view.moved()
@@ -110,7 +104,7 @@ def test_one_model_on_a_minimal_pair():
 
 
 def test_texts_of_different_length_have_gaps():
-    model = small()
+    model = choosing()
     longer = ["the", "<i>old", *TIRED[1:]]
     a, b = traced(model, TIRED), traced(model, longer)
     view = CompareView(a, b, layer=0, head=1)
@@ -131,7 +125,7 @@ def test_texts_of_different_length_have_gaps():
 
 
 def test_two_models_and_the_same_one():
-    a, b = small(seed=0), small(seed=1)
+    a, b = choosing(seed=0), choosing(seed=1)
     ids = torch.tensor([1, 2, 3, 4])
     view = CompareView.of_models(a, b, ids)
     assert view.moved().min() > 0.01
@@ -144,7 +138,7 @@ def test_two_models_and_the_same_one():
 def test_text_models_and_checkpoints(tmp_path):
     tokenizer = tl.tokenizers.CharTokenizer.train("abcdef ")
     models = [
-        tl.TextModel(small(vocab_size=tokenizer.vocab_size, seed=i), tokenizer, f"m{i}")
+        tl.TextModel(choosing(vocab_size=tokenizer.vocab_size, seed=i), tokenizer, f"m{i}")
         for i in (0, 1)
     ]
     view = CompareView.of_models(*models, "abc fed")
@@ -152,13 +146,17 @@ def test_text_models_and_checkpoints(tmp_path):
     pair = CompareView.of_texts(models[0], "abc fed", "abd fed")
     assert pair._kinds["decoder"]["key_names"][2] == "c/d"
 
-    class Counting:
-        def batch(self, step):
-            tokens = (torch.arange(9) + step) % 20
-            return tl.datasets.Batch(tokens=tokens[None, :-1], targets=tokens[None, 1:])
-
     probe = torch.arange(6)
-    list(tl.train(small(), Counting(), steps=8, run=tmp_path / "r", snapshot_every=4, probe=probe))
+    list(
+        tl.train(
+            choosing(),
+            CountingBatches(),
+            steps=8,
+            run=tmp_path / "r",
+            snapshot_every=4,
+            probe=probe,
+        )
+    )
     run = tl.Run(tmp_path / "r")
     steps = CompareView.of_steps(run, 0, 8)
     assert steps._names == ["step 0", "step 8"] and steps._title == "r"
@@ -168,14 +166,14 @@ def test_text_models_and_checkpoints(tmp_path):
 def test_names_and_tokens_are_never_read_as_formulas():
     ids = torch.tensor([1, 2, 3])
     hostile = ["$\\frac$", "</script>", "\u202e\0"]
-    traces = [tl.trace(small(seed=i), ids, labels=hostile) for i in (0, 1)]
+    traces = [tl.trace(choosing(seed=i), ids, labels=hostile) for i in (0, 1)]
     view = CompareView(*traces, names=("$\\frac$", "</script><script>x"), title="$\\q$")
     assert view.png()[:4] == b"\x89PNG"
     assert "</script><script>x" not in view.to_html()
 
 
 def test_every_kind_of_an_encoder_decoder():
-    model = small("encoder-decoder")
+    model = choosing("encoder-decoder")
     a = tl.trace(model, torch.tensor([1, 2, 3]), torch.tensor([4, 5]))
     b = tl.trace(model, torch.tensor([1, 2, 6]), torch.tensor([4, 5, 7]))
     view = CompareView(a, b)
@@ -194,7 +192,7 @@ def test_every_kind_of_an_encoder_decoder():
 
 
 def test_many_heads_are_sent_one_by_one():
-    model = small(n_heads=12, n_layers=6, n_ctx=100)
+    model = choosing(n_heads=12, n_layers=6, n_ctx=100)
     ids = torch.arange(90) % 20
     view = CompareView(tl.trace(model, ids), tl.trace(model, ids.flip(0)), layer=2, head=5)
     assert view._maps == b"" and view._first == {"name": "decoder/2/5"}
@@ -216,9 +214,7 @@ def test_minilms_it_does_not_flip():
     try:
         model = tl.TextModel.from_pretrained("minilm")
     except (ModelNotInstalled, FileNotFoundError) as error:
-        if os.environ.get("TL_REQUIRE_MODELS") == "1":
-            pytest.fail(str(error))
-        pytest.skip(f"NOT TESTED: {error}")
+        lacking("models", error)
     text = "The animal didn't cross the street because it was too {}."
     view = CompareView.of_texts(
         model, text.format("tired"), text.format("wide"), names=("tired", "wide"), layer=3, head=1
@@ -264,13 +260,11 @@ def sentences():
     return cases
 
 
-@pytest.mark.skipif(
-    shutil.which("node") is None, reason="NODE IS ABSENT: the JavaScript is untested"
-)
+@pytest.mark.needs("node")
 def test_both_halves_say_the_same(tmp_path):
     file = tmp_path / "compare.json"
     file.write_text(json.dumps(sentences()))
-    script = Path(__file__).parent / "js" / "compare.test.mjs"
+    script = Path(__file__).parent.parent / "js" / "compare.test.mjs"
     run = subprocess.run(
         ["node", "--test", str(script)],
         env=os.environ | {"TL_COMPARE": str(file)}, capture_output=True, text=True, timeout=60,
@@ -284,12 +278,12 @@ def test_both_halves_say_the_same(tmp_path):
 @pytest.mark.badinput
 def test_what_cannot_be_compared_is_refused():
     ids = torch.tensor([1, 2, 3])
-    one = tl.trace(small(), ids)
-    wide = tl.trace(small(n_layers=3), ids)
-    encoder = tl.trace(small("encoder"), ids)
-    other = tl.trace(small(), torch.tensor([4, 5]))
+    one = tl.trace(choosing(), ids)
+    wide = tl.trace(choosing(n_layers=3), ids)
+    encoder = tl.trace(choosing("encoder"), ids)
+    other = tl.trace(choosing(), torch.tensor([4, 5]))
     for make, words in (
-        (lambda: CompareView(small(), one), "a is a Transformer; give what"),
+        (lambda: CompareView(choosing(), one), "a is a Transformer; give what"),
         (lambda: CompareView(one, wide), "2 layers × 3 heads and b has 3 × 3"),
         (lambda: CompareView(one, encoder), "nothing to compare"),
         (lambda: CompareView(one, other), "no token in common"),
@@ -305,7 +299,7 @@ def test_what_cannot_be_compared_is_refused():
 
 @pytest.mark.badinput
 def test_texts_that_are_too_long_are_refused():
-    model = small(n_ctx=300)
+    model = choosing(n_ctx=300)
     long = tl.trace(model, torch.arange(260) % 20)
     with pytest.raises(ValueError, match="260 tokens; up to 256"):
         CompareView(long, long)

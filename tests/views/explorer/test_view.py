@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import transformer_lab as tl
-from transformer_lab.edit import EditError
+from transformer_lab.edits.kinds import EditError
 from transformer_lab.tokenizers import WordTokenizer
 from transformer_lab.views import Explorer
-from transformer_lab.views.explorer import long_time
-from transformer_lab.views.words import Seen, difference_sentence
+from transformer_lab.views.heads.data import HeadData
+from transformer_lab.views.shared.words import Seen, difference_sentence, long_time
 
 TEXT = "The animal did not cross the street because it was too tired ."
 FRENCH = "l' animal n' a pas traversé la rue"
@@ -349,14 +349,16 @@ def test_a_context_too_short_for_labels_is_said_in_plain_words(monkeypatch):
     view._name_heads()
     assert view._labels["decoder"][0][0] == {
         "tag": "",
+        "short": "",
         "sentence": "No label: this model reads at most 32 tokens, too few for the random texts "
         "that heads are named by.",
+        "score": None,
     }
 
 
 def test_effects_are_those_of_a_sweep(decoder):
     view = Explorer(decoder, TEXT)
-    view._compute_effects()
+    view.to_html()  # computes what each head does
     swept = tl.sweep_heads(decoder, TEXT, measure="kl")
     for layer in range(2):
         for head in range(4):
@@ -416,6 +418,7 @@ def test_a_page_says_what_it_leaves_out(decoder, tmp_path):
     view._reading.seconds = 100.0
     text = view.to_html()
     assert "each of the 8 heads is left out: it takes about 13 minutes; save_html" in text
+    assert view.left_out in text
     assert "effect/decoder/" not in text
 
 
@@ -452,3 +455,21 @@ def test_edits_that_do_not_fit_a_model_are_told_in_one_sentence(decoder):
     with pytest.raises(EditError, match="comes after it"):
         view.edits = [tl.knock_out(0, 0, query=2, key=5)]
     assert view.edits == []
+
+
+def test_heads_are_built_once(decoder, monkeypatch):
+    """A new explorer made its maps and small maps twice: as heads, and as an explorer."""
+    made = []
+    for name in ("__init__", "maps", "thumbnails", "kinds"):
+        whole = getattr(HeadData, name)
+
+        def counted(self, *args, name=name, whole=whole, **options):
+            made.append(name)
+            return whole(self, *args, **options)
+
+        monkeypatch.setattr(HeadData, name, counted)
+    view = Explorer(decoder, TEXT)
+    assert sorted(made) == ["__init__", "kinds", "maps", "thumbnails"]
+    made.clear()
+    view.edits = [tl.ablate(0, 1)]
+    assert sorted(made) == ["__init__", "maps", "thumbnails"]  # of the edited maps

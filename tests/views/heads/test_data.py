@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 
-from transformer_lab.views import head_data
-from transformer_lab.views.head_data import HeadData
+from transformer_lab.views.heads import data as head_data
+from transformer_lab.views.heads.data import HeadData
 
 
 def decode_weights(data, shape):

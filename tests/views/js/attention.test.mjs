@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { HeadWeights, largest, pooled, shownRow, softmaxRow, strongestEdges } from "../../../transformer_lab/views/static/attention.js";
+import { HeadWeights, largest, pooled, shownRow, softmaxRow, strongestEdges } from "../../../transformer_lab/views/shared/attention.js";
 
 const close = (a, b, tolerance = 1e-6) => assert.ok(Math.abs(a - b) <= tolerance, `${a} is not ${b}`);
 
@@ -80,4 +80,19 @@ test("a head tells the most that it will hold, however many rows are looked at",
   const held = [...long.rows.values()].reduce((sum, row) => sum + row.byteLength, 0);
   assert.equal(long.bytes, 8 * n + held);
   assert.ok(held < 0.1 * 4 * n * n);
+});
+
+test("a map with sinks has one more column, which is no key", () => {
+  const bits = Uint16Array.of(30000, 0, 29999, 15000, 15000, 29999);
+  const shape = { queries: 2, keys: 2, causal: true, sinks: [0] };
+  const head = new HeadWeights({ encoding: "weights", error: 0 }, [new Uint8Array(bits.buffer)], shape);
+  assert.deepEqual([head.row(0), head.row(1)].map((row) => [...row].map((w) => +w.toFixed(3))), [[0.5, 0], [0.25, 0.25]]);
+  for (const query of [0, 1]) close(head.nothing(query), 0.5, 1e-5);
+});
+
+test("an edge to nothing is one of the strongest where it is strong", () => {
+  const rows = [{ query: 0, head: 0, row: Float32Array.of(0.1, 0.2), nothing: 0.7 }];
+  const { edges, covered } = strongestEdges(rows, 0.7, 100);
+  assert.deepEqual(edges.map((e) => [e.query, e.key]), [[0, null]]);
+  close(covered, 0.7);
 });

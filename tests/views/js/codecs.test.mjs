@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { bytesOf, halfToNumber, halvesToFloats, typed, weightOf } from "../../../transformer_lab/views/static/codecs.js";
+import { bytesOf, halfToNumber, halvesToFloats, typed, weightOf } from "../../../transformer_lab/views/shared/codecs.js";
 
 test("half precision: known patterns", () => {
   const known = [[0x3c00, 1], [0xc000, -2], [0x0001, 2 ** -24], [0x7bff, 65504], [0x0000, 0], [0x3555, 0.333251953125]];

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { compareSentence } from "../../../transformer_lab/views/static/compare_words.js";
+import { compareSentence } from "../../../transformer_lab/views/compare/words.js";
 
-// Written by tests/views/test_compare_view.py.
+// Written by tests/views/compare/test_view.py.
 if (process.env.TL_COMPARE) {
   test("what differs is said as Python says it", () => {
     const cases = JSON.parse(readFileSync(process.env.TL_COMPARE, "utf8"));

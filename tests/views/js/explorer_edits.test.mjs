@@ -1,51 +1,58 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import {
-  cutRow, cutsOf, cutsReachOnly, editCode, editsCode, editWords, headOff, headTouched, sameEdits, Steps, toggleCut, toggleHeads,
-} from "../../../transformer_lab/views/static/explorer_edits.js";
+import { readFileSync } from "node:fs";
 
+import {
+  cutRow, cutsOf, cutsReachOnly, editsCode, headOff, headTouched, sameEdits, Steps, toggleCut, toggleHeads,
+} from "../../../transformer_lab/views/explorer/edits.js";
+
+// Written by tests/views/explorer/test_edits.py: patterns of a model with two kinds of attention, and
+// each edit as Python sends it.
+const given = process.env.TL_EDITS ? JSON.parse(readFileSync(process.env.TL_EDITS, "utf-8")) : null;
 const place = (layer, head, kind = "decoder") => ({ kind, layer, head });
 
-test("heads go off and on, alone and together", () => {
-  let edits = toggleHeads([], [place(1, 2)], "decoder");
-  assert.deepEqual(edits, [{ edit: "ablate", layer: 1, head: 2 }]);
-  assert.ok(headOff(edits, place(1, 2), "decoder"));
-  assert.ok(!headOff(edits, place(1, 2, "cross"), "decoder"));
-  edits = toggleHeads(edits, [place(1, 2), place(0, 0)], "decoder");
-  assert.equal(edits.length, 2, "those that are on go off");
-  assert.deepEqual(toggleHeads(edits, [place(1, 2), place(0, 0)], "decoder"), []);
-  const cross = toggleHeads([], [place(0, 1, "cross")], "decoder");
-  assert.equal(cross[0].kind, "cross");
-  assert.ok(headOff([{ edit: "ablate", layer: 1 }], place(1, 7), "decoder"), "a whole layer is off");
+test("edits made by hand are those that Python would send", { skip: !given }, () => {
+  const { patterns, kinds, heads, cuts } = given;
+  for (const { at, sent } of heads) assert.deepEqual(toggleHeads([], [at], patterns), [sent]);
+  for (const { at, edge, scope, sent } of cuts) assert.deepEqual(toggleCut([], at, edge, scope, patterns, kinds[at.kind]), [sent]);
+  assert.ok(heads.length >= 2 && cuts.length >= 18);
 });
 
-test("edges are cut where they are meant, and mended", () => {
-  const edge = { query: 5, key: 3 };
-  for (const [scope, keys] of [["head", ["edit", "head", "key", "layer", "query"]], ["layer", ["edit", "key", "layer", "query"]], ["all", ["edit", "key", "query"]]]) {
-    const edits = toggleCut([], place(1, 2), edge, scope, "decoder");
-    assert.deepEqual(Object.keys(edits[0]).sort(), keys);
-    assert.deepEqual(cutsOf(edits, place(1, 2), "decoder"), [edge]);
-    assert.equal(cutsOf(edits, place(1, 3), "decoder").length, scope === "head" ? 0 : 1);
-    assert.equal(cutsOf(edits, place(0, 2), "decoder").length, scope === "all" ? 1 : 0);
-    assert.ok(headTouched(edits, place(1, 2), "decoder"));
-    assert.deepEqual(toggleCut(edits, place(1, 2), edge, scope, "decoder"), []);
+test("heads go off and on, alone and together", { skip: !given }, () => {
+  const { patterns } = given;
+  let edits = toggleHeads([], [place(1, 2)], patterns);
+  assert.ok(headOff(edits, place(1, 2)));
+  assert.ok(!headOff(edits, place(1, 2, "cross")));
+  edits = toggleHeads(edits, [place(1, 2), place(0, 0)], patterns);
+  assert.equal(edits.length, 2, "those that are on go off");
+  assert.deepEqual(toggleHeads(edits, [place(1, 2), place(0, 0)], patterns), []);
+  const cross = toggleHeads([], [place(0, 1, "cross")], patterns);
+  assert.equal(cross[0].kind, "cross");
+  assert.ok(headOff([{ does: "off", kind: "decoder", layer: 1, head: null }], place(1, 7)), "a whole layer is off");
+});
+
+test("edges are cut where they are meant, and mended", { skip: !given }, () => {
+  const { patterns, kinds } = given;
+  const edge = { query: 1, key: 0 };
+  for (const scope of ["head", "layer", "all"]) {
+    const cut = (edits) => toggleCut(edits, place(1, 2), edge, scope, patterns, kinds.decoder);
+    const edits = cut([]);
+    assert.deepEqual(cutsOf(edits, place(1, 2)), [edge]);
+    assert.equal(cutsOf(edits, place(1, 3)).length, scope === "head" ? 0 : 1);
+    assert.equal(cutsOf(edits, place(0, 2)).length, scope === "all" ? 1 : 0);
+    assert.ok(headTouched(edits, place(1, 2)));
+    assert.deepEqual(cut(edits), []);
   }
 });
 
-test("edits in words and in Python", () => {
-  const kinds = { decoder: { query_tokens: ["<b>", "it"], key_tokens: ["<b>", "it"] } };
-  const cut = { edit: "knock_out", layer: 1, head: 0, query: 1, key: 0 };
-  assert.equal(editWords(cut, kinds), "“it” → “<b>” cut in layer 1, head 0");
-  assert.equal(editWords({ edit: "ablate", layer: 1, head: 2 }, kinds), "layer 1, head 2 off");
-  assert.equal(editCode(cut), "tl.knock_out(layer=1, head=0, query=1, key=0)");
-  assert.equal(editCode({ edit: "ablate", kind: "cross", head: 1, layer: 0 }), 'tl.ablate(layer=0, head=1, kind="cross")');
+test("edits in Python, and which are the same", () => {
+  const toy = { id: "a", code: "tl.toy(strength=2)" };
   assert.equal(editsCode([], "run", 3), "edits = []");
-  assert.equal(editsCode([cut], "run", null), `edits = [\n    ${editCode(cut)},\n]\nrun`);
-  assert.equal(editsCode([cut], "run", 3).split("\n").at(-1), 'print(before.predictions(3), after.predictions(3), sep="\\n")');
-  const both = { decoder: kinds.decoder, cross: kinds.decoder };
-  assert.equal(editWords({ edit: "knock_out", key: 0, kind: "cross" }, both), "every token → “<b>” cut in every cross layer, all heads");
-  assert.ok(sameEdits([{ edit: "ablate", layer: 0 }], [{ layer: 0, edit: "ablate", head: undefined }]));
+  assert.equal(editsCode([toy], "run", null), "edits = [\n    tl.toy(strength=2),\n]\nrun");
+  assert.equal(editsCode([toy], "run", 3).split("\n").at(-1), 'print(before.predictions(3), after.predictions(3), sep="\\n")');
+  assert.ok(sameEdits([toy], [{ ...toy, words: "…" }]));
+  assert.ok(!sameEdits([toy], [{ ...toy, id: "b" }]));
 });
 
 test("steps go back and forth, and are bounded", () => {
@@ -68,12 +75,31 @@ test("steps go back and forth, and are bounded", () => {
 
 test("a cut row takes up the weight of its cut edges", () => {
   const row = Float32Array.of(0.5, 0.25, 0.25, 0);
-  assert.deepEqual([...cutRow(row, 2, [{ query: 2, key: 0 }])], [0, 0.5, 0.5, 0]);
-  assert.deepEqual([...cutRow(row, 2, [{ query: null, key: 1 }])].map((w) => Math.round(1e6 * w)), [666667, 0, 333333, 0]);
-  assert.equal(cutRow(row, 2, [{ query: 1, key: 0 }]), row, "another row");
-  assert.deepEqual([...cutRow(row, 2, [{ query: 2, key: null }])], [0, 0, 0, 0]);
-  const cut = { edit: "knock_out", layer: 1, query: 2, key: 0 };
-  assert.ok(cutsReachOnly([cut], place(1, 3), "decoder"));
-  assert.ok(!cutsReachOnly([cut], place(2, 3), "decoder"), "it changes what later layers are given");
-  assert.ok(!cutsReachOnly([{ ...cut, layer: undefined }], place(0, 3), "decoder"));
+  assert.deepEqual([...cutRow(row, 2, [{ query: 2, key: 0 }]).row], [0, 0.5, 0.5, 0]);
+  assert.deepEqual([...cutRow(row, 2, [{ query: null, key: 1 }]).row].map((w) => Math.round(1e6 * w)), [666667, 0, 333333, 0]);
+  assert.equal(cutRow(row, 2, [{ query: 1, key: 0 }]).row, row, "another row");
+  assert.deepEqual([...cutRow(row, 2, [{ query: 2, key: null }]).row], [0, 0, 0, 0]);
+  const cut = { does: "cut", kind: "decoder", layer: 1, head: null, query: 2, key: 0 };
+  assert.ok(cutsReachOnly([cut], place(1, 3)));
+  assert.ok(!cutsReachOnly([cut], place(2, 3)), "it changes what later layers are given");
+  assert.ok(!cutsReachOnly([{ ...cut, layer: null }], place(0, 3)));
 });
+
+test("what goes to nothing takes its part of a cut row, and all of one that is cut whole", () => {
+  const row = Float32Array.of(0.5, 0.25, 0);
+  assert.deepEqual(cutRow(row, 2, [{ query: 2, key: 0 }], 0.25), { row: Float32Array.of(0, 0.5, 0), nothing: 0.5, factor: 2 });
+  assert.deepEqual(cutRow(row, 2, [{ query: 2, key: null }], 0.25), { row: new Float32Array(3), nothing: 1, factor: 4 });
+});
+
+// Written by test_cut_rows.py: rows of a model before and with cuts, as Python computes them.
+if (process.env.TL_CUTS) {
+  test("cut rows are Python's", () => {
+    for (const { cuts, before, after } of JSON.parse(readFileSync(process.env.TL_CUTS, "utf8"))) {
+      before.rows.forEach((row, query) => {
+        const found = cutRow(Float32Array.from(row), query, cuts, before.nothing[query]);
+        const off = [...found.row].map((weight, key) => Math.abs(weight - after.rows[query][key]));
+        assert.ok(Math.max(...off, Math.abs(found.nothing - after.nothing[query])) <= 1e-6, JSON.stringify({ cuts, query, off }));
+      });
+    }
+  });
+}

@@ -1,10 +1,32 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { niceTicks, nearest } from "../../../transformer_lab/views/static/curve.js";
-import { scaleEnd, windowFrom } from "../../../transformer_lab/views/static/head_viewer.js";
-import { axisStep, cellAt, frameOf } from "../../../transformer_lab/views/static/heat_map.js";
-import { columnLines, withGaps } from "../../../transformer_lab/views/static/lines.js";
+import { niceTicks, nearest } from "../../../transformer_lab/views/shared/curve.js";
+import { scaleEnd, windowFrom } from "../../../transformer_lab/views/heads/scale.js";
+import { leaning, leaningHeight, textOf } from "../../../transformer_lab/views/shared/column_names.js";
+import { axisStep, cellAt, frameOf } from "../../../transformer_lab/views/shared/heat_map.js";
+import { besides, columnLines, withGaps } from "../../../transformer_lab/views/heads/lines.js";
+
+test("lines between the same two tokens lie side by side, within their row", () => {
+  for (const count of [1, 2, 4, 16]) {
+    const edges = Array.from({ length: count }, (_, head) => ({ query: 3, key: 1, head }));
+    const aside = besides([...edges, { query: 4, key: 1, head: 0 }], 20);
+    const places = edges.map((edge) => aside.get(edge));
+    assert.equal(new Set(places).size, count);
+    assert.ok(Math.max(...places) - Math.min(...places) <= 16);
+    assert.ok(Math.abs(places.reduce((a, b) => a + b)) < 1e-9);
+  }
+});
+
+test("names above columns never lie on one another, at any width", () => {
+  for (let pitch = 10.5; pitch < 60; pitch += 0.25) {
+    const { angle, size } = leaning(pitch);
+    assert.ok(pitch * Math.sin(angle) >= size - 0.51, `${pitch}: ${angle}, ${size}`);
+    assert.ok(textOf(pitch) <= pitch && size >= 9);
+    assert.ok(leaningHeight(50, pitch) >= 50 * Math.sin(angle));
+  }
+  assert.equal(leaning(20).size, 12);
+});
 
 test("every cell's middle leads back to the cell, at every size", () => {
   for (const count of [1, 7, 64, 512]) {
@@ -19,6 +41,20 @@ test("every cell's middle leads back to the cell, at every size", () => {
       assert.deepEqual(cellAt(x, frame.top - 3, frame, part), { query: null, key: 5 + step });
     }
     assert.equal(cellAt(frame.left + frame.width + 1, frame.top + frame.height + 1, frame, part), null);
+  }
+});
+
+test("the column of what goes to nothing lies beside the keys, on the canvas, and is no key", () => {
+  for (const count of [1, 7, 24, 64, 512]) {
+    const part = { query: 3, key: 5, queries: count, keys: count };
+    const frame = frameOf(part, { width: 460, height: 470, rowLabel: 70, columnLabel: 70, lastLabel: 70, nothing: 62 });
+    const { beside } = frame;
+    assert.ok(beside.left > frame.left + frame.width && beside.width >= Math.max(frame.cell, 8));
+    assert.ok(beside.left + beside.width / 2 + 31 <= 460, "its label too");
+    const y = frame.top + 0.5 * frame.cell;
+    assert.deepEqual(cellAt(beside.left + 1, y, frame, part), { query: 3, key: null, nothing: true });
+    assert.equal(cellAt(beside.left - 2, y, frame, part), null, "the gap");
+    assert.equal(cellAt(beside.left + 1, frame.top - 3, frame, part), null);
   }
 });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { fits } from "../../../transformer_lab/views/static/linked.js";
+import { fits } from "../../../transformer_lab/views/shared/linked.js";
 
 const kinds = { decoder: { layers: 2, heads: 4, queries: 5, keys: 5 } };
 const told = (changes) => ({ kind: "decoder", layer: 1, head: 3, selected: [4, null], ...changes });

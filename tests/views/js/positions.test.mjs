@@ -2,17 +2,17 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { linearShade, roundStep } from "../../../transformer_lab/views/static/number_map.js";
-import { nearestIndex, spread } from "../../../transformer_lab/views/static/plot.js";
-import { relativeBucket } from "../../../transformer_lab/views/static/position_math.js";
-import { byDistance, changeOf, encodingOf, schemeFacts } from "../../../transformer_lab/views/static/position_scheme.js";
-import { positionSentence, tiny } from "../../../transformer_lab/views/static/position_words.js";
+import { linearShade, roundStep } from "../../../transformer_lab/views/shared/number_map.js";
+import { namedCurves, nearestIndex, spread } from "../../../transformer_lab/views/shared/plot.js";
+import { relativeBucket } from "../../../transformer_lab/views/positions/math.js";
+import { byDistance, changeOf, encodingOf, schemeFacts } from "../../../transformer_lab/views/positions/scheme.js";
+import { positionSentence, tiny } from "../../../transformer_lab/views/positions/words.js";
 
 const near = (a, b, within, what) => {
   assert.ok(Math.abs(a - b) <= within || (Number.isNaN(a) && b === null), `${what}: ${a} is not ${b}`);
 };
 
-// Written by tests/views/test_position_view.py, from the view and from transformer_lab/positions.py.
+// Written by tests/views/positions/test_view.py, from the view and from transformer_lab/positions.py.
 if (process.env.TL_POSITIONS) {
   const { buckets, cases } = JSON.parse(readFileSync(process.env.TL_POSITIONS, "utf8"));
 
@@ -43,7 +43,7 @@ if (process.env.TL_POSITIONS) {
       const facts = schemeFacts(now);
       assert.equal(positionSentence({
         scheme: facts.scheme, own: facts.own, name: state.given.words ? state.given.name : "", width: facts.width,
-        head: facts.head, slope: facts.slopes[facts.head], causal: facts.causal, test: state.test, shift: change.shift,
+        heads: facts.heads, head: facts.head, causal: facts.causal, test: state.test, shift: change.shift,
         largest: change.largest,
       }), sentence);
     }
@@ -51,7 +51,7 @@ if (process.env.TL_POSITIONS) {
 }
 
 test("numbers near nothing", () => {
-  assert.deepEqual([0, 3e-12, 1.2e-7, 9.6e-6].map(tiny), ["0", "below 1e-9", "1e-7", "1e-5"]);
+  assert.deepEqual([0, 3e-12, 1.2e-7, 9.6e-6].map(tiny), ["below 1e-9", "below 1e-9", "1e-7", "1e-5"]);
 });
 
 test("labels are spread apart, in their order, within bounds", () => {
@@ -59,6 +59,23 @@ test("labels are spread apart, in their order, within bounds", () => {
   assert.ok(placed[0] < placed[1] && placed[1] < placed[2] && placed[2] < placed[3]);
   for (let i = 1; i < 4; i++) assert.ok(placed[i] - placed[i - 1] >= 10 - 1e-9);
   assert.ok(Math.max(...placed) <= 100);
+});
+
+test("names at the ends of curves never lie on one another, however many there are", () => {
+  for (let count = 1; count <= 40; count++) {
+    for (let round = 0; round < 20; round++) {
+      const ends = Array.from({ length: count }, (_, i) => ((i * 37 + round * 61) % 100) / (1 + (round % 7)) - 20);
+      const series = ends.map((end, i) => ({ name: `L${i}H0`, colour: "", x: [0], y: [end], thick: i === round ? 3 : undefined }));
+      const named = namedCurves(series, 12);
+      assert.equal(named.length, Math.min(12, count));
+      assert.ok(round >= count || named.includes(series[round])); // the chosen one always has its name
+      const left = series.filter((one) => !named.includes(one));
+      assert.ok(left.every((one) => named.filter((n) => !n.thick).every((n) => n.y[0] >= one.y[0])));
+      const placed = spread(named.map((n) => n.y[0]), 13, 10, 10 + 11 * 13).sort((a, b) => a - b);
+      for (let i = 1; i < placed.length; i++) assert.ok(placed[i] - placed[i - 1] >= 13 - 1e-9);
+      assert.ok(placed[0] >= 10 - 1e-9 && placed[placed.length - 1] <= 10 + 11 * 13 + 1e-9);
+    }
+  }
 });
 
 test("scales and axes", () => {

@@ -1,18 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Requests, Superseded } from "../../../transformer_lab/views/static/requests.js";
+import { Requests, Superseded } from "../../../transformer_lab/views/shared/requests.js";
 
 /** A model whose answers are given by hand. */
 function fakeModel() {
   const sent = [];
-  let handler;
+  const handlers = [];
   return {
     sent,
     send: (message) => sent.push(message),
-    on: (_name, h) => (handler = h),
+    on: (_name, handler) => handlers.push(handler),
     off: () => {},
-    answer: (message, buffers) => handler(message, buffers),
+    answer: (message, buffers) => handlers.forEach((handler) => handler(message, buffers)),
   };
 }
 const settled = () => new Promise((resolve) => setTimeout(resolve, 0));
@@ -45,4 +45,12 @@ test("answers to nobody are left alone, and an urgent question overtakes the res
   }
   await Promise.all([...background, urgent]);
   assert.deepEqual(model.sent.map((m) => m.name), [1, 3, 2]);
+});
+
+test("two that ask one model hear their own answers only", async () => {
+  const model = fakeModel();
+  const [one, other] = [0, 1].map(() => new Requests(model, new AbortController().signal));
+  const asked = [one.ask({ name: "a" }), other.ask({ name: "b" })];
+  for (const { request, name } of model.sent.reverse()) model.answer({ request, name });
+  assert.deepEqual((await Promise.all(asked)).map(({ message }) => message.name), ["a", "b"]);
 });

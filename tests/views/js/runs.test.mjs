@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { passedHalf, runSentence } from "../../../transformer_lab/views/static/run_words.js";
-import { scoresFrom, StepModel } from "../../../transformer_lab/views/static/scrubber.js";
-import { nearestStop } from "../../../transformer_lab/views/static/slider.js";
+import { passedHalf, runSentence } from "../../../transformer_lab/views/runs/words.js";
+import { scoresFrom, StepModel } from "../../../transformer_lab/views/runs/scrubber.js";
+import { nearestStop } from "../../../transformer_lab/views/shared/slider.js";
 
 if (process.env.TL_RUNS) {
   test("sentences of a run are Python's", () => {

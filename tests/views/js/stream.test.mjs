@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { answerSentence, cosineText, medianOf, residualSentence, sizeText } from "../../../transformer_lab/views/static/residual_words.js";
-import { lensColumns, LensBlock } from "../../../transformer_lab/views/static/residual_lens.js";
-import { fallingParts, partColour } from "../../../transformer_lab/views/static/why_waterfall.js";
-import { largestBySize, WhyCell } from "../../../transformer_lab/views/static/why_cell.js";
-import { plainText, signedText, whySentence } from "../../../transformer_lab/views/static/why_words.js";
+import { answerSentence, cosineText, medianOf, residualSentence, sizeText } from "../../../transformer_lab/views/residual/words.js";
+import { lensColumns, LensBlock } from "../../../transformer_lab/views/residual/lens.js";
+import { fallingParts, partColour } from "../../../transformer_lab/views/why/waterfall.js";
+import { largestBySize, WhyCell } from "../../../transformer_lab/views/why/cell.js";
+import { plainText, signedText, whySentence } from "../../../transformer_lab/views/why/words.js";
 
 test("lengths keep about three digits, cosines two", () => {
   assert.deepEqual([0, 0.123, 1.5, 12.34, 123.4, 21977].map(sizeText), ["0", "0.12", "1.50", "12.3", "123", "21977"]);
@@ -55,7 +55,7 @@ test("a waterfall falls in order and ends at the sum", () => {
 
 test("a score's numbers are read in the order they were packed", () => {
   const info = {
-    d: 2, keys: 2, mean: 0, names: [], splits: { score: { rows: [0], columns: [0], shape: [1, 2], total: 5 } },
+    d: 2, pairs: [0, 0], keys: 2, mean: 0, names: [], splits: { score: { rows: [0], columns: [0], shape: [1, 2], total: 5 } },
     sources: { query: { names: ["a"] }, key: { names: ["b", "c"] } },
   };
   const flat = Float32Array.from([1, 2, 3, 4, 5, -6, 7, 8, 0.25, 0.75, 9, 10, 11, 12, 13, 14, -15, 16, 17]);
@@ -66,6 +66,9 @@ test("a score's numbers are read in the order they were packed", () => {
   assert.deepEqual(cell.best("key", false), ["c", -15]);
   assert.equal(cell.best("key", true), null);
   assert.deepEqual([...cell.byPair(false)], [-1]);
+  assert.deepEqual(cell.pairs, [[0, 1]]);
+  const alone = new WhyCell({ ...info, pairs: [1, 0] }, new Uint8Array(flat.buffer)); // neither turns
+  assert.deepEqual([...alone.byPair(false)], [-6, 5]);
   assert.equal(largestBySize([1, -3, 2]), 1);
 });
 

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { duration, figures } from "../../../transformer_lab/views/static/training_view.js";
-import { cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, querySentence, short } from "../../../transformer_lab/views/static/words.js";
+import { duration, figures } from "../../../transformer_lab/views/runs/training.js";
+import { cellSentence, decimalsFor, differenceSentence, fixed, headSentence, keySentence, querySentence, short, signed, spreadSentence } from "../../../transformer_lab/views/shared/words.js";
 
 test("short numbers", () => {
   assert.deepEqual([0.61, 1, 0, 0.004, 0.005, 12.3].map((w) => short(w)), [".61", "1.00", ".00", "<.01", ".01", "12.30"]);
@@ -16,16 +16,19 @@ test("of changes that are equal but for rounding, the first is named", () => {
   assert.equal(told, "Layer 0, head 1: the edits change “a” → “y” most (−.40).");
 });
 
-// Written by the Python test beside this one, from views/words.py: both halves must say the same.
+// Written by the Python test beside this one, from views/shared/words.py: both halves must say the same.
 if (process.env.TL_SENTENCES) {
   test("sentences are Python's", () => {
-    const cases = JSON.parse(readFileSync(process.env.TL_SENTENCES, "utf8"));
+    const { sentences: cases, numbers, changes } = JSON.parse(readFileSync(process.env.TL_SENTENCES, "utf8"));
+    for (const [x, decimals, text] of numbers) assert.equal(fixed(x, decimals), text);
+    for (const [change, text] of changes) assert.equal(signed(change), text);
     assert.ok(cases.length > 20);
     for (const { seen, map, query, key, sentence } of cases) {
       const rows = map.map((row) => Float32Array.from(row));
       const column = Float32Array.from(rows, (row) => row[key]);
       let said;
-      if (query !== null && key !== null) said = cellSentence(seen, query, key, rows[query]);
+      if (seen.spread) said = spreadSentence(seen, (q) => rows[q], query === null ? null : { query, key });
+      else if (query !== null && key !== null) said = cellSentence(seen, query, key, rows[query]);
       else if (query !== null) said = querySentence(seen, query, rows[query]);
       else if (key !== null) said = keySentence(seen, key, column);
       else said = headSentence(seen, (q) => rows[q], 1000);

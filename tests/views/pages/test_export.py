@@ -1,12 +1,15 @@
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import nbformat
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from transformer_lab.views import HeadView, clean_notebook
-from transformer_lab.views.export import (
+from transformer_lab.views.pages.export import (
     STATE_MIME,
     VIEW_MIME,
     live_views,
@@ -75,7 +78,9 @@ def test_a_page_can_be_limited_to_layers_and_says_so(long_trace, tmp_path):
     assert "layers 0, 2, of 4" in json.loads(scripts.found[0][1])["state"]["_note"]
     kept = {a["data-block"].split("/")[1] for a, _ in scripts.found[2:]}
     assert kept == {"0", "2"}
-    assert path.stat().st_size < 0.6 * view.save_html(tmp_path / "all.html").stat().st_size
+    held = [len(text) for _, text in scripts.found[2:]]
+    every = Scripts(view.save_html(tmp_path / "all.html").read_text()).found[2:]
+    assert sum(held) < 0.6 * sum(len(text) for _, text in every)
     with pytest.raises(ValueError, match=r"layers=\[4\] must name some of the layers 0 … 3"):
         view.save_html(tmp_path / "no.html", layers=[4])
     assert not (tmp_path / "no.html").exists()
@@ -167,8 +172,99 @@ def test_notebook_to_html(trace, tmp_path):
 def test_the_configuration_names_a_preprocessor_that_exists():
     from traitlets.utils.importstring import import_item
 
-    from transformer_lab.views.modules import STATIC
+    from transformer_lab.views.shared.modules import VIEWS
 
-    config = json.loads((STATIC.parent / "jupyter_nbconvert_config.json").read_text())
+    config = json.loads((VIEWS / "jupyter_nbconvert_config.json").read_text())
     for name in config["HTMLExporter"]["preprocessors"]:
         import_item(name)
+
+
+@pytest.mark.parametrize("sanitized", [False, True])
+def test_a_servers_own_export_shows_pictures_and_words(trace, sanitized):
+    """With "Sanitize" ticked, JupyterLab's export printed style sheets and base64 as text."""
+    from types import SimpleNamespace
+
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    from transformer_lab.lessons.cards import Card, Shown
+    from transformer_lab.lessons.pictures.bars import predictions
+    from transformer_lab.views.pages import server
+
+    settings = {"config": Config()}
+    for _ in range(2):
+        server._load_jupyter_server_extension(
+            SimpleNamespace(web_app=SimpleNamespace(settings=settings))
+        )
+    assert settings["config"].HTMLExporter.preprocessors == [server.PASS]
+    book = notebook(HeadView(trace), other=False)
+    told = Shown()
+    told.card = lambda: Card("good", "It holds")
+    for thing in (predictions({"first": [("a", 0.5)]}, alt="A bar.", caption="Half."), told):
+        output = nbformat.v4.new_output("display_data", thing._repr_mimebundle_())
+        book.cells[0].outputs.append(output)
+    del book.metadata["widgets"]  # JupyterLab keeps no state unless it is told to
+    exporter = HTMLExporter(config=settings["config"])
+    exporter.sanitize_html = sanitized
+    page, _ = exporter.from_notebook_node(book)
+    text = re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", page.split("<main", 1)[1], flags=re.S)
+    for word in ("base64", "tl-", "&lt;", "{", "margin:"):
+        assert word not in text, text[max(0, text.index(word) - 300) :][:900]
+    assert page.count('src="data:image/') == (2 if sanitized else 3)  # light and dark
+    assert "It holds" in text and "Half." in text and "view.save_html(path)" in text
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)  # fmt: skip
+
+
+def places(value, here=()):
+    """Paths to everything within a table of tables and lists."""
+    yield here
+    if isinstance(value, dict | list):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from places(value[key], (*here, key))
+
+
+@pytest.mark.badinput
+def test_a_notebook_whose_state_is_damaged_keeps_its_pictures(trace):
+    good = json.dumps(notebook(HeadView(trace)))
+    metadata = [("metadata", *path) for path in places(json.loads(good)["metadata"])]
+    shown = [
+        ("cells", 0, "outputs", i, "data", *path)
+        for i in (0, 1)
+        for path in places(json.loads(good)["cells"][0]["outputs"][i]["data"])
+    ]
+
+    @settings(max_examples=150, derandomize=True, deadline=None)
+    @given(st.sampled_from(metadata[1:] + shown), ANYTHING, st.booleans())
+    def each(path, value, gone):
+        book = json.loads(good)
+        *above, last = path
+        place = book
+        for key in above:
+            place = place[key]
+        if gone:
+            del place[last]
+        else:
+            place[last] = value
+        book = nbformat.from_dict(book)
+        assert live_views(book) in (0, 1)
+        for output in book.cells[0].outputs:
+            if isinstance(output.get("data"), dict) and "text/html" in output["data"]:
+                Scripts(output["data"]["text/html"])
+
+    each()
+
+
+def test_a_notebook_of_the_first_edition_still_comes_alive():
+    """It was written when every view lay in one folder; its state names a module of that time."""
+    book = nbformat.read(Path(__file__).with_name("first_edition_notebook.json"), as_version=4)
+    states = book.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
+    assert states["view"]["state"]["_anywidget_id"] == "transformer_lab.views.head_view.HeadView"
+    assert live_views(book) == 1
+    assert "srcdoc=" in book.cells[0].outputs[0].data["text/html"]
+    assert "widgets" not in book.metadata

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,10 +11,13 @@ from torch.testing import assert_close
 from traitlets import TraitError
 
 import transformer_lab as tl
+from tests.factories import small
 from transformer_lab.positions import SCHEMES, relative_buckets, scheme
 from transformer_lab.views import PositionView
-from transformer_lab.views.position_numbers import noise, permutation, put_back
-from transformer_lab.views.position_probe import probe
+from transformer_lab.views.positions.numbers import noise, permutation, put_back
+from transformer_lab.views.positions.schemes import KNOWN
+from transformer_lab.views.positions.trial import tried
+from transformer_lab.views.shared.modules import VIEWS
 
 RELATIVE = ("rotary", "alibi", "relative", "none")
 ABSOLUTE = ("sinusoidal", "learned")
@@ -23,14 +25,9 @@ WORDS = ["the", "dog", "bit", "the", "man", "<b>&"]
 
 
 def model_of(kind="encoder", positions="learned", **options):
-    torch.manual_seed(0)
-    settings = dict(vocab_size=12, n_layers=2, n_heads=2, d_model=16, n_ctx=40) | options
-    model = tl.Transformer(tl.ModelConfig(kind=kind, positions=positions, **settings)).eval()
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "query" in name or "key" in name or "positions" in name:
-                parameter.mul_(6)
-    return model
+    sizes = dict(vocab_size=12, n_heads=2, d_model=16, n_ctx=40) | options
+    sharpened = ("query", "key", "positions")
+    return small(kind, positions=positions, sharpness=6, sharpened=sharpened, **sizes)
 
 
 def given(kind="encoder", positions="learned", **options):
@@ -194,7 +191,7 @@ def test_a_decoder_without_positions_still_knows_some_of_the_order():
 
 
 def test_special_tokens_keep_their_place():
-    found = probe(model_of(), torch.arange(6), list("^abcd$"), [True, *[False] * 4, True])
+    found = tried(model_of(), torch.arange(6), list("^abcd$"), [True, *[False] * 4, True])
     assert len(set(found.orders)) > 1
     for order in found.orders:
         assert order[0] == 0 and order[5] == 5 and sorted(order) == list(range(6))
@@ -273,9 +270,7 @@ def case(view):
     }
 
 
-@pytest.mark.skipif(
-    shutil.which("node") is None, reason="NODE IS ABSENT: the JavaScript is untested"
-)
+@pytest.mark.needs("node")
 def test_the_browsers_numbers_are_pythons(tmp_path):
     distances = torch.arange(-600, 600)
     buckets = [
@@ -290,12 +285,58 @@ def test_the_browsers_numbers_are_pythons(tmp_path):
     ]  # fmt: skip
     file = tmp_path / "positions.json"
     file.write_text(json.dumps({"buckets": buckets, "cases": cases()}))
-    script = Path(__file__).parent / "js" / "positions.test.mjs"
+    script = Path(__file__).parent.parent / "js" / "positions.test.mjs"
     run = subprocess.run(
         ["node", "--test", str(script)],
         env=os.environ | {"TL_POSITIONS": str(file)}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
+
+
+# -- a scheme that the view was never told of -----------------------------------------------------
+
+
+def test_a_scheme_without_a_formula_is_shown_by_what_was_measured(halving):
+    view = given("decoder", halving, shift=8)
+    before, after = view.weights()
+    assert_close(before.sum(-1), torch.ones(6))
+    assert float((before - after).abs().max()) < 1e-5  # only distances count in it
+    assert view.sentence.startswith("halving: what it does is measured on Transformer. Moving")
+    assert view.encoding() is None and view.by_distance()[1].shape[0] == 0
+    assert view.png()[:4] == b"\x89PNG"
+    view.test = "shuffle"
+    before, after = view.weights()
+    assert view.largest == pytest.approx(float((before - after).abs().max())) and view.largest > 0
+    view.scheme = "rotary"
+    assert view.encoding() is not None
+    view.scheme = halving
+
+
+@pytest.mark.badinput
+def test_a_scheme_without_a_formula_and_without_a_model_is_refused(halving):
+    for make in (
+        lambda: PositionView(halving),
+        lambda: PositionView(SCHEMES[halving]()),
+        lambda: PositionView(model_of("decoder", halving)),
+    ):
+        with pytest.raises(ValueError, match=r"'halving' has no formula .* text="):
+            make()
+    view = PositionView("alibi")
+    with pytest.raises(TraitError, match="halving"):
+        view.scheme = halving
+
+
+@pytest.mark.needs("node")
+def test_both_halves_know_the_same_schemes():
+    """schemes.py and schemes.js: the same schemes, under the same names."""
+    source = "import {{ SCHEMES }} from {}; console.log(JSON.stringify(Object.entries(SCHEMES).map(([key, {{ name }}]) => [key, name])));"
+    module = json.dumps((VIEWS / "positions" / "schemes.js").as_uri())
+    run = subprocess.run(
+        ["node", "--input-type=module", "-e", source.format(module)],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert dict(json.loads(run.stdout)) == {key: scheme.name for key, scheme in KNOWN.items()}
+    assert set(KNOWN) == set(SCHEMES)
 
 
 # -- pictures and errors --------------------------------------------------------------------------
@@ -343,3 +384,16 @@ def test_bad_states_are_refused():
     for name, value in (("base", 0.5), ("length", 4000), ("scheme", "rope"), ("test", "no")):
         with pytest.raises(TraitError):
             setattr(view, name, value)
+
+
+def test_a_head_that_only_other_schemes_have_is_not_looked_up_in_the_model():
+    """Without positions the model's own heads are shown, however many the slider asks for."""
+    config = tl.ModelConfig(
+        vocab_size=12, n_layers=1, n_heads=2, d_model=16, n_ctx=48, positions="sinusoidal"
+    )
+    view = PositionView(tl.Transformer(config).eval(), text=torch.arange(6))
+    view.scheme, view.n_heads = "alibi", 8
+    view.scheme = "none"
+    assert view.heads == 2
+    assert view.sentence
+    assert view.weights()[0].shape == (6, 6)

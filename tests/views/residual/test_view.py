@@ -7,10 +7,11 @@ import torch
 import traitlets
 
 import transformer_lab as tl
+from tests.missing import package
 from transformer_lab.circuits import block_share, logit_lens, stream_norms
 from transformer_lab.views import ResidualView
-from transformer_lab.views.residual_data import ResidualData
-from transformer_lab.views.residual_words import Answer, answer_sentence, cosine, size
+from transformer_lab.views.residual.data import ResidualData
+from transformer_lab.views.residual.words import Answer, answer_sentence, cosine, size
 
 
 def floats(data):
@@ -99,7 +100,7 @@ def test_answers_in_words():
 
 
 def test_what_is_not_known_is_said(trace):
-    model = trace._model
+    model = trace.model
     lean = ResidualView(tl.trace(model, torch.arange(13), keep="maps"))
     assert lean._streams["decoder"]["parts"] == []
     assert "keep='all'" in lean._streams["decoder"]["note"]["parts"]
@@ -128,7 +129,7 @@ def test_a_model_that_learns_on_leaves_the_view_as_it_was(trace):
 
 
 def test_hugging_face_models_have_one_part_and_a_lens():
-    transformers = pytest.importorskip("transformers")
+    transformers = package("transformers")
     config = transformers.GPT2Config(n_layer=3, n_head=4, n_embd=32, vocab_size=100)
     view = ResidualView(tl.trace(transformers.GPT2LMHeadModel(config).eval(), torch.arange(7)))
     stream = view._streams["decoder"]

@@ -1,32 +1,23 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 import transformer_lab as tl
-from transformer_lab.train import Step
+from tests.factories import CountingBatches, learner
+from transformer_lab.training.state import Step
 from transformer_lab.views import TrainingView
 
-
-class Counting:
-    """Each token is the one before plus one."""
-
-    def batch(self, step):
-        start = torch.randint(0, 20, (4, 1), generator=torch.Generator().manual_seed(step))
-        tokens = (start + torch.arange(9)) % 20
-        return tl.datasets.Batch(tokens=tokens[:, :-1], targets=tokens[:, 1:])
-
-
-def small(dropout=0.0):
-    torch.manual_seed(0)
-    return tl.Transformer(
-        tl.ModelConfig(vocab_size=20, n_layers=1, n_heads=2, d_model=16, n_ctx=16, dropout=dropout)
-    )
+small = partial(learner, vocab_size=20, n_ctx=16)
 
 
 def test_a_run_is_shown_to_its_last_step():
     view, model = TrainingView(torch.arange(6)), small()
     assert "Nothing has been learned yet" in view.sentence
-    for _ in tl.train(model, Counting(), steps=30, watch=view, eval_batches=[Counting().batch(99)]):
+    for _ in tl.train(
+        model, CountingBatches(), steps=30, watch=view, eval_batches=[CountingBatches().batch(99)]
+    ):
         pass
     assert [s.index for s in view.history] == list(range(1, 31))
     curve = np.frombuffer(view._curve, "<f4").reshape(-1, 2)
@@ -44,7 +35,7 @@ def test_watching_changes_nothing_that_is_learned():
     losses = []
     for watch in (None, TrainingView(torch.arange(6))):
         torch.manual_seed(1)
-        steps = list(tl.train(small(dropout=0.3), Counting(), steps=12, watch=watch))
+        steps = list(tl.train(small(dropout=0.3), CountingBatches(), steps=12, watch=watch))
         losses.append([s.loss for s in steps])
     assert losses[0] == losses[1]
 
@@ -53,7 +44,7 @@ def test_an_interrupt_keeps_the_history_and_says_so():
     view, model = TrainingView(torch.arange(6)), small()
 
     def run():
-        for step in tl.train(model, Counting(), steps=50, watch=view):
+        for step in tl.train(model, CountingBatches(), steps=50, watch=view):
             if step.index == 7:
                 raise_keyboard_interrupt()
 
@@ -76,7 +67,7 @@ def raise_keyboard_interrupt():
 def test_the_page_is_told_at_most_ten_times_a_second(monkeypatch):
     view = TrainingView()
     now = [0.0]
-    monkeypatch.setattr("transformer_lab.views.training_view.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("transformer_lab.views.runs.training.time.monotonic", lambda: now[0])
     told = []
     view.observe(lambda change: told.append(change.new["step"]), "_status")
     view.start(torch.nn.Linear(1, 1), 1000)
@@ -122,4 +113,4 @@ def test_text_probes_need_a_tokenizer_and_use_it():
 def test_a_probe_that_does_not_fit_is_refused_before_training():
     view = TrainingView(torch.arange(30) % 20)
     with pytest.raises(ValueError, match="16"):
-        next(iter(tl.train(small(), Counting(), steps=5, watch=view)))
+        next(iter(tl.train(small(), CountingBatches(), steps=5, watch=view)))

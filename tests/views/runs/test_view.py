@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -13,34 +12,20 @@ from torch.testing import assert_close
 from traitlets import TraitError
 
 import transformer_lab as tl
-from transformer_lab.run import pack_weights, unpack_weights
+from tests.factories import CountingBatches, learner
+from transformer_lab.tracing.packing import pack_weights, unpack_weights
 from transformer_lab.views import RunView, TrainingView
-from transformer_lab.views.run_data import KEPT_BYTES, MOST_KEPT, Snapshots, curves, thinned
-from transformer_lab.views.run_words import RunFacts, run_sentence
+from transformer_lab.views.runs.data import KEPT_BYTES, MOST_KEPT, Snapshots, curves, thinned
+from transformer_lab.views.runs.words import RunFacts, run_sentence
 
 PROBE = torch.tensor([3, 5, 2, 9, 3, 5, 2, 9])
 NAMES = ["a", "<i>b", "c", "d", "a", "<i>b", "c", "d"]
 
 
-class Counting:
-    """Each token is the one before plus one."""
-
-    def __init__(self, both):
-        self.both = both
-
-    def batch(self, step):
-        start = torch.randint(0, 20, (4, 1), generator=torch.Generator().manual_seed(step))
-        tokens = (start + torch.arange(9)) % 20
-        given = dict(target_in=tokens[:, :-1]) if self.both else {}
-        return tl.datasets.Batch(tokens=tokens[:, :-1], targets=tokens[:, 1:], **given)
-
-
-def trained(folder, kind="decoder", steps=12, watch=None, **options):
-    torch.manual_seed(0)
-    sizes = dict(vocab_size=20, n_layers=2, n_heads=2, d_model=16, n_ctx=16)
-    model = tl.Transformer(tl.ModelConfig(kind=kind, **sizes))
+def trained(folder, kind="decoder", steps=12, watch=None, probe=PROBE, **options):
+    model = learner(kind=kind, vocab_size=20, n_layers=2, n_ctx=16)
     both = kind == "encoder-decoder"
-    data, probe = Counting(both), (PROBE, PROBE[:5]) if both else PROBE
+    data, probe = CountingBatches(both), (probe, probe[:5]) if both else probe
     for _ in tl.train(
         model, data, steps=steps, run=folder, snapshot_every=5, probe=probe, watch=watch,
         eval_batches=[data.batch(99)], eval_every=6, lr=0.02, **options,
@@ -205,15 +190,13 @@ def sentences():
     return cases
 
 
-@pytest.mark.skipif(
-    shutil.which("node") is None, reason="NODE IS ABSENT: the JavaScript is untested"
-)
+@pytest.mark.needs("node")
 def test_both_halves_say_the_same(tmp_path):
     cases = sentences()
     assert any("by step 30 it had passed half" in case["sentence"] for case in cases)
     file = tmp_path / "runs.json"
     file.write_text(json.dumps(cases))
-    script = Path(__file__).parent / "js" / "runs.test.mjs"
+    script = Path(__file__).parent.parent / "js" / "runs.test.mjs"
     run = subprocess.run(
         ["node", "--test", str(script)],
         env=os.environ | {"TL_RUNS": str(file)}, capture_output=True, text=True, timeout=60,
@@ -244,7 +227,7 @@ def test_bad_arguments_are_named(folder, tmp_path):
 def test_a_probe_that_is_too_long_is_refused():
     maps = {"decoder": torch.zeros(4, 8, 300, 300)}
     kept = {0: {"decoder": pack_weights(maps["decoder"])}}
-    from transformer_lab.views.replay import check_size
+    from transformer_lab.views.runs.replay import check_size
 
     trace = Snapshots.of_kept(kept, [torch.zeros(300).long()], {}).at(0)
     with pytest.raises(ValueError, match=r"300 tokens: its maps take 5.5 MB a step.*shorter probe"):
@@ -262,3 +245,12 @@ def test_the_first_course_is_of_a_score_that_rises():
     kept = {at: {"decoder": pack_weights(maps)} for at, maps in enumerate((flat, back))}
     assert Snapshots.of_kept(kept, ids, labels).telling("decoder") == "previous token"
     assert Snapshots.of_kept({0: kept[0]}, ids, labels).telling("decoder") == ""
+
+
+def test_a_probe_in_which_no_token_comes_twice_is_shown(tmp_path):
+    """Such a probe has no induction to score, in one hop or in two; the other scores stay."""
+    trained(tmp_path / "r", probe=torch.arange(8))
+    view = RunView(tmp_path / "r")
+    assert not {"induction", "two-hop induction"} & set(view._snapshots.scores["decoder"])
+    assert view.measure == "previous token"
+    assert "nan" not in view.sentence

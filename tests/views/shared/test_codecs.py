@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 
-from transformer_lab.views.codecs import (
-    WEIGHT_SCALE,
+from transformer_lab.tracing.packing import WEIGHT_SCALE
+from transformer_lab.views.shared.codecs import (
     pack_floats,
     pack_shades,
     pack_weights,

@@ -8,10 +8,12 @@ import traitlets
 from torch.testing import assert_close
 
 import transformer_lab as tl
+from tests.factories import maps_only
+from tests.missing import package
 from transformer_lab.circuits import row_scores, score_by_dimension, score_by_source
 from transformer_lab.views import WhyView
-from transformer_lab.views.why_view import numbers_of
-from transformer_lab.views.why_words import Why, why_sentence
+from transformer_lab.views.why.view import numbers_of
+from transformer_lab.views.why.words import Why, why_sentence
 
 
 def test_what_travels_is_what_python_computes(translation):
@@ -119,22 +121,47 @@ def test_a_page_holds_the_chosen_row(trace):
     assert view._page_state()["_held"] == "the row of “the” (5) of layer 1, head 2"
 
 
-def test_models_whose_sources_are_not_known_say_so():
-    transformers = pytest.importorskip("transformers")
+def test_of_a_hugging_face_model_the_sources_are_shown():
+    transformers = package("transformers")
     config = transformers.GPT2Config(n_layer=2, n_head=4, n_embd=32, vocab_size=100)
-    view = WhyView(tl.trace(transformers.GPT2LMHeadModel(config).eval(), torch.arange(7)), 1, 2)
+    trace = tl.trace(transformers.GPT2LMHeadModel(config).eval(), torch.arange(7))
+    view = WhyView(trace, 1, 2, 5, 3)
+    assert set(view.cell.info["splits"]) == {"score", "above"}
+    found = score_by_source(trace, 1, 2, 5, 3)
+    assert view.cell.info["splits"]["score"]["total"] == pytest.approx(found.total, abs=1e-6)
+    assert "On the key’s side " in view.sentence
+
+
+class Bare(tl.Network):
+    """A network that does not tell its blocks."""
+
+    kinds = ("decoder",)
+
+    def heads(self, kind):
+        return [4, 4]
+
+    def tapped(self):
+        return self.module.tapped()
+
+    def run(self, inputs):
+        return tl.Output(logits=self.module(inputs.tokens))
+
+
+def test_models_whose_sources_are_not_known_say_so(trace):
+    view = WhyView(tl.trace(Bare(trace.model), torch.arange(7)), 1, 2)
     assert not view.cell.info["splits"]
-    assert "needs a transformer_lab.Transformer" in view.cell.info["why_no_sources"]
+    assert "were not found" in view.cell.info["why_no_sources"]
     assert "Dimension " in view.sentence
     assert view.png()[:4] == b"\x89PNG"
-    config = transformers.BloomConfig(n_layer=2, n_head=4, hidden_size=32, vocab_size=100)
-    maps = tl.trace(transformers.BloomForCausalLM(config).eval(), torch.arange(6))
+
+
+def test_a_model_that_gives_its_maps_only_has_no_scores_to_split():
     with pytest.raises(ValueError, match="gives its maps only"):
-        WhyView(maps)
+        WhyView(maps_only())
 
 
 def test_of_an_edited_trace_what_still_adds_up_is_shown(trace):
-    model = trace._model
+    model = trace.model
     with tl.edit(model, tl.ablate(layer=0, head=1)):
         view = WhyView(tl.trace(model, torch.arange(13)), 0, 2)
     assert set(view.cell.info["splits"]) == {"score", "above"}  # nothing was edited below layer 0
@@ -145,7 +172,7 @@ def test_of_an_edited_trace_what_still_adds_up_is_shown(trace):
 
 
 def test_long_rows_leave_the_mean_key_unsplit(long_trace, monkeypatch):
-    monkeypatch.setattr("transformer_lab.views.why_data.ABOVE_MEAN", 1e3)
+    monkeypatch.setattr("transformer_lab.views.why.data.ABOVE_MEAN", 1e3)
     info = WhyView(long_trace, 3, 1, 599, 20).cell.info
     assert set(info["splits"]) == {"score"}
     assert "too long" in info["why_no_above"]

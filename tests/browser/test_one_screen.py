@@ -1,0 +1,157 @@
+"""The Explorer on one screen: the text, the prediction before and after, every head, the chosen map and
+the answer stand together, with nothing to scroll; and on a phone one below the other."""
+
+import pytest
+
+import transformer_lab as tl
+from tests.browser.fixtures import choose_head
+from tests.browser.test_explorer_page import CODE, FRENCH, WORDS, small
+from tests.missing import lacking
+from transformer_lab.views import Explorer, HeadView
+
+# A cell of JupyterLab at 1440 × 900 with its side bar, and at 1024 × 768 without.
+SIZES = ((985, 740), (850, 620))
+MARY = "When Mary and John went to the store, John gave a drink to"
+MODELS = ("shipped", "smollm2-135m", "minilm", "encoder-decoder", "masks")
+
+# What is asked of each part: it is seen whole, and so is what it lies in.
+CUT_OFF = """() => {
+    const cut = [];
+    for (const what of ["text", "strip-text", "predictions", "thumbnails", "map", "legend", "tool", "here", "edits", "head-off"]) {
+        const part = document.querySelector(`[data-part="${what}"]`);
+        if (!part || !part.getClientRects().length) { cut.push([what, "not there"]); continue; }
+        const { left, top, right, bottom, width } = part.getBoundingClientRect();
+        if (width && (left < -1 || top < -1 || right > innerWidth + 1 || bottom > innerHeight + 1)) cut.push([what, bottom]);
+        for (let at = part.parentElement; at; at = at.parentElement) {
+            const box = at.getBoundingClientRect();
+            if (getComputedStyle(at).overflowY !== "visible" && bottom > box.bottom + 1) cut.push([what, at.className]);
+        }
+    }
+    return cut;
+}"""
+LARGEST = """() => {
+    const size = (part) => parseFloat(getComputedStyle(part).fontSize);
+    const seen = [...document.querySelectorAll("#tl-root *")].filter((part) => part.getClientRects().length && part.innerText);
+    const most = Math.max(...seen.map(size));
+    return [...new Set(seen.filter((part) => size(part) === most).map((part) => part.dataset.part))];
+}"""
+
+
+def explorer(name):
+    if name == "shipped":
+        return Explorer(
+            tl.shipped(), CODE, layer=3, head=1,
+            edits=[tl.ablate(2, 2), tl.knock_out(3, 1, query=14, key=5)],
+        )  # fmt: skip
+    if name == "encoder-decoder":
+        return Explorer(small(name), WORDS, FRENCH, edits=[tl.ablate(1, 2, kind="cross")])
+    if name == "masks":
+        view = Explorer(small("encoder"), WORDS)
+        view.masked, view.edits = [3, 8], [tl.ablate(0, 1)]
+        return view
+    try:
+        model = tl.TextModel.from_pretrained(name)
+    except (FileNotFoundError, ImportError) as error:
+        lacking("models", error)
+    text = MARY if name == "smollm2-135m" else WORDS
+    return Explorer(model, text, layer=1, head=5, edits=[tl.ablate(1, 5)])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_all_of_it_stands_together(open_page, accessible, screenshot, name):
+    source = explorer(name).to_html(effects=False)
+    for scheme in ("light", "dark"):
+        page = open_page(source, width=SIZES[0][0], height=SIZES[0][1], scheme=scheme)
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            page.wait_for_timeout(100)
+            room = "[document.documentElement.scrollHeight, document.documentElement.scrollWidth]"
+            assert page.evaluate(room) == [height, width]
+            assert page.evaluate(CUT_OFF) == []
+            assert page.evaluate(LARGEST) == ["effect"]
+            screenshot(page, f"screen-{name}-{width}-{scheme}")
+        accessible(page)
+        for menu in ("more", "view", "help"):  # what is behind a button lies in sight
+            page.locator(f"[data-part={menu}]").click()
+            box = page.locator("details[open] > .tl-popped").bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= width, menu
+            assert box["y"] >= 0 and box["y"] + box["height"] <= height, menu
+            accessible(page)
+            page.keyboard.press("Escape")
+            assert page.locator("details[open]").count() == 0
+
+
+def test_on_a_phone_the_answer_comes_first_then_the_map_then_the_heads(open_page, screenshot):
+    page = open_page(explorer("shipped").to_html(effects=False), width=390, height=844)
+    order = [
+        "text",
+        "strip-text",
+        "effect",
+        "sentence",
+        "map",
+        "thumbnails",
+        "predictions",
+        "edits",
+    ]
+    tops = [page.locator(f"[data-part={name}]").bounding_box()["y"] for name in order]
+    assert tops == sorted(tops)
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    tool = page.locator("[data-part=tool]").bounding_box()
+    assert tool["y"] + tool["height"] <= 844  # the tools stay at hand
+    screenshot(page, "screen-phone", full_page=True)
+
+
+@pytest.mark.parametrize(("layers", "heads"), [(1, 2), (1, 16), (30, 9), (48, 25), (2, 40)])
+def test_every_head_is_in_sight_however_many_there_are(open_page, layers, heads):
+    """Each can be told from its neighbours, and chosen by a click and by the keyboard."""
+    model = small("decoder", n_layers=layers, n_heads=heads)
+    view = HeadView(model.trace(WORDS))
+    page = open_page(view.to_html(), width=850, height=620)
+    grid = page.locator("[data-part=thumbnails]")
+    box = grid.bounding_box()
+    assert box["y"] + box["height"] <= 620 and box["x"] + box["width"] <= 850
+    assert page.evaluate("document.documentElement.scrollHeight") == 620
+    size = grid.evaluate("c => ({...c.dataset})")
+    assert min(float(size["across"]), float(size["down"])) >= 5
+    choose_head(page, layers - 1, heads - 1)
+    page.wait_for_selector(f"[data-shown='decoder/{layers - 1}/{heads - 1}']")
+    grid.focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector(f"[data-shown='decoder/{layers - 1}/{heads - 2}']")
+
+
+def test_one_tool_and_one_stepper_and_lines_in_the_place_of_the_map(open_page):
+    page = open_page(explorer("shipped").to_html(effects=False), width=985, height=740)
+    assert page.locator("[data-part=tool]").count() == page.locator("[data-part=here]").count() == 1
+    assert page.locator("[data-part=layer], [data-part=head]").count() == 0
+    page.locator("[data-part=show-lines]").click()
+    page.locator("[data-part=queries]").wait_for()
+    assert not page.locator("[data-part=map]").is_visible()
+    assert page.evaluate("document.activeElement.dataset.part") == "show-map"
+    assert page.evaluate("document.documentElement.scrollHeight") == 740
+    page.keyboard.press("Enter")
+    page.locator("[data-part=map]").wait_for()
+    page.set_viewport_size({"width": 1300, "height": 800})  # room for both
+    page.locator("[data-part=queries]").wait_for()
+    assert page.locator("[data-part=map]").is_visible()
+    assert not page.locator("[data-part=show-lines]").is_visible()
+
+
+def test_a_long_text_scrolls_in_its_strip(open_page):
+    model = tl.shipped()
+    view = Explorer(model, (CODE + "keys\n") * 12)  # 216 tokens
+    page = open_page(view.to_html(effects=False), width=850, height=620)
+    assert page.evaluate("document.documentElement.scrollHeight") == 620
+    strip = page.locator("[data-part=strip-text]")
+    last = len(view._about["tokens"]) - 1
+    assert last > 200
+    seen = """([strip, index]) => {
+        const [box, token] = [strip, strip.querySelector(`[data-index='${index}']`)].map((e) => e.getBoundingClientRect());
+        return token.top >= box.top - 1 && token.bottom <= box.bottom + 1;
+    }"""
+    handle = strip.element_handle()
+    assert page.evaluate(seen, [handle, last])
+    strip.locator(f"[data-index='{last}']").focus()
+    page.keyboard.press("Home")
+    assert page.evaluate(seen, [handle, 0])
+    assert page.evaluate("document.activeElement.dataset.index") == "0"

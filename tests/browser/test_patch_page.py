@@ -1,0 +1,109 @@
+"""A picture on a page: choose who looks, a head, fade, switch off; the page says what Python does."""
+
+import pytest
+
+import transformer_lab as tl
+from tests.factories import picture, vision
+from tests.missing import package
+from transformer_lab.views import PatchView
+
+package("transformers")
+
+
+@pytest.fixture(scope="module")
+def view():
+    model = tl.ImageModel(
+        vision(num_labels=3, id2label={0: "cat", 1: "dog", 2: "house"}), name="small"
+    )
+    return PatchView(model, picture())
+
+
+def says(page, view):
+    """Wait until the page says what Python does."""
+    page.wait_for_function(
+        "want => document.querySelector('[data-part=sentence]').textContent === want",
+        arg=view.sentence,
+    )
+
+
+@pytest.fixture
+def fresh(view):
+    view.layer, view.head, view.selected, view.edits = 1, 0, None, []
+    return view
+
+
+def at(page, row, column):
+    box = page.locator("[data-part=picture]").bounding_box()
+    return box["x"] + (column + 0.5) * box["width"] / 4, box["y"] + (row + 0.5) * box["height"] / 4
+
+
+def test_patches_are_chosen_by_pointer_and_keys(open_page, fresh):
+    view = fresh
+    page = open_page(view.to_html(), width=900)
+    says(page, view)
+    page.mouse.move(*at(page, 1, 2))
+    view.selected = (1 + 4 + 2, None)
+    says(page, view)  # hovered
+    page.mouse.move(2, 2)
+    view.selected = None
+    says(page, view)
+    page.mouse.click(*at(page, 3, 0))
+    page.mouse.move(2, 2)
+    view.selected = (13, None)
+    says(page, view)
+    page.locator("[data-part=picture]").focus()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowRight")
+    view.selected = (10, None)
+    says(page, view)
+    page.keyboard.press("Escape")
+    view.selected = None
+    says(page, view)
+    page.locator("[data-part=heads]").focus()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowRight")
+    view.layer, view.head = 0, 1
+    says(page, view)
+    cell = page.locator("[data-position='0']")
+    assert cell.get_attribute("aria-pressed") == "true"
+    weight = float(view.trace.pattern(0, 1)[0, 0])
+    assert cell.inner_text().split()[-1] == f"{weight:.2f}".removeprefix("0")
+
+
+def test_a_head_is_switched_off_and_every_one_is_tried(open_page, accessible, fresh):
+    view = fresh
+    page = open_page(view.to_html(), width=900)
+    page.locator("[data-part=off]").click()
+    view.edits = [tl.ablate(1, 0)]
+    says(page, view)
+    assert page.locator("[data-part=effect] tbody tr").count() == 3
+    assert page.locator("[data-part=off]").inner_text() == "Switch on layer 1, head 0"
+    page.locator("[data-part=try]").click()
+    page.wait_for_selector("[data-part=tried]:visible")
+    assert "of 4; the middle one" in page.locator("[data-part=tried]").inner_text()
+    accessible(page)
+    page.locator("[data-part=tool] [data-value=cut]").click()
+    page.mouse.click(*at(page, 0, 0))
+    page.wait_for_selector("[data-part=message]:visible")
+    assert "need the view in a notebook" in page.locator("[data-part=message]").inner_text()
+    says(page, view)  # what was there stays
+    page.locator("[data-part=undo]").click()
+    view.edits = []
+    says(page, view)
+
+
+def test_the_picture_fades_and_is_kept(open_page, fresh):
+    page = open_page(fresh.to_html(), width=700)
+    colours = """() => {
+        const canvas = document.querySelector("[data-part=picture]");
+        return [...canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height - 9, 1, 1).data];
+    }"""
+    before = page.evaluate(colours)
+    slider = page.locator("[data-part=fade]")
+    slider.focus()
+    page.keyboard.press("Home")
+    page.wait_for_timeout(100)
+    plain = page.evaluate(colours)
+    assert plain != before
+    seen = fresh._seen.picture[15, 8]
+    assert max(abs(a - int(b)) for a, b in zip(plain, seen, strict=False)) < 40

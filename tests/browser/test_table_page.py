@@ -1,0 +1,122 @@
+"""The table of heads in the Explorer: searched, sorted, ticked, by mouse and by keys."""
+
+import csv
+
+import pytest
+
+import transformer_lab as tl
+from tests.browser.test_explorer_page import CODE, part, settled, small, text
+from transformer_lab.views import Explorer
+
+TABLE = part("head-rows")
+
+
+def heads(page):
+    """kind/layer/head of each row in the page."""
+    return page.locator(f"{TABLE} tbody tr[data-head]").evaluate_all(
+        "all => all.map(row => row.dataset.head)"
+    )
+
+
+def opened(page):
+    page.locator(f"{part('heads-as')} [data-value=table]").click()
+    page.wait_for_selector(f"{TABLE} tbody tr[data-head]")
+    return page
+
+
+def effects(view):
+    found = {name: one["after"] - one["before"] for name, one in view._effects.items()}
+    return sorted(found, key=lambda name: -abs(found[name]))
+
+
+def test_rows_are_asked_for_sorted_chosen_and_switched_off(open_page, tmp_path):
+    view = Explorer(tl.shipped(), CODE, layer=2, head=2)
+    view._name_heads()
+    page = opened(open_page(view.to_html()))
+    order = effects(view)
+    assert heads(page) == order
+    assert page.locator(f"{TABLE} th[aria-sort=descending]").inner_text().startswith("effect")
+    assert (
+        page.locator(f"{TABLE} tr[aria-selected=true]").get_attribute("data-head") == "decoder/2/2"
+    )
+    assert not page.locator(f"{TABLE} i").count(), "all of them were measured"
+    # Asked for, in the words of Python.
+    table = tl.head_table(tl.shipped(), CODE)
+    box = page.locator(part("table-query"))
+    for query in ("induction", "layer > 2 and effect > .01", "previous token"):
+        box.fill(query)
+        found = table.where(query)
+        assert set(heads(page)) == {f"decoder/{row.layer}/{row.head}" for row in found}, query
+        assert text(page, "table-said") == f"{len(found)} of 16 heads"
+    box.fill("layer > 99")
+    assert text(page, "table-said") == "“layer > 99” matches no head." and heads(page) == []
+    box.fill("")
+    box.fill("laier > 1")
+    assert text(page, "table-said").startswith(
+        "“laier” is no column; there are layer, head, effect"
+    )
+    assert box.get_attribute("aria-invalid") == "true" and heads(page) == order
+    box.fill("")
+    # Sorted, the other way round at a second press.
+    layer = page.locator(f"{TABLE} [data-column=layer]")
+    layer.click()
+    assert heads(page)[0].startswith("decoder/0/")
+    layer.click()
+    assert heads(page)[0].startswith("decoder/3/")
+    assert page.locator(f"{TABLE} th[aria-sort=descending]").inner_text().startswith("layer")
+    page.locator(f"{TABLE} [data-column=effect]").click()
+    # By keys: from the search box into the rows.
+    box.press("ArrowDown")
+    for key in ("Home", "ArrowDown", "ArrowDown", " ", "ArrowUp", " ", "Enter"):
+        page.keyboard.press(key)
+    _, layer, head = order[1].split("/")
+    page.wait_for_function(
+        f"() => document.querySelector('{TABLE} tr[aria-selected=true]').dataset.head === '{order[1]}'"
+    )
+    assert text(page, "head-title").startswith(f"Layer {layer}, head {head}")
+    active = page.locator(TABLE).get_attribute("aria-activedescendant")
+    assert page.locator(f"#{active}").get_attribute("data-head") == order[1]
+    page.keyboard.press("End")
+    active = page.locator(TABLE).get_attribute("aria-activedescendant")
+    assert page.locator(f"#{active}").get_attribute("data-head") == order[-1]
+    assert page.locator(f"{TABLE} tr[data-ticked]").count() == 2
+    together = page.locator(part("table-off"))
+    assert together.inner_text() == "Switch 2 heads off together"
+    with page.expect_download() as saved:
+        page.locator(part("table-csv")).click()
+    assert saved.value.suggested_filename == "manual-heads.csv"
+    saved.value.save_as(tmp_path / "heads.csv")
+    lines = list(csv.DictReader((tmp_path / "heads.csv").read_text("utf-8").splitlines()))
+    assert [f"{line['kind']}/{line['layer']}/{line['head']}" for line in lines] == order
+    assert {line["effect is"] for line in lines} == {"measured"}
+    together.click()
+    settled(page, 2)
+    assert page.locator(f"{TABLE} tr.tl-table-off").count() == 2
+    assert together.inner_text() == "Switch 2 heads on again"
+    together.click()
+    settled(page, 0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_estimates_are_marked_and_everything_can_be_reached(open_page, accessible, scheme):
+    page = opened(open_page(Explorer(tl.shipped(), CODE).to_html(effects=False), scheme=scheme))
+    assert page.locator(f"{TABLE} tbody i").count() == 16
+    assert page.locator(f"{TABLE} tbody i").first.inner_text().startswith("≈ ")
+    assert "≈ estimate: of one gradient pass; 0 of 16 heads measured." in text(page, "table-legend")
+    assert text(page, "head-effect").startswith("By an estimate: without layer ")
+    accessible(page)
+
+
+def test_many_rows_are_in_the_page_only_while_they_are_in_sight(open_page):
+    model = small("decoder", n_layers=20, n_heads=16)
+    page = opened(open_page(Explorer(model, "The animal was tired .").to_html(effects=False)))
+    table = page.locator(TABLE)
+    assert table.get_attribute("aria-rowcount") == "321"
+    assert 0 < len(heads(page)) < 100
+    first = heads(page)
+    table.focus()
+    page.keyboard.press("End")
+    assert heads(page) != first
+    active = table.get_attribute("aria-activedescendant")
+    assert page.locator(f"#{active}").get_attribute("aria-rowindex") == "321"
+    assert page.locator(f"#{active}").is_visible()

@@ -1,0 +1,3 @@
+"""The browser fixtures of tests/browser, for the book and the slides."""
+
+from tests.browser.fixtures import browser, open_page, screenshot  # noqa: F401

@@ -1,0 +1,214 @@
+"""Models and batches that tests share: small enough to be made anew for every test."""
+
+import torch
+
+import transformer_lab as tl
+
+WORDS = [
+    "The",
+    "animal",
+    "did",
+    "n't",
+    "cross",
+    "the",
+    "street",
+    "because",
+    "it",
+    "was",
+    "too",
+    "tired",
+    ".",
+]
+FRENCH = ["<s>", "L'", "animal", "n'", "a", "pas", "traversé", "la", "rue"]
+
+
+def small(
+    kind="decoder", *, seed=0, noise=0.0, sharpness=1.0, sharpened=("query", "key"), **options
+):
+    """A Transformer in eval mode, of two layers with four heads unless options say otherwise.
+
+    Args:
+        noise: added to every parameter, times a normal number: zero biases and unit gains hide bugs.
+        sharpness: multiplies the parameters that have one of the names `sharpened` in theirs.
+            Untrained heads look everywhere alike; larger queries and keys make them choose.
+    """
+    torch.manual_seed(seed)
+    sizes = dict(vocab_size=50, n_layers=2, n_heads=4, d_model=32, n_ctx=64) | options
+    model = tl.Transformer(tl.ModelConfig(kind=kind, **sizes))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if noise:
+                parameter.add_(noise * torch.randn_like(parameter))
+            if any(part in name for part in sharpened):
+                parameter.mul_(sharpness)
+    return model.eval()
+
+
+def maps_only(n_layers=2, n_heads=4, n=6):
+    """A trace of maps that were kept, with no model and nothing behind them."""
+    torch.manual_seed(0)
+    maps = torch.randn(n_layers, n_heads, n, n).softmax(-1)
+    return tl.Trace.of_maps(
+        {"decoder": maps}, tokens=torch.arange(n)[None], target=None, name="kept",
+        labels=[[str(i) for i in range(n)]], target_labels=None,
+    )  # fmt: skip
+
+
+def learner(**options):
+    """One layer for a few steps of training on `Rows` or `Counting`."""
+    torch.manual_seed(0)
+    sizes = dict(vocab_size=10, n_layers=1, n_heads=2, d_model=16, n_ctx=8) | options
+    return tl.Transformer(tl.ModelConfig(**sizes))
+
+
+def same(a, b):
+    """Whether two models have the same weights, bit by bit."""
+    pairs = zip(a.state_dict().items(), b.state_dict().items(), strict=True)
+    return all(n == m and torch.equal(p, q) for (n, p), (m, q) in pairs)
+
+
+class Rows:
+    """Pairs of random rows, a pure function of the step: four texts of `length` tokens."""
+
+    seed = 0
+
+    def __init__(self, vocabulary=10, length=8):
+        self.vocabulary, self.length = vocabulary, length
+
+    def draw(self, step):
+        shape, chance = (4, self.length + 1), torch.Generator().manual_seed(step)
+        return torch.randint(self.vocabulary, shape, generator=chance)
+
+    def batch(self, step):
+        rows = self.draw(step)
+        return rows[:, :-1], rows[:, 1:]
+
+
+class Counting(Rows):
+    """Rows that count upwards from a random start: learned in a few steps."""
+
+    def __init__(self, rows=4, vocabulary=10, length=8):
+        super().__init__(vocabulary, length)
+        self.rows = rows
+
+    def draw(self, step):
+        chance = torch.Generator().manual_seed(step)
+        start = torch.randint(self.vocabulary, (self.rows, 1), generator=chance)
+        return (start + torch.arange(self.length + 1)) % self.vocabulary
+
+
+class CountingBatches(Counting):
+    """The same of twenty tokens as a `Batch`, with a target where the model has a decoder of its own."""
+
+    def __init__(self, both=False):
+        super().__init__(vocabulary=20)
+        self.both = both
+
+    def batch(self, step):
+        tokens, targets = super().batch(step)
+        given = dict(target_in=tokens) if self.both else {}
+        return tl.datasets.Batch(tokens=tokens, targets=targets, **given)
+
+
+def timeless(run):
+    return [
+        {k: v for k, v in line.items() if k not in ("seconds", "tokens_per_second")}
+        for line in run.metrics()
+    ]
+
+
+class Watch:
+    def __init__(self):
+        self.events = []
+
+    def start(self, model, steps):
+        self.events.append(("start", steps))
+
+    def update(self, step, model):
+        self.events.append(step)
+
+    def finish(self, reason):
+        self.events.append(("finish", reason))
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def vision(*, head=True, seed=0, **options):
+    """A ViT in eval mode, of two layers with two heads, which reads pictures of 4 × 4 patches."""
+    import transformers
+
+    torch.manual_seed(seed)
+    sizes = dict(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24,
+        image_size=16, patch_size=4,
+    )  # fmt: skip
+    kind = transformers.ViTForImageClassification if head else transformers.ViTModel
+    model = kind(transformers.ViTConfig(**sizes | options)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return model
+
+
+def picture(height=20, width=20):
+    """Bytes [height, width, 3]: two colours that run across, and a bright corner."""
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
+    shades = [
+        rows * 255 // height + 0 * columns,
+        columns * 255 // width + 0 * rows,
+        rows * 0 + columns * 0,
+    ]
+    found = torch.stack(shades, -1)
+    found[: height // 3, : width // 3] = 250
+    return found.to(torch.uint8).numpy()
+
+
+class OwnLayer(torch.nn.Module):
+    """Attention of two heads that somebody else wrote, with `tl.attend` and taps."""
+
+    taps = ()
+
+    def __init__(self, number):
+        super().__init__()
+        self.site, self.qkv = tl.Site("decoder", number), torch.nn.Linear(8, 24)
+
+    def mixed(self, x):
+        return self.qkv(x)
+
+    def forward(self, x):
+        q, k, v = self.mixed(x).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4)
+        z = tl.attend(q, k, v, causal=True, tap=self.taps, site=self.site, module=self)
+        return x + z.transpose(1, 2).flatten(2)
+
+
+class OwnNetwork(tl.Network):
+    """The least that a `tl.Network` of two such layers has to say."""
+
+    kinds = ("decoder",)
+
+    def heads(self, kind):
+        return [2, 2]
+
+    def tapped(self):
+        return iter(self.module[1:3])
+
+    def run(self, inputs):
+        return tl.Output(logits=self.module(inputs.tokens))
+
+
+def own(layer=OwnLayer, network=OwnNetwork, *, vocabulary=50):
+    """A network of somebody's own."""
+    torch.manual_seed(0)
+    nn = torch.nn
+    layers = nn.Embedding(vocabulary, 8), layer(0), layer(1), nn.Linear(8, vocabulary)
+    return network(nn.Sequential(*layers).eval())
+
+
+def bert():
+    """A small BERT of transformers, which reads text alone."""
+    import transformers
+
+    sizes = dict(num_hidden_layers=1, num_attention_heads=1, hidden_size=8, intermediate_size=8)
+    return transformers.BertModel(transformers.BertConfig(vocab_size=9, **sizes))

@@ -1,0 +1,124 @@
+"""A box holds what Python needs, wherever that stands, and nothing else of the machine."""
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from tests.missing import package
+from transformer_lab.lessons.homework import sandbox
+from transformer_lab.lessons.homework.assignment import NBGRADER
+from transformer_lab.lessons.homework.sandbox import Limits, _links, box_problem
+
+pytestmark = [pytest.mark.grading, pytest.mark.timeout(120)]
+
+
+def inside(code, python=None, hidden=None):
+    with sandbox._box([], Limits(), hidden) as (box, files):
+        return subprocess.run(
+            [*box, python or sys.executable, "-c", code], capture_output=True, text=True,
+            env=sandbox._environment("/tmp"), pass_fds=files,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """An environment behind a symlink, whose Python is behind two more, as pyenv's and uv's are."""
+    real = tmp_path / "disk" / "environment"
+    venv.create(real, symlinks=True, with_pip=False)
+    versions = tmp_path / "versions"
+    versions.mkdir()
+    base = Path(sys.base_prefix)
+    (versions / "current").symlink_to(base)
+    python = real / "bin" / "python"
+    for link in (real / "bin").glob("python*"):
+        link.unlink()
+    python.symlink_to(versions / "current" / "bin" / Path(os.path.realpath(sys.executable)).name)
+    config = real / "pyvenv.cfg"
+    config.write_text(f"home = {versions / 'current' / 'bin'}\nversion = 3\n", "utf-8")
+    (tmp_path / "project").mkdir()
+    link = tmp_path / "project" / ".venv"
+    link.symlink_to(os.path.relpath(real, link.parent))
+    (tmp_path / "project" / "secret.txt").write_text("secret")
+    monkeypatch.setattr(sys, "prefix", str(link))
+    monkeypatch.setattr(sys, "exec_prefix", str(link))
+    monkeypatch.setattr(sys, "executable", str(link / "bin" / "python"))
+    return link
+
+
+@pytest.mark.needs("box")
+def test_an_environment_may_be_a_symlink_and_its_python_too(elsewhere):
+    run = inside("import json, sys; print(sys.prefix); print(open('/etc/passwd').read())")
+    assert run.returncode == 0, run.stderr
+    assert Path(run.stdout.splitlines()[0]) in (elsewhere, elsewhere.resolve())
+    secret = elsewhere.with_name("secret.txt")
+    run = inside(f"import os; print(os.path.exists({str(secret)!r}))")
+    assert run.stdout == "False\n"
+
+
+@pytest.mark.needs("box")
+def test_a_course_inside_what_python_needs_is_hidden(elsewhere):
+    course = elsewhere.resolve() / "lib" / "course"
+    course.mkdir()
+    (course / "solution.txt").write_text("42")
+    look = f"import os; print(os.listdir({str(course)!r}))"
+    assert inside(look).stdout == "['solution.txt']\n"
+    assert inside(look, hidden=course).stdout == "[]\n"
+
+
+@pytest.mark.needs("box")
+def test_a_box_without_bubblewrap_is_refused_with_its_reason(monkeypatch, tmp_path):
+    fake = tmp_path / "bwrap"
+    fake.write_text("#!/bin/sh\necho 'bwrap: Unknown option --disable-userns' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert shutil.which("bwrap") == str(fake)
+    assert "0.8 or newer is needed" in box_problem()
+    assert "Unknown option --disable-userns" in box_problem()
+
+
+def test_every_link_on_a_way_is_found(tmp_path):
+    real = tmp_path.resolve() / "a" / "real"
+    real.mkdir(parents=True)
+    (real.parent / "one").symlink_to("real")
+    (real.parent.parent / "two").symlink_to(real.parent)
+    (real / "file").write_text("")
+    steps = list(_links(real.parent.parent / "two" / ".." / "a" / "one" / "file"))
+    assert steps[-1] == (real / "file", "")
+    assert dict(steps[:-1]) == {
+        real.parent.parent / "two": str(real.parent),
+        real.parent / "one": "real",
+    }
+    loop = tmp_path / "loop"
+    loop.symlink_to("loop")
+    assert {step for step, _ in _links(loop)} == {loop}  # it ends
+
+
+def test_limits_are_checked():
+    with pytest.raises(ValueError, match="memory is 5, and must be at least"):
+        Limits(memory=5)
+    with pytest.raises(ValueError, match="seconds is nan"):
+        Limits(seconds=float("nan"))
+
+
+@pytest.mark.parametrize("what", ["nbgrader", "a step"])
+def test_grading_starts_without_a_grammar_that_no_notebook_asks_for(what, tmp_path):
+    """It costs more than all else that nbgrader imports, three times a submission."""
+    package("nbgrader")
+    given = [tmp_path / name for name in ("given", "handed", "work")]
+    for folder in given:
+        folder.mkdir()
+    limits = '{"memory": 2147483648, "disk": 100000000, "seconds": 60, "processes": 0}'
+    commands = {
+        "nbgrader": ["-c", NBGRADER, "--version"],
+        "a step": [sandbox.STEPS, "run", "hw", *given, limits],
+    }
+    told = subprocess.run(
+        [sys.executable, "-X", "importtime", *commands[what]], capture_output=True, text=True
+    ).stderr
+    assert "| jsonschema" in " ".join(told.split())
+    assert "rfc3987_syntax.syntax_helpers" not in told

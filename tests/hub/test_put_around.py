@@ -1,0 +1,194 @@
+"""What is put around a model or into it: adapters, quantized weights, weights kept elsewhere, half
+precision; and streams that are not what they are taken for."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+import transformer_lab as tl
+from benchmarks.zoo.building import build, registered
+from tests.missing import package
+from transformer_lab.edits.kinds import EditError
+
+T = package("transformers")
+TEXT = torch.arange(10, 18)[None]
+
+
+def llama():
+    torch.manual_seed(0)
+    sizes = dict(
+        vocab_size=60, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, intermediate_size=48,
+    )  # fmt: skip
+    return T.LlamaForCausalLM(T.LlamaConfig(**sizes)).eval()
+
+
+class Adapted(nn.Module):
+    """A linear layer with what the PEFT library hangs on it, seen from outside; `stretched` makes
+    of the sum what DoRA makes of it, other rows' lengths."""
+
+    def __init__(self, layer, stretched=False):
+        super().__init__()
+        self.base_layer, self.stretched = layer, stretched
+        self.lora_A = nn.ModuleDict({"a": nn.Linear(layer.in_features, 2, bias=False)})
+        self.lora_B = nn.ModuleDict({"a": nn.Linear(2, layer.out_features, bias=False)})
+        self.active_adapters, self.disable_adapters, self.merged = ["a"], False, False
+
+    def get_delta_weight(self, name):
+        return 2.0 * self.lora_B[name].weight @ self.lora_A[name].weight
+
+    def whole(self):
+        if self.disable_adapters:
+            return self.base_layer.weight
+        weight = self.base_layer.weight + self.get_delta_weight("a")
+        return weight / weight.norm(dim=1, keepdim=True) if self.stretched else weight
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.whole())
+
+
+@pytest.mark.parametrize("stretched", [False, True])
+@pytest.mark.parametrize("off", [False, True])
+def test_an_adapter_on_the_output_projection_is_part_of_it(stretched, off):
+    model, plain = llama(), llama()
+    for adapted, other in zip(model.model.layers, plain.model.layers, strict=True):
+        adapted.self_attn.o_proj = layer = Adapted(adapted.self_attn.o_proj, stretched)
+        layer.disable_adapters = off
+        other.self_attn.o_proj.weight.data = layer.whole().detach()
+    trace, wanted = tl.trace(model, TEXT, keep="all"), tl.trace(plain, TEXT, keep="all")
+    assert_close(trace.logits, wanted.logits)
+    assert trace.value_note == wanted.value_note == "‖value · W_O‖"
+    assert_close(trace.value_norms(1), wanted.value_norms(1))
+    answers = []
+    for one in (model, plain):
+        with tl.edit(one, tl.skip(1)):
+            answers.append(one(TEXT).logits)
+    assert_close(*answers)
+    assert not torch.allclose(answers[0], trace.logits, atol=1e-3)
+    again = tl.trace(model, TEXT, keep="all")
+    with torch.no_grad():
+        model.model.layers[1].self_attn.o_proj.lora_B["a"].weight.add_(1)
+    with pytest.raises(tl.tracing.trace.TraceError, match="have changed"):
+        again.value_norms(1)
+
+
+def test_codes_of_a_quantized_weight_are_not_taken_for_it():
+    model = llama()
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.weight = nn.Parameter(
+            layer.self_attn.o_proj.weight.mul(100).round().to(torch.int8), requires_grad=False
+        )
+        layer.self_attn.o_proj.forward = lambda x, own=layer.self_attn.o_proj: (
+            x @ own.weight.float().T / 100
+        )
+    trace = tl.trace(model, TEXT, keep="all")
+    assert trace.value_note == "‖value‖ (the output projection was not found)"
+    assert_close(trace.value_norms(1)[0], trace.call(1).value[0, 0].norm(dim=-1))
+
+
+@pytest.mark.filterwarnings("ignore:.*quanti")
+def test_dynamic_int8_is_traced_and_edited():
+    model = torch.ao.quantization.quantize_dynamic(llama(), {nn.Linear}, dtype=torch.qint8)
+    trace = tl.trace(model, TEXT, keep="all")
+    assert torch.equal(trace.logits, model(TEXT).logits)
+    near = tl.trace(llama(), TEXT, keep="all")
+    assert_close(trace.value_norms(1), near.value_norms(1), atol=0.02, rtol=0.05)
+    with tl.edit(model, tl.skip(1)):
+        assert not torch.equal(model(TEXT).logits, trace.logits)
+
+
+def test_weights_that_are_fetched_when_they_are_used(tmp_path):
+    accelerate = package("accelerate")
+    plain = tl.trace(llama(), TEXT, keep="all")
+    for kept in (
+        accelerate.cpu_offload(copy.deepcopy(llama()), execution_device="cpu"),
+        accelerate.disk_offload(copy.deepcopy(llama()), str(tmp_path), execution_device="cpu"),
+    ):
+        assert all(p.is_meta for p in kept.parameters())
+        trace = tl.trace(kept, TEXT, keep="all")
+        assert torch.equal(trace.logits, plain.logits)
+        assert_close(trace.value_norms(1), plain.value_norms(1))
+        sweep = tl.sweep_heads(kept, TEXT)
+        assert_close(sweep.values, tl.sweep_heads(llama(), TEXT).values)
+
+
+@pytest.mark.badinput
+def test_a_model_without_numbers_is_refused():
+    with torch.device("meta"):
+        model = T.LlamaForCausalLM(llama().config)
+    with pytest.raises(ValueError, match="are on the meta device"):
+        tl.trace(model, TEXT)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_traced_as_it_runs(dtype):
+    model = llama().to(dtype)
+    trace = tl.trace(model, TEXT, keep="all")
+    assert trace.logits.dtype == dtype
+    assert_close(trace.pattern(1).sum(-1), torch.ones(4, 8))
+    with tl.edit(model, tl.ablate(1, 2)):
+        assert model(TEXT).logits.dtype == dtype
+
+
+@pytest.mark.parametrize("make", [llama, lambda: build(registered()["causal/bloom"])])
+def test_generation_under_edits_is_that_without_a_cache(make):
+    model = make()
+    with tl.edit(model, tl.ablate(1, 2), tl.knock_out(0, 1, query=7, key=2)):
+        options = dict(max_new_tokens=6, do_sample=False, pad_token_id=0)
+        kept, anew = (model.generate(TEXT, use_cache=cache, **options) for cache in (True, False))
+    assert torch.equal(kept, anew)
+
+
+@pytest.mark.parametrize("n_texts", [1, 8])
+def test_a_stream_that_has_its_positions_first_is_not_taken_for_another(n_texts):
+    model = build(registered()["causal/xlnet"])
+    text = torch.arange(8 * n_texts).reshape(n_texts, 8) % 60
+    trace = tl.trace(model, text, keep="all")
+    with pytest.raises(tl.tracing.trace.TraceError, match="stream"):
+        trace.residual_norms()
+    other = tl.trace(build(registered()["causal/gpt2"]), text, keep="all")
+    with (
+        pytest.raises(EditError, match="batch, position"),
+        tl.edit(model, tl.patch(other, 0, what="resid_pre")),
+    ):
+        model(text)
+
+
+def test_a_mask_that_lets_a_beginning_see_itself_is_not_called_causal():
+    model = llama()
+    assert tl.trace(model, TEXT).causal()
+    prefix = torch.ones(8, 8).tril().bool()
+    prefix[:3, :3] = True
+    bias = torch.zeros(1, 1, 8, 8).masked_fill(~prefix, torch.finfo(torch.float32).min)
+    trace = tl.trace(model, TEXT, attention_mask=bias)
+    assert trace.pattern(0)[:, 0, 2].min() > 0
+    assert not trace.causal()
+
+
+@pytest.mark.needs("peft")
+def test_adapters_of_peft_itself():
+    """LoRA, switched on and off, and a prompt, which stands before the model."""
+    peft = pytest.importorskip("peft")
+    lora = peft.LoraConfig(r=2, target_modules=["q_proj", "o_proj"], init_lora_weights=False)
+    model = peft.get_peft_model(llama(), lora).eval()
+    trace = tl.trace(model, TEXT, keep="all")
+    whole = copy.deepcopy(model).merge_and_unload().eval()
+    wanted = tl.trace(whole, TEXT, keep="all")
+    with torch.no_grad():
+        assert_close(trace.logits, model(TEXT).logits)
+    for layer in trace.attending():
+        assert_close(trace.pattern(layer), wanted.pattern(layer))
+        assert_close(trace.value_norms(layer), wanted.value_norms(layer))
+    answers = []
+    for one in (model, whole):
+        with tl.edit(one, tl.ablate(1, 0)), torch.no_grad():
+            answers.append(one(TEXT).logits)
+    assert_close(*answers)
+    with model.disable_adapter():
+        assert_close(tl.trace(model, TEXT).logits, tl.trace(llama(), TEXT).logits)
+    prompt = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    with pytest.raises(ValueError, match="learned a prompt, which stands before the model"):
+        tl.trace(peft.get_peft_model(llama(), prompt), TEXT)

@@ -1,0 +1,147 @@
+"""What a machine may lack. A test says what it needs, and a run's end says what was not tested.
+
+    @pytest.mark.needs("gpu")        # asked before the test and its fixtures
+    need("browser")                  # in a fixture or a test
+    lacking("mount")                 # where only trying can tell
+    T = package("transformers")      # what an extra brings; at the head of a file too
+
+The test is skipped, or fails where TL_REQUIRE_BROWSER=1 or TL_REQUIRE_MODELS=1, which CI sets, say
+that the thing must be here.
+"""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from typing import NoReturn
+
+import pytest
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+EXTRAS = {
+    "transformers": "hub",
+    "nbgrader": "course",
+    "sklearn": "pictures",
+}  # `dev` brings the others
+NEEDS, AND = "needs ", "; "
+
+
+@dataclass(frozen=True)
+class Thing:
+    """What tests may need.
+
+    Args:
+        name: as in "3 tests need …".
+        how: to get it, or "".
+        here: whether it is here; None where only trying can tell.
+        required: the variable that makes its absence a failure, or "".
+    """
+
+    name: str
+    how: str = ""
+    here: Callable[[], bool] | None = None
+    required: str = ""
+
+
+def chromium():
+    """The browser's path, or None. TL_CHROME names one; where it names none, there is none."""
+    named = os.environ.get("TL_CHROME")
+    return next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
+
+
+def _gpu():
+    import torch  # here: what asks for no GPU need not wait for it
+
+    return torch.cuda.is_available()
+
+
+@cache
+def _box():
+    from transformer_lab.lessons.homework.sandbox import box_problem
+
+    return not box_problem()
+
+
+THINGS = {
+    "browser": Thing(
+        "Chromium", "apt install chromium", lambda: chromium() is not None, "TL_REQUIRE_BROWSER"
+    ),
+    "axe": Thing("axe-core", "pip install -e '.[dev]'", required="TL_REQUIRE_BROWSER"),
+    "models": Thing("the model wheels", "make models", required="TL_REQUIRE_MODELS"),
+    "gpu": Thing("a GPU", here=_gpu),
+    "node": Thing("Node.js", "apt install nodejs", lambda: shutil.which("node") is not None),
+    "box": Thing("a box of bubblewrap's", "apt install bubblewrap, 0.8 or newer", _box),
+    "mount": Thing("to mount a file system", "root on Linux"),
+    "device": Thing("to make a device", "root on Linux"),
+    "peft": Thing("PEFT", "pip install peft", lambda: find_spec("peft") is not None),
+    "make": Thing("make", "apt install make", lambda: shutil.which("make") is not None),
+}
+
+
+def need(name: str):
+    """End this test where something is not here."""
+    here = THINGS[name].here
+    if here is None:
+        raise ValueError(f"whether {name!r} is here only trying can tell: use lacking")
+    if not here():
+        lacking(name)
+
+
+def lacking(name: str, why: object = "") -> NoReturn:
+    """End this test for want of something: skipped, or failed where it must be here."""
+    thing = THINGS[name]
+    reason = f"{NEEDS}{thing.name}" + (f" ({thing.how})" if thing.how else "")
+    if thing.required and os.environ.get(thing.required) == "1":
+        pytest.fail(f"{thing.required}=1, and this test {reason}: {why}".removesuffix(": "))
+    pytest.skip(reason)
+
+
+def package(name: str):
+    """A package that an extra brings, imported; without it the test, or the file, is skipped."""
+    extra = EXTRAS.get(name.partition(".")[0], "dev")
+    reason = f"{NEEDS}the extra `{extra}` (pip install -e '.[{extra}]')"
+    return pytest.importorskip(name, reason=reason)
+
+
+def not_tested(reports) -> str:
+    """One line on skipped tests, grouped by what is missing; "" when none was skipped.
+
+    A file that was skipped as a whole counts as one: how many tests are in it nobody knows.
+    """
+    reasons = {r.nodeid: str(r.longrepr[2]).removeprefix("Skipped: ") for r in reports}
+    files = Counter(reason for node, reason in reasons.items() if "::" not in node)
+    tests = Counter(reason for node, reason in reasons.items() if "::" in node)
+    parts, other = [], 0
+    for reason in sorted({*files, *tests}, key=lambda r: (-tests[r], -files[r], r)):
+        if not reason.startswith(NEEDS):
+            other += tests[reason] + files[reason]
+            continue
+        counted = [
+            f"{count} {noun if count == 1 else noun + 's'}"
+            for count, noun in ((tests[reason], "test"), (files[reason], "file"))
+            if count
+        ]
+        one = tests[reason] + files[reason] == 1
+        verb = NEEDS if one else "need "
+        parts.append(f"{' and '.join(counted)} {verb}{reason.removeprefix(NEEDS)}")
+    if other:
+        parts.append(f"{other} for other reasons (pytest -rs tells them)")
+    return f"not tested here: {AND.join(parts)}" if parts else ""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    for mark in item.iter_markers("needs"):
+        need(*mark.args)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter):
+    """After all that pytest tells, where it is read."""
+    yield
+    line = not_tested(terminalreporter.stats.get("skipped", []))
+    if line:
+        terminalreporter.write_line(line, yellow=True)

@@ -1,0 +1,162 @@
+"""The house stays in order: what stands where, who may ask what, and no circle of imports.
+
+One list names what is not so yet. It may only get shorter: what is in order must leave it.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "transformer_lab"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text("utf-8")) for path in MODULES}
+LONGEST = 450  # lines of a file
+MOST = 18  # modules beside each other at the top
+
+# What only hub/ may ask: whether a model is ours or Hugging Face's, and what it is wrapped in.
+QUESTIONS = ("is_hugging_face", "PreTrainedModel", "is_encoder_decoder", "_orig_mod")
+
+
+def short(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(path): path for path in MODULES}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules of the package that a module imports anywhere, for type checkers too."""
+    here = name_of(path).split(".")
+    for node in ast.walk(TREES[path]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in NAMES)
+        elif isinstance(node, ast.ImportFrom):
+            up = node.level - (path.name == "__init__.py")
+            base = here[: len(here) - up] if node.level else []
+            base = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                target = f"{base}.{alias.name}"
+                yield from (one for one in (target if target in NAMES else base,) if one in NAMES)
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle, or []."""
+    done: set[str] = set()
+
+    def walk(name: str, way: tuple[str, ...]) -> list[str]:
+        if name in way:
+            return [*way[way.index(name) :], name]
+        if name in done:
+            return []
+        found = next(filter(None, (walk(n, (*way, name)) for n in sorted(graph[name]))), [])
+        done.add(name)
+        return found
+
+    return next(filter(None, (walk(name, ()) for name in sorted(graph))), [])
+
+
+def defined(tree: ast.AST) -> set[str]:
+    """Every name that a file gives to something: a function, a variable, a field, an attribute."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+    return found
+
+
+DEFINED = {path: defined(tree) for path, tree in TREES.items()}
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def read_from_others(path: Path, tree: ast.AST, own: set[str]) -> Iterator[str]:
+    """Underscore names of other files' that a file reads. Those of other packages, such as
+    `_modules` of torch, are not ours to judge; what an object inherits, it may read of itself."""
+    ours = set().union(*DEFINED.values())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{short(path)}: {a.name}" for a in node.names if is_private(a.name))
+        elif isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr in ours - own:
+            of = ast.unparse(node.value)
+            if of not in ("self", "cls", "super()"):
+                yield f"{short(path)}: {of}.{node.attr}"
+
+
+def test_imports_make_no_circle():
+    graph = {name: set(imported(path)) - {name} for name, path in NAMES.items()}
+    assert len(graph["transformer_lab.cli"]) > 5  # it was looked at
+    assert circle(graph) == []
+
+
+def test_a_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+
+
+def test_few_modules_stand_at_the_top():
+    assert len(list(PACKAGE.glob("*.py"))) <= MOST
+
+
+def test_no_file_is_long():
+    files = [p for kind in ("py", "js", "css") for p in PACKAGE.rglob(f"*.{kind}")]
+    long = {short(p) for p in files if len(p.read_text("utf-8").splitlines()) > LONGEST}
+    assert long == set()
+
+
+def test_underscore_names_are_read_in_their_own_file_only():
+    found = [r for path in MODULES for r in read_from_others(path, TREES[path], DEFINED[path])]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "line", ["from .attention import _mask", "x._split(1)", "self.model._run()"]
+)
+def test_a_borrowed_underscore_is_found(line):
+    assert len(list(read_from_others(PACKAGE / "a.py", ast.parse(line), set()))) == 1
+
+
+@pytest.mark.parametrize("line", ["self._split(1)", "_own = x._own", "model._modules", "x.split()"])
+def test_an_own_underscore_may_be_read(line):
+    tree = ast.parse(line)
+    assert list(read_from_others(PACKAGE / "a.py", tree, defined(tree))) == []
+
+
+def test_no_public_function_has_the_name_of_a_module():
+    """Python binds a module in its package when it is imported, over a function of its name."""
+    import transformer_lab as tl
+
+    public = {name for name in tl.__all__ if name not in tl._MODULES}
+    assert public and not public & {path.stem for path in PACKAGE.iterdir()}
+
+
+def words(tree: ast.AST) -> Iterator[str]:
+    """The names and the texts of a file's code, and not what its docstrings say."""
+    told = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
+            yield node.value
+        for field in ("id", "attr", "name", "arg"):
+            if isinstance(name := getattr(node, field, None), str):
+                yield name
+
+
+def test_what_a_model_is_is_asked_in_hub_alone():
+    asks = {
+        short(path)
+        for path, tree in TREES.items()
+        if PACKAGE / "hub" not in path.parents
+        and any(question in word for word in words(tree) for question in QUESTIONS)
+    }
+    assert asks == set()

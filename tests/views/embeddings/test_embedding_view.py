@@ -1,0 +1,290 @@
+"""A cloud of embeddings or of a stream: its numbers, its sentences, and what it follows."""
+
+import base64
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import traitlets
+
+import transformer_lab as tl
+from tests.factories import WORDS, maps_only, small
+from transformer_lab.circuits import principal_components, random_cloud
+from transformer_lab.tracing.trace import TraceError
+from transformer_lab.views import EmbeddingView, ResidualView
+from transformer_lab.views.embeddings.data import kind_of
+from transformer_lab.views.embeddings.words import CloudFacts, cloud_sentence
+
+N = len(WORDS)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """The stream of thirteen words, kept."""
+    return tl.trace(small(sharpness=3.0), torch.arange(N), labels=WORDS, keep="all")
+
+
+@pytest.fixture
+def view(whole):
+    return EmbeddingView(whole)
+
+
+def stream(trace, row, batch=0):
+    found = trace.residual(batch=batch)
+    return found["resid_pre"][0] if row == 0 else found["resid_post"][row - 1]
+
+
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_points_are_the_streams_principal_components(view, whole, row):
+    view.row = row
+    found = principal_components(stream(whole, row))
+    torch.testing.assert_close(view.coordinates(), found.coordinates)
+    assert view.explained()[0] == pytest.approx(found.shares.tolist(), abs=1e-6)
+    chance = principal_components(random_cloud(stream(whole, row), seed=row))
+    assert view.explained()[1] == pytest.approx(chance.shares.tolist(), abs=1e-6)
+    view.shows = "random"
+    torch.testing.assert_close(view.coordinates(), chance.coordinates)
+
+
+def test_paths_are_in_components_of_all_layers_together(view, whole):
+    view.shows = "paths"
+    every = torch.cat([stream(whole, row) for row in range(3)])
+    found = principal_components(every)
+    for row in range(3):
+        view.row = row
+        torch.testing.assert_close(view.coordinates(), found.coordinates[row * N : (row + 1) * N])
+    lines = [t for t in view.to_plotly().data if t.mode == "lines"]
+    assert len(lines) == N
+    np.testing.assert_allclose(lines[4].y, found.coordinates[4::N, 1])
+    assert list(lines[4].customdata) == ["before the first layer", "after layer 0", "after layer 1"]
+
+
+def test_the_browser_is_sent_the_same_numbers(view, whole):
+    numbers = torch.frombuffer(bytearray(view._coordinates), dtype=torch.float32)
+    numbers = numbers.reshape(3, 3, N, 4)
+    for i, shows in enumerate(("layer", "random", "paths")):
+        for row in range(3):
+            view.shows, view.row = shows, row
+            torch.testing.assert_close(numbers[i, row, :, :3], view.coordinates().float())
+    norms = torch.frombuffer(bytearray(view._norms), dtype=torch.float32).reshape(3, N)
+    torch.testing.assert_close(norms, tl.circuits.stream_norms(whole))
+
+
+def test_the_sentence_says_what_is_held_and_what_chance_holds(view):
+    whole, chance = (sum(x) for x in view.explained())
+    assert view.sentence.startswith("After layer 1, 13 tokens: three principal components hold ")
+    assert f"hold {100 * whole:.0f} % of the variance" in view.sentence
+    assert f"and {100 * chance:.0f} % of random directions of the same lengths." in view.sentence
+    view.selected = (8, None)
+    assert "“it” (8) has length " in view.sentence
+    assert view.sentence in view.to_plotly()._alt
+    view.shows = "paths"
+    assert (
+        "The paths of 13 tokens through 2 layers; components of all layers together"
+        in view.sentence
+    )
+    view.shows = "random"
+    assert view.sentence.startswith(
+        "Random directions, each as far from the mean as a token is after"
+    )
+
+
+def test_one_token_that_hides_the_others_is_told_of_and_can_be_left_out():
+    torch.manual_seed(0)
+    vectors = torch.randn(20, 16)
+    vectors[3] += 100
+    view = EmbeddingView.of_vectors(vectors, [f"v{i}" for i in range(20)])
+    assert "“v3” (3) alone makes 9" in view.sentence
+    assert view.explained()[1][0] > 0.9  # in a random cloud of these lengths, too
+
+
+def test_tokens_left_out_are_said_and_gone(whole):
+    view = EmbeddingView(whole, without=[0, 5])
+    assert "11 tokens (without tokens 0 and 5)" in view.sentence
+    left = [i for i in range(N) if i not in (0, 5)]
+    torch.testing.assert_close(
+        view.coordinates(), principal_components(stream(whole, 2)[left]).coordinates
+    )
+    view.selected = (6, None)
+    assert view.point == 4 and "“street” (6)" in view.sentence
+    view.selected = (5, None)
+    assert view.point is None
+
+
+def test_it_follows_the_layer_and_the_token_of_the_other_views(view, whole):
+    other = ResidualView(whole)
+    assert view.link == other.link and view.link
+    assert view._kinds == other._kinds
+    view.layer = 0
+    assert view.row == 1
+    view.row = 0  # before the first layer, which no head has
+    view.layer = 1
+    assert view.row == 2
+
+
+def test_several_texts_are_one_cloud_without_padding():
+    tokens = torch.arange(10).reshape(2, 5)
+    mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    trace = tl.trace(small(), tokens, mask=mask, keep="all")
+    view = EmbeddingView(trace)
+    assert view._points["texts"] == [0] * 5 + [1] * 3 and view.link == ""
+    assert "text" in view.colours
+    together = torch.cat([stream(trace, 2, 0), stream(trace, 2, 1)[:3]])
+    torch.testing.assert_close(view.coordinates(), principal_components(together).coordinates)
+    view.selected = (6, None)  # a point of its own, for two texts have a token 1
+    assert view.point == 6 and view._points["positions"][6] == 1
+    pair = [tl.trace(small(), row[None], keep="all") for row in tokens]
+    assert len(EmbeddingView(pair, labels=["a"] * 5 + ["b"] * 5).coordinates()) == 10
+    assert len(EmbeddingView(trace, batch=1).coordinates()) == 3
+
+
+def test_a_vocabulary_is_shown_by_its_learned_embeddings():
+    model = tl.shipped()
+    view = EmbeddingView.of_vocabulary(model, most=100)
+    ids = [i * 1024 // 100 for i in range(100)]
+    table = model.model.embedding.weight.detach()[ids]
+    torch.testing.assert_close(
+        view.coordinates(), principal_components(table).coordinates, rtol=1e-4, atol=1e-5
+    )
+    assert "Token embeddings, 100 tokens (of 1024, evenly spread)" in view.sentence
+    assert view.colour == "label" and view._points["positions"] == ids
+    with pytest.raises(
+        traitlets.TraitError, match="shows='paths' is not here; choose one of layer"
+    ):
+        view.shows = "paths"
+
+
+@pytest.mark.parametrize(
+    ("token", "kind"),
+    [("<s>", "special"), ("[CLS]", "special"), ("42", "number"), ("·the", "begins a word"),
+     ("ing", "letters"), ("++", "punctuation or space"), ("x1", "mixed"), ("<", "punctuation or space"),
+     ("", "punctuation or space")],
+)  # fmt: skip
+def test_kinds_of_tokens(token, kind):
+    assert kind_of(token) == kind
+
+
+@pytest.mark.parametrize("n", [1, 2, 400])
+def test_few_and_many_tokens(n):
+    trace = tl.trace(small(n_ctx=400), torch.arange(n) % 50, keep="all")
+    view = EmbeddingView(trace)
+    view.shows = "paths"
+    assert view.png()[:4] == b"\x89PNG" and view.to_plotly().data
+    assert torch.isfinite(view.coordinates()).all()
+    view.shows = "layer"
+    if n == 1:
+        assert view.sentence == "After layer 1: 1 token, with no spread to show."
+
+
+def test_the_first_of_many_tokens_are_shown_and_said(whole):
+    view = EmbeddingView(whole, most=5)
+    assert "5 tokens (the first 5 of 13)" in view.sentence
+    assert len(view.coordinates()) == 5
+
+
+def test_a_translation_has_two_streams(translation):
+    both = [EmbeddingView(translation, kind=kind) for kind in ("encoder", "decoder")]
+    assert [len(v.coordinates()) for v in both] == [12, 9]  # padding is no point
+    with pytest.raises(ValueError, match="kind='cross' has no stream in every trace"):
+        EmbeddingView(translation, kind="cross")
+
+
+def refused(make, error, said):
+    with pytest.raises(error, match=said):
+        make()
+
+
+def test_what_does_not_fit_is_refused_in_a_sentence(whole):
+    refused(
+        lambda: EmbeddingView("text"), ValueError, "trace is a str; give what transformer_lab.trace"
+    )
+    refused(lambda: EmbeddingView([3]), ValueError, "trace holds a int; give what")
+    refused(lambda: EmbeddingView([]), ValueError, "trace is a list; give what")
+    refused(lambda: EmbeddingView(whole, batch=1), TraceError, "batch=1 is outside 0 … 0")
+    refused(
+        lambda: EmbeddingView(whole, labels=["a"]), ValueError, "labels has 1 entries; there are 13"
+    )
+    refused(
+        lambda: EmbeddingView(whole, without=range(N)), ValueError, "leaves no token; name fewer"
+    )
+    refused(lambda: EmbeddingView(whole, most=0), ValueError, "most=0 must be a whole number")
+    refused(lambda: EmbeddingView(whole, row=9), traitlets.TraitError, "row=9 is outside 0 … 2")
+    refused(
+        lambda: EmbeddingView(maps_only()), TraceError, "residual stream of this model is not known"
+    )
+    refused(
+        lambda: EmbeddingView(tl.trace(small(), torch.arange(4), keep="maps")), TraceError, "stream"
+    )
+    refused(lambda: EmbeddingView.of_vocabulary(small()), ValueError, "give a TextModel")
+    refused(
+        lambda: EmbeddingView.of_vectors(torch.ones(2, 2), ["a"]), ValueError, "names has 1 entries"
+    )
+    view = EmbeddingView(whole)
+    with pytest.raises(
+        traitlets.TraitError, match="colour='text' is not here; choose one of token"
+    ):
+        view.colour = "text"
+    assert view.colour == "token"
+
+
+def test_a_page_holds_the_script_once_and_a_state_never(view):
+    from transformer_lab.views.pages.script import plotly_script
+
+    page = view.to_html()
+    assert page.count('<template data-block="plotly"') == 1
+    assert base64.b64encode(plotly_script()).decode() in page
+    assert sum(len(bytes(v)) for v in view.get_state().values() if isinstance(v, bytes)) < 20_000
+    assert (
+        len(
+            json.dumps(
+                {k: v for k, v in view.get_state().items() if isinstance(v, (str, list, dict))}
+            )
+        )
+        < 200_000
+    )
+    _, (script,) = view._answer({"type": "block", "name": "plotly"})
+    assert script == plotly_script()
+
+
+def facts():
+    """Facts of every shape, as Python and the browser are given them."""
+    words = dict(where="after layer 3", rows=5, points=13, sample="")
+    for shows in ("layer", "paths", "random"):
+        for shares, chance in (
+            ((0.5, 0.25, 0.125), (0.2, 0.1, 0.05)), ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0)),
+            ((0.005, 0.005, 0.005), (1.0, 0.0, 0.0)),
+        ):  # fmt: skip
+            yield CloudFacts(shows, shares=shares, chance=chance, **words)
+            more = {
+                **words,
+                "where": "token embeddings",
+                "points": 1,
+                "sample": "of 9, evenly spread",
+            }
+            token, lone = ("“x", 4, 9.995, 0.125), ("a", 0, 0.875)
+            yield CloudFacts(shows, shares=shares, chance=chance, token=token, lone=lone, **more)
+    for length in (0.0, 0.125, 12.25, 99.95, 100.5, 1e4):
+        token = ("t", 1, length, 1.0)
+        yield CloudFacts(
+            "layer", shares=(1.0, 0.0, 0.0), chance=(1.0, 0.0, 0.0), token=token, **words
+        )
+
+
+@pytest.mark.needs("node")
+def test_the_browser_says_the_same(tmp_path):
+    cases = list(facts())
+    module = Path(tl.__file__).parent / "views" / "embeddings" / "words.js"
+    (tmp_path / "cases.json").write_text(json.dumps([vars(case) for case in cases]))
+    script = (
+        f'import {{ cloudSentence }} from "{module}"; import {{ readFileSync }} from "node:fs";'
+        'const cases = JSON.parse(readFileSync("cases.json"));'
+        "console.log(JSON.stringify(cases.map(cloudSentence)));"
+    )
+    (tmp_path / "say.mjs").write_text(script)
+    run = subprocess.run(
+        ["node", "say.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert json.loads(run.stdout) == [cloud_sentence(case) for case in cases]

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { csvFile, fileName, jsonFile, shortest } from "../../../transformer_lab/views/shared/files.js";
+
+const numbers = {
+  arrays: {
+    weight: { axes: ["query", "key"], means: "weights", values: [[1, null], [0.25, 0.75]] },
+    moved: { axes: ["step"], means: "another table", values: [3, 4] },
+  },
+  axes: { query: ['a"', "b,\n"], key: [0, 5], step: [1, 2] },
+  chosen: { layer: 1 },
+};
+
+test("a file's name says view, model, head and text, in any script", () => {
+  const told = { view: "HeadView", model: "org/gpt2", part: "layer-1-head-2", text: "·für ··キー/../x" };
+  assert.equal(fileName(told), "headview-org-gpt2-layer-1-head-2-für-キー-x");
+  assert.equal(fileName({ text: "…/.." }), "view");
+  assert.ok(fileName({ text: "x".repeat(999) }).length <= 40);
+});
+
+test("a table has a row for each place that holds something, and says at its end how", () => {
+  const [header, first, ...rest] = csvFile(numbers, { view: "HeadView" }).split(/\n(?=\d|$)/);
+  assert.equal(header, "query,query_token,key,weight,about");
+  assert.ok(first.startsWith('0,"a""",0,1,"{""view"":""HeadView""'));
+  assert.deepEqual(rest, ['1,"b,\n",0,0.25,', '1,"b,\n",5,0.75,', ""]);
+});
+
+test("JSON holds every array, and a table of nothing still says how", () => {
+  const told = JSON.parse(jsonFile(numbers, { view: "HeadView" }));
+  assert.deepEqual(told.arrays.weight.values, [[1, null], [0.25, 0.75]]);
+  assert.deepEqual([told.view, told.chosen], ["HeadView", { layer: 1 }]);
+  const empty = { ...numbers, arrays: { weight: { axes: ["query"], means: "", values: [null, null] } } };
+  assert.match(csvFile(empty, { view: "x" }), /^query,query_token,weight,about\n,,,"\{""view""/);
+});
+
+test("a float is written in 7 digits, and what is no number as nothing", () => {
+  assert.deepEqual([Math.fround(0.1), 1e-12, NaN, Infinity].map(shortest), [0.1, 1e-12, null, null]);
+});

@@ -1,0 +1,65 @@
+"""How the views are built: no circle of imports, nobody reads another's private names."""
+
+import ast
+import re
+from pathlib import Path
+
+from transformer_lab.views.shared.modules import VIEWS
+
+FILES = sorted(VIEWS.rglob("*.py"))
+ROOT = "transformer_lab.views"
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(VIEWS).with_suffix("").parts
+    return ".".join([ROOT, *(part for part in parts if part != "__init__")])
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of the views that one imports, type-only imports included."""
+    known = {name_of(other) for other in FILES}
+    package = name_of(path) if path.name == "__init__.py" else name_of(path).rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+        base = ".".join([*above, *([node.module] if node.module else [])])
+        inner = {f"{base}.{alias.name}" for alias in node.names} & known
+        found |= inner or ({base} & known)
+    return found - {name_of(path)}
+
+
+def test_imports_make_no_circle():
+    left = {name_of(path): imports(path) for path in FILES}
+    assert sum(map(len, left.values())) > 100
+    while left:
+        free = [name for name, wanted in left.items() if not wanted & set(left)]
+        assert free, f"these import each other: {sorted(left)}"
+        for name in free:
+            del left[name]
+
+
+def private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def test_nobody_reads_a_private_name_of_another_file():
+    own = ("self", "cls")
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert not any(private(alias.name) for alias in node.names), (path, node.lineno)
+            if isinstance(node, ast.Attribute) and private(node.attr):
+                of = node.value
+                mine = isinstance(of, ast.Name) and of.id in own
+                above = isinstance(of, ast.Call) and getattr(of.func, "id", "") == "super"
+                assert mine or above, (str(path), node.lineno, node.attr)
+
+
+def test_no_view_extends_another():
+    """Views have each other's parts; who overrides a viewer must know all of it."""
+    viewers = {path: path.read_text("utf-8") for path in VIEWS.rglob("viewer.js")}
+    assert len(viewers) > 5
+    for path, source in viewers.items():
+        assert not re.search(r"class \w+Viewer extends", source), path

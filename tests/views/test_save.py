@@ -1,0 +1,250 @@
+"""Every view as a file: the numbers are the view's, and the file says what they are of."""
+
+import csv
+import io
+import json
+import struct
+
+import numpy as np
+import pytest
+import torch
+
+import transformer_lab as tl
+from tests.every_view import VIEWS
+from tests.factories import small
+from transformer_lab import views
+
+
+def head(view):
+    shown = torch.stack([view.row(query) for query in range(len(view.trace.query_tokens()))])
+    return {"weight": lowered(shown)}
+
+
+def lowered(weights):
+    """Nothing where a token of a decoder cannot look."""
+    shown = weights.double().numpy().copy()
+    shown[np.triu(np.ones(shown.shape, dtype=bool), 1)] = np.nan
+    return shown
+
+
+def run(view):
+    return {"loss": [line["loss"] for line in view.run.metrics()], "score": view.score()}
+
+
+def compare(view):
+    a, b = view.maps()
+    return {"a": lowered(a), "b": lowered(b), "difference": lowered(view.difference()),
+            "moved": view.moved()}  # fmt: skip
+
+
+def residual(view):
+    shares = tl.circuits.block_share(view.trace)
+    lens = tl.circuits.logit_lens(view.trace, positions=range(1, 13))
+    return {"length": tl.circuits.stream_norms(view.trace), "share": shares.share,
+            "cosine": shares.cosine, "answer": lens.answer_probability,
+            "likeliest_probability": lens.probabilities[..., 0]}  # fmt: skip
+
+
+def embedding(view):
+    at = view.coordinates()
+    return {f"component_{i + 1}": at[:, i] for i in range(3)}
+
+
+# What each view's numbers are by another way than the file's.
+WANTED = {
+    "HeadView": head,
+    "Explorer": lambda view: {
+        **head(view), "before": [row.before for row in view.effect.rows],
+        "after": [row.after for row in view.effect.rows],
+    },
+    "ResidualView": residual,
+    "WhyView": lambda view: {"weight": view.trace.pattern(1, 2)[8]},
+    "BlockView": lambda view: {"x: x": view.trace.residual()["resid_pre"][1, 8]},
+    "CompareView": compare,
+    "PositionView": lambda view: {
+        "before": view.weights()[0], "after": view.weights()[1], "by_distance": view.by_distance()[1],
+    },
+    "MixView": lambda view: {"weight": view.weights, "score": view.scores, "mixture": view.mixture},
+    "PatchView": lambda view: {
+        "weight": view.trace.pattern(view.layer, view.head)[view.query],
+    },
+    "SpectrogramView": lambda view: {"weight": view.trace.pattern(1, 0, kind="cross")[1]},
+    "TrainingView": lambda view: {
+        "training": [step.loss for step in view.history],
+        "weight": lowered(torch.stack([view.row(q) for q in range(6)])),
+    },
+    "RunView": run,
+    "EmbeddingView": embedding,
+}  # fmt: skip
+
+COARSE = {"PatchView": 2e-3}  # weights that are kept in a few bits
+TABLES = {
+    "HeadView": "query,query_token,key,key_token,weight,about",
+    "Explorer": "query,query_token,key,key_token,weight,about",
+    "ResidualView": "after,after_token,position,position_token,length,about",
+    "WhyView": "dimension,q,k,product,product_above_mean,about",
+    "BlockView": "step,vector,number,value,about",
+    "CompareView": "query,query_token,key,key_token,a,b,difference,about",
+    "PositionView": "query,query_token,key,key_token,before,after,about",
+    "MixView": "word,word_token,score,hidden,weight,x,y,about",
+    "PatchView": "key,key_token,row,column,weight,about",
+    "SpectrogramView": "seconds,weight,about",
+    "TrainingView": "curve,step,value,about",
+    "RunView": "curve,step,value,about",
+    "EmbeddingView": "point,point_token,component_1,component_2,component_3,position,length,kept,"
+    "colour_token,about",
+}
+
+
+def numbers(values):
+    return np.array(values, dtype=object).astype(np.float64)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_files_hold_the_numbers_of_the_view(made, name, tmp_path):
+    view = made(name)
+    told = json.loads(view.save(tmp_path / "v.json").read_text("utf-8"))
+    assert told == json.loads(json.dumps(view.to_dict()))
+    assert (told["view"], told["sentence"]) == (name, view.sentence)
+    with np.load(view.save(tmp_path / "v.npz")) as kept:
+        about = json.loads(str(kept["about"]))
+        arrays = {key: kept[key] for key in kept.files if key != "about"}
+    assert arrays.keys() == told["arrays"].keys()
+    for key, one in told["arrays"].items():
+        assert arrays[key].shape == tuple(len(told["axes"][axis]) for axis in one["axes"])
+        assert one["means"] and about["arrays"][key] == {k: one[k] for k in ("axes", "means")}
+        if arrays[key].dtype.kind == "f":
+            # Shortest decimals, and every bit of a float comes back.
+            read = numbers(one["values"]).astype(arrays[key].dtype)
+            np.testing.assert_array_equal(
+                read, np.where(np.isfinite(arrays[key]), arrays[key], np.nan)
+            )
+        else:
+            assert arrays[key].tolist() == one["values"]
+    for key, wanted in WANTED[name](view).items():
+        wanted = np.asarray(wanted.double() if torch.is_tensor(wanted) else wanted)
+        np.testing.assert_allclose(arrays[key], wanted, rtol=1e-5, atol=COARSE.get(name, 1e-7))
+    text = view.save(tmp_path / "v.csv").read_text("utf-8")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert text.split("\n")[0] == TABLES[name]
+    assert json.loads(rows[0]["about"])["computed"] == about["computed"]
+    assert {row["about"] for row in rows[1:]} == {""}
+    columns = [c for c in rows[0] if c in arrays and arrays[c].dtype.kind == "f"]
+    for column in columns:
+        read = np.array([float(row[column] or "nan") for row in rows])
+        whole = arrays[column].ravel()
+        first = arrays[next(c for c in columns)].ravel()
+        kept = whole if len(whole) == len(rows) else whole[~np.isnan(first)]
+        np.testing.assert_array_equal(read.astype(whole.dtype), kept)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_pictures_say_what_they_show(made, name, tmp_path):
+    view = made(name)
+    svg, png = (
+        view.save(tmp_path / "v.svg").read_bytes(),
+        view.save(tmp_path / "v.PNG").read_bytes(),
+    )
+    assert b"<svg" in svg[:1000] and b"<dc:description>" in svg and b"&quot;" not in svg[:200]
+    assert png[:4] == b"\x89PNG" and b"Description\0" in png
+    assert svg == view.save(tmp_path / "w.svg").read_bytes()
+    assert f'"view": "{name}"'.encode() in png
+    width, height = struct.unpack(">II", png[16:24])
+    assert width > 1000 and height > 300
+
+
+def test_a_file_says_what_was_chosen_and_how_it_was_computed(tmp_path):
+    model = tl.shipped()
+    view = views.Explorer(model, "for key in self.", edits=[tl.ablate(0, 1)], layer=1, head=2)
+    view.selected, view._options = (3, None), {"hide_first": True, "weights": "value"}
+    told = view.to_dict()
+    assert {k: told["chosen"][k] for k in ("layer", "head", "selected", "hide_first")} == {
+        "layer": 1, "head": 2, "selected": (3, None), "hide_first": True,
+    }  # fmt: skip
+    computed = told["computed"]
+    assert computed["edits"] == ["tl.ablate(layer=0, head=1)"]
+    (of,) = computed["of"]
+    assert of["class"] == "Transformer" and of["token_ids"] == view.trace.tokens.tolist()
+    assert of["tokens"] == [view.trace.key_tokens()] and of["numbers"] == "float32"
+    assert computed["versions"]["torch"] == torch.__version__
+    means = told["arrays"]["weight"]["means"]
+    assert "length of what the value adds" in means and "keys at 0 are left out" in means
+    assert all(row[0] is None for row in told["arrays"]["weight"]["values"])
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [(1, "weight"), ("mean", "weight"), ("spread", "spread")]
+)
+def test_the_text_that_is_on_view_is_the_one_in_the_file(text, name):
+    trace = tl.trace(small(), torch.arange(10).view(2, 5))
+    view = views.HeadView(trace, layer=1, head=2)
+    view.text = text
+    told = view.to_dict()
+    assert told["chosen"]["text"] == text
+    maps = trace.pattern(1, 2, batch=0).double(), trace.pattern(1, 2, batch=1).double()
+    both = torch.stack(maps)
+    wanted = both[1] if text == 1 else both.mean(0) if text == "mean" else both.std(0, correction=0)
+    np.testing.assert_allclose(
+        numbers(told["arrays"][name]["values"]), lowered(wanted), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_a_revision_is_told_where_it_is_known():
+    model = small()
+    model.config = type("Config", (), {"_commit_hash": "a" * 40})()
+    view = views.HeadView(tl.trace(small(), torch.arange(3)))
+    assert view.to_dict()["computed"]["of"][0]["revision"] is None
+    assert tl.hub.which.revision_of(model) == "a" * 40
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("view.xls", r"ends in '\.xls', which is not known; choose \.csv, \.json, \.npz, \.svg, \.png or \.html"),
+     ("view", "has no ending; choose .csv"), ("no/v.csv", "the folder .*no' does not exist"),
+     ("folder.json", "is a folder; name a file such as")],
+)  # fmt: skip
+def test_what_cannot_be_written_is_said_in_one_sentence(made, tmp_path, name, said):
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(ValueError, match=said) as caught:
+        made("MixView").save(tmp_path / name)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.json"]
+
+
+def test_a_file_that_was_there_outlives_a_failure(made, tmp_path, monkeypatch):
+    view = made("MixView")
+    path = view.save(tmp_path / "v.csv")
+    whole = path.read_bytes()
+
+    def broken(about, numbers):
+        yield b"half"
+        raise RuntimeError("no more")
+
+    monkeypatch.setattr("transformer_lab.views.shared.exports._csv", broken)
+    with pytest.raises(RuntimeError):
+        view.save(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["v.csv"] and path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("n", [1, 400])
+def test_any_length_and_any_token(n, tmp_path):
+    odd = ['"', "a,b", "\n", "\ud800", "<b>", "=1+1", "\u202e"]
+    trace = tl.trace(small(n_ctx=400), torch.arange(n) % 50, labels=[odd[i % 7] for i in range(n)])
+    view = views.HeadView(trace)
+    for suffix in ("csv", "json", "npz", "svg"):
+        assert view.save(tmp_path / f"v.{suffix}").stat().st_size
+    with open(tmp_path / "v.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    assert len(rows) == n * (n + 1) // 2
+    assert rows[-1][1] == odd[(n - 1) % 7].replace("\ud800", "?")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "npz", "svg", "png", "html"])
+def test_a_browser_is_answered_with_the_file(made, suffix, monkeypatch):
+    view, sent = made("HeadView"), []
+    monkeypatch.setattr(type(view), "send", lambda self, *message: sent.append(message))
+    view._on_question(view, {"type": "save", "as": suffix, "request": 7}, [])
+    ((message, (file,)),) = sent
+    assert message == {"type": "save", "request": 7} and len(file) > 500
+    view._on_question(view, {"type": "save", "as": "xls", "request": 8}, [])
+    assert sent[1][0]["type"] == "error" and "choose .csv" in sent[1][0]["message"]
