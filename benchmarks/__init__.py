@@ -2,6 +2,6 @@
 
 NAMES = (
     "number_words", "dates", "reverse", "sort", "induction", "stories", "reports", "agreement",
-    "recurrent_models", "char_lm", "throughput", "parallelism", "kv_cache", "trace_cost", "sweeps",
-    "explorer", "views", "gpu",
+    "digits", "recurrent_models", "char_lm", "throughput", "parallelism", "kv_cache", "trace_cost", "sweeps",
+    "explorer", "views", "room", "zoo", "gpu",
 )  # fmt: skip

@@ -35,6 +35,11 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--shakespeare", type=Path, help="tiny Shakespeare, where it is here")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--only", metavar="PATTERN", help="of zoo: architectures, task/name")
+    parser.add_argument("--jobs", type=int, default=2, help="of zoo: how many at once")
+    parser.add_argument("--raw", type=Path, help="of zoo: its results, a line of JSON each")
+    parser.add_argument("--resume", action="store_true", help="of zoo: go on with those in --raw")
+    parser.add_argument("--again", action="store_true", help="… but do what was not exact again")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in NAMES]
     if unknown:

@@ -82,7 +82,7 @@ def modern(corpus, seed):
 
 def loss_of(model, held_out) -> float:
     """Mean over every character of the validation split but its first."""
-    from transformer_lab.train import evaluate
+    from transformer_lab.training.objective import evaluate
 
     return evaluate(model, held_out)
 

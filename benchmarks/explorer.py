@@ -1,7 +1,7 @@
 """From a click to the new prediction, in a real JupyterLab.
 
 For each model heads are switched off and on, and edges cut, each by a click; the time runs from
-the click to the paint of the new predictions. The bars, 0.3 s for the shipped model and 2 s for
+the click to the paint of the new predictions. The bars, 0.3 s for the shipped model and 0.2 s for
 SmolLM2-135M, are meant for two idle cores; the load is told with each row. Every click asks
 something new, so that no answer is known from before. Weights of SmolLM2-135M come with the extra
 "models".
@@ -29,7 +29,7 @@ import transformer_lab as tl
 from .browser import launch
 from .report import Clock, Row, at_most
 
-BARS = {"shipped": 0.3, "smollm2-135m": 2.0}
+BARS = {"shipped": 0.3, "smollm2-135m": 0.2}
 CLICKS = 20
 CELL = """
 import time, transformer_lab as tl
@@ -39,7 +39,7 @@ view
 """
 # The time of the last click, and of the first paint after the result that it led to.
 WATCH = """() => {
-    const root = document.querySelector(".tl-explorer");
+    const root = document.querySelector(".tl-view-explorer");
     document.addEventListener("click", () => { window.clicked = performance.now(); }, true);
     document.addEventListener("keydown", () => { window.clicked = performance.now(); }, true);
     new MutationObserver(() => {
@@ -58,6 +58,24 @@ for layer in range(view._kinds[view.kind]["layers"]):
 view.edits = []
 open({file!r}, "w").write(str(median(times)))
 """
+# What is found out of all heads, each by itself, in the kernel of the view: seconds.
+ALL_HEADS = """
+import json
+def seconds(run):
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+view._background.close()
+found = {{
+    "naming all heads": seconds(lambda: tl.heads.labels(model, ablation=False)),
+    "estimates of all heads": seconds(lambda: tl.estimate_effects(model, view.text)),
+    "the exact effects of all heads": seconds(lambda: tl.sweep_heads(model, view.text)),
+}}
+open({file!r}, "w").write(json.dumps(found))
+"""
+ALL_BARS = {
+    "naming all heads": 4.0, "estimates of all heads": 1.0, "the exact effects of all heads": 10.0,
+}  # fmt: skip
 
 
 def run(options):
@@ -77,7 +95,12 @@ def run(options):
                 continue
             with Clock() as clock:
                 found = measure(browser, lab, name)
-            answer, text = found.pop("answer"), found.pop("text")
+            answer, text, of_all = (found.pop(name) for name in ("answer", "text", "of all"))
+            for what, seconds in of_all.items():
+                yield at_most(
+                    f"{name}, {what}", seconds, ALL_BARS[what], unit="s", seconds=clock.cpu,
+                    seed=options.seed, note=f"one run; load {os.getloadavg()[0]:.1f}",
+                )  # fmt: skip
             for what, times in found.items():
                 note = (
                     f"largest of {len(times)}, median {statistics.median(times):.3f} s; Python "
@@ -101,10 +124,10 @@ def measure(browser, lab: Lab, name: str) -> dict:
     if page.locator("[data-part=names]:visible").count() == 0:  # labels are looked for at once
         page.wait_for_timeout(5000)
     page.evaluate(WATCH)
-    page.locator("[data-part=click-mode] [data-value=off]").click()
+    page.locator("[data-part=tool] [data-value=off]").click()
     grid = page.locator("[data-part=thumbnails]")
-    layers, n_heads = (
-        page.locator(f"[data-part={part}] [role=radio]").count() for part in ("layer", "head")
+    layers, n_heads = map(
+        int, page.locator(".tl-panel-heads .tl-quiet").first.inner_text().split(" × ")
     )
     heads = []
     for i in range(CLICKS):
@@ -129,8 +152,12 @@ def measure(browser, lab: Lab, name: str) -> dict:
     text = timed(page, lambda: box.press("Enter"))
     file = lab.folder / "answer"
     lab.run(page, ANSWER.format(file=str(file)))
+    lab.run(page, ALL_HEADS.format(file=str(lab.folder / "all")))
     page.close()
-    return {"a head": heads, "an edge": edges, "text": text, "answer": float(file.read_text())}
+    return {
+        "a head": heads, "an edge": edges, "text": text, "answer": float(file.read_text()),
+        "of all": json.loads((lab.folder / "all").read_text()),
+    }  # fmt: skip
 
 
 def timed(page, act) -> float:

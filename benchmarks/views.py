@@ -62,8 +62,9 @@ OURS_HERE = "return document.querySelector('[data-ready]');"
 OURS_SWITCH = """async (turn) => {
     const root = document.querySelector("#tl-root"), start = performance.now();
     const [layer, head] = [turn * 5 % 12, turn * 7 % 12];
-    root.querySelector(`[data-part=layer] [data-value="${layer}"]`).click();
-    root.querySelector(`[data-part=head] [data-value="${head}"]`).click();
+    const grid = root.querySelector("[data-part=thumbnails]"), box = grid.getBoundingClientRect();
+    const at = { clientX: box.left + (head + 0.5) * grid.dataset.across, clientY: box.top + (layer + 0.5) * grid.dataset.down };
+    grid.dispatchEvent(new MouseEvent("click", { ...at, bubbles: true }));
     const wanted = `decoder/${layer}/${head}`;
     while (root.dataset.shown !== wanted) await new Promise((r) => setTimeout(r, 1));
     await painted();

@@ -1,0 +1,43 @@
+"""Handwritten digits by a small Vision Transformer: ≥ .97 of those held out, in a minute."""
+
+import torch
+from torch import nn
+
+import transformer_lab as tl
+
+from .report import at_least
+from .training import seeds, trained
+
+
+class Linear(nn.Module):
+    """The control: no attention, ten weights a pixel."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        return self.linear(pixel_values.flatten(1))
+
+
+def vision_transformer() -> tl.PictureClassifier:
+    encoder = tl.ModelConfig(
+        kind="encoder", vocab_size=1, head=False, n_layers=2, n_heads=4, d_model=64, n_ctx=17,
+        positions="learned", dropout=0.1,
+    )  # fmt: skip
+    return tl.PictureClassifier(tl.Transformer(encoder), 10, size=(8, 8), patch=2, pool="mean")
+
+
+def run(options):
+    for seed in seeds(options):
+        data = tl.datasets.digits(seed=seed)
+        batches = data.batches(64, noise=0.15, seed=seed)
+        recipe = dict(seed=seed, steps=1500, label_smoothing=0.1)
+        for name, make, bar in (
+            ("digits, held out", vision_transformer, 0.97),
+            ("digits, held out, a linear layer instead", Linear, None),
+        ):
+            model, clock = trained(make, batches, **recipe)
+            right = tl.accuracy(model, data.epoch(360))
+            note = f"of {len(data.held_out)} held out"
+            yield at_least(name, right, bar, seconds=clock.cpu, seed=seed, note=note)

@@ -1,0 +1,145 @@
+"""One architecture put through everything, and the verdict on it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+import warnings
+from dataclasses import dataclass, field
+
+import torch
+
+from .building import TEXT, Architecture, NotBuilt, build
+from .checks import Checks
+from .reading import Refused
+
+EXACT, IN_PART = "exact", "exact, in part"
+READ_ONLY, OWN_MAPS = "exact, read-only", "own maps, read-only"
+NO_ATTENTION, REFUSED, WRONG, NOT_BUILT = "no attention", "refused", "WRONG", "not built"
+# Said of a model of text and pictures, whose maps are over its tokens: no part of them is left out.
+TOWERS = re.compile(
+    r"model\.\S+ attends by itself to what is given beside the tokens, and is not shown\."
+)
+VERDICTS = (EXACT, IN_PART, READ_ONLY, OWN_MAPS, NO_ATTENTION, REFUSED, WRONG, NOT_BUILT)
+
+
+@dataclass
+class Result:
+    """What was found of one architecture. `why`: the sentence of a refusal, what is wrong, or why it
+    was not built. `errors`: the largest difference of each comparison, of its scale."""
+
+    name: str
+    made: str
+    verdict: str
+    why: str = ""
+    kinds: dict[str, list[int]] = field(default_factory=dict)  # heads a layer
+    errors: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def examine(one: Architecture, *, pages: bool = True) -> Result:
+    """Build it, compare it, judge it. Nothing is raised.
+
+    Args:
+        pages: whether views are made and saved too.
+    """
+    started = time.perf_counter()
+    result = Result(one.name, one.made, WRONG)
+    with warnings.catch_warnings(), torch.random.fork_rng(), _quiet():
+        warnings.simplefilter("ignore")
+        try:
+            model = build(one)
+        except NotBuilt as error:
+            result.verdict, result.why = NOT_BUILT, str(error)
+        except Exception as error:
+            result.verdict, result.why = NOT_BUILT, told(error)
+        else:
+            judge(result, Checks(model, text=one.task in TEXT), pages)
+    result.seconds = round(time.perf_counter() - started, 1)
+    return result
+
+
+def judge(result: Result, checks: Checks, pages: bool) -> None:
+    """All checks in their order, and what follows from them."""
+    try:
+        checks.plain()
+    except Exception as error:
+        result.verdict, result.why = NOT_BUILT, f"its own pass fails: {told(error)}"
+        sentence = refusal_of(checks)
+        if sentence and str(error)[:40] not in sentence:
+            result.verdict, result.why = REFUSED, sentence
+        return
+    try:
+        checks.trace()
+    except Refused as refusal:
+        sentence = str(refusal)
+        if not checks.has_attention:
+            result.verdict, result.why = NO_ATTENTION, sentence
+        elif "no attention at all" in sentence:
+            result.why = f"it says that there may be no attention, and there is: {sentence}"
+        else:
+            result.verdict, result.why = REFUSED, sentence
+    except Exception as error:
+        result.why = f"tl.trace raises {told(error)}"
+    else:
+        every = [checks.maps, checks.batch, checks.padding, checks.edits, checks.patch]
+        every += [checks.half, checks.written]
+        for check in every + [checks.pages] * pages:
+            try:
+                check()
+            except Exception as error:
+                checks.wrong.append(f"{check.__name__}: {told(error)}")
+        result.verdict, result.why = verdict_of(checks)
+    try:
+        checks.restored()
+    except Exception as error:
+        checks.wrong.append(f"restored: {told(error)}")
+    if checks.wrong:
+        first = [result.why] if result.verdict == WRONG and result.why else []
+        result.verdict, result.why = WRONG, "; ".join(first + checks.wrong)
+    if result.verdict == WRONG and checks.note:
+        checks.notes.insert(0, f"it says: {checks.note}")
+    result.kinds, result.notes = checks.kinds, checks.notes
+    result.errors = {name: float(f"{value:.2g}") for name, value in checks.errors.items()}
+
+
+def refusal_of(checks: Checks) -> str:
+    """What is said of a model that cannot be called as it is here; empty for another's error."""
+    try:
+        checks.trace()
+    except Refused as refusal:
+        return str(refusal)
+    except Exception:
+        return ""
+    return ""
+
+
+def verdict_of(checks: Checks) -> tuple[str, str]:
+    """Of a trace in which nothing is wrong, and why it is no better."""
+    if checks.own_maps:
+        return OWN_MAPS, checks.note
+    if checks.refused:
+        return READ_ONLY, checks.refused
+    note = TOWERS.sub("", checks.note).strip()
+    less = " ".join(filter(None, (note, checks.not_compared)))
+    return (IN_PART, less) if less else (EXACT, "")
+
+
+def told(error: BaseException) -> str:
+    """An error in one line."""
+    text = " ".join(str(error).split())[:240]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextlib.contextmanager
+def _quiet():
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
