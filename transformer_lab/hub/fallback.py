@@ -25,7 +25,7 @@ def eager_maps(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, tuple
             else when it is asked for them.
     """
     name = type(model).__name__
-    settings = attention_settings(model)
+    settings = attention_settings(model.modules())
     with quiet(), torch.no_grad():
         plain = model(**inputs)
         try:

@@ -33,6 +33,8 @@ class HuggingFaceNetwork(Network):
         module: one that is a PreTrainedModel.
     """
 
+    _patches: tuple[Inputs | None, Patches | None] = (None, None)  # of the last reading
+
     @property
     def config(self) -> Any:
         return self.module.config
@@ -140,9 +142,13 @@ class HuggingFaceNetwork(Network):
         return placeholders.read(self.module, tokens, found)
 
     def patches(self, inputs: Inputs) -> Patches | None:
-        if inputs.tokens is None:
-            return reading.patches_of(self.module, inputs)
-        return placeholders.patches_among(self.module, inputs)
+        # Asked several times of one reading, and it takes a walk through every module.
+        asked, found = self._patches
+        if asked is not inputs:
+            by_tokens = inputs.tokens is not None
+            find = placeholders.patches_among if by_tokens else reading.patches_of
+            self._patches = inputs, (found := find(self.module, inputs))
+        return found
 
     def picture(self, inputs: Inputs) -> Tensor | None:
         found = super().picture(inputs)

@@ -40,8 +40,9 @@ def layers_of_stages(blocks: list[nn.Module], attention: Collection[nn.Module]) 
     no stages are layers themselves."""
     found: list[nn.Module] = []
     for block in blocks:
-        inside = [m for m in block.modules() if m in attention]
-        lists = [m for m in block.modules() if isinstance(m, nn.ModuleList)]
+        modules = list(block.modules())
+        lists = [m for m in modules if isinstance(m, nn.ModuleList)]
+        inside = [m for m in modules if m in attention] if lists else []
         stage = next((one for one in lists if _holds(one, inside)), None)
         found += [block] if stage is None else list(stage)
     return found

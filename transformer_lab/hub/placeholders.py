@@ -97,8 +97,10 @@ def do_not_fit(model: Any, inputs: Inputs, error: Exception) -> str:
 
 def standing(model: Any, inputs: Inputs) -> Tensor | None:
     """Bool [batch, position]: which tokens stand for a picture; None where none do."""
+    if inputs.tokens is None or PIXELS not in inputs.given:
+        return None
     wanted = placeholder(model)
-    if inputs.tokens is None or wanted is None or PIXELS not in inputs.given:
+    if wanted is None:
         return None
     return inputs.tokens == wanted
 
@@ -106,7 +108,8 @@ def standing(model: Any, inputs: Inputs) -> Tensor | None:
 def patches_among(model: Any, inputs: Inputs) -> Patches | None:
     """Where patches stand among tokens; None where that is not known: each text must have one
     picture, all at one place, with a vector for each patch, row by row."""
-    held, found = standing(model, inputs), _grid(model, inputs)
+    held = standing(model, inputs)
+    found = None if held is None else _grid(model, inputs)
     if held is None or found is None:
         return None
     n, first = found[0] * found[1], int(held[0].int().argmax())

@@ -175,8 +175,9 @@ def picture_tower(model: Any) -> str:
 def placeholder(model: Any) -> int | None:
     """The id of the token that stands for a part of a picture, in a model that puts what it sees in
     the place of such tokens; None for others."""
-    puts = any(hasattr(m, "get_placeholder_mask") for m in model.modules())
-    if not puts or not {"input_ids", PIXELS} <= parameters_of(model):
+    if not {"input_ids", PIXELS} <= parameters_of(model):
+        return None
+    if not any(hasattr(m, "get_placeholder_mask") for m in model.modules()):
         return None
     named = (getattr(model.config, n, None) for n in ("image_token_id", "image_token_index"))
     return next((i for i in named if isinstance(i, int)), None)

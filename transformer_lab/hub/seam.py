@@ -48,7 +48,7 @@ class Session:
         self.width = getattr(model.config, "hidden_size", None)  # of the residual stream
         self.structure = structure or Structure(model)
         models: list[Any] = [m for m in self.structure.names if is_hugging_face(m)]
-        self.settings = attention_settings(model)
+        self.settings = attention_settings(self.structure.names)
         self.passes: dict[int, _Pass] = {}  # by thread
         self.repeated: set[nn.Module] = set()  # blocks that had more than one turn in a pass
         self.hooks = [m.register_forward_pre_hook(self._begin, with_kwargs=True) for m in models]
@@ -281,7 +281,7 @@ def remove_tap(model: Any, tap: Tap) -> None:
             return
         session.taps = tuple(t for t in session.taps if t is not tap)
         if not session.taps:
-            for module in model.modules():
+            for module in session.structure.names:
                 module.__dict__.pop(SESSION, None)
             session.close()
 
@@ -296,7 +296,7 @@ def _open(model: Any, structure: Structure | None) -> Session:
     session = Session(model, structure)
     # A model that promises no SDPA, or attends by itself, may do arithmetic on its mask, or leave
     # causality to it.
-    promised = all(m._supports_sdpa for m in model.modules() if is_hugging_face(m))
+    promised = all(m._supports_sdpa for m in session.structure.names if is_hugging_face(m))
     wanted = NAME if promised and not session.structure.own else ADDITIVE
     with quiet():
         try:
@@ -311,7 +311,7 @@ def _open(model: Any, structure: Structure | None) -> Session:
             f"no softmax over keys is found in its {', '.join(names)}" if names else
             f"no attention is found in {type(model).__name__}"
         )  # fmt: skip
-    for module in model.modules():
+    for module in session.structure.names:
         module.__dict__[SESSION] = session
     return session
 

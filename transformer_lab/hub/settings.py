@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 
-def attention_settings(model: Any) -> list[tuple[Any, Any]]:
-    """(config, its attention setting) of every config in the model, those inside others too."""
-    waiting = [m.config for m in model.modules() if hasattr(m, "config")]
+def attention_settings(modules: Iterable[Any]) -> list[tuple[Any, Any]]:
+    """(config, its attention setting) of every config of a model's modules, those inside others too."""
+    waiting = [m.config for m in modules if hasattr(m, "config")]
     found: dict[int, tuple[Any, Any]] = {}
     while waiting:
         config = waiting.pop()

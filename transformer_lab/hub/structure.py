@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from torch import Tensor, nn
@@ -30,9 +30,16 @@ WITHOUT = (
 )
 
 
-def parameters_of(model: Any) -> set[str]:
+def parameters_of(model: Any) -> frozenset[str]:
     """The names of what its forward takes."""
-    return set(inspect.signature(model.forward).parameters)
+    forward = model.forward
+    plain = getattr(forward, "__func__", None)  # a wrapper may put any callable in its place
+    return frozenset(inspect.signature(forward).parameters) if plain is None else _taken_by(plain)
+
+
+@lru_cache(1024)
+def _taken_by(method: Any) -> frozenset[str]:
+    return frozenset(list(inspect.signature(method).parameters)[1:])
 
 
 def is_hugging_face(model: Any) -> bool:
@@ -40,6 +47,7 @@ def is_hugging_face(model: Any) -> bool:
     return is_hugging_face_class(type(model))
 
 
+@lru_cache(4096)
 def is_hugging_face_class(found: type) -> bool:
     """Whether its models are transformers models."""
     return any(c.__name__ == "PreTrainedModel" for c in found.__mro__)
