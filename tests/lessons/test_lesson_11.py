@@ -1,11 +1,17 @@
 """The checks of lesson 11 accept right answers, however written, and name what is wrong."""
 
+import ast
+import json
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 import transformer_lab as tl
 from transformer_lab.lessons.solutions import lesson_11 as solutions
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
 def score_with_loops(pattern, tokens):
@@ -173,3 +179,17 @@ def test_the_solutions_agree_with_the_package():
     with tl.edit(model, tl.ablate(0, 1)):
         edited = tl.trace(model, tokens, keep="all").residual()["attn_out"][0]
     torch.testing.assert_close(solutions.without_head(seen.z, weight, 1)[0], edited)
+
+
+@pytest.mark.parametrize("lesson", ["11_circuits", "12_research_desk"])
+def test_labels_that_a_lesson_prints_are_those_that_its_explorer_shows(lesson):
+    """Of the same model with the same tokenizer: a probe leaves out the special tokens that a
+    tokenizer names, and a bare model names none, so that its heads have other labels."""
+    book = json.loads((NOTEBOOKS / f"{lesson}.ipynb").read_text("utf-8"))
+    source = "\n".join("".join(c["source"]) for c in book["cells"] if c["cell_type"] == "code")
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    given = {"tl.heads.labels": set(), "tl.explore": set()}
+    for call in calls:
+        if (name := ast.unparse(call.func)) in given:
+            given[name].add(ast.unparse(call.args[0]))
+    assert given["tl.heads.labels"] and given["tl.heads.labels"] <= given["tl.explore"]
