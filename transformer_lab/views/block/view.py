@@ -11,7 +11,7 @@ from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import shown_text
 from ..shared.exports import Numbers
-from ..shared.selection import SelectionView, link_of
+from ..shared.selection import SelectionView, check_traced, link_of
 from .data import PAGE_BYTES, BlockData, Walk, walk_name
 from .exported import block_numbers
 from .figure import BlockScene, block_figure
@@ -74,12 +74,7 @@ class BlockView(SelectionView):
         title: str | None = None,
         link: str | None = None,
     ):
-        if not hasattr(trace, "residual_norms"):
-            raise ValueError(
-                f"trace is a {type(trace).__name__}; give what transformer_lab.trace(...) returned"
-            )
-        if not 0 <= batch < trace.batch_size:
-            raise ValueError(f"batch={batch} is outside the {trace.batch_size} texts of this trace")
+        check_traced(trace, batch)
         self.trace, self._data = trace, BlockData(trace, batch)
         kinds = self._data.kinds()
         kind = kind or ("decoder" if "decoder" in kinds else next(iter(kinds), ""))

@@ -1,11 +1,11 @@
 // One block, step by step: a rail of steps, a sentence, and the numbers of the step.
 
+import { Answers } from "../shared/answers.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable } from "../shared/colours.js";
 import { button, menu, radioGroup } from "../shared/controls.js";
 import { element, onceAFrame, tokenElement } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
-import { Superseded } from "../shared/requests.js";
 import { sheet } from "../shared/sheet.js";
 import { linearLegend, Shell } from "../shared/shell.js";
 import { Waiting } from "../shared/waiting.js";
@@ -49,12 +49,23 @@ export class BlockViewer {
       code: () => this.#code(),
       copies: "Copy the numbers of this block as Python",
     });
-    /** @type {Map<string, Walk>} */
-    this.known = new Map();
-    this.turn = 0;
-    this.walk = this.#keep(new Walk(model.get("_walk"), bytesOf(model.get("_walk_data"))));
+    this.busy = element("p", { class: "tl-hint", "data-part": "busy", role: "status", hidden: true });
+    this.waiting = new Waiting(this.busy);
+    /** @type {Answers<Walk>} */
+    this.answers = new Answers(this.shell, this.waiting, signal, {
+      most: KNOWN,
+      working: "Taking the block apart …",
+      read: (info, bytes) => new Walk(info, bytes),
+      names: ({ info }) => [["walk", info.kind, info.layer, info.head, info.position].join("/")],
+      show: (walk) => Object.assign(this, { walk }),
+      failed: (_, error) => {
+        const held = model.get("_held");
+        return held ? `This page holds ${held}; another choice needs a live kernel.` : `This block cannot be shown: ${error.message}`;
+      },
+    });
+    this.walk = this.answers.keep(new Walk(model.get("_walk"), bytesOf(model.get("_walk_data"))));
     linked(model, signal);
-    this.again = onceAFrame(() => this.#fetch());
+    this.again = onceAFrame(() => this.answers.ask(this.wanted));
     this.#build();
     for (const name of ["kind", "layer", "head", "selected"]) {
       model.on(`change:${name}`, this.again);
@@ -84,14 +95,6 @@ export class BlockViewer {
     return this.walk.stage(this.model.get("step"));
   }
 
-  #keep(walk, name = null) {
-    const { kind, layer, head, position } = walk.info;
-    if (this.known.size > KNOWN) this.known.delete(this.known.keys().next().value);
-    this.known.set(["walk", kind, layer, head, position].join("/"), walk);
-    if (name) this.known.set(name, walk);
-    return walk;
-  }
-
   #code() {
     const { kind, layer, head, position } = this.walk.info;
     const several = Object.keys(this.model.get("_kinds")).length > 1;
@@ -106,8 +109,6 @@ export class BlockViewer {
     this.controlBar = element("div", { class: "tl-controls" });
     this.note = element("p", { class: "tl-hint", "data-part": "note" }, this.model.get("_note"));
     this.note.hidden = !this.note.textContent;
-    this.busy = element("p", { class: "tl-hint", "data-part": "busy", role: "status", hidden: true });
-    this.waiting = new Waiting(this.busy);
     this.rail = element("div", { class: "tl-rail" });
     this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
     this.heading = element("b", { "data-part": "title" });
@@ -187,33 +188,6 @@ export class BlockViewer {
   }
 
   // ---- asking -------------------------------------------------------------------------------
-
-  async #fetch() {
-    const turn = ++this.turn;
-    const name = this.wanted;
-    const known = this.known.get(name);
-    if (known) return this.#show(known);
-    const ended = this.waiting.begin("Taking the block apart …", "Still waiting: Python may be busy with a cell, or stopped.");
-    try {
-      const { message, buffers } = await this.shell.requests.ask({ type: "block", name });
-      const walk = this.#keep(new Walk(message.info, buffers[0]), name);
-      if (turn === this.turn && !this.signal.aborted) this.#show(walk); // else a later choice won
-    } catch (error) {
-      if (error instanceof Superseded || turn !== this.turn) return;
-      const held = this.model.get("_held");
-      this.waiting.say("");
-      this.shell.say(held ? `This page holds ${held}; another choice needs a live kernel.` : `This block cannot be shown: ${error.message}`);
-    } finally {
-      ended();
-    }
-  }
-
-  #show(walk) {
-    this.walk = walk;
-    this.waiting.say("");
-    this.shell.say("");
-    this.shell.draw();
-  }
 
   // ---- drawing ------------------------------------------------------------------------------
 

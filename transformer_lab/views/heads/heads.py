@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..pages.export import Block
 from ..shared.codecs import shown_text
+from ..shared.selection import check_traced
 from ..shared.words import (
     Seen,
     cell_sentence,
@@ -61,12 +62,7 @@ class Heads:
     """
 
     def __init__(self, trace: Trace, batch: int = 0, like: Heads | None = None):
-        if not hasattr(trace, "thumbnails"):
-            raise ValueError(
-                f"trace is a {type(trace).__name__}; give what transformer_lab.trace(...) returned"
-            )
-        if not 0 <= batch < trace.batch_size:
-            raise ValueError(f"batch={batch} is outside the {trace.batch_size} texts of this trace")
+        check_traced(trace, batch, "thumbnails")  # an average of several texts has them
         self.trace, self.batch = trace, batch
         self.data = HeadData(trace, batch, None if like is None else like.data)
 

@@ -12,7 +12,7 @@ from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import shown_text, shown_token
 from ..shared.exports import Numbers
-from ..shared.selection import SelectionView, link_of, sizes_of
+from ..shared.selection import SelectionView, check_traced, link_of, sizes_of
 from .data import FIRST_SCREEN, PAGE, ResidualData
 from .exported import residual_numbers
 from .figure import ResidualScene, residual_figure
@@ -67,12 +67,7 @@ class ResidualView(SelectionView):
         title: str | None = None,
         link: str | None = None,
     ):
-        if not hasattr(trace, "residual_norms"):
-            raise ValueError(
-                f"trace is a {type(trace).__name__}; give what transformer_lab.trace(...) returned"
-            )
-        if not 0 <= batch < trace.batch_size:
-            raise ValueError(f"batch={batch} is outside the {trace.batch_size} texts of this trace")
+        check_traced(trace, batch)
         kind = kind or ("decoder" if "decoder" in trace.kinds else trace.kinds[0])
         if kind not in trace.kinds:
             raise ValueError(f"kind={kind!r} is not in this trace; it has {', '.join(trace.kinds)}")

@@ -13,6 +13,20 @@ if TYPE_CHECKING:
     from ...tracing.trace import Trace
 
 
+def check_traced(trace: Any, batch: int, has: str = "residual_norms") -> None:
+    """`has`: what a view asks of it.
+
+    Raises:
+        ValueError: for what is no trace, and a text that it has not.
+    """
+    if not hasattr(trace, has):
+        raise ValueError(
+            f"trace is a {type(trace).__name__}; give what transformer_lab.trace(...) returned"
+        )
+    if not 0 <= batch < trace.batch_size:
+        raise ValueError(f"batch={batch} is outside the {trace.batch_size} texts of this trace")
+
+
 def link_of(trace: Trace) -> str:
     """The group of a trace's views: the same for every trace of one model on one text."""
     text = "" if trace.tokens is None else str(trace.tokens.tolist())

@@ -12,7 +12,7 @@ from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import shown_text
 from ..shared.exports import Numbers
-from ..shared.selection import SelectionView, link_of
+from ..shared.selection import SelectionView, check_traced, link_of
 from .data import CellBytes, WhyData, cell_name, read_name
 from .exported import why_numbers
 from .figure import WhyScene, why_figure
@@ -69,12 +69,7 @@ class WhyView(SelectionView):
         title: str | None = None,
         link: str | None = None,
     ):
-        if not hasattr(trace, "residual_norms"):
-            raise ValueError(
-                f"trace is a {type(trace).__name__}; give what transformer_lab.trace(...) returned"
-            )
-        if not 0 <= batch < trace.batch_size:
-            raise ValueError(f"batch={batch} is outside the {trace.batch_size} texts of this trace")
+        check_traced(trace, batch)
         kind = kind or ("decoder" if "decoder" in trace.kinds else trace.kinds[0])
         if kind not in trace.kinds:
             raise ValueError(f"kind={kind!r} is not in this trace; it has {', '.join(trace.kinds)}")

@@ -1,10 +1,10 @@
 // One score: the row that it competes in, its dimensions, and who wrote what query and key carry.
 
+import { Answers } from "../shared/answers.js";
 import { colourTable, headColour } from "../shared/colours.js";
 import { button, menu, radioGroup } from "../shared/controls.js";
 import { element, onceAFrame, tokenElement } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
-import { Superseded } from "../shared/requests.js";
 import { sheet } from "../shared/sheet.js";
 import { Shell } from "../shared/shell.js";
 import { Waiting } from "../shared/waiting.js";
@@ -14,6 +14,7 @@ import { SourcePanel } from "./sources.js";
 import { Waterfall } from "./waterfall.js";
 import { plainText, signedText, whySentence } from "./words.js";
 
+const KNOWN = 200; // scores that are kept
 const MENU = 256; // tokens in a menu; of longer texts those around the chosen one
 const KINDS = { encoder: "Encoder", decoder: "Decoder", cross: "Cross" };
 
@@ -27,14 +28,26 @@ export class WhyViewer {
       png: () => this.#png(),
       code: () => this.#code(),
     });
-    /** @type {Map<string, WhyCell>} */
-    this.known = new Map();
-    this.turn = 0;
     /** @type {number | null} */
     this.place = null;
-    this.cell = this.#keep(firstCell(model));
+    this.busy = element("p", { class: "tl-hint", "data-part": "busy", role: "status", hidden: true });
+    this.waiting = new Waiting(this.busy);
+    /** @type {Answers<WhyCell>} */
+    this.answers = new Answers(this.shell, this.waiting, signal, {
+      most: KNOWN,
+      working: "Splitting the score …",
+      read: (info, bytes) => new WhyCell(info, bytes),
+      names: ({ info }) => info.names,
+      show: (cell) => Object.assign(this, { cell, place: null }),
+      failed: (name, error) => {
+        const held = model.get("_held");
+        const [, , layer, head] = name.split("/");
+        return held ? `This page holds ${held} only; what is shown is still the last score of it.` : `Layer ${layer}, head ${head} cannot be shown: ${error.message}`;
+      },
+    });
+    this.cell = this.answers.keep(firstCell(model));
     this.link = linked(model, signal, (spot) => this.rivals.point(spot));
-    this.again = onceAFrame(() => this.#fetch());
+    this.again = onceAFrame(() => this.answers.ask(this.wanted));
     this.#build();
     for (const name of ["kind", "layer", "head", "selected"]) {
       model.on(`change:${name}`, this.again);
@@ -73,12 +86,6 @@ export class WhyViewer {
     return ["cell", kindName, layer, head, at(query, queries), at(key, keys)].join("/");
   }
 
-  #keep(cell) {
-    if (this.known.size > 200) this.known.delete(this.known.keys().next().value);
-    for (const name of cell.info.names) this.known.set(name, cell);
-    return cell;
-  }
-
   #code() {
     const { kind, layer, head, query, key } = this.cell.info;
     const several = Object.keys(this.model.get("_kinds")).length > 1;
@@ -97,8 +104,6 @@ export class WhyViewer {
     const quiet = (part) => element("span", { class: "tl-quiet", "data-part": part });
     this.controlBar = element("div", { class: "tl-controls" });
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
-    this.busy = element("p", { class: "tl-hint", "data-part": "busy", role: "status", hidden: true });
-    this.waiting = new Waiting(this.busy);
     this.rivals = new RowPanel({
       choose: (query, key) => shell.set({ selected: [query, key] }),
       hover: (spot) => this.link.hover(spot),
@@ -203,36 +208,6 @@ export class WhyViewer {
     event.stopPropagation();
     const last = this.fall.parts.length - 1;
     this.#point(Math.max(0, Math.min(last, this.place === null ? (moves[event.key] < 0 ? last : 0) : this.place + moves[event.key])));
-  }
-
-  async #fetch() {
-    const turn = ++this.turn;
-    const name = this.wanted;
-    const known = this.known.get(name);
-    if (known) return this.#show(known);
-    const ended = this.waiting.begin("Splitting the score …", "Still waiting: Python may be busy with a cell, or stopped.");
-    try {
-      const { message, buffers } = await this.shell.requests.ask({ type: "block", name });
-      const cell = this.#keep(new WhyCell(message.info, buffers[0]));
-      this.known.set(name, cell);
-      if (turn === this.turn && !this.signal.aborted) this.#show(cell); // else a later choice won
-    } catch (error) {
-      if (error instanceof Superseded || turn !== this.turn) return;
-      const held = this.model.get("_held");
-      const [, , layer, head] = name.split("/");
-      this.waiting.say("");
-      this.shell.say(held ? `This page holds ${held} only; what is shown is still the last score of it.` : `Layer ${layer}, head ${head} cannot be shown: ${error.message}`);
-    } finally {
-      ended();
-    }
-  }
-
-  #show(cell) {
-    this.cell = cell;
-    this.place = null;
-    this.waiting.say("");
-    this.shell.say("");
-    this.shell.draw();
   }
 
   // ---- drawing ------------------------------------------------------------------------------

@@ -1,0 +1,55 @@
+// What a view asks of Python by a name: kept, and shown where no later choice was made meanwhile.
+
+import { Superseded } from "./requests.js";
+
+const SLOW = "Still waiting: Python may be busy with a cell, or stopped.";
+
+/** @template T */
+export class Answers {
+  /**
+   * @param {any} shell @param {any} waiting @param {AbortSignal} signal
+   * @param {{ most: number, working: string, read: (info: any, bytes: any) => T, names: (found: T) => string[],
+   *   show: (found: T) => void, failed: (name: string, error: Error) => string }} how
+   *   most: answers that are kept; working: said while Python works; names: what else asks for it.
+   */
+  constructor(shell, waiting, signal, how) {
+    Object.assign(this, { shell, waiting, signal, how });
+    /** @type {Map<string, T>} */
+    this.known = new Map();
+    this.turn = 0;
+  }
+
+  /** @param {T} found */
+  keep(found, ...more) {
+    if (this.known.size > this.how.most) this.known.delete(this.known.keys().next().value);
+    for (const name of [...this.how.names(found), ...more]) this.known.set(name, found);
+    return found;
+  }
+
+  /** @param {string} name */
+  async ask(name) {
+    const turn = ++this.turn;
+    const known = this.known.get(name);
+    if (known) return this.#show(known);
+    const ended = this.waiting.begin(this.how.working, SLOW);
+    try {
+      const { message, buffers } = await this.shell.requests.ask({ type: "block", name });
+      const found = this.keep(this.how.read(message.info, buffers[0]), name);
+      if (turn === this.turn && !this.signal.aborted) this.#show(found); // else a later choice won
+    } catch (error) {
+      if (error instanceof Superseded || turn !== this.turn) return;
+      this.waiting.say("");
+      this.shell.say(this.how.failed(name, error));
+    } finally {
+      ended();
+    }
+  }
+
+  /** @param {T} found */
+  #show(found) {
+    this.how.show(found);
+    this.waiting.say("");
+    this.shell.say("");
+    this.shell.draw();
+  }
+}
