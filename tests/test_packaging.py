@@ -227,6 +227,30 @@ def test_the_wheel_brings_the_command_and_its_basics_work(installed):
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
+NEWS = """
+import json, sys
+from jupyterlab_server.settings_utils import get_settings
+
+defaults, user, name = *sys.argv[1:], "@jupyterlab/apputils-extension:notification"
+found, _ = get_settings("", defaults, user, schema_name=name)
+news = found["schema"]["properties"]["fetchNews"]["default"]
+print(json.dumps([news, found["settings"]]))
+"""
+
+
+def test_no_question_about_news_lies_over_the_first_lesson_unless_a_user_wants_news(installed):
+    python, work = installed
+    schemas = Path(sys.prefix, "share", "jupyter", "lab", "schemas")
+    own = work / "settings" / "@jupyterlab" / "apputils-extension"
+    for chosen in ({}, {"fetchNews": "true"}):
+        if chosen:
+            own.mkdir(parents=True)
+            (own / "notification.jupyterlab-settings").write_text(json.dumps(chosen))
+        done = call(python, work, "-c", NEWS, schemas, work / "settings")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == ["false", chosen]
+
+
 def test_the_wheel_explores_its_model(installed):
     python, work = installed
     done = call(python, work, "-m", "transformer_lab", "explore", "--html", "heads.html")

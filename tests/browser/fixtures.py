@@ -1,6 +1,5 @@
 """Chromium and JupyterLab for tests. Imported by the conftest of every folder that needs them."""
 
-import json
 import os
 import secrets
 import shutil
@@ -147,13 +146,13 @@ def lab(tmp_path_factory):
     need("browser")
     root = tmp_path_factory.mktemp("lab")
     hidden = root / ".jupyter"
-    settings = hidden / "settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True)
-    quiet = {"fetchNews": "false", "checkForUpdates": False}
-    enabled = hidden / "config" / "jupyter_server_config.d"
-    enabled.mkdir(parents=True)
-    shutil.copy(VIEWS / "jupyter_server_config.json", enabled / "transformer_lab.json")
-    (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
+    shipped = {
+        "jupyter_server_config.json": "jupyter_server_config.d",
+        "jupyter_lab_defaults.json": "labconfig/default_setting_overrides.d",
+    }
+    for name, folder in shipped.items():
+        (hidden / "config" / folder).mkdir(parents=True)
+        shutil.copy(VIEWS / name, hidden / "config" / folder / "transformer_lab.json")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
