@@ -1,3 +1,4 @@
+import base64
 import json
 import re
 from html.parser import HTMLParser
@@ -7,6 +8,8 @@ import nbformat
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ipywidgets import IntSlider
+from ipywidgets.embed import dependency_state
 
 from transformer_lab.views import HeadView, clean_notebook
 from transformer_lab.views.pages.export import (
@@ -103,16 +106,15 @@ def test_a_path_that_holds_no_file_is_refused(tmp_path):
 
 def notebook(view, *, state=True, other=True):
     """An executed notebook as JupyterLab saves it: one view of ours, one slider of somebody else."""
-    from ipywidgets import IntSlider, Widget
-
-    outputs = [nbformat.v4.new_output("display_data", *()) for _ in range(0)]
     data, metadata = view._repr_mimebundle_()
-    import base64
-
     data["image/png"] = base64.b64encode(data["image/png"]).decode()
-    outputs.append(nbformat.v4.new_output("display_data", data=data, metadata=metadata))
+    outputs, widgets = (
+        [nbformat.v4.new_output("display_data", data=data, metadata=metadata)],
+        [view],
+    )
     if other:
         slider = IntSlider()
+        widgets.append(slider)
         outputs.append(
             nbformat.v4.new_output(
                 "display_data",
@@ -124,8 +126,11 @@ def notebook(view, *, state=True, other=True):
         )
     cell = nbformat.v4.new_code_cell("view", outputs=outputs)
     found = nbformat.v4.new_notebook(cells=[cell])
-    if state:
-        found.metadata["widgets"] = {STATE_MIME: Widget.get_manager_state()}
+    if state:  # of these alone: a manager holds the widgets of all tests that ran before
+        held = dependency_state(widgets, drop_defaults=False)
+        found.metadata["widgets"] = {
+            STATE_MIME: {"version_major": 2, "version_minor": 0, "state": held}
+        }
     return nbformat.from_dict(json.loads(json.dumps(found)))
 
 
