@@ -61,6 +61,28 @@ def test_a_film_is_asked_for_by_its_shape():
 
 
 @pytest.mark.badinput
+@pytest.mark.parametrize("kind", ["VideoMAE", "Vivit"])
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 4, 3, 24, 24), (1, 6, 3, 16, 16), (1, 1, 3, 16, 16), (1, 4, 1, 16, 16), (0, 4, 3, 16, 16)],
+)
+def test_a_film_has_the_frames_and_pixels_that_its_places_are_for(kind, shape):
+    patch = (
+        dict(patch_size=4, tubelet_size=2) if kind == "VideoMAE" else dict(tubelet_size=[2, 4, 4])
+    )
+    config = getattr(T, f"{kind}Config")(
+        image_size=16, num_frames=4, hidden_size=32, num_hidden_layers=1, num_attention_heads=4,
+        intermediate_size=32, **patch,
+    )  # fmt: skip
+    model = getattr(T, f"{kind}Model")(config).eval()
+    told = said(lambda: tl.trace(model, pixel_values=torch.zeros(shape)))
+    assert told == (
+        f"pixel_values has shape {list(shape)}; {kind}Model reads [batch, 4 frames, 3, 16, 16]"
+    )
+    assert tl.trace(model, pixel_values=torch.zeros(1, 4, 3, 16, 16)).n_layers() == 1
+
+
+@pytest.mark.badinput
 def test_a_target_that_lacks_is_named():
     told = said(lambda: tl.trace(tiny("bart"), TOKENS))
     assert told.startswith("target=None, and BartForConditionalGeneration needs target")

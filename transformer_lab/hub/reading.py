@@ -275,8 +275,9 @@ def _wanted(model: Any) -> str:
     found, size = _projection(model), image_size(model)
     channels = found.in_channels if found is not None else getattr(model.config, "num_channels", 3)
     pixels = f"{size[0]}, {size[1]}" if size else "height, width"
-    film = isinstance(found, nn.Conv3d) or getattr(model.config, "num_frames", None)
-    frames = "frame, " if film else ""
+    n = getattr(model.config, "num_frames", None)
+    film = isinstance(found, nn.Conv3d)
+    frames = f"{n} frames, " if film and n else "frame, " if film or n else ""
     return f"[batch, {frames}{channels}, {pixels}]"
 
 
@@ -305,7 +306,7 @@ def _pixels(model: Any, side: Any, value: Any, any_size: bool, listed: bool) -> 
         )
     found = _projection(side)
     film = getattr(side.config, "num_frames", None)
-    if film and x.dim() != 5:
+    if film and not _is_film(side, x, any_size):
         raise ValueError(f"{PIXELS} has shape {list(x.shape)}; {name} reads {_wanted(side)}")
     if placeholder(model) is not None and listed:
         pass  # patch by patch; their number is held to their grid, and their size to the model
@@ -317,6 +318,19 @@ def _pixels(model: Any, side: Any, value: Any, any_size: bool, listed: bool) -> 
         what = "NaN" if bool(x.isnan().any()) else "numbers that are not finite"
         raise ValueError(f"{PIXELS} holds {what}; every pixel must be a finite number")
     return x.to(next(model.parameters()).dtype if found is None else found.weight.dtype)
+
+
+def _is_film(side: Any, x: Tensor, any_size: bool) -> bool:
+    """Whether these are as many frames, channels and pixels as the model takes."""
+    found, size = _projection(side), image_size(side)
+    if x.dim() != 5 or 0 in x.shape or (found is not None and x.shape[2] != found.in_channels):
+        return False
+    if not isinstance(found, nn.Conv3d):  # TimeSformer brings its places to any number and size
+        return True
+    told_so = any_size and _takes_one_size(side)
+    return x.shape[1] == side.config.num_frames and (
+        told_so or size is None or tuple(x.shape[3:]) == size
+    )
 
 
 def _picture(model: Any, side: Any, found: nn.Conv2d, x: Tensor, any_size: bool) -> Tensor:
