@@ -1,9 +1,12 @@
 """Pictures of the lessons: legible on a light and on a dark page, with words for every one."""
 
+import itertools
 import re
 
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from transformer_lab.lessons.pictures import DARK, LIGHT, Grid, curves, grids, mixing, predictions
 from transformer_lab.lessons.pictures.themes import ink, rgb
@@ -82,6 +85,29 @@ def test_a_picture_is_the_same_every_time(name):
     first = every_picture()[name].svg()
     torch.manual_seed(0)
     assert every_picture()[name].svg() == first
+
+
+def seen(text):
+    return bool(text.get_text()) and text.get_visible()
+
+
+def test_no_words_of_one_grid_lie_on_those_of_another():
+    """The two models of lesson 06, and a title that is longer than its grid."""
+    columns = ["forty", "and", "hundred", "others"]
+    heads = [f"layer {layer} head {head}" for layer in range(2) for head in range(4)]
+    small = Grid([[0.25] * 4], heads[:1], columns, "the small model", kind="weights", x="", y="")
+    large = Grid([[0.25] * 4] * 8, heads, columns, "the larger model", kind="weights", x="", y="")
+    narrow = Grid([[1.0]], ["only"], ["a"], "what it says of this\nand what it says of that one")
+    for panels in ([small, large], [narrow, large], [narrow, narrow, small]):
+        figure = grids(*panels, alt="x").figure()
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        words = [
+            [text.get_window_extent() for text in axes.findobj(Text) if seen(text)]
+            for axes in figure.axes
+        ]
+        for left, right in itertools.combinations(words, 2):
+            assert not any(a.overlaps(b) for a in left for b in right)
 
 
 def luminance(colour):

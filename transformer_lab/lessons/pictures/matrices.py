@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -115,19 +116,25 @@ def grids(*panels: Grid, alt: str, caption: str = "", steps: Sequence[str] = ())
         from matplotlib.figure import Figure
 
         shapes = [as_array(panel.values).shape for panel in panels]
-        cell, gap = 0.44, 0.95
-        width = sum(shape[1] for shape in shapes) * cell + gap * (len(panels) - 1)
+        cell = 0.44
+        shown = [panels[0], *(_without_rows(panel, panels[0]) for panel in panels[1:])]
+        gaps = [
+            _gap(a, b, as_array(a.values).shape[1] * cell) for a, b in itertools.pairwise(shown)
+        ]
+        width = sum(shape[1] for shape in shapes) * cell + sum(gaps)
         height = max(shape[0] for shape in shapes) * cell
         figure = Figure(figsize=(width, height))
         left = 0.0
-        for index, (panel, shape) in enumerate(zip(panels, shapes, strict=True)):
+        for index, (panel, shape) in enumerate(zip(shown, shapes, strict=True)):
             size = (shape[1] * cell / width, shape[0] * cell / height)
             axes = figure.add_axes((left / width, 1 - size[1], *size))
             axes.patch.set_alpha(0)
-            _draw_grid(axes, panel if index == 0 else _without_rows(panel, panels[0]), theme)
+            _draw_grid(axes, panel, theme)
             left += shape[1] * cell
-            if steps and index < len(steps):
-                middle = (left + gap / 2) / width
+            if index == len(gaps):
+                break
+            if steps:
+                middle = (left + gaps[index] / 2) / width
                 figure.text(
                     middle, 0.5, "→", ha="center", va="center", fontsize=16, color=theme.quiet
                 )
@@ -135,10 +142,18 @@ def grids(*panels: Grid, alt: str, caption: str = "", steps: Sequence[str] = ())
                     middle, 0.5 + 0.2 / height, steps[index],
                     ha="center", va="bottom", fontsize=9, color=theme.text,
                 )  # fmt: skip
-            left += gap
+            left += gaps[index]
         return figure
 
     return Picture(draw, alt, caption)
+
+
+def _gap(left: Grid, right: Grid, width: float) -> float:
+    """Inches from a grid of this width to the next, for the words that stand between them: what is
+    longer than the grid in the left one's title, and the right one's rows and their name."""
+    titles = max(0.085 * len(line) for line in left.title.split("\n")) - width + 0.15
+    rows = 0.08 * max((len(row) for row in right.rows), default=0) + (0.35 if right.y else 0.15)
+    return max(0.95, titles, rows)
 
 
 def _without_rows(panel: Grid, first: Grid) -> Grid:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,10 @@ class Picture:
         text = text.replace("'DejaVu Sans Mono'", "@MONO@").replace("'DejaVu Sans'", words)
         return text.replace("@MONO@", mono)
 
+    def svg_of_both(self) -> str:
+        """One SVG document for a file, in the colours of the page that shows it: light or dark."""
+        return joined(self.svg(LIGHT), self.svg(DARK))
+
     def png(self, theme: Theme = LIGHT) -> bytes:
         return self._bytes(theme, "png")
 
@@ -113,3 +118,27 @@ class Picture:
 
     def __repr__(self) -> str:
         return f"[picture: {self.alt}]"
+
+
+_CHOICE = (
+    ".tl-dark{display:none}"
+    "@media (prefers-color-scheme:dark){.tl-light{display:none}.tl-dark{display:inline}}"
+)
+
+
+def joined(light: str, dark: str) -> str:
+    """Two SVG documents of one size as one, of which the page that shows it chooses."""
+    dark = re.sub(r'(id="|xlink:href="#|url\(#)', r"\1dark-", dark)  # a name stands for one thing
+    start, inside = _opened(light)
+    groups = "".join(
+        f'<g class="tl-{name}">{text}</g>'
+        for name, text in (("light", inside), ("dark", _opened(dark)[1]))
+    )
+    return f'{start}<style type="text/css">{_CHOICE}</style>{groups}</svg>\n'
+
+
+def _opened(svg: str) -> tuple[str, str]:
+    """The start of a document, its first tag included, and what stands in it."""
+    found = re.match(r"(.*?<svg\b[^>]*>)(.*)</svg>\s*$", svg, re.S)
+    assert found, "matplotlib writes one <svg>"
+    return found[1], found[2]

@@ -1,0 +1,59 @@
+"""Pictures of lessons that stand in files take the colours of the page that shows them."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.lessons.test_pictures import NAMES, every_picture
+from transformer_lab.lessons.pictures import DARK, LIGHT
+
+HEROES = sorted((Path(__file__).parents[2] / "notebooks" / "images").glob("*.svg"))
+
+
+@pytest.fixture
+def seen(open_page):
+    """The pixels of an SVG file on a light or a dark page."""
+
+    def shot(path, scheme):
+        page = open_page(path, scheme=scheme, ready="svg")
+        return np.asarray(
+            Image.open(io.BytesIO(page.locator("svg").first.screenshot())).convert("RGB"), dtype=int
+        )
+
+    return shot
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_file_is_the_picture_of_the_theme_of_its_page(seen, name, tmp_path):
+    picture = every_picture()[name]
+    texts = {"both": picture.svg_of_both(), "light": picture.svg(LIGHT), "dark": picture.svg(DARK)}
+    for file, text in texts.items():
+        (tmp_path / f"{file}.svg").write_text(text, "utf-8")
+    for scheme in ("light", "dark"):
+        both, own = (seen(tmp_path / f"{file}.svg", scheme) for file in ("both", scheme))
+        assert (both == own).all(), scheme
+
+
+@pytest.mark.parametrize("path", HEROES, ids=lambda path: path.stem)
+def test_no_picture_at_the_head_of_a_lesson_is_a_white_slab_in_the_dark(seen, path):
+    for theme, other in ((LIGHT, DARK), (DARK, LIGHT)):
+        pixels = seen(path, theme.name)
+        paper, wrong = ([int(t.page[i : i + 2], 16) for i in (1, 3, 5)] for t in (theme, other))
+        assert (pixels[1, 1] == paper).all()
+        assert (abs(pixels - wrong) < 24).all(-1).mean() < 0.1  # but words on it
+
+
+def test_no_two_names_of_curves_at_the_head_of_a_lesson_lie_on_one_another(open_page):
+    for path in HEROES:
+        page = open_page(path, ready="svg")
+        boxes = page.evaluate(
+            """() => [...document.querySelectorAll("text[transform*='rotate(-0']")].map((text) => text.getBoundingClientRect())
+            .filter(({ width }) => width).map(({ x, y, width, height }) => [x, y + height / 4, x + width, y + height * 3 / 4])"""
+        )
+        for i, a in enumerate(boxes):
+            for b in boxes[:i]:
+                apart = a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3]
+                assert apart, (path.name, a, b)
