@@ -1,6 +1,7 @@
 """The views' pure functions under node, and that both halves say the same."""
 
 import dataclasses
+import itertools
 import json
 import os
 import subprocess
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from transformer_lab.heads.spans import why_not_between
 from transformer_lab.views.shared.words import (
     Seen,
+    between_sentence,
     cell_sentence,
     fixed,
     head_sentence,
@@ -93,6 +96,24 @@ def sentences():
     return cases
 
 
+def betweens():
+    """Blocks of a map with what Python says of them, or why it says nothing."""
+    tokens = [f"t{i}" for i in range(14)]
+    spans = [(0, 1), (0, 4), (3, 9), (5, 6), (9, 14)]
+    cases = []
+    for causal, same in ((True, True), (False, True), (False, False)):
+        seen = Seen("decoder", 1, 2, True, tokens, tokens, causal, same)
+        for at, (a, b) in enumerate(itertools.product(spans, spans)):
+            share, even = at / 24, 1 / (at + 1)
+            why = why_not_between(a, b, same=same, ahead=0 if causal else None)
+            sentence = between_sentence(seen, a, b, share, even)
+            cases.append(
+                dict(seen=told_of(seen), a=a, b=b, share=share, even=even, why=why, sentence=sentence)
+            )  # fmt: skip
+    assert {bool(case["why"]) for case in cases} == {True, False}
+    return cases
+
+
 def told_of(seen):
     told = dataclasses.asdict(seen)
     return {**told, "valueWeighted": told.pop("value_weighted")}
@@ -124,7 +145,12 @@ def test_halves_are_rounded_alike_whatever_the_last_bit():
 
 @pytest.mark.needs("node")
 def test_javascript(tmp_path):
-    told = {"sentences": sentences(), "numbers": numbers(), "changes": changes()}
+    told = {
+        "sentences": sentences(),
+        "numbers": numbers(),
+        "changes": changes(),
+        "betweens": betweens(),
+    }
     (tmp_path / "sentences.json").write_text(json.dumps(told))
     environment = os.environ | {"TL_SENTENCES": str(tmp_path / "sentences.json")}
     run = subprocess.run(

@@ -1,7 +1,8 @@
 """What heads look at, as numbers, and a name for each head with the evidence for it.
 
 `measures` scores heads from traces, `probes` makes controlled inputs, `naming` gives labels by the
-`evidence` of both. `over_texts` averages a head over a batch.
+`evidence` of both. `over_texts` averages a head over a batch; `spans` measures what goes from one
+part of a text to another.
 """
 
 from .measures import (
@@ -25,6 +26,7 @@ from .measures import (
 from .naming import HeadLabel, label, labels
 from .over_texts import AverageMap, ByDistance, aligned_texts, average_map, by_distance
 from .pictures import patch_distance
+from .spans import even_between, segments, share_between
 from .token_pairs import words
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "distance",
     "duplicate_token",
     "entropy",
+    "even_between",
     "first_token",
     "induction",
     "induction_pairs",
@@ -50,7 +53,9 @@ __all__ = [
     "previous_token",
     "punctuation",
     "same_word",
+    "segments",
     "self_token",
+    "share_between",
     "special_tokens",
     "two_hop_induction",
     "words",

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { rowsWithin, shareFound } from "../../../transformer_lab/views/heads/between.js";
+
 import { HeadWeights, largest, pooled, shownRow, softmaxRow, strongestEdges } from "../../../transformer_lab/views/shared/attention.js";
 
 const close = (a, b, tolerance = 1e-6) => assert.ok(Math.abs(a - b) <= tolerance, `${a} is not ${b}`);
@@ -95,4 +97,25 @@ test("an edge to nothing is one of the strongest where it is strong", () => {
   const { edges, covered } = strongestEdges(rows, 0.7, 100);
   assert.deepEqual(edges.map((e) => [e.query, e.key]), [[0, null]]);
   close(covered, 0.7);
+});
+
+test("what goes from A to B, of a page's weights", () => {
+  const rows = [[1, 0, 0, 0], [0.5, 0.5, 0, 0], [0.2, 0.3, 0.5, 0], [0.1, 0.2, 0.3, 0.4]].map((row) => Float32Array.from(row));
+  const weights = { row: (query) => rows[query], error: 0 };
+  const block = { a: [2, 4], b: [0, 2] };
+  const near = (found, wanted) => assert.ok(Math.abs(found - wanted) < 1e-6, `${found} ${wanted}`);
+  const { share, even, about } = shareFound(weights, block, null);
+  near(share, (0.5 + 0.3) / 2);
+  near(even, (2 / 3 + 2 / 4) / 2);
+  assert.equal(about, false);
+  // Without key 0, what is left of each row is scaled up to its sum.
+  const left = shareFound(weights, block, Uint8Array.of(1, 0, 0, 0));
+  near(left.share, (0.3 / 0.8 + 0.2 / 0.9) / 2);
+  near(left.even, (1 / 2 + 1 / 3) / 2);
+  assert.equal(left.about, true);
+  // .395 is .39 or .40: the page's weights do not say which.
+  const edge = { row: () => Float32Array.of(0.39499, 0.60501), error: 0 };
+  assert.equal(shareFound(edge, { a: [0, 1], b: [0, 1] }, null).about, true);
+  assert.deepEqual([...rowsWithin((query) => rows[query], block, 4)(3)], [...Float32Array.of(0.1, 0.2, 0, 0)]);
+  assert.deepEqual([...rowsWithin((query) => rows[query], block, 4)(1)], [0, 0, 0, 0]);
 });

@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { duration, figures } from "../../../transformer_lab/views/runs/training.js";
-import { cellSentence, decimalsFor, differenceSentence, fixed, headSentence, keySentence, querySentence, short, signed, spreadSentence } from "../../../transformer_lab/views/shared/words.js";
+import { whyNotBetween } from "../../../transformer_lab/views/heads/between.js";
+import { betweenSentence, cellSentence, decimalsFor, differenceSentence, fixed, headSentence, keySentence, querySentence, short, signed, spreadSentence } from "../../../transformer_lab/views/shared/words.js";
 
 test("short numbers", () => {
   assert.deepEqual([0.61, 1, 0, 0.004, 0.005, 12.3].map((w) => short(w)), [".61", "1.00", ".00", "<.01", ".01", "12.30"]);
@@ -33,6 +34,14 @@ if (process.env.TL_SENTENCES) {
       else if (key !== null) said = keySentence(seen, key, column);
       else said = headSentence(seen, (q) => rows[q], 1000);
       assert.equal(said, sentence);
+    }
+  });
+
+  test("what goes from A to B is said, or refused, as Python does", () => {
+    const { betweens } = JSON.parse(readFileSync(process.env.TL_SENTENCES, "utf8"));
+    for (const { seen, a, b, share, even, why, sentence } of betweens) {
+      assert.equal(whyNotBetween(a, b, { ...seen, all_queries: 14, all_keys: 14 }), why);
+      assert.equal(betweenSentence(seen, a, b, share, even), sentence);
     }
   });
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,7 @@ class Averages:
 
     batch_size = 1
     value_note = ""
+    given: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, trace: Trace, what: str, others: Averages | None = None):
         self.trace, self.what = trace, what

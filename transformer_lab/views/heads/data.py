@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ...heads.spans import segments
 from ...tracing.maps import padded
 from ..shared.codecs import pack_floats, pack_shades, pack_weights, shown_token
 
@@ -138,6 +139,9 @@ class HeadData:
             }
             if self.sinks[kind]:
                 described[kind]["sinks"] = self.sinks[kind]
+            parts = segments(self.trace, kind=kind, batch=self.batch)
+            if parts and parts[-1][1] <= n_query:
+                described[kind]["segments"] = [list(span) for span in parts]
             thumbs += layers * heads * small[0] * small[1]
             maps += 2 * layers * heads * n_query * (n_key + bool(self.sinks[kind]))
             norms += 4 * layers * heads * n_key if described[kind]["has_norms"] else 0

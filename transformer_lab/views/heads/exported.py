@@ -29,6 +29,11 @@ def head_arrays(scene: HeadScene, change: bool = False) -> list[Array]:
     if scene.hidden:
         places = ", ".join(map(str, scene.hidden))
         means += f"; the keys at {places} are left out, and what is left is scaled to the same sum"
+    if scene.block is not None:
+        (q, q_end), (k, k_end) = scene.block
+        means += (
+            f"; of queries {q} … {q_end - 1} and keys {k} … {k_end - 1} alone, each counted from 0"
+        )
     if change:
         means = f"difference, after the edits less before: {means}"
     name = "spread" if scene.measure == "standard deviation" else "change" if change else "weight"

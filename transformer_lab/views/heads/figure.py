@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +44,28 @@ class HeadScene:
     value_weighted: bool = False
     nothing: Tensor | None = None  # [query]: what goes to nothing, where a head may look there
     measure: str = "attention weight"  # what the colours mean
+    block: tuple[tuple[int, int], tuple[int, int]] | None = None  # what part of the map this is
+    ahead: int | None = (
+        None  # keys beyond its own number that a causal query sees; None: to the end
+    )
+
+    def part(self, a: tuple[int, int], b: tuple[int, int]) -> HeadScene:
+        """The block of the map that goes from the queries of a to the keys of b, (start, end) each."""
+        inside = [
+            at is None or start <= at < end
+            for at, (start, end) in zip(self.selected or (None, None), (a, b), strict=True)
+        ]
+        moved = [
+            at if at is None else at - start
+            for at, (start, _) in zip(self.selected or (None, None), (a, b), strict=True)
+        ]
+        n_query, n_key = self.weights.shape
+        return replace(
+            self, weights=self.weights[slice(*a), slice(*b)], queries=self.queries[slice(*a)],
+            keys=self.keys[slice(*b)], hidden=[i - b[0] for i in self.hidden if b[0] <= i < b[1]],
+            selected=(moved[0], moved[1]) if self.selected and all(inside) else None, nothing=None,
+            block=(a, b), ahead=n_key - n_query + a[0] - b[0],
+        )  # fmt: skip
 
     @property
     def largest(self) -> float:
@@ -144,7 +166,8 @@ def masked_map(scene: HeadScene, weights: Tensor | None = None) -> np.ndarray:
     shown = (scene.weights if weights is None else weights).float().cpu().numpy().copy()
     n_query, n_key = shown.shape
     if scene.causal:
-        shown[np.triu(np.ones(shown.shape, dtype=bool), 1 + n_key - n_query)] = np.nan
+        ahead = n_key - n_query if scene.ahead is None else scene.ahead
+        shown[np.triu(np.ones(shown.shape, dtype=bool), 1 + ahead)] = np.nan
     shown[:, [key for key in scene.hidden if key < n_key]] = np.nan
     return shown
 

@@ -2,6 +2,7 @@
 // that has them gives the weights, and hears what the reader does.
 
 import { largest } from "../shared/attention.js";
+import { Between, rowsWithin } from "./between.js";
 import { colourTable } from "../shared/colours.js";
 import { button } from "../shared/controls.js";
 import { atMostOnceAFrame, element, onceAFrame } from "../shared/dom.js";
@@ -47,6 +48,7 @@ export class Heads {
     /** @type {Map<number, import("../shared/attention.js").HeadWeights>} */
     this.layerHeads = new Map();
     this.marks = onceAFrame(() => this.#follow());
+    this.between = new Between(this);
     this.refreshSoon = atMostOnceAFrame(() => this.refresh());
     this.link = linked(model, signal, (spot) => {
       this.hover = spot;
@@ -156,12 +158,13 @@ export class Heads {
 
   #key(event) {
     const { queries, keys } = this.state.kind;
+    const [a, b] = this.#spans();
     const moves = {
       ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
       PageUp: [-10, 0], PageDown: [10, 0], Home: [0, -keys], End: [0, keys],
     };
     const now = this.state.selected;
-    const start = now ?? this.hover ?? { query: queries - 1, key: null };
+    const start = now ?? this.hover ?? { query: a[1] - 1, key: null };
     if (event.key === "Enter" || event.key === " ") {
       event.preventDefault();
       event.stopPropagation();
@@ -174,12 +177,12 @@ export class Heads {
     event.preventDefault();
     event.stopPropagation();
     this.hover = null;
-    const within = (value, count) => Math.max(0, Math.min(count - 1, value));
-    const query = start.query ?? queries - 1;
-    const key = start.key ?? largest(this.rowOf(query), 1)[0]?.index ?? 0;
+    const within = (value, [from, to]) => Math.max(from, Math.min(to - 1, value));
+    const query = start.query ?? a[1] - 1;
+    const key = start.key ?? largest(rowsWithin(this.rowOf, this.state.block, keys)(query), 1)[0]?.index ?? b[0];
     // The first arrow only shows where the cursor stands.
     const [down, right] = start.query === null || start.key === null ? [0, 0] : move;
-    this.state.set({ selected: [within(query + down, queries), within(key + right, keys)] });
+    this.state.set({ selected: [within(query + down, a), within(key + right, b)] });
   }
 
   // ---- drawing ------------------------------------------------------------------------------
@@ -248,11 +251,18 @@ export class Heads {
     this.#follow();
   }
 
-  /** The queries over which the largest weight and the habit of a head are sought. */
+  /** The queries and the keys on view, as spans. */
+  #spans() {
+    const { block, kind } = this.state;
+    return block ? [block.a, block.b] : [[0, kind.queries], [0, kind.keys]];
+  }
+
+  /** The queries over which the largest weight of a head is sought. */
   #someQueries() {
-    const { queries } = this.state.kind;
+    const [[from, to]] = this.#spans();
+    const queries = to - from;
     const count = Math.min(queries, queries > MANY_QUERIES ? 256 : queries);
-    return Array.from({ length: count }, (_, i) => Math.round((i * (queries - 1)) / Math.max(1, count - 1)));
+    return Array.from({ length: count }, (_, i) => from + Math.round((i * (queries - 1)) / Math.max(1, count - 1)));
   }
 
   /** What was fetched last, in the colours of now. */
@@ -260,20 +270,21 @@ export class Heads {
     if (!this.weightsHere) return;
     const { shell, state, maps } = this;
     this.#showFace();
-    const { options, kind, valueWeighted, hidden } = state;
+    const { options, kind, valueWeighted, hidden, block } = state;
     const smallTable = colourTable(options.colours ?? "default", shell.theme);
     const table = maps.signed ? colourTable("diverging", shell.theme) : smallTable;
     this.stepper.show();
     this.viewControls.show();
     this.rowOf = this.#rowsOf(this.weightsHere);
-    const nothing = this.#nothingOf(this.weightsHere);
-    const tops = this.#someQueries().map((query) => Math.max(highest(this.rowOf(query)), Math.abs(nothing?.(query) ?? 0)));
+    const nothing = block ? null : this.#nothingOf(this.weightsHere);
+    const rows = rowsWithin(this.rowOf, block, kind.keys);
+    const tops = this.#someQueries().map((query) => Math.max(highest(rows(query)), Math.abs(nothing?.(query) ?? 0)));
     const most = Math.max(...tops);
     const end = isLong(kind.queries) && !maps.signed ? Math.min(most, 2.5 * median(tops)) : most;
     this.end = scaleEnd(end, !valueWeighted && !maps.signed);
     const fixed = (this.fixed = getComputedStyle(this.panels).getPropertyValue("--tl-fixed").trim() === "1");
     this.#drawGrid(smallTable, fixed);
-    this.headsPanel.note.textContent = hidden || valueWeighted ? "The small maps stay as they are: raw weights, nothing hidden." : "";
+    this.headsPanel.note.textContent = hidden || valueWeighted ? "The small maps stay as they are: raw weights, nothing hidden." : block ? "The small maps are of the whole text." : "";
     this.mapPanel.title.textContent = headTag(this.shown.layer, this.shown.head);
     this.#flags();
     this.mapPanel.draw({
@@ -324,6 +335,7 @@ export class Heads {
     const { kind, valueWeighted, hidden } = this.state;
     if (valueWeighted || hidden) return "";
     if (kind.caption) return kind.caption;
+    if (this.state.block) return "Raw attention weights from A to B; the rest of each row goes elsewhere.";
     const sum = kind.keys === kind.all_keys || kind.causal;
     const row = this.#sinks ? "each row, with what goes to nothing, sums" : "each row sums";
     if (this.maps.signed) return `Change of raw attention weights, after less before${sum ? `; ${row} to 0` : ""}.`;
@@ -352,19 +364,22 @@ export class Heads {
     this.#speak();
     this.does.followed?.();
     this.root.classList.toggle("tl-locked", Boolean(selected));
+    const [a, b] = this.#spans();
+    this.root.dataset.block = this.state.block ? `${a},${b}` : "";
     this.root.dataset.selected = selected ? `${selected.query ?? ""},${selected.key ?? ""}` : "";
     const { layer, head } = this.shown;
     this.mapPanel.canvas.setAttribute("aria-label",
-      `Map of layer ${layer}, head ${head}: ${kind.queries} queries by ${kind.keys} keys${this.#sinks && !this.state.valueWeighted ? ", and what goes to nothing" : ""}. ${this.readout.text} Arrow keys move, Enter locks, Escape frees.`);
+      `Map of layer ${layer}, head ${head}: ${a[1] - a[0]} queries by ${b[1] - b[0]} keys${!this.state.block && this.#sinks && !this.state.valueWeighted ? ", and what goes to nothing" : ""}. ${this.readout.text} Arrow keys move, Enter locks, Escape frees.`);
   }
 
   #drawLines() {
     const { shell, shown } = this;
     const shownRows = (some) => this.state.shownRows(some);
+    const { block, kind } = this.state;
     const rowsOf = (head, weights) => ({
       head,
-      rowOf: head === shown.head ? this.maps.lineRows(this.weightsHere, shownRows, this.rowOf) : this.#rowsOf(weights),
-      nothing: this.#nothingOf(this.maps.lineWeights(head === shown.head ? this.weightsHere : weights)),
+      rowOf: rowsWithin(head === shown.head ? this.maps.lineRows(this.weightsHere, shownRows, this.rowOf) : this.#rowsOf(weights), block, kind.keys),
+      nothing: block ? null : this.#nothingOf(this.maps.lineWeights(head === shown.head ? this.weightsHere : weights)),
     });
     this.linesPanel.draw({
       head: shown.head, rows: [...this.layerHeads].map(([head, weights]) => rowsOf(head, weights)),
@@ -401,6 +416,7 @@ export class Heads {
         nothing: this.#shares(),
       },
       signed: maps.signed,
+      between: this.between.now,
       focus: this.hover ?? selected,
       locked: Boolean(selected) && (!this.hover || sameSpot(this.hover, selected)),
       rowOf: this.rowOf,

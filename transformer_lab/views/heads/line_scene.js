@@ -24,14 +24,16 @@ const MOST_KEYS = 20; // … and at most so many where not every token is listed
  * @param {boolean} given.layerMode whether all heads of the layer are meant
  * @param {number} given.end the value at the end of the colour scale
  * @param {boolean} given.valueWeighted
+ * @param {import("./between.js").Block | null} [given.block] outside which rows hold nothing
  * @returns {{focus: Spot | null, edges: Edge[], note: string, weights: {queries: Map<number, string>, keys: Map<number | null, string>}}}
  */
-export function lineScene({ kind, focus: wanted, long, rows, layerMode, end, valueWeighted }) {
+export function lineScene({ kind, focus: wanted, long, rows, layerMode, end, valueWeighted, block = null }) {
   let focus = wanted;
   if (focus?.query === null && kind.queries > MANY_QUERIES) focus = null;
-  if (!focus && long) focus = { query: kind.queries - 1, key: null };
+  if (!focus && long) focus = { query: (block?.a[1] ?? kind.queries) - 1, key: null };
+  const there = block ? " from A to B" : "";
   const weights = { queries: new Map(), keys: new Map() };
-  if (!focus) return { focus, weights, ...strongest(kind, rows, layerMode) };
+  if (!focus) return { focus, weights, ...strongest(kind, rows, layerMode, there) };
   const least = LEAST * (valueWeighted ? end : 1);
   const most = long ? MOST_KEYS : Infinity;
   const limits = `from ${valueWeighted ? short(least) : ".01"} up${long ? `, at most ${MOST_KEYS}` : ""}`;
@@ -51,7 +53,7 @@ export function lineScene({ kind, focus: wanted, long, rows, layerMode, end, val
     const drawn = edges.reduce((sum, edge) => sum + edge.weight, 0);
     const token = quoted(kind.query_tokens[query]);
     const share = Math.round((100 * drawn) / Math.max(total, 1e-9));
-    note = `Lines: where ${wanted ? token : `the last token, ${token},`} looks, ${limits}; ${share} % of its weight.`;
+    note = `Lines: where ${wanted ? token : `the last token, ${token},`} looks, ${limits}; ${share} % of its weight${there}.`;
   } else {
     const key = /** @type {number} */ (focus.key);
     for (const { head, rowOf } of rows) {
@@ -69,7 +71,7 @@ export function lineScene({ kind, focus: wanted, long, rows, layerMode, end, val
   return { focus, edges, note, weights };
 }
 
-function strongest(kind, rows, layerMode) {
+function strongest(kind, rows, layerMode, there) {
   const all = rows.flatMap(({ head, rowOf, nothing }) =>
     Array.from({ length: kind.queries }, (_, query) => ({ query, head, row: rowOf(query), nothing: nothing?.(query) ?? 0 })),
   );
@@ -77,5 +79,5 @@ function strongest(kind, rows, layerMode) {
   const which = edges.length === MOST_LINES ? `the ${MOST_LINES} strongest` : "the strongest";
   const whose = layerMode ? `${rows.length} ${rows.length === 1 ? "head" : "heads"}` : "this head";
   const share = Math.round(100 * covered);
-  return { edges, note: `Lines: ${which} of ${whose}, ${share} % of the weight (${edges.length} ${edges.length === 1 ? "line" : "lines"}).` };
+  return { edges, note: `Lines: ${which} of ${whose}, ${share} % of the weight${there} (${edges.length} ${edges.length === 1 ? "line" : "lines"}).` };
 }

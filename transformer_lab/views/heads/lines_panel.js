@@ -74,13 +74,13 @@ export class LinesPanel {
   /** @param {LinesScene} scene */
   draw({ head, rows: here, hover, end, ground }) {
     this.hover = hover;
-    const { kind, options, selected, valueWeighted } = this.state;
+    const { kind, options, selected, valueWeighted, block } = this.state;
     const focus = hover ?? selected;
-    const long = isLong(kind.queries) || isLong(kind.keys);
+    const long = block ? isLong(block.a[1] - block.a[0]) || isLong(block.b[1] - block.b[0]) : isLong(kind.queries) || isLong(kind.keys);
     const layerMode = this.wholeLayer;
     const off = new Set(options.off ?? []);
     const rows = here.filter((one) => (layerMode ? !off.has(one.head) : one.head === head));
-    const scene = lineScene({ kind, focus, long, rows, layerMode, end, valueWeighted });
+    const scene = lineScene({ kind, focus, long, rows, layerMode, end, valueWeighted, block });
     const coming = layerMode && rows.length < kind.heads - off.size ? " Other heads are on their way." : "";
     this.note.textContent = kind.spread ? "Lines: where texts differ most." : scene.note + coming;
     this.#listTokens(scene, long, rows.some((one) => one.nothing));
@@ -98,25 +98,26 @@ export class LinesPanel {
   }
 
   #listTokens({ focus, edges }, long, ghost) {
-    const { kind, kindName, options, hidden } = this.state;
+    const { kind, kindName, options, hidden, block } = this.state;
     const keys = [];
     const queries = [];
     if (long && focus.query !== null) keys.push(...edges.map((edge) => edge.key).filter((key) => key !== null));
     if (long && focus.query !== null && focus.key !== null) keys.push(focus.key);
     if (long && focus.query === null) queries.push(...edges.map((edge) => edge.query));
-    const layout = JSON.stringify([kindName, keys, queries, long && focus, options.hide_first, options.hide_special, ghost, this.lines.height]);
+    const layout = JSON.stringify([kindName, keys, queries, long && focus, options.hide_first, options.hide_special, ghost, this.lines.height, block]);
     if (layout === this.listed && kind === this.listedKind) return; // another text comes with a new kind
     this.listed = layout;
     this.listedKind = kind;
     this.lines.list(
       kind.query_tokens,
       kind.key_tokens,
-      columnLines(kind.queries, this.#steadyQuery(focus), queries),
-      columnLines(kind.keys, focus?.key ?? null, keys),
+      spanLines(block?.a ?? [0, kind.queries], this.#steadyQuery(focus), queries),
+      spanLines(block?.b ?? [0, kind.keys], focus?.key ?? null, keys),
       hidden,
       ghost,
     );
-    this.needed = this.lines.root.scrollHeight + 4;
+    const { left, right } = this.lines;
+    this.needed = Math.max(left.scrollHeight, right.scrollHeight) + 4; // the lines between are as high as before
   }
 
   /** The query column of a long text is centred on the locked token, not on the hovered one. */
@@ -125,4 +126,11 @@ export class LinesPanel {
     if (!inColumn) this.centre = focus?.query ?? null;
     return this.centre;
   }
+}
+
+/** A column's lines, of a span of its tokens. @param {import("./between.js").Span} span */
+function spanLines([from, to], focus, wanted) {
+  const inside = wanted.filter((index) => index >= from && index < to).map((index) => index - from);
+  const lines = columnLines(to - from, focus === null ? null : Math.max(0, Math.min(to - from - 1, focus - from)), inside);
+  return lines.map((line) => ("index" in line ? { index: line.index + from } : line));
 }

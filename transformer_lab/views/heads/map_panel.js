@@ -49,7 +49,12 @@ export class MapPanel {
   /** Another kind: begin where its tokens begin. */
   restart() {
     this.from = {};
-    this.zoom.root.hidden = Math.max(this.state.kind.queries, this.state.kind.keys) <= 40;
+  }
+
+  /** The queries and the keys that there are to show, as spans. */
+  get #spans() {
+    const { block, kind } = this.state;
+    return block ? [block.a, block.b] : [[0, kind.queries], [0, kind.keys]];
   }
 
   /** @param {MapScene} scene @param {import("./state.js").Spot | null} hover */
@@ -57,6 +62,7 @@ export class MapPanel {
     this.scene = scene;
     const { state, options } = { state: this.state, options: this.state.options };
     this.zoom.set(String(options.zoom ?? 0));
+    this.zoom.root.hidden = this.#spans.every(([from, to]) => to - from <= 40);
     this.legend.replaceChildren(...legend(scene.table, scene.end, state.valueWeighted, scene.clipped, scene.signed, state.kind.measure));
     this.#drawPart(hover);
     // What is said below it may have taken a line more.
@@ -70,14 +76,16 @@ export class MapPanel {
     box.style.maxHeight = "";
     const size = options.zoom || Infinity;
     const centre = selected ?? hover ?? { query: 0, key: 0 };
-    const queryFrom = windowFrom(kind.queries, size, centre.query ?? 0, this.from.query);
-    const keyFrom = windowFrom(kind.keys, size, centre.key ?? queryFrom, this.from.key);
+    const [a, b] = this.#spans;
+    const begin = ([from, to], middle, before) => from + windowFrom(to - from, size, middle - from, before === undefined ? before : before - from);
+    const queryFrom = begin(a, centre.query ?? 0, this.from.query);
+    const keyFrom = begin(b, centre.key ?? queryFrom, this.from.key);
     this.from = { query: queryFrom, key: keyFrom };
     const part = {
       query: queryFrom,
       key: keyFrom,
-      queries: Math.min(size, kind.queries),
-      keys: Math.min(size, kind.keys),
+      queries: Math.min(size, a[1] - a[0]),
+      keys: Math.min(size, b[1] - b[0]),
     };
     this.map.show({
       rowOf, nothing, part, queries: kind.query_tokens, keys: kind.key_tokens, causal: kind.causal,
@@ -85,7 +93,8 @@ export class MapPanel {
       colours: inks, signed, cuts,
     }, Math.max(200, box.clientWidth), 470, fixed ? Math.max(90, box.clientHeight) : Infinity);
     const notes = [caption];
-    if (kind.causal) notes.push("Grey: later tokens, which a query cannot look at.");
+    const ahead = part.key + part.keys - 1 > part.query + kind.all_keys - kind.all_queries;
+    if (kind.causal && ahead) notes.push("Grey: later tokens, which a query cannot look at.");
     if (this.map.sampled) notes.push("Not every row fits: some stand for their neighbours.");
     if (part.keys < kind.keys || part.queries < kind.queries) {
       notes.push(`Queries ${part.query}–${part.query + part.queries - 1}, keys ${part.key}–${part.key + part.keys - 1} of ${kind.keys}.`);

@@ -8,23 +8,25 @@ import { shortest } from "../shared/files.js";
  */
 export function headNumbers(heads) {
   const { state, maps, shown, rowOf, weightsHere } = heads;
-  const { kind, hidden, options, valueWeighted } = state;
-  const [queries, keys] = [kind.query_tokens.slice(0, kind.queries), kind.key_tokens.slice(0, kind.keys)];
-  const reach = (query) => (kind.causal ? query + keys.length - queries.length : keys.length);
-  const values = queries.map((_, query) => {
-    const row = rowOf(query);
-    return keys.map((_, key) => (key > reach(query) || hidden?.[key] ? null : shortest(row[key])));
+  const { kind, hidden, options, valueWeighted, block } = state;
+  const { a, b } = block ?? { a: [0, kind.queries], b: [0, kind.keys] };
+  const [queries, keys] = [kind.query_tokens.slice(...a), kind.key_tokens.slice(...b)];
+  const reach = (query) => (kind.causal ? query + kind.keys - kind.queries : kind.keys);
+  const values = queries.map((_, down) => {
+    const [query, row] = [a[0] + down, rowOf(a[0] + down)];
+    return keys.map((_, across) => (b[0] + across > reach(query) || hidden?.[b[0] + across] ? null : shortest(row[b[0] + across])));
   });
   const means = [
     maps.signed ? "difference, after the edits less before: " : "",
     valueWeighted ? "attention weight times the length of what the value adds" : kind.measure ?? "attention weight",
     hidden ? ", some keys left out and the rest scaled to the same sum" : "",
+    block ? `; of queries ${a[0]} … ${a[1] - 1} and keys ${b[0]} … ${b[1] - 1} alone, each counted from 0` : "",
     `; this page holds each weight of the model to ${shortest(weightsHere.error ?? 0)}; empty where a query cannot look`,
   ].join("");
   const selected = state.selected && [state.selected.query, state.selected.key];
   return {
     arrays: { [kind.spread ? "spread" : maps.signed ? "change" : "weight"]: { axes: ["query", "key"], means, values } },
     axes: { query: queries, key: keys },
-    chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected, ...options },
+    chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected, ...(state.model.get("a") === undefined ? {} : { a: state.model.get("a"), b: state.model.get("b") }), ...options },
   };
 }

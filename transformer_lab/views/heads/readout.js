@@ -3,7 +3,7 @@
 import { largest } from "../shared/attention.js";
 import { element, tokenElement } from "../shared/dom.js";
 import { MANY_QUERIES } from "./line_scene.js";
-import { cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, nothingSentence, quoted, querySentence, spreadSentence, TO_NOTHING } from "../shared/words.js";
+import { betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, nothingSentence, quoted, querySentence, spreadSentence, TO_NOTHING } from "../shared/words.js";
 
 const SAMPLED_ROWS = 256;
 
@@ -15,6 +15,8 @@ const SAMPLED_ROWS = 256;
  * @property {(query: number) => Float32Array} rowOf as shown
  * @property {boolean} changed whether what is shown is no longer the weight itself
  * @property {boolean} [signed] whether values are changes
+ * @property {({share: number, even: number, about: boolean} & import("./between.js").Block) | null} [between] what
+ *   goes from A to B, where they are marked
  * @property {number} error how far a weight may be from Python's
  */
 
@@ -35,11 +37,12 @@ export class Readout {
     this.#top(scene);
   }
 
-  #say({ seen, focus, rowOf, signed: isChange }) {
+  #say({ seen, focus, rowOf, signed: isChange, between }) {
     const many = seen.queries.length > MANY_QUERIES;
     if (focus?.nothing && seen.nothing) return nothingSentence(seen, focus.query, seen.nothing[focus.query], isChange);
     if (isChange) return differenceSentence(seen, rowOf, focus);
     if (seen.spread) return spreadSentence(seen, rowOf, focus);
+    if (!focus && between) return betweenSentence(seen, between.a, between.b, between.share, between.even, between.about);
     if (!focus) {
       // It is the same until the rows are others, and costs a look at every row.
       if (this.saidOf !== rowOf) {

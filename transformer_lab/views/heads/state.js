@@ -1,6 +1,7 @@
 // What the model's traits say of a view of heads: what is chosen, what is hidden, what is shown.
 
 import { shownRow } from "../shared/attention.js";
+import { whyNotBetween } from "./between.js";
 
 /** @typedef {import("./line_scene.js").Spot} Spot */
 
@@ -47,6 +48,14 @@ export class HeadState {
     const pair = this.model.get("selected");
     if (!pair || pair[0] >= this.kind.queries || pair[1] >= this.kind.keys) return null;
     return { query: pair[0], key: pair[1] };
+  }
+
+  /** From span A to span B, where both are marked; over several texts tokens differ. @returns {import("./between.js").Block | null} */
+  get block() {
+    const [a, b] = [this.model.get("a"), this.model.get("b")];
+    const { kind } = this;
+    if (!a || !b || kind.over || a[1] > kind.queries || b[1] > kind.keys) return null;
+    return whyNotBetween(a, b, kind) ? null : { a, b };
   }
 
   get place() {
@@ -116,6 +125,8 @@ export class HeadState {
     const more = `${this.several ? `, kind="${this.kindName}"` : ""}${batch ? `, batch=${batch}` : ""}`;
     const call = this.valueWeighted ? "value_weighted" : "pattern";
     const { query = null, key = null } = selected ?? {};
+    const { block } = this;
+    if (!selected && block) return `trace.${call}(layer=${layer}, head=${head}${more})[${block.a.join(":")}, ${block.b.join(":")}]`;
     const index = query !== null && key !== null ? `[${query}, ${key}]` : query !== null ? `[${query}]` : key !== null ? `[:, ${key}]` : "";
     return `trace.${call}(layer=${layer}, head=${head}${more})${index}`;
   }

@@ -28,6 +28,7 @@ const KEPT_BYTES = 16 * 2 ** 20;
  * @property {boolean} [spread] … whether numbers are standard deviations
  * @property {string} [measure] … what colours mean
  * @property {string} [caption] … what the numbers are
+ * @property {[number, number][]} [segments] of a text that was read with them, as spans
  * @property {number[]} [sinks] layers where a part of each row goes to nothing: maps have a column more
  */
 

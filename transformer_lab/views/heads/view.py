@@ -16,37 +16,42 @@ from ..shared.selection import link_of
 from .exported import head_numbers
 from .figure import HeadScene, head_figure
 from .heads import Heads
-from .texts import TextTraits
+from .spans import SpanTraits
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ...heads.spans import Span
     from ...tracing.trace import Trace
     from ..shared.plots import Plot
 
 
-class HeadView(TextTraits):
+class HeadView(SpanTraits):
     """Heads of a trace, interactive.
 
     `layer`, `head`, `kind` and `selected` (a pair query, key, either of which may be None; or
     None) can be read and set from Python; they follow what the reader does. Of a batch `text` is the
     number of the text on view, or "mean" or "spread" of all: see `transformer_lab.heads.average_map`.
+    `mark(a, b)` shows what goes from span `a` of the queries to span `b` of the keys, and nothing else.
 
     Args:
         trace: what `transformer_lab.trace` returned.
         layer, head: the head to begin with; in the first layer that has heads unless given.
         kind: "decoder", "encoder" or "cross"; by default the trace's first choice.
         batch: which text of the trace to begin with.
+        a, b: (start, end), as in slices, of queries and of keys: the block to begin with. See
+            `transformer_lab.heads.share_between` and `transformer_lab.heads.segments`.
         title: by default the model's name.
         link: views with the same one follow each other; by default those of one model on one
             text. "" lets this view go its own way.
 
     Raises:
-        ValueError: when the trace has no such kind, layer, head or text.
+        ValueError: when the trace has no such kind, layer, head or text, or nothing can be said from
+            a to b, as `mark`.
     """
 
     _esm: ClassVar[str] = esm("heads/view.js")
-    _css: ClassVar[str] = css()
+    _css: ClassVar[str] = css("heads")
 
     def __init__(
         self,
@@ -56,6 +61,8 @@ class HeadView(TextTraits):
         head: int = 0,
         kind: str | None = None,
         batch: int = 0,
+        a: Span | None = None,
+        b: Span | None = None,
         title: str | None = None,
         link: str | None = None,
     ):
@@ -70,6 +77,7 @@ class HeadView(TextTraits):
         first = trace.attending(kind)[0] if layer is None else layer
         self._look_at(heads, (kind, first, head))
         self._choose_among(trace, batch)
+        self.mark(a, b)
 
     # -- for people -----------------------------------------------------------------------------
 
@@ -79,7 +87,7 @@ class HeadView(TextTraits):
 
     @property
     def sentence(self) -> str:
-        return self.head_sentence
+        return self.head_sentence if self.block is None or self.selected else self.between_sentence
 
     def figure(self) -> Figure:
         """Every head small beside the chosen one as a map, titled with the sentence."""
@@ -102,16 +110,23 @@ class HeadView(TextTraits):
         if facets is None:
             return head_plotly(scene, theme)
         if facets == "all":
-            return every_head_plotly(scene, theme)
+            return every_head_plotly(self._whole_scene(), theme)
         if facets != "layer":
             raise ValueError(f"facets={facets!r} is not known; choose 'layer', 'all' or None")
         places = [(kind, layer, head) for head in range(self.heads.kinds[kind]["heads"])]
-        return layer_plotly(scene, [self.heads.map(at, self._shows) for at in places], theme)
+        maps = [self.heads.map(at, self._shows) for at in places]
+        if self.block is not None:
+            a, b = self.block
+            maps = [one[slice(*a), slice(*b)] for one in maps]
+        return layer_plotly(scene, maps, theme)
 
     def _numbers(self) -> Numbers:
         return head_numbers(self._scene())
 
     def _scene(self) -> HeadScene:
+        return self._whole_scene() if self.block is None else self._whole_scene().part(*self.block)
+
+    def _whole_scene(self) -> HeadScene:
         return self.heads.scene(self.shown, self._shows, self.selected, self._title, self.sentence)
 
     def save_html(
@@ -145,3 +160,4 @@ class HeadView(TextTraits):
     def _blocks(self, layers: Sequence[int] | None = None) -> Iterable[Block]:
         yield from self._head_blocks(layers)
         yield from self._text_blocks(layers)
+        yield from self._span_blocks(layers)

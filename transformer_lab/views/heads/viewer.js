@@ -5,6 +5,7 @@ import { Heads } from "./heads.js";
 import { HeadMaps } from "./maps.js";
 import { HeadState } from "./state.js";
 import { HeadStore } from "./store.js";
+import { Spans } from "./spans.js";
 import { Texts } from "./texts.js";
 import { picture } from "./picture.js";
 import { keepHeight } from "../shared/screen.js";
@@ -38,16 +39,18 @@ export class HeadViewer {
       picked: (spot) => state.pick(spot),
       drawn: () => this.texts?.drawn(),
     });
+    this.spans = model.get("a") === undefined ? null : new Spans(this.shell, state);
     this.texts = model.get("_texts")?.names ? new Texts(this.shell, state, this.heads) : null;
   }
 
   async open() {
-    const { shell, heads, texts } = this;
+    const { shell, heads, texts, spans } = this;
     heads.panels.classList.add("tl-three");
-    const controls = element("div", { class: "tl-tools" }, heads.stepper.root, ...(texts ? [texts.picker] : []), element("span", { class: "tl-push" }), ...heads.viewControls.roots);
-    shell.root.append(element("div", { class: "tl-screen" }, shell.header, heads.note, ...(texts ? [texts.why] : []), shell.message, heads.answer, heads.panels, ...(texts ? [texts.panel] : []), controls));
+    const controls = element("div", { class: "tl-tools" }, heads.stepper.root, ...(texts ? [texts.picker] : []), ...(spans ? [spans.opener] : []), element("span", { class: "tl-push" }), ...heads.viewControls.roots);
+    shell.root.append(element("div", { class: "tl-screen" }, shell.header, heads.note, ...(texts ? [texts.why] : []), shell.message, heads.answer, ...(spans ? [spans.root] : []), heads.panels, ...(texts ? [texts.panel] : []), controls));
     keepHeight(shell.root, shell.signal, () => shell.redraw(), this.above);
     await texts?.open();
+    spans?.start();
     await heads.start();
   }
 }

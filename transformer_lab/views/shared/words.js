@@ -187,6 +187,29 @@ export function cellSentence(seen, query, key, row) {
 }
 
 /**
+ * How much the queries of span a give to the keys of span b, on average, and what they would give if they
+ * looked evenly at every key that they can see.
+ * @param {Seen} seen
+ * @param {[number, number]} a
+ * @param {[number, number]} b
+ * @param {number} share
+ * @param {number} even
+ * @param {boolean} [about] whether the share is known less well than it is told
+ */
+export function betweenSentence(seen, a, b, share, even, about = false) {
+  const one = a[1] - a[0] === 1;
+  const [verb, whose, mean] = one ? ["gives", "its", ""] : ["give", "their", ", on average"];
+  const told = `${about ? "about " : ""}${short(share)}`;
+  return `${headName(seen)}: ${stretch(seen.queries, a)} ${verb} ${told} of ${whose} attention to ${stretch(seen.keys, b)}${mean}; even attention over all keys in sight would give ${short(even)}.`;
+}
+
+/** @param {string[]} tokens @param {[number, number]} span */
+function stretch(tokens, [start, end]) {
+  if (end - start === 1) return quoted(tokens[start]);
+  return `${quoted(tokens[start])} … ${quoted(tokens[end - 1])} (${end - start} tokens)`;
+}
+
+/**
  * How much one query gives to nothing, and why nothing is no key.
  * @param {Seen} seen
  * @param {number} query

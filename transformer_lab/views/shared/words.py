@@ -134,6 +134,26 @@ def key_sentence(seen: Seen, key: int, column: Tensor) -> str:
     return f"{start} {verb} {_listed(named)}."
 
 
+def between_sentence(
+    seen: Seen, a: tuple[int, int], b: tuple[int, int], share: float, even: float
+) -> str:
+    """How much the queries of span a give to the keys of span b, on average, and what they would give
+    if they looked evenly at every key that they can see."""
+    verb, whose = ("gives", "its") if a[1] - a[0] == 1 else ("give", "their")
+    mean = "" if a[1] - a[0] == 1 else ", on average"
+    return (
+        f"{seen.name}: {_stretch(seen.queries, a)} {verb} {short(share)} of {whose} attention to "
+        f"{_stretch(seen.keys, b)}{mean}; even attention over all keys in sight would give {short(even)}."
+    )
+
+
+def _stretch(tokens: Sequence[str], span: tuple[int, int]) -> str:
+    start, end = span
+    if end - start == 1:
+        return quoted(tokens[start])
+    return f"{quoted(tokens[start])} … {quoted(tokens[end - 1])} ({end - start} tokens)"
+
+
 def difference_sentence(
     seen: Seen, change: Tensor, selected: tuple[int | None, int | None] | None
 ) -> str:

@@ -1,0 +1,150 @@
+"""How much of one part of a text looks at another: from a span A (queries) to a span B (keys).
+
+A span is a pair (start, end) as in a slice: (2, 5) is tokens 2, 3 and 4.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..tracing.trace import Trace
+from .measures import mass_on
+from .over_texts import FORBIDDEN
+
+Span = tuple[int, int]
+SEGMENTS = ("token_type_ids", "token_types")  # what models call the segment of each token
+
+
+def share_between(
+    trace: Trace, a: Span, b: Span, *, kind: str | None = None, batch: int = 0
+) -> Tensor:
+    """How much of A's attention goes into B: the mean, over the queries of A, of the weight on the
+    keys of B together. [layer, head], between 0 and 1; `even_between` is its control.
+
+    Args:
+        a: (start, end) of the queries, as in a slice.
+        b: (start, end) of the keys.
+
+    Raises:
+        ValueError: for a span that is empty, reversed or out of range, spans of one text that
+            overlap and are not the same, and keys that no query of A can look at.
+    """
+    wanted = torch.zeros(trace.shape(kind), dtype=torch.bool)
+    a, b = checked(trace, a, b, kind)
+    wanted[slice(*a), slice(*b)] = True
+    return mass_on(trace, wanted, kind=kind, batch=batch)
+
+
+def even_between(
+    trace: Trace, a: Span, b: Span, layer: int, head: int, *, kind: str | None = None,
+    batch: int = 0, hidden: Any = (),
+) -> float:  # fmt: skip
+    """How much of A's attention would go into B if every query gave the same to each key that it can
+    look at: masks, padding and windows as in this layer. The control of `share_between`, 0 to 1.
+
+    Args:
+        hidden: keys that are left out, as if no query could look at them.
+
+    Raises:
+        ValueError: as `share_between`; for a layer or head that is not there.
+    """
+    a, b = checked(trace, a, b, kind)
+    rows = trace.scores(layer, head, kind=kind, batch=batch)[slice(*a)].cpu() > FORBIDDEN
+    rows[:, list(hidden)] = False
+    inside, seen = rows[:, slice(*b)].sum(-1).double(), rows.sum(-1)
+    return float((inside / seen.clamp(min=1)).mean())
+
+
+def segments(trace: Trace, *, kind: str | None = None, batch: int = 0) -> list[Span]:
+    """The segments of a text that was read with them (BERT's `token_type_ids`), as spans, padding
+    left out; empty where the model was told of none, or of one only.
+
+    Raises:
+        ValueError: for a kind or text that is not there.
+    """
+    told = next((trace.given[name] for name in SEGMENTS if name in trace.given), None)
+    if told is None:
+        return []
+    kind, batch = trace.kind(kind), trace.text(batch)
+    if kind == "cross" or (kind == "decoder" and trace.target is not None):
+        return []
+    types = torch.as_tensor(told)
+    types = (types[batch] if types.dim() > 1 else types).tolist()
+    real = [True] * len(types) if trace.mask is None else trace.mask[batch].tolist()
+    if len(types) != trace.shape(kind)[1]:
+        return []
+    found: list[list[int]] = []
+    before = None
+    for at, (now, counts) in enumerate(zip(types, real, strict=True)):
+        if not counts:
+            before = None
+        elif now == before:
+            found[-1][1] = at + 1
+        else:
+            found.append([at, at + 1])
+            before = now
+    return [(start, end) for start, end in found] if len(found) > 1 else []
+
+
+def checked(trace: Trace, a: Any, b: Any, kind: str | None = None) -> tuple[Span, Span]:
+    """Both spans as pairs of whole numbers.
+
+    Raises:
+        ValueError: as `share_between`.
+    """
+    kind = trace.kind(kind)
+    n_query, n_key = trace.shape(kind)
+    a, b = as_span("a", a, n_query), as_span("b", b, n_key)
+    ahead = n_key - n_query if trace.causal(kind) else None
+    wrong = why_not_between(a, b, same=kind != "cross", ahead=ahead)
+    if wrong:
+        raise ValueError(wrong)
+    return a, b
+
+
+def as_span(name: str, span: Any, count: int) -> Span:
+    """
+    Raises:
+        ValueError: for what is no span of so many tokens.
+    """
+    try:
+        start, end = span
+    except (TypeError, ValueError):
+        start = end = None
+    if type(start) is not int or type(end) is not int:
+        raise ValueError(
+            f"{name}={span!r} is no span; give (start, end) as in a slice: (2, 5) is tokens 2, 3 and 4"
+        )
+    if start > end:
+        raise ValueError(
+            f"{name}=({start}, {end}) ends before it starts; did you mean ({end}, {start})?"
+        )
+    if start == end:
+        raise ValueError(
+            f"{name}=({start}, {end}) holds no token: its end does not count; ({start}, {start + 1}) "
+            f"is token {start}"
+        )
+    if start < 0 or end > count:
+        raise ValueError(
+            f"{name}=({start}, {end}) is outside the {count} tokens; keep it within (0, {count})"
+        )
+    return start, end
+
+
+def why_not_between(a: Span, b: Span, *, same: bool, ahead: int | None) -> str:
+    """Why nothing can be said of two spans together, or "". The counterpart of heads/spans.js.
+
+    same: whether both are of one text. ahead: how far beyond its own number a query may look; None
+    where it may look anywhere.
+    """
+    if ahead is not None and b[0] >= a[1] + ahead:
+        return f"b=({b[0]}, {b[1]}) comes after a=({a[0]}, {a[1]}), and no token here looks ahead; change the two about"
+    if same and a != b and a[0] < b[1] and b[0] < a[1]:
+        return (
+            f"a=({a[0]}, {a[1]}) and b=({b[0]}, {b[1]}) share tokens; end one where the other starts, "
+            "or give both the same span for what goes on within it"
+        )
+    return ""

@@ -1,0 +1,114 @@
+// From span A of the queries to span B of the keys: which spans can be looked at together, and how much of
+// A's attention goes into B. The counterpart of spans.py.
+
+import { shownRow } from "../shared/attention.js";
+import { WEIGHT_SCALE } from "../shared/codecs.js";
+import { short } from "../shared/words.js";
+
+/** @typedef {[number, number]} Span start and end, as in a slice */
+/** @typedef {{a: Span, b: Span}} Block */
+
+const told = (name, [start, end]) => `${name}=(${start}, ${end})`;
+
+/**
+ * Why nothing can be said of two spans together, or "".
+ * @param {Span} a
+ * @param {Span} b
+ * @param {import("./store.js").Kind} kind
+ */
+export function whyNotBetween(a, b, kind) {
+  if (kind.causal && b[0] >= a[1] + kind.all_keys - kind.all_queries) {
+    return `${told("b", b)} comes after ${told("a", a)}, and no token here looks ahead; change the two about`;
+  }
+  const equal = a[0] === b[0] && a[1] === b[1];
+  if (kind.same && !equal && a[0] < b[1] && b[0] < a[1]) {
+    return `${told("a", a)} and ${told("b", b)} share tokens; end one where the other starts, or give both the same span for what goes on within it`;
+  }
+  return "";
+}
+
+/**
+ * Rows with nothing outside the block.
+ * @param {(query: number) => Float32Array} rowOf
+ * @param {Block | null} block
+ * @param {number} keys
+ * @returns {(query: number) => Float32Array}
+ */
+export function rowsWithin(rowOf, block, keys) {
+  if (!block) return rowOf;
+  const { a, b } = block;
+  const empty = new Float32Array(keys);
+  const known = new Map();
+  return (query) => {
+    if (query < a[0] || query >= a[1]) return empty;
+    let row = known.get(query);
+    if (!row) {
+      row = new Float32Array(keys);
+      row.set(rowOf(query).subarray(...b), b[0]);
+      if (known.size > 1100) known.clear();
+      known.set(query, row);
+    }
+    return row;
+  };
+}
+
+/**
+ * The share of A's attention that goes into B, found from the weights of a page: they stand for the
+ * model's to so many decimals, and `about` says that the sum of them does not fix the share's two.
+ * @param {import("../shared/attention.js").HeadWeights} weights
+ * @param {Block} block
+ * @param {Uint8Array | null} hidden
+ */
+export function shareFound(weights, { a, b }, hidden) {
+  let [share, even] = [0, 0];
+  for (let query = a[0]; query < a[1]; query++) {
+    const row = shownRow(weights.row(query), hidden, null);
+    let [seen, inside] = [0, 0];
+    row.forEach((weight, key) => {
+      if (!(weight > 0)) return;
+      seen++;
+      if (key < b[0] || key >= b[1]) return;
+      inside++;
+      share += weight;
+    });
+    even += inside / Math.max(1, seen);
+  }
+  const count = a[1] - a[0];
+  share /= count;
+  const off = (b[1] - b[0]) * Math.max(weights.error, 1 / WEIGHT_SCALE);
+  const about = Boolean(hidden) || short(Math.max(0, share - off)) !== short(share + off);
+  return { share, even: even / count, about };
+}
+
+export class Between {
+  /** @param {import("./heads.js").Heads} heads */
+  constructor(heads) {
+    this.heads = heads;
+    /** @type {Map<string, {share: number, even: number, about: boolean} | null>} null: asked for, or not to be had */
+    this.known = new Map();
+  }
+
+  /** What is said of the block of the head that is drawn: of Python where it was asked, else of what is here. */
+  get now() {
+    const { state, shown, weightsHere: weights } = this.heads;
+    const { block, hidden } = state;
+    if (!block) return null;
+    const places = hidden ? Array.from(hidden.keys()).filter((key) => hidden[key]) : [];
+    const name = `between|${state.model.get("text")}|${shown.kind}/${shown.layer}/${shown.head}|${[...block.a, ...block.b]}|${places}`;
+    if (!this.known.has(name)) this.#ask(name);
+    return { ...block, ...(this.known.get(name) ?? shareFound(weights, block, hidden)) };
+  }
+
+  async #ask(name) {
+    const { shell, marks } = this.heads;
+    this.known.set(name, null);
+    try {
+      const { message } = await shell.requests.ask({ type: "block", name }, false);
+      const [share, even] = message.info.values;
+      this.known.set(name, { share, even, about: false });
+      marks();
+    } catch {
+      // A page does not hold it: what was found here stays.
+    }
+  }
+}
