@@ -176,6 +176,14 @@ def test_a_page_holds_what_is_marked_and_its_files_hold_that_block(open_page, lo
     same_numbers(page, view, within=HALF_ERROR)
 
 
+@pytest.mark.parametrize("width", [390, 800])
+def test_the_control_at_the_sentences_end_is_seen(open_page, long_trace, width):
+    view = HeadView(long_trace, layer=2, head=3, a=(300, 420), b=(10, 200))
+    page = open_page(view.to_html(), width=width)
+    cut = "x => x.scrollHeight - x.clientHeight"
+    assert page.locator(part("sentence")).evaluate(cut) <= 1
+
+
 def test_hidden_keys_are_out_of_sight(open_page, trace):
     view = HeadView(trace, layer=1, head=1, a=(4, 8), b=(0, 3))
     view._options = {"hide_first": True}

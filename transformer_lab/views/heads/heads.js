@@ -280,7 +280,7 @@ export class Heads {
     const rows = rowsWithin(this.rowOf, block, kind.keys);
     const tops = this.#someQueries().map((query) => Math.max(highest(rows(query)), Math.abs(nothing?.(query) ?? 0)));
     const most = Math.max(...tops);
-    const end = isLong(kind.queries) && !maps.signed ? Math.min(most, 2.5 * median(tops)) : most;
+    const end = isLong(tops.length) && !maps.signed ? Math.min(most, 2.5 * median(tops)) : most;
     this.end = scaleEnd(end, !valueWeighted && !maps.signed);
     const fixed = (this.fixed = getComputedStyle(this.panels).getPropertyValue("--tl-fixed").trim() === "1");
     this.#drawGrid(smallTable, fixed);
