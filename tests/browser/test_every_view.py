@@ -106,6 +106,35 @@ def test_nothing_serious_for_axe(open_page, accessible, page_of, name, scheme, s
         screenshot(page, f"every-{name}-{scheme}-{width}", full_page=True)
 
 
+COLOURED = """() => [...document.querySelectorAll("#tl-root [style*=background]:not(.tl-token)")].map((part) => {
+    const { backgroundColor, backgroundImage, color } = getComputedStyle(part);
+    return [part.className, backgroundColor, backgroundImage, color];
+})"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_colours_that_are_numbers_stay_in_forced_colours(open_page, page_of, name):
+    """Ramps of maps, dots of heads and cells of tables: with none of them a map means nothing."""
+    page = open_page(page_of(name))
+    own = page.evaluate(COLOURED)
+    page.emulate_media(forced_colors="active")
+    assert page.evaluate("matchMedia('(forced-colors: active)').matches")
+    assert page.evaluate(COLOURED) == own
+
+
+@pytest.mark.parametrize("name", ["run", "training"])
+def test_a_run_never_scrolls_sideways(open_page, page_of, name):
+    page = open_page(page_of(name))
+    for width in range(360, 1300, 20):
+        page.set_viewport_size({"width": width, "height": 740})
+        page.evaluate(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
+        room = page.locator("#tl-root").evaluate("root => [root.scrollWidth, root.clientWidth]")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert room[0] == room[1], width
+
+
 # Chips, sliders, boxes and keys on pictures, each many times, with a breath now and then.
 STORM = """async () => {
     const all = (what) => [...document.querySelectorAll(what)].filter((part) => part.offsetParent);

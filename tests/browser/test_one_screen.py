@@ -81,6 +81,27 @@ def test_all_of_it_stands_together(open_page, accessible, screenshot, name):
             assert page.locator("details[open]").count() == 0
 
 
+def test_so_it_does_with_edits_and_what_was_written_with_and_without_them(open_page, screenshot):
+    """A text of three lines, two strips of tokens, two edits: the most that stands on a screen."""
+    view = explorer("shipped")
+    view.write(24)
+    assert view.text.count("\n") >= 2
+    source = view.to_html(effects=False)
+    for scheme in ("light", "dark"):
+        page = open_page(source, width=SIZES[0][0], height=SIZES[0][1], scheme=scheme)
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            page.wait_for_timeout(100)
+            assert page.locator("[data-part=strip-other]").is_visible()
+            assert page.evaluate("document.documentElement.scrollHeight") == height
+            assert page.evaluate(CUT_OFF) == []
+            screenshot(page, f"screen-written-{width}-{scheme}")
+        lead = page.locator("[data-part=lead]")
+        assert lead.inner_text() == "Writing on needs a live kernel."
+        box, side = lead.bounding_box(), page.locator(".tl-panel-side").bounding_box()
+        assert box["y"] + box["height"] <= side["y"] + side["height"] + 1
+
+
 def test_on_a_phone_the_answer_comes_first_then_the_map_then_the_heads(open_page, screenshot):
     page = open_page(explorer("shipped").to_html(effects=False), width=390, height=844)
     order = [

@@ -12,9 +12,11 @@ import { editsCode } from "./edits.js";
  * @property {(code: string) => void} copied
  */
 
-/** What can be done at first, in one sentence. @param {boolean} live @param {boolean} effects */
-export const lead = (live, effects) =>
-  live
+/** What can be done, in one sentence; "" for what is seen. @param {boolean} live @param {boolean} effects @param {boolean} edited */
+export const lead = (live, effects, edited) =>
+  edited
+    ? live ? "" : "Writing on needs a live kernel."
+    : live
     ? "None yet. Switch a head off to see if it matters."
     : effects
       ? "None yet. Switch a head off to see if it matters. Cutting edges, writing on, or another text needs a live kernel."
@@ -41,7 +43,7 @@ export class EditsPanel {
       "section",
       { class: "tl-edits", "aria-label": "Edits" },
       element("p", { class: "tl-heading" }, element("b", {}, "Edits"), " ", element("span", { class: "tl-push" }), this.copyEdits, this.reset, element("span", { class: "tl-undo" }, this.undo, this.redo)),
-      this.lead, this.chips, this.copiedEdits,
+      this.chips, this.lead, this.copiedEdits,
     );
   }
 
@@ -60,8 +62,8 @@ export class EditsPanel {
         button("×", "remove-mask", take, `Show token ${position} again`));
     });
     this.chips.replaceChildren(...masks, ...chips);
-    this.lead.textContent = lead(this.live, Boolean(about.effects));
-    this.lead.hidden = chips.length + masks.length > 0;
+    this.lead.textContent = lead(this.live, Boolean(about.effects), chips.length + masks.length > 0);
+    this.lead.hidden = !this.lead.textContent;
     usable(this.undo, steps.past.length > 0);
     usable(this.redo, steps.future.length > 0);
     this.copyEdits.hidden = this.reset.hidden = !edits.length;
