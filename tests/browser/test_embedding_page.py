@@ -91,14 +91,9 @@ def test_in_a_notebook_plotly_stands_once_on_the_page(in_space, whole, tmp_path)
     ]
     outputs.append(nbformat.v4.new_output("display_data", data=figure, metadata=meta))
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("views", outputs=outputs)])
-    kept = {v.model_id: v for v in views}
-    state = Widget.get_manager_state()["state"]
     book.metadata["widgets"] = {
-        "application/vnd.jupyter.widget-state+json": {
-            "version_major": 2, "version_minor": 0,
-            "state": {name: value for name, value in state.items() if name in kept},
-        }
-    }  # fmt: skip
+        "application/vnd.jupyter.widget-state+json": Widget.get_manager_state(widgets=views)
+    }
     nbformat.write(book, tmp_path / "clouds.ipynb")
     path = notebook_to_html(tmp_path / "clouds.ipynb", tmp_path / "clouds.html")
     assert path.read_text("utf-8").count('id="tl-plotly"') == 1

@@ -122,7 +122,7 @@ def test_notebooks_keep_hostile_text_in_a_sandbox(view, open_page, tmp_path):
     data["image/png"] = base64.b64encode(data["image/png"]).decode()
     output = nbformat.v4.new_output("display_data", data=data, metadata=metadata)
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("view", outputs=[output])])
-    book.metadata["widgets"] = {STATE_MIME: Widget.get_manager_state()}
+    book.metadata["widgets"] = {STATE_MIME: Widget.get_manager_state(widgets=[view])}
     nbformat.write(book, tmp_path / "hostile.ipynb")
     book = nbformat.read(tmp_path / "hostile.ipynb", as_version=4)
     assert live_views(book) == 1
