@@ -13,6 +13,7 @@ from tests.missing import package
 from transformer_lab.files.resources import resource
 from transformer_lab.lessons.graders import exercise_names
 from transformer_lab.lessons.grading import grade
+from transformer_lab.lessons.homework import assignment
 from transformer_lab.lessons.homework.assignment import (
     AssignmentError,
     _with_solution,
@@ -59,7 +60,19 @@ def causal(scores):
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    return make_assignment(["01"], tmp_path_factory.mktemp("course") / "course")
+    """One whose hidden tests wait five seconds for an answer that never comes, and not twenty."""
+    made = assignment._test
+
+    def impatient(number, name, points):
+        cell = made(number, name, points)
+        call = f'grade("{number}/{name}", {name}'
+        assert f"{call})" in cell.source
+        cell.source = cell.source.replace(f"{call})", f"{call}, seconds=5)")
+        return cell
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assignment, "_test", impatient)
+        return make_assignment(["01"], tmp_path_factory.mktemp("course") / "course")
 
 
 def nbgrader(course, *arguments):
@@ -74,8 +87,7 @@ def nbgrader(course, *arguments):
 def hand_in(course, student, **answers):
     notebook = nbformat.read(course / "release" / NAME / f"{NAME}.ipynb", as_version=4)
     for cell in notebook.cells:
-        if cell.id in answers:
-            cell.source = answers[cell.id]
+        cell.source = answers.get(cell.id.replace("-", "_"), cell.source)
     folder = course / "submitted" / student / NAME
     folder.mkdir(parents=True)
     nbformat.write(notebook, folder / f"{NAME}.ipynb")
@@ -88,7 +100,7 @@ def test_four_students_get_the_scores_that_they_deserve(course):
     hand_in(course, "half", attention=ATTENTION, causal=CAUSAL.replace("triu(1)", "tril(-1)"))
     hand_in(course, "empty")
     hand_in(
-        course, "hostile", attention=HOSTILE, causal=ENDLESS,
+        course, "hostile", attention=HOSTILE, causal=ENDLESS, causal_check="check(causal, seconds=1)",
         parameters='preset = "quick"\ndevice = "cpu"\nseed = 0\nanswers = "solutions"',
     )  # fmt: skip
     config = course / "nbgrader_config.py"
