@@ -7,6 +7,7 @@ import signal
 import pytest
 import torch
 
+from tests.browser.fixtures import browser, chromium_of_all, lab  # noqa: F401
 from tests.halving import halving  # noqa: F401
 from tests.missing import pytest_runtest_setup, pytest_terminal_summary  # noqa: F401
 

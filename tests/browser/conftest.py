@@ -9,8 +9,6 @@ import torch
 import transformer_lab as tl
 from tests.browser.accessibility import accessible  # noqa: F401
 from tests.browser.fixtures import (  # noqa: F401
-    browser,
-    lab,
     map_of,
     notebook,
     open_page,

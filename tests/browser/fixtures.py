@@ -1,5 +1,7 @@
-"""Chromium and JupyterLab for tests. Imported by the conftest of every folder that needs them."""
+"""Chromium and JupyterLab for tests. Imported by the conftest of every folder that needs them; what
+starts once for all folders, by tests/conftest.py."""
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -19,6 +21,24 @@ from tests.missing import chromium, need
 from transformer_lab.views.shared.modules import VIEWS
 
 ARTIFACTS = Path(__file__).parent / "artifacts"
+UNWANTED = [
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsUpgrades",
+    "HttpsFirstBalancedModeAutoEnable",
+    "LensOverlay",
+    "MediaRouter",
+    "PaintHolding",
+    "ThirdPartyStoragePartitioning",
+    "AvoidCorsURLLoaderRestartOnRedirect",
+    "OptimizationHints",
+    "NetworkTimeServiceQuerying",
+    "AimEnabled",
+    "PreconnectToSearch",
+    "WebUIOmniboxPopup",
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxFullPopup",
+]
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -28,18 +48,33 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # The last list counts: Playwright's own, and a renderer for the address bar of every window.
+    "--disable-features=" + ",".join(UNWANTED),
 ]
 
 
-@pytest.fixture(scope="module")  # its event loop must not linger under other folders' tests
-def browser():
+@pytest.fixture(scope="session")
+def chromium_of_all():
+    """One browser for all files that need one, and the event loop that drives it."""
     need("browser")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-        yield found
+        loop = asyncio.get_running_loop()
+        asyncio._set_running_loop(None)
+        yield found, loop
+        asyncio._set_running_loop(loop)
         found.close()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_of_all):
+    """The browser. Under tests of other files its event loop must not seem to run."""
+    found, loop = chromium_of_all
+    asyncio._set_running_loop(loop)
+    yield found
+    asyncio._set_running_loop(None)
 
 
 def watched(page):

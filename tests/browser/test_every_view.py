@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 
 import pytest
 import torch
@@ -68,31 +69,29 @@ def spectrogram():
     return view
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page_of(run):
-    def make(name):
-        model = tl.shipped()
-        trace = model.trace(CODE)
-        made = {
-            "head": lambda: views.HeadView(trace, layer=2, head=2),
-            "explorer": lambda: views.Explorer(model, CODE, edits=[tl.ablate(0, 1)]),
-            "residual": lambda: views.ResidualView(trace),
-            "why": lambda: views.WhyView(trace, 2, 2, 14, 5),
-            "block": lambda: views.BlockView(trace, 2, 2, 14),
-            "compare": lambda: views.CompareView(trace, model.trace(OTHER)),
-            "position": lambda: views.PositionView("rotary"),
-            "mix": lambda: views.MixView(
-                ["the", "cat", "drank"], [0, 6, 0], [[0, 0], [4, 0], [1, 3]], query="its", d=4
-            ),
-            "patches": patches,
-            "embedding": lambda: views.EmbeddingView(trace),
-            "spectrogram": spectrogram,
-            "training": lambda: run[1],
-            "run": lambda: run[0],
-        }
-        return made[name]().to_html()
-
-    return make
+    """page_of("head"): a view's page, made once for this file."""
+    model = tl.shipped()
+    trace = model.trace(CODE)
+    made = {
+        "head": lambda: views.HeadView(trace, layer=2, head=2),
+        "explorer": lambda: views.Explorer(model, CODE, edits=[tl.ablate(0, 1)]),
+        "residual": lambda: views.ResidualView(trace),
+        "why": lambda: views.WhyView(trace, 2, 2, 14, 5),
+        "block": lambda: views.BlockView(trace, 2, 2, 14),
+        "compare": lambda: views.CompareView(trace, model.trace(OTHER)),
+        "position": lambda: views.PositionView("rotary"),
+        "mix": lambda: views.MixView(
+            ["the", "cat", "drank"], [0, 6, 0], [[0, 0], [4, 0], [1, 3]], query="its", d=4
+        ),
+        "patches": patches,
+        "embedding": lambda: views.EmbeddingView(trace),
+        "spectrogram": spectrogram,
+        "training": lambda: run[1],
+        "run": lambda: run[0],
+    }
+    return cache(lambda name: made[name]().to_html())
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,3 +1,3 @@
 """The browser fixtures of tests/browser, for the book and the slides."""
 
-from tests.browser.fixtures import browser, open_page, screenshot  # noqa: F401
+from tests.browser.fixtures import open_page, screenshot  # noqa: F401

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.fixtures import browser, map_of, open_page  # noqa: F401
+from tests.browser.fixtures import map_of, open_page  # noqa: F401
 from tests.hostile.homework import course, hand_in  # noqa: F401
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.fixtures import Lesson, browser, lab, notebook, screenshot  # noqa: F401
+from tests.browser.fixtures import Lesson, notebook, screenshot  # noqa: F401
 
 GUARD = '''
 """Put on the path of a notebook's kernel: only this machine can be reached."""
