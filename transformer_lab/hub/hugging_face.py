@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..attention import AttentionCall, Site, Tap
 from . import between, copies, fallback, placeholders, reading, seam
 from .causality import structure_of
+from .going_on import go_on
 from .linear import device_of
 from .lists import block_modules
 from .network import ChangedError, Inputs, Layer, Network, Output, edits_among
@@ -313,34 +314,20 @@ class HuggingFaceNetwork(Network):
         self, tokens: Tensor, most: int, *, bos_id: int | None, eos_id: int | None,
         written: Tensor | None = None, sampling: Any = None, cached: bool = True, **options: Any,
     ) -> list[int]:  # fmt: skip
+        if sampling is not None:
+            return go_on(
+                self, tokens, most,
+                bos_id=bos_id, eos_id=eos_id, written=written, sampling=sampling, cached=cached,
+            )  # fmt: skip
         both = self.kind == "encoder-decoder"
         if both and written is not None:
             options["decoder_input_ids"] = written
-        if sampling is not None:
-            options |= ONE_RULE | {"logits_processor": [_taking(sampling)]}
         if not cached:
             options["use_cache"] = False
         with torch.no_grad():
             found = self.module.generate(tokens, max_new_tokens=most, do_sample=False, **options)
         before = tokens.shape[1] if not both else 0 if written is None else written.shape[1]
         return found[0, before:].tolist()
-
-
-# What a model's own generation settings may ask for, and one rule for all models does not.
-ONE_RULE = dict(
-    num_beams=1, repetition_penalty=1.0, no_repeat_ngram_size=0, encoder_no_repeat_ngram_size=0,
-    encoder_repetition_penalty=1.0, min_length=0,
-)  # fmt: skip
-
-
-def _taking(sampling: Any) -> Callable[[Tensor, Tensor], Tensor]:
-    """For transformers' `generate`: of the logits that it made, the token alone that is taken."""
-
-    def process(_ids: Tensor, logits: Tensor) -> Tensor:
-        taken = sampling.take(logits.float())[:, None]
-        return torch.full_like(logits, float("-inf")).scatter(-1, taken, 0.0)
-
-    return process
 
 
 def _looks_ahead(maps: Any) -> bool:
