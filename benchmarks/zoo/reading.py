@@ -118,7 +118,8 @@ class Reading:
             if self.reads != "pixel_values":
                 raise
             stills = self.first, self.other
-            self.first, self.other = (pixels_of(self.model.config, s, 2) for s in (3, 4))  # a film
+            frames = getattr(self.model.config, "num_frames", None) or 2  # of a film
+            self.first, self.other = (pixels_of(self.model.config, s, frames) for s in (3, 4))
             self.inputs = self.given(self.first)
             with suppress(Exception):
                 self.clean = logits_of(self.model(**self.inputs))

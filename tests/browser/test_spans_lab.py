@@ -26,12 +26,12 @@ def test_spans_go_both_ways(notebook):
     assert " on average; even attention" in said
     page.wait_for_function(SAID, arg=said)
     book.run("view.mark((10, 13), (4, 6))\n0")
-    page.wait_for_selector("[data-block='10,13,4,6']")
+    page.wait_for_selector("[data-between='10,13,4,6']")
     page.wait_for_function(SAID, arg=eval(book.run("view.sentence")))
     book.run("view.text = 1\n0")  # other tokens
-    page.wait_for_selector("[data-text='1'][data-block='']")
+    page.wait_for_selector("[data-text='1'][data-between='']")
     book.run("view.mark((10, 13), (4, 6))\n0")
-    page.wait_for_selector("[data-block='10,13,4,6']")
+    page.wait_for_selector("[data-between='10,13,4,6']")
     page.wait_for_function(SAID, arg=eval(book.run("view.sentence")))
     page.locator("[data-part=span-row]:not([hidden]) [tabindex='0']").focus()
     page.keyboard.press("Escape")

@@ -11,6 +11,8 @@ import transformer_lab as tl
 from tests.factories import small
 from transformer_lab import ALiBi, Learned, MemoryBudgetError, Rotary, Tap
 from transformer_lab.attention import spread_heads
+from transformer_lab.hub.which import network_of
+from transformer_lab.tracing import recording
 from transformer_lab.tracing.trace import TraceError
 
 KINDS = ["decoder", "encoder", "encoder-decoder"]
@@ -210,6 +212,23 @@ def test_value_weighted_contributions_sum_to_the_attention_output(kind, keep):
         weighted = trace.value_weighted(site.layer, kind=site.kind, batch=1)
         assert_close(weighted, terms.norm(dim=-1), rtol=1e-4, atol=1e-6)
     assert trace.value_note == "‖value · W_O‖"
+
+
+def test_values_alone_are_kept_where_they_are_small_and_the_stream_is_not(monkeypatch):
+    model, ids = small("decoder"), tokens(1, 20)
+    one = 4 * ids.numel() * network_of(model).size
+    kept = {}
+    for times, keep in ((5, "all"), (3.5, "values"), (2.5, "maps")):
+        monkeypatch.setattr(recording, "KEEP_ALL_BELOW_MIB", times * one / 2**20)
+        trace = kept[keep] = tl.trace(model, ids)
+        assert (trace.call(0).value is None) == (keep == "maps")
+        assert bool(trace._streams) == (keep == "all")
+    for layer in range(kept["maps"].n_layers()):
+        expected = kept["maps"].value_norms(layer)
+        for keep in ("all", "values"):
+            assert_close(kept[keep].value_norms(layer), expected)
+    with pytest.raises(TraceError, match="keep='all'"):
+        kept["values"].residual()
 
 
 def test_value_norms_of_weights_that_have_changed_are_refused():

@@ -25,6 +25,7 @@ class Recorder(Tap):
 
     def __init__(self, network: Network | None, keep: str, inputs: Inputs | None = None):
         self.network, self.keep, self.owner = network, keep, threading.get_ident()
+        self.values = keep != "maps"
         self.shapes = {} if inputs is None else shapes_of(inputs)
         self.biases: Biases | None = None
         if network is not None and inputs is not None and inputs.tokens is None:
@@ -64,20 +65,20 @@ class Recorder(Tap):
                     f"two calls of attention say that they are {site.kind}, layer {site.layer}; give each module "
                     "a tl.Site of its own"
                 )
-            keep: Callable[[Any], Tensor] = _detach if self.keep == "all" else _compact
+            keep: Callable[[Any], Tensor] = _detach if self.values else _compact
             whole = call if self.biases is None else self.biases.kept(call)
             found[site.layer] = replace(
                 whole,
                 query=keep(call.query),
                 key=keep(call.key),
-                value=keep(call.value) if self.keep == "all" else None,
+                value=keep(call.value) if self.values else None,
                 bias=None if whole.bias is None else whole.bias.detach(),
                 # A copy: they may be weights, which training goes on to change.
                 sinks=None if call.sinks is None else call.sinks.detach().clone(),
                 site=site,
                 d_value=None if call.value is None else call.value.shape[-1],
             )
-            norms = None if self.keep == "all" else value_norms(self.network, call)
+            norms = None if self.values else value_norms(self.network, call)
             self.value_norms.setdefault(site.kind, {})[site.layer] = norms
         return call
 
@@ -152,12 +153,10 @@ def _why_left_out(call: AttentionCall, wanted: tuple[int, int, int]) -> str:
 
 def what_to_keep(network: Network, inputs: Inputs) -> str:
     """ "all" while the values, the heads' outputs and the residual stream (before, inside and after
-    each block) are small."""
-    return (
-        "all"
-        if 4 * 4 * network.n_positions(inputs) * network.size < KEEP_ALL_BELOW_MIB * 2**20
-        else "maps"
-    )
+    each block) are small; "values" while queries, keys and values are: their norms are then for
+    who asks, and none is copied out of what a fused projection made; else "maps"."""
+    one, small = 4 * network.n_positions(inputs) * network.size, KEEP_ALL_BELOW_MIB * 2**20
+    return "all" if 4 * one < small else "values" if 3 * one < small else "maps"
 
 
 def _detach(x: Any) -> Tensor:

@@ -49,7 +49,8 @@ def trace(
             the batch); the token ids by default. Tokens that stand for a picture are named by
             their patch.
         keep: "all" keeps values and the residual stream as well; "maps" only what the maps need,
-            and norms. None: "all" while the stream is under 64 MiB.
+            and norms. None: "all" while the stream and values are under 64 MiB, values while they
+            are with queries and keys, else "maps".
         gradients: of what to take gradients, see `Trace.gradient`: a token (its logit at each text's
             last token), a pair of tokens (how far the first stands above the second), a
             `tl.Logit(token, against, position)`, or a function from logits [batch, position, vocab]

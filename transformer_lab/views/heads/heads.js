@@ -365,7 +365,7 @@ export class Heads {
     this.does.followed?.();
     this.root.classList.toggle("tl-locked", Boolean(selected));
     const [a, b] = this.#spans();
-    this.root.dataset.block = this.state.block ? `${a},${b}` : "";
+    this.root.dataset.between = this.state.block ? `${a},${b}` : "";
     this.root.dataset.selected = selected ? `${selected.query ?? ""},${selected.key ?? ""}` : "";
     const { layer, head } = this.shown;
     this.mapPanel.canvas.setAttribute("aria-label",
