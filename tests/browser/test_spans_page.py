@@ -21,7 +21,7 @@ def said(page):
 
 
 def block(page):
-    return page.locator("#tl-root").get_attribute("data-block")
+    return page.locator("#tl-root").get_attribute("data-between")
 
 
 def drag(page, first, last, row=0):
@@ -50,7 +50,7 @@ def test_spans_are_marked_by_dragging(open_page, accessible, map_of, trace, scre
     drag(page, 5, 8)
     assert block(page) == "" and said(page) == whole  # A alone restricts nothing
     drag(page, 0, 2)
-    page.wait_for_selector("[data-block='5,9,0,3']")
+    page.wait_for_selector("[data-between='5,9,0,3']")
     assert said(page) == sentence(view, (5, 9), (0, 3))
     assert "The small maps are of the whole text." in page.locator(part("grid-note")).inner_text()
     assert (
@@ -89,7 +89,7 @@ def test_spans_are_marked_by_keys_and_freed_by_escape(open_page, trace):
     assert marks_b.get_attribute("aria-checked") == "true"
     for key in ["Shift+ArrowRight", "Shift+ArrowRight"]:
         page.keyboard.press(key)
-    page.wait_for_selector("[data-block='5,9,0,3']")
+    page.wait_for_selector("[data-between='5,9,0,3']")
     assert said(page) == sentence(view, (5, 9), (0, 3))
     marked = page.locator(
         "[data-part=span-row]:not([hidden]) [aria-selected=true]"
@@ -98,7 +98,7 @@ def test_spans_are_marked_by_keys_and_freed_by_escape(open_page, trace):
     # One token of A, and of B.
     for key in ("a", "End", "Enter"):
         page.keyboard.press(key)
-    page.wait_for_selector("[data-block='12,13,0,3']")
+    page.wait_for_selector("[data-between='12,13,0,3']")
     # A cell is let go first, then the spans.
     page.locator(part("map")).focus()
     page.keyboard.press("ArrowUp")
@@ -107,7 +107,7 @@ def test_spans_are_marked_by_keys_and_freed_by_escape(open_page, trace):
     page.keyboard.press("Escape")
     assert root.get_attribute("data-selected") == "" and block(page) == "12,13,0,3"
     page.keyboard.press("Escape")
-    page.wait_for_selector("[data-block='']")
+    page.wait_for_selector("[data-between='']")
     assert said(page) == whole and page.locator(part("span-clear")).is_disabled()
 
 
@@ -133,12 +133,12 @@ def test_queries_and_keys_of_two_texts_have_a_row_each(open_page, accessible, tr
     page.locator(part("spans")).click()
     drag(page, 2, 4, row=0)
     drag(page, 1, 3, row=1)
-    page.wait_for_selector("[data-block='2,5,1,4']")
+    page.wait_for_selector("[data-between='2,5,1,4']")
     assert said(page) == sentence(view, (2, 5), (1, 4))
     assert f"“{FRENCH[2]}” … “{FRENCH[4]}” (3 tokens)" in said(page)
     accessible(page)
     page.locator("[data-part=kind] [data-value=encoder]").click()
-    page.wait_for_selector("[data-shown='encoder/1/2'][data-block='']")
+    page.wait_for_selector("[data-shown='encoder/1/2'][data-between='']")
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_segments_are_in_a_menu(open_page, accessible, paired):
         "segments …", "within segment 1", "segment 1 → segment 2", "segment 2 → segment 1", "within segment 2",
     ]  # fmt: skip
     page.locator(part("segments")).select_option(label="segment 2 → segment 1")
-    page.wait_for_selector("[data-block='4,9,0,4']")
+    page.wait_for_selector("[data-between='4,9,0,4']")
     assert said(page) == sentence(view, *reversed(tl.heads.segments(paired)))
     accessible(page)
 
