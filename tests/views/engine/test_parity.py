@@ -1,0 +1,141 @@
+"""The page's engine gives PyTorch's numbers: every kind of model, every edit."""
+
+import base64
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import transformer_lab as tl
+from tests.views.engine.cases import KINDS, SCHEMES, edits_of, models, patches_of
+from transformer_lab.edits.makers import edit_from_dict
+from transformer_lab.files.models import describe, model_tensors
+from transformer_lab.files.safefiles import write_tensors
+from transformer_lab.views.shared.modules import VIEWS, join_modules
+
+pytestmark = pytest.mark.needs("node")
+HERE = Path(__file__).parent
+CLOSE = 1e-4
+
+
+class Case:
+    """A model, its text and lists of edits, for both sides."""
+
+    def __init__(self, turn, model, ids, target):
+        self.name, self.model, self.ids, self.target = f"model{turn}", model, ids, target
+        n, n_target = ids.shape[1], 0 if target is None else target.shape[1]
+        self.edits = edits_of(model, n, n_target, turn)
+        self.made = [[edit_from_dict(e) for e in one] for one in self.edits]
+        if turn % 2 == 0:
+            self._add_patches(turn, n, n_target)
+
+    def _add_patches(self, turn, n, n_target):
+        """The same words in another order are the other text."""
+        other = None if self.target is None else self.target.flip(1)
+        source = tl.trace(self.model, self.ids.flip(1), other, keep="all")
+        told = {"tokens": source.tokens[0].tolist()}
+        if other is not None:
+            told["target"] = other[0].tolist()
+        options = patches_of(turn // 2, self.model.config.kind, n, n_target)
+        self.edits.append([{"edit": "patch", "source": told, **one} for one in options])
+        self.made.append([tl.patch(source, **one) for one in options])
+
+    def plain(self):
+        inputs = {"tokens": self.ids[0].tolist()}
+        if self.target is not None:
+            inputs["target"] = self.target[0].tolist()
+        config = describe(self.model)
+        return {"name": self.name, "config": config, "inputs": inputs, "edits": self.edits}
+
+    def traced(self, edits):
+        if not edits:
+            return tl.trace(self.model, self.ids, self.target, keep="all")
+        with tl.edit(self.model, *edits):
+            return tl.trace(self.model, self.ids, self.target, keep="all")
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return [Case(turn, *one) for turn, one in enumerate(models())]
+
+
+@pytest.fixture(scope="module")
+def results(cases, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("engine")
+    for case in cases:
+        write_tensors(folder / f"{case.name}.safetensors", model_tensors(case.model), {})
+    (folder / "models.json").write_text(json.dumps([case.plain() for case in cases]))
+    run = subprocess.run(
+        ["node", HERE / "run_engine.mjs", folder], capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    return json.loads((folder / "results.json").read_text())
+
+
+def told(trace):
+    """Everything that a trace has, by the names that the engine gives it."""
+    found = {} if trace.logits is None else {"logits": trace.logits[0]}
+    for kind in trace.kinds:
+        for layer in range(trace.n_layers(kind)):
+            maps, norms = trace.pattern(layer, kind=kind), trace.value_norms(layer, kind=kind)
+            for head in range(trace.n_heads(kind)):
+                found[f"map/{kind}/{layer}/{head}"] = maps[head]
+                found[f"value/{kind}/{layer}/{head}"] = norms[head]
+        if kind == "cross":
+            continue
+        for row, norms in enumerate(trace.residual_norms(kind)):
+            found[f"norm/{kind}/{row}"] = norms
+        for name, layers in trace.residual(kind).items():
+            found |= {f"{name}/{kind}/{layer}": x for layer, x in enumerate(layers)}
+    if trace.logits is not None:
+        kind = "decoder" if "decoder" in trace.kinds else "encoder"
+        read = tl.circuits.unembedding(trace)
+        streams = trace.residual(kind)["resid_post"]
+        found |= {f"lens/{layer}": read(x) for layer, x in enumerate(streams)}
+    return found
+
+
+def floats(text):
+    return torch.from_numpy(np.frombuffer(base64.b64decode(text), "<f4").copy())
+
+
+def test_every_number_of_every_model_under_every_edit(cases, results):
+    count, names = 0, set()
+    for case, sides in zip(cases, results, strict=True):
+        for made, side in zip(case.made, sides, strict=True):
+            trace, count = case.traced(made), count + bool(made)
+            mine, where = told(trace), (case.model.config, made)
+            found = {name: floats(text) for name, text in side["found"].items()}
+            assert set(mine) <= set(found), where
+            for name, x in mine.items():
+                apart = (found[name].view(x.shape) - x).abs().max()
+                assert apart <= CLOSE * max(1.0, float(x.abs().max())), (name, float(apart), where)
+            if trace.logits is not None:
+                top = found["logits"].view(trace.logits[0].shape).topk(5).indices
+                assert torch.equal(top, trace.logits[0].topk(5).indices), where
+            names |= {edit.name for edit in made}
+    assert count >= 60 and names == {"ablate", "knock_out", "scale", "skip", "patch"}
+
+
+def test_a_pass_that_takes_over_another_or_computes_one_position_gives_the_same(cases, results):
+    for case, sides in zip(cases, results, strict=True):
+        for made, side in zip(case.made, sides, strict=True):
+            assert side["apart"] <= 1e-5, (case.model.config, made)
+
+
+def test_the_cases_hold_every_choice_of_a_config(cases):
+    configs = [case.model.config.to_dict() for case in cases]
+    assert {c["kind"] for c in configs} == set(KINDS)
+    pairs = {(c["kind"], c["positions"]["name"]) for c in configs}
+    assert len(pairs) == len(KINDS) * len(SCHEMES)
+    training = {"dropout", "zero_init", "pad_id"}  # nothing of a forward pass
+    for name in set(configs[0]) - training:
+        assert len({json.dumps(c[name]) for c in configs}) > 1, name
+
+
+def test_the_engine_is_one_module_with_the_rest_of_what_it_needs():
+    joined = join_modules(VIEWS / "engine" / "model.js")
+    assert joined.count("// --- ") >= 10 and "class Transformer" in joined

@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { readConfig, UnknownModel, weightsOf } from "../../../transformer_lab/views/engine/config.js";
+import { crc32, DamagedModel, readSafetensors } from "../../../transformer_lab/views/engine/safetensors.js";
+
+const config = {
+  vocab_size: 7, kind: "decoder", n_layers: 1, n_heads: 2, d_model: 4, n_ctx: 8, n_decoder_layers: null, target_vocab_size: null,
+  n_kv_heads: 2, d_head: 2, d_ff: 8, positions: { name: "rotary", base: 10000 }, norm: "rms", norm_first: true, norm_affine: false,
+  norm_eps: 1e-5, activation: "gelu", bias: false, dropout: 0, attention_only: false, head: true, tie_head: true, head_bias: false,
+  head_transform: false, token_types: 0, scale_embedding: false, embedding_norm: false, qk_norm: false, logit_softcap: null,
+  zero_init: false, pad_id: null,
+};
+
+/** A safetensors file of some tensors. */
+function file(tensors, more = {}) {
+  let end = 0;
+  const table = { __metadata__: { by: "a test" }, ...more };
+  for (const [name, { dtype, shape, bytes }] of Object.entries(tensors)) table[name] = { dtype, shape, data_offsets: [end, (end += bytes.byteLength)] };
+  let head = JSON.stringify(table);
+  head += " ".repeat((8 - (head.length % 8)) % 8);
+  const whole = new Uint8Array(8 + head.length + end);
+  new DataView(whole.buffer).setBigUint64(0, BigInt(head.length), true);
+  whole.set(new TextEncoder().encode(head), 8);
+  let at = 8 + head.length;
+  for (const { bytes } of Object.values(tensors)) {
+    whole.set(new Uint8Array(bytes.buffer), at);
+    at += bytes.byteLength;
+  }
+  return whole;
+}
+const floats = (dtype, bytes, ...shape) => ({ dtype, shape, bytes });
+const read = (bytes) => readSafetensors(bytes, crc32(bytes));
+
+test("every width of number is read", () => {
+  const tensors = read(file({
+    a: floats("F32", Float32Array.of(1.5, -2), 2),
+    b: floats("F16", Uint16Array.of(0x3c00, 0xc000, 0x0001, 0x7bff), 2, 2),
+    c: floats("BF16", Uint16Array.of(0x3f80, 0xc040), 2),
+    d: floats("F64", Float64Array.of(0.1), 1, 1),
+    e: floats("F32", new Float32Array(0), 0, 3),
+  }));
+  assert.deepEqual(Object.fromEntries([...tensors].map(([name, { data }]) => [name, [...data]])), {
+    a: [1.5, -2], b: [1, -2, 2 ** -24, 65504], c: [1, -3], d: [Math.fround(0.1)], e: [],
+  });
+  assert.deepEqual(tensors.get("b").shape, [2, 2]);
+});
+
+test("the checksum is zlib's", () => {
+  assert.equal(crc32(new TextEncoder().encode("123456789")), 0xcbf43926);
+  assert.equal(crc32(new Uint8Array(0)), 0);
+});
+
+test("bytes that were cut off, flipped or exchanged are one sentence", () => {
+  const whole = file({ a: floats("F32", Float32Array.of(1, 2, 3, 4), 4) });
+  const sum = crc32(whole);
+  assert.equal(readSafetensors(whole, sum | 0).get("a").data[3], 4); // a checksum may come as a signed number
+  const damaged = [new Uint8Array(0), whole.subarray(0, 5), whole.subarray(0, whole.length - 1)];
+  for (let i = 0; i < whole.length; i += 3) damaged.push(Uint8Array.from(whole, (byte, at) => (at === i ? byte ^ 0x10 : byte)));
+  const last = whole.length - 16;
+  damaged.push(Uint8Array.from(whole, (byte, at) => (at < last ? byte : whole[last + ((at - last + 4) % 16)])));
+  for (const bytes of damaged) assert.throws(() => readSafetensors(bytes, sum), { constructor: DamagedModel, message: /its checksum differs/ });
+});
+
+test("a file that was written wrong is refused, whatever its checksum", () => {
+  const good = file({ a: floats("F32", Float32Array.of(1, 2), 2) });
+  const table = (value) => file({}, value);
+  const long = Uint8Array.from(good);
+  new DataView(long.buffer).setBigUint64(0, 2n ** 60n, true);
+  const refused = [
+    [new Uint8Array(3), /3 bytes, too few/],
+    [long, /cut off within its table/],
+    [good.subarray(0, good.length - 4), /a does not lie/],
+    [Uint8Array.from([...good, 0]), /go on for 1 after/],
+    [file({ a: floats("I64", BigInt64Array.of(1n), 1) }), /a holds I64 numbers/],
+    [file({ a: floats("F32", Float32Array.of(NaN), 1) }), /a has values that are not finite/],
+    [file({ a: floats("F32", Float32Array.of(1, 2), 3) }), /a does not lie/],
+    [file({ a: floats("F32", Float32Array.of(1), -1) }), /a does not lie/],
+    [table({ a: null }), /a holds undefined numbers/],
+    [table({ constructor: { dtype: "constructor", shape: [], data_offsets: [0, 4] } }), /holds constructor numbers/],
+    [Uint8Array.from([2, 0, 0, 0, 0, 0, 0, 0, 0x5b, 0x5d]), /table of names cannot be read/],
+    [Uint8Array.from([2, 0, 0, 0, 0, 0, 0, 0, 0xff, 0x5d]), /table of names cannot be read/],
+  ];
+  for (const [bytes, why] of refused) assert.throws(() => read(bytes), { constructor: DamagedModel, message: why });
+});
+
+test("a field or a value that the engine does not know is named", () => {
+  assert.equal(readConfig(config), config);
+  const refused = [
+    [{ windows: 3 }, /does not know the field windows/],
+    [{ class: "Recurrent" }, /class="Recurrent"/],
+    [{ transformer_lab: 2 }, /transformer_lab=2/],
+    [{ activation: "mish" }, /activation="mish"/],
+    [{ activation: "toString" }, /activation="toString"/],
+    [{ positions: { name: "xpos" } }, /positions=\{"name":"xpos"\}/],
+    [{ positions: { name: "rotary", base: 10, scale: 2 } }, /positions=/],
+    [{ positions: null }, /positions=null/],
+    [{ n_layers: 0 }, /n_layers=0/],
+    [{ n_heads: 3 }, /n_heads=3 must be divisible by n_kv_heads=2/],
+    [{ norm_eps: "1" }, /norm_eps="1"/],
+  ];
+  for (const [change, why] of refused) assert.throws(() => readConfig({ ...config, ...change }), { constructor: UnknownModel, message: why });
+  const { norm: _, ...less } = config;
+  assert.throws(() => readConfig(less), /lacks norm/);
+});
+
+test("weights that do not fit the configuration are named", () => {
+  const numbers = (...shape) => ({ shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) });
+  const block = "decoder.blocks.0";
+  const tensors = new Map([["embedding.weight", numbers(7, 4)]]);
+  for (const name of ["query", "key", "value", "out"]) tensors.set(`${block}.attention.${name}.weight`, numbers(4, 4));
+  tensors.set(`${block}.feed_forward.up.weight`, numbers(8, 4)).set(`${block}.feed_forward.down.weight`, numbers(4, 8));
+  assert.equal(weightsOf(config, tensors).decoder.blocks.length, 1);
+  const name = `${block}.attention.key.weight`;
+  const changed = (value) => new Map([...tensors].map(([n, x]) => [n, n === name ? value : x]));
+  assert.throws(() => weightsOf(config, changed(numbers(4, 2))), /attention\.key\.weight is \[4, 2\] in the weights but \[4, 4\]/);
+  assert.throws(() => weightsOf(config, new Map([...tensors].filter(([n]) => n !== name))), /attention\.key\.weight is missing/);
+  assert.throws(() => weightsOf(config, new Map([...tensors, ["more", numbers(1)]])), /more is in the weights but not in the model/);
+});

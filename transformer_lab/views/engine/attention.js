@@ -1,0 +1,130 @@
+// Attention: softmax(q·kᵀ/√d + bias)·v. Source: Vaswani et al. 2017, equation 1.
+
+import { dot, linear, lengths, matrix, rmsNorm, rowsOf, softmax } from "./tensors.js";
+
+/**
+ * @typedef {import("./tensors.js").Matrix} Matrix
+ *
+ * @typedef {object} Call what one attention layer was given
+ * @property {"encoder" | "decoder" | "cross"} kind
+ * @property {number} layer
+ * @property {number} heads
+ * @property {number} dHead
+ * @property {Matrix} query [query, head · dHead]
+ * @property {Matrix} key [key, kv head · dHead]
+ * @property {Matrix} value
+ * @property {import("./positions.js").Bias | null} bias
+ * @property {boolean} causal
+ * @property {number} start where in the text the first query stands
+ * @property {import("./edits.js").Cut[]} cuts edges that are taken out
+ */
+
+const GROUP = 64; // rows of a map that are held at once
+const EPSILON = 2 ** -23; // torch's, where rms_norm is given none
+
+/**
+ * @typedef {object} Place
+ * @property {import("./positions.js").Positions | null} positions of self-attention; none for cross-attention
+ * @property {number} start where the first token stands
+ */
+
+/** @param {any} weights @param {any} config @param {Matrix} x @param {Place} place @returns {Matrix} */
+export const queriesOf = (weights, config, x, place) => placed(linear(x, weights.query), config, place);
+
+/** Of x itself, or of an encoder's memory. @param {any} weights @param {any} config @param {Matrix} x @param {Place} place */
+export const keysOf = (weights, config, x, place) => ({ key: placed(linear(x, weights.key), config, place), value: linear(x, weights.value) });
+
+function placed(x, config, { positions, start }) {
+  const y = normedHeads(x, config.d_head, config.qk_norm);
+  return positions ? positions.rotate(y, config.d_head, start) : y;
+}
+
+/** Each head's vectors at length √dHead. */
+function normedHeads(x, dHead, normed) {
+  if (!normed) return x;
+  const vectors = matrix(x.data.length / dHead, dHead, x.data);
+  return matrix(x.rows, x.columns, rmsNorm(vectors, { weight: null, bias: null }, EPSILON).data);
+}
+
+/** The same call for some of its queries. @param {Call} call @param {number} from @param {number} to @returns {Call} */
+export const callOf = (call, from, to) => ({ ...call, query: rowsOf(call.query, from, to), start: call.start + from });
+
+/**
+ * One head's map: how much each query looks at each key, [query, key]. A query that may look at
+ * nothing has a row of zeros.
+ * @param {Call} call
+ * @param {number} head
+ * @param {number} [from] the first query, of those in the call
+ * @param {number} [to]
+ */
+export function patternOf(call, head, from = 0, to = call.query.rows) {
+  const { query, key, dHead, causal, bias } = call;
+  const n = key.rows;
+  const [q, k] = [head * dHead, keyHead(call, head) * dHead];
+  const map = new Float32Array((to - from) * n);
+  for (let row = from; row < to; row++) {
+    const place = call.start + row;
+    const weights = map.subarray((row - from) * n, (row - from + 1) * n);
+    const seen = causal ? weights.subarray(0, place + 1) : weights;
+    for (let j = 0; j < seen.length; j++) seen[j] = dot(query.data, row * query.columns + q, key.data, j * key.columns + k, dHead) / Math.sqrt(dHead);
+    if (bias) for (let j = 0; j < seen.length; j++) seen[j] += bias.lines[head][j - place + bias.middle];
+    for (const cut of call.cuts) {
+      if ((cut.head ?? head) !== head || (cut.query ?? place) !== place) continue;
+      if (cut.key === null) seen.fill(-Infinity);
+      else if (cut.key < seen.length) seen[cut.key] = -Infinity;
+    }
+    softmax(seen);
+  }
+  return map;
+}
+
+/** The key and value head that a head reads: neighbours share one. @param {Call} call @param {number} head */
+const keyHead = ({ heads, key, dHead }, head) => Math.floor(head / (heads / (key.columns / dHead)));
+
+/**
+ * What each head gives: for every query the mean of the values, weighted by its map.
+ * @param {Call} call
+ * @param {Matrix} [z] where to write it
+ * @param {(head: number) => boolean} [which] the heads that are computed
+ * @returns {Matrix} [query, head · dHead]
+ */
+export function attend(call, z = matrix(call.query.rows, call.query.columns), which = () => true) {
+  const { value, dHead } = call;
+  const n = value.rows;
+  const sum = new Float64Array(dHead);
+  for (let head = 0; head < call.heads; head++) {
+    if (!which(head)) continue;
+    const v = keyHead(call, head) * dHead;
+    for (let from = 0; from < z.rows; from += GROUP) {
+      const to = Math.min(z.rows, from + GROUP);
+      const map = patternOf(call, head, from, to);
+      for (let row = from; row < to; row++) {
+        const seen = call.causal ? call.start + row + 1 : n;
+        sum.fill(0);
+        for (let j = 0; j < seen; j++) {
+          const weight = map[(row - from) * n + j];
+          const at = j * value.columns + v;
+          for (let c = 0; c < dHead; c++) sum[c] += weight * value.data[at + c];
+        }
+        z.data.set(sum, row * z.columns + head * dHead);
+      }
+    }
+  }
+  return z;
+}
+
+/**
+ * How long the vector is that each key would add to the stream at weight 1: ‖value · W_O‖. Source:
+ * Kobayashi et al. 2020.
+ * @param {Call} call @param {number} head @param {any} weights of the layer
+ */
+export function valueNorms(call, head, weights) {
+  const { value, dHead } = call;
+  const own = matrix(value.rows, dHead);
+  const first = keyHead(call, head) * dHead;
+  for (let j = 0; j < value.rows; j++) own.data.set(value.data.subarray(j * value.columns + first, j * value.columns + first + dHead), j * dHead);
+  const out = weights.out.weight;
+  const part = matrix(out.rows, dHead);
+  for (let o = 0; o < out.rows; o++) part.data.set(out.data.subarray(o * out.columns + head * dHead, o * out.columns + (head + 1) * dHead), o * dHead);
+  return lengths(linear(own, { weight: part, bias: null }));
+}

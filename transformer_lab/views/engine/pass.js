@@ -1,0 +1,194 @@
+// One pass of a model over a text: it goes from block to block, keeps what each gave, and lets edits
+// change it. A pass that begins from another takes over the blocks below the first that differs.
+
+import { attend, callOf, patternOf, valueNorms } from "./attention.js";
+import { block } from "./block.js";
+import { Edits } from "./edits.js";
+import { copyOf, lengths, matrix, rowsOf } from "./tensors.js";
+
+/**
+ * @typedef {import("./tensors.js").Matrix} Matrix
+ * @typedef {import("./attention.js").Call} Call
+ *
+ * @typedef {object} Options
+ * @property {Pass | null} [from] a pass over the same inputs, whose blocks are taken over
+ * @property {number | null} [place] the one position that is asked about: the last block computes no other
+ * @property {(source: any) => Pass} [read] another text without edits, for patches
+ * @property {import("./cache.js").Cache | null} [cache] what was read before these tokens
+ *
+ * @typedef {object} Attended
+ * @property {Matrix} x what it was called with
+ * @property {Matrix} source
+ * @property {Call} call
+ * @property {Matrix | null} z before edits; null where only one position was computed
+ * @property {Matrix} edited
+ *
+ * @typedef {object} Kept
+ * @property {string} kind
+ * @property {number} layer
+ * @property {Record<string, Attended>} attention by kind
+ * @property {Record<string, Matrix>} streams
+ */
+
+export class Pass {
+  /** @param {import("./model.js").Transformer} model @param {import("./model.js").Inputs} inputs @param {any[]} edits @param {Options} options */
+  constructor(model, inputs, edits, { from = null, place = null, read, cache = null }) {
+    this.model = model;
+    this.inputs = inputs;
+    this.edits = new Edits(edits, model, read);
+    this.from = from;
+    this.place = place;
+    this.cache = cache;
+    this.memory = /** @type {Matrix | null} */ (null);
+    /** @type {Kept[]} by turn */
+    this.kept = [];
+  }
+
+  /** Compute it, a block between two steps. */
+  *steps() {
+    const { model, inputs, cache } = this;
+    const start = cache?.length ?? 0;
+    const own = model.both ? inputs.target : inputs.tokens;
+    if (!own) throw new Error("an encoder-decoder needs target, the decoder's input");
+    model.check(own, start);
+    if (this.place !== null && !(this.place >= 0 && this.place < own.length)) throw new Error(`position=${this.place} is outside the ${own.length} tokens (0 … ${own.length - 1})`);
+    const lastLayer = model.layersOf(model.defaultKind) - 1;
+    if (!this.edits.narrow(model.defaultKind, lastLayer)) this.place = null;
+    const last = model.turnOf(model.defaultKind, lastLayer);
+    const whole = this.place === null && this.from?.place === null;
+    this.shared = this.from ? Math.min(this.edits.firstChange(this.from.edits), whole ? last + 1 : last) : 0;
+    if (model.both) {
+      if (cache?.memory) this.memory = cache.memory;
+      else {
+        model.check(inputs.tokens, 0, "encoder");
+        const same = this.from && this.shared >= model.layersOf("encoder");
+        const x = yield* this.stack("encoder", inputs.tokens, 0);
+        this.memory = same ? this.from.memory : model.closed(x, "encoder");
+        if (cache) cache.memory = this.memory;
+      }
+    }
+    const x = yield* this.stack(model.defaultKind, own, start);
+    this.hidden = model.closed(x, model.defaultKind);
+    if (cache) cache.length += own.length;
+    this.from = null; // let go of what was not taken over
+  }
+
+  *stack(kind, ids, start) {
+    const { model } = this;
+    const known = this.from?.kept[model.turnOf(kind, 0)];
+    let x = known ? known.streams.input : model.embed(kind, ids, start, this.inputs.tokenTypes);
+    const positions = model.positions[kind];
+    const blocks = model.stackOf(kind).blocks;
+    for (let layer = 0; layer < blocks.length; layer++) {
+      const turn = model.turnOf(kind, layer);
+      if (turn < this.shared) {
+        this.kept[turn] = this.from.kept[turn];
+        x = this.kept[turn].streams.resid_post;
+        continue;
+      }
+      this.here = { kind, layer, turn, start, bias: positions.bias(start + ids.length), narrow: false };
+      this.here.narrow = this.place !== null && kind === model.defaultKind && layer === blocks.length - 1;
+      this.kept[turn] = { kind, layer, attention: {}, streams: { input: x } };
+      x = block(blocks[layer], model.config, x, { positions, start, memory: this.memory }, this);
+      yield turn;
+    }
+    return x;
+  }
+
+  // ---- what a block asks on its way -------------------------------------------------------------------
+
+  /** What goes on in the place of a point of the stream. @param {string} name @param {Matrix} x */
+  stream(name, x) {
+    const { kind, layer, turn } = this.here;
+    return (this.kept[turn].streams[name] = this.edits.stream(name, kind, layer, x));
+  }
+
+  /** The rows of a block that are wanted after its attention has seen all. @param {Matrix} x */
+  wanted(x) {
+    return this.here.narrow ? rowsOf(x, this.place, this.place + 1) : x;
+  }
+
+  /**
+   * z [query, head · dHead], what heads give before W_O.
+   * @param {Matrix} x what queries are made of
+   * @param {Matrix} source what keys are made of
+   * @param {() => Matrix} makeQuery
+   * @param {() => {key: Matrix, value: Matrix}} makeKeys
+   */
+  attention(x, source, makeQuery, makeKeys) {
+    const { kind: stack, layer, turn, start, bias, narrow } = this.here;
+    const kind = source === x ? stack : "cross";
+    const { n_heads: heads, d_head: dHead } = this.model.config;
+    const before = this.from?.kept[turn]?.attention[kind];
+    const query = before?.x === x ? before.call.query : makeQuery();
+    const { key, value } = before?.source === source ? before.call : (this.cache?.keys(kind, layer, makeKeys) ?? makeKeys());
+    const own = kind !== "cross";
+    const place = own || !narrow ? start : start + this.place;
+    /** @type {Call} */
+    const call = { kind, layer, heads, dHead, query, key, value, bias: own ? bias : null, causal: kind === "decoder", start: place, cuts: [] };
+    call.cuts = this.edits.cuts(call);
+    const asked = own && narrow ? callOf(call, this.place, this.place + 1) : call;
+    const z = this.attended(asked, before?.z && before.call.query === query && before.call.key === key ? before : null);
+    const edited = this.edits.heads(asked, z);
+    this.kept[turn].attention[kind] = { x, source, call, z: narrow ? null : z, edited };
+    return edited;
+  }
+
+  /** Of heads whose cuts are as they were, what they gave then. */
+  attended(call, before) {
+    if (!before) return attend(call);
+    const at = call.start - before.call.start;
+    const z = at || call.query.rows < before.z.rows ? copyOf(rowsOf(before.z, at, at + call.query.rows)) : before.z;
+    const cuts = [...call.cuts, ...before.call.cuts];
+    return cuts.length ? attend(call, copyOf(z), (head) => cuts.some((cut) => (cut.head ?? head) === head)) : z;
+  }
+
+  // ---- what is asked of a pass ------------------------------------------------------------------------
+
+  /** Logits at some positions, all by default: [row, vocab]. @param {number[]} [places] */
+  logits(places) {
+    const { hidden } = this;
+    if (!places) return this.model.logits(hidden);
+    const rows = matrix(places.length, hidden.columns);
+    places.forEach((place, i) => rows.data.set(this.rowAt(place), i * hidden.columns));
+    return this.model.logits(rows);
+  }
+
+  rowAt(place) {
+    const row = this.place === null ? place : 0;
+    if (this.place !== null && place !== this.place) throw new Error(`this pass computed position ${this.place} alone`);
+    return this.hidden.data.subarray(row * this.hidden.columns, (row + 1) * this.hidden.columns);
+  }
+
+  /** @param {string} kind @param {number} layer @returns {Attended} */
+  at(kind, layer) {
+    return this.kept[this.model.turnOf(kind, layer)].attention[kind];
+  }
+
+  /** One head's map, [query, key]; computed when somebody looks. @param {string} kind @param {number} layer @param {number} head */
+  pattern(kind, layer, head) {
+    return patternOf(this.at(kind, layer).call, head);
+  }
+
+  /** ‖value · W_O‖ of each key. @param {string} kind @param {number} layer @param {number} head */
+  valueNorms(kind, layer, head) {
+    const weights = this.model.stackOf(kind).blocks[layer];
+    return valueNorms(this.at(kind, layer).call, head, kind === "cross" ? weights.cross : weights.attention);
+  }
+
+  /** What heads gave. @param {string} kind @param {number} layer */
+  heads(kind, layer) {
+    return this.at(kind, layer).edited;
+  }
+
+  /** @param {string} name @param {string} kind of the stack @param {number} layer @returns {Matrix} */
+  streamAt(name, kind, layer) {
+    return this.kept[this.model.turnOf(kind, layer)].streams[name];
+  }
+
+  /** The length of the stream before the first block and after every one: [layer + 1][position]. @param {string} kind of the stack */
+  norms(kind) {
+    const layers = Array.from({ length: this.model.layersOf(kind) }, (_, layer) => layer);
+    return [this.streamAt("resid_pre", kind, 0), ...layers.map((layer) => this.streamAt("resid_post", kind, layer))].map(lengths);
+  }
+}
