@@ -77,11 +77,14 @@ def course(tmp_path_factory):
 
 def nbgrader(course, *arguments):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    scratch = course.parent / "scratch"
+    scratch.mkdir(exist_ok=True)
     run = subprocess.run(
         [sys.executable, "-m", "nbgrader", *arguments], cwd=course, capture_output=True, text=True,
-        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "TMPDIR": str(scratch)},
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]
+    assert list(scratch.glob("grading-*")) == []
 
 
 def hand_in(course, student, **answers):

@@ -32,7 +32,9 @@ NbGraderApp.launch_instance()
 """
 CONFIG = '''"""nbgrader's settings for this course; `nbgrader --help-all` lists what more there is."""
 
+import atexit
 import os
+import shutil
 import tempfile
 
 c = get_config()  # noqa: F821
@@ -44,6 +46,7 @@ c.ExecutePreprocessor.timeout = 300
 c.ExecutePreprocessor.interrupt_on_timeout = True
 os.environ["TRANSFORMER_LAB_PRESET"] = "quick"
 os.environ["TRANSFORMER_LAB_RUNS"] = tempfile.mkdtemp(prefix="grading-")
+atexit.register(shutil.rmtree, os.environ["TRANSFORMER_LAB_RUNS"], ignore_errors=True)
 '''
 
 
