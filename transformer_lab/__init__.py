@@ -62,6 +62,7 @@ _NAMES = {
     "scale": "edits.makers",
     "patch": "edits.makers",
     "skip": "edits.makers",
+    "steer": "edits.makers",
     "mean_of": "edits.reference",
     "estimate_effects": "edits.estimates",
     "sweep_heads": "edits.sweep",
@@ -92,7 +93,7 @@ if TYPE_CHECKING:
     from .config import ModelConfig, RecurrentConfig
     from .edits.estimates import estimate_effects
     from .edits.hanging import edit
-    from .edits.makers import ablate, knock_out, patch, scale, skip
+    from .edits.makers import ablate, knock_out, patch, scale, skip, steer
     from .edits.reference import mean_of
     from .edits.sweep import sweep_edges, sweep_groups, sweep_heads
     from .files.models import load_model, save_model

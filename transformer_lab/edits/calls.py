@@ -2,12 +2,75 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..attention import AttentionCall, Cut
-from ..softmax import allows
+from ..softmax import allows, as_slice, drop_axes
+
+
+@dataclass(frozen=True, eq=False)
+class Put:
+    """Weights that take the place of what the softmax gave: `weights` [batch or 1, head, query, key] of
+    these heads and queries."""
+
+    heads: range
+    queries: Tensor
+    weights: Tensor
+
+    def without(self, cut: Cut) -> Put:
+        """The same with edges cut: the rest of each row takes their weight."""
+        weights = self.weights.clone()
+        heads = [i for i, h in enumerate(self.heads) if cut.heads.start <= h < cut.heads.stop]
+        places = self.queries.tolist()
+        rows = [i for i, q in enumerate(places) if cut.queries.start <= q < cut.queries.stop]
+        for head in heads:
+            part = weights[:, head, rows]
+            whole = part.sum(-1, keepdim=True)
+            part[..., cut.keys] = 0
+            left = part.sum(-1, keepdim=True)
+            weights[:, head, rows] = part * whole / left.masked_fill(left == 0, 1)
+        return replace(self, weights=weights)
+
+
+@dataclass(frozen=True, eq=False)
+class PutCall(AttentionCall):
+    """A call some of whose weights were put there, the later over the earlier."""
+
+    puts: tuple[Put, ...] = ()
+
+    def pattern(
+        self, batch=slice(None), head=slice(None), rows=None, dtype=torch.float32
+    ) -> Tensor:
+        batches, heads = as_slice(batch), as_slice(head)
+        found = super().pattern(batches, heads, rows, dtype)
+        some = range(self.n_heads)[heads]
+        for put in self.puts:
+            whose = [(some.index(h), i) for i, h in enumerate(put.heads) if h in some]
+            places = put.queries.tolist()
+            if rows is not None:
+                asked = {row: i for i, row in enumerate(rows.tolist())}
+                which = [(asked[q], i) for i, q in enumerate(places) if q in asked]
+            else:
+                which = [(q, i) for i, q in enumerate(places)]
+            weights = put.weights if len(put.weights) == 1 else put.weights[batches]
+            for here, there in whose:
+                own = weights[:, there, [i for _, i in which]]
+                found[:, here, [i for i, _ in which]] = own.to(found)
+        return drop_axes(found, batch, head)
+
+
+def with_put(call: AttentionCall, put: Put) -> AttentionCall:
+    """The call with these weights in the place of its own. That they must be mixed from the map is
+    said by a cut of no key."""
+    first, last = int(put.queries.min()), int(put.queries.max())
+    cut = Cut(slice(put.heads.start, put.heads.stop), slice(first, last + 1), slice(0, 0))
+    fields: dict[str, Any] = vars(call) | {"cuts": (*call.cuts, cut)}
+    fields["puts"] = (*fields.get("puts", ()), put)
+    return PutCall(**fields)
 
 
 def start_of(call: AttentionCall) -> int:
@@ -45,7 +108,9 @@ def cut_from(call: AttentionCall, heads: slice, queries: slice, keys: slice) -> 
         bias = bias if bias.shape[3] == 1 else bias[..., cut.keys]
         if not bool(allows(bias).any()):
             return call
-    return replace(call, cuts=(*call.cuts, cut))
+    puts = getattr(call, "puts", ())
+    more = {"puts": tuple(put.without(cut) for put in puts)} if puts else {}
+    return replace(call, cuts=(*call.cuts, cut), **more)
 
 
 def own_part(x: Tensor, call: AttentionCall, z: Tensor) -> Tensor:

@@ -7,16 +7,19 @@ copies of a short text, cost about as much as two passes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..attention import AttentionCall, Tap, rows_from_map
+from ..attention import AttentionCall, Site, Tap, rows_from_map
 from .calls import cut_from, real_keys
 from .hanging import EditTap
 from .kinds import KnockOut
 from .passes import Passes
+from .patching import OF_CALL, Patch
 from .swept import Swept
 
 ALIKE = 1e-4  # of the largest number: rows computed beside others may differ by rounding
@@ -30,9 +33,11 @@ class Cells:
         states: see `Passes`.
         whole: give what every position predicts, and not the prediction that is asked about alone.
         between: called at every layer of a pass; what it raises ends the pass.
+        tap: what makes of `cells`, its attribute, something else than edits; each has `batch` rows.
 
     Attributes:
         passes: to be open while `outputs` are asked for.
+        tap: which is then on the model, and changes the stream where that is asked of the network.
         most: how many cells may share a pass; known when the clean pass has been made.
     """
 
@@ -44,10 +49,11 @@ class Cells:
         states: bool = False,
         whole: bool = False,
         between: Callable[[], None] | None = None,
+        tap: Any = None,
     ):
-        self._tap = _Tap(len(swept.inputs.first), between)
+        self.tap = _Tap(len(swept.inputs.first), between) if tap is None else tap
         self.passes = Passes(
-            swept.network, swept.inputs, self._tap, budget_mib=budget_mib, states=states,
+            swept.network, swept.inputs, self.tap, budget_mib=budget_mib, states=states,
             places=None if whole else swept.places,
         )  # fmt: skip
         self._budget, self._most = budget_mib, 0
@@ -56,7 +62,7 @@ class Cells:
     @property
     def is_alone(self) -> bool:
         """Whether nobody else edits the model now."""
-        return not self.passes.network.edited_beside(self._tap)
+        return not self.passes.network.edited_beside(self.tap)
 
     @property
     def most(self) -> int:
@@ -76,7 +82,7 @@ class Cells:
     def start_of(self, cell: tuple[EditTap, ...]) -> int:
         return min(self.passes.start_of(tap.kind, tap.edit.layer) for tap in cell)
 
-    def outputs(self, cells: Sequence[tuple[EditTap, ...]], start: int) -> list[Tensor]:
+    def outputs(self, cells: Sequence[Any], start: int) -> list[Tensor]:
         """What a pass gives under each of these cells, which may be more than `most` where it turns
         out that none can share one: see `Passes.outputs`."""
         if len(cells) > 1 and self.most > 1:
@@ -89,7 +95,7 @@ class Cells:
             self._most = 1
         return [rows for cell in cells for rows in self._together([cell], start)]
 
-    def _holds(self, found: list[Tensor], cells: Sequence[tuple[EditTap, ...]], start: int) -> bool:
+    def _holds(self, found: list[Tensor], cells: Sequence[Any], start: int) -> bool:
         """Whether cells may share a pass from there, where that is not known: where the last one, at
         another place in the batch, is as it is alone, all rows are."""
         if not _alike(found[-1], self._together(cells[-1:], start)[0]):
@@ -97,20 +103,20 @@ class Cells:
         self._tried.add(start > 0)
         return True
 
-    def _together(self, cells: Sequence[tuple[EditTap, ...]], start: int) -> list[Tensor]:
-        self._tap.cells = list(cells)
+    def _together(self, cells: Sequence[Any], start: int) -> list[Tensor]:
+        self.tap.cells = list(cells)
         try:
             outputs = self.passes.outputs(len(cells), start)
         finally:
-            self._tap.cells = []
-        return list(outputs.split(self._tap.batch))
+            self.tap.cells = []
+        return list(outputs.split(self.tap.batch))
 
     def _copies(self) -> tuple[int, bool]:
         """How many copies of the batch fit the budget in one pass, and whether that is known to give
         the same rows; 1 where it would not, and where edits of a reader's own may hold tensors for the
         batch as it is."""
         network, inputs = self.passes.network, self.passes.inputs
-        known = network.in_copies(self._tap, inputs)
+        known = network.in_copies(self.tap, inputs)
         if known is False:
             return 1, True
         n, n_heads = network.n_positions(inputs), network.n_heads(network.kinds[0]) or 1
@@ -152,28 +158,84 @@ class _Tap(Tap):
         if self._mine(call) and call.site is not None and call.site.kind != "cross":
             means = any(getattr(t.edit, "value", None) == "mean" for c in self.cells for t in c)
             self._real = real_keys(call) if means else None
-        return call
+        return self._given(call) if self._mine(call) else call
+
+    def _given(self, call: AttentionCall) -> AttentionCall:
+        """Queries, keys and values, each cell's own."""
+        changed: dict[str, Tensor] = {}
+        for tap, rows in self._acting(call.site):
+            if not isinstance(tap.edit, Patch) or tap.edit.what not in OF_CALL:
+                continue
+            self._in_copies(call.query)
+            name = OF_CALL[tap.edit.what]
+            x = changed.setdefault(name, getattr(call, name).clone())
+            own = _own(replace(call, **changed), rows)
+            x[rows] = getattr(tap.edit.change_attention(own, 0), name)
+            tap.applied += 1
+        return replace(call, **changed) if changed else call
 
     def on_heads(self, call: AttentionCall, z: Tensor) -> Tensor:
         if not self._mine(call):
             return z
-        if len(z) != len(self.cells) * self.batch and len(self.cells) > 1:
-            raise _NotInCopies
+        self._in_copies(z)
         changed = None
-        for i, cell in enumerate(self.cells):
-            rows = slice(i * self.batch, (i + 1) * self.batch)
-            for tap in cell:
-                if not tap.here(tap.kind, call.site):
-                    continue
-                changed = z.clone() if changed is None else changed
-                if isinstance(tap.edit, KnockOut):
-                    tap.applied += _cut(tap.edit, call, changed, rows)
-                else:
-                    real = self._real
-                    real = real if real is None or len(real) == 1 else real[rows]
-                    changed[rows] = tap.edit.change_heads(call, changed[rows], 0, real)
-                    tap.applied += 1
+        for tap, rows in self._acting(call.site):
+            if tap.streams or (isinstance(tap.edit, Patch) and tap.edit.what in OF_CALL):
+                continue
+            changed = z.clone() if changed is None else changed
+            if isinstance(tap.edit, KnockOut):
+                tap.applied += _cut(tap.edit, call, changed, rows)
+            elif isinstance(tap.edit, Patch) and tap.edit.what == "pattern":
+                tap.applied += _put(tap.edit, call, changed, rows)
+            else:
+                real = self._real
+                real = real if real is None or len(real) == 1 else real[rows]
+                changed[rows] = tap.edit.change_heads(call, changed[rows], 0, real)
+                tap.applied += 1
         return z if changed is None else changed
+
+    def on_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
+        if not self.cells or threading.get_ident() != self.owner:
+            return x
+        changed = None
+        for tap, rows in self._acting(site, of_stream=True):
+            if name not in tap.streams:
+                continue
+            self._in_copies(x)
+            changed = x.clone() if changed is None else changed
+            changed[rows] = tap.edit.change_stream(name, site, changed[rows])
+            tap.applied += 1
+        return x if changed is None else changed
+
+    def _acting(
+        self, site: Site | None, *, of_stream: bool = False
+    ) -> Iterator[tuple[EditTap, slice]]:
+        """The edits at a place, and the rows of the batch that each has."""
+        for i, cell in enumerate(self.cells):
+            for tap in cell:
+                if tap.here(tap.stream_kind if of_stream else tap.kind, site):
+                    yield tap, slice(i * self.batch, (i + 1) * self.batch)
+
+    def _in_copies(self, x: Tensor) -> None:
+        if len(x) != len(self.cells) * self.batch and len(self.cells) > 1:
+            raise _NotInCopies
+
+
+def _own(call: AttentionCall, rows: slice) -> AttentionCall:
+    """Of a call over copies of the batch, the queries, keys and values of one."""
+    own = {n: x[rows] for n in OF_CALL.values() if (x := getattr(call, n)) is not None}
+    return replace(call, **own, bias=None, sinks=None)
+
+
+def _put(edit: Patch, call: AttentionCall, z: Tensor, rows: slice) -> bool:
+    """Put into z what the queries see by the weights of another run."""
+    own = _own(call, rows)
+    put = edit.put_of(own, 0)
+    if put is None:
+        return False
+    heads = slice(put.heads.start, put.heads.stop)
+    z[rows, heads, put.queries] = own.mixed(put.weights, heads=heads).to(z)
+    return True
 
 
 def _cut(edit: KnockOut, call: AttentionCall, z: Tensor, rows: slice) -> bool:

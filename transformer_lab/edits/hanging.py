@@ -39,7 +39,7 @@ def edit(model: Any, *edits: Edit, this_thread: bool = False) -> Iterator[Any]:
     Args:
         model: a `Transformer`, a Hugging Face model or a `TextModel`; where it is compiled, give
             what `torch.compile` returned.
-        edits: from `ablate`, `knock_out`, `scale`, `patch` and `skip`; they add up.
+        edits: from `ablate`, `knock_out`, `scale`, `patch`, `skip` and `steer`; they add up.
         this_thread: leave alone the passes that other threads run meanwhile.
 
     Raises:
@@ -171,8 +171,8 @@ def tap_for(network: Network, edit: Edit, owner: int | None = None) -> EditTap:
     """
     if not isinstance(edit, Edit):
         raise EditError(
-            f"{edit!r} is no edit; use tl.ablate(…), tl.knock_out(…), tl.scale(…), tl.patch(…) or "
-            "tl.skip(…)"
+            f"{edit!r} is no edit; use tl.ablate(…), tl.knock_out(…), tl.scale(…), tl.patch(…), "
+            "tl.skip(…) or tl.steer(…)"
         )
     kind = kind_in(network, edit.kind)
     heads = heads_in(network, kind)

@@ -15,10 +15,8 @@ import torch
 from torch import Tensor
 
 from ..attention import KINDS, AttentionCall, Site
-from ..tracing.trace import Trace, TraceError
 from .calls import cut_from, own_part
 
-STREAM = ("resid_pre", "resid_post")
 PARTS = ("attention", "mlp")
 
 
@@ -44,7 +42,7 @@ class Edit:
         if self.kind is not None and self.kind not in KINDS:
             raise EditError(f"kind={self.kind!r} is not known; choose one of {', '.join(KINDS)}")
         for name in ("layer", "head"):
-            _whole_or_none(name, getattr(self, name))
+            whole_or_none(name, getattr(self, name))
 
     # -- what it does ---------------------------------------------------------------------------
 
@@ -117,7 +115,7 @@ class Edit:
 
     def code(self) -> str:
         """The Python that makes it."""
-        return f"tl.{self.name}({_written(self.arguments())})"
+        return f"tl.{self.name}({written(self.arguments())})"
 
     def __repr__(self) -> str:
         return self.code()
@@ -209,8 +207,8 @@ class KnockOut(Edit):
 
     def __post_init__(self):
         super().__post_init__()
-        _whole_or_none("query", self.query)
-        _whole_or_none("key", self.key)
+        whole_or_none("query", self.query)
+        whole_or_none("key", self.key)
         if self.query is None and self.key is None:
             raise EditError("knock_out needs query or key; to switch a whole head off, use ablate")
 
@@ -284,111 +282,6 @@ class Skip(Edit):
         return {**layer, "part": self.part, **kind}
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Patch(Edit):
-    source: Any = None
-    position: Any = None
-    what: str = "z"
-
-    name = "patch"
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not isinstance(self.source, Trace):
-            raise EditError(
-                f"source_trace is a {type(self.source).__name__}; give a Trace: "
-                "tl.trace(model, tokens, keep='all')"
-            )
-        if self.what not in ("z", *STREAM):
-            raise EditError(f"what={self.what!r} is not known; choose 'z', {', '.join(STREAM)}")
-        if self.what != "z" and self.head is not None:
-            raise EditError(f"head={self.head} has no {self.what} of its own; leave head out")
-        if self.what != "z" and self.kind == "cross":
-            raise EditError(f"{self.what} belongs to kind='decoder', not to 'cross'")
-        try:
-            layer = self.layer
-            if layer is None:
-                layer = self.source.attending(self.kind)[0] if self.what == "z" else 0
-            self.source.activation(self.what, layer, kind=self.kind)
-        except TraceError as error:
-            raise EditError(f"source_trace cannot be patched in: {error}") from error
-
-    def streams(self) -> tuple[str, ...]:
-        return () if self.what == "z" else (self.what,)
-
-    def change_heads(self, call, z, start, real):
-        if self.what != "z":
-            return z
-        site = call.site
-        assert site is not None  # or the edit would not be here
-        source = self._from(site)
-        n_parts = 1 + self.source.call(site.layer, kind=site.kind).part
-        if source.shape[1] != z.shape[1] or source.shape[3] != n_parts * z.shape[3]:
-            raise EditError(
-                f"source_trace has {source.shape[1]} heads of {source.shape[3]} dimensions, this "
-                f"model {z.shape[1]} of {z.shape[3]}: patch from a trace of the same architecture"
-            )
-        source = own_part(source, call, z)
-        heads, old = self.heads(call), z
-        there, here = self._positions(source.shape[2], z.shape[2], start)
-        if not here:
-            return old
-        z = z.clone()
-        z[:, heads, here] = _for_batch(source, len(z))[:, heads, there].to(z)
-        return z
-
-    def change_stream(self, name, site, x):
-        source = self._from(site)
-        if source.shape[2] != x.shape[2]:
-            raise EditError(
-                f"source_trace has a stream of d_model={source.shape[2]}, this model of "
-                f"{x.shape[2]}: patch from a trace of the same architecture"
-            )
-        there, here = self._positions(source.shape[1], x.shape[1], 0)
-        if not here:
-            return x
-        x = x.clone()
-        x[:, here] = _for_batch(source, len(x))[:, there].to(x)
-        return x
-
-    def _from(self, site: Any) -> Tensor:
-        try:
-            return self.source.activation(self.what, site.layer, kind=site.kind)
-        except TraceError as error:
-            raise EditError(f"source_trace cannot be patched in: {error}") from error
-
-    def _positions(self, n_source: int, n: int, start: int) -> tuple[list[int], list[int]]:
-        """Places in the source, and the same places in what passes now."""
-        if self.position is None:
-            if n_source != start + n:
-                raise EditError(
-                    f"source_trace has {n_source} tokens and this text {start + n}: name a "
-                    "position, or patch between texts of one length"
-                )
-            wanted = list(range(start, start + n))
-        else:
-            wanted = [self.position] if isinstance(self.position, int) else list(self.position)
-            for place in wanted:
-                _whole_or_none("position", place)
-                for whose, limit in (("source_trace", n_source), ("this text", start + n)):
-                    if not 0 <= place < limit:
-                        raise EditError(
-                            f"position={place} is outside the {limit} tokens of {whose} "
-                            f"(0 … {limit - 1})"
-                        )
-        wanted = [place for place in wanted if place >= start]
-        return wanted, [place - start for place in wanted]
-
-    def _what(self) -> str:
-        at = "" if self.position is None else f" at {self.position}"
-        return f"{self.what}{at} from another run"
-
-    def code(self) -> str:
-        values = self.arguments()
-        del values["source"]
-        return f"tl.patch(source_trace, {_written(values)})"
-
-
 # -- inside ---------------------------------------------------------------------------------------
 
 
@@ -396,16 +289,7 @@ def _one_or_all(place: int | None, n: int) -> slice:
     return slice(0, n) if place is None else slice(place, place + 1)
 
 
-def _for_batch(source: Tensor, batch: int) -> Tensor:
-    if len(source) not in (1, batch):
-        raise EditError(
-            f"source_trace has {len(source)} texts and this batch {batch}: patch from one text, or "
-            "from as many"
-        )
-    return source
-
-
-def _whole_or_none(name: str, value: Any) -> None:
+def whole_or_none(name: str, value: Any) -> None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
         raise EditError(f"{name}={value!r} must be a whole number, or None for all")
 
@@ -418,7 +302,7 @@ def _same(value: Any, default: Any) -> bool:
     )
 
 
-def _written(values: dict[str, Any]) -> str:
+def written(values: dict[str, Any]) -> str:
     return ", ".join(f"{name}={_literal(value)}" for name, value in values.items())
 
 

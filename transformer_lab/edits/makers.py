@@ -6,10 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..tracing.trace import Trace
-from .kinds import Ablation, Edit, EditError, KnockOut, Patch, Scale, Skip
+from .kinds import Ablation, Edit, EditError, KnockOut, Scale, Skip, whole_or_none
+from .patching import Patch, Steer
+from .sites import OF_STREAM, site_named
 
 
 def ablate(
@@ -45,10 +48,7 @@ def scale(
         layer, head, kind: as in `ablate`.
         by: any finite number.
     """
-    number = isinstance(by, int | float) and not isinstance(by, bool)
-    if not number or not math.isfinite(by):
-        raise EditError(f"by={by!r} must be a finite number; try by=0.5")
-    return Scale(layer, head, kind, by=by)
+    return Scale(layer, head, kind, by=_finite("by", by))
 
 
 def knock_out(
@@ -89,7 +89,7 @@ def patch(
     layer: int | None = None,
     head: int | None = None,
     *,
-    position: int | Sequence[int] | None = None,
+    position: int | Sequence[int | tuple[int, int]] | None = None,
     kind: str | None = None,
     what: str = "z",
 ) -> Edit:
@@ -98,16 +98,74 @@ def patch(
     Args:
         source_trace: of `tl.trace(model, tokens, keep="all")`, one text (put into every text of
             the batch) or as many as the batch has.
-        layer, head, kind: as in `ablate`.
-        position: one or several places in the text, counted from 0 in both; None means all,
-            and then the two texts must be of one length.
-        what: "z", the heads' outputs before W_O; "resid_pre" or "resid_post", the residual stream
-            before or after a block.
+        layer, kind: as in `ablate`; with kind="cross", "attn_out" is what cross-attention adds.
+        head: as in `ablate`; of k and v counted as the model has them, which groups of heads may share.
+        position: one or several places in the text, counted from 0 in both, or pairs (place there,
+            place here); None means all, and then the two texts must be of one length. Of k and v it is
+            the place of the key, of a pattern that of the query.
+        what: of heads "z", their outputs before W_O; "q", "k", "v" as they meet in attention (after
+            rotary positions); "pattern", their weights. Of the stream "resid_pre" ("resid" is short for
+            it), "resid_mid" (ours) and "resid_post", before, inside and after a block; "attn_out" and
+            "mlp_out", what those parts add. TransformerLens' names, such as "blocks.3.attn.hook_z", are
+            understood.
 
     Raises:
-        EditError: for a trace that kept no values, or places that it does not have.
+        EditError: for a site that is not known, a trace that did not keep it (with the reason where the
+            model does not show it), or places that it does not have.
     """
+    what, layer = site_named(what, layer)
     return Patch(layer, head, kind, source=source_trace, position=position, what=what)
+
+
+def steer(
+    vector: Any,
+    layer: int | None = None,
+    *,
+    by: float = 1.0,
+    position: int | Sequence[int] | None = None,
+    what: str = "resid_post",
+    kind: str | None = None,
+) -> Edit:
+    """Add a vector to the residual stream (Turner et al. 2023, activation addition).
+
+    Args:
+        vector: [d_model], or one for each position that is steered, [position, d_model].
+        layer: counted from 0; None means after every layer.
+        by: times the vector; below 0 it is taken away.
+        position: one or several places in the text, counted from 0; None means all, those that are
+            written later too.
+        what: where: "resid_post", after the layer; "resid_pre", "resid_mid" (ours), "attn_out" or
+            "mlp_out", as in `patch`.
+        kind: as in `ablate`.
+
+    Raises:
+        EditError: for what is no vector of finite numbers, and in a pass for one of another size than
+            the model's stream.
+    """
+    what, layer = site_named(what, layer)
+    if what not in OF_STREAM:
+        raise EditError(f"what={what!r} is of heads; a vector is added to {', '.join(OF_STREAM)}")
+    if kind == "cross" and what != "attn_out":
+        raise EditError(f"{what} belongs to kind='decoder', not to 'cross'")
+    vector = torch.as_tensor(vector)
+    if vector.dim() not in (1, 2) or not vector.numel() or not vector.is_floating_point():
+        raise EditError(
+            f"vector has shape {list(vector.shape)} and type {vector.dtype}; give floats [d_model], or "
+            "[position, d_model]"
+        )
+    if not bool(vector.isfinite().all()):
+        raise EditError("vector holds NaN or infinity; every number must be finite")
+    for place in [position] if isinstance(position, int | None) else position:
+        whole_or_none("position", place)
+    return Steer(
+        layer,
+        None,
+        kind,
+        vector=vector.detach(),
+        by=_finite("by", by),
+        position=position,
+        what=what,
+    )
 
 
 # What a browser may ask for: nothing here holds tensors or runs code.
@@ -141,3 +199,10 @@ def edit_from_dict(values: Any) -> Edit:
     if name == "scale" and "by" not in values:
         raise EditError("scale needs by, a number; try by=0.5")
     return make(**values)
+
+
+def _finite(name: str, value: Any) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value):
+        raise EditError(f"{name}={value!r} must be a finite number; try {name}=0.5")
+    return value

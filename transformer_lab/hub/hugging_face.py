@@ -290,7 +290,9 @@ class HuggingFaceNetwork(Network):
                 handle.remove()
 
     def refuses_stream(self, names: Sequence[str], kind: str) -> str:
-        return ""  # it is seen when the hooks are hung
+        if "resid_mid" in names:
+            return "the middle of its layers is not seen; what attention adds is (attn_out)"
+        return ""  # the rest is seen when the hooks are hung
 
     # -- the whole ------------------------------------------------------------------------------
 

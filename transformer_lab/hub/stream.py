@@ -95,7 +95,11 @@ def _through(module: nn.Module, x: Tensor, *, tap: Tap, name: str, stack: Stack)
         return x
     if name in ("resid_pre", "resid_post"):
         _check_axes(session, stack, x)
-    return tap.on_stream(name, Site(stack.kind, session.layer_of(stack, module)), x)
+    site = Site(stack.kind, session.layer_of(stack, module))
+    n = session.now.n_tokens.get("encoder" if stack.kind == "encoder" else "decoder")
+    if x.dim() == 2 and n and not len(x) % n:  # OPT's mlp works on all texts as one list of tokens
+        return tap.on_stream(name, site, x.unflatten(0, (-1, n))).flatten(0, 1)
+    return tap.on_stream(name, site, x)
 
 
 def _check_axes(session: Session, stack: Stack, x: Tensor) -> None:

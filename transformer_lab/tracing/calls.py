@@ -205,6 +205,35 @@ class Calls:
         like = self._any_call(kind)
         return padded(like.pattern(batch, slice(0, 0)), n_heads, 0.0)
 
+    def of_attention(self, what: str, layer: int, *, kind: str | None = None) -> Tensor:
+        """What attention was given in one layer, for the whole batch: "q", "k" or "v" [batch, head,
+        position, d_head], as they meet (keys and values that heads share, once), or "pattern", the
+        weights, fp32 [batch, head, query, key].
+
+        Raises:
+            TraceError: where the model does not show it, or it was not kept.
+            MemoryBudgetError: for maps that take more than `budget_mib`.
+        """
+        call = self.call(layer, kind=kind)
+        if what == "pattern":
+            self._guard(call, call.n_heads * call.shape[0])
+            return call.pattern()
+        name = {"q": "query", "k": "key", "v": "value"}[what]
+        x = getattr(call, name, None)
+        if getattr(call, "windows", None) is not None:
+            raise TraceError(
+                f"layer={layer} attends within windows, so that it has no whole {what}"
+            )
+        if isinstance(call, GivenMaps) or (x is not None and not x.shape[-1]):
+            why = "computes its scores in code of its own"
+            why = "gave its own maps only" if isinstance(call, GivenMaps) else why
+            raise TraceError(f"the model {why}, so what={what!r} is not known")
+        if x is None:
+            raise TraceError(
+                f"this trace kept maps only, not {what}; use trace(..., keep='all') to keep it"
+            )
+        return x
+
     def queries_keys(
         self, layer: int, head: int, *, kind: str | None = None, batch: int = 0
     ) -> tuple[Tensor, Tensor, float] | None:

@@ -8,7 +8,7 @@ map computed in it. In a model of 16 bits the gradients are in 16 bits too: roun
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import shown
-from ..attention import AttentionCall, Site, Tap
+from ..attention import AttentionCall, Site
 from ..hub.network import ChangedError, Inputs, Network, Output, SeamError
 from .maps import within_budget
-from .recording import Recorder
+from .recording import PartsTap, Recorder, watching_parts
 
 OF_HEADS = ("z", "pattern", "q", "k", "v")
 COPIES = 3  # of each map, with its graph and its gradient
@@ -110,7 +110,6 @@ class GradientRecorder(Recorder):
     def __init__(self, network: Network, keep: str, inputs: Inputs, budget_mib: float):
         super().__init__(network, keep, inputs)
         self.live: dict[tuple[str, str], dict[int, Tensor]] = {}  # (what, kind) -> layer
-        self.parts = _Parts(self)
         self._windowed: dict[Site, AttentionCall] = {}
         self._budget, self._n_weights = budget_mib, 0
 
@@ -194,18 +193,17 @@ class GradientRecorder(Recorder):
         return grads
 
 
-class _Parts(Tap):
-    """Holds what attention and the mlp add, of a model that has to be asked for it."""
-
-    records = True
+class _Parts(PartsTap):
+    """Holds on to them as well."""
 
     def __init__(self, recorder: GradientRecorder):
-        self._recorder = recorder
+        super().__init__(recorder)
+        self._live = recorder
 
     def on_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
-        if self._recorder.here:
-            self._recorder.hold(name, site, x)
-        return x
+        if self._live.here:
+            self._live.hold(name, site, x)
+        return super().on_stream(name, site, x) if self._live.keep == "all" else x
 
 
 @contextmanager
@@ -217,11 +215,7 @@ def gradients_on(network: Network, recorder: GradientRecorder) -> Iterator[None]
             if any(True for _ in module.parameters(recurse=False)):
                 hook = module.register_forward_hook(_begins_graph(recorder))
                 stack.callback(hook.remove)
-        for kind in network.kinds:
-            own = "decoder" if kind == "cross" else kind
-            for name in ("cross_out",) if kind == "cross" else ("attn_out", "mlp_out"):
-                with suppress(SeamError):  # where the model can tell that part of its stream
-                    stack.enter_context(network.changing_stream(recorder.parts, [name], own, None))
+        stack.enter_context(watching_parts(network, recorder, _Parts(recorder)))
         yield
 
 

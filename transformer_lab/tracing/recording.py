@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +40,9 @@ class Recorder(Tap):
         self.heads: dict[str, dict[int, Tensor]] = {}
         self.streams: dict[tuple[str, str], dict[int, Tensor]] = {}
         self.norms: dict[str, dict[int, Tensor]] = {}  # row 0: before the first block
+        # What attention and the mlp add, of a model that has to be asked for it; why it is not known.
+        self.parts: dict[tuple[str, str], dict[int, Tensor]] = {}
+        self.unknown: dict[tuple[str, str], str] = {}
 
     @property
     def here(self) -> bool:
@@ -120,6 +124,8 @@ class Recorder(Tap):
         for kind in self.strange:
             self.norms.pop(kind, None)
             self.streams = {place: x for place, x in self.streams.items() if place[0] != kind}
+            self.parts = {place: x for place, x in self.parts.items() if place[0] != kind}
+        self.parts = {place: x for place, x in self.parts.items() if place not in self.unknown}
 
     def what_was_left_out(self) -> str:
         """In words; empty where nothing was."""
@@ -130,6 +136,43 @@ class Recorder(Tap):
             why = next(iter(layers.values()))
             said.append(f"The attention of {numbers} of {kind}{whole} is not shown: it {why}.")
         return " ".join(said)
+
+
+class PartsTap(Tap):
+    """Hands a recorder what attention and the mlp add, as `watching_parts` asks for it."""
+
+    records = True
+
+    def __init__(self, recorder: Recorder):
+        self._recorder = recorder
+
+    def on_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
+        if not self._recorder.here:
+            return x
+        found = self._recorder.parts.setdefault((site.kind, name), {})
+        if x.dim() != 3 or site.layer in found:  # a mixture of experts may work on heaps of tokens
+            why = (
+                f"in layer {site.layer} it comes in several parts, or without the axes of the text"
+            )
+            self._recorder.unknown[site.kind, name] = why
+        else:  # a copy: some models go on to add to it in place
+            found[site.layer] = x.detach().clone()
+        return x
+
+
+@contextmanager
+def watching_parts(network: Network, recorder: Recorder, tap: Tap) -> Iterator[None]:
+    """While open, the tap sees what attention and the mlp add, of a model that has to be asked for it
+    (others tell it anyway). The recorder learns what cannot be told, and why."""
+    with ExitStack() as stack:
+        for kind in network.kinds:
+            own = "decoder" if kind == "cross" else kind
+            for name in ("cross_out",) if kind == "cross" else ("attn_out", "mlp_out"):
+                try:
+                    stack.enter_context(network.changing_stream(tap, [name], own, None))
+                except SeamError as error:
+                    recorder.unknown[own, name] = str(error)
+        yield
 
 
 def shapes_of(inputs: Inputs) -> dict[str, tuple[int, int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..hub.patches import Patches
 from ..hub.which import network_of
 from .gradients import as_logit, recorded_with_gradients
 from .maps import GivenMaps
-from .recording import Recorder, what_to_keep
+from .recording import PartsTap, Recorder, watching_parts, what_to_keep
 from .trace import Trace
 
 PIXELS = "pixel_values"
@@ -48,7 +49,7 @@ def trace(
         labels, target_labels: what to show for each token (a list of strings, or one a text of
             the batch); the token ids by default. Tokens that stand for a picture are named by
             their patch.
-        keep: "all" keeps values and the residual stream as well; "maps" only what the maps need,
+        keep: "all" keeps values, what attention and feed-forward add and the residual stream as well; "maps" only what the maps need,
             and norms. None: "all" while the stream and values are under 64 MiB, values while they
             are with queries and keys, else "maps".
         gradients: of what to take gradients, see `Trace.gradient`: a token (its logit at each text's
@@ -81,15 +82,16 @@ def trace(
     network = network_of(model)
     inputs = inputs_for(network, tokens, target, mask, target_mask, given)
     network = network.evaluated()
+    parts = keep == "all"  # what is kept unasked is to cost no more than the pass
     keep = keep or what_to_keep(network, inputs)
     network.check(inputs)
     seen = _labels("labels", labels, inputs.tokens)
     written = _labels("target_labels", target_labels, inputs.target)
     of = None if gradients is None else as_logit(gradients)
     try:
-        recorder, output, found = _run(network, inputs, keep, of, budget_mib)
+        recorder, output, found = _run(network, inputs, keep, of, budget_mib, parts)
     except ChangedError:
-        recorder, output, found = _run(network, inputs, keep, of, budget_mib)
+        recorder, output, found = _run(network, inputs, keep, of, budget_mib, parts)
     patches = network.patches(inputs)
     if inputs.tokens is None:
         patches, seen, places = _places(network, inputs, recorder, patches, labels)
@@ -103,11 +105,11 @@ def trace(
 
 
 def _run(
-    network: Network, inputs: Inputs, keep: str, of: Any, budget_mib: float
+    network: Network, inputs: Inputs, keep: str, of: Any, budget_mib: float, parts: bool
 ) -> tuple[Recorder, Output, dict[str, Any]]:
     """What a pass did, and what more a Trace is given of it."""
     if of is None:
-        recorder, output, note = _recorded(network, inputs, keep)
+        recorder, output, note = _recorded(network, inputs, keep, parts)
         return recorder, output, dict(note=note)
     recorder, output, found, scalar = recorded_with_gradients(network, inputs, keep, of, budget_mib)
     note = _said(network, recorder) or None
@@ -217,12 +219,19 @@ def _pictured(
     return patches, named
 
 
-def _recorded(network: Network, inputs: Inputs, keep: str) -> tuple[Recorder, Output, str | None]:
+def _recorded(
+    network: Network, inputs: Inputs, keep: str, parts: bool
+) -> tuple[Recorder, Output, str | None]:
     """What a pass did; where attention does not go through the seam, the model's own maps, and a
     note that says so."""
     recorder, reason = Recorder(network, keep, inputs), ""
     try:
-        with torch.no_grad(), network.tapping(recorder), network.watching_stream(recorder):
+        with (
+            torch.no_grad(),
+            network.tapping(recorder),
+            network.watching_stream(recorder),
+            watching_parts(network, recorder, PartsTap(recorder)) if parts else nullcontext(),
+        ):
             output = network.run(inputs)
         recorder.finish()
         reason = _said(network, recorder)

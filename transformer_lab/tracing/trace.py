@@ -63,6 +63,7 @@ class Trace(Calls):
             self._special = {kind: [flags] * self.batch_size for kind in ("encoder", "decoder")}
         self._norms, self._streams = recorder.norms, recorder.streams
         self._value_norms, self._heads = recorder.value_norms, recorder.heads
+        self._parts, self._unknown = recorder.parts, recorder.unknown
         self._versions = {
             id(call): _version(self._weight(call))
             for calls in self._calls.values()
@@ -215,15 +216,21 @@ class Trace(Calls):
 
     def activation(self, what: str, layer: int, *, kind: str | None = None) -> Tensor:
         """What passed at one place, for the whole batch: "z", each head's output before W_O,
-        [batch, head, query, d_head]; or a name of `residual`, [batch, position, d_model].
+        [batch, head, query, d_head]; "q", "k", "v" and "pattern", see `of_attention`; or of the stream
+        a name of `residual`, [batch, position, d_model], "attn_out", "cross_out" and "mlp_out" of a
+        Hugging Face model too where keep="all" was asked for: see `gradient`.
 
         Raises:
             TraceError: when it was not kept, saying how to keep it.
         """
         kind = self.kind(kind)
+        if what in OF_HEADS and what != "z":
+            return self.of_attention(what, layer, kind=kind)
         if what != "z" and kind == "cross":
             kind = "decoder"
-        found = self._heads.get(kind) if what == "z" else self._streams.get((kind, what))
+        place = (kind, what)
+        found = self._heads.get(kind) if what == "z" else self._streams.get(place)
+        found = found or self._parts.get(place)
         if not found:
             if all(isinstance(call, GivenMaps) for call in self._calls[kind].values()):
                 raise TraceError(
@@ -233,7 +240,8 @@ class Trace(Calls):
                 raise TraceError(
                     f"this trace kept maps only, not {what}; use trace(..., keep='all') to keep it"
                 )
-            raise TraceError(f"what={what!r} of {self.model_name}'s {kind} is not known")
+            why = f": {self._unknown[place]}" if place in self._unknown else ""
+            raise TraceError(f"what={what!r} of {self.model_name}'s {kind} is not known{why}")
         layers = self.layers(kind)
         if not 0 <= layer < len(layers):
             raise TraceError(f"layer={layer} is outside 0 … {len(layers) - 1}")
@@ -335,6 +343,7 @@ class Trace(Calls):
         tensors = [t for cs in self._calls.values() for c in cs.values() for t in _tensors(c)]
         tensors += [t for ts in self._value_norms.values() for t in ts.values() if t is not None]
         kept = (*self._norms.values(), *self._streams.values(), *self._heads.values())
+        kept = (*kept, *self._parts.values())
         kept = (*kept, *self._gradients.values())
         tensors += [t for ts in kept for t in ts.values()]
         storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}

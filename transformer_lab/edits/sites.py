@@ -1,0 +1,32 @@
+"""Where a run can be patched: the names of what passes, as papers and TransformerLens have them."""
+
+from __future__ import annotations
+
+import re
+
+from ..arguments import shown
+from .kinds import EditError
+
+OF_HEADS = ("z", "q", "k", "v", "pattern")
+OF_STREAM = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
+SITES = (*OF_HEADS, *OF_STREAM)
+
+# TransformerLens' name of the same: "blocks.3.attn.hook_z" or "hook_z".
+_HOOK = re.compile(r"(?:blocks\.(\d+)\.)?(?:attn\.)?hook_(?:rot_)?(\w+)")
+
+
+def site_named(what: str, layer: int | None = None) -> tuple[str, int | None]:
+    """The site and the layer that are meant by a name and a layer.
+
+    Raises:
+        EditError: for a name that is not known, and for one that names another layer.
+    """
+    hook = _HOOK.fullmatch(what) if isinstance(what, str) else None
+    name = hook[2] if hook else "resid_pre" if what == "resid" else what
+    if name not in SITES:
+        raise EditError(f"what={shown(what)} is not known; choose one of {', '.join(SITES)}")
+    if hook is None or hook[1] is None:
+        return name, layer
+    if layer not in (None, int(hook[1])):
+        raise EditError(f"what={what!r} is of layer {hook[1]}, and layer={layer}; leave one out")
+    return name, int(hook[1])
