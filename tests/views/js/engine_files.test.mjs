@@ -3,32 +3,8 @@ import { test } from "node:test";
 
 import { readConfig, UnknownModel, weightsOf } from "../../../transformer_lab/views/engine/config.js";
 import { crc32, DamagedModel, readSafetensors } from "../../../transformer_lab/views/engine/safetensors.js";
+import { config, file, tensors as weights } from "./tiny_model.mjs";
 
-const config = {
-  vocab_size: 7, kind: "decoder", n_layers: 1, n_heads: 2, d_model: 4, n_ctx: 8, n_decoder_layers: null, target_vocab_size: null,
-  n_kv_heads: 2, d_head: 2, d_ff: 8, positions: { name: "rotary", base: 10000 }, norm: "rms", norm_first: true, norm_affine: false,
-  norm_eps: 1e-5, activation: "gelu", bias: false, dropout: 0, attention_only: false, head: true, tie_head: true, head_bias: false,
-  head_transform: false, token_types: 0, scale_embedding: false, embedding_norm: false, qk_norm: false, logit_softcap: null,
-  zero_init: false, pad_id: null,
-};
-
-/** A safetensors file of some tensors. */
-function file(tensors, more = {}) {
-  let end = 0;
-  const table = { __metadata__: { by: "a test" }, ...more };
-  for (const [name, { dtype, shape, bytes }] of Object.entries(tensors)) table[name] = { dtype, shape, data_offsets: [end, (end += bytes.byteLength)] };
-  let head = JSON.stringify(table);
-  head += " ".repeat((8 - (head.length % 8)) % 8);
-  const whole = new Uint8Array(8 + head.length + end);
-  new DataView(whole.buffer).setBigUint64(0, BigInt(head.length), true);
-  whole.set(new TextEncoder().encode(head), 8);
-  let at = 8 + head.length;
-  for (const { bytes } of Object.values(tensors)) {
-    whole.set(new Uint8Array(bytes.buffer), at);
-    at += bytes.byteLength;
-  }
-  return whole;
-}
 const floats = (dtype, bytes, ...shape) => ({ dtype, shape, bytes });
 const read = (bytes) => readSafetensors(bytes, crc32(bytes));
 
@@ -106,12 +82,9 @@ test("a field or a value that the engine does not know is named", () => {
 
 test("weights that do not fit the configuration are named", () => {
   const numbers = (...shape) => ({ shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) });
-  const block = "decoder.blocks.0";
-  const tensors = new Map([["embedding.weight", numbers(7, 4)]]);
-  for (const name of ["query", "key", "value", "out"]) tensors.set(`${block}.attention.${name}.weight`, numbers(4, 4));
-  tensors.set(`${block}.feed_forward.up.weight`, numbers(8, 4)).set(`${block}.feed_forward.down.weight`, numbers(4, 8));
+  const tensors = weights();
   assert.equal(weightsOf(config, tensors).decoder.blocks.length, 1);
-  const name = `${block}.attention.key.weight`;
+  const name = "decoder.blocks.0.attention.key.weight";
   const changed = (value) => new Map([...tensors].map(([n, x]) => [n, n === name ? value : x]));
   assert.throws(() => weightsOf(config, changed(numbers(4, 2))), /attention\.key\.weight is \[4, 2\] in the weights but \[4, 4\]/);
   assert.throws(() => weightsOf(config, new Map([...tensors].filter(([n]) => n !== name))), /attention\.key\.weight is missing/);

@@ -186,6 +186,12 @@ export class Pass {
     return this.kept[this.model.turnOf(kind, layer)].streams[name];
   }
 
+  /** What the last block gives, before the norm that closes the stack. */
+  last() {
+    const kind = this.model.defaultKind;
+    return this.streamAt("resid_post", kind, this.model.layersOf(kind) - 1);
+  }
+
   /** The length of the stream before the first block and after every one: [layer + 1][position]. @param {string} kind of the stack */
   norms(kind) {
     const layers = Array.from({ length: this.model.layersOf(kind) }, (_, layer) => layer);

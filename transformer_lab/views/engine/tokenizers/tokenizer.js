@@ -5,7 +5,11 @@ import { BYTE_OF, Merges } from "./bytes.js";
 import { display, displayBytes } from "./display.js";
 
 const SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "<mask>"];
-const [EOS, UNK] = [2, 3];
+export const PAD = 0;
+export const BOS = 1;
+export const EOS = 2;
+export const UNK = 3;
+export const MASK = 4;
 
 // Python's \w and \s.
 const WHITE = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";

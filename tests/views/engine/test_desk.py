@@ -1,0 +1,291 @@
+"""What is asked of the page's engine in words and edits is answered as Python answers it."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+import transformer_lab as tl
+from tests.factories import small
+from transformer_lab.edits.makers import edit_from_dict
+from transformer_lab.files.models import describe, model_tensors
+from transformer_lab.files.safefiles import write_tensors
+from transformer_lab.tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
+from transformer_lab.views.explorer.runs import Runs
+from transformer_lab.writing import sampling_distribution
+
+pytestmark = pytest.mark.needs("node")
+HERE = Path(__file__).parent
+TEXT = "the cat sat on the mat, and the dog did not."
+OFF = {"edit": "ablate", "layer": 1, "head": 2}
+CUT = {"edit": "knock_out", "layer": 0, "head": 1, "query": 3, "key": 1}
+MEAN = {"edit": "ablate", "layer": 0, "head": 0, "value": "mean"}
+WRONG = [
+    {"edit": "ablate", "layer": 7},
+    {"edit": "ablate", "head": -1},
+    {"edit": "ablate", "layer": 1.5},
+    {"edit": "ablate", "value": "most"},
+    {"edit": "ablate", "kind": "all"},
+    {"edit": "scale", "layer": 0},
+    {"edit": "skip", "part": "norm"},
+    {"edit": "skip", "layer": 2},
+    {"edit": "knock_out", "layer": 0},
+    {"edit": "knock_out", "query": 0, "key": 99},
+    {"edit": "knock_out", "query": 99},
+]
+
+
+def text_models():
+    """A decoder of bytes, one of letters that is short of context, an encoder, and two translators."""
+    words = WordTokenizer.train(TEXT)
+    bytes_, letters = BPETokenizer.train(TEXT * 9, 300), CharTokenizer.train(TEXT)
+    for seed, (name, kind, tokenizer, target, options) in enumerate(
+        (
+            ("bytes", "decoder", bytes_, None, dict(positions="rotary")),
+            ("letters", "decoder", letters, None, dict(positions="alibi", n_ctx=24)),
+            ("masked", "encoder", words, None, dict(positions="learned", head_transform=True)),
+            ("translator", "encoder-decoder", words, letters, dict(positions="sinusoidal")),
+            ("states", "encoder", words, None, dict(positions="relative", head=False)),
+        )
+    ):
+        sizes = dict(vocab_size=tokenizer.vocab_size)
+        if target is not None:
+            sizes["target_vocab_size"] = target.vocab_size
+        options = dict(activation="swiglu") | sizes | options
+        model = small(kind, seed=seed, noise=0.3, sharpness=3.0, **options)
+        yield tl.TextModel(model, tokenizer, name, target_tokenizer=target)
+
+
+class Asked:
+    """A text model, its questions, and Python's own answers beside them."""
+
+    def __init__(self, model):
+        self.model, self.runs = model, Runs(model)
+        self.questions, self.wanted = [], []
+
+    def ask(self, wanted, **question):
+        self.questions.append(question)
+        self.wanted.append(wanted)
+
+    def plain(self):
+        own, target = self.model.tokenizer, self.model.target_tokenizer
+        packed = dict(
+            name=self.model.name, config=describe(self.model.model), tokenizer=own.to_dict()
+        )
+        if target is not own:
+            packed["targetTokenizer"] = target.to_dict()
+        return dict(packed=packed, questions=self.questions)
+
+    def error(self, make):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011
+            make()
+        return {"error": str(caught.value)}
+
+    def read(self, text, **options):
+        """A text, everything of it, and what edits do to it."""
+        runs = self.runs
+        reading = runs.read(text, **options)
+        trace, both = reading.trace, self.model.kind == "encoder-decoder"
+        tokens, target = reading.ids.tolist(), reading.target_ids
+        told = dict(
+            ids=tokens, target=None if target is None else target.tolist(),
+            tokens=self.model.tokenizer.tokens(tokens),
+            targetTokens=None if target is None else self.model.target_tokenizer.tokens(target),
+            positions=runs.positions(reading), position=runs.first_position(reading),
+        )  # fmt: skip
+        masked = list(options.pop("masked", ()))
+        self.ask(told, ask="read", text=text, masked=masked, **options)
+        at = runs.first_position(reading)
+        made = [edit_from_dict(OFF)]
+        after = runs.edited(reading, made, "off")
+        for edits, trace_ in (([], None), ([OFF], after)):
+            wanted = runs.compare(trace, trace_, at)
+            self.ask(outcome(wanted), ask="predict", edits=edits, position=at)
+        side = "decoder" if both or self.model.kind == "decoder" else "encoder"
+        places = [dict(kind=side, layer=i, head=h) for i in range(2) for h in (0, 3)]
+        effects = [runs.effect(reading, side, p["layer"], p["head"], [at])[at] for p in places]
+        self.ask([outcome(e) for e in effects], ask="effects", places=places, position=at)
+        maps = [after.pattern(p["layer"], p["head"], kind=side) for p in places]
+        values = [after.value_norms(p["layer"], p["head"], kind=side) for p in places]
+        told = [
+            dict(weights=m.flatten().tolist(), values=v.tolist())
+            for m, v in zip(maps, values, strict=True)
+        ]
+        self.ask(told, ask="map", places=places, edits=[OFF])
+        norms = after.residual_norms(side).tolist()
+        self.ask(norms, ask="stream", kind=side, edits=[OFF])
+        if trace.logits is not None:
+            self._lens(reading, [0, at])
+        for wrong in WRONG:
+            self.ask(
+                self.error(lambda wrong=wrong: runs.edited(reading, [edit_from_dict(wrong)], "w")),
+                ask="predict", edits=[wrong], position=at,
+            )  # fmt: skip
+        return reading
+
+    def _lens(self, reading, positions):
+        trace = tl.trace(self.model.model, reading.ids, reading.target_ids, keep="all")
+        lens = tl.circuits.logit_lens(trace, positions=positions)
+        wanted = [
+            [
+                dict(
+                    answer=int(lens.answer[c]), rank=int(lens.answer_rank[row, c]),
+                    probability=float(lens.answer_probability[row, c]),
+                    cells=[
+                        dict(id=i, probability=p)
+                        for i, p in zip(
+                            lens.tokens[row, c].tolist(), lens.probabilities[row, c].tolist(), strict=True
+                        )
+                    ],
+                )
+                for c in range(len(positions))
+            ]
+            for row in range(len(lens.tokens))
+        ]  # fmt: skip
+        self.ask(wanted, ask="lens", positions=positions)
+
+    def write(self, reading, n, *edits):
+        made = [edit_from_dict(e) for e in edits]
+        plain = self.runs.write(reading, [], n, {})
+        edited = self.runs.write(reading, made, n, {}) if edits else None
+        self.ask(dict(plain=plain, edited=edited), ask="write", n=n, edits=list(edits))
+
+
+def outcome(found):
+    """An `Outcome` in the engine's words; of final states, what each token's moves by on average."""
+    if found.states or (found.kl is None and not found.rows):
+        return dict(position=found.position, kl=None, rows=[])
+    rows = [
+        dict(id=r.id, token=r.token, before=r.before, after=r.after, risen=r.risen)
+        for r in found.rows
+    ]
+    return dict(position=found.position, kl=found.kl, rows=rows)
+
+
+def asked():
+    bytes_, letters, masked, translator, states = map(Asked, text_models())
+    reading = bytes_.read("the dog sat é😀 on \ud800 it")
+    bytes_.write(reading, 12)
+    bytes_.write(reading, 12, OFF, CUT)
+    bytes_.ask(
+        bytes_.error(lambda: bytes_.runs.write(reading, [edit_from_dict(MEAN)], 5, {})),
+        ask="write", n=5, edits=[MEAN],
+    )  # fmt: skip
+    reading = letters.read("the mat? ZZ")
+    letters.write(reading, 13, OFF)
+    for n, sampling in (
+        (14, {}),
+        (0, {}),
+        (3, {"top_k": 0}),
+        (3, {"top_k": 999}),
+        (3, {"top_p": 1.5}),
+    ):
+        names = {"top_k": "topK", "top_p": "topP"}
+        letters.ask(
+            letters.error(lambda n=n, s=sampling: letters.runs.write(reading, [], n, s)),
+            ask="write", n=n, sampling={names[k]: v for k, v in sampling.items()},
+        )  # fmt: skip
+    for text in ("", "x" * 25, "é" * 7000, "😀" * 7000):
+        letters.ask(letters.error(lambda t=text: letters.runs.read(t)), ask="read", text=text)
+    letters.ask(
+        letters.error(lambda: letters.runs.read("a", "b")), ask="read", text="a", target="b"
+    )
+    masked.read("the <mask> sat on <mask> wug")
+    masked.read(TEXT, masked=(2, 4))
+    for text, options in (("", {}), ("   ", {}), (TEXT, {"masked": (99,)})):
+        told = {k: list(v) for k, v in options.items()}
+        masked.ask(
+            masked.error(lambda t=text, o=options: masked.runs.read(t, **o)),
+            ask="read", text=text, **told,
+        )  # fmt: skip
+    reading = masked.runs.read(TEXT)
+    masked.ask({"position": 0}, ask="read", text=TEXT)
+    masked.ask(masked.error(lambda: masked.runs.write(reading, [], 3, {})), ask="write", n=3)
+    reading = translator.read(TEXT)
+    reading = translator.read("the cat", target="the dog")
+    translator.write(reading, 9, {**OFF, "kind": "cross"}, {"edit": "scale", "by": 0.5})
+    translator.ask(
+        translator.error(lambda: translator.runs.read("the", "")), ask="read", text="the", target=""
+    )
+    states.read(TEXT)
+    return bytes_, letters, masked, translator, states
+
+
+def draws():
+    generator = torch.Generator().manual_seed(0)
+    options = (
+        {}, dict(temperature=0.3), dict(top_k=3), dict(top_p=0.6), dict(top_p=1.0),
+        dict(temperature=2.0, top_k=7, top_p=0.8), dict(top_k=500),
+    )  # fmt: skip
+    return [(torch.randn(40, generator=generator) * 3, one) for one in options]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    folder, own, chances = tmp_path_factory.mktemp("desk"), asked(), draws()
+    for one in own:
+        write_tensors(folder / f"{one.model.name}.safetensors", model_tensors(one.model.model), {})
+    names = {"temperature": "temperature", "top_k": "topK", "top_p": "topP"}
+    told = [
+        dict(logits=logits.tolist(), options={names[k]: v for k, v in options.items()})
+        for logits, options in chances
+    ]
+    (folder / "questions.json").write_text(
+        json.dumps(dict(models=[one.plain() for one in own], draws=told))
+    )
+    run = subprocess.run(
+        ["node", HERE / "run_desk.mjs", folder], capture_output=True, text=True, timeout=60
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    found = json.loads((folder / "answers.json").read_text())
+    return own, found["answers"], chances, found["chances"]
+
+
+def same(wanted, found, where):
+    """What was wanted is found: numbers to 1e-4, the rest as it is; what is found besides may be."""
+    if isinstance(wanted, dict):
+        assert isinstance(found, dict), (where, found)
+        for name, value in wanted.items():
+            same(value, found.get(name), (*where, name))
+    elif isinstance(wanted, list):
+        assert isinstance(found, list) and len(found) == len(wanted), (where, wanted, found)
+        for i, (a, b) in enumerate(zip(wanted, found, strict=True)):
+            same(a, b, (*where, i))
+    elif isinstance(wanted, float):
+        assert found == pytest.approx(wanted, abs=1e-4, rel=1e-4), where
+    else:
+        assert found == wanted, (where, wanted, found)
+
+
+def test_every_answer_is_pythons(both):
+    own, answers, _, _ = both
+    kinds = set()
+    for one, side in zip(own, answers, strict=True):
+        assert side["loaded"]["kind"] == one.model.kind
+        for question, wanted, found in zip(one.questions, one.wanted, side["found"], strict=True):
+            same(wanted, found, (one.model.name, str(question)[:300]))
+            kinds.add(question["ask"])
+    assert kinds == {"read", "predict", "effects", "map", "stream", "lens", "write"}
+
+
+def test_a_model_without_a_head_tells_how_far_each_state_moves(both):
+    one, side = both[0][-1], both[1][-1]
+    reading = one.runs.read(TEXT)
+    outcome_ = one.runs.compare(
+        reading.trace, one.runs.edited(reading, [edit_from_dict(OFF)], "off"), 0
+    )
+    at = next(i for i, q in enumerate(one.questions) if q.get("edits") == [OFF])
+    changes = side["found"][at]["states"]
+    assert {s.index: pytest.approx(s.change, abs=1e-4) for s in outcome_.states}.items() <= dict(
+        enumerate(changes)
+    ).items()
+    assert sum(changes) / len(changes) == pytest.approx(outcome_.mean_change, abs=1e-4)
+
+
+def test_tokens_are_drawn_from_pythons_distribution(both):
+    for (logits, options), found in zip(*both[2:], strict=True):
+        torch.testing.assert_close(
+            torch.tensor(found), sampling_distribution(logits, **options), atol=1e-6, rtol=1e-5
+        )

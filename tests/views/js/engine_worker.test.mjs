@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Engine } from "../../../transformer_lab/views/engine/client.js";
+import { Desk } from "../../../transformer_lab/views/engine/desk.js";
+import { EditError } from "../../../transformer_lab/views/engine/edits.js";
+import { TextModel } from "../../../transformer_lab/views/engine/text_model.js";
+import { Scheduler } from "../../../transformer_lab/views/engine/scheduler.js";
+import { Tokenizer } from "../../../transformer_lab/views/engine/tokenizers/tokenizer.js";
+import { Superseded } from "../../../transformer_lab/views/shared/requests.js";
+import { packed } from "./tiny_model.mjs";
+
+/** A worker in the same thread, whose steps are made one by one. */
+function stepped(answer) {
+  const [posted, turns] = [[], []];
+  const scheduler = new Scheduler(answer, (message) => posted.push(message), (run) => turns.push(run));
+  return { scheduler, posted, turns };
+}
+
+/** A worker as a page has one, in the same thread. */
+function local() {
+  const desk = new Desk();
+  const worker = { terminate() {} };
+  const clone = (message) => structuredClone(message);
+  const scheduler = new Scheduler((question) => desk.answer(question), (message) => worker.onmessage({ data: clone(message) }), setImmediate);
+  worker.postMessage = (message) => scheduler.take(clone(message));
+  return new Engine(worker);
+}
+
+function* counted(n) {
+  for (let i = 0; i < n; i++) yield i % 2 ? i : null;
+  return n;
+}
+
+test("a newer question of a lane replaces the older, and others go on", () => {
+  const { scheduler, posted } = stepped(({ n }) => counted(n));
+  scheduler.take({ id: 1, lane: "map", question: { n: 9 } });
+  scheduler.take({ id: 2, lane: "other", question: { n: 2 } });
+  scheduler.take({ id: 3, lane: "map", question: { n: 1 } });
+  assert.deepEqual(posted, [{ id: 1, replaced: true }]);
+  scheduler.run();
+  assert.deepEqual(posted.slice(1), [{ id: 2, part: 1 }, { id: 2, value: 2 }, { id: 3, value: 1 }]);
+});
+
+test("what waits in the background lets others go first, and a new text ends it", () => {
+  const { scheduler, posted } = stepped(({ n }) => counted(n));
+  scheduler.take({ id: 1, background: true, question: { n: 4 } });
+  scheduler.step(scheduler.jobs[0]);
+  scheduler.take({ id: 2, question: { n: 0 } });
+  scheduler.run();
+  assert.deepEqual(posted.map(({ id }) => id), [2, 1, 1, 1]);
+  scheduler.take({ id: 3, background: true, question: { n: 4 } });
+  scheduler.take({ id: 4, question: { ask: "read", n: 0 } });
+  assert.deepEqual(posted.pop(), { id: 3, replaced: true });
+});
+
+test("it looks up between slices, and what goes wrong is a sentence", () => {
+  const { scheduler, posted, turns } = stepped(function* ({ n }) {
+    if (n < 0) throw new Error("no such head");
+    const until = performance.now() + n;
+    while (performance.now() < until) yield null;
+    return "done";
+  });
+  scheduler.take({ id: 1, question: { n: 30 } });
+  scheduler.take({ id: 2, question: { n: -1 } });
+  let slices = 0;
+  while (turns.length) {
+    turns.shift()();
+    slices++;
+  }
+  assert.ok(slices > 2);
+  assert.deepEqual(posted, [{ id: 1, value: "done" }, { id: 2, error: "no such head" }]);
+});
+
+test("a page asks, and is answered", async () => {
+  const engine = local();
+  await assert.rejects(engine.ask({ ask: "read", text: "ab" }), /no model has been loaded/);
+  const loaded = await engine.ask({ ask: "load", ...packed() });
+  assert.deepEqual(loaded, { kind: "decoder", longest: 8, head: true, kinds: [{ kind: "decoder", layers: 1, heads: 2 }] });
+  await assert.rejects(engine.ask({ ask: "predict", position: 0 }), /no text has been read/);
+  await assert.rejects(engine.ask({ ask: "toString" }), /does not know the question/);
+  const text = await engine.ask({ ask: "read", text: "abba" });
+  assert.deepEqual(text.ids, [5, 6, 6, 5]);
+  const parts = [];
+  const places = [0, 1].map((head) => ({ kind: "decoder", layer: 0, head }));
+  const effects = await engine.ask({ ask: "effects", places, position: 3 }, { background: true, part: (one) => parts.push(one) });
+  assert.deepEqual(parts, effects);
+  const off = { edit: "ablate", layer: 0, head: 1, kind: "decoder" };
+  const told = await engine.ask({ ask: "predict", edits: [off], position: 3 });
+  assert.ok(told.kl > 0 && Math.abs(told.kl - effects[1].kl) < 1e-6);
+  const [map] = await engine.ask({ ask: "map", places: [places[0]] });
+  assert.equal(map.weights.length, 16);
+  assert.ok(Math.abs(map.weights.slice(12).reduce((a, b) => a + b) - 1) < 1e-6);
+  const asked = [1, 2].map(() => engine.ask({ ask: "write", n: 3 }, { lane: "write" }));
+  await assert.rejects(asked[0], Superseded);
+  assert.equal((await asked[1]).plain.length, 3);
+});
+
+test("the engine of a page that is gone, or that could not be started, answers nobody", async () => {
+  const engine = local();
+  const waiting = engine.ask({ ask: "load", ...packed() });
+  engine.worker.onerror({ message: "out of memory" });
+  await assert.rejects(waiting, /the engine of this page stopped: out of memory/);
+  await assert.rejects(engine.ask({ ask: "read", text: "a" }), /stopped/);
+});
+
+test("a model that was damaged on its way is one sentence", async () => {
+  const engine = local();
+  const damaged = packed();
+  damaged.weights[damaged.weights.length - 1] ^= 1;
+  await assert.rejects(engine.ask({ ask: "load", ...damaged }), /not as it was written: its checksum differs/);
+  const other = { ...packed(), tokenizer: { kind: "char", vocabulary: ["a", "b", "c"] } };
+  await assert.rejects(engine.ask({ ask: "load", ...other }), /tokenizer has 8 tokens but the embedding of the model tiny has 7 rows/);
+  for (const kind of ["unigram", "constructor", undefined]) assert.throws(() => new Tokenizer({ kind }), /does not know tokenizers of kind/);
+});
+
+test("edits that fit nothing are named", () => {
+  const { model } = new TextModel(packed());
+  const source = { tokens: [5, 6] };
+  const read = (text) => model.run(text);
+  const refused = [
+    ["off", /an edit is a dict/],
+    [{ edit: "melt" }, /edit='melt' is not known; choose one of ablate, knock_out, scale, skip, patch/],
+    [{ edit: "ablate", by: 2 }, /'by' is no part of ablate; it has head, kind, layer, value/],
+    [{ edit: "scale", by: "2" }, /by='2' must be a finite number/],
+    [{ edit: "ablate", kind: "cross" }, /kind='cross' is not in this model; it has decoder/],
+    [{ edit: "patch", layer: 0 }, /source of patch must be the tokens/],
+    [{ edit: "patch", source, head: 0, what: "resid_pre" }, /head=0 has no resid_pre of its own/],
+    [{ edit: "patch", source }, /source_trace has 2 tokens and this text 3/],
+    [{ edit: "patch", source, position: 2 }, /position=2 is outside the 2 tokens of source_trace/],
+    [{ edit: "patch", source, position: "1" }, /position='1' must be a whole number/],
+  ];
+  for (const [edit, why] of refused) assert.throws(() => model.run({ tokens: [5, 6, 5] }, [edit], { read }), { constructor: EditError, message: why });
+  for (const [tokens, why] of [[[], /empty/], [[7], /outside the vocabulary of 7/], [Array(9).fill(5), /9 tokens but this model's context is n_ctx=8/]]) {
+    assert.throws(() => model.run({ tokens }), why);
+  }
+});

@@ -1,0 +1,71 @@
+// Runs answers step by step, the first asked first, so that the next begins from what it left; looks up
+// between steps: a newer question of the same lane replaces the older one, and what waits in the
+// background lets others go first.
+
+const SLICE = 8; // milliseconds at a stretch
+
+export class Scheduler {
+  /**
+   * @param {(question: any) => Generator<any, any>} answer
+   * @param {(message: any) => void} post
+   * @param {(run: () => void) => void} [soon] after what has come in meanwhile
+   */
+  constructor(answer, post, soon = macrotask()) {
+    this.answer = answer;
+    this.post = post;
+    this.soon = soon;
+    /** @type {{id: number, lane: string, background: boolean, steps: Generator<any, any>}[]} */
+    this.jobs = [];
+    this.running = false;
+  }
+
+  /**
+   * @param {{id: number, lane?: string, background?: boolean, question: any}} message a lane of its
+   * own where none is named; "load" and "read" replace all that is asked of the text before
+   */
+  take({ id, lane = `#${id}`, background = false, question }) {
+    const all = question.ask === "load" || question.ask === "read";
+    for (const job of this.jobs.filter((one) => all || one.lane === lane)) this.end(job, { replaced: true });
+    try {
+      this.jobs.push({ id, lane, background, steps: this.answer(question) });
+    } catch (error) {
+      return this.post({ id, error: error.message });
+    }
+    if (!this.running) this.soon(() => this.run());
+    this.running = true;
+  }
+
+  run() {
+    const until = performance.now() + SLICE;
+    while (this.jobs.length && performance.now() < until) this.step(this.jobs.find((job) => !job.background) ?? this.jobs[0]);
+    this.running = this.jobs.length > 0;
+    if (this.running) this.soon(() => this.run());
+  }
+
+  step(job) {
+    try {
+      const { done, value } = job.steps.next();
+      if (done) this.end(job, { value });
+      else if (value !== null) this.post({ id: job.id, part: value });
+    } catch (error) {
+      this.end(job, { error: error.message });
+    }
+  }
+
+  end(job, told) {
+    this.jobs = this.jobs.filter((one) => one !== job);
+    this.post({ id: job.id, ...told });
+  }
+}
+
+/** After what waits in the queue; a timer would wait four milliseconds more. */
+function macrotask() {
+  const { port1, port2 } = new MessageChannel();
+  /** @type {(() => void)[]} */
+  const waiting = [];
+  port1.onmessage = () => waiting.shift()?.();
+  return (run) => {
+    waiting.push(run);
+    port2.postMessage(null);
+  };
+}

@@ -1,0 +1,136 @@
+// A model and its tokenizers: what becomes of a text, in the words of transformer_lab/text_model.py
+// where it cannot be read.
+
+import { Transformer } from "./model.js";
+import { readSafetensors } from "./safetensors.js";
+import { BOS, EOS, MASK, PAD, Tokenizer, UNK } from "./tokenizers/tokenizer.js";
+import { checkSampling, writing } from "./writing.js";
+
+const MASK_NAME = "<mask>";
+const LETTERS = 256; // more than a token stands for on average, in any text
+const ANSWER = 64; // tokens of an encoder-decoder's own answer at most
+
+const thousands = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
+
+/**
+ * @typedef {object} Packed what a page carries
+ * @property {string} name
+ * @property {Record<string, any>} config of config.json
+ * @property {Uint8Array} weights of model.safetensors
+ * @property {number} checksum of the weights, CRC-32
+ * @property {any} tokenizer of tokenizer.json
+ * @property {any} [targetTokenizer] of an encoder-decoder with two vocabularies
+ */
+
+export class TextModel {
+  /** @param {Packed} packed @throws {import("./safetensors.js").DamagedModel} */
+  constructor({ name, config, weights, checksum, tokenizer, targetTokenizer = null }) {
+    this.name = name;
+    this.model = new Transformer(config, readSafetensors(weights, checksum));
+    this.tokenizer = new Tokenizer(tokenizer);
+    this.targetTokenizer = targetTokenizer ? new Tokenizer(targetTokenizer) : this.tokenizer;
+    const { vocab_size: rows, target_vocab_size: targetRows } = this.model.config;
+    for (const [side, one, most] of [["tokenizer", this.tokenizer, rows], ["target_tokenizer", this.targetTokenizer, targetRows ?? rows]]) {
+      if (one.size <= most) continue;
+      throw new Error(
+        `${side} has ${thousands(one.size)} tokens but the embedding of the model ${name} has ${thousands(most)} rows; ` +
+          "give the tokenizer that belongs to the model",
+      );
+    }
+  }
+
+  get kind() {
+    return this.model.config.kind;
+  }
+
+  get longest() {
+    return this.model.config.n_ctx;
+  }
+
+  /** Token ids. An encoder reads the name of its mask as that token. @param {string} text */
+  encode(text) {
+    return this.#encode("text", text, this.tokenizer);
+  }
+
+  #encode(name, text, tokenizer) {
+    const letters = text.length > LETTERS * this.longest ? Array.from(text).length : 0;
+    if (letters > LETTERS * this.longest) {
+      throw new Error(`${name} has ${thousands(letters)} characters but ${this.name} reads at most ${this.longest} tokens; shorten it`);
+    }
+    const ids = this.kind === "encoder" ? this.#withMasks(text) : tokenizer.encode(text);
+    if (!ids.length) throw new Error(`${name} is empty; type at least one word`);
+    if (ids.length > this.longest) throw new Error(`${name} has ${ids.length} tokens but ${this.name} reads at most ${this.longest}; shorten it`);
+    return ids;
+  }
+
+  #withMasks(text) {
+    const [first, ...rest] = text.split(MASK_NAME).map((part) => this.tokenizer.encode(part));
+    return [...first, ...rest.flatMap((part) => [MASK, ...part])];
+  }
+
+  /**
+   * The decoder's input, its start token and then the target; without one what the model writes itself.
+   * @param {number[]} ids
+   * @param {string | null} target
+   * @param {any[]} [edits]
+   * @returns {Generator<number | null, number[]>}
+   */
+  *targetIds(ids, target, edits = []) {
+    let written;
+    if (target === null) {
+      const most = Math.min(this.longest, ANSWER) - 1;
+      written = yield* writing(this.model, { tokens: ids, target: [BOS] }, most, { eos: EOS, edits });
+      if (written[0] === BOS) written = written.slice(1);
+    } else {
+      written = this.#encode("target", target, this.targetTokenizer);
+    }
+    while ([EOS, PAD].includes(written[written.length - 1])) written = written.slice(0, -1);
+    return [BOS, ...written];
+  }
+
+  /**
+   * The tokens that the model writes on; fewer than n where it ends the text, whose sign is not among them.
+   * @param {import("./model.js").Inputs} inputs
+   * @param {number} n
+   * @param {{edits?: any[], sampling?: import("./writing.js").Sampling, read?: any}} [options]
+   * @returns {Generator<number | null, number[]>}
+   */
+  *write(inputs, n, { edits = [], sampling = {}, read } = {}) {
+    const { config } = this.model;
+    checkSampling(sampling, config.target_vocab_size ?? config.vocab_size);
+    if (this.kind === "encoder") throw new Error(`${this.name} is an encoder and writes nothing; it fills in masks`);
+    const own = this.model.both ? inputs.target : inputs.tokens;
+    if (!own) throw new Error("target_ids is what an encoder-decoder, and no other, has written");
+    const room = this.longest - own.length;
+    if (!(Number.isInteger(n) && n >= 1 && n <= room)) throw new Error(`n=${n} must be at least 1 and at most ${room}, which is the room left`);
+    const written = yield* writing(this.model, inputs, n, { eos: EOS, edits, sampling, read });
+    return written[written.length - 1] === EOS ? written.slice(0, -1) : written;
+  }
+
+  /** Where it predicts something: at every token of a decoder, at the masks of an encoder, nowhere without a head. @param {import("./model.js").Inputs} inputs */
+  positions({ tokens, target }) {
+    if (!this.model.weights.head) return [];
+    const read = this.model.both ? target ?? [] : tokens;
+    return Array.from(read.keys()).filter((i) => this.kind !== "encoder" || tokens[i] === MASK);
+  }
+
+  /** The one to begin with. @param {import("./model.js").Inputs} inputs */
+  firstPosition(inputs) {
+    return this.kind === "decoder" ? inputs.tokens.length - 1 : (this.positions(inputs)[0] ?? 0);
+  }
+
+  /** Text with some of its tokens hidden. @param {number[]} ids @param {number[]} positions */
+  masked(ids, positions) {
+    const hidden = new Set(positions);
+    if (hidden.size && this.kind !== "encoder") throw new Error(`${this.name} has no mask token, so nothing can be masked`);
+    for (const place of hidden) {
+      if (!(Number.isInteger(place) && place >= 0 && place < ids.length)) throw new Error(`masked=${place} is outside the ${ids.length} tokens; give numbers 0 … ${ids.length - 1}`);
+    }
+    return ids.map((id, i) => (hidden.has(i) ? MASK : id));
+  }
+
+  /** How many tokens of a text are read as unknown. @param {number[]} ids */
+  unknown(ids) {
+    return ids.filter((id) => id === UNK).length;
+  }
+}

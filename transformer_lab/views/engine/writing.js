@@ -1,0 +1,108 @@
+// Writing on, one token at a time: greedy, or drawn. As in transformer_lab/writing.py; draws come from
+// a generator of the page's own, so that a seed writes the same here every time, but not what it
+// writes in Python.
+
+import { Cache } from "./cache.js";
+import { Pass } from "./pass.js";
+import { likeliest, logProbabilities } from "./predictions.js";
+
+/**
+ * @typedef {object} Sampling
+ * @property {number} [temperature] 0: the likeliest, and nothing is drawn
+ * @property {number | null} [topK] draw from so many
+ * @property {number | null} [topP] draw from the fewest that reach this probability
+ * @property {number} [seed]
+ */
+
+/** @param {Sampling} options @param {number} vocabulary @throws {Error} for a value out of its range */
+export function checkSampling({ temperature = 0, topK = null, topP = null, seed = 0 }, vocabulary) {
+  if (!(temperature >= 0 && temperature < Infinity)) throw new Error(`temperature=${temperature} must be 0 (greedy) or more`);
+  if (topK !== null && !(Number.isInteger(topK) && topK >= 1)) throw new Error(`top_k=${topK} must be at least 1; None draws from all tokens`);
+  if (topP !== null && !(topP > 0 && topP <= 1)) throw new Error(`top_p=${topP} must be above 0 and at most 1`);
+  if (!Number.isInteger(seed)) throw new Error(`seed=${seed} must be a whole number`);
+  if ((topK ?? 0) > vocabulary) {
+    throw new Error(`top_k=${topK} is more than the ${vocabulary} tokens of the vocabulary; use at most ${vocabulary}, or None for all`);
+  }
+}
+
+/** What a token is drawn from: probabilities after temperature, top-k and top-p. @param {ArrayLike<number>} logits @param {Sampling} options */
+export function samplingDistribution(logits, { temperature = 1, topK = null, topP = null }) {
+  let scores = Float64Array.from(logits, (x) => x / temperature);
+  if (topK !== null && topK < scores.length) {
+    const least = scores[likeliest(scores, topK)[topK - 1]];
+    scores = scores.map((x) => (x < least ? -Infinity : x));
+  }
+  let chances = logProbabilities(scores).map(Math.exp);
+  if (topP !== null && topP < 1) {
+    const ranked = Array.from(chances.keys()).sort((a, b) => chances[b] - chances[a] || a - b);
+    let sum = 0; // a token stays while those before it have not reached p: so the likeliest always stays
+    for (const id of ranked) {
+      const chance = chances[id];
+      if (sum >= topP) chances[id] = 0;
+      sum += chance;
+    }
+    const left = chances.reduce((a, b) => a + b, 0);
+    chances = chances.map((chance) => chance / left);
+  }
+  return chances;
+}
+
+/** Numbers 0 … 1 from a seed (mulberry32). @param {number} seed */
+function generator(seed) {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let x = Math.imul(state ^ (state >>> 15), 1 | state);
+    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
+    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** @param {Sampling} options @returns {(logits: ArrayLike<number>) => number} */
+function taker(options) {
+  if (!options.temperature) return (logits) => likeliest(logits, 1)[0];
+  const random = generator(options.seed ?? 0);
+  return (logits) => {
+    const chances = samplingDistribution(logits, options);
+    let left = random();
+    let last = 0;
+    for (let id = 0; id < chances.length; id++) {
+      if (chances[id] <= 0) continue;
+      last = id;
+      left -= chances[id];
+      if (left < 0) return id;
+    }
+    return last; // of what rounding leaves
+  };
+}
+
+/**
+ * Tokens that the model writes on, a step each, with its keys and values kept.
+ * @param {import("./model.js").Transformer} model
+ * @param {import("./model.js").Inputs} inputs for an encoder-decoder `target` is what it has written, with its start
+ * @param {number} most
+ * @param {object} options
+ * @param {number | null} [options.eos] the token that ends a text, which is given too
+ * @param {any[]} [options.edits]
+ * @param {(source: any) => Pass} [options.read]
+ * @param {Sampling} [options.sampling]
+ * @returns {Generator<number | null, number[]>} the tokens; null between two blocks of a pass
+ */
+export function* writing(model, inputs, most, { eos = null, edits = [], read, sampling = {} }) {
+  if (model.config.kind === "encoder") throw new Error("an encoder does not write text; use a decoder or an encoder-decoder");
+  const take = taker(sampling);
+  const cache = new Cache();
+  const written = [];
+  let next = model.both ? inputs.target : inputs.tokens;
+  while (written.length < most) {
+    const given = model.both ? { ...inputs, target: next } : { tokens: next };
+    const pass = new Pass(model, given, edits, { cache, read, place: next.length - 1 });
+    for (const _ of pass.steps()) yield null;
+    const token = take(pass.logits([next.length - 1]).data);
+    written.push(token);
+    yield token;
+    if (token === eos) break;
+    next = [token];
+  }
+  return written;
+}
