@@ -2,7 +2,7 @@
 
 `measures` scores heads from traces, `probes` makes controlled inputs, `naming` gives labels by the
 `evidence` of both. `over_texts` averages a head over a batch; `spans` measures what goes from one
-part of a text to another.
+part of a text to another; `sentences` finds the sentences and paragraphs of one.
 """
 
 from .measures import (
@@ -26,6 +26,7 @@ from .measures import (
 from .naming import HeadLabel, label, labels
 from .over_texts import AverageMap, ByDistance, aligned_texts, average_map, by_distance
 from .pictures import patch_distance
+from .sentences import paragraphs, sentences
 from .spans import even_between, segments, share_between
 from .token_pairs import words
 
@@ -49,12 +50,14 @@ __all__ = [
     "moved",
     "next_token",
     "pairs",
+    "paragraphs",
     "patch_distance",
     "previous_token",
     "punctuation",
     "same_word",
     "segments",
     "self_token",
+    "sentences",
     "share_between",
     "special_tokens",
     "two_hop_induction",

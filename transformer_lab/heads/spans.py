@@ -15,6 +15,7 @@ from .measures import mass_on
 from .over_texts import FORBIDDEN
 
 Span = tuple[int, int]
+ROWS_AT_ONCE = 256
 SEGMENTS = ("token_type_ids", "token_types")  # what models call the segment of each token
 
 
@@ -52,10 +53,16 @@ def even_between(
         ValueError: as `share_between`; for a layer or head that is not there.
     """
     a, b = checked(trace, a, b, kind)
-    rows = trace.scores(layer, head, kind=kind, batch=batch)[slice(*a)].cpu() > FORBIDDEN
-    rows[:, list(hidden)] = False
-    inside, seen = rows[:, slice(*b)].sum(-1).double(), rows.sum(-1)
-    return float((inside / seen.clamp(min=1)).mean())
+    call = trace.call(layer, head, kind=kind, batch=batch)
+    total = 0.0
+    for rows in torch.arange(*a).split(
+        ROWS_AT_ONCE
+    ):  # a whole map of a long text is no small thing
+        rows = call.scores(batch, head, rows).cpu() > FORBIDDEN
+        rows[:, list(hidden)] = False
+        inside, seen = rows[:, slice(*b)].sum(-1).double(), rows.sum(-1)
+        total += float((inside / seen.clamp(min=1)).sum())
+    return total / (a[1] - a[0])
 
 
 def segments(trace: Trace, *, kind: str | None = None, batch: int = 0) -> list[Span]:

@@ -14,6 +14,7 @@ from ..arguments import shown
 from ..attention import KINDS, AttentionCall
 from ..hub.network import Layer, Network, SeamError, no_heads
 from .maps import GivenMaps, padded, thumbnail, within_budget
+from .pyramid import Pyramid
 
 
 class TraceError(ValueError):
@@ -261,6 +262,16 @@ class Calls:
         """
         self.text(batch)
         return self._stacked(kind, lambda call: thumbnail(call, size, batch), 0.0)
+
+    def pyramid(self, layer: int, head: int, *, kind: str | None = None, batch: int = 0) -> Pyramid:
+        """One head's map at every zoom, for texts whose map is too large to be looked at or to be held:
+        tiles of largest and mean weights, exact, computed row by row. Memory grows with the number of
+        tokens.
+
+        Raises:
+            TraceError: as `pattern`.
+        """
+        return Pyramid(self.call(layer, head, kind=kind, batch=batch), int(head), self.text(batch))
 
     # -- inside ---------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from ...tracing.weights import as_shown
 from ..pages.export import Block
 from ..shared.codecs import shown_text
 from ..shared.selection import check_traced
@@ -20,7 +21,7 @@ from ..shared.words import (
     query_sentence,
     spread_sentence,
 )
-from .data import HeadData
+from .data import HeadBytes, HeadData
 from .figure import HeadScene
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ WITHOUT_BLOCKS = 2**18  # bytes of maps that a page reads at once
 
 Place = tuple[str, int, int]  # kind, layer, head
 Spot = tuple["int | None", "int | None"]  # query, key
+Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -119,16 +121,20 @@ class Heads:
 
     def first(self, place: Place) -> dict[str, Any]:
         """The head on view, alone."""
-        found = self.data.head(*place)
+        found = self.head(place, Shows())
         return first_traits({**found.info, "name": name_of(place)}, found.data, found.norms)
 
     def answer(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         """The head that a browser asks for."""
-        found = self.data.head(*place_of(name))
+        found = self.head(place_of(name), Shows())
         return {"type": "block", "info": found.info}, found.buffers
 
+    def head(self, place: Place, shows: Shows) -> HeadBytes:
+        """What a browser is sent of a head before it asks for more."""
+        return self.data.head(*place)
+
     def block(self, place: Place, prefix: str = "") -> Block:
-        found = self.data.head(*place)
+        found = self.head(place, Shows())
         return Block(f"{prefix}{name_of(place)}", found.info, found.buffers)
 
     def limits(self, layers: Sequence[int]) -> str:
@@ -153,17 +159,25 @@ class Heads:
         n_query, n_key = self.data.shown(kind)
         weights = self.data.pattern(kind, layer, head)[:n_query, :n_key]
         weights = weights.cpu() if query is None else weights[query].cpu()
-        if shows.hidden:
-            whole = weights.sum(-1, keepdim=True)
-            weights = weights.clone()
-            weights[..., list(shows.hidden)] = 0
-            kept = weights.sum(-1, keepdim=True)
-            weights = weights * (whole / kept.clamp(min=1e-12)).where(kept > 1e-6, 0)
-        if shows.value_weighted:
-            norms = self.data.value_norms(kind, layer)
-            assert norms is not None
-            weights = weights * norms[head, :n_key].cpu()
-        return weights
+        return as_shown(weights, shows.hidden, self.norms(place, shows))
+
+    def norms(self, place: Place, shows: Shows) -> Tensor | None:
+        """[key]: what weights are multiplied by, where they are."""
+        if not shows.value_weighted:
+            return None
+        kind, layer, head = place
+        norms = self.data.value_norms(kind, layer)
+        assert norms is not None
+        return norms[head, : self.data.shown(kind)[1]].cpu()
+
+    def goes_between(self, place: Place, a: Span, b: Span, hidden: Sequence[int]) -> float:
+        """What the queries of a give to the keys of b together, on average."""
+        rows = self.map(place, Shows(hidden))[slice(*a), slice(*b)].double()
+        return float(rows.sum(-1).mean())
+
+    def said(self, place: Place, shows: Shows, selected: Spot | None) -> str:
+        """What a head does, or the part of its map that is selected, in words."""
+        return map_sentence(self.seen(place, shows), self.map(place, shows), selected)
 
     def seen(self, place: Place, shows: Shows, *, edited: bool = False) -> Seen:
         """What a sentence is made from."""

@@ -10,7 +10,7 @@ import traitlets as t
 from ...heads.spans import Span, as_span, even_between, why_not_between
 from ..pages.export import Block
 from ..shared.words import between_sentence
-from .heads import Place, Shows, name_of, place_of
+from .heads import Place, name_of, place_of
 from .texts import TextTraits
 
 BETWEEN = "between|"
@@ -94,11 +94,11 @@ class SpanTraits(TextTraits):
         if head >= self.trace.heads_of(layer, kind):
             return [0.0, 0.0]
         a, b = spans
-        rows = self.heads.map(place, Shows(hidden))[slice(*a), slice(*b)].double()
+        share = self.heads.goes_between(place, a, b, hidden)
         even = even_between(
             self.trace, a, b, layer, head, kind=kind, batch=self._batch, hidden=hidden
         )
-        return [float(rows.sum(-1).mean()), even]
+        return [share, even]
 
     @property
     def between_sentence(self) -> str:

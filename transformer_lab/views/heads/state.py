@@ -9,7 +9,7 @@ import traitlets as t
 
 from ..pages.export import Block
 from ..shared.selection import SelectionView
-from .heads import WITHOUT_BLOCKS, Heads, Place, Shows, map_sentence
+from .heads import WITHOUT_BLOCKS, Heads, Place, Shows
 
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
@@ -64,8 +64,7 @@ class HeadTraits(SelectionView):
     @property
     def head_sentence(self) -> str:
         """What the head on view does, or the part of its map that is selected, in words."""
-        seen = self.heads.seen(self.shown, self._shows)
-        return map_sentence(seen, self.heads.map(self.shown, self._shows), self.selected)
+        return self.heads.said(self.shown, self._shows, self.selected)
 
     def _subjects(self) -> Sequence[Any]:
         heads = getattr(self, "heads", None)

@@ -1,0 +1,225 @@
+"""A head's map of a long text as a pyramid of maxima and means: exact, and never held whole.
+
+Rows are computed block by block and made smaller at once. What is kept grows with the cells of the
+finest level that is kept, and with two numbers a row; finer tiles are computed again when somebody
+looks, from the queries and keys of their own rows and columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .weights import Weights, weights_of
+
+SIDE = 1024  # cells of the finest level that is kept, at most, along each side
+AT_ONCE = 2**21  # weights that are computed at once: 8 MiB
+
+Span = tuple[int, int]  # start, end, as in a slice
+
+
+class Pyramid:
+    """One head's map at every zoom. A cell of level l holds the largest and the mean of the 2ˡ × 2ˡ
+    weights that it stands for (fewer at the right and at the bottom); level 0 is the map itself.
+
+    Args:
+        call: what attention was given (`Trace.call`).
+        hidden: keys that are left out; what is left of each row is scaled up to the row's sum.
+        norms: [key], what weights are multiplied by; never below 0.
+
+    Attributes:
+        n_query, n_key: of the map.
+        base: the finest level that is kept; finer ones are computed when they are looked at.
+        last: the coarsest, one cell.
+        nothing: [query], the share of each row that goes to no key.
+    """
+
+    def __init__(
+        self, call: Any, head: int, batch: int = 0, side: int = SIDE, *,
+        hidden: Sequence[int] = (), norms: Tensor | None = None,
+    ):  # fmt: skip
+        self._weights: Weights = weights_of(call, head, batch, hidden, norms)
+        self.n_query, self.n_key = call.shape[2:]
+        longest = max(self.n_query, self.n_key, 1)
+        self.base = max(0, (-(-longest // side) - 1).bit_length())
+        self.last = max(self.base, (longest - 1).bit_length())
+        self._most: dict[int, Tensor] = {}
+        self._sums: dict[int, Tensor] = {}
+        self._build()
+        self.nothing = self._weights.nothing()
+
+    def shape(self, level: int) -> tuple[int, int]:
+        """(rows, columns) of cells."""
+        return -(-self.n_query >> level), -(-self.n_key >> level)
+
+    def tile(self, level: int, rows: Span, columns: Span) -> tuple[Tensor, Tensor]:
+        """(largest, mean), each [row, column], of some cells of a level.
+
+        Raises:
+            ValueError: for a level or cells that are not there.
+        """
+        if not 0 <= level <= self.last:
+            raise ValueError(f"level={level} is outside 0 … {self.last}")
+        for name, (start, end), count in zip(
+            ("rows", "columns"), (rows, columns), self.shape(level), strict=True
+        ):
+            if not 0 <= start < end <= count:
+                raise ValueError(
+                    f"{name}=({start}, {end}) is outside the {count} {name} of level {level}"
+                )
+        if level >= self.base:
+            most, sums = self._most[level][slice(*rows)], self._sums[level][slice(*rows)]
+            most, sums = most[:, slice(*columns)], sums[:, slice(*columns)]
+        else:
+            most, sums = self._computed(level, rows, columns)
+        of_rows, of_columns = (
+            self._counts(level, span, n)
+            for span, n in ((rows, self.n_query), (columns, self.n_key))
+        )
+        return most.clone(), sums / (of_rows[:, None] * of_columns)
+
+    def rows(self, queries: Sequence[int]) -> Tensor:
+        """[len(queries), key]: what each of some queries gives to each key."""
+        return self._weights.part(torch.as_tensor(queries), (0, self.n_key))
+
+    def column(self, key: int) -> Tensor:
+        """[query]: what each query gives to a key."""
+        parts = [self._weights.part(rows, (key, key + 1))[:, 0] for rows in self._row_blocks()]
+        return torch.cat(parts)
+
+    def peak(self, level: int, row: int, column: int) -> tuple[int, int, float]:
+        """(query, key, weight): the largest weight that a cell stands for."""
+        if level > self.base:
+            size = 1 << (level - self.base)
+            below = self._most[self.base][row * size : (row + 1) * size]
+            below = below[:, column * size : (column + 1) * size]
+            at = int(below.argmax())
+            row = row * size + at // below.shape[1]
+            column = column * size + at % below.shape[1]
+            level = self.base
+        rows, columns = self._span(level, row, self.n_query), self._span(level, column, self.n_key)
+        part = self._weights.part(rows, columns)
+        at = int(part.argmax())
+        query, key = divmod(at, part.shape[1])
+        return rows[0] + query, columns[0] + key, float(part[query, key])
+
+    def strongest(
+        self, count: int, queries: Span | None = None, keys: Span | None = None
+    ) -> list[tuple[int, int, float]]:
+        """The largest weights, largest first: (query, key, weight) each; none that is 0.
+
+        Only those cells are computed whose maximum says that they may hold one.
+        """
+        queries, keys = queries or (0, self.n_query), keys or (0, self.n_key)
+        size = 1 << self.base
+        top, left = queries[0] // size, keys[0] // size
+        bounds = self._most[self.base][top : -(-queries[1] // size), left : -(-keys[1] // size)]
+        values, order = bounds.flatten().sort(descending=True)
+        found: list[tuple[int, int, float]] = []
+        for bound, at in zip(values.tolist(), order.tolist(), strict=True):
+            if bound <= 0 or (len(found) >= count and found[count - 1][2] >= bound):
+                break
+            row, column = divmod(at, bounds.shape[1])
+            rows = _within(self._span(self.base, top + row, self.n_query), queries)
+            columns = _within(self._span(self.base, left + column, self.n_key), keys)
+            part = self._weights.part(rows, columns)
+            best = part.flatten().topk(min(count, part.numel()))
+            for weight, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+                query, key = divmod(place, part.shape[1])
+                if weight > 0:
+                    found.append((rows[0] + query, columns[0] + key, weight))
+            found.sort(key=lambda one: -one[2])
+            del found[count:]
+        return found
+
+    def sums(self, queries: Sequence[Span], keys: Sequence[Span]) -> Tensor:
+        """[len(queries), len(keys)]: what the queries of each span give to the keys of each, summed.
+        Spans of one side do not overlap; what lies in none is left out."""
+        of_query, of_key = (
+            _numbers(spans, n, self._weights.device)
+            for spans, n in ((queries, self.n_query), (keys, self.n_key))
+        )
+        total = torch.zeros(len(queries) + 1, len(keys) + 1, device=self._weights.device)
+        first, last = min(a for a, _ in queries), max(b for _, b in queries)
+        for rows in self._row_blocks():
+            if rows[1] <= first or rows[0] >= last:
+                continue
+            weights = self._weights.columns(rows)  # [key, query]
+            by_key = weights.new_zeros(len(keys) + 1, weights.shape[1])
+            by_key.index_add_(0, of_key[: len(weights)], weights)
+            total.index_add_(0, of_query[slice(*rows)], by_key.T.contiguous())
+        return total[:-1, :-1]
+
+    def nbytes(self) -> int:
+        """What is kept."""
+        kept = [*self._most.values(), *self._sums.values(), self.nothing, *self._weights.kept()]
+        return sum(x.numel() * x.element_size() for x in kept)
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _row_blocks(self) -> Iterator[Span]:
+        size = 1 << self.base
+        step = max(1, AT_ONCE // max(1, self.n_key) // size) * size
+        for start in range(0, self.n_query, step):
+            yield start, min(start + step, self.n_query)
+
+    def _build(self) -> None:
+        size, (rows, columns) = 1 << self.base, self.shape(self.base)
+        most, sums = (torch.zeros(rows, columns, device=self._weights.device) for _ in range(2))
+        for block in self._row_blocks():
+            # [cell, query] each: keys are pooled while scores are turned into weights
+            found = self._weights.pooled(block, size)
+            at = block[0] // size
+            for whole, pool, some in zip((most, sums), ("amax", "sum"), found, strict=True):
+                some = _pooled_rows(some.T.contiguous(), size, pool)
+                whole[at : at + len(some), : some.shape[1]] = some
+        for level in range(self.base, self.last + 1):
+            self._most[level], self._sums[level] = most, sums
+            most, sums = _pooled(most, 2, "amax"), _pooled(sums, 2, "sum")
+
+    def _computed(self, level: int, rows: Span, columns: Span) -> tuple[Tensor, Tensor]:
+        """(largest, sum) of cells that are finer than what is kept."""
+        size = 1 << level
+        keys = (columns[0] * size, min(columns[1] * size, self.n_key))
+        step = max(1, AT_ONCE // max(1, keys[1] - keys[0]) // size)
+        parts: list[tuple[Tensor, Tensor]] = []
+        for start in range(rows[0], rows[1], step):
+            end = min(start + step, rows[1])
+            part = self._weights.part((start * size, min(end * size, self.n_query)), keys)
+            parts.append((_pooled(part, size, "amax"), _pooled(part, size, "sum")))
+        return torch.cat([most for most, _ in parts]), torch.cat([sums for _, sums in parts])
+
+    def _span(self, level: int, cell: int, count: int) -> Span:
+        return cell << level, min((cell + 1) << level, count)
+
+    def _counts(self, level: int, cells: Span, count: int) -> Tensor:
+        """How many tokens each cell stands for, along one side."""
+        edges = torch.arange(cells[0], cells[1] + 1, device=self._weights.device) << level
+        return edges.clamp(max=count).diff().float()
+
+
+def _pooled(x: Tensor, size: int, how: str) -> Tensor:
+    """Cells of size × size; weights are never below 0, so that 0 stands for what is not there."""
+    # Rows first: neighbours in memory stay neighbours while there is much of it.
+    return _pooled_rows(_pooled_rows(x, size, how).T.contiguous(), size, how).T.contiguous()
+
+
+def _pooled_rows(x: Tensor, size: int, how: str) -> Tensor:
+    x = F.pad(x, (0, 0, 0, -len(x) % size)) if len(x) % size else x
+    return getattr(x.unflatten(0, (len(x) // size, size)), how)(1)
+
+
+def _within(span: Span, other: Span) -> Span:
+    return max(span[0], other[0]), min(span[1], other[1])
+
+
+def _numbers(spans: Sequence[Span], count: int, device: Any) -> Tensor:
+    """[count]: in which span each place lies; one more where in none."""
+    found = torch.full((count,), len(spans), dtype=torch.long, device=device)
+    for number, span in enumerate(spans):
+        found[slice(*span)] = number
+    return found
