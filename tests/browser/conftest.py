@@ -14,6 +14,7 @@ from tests.browser.fixtures import (  # noqa: F401
     open_page,
     screenshot,
 )
+from tests.every_view import made  # noqa: F401
 from tests.factories import FRENCH, WORDS, small
 
 

@@ -3,12 +3,13 @@
 import csv
 import io
 import json
+import re
 
 import numpy as np
-import pytest
 
 from tests.browser.fixtures import choose_head
-from transformer_lab.views import CompareView, HeadView, MixView
+from tests.every_view import VIEWS
+from transformer_lab.views import HeadView
 
 
 def part(name):
@@ -66,11 +67,120 @@ def test_the_head_on_view_by_keyboard(open_page, trace, accessible, screenshot):
     assert page.evaluate("document.activeElement.dataset.part") == "save"
 
 
-@pytest.mark.parametrize("name", ["compare", "mix"])
-def test_other_views_give_their_numbers(open_page, trace, name):
-    view = (
-        CompareView(trace, trace)
-        if name == "compare"
-        else MixView(["the", "cat", "the"], [0, 6, 1], [[0, 0], [4, 0], [1, 3]], d=4, hidden=[2])
-    )
-    same_numbers(open_page(view.to_html()), view)
+# Every view in one page, as saved: what it gives for a file, at first and after choices.
+FILES = """async (payloads) => {
+    const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+    const made = [];
+    URL.createObjectURL = ((own) => (blob) => (made.push(blob), own(blob)))(URL.createObjectURL.bind(URL));
+    HTMLAnchorElement.prototype.click = () => {};
+    const found = {};
+    for (const [name, { state, buffers, choices }] of Object.entries(payloads)) {
+        for (const [key, text] of Object.entries(buffers)) state[key] = bytes(text);
+        state._saved = true;
+        const heard = {};
+        const model = {
+            get: (key) => state[key], off() {}, send() {}, save_changes() {},
+            set(key, value) { state[key] = value; (heard[`change:${key}`] ?? []).forEach((told) => told()); },
+            on(names, told) { names.split(" ").forEach((one) => (heard[one] ??= []).push(told)); },
+        };
+        const style = document.createElement("style");
+        style.textContent = state._css;
+        const root = document.createElement("div");
+        document.body.append(style, root);
+        const url = URL.createObjectURL(new Blob([state._esm], { type: "text/javascript" }));
+        await (await import(url)).default.render({ model, el: root, signal: new AbortController().signal });
+        const saved = async (kind) => {
+            made.length = 0;
+            delete root.dataset.saved;
+            root.querySelector(`[data-part=${kind}]`).click();
+            for (let i = 0; i < 200 && !root.dataset.saved; i++) await new Promise((done) => setTimeout(done, 10));
+            return made[0].text();
+        };
+        found[name] = [];
+        for (const chosen of [{}, choices]) {
+            Object.entries(chosen).forEach(([key, value]) => model.set(key, value));
+            await new Promise((done) => setTimeout(done, 50));
+            found[name].push([await saved("json"), await saved("csv")]);
+        }
+        root.remove();
+        style.remove();
+    }
+    return found;
+}"""
+
+CHOICES = {
+    "BlockView": {"step": "mlp"},
+    "CompareView": {"selected": (3, 1)},
+    "EmbeddingView": {"shows": "paths", "row": 1, "colour": "position"},
+    "Explorer": {"_options": {"map": "difference"}},
+    "HeadView": {"layer": 0, "head": 1, "_options": {"hide_first": True}},
+    "MixView": {"d": 16, "hidden": [0]},
+    "PatchView": {"layer": 0, "head": 1},
+    "PositionView": {"scheme": "relative", "causal": True, "test": "shuffle", "head": 2},
+    "ResidualView": {"selected": (3, None)},
+    "RunView": {"head": 1, "measure": "first token"},
+    "SpectrogramView": {"mean": "layer", "layer": 0},
+    "TrainingView": {"head": 1},
+    "WhyView": {"_options": {"above": True}},
+}
+PACKED = 4e-5  # weights in 16 bits, and what of a row is left is scaled up
+WITHIN = {
+    "CompareView": 2e-4, "Explorer": PACKED, "HeadView": 2e-3, "RunView": PACKED, "TrainingView": PACKED,
+}  # fmt: skip
+
+
+def same_files(told, table, view, within):
+    """What a page gives is what Python writes: names, places, words, and numbers as near as shown."""
+    ours = view.to_dict()
+    wanted = {"computed": ours["computed"], "axes": ours["axes"]}
+    assert json.loads(json.dumps(wanted)) == {k: told[k] for k in wanted}
+    assert (told["view"], told["title"]) == (ours["view"], ours["title"])
+    for name, value in json.loads(json.dumps(ours["chosen"])).items():
+        assert told["chosen"][name] == value, name
+    assert told["arrays"].keys() == ours["arrays"].keys()
+    for name, one in told["arrays"].items():
+        assert one["means"] and one["axes"] == ours["arrays"][name]["axes"]
+        wanted = ours["arrays"][name]["values"]
+        # A page holds the spectrogram as a picture of 256 shades.
+        near(one["values"], wanted, np.ptp(wanted) / 509 if name == "spectrogram" else within)
+    rows = list(csv.reader(io.StringIO(table, newline="")))
+    wanted = view._numbers().table()
+    assert rows[0] == [*wanted, "about"]
+    assert json.loads(rows[1][-1])["chosen"] == told["chosen"]
+    for column, values in zip(zip(*rows[1:], strict=True), wanted.values(), strict=False):
+        near(column, ["" if v is None else v for v in values], within)
+
+
+def near(found, wanted, within):
+    """The same words, and numbers as near as this."""
+    found, wanted = (np.array(x, dtype=object).ravel() for x in (found, wanted))
+    try:
+        found, wanted = (np.where(x == "", None, x).astype(float) for x in (found, wanted))
+    except ValueError:
+        assert found.tolist() == [str(x) if isinstance(found[0], str) else x for x in wanted]
+        return
+    np.testing.assert_allclose(found, wanted, atol=within, rtol=1e-6)
+
+
+def test_every_page_gives_the_numbers_that_python_writes(open_page, made):
+    """One page for all: names, axes, words and numbers, at first and after choices."""
+    payloads = {}
+    for name, view in [(name, made(name)) for name in VIEWS]:
+        text = re.search(r'id="tl-state">(.*?)</script>', view.to_html(), re.S)[1]
+        payloads[name] = {**json.loads(text), "choices": CHOICES[name]}
+    empty = "<!DOCTYPE html><html><head></head><body><p>Views</p></body></html>"
+    found = open_page(empty, ready="p").evaluate(FILES, payloads)
+    for name in VIEWS:
+        view = made(name)
+        before = {key: getattr(view, key) for key in CHOICES[name]}
+        first, then = [(json.loads(told), table) for told, table in found[name]]
+        assert first[0]["sentence"] == view.sentence, name
+        same_files(*first, view, WITHIN.get(name, 1e-6))
+        for key, value in CHOICES[name].items():
+            setattr(view, key, value)
+        try:
+            assert then[0]["sentence"] == view.sentence, name
+            same_files(*then, view, WITHIN.get(name, 1e-6))
+        finally:
+            for key, value in before.items():
+                setattr(view, key, value)

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { csvFile, fileName, jsonFile, shortest } from "../../../transformer_lab/views/shared/files.js";
+import { csvFile, fileName, jsonFile, nested, shortest, single } from "../../../transformer_lab/views/shared/files.js";
 
 const numbers = {
   arrays: {
@@ -36,4 +36,18 @@ test("JSON holds every array, and a table of nothing still says how", () => {
 
 test("a float is written in 7 digits, and what is no number as nothing", () => {
   assert.deepEqual([Math.fround(0.1), 1e-12, NaN, Infinity].map(shortest), [0.1, 1e-12, null, null]);
+});
+
+test("a number of 32 bits is written as short as gives it back", () => {
+  const values = [0.1, 1 / 3, 16777217, 1e-40, -2.5, 123456.789].map(Math.fround);
+  assert.deepEqual(values.map((value) => Math.fround(single(value))), values);
+  assert.deepEqual([single(Math.fround(0.1)), single(Math.fround(1 / 3)), single(NaN), single(-Infinity)], [0.1, 0.33333334, null, null]);
+});
+
+test("an axis that nobody named is counted, one that nothing uses is left out, and a table may be another", () => {
+  const values = nested([2, 1, 3], (i, _, k) => 10 * i + k);
+  assert.deepEqual(values, [[[0, 1, 2]], [[10, 11, 12]]]);
+  const found = { arrays: { a: { axes: ["x", "y", "z"], means: "", values } }, axes: { y: ["only"], w: [1] }, chosen: {}, table: { header: ["n"], rows: [[7]] } };
+  assert.deepEqual(JSON.parse(jsonFile(found, {})).axes, { x: [0, 1], y: ["only"], z: [0, 1, 2] });
+  assert.match(csvFile(found, {}), /^n,about\n7,/);
 });

@@ -10,6 +10,7 @@ import { sheet } from "../shared/sheet.js";
 import { linearLegend, Shell } from "../shared/shell.js";
 import { Waiting } from "../shared/waiting.js";
 import { fixed, short } from "../shared/words.js";
+import { walkNumbers } from "./numbers.js";
 import { mostOf, Strip } from "./strip.js";
 
 const MENU = 256; // tokens in a menu; of longer texts those around the chosen one
@@ -48,6 +49,7 @@ export class BlockViewer {
       png: () => this.#png(),
       code: () => this.#code(),
       copies: "Copy the numbers of this block as Python",
+      numbers: () => walkNumbers(this.walk, this.kind.tokens),
     });
     this.busy = element("p", { class: "tl-hint", "data-part": "busy", role: "status", hidden: true });
     this.waiting = new Waiting(this.busy);

@@ -10,6 +10,7 @@ import { sheet } from "../shared/sheet.js";
 import { slider } from "../shared/slider.js";
 import { categoryColour, CloudData, extent, scaled, turned } from "./cloud.js";
 import { drawFlat } from "./flat.js";
+import { cloudNumbers } from "./numbers.js";
 import { spaceFigure } from "./space.js";
 import { cloudSentence, lengthText, percentText } from "./words.js";
 
@@ -32,6 +33,7 @@ export class EmbeddingViewer {
       draw: () => this.draw(),
       png: () => this.#png(),
       code: () => this.#code(),
+      numbers: () => cloudNumbers(this.data, this),
     });
     this.hovered = null;
     this.plotly = null;

@@ -1,7 +1,6 @@
 // The Explorer: a text to type, heads to switch off, edges to cut, and the predictions before and
 // after. It has the heads of a HeadView, and gives them the weights before and after the edits.
 
-import { headNumbers } from "../heads/numbers.js";
 import { Answer } from "./answer.js";
 import { AskPanel } from "./ask.js";
 import { popover } from "../shared/controls.js";
@@ -14,6 +13,7 @@ import { GridMarks } from "./grid.js";
 import { effectsOf, HeadCard } from "./head_card.js";
 import { Facts } from "./facts.js";
 import { Heads } from "../heads/heads.js";
+import { explorerNumbers } from "./numbers.js";
 import { klText, percentText, Predictions, question } from "./predictions.js";
 import { NEEDS_KERNEL, Runner } from "./runner.js";
 import { picture } from "../heads/picture.js";
@@ -44,7 +44,8 @@ export class ExplorerViewer {
       png: () => picture(this.heads, this.#pictureWords()),
       code: () => state.code(),
       part: () => `layer-${state.layer}-head-${state.head}`,
-      numbers: () => headNumbers(this.heads),
+      numbers: () => explorerNumbers(this.heads, state),
+      sentence: () => this.#sentence(),
     });
     this.runner = new Runner(model, signal, {
       working: (on) => this.predictions.working(on),
@@ -276,6 +277,13 @@ export class ExplorerViewer {
     event.preventDefault();
     event.stopPropagation();
     does[key]();
+  }
+
+  /** Where the head looks, and what the edits do, or what it does itself where that is known. */
+  #sentence() {
+    const { kindName, layer, head, facts } = this.state;
+    const told = this.model.get("_outcome").sentence || facts.effects[`${kindName}/${layer}/${head}`]?.sentence;
+    return [this.heads.readout.text, told].filter(Boolean).join(" ");
   }
 
   /** What the picture says below the maps. */

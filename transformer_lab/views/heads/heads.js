@@ -388,12 +388,12 @@ export class Heads {
   }
 
   /** What goes to nothing of each row, computed once a head. */
-  #shares() {
-    if (this.sharesOf === this.rowOf) return this.shares;
+  shares() {
+    if (this.sharesOf === this.rowOf) return this.given;
     const of = this.#nothingOf(this.weightsHere);
     this.sharesOf = this.rowOf;
-    this.shares = of && Float32Array.from({ length: this.state.kind.queries }, (_, query) => of(query));
-    return this.shares;
+    this.given = of && Float32Array.from({ length: this.state.kind.queries }, (_, query) => of(query));
+    return this.given;
   }
 
   #speak() {
@@ -413,7 +413,7 @@ export class Heads {
         edited: maps.edited,
         over: kind.over,
         spread: kind.spread,
-        nothing: this.#shares(),
+        nothing: this.shares(),
       },
       signed: maps.signed,
       between: this.between.now,

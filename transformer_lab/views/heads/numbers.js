@@ -23,9 +23,12 @@ export function headNumbers(heads) {
     block ? `; of queries ${a[0]} … ${a[1] - 1} and keys ${b[0]} … ${b[1] - 1} alone, each counted from 0` : "",
     `; this page holds each weight of the model to ${shortest(weightsHere.error ?? 0)}; empty where a query cannot look`,
   ].join("");
+  const arrays = { [kind.spread ? "spread" : maps.signed ? "change" : "weight"]: { axes: ["query", "key"], means, values } };
+  const nothing = block ? null : heads.shares();
+  if (nothing) arrays.nothing = { axes: ["query"], means: "what a query gives to no key", values: Array.from(nothing, shortest) };
   const selected = state.selected && [state.selected.query, state.selected.key];
   return {
-    arrays: { [kind.spread ? "spread" : maps.signed ? "change" : "weight"]: { axes: ["query", "key"], means, values } },
+    arrays,
     axes: { query: queries, key: keys },
     chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected, ...(state.model.get("a") === undefined ? {} : { a: state.model.get("a"), b: state.model.get("b") }), ...options },
   };

@@ -31,7 +31,7 @@ export class HeadViewer {
       png: () => picture(this.heads),
       code: () => this.texts?.code() || state.code(),
       part: () => `${this.texts?.averaged ? `${this.texts.held}-` : ""}layer-${state.layer}-head-${state.head}`,
-      numbers: () => headNumbers(this.heads),
+      numbers: () => this.numbers,
     });
     this.heads = new Heads(this.shell, state, new HeadMaps(new HeadStore(model, this.shell.requests)), {
       chosen: (layer, head) => state.set({ layer, head }),
@@ -41,6 +41,11 @@ export class HeadViewer {
     });
     this.spans = model.get("a") === undefined ? null : new Spans(this.shell, state);
     this.texts = model.get("_texts")?.names ? new Texts(this.shell, state, this.heads) : null;
+  }
+
+  /** What is on view, for files. */
+  get numbers() {
+    return headNumbers(this.heads);
   }
 
   async open() {

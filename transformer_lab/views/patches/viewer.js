@@ -17,6 +17,7 @@ import { Trials } from "../shared/trials.js";
 import { Waiting } from "../shared/waiting.js";
 import { short } from "../shared/words.js";
 import { greyed, largestPatch, patchPixels, PatchPicture } from "./picture.js";
+import { patchNumbers } from "./numbers.js";
 import { lookSentence } from "./words.js";
 
 const SMALL = 112; // pixels a side of the picture under a small map
@@ -38,6 +39,7 @@ export class PatchViewer {
       png: () => this.#png(),
       code: () => this.#code(),
       part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
+      numbers: () => patchNumbers(this.codes, this.grid),
     });
     this.link = linked(model, signal, (spot) => this.#hover(spot?.query ?? null, false));
     this.#build();

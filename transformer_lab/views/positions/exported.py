@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from ..shared.exports import Array, Numbers
 from .figure import PositionScene
@@ -26,6 +27,8 @@ def position_numbers(scene: PositionScene) -> Numbers:
     found.append(Array("by_distance", values, where, means))
     if scene.encoding is not None:
         shown = scheme.shown(scene.encoding, scene.head)
+        if scheme.row == "query" and scene.causal:
+            shown = shown.masked_fill(torch.ones_like(shown).triu(1).bool(), torch.nan)
         where = tuple(f"encoding {name}" for name in (scheme.row, scheme.column))
         found.append(Array("encoding", shown, where, scheme.added.format(head=scene.head)))
     return Numbers(found, axes)

@@ -6,6 +6,7 @@ import { PositionControls } from "./controls.js";
 import { DistancePanel } from "./distances.js";
 import { element } from "../shared/dom.js";
 import { EncodingPanel } from "./encoding.js";
+import { positionNumbers } from "./export.js";
 import { heading } from "./parts.js";
 import { byDistance, changeOf, encodingOf, schemeFacts } from "./scheme.js";
 import { known } from "./schemes.js";
@@ -14,7 +15,6 @@ import { sheet } from "../shared/sheet.js";
 import { floatsOf, Shell } from "../shared/shell.js";
 
 const STATE = ["scheme", "d_model", "n_heads", "base", "length", "shift", "causal", "test", "shuffle", "layer", "head", "_given", "_table", "_maps", "_words"];
-
 
 /**
  * @typedef {object} Now what is on view
@@ -35,6 +35,7 @@ export class PositionViewer {
       part: () => model.get("scheme"),
       png: () => this.png(),
       code: () => this.code(),
+      numbers: () => positionNumbers(this.now, this.change.pictures.map(({ caption }) => caption.textContent)),
     });
     this.controls = new PositionControls(this.shell);
     this.encoding = new EncodingPanel(this.shell, signal);

@@ -9,6 +9,7 @@ import { NumberMap } from "../shared/number_map.js";
 import { Waiting } from "../shared/waiting.js";
 import { BlockTable } from "./blocks.js";
 import { lensColumns, LensStore, LensTable } from "./lens.js";
+import { residualNumbers } from "./numbers.js";
 import { residualPicture } from "./picture.js";
 import { medianOf, residualSentence, sizeText } from "./words.js";
 
@@ -22,6 +23,7 @@ export class ResidualViewer {
       draw: () => this.draw(),
       png: () => residualPicture(this),
       code: () => this.#code(),
+      numbers: () => residualNumbers(this),
     });
     this.store = new LensStore(model, this.shell.requests);
     /** @type {number | null} */
@@ -88,7 +90,7 @@ export class ResidualViewer {
   }
 
   /** @param {0 | 1} what share or cosine */
-  #added(what, part, layer, token) {
+  added(what, part, layer, token) {
     const { shares, parts, layers, tokens } = this.stream;
     return this.shares[shares + ((what * parts.length + part) * layers + layer) * tokens.length + token];
   }
@@ -101,8 +103,8 @@ export class ResidualViewer {
     return {
       norms: every(layers + 1, (row) => of((i) => this.norm(row, i))),
       parts,
-      shares: parts.map((_, p) => every(layers, (l) => of((i) => this.#added(0, p, l, i)))),
-      cosines: parts.map((_, p) => every(layers, (l) => of((i) => this.#added(1, p, l, i)))),
+      shares: parts.map((_, p) => every(layers, (l) => of((i) => this.added(0, p, l, i)))),
+      cosines: parts.map((_, p) => every(layers, (l) => of((i) => this.added(1, p, l, i)))),
     };
   }
 

@@ -7,6 +7,7 @@ import { element } from "../shared/dom.js";
 import { HeadViewer } from "../heads/viewer.js";
 import { heightAbove, Scrubber } from "./scrubber.js";
 import { mounted } from "../shared/mounted.js";
+import { curveNumbers, pairsOf } from "./numbers.js";
 import { sheet } from "../shared/sheet.js";
 import { Shell } from "../shared/shell.js";
 
@@ -55,6 +56,8 @@ class TrainingViewer {
       part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
       png: () => this.png(),
       code: () => `view.step = ${model.get("step")}`,
+      numbers: () => curveNumbers({ training: pairsOf(this.train), "held out": pairsOf(this.held) }, this.viewer?.numbers ?? null),
+      sentence: () => model.get("_sentence"),
     });
     this.scrubber = new Scrubber(this.shell, model, signal);
     root.append(

@@ -1,9 +1,11 @@
 // The module of RunView: a scrubber over a run, above the heads at the step that is shown.
 
+import { bytesOf, typed } from "../shared/codecs.js";
 import { element } from "../shared/dom.js";
 import { HeadViewer } from "../heads/viewer.js";
 import { heightAbove, Scrubber } from "./scrubber.js";
 import { mounted } from "../shared/mounted.js";
+import { runNumbers } from "./numbers.js";
 import { sheet } from "../shared/sheet.js";
 import { Shell } from "../shared/shell.js";
 
@@ -14,6 +16,8 @@ class RunViewer {
       draw: () => this.draw(),
       part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
       png: () => this.png(),
+      numbers: () => runNumbers(this.scrubber, typed(Float32Array, bytesOf(model.get("_curve"))), this.viewer.numbers),
+      sentence: () => this.#sentence(),
       code: () => `view.step, view.layer, view.head = ${model.get("step")}, ${model.get("layer")}, ${model.get("head")}`,
     });
     this.scrubber = new Scrubber(this.shell, model, signal);
@@ -36,13 +40,16 @@ class RunViewer {
     this.scrubber.draw();
   }
 
+  #sentence() {
+    return `${this.scrubber.text} ${this.heads.querySelector("[data-part=sentence]")?.textContent ?? ""}`;
+  }
+
   png() {
-    const { loss, course, text } = this.scrubber;
-    const said = this.heads.querySelector("[data-part=sentence]")?.textContent ?? "";
+    const { loss, course } = this.scrubber;
     const canvas = (part) => /** @type {HTMLCanvasElement} */ (this.heads.querySelector(`[data-part=${part}]`));
     return sheet({
       title: `${this.model.get("_title")} · step ${this.model.get("step")}`,
-      sentence: `${text} ${said}`,
+      sentence: this.#sentence(),
       parts: [
         { canvas: loss, title: "Loss" }, { canvas: course, title: this.scrubber.measure },
         { canvas: canvas("thumbnails"), title: "Every head" }, { canvas: canvas("map"), title: `Layer ${this.scrubber.layer}, head ${this.scrubber.head}` },

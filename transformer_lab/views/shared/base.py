@@ -134,13 +134,14 @@ class View(anywidget.AnyWidget):
             return [exports.of_picture(suffix, self._about_file(), self.figure())]
         return exports.of_numbers(suffix, self._about_file(), self._numbers())
 
+    def _may_choose(self) -> list[str]:
+        """The traits that say what is on view."""
+        without = _NOT_FOR_PAGES | _NOT_CHOSEN
+        return [name for name in self.traits(sync=True) if name[0] != "_" and name not in without]
+
     def _about_file(self) -> dict[str, Any]:
         """What stands in every file beside its numbers."""
-        chosen = {
-            name: value
-            for name, value in self.trait_values(sync=True).items()
-            if name[0] != "_" and name not in _NOT_FOR_PAGES and name not in _NOT_CHOSEN
-        }
+        chosen = {name: getattr(self, name) for name in self._may_choose()}
         if self.has_trait("_options"):
             chosen |= self.trait_values()["_options"]
         return {
@@ -195,7 +196,12 @@ class View(anywidget.AnyWidget):
         state = self._page_state(**options)
         buffers = {k: bytes(v) for k, v in state.items() if isinstance(v, (bytes, memoryview))}
         return export.page(
-            {**state, "_sentence": self.sentence, "_how": self._computed()},
+            {
+                **state,
+                "_sentence": self.sentence,
+                "_how": self._computed(),
+                "_chosen": self._may_choose(),
+            },
             buffers,
             title=self._title or type(self).__name__,
             sentence=self.sentence,

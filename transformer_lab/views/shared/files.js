@@ -1,7 +1,7 @@
 // Files of what is on view: their names, and those that a page makes itself, laid out as Python's are
 // (see exports.py).
 
-import { download } from "./dom.js";
+import { download, element } from "./dom.js";
 import { button, popover } from "./controls.js";
 
 /**
@@ -12,8 +12,9 @@ import { button, popover } from "./controls.js";
  *
  * @typedef {object} Numbers
  * @property {Record<string, Named>} arrays the first, with all of the same axes, makes the table
- * @property {Record<string, (string | number)[]>} axes what stands along each
- * @property {Record<string, any>} chosen
+ * @property {Record<string, (string | number)[]>} axes what stands along each; one that is not here is counted from 0
+ * @property {{header: string[], rows: any[][]}} [table] another one for the CSV file
+ * @property {Record<string, any>} [chosen] where it is other than the view's traits say
  */
 
 const LONGEST_WORDS = 40; // characters of a text in a file's name
@@ -33,8 +34,29 @@ export function fileName({ view = "", model = "", part = "", text = "" }) {
 /** A float as short as its 7 digits are; null for what is no number. @param {number} value */
 export const shortest = (value) => (Number.isFinite(value) ? Number(value.toPrecision(7)) : null);
 
+/** The shortest number of which 32 bits are the same; null for what is no number. @param {number} value */
+export function single(value) {
+  if (!Number.isFinite(value)) return null;
+  const kept = Math.fround(value);
+  for (let digits = 6; digits < 9; digits++) {
+    const short = Number(kept.toPrecision(digits));
+    if (Math.fround(short) === kept) return short;
+  }
+  return Number(kept.toPrecision(9));
+}
+
+/**
+ * Lists in lists of these sizes.
+ * @param {number[]} sizes
+ * @param {(...places: number[]) => any} value
+ * @returns {any[]}
+ */
+export const nested = ([size, ...more], value) =>
+  Array.from({ length: size }, (_, i) => (more.length ? nested(more, (...places) => value(i, ...places)) : value(i)));
+
 /** Columns of a long table: a row for every place that holds something. @param {Numbers} numbers */
-export function tableOf({ arrays, axes }) {
+export function tableOf({ arrays, axes, table }) {
+  if (table) return table;
   const [first] = Object.values(arrays);
   const same = Object.entries(arrays).filter(([, one]) => String(one.axes) === String(first.axes));
   const words = first.axes.map((axis) => axes[axis].some((name) => typeof name === "string"));
@@ -58,9 +80,22 @@ const csvField = (value) => {
   return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
 };
 
+/** What stands along every axis. @param {Numbers} numbers */
+function whole({ arrays, axes, ...numbers }) {
+  const found = {};
+  for (const { axes: names, values } of Object.values(arrays)) {
+    let along = values;
+    for (const name of names) {
+      found[name] ??= axes[name] ?? along.map((_, i) => i);
+      along = along[0] ?? [];
+    }
+  }
+  return { ...numbers, arrays, axes: found };
+}
+
 /** @param {Numbers} numbers @param {Record<string, any>} about in the last column of the first row */
 export function csvFile(numbers, about) {
-  const { header, rows } = tableOf(numbers);
+  const { header, rows } = tableOf(whole(numbers));
   const arrays = Object.fromEntries(Object.entries(numbers.arrays).map(([name, { axes, means }]) => [name, { axes, means }]));
   const told = JSON.stringify({ ...about, chosen: numbers.chosen, arrays });
   const lines = rows.length ? rows.map((row, i) => [...row, i ? "" : told]) : [[...header.map(() => ""), told]];
@@ -68,7 +103,10 @@ export function csvFile(numbers, about) {
 }
 
 /** @param {Numbers} numbers @param {Record<string, any>} about */
-export const jsonFile = (numbers, about) => `${JSON.stringify({ ...about, ...numbers })}\n`;
+export function jsonFile(numbers, about) {
+  const { arrays, axes, chosen } = whole(numbers);
+  return `${JSON.stringify({ ...about, chosen, axes, arrays })}\n`;
+}
 
 // ---- the menu -------------------------------------------------------------------------------
 
@@ -98,7 +136,8 @@ export class SaveMenu {
     const own = ["png", "html", ...(does.numbers ? ["csv", "json"] : [])];
     const kinds = Object.keys(FILE_KINDS).filter((kind) => !this.alone || own.includes(kind));
     const choices = kinds.map((kind) => button(FILE_KINDS[kind][0], kind, () => this.#save(kind), `${FILE_KINDS[kind][0]}: ${FILE_KINDS[kind][1]}`));
-    this.element = popover("Save", "save", "Save what is on view", ...choices);
+    const python = this.alone ? [element("p", { class: "tl-hint" }, "SVG and NPZ are made by Python: view.save(path)")] : [];
+    this.element = popover("Save", "save", "Save what is on view", ...choices, ...python);
     this.element.classList.add("tl-save");
     this.element.addEventListener("keydown", (event) => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -118,6 +157,13 @@ export class SaveMenu {
     const tokens = of?.tokens?.[model.get("_batch") ?? 0] ?? [];
     const text = model.get("_text") ?? tokens.join(tokens.some((/** @type {string} */ token) => /[·▁\s]/.test(token)) ? "" : " ");
     return `${fileName({ view: how.view, model: of?.model || model.get("_title"), part: does.part?.() ?? "", text })}.${kind}`;
+  }
+
+  /** What the reader may choose, as Python names it. */
+  #chosen() {
+    const { model } = this;
+    const names = /** @type {string[]} */ (model.get("_chosen") ?? []);
+    return { ...Object.fromEntries(names.map((name) => [name, model.get(name)])), ...model.get("_options") };
   }
 
   async #save(kind) {
@@ -143,10 +189,11 @@ export class SaveMenu {
     if (kind === "png") return does.png();
     if (kind !== "html" && this.alone) {
       const how = model.get("_how") ?? {};
-      const sentence = /** @type {any} */ (this.root.querySelector('[data-part="sentence"]'))?.textContent ?? "";
+      const sentence = does.sentence?.() ?? /** @type {any} */ (this.root.querySelector('[data-part="sentence"]'))?.textContent ?? "";
       const about = { view: how.view, title: model.get("_title"), sentence, computed: how };
-      const numbers = /** @type {() => Numbers} */ (does.numbers)();
-      return new Blob([(kind === "csv" ? csvFile : jsonFile)(numbers, about)], { type: FILE_TYPES[kind] });
+      const numbers = await does.numbers();
+      const chosen = { ...this.#chosen(), ...numbers.chosen };
+      return new Blob([(kind === "csv" ? csvFile : jsonFile)({ ...numbers, chosen }, about)], { type: FILE_TYPES[kind] });
     }
     const question = kind === "html" ? { type: "page" } : { type: "save", as: kind };
     const { buffers } = await this.requests.ask(question, false);

@@ -12,7 +12,8 @@ import { SaveMenu } from "./files.js";
  * @property {string} [copies] what is copied, as a hint
  * @property {() => string} [part] of the view that is shown, for a file's name
  * @property {boolean} [within] whether it stands in another view, of which Python's files are
- * @property {() => import("./files.js").Numbers} [numbers] that are on view, where the view knows them itself
+ * @property {() => import("./files.js").Numbers | Promise<import("./files.js").Numbers>} [numbers] that are on view, as Python's files name them
+ * @property {() => string} [sentence] what is seen, where it stands in several parts
  */
 
 export class Header {

@@ -110,7 +110,7 @@ class SpectrogramView(OverlayView):
                 next=[[one.name, one.p, one.given] for one in after],
                 hop=FRAME_SECONDS, step=sound.stride * FRAME_SECONDS, frames=sound.frames, bins=sound.bins,
                 seconds=sound.seconds, end=sound.heard(heard.features), ticks=hertz_ticks(sound.bins),
-                low=round(low, 2), high=round(high, 2),
+                low=low, high=high,
             ),
             _picture=png(shades(heard.features)),
             _unit="" if self._effects is None else "change of the probability of",

@@ -14,6 +14,7 @@ import { SmallHeads } from "../shared/small_heads.js";
 import { Trials } from "../shared/trials.js";
 import { Waiting } from "../shared/waiting.js";
 import { fixed, quoted, short } from "../shared/words.js";
+import { soundNumbers } from "./numbers.js";
 import { blendSound, columnPixels, SoundPicture, weightColumns } from "./sound.js";
 import { editsCode, editsWords, halfOf, listenSentence, timeWords, whoWords } from "./words.js";
 
@@ -38,6 +39,7 @@ export class SpectrogramViewer {
       png: () => this.#png(),
       code: () => this.#code(),
       part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
+      numbers: () => this.#numbers(),
     });
     this.link = linked(model, signal, (spot) => {
       this.pointed = spot?.key ?? null;
@@ -315,6 +317,12 @@ export class SpectrogramViewer {
     if (span) lines.push(`view.span = (${span.join(", ")})`);
     if (this.trials.edits.length) lines.push(`view.edits = ${editsCode(this.trials.edits)}`);
     return lines.join("\n");
+  }
+
+  #numbers() {
+    const { layer, head, mean } = this.at;
+    const { sound, weights, image } = this;
+    return soundNumbers({ sound, weights, image, row: (at, one) => this.#row(at, one), who: whoWords(layer, head, mean, sound.heads) });
   }
 
   #png() {

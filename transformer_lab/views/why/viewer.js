@@ -9,6 +9,7 @@ import { sheet } from "../shared/sheet.js";
 import { Shell } from "../shared/shell.js";
 import { Waiting } from "../shared/waiting.js";
 import { firstCell, largestBySize, WhyCell } from "./cell.js";
+import { whyNumbers } from "./numbers.js";
 import { RowPanel } from "./row.js";
 import { SourcePanel } from "./sources.js";
 import { Waterfall } from "./waterfall.js";
@@ -27,6 +28,7 @@ export class WhyViewer {
       part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
       png: () => this.#png(),
       code: () => this.#code(),
+      numbers: () => whyNumbers(this.cell, this.kind.key_tokens),
     });
     /** @type {number | null} */
     this.place = null;

@@ -1,0 +1,27 @@
+// What an Explorer shows as numbers for a file, named as Python names them (exported.py).
+
+import { headNumbers } from "../heads/numbers.js";
+import { quoted } from "../shared/words.js";
+
+/**
+ * The chosen head, and what is predicted without and with the edits.
+ * @param {import("../heads/heads.js").Heads} heads
+ * @param {import("./state.js").ExplorerState} state
+ * @returns {import("../shared/files.js").Numbers}
+ */
+export function explorerNumbers(heads, state) {
+  const { arrays, axes, chosen } = headNumbers(heads);
+  const { rows, states, position } = state.model.get("_outcome");
+  const { kind, tokens } = state.about;
+  const where = position === null ? "" : `${{ encoder: "at", decoder: "after" }[kind] ?? "written after"} ${quoted(tokens[position])}`;
+  const of = (means, values) => ({ axes: ["prediction"], means, values });
+  if (rows?.length) {
+    axes.prediction = rows.map(([token]) => token);
+    arrays.before = of(`probability ${where}`, rows.map(([, before]) => before));
+    if (rows[0][2] !== null) arrays.after = of(`probability ${where}, with the edits`, rows.map(([, , after]) => after));
+  } else if (states?.length) {
+    axes.prediction = states.map(([, token]) => token);
+    arrays.moved = of("how far the final state of a token moves", states.map(([, , change]) => change));
+  }
+  return { arrays, axes, chosen };
+}
