@@ -89,12 +89,22 @@ def edits_of(model, n, n_target, turn):
     return [[], *(lists[(turn + i) % len(lists)] for i in range(2))]
 
 
-def patches_of(turn, kind, n, n_target):
-    """Patches from another text of the same length, as arguments of `tl.patch`."""
-    side = {"kind": ("encoder", "decoder", "cross")[turn % 3]} if n_target else {}
-    stack = {"kind": ("encoder", "decoder")[turn % 2]} if n_target else {}
+def patches_of(turn, model, n_target):
+    """What is put in from another text of the same length, and added to the stream: arguments of
+    `tl.patch` and `tl.steer`, and edits between them."""
+    both, mlp = bool(n_target), not model.config.attention_only
+    side = {"kind": ("encoder", "decoder", "cross")[turn % 3]} if both else {}
+    stack = {"kind": ("encoder", "decoder")[turn % 2]} if both else {}
+    chance = torch.Generator().manual_seed(turn)
+    vector = torch.randn(2, model.config.d_model, generator=chance)
+    cut = {"edit": "knock_out", "layer": 0, "query": 2, "key": 1, **side}
     return [
         [dict(layer=0, head=1, position=2, **side), dict(head=0, **side)],
         [dict(layer=0, position=[1, 3], what="resid_post", **stack)],
-        [dict(position=0, what="resid_pre", **stack), dict(layer=0, head=2, **side)],
-    ][turn % 3]
+        [dict(position=0, what="resid_pre", **stack), dict(layer=0, head=2, what="q", **side)],
+        [dict(layer=0, what="k", position=[(0, 2), (3, 1)], **side), dict(layer=0, head=0, what="v", **side)],
+        [cut, dict(layer=0, what="pattern", **side), cut, dict(layer=0, head=1, what="pattern", position=3, **side)],
+        [dict(layer=0, what="attn_out", position=[1], **side), *mlp * [dict(what="mlp_out", position=2, **stack)]],
+        [dict(vector=vector[0], by=-2.0, **stack), dict(vector=vector, layer=0, what="resid_mid", position=[0, 3], **stack)],
+        [dict(layer=0, what="resid_mid", **stack), dict(vector=vector[1], what="attn_out", **side), *mlp * [{"edit": "skip", "part": "mlp", "layer": 0, **stack}]],
+    ][turn % 8]  # fmt: skip

@@ -30,18 +30,28 @@ class Case:
         self.edits = edits_of(model, n, n_target, turn)
         self.made = [[edit_from_dict(e) for e in one] for one in self.edits]
         if turn % 2 == 0:
-            self._add_patches(turn, n, n_target)
+            self._add_patches(turn, n_target)
 
-    def _add_patches(self, turn, n, n_target):
+    def _add_patches(self, turn, n_target):
         """The same words in another order are the other text."""
         other = None if self.target is None else self.target.flip(1)
         source = tl.trace(self.model, self.ids.flip(1), other, keep="all")
         told = {"tokens": source.tokens[0].tolist()}
         if other is not None:
             told["target"] = other[0].tolist()
-        options = patches_of(turn // 2, self.model.config.kind, n, n_target)
-        self.edits.append([{"edit": "patch", "source": told, **one} for one in options])
-        self.made.append([tl.patch(source, **one) for one in options])
+        plain, made = [], []
+        for one in patches_of(turn // 2, self.model, n_target):
+            if "edit" in one:
+                plain.append(one)
+                made.append(edit_from_dict(one))
+            elif "vector" in one:
+                plain.append({"edit": "steer", **one, "vector": one["vector"].tolist()})
+                made.append(tl.steer(**one))
+            else:
+                plain.append({"edit": "patch", "source": told, **one})
+                made.append(tl.patch(source, **one))
+        self.edits.append(plain)
+        self.made.append(made)
 
     def plain(self):
         inputs = {"tokens": self.ids[0].tolist()}
@@ -117,7 +127,7 @@ def test_every_number_of_every_model_under_every_edit(cases, results):
                 top = found["logits"].view(trace.logits[0].shape).topk(5).indices
                 assert torch.equal(top, trace.logits[0].topk(5).indices), where
             names |= {edit.name for edit in made}
-    assert count >= 60 and names == {"ablate", "knock_out", "scale", "skip", "patch"}
+    assert count >= 60 and names == {"ablate", "knock_out", "scale", "skip", "patch", "steer"}
 
 
 def test_a_pass_that_takes_over_another_or_computes_one_position_gives_the_same(cases, results):

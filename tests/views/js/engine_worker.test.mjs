@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { Engine } from "../../../transformer_lab/views/engine/client.js";
 import { Desk } from "../../../transformer_lab/views/engine/desk.js";
-import { EditError } from "../../../transformer_lab/views/engine/edits.js";
+import { EditError } from "../../../transformer_lab/views/engine/edit_values.js";
 import { TextModel } from "../../../transformer_lab/views/engine/text_model.js";
 import { Scheduler } from "../../../transformer_lab/views/engine/scheduler.js";
 import { Tokenizer } from "../../../transformer_lab/views/engine/tokenizers/tokenizer.js";
@@ -14,7 +14,12 @@ import { packed } from "./tiny_model.mjs";
 function stepped(answer) {
   const [posted, turns] = [[], []];
   const scheduler = new Scheduler(answer, (message) => posted.push(message), (run) => turns.push(run));
-  return { scheduler, posted, turns };
+  const finish = () => {
+    let slices = 0;
+    for (; turns.length; slices++) turns.shift()();
+    return slices;
+  };
+  return { scheduler, posted, finish };
 }
 
 /** A worker as a page has one, in the same thread. */
@@ -33,21 +38,21 @@ function* counted(n) {
 }
 
 test("a newer question of a lane replaces the older, and others go on", () => {
-  const { scheduler, posted } = stepped(({ n }) => counted(n));
+  const { scheduler, posted, finish } = stepped(({ n }) => counted(n));
   scheduler.take({ id: 1, lane: "map", question: { n: 9 } });
   scheduler.take({ id: 2, lane: "other", question: { n: 2 } });
   scheduler.take({ id: 3, lane: "map", question: { n: 1 } });
   assert.deepEqual(posted, [{ id: 1, replaced: true }]);
-  scheduler.run();
+  finish();
   assert.deepEqual(posted.slice(1), [{ id: 2, part: 1 }, { id: 2, value: 2 }, { id: 3, value: 1 }]);
 });
 
 test("what waits in the background lets others go first, and a new text ends it", () => {
-  const { scheduler, posted } = stepped(({ n }) => counted(n));
+  const { scheduler, posted, finish } = stepped(({ n }) => counted(n));
   scheduler.take({ id: 1, background: true, question: { n: 4 } });
   scheduler.step(scheduler.jobs[0]);
   scheduler.take({ id: 2, question: { n: 0 } });
-  scheduler.run();
+  finish();
   assert.deepEqual(posted.map(({ id }) => id), [2, 1, 1, 1]);
   scheduler.take({ id: 3, background: true, question: { n: 4 } });
   scheduler.take({ id: 4, question: { ask: "read", n: 0 } });
@@ -55,7 +60,7 @@ test("what waits in the background lets others go first, and a new text ends it"
 });
 
 test("it looks up between slices, and what goes wrong is a sentence", () => {
-  const { scheduler, posted, turns } = stepped(function* ({ n }) {
+  const { scheduler, posted, finish } = stepped(function* ({ n }) {
     if (n < 0) throw new Error("no such head");
     const until = performance.now() + n;
     while (performance.now() < until) yield null;
@@ -63,12 +68,7 @@ test("it looks up between slices, and what goes wrong is a sentence", () => {
   });
   scheduler.take({ id: 1, question: { n: 30 } });
   scheduler.take({ id: 2, question: { n: -1 } });
-  let slices = 0;
-  while (turns.length) {
-    turns.shift()();
-    slices++;
-  }
-  assert.ok(slices > 2);
+  assert.ok(finish() > 2);
   assert.deepEqual(posted, [{ id: 1, value: "done" }, { id: 2, error: "no such head" }]);
 });
 
@@ -120,7 +120,7 @@ test("edits that fit nothing are named", () => {
   const read = (text) => model.run(text);
   const refused = [
     ["off", /an edit is a dict/],
-    [{ edit: "melt" }, /edit='melt' is not known; choose one of ablate, knock_out, scale, skip, patch/],
+    [{ edit: "melt" }, /edit='melt' is not known; choose one of ablate, knock_out, scale, skip, patch, steer/],
     [{ edit: "ablate", by: 2 }, /'by' is no part of ablate; it has head, kind, layer, value/],
     [{ edit: "scale", by: "2" }, /by='2' must be a finite number/],
     [{ edit: "ablate", kind: "cross" }, /kind='cross' is not in this model; it has decoder/],

@@ -16,7 +16,7 @@ import { dot, linear, lengths, matrix, rmsNorm, rowsOf, softmax } from "./tensor
  * @property {import("./positions.js").Bias | null} bias
  * @property {boolean} causal
  * @property {number} start where in the text the first query stands
- * @property {import("./edits.js").Cut[]} cuts edges that are taken out
+ * @property {import("./edits.js").MapChange[]} changes of its maps, in order
  */
 
 const GROUP = 64; // rows of a map that are held at once
@@ -68,14 +68,33 @@ export function patternOf(call, head, from = 0, to = call.query.rows) {
     const seen = causal ? weights.subarray(0, place + 1) : weights;
     for (let j = 0; j < seen.length; j++) seen[j] = dot(query.data, row * query.columns + q, key.data, j * key.columns + k, dHead) / Math.sqrt(dHead);
     if (bias) for (let j = 0; j < seen.length; j++) seen[j] += bias.lines[head][j - place + bias.middle];
-    for (const cut of call.cuts) {
-      if ((cut.head ?? head) !== head || (cut.query ?? place) !== place) continue;
-      if (cut.key === null) seen.fill(-Infinity);
-      else if (cut.key < seen.length) seen[cut.key] = -Infinity;
+    const changes = call.changes.filter((change) => (change.head ?? head) === head && (change.query ?? place) === place);
+    for (const { key, put } of changes) {
+      if (put) continue;
+      if (key === null) seen.fill(-Infinity);
+      else if (key < seen.length) seen[key] = -Infinity;
     }
     softmax(seen);
+    putIn(weights, changes, head);
   }
   return map;
+}
+
+/** Weights that are put in the place of a row, and of these the edges that are cut afterwards: the rest takes their weight. */
+function putIn(row, changes, head) {
+  let there = false;
+  for (const { key, put } of changes) {
+    if (put) {
+      row.set(put(head));
+      there = true;
+    } else if (there) {
+      const whole = row.reduce((a, b) => a + b, 0);
+      if (key === null) row.fill(0);
+      else row[key] = 0;
+      const left = row.reduce((a, b) => a + b, 0) || 1;
+      for (let j = 0; j < row.length; j++) row[j] *= whole / left;
+    }
+  }
 }
 
 /** The key and value head that a head reads: neighbours share one. @param {Call} call @param {number} head */
@@ -99,7 +118,7 @@ export function attend(call, z = matrix(call.query.rows, call.query.columns), wh
       const to = Math.min(z.rows, from + GROUP);
       const map = patternOf(call, head, from, to);
       for (let row = from; row < to; row++) {
-        const seen = call.causal ? call.start + row + 1 : n;
+        const seen = call.causal && !call.changes.length ? call.start + row + 1 : n; // a map that is put in may look ahead
         sum.fill(0);
         for (let j = 0; j < seen; j++) {
           const weight = map[(row - from) * n + j];

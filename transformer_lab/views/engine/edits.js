@@ -1,25 +1,21 @@
 // What can be changed in a pass: the plain values of edits, as Python's edit_from_dict reads them, and
 // what each does where it sits. At one place they act in the order given.
 
+import { checkedEdit, EditError, outsideOf } from "./edit_values.js";
 import { copyOf, matrix } from "./tensors.js";
-
-/** An edit that fits nothing in this model, or cannot be made in it. */
-export class EditError extends Error {}
-
-const PARTS = {
-  ablate: ["layer", "head", "kind", "value"],
-  knock_out: ["layer", "head", "kind", "query", "key"],
-  scale: ["layer", "head", "kind", "by"],
-  skip: ["layer", "part", "kind"],
-  patch: ["source", "layer", "head", "kind", "position", "what"],
-};
-const SKIPPED = { attention: "attn_out", mlp: "mlp_out" };
-const STREAMS = ["resid_pre", "resid_post"];
 
 /**
  * @typedef {import("./tensors.js").Matrix} Matrix
- * @typedef {{head: number | null, query: number | null, key: number | null}} Cut null: all
+ * @typedef {import("./attention.js").Call} Call
+ *
+ * @typedef {object} MapChange an edge that is cut, or a row of weights that is put in
+ * @property {number | null} head null: all
+ * @property {number | null} query
+ * @property {number | null} [key]
+ * @property {(head: number) => Float32Array} [put] the row
  */
+
+const OF_CALL = { q: "query", k: "key", v: "value" };
 
 /** Edits that were checked against a model. */
 export class Edits {
@@ -31,7 +27,7 @@ export class Edits {
    */
   constructor(values, model, read) {
     this.model = model;
-    this.list = values.map((value) => checked(value, model, read));
+    this.list = values.map((value) => checkedEdit(value, model, read));
   }
 
   /** Of one place, in order. */
@@ -50,26 +46,37 @@ export class Edits {
   /** Whether one position can be computed without the others in a block. */
   narrow(kind, layer) {
     const kinds = kind === "decoder" ? ["decoder", "cross"] : [kind];
-    return kinds.every((one) => this.at(one, layer).every((edit) => edit.name !== "patch" && edit.value !== "mean"));
+    return kinds.every((one) => this.at(one, layer).every((edit) => !["patch", "steer"].includes(edit.name) && edit.value !== "mean"));
   }
 
   /**
-   * @param {import("./attention.js").Call} call
-   * @returns {Cut[]}
+   * Queries, keys and values that are put in, and what becomes of maps.
+   * @param {Call} call
+   * @returns {Call}
    * @throws {EditError} for a token that is not in the text
    */
-  cuts(call) {
-    const found = this.at(call.kind, call.layer).filter((edit) => edit.name === "knock_out");
+  call(call) {
     const end = call.start + call.query.rows;
-    for (const edit of found) {
-      for (const [name, limit] of [["query", end], ["key", call.key.rows]]) {
-        if (edit[name] !== null && !(edit[name] >= 0 && edit[name] < limit)) throw outside(name, edit[name], `the ${limit} tokens`, limit);
+    for (const edit of this.at(call.kind, call.layer)) {
+      if (edit.name === "knock_out") {
+        for (const [name, limit] of [["query", end], ["key", call.key.rows]]) {
+          if (edit[name] !== null && !(edit[name] >= 0 && edit[name] < limit)) throw outsideOf(name, edit[name], `the ${limit} tokens`, limit);
+        }
+        call = { ...call, changes: [...call.changes, { head: edit.head, query: edit.query, key: edit.key }] };
+      } else if (edit.name === "patch" && edit.what === "pattern") {
+        call = { ...call, changes: [...call.changes, ...rowsPutIn(edit, call, end)] };
+      } else if (edit.name === "patch" && Object.hasOwn(OF_CALL, edit.what)) {
+        const name = OF_CALL[edit.what];
+        const first = edit.what === "q" ? call.start : 0;
+        const x = copyOf(call[name]);
+        putRows(edit, edit.source.at(call.kind, call.layer).call[name], x, first, first + x.rows, call.dHead);
+        call = { ...call, [name]: x };
       }
     }
-    return found;
+    return call;
   }
 
-  /** z, each head's output before W_O: the same matrix where nothing is to be done. @param {import("./attention.js").Call} call @param {Matrix} z */
+  /** z, each head's output before W_O: the same matrix where nothing is to be done. @param {Call} call @param {Matrix} z */
   heads(call, z) {
     let y = z;
     for (const edit of this.at(call.kind, call.layer)) {
@@ -84,8 +91,7 @@ export class Edits {
   /** The residual stream, and what is added to it. @param {string} name @param {string} kind of the stack @param {number} layer @param {Matrix} x */
   stream(name, kind, layer, x) {
     for (const edit of [...this.at(kind, layer), ...(kind === "decoder" ? this.at("cross", layer) : [])]) {
-      if (edit.name === "skip" && edit.stream === name) x = matrix(x.rows, x.columns);
-      if (edit.name === "patch" && edit.what === name) x = patchedStream(edit, edit.source.streamAt(name, kind, layer), x);
+      if (edit.stream === name) x = STREAM[edit.name](edit, x, kind, layer);
     }
     return x;
   }
@@ -93,7 +99,7 @@ export class Edits {
 
 // ---- what they do to heads --------------------------------------------------------------------------
 
-/** @type {Record<string, (edit: any, call: import("./attention.js").Call, z: Matrix) => void>} */
+/** @type {Record<string, (edit: any, call: Call, z: Matrix) => void>} */
 const HEADS = { ablate: ablated, scale: scaled, patch: patchedHeads };
 
 function ablated(edit, call, z) {
@@ -107,116 +113,92 @@ function ablated(edit, call, z) {
     }
     for (let i = 0; i < z.data.length; i++) mean[i % z.columns] += z.data[i] / z.rows;
   }
-  const [first, last] = columnsOf(edit, call);
+  const [first, last] = columnsOf(edit, call.dHead, z.columns);
   for (let at = 0; at < z.data.length; at += z.columns) z.data.set(mean.subarray(first, last), at + first);
 }
 
 function scaled(edit, call, z) {
-  const [first, last] = columnsOf(edit, call);
+  const [first, last] = columnsOf(edit, call.dHead, z.columns);
   for (let at = 0; at < z.data.length; at += z.columns) for (let c = first; c < last; c++) z.data[at + c] *= edit.by;
 }
 
 function patchedHeads(edit, call, z) {
-  const source = edit.source.heads(call.kind, call.layer);
-  const [first, last] = columnsOf(edit, call);
-  for (const place of placesOf(edit, source.rows, z.rows, call.start)) {
-    const row = (place - call.start) * z.columns;
-    z.data.set(source.data.subarray(place * z.columns + first, place * z.columns + last), row + first);
+  putRows(edit, edit.source.heads(call.kind, call.layer), z, call.start, call.start + z.rows, call.dHead);
+}
+
+/** Rows of a map that another text's take the place of, each as a change. @returns {MapChange[]} */
+function rowsPutIn(edit, call, end) {
+  const n = call.key.rows;
+  const source = edit.source.at(call.kind, call.layer).call;
+  if (source.key.rows !== n) {
+    throw new EditError(
+      `source_trace has maps of ${source.heads} heads and ${source.key.rows} keys, this text of ${call.heads} and ${n}: ` +
+        "patch maps between texts of one length",
+    );
+  }
+  const maps = new Map();
+  const mapOf = (head) => maps.get(head) ?? maps.set(head, edit.source.pattern(call.kind, call.layer, head)).get(head);
+  return pairsOf(edit, source.query.rows, call.start, end).map(([there, here]) => ({
+    head: edit.head,
+    query: here,
+    put: (head) => mapOf(head).subarray(there * n, (there + 1) * n),
+  }));
+}
+
+/** Another text's rows into x, whose first row stands at `first`. */
+function putRows(edit, source, x, first, end, dHead) {
+  const [left, right] = columnsOf(edit, dHead, x.columns);
+  for (const [there, here] of pairsOf(edit, source.rows, first, end)) {
+    x.data.set(source.data.subarray(there * x.columns + left, there * x.columns + right), (here - first) * x.columns + left);
   }
 }
 
-function patchedStream(edit, source, x) {
-  const y = copyOf(x);
-  for (const place of placesOf(edit, source.rows, x.rows, 0)) {
-    y.data.set(source.data.subarray(place * x.columns, (place + 1) * x.columns), place * x.columns);
+const columnsOf = ({ head }, dHead, columns) => (head === null ? [0, columns] : [head * dHead, (head + 1) * dHead]);
+
+/** Places in the other text, and where they come to stand in what passes now, which holds `first` … `end`. */
+function pairsOf({ position }, inSource, first, end) {
+  if (position === null && inSource !== end) {
+    throw new EditError(`source_trace has ${inSource} tokens and this text ${end}: name a position, or patch between texts of one length`);
   }
-  return y;
+  const wanted = position === null ? Array.from({ length: end - first }, (_, i) => first + i) : typeof position === "number" ? [position] : position;
+  const pairs = wanted.map((place) => (typeof place === "number" ? [place, place] : place));
+  for (const pair of pairs) {
+    for (const [place, whose, limit] of [[pair[0], "source_trace", inSource], [pair[1], "this text", end]]) {
+      if (!(place >= 0 && place < limit)) throw outsideOf("position", place, `the ${limit} tokens of ${whose}`, limit);
+    }
+  }
+  return pairs.filter(([, here]) => here >= first);
 }
 
-const columnsOf = ({ head }, { heads, dHead }) => (head === null ? [0, heads * dHead] : [head * dHead, (head + 1) * dHead]);
+// ---- what they do to the stream ---------------------------------------------------------------------
 
-/** Places in both texts. */
-function placesOf({ position }, inSource, n, start) {
-  if (position === null) {
-    if (inSource !== start + n) {
-      throw new EditError(`source_trace has ${inSource} tokens and this text ${start + n}: name a position, or patch between texts of one length`);
-    }
-    return Array.from({ length: n }, (_, i) => start + i);
-  }
-  const wanted = typeof position === "number" ? [position] : position;
-  for (const place of wanted) {
-    for (const [whose, limit] of [["source_trace", inSource], ["this text", start + n]]) {
-      if (!(place >= 0 && place < limit)) throw outside("position", place, `the ${limit} tokens of ${whose}`, limit);
-    }
-  }
-  return wanted.filter((place) => place >= start);
-}
-
-// ---- reading them -----------------------------------------------------------------------------------
-
-const outside = (name, value, of, limit) => new EditError(`${name}=${value} is outside ${of} (0 … ${limit - 1})`);
-const shown = (value) => (typeof value === "string" ? `'${value}'` : value === null || value === undefined ? "None" : JSON.stringify(value));
-const unknown = (name, value, known) => new EditError(`${name}=${shown(value)} is not known; choose ${known}`);
-
-function checked(values, model, read) {
-  if (values === null || typeof values !== "object" || Array.isArray(values)) throw new EditError(`an edit is a dict with 'edit', not ${shown(values)}`);
-  const { edit: name, ...given } = values;
-  if (!Object.hasOwn(PARTS, name)) throw unknown("edit", name, `one of ${Object.keys(PARTS).join(", ")}`);
-  const strange = Object.keys(given).find((part) => !PARTS[name].includes(part));
-  if (strange) throw new EditError(`${shown(strange)} is no part of ${name}; it has ${[...PARTS[name]].sort().join(", ")}`);
-  const edit = { name, told: JSON.stringify(values), layer: null, head: null, kind: null, ...given };
-  for (const part of ["layer", "head", "query", "key"]) {
-    if (edit[part] != null && !Number.isInteger(edit[part])) throw new EditError(`${part}=${shown(edit[part])} must be a whole number, or None for all`);
-  }
-  if (edit.kind !== null && !["encoder", "decoder", "cross"].includes(edit.kind)) throw unknown("kind", edit.kind, "one of encoder, decoder, cross");
-  if (edit.kind !== null && !model.kinds.includes(edit.kind)) {
-    throw new EditError(`kind=${shown(edit.kind)} is not in this model; it has ${model.kinds.join(", ")}`);
-  }
-  const own = edit.kind ?? model.defaultKind;
-  CHECKS[name](edit, own, model, read);
-  for (const [part, limit] of [["layer", model.layersOf(own)], ["head", model.config.n_heads]]) {
-    if (edit[part] !== null && !(edit[part] >= 0 && edit[part] < limit)) {
-      throw new EditError(`${part}=${edit[part]} is outside 0 … ${limit - 1} of this model's ${own}`);
-    }
-  }
-  return { ...edit, kind: own };
-}
-
-/** What is special to each; they fill in what was left out. */
-const CHECKS = {
-  ablate(edit) {
-    edit.value ??= "zero";
-    if (!["zero", "mean"].includes(edit.value)) throw new EditError(`value=${shown(edit.value)} is not known; choose 'zero', 'mean', a tl.mean_of(…) or a tensor`);
+/** @type {Record<string, (edit: any, x: Matrix, kind: string, layer: number) => Matrix>} */
+const STREAM = {
+  skip: (_, x) => matrix(x.rows, x.columns),
+  patch(edit, x, kind, layer) {
+    const y = copyOf(x);
+    putRows(edit, edit.source.streamAt(edit.stream, kind, layer), y, 0, y.rows, 0);
+    return y;
   },
-  scale(edit) {
-    if (edit.by === undefined) throw new EditError("scale needs by, a number; try by=0.5");
-    if (!Number.isFinite(edit.by)) throw new EditError(`by=${shown(edit.by)} must be a finite number; try by=0.5`);
-  },
-  knock_out(edit, kind) {
-    edit.query ??= null;
-    edit.key ??= null;
-    if (edit.query === null && edit.key === null) throw new EditError("knock_out needs query or key; to switch a whole head off, use ablate");
-    if (kind === "decoder" && edit.query !== null && (edit.key ?? 0) > edit.query) {
-      throw new EditError(`query=${edit.query} never looks at key=${edit.key}, which comes after it: there is no such edge in a decoder`);
+  steer({ vector, by, position }, x) {
+    const places = position === null ? Array.from({ length: x.rows }, (_, i) => i) : [position].flat();
+    const several = typeof vector[0] !== "number";
+    const width = (several ? vector[0] : vector).length;
+    if (width !== x.columns) throw new EditError(`vector has ${width} numbers, and the stream of this model d_model=${x.columns}`);
+    for (const place of places) {
+      if (place >= 0 && place < x.rows) continue;
+      throw new EditError(
+        `position=${place} is outside the ${x.rows} tokens that pass (0 … ${x.rows - 1}); with a cache they pass one at a time: write with cached=False`,
+      );
     }
-  },
-  skip(edit, kind, model) {
-    edit.part ??= "attention";
-    if (!Object.hasOwn(SKIPPED, edit.part)) throw unknown("part", edit.part, "'attention' or 'mlp'");
-    if (edit.part === "mlp" && edit.kind === "cross") throw new EditError("an mlp belongs to kind='decoder', not to 'cross'");
-    if (edit.part === "mlp" && model.config.attention_only) throw new EditError("this model is attention only, it has no mlp");
-    edit.stream = edit.part === "attention" && kind === "cross" ? "cross_out" : SKIPPED[edit.part];
-  },
-  patch(edit, _kind, _model, read) {
-    edit.what ??= "z";
-    edit.position ??= null;
-    if (!["z", ...STREAMS].includes(edit.what)) throw unknown("what", edit.what, `'z', ${STREAMS.join(", ")}`);
-    if (edit.what !== "z" && edit.head !== null) throw new EditError(`head=${edit.head} has no ${edit.what} of its own; leave head out`);
-    if (edit.what !== "z" && edit.kind === "cross") throw new EditError(`${edit.what} belongs to kind='decoder', not to 'cross'`);
-    for (const place of edit.position === null ? [] : [edit.position].flat()) {
-      if (!Number.isInteger(place)) throw new EditError(`position=${shown(place)} must be a whole number, or None for all`);
+    if (several && vector.length !== places.length) {
+      throw new EditError(`vector is for ${vector.length} positions, and ${places.length} are steered; give one vector [d_model], or as many as positions`);
     }
-    if (!read || !edit.source?.tokens) throw new EditError("source of patch must be the tokens of another text: {tokens: […]}");
-    edit.source = read(edit.source);
+    const y = copyOf(x);
+    places.forEach((place, i) => {
+      const added = several ? vector[i] : vector;
+      for (let k = 0; k < x.columns; k++) y.data[place * x.columns + k] += by * added[k];
+    });
+    return y;
   },
 };

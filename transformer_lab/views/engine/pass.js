@@ -19,6 +19,7 @@ import { copyOf, lengths, matrix, rowsOf } from "./tensors.js";
  * @typedef {object} Attended
  * @property {Matrix} x what it was called with
  * @property {Matrix} source
+ * @property {{query: Matrix, key: Matrix, value: Matrix}} raw before edits
  * @property {Call} call
  * @property {Matrix | null} z before edits; null where only one position was computed
  * @property {Matrix} edited
@@ -120,27 +121,27 @@ export class Pass {
     const kind = source === x ? stack : "cross";
     const { n_heads: heads, d_head: dHead } = this.model.config;
     const before = this.from?.kept[turn]?.attention[kind];
-    const query = before?.x === x ? before.call.query : makeQuery();
-    const { key, value } = before?.source === source ? before.call : (this.cache?.keys(kind, layer, makeKeys) ?? makeKeys());
+    const query = before?.x === x ? before.raw.query : makeQuery();
+    const { key, value } = before?.source === source ? before.raw : (this.cache?.keys(kind, layer, makeKeys) ?? makeKeys());
+    const raw = { query, key, value };
     const own = kind !== "cross";
     const place = own || !narrow ? start : start + this.place;
-    /** @type {Call} */
-    const call = { kind, layer, heads, dHead, query, key, value, bias: own ? bias : null, causal: kind === "decoder", start: place, cuts: [] };
-    call.cuts = this.edits.cuts(call);
+    const call = this.edits.call({ kind, layer, heads, dHead, ...raw, bias: own ? bias : null, causal: kind === "decoder", start: place, changes: [] });
     const asked = own && narrow ? callOf(call, this.place, this.place + 1) : call;
-    const z = this.attended(asked, before?.z && before.call.query === query && before.call.key === key ? before : null);
+    const z = this.attended(asked, before ?? null, call);
     const edited = this.edits.heads(asked, z);
-    this.kept[turn].attention[kind] = { x, source, call, z: narrow ? null : z, edited };
+    this.kept[turn].attention[kind] = { x, source, raw, call, z: narrow ? null : z, edited };
     return edited;
   }
 
-  /** Of heads whose cuts are as they were, what they gave then. */
-  attended(call, before) {
-    if (!before) return attend(call);
-    const at = call.start - before.call.start;
-    const z = at || call.query.rows < before.z.rows ? copyOf(rowsOf(before.z, at, at + call.query.rows)) : before.z;
-    const cuts = [...call.cuts, ...before.call.cuts];
-    return cuts.length ? attend(call, copyOf(z), (head) => cuts.some((cut) => (cut.head ?? head) === head)) : z;
+  /** Of heads whose maps are changed neither now nor then, what they gave then. */
+  attended(asked, before, call) {
+    const same = before?.z && ["query", "key", "value"].every((name) => before.call[name] === call[name]);
+    if (!same) return attend(asked);
+    const at = asked.start - before.call.start;
+    const z = asked.query.rows < before.z.rows ? copyOf(rowsOf(before.z, at, at + asked.query.rows)) : before.z;
+    const changes = [...asked.changes, ...before.call.changes];
+    return changes.length ? attend(asked, copyOf(z), (head) => changes.some((change) => (change.head ?? head) === head)) : z;
   }
 
   // ---- what is asked of a pass ------------------------------------------------------------------------
