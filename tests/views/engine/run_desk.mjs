@@ -4,8 +4,8 @@
 import fs from "node:fs";
 import path from "node:path";
 
+import { packedOf } from "../../../transformer_lab/views/engine/client.js";
 import { Desk } from "../../../transformer_lab/views/engine/desk.js";
-import { crc32 } from "../../../transformer_lab/views/engine/safetensors.js";
 import { samplingDistribution } from "../../../transformer_lab/views/engine/writing.js";
 
 const folder = process.argv[2];
@@ -24,10 +24,10 @@ function last(desk, question) {
   }
 }
 
-const answers = models.map(({ packed, questions }) => {
+const answers = models.map(({ name, info, questions }) => {
   const desk = new Desk();
-  const weights = new Uint8Array(fs.readFileSync(path.join(folder, `${packed.name}.safetensors`)));
-  const loaded = last(desk, { ask: "load", ...packed, weights, checksum: crc32(weights) });
+  const buffers = ["about", "weights"].map((part) => new Uint8Array(fs.readFileSync(path.join(folder, `${name}.${part}`))));
+  const loaded = last(desk, { ask: "load", ...packedOf(info, buffers) });
   return { loaded, found: questions.map((question) => last(desk, question)) };
 });
 const chances = draws.map(({ logits, options }) => Array.from(samplingDistribution(logits, options)));

@@ -10,10 +10,9 @@ import torch
 import transformer_lab as tl
 from tests.factories import small
 from transformer_lab.edits.makers import edit_from_dict
-from transformer_lab.files.models import describe, model_tensors
-from transformer_lab.files.safefiles import write_tensors
 from transformer_lab.tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
 from transformer_lab.views.explorer.runs import Runs
+from transformer_lab.views.pages.carried import carried
 from transformer_lab.writing import sampling_distribution
 
 pytestmark = pytest.mark.needs("node")
@@ -55,6 +54,8 @@ def text_models():
             sizes["target_vocab_size"] = target.vocab_size
         options = dict(activation="swiglu") | sizes | options
         model = small(kind, seed=seed, noise=0.3, sharpness=3.0, **options)
+        for weight in model.parameters():  # as wide as they travel
+            weight.data = weight.data.half().float()
         yield tl.TextModel(model, tokenizer, name, target_tokenizer=target)
 
 
@@ -68,15 +69,6 @@ class Asked:
     def ask(self, wanted, **question):
         self.questions.append(question)
         self.wanted.append(wanted)
-
-    def plain(self):
-        own, target = self.model.tokenizer, self.model.target_tokenizer
-        packed = dict(
-            name=self.model.name, config=describe(self.model.model), tokenizer=own.to_dict()
-        )
-        if target is not own:
-            packed["targetTokenizer"] = target.to_dict()
-        return dict(packed=packed, questions=self.questions)
 
     def error(self, make):
         with pytest.raises(ValueError) as caught:  # noqa: PT011
@@ -225,16 +217,18 @@ def draws():
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     folder, own, chances = tmp_path_factory.mktemp("desk"), asked(), draws()
+    models = []
     for one in own:
-        write_tensors(folder / f"{one.model.name}.safetensors", model_tensors(one.model.model), {})
+        block, name = carried(one.model).block, one.model.name
+        for part, data in zip(("about", "weights"), block.buffers, strict=True):
+            (folder / f"{name}.{part}").write_bytes(data)
+        models.append(dict(name=name, info=block.info, questions=one.questions))
     names = {"temperature": "temperature", "top_k": "topK", "top_p": "topP"}
     told = [
         dict(logits=logits.tolist(), options={names[k]: v for k, v in options.items()})
         for logits, options in chances
     ]
-    (folder / "questions.json").write_text(
-        json.dumps(dict(models=[one.plain() for one in own], draws=told))
-    )
+    (folder / "questions.json").write_text(json.dumps(dict(models=models, draws=told)))
     run = subprocess.run(
         ["node", HERE / "run_desk.mjs", folder], capture_output=True, text=True, timeout=60
     )

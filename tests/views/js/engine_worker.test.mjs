@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Engine } from "../../../transformer_lab/views/engine/client.js";
+import { Engine, packedOf } from "../../../transformer_lab/views/engine/client.js";
 import { Desk } from "../../../transformer_lab/views/engine/desk.js";
 import { EditError } from "../../../transformer_lab/views/engine/edit_values.js";
+import { crc32, DamagedModel } from "../../../transformer_lab/views/engine/safetensors.js";
 import { TextModel } from "../../../transformer_lab/views/engine/text_model.js";
 import { Scheduler } from "../../../transformer_lab/views/engine/scheduler.js";
 import { Tokenizer } from "../../../transformer_lab/views/engine/tokenizers/tokenizer.js";
@@ -11,9 +12,9 @@ import { Superseded } from "../../../transformer_lab/views/shared/requests.js";
 import { packed } from "./tiny_model.mjs";
 
 /** A worker in the same thread, whose steps are made one by one. */
-function stepped(answer) {
+function stepped(answer, slice) {
   const [posted, turns] = [[], []];
-  const scheduler = new Scheduler(answer, (message) => posted.push(message), (run) => turns.push(run));
+  const scheduler = new Scheduler(answer, (message) => posted.push(message), (run) => turns.push(run), slice);
   const finish = () => {
     let slices = 0;
     for (; turns.length; slices++) turns.shift()();
@@ -60,16 +61,28 @@ test("what waits in the background lets others go first, and a new text ends it"
 });
 
 test("it looks up between slices, and what goes wrong is a sentence", () => {
-  const { scheduler, posted, finish } = stepped(function* ({ n }) {
+  const { scheduler, posted, finish } = stepped(({ n }) => {
     if (n < 0) throw new Error("no such head");
-    const until = performance.now() + n;
-    while (performance.now() < until) yield null;
-    return "done";
-  });
-  scheduler.take({ id: 1, question: { n: 30 } });
+    return counted(n);
+  }, 0);
+  scheduler.take({ id: 1, question: { n: 2 } });
   scheduler.take({ id: 2, question: { n: -1 } });
-  assert.ok(finish() > 2);
-  assert.deepEqual(posted, [{ id: 1, value: "done" }, { id: 2, error: "no such head" }]);
+  scheduler.take({ id: 3, question: { n: Infinity }, lane: "long" });
+  scheduler.run();
+  scheduler.run();
+  scheduler.take({ id: 4, question: { n: 0 }, lane: "long" });
+  assert.ok(finish() > 1);
+  assert.deepEqual(posted, [{ id: 2, error: "no such head" }, { id: 1, part: 1 }, { id: 3, replaced: true }, { id: 1, value: 2 }, { id: 4, value: 0 }]);
+});
+
+test("an answer that fails on its way is a sentence too", () => {
+  const { scheduler, posted, finish } = stepped(function* () {
+    yield null;
+    throw new Error("no such token");
+  });
+  scheduler.take({ id: 1, question: {} });
+  finish();
+  assert.deepEqual(posted, [{ id: 1, error: "no such token" }]);
 });
 
 test("a page asks, and is answered", async () => {
@@ -102,6 +115,17 @@ test("the engine of a page that is gone, or that could not be started, answers n
   engine.worker.onerror({ message: "out of memory" });
   await assert.rejects(waiting, /the engine of this page stopped: out of memory/);
   await assert.rejects(engine.ask({ ask: "read", text: "a" }), /stopped/);
+});
+
+test("what a page says of its model is checked too", () => {
+  const { weights, checksum, ...rest } = packed();
+  const about = new TextEncoder().encode(JSON.stringify(rest));
+  const checksums = [crc32(about), checksum];
+  assert.deepEqual(packedOf({ checksums }, [about, weights]), packed());
+  const changed = Uint8Array.from(about, (byte, i) => (i === 9 ? byte ^ 1 : byte));
+  for (const [info, buffers] of [[{ checksums }, [changed, weights]], [{ checksums }, [weights, about]], [{ checksums }, [about]], [{}, [about, weights]]]) {
+    assert.throws(() => packedOf(info, buffers), { constructor: DamagedModel, message: /its checksum differs/ });
+  }
 });
 
 test("a model that was damaged on its way is one sentence", async () => {

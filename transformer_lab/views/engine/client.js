@@ -1,6 +1,19 @@
 // The page's side of the engine: questions go to its worker, answers come back as promises.
 
 import { Superseded } from "../shared/requests.js";
+import { crc32, DamagedModel, NOT_AS_WRITTEN } from "./safetensors.js";
+
+/**
+ * What a page carries of a model, for the question "load"; views/pages/carried.py writes it.
+ * @param {{checksums: number[]}} info
+ * @param {Uint8Array[]} buffers about the model, and its weights
+ * @returns {import("./text_model.js").Packed}
+ * @throws {DamagedModel}
+ */
+export function packedOf({ checksums }, [about, weights]) {
+  if (!about || !weights || !Array.isArray(checksums) || crc32(about) !== checksums[0]) throw new DamagedModel(NOT_AS_WRITTEN);
+  return { ...JSON.parse(new TextDecoder().decode(about)), weights, checksum: checksums[1] };
+}
 
 export class Engine {
   /** @param {Worker} worker @param {AbortSignal} [signal] ends it */

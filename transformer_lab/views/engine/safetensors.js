@@ -5,6 +5,8 @@ import { halvesToFloats, typed } from "../shared/codecs.js";
 /** Bytes that are no model of ours, or not as they were written. */
 export class DamagedModel extends Error {}
 
+export const NOT_AS_WRITTEN = "the model in this page is not as it was written: its checksum differs. Save the page anew, or copy it again";
+
 const LONGEST_TABLE = 100_000_000;
 const SIZES = { F64: 8, F32: 4, F16: 2, BF16: 2 };
 
@@ -30,10 +32,7 @@ const READERS = {
  * @throws {DamagedModel} for bytes that are cut off, changed, or no safetensors
  */
 export function readSafetensors(bytes, checksum) {
-  const found = crc32(bytes);
-  if (found !== checksum >>> 0) {
-    throw new DamagedModel("the model in this page is not as it was written: its checksum differs. Save the page anew, or copy it again");
-  }
+  if (crc32(bytes) !== checksum >>> 0) throw new DamagedModel(NOT_AS_WRITTEN);
   const [table, start] = tableOf(bytes);
   const tensors = new Map();
   let end = 0;

@@ -2,18 +2,20 @@
 // between steps: a newer question of the same lane replaces the older one, and what waits in the
 // background lets others go first.
 
-const SLICE = 8; // milliseconds at a stretch
+const SLICE = 8;
 
 export class Scheduler {
   /**
    * @param {(question: any) => Generator<any, any>} answer
    * @param {(message: any) => void} post
    * @param {(run: () => void) => void} [soon] after what has come in meanwhile
+   * @param {number} [slice] milliseconds at a stretch
    */
-  constructor(answer, post, soon = macrotask()) {
+  constructor(answer, post, soon = macrotask(), slice = SLICE) {
     this.answer = answer;
     this.post = post;
     this.soon = soon;
+    this.slice = slice;
     /** @type {{id: number, lane: string, background: boolean, steps: Generator<any, any>}[]} */
     this.jobs = [];
     this.running = false;
@@ -36,8 +38,10 @@ export class Scheduler {
   }
 
   run() {
-    const until = performance.now() + SLICE;
-    while (this.jobs.length && performance.now() < until) this.step(this.jobs.find((job) => !job.background) ?? this.jobs[0]);
+    const until = performance.now() + this.slice;
+    do {
+      if (this.jobs.length) this.step(this.jobs.find((job) => !job.background) ?? this.jobs[0]);
+    } while (this.jobs.length && performance.now() < until);
     this.running = this.jobs.length > 0;
     if (this.running) this.soon(() => this.run());
   }

@@ -109,7 +109,7 @@ def page(
         f"<script>{_page_script()}</script>\n"
     )
     for block in blocks:
-        yield _block(block)
+        yield block_text(block)
     yield "</body>\n</html>\n"
 
 
@@ -117,7 +117,8 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _block(block: Block) -> str:
+def block_text(block: Block) -> str:
+    """A block as it stands in a page."""
     data = b"".join(block.buffers)
     packed = gzip.compress(data, 5, mtime=0) if len(data) >= COMPRESS_FROM else data
     pays = len(packed) < 0.9 * len(data)
