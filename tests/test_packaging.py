@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 import transformer_lab as tl
 from tests.missing import need, package
 from transformer_lab.cli import main
+from transformer_lab.text_model import SHIPPED
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -32,11 +33,15 @@ def run(code: str) -> str:
     ).stdout
 
 
-def test_importing_and_building_a_model_bring_torch_and_nothing_heavier():
+def test_importing_building_and_loading_a_model_bring_torch_and_nothing_heavier():
     heavy = ["matplotlib", "plotly", "transformers", "IPython", "ipywidgets", "anywidget"]
-    heavy += ["tokenizers", "pooch", "papermill", "click", "nbformat"]
+    heavy += ["tokenizers", "pooch", "papermill", "click", "nbformat", "torch._dynamo", "sympy"]
     loaded = run(
-        f"import sys, transformer_lab; transformer_lab.Transformer, transformer_lab.trace; print([m for m in {heavy} if m in sys.modules])"
+        f"""import sys, transformer_lab as tl
+model = tl.load_model({str(ROOT / "data" / "models" / SHIPPED)!r})
+with tl.edit(model, tl.ablate(1, 1)):
+    tl.trace(model, [1, 2, 3]).pattern(0, 0)
+print([m for m in {heavy} if m in sys.modules])"""
     )
     assert json.loads(loaded.replace("'", '"')) == []
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..hub.wrappers import bare
 from .checkpoints import FOLDER as CHECKPOINTS
@@ -218,6 +219,22 @@ def describe(model: nn.Module) -> dict[str, Any] | None:
     return json.loads(json.dumps(described))  # tuples as the lists that JSON gives back
 
 
+class _Planned(TorchFunctionMode):
+    """Tensors that a module makes to hold its weights have a shape alone: nothing is allocated for
+    a lie. All else is computed as ever. With `torch.device("meta")` torch would import its compiler
+    for the first random number, which takes nearly as long as torch itself."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        given = kwargs or {}
+        if func in (torch.empty, torch.zeros, torch.ones):
+            return func(*args, **{**given, "device": "meta"})
+        target = args[0] if args else given.get("tensor")
+        name = func.__name__
+        if isinstance(target, Tensor) and target.is_meta and name[:2] != "__" and name[-1] == "_":
+            return target  # as in weight.normal_(), and torch.nn.init.normal_(weight)
+        return func(*args, **given)
+
+
 Shapes = Mapping[str, tuple[str, list[int]]]  # name -> (safetensors' type, shape), as in a header
 
 
@@ -247,7 +264,7 @@ def build(
     _check_plausible(config, shapes, path)
     try:
         with own_randomness():
-            with torch.device("meta"):  # shapes only: nothing is allocated for a lie
+            with _Planned():
                 planned = model_class(config)
                 missing = [n for n in model_tensors(planned) if n not in shapes]
                 _check_fit(planned, shapes, path, without=missing if allow_missing else ())
