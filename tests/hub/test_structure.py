@@ -46,6 +46,21 @@ def test_padding_moves_no_text(name, side):
     assert_close(trace.pattern(1)[:, here, here], alone.pattern(1), atol=1e-6, rtol=1e-4)
 
 
+def test_a_model_inside_that_hands_on_its_inputs_is_no_tower():
+    """Whisper's decoder alone stands in a wrapper that is said to read frames of sound."""
+    name = "causal/whisper"
+    (stack,) = network_of(model(name)).structure.stacks
+    assert (stack.kind, stack.path) == ("decoder", "model.decoder.layers")
+    stream = traced(name, keep="all").residual()
+    assert len(stream["resid_post"]) == len(stack.blocks)
+    with tl.edit(model(name), tl.skip(1, "mlp")):
+        skipped = traced(name, keep="all").residual()
+    alike = [
+        torch.equal(a, b) for a, b in zip(stream["resid_post"], skipped["resid_post"], strict=True)
+    ]
+    assert alike[0] and not alike[1]
+
+
 def test_stacks_that_take_turns_are_counted_by_turn():
     made = model("causal/hrm_text")
     trace = traced("causal/hrm_text", keep="all")

@@ -60,6 +60,13 @@ MORE = {
     "lfm2": lambda: T.Lfm2ForCausalLM(
         T.Lfm2Config(full_attn_idxs=[1], block_multiple_of=8, **_DECODER)
     ),
+    "whisper-decoder": lambda: T.WhisperForCausalLM(
+        T.WhisperConfig(
+            d_model=32, encoder_layers=1, encoder_attention_heads=2, decoder_layers=3,
+            decoder_attention_heads=4, decoder_ffn_dim=64, encoder_ffn_dim=64,
+            max_target_positions=64, **_VOCAB, **_IDS,
+        )
+    ),
     "modernbert": lambda: T.ModernBertForMaskedLM(
         T.ModernBertConfig(global_attn_every_n_layers=2, local_attention=4, cls_token_id=1,
                            sep_token_id=2, **_ENCODER, **_IDS)

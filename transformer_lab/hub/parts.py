@@ -45,7 +45,7 @@ class MeasuredParts(Parts):
     """
 
     def __init__(self, network: Any, inputs: Any):
-        if not network.blocks():
+        if not any(network.blocks(kind) for kind in network.kinds if kind != "cross"):
             raise PartsError(
                 f"the layers of {network.name} were not found, so who wrote what is not known; a tl.Network of "
                 "your own tells them by `blocks`"

@@ -189,6 +189,11 @@ class Structure:
         """Whether it is a model inside this one for other inputs, such as the tower of images."""
         if module is self.model or not is_hugging_face(module):
             return False
+        if parameters_of(module) <= {
+            "args",
+            "kwargs",
+        }:  # it hands on what it is given (Whisper's decoder)
+            return False
         own, whole = _main_input(module), self.reads
         return own != whole and not (self.both and own == "input_ids")  # what writes
 
