@@ -68,6 +68,8 @@ _NAMES = {
     "sweep_heads": "edits.sweep",
     "sweep_groups": "edits.sweep",
     "sweep_edges": "edits.sweep",
+    "patching_grid": "desk.patching",
+    "path_patch": "desk.paths",
     "head_table": "heads.table",
     "HeadTable": "heads.table",
     "explore": "exploring",
@@ -91,6 +93,8 @@ if TYPE_CHECKING:
     from . import circuits, datasets, heads, hub, lessons, tokenizers, views
     from .attention import Attention, AttentionCall, Site, Tap, attend
     from .config import ModelConfig, RecurrentConfig
+    from .desk.patching import patching_grid
+    from .desk.paths import path_patch
     from .edits.estimates import estimate_effects
     from .edits.hanging import edit
     from .edits.makers import ablate, knock_out, patch, scale, skip, steer

@@ -38,11 +38,13 @@ def to_plotly(
     if hasattr(found, "baseline") and hasattr(found, "axes"):
         sentence = repr(found).strip("<>")
         title, name = title or f"Sweep over {' and '.join(found.axes)}s", name or found.measure
-        return _numbers(found.values, name, found.axes, found.labels, title, sentence, theme)
+        return plot_of_numbers(found.values, name, found.axes, found.labels, title, sentence, theme)
     if hasattr(found, "ranked") and hasattr(found, "logit"):
         return _parts(found, title, theme)
     if hasattr(found, "shape"):
-        return _numbers(found, name, axes, labels or {}, title or name or "Scores", "", theme)
+        return plot_of_numbers(
+            found, name, axes, labels or {}, title or name or "Scores", "", theme
+        )
     from .runs.curves import compare_runs
 
     try:
@@ -54,7 +56,7 @@ def to_plotly(
         ) from error
 
 
-def _numbers(
+def plot_of_numbers(
     found: Any, name: str, axes: Sequence[str], labels: Mapping[str, Sequence[str]], title: str,
     sentence: str, theme: str,
 ) -> Plot:  # fmt: skip

@@ -1,0 +1,74 @@
+"""docs/research.md: its code runs, and what it says holds, on its text and on others."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import transformer_lab as tl
+
+TEXT = (Path(__file__).parents[2] / "docs" / "research.md").read_text("utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def found():
+    torch.manual_seed(0)
+    names = {}
+    for block in BLOCKS:
+        exec(block, names)
+    return names
+
+
+def test_the_stream_is_carried_on_twice(found):
+    stream = found["grids"]["resid_pre"]
+    assert [int(row.argmax()) for row in stream.recovered] == [11, 11, 12, 35]
+    assert stream.recovered.amax(1).min() > 0.9
+
+
+def test_two_heads_do_it_the_second_by_its_keys(found):
+    grids = found["grids"]
+    z = grids["z"].recovered
+    assert int(z[1].argmax()) == int(z[2].argmax()) == 2 and z[[1, 2], 2].min() > 0.9
+    assert z[2, [0, 1, 3]].max() < 0.5 and z[1, [0, 1]].max() < 0.1 and z[0, 1] > 0.9
+    assert grids["k"].recovered[2, 2] > 0.9 and grids["q"].recovered[2, 2].abs() < 0.1
+    assert grids["v"].recovered[1, 2] > 0.9
+    assert grids["z"].estimate[2, 2] > 1.5 * grids["z"].exact[2, 2]
+
+
+def test_the_first_feeds_the_keys_of_the_second(found):
+    paths, grids = found["paths"], found["grids"]
+    whole = grids["z"].source - grids["z"].into
+    assert paths.top(1)[0][:3] == ("z", 1, 2) and paths.exact[1, 2] > 0.9 * whole
+    rest = paths.exact.clone()
+    rest[1, 2:] = 0
+    assert rest.nan_to_num().abs().max() < 0.4 and 0.5 * whole < paths.exact[1, 3]
+    assert found["queries"].exact.nan_to_num().abs().max() < 0.35
+
+
+def test_scores_that_know_nothing_of_patching_agree(found):
+    assert found["previous"].flatten().topk(2).indices.tolist() == [4 + 2, 4 + 3]
+    assert found["previous"].flatten().sort().values[-3] < 0.1
+    assert divmod(int(found["induction"].argmax()), 4) == (2, 2)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_it_holds_on_other_tokens(found, seed):
+    half = torch.randint(100, 1000, (24,), generator=torch.Generator().manual_seed(seed))
+    clean = torch.cat((half, half[:12]))
+    corrupted = clean.clone()
+    corrupted[11] = 300
+    paths = tl.path_patch(
+        found["model"], clean, corrupted, metric=int(half[12]), receiver=(2, 2, "k"), via="mlp"
+    )
+    assert paths.top(1)[0][:3] == ("z", 1, 2) and paths.recovered[1, 2] > 0.8
+
+
+def test_the_numbers_in_the_text_are_those_that_are_found(found):
+    z, paths = found["grids"]["z"], found["paths"]
+    heads = [z.exact[at] for at in ((0, 1), (1, 2), (1, 3), (2, 2))]
+    ways = [paths.exact[1, 2], paths.exact[1, 3]]
+    for number in (z.into, z.source, *heads, z.estimate[2, 2], *ways):
+        told = f"{float(number):.1f}".replace("-", "−").replace("−0.", "−.")
+        assert told in TEXT, told

@@ -1,0 +1,103 @@
+"""The number that a patch moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..edits.effects import checked_token
+from ..edits.kinds import EditError
+from ..tracing.gradients import Logit, as_logit
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """A number of a model's predictions, the mean over the texts of a batch.
+
+    Attributes:
+        told: what it is, in words.
+        of: the reader's own function of logits [batch, position, vocab]; None for the others.
+        token, against: whose logits are compared; with no `against`, the log-probability of `token`.
+        position: where it is read, where that was asked for; −1 for each text's own place.
+        places: [batch], that place in one of the prompts.
+    """
+
+    told: str
+    of: Callable[[Tensor], Any] | None = None
+    token: int = 0
+    against: int | None = None
+    plain: bool = False  # the logit of `token` itself
+    position: int = -1
+    places: Tensor | None = None
+
+    def at_places(self, logits: Tensor) -> Tensor:
+        """Of logits [batch, vocab] at each text's place: one number."""
+        if self.against is not None:
+            return (logits[:, self.token] - logits[:, self.against]).mean()
+        if self.plain:
+            return logits[:, self.token].mean()
+        return logits.log_softmax(-1)[:, self.token].mean()
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Of logits [batch, position, vocab], or answers [batch, class].
+
+        Raises:
+            EditError: where a function of one's own gives no single number, or a token is not there.
+        """
+        if self.of is not None:
+            found = torch.as_tensor(self.of(logits))
+            if found.numel() != 1:
+                raise EditError(
+                    f"metric is a function that gives {list(found.shape)}; it must give one number of "
+                    "the logits"
+                )
+            return found.reshape(())
+        logits = logits[:, None] if logits.dim() == 2 else logits
+        for token in (self.token, self.against):
+            checked_token(token, logits.shape[-1])
+        assert self.places is not None
+        places = self.places if logits.shape[1] > 1 else torch.zeros_like(self.places)
+        return self.at_places(logits[torch.arange(len(logits), device=logits.device), places])
+
+
+def metric_of(
+    asked: Any,
+    token_id: Callable[[str], int] | None,
+    likeliest: Callable[[], tuple[int, int]],
+    name: Callable[[int], str],
+) -> Metric:
+    """What `patching_grid` and `path_patch` understand as a metric.
+
+    Args:
+        likeliest: the token that is likeliest after the clean prompt, and after the corrupted one.
+        name: of a token, for people.
+
+    Raises:
+        EditError: for no metric, tokens that are not one token each, and where both prompts predict
+            the same token and no metric was given.
+    """
+    if asked is None:
+        asked = likeliest()
+        if asked[0] == asked[1]:
+            raise EditError(
+                f"after both prompts “{name(asked[0])}” is likeliest; say whose logits to compare: "
+                "metric=(answer, wrong)"
+            )
+    plain = isinstance(asked, Logit)
+    try:
+        of = as_logit(asked, token_id)
+    except ValueError as error:
+        raise EditError(f"metric={asked!r}: {str(error).removeprefix('gradients=')}") from error
+    if not isinstance(of, Logit):
+        return Metric(getattr(of, "__name__", "a function of the logits"), of=of)
+    first = f"“{name(int(of.token))}”"
+    where: dict[str, Any] = dict(token=int(of.token), position=of.position)
+    if of.against is not None:
+        told = f"logit of {first} − logit of “{name(int(of.against))}”"
+        return Metric(told, against=int(of.against), **where)
+    told = f"logit of {first}" if plain else f"log-probability of {first}"
+    return Metric(told, plain=plain, **where)

@@ -1,0 +1,212 @@
+"""Two prompts of one model: the run that is patched, the run that is put in, and which place of the
+one is which of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..arguments import shown
+from ..edits.kinds import EditError
+from ..edits.swept import Swept
+from ..tracing.running import trace
+from ..tracing.trace import Trace
+from .metric import Metric, metric_of
+
+DIRECTIONS = ("denoising", "noising")
+SPACES = ("·", "↵", "⇥")  # how a token that begins with white space is shown
+PIECE = "##"  # … and one that goes on with a word, in BERT's way
+
+
+class Pair:
+    """What is compared: `into` is patched, `source` is put in.
+
+    Args:
+        read: target, kind, position and further inputs: of both prompts.
+
+    Attributes:
+        pairs: (place in the source, place in the run that is patched) of all places that both have.
+        aligned: how the places were paired, in words.
+        metric: the number that is moved.
+    """
+
+    def __init__(
+        self, model: Any, clean: Any, corrupted: Any, *, metric: Any, direction: str, align: Any,
+        target: Any = None, kind: str | None = None, position: int | None = None,
+        given: dict[str, Any],
+    ):  # fmt: skip
+        if direction not in DIRECTIONS:
+            raise EditError(
+                f"direction={shown(direction)} is not known; choose {' or '.join(DIRECTIONS)}"
+            )
+        self.direction = direction
+        both = [
+            Swept(model, text, target, None, None, kind, None, position, given)
+            for text in (clean, corrupted)
+        ]
+        n_texts = [len(one.inputs.first) for one in both]
+        if n_texts[0] != n_texts[1]:
+            raise EditError(
+                f"clean has {n_texts[0]} texts and corrupted {n_texts[1]}; give as many of both"
+            )
+        self.denoises = direction == "denoising"
+        self.source_of, self.into_of = both if self.denoises else both[::-1]
+        self.network, self.kind = self.into_of.network, self.into_of.kind
+        self.source_labels, self.labels = _labels(self.source_of), _labels(self.into_of)
+        self.pairs, self.aligned = self._paired(align)
+        self._traces: dict[int, Trace] = {}
+        find, name = getattr(model, "token_id", None), _namer(self.into_of)
+        plain = metric_of(metric, find, self._likeliest, name)
+        self.metric = replace(plain, places=_places(plain, self.into_of))
+        of_source = replace(plain, places=_places(plain, self.source_of))
+        self.into_of.places = _places(plain, self.into_of)
+        with torch.no_grad():
+            self.source_value = float(of_source(_logits(self.source).float()))
+
+    @property
+    def source(self) -> Trace:
+        """The run that is put in, with all that it can keep."""
+        return self._traced(self.source_of)
+
+    @property
+    def into(self) -> Trace:
+        """The run that is patched, as it is."""
+        return self._traced(self.into_of)
+
+    def with_gradients(self, budget_mib: float) -> Trace:
+        """The run that is patched, with the metric's gradients."""
+        return self._trace(self.into_of, gradients=self.metric, budget_mib=budget_mib)
+
+    @property
+    def places(self) -> list[tuple[int, int]] | None:
+        """The paired places for an edit; None where the texts are of one length and all are meant."""
+        n = len(self.labels)
+        whole = n == len(self.source_labels) and self.pairs == [(i, i) for i in range(n)]
+        return None if whole else self.pairs
+
+    def label(self, pair: tuple[int, int]) -> str:
+        there, here = self.source_labels[pair[0]], self.labels[pair[1]]
+        return here if there == here else f"{here} ← {there}"
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _traced(self, swept: Swept) -> Trace:
+        if id(swept) not in self._traces:
+            self._traces[id(swept)] = self._trace(swept)
+        return self._traces[id(swept)]
+
+    def _trace(self, swept: Swept, **more: Any) -> Trace:
+        inputs = swept.inputs
+        return trace(self.network, inputs.tokens, inputs.target, keep="all", **more, **inputs.given)
+
+    def _likeliest(self) -> tuple[int, int]:
+        """Of the first texts: after the clean prompt, and after the corrupted one."""
+        found = []
+        for swept in (self.source_of, self.into_of)[:: 1 if self.denoises else -1]:
+            logits = _logits(self._traced(swept))[0]
+            found.append(int((logits if logits.dim() == 1 else logits[swept.places[0]]).argmax()))
+        return found[0], found[1]
+
+    def _paired(self, align: Any) -> tuple[list[tuple[int, int]], str]:
+        n, m = len(self.source_labels), len(self.labels)
+        if align is None:
+            if n == m:
+                return [(i, i) for i in range(n)], "token by token"
+            raise EditError(
+                f'{self._counts(n, m, "tokens")}: give prompts of one length, or align="words", or '
+                "align=[(place in clean, place in corrupted), …]"
+            )
+        if isinstance(align, str) and align == "words":
+            return self._by_words(), "by the last tokens of the words in turn"
+        if isinstance(align, str) or not isinstance(align, Sequence):
+            raise EditError(f'align={shown(align)} is not known; give "words", or pairs of places')
+        pairs = []
+        for given in align:
+            pair = tuple(given) if isinstance(given, Sequence) else (given,)
+            pair = pair if self.denoises else pair[::-1]
+            if not all(type(place) is int for place in pair) or len(pair) != 2:
+                raise EditError(f"align holds {shown(given)}, which is no pair of places")
+            if not (0 <= pair[0] < n and 0 <= pair[1] < m):
+                raise EditError(
+                    f"align holds {shown(given)}, and {self._counts(n, m, 'tokens')} (from 0 on)"
+                )
+            pairs.append((pair[0], pair[1]))
+        if not pairs:
+            raise EditError("align holds no pair of places")
+        return pairs, "by pairs that were given"
+
+    def _by_words(self) -> list[tuple[int, int]]:
+        if self.into_of.tokenizers is None:
+            raise EditError(
+                'align="words" needs a TextModel, which knows words; give pairs of places'
+            )
+        there, here = _word_ends(self.source_labels), _word_ends(self.labels)
+        if len(there) != len(here):
+            raise EditError(
+                f"{self._counts(len(there), len(here), 'words')}: give prompts of as many words, or "
+                "align=[(place in clean, place in corrupted), …]"
+            )
+        return list(zip(there, here, strict=True))
+
+    def _counts(self, source: int, into: int, what: str) -> str:
+        clean, corrupted = (source, into) if self.denoises else (into, source)
+        return f"clean has {clean} {what} and corrupted {corrupted}"
+
+
+def _labels(swept: Swept) -> list[str]:
+    """Of the text whose places are patched: of a decoder's, for cross-attention."""
+    inputs = swept.inputs
+    if inputs.tokens is None and inputs.target is None:
+        return swept.key_labels()
+    written = inputs.target is not None and swept.kind != "encoder"
+    read: Tensor | None = inputs.target if written else inputs.tokens
+    if read is None:
+        return swept.key_labels()
+    ids = read[0].tolist()
+    return (
+        [str(i) for i in ids] if swept.tokenizers is None else swept.tokenizers[written].tokens(ids)
+    )
+
+
+def _places(metric: Metric, swept: Swept) -> Tensor:
+    """Where the prediction of each text is read, [batch]."""
+    n = swept.inputs.n_outputs
+    if not -n <= metric.position < n:
+        raise EditError(f"position={metric.position} is outside the {n} tokens (−{n} … {n - 1})")
+    if metric.position == -1:
+        return swept.places
+    return torch.full_like(swept.places, metric.position % n)
+
+
+def _namer(swept: Swept) -> Any:
+    if swept.tokenizers is None:
+        return str
+    _, tokenizer = swept.tokenizers
+    return lambda token: tokenizer.tokens([token])[0]
+
+
+def _word_ends(labels: Sequence[str]) -> list[int]:
+    """Where the last token of every word stands. A token begins a word where it begins with a space;
+    in a tokenizer that knows no spaces, where it is no piece of the one before."""
+    spaced = any(label.startswith(SPACES) for label in labels[1:])
+    begins = [
+        i
+        for i, label in enumerate(labels)
+        if i == 0 or (label.startswith(SPACES) if spaced else not label.startswith(PIECE))
+    ]
+    return [i - 1 for i in begins[1:]] + [len(labels) - 1]
+
+
+def _logits(found: Trace) -> Tensor:
+    """
+    Raises:
+        EditError: for a model that predicts nothing.
+    """
+    logits = found.answers if found.logits is None else found.logits
+    if logits is None:
+        raise EditError(f"{found.model_name} has no head, so it predicts nothing to compare")
+    return logits

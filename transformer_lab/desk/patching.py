@@ -1,0 +1,294 @@
+"""Grids of patches: which site, in which layer, at which position or head, carries the answer.
+
+grids = tl.patching_grid(model, clean, corrupted)
+grids["z"].values[layer, head]          # about how far it moves the metric, of one gradient pass
+grids = grids.measure([("z", 3, 1)])    # and exactly, where it is asked
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..arguments import shown
+from ..edits.cells import Cells
+from ..edits.hanging import tap_for
+from ..edits.kinds import Edit, EditError
+from ..edits.makers import patch
+from ..edits.sites import OF_HEADS, OF_STREAM, site_named
+from ..hub.network import SeamError
+from ..tracing.trace import Trace, TraceError
+from .grid import PatchingGrid, PatchingGrids
+from .metric import Metric
+from .pair import Pair
+
+SITES = ("resid_pre", "attn_out", "mlp_out", "z")
+WAYS = ("attribution", "exact", "both")
+Place = tuple[str, int, int]
+
+
+def patching_grid(
+    model: Any,
+    clean: Any,
+    corrupted: Any,
+    *,
+    metric: Any = None,
+    sites: str | Sequence[str] | None = None,
+    by: str = "attribution",
+    direction: str = "denoising",
+    align: Any = None,
+    kind: str | None = None,
+    target: Any = None,
+    position: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    budget_mib: float = 512,
+    **given: Any,
+) -> PatchingGrids:
+    """Patch what a run on one prompt had into a run on another, a cell at a time: layer × position for
+    sites of the stream, layer × head (all positions together) for those of heads.
+
+    Args:
+        model: a `Transformer`, a Hugging Face model, a `TextModel` (then give texts) or an `ImageModel`.
+        clean, corrupted: two prompts, or two batches of as many token ids; edits in force hold for both.
+        metric: what is moved. A pair of tokens: the logit of the first less that of the second. One
+            token: its log-probability. A `tl.Logit`, or a function from logits [batch, position, vocab]
+            to one number. None: the pair of what is likeliest after the clean prompt and after the
+            corrupted one. Tokens are ids, or of a TextModel texts of one token; a batch's is the mean.
+        sites: of "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "q", "k", "v" and
+            "pattern", or TransformerLens' names. None: the stream, attn_out, mlp_out and z, as far as
+            the model offers them; `missing` has the others and why.
+        by: "attribution" estimates all cells from two passes and one gradient (Nanda 2023); "exact"
+            patches every cell; "both" does both.
+        direction: "denoising" puts the clean run into the corrupted one (is it enough?), "noising" the
+            corrupted one into the clean (is it needed?). See Heimersheim and Nanda 2024.
+        align: how places are paired where the prompts have not one length: "words" pairs the last tokens
+            of their words in turn; or pairs (place in clean, place in corrupted). Only paired places
+            are patched, and q, k and pattern, which hold places, cannot be.
+        kind: of attention; as in `ablate`. target: of an encoder-decoder, for both prompts.
+        position: where the prediction is read; the last token if None, or a masked model's mask.
+        progress, budget_mib: as in `sweep_heads`, for exact patches; the budget also bounds the maps of
+            the gradient pass.
+        given: further inputs of both, as in `trace`.
+
+    Returns:
+        `PatchingGrids`, site -> `PatchingGrid`.
+
+    Raises:
+        EditError: for prompts that cannot be paired, a metric that is not known, and a site that is not
+            known or that the model does not offer, with its reason.
+    """
+    if by not in WAYS:
+        raise EditError(f"by={shown(by)} is not known; choose one of {', '.join(WAYS)}")
+    names = SITES if sites is None else [sites] if isinstance(sites, str) else list(sites)
+    named = [site_named(name) for name in names]
+    if not named or any(layer is not None for _, layer in named):
+        raise EditError(f"sites={shown(sites)} names no site of all layers; try 'z'")
+    pair = Pair(
+        model, clean, corrupted, metric=metric, direction=direction, align=align, target=target,
+        kind=kind, position=position, given=given,
+    )  # fmt: skip
+    desk = Desk(pair, [site for site, _ in named], optional=sites is None, budget_mib=budget_mib)
+    grids = desk.grids(estimated=by != "exact")
+    return grids if by == "attribution" else grids.measure(progress=progress)
+
+
+class Desk:
+    """Two runs and the sites that are patched.
+
+    Args:
+        optional: leave out a site that the model does not offer, and say why, instead of raising.
+    """
+
+    def __init__(self, pair: Pair, sites: Sequence[str], *, optional: bool, budget_mib: float):
+        self.pair, self.budget = pair, budget_mib
+        self.missing: dict[str, str] = {}
+        self.sites: list[str] = []
+        for site in dict.fromkeys(sites):
+            why = self._why_not(site)
+            if why and not optional:
+                raise EditError(f"{site} cannot be patched in {pair.source.model_name}: {why}")
+            self.sites += [] if why else [site]
+            self.missing.update({site: why} if why else {})
+        if not self.sites:
+            raise EditError(f"no site can be patched: {next(iter(self.missing.values()))}")
+        self._cells: Cells | None = None
+        self.into_value = math.nan
+
+    def grids(self, *, estimated: bool) -> PatchingGrids:
+        changes: dict[str, Tensor] = {}
+        if estimated:
+            run = self._with_gradients()
+            self.into_value = float(run.scalar or 0.0)
+            changes = {site: self._attribution(site, run) for site in self.sites}
+        else:
+            self.measured([])
+        found = {}
+        for site in self.sites:
+            there = self._there(site)
+            unknown = torch.full(there.shape, math.nan)
+            found[site] = PatchingGrid(
+                site, self._axes(site), self._labels(site, there), changes.get(site, unknown), unknown,
+                there, self.into_value, self.pair.source_value, self.pair.metric.told,
+                self.pair.direction, self.pair.aligned, self.pair.source.model_name,
+            )  # fmt: skip
+        return PatchingGrids(found, self.missing, self.edit, self.measured)
+
+    def edit(self, site: str, layer: int, place: int) -> Edit:
+        """The edit of a cell."""
+        pair = self.pair
+        more: dict[str, Any] = dict(kind=pair.kind, what=site)
+        if site in OF_STREAM:
+            return patch(pair.source, layer, position=[pair.pairs[place]], **more)
+        return patch(pair.source, layer, place, position=pair.places, **more)
+
+    def measured(
+        self, cells: Sequence[Place], progress: Callable[[int, int], None] | None = None
+    ) -> dict[Place, float]:
+        """How far each cell moves the metric."""
+        taps = [(tap_for(self.pair.network, self.edit(*cell)),) for cell in cells]
+        own = self.pair.metric.of is not None
+        first = self._cells is None
+        if self._cells is None:
+            self._cells = Cells(self.pair.into_of, budget_mib=self.budget, whole=own)
+        runner, found = self._cells, {}
+        judge = Judged(runner, self.pair.metric)
+        with ExitStack() as stack:
+            if first:
+                self.into_value = judge(stack.enter_context(runner.passes.open()))
+            else:
+                stack.enter_context(runner.passes.again())
+            self._watch_stream(stack, runner, {name for (tap,) in taps for name in tap.streams})
+            waiting = runner.by_start(taps)
+            while waiting:
+                start, indices = waiting.pop(0)
+                chunk, rest = indices[: runner.most], indices[runner.most :]
+                if rest:
+                    waiting.insert(0, (start, rest))
+                outputs = runner.outputs([taps[i] for i in chunk], start)
+                for i, rows in zip(chunk, outputs, strict=True):
+                    found[cells[i]] = judge(rows) - self.into_value
+                if progress is not None:
+                    progress(len(found), len(cells))
+        return found
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _watch_stream(self, stack: ExitStack, runner: Cells, names: set[str]) -> None:
+        network, own = self.pair.network, self._stream_kind
+        for name in sorted(names):
+            try:
+                stack.enter_context(network.changing_stream(runner.tap, [name], own, None))
+            except SeamError as error:
+                raise EditError(f"{name} cannot be patched in {network.name}: {error}") from error
+
+    @property
+    def _stream_kind(self) -> str:
+        return "decoder" if self.pair.kind == "cross" else self.pair.kind
+
+    def _with_gradients(self) -> Trace:
+        try:
+            return self.pair.with_gradients(self.budget)
+        except EditError:
+            raise
+        except ValueError as error:
+            raise EditError(
+                f'nothing can be estimated: {error}; by="exact" patches instead'
+            ) from error
+
+    def _why_not(self, site: str) -> str:
+        """Why a site cannot be patched; empty where it can."""
+        pair = self.pair
+        if pair.places is not None and site in ("q", "k", "pattern"):
+            return (
+                "the prompts are paired by places, and queries, keys and maps hold where they stand"
+            )
+        try:
+            layer = pair.source.attending(pair.kind)[0]
+            self._activation(pair.source, site, layer)
+        except (TraceError, EditError) as error:
+            return str(error)
+        return ""
+
+    def _activation(self, run: Trace, site: str, layer: int) -> Tensor:
+        name = self._name(site)
+        return run.activation(name, layer, kind=self.pair.kind)
+
+    def _name(self, site: str) -> str:
+        if self.pair.kind != "cross" or site in OF_HEADS:
+            return site
+        if site != "attn_out":
+            raise EditError(f"{site} belongs to kind='decoder', not to 'cross'")
+        return "cross_out"
+
+    def _layers(self, site: str) -> list[int]:
+        """Those that have something there."""
+        run, found = self.pair.source, []
+        for layer in range(run.n_layers(self.pair.kind)):
+            try:
+                self._activation(run, site, layer)
+            except TraceError:
+                continue
+            found.append(layer)
+        return found
+
+    def _there(self, site: str) -> Tensor:
+        run, layers = self.pair.source, self._layers(site)
+        if site in OF_STREAM:
+            widths = dict.fromkeys(layers, len(self.pair.pairs))
+        else:
+            widths = {i: self._activation(run, site, i).shape[1] for i in layers}
+        there = torch.zeros(run.n_layers(self.pair.kind), max(widths.values()), dtype=torch.bool)
+        for layer, n in widths.items():
+            there[layer, :n] = True
+        return there
+
+    def _axes(self, site: str) -> tuple[str, str]:
+        return ("layer", "position") if site in OF_STREAM else ("layer", "head")
+
+    def _labels(self, site: str, there: Tensor) -> dict[str, list[str]]:
+        n_layers, n = there.shape
+        places = [str(i) for i in range(n)]
+        if site in OF_STREAM:
+            places = [self.pair.label(pair) for pair in self.pair.pairs]
+        return {"layer": [str(i) for i in range(n_layers)], self._axes(site)[1]: places}
+
+    def _attribution(self, site: str, run: Trace) -> Tensor:
+        """Σ (source − into) · ∂metric/∂into over what a cell holds, fp32 [layer, place]."""
+        pair, axis = self.pair, 1 if site in OF_STREAM else 2
+        there, here = map(list, zip(*pair.pairs, strict=True))
+        if site in ("q", "k", "pattern") or (site == "v" and pair.kind == "cross"):
+            there = here = None  # prompts of one length
+        found = torch.full(self._there(site).shape, math.nan)
+        for layer in self._layers(site):
+            before = self._activation(run, site, layer)
+            source = self._activation(pair.source, site, layer)
+            slope = run.gradient(self._name(site), layer, kind=pair.kind, batch=None)
+            if there is not None:
+                source = source.index_select(axis, torch.tensor(there, device=source.device))
+                at = torch.tensor(here, device=before.device)
+                before, slope = before.index_select(axis, at), slope.index_select(axis, at)
+            product = (source.float() - before.float()) * slope.float()
+            cells = product.sum((0, -1)) if axis == 1 else product.sum((0, 2, 3))
+            found[layer, : len(cells)] = cells.cpu()
+        return found
+
+
+class Judged:
+    """The metric of what a pass gave."""
+
+    def __init__(self, runner: Cells, metric: Metric):
+        self.passes, self.metric = runner.passes, metric
+
+    def __call__(self, rows: Tensor) -> float:
+        passes, metric = self.passes, self.metric
+        if metric.of is not None:
+            return float(metric(passes.logits(rows)))
+        assert metric.places is not None
+        one = rows.shape[1] == 1 and not passes.cut  # a classifier's one answer
+        places = torch.zeros_like(metric.places) if one else metric.places
+        return float(metric.at_places(passes.logits(passes.at(rows, places)[:, None])[:, 0]))
