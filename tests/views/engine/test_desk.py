@@ -219,7 +219,7 @@ def both(tmp_path_factory):
     folder, own, chances = tmp_path_factory.mktemp("desk"), asked(), draws()
     models = []
     for one in own:
-        block, name = carried(one.model).block, one.model.name
+        block, name = carried(one.model).blocks[1], one.model.name
         for part, data in zip(("about", "weights"), block.buffers, strict=True):
             (folder / f"{name}.{part}").write_bytes(data)
         models.append(dict(name=name, info=block.info, questions=one.questions))

@@ -39,7 +39,7 @@ def in_page(text):
 def test_what_a_page_holds_is_the_model():
     model = text_model()
     found = carried(model)
-    text = "".join(page({"_esm": "", "_css": ""}, {}, title="t", blocks=[found.block]))
+    text = "".join(page({"_esm": "", "_css": ""}, {}, title="t", blocks=found.blocks))
     assert "<script>alert" not in text
     info, (about, weights) = in_page(text)
     assert info["checksums"] == [zlib.crc32(about), zlib.crc32(weights)]
@@ -61,7 +61,7 @@ def test_the_size_that_is_told_is_the_pages():
     found = carried(text_model())
     state = {"_esm": "", "_css": ""}
     without, whole = (
-        "".join(page(state, {}, title="t", blocks=blocks)) for blocks in ([], [found.block])
+        "".join(page(state, {}, title="t", blocks=blocks)) for blocks in ([], found.blocks)
     )
     assert found.size == len(whole) - len(without)
 

@@ -36,6 +36,19 @@ export class Engine {
   }
 
   /**
+   * The engine of a page that carries its model, and what it says of the model.
+   * @param {import("../shared/requests.js").Requests} requests
+   * @param {AbortSignal} signal
+   * @returns {Promise<{engine: Engine, about: any}>}
+   */
+  static async ofPage(requests, signal) {
+    const script = await requests.ask({ type: "block", name: "engine" }, false);
+    const engine = Engine.start(new TextDecoder().decode(script.buffers[0]), signal);
+    const { message, buffers } = await requests.ask({ type: "block", name: "model" }, false);
+    return { engine, about: await engine.ask({ ask: "load", ...packedOf(message.info, buffers) }) };
+  }
+
+  /**
    * @param {{ask: string} & Record<string, any>} question see `Desk`
    * @param {object} [how]
    * @param {string} [how.lane] a newer question of a lane replaces the older, which is then `Superseded`

@@ -60,7 +60,14 @@ function fourRows(x, row, weight, bias, y, four) {
   for (let r = 0; r < 4; r++) for (let k = 0, at = (row + r) * dIn; k < dIn; k++) four[4 * k + r] = x.data[at + k];
   let o = 0;
   for (; o + 2 <= dOut; o += 2) {
-    let [a0, a1, a2, a3, b0, b1, b2, b3] = [0, 0, 0, 0, 0, 0, 0, 0];
+    let a0 = bias ? bias[o] : 0;
+    let b0 = bias ? bias[o + 1] : 0;
+    let a1 = a0;
+    let a2 = a0;
+    let a3 = a0;
+    let b1 = b0;
+    let b2 = b0;
+    let b3 = b0;
     const first = o * dIn;
     const second = first + dIn;
     for (let k = 0, at = 0; k < dIn; k++, at += 4) {
@@ -79,16 +86,15 @@ function fourRows(x, row, weight, bias, y, four) {
       b2 += x2 * v;
       b3 += x3 * v;
     }
-    const [c, d] = bias ? [bias[o], bias[o + 1]] : [0, 0];
     const at = row * dOut + o;
-    out[at] = a0 + c;
-    out[at + dOut] = a1 + c;
-    out[at + 2 * dOut] = a2 + c;
-    out[at + 3 * dOut] = a3 + c;
-    out[at + 1] = b0 + d;
-    out[at + dOut + 1] = b1 + d;
-    out[at + 2 * dOut + 1] = b2 + d;
-    out[at + 3 * dOut + 1] = b3 + d;
+    out[at] = a0;
+    out[at + 1] = b0;
+    out[at + dOut] = a1;
+    out[at + dOut + 1] = b1;
+    out[at + 2 * dOut] = a2;
+    out[at + 2 * dOut + 1] = b2;
+    out[at + 3 * dOut] = a3;
+    out[at + 3 * dOut + 1] = b3;
   }
   if (o < dOut) for (let r = row; r < row + 4; r++) out[r * dOut + o] = dot(x.data, r * dIn, w, o * dIn, dIn) + (bias ? bias[o] : 0);
 }

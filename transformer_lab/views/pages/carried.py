@@ -19,7 +19,7 @@ from .export import Block, block_text
 if TYPE_CHECKING:
     from ...text_model import TextModel
 
-BLOCK = "model"  # its name in a page
+MODEL, ENGINE = "model", "engine"  # names of blocks, for views/engine/client.js
 _LARGEST_HALF = torch.finfo(torch.float16).max
 
 
@@ -37,14 +37,16 @@ class Carried:
     rounded: float
 
     @property
-    def block(self) -> Block:
+    def blocks(self) -> tuple[Block, Block]:
+        """The engine, and the model that it runs."""
         parts = [self.about, self.weights]
-        return Block(BLOCK, {"checksums": [zlib.crc32(part) for part in parts]}, parts)
+        engine = Block(ENGINE, {}, [engine_script().encode()])
+        return engine, Block(MODEL, {"checksums": [zlib.crc32(part) for part in parts]}, parts)
 
     @property
     def size(self) -> int:
-        """How many bytes longer a page is that carries it, the engine apart."""
-        return len(block_text(self.block))
+        """How many bytes longer a page is that carries it, the engine with it."""
+        return sum(len(block_text(block)) for block in self.blocks)
 
 
 def why_not(model: TextModel) -> str:

@@ -48,9 +48,15 @@
         found.dataset.stays = "1";
         continue;
       }
+      let bytes;
+      try {
+        bytes = decode(text);
+      } catch {
+        found.dataset.stays = "1"; // damaged, which is said to whoever asks for it
+        continue;
+      }
       found.remove();
       for (const node of found.content.childNodes) node.data = ""; // now, not when garbage is collected
-      const bytes = decode(text);
       held.set(found.dataset.block, { shell: found, blob: new Blob([bytes]) });
       bytes.buffer.transfer?.(0); // frees it
     }
@@ -72,27 +78,39 @@
       window.parent.postMessage({ transformerLabAsks: name }, "*");
     });
 
-  /** A block of this page, its element and its bytes; while the page is read it may be yet to come. */
+  /** A block of this page, its element and who gives its bytes; while the page is read it may be yet to come. */
   const block = async (name) => {
     for (;;) {
       const loaded = document.readyState !== "loading";
       const here = held.get(name);
-      if (here) return { shell: here.shell, bytes: new Uint8Array(await here.blob.arrayBuffer()) };
+      if (here) {
+        const bytes = new Uint8Array(await here.blob.arrayBuffer());
+        return { shell: here.shell, bytes: () => bytes };
+      }
       const found = document.querySelector(`template[data-block="${CSS.escape(name)}"]`);
-      if (found && complete(found)) return { shell: found, bytes: decode(found.content.textContent) };
-      if (loaded && state._needs?.includes(name) && window.parent !== window) return { shell: null, bytes: decode(await around(name)) };
+      if (found && complete(found)) return { shell: found, bytes: () => decode(found.content.textContent) };
+      if (loaded && state._needs?.includes(name) && window.parent !== window) {
+        const text = await around(name);
+        return { shell: null, bytes: () => decode(text) };
+      }
       if (loaded) throw new Error(payload.absent);
       await new Promise((resolve) => setTimeout(resolve, 30));
     }
   };
+  /** What a block holds: its facts, and its bytes one by one. */
+  const unpacked = async ({ dataset }, packed) => {
+    const bytes = dataset.gzip ? await gunzip(packed()) : packed();
+    const { sizes, info } = JSON.parse(dataset.info);
+    let from = 0;
+    const buffers = sizes.map((size) => new DataView(bytes.buffer, (from += size) - size, size));
+    return { info, buffers };
+  };
+  const DAMAGED = "this page is not as it was written: a part of it is damaged. Save it anew, or copy it again";
   const questions = {
     async block({ request, name }) {
-      const { shell, bytes: packed } = await block(name);
-      if (!shell) return answer({ type: "block", request, info: {} }, [new DataView(packed.buffer)]);
-      const bytes = shell.dataset.gzip ? await gunzip(packed) : packed;
-      const { sizes, info } = JSON.parse(shell.dataset.info);
-      let from = 0;
-      const buffers = sizes.map((size) => new DataView(bytes.buffer, (from += size) - size, size));
+      const { shell, bytes } = await block(name);
+      if (!shell) return answer({ type: "block", request, info: {} }, [new DataView(bytes().buffer)]);
+      const { info, buffers } = await unpacked(shell, bytes).catch(() => Promise.reject(new Error(DAMAGED)));
       answer({ type: "block", request, info }, buffers);
     },
     async page({ request }) {
