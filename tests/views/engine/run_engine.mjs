@@ -57,11 +57,14 @@ const results = read("models.json").map(({ name, config, inputs, edits: lists })
   const model = new Transformer(config, readSafetensors(bytes, crc32(bytes)));
   const options = { read: (source) => model.run(source) };
   const others = [];
-  return lists.map((edits) => {
+  const tokenTypes = inputs.tokens.map((_, i) => i % 2);
+  const typed = model.weights.tokenTypes && numbers(model.run({ ...inputs, tokenTypes }).hidden.data);
+  const sides = lists.map((edits) => {
     const pass = model.run(inputs, edits, options);
     const apart = shortcuts(model, inputs, edits, options, pass, others);
     others.push(pass);
     return { found: told(pass), apart };
   });
+  return { sides, typed };
 });
 fs.writeFileSync(path.join(folder, "results.json"), JSON.stringify(results));

@@ -106,8 +106,19 @@ class Asked:
             for m, v in zip(maps, values, strict=True)
         ]
         self.ask(told, ask="map", places=places, edits=[OFF])
+        whole = tl.trace(self.model.model, reading.ids, target, keep="all")
+        share = tl.circuits.block_share(whole, kind=side)
+        shares = [
+            dict(part=part, norm=n.tolist(), share=s.tolist(), cosine=c.tolist())
+            for part, n, s, c in zip(
+                share.parts, share.norm, share.share, share.cosine, strict=True
+            )
+        ]
+        self.ask(
+            dict(norms=trace.residual_norms(side).tolist(), shares=shares), ask="stream", kind=side
+        )
         norms = after.residual_norms(side).tolist()
-        self.ask(norms, ask="stream", kind=side, edits=[OFF])
+        self.ask(dict(norms=norms), ask="stream", kind=side, edits=[OFF])
         if trace.logits is not None:
             self._lens(reading, [0, at])
         for wrong in WRONG:

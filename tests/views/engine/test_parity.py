@@ -114,8 +114,8 @@ def floats(text):
 
 def test_every_number_of_every_model_under_every_edit(cases, results):
     count, names = 0, set()
-    for case, sides in zip(cases, results, strict=True):
-        for made, side in zip(case.made, sides, strict=True):
+    for case, result in zip(cases, results, strict=True):
+        for made, side in zip(case.made, result["sides"], strict=True):
             trace, count = case.traced(made), count + bool(made)
             mine, where = told(trace), (case.model.config, made)
             found = {name: floats(text) for name, text in side["found"].items()}
@@ -131,9 +131,24 @@ def test_every_number_of_every_model_under_every_edit(cases, results):
 
 
 def test_a_pass_that_takes_over_another_or_computes_one_position_gives_the_same(cases, results):
-    for case, sides in zip(cases, results, strict=True):
-        for made, side in zip(case.made, sides, strict=True):
+    for case, result in zip(cases, results, strict=True):
+        for made, side in zip(case.made, result["sides"], strict=True):
             assert side["apart"] <= 1e-5, (case.model.config, made)
+
+
+@torch.no_grad()
+def test_segments_are_told_apart(cases, results):
+    """By a model that has types for them; what an encoder-decoder reads has none."""
+    count = 0
+    for case, result in zip(cases, results, strict=True):
+        if case.model.config.token_types:
+            types = torch.arange(case.ids.shape[1])[None] % 2
+            if case.target is not None:
+                types = None
+            hidden = case.model.hidden(case.ids, case.target, token_types=types)
+            assert (floats(result["typed"]).view(hidden[0].shape) - hidden[0]).abs().max() <= CLOSE
+            count += types is not None
+    assert count >= 3
 
 
 def test_the_cases_hold_every_choice_of_a_config(cases):

@@ -56,7 +56,9 @@ test("what waits in the background lets others go first, and a new text ends it"
   finish();
   assert.deepEqual(posted.map(({ id }) => id), [2, 1, 1, 1]);
   scheduler.take({ id: 3, background: true, question: { n: 4 } });
-  scheduler.take({ id: 4, question: { ask: "read", n: 0 } });
+  scheduler.take({ id: 4, question: { ask: "read", of: "another", n: 0 } });
+  assert.equal(posted.length, 4);
+  scheduler.take({ id: 5, question: { ask: "read", n: 0 } });
   assert.deepEqual(posted.pop(), { id: 3, replaced: true });
 });
 
@@ -104,6 +106,21 @@ test("a page asks, and is answered", async () => {
   const [map] = await engine.ask({ ask: "map", places: [places[0]] });
   assert.equal(map.weights.length, 16);
   assert.ok(Math.abs(map.weights.slice(12).reduce((a, b) => a + b) - 1) < 1e-6);
+  const place = places[0];
+  const refused = [
+    [{ ask: "predict", position: 4 }, /position=4 is outside the 4 tokens \(0 … 3\)/],
+    [{ ask: "predict", position: 0.5 }, /position=0.5 is outside/],
+    [{ ask: "lens", positions: [9] }, /position=9 is outside/],
+    [{ ask: "map", places: [{ ...place, kind: "cross" }] }, /kind='cross' is not in this model; it has decoder/],
+    [{ ask: "map", places: [{ ...place, layer: 1 }] }, /layer=1 is outside 0 … 0/],
+    [{ ask: "map", places: [{ ...place, head: 2 }] }, /head=2 is outside 0 … 1/],
+    [{ ask: "read", text: 3 }, /text is a number; give a string/],
+    [{ ask: "predict", position: 0, of: "other" }, /no text has been read/],
+  ];
+  for (const [question, why] of refused) await assert.rejects(engine.ask(question), why);
+  await engine.ask({ ask: "read", of: "other", text: "b" });
+  assert.equal((await engine.ask({ ask: "map", of: "other", places: [place] }))[0].weights.length, 1);
+  assert.equal((await engine.ask({ ask: "map", places: [place] }))[0].weights.length, 16);
   const asked = [1, 2].map(() => engine.ask({ ask: "write", n: 3 }, { lane: "write" }));
   await assert.rejects(asked[0], Superseded);
   assert.equal((await asked[1]).plain.length, 3);

@@ -3,37 +3,23 @@
 // between two steps.
 
 import { Pass } from "./pass.js";
-import { logitLens, logProbabilities, outcome, stateChanges } from "./predictions.js";
+import { blockShares, logitLens, logProbabilities, outcome, stateChanges } from "./predictions.js";
 import { TextModel } from "./text_model.js";
 
 /** Passes of other texts that are kept, for patches. */
 const SOURCES = 4;
 
-export class Desk {
-  constructor() {
-    this.model = /** @type {TextModel | null} */ (null);
-    this.inputs = /** @type {import("./model.js").Inputs | null} */ (null);
-    /** The pass without edits, and the last one with some: @type {{name: string, pass: Pass} | null} */
+/** One text of a model: its pass without edits, and the last one with some. */
+class Reading {
+  /** @param {TextModel} text @param {import("./model.js").Inputs} inputs @param {(source: any) => Pass} source */
+  constructor(text, inputs, source) {
+    this.text = text;
+    this.inputs = inputs;
+    this.source = source;
+    /** @type {{name: string, pass: Pass} | null} */
     this.clean = null;
     /** @type {{name: string, pass: Pass} | null} */
     this.last = null;
-    /** @type {Map<string, Pass>} */
-    this.sources = new Map();
-  }
-
-  /**
-   * @param {{ask: string} & Record<string, any>} question
-   * @returns {Generator<any, any>} steps, of which those that are not null are parts of the answer
-   */
-  answer({ ask, ...given }) {
-    if (!Object.hasOwn(ANSWERS, ask)) throw new Error(`the engine does not know the question ${ask}`);
-    if (ask !== "load" && !this.model) throw new Error("no model has been loaded");
-    if (!["load", "read"].includes(ask) && !this.inputs) throw new Error("no text has been read");
-    return ANSWERS[ask](this, given);
-  }
-
-  get text() {
-    return /** @type {TextModel} */ (this.model);
   }
 
   /**
@@ -44,7 +30,8 @@ export class Desk {
    */
   *pass(edits, place = null) {
     const name = JSON.stringify(edits);
-    for (const known of [this.clean, this.last]) if (known && known.name === name && (known.pass.place === null || known.pass.place === place)) return known.pass;
+    const known = [this.clean, this.last].find((one) => one?.name === name && [null, place].includes(one.pass.place));
+    if (known) return known.pass;
     const pass = yield* this.fresh(edits, place);
     if (edits.length) this.last = { name, pass };
     else this.clean = { name, pass };
@@ -53,10 +40,7 @@ export class Desk {
 
   /** One that is not kept, from whichever is nearer. */
   *fresh(edits, place) {
-    const { model } = this.text;
-    const read = (source) => this.source(source);
-    const options = { place, read };
-    const pass = new Pass(model, this.inputs, edits, options);
+    const pass = new Pass(this.text.model, this.inputs, edits, { place, read: this.source });
     const starts = [this.clean, this.last].filter((known) => known !== null);
     const reach = ({ pass: other }) => pass.edits.firstChange(other.edits);
     if (starts.length) pass.from = starts.reduce((a, b) => (reach(b) > reach(a) ? b : a)).pass;
@@ -64,23 +48,7 @@ export class Desk {
     return pass;
   }
 
-  source(source) {
-    const name = JSON.stringify([source.tokens, source.target ?? null]);
-    let pass = this.sources.get(name);
-    if (!pass) {
-      pass = this.text.model.run({ tokens: source.tokens, target: source.target });
-      this.sources.set(name, pass);
-      if (this.sources.size > SOURCES) this.sources.delete(/** @type {string} */ (this.sources.keys().next().value));
-    }
-    return pass;
-  }
-
-  /** Names of predicted tokens. @param {number[]} ids */
-  names(ids) {
-    return this.text.targetTokenizer.tokens(ids);
-  }
-
-  /** Predictions of a pass at a position, beside those of the pass without edits. */
+  /** Predictions at a position without edits, beside those of a pass with some. @param {Pass} clean @param {Pass | null} pass @param {number} position */
   compared(clean, pass, position) {
     if (!this.text.model.weights.head) {
       return { position, kl: null, rows: [], states: pass ? stateChanges(clean.last(), pass.last()) : [] };
@@ -90,18 +58,63 @@ export class Desk {
     const names = this.names(rows.map(({ id }) => id));
     return { position, kl, rows: rows.map((row, i) => ({ ...row, token: names[i] })), states: [] };
   }
+
+  /** Names of predicted tokens. @param {number[]} ids */
+  names(ids) {
+    return this.text.targetTokenizer.tokens(ids);
+  }
+
+  /** The position that is asked about; null for a model whose states are compared, which are of all tokens. */
+  placeOf(position) {
+    return this.text.model.weights.head ? position : null;
+  }
 }
 
-/** @type {Record<string, (desk: Desk, given: any) => Generator<any, any>>} */
+export class Desk {
+  constructor() {
+    this.model = /** @type {TextModel | null} */ (null);
+    /** @type {Map<string, Reading>} texts by name */
+    this.readings = new Map();
+    /** @type {Map<string, Pass>} of texts that patches come from */
+    this.sources = new Map();
+  }
+
+  /**
+   * @param {{ask: string, of?: string} & Record<string, any>} question `of`: which text, where a view has several
+   * @returns {Generator<any, any>} steps, of which those that are not null are parts of the answer
+   */
+  answer({ ask, of = "", ...given }) {
+    if (!Object.hasOwn(ANSWERS, ask)) throw new Error(`the engine does not know the question ${ask}`);
+    if (ask === "load") return load(this, given);
+    if (!this.model) throw new Error("no model has been loaded");
+    if (ask === "read") return read(this, of, given);
+    const reading = this.readings.get(of);
+    if (!reading) throw new Error("no text has been read");
+    return ANSWERS[ask](reading, given);
+  }
+
+  source(source) {
+    const name = JSON.stringify([source.tokens, source.target ?? null]);
+    let pass = this.sources.get(name);
+    if (!pass) {
+      pass = /** @type {TextModel} */ (this.model).model.run({ tokens: source.tokens, target: source.target });
+      this.sources.set(name, pass);
+      if (this.sources.size > SOURCES) this.sources.delete(/** @type {string} */ (this.sources.keys().next().value));
+    }
+    return pass;
+  }
+}
+
+/** @type {Record<string, (asked: any, given: any, more?: any) => Generator<any, any>>} */
 const ANSWERS = { load, read, predict, map, stream, lens, effects, write };
 
-/** A model from what a page carries. */
+/** A model from what a page carries. @param {Desk} desk @param {import("./text_model.js").Packed} packed */
 function* load(desk, packed) {
   desk.model = new TextModel(packed);
-  desk.inputs = desk.clean = desk.last = null;
+  desk.readings.clear();
   desk.sources.clear();
   yield null;
-  const { model } = desk.text;
+  const { model } = desk.model;
   const { n_heads: heads, n_ctx: longest, kind } = model.config;
   return { kind, longest, head: Boolean(model.weights.head), kinds: model.kinds.map((one) => ({ kind: one, layers: model.layersOf(one), heads })) };
 }
@@ -109,10 +122,11 @@ function* load(desk, packed) {
 /**
  * A text, by its words or as token ids of the side that is predicted on.
  * @param {Desk} desk
+ * @param {string} of its name
  * @param {{text: string, target?: string | null, masked?: number[], ids?: number[] | null}} given
  */
-function* read(desk, { text, target = null, masked = [], ids = null }) {
-  const { text: model } = desk;
+function* read(desk, of, { text, target = null, masked = [], ids = null }) {
+  const model = /** @type {TextModel} */ (desk.model);
   const both = model.kind === "encoder-decoder";
   if (target !== null && !both) {
     throw new Error(`target='${target}': ${model.name} is ${model.kind === "encoder" ? "an" : "a"} ${model.kind} and takes no target; leave it out`);
@@ -120,10 +134,9 @@ function* read(desk, { text, target = null, masked = [], ids = null }) {
   const plain = both || !ids ? model.encode(text) : ids;
   const inputs = { tokens: model.masked(plain, masked), target: /** @type {number[] | null} */ (null) };
   if (both) inputs.target = ids ?? (yield* quietly(model.targetIds(inputs.tokens, target)));
-  desk.inputs = inputs;
-  desk.clean = desk.last = null;
-  const pass = yield* desk.pass([]);
-  const own = both ? inputs.target : inputs.tokens;
+  const reading = new Reading(model, inputs, (source) => desk.source(source));
+  yield* reading.pass([]);
+  desk.readings.set(of, reading);
   return {
     ids: inputs.tokens,
     target: inputs.target,
@@ -131,22 +144,20 @@ function* read(desk, { text, target = null, masked = [], ids = null }) {
     targetTokens: inputs.target && model.targetTokenizer.tokens(inputs.target),
     positions: model.positions(inputs),
     position: model.firstPosition(inputs),
-    unknown: model.unknown(own ?? []),
-    pass: pass.kept.length,
+    unknown: model.unknown(inputs.tokens),
   };
 }
 
-/** What is predicted at a position, without edits and with these. */
-function* predict(desk, { edits = [], position }) {
-  const clean = yield* desk.pass([]);
-  const place = desk.text.model.weights.head ? position : null; // states are of all tokens
-  const pass = edits.length ? yield* desk.pass(edits, place) : null;
-  return desk.compared(clean, pass, position);
+/** What is predicted at a position, without edits and with these. @param {Reading} reading */
+function* predict(reading, { edits = [], position }) {
+  const clean = yield* reading.pass([]);
+  const pass = edits.length ? yield* reading.pass(edits, reading.placeOf(position)) : null;
+  return reading.compared(clean, pass, position);
 }
 
-/** Maps of some heads under edits, each [query, key], and how long their values are. */
-function* map(desk, { edits = [], places }) {
-  const pass = yield* desk.pass(edits);
+/** Maps of some heads under edits, each [query, key], and how long their values are. @param {Reading} reading */
+function* map(reading, { edits = [], places }) {
+  const pass = yield* reading.pass(edits);
   const found = [];
   for (const { kind, layer, head } of places) {
     found.push({ kind, layer, head, weights: pass.pattern(kind, layer, head), values: pass.valueNorms(kind, layer, head) });
@@ -155,42 +166,42 @@ function* map(desk, { edits = [], places }) {
   return found;
 }
 
-/** The length of the residual stream, [layer + 1][position]. */
-function* stream(desk, { edits = [], kind }) {
-  return (yield* desk.pass(edits)).norms(kind);
+/** The length of the residual stream, [layer + 1][position], and what each part of a block adds to it. @param {Reading} reading */
+function* stream(reading, { edits = [], kind }) {
+  const pass = yield* reading.pass(edits);
+  return { norms: pass.norms(kind), shares: blockShares(pass, kind) };
 }
 
-/** The logit lens at some positions. */
-function* lens(desk, { edits = [], positions, k = 5 }) {
-  const pass = yield* desk.pass(edits);
-  const rows = [];
+/** The logit lens at some positions: [layer + 1][position]. @param {Reading} reading */
+function* lens(reading, { edits = [], positions, k = 5 }) {
+  const pass = yield* reading.pass(edits);
+  const columns = [];
   for (const position of positions) {
-    rows.push(logitLens(pass, [position], k).map(([cell]) => cell));
+    columns.push(logitLens(pass, [position], k).map(([cell]) => cell));
     yield null;
   }
-  return rows[0].map((_, layer) => rows.map((cells) => cells[layer]));
+  return columns[0].map((_, layer) => columns.map((cells) => cells[layer]));
 }
 
-/** What happens without each of some heads, a step each. */
-function* effects(desk, { places, position }) {
-  const clean = yield* desk.pass([]);
-  const place = desk.text.model.weights.head ? position : null;
+/** What happens without each of some heads, a step each. @param {Reading} reading */
+function* effects(reading, { places, position }) {
+  const clean = yield* reading.pass([]);
   const found = [];
   for (const { kind, layer, head } of places) {
-    const pass = yield* desk.fresh([{ edit: "ablate", layer, head, kind }], place);
-    const told = { kind, layer, head, ...desk.compared(clean, pass, position) };
+    const pass = yield* reading.fresh([{ edit: "ablate", layer, head, kind }], reading.placeOf(position));
+    const told = { kind, layer, head, ...reading.compared(clean, pass, position) };
     found.push(told);
     yield told;
   }
   return found;
 }
 
-/** The text written on, without edits and once more with them. */
-function* write(desk, { n, sampling = {}, edits = [] }) {
-  const options = { sampling, read: (source) => desk.source(source) };
-  const plain = yield* desk.text.write(desk.inputs, n, options);
-  const edited = edits.length ? yield* quietly(desk.text.write(desk.inputs, n, { ...options, edits })) : null;
-  return { plain, edited, tokens: desk.names(plain), editedTokens: edited && desk.names(edited) };
+/** The text written on, without edits and once more with them. @param {Reading} reading */
+function* write(reading, { n, sampling = {}, edits = [] }) {
+  const options = { sampling, read: reading.source };
+  const plain = yield* reading.text.write(reading.inputs, n, options);
+  const edited = edits.length ? yield* quietly(reading.text.write(reading.inputs, n, { ...options, edits })) : null;
+  return { plain, edited, tokens: reading.names(plain), editedTokens: edited && reading.names(edited) };
 }
 
 /** The steps, without the parts of an answer that is another's. */

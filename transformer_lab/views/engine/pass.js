@@ -77,7 +77,7 @@ export class Pass {
   *stack(kind, ids, start) {
     const { model } = this;
     const known = this.from?.kept[model.turnOf(kind, 0)];
-    let x = known ? known.streams.input : model.embed(kind, ids, start, this.inputs.tokenTypes);
+    let x = known ? known.streams.input : model.embed(kind, ids, start, model.both ? null : this.inputs.tokenTypes);
     const positions = model.positions[kind];
     const blocks = model.stackOf(kind).blocks;
     for (let layer = 0; layer < blocks.length; layer++) {
@@ -156,25 +156,37 @@ export class Pass {
   }
 
   rowAt(place) {
-    const row = this.place === null ? place : 0;
+    const n = (this.model.both ? this.inputs.target : this.inputs.tokens).length;
+    if (!(Number.isInteger(place) && place >= 0 && place < n)) throw new Error(`position=${place} is outside the ${n} tokens (0 … ${n - 1})`);
     if (this.place !== null && place !== this.place) throw new Error(`this pass computed position ${this.place} alone`);
+    const row = this.place === null ? place : 0;
     return this.hidden.data.subarray(row * this.hidden.columns, (row + 1) * this.hidden.columns);
   }
 
   /** @param {string} kind @param {number} layer @returns {Attended} */
   at(kind, layer) {
+    if (!this.model.kinds.includes(kind)) throw new Error(`kind='${kind}' is not in this model; it has ${this.model.kinds.join(", ")}`);
+    const layers = this.model.layersOf(kind);
+    if (!(Number.isInteger(layer) && layer >= 0 && layer < layers)) throw new Error(`layer=${layer} is outside 0 … ${layers - 1}`);
     return this.kept[this.model.turnOf(kind, layer)].attention[kind];
   }
 
   /** One head's map, [query, key]; computed when somebody looks. @param {string} kind @param {number} layer @param {number} head */
   pattern(kind, layer, head) {
-    return patternOf(this.at(kind, layer).call, head);
+    return patternOf(this.callOf(kind, layer, head), head);
+  }
+
+  callOf(kind, layer, head) {
+    const { call } = this.at(kind, layer);
+    if (!(Number.isInteger(head) && head >= 0 && head < call.heads)) throw new Error(`head=${head} is outside 0 … ${call.heads - 1}`);
+    return call;
   }
 
   /** ‖value · W_O‖ of each key. @param {string} kind @param {number} layer @param {number} head */
   valueNorms(kind, layer, head) {
+    const call = this.callOf(kind, layer, head);
     const weights = this.model.stackOf(kind).blocks[layer];
-    return valueNorms(this.at(kind, layer).call, head, kind === "cross" ? weights.cross : weights.attention);
+    return valueNorms(call, head, kind === "cross" ? weights.cross : weights.attention);
   }
 
   /** What heads gave. @param {string} kind @param {number} layer */

@@ -1,7 +1,7 @@
 // What logits say: probabilities, the likeliest tokens, and how predictions differ under edits. As in
 // views/explorer/runs.py and circuits/lens.py.
 
-import { rowsOf } from "./tensors.js";
+import { add, dot, lengths, rowsOf } from "./tensors.js";
 
 /** @typedef {import("./tensors.js").Matrix} Matrix */
 
@@ -91,4 +91,38 @@ export function logitLens(pass, places, k = 5) {
       return { cells, answer: answers[i], probability: Math.exp(log[answers[i]]), rank };
     }),
   );
+}
+
+/**
+ * What each part of every block adds to the stream: how long it is, that over the length of the stream
+ * that it is added to, and in which direction (1: longer, −1: erased). As in circuits/stream.py.
+ * @param {import("./pass.js").Pass} pass
+ * @param {string} kind of the stack
+ * @returns {{part: string, norm: Float32Array[], share: Float32Array[], cosine: Float32Array[]}[]} each [layer][position]
+ */
+export function blockShares(pass, kind) {
+  const { model } = pass;
+  const layers = Array.from({ length: model.layersOf(kind) }, (_, layer) => layer);
+  const at = (name, layer) => pass.streamAt(name, kind, layer);
+  const mid = (layer) => {
+    const sum = add(at("resid_pre", layer), at("attn_out", layer)); // between self- and cross-attention
+    return model.config.norm_first ? sum : model.norm(sum, model.stackOf(kind).blocks[layer].norm1);
+  };
+  /** @type {[string, string, (layer: number) => Matrix][]} */
+  const parts = [["attention", "attn_out", (layer) => at("resid_pre", layer)]];
+  if (at("cross_out", 0)) parts.push(["cross-attention", "cross_out", mid]);
+  if (at("mlp_out", 0)) parts.push(["MLP", "mlp_out", (layer) => at("resid_mid", layer)]);
+  return parts.map(([part, name, before]) => {
+    const rows = layers.map((layer) => addedTo(at(name, layer), before(layer)));
+    return { part, norm: rows.map((row) => row.norm), share: rows.map((row) => row.share), cosine: rows.map((row) => row.cosine) };
+  });
+}
+
+/** @param {Matrix} added @param {Matrix} stream */
+function addedTo(added, stream) {
+  const d = added.columns;
+  const [norm, length] = [lengths(added), lengths(stream)];
+  const share = norm.map((x, i) => x / Math.max(1e-12, length[i]));
+  const cosine = norm.map((x, i) => dot(added.data, i * d, stream.data, i * d, d) / Math.max(1e-12, x * length[i]));
+  return { norm, share, cosine };
 }

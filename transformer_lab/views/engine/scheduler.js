@@ -16,20 +16,21 @@ export class Scheduler {
     this.post = post;
     this.soon = soon;
     this.slice = slice;
-    /** @type {{id: number, lane: string, background: boolean, steps: Generator<any, any>}[]} */
+    /** @type {{id: number, lane: string, of: string, background: boolean, steps: Generator<any, any>}[]} */
     this.jobs = [];
     this.running = false;
   }
 
   /**
    * @param {{id: number, lane?: string, background?: boolean, question: any}} message a lane of its
-   * own where none is named; "load" and "read" replace all that is asked of the text before
+   * own where none is named; "read" replaces all that was asked of that text, "load" of every text
    */
   take({ id, lane = `#${id}`, background = false, question }) {
-    const all = question.ask === "load" || question.ask === "read";
-    for (const job of this.jobs.filter((one) => all || one.lane === lane)) this.end(job, { replaced: true });
+    const { ask, of = "" } = question;
+    const over = (job) => job.lane === lane || ask === "load" || (ask === "read" && job.of === of);
+    for (const job of this.jobs.filter(over)) this.end(job, { replaced: true });
     try {
-      this.jobs.push({ id, lane, background, steps: this.answer(question) });
+      this.jobs.push({ id, lane, of, background, steps: this.answer(question) });
     } catch (error) {
       return this.post({ id, error: error.message });
     }

@@ -53,6 +53,7 @@ export class TextModel {
   }
 
   #encode(name, text, tokenizer) {
+    if (typeof text !== "string") throw new Error(`${name} is a ${typeof text}; give a string`);
     const letters = text.length > LETTERS * this.longest ? Array.from(text).length : 0;
     if (letters > LETTERS * this.longest) {
       throw new Error(`${name} has ${thousands(letters)} characters but ${this.name} reads at most ${this.longest} tokens; shorten it`);
