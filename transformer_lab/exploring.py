@@ -73,6 +73,7 @@ def explore(
     kind: str | None = None,
     position: int | None = None,
     edits: Sequence[Edit] = (),
+    pins: Sequence[tuple[int, int]] = (),
     title: str | None = None,
 ) -> Any:
     """Type a text, look at the heads, switch them off and see the predictions change.
@@ -86,6 +87,7 @@ def explore(
         layer, head, kind: the head to begin with.
         position: the token after (for a masked model: at) which predictions are shown.
         edits: from `tl.ablate`, `tl.knock_out` …; they are in force from the start.
+        pins: (layer, head) of heads whose maps stay beside that of the chosen one.
         title: by default the model's name.
 
     Returns:
@@ -93,7 +95,7 @@ def explore(
 
     Raises:
         ValueError: for what the view does not show: a place that is not there, a text that is empty
-            or too long, and of a picture a target, a kind or a position.
+            or too long, and of a picture a target, a kind, a position or pins.
     """
     chosen: dict[str, Any] = {"layer": layer, "head": head, "title": title}
     chosen = {name: value for name, value in chosen.items() if value is not None}
@@ -102,7 +104,7 @@ def explore(
 
         if text is None or target is not None:
             raise ValueError(f"{model.name} reads pictures: give one, and no target")
-        for name, value in (("kind", kind), ("position", position)):
+        for name, value in (("kind", kind), ("position", position), ("pins", pins or None)):
             if value is not None:
                 raise ValueError(
                     f"{name}={value!r}: a picture's view has none; leave it out, and choose what "
@@ -120,7 +122,9 @@ def explore(
     from .views import Explorer
 
     reads = example_text(model) if text is None else text
-    return Explorer(model, reads, target, kind=kind, position=position, edits=edits, **chosen)
+    return Explorer(
+        model, reads, target, kind=kind, position=position, edits=edits, pins=pins, **chosen
+    )
 
 
 def write_notebook(

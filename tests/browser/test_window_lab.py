@@ -43,7 +43,7 @@ SHOWN = {
 }
 SHOW = "made = {" + ", ".join(f"{name!r}: {code}" for name, code in SHOWN.items()) + "}\n"
 SHOW += "display(*made.values())"
-OURS = ["x", "X", "z", "y", "Enter", " ", "Delete", "PageDown", "Home", "End"]
+OURS = ["x", "X", "z", "y", "p", "Enter", " ", "Delete", "PageDown", "Home", "End"]
 OURS += [f"Arrow{side}" for side in ("Up", "Down", "Left", "Right")]
 HOSTS = ["a", "b", "d", "d", "m", "0", "0"]
 

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { niceTicks, nearest } from "../../../transformer_lab/views/shared/curve.js";
 import { scaleEnd, windowFrom } from "../../../transformer_lab/views/heads/scale.js";
 import { leaning, leaningHeight, textOf } from "../../../transformer_lab/views/shared/column_names.js";
-import { axisStep, cellAt, frameOf } from "../../../transformer_lab/views/shared/heat_map.js";
+import { axisStep, cellAt, frameOf, tilesOf } from "../../../transformer_lab/views/shared/map_frame.js";
 import { besides, columnLines, withGaps } from "../../../transformer_lab/views/heads/lines.js";
 
 test("lines between the same two tokens lie side by side, within their row", () => {
@@ -101,4 +101,38 @@ test("curve helpers", () => {
   assert.deepEqual(niceTicks(0, 3, 3), [0, 1, 2, 3]);
   assert.deepEqual(nearest(Float32Array.of(1, 10, 5, 20), 4), { step: 5, value: 20 });
   assert.equal(nearest(new Float32Array(0), 4), null);
+});
+
+test("maps side by side have cells of one size, in line, within the room that there is", () => {
+  const room = { rowLabel: 60, columnLabel: 60, lastLabel: 30 };
+  for (const tokens of [1, 7, 14, 40, 300]) {
+    for (const [width, height] of [[390, 300], [430, 380], [800, 420], [366, 640]]) {
+      for (const nothing of [0, 60]) {
+        for (let count = 2; count <= 5; count++) {
+          const part = { query: 0, key: 0, queries: tokens, keys: tokens };
+          const told = `${tokens} ${width} ${nothing} ${count}`;
+          const { columns, tiles, height: high } = tilesOf(part, { ...room, width, height, nothing }, count);
+          assert.equal(tiles.length, count);
+          assert.ok(high <= height + 1, told);
+          const [{ frame: first }] = tiles;
+          assert.ok(tiles.every(({ frame }) => frame.cell === first.cell && frame.cell > 0), told);
+          for (let from = 0; from < count; from += columns) {
+            const row = tiles.slice(from, from + columns);
+            assert.ok(row.every(({ frame }) => frame.top === row[0].frame.top) && row[0].frame.left === first.left, told);
+            const across = row.slice(0, -1).reduce((sum, one) => sum + one.width, 0);
+            const { frame } = row.at(-1);
+            const right = frame.beside ? frame.beside.left + frame.beside.width : frame.left + frame.width;
+            assert.ok(across + right <= width + 1, `${told}: ${across + right}`);
+          }
+        }
+      }
+    }
+  }
+});
+
+test("a wide room takes maps in a row, a high one in a column", () => {
+  const part = { query: 0, key: 0, queries: 14, keys: 14 };
+  const columns = (width, height) => tilesOf(part, { width, height, rowLabel: 40, columnLabel: 40, lastLabel: 30 }, 3).columns;
+  assert.equal(columns(900, 300), 3);
+  assert.equal(columns(300, 900), 1);
 });

@@ -11,7 +11,9 @@ import traitlets as t
 
 from ...heads.measures import MEASURES, all_scores
 from ...training.in_use import ModelIsTraining
+from ..heads.heads import Place, name_of
 from ..shared.base import one_line
+from ..shared.words import signed
 from .background import Background, Interrupted
 from .runs import Reading
 from .singles import Singles, estimate
@@ -173,6 +175,25 @@ class Measured(Explored):
             kind: [[name, MEASURES[name].tag or name, MEASURES[name].unit] for name in scores]
             for kind, scores in reading.scores.items()
         }
+
+    def _known(self, place: Place) -> str:
+        """What is known of a head, in a few letters: its effect, and its label."""
+        kind, layer, head = place
+        labels = self._labels.get(kind)
+        tag = labels[layer][head]["tag"] if labels else ""
+        reading, position = self._reading, self._place()
+        measured = self._single.known(reading, position).get(name_of(place))
+        estimates = reading.estimates.get((kind, position))
+        told = ""
+        if measured is not None:
+            told = signed(
+                measured["mean"]
+                if measured["mean"] is not None
+                else (measured["after"] or 0) - (measured["before"] or 0)
+            )
+        elif estimates is not None and not estimates[layer, head].isnan():
+            told = f"≈ {signed(float(estimates[layer, head]))}"
+        return " · ".join(filter(None, [told, tag]))
 
     def _all_facts(self) -> None:
         """For a page: what costs little, now."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..heads.figure import HeadScene, draw_heads, draw_map, draw_nothing, draw_scale, label_axes
+from ..heads.figure import HeadScene, draw_heads, draw_maps, draw_nothing, label_axes
 from ..shared.colours import EDITED, INK, QUIET, colour_map
 from ..shared.figures import MONO, blank, frame, shortened, spot_frame, write
 from ..shared.words import short, signed
@@ -57,12 +57,14 @@ def explorer_figure(scene: ExplorerScene) -> Figure:
         _draw_states(bars, effect)
     else:
         bars.set_axis_off()
-    axes = figure.add_axes((0.48, 0.08, 0.4, 0.62))
-    if scene.mode == "difference":
-        _draw_difference(axes, heads)
-        return figure
-    draw_map(axes, heads)
-    draw_scale(axes, "weight × value length" if heads.value_weighted else MAP_TITLES[scene.mode])
+    change, what = scene.mode == "difference", MAP_TITLES[scene.mode]
+    name = "weight × value length" if heads.value_weighted and not change else what
+    scale = draw_maps(
+        figure, (0.48, 0.08, 0.4, 0.62), heads, name, _draw_difference if change else None
+    )
+    if change:
+        most = heads.largest
+        scale.set_ticks([-1, 0, 1], labels=[signed(-most), "0", signed(most)])
     return figure
 
 
@@ -135,7 +137,5 @@ def _draw_difference(axes: Axes, scene: HeadScene) -> None:
     label_axes(axes, scene.queries[:n_query], scene.keys[:n_key])
     if scene.nothing is not None:
         draw_nothing(axes, small(scene.nothing), n_key, colours)
-    scale = draw_scale(axes, MAP_TITLES["difference"])
-    scale.set_ticks([-1, 0, 1], labels=[signed(-most), "0", signed(most)])
     for place in spot_frame(scene.selected, n_query, n_key):
         axes.add_patch(frame(*place))

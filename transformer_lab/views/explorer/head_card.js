@@ -3,7 +3,8 @@
 import { button } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { headOff } from "./edits.js";
-import { headName, quoted, short } from "../shared/words.js";
+import { changeOf } from "./facts.js";
+import { headName, quoted, short, signed } from "../shared/words.js";
 
 const LEAST_CHANGE = 0.01; // of a probability, or a share: where no head does more, no dot is large
 
@@ -80,6 +81,14 @@ export class HeadCard {
     const effect = this.state.facts.effects[name];
     this.does.matters(effect?.sentence ?? "");
     if (!effect || effect.estimate) this.#effect();
+  }
+
+  /** What is known of a head, in a few letters and whole. @returns {[string, string]} */
+  known(layer, head) {
+    const { tag, short: brief = tag, sentence } = this.state.labelOf(layer, head);
+    const effect = this.state.facts.effects[`${this.state.kindName}/${layer}/${head}`];
+    const told = effect && `${effect.estimate ? "≈ " : ""}${signed(changeOf(effect))}`;
+    return [[told, brief].filter(Boolean).join(" · "), [effect?.sentence, tag && sentence].filter(Boolean).join(" ")];
   }
 
   nameHeads() {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
-from ..heads.plotly_figure import add_head, add_map, left_out
+from ..heads.figure import HeadScene
+from ..heads.plotly_figure import add_head, add_heads, add_map, head_panels, left_out, rows_height
 from ..shared import plots
 from .figure import MAP_TITLES, ExplorerScene, explorer_figure
 
@@ -16,20 +18,13 @@ def explorer_plotly(scene: ExplorerScene, theme: str) -> plots.Plot:
     what = MAP_TITLES[scene.mode]
     side = f"predictions {scene.where}" if effect.rows else "how far final states move"
     known = bool(effect.rows or effect.states)
-    figure = plots.panels(
-        1, 2 if known else 1, column_widths=[0.6, 0.4] if known else None, horizontal_spacing=0.2,
-        subplot_titles=["", plots.said(side)] if known else None,
-    )  # fmt: skip
+    columns = 2 if heads.pins else 1
+    figure, rows = head_panels(heads, side if known else None)
     bar_at = {"x": 0.5 if known else 1.0, "len": 0.9}
-    if scene.mode == "difference":
-        change = heads.weights.float().numpy()
-        add_map(
-            figure, change, heads.queries, heads.keys, theme, hover="“%{y}” → “%{x}”: %{z:+.4f}",
-            name=f"layer {heads.layer}, head {heads.head}", bar=what, bar_at=bar_at,
-            end=heads.largest, signed=True, selected=heads.selected, nothing=heads.nothing,
-        )  # fmt: skip
-    else:
-        add_head(figure, heads, theme, bar=what, bar_at=bar_at)
+    if heads.pins:  # where the maps end
+        bar_at = {"x": 0.61 if known else 1.0, "len": 0.9}
+    add = add_change if scene.mode == "difference" else add_head
+    add_heads(figure, heads, theme, add, bar=what, bar_at=bar_at)
     if effect.rows:
         names = [row.token for row in effect.rows]
         before, edited = [row.before for row in effect.rows], effect.rows[0].after is not None
@@ -45,14 +40,25 @@ def explorer_plotly(scene: ExplorerScene, theme: str) -> plots.Plot:
     else:
         names, bars = [], []
     for trace in bars:
-        figure.add_trace(trace, row=1, col=2)
+        figure.add_trace(trace, row=1, col=columns + 1)
     if bars:
-        plots.name_rows(figure, names, row=1, col=2)
+        plots.name_rows(figure, names, row=1, col=columns + 1)
     title = f"{heads.title} · layer {heads.layer}, head {heads.head}"
     return plots.Plot(
         figure, title=title, sentence=heads.sentence + left_out(heads), theme=theme,
         space=40, still=partial(explorer_figure, scene),
     ).update_layout(
-        height=640, legend=dict(orientation="h", x=1, xanchor="right", y=-0.05),
+        height=rows_height(rows), legend=dict(orientation="h", x=1, xanchor="right", y=-0.05),
         plot_bgcolor=plots.ink("panel", theme),
+    )  # fmt: skip
+
+
+def add_change(
+    figure: Any, heads: HeadScene, theme: str, place: tuple[int, int], *, bar: str, **where: Any
+) -> None:
+    """What the edits change in a head's map, into a panel of a figure."""
+    add_map(
+        figure, heads.weights.float().numpy(), heads.queries, heads.keys, theme, place,
+        hover="“%{y}” → “%{x}”: %{z:+.4f}", name=f"layer {heads.layer}, head {heads.head}", bar=bar,
+        end=heads.largest, signed=True, selected=heads.selected, nothing=heads.nothing, **where,
     )  # fmt: skip

@@ -34,6 +34,7 @@ export class Tools {
     this.keys = element("p", { class: "tl-hint", "data-part": "keys" });
     this.keys.append(...[
       ["arrows", "next head, token or cell"], ["X", "switch the head off or on; cut the locked cell"], ["Shift-click", "several heads"],
+      ["P", "pin the head beside others, or unpin it"],
       ["Z, Y", "undo, redo"], ["Enter", "lock"], ["Esc", "free"],
     ].map(([key, does]) => element("span", {}, element("kbd", {}, key), ` ${does}`)));
   }

@@ -13,7 +13,9 @@ from torch import Tensor
 from ...edits.hanging import default_kind
 from ...edits.kinds import Edit
 from ...training.in_use import ModelIsTraining
+from ..heads.figure import PinnedMap
 from ..heads.heads import Heads, Place, map_sentence, name_of, place_of
+from ..heads.pins import PinTraits
 from ..pages.export import Block
 from ..shared.base import css, esm, one_line
 from ..shared.exports import Numbers
@@ -37,11 +39,11 @@ WRITTEN_BY = ("n", "temperature", "top_k", "top_p", "seed")
 MAP_MODES = ("before", "after", "difference")
 
 
-class Explorer(Writes, Measured):
+class Explorer(Writes, Measured, PinTraits):
     """Type a text, choose a head, switch it off, and see the predictions change.
 
     Readable and settable from Python, and following what the reader does: `text`, `target`,
-    `masked`, `edits`, `position`, and `layer`, `head`, `kind` and `selected` as in `HeadView`.
+    `masked`, `edits`, `position`, and `layer`, `head`, `kind`, `selected` and `pins` as in `HeadView`.
 
     Args:
         model: a `TextModel`.
@@ -52,6 +54,7 @@ class Explorer(Writes, Measured):
         position: the token after (for a masked model: at) which predictions are shown; by default
             the last of a decoder, the first that an encoder-decoder writes, the first mask.
         edits: from `tl.ablate`, `tl.knock_out` …; they are in force from the start.
+        pins: (layer, head) of heads whose maps stay beside that of the chosen one.
         title: by default the model's name.
 
     Raises:
@@ -74,6 +77,7 @@ class Explorer(Writes, Measured):
         kind: str | None = None,
         position: int | None = None,
         edits: Sequence[Edit] = (),
+        pins: Iterable[tuple[int, int]] = (),
         title: str | None = None,
     ):
         if not hasattr(model, "trace_ids"):
@@ -102,6 +106,7 @@ class Explorer(Writes, Measured):
             self._tell_estimates(self._reading, self._place())
         if edits:
             self.edits = edits
+        self._pin(pins)
 
     # -- what single heads do ---------------------------------------------------------------------
 
@@ -174,7 +179,8 @@ class Explorer(Writes, Measured):
         heads = self.heads.scene(
             self.shown, self._shows, self.selected, self._title, self.sentence,
             weights=self._shown_map(), thumbnails=small.data.thumbnail(kind),
-            nothing=self._shown_nothing(),
+            nothing=self._shown_nothing(), known=self._known(self.shown),
+            pins=[self._pinned(place) for place in self._pins_beside(self.shown)],
         )  # fmt: skip
         return ExplorerScene(
             heads, self.map_mode, self._heads_off(kind), self._compare(), self._where()
@@ -217,22 +223,26 @@ class Explorer(Writes, Measured):
 
     # -- what is shown ----------------------------------------------------------------------------
 
-    def _shown_map(self, query: int | None = None) -> Tensor:
-        """[query, key], or one row of it, as the browser shows it."""
-        place, shows, mode = self.shown, self._shows, self.map_mode
+    def _shown_map(self, query: int | None = None, place: Place | None = None) -> Tensor:
+        """[query, key] of a head (the chosen one), or one row of it, as the browser shows it."""
+        place, shows, mode = place or self.shown, self._shows, self.map_mode
         if mode == "before" or self._after is None:
             return self.heads.map(place, shows, query)
         after = self._after.map(place, shows, query)
         return after if mode == "after" else after - self.heads.map(place, shows, query)
 
-    def _shown_nothing(self) -> Tensor | None:
+    def _shown_nothing(self, place: Place | None = None) -> Tensor | None:
         """[query]: what goes to nothing beside that map; None where heads may not look there."""
-        place, shows, mode = self.shown, self._shows, self.map_mode
+        place, shows, mode = place or self.shown, self._shows, self.map_mode
         before = self.heads.nothing(place, shows)
         if mode == "before" or self._after is None or before is None:
             return before
         after = self._after.nothing(place, shows)
         return after if mode == "after" or after is None else after - before
+
+    def _pinned(self, place: Place) -> PinnedMap:
+        weights, nothing = self._shown_map(place=place), self._shown_nothing(place)
+        return PinnedMap(*place[1:], weights, nothing, self._known(place))
 
     # -- for the browser --------------------------------------------------------------------------
 

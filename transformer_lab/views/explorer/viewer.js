@@ -59,6 +59,7 @@ export class ExplorerViewer {
       picked: (spot) => this.#pick(spot),
       drawn: () => this.#drawn(),
       followed: () => this.#strips(),
+      known: (layer, head) => this.card.known(layer, head),
     });
     this.marksOnGrid = new GridMarks(this.heads.thumbnails);
     this.#build();

@@ -37,7 +37,14 @@ def head_arrays(scene: HeadScene, change: bool = False) -> list[Array]:
     if change:
         means = f"difference, after the edits less before: {means}"
     name = "spread" if scene.measure == "standard deviation" else "change" if change else "weight"
-    found = [Array(name, masked_map(scene), MAP, f"{means}; NaN where a query cannot look")]
+    means = f"{means}; NaN where a query cannot look"
+    found = [Array(name, masked_map(scene), MAP, means)]
+    found += [
+        Array(
+            f"{name}_layer_{pin.layer}_head_{pin.head}", masked_map(scene, pin.weights), MAP, means
+        )
+        for pin in scene.pins
+    ]
     if scene.nothing is not None:
         found.append(Array("nothing", scene.nothing, ("query",), "what a query gives to no key"))
     return found

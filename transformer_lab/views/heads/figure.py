@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 LABELLED = 40  # tokens up to which every one is named
 NUMBERED = 12  # … and every weight written
 LARGEST_IMAGE = 512
+
+
+@dataclass(frozen=True)
+class PinnedMap:
+    """A head beside the chosen one: weights [query, key] as shown; nothing [query], as in HeadScene;
+    known: its label and its effect, where these are known."""
+
+    layer: int
+    head: int
+    weights: Tensor
+    nothing: Tensor | None = None
+    known: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,9 @@ class HeadScene:
     ahead: int | None = (
         None  # keys beyond its own number that a causal query sees; None: to the end
     )
+    known: str = ""  # as in PinnedMap
+    pins: Sequence[PinnedMap] = ()
+    end: float | None = None  # the largest of what is drawn, where that is of several maps
 
     def part(self, a: tuple[int, int], b: tuple[int, int]) -> HeadScene:
         """The block of the map that goes from the queries of a to the keys of b, (start, end) each."""
@@ -65,13 +80,29 @@ class HeadScene:
             keys=self.keys[slice(*b)], hidden=[i - b[0] for i in self.hidden if b[0] <= i < b[1]],
             selected=(moved[0], moved[1]) if self.selected and all(inside) else None, nothing=None,
             block=(a, b), ahead=n_key - n_query + a[0] - b[0],
+            pins=[replace(pin, weights=pin.weights[slice(*a), slice(*b)], nothing=None)
+                  for pin in self.pins],
         )  # fmt: skip
+
+    def side_by_side(self) -> list[HeadScene]:
+        """The chosen map and those beside it, each alone, on one scale."""
+        alone = replace(self, pins=(), end=self.largest)
+        return [alone] + [
+            replace(
+                alone, layer=pin.layer, head=pin.head, weights=pin.weights, nothing=pin.nothing,
+                known=pin.known,
+            )
+            for pin in self.pins
+        ]  # fmt: skip
 
     @property
     def largest(self) -> float:
         """The largest of what is drawn, by size; 1 where nothing is."""
-        drawn = [self.weights] if self.nothing is None else [self.weights, self.nothing]
-        return max(float(x.abs().max()) for x in drawn) or 1.0
+        if self.end is not None:
+            return self.end
+        maps = [self.weights, self.nothing]
+        maps += [one for pin in self.pins for one in (pin.weights, pin.nothing)]
+        return max(float(x.abs().max()) for x in maps if x is not None) or 1.0
 
 
 def head_figure(scene: HeadScene) -> Figure:
@@ -82,15 +113,48 @@ def head_figure(scene: HeadScene) -> Figure:
     write(figure, 0.02, 0.965, name, size=12, weight="bold")
     write(figure, 0.02, 0.92, shortened(scene.sentence, 1), size=10)
     draw_heads(left.add_axes((0.13, 0.06, 0.84, 0.68)), scene)
-    axes = right.add_axes((0.2, 0.08, 0.66, 0.6))
-    draw_map(axes, scene)
-    draw_scale(axes, "weight × value length" if scene.value_weighted else scene.measure)
+    draw_maps(right, (0.2, 0.08, 0.66, 0.6), scene, what_colours_mean(scene))
     return figure
 
 
-def draw_scale(axes: Axes, name: str):
-    """The colours' meaning, beside a map."""
-    scale = axes.figure.colorbar(axes.images[0], ax=axes, fraction=0.04, pad=0.03)
+def what_colours_mean(scene: HeadScene) -> str:
+    return "weight × value length" if scene.value_weighted else scene.measure
+
+
+def draw_maps(
+    figure: Any, box: tuple[float, float, float, float], scene: HeadScene, name: str,
+    draw: Callable[[Axes, HeadScene], None] | None = None,
+):  # fmt: skip
+    """The chosen map in a box (left, bottom, width, height) of a figure, and pinned ones beside it, with
+    the colours' meaning; `draw` draws one. Returns the scale."""
+    draw, scenes = draw or draw_map, scene.side_by_side()
+    if len(scenes) == 1:
+        axes = figure.add_axes(box)
+        draw(axes, scene)
+        return draw_scale(axes, name)
+    columns = min(len(scenes), 2 if len(scenes) < 5 else 3)
+    rows = -(-len(scenes) // columns)
+    left, bottom, width, height = box
+    wide, high = width / columns, height / rows
+    every = []
+    for at, one in enumerate(scenes):
+        row, column = divmod(at, columns)
+        place = (left + column * wide, bottom + (rows - 1 - row) * high, 0.86 * wide, 0.84 * high)
+        axes = figure.add_axes(place)
+        draw(axes, one)
+        axes.tick_params(labelleft=column == 0, labeltop=row == 0, labelsize=6.5)
+        axes.set_ylabel("")
+        axes.xaxis.set_label_position("bottom")
+        told = f"layer {one.layer}, head {one.head}{' · ' if one.known else ''}{one.known}"
+        axes.set_xlabel(told, color=INK, fontsize=8, parse_math=False)
+        every.append(axes)
+    return draw_scale(every[0], name, every)
+
+
+def draw_scale(axes: Axes, name: str, every: Sequence[Axes] = ()):
+    """The colours' meaning, beside a map, or beside every one of several."""
+    beside: Any = list(every) or axes
+    scale = axes.figure.colorbar(axes.images[0], ax=beside, fraction=0.04, pad=0.03)
     scale.outline.set_edgecolor(LINE)  # type: ignore[operator]
     scale.set_label(name, color=QUIET, fontsize=9)
     scale.ax.tick_params(labelsize=8, colors=QUIET)
@@ -141,7 +205,7 @@ def draw_map(axes: Axes, scene: HeadScene) -> None:
         extent=(-0.5, n_key - 0.5, n_query - 0.5, -0.5),
     )  # fmt: skip
     label_axes(axes, scene.queries[:n_query], scene.keys[:n_key])
-    numbered = max(n_query, n_key) <= NUMBERED
+    numbered = max(n_query, n_key) <= NUMBERED and scene.end is None
 
     def number(x: float, query: int, weight: float) -> None:
         if numbered and weight >= 0.005:

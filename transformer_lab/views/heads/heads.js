@@ -13,6 +13,7 @@ import { LinesPanel } from "./lines_panel.js";
 import { linked } from "../shared/linked.js";
 import { MANY_QUERIES } from "./line_scene.js";
 import { MapPanel } from "./map_panel.js";
+import { Pins } from "./pins.js";
 import { Readout } from "./readout.js";
 import { highest, median, scaleEnd } from "./scale.js";
 import { sameSpot } from "./state.js";
@@ -30,6 +31,7 @@ const GRID_HEIGHT = 480; // at most, where the page may grow
  * @property {(spot: import("./state.js").Spot) => void} picked a cell or a token
  * @property {() => void} drawn the head on view has been drawn
  * @property {() => void} [followed] what is pointed at, or locked, has changed
+ * @property {(layer: number, head: number) => [string, string] | null} [known] what is known of a head, in a few letters and whole
  */
 
 export class Heads {
@@ -68,6 +70,7 @@ export class Heads {
     );
     this.linesPanel = new LinesPanel(state, on, signal);
     this.mapPanel = new MapPanel(state, on, signal);
+    this.pins = new Pins(this, on);
     this.waiting = new Waiting(this.mapPanel.busy);
     this.readout = new Readout();
     this.flag = element("p", { class: "tl-flag", "data-part": "flag", hidden: true });
@@ -232,6 +235,7 @@ export class Heads {
     this.weightsHere = weights;
     this.shown = { kind: kindName, layer, head };
     this.layerHeads = new Map([[head, weights]]);
+    this.pins.fetch(() => turn === this.turn && !this.signal.aborted);
     this.shell.draw();
     this.root.dataset.shown = `${kindName}/${layer}/${head}`;
     if (this.linesPanel.wholeLayer) this.#fetchLayer(turn);
@@ -275,22 +279,25 @@ export class Heads {
     const table = maps.signed ? colourTable("diverging", shell.theme) : smallTable;
     this.stepper.show();
     this.viewControls.show();
-    this.rowOf = this.#rowsOf(this.weightsHere);
-    const nothing = block ? null : this.#nothingOf(this.weightsHere);
-    const rows = rowsWithin(this.rowOf, block, kind.keys);
-    const tops = this.#someQueries().map((query) => Math.max(highest(rows(query)), Math.abs(nothing?.(query) ?? 0)));
-    const most = Math.max(...tops);
-    const end = isLong(tops.length) && !maps.signed ? Math.min(most, 2.5 * median(tops)) : most;
-    this.end = scaleEnd(end, !valueWeighted && !maps.signed);
+    this.signed = maps.signed;
+    this.rowOf = this.rowsOf(this.weightsHere);
+    this.nothing = block ? null : this.nothingOf(this.weightsHere);
+    const beside = this.pins.scenes();
+    const ends = [this, ...beside].map((scene) => this.#ends(scene));
+    const most = Math.max(...ends.map((one) => one.most));
+    this.end = scaleEnd(Math.max(...ends.map((one) => one.end)), !valueWeighted && !maps.signed);
+    this.panels.classList.toggle("tl-pinned", beside.length > 0);
     const fixed = (this.fixed = getComputedStyle(this.panels).getPropertyValue("--tl-fixed").trim() === "1");
     this.#drawGrid(smallTable, fixed);
     this.headsPanel.note.textContent = hidden || valueWeighted ? "The small maps stay as they are: raw weights, nothing hidden." : block ? "The small maps are of the whole text." : "";
     this.mapPanel.title.textContent = headTag(this.shown.layer, this.shown.head);
     this.#flags();
     this.mapPanel.draw({
-      rowOf: this.rowOf, nothing, end: this.end, clipped: most > this.end * 1.0001, table, inks: shell.inks,
+      rowOf: this.rowOf, nothing: this.nothing, end: this.end, clipped: most > this.end * 1.0001, table, inks: shell.inks,
       signed: maps.signed, cuts: maps.cuts(this.shown), caption: this.#mapCaption(), fixed,
+      beside: beside.map((one) => ({ ...one, table: one.signed ? table : smallTable })),
     }, this.hover);
+    this.pins.show(beside);
     this.linesPanel.measure(fixed);
     this.linesPanel.showChoice();
     this.#follow();
@@ -315,19 +322,26 @@ export class Heads {
     this.marks();
   }
 
-  #rowsOf(weights) {
+  /** The largest of a map, and where its colours would end. */
+  #ends({ rowOf, nothing, signed }) {
+    const rows = rowsWithin(rowOf, this.state.block, this.state.kind.keys);
+    const tops = this.#someQueries().map((query) => Math.max(highest(rows(query)), Math.abs(nothing?.(query) ?? 0)));
+    const most = Math.max(...tops);
+    return { most, end: isLong(tops.length) && !signed ? Math.min(most, 2.5 * median(tops)) : most };
+  }
+
+  rowsOf(weights) {
     return this.maps.rows(weights, (some) => this.state.shownRows(some));
   }
 
-  /** What goes to nothing of each row in the map, or null where heads may not look there, and where
-   * values weigh in: no key's value is there. */
-  #nothingOf(weights) {
-    const told = this.#sinks && !this.state.valueWeighted;
-    return told ? this.maps.nothing(weights) : null;
+  /** What goes to nothing of each row in a map, or null where heads of the layer may not look there, and
+   * where values weigh in: no key's value is there. */
+  nothingOf(weights, layer = this.shown.layer) {
+    return this.#sinks(layer) && !this.state.valueWeighted ? this.maps.nothing(weights) : null;
   }
 
-  get #sinks() {
-    return Boolean(this.state.kind.sinks?.includes(this.shown.layer));
+  #sinks(layer = this.shown.layer) {
+    return Boolean(this.state.kind.sinks?.includes(layer));
   }
 
   /** What the numbers of the map are; a flag says it where they were changed here. */
@@ -337,7 +351,7 @@ export class Heads {
     if (kind.caption) return kind.caption;
     if (this.state.block) return "Raw attention weights from A to B; the rest of each row goes elsewhere.";
     const sum = kind.keys === kind.all_keys || kind.causal;
-    const row = this.#sinks ? "each row, with what goes to nothing, sums" : "each row sums";
+    const row = this.#sinks() ? "each row, with what goes to nothing, sums" : "each row sums";
     if (this.maps.signed) return `Change of raw attention weights, after less before${sum ? `; ${row} to 0` : ""}.`;
     return `Raw attention weights${this.maps.edited ? ", edited" : ""}${sum ? `; ${row} to 1` : ""}.`;
   }
@@ -362,6 +376,7 @@ export class Heads {
     this.mapPanel.mark(this.hover, selected);
     this.#drawLines();
     this.#speak();
+    this.pins.follow(this.hover, selected);
     this.does.followed?.();
     this.root.classList.toggle("tl-locked", Boolean(selected));
     const [a, b] = this.#spans();
@@ -369,7 +384,7 @@ export class Heads {
     this.root.dataset.selected = selected ? `${selected.query ?? ""},${selected.key ?? ""}` : "";
     const { layer, head } = this.shown;
     this.mapPanel.canvas.setAttribute("aria-label",
-      `Map of layer ${layer}, head ${head}: ${a[1] - a[0]} queries by ${b[1] - b[0]} keys${!this.state.block && this.#sinks && !this.state.valueWeighted ? ", and what goes to nothing" : ""}. ${this.readout.text} Arrow keys move, Enter locks, Escape frees.`);
+      `Map of layer ${layer}, head ${head}: ${a[1] - a[0]} queries by ${b[1] - b[0]} keys${!this.state.block && this.#sinks() && !this.state.valueWeighted ? ", and what goes to nothing" : ""}. ${this.readout.text} Arrow keys move, Enter locks, Escape frees.`);
   }
 
   #drawLines() {
@@ -378,8 +393,8 @@ export class Heads {
     const { block, kind } = this.state;
     const rowsOf = (head, weights) => ({
       head,
-      rowOf: rowsWithin(head === shown.head ? this.maps.lineRows(this.weightsHere, shownRows, this.rowOf) : this.#rowsOf(weights), block, kind.keys),
-      nothing: block ? null : this.#nothingOf(this.maps.lineWeights(head === shown.head ? this.weightsHere : weights)),
+      rowOf: rowsWithin(head === shown.head ? this.maps.lineRows(this.weightsHere, shownRows, this.rowOf) : this.rowsOf(weights), block, kind.keys),
+      nothing: block ? null : this.nothingOf(this.maps.lineWeights(head === shown.head ? this.weightsHere : weights)),
     });
     this.linesPanel.draw({
       head: shown.head, rows: [...this.layerHeads].map(([head, weights]) => rowsOf(head, weights)),
@@ -390,7 +405,7 @@ export class Heads {
   /** What goes to nothing of each row, computed once a head. */
   shares() {
     if (this.sharesOf === this.rowOf) return this.given;
-    const of = this.#nothingOf(this.weightsHere);
+    const of = this.nothingOf(this.weightsHere);
     this.sharesOf = this.rowOf;
     this.given = of && Float32Array.from({ length: this.state.kind.queries }, (_, query) => of(query));
     return this.given;

@@ -22,7 +22,7 @@ from ..shared.words import (
     spread_sentence,
 )
 from .data import HeadBytes, HeadData
-from .figure import HeadScene
+from .figure import HeadScene, PinnedMap
 
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
@@ -203,7 +203,7 @@ class Heads:
     def scene(
         self, place: Place, shows: Shows, selected: Spot | None, title: str, sentence: str,
         weights: Tensor | None = None, thumbnails: Tensor | None = None,
-        nothing: Tensor | None = None,
+        nothing: Tensor | None = None, known: str = "", pins: Sequence[PinnedMap] = (),
     ) -> HeadScene:  # fmt: skip
         """What a picture is drawn from; weights (and what goes to nothing beside them) and
         thumbnails: instead of these heads' own."""
@@ -214,8 +214,12 @@ class Heads:
             self.data.queries[kind], self.data.keys[kind], layer, head,
             self.kinds[kind]["causal"], shows.hidden, selected, shows.value_weighted,
             self.nothing(place, shows) if weights is None else nothing,
-            measure=self.kinds[kind].get("measure", "attention weight"),
+            measure=self.kinds[kind].get("measure", "attention weight"), known=known, pins=pins,
         )  # fmt: skip
+
+    def pinned(self, place: Place, shows: Shows) -> PinnedMap:
+        """A head that stands beside the chosen one."""
+        return PinnedMap(*place[1:], self.map(place, shows), self.nothing(place, shows))
 
 
 def map_sentence(seen: Seen, weights: Tensor, selected: Spot | None) -> str:

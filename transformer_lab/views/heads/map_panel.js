@@ -5,6 +5,9 @@ import { element } from "../shared/dom.js";
 import { HeatMap } from "../shared/heat_map.js";
 import { legend } from "./legend.js";
 import { windowFrom } from "./scale.js";
+import { tilesOf } from "../shared/map_frame.js";
+
+const TILES_HEIGHT = 640; // of several maps, where the page may grow
 
 /**
  * @typedef {object} MapScene
@@ -18,6 +21,7 @@ import { windowFrom } from "./scale.js";
  * @property {import("./state.js").Spot[]} cuts
  * @property {string} caption what the numbers are
  * @property {boolean} [fixed] whether the room is given, and not what the map needs
+ * @property {ReturnType<import("./pins.js").Pins["scenes"]>} beside maps of other heads
  */
 
 export class MapPanel {
@@ -38,11 +42,13 @@ export class MapPanel {
     ], (value) => state.option({ zoom: Number(value) }));
     this.heading = element("p", { class: "tl-heading" }, this.title, " ",
       element("span", { class: "tl-quiet" }, "row looks at column"), this.zoom.root);
+    this.chosen = element("figure", { class: "tl-tile" }, this.canvas);
+    this.box = element("div", { class: "tl-map-box" }, this.chosen, this.busy);
     /** What stands below: what colours mean, and (of a view) the number under the pointer. */
     this.foot = element("div", { class: "tl-map-foot" }, this.legend);
     this.said = element("div", { class: "tl-map-said" }, this.note);
     this.root = element("section", { class: "tl-panel tl-panel-map", "aria-label": "Map" },
-      this.heading, element("div", { class: "tl-map-box" }, this.canvas, this.busy),
+      this.heading, this.box,
       this.foot, this.said);
   }
 
@@ -71,8 +77,8 @@ export class MapPanel {
 
   #drawPart(hover) {
     const { kind, options, hidden, selected } = this.state;
-    const { rowOf, nothing, end, table, inks, signed, cuts, caption, fixed } = this.scene;
-    const box = this.canvas.parentElement;
+    const { rowOf, nothing, end, table, inks, signed, cuts, caption, fixed, beside } = this.scene;
+    const { box } = this;
     box.style.maxHeight = "";
     const size = options.zoom || Infinity;
     const centre = selected ?? hover ?? { query: 0, key: 0 };
@@ -87,11 +93,16 @@ export class MapPanel {
       queries: Math.min(size, a[1] - a[0]),
       keys: Math.min(size, b[1] - b[0]),
     };
-    this.map.show({
+    const scene = {
       rowOf, nothing, part, queries: kind.query_tokens, keys: kind.key_tokens, causal: kind.causal,
       offset: kind.all_keys - kind.all_queries, hidden, largest: end, table,
       colours: inks, signed, cuts,
-    }, Math.max(200, box.clientWidth), 470, fixed ? Math.max(90, box.clientHeight) : Infinity);
+    };
+    this.#arrange(beside);
+    const [width, height] = [Math.max(200, box.clientWidth), fixed ? Math.max(90, box.clientHeight) : Infinity];
+    if (beside.length) this.#sideBySide(scene, beside, width, height);
+    else this.map.show(scene, width, 470, height);
+    const high = beside.length ? this.high : this.map.height;
     const notes = [caption];
     const ahead = part.key + part.keys - 1 > part.query + kind.all_keys - kind.all_queries;
     if (kind.causal && ahead) notes.push("Grey: later tokens, which a query cannot look at.");
@@ -100,8 +111,30 @@ export class MapPanel {
       notes.push(`Queries ${part.query}–${part.query + part.queries - 1}, keys ${part.key}–${part.key + part.keys - 1} of ${kind.keys}.`);
     }
     this.note.textContent = notes.filter(Boolean).join(" ");
-    this.short = fixed && this.map.height > box.clientHeight + 1;
-    box.style.maxHeight = fixed && box.clientHeight ? `${this.map.height + 2}px` : ""; // what its colours mean follows at once
+    this.short = fixed && high > box.clientHeight + 1;
+    box.style.maxHeight = fixed && box.clientHeight ? `${high + 2}px` : ""; // what its colours mean follows at once
+  }
+
+  /** The maps that stand in the box, and no others. */
+  #arrange(beside) {
+    const roots = [this.chosen, ...beside.map(({ tile }) => tile.root), this.busy];
+    if (roots.some((root, i) => this.box.children[i] !== root) || this.box.childElementCount > roots.length) this.box.replaceChildren(...roots);
+    this.box.classList.toggle("tl-side-by-side", beside.length > 0);
+  }
+
+  /** Several maps at one scale, with cells of one size. */
+  #sideBySide(scene, beside, width, height) {
+    const scenes = [scene, ...beside.map(({ rowOf, nothing, signed, table, cuts }) => ({ ...scene, rowOf, nothing, signed, table, cuts }))];
+    const sinks = scenes.find(({ nothing }) => nothing);
+    const room = this.map.room(sinks ?? scene, width, height < Infinity ? height : TILES_HEIGHT);
+    const { columns, tiles, height: high } = tilesOf(scene.part, room, scenes.length);
+    this.high = high;
+    this.box.style.setProperty("--tl-columns", String(columns));
+    [this.map, ...beside.map(({ tile }) => tile.map)].forEach((map, i) => {
+      const { frame, width: wide } = tiles[i];
+      map.place(scenes[i], scenes[i].nothing ? frame : { ...frame, beside: null }, wide);
+      map.canvas.parentElement.style.setProperty("--tl-wide", `${frame.left + frame.width}px`);
+    });
   }
 
   /** Mark what is pointed at and what is locked; a locked cell is brought into view. */

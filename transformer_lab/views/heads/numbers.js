@@ -12,8 +12,8 @@ export function headNumbers(heads) {
   const { a, b } = block ?? { a: [0, kind.queries], b: [0, kind.keys] };
   const [queries, keys] = [kind.query_tokens.slice(...a), kind.key_tokens.slice(...b)];
   const reach = (query) => (kind.causal ? query + kind.keys - kind.queries : kind.keys);
-  const values = queries.map((_, down) => {
-    const [query, row] = [a[0] + down, rowOf(a[0] + down)];
+  const valuesOf = (rows) => queries.map((_, down) => {
+    const [query, row] = [a[0] + down, rows(a[0] + down)];
     return keys.map((_, across) => (b[0] + across > reach(query) || hidden?.[b[0] + across] ? null : shortest(row[b[0] + across])));
   });
   const means = [
@@ -23,13 +23,16 @@ export function headNumbers(heads) {
     block ? `; of queries ${a[0]} … ${a[1] - 1} and keys ${b[0]} … ${b[1] - 1} alone, each counted from 0` : "",
     `; this page holds each weight of the model to ${shortest(weightsHere.error ?? 0)}; empty where a query cannot look`,
   ].join("");
-  const arrays = { [kind.spread ? "spread" : maps.signed ? "change" : "weight"]: { axes: ["query", "key"], means, values } };
+  const name = kind.spread ? "spread" : maps.signed ? "change" : "weight";
+  const arrayOf = (rows) => ({ axes: ["query", "key"], means, values: valuesOf(rows) });
+  const pinned = heads.pins.now.map(({ tile: { place }, rowOf: rows }) => [`${name}_layer_${place.layer}_head_${place.head}`, arrayOf(rows)]);
+  const arrays = { [name]: arrayOf(rowOf), ...Object.fromEntries(pinned) };
   const nothing = block ? null : heads.shares();
   if (nothing) arrays.nothing = { axes: ["query"], means: "what a query gives to no key", values: Array.from(nothing, shortest) };
   const selected = state.selected && [state.selected.query, state.selected.key];
   return {
     arrays,
     axes: { query: queries, key: keys },
-    chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected, ...(state.model.get("a") === undefined ? {} : { a: state.model.get("a"), b: state.model.get("b") }), ...options },
+    chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected, ...Object.fromEntries(["a", "b", "pins"].map((trait) => [trait, state.model.get(trait)]).filter(([, value]) => value !== undefined)), ...options },
   };
 }

@@ -15,6 +15,21 @@ function sizeOf(canvas) {
   return canvas.isConnected && canvas.offsetParent && width > 0 ? { canvas, width, height } : null;
 }
 
+/** The chosen map and those beside it, where they stand, with what stands above each. @param {HTMLElement} box */
+function mapsOf(box) {
+  const around = box.getBoundingClientRect();
+  const maps = [...box.querySelectorAll("canvas")].map((canvas) => {
+    const size = sizeOf(canvas);
+    const { left, top } = canvas.getBoundingClientRect();
+    const caption = canvas.parentElement.querySelector("figcaption:not([hidden])");
+    const told = caption ? [...caption.children].filter((part) => part.dataset.part !== "unpin").map((part) => part.textContent).join(" ") : "";
+    return size && { ...size, told, x: left - around.left, y: top - around.top };
+  }).filter(Boolean);
+  if (!maps.length) return null;
+  const end = (at, size) => Math.max(...maps.map((one) => one[at] + one[size]));
+  return { maps, width: end("x", "width"), height: end("y", "height") };
+}
+
 /**
  * @param {import("./heads.js").Heads} heads
  * @param {string[]} [more] lines below the maps
@@ -24,7 +39,7 @@ export function picture(heads, more = []) {
   const { thumbnails, linesPanel: { lines }, mapPanel, shell: { inks } } = heads;
   const grid = sizeOf(thumbnails.canvas);
   const strands = sizeOf(lines.canvas);
-  const map = sizeOf(mapPanel.canvas);
+  const map = mapsOf(mapPanel.box);
   const widths = [grid && grid.width + NAMES_ROOM, strands && strands.width + 2 * TOKENS_ROOM, map?.width].filter(Boolean);
   const width = Math.max(520, widths.reduce((sum, each) => sum + each + PAD, PAD));
   const body = Math.max(0, grid ? grid.height + NAMES_ROOM : 0, strands?.height ?? 0, map?.height ?? 0);
@@ -71,7 +86,10 @@ export function picture(heads, more = []) {
     }
     left += strands.width + 2 * TOKENS_ROOM + PAD;
   }
-  if (map) context.drawImage(map.canvas, left, PICTURE_TOP, map.width, map.height);
+  for (const { canvas, x, y, width: wide, height, told } of map?.maps ?? []) {
+    context.drawImage(canvas, left + x, PICTURE_TOP + y, wide, height);
+    if (told) write(told, left + x, PICTURE_TOP + y - 12, `12px ${SANS}`, inks.ink, "left", wide - 8);
+  }
   if (scale) drawScale(context, scale, Math.min(left, width - 260), PICTURE_TOP + body + 8, inks);
   words.forEach(([line, size], i) => write(line, PAD, PICTURE_TOP + body + PAD + below + 21 * i + 10, `${size}px ${SANS}`, inks.ink));
   return new Promise((resolve) => sheet.toBlob(resolve, "image/png"));

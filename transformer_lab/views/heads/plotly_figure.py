@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from ..shared import plots
 from ..shared.figures import spot_frame
 from ..shared.words import TO_NOTHING
-from .figure import HeadScene, head_figure, masked_map, scale_end
+from .figure import HeadScene, head_figure, masked_map, scale_end, what_colours_mean
 
 LOOKS = "“%{y}” looks at “%{x}”: %{z:.4f}"
 VARIES = "what “%{y}” gives to “%{x}” differs by %{z:.4f}"
@@ -24,14 +24,56 @@ COLUMNS = 4
 
 
 def head_plotly(scene: HeadScene, theme: str) -> plots.Plot:
-    """The chosen head, [query, key], with names on both axes."""
-    figure = plots.panels(1, 1)
-    add_head(figure, scene, theme)
+    """The chosen head, [query, key], with names on both axes; pinned heads beside it."""
+    figure, rows = head_panels(scene)
+    add_heads(figure, scene, theme)
     title = f"{scene.title} · layer {scene.layer}, head {scene.head}"
     return plots.Plot(
         figure, title=title, sentence=scene.sentence + left_out(scene), theme=theme, space=40,
         still=partial(head_figure, scene),
-    ).update_layout(height=640, plot_bgcolor=plots.ink("panel", theme))  # fmt: skip
+    ).update_layout(height=rows_height(rows), plot_bgcolor=plots.ink("panel", theme))  # fmt: skip
+
+
+def head_panels(scene: HeadScene, more: str | None = None) -> tuple[Any, int]:
+    """Subplots for the chosen map and those beside it, and how many rows they have. more: the name of
+    one more panel, to the right of the first row."""
+    count = 1 + len(scene.pins)
+    columns = min(count, 2)
+    rows = -(-count // columns)
+    names = [""] if count == 1 else [_named(one) for one in scene.side_by_side()]
+    beside = [] if more is None else [plots.said(more)]
+    titles = [*names[:columns], *beside, *names[columns:]]
+    specs: list[list[dict | None]] = [
+        [{} if row * columns + column < count else None for column in range(columns)]
+        + [{} if row == 0 else None for _ in beside]
+        for row in range(rows)
+    ]
+    figure = plots.panels(
+        rows, columns + len(beside), specs=specs, subplot_titles=titles if any(titles) else None,
+        column_widths=[0.6 / columns] * columns + [0.4] if beside else None,
+        horizontal_spacing=0.2 / columns, vertical_spacing=0.28 / rows,
+    )  # fmt: skip
+    return figure, rows
+
+
+def rows_height(rows: int) -> int:
+    return 640 if rows == 1 else 200 + 380 * rows
+
+
+def add_heads(
+    figure: Any, scene: HeadScene, theme: str,
+    add: Callable[..., None] | None = None, **options: Any,
+) -> None:  # fmt: skip
+    """The chosen map and those beside it into the panels of `head_panels`; one scale tells of all.
+    `add` adds one."""
+    for at, one in enumerate(scene.side_by_side() if scene.pins else [scene]):
+        place = (at // 2 + 1, at % 2 + 1)
+        (add or add_head)(figure, one, theme, place, **(options if at == 0 else {"bar": ""}))
+
+
+def _named(scene: HeadScene) -> str:
+    known = f" · {scene.known}" if scene.known else ""
+    return plots.said(f"layer {scene.layer}, head {scene.head}{known}")
 
 
 def layer_plotly(scene: HeadScene, maps: Sequence[Tensor], theme: str) -> plots.Plot:
@@ -104,7 +146,7 @@ def add_head(
 ) -> None:  # fmt: skip
     """The chosen head's map into a panel of a figure."""
     end = scale_end(scene.largest)
-    bar = "weight × value length" if scene.value_weighted else scene.measure if bar is None else bar
+    bar = what_colours_mean(scene) if bar is None or (bar and scene.value_weighted) else bar
     add_map(
         figure, masked_map(scene), scene.queries, scene.keys, theme, place, hover=_hover(scene),
         name=f"layer {scene.layer}, head {scene.head}", selected=scene.selected, end=end, bar=bar,

@@ -138,6 +138,14 @@ export class Thumbnails {
     return { x: column * across, y: row * down, width: across - gap, height: down - gap };
   }
 
+  /** Mark the heads that are pinned. @param {{layer: number, head: number}[]} places */
+  pin(places) {
+    this.pins?.forEach((mark) => mark.remove());
+    this.pins = this.grid ? places.map(() => element("div", { class: "tl-mark tl-pin-mark", "aria-hidden": "true" })) : [];
+    this.stack.append(...this.pins);
+    this.pins.forEach((mark, i) => this.#place(mark, places[i].layer, places[i].head));
+  }
+
   /** @param {number} layer @param {number} head */
   choose(layer, head) {
     this.layer = layer;

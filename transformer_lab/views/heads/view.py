@@ -16,6 +16,7 @@ from ..shared.selection import link_of
 from .exported import head_numbers
 from .figure import HeadScene, head_figure
 from .heads import Heads
+from .pins import PinTraits
 from .spans import SpanTraits
 
 if TYPE_CHECKING:
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
     from ..shared.plots import Plot
 
 
-class HeadView(SpanTraits):
+class HeadView(SpanTraits, PinTraits):
     """Heads of a trace, interactive.
 
     `layer`, `head`, `kind` and `selected` (a pair query, key, either of which may be None; or
     None) can be read and set from Python; they follow what the reader does. Of a batch `text` is the
     number of the text on view, or "mean" or "spread" of all: see `transformer_lab.heads.average_map`.
     `mark(a, b)` shows what goes from span `a` of the queries to span `b` of the keys, and nothing else.
+    The maps of `pins`, at most four (layer, head), stand beside that of the chosen head.
 
     Args:
         trace: what `transformer_lab.trace` returned.
@@ -41,13 +43,14 @@ class HeadView(SpanTraits):
         batch: which text of the trace to begin with.
         a, b: (start, end), as in slices, of queries and of keys: the block to begin with. See
             `transformer_lab.heads.share_between` and `transformer_lab.heads.segments`.
+        pins: (layer, head) of heads that stay beside the chosen one.
         title: by default the model's name.
         link: views with the same one follow each other; by default those of one model on one
             text. "" lets this view go its own way.
 
     Raises:
         ValueError: when the trace has no such kind, layer, head or text, or nothing can be said from
-            a to b, as `mark`.
+            a to b, as `mark`; for more than four pins, and one twice.
     """
 
     _esm: ClassVar[str] = esm("heads/view.js")
@@ -63,6 +66,7 @@ class HeadView(SpanTraits):
         batch: int = 0,
         a: Span | None = None,
         b: Span | None = None,
+        pins: Iterable[tuple[int, int]] = (),
         title: str | None = None,
         link: str | None = None,
     ):
@@ -78,6 +82,7 @@ class HeadView(SpanTraits):
         self._look_at(heads, (kind, first, head))
         self._choose_among(trace, batch)
         self.mark(a, b)
+        self._pin(pins)
 
     # -- for people -----------------------------------------------------------------------------
 
@@ -94,7 +99,7 @@ class HeadView(SpanTraits):
         return head_figure(self._scene())
 
     def to_plotly(self, *, theme: str = "light", facets: str | None = None) -> Plot:
-        """The chosen head as a plotly heat map, [query, key].
+        """The chosen head as a plotly heat map, [query, key], and pinned ones beside it.
 
         Args:
             theme: as in `View.to_plotly`.
@@ -127,7 +132,10 @@ class HeadView(SpanTraits):
         return self._whole_scene() if self.block is None else self._whole_scene().part(*self.block)
 
     def _whole_scene(self) -> HeadScene:
-        return self.heads.scene(self.shown, self._shows, self.selected, self._title, self.sentence)
+        pins = [self.heads.pinned(place, self._shows) for place in self._pins_beside(self.shown)]
+        return self.heads.scene(
+            self.shown, self._shows, self.selected, self._title, self.sentence, pins=pins
+        )
 
     def save_html(
         self,

@@ -2,95 +2,20 @@
 
 import { pooled } from "./attention.js";
 import { inkOn, packedPalette, paintBlocked, shade, signedShade } from "./colours.js";
-import { leaning, leaningHeight, LONGEST_NAME, textOf, writeAbove } from "./column_names.js";
+import { leaning, LONGEST_NAME, textOf, writeAbove } from "./column_names.js";
 import { fitText, sizedContext } from "./dom.js";
+import { axisStep, cellAt, fittedFrame, LABEL_FROM, NAMES_FROM } from "./map_frame.js";
 import { short, signed, TO_NOTHING } from "./words.js";
 
-const LARGEST_CELL = 46;
-const LABEL_FROM = 10.5; // cell size, in pixels, from which every token is labelled
 const NUMBER_FROM = 31; // … and from which its weight is written into a cell
-const APART = 7; // between the keys and the column of what goes to nothing
-const LEAST_BESIDE = 10; // how wide that column is at least
 const NOTHING_FONT = "italic 12px system-ui, sans-serif";
 const MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace";
 
 /**
- * @typedef {{query: number, key: number, queries: number, keys: number}} Part of a map
- * @typedef {{left: number, width: number}} Beside where the column of what goes to nothing lies
- * @typedef {{left: number, top: number, cell: number, width: number, height: number, slant: boolean, beside: Beside | null}} Frame
- * @typedef {{query: number | null, key: number | null, nothing?: boolean}} Spot; nothing: in that column
+ * @typedef {import("./map_frame.js").Part} Part
+ * @typedef {import("./map_frame.js").Frame} Frame
+ * @typedef {import("./map_frame.js").Spot} Spot
  */
-
-/**
- * Where the map's cells lie on a canvas of the given width.
- * @param {Part} part
- * @param {{width: number, height: number, rowLabel: number, columnLabel: number, lastLabel?: number, nothing?: number}} room
- *   the canvas width, the most height for the cells, how long the longest labels are, and the last; and
- *   that of the column of what goes to nothing, where there is one
- * @returns {Frame}
- */
-export function frameOf(part, room) {
-  const labelled = (cell) => cell >= LABEL_FROM;
-  const { nothing = 0 } = room;
-  const margin = nothing ? nothing / 2 + 4 : 8; // its slanted label leans over the right edge
-  const sizeWith = (left, right = margin) => {
-    const across = room.width - left - right - (nothing ? APART : 0);
-    const cell = nothing ? Math.min(across / (part.keys + 1), (across - LEAST_BESIDE) / part.keys) : across / part.keys;
-    return Math.min(cell, room.height / part.queries, LARGEST_CELL);
-  };
-  let left = Math.min(room.rowLabel, 0.3 * room.width) + 10;
-  let cell = sizeWith(left);
-  if (!labelled(cell)) {
-    left = 38;
-    cell = sizeWith(left);
-  }
-  const slant = labelled(cell) && (room.columnLabel > cell - 4 || nothing > 0);
-  if (slant) {
-    const leans = Math.min(room.lastLabel ?? 0, LONGEST_NAME) / 2 + 6 - cell / 2 - (nothing && APART + cell); // over the right edge
-    const narrower = sizeWith(left, Math.max(margin, leans));
-    if (labelled(narrower)) cell = narrower;
-  }
-  const slanted = Math.max(slant ? room.columnLabel : 0, nothing);
-  const top = slanted ? leaningHeight(slanted, cell) : 20;
-  const width = cell * part.keys;
-  return {
-    left,
-    top: Math.round(top),
-    cell,
-    width,
-    height: cell * part.queries,
-    slant,
-    beside: nothing ? { left: left + width + APART, width: Math.max(cell, LEAST_BESIDE) } : null,
-  };
-}
-
-/**
- * The cell, row label or column label at a point of the canvas; null elsewhere.
- * @param {number} x
- * @param {number} y
- * @param {Frame} frame
- * @param {Part} part
- * @returns {Spot | null}
- */
-export function cellAt(x, y, frame, part) {
-  const column = Math.floor((x - frame.left) / frame.cell);
-  const row = Math.floor((y - frame.top) / frame.cell);
-  const key = column >= 0 && column < part.keys ? part.key + column : null;
-  const query = row >= 0 && row < part.queries ? part.query + row : null;
-  if (query !== null && key !== null) return { query, key };
-  const { beside } = frame;
-  if (query !== null && beside && x >= beside.left && x < beside.left + beside.width) return { query, key: null, nothing: true };
-  if (query !== null && x < frame.left) return { query, key: null };
-  if (key !== null && y < frame.top) return { query: null, key };
-  return null;
-}
-
-/** Round steps for an axis that has no room for every label. */
-export function axisStep(count, room) {
-  const rough = (count * 34) / Math.max(room, 1);
-  const power = 10 ** Math.floor(Math.log10(Math.max(rough, 1)));
-  return [1, 2, 5, 10].map((m) => m * power).find((step) => step >= rough) ?? 10 * power;
-}
 
 export class HeatMap {
   /**
@@ -143,7 +68,16 @@ export class HeatMap {
    * @param {number} [whole] at most, for the cells and the labels above them; then `height` counts no more
    */
   show(scene, width, height, whole = Infinity) {
-    this.scene = scene;
+    const frame = fittedFrame(scene.part, this.room(scene, width, whole < Infinity ? whole : height), whole);
+    // Slanted labels of the last columns lean out to the right.
+    const { beside } = frame;
+    const right = beside ? beside.left + beside.width : frame.left + frame.width;
+    const over = frame.slant || beside ? Math.min(56, Math.max(0, width - right)) : 0;
+    this.place(scene, frame, Math.min(width, Math.ceil(right + Math.max(8, over))));
+  }
+
+  /** The room that there is, and what its labels take. @param {any} scene @returns {import("./map_frame.js").Room} */
+  room(scene, width, height) {
     const context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
     context.font = `12px ${MONO}`;
     const widest = (tokens, from, count) => {
@@ -154,25 +88,22 @@ export class HeatMap {
       return most;
     };
     const { part } = scene;
-    const room = {
+    return {
       width,
-      height: whole < Infinity ? whole : height,
+      height,
       rowLabel: widest(scene.queries, part.query, part.queries),
       columnLabel: widest(scene.keys, part.key, part.keys),
       lastLabel: widest(scene.keys, part.key + part.keys - 1, 1),
       nothing: scene.nothing ? this.#nothingRoom(context) : 0,
     };
-    this.frame = frameOf(part, room);
-    // Smaller cells may slant the labels, which then need more room themselves.
-    for (let i = 0; i < 3 && this.frame.top + this.frame.height + 2 > whole; i++) {
-      this.frame = frameOf(part, { ...room, height: Math.max(1, whole - this.frame.top - 2) });
-    }
-    // Slanted labels of the last columns lean out to the right.
-    const { beside } = this.frame;
-    const right = beside ? beside.left + beside.width : this.frame.left + this.frame.width;
-    const over = this.frame.slant || beside ? Math.min(56, Math.max(0, width - right)) : 0;
-    this.width = Math.min(width, Math.ceil(right + Math.max(8, over)));
-    this.height = Math.ceil(this.frame.top + this.frame.height + 2);
+  }
+
+  /** Draw them into a frame that is given. @param {any} scene as of `show` @param {Frame} frame @param {number} width */
+  place(scene, frame, width) {
+    this.scene = scene;
+    this.frame = frame;
+    this.width = width;
+    this.height = Math.ceil(frame.top + frame.height + 2);
     this.#paintWeights();
     this.mark(null, null);
   }
@@ -255,6 +186,7 @@ export class HeatMap {
     context.strokeRect(beside.left - 0.5, top - 0.5, beside.width + 1, height + 1);
     context.setLineDash([]);
     if (cell >= NUMBER_FROM) this.#numbersOf(context, (query) => [this.scene.nothing(query)], 0, 1, beside.left);
+    if (top < NAMES_FROM) return;
     context.font = NOTHING_FONT;
     context.fillStyle = hover?.nothing ? colours.accent : colours.ink;
     context.save();
@@ -373,14 +305,14 @@ export class HeatMap {
       return fitText(context, text, room);
     };
     context.textAlign = "right";
-    for (let row = 0; row < part.queries; row++) {
+    for (let row = 0; row < (left < NAMES_FROM ? 0 : part.queries); row++) {
       const query = part.query + row;
       const on = focus?.query === query;
       if (query % rowStep && everyone === false) continue;
       const text = write(everyone ? queries[query] : String(query), left - 8, on, false);
       context.fillText(text, left - 6, top + (row + 0.5) * cell);
     }
-    for (let column = 0; column < part.keys; column++) {
+    for (let column = 0; column < (top < NAMES_FROM ? 0 : part.keys); column++) {
       const key = part.key + column;
       if (key % columnStep && everyone === false) continue;
       const room = slant ? LONGEST_NAME : 60;

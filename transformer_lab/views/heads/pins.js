@@ -1,0 +1,184 @@
+// Heads that a reader has pinned: their maps beside that of the chosen head, in the same colours and with
+// the same cell marked.
+
+import { button } from "../shared/controls.js";
+import { element } from "../shared/dom.js";
+import { HeatMap } from "../shared/heat_map.js";
+import { headTag, short, signed, TO_NOTHING } from "../shared/words.js";
+
+const MOST_PINS = 4; // as Python's
+const FULL = `${MOST_PINS} heads are pinned, as many as stand side by side: unpin one first`;
+
+/** @typedef {{layer: number, head: number}} Pinned */
+
+/** One map beside that of the chosen head. */
+class Tile {
+  /** @param {Pinned} place @param {{choose: () => void, unpin: () => void}} does @param {object} on @param {AbortSignal} signal */
+  constructor(place, does, on, signal) {
+    const name = `layer ${place.layer}, head ${place.head}`;
+    this.place = place;
+    this.canvas = element("canvas", { role: "img", class: "tl-map", "data-part": "pinned-map", "data-head": `${place.layer}/${place.head}` });
+    this.map = new HeatMap(this.canvas, on, signal);
+    this.told = element("span", { class: "tl-quiet", "data-part": "pinned-told" });
+    const choose = button(headTag(place.layer, place.head), "pinned", does.choose, `Choose ${name}`);
+    const unpin = button("×", "unpin", does.unpin, `Unpin ${name}`);
+    choose.className = unpin.className = "tl-link";
+    this.root = element("figure", { class: "tl-tile" }, element("figcaption", {}, choose, this.told, unpin), this.canvas);
+  }
+}
+
+export class Pins {
+  /**
+   * @param {import("./heads.js").Heads} heads
+   * @param {object} on what the pointer does in a map
+   */
+  constructor(heads, on) {
+    const { model, signal, root, mapPanel, state } = heads;
+    Object.assign(this, { heads, on, state });
+    this.there = model.get("pins") !== undefined; // not every view of heads has them
+    /** @type {Map<string, Tile>} */
+    this.tiles = new Map();
+    this.now = []; // what stands beside, as drawn
+    /** @type {Map<string, any>} weights, or why there are none, by kind/layer/head */
+    this.known = new Map();
+    this.button = button("pin", "pin", () => this.toggle(), "Pin this head: its map stays beside those that are chosen next (P)");
+    this.button.className = "tl-link";
+    this.told = element("span", { class: "tl-quiet", "data-part": "chosen-told" });
+    this.caption = element("figcaption", { hidden: true }, element("b"), this.told);
+    if (!this.there) return;
+    mapPanel.chosen.prepend(this.caption);
+    mapPanel.title.after(this.button);
+    const changed = () => heads.refreshSoon();
+    model.on("change:pins", changed);
+    signal.addEventListener("abort", () => model.off("change:pins", changed));
+    root.addEventListener("keydown", (event) => {
+      const { target } = event;
+      if (event.key.toLowerCase() !== "p" || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (/** @type {Element} */ (target).matches("textarea, select, input:not([type=range]):not([type=checkbox])")) return;
+      event.stopPropagation();
+      this.toggle();
+    }, { signal });
+  }
+
+  /** Those of the kind on view, which may have fewer. @returns {Pinned[]} */
+  get all() {
+    if (!this.there) return [];
+    const { layers, heads } = this.state.kind;
+    return this.heads.model.get("pins").map(([layer, head]) => ({ layer, head })).filter(({ layer, head }) => layer < layers && head < heads);
+  }
+
+  /** Those that stand beside the chosen head. */
+  get beside() {
+    const { layer, head } = this.state;
+    return this.all.filter((one) => one.layer !== layer || one.head !== head);
+  }
+
+  #nameOf({ layer, head }) {
+    return `${this.state.kindName}/${layer}/${head}`;
+  }
+
+  #isPinned({ layer, head }) {
+    return this.all.some((one) => one.layer === layer && one.head === head);
+  }
+
+  /** Pin a head, or let it go. @param {Pinned} [place] the chosen one, if left out */
+  toggle(place = this.state.place) {
+    const now = this.heads.model.get("pins");
+    const others = now.filter(([layer, head]) => layer !== place.layer || head !== place.head);
+    if (others.length === now.length && now.length >= MOST_PINS) return this.heads.shell.say(`${FULL}.`);
+    this.state.set({ pins: others.length < now.length ? others : [...now, [place.layer, place.head]] });
+  }
+
+  /** Get the weights of those beside: at once where they are here. @param {() => boolean} still whether they are wanted yet */
+  async fetch(still) {
+    const { maps } = this.heads;
+    const { kindName } = this.state;
+    this.known.clear();
+    const missing = [];
+    for (const place of this.beside) {
+      const here = maps.at(kindName, place.layer, place.head);
+      if (here) this.known.set(this.#nameOf(place), { weights: here });
+      else missing.push(place);
+    }
+    for (const place of missing) {
+      const found = await maps.get(kindName, place.layer, place.head, false).then((weights) => ({ weights }), (error) => ({ why: error.message }));
+      if (!still()) return;
+      this.known.set(this.#nameOf(place), found);
+      this.heads.shell.draw();
+    }
+  }
+
+  /** What stands beside the chosen map. @returns {{tile: Tile, layer: number, rowOf: (query: number) => Float32Array, nothing: any, signed: boolean, cuts: any[]}[]} */
+  scenes() {
+    const { heads, known } = this;
+    return this.beside.map((place) => {
+      const { weights } = known.get(this.#nameOf(place)) ?? {};
+      const none = new Float32Array(this.state.kind.keys);
+      return {
+        tile: this.#tile(place), layer: place.layer, signed: Boolean(weights?.before),
+        rowOf: weights ? heads.rowsOf(weights) : () => none,
+        nothing: weights && !this.state.block ? heads.nothingOf(weights, place.layer) : null,
+        cuts: heads.maps.cuts({ kind: this.state.kindName, ...place }),
+      };
+    });
+  }
+
+  #tile(place) {
+    const name = `${place.layer}/${place.head}`;
+    const known = this.tiles.get(name);
+    if (known) return known;
+    const made = new Tile(place, {
+      choose: () => this.state.set(place),
+      unpin: () => {
+        this.toggle(place);
+        this.heads.mapPanel.canvas.focus();
+      },
+    }, this.on, this.heads.signal);
+    this.tiles.set(name, made);
+    return made;
+  }
+
+  /** The button, the captions and the marks. @param {ReturnType<Pins["scenes"]>} scenes that were drawn */
+  show(scenes) {
+    this.now = scenes;
+    if (!this.there) return;
+    const { heads } = this;
+    const { layer, head } = heads.shown;
+    const pinned = this.#isPinned(heads.shown);
+    const full = !pinned && heads.model.get("pins").length >= MOST_PINS;
+    this.button.textContent = pinned ? "unpin" : "pin";
+    this.button.title = full
+      ? FULL
+      : pinned ? "Unpin this head (P)" : "Pin this head: its map stays beside those that are chosen next (P)";
+    this.button.setAttribute("aria-label", this.button.title);
+    this.button.setAttribute("aria-disabled", String(full));
+    this.caption.hidden = !scenes.length;
+    this.caption.firstChild.textContent = headTag(layer, head);
+    heads.thumbnails.pin(this.all);
+  }
+
+  /** Mark what is pointed at and what is locked. @param {any} hover @param {any} selected */
+  follow(hover, selected) {
+    if (!this.now?.length) return;
+    const focus = hover ?? selected;
+    this.#tell(this.told, this.heads.shown, this.heads, focus, "");
+    for (const { tile, ...scene } of this.now) {
+      tile.map.mark(hover, selected);
+      const { weights, why } = this.known.get(this.#nameOf(tile.place)) ?? {};
+      const told = this.#tell(tile.told, tile.place, scene, focus, weights ? "" : why ?? "…");
+      tile.canvas.setAttribute("aria-label", `Map of layer ${tile.place.layer}, head ${tile.place.head}, pinned. ${told}`);
+    }
+  }
+
+  /** The number of the cell in focus; without one, what is known of the head. */
+  #tell(place, { layer, head }, { rowOf, nothing, signed: isChange }, focus, missing) {
+    const cell = focus && focus.query !== null && (focus.nothing ? nothing : focus.key !== null);
+    const value = cell && (focus.nothing ? nothing(focus.query) : rowOf(focus.query)[focus.key]);
+    const [brief, whole = brief] = missing ? [missing] : cell
+      ? [`${focus.nothing ? `${TO_NOTHING} ` : ""}${isChange ? signed(value) : short(value)}`]
+      : this.heads.does.known?.(layer, head) ?? [""];
+    place.textContent = brief;
+    place.title = whole;
+    return whole;
+  }
+}

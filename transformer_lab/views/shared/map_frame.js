@@ -1,0 +1,137 @@
+// Where a map's cells lie on its canvas, and how maps of one size stand side by side.
+
+import { leaning, leaningHeight, LONGEST_NAME } from "./column_names.js";
+
+const LARGEST_CELL = 46;
+export const LABEL_FROM = 10.5; // cell size, in pixels, from which every token is labelled
+export const NAMES_FROM = 12; // room beside the cells, in pixels, from which there are names
+const APART = 7; // between the keys and the column of what goes to nothing
+const LEAST_BESIDE = 10; // how wide that column is at least
+const CAPTION = 26; // above each of several maps
+const TILES_APART = 14;
+const NO_NAMES = 2; // what stands where the names of rows or columns do not
+
+/**
+ * @typedef {{query: number, key: number, queries: number, keys: number}} Part of a map
+ * @typedef {{left: number, width: number}} Beside where the column of what goes to nothing lies
+ * @typedef {{left: number, top: number, cell: number, width: number, height: number, slant: boolean, beside: Beside | null}} Frame
+ * @typedef {{query: number | null, key: number | null, nothing?: boolean}} Spot; nothing: in that column
+ * @typedef {{width: number, height: number, rowLabel: number, columnLabel: number, lastLabel?: number, nothing?: number}} Room
+ */
+
+/**
+ * Where the map's cells lie on a canvas of the given width.
+ * @param {Part} part
+ * @param {Room} room
+ *   the canvas width, the most height for the cells, how long the longest labels are, and the last; and
+ *   that of the column of what goes to nothing, where there is one
+ * @returns {Frame}
+ */
+export function frameOf(part, room) {
+  const labelled = (cell) => cell >= LABEL_FROM;
+  const { nothing = 0 } = room;
+  const margin = nothing ? nothing / 2 + 4 : 8; // its slanted label leans over the right edge
+  const sizeWith = (left, right = margin) => {
+    const across = room.width - left - right - (nothing ? APART : 0);
+    const cell = nothing ? Math.min(across / (part.keys + 1), (across - LEAST_BESIDE) / part.keys) : across / part.keys;
+    return Math.min(cell, room.height / part.queries, LARGEST_CELL);
+  };
+  let left = Math.min(room.rowLabel, 0.3 * room.width) + 10;
+  let cell = sizeWith(left);
+  if (!labelled(cell)) {
+    left = 38;
+    cell = sizeWith(left);
+  }
+  const slant = labelled(cell) && (room.columnLabel > cell - 4 || nothing > 0);
+  if (slant) {
+    const leans = Math.min(room.lastLabel ?? 0, LONGEST_NAME) / 2 + 6 - cell / 2 - (nothing && APART + cell); // over the right edge
+    const narrower = sizeWith(left, Math.max(margin, leans));
+    if (labelled(narrower)) cell = narrower;
+  }
+  const slanted = Math.max(slant ? room.columnLabel : 0, nothing);
+  const top = slanted ? leaningHeight(slanted, cell) : 20;
+  const width = cell * part.keys;
+  return {
+    left,
+    top: Math.round(top),
+    cell,
+    width,
+    height: cell * part.queries,
+    slant,
+    beside: nothing ? { left: left + width + APART, width: Math.max(cell, LEAST_BESIDE) } : null,
+  };
+}
+
+/**
+ * The cell, row label or column label at a point of the canvas; null elsewhere.
+ * @param {number} x
+ * @param {number} y
+ * @param {Frame} frame
+ * @param {Part} part
+ * @returns {Spot | null}
+ */
+export function cellAt(x, y, frame, part) {
+  const column = Math.floor((x - frame.left) / frame.cell);
+  const row = Math.floor((y - frame.top) / frame.cell);
+  const key = column >= 0 && column < part.keys ? part.key + column : null;
+  const query = row >= 0 && row < part.queries ? part.query + row : null;
+  if (query !== null && key !== null) return { query, key };
+  const { beside } = frame;
+  if (query !== null && beside && x >= beside.left && x < beside.left + beside.width) return { query, key: null, nothing: true };
+  if (query !== null && x < frame.left) return { query, key: null };
+  if (key !== null && y < frame.top) return { query: null, key };
+  return null;
+}
+
+/** Round steps for an axis that has no room for every label. */
+export function axisStep(count, room) {
+  const rough = (count * 34) / Math.max(room, 1);
+  const power = 10 ** Math.floor(Math.log10(Math.max(rough, 1)));
+  return [1, 2, 5, 10].map((m) => m * power).find((step) => step >= rough) ?? 10 * power;
+}
+
+/**
+ * The same where the cells and the labels above them are to be no higher than `whole`: smaller cells may
+ * slant the labels, which then need more room themselves.
+ * @param {Part} part @param {Room} room @param {number} whole
+ */
+export function fittedFrame(part, room, whole) {
+  let frame = frameOf(part, room);
+  for (let i = 0; i < 3 && frame.top + frame.height + 2 > whole; i++) {
+    frame = frameOf(part, { ...room, height: Math.max(1, whole - frame.top - 2) });
+  }
+  return frame;
+}
+
+/**
+ * Maps of one size side by side, as many across as make their cells largest. The first of a row has the
+ * names of its rows, those of the first row have the names of their columns: rows and columns line up.
+ * @param {Part} part @param {Room} room for all of them, with a caption above each @param {number} count
+ * @returns {{columns: number, height: number, tiles: {frame: Frame, width: number}[]}}
+ */
+export function tilesOf(part, room, count) {
+  const { nothing = 0, lastLabel = 0 } = room;
+  const leans = Math.max(Math.min(lastLabel, LONGEST_NAME), nothing) / 2 + 6;
+  const fit = (columns, apart) => {
+    const rows = Math.ceil(count / columns);
+    const all = { ...part, queries: rows * part.queries, keys: columns * part.keys + (nothing ? columns - 1 : 0) };
+    const width = room.width - (columns - 1) * (apart + (nothing ? APART + LEAST_BESIDE : 0));
+    const whole = Math.max(40, room.height - rows * (CAPTION + 2) - (rows - 1) * (NO_NAMES + 2));
+    return { columns, rows, apart, frame: fittedFrame(all, { ...room, width: Math.max(60, width), height: whole }, whole) };
+  };
+  const found = Array.from({ length: count }, (_, i) => {
+    const close = fit(i + 1, TILES_APART);
+    return close.frame.slant || nothing ? fit(i + 1, Math.max(TILES_APART, leans)) : close;
+  });
+  const { columns, apart, frame } = found.reduce((best, one) => (one.frame.cell > 1.02 * best.frame.cell ? one : best));
+  const { cell, slant } = frame;
+  const [width, height] = [cell * part.keys, cell * part.queries];
+  const tiles = Array.from({ length: count }, (_, i) => {
+    const left = i % columns ? NO_NAMES : frame.left;
+    const beside = nothing ? { left: left + width + APART, width: Math.max(cell, LEAST_BESIDE) } : null;
+    const right = beside ? beside.left + beside.width : left + width;
+    return { frame: { left, top: i < columns ? frame.top : NO_NAMES, cell, width, height, slant, beside }, width: Math.ceil(right + apart) };
+  });
+  const high = tiles.filter((_, i) => i % columns === 0).reduce((sum, one) => sum + CAPTION + Math.ceil(one.frame.top + height + 2), 0);
+  return { columns, height: high, tiles };
+}
