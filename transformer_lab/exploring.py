@@ -14,6 +14,7 @@ from .tokenizers import SPECIAL
 
 if TYPE_CHECKING:
     from .edits.kinds import Edit
+    from .heads.spans import Span
 
 EXAMPLES = {
     "shipped": "for key in self.keys:\n    if key not in self.",
@@ -73,6 +74,8 @@ def explore(
     kind: str | None = None,
     position: int | None = None,
     edits: Sequence[Edit] = (),
+    a: Span | None = None,
+    b: Span | None = None,
     pins: Sequence[tuple[int, int]] = (),
     title: str | None = None,
 ) -> Any:
@@ -87,6 +90,7 @@ def explore(
         layer, head, kind: the head to begin with.
         position: the token after (for a masked model: at) which predictions are shown.
         edits: from `tl.ablate`, `tl.knock_out` …; they are in force from the start.
+        a, b: (start, end), as in slices, of queries and of keys: the block of the map to begin with.
         pins: (layer, head) of heads whose maps stay beside that of the chosen one.
         title: by default the model's name.
 
@@ -95,7 +99,7 @@ def explore(
 
     Raises:
         ValueError: for what the view does not show: a place that is not there, a text that is empty
-            or too long, and of a picture a target, a kind, a position or pins.
+            or too long, and of a picture a target, a kind, a position, spans or pins.
     """
     chosen: dict[str, Any] = {"layer": layer, "head": head, "title": title}
     chosen = {name: value for name, value in chosen.items() if value is not None}
@@ -104,7 +108,8 @@ def explore(
 
         if text is None or target is not None:
             raise ValueError(f"{model.name} reads pictures: give one, and no target")
-        for name, value in (("kind", kind), ("position", position), ("pins", pins or None)):
+        words = {"kind": kind, "position": position, "a": a, "b": b, "pins": pins or None}
+        for name, value in words.items():
             if value is not None:
                 raise ValueError(
                     f"{name}={value!r}: a picture's view has none; leave it out, and choose what "
@@ -123,7 +128,16 @@ def explore(
 
     reads = example_text(model) if text is None else text
     return Explorer(
-        model, reads, target, kind=kind, position=position, edits=edits, pins=pins, **chosen
+        model,
+        reads,
+        target,
+        kind=kind,
+        position=position,
+        edits=edits,
+        a=a,
+        b=b,
+        pins=pins,
+        **chosen,
     )
 
 

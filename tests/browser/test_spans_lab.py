@@ -1,4 +1,5 @@
-"""From A to B in a notebook: what the reader marks Python knows, and what Python marks the reader sees."""
+"""From A to B, and heads side by side, in a notebook: what the reader marks or pins Python knows, and the
+reverse."""
 
 from tests.browser.test_spans_page import drag, part
 
@@ -36,4 +37,40 @@ def test_spans_go_both_ways(notebook):
     page.locator("[data-part=span-row]:not([hidden]) [tabindex='0']").focus()
     page.keyboard.press("Escape")
     book.until("(view.a, view.b)", "(None, None)")
+    assert page.errors == [] and book.cells() == 1
+
+
+EXPLORE = """
+import torch, transformer_lab as tl
+torch.set_num_threads(1)
+view = tl.explore(tl.shipped(), "for key in self.keys:\\n    if key not in self.", layer=2, head=2); view
+"""
+
+
+def test_an_explorer_marks_and_pins_both_ways(notebook, screenshot):
+    book = notebook(EXPLORE)
+    page = book.page
+    book.run_all()
+    page.wait_for_selector("[data-ready]")
+    page.locator(".tl-view").scroll_into_view_if_needed()
+    page.locator(part("thumbnails")).focus()
+    page.keyboard.press("p")
+    book.until("view.pins", "[(2, 2)]")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector("[data-part=pinned-map][data-head='2/2']")
+    book.run("view.pins = [(0, 1), (3, 3)]\n0")
+    page.wait_for_selector("[data-part=pinned-map][data-head='3/3']")
+    book.run("view.edits = [tl.ablate(0, 1)]\nview.mark((9, 15), (0, 5))\n0")
+    page.wait_for_selector("[data-between='9,15,0,5'][data-edits='1'][data-settled=true]")
+    page.wait_for_function(SAID, arg=eval(book.run("view._attention_sentence()")))
+    page.locator("[data-part=map-mode] [data-value=difference]").click()
+    book.until("view.map_mode", "'difference'")
+    page.wait_for_function(SAID, arg=eval(book.run("view._attention_sentence()")))
+    for width, height in ((1440, 900), (1024, 768)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(300)
+        page.locator(".tl-view").evaluate("view => view.scrollIntoView()")
+        screenshot(page, f"pins-lab-{width}")
+    book.run("view.append(view._runs.text_model.encode('key').tolist()[0])\n0")  # the text goes on
+    book.until("view.block", "((9, 15), (0, 5))")
     assert page.errors == [] and book.cells() == 1

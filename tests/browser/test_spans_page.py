@@ -7,9 +7,12 @@ import torch
 import transformers
 
 import transformer_lab as tl
+from tests.browser.test_explorer_page import CODE
+from tests.browser.test_one_screen import CUT_OFF, SIZES
 from tests.browser.test_save_page import same_numbers
+from tests.browser.test_table_page import heads, opened
 from tests.factories import FRENCH, WORDS
-from transformer_lab.views import HeadView
+from transformer_lab.views import Explorer, HeadView
 from transformer_lab.views.heads.data import HALF_ERROR
 
 part = "[data-part={}]".format
@@ -192,3 +195,62 @@ def test_hidden_keys_are_out_of_sight(open_page, trace):
         "t => document.querySelector('[data-part=sentence]').textContent === t", arg=view.sentence
     )
     assert json.loads(page.locator("#tl-state").inner_text())["state"]["a"] == [4, 8]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_explorer_marks_them_too_and_lists_what_every_head_carries(open_page, accessible, screenshot, scheme):  # fmt: skip
+    view = Explorer(tl.shipped(), CODE, layer=2, head=2, a=(9, 15), b=(0, 5))
+    width, height = SIZES[1]
+    page = open_page(view.to_html(effects=False), width=width, height=height, scheme=scheme)
+    assert block(page) == "9,15,0,5"
+    sentence_of = "t => document.querySelector('[data-part=sentence]').textContent === t"
+    page.wait_for_function(sentence_of, arg=view._attention_sentence())
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(100)
+        assert page.evaluate("document.documentElement.scrollHeight") == height
+        # The text stands once, as the tokens that are marked; there are no edits.
+        cut = [what for what, _ in page.evaluate(CUT_OFF)]
+        assert cut == ["strip-text", "edits"] and page.locator(part("span-row")).first.is_visible()
+        screenshot(page, f"spans-explorer-{width}-{scheme}")
+    accessible(page)
+    marked = page.locator("[data-part=span-row]:not([hidden]) .tl-in-a")
+    assert marked.count() == 6
+    line = marked.first.evaluate("x => getComputedStyle(x).borderBottomWidth")
+    assert line == "3px"  # the Explorer's own tokens have none
+    # The table sorts by the shares, which are Python's.
+    opened(page)
+    for column, wanted in (
+        ("from A to B", tl.heads.share_between(view.trace, (9, 15), (0, 5))),
+        ("even", None),
+    ):
+        press = page.locator(f"[data-part=head-rows] [data-column='{column}']")
+        press.click()
+        if wanted is not None:
+            order = wanted.flatten().argsort(descending=True).tolist()
+            assert heads(page)[:8] == [f"decoder/{at // 4}/{at % 4}" for at in order[:8]]
+    assert press.get_attribute("title").startswith("Sort by even: what would go from A to B if")
+    page.locator(part("table-query")).fill("from A to B > .3")
+    assert len(heads(page)) == int((tl.heads.share_between(view.trace, (9, 15), (0, 5)) > 0.3).sum())  # fmt: skip
+    screenshot(page, f"spans-table-{scheme}")
+    accessible(page)
+    # Other spans, which the page finds by itself; and those that are refused.
+    page.locator(part("table-query")).fill("")
+    which = "[data-part=span-which] [data-value={}]".format
+    drag(page, 5, 5)
+    page.locator(which("b")).click()
+    drag(page, 1, 1)
+    page.wait_for_selector("[data-between='5,6,1,2']")
+    shares = tl.heads.share_between(view.trace, (5, 6), (1, 2)).flatten()
+    page.locator("[data-part=head-rows] [data-column='from A to B']").click()
+    assert heads(page)[0] == "decoder/{}/{}".format(*divmod(int(shares.argmax()), 4))
+    page.locator(which("a")).click()
+    drag(page, 4, 6)
+    page.locator(which("b")).click()
+    drag(page, 2, 4)
+    with pytest.raises(ValueError, match="share tokens") as refused:
+        view.mark((4, 7), (2, 5))
+    assert page.locator(part("span-why")).inner_text() == str(refused.value)
+    page.locator(part("spans")).click()
+    page.wait_for_selector("[data-between='']")
+    assert page.locator(part("strip-text")).is_visible()

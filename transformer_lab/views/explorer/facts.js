@@ -5,6 +5,12 @@ import { floatsOf } from "../shared/shell.js";
 import { rowsOf } from "./table_rows.js";
 import { fixed, quoted } from "../shared/words.js";
 
+/** Names of a head's share from A to B and of its control, short names, and what they are. */
+export const FROM_A_TO_B = [
+  ["from A to B", "A → B", "the share of A’s attention that goes into B"],
+  ["even", "even", "what would go from A to B if every query gave the same to each key in sight"],
+];
+
 /** @typedef {Record<string, any>} Effects kind/layer/head -> what happens without the head, with `estimate` where that was not measured */
 
 export class Facts {
@@ -97,15 +103,17 @@ export class Facts {
    * The heads of a kind as rows.
    * @param {import("./state.js").ExplorerState} state
    * @param {string} kind
+   * @param {import("./shares.js").EveryShare | null} [between] what goes from A to B, where it is known
    */
-  rows(state, kind) {
+  rows(state, kind, between = null) {
     const { layers, heads, headless } = state.kinds[kind];
     const scores = this.scoresOf(kind);
     const { effects } = this;
     const times = (name) => this.scoresOf(name).length;
+    const found = scores.length ? this.#part("_scores", kind, times) : new Float32Array();
     return rowsOf({
-      kind, layers, heads, headless, names: scores.map(([name]) => name), shares: scores.filter(([, , unit]) => unit === "share").map(([name]) => name),
-      scores: scores.length ? this.#part("_scores", kind, times) : new Float32Array(),
+      kind, layers, heads, headless, names: [...(between ? FROM_A_TO_B.map(([name]) => name) : []), ...scores.map(([name]) => name)], shares: scores.filter(([, , unit]) => unit === "share").map(([name]) => name),
+      scores: between ? Float32Array.from([...between.share, ...between.even, ...found]) : found,
       labelOf: (layer, head) => state.labelOf(layer, head, kind),
       effectOf: (layer, head) => {
         const one = effects[`${kind}/${layer}/${head}`];

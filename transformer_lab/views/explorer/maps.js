@@ -127,6 +127,17 @@ export class EditedMaps {
     return weights.before ? weights.after : weights;
   }
 
+  /** As `HeadMaps.reads`. */
+  reads() {
+    if (this.mode === "before") return `${this.model.get("_facts_of")} before`;
+    return this.here ? `${this.model.get("_stamp")} after` : null;
+  }
+
+  /** As `HeadMaps.reads`, of the weights that a difference is taken from. */
+  readsBefore() {
+    return `${this.model.get("_facts_of")} before`;
+  }
+
   thumbnails(kind) {
     return this.mode === "before" || !this.here ? this.before.thumbnails(kind) : this.after.thumbnails(kind);
   }

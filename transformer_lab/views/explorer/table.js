@@ -20,6 +20,7 @@ let tables = 0;
  * @property {import("./table_rows.js").Row[]} rows
  * @property {string[]} names of the scores
  * @property {(name: string) => string} shortOf the name of a score in a few letters
+ * @property {(name: string) => string} [meansOf] what a score says, where its name does not
  * @property {{kind: string, layer: number, head: number}} chosen
  * @property {(row: import("./table_rows.js").Row) => boolean} isOff
  * @property {string} effects what the effects are of, in a sentence; "" where there are none
@@ -125,7 +126,7 @@ export class HeadTable {
   }
 
   #heads() {
-    const { shortOf, names } = this.shown;
+    const { shortOf, names, meansOf } = this.shown;
     const key = JSON.stringify([this.columns, this.column, this.falling]);
     if (key === this.built) return;
     this.built = key;
@@ -134,7 +135,8 @@ export class HeadTable {
       const here = column === this.column;
       const sort = here ? (this.falling ? "descending" : "ascending") : "none";
       const told = names.includes(column) ? shortOf(column) : column;
-      const press = button(`${told}${here ? (this.falling ? " ↓" : " ↑") : ""}`, "table-sort", () => this.sortBy(column), `Sort by ${column}`);
+      const means = meansOf?.(column);
+      const press = button(`${told}${here ? (this.falling ? " ↓" : " ↑") : ""}`, "table-sort", () => this.sortBy(column), `Sort by ${column}${means ? `: ${means}` : ""}`);
       press.dataset.column = column;
       return element("th", { scope: "col", role: "columnheader", "aria-sort": sort, class: this.#classOf(column) }, press);
     });

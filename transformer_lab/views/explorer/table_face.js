@@ -2,6 +2,7 @@
 // switched off in it is so in the view.
 
 import { headOff } from "./edits.js";
+import { FROM_A_TO_B } from "./facts.js";
 import { fileName } from "../shared/files.js";
 import { HeadTable } from "./table.js";
 import { quoted } from "../shared/words.js";
@@ -11,6 +12,7 @@ import { quoted } from "../shared/words.js";
  * @property {(place: {kind: string, layer: number, head: number}) => void} choose
  * @property {(places: {kind: string, layer: number, head: number}[]) => void} toggle
  * @property {() => import("./edits.js").Edit[]} edits those that the reader wants
+ * @property {import("./shares.js").Shares} shares
  */
 
 export class TableFace {
@@ -34,14 +36,17 @@ export class TableFace {
     const { model, facts, kindName } = state;
     const edits = this.does.edits();
     const now = { chosen: state.place, isOff: (row) => headOff(edits, row) };
-    const known = [facts.effects, model.get("_labels"), model.get("_scores"), model.get("_score_names"), model.get("_kinds"), kindName, facts.failed];
+    const between = this.does.shares.now;
+    const known = [between, facts.effects, model.get("_labels"), model.get("_scores"), model.get("_score_names"), model.get("_kinds"), kindName, facts.failed];
     if (known.length === this.known.length && known.every((one, i) => one === this.known[i])) return this.table.mark(now);
     this.known = known;
     const scores = facts.scoresOf(kindName);
-    const short = new Map(scores.map(([name, brief]) => [name, brief]));
+    const spans = between ? FROM_A_TO_B : [];
+    const short = new Map([...spans, ...scores].map(([name, brief]) => [name, brief]));
+    const means = new Map(spans.map(([name, , told]) => [name, told]));
     this.table.show({
-      ...now, rows: facts.rows(state, kindName), names: scores.map(([name]) => name),
-      shortOf: (name) => short.get(name) ?? name, effects: this.#effects(),
+      ...now, rows: facts.rows(state, kindName, between), names: [...short.keys()],
+      shortOf: (name) => short.get(name) ?? name, meansOf: (name) => means.get(name) ?? "", effects: this.#effects(),
     });
   }
 

@@ -16,11 +16,12 @@ from ...training.in_use import ModelIsTraining
 from ..heads.figure import PinnedMap
 from ..heads.heads import Heads, Place, map_sentence, name_of, place_of
 from ..heads.pins import PinTraits
+from ..heads.spans import SpanTraits
 from ..pages.export import Block
 from ..shared.base import css, esm, one_line
 from ..shared.exports import Numbers
 from ..shared.selection import link_of
-from ..shared.words import difference_sentence
+from ..shared.words import Seen, between_change_sentence, between_sentence, difference_sentence
 from .edits import Edits
 from .effects import HeadEffects
 from .exported import explorer_numbers
@@ -32,6 +33,7 @@ from .written import Writes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ...heads.spans import Span
     from ...text_model import TextModel
     from ..shared.plots import Plot
 
@@ -39,11 +41,11 @@ WRITTEN_BY = ("n", "temperature", "top_k", "top_p", "seed")
 MAP_MODES = ("before", "after", "difference")
 
 
-class Explorer(Writes, Measured, PinTraits):
+class Explorer(Writes, Measured, SpanTraits, PinTraits):
     """Type a text, choose a head, switch it off, and see the predictions change.
 
     Readable and settable from Python, and following what the reader does: `text`, `target`,
-    `masked`, `edits`, `position`, and `layer`, `head`, `kind`, `selected` and `pins` as in `HeadView`.
+    `masked`, `edits`, `position`, and `layer`, `head`, `kind`, `selected`, `pins`, `a` and `b` as in `HeadView`; so is `mark`.
 
     Args:
         model: a `TextModel`.
@@ -54,11 +56,13 @@ class Explorer(Writes, Measured, PinTraits):
         position: the token after (for a masked model: at) which predictions are shown; by default
             the last of a decoder, the first that an encoder-decoder writes, the first mask.
         edits: from `tl.ablate`, `tl.knock_out` …; they are in force from the start.
+        a, b: (start, end), as in slices, of queries and of keys: the block of the map to begin with.
         pins: (layer, head) of heads whose maps stay beside that of the chosen one.
         title: by default the model's name.
 
     Raises:
-        ValueError: for empty or too long text, or a place that is not there.
+        ValueError: for empty or too long text, a place that is not there, or where nothing can be said
+            from a to b, as `mark`.
     """
 
     _esm: ClassVar[str] = esm("explorer/view.js")
@@ -77,6 +81,8 @@ class Explorer(Writes, Measured, PinTraits):
         kind: str | None = None,
         position: int | None = None,
         edits: Sequence[Edit] = (),
+        a: Span | None = None,
+        b: Span | None = None,
         pins: Iterable[tuple[int, int]] = (),
         title: str | None = None,
     ):
@@ -106,6 +112,7 @@ class Explorer(Writes, Measured, PinTraits):
             self._tell_estimates(self._reading, self._place())
         if edits:
             self.edits = edits
+        self.mark(a, b)
         self._pin(pins)
 
     # -- what single heads do ---------------------------------------------------------------------
@@ -148,8 +155,30 @@ class Explorer(Writes, Measured, PinTraits):
         mode = self.map_mode
         heads = self._after if mode == "after" and self._after is not None else self.heads
         seen = heads.seen(self.shown, self._shows, edited=mode == "after")
+        if self.block is not None and not self.selected:
+            return self._block_sentence(seen, self.block)
         say = difference_sentence if mode == "difference" else map_sentence
         return say(seen, self._shown_map(), self.selected)
+
+    def _block_sentence(self, seen: Seen, block: tuple[Span, Span]) -> str:
+        hidden = self._shows.hidden
+        share, even = self._between(self.shown, block, hidden)
+        if self.map_mode != "difference":
+            return between_sentence(seen, *block, share, even)
+        before, _ = self._between(self.shown, block, hidden, self.heads)
+        return between_change_sentence(seen, *block, before, share)
+
+    @property
+    def _reads(self) -> str:
+        """What the weights are of: a text alone, or with the edits of a run."""
+        return f"{self._facts_of} before" if self.map_mode == "before" else f"{self._stamp} after"
+
+    def _named_heads(self, reads: str) -> Heads:
+        if reads == f"{self._facts_of} before":
+            return self.heads
+        if reads != f"{self._stamp} after" or self._after is None:
+            raise ValueError("this text, or these edits, are no longer on view")
+        return self._after
 
     def row(self, query: int) -> Tensor:
         """[key]: what a query gives to each key, as shown: before, after, or the difference."""
@@ -182,6 +211,8 @@ class Explorer(Writes, Measured, PinTraits):
             nothing=self._shown_nothing(), known=self._known(self.shown),
             pins=[self._pinned(place) for place in self._pins_beside(self.shown)],
         )  # fmt: skip
+        if self.block is not None:
+            heads = heads.part(*self.block)
         return ExplorerScene(
             heads, self.map_mode, self._heads_off(kind), self._compare(), self._where()
         )
@@ -270,7 +301,7 @@ class Explorer(Writes, Measured, PinTraits):
                 return done, []
         except ModelIsTraining as error:
             return {"type": "done", "asked": asked, "training": one_line(error)}, []
-        if asked == "block":
+        if asked == "block" and "|" not in str(question["name"]):
             return self._block(str(question["name"]))
         return super()._answer(question)
 
@@ -323,6 +354,8 @@ class Explorer(Writes, Measured, PinTraits):
         self, layers: Sequence[int] | None = None, effects: bool | None = None
     ) -> Iterable[Block]:
         yield from self._head_blocks(layers)
+        yield from self._span_blocks(layers)
+        yield from self._every_block()
         if self._after is not None and self._in_blocks(layers):
             for place in self.heads.every(self.kind, layers):
                 yield self._after.block(place, "after/")

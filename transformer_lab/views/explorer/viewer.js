@@ -18,7 +18,9 @@ import { klText, percentText, Predictions, question } from "./predictions.js";
 import { NEEDS_KERNEL, Runner } from "./runner.js";
 import { picture } from "../heads/picture.js";
 import { keepHeight } from "../shared/screen.js";
+import { Shares } from "./shares.js";
 import { Shell } from "../shared/shell.js";
+import { Spans } from "../heads/spans.js";
 import { Strip } from "./strip.js";
 import { TableFace } from "./table_face.js";
 import { Tools } from "./tools.js";
@@ -61,6 +63,7 @@ export class ExplorerViewer {
       followed: () => this.#strips(),
       known: (layer, head) => this.card.known(layer, head),
     });
+    this.spans = new Spans(this.shell, state);
     this.marksOnGrid = new GridMarks(this.heads.thumbnails);
     this.#build();
   }
@@ -88,6 +91,7 @@ export class ExplorerViewer {
       choose: ({ layer, head }) => this.#choose(layer, head),
       toggle: (places) => this.#toggleHeads(places),
       edits: () => runner.edits,
+      shares: new Shares(state, this.maps, shell.requests, () => this.showSoon()),
     });
     this.tools = new Tools(state);
     this.writing = new Writing(state, runner, (was) => this.steps.push({ edits: runner.edits, words: was }), { pick: (index) => this.#pickToken(state.predictedSide, index), signal });
@@ -110,17 +114,18 @@ export class ExplorerViewer {
     this.writes = element("div", { class: "tl-strip-row" }, element("span", { class: "tl-quiet" }, "writes"), strips.target.root, ask.whose);
     ask.notes.append(heads.note, this.status, shell.message);
     const foot = element("div", { class: "tl-tools" },
-      tools.tools.root, tools.scope.root, heads.stepper.root, tools.modes.root, element("span", { class: "tl-push" }),
+      tools.tools.root, tools.scope.root, heads.stepper.root, tools.modes.root, this.spans.opener, element("span", { class: "tl-push" }),
       popover("view", "view", "What the numbers are, and what is left out", ...heads.viewControls.roots),
       popover("? keys", "help", "Keys", tools.keys));
     root.append(element("div", { class: "tl-screen" }, ask.root, ask.notes,
       element("div", { class: "tl-strips" }, element("div", { class: "tl-strip-row" }, this.reads, strips.text.root), this.writes, this.writing.other, this.writing.row),
-      this.answer.root, heads.panels, foot));
+      this.spans.root, this.answer.root, heads.panels, foot));
     (this.state.about.kind === "encoder-decoder" ? this.writes : this.reads.parentElement).append(this.writing.root);
     keepHeight(root, this.signal, () => shell.redraw());
     this.#listen();
     this.ask.fill();
     this.show();
+    this.spans.start();
     await heads.start();
   }
 
@@ -133,7 +138,7 @@ export class ExplorerViewer {
     for (const name of ["layer", "head", "kind"]) watch(name, () => this.grouping || this.group.clear());
     watch("_stamp", () => this.#arrived());
     for (const name of ["_effects", "_labels"]) watch(name, () => this.showSoon());
-    for (const name of ["layer", "head", "kind", "selected"]) watch(name, () => this.showSoon());
+    for (const name of ["layer", "head", "kind", "selected", "a", "b"]) watch(name, () => this.showSoon());
     watch("_text", () => {
       this.runner.forget();
       this.group.clear();

@@ -90,13 +90,22 @@ export class Between {
 
   /** What is said of the block of the head that is drawn: of Python where it was asked, else of what is here. */
   get now() {
-    const { state, shown, weightsHere: weights } = this.heads;
-    const { block, hidden } = state;
+    const { state, maps, weightsHere: weights } = this.heads;
+    const { block } = state;
     if (!block) return null;
-    const places = hidden ? Array.from(hidden.keys()).filter((key) => hidden[key]) : [];
-    const name = `between|${state.model.get("text")}|${shown.kind}/${shown.layer}/${shown.head}|${[...block.a, ...block.b]}|${places}`;
+    const { before, after } = weights;
+    if (!before) return { ...block, ...this.#share(maps.reads(), weights) };
+    return { ...block, ...this.#share(maps.reads(), after), was: this.#share(maps.readsBefore(), before) };
+  }
+
+  #share(reads, weights) {
+    const { state, shown } = this.heads;
+    const { block, hidden } = state;
+    const found = shareFound(weights, block, hidden);
+    if (reads === null) return found;
+    const name = `between|${reads}|${shown.kind}/${shown.layer}/${shown.head}|${blockName(block, hidden)}`;
     if (!this.known.has(name)) this.#ask(name);
-    return { ...block, ...(this.known.get(name) ?? shareFound(weights, block, hidden)) };
+    return this.known.get(name) ?? found;
   }
 
   async #ask(name) {
@@ -112,3 +121,6 @@ export class Between {
     }
   }
 }
+
+/** The end of the name of what is asked of a block. @param {Block} block @param {Uint8Array | null} hidden */
+export const blockName = ({ a, b }, hidden) => `${[...a, ...b]}|${hidden ? Array.from(hidden.keys()).filter((key) => hidden[key]) : []}`;

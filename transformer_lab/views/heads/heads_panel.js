@@ -51,6 +51,7 @@ export class HeadsPanel {
   showFace() {
     const { face } = this;
     this.faceGroup?.set(face);
+    this.note.hidden = face !== "grid"; // it speaks of the small maps
     for (const { name, root, show } of this.faces) {
       root.hidden = name !== face;
       if (name === face) show?.();

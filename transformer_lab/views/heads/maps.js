@@ -19,6 +19,11 @@ export class HeadMaps {
     return this.store.get(kind, layer, head, urgent);
   }
 
+  /** A name of the weights on view, as Python has it too; null: Python does not have these. @returns {string | null} */
+  reads() {
+    return String(this.store.model.get("text"));
+  }
+
   thumbnails(kind) {
     return this.store.thumbnails(kind);
   }

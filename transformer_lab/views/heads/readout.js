@@ -3,7 +3,7 @@
 import { largest } from "../shared/attention.js";
 import { element, tokenElement } from "../shared/dom.js";
 import { MANY_QUERIES } from "./line_scene.js";
-import { betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, nothingSentence, quoted, querySentence, spreadSentence, TO_NOTHING } from "../shared/words.js";
+import { betweenChangeSentence, betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, nothingSentence, quoted, querySentence, spreadSentence, TO_NOTHING } from "../shared/words.js";
 
 const SAMPLED_ROWS = 256;
 
@@ -15,8 +15,8 @@ const SAMPLED_ROWS = 256;
  * @property {(query: number) => Float32Array} rowOf as shown
  * @property {boolean} changed whether what is shown is no longer the weight itself
  * @property {boolean} [signed] whether values are changes
- * @property {({share: number, even: number, about: boolean} & import("./between.js").Block) | null} [between] what
- *   goes from A to B, where they are marked
+ * @property {({share: number, even: number, about: boolean, was?: {share: number, about: boolean}} & import("./between.js").Block) | null} [between]
+ *   what goes from A to B, where they are marked; was: of a change, before it
  * @property {number} error how far a weight may be from Python's
  */
 
@@ -40,6 +40,7 @@ export class Readout {
   #say({ seen, focus, rowOf, signed: isChange, between }) {
     const many = seen.queries.length > MANY_QUERIES;
     if (focus?.nothing && seen.nothing) return nothingSentence(seen, focus.query, seen.nothing[focus.query], isChange);
+    if (isChange && between?.was && !focus) return betweenChangeSentence(seen, between.a, between.b, between.was.share, between.share, between.about || between.was.about);
     if (isChange) return differenceSentence(seen, rowOf, focus);
     if (seen.spread) return spreadSentence(seen, rowOf, focus);
     if (!focus && between) return betweenSentence(seen, between.a, between.b, between.share, between.even, between.about);

@@ -29,7 +29,7 @@ class TokenRow {
 
   /** @param {string[]} tokens */
   list(tokens) {
-    this.tokens = tokens.map((token, i) => element("span", { role: "option", class: "tl-tok", tabindex: i ? -1 : 0, "data-index": i, "aria-selected": "false" }, tokenElement(token)));
+    this.tokens = tokens.map((token, i) => element("span", { role: "option", class: "tl-span-token", tabindex: i ? -1 : 0, "data-index": i, "aria-selected": "false" }, tokenElement(token)));
     this.at = 0;
     this.root.replaceChildren(...this.tokens);
   }

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 import traitlets as t
 
 from ...heads.spans import Span, as_span, even_between, why_not_between
 from ..pages.export import Block
+from ..shared.codecs import pack_floats
 from ..shared.words import between_sentence
-from .heads import Place, name_of, place_of
-from .texts import TextTraits
+from .heads import Heads, Place, name_of, place_of
+from .state import HeadTraits
 
-BETWEEN = "between|"
+BETWEEN, EVERY = "between|", "every-between|"
+SEVERAL = 2**26  # weights of all heads together, beyond which they are not all looked at
 
 
 def _span_trait() -> Any:
     return t.Tuple(t.Int(), t.Int(), allow_none=True, default_value=None).tag(sync=True)
 
 
-class SpanTraits(TextTraits):
+class SpanTraits(HeadTraits):
     """Heads of a trace, from one part of its text to another.
 
     `a` and `b` are spans (start, end), as in slices, of queries and of keys; where both are set, maps,
@@ -80,25 +83,51 @@ class SpanTraits(TextTraits):
 
     @t.observe("kind", "_kinds")
     def _tokens_changed(self, change: Any) -> None:
-        """Spans name the tokens of one text."""
-        if change["old"] and (self.a or self.b):
-            self.mark()
+        """Spans name the tokens of one text; they stay where it goes on after them."""
+        if not change["old"] or not (self.a or self.b):
+            return
+        was = change["old"].get(self.kind) if change["name"] == "_kinds" else None
+        now = self._kinds[self.kind]
+        for span, name in ((self.a, "query_tokens"), (self.b, "key_tokens")):
+            if span and (was is None or was[name][slice(*span)] != now[name][slice(*span)]):
+                return self.mark()
 
     # -- what is said and drawn ---------------------------------------------------------------------
 
     def _between(
-        self, place: Place, spans: tuple[Span, Span], hidden: Sequence[int]
-    ) -> list[float]:
+        self, place: Place, spans: tuple[Span, Span], hidden: Sequence[int],
+        heads: Heads | None = None,
+    ) -> list[float]:  # fmt: skip
         """What a head's block carries: [its share of A's attention, what even attention would give]."""
         kind, layer, head = place
-        if head >= self.trace.heads_of(layer, kind):
+        heads = heads or self._named_heads(self._reads)
+        if head >= heads.trace.heads_of(layer, kind):
             return [0.0, 0.0]
         a, b = spans
-        share = self.heads.goes_between(place, a, b, hidden)
+        share = heads.goes_between(place, a, b, hidden)
         even = even_between(
-            self.trace, a, b, layer, head, kind=kind, batch=self._batch, hidden=hidden
+            heads.trace, a, b, layer, head, kind=kind, batch=heads.batch, hidden=hidden
         )
         return [share, even]
+
+    def _every_between(
+        self, kind: str, spans: tuple[Span, Span], hidden: Sequence[int], heads: Heads
+    ) -> bytes:
+        """The same of every head, fp32 [2, layer, head]; NaN where there is none.
+
+        Raises:
+            ValueError: for a text that is too long for that.
+        """
+        sizes = self._kinds[kind]
+        layers, n_heads = sizes["layers"], sizes["heads"]
+        if layers * n_heads * sizes["queries"] * sizes["keys"] > SEVERAL:
+            raise ValueError("this text is too long for the shares of all heads at once")
+        found = torch.full((2, layers, n_heads), torch.nan)
+        for layer in range(layers):
+            for head in range(heads.trace.heads_of(layer, kind)):
+                told = self._between((kind, layer, head), spans, hidden, heads)
+                found[:, layer, head] = torch.tensor(told)
+        return pack_floats(found)
 
     @property
     def between_sentence(self) -> str:
@@ -111,22 +140,41 @@ class SpanTraits(TextTraits):
 
     def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         name = str(question.get("name", ""))
-        if question.get("type") != "block" or not name.startswith(BETWEEN):
+        if question.get("type") != "block" or not name.startswith((BETWEEN, EVERY)):
             return super()._answer(question)
-        _, text, place, spans, hidden = name.split("|")
-        if text != str(self.text):
-            raise ValueError(f"text {text} is no longer on view")
+        _, reads, place, spans, hidden = name.split("|")
+        heads = self._named_heads(reads)
         a0, a1, b0, b1 = (int(i) for i in spans.split(","))
-        left_out = [int(i) for i in hidden.split(",") if i]
-        found = self._between(place_of(place), ((a0, a1), (b0, b1)), left_out)
+        block, left_out = ((a0, a1), (b0, b1)), [int(i) for i in hidden.split(",") if i]
+        if name.startswith(EVERY):
+            every = self._every_between(place, block, left_out, heads)
+            return {"type": "block", "info": {}}, [every]
+        found = self._between(place_of(place), block, left_out, heads)
         return {"type": "block", "info": {"values": found}}, []
 
     def _span_blocks(self, layers: Sequence[int] | None) -> Iterable[Block]:
         """What a page holds of the block that is marked: each head's share, exact."""
         if self.block is None:
             return
-        hidden, spans = self._shows.hidden, ",".join(str(i) for span in self.block for i in span)
+        hidden = self._shows.hidden
         for place in self.heads.every(self.kind, layers):
             if place[0] == self.kind:
-                name = f"{BETWEEN}{self.text}|{name_of(place)}|{spans}|{','.join(map(str, hidden))}"
-                yield Block(name, {"values": self._between(place, self.block, hidden)}, [])
+                found = self._between(place, self.block, hidden)
+                yield Block(self._block_name(BETWEEN, name_of(place)), {"values": found}, [])
+
+    def _every_block(self) -> Iterable[Block]:
+        """For a page with a table of heads: the shares of all of them."""
+        if self.block is None:
+            return
+        heads, hidden = self._named_heads(self._reads), self._shows.hidden
+        try:
+            found = self._every_between(self.kind, self.block, hidden, heads)
+        except ValueError:
+            return  # too long a text; the page finds what it can
+        yield Block(self._block_name(EVERY, self.kind), {}, [found])
+
+    def _block_name(self, what: str, place: str) -> str:
+        assert self.block is not None
+        spans = ",".join(str(i) for span in self.block for i in span)
+        return f"{what}{self._reads}|{place}|{spans}|{','.join(map(str, self._shows.hidden))}"
+

@@ -66,6 +66,21 @@ class HeadTraits(SelectionView):
         """What the head on view does, or the part of its map that is selected, in words."""
         return self.heads.said(self.shown, self._shows, self.selected)
 
+    @property
+    def _reads(self) -> str:
+        """A name of the weights on view, which a browser gives back when it asks about them."""
+        return ""
+
+    def _named_heads(self, reads: str) -> Heads:
+        """The heads of that name.
+
+        Raises:
+            ValueError: where they are no longer on view.
+        """
+        if reads != self._reads:
+            raise ValueError(f"text {reads} is no longer on view")
+        return self.heads
+
     def _subjects(self) -> Sequence[Any]:
         heads = getattr(self, "heads", None)
         return super()._subjects() if heads is None else (self.trace,)

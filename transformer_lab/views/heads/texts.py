@@ -52,6 +52,10 @@ class TextTraits(HeadTraits):
     def trace(self) -> Trace:
         return self.heads.trace if self._of is None else self._of
 
+    @property
+    def _reads(self) -> str:
+        return str(self.text)
+
     @t.validate("text")
     def _check_text(self, proposal: Any) -> int | str:
         text = proposal["value"]

@@ -18,6 +18,7 @@ from .figure import HeadScene, head_figure
 from .heads import Heads
 from .pins import PinTraits
 from .spans import SpanTraits
+from .texts import TextTraits
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ..shared.plots import Plot
 
 
-class HeadView(SpanTraits, PinTraits):
+class HeadView(SpanTraits, TextTraits, PinTraits):
     """Heads of a trace, interactive.
 
     `layer`, `head`, `kind` and `selected` (a pair query, key, either of which may be None; or

@@ -203,6 +203,20 @@ export function betweenSentence(seen, a, b, share, even, about = false) {
   return `${headName(seen)}: ${stretch(seen.queries, a)} ${verb} ${told} of ${whose} attention to ${stretch(seen.keys, b)}${mean}; even attention over all keys in sight would give ${short(even)}.`;
 }
 
+/**
+ * How edits change what span a gives to span b.
+ * @param {Seen} seen @param {[number, number]} a @param {[number, number]} b
+ * @param {number} before @param {number} after @param {boolean} [about] as above
+ */
+export function betweenChangeSentence(seen, a, b, before, after, about = false) {
+  const one = a[1] - a[0] === 1;
+  const [verb, whose, mean] = one ? ["gives", "its", ""] : ["give", "their", ", on average"];
+  const what = `what ${stretch(seen.queries, a)} ${verb} of ${whose} attention to ${stretch(seen.keys, b)}${mean}`;
+  const told = about ? "about " : "";
+  if (short(before) === short(after)) return `${headName(seen)}: the edits leave ${what}, at ${told}${short(before)}.`;
+  return `${headName(seen)}: the edits take ${what}, from ${told}${short(before)} to ${short(after)}.`;
+}
+
 /** @param {string[]} tokens @param {[number, number]} span */
 function stretch(tokens, [start, end]) {
   if (end - start === 1) return quoted(tokens[start]);

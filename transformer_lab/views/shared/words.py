@@ -147,6 +147,21 @@ def between_sentence(
     )
 
 
+def between_change_sentence(
+    seen: Seen, a: tuple[int, int], b: tuple[int, int], before: float, after: float
+) -> str:
+    """How edits change how much the queries of span a give to the keys of span b, on average."""
+    verb, whose = ("gives", "its") if a[1] - a[0] == 1 else ("give", "their")
+    mean = "" if a[1] - a[0] == 1 else ", on average"
+    what = (
+        f"what {_stretch(seen.queries, a)} {verb} of {whose} attention to "
+        f"{_stretch(seen.keys, b)}{mean}"
+    )
+    if short(before) == short(after):
+        return f"{seen.name}: the edits leave {what}, at {short(before)}."
+    return f"{seen.name}: the edits take {what}, from {short(before)} to {short(after)}."
+
+
 def _stretch(tokens: Sequence[str], span: tuple[int, int]) -> str:
     start, end = span
     if end - start == 1:
