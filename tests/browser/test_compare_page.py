@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from tests.browser.test_save_page import same_numbers
 from tests.factories import small
+from tests.hub.families import ours, text, tiny
 from transformer_lab.views import CompareView
 
 part = "[data-part={}]".format
@@ -117,3 +119,26 @@ def test_accessible(open_page, accessible, scheme):
     page.locator("details:not(.tl-popover) summary").click()
     accessible(page)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_goes_to_nothing_stands_apart_from_the_keys(open_page, accessible, screenshot, scheme):
+    sunk = [tl.trace(made, **ours(text(made))) for made in (tiny("gpt_oss"), tiny("mimo_v2_flash"))]
+    view = CompareView(*sunk, names=("oss", "mimo"), layer=0, head=1)
+    page = open_page(view.to_html(), scheme=scheme)
+    says(page, "sentence", view.sentence)
+    assert "Dashed: what goes to no token." in page.locator(part("note")).inner_text()
+    n = view.maps()[0].shape[1]
+    first, second = (float(side[2]) for side in view.to_nothing())
+    place = cell(page, "first", 2, n)
+    page.locator(part("first")).hover(position={**place, "x": place["x"] + 7})
+    says(page, "number-first", four(first))
+    says(page, "number-second", four(second))
+    view.selected = (2, n)
+    says(page, "sentence", view.sentence)
+    page.locator(part("first")).hover(position={**place, "x": place["x"] - 0.5 * float(page.locator(part("first")).get_attribute("data-across")) + 3})  # fmt: skip
+    view.selected = None
+    says(page, "sentence", view.sentence)  # the gap is no cell
+    accessible(page)
+    screenshot(page, f"compare-nothing-{scheme}")
+    same_numbers(page, view)

@@ -105,3 +105,64 @@ def test_a_plotly_figure_has_that_column_too(sunk):
     assert column.x[0] > mapped.x[-1] + 1 and "to nothing" in column.hovertemplate
     view.layer = 1
     assert len(view.to_plotly().data) == 1
+
+
+def test_facets_have_it_too_or_say_that_they_do_not(sunk):
+    view = tl.views.HeadView(sunk, layer=0, head=1)
+    data = view.to_plotly(facets="layer").data
+    assert [one.name for one in data] == [f"layer 0, head {i // 2}" for i in range(8)]
+    for head in range(4):
+        mapped, column = data[2 * head : 2 * head + 2]
+        rows = np.nan_to_num(mapped.z).sum(-1) + np.asarray(column.z)[:, 0]
+        assert np.abs(rows - 1).max() < 1e-5
+    said = "What goes to nothing is in none of them."
+    assert said in view.to_plotly(facets="all").layout.title.text
+    view.layer = 1
+    assert len(view.to_plotly(facets="layer").data) == 4
+    plain = tl.views.HeadView(tl.trace(tiny("llama"), **ours(text(tiny("llama")))))
+    assert said not in plain.to_plotly(facets="all").layout.title.text
+
+
+@pytest.fixture(scope="module")
+def compared(sunk):
+    """Two models that look to nothing, on one text; the second as a gpt-oss."""
+    model = tiny("gpt_oss")
+    other = tl.trace(model, **ours(text(model)))
+    return tl.views.CompareView(sunk, other, names=("mimo", "oss"), layer=0, head=1)
+
+
+def test_a_comparison_has_it_as_one_key_more(compared, sunk):
+    view, n = compared, sunk.shape()[1]
+    first, second = view.to_nothing()
+    assert torch.equal(first, sunk.to_nothing(0, 1))
+    assert [side.shape for side in view.maps()] == [(n, n), (n, n)]
+    for mapped, share in zip(view.maps(), (first, second), strict=True):
+        assert (mapped.sum(-1) + share - 1).abs().max() < 1e-5
+    kind = view._kinds["decoder"]
+    assert kind["keys"] == n + 1 and kind["key_names"][-1] == "to nothing"
+    assert len(view._maps) == 4 * 2 * 4 * 2 * n * (n + 1)
+    # What moves to or from nothing counts, as it does between tokens.
+    both = [torch.cat((m, s[:, None]), -1) for m, s in zip(view.maps(), (first, second), strict=True)]  # fmt: skip
+    assert float(view.moved()[0, 1]) == pytest.approx(float((both[1] - both[0]).abs().sum(-1).mean() / 2), abs=1e-6)  # fmt: skip
+    view.selected = (2, n)
+    query = view._data.queries["decoder"].names[2]
+    a, b = (f"{float(side[2]):.2f}"[1:] for side in (first, second))
+    assert view.sentence.endswith(f"“{query}” → to nothing is {a} in mimo and {b} in oss.")
+    assert view._scene().selected == (2, None)
+    view.selected = None
+
+
+def test_pictures_and_files_of_a_comparison_have_it_too(compared):
+    view = compared
+    drawn = [axes for axes in view.figure().axes if len(axes.images) == 2]
+    assert len(drawn) == 3
+    assert all("to nothing" in [one.get_text() for one in axes.texts] for axes in drawn)
+    columns = [one for one in view.to_plotly().data if one.type == "heatmap"][2::2]
+    assert len(columns) == 3 and all("to nothing" in one.hovertemplate for one in columns)
+    arrays = view.to_dict()["arrays"]
+    change = np.subtract(arrays["b_nothing"]["values"], arrays["a_nothing"]["values"])
+    np.testing.assert_allclose(arrays["difference_nothing"]["values"], change, atol=1e-6)
+    plain = tiny("llama")
+    trace = tl.trace(plain, **ours(text(plain)))
+    alike = tl.views.CompareView(trace, trace)
+    assert alike.to_nothing() is None and not alike._kinds["decoder"]["nothing"]

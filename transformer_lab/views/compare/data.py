@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...tracing.trace import Trace
 from ..shared.codecs import shown_token
+from ..shared.words import TO_NOTHING
 
 LONGEST = 256  # tokens of the aligned texts
 
@@ -118,16 +119,40 @@ class CompareData:
                     )
                 getattr(self, axis)[kind] = found
         self._moved: dict[str, Tensor] = {}
+        self.sinks = {
+            kind: any(t.has_sinks(i, kind=kind) for t in self.traces for i in t.attending(kind))
+            for kind in self.kinds
+        }
+
+    def key_names(self, kind: str) -> list[str]:
+        """Of the keys of `layer`."""
+        return [*self.keys[kind].names, *([TO_NOTHING] if self.sinks[kind] else [])]
+
+    def nothing(self, kind: str, layer: int) -> Tensor:
+        """[2, head, query] on aligned axes: what goes to no key; 0 where heads may not look there."""
+        sides = []
+        for trace, batch, axis in zip(self.traces, self.batches, ("first", "second"), strict=True):
+            there = trace.heads_of(layer, kind) if trace.has_sinks(layer, kind=kind) else 0
+            found = torch.zeros(trace.n_heads(kind), trace.shape(kind)[0])
+            for head in range(there):
+                found[head] = trace.to_nothing(layer, head, kind=kind, batch=batch).cpu()
+            places = getattr(self.queries[kind], axis)
+            sides.append(spread(found[..., None], places, [0])[..., 0])
+        return torch.stack(sides)
 
     def layer(self, kind: str, layer: int) -> Tensor:
-        """[2, head, query, key] on aligned axes."""
+        """[2, head, query, key] on aligned axes; what goes to nothing is one key more, the last, where
+        heads of the kind may look there."""
         queries, keys = self.queries[kind], self.keys[kind]
         axes = ((queries.first, keys.first), (queries.second, keys.second))
         maps = [
             spread(trace.all_heads(layer, kind=kind, batch=batch).cpu(), rows, columns)
             for trace, batch, (rows, columns) in zip(self.traces, self.batches, axes, strict=True)
         ]
-        return torch.stack(maps)
+        found = torch.stack(maps)
+        if not self.sinks[kind]:
+            return found
+        return torch.cat((found, self.nothing(kind, layer)[..., None].to(found)), -1)
 
     def moved(self, kind: str) -> Tensor:
         """[layer, head]; computed once."""

@@ -23,6 +23,10 @@ def compare_numbers(scene: CompareScene) -> Numbers:
             shown[np.triu(np.ones(shown.shape, dtype=bool), 1)] = np.nan
         means += ", on aligned tokens; NaN where a token is missing or a query cannot look"
         found.append(Array(name, shown, ("query", "key"), means))
+    for name, (side, _, nothing) in zip(("a", "b", "difference"), scene.panels(), strict=True):
+        if nothing is not None:
+            means = f"what goes to no key: {side}"
+            found.append(Array(f"{name}_nothing", nothing, ("query",), means))
     moved = "share of a head's attention that lies elsewhere in the second"
     found.append(Array("moved", scene.moved, ("layer", "head"), moved))
     return Numbers(found, {"query": scene.queries, "key": scene.keys})

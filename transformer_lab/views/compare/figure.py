@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from ..heads.figure import draw_nothing
 from ..shared.colours import BLOCKED, LINE, QUIET, colour_map
 from ..shared.figures import MONO, blank, frame, spot_frame, wrapped, write
 
@@ -20,7 +21,7 @@ class CompareScene:
     """What the picture is drawn from.
 
     names: of the two traces; moved [layer, head]: the share of attention that lies elsewhere; maps,
-    difference [query, key] of the head on view.
+    difference [query, key] of the head on view; nothing [query] of both, where heads may look there.
     """
 
     title: str
@@ -35,6 +36,22 @@ class CompareScene:
     head: int
     causal: bool
     selected: tuple[int | None, int | None] | None
+    nothing: tuple[Tensor, Tensor] | None = None
+
+    def panels(self) -> list[tuple[str, Tensor, Tensor | None]]:
+        """a, b and b − a: name, map, and what goes to nothing of each row."""
+        a, b = self.names
+        first, second = self.nothing or (None, None)
+        change = None if first is None or second is None else second - first
+        return [
+            (a, self.maps[0], first), (b, self.maps[1], second), (f"{b} − {a}", self.difference, change)
+        ]  # fmt: skip
+
+    @property
+    def most(self) -> float:
+        """The end of the colours of a difference."""
+        changes = [self.difference, *[x for *_, x in self.panels()[2:] if x is not None]]
+        return max(0.1, *[float(x.nan_to_num(0).abs().max()) for x in changes])
 
 
 def compare_figure(scene: CompareScene) -> Figure:
@@ -45,10 +62,9 @@ def compare_figure(scene: CompareScene) -> Figure:
     write(figure, 0.02, 0.97, title, size=12, weight="bold")
     write(figure, 0.02, 0.905, wrapped(scene.sentence, 135, 2), size=10)
     _draw_grid(figure.add_axes((0.05, 0.12, 0.15, 0.56)), scene)
-    pictures = ((a, scene.maps[0]), (b, scene.maps[1]), (f"{b} − {a}", scene.difference))
-    for i, (name, values) in enumerate(pictures):
+    for i, (name, values, nothing) in enumerate(scene.panels()):
         axes = figure.add_axes((0.285 + 0.245 * i, 0.06, 0.205, 0.56))
-        _draw_map(axes, scene, name, values, signs=i == 2, labelled=i == 0)
+        _draw_map(axes, scene, name, values, nothing, signs=i == 2, labelled=i == 0)
     return figure
 
 
@@ -66,21 +82,24 @@ def _draw_grid(axes, scene: CompareScene) -> None:
 
 
 def _draw_map(
-    axes, scene: CompareScene, name: str, values: Tensor, *, signs: bool, labelled: bool
-) -> None:
-    most = max(0.1, float(scene.difference.nan_to_num(0).abs().max()))
+    axes, scene: CompareScene, name: str, values: Tensor, nothing: Tensor | None, *, signs: bool,
+    labelled: bool,
+) -> None:  # fmt: skip
+    most = scene.most
     shown = values.double().numpy().copy()
     if scene.causal:
         for query in range(len(shown)):
             shown[query, query + 1 :] = float("nan")
     axes.set_facecolor(BLOCKED)
-    axes.imshow(
-        shown, interpolation="nearest", aspect="auto", vmin=-most if signs else 0,
-        vmax=most if signs else 1,
+    colours: dict[str, Any] = dict(
+        vmin=-most if signs else 0, vmax=most if signs else 1, aspect="auto",
         cmap=colour_map("diverging_light") if signs else colour_map(),
     )  # fmt: skip
+    axes.imshow(shown, interpolation="nearest", **colours)
     _label(axes, scene, labelled=labelled)
     axes.set_xlabel(name, color=QUIET, fontsize=9, parse_math=False)
+    if nothing is not None:
+        draw_nothing(axes, nothing, shown.shape[1], colours)
     for place in spot_frame(scene.selected, *shown.shape):
         axes.add_patch(frame(*place, clip=True))
 

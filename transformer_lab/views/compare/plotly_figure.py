@@ -31,10 +31,9 @@ def compare_plotly(scene: CompareScene, theme: str) -> plots.Plot:
     figure.update_xaxes(title_text="head", tickvals=heads, row=1, col=1)
     figure.update_yaxes(title_text="layer", tickvals=layers, autorange="reversed", row=1, col=1)
     figure.add_shape(plots.outline(scene.head - 0.5, scene.layer - 0.5, 1, 1, theme), row=1, col=1)
-    most = max(0.1, float(scene.difference.nan_to_num(0).abs().max()))
-    for values, name, place in (
-        (scene.maps[0], a, (1, 2)), (scene.maps[1], b, (2, 1)), (scene.difference, "", (2, 2))
-    ):  # fmt: skip
+    for (_, values, nothing), name, place in zip(
+        scene.panels(), (a, b, ""), ((1, 2), (2, 1), (2, 2)), strict=True
+    ):
         shown = values.float().numpy().copy()
         if scene.causal:
             shown[np.triu(np.ones(shown.shape, dtype=bool), 1)] = np.nan
@@ -42,8 +41,8 @@ def compare_plotly(scene: CompareScene, theme: str) -> plots.Plot:
         hover = "“%{y}” → “%{x}”: %{z:+.4f}" if signed else LOOKS
         add_map(
             figure, shown, scene.queries, scene.keys, theme, place, hover=hover, name=name,
-            selected=scene.selected, end=most if signed else 1.0, signed=signed, square=False,
-            small=True,
+            selected=scene.selected, end=scene.most if signed else 1.0, signed=signed, square=False,
+            small=True, nothing=nothing,
         )  # fmt: skip
     title = f"{scene.title} · {scene.names[0]} and {scene.names[1]} · layer {scene.layer}, head {scene.head}"
     return plots.Plot(

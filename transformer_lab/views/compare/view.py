@@ -138,16 +138,17 @@ class CompareView(SelectionView):
         kinds, moved, maps = {}, 0, 0
         for kind in self._data.kinds:
             queries, keys = self._data.queries[kind], self._data.keys[kind]
-            layers, heads = a.n_layers(kind), a.n_heads(kind)
+            layers, heads, sinks = a.n_layers(kind), a.n_heads(kind), self._data.sinks[kind]
             kinds[kind] = {
-                "layers": layers, "heads": heads, "queries": len(queries), "keys": len(keys),
-                "query_names": queries.names, "key_names": keys.names,
+                "layers": layers, "heads": heads, "queries": len(queries), "keys": len(keys) + sinks,
+                "query_names": queries.names, "key_names": self._data.key_names(kind),
                 "query_parts": [queries.first, queries.second],
                 "key_parts": [keys.first, keys.second],
                 "causal": bool(a.causal(kind) and b.causal(kind)), "moved": moved, "maps": maps,
+                "nothing": sinks,
             }  # fmt: skip
             moved += layers * heads
-            maps += layers * heads * 2 * len(queries) * len(keys)
+            maps += layers * heads * 2 * len(queries) * (len(keys) + sinks)
         return kinds, 4 * maps
 
     # -- what is shown ------------------------------------------------------------------------------
@@ -160,9 +161,24 @@ class CompareView(SelectionView):
 
     def maps(self) -> tuple[Tensor, Tensor]:
         """Weights [query, key] of a and b on the aligned axes; NaN where a token is missing."""
+        n_key = len(self._data.keys[self.shown[0]])
+        first, second = self._whole_maps()
+        return first[:, :n_key], second[:, :n_key]
+
+    def to_nothing(self) -> tuple[Tensor, Tensor] | None:
+        """[query] of a and b: what goes to no key, NaN where a token is missing; None where no head of
+        either may look there."""
         kind, layer, head = self.shown
-        both = self._data.layer(kind, layer)[:, head]
-        return both[0], both[1]
+        if not self._data.sinks[kind]:
+            return None
+        first, second = self._data.nothing(kind, layer)[:, head]
+        return first, second
+
+    def _whole_maps(self) -> tuple[Tensor, Tensor]:
+        """The maps, and what goes to nothing as one key more."""
+        kind, layer, head = self.shown
+        first, second = self._data.layer(kind, layer)[:, head]
+        return first, second
 
     def difference(self) -> Tensor:
         """b − a, [query, key]; NaN where either has a gap."""
@@ -177,12 +193,12 @@ class CompareView(SelectionView):
     @property
     def sentence(self) -> str:
         kind, layer, head = self.shown
-        first, second = self.maps()
+        first, second = self._whole_maps()
         a, b = self._names
         it = Compared(
             kind, len(self._kinds) > 1, layer, head, (a, b), self._data.queries[kind].names,
-            self._data.keys[kind].names, self._kinds[kind]["causal"], first, second,
-            self.moved(kind),
+            self._data.key_names(kind), self._kinds[kind]["causal"], first, second,
+            self.moved(kind), self._data.sinks[kind],
         )  # fmt: skip
         return compare_sentence(it, *(self.selected or (None, None)))
 
@@ -200,10 +216,14 @@ class CompareView(SelectionView):
 
     def _scene(self) -> CompareScene:
         kind, layer, head = self.shown
+        query, key = self.selected or (None, None)
+        if key == len(self._data.keys[kind]):
+            key = None  # nothing is no key: its row is marked
+        selected = None if query is None and key is None else (query, key)
         return CompareScene(
             self._title, self.sentence, (self._names[0], self._names[1]), self.moved(), self.maps(),
             self.difference(), self._data.queries[kind].names, self._data.keys[kind].names, layer,
-            head, self._kinds[kind]["causal"], self.selected,
+            head, self._kinds[kind]["causal"], selected, self.to_nothing(),
         )  # fmt: skip
 
     # -- for the browser ----------------------------------------------------------------------------

@@ -275,6 +275,7 @@ export class CompareViewer {
       swapped ? `“x/y”: x in ${names[0]}, y in ${names[1]}.` : "",
       gaps ? "Grey rows and columns: a token that only one text has." : "",
       kind.causal ? "Grey above the diagonal: later tokens, out of reach." : "",
+      kind.nothing ? "Dashed: what goes to no token." : "",
     ].filter(Boolean).join(" ");
     this.note.hidden = !this.note.textContent;
     this.#drawGrid();
@@ -287,7 +288,7 @@ export class CompareViewer {
     return {
       kind: shown.kind, several: Object.keys(this.model.get("_kinds")).length > 1, layer: shown.layer, head: shown.head, names,
       queries: kind.query_names, keys: kind.key_names, causal: kind.causal, first: this.maps.first, second: this.maps.second,
-      moved: this.moved, heads: kind.heads,
+      moved: this.moved, heads: kind.heads, nothing: kind.nothing,
     };
   }
 
@@ -305,6 +306,12 @@ export class CompareViewer {
     this.gridLine.replaceChildren(`Layer ${at.row}, head ${at.column}: `, element("b", { "data-part": "moved" }, value(at.row, at.column).toFixed(4)), " of its attention lies elsewhere");
     this.legends.grid.replaceChildren(...linearLegend(this.sequential, 0, end, "share of attention that lies elsewhere", (v) => short(v)));
     this.grid.setAttribute("aria-label", `Every head by how much it differs. ${this.gridLine.textContent}. Arrow keys choose a head.`);
+  }
+
+  /** Whether a key comes after a query that cannot look ahead. */
+  #ahead(query, key) {
+    const { causal, nothing, keys } = this.kind;
+    return causal && key > query && !(nothing && key === keys - 1);
   }
 
   #drawSides() {
@@ -330,10 +337,10 @@ export class CompareViewer {
       figure.style.width = `${width}px`;
       map.show({
         rows: kind.queries, columns: kind.keys, square: true, rowNames: kind.query_names, columnNames: kind.key_names, colours: shell.inks,
-        value: (q, k) => (kind.causal && k > q ? NaN : values[part][q * kind.keys + k]),
+        value: (q, k) => (this.#ahead(q, k) ? NaN : values[part][q * kind.keys + k]),
         low: signs ? -scale : 0, high: signs ? scale : end, table: signs ? this.diverging : this.sequential,
         write: (value) => (Math.abs(value) < 0.005 ? "" : withMinus(value, short)),
-        hideRowNames: columns === 3 && part !== "first",
+        hideRowNames: columns === 3 && part !== "first", apart: kind.nothing,
         cell,
       }, width, 470);
       return map.frame.across;
@@ -404,7 +411,9 @@ export class CompareViewer {
   /** As Python's exported.py names them. @returns {import("../shared/files.js").Numbers} */
   #numbers() {
     const { kind, maps, moved, names, selected, shown } = this;
-    const map = (value) => kind.query_names.map((_, q) => kind.key_names.map((_, k) => (kind.causal && k > q ? null : shortest(value(q * kind.keys + k)))));
+    const tokens = kind.nothing ? kind.key_names.slice(0, -1) : kind.key_names;
+    const map = (value) => kind.query_names.map((_, q) => tokens.map((_, k) => (this.#ahead(q, k) ? null : shortest(value(q * kind.keys + k)))));
+    const nothing = (value) => ({ axes: ["query"], means: "what goes to no key", values: kind.query_names.map((_, q) => shortest(value((q + 1) * kind.keys - 1))) });
     const array = (means, value) => ({ axes: ["query", "key"], means: `${means}, on aligned tokens`, values: map(value) });
     const layers = Array.from({ length: kind.layers }, (_, layer) => Array.from(moved.slice(layer * kind.heads, (layer + 1) * kind.heads), shortest));
     return {
@@ -412,9 +421,10 @@ export class CompareViewer {
         a: array(`attention weight of ${names[0]}`, (i) => maps.first[i]),
         b: array(`attention weight of ${names[1]}`, (i) => maps.second[i]),
         difference: array(`${names[1]} less ${names[0]}`, (i) => maps.second[i] - maps.first[i]),
+        ...(kind.nothing ? { a_nothing: nothing((i) => maps.first[i]), b_nothing: nothing((i) => maps.second[i]), difference_nothing: nothing((i) => maps.second[i] - maps.first[i]) } : {}),
         moved: { axes: ["layer", "head"], means: "share of a head's attention that lies elsewhere in the second", values: layers },
       },
-      axes: { query: kind.query_names, key: kind.key_names, layer: layers.map((_, i) => i), head: layers[0].map((_, i) => i) },
+      axes: { query: kind.query_names, key: tokens, layer: layers.map((_, i) => i), head: layers[0].map((_, i) => i) },
       chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected: selected && [selected.query, selected.key] },
     };
   }

@@ -19,6 +19,7 @@ export const NO_MOVE = 5e-4;
  * @property {Float32Array} second
  * @property {Float32Array} moved [layer, head]
  * @property {number} heads
+ * @property {boolean} [nothing] whether the last key is what goes to nothing
  */
 
 /** @param {Compared} it @param {number} layer @param {number} head */
@@ -59,10 +60,11 @@ export function compareSentence(it, query, key) {
 }
 
 function pairWords(it, query, key) {
-  const names = `${quoted(it.queries[query])} → ${quoted(it.keys[key])}`;
+  const toNothing = it.nothing && key === it.keys.length - 1;
+  const names = `${quoted(it.queries[query])} → ${toNothing ? it.keys[key] : quoted(it.keys[key])}`;
   const at = query * it.keys.length + key;
   const [a, b] = [it.first[at], it.second[at]];
-  if (it.causal && key > query) return `${quoted(it.queries[query])} cannot look at ${quoted(it.keys[key])}, which comes later.`;
+  if (it.causal && key > query && !toNothing) return `${quoted(it.queries[query])} cannot look at ${quoted(it.keys[key])}, which comes later.`;
   if (Number.isNaN(a) && Number.isNaN(b)) return `${names}: no text has both tokens.`;
   if (Number.isNaN(a)) return `${names} is in ${it.names[1]} only: ${short(b)}.`;
   if (Number.isNaN(b)) return `${names} is in ${it.names[0]} only: ${short(a)}.`;

@@ -28,6 +28,7 @@ class Compared:
     first: Tensor
     second: Tensor
     moved: Tensor
+    nothing: bool = False  # whether the last key is what goes to nothing
 
 
 def compare_sentence(it: Compared, query: int | None, key: int | None) -> str:
@@ -73,9 +74,10 @@ def _share(value: float) -> str:
 
 
 def _pair(it: Compared, query: int, key: int) -> str:
-    names = f"{quoted(it.queries[query])} → {quoted(it.keys[key])}"
+    to_nothing = it.nothing and key == len(it.keys) - 1
+    names = f"{quoted(it.queries[query])} → {it.keys[key] if to_nothing else quoted(it.keys[key])}"
     a, b = float(it.first[query, key]), float(it.second[query, key])
-    if it.causal and key > query:
+    if it.causal and key > query and not to_nothing:
         return (
             f"{quoted(it.queries[query])} cannot look at {quoted(it.keys[key])}, which comes later."
         )

@@ -84,7 +84,7 @@ class HeadScene:
                   for pin in self.pins],
         )  # fmt: skip
 
-    def side_by_side(self) -> list[HeadScene]:
+    def side_by_side(self) -> Sequence[HeadScene]:
         """The chosen map and those beside it, each alone, on one scale."""
         alone = replace(self, pins=(), end=self.largest)
         return [alone] + [

@@ -76,8 +76,11 @@ def _named(scene: HeadScene) -> str:
     return plots.said(f"layer {scene.layer}, head {scene.head}{known}")
 
 
-def layer_plotly(scene: HeadScene, maps: Sequence[Tensor], theme: str) -> plots.Plot:
-    """Every head of a layer beside the others, on the same scale; maps [query, key] of each."""
+def layer_plotly(
+    scene: HeadScene, maps: Sequence[Tensor], nothing: Sequence[Tensor | None], theme: str
+) -> plots.Plot:
+    """Every head of a layer beside the others, on the same scale; maps [query, key] of each, and
+    [query], what goes to no key, where heads of the layer may look there."""
     columns = min(COLUMNS, len(maps))
     rows = -(-len(maps) // columns)
     names = [f"head {head}" for head in range(len(maps))]
@@ -85,13 +88,14 @@ def layer_plotly(scene: HeadScene, maps: Sequence[Tensor], theme: str) -> plots.
         rows, columns, subplot_titles=names, shared_xaxes="all", shared_yaxes="all",
         horizontal_spacing=0.12 / columns, vertical_spacing=0.2 / rows,
     )  # fmt: skip
-    end = scale_end(max(float(one.max()) for one in maps) or 1.0)
-    for head, weights in enumerate(maps):
+    drawn = [one for one in (*maps, *nothing) if one is not None]
+    end = scale_end(max(float(one.max()) for one in drawn) or 1.0)
+    for head, (weights, share) in enumerate(zip(maps, nothing, strict=True)):
         row, column = divmod(head, columns)
         add_map(
             figure, masked_map(scene, weights), scene.queries, scene.keys, theme,
             (row + 1, column + 1), hover=_hover(scene), name=f"layer {scene.layer}, head {head}",
-            shared=True, end=end, small=True,
+            shared=True, end=end, small=True, nothing=share,
         )  # fmt: skip
     title = f"{scene.title} · layer {scene.layer}, every head"
     return plots.Plot(
@@ -101,8 +105,9 @@ def layer_plotly(scene: HeadScene, maps: Sequence[Tensor], theme: str) -> plots.
         plot_bgcolor=plots.ink("panel", theme),)  # fmt: skip
 
 
-def every_head_plotly(scene: HeadScene, theme: str) -> plots.Plot:
-    """Every head of every layer, small: of a long text each cell is the largest weight of its part."""
+def every_head_plotly(scene: HeadScene, theme: str, *, sinks: bool = False) -> plots.Plot:
+    """Every head of every layer, small: of a long text each cell is the largest weight of its part.
+    sinks: whether some of them may look at no key, which small maps do not show."""
     small = scene.thumbnails.float().cpu().numpy()
     layers, heads, height, width = small.shape
     figure = plots.panels(
@@ -131,6 +136,8 @@ def every_head_plotly(scene: HeadScene, theme: str) -> plots.Plot:
         if pooled
         else ""
     )
+    if sinks:
+        said += " What goes to nothing is in none of them."
     return plots.Plot(
         figure, title=f"{scene.title} · every head", sentence=said, theme=theme,
         still=partial(head_figure, scene),

@@ -177,4 +177,3 @@ class SpanTraits(HeadTraits):
         assert self.block is not None
         spans = ",".join(str(i) for span in self.block for i in span)
         return f"{what}{self._reads}|{place}|{spans}|{','.join(map(str, self._shows.hidden))}"
-

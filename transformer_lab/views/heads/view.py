@@ -116,15 +116,18 @@ class HeadView(SpanTraits, TextTraits, PinTraits):
         if facets is None:
             return head_plotly(scene, theme)
         if facets == "all":
-            return every_head_plotly(self._whole_scene(), theme)
+            sinks = bool(self.heads.data.sinks[kind])
+            return every_head_plotly(self._whole_scene(), theme, sinks=sinks)
         if facets != "layer":
             raise ValueError(f"facets={facets!r} is not known; choose 'layer', 'all' or None")
         places = [(kind, layer, head) for head in range(self.heads.kinds[kind]["heads"])]
         maps = [self.heads.map(at, self._shows) for at in places]
+        nothing = [self.heads.nothing(at, self._shows) for at in places]
         if self.block is not None:
             a, b = self.block
             maps = [one[slice(*a), slice(*b)] for one in maps]
-        return layer_plotly(scene, maps, theme)
+            nothing = [None] * len(maps)
+        return layer_plotly(scene, maps, nothing, theme)
 
     def _numbers(self) -> Numbers:
         return head_numbers(self._scene())

@@ -9,6 +9,7 @@ const MONO_FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans M
 const SANS_FONT = "system-ui, sans-serif";
 const NAMED_FROM = 10.5; // cell size, in pixels, from which every row and column is named
 const WRITTEN_FROM = 30; // … and from which its number is written into a cell
+const GAP = 7; // before a last column that is set apart
 
 /** @typedef {{row: number | null, column: number | null}} Cell */
 
@@ -63,7 +64,10 @@ export class NumberMap {
     if (!this.scene) return null;
     const { left, top, across, down } = this.frame;
     const { rows, columns } = this.scene;
-    const column = Math.floor((x - left) / across);
+    const { columns: count, apart } = this.scene;
+    const last = apart && x >= this.#left(count - 1);
+    const column = Math.floor((x - left - (last ? GAP : 0)) / across);
+    if (apart && !last && column >= count - 1) return null; // the gap
     const row = Math.floor((y - top) / down);
     const inRow = row >= 0 && row < rows;
     const inColumn = column >= 0 && column < columns;
@@ -90,6 +94,7 @@ export class NumberMap {
    * @param {(value: number) => string} [scene.write] what is written into large cells
    * @param {boolean} [scene.square]
    * @param {number} [scene.cell] the largest size of a square cell
+   * @param {boolean} [scene.apart] whether the last column is no token, and stands apart from the others
    * @param {{from: number, to: number, colour: string}[]} [scene.brackets] beside the rows
    * @param {number} [scene.firstRow] the number of the first row, on a numbered axis
    * @param {number} width
@@ -101,6 +106,7 @@ export class NumberMap {
     context.font = `12px ${MONO_FONT}`;
     const widest = (names) => Math.max(0, ...(names ?? []).map((name) => context.measureText(name).width));
     const { rows, columns, rowNames, columnNames, rowTitle, columnTitle } = scene;
+    if (scene.apart) width -= GAP;
     const [rowRoom, columnRoom] = [widest(rowNames), Math.min(widest(columnNames), LONGEST_NAME)];
     const beside = scene.brackets?.length ? 12 : 0;
     const names = scene.hideRowNames ? 2 : Math.min(rowRoom, 0.3 * width) + 10;
@@ -122,11 +128,18 @@ export class NumberMap {
       if (scene.square) down = across;
     }
     const top = Math.round((slant ? leaningHeight(columnRoom, across) : 20) + (columnTitle ? 16 : 0));
-    this.frame = { left, top, across, down, width: across * columns, height: down * rows, slant };
-    this.width = Math.min(width, Math.ceil(left + this.frame.width + Math.max(8, slant ? 0.5 * columnRoom : 0)));
+    const gap = scene.apart ? GAP : 0;
+    this.frame = { left, top, across, down, width: across * columns + gap, height: down * rows, slant };
+    this.width = Math.min(width + gap, Math.ceil(left + this.frame.width + Math.max(8, slant ? 0.5 * columnRoom : 0)));
     this.height = Math.ceil(top + this.frame.height + 2);
     this.#paint();
     this.mark(null, null);
+  }
+
+  /** Where a column begins. @param {number} column */
+  #left(column) {
+    const { left, across } = this.frame;
+    return left + column * across + (this.scene.apart && column === this.scene.columns - 1 ? GAP : 0);
   }
 
   #paint() {
@@ -151,13 +164,16 @@ export class NumberMap {
     if (!this.scene) return;
     const { scene, frame } = this;
     const context = sizedContext(this.canvas, this.width, this.height);
-    const { left, top, width, height } = frame;
+    const { left, top, height } = frame;
+    const together = scene.columns - (scene.apart ? 1 : 0); // columns
+    const width = together * frame.across;
     context.fillStyle = scene.colours.blocked;
     context.fillRect(left, top, width, height);
     context.imageSmoothingEnabled = frame.across < 1 || frame.down < 1;
-    context.drawImage(this.picture, left, top, width, height);
+    context.drawImage(this.picture, 0, 0, together, scene.rows, left, top, width, height);
     context.strokeStyle = scene.colours.line;
     context.strokeRect(left - 0.5, top - 0.5, width + 1, height + 1);
+    if (scene.apart) this.#apart(context);
     if (this.named) this.#grid(context);
     if (scene.write && Math.min(frame.across, frame.down) >= WRITTEN_FROM) this.#numbers(context);
     const focus = hover ?? chosen;
@@ -171,13 +187,27 @@ export class NumberMap {
     Object.assign(this.canvas.dataset, { left: String(left), top: String(top), across: String(frame.across), down: String(frame.down) });
   }
 
+  /** The last column, which is no token. */
+  #apart(context) {
+    const { columns, rows, colours } = this.scene;
+    const { top, across, height } = this.frame;
+    const left = this.#left(columns - 1);
+    context.fillStyle = colours.blocked;
+    context.fillRect(left, top, across, height);
+    context.drawImage(this.picture, columns - 1, 0, 1, rows, left, top, across, height);
+    context.strokeStyle = colours.quiet;
+    context.setLineDash([3, 3]);
+    context.strokeRect(left - 0.5, top - 0.5, across + 1, height + 1);
+    context.setLineDash([]);
+  }
+
   #grid(context) {
     const { left, top, across, down, width, height } = this.frame;
-    const { rows, columns, colours } = this.scene;
+    const { rows, columns, colours, apart } = this.scene;
     context.strokeStyle = colours.line;
     context.globalAlpha = 0.5;
     context.beginPath();
-    for (let i = 1; i < columns; i++) {
+    for (let i = 1; i < columns - (apart ? 1 : 0); i++) {
       context.moveTo(left + i * across, top);
       context.lineTo(left + i * across, top + height);
     }
@@ -190,7 +220,7 @@ export class NumberMap {
   }
 
   #numbers(context) {
-    const { left, top, across, down } = this.frame;
+    const { top, across, down } = this.frame;
     const { rows, columns, value, low, high, table, write } = this.scene;
     context.font = `11px ${MONO_FONT}`;
     context.textAlign = "center";
@@ -201,7 +231,7 @@ export class NumberMap {
         const text = Number.isNaN(number) ? "" : write(number);
         if (!text) continue;
         context.fillStyle = inkOn(table, linearShade(number, low, high));
-        context.fillText(text, left + (column + 0.5) * across, top + (row + 0.5) * down + 0.5);
+        context.fillText(text, this.#left(column) + 0.5 * across, top + (row + 0.5) * down + 0.5);
       }
     }
   }
@@ -223,13 +253,13 @@ export class NumberMap {
     });
     columnNames.forEach((name, column) => {
       const text = write(name, slant ? LONGEST_NAME : 60, focus?.column === column, leaning(across).size);
-      writeAbove(context, text, left + (column + 0.5) * across, top, slant ? across : null);
+      writeAbove(context, text, this.#left(column) + 0.5 * across, top, slant ? across : null);
     });
   }
 
   #axes(context, focus) {
     const { left, top, across, down, width, height } = this.frame;
-    const { rows, columns, colours, firstRow = 0 } = this.scene;
+    const { rows, columns, colours, apart, firstRow = 0 } = this.scene;
     const beside = this.scene.brackets?.length ? 12 : 0;
     context.font = `11px ${SANS_FONT}`;
     context.textBaseline = "middle";
@@ -246,7 +276,7 @@ export class NumberMap {
     context.textAlign = "right";
     along(rows, height, 26, focus?.row, (i) => context.fillText(String(firstRow + i), left - 6 - beside, top + (i + 0.5) * down));
     context.textAlign = "center";
-    along(columns, width, 34, focus?.column, (i) => context.fillText(String(i), left + (i + 0.5) * across, top - 9));
+    along(columns, width, 34, focus?.column, (i) => context.fillText(apart && i === columns - 1 ? this.scene.columnNames[i] : String(i), this.#left(i) + 0.5 * across, top - 9));
   }
 
   #titles(context) {
@@ -275,7 +305,7 @@ export class NumberMap {
 
   #outline(context, cell, thick) {
     const { left, top, across, down, width, height } = this.frame;
-    const x = cell.column === null ? left : left + cell.column * across;
+    const x = cell.column === null ? left : this.#left(cell.column);
     const y = cell.row === null ? top : top + cell.row * down;
     context.strokeStyle = this.scene.colours.accent;
     context.lineWidth = thick;
