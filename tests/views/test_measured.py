@@ -6,6 +6,7 @@ import torch
 
 import transformer_lab as tl
 from tests.factories import Counting, learner
+from transformer_lab.heads.measures import MEASURES
 from transformer_lab.views import MixView, TrainingView
 
 TEXT = "for key in self.keys:\n    if key not in self."
@@ -57,6 +58,34 @@ def test_a_logit_is_bars_that_sum_to_it(model):
     found = tl.circuits.logit_attribution(model.trace(TEXT))
     figure = tl.to_plotly(found)
     assert sum(figure.data[0].x) == pytest.approx(found.logit, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_every_registered_measure_is_a_figure(model, name):
+    trace = tl.trace(model.model, torch.arange(9) % 4, labels=["a", "·b", "c", "."] * 2 + ["a"])
+    trace.name_with(model.tokenizer, special={"decoder": [[True] + 8 * [False]]})
+    scores = MEASURES[name].score(trace)
+    figure = tl.to_plotly(scores, name=name)
+    np.testing.assert_array_equal(figure.data[0].z, scores)
+    assert name in figure.data[0].colorbar.title.text and name in figure.layout.title.text
+
+
+def test_splits_and_streams_are_figures(model):
+    trace, circuits = model.trace(TEXT), tl.circuits
+    score = circuits.score_by_dimension(trace, 1, 1, 5, 3)
+    np.testing.assert_array_equal(tl.to_plotly(score).data[0].x, score.products)
+    by_source = circuits.score_by_source(trace, 1, 1, 5, 3)
+    figure = tl.to_plotly(by_source)
+    assert sum(figure.data[0].x) == pytest.approx(score.scaled, rel=1e-4)
+    assert figure.layout.xaxis.title.text == "score"
+    lens = circuits.logit_lens(trace, positions=[4, 7])
+    figure = tl.to_plotly(lens)
+    np.testing.assert_array_equal(figure.data[0].z, lens.answer_probability)
+    assert list(figure.layout.xaxis.ticktext) == ["4", "7"]
+    share = circuits.block_share(trace)
+    figure = tl.to_plotly(share, theme="dark")
+    np.testing.assert_array_equal(figure.data[0].z, share.share.median(-1).values)
+    assert list(figure.layout.yaxis.ticktext) == list(share.parts)
 
 
 def test_one_axis_is_bars_and_a_view_its_own_figure():

@@ -22,8 +22,9 @@ def to_plotly(
 
     Args:
         found: scores [layer, head], as `tl.heads.induction(trace)` gives, or any numbers of one or two
-            axes; what `sweep_heads` and its like return; a `LogitAttribution`; a view; or a `Run`, its
-            steps, or a mapping of runs, as `compare_runs` takes them.
+            axes; what `sweep_heads` and its like return; a `LogitAttribution`; a score by dimension or,
+            its key's side, by source; a `LogitLens`; a `BlockShare` (its median over positions); a view;
+            or a `Run`, its steps, or a mapping of runs, as `compare_runs` takes them.
         name: what the numbers are, beside the colours.
         axes: of two axes, what rows and columns are.
         labels: axis -> what to show for each place on it; numbers by default.
@@ -39,8 +40,14 @@ def to_plotly(
         sentence = repr(found).strip("<>")
         title, name = title or f"Sweep over {' and '.join(found.axes)}s", name or found.measure
         return plot_of_numbers(found.values, name, found.axes, found.labels, title, sentence, theme)
-    if hasattr(found, "ranked") and hasattr(found, "logit"):
+    if hasattr(found, "ranked"):
         return _parts(found, title, theme)
+    known = _known(found)
+    if known is not None:
+        values, what, axes, own, heading = known
+        return plot_of_numbers(
+            values, name or what, axes, {**own, **(labels or {})}, title or heading, "", theme
+        )
     if hasattr(found, "shape"):
         return plot_of_numbers(
             found, name, axes, labels or {}, title or name or "Scores", "", theme
@@ -52,8 +59,27 @@ def to_plotly(
     except ValueError as error:
         raise ValueError(
             f"found is a {type(found).__name__} ({error}); give scores [layer, head], what a sweep "
-            "returned, a view, or runs"
+            "or a split returned, a view, or runs"
         ) from error
+
+
+def _known(
+    found: Any,
+) -> tuple[Any, str, tuple[str, ...], Mapping[str, Sequence[str]], str] | None:
+    """Of what has a form of its own: values, what they are, their axes, labels and a title."""
+    if hasattr(found, "products"):
+        title = f"A score, by dimension: layer {found.layer}, head {found.head}"
+        return found.products, "product", ("dimension",), {}, title
+    if hasattr(found, "answer_probability"):
+        rows = ["start", *map(str, range(len(found.answer_probability) - 1))]
+        labels = {"after layer": rows, "position": [str(at) for at in found.positions]}
+        title = "Logit lens: probability of the answer"
+        return found.answer_probability, "probability", ("after layer", "position"), labels, title
+    if hasattr(found, "share") and hasattr(found, "parts"):
+        title = "What each block adds, beside the stream's length"
+        median = found.share.median(-1).values
+        return median, "times the length", ("part", "layer"), {"part": found.parts}, title
+    return None
 
 
 def plot_of_numbers(
@@ -107,20 +133,23 @@ def plot_of_numbers(
 
 
 def _parts(found: Any, title: str, theme: str) -> Plot:
-    """A logit by who wrote it, the largest parts, and the others together."""
+    """A logit, or the key's side of a score, by who wrote it: the largest parts, and the others together."""
     from .shared import plots
 
-    ranked = found.ranked()
+    ranked, is_logit = found.ranked(), hasattr(found, "logit")
+    what = "logit" if is_logit else "score"
+    where = f"position {found.position}" if is_logit else f"query {found.query}, key {found.key}"
+    total = found.logit if is_logit else found.total
     shown = ranked[:PARTS]
     if len(ranked) > PARTS:
         shown.append((f"{len(ranked) - PARTS} others", sum(value for _, value in ranked[PARTS:])))
     names, values = [name for name, _ in shown], [value for _, value in shown]
     scale = plots.colour_scale("diverging", theme)
     figure = plots.Plot(
-        title=title or "A logit, by who wrote it", theme=theme,
-        sentence=f"The parts sum to {found.logit:.3f}, at position {found.position}.",
+        title=title or f"A {what}, by who wrote it", theme=theme,
+        sentence=f"The parts sum to {total:.3f}, at {where}.",
     )  # fmt: skip
     colours = [scale[43][1] if value >= 0 else scale[8][1] for value in values]
     figure.add_trace(plots.bars(values, names, "%{x:+.4f}", marker_color=colours))
     plots.name_rows(figure, names)
-    return figure.update_layout(height=180 + 26 * len(names), xaxis_title_text="logit")
+    return figure.update_layout(height=180 + 26 * len(names), xaxis_title_text=what)
