@@ -9,6 +9,7 @@ from .block_walk import BlockSteps, block_steps
 from .by_hand import induction_by_hand
 from .components import Components, principal_components, random_cloud
 from .composing import Composition, Compositions, composition, compositions
+from .head_lens import HeadLens, head_lens
 from .lens import LogitLens, logit_lens, unembedding
 from .rollout import flow, rollout
 from .score_parts import (
@@ -28,6 +29,7 @@ __all__ = [
     "Components",
     "Composition",
     "Compositions",
+    "HeadLens",
     "LogitAttribution",
     "LogitLens",
     "OVCircuit",
@@ -40,6 +42,7 @@ __all__ = [
     "compositions",
     "contributions",
     "flow",
+    "head_lens",
     "induction_by_hand",
     "layer_output",
     "logit_attribution",
