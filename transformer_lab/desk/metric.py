@@ -23,7 +23,7 @@ class Metric:
         of: the reader's own function of logits [batch, position, vocab]; None for the others.
         token, against: whose logits are compared; with no `against`, the log-probability of `token`.
         position: where it is read, where that was asked for; −1 for each text's own place.
-        places: [batch], that place in one of the prompts.
+        places: [batch], that place in one of the prompts, which has `n` tokens to predict from.
     """
 
     told: str
@@ -33,6 +33,7 @@ class Metric:
     plain: bool = False  # the logit of `token` itself
     position: int = -1
     places: Tensor | None = None
+    n: int = 0
 
     def at_places(self, logits: Tensor) -> Tensor:
         """Of logits [batch, vocab] at each text's place: one number."""
@@ -60,8 +61,15 @@ class Metric:
         for token in (self.token, self.against):
             checked_token(token, logits.shape[-1])
         assert self.places is not None
-        places = self.places if logits.shape[1] > 1 else torch.zeros_like(self.places)
-        return self.at_places(logits[torch.arange(len(logits), device=logits.device), places])
+        return self.at_places(rows_at(logits, self.places, self.n))
+
+
+def rows_at(logits: Tensor, places: Tensor, n: int) -> Tensor:
+    """Of logits [batch, position, vocab] each text's place, [batch, vocab], where a pass may have given
+    those of the asked places alone, or a classifier's one answer."""
+    if logits.shape[1] != n:
+        places = torch.searchsorted(places.unique(), places).clamp(max=logits.shape[1] - 1)
+    return logits[torch.arange(len(logits), device=logits.device), places]
 
 
 def metric_of(

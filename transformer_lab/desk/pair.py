@@ -4,6 +4,7 @@ one is which of the other."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..edits.kinds import EditError
 from ..edits.swept import Swept
 from ..tracing.running import trace
 from ..tracing.trace import Trace
-from .metric import Metric, metric_of
+from .metric import Metric, metric_of, rows_at
 
 DIRECTIONS = ("denoising", "noising")
 SPACES = ("·", "↵", "⇥")  # how a token that begins with white space is shown
@@ -60,10 +61,14 @@ class Pair:
         self.pairs, self.aligned = self._paired(align)
         self._traces: dict[int, Trace] = {}
         find, name = getattr(model, "token_id", None), _namer(self.into_of)
+        self._whole = callable(metric)  # a function of one's own is given every position
         plain = metric_of(metric, find, self._likeliest, name)
-        self.metric = replace(plain, places=_places(plain, self.into_of))
-        of_source = replace(plain, places=_places(plain, self.source_of))
-        self.into_of.places = _places(plain, self.into_of)
+        for swept in both:
+            swept.places = _places(plain, swept)
+        self.metric, of_source = (
+            replace(plain, places=swept.places, n=swept.inputs.n_outputs)
+            for swept in (self.into_of, self.source_of)
+        )
         with torch.no_grad():
             self.source_value = float(of_source(_logits(self.source).float()))
 
@@ -101,14 +106,18 @@ class Pair:
 
     def _trace(self, swept: Swept, **more: Any) -> Trace:
         inputs = swept.inputs
-        return trace(self.network, inputs.tokens, inputs.target, keep="all", **more, **inputs.given)
+        read = (inputs.tokens, inputs.target)
+        at = self.network.predicting_at(swept.places.unique())
+        with nullcontext() if self._whole else at:  # the head takes a third of a small model's pass
+            return trace(self.network, *read, keep="all", **more, **inputs.given)
 
     def _likeliest(self) -> tuple[int, int]:
         """Of the first texts: after the clean prompt, and after the corrupted one."""
         found = []
         for swept in (self.source_of, self.into_of)[:: 1 if self.denoises else -1]:
-            logits = _logits(self._traced(swept))[0]
-            found.append(int((logits if logits.dim() == 1 else logits[swept.places[0]]).argmax()))
+            logits = _logits(self._traced(swept))
+            logits = logits[:, None] if logits.dim() == 2 else logits
+            found.append(int(rows_at(logits, swept.places, swept.inputs.n_outputs)[0].argmax()))
         return found[0], found[1]
 
     def _paired(self, align: Any) -> tuple[list[tuple[int, int]], str]:
