@@ -7,7 +7,13 @@ import signal
 import pytest
 import torch
 
-from tests.browser.fixtures import browser, chromium_of_all, lab  # noqa: F401
+from tests.browser.fixtures import (  # noqa: F401
+    browser,
+    chromium_of_all,
+    lab,
+    tabs,
+    window_of_all,
+)
 from tests.halving import halving  # noqa: F401
 from tests.missing import pytest_runtest_setup, pytest_terminal_summary  # noqa: F401
 

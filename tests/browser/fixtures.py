@@ -77,32 +77,52 @@ def browser(chromium_of_all):
     asyncio._set_running_loop(None)
 
 
-def watched(page):
+def watched(page, **look):
     """Keep what a page must not do: errors, dialogs, requests to anywhere but itself."""
-    page.errors, page.dialogs, page.requests = [], [], []
+    unmarked(page, **look)
     page.on("pageerror", lambda error: page.errors.append(str(error)))
     page.on("dialog", lambda dialog: (page.dialogs.append(dialog.message), dialog.dismiss()))
     page.on(
         "request",
         lambda r: r.url.startswith(("blob:", "data:", "about:")) or page.requests.append(r.url),
     )
-    page.set_default_timeout(20_000)
     return page
 
 
-@pytest.fixture
-def open_page(browser, tmp_path):
-    """Show a view's page (or any file) from file://; every page must end without complaint."""
-    pages = []
+def unmarked(page, *, width=1300, height=950, scheme="light", seconds=20):
+    """A page of which nothing is known yet, in the state in which a test finds it."""
+    page.errors, page.dialogs, page.requests = [], [], []
+    page.set_default_timeout(1000 * seconds)
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme=scheme, reduced_motion="no-preference", forced_colors="none")
+    return page
 
-    def open_(source, *, width=1300, height=950, scheme="light", ready="[data-ready]"):
+
+@pytest.fixture(scope="session")
+def tabs(chromium_of_all):
+    """Pages that show nothing now: what a page costs most is the process that draws it."""
+    return []
+
+
+@pytest.fixture
+def open_page(browser, tabs, tmp_path):
+    """Show a view's page (or any file) from file://; every page must end without complaint.
+
+    `alone`: in a process of its own, for what asks how much memory is held.
+    """
+    pages, own = [], []
+
+    def open_(source, *, ready="[data-ready]", alone=False, **look):
         path = source if isinstance(source, Path) else tmp_path / f"page{len(pages)}.html"
         if not isinstance(source, Path):
             path.write_text(source, encoding="utf-8")
-        page = watched(
-            browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-        )
+        if alone or not tabs:
+            page = watched(browser.new_page(), **look)
+        else:
+            page = unmarked(tabs.pop(), **look)
         pages.append(page)
+        if alone:
+            own.append(page)
         page.goto(path.as_uri())
         page.wait_for_selector(ready)
         return page
@@ -110,7 +130,13 @@ def open_page(browser, tmp_path):
     yield open_
     problems = [(p.errors, p.dialogs, p.requests[1:]) for p in pages]
     for page in pages:
-        page.close()
+        if page in own:
+            page.close()
+        else:
+            page.mouse.up()
+            page.mouse.move(-1, -1)
+            page.goto("about:blank")
+            tabs.append(page)
     assert problems == [([], [], [])] * len(pages), problems
 
 
@@ -278,21 +304,83 @@ class Notebook:
         )
 
 
+# What a notebook leaves in the window: kernels, tabs, and what a test has set for all of it.
+LEAVE = """async () => {
+    const { commands, shell } = window.jupyterapp;
+    for (const widget of [...shell.widgets("main")]) {
+        await widget.sessionContext?.shutdown();
+        widget.dispose();
+    }
+    if (document.body.dataset.jpThemeName !== "JupyterLab Light")
+        await commands.execute("apputils:change-theme", { theme: "JupyterLab Light" });
+    if (shell.leftCollapsed) shell.expandLeft();
+}"""
+
+
+class Window:
+    """A page with JupyterLab, which loads itself once and opens the tests' notebooks in turn."""
+
+    def __init__(self, lab, browser):
+        self.url, self.token, self.root = lab
+        self.browser, self.page = browser, None
+
+    def open(self, path):
+        look = dict(width=1400, height=1000, seconds=60)
+        if self.page:
+            unmarked(self.page, **look)
+        else:
+            self.page = watched(self.browser.new_page(), **look)
+            self.page.goto(f"{self.url}/lab?token={self.token}&reset")
+            self.page.wait_for_function("() => window.jupyterapp?.restored")
+        self.page.evaluate(
+            """async path => {
+                await window.jupyterapp.restored;
+                await window.jupyterapp.commands.execute("docmanager:open", { path });
+            }""",
+            path.name,
+        )
+        self.page.wait_for_function(
+            """path => {
+                const open = window.jupyterapp.shell.currentWidget;
+                return open?.context?.path === path
+                    && open.sessionContext?.session?.kernel?.status === "idle";
+            }""",
+            arg=path.name,
+            timeout=90_000,
+        )
+        return Notebook(self.page, path)
+
+    def leave(self):
+        page, self.page = self.page, None
+        try:
+            page.evaluate(LEAVE)
+            self.page = page  # one that did not answer is not asked again
+        finally:
+            if not self.page:
+                page.close()
+        assert page.dialogs == []
+
+
+@pytest.fixture(scope="session")
+def window_of_all(lab, chromium_of_all):
+    return Window(lab, chromium_of_all[0])
+
+
 @pytest.fixture
-def notebook(lab, browser):
+def notebook(window_of_all, browser):
     """Open a notebook of these cells (or a file) in JupyterLab."""
-    with notebooks(lab, browser) as open_:
+    with notebooks(window_of_all) as open_:
         yield open_
 
 
 @contextmanager
-def notebooks(lab, browser):
-    """What opens them, and closes them at the end."""
-    url, token, root = lab
+def notebooks(window):
+    """What opens one, and closes it at the end."""
     opened = []
 
     def open_(*cells, file=None):
-        path = root / f"{secrets.token_hex(4)}.ipynb"
+        assert not opened, "one at a time: a test looks for views in the whole window"
+        path = window.root / f"{secrets.token_hex(4)}.ipynb"
         if file is None:
             made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
             made.metadata.kernelspec = dict(
@@ -301,26 +389,12 @@ def notebooks(lab, browser):
             nbformat.write(made, path)
         else:
             shutil.copy(file, path)
-        page = watched(browser.new_page(viewport={"width": 1400, "height": 1000}))
-        opened.append(page)
-        page.set_default_timeout(60_000)
-        page.goto(f"{url}/lab/tree/{path.name}?token={token}&reset")
-        idle = f"() => {Notebook.SESSION}?.session?.kernel?.status === 'idle'"
-        page.wait_for_function(
-            idle.replace("window.jupyterapp.", "window.jupyterapp?.").replace(
-                ".currentWidget.", "?.currentWidget?."
-            ),
-            timeout=90_000,
-        )
-        return Notebook(page, path)
+        opened.append(path)
+        return window.open(path)
 
     yield open_
-    for page in opened:
-        try:
-            page.evaluate(f"async () => {{ await {Notebook.SESSION}.shutdown() }}")
-        finally:
-            page.close()
-    assert [page.dialogs for page in opened] == [[]] * len(opened)
+    if opened:
+        window.leave()
 
 
 FIND = """

@@ -25,8 +25,7 @@ def whole():
 @pytest.fixture
 def in_space(browser):
     """A page that may take its time: software draws slowly where many share the cores."""
-    page = watched(browser.new_page(viewport={"width": 1000, "height": 700}))
-    page.set_default_timeout(90_000)
+    page = watched(browser.new_page(), width=1000, height=700, seconds=90)
     yield page
     page.close()
 

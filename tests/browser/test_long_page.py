@@ -89,7 +89,7 @@ def test_a_page_grows_with_the_text():
 
 
 def test_a_thousand_heads_leave_the_last_one_and_little_else(open_page, view):
-    page = open_page(view.to_html())
+    page = open_page(view.to_html(), alone=True)
     choose(page, 0, 0)
     before = heap(page)
     page.evaluate(

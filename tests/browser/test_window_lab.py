@@ -65,13 +65,13 @@ SOURCES = """() => window.jupyterapp.shell.currentWidget.content.widgets.map(
 
 
 @pytest.fixture(scope="module")
-def window(lab, browser):
+def window(window_of_all, browser):
     """The notebook of all views, once for this file."""
-    with notebooks(lab, browser) as open_:
+    with notebooks(window_of_all) as open_:
         book = open_(SETUP, SHOW, "'below'")
-        book.page.emulate_media(
-            reduced_motion="reduce"
-        )  # nothing is on its way when it is measured
+        book.page.set_default_timeout(180_000)  # fourteen views draw themselves
+        # Nothing is on its way when it is measured.
+        book.page.emulate_media(reduced_motion="reduce")
         book.run_all()
         book.page.wait_for_function(
             "n => document.querySelectorAll('.tl-view[data-ready]').length === n",
@@ -111,7 +111,7 @@ def test_the_notebooks_keys_are_its_own_outside_of_views_and_chords_everywhere(w
     view = page.locator(".tl-view-explorer[data-ready]").element_handle()
     view.evaluate_handle(PLAIN).as_element().click(position={"x": 3, "y": 3})
     dirty = "window.jupyterapp.shell.currentWidget.context.model.dirty"
-    page.wait_for_function(f"() => {dirty}")
+    page.evaluate(f"{dirty} = true")  # what was changed before may have been saved by itself
     page.keyboard.press("Control+s")
     page.wait_for_function(f"() => !{dirty}")
     page.keyboard.press("b")
