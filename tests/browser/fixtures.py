@@ -440,7 +440,9 @@ class Lesson:
         self.page.wait_for_function(
             # JupyterLab renders a cell only where it is looked at, and outputs above may push it away.
             # An output may stand on the page for a moment before it is laid out, without its text.
+            # While cells above it run, looking for it would lay out the notebook five times a second.
             f"""id => {{ {FIND}
+            if (!cell.model.outputs.length) return false;
             cell.node.scrollIntoView({{block: "center"}});
             const out = cell.node.querySelector('.jp-OutputArea-output') && cell.node.querySelector('.jp-OutputArea');
             return out && (out.innerText.trim() || out.querySelector('img, svg, picture')) }}""",
