@@ -306,3 +306,62 @@ def test_a_site_or_cell_that_is_not_there_is_named():
     two = tl.patching_grid(gpt2(), CLEAN, CLEAN, metric=PAIR, sites="z")["z"]
     with pytest.raises(ValueError, match="nothing to recover"):
         two.recovered  # noqa: B018
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder", "cross"])
+def test_each_side_of_an_encoder_decoder_has_its_grids(kind):
+    model = ours(kind="encoder-decoder")
+    target = torch.tensor([1, 7, 3, 9])
+    both = dict(target=target, kind=kind, sites=["z", "v", "attn_out"], by="both", align=None)
+    found = grid(model, **both)
+    trace = tl.trace(model, CLEAN, target, keep="all")
+
+    def value(*edits):
+        with torch.no_grad(), tl.edit(model, tl.scale(by=1), *edits):
+            return difference(model(CORRUPTED[None], target[None]))
+
+    base = value()
+    n = len(CLEAN) if kind == "encoder" else len(target)
+    assert found["attn_out"].exact.shape == (3, n)
+    for site, layer, place, where in (
+        ("z", 1, 2, dict(head=2)),
+        ("v", 1, 2, dict(head=2)),
+        ("attn_out", 0, n - 1, dict(position=n - 1)),
+    ):
+        by_hand = value(tl.patch(trace, layer, what=site, kind=kind, **where)) - base
+        assert float(found[site].exact[layer, place]) == pytest.approx(by_hand, abs=1e-6)
+        assert not found[site].estimate.isnan().any()
+    if kind == "decoder":  # the first layer reads the target alone, which is the same in both runs
+        assert found["z"].exact[0].abs().max() == 0
+    with pytest.raises(EditError, match=r"mlp_out cannot be patched.*not to 'cross'"):
+        grid(model, **(both | dict(kind="cross", sites="mlp_out")))
+
+
+def test_a_model_is_asked_at_the_place_that_is_named():
+    model = ours(kind="encoder")
+    found = grid(model, metric=PAIR, position=2, sites=["z", "resid_pre"], by="both")
+    trace = tl.trace(model, CLEAN, keep="all")
+    with tl.edit(model, tl.patch(trace, 1, 3)):
+        by_hand = difference(logits(model, CORRUPTED), 2)
+    expected = by_hand - difference(logits(model, CORRUPTED), 2)
+    assert float(found["z"].exact[1, 3]) == pytest.approx(expected, abs=1e-6)
+
+
+@torch.no_grad()
+def test_two_pictures_are_told_apart_by_their_class():
+    encoder = ours(kind="encoder", head=False, vocab_size=1, n_ctx=17).float()
+    eyes = tl.PictureClassifier(encoder, 5).eval()
+    torch.nn.init.normal_(eyes.head.weight)
+    clean, corrupted = torch.rand(2, 1, 1, 8, 8)
+    found = tl.patching_grid(
+        eyes, dict(pixel_values=clean), dict(pixel_values=corrupted), metric=(1, 2), by="both",
+        sites=["z", "resid_pre"],
+    )  # fmt: skip
+    trace = tl.trace(eyes, pixel_values=clean, keep="all")
+    base = eyes(pixel_values=corrupted)[0]
+    with tl.edit(eyes, tl.patch(trace, 1, 3)):
+        by_hand = eyes(pixel_values=corrupted)[0] - base
+    assert float(found["z"].exact[1, 3]) == pytest.approx(float(by_hand[1] - by_hand[2]), abs=1e-5)
+    assert found["z"].into == pytest.approx(float(base[1] - base[2]), abs=1e-5)
+    assert found["resid_pre"].labels["position"][:2] == ["[CLS]", "patch 1,1"]
+    assert not found["z"].estimate.isnan().any()

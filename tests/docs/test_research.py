@@ -7,6 +7,8 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from tests.missing import lacking
+from transformer_lab.pretrained.wheels import ModelNotInstalled
 
 TEXT = (Path(__file__).parents[2] / "docs" / "research.md").read_text("utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
@@ -72,3 +74,19 @@ def test_the_numbers_in_the_text_are_those_that_are_found(found):
     for number in (z.into, z.source, *heads, z.estimate[2, 2], *ways):
         told = f"{float(number):.1f}".replace("-", "−").replace("−0.", "−.")
         assert told in TEXT, told
+
+
+def test_one_head_of_smollm2_names_the_indirect_object():
+    (block,) = re.findall(r"```python smollm2\n(.*?)```", TEXT, re.DOTALL)
+    names = {"tl": tl}
+    try:
+        exec(block, names)
+    except ModelNotInstalled as error:
+        lacking("models", error)
+    z = names["names"]["z"]
+    assert z.top(1)[0][1:3] == (23, 3) and int((~z.exact.isnan()).sum()) == 12
+    assert divmod(int(names["lens"].argmax()), 9) == (23, 3)
+    signs = [float(z.exact[at]) for at in ((29, 1), (29, 0), (24, 4))]
+    assert signs[0] > 2 and signs[1] < -2 and signs[2] < -2
+    for number in (z.exact[23, 3], z.source - z.into, names["ways"].value):
+        assert f"{float(number):.1f}" in TEXT

@@ -138,14 +138,16 @@ class PatchingGrid:
         runs = ("clean", "corrupted") if self.direction == "denoising" else ("corrupted", "clean")
         several = len({cell.site for cell in most} | {site}) > 1
         cells = "; ".join(
-            f"{f'{c.site} of ' * several}layer {c.layer}, {c.where} {'≈ ' * (c.exact is None)}{c.value:+.3g}"
+            f"{f'{c.site} of ' * several}layer {c.layer}, {c.where} "
+            f"{'≈ ' * (c.exact is None)}{_said(c.value, '+')}"
             for c in most
         )
+        into, source = _said(self.into), _said(self.source)
+        path = f" {self.path}" if self.path else ""
         how = "some of them estimated" if estimated else "each measured"
         return (
-            f"Change of the {self.metric} ({self.into:.3g} in the {runs[1]} run, {self.source:.3g} in the "
-            f"{runs[0]} one) when {site} of the {runs[0]} run is put into the {runs[1]} one{f' {self.path}' if self.path else ''}, {how}; "
-            f"most: {cells}."
+            f"Change of the {self.metric} ({into} in the {runs[1]} run, {source} in the {runs[0]} one) "
+            f"when {site} of the {runs[0]} run is put into the {runs[1]} one{path}, {how}; most: {cells}."
         )
 
     def to_plotly(self, *, theme: str = "light") -> Plot:
@@ -307,13 +309,14 @@ class PatchingGrids(Mapping[str, PatchingGrid]):
 def _still(grids: list[PatchingGrid], sentence: str) -> Figure:
     from ..views.shared.heat import heat_maps
 
-    return heat_maps(
-        [
-            (g.title, g.values, g.exact.isnan() & ~g.estimate.isnan(), g.axes, g.labels)
-            for g in grids
-        ],
-        sentence,
-    )
+    dots = [grid.exact.isnan() & ~grid.estimate.isnan() for grid in grids]
+    said = f"{sentence} Dots: estimates." if any(bool(some.any()) for some in dots) else sentence
+    panels = [(g.title, g.values, d, g.axes, g.labels) for g, d in zip(grids, dots, strict=True)]
+    return heat_maps(panels, said)
+
+
+def _said(value: float, sign: str = "") -> str:
+    return f"{value:{sign}.3g}".replace("-", "−")
 
 
 def _csv(grids: Iterable[PatchingGrid]) -> str:

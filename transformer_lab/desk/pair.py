@@ -3,7 +3,7 @@ one is which of the other."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -45,10 +45,8 @@ class Pair:
                 f"direction={shown(direction)} is not known; choose {' or '.join(DIRECTIONS)}"
             )
         self.direction = direction
-        both = [
-            Swept(model, text, target, None, None, kind, None, position, given)
-            for text in (clean, corrupted)
-        ]
+        more = (target, kind, position, given)
+        both = [_swept(model, text, *more) for text in (clean, corrupted)]
         n_texts = [len(one.inputs.first) for one in both]
         if n_texts[0] != n_texts[1]:
             raise EditError(
@@ -164,6 +162,20 @@ class Pair:
     def _counts(self, source: int, into: int, what: str) -> str:
         clean, corrupted = (source, into) if self.denoises else (into, source)
         return f"clean has {clean} {what} and corrupted {corrupted}"
+
+
+def _swept(
+    model: Any,
+    text: Any,
+    target: Any,
+    kind: str | None,
+    position: int | None,
+    given: dict[str, Any],
+) -> Swept:
+    if isinstance(text, Mapping):
+        given = {**given, **text}
+        text, target = given.pop("tokens", None), given.pop("target", target)
+    return Swept(model, text, target, None, None, kind, None, position, given)
 
 
 def _labels(swept: Swept) -> list[str]:

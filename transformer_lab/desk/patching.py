@@ -54,7 +54,8 @@ def patching_grid(
 
     Args:
         model: a `Transformer`, a Hugging Face model, a `TextModel` (then give texts) or an `ImageModel`.
-        clean, corrupted: two prompts, or two batches of as many token ids; edits in force hold for both.
+        clean, corrupted: two prompts, or two batches of as many token ids; of a model that reads other
+            things a dict of its inputs each, dict(pixel_values=…). Edits in force hold for both.
         metric: what is moved. A pair of tokens: the logit of the first less that of the second. One
             token: its log-probability. A `tl.Logit`, or a function from logits [batch, position, vocab]
             to one number. None: the pair of what is likeliest after the clean prompt and after the
