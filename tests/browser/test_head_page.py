@@ -1,6 +1,8 @@
 """A saved HeadView in a browser. Every number that is read here is compared with Python's."""
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import transformer_lab as tl
 from tests.browser.fixtures import choose_head
@@ -69,7 +71,12 @@ def test_heads_by_thumbnail_and_by_keyboard(open_page, trace):
     for press, shown in (("on", "3/3"), ("on", "0/0"), ("back", "3/3"), ("back", "3/2")):
         page.locator(part(f"head-{press}")).click()
         page.wait_for_selector(f"[data-shown='decoder/{shown}']")
+    page.keyboard.press("Shift+Tab")  # so that a focus is told of the keyboard
     grid.focus()
+    ring = grid.evaluate(
+        "c => [getComputedStyle(c).outlineStyle, getComputedStyle(c).outlineWidth]"
+    )
+    assert ring == ["solid", "2px"]
     page.keyboard.press("ArrowUp")
     page.wait_for_selector("[data-shown='decoder/2/2']")
 
@@ -210,6 +217,16 @@ def test_a_page_limited_to_layers_says_what_is_missing(open_page, long_trace):
     page.wait_for_selector("[data-part=message]", state="hidden")
 
 
+def holds_much(path):
+    """A picture whose margins are narrow, and of which no third is empty."""
+    pixels = np.asarray(Image.open(path).convert("RGB"), dtype=int)
+    drawn = (abs(pixels - pixels[0, 0]) > 12).any(-1)
+    for lines in (drawn.any(0), drawn.any(1)):
+        at = np.flatnonzero(lines)
+        assert at[0] <= 60 and at[-1] >= len(lines) - 60
+        assert np.diff(at).max() < len(lines) / 3
+
+
 def test_what_can_be_taken_away(open_page, trace, tmp_path, map_of):
     page = open_page(HeadView(trace).to_html())
     choose_head(page, 2, 0)
@@ -224,6 +241,7 @@ def test_what_can_be_taken_away(open_page, trace, tmp_path, map_of):
         page.locator(part("png")).click()
     download.value.save_as(tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
+    holds_much(tmp_path / "x.png")
     page.locator(part("save")).click()
     with page.expect_download() as download:
         page.locator(part("html")).click()

@@ -1,9 +1,12 @@
 """A run in a browser: drag through it and watch an induction head form."""
 
+import re
+
 import pytest
 import torch
 
 import transformer_lab as tl
+from tests.browser.test_one_screen import SIZES
 from transformer_lab.views import RunView, TrainingView
 from transformer_lab.views.shared.words import short
 
@@ -99,6 +102,23 @@ def test_dragging_playing_and_choosing(open_page, run):
     page.locator(part("play")).click()
     page.wait_for_selector("#tl-root[data-step='200']")
     page.wait_for_selector("[data-part=play]:has-text('Play')")
+
+
+def test_the_slider_the_heads_and_the_map_stand_on_one_screen(open_page, run, screenshot):
+    folder, data, _ = run
+    width, height = SIZES[0]
+    page = open_page(
+        RunView(folder, tokenizer=data.tokenizer).to_html(), width=width, height=height
+    )
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(100)
+        for name in ("step", "play", "thumbnails", "map"):
+            box = page.locator(part(name)).bounding_box()
+            assert box["y"] >= 0 and box["y"] + box["height"] <= height, (name, width)
+        screenshot(page, f"run-screen-{width}")
+    chips = page.locator("[data-part=best] button").all_inner_texts()
+    assert chips and all(re.fullmatch(r"L\d+H\d+", chip) for chip in chips)  # not "1.0"
 
 
 def test_a_thousand_steps_leave_the_last_one(open_page, run):

@@ -3,12 +3,25 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { duration, figures } from "../../../transformer_lab/views/runs/training.js";
+import { lineScene } from "../../../transformer_lab/views/heads/line_scene.js";
 import { whyNotBetween } from "../../../transformer_lab/views/heads/between.js";
-import { betweenSentence, cellSentence, decimalsFor, differenceSentence, fixed, headSentence, keySentence, querySentence, short, signed, spreadSentence } from "../../../transformer_lab/views/shared/words.js";
+import { betweenSentence, cellSentence, decimalsFor, differenceSentence, fixed, headSentence, headTag, keySentence, querySentence, short, signed, spreadSentence } from "../../../transformer_lab/views/shared/words.js";
 
 test("short numbers", () => {
   assert.deepEqual([0.61, 1, 0, 0.004, 0.005, 12.3].map((w) => short(w)), [".61", "1.00", ".00", "<.01", ".01", "12.30"]);
   assert.deepEqual([0, 1e-6, 2e-4, 2e-3].map(decimalsFor), [4, 4, 3, 2]);
+});
+
+test("a change too small for two decimals has three, and a head a name that is no number", () => {
+  assert.deepEqual([0.003, -0.003, 0.0001, 0.2].map(signed), ["+.003", "−.003", "0", "+.20"]); // not "+<.01"
+  assert.equal(headTag(1, 0), "L1H0"); // not "1.0", beside an axis that ends at 1.0
+});
+
+test("one line is one", () => {
+  const kind = { queries: 1, keys: 1, query_tokens: ["a"], key_tokens: ["a"] };
+  const rows = [{ head: 0, rowOf: () => new Float32Array([1]), nothing: null }];
+  const { note } = lineScene({ kind, focus: null, long: false, rows, layerMode: false, end: 1, valueWeighted: false });
+  assert.match(note, /\(1 line\)\.$/);
 });
 
 test("of changes that are equal but for rounding, the first is named", () => {
