@@ -29,6 +29,7 @@ CUT_OFF = """() => {
     }
     return cut;
 }"""
+UNSEEN = "text => text.scrollHeight - text.clientHeight"
 LARGEST = """() => {
     const size = (part) => parseFloat(getComputedStyle(part).fontSize);
     const seen = [...document.querySelectorAll("#tl-root *")].filter((part) => part.getClientRects().length && part.innerText);
@@ -68,6 +69,9 @@ def test_all_of_it_stands_together(open_page, accessible, screenshot, name):
             room = "[document.documentElement.scrollHeight, document.documentElement.scrollWidth]"
             assert page.evaluate(room) == [height, width]
             assert page.evaluate(CUT_OFF) == []
+            assert (
+                page.locator("[data-part=text]").evaluate(UNSEEN) <= 1
+            )  # no line of it is clipped
             assert page.evaluate(LARGEST) == ["effect"]
             screenshot(page, f"screen-{name}-{width}-{scheme}")
         accessible(page)
@@ -139,6 +143,31 @@ def test_every_head_is_in_sight_however_many_there_are(open_page, layers, heads)
     grid.focus()
     page.keyboard.press("ArrowLeft")
     page.wait_for_selector(f"[data-shown='decoder/{layers - 1}/{heads - 2}']")
+
+
+def test_heads_of_a_short_text_leave_no_empty_room(open_page, trace, long_trace, screenshot):
+    """A third of the frame was empty under thirteen tokens; a long text takes all of it."""
+    for given, fills in ((trace, False), (long_trace, True)):
+        page = open_page(HeadView(given).to_html(), width=985, height=740)
+        height = "document.querySelector('#tl-root').getBoundingClientRect().height"
+        before = page.evaluate(height)
+        assert (before > 730) == fills and before > 480
+        assert page.evaluate("document.documentElement.scrollHeight") == 740
+        foot = page.locator(".tl-map-said").bounding_box()
+        tools = page.locator(".tl-tools").bounding_box()
+        assert tools["y"] - foot["y"] - foot["height"] < 60 or fills
+        # Whatever is pointed at, nothing moves; and wider, or with another head, it is fitted anew.
+        for place in (0, 5, -1):
+            page.locator("[data-part=queries] [data-index]").nth(place).hover()
+            assert page.evaluate(height) == before
+        page.mouse.move(3, 3)
+        page.locator("[data-part=head-on]").click()
+        page.wait_for_selector("[data-shown='decoder/0/1']")
+        assert page.evaluate(height) == before
+        page.set_viewport_size({"width": 1300, "height": 900})
+        page.wait_for_function(f"before => {height} > before", arg=before)
+        assert page.evaluate("document.documentElement.scrollHeight") == 900
+        screenshot(page, f"short-{not fills}")
 
 
 def test_one_tool_and_one_stepper_and_lines_in_the_place_of_the_map(open_page):

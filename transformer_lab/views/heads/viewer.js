@@ -8,7 +8,7 @@ import { HeadStore } from "./store.js";
 import { Spans } from "./spans.js";
 import { Texts } from "./texts.js";
 import { picture } from "./picture.js";
-import { keepHeight } from "../shared/screen.js";
+import { keepHeight, giveSpare, takeSpare } from "../shared/screen.js";
 import { element } from "../shared/dom.js";
 import { Shell } from "../shared/shell.js";
 
@@ -27,7 +27,10 @@ export class HeadViewer {
       title,
       within: title !== undefined,
       copies: "Copy the selection as Python",
-      draw: () => this.heads.draw(),
+      draw: () => {
+        giveSpare(root);
+        this.heads.draw();
+      },
       png: () => picture(this.heads),
       code: () => this.texts?.code() || state.code(),
       part: () => `${this.texts?.averaged ? `${this.texts.held}-` : ""}layer-${state.layer}-head-${state.head}`,
@@ -37,7 +40,10 @@ export class HeadViewer {
       chosen: (layer, head) => state.set({ layer, head }),
       tell: (layer, head) => `Layer ${layer}, head ${head}: click to see it large`,
       picked: (spot) => state.pick(spot),
-      drawn: () => this.texts?.drawn(),
+      drawn: () => {
+        this.texts?.drawn();
+        if (this.heads.fixed) takeSpare(root, this.heads.panels);
+      },
     });
     this.spans = model.get("a") === undefined ? null : new Spans(this.shell, state);
     this.texts = model.get("_texts")?.names ? new Texts(this.shell, state, this.heads) : null;

@@ -3,6 +3,8 @@
 const LOWEST = 560;
 const HIGHEST = 1000;
 const MARGIN = 28; // what a notebook puts around an output
+const LEAST_PANELS = 300; // as their min-height
+const A_LINE = 24; // for a line more, which what is said may take
 const FRAMED = 0.74; // of its width: a frame is as high as what it holds, and tells nothing
 
 /**
@@ -46,3 +48,20 @@ export function keepHeight(root, signal, changed, above = () => 0) {
   observer.observe(root);
   signal.addEventListener("abort", () => observer.disconnect());
 }
+
+/**
+ * Take from the height of a view what its panels leave empty, which a short text does. To be called when
+ * they are drawn as high as there is room; `giveSpare` gives them that room before.
+ * @param {HTMLElement} root
+ * @param {HTMLElement} panels each as high as the others
+ */
+export function takeSpare(root, panels) {
+  const edge = (part) => part.getBoundingClientRect().bottom;
+  const seen = (parts) => [...parts].filter((part) => part.getClientRects().length);
+  const empty = seen(panels.children).map((panel) => edge(panel) - Math.max(...seen(panel.children).map(edge)));
+  const spare = Math.floor(Math.min(...empty, panels.clientHeight - LEAST_PANELS) - A_LINE);
+  if (spare > 0) root.style.setProperty("--tl-spare", `${spare}px`);
+}
+
+/** @param {HTMLElement} root */
+export const giveSpare = (root) => root.style.removeProperty("--tl-spare");
