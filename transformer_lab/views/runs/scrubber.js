@@ -160,7 +160,7 @@ export class Scrubber {
         { class: "tl-courses" },
         element("section", { class: "tl-panel", "aria-label": "Loss" }, titled("Loss", element("span", { class: "tl-quiet" }, "drag to scrub")), this.loss, this.point),
         element("section", { class: "tl-panel", "aria-label": "Scores of the heads" }, titled("Every head", this.courseHint, this.measureMenu.root), this.course),
-        element("section", { class: "tl-panel", "aria-label": "Best heads now" }, titled("Best head at this step", element("span", { class: "tl-quiet" }, "press to choose")), this.best),
+        element("section", { class: "tl-panel", "aria-label": "Best heads now" }, titled("Best head at this step", element("span", { class: "tl-quiet" }, "press to choose")), element("div", { class: "tl-best-box" }, this.best)),
       ),
       this.sentence,
     );
