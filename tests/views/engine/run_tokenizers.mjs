@@ -2,18 +2,19 @@
 
 import fs from "node:fs";
 
-import { Tokenizer } from "../../../transformer_lab/views/engine/tokenizers/tokenizer.js";
+import { tokenizerOf } from "../../../transformer_lab/views/engine/tokenizers/tokenizer.js";
 import { display } from "../../../transformer_lab/views/engine/tokenizers/display.js";
 
 const [source, target] = process.argv.slice(2);
-const { tokenizers, texts, lists, characters } = JSON.parse(fs.readFileSync(source, "utf-8"));
+const { tokenizers, texts, lists, characters, which } = JSON.parse(fs.readFileSync(source, "utf-8"));
 
-const found = tokenizers.map((values, which) => {
-  const tokenizer = new Tokenizer(values);
+const found = tokenizers.map((values, i) => {
+  const tokenizer = tokenizerOf(values);
   return {
-    ids: texts.map((text) => tokenizer.encode(text)),
-    decoded: lists[which].map((ids) => tokenizer.decode(ids)),
-    tokens: tokenizer.tokens(tokenizer.vocabulary.map((_, id) => id)),
+    ids: which[i].map((text) => tokenizer.encode(texts[text])),
+    decoded: lists[i].map((ids) => tokenizer.decode(ids)),
+    tokens: tokenizer.tokens(Array.from({ length: tokenizer.size }, (_, id) => id)),
+    rows: tokenizer.rows,
   };
 });
 fs.writeFileSync(target, JSON.stringify({ found, shown: characters.map(display) }));

@@ -7,7 +7,7 @@ import { EditError } from "../../../transformer_lab/views/engine/edit_values.js"
 import { crc32, DamagedModel } from "../../../transformer_lab/views/engine/safetensors.js";
 import { TextModel } from "../../../transformer_lab/views/engine/text_model.js";
 import { Scheduler } from "../../../transformer_lab/views/engine/scheduler.js";
-import { Tokenizer } from "../../../transformer_lab/views/engine/tokenizers/tokenizer.js";
+import { tokenizerOf } from "../../../transformer_lab/views/engine/tokenizers/tokenizer.js";
 import { Superseded } from "../../../transformer_lab/views/shared/requests.js";
 import { packed } from "./tiny_model.mjs";
 
@@ -152,7 +152,21 @@ test("a model that was damaged on its way is one sentence", async () => {
   await assert.rejects(engine.ask({ ask: "load", ...damaged }), /not as it was written: its checksum differs/);
   const other = { ...packed(), tokenizer: { kind: "char", vocabulary: ["a", "b", "c"] } };
   await assert.rejects(engine.ask({ ask: "load", ...other }), /tokenizer has 8 tokens but the embedding of the model tiny has 7 rows/);
-  for (const kind of ["unigram", "constructor", undefined]) assert.throws(() => new Tokenizer({ kind }), /does not know tokenizers of kind/);
+  for (const kind of ["unigram", "constructor", undefined]) assert.throws(() => tokenizerOf({ kind }), /does not know tokenizers of kind/);
+  const backend = { model: { type: "BPE", vocab: {}, merges: [] }, normalizer: null, pre_tokenizer: { type: "Digits" }, post_processor: null, decoder: { type: "ByteLevel" }, added_tokens: [] };
+  const theirs = (change) => tokenizerOf({ kind: "hugging_face", ids: {}, special: [], size: 0, backend: { ...backend, ...change } });
+  assert.deepEqual(theirs({}).encode(""), []);
+  const refused = [
+    [{ model: { type: "Unigram" } }, /the model Unigram/],
+    [{ model: { ...backend.model, byte_fallback: true } }, /the byte_fallback true/],
+    [{ normalizer: { type: "NFKC" } }, /the normalizer NFKC/],
+    [{ pre_tokenizer: null }, /the pre-tokenizer null/],
+    [{ pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "Split" }] } }, /the pre-tokenizer Split/],
+    [{ post_processor: { type: "RobertaProcessing" } }, /the post-processor RobertaProcessing/],
+    [{ decoder: { type: "Metaspace" } }, /the decoder Metaspace/],
+    [{ added_tokens: [{ content: "x", single_word: true }] }, /the added token "x"/],
+  ];
+  for (const [change, why] of refused) assert.throws(() => theirs(change), why);
 });
 
 test("edits that fit nothing are named", () => {

@@ -10,9 +10,11 @@ import zlib
 import pytest
 import torch
 from safetensors.torch import load
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 import transformer_lab as tl
 from tests.factories import small
+from tests.missing import package
 from transformer_lab.tokenizers import CharTokenizer, WordTokenizer
 from transformer_lab.views.pages.carried import carried, engine_script, why_not
 from transformer_lab.views.pages.export import page
@@ -109,6 +111,20 @@ def test_what_cannot_travel_says_why():
     assert "a Foreign does not run in a page" in why_not(
         tl.TextModel(model.model, Foreign(), "foreign")
     )
+
+
+def test_a_tokenizer_of_hugging_faces_travels_where_the_page_knows_its_parts():
+    transformers = package("transformers")
+    engine = Tokenizer(models.BPE())
+    engine.pre_tokenizer, engine.decoder = pre_tokenizers.ByteLevel(), decoders.ByteLevel()
+    engine.add_special_tokens(["</s>"])
+    inner = transformers.PreTrainedTokenizerFast(tokenizer_object=engine, eos_token="</s>")
+    model = tl.TextModel(text_model().model, inner, "theirs")
+    told = json.loads(carried(model).about)["tokenizer"]
+    assert told["kind"] == "hugging_face" and told["size"] == 1
+    assert told["ids"] == dict(pad=None, bos=None, eos=0, unk=None, mask=None)
+    inner.backend_tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    assert why_not(model) == "the pre_tokenizer Metaspace of its tokenizer does not run in a page"
 
 
 def test_the_engine_is_a_script_of_its_own():

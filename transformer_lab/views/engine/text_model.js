@@ -3,10 +3,9 @@
 
 import { Transformer } from "./model.js";
 import { readSafetensors } from "./safetensors.js";
-import { BOS, EOS, MASK, PAD, Tokenizer, UNK } from "./tokenizers/tokenizer.js";
+import { tokenizerOf } from "./tokenizers/tokenizer.js";
 import { checkSampling, writing } from "./writing.js";
 
-const MASK_NAME = "<mask>";
 const LETTERS = 256; // more than a token stands for on average, in any text
 const ANSWER = 64; // tokens of an encoder-decoder's own answer at most
 
@@ -27,13 +26,13 @@ export class TextModel {
   constructor({ name, config, weights, checksum, tokenizer, targetTokenizer = null }) {
     this.name = name;
     this.model = new Transformer(config, readSafetensors(weights, checksum));
-    this.tokenizer = new Tokenizer(tokenizer);
-    this.targetTokenizer = targetTokenizer ? new Tokenizer(targetTokenizer) : this.tokenizer;
+    this.tokenizer = tokenizerOf(tokenizer);
+    this.targetTokenizer = targetTokenizer ? tokenizerOf(targetTokenizer) : this.tokenizer;
     const { vocab_size: rows, target_vocab_size: targetRows } = this.model.config;
     for (const [side, one, most] of [["tokenizer", this.tokenizer, rows], ["target_tokenizer", this.targetTokenizer, targetRows ?? rows]]) {
-      if (one.size <= most) continue;
+      if (one.rows <= most) continue;
       throw new Error(
-        `${side} has ${thousands(one.size)} tokens but the embedding of the model ${name} has ${thousands(most)} rows; ` +
+        `${side} has ${thousands(one.rows)} tokens but the embedding of the model ${name} has ${thousands(most)} rows; ` +
           "give the tokenizer that belongs to the model",
       );
     }
@@ -58,15 +57,10 @@ export class TextModel {
     if (letters > LETTERS * this.longest) {
       throw new Error(`${name} has ${thousands(letters)} characters but ${this.name} reads at most ${this.longest} tokens; shorten it`);
     }
-    const ids = this.kind === "encoder" ? this.#withMasks(text) : tokenizer.encode(text);
+    const ids = this.kind === "encoder" ? tokenizer.encodeMasked(text) : tokenizer.encode(text);
     if (!ids.length) throw new Error(`${name} is empty; type at least one word`);
     if (ids.length > this.longest) throw new Error(`${name} has ${ids.length} tokens but ${this.name} reads at most ${this.longest}; shorten it`);
     return ids;
-  }
-
-  #withMasks(text) {
-    const [first, ...rest] = text.split(MASK_NAME).map((part) => this.tokenizer.encode(part));
-    return [...first, ...rest.flatMap((part) => [MASK, ...part])];
   }
 
   /**
@@ -77,16 +71,17 @@ export class TextModel {
    * @returns {Generator<number | null, number[]>}
    */
   *targetIds(ids, target, edits = []) {
+    const { bos, eos, pad } = this.targetTokenizer.ids;
     let written;
     if (target === null) {
       const most = Math.min(this.longest, ANSWER) - 1;
-      written = yield* writing(this.model, { tokens: ids, target: [BOS] }, most, { eos: EOS, edits });
-      if (written[0] === BOS) written = written.slice(1);
+      written = yield* writing(this.model, { tokens: ids, target: [bos] }, most, { eos, edits });
+      if (written[0] === bos) written = written.slice(1);
     } else {
       written = this.#encode("target", target, this.targetTokenizer);
     }
-    while ([EOS, PAD].includes(written[written.length - 1])) written = written.slice(0, -1);
-    return [BOS, ...written];
+    while (written.length && [eos, pad].includes(written[written.length - 1])) written = written.slice(0, -1);
+    return [bos, ...written];
   }
 
   /**
@@ -104,15 +99,16 @@ export class TextModel {
     if (!own) throw new Error("target_ids is what an encoder-decoder, and no other, has written");
     const room = this.longest - own.length;
     if (!(Number.isInteger(n) && n >= 1 && n <= room)) throw new Error(`n=${n} must be at least 1 and at most ${room}, which is the room left`);
-    const written = yield* writing(this.model, inputs, n, { eos: EOS, edits, sampling, read });
-    return written[written.length - 1] === EOS ? written.slice(0, -1) : written;
+    const { eos } = this.targetTokenizer.ids;
+    const written = yield* writing(this.model, inputs, n, { eos, edits, sampling, read });
+    return written[written.length - 1] === eos ? written.slice(0, -1) : written;
   }
 
   /** Where it predicts something: at every token of a decoder, at the masks of an encoder, nowhere without a head. @param {import("./model.js").Inputs} inputs */
   positions({ tokens, target }) {
     if (!this.model.weights.head) return [];
     const read = this.model.both ? target ?? [] : tokens;
-    return Array.from(read.keys()).filter((i) => this.kind !== "encoder" || tokens[i] === MASK);
+    return Array.from(read.keys()).filter((i) => this.kind !== "encoder" || tokens[i] === this.tokenizer.ids.mask);
   }
 
   /** The one to begin with. @param {import("./model.js").Inputs} inputs */
@@ -123,15 +119,16 @@ export class TextModel {
   /** Text with some of its tokens hidden. @param {number[]} ids @param {number[]} positions */
   masked(ids, positions) {
     const hidden = new Set(positions);
-    if (hidden.size && this.kind !== "encoder") throw new Error(`${this.name} has no mask token, so nothing can be masked`);
+    const { mask } = this.tokenizer.ids;
+    if (hidden.size && (this.kind !== "encoder" || mask === null)) throw new Error(`${this.name} has no mask token, so nothing can be masked`);
     for (const place of hidden) {
       if (!(Number.isInteger(place) && place >= 0 && place < ids.length)) throw new Error(`masked=${place} is outside the ${ids.length} tokens; give numbers 0 … ${ids.length - 1}`);
     }
-    return ids.map((id, i) => (hidden.has(i) ? MASK : id));
+    return ids.map((id, i) => (hidden.has(i) ? mask : id));
   }
 
   /** How many tokens of a text are read as unknown. @param {number[]} ids */
   unknown(ids) {
-    return ids.filter((id) => id === UNK).length;
+    return ids.filter((id) => id === this.tokenizer.ids.unk).length;
   }
 }

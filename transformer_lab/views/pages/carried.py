@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ...files.models import describe, model_tensors
+from ...hub.tokenizer import HuggingFaceTokenizer
 from ...model import Transformer
 from ...tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
 from ..shared.modules import VIEWS, join_modules
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
     from ...text_model import TextModel
 
 MODEL, ENGINE = "model", "engine"  # names of blocks, for views/engine/client.js
+# Of a Hugging Face tokenizer, what views/engine/tokenizers/hugging_face.js knows.
+_PARTS = {
+    "model": ("BPE", "WordPiece"),
+    "normalizer": (None, "BertNormalizer"),
+    "pre_tokenizer": ("BertPreTokenizer", "ByteLevel", "Digits", "Sequence"),
+    "post_processor": (None, "BertProcessing", "ByteLevel", "Sequence", "TemplateProcessing"),
+    "decoder": ("ByteLevel", "WordPiece"),
+}
 _LARGEST_HALF = torch.finfo(torch.float16).max
 
 
@@ -54,12 +63,48 @@ def why_not(model: TextModel) -> str:
     if type(model.model) is not Transformer:
         return f"a {type(model.model).__name__} does not run in a page; a tl.Transformer does"
     for tokenizer in (model.tokenizer, model.target_tokenizer):
-        if not isinstance(tokenizer, CharTokenizer | WordTokenizer | BPETokenizer):
-            return (
-                f"a {type(tokenizer).__name__} does not run in a page; the tokenizers of "
-                "transformer_lab.tokenizers do"
-            )
+        try:
+            packed_tokenizer(tokenizer)
+        except ValueError as error:
+            return str(error)
     return ""
+
+
+def packed_tokenizer(tokenizer: Any) -> dict[str, Any]:
+    """What `tokenizerOf` of views/engine reads.
+
+    Raises:
+        ValueError: for a tokenizer that does not run there.
+    """
+    if isinstance(tokenizer, CharTokenizer | WordTokenizer | BPETokenizer):
+        return tokenizer.to_dict()
+    inner: Any = getattr(tokenizer, "inner", None)
+    if not isinstance(tokenizer, HuggingFaceTokenizer) or not hasattr(inner, "backend_tokenizer"):
+        raise ValueError(
+            f"a {type(inner or tokenizer).__name__} does not run in a page; the tokenizers of "
+            "transformer_lab.tokenizers and Hugging Face's fast ones do"
+        )
+    backend = json.loads(inner.backend_tokenizer.to_str())
+    for part, known in _PARTS.items():
+        for found in _flat(backend[part]):
+            if found not in known:
+                raise ValueError(f"the {part} {found} of its tokenizer does not run in a page")
+    names = ("pad", "bos", "eos", "unk", "mask")
+    return {
+        "kind": "hugging_face",
+        "backend": backend,
+        "ids": {name: getattr(tokenizer, f"{name}_id") for name in names},
+        "special": sorted(tokenizer.special_ids),
+        "size": tokenizer.vocab_size,
+    }
+
+
+def _flat(part: dict[str, Any] | None) -> list[str | None]:
+    """The types of a part of a tokenizer, and of those in it."""
+    if part is None:
+        return [None]
+    inside = next((x for name, x in part.items() if name in ("pretokenizers", "processors")), [])
+    return [part["type"], *(one for x in inside for one in _flat(x))]
 
 
 def carried(model: TextModel) -> Carried:
@@ -82,10 +127,10 @@ def carried(model: TextModel) -> Carried:
     about: dict[str, Any] = {
         "name": model.name,
         "config": describe(model.model),
-        "tokenizer": model.tokenizer.to_dict(),
+        "tokenizer": packed_tokenizer(model.tokenizer),
     }
     if model.target_tokenizer is not model.tokenizer:
-        about["targetTokenizer"] = model.target_tokenizer.to_dict()
+        about["targetTokenizer"] = packed_tokenizer(model.target_tokenizer)
     return Carried(json.dumps(about, allow_nan=False).encode("ascii"), save(narrow), rounded)
 
 

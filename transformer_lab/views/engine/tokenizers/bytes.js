@@ -1,8 +1,9 @@
 // Byte-level byte-pair encoding: any text, in pieces that were merged most often in training. Sources:
 // Sennrich et al. 2016; bytes instead of characters, Radford et al. 2019.
 
-/** What separates pieces that are never merged: GPT-2's pattern. Its white space is Unicode's. */
-const SPACE = "\\t-\\r\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+/** Unicode's white space, inside a class. */
+export const SPACE = "\\t-\\r\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+/** Pieces that are never merged with each other: GPT-2's pattern. */
 const PIECES = new RegExp(
   `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${SPACE}\\p{L}\\p{N}]+|[${SPACE}]+(?![^${SPACE}])|[${SPACE}]+`,
   "gu",
@@ -17,10 +18,20 @@ export const BYTE_SIGNS = (() => {
 
 export const BYTE_OF = new Map(BYTE_SIGNS.map((sign, byte) => [sign, byte]));
 
+const KEPT_PIECES = 10_000;
+
+/** With a question mark for each half of a surrogate pair, which UTF-8 cannot hold. @param {string} text */
+export const wellFormed = (text) => text.replace(/\p{Cs}/gu, "?");
+
+/** @param {string} text @returns {string[]} */
+export const piecesOf = (text) => text.match(PIECES) ?? [];
+
 export class Merges {
   /** @param {Map<string, number>} ids token -> id @param {[string, string][]} merges the earliest first */
   constructor(ids, merges) {
     this.byte = BYTE_SIGNS.map((sign) => /** @type {number} */ (ids.get(sign)));
+    /** @type {Map<string, number[]>} */
+    this.known = new Map();
     /** @type {Map<number, Map<number, {rank: number, id: number}>>} left -> right -> what they become */
     this.pairs = new Map();
     merges.forEach(([left, right], rank) => {
@@ -33,15 +44,19 @@ export class Merges {
 
   /** @param {string} text @returns {number[]} */
   encode(text) {
-    const encoder = new TextEncoder();
-    const known = new Map();
-    const ids = [];
-    for (const [piece] of text.replace(/\p{Cs}/gu, "?").matchAll(PIECES)) {
-      let found = known.get(piece);
-      if (!found) known.set(piece, (found = this.merged(Array.from(encoder.encode(piece), (byte) => this.byte[byte]))));
-      for (const id of found) ids.push(id);
+    return piecesOf(wellFormed(text)).flatMap((piece) => this.encodePiece(piece));
+  }
+
+  /** @param {string} piece @returns {number[]} */
+  encodePiece(piece) {
+    let found = this.known.get(piece);
+    if (!found) {
+      const bytes = Array.from(new TextEncoder().encode(piece), (byte) => this.byte[byte]);
+      found = this.merged(bytes.filter((id) => id !== undefined));
+      if (this.known.size > KEPT_PIECES) this.known.clear();
+      this.known.set(piece, found);
     }
-    return ids;
+    return found;
   }
 
   /**

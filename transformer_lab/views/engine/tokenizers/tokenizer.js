@@ -3,13 +3,11 @@
 
 import { BYTE_OF, Merges } from "./bytes.js";
 import { display, displayBytes } from "./display.js";
+import { HuggingFaceTokenizer } from "./hugging_face.js";
 
 const SPECIAL = ["<pad>", "<s>", "</s>", "<unk>", "<mask>"];
-export const PAD = 0;
-export const BOS = 1;
-export const EOS = 2;
-export const UNK = 3;
-export const MASK = 4;
+const UNK = 3;
+const EOS = 2;
 
 // Python's \w and \s.
 const WHITE = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
@@ -47,10 +45,14 @@ const KINDS_OF_TOKENS = {
   },
 };
 
+/** The tokenizer that these values describe: one of ours, or of Hugging Face's. @param {any} values */
+export const tokenizerOf = (values) => (values?.kind === "hugging_face" ? new HuggingFaceTokenizer(values) : new Tokenizer(values));
+
 export class Tokenizer {
   /** @param {any} values of tokenizer.json */
   constructor(values) {
     if (!Object.hasOwn(KINDS_OF_TOKENS, values?.kind)) throw new Error(`this page's engine does not know tokenizers of kind ${JSON.stringify(values?.kind)}`);
+    this.ids = { pad: 0, bos: 1, eos: EOS, unk: UNK, mask: 4 };
     this.vocabulary = [...SPECIAL, ...values.vocabulary];
     const ids = new Map(this.vocabulary.map((token, id) => [token, id]));
     // No text merges into the name of a special token, nor is one a word of it.
@@ -59,6 +61,16 @@ export class Tokenizer {
 
   get size() {
     return this.vocabulary.length;
+  }
+
+  /** A text of a masked model: what a reader writes as <mask> is that token, which no other text gives. @param {string} text */
+  encodeMasked(text) {
+    return text.split(SPECIAL[this.ids.mask]).flatMap((part, i) => [...(i ? [this.ids.mask] : []), ...this.encode(part)]);
+  }
+
+  /** Rows that an embedding must have. */
+  get rows() {
+    return this.size;
   }
 
   /** Unknown pieces become <unk>; nothing is ever added. @param {string} text */
