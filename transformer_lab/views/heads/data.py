@@ -69,6 +69,14 @@ class HeadData:
         return min(n_query, limit), min(n_key, limit)
 
     @property
+    def is_cut(self) -> bool:
+        """Whether a part of the text is left out."""
+        return any(
+            self.shown(kind) != (len(self.queries[kind]), len(self.keys[kind]))
+            for kind in self.trace.kinds
+        )
+
+    @property
     def size(self) -> int:
         """Bytes of all maps."""
         total = 0

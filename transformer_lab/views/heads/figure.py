@@ -63,9 +63,20 @@ class HeadScene:
     known: str = ""  # as in PinnedMap
     pins: Sequence[PinnedMap] = ()
     end: float | None = None  # the largest of what is drawn, where that is of several maps
+    size: int = 1  # tokens along each side of what a number stands for: of a long text, its largest
+    tokens: tuple[int, int] | None = (
+        None  # queries and keys of the text, where a number stands for several
+    )
+
+    @property
+    def whole(self) -> tuple[int, int]:
+        """(queries, keys) of the text."""
+        return self.tokens or (len(self.queries), len(self.keys))
 
     def part(self, a: tuple[int, int], b: tuple[int, int]) -> HeadScene:
-        """The block of the map that goes from the queries of a to the keys of b, (start, end) each."""
+        """The block of the map that goes from the queries of a to the keys of b, (start, end) each; of
+        cells of several tokens, those that it touches."""
+        a, b = ((start // self.size, -(-end // self.size)) for start, end in (a, b))
         inside = [
             at is None or start <= at < end
             for at, (start, end) in zip(self.selected or (None, None), (a, b), strict=True)
@@ -205,6 +216,8 @@ def draw_map(axes: Axes, scene: HeadScene) -> None:
         extent=(-0.5, n_key - 0.5, n_query - 0.5, -0.5),
     )  # fmt: skip
     label_axes(axes, scene.queries[:n_query], scene.keys[:n_key])
+    if scene.size > 1:
+        name_cells(axes, scene)
     numbered = max(n_query, n_key) <= NUMBERED and scene.end is None
 
     def number(x: float, query: int, weight: float) -> None:
@@ -283,6 +296,14 @@ def label_axes(axes: Axes, queries: Sequence[str], keys: Sequence[str]) -> None:
     axes.tick_params(length=0, colors=INK, pad=3)
     axes.set_ylabel("query ↓ row looks at column → key", color=QUIET, fontsize=9)
     axes.spines[:].set_color(LINE)
+
+
+def name_cells(axes: Axes, scene: HeadScene) -> None:
+    """Of cells of several tokens: the numbers of the tokens at which some begin."""
+    for axis, names in ((axes.xaxis, scene.keys), (axes.yaxis, scene.queries)):
+        step = max(1, len(names) // 6)
+        places = range(0, len(names), step)
+        axis.set_ticks(places, [names[at].partition("–")[0] for at in places], fontsize=8)
 
 
 def _scale(end: float):

@@ -4,9 +4,9 @@
 import { largest } from "../shared/attention.js";
 import { Between, rowsWithin } from "./between.js";
 import { colourTable } from "../shared/colours.js";
-import { button } from "../shared/controls.js";
 import { atMostOnceAFrame, element, onceAFrame } from "../shared/dom.js";
 import { headStepper, viewControls } from "./controls.js";
+import { SharedPlace } from "./faces.js";
 import { HeadsPanel } from "./heads_panel.js";
 import { isLong } from "./lines.js";
 import { LinesPanel } from "./lines_panel.js";
@@ -21,8 +21,6 @@ import { Superseded } from "../shared/requests.js";
 import { headTag } from "../shared/words.js";
 import { Thumbnails } from "./thumbnails.js";
 import { Waiting } from "../shared/waiting.js";
-
-const GRID_HEIGHT = 480; // at most, where the page may grow
 
 /**
  * @typedef {object} Does what a view does about its heads
@@ -82,27 +80,7 @@ export class Heads {
     this.mapPanel.foot.append(this.readout.numbers, this.readout.details);
     this.mapPanel.said.prepend(this.flag);
     this.panels = element("div", { class: "tl-panels" }, this.headsPanel.root, this.linesPanel.root, this.mapPanel.root);
-    this.#buildFaces();
-  }
-
-  /** Where there is no room for both, lines and map share a place: each leads to the other. */
-  #buildFaces() {
-    const { state, linesPanel, mapPanel } = this;
-    const to = (show, title) => button(show, `show-${show}`, () => {
-      state.option({ show });
-      this.#showFace();
-      (show === "map" ? mapPanel : linesPanel).root.querySelector(".tl-switch")?.focus();
-    }, title);
-    const toMap = to("map", "Show the map in this place");
-    const toLines = to("lines", "Show who looks where as lines, in this place");
-    for (const made of [toMap, toLines]) made.className = "tl-link tl-switch";
-    linesPanel.heading.append(toMap);
-    mapPanel.heading.append(toLines);
-  }
-
-  #showFace() {
-    this.panels.classList.toggle("tl-lines-on", this.state.options.show === "lines");
-    this.headsPanel.showFace();
+    this.sharedPlace = new SharedPlace(state, this.linesPanel, this.mapPanel, this.panels, this.headsPanel);
   }
 
   #listen() {
@@ -273,7 +251,7 @@ export class Heads {
   draw() {
     if (!this.weightsHere) return;
     const { shell, state, maps } = this;
-    this.#showFace();
+    this.sharedPlace.show();
     const { options, kind, valueWeighted, hidden, block } = state;
     const smallTable = colourTable(options.colours ?? "default", shell.theme);
     const table = maps.signed ? colourTable("diverging", shell.theme) : smallTable;
@@ -288,7 +266,7 @@ export class Heads {
     this.end = scaleEnd(Math.max(...ends.map((one) => one.end)), !valueWeighted && !maps.signed);
     this.panels.classList.toggle("tl-pinned", beside.length > 0);
     const fixed = (this.fixed = getComputedStyle(this.panels).getPropertyValue("--tl-fixed").trim() === "1");
-    this.#drawGrid(smallTable, fixed);
+    this.headsPanel.draw(this.maps.thumbnails(state.kindName), smallTable, fixed, shell.inks);
     this.headsPanel.note.textContent = hidden || valueWeighted ? "The small maps stay as they are: raw weights, nothing hidden." : block ? "The small maps are of the whole text." : "";
     this.mapPanel.title.textContent = headTag(this.shown.layer, this.shown.head);
     this.#flags();
@@ -302,16 +280,6 @@ export class Heads {
     this.linesPanel.showChoice();
     this.#follow();
     this.does.drawn();
-  }
-
-  /** As large as there is room; where the page may grow, not higher than half a screen. */
-  #drawGrid(table, fixed) {
-    const { gridBox } = this.headsPanel;
-    if (!gridBox.clientWidth) return; // another face of the panel is on view
-    const { grid, shades } = this.maps.thumbnails(this.state.kindName);
-    gridBox.style.maxHeight = "";
-    this.thumbnails.draw(shades, grid, table, { width: gridBox.clientWidth, height: fixed ? gridBox.clientHeight : GRID_HEIGHT }, this.shell.inks);
-    gridBox.style.maxHeight = fixed ? `${this.thumbnails.root.scrollHeight + 4}px` : ""; // what is said of it follows at once
   }
 
   /** Edges were cut or are whole again: mark them before the weights are here. */

@@ -92,6 +92,10 @@ class Heads:
                     for head in range(self.kinds[kind]["heads"]):
                         yield kind, layer, head
 
+    def on_page(self, place: Place, layers: Sequence[int] | None) -> Iterable[Place]:
+        """The heads that a page holds, with this one on view."""
+        return self.every(place[0], layers)
+
     # -- what a browser is sent -----------------------------------------------------------------
 
     def traits(self, place: Place) -> dict[str, Any]:

@@ -5,6 +5,8 @@ import { element } from "../shared/dom.js";
 
 const KINDS_SHOWN = { encoder: "encoder", decoder: "decoder", cross: "cross" };
 
+const GRID_HEIGHT = 480; // at most, where the page may grow
+
 /** @typedef {{name: string, root: HTMLElement, show?: () => void}} Face of the panel; show: it has come into sight */
 
 export class HeadsPanel {
@@ -56,6 +58,21 @@ export class HeadsPanel {
       root.hidden = name !== face;
       if (name === face) show?.();
     }
+  }
+
+  /**
+   * The grid, as large as there is room; where the page may grow, not higher than half a screen.
+   * @param {{shades: Uint8Array, grid: any}} small
+   * @param {Uint8ClampedArray} table
+   * @param {boolean} fixed whether the room is given
+   * @param {any} inks
+   */
+  draw({ shades, grid }, table, fixed, inks) {
+    const { gridBox, thumbnails } = this;
+    if (!gridBox.clientWidth) return; // another face of the panel is on view
+    gridBox.style.maxHeight = "";
+    thumbnails.draw(shades, grid, table, { width: gridBox.clientWidth, height: fixed ? gridBox.clientHeight : GRID_HEIGHT }, inks);
+    gridBox.style.maxHeight = fixed ? `${thumbnails.root.scrollHeight + 4}px` : ""; // what is said of it follows at once
   }
 
   /** The kinds of attention, where there are several, and how many heads the one on view has. */

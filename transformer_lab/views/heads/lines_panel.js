@@ -82,17 +82,27 @@ export class LinesPanel {
     const rows = here.filter((one) => (layerMode ? !off.has(one.head) : one.head === head));
     const scene = lineScene({ kind, focus, long, rows, layerMode, end, valueWeighted, block });
     const coming = layerMode && rows.length < kind.heads - off.size ? " Other heads are on their way." : "";
-    this.note.textContent = kind.spread ? "Lines: where texts differ most." : scene.note + coming;
-    this.#listTokens(scene, long, rows.some((one) => one.nothing));
+    const note = kind.spread ? "Lines: where texts differ most." : scene.note + coming;
+    this.drawScene({ ...scene, note }, { long, ghost: rows.some((one) => one.nothing), end, ground, named: layerMode && Boolean(focus) });
+  }
+
+  /**
+   * @param {ReturnType<typeof lineScene>} scene
+   * @param {{long: boolean, ghost: boolean, end: number, ground: string, named: boolean}} how long: whether only
+   *   the tokens at the ends of lines are listed; ghost: whether a query may look at nothing
+   */
+  drawScene(scene, { long, ghost, end, ground, named }) {
+    this.note.textContent = scene.note;
+    this.#listTokens(scene, long, ghost);
     this.scroll.style.maxHeight = this.fixed && this.needed > 4 ? `${this.needed}px` : ""; // the note follows at once
     this.lines.draw({
       edges: scene.edges.map((edge) => ({ ...edge, share: Math.min(1, edge.weight / Math.max(end, 1e-9)) })),
       colourOf: (other) => headColour(other),
       focus: scene.focus,
-      selected,
+      selected: this.state.selected,
       queryNotes: scene.weights.queries,
       keyNotes: scene.weights.keys,
-      named: layerMode && Boolean(focus),
+      named,
       ground,
     });
   }
@@ -101,9 +111,9 @@ export class LinesPanel {
     const { kind, kindName, options, hidden, block } = this.state;
     const keys = [];
     const queries = [];
-    if (long && focus.query !== null) keys.push(...edges.map((edge) => edge.key).filter((key) => key !== null));
-    if (long && focus.query !== null && focus.key !== null) keys.push(focus.key);
-    if (long && focus.query === null) queries.push(...edges.map((edge) => edge.query));
+    if (long && focus?.query !== null) keys.push(...edges.map((edge) => edge.key).filter((key) => key !== null));
+    if (long && focus && focus.query !== null && focus.key !== null) keys.push(focus.key);
+    if (long && (focus ?? { query: null }).query === null) queries.push(...edges.map((edge) => edge.query));
     const layout = JSON.stringify([kindName, keys, queries, long && focus, options.hide_first, options.hide_special, ghost, this.lines.height, block]);
     if (layout === this.listed && kind === this.listedKind) return; // another text comes with a new kind
     this.listed = layout;

@@ -1,6 +1,8 @@
 // The head on view as numbers for a file, named as Python names them (exported.py).
 
+import { weightOf } from "../shared/codecs.js";
 import { shortest } from "../shared/files.js";
+import { gathered } from "./zoom.js";
 
 /**
  * @param {import("./heads.js").Heads} heads
@@ -34,5 +36,29 @@ export function headNumbers(heads) {
     arrays,
     axes: { query: queries, key: keys },
     chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected, ...Object.fromEntries(["a", "b", "pins"].map((trait) => [trait, state.model.get(trait)]).filter(([, value]) => value !== undefined)), ...options },
+  };
+}
+
+/**
+ * The part of a long map that is seen, as it is drawn: cells of so many tokens, each its largest weight.
+ * @param {import("./long_heads.js").LongHeads} heads
+ * @returns {import("../shared/files.js").Numbers}
+ */
+export function longNumbers({ mapPanel, shown, state, pyramid, grouped }) {
+  const { drawing } = mapPanel;
+  const { scene, level, cells } = drawing;
+  const { size, pyramid: drawn } = scene;
+  const { values, height, width } = gathered((...at) => drawn.tile(...at), level, cells, size.tile, drawn.info.level);
+  const names = ([from, to], tokens) => Array.from({ length: to - from }, (_, i) => {
+    const first = (from + i) * 2 ** level;
+    return level ? `${first}–${Math.min(tokens.length, first + 2 ** level) - 1}` : tokens[first];
+  });
+  const rows = Array.from({ length: height }, (_, row) => Array.from(values.subarray(row * width, (row + 1) * width), (x) => shortest(x * drawn.info.scale)));
+  const selected = state.selected && [state.selected.query, state.selected.key];
+  const what = grouped ? "share of the weight of a row's tokens that goes to a column's" : state.valueWeighted ? "attention weight times the length of what the value adds" : "attention weight";
+  return {
+    arrays: { largest: { axes: ["query", "key"], means: `${level || !grouped ? `largest of ${2 ** level} × ${2 ** level}: ` : ""}${what}; of the part on view${pyramid.letters ? ", some keys left out or weighted" : ""}`, values: rows } },
+    axes: { query: names(cells.rows, scene.queries), key: names(cells.columns, scene.keys) },
+    chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected, a: state.model.get("a"), b: state.model.get("b"), ...state.options },
   };
 }

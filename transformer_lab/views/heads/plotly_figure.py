@@ -115,11 +115,11 @@ def every_head_plotly(scene: HeadScene, theme: str, *, sinks: bool = False) -> p
         vertical_spacing=0.06 / layers, column_titles=[str(h) for h in range(heads)],
         row_titles=[str(layer) for layer in range(layers)],
     )  # fmt: skip
-    pooled = (height, width) != (len(scene.queries), len(scene.keys))
+    pooled = (height, width) != scene.whole
     hover = "rows %{y}, columns %{x}, the largest: %{z:.4f}" if pooled else LOOKS
     names = (
-        ([_part(i, height, len(scene.queries)) for i in range(height)],
-         [_part(i, width, len(scene.keys)) for i in range(width)])
+        ([_part(i, height, scene.whole[0]) for i in range(height)],
+         [_part(i, width, scene.whole[1]) for i in range(width)])
         if pooled else (scene.queries, scene.keys)
     )  # fmt: skip
     end = scale_end(float(small.max()) or 1.0)

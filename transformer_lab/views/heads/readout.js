@@ -18,6 +18,8 @@ const SAMPLED_ROWS = 256;
  * @property {({share: number, even: number, about: boolean, was?: {share: number, about: boolean}} & import("./between.js").Block) | null} [between]
  *   what goes from A to B, where they are marked; was: of a change, before it
  * @property {number} error how far a weight may be from Python's
+ * @property {string} [overall] of a long text: what is said where nothing is in focus
+ * @property {((key: number) => Float32Array) | null} [columnOf] … its columns
  */
 
 export class Readout {
@@ -37,13 +39,14 @@ export class Readout {
     this.#top(scene);
   }
 
-  #say({ seen, focus, rowOf, signed: isChange, between }) {
-    const many = seen.queries.length > MANY_QUERIES;
+  #say({ seen, focus, rowOf, signed: isChange, between, overall, columnOf: given }) {
+    const many = seen.queries.length > MANY_QUERIES && !given;
     if (focus?.nothing && seen.nothing) return nothingSentence(seen, focus.query, seen.nothing[focus.query], isChange);
     if (isChange && between?.was && !focus) return betweenChangeSentence(seen, between.a, between.b, between.was.share, between.share, between.about || between.was.about);
     if (isChange) return differenceSentence(seen, rowOf, focus);
     if (seen.spread) return spreadSentence(seen, rowOf, focus);
     if (!focus && between) return betweenSentence(seen, between.a, between.b, between.share, between.even, between.about);
+    if (!focus && overall) return overall;
     if (!focus) {
       // It is the same until the rows are others, and costs a look at every row.
       if (this.saidOf !== rowOf) {
@@ -57,7 +60,7 @@ export class Readout {
     if (query !== null && key !== null) return cellSentence(seen, query, key, rowOf(query));
     if (query !== null) return querySentence(seen, query, rowOf(query));
     if (many) return `${quoted(seen.keys[key])}: choose a query to see how much it looks here.`;
-    return keySentence(seen, key, columnOf(rowOf, seen.queries.length, key));
+    return keySentence(seen, key, given ? given(key) : columnOf(rowOf, seen.queries.length, key));
   }
 
   #number({ seen, focus, locked, rowOf, changed, error, signed: isChange }) {
@@ -93,7 +96,7 @@ export class Readout {
     );
   }
 
-  #top({ seen, focus, rowOf, error, signed: isChange }) {
+  #top({ seen, focus, rowOf, error, signed: isChange, columnOf: given }) {
     this.details.hidden = Boolean(isChange);
     if (isChange) return;
     let row = null;
@@ -101,8 +104,8 @@ export class Readout {
     if (focus && focus.query !== null) {
       row = rowOf(focus.query);
       title = `What ${quoted(seen.queries[focus.query])} looks at`;
-    } else if (focus && seen.queries.length <= MANY_QUERIES) {
-      row = columnOf(rowOf, seen.queries.length, focus.key);
+    } else if (focus && (given || seen.queries.length <= MANY_QUERIES)) {
+      row = given ? given(focus.key) : columnOf(rowOf, seen.queries.length, focus.key);
       title = `What looks at ${quoted(seen.keys[focus.key])}`;
     }
     const rest = row && focus.query !== null && !seen.valueWeighted ? seen.nothing?.[focus.query] ?? null : null;

@@ -157,7 +157,7 @@ class SpanTraits(HeadTraits):
         if self.block is None:
             return
         hidden = self._shows.hidden
-        for place in self.heads.every(self.kind, layers):
+        for place in self.heads.on_page(self.shown, layers):
             if place[0] == self.kind:
                 found = self._between(place, self.block, hidden)
                 yield Block(self._block_name(BETWEEN, name_of(place)), {"values": found}, [])

@@ -10,6 +10,7 @@ import traitlets as t
 from ..pages.export import Block
 from .averages import MEAN, SPREAD, AverageHeads, names_of, profile
 from .heads import Heads, place_of
+from .long import LongHeads, heads_of
 from .state import HeadTraits
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class TextTraits(HeadTraits):
         if trace.batch_size > 1:
             why = ""
             try:
+                if isinstance(self.heads, LongHeads):
+                    raise ValueError("they are too long for whole maps")
                 self._averages = AverageHeads(trace, MEAN)
             except ValueError as error:
                 why = str(error)
@@ -91,7 +94,7 @@ class TextTraits(HeadTraits):
     def _heads_of(self, text: int | str) -> Heads:
         assert self._of is not None
         if isinstance(text, int):
-            return Heads(self._of, text)
+            return heads_of(self._of, text)
         assert self._averages is not None
         return self._averages if text == MEAN else AverageHeads(self._of, text, self._averages)
 

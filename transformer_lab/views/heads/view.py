@@ -15,7 +15,7 @@ from ..shared.exports import Numbers
 from ..shared.selection import link_of
 from .exported import head_numbers
 from .figure import HeadScene, head_figure
-from .heads import Heads
+from .long import LongHeads, heads_of
 from .pins import PinTraits
 from .spans import SpanTraits
 from .texts import TextTraits
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ...heads.spans import Span
     from ...tracing.trace import Trace
     from ..shared.plots import Plot
+    from .heads import Place
 
 
 class HeadView(SpanTraits, TextTraits, PinTraits):
@@ -36,6 +37,10 @@ class HeadView(SpanTraits, TextTraits, PinTraits):
     number of the text on view, or "mean" or "spread" of all: see `transformer_lab.heads.average_map`.
     `mark(a, b)` shows what goes from span `a` of the queries to span `b` of the keys, and nothing else.
     The maps of `pins`, at most four (layer, head), stand beside that of the chosen head.
+
+    A text of more than 4,096 tokens is shown as a map that can be zoomed (`transformer_lab.tracing.pyramid`):
+    each of its points is the largest of the weights that it stands for, down to single ones; there `mark` frames a part.
+    Pictures and files are of its cells. A page holds the head on view, down to a level that it names.
 
     Args:
         trace: what `transformer_lab.trace` returned.
@@ -71,7 +76,7 @@ class HeadView(SpanTraits, TextTraits, PinTraits):
         title: str | None = None,
         link: str | None = None,
     ):
-        heads = Heads(trace, batch)
+        heads = heads_of(trace, batch)
         kind = heads.usual_kind(kind)
         super().__init__(
             _batch=batch,
@@ -121,24 +126,24 @@ class HeadView(SpanTraits, TextTraits, PinTraits):
         if facets != "layer":
             raise ValueError(f"facets={facets!r} is not known; choose 'layer', 'all' or None")
         places = [(kind, layer, head) for head in range(self.heads.kinds[kind]["heads"])]
-        maps = [self.heads.map(at, self._shows) for at in places]
-        nothing = [self.heads.nothing(at, self._shows) for at in places]
-        if self.block is not None:
-            a, b = self.block
-            maps = [one[slice(*a), slice(*b)] for one in maps]
-            nothing = [None] * len(maps)
-        return layer_plotly(scene, maps, nothing, theme)
+        scenes = [self._scene(at) for at in places]
+        return layer_plotly(
+            scene, [one.weights for one in scenes], [one.nothing for one in scenes], theme
+        )
 
     def _numbers(self) -> Numbers:
         return head_numbers(self._scene())
 
-    def _scene(self) -> HeadScene:
-        return self._whole_scene() if self.block is None else self._whole_scene().part(*self.block)
+    def _scene(self, place: Place | None = None) -> HeadScene:
+        whole = self._whole_scene(place)
+        return whole if self.block is None else whole.part(*self.block)
 
-    def _whole_scene(self) -> HeadScene:
-        pins = [self.heads.pinned(place, self._shows) for place in self._pins_beside(self.shown)]
+    def _whole_scene(self, place: Place | None = None) -> HeadScene:
+        at = place or self.shown
+        beside = self._pins_beside(at) if place is None else []
+        pins = [self.heads.pinned(one, self._shows) for one in beside]
         return self.heads.scene(
-            self.shown, self._shows, self.selected, self._title, self.sentence, pins=pins
+            at, self._shows, self.selected, self._title, self.sentence, pins=pins
         )
 
     def save_html(
@@ -166,10 +171,27 @@ class HeadView(SpanTraits, TextTraits, PinTraits):
     def _page_state(self, layers: Sequence[int] | None = None) -> dict[str, Any]:
         texts = self._text_on_page(layers)
         state = {**super()._page_state(), **self._first_screen(layers), **texts}
-        state["_note"] = f"{state['_note']} {state.pop('_page_note', '')}".strip()
+        more = [state.pop("_page_note", "")]
+        if isinstance(self.heads, LongHeads):
+            more.append(self.heads.page_note(self.shown, layers))
+        state["_note"] = " ".join(filter(None, (state["_note"], *more)))
         return state
 
+    @property
+    def _letters(self) -> str:
+        """What is hidden and weighted, as a browser asks for it; see `LongHeads.answer`."""
+        options, kind = self._options, self._kinds[self.kind]
+        wanted = {
+            "f": options.get("hide_first"),
+            "s": options.get("hide_special") and kind["special"],
+            "v": options.get("weights") == "value" and kind["has_norms"],
+        }
+        return "".join(letter for letter, on in wanted.items() if on)
+
     def _blocks(self, layers: Sequence[int] | None = None) -> Iterable[Block]:
-        yield from self._head_blocks(layers)
+        if isinstance(self.heads, LongHeads):
+            yield from self.heads.blocks(self.shown, self._letters, self.selected, layers)
+        else:
+            yield from self._head_blocks(layers)
         yield from self._text_blocks(layers)
         yield from self._span_blocks(layers)

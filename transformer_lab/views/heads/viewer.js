@@ -1,7 +1,8 @@
 // The heads of a trace, alone on a page or below a run.
 
-import { headNumbers } from "./numbers.js";
+import { headNumbers, longNumbers } from "./numbers.js";
 import { Heads } from "./heads.js";
+import { LongHeads } from "./long_heads.js";
 import { HeadMaps } from "./maps.js";
 import { HeadState } from "./state.js";
 import { HeadStore } from "./store.js";
@@ -36,7 +37,8 @@ export class HeadViewer {
       part: () => `${this.texts?.averaged ? `${this.texts.held}-` : ""}layer-${state.layer}-head-${state.head}`,
       numbers: () => this.numbers,
     });
-    this.heads = new Heads(this.shell, state, new HeadMaps(new HeadStore(model, this.shell.requests)), {
+    this.long = Object.values(state.kinds).some((kind) => kind.long);
+    this.heads = this.long ? new LongHeads(this.shell, state) : new Heads(this.shell, state, new HeadMaps(new HeadStore(model, this.shell.requests)), {
       chosen: (layer, head) => state.set({ layer, head }),
       tell: (layer, head) => `Layer ${layer}, head ${head}: click to see it large`,
       picked: (spot) => state.pick(spot),
@@ -45,13 +47,13 @@ export class HeadViewer {
         if (this.heads.fixed) takeSpare(root, this.heads.panels);
       },
     });
-    this.spans = model.get("a") === undefined ? null : new Spans(this.shell, state);
+    this.spans = this.long || model.get("a") === undefined ? null : new Spans(this.shell, state);
     this.texts = model.get("_texts")?.names ? new Texts(this.shell, state, this.heads) : null;
   }
 
   /** What is on view, for files. */
   get numbers() {
-    return headNumbers(this.heads);
+    return this.long ? longNumbers(this.heads) : headNumbers(this.heads);
   }
 
   async open() {

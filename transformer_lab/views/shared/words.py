@@ -236,18 +236,28 @@ def head_sentence(seen: Seen, row_of: Callable[[int], Tensor], queries: int) -> 
         if float(row[key]) > best[0] + EVEN:
             best = (float(row[key]), query, key)
     weight, query, key = best
+    shares = [part / max(1, rows) for part in (first, itself, before, nothing)]
+    return standing_out(seen, query, key, weight, shares)
+
+
+def standing_out(seen: Seen, query: int, key: int, weight: float, shares: Sequence[float]) -> str:
+    """A map's largest weight, and its habit where it has one.
+
+    Args:
+        shares: what queries give on average to the first key, to themselves, to the one before, and
+            to nothing.
+    """
     if weight <= 0:
         return f"{seen.name}: nothing to show."
     edge = f"{quoted(seen.queries[query])} → {quoted(seen.keys[key])} ({short(weight)})"
     if seen.value_weighted:
         return f"{seen.name}: the strongest edge is {edge}, as weight × value length."
-    habits = [
-        (first / rows, f"to the first token, {quoted(seen.keys[0])}"),
-        (itself / rows, "to the token itself"),
-        (before / rows, "to the token just before"),
-        (nothing / rows, "to nothing"),
-    ]
-    share, where = habits[_foremost([habit[0] for habit in habits])]
+    places = (
+        f"to the first token, {quoted(seen.keys[0])}", "to the token itself",
+        "to the token just before", "to nothing",
+    )  # fmt: skip
+    at = _foremost(shares)
+    share, where = shares[at], places[at]
     habit = (
         f" On average {_round(100 * share)} % of a token’s weight goes {where}."
         if share >= 0.2 - EVEN
