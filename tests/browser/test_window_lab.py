@@ -145,6 +145,7 @@ LOOKS = """async () => {
             return JSON.stringify([part.tagName, String(part.getAttribute("class")), place, drawn]);
         });
     };
+    const soon = async (root) => (await frame(), look(root));
     const settled = async (root) => { // what it looks like when it has drawn itself anew
         for (let last = ""; ; await frame()) {
             const now = look(root);
@@ -157,11 +158,12 @@ LOOKS = """async () => {
         const own = [...root.classList].find((name) => name.startsWith("tl-view-"));
         const has = (name) => sheets.filter((sheet) => sheet.ownerNode.textContent.includes(`.tl-view.${name}`));
         const kept = has(own).length ? has(own) : sheets.filter((sheet) => !has("tl-view-").includes(sheet));
-        // Once more where they differ: on a busy machine a view draws between the two looks.
-        for (let tries = 3; ; await new Promise((done) => setTimeout(done, 500))) {
-            const together = await settled(root);
+        // Where two quick looks differ, once more: on a busy machine a view draws between the two.
+        let see = soon;
+        for (let tries = 4; ; see = settled, await new Promise((done) => setTimeout(done, 500))) {
+            const together = await see(root);
             for (const sheet of sheets) sheet.disabled = !kept.includes(sheet);
-            const alone = await settled(root);
+            const alone = await see(root);
             for (const sheet of sheets) sheet.disabled = false;
             const at = together.findIndex((part, i) => part !== alone[i]);
             if (kept.length && at < 0 && together.length === alone.length) break;
