@@ -56,44 +56,54 @@ def test_an_exact_cell_is_the_edit_made_by_hand(name, direction):
     assert_close(last, torch.tensor([0.0] * 5 + [1.0]), rtol=0, atol=1e-5)
 
 
+def modules(name, model):
+    """Of layer 1: its block, what reads its heads, and its mlp."""
+    if name == "ours":
+        block = model.decoder.blocks[1]
+        return block, block.attention.out, block.feed_forward
+    if name == "gpt2":
+        block = model.transformer.h[1]
+        return block, block.attn.c_proj, block.mlp
+    block = model.model.layers[1]
+    return block, block.self_attn.o_proj, block.mlp
+
+
+@EACH
 @torch.no_grad()
-def test_heads_and_stream_of_gpt2_are_what_hooks_on_its_modules_give():
-    model = gpt2()
+def test_heads_and_stream_are_what_hooks_on_the_modules_give(name):
+    model = MODELS[name]()
+    block, out, mlp = modules(name, model)
     seen, base = {}, difference(logits(model, CORRUPTED))
-    blocks = model.transformer.h
     handles = [
-        blocks[1].attn.c_proj.register_forward_pre_hook(lambda m, a: seen.update(z=a[0].clone())),
-        blocks[1].register_forward_pre_hook(lambda m, a: seen.update(resid=a[0].clone())),
-        blocks[1].mlp.register_forward_hook(lambda m, a, out: seen.update(mlp=out.clone())),
+        out.register_forward_pre_hook(lambda m, a: seen.update(z=a[0].clone())),
+        block.register_forward_pre_hook(lambda m, a: seen.update(resid=a[0].clone())),
+        mlp.register_forward_hook(lambda m, a, x: seen.update(mlp=x.clone())),
     ]
     logits(model, CLEAN)
     for handle in handles:
         handle.remove()
     found = grid(model, sites=["z", "resid_pre", "mlp_out"], by="exact")
 
-    def head(x, h):
+    def put(x, what, *at):
         x = x.clone()
-        x[..., 8 * h : 8 * h + 8] = seen["z"][..., 8 * h : 8 * h + 8]
-        return x
-
-    def place(x, p, name):
-        x = x.clone()
-        x[:, p] = seen[name][:, p]
+        where = (slice(None), *at)
+        x[where] = seen[what][where]
         return x
 
     for i in range(4):
-        for site, module, hook in (
-            ("z", blocks[1].attn.c_proj, lambda m, a, i=i: (head(a[0], i),)),
-            ("resid_pre", blocks[1], lambda m, a, i=i: (place(a[0], i, "resid"), *a[1:])),
+        head = slice(None), slice(8 * i, 8 * i + 8)
+        before = lambda m, a, h=head: (put(a[0], "z", *h), *a[1:])  # noqa: E731
+        stream = lambda m, a, i=i: (put(a[0], "resid", i), *a[1:])  # noqa: E731
+        after = lambda m, a, x, i=i: put(x, "mlp", i)  # noqa: E731
+        for site, hang in (
+            ("z", lambda hook=before: out.register_forward_pre_hook(hook)),
+            ("resid_pre", lambda hook=stream: block.register_forward_pre_hook(hook)),
+            ("mlp_out", lambda hook=after: mlp.register_forward_hook(hook)),
         ):
-            handle = module.register_forward_pre_hook(hook)
+            handle = hang()
             by_hand = difference(logits(model, CORRUPTED)) - base
             handle.remove()
-            assert float(found[site].exact[1, i]) == pytest.approx(by_hand, abs=1e-6)
-        handle = blocks[1].mlp.register_forward_hook(lambda m, a, out, i=i: place(out, i, "mlp"))
-        by_hand = difference(logits(model, CORRUPTED)) - base
-        handle.remove()
-        assert float(found["mlp_out"].exact[1, i]) == pytest.approx(by_hand, abs=1e-6)
+            assert float(found[site].exact[1, i]) == pytest.approx(by_hand, abs=1e-6), site
 
 
 @EACH
@@ -194,6 +204,10 @@ class TestWords:
         assert "·item ← ·key" in found["resid_pre"].labels["position"]
         both = torch.stack([found["z"].estimate.flatten(), found["z"].exact.flatten()])
         assert torch.corrcoef(both)[0, 1] > 0.95
+
+    def test_what_is_no_single_token_is_told(self):
+        with pytest.raises(EditError, match=r"'not_a_key' is \d tokens of manual; give one token"):
+            tl.patching_grid(tl.shipped(), self.clean, self.corrupted, metric=("not_a_key", "item"))
 
     def test_prompts_are_aligned_by_words_and_it_is_said(self):
         model = tl.shipped()
