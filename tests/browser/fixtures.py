@@ -163,6 +163,42 @@ class Map:
         return self.page.locator("[data-part=number]").inner_text()
 
 
+def says(page, view):
+    """Wait until the page says what Python does."""
+    page.wait_for_function(
+        "want => document.querySelector('[data-part=sentence]').textContent === want",
+        arg=view.sentence,
+    )
+
+
+def without_a_head(page, view, off):
+    """Switch the chosen head off, as Python does by the edit `off`."""
+    page.locator("[data-part=off]").click()
+    view.edits = [off]
+    says(page, view)
+    name = f"layer {off.layer}, head {off.head}"
+    assert page.locator("[data-part=off]").inner_text() == f"Switch on {name}"
+
+
+def cut_needs_a_notebook(page, view):
+    """What a page cannot do is said, and what was there stays; undone, nothing is edited."""
+    page.wait_for_selector("[data-part=message]:visible")
+    assert "need the view in a notebook" in page.locator("[data-part=message]").inner_text()
+    says(page, view)
+    page.locator("[data-part=undo]").click()
+    view.edits = []
+    says(page, view)
+
+
+def another_head_by_keys(page, view):
+    """From layer 1, head 0 up and right among the small heads."""
+    page.locator("[data-part=heads]").focus()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowRight")
+    view.layer, view.head = 0, 1
+    says(page, view)
+
+
 def choose_head(place, layer, head):
     """Click a head in the grid of a view, of a page or of a frame."""
     grid = place.locator("[data-part=thumbnails]")

@@ -1,17 +1,10 @@
 """Drag a score, divide, hide a word: the page says what Python computes."""
 
+from tests.browser.fixtures import says
 from transformer_lab.views import MixView
 
 WORDS = ["the", "cat", "<img src=x onerror=alert(1)>", "its", "milk"]
 VALUES = [[0, 0], [4, 0], [1, 3], [1, 1], [0, 4]]
-
-
-def says(page, view):
-    """Wait until the page says what Python does."""
-    page.wait_for_function(
-        "want => document.querySelector('[data-part=sentence]').textContent === want",
-        arg=view.sentence,
-    )
 
 
 def test_scores_are_dragged_and_everything_follows(open_page, screenshot, accessible):

@@ -3,6 +3,12 @@
 import pytest
 
 import transformer_lab as tl
+from tests.browser.fixtures import (
+    another_head_by_keys,
+    cut_needs_a_notebook,
+    says,
+    without_a_head,
+)
 from tests.factories import picture, vision
 from tests.missing import package
 from transformer_lab.views import PatchView
@@ -16,14 +22,6 @@ def view():
         vision(num_labels=3, id2label={0: "cat", 1: "dog", 2: "house"}), name="small"
     )
     return PatchView(model, picture())
-
-
-def says(page, view):
-    """Wait until the page says what Python does."""
-    page.wait_for_function(
-        "want => document.querySelector('[data-part=sentence]').textContent === want",
-        arg=view.sentence,
-    )
 
 
 @pytest.fixture
@@ -59,11 +57,7 @@ def test_patches_are_chosen_by_pointer_and_keys(open_page, fresh):
     page.keyboard.press("Escape")
     view.selected = None
     says(page, view)
-    page.locator("[data-part=heads]").focus()
-    page.keyboard.press("ArrowUp")
-    page.keyboard.press("ArrowRight")
-    view.layer, view.head = 0, 1
-    says(page, view)
+    another_head_by_keys(page, view)
     cell = page.locator("[data-position='0']")
     assert cell.get_attribute("aria-pressed") == "true"
     weight = float(view.trace.pattern(0, 1)[0, 0])
@@ -73,23 +67,15 @@ def test_patches_are_chosen_by_pointer_and_keys(open_page, fresh):
 def test_a_head_is_switched_off_and_every_one_is_tried(open_page, accessible, fresh):
     view = fresh
     page = open_page(view.to_html(), width=900)
-    page.locator("[data-part=off]").click()
-    view.edits = [tl.ablate(1, 0)]
-    says(page, view)
+    without_a_head(page, view, tl.ablate(1, 0))
     assert page.locator("[data-part=effect] tbody tr").count() == 3
-    assert page.locator("[data-part=off]").inner_text() == "Switch on layer 1, head 0"
     page.locator("[data-part=try]").click()
     page.wait_for_selector("[data-part=tried]:visible")
     assert "of 4; the middle one" in page.locator("[data-part=tried]").inner_text()
     accessible(page)
     page.locator("[data-part=tool] [data-value=cut]").click()
     page.mouse.click(*at(page, 0, 0))
-    page.wait_for_selector("[data-part=message]:visible")
-    assert "need the view in a notebook" in page.locator("[data-part=message]").inner_text()
-    says(page, view)  # what was there stays
-    page.locator("[data-part=undo]").click()
-    view.edits = []
-    says(page, view)
+    cut_needs_a_notebook(page, view)
 
 
 def test_the_picture_fades_and_is_kept(open_page, fresh):

@@ -3,6 +3,12 @@
 import pytest
 
 import transformer_lab as tl
+from tests.browser.fixtures import (
+    another_head_by_keys,
+    cut_needs_a_notebook,
+    says,
+    without_a_head,
+)
 from tests.missing import package
 from tests.sounds import RATE, TARGET, WORDS, chirp, whisper
 from transformer_lab.views import SpectrogramView
@@ -14,14 +20,6 @@ package("transformers")
 def view():
     model = whisper(sharpness=6)
     return SpectrogramView(model, chirp(), sampling_rate=RATE, target=TARGET, labels=WORDS)
-
-
-def says(page, view):
-    """Wait until the page says what Python does."""
-    page.wait_for_function(
-        "want => document.querySelector('[data-part=sentence]').textContent === want",
-        arg=view.sentence,
-    )
 
 
 @pytest.fixture
@@ -79,11 +77,7 @@ def test_words_and_times_are_chosen_by_pointer_and_keys(open_page, fresh):
     page.keyboard.press("Escape")
     view.span = None
     says(page, view)
-    page.locator("[data-part=heads]").focus()
-    page.keyboard.press("ArrowUp")
-    page.keyboard.press("ArrowRight")
-    view.layer, view.head = 0, 1
-    says(page, view)
+    another_head_by_keys(page, view)
     for mean in ("layer", "all"):
         page.locator(f"[data-part=mean] [data-value={mean}]").click()
         view.mean = mean
@@ -135,9 +129,7 @@ def test_the_weights_lie_at_their_times(open_page, fresh):
 def test_a_head_is_switched_off_and_a_time_is_cut(open_page, accessible, fresh):
     view = fresh
     page = open_page(view.to_html(), width=900)
-    page.locator("[data-part=off]").click()
-    view.edits = [tl.ablate(1, 0, kind="cross")]
-    says(page, view)
+    without_a_head(page, view, tl.ablate(1, 0, kind="cross"))
     assert page.locator("[data-part=effect] tbody th").first.inner_text() == "“·two”"
     word(page, 3).click()
     page.mouse.move(2, 2)
@@ -152,12 +144,7 @@ def test_a_head_is_switched_off_and_a_time_is_cut(open_page, accessible, fresh):
     )
     accessible(page)
     page.locator("[data-part=cut]").click()
-    page.wait_for_selector("[data-part=message]:visible")
-    assert "need the view in a notebook" in page.locator("[data-part=message]").inner_text()
-    says(page, view)  # what was there stays
-    page.locator("[data-part=undo]").click()
-    view.edits = []
-    says(page, view)
+    cut_needs_a_notebook(page, view)
 
 
 def test_many_words_and_one_model_without_words(open_page, fresh):

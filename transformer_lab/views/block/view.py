@@ -9,9 +9,8 @@ import traitlets as t
 
 from ..pages.export import Block
 from ..shared.base import css, esm
-from ..shared.codecs import shown_text
 from ..shared.exports import Numbers
-from ..shared.selection import SelectionView, check_traced, link_of
+from ..shared.selection import SelectionView, check_places, check_traced, traits_of
 from .data import PAGE_BYTES, BlockData, Walk, walk_name
 from .exported import block_numbers
 from .figure import BlockScene, block_figure
@@ -83,9 +82,7 @@ class BlockView(SelectionView):
                 f"kind={kind!r} has no blocks of its own in this trace; it has {', '.join(kinds) or 'none'}"
             )
         size = kinds[kind]
-        for name, value, count in (("layer", layer, size["layers"]), ("head", head, size["heads"])):
-            if value is not None and not 0 <= value < count:
-                raise ValueError(f"{name}={value} is outside 0 … {count - 1}")
+        check_places(layer=(layer, size["layers"]), head=(head, size["heads"]))
         n = size["queries"]
         if not -n <= position < n:
             raise ValueError(f"position={position} is outside the {n} tokens (0 … {n - 1})")
@@ -93,12 +90,8 @@ class BlockView(SelectionView):
         walk = self._data.walk(kind, layer, head, position % n)
         _check_step(step, walk)
         super().__init__(
-            _batch=batch,
-            title=title or trace.model_name or "One block",
-            of=(trace,),
-            link=link_of(trace) if link is None else link,
+            **traits_of(trace, batch, title, link, "One block"),
             _kinds=kinds,
-            _note=shown_text(trace.note or ""),
         )
         with self.hold_sync():
             self.kind, self.layer, self.head, self.step = kind, layer, head, step

@@ -3,17 +3,15 @@
 import { Answers } from "../shared/answers.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable } from "../shared/colours.js";
-import { button, menu, radioGroup } from "../shared/controls.js";
-import { element, onceAFrame, tokenElement } from "../shared/dom.js";
+import { button, putAnew, radioGroup, stepped } from "../shared/controls.js";
+import { element, tokenElement } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { sheet } from "../shared/sheet.js";
 import { linearLegend, Shell } from "../shared/shell.js";
-import { Waiting } from "../shared/waiting.js";
 import { fixed, short } from "../shared/words.js";
 import { walkNumbers } from "./numbers.js";
 import { mostOf, Strip } from "./strip.js";
 
-const MENU = 256; // tokens in a menu; of longer texts those around the chosen one
 const KINDS = { encoder: "Encoder", decoder: "Decoder" };
 const SHARES = new Set(["weight", "share of z"]);
 const KNOWN = 64; // walks that are kept
@@ -51,10 +49,8 @@ export class BlockViewer {
       copies: "Copy the numbers of this block as Python",
       numbers: () => walkNumbers(this.walk, this.kind.tokens),
     });
-    this.busy = element("p", { class: "tl-hint", "data-part": "busy", role: "status", hidden: true });
-    this.waiting = new Waiting(this.busy);
     /** @type {Answers<Walk>} */
-    this.answers = new Answers(this.shell, this.waiting, signal, {
+    this.answers = new Answers(this.shell, {
       most: KNOWN,
       working: "Taking the block apart …",
       read: (info, bytes) => new Walk(info, bytes),
@@ -67,12 +63,8 @@ export class BlockViewer {
     });
     this.walk = this.answers.keep(new Walk(model.get("_walk"), bytesOf(model.get("_walk_data"))));
     linked(model, signal);
-    this.again = onceAFrame(() => this.answers.ask(this.wanted));
     this.#build();
-    for (const name of ["kind", "layer", "head", "selected"]) {
-      model.on(`change:${name}`, this.again);
-      signal.addEventListener("abort", () => model.off(`change:${name}`, this.again));
-    }
+    this.answers.follow(["kind", "layer", "head", "selected"], () => this.wanted);
     this.shell.watch(["step"]);
   }
 
@@ -118,7 +110,7 @@ export class BlockViewer {
     this.body = element("div", { class: "tl-body" });
     this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
     root.append(
-      shell.header, this.controlBar, this.note, shell.message, this.busy, this.rail,
+      shell.header, this.controlBar, this.note, shell.message, this.answers.busy, this.rail,
       element("section", { class: "tl-stage", "aria-label": "The step" },
         element("p", { class: "tl-heading" }, this.heading, " ", this.formula),
         this.sentence, this.body, this.readout),
@@ -136,28 +128,12 @@ export class BlockViewer {
         choose: (kind) => shell.set({ selected: null, layer: Math.min(model.get("layer"), model.get("_kinds")[kind].layers - 1), head: Math.min(model.get("head"), model.get("_kinds")[kind].heads - 1), kind }),
       }).root);
     }
-    const numbers = (count) => Array.from({ length: count }, (_, i) => String(i));
     controls.push(
-      this.#stepper("Token", "token", tokens, queries, this.position, (at) => shell.set({ selected: [at, null] })),
-      this.#stepper("Layer", "layer", numbers(layers), layers, walk.info.layer, (layer) => shell.set({ layer })),
-      this.#stepper("Head", "head", numbers(heads), heads, walk.info.head, (head) => shell.set({ head })),
+      stepped({ label: "Token", part: "token", count: queries, chosen: this.position, text: (at) => `${at} ${tokens[at]}`, choose: (at) => shell.set({ selected: [at, null] }) }),
+      stepped({ label: "Layer", part: "layer", count: layers, chosen: walk.info.layer, text: String, choose: (layer) => shell.set({ layer }) }),
+      stepped({ label: "Head", part: "head", count: heads, chosen: walk.info.head, text: String, choose: (head) => shell.set({ head }) }),
     );
-    this.#replaced(this.controlBar, controls);
-  }
-
-  /** A menu with a step back and forth. */
-  #stepper(label, part, names, count, chosen, choose) {
-    const from = Math.max(0, Math.min(count - MENU, chosen - MENU / 2));
-    const text = (at) => (part === "token" ? `${at} ${names[at]}` : names[at]);
-    const choices = Array.from({ length: Math.min(MENU, count) }, (_, i) => ({ value: String(from + i), text: text(from + i) }));
-    const select = menu(`The ${part}`, part, choices, (value) => choose(Number(value)));
-    select.set(String(chosen));
-    const step = (sign, by) => {
-      const made = button(sign, `${part}-${by < 0 ? "back" : "on"}`, () => choose(chosen + by), `${by < 0 ? "Previous" : "Next"} ${part}`);
-      made.disabled = chosen + by < 0 || chosen + by >= count;
-      return made;
-    };
-    return element("div", { class: "tl-group tl-tokens" }, element("span", { class: "tl-label", "aria-hidden": "true" }, label), step("◀", -1), select.root, step("▶", 1));
+    putAnew(this.controlBar, controls);
   }
 
   #buildRail() {
@@ -174,22 +150,8 @@ export class BlockViewer {
       made.disabled = at + by < 0 || at + by >= stages.length;
       return made;
     };
-    this.#replaced(this.rail, [move("◀", -1, "back"), rail.root, move("▶", 1, "on")]);
+    putAnew(this.rail, [move("◀", -1, "back"), rail.root, move("▶", 1, "on")]);
   }
-
-  /** New children, with the focus where it was: what had it has been made anew. */
-  #replaced(bar, children) {
-    const focus = /** @type {HTMLElement | null} */ (document.activeElement);
-    const here = bar.contains(focus) ? focus?.closest("[data-part]") : null;
-    const part = here?.getAttribute("data-part");
-    bar.replaceChildren(...children);
-    if (!part) return;
-    const found = bar.querySelector(`[data-part="${part}"]`);
-    const again = found?.querySelector("[aria-checked=true]") ?? found;
-    (again?.disabled ? bar.querySelector("[aria-checked=true], select") : again)?.focus();
-  }
-
-  // ---- asking -------------------------------------------------------------------------------
 
   // ---- drawing ------------------------------------------------------------------------------
 

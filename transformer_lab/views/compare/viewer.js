@@ -7,7 +7,7 @@ import { compareSentence, placeName } from "./words.js";
 import { radioGroup } from "../shared/controls.js";
 import { element, tokenElement } from "../shared/dom.js";
 import { headStepper } from "../heads/controls.js";
-import { linked } from "../shared/linked.js";
+import { Pointed } from "../shared/linked.js";
 import { NumberMap } from "../shared/number_map.js";
 import { Superseded } from "../shared/requests.js";
 import { sheet } from "../shared/sheet.js";
@@ -23,17 +23,13 @@ const withMinus = (value, text) => (value < 0 ? `−${text(-value)}` : text(valu
 export class CompareViewer {
   constructor(model, root, signal) {
     Object.assign(this, { model, root, signal });
-    this.hover = null; // a pair of places
     this.known = new Map();
     this.turn = 0;
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(), png: () => this.png(), code: () => this.code(), numbers: () => this.#numbers(),
       part: () => `layer-${this.shown.layer}-head-${this.shown.head}`,
     });
-    this.link = linked(model, signal, (spot) => {
-      this.hover = spot;
-      this.shell.redraw();
-    });
+    this.pointed = new Pointed(model, signal, () => this.shell.redraw());
     this.#build();
     this.shell.watch(["selected"]);
     this.shell.watch(["layer", "head", "kind"], () => this.fetch());
@@ -59,6 +55,10 @@ export class CompareViewer {
     return this.model.get("_names");
   }
 
+  get hover() {
+    return this.pointed.spot;
+  }
+
   get selected() {
     const pair = this.model.get("selected");
     return pair && { query: pair[0], key: pair[1] };
@@ -81,7 +81,7 @@ export class CompareViewer {
     this.gridLine = element("p", { class: "tl-number-line", "data-part": "grid-line" });
     this.sides = [["first", names[0]], ["second", names[1]], ["difference", `${names[1]} − ${names[0]}`]].map(([part, name]) => {
       const drawn = canvas(part);
-      const map = new NumberMap(drawn, { hover: (at) => this.#pairAt(at), pick: (at) => this.#pick(at) }, signal);
+      const map = new NumberMap(drawn, { hover: (at) => this.pointed.at(at && { query: at.row, key: at.column }), pick: (at) => this.#pick(at) }, signal);
       return { part, name, canvas: drawn, map, figure: element("figure", {}, element("figcaption", {}, tokenElement(name)), drawn) };
     });
     this.sideBox = element("div", { class: "tl-sides" }, ...this.sides.map(({ figure }) => figure));
@@ -145,14 +145,6 @@ export class CompareViewer {
     this.shell.redraw();
   }
 
-  #pairAt(at) {
-    const spot = at && { query: at.row, key: at.column };
-    if (JSON.stringify(spot) === JSON.stringify(this.hover)) return;
-    this.hover = spot;
-    this.link.hover(spot);
-    this.shell.redraw();
-  }
-
   #pick(at) {
     const now = this.selected;
     const same = now && now.query === at.row && now.key === at.column;
@@ -186,7 +178,7 @@ export class CompareViewer {
     }
     const move = this.#move(event);
     if (!move) return;
-    this.hover = null;
+    this.pointed.spot = null;
     const within = (value, count) => Math.max(0, Math.min(count - 1, value));
     const [down, right] = now ? move : [0, 0]; // the first arrow only shows where the cursor stands
     this.shell.set({ selected: [within((start.query ?? 0) + down, queries), within((start.key ?? 0) + right, keys)] });

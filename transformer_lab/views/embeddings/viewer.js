@@ -3,6 +3,7 @@
 import { colourTable } from "../shared/colours.js";
 import { button, radioGroup } from "../shared/controls.js";
 import { element, onceAFrame, tokenElement } from "../shared/dom.js";
+import { hearChanges } from "../shared/hearing.js";
 import { linked } from "../shared/linked.js";
 import { drawsInSpace, plotlyOf } from "../shared/plotly.js";
 import { linearLegend, Shell } from "../shared/shell.js";
@@ -44,16 +45,11 @@ export class EmbeddingViewer {
     this.link = linked(model, signal, (spot) => this.#hear(spot && this.data.pointOf([spot.query, spot.key], model.get("kind"))));
     this.#build();
     this.shell.watch(["row", "shows", "colour", "selected", "kind"]);
-    this.#on("change:layer", () => {
+    hearChanges(model, ["layer"], () => {
       const row = Math.min(model.get("layer") + 1, this.data.rows - 1);
       if (!this.data.own && model.get("row") !== row) this.shell.set({ row });
-    });
+    }, signal);
     signal.addEventListener("abort", () => this.plotly?.purge(this.space));
-  }
-
-  #on(name, does) {
-    this.model.on(name, does);
-    this.signal.addEventListener("abort", () => this.model.off(name, does));
   }
 
   // ---- state --------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 // What is known of all heads: what was measured, which comes in messages while Python measures on,
 // what was estimated, and what they score on the text.
 
+import { hearChanges, hearOf } from "../shared/hearing.js";
 import { floatsOf } from "../shared/shell.js";
 import { rowsOf } from "./table_rows.js";
 import { fixed, quoted } from "../shared/words.js";
@@ -37,9 +38,9 @@ export class Facts {
       changed("");
     };
     const known = () => changed(this.failed);
-    const watched = [["msg:custom", heard], ["change:_facts_of", renewed], ["change:_estimates", known], ["change:_scores", known]];
-    for (const [name, callback] of watched) model.on(name, callback);
-    signal.addEventListener("abort", () => watched.forEach(([name, callback]) => model.off(name, callback)));
+    hearOf(model, ["msg:custom"], heard, signal);
+    hearChanges(model, ["_facts_of"], renewed, signal);
+    hearChanges(model, ["_estimates", "_scores"], known, signal);
   }
 
   /** The same object while nothing new is known. @returns {Effects} */

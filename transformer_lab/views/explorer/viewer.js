@@ -13,6 +13,7 @@ import { GridMarks } from "./grid.js";
 import { effectsOf, HeadCard } from "./head_card.js";
 import { Facts } from "./facts.js";
 import { Heads } from "../heads/heads.js";
+import { hearChanges } from "../shared/hearing.js";
 import { explorerNumbers } from "./numbers.js";
 import { klText, percentText, Predictions, question } from "./predictions.js";
 import { NEEDS_KERNEL, Runner } from "./runner.js";
@@ -131,14 +132,10 @@ export class ExplorerViewer {
 
   #listen() {
     const { model, root, signal } = this;
-    const watch = (name, callback) => {
-      model.on(`change:${name}`, callback);
-      signal.addEventListener("abort", () => model.off(`change:${name}`, callback));
-    };
-    for (const name of ["layer", "head", "kind"]) watch(name, () => this.grouping || this.group.clear());
+    const watch = (names, callback) => hearChanges(model, names.split(" "), callback, signal);
+    watch("layer head kind", () => this.grouping || this.group.clear());
     watch("_stamp", () => this.#arrived());
-    for (const name of ["_effects", "_labels"]) watch(name, () => this.showSoon());
-    for (const name of ["layer", "head", "kind", "selected", "a", "b"]) watch(name, () => this.showSoon());
+    watch("_effects _labels layer head kind selected a b", () => this.showSoon());
     watch("_text", () => {
       this.runner.forget();
       this.group.clear();

@@ -10,13 +10,13 @@ import { SharedPlace } from "./faces.js";
 import { HeadsPanel } from "./heads_panel.js";
 import { isLong } from "./lines.js";
 import { LinesPanel } from "./lines_panel.js";
-import { linked } from "../shared/linked.js";
+import { hearChanges } from "../shared/hearing.js";
+import { Pointed, sameSpot } from "../shared/linked.js";
 import { MANY_QUERIES } from "./line_scene.js";
 import { MapPanel } from "./map_panel.js";
 import { Pins } from "./pins.js";
 import { Readout } from "./readout.js";
 import { highest, median, scaleEnd } from "./scale.js";
-import { sameSpot } from "./state.js";
 import { Superseded } from "../shared/requests.js";
 import { headTag } from "../shared/words.js";
 import { Thumbnails } from "./thumbnails.js";
@@ -42,18 +42,13 @@ export class Heads {
   constructor(shell, state, maps, does) {
     const { model, root, signal } = shell;
     Object.assign(this, { shell, state, maps, does, model, root, signal });
-    /** @type {import("./state.js").Spot | null} */
-    this.hover = null;
     this.turn = 0;
     /** @type {Map<number, import("../shared/attention.js").HeadWeights>} */
     this.layerHeads = new Map();
     this.marks = onceAFrame(() => this.#follow());
     this.between = new Between(this);
     this.refreshSoon = atMostOnceAFrame(() => this.refresh());
-    this.link = linked(model, signal, (spot) => {
-      this.hover = spot;
-      this.marks();
-    });
+    this.pointed = new Pointed(model, signal, () => this.marks());
     this.#build();
     this.#listen();
   }
@@ -62,7 +57,7 @@ export class Heads {
 
   #build() {
     const { signal, state, does } = this;
-    const on = { hover: (spot) => this.#hovered(spot), pick: (spot) => this.#picked(spot) };
+    const on = { hover: (spot) => this.pointed.at(spot), pick: (spot) => this.#picked(spot) };
     this.thumbnails = new Thumbnails(
       (layer, head, event) => does.chosen(layer, head, event), signal, (layer, head) => does.tell(layer, head),
     );
@@ -93,21 +88,17 @@ export class Heads {
     });
     observer.observe(this.panels);
     signal.addEventListener("abort", () => observer.disconnect());
-    const watch = (names, callback) => {
-      model.on(names, callback);
-      signal.addEventListener("abort", () => model.off(names, callback));
-    };
-    for (const name of ["layer", "head"]) watch(`change:${name}`, () => this.refreshSoon());
-    watch("change:kind", () => {
-      this.hover = null;
+    const watch = (names, callback) => hearChanges(model, names, callback, signal);
+    watch(["layer", "head", "_options"], () => this.refreshSoon());
+    watch(["kind"], () => {
+      this.pointed.spot = null;
       this.start();
     });
-    watch("change:_thumbs", () => {
+    watch(["_thumbs"], () => {
       this.maps.forget(); // the model has learned: new maps
       this.start();
     });
-    watch("change:selected", () => this.#follow());
-    watch("change:_options", () => this.refreshSoon());
+    watch(["selected"], () => this.#follow());
     this.mapPanel.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.root.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || !model.get("selected")) return;
@@ -120,14 +111,11 @@ export class Heads {
 
   /** The reader points at a spot, in another part of the view. @param {import("./state.js").Spot | null} spot */
   point(spot) {
-    this.#hovered(spot);
+    this.pointed.at(spot);
   }
 
-  #hovered(spot) {
-    if (sameSpot(spot, this.hover)) return;
-    this.hover = spot;
-    this.marks();
-    this.link.hover(spot && { query: spot.query, key: spot.key });
+  get hover() {
+    return this.pointed.spot;
   }
 
   /** Nothing is no key: the row is chosen, and the sentence says why. */
@@ -157,7 +145,7 @@ export class Heads {
     if (!move) return;
     event.preventDefault();
     event.stopPropagation();
-    this.hover = null;
+    this.pointed.spot = null;
     const within = (value, [from, to]) => Math.max(from, Math.min(to - 1, value));
     const query = start.query ?? a[1] - 1;
     const key = start.key ?? largest(rowsWithin(this.rowOf, this.state.block, keys)(query), 1)[0]?.index ?? b[0];

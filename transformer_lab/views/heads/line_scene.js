@@ -10,7 +10,7 @@ const LEAST = 0.01; // lines of the token in focus: from this weight …
 const MOST_KEYS = 20; // … and at most so many where not every token is listed
 
 /**
- * @typedef {{query: number | null, key: number | null, nothing?: boolean}} Spot nothing: what a query gives to no key
+ * @typedef {import("../shared/linked.js").Spot} Spot
  * @typedef {{query: number, key: number | null, weight: number, head: number}} Edge key: null where it goes to nothing
  */
 

@@ -3,6 +3,7 @@
 
 import { button, menu, radioGroup } from "../shared/controls.js";
 import { element, tokenElement } from "../shared/dom.js";
+import { hearChanges } from "../shared/hearing.js";
 import { whyNotBetween } from "./between.js";
 
 const SPAN_NAMES = { a: "A, from", b: "B, to" };
@@ -157,17 +158,12 @@ export class Spans {
   /** When the first text is here. */
   start() {
     const { model } = this.state;
-    const watch = (names, heard) => {
-      model.on(names, heard);
-      this.shell.signal.addEventListener("abort", () => model.off(names, heard));
-    };
-    for (const name of ["a", "b"]) watch(`change:${name}`, () => this.#changed());
-    for (const name of ["kind", "_kinds"]) {
-      watch(`change:${name}`, () => {
-        if (!model.get("_live") && (model.get("a") || model.get("b"))) this.#set(null, null); // they name tokens of another text
-        this.#show();
-      });
-    }
+    const { signal } = this.shell;
+    hearChanges(model, ["a", "b"], () => this.#changed(), signal);
+    hearChanges(model, ["kind", "_kinds"], () => {
+      if (!model.get("_live") && (model.get("a") || model.get("b"))) this.#set(null, null); // they name tokens of another text
+      this.#show();
+    }, signal);
     this.open = Boolean(model.get("a") || model.get("b"));
     this.#show();
   }

@@ -1,12 +1,10 @@
 // What the model's traits say of a view of heads: what is chosen, what is hidden, what is shown.
 
 import { shownRow } from "../shared/attention.js";
+import { sameSpot } from "../shared/linked.js";
 import { whyNotBetween } from "./between.js";
 
-/** @typedef {import("./line_scene.js").Spot} Spot */
-
-/** @param {Spot | null} a @param {Spot | null} b */
-export const sameSpot = (a, b) => a?.query === b?.query && a?.key === b?.key && Boolean(a?.nothing) === Boolean(b?.nothing);
+/** @typedef {import("../shared/linked.js").Spot} Spot */
 
 export class HeadState {
   /** @param {any} model */

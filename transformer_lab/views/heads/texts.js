@@ -3,6 +3,7 @@
 
 import { button, menu } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
+import { hearOf } from "../shared/hearing.js";
 import { Plot, nearestIndex } from "../shared/plot.js";
 import { Superseded } from "../shared/requests.js";
 import { short } from "../shared/words.js";
@@ -68,10 +69,7 @@ export class Texts {
 
   #listen() {
     const { model, signal } = this;
-    const on = (name, heard) => {
-      model.on(name, heard);
-      signal.addEventListener("abort", () => model.off(name, heard));
-    };
+    const on = (name, heard) => hearOf(model, [name], heard, signal);
     on("change:text", () => this.#changed());
     on("change:_held_text", () => {
       if (!model.get("_live")) return;

@@ -7,6 +7,7 @@ import { radioGroup } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { editWords } from "../shared/edit_words.js";
 import { HeadRows } from "../shared/head_rows.js";
+import { hearChanges } from "../shared/hearing.js";
 import { linked } from "../shared/linked.js";
 import { blend, pictureTable } from "../shared/overlay.js";
 import { sheet } from "../shared/sheet.js";
@@ -44,9 +45,7 @@ export class PatchViewer {
     this.link = linked(model, signal, (spot) => this.#hover(spot?.query ?? null, false));
     this.#build();
     this.shell.watch(["layer", "head", "fade", "_edits", "_effect", "_every", "_rows"]);
-    const chosen = () => this.#look();
-    model.on("change:selected", chosen);
-    signal.addEventListener("abort", () => model.off("change:selected", chosen));
+    hearChanges(model, ["selected"], () => this.#look(), signal);
   }
 
   // ---- state --------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import { colourTable } from "../shared/colours.js";
 import { element, tokenElement } from "../shared/dom.js";
-import { linked } from "../shared/linked.js";
+import { Pointed } from "../shared/linked.js";
 import { NumberMap } from "../shared/number_map.js";
 import { four, legendBox, moveOf, numberLine, pictureCanvas } from "./parts.js";
 import { linearLegend } from "../shared/shell.js";
@@ -14,17 +14,13 @@ export class ChangePanel {
   constructor(shell, signal) {
     this.shell = shell;
     this.model = shell.model;
-    this.hover = null; // a pair of words
-    this.link = linked(this.model, signal, (spot) => {
-      this.hover = spot;
-      shell.redraw();
-    });
+    this.pointed = new Pointed(this.model, signal, () => shell.redraw());
     this.title = element("b", {});
     this.lines = { change: numberLine("change-line"), pair: numberLine("pair-line") };
     this.legends = { weight: legendBox("weight-legend"), difference: legendBox("difference-legend") };
     this.pictures = ["before", "after", "difference"].map((part) => {
       const canvas = pictureCanvas(part);
-      const map = new NumberMap(canvas, { hover: (at) => this.#pairAt(at), pick: (at) => this.#pick(at) }, signal);
+      const map = new NumberMap(canvas, { hover: (at) => this.pointed.at(at && { query: at.row, key: at.column }), pick: (at) => this.#pick(at) }, signal);
       return { part, canvas, map, caption: element("figcaption", {}) };
     });
     this.said = element("div", { class: "tl-said" }, this.lines.change, this.lines.pair, this.legends.weight, this.legends.difference);
@@ -32,12 +28,8 @@ export class ChangePanel {
     for (const { canvas } of this.pictures) canvas.addEventListener("keydown", (event) => this.#movePair(event), { signal });
   }
 
-  #pairAt(at) {
-    const spot = at && { query: at.row, key: at.column };
-    if (JSON.stringify(spot) === JSON.stringify(this.hover)) return;
-    this.hover = spot;
-    this.link.hover(spot);
-    this.shell.redraw();
+  get hover() {
+    return this.pointed.spot;
   }
 
   #pick(at) {
@@ -56,7 +48,7 @@ export class ChangePanel {
     }
     const move = moveOf(event);
     if (!move) return;
-    this.hover = null;
+    this.pointed.spot = null;
     const within = (value) => Math.max(0, Math.min(this.change.n - 1, value));
     const [query, key] = now ? [(now[0] ?? 0) + move[0], (now[1] ?? 0) + move[1]] : [this.change.n - 1, 0];
     this.shell.set({ selected: [within(query), within(key)] });

@@ -10,9 +10,9 @@ import traitlets as t
 from ...tracing.trace import TraceError
 from ..pages.export import Block
 from ..shared.base import css, esm
-from ..shared.codecs import shown_text, shown_token
+from ..shared.codecs import shown_token
 from ..shared.exports import Numbers
-from ..shared.selection import SelectionView, check_traced, link_of, sizes_of
+from ..shared.selection import SelectionView, check_traced, kind_of, sizes_of, traits_of
 from .data import FIRST_SCREEN, PAGE, ResidualData
 from .exported import residual_numbers
 from .figure import ResidualScene, residual_figure
@@ -68,21 +68,15 @@ class ResidualView(SelectionView):
         link: str | None = None,
     ):
         check_traced(trace, batch)
-        kind = kind or ("decoder" if "decoder" in trace.kinds else trace.kinds[0])
-        if kind not in trace.kinds:
-            raise ValueError(f"kind={kind!r} is not in this trace; it has {', '.join(trace.kinds)}")
+        kind = kind_of(trace, kind)
         self.trace, self._data = trace, ResidualData(trace, batch)
         norms, shares = self._data.packed()
         super().__init__(
-            _batch=batch,
-            title=title or trace.model_name or "Residual stream",
-            of=(trace,),
-            link=link_of(trace) if link is None else link,
+            **traits_of(trace, batch, title, link, "Residual stream"),
             _kinds=sizes_of(trace),
             _streams=self._data.streams(),
             _norms=norms,
             _shares=shares,
-            _note=shown_text(trace.note or ""),
         )
         self.kind = kind
         self._first_blocks(FIRST_SCREEN)

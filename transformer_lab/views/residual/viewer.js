@@ -4,6 +4,7 @@ import { floatsOf, linearLegend, Shell } from "../shared/shell.js";
 import { colourTable } from "../shared/colours.js";
 import { button, radioGroup } from "../shared/controls.js";
 import { element, onceAFrame, tokenElement } from "../shared/dom.js";
+import { hearChanges } from "../shared/hearing.js";
 import { linked } from "../shared/linked.js";
 import { NumberMap } from "../shared/number_map.js";
 import { Waiting } from "../shared/waiting.js";
@@ -40,11 +41,7 @@ export class ResidualViewer {
     this.shell.watch(["kind"], () => {
       this.from = this.hoverToken = this.hoverRow = null;
     });
-    for (const name of ["selected", "layer"]) {
-      const changed = () => this.#selected();
-      model.on(`change:${name}`, changed);
-      signal.addEventListener("abort", () => model.off(`change:${name}`, changed));
-    }
+    hearChanges(model, ["selected", "layer"], () => this.#selected(), signal);
   }
 
   // ---- state --------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import { bytesOf, typed } from "../shared/codecs.js";
 import { headColour } from "../shared/colours.js";
 import { Curve, nearest } from "../shared/curve.js";
 import { element } from "../shared/dom.js";
+import { hearChanges } from "../shared/hearing.js";
 import { HeadViewer } from "../heads/viewer.js";
 import { heightAbove, Scrubber } from "./scrubber.js";
 import { mounted } from "../shared/mounted.js";
@@ -70,9 +71,7 @@ class TrainingViewer {
     }, signal);
     this.shell.watch(["_status", "_curve", "_evals"]);
     this.shell.watch(["_steps"], () => this.scrubber.renew());
-    const probe = () => this.#openHeads();
-    model.on("change:_kinds", probe);
-    signal.addEventListener("abort", () => model.off("change:_kinds", probe));
+    hearChanges(model, ["_kinds"], () => this.#openHeads(), signal);
   }
 
   async open() {

@@ -1,19 +1,24 @@
 // What a view asks of Python by a name: kept, and shown where no later choice was made meanwhile.
 
+import { element, onceAFrame } from "./dom.js";
+import { hearChanges } from "./hearing.js";
 import { Superseded } from "./requests.js";
+import { Waiting } from "./waiting.js";
 
 const SLOW = "Still waiting: Python may be busy with a cell, or stopped.";
 
 /** @template T */
 export class Answers {
   /**
-   * @param {any} shell @param {any} waiting @param {AbortSignal} signal
+   * @param {import("./shell.js").Shell} shell
    * @param {{ most: number, working: string, read: (info: any, bytes: any) => T, names: (found: T) => string[],
    *   show: (found: T) => void, failed: (name: string, error: Error) => string }} how
    *   most: answers that are kept; working: said while Python works; names: what else asks for it.
    */
-  constructor(shell, waiting, signal, how) {
-    Object.assign(this, { shell, waiting, signal, how });
+  constructor(shell, how) {
+    Object.assign(this, { shell, how });
+    this.busy = element("p", { class: "tl-hint", "data-part": "busy", role: "status", hidden: true });
+    this.waiting = new Waiting(this.busy);
     /** @type {Map<string, T>} */
     this.known = new Map();
     this.turn = 0;
@@ -26,6 +31,11 @@ export class Answers {
     return found;
   }
 
+  /** Ask for what is wanted whenever one of these traits changes. @param {string[]} traits @param {() => string} wanted */
+  follow(traits, wanted) {
+    hearChanges(this.shell.model, traits, onceAFrame(() => this.ask(wanted())), this.shell.signal);
+  }
+
   /** @param {string} name */
   async ask(name) {
     const turn = ++this.turn;
@@ -35,7 +45,7 @@ export class Answers {
     try {
       const { message, buffers } = await this.shell.requests.ask({ type: "block", name });
       const found = this.keep(this.how.read(message.info, buffers[0]), name);
-      if (turn === this.turn && !this.signal.aborted) this.#show(found); // else a later choice won
+      if (turn === this.turn && !this.shell.signal.aborted) this.#show(found); // else a later choice won
     } catch (error) {
       if (error instanceof Superseded || turn !== this.turn) return;
       this.waiting.say("");

@@ -123,3 +123,43 @@ export function popover(text, part, title, ...children) {
   });
   return root;
 }
+
+const IN_MENU = 256; // of more, those around the chosen one
+
+/**
+ * A menu with a step back and forth.
+ * @param {object} of
+ * @param {string} of.label
+ * @param {string} of.part
+ * @param {number} of.count
+ * @param {number} of.chosen
+ * @param {(at: number) => string} of.text
+ * @param {(at: number) => void} of.choose
+ */
+export function stepped({ label, part, count, chosen, text, choose }) {
+  const from = Math.max(0, Math.min(count - IN_MENU, chosen - IN_MENU / 2));
+  const choices = Array.from({ length: Math.min(IN_MENU, count) }, (_, i) => ({ value: String(from + i), text: text(from + i) }));
+  const select = menu(`The ${part}`, part, choices, (value) => choose(Number(value)));
+  select.set(String(chosen));
+  const step = (sign, by) => {
+    const made = button(sign, `${part}-${by < 0 ? "back" : "on"}`, () => choose(chosen + by), `${by < 0 ? "Previous" : "Next"} ${part}`);
+    made.disabled = chosen + by < 0 || chosen + by >= count;
+    return made;
+  };
+  return element("div", { class: "tl-group tl-tokens" }, element("span", { class: "tl-label", "aria-hidden": "true" }, label), step("◀", -1), select.root, step("▶", 1));
+}
+
+/**
+ * New children for a bar, with the focus where it was: what had it has been made anew.
+ * @param {HTMLElement} bar
+ * @param {HTMLElement[]} children
+ */
+export function putAnew(bar, children) {
+  const focus = document.activeElement;
+  const part = bar.contains(focus) ? focus?.closest("[data-part]")?.getAttribute("data-part") : null;
+  bar.replaceChildren(...children);
+  if (!part) return;
+  const found = /** @type {any} */ (bar.querySelector(`[data-part="${part}"]`));
+  const again = found?.querySelector("[aria-checked=true]") ?? found;
+  (again?.disabled ? /** @type {HTMLElement | null} */ (bar.querySelector("[aria-checked=true], select")) : again)?.focus();
+}

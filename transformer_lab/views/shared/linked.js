@@ -2,6 +2,8 @@
 // that have the same link. In a rendered notebook each view has a frame of its own; there the page
 // around the frames passes the word on.
 
+import { hearChanges } from "./hearing.js";
+
 const EVENT = "transformer-lab-selection";
 const LINKED = ["kind", "layer", "head", "selected"];
 
@@ -63,10 +65,7 @@ export function linked(model, signal, onHover) {
   const changed = () => {
     if (!listening) tell({});
   };
-  for (const name of LINKED) {
-    model.on(`change:${name}`, changed);
-    signal.addEventListener("abort", () => model.off(`change:${name}`, changed));
-  }
+  hearChanges(model, LINKED, changed, signal);
   document.addEventListener(EVENT, (event) => {
     const { from, message } = /** @type {CustomEvent} */ (event).detail;
     if (from !== me) hear(message);
@@ -77,4 +76,31 @@ export function linked(model, signal, onHover) {
     }, { signal });
   }
   return { hover: (spot) => tell({ hover: spot && { query: spot.query ?? null, key: spot.key ?? null } }) };
+}
+
+/** @typedef {{query: number | null, key: number | null, nothing?: boolean}} Spot nothing: what a query gives to no key */
+
+/** @param {Spot | null} a @param {Spot | null} b */
+export const sameSpot = (a, b) => a?.query === b?.query && a?.key === b?.key && Boolean(a?.nothing) === Boolean(b?.nothing);
+
+/** The spot that is pointed at, in this view or in one that is linked with it. */
+export class Pointed {
+  /** @param {any} model @param {AbortSignal} signal @param {() => void} changed */
+  constructor(model, signal, changed) {
+    this.changed = changed;
+    /** @type {Spot | null} */
+    this.spot = null;
+    this.link = linked(model, signal, (spot) => {
+      this.spot = spot;
+      changed();
+    });
+  }
+
+  /** The reader points at it here. @param {Spot | null} spot */
+  at(spot) {
+    if (sameSpot(spot, this.spot)) return;
+    this.spot = spot;
+    this.changed();
+    this.link.hover(spot);
+  }
 }

@@ -1,6 +1,7 @@
 // Questions to Python, or to the saved page, which answers the same messages.
 
 import { bytesOf } from "./codecs.js";
+import { hearOf } from "./hearing.js";
 
 /**
  * Asks one thing at a time. Of questions of the first rank only the newest waits: a later click
@@ -28,8 +29,7 @@ export class Requests {
       if (message.type === "error") waiting.reject(new Error(message.message));
       else waiting.resolve({ message, buffers: (buffers ?? []).map((given) => (given instanceof Blob ? given : bytesOf(given))) });
     };
-    model.on("msg:custom", answered);
-    signal.addEventListener("abort", () => model.off("msg:custom", answered));
+    hearOf(model, ["msg:custom"], answered, signal);
   }
 
   /**

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import traitlets as t
 
 from .base import View
+from .codecs import shown_text
 
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
@@ -25,6 +26,39 @@ def check_traced(trace: Any, batch: int, has: str = "residual_norms") -> None:
         )
     if not 0 <= batch < trace.batch_size:
         raise ValueError(f"batch={batch} is outside the {trace.batch_size} texts of this trace")
+
+
+def check_places(**places: tuple[int | None, int]) -> None:
+    """Each a place (None: not named) and how many there are.
+
+    Raises:
+        ValueError: for one that is not there.
+    """
+    for name, (value, count) in places.items():
+        if value is not None and not 0 <= value < count:
+            raise ValueError(f"{name}={value} is outside 0 … {count - 1}")
+
+
+def kind_of(trace: Trace, kind: str | None) -> str:
+    """The kind of attention to begin with: by default the decoder's, or the trace's first.
+
+    Raises:
+        ValueError: for one that the trace has not.
+    """
+    kind = kind or ("decoder" if "decoder" in trace.kinds else trace.kinds[0])
+    if kind not in trace.kinds:
+        raise ValueError(f"kind={kind!r} is not in this trace; it has {', '.join(trace.kinds)}")
+    return kind
+
+
+def traits_of(
+    trace: Trace, batch: int, title: str | None, link: str | None, otherwise: str
+) -> dict[str, Any]:
+    """What a view of one text of a trace begins with; `otherwise`: its title where nothing has a name."""
+    return dict(
+        title=title or trace.model_name or otherwise, of=(trace,), _batch=batch,
+        link=link_of(trace) if link is None else link, _note=shown_text(trace.note or ""),
+    )  # fmt: skip
 
 
 def link_of(trace: Trace) -> str:

@@ -4,6 +4,7 @@ import { bytesOf } from "./codecs.js";
 import { entry, onThemeChange, themeOf } from "./colours.js";
 import { element, onceAFrame } from "./dom.js";
 import { Header } from "./header.js";
+import { hearChanges } from "./hearing.js";
 import { PALETTE } from "./palette.js";
 import { Requests } from "./requests.js";
 
@@ -74,10 +75,7 @@ export class Shell {
       first?.();
       this.redraw();
     };
-    for (const name of names) {
-      this.model.on(`change:${name}`, changed);
-      this.signal.addEventListener("abort", () => this.model.off(`change:${name}`, changed));
-    }
+    hearChanges(this.model, names, changed, this.signal);
   }
 
   /** @param {Record<string, any>} changes */

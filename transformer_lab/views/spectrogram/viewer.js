@@ -5,6 +5,7 @@ import { bytesOf } from "../shared/codecs.js";
 import { checkbox, radioGroup, button } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { HeadRows } from "../shared/head_rows.js";
+import { hearChanges } from "../shared/hearing.js";
 import { linked } from "../shared/linked.js";
 import { pictureTable } from "../shared/overlay.js";
 import { sheet } from "../shared/sheet.js";
@@ -48,9 +49,7 @@ export class SpectrogramViewer {
     });
     this.#build();
     this.shell.watch(["layer", "head", "mean", "span", "whole", "fade", "_edits", "_effect", "_every", "_rows"]);
-    const chosen = () => this.#look();
-    model.on("change:selected", chosen);
-    signal.addEventListener("abort", () => model.off("change:selected", chosen));
+    hearChanges(model, ["selected"], () => this.#look(), signal);
   }
 
   // ---- state --------------------------------------------------------------------------------

@@ -10,9 +10,8 @@ import traitlets as t
 
 from ..pages.export import Block
 from ..shared.base import css, esm
-from ..shared.codecs import shown_text
 from ..shared.exports import Numbers
-from ..shared.selection import SelectionView, check_traced, link_of
+from ..shared.selection import SelectionView, check_places, check_traced, kind_of, traits_of
 from .data import CellBytes, WhyData, cell_name, read_name
 from .exported import why_numbers
 from .figure import WhyScene, why_figure
@@ -70,28 +69,19 @@ class WhyView(SelectionView):
         link: str | None = None,
     ):
         check_traced(trace, batch)
-        kind = kind or ("decoder" if "decoder" in trace.kinds else trace.kinds[0])
-        if kind not in trace.kinds:
-            raise ValueError(f"kind={kind!r} is not in this trace; it has {', '.join(trace.kinds)}")
+        kind = kind_of(trace, kind)
         self.trace, self._data = trace, WhyData(trace, batch)
         kinds = self._data.kinds()
-        for name, value, count in (
-            ("layer", layer, kinds[kind]["layers"]),
-            ("head", head, kinds[kind]["heads"]),
-            ("query", query, kinds[kind]["queries"]),
-            ("key", key, kinds[kind]["keys"]),
-        ):
-            if value is not None and not 0 <= value < count:
-                raise ValueError(f"{name}={value} is outside 0 … {count - 1}")
+        size = kinds[kind]
+        check_places(
+            layer=(layer, size["layers"]), head=(head, size["heads"]),
+            query=(query, size["queries"]), key=(key, size["keys"]),
+        )  # fmt: skip
         layer = trace.attending(kind)[0] if layer is None else layer
         trace.call(layer, kind=kind)  # refuses one without heads
         super().__init__(
-            _batch=batch,
-            title=title or trace.model_name or "Why here?",
-            of=(trace,),
-            link=link_of(trace) if link is None else link,
+            **traits_of(trace, batch, title, link, "Why here?"),
             _kinds=kinds,
-            _note=shown_text(trace.note or ""),
         )
         with self.hold_sync():
             self.kind, self.layer, self.head = kind, layer, head

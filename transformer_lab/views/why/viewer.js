@@ -2,12 +2,11 @@
 
 import { Answers } from "../shared/answers.js";
 import { colourTable, headColour } from "../shared/colours.js";
-import { button, menu, radioGroup } from "../shared/controls.js";
-import { element, onceAFrame, tokenElement } from "../shared/dom.js";
+import { putAnew, radioGroup, stepped } from "../shared/controls.js";
+import { element, tokenElement } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { sheet } from "../shared/sheet.js";
 import { Shell } from "../shared/shell.js";
-import { Waiting } from "../shared/waiting.js";
 import { firstCell, largestBySize, WhyCell } from "./cell.js";
 import { whyNumbers } from "./numbers.js";
 import { RowPanel } from "./row.js";
@@ -16,7 +15,6 @@ import { Waterfall } from "./waterfall.js";
 import { plainText, signedText, whySentence } from "./words.js";
 
 const KNOWN = 200; // scores that are kept
-const MENU = 256; // tokens in a menu; of longer texts those around the chosen one
 const KINDS = { encoder: "Encoder", decoder: "Decoder", cross: "Cross" };
 
 export class WhyViewer {
@@ -32,10 +30,8 @@ export class WhyViewer {
     });
     /** @type {number | null} */
     this.place = null;
-    this.busy = element("p", { class: "tl-hint", "data-part": "busy", role: "status", hidden: true });
-    this.waiting = new Waiting(this.busy);
     /** @type {Answers<WhyCell>} */
-    this.answers = new Answers(this.shell, this.waiting, signal, {
+    this.answers = new Answers(this.shell, {
       most: KNOWN,
       working: "Splitting the score …",
       read: (info, bytes) => new WhyCell(info, bytes),
@@ -49,12 +45,8 @@ export class WhyViewer {
     });
     this.cell = this.answers.keep(firstCell(model));
     this.link = linked(model, signal, (spot) => this.rivals.point(spot));
-    this.again = onceAFrame(() => this.answers.ask(this.wanted));
     this.#build();
-    for (const name of ["kind", "layer", "head", "selected"]) {
-      model.on(`change:${name}`, this.again);
-      signal.addEventListener("abort", () => model.off(`change:${name}`, this.again));
-    }
+    this.answers.follow(["kind", "layer", "head", "selected"], () => this.wanted);
     this.shell.watch(["_options"]);
   }
 
@@ -118,7 +110,7 @@ export class WhyViewer {
     this.numbers = element("table", { class: "tl-table", "data-part": "dimensions" });
     this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
     root.append(
-      shell.header, this.controlBar, this.note, shell.message, this.busy,
+      shell.header, this.controlBar, this.note, shell.message, this.answers.busy,
       element("div", { class: "tl-panels tl-why" },
         panel("row", "Who competes", this.rivals.hint, this.rivals.row, this.rivals.ledger),
         panel("fall", "The score, number by number", this.fallHint, this.canvas, this.readout,
@@ -150,8 +142,8 @@ export class WhyViewer {
     controls.push(
       group("Layer", "layer", counted(layers, "Layer"), layer, (value) => shell.set({ layer: value })),
       group("Head", "head", counted(heads, "Head", true), head, (value) => shell.set({ head: value })),
-      this.#tokens("query", queryTokens, queries, query, (value) => shell.set({ selected: [value, null] })),
-      this.#tokens("key", keyTokens, keys, key, (value) => shell.set({ selected: [query, value] })),
+      stepped({ label: "Query", part: "query", count: queries, chosen: query, text: (at) => `${at} ${queryTokens[at]}`, choose: (at) => shell.set({ selected: [at, null] }) }),
+      stepped({ label: "Key", part: "key", count: keys, chosen: key, text: (at) => `${at} ${keyTokens[at]}`, choose: (at) => shell.set({ selected: [query, at] }) }),
     );
     if (cell.info.mean !== null) {
       controls.push(group("Split", "split", [
@@ -165,26 +157,7 @@ export class WhyViewer {
         { value: "pair", text: "rotary pair", name: "Rotary pair: two dimensions that turn together" },
       ], this.pairs ? "pair" : "dimension", (value) => shell.set({ _options: { ...this.options, pairs: value === "pair" } })));
     }
-    const focus = document.activeElement?.closest?.("[data-part]");
-    const at = this.controlBar.contains(focus) ? focus.dataset.part : null;
-    this.controlBar.replaceChildren(...controls);
-    // What had the focus has been made anew.
-    if (at) (this.controlBar.querySelector(`[data-part="${at}"] [aria-checked=true]`) ?? this.controlBar.querySelector(`[data-part="${at}"]`))?.focus();
-  }
-
-  /** A menu of tokens with a step back and forth. */
-  #tokens(part, tokens, count, chosen, choose) {
-    const from = Math.max(0, Math.min(count - MENU, chosen - MENU / 2));
-    const choices = Array.from({ length: Math.min(MENU, count) }, (_, i) => ({ value: String(from + i), text: `${from + i} ${tokens[from + i]}` }));
-    const select = menu(`The ${part}`, part, choices, (value) => choose(Number(value)));
-    select.set(String(chosen));
-    const step = (text, by) => {
-      const made = button(text, `${part}-${by < 0 ? "back" : "on"}`, () => choose(chosen + by), `${by < 0 ? "Previous" : "Next"} ${part}`);
-      made.disabled = chosen + by < 0 || chosen + by >= count;
-      return made;
-    };
-    return element("div", { class: "tl-group tl-tokens" }, element("span", { class: "tl-label", "aria-hidden": "true" }, part === "query" ? "Query" : "Key"),
-      step("◀", -1), select.root, step("▶", 1));
+    putAnew(this.controlBar, controls);
   }
 
   // ---- what the reader does -----------------------------------------------------------------
