@@ -26,7 +26,8 @@ export default {
 """
 ASK = """async ([text, edits]) => {
   const { ids, position } = await engine.ask({ ask: "read", text });
-  const older = engine.ask({ ask: "predict", position, edits: [] }, { lane: "predict" }).catch((error) => error.constructor.name);
+  const places = Array.from({ length: 20000 }, () => ({ kind: "decoder", layer: 0, head: 0 })); // for half a minute
+  const older = engine.ask({ ask: "effects", position, places }, { lane: "predict" }).catch((error) => error.constructor.name);
   const newer = await engine.ask({ ask: "predict", position, edits }, { lane: "predict" });
   return { ids, newer, older: await older };
 }"""
