@@ -103,3 +103,10 @@ def test_a_views_own_rules_hold_in_it_alone():
         for selectors in re.findall(r"([^{}]+)\{[^{}]*\}", text):
             for selector in selectors.split(","):
                 assert selector.strip().startswith(f".tl-view.tl-view-{path.parent.name}"), selector
+
+
+def test_what_all_views_share_names_no_one_view():
+    """A rule for a part of one view, `.tl-why`, coloured the whole of another of that name."""
+    shared = (VIEWS / "shared" / "view.css").read_text("utf-8")
+    for view in VIEWS.glob("*/view.js"):
+        assert not re.search(rf"\.tl-{view.parent.name}(?![\w-])", shared), view.parent.name

@@ -129,7 +129,7 @@ export class Spans {
     });
     this.segments = menu("Segments of the text", "segments", [], (value) => this.#segments(value));
     this.clear = button("clear", "span-clear", () => this.#set(null, null), "Show the whole map again (Esc)");
-    this.why = element("span", { class: "tl-why", role: "status", "data-part": "span-why" });
+    this.why = element("span", { class: "tl-span-why", role: "status", "data-part": "span-why" });
     const span = (from, to) => /** @type {[number, number]} */ ([Math.min(from, to), Math.max(from, to) + 1]);
     const row = (label, only) => new TokenRow(label, {
       draft: (from, to) => {
