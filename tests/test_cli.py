@@ -30,7 +30,15 @@ def test_explore_writes_one_page_and_opens_nothing(tmp_path):
     result = call("explore", "--text", "def f(x): return x", "--html", str(page))
     assert result.exit_code == 0, result.output
     assert "It needs no network" in result.output
+    assert "another text, masks, edits and writing on need only a browser" in result.output
     html = page.read_text("utf-8")
+    assert 'data-block="model"' in html and "worker-src" not in html
+    result = call(
+        "explore", "--text", "def f", "--no-effects", "--without-model", "--html", str(page)
+    )
+    assert "the rest needs a live kernel" in result.output
+    assert 'data-block="model"' not in page.read_text("utf-8")
+    assert "--html" in call("explore", "--with-model").output
     assert "default-src 'none'" in html
     assert "<script src" not in html and "https://cdn" not in html
 
@@ -41,7 +49,7 @@ def test_explore_writes_one_page_and_opens_nothing(tmp_path):
 def test_explore_says_what_a_page_leaves_out_and_how_to_have_it(tmp_path, monkeypatch, limit):
     """Effects of a large model were left out without a word."""
     monkeypatch.setattr(f"transformer_lab.views.{limit}", 0.0)
-    page, given = tmp_path / "heads.html", ["--text", "def f"]
+    page, given = tmp_path / "heads.html", ["--text", "def f", "--without-model"]
     if "overlay" in limit:
         from tests.factories import picture, vision
 

@@ -195,6 +195,12 @@ def doctor() -> None:
     "forward pass a head. Default: where that takes no more than some minutes; what is left out is "
     "said.",
 )
+@click.option(
+    "--with-model/--without-model",
+    default=None,
+    help="Whether the page of --html takes the model along, so that it reads other texts and takes "
+    "edits with nothing but a browser. Default: a model of ours below 16 MB does; up to 200 MB can.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps or auto.")
 @click.option(
     "--allow-missing",
@@ -203,7 +209,7 @@ def doctor() -> None:
 )
 def explore(
     model: str, text: str | None, image: Path | None, target: str | None, html: Path | None,
-    effects: bool | None, device: str, allow_missing: bool,
+    effects: bool | None, with_model: bool | None, device: str, allow_missing: bool,
 ) -> None:  # fmt: skip
     """Type a text, look at the heads, switch them off, see what changes.
 
@@ -233,6 +239,10 @@ def explore(
         raise ValueError("--model is empty; leave it out for the small model that comes along")
     if html is None and effects is not None:
         raise ValueError("--effects and --no-effects are of a page; name its file with --html")
+    if html is None and with_model is not None:
+        raise ValueError("--with-model is of a page; name its file with --html")
+    if image is not None and with_model:
+        raise ValueError("--with-model is for models that read text; leave it out for a picture")
     if html is None:
         if is_at_hand(model):  # say now what the notebook would say later
             show(kind.from_pretrained(model, allow_missing=allow_missing), text, target)
@@ -244,10 +254,24 @@ def explore(
     _can_write("--html", html)
     loaded = kind.from_pretrained(model, device=device, allow_missing=allow_missing)
     view = show(loaded, text, target)
-    view.save_html(html, effects=effects)
+    travels = {} if image is not None else {"model": with_model}
+    view.save_html(html, effects=effects, **travels)
     click.echo(f"Wrote {html} ({html.stat().st_size / 2**20:.1f} MiB). It needs no network.")
+    if travels:
+        click.echo(_what_it_can(view))
     if view.left_out:
         click.echo(view.left_out.replace("save_html(path, effects=True)", "--effects"))
+
+
+def _what_it_can(view: Any) -> str:
+    """What a page of an Explorer does by itself, and what it does not."""
+    if view.carried:
+        return (
+            f"It holds the model ({view.carried.size / 2**20:.1f} MiB of it): another text, masks, "
+            "edits and writing on need only a browser; labels, estimates and scores are of this text."
+        )
+    without = "It shows this text, and what each head alone does; the rest needs a live kernel."
+    return view.stays.replace("save_html(path, model=True)", "--with-model") or without
 
 
 def _open_lab(path: Path) -> NoReturn:

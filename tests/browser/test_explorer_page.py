@@ -1,4 +1,4 @@
-"""A saved Explorer: what it shows without a kernel, and that its numbers are Python's."""
+"""A saved Explorer that holds no model: what it shows without a kernel, and that its numbers are Python's."""
 
 from dataclasses import dataclass
 
@@ -70,7 +70,7 @@ def settled(page, edits):
 def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     view = Explorer(shipped, CODE, layer=2, head=2)
     view._name_heads()
-    page = open_page(view.to_html())
+    page = open_page(view.to_html(model=False))
     assert rows(page) == python_rows(view._compare())
     assert text(page, "lead").startswith("None yet. Switch a head off to see if it matters.")
     assert text(page, "where") == "after “.”"
@@ -129,7 +129,7 @@ def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
 
 def test_groups_and_cuts_say_that_they_need_a_kernel(open_page, shipped, map_of):
     view = Explorer(shipped, CODE, layer=3, head=1)
-    page = open_page(view.to_html())
+    page = open_page(view.to_html(model=False))
     assert page.locator(part("text")).get_attribute("readonly") is not None
     assert not page.locator(part("run")).is_visible()
     grid = page.locator(part("thumbnails"))
@@ -174,7 +174,7 @@ def test_groups_and_cuts_say_that_they_need_a_kernel(open_page, shipped, map_of)
 
 def test_what_heads_do_follows_the_token_that_is_predicted(open_page):
     view = Explorer(small("encoder-decoder"), WORDS, FRENCH, layer=0)
-    page = open_page(view.to_html())
+    page = open_page(view.to_html(model=False))
     for position in (1, 2):
         at_token(page, position, "target")
         view.position = position
@@ -203,7 +203,7 @@ def test_dots_are_small_where_no_head_does_much(open_page):
             if "attention.out" in name:
                 parameter.mul_(1e-4)
     view = Explorer(model, WORDS)
-    page = open_page(view.to_html())
+    page = open_page(view.to_html(model=False))
     token = view.predictions[0].token
     assert max(abs(view.effect_of(0, h).likeliest.change) for h in range(4)) < 0.01
     assert text(page, "sweep-note") == (
@@ -212,7 +212,7 @@ def test_dots_are_small_where_no_head_does_much(open_page):
 
 
 def test_a_group_ends_where_another_head_is_chosen(open_page, shipped):
-    page = open_page(Explorer(shipped, CODE, layer=3, head=1).to_html())
+    page = open_page(Explorer(shipped, CODE, layer=3, head=1).to_html(model=False))
     grid = page.locator(part("thumbnails"))
     box = grid.bounding_box()
     at = {"x": box["width"] * 0.1, "y": box["height"] * 0.1}
@@ -227,7 +227,7 @@ def test_a_group_ends_where_another_head_is_chosen(open_page, shipped):
 def test_edits_that_were_saved_are_there_with_their_maps(open_page, shipped, map_of, tmp_path):
     edits = [tl.ablate(0, 1), tl.knock_out(2, 2, query=14, key=5)]
     view = Explorer(shipped, CODE, layer=2, head=2, edits=edits)
-    page = open_page(view.to_html())
+    page = open_page(view.to_html(model=False))
     assert rows(page) == python_rows(view.effect)
     assert text(page, "effect") == view._outcome["sentence"]
     assert text(page, "sentence") == view._attention_sentence()
@@ -275,7 +275,7 @@ def test_in_a_rendered_notebook_it_says_what_is_missing(open_page, shipped):
 
 
 def test_a_thousand_clicks_leave_the_last_state(open_page, shipped):
-    page = open_page(Explorer(shipped, CODE, layer=0).to_html())
+    page = open_page(Explorer(shipped, CODE, layer=0).to_html(model=False))
     page.evaluate(
         """() => { const b = document.querySelector('[data-part=head-off]');
                    for (let i = 0; i < 1001; i++) b.click(); }"""
@@ -286,7 +286,7 @@ def test_a_thousand_clicks_leave_the_last_state(open_page, shipped):
 
 def test_an_encoder_decoder_and_masks(open_page):
     view = Explorer(small("encoder-decoder"), WORDS, FRENCH, layer=0)
-    page = open_page(view.to_html())
+    page = open_page(view.to_html(model=False))
     assert page.locator(part("target")).input_value() == FRENCH
     page.evaluate(
         """() => { for (let i = 1; i < 4; i++)
@@ -307,12 +307,12 @@ def test_an_encoder_decoder_and_masks(open_page):
     assert rows(page) == python_rows(found)
     model = small("encoder")
     view = Explorer(model, WORDS)
-    page = open_page(view.to_html())
+    page = open_page(view.to_html(model=False))
     assert text(page, "prediction-note").endswith(
         "the text has none. Masking one needs a live kernel (transformer-lab explore, or a notebook)."
     )
     view.masked = [3, 7]
-    page = open_page(view.to_html())
+    page = open_page(view.to_html(model=False))
     assert rows(page) == python_rows(view._compare())
     assert text(page, "where") == "token 3"
     assert text(page, "edits").startswith("token 3 behind")
@@ -328,7 +328,7 @@ def test_an_encoder_decoder_and_masks(open_page):
 
 def test_a_model_without_a_head(open_page):
     view = Explorer(small("encoder", head=False), WORDS)
-    page = open_page(view.to_html())
+    page = open_page(view.to_html(model=False))
     assert "no head that predicts tokens" in text(page, "invite")
     page.locator(part("head-off")).click()
     settled(page, 1)
@@ -344,21 +344,21 @@ def test_accessible_and_nothing_is_cut_off(open_page, accessible, shipped, schem
     edits = [tl.ablate(2, 2), tl.knock_out(3, 1, query=14, key=5)]
     view = Explorer(shipped, CODE, layer=3, head=1, edits=edits)
     view._name_heads()
-    source = view.to_html()
+    source = view.to_html(model=False)
     for width in (400, 650, 1000):
         page = open_page(source, width=width, scheme=scheme)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         screenshot(page, f"explorer-{scheme}-{width}", full_page=True)
     page.locator("[data-part=tool] [data-value=cut]").click()
     accessible(page)
-    accessible(open_page(Explorer(shipped, CODE).to_html(), scheme=scheme))
+    accessible(open_page(Explorer(shipped, CODE).to_html(model=False), scheme=scheme))
 
 
 def test_a_page_says_at_once_whether_heads_can_be_switched_off(open_page, shipped, tmp_path):
     view = Explorer(shipped, CODE)
-    kept = open_page(view.save_html(tmp_path / "kept.html"))
+    kept = open_page(view.save_html(tmp_path / "kept.html", model=False))
     assert "Switch a head off to see if it matters" in text(kept, "lead")
-    without = open_page(view.save_html(tmp_path / "without.html", effects=False))
+    without = open_page(view.save_html(tmp_path / "without.html", effects=False, model=False))
     assert "Switching heads off, cutting edges, writing on, or another text needs" in text(
         without, "lead"
     )
@@ -389,7 +389,7 @@ def test_an_edit_of_a_kind_that_no_script_has_heard_of(open_page, shipped, monke
     monkeypatch.setitem(makers._PLAIN, "toy", (lambda **v: Toy(**v), known))
     view = Explorer(shipped, CODE, layer=2, head=1)
     view.edits = [Toy(1, 2, strength=2.0), Toy(1, 2, strength=3.0)]
-    page = open_page(view.to_html(effects=False))
+    page = open_page(view.to_html(effects=False, model=False))
     chips = page.locator(f"{part('edits')} bdi").all_inner_texts()
     assert chips == ["layer 1, head 2: toyed with by 2", "layer 1, head 2: toyed with by 3"]
     page.locator(part("copy-edits")).click()

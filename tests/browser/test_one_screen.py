@@ -90,7 +90,7 @@ def test_so_it_does_with_edits_and_what_was_written_with_and_without_them(open_p
     view = explorer("shipped")
     view.write(24)
     assert view.text.count("\n") >= 2
-    source = view.to_html(effects=False)
+    source = view.to_html(effects=False, model=False)
     for scheme in ("light", "dark"):
         page = open_page(source, width=SIZES[0][0], height=SIZES[0][1], scheme=scheme)
         for width, height in SIZES:

@@ -32,7 +32,7 @@ def effects(view):
 def test_rows_are_asked_for_sorted_chosen_and_switched_off(open_page, tmp_path):
     view = Explorer(tl.shipped(), CODE, layer=2, head=2)
     view._name_heads()
-    page = opened(open_page(view.to_html()))
+    page = opened(open_page(view.to_html(model=False)))
     order = effects(view)
     assert heads(page) == order
     assert page.locator(f"{TABLE} th[aria-sort=descending]").inner_text().startswith("effect")
@@ -99,7 +99,9 @@ def test_rows_are_asked_for_sorted_chosen_and_switched_off(open_page, tmp_path):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_estimates_are_marked_and_everything_can_be_reached(open_page, accessible, scheme):
-    page = opened(open_page(Explorer(tl.shipped(), CODE).to_html(effects=False), scheme=scheme))
+    page = opened(
+        open_page(Explorer(tl.shipped(), CODE).to_html(effects=False, model=False), scheme=scheme)
+    )
     assert page.locator(f"{TABLE} tbody i").count() == 16
     assert page.locator(f"{TABLE} tbody i").first.inner_text().startswith("≈ ")
     assert "≈ estimate: of one gradient pass; 0 of 16 heads measured." in text(page, "table-legend")
@@ -109,7 +111,9 @@ def test_estimates_are_marked_and_everything_can_be_reached(open_page, accessibl
 
 def test_many_rows_are_in_the_page_only_while_they_are_in_sight(open_page):
     model = small("decoder", n_layers=20, n_heads=16)
-    page = opened(open_page(Explorer(model, "The animal was tired .").to_html(effects=False)))
+    page = opened(
+        open_page(Explorer(model, "The animal was tired .").to_html(effects=False, model=False))
+    )
     table = page.locator(TABLE)
     assert table.get_attribute("aria-rowcount") == "321"
     assert 0 < len(heads(page)) < 100

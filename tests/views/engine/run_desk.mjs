@@ -31,5 +31,5 @@ const answers = models.map(({ name, info, questions }) => {
   return { loaded, found: questions.map((question) => last(desk, question)) };
 });
 const chances = draws.map(({ logits, options }) => Array.from(samplingDistribution(logits, options)));
-const plain = (_, value) => (value instanceof Float32Array ? Array.from(value) : value);
+const plain = (_, value) => (value instanceof Float32Array || value instanceof Uint8Array ? Array.from(value) : value);
 fs.writeFileSync(path.join(folder, "answers.json"), JSON.stringify({ answers, chances }, plain));

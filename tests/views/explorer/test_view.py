@@ -358,7 +358,7 @@ def test_a_context_too_short_for_labels_is_said_in_plain_words(monkeypatch):
 
 def test_effects_are_those_of_a_sweep(decoder):
     view = Explorer(decoder, TEXT)
-    view.to_html()  # computes what each head does
+    view.to_html(model=False)  # computes what each head does
     swept = tl.sweep_heads(decoder, TEXT, measure="kl")
     for layer in range(2):
         for head in range(4):
@@ -411,12 +411,12 @@ def test_pictures_and_the_bundle(decoder):
 
 def test_a_page_says_what_it_leaves_out(decoder, tmp_path):
     view = Explorer(decoder, TEXT)
-    text = view.save_html(tmp_path / "x.html").read_text("utf-8")
+    text = view.save_html(tmp_path / "x.html", model=False).read_text("utf-8")
     assert text.count('data-block="effect/decoder/') == 8
     text = view.save_html(tmp_path / "x.html", effects=False).read_text("utf-8")
     assert "effect/decoder/" not in text
     view._reading.seconds = 100.0
-    text = view.to_html()
+    text = view.to_html(model=False)
     assert "each of the 8 heads is left out: it takes about 13 minutes; save_html" in text
     assert view.left_out in text
     assert "effect/decoder/" not in text
@@ -446,7 +446,7 @@ def test_a_slow_first_pass_is_timed_again(decoder):
     view = Explorer(decoder, TEXT)
     view._reading.effects.clear()
     view._reading.seconds = 100.0  # as if the weights had been read from a slow disk
-    assert view.to_html().count('data-block="effect/decoder/') == 8
+    assert view.to_html(model=False).count('data-block="effect/decoder/') == 8
     assert view._reading.seconds < 100
 
 

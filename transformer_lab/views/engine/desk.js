@@ -3,14 +3,16 @@
 // between two steps.
 
 import { Pass } from "./pass.js";
+import { picture, pictures } from "./pictures.js";
 import { blockShares, logitLens, logProbabilities, outcome, stateChanges } from "./predictions.js";
 import { TextModel } from "./text_model.js";
+import { decode, names, toldOf, words } from "./told.js";
 
 /** Passes of other texts that are kept, for patches. */
 const SOURCES = 4;
 
 /** One text of a model: its pass without edits, and the last one with some. */
-class Reading {
+export class Reading {
   /** @param {TextModel} text @param {import("./model.js").Inputs} inputs @param {(source: any) => Pass} source */
   constructor(text, inputs, source) {
     this.text = text;
@@ -106,7 +108,7 @@ export class Desk {
 }
 
 /** @type {Record<string, (asked: any, given: any, more?: any) => Generator<any, any>>} */
-const ANSWERS = { load, read, predict, map, stream, lens, effects, write };
+const ANSWERS = { load, read, told: toldOf, words, decode, names, predict, map, picture, pictures, stream, lens, effects, write };
 
 /** A model from what a page carries. @param {Desk} desk @param {import("./text_model.js").Packed} packed */
 function* load(desk, packed) {

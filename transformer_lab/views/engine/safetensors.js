@@ -33,7 +33,7 @@ const READERS = {
  */
 export function readSafetensors(bytes, checksum) {
   if (crc32(bytes) !== checksum >>> 0) throw new DamagedModel(NOT_AS_WRITTEN);
-  const [table, start] = tableOf(bytes);
+  const [table, start] = headerOf(bytes);
   const tensors = new Map();
   let end = 0;
   const entries = Object.entries(table).filter(([name]) => name !== "__metadata__");
@@ -55,7 +55,7 @@ export function readSafetensors(bytes, checksum) {
 }
 
 /** The table of names, and where the numbers begin. */
-function tableOf(bytes) {
+function headerOf(bytes) {
   if (bytes.length < 8) throw new DamagedModel(`the model has ${bytes.length} bytes, too few for a safetensors file`);
   const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
   if (length > LONGEST_TABLE || 8 + length > bytes.length) throw new DamagedModel("the model is cut off within its table of names");

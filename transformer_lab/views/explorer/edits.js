@@ -5,6 +5,7 @@
  * @typedef {object} Edit
  * @property {string} id edits with the same one are the same
  * @property {string} words for people
+ * @property {string} subject the beginning of a sentence on it alone
  * @property {string} code the Python that makes it
  * @property {"off" | "cut" | "other"} does
  * @property {string} kind
@@ -46,7 +47,7 @@ export function made(patterns, name, place, names = {}) {
     if (typeof value === "number") return place[slots.find(([, number]) => number === String(value))?.[0] ?? ""] ?? value;
     if (typeof value === "string") return slots.reduce((text, [slot, number]) => text.replaceAll(number, () => String(told[slot] ?? place[slot])), value);
     if (value === null || typeof value !== "object") return value;
-    return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, put(part, key === "words" ? { ...place, ...names } : place)]));
+    return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, put(part, key === "words" || key === "subject" ? { ...place, ...names } : place)]));
   };
   return put(patterns[name], place);
 }

@@ -20,7 +20,8 @@ class Edits:
     a number.
 
     A browser is told of each edit what it needs to show it, and knows no kind of edit by itself:
-    `id`: edits with the same one are the same; `words`: for people; `code`: the Python that makes it;
+    `id`: edits with the same one are the same; `words`: for people; `subject`: how a sentence on it
+    alone begins; `code`: the Python that makes it;
     `does`: "off" (heads are switched off), "cut" (an edge is) or "other"; `kind`, `layer`, `head`,
     `query`, `key`: what it reaches, None for all; `alone`: "kind/layer/head" of the one head that it
     switches off; `made`: what `edit_from_dict` reads.
@@ -72,7 +73,7 @@ class Edits:
         )
         return {
             "id": json.dumps({**made, "kind": kind}, sort_keys=True),
-            "words": _words(edit, made, kinds),
+            "words": _words(edit, made, kinds), "subject": self.subject([made], kinds),
             "code": "…  # " + edit.describe() if name == "kept" else edit.code(),
             "does": does, "kind": kind, "layer": edit.layer, "head": edit.head,
             "query": made.get("query"), "key": made.get("key"),

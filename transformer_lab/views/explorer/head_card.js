@@ -71,7 +71,7 @@ export class HeadCard {
     this.headTitle.textContent = `${headName({ kind: kindName, layer, head, several })}${label.tag ? ` · ${label.tag}` : ""}`;
     this.evidence.textContent = label.sentence;
     this.evidence.hidden = !label.sentence;
-    this.nameButton.hidden = named || !this.runner.live || about.names;
+    this.nameButton.hidden = named || !this.runner.live || about.names || Boolean(this.state.model.get("_carried")?.travels);
     this.nameButton.disabled = Boolean(this.naming);
     this.nameButton.textContent = this.naming ? "Naming the heads …" : "Name the heads";
     const off = chosen.every((place) => headOff(this.runner.edits, place));

@@ -7,6 +7,7 @@ import { NotSent, Requests, Superseded } from "../shared/requests.js";
 const BUSY_FROM = 200; // ms
 const STUCK_FROM = 4000;
 const NO_ANSWER = "No answer from Python: it may be busy with a cell, or stopped. Heads and maps that are here still work.";
+const STILL_AT_WORK = "The model in this page is still at work. Heads and maps that are here still work.";
 
 export const NEEDS_KERNEL = "needs a live kernel (transformer-lab explore, or a notebook)";
 
@@ -58,7 +59,7 @@ export class Runner {
     this.wanted = { ...this.wanted, ...changes };
     const busy = setTimeout(() => turn === this.turn && this.hears.working(true), BUSY_FROM);
     const stuck = setTimeout(
-      () => turn === this.turn && this.hears.say(NO_ANSWER, "waiting"),
+      () => turn === this.turn && this.hears.say(this.model.get("_carried")?.travels ? STILL_AT_WORK : NO_ANSWER, "waiting"),
       STUCK_FROM,
     );
     try {

@@ -46,8 +46,16 @@ export class TableFace {
     const means = new Map(spans.map(([name, , told]) => [name, told]));
     this.table.show({
       ...now, rows: facts.rows(state, kindName, between), names: [...short.keys()],
-      shortOf: (name) => short.get(name) ?? name, meansOf: (name) => means.get(name) ?? "", effects: this.#effects(),
+      shortOf: (name) => short.get(name) ?? name, meansOf: (name) => means.get(name) ?? "",
+      effects: [this.#effects(), this.#unscored(scores)].filter(Boolean).join(" "),
     });
+  }
+
+  /** Why there are no scores, on a page that goes on without Python. */
+  #unscored(scores) {
+    const { model, facts } = this.state;
+    if (scores.length || !model.get("_carried")?.travels) return "";
+    return facts.failed ? "" : "Scores of this text are left out: Python makes them, and the labels are of the text that was saved.";
   }
 
   /** What the effects are of, in a sentence. */

@@ -17,11 +17,13 @@ from ..heads.figure import PinnedMap
 from ..heads.heads import Heads, Place, map_sentence, name_of, place_of
 from ..heads.pins import PinTraits
 from ..heads.spans import SpanTraits
+from ..pages.carried import Carried
 from ..pages.export import Block
 from ..shared.base import css, esm, one_line
 from ..shared.exports import Numbers
 from ..shared.selection import link_of
 from ..shared.words import Seen, between_change_sentence, between_sentence, difference_sentence
+from .carrying import carry
 from .edits import Edits
 from .effects import HeadEffects
 from .exported import explorer_numbers
@@ -69,6 +71,11 @@ class Explorer(Writes, Measured, SpanTraits, PinTraits):
     _css: ClassVar[str] = css("explorer")
 
     absent: ClassVar[str] = "this page does not hold it; that needs a live kernel"
+
+    carried: Carried | None = None
+    """The model that the last page of this view took along."""
+    stays: str = ""
+    """Why the last page did not, in a sentence."""
 
     def __init__(
         self,
@@ -235,22 +242,32 @@ class Explorer(Writes, Measured, SpanTraits, PinTraits):
         layers: Sequence[int] | None = None,
         *,
         effects: bool | None = None,
+        model: bool | None = None,
         theme: str | None = None,
     ) -> Path:
-        """Write one self-contained page: every head and map, the predictions, and what happens to
-        them without each single head. Other edits need a live kernel, and the page says so.
+        """Write one self-contained page: every head and map, and the predictions.
+
+        A page that takes its model along reads other texts, masks, edits and writes by itself, with
+        nothing but a browser; labels, estimates and scores are those of the text that was saved.
+        Without the model it shows what happens without each single head; what else needs a live
+        kernel, it says.
 
         Args:
             path: the file.
             layers: keep only the heads of these layers; the page says so. Default: every head.
             effects: whether the page holds what happens without each head, which costs one forward
-                pass a head. By default where that takes less than three minutes.
+                pass a head. By default where that takes less than three minutes, and the model does
+                not travel: a page that has it measures them by itself.
+            model: whether the page takes the model along, its weights rounded to 16 bits. By default
+                where it can travel (a `Transformer` with a tokenizer of ours that nobody changed)
+                and its weights take less than 16 MB; True for up to 200 MB.
             theme: "light" or "dark"; by default as the reader's system.
 
         Raises:
-            ValueError: for a layer that the trace has not, or a path that cannot hold a file.
+            ValueError: for a layer that the trace has not, a path that cannot hold a file, and with
+                model=True for a model that cannot travel or is too large.
         """
-        return super().save_html(path, layers=layers, effects=effects, theme=theme)
+        return super().save_html(path, layers=layers, effects=effects, model=model, theme=theme)
 
     # -- what is shown ----------------------------------------------------------------------------
 
@@ -316,6 +333,16 @@ class Explorer(Writes, Measured, SpanTraits, PinTraits):
             raise ValueError("nothing is edited any more")
         return self._after.answer(rest)
 
+    def _page(
+        self, *, model: bool | None = None, effects: bool | None = None, **options: Any
+    ) -> Iterable[str]:
+        stale = not self._runs.is_fresh(self._reading)
+        quiet = self._runs.quiet(self._reading.version)
+        self.carried, self.stays = carry(quiet, model, stale)
+        if self.carried and effects is None:
+            effects = False
+        return super()._page(effects=effects, **options)
+
     def _page_state(
         self, layers: Sequence[int] | None = None, effects: bool | None = None
     ) -> dict[str, Any]:
@@ -334,9 +361,16 @@ class Explorer(Writes, Measured, SpanTraits, PinTraits):
         if len(positions) <= 64:
             found = (self._runs.compare(trace, None, p) for p in positions)
             state["_tables"] = {str(e.position): e.to_dict() for e in found}
-        if why:
-            state["_note"] = f"{state['_note']} {why}".strip()
+        state["_note"] = " ".join(filter(None, [self.stays, state["_note"], why]))
         state["_about"] = {**self._about, "effects": keeps}
+        given, first = self._reading.given, self._runs.first_position(self._reading)
+        state["_carried"] = {
+            "travels": self.carried is not None,
+            "moved": False,  # whether the page has read another text
+            "given": None if given is None else list(given),
+            "first": first,
+            "wished": self._position,
+        }
         return state
 
     def _keeps_effects(self, wanted: bool | None) -> tuple[bool, str]:
@@ -353,6 +387,7 @@ class Explorer(Writes, Measured, SpanTraits, PinTraits):
     def _blocks(
         self, layers: Sequence[int] | None = None, effects: bool | None = None
     ) -> Iterable[Block]:
+        yield from self.carried.blocks if self.carried else ()
         yield from self._head_blocks(layers)
         yield from self._span_blocks(layers)
         yield from self._every_block()

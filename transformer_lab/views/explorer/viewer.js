@@ -1,6 +1,7 @@
 // The Explorer: a text to type, heads to switch off, edges to cut, and the predictions before and
 // after. It has the heads of a HeadView, and gives them the weights before and after the edits.
 
+import { alive } from "./alive.js";
 import { Answer } from "./answer.js";
 import { AskPanel } from "./ask.js";
 import { popover } from "../shared/controls.js";
@@ -30,11 +31,12 @@ import { Writing } from "./writing.js";
 
 export class ExplorerViewer {
   /**
-   * @param {any} model
+   * @param {any} given
    * @param {HTMLElement} root
    * @param {AbortSignal} signal
    */
-  constructor(model, root, signal) {
+  constructor(given, root, signal) {
+    const model = alive(given, signal);
     Object.assign(this, { model, root, signal });
     const state = (this.state = new ExplorerState(model));
     state.facts = new Facts(model, signal, () => this.showSoon());

@@ -98,6 +98,7 @@ export class Heads {
       this.maps.forget(); // the model has learned: new maps
       this.start();
     });
+    watch(["_note"], () => this.start());
     watch(["selected"], () => this.#follow());
     this.mapPanel.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.root.addEventListener("keydown", (event) => {

@@ -26,6 +26,7 @@
 
   const state = { ...payload.state, _saved: true };
   for (const [name, text] of Object.entries(payload.buffers)) state[name] = new DataView(decode(text).buffer);
+  const written = Object.fromEntries(Object.keys(payload.buffers).map((name) => [name, state[name]]));
   delete payload.buffers; // a long page's are megabytes, and stand in the page as well
 
   const handlers = new Map();
@@ -118,7 +119,13 @@
       const copy = /** @type {HTMLElement} */ (document.documentElement.cloneNode(true));
       copy.querySelector("#tl-root").replaceChildren();
       const now = Object.fromEntries(Object.keys(payload.state).map((name) => [name, state[name]]));
-      copy.querySelector("#tl-state").textContent = JSON.stringify({ ...payload, buffers: JSON.parse(place.textContent).buffers, state: now }).replace(
+      const { buffers } = JSON.parse(place.textContent);
+      for (const [name, was] of Object.entries(written)) {
+        const { buffer, byteOffset, byteLength } = state[name];
+        if (state[name] !== was) buffers[name] = encode(new Uint8Array(buffer, byteOffset, byteLength));
+      }
+      if (now._carried?.moved) copy.querySelector("noscript")?.remove(); // it tells of another text
+      copy.querySelector("#tl-state").textContent = JSON.stringify({ ...payload, buffers, state: now }).replace(
         /[&<>\u2028\u2029]/g,
         (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
       );
@@ -141,11 +148,10 @@
   const model = {
     get: (name) => state[name],
     set(name, value) {
-      for (const [key, next] of Object.entries(typeof name === "object" ? name : { [name]: value })) {
-        if (state[key] === next) continue;
-        state[key] = next;
-        fire(`change:${key}`, model, next);
-      }
+      const given = Object.entries(typeof name === "object" ? name : { [name]: value });
+      const changed = given.filter(([key, next]) => state[key] !== next);
+      for (const [key, next] of changed) state[key] = next; // all of them before anybody hears of one
+      for (const [key, next] of changed) fire(`change:${key}`, model, next);
     },
     save_changes() {},
     send(message) {

@@ -1,0 +1,177 @@
+"""A page that carries its model: with nothing but a browser it does what a live view does, and its
+numbers are Python's."""
+
+import re
+
+import pytest
+import torch
+
+import transformer_lab as tl
+from tests.browser.fixtures import Map, choose_head
+from transformer_lab.tokenizers import WordTokenizer
+from transformer_lab.views import Explorer
+
+part = "[data-part={}]".format
+WORDS = "the animal did not cross the street because it was too tired"
+OTHER = "the street was too tired because"
+
+
+def small(kind, **options):
+    torch.manual_seed(6)
+    tokenizer = WordTokenizer.train(WORDS)
+    config = tl.ModelConfig(
+        kind=kind, vocab_size=tokenizer.vocab_size, n_layers=2, n_heads=2, d_model=16, n_ctx=32,
+        **options,
+    )  # fmt: skip
+    model = tl.Transformer(config).eval()
+    with torch.no_grad():
+        for weight in model.parameters():  # sharp, and as wide as they travel
+            weight.add_(0.4 * torch.randn_like(weight)).copy_(weight.half().float())
+    return tl.TextModel(model, tokenizer, f"small {kind}")
+
+
+def rows(page):
+    found = page.locator("[data-part=predictions] tbody tr")
+    return found.evaluate_all(
+        "all => all.map(r => [r.querySelector('th').innerText,"
+        " ...[...r.querySelectorAll('[data-side]')].map(e => Number(e.title))])"
+    )
+
+
+def same(page, view):
+    """What stands on the page is what Python says."""
+    shown, wanted = rows(page), view._compare().rows
+    assert [token for token, *_ in shown] == [row.token for row in wanted]
+    for (_, *numbers), row in zip(shown, wanted, strict=True):
+        told = [x for x in (row.before, row.after) if x is not None]
+        assert numbers == pytest.approx(told, abs=1e-4)
+    effect = page.locator(part("effect")).inner_text()
+    assert effect.split(" KL ")[0] == view._outcome["sentence"].split(" KL ")[0]
+    tokens = page.locator("[data-part=strip-text] [data-index]").all_inner_texts()
+    both = view.text_model.kind == "encoder-decoder"
+    kind = "encoder" if both or "encoder" in view._kinds else "decoder"
+    assert tokens == view._kinds[kind]["query_tokens"]
+
+
+def after(page, act):
+    """What a click brings, when it has come."""
+    stamp = page.locator("[data-stamp]").get_attribute("data-stamp")
+    act()
+    page.wait_for_function(
+        "was => { const d = document.querySelector('[data-stamp]').dataset;"
+        " return d.stamp !== was && d.settled === 'true'; }",
+        arg=stamp,
+    )
+
+
+def type_text(page, text, field="text"):
+    page.locator(part(field)).fill(text)
+    after(page, lambda: page.locator(part(field)).press("Enter"))
+
+
+def test_a_decoder_lives_on_in_its_page(open_page, tmp_path, accessible):
+    view = Explorer(small("decoder"), WORDS, layer=0, head=0)
+    page = open_page(view.to_html())
+    assert "kernel" not in page.locator("#tl-root").inner_text()
+    type_text(page, OTHER)
+    view.text = OTHER
+    same(page, view)
+    # Every head is measured, with nobody asking.
+    page.wait_for_function("() => document.querySelector('[data-part=head-effect]').textContent")
+    wanted = view.effect_of(0, 0).sentence("Without layer 0, head 0").split(" KL ")[0]
+    assert page.locator(part("head-effect")).inner_text().split(" KL ")[0] == wanted
+    after(page, lambda: page.locator(part("head-off")).click())
+    choose_head(page, 1, 1)
+    after(page, lambda: page.locator(part("head-off")).click())
+    view.edits = [tl.ablate(0, 0), tl.ablate(1, 1)]
+    same(page, view)
+    choose_head(page, 1, 0)
+    view.layer, view.head = 1, 0
+    big = Map(page)
+    big.click(4, 2)
+    after(page, lambda: big.canvas.press("x"))
+    view.edits = [*view.edits, tl.knock_out(1, 0, query=4, key=2)]
+    same(page, view)
+    assert float(big.hover(4, 2)) == 0
+    assert float(re.match(r"[.\d]+", big.hover(4, 1))[0]) == pytest.approx(
+        float(view.row(4)[1]), abs=1e-3
+    )
+    after(page, lambda: page.locator(part("undo")).click())
+    view.edits = view.edits[:2]
+    same(page, view)
+    page.locator("[data-part=strip-text] [data-index='2']").click()
+    page.wait_for_selector("[data-settled=true] [data-part=where]:text('after “was”')")
+    view.position = 2
+    same(page, view)
+    after(page, lambda: page.locator(part("write")).click())
+    sentence = view.write()
+    assert page.locator(part("written")).inner_text() == sentence
+    assert page.locator(part("text")).input_value() == view.text
+    same(page, view)
+    accessible(page)
+    page.locator(part("undo")).click()
+    page.wait_for_function(
+        "was => document.querySelector('[data-part=text]').value === was", arg=OTHER
+    )
+    type_text(page, "nobody was here")
+    unread = page.locator(part("unread")).inner_text()
+    view.text = "nobody was here"
+    assert unread == view._about["unread"] != ""
+    page.locator(part("text")).fill(" ")
+    page.locator(part("text")).press("Enter")
+    page.wait_for_selector("[data-state=error]")
+    assert "Text is empty" in page.locator(part("status")).inner_text()
+    same(page, view)
+    # Kept anew, the page holds what is on view, and lives on.
+    page.locator(part("more")).click()
+    page.locator(part("save")).click()
+    with page.expect_download() as download:
+        page.locator(part("html")).click()
+    download.value.save_as(tmp_path / "again.html")
+    again = open_page(tmp_path / "again.html", scheme="dark", width=390)
+    same(again, view)
+    choose_head(again, 0, 1)
+    after(again, lambda: again.locator(part("head-off")).click())
+    view.edits = [*view.edits, tl.ablate(0, 1)]
+    same(again, view)
+    accessible(again)
+
+
+def test_masks_and_answers_too(open_page):
+    view = Explorer(small("encoder"), WORDS)
+    page = open_page(view.to_html())
+    page.locator("[data-part=strip-text] [data-index='3']").click()
+    after(page, lambda: page.locator(part("mask")).click())
+    view.masked = [3]
+    same(page, view)
+    view = Explorer(small("encoder-decoder"), WORDS)
+    page = open_page(view.to_html())
+    type_text(page, OTHER)
+    view.text = OTHER
+    assert page.locator(part("target")).input_value() == view._target
+    same(page, view)
+    view = Explorer(small("encoder", head=False), WORDS, layer=1, head=0)
+    page = open_page(view.to_html())
+    after(page, lambda: page.locator(part("head-off")).click())
+    view.edits = [tl.ablate(1, 0)]
+    assert page.locator(part("effect")).inner_text() == view._outcome["sentence"]
+
+
+def test_a_damaged_model_is_one_sentence_and_the_rest_stays(open_page):
+    view = Explorer(small("decoder"), WORDS, layer=0, head=0)
+    text = view.to_html()
+    head, _, rest = text.partition('data-block="model"')
+    at = rest.index(">") + 4000
+    flipped = "A" if rest[at] != "A" else "B"
+    page = open_page(f'{head}data-block="model"{rest[:at]}{flipped}{rest[at + 1 :]}')
+    page.wait_for_function("() => document.body.innerText.includes('What was saved is still here')")
+    assert [token for token, *_ in rows(page)] == [row.token for row in view.predictions]
+    page.locator(part("text")).fill(OTHER)
+    page.locator(part("text")).press("Enter")
+    page.wait_for_selector("[data-state=error]")
+    assert page.locator("[data-part=strip-text] [data-index]").count() == len(WORDS.split())
+    choose_head(page, 1, 1)
+    told = Map(page).hover(3, 1)
+    assert float(re.match(r"[.\d]+", told)[0]) == pytest.approx(
+        float(view.heads.map(("decoder", 1, 1), view._shows)[3, 1]), abs=1e-3
+    )

@@ -1,0 +1,15 @@
+// What a page says of results without Python: reads cases, and writes what prose.js makes of them.
+
+import fs from "node:fs";
+
+import { outcomeSentence, partsAt, runCode, unreadSentence, writtenSentence } from "../../../transformer_lab/views/explorer/prose.js";
+
+const SAYS = {
+  outcome: ([subject, { kl, rows, states, mean }]) => outcomeSentence(subject, { kl, rows, states, mean }),
+  code: (given) => runCode(...given),
+  unread: (given) => unreadSentence(...given),
+  parts: (given) => partsAt(...given),
+  written: (given) => writtenSentence(given),
+};
+const cases = JSON.parse(fs.readFileSync(process.argv[2], "utf8"));
+process.stdout.write(JSON.stringify(cases.map(({ what, given }) => SAYS[what](given))));

@@ -1,0 +1,95 @@
+"""Which pages of an Explorer take their model along, and what those say that do not."""
+
+import json
+import re
+
+import pytest
+import torch
+
+import transformer_lab as tl
+from tests.factories import small
+from transformer_lab.tokenizers import CharTokenizer
+from transformer_lab.views import Explorer
+from transformer_lab.views.explorer import carrying
+
+
+def explorer(model=None):
+    tokenizer = CharTokenizer.train("abc")
+    model = model or small("decoder", vocab_size=tokenizer.vocab_size)
+    return Explorer(tl.TextModel(model, tokenizer, "own"), "abc", layer=0, head=0)
+
+
+def state_of(text):
+    return json.loads(re.search(r'id="tl-state">(.*?)</script>', text, re.S)[1])["state"]
+
+
+def blocks_of(text):
+    return re.findall(r'<template data-block="([^"]+)"', text)
+
+
+def test_a_small_model_travels_unless_it_is_left_out():
+    view = explorer()
+    text = view.to_html()
+    assert blocks_of(text)[:2] == ["engine", "model"] and view.stays == ""
+    assert not [name for name in blocks_of(text) if name.startswith("effect/")]
+    assert [name for name in blocks_of(view.to_html(effects=True)) if name.startswith("effect/")]
+    state = state_of(text)
+    assert state["_carried"]["travels"] and state["_note"] == ""
+    text = view.to_html(model=False)
+    assert "model" not in blocks_of(text) and view.carried is None
+    assert not state_of(text)["_carried"]["travels"] and state_of(text)["_note"] == ""
+
+
+def test_a_larger_one_travels_when_it_is_asked_for(monkeypatch):
+    monkeypatch.setattr(carrying, "UNASKED", 100)
+    view = explorer()
+    text = view.to_html()
+    assert "model" not in blocks_of(text)
+    assert state_of(text)["_note"] == view.stays
+    assert "it has 0 MB; save_html(path, model=True) takes it along" in view.stays
+    assert "model" in blocks_of(view.to_html(model=True))
+    monkeypatch.setattr(carrying, "MOST", 200)
+    with pytest.raises(
+        ValueError, match=r"own cannot travel in a page: it has 0 MB .* at most 0 MB"
+    ):
+        view.to_html(model=True)
+    assert "model" not in blocks_of(view.to_html())
+
+
+def with_hook(model):
+    model.decoder.blocks[0].attention.register_forward_hook(lambda *_: None)
+    return r"decoder\.blocks\.0\.attention has hooks"
+
+
+def patched(model):
+    forward = model.decoder.blocks[0].forward
+    model.decoder.blocks[0].forward = lambda *a, **k: forward(*a, **k)
+    return r"decoder\.blocks\.0 was changed by other code"
+
+
+def subclass(model):
+    model.__class__ = type("Own", (tl.Transformer,), {})
+    return "a Own does not run in a page"
+
+
+@pytest.mark.parametrize("change", [with_hook, patched, subclass])
+def test_what_cannot_travel_says_why(change):
+    model = small("decoder", vocab_size=8)
+    why = change(model)
+    view = explorer(model)
+    text = view.to_html()
+    assert "model" not in blocks_of(text) and re.search(why, state_of(text)["_note"])
+    assert state_of(text)["_note"].startswith("The model is not in this page, so it reads no other")
+    with pytest.raises(ValueError, match=why):
+        view.to_html(model=True)
+
+
+def test_weights_that_have_changed_since_do_not_travel():
+    """What was read and what would read on would be two models."""
+    view = explorer()
+    with torch.no_grad():
+        view.text_model.model.decoder.blocks[0].attention.query.weight.add_(0.1)
+    assert "model" not in blocks_of(view.to_html())
+    assert "its weights have changed since this text was read; read it again" in view.stays
+    view.text = "ab"
+    assert "model" in blocks_of(view.to_html())

@@ -1,0 +1,404 @@
+// Stands in for Python on a page that carries its model: takes the messages of an Explorer, asks the
+// page's engine, and sets the traits that state.py and written.py would set. Whatever else is asked of
+// the model is the page's.
+
+import { made } from "./edits.js";
+import { droppedNote, outcomeSentence, partsAt, runCode, subjectOf, withoutHead, writtenSentence } from "./prose.js";
+import { readingName, outcomeOf, readingOf, shownOf } from "./reading.js";
+import { Engine } from "../engine/client.js";
+import { Requests, Superseded } from "../shared/requests.js";
+
+const SMALL_MAPS_UP_TO = 512; // tokens, as in state.py
+const NONE = new DataView(new ArrayBuffer(0));
+const AFTER = ["thumbs", "maps", "norms", "first_data", "first_norms"];
+
+/** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
+export const alive = (model, signal) => (model.get("_saved") && model.get("_carried")?.travels ? new Kernel(model, signal) : model);
+
+/** @param {Uint8Array} bytes */
+const view = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+class Kernel {
+  /** @param {any} page @param {AbortSignal} signal */
+  constructor(page, signal) {
+    Object.assign(this, { page, signal });
+    this.heard = new Set(); // handlers of messages
+    this.turn = Promise.resolve(); // one run after the other
+    const about = page.get("_about");
+    const { position, positions } = page.get("_outcome");
+    const kept = page.get("_carried");
+    this.reading = {
+      text: page.get("_text"), target: about.own_target ? null : page.get("_target"), masked: page.get("_masked"), given: kept.given,
+      plain: about.ids, ids: about.ids, positions, first: kept.first, length: about.tokens.length,
+    };
+    this.position = position;
+    this.wished = kept.wished; // the position that somebody chose
+    this.both = null; // two texts that were written
+    this.start = { text: readingName(this.reading), place: this.#place, traits: this.#traits(["_estimates", "_scores", "_score_names", "link"]) };
+    /** What happens without single heads, by text and place. @type {Map<string, Record<string, any>>} */
+    this.effects = new Map([[this.#facts, page.get("_effects")]]);
+    this.saved = new Requests(page, signal);
+    this.engine = Engine.ofPage(new Requests(page, signal), signal);
+    this.engine.then(() => (this.ready = true), (error) => this.#failed(error));
+  }
+
+  // ---- as a model of a view ---------------------------------------------------------------------------
+
+  get(name) {
+    return name === "_live" ? true : this.page.get(name);
+  }
+
+  set(...given) {
+    this.page.set(...given);
+  }
+
+  save_changes() {
+    this.page.save_changes();
+  }
+
+  on(names, handler) {
+    this.page.on(names, handler);
+    if (names.split(" ").includes("msg:custom")) this.heard.add(handler);
+  }
+
+  off(names, handler) {
+    this.page.off(names, handler);
+    if (names.split(" ").includes("msg:custom")) this.heard.delete(handler);
+  }
+
+  send(message) {
+    if (!Object.hasOwn(ANSWERS, message.type)) return this.page.send(message);
+    const { request } = message;
+    this.inTurn(() => ANSWERS[message.type](this, message)).then(
+      ({ buffers = [], ...told } = {}) => this.#tell({ type: "done", asked: message.type, ...told, request }, buffers),
+      (error) => this.#tell({ type: "error", message: error.message, request }),
+    );
+  }
+
+  #tell(message, buffers = []) {
+    for (const handler of [...this.heard]) handler(message, buffers);
+  }
+
+  #traits(names) {
+    return Object.fromEntries(names.map((name) => [name, this.page.get(name)]));
+  }
+
+  // ---- the engine -------------------------------------------------------------------------------------
+
+  /** What is asked, one after the other; whatever nobody waits for comes after it. @param {() => Promise<any>} work */
+  inTurn(work) {
+    const done = this.turn.then(work);
+    this.turn = done.catch(() => {}).then(() => this.measure()).catch(() => {}); // what failed was told
+    return done;
+  }
+
+  /** @param {Record<string, any>} question @param {Parameters<Engine["ask"]>[1]} [how] */
+  async ask(question, how) {
+    return (await this.engine).engine.ask(question, how);
+  }
+
+  /** A question on the text on view, which the engine reads where it has read another. */
+  async of(question, how) {
+    const name = readingName(this.reading);
+    if (this.at !== name) {
+      const { text, masked, plain, target } = this.reading;
+      this.at = null;
+      await this.ask({ ask: "read", text, masked, ids: plain, target: this.isBoth ? target : null });
+      this.at = name;
+    }
+    return this.ask(question, how);
+  }
+
+  #failed(error) {
+    if (this.signal.aborted) return;
+    const told = `${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}`.replace(/\.?$/, ".");
+    this.page.set("_note", `${this.page.get("_note")} ${told} What was saved is still here.`.trim());
+    this.page.set("_stamp", this.page.get("_stamp") + 1);
+  }
+
+  // ---- what is on view --------------------------------------------------------------------------------
+
+  get isBoth() {
+    return this.page.get("_about").kind === "encoder-decoder";
+  }
+
+  get #place() {
+    return this.position ?? this.reading.first;
+  }
+
+  /** What effects are of. */
+  get #facts() {
+    return `${readingName(this.reading)} ${this.#place}`;
+  }
+
+  /** What an encoder-decoder reads. */
+  get #source() {
+    return this.isBoth ? this.reading.text : "";
+  }
+
+  get #several() {
+    return Object.keys(this.page.get("_kinds")).length > 1;
+  }
+
+  /** As `_run` of state.py: on an error everything stays as it was. @param {Record<string, any>} wanted */
+  async run(wanted) {
+    const now = this.reading;
+    const newText = "text" in wanted && wanted.text !== now.text;
+    let newWords = newText || ("target" in wanted && wanted.target !== now.target);
+    /** @type {import("./reading.js").Words} */
+    let words = {
+      text: wanted.text ?? now.text,
+      target: "target" in wanted ? wanted.target : newText ? null : now.target,
+      masked: wanted.masked ?? (newText ? [] : now.masked),
+      given: newWords ? null : now.given,
+    };
+    let position = "position" in wanted ? wanted.position : newWords ? null : this.wished;
+    if (wanted.ids) {
+      ({ words, position } = await this.#exactly(wanted, words, position));
+      newWords = false; // what is named stands where it stood
+    }
+    const edits = wanted.edits ?? this.page.get("_edits");
+    const kept = newWords ? edits.filter(({ does, made: values }) => does !== "cut" && values.edit !== "kept") : edits;
+    await this.#show(words, wanted.ids ?? null, kept, position, droppedNote(edits.length - kept.length));
+  }
+
+  /** Tokens that are given, and not words. */
+  async #exactly({ ids, text, target }, words, position) {
+    const old = this.isBoth ? target || this.page.get("_target") : text || this.reading.text;
+    const found = await this.of({ ask: "words", ids, old: old ?? "", oldIds: this.reading.plain });
+    const given = found.exact ? null : ids;
+    if (this.isBoth) return { words: { ...words, target: found.words, given }, position: position ?? ids.length - 1 };
+    return { words: { ...words, target: this.reading.target, text: found.words, given }, position };
+  }
+
+  async #show(words, ids, edits, wished, note) {
+    const strange = edits.find(({ made: values }) => values.edit === "kept");
+    if (strange) throw new Error(`“${strange.words}” holds numbers that are not in this page; take it back`);
+    const { page } = this;
+    const about = page.get("_about");
+    const fresh = !this.byEngine || readingName(words) !== readingName(this.reading);
+    const [reading, traits] = fresh ? await this.#read(words, ids) : [this.reading, {}];
+    const kinds = traits._kinds ?? page.get("_kinds");
+    const place = wished ?? reading.first;
+    if (about.predicts && !(Number.isInteger(place) && place >= 0 && place < reading.length)) {
+      throw new Error(`position=${place} is outside the ${reading.length} tokens (0 … ${reading.length - 1})`);
+    }
+    const values = edits.map((edit) => edit.made);
+    const sent = edits.map((edit) => renamed(edit, page.get("_patterns"), kinds));
+    const found = await this.ask({ ask: "predict", edits: values, position: place });
+    const name = readingName(reading);
+    const moved = fresh ? await this.#pictures("", kinds, []) : {};
+    const after = JSON.stringify([name, values]);
+    if (after !== this.after || fresh) Object.assign(moved, values.length ? await this.#pictures("_after", kinds, values) : noPictures());
+    const tokens = (traits._about ?? about).tokens;
+    const outcome = outcomeOf(found, tokens);
+    const nowhere = about.predicts && !reading.positions.length && wished === null;
+    const elsewhere = name !== readingName(this.reading);
+    Object.assign(this, { reading, after, wished, byEngine: true });
+    this.position = nowhere || !about.predicts ? null : place;
+    page.set({
+      ...traits, ...moved, ...this.#beside(sent), ...this.#factTraits(),
+      ...(elsewhere ? { selected: null, _tables: {}, ...this.#spans(kinds) } : {}),
+      _how: this.#how(reading, kinds, edits),
+      _carried: { ...page.get("_carried"), moved: name !== this.start.text, given: reading.given, first: reading.first, wished },
+      _edits: sent,
+      _after_edits: sent,
+      _code: runCode(traits._text ?? page.get("_text"), reading.target === null ? null : traits._target ?? page.get("_target"), reading.masked, about.kind, reading.given),
+      _outcome: { ...outcome, position: this.position, positions: reading.positions, sentence: edits.length ? outcomeSentence(subjectOf(sent), outcome) : "", note },
+      _stamp: page.get("_stamp") + 1,
+    });
+  }
+
+  async #read(words, ids) {
+    const { page } = this;
+    this.at = null; // until all has come, the engine has read what is not on view
+    const given = words.given ?? ids ?? (readingName(words) === readingName(this.reading) ? this.reading.plain : null);
+    const read = await this.ask({ ask: "read", text: words.text, masked: words.masked, ids: given, target: this.isBoth ? words.target : null });
+    const told = await this.ask({ ask: "told", text: words.text, ids: given });
+    const { reading, traits } = readingOf(words, read, told, page.get("_about"), page.get("_kinds"));
+    this.at = readingName(reading);
+    return /** @type {const} */ ([reading, traits]);
+  }
+
+  /** Maps of every head, or of the one on view where all are too many. */
+  async #pictures(side, kinds, edits) {
+    const { shown, whole } = shownOf(kinds);
+    const { page } = this;
+    const found = await this.ask({ ask: "pictures", edits, shown, whole });
+    const longest = Math.max(...shown.flatMap(({ queries, keys }) => [queries, keys]));
+    const traits = { ...noPictures(side), [`${side}_maps`]: view(found.maps), [`${side}_norms`]: view(found.norms) };
+    if (!side || longest <= SMALL_MAPS_UP_TO) traits[`${side}_thumbs`] = view(found.thumbs);
+    if (whole) return traits;
+    const [kind, layer, head] = [page.get("kind"), page.get("layer"), page.get("head")];
+    const { map, norms } = await this.ask({ ask: "picture", edits, shown: { ...shown.find((one) => one.kind === kind), layer, head } });
+    return { ...traits, [`${side}_first`]: { ...WEIGHTS, name: `${kind}/${layer}/${head}` }, [`${side}_first_data`]: view(map), [`${side}_first_norms`]: view(norms) };
+  }
+
+  /** Spans name the tokens of one text; they stay where it goes on after them. */
+  #spans(kinds) {
+    const { page } = this;
+    const [was, now] = [page.get("_kinds"), kinds].map((all) => all[page.get("kind")]);
+    const words = (kind, name, span) => JSON.stringify(kind[name].slice(...span));
+    const stay = [["a", "query_tokens"], ["b", "key_tokens"]].every(([trait, name]) => {
+      const span = page.get(trait);
+      return !span || words(was, name, span) === words(now, name, span);
+    });
+    return stay ? {} : { a: null, b: null };
+  }
+
+  /** What is told beside files: of which text, under which edits. */
+  #how(reading, kinds, edits) {
+    const how = this.page.get("_how");
+    const [of] = how?.of ?? [];
+    if (!of) return how;
+    const tokens = Object.values(kinds).at(-1).key_tokens;
+    const ids = { token_ids: [reading.ids], ...(this.isBoth ? { target_ids: [reading.plain] } : {}) };
+    return { ...how, of: [{ ...of, ...ids, tokens: [tokens] }], edits: edits.map(({ code }) => code) };
+  }
+
+  /** One head, whole. @param {string} name kind/layer/head, after "after/" with the edits */
+  async block(name) {
+    if (!this.byEngine && !this.page.get("_carried").moved) {
+      try {
+        const { message, buffers } = await this.saved.ask({ type: "block", name }, false);
+        return { type: "block", info: message.info, buffers };
+      } catch {
+        // The engine has it.
+      }
+    }
+    if (!HEAD.test(name)) throw new Error("this page does not hold it");
+    const edited = name.startsWith("after/");
+    const [kind, layer, head] = name.replace("after/", "").split("/");
+    const { queries, keys } = this.page.get("_kinds")[kind];
+    const edits = edited ? this.page.get("_edits").map((edit) => edit.made) : [];
+    const shown = { kind, queries, keys, layer: Number(layer), head: Number(head) };
+    const { map, norms } = await this.of({ ask: "picture", edits, shown });
+    return { type: "block", info: WEIGHTS, buffers: [view(map), view(norms)] };
+  }
+
+  // ---- writing on -------------------------------------------------------------------------------------
+
+  /** As `write` of written.py. */
+  async write({ n = 20, temperature = 0, top_k: topK = null, top_p: topP = null, seed = 0 }) {
+    const edits = this.page.get("_edits");
+    const values = edits.map((edit) => edit.made);
+    const start = this.reading.plain.length;
+    const { plain: more, edited: other } = await this.of({ ask: "write", n, sampling: { temperature, topK, topP, seed }, edits: values });
+    const [plain, edited] = [more, other].map((written) => written && [...this.reading.plain, ...written]);
+    const parts = partsAt(plain, edited);
+    const rest = parts === null ? [] : edited.slice(parts);
+    const names = await Promise.all([plain, edited ?? []].map(async (ids) => (parts !== null && parts < ids.length ? (await this.ask({ ask: "names", ids: ids.slice(parts, parts + 1) }))[0] : null)));
+    const sentence = writtenSentence({
+      n, count: plain.length - start, how: temperature ? `drawn with seed ${seed} of this page` : "the likeliest each time", subject: subjectOf(edits),
+      edited: edited !== null, parts, rest: rest.length ? await this.ask({ ask: "decode", ids: rest }) : null, names: /** @type {any} */ (names),
+    });
+    const tokens = parts === null ? null : [await this.ask({ ask: "names", ids: plain }), await this.ask({ ask: "names", ids: edited })];
+    this.both = { read: this.#source, start, plain, edited, parts, tokens, sentence, edits: JSON.stringify(values) };
+    await this.run({ ids: plain });
+  }
+
+  /** What is shown of what was written, while one of the two texts is on view. */
+  #beside(edits) {
+    const { both, reading } = this;
+    const same = (ids) => ids !== null && JSON.stringify(ids) === JSON.stringify(reading.plain);
+    if (!both || both.read !== this.#source || !(same(both.plain) || same(both.edited))) return { _written: {} };
+    if (both.edited && JSON.stringify(edits.map((edit) => edit.made)) !== both.edits) return { _written: {} };
+    const first = same(both.plain);
+    const { start, sentence, parts, tokens } = both;
+    const other = parts === null ? null : first ? both.edited : both.plain;
+    return { _written: { start, sentence, parts, other, tokens: tokens?.[first ? 1 : 0] ?? [], whose: first ? "with edits" : "without" } };
+  }
+
+  // ---- what single heads do -----------------------------------------------------------------------------
+
+  /** Traits of all heads: what was saved holds of its own text and place alone. */
+  #factTraits() {
+    const own = readingName(this.reading) === this.start.text;
+    const here = own && this.#place === this.start.place;
+    const { _estimates, ...saved } = this.start.traits;
+    const traits = { ...(own ? saved : { _scores: NONE, _score_names: {}, link: "" }), _estimates: here ? _estimates : NONE, _effects: this.effects.get(this.#facts) ?? {} };
+    if (this.factsOf === this.#facts) return traits;
+    this.factsOf = this.#facts;
+    return { ...traits, _facts_of: this.page.get("_facts_of") + 1 };
+  }
+
+  #left(places) {
+    const known = this.effects.get(this.#facts) ?? {};
+    return places.filter(({ kind, layer, head }) => !known[`${kind}/${layer}/${head}`]);
+  }
+
+  #summary(found) {
+    const outcome = outcomeOf(found, this.page.get("_about").tokens);
+    const [row] = outcome.rows;
+    const sentence = outcomeSentence(withoutHead(found, this.#several), outcome);
+    return { kl: outcome.kl, mean: outcome.mean, token: row?.[0] ?? null, before: row?.[1] ?? null, after: row?.[2] ?? null, sentence };
+  }
+
+  #keep(facts, found) {
+    const told = { [`${found.kind}/${found.layer}/${found.head}`]: this.#summary(found) };
+    this.effects.set(facts, { ...this.effects.get(facts), ...told });
+    return told;
+  }
+
+  async sweep(kind, layer) {
+    const { heads } = this.page.get("_kinds")[kind];
+    const facts = this.#facts;
+    const places = this.#left(Array.from({ length: heads }, (_, head) => ({ kind, layer, head })));
+    for (const found of await this.of({ ask: "effects", places, position: this.#place })) this.#keep(facts, found);
+    this.page.set("_effects", this.effects.get(facts));
+  }
+
+  /** Measure on what is not known, while nobody waits. */
+  async measure() {
+    const { page } = this;
+    const facts = this.#facts;
+    const about = page.get("_about");
+    if (!this.asked || !this.ready || this.measuring === facts || about.note || (about.predicts && this.position === null)) return;
+    const kinds = Object.entries(page.get("_kinds")).sort(([a], [b]) => Number(b === page.get("kind")) - Number(a === page.get("kind")));
+    const every = kinds.flatMap(([kind, { layers, heads }]) => Array.from({ length: layers * heads }, (_, i) => ({ kind, layer: Math.floor(i / heads), head: i % heads })));
+    const places = this.#left(every);
+    if (!places.length) return;
+    this.measuring = facts;
+    const of = page.get("_facts_of");
+    const part = (found) => facts === this.#facts && this.#tell({ type: "effects", of, found: this.#keep(facts, found) });
+    await this.of({ ask: "told", text: this.reading.text, ids: this.reading.plain });
+    this.of({ ask: "effects", places, position: this.#place }, { lane: "effects", background: true, part })
+      .then(() => facts === this.#facts && page.set("_effects", this.effects.get(facts)))
+      .catch((error) => error instanceof Superseded || this.#tell({ type: "effects", of, found: {}, failed: error.message }))
+      .finally(() => {
+        if (this.measuring === facts) this.measuring = null;
+      });
+  }
+}
+
+const HEAD = /^(after\/)?\w+\/\d+\/\d+$/;
+const WEIGHTS = { encoding: "weights", error: 0 };
+
+const noPictures = (side = "_after") => ({ ...Object.fromEntries(AFTER.map((name) => [`${side}_${name}`, NONE])), [`${side}_first`]: {} });
+
+/** A cut names the tokens at its ends as they are now. @param {import("./edits.js").Edit} edit */
+function renamed(edit, patterns, kinds) {
+  const { does, kind, layer, head, query, key } = edit;
+  const sizes = kinds[kind];
+  if (does !== "cut" || !sizes) return edit;
+  const scope = head !== null ? "head" : layer !== null ? "layer" : "all";
+  const given = { layer, head, query, key };
+  const place = Object.fromEntries(Object.entries(given).filter(([, one]) => one !== null));
+  const ends = ["query", "key"].filter((end) => given[end] !== null).join("-");
+  const names = { query: sizes.query_tokens[query ?? 0] ?? String(query), key: sizes.key_tokens[key ?? 0] ?? String(key) };
+  const again = patterns[`cut/${kind}/${scope}/${ends}`] ? made(patterns, `cut/${kind}/${scope}/${ends}`, /** @type {any} */ (place), names) : edit;
+  return { ...edit, words: again.words, subject: again.subject };
+}
+
+/** @type {Record<string, (kernel: Kernel, message: any) => Promise<any>>} */
+const ANSWERS = {
+  run: (kernel, { type: _, request: __, ...wanted }) => kernel.run(wanted),
+  write: (kernel, { options = {} }) => kernel.write(options),
+  sweep: (kernel, { kind, layer }) => kernel.sweep(kind, layer),
+  async facts(kernel) {
+    kernel.asked = true;
+    kernel.engine.then(() => kernel.inTurn(async () => {})).catch(() => {}); // that it failed was told
+  },
+  labels: async () => {}, // they are those that were saved
+  block: (kernel, message) => kernel.block(message.name),
+};
