@@ -246,9 +246,11 @@ def box(tried: dict[str, Any]) -> tuple[bool, str, str]:
 
 
 def browser() -> tuple[bool, str, str]:
-    found = os.environ.get("TL_CHROME") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    named = os.environ.get("TL_CHROME")
+    found = next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
     if found is None:
-        return False, "no Chromium (only for the tests)", "apt install chromium"
+        where = f" at TL_CHROME={named}" if named else ""
+        return False, f"no Chromium{where} (only for the tests)", "apt install chromium"
     return True, f"{found} (only for the tests)", ""
 
 
