@@ -199,11 +199,20 @@ def another_head_by_keys(page, view):
     says(page, view)
 
 
+# A grid is laid out anew when the map beside it has come: what it says then, once that is over.
+AT_REST = """async (grid) => {
+    const look = () => JSON.stringify([grid.dataset, grid.getBoundingClientRect()]);
+    const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    for (let before = ""; before !== look(); await painted()) before = look();
+    return { ...grid.dataset };
+}"""
+
+
 def choose_head(place, layer, head):
     """Click a head in the grid of a view, of a page or of a frame."""
     grid = place.locator("[data-part=thumbnails]")
     grid.scroll_into_view_if_needed()
-    size = grid.evaluate("c => ({...c.dataset})")
+    size = grid.evaluate(AT_REST)
     across, down = float(size["across"]), float(size["down"])
     per_row, heads = int(size["perRow"]), int(size["heads"])
     row = layer * -(-heads // per_row) + head // per_row

@@ -148,7 +148,7 @@ def test_a_page_shows_the_whole_text_at_every_zoom(
         "cannot be shown: this page does not hold it" in page.locator(part("message")).inner_text()
     )
     choose_head(page, 1, 1)
-    page.wait_for_function("!document.querySelector('[data-part=message]').innerText")
+    page.wait_for_function("() => !document.querySelector('[data-part=message]').innerText")
     # Sentences look at sentences.
     page.locator(part("rows")).select_option("sentences")
     settled(page, tokens=331)
@@ -188,12 +188,12 @@ def test_live_any_tile_row_and_head_is_pythons(notebook, map_of, screenshot):
     assert float(shown) == pytest.approx(float(book.run(weight)), abs=6e-5)
     screenshot(page, "long-map-live")
     # A part is marked by Shift and arrows, and Python says what goes through it.
-    press(page, "Escape", "0", "+", "Shift+ArrowUp", "Shift+ArrowLeft", "Enter")
+    press(page, "0", "+", "Shift+ArrowUp", "Shift+ArrowLeft", "Enter")  # from what is selected
     page.wait_for_selector("[data-between]:not([data-between=''])")
     book.until("view.block is None", "False")
     agree(book)
     assert "give" in page.locator(part("sentence")).inner_text()
-    press(page, "Escape")
+    press(page, "Escape", "Escape")  # what is selected, then what is marked
     book.until("view.block is None", "True")
     # Another head, without its first token; Python looks at a part of it.
     page.locator(part("hide-first")).check()

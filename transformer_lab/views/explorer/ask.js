@@ -41,6 +41,11 @@ export class AskPanel {
     this.root = element("div", { class: "tl-ask" },
       element("span", { class: "tl-whom" }, this.name, this.reads),
       element("span", { class: "tl-field" }, field(this.text)), this.targetField, this.run, this.more);
+    this.wide = 0;
+    new ResizeObserver(([{ contentRect }]) => {
+      if (contentRect.width !== this.wide) this.fit(); // lines break elsewhere
+      this.wide = contentRect.width;
+    }).observe(this.root);
     for (const area of [this.text, this.target]) {
       area.addEventListener("input", () => {
         this.#grow(area);

@@ -43,7 +43,8 @@ export function radioGroup({ label, choices, chosen, choose, part, quiet }) {
     if (step === undefined && jump === undefined) return;
     event.preventDefault();
     event.stopPropagation();
-    const now = chips.findIndex((chip) => chip.getAttribute("aria-checked") === "true");
+    // The one with the focus: what is chosen may not have been drawn yet.
+    const now = chips.findIndex((chip) => chip.contains(/** @type {Node} */ (event.target)));
     const next = jump ?? (now + step + choices.length) % choices.length;
     choose(choices[next].value);
     chips[next].focus();
