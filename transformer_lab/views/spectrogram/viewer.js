@@ -172,9 +172,9 @@ export class SpectrogramViewer {
         element("p", { class: "tl-heading" }, element("b", {}, title), " ", element("span", { class: "tl-quiet" }, hint)), ...content);
     root.append(
       shell.header,
+      this.words.root, // above what is said of them, which is longer for some: they stay under the pointer
       this.sentence,
       shell.message,
-      this.words.root,
       element("div", { class: "tl-overlay" },
         panel("sound", "When it looks", `the spectrogram that the model hears: light is loud, log-mel ${fixed(sound.low).replace("-", "−")} … ${fixed(sound.high).replace("-", "−")}`,
           element("div", { class: "tl-map-box" }, this.canvas), this.readout, this.means.root, this.legend, element("div", { class: "tl-row" }, this.fade.root, this.whole.root), this.busy, this.matter),
