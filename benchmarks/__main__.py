@@ -52,6 +52,7 @@ def main() -> int:
     import torch
 
     torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)  # before hours of work, and not after them
     results, failed = load(options.out), []
     for name in options.names or NAMES:
         print(f"— {name}", flush=True)

@@ -164,12 +164,7 @@ class Desk:
             else:
                 stack.enter_context(runner.passes.again())
             self._watch_stream(stack, runner, {name for (tap,) in taps for name in tap.streams})
-            waiting = runner.by_start(taps)
-            while waiting:
-                start, indices = waiting.pop(0)
-                chunk, rest = indices[: runner.most], indices[runner.most :]
-                if rest:
-                    waiting.insert(0, (start, rest))
+            for start, chunk in runner.chunks(taps):
                 outputs = runner.outputs([taps[i] for i in chunk], start)
                 for i, rows in zip(chunk, outputs, strict=True):
                     found[cells[i]] = judge(rows) - self.into_value

@@ -71,13 +71,18 @@ class Cells:
             self._tried = {False, True} if known else set()
         return self._most
 
-    def by_start(self, taps: Sequence[tuple[EditTap, ...]]) -> list[tuple[int, list[int]]]:
-        """Which cells begin at which block of a pass, the first block first."""
+    def chunks(self, taps: Sequence[tuple[EditTap, ...]]) -> Iterator[tuple[int, list[int]]]:
+        """The block that a pass begins at, and the cells that share it, the first block first; as
+        many as `most` says by then."""
         starts: dict[int, list[int]] = {}
         for i, cell in enumerate(taps):
             if cell:
                 starts.setdefault(self.start_of(cell), []).append(i)
-        return sorted(starts.items())
+        for start, indices in sorted(starts.items()):
+            while indices:
+                n = self.most
+                yield start, indices[:n]
+                indices = indices[n:]
 
     def start_of(self, cell: tuple[EditTap, ...]) -> int:
         return min(self.passes.start_of(tap.kind, tap.edit.layer) for tap in cell)

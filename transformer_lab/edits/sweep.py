@@ -174,12 +174,7 @@ def _run(swept: Swept, cells, labels, measure, progress, budget_mib) -> Sweep:
     with runner.passes.open() as clean:
         judge = Judge(runner.passes, clean, measure, swept.token, swept.places)
         found = torch.full((len(cells), len(judge.names)), math.nan)
-        waiting = runner.by_start(taps)
-        while waiting:
-            start, indices = waiting.pop(0)
-            chunk, rest = indices[: runner.most], indices[runner.most :]
-            if rest:
-                waiting.insert(0, (start, rest))
+        for start, chunk in runner.chunks(taps):
             for i, rows in zip(chunk, runner.outputs([taps[i] for i in chunk], start), strict=True):
                 found[i] = torch.tensor(judge(rows))
                 if not any(t.applied for t in taps[i]):
