@@ -20,7 +20,7 @@ import { dot, linear, lengths, matrix, rmsNorm, rowsOf, softmax } from "./tensor
  */
 
 const GROUP = 64; // rows of a map that are held at once
-const EPSILON = 2 ** -23; // torch's, where rms_norm is given none
+export const EPSILON = 2 ** -23; // torch's, where rms_norm is given none
 
 /**
  * @typedef {object} Place
@@ -98,7 +98,7 @@ function putIn(row, changes, head) {
 }
 
 /** The key and value head that a head reads: neighbours share one. @param {Call} call @param {number} head */
-const keyHead = ({ heads, key, dHead }, head) => Math.floor(head / (heads / (key.columns / dHead)));
+export const keyHead = ({ heads, key, dHead }, head) => Math.floor(head / (heads / (key.columns / dHead)));
 
 /**
  * What each head gives: for every query the mean of the values, weighted by its map.

@@ -60,6 +60,13 @@ export class Transformer {
    * @param {number[] | null} [types] segments, 0 by default
    */
   embed(kind, ids, start, types = null) {
+    const x = this.summed(kind, ids, start, types);
+    const { embeddingNorm } = this.weights;
+    return embeddingNorm ? this.norm(x, embeddingNorm) : x;
+  }
+
+  /** The same before its norm. @param {"encoder" | "decoder"} kind @param {number[]} ids @param {number} start @param {number[] | null} [types] */
+  summed(kind, ids, start, types = null) {
     const { config, weights } = this;
     const d = config.d_model;
     const table = this.both && kind === "decoder" ? weights.target : weights.embedding;
@@ -68,7 +75,7 @@ export class Transformer {
     if (config.scale_embedding) each(x, (v) => v * Math.sqrt(d));
     if (weights.tokenTypes) for (let i = 0; i < x.data.length; i++) x.data[i] += weights.tokenTypes.data[(types?.[Math.floor(i / d)] ?? 0) * d + (i % d)];
     this.positions[kind].embed(x, start);
-    return weights.embeddingNorm ? this.norm(x, weights.embeddingNorm) : x;
+    return x;
   }
 
   /** What the model makes of a stream after its last block: [row, vocab]. @param {Matrix} x @param {string} [kind] */
