@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
 from transformer_lab import ModelConfig
 from transformer_lab.blocks import Block, Stack, activate, make_norm, padding_bias
+from transformer_lab.softmax import rms_norm
 
 # Absolute for numbers below 1, relative above: outputs here reach 4.
 DTYPES = pytest.mark.parametrize(
@@ -131,6 +133,26 @@ def test_rms_norm_is_its_formula():
         norm.weight.copy_(torch.arange(32.0))
     expected = x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt() * torch.arange(32.0)
     assert_close(norm(x), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("eps", [None, 1e-6])
+@pytest.mark.parametrize("shape", [(1,), (3, 32), (2, 3, 4, 5)])
+def test_rms_norm_and_its_gradient_are_those_of_pytorch(shape, eps, dtype):
+    generator = torch.Generator().manual_seed(0)
+    x, weight, upstream = (
+        torch.randn(s, generator=generator, dtype=torch.float64).to(dtype)
+        for s in (shape, shape[-1:], shape)
+    )
+    x[..., :1] = 0  # and a row that is all zero, where there is one number a row
+    results = []
+    for norm in (rms_norm, lambda x, w, eps: F.rms_norm(x, x.shape[-1:], w, eps)):
+        given = [x.clone().requires_grad_(), weight.clone().requires_grad_()]
+        out = norm(*given, eps)
+        results.append([out, *torch.autograd.grad(out, given, upstream)])
+    for ours, theirs in zip(*results, strict=True):
+        assert ours.dtype == dtype
+        assert_close(ours, theirs)
 
 
 def test_activations_are_their_formulas():

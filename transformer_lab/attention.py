@@ -30,6 +30,7 @@ from .softmax import (
     drop_axes,
     masked,
     part_of,
+    rms_norm,
     safe_softmax,
     share_of_nothing,
     spread_heads,
@@ -426,7 +427,7 @@ class Attention(nn.Module):
             key = self._split(self.key(source), self.n_kv_heads)
             value = self._split(self.value(source), self.n_kv_heads)
             if self.qk_norm:
-                key = F.rms_norm(key, (self.d_head,))
+                key = rms_norm(key)
             if positions is not None and not cross:
                 key = positions[0].rotate(key, positions[1])
             if cache is not None and cross:
@@ -434,7 +435,7 @@ class Attention(nn.Module):
             elif cache is not None:
                 key, value = cache.extend(self.site.layer, key, value)
         if self.qk_norm:
-            query = F.rms_norm(query, (self.d_head,))
+            query = rms_norm(query)
         if positions is not None and not cross:
             query = positions[0].rotate(query, positions[1])
         z = attend(

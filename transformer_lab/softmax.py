@@ -1,8 +1,10 @@
-"""From scores to weights: masks, caps, sinks and the softmax, apart from where they come from."""
+"""The arithmetic under attention, apart from where its numbers come from: from scores to weights
+(masks, caps, sinks, the softmax), and the root mean square of a norm."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -158,3 +160,17 @@ def drop_axes(x: Tensor, batch: int | slice, head: int | slice) -> Tensor:
     if not isinstance(head, slice):
         x = x.squeeze(1)
     return x if isinstance(batch, slice) else x.squeeze(0)
+
+
+def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
+    """x / √(mean of x² + eps) · weight, over the last axis: the numbers of `F.rms_norm`, whose
+    gradient, on a processor, takes five times as long.
+
+    eps None: the smallest step of the type above 1. Source: Zhang and Sennrich 2019.
+    """
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
+        return F.rms_norm(x, x.shape[-1:], weight, eps)
+    eps = torch.finfo(x.dtype).eps if eps is None else eps
+    square = torch.linalg.vecdot(x, x).unsqueeze(-1) / x.shape[-1]
+    normed = x * torch.rsqrt(square + eps)
+    return normed if weight is None else normed * weight
