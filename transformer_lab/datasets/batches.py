@@ -155,6 +155,11 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """How long each row is: [row]."""
+        return np.diff(self.starts)
+
     def pad(self, rows: np.ndarray, value: int) -> tuple[Tensor, Tensor]:
         """Some rows side by side: [row, longest], padded with `value`, and which are real."""
         start, end = self.starts[rows], self.starts[rows + 1]
@@ -193,9 +198,44 @@ class Shuffle:
     def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._orders:
             kept = {e: o for e, o in self._orders.items() if e == epoch - 1}
-            order = np.random.default_rng((self.seed, epoch)).permutation(self.n)
-            self._orders = {**kept, epoch: order}
+            rng = np.random.default_rng((self.seed, epoch))
+            self._orders = {**kept, epoch: self._new_order(epoch, rng)}
         return self._orders[epoch]
+
+    def _new_order(self, epoch: int, rng: np.random.Generator) -> np.ndarray:
+        return rng.permutation(self.n)
+
+
+class ByLength(Shuffle):
+    """As `Shuffle`, but the rows of a batch are of about one length, so that little is padding.
+
+    An epoch's rows are shuffled and cut into pools of 256 batches; each pool is sorted by length and
+    cut into batches, and the batches of the epoch are shuffled. The batch in which two epochs meet
+    is not sorted.
+
+    Args:
+        lengths: of every row, one array [row] for each side (source, target). Rows are sorted by
+            the last side, and those alike in it by the one before.
+    """
+
+    pool = 256  # batches; more of them leave less padding and less to chance
+
+    def __init__(self, lengths: Sequence[np.ndarray], batch_size: int, seed: int):
+        super().__init__(len(lengths[0]), batch_size, seed)
+        self.lengths = tuple(lengths)
+
+    def _new_order(self, epoch: int, rng: np.random.Generator) -> np.ndarray:
+        order = super()._new_order(epoch, rng)
+        first = -epoch * self.n % self.batch_size  # these end a batch of the epoch before
+        n_whole = max(0, self.n - first) // self.batch_size
+        whole = slice(first, first + n_whole * self.batch_size)
+        step = self.pool * self.batch_size
+        pools = [order[whole][i : i + step] for i in range(0, n_whole * self.batch_size, step)]
+        pools = [pool[np.lexsort([side[pool] for side in self.lengths])] for pool in pools]
+        if pools:
+            batches = np.concatenate(pools).reshape(n_whole, self.batch_size)
+            order[whole] = batches[rng.permutation(n_whole)].ravel()
+        return order
 
 
 def check_counts(**counts: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
@@ -12,9 +13,11 @@ from torch import Tensor
 
 from ..arguments import Seed, checked, shown
 from ..tokenizers import Tokenizer
-from .batches import IGNORE, Batch, Ragged, Shuffle, Stream, check_counts
+from .batches import IGNORE, Batch, ByLength, Ragged, Shuffle, Stream, check_counts
 
 Example = TypeVar("Example")
+
+FAR_LONGER = 20  # times the median: such a text makes its whole batch wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +28,12 @@ class Rows:
     tokens: Ragged
     targets: Ragged | np.ndarray
     target_in: Ragged | None = None
+
+    @property
+    def lengths(self) -> list[np.ndarray]:
+        """Of each side that a model reads, how many tokens every row has."""
+        sides = [self.tokens, self.target_in]
+        return [side.lengths for side in sides if side is not None]
 
     def batch(self, rows: np.ndarray, pad_id: int) -> Batch:
         """Some of the rows, padded to the longest of them."""
@@ -79,11 +88,30 @@ class Dataset(Generic[Example]):
 
     @checked
     def batches(
-        self, batch_size: int, *, kind: str | None = None, seed: Seed = 0, split: str = "train"
+        self,
+        batch_size: int,
+        *,
+        kind: str | None = None,
+        seed: Seed = 0,
+        split: str = "train",
+        by_length: bool = False,
     ) -> Stream:
-        """Shuffled batches, endlessly; every example comes once an epoch."""
+        """Shuffled batches, endlessly; every example comes once an epoch.
+
+        Args:
+            batch_size: examples a batch.
+            kind: of model; the first of `kinds` where it is not told.
+            seed: of the shuffling.
+            split: "train" or "held_out".
+            by_length: batches of examples of about one length: where lengths differ, far less of
+                what the model reads is padding. Which examples meet is then left less to chance.
+        """
         rows, pad_id = self._split_rows(split, self._kind(kind)), self.tokenizer.pad_id or 0
-        shuffle = Shuffle(len(rows.examples), batch_size, seed)
+        self._warn_of_one_far_longer(rows, batch_size)
+        if by_length:
+            shuffle = ByLength(rows.lengths, batch_size, seed)
+        else:
+            shuffle = Shuffle(len(rows.examples), batch_size, seed)
         return Stream(lambda step: rows.batch(shuffle.rows(step), pad_id), seed)
 
     @checked
@@ -144,6 +172,18 @@ class Dataset(Generic[Example]):
         if (split, kind) not in self._cache:
             self._cache[split, kind] = self._rows(examples, kind)
         return self._cache[split, kind]
+
+    def _warn_of_one_far_longer(self, rows: Rows, batch_size: int) -> None:
+        for lengths in rows.lengths:
+            longest, usual = int(lengths.max()), int(np.median(lengths))
+            if batch_size > 1 and longest > FAR_LONGER * max(1, usual):
+                text = rows.examples[int(lengths.argmax())]
+                warnings.warn(
+                    f"{self.name}: one text has {longest:,} tokens, half of them have {usual} or "
+                    f"fewer; all {batch_size} rows of its batch are padded to it. Leave it out or cut "
+                    f"it: {shown(text)}",
+                    stacklevel=4,
+                )
 
     def _rows(self, examples: tuple[Example, ...], kind: str) -> Rows:
         raise NotImplementedError

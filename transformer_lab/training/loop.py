@@ -29,6 +29,7 @@ from .objective import (
     Loss,
     evaluate,
     evaluating,
+    n_padding,
     n_tokens,
     restore_modes,
     sums,
@@ -326,9 +327,11 @@ class _Training:
             self.state.random = RandomState.now()
             elapsed = time.perf_counter() - started
             self.state.seconds += elapsed
-            rate = n_tokens(whole) / elapsed
-            lr = self.plan.recipe.lr * factor
-            self.state.pending = Step(self.state.done, loss, lr, rate, self.state.seconds, norm)
+            tokens, lr = n_tokens(whole), self.plan.recipe.lr * factor
+            self.state.pending = Step(
+                self.state.done, loss, lr, tokens / elapsed, self.state.seconds, norm,
+                tokens=tokens, padding=n_padding(whole),
+            )  # fmt: skip
 
     def _weight(self, batch: Any) -> float:
         """What this process' mean counts for, so that the mean over processes is the global one."""
@@ -389,9 +392,10 @@ class _Training:
             self.plan.watch.update(step, self.model)
         if self.bar is not None:
             self.bar.update()
-            self.bar.set_postfix_str(
-                f"loss {step.loss:.3f}, {step.tokens_per_second:,.0f} tokens/s", refresh=False
-            )
+            told = f"loss {step.loss:.3f}, {step.tokens_per_second:,.0f} tokens/s"
+            if step.padding:
+                told += f", {step.padding_share:.0%} padding"
+            self.bar.set_postfix_str(told, refresh=False)
         return step
 
     def _evaluate(self) -> float:

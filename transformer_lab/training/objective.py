@@ -87,6 +87,12 @@ def n_tokens(batch: Any) -> int:
     return sum(part.numel() for part in parts if isinstance(part, Tensor))
 
 
+def n_padding(batch: Any) -> int:
+    """How many of these positions are padding, by the batch's masks."""
+    masks = [getattr(batch, name, None) for name in ("mask", "target_mask")]
+    return sum(mask.numel() - int(mask.sum()) for mask in masks if isinstance(mask, Tensor))
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; each module's own mode and the random states return."""

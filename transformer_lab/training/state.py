@@ -22,7 +22,8 @@ class Step:
     for the default loss). lr: of the main group. tokens_per_second: positions read, padding
     included, over the time of this update. seconds: spent on updates so far, an earlier part of
     a resumed run included. grad_norm: L2 norm of the whole gradient before clipping.
-    eval_loss: mean over `eval_batches`, where this step was due for it.
+    eval_loss: mean over `eval_batches`, where this step was due for it. tokens: positions read in
+    this update by all processes; padding: how many of them hold no token.
     """
 
     index: int
@@ -32,6 +33,13 @@ class Step:
     seconds: float
     grad_norm: float
     eval_loss: float | None = None
+    tokens: int = 0
+    padding: int = 0
+
+    @property
+    def padding_share(self) -> float:
+        """The part of the positions read that is padding: 0 … 1."""
+        return self.padding / self.tokens if self.tokens else 0.0
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ KEYS: dict[str, dict[str, tuple[Any, str]]] = {
         "batch_size": (int, "rows of a batch, over all processes (32)"),
         "n_ctx": (int, "tokens of a row, for running text (the model's n_ctx)"),
         "seed": (Seed, "of the data set and of the order of its batches (0)"),
+        "by_length": (bool, "batches of texts of about one length, with little padding (false)"),
     },
     "train": {
         "steps": (int, "updates in all"),
@@ -258,8 +259,11 @@ def _batches(config: TrainConfig, data: Any, n_eval: int) -> tuple[Any, list]:
     size, seed = config.data.get("batch_size", 32), config.data.get("seed", 0)
     with config.blaming("data"):
         if hasattr(data, "kinds"):  # separate examples
-            stream = data.batches(size, kind=kind, seed=seed)
+            by_length = config.data.get("by_length", False)
+            stream = data.batches(size, kind=kind, seed=seed, by_length=by_length)
             return stream, data.epoch(size, kind=kind)[:n_eval]
+        if config.data.get("by_length"):
+            raise ValueError("by_length=true is for separate texts; running text has no padding")
         n_ctx = config.data.get("n_ctx") or config.model.get("n_ctx", 256)
         stream, held_out = data.batches(size, n_ctx, seed=seed), data.epoch(size, n_ctx)[:n_eval]
         if kind == "encoder":

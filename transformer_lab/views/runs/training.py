@@ -226,6 +226,7 @@ class TrainingView(Replay):
                 "loss": _finite(_smooth(self.history, -1)),
                 "eval_loss": _finite(evals[-1]) if evals else None,
                 "tokens_per_second": speed,
+                "padding": sum(s.padding for s in recent) / max(1, sum(s.tokens for s in recent)),
                 "seconds": last.seconds,
                 "left": rate * (self.steps - last.index),
             }
