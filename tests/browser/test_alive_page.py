@@ -137,6 +137,27 @@ def test_a_decoder_lives_on_in_its_page(open_page, tmp_path, accessible):
     accessible(again)
 
 
+FIRST = """() => {
+    const root = document.querySelector("[data-stamp]"), before = root.dataset.stamp;
+    new MutationObserver((_, observer) => {
+        if (!root.querySelector("[data-part=predictions] [data-side=after]")) return;
+        window.alone = root.dataset.stamp === before;
+        observer.disconnect();
+    }).observe(root, { attributes: true, childList: true, subtree: true });
+}"""
+
+
+def test_a_prediction_does_not_wait_for_its_maps(open_page):
+    view = Explorer(small("decoder"), WORDS, layer=0, head=0)
+    page = open_page(view.to_html())
+    type_text(page, OTHER)
+    page.evaluate(FIRST)
+    after(page, lambda: page.locator(part("head-off")).click())
+    assert page.evaluate("window.alone")
+    view.text, view.edits = OTHER, [tl.ablate(0, 0)]
+    same(page, view)
+
+
 def test_masks_and_answers_too(open_page):
     view = Explorer(small("encoder"), WORDS)
     page = open_page(view.to_html())

@@ -4,6 +4,8 @@
 import { WEIGHT_SCALE } from "../shared/codecs.js";
 
 const THUMBNAIL = 32;
+/** What was made of a call, by head: a pass takes over the calls below its first edit. @type {WeakMap<import("./attention.js").Call, Map<number, Picture>>} */
+const made = new WeakMap();
 
 /**
  * @typedef {object} Shown a kind of attention, as it is shown
@@ -11,6 +13,8 @@ const THUMBNAIL = 32;
  * @property {number} queries
  * @property {number} keys
  */
+
+/** @typedef {{small: Uint8Array, map: Uint8Array | null, norms: Uint8Array | null}} Picture */
 
 /**
  * Every head small; and whole, with the lengths of its values, where that is wanted.
@@ -20,21 +24,35 @@ const THUMBNAIL = 32;
  */
 export function* pictures(reading, { edits = [], shown, whole }) {
   const pass = yield* reading.pass(edits);
-  const [thumbs, maps, norms] = [[], [], []];
+  const { model } = reading.text;
+  const all = [];
   for (const one of shown) {
-    const { model } = reading.text;
     for (let layer = 0; layer < model.layersOf(one.kind); layer++) {
       for (let head = 0; head < model.config.n_heads; head++) {
-        const weights = pass.pattern(one.kind, layer, head);
-        const keys = pass.at(one.kind, layer).call.key.rows;
-        thumbs.push(small(weights, weights.length / keys, keys));
-        if (whole) maps.push(packed(weights, keys, one));
-        if (whole) norms.push(lengthsOf(pass, { ...one, layer, head }));
+        all.push(pictureOf(pass, { ...one, layer, head }, whole));
         yield null;
       }
     }
   }
-  return { thumbs: joined(thumbs), maps: joined(maps), norms: joined(norms) };
+  const parts = (name) => joined(all.map((picture) => picture[name] ?? new Uint8Array(0)));
+  return { thumbs: parts("small"), maps: parts("map"), norms: parts("norms") };
+}
+
+/** @param {import("./pass.js").Pass} pass @param {Shown & {layer: number, head: number}} shown @param {boolean} whole @returns {Picture} */
+function pictureOf(pass, shown, whole) {
+  const { kind, layer, head } = shown;
+  const { call } = pass.at(kind, layer);
+  if (!made.has(call)) made.set(call, new Map());
+  const heads = /** @type {Map<number, Picture>} */ (made.get(call));
+  if (!heads.has(head)) {
+    const [weights, keys] = [pass.pattern(kind, layer, head), call.key.rows];
+    heads.set(head, {
+      small: small(weights, weights.length / keys, keys),
+      map: whole ? packed(weights, keys, shown) : null,
+      norms: whole ? lengthsOf(pass, shown) : null,
+    });
+  }
+  return /** @type {Picture} */ (heads.get(head));
 }
 
 /** One head, whole. @param {import("./desk.js").Reading} reading @param {{edits?: any[], shown: Shown & {layer: number, head: number}}} given */

@@ -5,6 +5,7 @@
 import { made } from "./edits.js";
 import { droppedNote, outcomeSentence, partsAt, runCode, subjectOf, withoutHead, writtenSentence } from "./prose.js";
 import { readingName, outcomeOf, readingOf, shownOf } from "./reading.js";
+import { afterPaint } from "../shared/dom.js";
 import { Engine } from "../engine/client.js";
 import { Requests, Superseded } from "../shared/requests.js";
 
@@ -186,16 +187,17 @@ class Kernel {
     const values = edits.map((edit) => edit.made);
     const sent = edits.map((edit) => renamed(edit, page.get("_patterns"), kinds));
     const found = await this.ask({ ask: "predict", edits: values, position: place });
-    const name = readingName(reading);
-    const moved = fresh ? await this.#pictures("", kinds, []) : {};
-    const after = JSON.stringify([name, values]);
-    if (after !== this.after || fresh) Object.assign(moved, values.length ? await this.#pictures("_after", kinds, values) : noPictures());
-    const tokens = (traits._about ?? about).tokens;
-    const outcome = outcomeOf(found, tokens);
+    const outcome = outcomeOf(found, (traits._about ?? about).tokens);
     const nowhere = about.predicts && !reading.positions.length && wished === null;
+    const position = nowhere || !about.predicts ? null : place;
+    const _outcome = { ...outcome, position, positions: reading.positions, sentence: edits.length ? outcomeSentence(subjectOf(sent), outcome) : "", note };
+    const name = readingName(reading);
+    const after = JSON.stringify([name, values]);
+    const pictures = after !== this.after || fresh ? this.#allPictures(fresh, kinds, values) : Promise.resolve({});
+    if (!fresh) await this.#first(_outcome, pictures); // another text is shown with its maps
+    const moved = await pictures;
     const elsewhere = name !== readingName(this.reading);
-    Object.assign(this, { reading, after, wished, byEngine: true });
-    this.position = nowhere || !about.predicts ? null : place;
+    Object.assign(this, { reading, after, wished, position, byEngine: true });
     page.set({
       ...traits, ...moved, ...this.#beside(sent), ...this.#factTraits(),
       ...(elsewhere ? { selected: null, _tables: {}, ...this.#spans(kinds) } : {}),
@@ -204,9 +206,27 @@ class Kernel {
       _edits: sent,
       _after_edits: sent,
       _code: runCode(traits._text ?? page.get("_text"), reading.target === null ? null : traits._target ?? page.get("_target"), reading.masked, about.kind, reading.given),
-      _outcome: { ...outcome, position: this.position, positions: reading.positions, sentence: edits.length ? outcomeSentence(subjectOf(sent), outcome) : "", note },
+      _outcome,
       _stamp: page.get("_stamp") + 1,
     });
+  }
+
+  /** A prediction, before the maps that belong to it have come. */
+  async #first(outcome, pictures) {
+    const { page } = this;
+    const before = page.get("_outcome");
+    page.set("_outcome", outcome);
+    const came = pictures.catch((error) => {
+      page.set("_outcome", before); // which the maps on view belong to
+      throw error;
+    });
+    await Promise.all([came, afterPaint()]);
+  }
+
+  /** Of the text itself where it is fresh, and of what edits make of it. */
+  async #allPictures(fresh, kinds, edits) {
+    const moved = fresh ? await this.#pictures("", kinds, []) : {};
+    return { ...moved, ...(edits.length ? await this.#pictures("_after", kinds, edits) : noPictures()) };
   }
 
   async #read(words, ids) {

@@ -5,7 +5,7 @@ import { alive } from "./alive.js";
 import { Answer } from "./answer.js";
 import { AskPanel } from "./ask.js";
 import { popover } from "../shared/controls.js";
-import { atMostOnceAFrame, element } from "../shared/dom.js";
+import { atMostOnceAFrame, element, onceForAll } from "../shared/dom.js";
 import { headOff, headTouched, sameEdits, Steps, toggleCut, toggleHeads } from "./edits.js";
 import { EditedMaps } from "./maps.js";
 import { EditsPanel } from "./edits_panel.js";
@@ -43,6 +43,7 @@ export class ExplorerViewer {
     this.group = new Set(); // heads that are chosen together, "layer/head"
     this.steps = new Steps();
     this.showSoon = atMostOnceAFrame(() => this.show());
+    this.showAll = onceForAll(this.showSoon);
     this.shell = new Shell(model, root, signal, {
       copies: "Copy the selection as Python",
       draw: () => this.heads.draw(),
@@ -137,6 +138,7 @@ export class ExplorerViewer {
     const watch = (names, callback) => hearChanges(model, names.split(" "), callback, signal);
     watch("layer head kind", () => this.grouping || this.group.clear());
     watch("_stamp", () => this.#arrived());
+    watch("_outcome", this.showAll);
     watch("_effects _labels layer head kind selected a b", () => this.showSoon());
     watch("_text", () => {
       this.runner.forget();
@@ -344,8 +346,8 @@ export class ExplorerViewer {
   /** A result has come. */
   #arrived() {
     this.maps.arrived();
-    this.heads.refresh();
-    this.showSoon();
+    this.heads.renew();
+    this.showAll();
   }
 
   /** Everything but the heads' own pictures. */

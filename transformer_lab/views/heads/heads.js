@@ -4,7 +4,7 @@
 import { largest } from "../shared/attention.js";
 import { Between, rowsWithin } from "./between.js";
 import { colourTable } from "../shared/colours.js";
-import { atMostOnceAFrame, element, onceAFrame } from "../shared/dom.js";
+import { atMostOnceAFrame, element, onceAFrame, onceForAll } from "../shared/dom.js";
 import { headStepper, viewControls } from "./controls.js";
 import { SharedPlace } from "./faces.js";
 import { HeadsPanel } from "./heads_panel.js";
@@ -48,6 +48,7 @@ export class Heads {
     this.marks = onceAFrame(() => this.#follow());
     this.between = new Between(this);
     this.refreshSoon = atMostOnceAFrame(() => this.refresh());
+    this.renewed = onceForAll(() => this.#renew());
     this.pointed = new Pointed(model, signal, () => this.marks());
     this.#build();
     this.#listen();
@@ -92,13 +93,13 @@ export class Heads {
     watch(["layer", "head", "_options"], () => this.refreshSoon());
     watch(["kind"], () => {
       this.pointed.spot = null;
-      this.start();
+      this.renew(true);
     });
     watch(["_thumbs"], () => {
       this.maps.forget(); // the model has learned: new maps
-      this.start();
+      this.renew(true);
     });
-    watch(["_note"], () => this.start());
+    watch(["_note"], () => this.renew(true));
     watch(["selected"], () => this.#follow());
     this.mapPanel.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.root.addEventListener("keydown", (event) => {
@@ -173,6 +174,20 @@ export class Heads {
     this.note.textContent = notes.filter(Boolean).join(" ");
     this.note.hidden = !this.note.textContent;
     await this.refresh();
+  }
+
+  /** Show anew what has changed, once all of it has. @param {boolean} [everything] other texts or kinds too */
+  renew(everything = false) {
+    this.everything ||= everything;
+    this.renewed();
+  }
+
+  #renew() {
+    if (this.signal.aborted) return;
+    const { everything } = this;
+    this.everything = false;
+    if (everything) this.start();
+    else this.refresh();
   }
 
   async refresh() {

@@ -61,6 +61,23 @@ export function onceAFrame(callback) {
 }
 
 /**
+ * Run a callback once when all that happens now has happened, however often it is asked for: traits
+ * that change together are heard of one by one.
+ * @param {() => void} callback
+ */
+export function onceForAll(callback) {
+  let asked = false;
+  return () => {
+    if (asked) return;
+    asked = true;
+    queueMicrotask(() => {
+      asked = false;
+      callback();
+    });
+  };
+}
+
+/**
  * Run a callback at once, and when it is asked for again before the next frame, once more in it.
  * @param {() => void} callback
  */

@@ -1,0 +1,207 @@
+"""From a typed text, a click on a head and one on an edge to the prediction, in a page with its model.
+
+Nothing but a browser and the page: no kernel, no network. The shipped model reads 53 tokens; every
+text and every click asks something new, so that no answer is known from before. The time runs from
+the key or the click to the paint of the first predictions that differ from those before it. MiniLM's
+shape (6 layers, 12 heads, d 384, 30,522 words, no head) has random weights; there the time ends with
+the paint of the new text's maps. All bars are meant for two idle cores; the load is told with each
+row.
+
+Beside them: Transformer Explainer (Cho et al. 2024, arXiv 2408.04619) runs the whole of GPT-2 (small,
+124 million parameters) in a page, which is half a gigabyte in 32 bits; its abstract and README
+publish neither the bytes of the download nor a time to the first prediction.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import transformer_lab as tl
+from transformer_lab.tokenizers import WordTokenizer
+
+from .browser import launch
+from .report import Clock, Row, at_most
+
+TOKENS, TURNS, LOADS = 53, 20, 5
+WORDS, READ = 30_522, 12
+SETTLE = 1500  # ms: what the page measures by itself after a text is over by then
+OPENED = """(() => {
+    const look = () => document.querySelector("[data-ready]")
+        ? requestAnimationFrame(() => setTimeout(() => { window.firstHeads = performance.now(); }))
+        : setTimeout(look, 5);
+    look();
+})();"""
+# The first paint of what `told` gives, once that has changed since the reader's last act.
+WATCH = """(name) => {
+    const root = document.querySelector(".tl-view-explorer");
+    const told = {
+        predictions: () => [...root.querySelectorAll("[data-part=predictions] [title]")].map((cell) => cell.title).join(),
+        maps: () => root.dataset.settled === "true" && root.dataset.stamp,
+    }[name];
+    const acted = () => Object.assign(window, { was: told(), acted: performance.now(), seen: false, painted: 0 });
+    for (const act of ["click", "keydown"]) document.addEventListener(act, acted, true);
+    new MutationObserver(() => {
+        if (window.seen || !told() || told() === window.was) return;
+        window.seen = true;
+        requestAnimationFrame(() => setTimeout(() => { window.painted = performance.now(); }));
+    }).observe(root, { attributes: true, childList: true, subtree: true });
+}"""
+
+
+def run(options):
+    from playwright.sync_api import sync_playwright
+
+    seed = options.seed
+    model = tl.shipped()
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        with Clock() as clock:
+            path = tl.explore(model).save_html(Path(folder) / "shipped.html")
+            opened = [first_heads(playwright, path) for _ in range(LOADS)]
+            found = measure(playwright, path, texts_of(model, TURNS + 1))
+        size = path.stat().st_size / 1e6
+        common = dict(seconds=clock.cpu, seed=seed)
+        yield at_most("the shipped model’s page", size, 3.5, unit="MB", **common)
+        yield _seconds("the shipped model’s page, first heads", opened, 0.5, **common)
+        for what, (times, bar) in found.items():
+            yield _seconds(
+                f"shipped, {TOKENS} tokens, from {what} to the prediction", times, bar, **common
+            )
+        with Clock() as clock:
+            path = tl.explore(like_minilm(seed), words(0, READ)).save_html(
+                Path(folder) / "minilm.html", model=True
+            )
+            times = read_anew(playwright, path)
+        common = dict(seconds=clock.cpu, seed=seed)
+        size = path.stat().st_size / 1e6
+        yield Row(
+            "a page of MiniLM’s shape", round(size, 1), "MB", None, None, round(clock.cpu, 1), seed
+        )
+        yield _seconds(
+            f"MiniLM’s shape, {READ} tokens, from a typed text to its maps", times, 1.5, **common
+        )
+
+
+def _seconds(name: str, times: list[float], bar: float, **common) -> Row:
+    note = f"median of {len(times)}, largest {max(times):.3f} s; load {os.getloadavg()[0]:.1f}"
+    return at_most(name, statistics.median(times), bar, unit="s", note=note, **common)
+
+
+def texts_of(model: tl.TextModel, count: int) -> list[str]:
+    """Pieces of Python, which is what the shipped model reads, of so many tokens each."""
+    source = Path(statistics.__file__).read_text("utf-8")[8000:]
+    found = []
+    for _ in range(count):
+        end = next(n for n in range(TOKENS, 10 * TOKENS) if len(model.encode(source[:n])) == TOKENS)
+        found.append(source[:end])
+        source = source[end:]
+    return found
+
+
+def words(first: int, count: int) -> str:
+    return " ".join(f"w{i}" for i in range(first, first + count))
+
+
+def like_minilm(seed: int) -> tl.TextModel:
+    """A random model of the shape of all-MiniLM-L6-v2."""
+    torch.manual_seed(seed)
+    tokenizer = WordTokenizer.train(words(0, WORDS - 6))
+    config = tl.ModelConfig(
+        kind="encoder", vocab_size=WORDS, n_layers=6, n_heads=12, d_model=384, d_ff=1536,
+        n_ctx=512, norm_first=False, head=False,
+    )  # fmt: skip
+    return tl.TextModel(tl.Transformer(config).eval(), tokenizer, "MiniLM’s shape")
+
+
+def first_heads(playwright, path: Path) -> float:
+    """Seconds from the start of the page to the paint of its heads, in a browser of its own."""
+    browser = launch(playwright)
+    page = browser.new_page(viewport={"width": 1300, "height": 950})
+    page.add_init_script(OPENED)
+    page.goto(path.as_uri(), wait_until="commit")
+    page.wait_for_function("() => window.firstHeads")
+    seconds = page.evaluate("window.firstHeads") / 1000
+    browser.close()
+    return seconds
+
+
+def measure(playwright, path: Path, texts: list[str]) -> dict[str, tuple[list[float], float]]:
+    """What a reader does -> seconds of each time, and the bar."""
+    browser = launch(playwright)
+    page = browser.new_page(viewport={"width": 1300, "height": 950})
+    page.goto(path.as_uri())
+    page.wait_for_selector("[data-ready]")
+    page.evaluate(WATCH, "predictions")
+    box = page.locator("[data-part=text]")
+    typed = [typing(page, box, text) for text in texts][
+        1:
+    ]  # the first one waits for the engine too
+    page.locator("[data-part=tool] [data-value=cut]").click()
+    canvas = page.locator("[data-part=map]")
+    edges = []  # first, for a head that is switched off has none to cut
+    for i in range(TURNS):
+        place = numbers(canvas, "cell", "left", "top")
+        at = {
+            "x": place["left"] + (i + 0.5) * place["cell"],
+            "y": place["top"] + (TOKENS - 0.5) * place["cell"],
+        }
+        edges.append(timed(page, lambda at=at: canvas.click(position=at)))
+    page.locator("[data-part=tool] [data-value=off]").click()
+    grid = page.locator("[data-part=thumbnails]")
+    size = numbers(grid, "heads", "across", "down")
+    layers = round(grid.bounding_box()["height"] / size["down"])
+    heads = []
+    for i in range(TURNS):
+        at = {
+            "x": (i % size["heads"] + 0.4) * size["across"],
+            "y": (i * layers // TURNS + 0.6) * size["down"],
+        }
+        heads.append(timed(page, lambda at=at: grid.click(position=at)))
+    browser.close()
+    return {
+        "a typed text": (typed, 0.15),
+        "a click on a head": (heads, 0.08),
+        "a click on an edge": (edges, 0.08),
+    }
+
+
+def read_anew(playwright, path: Path) -> list[float]:
+    """Seconds from a typed text to its maps, of a model that predicts nothing."""
+    browser = launch(playwright)
+    page = browser.new_page(viewport={"width": 1300, "height": 950})
+    page.set_default_timeout(120_000)
+    page.goto(path.as_uri())
+    page.wait_for_selector("[data-ready]")
+    page.evaluate(WATCH, "maps")
+    box = page.locator("[data-part=text]")
+    times = [typing(page, box, words(READ * i, READ)) for i in range(1, 5)][1:]
+    browser.close()
+    return times
+
+
+def numbers(canvas, *names: str) -> dict[str, float]:
+    """What a canvas tells of where its cells lie."""
+    found = canvas.evaluate("c => ({...c.dataset})")
+    return {name: float(found[name]) for name in names}
+
+
+def typing(page, box, text: str) -> float:
+    box.fill(text)
+    seconds = timed(page, lambda: box.press("Enter"))
+    page.wait_for_timeout(SETTLE)
+    return seconds
+
+
+def timed(page, act: Callable[[], object]) -> float:
+    """Seconds from the reader's act to the paint of what it led to."""
+    page.evaluate("() => { window.painted = 0; }")
+    act()
+    page.wait_for_function("() => window.painted > 0", timeout=120_000)
+    seconds = page.evaluate("() => (window.painted - window.acted) / 1000")
+    page.wait_for_selector("[data-settled=true]")
+    return seconds
