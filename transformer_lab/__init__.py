@@ -70,6 +70,7 @@ _NAMES = {
     "sweep_edges": "edits.sweep",
     "patching_grid": "desk.patching",
     "path_patch": "desk.paths",
+    "study": "studies.running",
     "head_table": "heads.table",
     "HeadTable": "heads.table",
     "explore": "exploring",
@@ -109,6 +110,7 @@ if TYPE_CHECKING:
     from .positions import ALiBi, Learned, NoPositions, Relative, Rotary, Sinusoidal
     from .readers import Classifier, PictureClassifier, SpanReader
     from .recurrent import Recurrent
+    from .studies.running import study
     from .text_model import TextModel, shipped
     from .tracing.gradients import Logit
     from .tracing.maps import MemoryBudgetError

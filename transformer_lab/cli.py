@@ -6,7 +6,6 @@ import os
 import shlex
 import subprocess
 import sys
-import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from . import __version__
+from .files.text_files import check_writable
+from .studies.commands import study
 
 if TYPE_CHECKING:
     from .lessons.copying import Copies
@@ -251,7 +252,7 @@ def explore(
             name, text, target, notebook_folder(), kind=kind.__name__, allow_missing=allow_missing
         )
         _open_lab(path)
-    _can_write("--html", html)
+    check_writable("--html", html, "heads.html")
     loaded = kind.from_pretrained(model, device=device, allow_missing=allow_missing)
     view = show(loaded, text, target)
     travels = {} if image is not None else {"model": with_model}
@@ -282,21 +283,6 @@ def _open_lab(path: Path) -> NoReturn:
             sys.exit(process.wait())
         except KeyboardInterrupt:  # it was sent to JupyterLab too, which asks whether to stop
             continue
-
-
-def _can_write(option: str, path: Path) -> None:
-    """Say now what would be said after minutes of computing."""
-    if not path.parent.is_dir():
-        raise ValueError(f"{option} {path}: the folder {path.parent} does not exist")
-    if path.is_dir():
-        raise ValueError(f"{option} {path} is a folder; name a file such as heads.html")
-    try:
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise ValueError(
-            f"{option} {path}: the folder {path.parent} cannot be written to ({error.strerror}); "
-            "name a file in a folder of your own"
-        ) from error
 
 
 @main.command()
@@ -421,3 +407,6 @@ def grade(
             click.echo(f"transformer-lab: {printable(one.student)}: {one.note}", err=True)
     if all(one.score is None for one in grades):
         ctx.exit(1)
+
+
+main.add_command(study)

@@ -183,13 +183,14 @@ class TextModel:
         gradients: Any = None,
         budget_mib: float = 1024,
     ) -> Trace:
-        """The same for token ids [position], and the decoder's input with its start token."""
+        """The same for token ids, [position] or [batch, position] (then `target_ids` as well), and the
+        decoder's input with its start token."""
         if gradients is not None:
             gradients = as_logit(gradients, self.token_id)
         found = trace(
             self.model, ids, target_ids, keep=keep, gradients=gradients, budget_mib=budget_mib,
-            labels=self.tokenizer.tokens(ids.tolist()),
-            target_labels=None if target_ids is None else self.target_tokenizer.tokens(target_ids.tolist()),
+            labels=_shown(self.tokenizer, ids),
+            target_labels=None if target_ids is None else _shown(self.target_tokenizer, target_ids),
         )  # fmt: skip
         found.model_name = self.name
         found.name_with(
@@ -399,7 +400,16 @@ def _special(tokenizer: Any, ids: Tensor) -> list[list[bool]]:
     if special is None:
         names = ("pad_id", "bos_id", "eos_id", "unk_id", "mask_id")
         special = {getattr(tokenizer, n) for n in names} - {None}
-    return [[int(i) in special for i in ids]]
+    return [[i in special for i in row] for row in _rows(ids)]
+
+
+def _rows(ids: Tensor) -> list[list[int]]:
+    """Of [position] or [batch, position]."""
+    return ids.reshape(-1, ids.shape[-1]).tolist()
+
+
+def _shown(tokenizer: Any, ids: Tensor) -> list[list[str]]:
+    return [tokenizer.tokens(row) for row in _rows(ids)]
 
 
 def _is_ours(path: Path) -> bool:

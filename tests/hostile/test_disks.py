@@ -90,3 +90,25 @@ def test_a_page_on_a_full_disk_names_its_path(disk):
     assert str(disk / "page.html") in str(caught.value)
     assert (disk / "page.html").read_text() == "old"
     assert sorted(p.name for p in disk.iterdir()) == ["junk", "page.html"]
+
+
+def test_a_study_on_a_full_disk_keeps_what_was_computed_and_goes_on(disk):
+    model = learner(d_model=32, n_layers=4, n_heads=8)
+    texts = [[i % 8, i % 7, i % 5, i % 8] for i in range(40)]
+    whole = tl.study(model, texts, measure="effects")
+    told = []
+
+    def each(done, total):
+        told.append(done)
+        if done == 3:
+            fill(disk, 0)
+
+    options = dict(measure="effects", out=disk / "o", batch_size=1)
+    with pytest.raises(DiskFullError, match="the disk is full; what was written before is kept"):
+        tl.study(model, texts, progress=each, **options)
+    assert 3 <= max(told) < 40
+    (disk / "junk").unlink()
+    before = len(told)
+    found = tl.study(model, texts, progress=lambda done, total: told.append(total), **options)
+    assert told[before] <= 40 - max(told[:before])  # nothing that was kept was computed again
+    torch.testing.assert_close(found["kl"].values, whole["kl"].values)

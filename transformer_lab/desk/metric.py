@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..edits.effects import checked_token
+from ..edits.effects import checked_token, of_each_text
 from ..edits.kinds import EditError
 from ..tracing.gradients import Logit, as_logit
 
@@ -21,30 +21,33 @@ class Metric:
     Attributes:
         told: what it is, in words.
         of: the reader's own function of logits [batch, position, vocab]; None for the others.
-        token, against: whose logits are compared; with no `against`, the log-probability of `token`.
+        token, against: whose logits are compared; with no `against`, the log-probability of `token`. One
+            for all texts, or each text's own, [batch].
         position: where it is read, where that was asked for; −1 for each text's own place.
         places: [batch], that place in one of the prompts, which has `n` tokens to predict from.
     """
 
     told: str
     of: Callable[[Tensor], Any] | None = None
-    token: int = 0
-    against: int | None = None
+    token: int | Tensor = 0
+    against: int | Tensor | None = None
     plain: bool = False  # the logit of `token` itself
     position: int = -1
     places: Tensor | None = None
     n: int = 0
 
     def at_places(self, logits: Tensor) -> Tensor:
-        """Of logits [batch, vocab] at each text's place: one number."""
+        """Of logits [batch, vocab] at each text's place: each text's number, [batch]."""
         if self.against is not None:
-            return (logits[:, self.token] - logits[:, self.against]).mean()
-        if self.plain:
-            return logits[:, self.token].mean()
-        return logits.log_softmax(-1)[:, self.token].mean()
+            return _of(logits, self.token) - _of(logits, self.against)
+        return _of(logits if self.plain else logits.log_softmax(-1), self.token)
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """Of logits [batch, position, vocab], or answers [batch, class].
+        """Of logits [batch, position, vocab], or answers [batch, class]."""
+        return self.of_texts(logits).mean()
+
+    def of_texts(self, logits: Tensor) -> Tensor:
+        """The same of every text, [batch]; of one's own function [1], of all of them together.
 
         Raises:
             EditError: where a function of one's own gives no single number, or a token is not there.
@@ -56,12 +59,18 @@ class Metric:
                     f"metric is a function that gives {list(found.shape)}; it must give one number of "
                     "the logits"
                 )
-            return found.reshape(())
+            return found.reshape(1)
         logits = logits[:, None] if logits.dim() == 2 else logits
         for token in (self.token, self.against):
             checked_token(token, logits.shape[-1])
         assert self.places is not None
         return self.at_places(rows_at(logits, self.places, self.n))
+
+
+def _of(numbers: Tensor, token: int | Tensor) -> Tensor:
+    """Of [batch, vocab] each text's token."""
+    rows = torch.arange(len(numbers), device=numbers.device)
+    return numbers[rows, of_each_text(token, rows)]
 
 
 def rows_at(logits: Tensor, places: Tensor, n: int) -> Tensor:
@@ -81,6 +90,7 @@ def metric_of(
     """What `patching_grid` and `path_patch` understand as a metric.
 
     Args:
+        asked: see `patching_grid`; or a `Metric`, which is taken as it is.
         likeliest: the token that is likeliest after the clean prompt, and after the corrupted one.
         name: of a token, for people.
 
@@ -88,6 +98,8 @@ def metric_of(
         EditError: for no metric, tokens that are not one token each, and where both prompts predict
             the same token and no metric was given.
     """
+    if isinstance(asked, Metric):
+        return asked
     if asked is None:
         asked = likeliest()
         if asked[0] == asked[1]:

@@ -33,6 +33,7 @@ class Pair:
         pairs: (place in the source, place in the run that is patched) of all places that both have.
         aligned: how the places were paired, in words.
         metric: the number that is moved.
+        source_values: of the source's texts, [batch]; source_value: their mean.
     """
 
     def __init__(
@@ -59,7 +60,8 @@ class Pair:
         self.pairs, self.aligned = self._paired(align)
         self._traces: dict[int, Trace] = {}
         find, name = getattr(model, "token_id", None), _namer(self.into_of)
-        self._whole = callable(metric)  # a function of one's own is given every position
+        # A function of one's own is given every position.
+        self._whole = metric.of is not None if isinstance(metric, Metric) else callable(metric)
         plain = metric_of(metric, find, self._likeliest, name)
         for swept in both:
             swept.places = _places(plain, swept)
@@ -68,7 +70,8 @@ class Pair:
             for swept in (self.into_of, self.source_of)
         )
         with torch.no_grad():
-            self.source_value = float(of_source(_logits(self.source).float()))
+            self.source_values = of_source.of_texts(logits_of(self.source).float()).cpu()
+        self.source_value = float(self.source_values.mean())
 
     @property
     def source(self) -> Trace:
@@ -113,7 +116,7 @@ class Pair:
         """Of the first texts: after the clean prompt, and after the corrupted one."""
         found = []
         for swept in (self.source_of, self.into_of)[:: 1 if self.denoises else -1]:
-            logits = _logits(self._traced(swept))
+            logits = logits_of(self._traced(swept))
             logits = logits[:, None] if logits.dim() == 2 else logits
             found.append(int(rows_at(logits, swept.places, swept.inputs.n_outputs)[0].argmax()))
         return found[0], found[1]
@@ -222,7 +225,7 @@ def _word_ends(labels: Sequence[str]) -> list[int]:
     return [i - 1 for i in begins[1:]] + [len(labels) - 1]
 
 
-def _logits(found: Trace) -> Tensor:
+def logits_of(found: Trace) -> Tensor:
     """
     Raises:
         EditError: for a model that predicts nothing.

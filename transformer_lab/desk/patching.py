@@ -25,7 +25,7 @@ from ..hub.network import SeamError
 from ..tracing.trace import Trace, TraceError
 from .grid import PatchingGrid, PatchingGrids
 from .metric import Metric
-from .pair import Pair
+from .pair import Pair, logits_of
 
 SITES = ("resid_pre", "attn_out", "mlp_out", "z")
 WAYS = ("attribution", "exact", "both")
@@ -118,22 +118,20 @@ class Desk:
         if not self.sites:
             raise EditError(f"no site can be patched: {next(iter(self.missing.values()))}")
         self._cells: Cells | None = None
-        self.into_value = math.nan
+        self.into_value, self.into_values = math.nan, torch.full((1,), math.nan)
 
     def grids(self, *, estimated: bool) -> PatchingGrids:
         changes: dict[str, Tensor] = {}
         if estimated:
-            run = self._with_gradients()
-            self.into_value = float(run.scalar or 0.0)
-            changes = {site: self._attribution(site, run) for site in self.sites}
+            changes = {site: each.mean(0) for site, each in self.estimates().items()}
         else:
             self.measured([])
         found = {}
         for site in self.sites:
-            there = self._there(site)
+            there = self.there(site)
             unknown = torch.full(there.shape, math.nan)
             found[site] = PatchingGrid(
-                site, self._axes(site), self._labels(site, there), changes.get(site, unknown), unknown,
+                site, axes_of(site), self.labels(site), changes.get(site, unknown), unknown,
                 there, self.into_value, self.pair.source_value, self.pair.metric.told,
                 self.pair.direction, self.pair.aligned, self.pair.source.model_name,
             )  # fmt: skip
@@ -151,6 +149,12 @@ class Desk:
         self, cells: Sequence[Place], progress: Callable[[int, int], None] | None = None
     ) -> dict[Place, float]:
         """How far each cell moves the metric."""
+        return {at: float(found.mean()) for at, found in self.of_texts(cells, progress).items()}
+
+    def of_texts(
+        self, cells: Sequence[Place], progress: Callable[[int, int], None] | None = None
+    ) -> dict[Place, Tensor]:
+        """How far each cell moves the metric of every text, fp32 [batch]."""
         taps = [(tap_for(self.pair.network, self.edit(*cell)),) for cell in cells]
         own = self.pair.metric.of is not None
         first = self._cells is None
@@ -160,17 +164,46 @@ class Desk:
         judge = Judged(runner, self.pair.metric)
         with ExitStack() as stack:
             if first:
-                self.into_value = judge(stack.enter_context(runner.passes.open()))
+                self.into_values = judge.of_texts(stack.enter_context(runner.passes.open()))
+                self.into_value = float(self.into_values.mean())
             else:
                 stack.enter_context(runner.passes.again())
             self._watch_stream(stack, runner, {name for (tap,) in taps for name in tap.streams})
             for start, chunk in runner.chunks(taps):
                 outputs = runner.outputs([taps[i] for i in chunk], start)
                 for i, rows in zip(chunk, outputs, strict=True):
-                    found[cells[i]] = judge(rows) - self.into_value
+                    found[cells[i]] = judge.of_texts(rows) - self.into_values
                 if progress is not None:
                     progress(len(found), len(cells))
         return found
+
+    def estimates(self) -> dict[str, Tensor]:
+        """Σ (source − into) · ∂metric/∂into over what a cell holds, of every text by itself, site ->
+        fp32 [batch, layer, place]; NaN where there is nothing."""
+        run = self._with_gradients()
+        with torch.no_grad():
+            self.into_values = self.pair.metric.of_texts(logits_of(run).float()).cpu()
+        self.into_value = float(self.into_values.mean())
+        return {site: self._attribution(site, run) for site in self.sites}
+
+    def there(self, site: str) -> Tensor:
+        """Whether a cell has something to patch, bool [layer, place]."""
+        run, layers = self.pair.source, self._layers(site)
+        if site in OF_STREAM:
+            widths = dict.fromkeys(layers, len(self.pair.pairs))
+        else:
+            widths = {i: self._activation(run, site, i).shape[1] for i in layers}
+        there = torch.zeros(run.n_layers(self.pair.kind), max(widths.values()), dtype=torch.bool)
+        for layer, n in widths.items():
+            there[layer, :n] = True
+        return there
+
+    def labels(self, site: str) -> dict[str, list[str]]:
+        n_layers, n = self.there(site).shape
+        places = [str(i) for i in range(n)]
+        if site in OF_STREAM:
+            places = [self.pair.label(pair) for pair in self.pair.pairs]
+        return {"layer": [str(i) for i in range(n_layers)], axes_of(site)[1]: places}
 
     # -- inside -----------------------------------------------------------------------------------
 
@@ -232,34 +265,14 @@ class Desk:
             found.append(layer)
         return found
 
-    def _there(self, site: str) -> Tensor:
-        run, layers = self.pair.source, self._layers(site)
-        if site in OF_STREAM:
-            widths = dict.fromkeys(layers, len(self.pair.pairs))
-        else:
-            widths = {i: self._activation(run, site, i).shape[1] for i in layers}
-        there = torch.zeros(run.n_layers(self.pair.kind), max(widths.values()), dtype=torch.bool)
-        for layer, n in widths.items():
-            there[layer, :n] = True
-        return there
-
-    def _axes(self, site: str) -> tuple[str, str]:
-        return ("layer", "position") if site in OF_STREAM else ("layer", "head")
-
-    def _labels(self, site: str, there: Tensor) -> dict[str, list[str]]:
-        n_layers, n = there.shape
-        places = [str(i) for i in range(n)]
-        if site in OF_STREAM:
-            places = [self.pair.label(pair) for pair in self.pair.pairs]
-        return {"layer": [str(i) for i in range(n_layers)], self._axes(site)[1]: places}
-
     def _attribution(self, site: str, run: Trace) -> Tensor:
-        """Σ (source − into) · ∂metric/∂into over what a cell holds, fp32 [layer, place]."""
+        """That of one site, from a run with the metric's gradients."""
         pair, axis = self.pair, 1 if site in OF_STREAM else 2
         there, here = map(list, zip(*pair.pairs, strict=True))
         if site in ("q", "k", "pattern") or (site == "v" and pair.kind == "cross"):
             there = here = None  # prompts of one length
-        found = torch.full(self._there(site).shape, math.nan)
+        batch = len(self.pair.into_of.inputs.first)
+        found = torch.full((batch, *self.there(site).shape), math.nan)
         for layer in self._layers(site):
             before = self._activation(run, site, layer)
             source = self._activation(pair.source, site, layer)
@@ -269,9 +282,13 @@ class Desk:
                 at = torch.tensor(here, device=before.device)
                 before, slope = before.index_select(axis, at), slope.index_select(axis, at)
             product = (source.float() - before.float()) * slope.float()
-            cells = product.sum((0, -1)) if axis == 1 else product.sum((0, 2, 3))
-            found[layer, : len(cells)] = cells.cpu()
+            cells = product.sum(-1) if axis == 1 else product.sum((2, 3))
+            found[:, layer, : cells.shape[1]] = batch * cells.cpu()  # the metric is the texts' mean
         return found
+
+
+def axes_of(site: str) -> tuple[str, str]:
+    return ("layer", "position") if site in OF_STREAM else ("layer", "head")
 
 
 class Judged:
@@ -281,10 +298,14 @@ class Judged:
         self.passes, self.metric = runner.passes, metric
 
     def __call__(self, rows: Tensor) -> float:
+        return float(self.of_texts(rows).mean())
+
+    def of_texts(self, rows: Tensor) -> Tensor:
+        """Of every text, fp32 [batch] on the CPU; of one's own function [1]."""
         passes, metric = self.passes, self.metric
         if metric.of is not None:
-            return float(metric(passes.logits(rows)))
+            return metric.of_texts(passes.logits(rows)).float().cpu()
         assert metric.places is not None
         one = rows.shape[1] == 1 and not passes.cut  # a classifier's one answer
         places = torch.zeros_like(metric.places) if one else metric.places
-        return float(metric.at_places(passes.logits(passes.at(rows, places)[:, None])[:, 0]))
+        return metric.at_places(passes.logits(passes.at(rows, places)[:, None])[:, 0]).cpu()

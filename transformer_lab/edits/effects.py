@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -41,6 +41,8 @@ class Sweep:
         tokens: the chosen token's id, one a text; positions: the places they are predicted at.
         edits: the edits of each cell, rows first.
         estimated: whether they are estimates of one gradient pass, see `estimate_effects`.
+        each: name -> fp32 [text, over the axes], `measures` of every text of a batch alone; empty with a
+            measure of your own.
     """
 
     measures: dict[str, Tensor]
@@ -53,6 +55,7 @@ class Sweep:
     kind: str
     edits: tuple[tuple[Edit, ...], ...]
     estimated: bool = False
+    each: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
     def values(self) -> Tensor:
@@ -127,7 +130,7 @@ class Judge:
         size = self.log_probs.shape[-1]
         checked_token(token, size)
         chosen = self.log_probs.argmax(-1)
-        self.chosen = chosen if token is None else torch.full_like(chosen, token)
+        self.chosen = chosen if token is None else of_each_text(token, chosen)
         self.tokens = self.chosen.tolist()
         self.own_log_prob = self._of_chosen(self.log_probs)
         self.baseline = {
@@ -137,13 +140,17 @@ class Judge:
         }
 
     def __call__(self, rows: Tensor) -> list[float]:
+        return self.of_texts(rows).mean(-1).tolist()
+
+    def of_texts(self, rows: Tensor) -> Tensor:
+        """The changes, fp32 [measure, text] on the CPU; a measure of one's own is of all texts together."""
         if self.own:
-            return [float(self.own(self.passes.logits(rows))) - self.clean]
+            return torch.tensor([[float(self.own(self.passes.logits(rows))) - self.clean]])
         log_probs = self._log_probs(rows)
         now, before = self._of_chosen(log_probs), self.own_log_prob
         kl = (self.log_probs.exp() * (self.log_probs - log_probs)).nan_to_num().sum(-1)
         changes = (now - before, now.exp() - before.exp(), kl.clamp(min=0))
-        return [float(x.mean()) for x in changes]
+        return torch.stack(changes).cpu()
 
     def _log_probs(self, outputs: Tensor) -> Tensor:
         at = self.passes.at(outputs, self.places)
@@ -153,13 +160,19 @@ class Judge:
         return log_probs.gather(-1, self.chosen[:, None])[:, 0]
 
 
-def checked_token(token: int | None, size: int) -> None:
+def checked_token(token: int | Tensor | None, size: int) -> None:
     """
     Raises:
-        EditError: for a token that is not in a vocabulary of this size.
+        EditError: for a token, or one of the texts' [batch], that is not in a vocabulary of this size.
     """
-    if token is not None and not 0 <= token < size:
-        raise EditError(f"token={token} is outside the vocabulary of {size} tokens")
+    for one in token.tolist() if isinstance(token, Tensor) else [token]:
+        if one is not None and not 0 <= one < size:
+            raise EditError(f"token={one} is outside the vocabulary of {size} tokens")
+
+
+def of_each_text(token: int | Tensor, like: Tensor) -> Tensor:
+    """A token for every text of a batch, [batch]: one for all, or each text's own."""
+    return torch.as_tensor(token, device=like.device).expand_as(like)
 
 
 def _plain(values: Any) -> Any:

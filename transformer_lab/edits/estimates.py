@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..attention import AttentionCall, Tap
 from ..hub.network import Output, SeamError
-from .effects import Sweep, checked_token
+from .effects import Sweep, checked_token, of_each_text
 from .hanging import uncompiled
 from .kinds import EditError
 from .makers import ablate
@@ -34,7 +34,7 @@ def estimate_effects(
     *,
     measure: str = "log_prob",
     kind: str | None = None,
-    token: int | None = None,
+    token: int | Tensor | None = None,
     position: int | None = None,
     mask: Tensor | None = None,
     target_mask: Tensor | None = None,
@@ -73,7 +73,7 @@ def estimate_effects(
     outputs = _Outputs(swept.kind)
     with torch.enable_grad():
         log_probs, places = _clean(swept, outputs)
-        chosen = log_probs.argmax(-1) if token is None else torch.full_like(places, token)
+        chosen = log_probs.argmax(-1) if token is None else of_each_text(token, places)
         of_chosen = log_probs.gather(-1, chosen[:, None])[:, 0]
         change = outputs.change(of_chosen.sum(), len(of_chosen), (len(heads), n_heads))
     before = of_chosen.detach().double().cpu()
@@ -84,10 +84,9 @@ def estimate_effects(
     for layer, n in enumerate(heads):
         change[:, layer, n:] = math.nan
     gone = change.isnan()
-    measures = {
-        "log_prob": change.mean(0).float(),
-        "probability": (after - probability[:, None, None]).masked_fill(gone, math.nan).mean(0).float(),
-    }  # fmt: skip
+    of_probability = (after - probability[:, None, None]).masked_fill(gone, math.nan)
+    each = {"log_prob": change, "probability": of_probability}
+    measures = {name: numbers.mean(0).float() for name, numbers in each.items()}
     cells = tuple(
         (ablate(layer, head, kind=kind),) if head < n else ()
         for layer, n in enumerate(heads)
@@ -100,7 +99,7 @@ def estimate_effects(
     baseline = {"log_prob": float(before.mean()), "probability": float(probability.mean())}
     return Sweep(
         measures, measure, ("layer", "head"), labels, baseline, chosen.tolist(), places.tolist(),
-        swept.kind, cells, estimated=True,
+        swept.kind, cells, estimated=True, each={name: x.float() for name, x in each.items()},
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def sweep_heads(
     measure: str | LogitMeasure | None = None,
     kind: str | None = None,
     value: Any = "zero",
-    token: int | None = None,
+    token: int | Tensor | None = None,
     position: int | None = None,
     mask: Tensor | None = None,
     target_mask: Tensor | None = None,
@@ -53,8 +53,8 @@ def sweep_heads(
             function that is given the logits [batch, position, vocab], or the final states [batch,
             position, d_model] of a model with no head, and returns a number.
         kind, value: as in `ablate`.
-        token: whose probability is measured; the clean pass's likeliest if None (in a batch, each
-            text's own). A batch's numbers are the means over its texts.
+        token: whose probability is measured; the clean pass's likeliest if None. In a batch, one for all
+            texts, or each text's own, [batch]; the numbers are the means over its texts.
         position: where it is predicted; from the end of the real tokens if below 0. None: the
             last, or for a masked TextModel the text's first mask token.
         mask, target_mask: bool, True for real tokens.
@@ -89,7 +89,7 @@ def sweep_groups(
     measure: str | LogitMeasure | None = None,
     kind: str | None = None,
     value: Any = "zero",
-    token: int | None = None,
+    token: int | Tensor | None = None,
     position: int | None = None,
     mask: Tensor | None = None,
     target_mask: Tensor | None = None,
@@ -136,7 +136,7 @@ def sweep_edges(
     query: int,
     measure: str | LogitMeasure | None = None,
     kind: str | None = None,
-    token: int | None = None,
+    token: int | Tensor | None = None,
     position: int | None = None,
     mask: Tensor | None = None,
     target_mask: Tensor | None = None,
@@ -173,19 +173,21 @@ def _run(swept: Swept, cells, labels, measure, progress, budget_mib) -> Sweep:
     runner = Cells(swept, budget_mib=budget_mib, states=own, whole=own)
     with runner.passes.open() as clean:
         judge = Judge(runner.passes, clean, measure, swept.token, swept.places)
-        found = torch.full((len(cells), len(judge.names)), math.nan)
+        n_texts = 1 if own else len(swept.inputs.first)
+        found = torch.full((len(cells), len(judge.names), n_texts), math.nan)
         for start, chunk in runner.chunks(taps):
             for i, rows in zip(chunk, runner.outputs([taps[i] for i in chunk], start), strict=True):
-                found[i] = torch.tensor(judge(rows))
+                found[i] = judge.of_texts(rows)
                 if not any(t.applied for t in taps[i]):
                     found[i] = math.nan  # masked away: there was nothing to edit
             if progress is not None:
-                progress(int((~found[:, 0].isnan()).sum()), sum(map(bool, cells)))
+                progress(int((~found[:, 0, 0].isnan()).sum()), sum(map(bool, cells)))
     shape = [len(names) for names in labels.values()]
+    each = {name: found[:, i].T.reshape(-1, *shape) for i, name in enumerate(judge.names)}
     return Sweep(
-        {name: found[:, i].reshape(shape) for i, name in enumerate(judge.names)},
-        judge.shown, tuple(labels), labels, judge.baseline, judge.tokens,
+        {name: numbers.mean(0) for name, numbers in each.items()}, judge.shown, tuple(labels), labels, judge.baseline, judge.tokens,
         judge.places.tolist(), swept.kind, tuple(cells),
+        each={} if own else each,
     )  # fmt: skip
 
 

@@ -195,6 +195,11 @@ def _described(folder: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any
     return described, described.pop(SEAL, None)
 
 
+def weights_sha256(model: nn.Module) -> str:
+    """What tells a model's weights from others': a checksum of their names, shapes and numbers."""
+    return _sha256({}, model_tensors(bare(model)))
+
+
 def with_checksum(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """A configuration with the checksum of itself and of the weights beside it."""
     return {**described, SEAL: _sha256(described, tensors)}

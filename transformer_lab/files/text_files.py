@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,6 +42,25 @@ def write_bytes(path: str | os.PathLike, pieces: Iterable[bytes], *, such_as: st
     except OSError as error:
         raise _unwritable(path, error.strerror or error) from error
     return path
+
+
+def check_writable(option: str, path: Path, such_as: str) -> None:
+    """Say of a command's option now what would be said after minutes of computing.
+
+    Raises:
+        ValueError: when no file can be written there.
+    """
+    if not path.parent.is_dir():
+        raise ValueError(f"{option} {path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise ValueError(f"{option} {path} is a folder; name a file such as {such_as}")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise ValueError(
+            f"{option} {path}: the folder {path.parent} cannot be written to ({error.strerror}); "
+            "name a file in a folder of your own"
+        ) from error
 
 
 def _unwritable(path: Path, why: object) -> ValueError:

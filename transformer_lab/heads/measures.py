@@ -9,7 +9,7 @@ have. One layer's maps are computed at a time. A score says where attention went
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,13 +79,13 @@ class Measure:
             return None
         return wanted
 
-    def applies(self, trace: Trace, kind: str) -> bool:
+    def applies(self, trace: Trace, kind: str, batch: int = 0) -> bool:
         """Whether heads of this kind can score anything on this text."""
         if kind == "cross" and self.one_text:
             return False
         if self.pairs is None:
             return True
-        return trace.n_layers(kind) >= self.hops and self.reachable(trace, kind) is not None
+        return trace.n_layers(kind) >= self.hops and self.reachable(trace, kind, batch) is not None
 
 
 def mass_on(trace: Trace, wanted: Tensor, *, kind: str | None = None, batch: int = 0) -> Tensor:
@@ -284,11 +284,14 @@ def pairs(trace: Trace, measure: str, *, kind: str | None = None, batch: int = 0
     return known[measure](trace, kind, batch)
 
 
-def all_scores(trace: Trace, *, kind: str | None = None, batch: int = 0) -> dict[str, Tensor]:
-    """What heads score by every measure that applies to a text: name -> [layer, head]. Each map is
-    computed once for all of them."""
+def all_scores(
+    trace: Trace, *, kind: str | None = None, batch: int = 0, of: Collection[str] | None = None
+) -> dict[str, Tensor]:
+    """What heads score by every measure that applies to a text (`of`: of these): name -> [layer,
+    head]. Each map is computed once for all of them."""
     kind = trace.kind(kind)
-    here = [one for one in MEASURES.values() if one.applies(trace, kind)]
+    wanted_of = MEASURES if of is None else {name: MEASURES[name] for name in of}
+    here = [one for one in wanted_of.values() if one.applies(trace, kind, batch)]
     wanted = {one.name: one.pairs(trace, kind, batch) for one in here if one.pairs is not None}
     rows = {name: pairs.any(-1) for name, pairs in wanted.items()}
     marked = {name: pairs[rows[name]].float() for name, pairs in wanted.items()}

@@ -1,0 +1,94 @@
+"""The command `transformer-lab study`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..files.text_files import check_writable
+
+
+@click.command()
+@click.argument("prompts", type=click.Path(path_type=Path))
+@click.option(
+    "--model",
+    default="shipped",
+    show_default=True,
+    metavar="NAME_OR_FOLDER",
+    help="As in `explore`: of text.",
+)
+@click.option(
+    "--measure",
+    "measures",
+    multiple=True,
+    metavar="NAME",
+    help="patching, effects, estimates, scores, or one measure of heads such as induction; more than "
+    "once for several. Default: patching where every prompt has a corrupted one, else effects.",
+)
+@click.option("--metric", metavar="NAME", help="Of effects: log_prob, probability or kl.")
+@click.option("--site", "sites", multiple=True, help="Of patching: z, resid_pre, attn_out, q …")
+@click.option("--exact", is_flag=True, help="Patch every cell, instead of estimating all at once.")
+@click.option("--noising", is_flag=True, help="Put the corrupted run into the clean one.")
+@click.option("--last", is_flag=True, help="Patch the last position alone, in sites of the stream.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Keep results as they come; the same command goes on where it ended.",
+)
+@click.option(
+    "--save",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the table as .csv or all as .json.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the bootstrap over prompts.")
+@click.option("--batch-size", type=click.IntRange(1), help="Prompts that share a pass, at most.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps or auto.")
+def study(
+    prompts: Path, model: str, measures: tuple[str, ...], metric: str | None,
+    sites: tuple[str, ...], exact: bool, noising: bool, last: bool, out: Path | None,
+    save: Path | None, seed: int, batch_size: int | None, device: str,
+) -> None:  # fmt: skip
+    """Measure every prompt of a file: mean, spread and interval of each head or cell.
+
+    PROMPTS is a .txt file, a text a line; or .jsonl, .csv or .tsv with columns clean, corrupted,
+    answer, wrong and target, of which clean is needed.
+
+    \b
+    Examples:
+      transformer-lab study texts.txt --measure induction
+      transformer-lab study pairs.csv --model smollm2-135m --site z --out results --save heads.csv
+      torchrun --nproc-per-node 2 -m transformer_lab study pairs.csv --out results
+    """
+    from ..text_model import TextModel
+    from ..training import distributed
+    from .running import study as run
+
+    if save is not None:
+        check_writable("--save", save, "heads.csv")
+        if save.suffix.lower() not in (".csv", ".json"):
+            raise ValueError(f"--save {save} is no .csv or .json; name a file such as heads.csv")
+    where, joined = distributed.join(device)
+    try:
+        loaded = TextModel.from_pretrained(model, device=str(where))
+        more: dict[str, Any] = {"at": "last"} if last else {}
+        found = run(
+            loaded, prompts, measure=measures or None, metric=metric, sites=sites or None,
+            by="exact" if exact else "attribution",
+            direction="noising" if noising else "denoising", out=out, seed=seed,
+            batch_size=batch_size, progress=True, **more,
+        )  # fmt: skip
+    finally:
+        if joined:
+            distributed.leave()
+    if os.environ.get("RANK", "0") != "0":
+        return
+    click.echo(found.sentence)
+    if save is not None:
+        click.echo(f"Wrote {found.save(save)}.")
+    if out is not None:
+        click.echo(f"What each prompt gave is kept in {out}.")
