@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..arguments import check_call, shown
+from ..arguments import check_call
 from ..config import ModelConfig
 from ..files.rng import RandomState
 from ..hub.wrappers import bare
@@ -23,6 +23,7 @@ from . import distributed
 from .feed import feed
 from .in_use import use_of
 from .interrupt import Interrupts, TrainingStopped
+from .machine import backend_for, compiler_failed, precision_of, threads_for, warn_uncompiled
 from .objective import (
     NOTHING_TO_EVALUATE,
     CrossEntropy,
@@ -40,9 +41,6 @@ from .state import Plan, Step, TrainState
 from .writer import Writer
 
 __all__ = ["Step", "TrainingStopped", "evaluate", "train"]
-
-SMALL_STEP = 20e9  # floating-point operations; see `threads_for`
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 def train(
@@ -89,7 +87,9 @@ def train(
             many steps and at the end.
         label_smoothing: of the default loss, in training only.
         precision: "fp32", "bf16" or "fp16" autocast; "auto" is bf16 on a GPU that has it.
-        compile: use `torch.compile` (a string names its backend).
+        compile: use `torch.compile` (a string names its backend). "auto": where the run is long
+            enough to pay for it on a processor; the bar says why or why not. Where there is no
+            compiler, or it fails, training goes on uncompiled and a warning says so.
         threads: of the processor, while training lasts. None: one for a small model (see
             `threads_for`), to which more give little on an idle machine and cost much on one that
             others use too; else as many as torch is set to.
@@ -142,23 +142,12 @@ def train(
         model, forward, feed(batches), steps, chosen, _schedule(chosen, steps, model),
         loss=loss or CrossEntropy(label_smoothing), eval_loss=loss or CrossEntropy(),
         eval_batches=eval_batches, eval_every=eval_every or steps,
-        precision=_precision(precision, next(model.parameters()).device), compile=compile,
+        precision=precision_of(precision, next(model.parameters()).device), compile=compile,
         threads=threads or threads_for(model, batches),
         checkpoint_every=checkpoint_every or max(1, steps // 10), snapshot_every=snapshot_every,
         probe=probe, watch=watch, progress=progress,
     )  # fmt: skip
     return _Training(plan, run, resume).iterate()
-
-
-def threads_for(model: nn.Module, batches: Any) -> int:
-    """How many threads of the processor to train with: one where a step takes less than
-    20 GFLOP (6 a weight and token; batches that do not tell their size count as 4,096 tokens),
-    else as many as torch is set to. A function of the shapes alone, so that it is the same when
-    a run is resumed."""
-    size = [getattr(batches, name, None) for name in ("batch_size", "n_ctx")]
-    tokens = math.prod(n if isinstance(n, int) else 64 for n in size)
-    small = 6 * tokens * sum(p.numel() for p in model.parameters()) < SMALL_STEP
-    return 1 if small else torch.get_num_threads()
 
 
 def _recipe(optimizer: str | Recipe, **given: Any) -> Recipe:
@@ -191,6 +180,7 @@ class _Training:
         self.writer: Writer | None = None
         self.bar = None
         self.closed: str | None = None
+        self.compiled = False  # by us
         self.interrupts = Interrupts(self._stopped)
 
     # ------------------------------------------------------------ the life of a run
@@ -236,10 +226,14 @@ class _Training:
             if data is None:
                 self.state.random = RandomState.now()
             forward: Any = self.plan.forward
-            if self.plan.compile and forward is self.model:
-                backend = self.plan.compile if isinstance(self.plan.compile, str) else "inductor"
-                forward = torch.compile(self.model, backend=backend)
-            self.objective = distributed.wrap(self.model, forward, self.plan.loss, self.device)
+            plan, why = self.plan, ""
+            if forward is self.model:
+                backend, why = backend_for(
+                    plan.compile, self.model, plan.source.batches, plan.steps, plan.threads
+                )
+                forward = torch.compile(self.model, backend=backend) if backend else forward
+                self.compiled = backend is not None
+            self.objective = distributed.wrap(self.model, forward, plan.loss, self.device)
             self.model.train()
             if self.rank == 0 and self.plan.watch is not None:
                 self.plan.watch.start(self.model, self.plan.steps)
@@ -247,6 +241,8 @@ class _Training:
                 from tqdm import tqdm
 
                 self.bar = tqdm(total=self.plan.steps, initial=self.state.done, unit="step")
+                if why:
+                    self.bar.write(why, file=sys.stderr)
             if self.writer is not None and self.state.done == 0:
                 self._snapshot()
         except BaseException:
@@ -301,19 +297,17 @@ class _Training:
             group["lr"] = group["initial_lr"] * factor
         weight = self._weight(batch)
         try:
-            with self._autocast():
-                scaled = self.objective(batch, weight)
-        except IndexError:
-            self._explain(batch)
-            raise
-        loss = scaled.item()
-        if not math.isfinite(loss):
-            self._explain(batch)
-            raise FloatingPointError(
-                f"the loss is {loss} at step {self.state.done + 1}, lr={self.plan.recipe.lr * factor:.3g}; the "
-                f"weights are those of step {self.state.done}. A lower lr or a longer warmup may help"
-            )
-        self.state.scaler.scale(scaled).backward()
+            loss = self._gradient(batch, weight, factor)
+        except Exception as error:
+            if not (self.compiled and compiler_failed(error)):
+                raise
+            warn_uncompiled(error, self.state.done + 1)
+            self.compiled = False
+            self.objective = distributed.wrap(self.model, self.model, self.plan.loss, self.device)
+            for parameter in self.parameters:
+                parameter.grad = None
+            self.state.random.restore()  # the step begins anew
+            loss = self._gradient(batch, weight, factor)
         norm = self._clip()
         if self.n_processes > 1:
             loss = distributed.sum_over_processes(loss, device=self.device)[0] / self.n_processes
@@ -332,6 +326,24 @@ class _Training:
                 self.state.done, loss, lr, tokens / elapsed, self.state.seconds, norm,
                 tokens=tokens, padding=n_padding(whole),
             )  # fmt: skip
+
+    def _gradient(self, batch: Any, weight: float, factor: float) -> float:
+        """The loss of a batch, after its gradient has been added to the parameters'."""
+        try:
+            with self._autocast():
+                scaled = self.objective(batch, weight)
+        except IndexError:
+            self._explain(batch)
+            raise
+        loss = scaled.item()
+        if not math.isfinite(loss):
+            self._explain(batch)
+            raise FloatingPointError(
+                f"the loss is {loss} at step {self.state.done + 1}, lr={self.plan.recipe.lr * factor:.3g}; the "
+                f"weights are those of step {self.state.done}. A lower lr or a longer warmup may help"
+            )
+        self.state.scaler.scale(scaled).backward()
+        return loss
 
     def _weight(self, batch: Any) -> float:
         """What this process' mean counts for, so that the mean over processes is the global one."""
@@ -419,18 +431,6 @@ class _Training:
         assert self.writer is not None
         with self.interrupts.held():
             self.writer.save(self.plan, self.state)
-
-
-def _precision(name: str, device: torch.device) -> torch.dtype:
-    if name not in PRECISIONS:
-        raise ValueError(
-            f"precision={shown(name)} is not known; choose one of {', '.join(PRECISIONS)}"
-        )
-    if name == "auto":
-        name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-    if name == "fp16" and device.type != "cuda":
-        raise ValueError(f"precision='fp16' needs a GPU, not {device.type}; use 'bf16' or 'fp32'")
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
 
 
 def total_norm(gradients: list[Tensor]) -> Tensor:

@@ -38,7 +38,7 @@ KEYS: dict[str, dict[str, tuple[Any, str]]] = {
         "weight_decay": (float, "on matrices"),
         "label_smoothing": (float, "of the training loss (0)"),
         "precision": (str, "auto, fp32, bf16 or fp16 (auto)"),
-        "compile": (bool, "use torch.compile (false)"),
+        "compile": (bool | str, "use torch.compile: true, false, auto or a backend (false)"),
         "device": (str, "auto, cpu, cuda or mps (auto)"),
         "threads": (int, "CPU threads of each process"),
         "seed": (Seed, "of the weights and of dropout (0)"),
