@@ -71,6 +71,9 @@ _NAMES = {
     "patching_grid": "desk.patching",
     "path_patch": "desk.paths",
     "study": "studies.running",
+    "edge_scores": "desk.edge_scores",
+    "circuit": "desk.edge_scores",
+    "Circuit": "desk.circuit_scores",
     "head_table": "heads.table",
     "HeadTable": "heads.table",
     "explore": "exploring",
@@ -94,6 +97,8 @@ if TYPE_CHECKING:
     from . import circuits, datasets, heads, hub, lessons, tokenizers, views
     from .attention import Attention, AttentionCall, Site, Tap, attend
     from .config import ModelConfig, RecurrentConfig
+    from .desk.circuit_scores import Circuit
+    from .desk.edge_scores import circuit, edge_scores
     from .desk.patching import patching_grid
     from .desk.paths import path_patch
     from .edits.estimates import estimate_effects

@@ -14,7 +14,7 @@ PAIR = (4, 8)  # the tokens whose logits are compared
 
 
 def ours(**options):
-    return small(noise=0.2, n_layers=3, **options).double()
+    return small(noise=0.2, **{"n_layers": 3, **options}).double()
 
 
 def gpt2():

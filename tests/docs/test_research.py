@@ -49,6 +49,26 @@ def test_the_first_feeds_the_keys_of_the_second(found):
     assert found["queries"].exact.nan_to_num().abs().max() < 0.35
 
 
+def test_ten_edges_are_the_circuit(found):
+    circuit, edges = found["circuit"], found["edges"]
+    way = ["input->a0.h1<v>", "a0.h1->a1.h2<v>", "a0.h1->a1.h3<v>"]
+    way += ["a1.h2->a2.h2<k>", "a1.h3->a2.h2<k>", "a2.h2->logits"]
+    way += ["a2.h2->m2", "a2.h2->m3", "m2->logits", "m3->logits"]
+    assert set(circuit.edges) == set(way) and circuit.n_edges == 479
+    key = edges.measure(["a1.h2->a2.h2<k>"]).edge("a1.h2->a2.h2<k>")
+    by_slope = tl.edge_scores(
+        found["model"], found["clean"], found["corrupted"], metric=found["answer"], by="eap"
+    ).circuit(10, draws=0)
+    random = [circuit.random_faithfulness, circuit.random_lost]
+    shares = [circuit.faithfulness, circuit.lost, *(sum(x) / len(x) for x in random)]
+    shares += [edges.circuit(100, draws=0).faithfulness, by_slope.faithfulness, key.exact]
+    section = TEXT.split("## The circuit")[1].split("\n## ")[0]
+    for number in shares:
+        told = f"{round(number, 2) + 0:.2f}".replace("-", "−").replace("0.", ".", 1)
+        assert told in section, told
+    assert f"{key.estimate:.1f}" in section
+
+
 def test_scores_that_know_nothing_of_patching_agree(found):
     assert found["previous"].flatten().topk(2).indices.tolist() == [4 + 2, 4 + 3]
     assert found["previous"].flatten().sort().values[-3] < 0.1

@@ -28,6 +28,7 @@ class Pair:
 
     Args:
         read: target, kind, position and further inputs: of both prompts.
+        one_length: whether prompts of different length cannot be paired at all.
 
     Attributes:
         pairs: (place in the source, place in the run that is patched) of all places that both have.
@@ -39,7 +40,7 @@ class Pair:
     def __init__(
         self, model: Any, clean: Any, corrupted: Any, *, metric: Any, direction: str, align: Any,
         target: Any = None, kind: str | None = None, position: int | None = None,
-        given: dict[str, Any],
+        given: dict[str, Any], one_length: bool = False,
     ):  # fmt: skip
         if direction not in DIRECTIONS:
             raise EditError(
@@ -57,6 +58,7 @@ class Pair:
         self.source_of, self.into_of = both if self.denoises else both[::-1]
         self.network, self.kind = self.into_of.network, self.into_of.kind
         self.source_labels, self.labels = _labels(self.source_of), _labels(self.into_of)
+        self._one_length = one_length
         self.pairs, self.aligned = self._paired(align)
         self._traces: dict[int, Trace] = {}
         find, name = getattr(model, "token_id", None), _namer(self.into_of)
@@ -126,9 +128,9 @@ class Pair:
         if align is None:
             if n == m:
                 return [(i, i) for i in range(n)], "token by token"
+            ways = ', or align="words", or align=[(place in clean, place in corrupted), …]'
             raise EditError(
-                f'{self._counts(n, m, "tokens")}: give prompts of one length, or align="words", or '
-                "align=[(place in clean, place in corrupted), …]"
+                f"{self._counts(n, m, 'tokens')}: give prompts of one length{ways * (not self._one_length)}"
             )
         if isinstance(align, str) and align == "words":
             return self._by_words(), "by the last tokens of the words in turn"
