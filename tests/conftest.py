@@ -15,6 +15,7 @@ from tests.browser.fixtures import (  # noqa: F401
     window_of_all,
 )
 from tests.halving import halving  # noqa: F401
+from tests.kernels import pytest_configure  # noqa: F401
 from tests.missing import pytest_runtest_setup, pytest_terminal_summary  # noqa: F401
 
 torch.set_num_threads(1)

@@ -17,6 +17,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.kernels import FORKED
 from tests.missing import chromium, need
 from transformer_lab.views.shared.modules import VIEWS
 
@@ -272,13 +273,14 @@ def lab(tmp_path_factory):
         "IPYTHONDIR": "ipython",
     }
     environment = {**os.environ, **{name: str(hidden / part) for name, part in folders.items()}}
+    environment |= {"OMP_NUM_THREADS": "1", "JUPYTER_PATH": os.environ[FORKED]}
     with open(root / "lab.log", "w") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
              "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
              f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}",
              "--expose-app-in-browser"],
-            stdout=log, stderr=log, start_new_session=True, env=environment | {"OMP_NUM_THREADS": "1"},
+            stdout=log, stderr=log, start_new_session=True, env=environment,
         )  # fmt: skip
         url = f"http://127.0.0.1:{port}"
         try:
@@ -466,6 +468,11 @@ class Lesson:
             await window.jupyterapp.commands.execute('notebook:run-cell'); }}""",
             [id, source],
         )
+
+    def run_each(self, *ids):
+        """Run these cells in turn, and no other."""
+        for id in ids:
+            self.run(id)
 
     def run_below(self, id):
         """Run a cell and all that follow; returns at once."""

@@ -1,10 +1,12 @@
 """Notebooks run with no network, in a folder of their own."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.browser.fixtures import Lesson, notebook, screenshot  # noqa: F401
+from tests.kernels import FORKED
 
 GUARD = '''
 """Put on the path of a notebook's kernel: only this machine can be reached."""
@@ -52,6 +54,7 @@ def sealed(tmp_path, monkeypatch) -> Path:
     guard.mkdir()
     (guard / "sitecustomize.py").write_text(GUARD)
     monkeypatch.setenv("PYTHONPATH", str(guard))
+    monkeypatch.setenv("JUPYTER_PATH", os.environ[FORKED])
     monkeypatch.setenv("TRANSFORMER_LAB_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return tmp_path
