@@ -161,8 +161,9 @@ class TestCopies:
         made = self.passes(model)
         found = tl.sweep_heads(model, tokens)
         assert_close(found.values, expected, atol=1e-5, rtol=0)
-        # Clean; layers 0 and 1, and one head of each alone (the second begins at its own); layer 2.
-        assert made == [1, 4, 1, 4, 1, 4]
+        # Clean, and begun at the last layer; layers 0 and 1, and one head of each alone (the second
+        # begins at its own); layer 2.
+        assert made == [1, 1, 4, 1, 4, 1, 4]
         assert found.positions == [7]
 
     def test_rows_that_look_at_each_other_share_none(self):
@@ -171,7 +172,7 @@ class TestCopies:
         expected = self.one_by_one(model, tokens)
         made = self.passes(model)
         assert_close(tl.sweep_heads(model, tokens).values, expected, atol=1e-5, rtol=0)
-        assert made[:3] == [1, 4, 1] and set(made[3:]) == {1} and len(made) == 15
+        assert made[:4] == [1, 1, 4, 1] and set(made[4:]) == {1} and len(made) == 16
 
     def test_little_memory_and_few_bits_share_none(self):
         model, tokens = tiny_gpt2(), torch.arange(1, 9)[None]

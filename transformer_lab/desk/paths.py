@@ -231,13 +231,13 @@ class _Paths:
                 self._watch(stack, tap, name)
             waiting = sorted(senders, key=lambda one: one.layer)
             while waiting:
-                start = runner.passes.start_of(pair.kind, waiting[0].layer)
+                start = runner.passes.kept.start_of(pair.kind, waiting[0].layer)
                 alike = [one for one in waiting if one.layer == waiting[0].layer][: runner.most]
                 waiting = waiting[len(alike) :]
                 outputs = runner.outputs(alike, start)
                 if self.readers:
                     received = [tap.received.pop(one) for one in alike]
-                    outputs = runner.outputs(received, runner.passes.start_of(pair.kind, last))
+                    outputs = runner.outputs(received, runner.passes.kept.start_of(pair.kind, last))
                 for one, rows in zip(alike, outputs, strict=True):
                     found[one] = judge(rows) - self.into
                 if progress is not None:

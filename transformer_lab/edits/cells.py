@@ -85,7 +85,7 @@ class Cells:
                 indices = indices[n:]
 
     def start_of(self, cell: tuple[EditTap, ...]) -> int:
-        return min(self.passes.start_of(tap.kind, tap.edit.layer) for tap in cell)
+        return min(self.passes.kept.start_of(tap.kind, tap.edit.layer) for tap in cell)
 
     def outputs(self, cells: Sequence[Any], start: int) -> list[Tensor]:
         """What a pass gives under each of these cells, which may be more than `most` where it turns

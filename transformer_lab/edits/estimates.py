@@ -18,10 +18,9 @@ from torch import Tensor
 from ..attention import AttentionCall, Tap
 from ..hub.network import Output, SeamError
 from .effects import Sweep, checked_token, of_each_text
-from .hanging import uncompiled
+from .hanging import tapping, uncompiled
 from .kinds import EditError
 from .makers import ablate
-from .passes import tapping
 from .swept import Swept
 
 MEASURES = ("log_prob", "probability")

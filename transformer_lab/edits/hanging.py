@@ -69,6 +69,20 @@ def edit(model: Any, *edits: Edit, this_thread: bool = False) -> Iterator[Any]:
             )
 
 
+@contextmanager
+def tapping(network: Network, tap: Tap) -> Iterator[None]:
+    """The tap is on the model while this is open.
+
+    Raises:
+        EditError: when its attention does not go through the seam.
+    """
+    try:
+        with network.tapping(tap):
+            yield
+    except SeamError as error:
+        raise EditError(f"{network.name} cannot be edited: {error}") from error
+
+
 class EditTap(Tap):
     """An edit as it hangs on one model."""
 

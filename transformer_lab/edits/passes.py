@@ -1,32 +1,22 @@
-"""Passes of a model over one text or batch, whatever the model: plain, and replayed from where a
-change begins.
-
-A change in layer 7 leaves layers 0 to 6 as they were. `Passes` keeps what each block gave in one
-clean pass and hands it out again instead of computing it, so that a pass with the change costs
-the layers from 7 on, and is exact.
-"""
+"""Passes of a model over one text or batch, whatever the model: plain, and from where a change
+begins."""
 
 from __future__ import annotations
 
-import copy
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from types import MethodType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..attention import AttentionCall, Tap
-from ..hub.network import Inputs, Network, SeamError
+from ..attention import Tap
+from ..hub.network import Inputs, Network
 from ..hub.which import network_of
 from ..tracing.running import inputs_for
-from .hanging import uncompiled
+from .hanging import tapping, uncompiled
+from .kept_blocks import KeptBlocks
 from .kinds import EditError
-
-_REPLAY = "forward"
-_lock = threading.RLock()
 
 
 def evaluated(model: Any) -> Network:
@@ -87,29 +77,22 @@ class Passes:
     ):
         self.network, self.inputs, self.tap, self.states = network, inputs, tap, states
         self.places = None if places is None else places.unique()
-        self.budget = int(budget_mib * 2**20)
-        self.block_of: dict[tuple[str, int], int] = {}  # (kind, layer) -> turn in the pass
-        self._kept: list[tuple[nn.Module, Any]] = []
-        self.reuses = False
+        self.kept = KeptBlocks(network, budget_mib)
         self.by_states = False  # whether `outputs` are final states
         self.cut = False  # whether they are of `places` alone
 
     @contextmanager
     def open(self) -> Iterator[Tensor]:
         """Yields what the clean pass gave: see `outputs`."""
-        watch = _Watch(self)
         with self.again():
-            with tapping(self.network, watch), watch.blocks(self.network.blocks()):
+            with self.kept.keeping():
                 clean = self.outputs()
-            if not self.block_of:
+            if not self.kept.block_of:
                 raise EditError(
                     f"the attention of {self.network.name} does not go through the seam, "
                     "so it cannot be edited"
                 )
-            calls = [module for module, _ in self._kept]
-            self.reuses = watch.bytes <= self.budget and len(set(calls)) == len(calls)
-            if not self.reuses:
-                self._kept = []
+            self.kept.check(self.outputs)
             yield clean
 
     @contextmanager
@@ -128,7 +111,7 @@ class Passes:
             start: the first block, counted as they come in a pass, that is computed.
         """
         inputs = self.inputs if copies == 1 else self.inputs.copies(copies)
-        with self._replaying(self._kept[:start], copies):
+        with self.kept.replaying(start, copies, len(self.inputs.first)):
             found = self.network.hidden(inputs) if self.network.has_head else None
             if found is not None:
                 self.by_states = True
@@ -161,126 +144,3 @@ class Passes:
     def logits(self, outputs: Tensor) -> Tensor:
         """[…, vocab], in fp32, of some of what `outputs` gave."""
         return (self.network.logits(outputs) if self.by_states else outputs).float()
-
-    def start_of(self, kind: str, layer: int | None) -> int:
-        """The first block that a change at this place (None: every layer) reaches."""
-        if not self.reuses:
-            return 0
-        if layer is None:
-            here = [turn for (k, _), turn in self.block_of.items() if k == kind]
-            return min(here, default=0)
-        kind = "decoder" if kind == "cross" and ("decoder", layer) in self.block_of else kind
-        return self.block_of.get((kind, layer), 0)
-
-    @contextmanager
-    def _replaying(self, kept: list[tuple[nn.Module, Any]], copies: int) -> Iterator[None]:
-        replayed, batch = [], len(self.inputs.first)
-        try:
-            for module, output in kept:
-                _Replay.begin(module, lambda output=output: _copied(output, copies, batch))
-                replayed.append(module)
-            yield
-        finally:
-            for module in replayed:
-                _Replay.end(module)
-
-
-class _Watch(Tap):
-    """In the clean pass: what each block gives, and which attention is in which block."""
-
-    records = True
-
-    def __init__(self, passes: Passes):
-        self.passes, self.owner, self.bytes = passes, threading.get_ident(), 0
-
-    def on_attention(self, call: AttentionCall) -> AttentionCall:
-        if threading.get_ident() == self.owner and call.site is not None:
-            place = (call.site.kind, call.site.layer)
-            self.passes.block_of.setdefault(place, len(self.passes._kept))
-        return call
-
-    @contextmanager
-    def blocks(self, modules: list[nn.Module]) -> Iterator[None]:
-        def keep(module, args, output):
-            if threading.get_ident() == self.owner:
-                self.bytes += _bytes(output)
-                kept = _copied(output, 1, 0) if self.bytes <= self.passes.budget else None
-                self.passes._kept.append((module, kept))
-
-        # Before hooks of the user's own, which act on what is replayed as they did on this.
-        handles = [module.register_forward_hook(keep, prepend=True) for module in modules]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-
-class _Replay:
-    """Stands in for a block's forward: gives this thread what was kept, and lets others through.
-
-    One stands in a module at a time, whatever the number of threads."""
-
-    def __init__(self, module: nn.Module):
-        self.module, self.before = module, module.__dict__.get(_REPLAY)
-        self.forward = module.forward
-        self.threads: dict[int, Callable[[], Any]] = {}
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        kept = self.threads.get(threading.get_ident())
-        return self.forward(*args, **kwargs) if kept is None else kept()
-
-    def __deepcopy__(self, memo: dict) -> Any:  # a model copied meanwhile computes for itself
-        module = copy.deepcopy(self.module, memo)
-        return MethodType(type(module).forward, module)
-
-    @classmethod
-    def begin(cls, module: nn.Module, give: Callable[[], Any]) -> None:
-        with _lock:
-            replay = module.__dict__.get(_REPLAY)
-            if not isinstance(replay, cls):
-                replay = module.__dict__[_REPLAY] = cls(module)
-            replay.threads[threading.get_ident()] = give
-
-    @classmethod
-    def end(cls, module: nn.Module) -> None:
-        with _lock:
-            replay = module.__dict__.get(_REPLAY)
-            if not isinstance(replay, cls):
-                return
-            replay.threads.pop(threading.get_ident(), None)
-            if not replay.threads:
-                del module.__dict__[_REPLAY]
-                if replay.before is not None:
-                    module.__dict__[_REPLAY] = replay.before
-
-
-@contextmanager
-def tapping(network: Network, tap: Tap) -> Iterator[None]:
-    """The tap is on the model while this is open.
-
-    Raises:
-        EditError: when its attention does not go through the seam.
-    """
-    try:
-        with network.tapping(tap):
-            yield
-    except SeamError as error:
-        raise EditError(f"{network.name} cannot be edited: {error}") from error
-
-
-def _copied(output: Any, copies: int, batch: int) -> Any:
-    """Fresh tensors, so that no model that adds in place can spoil what is kept. What is not of the
-    batch (position biases that all texts share) stays one."""
-    if isinstance(output, Tensor):
-        times = copies if output.dim() and len(output) == batch else 1
-        return output.repeat(times, *[1] * (output.dim() - 1)) if output.dim() else output.clone()
-    if isinstance(output, tuple):
-        return tuple(_copied(part, copies, batch) for part in output)
-    return output
-
-
-def _bytes(output: Any) -> int:
-    if isinstance(output, Tensor):
-        return output.numel() * output.element_size()
-    return sum(map(_bytes, output)) if isinstance(output, tuple) else 0

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ..attention import AttentionCall, Site, Tap
 from ..hub.network import Inputs, Network
-from .hanging import uncompiled
+from .hanging import tapping, uncompiled
 from .kinds import EditError
-from .passes import evaluated, read, tapping
+from .passes import evaluated, read
 
 
 @dataclass(frozen=True, eq=False)

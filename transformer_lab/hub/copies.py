@@ -36,6 +36,7 @@ def numbers_per_token(model: Any) -> int:
     width = getattr(config, "hidden_size", None) or getattr(config, "d_model", None) or 1024
     names = ("intermediate_size", "ffn_dim", "decoder_ffn_dim", "n_inner", "d_ff")
     inner = next((n for name in names if (n := getattr(config, name, None))), 4 * width)
+    inner = max(inner) if isinstance(inner, list | tuple) else inner  # each layer's own
     return 4 * inner + 8 * width + (getattr(config, "vocab_size", None) or 0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -34,12 +34,17 @@ class Calls:
         self,
         network: Network | None,
         calls: dict[str, dict[int, Any]],
-        left_out: Mapping[str, Mapping[int, str]] | None = None,
+        left_out: Mapping[str, dict[int, str]] | None = None,
     ):
-        self.network, self._calls, self._left_out = network, calls, left_out or {}
+        self.network, self._calls, self._left_out = network, calls, dict(left_out or {})
         self.budget_mib = 1024
-        self._causal: dict[str, bool] = {}
-        self._layers = {kind: self._all_layers(kind) for kind in self.kinds}
+        self._know_layers()
+
+    def take_calls(self, before: Calls) -> None:
+        """Take the layers that are not here from calls of the same text."""
+        take(self._calls, before._calls)
+        take(self._left_out, before._left_out)
+        self._know_layers()
 
     # -- what there is --------------------------------------------------------------------------
 
@@ -253,15 +258,22 @@ class Calls:
         group = call.n_heads // call.key.shape[1]
         return call.query[batch, head].float(), call.key[batch, head // group].float(), call.scale
 
-    def thumbnails(self, size: int = 32, *, kind: str | None = None, batch: int = 0) -> Tensor:
+    def thumbnails(
+        self,
+        size: int = 32,
+        *,
+        kind: str | None = None,
+        batch: int = 0,
+        layers: Collection[int] | None = None,
+    ) -> Tensor:
         """Every map made small by max-pooling: [layer, head, ≤ size, ≤ size]; heads that a layer
-        does not have are all 0.
+        does not have are all 0, and so are those of other `layers` than these, where some are named.
 
-        One head at a time is computed. Above 1024 queries, 8 · size of them spread over the text
+        A few MiB of weights at a time are computed, or one map. Above 1024 queries, 8 · size of them spread over the text
         stand for all.
         """
         self.text(batch)
-        return self._stacked(kind, lambda call: thumbnail(call, size, batch), 0.0)
+        return self._stacked(kind, lambda call: thumbnail(call, size, batch), 0.0, layers)
 
     def pyramid(self, layer: int, head: int, *, kind: str | None = None, batch: int = 0) -> Pyramid:
         """One head's map at every zoom, for texts whose map is too large to be looked at or to be held:
@@ -274,6 +286,10 @@ class Calls:
         return Pyramid(self.call(layer, head, kind=kind, batch=batch), int(head), self.text(batch))
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _know_layers(self) -> None:
+        self._causal: dict[str, bool] = {}
+        self._layers = {kind: self._all_layers(kind) for kind in self.kinds}
 
     def _all_layers(self, kind: str) -> tuple[Layer, ...]:
         """What the model says of its layers, and of each how many heads were seen."""
@@ -298,10 +314,17 @@ class Calls:
         """The first layer's that has heads."""
         return self._calls[self.kind(kind)][self.attending(kind)[0]]
 
-    def _stacked(self, kind: str | None, small: Callable[[Any], Tensor], fill: float) -> Tensor:
-        """What is made of each layer's call: [layer, head, …]."""
+    def _stacked(
+        self,
+        kind: str | None,
+        small: Callable[[Any], Tensor],
+        fill: float,
+        layers: Collection[int] | None = None,
+    ) -> Tensor:
+        """What is made of the call of each layer, or of these: [layer, head, …]."""
         calls, n_heads = self._calls[self.kind(kind)], self.n_heads(kind)
-        made = {i: padded(small(call), n_heads, fill) for i, call in calls.items()}
+        some = calls if layers is None else {i: calls[i] for i in calls if i in layers}
+        made = {i: padded(small(call), n_heads, fill) for i, call in some.items()}
         empty = torch.full_like(next(iter(made.values())), fill)
         return torch.stack([made.get(i, empty) for i in range(self.n_layers(kind))])
 
@@ -309,6 +332,12 @@ class Calls:
         budget = self.budget_mib if budget_mib is None else budget_mib
         way = "ask for one map with pattern(layer, head), or thumbnails(), or raise the budget"
         within_budget(n_maps * call.shape[2] * call.shape[3], budget, way)
+
+
+def take(mine: dict[Any, dict[int, Any]], others: Mapping[Any, Mapping[int, Any]]) -> None:
+    """Put the layers of others, by place, beside those that are here."""
+    for place, layers in others.items():
+        mine[place] = {**layers, **mine.get(place, {})}
 
 
 def _looks_ahead(call: Any) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..attention import Site
 
 LEAST_REST = 0.01  # of a row: less is rounding, of maps that were kept in few bits
+AT_ONCE = 2**20  # weights of a layer's maps: 4 MiB
 ROWS_UP_TO = 1024  # beyond, some of the queries stand for all in a thumbnail
 
 
@@ -68,17 +69,18 @@ class GivenMaps:
 
 
 def thumbnail(call: Any, size: int, batch: int) -> Tensor:
-    """A layer's maps made small by max-pooling, one head at a time: [head, ≤ size, ≤ size]."""
-    _, _, n_query, n_key = call.shape
+    """A layer's maps made small by max-pooling, some heads at a time: [head, ≤ size, ≤ size]."""
+    _, n_heads, n_query, n_key = call.shape
     rows = None
     if n_query > ROWS_UP_TO:
         rows = torch.linspace(0, n_query - 1, 8 * size).round().long()
     small = (min(size, n_query), min(size, n_key))
-    heads = [
-        F.adaptive_max_pool2d(call.pattern(batch, head, rows)[None], small)[0]
-        for head in range(call.n_heads)
+    step = max(1, AT_ONCE // ((n_query if rows is None else len(rows)) * n_key))
+    parts = [
+        F.adaptive_max_pool2d(call.pattern(batch, slice(first, first + step), rows), small)
+        for first in range(0, n_heads, step)
     ]
-    return torch.stack(heads)
+    return torch.cat(parts)
 
 
 def padded(maps: Tensor, n_heads: int, fill: float) -> Tensor:

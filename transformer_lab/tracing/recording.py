@@ -216,8 +216,9 @@ def _compact(x: Any) -> Tensor:
 def value_norms(network: Any, call: Any) -> Tensor:
     """‖v_j W_O‖ for every head and key: [batch, head, key], fp32.
 
-    The norm of v·W is taken through the d_head × d_head matrix W·Wᵀ, which costs a twelfth of
-    a block's arithmetic less than projecting. Where a model's W_O was not found it is ‖v_j‖.
+    For more than a few keys the norm of v·W is taken through the d_head × d_head matrix W·Wᵀ, which
+    costs a twelfth of a block's arithmetic less than projecting. Where a model's W_O was not found
+    it is ‖v_j‖.
     Source: Kobayashi et al. 2020.
     """
     value = call.value.detach().float()
@@ -226,11 +227,14 @@ def value_norms(network: Any, call: Any) -> Tensor:
         norms = value.norm(dim=-1)
     else:
         per_head = weight.float().unflatten(0, (call.n_heads, -1))  # [head, d_head, d_model]
-        gram = per_head @ per_head.transpose(-1, -2)
         if value.shape[1] != call.n_heads:
             value = value.repeat_interleave(call.n_heads // value.shape[1], 1)
-        # In place: new memory for the product costs several times its arithmetic.
-        norms = (value @ gram).mul_(value).sum(-1).clamp(min=0).sqrt()
+        if value.shape[0] * value.shape[2] < per_head.shape[1]:
+            norms = (value @ per_head).norm(dim=-1)
+        else:
+            gram = per_head @ per_head.transpose(-1, -2)
+            # In place: new memory for the product costs several times its arithmetic.
+            norms = (value @ gram).mul_(value).sum(-1).clamp(min=0).sqrt()
     if norms.shape[1] != call.n_heads:
         norms = norms.repeat_interleave(call.n_heads // norms.shape[1], 1)
     return call.by_position(norms)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..attention import Site
 from ..hub.network import Network, no_heads
-from .calls import Calls, TraceError
+from .calls import Calls, TraceError, take
 from .gradients import OF_HEADS
 from .maps import GivenMaps
 from .recording import Recorder, value_norms
@@ -88,6 +88,21 @@ class Trace(Calls):
             None, recorder, tokens=tokens, target=target, mask=None, target_mask=None,
             labels=labels, target_labels=target_labels, logits=None, name=name,
         )  # fmt: skip
+
+    def begin_with(self, before: Trace) -> None:
+        """Take what this trace, of a pass that began in a later block, does not hold from one of a whole
+        pass over the same text, made with the same `keep`."""
+        for kind, rows in before._norms.items():
+            # The first that it saw of a stream is not the stream before the first block.
+            attends = kind in before.kinds and 0 in before.attending(kind)
+            if attends and 0 not in self._calls.get(kind, {}):
+                self._norms[kind] = {**self._norms.get(kind, {}), 0: rows[0]}
+        for name in ("_value_norms", "_norms", "_streams", "_heads", "_parts"):
+            take(getattr(self, name), getattr(before, name))
+        self._unknown = {**before._unknown, **self._unknown}
+        self._versions = {**before._versions, **self._versions}
+        self.note = before.note
+        self.take_calls(before)
 
     # -- what there is --------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from ...edits.hanging import edit
 from ...edits.kinds import Edit
 from ...edits.makers import ablate
+from ...edits.retraced import Retraced
 from ...training.in_use import held_for_edits
 from ..shared.codecs import shown_token
 from ..shared.words import fixed, quoted, short
@@ -131,10 +132,11 @@ class Reading:
     text: str
     target: str | None
     masked: tuple[int, ...]
-    trace: Trace
+    retraced: Retraced
     ids: Tensor
     target_ids: Tensor | None
     version: bytes
+    training: bool  # whether the model was in training mode, and a copy of it read
     seconds: float
     given: tuple[int, ...] | None = (
         None  # the predicted side's tokens, where its words would give others
@@ -148,13 +150,17 @@ class Reading:
         default_factory=dict
     )  # kind -> measure -> [layer, head]
 
+    @property
+    def trace(self) -> Trace:
+        return self.retraced.trace
+
 
 class Runs:
     """A text model and what it did last. Nothing of the model is changed or left behind; a model
     in training mode is not touched, but copied."""
 
     def __init__(self, text_model: TextModel):
-        self.text_model = text_model
+        self.text_model, self.kind = text_model, text_model.kind
         self._quiet: tuple[bytes, TextModel] | None = None
         self._reading: Reading | None = None
         self._after: tuple[Reading, str, Trace] | None = None
@@ -178,14 +184,15 @@ class Runs:
             ValueError: for empty or too long text, or a model that is being trained.
         """
         version, known = self._version(), self._reading
-        asked = (text, target, masked, given, version)
+        training = self.text_model.model.training
+        asked = (text, target, masked, given, version, training)
         if known and asked == (
-            known.text, known.target, known.masked, known.given, known.version
+            known.text, known.target, known.masked, known.given, known.version, known.training
         ):  # fmt: skip
             return known
         with held_for_edits(self.text_model.model):
             model = self.quiet(version)
-            both = model.kind == "encoder-decoder"
+            both = self.kind == "encoder-decoder"
             ids = model.encode(text) if both or given is None else torch.tensor(given)
             if target is not None and not both:
                 raise ValueError(model.takes_no_target(target))
@@ -197,12 +204,15 @@ class Runs:
                 own = given is None
                 target_ids = model.target_ids(ids, target) if own else torch.tensor(given)
                 plain = target_ids.tolist()
+            # The stream's end is needed where it is all that there is to compare.
+            keep = None if model.network.has_head else "all"
             began = time.perf_counter()
-            trace = model.trace_ids(ids, target_ids, keep=self._keep(model))
+            retraced = Retraced(model.network, lambda: model.trace_ids(ids, target_ids, keep=keep))
             seconds = time.perf_counter() - began
         self._reading = Reading(
-            text, target, masked, trace, ids, target_ids, version, seconds, given, tuple(plain)
-        )
+            text, target, masked, retraced, ids, target_ids, version, training, seconds, given,
+            tuple(plain),
+        )  # fmt: skip
         return self._reading
 
     def edited(self, reading: Reading, edits: Sequence[Edit], name: str) -> Trace:
@@ -215,11 +225,7 @@ class Runs:
         if known and known[0] is reading and known[1] == name:
             return known[2]
         with held_for_edits(self.text_model.model):
-            model = self.quiet(reading.version)
-            with edit(model, *edits, this_thread=True):
-                after = model.trace_ids(
-                    reading.ids, reading.target_ids, keep=self._keep(model, reading.trace)
-                )
+            after = reading.retraced.under(edits)
         self._after = (reading, name, after)
         return after
 
@@ -246,7 +252,7 @@ class Runs:
                 which = f"{count} of the {name}’s {len(ids)} tokens"
                 parts.append(f"The model does not know {which}: it reads {quoted(sign)} there.")
         wish = MASKS.search(reading.text)
-        if wish and model.kind != "encoder":
+        if wish and self.kind != "encoder":
             parts.append(
                 f"{quoted(wish[0])} is read as plain text: this model has no masks, it predicts "
                 "the next token."
@@ -260,7 +266,7 @@ class Runs:
         mask tokens of a masked model, nowhere without a head."""
         if reading.trace.logits is None:
             return []
-        if self.text_model.kind != "encoder":
+        if self.kind != "encoder":
             return list(range(reading.trace.logits.shape[1]))
         mask_id = self.text_model.tokenizer.mask_id
         return [i for i, token in enumerate(reading.ids.tolist()) if token == mask_id]
@@ -268,7 +274,7 @@ class Runs:
     def first_position(self, reading: Reading) -> int:
         """The one to begin with: the last token of a decoder, the first that an encoder-decoder
         writes, the first mask."""
-        if self.text_model.kind == "decoder":
+        if self.kind == "decoder":
             return len(reading.ids) - 1
         return next(iter(self.positions(reading)), 0)
 
@@ -314,10 +320,8 @@ class Runs:
             known.update({p: self.compare(reading.trace, reading.trace, p) for p in wanted})
         if not all(position in known for position in wanted):
             with held_for_edits(self.text_model.model):
-                model = self.quiet(reading.version)
-                with edit(model, ablate(layer, head, kind=kind), this_thread=True):
-                    keep = "all" if reading.trace.logits is None else "maps"
-                    after = model.trace_ids(reading.ids, reading.target_ids, keep=keep)
+                stale = not self.is_fresh(reading)
+                after = reading.retraced.under([ablate(layer, head, kind=kind)], whole=stale)
             known.update({p: self.compare(reading.trace, after, p) for p in wanted})
         return {position: known[position] for position in wanted}
 
@@ -361,13 +365,6 @@ class Runs:
             quiet.model = copy.deepcopy(self.text_model.model).eval()
             self._quiet = (version, quiet)
         return self._quiet[1]
-
-    @staticmethod
-    def _keep(model: TextModel, like: Trace | None = None) -> str | None:
-        """The stream's whole end is needed where it is all that there is to compare."""
-        if like is not None:
-            return "all" if like.logits is None else None
-        return None if model.network.has_head else "all"
 
 
 def _maskable(model: TextModel, ids: Tensor, position: int) -> int:

@@ -64,7 +64,7 @@ class Singles:
             cells = self._of(kind)
             some = [first]
             if first != shown:  # the most promising share passes, in the order of their layers
-                n = min(cells.most, IN_A_PASS) if cells.passes.reuses else 1
+                n = min(cells.most, IN_A_PASS) if cells.passes.kept.reuses else 1
                 few = [one for one in ordered[: 3 * n] if one[0] == kind]
                 there = [one for one in few if one[2] < trace.heads_of(one[1], kind)]
                 some = sorted(there, key=lambda one: one[1])[:n]

@@ -186,7 +186,7 @@ class Explored(HeadTraits):
     ) -> tuple[dict[str, Any], str | None, tuple[int, ...] | None]:
         """What is wanted, the target and the tokens, where tokens are given and not words."""
         ids = read_ids(self.text_model, wanted["ids"])
-        both = self.text_model.kind == "encoder-decoder"
+        both = self._runs.kind == "encoder-decoder"
         name = "target" if both else "text"
         text = wanted.get("text", now.text)
         hint = wanted.get(name) or (self._target if both else now.text)
@@ -207,7 +207,7 @@ class Explored(HeadTraits):
         Raises:
             ValueError: for another token, for a masked model, and where no room is left.
         """
-        if self.text_model.kind == "encoder":
+        if self._runs.kind == "encoder":
             raise ValueError(f"{self.text_model.name} writes nothing on; set view.text")
         self._run(ids=[*self._reading.plain, self.text_model.token_id(token)])
 
@@ -244,7 +244,7 @@ class Explored(HeadTraits):
                 self._text,
                 None if reading.target is None else self._target,
                 self._masked,
-                self.text_model.kind,
+                self._runs.kind,
                 reading.given,
             )
             self._outcome = {
@@ -267,9 +267,9 @@ class Explored(HeadTraits):
         self._text = reading.text.encode("utf-8", "replace").decode()
         self._target = self._target_text(reading)
         self._masked = list(reading.masked)
-        mask_id = model.tokenizer.mask_id if model.kind == "encoder" else None
+        mask_id = model.tokenizer.mask_id if self._runs.kind == "encoder" else None
         self._about = {
-            "kind": model.kind,
+            "kind": self._runs.kind,
             "caution": shown_text(self._caution),
             "predicts": reading.trace.logits is not None,
             "mask": None if mask_id is None else shown_token(model.tokenizer.tokens([mask_id])[0]),

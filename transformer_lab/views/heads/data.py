@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...heads.spans import segments
@@ -57,6 +58,13 @@ class HeadData:
         else:
             self.sinks, self.by_scores, self.all_maps = like.sinks, like.by_scores, like.all_maps
         self._thumbnails: dict[str, Tensor] = {}
+        self._layers: dict[tuple[str, int], _Layer] = {}
+        # Layers that attend as in the other heads: what is made of them there holds here.
+        self._as_before: dict[str, set[int]] = {}
+        self._before: HeadData | None = None
+        if like is not None:
+            self._as_before = {kind: _as_before(trace, like.trace, kind) for kind in trace.kinds}
+            self._before = like if any(self._as_before.values()) else None
 
     @staticmethod
     def _tokens(tokens: list[str]) -> list[str]:
@@ -163,9 +171,21 @@ class HeadData:
     def thumbnail(self, kind: str) -> Tensor:
         """[layer, head, small, small]; computed once."""
         if kind not in self._thumbnails:
-            found = self.trace.thumbnails(THUMBNAIL, kind=kind, batch=self.batch)
-            self._thumbnails[kind] = found.cpu()
+            self._thumbnails[kind] = self._made_small(kind)
         return self._thumbnails[kind]
+
+    def _made_small(self, kind: str) -> Tensor:
+        every = range(self.trace.n_layers(kind))
+        if self.all_maps:
+            return torch.stack([self._layer(kind, layer).small for layer in every])
+        options: dict[str, Any] = dict(kind=kind, batch=self.batch)
+        if self._before is None:
+            return self.trace.thumbnails(THUMBNAIL, **options).cpu()
+        others = [layer for layer in every if layer not in self._as_before[kind]]
+        found = self.trace.thumbnails(THUMBNAIL, **options, layers=others).cpu()
+        same = sorted(self._as_before[kind])
+        found[same] = self._before.thumbnail(kind)[same]
+        return found
 
     def thumbnails(self) -> bytes:
         """Every kind's thumbnails, one after the other, a byte a pixel."""
@@ -173,15 +193,28 @@ class HeadData:
 
     def maps(self) -> tuple[bytes, bytes]:
         """(weights, value norms) of every head of every kind."""
-        maps, norms = [], []
-        for kind in self.trace.kinds:
-            _, n_key = self.shown(kind)
-            for layer in range(self.trace.n_layers(kind)):
-                pattern = self.trace.all_heads(layer, kind=kind, batch=self.batch)
-                maps.append(self._packed(kind, layer, range(len(pattern)), pattern))
-                found = self.value_norms(kind, layer)
-                norms.append(b"" if found is None else pack_floats(found[:, :n_key]))
-        return b"".join(maps), b"".join(norms)
+        layers = [
+            self._layer(kind, layer)
+            for kind in self.trace.kinds
+            for layer in range(self.trace.n_layers(kind))
+        ]
+        return b"".join(layer.maps for layer in layers), b"".join(layer.norms for layer in layers)
+
+    def _layer(self, kind: str, layer: int) -> _Layer:
+        """All heads of a layer of small maps; computed once."""
+        if self._before is not None and layer in self._as_before[kind]:
+            return self._before._layer(kind, layer)
+        at = kind, layer
+        if at not in self._layers:
+            maps = self.trace.all_heads(layer, kind=kind, batch=self.batch).cpu()
+            small = [min(THUMBNAIL, n) for n in maps.shape[1:]]
+            norms = self.value_norms(kind, layer)
+            self._layers[at] = _Layer(
+                self._packed(kind, layer, range(len(maps)), maps),
+                b"" if norms is None else pack_floats(norms[:, : self.shown(kind)[1]]),
+                F.adaptive_max_pool2d(maps, small),
+            )
+        return self._layers[at]
 
     def head(self, kind: str, layer: int, head: int) -> HeadBytes:
         """One head.
@@ -236,6 +269,24 @@ class HeadData:
         if found is None:
             return None
         return padded(found if own == layer else found[:0], n_heads, 0.0)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Of all heads of a layer: maps and value norms as bytes, and the maps made small."""
+
+    maps: bytes
+    norms: bytes
+    small: Tensor
+
+
+def _as_before(trace: Trace, before: Trace, kind: str) -> set[int]:
+    """The layers whose attention is the very call that it was before."""
+    return {
+        layer
+        for layer in trace.attending(kind)
+        if trace.call(layer, kind=kind) is before.call(layer, kind=kind)
+    }
 
 
 def _sinks(trace: Trace, kind: str) -> list[int]:
