@@ -21,6 +21,7 @@ from .score_parts import (
 )
 from .stream import BlockShare, block_share, stream_norms
 from .token_circuits import OVCircuit, QKCircuit, ov_circuit, qk_circuit
+from .token_flow import TokenFlow, token_flow
 from .value_weighted import contributions, layer_output, value_weighted_norms
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "QKCircuit",
     "ScoreByDimension",
     "ScoreBySource",
+    "TokenFlow",
     "block_share",
     "block_steps",
     "composition",
@@ -56,6 +58,7 @@ __all__ = [
     "score_by_dimension",
     "score_by_source",
     "stream_norms",
+    "token_flow",
     "unembedding",
     "value_weighted_norms",
 ]

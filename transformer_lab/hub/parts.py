@@ -14,7 +14,7 @@ Source: Elhage et al. 2021, on norms held fixed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -52,15 +52,15 @@ class MeasuredParts(Parts):
             )
         self._network, self._inputs = network, inputs
         self._anatomy = Anatomy(network, inputs)
-        self._pass: tuple[Site | None, _Held] | None = None
+        self._pass: tuple[Site | None, HeldPass] | None = None
         self._known: dict[tuple[str, int, int, str], Split] = {}
 
     def of_head(self, kind: str, layer: int, head: int, side: str, rows: Sequence[int]) -> Split:
-        with _with_grad():
+        with with_grad():
             return self._head(kind, layer, head, side, rows)
 
     def of_logit(self, position: int, token: int, against: int | None = None) -> Split:
-        with _with_grad():
+        with with_grad():
             return self._logit(position, token, against)
 
     def _head(self, kind: str, layer: int, head: int, side: str, rows: Sequence[int]) -> Split:
@@ -87,7 +87,7 @@ class MeasuredParts(Parts):
             raise PartsError(f"{self._network.name} has no head that predicts tokens")
         tokens = [token] if against is None else [token, against]
         read = logits[:, position, tokens]
-        room = _room(read) * float(logits[0, position].detach().abs().max())
+        room = room_of(read) * float(logits[0, position].detach().abs().max())
         cap = self._network.logit_softcap
         if cap is not None:
             read = cap * torch.atanh((read / cap).clamp(-1 + 1e-7, 1 - 1e-7))
@@ -102,13 +102,13 @@ class MeasuredParts(Parts):
         return Split(split.sources, values)
 
     def _of_head(
-        self, held_pass: _Held, read: Tensor, rows: list[int], name: tuple[str, int, int, str]
+        self, held_pass: HeldPass, read: Tensor, rows: list[int], name: tuple[str, int, int, str]
     ) -> Split:
         kind, layer, _, side = name
         found, off = held_pass.split(read, rows)
         length = read[0, rows].detach().double().cpu().norm(dim=-1)
         part = (off / length.clamp(min=1e-3)).max().item()
-        if not part <= _room(read):
+        if not part <= room_of(read):
             what = "queries" if side == "query" else "keys"
             raise PartsError(
                 f"the parts do not sum to the {what} of {self._network.name}'s layer {layer} (off by "
@@ -120,15 +120,15 @@ class MeasuredParts(Parts):
             found = Split((*sources, replace(BIASES, stack="encoder")), found.values)
         return found
 
-    def _run(self, stop: Site | None) -> _Held:
+    def _run(self, stop: Site | None) -> HeldPass:
         if self._pass is None or self._pass[0] != stop:
             self._pass = None  # its memory is free before the next one runs
-            self._pass = stop, _Held(self._network, self._inputs, self._anatomy, stop)
+            self._pass = stop, HeldPass(self._network, self._inputs, self._anatomy, stop)
         return self._pass[1]
 
 
 @dataclass(eq=False)
-class _Leaf:
+class Leaf:
     """What one part wrote: `value` [3, position, d], which is what it was, 0, and `share` of it. Of heads, `z` [head, position, d_head] too and `out`, W_O's module; with none, value is z."""
 
     value: Tensor
@@ -172,14 +172,14 @@ class _Reached(Exception):
     """The pass has come to what is read."""
 
 
-class _Held(Tap):
+class HeldPass(Tap):
     """One pass with its norms held, up to a site's queries and keys or (None) to the logits."""
 
     records = True
 
     def __init__(self, network: Any, inputs: Any, anatomy: Anatomy, stop: Site | None):
         self._network, self._anatomy, self._stop = network, anatomy, stop
-        self.leaves: list[_Leaf] = []
+        self.leaves: list[Leaf] = []
         self._shares = torch.Generator().manual_seed(0)
         self.call: AttentionCall | None = None
         self.logits: Tensor | None = None
@@ -201,7 +201,8 @@ class _Held(Tap):
             hooks.append(lambda m=module: m.register_forward_hook(self._out))
         for module in anatomy.writers:
             hooks.append(lambda m=module: m.register_forward_hook(self._writer))
-        with network.tapping(self), self._place.watching(*hooks), suppress(_Reached):
+        seen = self._place.watching(*hooks)
+        with network.tapping(self), self._more_seen(), seen, suppress(_Reached):
             self.logits = network.run(inputs.copies(3)).logits
 
     @property
@@ -216,6 +217,10 @@ class _Held(Tap):
     def unheld(self) -> str:
         names = sorted(set(self._not_held))
         return f", and what {', '.join(names)} does is not one of the norms known" if names else ""
+
+    def _more_seen(self) -> AbstractContextManager[Any]:
+        """What else of the pass a subclass watches."""
+        return nullcontext()
 
     # -- hooks ----------------------------------------------------------------------------------
 
@@ -247,7 +252,7 @@ class _Held(Tap):
         if not isinstance(x, Tensor) or x.shape != output.shape:
             return None
         rows = (3, len(x) // 3, *x.shape[1:])
-        found = held(module, x.reshape(rows), output.reshape(rows), _room(x))
+        found = held(module, x.reshape(rows), output.reshape(rows), room_of(x))
         if found is None:
             self._not_held.append(type(module).__name__)
             return None
@@ -294,7 +299,7 @@ class _Held(Tap):
         first = x.detach()[:1]
         share = float(torch.rand((), generator=self._shares))
         value = torch.cat((first, torch.zeros_like(first), share * first)).requires_grad_()
-        self.leaves.append(_Leaf(value, share, source, **of_heads))
+        self.leaves.append(Leaf(value, share, source, **of_heads))
         return value.clone()  # some models add in place
 
     # -- the sum --------------------------------------------------------------------------------
@@ -382,11 +387,11 @@ def _order(source: Source) -> tuple[int, int, int]:
     return layer, parts.index(source.part), source.head or 0
 
 
-def _room(x: Tensor) -> float:
+def room_of(x: Tensor) -> float:
     return ROOM if x.dtype in (torch.float32, torch.float64) else ROOM_HALF
 
 
 @contextmanager
-def _with_grad() -> Iterator[None]:
+def with_grad() -> Iterator[None]:
     with torch.inference_mode(False), torch.enable_grad():
         yield
