@@ -295,7 +295,7 @@ class _Tap(Tap):
         apart = runs.apart[:, None].expand(-1, len(plans), *runs.apart.shape[1:])
         self.written = [share * apart[: runs.graph.first_writer(self.start)]]
         try:
-            begin = runs.passes.start_of(runs.kind, self.start)
+            begin = runs.passes.kept.start_of(runs.kind, self.start)
             outputs = runs.passes.outputs(len(plans) * self.copies, begin)
         finally:
             self.plans = ()
