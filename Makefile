@@ -37,13 +37,13 @@ check: $(VENV)/.developer
 	$(BIN)/pyright
 
 book: $(VENV)/.book
-	OMP_NUM_THREADS=1 $(BIN)/python docs/make_book.py --preset $(PRESET)
+	OMP_NUM_THREADS=1 $(BIN)/python -m docs.make_book --preset $(PRESET)
 
 lessons-full: $(VENV)/.learner
 	OMP_NUM_THREADS=1 $(BIN)/python docs/measure_lessons.py
 
 slides: $(VENV)/.book
-	OMP_NUM_THREADS=1 $(BIN)/python docs/make_slides.py --preset $(PRESET)
+	OMP_NUM_THREADS=1 $(BIN)/python -m docs.make_slides --preset $(PRESET)
 
 bench: $(VENV)/.developer
 	$(BIN)/python -m benchmarks

@@ -12,23 +12,21 @@ from .report import at_least, at_most
 from .training import MODERN, config_for, seeds, trained
 
 
+def made(data, seed, n_layers=2):
+    config = config_for(
+        data, "decoder", n_layers=n_layers, attention_only=True, n_ctx=65, positions="rotary"
+    )
+    return trained(
+        lambda: tl.Transformer(config), data.batches(64, seed=seed), seed=seed, steps=600, **MODERN
+    )
+
+
 def run(options):
     data = tl.datasets.induction()
     held_out = data.epoch(250)
     for seed in seeds(options):
         for n_layers in (2, 1):
-            config = config_for(
-                data,
-                "decoder",
-                n_layers=n_layers,
-                attention_only=True,
-                n_ctx=65,
-                positions="rotary",
-            )
-            model, clock = trained(
-                lambda config=config: tl.Transformer(config), data.batches(64, seed=seed),
-                seed=seed, steps=600, **MODERN,
-            )  # fmt: skip
+            model, clock = made(data, seed, n_layers)
             told = dict(seconds=clock.cpu, seed=seed)
             accuracy = tl.accuracy(model, held_out)
             if n_layers == 1:

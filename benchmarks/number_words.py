@@ -10,14 +10,17 @@ from .report import at_least, at_most
 from .training import MODERN, config_for, seeds, trained
 
 
+def made(data, seed):
+    config = config_for(data, "encoder-decoder", n_heads=1, n_ctx=32)
+    return trained(
+        lambda: tl.Transformer(config), data.batches(64, seed=seed), seed=seed, steps=300, **MODERN
+    )
+
+
 def run(options):
     for seed in seeds(options):
         data = tl.datasets.number_words("de", seed=seed)
-        config = config_for(data, "encoder-decoder", n_heads=1, n_ctx=32)
-        model, clock = trained(
-            lambda config=config: tl.Transformer(config), data.batches(64, seed=seed),
-            seed=seed, steps=300, **MODERN,
-        )  # fmt: skip
+        model, clock = made(data, seed)
         told = dict(seconds=clock.cpu, seed=seed)
         held_out = data.epoch(250)
         yield at_least("number words, exact", tl.exact_match(model, held_out), 0.995, **told)

@@ -9,14 +9,17 @@ from .report import at_least, at_most
 from .training import MODERN, config_for, seeds, trained
 
 
+def made(data, seed):
+    config = config_for(data, "encoder-decoder", n_layers=2, n_ctx=80, positions="rotary")
+    return trained(
+        lambda: tl.Transformer(config), data.batches(64, seed=seed), seed=seed, steps=500, **MODERN
+    )
+
+
 def run(options):
     data = tl.datasets.reports()
     for seed in seeds(options):
-        config = config_for(data, "encoder-decoder", n_layers=2, n_ctx=80, positions="rotary")
-        model, clock = trained(
-            lambda config=config: tl.Transformer(config), data.batches(64, seed=seed),
-            seed=seed, steps=500, **MODERN,
-        )  # fmt: skip
+        model, clock = made(data, seed)
         told = dict(seconds=clock.cpu, seed=seed)
         held_out = data.epoch(250)
         # The frame of the summary is always the same, so all slots right is all words right.

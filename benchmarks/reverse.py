@@ -10,14 +10,17 @@ from .report import at_least
 from .training import MODERN, config_for, seeds, trained
 
 
+def made(data, seed):
+    config = config_for(data, "encoder-decoder", n_heads=2, n_ctx=16)
+    return trained(
+        lambda: tl.Transformer(config), data.batches(64, seed=seed), seed=seed, steps=500, **MODERN
+    )
+
+
 def run(options):
     data = tl.datasets.reverse()
     for seed in seeds(options):
-        config = config_for(data, "encoder-decoder", n_heads=2, n_ctx=16)
-        model, clock = trained(
-            lambda config=config: tl.Transformer(config), data.batches(64, seed=seed),
-            seed=seed, steps=500, **MODERN,
-        )  # fmt: skip
+        model, clock = made(data, seed)
         told = dict(seconds=clock.cpu, seed=seed)
         held_out = data.epoch(250)
         yield at_least("reverse, exact", tl.exact_match(model, held_out), 0.99, **told)

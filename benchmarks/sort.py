@@ -6,14 +6,16 @@ from .report import at_least
 from .training import MODERN, config_for, seeds, trained
 
 
+def made(data, seed):
+    config = config_for(data, "decoder", n_heads=2, attention_only=True, n_ctx=32)
+    batches = data.batches(64, kind="decoder", seed=seed)
+    return trained(lambda: tl.Transformer(config), batches, seed=seed, steps=500, **MODERN)
+
+
 def run(options):
     data = tl.datasets.sort()
     for seed in seeds(options):
-        config = config_for(data, "decoder", n_heads=2, attention_only=True, n_ctx=32)
-        model, clock = trained(
-            lambda config=config: tl.Transformer(config),
-            data.batches(64, kind="decoder", seed=seed), seed=seed, steps=500, **MODERN,
-        )  # fmt: skip
+        model, clock = made(data, seed)
         told = dict(seconds=clock.cpu, seed=seed)
         held_out = data.epoch(250, kind="decoder")
         yield at_least("sort, exact", tl.exact_match(model, held_out), 0.99, **told)

@@ -34,18 +34,22 @@ FORM = dict(
 RECIPES = {1: dict(bar=0.98, n_layers=2, steps=600), 2: dict(bar=0.90, n_layers=3, steps=1800)}
 
 
+def made(data, seed, facts):
+    recipe = RECIPES[facts]
+    config = config_for(data, "decoder", n_layers=recipe["n_layers"], **FORM)
+    return trained(
+        lambda: tl.Transformer(config), data.batches(32, kind="decoder", seed=seed), seed=seed,
+        steps=recipe["steps"], optimizer=Modern(lr=0.01),
+    )  # fmt: skip
+
+
 def run(options):
     for facts, recipe in RECIPES.items():
         data = tl.datasets.stories(facts=facts, size=4000, held_out=400)
         name = f"stories with {facts} fact{'s' * (facts > 1)}"
         tests = held_out(data, facts)
         for seed in seeds(options):
-            config = config_for(data, "decoder", n_layers=recipe["n_layers"], **FORM)
-            model, clock = trained(
-                lambda config=config: tl.Transformer(config),
-                data.batches(32, kind="decoder", seed=seed), seed=seed, steps=recipe["steps"],
-                optimizer=Modern(lr=0.01),
-            )  # fmt: skip
+            model, clock = made(data, seed, facts)
             told: dict[str, Any] = dict(seconds=clock.cpu, seed=seed)
             exact = tl.exact_match(model, tests)
             yield at_least(f"{name}, exact", exact, recipe["bar"], **told)

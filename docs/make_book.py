@@ -1,6 +1,6 @@
 """The course as one static site: every lesson executed, every view alive, nothing from a network.
 
-    python docs/make_book.py [--preset quick] [--out book] [LESSON …]
+    python -m docs.make_book [--preset quick] [--out book] [LESSON …]
 
 Sphinx with MyST-NB makes the pages, Furo dresses them: search, previous and next, light and dark
 work from a disk. Our own export puts a live page in the place of each view, because stock widget
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import nbformat
 
+from docs import reference, site_pages
 from transformer_lab.lessons import run_notebook
 from transformer_lab.views.pages.export import live_views, shared_script
 
@@ -27,9 +28,15 @@ BOOK = Path(__file__).parent / "book"
 NOTEBOOKS = ROOT / "notebooks"
 PLOTLY = "transformer-lab-plotly.js"  # once a site, and read only where a cloud or a figure is
 
-INDEX = """# {title}
+INDEX = """---
+hide-toc: true
+---
+
+# {title}
 
 {words}
+
+{front}
 
 ```{{toctree}}
 :maxdepth: 1
@@ -42,7 +49,9 @@ INDEX = """# {title}
 :maxdepth: 1
 :caption: Beside them
 
+playground
 {others}
+reference
 ```
 """
 WORDS = """A course on transformers in which every picture is alive, every claim is checked by the
@@ -120,9 +129,12 @@ def build(names: list[str], preset: str, out: Path) -> Path:
         words = WORDS.format(preset=preset, version=_version())
         lessons = "\n".join(path.stem for path in paths)
         index = INDEX.format(
-            title="Transformer Lab", words=words, lessons=lessons, others="\n".join(others)
-        )
-        (source / "index.md").write_text(index, "utf-8")
+            title="Transformer Lab", words=words, front=site_pages.front(), lessons=lessons,
+            others="\n".join(others),
+        )  # fmt: skip
+        own = {"index.md": index, "playground.md": site_pages.playground(), **reference.pages()}
+        for name, text in own.items():
+            (source / name).write_text(text, "utf-8")
         command = [
             sys.executable,
             "-m",
@@ -144,6 +156,7 @@ def build(names: list[str], preset: str, out: Path) -> Path:
         shutil.copytree(
             Path(folder) / "html", out, ignore=shutil.ignore_patterns(".doctrees", ".buildinfo")
         )
+        site_pages.write_pages(out)
     return out / "index.html"
 
 

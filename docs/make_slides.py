@@ -1,6 +1,6 @@
 """Slides of the lessons, executed, with every view alive and nothing from a network.
 
-    python docs/make_slides.py [--preset quick] [--out slides] [LESSON …]
+    python -m docs.make_slides [--preset quick] [--out slides] [LESSON …]
 
 A heading begins a slide, and each code cell below it, with its picture, another one downwards. Parameters, checks, hints,
 solutions and claims are left out. A cell's own slide type (the property inspector of JupyterLab)
@@ -18,8 +18,9 @@ from pathlib import Path
 
 import nbformat
 from latex2mathml.converter import convert
-from make_book import NOTEBOOKS, ROOT, executed, lessons_in
 from nbconvert import SlidesExporter
+
+from docs.make_book import NOTEBOOKS, ROOT, executed, lessons_in
 
 REVEAL = "reveal.js"
 TEMPLATES = Path(__file__).parent

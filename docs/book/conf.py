@@ -1,10 +1,12 @@
 """Sphinx settings of the rendered course: everything from the disk, nothing from a network."""
 
+import re
+
 from latex2mathml.converter import convert
 
 project = "Transformer Lab"
 copyright = "the Transformer Lab authors, MIT licence"
-extensions = ["myst_nb"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 
 html_theme = "furo"
@@ -21,6 +23,11 @@ html_theme_options = {"top_of_page_buttons": []}
 
 myst_enable_extensions = ["dollarmath", "amsmath", "html_image"]
 myst_heading_anchors = 3
+# The reference: docstrings are Google's in form, with `code` between single ticks.
+default_role = "code"
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+napoleon_use_ivar = True
 nb_execution_mode = "off"  # make_book.py has run the lessons, and turned their views into pages
 nb_ipywidgets_js: dict = {}  # a script from a network
 suppress_warnings = [
@@ -47,7 +54,23 @@ def _skip():
     return SkipNode()
 
 
+ENTRY = re.compile(r"[A-Za-z_][\w, ]*: \S")
+
+
+def _tidy(app, what, name, obj, options, lines):
+    """Docstrings as napoleon reads them: a paragraph of "name: words" is one of attributes, and a bar
+    is a bar."""
+    paragraphs = "\n".join(lines).split("\n\n")
+    for i, paragraph in enumerate(paragraphs):
+        own = [line for line in paragraph.splitlines() if not line.startswith(" ")]
+        if own and all(ENTRY.match(line) for line in own) and not own[0].startswith("Source: "):
+            paragraphs[i] = "Attributes:\n    " + paragraph.replace("\n", "\n    ")
+    text = re.sub(r"(?<!`)\|([^|`\n]+)\|(?!`)", r"\|\1\|", "\n\n".join(paragraphs))
+    lines[:] = text.splitlines()
+
+
 def setup(app):
+    app.connect("autodoc-process-docstring", _tidy, priority=100)  # before napoleon
     # MathML is drawn by browsers themselves; MathJax would be a megabyte, or a network.
     app.add_html_math_renderer(
         "mathml", inline_renderers=(_inline, None), block_renderers=(_block, None)

@@ -1,14 +1,11 @@
 """The book and the slides, made of two small lessons, as a reader opens them from a disk."""
 
-import sys
-from pathlib import Path
-
 import nbformat
 import pytest
 
+import transformer_lab as tl
+from docs import reference, site_pages
 from tests.browser.fixtures import choose_head
-
-DOCS = Path(__file__).parents[2] / "docs"
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -50,12 +47,8 @@ def notebooks(tmp_path_factory):
 @pytest.fixture(scope="module")
 def makers(notebooks):
     """make_book and make_slides, looking at these notebooks."""
-    sys.path.insert(0, str(DOCS))
-    try:
-        import make_book
-        import make_slides
-    finally:
-        sys.path.remove(str(DOCS))
+    from docs import make_book, make_slides
+
     before = make_book.NOTEBOOKS
     make_book.NOTEBOOKS = make_slides.NOTEBOOKS = notebooks
     yield make_book, make_slides
@@ -139,3 +132,81 @@ def test_a_folder_with_something_else_in_it_is_left_alone(makers, tmp_path):
     with pytest.raises(SystemExit, match="something else"):
         makers[0].build(["91"], "quick", tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def rows(frame):
+    found = frame.locator("[data-part=predictions] tbody tr")
+    return found.evaluate_all(
+        "all => all.map(r => [r.querySelector('th').innerText,"
+        " Number(r.querySelector('[data-side]').title)])"
+    )
+
+
+def typed(frame, text):
+    frame.locator("[data-part=text]").fill(text)
+    stamp = frame.locator("[data-stamp]").get_attribute("data-stamp")
+    frame.locator("[data-part=text]").press("Enter")
+    frame.locator(f"[data-settled=true][data-stamp]:not([data-stamp='{stamp}'])").wait_for()
+
+
+def test_the_front_page_shows_a_living_model(book, open_page, screenshot):
+    page = open_page(book / "index.html", ready="iframe[src]")
+    frame = page.frame_locator("iframe[src]")
+    frame.locator("[data-ready]").wait_for()
+    typed(frame, "import os, sys, o")
+    model = tl.TextModel.from_pretrained("shipped")
+    wanted = dict(model.trace("import os, sys, o").predictions(k=5))
+    found = dict(rows(frame))
+    assert {token: found[token] for token in wanted} == pytest.approx(wanted, abs=2e-3)
+    page.evaluate("() => { document.body.dataset.theme = 'dark' }")
+    frame.locator("#tl-root[data-theme=dark]").wait_for()
+    screenshot(page, "book-front-dark")
+    del page.requests[1:]
+
+
+def test_the_playground_is_played_and_a_model_learns_in_it(book, open_page, screenshot):
+    page = open_page(book / "playground.html", ready="iframe[src]", width=390)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+    for name, (title, *_) in site_pages.PLAY.items():
+        page.locator(".tl-tasks a", has_text=title).first.click()
+        page.wait_for_function(
+            "name => document.querySelector('.tl-tasks [aria-current]').href.endsWith(name)",
+            arg=f"{name}.html",
+        )
+        frame = page.frame(name="tl-playground")
+        frame.wait_for_url(f"**/{name}.html")
+        frame.wait_for_selector("[data-ready]")
+        model = tl.TextModel.from_pretrained(site_pages.MODELS / name)
+        assert frame.locator("[data-part=text]").input_value() == site_pages.starting_text(
+            name, model
+        )
+    assert page.locator(".tl-tasks a").count() == len(site_pages.PLAY) == 6
+    page.locator(".tl-tasks a", has_text="Sort").click()
+    frame = page.frame_locator("[name=tl-playground]")
+    frame.locator("[data-part=text]").wait_for()
+    typed(frame, "9 4 33 1 7 20 45 12 → 1 4")
+    [token, chance] = rows(frame)[0]
+    assert token == "7" and chance > 0.9
+    learning = page.frame_locator("iframe[src$='train.html']")
+    learning.locator("[data-ready]").wait_for()
+    learning.locator("[data-part=go]").click()
+    learning.locator("[data-step='20'][data-training=true]").wait_for(timeout=60_000)
+    learning.locator("[data-part=go]", has_text="Stop").click()
+    learning.locator("[data-training=false]").wait_for()
+    assert (
+        "right on texts that it never sees" in learning.locator("[data-part=status]").inner_text()
+    )
+    screenshot(page, "book-playground-390")
+    del page.requests[1:]
+
+
+def test_the_reference_names_whatever_is_public(book):
+    found = {}
+    for path, module in reference.modules().items():
+        html = (book / f"api_{path.rpartition('.')[2]}.html").read_text("utf-8")
+        found |= {f"{path}.{name}": html for name in reference.names(module)}
+    listed = {f"transformer_lab.{n}" for n in tl.__all__} - set(found)
+    assert listed == set(reference.modules()) - {"transformer_lab"} | {"transformer_lab.hub"}
+    assert len(found) > 200
+    assert [name for name, html in found.items() if f'id="{name}"' not in html] == []
+    assert "Train <code" in found["transformer_lab.train"]  # its docstring

@@ -10,9 +10,23 @@ const tellFrames = () => {
     frame.contentWindow?.postMessage({ transformerLabTheme: themeNow() }, "*");
   }
 };
+// Of those that are pages of their own the height is heard here; the others bring a script that hears it.
+addEventListener("message", ({ source, data }) => {
+  const height = Number(data?.transformerLabHeight);
+  for (const frame of height > 0 ? document.querySelectorAll(".tl-frame iframe[src]") : []) {
+    if (frame.contentWindow === source) frame.style.height = `${Math.min(4000, Math.max(120, Math.ceil(height)))}px`;
+  }
+});
 document.addEventListener("DOMContentLoaded", () => {
   new MutationObserver(tellFrames).observe(document.body, { attributes: true, attributeFilter: ["data-theme"] });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", tellFrames);
   for (const frame of document.querySelectorAll(".tl-frame iframe")) frame.addEventListener("load", tellFrames);
+  for (const link of document.querySelectorAll(".tl-tasks a")) {
+    link.addEventListener("click", () => {
+      for (const other of document.querySelectorAll(".tl-tasks a")) other.removeAttribute("aria-current");
+      link.setAttribute("aria-current", "true");
+    });
+  }
+  document.querySelector(".tl-tasks a")?.setAttribute("aria-current", "true"); // it stands in the frame at first
   tellFrames();
 });

@@ -48,7 +48,7 @@ export function samplingDistribution(logits, { temperature = 1, topK = null, top
 }
 
 /** Numbers 0 … 1 from a seed (mulberry32). @param {number} seed */
-function generator(seed) {
+export function generator(seed) {
   let state = seed | 0;
   return () => {
     state = (state + 0x6d2b79f5) | 0;

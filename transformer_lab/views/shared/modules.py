@@ -12,7 +12,7 @@ from pathlib import Path
 VIEWS = Path(__file__).parent.parent
 
 _IMPORT = re.compile(
-    r'^import\s*\{[\w$,\s]*\}\s*from\s*"(\.\.?/(?:[\w-]+/)?[\w.-]+)";[ \t]*\n', re.M
+    r'^import\s*\{[\w$,\s]*\}\s*from\s*"(\.\.?/(?:[\w-]+/)*[\w.-]+)";[ \t]*\n', re.M
 )
 _TOP_LEVEL = re.compile(
     r"^(?:export\s+)?(?:async\s+)?(?:const|let|var|function\*?|class)\s+([\w$]+)", re.M

@@ -1,0 +1,60 @@
+"""The reference of the public API, from its docstrings: what Sphinx's autodoc is to look up."""
+
+from __future__ import annotations
+
+import inspect
+from types import ModuleType
+from typing import Any
+
+import transformer_lab as tl
+
+# Public modules that name nothing themselves, and are told of where they are used.
+INTERNAL = ("hub",)
+HEAD = """# Reference
+
+Every public name, from its docstring. `import transformer_lab as tl` loads none of them until it is
+used.
+
+"""
+
+
+def modules() -> dict[str, ModuleType]:
+    """The package, and its public modules, by the name they are imported as."""
+    own = [name for name in tl.__all__ if isinstance(getattr(tl, name), ModuleType)]
+    return {"transformer_lab": tl} | {
+        f"transformer_lab.{name}": getattr(tl, name) for name in own if name not in INTERNAL
+    }
+
+
+def names(module: ModuleType) -> list[str]:
+    """What is public in a module, other modules apart: its `__all__`, or what it defines."""
+    defined = [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
+    ]
+    listed = getattr(module, "__all__", defined)
+    return [name for name in listed if not isinstance(getattr(module, name), ModuleType)]
+
+
+def pages() -> dict[str, str]:
+    """Markdown of each page, by the name of its file."""
+    found = {}
+    for path, module in modules().items():
+        short = path.rpartition(".")[2]
+        told = inspect.cleandoc(module.__doc__ or "").partition("\n\n")[0]
+        entries = "\n".join(
+            _entry(f"{path}.{name}", getattr(module, name)) for name in names(module)
+        )
+        title = "transformer_lab (tl)" if module is tl else f"tl.{short}"
+        found[f"api_{short}.md"] = f"# {title}\n\n{told}\n\n```{{eval-rst}}\n{entries}\n```\n"
+    listed = "\n".join(name.removesuffix(".md") for name in found)
+    return found | {"reference.md": f"{HEAD}```{{toctree}}\n:maxdepth: 2\n\n{listed}\n```\n"}
+
+
+def _entry(path: str, value: Any) -> str:
+    if inspect.isclass(value):
+        return f".. autoclass:: {path}\n   :members:\n"
+    if callable(value):
+        return f".. autofunction:: {path}\n"
+    return f".. py:data:: {path}\n   :type: {type(value).__name__}\n"

@@ -1,0 +1,125 @@
+"""The pages of the book that are no lesson: its front with a living model, the playground, the reference."""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+
+import transformer_lab as tl
+from docs.courses import COURSES
+from transformer_lab.views.learning.page import learning_page
+from transformer_lab.views.pages.export import write_page
+
+MODELS = Path(__file__).parent / "playground"
+PAGES = "pages"  # the folder of the site that holds what stands in frames
+
+FRONT_TEXT = "for key in self.keys:\n    if key not in self."
+FRONT = """This model is in the page: switch off **layer 2, head 2**, which looks at what followed the same
+word before, and see what becomes of its guess `key`; then type a text of your own."""
+
+# name -> (title, what it must do, what to try, the text or texts that it begins with)
+PLAY = {
+    "reverse": ("Reverse", "say the letters backwards", "Type letters; each letter that is said looks at its own in the mirror.", "t r a n s f o r m"),
+    "sort": ("Sort", "put eight numbers in order", "Choose → and press Write: each number looks for the next larger.", "17 3 42 8 25 11 49 30 →"),
+    "number_words": ("Number words", "say English numbers in German", "German says the units before the tens, so the map crosses.", "three thousand five hundred and seventy seven"),
+    "induction": ("Induction", "go on as the same numbers went on before", "Switch off the head of layer 0 that looks one back: layer 1 is lost without it.", ""),
+    "stories": ("Stories", "answer a question about a story", "Who looks at the sentence that holds the answer? Change it, and ask again.", "Listen Chen now holds the violin . Dilek now holds the kettle . Dilek returns to the garden . Chen heads for the studio . Question Who has the kettle"),
+    "reports": ("Match reports", "tell a report in one line", "Cross-attention copies teams, goals and the first scorer; see which head copies what.", ""),
+}  # fmt: skip
+
+
+def window(src: str, title: str, height: int, name: str = "") -> str:
+    """HTML of a frame that shows a page of the site, and grows to its height (frames.js)."""
+    named = f' name="{name}"' if name else ""
+    return (
+        f'<div class="tl-frame tl-wide"><iframe{named} src="{html.escape(src, quote=True)}" '
+        f'title="{html.escape(title, quote=True)}" sandbox="allow-scripts allow-downloads" '
+        f'style="width:100%;height:{height}px;border:0"></iframe></div>'
+    )
+
+
+def raw(text: str) -> str:
+    """HTML in a Markdown page."""
+    return f"```{{raw}} html\n{text}\n```\n"
+
+
+def front() -> str:
+    """The living part of the front page."""
+    return (
+        f"{FRONT}\n\n{raw(window(f'{PAGES}/shipped.html', 'Explorer of the shipped model', 900))}"
+    )
+
+
+def playground() -> str:
+    """The playground, in Markdown."""
+    told = json.loads((MODELS / "models.json").read_text("utf-8"))
+    links, rows = [], []
+    for name, (title, does, tries, _) in PLAY.items():
+        one = told["models"][name]
+        [(what, score)] = one["score"].items()
+        links.append(f'<a href="{PAGES}/{name}.html" target="tl-playground">{title}</a>')
+        rows.append(
+            f"| {title} | {does} | {one['parameters']:,} | {score:.1%} {what} | {one['recipe']}, "
+            f"seed {one['seed']}, {one['cpu_seconds']:.0f} s | {tries} |"
+        )
+    first = next(iter(PLAY))
+    table = "\n".join(rows)
+    return f"""---
+hide-toc: true
+---
+
+# Playground
+
+Six small models, one a task, each in its page whole: type an input, see what is predicted and where
+every head looks, and switch heads off. Nothing is sent anywhere.
+
+{raw(f'<nav class="tl-tasks" aria-label="Tasks">{" ".join(links)}</nav>' + window(f"{PAGES}/{first}.html", "A trained model", 900, "tl-playground"))}
+
+## Watch a head form
+
+Here a model learns before your eyes, in this page: draw its weights, press **Train**, and watch what
+each head looks at while the loss falls. Type another text meanwhile, switch a head off, take another
+seed and see whether the same head takes the same part.
+
+{raw(window(f"{PAGES}/train.html", "A model that learns here", 900))}
+
+## How they were made
+
+By `{told["command"]}` (torch {told["torch"]}), each as its benchmark trains it; scores are of texts
+held out of training, with the weights as they are kept, in 16 bits.
+
+| task | what it must do | weights | right | made by, seconds of CPU | try |
+|---|---|---|---|---|---|
+{table}
+"""
+
+
+def starting_text(name: str, model: tl.TextModel) -> str:
+    """A text for a model to begin with; of held-out examples where none was chosen."""
+    if text := PLAY[name][3]:
+        return text
+    data = (
+        tl.datasets.induction(size=1, held_out=1)
+        if name == "induction"
+        else tl.datasets.reports(size=1, held_out=1)
+    )
+    if name == "reports":
+        return data.held_out[0].source
+    example = data.held_out[0]
+    upto = example.predictable[len(example.predictable) // 2]
+    return " ".join(model.tokenizer.tokens(example.tokens[: upto + 1]))
+
+
+def write_pages(out: Path) -> None:
+    """What stands in the frames of `front` and `playground`, into the site's folder."""
+    folder = out / PAGES
+    folder.mkdir()
+    shipped = tl.TextModel.from_pretrained("shipped")
+    view = tl.views.Explorer(shipped, FRONT_TEXT, layer=2, head=2, title="Shipped")
+    view.save_html(folder / "shipped.html")
+    for name, (title, *_) in PLAY.items():
+        model = tl.TextModel.from_pretrained(MODELS / name)
+        view = tl.views.Explorer(model, starting_text(name, model), title=title)
+        view.save_html(folder / f"{name}.html", model=True)
+    write_page(folder / "train.html", learning_page([make() for make in COURSES], "Training"))

@@ -1,0 +1,87 @@
+"""A model learns in a page, with nothing but a browser, and what it learns can be switched off."""
+
+import pytest
+
+from docs.courses import neighbours
+from transformer_lab.views.learning.page import learning_page
+
+part = "[data-part={}]".format
+# The longest that the page stood still, in milliseconds, while somebody waited.
+WATCH = """() => {
+  window.gaps = [];
+  let last = performance.now();
+  const turn = (now) => { gaps.push(now - last); last = now; requestAnimationFrame(turn); };
+  requestAnimationFrame(turn);
+}"""
+
+
+@pytest.fixture(scope="module")
+def text():
+    return "".join(learning_page([neighbours()], "Learning"))
+
+
+def reaches(page, step):
+    page.wait_for_function(
+        "step => Number(document.querySelector('#tl-root').dataset.step) >= step",
+        arg=step, timeout=120_000,
+    )  # fmt: skip
+
+
+def losses(page):
+    return float(page.locator(part("status")).inner_text().split("loss ")[1].split()[0])
+
+
+def test_a_head_forms_while_it_is_watched(open_page, text, accessible, screenshot):
+    page = open_page(text)
+    begun = page.locator(part("small")).locator("canvas").first.evaluate("c => c.toDataURL()")
+    assert "nothing is learned yet" in page.locator(part("status")).inner_text()
+    page.evaluate(WATCH)
+    page.locator(part("go")).click()
+    reaches(page, 5)
+    first = losses(page)
+    reaches(page, 60)
+    assert losses(page) < 0.7 * first
+    page.locator(part("go"), has_text="Stop").click()
+    page.wait_for_selector("[data-training=false]")
+    gaps = page.evaluate("() => gaps.sort((a, b) => a - b)")
+    assert gaps[len(gaps) // 2] < 100  # it draws on while its worker learns
+    assert (
+        page.locator(part("small")).locator("canvas").first.evaluate("c => c.toDataURL()") != begun
+    )
+    accessible(page)
+    screenshot(page, "learning")
+    said = page.locator(part("said")).inner_text()
+    page.locator("[data-head='0/2'] input").check()
+    page.wait_for_function(
+        "was => document.querySelector('[data-part=said]').innerText !== was", arg=said
+    )
+    page.locator("[data-head='0/2'] button").click()
+    page.wait_for_selector("[data-head='0/2'] [aria-pressed=true]")
+    assert page.locator(part("which")).inner_text() == "Head 2"
+    page.locator(part("text")).fill("abc")
+    page.locator(part("text")).press("Enter")
+    page.wait_for_function(
+        "() => document.querySelectorAll('[data-part=said] tbody tr').length === 3"
+    )
+    page.locator(part("text")).fill("abcdefghijklm")
+    page.locator(part("text")).press("Enter")
+    page.locator(part("message"), has_text="Text has 13 tokens").wait_for()
+    page.locator(part("text")).fill("abc")
+    page.locator(part("text")).press("Enter")
+    page.locator(part("reset")).click()
+    page.wait_for_selector("[data-step='0']")
+    page.locator(part("go"), has_text="Train").wait_for()
+    assert not page.locator("[data-head='0/2'] input").is_checked()
+
+
+def test_a_seed_is_another_model_and_comes_again(open_page, text, accessible):
+    page = open_page(text, scheme="dark", width=390)
+    accessible(page)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+    maps = []
+    for seed in ("0", "1", "0"):
+        page.locator(part("seed")).fill(seed)
+        page.locator(part("seed")).press("Enter")
+        page.wait_for_selector(f"[data-seed='{seed}']")
+        maps.append(page.locator(part("said")).inner_text())
+    assert maps[0] == maps[2] != maps[1]

@@ -1,0 +1,273 @@
+// A model that learns while it is watched: its loss, its heads and what it makes of a text, in a page
+// with nothing but a browser.
+
+import { Engine } from "../engine/client.js";
+import { typed } from "../shared/codecs.js";
+import { colourTable, headColour, onThemeChange, themeOf } from "../shared/colours.js";
+import { Curve } from "../shared/curve.js";
+import { element, onceAFrame, tokenElement } from "../shared/dom.js";
+import { HeatMap } from "../shared/heat_map.js";
+import { mounted } from "../shared/mounted.js";
+import { Requests } from "../shared/requests.js";
+import { inksOf } from "../shared/shell.js";
+
+const FRAMES = 60; // of a training
+
+/**
+ * @typedef {object} Course a lesson as a page holds it; see page.py
+ * @property {string} name
+ * @property {string} title
+ * @property {string} words what is to be learned, and what to watch
+ * @property {string} text
+ * @property {string[]} answers what is told at each position
+ * @property {number} layers
+ * @property {number} heads
+ * @property {number} weights
+ */
+
+class LearningViewer {
+  constructor(model, root, signal) {
+    Object.assign(this, { model, root, signal });
+    this.requests = new Requests(model, signal);
+    /** @type {Course[]} */
+    this.courses = model.get("courses");
+    this.course = this.courses[0];
+    this.chosen = { layer: 0, head: 0 };
+    this.off = new Set();
+    this.losses = [];
+    this.rights = [];
+    this.step = 0;
+    this.#build();
+  }
+
+  #build() {
+    const part = (tag, name, attributes = {}, ...children) => (this[name] = element(tag, { "data-part": name, ...attributes }, ...children));
+    const labelled = (words, control) => element("label", { class: "tl-group" }, element("span", { class: "tl-label" }, words), control);
+    const options = this.courses.map(({ name, title }) => element("option", { value: name }, title));
+    const { signal } = this;
+    this.root.append(
+      element(
+        "div",
+        { class: "tl-controls" },
+        labelled("Task", part("select", "task", {}, ...options)),
+        labelled("Seed", part("input", "seed", { type: "number", value: 0, step: 1, min: 0 })),
+        part("button", "go", { type: "button", class: "tl-go" }, "Train"),
+        part("button", "reset", { type: "button" }, "Reset"),
+      ),
+      part("p", "words"),
+      part("p", "status", { role: "status", class: "tl-number-line" }),
+      part("p", "message", { class: "tl-message", role: "alert", hidden: true }),
+      element(
+        "div",
+        { class: "tl-learning" },
+        element("section", {}, element("h3", {}, "Loss"), part("canvas", "curve", { role: "img", "aria-label": "Loss over steps" })),
+        element("section", { class: "tl-heads" }, element("h3", {}, "Where each head looks"), part("div", "small", { class: "tl-small" })),
+        element("section", {}, part("h3", "which"), part("canvas", "big", { class: "tl-map", role: "img" }), part("p", "readout", { class: "tl-hint" })),
+        element(
+          "section",
+          {},
+          element("h3", {}, "What it says now"),
+          element("label", { class: "tl-group tl-typed" }, element("span", { class: "tl-label" }, "Text"), part("input", "text", { type: "text", spellcheck: "false", autocomplete: "off" })),
+          part("div", "said", { class: "tl-said" }),
+        ),
+      ),
+    );
+    this.losscurve = new Curve(this.curve, () => {}, signal);
+    this.map = new HeatMap(this.big, { hover: (at) => this.#point(at), pick: (at) => this.#point(at) }, signal);
+    const on = (target, event, act) => target.addEventListener(event, act, { signal });
+    on(this.task, "change", () => this.#choose(this.task.value));
+    on(this.seed, "change", () => this.#begin());
+    on(this.reset, "click", () => this.#begin());
+    on(this.go, "click", () => (this.training ? this.engine.ask({ ask: "stop" }) : this.#train()));
+    on(this.text, "change", () => this.#look());
+    this.redraw = onceAFrame(() => this.#draw());
+    const observer = new ResizeObserver(() => this.redraw());
+    observer.observe(this.root);
+    signal.addEventListener("abort", () => observer.disconnect());
+    onThemeChange(this.root, () => this.redraw(), signal);
+  }
+
+  async open() {
+    try {
+      const { buffers } = await this.requests.ask({ type: "block", name: "learning" }, false);
+      this.engine = Engine.start(new TextDecoder().decode(buffers[0]), this.signal);
+      await this.#choose(this.course.name);
+    } catch (error) {
+      this.#say(error);
+    }
+  }
+
+  async #choose(name) {
+    this.course = /** @type {Course} */ (this.courses.find((one) => one.name === name));
+    this.words.textContent = this.course.words;
+    this.text.value = this.course.text;
+    this.chosen = { layer: this.course.layers - 1, head: 0 };
+    const { message, buffers } = await this.requests.ask({ type: "block", name: `examples/${name}` }, false);
+    const [tokens, targets] = buffers.map((bytes) => typed(Int16Array, bytes));
+    this.lesson = { ...message.info, tokens, targets };
+    await this.#begin();
+  }
+
+  /** New weights, of this seed. */
+  async #begin() {
+    await this.#stopped();
+    Object.assign(this, { losses: [], rights: [], step: 0 });
+    this.off.clear();
+    const seed = Number(this.seed.value);
+    await this.#answer({ ask: "begin", ...this.lesson, seed, text: this.text.value });
+    this.begun = seed;
+  }
+
+  async #look() {
+    const off = [...this.off].map((place) => JSON.parse(place));
+    await this.#answer({ ask: "look", text: this.text.value, off });
+  }
+
+  async #answer(question) {
+    try {
+      this.seen = await this.engine.ask(question);
+      this.#say(null);
+    } catch (error) {
+      this.#say(error);
+    }
+    this.redraw();
+  }
+
+  async #stopped() {
+    if (!this.training) return;
+    this.engine.ask({ ask: "stop" });
+    await this.training;
+  }
+
+  #train() {
+    const { steps } = this.lesson.recipe;
+    const every = Math.max(1, Math.round(steps / FRAMES));
+    const part = ({ step, losses, right, seen }) => {
+      losses.forEach((loss, i) => this.losses.push(step - losses.length + 1 + i, loss));
+      Object.assign(this, { step, seen });
+      this.rights.push(right);
+      this.redraw();
+    };
+    this.training = this.engine.ask({ ask: "train", every }, { background: true, part })
+      .catch((error) => this.#say(error))
+      .finally(() => {
+        this.training = null;
+        this.redraw();
+      });
+    this.redraw();
+  }
+
+  #say(error) {
+    this.message.textContent = error ? `${error.message[0].toUpperCase()}${error.message.slice(1)}.`.replace(/\.\.$/, ".") : "";
+    this.message.hidden = !error;
+  }
+
+  // ---- what is drawn ----------------------------------------------------------------------------------
+
+  #draw() {
+    if (!this.seen || !this.root.clientWidth || this.signal.aborted) return;
+    const theme = themeOf(this.root);
+    this.root.dataset.theme = theme;
+    this.colours = { inks: inksOf(theme), table: colourTable("default", theme) };
+    const { steps } = this.lesson.recipe;
+    const ended = this.step >= steps;
+    this.go.textContent = this.training ? "Stop" : this.step && !ended ? "Train on" : "Train";
+    this.go.disabled = ended;
+    Object.assign(this.root.dataset, { step: this.step, training: Boolean(this.training), seed: this.begun });
+    const right = this.rights.at(-1);
+    this.status.textContent = [
+      `Step ${this.step} of ${steps}`,
+      ...(this.losses.length ? [`loss ${this.losses[this.losses.length - 1].toFixed(3)} nats`, `${Math.round(100 * right)}% right on texts that it never sees`] : [`${this.course.weights.toLocaleString("en")} weights, drawn with this seed; nothing is learned yet`]),
+    ].join(" · ");
+    const width = this.curve.parentElement.clientWidth;
+    this.losscurve.draw(Float32Array.from(this.losses), new Float32Array(), steps, this.colours.inks, [headColour(0), headColour(1)], width);
+    this.#drawSmall();
+    this.#drawBig();
+    this.#drawSaid();
+  }
+
+  #drawSmall() {
+    const { tokens, heads } = this.seen;
+    const n = tokens.length;
+    const place = (one) => JSON.stringify({ layer: one.layer, head: one.head });
+    if (this.small.dataset.for !== this.course.name) {
+      this.small.dataset.for = this.course.name;
+      this.small.replaceChildren(...heads.map((one) => this.#smallHead(place(one), one)));
+    }
+    heads.forEach((one, i) => {
+      const { canvas, button, check } = this.small.children[i].parts;
+      canvas.width = canvas.height = n;
+      const context = canvas.getContext("2d");
+      const image = context.createImageData(n, n);
+      one.map.forEach((weight, at) => {
+        const shade = Math.round(255 * Math.sqrt(Math.min(1, weight)));
+        image.data.set([...this.colours.table.subarray(3 * shade, 3 * shade + 3), 255], 4 * at);
+      });
+      context.putImageData(image, 0, 0);
+      button.setAttribute("aria-pressed", String(one.layer === this.chosen.layer && one.head === this.chosen.head));
+      check.checked = this.off.has(place(one));
+    });
+  }
+
+  #smallHead(place, { layer, head }) {
+    const name = this.course.layers > 1 ? `layer ${layer}, head ${head}` : `head ${head}`;
+    const canvas = element("canvas", {});
+    const button = element("button", { type: "button", "aria-label": `Look at ${name}`, title: `Look at ${name}` }, canvas);
+    const check = element("input", { type: "checkbox" });
+    button.addEventListener("click", () => {
+      this.chosen = { layer, head };
+      this.redraw();
+    }, { signal: this.signal });
+    check.addEventListener("change", () => {
+      if (check.checked) this.off.add(place);
+      else this.off.delete(place);
+      this.#look();
+    }, { signal: this.signal });
+    const figure = element("div", { class: "tl-one", "data-head": `${layer}/${head}` }, element("span", {}, name), button, element("label", { class: "tl-check" }, check, "off"));
+    return Object.assign(figure, { parts: { canvas, button, check } });
+  }
+
+  #drawBig() {
+    const { tokens, heads, causal } = this.seen;
+    const { layer, head } = this.chosen;
+    const { map } = heads.find((one) => one.layer === layer && one.head === head);
+    const n = tokens.length;
+    this.which.textContent = this.course.layers > 1 ? `Layer ${layer}, head ${head}` : `Head ${head}`;
+    const rowOf = (query) => map.subarray(query * n, (query + 1) * n);
+    const part = { query: 0, key: 0, queries: n, keys: n };
+    const scene = { rowOf, part, queries: tokens, keys: tokens, causal, offset: 0, hidden: null, largest: 1, table: this.colours.table, colours: this.colours.inks };
+    this.map.show(scene, this.big.parentElement.clientWidth, 420);
+    this.big.setAttribute("aria-label", `${this.which.textContent}: how much each token looks at each other.`);
+    this.rowOf = rowOf;
+    this.#point(null);
+  }
+
+  #point(at) {
+    const { tokens } = this.seen;
+    this.map.mark(at, null);
+    this.readout.replaceChildren();
+    if (!at || at.query === null || at.key === null) this.readout.append("Rows look at columns. Point at a cell.");
+    else this.readout.append(tokenElement(tokens[at.query]), " looks at ", tokenElement(tokens[at.key]), ` with ${this.rowOf(at.query)[at.key].toFixed(3)}`);
+  }
+
+  #drawSaid() {
+    const { tokens, answers } = this.seen;
+    const { answers: asked } = this.course;
+    const rows = tokens.map((token, i) => {
+      const cells = asked.map((_, a) => answers[i * asked.length + a]);
+      return element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, tokenElement(token)),
+        ...cells.map(({ name, chance, asked: wanted }) => {
+          const says = [tokenElement(name), " ", element("span", { class: "tl-quiet" }, `${Math.round(100 * chance)}%`)];
+          return element("td", {}, ...(wanted ? says : [element("span", { class: "tl-quiet" }, "·")]));
+        }),
+      );
+    });
+    const head = element("tr", {}, element("th", { scope: "col" }, "after"), ...asked.map((name) => element("th", { scope: "col" }, name)));
+    this.said.replaceChildren(element("table", { class: "tl-table" }, element("thead", {}, head), element("tbody", {}, ...rows)));
+  }
+}
+
+export default mounted(LearningViewer, "learning");
