@@ -148,7 +148,7 @@ class EdgePasses:
         if metric.of is not None:
             return metric(passes.logits(rows))
         assert metric.places is not None
-        return metric.at_places(passes.logits(passes.at(rows, metric.places)))
+        return metric.at_places(passes.logits(passes.at(rows, metric.places))).mean()
 
     def _opened(self) -> float:
         """The corrupted run's metric; from now on passes may begin in the middle."""
