@@ -18,12 +18,12 @@ from ..heads.heads import Heads, Place, map_sentence, name_of, place_of
 from ..heads.pins import PinTraits
 from ..heads.spans import SpanTraits
 from ..pages.carried import Carried
+from ..pages.carrying import carry
 from ..pages.export import Block
 from ..shared.base import css, esm, one_line
 from ..shared.exports import Numbers
 from ..shared.selection import link_of
 from ..shared.words import Seen, between_change_sentence, between_sentence, difference_sentence
-from .carrying import carry
 from .edits import Edits
 from .effects import HeadEffects
 from .exported import explorer_numbers

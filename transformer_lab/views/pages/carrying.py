@@ -1,4 +1,4 @@
-"""Whether a page of an Explorer takes its model along, and what it says about that."""
+"""Whether a page takes its model along, and what it says about that."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch.nn.utils.parametrize import is_parametrized
 
-from ..pages.carried import Carried, carried, why_not
+from .carried import Carried, carried, why_not
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,7 +10,7 @@ import transformer_lab as tl
 from tests.factories import small
 from transformer_lab.tokenizers import CharTokenizer
 from transformer_lab.views import Explorer
-from transformer_lab.views.explorer import carrying
+from transformer_lab.views.pages import carrying
 
 
 def explorer(model=None):
