@@ -1,12 +1,14 @@
-"""Draw the README's pictures: our own views of a real model, photographed in headless Chromium.
+"""Draw the pictures of README and docs: our own views, photographed in headless Chromium.
 
-make models && .venv/bin/python docs/make_pictures.py
+make models && .venv/bin/python docs/make_pictures.py [NAME …]
 """
 
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
+import torch
 from playwright.sync_api import sync_playwright
 
 import transformer_lab as tl
@@ -17,25 +19,52 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 FLAGS += ["--enable-unsafe-swiftshader"]  # WebGL by software, for the cloud
 
 
-def main() -> None:
+def explorer():
     model = tl.TextModel.from_pretrained("smollm2-135m")
     alone = tl.sweep_heads(model, TEXT)
     layer, head = divmod(int(alone.values.argmin()), alone.values.shape[1])  # missed most
     print(f"P falls most without layer {layer}, head {head}")
     view = tl.views.Explorer(model, TEXT, layer=layer, head=head, edits=[tl.ablate(layer, head)])
     view.selected = (len(view.trace.query_tokens(view.kind)) - 1, None)
+    return view
+
+
+def cloud():
+    model = tl.TextModel.from_pretrained("smollm2-135m")
     # The first token of this model is so long that it would hide all others.
-    cloud = tl.views.EmbeddingView(model.trace(TEXT, keep="all"), without=[0])
-    cloud.shows, cloud.colour, cloud.selected = "paths", "position", (13, None)
-    shots = {
-        "explorer": (view, "[data-ready]", (985, 740), 2),
-        "cloud": (cloud, "[data-space='1']", (1200, 800), 1),
-    }
+    view = tl.views.EmbeddingView(model.trace(TEXT, keep="all"), without=[0])
+    view.shows, view.colour, view.selected = "paths", "position", (13, None)
+    return view
+
+
+def desk():
+    """The two prompts of research.md."""
+    half = torch.randint(100, 1000, (24,), generator=torch.Generator().manual_seed(0))
+    clean = torch.cat((half, half[:12]))
+    corrupted = clean.clone()
+    corrupted[11] = 300
+    view = tl.views.PatchingView(tl.shipped(), clean, corrupted, metric=int(half[12]))
+    for site in ("resid_pre", "z", "k", "v"):
+        view.measure(site)
+    view.site, view.layer, view.selected = "resid_pre", 2, (12, None)
+    return view
+
+
+SHOTS = {
+    "explorer": (explorer, "[data-ready]", (985, 740), 2),
+    "cloud": (cloud, "[data-space='1']", (1200, 800), 1),
+    "desk": (desk, "[data-ready]", (1200, 600), 1),
+}
+
+
+def main(names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium") or shutil.which("google-chrome"), args=FLAGS
         )
-        for name, (shown, ready, (width, height), scale) in shots.items():
+        for name in names or SHOTS:
+            make, ready, (width, height), scale = SHOTS[name]
+            shown = make()
             # However busy the machine is: what each head does is part of the picture.
             options = {"effects": True} if isinstance(shown, tl.views.Explorer) else {}
             page_file = shown.save_html(Path(folder, f"{name}.html"), **options)
@@ -53,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -27,6 +27,14 @@ def spectrogram():
     return view
 
 
+def patching():
+    """Two prompts that differ in one token, some cells measured."""
+    view = views.PatchingView(tl.shipped(), TEXT, TEXT.replace(".keys", ".names"))
+    view.measure("z")
+    view.measure([("resid_pre", 1, 2), ("k", 0, 1)])
+    return view
+
+
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
     """name -> a small view of every class."""
@@ -55,6 +63,7 @@ def made(tmp_path_factory):
             tl.ImageModel(vision(num_labels=3), name="small"), picture()
         ),
         "SpectrogramView": spectrogram,
+        "PatchingView": patching,
         "TrainingView": lambda: watch,
         "RunView": lambda: views.RunView(folder),
         "EmbeddingView": lambda: views.EmbeddingView(trace),

@@ -31,6 +31,7 @@ NAMES = [
     "patches",
     "embedding",
     "spectrogram",
+    "patching",
 ]
 
 
@@ -69,6 +70,13 @@ def spectrogram():
     return view
 
 
+def patching():
+    view = views.PatchingView(tl.shipped(), CODE, CODE.replace(".keys", ".names"))
+    view.measure("z")
+    view.site = "k"
+    return view
+
+
 @pytest.fixture(scope="module")
 def page_of(run):
     """page_of("head"): a view's page, made once for this file."""
@@ -88,6 +96,7 @@ def page_of(run):
         "patches": patches,
         "embedding": lambda: views.EmbeddingView(trace),
         "spectrogram": spectrogram,
+        "patching": patching,
         "training": lambda: run[1],
         "run": lambda: run[0],
     }

@@ -116,6 +116,12 @@ CHOICES = {
     "HeadView": {"layer": 0, "head": 1, "_options": {"hide_first": True}},
     "MixView": {"d": 16, "hidden": [0]},
     "PatchView": {"layer": 0, "head": 1},
+    "PatchingView": {
+        "site": "resid_pre",
+        "layer": 1,
+        "selected": (2, None),
+        "direction": "noising",
+    },
     "PositionView": {"scheme": "relative", "causal": True, "test": "shuffle", "head": 2},
     "ResidualView": {"selected": (3, None)},
     "RunView": {"head": 1, "measure": "first token"},

@@ -130,6 +130,16 @@ def check_spectrogram(view, figure):
     assert (shape.x0, shape.x1) == pytest.approx((0.05, 0.19))
 
 
+def check_patching(view, figure):
+    for z, grid in zip(maps(figure), view.grids.values(), strict=True):
+        np.testing.assert_array_equal(z, grid.values.double())
+    measured = next(trace for trace in figure.data if trace.name == "z").customdata
+    assert {str(one) for row in measured for one in row} == {"measured"}
+    (shape,) = figure.layout.shapes
+    _, layer, head = view.place
+    assert (shape.x0, shape.y0) == (head - 0.5, layer - 0.5)
+
+
 def check_training(view, figure):
     curve = lines(figure)["training"]
     assert list(curve.x) == [step.index for step in view.history]
@@ -163,6 +173,7 @@ CHECKS = {
     "WhyView": check_why, "BlockView": check_block, "CompareView": check_compare, "PositionView": check_position,
     "MixView": check_mix, "PatchView": check_patches, "TrainingView": check_training,
     "RunView": check_run, "EmbeddingView": check_embedding, "SpectrogramView": check_spectrogram,
+    "PatchingView": check_patching,
 }  # fmt: skip
 
 

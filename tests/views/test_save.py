@@ -50,6 +50,15 @@ def embedding(view):
     return {f"component_{i + 1}": at[:, i] for i in range(3)}
 
 
+def patching(view):
+    """The same grids, asked for anew."""
+    again = tl.patching_grid(tl.shipped(), *view.prompts, sites=["z", "k"], by="both")
+    exact = again["k"].exact.clone()
+    exact[view.grids["k"].exact.isnan()] = torch.nan
+    return {"exact": again["z"].exact, "estimate": again["z"].estimate, "exact_k": exact,
+            "estimate_k": again["k"].estimate}  # fmt: skip
+
+
 # What each view's numbers are by another way than the file's.
 WANTED = {
     "HeadView": head,
@@ -69,6 +78,7 @@ WANTED = {
         "weight": view.trace.pattern(view.layer, view.head)[view.query],
     },
     "SpectrogramView": lambda view: {"weight": view.trace.pattern(1, 0, kind="cross")[1]},
+    "PatchingView": patching,
     "TrainingView": lambda view: {
         "training": [step.loss for step in view.history],
         "weight": lowered(torch.stack([view.row(q) for q in range(6)])),
@@ -77,7 +87,8 @@ WANTED = {
     "EmbeddingView": embedding,
 }  # fmt: skip
 
-COARSE = {"PatchView": 2e-3}  # weights that are kept in a few bits
+# Weights that are kept in a few bits; passes that share a batch with others.
+COARSE = {"PatchView": 2e-3, "PatchingView": 1e-4}
 TABLES = {
     "HeadView": "query,query_token,key,key_token,weight,about",
     "Explorer": "query,query_token,key,key_token,weight,about",
@@ -89,6 +100,8 @@ TABLES = {
     "MixView": "word,word_token,score,hidden,weight,x,y,about",
     "PatchView": "key,key_token,row,column,weight,about",
     "SpectrogramView": "seconds,weight,about",
+    "PatchingView": "layer,head,exact,estimate,exact_q,estimate_q,exact_k,estimate_k,exact_v,estimate_v,"
+    "exact_pattern,estimate_pattern,about",
     "TrainingView": "curve,step,value,about",
     "RunView": "curve,step,value,about",
     "EmbeddingView": "point,point_token,component_1,component_2,component_3,position,length,kept,"

@@ -61,6 +61,7 @@ class Pair:
         self._one_length = one_length
         self.pairs, self.aligned = self._paired(align)
         self._traces: dict[int, Trace] = {}
+        self._model_name = model.name if self.into_of.tokenizers else ""
         find, name = getattr(model, "token_id", None), _namer(self.into_of)
         # A function of one's own is given every position.
         self._whole = metric.of is not None if isinstance(metric, Metric) else callable(metric)
@@ -112,7 +113,9 @@ class Pair:
         read = (inputs.tokens, inputs.target)
         at = self.network.predicting_at(swept.places.unique())
         with nullcontext() if self._whole else at:  # the head takes a third of a small model's pass
-            return trace(self.network, *read, keep="all", **more, **inputs.given)
+            found = trace(self.network, *read, keep="all", **_words(swept), **more, **inputs.given)
+        found.model_name = self._model_name or found.model_name
+        return found
 
     def _likeliest(self) -> tuple[int, int]:
         """Of the first texts: after the clean prompt, and after the corrupted one."""
@@ -196,6 +199,19 @@ def _labels(swept: Swept) -> list[str]:
     return (
         [str(i) for i in ids] if swept.tokenizers is None else swept.tokenizers[written].tokens(ids)
     )
+
+
+def _words(swept: Swept) -> dict[str, list[str]]:
+    """What a trace calls the tokens of a text model's first text."""
+    if swept.tokenizers is None or len(swept.inputs.first) > 1:
+        return {}
+    read = zip(("labels", "target_labels"), swept.tokenizers, strict=True)
+    ids = (swept.inputs.tokens, swept.inputs.target)
+    return {
+        name: tokenizer.tokens(x[0].tolist())
+        for (name, tokenizer), x in zip(read, ids, strict=True)
+        if x is not None
+    }
 
 
 def _places(metric: Metric, swept: Swept) -> Tensor:

@@ -85,17 +85,31 @@ def patching_grid(
     """
     if by not in WAYS:
         raise EditError(f"by={shown(by)} is not known; choose one of {', '.join(WAYS)}")
-    names = SITES if sites is None else [sites] if isinstance(sites, str) else list(sites)
+    desk = desk_of(
+        model, clean, corrupted, sites=SITES if sites is None else sites, optional=sites is None,
+        budget_mib=budget_mib, metric=metric, direction=direction, align=align, kind=kind,
+        target=target, position=position, given=given,
+    )  # fmt: skip
+    grids = desk.grids(estimated=by != "exact")
+    return grids if by == "attribution" else grids.measure(progress=progress)
+
+
+def desk_of(
+    model: Any, clean: Any, corrupted: Any, *, sites: str | Sequence[str], optional: bool = False,
+    budget_mib: float = 512, **pair: Any,
+) -> Desk:  # fmt: skip
+    """What `patching_grid` makes its grids with; arguments and errors as there.
+
+    Args:
+        optional: leave out sites that the model does not offer.
+        pair: further arguments of `Pair`.
+    """
+    names = [sites] if isinstance(sites, str) else list(sites)
     named = [site_named(name) for name in names]
     if not named or any(layer is not None for _, layer in named):
         raise EditError(f"sites={shown(sites)} names no site of all layers; try 'z'")
-    pair = Pair(
-        model, clean, corrupted, metric=metric, direction=direction, align=align, target=target,
-        kind=kind, position=position, given=given,
-    )  # fmt: skip
-    desk = Desk(pair, [site for site, _ in named], optional=sites is None, budget_mib=budget_mib)
-    grids = desk.grids(estimated=by != "exact")
-    return grids if by == "attribution" else grids.measure(progress=progress)
+    found = Pair(model, clean, corrupted, **pair)
+    return Desk(found, [site for site, _ in named], optional=optional, budget_mib=budget_mib)
 
 
 class Desk:

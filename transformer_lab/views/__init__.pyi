@@ -9,6 +9,7 @@ from .mix.view import MixView as MixView
 from .pages.export import clean_notebook as clean_notebook
 from .pages.export import notebook_to_html as notebook_to_html
 from .patches.view import PatchView as PatchView
+from .patching.view import PatchingView as PatchingView
 from .positions.view import PositionView as PositionView
 from .residual.view import ResidualView as ResidualView
 from .runs.training import TrainingView as TrainingView

@@ -108,7 +108,7 @@ export class Desk {
 }
 
 /** @type {Record<string, (asked: any, given: any, more?: any) => Generator<any, any>>} */
-const ANSWERS = { load, read, told: toldOf, words, decode, names, predict, map, picture, pictures, stream, lens, effects, write };
+const ANSWERS = { load, read, told: toldOf, words, decode, names, predict, map, picture, pictures, stream, lens, effects, changes, write };
 
 /** A model from what a page carries. @param {Desk} desk @param {import("./text_model.js").Packed} packed */
 function* load(desk, packed) {
@@ -195,6 +195,24 @@ function* effects(reading, { places, position }) {
     found.push(told);
     yield told;
   }
+  return found;
+}
+
+/**
+ * How far each of some edits, alone, moves a metric, a step each: the logit of a token less that of another,
+ * with no other its log-probability, or (`plain`) its logit.
+ * @param {Reading} reading
+ */
+function* changes(reading, { edits, position, token, against = null, plain = false }) {
+  const clean = yield* reading.pass([]);
+  const metric = (pass) => {
+    const logits = pass.logits([position]).data;
+    if (against !== null) return logits[token] - logits[against];
+    return plain ? logits[token] : logProbabilities(logits)[token];
+  };
+  const before = metric(clean);
+  const found = [];
+  for (const edit of edits) found.push(metric(yield* reading.fresh([edit], position)) - before);
   return found;
 }
 

@@ -20,6 +20,7 @@ from ...edits.makers import ablate
 from ...edits.retraced import Retraced
 from ...training.in_use import held_for_edits
 from ..shared.codecs import shown_token
+from ..shared.weights import weights_mark
 from ..shared.words import fixed, quoted, short
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class Runs:
         Raises:
             ValueError: for empty or too long text, or a model that is being trained.
         """
-        version, known = self._version(), self._reading
+        version, known = weights_mark(self.text_model.model), self._reading
         training = self.text_model.model.training
         asked = (text, target, masked, given, version, training)
         if known and asked == (
@@ -347,14 +348,7 @@ class Runs:
 
     def is_fresh(self, reading: Reading) -> bool:
         """Whether the weights are still those that it was read with."""
-        return reading.version == self._version()
-
-    @torch.no_grad()
-    def _version(self) -> bytes:
-        """Changes when the weights are updated: a few numbers of each parameter. (torch's own
-        counter does not count a fused optimizer's steps.)"""
-        few = [p.flatten()[:: max(1, p.numel() // 3)] for p in self.text_model.model.parameters()]
-        return torch.cat([x.float().cpu() for x in few]).numpy().tobytes()
+        return reading.version == weights_mark(self.text_model.model)
 
     def quiet(self, version: bytes) -> TextModel:
         """The model, or a copy of these weights while it is in training mode."""

@@ -17,12 +17,15 @@ UNASKED = 16 * 2**20  # bytes of weights, in 16 bits, up to which a model travel
 MOST = 200 * 2**20
 
 
-def carry(model: TextModel, wanted: bool | None, stale: bool) -> tuple[Carried | None, str]:
+def carry(
+    model: TextModel, wanted: bool | None, stale: bool, lacks: str = "reads no other text"
+) -> tuple[Carried | None, str]:
     """What a page takes along, and else why not, in a sentence.
 
     Args:
         wanted: as `model` of `save_html`.
         stale: whether the weights have changed since the text was read.
+        lacks: what a page without it does not do.
 
     Raises:
         ValueError: for a model that is wanted in the page and cannot travel, or is too large.
@@ -42,7 +45,7 @@ def carry(model: TextModel, wanted: bool | None, stale: bool) -> tuple[Carried |
         )
     if not why and size > UNASKED and wanted is None:
         return None, (
-            f"The model is not in this page, so it reads no other text: it has {_mb(size)}; "
+            f"The model is not in this page, so it {lacks}: it has {_mb(size)}; "
             "save_html(path, model=True) takes it along."
         )
     try:
@@ -51,7 +54,7 @@ def carry(model: TextModel, wanted: bool | None, stale: bool) -> tuple[Carried |
         if wanted:
             raise
         found, why = None, str(error)
-    told = f"The model is not in this page, so it reads no other text: {why}."
+    told = f"The model is not in this page, so it {lacks}: {why}."
     return found, "" if found else told
 
 

@@ -9,6 +9,7 @@ const MONO_FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans M
 const SANS_FONT = "system-ui, sans-serif";
 const NAMED_FROM = 10.5; // cell size, in pixels, from which every row and column is named
 const WRITTEN_FROM = 30; // … and from which its number is written into a cell
+const HATCH = 6; // pixels from one line to the next
 const GAP = 7; // before a last column that is set apart
 
 /** @typedef {{row: number | null, column: number | null}} Cell */
@@ -91,7 +92,8 @@ export class NumberMap {
    * @param {boolean} [scene.hideRowNames] where a neighbour on the left names the same rows
    * @param {string} [scene.rowTitle]
    * @param {string} [scene.columnTitle]
-   * @param {(value: number) => string} [scene.write] what is written into large cells
+   * @param {(value: number, row: number, column: number) => string} [scene.write] what is written into large cells
+   * @param {(row: number, column: number) => boolean} [scene.hatched] of cells whose number is less sure
    * @param {boolean} [scene.square]
    * @param {number} [scene.cell] the largest size of a square cell
    * @param {boolean} [scene.apart] whether the last column is no token, and stands apart from the others
@@ -174,6 +176,7 @@ export class NumberMap {
     context.strokeStyle = scene.colours.line;
     context.strokeRect(left - 0.5, top - 0.5, width + 1, height + 1);
     if (scene.apart) this.#apart(context);
+    if (scene.hatched) this.#hatch(context);
     if (this.named) this.#grid(context);
     if (scene.write && Math.min(frame.across, frame.down) >= WRITTEN_FROM) this.#numbers(context);
     const focus = hover ?? chosen;
@@ -199,6 +202,28 @@ export class NumberMap {
     context.setLineDash([3, 3]);
     context.strokeRect(left - 0.5, top - 0.5, across + 1, height + 1);
     context.setLineDash([]);
+  }
+
+  #hatch(context) {
+    const { left, top, across, down, width, height } = this.frame;
+    const { rows, columns, hatched, colours } = this.scene;
+    context.save();
+    context.beginPath();
+    for (let row = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++) {
+        if (hatched(row, column)) context.rect(this.#left(column), top + row * down, across, down);
+      }
+    }
+    context.clip();
+    context.strokeStyle = colours.quiet;
+    context.globalAlpha = 0.4;
+    context.beginPath();
+    for (let x = left - height; x < left + width; x += HATCH) {
+      context.moveTo(x, top + height);
+      context.lineTo(x + height, top);
+    }
+    context.stroke();
+    context.restore();
   }
 
   #grid(context) {
@@ -228,7 +253,7 @@ export class NumberMap {
     for (let row = 0; row < rows; row++) {
       for (let column = 0; column < columns; column++) {
         const number = value(row, column);
-        const text = Number.isNaN(number) ? "" : write(number);
+        const text = Number.isNaN(number) ? "" : write(number, row, column);
         if (!text) continue;
         context.fillStyle = inkOn(table, linearShade(number, low, high));
         context.fillText(text, this.#left(column) + 0.5 * across, top + (row + 0.5) * down + 0.5);

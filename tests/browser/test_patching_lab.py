@@ -1,0 +1,56 @@
+"""The patching desk live in JupyterLab: the kernel measures, and both halves follow."""
+
+CODE = """
+import torch, transformer_lab as tl
+torch.set_num_threads(1)
+model = tl.shipped()
+view = tl.views.PatchingView(model, "for key in self.keys:\\n    if key not in self.", "for key in self.names:\\n    if key not in self.")
+view
+"""
+VIEW = ".tl-view-patching"
+SAYS = f"want => document.querySelector('{VIEW} [data-part=sentence]').textContent === want"
+
+
+def test_a_desk_is_live(notebook, screenshot):
+    book = notebook(CODE, "heads = tl.views.HeadView(model.trace(view.prompts[0])); heads")
+    page = book.page
+    book.run_all()
+    page.wait_for_selector(f"{VIEW}[data-ready]")
+    page.wait_for_selector(".tl-view-heads[data-ready]")
+    part = lambda name: page.locator(f"{VIEW} [data-part={name}]")  # noqa: E731
+    says = lambda: page.wait_for_function(SAYS, arg=eval(book.run("view.sentence")))  # noqa: E731
+    says()
+    part("measure").click()
+    page.wait_for_selector("[data-measured='1']")
+    assert book.run("int((~view.grids['z'].exact.isnan()).sum())") == "1"
+    says()
+    part("map").focus()
+    page.keyboard.press("ArrowDown")
+    # The views of the clean prompt follow to the head.
+    book.until("(heads.layer, heads.head) == (view.layer, view.head) == view.place[1:]", "True")
+    part("measure-site").click()
+    page.wait_for_selector("[data-measured='16']")
+    page.locator(f"{VIEW} [data-part=direction] [data-value=noising]").click()
+    book.until("sorted(view._runs)", "['denoising', 'noising']")
+    says()
+    part("measure-all").click()
+    page.wait_for_selector(f"{VIEW} [data-part=stop]:not([hidden])")
+    part("stop").click()
+    page.wait_for_selector(f"{VIEW} [data-part=stop]", state="hidden")
+    part("ask").click()
+    part("answer").fill("key or")
+    part("compare").click()
+    page.wait_for_function(
+        f"() => document.querySelector('{VIEW} [data-part=message]').textContent.includes('key or')"
+    )
+    says()
+    part("answer").fill("key")
+    part("wrong").fill("")
+    part("compare").click()
+    page.wait_for_function(
+        f"() => document.querySelector('{VIEW} [data-part=sentence]').textContent.startsWith('Log-probability')"
+    )
+    says()
+    assert part("message").is_hidden()
+    screenshot(page, "patching-lab")
+    assert page.errors == []

@@ -1,0 +1,1 @@
+"""PatchingView: which parts of a model carry the answer from one prompt to another."""

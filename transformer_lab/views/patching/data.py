@@ -1,0 +1,173 @@
+"""Both directions of a patching desk, and what a browser is sent of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+
+from ...attention import Tap
+from ...desk.grid import PatchingGrid, PatchingGrids
+from ...desk.pair import DIRECTIONS, Pair
+from ...desk.patching import WAYS, desk_of
+from ...edits.kinds import EditError
+from ...model import Transformer
+from ...tracing.trace import Trace
+from ..shared.codecs import pack_floats, shown_token
+from ..shared.weights import weights_mark
+
+SITES = ("resid_pre", "attn_out", "mlp_out", "z", "q", "k", "v", "pattern")
+Place = tuple[str, int, int]
+
+
+class Desks:
+    """Two prompts on a desk: the grids of each direction, made when somebody looks.
+
+    Args:
+        options: what `patching_grid` takes besides.
+    """
+
+    def __init__(self, model: Any, clean: Any, corrupted: Any, direction: str, **options: Any):
+        if options["by"] not in WAYS:
+            raise EditError(f"by={options['by']!r} is not known; choose one of {', '.join(WAYS)}")
+        self.model, self.clean, self.corrupted = model, clean, corrupted
+        self.by, self.sites = options.pop("by"), options.pop("sites")
+        self.align = options["align"]
+        self._options = options
+        self._found: dict[str, tuple[Pair, PatchingGrids]] = {}
+        self.pair = self._of(direction)[0]
+        self._mark = weights_mark(self.pair.network.module)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the weights are still those of the two runs."""
+        return self._mark == weights_mark(self.pair.network.module)
+
+    def grids(self, direction: str) -> PatchingGrids:
+        return self._of(direction)[1]
+
+    def measure(
+        self, direction: str, cells: Iterable[Place] | str | None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:  # fmt: skip
+        """
+        Raises:
+            EditError: as `PatchingGrids.measure`, and when the weights have changed since the runs.
+        """
+        pair, grids = self._of(direction)
+        if not self.is_fresh:
+            raise EditError(
+                f"the weights of {pair.source.model_name} have changed since these two runs; make the "
+                "view anew"
+            )
+        self._found[direction] = pair, grids.measure(cells, progress=progress)
+
+    def runs(self) -> tuple[Trace, Trace]:
+        """Of the clean prompt and of the corrupted one."""
+        source, into = self.pair.source, self.pair.into
+        return (source, into) if self.pair.denoises else (into, source)
+
+    def places(self) -> list[tuple[int, int]]:
+        """(place in the clean prompt, place in the corrupted one) of all paired places."""
+        return self.pair.pairs if self.pair.denoises else [(b, a) for a, b in self.pair.pairs]
+
+    def tokens(self) -> tuple[list[str], list[str]]:
+        """As shown, of the first texts."""
+        labels = [list(map(shown_token, x)) for x in (self.pair.source_labels, self.pair.labels)]
+        return (labels[0], labels[1]) if self.pair.denoises else (labels[1], labels[0])
+
+    def columns(self) -> list[tuple[int | None, int | None, bool]]:
+        """Both prompts beside each other: (place in the clean one, in the corrupted one, whether they
+        differ); a token that is not paired stands alone, where pairs come in the order of the texts."""
+        ids = [self._ids(swept) for swept in (self.pair.source_of, self.pair.into_of)]
+        first, second = ids if self.pair.denoises else ids[::-1]
+        pairs, found = self.places(), []
+        rising = all(a < c and b < d for (a, b), (c, d) in itertools.pairwise(pairs))
+        at, end = [0, 0], (len(first), len(second))
+        for pair in [*pairs, end]:
+            if rising:
+                found += [(i, None, True) for i in range(at[0], pair[0])]
+                found += [(None, i, True) for i in range(at[1], pair[1])]
+                at = [pair[0] + 1, pair[1] + 1]
+            if pair is not end:
+                found.append((*pair, first[pair[0]] != second[pair[1]]))
+        return found
+
+    def _ids(self, swept: Any) -> list[Any]:
+        inputs = swept.inputs
+        read = inputs.tokens if inputs.target is None or swept.kind == "encoder" else inputs.target
+        labels = self.pair.source_labels if swept is self.pair.source_of else self.pair.labels
+        return labels if read is None else read[0].tolist()
+
+    def _of(self, direction: str) -> tuple[Pair, PatchingGrids]:
+        if direction not in self._found:
+            desk = desk_of(
+                self.model, self.clean, self.corrupted, sites=SITES if self.sites is None else self.sites,
+                optional=self.sites is None, direction=direction, **self._options,
+            )  # fmt: skip
+            grids = desk.grids(estimated=self.by != "exact")
+            self._found[direction] = (
+                desk.pair,
+                grids if self.by == "attribution" else grids.measure(),
+            )
+        return self._found[direction]
+
+    # -- for the browser ----------------------------------------------------------------------------
+
+    def sizes(self) -> list[dict[str, Any]]:
+        """Of each site: its axis, how many places it has, and of each layer how many are there."""
+        grids = next(iter(self._found.values()))[1]
+        return [
+            dict(site=site, axis=grid.axes[1], places=grid.there.shape[1], there=grid.there.sum(1).tolist())
+            for site, grid in grids.items()
+        ]  # fmt: skip
+
+    def numbers(self) -> dict[str, Any]:
+        """Estimates and exact numbers [direction, site, layer, place], NaN where not known; and the
+        metric in the runs of each direction."""
+        width = sum(g.there.numel() for g in next(iter(self._found.values()))[1].values())
+        parts: dict[str, list[torch.Tensor]] = {"estimate": [], "exact": []}
+        for direction in DIRECTIONS:
+            for name, found in parts.items():
+                if direction in self._found:
+                    grids = self._found[direction][1].values()
+                    found += [getattr(grid, name).flatten() for grid in grids]
+                else:
+                    found.append(torch.full((width,), torch.nan))
+        runs = {}
+        for direction, (_, grids) in self._found.items():
+            one: PatchingGrid = next(iter(grids.values()))
+            runs[direction] = [one.into, one.source]
+        return dict(
+            _estimates=pack_floats(torch.cat(parts["estimate"])),
+            _exact=pack_floats(torch.cat(parts["exact"])),
+            _runs=runs,
+        )
+
+    def for_engine(self) -> dict[str, Any]:
+        """What a page's engine needs to measure a cell; as plain values, clean before corrupted."""
+        metric, clean = self.pair.metric, self.runs()[0]
+        swept = (self.pair.source_of, self.pair.into_of)[:: 1 if self.pair.denoises else -1]
+        return dict(
+            ids=[one.inputs.tokens[0].tolist() for one in swept],
+            positions=[int(one.places[0]) for one in swept],
+            token=metric.token, against=metric.against, plain=metric.plain,
+            whole=self.pair.places is None, kind=self.pair.kind, of=clean.model_name,
+        )  # fmt: skip
+
+    def why_not_carried(self) -> str:
+        """Why no page can measure cells of these runs; "" where it may."""
+        pair, model = self.pair, self.model
+        if not hasattr(model, "trace_ids") or type(model.model) is not Transformer:
+            return "only a TextModel around a tl.Transformer runs in a page"
+        if model.kind == "encoder-decoder":
+            return "a page measures no cells of an encoder-decoder"
+        if pair.metric.of is not None:
+            return "its metric is a function of Python's"
+        if len(pair.into_of.inputs.first) > 1:
+            return "it holds several texts"
+        if pair.into_of.inputs.given or pair.into_of.inputs.mask is not None:
+            return "its prompts hold more than tokens"
+        return "edits are in force" if pair.network.edited_beside(Tap()) else ""

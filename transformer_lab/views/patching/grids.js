@@ -1,0 +1,106 @@
+// What is known of every cell: the estimates and exact numbers of both directions, as Python sends them.
+
+import { floatsOf } from "../shared/shell.js";
+import { Metric } from "./words.js";
+
+const OF_HEADS = ["z", "q", "k", "v", "pattern"];
+const DIRECTIONS = ["denoising", "noising"]; // as in desk/pair.py
+
+/** @typedef {import("./measuring.js").Place} Place */
+
+export class Grids {
+  /** @param {any} model */
+  constructor(model) {
+    this.model = model;
+  }
+
+  /** Read what has come. */
+  look() {
+    this.estimates = floatsOf(this.model, "_estimates");
+    this.measured = floatsOf(this.model, "_exact");
+    this.sites = this.model.get("_sites");
+    this.starts = new Map();
+    let at = 0;
+    for (const { site, places, there } of this.sites) {
+      this.starts.set(site, at);
+      at += places * there.length;
+    }
+    this.width = at;
+  }
+
+  get direction() {
+    return this.model.get("direction");
+  }
+
+  /** The metric in both runs of this direction; null while Python works on it. */
+  get metric() {
+    const runs = this.model.get("_runs")[this.direction];
+    return runs ? new Metric(this.model.get("_pair").metric, this.direction, runs[0], runs[1]) : null;
+  }
+
+  isOfHeads(site) {
+    return OF_HEADS.includes(site);
+  }
+
+  /** @param {string} site */
+  size(site) {
+    return this.sites.find((one) => one.site === site);
+  }
+
+  /** How many heads share a column of a site. @param {string} site */
+  group(site) {
+    const { heads } = this.model.get("_kinds")[this.model.get("kind")];
+    return Math.max(1, Math.floor(heads / this.size(site).places));
+  }
+
+  #at(direction, { site, layer, place }) {
+    return DIRECTIONS.indexOf(direction) * this.width + this.starts.get(site) + layer * this.size(site).places + place;
+  }
+
+  /** @param {Place} cell @returns {number | null} */
+  exact(cell) {
+    const found = this.measured[this.#at(this.direction, cell)];
+    return Number.isNaN(found) ? null : found;
+  }
+
+  /** @param {Place} cell @returns {number | null} */
+  estimate(cell) {
+    const found = this.estimates[this.#at(this.direction, cell)];
+    return Number.isNaN(found) ? null : found;
+  }
+
+  /** The exact number where it is known; NaN where nothing is. @param {Place} cell */
+  value(cell) {
+    return this.exact(cell) ?? this.estimate(cell) ?? NaN;
+  }
+
+  /** All cells of some sites. @param {string[]} sites @returns {Place[]} */
+  cells(sites) {
+    return this.sites
+      .filter(({ site }) => sites.includes(site))
+      .flatMap(({ site, there }) => there.flatMap((n, layer) => Array.from({ length: n }, (_, place) => ({ site, layer, place }))));
+  }
+
+  /** Those that are not measured, the largest estimate first. @param {string[]} sites */
+  left(sites) {
+    const size = (cell) => Math.abs(this.estimate(cell) ?? 0);
+    return this.cells(sites).filter((cell) => this.exact(cell) === null).sort((a, b) => size(b) - size(a));
+  }
+
+  /** The change at the end of the scale: what lies between the runs, or the largest there is. */
+  get end() {
+    const { metric } = this;
+    if (!metric) return 1;
+    if (!metric.alike) return Math.abs(metric.between);
+    const all = this.cells(this.sites.map(({ site }) => site));
+    return all.reduce((most, cell) => Math.max(most, Math.abs(this.value(cell)) || 0), 0) || 1;
+  }
+
+  /** What this page measured itself. @param {string} direction @param {Place[]} cells @param {number[]} found */
+  learn(direction, cells, found) {
+    const kept = this.measured.slice();
+    cells.forEach((cell, i) => (kept[this.#at(direction, cell)] = found[i]));
+    this.model.set("_exact", new DataView(kept.buffer));
+    this.model.save_changes();
+  }
+}

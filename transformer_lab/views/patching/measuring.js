@@ -1,0 +1,122 @@
+// Cells that are measured: by Python, or on a page that carries its model by the page's engine; one by one
+// as they are clicked, and all of them while nobody clicks.
+
+import { Engine } from "../engine/client.js";
+import { Superseded } from "../shared/requests.js";
+
+const LATE = "Still waiting: Python may be busy with a cell, or stopped.";
+const PATIENCE = 400; // ms that a click may have to wait for what is measured meanwhile
+const AHEAD = 6; // times as many cells as share a pass, among which those of one layer are found
+
+/** @typedef {{site: string, layer: number, place: number}} Place */
+
+export class Measuring {
+  /**
+   * @param {any} model
+   * @param {import("./grids.js").Grids} grids
+   * @param {import("../shared/shell.js").Shell} shell
+   * @param {import("../shared/waiting.js").Waiting} waiting
+   */
+  constructor(model, grids, shell, waiting) {
+    Object.assign(this, { model, grids, shell, waiting });
+    this.runs = false; // whether all are being measured
+    /** @type {Promise<Engine> | null} */
+    this.engine = null;
+    this.read = ""; // the direction whose text the engine has read
+  }
+
+  get saved() {
+    return Boolean(this.model.get("_saved"));
+  }
+
+  get travels() {
+    return Boolean(this.model.get("_carried").travels);
+  }
+
+  /** Whether anybody is there to measure. */
+  get can() {
+    return !this.saved || this.travels;
+  }
+
+  /** Measure a cell that was clicked. @param {Place} cell */
+  async one(cell) {
+    if (!this.can || this.grids.exact(cell) !== null) return;
+    const done = this.waiting.begin("Measuring …", LATE);
+    try {
+      await this.#measure([cell], true);
+      this.shell.say("");
+    } catch (error) {
+      if (!(error instanceof Superseded)) this.shell.say(`That cell cannot be measured: ${error.message}`);
+    } finally {
+      done();
+      this.waiting.say("");
+    }
+  }
+
+  /** Measure all cells of some sites that are left, the most promising first, until `stop`. @param {string[]} sites */
+  async all(sites) {
+    const { direction } = this.grids;
+    this.runs = true;
+    this.shell.redraw();
+    let most = 1;
+    try {
+      let left = this.grids.left(sites);
+      while (this.runs && left.length && this.grids.direction === direction) {
+        const some = alike(left, most);
+        const start = performance.now();
+        await this.#measure(some, false);
+        const took = performance.now() - start;
+        most = Math.max(1, Math.min(4 * most, Math.floor((some.length * PATIENCE) / Math.max(took, 1))));
+        left = left.filter((cell) => this.grids.exact(cell) === null);
+        this.shell.redraw();
+      }
+      this.shell.say("");
+    } catch (error) {
+      this.shell.say(`The measuring ended: ${error.message}`);
+    } finally {
+      this.stop();
+    }
+  }
+
+  stop() {
+    this.runs = false;
+    this.shell.redraw();
+  }
+
+  /** @param {Place[]} cells @param {boolean} urgent */
+  async #measure(cells, urgent) {
+    const { direction } = this.grids;
+    if (this.saved) return this.#here(cells, direction, urgent);
+    const plain = cells.map(({ site, layer, place }) => [site, layer, place]);
+    await this.shell.requests.ask({ type: "measure", direction, cells: plain }, urgent);
+  }
+
+  /** By the engine of this page. */
+  async #here(cells, direction, urgent) {
+    const { ids, positions, token, against, plain } = this.model.get("_carried");
+    this.engine ??= Engine.ofPage(this.shell.requests, this.shell.signal).then(({ engine }) => engine);
+    const engine = await this.engine;
+    const [source, into] = direction === "denoising" ? [0, 1] : [1, 0];
+    if (this.read !== direction) {
+      await engine.ask({ ask: "read", of: direction, text: "", ids: ids[into] });
+      this.read = direction;
+    }
+    const edits = cells.map((cell) => this.#edit(cell, direction, ids[source]));
+    const found = await engine.ask(
+      { ask: "changes", of: direction, edits, position: positions[into], token, against, plain },
+      urgent ? { lane: "clicked" } : { background: true },
+    );
+    if (!this.shell.signal.aborted) this.grids.learn(direction, cells, found);
+  }
+
+  /** The edit that makes a cell, as patching.py has it. @param {Place} cell */
+  #edit({ site, layer, place }, direction, tokens) {
+    const { whole, kind } = this.model.get("_carried");
+    const pairs = this.model.get("_pair").places.map(([clean, corrupted]) => (direction === "denoising" ? [clean, corrupted] : [corrupted, clean]));
+    const where = this.grids.isOfHeads(site) ? { head: place, position: whole ? null : pairs } : { position: [pairs[place]] };
+    return { edit: "patch", source: { tokens, target: null }, layer, kind, what: site, ...where };
+  }
+}
+
+/** The first, and those after it that begin at the same layer. @param {Place[]} left @param {number} most */
+const alike = (left, most) => left.slice(0, AHEAD * most).filter(({ layer }) => layer === left[0].layer).slice(0, most);

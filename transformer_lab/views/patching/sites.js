@@ -1,0 +1,52 @@
+// The sites to choose from, each with its grid, small.
+
+import { entry } from "../shared/colours.js";
+import { radioGroup } from "../shared/controls.js";
+import { element, sizedContext } from "../shared/dom.js";
+import { linearShade } from "../shared/number_map.js";
+import { SITE_HINTS, SITE_NAMES } from "./words.js";
+
+const [WIDTH, HEIGHT] = [132, 56];
+
+export class Sites {
+  /** @param {import("./grids.js").Grids} grids @param {string} chosen @param {(site: string) => void} choose */
+  constructor(grids, chosen, choose) {
+    this.grids = grids;
+    this.names = grids.sites.map(({ site }) => site);
+    this.chips = radioGroup({
+      label: "Site", part: "site", quiet: true, chosen, choose,
+      choices: this.names.map((site) => ({ value: site, text: SITE_NAMES[site], name: `${SITE_NAMES[site]}: ${SITE_HINTS[site]}` })),
+    });
+    this.root = this.chips.root;
+    this.root.classList.add("tl-sites");
+    this.small = [...this.root.querySelectorAll(".tl-chip")].map((chip) => {
+      const canvas = element("canvas", { "aria-hidden": "true" });
+      const count = element("span", { class: "tl-quiet" });
+      const name = element("span", { class: "tl-site-name" }, element("span", {}, chip.textContent ?? ""), count);
+      chip.replaceChildren(canvas, name);
+      return { canvas, count };
+    });
+  }
+
+  /** @param {string} chosen @param {(cell: any) => number} share −1 … 1 @param {Uint8ClampedArray} table @param {any} inks */
+  draw(chosen, share, table, inks) {
+    this.chips.set(chosen);
+    this.grids.sites.forEach(({ site, places, there }, i) => {
+      const { canvas, count } = this.small[i];
+      const context = sizedContext(canvas, WIDTH, HEIGHT);
+      context.fillStyle = inks.blocked;
+      context.fillRect(0, 0, WIDTH, HEIGHT);
+      const [across, down] = [WIDTH / places, HEIGHT / there.length];
+      const cells = this.grids.cells([site]);
+      let measured = 0;
+      for (const cell of cells) {
+        if (this.grids.exact(cell) !== null) measured++;
+        const value = share(cell);
+        if (Number.isNaN(value)) continue;
+        context.fillStyle = entry(table, linearShade(value, -1, 1));
+        context.fillRect(cell.place * across, cell.layer * down, Math.ceil(across), Math.ceil(down));
+      }
+      count.textContent = measured ? `${measured} of ${cells.length} measured` : `${cells.length} estimates`;
+    });
+  }
+}

@@ -1,0 +1,345 @@
+"""Two prompts on a desk: which layers, positions and heads carry the answer from one to the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import traitlets as t
+
+from ...desk.grid import Cell, PatchingGrid, PatchingGrids
+from ...desk.pair import DIRECTIONS
+from ...edits.sites import OF_HEADS
+from ...tracing.gradients import Logit
+from ..pages.carried import Carried
+from ..pages.carrying import carry
+from ..pages.export import Block
+from ..shared.base import css, esm
+from ..shared.codecs import shown_text
+from ..shared.exports import Numbers
+from ..shared.selection import SelectionView, link_of, sizes_of
+from .data import Desks, Place
+from .exported import patching_numbers
+from .figure import PatchingScene, patching_figure
+from .words import Metric, Spot, patching_sentence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..shared.plots import Plot
+
+
+class PatchingView(SelectionView):
+    """Activation patching: two prompts, a metric, and grids of what moves it from one run's to the
+    other's when it is put in, layer × position for the stream, layer × head for z, q, k, v and pattern.
+    All cells are estimated at once (attribution patching, one gradient pass); a cell that is clicked is
+    measured, and both numbers stand beside each other. Estimates are hatched.
+
+    `site`, `direction` ("denoising" puts the clean run into the corrupted one, "noising" the corrupted
+    one into the clean), `layer`, `head` and `selected` (its query is the position, in the clean prompt)
+    can be read and set from Python; `grids` has what is known. Views of the clean prompt follow the
+    head and the position that are chosen here.
+
+    Args:
+        model, clean, corrupted, metric, direction, align, kind, target, position, budget_mib, given: as
+            in `tl.patching_grid`.
+        sites: as there; by default all of the stream before each layer, what attention and mlp add, z,
+            q, k, v and pattern that the model offers.
+        by: "attribution"; "exact" or "both" measures every cell before it shows any.
+        title: by default the model's name.
+        link: as in `HeadView`, with the views of the clean prompt.
+
+    Raises:
+        EditError: as `tl.patching_grid`, in one sentence.
+    """
+
+    _esm: ClassVar[str] = esm("patching/view.js")
+    _css: ClassVar[str] = css("patching")
+
+    absent: ClassVar[str] = "this page does not hold it; that needs a live kernel"
+
+    carried: Carried | None = None
+    """The model that the last page of this view took along, to measure cells with."""
+
+    site = t.Unicode("").tag(sync=True)
+    direction = t.Enum(DIRECTIONS, "denoising").tag(sync=True)
+
+    _sites = t.List().tag(sync=True)
+    _estimates = t.Bytes(b"").tag(sync=True)
+    _exact = t.Bytes(b"").tag(sync=True)
+    _runs = t.Dict().tag(sync=True)
+    _pair = t.Dict().tag(sync=True)
+    _code = t.Unicode("").tag(sync=True)
+    _asked = t.Dict().tag(sync=True)
+    _note = t.Unicode("").tag(sync=True)
+    _carried = t.Dict().tag(sync=True)
+
+    def __init__(
+        self,
+        model: Any,
+        clean: Any,
+        corrupted: Any,
+        *,
+        metric: Any = None,
+        sites: str | Sequence[str] | None = None,
+        by: str = "attribution",
+        direction: str = "denoising",
+        align: Any = None,
+        kind: str | None = None,
+        target: Any = None,
+        position: int | None = None,
+        budget_mib: float = 512,
+        title: str | None = None,
+        link: str | None = None,
+        **given: Any,
+    ):
+        self._given = dict(
+            sites=sites, by=by, kind=kind, target=target, position=position, budget_mib=budget_mib,
+            given=given,
+        )  # fmt: skip
+        self._named, self._linked = title, link
+        desks = Desks(model, clean, corrupted, direction, metric=metric, align=align, **self._given)
+        super().__init__(title=self._heading(desks), of=desks.runs())
+        self.direction = direction
+        self._show(desks, metric)
+        self.observe(lambda _: self._tell(), "direction")
+
+    def compare(
+        self, clean: Any = None, corrupted: Any = None, *, metric: Any = None, align: Any = None
+    ) -> None:
+        """Show other prompts, or these by another metric; what was measured of the old ones is let go.
+
+        Args:
+            clean, corrupted: the old ones where None.
+            metric, align: as in `tl.patching_grid`.
+
+        Raises:
+            EditError: as `tl.patching_grid`; then all stays as it was.
+        """
+        old = self._desks
+        clean = old.clean if clean is None else clean
+        corrupted = old.corrupted if corrupted is None else corrupted
+        desks = Desks(
+            old.model, clean, corrupted, self.direction, metric=metric, align=align, **self._given
+        )
+        with self.hold_sync():
+            self._call(self._heading(desks), desks.runs())
+            self._show(desks, metric)
+
+    def _heading(self, desks: Desks) -> str:
+        return self._named or f"{desks.pair.source.model_name or 'Model'} · activation patching"
+
+    def _show(self, desks: Desks, metric: Any) -> None:
+        self._desks = desks
+        clean, pair = desks.runs()[0], desks.pair
+        first, second = desks.tokens()
+        told = pair.metric
+        shown: dict[str, Any] = dict(
+            clean=first, corrupted=second, columns=desks.columns(), places=desks.places(),
+            aligned=pair.aligned, metric=shown_text(told.told),
+        )  # fmt: skip
+        with self.hold_sync():
+            self._kinds = {pair.kind: sizes_of(clean)[pair.kind]}
+            self.selected = None
+            self.kind = pair.kind
+            self.link = link_of(clean) if self._linked is None else self._linked
+            self._sites, self._pair = desks.sizes(), shown
+            self._code, self._asked = _code_of(desks, metric), _asked_of(desks)
+            missing = desks.grids(self.direction).missing
+            self._note = " ".join(
+                f"No {site}: {shown_text(why).rstrip('.')}." for site, why in missing.items()
+            )
+            known = [one["site"] for one in self._sites]
+            if self.site not in known:
+                self.site = "z" if "z" in known else known[0]
+            self._tell()
+            self._choose(self.grids[self.site].top(1))
+
+    def _choose(self, cells: Sequence[Cell]) -> None:
+        """A cell, as what views have in common."""
+        for cell in cells:
+            self.layer = cell.layer
+            if cell.site in OF_HEADS:
+                self.head = cell.place * self._group(cell.site)
+            else:
+                self.selected = (self._pair["places"][cell.place][0], None)
+
+    def _tell(self) -> None:
+        """The numbers that are known, of the direction on view at least."""
+        self._desks.grids(self.direction)
+        with self.hold_sync():
+            for name, value in self._desks.numbers().items():
+                setattr(self, name, value)
+
+    @t.validate("site")
+    def _check_site(self, proposal: Any) -> str:
+        known = [one["site"] for one in self._sites]
+        if known and proposal["value"] not in known:
+            raise t.TraitError(
+                f"site={proposal['value']!r} is not on view; it has {', '.join(known)}"
+            )
+        return proposal["value"]
+
+    # -- what is known ------------------------------------------------------------------------------
+
+    @property
+    def prompts(self) -> tuple[Any, Any]:
+        """The clean one and the corrupted one, as they were given."""
+        return self._desks.clean, self._desks.corrupted
+
+    @property
+    def grids(self) -> PatchingGrids:
+        """What is known of the direction on view, as `tl.patching_grid` gives it."""
+        return self._desks.grids(self.direction)
+
+    def measure(
+        self,
+        cells: Iterable[Place] | str | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> PatchingGrids:
+        """Measure cells of the direction on view, which then stand beside their estimates.
+
+        Args:
+            cells, progress: as in `PatchingGrids.measure`.
+
+        Raises:
+            EditError: as there, and when the model's weights have changed since the two runs.
+        """
+        self._desks.measure(self.direction, cells, progress)
+        self._tell()
+        return self.grids
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """The chosen cell, as `measure` and `grids.edit_of` take it."""
+        grid = self.grids[self.site]
+        if self.site in OF_HEADS:
+            column = self.head // self._group(self.site)
+        else:
+            query = None if self.selected is None else self.selected[0]
+            places = [clean for clean, _ in self._pair["places"]]
+            column = places.index(query) if query in places else len(places) - 1
+        return self.site, min(self.layer, len(grid.there) - 1), min(column, grid.there.shape[1] - 1)
+
+    def _group(self, site: str) -> int:
+        """How many heads share one place of a site: keys and values may be shared."""
+        width = next(one["places"] for one in self._sites if one["site"] == site)
+        return max(1, self._kinds[self.kind]["heads"] // width)
+
+    # -- for people ---------------------------------------------------------------------------------
+
+    @property
+    def sentence(self) -> str:
+        site, layer, column = self.place
+        cell = self.grids[site].cell(layer, column)
+        where, label = column, ""
+        if site not in OF_HEADS:
+            where = self._pair["places"][column][0]
+            label = self._pair["clean"][where]
+        spot = Spot(site, layer, where, label, cell.exact, cell.estimate)
+        return patching_sentence(self._metric(), spot)
+
+    def _metric(self) -> Metric:
+        into, source = self._runs[self.direction]
+        return Metric(self._pair["metric"], self.direction, into, source)
+
+    def figure(self) -> Figure:
+        """The grid of the chosen site, and those of all sites small; hatched: estimates."""
+        return patching_figure(self._scene())
+
+    def to_plotly(self, *, theme: str = "light") -> Plot:
+        from .plotly_figure import patching_plotly
+
+        return patching_plotly(self._scene(), theme)
+
+    def _numbers(self) -> Numbers:
+        return patching_numbers(self._scene())
+
+    def _scene(self) -> PatchingScene:
+        site, layer, column = self.place
+        tokens = [self._pair["clean"][place] for place, _ in self._pair["places"]]
+        grids: dict[str, PatchingGrid] = dict(self.grids.grids)
+        return PatchingScene(
+            self._title, self.sentence, grids, site, (layer, column), self._metric(), tokens,
+            {one["site"]: self._group(one["site"]) for one in self._sites},
+        )  # fmt: skip
+
+    # -- for the browser ----------------------------------------------------------------------------
+
+    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        asked = question.get("type")
+        if asked == "measure":
+            cells = [(str(s), int(layer), int(place)) for s, layer, place in question["cells"]]
+            self._desks.measure(str(question["direction"]), cells)
+            self._tell()
+            return {"type": "measure"}, []
+        if asked == "compare":
+            words = [str(word) for word in question["metric"] if word]
+            metric = tuple(words) if len(words) == 2 else words[0] if words else None
+            self.compare(str(question["clean"]), str(question["corrupted"]), metric=metric,
+                         align=question.get("align"))  # fmt: skip
+            return {"type": "compare"}, []
+        return super()._answer(question)
+
+    def _page(self, *, model: bool | None = None, **options: Any) -> Iterable[str]:
+        desks, lacks = self._desks, "measures no more cells"
+        why = desks.why_not_carried()
+        if why and model:
+            raise ValueError(
+                f"model=True: {desks.pair.source.model_name} cannot travel in this page: {why}; leave "
+                "model out, and the page holds what was measured"
+            )
+        self.carried, told = None, f"The model is not in this page, so it {lacks}: {why}."
+        if not why:
+            self.carried, told = carry(desks.model, model, not desks.is_fresh, lacks)
+        self.left_out = "" if self.carried else told
+        return super()._page(**options)
+
+    def _page_state(self, **options: Any) -> dict[str, Any]:
+        for direction in DIRECTIONS if self._desks.is_fresh else ():
+            self._desks.grids(direction)  # a page has nobody to ask for the other one
+        travels = self.carried is not None
+        own = self._desks.for_engine() if self.carried else {}
+        return {
+            **super()._page_state(**options),
+            **self._desks.numbers(),
+            "_carried": {
+                "travels": travels,
+                "rounded": bool(self.carried and self.carried.rounded),
+                **own,
+            },
+            "_note": " ".join(filter(None, (self.left_out, self._note))),
+        }
+
+    def _blocks(self, **options: Any) -> Iterable[Block]:
+        yield from self.carried.blocks if self.carried else ()
+
+
+def _code_of(desks: Desks, metric: Any) -> str:
+    """What makes these grids, up to the direction."""
+    prompts = (desks.clean, desks.corrupted)
+    words = all(isinstance(one, str) for one in prompts)
+    lines = [f"clean, corrupted = {desks.clean!r}, {desks.corrupted!r}"] if words else []
+    found = desks.pair.metric
+    if metric is None:
+        told = ""
+    elif found.of is not None:
+        told = ", metric=metric"
+    elif isinstance(metric, Logit):
+        told = f", metric=tl.Logit({found.token}, {found.against}, {found.position})"
+    else:
+        told = f", metric={tuple(metric) if isinstance(metric, list) else metric!r}"
+    align = "" if desks.align is None else f", align={desks.align!r}"
+    return "\n".join([*lines, f"grids = tl.patching_grid(model, clean, corrupted{told}{align}"])
+
+
+def _asked_of(desks: Desks) -> dict[str, Any]:
+    """What a reader may change, where prompts are words: the texts, and the tokens of the metric."""
+    if not all(isinstance(one, str) for one in (desks.clean, desks.corrupted)):
+        return {}
+    metric = desks.pair.metric
+    ids = [] if metric.of is not None else [metric.token, metric.against]
+    target = desks.model.target_tokenizer
+    words = ["" if i is None else target.decode([i]) for i in ids]
+    return dict(clean=desks.clean, corrupted=desks.corrupted, metric=words)
