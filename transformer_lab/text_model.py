@@ -170,9 +170,11 @@ class TextModel:
         target_ids = self.target_ids(ids, target) if self.kind == "encoder-decoder" else None
         if target is not None and target_ids is None:
             raise ValueError(self.takes_no_target(target))
-        return self.trace_ids(
+        found = self.trace_ids(
             ids, target_ids, keep=keep, gradients=gradients, budget_mib=budget_mib
         )
+        found.words = (text, target)
+        return found
 
     def trace_ids(
         self,
@@ -192,7 +194,7 @@ class TextModel:
             labels=_shown(self.tokenizer, ids),
             target_labels=None if target_ids is None else _shown(self.target_tokenizer, target_ids),
         )  # fmt: skip
-        found.model_name = self.name
+        found.model_name, found.text_model = self.name, self
         found.name_with(
             self.target_tokenizer,
             special={

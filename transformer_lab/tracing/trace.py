@@ -71,6 +71,9 @@ class Trace(Calls):
             if not isinstance(call, GivenMaps)
         }
         self._vocabulary = None  # id -> string, set by TextModel
+        # Who read the words, where a TextModel did, and these: text and target, where they were given.
+        self.text_model: Any = None
+        self.words: tuple[str, str | None] | None = None
 
     @classmethod
     def of_maps(

@@ -2,7 +2,8 @@
 
 import fs from "node:fs";
 
-import { outcomeSentence, partsAt, runCode, unreadSentence, writtenSentence } from "../../../transformer_lab/views/explorer/prose.js";
+import { outcomeSentence, partsAt, runCode, writtenSentence } from "../../../transformer_lab/views/explorer/prose.js";
+import { unreadSentence } from "../../../transformer_lab/views/pages/unread.js";
 
 const SAYS = {
   outcome: ([subject, { kl, rows, states, mean }]) => outcomeSentence(subject, { kl, rows, states, mean }),

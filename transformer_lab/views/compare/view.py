@@ -14,7 +14,8 @@ from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import pack_floats, shown_text
 from ..shared.exports import Numbers
-from ..shared.selection import SelectionView, link_of
+from ..shared.selection import link_of
+from ..shared.travelling import Travelling
 from .data import CompareData
 from .exported import compare_numbers
 from .figure import CompareScene, compare_figure
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
 ALL_MAPS_BYTES = 4 * 2**20
 
 
-class CompareView(SelectionView):
+class CompareView(Travelling):
     """The heads of two traces, a and b: both maps and their difference on aligned tokens, and for
     every head how much of its attention lies elsewhere in b.
 
     Tokens are aligned by difflib; a token that only one text has is a gap in the other's map. As
     many tokens in the place of as many others (a minimal pair) stand together, as "tired/wide".
+    A page of two texts of one `TextModel` takes the model along as that of an `Explorer` does
+    (`save_html(path, model=None)`), and then compares other texts.
 
     `selected` is a pair of places on the aligned axes. `layer`, `head`, `kind` and `selected` can
     be read and set from Python.
@@ -251,7 +254,11 @@ class CompareView(SelectionView):
             state.update(_first={"name": name}, _first_data=self._head_bytes(*self.shown))
         return state
 
+    def _side_names(self) -> Sequence[str]:
+        return self._names
+
     def _blocks(self, **options: Any) -> Iterable[Block]:
+        yield from self._model_blocks()
         if self._maps:
             return
         for kind, sizes in self._kinds.items():

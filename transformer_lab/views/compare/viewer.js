@@ -1,5 +1,8 @@
 // Two traces on one pair of axes: every head by how much it differs, both maps, and the difference.
 
+import { aliveTexts } from "./alive.js";
+import { AskRow } from "../pages/ask_row.js";
+import { carriesModel } from "../pages/page_model.js";
 import { shortest } from "../shared/files.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable } from "../shared/colours.js";
@@ -21,8 +24,10 @@ const GRID_WIDTH = 300; // px, of the small map of every head
 const withMinus = (value, text) => (value < 0 ? `−${text(-value)}` : text(value));
 
 export class CompareViewer {
-  constructor(model, root, signal) {
+  constructor(given, root, signal) {
+    const model = aliveTexts(given, signal);
     Object.assign(this, { model, root, signal });
+    this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
     this.known = new Map();
     this.turn = 0;
     this.shell = new Shell(model, root, signal, {
@@ -33,6 +38,11 @@ export class CompareViewer {
     this.#build();
     this.shell.watch(["selected"]);
     this.shell.watch(["layer", "head", "kind"], () => this.fetch());
+    this.shell.watch(["_kinds"], () => {
+      this.known.clear(); // these are other texts
+      this.tabled = null;
+      this.fetch();
+    });
   }
 
   get kindName() {
@@ -97,6 +107,7 @@ export class CompareViewer {
     this.mapTitle = element("b", { "data-part": "map-title" });
     this.root.append(
       this.shell.header,
+      ...(this.ask ? [this.ask.root] : []),
       this.controls,
       this.shell.message,
       element("div", { class: "tl-answer" }, this.sentence),

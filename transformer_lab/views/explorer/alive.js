@@ -4,27 +4,19 @@
 
 import { made } from "./edits.js";
 import { droppedNote, outcomeSentence, partsAt, runCode, subjectOf, withoutHead, writtenSentence } from "./prose.js";
-import { readingName, outcomeOf, readingOf, shownOf } from "./reading.js";
+import { outcomeOf, readingOf } from "./reading.js";
+import { headBlock, mapTraits, NO_BYTES, noMaps, readingName } from "../heads/reading.js";
+import { carriesModel, PageModel } from "../pages/page_model.js";
 import { afterPaint } from "../shared/dom.js";
-import { Engine } from "../engine/client.js";
-import { Requests, Superseded } from "../shared/requests.js";
-
-const SMALL_MAPS_UP_TO = 512; // tokens, as in state.py
-const NONE = new DataView(new ArrayBuffer(0));
-const AFTER = ["thumbs", "maps", "norms", "first_data", "first_norms"];
+import { Superseded } from "../shared/requests.js";
 
 /** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
-export const alive = (model, signal) => (model.get("_saved") && model.get("_carried")?.travels ? new Kernel(model, signal) : model);
+export const alive = (model, signal) => (carriesModel(model) ? new Kernel(model, signal) : model);
 
-/** @param {Uint8Array} bytes */
-const view = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-
-class Kernel {
+class Kernel extends PageModel {
   /** @param {any} page @param {AbortSignal} signal */
   constructor(page, signal) {
-    Object.assign(this, { page, signal });
-    this.heard = new Set(); // handlers of messages
-    this.turn = Promise.resolve(); // one run after the other
+    super(page, signal, ANSWERS);
     const about = page.get("_about");
     const { position, positions } = page.get("_outcome");
     const kept = page.get("_carried");
@@ -38,46 +30,7 @@ class Kernel {
     this.start = { text: readingName(this.reading), place: this.#place, traits: this.#traits(["_estimates", "_scores", "_score_names", "link"]) };
     /** What happens without single heads, by text and place. @type {Map<string, Record<string, any>>} */
     this.effects = new Map([[this.#facts, page.get("_effects")]]);
-    this.saved = new Requests(page, signal);
-    this.engine = Engine.ofPage(new Requests(page, signal), signal);
     this.engine.then(() => (this.ready = true), (error) => this.#failed(error));
-  }
-
-  // ---- as a model of a view ---------------------------------------------------------------------------
-
-  get(name) {
-    return name === "_live" ? true : this.page.get(name);
-  }
-
-  set(...given) {
-    this.page.set(...given);
-  }
-
-  save_changes() {
-    this.page.save_changes();
-  }
-
-  on(names, handler) {
-    this.page.on(names, handler);
-    if (names.split(" ").includes("msg:custom")) this.heard.add(handler);
-  }
-
-  off(names, handler) {
-    this.page.off(names, handler);
-    if (names.split(" ").includes("msg:custom")) this.heard.delete(handler);
-  }
-
-  send(message) {
-    if (!Object.hasOwn(ANSWERS, message.type)) return this.page.send(message);
-    const { request } = message;
-    this.inTurn(() => ANSWERS[message.type](this, message)).then(
-      ({ buffers = [], ...told } = {}) => this.#tell({ type: "done", asked: message.type, ...told, request }, buffers),
-      (error) => this.#tell({ type: "error", message: error.message, request }),
-    );
-  }
-
-  #tell(message, buffers = []) {
-    for (const handler of [...this.heard]) handler(message, buffers);
   }
 
   #traits(names) {
@@ -86,16 +39,11 @@ class Kernel {
 
   // ---- the engine -------------------------------------------------------------------------------------
 
-  /** What is asked, one after the other; whatever nobody waits for comes after it. @param {() => Promise<any>} work */
+  /** Whatever nobody waits for comes after what is asked. @param {() => Promise<any>} work */
   inTurn(work) {
-    const done = this.turn.then(work);
-    this.turn = done.catch(() => {}).then(() => this.measure()).catch(() => {}); // what failed was told
+    const done = super.inTurn(work);
+    this.turn = this.turn.then(() => this.measure()).catch(() => {}); // what failed was told
     return done;
-  }
-
-  /** @param {Record<string, any>} question @param {Parameters<Engine["ask"]>[1]} [how] */
-  async ask(question, how) {
-    return (await this.engine).engine.ask(question, how);
   }
 
   /** A question on the text on view, which the engine reads where it has read another. */
@@ -226,7 +174,7 @@ class Kernel {
   /** Of the text itself where it is fresh, and of what edits make of it. */
   async #allPictures(fresh, kinds, edits) {
     const moved = fresh ? await this.#pictures("", kinds, []) : {};
-    return { ...moved, ...(edits.length ? await this.#pictures("_after", kinds, edits) : noPictures()) };
+    return { ...moved, ...(edits.length ? await this.#pictures("_after", kinds, edits) : noMaps("_after")) };
   }
 
   async #read(words, ids) {
@@ -240,18 +188,9 @@ class Kernel {
     return /** @type {const} */ ([reading, traits]);
   }
 
-  /** Maps of every head, or of the one on view where all are too many. */
-  async #pictures(side, kinds, edits) {
-    const { shown, whole } = shownOf(kinds);
-    const { page } = this;
-    const found = await this.ask({ ask: "pictures", edits, shown, whole });
-    const longest = Math.max(...shown.flatMap(({ queries, keys }) => [queries, keys]));
-    const traits = { ...noPictures(side), [`${side}_maps`]: view(found.maps), [`${side}_norms`]: view(found.norms) };
-    if (!side || longest <= SMALL_MAPS_UP_TO) traits[`${side}_thumbs`] = view(found.thumbs);
-    if (whole) return traits;
-    const [kind, layer, head] = [page.get("kind"), page.get("layer"), page.get("head")];
-    const { map, norms } = await this.ask({ ask: "picture", edits, shown: { ...shown.find((one) => one.kind === kind), layer, head } });
-    return { ...traits, [`${side}_first`]: { ...WEIGHTS, name: `${kind}/${layer}/${head}` }, [`${side}_first_data`]: view(map), [`${side}_first_norms`]: view(norms) };
+  #pictures(side, kinds, edits) {
+    const [kind, layer, head] = [this.page.get("kind"), this.page.get("layer"), this.page.get("head")];
+    return mapTraits((question) => this.ask(question), kinds, { kind, layer, head }, { side, edits });
   }
 
   /** Spans name the tokens of one text; they stay where it goes on after them. */
@@ -286,14 +225,8 @@ class Kernel {
         // The engine has it.
       }
     }
-    if (!HEAD.test(name)) throw new Error("this page does not hold it");
-    const edited = name.startsWith("after/");
-    const [kind, layer, head] = name.replace("after/", "").split("/");
-    const { queries, keys } = this.page.get("_kinds")[kind];
-    const edits = edited ? this.page.get("_edits").map((edit) => edit.made) : [];
-    const shown = { kind, queries, keys, layer: Number(layer), head: Number(head) };
-    const { map, norms } = await this.of({ ask: "picture", edits, shown });
-    return { type: "block", info: WEIGHTS, buffers: [view(map), view(norms)] };
+    const edits = name.startsWith("after/") ? this.page.get("_edits").map((edit) => edit.made) : [];
+    return headBlock((question) => this.of(question), this.page.get("_kinds"), name.replace("after/", ""), edits);
   }
 
   // ---- writing on -------------------------------------------------------------------------------------
@@ -336,7 +269,7 @@ class Kernel {
     const own = readingName(this.reading) === this.start.text;
     const here = own && this.#place === this.start.place;
     const { _estimates, ...saved } = this.start.traits;
-    const traits = { ...(own ? saved : { _scores: NONE, _score_names: {}, link: "" }), _estimates: here ? _estimates : NONE, _effects: this.effects.get(this.#facts) ?? {} };
+    const traits = { ...(own ? saved : { _scores: NO_BYTES, _score_names: {}, link: "" }), _estimates: here ? _estimates : NO_BYTES, _effects: this.effects.get(this.#facts) ?? {} };
     if (this.factsOf === this.#facts) return traits;
     this.factsOf = this.#facts;
     return { ...traits, _facts_of: this.page.get("_facts_of") + 1 };
@@ -380,21 +313,16 @@ class Kernel {
     if (!places.length) return;
     this.measuring = facts;
     const of = page.get("_facts_of");
-    const part = (found) => facts === this.#facts && this.#tell({ type: "effects", of, found: this.#keep(facts, found) });
+    const part = (found) => facts === this.#facts && this.tell({ type: "effects", of, found: this.#keep(facts, found) });
     await this.of({ ask: "told", text: this.reading.text, ids: this.reading.plain });
     this.of({ ask: "effects", places, position: this.#place }, { lane: "effects", background: true, part })
       .then(() => facts === this.#facts && page.set("_effects", this.effects.get(facts)))
-      .catch((error) => error instanceof Superseded || this.#tell({ type: "effects", of, found: {}, failed: error.message }))
+      .catch((error) => error instanceof Superseded || this.tell({ type: "effects", of, found: {}, failed: error.message }))
       .finally(() => {
         if (this.measuring === facts) this.measuring = null;
       });
   }
 }
-
-const HEAD = /^(after\/)?\w+\/\d+\/\d+$/;
-const WEIGHTS = { encoding: "weights", error: 0 };
-
-const noPictures = (side = "_after") => ({ ...Object.fromEntries(AFTER.map((name) => [`${side}_${name}`, NONE])), [`${side}_first`]: {} });
 
 /** A cut names the tokens at its ends as they are now. @param {import("./edits.js").Edit} edit */
 function renamed(edit, patterns, kinds) {

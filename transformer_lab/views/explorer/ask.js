@@ -2,9 +2,9 @@
 
 import { button, popover } from "../shared/controls.js";
 import { afterPaint, element, tokenElement } from "../shared/dom.js";
+import { growArea, runByEnter } from "../pages/ask_row.js";
 import { quoted } from "../shared/words.js";
 
-const LINE_HIGH = 18; // px
 const SEEN_LINES = 3; // a longer text scrolls in its field
 
 export class AskPanel {
@@ -51,12 +51,7 @@ export class AskPanel {
         this.#grow(area);
         this.show();
       });
-      area.addEventListener("keydown", (event) => {
-        event.stopPropagation();
-        if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-        event.preventDefault();
-        does.run();
-      });
+      runByEnter(area, () => does.run());
     }
   }
 
@@ -102,10 +97,7 @@ export class AskPanel {
   }
 
   #grow(area) {
-    if (!area.clientWidth) return;
-    area.style.height = "auto";
-    const most = this.targetField.hidden ? SEEN_LINES : SEEN_LINES - 1; // two fields in a row have less
-    area.style.height = `${Math.min(most * LINE_HIGH, area.scrollHeight)}px`;
+    growArea(area, this.targetField.hidden ? SEEN_LINES : SEEN_LINES - 1); // two fields in a row have less
   }
 }
 

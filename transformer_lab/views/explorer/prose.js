@@ -4,8 +4,6 @@
 import { klText, percentText } from "./predictions.js";
 import { quoted, short } from "../shared/words.js";
 
-const MASKS = /\[MASK\]|<mask>/;
-
 const someOf = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 
 /** The beginning of a sentence on what edits do. @param {import("./edits.js").Edit[]} edits */
@@ -36,20 +34,6 @@ export function outcomeSentence(subject, { kl, rows, states, mean }) {
 
 /** What went with an old text. @param {number} dropped */
 export const droppedNote = (dropped) => (dropped ? `${someOf(dropped, "cut")} went with the old text, whose tokens were named.` : "");
-
-/**
- * What of a text is not read as it was written.
- * @param {string} text
- * @param {string} kind of the model
- * @param {{name: string, unknown: number, count: number, sign: string}[]} sides
- */
-export function unreadSentence(text, kind, sides) {
-  const parts = sides.filter(({ unknown }) => unknown).map(({ name, unknown, count, sign }) =>
-    `The model does not know ${unknown} of the ${name}’s ${count} tokens: it reads ${quoted(sign)} there.`);
-  const wish = text.match(MASKS);
-  if (wish && kind !== "encoder") parts.push(`${quoted(wish[0])} is read as plain text: this model has no masks, it predicts the next token.`);
-  return parts.join(" ");
-}
 
 /**
  * What was written on, and where the text with edits parts from the one without.

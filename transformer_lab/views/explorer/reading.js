@@ -1,18 +1,10 @@
-// A text as the page's engine has read it, in the form in which Python tells a view of one: the
-// counterpart of state.py and heads/data.py.
+// A text as the page's engine has read it, in the form in which Python tells an Explorer of one: the
+// counterpart of state.py.
 
-import { unreadSentence } from "./prose.js";
+import { kindsOf, wellFormed } from "../heads/reading.js";
+import { unreadSentence } from "../pages/unread.js";
 
-const ALL_MAPS_BYTES = 4 * 2 ** 20;
-const LONGEST = 1024; // tokens of a map that are shown
-const THUMBNAIL = 32;
 const MOST_STATES = 8;
-
-/** Of what a text is: two of the same words, masks and tokens are one. @param {Words} words */
-export const readingName = ({ text, target, masked, given }) => JSON.stringify([text, target, masked, given]);
-
-/** Text that JSON and Python can hold. @param {string} text */
-export const wellFormed = (text) => text.replace(/\p{Surrogate}/gu, "?");
 
 /**
  * @typedef {object} Words
@@ -54,34 +46,6 @@ export function readingOf(words, read, told, about, kindsBefore) {
     _kinds: kinds,
   };
   return { reading, traits };
-}
-
-/** What each kind of attention is on this text, and where its parts stand in the bytes of all. */
-function kindsOf(before, told) {
-  const kinds = {};
-  let [thumbs, maps, norms] = [0, 0, 0];
-  for (const [kind, { segments: _, sinks: __, ...known }] of Object.entries(before)) {
-    const [queries, keys] = [kind === "encoder" ? told.text : (told.target ?? told.text), kind === "decoder" ? (told.target ?? told.text) : told.text];
-    const [allQueries, allKeys] = [queries.tokens.length, keys.tokens.length];
-    const [nQueries, nKeys] = [Math.min(LONGEST, allQueries), Math.min(LONGEST, allKeys)];
-    const thumbnail = [Math.min(THUMBNAIL, allQueries), Math.min(THUMBNAIL, allKeys)];
-    kinds[kind] = {
-      ...known, queries: nQueries, keys: nKeys, all_queries: allQueries, all_keys: allKeys, thumbnail, thumbs, maps, norms, has_norms: true,
-      query_tokens: queries.tokens.slice(0, nQueries), key_tokens: keys.tokens.slice(0, nKeys), special: keys.special.filter((i) => i < nKeys),
-    };
-    const count = known.layers * known.heads;
-    thumbs += count * thumbnail[0] * thumbnail[1];
-    maps += 2 * count * nQueries * nKeys;
-    norms += 4 * count * nKeys;
-  }
-  return kinds;
-}
-
-/** What the engine is asked for to show these kinds: their sizes, and whether all maps go at once. */
-export function shownOf(kinds) {
-  const shown = Object.entries(kinds).map(([kind, { queries, keys }]) => ({ kind, queries, keys }));
-  const size = Object.values(kinds).reduce((sum, { layers, heads, all_queries: queries, all_keys: keys }) => sum + 2 * layers * heads * queries * keys, 0);
-  return { shown, whole: size <= ALL_MAPS_BYTES };
 }
 
 /**

@@ -21,7 +21,8 @@ export class HeadMaps {
 
   /** A name of the weights on view, as Python has it too; null: Python does not have these. @returns {string | null} */
   reads() {
-    return String(this.store.model.get("text"));
+    const { model } = this.store;
+    return model.get("_carried")?.moved ? null : String(model.get("text"));
   }
 
   thumbnails(kind) {

@@ -13,6 +13,7 @@ from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.exports import Numbers
 from ..shared.selection import link_of
+from ..shared.travelling import Travelling
 from .exported import head_numbers
 from .figure import HeadScene, head_figure
 from .long import LongHeads, heads_of
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from .heads import Place
 
 
-class HeadView(SpanTraits, TextTraits, PinTraits):
+class HeadView(Travelling, SpanTraits, TextTraits, PinTraits):
     """Heads of a trace, interactive.
 
     `layer`, `head`, `kind` and `selected` (a pair query, key, either of which may be None; or
@@ -151,6 +152,7 @@ class HeadView(SpanTraits, TextTraits, PinTraits):
         path: str | os.PathLike,
         layers: Sequence[int] | None = None,
         *,
+        model: bool | None = None,
         theme: str | None = None,
     ) -> Path:
         """Write one self-contained page: offline, interactive, with the present selection.
@@ -159,12 +161,14 @@ class HeadView(SpanTraits, TextTraits, PinTraits):
             path: the file.
             layers: keep only the heads of these layers (of the kind on view, and of all others);
                 the page says so. Default: every head.
+            model: whether the page takes the model along, and reads other texts; as in `Explorer`.
             theme: "light" or "dark"; by default as the reader's system.
 
         Raises:
-            ValueError: for a layer that the trace has not, or a path that cannot hold a file.
+            ValueError: for a layer that the trace has not, a path that cannot hold a file, and with
+                model=True for a trace that no TextModel made, and a model that cannot travel.
         """
-        return super().save_html(path, layers=layers, theme=theme)
+        return super().save_html(path, layers=layers, model=model, theme=theme)
 
     # -- for pages and the browser ----------------------------------------------------------------
 
@@ -188,7 +192,12 @@ class HeadView(SpanTraits, TextTraits, PinTraits):
         }
         return "".join(letter for letter, on in wanted.items() if on)
 
+    def _read_texts(self) -> Sequence[Trace]:
+        """None where the text is too long to be shown in another way than as a map to zoom."""
+        return () if isinstance(self.heads, LongHeads) else super()._read_texts()
+
     def _blocks(self, layers: Sequence[int] | None = None) -> Iterable[Block]:
+        yield from self._model_blocks()
         if isinstance(self.heads, LongHeads):
             yield from self.heads.blocks(self.shown, self._letters, self.selected, layers)
         else:

@@ -1,5 +1,8 @@
 // The heads of a trace, alone on a page or below a run.
 
+import { aliveHeads } from "./alive.js";
+import { AskRow } from "../pages/ask_row.js";
+import { carriesModel } from "../pages/page_model.js";
 import { headNumbers, longNumbers } from "./numbers.js";
 import { Heads } from "./heads.js";
 import { LongHeads } from "./long_heads.js";
@@ -15,14 +18,16 @@ import { Shell } from "../shared/shell.js";
 
 export class HeadViewer {
   /**
-   * @param {any} model
+   * @param {any} given
    * @param {HTMLElement} root
    * @param {AbortSignal} signal
    * @param {string} [title] instead of the model's own
    * @param {() => number} [above] the height of what stands above it, and is to be seen with it
    */
-  constructor(model, root, signal, title, above) {
+  constructor(given, root, signal, title, above) {
+    const model = aliveHeads(given, signal);
     this.above = above;
+    this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
     const state = new HeadState(model);
     this.shell = new Shell(model, root, signal, {
       title,
@@ -57,10 +62,10 @@ export class HeadViewer {
   }
 
   async open() {
-    const { shell, heads, texts, spans } = this;
+    const { shell, heads, texts, spans, ask } = this;
     heads.panels.classList.add("tl-three");
     const controls = element("div", { class: "tl-tools" }, heads.stepper.root, ...(texts ? [texts.picker] : []), ...(spans ? [spans.opener] : []), element("span", { class: "tl-push" }), ...heads.viewControls.roots);
-    shell.root.append(element("div", { class: "tl-screen" }, shell.header, heads.note, ...(texts ? [texts.why] : []), shell.message, heads.answer, ...(spans ? [spans.root] : []), heads.panels, ...(texts ? [texts.panel] : []), controls));
+    shell.root.append(element("div", { class: "tl-screen" }, shell.header, ...(ask ? [ask.root] : []), heads.note, ...(texts ? [texts.why] : []), shell.message, heads.answer, ...(spans ? [spans.root] : []), heads.panels, ...(texts ? [texts.panel] : []), controls));
     keepHeight(shell.root, shell.signal, () => shell.redraw(), this.above);
     await texts?.open();
     spans?.start();

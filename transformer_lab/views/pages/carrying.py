@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch.nn.utils.parametrize import is_parametrized
 
 from .carried import Carried, carried, why_not
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ...text_model import TextModel
+    from ...tracing.trace import Trace
 
 UNASKED = 16 * 2**20  # bytes of weights, in 16 bits, up to which a model travels by itself
 MOST = 200 * 2**20
@@ -34,7 +37,7 @@ def carry(
         return None, ""
     why = why_not(model) or _changed(model.model)
     if stale:
-        why = "its weights have changed since this text was read; read it again"
+        why = "it was edited when this text was read, or has changed since; read it again"
     size = 2 * sum(weight.numel() for weight in model.model.parameters())
     if not why and size > MOST:
         why = f"it has {_mb(size)} in 16 bits, and a page takes at most {_mb(MOST)} along"
@@ -56,6 +59,39 @@ def carry(
         found, why = None, str(error)
     told = f"The model is not in this page, so it {lacks}: {why}."
     return found, "" if found else told
+
+
+def carry_traces(traces: Sequence[Trace], wanted: bool | None) -> tuple[Carried | None, str]:
+    """The same for a view of traces: where one `TextModel` read all of them, as it is now.
+
+    Raises:
+        ValueError: for a model that is wanted in the page and cannot travel, or is too large.
+    """
+    models = {id(trace.text_model): trace.text_model for trace in traces}
+    (model,) = models.values() if len(models) == 1 else (None,)
+    if wanted is False:
+        return None, ""
+    if model is None:
+        if wanted:
+            raise ValueError(
+                "model=True: what is shown was not read by one TextModel, so no page could read "
+                "another text; trace with model.trace(text), or leave model out"
+            )
+        return None, ""
+    return carry(model, wanted, not all(_same_again(model, trace) for trace in traces))
+
+
+def _same_again(model: TextModel, trace: Trace) -> bool:
+    """Whether the model does now what it did: it may have learned since, or have been edited then."""
+    target = None if trace.target is None else trace.target[0]
+    with torch.no_grad():
+        now = model.trace_ids(trace.tokens[0], target)
+    pairs = [(now.logits, trace.logits)]
+    if trace.logits is None:
+        pairs = [
+            (now.residual_norms(k), trace.residual_norms(k)) for k in trace.kinds if k != "cross"
+        ]
+    return all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in pairs)
 
 
 def _changed(model: nn.Module) -> str:

@@ -12,7 +12,8 @@ from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import shown_token
 from ..shared.exports import Numbers
-from ..shared.selection import SelectionView, check_traced, kind_of, sizes_of, traits_of
+from ..shared.selection import check_traced, kind_of, sizes_of, traits_of
+from ..shared.travelling import Travelling
 from .data import FIRST_SCREEN, PAGE, ResidualData
 from .exported import residual_numbers
 from .figure import ResidualScene, residual_figure
@@ -25,14 +26,15 @@ if TYPE_CHECKING:
     from ..shared.plots import Plot
 
 
-class ResidualView(SelectionView):
+class ResidualView(Travelling):
     """The residual stream by layer and token: its length, what attention and MLP of each block add
     to it (for Hugging Face models the block as a whole), and the logit lens.
 
     `layer`, `kind` and `selected` can be read and set from Python, as in `HeadView`; the token on
     view is the selected query. Of texts over 1024 tokens the first 1024 are shown; the logit lens is
     computed when it is looked at, and a saved page holds it for as many of the last tokens as some
-    ten seconds pay for (all of them, for a small model).
+    ten seconds pay for (all of them, for a small model). A page takes the model along as that of an
+    `Explorer` does (`save_html(path, model=None)`), and then reads other texts.
 
     Args:
         trace: what `transformer_lab.trace` returned; with keep="all" for more than lengths.
@@ -159,6 +161,7 @@ class ResidualView(SelectionView):
         return {"type": "block", "info": found.info}, [found.data]
 
     def _blocks(self) -> Iterable[Block]:
+        yield from self._model_blocks()
         names = self._data.block_names()
         here = {f"lens/{info['from']}" for info in self._lens}
         for name in names[-max(1, self._data.affordable(PAGE)) :]:

@@ -1,5 +1,8 @@
 // The residual stream: its length by layer and token, what each block adds, and what it would say.
 
+import { aliveStream } from "./alive.js";
+import { AskRow } from "../pages/ask_row.js";
+import { carriesModel } from "../pages/page_model.js";
 import { floatsOf, linearLegend, Shell } from "../shared/shell.js";
 import { colourTable } from "../shared/colours.js";
 import { button, radioGroup } from "../shared/controls.js";
@@ -17,8 +20,10 @@ import { medianOf, residualSentence, sizeText } from "./words.js";
 const STREAM_NAMES = { encoder: "Encoder", decoder: "Decoder" };
 
 export class ResidualViewer {
-  /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
-  constructor(model, root, signal) {
+  /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
+  constructor(given, root, signal) {
+    const model = aliveStream(given, signal);
+    this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
     Object.assign(this, { model, root, signal });
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(),
@@ -39,6 +44,10 @@ export class ResidualViewer {
     });
     this.#build();
     this.shell.watch(["kind"], () => {
+      this.from = this.hoverToken = this.hoverRow = null;
+    });
+    this.shell.watch(["_streams"], () => {
+      this.store = new LensStore(model, this.shell.requests); // it is another text
       this.from = this.hoverToken = this.hoverRow = null;
     });
     hearChanges(model, ["selected", "layer"], () => this.#selected(), signal);
@@ -149,6 +158,7 @@ export class ResidualViewer {
       );
     root.append(
       shell.header,
+      ...(this.ask ? [this.ask.root] : []),
       this.controlBar,
       this.note,
       shell.message,

@@ -1,0 +1,127 @@
+"""Views of one text, or of two, on pages that carry their model: another text is typed, and what they
+show is what Python shows of it."""
+
+import pytest
+import torch
+
+import transformer_lab as tl
+from tests.browser.fixtures import Map, choose_head, says
+from tests.browser.test_alive_page import OTHER, WORDS, part, small
+from transformer_lab.views import CompareView, HeadView, ResidualView
+
+KINDS = ("decoder", "encoder", "encoder-decoder")
+
+
+def type_text(page, text, field="text"):
+    """Run it; the page has what belongs to it."""
+    before = page.locator("#tl-root").get_attribute("data-texts")
+    page.locator(part(field)).fill(text)
+    page.locator(part(field)).press("Enter")
+    page.wait_for_function(
+        "was => document.querySelector('#tl-root').dataset.texts !== was", arg=before
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_heads_of_another_text(open_page, accessible, tmp_path, kind):
+    model = small(kind)
+    page = open_page(HeadView(model.trace(WORDS), layer=1).to_html())
+    assert page.locator(part("text")).input_value() == WORDS
+    type_text(page, OTHER)
+    view = HeadView(model.trace(OTHER), layer=1)
+    says(page, view)
+    if kind == "encoder-decoder":
+        assert page.locator(part("target")).input_value() == model.target_tokenizer.decode(
+            view.trace.target[0, 1:].tolist()
+        )
+    choose_head(page, 0, 1)
+    view.layer, view.head = 0, 1
+    says(page, view)
+    number = float(Map(page).hover(2, 1))
+    assert number == pytest.approx(float(view.row(2)[1]), abs=1e-4)
+    accessible(page)
+    page.locator(part("save")).click()
+    with page.expect_download() as download:
+        page.locator(part("html")).click()
+    download.value.save_as(tmp_path / "again.html")
+    again = open_page(tmp_path / "again.html", scheme="dark", width=700)
+    assert again.locator(part("text")).input_value() == OTHER
+    view.selected = None
+    says(again, view)
+    accessible(again)
+
+
+def test_a_wrong_text_is_one_sentence_and_changes_nothing(open_page):
+    view = HeadView(small("decoder").trace(WORDS), layer=1)
+    page = open_page(view.to_html())
+    for text, wanted in ((" ", "Text is empty"), ("the " * 40, "reads at most 32; shorten it")):
+        page.locator(part("text")).fill(text)
+        page.locator(part("text")).press("Enter")
+        page.wait_for_function(
+            "want => document.querySelector('[data-part=ask-message]').textContent.includes(want)",
+            arg=wanted,
+        )
+        says(page, view)
+    type_text(page, "the unheard animal")
+    assert page.locator(part("ask-message")).is_hidden()
+    assert "does not know 1 of the text’s 3 tokens" in page.locator(part("unread")).inner_text()
+
+
+def test_what_the_stream_holds_of_another_text(open_page, accessible):
+    for kind in KINDS:
+        model = small(kind)
+        page = open_page(ResidualView(model.trace(WORDS, keep="all")).to_html())
+        type_text(page, OTHER)
+        view = ResidualView(model.trace(OTHER, keep="all"))
+        says(page, view)
+        first = page.locator("[data-part=lens] thead [data-token]").first
+        view.selected = (int(first.get_attribute("data-token")), None)
+        first.click()
+        says(page, view)
+    accessible(page)
+    page = open_page(ResidualView(model.trace(WORDS, keep="all")).to_html(model=False))
+    assert page.locator(part("ask")).count() == 0
+
+
+def test_a_trace_that_was_edited_does_not_travel():
+    model = small("decoder")
+    with tl.edit(model, tl.ablate(0, 0)):
+        trace = model.trace(WORDS)
+    view = HeadView(trace)
+    assert 'data-block="model"' not in view.to_html()
+    assert "it was edited when this text was read" in view.stays
+    with pytest.raises(ValueError, match="cannot travel in a page: it was edited"):
+        view.to_html(model=True)
+    other = HeadView(tl.trace(model.model, torch.arange(5)))
+    assert 'data-block="model"' not in other.to_html() and other.stays == ""
+    with pytest.raises(ValueError, match="was not read by one TextModel"):
+        other.to_html(model=True)
+
+
+def test_two_other_texts_are_compared(open_page, accessible):
+    model = small("decoder")
+    a, b = "the animal was too tired", "the street was too tired because"
+    page = open_page(CompareView.of_texts(model, WORDS, OTHER, names=("long", "short")).to_html())
+    assert page.locator(part("text-1")).input_value() == OTHER
+    page.locator(part("text-1")).fill(b)
+    type_text(page, a)
+    first = [int(x) for x in page.locator("#tl-root").get_attribute("data-shown").split("/")[1:]]
+    view = CompareView.of_texts(model, a, b, names=("long", "short"), layer=first[0], head=first[1])
+    says(page, view)
+    choose = page.locator("[data-part=grid]")
+    choose.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    view.layer, view.head = min(1, view.layer + 1), min(1, view.head + 1)
+    says(page, view)
+    assert float(page.locator(part("moved")).inner_text()) == pytest.approx(
+        float(view.moved()[view.layer, view.head]), abs=1e-4
+    )
+    accessible(page)
+    page.locator(part("text")).fill("cross")
+    page.locator(part("text")).press("Enter")
+    page.wait_for_selector("[data-part=ask-message]:visible")
+    assert "no token in common" in page.locator(part("ask-message")).inner_text()
+    says(page, view)
+    models = CompareView.of_models(model, small("decoder", norm="rms"), OTHER)
+    assert 'data-block="model"' not in models.to_html() and models.stays == ""

@@ -1,0 +1,92 @@
+// Other texts in a CompareView of two, on a page that carries its model. The counterpart of data.py.
+
+import { carriesModel, viewOf } from "../pages/page_model.js";
+import { TextPage } from "../pages/text_page.js";
+import { align } from "./align.js";
+
+const LONGEST = 256; // tokens of the aligned texts
+const ALL_MAPS_BYTES = 4 * 2 ** 20;
+
+/** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
+export const aliveTexts = (model, signal) => (carriesModel(model) ? new TextPage(model, signal, compareTraits, comparedHead) : model);
+
+const bytesOfFloats = (values) => viewOf(new Uint8Array(values.buffer));
+
+/** Tokens of queries and keys. */
+function tokensOf(told, kind) {
+  const own = (told.target ?? told.text).tokens;
+  return { queries: kind === "encoder" ? told.text.tokens : own, keys: kind === "decoder" ? own : told.text.tokens };
+}
+
+async function compareTraits(ask, told, page) {
+  const kinds = {};
+  const all = [];
+  const moved = [];
+  for (const [kind, before] of Object.entries(page.get("_kinds"))) {
+    const [queries, keys] = ["queries", "keys"].map((axis) => aligned(told.map((one) => tokensOf(one, kind)[axis])));
+    const shape = { ...before, queries: queries.names.length, keys: keys.names.length, query_names: queries.names, key_names: keys.names };
+    kinds[kind] = { ...shape, query_parts: [queries.first, queries.second], key_parts: [keys.first, keys.second], moved: moved.length, maps: all.reduce((sum, one) => sum + one.length, 0) };
+    for (const both of await mapsOf(ask, told, kind, kinds[kind])) {
+      moved.push(movedShare(both, kinds[kind]));
+      all.push(both);
+    }
+  }
+  const size = all.reduce((sum, one) => sum + one.length, 0);
+  const whole = new Float32Array(4 * size <= ALL_MAPS_BYTES ? size : 0);
+  if (whole.length) all.reduce((at, one) => (whole.set(one, at), at + one.length), 0);
+  return { _kinds: kinds, _moved: bytesOfFloats(Float32Array.from(moved)), _maps: bytesOfFloats(whole), _first: {}, _first_data: bytesOfFloats(new Float32Array(0)) };
+}
+
+function aligned([a, b]) {
+  const found = align(a, b);
+  const count = found.names.length;
+  if (count > LONGEST) throw new Error(`the aligned texts have ${count} tokens; up to ${LONGEST} can be shown`);
+  if (!found.first.some((i, place) => i >= 0 && found.second[place] >= 0)) {
+    throw new Error("the two texts have no token in common; there is nothing to compare");
+  }
+  return found;
+}
+
+/** Both maps of every head, or of one, on the aligned axes: [2, query, key] each, NaN where a token is missing. */
+async function mapsOf(ask, told, kind, shape, places = everyHead(kind, shape)) {
+  const [first, second] = await Promise.all(told.map(({ of }) => ask({ ask: "map", of, places })));
+  const widths = told.map((one) => tokensOf(one, kind).keys.length);
+  return first.map((_, i) => {
+    const { queries, keys, query_parts: rows, key_parts: columns } = shape;
+    const both = new Float32Array(2 * queries * keys).fill(NaN);
+    [first[i], second[i]].forEach(({ weights }, side) => {
+      rows[side].forEach((row, q) => {
+        if (row < 0) return;
+        columns[side].forEach((column, k) => {
+          if (column >= 0) both[(side * queries + q) * keys + k] = weights[row * widths[side] + column];
+        });
+      });
+    });
+    return both;
+  });
+}
+
+const everyHead = (kind, { layers, heads }) => Array.from({ length: layers * heads }, (_, i) => ({ kind, layer: Math.floor(i / heads), head: i % heads }));
+
+/** The mean, over the queries that both have, of half the sum of |b − a| over keys. */
+function movedShare(both, { queries, keys, query_parts: [first, second] }) {
+  let [sum, count] = [0, 0];
+  for (let q = 0; q < queries; q++) {
+    if (first[q] < 0 || second[q] < 0) continue;
+    count++;
+    for (let k = 0; k < keys; k++) {
+      const [a, b] = [both[q * keys + k], both[(queries + q) * keys + k]];
+      sum += Math.abs((Number.isNaN(b) ? 0 : b) - (Number.isNaN(a) ? 0 : a)) / 2;
+    }
+  }
+  return sum / count;
+}
+
+/** The maps of one head, by its name. */
+async function comparedHead(ask, told, name, page) {
+  const [kind, layer, head] = name.split("/");
+  const shape = page.get("_kinds")[kind];
+  if (!shape) throw new Error("this page does not hold it");
+  const [both] = await mapsOf(ask, told, kind, shape, [{ kind, layer: Number(layer), head: Number(head) }]);
+  return { type: "block", info: {}, buffers: [bytesOfFloats(both)] };
+}

@@ -1,0 +1,89 @@
+// A text as the page's engine has read it, in the form in which Python tells a view of its heads: the
+// counterpart of heads/data.py.
+
+import { viewOf } from "../pages/page_model.js";
+
+export const NO_BYTES = new DataView(new ArrayBuffer(0));
+
+const SMALL_MAPS_UP_TO = 512; // tokens, as in explorer/state.py
+const WEIGHTS = { encoding: "weights", error: 0 };
+const HEAD = /^\w+\/\d+\/\d+$/;
+const MAPS = ["_thumbs", "_maps", "_norms", "_first_data", "_first_norms"];
+const ALL_MAPS_BYTES = 4 * 2 ** 20;
+const LONGEST = 1024; // tokens of a map that are shown
+const THUMBNAIL = 32;
+
+/** Of what a text is: two of the same words, masks and tokens are one. @param {Words} words */
+export const readingName = ({ text, target, masked, given }) => JSON.stringify([text, target, masked, given]);
+
+/** Text that JSON and Python can hold. @param {string} text */
+export const wellFormed = (text) => text.replace(/\p{Surrogate}/gu, "?");
+
+/**
+ * What each kind of attention is on a text, and where its parts stand in the bytes of all.
+ * @param {Record<string, any>} before the kinds of another text
+ * @param {any} told the engine's answer to "told"
+ */
+export function kindsOf(before, told) {
+  const kinds = {};
+  let [thumbs, maps, norms] = [0, 0, 0];
+  for (const [kind, { segments: _, sinks: __, ...known }] of Object.entries(before)) {
+    const [queries, keys] = [kind === "encoder" ? told.text : (told.target ?? told.text), kind === "decoder" ? (told.target ?? told.text) : told.text];
+    const [allQueries, allKeys] = [queries.tokens.length, keys.tokens.length];
+    const [nQueries, nKeys] = [Math.min(LONGEST, allQueries), Math.min(LONGEST, allKeys)];
+    const thumbnail = [Math.min(THUMBNAIL, allQueries), Math.min(THUMBNAIL, allKeys)];
+    kinds[kind] = {
+      ...known, queries: nQueries, keys: nKeys, all_queries: allQueries, all_keys: allKeys, thumbnail, thumbs, maps, norms, has_norms: true,
+      query_tokens: queries.tokens.slice(0, nQueries), key_tokens: keys.tokens.slice(0, nKeys), special: keys.special.filter((i) => i < nKeys),
+    };
+    const count = known.layers * known.heads;
+    thumbs += count * thumbnail[0] * thumbnail[1];
+    maps += 2 * count * nQueries * nKeys;
+    norms += 4 * count * nKeys;
+  }
+  return kinds;
+}
+
+/** What the engine is asked for to show these kinds: their sizes, and whether all maps go at once. */
+function shownOf(kinds) {
+  const shown = Object.entries(kinds).map(([kind, { queries, keys }]) => ({ kind, queries, keys }));
+  const size = Object.values(kinds).reduce((sum, { layers, heads, all_queries: queries, all_keys: keys }) => sum + 2 * layers * heads * queries * keys, 0);
+  return { shown, whole: size <= ALL_MAPS_BYTES };
+}
+
+/** Of traits that hold maps, what stands for none. @param {string} side "", or "_after" with edits */
+export const noMaps = (side) => ({ ...Object.fromEntries(MAPS.map((name) => [`${side}${name}`, NO_BYTES])), [`${side}_first`]: {} });
+
+/**
+ * Traits with the maps of every head, or of one where all are too many.
+ * @param {(question: Record<string, any>) => Promise<any>} ask
+ * @param {Record<string, any>} kinds
+ * @param {{kind: string, layer: number, head: number}} place the head on view
+ * @param {{side?: string, edits?: any[]}} [of] as in `noMaps`
+ */
+export async function mapTraits(ask, kinds, { kind, layer, head }, { side = "", edits = [] } = {}) {
+  const { shown, whole } = shownOf(kinds);
+  const found = await ask({ ask: "pictures", edits, shown, whole });
+  const longest = Math.max(...shown.flatMap(({ queries, keys }) => [queries, keys]));
+  const traits = { ...noMaps(side), [`${side}_maps`]: viewOf(found.maps), [`${side}_norms`]: viewOf(found.norms) };
+  if (!side || longest <= SMALL_MAPS_UP_TO) traits[`${side}_thumbs`] = viewOf(found.thumbs);
+  if (whole) return traits;
+  const name = `${kind}/${layer}/${head}`;
+  const { buffers } = await headBlock(ask, kinds, name, edits);
+  return { ...traits, [`${side}_first`]: { ...WEIGHTS, name }, [`${side}_first_data`]: buffers[0], [`${side}_first_norms`]: buffers[1] };
+}
+
+/**
+ * One head, whole, as the answer to a question for its block.
+ * @param {(question: Record<string, any>) => Promise<any>} ask
+ * @param {Record<string, any>} kinds
+ * @param {string} name kind/layer/head
+ * @param {any[]} [edits]
+ */
+export async function headBlock(ask, kinds, name, edits = []) {
+  if (!HEAD.test(name)) throw new Error("this page does not hold it");
+  const [kind, layer, head] = name.split("/");
+  const { queries, keys } = kinds[kind];
+  const { map, norms } = await ask({ ask: "picture", edits, shown: { kind, queries, keys, layer: Number(layer), head: Number(head) } });
+  return { type: "block", info: WEIGHTS, buffers: [viewOf(map), viewOf(norms)] };
+}

@@ -1,0 +1,105 @@
+// Where a reader types another text, on a page that carries its model.
+
+import { button } from "../shared/controls.js";
+import { element } from "../shared/dom.js";
+import { hearChanges } from "../shared/hearing.js";
+import { Requests, Superseded } from "../shared/requests.js";
+import { Waiting } from "../shared/waiting.js";
+
+const LINE_HIGH = 18; // px
+
+/** As high as its text, up to so many lines. @param {HTMLTextAreaElement} area @param {number} lines */
+export function growArea(area, lines) {
+  if (!area.clientWidth) return;
+  area.style.height = "auto";
+  area.style.height = `${Math.min(lines * LINE_HIGH, area.scrollHeight)}px`;
+}
+
+/** Enter runs, Shift with Enter is a line break. @param {HTMLTextAreaElement} area @param {() => void} run */
+export function runByEnter(area, run) {
+  area.addEventListener("keydown", (event) => {
+    event.stopPropagation();
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    run();
+  });
+}
+
+export class AskRow {
+  /** @param {any} model @param {AbortSignal} signal */
+  constructor(model, signal) {
+    this.model = model;
+    this.texts = 0;
+    this.requests = new Requests(model, signal);
+    this.both = model.get("_carried").kind === "encoder-decoder";
+    this.sides = model.get("_carried").sides.map((side, i) => this.#side(side, i));
+    this.run = button("Run", "run", () => this.#run(), "Run the model on this text (Enter)");
+    this.run.classList.add("tl-main");
+    this.message = element("p", { class: "tl-message", role: "alert", "data-part": "ask-message", hidden: true });
+    this.unread = element("p", { class: "tl-hint", role: "status", "data-part": "unread", hidden: true });
+    this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "ask-busy", hidden: true });
+    this.waiting = new Waiting(this.busy);
+    this.root = element("div", { class: "tl-ask-row", "data-part": "ask" },
+      element("div", { class: "tl-ask" }, ...this.sides.map(({ root }) => root), this.run), this.message, this.busy, this.unread);
+    hearChanges(model, ["_carried"], () => this.#fill(), signal);
+    new ResizeObserver(() => this.#grow()).observe(this.root);
+    this.#fill();
+  }
+
+  #side({ name }, i) {
+    const field = (label, part) => {
+      const area = element("textarea", { class: "tl-text", rows: 1, spellcheck: "false", "aria-label": label, "data-part": part, maxlength: 100_000, title: "Type a text, press Enter" });
+      area.addEventListener("input", () => this.#grow());
+      runByEnter(area, () => this.#run());
+      return area;
+    };
+    const number = i ? `-${i}` : "";
+    const text = field(name ? `Text ${name}` : "Text that the model reads", `text${number}`);
+    const target = this.both ? field(name ? `What ${name} writes (empty: its own answer)` : "What it writes (empty: its own answer)", `target${number}`) : null;
+    const box = (area) => element("span", { class: "tl-box" }, area);
+    const root = element("span", { class: "tl-field" }, element("span", { class: "tl-quiet" }, name || "reads"), box(text), ...(target ? [element("span", { class: "tl-quiet" }, "writes"), box(target)] : []));
+    return { name, text, target, root };
+  }
+
+  /** What was typed as a target; null where it is still the model's own answer. */
+  #targetOf({ target }, { target: was, written }) {
+    if (!target?.value.trim() || (was === null && target.value === written)) return null;
+    return target.value;
+  }
+
+  async #run() {
+    const kept = this.model.get("_carried").sides;
+    const sides = this.sides.map((side, i) => ({ name: side.name, text: side.text.value, target: this.#targetOf(side, kept[i]) }));
+    const ended = this.waiting.begin("Reading …", "The model in this page is still at work.");
+    try {
+      await this.requests.ask({ type: "run", sides });
+      this.#say("");
+    } catch (error) {
+      if (!(error instanceof Superseded)) this.#say(`${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}.`.replace(/\.\.$/, "."));
+    } finally {
+      ended();
+      this.waiting.say("");
+    }
+  }
+
+  #say(text) {
+    this.message.textContent = text;
+    this.message.hidden = !text;
+  }
+
+  #fill() {
+    const { sides, unread = "" } = this.model.get("_carried");
+    /** @type {HTMLElement | null} */ (this.root.closest(".tl-view"))?.setAttribute("data-texts", String(++this.texts)); // for tests: texts that were read
+    this.sides.forEach(({ text, target }, i) => {
+      text.value = sides[i].text;
+      if (target) target.value = sides[i].target ?? sides[i].written ?? "";
+    });
+    this.unread.textContent = unread;
+    this.unread.hidden = !unread;
+    this.#grow();
+  }
+
+  #grow() {
+    for (const { text, target } of this.sides) for (const area of [text, target]) if (area) growArea(area, 2);
+  }
+}

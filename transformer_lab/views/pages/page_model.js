@@ -1,0 +1,82 @@
+// Stands before the model of a view on a page that carries its model: what would be asked of Python is
+// asked of the page's engine, and whatever else is asked of the model is the page's.
+
+import { Engine } from "../engine/client.js";
+import { Requests } from "../shared/requests.js";
+
+/** Whether a view stands on a page that has its model inside. @param {any} model */
+export const carriesModel = (model) => Boolean(model.get("_saved") && model.get("_carried")?.travels);
+
+/** @param {Uint8Array} bytes */
+export const viewOf = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+export class PageModel {
+  /**
+   * @param {any} page
+   * @param {AbortSignal} signal
+   * @param {Record<string, (own: any, message: any) => Promise<any>>} answers by the type of the message
+   */
+  constructor(page, signal, answers) {
+    Object.assign(this, { page, signal, answers });
+    this.heard = new Set(); // handlers of messages
+    this.turn = Promise.resolve(); // one run after the other
+    this.saved = new Requests(page, signal);
+  }
+
+  // ---- as a model of a view ---------------------------------------------------------------------------
+
+  get(name) {
+    return name === "_live" ? true : this.page.get(name);
+  }
+
+  set(...given) {
+    this.page.set(...given);
+  }
+
+  save_changes() {
+    this.page.save_changes();
+  }
+
+  on(names, handler) {
+    this.page.on(names, handler);
+    if (names.split(" ").includes("msg:custom")) this.heard.add(handler);
+  }
+
+  off(names, handler) {
+    this.page.off(names, handler);
+    if (names.split(" ").includes("msg:custom")) this.heard.delete(handler);
+  }
+
+  send(message) {
+    if (!Object.hasOwn(this.answers, message.type)) return this.page.send(message);
+    const { request } = message;
+    this.inTurn(() => this.answers[message.type](this, message)).then(
+      ({ buffers = [], ...told } = {}) => this.tell({ type: "done", asked: message.type, ...told, request }, buffers),
+      (error) => this.tell({ type: "error", message: error.message, request }),
+    );
+  }
+
+  tell(message, buffers = []) {
+    for (const handler of [...this.heard]) handler(message, buffers);
+  }
+
+  /** What is asked, one after the other. @param {() => Promise<any>} work */
+  inTurn(work) {
+    const done = this.turn.then(work);
+    this.turn = done.catch(() => {}); // what failed was told
+    return done;
+  }
+
+  // ---- the engine -------------------------------------------------------------------------------------
+
+  /** It is started when it is first asked for. */
+  get engine() {
+    this.started ??= Engine.ofPage(new Requests(this.page, this.signal), this.signal);
+    return this.started;
+  }
+
+  /** @param {Record<string, any>} question @param {Parameters<Engine["ask"]>[1]} [how] */
+  async ask(question, how) {
+    return (await this.engine).engine.ask(question, how);
+  }
+}

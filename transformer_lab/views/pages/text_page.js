@@ -1,0 +1,94 @@
+// A view of one text, or of two, on a page that carries its model: another text is read by the page's
+// engine, and what the view shows is set as Python would set it.
+
+import { PageModel } from "./page_model.js";
+import { unreadSentence } from "./unread.js";
+
+/**
+ * @typedef {object} Side a text of a view
+ * @property {string} name "" where there is one
+ * @property {string} text
+ * @property {string | null} target what an encoder-decoder writes; null: its own answer
+ *
+ * @typedef {any} Told the engine's answer to "told", and `of`: by which name the engine knows the text
+ */
+
+export class TextPage extends PageModel {
+  /**
+   * @param {any} page
+   * @param {AbortSignal} signal
+   * @param {(ask: TextPage["ask"], told: Told[], page: any) => Promise<Record<string, any>>} traits of these texts
+   * @param {(ask: TextPage["ask"], told: Told[], name: string, page: any) => Promise<any>} block the answer to a question for one
+   */
+  constructor(page, signal, traits, block) {
+    super(page, signal, {
+      run: (own, { sides }) => own.run(sides),
+      block: (own, { name }) => own.block(name),
+    });
+    Object.assign(this, { traits, blockOf: block });
+    this.slot = 0; // the engine keeps the texts on view while it reads others
+    /** @type {Told[] | null} */
+    this.told = null;
+  }
+
+  get carried() {
+    return this.page.get("_carried");
+  }
+
+  /** @param {Side[]} sides */
+  async run(sides) {
+    const told = await this.read(sides);
+    const traits = await this.traits((question) => this.ask(question), told, this.page);
+    const { kind } = this.carried;
+    const unread = sides.map(({ text, target }, i) => {
+      const { text: own, target: written } = told[i];
+      const counted = [{ name: "text", count: own.tokens.length, ...own }];
+      if (written && target !== null) counted.push({ name: "target", ...written, count: written.tokens.length - 1 });
+      return unreadSentence(text, kind, counted);
+    });
+    this.#take(told);
+    this.page.set({
+      ...traits,
+      selected: null, // it names tokens of the old text
+      link: "",
+      _how: this.#how(told),
+      _carried: { ...this.carried, moved: true, sides: sides.map((side, i) => ({ ...side, written: told[i].written })), unread: [...new Set(unread)].join(" ").trim() },
+    });
+  }
+
+  /** @param {Side[]} sides @returns {Promise<Told[]>} */
+  async read(sides) {
+    const found = [];
+    for (const [i, { text, target }] of sides.entries()) {
+      const of = `${1 - this.slot}/${i}`;
+      const { ids } = await this.ask({ ask: "read", of, text, target });
+      found.push({ ...(await this.ask({ ask: "told", of, text })), of, ids });
+    }
+    return found;
+  }
+
+  #take(told) {
+    this.slot = 1 - this.slot;
+    this.told = told;
+  }
+
+  /** A part of what is shown: of the text that was saved the page has it, of others the engine. @param {string} name */
+  async block(name) {
+    if (!this.carried.moved) {
+      const { message, buffers } = await this.saved.ask({ type: "block", name }, false);
+      return { type: "block", info: message.info, buffers };
+    }
+    if (!this.told) this.#take(await this.read(this.carried.sides)); // a page that was saved anew
+    return this.blockOf((question) => this.ask(question), /** @type {Told[]} */ (this.told), name, this.page);
+  }
+
+  /** What is told beside files: of which texts. */
+  #how(told) {
+    const how = this.page.get("_how");
+    const of = (how?.of ?? []).map((one, i) => {
+      const { ids, plain, target, text } = told[Math.min(i, told.length - 1)];
+      return { ...one, token_ids: [ids], tokens: [text.tokens], ...(target ? { target_ids: [plain] } : {}) };
+    });
+    return { ...how, of };
+  }
+}

@@ -1,0 +1,65 @@
+"""Views of traces whose pages take the model along, and read other texts by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..pages.carried import Carried
+from ..pages.carrying import carry_traces
+from ..pages.export import Block
+from .selection import SelectionView
+
+if TYPE_CHECKING:
+    from ...tracing.trace import Trace
+
+
+class Travelling(SelectionView):
+    """A view of one text of a `TextModel`, or of two. Its page has a field for each, in which another
+    one can be typed. What such a page says of a model that does not travel is in `stays`."""
+
+    carried: Carried | None = None
+    """The model that the last page of this view took along."""
+    stays: str = ""
+    """Why the last page did not, in a sentence."""
+
+    def _read_texts(self) -> Sequence[Trace]:
+        """The traces of the texts that another can take the place of."""
+        return self._subjects()
+
+    def _side_names(self) -> Sequence[str]:
+        return ("",)
+
+    def _page(self, *, model: bool | None = None, **options: Any) -> Iterable[str]:
+        self.carried, self.stays = carry_traces(self._read_texts(), model)
+        return super()._page(**options)
+
+    def _page_state(self, **options: Any) -> dict[str, Any]:
+        state = super()._page_state(**options)
+        if "_note" in state:
+            state["_note"] = " ".join(filter(None, (self.stays, state["_note"])))
+        if self.carried:
+            sides = zip(self._side_names(), self._read_texts(), strict=True)
+            state["_carried"] = {
+                "travels": True,
+                "moved": False,  # whether the page has read another text
+                "kind": self._read_texts()[0].text_model.kind,
+                "sides": [{"name": name, **_words(trace)} for name, trace in sides],
+            }
+        return state
+
+    def _model_blocks(self) -> Iterable[Block]:
+        return self.carried.blocks if self.carried else ()
+
+
+def _words(trace: Trace) -> dict[str, Any]:
+    """What stands in the fields: the text; the target, where one was given; and what was written."""
+    text, target = trace.words or (None, None)
+    model = trace.text_model
+    if text is None:
+        text = model.tokenizer.decode(trace.tokens[0].tolist())
+    written = None
+    if trace.target is not None:
+        written = model.target_tokenizer.decode(trace.target[0, 1:].tolist())
+        target = target if trace.words else written
+    return {"text": text, "target": target, "written": written}
