@@ -4,6 +4,7 @@
     need("browser")                  # in a fixture or a test
     lacking("mount")                 # where only trying can tell
     T = package("transformers")      # what an extra brings; at the head of a file too
+    installed("nbgrader")            # the same, of what takes seconds to import
 
 The test is skipped, or fails where TL_REQUIRE_BROWSER=1 or TL_REQUIRE_MODELS=1, which CI sets, say
 that the thing must be here.
@@ -101,9 +102,18 @@ def lacking(name: str, why: object = "") -> NoReturn:
 
 def package(name: str):
     """A package that an extra brings, imported; without it the test, or the file, is skipped."""
+    return pytest.importorskip(name, reason=_without(name))
+
+
+def installed(name: str):
+    """Skip the test, or the file, without a package that an extra brings; it is not imported."""
+    if find_spec(name) is None:
+        pytest.skip(_without(name), allow_module_level=True)
+
+
+def _without(name: str) -> str:
     extra = EXTRAS.get(name.partition(".")[0], "dev")
-    reason = f"{NEEDS}the extra `{extra}` (pip install -e '.[{extra}]')"
-    return pytest.importorskip(name, reason=reason)
+    return f"{NEEDS}the extra `{extra}` (pip install -e '.[{extra}]')"
 
 
 def not_tested(reports) -> str:

@@ -238,9 +238,11 @@ def map_of():
 
 @pytest.fixture
 def screenshot():
-    """Keep a picture of a page under tests/browser/artifacts."""
+    """Keep a picture of a page under tests/browser/artifacts, for who runs the tests by hand."""
 
     def shoot(page, name, **options):
+        if os.environ.get("CI"):
+            return
         ARTIFACTS.mkdir(exist_ok=True)
         page.screenshot(path=ARTIFACTS / f"{name}.png", **options)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.missing import package
+from tests.missing import installed
 from transformer_lab.lessons.homework import sandbox
 from transformer_lab.lessons.homework.assignment import NBGRADER
 from transformer_lab.lessons.homework.sandbox import Limits, _links, box_problem
@@ -108,7 +108,7 @@ def test_limits_are_checked():
 @pytest.mark.parametrize("what", ["nbgrader", "a step"])
 def test_grading_starts_without_a_grammar_that_no_notebook_asks_for(what, tmp_path):
     """It costs more than all else that nbgrader imports, three times a submission."""
-    package("nbgrader")
+    installed("nbgrader")
     given = [tmp_path / name for name in ("given", "handed", "work")]
     for folder in given:
         folder.mkdir()

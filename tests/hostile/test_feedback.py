@@ -6,11 +6,11 @@ import re
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 
-from tests.missing import package
+from tests.missing import installed
 from transformer_lab.lessons.homework.box import Grade, grade_course
 from transformer_lab.lessons.homework.steps import clean, safe_page
 
-package("nbgrader")
+installed("nbgrader")
 pytestmark = [pytest.mark.grading, pytest.mark.xss, pytest.mark.timeout(300)]
 
 RUN = "window.ran = (window.ran || 0) + 1; alert(1)"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.missing import package
+from tests.missing import installed
 from transformer_lab.lessons.homework.assignment import AssignmentError
 from transformer_lab.lessons.homework.box import (
     Grade,
@@ -26,7 +26,7 @@ from transformer_lab.lessons.homework.box import (
 )
 from transformer_lab.lessons.homework.sandbox import Limits, Stopped
 
-package("nbgrader")
+installed("nbgrader")
 pytestmark = [pytest.mark.grading, pytest.mark.timeout(300)]
 
 

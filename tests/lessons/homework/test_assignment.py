@@ -9,7 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.missing import package
+from tests.kernels import FORKED
+from tests.missing import installed
 from transformer_lab.files.resources import resource
 from transformer_lab.lessons.graders import exercise_names
 from transformer_lab.lessons.grading import grade
@@ -22,7 +23,7 @@ from transformer_lab.lessons.homework.assignment import (
     source_of,
 )
 
-package("nbgrader")
+installed("nbgrader")
 NOTEBOOKS = sorted(resource("notebooks").glob("[0-9][0-9]_*.ipynb"))
 WITH_EXERCISES = [p for p in NOTEBOOKS if any(n.startswith(p.stem[:2]) for n in exercise_names())]
 NAME = "01_attention_by_hand"
@@ -79,9 +80,10 @@ def nbgrader(course, *arguments):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     scratch = course.parent / "scratch"
     scratch.mkdir(exist_ok=True)
+    changed = {"PATH": path, "TMPDIR": str(scratch), "JUPYTER_PATH": os.environ[FORKED]}
     run = subprocess.run(
         [sys.executable, "-m", "nbgrader", *arguments], cwd=course, capture_output=True, text=True,
-        env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "TMPDIR": str(scratch)},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **changed},
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]
     assert list(scratch.glob("grading-*")) == []
