@@ -91,7 +91,8 @@ def test_weights_that_have_changed_since_do_not_travel():
         view.text_model.model.decoder.blocks[0].attention.query.weight.add_(0.1)
     assert "model" not in blocks_of(view.to_html())
     assert (
-        "it was edited when this text was read, or has changed since; read it again" in view.stays
+        "its weights have changed since this text was read, or it was edited then; read it again"
+        in view.stays
     )
     view.text = "ab"
     assert "model" in blocks_of(view.to_html())

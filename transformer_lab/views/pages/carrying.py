@@ -37,7 +37,7 @@ def carry(
         return None, ""
     why = why_not(model) or _changed(model.model)
     if stale:
-        why = "it was edited when this text was read, or has changed since; read it again"
+        why = "its weights have changed since this text was read, or it was edited then; read it again"
     size = 2 * sum(weight.numel() for weight in model.model.parameters())
     if not why and size > MOST:
         why = f"it has {_mb(size)} in 16 bits, and a page takes at most {_mb(MOST)} along"
