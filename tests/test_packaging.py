@@ -101,7 +101,8 @@ def test_the_readme_shows_the_commands_that_exist():
     readme = (ROOT / "README.md").read_text("utf-8")
     for target in ("lab", "test", "models", "book", "slides"):
         assert f"make {target}" in readme and f"\n{target}:" in MAKEFILE
-    for command in ("explore", "lessons", "doctor", "assignment", "grade", "progress", "study"):
+    commands = "explore lessons doctor assignment grade progress study report"
+    for command in commands.split():
         assert f"transformer-lab {command}" in readme and command in main.commands
     assert "make test" in (ROOT / ".ci" / "run").read_text("utf-8")
 

@@ -71,6 +71,7 @@ _NAMES = {
     "patching_grid": "desk.patching",
     "path_patch": "desk.paths",
     "study": "studies.running",
+    "report": "reports.report",
     "edge_scores": "desk.edge_scores",
     "circuit": "desk.edge_scores",
     "Circuit": "desk.circuit_scores",
@@ -115,6 +116,7 @@ if TYPE_CHECKING:
     from .positions import ALiBi, Learned, NoPositions, Relative, Rotary, Sinusoidal
     from .readers import Classifier, PictureClassifier, SpanReader
     from .recurrent import Recurrent
+    from .reports.report import report
     from .studies.running import study
     from .text_model import TextModel, shipped
     from .tracing.gradients import Logit

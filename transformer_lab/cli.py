@@ -15,6 +15,7 @@ import click
 
 from . import __version__
 from .files.text_files import check_writable
+from .reports.commands import report
 from .studies.commands import study
 
 if TYPE_CHECKING:
@@ -410,3 +411,4 @@ def grade(
 
 
 main.add_command(study)
+main.add_command(report)

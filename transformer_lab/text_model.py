@@ -76,7 +76,7 @@ class TextModel:
             found = load(folder, allow_missing)
         else:
             found = cls._from_hub(name, allow_missing)
-        found.model.to(where).eval()
+        found.model.to(where).eval().loaded_from = str(name)
         return found
 
     @classmethod

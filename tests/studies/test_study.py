@@ -150,7 +150,8 @@ def test_the_numbers_of_a_cell_are_those_of_its_prompts():
 def test_a_study_is_a_table_a_picture_and_files(model, tmp_path):
     found = tl.study(model, TEXTS, measure=["entropy", "distance"])
     table = found.table()
-    assert len(table) == 24 and abs(table[0].mean) == max(abs(row.mean) for row in table)
+    assert [row.measure for row in table] == ["entropy"] * 12 + ["distance"] * 12
+    assert [abs(row.mean) for row in table][:12] == sorted(found["entropy"].mean.flatten())[::-1]
     lines = found.save(tmp_path / "a.csv").read_text().splitlines()
     assert len(lines) == 25 and lines[0].startswith("measure,layer,axis,place,label,n,mean,std,low")
     assert len(lines[1].split(",")) == len(lines[0].split(","))

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..arguments import shown
 from ..edits.kinds import EditError
 from ..files.text_files import write_text
+from ..tracing.made import Made
 from .edge_graph import ARROW
 from .edge_passes import EdgePasses
 from .grid import CLOSE
@@ -73,6 +74,7 @@ class Circuit:
             only the others live.
         controls: the same of as many edges drawn at random.
         by: how they were chosen. seed: of the draws. metric: in words. model: its name.
+        made: how it was made, see `tl.report`.
     """
 
     edges: tuple[str, ...]
@@ -88,6 +90,7 @@ class Circuit:
     metric: str
     model: str
     question: Question = field(repr=False)
+    made: Made | None = field(default=None, repr=False)
 
     def share(self, value: float) -> float:
         """Where a metric lies between the corrupted run (0) and the clean one (1)."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..arguments import shown
 from ..edits.kinds import EditError
+from ..tracing.made import Made, finding
 from .circuit_scores import Circuit, Question, scored
 from .edge_graph import EdgeGraph
 from .edge_passes import EdgePasses
@@ -47,7 +48,7 @@ class EdgeScores:
         estimate, exact: fp32 [reader, writer]; NaN where it is not known, or there is no edge.
         clean, corrupted: the metric of the two runs.
         by: how they were estimated: "eap" or "eap-ig", or "exact" where they were not. steps: of EAP-IG.
-        metric: in words. model: its name.
+        metric: in words. model: its name. made: how they were made, see `tl.report`.
     """
 
     graph: EdgeGraph
@@ -61,6 +62,7 @@ class EdgeScores:
     model: str
     question: Question = field(repr=False)
     passes: EdgePasses = field(repr=False)
+    made: Made | None = field(default=None, repr=False)
 
     @property
     def values(self) -> Tensor:
@@ -127,7 +129,7 @@ class EdgeScores:
         mask = chosen(self.graph, n, threshold, edges, self.values.nan_to_num(0.0))
         numbers = self.values[mask].tolist()
         how = f"{self.by}{f' in {self.steps} steps' if self.by == 'eap-ig' else ''}"
-        return scored(
+        found = scored(
             self.passes,
             mask,
             numbers,
@@ -137,6 +139,10 @@ class EdgeScores:
             seed=seed,
             progress=progress,
         )
+        if self.made is None or (self.by != "exact" and not self.exact.isnan().all()):
+            return found  # no one call chooses by estimates of some edges and measures of others
+        more = dict(n=n, threshold=threshold, edges=edges, draws=draws, seed=seed)
+        return replace(found, made=self.made.as_call_of("circuit", more))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; None for what is not known."""
@@ -156,6 +162,7 @@ class EdgeScores:
         )
 
 
+@finding
 def edge_scores(
     model: Any,
     clean: Any,
@@ -209,6 +216,7 @@ def edge_scores(
     return found.measure(progress=progress) if by == "exact" else found
 
 
+@finding
 def circuit(
     model: Any,
     clean: Any,

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..edits.kinds import EditError
 from ..edits.sites import OF_HEADS
 from ..files.text_files import write_text
+from ..tracing.made import Made
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,6 +61,7 @@ class PatchingGrid:
         there: bool, as wide: whether there is something to patch.
         labels: axis -> what to show for each place on it.
         into, source: the metric of the run that is patched and of the one that is put in.
+        made: how it was made, see `tl.report`.
         metric, direction, aligned: in words. model: its name. path: by which way alone it may reach the
             metric, where not by every one.
     """
@@ -77,6 +79,7 @@ class PatchingGrid:
     aligned: str
     model: str
     path: str = ""
+    made: Made | None = field(default=None, repr=False)
 
     @property
     def values(self) -> Tensor:
@@ -165,6 +168,11 @@ class PatchingGrid:
         """As a still picture; cells that are estimates alone have a dot."""
         return _still([self], self.sentence)
 
+    def panel(self) -> Any:
+        """What `heat_maps` draws of it: cells that are estimates alone have a dot."""
+        dots = self.exact.isnan() & ~self.estimate.isnan()
+        return (self.title, self.values, dots, self.axes, self.labels)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; None for what is not known."""
         plain = {
@@ -216,6 +224,7 @@ class PatchingGrids(Mapping[str, PatchingGrid]):
     missing: Mapping[str, str]
     edit_of: Callable[[str, int, int], Any] = field(repr=False)
     measured: Callable[..., dict[tuple[str, int, int], float]] = field(repr=False)
+    made: Made | None = field(default=None, repr=False)
 
     def measure(
         self,
@@ -309,10 +318,8 @@ class PatchingGrids(Mapping[str, PatchingGrid]):
 def _still(grids: list[PatchingGrid], sentence: str) -> Figure:
     from ..views.shared.heat import heat_maps
 
-    dots = [grid.exact.isnan() & ~grid.estimate.isnan() for grid in grids]
-    said = f"{sentence} Dots: estimates." if any(bool(some.any()) for some in dots) else sentence
-    panels = [(g.title, g.values, d, g.axes, g.labels) for g, d in zip(grids, dots, strict=True)]
-    return heat_maps(panels, said)
+    said = f"{sentence} Dots: estimates." if any(grid.estimated for grid in grids) else sentence
+    return heat_maps([grid.panel() for grid in grids], said)
 
 
 def _said(value: float, sign: str = "") -> str:

@@ -22,6 +22,7 @@ from ..edits.kinds import Edit, EditError
 from ..edits.makers import patch
 from ..edits.sites import OF_HEADS, OF_STREAM, site_named
 from ..hub.network import SeamError
+from ..tracing.made import finding
 from ..tracing.trace import Trace, TraceError
 from .grid import PatchingGrid, PatchingGrids
 from .metric import Metric
@@ -32,6 +33,7 @@ WAYS = ("attribution", "exact", "both")
 Place = tuple[str, int, int]
 
 
+@finding
 def patching_grid(
     model: Any,
     clean: Any,

@@ -6,7 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from ..edits.kinds import EditError
 from ..edits.patching import OF_CALL
 from ..hub.network import SeamError
 from ..softmax import spread_heads
+from ..tracing.made import Made, finding
 from ..tracing.trace import TraceError
 from .grid import PatchingGrid
 from .pair import Pair
@@ -57,7 +58,7 @@ class PathEffect:
     Attributes:
         value: the change of the metric; `recovered` is its share of what lies between the runs.
         into, source: the metric of the run that is patched, and of the one that is put in.
-        sender, receiver, via, metric, direction: in words.
+        sender, receiver, via, metric, direction: in words. made: how it was made, see `tl.report`.
     """
 
     value: float
@@ -68,6 +69,7 @@ class PathEffect:
     via: str
     metric: str
     direction: str
+    made: Made | None = field(default=None, repr=False)
 
     @property
     def recovered(self) -> float:
@@ -75,6 +77,7 @@ class PathEffect:
         return self.value / between if between else math.nan
 
 
+@finding
 def path_patch(
     model: Any,
     clean: Any,

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..attention import AttentionCall, Tap
 from ..hub.network import Output, SeamError
+from ..tracing.made import finding
 from .effects import Sweep, checked_token, of_each_text
 from .hanging import tapping, uncompiled
 from .kinds import EditError
@@ -26,6 +27,7 @@ from .swept import Swept
 MEASURES = ("log_prob", "probability")
 
 
+@finding
 def estimate_effects(
     model: Any,
     tokens: Any = None,

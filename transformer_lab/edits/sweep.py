@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..tracing.made import finding
 from .cells import Cells
 from .effects import LOGIT_MEASURES, Effect, Judge, LogitMeasure, Sweep
 from .hanging import tap_for
@@ -27,6 +28,7 @@ from .swept import Swept
 __all__ = ["LOGIT_MEASURES", "Effect", "Sweep", "sweep_edges", "sweep_groups", "sweep_heads"]
 
 
+@finding
 def sweep_heads(
     model: Any,
     tokens: Any = None,
@@ -80,6 +82,7 @@ def sweep_heads(
     return _run(swept, cells, labels, measure, progress, budget_mib)
 
 
+@finding
 def sweep_groups(
     model: Any,
     tokens: Any = None,
@@ -126,6 +129,7 @@ def sweep_groups(
     return _run(swept, cells, {"group": list(groups)}, measure, progress, budget_mib)
 
 
+@finding
 def sweep_edges(
     model: Any,
     tokens: Any = None,

@@ -19,6 +19,7 @@ from ..edits.makers import ablate
 from ..edits.sweep import sweep_heads
 from ..files.text_files import write_text
 from ..hub.which import network_of
+from ..tracing.made import Made, finding
 from ..tracing.running import trace as traced
 from ..tracing.trace import Trace
 from .evidence import BAR
@@ -71,6 +72,7 @@ class HeadTable:
     columns: the names that `sorted` and `where` know.
     about: what the effects are of, in a sentence.
     query: what was asked for, "" for all heads; n_heads: how many there are then.
+    made: how it was made, see `tl.report`.
     """
 
     rows: tuple[HeadRow, ...]
@@ -78,6 +80,7 @@ class HeadTable:
     about: str
     query: str = ""
     n_heads: int = 0
+    made: Made | None = field(default=None, repr=False)
 
     def where(self, query: str) -> HeadTable:
         """The heads that are asked for: "punctuation", "layer > 10", "effect > .1", joined by "and".
@@ -231,6 +234,7 @@ class HeadTable:
         return f"{heads} of {self.n_heads}" if self.query else heads
 
 
+@finding
 def head_table(
     model: Any,
     text: Any = None,

@@ -57,7 +57,7 @@ def effective_weight(layer: Any) -> Tensor | None:
         weight = _adapted(layer)
         if weight is not None:
             # It is made anew at each call: whether what it is made of has changed is told by this.
-            weight.made_of = sum(map(_version, layer.parameters()))  # type: ignore[attr-defined]
+            weight.made_of = sum(map(times_written, layer.parameters()))  # type: ignore[attr-defined]
         return weight
     return _plain(layer)
 
@@ -110,6 +110,11 @@ def _adapted(layer: Any) -> Tensor | None:
         return (
             layer.forward(torch.eye(base.shape[0], dtype=base.dtype, device=base.device)) - nothing
         )
+
+
+def times_written(weight: Tensor) -> int:
+    """How often a tensor was written to; 0 for those of inference mode, which do not say."""
+    return 0 if weight.is_inference() else _version(weight)
 
 
 def _version(weight: Tensor) -> int:

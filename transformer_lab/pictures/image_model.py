@@ -74,7 +74,7 @@ class ImageModel:
         where = pick_device(device)
         model, processor, shown = load_image_model(name, allow_missing=allow_missing)
         found = cls(model, processor, shown)
-        found.model.to(where).eval()
+        found.model.to(where).eval().loaded_from = str(name)
         return found
 
     def save(self, folder: str | Path, **options: Any) -> Path:

@@ -22,6 +22,7 @@ from ..attention import Tap
 from ..edits.passes import evaluated
 from ..files.models import weights_sha256
 from ..hub.network import Network
+from ..tracing.made import finding
 from ..training import distributed
 from .asked import PATCHING, Asked, Asking, Grid, measures_of
 from .batches import Ready, in_batches, most_together, named, ready
@@ -34,6 +35,7 @@ WAYS = ("attribution", "exact")
 Progress = bool | Callable[[int, int], None]
 
 
+@finding
 def study(
     model: Any,
     prompts: Any,

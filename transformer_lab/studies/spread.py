@@ -141,8 +141,7 @@ class Spread:
     def sentence(self) -> str:
         """What the numbers are, and which are the largest."""
         most = "; ".join(
-            f"layer {row.layer}, {row.axis} {row.label} {_said(row.mean)} "
-            f"({_said(row.low)} to {_said(row.high)})"
+            f"layer {row.layer}, {row.axis} {row.label} {_said(row.mean)}{_between(row)}"
             for row in self.top(3)
         )
         counts = self.n[self.n > 0]
@@ -185,6 +184,11 @@ class Spread:
         """What `heat_maps` draws of it."""
         dots = (self.low <= 0) & (self.high >= 0)
         return (f"{self.name}, mean", self.mean, dots, self.axes, self.labels)
+
+
+def _between(row: StudyRow) -> str:
+    """Its interval in words, where it has one."""
+    return "" if row.n < 2 else f" ({_said(row.low)} to {_said(row.high)})"
 
 
 def _said(value: float) -> str:

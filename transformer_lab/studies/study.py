@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files.text_files import write_text
+from ..tracing.made import Made
 from .prompts import Prompt
 from .spread import QUANTILES, Spread, StudyRow
 
@@ -27,7 +28,7 @@ COLUMNS = ("measure", "layer", "axis", "place", "label", "n", "mean", "std", "lo
 
 @dataclass(frozen=True, eq=False)
 class StudyTable:
-    """Cells as rows, the largest means first.
+    """Cells as rows; see `Study.table`.
 
     rows: what is in it. about: what its numbers are, in a sentence.
     """
@@ -77,6 +78,7 @@ class Study(Mapping[str, Spread]):
         prompts: those that were asked. model: its name.
         missing: what was asked and no prompt has -> why.
         baselines: one number a prompt each: of patches the metric of both runs.
+        made: how it was made, see `tl.report`.
     """
 
     spreads: Mapping[str, Spread]
@@ -84,12 +86,16 @@ class Study(Mapping[str, Spread]):
     model: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)
     baselines: Mapping[str, Spread] = field(default_factory=dict, repr=False)
-    made: Any = field(default=None, repr=False)
+    made: Made | None = field(default=None, repr=False)
 
     def table(self) -> StudyTable:
-        """Every cell as a row: how many prompts have it, mean, spread, interval and quantiles."""
+        """Every cell as a row: how many prompts have it, mean, spread, interval and quantiles. The largest
+        means come first; where measures have several units, one measure after another."""
         rows = [row for spread in self.spreads.values() for row in spread.rows()]
-        return StudyTable(tuple(sorted(rows, key=lambda row: -abs(row.mean))), self.sentence)
+        units = {spread.unit for spread in self.spreads.values()}
+        order = {name: i * (len(units) > 1) for i, name in enumerate(self.spreads)}
+        rows.sort(key=lambda row: (order[row.measure], -abs(row.mean)))
+        return StudyTable(tuple(rows), self.sentence)
 
     @property
     def sentence(self) -> str:
@@ -135,6 +141,11 @@ class Study(Mapping[str, Spread]):
     def to_plotly(self, *, theme: str = "light") -> Plot:
         """The first measure as a plotly figure; `study[name].to_plotly()` gives another."""
         return self._first.to_plotly(theme=theme)
+
+    @property
+    def seed(self) -> int:
+        """Of the bootstrap."""
+        return self._first.seed
 
     @property
     def _first(self) -> Spread:

@@ -1,0 +1,41 @@
+"""The command `transformer-lab report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--model", metavar="NAME_OR_FOLDER", help="Where the model is, if it has moved.")
+@click.option(
+    "--tolerance",
+    default=1e-4,
+    show_default=True,
+    help="How far apart numbers may be, times the number where that is above 1.",
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps or auto.")
+@click.pass_context
+def report(
+    ctx: click.Context, file: Path, model: str | None, tolerance: float, device: str
+) -> None:
+    """Make a finding anew from the JSON that tl.report wrote, and say what differs.
+
+    Exit code 0 if weights, words and numbers are the same, 1 if not, 2 if it could not be made.
+
+    \b
+    Examples:
+      transformer-lab report finding.json
+      transformer-lab report finding.json --model ./my-model --tolerance 1e-3
+    """
+    from .again import again
+
+    if not tolerance >= 0:
+        raise ValueError(f"--tolerance {tolerance} must be a number of at least 0")
+    found = again(file, model=model, device=device, tolerance=tolerance)
+    for line in found.lines():
+        click.echo(line)
+    if not found.same:
+        ctx.exit(1)
