@@ -71,23 +71,48 @@ def lessons_in(names: list[str]) -> list[Path]:
     return [path for path in found if not names or path.stem[:2] in names]
 
 
+# The views of a lesson write their pages while its kernel lives: with every head, and with the model
+# that the lesson trained where it can travel. Those that plotly draws share its script in the book.
+SAVE = """from contextlib import suppress
+from pathlib import Path
+
+from ipywidgets.widgets.widget import _instances
+from transformer_lab.views import Explorer, View
+
+for name, view in list(_instances.items()):
+    if isinstance(view, View) and "plotly" not in getattr(view, "_needs", ()):
+        with suppress(ValueError):  # what cannot be saved whole stays as the notebook has it
+            how = dict(effects=False) if isinstance(view, Explorer) else {{}}
+            view.save_html(Path({folder!r}) / (name + ".html"), **how)
+"""
+
+
 def executed(path: Path, preset: str, scratch: Path) -> nbformat.NotebookNode:
     """A lesson run to its end, with a live page where each view was."""
+    pages = scratch / f"{path.stem}_pages"
+    pages.mkdir()
+    asked = nbformat.read(path, as_version=4)
+    saving = nbformat.v4.new_code_cell(SAVE.format(folder=str(pages)))
+    saving.metadata.tags = ["saves-pages"]
+    finish = max(i for i, cell in enumerate(asked.cells) if cell.cell_type == "code")
+    asked.cells.insert(finish, saving)
+    nbformat.write(asked, pages / path.name)
     out = run_notebook(
-        path,
+        pages / path.name,
         scratch / path.name,
         preset=preset,
         answers="solutions",
         cell_seconds=1800,
         keep_views=True,
+        cwd=path.parent,
     )
     notebook = nbformat.read(out, as_version=4)
-    live_views(notebook, theme=None, plotly=f"_static/{PLOTLY}")
+    saved = {page.stem: page.read_text("utf-8") for page in pages.glob("*.html")}
+    live_views(notebook, theme=None, plotly=f"_static/{PLOTLY}", pages=saved)
     notebook.metadata.pop("widgets", None)
     notebook.metadata.pop("papermill", None)
-    notebook.cells = [
-        c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])
-    ]
+    ours = {"injected-parameters", "saves-pages"}
+    notebook.cells = [c for c in notebook.cells if not ours & set(c.metadata.get("tags", []))]
     for cell in notebook.cells:
         if cell.cell_type != "code":
             cell.source = _for_the_book(cell.source)

@@ -2,6 +2,7 @@
 
 import nbformat
 import pytest
+import torch
 
 import transformer_lab as tl
 from docs import reference, site_pages
@@ -14,6 +15,13 @@ from transformer_lab.lessons import presets
 lesson = presets("{number}", preset=preset, device=device, seed=seed, answers=answers)"""
 VIEW = """model = tl.Transformer(tl.ModelConfig(vocab_size=9, n_layers=2, n_heads=2, d_model=8, n_ctx=9))
 tl.views.HeadView(tl.trace(model.eval(), torch.arange(6)), title="Six tokens")"""
+TEXTS = "the cat sat on the mat and the dog sat too"
+ALIVE = f"""from transformer_lab.tokenizers import WordTokenizer
+words = WordTokenizer.train("{TEXTS}")
+torch.manual_seed(0)
+sizes = dict(vocab_size=words.vocab_size, n_layers=2, n_heads=2, d_model=16, n_ctx=16)
+small = tl.TextModel(tl.Transformer(tl.ModelConfig(**sizes)).eval(), words, "small")
+tl.explore(small, "the cat sat")"""
 PARAMETERS = 'preset = "full"\ndevice = "cpu"\nseed = 0\nanswers = "learner"'
 
 
@@ -39,7 +47,7 @@ def notebooks(tmp_path_factory):
     hint = "<details><summary><b>Hint</b></summary>\n\nLook twice.\n\n</details>"
     second = "## Next\n\n[Back](90_first.ipynb) and [out](../README.md)."
     nbformat.write(lesson("90", "First", formula, f"!{VIEW}", hint), folder / "90_first.ipynb")
-    nbformat.write(lesson("91", "Second", second), folder / "91_second.ipynb")
+    nbformat.write(lesson("91", "Second", second, f"!{ALIVE}"), folder / "91_second.ipynb")
     (folder / "glossary.md").write_text("# Glossary\n\n## head\n\nOne of several.\n", "utf-8")
     return folder
 
@@ -60,6 +68,21 @@ def book(makers, tmp_path_factory):
     return makers[0].build([], "quick", tmp_path_factory.mktemp("book") / "html").parent
 
 
+def rows(frame):
+    found = frame.locator("[data-part=predictions] tbody tr")
+    return found.evaluate_all(
+        "all => all.map(r => [r.querySelector('th').innerText,"
+        " Number(r.querySelector('[data-side]').title)])"
+    )
+
+
+def typed(frame, text):
+    frame.locator("[data-part=text]").fill(text)
+    stamp = frame.locator("[data-stamp]").get_attribute("data-stamp")
+    frame.locator("[data-part=text]").press("Enter")
+    frame.locator(f"[data-settled=true][data-stamp]:not([data-stamp='{stamp}'])").wait_for()
+
+
 def test_the_book_opens_from_a_disk_with_its_views_alive(book, open_page, screenshot):
     page = open_page(book / "90_first.html", ready="iframe")
     frame = page.frame_locator("iframe")
@@ -78,6 +101,21 @@ def test_the_book_opens_from_a_disk_with_its_views_alive(book, open_page, screen
     page.locator("article a", has_text="Back").click()
     page.wait_for_url("**/90_first.html")
     assert page.requests == [page.requests[0], *(r for r in page.requests[1:] if "file://" in r)]
+    del page.requests[1:]
+
+
+def test_the_views_of_a_lesson_are_alive_on_its_own_model(book, open_page):
+    page = open_page(book / "91_second.html", ready="iframe")
+    assert "_instances" not in page.locator("article").text_content()  # how they were saved
+    page.locator("iframe").scroll_into_view_if_needed()
+    frame = page.frame_locator("iframe")
+    typed(frame, "the dog sat on the")
+    made = {"torch": torch, "tl": tl}
+    exec(ALIVE.rpartition("\n")[0], made)  # the lesson's own
+    trace = made["small"].trace("the dog sat on the")
+    wanted = dict(trace.predictions(k=5))
+    found = dict(rows(frame))
+    assert {token: found[token] for token in wanted} == pytest.approx(wanted, abs=1e-3)
     del page.requests[1:]
 
 
@@ -132,21 +170,6 @@ def test_a_folder_with_something_else_in_it_is_left_alone(makers, tmp_path):
     with pytest.raises(SystemExit, match="something else"):
         makers[0].build(["91"], "quick", tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
-
-
-def rows(frame):
-    found = frame.locator("[data-part=predictions] tbody tr")
-    return found.evaluate_all(
-        "all => all.map(r => [r.querySelector('th').innerText,"
-        " Number(r.querySelector('[data-side]').title)])"
-    )
-
-
-def typed(frame, text):
-    frame.locator("[data-part=text]").fill(text)
-    stamp = frame.locator("[data-stamp]").get_attribute("data-stamp")
-    frame.locator("[data-part=text]").press("Enter")
-    frame.locator(f"[data-settled=true][data-stamp]:not([data-stamp='{stamp}'])").wait_for()
 
 
 def test_the_front_page_shows_a_living_model(book, open_page, screenshot):

@@ -68,6 +68,7 @@ def run_notebook(
     *,
     cell_seconds: float = 600,
     keep_views: bool = False,
+    cwd: str | Path | None = None,
     **parameters: Any,
 ) -> Path:
     """Execute a notebook with papermill and write the result, pictures included, to `out`.
@@ -79,6 +80,7 @@ def run_notebook(
         out: where to write the executed copy; its folder must exist.
         cell_seconds: time limit for each cell.
         keep_views: keep the live views with their state instead of their pictures.
+        cwd: the folder that it runs in; by default the one where it lies.
         **parameters: values for names in the cell tagged `parameters`.
 
     Returns:
@@ -105,7 +107,7 @@ def run_notebook(
             str(out),
             parameters=parameters,
             kernel_name="python3",
-            cwd=str(path.parent),
+            cwd=str(cwd or path.parent),
             execution_timeout=cell_seconds,
             progress_bar=False,
         )

@@ -216,13 +216,24 @@ def _is_ours(model: Any) -> bool:
     return str(_table(model, "state").get("_anywidget_id", "")).startswith(OURS)
 
 
+def _name_of(output: Any) -> str:
+    """The name of the model that an output is a view of; "" where it is none."""
+    name = _table(output["data"], VIEW_MIME).get("model_id")
+    return name if isinstance(name, str) else ""
+
+
 def _state_of(output: Any, states: Mapping[str, Any]) -> Any:
     """The state that a notebook holds of an output's view, or None."""
-    name = _table(output["data"], VIEW_MIME).get("model_id")
-    return states.get(name) if isinstance(name, str) else None
+    return states.get(_name_of(output))
 
 
-def live_views(notebook: Any, *, theme: str | None = "light", plotly: str = "") -> int:
+def live_views(
+    notebook: Any,
+    *,
+    theme: str | None = "light",
+    plotly: str = "",
+    pages: Mapping[str, str] | None = None,
+) -> int:
     """Put a live page in the place of each of our views, and of each figure of plotly's, which stock
     pages do not draw; returns how many.
 
@@ -232,6 +243,8 @@ def live_views(notebook: Any, *, theme: str | None = "light", plotly: str = "") 
     Args:
         plotly: the address, from the page, of a file that `shared_script` gave, for views that
             plotly draws; without one, the first of them brings it for the whole page.
+        pages: what views wrote themselves (`to_html`), by the names of their models: that holds more
+            than their state, such as every head and a model that travels.
     """
     states, count, brought = _states(notebook), 0, False
     for output in _outputs(notebook):
@@ -248,8 +261,10 @@ def live_views(notebook: Any, *, theme: str | None = "light", plotly: str = "") 
         else:
             continue
         try:
-            figure = mime == PLOTLY_MIME
-            text = _page_of_figure(output, theme) if figure else _page_of_model(model or {}, theme)
+            if mime == PLOTLY_MIME:
+                text = _page_of_figure(output, theme)
+            else:
+                text = (pages or {}).get(_name_of(output)) or _page_of_model(model or {}, theme)
         except ValueError:  # NaN, or bytes that are no base64: the picture stays
             del data[mime]
             continue
