@@ -74,6 +74,7 @@ def test_what_was_measured_of_one_direction_stays():
 def test_a_head_that_shares_keys_is_chosen_by_its_keys():
     view = PatchingView(llama(), CLEAN, CORRUPTED, metric=PAIR)
     view.site, view.layer, view.head = "k", 1, 3
+    assert ", key-value head 1 of layer 1, k " in view.sentence
     assert view.place == ("k", 1, 1) and view.grids["k"].values.shape == (3, 2)
     told = view.to_dict()
     assert told["arrays"]["exact"]["axes"] == ["layer", "key_value_head"]
@@ -96,7 +97,7 @@ def test_prompts_of_two_lengths_are_paired_by_words():
         *((i, i - 2, False) for i in range(4, 8)),
     ]  # fmt: skip
     assert list(view.grids) == ["resid_pre", "attn_out", "mlp_out", "z", "v"]
-    assert "No q: the prompts are paired by places" in view._note
+    assert "No q, k, pattern: the prompts are paired by places" in view._note
     view.site, view.selected = "resid_pre", (3, None)
     assert view.place[2] == 1 and "at “cat” (3)" in view.sentence
     view.direction = "noising"

@@ -25,7 +25,7 @@ def cases():
         Metric("h", "denoising", 0.0101, 0.0102),
     ]  # fmt: skip
     spots = [
-        Spot(site, 3, 7, "·the", exact, estimate)
+        Spot(site, 3, 7, "·the", exact, estimate, shared=site == "q")
         for site in ("z", "q", "pattern", "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
         for exact, estimate in ((12.345, 28.5), (None, -0.00004), (-0.006, None), (None, None), (1.25, -1.25))
     ]  # fmt: skip

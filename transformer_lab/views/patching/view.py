@@ -145,10 +145,7 @@ class PatchingView(SelectionView):
             self.link = link_of(clean) if self._linked is None else self._linked
             self._sites, self._pair = desks.sizes(), shown
             self._code, self._asked = _code_of(desks, metric), _asked_of(desks)
-            missing = desks.grids(self.direction).missing
-            self._note = " ".join(
-                f"No {site}: {shown_text(why).rstrip('.')}." for site, why in missing.items()
-            )
+            self._note = _missing(desks.grids(self.direction))
             known = [one["site"] for one in self._sites]
             if self.site not in known:
                 self.site = "z" if "z" in known else known[0]
@@ -237,7 +234,8 @@ class PatchingView(SelectionView):
         if site not in OF_HEADS:
             where = self._pair["places"][column][0]
             label = self._pair["clean"][where]
-        spot = Spot(site, layer, where, label, cell.exact, cell.estimate)
+        shared = site in OF_HEADS and self._group(site) > 1
+        spot = Spot(site, layer, where, label, cell.exact, cell.estimate, shared)
         return patching_sentence(self._metric(), spot)
 
     def _metric(self) -> Metric:
@@ -314,6 +312,14 @@ class PatchingView(SelectionView):
 
     def _blocks(self, **options: Any) -> Iterable[Block]:
         yield from self.carried.blocks if self.carried else ()
+
+
+def _missing(grids: PatchingGrids) -> str:
+    """Which sites are not on view, and why."""
+    reasons: dict[str, list[str]] = {}
+    for site, why in grids.missing.items():
+        reasons.setdefault(shown_text(why).rstrip("."), []).append(site)
+    return " ".join(f"No {', '.join(sites)}: {why}." for why, sites in reasons.items())
 
 
 def _code_of(desks: Desks, metric: Any) -> str:

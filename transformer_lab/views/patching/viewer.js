@@ -59,9 +59,9 @@ export class PatchingViewer {
   #spot(cell) {
     const { clean, places } = this.model.get("_pair");
     const known = { exact: this.grids.exact(cell), estimate: this.grids.estimate(cell) };
-    if (this.grids.isOfHeads(cell.site)) return { ...cell, label: "", ...known };
+    if (this.grids.isOfHeads(cell.site)) return { ...cell, label: "", shared: this.grids.group(cell.site) > 1, ...known };
     const place = places[cell.place][0];
-    return { ...cell, place, label: clean[place], ...known };
+    return { ...cell, place, label: clean[place], shared: false, ...known };
   }
 
   #tokens() {
@@ -192,8 +192,7 @@ export class PatchingViewer {
       rowNames: Array.from({ length: rows }, (_, i) => String(i)), columnNames: heads ? Array.from({ length: places }, (_, i) => String(i)) : this.#tokens(),
       write: (share, row, column) => `${grids.exact(cellOf(row, column)) === null ? "≈" : ""}${metric.amount(share * this.end)}`,
       hatched: (row, column) => grids.exact(cellOf(row, column)) === null && grids.estimate(cellOf(row, column)) !== null,
-      square: heads, cell: LARGEST_HEAD,
-    }, Math.max(220, box.clientWidth), Math.min(464, Math.max(12 * rows, (heads ? LARGEST_HEAD : 34) * Math.min(rows, 8))));
+    }, heads ? Math.min(box.clientWidth, 46 + LARGEST_HEAD * places) : Math.max(220, box.clientWidth), Math.min(464, Math.max(12 * rows, (heads ? LARGEST_HEAD : 34) * Math.min(rows, 8))));
     this.#drawSites(site);
     this.#drawLegend(metric);
     this.#drawTools();
@@ -240,6 +239,7 @@ export class PatchingViewer {
     this.site.textContent = `Measure all of ${SITE_NAMES[chosen.site]}`;
     this.stop.hidden = this.progress.hidden = !measuring.runs;
     Object.assign(this.progress, { max: all.length, value: all.length - left });
+    this.root.dataset.measured = String(all.length - left);
     this.count.textContent = `${all.length - left} of ${all.length} cells measured`;
   }
 
@@ -255,7 +255,6 @@ export class PatchingViewer {
     if (this.sentence.textContent !== told) this.sentence.textContent = told;
     this.readout.textContent = metric ? spotWords(metric, pointed ? this.#spot(pointed) : spot) : "";
     this.root.dataset.cell = `${chosen.site}.${chosen.layer}.${chosen.place}`;
-    this.root.dataset.measured = String(grids.cells(grids.sites.map(({ site }) => site)).filter((cell) => grids.exact(cell) !== null).length);
     this.canvas.setAttribute("aria-label",
       `${SITE_HINTS[chosen.site]}: ${grids.size(chosen.site).there.length} layers by ${grids.size(chosen.site).places} ${grids.isOfHeads(chosen.site) ? "heads" : "positions"}. ${told} Arrow keys choose a cell, Enter measures it.`);
     this.root.dataset.direction = model.get("direction");

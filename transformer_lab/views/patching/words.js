@@ -27,6 +27,7 @@ const STREAM_WORDS = {
  * @property {number} layer
  * @property {number} place
  * @property {string} label
+ * @property {boolean} shared whether several heads share it
  * @property {number | null} exact
  * @property {number | null} estimate
  */
@@ -67,9 +68,9 @@ export class Metric {
 }
 
 /** @param {Spot} spot */
-function whose({ site, layer, place, label }) {
+function whose({ site, layer, place, label, shared }) {
   if (Object.hasOwn(STREAM_WORDS, site)) return `${STREAM_WORDS[site](layer)} at ${quoted(label)} (${place})`;
-  return `Head ${place} of layer ${layer}${site === "z" ? "" : `, ${site}`}`;
+  return `${shared ? "Key-value head" : "Head"} ${place} of layer ${layer}${site === "z" ? "" : `, ${site}`}`;
 }
 
 /** @param {Metric} metric @param {Spot} spot @param {string} [colon] */

@@ -70,7 +70,8 @@ class Metric:
 
 @dataclass(frozen=True)
 class Spot:
-    """A cell: `place` is the head, or where `label` stands in the clean prompt; None: not known."""
+    """A cell: `place` is the head, or where `label` stands in the clean prompt; None: not known;
+    `shared`: by several heads."""
 
     site: str
     layer: int
@@ -78,13 +79,16 @@ class Spot:
     label: str
     exact: float | None
     estimate: float | None
+    shared: bool = False
 
     @property
     def who(self) -> str:
         if self.site in STREAM:
             return f"{STREAM[self.site].format(self.layer)} at {quoted(self.label)} ({self.place})"
         of = "" if self.site == "z" else f", {self.site}"
-        return f"Head {self.place} of layer {self.layer}{of}"
+        return (
+            f"{'Key-value head' if self.shared else 'Head'} {self.place} of layer {self.layer}{of}"
+        )
 
 
 def spot_words(metric: Metric, spot: Spot, colon: str = ":") -> str:

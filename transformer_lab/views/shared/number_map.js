@@ -210,8 +210,9 @@ export class NumberMap {
     context.save();
     context.beginPath();
     for (let row = 0; row < rows; row++) {
-      for (let column = 0; column < columns; column++) {
-        if (hatched(row, column)) context.rect(this.#left(column), top + row * down, across, down);
+      for (let from = 0, to = 0; from < columns; from = to + 1) {
+        for (to = from; to < columns && hatched(row, to); ) to++; // a run of them is one area
+        if (to > from) context.rect(this.#left(from), top + row * down, (to - from) * across, down);
       }
     }
     context.clip();
