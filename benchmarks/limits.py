@@ -1,0 +1,245 @@
+"""How near training, traces, sweeps and views come to what this machine can do: limits.md.
+
+The limit of arithmetic is what matrix products of the training step's own shapes reach, on one
+thread; that of memory is a copy of 256 MB. Operations of a step are 6 a weight and token, of a pass
+2, as is usual: attention itself is not counted, so that shares are a little low. Products and steps
+take turns, and every number is the best of them, which another program's work disturbs least.
+
+Bars: a step of the modern recipe ≥ .457 of the products' rate (80 of 175 GFLOP/s), of a GPT block
+with AdamW ≥ .543 (95 of 175).
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+import transformer_lab as tl
+from transformer_lab.optim import recipe
+from transformer_lab.training.objective import CrossEntropy
+
+from .report import Clock, at_least, machine
+
+BATCH, N_CTX, D_MODEL, LAYERS, HEADS, VOCABULARY = 12, 64, 128, 4, 4, 65
+TURNS = 12
+KINDS = {  # of operations, by the beginnings of their names
+    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"),
+    "attention": ("aten::_scaled_dot_product",),
+    "copies": ("aten::copy_", "aten::cat", "aten::clone", "aten::stack"),
+    "the optimizer's own kernel": ("aten::_fused_adamw", "aten::lerp", "aten::_foreach"),
+    "norms, activations, sums: number by number": ("aten::",),
+}
+REST = "Python, autograd, memory"
+
+
+def best(work: Callable[[], object]) -> float:
+    """CPU seconds of one call."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def by_turns(turns: int = TURNS, **works: Callable[[], object]) -> dict[str, float]:
+    """The least CPU seconds that each took, over turns after one that warms up."""
+    for work in works.values():
+        work()
+    least = dict.fromkeys(works, float("inf"))
+    for _ in range(turns):
+        for name, work in works.items():
+            least[name] = min(least[name], best(work))
+    return least
+
+
+def step_of(make: Callable, name: str, seed: int) -> tuple[Callable, Callable, int]:
+    """(forward and backward, the optimizers' step, weights) of one kind of model and recipe."""
+    torch.manual_seed(seed)
+    config = make(
+        vocab_size=VOCABULARY, n_layers=LAYERS, n_heads=HEADS, d_model=D_MODEL, n_ctx=N_CTX
+    )
+    model = tl.Transformer(config).train()
+    text = torch.randint(VOCABULARY, (BATCH, N_CTX + 1))
+    batch = (text[:, :-1].contiguous(), text[:, 1:].contiguous())
+    optimizers, loss = recipe(name).build(model, 100), CrossEntropy()
+
+    def gradient():
+        for parameter in model.parameters():
+            parameter.grad = None
+        loss(model, batch).backward()
+
+    def update():
+        for optimizer in optimizers:
+            optimizer.step()
+
+    return gradient, update, sum(p.numel() for p in model.parameters())
+
+
+def plain(**sizes):
+    return tl.ModelConfig(positions="learned", activation="gelu", **sizes)
+
+
+def spent(work: Callable[[], object]) -> dict[str, float]:
+    """The share of each kind of operation in the CPU time of some work."""
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        for _ in range(5):
+            work()
+    totals = dict.fromkeys([*KINDS, REST], 0.0)
+    for event in found.key_averages():
+        views = ("view", "transpose", "t", "as_strided", "empty", "slice", "select", "expand")
+        name = event.key if event.key.removeprefix("aten::") not in views else ""
+        kind = next((k for k, starts in KINDS.items() if name.startswith(starts)), REST)
+        totals[kind] += event.self_cpu_time_total
+    whole = sum(totals.values())
+    return {kind: part / whole for kind, part in totals.items()}
+
+
+def run(options):
+    lines: list[str] = []
+    with Clock() as whole:
+        rate, memory = yield from _machine(lines, options)
+        yield from _training(lines, options, rate)
+        _passes(lines, options, rate, memory)
+        _views(lines, options)
+    about = machine()
+    where = f"{about['cpu']}, one thread, torch {about['versions']['torch']}"
+    text = TEXT.format(lines="\n".join(lines), where=where, load=about["load"])
+    (Path(options.out) / "limits.md").write_text(text)
+    print(f"limits.md is written [{whole.cpu:.1f} s]", flush=True)
+
+
+def _machine(lines, options):
+    x, w = torch.randn(BATCH * N_CTX, D_MODEL), torch.randn(D_MODEL, 4 * D_MODEL)
+    square, big = torch.randn(D_MODEL, D_MODEL), torch.randn(1024, 1024)
+    floats = torch.randn(32 * 2**20)
+    target = torch.empty_like(floats)
+    with Clock() as clock:
+        least = by_turns(
+            wide=lambda: [x @ w for _ in range(20)],
+            narrow=lambda: [x @ square for _ in range(80)],
+            large=lambda: big @ big,
+            copy=lambda: target.copy_(floats),
+        )
+    wide = 20 * 2 * x.numel() * w.shape[1] / least["wide"] / 1e9
+    narrow = 80 * 2 * x.numel() * D_MODEL / least["narrow"] / 1e9
+    large = 2 * 1024**3 / least["large"] / 1e9
+    memory = 2 * floats.numel() * 4 / least["copy"] / 1e9
+    lines += [
+        "## The machine", "",
+        "| | |", "|:--|--:|",
+        f"| a product of 768 × 128 and 128 × 512, as in a feed-forward layer | {wide:.0f} GFLOP/s |",
+        f"| of 768 × 128 and 128 × 128, as in attention | {narrow:.0f} GFLOP/s |",
+        f"| of 1024 × 1024 twice | {large:.0f} GFLOP/s |",
+        f"| a copy of 128 MB, read and written | {memory:.1f} GB/s |", "",
+    ]  # fmt: skip
+    told = dict(seconds=clock.cpu, seed=options.seed)
+    yield at_least("matrix products of a step's shape", wide, None, unit="GFLOP/s", **told)
+    return wide, memory
+
+
+def _training(lines, options, rate):
+    kinds = {
+        "the modern block and recipe (Muon)": (tl.ModelConfig.modern, "modern", 0.457),
+        "a GPT block with AdamW": (plain, "adamw", 0.543),
+    }
+    lines += [
+        "## A training step", "",
+        "nanoGPT's CPU shape: 4 layers, 4 heads, d 128, 12 × 64 letters.", "",
+        "| | step | of it the optimizer | reached | of the products' rate |", "|:--|--:|--:|--:|--:|",
+    ]  # fmt: skip
+    parts = {}
+    x, w = torch.randn(BATCH * N_CTX, D_MODEL), torch.randn(D_MODEL, 4 * D_MODEL)
+    for name, (make, optimizer, bar) in kinds.items():
+        gradient, update, n = step_of(make, optimizer, options.seed)
+        with Clock() as clock:
+            product = lambda: [x @ w for _ in range(20)]  # noqa: E731
+            least = by_turns(gradient=gradient, update=update, product=product)
+        here = 20 * 2 * x.numel() * w.shape[1] / least["product"] / 1e9
+        step = least["gradient"] + least["update"]
+        reached = 6 * n * BATCH * N_CTX / step / 1e9
+        lines.append(
+            f"| {name} | {1e3 * step:.1f} ms | {least['update'] / step:.0%} | {reached:.1f} GFLOP/s | "
+            f"{reached / here:.2f} |"
+        )
+        parts[name] = spent(lambda g=gradient, u=update: (g(), u()))
+        yield at_least(
+            f"training step / matrix products of its shape, {name}", reached / here, bar,
+            seconds=clock.cpu, seed=options.seed,
+            note=f"{reached:.1f} of {here:.0f} GFLOP/s, {1e3 * step:.1f} ms a step",
+        )  # fmt: skip
+    lines += ["", "Where the time goes:", "", f"| | {' | '.join(kinds)} |", "|:--|--:|--:|"]
+    for kind in [*KINDS, REST]:
+        lines.append(f"| {kind} | " + " | ".join(f"{parts[n][kind]:.0%}" for n in kinds) + " |")
+    lines.append("")
+
+
+@torch.no_grad()
+def _passes(lines, options, rate, memory):
+    """Traces and sweeps of a GPT-2-small shape."""
+    from .trace_cost import our_model
+
+    torch.manual_seed(options.seed)
+    model = our_model()
+    n = sum(p.numel() for p in model.decoder.parameters())
+    n += model.head.weight.numel()
+    lines += [
+        "## Traces and sweeps", "",
+        "GPT-2 small's shape, random weights. A pass is 2 operations a weight and token.", "",
+        "| | CPU time | reached | of the products' rate |", "|:--|--:|--:|--:|",
+    ]  # fmt: skip
+    for length in (128, 512):
+        text = torch.randint(1, VOCABULARY, (1, length))
+        least = by_turns(3, plain=lambda t=text: model(t), trace=lambda t=text: tl.trace(model, t))
+        for name, told in (("a plain pass", "plain"), ("a trace", "trace")):
+            reached = 2 * n * length / least[told] / 1e9
+            lines.append(
+                f"| {name}, {length} tokens | {1e3 * least[told]:.0f} ms | {reached:.0f} GFLOP/s | "
+                f"{reached / rate:.2f} |"
+            )
+    text = torch.randint(1, VOCABULARY, (1, 128))
+    with Clock() as clock:
+        heads = tl.sweep_heads(model, text).values.numel()
+    reached = heads * 2 * n * 128 / clock.cpu / 1e9
+    lines += [
+        f"| switching off each of {heads} heads, 128 tokens | {clock.cpu:.1f} s | "
+        f"{reached:.0f} GFLOP/s | {reached / rate:.2f} |",
+        "",
+        "The sweep is counted as one whole pass a head, which it would be by hand; it begins at the "
+        "layer of the head, and so may pass the limit. At one token a pass reads every weight once: "
+        f"{n * 4 / 1e6:.0f} MB, {n * 4 / memory / 1e6:.0f} ms at the rate of a copy.",
+        "",
+    ]
+
+
+def _views(lines, options):
+    """Bytes of a page, and of one more head from a kernel."""
+    import tempfile
+
+    torch.manual_seed(options.seed)
+    config = tl.ModelConfig(vocab_size=VOCABULARY, n_layers=12, n_heads=12, d_model=96, n_ctx=512)
+    model = tl.Transformer(config).eval()
+    lines += [
+        "## Views", "", "A HeadView of 12 × 12 heads on a page, everything in it.", "",
+        "| tokens | page | the maps at a byte a weight that may be looked at | page / maps |", "|--:|--:|--:|--:|",
+    ]  # fmt: skip
+    for length in (32, 128, 512):
+        found = tl.trace(model, torch.randint(VOCABULARY, (1, length)))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "page.html"
+            tl.HeadView(found).save_html(path)
+            size = path.stat().st_size
+        maps = 144 * length * (length + 1) / 2
+        lines.append(
+            f"| {length} | {size / 1e6:.2f} MB | {maps / 1e6:.2f} MB | {size / maps:.2f} |"
+        )
+    lines.append("")
+
+
+TEXT = """# How near to the limit
+
+What this machine can do, what is reached, and where the rest goes. Made by `python -m benchmarks
+limits`; nothing here is written by hand.
+
+{lines}
+Measured on: {where}; load {load} when this was written.
+"""
