@@ -49,6 +49,7 @@ def made(tmp_path_factory):
     ids = torch.arange(len(WORDS))
     trace = tl.trace(small(sharpness=3.0), ids, labels=WORDS, keep="all")
     makers = {
+        "FlowView": lambda: views.FlowView(trace, threshold=0.2),
         "HeadView": lambda: views.HeadView(trace, layer=1, head=2),
         "Explorer": lambda: views.Explorer(model, TEXT, edits=[tl.ablate(0, 1)]),
         "ResidualView": lambda: views.ResidualView(trace),

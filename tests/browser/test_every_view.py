@@ -20,6 +20,7 @@ OTHER = "for name in self.names:\n    if name not in self."
 NAMES = [
     "head",
     "explorer",
+    "flow",
     "residual",
     "why",
     "block",
@@ -77,6 +78,13 @@ def patching():
     return view
 
 
+def flow():
+    """With a circuit laid over it, and an edge cut."""
+    model = tl.shipped()
+    circuit = tl.circuit(model, CODE, OTHER, n=12, by="eap", draws=2)
+    return views.FlowView(model.trace(CODE), circuit=circuit, cuts=[(2, 2, 14, 5)])
+
+
 @pytest.fixture(scope="module")
 def page_of(run):
     """page_of("head"): a view's page, made once for this file."""
@@ -85,6 +93,7 @@ def page_of(run):
     made = {
         "head": lambda: views.HeadView(trace, layer=2, head=2),
         "explorer": lambda: views.Explorer(model, CODE, edits=[tl.ablate(0, 1)]),
+        "flow": flow,
         "residual": lambda: views.ResidualView(trace),
         "why": lambda: views.WhyView(trace, 2, 2, 14, 5),
         "block": lambda: views.BlockView(trace, 2, 2, 14),

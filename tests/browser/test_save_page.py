@@ -113,6 +113,7 @@ CHOICES = {
     "CompareView": {"selected": (3, 1)},
     "EmbeddingView": {"shows": "paths", "row": 1, "colour": "position"},
     "Explorer": {"_options": {"map": "difference"}},
+    "FlowView": {"threshold": 0.5},
     "HeadView": {"layer": 0, "head": 1, "_options": {"hide_first": True}},
     "MixView": {"d": 16, "hidden": [0]},
     "PatchView": {"layer": 0, "head": 1},

@@ -31,6 +31,7 @@ SHOWN = {
     "CompareView": 'tl.views.CompareView(trace, model.trace("for name in self.names:\\n    if name"))',
     "EmbeddingView": "tl.views.EmbeddingView(trace)",
     "Explorer": 'tl.views.Explorer(model, "for key in self.keys:\\n    if key not in self.")',
+    "FlowView": "tl.views.FlowView(trace)",
     "HeadView": "tl.views.HeadView(trace, layer=2, head=2)",
     "MixView": 'tl.views.MixView(["the", "cat", "drank"], [0, 6, 0], [[0, 0], [4, 0], [1, 3]], query="its", d=4)',
     "PatchView": 'tl.views.PatchView(tl.ImageModel(vision(num_labels=3), name="small"), picture())',

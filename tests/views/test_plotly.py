@@ -156,6 +156,14 @@ def check_run(view, figure):
     assert list(found["layer 0, head 1"].x) == view.snapshots
 
 
+def check_flow(view, figure):
+    (z,) = maps(figure)
+    np.testing.assert_allclose(z, view.found.flow.stream.double(), rtol=1e-6)
+    (bars,) = (trace for trace in figure.data if trace.type == "bar")
+    listed = min(16, view.shown)
+    assert list(bars.x) == [float(x) for x in view.found.values[:listed]]
+
+
 def check_embedding(view, figure):
     """A trace for each colour; the words come again in none of these."""
     wanted = view.coordinates().numpy()
@@ -170,7 +178,7 @@ def check_embedding(view, figure):
 
 CHECKS = {
     "HeadView": check_head, "Explorer": check_explorer, "ResidualView": check_residual,
-    "WhyView": check_why, "BlockView": check_block, "CompareView": check_compare, "PositionView": check_position,
+    "FlowView": check_flow, "WhyView": check_why, "BlockView": check_block, "CompareView": check_compare, "PositionView": check_position,
     "MixView": check_mix, "PatchView": check_patches, "TrainingView": check_training,
     "RunView": check_run, "EmbeddingView": check_embedding, "SpectrogramView": check_spectrogram,
     "PatchingView": check_patching,

@@ -45,6 +45,14 @@ def residual(view):
             "likeliest_probability": lens.probabilities[..., 0]}  # fmt: skip
 
 
+def flow(view):
+    found = tl.circuits.token_flow(view.trace)
+    top = found.top(view.shown)
+    names = ("layer", "head", "query", "key", "carried")
+    parts = {name: [edge[i] for edge in top] for i, name in enumerate(names)}
+    return parts | {"stream": found.stream, "stays": found.stays, "mlp": found.mlps}
+
+
 def embedding(view):
     at = view.coordinates()
     return {f"component_{i + 1}": at[:, i] for i in range(3)}
@@ -67,6 +75,7 @@ WANTED = {
         "after": [row.after for row in view.effect.rows],
     },
     "ResidualView": residual,
+    "FlowView": flow,
     "WhyView": lambda view: {"weight": view.trace.pattern(1, 2)[8]},
     "BlockView": lambda view: {"x: x": view.trace.residual()["resid_pre"][1, 8]},
     "CompareView": compare,
@@ -93,6 +102,7 @@ TABLES = {
     "HeadView": "query,query_token,key,key_token,weight,about",
     "Explorer": "query,query_token,key,key_token,weight,about",
     "ResidualView": "after,after_token,position,position_token,length,about",
+    "FlowView": "edge,layer,head,query,key,carried,about",
     "WhyView": "dimension,q,k,product,product_above_mean,about",
     "BlockView": "step,vector,number,value,about",
     "CompareView": "query,query_token,key,key_token,a,b,difference,about",

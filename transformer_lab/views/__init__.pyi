@@ -4,6 +4,7 @@ from .block.view import BlockView as BlockView
 from .compare.view import CompareView as CompareView
 from .embeddings.view import EmbeddingView as EmbeddingView
 from .explorer.view import Explorer as Explorer
+from .flow.view import FlowView as FlowView
 from .heads.view import HeadView as HeadView
 from .mix.view import MixView as MixView
 from .pages.export import clean_notebook as clean_notebook

@@ -1,0 +1,121 @@
+"""A FlowView's page: edges are chosen, cut and thinned, and say what Python says."""
+
+import pytest
+import torch
+
+import transformer_lab as tl
+from tests.factories import small
+from transformer_lab import views
+
+WORDS = ["the", "cat", "sat", "on", "a", "mat"]
+TOKENS = torch.tensor([5, 9, 11, 5, 7, 3])
+
+
+@pytest.fixture(scope="module")
+def view():
+    return views.FlowView(tl.trace(small(noise=0.2), TOKENS, labels=WORDS, keep="all"))
+
+
+@pytest.fixture
+def page(view, open_page):
+    view.cuts, view.threshold = [], 0.05
+    return open_page(view.to_html())
+
+
+def said(page, part="sentence"):
+    return page.locator(f"[data-part={part}]").inner_text()
+
+
+def test_an_edge_that_is_clicked_is_cut_and_the_prediction_answers(page, view):
+    assert said(page) == view.sentence
+    layer, head, query, key = edge = tuple(view.found.places[0].tolist())
+    canvas = page.locator("[data-part=flow]")
+    # Halfway between the two tokens and layers, aside by the head's share of a step.
+    box = canvas.bounding_box()
+    step = (box["width"] - 62 - 26) / 6
+    row = max(46, min(104, 460 / 2))
+    off = step * 0.5 * ((head + 0.5) / 4 - 0.5) * (1.6 if query == key else 0.8) * 0.75
+    x = 62 + step * ((query + key) / 2 + 0.5) + off
+    y = 30 + row * (2 - layer - 0.5)
+    canvas.hover(position={"x": x, "y": y})
+    told = said(page, "readout")
+    assert told.startswith(
+        f"Layer {layer}, head {head}: {WORDS[key]} ({key}) → {WORDS[query]} ({query})"
+    )
+    canvas.click(position={"x": x, "y": y})
+    view.cuts = [edge]
+    page.wait_for_function(
+        "wanted => document.querySelector('[data-part=sentence]').textContent === wanted",
+        arg=view.sentence,
+    )
+    assert "is cut; click to put it back" in said(page, "readout")
+    rows = page.locator("[data-part=answers] tbody tr")
+    after = view.found.answers[0][2]
+    assert rows.first.locator("td").nth(1).inner_text() in (f"{after:.2f}"[1:], "<.01")
+    page.locator("[data-part=restore]").click()
+    view.cuts = []
+    page.wait_for_function(
+        "wanted => document.querySelector('[data-part=sentence]').textContent === wanted",
+        arg=view.sentence,
+    )
+
+
+def test_keys_choose_and_cut(page, view):
+    page.locator("[data-part=flow]").focus()
+    page.keyboard.press("ArrowRight")
+    first, second = (tuple(view.found.places[i].tolist()) for i in (0, 1))
+    chosen = "Layer {0}, head {1}"
+    page.wait_for_function(
+        "wanted => document.querySelector('[data-part=readout]').textContent.startsWith(wanted)",
+        arg=chosen.format(*first),
+    )
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "wanted => document.querySelector('[data-part=readout]').textContent.startsWith(wanted)",
+        arg=chosen.format(*second),
+    )
+    page.keyboard.press("Enter")
+    view.cuts = [second]
+    page.wait_for_function(
+        "wanted => document.querySelector('[data-part=sentence]').textContent === wanted",
+        arg=view.sentence,
+    )
+    page.keyboard.press("x")
+    view.cuts = []
+    page.wait_for_function(
+        "wanted => document.querySelector('[data-part=sentence]').textContent === wanted",
+        arg=view.sentence,
+    )
+    page.keyboard.press("Escape")
+    page.wait_for_function(
+        "() => document.querySelector('[data-part=readout]').textContent.startsWith('Point at')"
+    )
+
+
+def test_the_slider_thins_and_the_table_lists(page, view):
+    many = int(page.locator("[data-edges]").get_attribute("data-edges"))
+    page.locator("[data-part=threshold]").fill("10")  # of its stops: a half
+    view.threshold = 0.5
+    page.wait_for_function(
+        "wanted => document.querySelector('[data-part=sentence]').textContent === wanted",
+        arg=view.sentence,
+    )
+    few = int(page.locator("[data-edges]").get_attribute("data-edges"))
+    assert few == view.shown < many
+    page.locator("details summary", has_text="The edges as a table").click()
+    rows = page.locator("[data-part=edges] tbody tr")
+    assert rows.count() == few
+    rows.first.locator("button").click()
+    view.cuts = [tuple(view.found.places[0].tolist())]
+    page.wait_for_function(
+        "wanted => document.querySelector('[data-part=sentence]').textContent === wanted",
+        arg=view.sentence,
+    )
+
+
+def test_what_a_page_does_not_hold_it_says(page, view):
+    before = said(page)
+    page.locator("[data-part=position-back]").click()
+    page.wait_for_function("() => !document.querySelector('[data-part=message]').hidden")
+    assert "other cuts, tokens and positions need Python" in said(page, "message")
+    assert said(page) == before and page.locator("[data-part=position]").input_value() == "5"

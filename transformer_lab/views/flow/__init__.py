@@ -1,0 +1,1 @@
+"""How a logit comes together: what heads carry from token to token, as a picture of edges."""

@@ -1,0 +1,247 @@
+"""How a logit comes together: what heads carry from token to token, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import traitlets as t
+
+from ...edits.kinds import Edit
+from ..pages.export import Block
+from ..shared.base import css, esm
+from ..shared.codecs import shown_text
+from ..shared.exports import Numbers
+from ..shared.selection import SelectionView, check_places, check_traced, sizes_of, traits_of
+from .data import Cut, FlowBytes, FlowData, FlowFound, edits_of, read_name
+from .exported import flow_numbers
+from .figure import FlowScene, flow_figure
+from .words import FlowSaid, flow_sentence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ...desk.circuit_scores import Circuit
+    from ...tracing.trace import Trace
+    from ..shared.plots import Plot
+
+PAGE_CUTS = 24  # edges whose cut, each alone, a saved page holds
+
+
+class FlowView(SelectionView):
+    """One logit as it comes together: tokens from left to right, layers from below, and an edge for
+    what a head carries from one token to another toward that logit (see `tl.circuits.token_flow`: with
+    maps and norms held, all that is drawn sums to it). A threshold thins the edges; one that is clicked
+    is cut before the softmax, the model runs again, and the prediction answers.
+
+    `position`, `token` (None: the likeliest), `threshold` (a share of the largest edge) and `cuts` (a list
+    of (layer, head, query, key)) can be read and set from Python; so can `layer`, `head` and `selected`,
+    the edge in focus, which the other views of the page follow. A saved page holds the cuts of the 24
+    largest edges, each alone.
+
+    Args:
+        trace: what `transformer_lab.trace` returned, of a model of one stack.
+        token: an id; the likeliest token at the position by default. against: a second id: the
+            difference of the two logits is followed.
+        position: where the prediction is read.
+        circuit: what `tl.circuit` found in this model: its heads stand out, and its scores beside
+            their controls are told.
+        cuts, threshold: to begin with.
+        batch: which text of the trace.
+        title: by default the model's name.
+        link: as in `HeadView`.
+
+    Raises:
+        ValueError: for a token or position that is not there, a text of over 256 tokens, a model whose
+            logits are no such sum, with the reason, and a circuit of another model.
+    """
+
+    _esm: ClassVar[str] = esm("flow/view.js")
+    _css: ClassVar[str] = css("flow")
+
+    position = t.Int(0).tag(sync=True)
+    token = t.Int(allow_none=True, default_value=None).tag(sync=True)
+    threshold = t.Float(0.05).tag(sync=True)
+    cuts = t.List().tag(sync=True)
+
+    _options = t.Dict().tag(sync=True)  # circuit: whether its heads stand out
+    _tokens = t.List().tag(sync=True)
+    _circuit = t.Dict().tag(sync=True)
+    _flow = t.Dict().tag(sync=True)  # the flow of the first screen
+    _flow_data = t.Bytes(b"").tag(sync=True)
+    _note = t.Unicode("").tag(sync=True)
+    _batch = t.Int(0).tag(sync=True)
+
+    def __init__(
+        self,
+        trace: Trace,
+        token: int | None = None,
+        position: int = -1,
+        *,
+        against: int | None = None,
+        circuit: Circuit | None = None,
+        cuts: Sequence[Cut] = (),
+        threshold: float = 0.05,
+        batch: int = 0,
+        title: str | None = None,
+        link: str | None = None,
+    ):
+        check_traced(trace, batch)
+        self.trace, self._data = trace, FlowData(trace, batch, against)
+        n = len(self._data.tokens)
+        if not -n <= position < n:
+            raise ValueError(f"position={position} is outside the {n} tokens (−{n} … {n - 1})")
+        super().__init__(
+            **traits_of(trace, batch, title, link, "Flow"),
+            _kinds=sizes_of(trace),
+            _tokens=self._data.tokens,
+        )
+        self._circuit = {} if circuit is None else self._laid_over(circuit)
+        self.kind = trace.kinds[0]
+        self.position, self.token, self.threshold = position % n, token, threshold
+        self.cuts = [tuple(cut) for cut in cuts]
+        self._keep(self._bytes)
+
+    @t.validate("position")
+    def _check_position(self, proposal: Any) -> int:
+        n = len(self._data.tokens)
+        if not 0 <= proposal["value"] < n:
+            raise t.TraitError(f"position={proposal['value']} is outside 0 … {n - 1}")
+        return proposal["value"]
+
+    @t.validate("threshold")
+    def _check_threshold(self, proposal: Any) -> float:
+        if not 0 <= proposal["value"] <= 1:
+            raise t.TraitError(f"threshold={proposal['value']} is outside 0 … 1")
+        return proposal["value"]
+
+    @t.validate("cuts")
+    def _check_cuts(self, proposal: Any) -> list[Cut]:
+        n, data, found = len(self._data.tokens), self._data, set()
+        for cut in proposal["value"]:
+            if not isinstance(cut, list | tuple) or len(cut) != 4:
+                raise t.TraitError(f"cuts holds {cut!r}, which is no (layer, head, query, key)")
+            names, limits = ("layer", "head", "query", "key"), (data.layers, data.heads, n, n)
+            places = dict(zip(names, zip(cut, limits, strict=True), strict=True))
+            try:
+                check_places(**places)
+            except (ValueError, TypeError) as error:
+                raise t.TraitError(f"cuts holds {tuple(cut)}: {error}") from error
+            found.add(tuple(int(x) for x in cut))
+        return sorted(found)
+
+    # -- for people -----------------------------------------------------------------------------
+
+    @property
+    def edits(self) -> list[Edit]:
+        """The edges that are cut, as edits."""
+        return edits_of(self._own_cuts)
+
+    @property
+    def _own_cuts(self) -> tuple[Cut, ...]:
+        return tuple((layer, head, query, key) for layer, head, query, key in self.cuts)
+
+    @property
+    def found(self) -> FlowFound:
+        """The flow on view; its `flow` is a `TokenFlow`."""
+        return self._data.found(self.position, self.token, self._own_cuts)
+
+    @property
+    def shown(self) -> int:
+        """How many edges are on view, the largest first."""
+        sizes = self.found.values.double().abs()
+        least = self.threshold * float(sizes.max()) if len(sizes) else 0.0
+        return int((sizes >= least).sum())
+
+    @property
+    def sentence(self) -> str:
+        found, tokens, shown = self.found, self._data.tokens, self.shown
+        flow, best, names = found.flow, None, ("", "")
+        if len(found.values):
+            layer, head, query, key = found.places[0].tolist()
+            best = (layer, head, key, query, float(found.values[0]))
+            names = (tokens[key], tokens[query])
+        likeliest = max(found.answers, key=lambda answer: answer[2])
+        return flow_sentence(
+            FlowSaid(
+                token=self._data.name(flow.token),
+                against=None if flow.against is None else self._data.name(flow.against),
+                at=tokens[self.position], position=self.position, logit=flow.logit, best=best,
+                best_names=names, shown=shown, n=found.n,
+                rest=found.total - float(found.values[:shown].double().sum()), cuts=len(self.cuts),
+                before=found.before, after=found.after,
+                answer=(self._data.name(likeliest[0]), likeliest[2]),
+            )
+        )  # fmt: skip
+
+    def figure(self) -> Figure:
+        """Tokens, layers and edges, titled with the sentence."""
+        return flow_figure(self._scene())
+
+    def to_plotly(self, *, theme: str = "light") -> Plot:
+        from .plotly_figure import flow_plotly
+
+        return flow_plotly(self._scene(), theme)
+
+    def _numbers(self) -> Numbers:
+        return flow_numbers(self._scene())
+
+    def _scene(self) -> FlowScene:
+        over = self._circuit if self._options.get("circuit", True) else {}
+        heads = frozenset(map(tuple, over["heads"])) if over else None
+        return FlowScene(
+            title=self._title, sentence=self.sentence, tokens=self._data.tokens, found=self.found,
+            shown=self.shown, name=f"“{self._data.name(self.found.flow.token)}”", heads=heads,
+            circuit=over.get("sentence", ""),
+        )  # fmt: skip
+
+    def _laid_over(self, circuit: Circuit) -> dict[str, Any]:
+        """
+        Raises:
+            ValueError: for what is no circuit, or one of another model.
+        """
+        if not hasattr(circuit, "faithfulness"):
+            raise ValueError(
+                f"circuit is a {type(circuit).__name__}; give what tl.circuit returned"
+            )
+        heads = []
+        for node in circuit.nodes:
+            layer, dot, head = node[1:].partition(".h")
+            if dot:
+                heads.append((int(layer), int(head)))
+        for layer, head in heads:
+            if layer >= self._data.layers or head >= self._data.heads:
+                raise ValueError(
+                    f"circuit has head {head} of layer {layer}, and {self.trace.model_name} has "
+                    f"{self._data.layers} layers of {self._data.heads} heads"
+                )
+        return {"heads": heads, "sentence": shown_text(f"The circuit: {circuit.sentence}")}
+
+    # -- for the browser ------------------------------------------------------------------------
+
+    @property
+    def _bytes(self) -> FlowBytes:
+        return self._data.block(self.position, self.token, self._own_cuts)
+
+    def _keep(self, block: FlowBytes) -> None:
+        """What is on the first screen."""
+        self._flow, self._flow_data = block.info, block.data
+
+    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        if question.get("type") != "block":
+            return super()._answer(question)
+        block = self._data.block(*read_name(str(question["name"])))
+        return {"type": "block", "info": block.info}, [block.data]
+
+    def _page_state(self) -> dict[str, Any]:
+        self._keep(self._bytes)
+        return super()._page_state()
+
+    def _blocks(self) -> Iterable[Block]:
+        """One more of the largest edges cut, and each cut taken back."""
+        now = set(self._own_cuts)
+        edges: list[Cut] = [tuple(place) for place in self.found.places[:PAGE_CUTS].tolist()]
+        for edge in [*edges, *sorted(now)]:
+            cuts = tuple(sorted(now ^ {edge}))
+            block = self._data.block(self.position, self.token, cuts)
+            yield Block(block.info["names"][-1], block.info, [block.data])
