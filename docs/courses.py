@@ -32,8 +32,8 @@ def neighbours() -> Course:
     return Course(
         name="neighbours", title="Neighbours (lesson 03)",
         words="At each letter the model must name the two on its left and the two on its right. Four "
-        "heads begin by looking everywhere alike; watch each of them choose a place of its own. Then "
-        "switch one off: only its own neighbour is lost.",
+        "heads begin by looking everywhere alike; watch them share out the four places. Then switch one "
+        "off, and see which neighbours are lost.",
         config=config, tokenizer=tokenizer, text="badgefickhlj",
         tokens=letters + len(SPECIAL), targets=targets, answers=tuple(OFFSETS), names=tuple(LETTERS),
         steps=300,

@@ -144,7 +144,10 @@ def build(names: list[str], preset: str, out: Path) -> Path:
             shutil.copytree(NOTEBOOKS / "images", source / "images")
         for path in paths:
             print(f"{path.stem}: running", flush=True)
-            nbformat.write(executed(path, preset, Path(folder)), source / path.name)
+            notebook = executed(path, preset, Path(folder))
+            links = reference.links("\n".join(cell.source for cell in notebook.cells))
+            notebook.cells.append(nbformat.v4.new_markdown_cell(links))
+            nbformat.write(notebook, source / path.name)
         (source / "static" / PLOTLY).write_text(shared_script(), "utf-8")
         others = []
         for text in (NOTEBOOKS / "glossary.md", ROOT / "docs" / "teaching.md"):

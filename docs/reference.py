@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from types import ModuleType
 from typing import Any
 
@@ -35,6 +36,19 @@ def names(module: ModuleType) -> list[str]:
     ]
     listed = getattr(module, "__all__", defined)
     return [name for name in listed if not isinstance(getattr(module, name), ModuleType)]
+
+
+def links(text: str) -> str:
+    """A line, in Markdown, that links the public names of `tl` which occur in a text."""
+    known = {f"{path}.{name}" for path, module in modules().items() for name in names(module)}
+    found = set()
+    for dotted in re.findall(r"\btl\.(\w+(?:\.\w+)?)", text):
+        either = (f"transformer_lab.{dotted}", f"transformer_lab.{dotted.partition('.')[0]}")
+        found |= set([name for name in either if name in known][:1])
+    short = [
+        f"{{py:obj}}`tl{name.removeprefix('transformer_lab')} <{name}>`" for name in sorted(found)
+    ]
+    return f"**In the reference:** {', '.join(short)}" if short else ""
 
 
 def pages() -> dict[str, str]:

@@ -21,9 +21,9 @@ word before, and see what becomes of its guess `key`; then type a text of your o
 # name -> (title, what it must do, what to try, the text or texts that it begins with)
 PLAY = {
     "reverse": ("Reverse", "say the letters backwards", "Type letters; each letter that is said looks at its own in the mirror.", "t r a n s f o r m"),
-    "sort": ("Sort", "put eight numbers in order", "Choose → and press Write: each number looks for the next larger.", "17 3 42 8 25 11 49 30 →"),
+    "sort": ("Sort", "put eight numbers in order", "Choose → and press Write on: each number looks for the next larger.", "17 3 42 8 25 11 49 30 →"),
     "number_words": ("Number words", "say English numbers in German", "German says the units before the tens, so the map crosses.", "three thousand five hundred and seventy seven"),
-    "induction": ("Induction", "go on as the same numbers went on before", "Switch off the head of layer 0 that looks one back: layer 1 is lost without it.", ""),
+    "induction": ("Induction", "go on as the same numbers went on before", "Heads 0 and 1 of layer 0 look one back. Switch both off, and layer 1 is lost; without heads 2 and 3 nothing changes.", ""),
     "stories": ("Stories", "answer a question about a story", "Who looks at the sentence that holds the answer? Change it, and ask again.", "Listen Chen now holds the violin . Dilek now holds the kettle . Dilek returns to the garden . Chen heads for the studio . Question Who has the kettle"),
     "reports": ("Match reports", "tell a report in one line", "Cross-attention copies teams, goals and the first scorer; see which head copies what.", ""),
 }  # fmt: skip
@@ -54,14 +54,15 @@ def front() -> str:
 def playground() -> str:
     """The playground, in Markdown."""
     told = json.loads((MODELS / "models.json").read_text("utf-8"))
-    links, rows = [], []
+    links, words, rows = [], [], []
     for name, (title, does, tries, _) in PLAY.items():
         one = told["models"][name]
         [(what, score)] = one["score"].items()
         links.append(f'<a href="{PAGES}/{name}.html" target="tl-playground">{title}</a>')
+        words.append(f"<p><b>{title}:</b> {does}. {tries}</p>")
         rows.append(
-            f"| {title} | {does} | {one['parameters']:,} | {score:.1%} {what} | {one['recipe']}, "
-            f"seed {one['seed']}, {one['cpu_seconds']:.0f} s | {tries} |"
+            f"| {title} | {one['parameters']:,} | {score:.1%} {what} | {one['recipe']} | {one['seed']} "
+            f"| {one['cpu_seconds']:.0f} |"
         )
     first = next(iter(PLAY))
     table = "\n".join(rows)
@@ -74,7 +75,7 @@ hide-toc: true
 Six small models, one a task, each in its page whole: type an input, see what is predicted and where
 every head looks, and switch heads off. Nothing is sent anywhere.
 
-{raw(f'<nav class="tl-tasks" aria-label="Tasks">{" ".join(links)}</nav>' + window(f"{PAGES}/{first}.html", "A trained model", 900, "tl-playground"))}
+{raw(f'<nav class="tl-tasks" aria-label="Tasks">{" ".join(links)}</nav><div class="tl-words">{"".join(words)}</div>' + window(f"{PAGES}/{first}.html", "A trained model", 900, "tl-playground"))}
 
 ## Watch a head form
 
@@ -89,7 +90,7 @@ seed and see whether the same head takes the same part.
 By `{told["command"]}` (torch {told["torch"]}), each as its benchmark trains it; scores are of texts
 held out of training, with the weights as they are kept, in 16 bits.
 
-| task | what it must do | weights | right | made by, seconds of CPU | try |
+| task | weights | right | trained by | seed | seconds of CPU |
 |---|---|---|---|---|---|
 {table}
 """

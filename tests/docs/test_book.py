@@ -203,6 +203,7 @@ def test_the_playground_is_played_and_a_model_learns_in_it(book, open_page, scre
         assert frame.locator("[data-part=text]").input_value() == site_pages.starting_text(
             name, model
         )
+        assert page.locator(".tl-words p:visible").inner_text().startswith(f"{title}:")
     assert page.locator(".tl-tasks a").count() == len(site_pages.PLAY) == 6
     page.locator(".tl-tasks a", has_text="Sort").click()
     frame = page.frame_locator("[name=tl-playground]")
@@ -232,4 +233,6 @@ def test_the_reference_names_whatever_is_public(book):
     assert listed == set(reference.modules()) - {"transformer_lab"} | {"transformer_lab.hub"}
     assert len(found) > 200
     assert [name for name, html in found.items() if f'id="{name}"' not in html] == []
+    lesson = (book / "91_second.html").read_text("utf-8")
+    assert 'href="api_transformer_lab.html#transformer_lab.explore"' in lesson
     assert "Train <code" in found["transformer_lab.train"]  # its docstring

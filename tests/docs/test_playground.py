@@ -37,6 +37,18 @@ def test_a_model_is_as_right_as_is_stated(name):
     assert score > 0.98
 
 
+def test_induction_needs_the_two_heads_that_look_one_back_as_the_page_says():
+    model = tl.TextModel.from_pretrained(make_playground.HERE / "induction").model
+    [batch] = tl.datasets.induction(size=10, held_out=100).epoch(100)
+    maps = tl.trace(model, batch.tokens[:1], keep="maps").pattern(0)
+    back = maps.diagonal(-1, 1, 2).mean(-1)
+    assert set(back.topk(2).indices.tolist()) == {0, 1} and back[:2].min() > 0.8
+    with tl.edit(model, tl.ablate(0, 0), tl.ablate(0, 1)):
+        assert tl.accuracy(model, [batch]) < 0.1
+    with tl.edit(model, tl.ablate(0, 2), tl.ablate(0, 3)):  # the control: as many others
+        assert tl.accuracy(model, [batch]) > 0.99
+
+
 def test_signs_that_can_be_typed_are_read_as_the_data_has_them():
     data = make_playground.sorting(size=20, held_out=5)
     [batch] = [data.of(b) for b in data.data.epoch(5, kind="decoder")]

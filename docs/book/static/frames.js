@@ -21,12 +21,16 @@ document.addEventListener("DOMContentLoaded", () => {
   new MutationObserver(tellFrames).observe(document.body, { attributes: true, attributeFilter: ["data-theme"] });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", tellFrames);
   for (const frame of document.querySelectorAll(".tl-frame iframe")) frame.addEventListener("load", tellFrames);
-  for (const link of document.querySelectorAll(".tl-tasks a")) {
-    link.addEventListener("click", () => {
-      for (const other of document.querySelectorAll(".tl-tasks a")) other.removeAttribute("aria-current");
-      link.setAttribute("aria-current", "true");
+  const tasks = [...document.querySelectorAll(".tl-tasks a")];
+  const words = [...document.querySelectorAll(".tl-words p")];
+  const choose = (chosen) => {
+    tasks.forEach((task, i) => {
+      if (i === chosen) task.setAttribute("aria-current", "true");
+      else task.removeAttribute("aria-current");
+      words[i].hidden = i !== chosen;
     });
-  }
-  document.querySelector(".tl-tasks a")?.setAttribute("aria-current", "true"); // it stands in the frame at first
+  };
+  tasks.forEach((task, i) => task.addEventListener("click", () => choose(i)));
+  choose(0); // it stands in the frame at first
   tellFrames();
 });
