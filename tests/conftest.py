@@ -2,6 +2,7 @@
 on a busy machine. And ■ works: a shell that starts the tests in the background makes them deaf to
 interrupts, which many of them send to themselves."""
 
+import gc
 import signal
 
 import pytest
@@ -21,6 +22,16 @@ from tests.missing import pytest_runtest_setup, pytest_terminal_summary  # noqa:
 torch.set_num_threads(1)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What is collected stays: to look for garbage in it took a third of the time."""
+    gc.disable()
+    found = yield
+    gc.freeze()
+    gc.enable()
+    return found
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ on to it, and ends as the fork ends; where it is killed, so is the fork.
 """
 
 import atexit
+import gc
 import json
 import os
 import selectors
@@ -100,6 +101,7 @@ def serve(door):
             if here is door:
                 for name in LOADED:
                     import_module(name)
+                gc.freeze()  # no fork looks through, and so copies, what is there already
                 there, _ = door.accept()
                 asked, files, *_ = socket.recv_fds(there, 1 << 20, 3)
                 number = os.fork()
