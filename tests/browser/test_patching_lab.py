@@ -4,7 +4,8 @@ CODE = """
 import torch, transformer_lab as tl
 torch.set_num_threads(1)
 model = tl.shipped()
-view = tl.views.PatchingView(model, "for key in self.keys:\\n    if key not in self.", "for key in self.names:\\n    if key not in self.")
+clean, corrupted = (f"for key in self.{name}:\\n    if key not in self." for name in ("keys", "names"))
+view = tl.views.PatchingView(model, clean, corrupted)
 view
 """
 VIEW = ".tl-view-patching"
@@ -41,9 +42,10 @@ def test_a_desk_is_live(notebook, screenshot):
     part("answer").fill("key or")
     part("compare").click()
     page.wait_for_function(
-        f"() => document.querySelector('{VIEW} [data-part=message]').textContent.includes('key or')"
+        f"() => document.querySelector('{VIEW} [data-part=refused]').textContent.includes('key or')"
     )
     says()
+    screenshot(page, "patching-ask")
     part("answer").fill("key")
     part("wrong").fill("")
     part("compare").click()
@@ -51,6 +53,7 @@ def test_a_desk_is_live(notebook, screenshot):
         f"() => document.querySelector('{VIEW} [data-part=sentence]').textContent.startsWith('Log-probability')"
     )
     says()
-    assert part("message").is_hidden()
+    assert part("refused").is_hidden() and part("clean").is_hidden()
+    assert book.run("view.prompts == (clean, corrupted)") == "True"  # lines and all
     screenshot(page, "patching-lab")
     assert page.errors == []

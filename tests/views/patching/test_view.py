@@ -106,7 +106,7 @@ def test_prompts_of_two_lengths_are_paired_by_words():
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [({"metric": ["mat on", ""]}, "metric='mat on'"), ({"metric": ["mat", "a cat"]}, "a cat"),
+    [({"metric": ["", "cat"]}, "the token to compare 'cat' with is missing"), ({"metric": ["mat on", ""]}, "metric='mat on'"), ({"metric": ["mat", "a cat"]}, "a cat"),
      ({"clean": LONGER}, "clean has 8 tokens and corrupted 6"), ({"clean": ""}, "empty|no token")],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_said_in_a_sentence_and_changes_nothing(

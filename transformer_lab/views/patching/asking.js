@@ -2,25 +2,25 @@
 
 import { button, popover } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
-import { Superseded } from "../shared/requests.js";
 
 export class Asking {
   /** @param {any} model @param {import("../shared/shell.js").Shell} shell @param {import("../shared/waiting.js").Waiting} waiting */
   constructor(model, shell, waiting) {
     Object.assign(this, { model, shell, waiting });
-    const field = (label, name) => {
-      const input = element("input", { type: "text", "data-part": name, spellcheck: "false", autocomplete: "off" });
+    const field = (label, name, prompt = false) => {
+      const input = element(prompt ? "textarea" : "input", { type: prompt ? null : "text", rows: prompt ? 2 : null, "data-part": name, spellcheck: "false", autocomplete: "off" });
       return { input, root: element("label", {}, element("span", {}, label), input) };
     };
     this.fields = [
-      field("Clean prompt", "clean"), field("Corrupted prompt", "corrupted"),
+      field("Clean prompt", "clean", true), field("Corrupted prompt", "corrupted", true),
       field("The logit of", "answer"), field("less that of (empty: its log-probability)", "wrong"),
     ];
     const words = element("label", { class: "tl-check" }, element("input", { type: "checkbox", "data-part": "align" }), "pair the last tokens of words, where lengths differ");
     this.align = words.querySelector("input");
+    this.why = element("p", { class: "tl-message", role: "alert", "data-part": "refused", hidden: true });
     const go = button("Compare", "compare", () => this.#ask());
     const hint = element("p", { class: "tl-hint" }, "Leave both tokens empty to compare what is likeliest after each prompt. A space before a word is part of its token.");
-    this.root = popover("Prompts and metric", "ask", "Ask about other prompts, or by another metric", ...this.fields.map(({ root }) => root), words, hint, go);
+    this.root = popover("Prompts and metric", "ask", "Ask about other prompts, or by another metric", ...this.fields.map(({ root }) => root), words, hint, this.why, go);
     this.root.classList.add("tl-asking");
     this.root.addEventListener("toggle", () => this.#fill());
     this.root.addEventListener("keydown", (event) => {
@@ -32,7 +32,14 @@ export class Asking {
     this.root.hidden = Boolean(this.model.get("_saved")) || !this.model.get("_asked").metric;
   }
 
+  /** @param {string} text */
+  #refuse(text) {
+    this.why.textContent = text;
+    this.why.hidden = !text;
+  }
+
   #fill() {
+    this.#refuse("");
     const { clean = "", corrupted = "", metric = [] } = this.model.get("_asked");
     [clean, corrupted, metric[0] ?? "", metric[1] ?? ""].forEach((text, i) => (this.fields[i].input.value = text));
   }
@@ -45,7 +52,7 @@ export class Asking {
       this.shell.say("");
       this.root.open = false;
     } catch (error) {
-      if (!(error instanceof Superseded)) this.shell.say(error.message);
+      this.#refuse(error.message);
     } finally {
       done();
       this.waiting.say("");

@@ -9,6 +9,7 @@ import traitlets as t
 
 from ...desk.grid import Cell, PatchingGrid, PatchingGrids
 from ...desk.pair import DIRECTIONS
+from ...edits.kinds import EditError
 from ...edits.sites import OF_HEADS
 from ...tracing.gradients import Logit
 from ..pages.carried import Carried
@@ -273,8 +274,7 @@ class PatchingView(SelectionView):
             self._tell()
             return {"type": "measure"}, []
         if asked == "compare":
-            words = [str(word) for word in question["metric"] if word]
-            metric = tuple(words) if len(words) == 2 else words[0] if words else None
+            metric = _metric_of(*map(str, question["metric"]))
             self.compare(str(question["clean"]), str(question["corrupted"]), metric=metric,
                          align=question.get("align"))  # fmt: skip
             return {"type": "compare"}, []
@@ -312,6 +312,17 @@ class PatchingView(SelectionView):
 
     def _blocks(self, **options: Any) -> Iterable[Block]:
         yield from self.carried.blocks if self.carried else ()
+
+
+def _metric_of(answer: str, wrong: str) -> str | tuple[str, str] | None:
+    """What a reader typed, empty where nothing.
+
+    Raises:
+        EditError: for the second token alone.
+    """
+    if wrong and not answer:
+        raise EditError(f"the token to compare {wrong!r} with is missing; give both")
+    return (answer, wrong) if wrong else answer or None
 
 
 def _missing(grids: PatchingGrids) -> str:
