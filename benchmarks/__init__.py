@@ -3,5 +3,5 @@
 NAMES = (
     "number_words", "dates", "reverse", "sort", "induction", "stories", "reports", "agreement",
     "digits", "recurrent_models", "char_lm", "throughput", "limits", "parallelism", "kv_cache", "trace_cost", "sweeps",
-    "explorer", "pages", "views", "desk", "long_texts", "room", "zoo", "gpu",
+    "explorer", "pages", "learning", "views", "desk", "long_texts", "room", "zoo", "gpu",
 )  # fmt: skip

@@ -85,3 +85,13 @@ def test_a_seed_is_another_model_and_comes_again(open_page, text, accessible):
         page.wait_for_selector(f"[data-seed='{seed}']")
         maps.append(page.locator(part("said")).inner_text())
     assert maps[0] == maps[2] != maps[1]
+
+
+def test_a_damaged_page_says_so_in_a_sentence(open_page, text):
+    for block in ("learning", "examples/neighbours"):
+        head, _, rest = text.partition(f'data-block="{block}"')
+        at = rest.index(">") + 3000
+        other = "A" if rest[at] != "A" else "B"
+        page = open_page(f'{head}data-block="{block}"{rest[:at]}{other}{rest[at + 1 :]}')
+        said = page.locator(part("message"))
+        assert said.inner_text().startswith("This page is not as it was written")

@@ -91,20 +91,25 @@ class LearningViewer {
     try {
       const { buffers } = await this.requests.ask({ type: "block", name: "learning" }, false);
       this.engine = Engine.start(new TextDecoder().decode(buffers[0]), this.signal);
-      await this.#choose(this.course.name);
     } catch (error) {
-      this.#say(error);
+      return this.#say(error);
     }
+    await this.#choose(this.course.name);
   }
 
   async #choose(name) {
+    await this.#stopped();
+    try {
+      const { message, buffers } = await this.requests.ask({ type: "block", name: `examples/${name}` }, false);
+      const [tokens, targets] = buffers.map((bytes) => typed(Int16Array, bytes));
+      this.lesson = { ...message.info, tokens, targets };
+    } catch (error) {
+      return this.#say(error);
+    }
     this.course = /** @type {Course} */ (this.courses.find((one) => one.name === name));
     this.words.textContent = this.course.words;
     this.text.value = this.course.text;
     this.chosen = { layer: this.course.layers - 1, head: 0 };
-    const { message, buffers } = await this.requests.ask({ type: "block", name: `examples/${name}` }, false);
-    const [tokens, targets] = buffers.map((bytes) => typed(Int16Array, bytes));
-    this.lesson = { ...message.info, tokens, targets };
     await this.#begin();
   }
 

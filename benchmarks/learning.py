@@ -1,0 +1,73 @@
+"""300 steps of lesson 03's model in a page: ≤ 30 s, with the page drawing on meanwhile.
+
+One layer, d 32, 64 texts of 12 letters a step, in Chromium, with the loss, every head and the answers
+drawn 60 times on the way. The bar is meant for two idle cores; the load is told with the row, and
+beside it the seconds of CPU that the page took, all its threads together.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from docs.courses import neighbours
+from transformer_lab.views.learning.page import learning_page
+from transformer_lab.views.pages.export import write_page
+
+from .browser import launch
+from .report import Row, at_most
+
+# How long the page was between two frames, in milliseconds.
+WATCH = """() => {
+    window.gaps = [];
+    let last = performance.now();
+    const turn = (now) => { gaps.push(now - last); last = now; requestAnimationFrame(turn); };
+    requestAnimationFrame(turn);
+    window.begun = performance.now();
+}"""
+DONE = """(steps) => {
+    if (Number(document.querySelector("#tl-root").dataset.step) < steps) return false;
+    return { seconds: (performance.now() - begun) / 1000, gaps: [...gaps].sort((a, b) => a - b) };
+}"""
+
+
+def run(options):
+    from playwright.sync_api import sync_playwright
+
+    course = neighbours()
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        path = write_page(Path(folder) / "page.html", learning_page([course], "Learning"))
+        browser = launch(playwright)
+        page = browser.new_page(viewport={"width": 1300, "height": 950})
+        page.goto(path.as_uri())
+        page.wait_for_selector("[data-ready]")
+        page.locator("[data-part=seed]").fill(str(options.seed))
+        page.locator("[data-part=seed]").press("Enter")
+        page.wait_for_selector(f"[data-seed='{options.seed}']")
+        before = _cpu(browser)
+        page.evaluate(WATCH)
+        page.locator("[data-part=go]").click()
+        found = page.wait_for_function(DONE, arg=course.steps, timeout=600_000).json_value()
+        cpu = _cpu(browser) - before
+        status = page.locator("[data-part=status]").inner_text()
+        browser.close()
+    gaps = found["gaps"]
+    told = dict(seconds=cpu, seed=options.seed)
+    name = f"training in a page, {course.steps} steps"
+    note = f"{status}; load {os.getloadavg()[0]:.1f}"
+    yield at_most(name, found["seconds"], 30, unit="s", note=note, **told)
+    yield Row(
+        f"{name}, CPU of the page", round(cpu, 1), "s", None, None, round(cpu, 1), options.seed
+    )
+    late = gaps[int(0.99 * len(gaps))] / 1000
+    yield at_most(
+        f"{name}, 99 of 100 frames come within", late, 0.1, unit="s",
+        note=f"median {gaps[len(gaps) // 2]:.0f} ms, longest {gaps[-1]:.0f} ms", **told,
+    )  # fmt: skip
+
+
+def _cpu(browser) -> float:
+    """Seconds of CPU of the browser's pages so far."""
+    session = browser.new_browser_cdp_session()
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    return sum(process["cpuTime"] for process in processes if process["type"] == "renderer")
