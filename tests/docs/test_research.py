@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 import transformer_lab as tl
 from tests.missing import lacking
+from transformer_lab.cli import main
 from transformer_lab.pretrained.wheels import ModelNotInstalled
 
 TEXT = (Path(__file__).parents[2] / "docs" / "research.md").read_text("utf-8")
@@ -69,6 +71,20 @@ def test_ten_edges_are_the_circuit(found):
     assert f"{key.estimate:.1f}" in section
 
 
+def test_on_many_prompts_three_heads_hold_and_one_does_not(found):
+    many = found["many"]
+    z, base = many["z"], [float(one.mean) for one in many.baselines.values()]
+    whole = base[1] - base[0]
+    assert f"{whole:.1f} that lie" in TEXT
+    for head in ((2, 2), (0, 1), (1, 2)):
+        assert z.low[head] > 0.75 * whole
+    assert z.high[1, 3] < 0.3 * whole and z.quantile(0.5)[1, 3] < 0.95
+    for head in ((2, 2), (0, 1), (1, 2), (1, 3)):
+        told = "{:.1f} ({:.1f} to".format(*(float(x[head]) for x in (z.mean, z.low)))
+        assert told in TEXT, told
+        assert f"{float(z.high[head]):.1f})" in TEXT.replace("\n", "")
+
+
 def test_scores_that_know_nothing_of_patching_agree(found):
     assert found["previous"].flatten().topk(2).indices.tolist() == [4 + 2, 4 + 3]
     assert found["previous"].flatten().sort().values[-3] < 0.1
@@ -110,3 +126,29 @@ def test_one_head_of_smollm2_names_the_indirect_object():
     assert signs[0] > 2 and signs[1] < -2 and signs[2] < -2
     for number in (z.exact[23, 3], z.source - z.into, names["ways"].value):
         assert f"{float(number):.1f}" in TEXT
+
+
+def test_the_head_of_smollm2_names_others_too():
+    (block,) = re.findall(r"```python many\n(.*?)```", TEXT, re.DOTALL)
+    try:
+        names = {"tl": tl, "smol": tl.TextModel.from_pretrained("smollm2-135m")}
+    except ModelNotInstalled as error:
+        lacking("models", error)
+    exec(block, names)
+    z, base = names["others"]["z"], names["others"].baselines.values()
+    patched, source = (float(one.mean) for one in base)
+    assert len(names["pairs"]) == 12 and f"{source - patched:.1f} between" in TEXT
+    rows = names["others"].table().rows[:4]
+    assert [(row.layer, row.place) for row in rows] == [(23, 3), (29, 1), (24, 4), (29, 0)]
+    words = " ".join(TEXT.split()).replace("−", "-")
+    for row in rows:
+        assert f"{row.mean:.1f} ({row.low:.1f} to {row.high:.1f})" in words
+    assert 2.4 < float(z.values[:, 23, 3].min()) < 2.5 and "in no pair less than 2.4" in TEXT
+
+
+def test_the_finding_is_kept_and_made_anew(tmp_path, monkeypatch):
+    (block,) = re.findall(r"```python report\n(.*?)```", TEXT, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(block, {"tl": tl})
+    done = CliRunner().invoke(main, ["report", "finding.json"])
+    assert done.exit_code == 0 and "Numbers: all" in done.stdout, done.output
