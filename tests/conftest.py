@@ -34,6 +34,13 @@ def pytest_collection():
     return found
 
 
+def pytest_collection_modifyitems(items):
+    """Files that have a test with a limit of time of its own come first: such tests are long, and
+    one that began last would leave the other workers with nothing to do."""
+    long = {item.path for item in items if item.get_closest_marker("timeout")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(autouse=True)
 def _one_thread():
     """A test that asks for more threads leaves them to nobody."""

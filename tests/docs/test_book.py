@@ -1,5 +1,7 @@
 """The book and the slides, made of two small lessons, as a reader opens them from a disk."""
 
+import os
+
 import nbformat
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 import transformer_lab as tl
 from docs import reference, site_pages
 from tests.browser.fixtures import choose_head
+from tests.kernels import FORKED
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -57,10 +60,11 @@ def makers(notebooks):
     """make_book and make_slides, looking at these notebooks."""
     from docs import make_book, make_slides
 
-    before = make_book.NOTEBOOKS
-    make_book.NOTEBOOKS = make_slides.NOTEBOOKS = notebooks
-    yield make_book, make_slides
-    make_book.NOTEBOOKS = make_slides.NOTEBOOKS = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(make_book, "NOTEBOOKS", notebooks)
+        patch.setattr(make_slides, "NOTEBOOKS", notebooks)
+        patch.setenv("JUPYTER_PATH", os.environ[FORKED])
+        yield make_book, make_slides
 
 
 @pytest.fixture(scope="module")
