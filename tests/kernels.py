@@ -52,12 +52,13 @@ def _start(folder):
     command = [sys.executable, "-IS", __file__, str(path), "-f", "{connection_file}"]
     spec.parent.mkdir(parents=True)
     spec.write_text(json.dumps(dict(argv=command, display_name="Python 3", language="python")))
-    with socket.socket(socket.AF_UNIX) as door:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
         door.bind(str(path))
         door.listen()
         server = subprocess.Popen(
             [sys.executable, __file__, str(door.fileno())],
             stdin=subprocess.PIPE, env=os.environ | SETTINGS, pass_fds=[door.fileno()],
+            start_new_session=True,
         )  # fmt: skip
 
     def end():
@@ -69,7 +70,7 @@ def _start(folder):
 
 def ask(door, arguments):
     """Stand for a fork until it ends. Returns its exit code."""
-    with socket.socket(socket.AF_UNIX) as there:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as there:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _: there.send(bytes([number])))
         there.connect(door)
@@ -118,7 +119,8 @@ def serve(door):
                 os.close(here)
                 if there in at.get_map():
                     at.unregister(there)
-                    there.send(str(os.waitstatus_to_exitcode(status)).encode())
+                    with suppress(BrokenPipeError):  # who stood for it was killed just now
+                        there.send(str(os.waitstatus_to_exitcode(status)).encode())
                 there.close()
             elif here in forks:
                 signals = here.recv(1)
