@@ -2,7 +2,7 @@
 
 import pytest
 
-from docs.courses import neighbours
+from docs.courses import neighbours, sort
 from transformer_lab.views.learning.page import learning_page
 
 part = "[data-part={}]".format
@@ -17,7 +17,7 @@ WATCH = """() => {
 
 @pytest.fixture(scope="module")
 def text():
-    return "".join(learning_page([neighbours()], "Learning"))
+    return "".join(learning_page([neighbours(), sort()], "Learning"))
 
 
 def reaches(page, step):
@@ -85,6 +85,19 @@ def test_a_seed_is_another_model_and_comes_again(open_page, text, accessible):
         page.wait_for_selector(f"[data-seed='{seed}']")
         maps.append(page.locator(part("said")).inner_text())
     assert maps[0] == maps[2] != maps[1]
+
+
+def test_another_task_is_another_model(open_page, text):
+    page = open_page(text)
+    page.locator(part("go")).click()
+    reaches(page, 5)
+    page.locator(part("task")).select_option("sort")
+    page.wait_for_selector("[data-step='0'][data-training=false]")
+    page.wait_for_function("() => document.querySelectorAll('[data-head]').length === 2")
+    assert page.locator(part("text")).input_value() == sort().text
+    assert page.locator(part("said")).locator("tbody tr").count() == 17
+    page.set_viewport_size({"width": 700, "height": 900})
+    assert page.locator("[data-head]").count() == 2
 
 
 def test_a_damaged_page_says_so_in_a_sentence(open_page, text):

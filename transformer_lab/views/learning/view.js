@@ -106,6 +106,7 @@ class LearningViewer {
     } catch (error) {
       return this.#say(error);
     }
+    this.seen = null; // of another model
     this.course = /** @type {Course} */ (this.courses.find((one) => one.name === name));
     this.words.textContent = this.course.words;
     this.text.value = this.course.text;
@@ -248,6 +249,7 @@ class LearningViewer {
   }
 
   #point(at) {
+    if (!this.seen) return;
     const { tokens } = this.seen;
     this.map.mark(at, null);
     this.readout.replaceChildren();
