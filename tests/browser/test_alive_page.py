@@ -196,3 +196,37 @@ def test_a_damaged_model_is_one_sentence_and_the_rest_stays(open_page):
     assert float(re.match(r"[.\d]+", told)[0]) == pytest.approx(
         float(view.heads.map(("decoder", 1, 1), view._shows)[3, 1]), abs=1e-3
     )
+
+
+def test_a_link_opens_a_page_as_its_sender_saw_it(open_page):
+    view = Explorer(small("decoder"), WORDS, layer=0, head=0)
+    page = open_page(view.to_html())
+    address = page.url
+    type_text(page, OTHER)
+    choose_head(page, 1, 1)
+    after(page, lambda: page.locator(part("head-off")).click())
+    page.locator("[data-part=tool] [data-value=cut]").click()
+    page.locator(part("more")).click()
+    page.locator(part("link")).click()
+    link = page.locator("[data-link]").get_attribute("data-link")
+    assert link.startswith(address + "#state=")
+    page.goto("about:blank")
+    page.goto(link)
+    page.wait_for_selector("[data-ready]")
+    view.text, view.edits = OTHER, [tl.ablate(1, 1)]
+    same(page, view)
+    root = page.locator("[data-stamp]")
+    assert root.get_attribute("data-shown") == "decoder/1/1"
+    assert root.get_attribute("data-tool") == "cut"
+    page.goto("about:blank")
+    page.goto(link[:-4])
+    page.wait_for_selector("[data-ready]")
+    said = page.locator(part("message")).inner_text()
+    assert said == "This link is damaged: the page is shown as it was saved."
+    assert page.locator(part("text")).input_value() == WORDS
+    assert set(page.requests) == {address}
+    page.requests[1:] = []  # it was opened three times
+    strange = open_page(Explorer(small("encoder"), WORDS).to_html())
+    strange.evaluate("hash => { location.hash = hash }", link[link.index("#") :])
+    strange.wait_for_selector("[data-part=message]:visible")
+    assert "belongs to another page" in strange.locator(part("message")).inner_text()

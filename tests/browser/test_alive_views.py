@@ -7,7 +7,8 @@ import torch
 import transformer_lab as tl
 from tests.browser.fixtures import Map, choose_head, says
 from tests.browser.test_alive_page import OTHER, WORDS, part, small
-from transformer_lab.views import CompareView, HeadView, ResidualView
+from transformer_lab.views import CompareView, HeadView, ResidualView, WhyView
+from transformer_lab.views.why.view import numbers_of
 
 KINDS = ("decoder", "encoder", "encoder-decoder")
 
@@ -39,6 +40,12 @@ def test_heads_of_another_text(open_page, accessible, tmp_path, kind):
     says(page, view)
     number = float(Map(page).hover(2, 1))
     assert number == pytest.approx(float(view.row(2)[1]), abs=1e-4)
+    page.locator(part("link")).click()
+    linked = page.locator("[data-link]").get_attribute("data-link")
+    sent = open_page(HeadView(model.trace(WORDS), layer=1).to_html())
+    sent.evaluate("hash => { location.hash = hash }", linked[linked.index("#") :])
+    says(sent, view)
+    assert sent.locator(part("text")).input_value() == OTHER
     accessible(page)
     page.locator(part("save")).click()
     with page.expect_download() as download:
@@ -63,7 +70,7 @@ def test_a_wrong_text_is_one_sentence_and_changes_nothing(open_page):
         )
         says(page, view)
     type_text(page, "the unheard animal")
-    assert page.locator(part("ask-message")).is_hidden()
+    page.wait_for_selector(part("ask-message"), state="hidden")
     assert "does not know 1 of the text’s 3 tokens" in page.locator(part("unread")).inner_text()
 
 
@@ -125,3 +132,37 @@ def test_two_other_texts_are_compared(open_page, accessible):
     says(page, view)
     models = CompareView.of_models(model, small("decoder", norm="rms"), OTHER)
     assert 'data-block="model"' not in models.to_html() and models.stays == ""
+
+
+def says_of_the_score(page, view):
+    """Wait until the page says what Python does, but for who wrote what both sides carry."""
+    page.wait_for_function(
+        "want => document.querySelector('[data-part=sentence]').textContent.startsWith(want)",
+        arg=view.sentence.partition(" On the key’s side")[0] + " Dimension ",
+    )
+    numbers = numbers_of(view.cell)
+    products = numbers["above_products" if view._options.get("above") else "products"]
+    most = int(abs(products).argmax())
+    assert f"Dimension {most} gives" in page.locator(part("sentence")).inner_text()
+
+
+@pytest.mark.parametrize("positions", [tl.Rotary(), tl.ALiBi()])
+def test_the_scores_of_another_text(open_page, accessible, positions):
+    for kind in KINDS[: 3 if positions.name == "rotary" else 2]:
+        model = small(kind, positions=positions)
+        page = open_page(WhyView(model.trace(WORDS), 1, 1, 4, 2).to_html())
+        page.locator(
+            "[data-part=head] [data-value='0']"
+        ).click()  # a row that it was not saved with
+        says_of_the_score(page, WhyView(model.trace(WORDS), 1, 0, 4, 2))
+        page.locator("[data-part=head] [data-value='1']").click()
+        type_text(page, OTHER)
+        view = WhyView(model.trace(OTHER), 1, 1)
+        says_of_the_score(page, view)
+        page.locator("[data-part=head] [data-value='0']").click()
+        page.locator("[data-part=split] [data-value=above]").click()
+        view.head = 0
+        view._options = {"above": True}
+        says_of_the_score(page, view)
+        assert "Not known" in page.locator(part("source-note")).inner_text()
+    accessible(page)

@@ -33,6 +33,7 @@ export class CompareViewer {
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(), png: () => this.png(), code: () => this.code(), numbers: () => this.#numbers(),
       part: () => `layer-${this.shown.layer}-head-${this.shown.head}`,
+      linked: () => this.ask?.linked ?? {},
     });
     this.pointed = new Pointed(model, signal, () => this.shell.redraw());
     this.#build();
@@ -196,6 +197,11 @@ export class CompareViewer {
   }
 
   // ---- the maps of a head ---------------------------------------------------------------------
+
+  /** What a link told. @param {Record<string, any>} more */
+  async follow(more) {
+    await this.ask?.follow(more);
+  }
 
   /** Get the maps of the chosen head, then draw. */
   open() {

@@ -66,6 +66,15 @@ export class ExplorerState extends HeadState {
     return Object.keys(this.model.get("_labels")).length > 0;
   }
 
+  /** What a link brings back beside what is chosen. */
+  get linked() {
+    const { model, about } = this;
+    return {
+      text: model.get("_text"), target: about.own_target ? null : model.get("_target"), masked: model.get("_masked"),
+      ids: model.get("_carried")?.given ?? null, edits: model.get("_edits"), position: model.get("_outcome").position,
+    };
+  }
+
   /** Whether there is nothing that an effect could be measured by. */
   get blind() {
     return Boolean(this.about.note) || (this.about.predicts && this.model.get("_outcome").position === null);

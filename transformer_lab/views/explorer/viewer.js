@@ -52,6 +52,7 @@ export class ExplorerViewer {
       part: () => `layer-${state.layer}-head-${state.head}`,
       numbers: () => explorerNumbers(this.heads, state),
       sentence: () => this.#sentence(),
+      linked: () => state.linked,
     });
     this.runner = new Runner(model, signal, {
       working: (on) => this.predictions.working(on),
@@ -158,6 +159,14 @@ export class ExplorerViewer {
   later() {
     if (this.runner.live) this.runner.requests.ask({ type: "facts" }, false).catch(() => {}); // a busy kernel hears it later
     if (this.runner.live && this.state.about.names && !this.state.named) this.card.nameHeads();
+  }
+
+  /** What a link told: a text on a page with its model, edits on others too. @param {Record<string, any>} more */
+  async follow({ text, target, masked, ids, edits, position }) {
+    if (!Array.isArray(edits) || !edits.every((edit) => typeof edit?.words === "string" && edit.made)) throw new Error("this link names what is not in this page");
+    const wanted = { text, target, masked, ids, edits, position };
+    if (JSON.stringify(wanted) === JSON.stringify(this.state.linked)) return;
+    await this.runner.want(this.runner.live ? wanted : { edits, position });
   }
 
   // ---- what the reader does -------------------------------------------------------------------

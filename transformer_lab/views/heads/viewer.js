@@ -41,6 +41,7 @@ export class HeadViewer {
       code: () => this.texts?.code() || state.code(),
       part: () => `${this.texts?.averaged ? `${this.texts.held}-` : ""}layer-${state.layer}-head-${state.head}`,
       numbers: () => this.numbers,
+      linked: () => this.ask?.linked ?? {},
     });
     this.long = Object.values(state.kinds).some((kind) => kind.long);
     this.heads = this.long ? new LongHeads(this.shell, state) : new Heads(this.shell, state, new HeadMaps(new HeadStore(model, this.shell.requests)), {
@@ -59,6 +60,11 @@ export class HeadViewer {
   /** What is on view, for files. */
   get numbers() {
     return this.long ? longNumbers(this.heads) : headNumbers(this.heads);
+  }
+
+  /** What a link told. @param {Record<string, any>} more */
+  async follow(more) {
+    await this.ask?.follow(more);
   }
 
   async open() {

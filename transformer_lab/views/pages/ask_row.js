@@ -82,6 +82,19 @@ export class AskRow {
     }
   }
 
+  /** What a link brings back: the texts, where they are not those that were saved. */
+  get linked() {
+    const { moved, sides } = this.model.get("_carried");
+    return moved ? { sides: sides.map(({ name, text, target }) => ({ name, text, target })) } : {};
+  }
+
+  /** @param {Record<string, any>} more what a link told */
+  async follow({ sides }) {
+    if (sides === undefined) return;
+    if (!Array.isArray(sides) || sides.length !== this.sides.length) throw new Error("this link names what is not in this page");
+    await this.requests.ask({ type: "run", sides });
+  }
+
   #say(text) {
     this.message.textContent = text;
     this.message.hidden = !text;

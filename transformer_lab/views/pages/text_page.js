@@ -52,7 +52,7 @@ export class TextPage extends PageModel {
       selected: null, // it names tokens of the old text
       link: "",
       _how: this.#how(told),
-      _carried: { ...this.carried, moved: true, sides: sides.map((side, i) => ({ ...side, written: told[i].written })), unread: [...new Set(unread)].join(" ").trim() },
+      _carried: { ...this.carried, moved: true, sides: sides.map(({ name, text, target }, i) => ({ name, text, target, written: told[i].written })), unread: [...new Set(unread)].join(" ").trim() },
     });
   }
 
@@ -67,18 +67,33 @@ export class TextPage extends PageModel {
     return found;
   }
 
+  /** The texts that are on view, read by the engine too. */
+  async #again() {
+    const { sides } = this.carried;
+    const told = await this.read(sides);
+    const same = (ids, was) => was === undefined || JSON.stringify(ids) === JSON.stringify(was);
+    if (!sides.every(({ ids, target_ids: target }, i) => same(told[i].ids, ids) && (told[i].target === null || same(told[i].plain, target)))) {
+      throw new Error("this page does not hold it"); // the words are read as other tokens than those of the trace
+    }
+    return told;
+  }
+
   #take(told) {
     this.slot = 1 - this.slot;
     this.told = told;
   }
 
-  /** A part of what is shown: of the text that was saved the page has it, of others the engine. @param {string} name */
+  /** A part of what is shown: of the text that was saved the page may have it, of others the engine does. @param {string} name */
   async block(name) {
     if (!this.carried.moved) {
-      const { message, buffers } = await this.saved.ask({ type: "block", name }, false);
-      return { type: "block", info: message.info, buffers };
+      try {
+        const { message, buffers } = await this.saved.ask({ type: "block", name }, false);
+        return { type: "block", info: message.info, buffers };
+      } catch {
+        // The engine has it.
+      }
     }
-    if (!this.told) this.#take(await this.read(this.carried.sides)); // a page that was saved anew
+    if (!this.told) this.#take(await this.#again());
     return this.blockOf((question) => this.ask(question), /** @type {Told[]} */ (this.told), name, this.page);
   }
 

@@ -30,6 +30,7 @@ export class ResidualViewer {
       png: () => residualPicture(this),
       code: () => this.#code(),
       numbers: () => residualNumbers(this),
+      linked: () => this.ask?.linked ?? {},
     });
     this.store = new LensStore(model, this.shell.requests);
     /** @type {number | null} */
@@ -256,6 +257,11 @@ export class ResidualViewer {
   }
 
   // ---- drawing ------------------------------------------------------------------------------
+
+  /** What a link told. @param {Record<string, any>} more */
+  async follow(more) {
+    await this.ask?.follow(more);
+  }
 
   open() {
     this.shell.draw();

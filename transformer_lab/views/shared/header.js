@@ -3,6 +3,7 @@
 import { button } from "./controls.js";
 import { copyText, element, tokenElement } from "./dom.js";
 import { SaveMenu } from "./files.js";
+import { hasAddress, linkTo } from "../pages/link.js";
 
 /**
  * @typedef {object} HeaderDoes
@@ -14,6 +15,7 @@ import { SaveMenu } from "./files.js";
  * @property {boolean} [within] whether it stands in another view, of which Python's files are
  * @property {() => import("./files.js").Numbers | Promise<import("./files.js").Numbers>} [numbers] that are on view, as Python's files name them
  * @property {() => string} [sentence] what is seen, where it stands in several parts
+ * @property {() => Record<string, any>} [linked] what a link brings back beside what is chosen
  */
 
 export class Header {
@@ -34,6 +36,7 @@ export class Header {
       { class: "tl-actions" },
       this.copied,
       button("Copy as Python", "copy", () => this.#copy(), does.copies ?? "Copy what makes this view as Python"),
+      ...(hasAddress(model) && !does.within ? [button("Copy link", "link", () => this.#link(), "Copy an address that opens this page as you see it")] : []),
       this.save.element,
     );
     this.element = element(
@@ -48,6 +51,16 @@ export class Header {
   say(text) {
     this.message.textContent = text;
     this.message.hidden = !text;
+  }
+
+  async #link() {
+    try {
+      const link = linkTo(this.model, this.does.linked?.() ?? {});
+      this.copied.textContent = (await copyText(link)) ? "Link copied." : link;
+      this.root.dataset.link = link;
+    } catch (error) {
+      this.say(`There is no link: ${error.message}.`);
+    }
   }
 
   async #copy() {

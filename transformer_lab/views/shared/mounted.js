@@ -1,13 +1,31 @@
 // How a view comes to stand on a page; the last line of every view's module.
 
 import { afterPaint } from "./dom.js";
+import { hasAddress, readLink } from "../pages/link.js";
 import { keepKeys, leaveByEscape } from "./keys.js";
 
 /**
  * @typedef {object} Viewer
  * @property {() => any} open draws it for the first time; may be waited for
  * @property {() => void} [later] what takes time, after the first paint
+ * @property {{say: (text: string) => void}} [shell]
+ * @property {any} [model] through which it is told what is chosen; the given one by default
+ * @property {(more: Record<string, any>) => Promise<void>} [follow] brings back what its `linked` told
  */
+
+/** Show what the address says. @param {any} model @param {Viewer} viewer */
+async function followLink(model, viewer) {
+  try {
+    const link = readLink(model, location.hash);
+    if (!link) return;
+    await viewer.follow?.(link.more);
+    const to = viewer.model ?? model;
+    to.set(link.chosen);
+    to.save_changes();
+  } catch (error) {
+    viewer.shell?.say(`${error.message[0].toUpperCase()}${error.message.slice(1)}: the page is shown as it was saved.`);
+  }
+}
 
 /**
  * @param {new (model: any, root: HTMLElement, signal: AbortSignal) => Viewer} Viewer
@@ -23,6 +41,10 @@ export function mounted(Viewer, folder) {
       const viewer = new Viewer(model, root, ended.signal);
       await viewer.open();
       leaveByEscape(root, ended.signal);
+      if (hasAddress(model)) {
+        await followLink(model, viewer);
+        window.addEventListener("hashchange", () => followLink(model, viewer), { signal: ended.signal });
+      }
       await afterPaint();
       root.dataset.ready = "1";
       viewer.later?.();

@@ -53,7 +53,8 @@ class Travelling(SelectionView):
 
 
 def _words(trace: Trace) -> dict[str, Any]:
-    """What stands in the fields: the text; the target, where one was given; and what was written."""
+    """What stands in the fields: the text; the target, where one was given; what was written; and the
+    tokens of both, for a page must not take words for them that are read as others."""
     text, target = trace.words or (None, None)
     model = trace.text_model
     if text is None:
@@ -62,4 +63,7 @@ def _words(trace: Trace) -> dict[str, Any]:
     if trace.target is not None:
         written = model.target_tokenizer.decode(trace.target[0, 1:].tolist())
         target = target if trace.words else written
-    return {"text": text, "target": target, "written": written}
+    ids = {"ids": trace.tokens[0].tolist()}
+    if trace.target is not None:
+        ids["target_ids"] = trace.target[0].tolist()
+    return {"text": text, "target": target, "written": written, **ids}

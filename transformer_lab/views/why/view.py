@@ -11,7 +11,8 @@ import traitlets as t
 from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.exports import Numbers
-from ..shared.selection import SelectionView, check_places, check_traced, kind_of, traits_of
+from ..shared.selection import check_places, check_traced, kind_of, traits_of
+from ..shared.travelling import Travelling
 from .data import CellBytes, WhyData, cell_name, read_name
 from .exported import why_numbers
 from .figure import WhyScene, why_figure
@@ -24,14 +25,15 @@ if TYPE_CHECKING:
     from ..shared.plots import Plot
 
 
-class WhyView(SelectionView):
+class WhyView(Travelling):
     """One score q·k of one head: its dimensions, its way to a weight beside the row's other keys,
     and who wrote what the query and the key carry, where that is a sum of parts.
 
     `layer`, `head`, `kind` and `selected` (query, key) can be read and set from Python, as in
     `HeadView`, and follow the other views of the page. Where only a query is selected, the key that
     it gives most is meant; where nothing is, the last query. A saved page holds the row of the chosen
-    query: the 64 keys with most weight.
+    query: the 64 keys with most weight. It takes the model along as that of an `Explorer` does
+    (`save_html(path, model=None)`), and then shows every score of other texts, without the parts by source.
 
     Args:
         trace: what `transformer_lab.trace` returned; of ours with keep="all" for the parts by source.
@@ -181,16 +183,18 @@ class WhyView(SelectionView):
         cell = self._data.cell(kind, layer, head, *self._data.place(kind, layer, head, query, key))
         return {"type": "block", "info": {**cell.info, "names": self._names(cell)}}, [cell.data]
 
-    def _page_state(self) -> dict[str, Any]:
+    def _page_state(self, **options: Any) -> dict[str, Any]:
         cell = self.cell
         kind, layer, head, query, _ = self.shown
         self._keep(cell)
-        state = super()._page_state()
+        state = super()._page_state(**options)
         token = self._data.queries[kind][query]
-        state["_held"] = f"the row of “{token}” ({query}) of layer {layer}, head {head}"
+        if not self.carried:
+            state["_held"] = f"the row of “{token}” ({query}) of layer {layer}, head {head}"
         return state
 
     def _blocks(self) -> Iterable[Block]:
+        yield from self._model_blocks()
         kind, layer, head, query, shown = self.shown
         for key in self._data.row(kind, layer, head, query):
             if key != shown:

@@ -1,5 +1,8 @@
 // One score: the row that it competes in, its dimensions, and who wrote what query and key carry.
 
+import { aliveScores } from "./alive.js";
+import { AskRow } from "../pages/ask_row.js";
+import { carriesModel } from "../pages/page_model.js";
 import { Answers } from "../shared/answers.js";
 import { colourTable, headColour } from "../shared/colours.js";
 import { putAnew, radioGroup, stepped } from "../shared/controls.js";
@@ -18,15 +21,18 @@ const KNOWN = 200; // scores that are kept
 const KINDS = { encoder: "Encoder", decoder: "Decoder", cross: "Cross" };
 
 export class WhyViewer {
-  /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
-  constructor(model, root, signal) {
+  /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
+  constructor(given, root, signal) {
+    const model = aliveScores(given, signal);
     Object.assign(this, { model, root, signal });
+    this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(),
       part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
       png: () => this.#png(),
       code: () => this.#code(),
       numbers: () => whyNumbers(this.cell, this.kind.key_tokens),
+      linked: () => this.ask?.linked ?? {},
     });
     /** @type {number | null} */
     this.place = null;
@@ -48,6 +54,10 @@ export class WhyViewer {
     this.#build();
     this.answers.follow(["kind", "layer", "head", "selected"], () => this.wanted);
     this.shell.watch(["_options"]);
+    this.shell.watch(["_kinds"], () => {
+      this.answers.known.clear(); // it is another text
+      Object.assign(this, { cell: this.answers.keep(firstCell(model)), place: null });
+    });
   }
 
   // ---- state --------------------------------------------------------------------------------
@@ -110,7 +120,7 @@ export class WhyViewer {
     this.numbers = element("table", { class: "tl-table", "data-part": "dimensions" });
     this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
     root.append(
-      shell.header, this.controlBar, this.note, shell.message, this.answers.busy,
+      shell.header, ...(this.ask ? [this.ask.root] : []), this.controlBar, this.note, shell.message, this.answers.busy,
       element("div", { class: "tl-panels tl-why" },
         panel("row", "Who competes", this.rivals.hint, this.rivals.row, this.rivals.ledger),
         panel("fall", "The score, number by number", this.fallHint, this.canvas, this.readout,
@@ -186,6 +196,11 @@ export class WhyViewer {
   }
 
   // ---- drawing ------------------------------------------------------------------------------
+
+  /** What a link told. @param {Record<string, any>} more */
+  async follow(more) {
+    await this.ask?.follow(more);
+  }
 
   open() {
     this.shell.draw();

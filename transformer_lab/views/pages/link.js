@@ -1,0 +1,72 @@
+// A link to a saved page opens it as its sender saw it: what was chosen, and on a page with its model the
+// text and the edits, stand after #state= in the address. Nothing of it is ever sent anywhere.
+
+const LINK_MARK = "#state=";
+const MOST_LETTERS = 30_000; // characters of an address that mail and messengers let through
+
+/** Whether a page's address is the reader's own: a frame has none. @param {any} model */
+export const hasAddress = (model) => Boolean(model.get("_saved")) && window.parent === window;
+
+/** Which page it is, so that a link opens no other. @param {any} model */
+function pageName(model) {
+  const sizes = Object.entries(model.get("_kinds") ?? {}).map(([kind, { layers, heads }]) => [kind, layers, heads]);
+  return checkOf(JSON.stringify([model.get("_how")?.view ?? "", model.get("_title"), sizes]));
+}
+
+/** FNV-1a, of 32 bits. @param {string} text */
+function checkOf(text) {
+  let sum = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) sum = Math.imul(sum ^ text.charCodeAt(i), 0x01000193);
+  return (sum >>> 0).toString(16);
+}
+
+/**
+ * The address of what is on view.
+ * @param {any} model
+ * @param {Record<string, any>} more what the view itself knows how to bring back
+ * @throws {Error} where it is too long
+ */
+export function linkTo(model, more) {
+  const names = [...(model.get("_chosen") ?? []), "_options"];
+  const chosen = Object.fromEntries(names.map((name) => [name, model.get(name)]).filter(([, value]) => value !== undefined));
+  const told = JSON.stringify([pageName(model), chosen, more]);
+  const bytes = new TextEncoder().encode(`${checkOf(told)}${told}`);
+  const text = btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+  if (text.length > MOST_LETTERS) throw new Error("what is on view is too much for a link; save the page instead");
+  return `${location.href.split("#")[0]}${LINK_MARK}${text}`;
+}
+
+/**
+ * What an address says; null where it says nothing.
+ * @param {any} model
+ * @param {string} hash
+ * @returns {{chosen: Record<string, any>, more: Record<string, any>} | null}
+ * @throws {Error} for one that is damaged, or of another page
+ */
+export function readLink(model, hash) {
+  if (!hash.startsWith(LINK_MARK)) return null;
+  let name, chosen, more;
+  try {
+    const binary = atob(hash.slice(LINK_MARK.length).replace(/-/g, "+").replace(/_/g, "/"));
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(binary, (letter) => letter.charCodeAt(0)));
+    const told = text.slice(text.indexOf("["));
+    if (checkOf(told) !== text.slice(0, -told.length)) throw new Error();
+    [name, chosen, more] = JSON.parse(told);
+  } catch {
+    throw new Error("this link is damaged");
+  }
+  if (name !== pageName(model)) throw new Error("this link belongs to another page");
+  const fits = Object.entries(chosen).every(([trait, value]) => trait === "_options" || (model.get("_chosen").includes(trait) && fitsPage(model, trait, value)));
+  if (!fits) throw new Error("this link names what is not in this page");
+  return { chosen, more };
+}
+
+/** Whether a value may stand where it would. */
+function fitsPage(model, trait, value) {
+  const kinds = model.get("_kinds") ?? {};
+  const most = (what) => Math.max(0, ...Object.values(kinds).map((kind) => kind[what] ?? 0));
+  const index = (below) => (one) => Number.isInteger(one) && one >= 0 && one < below;
+  if (trait === "layer" || trait === "head") return index(most(`${trait}s`))(value);
+  if (trait === "kind") return Object.hasOwn(kinds, value);
+  return typeof value === typeof model.get(trait) || value === null || model.get(trait) === null;
+}

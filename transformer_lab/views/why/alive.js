@@ -1,0 +1,37 @@
+// Another text in a WhyView, on a page that carries its model. Who wrote what a query and a key carry is
+// told of the text that was saved.
+
+import { carriesModel, viewOf } from "../pages/page_model.js";
+import { TextPage } from "../pages/text_page.js";
+
+const NO_SOURCES = "it is computed in Python, and was for the text that was saved";
+const CELL = /^cell\/(\w+)\/(\d+)\/(\d+)\/(\d+|-)\/(\d+|-)$/;
+
+/** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
+export const aliveScores = (model, signal) => (carriesModel(model) ? new TextPage(model, signal, scoreTraits, scoreBlock) : model);
+
+async function scoreTraits(ask, [told], page) {
+  const kinds = {};
+  for (const [kind, before] of Object.entries(page.get("_kinds"))) {
+    const own = (told.target ?? told.text).tokens;
+    const [queries, keys] = [kind === "encoder" ? told.text.tokens : own, kind === "decoder" ? own : told.text.tokens];
+    kinds[kind] = { ...before, queries: queries.length, keys: keys.length, query_tokens: queries, key_tokens: keys };
+  }
+  const { info, buffers } = await cellOf(ask, told, { kind: page.get("kind"), layer: page.get("layer"), head: page.get("head") });
+  return { _kinds: kinds, _cell: info, _cell_data: buffers[0], _held: "" };
+}
+
+async function scoreBlock(ask, [told], name) {
+  const [, kind, layer, head, ...places] = name.match(CELL) ?? [];
+  if (!kind) throw new Error("this page does not hold it");
+  const [query, key] = places.map((place) => (place === "-" ? null : Number(place)));
+  return cellOf(ask, told, { kind, layer: Number(layer), head: Number(head), query, key });
+}
+
+async function cellOf(ask, { of }, place) {
+  const { info, numbers, lastQuery, mostOfRow, mostOfKey } = await ask({ ask: "score", of, ...place });
+  const { kind, layer, head, query, key } = info;
+  const pairs = [[query, key], ...(mostOfRow ? [[query, "-"]] : []), ...(mostOfKey ? [["-", key]] : []), ...(lastQuery && mostOfRow ? [["-", "-"]] : [])];
+  const names = pairs.map((pair) => ["cell", kind, layer, head, ...pair].join("/"));
+  return { type: "block", info: { ...info, splits: {}, why_no_sources: NO_SOURCES, why_no_above: "", names }, buffers: [viewOf(new Uint8Array(numbers.buffer))] };
+}
