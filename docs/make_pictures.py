@@ -37,23 +37,35 @@ def cloud():
     return view
 
 
-def desk():
-    """The two prompts of research.md."""
+def prompts():
+    """The two prompts of research.md, and the answer."""
     half = torch.randint(100, 1000, (24,), generator=torch.Generator().manual_seed(0))
     clean = torch.cat((half, half[:12]))
     corrupted = clean.clone()
     corrupted[11] = 300
-    view = tl.views.PatchingView(tl.shipped(), clean, corrupted, metric=int(half[12]))
+    return clean, corrupted, int(half[12])
+
+
+def desk():
+    clean, corrupted, answer = prompts()
+    view = tl.views.PatchingView(tl.shipped(), clean, corrupted, metric=answer)
     for site in ("resid_pre", "z", "k", "v"):
         view.measure(site)
     view.site, view.layer, view.selected = "resid_pre", 2, (12, None)
     return view
 
 
+def flow():
+    model, (clean, corrupted, answer) = tl.shipped().model, prompts()
+    circuit = tl.circuit(model, clean, corrupted, metric=answer, n=10)
+    return tl.views.FlowView(tl.trace(model, clean), answer, circuit=circuit, threshold=0.02)
+
+
 SHOTS = {
     "explorer": (explorer, "[data-ready]", (985, 740), 2),
     "cloud": (cloud, "[data-space='1']", (1200, 800), 1),
     "desk": (desk, "[data-ready]", (1200, 600), 1),
+    "flow": (flow, "[data-ready]", (1200, 860), 1),
 }
 
 

@@ -85,6 +85,18 @@ def test_on_many_prompts_three_heads_hold_and_one_does_not(found):
         assert f"{float(z.high[head]):.1f})" in TEXT.replace("\n", "")
 
 
+def test_one_edge_carries_the_answer_to_the_end(found):
+    flow, view = found["flow"], found["view"]
+    section = TEXT.split("## See it flow")[1].split("\n## ")[0]
+    first, second, third = flow.top(3)
+    assert (first[:4], second[:4], third[:4]) == ((2, 2, 35, 12), (0, 1, 12, 12), (0, 0, 12, 12))
+    for edge in (first, second, third):
+        assert f"+{edge[4]:.2f}" in section
+    assert f"{flow.logit:.2f}" in section and f"{int((flow.edges != 0).sum()):,} edges" in section
+    assert flow.edges[1, 2:].abs().max() < 0.2 * first[4]
+    assert f"{view.found.before:.2f}"[1:] in section and view.found.after < 0.01
+
+
 def test_scores_that_know_nothing_of_patching_agree(found):
     assert found["previous"].flatten().topk(2).indices.tolist() == [4 + 2, 4 + 3]
     assert found["previous"].flatten().sort().values[-3] < 0.1
