@@ -8,7 +8,7 @@ import { cutOf, sameCut } from "./found.js";
 const LEFT = 62;
 const RIGHT = 26;
 const TOP = 30;
-const BOTTOM = 78;
+const BOTTOM = 70;
 const NARROWEST = 20; // pixels of a token
 const [LOWEST, HIGHEST] = [46, 104]; // pixels of a layer
 const WIDEST = 11;
