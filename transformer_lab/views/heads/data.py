@@ -177,7 +177,7 @@ class HeadData:
     def _made_small(self, kind: str) -> Tensor:
         every = range(self.trace.n_layers(kind))
         if self.all_maps:
-            return torch.stack([self._layer(kind, layer).small for layer in every])
+            return torch.stack([self.whole_layer(kind, layer).small for layer in every])
         options: dict[str, Any] = dict(kind=kind, batch=self.batch)
         if self._before is None:
             return self.trace.thumbnails(THUMBNAIL, **options).cpu()
@@ -194,16 +194,16 @@ class HeadData:
     def maps(self) -> tuple[bytes, bytes]:
         """(weights, value norms) of every head of every kind."""
         layers = [
-            self._layer(kind, layer)
+            self.whole_layer(kind, layer)
             for kind in self.trace.kinds
             for layer in range(self.trace.n_layers(kind))
         ]
         return b"".join(layer.maps for layer in layers), b"".join(layer.norms for layer in layers)
 
-    def _layer(self, kind: str, layer: int) -> _Layer:
+    def whole_layer(self, kind: str, layer: int) -> _Layer:
         """All heads of a layer of small maps; computed once."""
         if self._before is not None and layer in self._as_before[kind]:
-            return self._before._layer(kind, layer)
+            return self._before.whole_layer(kind, layer)
         at = kind, layer
         if at not in self._layers:
             maps = self.trace.all_heads(layer, kind=kind, batch=self.batch).cpu()
