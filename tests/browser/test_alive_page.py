@@ -9,7 +9,7 @@ import torch
 import transformer_lab as tl
 from tests.browser.fixtures import Map, choose_head
 from transformer_lab.tokenizers import WordTokenizer
-from transformer_lab.views import Explorer
+from transformer_lab.views import Explorer, HeadView
 
 part = "[data-part={}]".format
 WORDS = "the animal did not cross the street because it was too tired"
@@ -187,15 +187,32 @@ def test_a_damaged_model_is_one_sentence_and_the_rest_stays(open_page):
     page = open_page(f'{head}data-block="model"{rest[:at]}{flipped}{rest[at + 1 :]}')
     page.wait_for_function("() => document.body.innerText.includes('What was saved is still here')")
     assert [token for token, *_ in rows(page)] == [row.token for row in view.predictions]
-    page.locator(part("text")).fill(OTHER)
-    page.locator(part("text")).press("Enter")
-    page.wait_for_selector("[data-state=error]")
+    assert not page.locator(part("text")).is_editable() and page.locator(part("run")).is_hidden()
     assert page.locator("[data-part=strip-text] [data-index]").count() == len(WORDS.split())
     choose_head(page, 1, 1)
     told = Map(page).hover(3, 1)
     assert float(re.match(r"[.\d]+", told)[0]) == pytest.approx(
         float(view.heads.map(("decoder", 1, 1), view._shows)[3, 1]), abs=1e-3
     )
+    heads, _, rest = (
+        HeadView(view.text_model.trace(WORDS)).to_html().partition('data-block="model"')
+    )
+    page = open_page(f'{heads}data-block="model"{rest.replace("H4sI", "I4sI", 1)}')
+    page.locator(part("text")).fill(OTHER)
+    page.locator(part("text")).press("Enter")
+    page.wait_for_selector("[data-part=ask-message]:visible")
+    assert "is not as it was written" in page.locator(part("ask-message")).inner_text()
+    assert not page.locator(part("text")).is_editable() and page.locator(part("run")).is_hidden()
+
+
+def test_a_policy_without_workers_is_one_sentence_and_the_rest_stays(open_page):
+    view = Explorer(small("decoder"), WORDS, layer=0, head=0)
+    text = view.to_html().replace("base-uri 'none'", "worker-src 'none'; base-uri 'none'", 1)
+    page = open_page(text)
+    page.wait_for_function("() => document.body.innerText.includes('What was saved is still here')")
+    assert "engine of this page stopped" in page.locator(part("note")).inner_text()
+    assert not page.locator(part("text")).is_editable()
+    assert [token for token, *_ in rows(page)] == [row.token for row in view.predictions]
 
 
 def test_a_link_opens_a_page_as_its_sender_saw_it(open_page):

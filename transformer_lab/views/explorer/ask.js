@@ -80,6 +80,12 @@ export class AskPanel {
     this.unread.hidden = !this.state.about.unread;
   }
 
+  /** Whether another text can be run. @param {boolean} live */
+  allow(live) {
+    this.live = live;
+    this.text.readOnly = this.target.readOnly = this.run.hidden = !live;
+  }
+
   /** The text and the target that were run. */
   fill() {
     this.text.value = this.state.model.get("_text");

@@ -140,6 +140,7 @@ export class ExplorerViewer {
     watch("layer head kind", () => this.grouping || this.group.clear());
     watch("_stamp", () => this.#arrived());
     watch("_outcome", this.showAll);
+    watch("_carried", () => this.ask.allow(this.runner.live));
     watch("_effects _labels layer head kind selected a b", () => this.showSoon());
     watch("_text", () => {
       this.runner.forget();

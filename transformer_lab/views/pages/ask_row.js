@@ -101,7 +101,9 @@ export class AskRow {
   }
 
   #fill() {
-    const { sides, unread = "" } = this.model.get("_carried");
+    const { sides, unread = "", travels } = this.model.get("_carried");
+    for (const { text, target } of this.sides) for (const area of [text, target]) if (area) area.readOnly = !travels;
+    this.run.hidden = !travels; // the engine could not be started, which was said
     /** @type {HTMLElement | null} */ (this.root.closest(".tl-view"))?.setAttribute("data-texts", String(++this.texts)); // for tests: texts that were read
     this.sides.forEach(({ text, target }, i) => {
       text.value = sides[i].text;

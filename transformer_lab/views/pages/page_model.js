@@ -21,12 +21,13 @@ export class PageModel {
     this.heard = new Set(); // handlers of messages
     this.turn = Promise.resolve(); // one run after the other
     this.saved = new Requests(page, signal);
+    this.lost = false; // whether the engine could not be started, or the model is damaged
   }
 
   // ---- as a model of a view ---------------------------------------------------------------------------
 
   get(name) {
-    return name === "_live" ? true : this.page.get(name);
+    return name === "_live" ? !this.lost : this.page.get(name);
   }
 
   set(...given) {
@@ -71,8 +72,16 @@ export class PageModel {
 
   /** It is started when it is first asked for. */
   get engine() {
-    this.started ??= Engine.ofPage(new Requests(this.page, this.signal), this.signal);
+    if (!this.started) {
+      this.started = Engine.ofPage(new Requests(this.page, this.signal), this.signal);
+      this.started.catch(() => this.#lose()); // which is told to whoever asked
+    }
     return this.started;
+  }
+
+  #lose() {
+    this.lost = true;
+    this.page.set("_carried", { ...this.page.get("_carried"), travels: false });
   }
 
   /** @param {Record<string, any>} question @param {Parameters<Engine["ask"]>[1]} [how] */
