@@ -160,6 +160,36 @@ def block_calls(model):
     return made
 
 
+def test_edits_go_on_from_the_last_ones():
+    """A head more, one less, another order, one of every layer, one that steers: always as the whole."""
+    model = build(n_layers=4)
+    again, make = retraced(model, dict(tokens=inputs(model)[0]))
+    off = [tl.ablate(layer, layer % 3) for layer in range(4)]
+    steer = tl.steer(torch.linspace(-1, 1, WIDTH), 1)
+    half, double = tl.scale(2, 1, by=0.5), tl.ablate(2, 1, value="mean")
+    made = block_calls(model)
+    found = {}
+    for name, edits in {
+        "one": off[:1], "two": [off[0], off[2]], "three": [off[0], off[2], tl.ablate(3, 1)],
+        "the same anew": [tl.ablate(0, 0), tl.ablate(2, 2), tl.ablate(3, 1)],
+        "less": off[:1], "other": [half, double], "turned": [double, half],
+        "wide": [tl.ablate(head=1)], "wide and one": [tl.ablate(head=1), off[3]],
+        "steered": [steer], "steered and one": [steer, off[3]], "none of it": [off[3]],
+        "cut": [tl.knock_out(1, 0, query=4, key=2), off[3]],
+        "cut and held": [tl.knock_out(1, 0, query=4, key=2), tl.ablate(2, 3, value="mean"), off[3]],
+    }.items():  # fmt: skip
+        made.clear()
+        after = again.under(edits)
+        found[name] = min(made, default=None)
+        with tl.edit(model, *edits):
+            same(after, make())
+    assert found == {
+        "one": 0, "two": 2, "three": 3, "the same anew": 0, "less": 2, "other": 2, "turned": 2,
+        "wide": 0, "wide and one": 0, "steered": 1, "steered and one": 1, "none of it": 3,
+        "cut": 1, "cut and held": 2,
+    }  # fmt: skip
+
+
 class TestWhatIsComputed:
     def test_the_blocks_from_the_first_edited_one_on(self):
         model = build(n_layers=4)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 from ..attention import Tap
 from ..hub.network import Network
@@ -10,22 +14,32 @@ from ..hub.wrappers import is_compiled
 from ..tracing.trace import Trace
 from .hanging import edit, kind_in
 from .kept_blocks import KeptBlocks
-from .kinds import Edit, EditError
+from .kinds import Ablation, Edit, EditError, KnockOut, Scale, Skip
 
 KEPT_MIB = 128.0
+PLAIN = (Ablation, KnockOut, Scale, Skip)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What a pass under edits gave, block by block and in all."""
+
+    edits: Sequence[Edit]
+    kept: KeptBlocks
+    trace: Trace
 
 
 class Retraced:
     """One text, traced without edits, and then under some.
 
-    What an edit does not reach is not computed again: the trace under it begins at the first block
-    that it changes, and before holds what the clean one does. Where a pass cannot begin there (see
-    `KeptBlocks`), and where others edit the model meanwhile, it is a whole one.
+    What edits do not reach is not computed again: the trace under them begins at the first block where
+    they differ from none, or from the last ones, and before holds what was there. Where a pass cannot
+    begin there (see `KeptBlocks`), and where others edit the model meanwhile, it is a whole one.
 
     Args:
         network: what runs, in evaluation mode.
         make: traces the text with it, the same in every call.
-        budget_mib: for what is kept of the clean pass.
+        budget_mib: for what is kept of a pass, of two of them.
 
     Attributes:
         trace: without edits.
@@ -34,8 +48,9 @@ class Retraced:
     def __init__(
         self, network: Network, make: Callable[[], Trace], *, budget_mib: float = KEPT_MIB
     ):
-        self._network, self._make = network, make
+        self._network, self._make, self._budget = network, make, budget_mib
         self._kept, self._was_alone = KeptBlocks(network, budget_mib), self._is_alone
+        self._last: _Pass | None = None
         if is_compiled(network.module):  # its blocks call no hooks
             self.trace = make()
             return
@@ -54,21 +69,53 @@ class Retraced:
         Raises:
             EditError: for edits that fit nothing in the model.
         """
-        start = 0 if whole else self._start_of(edits)
-        with edit(self._network, *edits, this_thread=True), self._kept.replaying(start):
+        if whole or not (self._was_alone and self._is_alone):
+            with edit(self._network, *edits, this_thread=True):
+                return self._make()
+        self._kept.check(self._make)
+        begun = [_Pass((), self._kept, self.trace), *([self._last] if self._last else [])]
+        start, before = max(((self._start(edits, one), one) for one in begun), key=lambda x: x[0])
+        left = [e for e in edits if self._place(e) >= start]
+        kept = KeptBlocks(self._network, self._budget if self._kept.reuses else 0.0)
+        hung = edit(self._network, *left, this_thread=True) if left or not start else nullcontext()
+        with hung, before.kept.replaying(start), kept.keeping():
             after = self._make()
         if start:
-            after.begin_with(self.trace)
+            after.begin_with(before.trace)
+        if kept.reuses:
+            self._last = _Pass(tuple(edits), kept, after)
         return after
 
     @property
     def _is_alone(self) -> bool:
         return not self._network.edited_beside(Tap())
 
-    def _start_of(self, edits: Sequence[Edit]) -> int:
-        """The first block that edits reach."""
-        if not (self._was_alone and self._is_alone):
+    def _start(self, edits: Sequence[Edit], before: _Pass) -> int:
+        """The first block that is another under these edits than it was."""
+        now, then = ([_key(e) for e in some] for some in (edits, before.edits))
+        both, places = Counter(now) & Counter(then), {}
+        for e in (*edits, *before.edits):
+            places[_key(e)] = self._place(e)
+        same = [[key for key in keys if key in both] for keys in (now, then)]
+        if same[0] != same[1]:  # in another order, which may be another edit
+            return min(places.values(), default=0)
+        apart = (Counter(now) - both) + (Counter(then) - both)
+        start = min((places[key] for key in apart), default=0)
+        # What is made of the stream between two blocks is not in what the first one gave, and what is
+        # made of every layer has to be made of the others.
+        wide = (e for e in edits if _key(e) in both and (e.streams() or e.layer is None))
+        return 0 if any(self._place(e) < start for e in wide) else start
+
+    def _place(self, e: Edit) -> int:
+        if not isinstance(e, Edit):
             return 0
-        self._kept.check(self._make)
-        places = [(kind_in(self._network, e.kind), e.layer) for e in edits if isinstance(e, Edit)]
-        return min((self._kept.start_of(*place) for place in places), default=0)
+        return self._kept.start_of(kind_in(self._network, e.kind), e.layer)
+
+
+def _key(e: Edit) -> str:
+    """Of edits that do the same, the same; one that may hold tensors is like itself alone."""
+    plain = isinstance(e, Edit) and type(e) in PLAIN
+    try:
+        return json.dumps(e.to_dict()) if plain else str(id(e))
+    except EditError:
+        return str(id(e))

@@ -302,7 +302,9 @@ class Explored(HeadTraits):
         self._after_edits = list(self._edits)
         if after is not None and self._after is not None and after is self._after.trace:
             return
-        self._after = None if after is None else Heads(after, like=self.heads)
+        last, self._after = self._after, None
+        if after is not None:
+            self._after = Heads(after, like=self.heads, beside=last)
         traits: dict[str, Any] = {"_maps": b"", "_norms": b"", "_thumbs": b"", **first_traits()}
         if self._after is not None:
             longest = max(max(after.shape(kind)) for kind in after.kinds)  # type: ignore[union-attr]

@@ -42,8 +42,7 @@ export class ExplorerViewer {
     state.facts = new Facts(model, signal, () => this.showSoon());
     this.group = new Set(); // heads that are chosen together, "layer/head"
     this.steps = new Steps();
-    this.showSoon = atMostOnceAFrame(() => this.show());
-    this.showAll = onceForAll(this.showSoon);
+    this.showSoon = onceForAll(atMostOnceAFrame(() => this.show())); // after what a click asks has been sent
     this.shell = new Shell(model, root, signal, {
       copies: "Copy the selection as Python",
       draw: () => this.heads.draw(),
@@ -139,9 +138,8 @@ export class ExplorerViewer {
     const watch = (names, callback) => hearChanges(model, names.split(" "), callback, signal);
     watch("layer head kind", () => this.grouping || this.group.clear());
     watch("_stamp", () => this.#arrived());
-    watch("_outcome", this.showAll);
     watch("_carried", () => this.ask.allow(this.runner.live));
-    watch("_effects _labels layer head kind selected a b", () => this.showSoon());
+    watch("_outcome _effects _labels layer head kind selected a b", this.showSoon);
     watch("_text", () => {
       this.runner.forget();
       this.group.clear();
@@ -357,7 +355,7 @@ export class ExplorerViewer {
   #arrived() {
     this.maps.arrived();
     this.heads.renew();
-    this.showAll();
+    this.showSoon();
   }
 
   /** Everything but the heads' own pictures. */

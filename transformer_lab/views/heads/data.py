@@ -45,9 +45,16 @@ class HeadBytes:
 
 class HeadData:
     """The heads of one text of a trace, as bytes; `like` other heads of the same text, where both
-    sides are to show the same part of it in the same form."""
+    sides are to show the same part of it in the same form; `beside` further ones of it, some of
+    whose layers may be these."""
 
-    def __init__(self, trace: Trace, batch: int = 0, like: HeadData | None = None):
+    def __init__(
+        self,
+        trace: Trace,
+        batch: int = 0,
+        like: HeadData | None = None,
+        beside: HeadData | None = None,
+    ):
         self.trace, self.batch = trace, batch
         self.queries = {k: self._tokens(trace.query_tokens(k, batch)) for k in trace.kinds}
         self.keys = {k: self._tokens(trace.key_tokens(k, batch)) for k in trace.kinds}
@@ -57,14 +64,21 @@ class HeadData:
             self.all_maps = self.size <= ALL_MAPS_BYTES
         else:
             self.sinks, self.by_scores, self.all_maps = like.sinks, like.by_scores, like.all_maps
-        self._thumbnails: dict[str, Tensor] = {}
+        self._small: dict[tuple[str, int], Tensor] = {}
         self._layers: dict[tuple[str, int], _Layer] = {}
-        # Layers that attend as in the other heads: what is made of them there holds here.
-        self._as_before: dict[str, set[int]] = {}
-        self._before: HeadData | None = None
-        if like is not None:
-            self._as_before = {kind: _as_before(trace, like.trace, kind) for kind in trace.kinds}
-            self._before = like if any(self._as_before.values()) else None
+        for other in filter(None, (like, beside)):
+            self._take(other)
+
+    def _take(self, other: HeadData) -> None:
+        """What was made of layers whose attention is the very call that it is here."""
+        for kind in self.trace.kinds:
+            layers = _as_there(self.trace, other.trace, kind)
+            self._layers.update(
+                {at: x for at, x in other._layers.items() if at[0] == kind and at[1] in layers}
+            )
+            self._small.update(
+                {at: x for at, x in other._small.items() if at[0] == kind and at[1] in layers}
+            )
 
     @staticmethod
     def _tokens(tokens: list[str]) -> list[str]:
@@ -170,22 +184,15 @@ class HeadData:
 
     def thumbnail(self, kind: str) -> Tensor:
         """[layer, head, small, small]; computed once."""
-        if kind not in self._thumbnails:
-            self._thumbnails[kind] = self._made_small(kind)
-        return self._thumbnails[kind]
-
-    def _made_small(self, kind: str) -> Tensor:
         every = range(self.trace.n_layers(kind))
         if self.all_maps:
-            return torch.stack([self.whole_layer(kind, layer).small for layer in every])
-        options: dict[str, Any] = dict(kind=kind, batch=self.batch)
-        if self._before is None:
-            return self.trace.thumbnails(THUMBNAIL, **options).cpu()
-        others = [layer for layer in every if layer not in self._as_before[kind]]
-        found = self.trace.thumbnails(THUMBNAIL, **options, layers=others).cpu()
-        same = sorted(self._as_before[kind])
-        found[same] = self._before.thumbnail(kind)[same]
-        return found
+            return torch.stack([self._layer(kind, layer).small for layer in every])
+        missing = [layer for layer in every if (kind, layer) not in self._small]
+        if missing:
+            some = {} if len(missing) == len(every) else {"layers": missing}
+            found = self.trace.thumbnails(THUMBNAIL, kind=kind, batch=self.batch, **some).cpu()
+            self._small.update({(kind, layer): found[layer] for layer in missing})
+        return torch.stack([self._small[kind, layer] for layer in every])
 
     def thumbnails(self) -> bytes:
         """Every kind's thumbnails, one after the other, a byte a pixel."""
@@ -194,16 +201,14 @@ class HeadData:
     def maps(self) -> tuple[bytes, bytes]:
         """(weights, value norms) of every head of every kind."""
         layers = [
-            self.whole_layer(kind, layer)
+            self._layer(kind, layer)
             for kind in self.trace.kinds
             for layer in range(self.trace.n_layers(kind))
         ]
         return b"".join(layer.maps for layer in layers), b"".join(layer.norms for layer in layers)
 
-    def whole_layer(self, kind: str, layer: int) -> _Layer:
+    def _layer(self, kind: str, layer: int) -> _Layer:
         """All heads of a layer of small maps; computed once."""
-        if self._before is not None and layer in self._as_before[kind]:
-            return self._before.whole_layer(kind, layer)
         at = kind, layer
         if at not in self._layers:
             maps = self.trace.all_heads(layer, kind=kind, batch=self.batch).cpu()
@@ -280,13 +285,10 @@ class _Layer:
     small: Tensor
 
 
-def _as_before(trace: Trace, before: Trace, kind: str) -> set[int]:
-    """The layers whose attention is the very call that it was before."""
-    return {
-        layer
-        for layer in trace.attending(kind)
-        if trace.call(layer, kind=kind) is before.call(layer, kind=kind)
-    }
+def _as_there(trace: Trace, other: Trace, kind: str) -> set[int]:
+    """The layers whose attention is the very same call in both."""
+    shared = set(trace.attending(kind)) & set(other.attending(kind) if kind in other.kinds else ())
+    return {i for i in shared if trace.call(i, kind=kind) is other.call(i, kind=kind)}
 
 
 def _sinks(trace: Trace, kind: str) -> list[int]:

@@ -47,7 +47,7 @@ export class Heads {
     this.layerHeads = new Map();
     this.marks = onceAFrame(() => this.#follow());
     this.between = new Between(this);
-    this.refreshSoon = atMostOnceAFrame(() => this.refresh());
+    this.refreshSoon = onceForAll(atMostOnceAFrame(() => this.refresh())); // layer and head change together
     this.renewed = onceForAll(() => this.#renew());
     this.pointed = new Pointed(model, signal, () => this.marks());
     this.#build();

@@ -58,15 +58,19 @@ class Heads:
 
     Args:
         like: other heads of the same text, whose choice of what is sent holds here too.
+        beside: further heads of the same text, some of whose layers may be these.
 
     Raises:
         ValueError: for a text that the trace has not.
     """
 
-    def __init__(self, trace: Trace, batch: int = 0, like: Heads | None = None):
+    def __init__(
+        self, trace: Trace, batch: int = 0, like: Heads | None = None, beside: Heads | None = None
+    ):
         check_traced(trace, batch, "thumbnails")  # an average of several texts has them
         self.trace, self.batch = trace, batch
-        self.data = HeadData(trace, batch, None if like is None else like.data)
+        others = (None if heads is None else heads.data for heads in (like, beside))
+        self.data = HeadData(trace, batch, *others)
 
     @cached_property
     def kinds(self) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 
 import { bytesOf, weightOf } from "../shared/codecs.js";
 import { colourTable } from "../shared/colours.js";
-import { atMostOnceAFrame, element } from "../shared/dom.js";
+import { atMostOnceAFrame, element, onceForAll } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { Superseded } from "../shared/requests.js";
 import { Waiting } from "../shared/waiting.js";
@@ -44,7 +44,7 @@ export class LongHeads {
     this.store = new HeadStore(model, shell.requests);
     /** For the picker of texts: other maps are to come. */
     this.maps = { forget: () => this.#forget() };
-    this.refreshSoon = atMostOnceAFrame(() => this.refresh());
+    this.refreshSoon = onceForAll(atMostOnceAFrame(() => this.refresh()));
     this.#build();
     this.#listen();
     this.link = linked(model, signal, (spot) => this.#point(spot && spot.query !== null && spot.key !== null ? spot : null));
