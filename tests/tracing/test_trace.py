@@ -10,9 +10,10 @@ from torch.testing import assert_close
 import transformer_lab as tl
 from tests.factories import small
 from transformer_lab import ALiBi, Learned, MemoryBudgetError, Rotary, Tap
-from transformer_lab.attention import spread_heads
+from transformer_lab.attention import AttentionCall, spread_heads
 from transformer_lab.hub.which import network_of
 from transformer_lab.tracing import recording
+from transformer_lab.tracing.maps import rows_told, thumbnail
 from transformer_lab.tracing.trace import TraceError
 
 KINDS = ["decoder", "encoder", "encoder-decoder"]
@@ -123,6 +124,18 @@ def test_queries_and_keys_alone_are_given_only_where_they_are_the_whole_story():
     q, k, scale = cross.queries_keys(1, 2, kind="cross")
     expected = (q @ k.T * scale).softmax(-1)
     assert_close(expected, cross.pattern(1, 2, kind="cross"), rtol=0, atol=1e-6)
+
+
+def test_thumbnails_of_very_long_texts_are_of_fewer_rows():
+    """A map's weights in one go: 4 MiB, whatever the text's length."""
+    counts = {n: rows_told(n, n, 32) for n in (1024, 1025, 4096, 8192, 16_384, 100_000)}
+    assert counts == {1024: 1024, 1025: 256, 4096: 256, 8192: 128, 16_384: 64, 100_000: 64}
+    query, key = torch.randn(2, 1, 2, 8192, 4, generator=torch.Generator().manual_seed(0))
+    call = AttentionCall(query, key, None, None, True, 1.0)
+    rows = torch.linspace(0, 8191, 128).round().long()
+    expected = torch.stack([call.pattern(0, h, rows) for h in (0, 1)])
+    expected = expected.unflatten(-1, (32, 256)).amax(-1).unflatten(1, (32, 4)).amax(2)
+    assert_close(thumbnail(call, 32, 0), expected)
 
 
 def test_thumbnails_are_max_pooled_maps():

@@ -269,8 +269,9 @@ class Calls:
         """Every map made small by max-pooling: [layer, head, ≤ size, ≤ size]; heads that a layer
         does not have are all 0, and so are those of other `layers` than these, where some are named.
 
-        A few MiB of weights at a time are computed, or one map. Above 1024 queries, 8 · size of them spread over the text
-        stand for all.
+        A few MiB of weights at a time are computed, or one map. Above 1024 queries, 8 · size of them
+        spread over the text stand for all, and fewer where these look at very many keys, at least
+        2 · size.
         """
         self.text(batch)
         return self._stacked(kind, lambda call: thumbnail(call, size, batch), 0.0, layers)

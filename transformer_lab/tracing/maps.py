@@ -68,14 +68,22 @@ class GivenMaps:
         return self.pattern(batch, head, rows).log()
 
 
+def rows_told(n_query: int, n_key: int, size: int) -> int:
+    """How many of the queries a thumbnail is made from: all up to 1024, then 8 for each of its rows, and
+    of a very long text fewer, down to 2."""
+    if n_query <= ROWS_UP_TO:
+        return n_query
+    return size * max(2, min(8, AT_ONCE // (size * n_key)))
+
+
 def thumbnail(call: Any, size: int, batch: int) -> Tensor:
     """A layer's maps made small by max-pooling, some heads at a time: [head, ≤ size, ≤ size]."""
     _, n_heads, n_query, n_key = call.shape
-    rows = None
-    if n_query > ROWS_UP_TO:
-        rows = torch.linspace(0, n_query - 1, 8 * size).round().long()
+    count, rows = rows_told(n_query, n_key, size), None
+    if count < n_query:
+        rows = torch.linspace(0, n_query - 1, count).round().long()
     small = (min(size, n_query), min(size, n_key))
-    step = max(1, AT_ONCE // ((n_query if rows is None else len(rows)) * n_key))
+    step = max(1, AT_ONCE // (count * n_key))
     parts = [
         F.adaptive_max_pool2d(call.pattern(batch, slice(first, first + step), rows), small)
         for first in range(0, n_heads, step)

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from ...heads.sentences import paragraphs, sentences
+from ...tracing.maps import rows_told
 from ...tracing.pyramid import SIDE, Pyramid, Span
 from ..pages.export import Block
 from ..shared.codecs import pack_weights
 from ..shared.words import EVEN, Seen, cell_sentence, key_sentence, query_sentence, standing_out
-from .data import HeadBytes, HeadData
+from .data import THUMBNAIL, HeadBytes, HeadData
 from .figure import HeadScene, PinnedMap
 from .heads import ROWS_FOR_A_SENTENCE, Heads, Place, Shows, Spot, name_of, place_of
 
@@ -69,7 +70,8 @@ class LongData(HeadData):
                 for name, both in found.items()
                 if both is not None
             }
-            told["long"] = {"tile": TILE, "groups": starts}
+            rows = rows_told(*self.shown(kind), THUMBNAIL)
+            told["long"] = {"tile": TILE, "groups": starts, "small_rows": rows}
         return described
 
 

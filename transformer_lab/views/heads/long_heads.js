@@ -24,7 +24,6 @@ import { wholeSight } from "./zoom.js";
 
 const HEADS_KEPT = 6;
 const SETTLED = 250; // ms without a move, after which where one looks is told and lines are sought
-const SMALL_ROWS = [1024, 256]; // above so many queries, small maps are told from so many
 
 export class LongHeads {
   /**
@@ -270,8 +269,8 @@ export class LongHeads {
     const table = colourTable(state.options.colours ?? "default", shell.theme);
     const fixed = (this.fixed = getComputedStyle(this.panels).getPropertyValue("--tl-fixed").trim() === "1");
     this.headsPanel.draw(this.store.thumbnails(state.kindName), table, fixed, shell.inks);
-    const [above, told] = SMALL_ROWS;
-    const sampled = kind.queries > above ? [`Small maps: told from ${told} of ${kind.queries.toLocaleString("en")} rows each.`] : [];
+    const told = kind.long.small_rows;
+    const sampled = told < kind.queries ? [`Small maps: told from ${told} of ${kind.queries.toLocaleString("en")} rows each.`] : [];
     const raw = this.letters ? ["They stay as they are: raw weights, nothing hidden."] : [];
     this.headsPanel.note.textContent = [...sampled, ...raw].join(" ");
     const source = grouped ? this.#smallPyramid() : pyramid;
