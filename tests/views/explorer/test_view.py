@@ -13,6 +13,7 @@ import transformer_lab as tl
 from transformer_lab.edits.kinds import EditError
 from transformer_lab.tokenizers import WordTokenizer
 from transformer_lab.views import Explorer
+from transformer_lab.views.heads import data
 from transformer_lab.views.heads.data import HeadData
 from transformer_lab.views.shared.words import Seen, difference_sentence, long_time
 
@@ -473,3 +474,15 @@ def test_heads_are_built_once(decoder, monkeypatch):
     made.clear()
     view.edits = [tl.ablate(0, 1)]
     assert sorted(made) == ["__init__", "maps", "thumbnails"]  # of the edited maps
+
+
+def test_a_text_that_is_cut_says_where_the_whole_is(decoder, monkeypatch):
+    monkeypatch.setattr(data, "LONGEST_BY_MAPS", 4)
+    view = Explorer(decoder, TEXT)
+    assert view._kinds["decoder"]["queries"] == 4
+    assert "tl.views.HeadView(view.trace)" in view._note
+    whole = tl.views.HeadView(view.trace)
+    n = len(view.trace.query_tokens())
+    assert whole._kinds["decoder"]["queries"] == n > 4 and whole._note == ""
+    view.text = "the cat"
+    assert "HeadView" not in view._note

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ...tracing.trace import Trace
 
 SMALL_MAPS_UP_TO = 512  # tokens: of longer texts the small maps are those before the edits
+WHOLE_TEXT = "Maps of the whole text: tl.views.HeadView(view.trace)."
 QUICK = 0.25  # seconds a forward pass: the effect of a chosen head is then shown unasked
 VERY_QUICK = 0.05  # … and its label too
 
@@ -260,6 +261,8 @@ class Explored(HeadTraits):
         """Take everything from a new reading, with this head on view."""
         reading = self._reading
         self._look_at(heads, place)
+        if heads.data.is_cut:
+            self._note = " ".join(filter(None, (self._note, WHOLE_TEXT)))
         self._patterns = self._changes.patterns(self._kinds)
         if self.link:
             self.link = link_of(reading.trace)
