@@ -36,7 +36,7 @@ dd { margin: 0; overflow-wrap: anywhere; } .text { white-space: pre-wrap; }
 pre { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; padding: 12px 14px;
   overflow-x: auto; font: 13px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; margin: 0; }
 code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: .92em; }
-img { max-width: 100%; background: #fff; }
+img { max-width: 100%; }
 @media (max-width: 640px) { dl { grid-template-columns: 1fr; } dd { margin-bottom: 8px; } }
 @media (prefers-color-scheme: dark) { .map td { background: var(--d); color: var(--di); } }
 """
@@ -177,11 +177,19 @@ def _shade(theme: str, at: int) -> str:
 
 
 def _ink(colour: str) -> str:
-    """Black or white, whichever is read better on a colour."""
+    """Dark or light, whichever is read better on a colour."""
+    from ..views.shared.colours import INK, PAPER
+
+    light = _luminance(colour)
+    on_dark = (_luminance(PAPER) + 0.05) / (light + 0.05)
+    return INK if (light + 0.05) / (_luminance(INK) + 0.05) >= on_dark else PAPER
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance, 0 … 1. Source: WCAG 2.2."""
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
-    light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return "#000" if (light + 0.05) / 0.05 >= 1.05 / (light + 0.05) else "#fff"
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def _short(value: float) -> str:

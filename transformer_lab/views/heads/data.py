@@ -7,7 +7,7 @@ the browser computes the map: that grows with N, not with N².
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,13 +72,19 @@ class HeadData:
     def _take(self, other: HeadData) -> None:
         """What was made of layers whose attention is the very call that it is here."""
         for kind in self.trace.kinds:
-            layers = _as_there(self.trace, other.trace, kind)
-            self._layers.update(
-                {at: x for at, x in other._layers.items() if at[0] == kind and at[1] in layers}
-            )
-            self._small.update(
-                {at: x for at, x in other._small.items() if at[0] == kind and at[1] in layers}
-            )
+            layers, small = other.made(kind, _as_there(self.trace, other.trace, kind))
+            self._layers.update(layers)
+            self._small.update(small)
+
+    def made(
+        self, kind: str, layers: Collection[int]
+    ) -> tuple[dict[tuple[str, int], _Layer], dict[tuple[str, int], Tensor]]:
+        """What has been made of some layers so far, by (kind, layer): maps, and small maps."""
+        wanted = [(kind, layer) for layer in layers]
+        return (
+            {at: self._layers[at] for at in wanted if at in self._layers},
+            {at: self._small[at] for at in wanted if at in self._small},
+        )
 
     @staticmethod
     def _tokens(tokens: list[str]) -> list[str]:
