@@ -365,9 +365,10 @@ def test_a_sweep_computes_no_layer_that_an_edit_cannot_reach(tiny, name):
     for handle in handles:
         handle.remove()
     layers = {
-        # The clean pass; the heads of each layer together; of the first two, one alone as a check.
-        "gpt2": 3 + (3 + 2 + 1) + (3 + 2),
-        "t5": 5 + (2 + 1) + 2,  # the encoder's three layers once
+        # The clean pass; its last layer again, to see whether passes may begin there; the heads of
+        # each layer together; of the first two, one alone as a check.
+        "gpt2": 3 + 1 + (3 + 2 + 1) + (3 + 2),
+        "t5": 5 + 1 + (2 + 1) + 2,  # the encoder's three layers once
         "albert": 3 + 3 + 3,  # one layer three times over: nothing tells its turns apart
     }
     assert computed[0] == layers[name]

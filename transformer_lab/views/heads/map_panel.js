@@ -115,10 +115,13 @@ export class MapPanel {
     box.style.maxHeight = fixed && box.clientHeight ? `${high + 2}px` : ""; // what its colours mean follows at once
   }
 
-  /** The maps that stand in the box, and no others. */
+  /** The maps that stand in the box, and no others; what stays is not moved, and keeps its focus. */
   #arrange(beside) {
     const roots = [this.chosen, ...beside.map(({ tile }) => tile.root), this.busy];
-    if (roots.some((root, i) => this.box.children[i] !== root) || this.box.childElementCount > roots.length) this.box.replaceChildren(...roots);
+    for (const other of [...this.box.children]) if (!roots.includes(other)) other.remove();
+    roots.forEach((root, i) => {
+      if (this.box.children[i] !== root) this.box.insertBefore(root, this.box.children[i] ?? null);
+    });
     this.box.classList.toggle("tl-side-by-side", beside.length > 0);
   }
 
