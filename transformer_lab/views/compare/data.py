@@ -115,7 +115,8 @@ class CompareData:
                 found = align(*labels)
                 if len(found) > LONGEST:
                     raise ValueError(
-                        f"the aligned texts have {len(found)} tokens; up to {LONGEST} can be shown"
+                        f"the aligned texts have {len(found)} tokens; up to {LONGEST} can be shown "
+                        "side by side: compare parts of them, or give each its tl.views.HeadView"
                     )
                 getattr(self, axis)[kind] = found
         self._moved: dict[str, Tensor] = {}
