@@ -301,5 +301,5 @@ def test_what_cannot_be_compared_is_refused():
 def test_texts_that_are_too_long_are_refused():
     model = choosing(n_ctx=300)
     long = tl.trace(model, torch.arange(260) % 20)
-    with pytest.raises(ValueError, match="260 tokens; up to 256 .* tl.views.HeadView"):
+    with pytest.raises(ValueError, match=r"260 tokens; up to 256 .* tl\.views\.HeadView"):
         CompareView(long, long)
