@@ -76,6 +76,60 @@ def logit_attribution(
     """
     if trace.logits is None:
         raise TraceError(f"{trace.model_name} has no head that predicts tokens")
+    asked = asked_logit(trace, token, position, against, batch)
+    token, position, batch = asked.token, asked.position, asked.batch
+    assert trace.network is not None
+    if is_plain_sum(trace):
+        sources, split = _of_ours(trace, token, position, against, batch)
+    else:
+        sources, split = parts_of(trace, batch).of_logit(position, token, against)
+    asked.check(float(split.double().sum()))
+    cap, given = trace.network.logit_softcap, asked.given
+    return LogitAttribution(token, against, position, sources, split.float().cpu(), cap, given)
+
+
+@dataclass(frozen=True, eq=False)
+class AskedLogit:
+    """A logit of a trace, or the difference of two, that is to be told as a sum."""
+
+    trace: Trace
+    token: int
+    position: int
+    against: int | None
+    batch: int
+    logits: Tensor
+
+    @property
+    def given(self) -> float:
+        """What the model gave."""
+        other = 0.0 if self.against is None else self.logits[self.against]
+        return float(self.logits[self.token] - other)
+
+    def check(self, whole: float) -> None:
+        """
+        Raises:
+            TraceError: where the sum of all parts is not what the model gave.
+        """
+        assert self.trace.network is not None and self.trace.logits is not None
+        cap = self.trace.network.logit_softcap
+        if cap is not None:
+            if self.against is not None:
+                return  # a difference of capped logits is no capped difference
+            whole = cap * float(torch.tensor(whole / cap).tanh())
+        single = self.trace.logits.dtype in (torch.float32, torch.float64)
+        most = (1e-3 if single else 5e-2) * max(1.0, float(self.logits.abs().max()))
+        if not abs(whole - self.given) <= most:
+            raise TraceError(MISSING.format(layer=self.trace.n_layers()))
+
+
+def asked_logit(
+    trace: Trace, token: int | None, position: int, against: int | None, batch: int
+) -> AskedLogit:
+    """
+    Raises:
+        ValueError: for a token or position that is not there.
+    """
+    assert trace.logits is not None
     batch = trace.text(batch) % trace.batch_size
     n, vocabulary = trace.logits.shape[1:]
     if not -n <= position < n:
@@ -86,20 +140,7 @@ def logit_attribution(
     for name, value in (("token", token), ("against", against)):
         if value is not None and not 0 <= value < vocabulary:
             raise ValueError(f"{name}={value} is outside the {vocabulary} tokens of the vocabulary")
-    assert trace.network is not None
-    if is_plain_sum(trace):
-        sources, split = _of_ours(trace, token, position, against, batch)
-    else:
-        sources, split = parts_of(trace, batch).of_logit(position, token, against)
-    cap = trace.network.logit_softcap
-    given = float(own[token] - (own[against] if against is not None else 0.0))
-    if against is None or cap is None:
-        whole = float(split.double().sum())
-        whole = whole if cap is None else cap * float(torch.tensor(whole / cap).tanh())
-        single = trace.logits.dtype in (torch.float32, torch.float64)
-        if not abs(whole - given) <= (1e-3 if single else 5e-2) * max(1.0, float(own.abs().max())):
-            raise TraceError(MISSING.format(layer=trace.n_layers()))
-    return LogitAttribution(token, against, position, sources, split.float().cpu(), cap, given)
+    return AskedLogit(trace, token, position, against, batch, own)
 
 
 def _of_ours(

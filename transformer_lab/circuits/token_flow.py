@@ -10,7 +10,8 @@ from torch import Tensor
 from ..hub.flows import flow_of
 from ..hub.sources import PartsError
 from ..tracing.trace import Trace, TraceError
-from .sources import MISSING, inputs_of, precise
+from .attribution import asked_logit
+from .sources import inputs_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,25 +82,11 @@ def token_flow(
     """
     if trace.network is None or trace.logits is None:
         raise TraceError(f"{trace.model_name} predicts no tokens, so no logit can be followed")
-    batch = trace.text(batch) % trace.batch_size
-    n, vocabulary = trace.logits.shape[1:]
-    if not -n <= position < n:
-        raise ValueError(f"position={position} is outside the {n} tokens (−{n} … {n - 1})")
-    position %= n
-    own = precise(trace.logits[batch, position])
-    token = int(own.argmax()) if token is None else int(token)
-    for name, value in (("token", token), ("against", against)):
-        if value is not None and not 0 <= value < vocabulary:
-            raise ValueError(f"{name}={value} is outside the {vocabulary} tokens of the vocabulary")
+    asked = asked_logit(trace, token, position, against, batch)
+    token, position, batch = asked.token, asked.position, asked.batch
     try:
         found = flow_of(trace.network, inputs_of(trace, batch), position, token, against)
     except PartsError as error:
         raise PartsError(f"the flow to a logit is not known: {error}") from error
-    cap = trace.network.logit_softcap
-    given = float(own[token] - (own[against] if against is not None else 0.0))
-    if against is None or cap is None:
-        whole = found.logit if cap is None else cap * float(torch.tensor(found.logit / cap).tanh())
-        single = trace.logits.dtype.itemsize >= 4
-        if not abs(whole - given) <= (1e-3 if single else 5e-2) * max(1.0, float(own.abs().max())):
-            raise TraceError(MISSING.format(layer=trace.n_layers()))
+    asked.check(found.logit)
     return TokenFlow(token, against, position, **vars(found))
