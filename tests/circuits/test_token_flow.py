@@ -70,6 +70,7 @@ def test_what_is_carried_sums_to_the_logit(make):
         if against is not None and trace.network.logit_softcap is not None:
             continue
         flow = token_flow(trace, token, against=against)
+        assert not any(x.requires_grad for x in (flow.edges, flow.stream, flow.mlps))
         parts = logit_attribution(trace, token, against=against)
         assert flow.logit == pytest.approx(parts.logit, abs=2e-3)
         assert float(flow.stream[0].sum() + flow.mlps.sum()) + flow.constant == pytest.approx(

@@ -158,7 +158,7 @@ class _FlowPass(HeldPass):
             assert call.value is not None
             value = spread_heads(call.value.detach()[:1], call.n_heads)[0].float()
             toward = grad[0].float() @ value.transpose(-1, -2)
-            edges[layer, : z.shape[1]] = (call.pattern(0) * toward).cpu()
+            edges[layer, : z.shape[1]] = (call.pattern(0).detach() * toward).cpu()
         return Flow(edges, stream, mlps, constant, whole)
 
     def _edges_shape(self) -> tuple[int, int]:
