@@ -70,7 +70,6 @@ def test_what_is_carried_sums_to_the_logit(make):
         if against is not None and trace.network.logit_softcap is not None:
             continue
         flow = token_flow(trace, token, against=against)
-        assert not any(x.requires_grad for x in (flow.edges, flow.stream, flow.mlps))
         parts = logit_attribution(trace, token, against=against)
         assert flow.logit == pytest.approx(parts.logit, abs=2e-3)
         assert float(flow.stream[0].sum() + flow.mlps.sum()) + flow.constant == pytest.approx(
@@ -86,6 +85,14 @@ def test_what_is_carried_sums_to_the_logit(make):
                 float(direct[last, head]), abs=2e-3
             )
         assert flow.stream[-1][:-1].abs().max() == 0 and flow.edges[last, :, :-1].abs().max() == 0
+
+
+def test_a_flow_keeps_no_gradients():
+    """XGLM attends by its own products, whose maps are read with gradients."""
+    T = package("transformers")
+    config = T.XGLMConfig(vocab_size=50, d_model=32, num_layers=2, attention_heads=4, ffn_dim=64)
+    flow = token_flow(tl.trace(T.XGLMForCausalLM(config).eval(), TOKENS))
+    assert not any(x.requires_grad for x in (flow.edges, flow.stream, flow.mlps))
 
 
 def test_without_biases_as_much_goes_out_of_a_place_as_came_in():
