@@ -1,131 +1,150 @@
-"""The checks of lesson 07 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 05 accept right answers, however written, and name what is wrong."""
 
 import pytest
 import torch
 
-from transformer_lab.lessons.solutions import lesson_07 as solutions
+from transformer_lab.lessons.solutions import lesson_05 as solutions
 
 
-def mask_with_loops(tokens, may_hide, chance, fate, other, mask_id):
-    shown, labels = tokens.clone(), torch.full_like(tokens, -100)
-    for i in range(tokens.shape[0]):
-        for j in range(tokens.shape[1]):
-            if not may_hide[i, j] or chance[i, j] >= 0.15:
-                continue
-            labels[i, j] = tokens[i, j]
-            if fate[i, j] < 0.8:
-                shown[i, j] = mask_id
-            elif fate[i, j] < 0.9:
-                shown[i, j] = other[i, j]
-    return torch.stack([shown, labels])
+def steps_with_where(length, n_layers, recurrent):
+    return torch.where(torch.tensor(recurrent), length - 1 + n_layers, n_layers)
 
 
-def mask_in_place(tokens, may_hide, chance, fate, other, mask_id):
-    chosen = (chance < 0.15).logical_and(may_hide)
-    shown, labels = tokens.clone(), tokens.clone()
-    labels[~chosen] = -100
-    shown[chosen & fate.lt(0.8)] = mask_id
-    random = chosen & fate.ge(0.8) & fate.lt(0.9)
-    shown[random] = other[random]
-    return torch.stack((shown, labels))
+def steps_by_walking(length, n_layers, recurrent):
+    """The longest chain of cells, counted."""
+    counts = []
+    for n in length.tolist():
+        ready = [0] * n
+        for _ in range(n_layers):
+            left = 0
+            for t in range(n):
+                ready[t] = left = max(ready[t], left if recurrent else 0) + 1
+        counts.append(ready[-1])
+    return torch.tensor(counts)
 
 
-def vector_with_loops(states, real):
-    return torch.stack([s[r].mean(0) for s, r in zip(states, real, strict=True)])
+def path_with_floor(source, place, reach):
+    return -(-(source - place).abs() // reach)
 
 
-def vector_by_matrix(states, real):
-    weights = real.to(states.dtype) / real.sum(-1, keepdim=True)
-    return torch.einsum("bp,bpd->bd", weights, states)
+def path_by_walking(source, place, reach):
+    left, steps = (source - place).abs().clone(), torch.zeros_like(source)
+    while (left > 0).any():
+        steps = steps + (left > 0)
+        left = left - reach
+    return steps
 
 
 @pytest.mark.parametrize(
     ("name", "function"),
     [
-        ("mask_words", solutions.mask_words),
-        ("mask_words", mask_with_loops),
-        ("mask_words", mask_in_place),
-        ("sentence_vector", solutions.sentence_vector),
-        ("sentence_vector", vector_with_loops),
-        ("sentence_vector", vector_by_matrix),
-        ("sentence_vector", lambda s, r: solutions.sentence_vector(s.bfloat16(), r)),
+        ("dependent_steps", solutions.dependent_steps),
+        ("dependent_steps", steps_with_where),
+        ("dependent_steps", steps_by_walking),
+        ("dependent_steps", lambda *a: steps_with_where(*a).int()),
+        ("path_length", solutions.path_length),
+        ("path_length", path_with_floor),
+        ("path_length", path_by_walking),
+        ("path_length", lambda *a: path_with_floor(*a).int()),
     ],
 )
 def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"07/{name}", function)
+    result = judged(f"05/{name}", function)
     assert result.passed, result.diagnosis
 
 
-def with_labels(make):
-    def mask_words(tokens, *rest):
-        shown, labels = solutions.mask_words(tokens, *rest)
-        return torch.stack([shown, make(tokens, shown, labels)])
-
-    return mask_words
-
-
-MASK_MUTANTS = {
-    "always <mask>": (
-        lambda t, m, c, f, o, i: solutions.mask_words(t, m, c, torch.zeros_like(f), o, i),
-        "Every chosen word became `<mask>`",
+MUTANTS = {
+    "layer after layer": (
+        "dependent_steps",
+        lambda n, layers, r: n * layers if r else torch.full_like(n, layers),
+        "wait until the one below has read the whole text",
     ),
-    "never as it is": (
-        lambda t, m, c, f, o, i: solutions.mask_words(t, m, c, f.clamp(max=0.85), o, i),
-        "No chosen word stays as it is",
+    "one layer": (
+        "dependent_steps",
+        lambda n, layers, r: n if r else torch.full_like(n, layers),
+        "you counted one layer",
     ),
-    "labels everywhere": (with_labels(lambda t, s, w: t), "Every word has a label"),
-    "labels of what is shown": (
-        with_labels(lambda t, s, w: torch.where(w == -100, -100, s)),
-        "what the model *sees*",
+    "corner twice": (
+        "dependent_steps",
+        lambda n, layers, r: n + layers if r else torch.full_like(n, layers),
+        "counted twice",
     ),
-    "labels where changed": (
-        with_labels(lambda t, s, w: torch.where(s != t, t, -100)),
-        "They are asked for, too",
+    "first word not counted": (
+        "dependent_steps",
+        lambda n, layers, r: n + layers - 2 if r else torch.full_like(n, layers),
+        "One too few",
     ),
-    "labels inverted": (
-        with_labels(lambda t, s, w: torch.where(w == -100, t, -100)),
-        "the wrong way round",
+    "attention waits": (
+        "dependent_steps",
+        lambda n, layers, r: n + layers - 1 if r else n * layers,
+        "wait for each other. Each needs the layer below",
     ),
-    "zero": (with_labels(lambda t, s, w: w.clamp(min=0)), "0 is a token"),
-    "special tokens": (
-        lambda t, m, c, f, o, i: solutions.mask_words(t, torch.ones_like(m), c, f, o, i),
-        "where `may_hide` is False",
+    "work": (
+        "dependent_steps",
+        lambda n, layers, r: n + layers - 1 if r else n**2 * layers,
+        "how much there is to compute",
     ),
-    "most are chosen": (
-        lambda t, m, c, f, o, i: solutions.mask_words(t, m, c - 0.7, f, o, i),
-        "You chose 85 %",
+    "no difference": (
+        "dependent_steps",
+        lambda n, layers, r: n + layers - 1,
+        "Both kinds",
     ),
-    "labels first": (lambda *a: solutions.mask_words(*a).flip(0), "in the wrong order"),
-    "a tuple": (lambda *a: tuple(solutions.mask_words(*a)), "tuple"),
+    "layers forgotten": (
+        "dependent_steps",
+        lambda n, layers, r: n + layers - 1 if r else n**0,
+        "the layers wait for each other",
+    ),
+    "swapped": (
+        "dependent_steps",
+        lambda n, layers, r: torch.full_like(n, layers) if r else n + layers - 1,
+        "swapped",
+    ),
+    "places": ("path_length", lambda i, j, reach: (i - j).abs(), "You counted places"),
+    "floor": ("path_length", lambda i, j, reach: (i - j).abs() // reach, "rounded down. A"),
+    "floor and one": (
+        "path_length",
+        lambda i, j, reach: 1 + (i - j).abs() // reach,
+        "one too many wherever",
+    ),
+    "one more": (
+        "path_length",
+        lambda i, j, reach: path_with_floor(i, j, reach) + 1,
+        "One too many everywhere",
+    ),
+    "nearest": (
+        "path_length",
+        lambda i, j, reach: torch.round((i - j).abs() / reach).long(),
+        "nearest whole number",
+    ),
+    "signed": ("path_length", lambda i, j, reach: -((i - j) // reach), "comes after"),
+    "signed the other way": (
+        "path_length",
+        lambda i, j, reach: -((j - i) // reach),
+        "comes before",
+    ),
+    "one step": ("path_length", lambda i, j, reach: (i != j).long(), "One step always"),
+    "narrow": (
+        "path_length",
+        lambda i, j, reach: path_with_floor(i, j, reach - 1 or 1),
+        "one place too short",
+    ),
 }
 
 
-@pytest.mark.parametrize("mutant", MASK_MUTANTS)
-def test_wrong_masking_is_named(mutant, judged):
-    function, said = MASK_MUTANTS[mutant]
-    result = judged("07/mask_words", function)
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_wrong_answers_are_named(mutant, judged):
+    name, function, said = MUTANTS[mutant]
+    result = judged(f"05/{name}", function)
     assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
+    assert said in result.diagnosis.replace("\n", " "), result.diagnosis
 
 
-VECTOR_MUTANTS = {
-    "padding counted": (lambda s, r: s.mean(1), "Padding counts in yours"),
-    "divided by all": (lambda s, r: (s * r[..., None]).mean(1), "divide by all places"),
-    "sum": (lambda s, r: (s * r[..., None]).sum(1), "That is the sum"),
-    "first token": (lambda s, r: s[:, 0], "the first token"),
-    "all texts": (lambda s, r: (s * r[..., None]).sum(1) / r.sum(), "all texts together"),
-    "over the texts": (lambda s, r: s.mean(0), "has shape"),
-}
+@pytest.mark.parametrize("name", ["dependent_steps", "path_length"])
+def test_checks_never_crash(name, never_crashes):
+    never_crashes(f"05/{name}", getattr(solutions, name), sort=torch.int64)
 
 
-@pytest.mark.parametrize("mutant", VECTOR_MUTANTS)
-def test_wrong_vectors_are_named(mutant, judged):
-    function, said = VECTOR_MUTANTS[mutant]
-    result = judged("07/sentence_vector", function)
+def test_a_single_number_is_not_enough(judged):
+    result = judged("05/dependent_steps", lambda n, layers, r: layers)
     assert not result.passed
-    assert said in result.diagnosis, result.diagnosis
-
-
-def test_checks_never_crash(never_crashes):
-    never_crashes("07/mask_words", solutions.mask_words, sort=torch.int64)
-    never_crashes("07/sentence_vector", solutions.sentence_vector)
+    assert result.diagnosis

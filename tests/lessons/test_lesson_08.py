@@ -1,153 +1,151 @@
-"""The checks of lesson 08 accept right answers, however written, and name what is wrong."""
-
-import math
+"""The checks of lesson 06 accept right answers, however written, and name what is wrong."""
 
 import pytest
 import torch
-import torch.nn.functional as F
 
-from transformer_lab.lessons.solutions import lesson_08 as solutions
-
-
-def loss_by_hand(logits, tokens):
-    log_p = logits - logits.logsumexp(-1, keepdim=True)
-    return -log_p[:, :-1].gather(-1, tokens[:, 1:].unsqueeze(-1)).mean()
+from transformer_lab.lessons.solutions import lesson_06 as solutions
 
 
-def loss_with_loops(logits, tokens):
-    losses = []
-    for text, answers in zip(logits, tokens, strict=True):
-        for place in range(len(answers) - 1):
-            losses.append(-text[place].log_softmax(-1)[answers[place + 1]])
-    return sum(losses) / len(losses)
+def mask_by_comparing(target, pad_id):
+    place = torch.arange(target.shape[1])
+    return (place[:, None] >= place) & target.ne(pad_id).unsqueeze(1)
 
 
-def mask_with_tril(n_query, n_key):
-    return torch.ones(n_query, n_key).tril(n_key - n_query).bool()
+def mask_with_loops(target, pad_id):
+    batch, n = target.shape
+    mask = torch.zeros(batch, n, n, dtype=torch.bool)
+    for b in range(batch):
+        for q in range(n):
+            for k in range(q + 1):
+                mask[b, q, k] = bool(target[b, k] != pad_id)
+    return mask
 
 
-def mask_with_rows(n_query, n_key):
-    return torch.ones(n_key, n_key, dtype=torch.bool).tril()[n_key - n_query :]
+def greedy_with_lists(next_scores, bos, eos, longest):
+    written = []
+    while len(written) < longest:
+        scores = next_scores(torch.tensor([bos, *written])).tolist()
+        new = scores.index(max(scores))
+        if new == eos:
+            break
+        written.append(new)
+    return torch.tensor(written, dtype=torch.long)
 
 
-def top_p_with_threshold(logits, p):
-    probabilities = logits.softmax(-1)
-    ordered = probabilities.sort(-1, descending=True).values
-    n = (ordered.cumsum(-1) < p).sum(-1, keepdim=True).clamp(max=logits.shape[-1] - 1)
-    least = ordered.gather(-1, n)
-    kept = probabilities * (probabilities >= least)
-    return kept / kept.sum(-1, keepdim=True)
-
-
-def top_p_with_loops(logits, p):
-    rows = logits.reshape(-1, logits.shape[-1])
-    out = torch.zeros_like(rows)
-    for row, result in zip(rows.softmax(-1), out, strict=True):
-        total = 0.0
-        for token in row.argsort(descending=True).tolist():
-            result[token] = row[token]
-            total += float(row[token])
-            if total >= p:
-                break
-        result /= result.sum()
-    return out.reshape(logits.shape)
-
-
-def top_p_with_minus_infinity(logits, p):
-    ordered, places = logits.sort(-1, descending=True)
-    total = ordered.softmax(-1).cumsum(-1)
-    cut = torch.cat((torch.zeros_like(total[..., :1]), total[..., :-1]), -1) >= p
-    masked = ordered.masked_fill(cut, -math.inf)
-    return torch.empty_like(logits).scatter_(-1, places, masked).softmax(-1)
+def greedy_cut_afterwards(next_scores, bos, eos, longest):
+    ids = torch.tensor([bos])
+    while len(ids) - 1 < longest and ids[-1] != eos:
+        ids = torch.cat([ids, torch.softmax(next_scores(ids), -1).argmax(-1, keepdim=True)])
+    ids = ids[1:]
+    return ids[ids != eos].int()
 
 
 @pytest.mark.parametrize(
     ("name", "function"),
     [
-        ("next_token_loss", solutions.next_token_loss),
-        ("next_token_loss", loss_by_hand),
-        ("next_token_loss", loss_with_loops),
-        ("next_token_loss", lambda x, t: loss_by_hand(x.bfloat16(), t)),
-        ("causal_mask", solutions.causal_mask),
-        ("causal_mask", mask_with_tril),
-        ("causal_mask", mask_with_rows),
-        ("top_p", solutions.top_p),
-        ("top_p", top_p_with_threshold),
-        ("top_p", top_p_with_loops),
-        ("top_p", top_p_with_minus_infinity),
+        ("decoder_mask", solutions.decoder_mask),
+        ("decoder_mask", mask_by_comparing),
+        ("decoder_mask", mask_with_loops),
+        ("greedy", solutions.greedy),
+        ("greedy", greedy_with_lists),
+        ("greedy", greedy_cut_afterwards),
     ],
 )
 def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"08/{name}", function)
+    result = judged(f"06/{name}", function)
     assert result.passed, result.diagnosis
 
 
-def ce(logits, answers):
-    return F.cross_entropy(logits.flatten(0, 1), answers.flatten())
+def parts(target, pad_id):
+    return torch.ones(target.shape[1], target.shape[1]).tril().bool(), target != pad_id
 
 
-def sorted_kept(logits, p):
-    ordered, places = logits.softmax(-1).sort(-1, descending=True)
-    kept = ordered * (ordered.cumsum(-1) - ordered < p)
-    return kept, places
-
-
-def too_few(logits, p):
-    ordered, places = logits.softmax(-1).sort(-1, descending=True)
-    kept = torch.zeros_like(ordered).scatter(-1, places, ordered * (ordered.cumsum(-1) <= p))
-    return kept / kept.sum(-1, keepdim=True)
-
-
-MUTANTS = {
-    "no shift": ("next_token_loss", ce, "at that place"),
-    "wrong way": ("next_token_loss", lambda x, t: ce(x[:, 1:], t[:, :-1]), "wrong way"),
-    "rolled": ("next_token_loss", lambda x, t: ce(x, torch.roll(t, -1, 1)), "leave the last"),
-    "softmax twice": (
-        "next_token_loss", lambda x, t: ce(x.softmax(-1)[:, :-1], t[:, 1:]), "once more",
+MASK_MUTANTS = {
+    "only causal": (lambda t, p: parts(t, p)[0].repeat(len(t), 1, 1), "padding can still be seen"),
+    "no batch": (lambda t, p: parts(t, p)[0], "has shape"),
+    "only padding": (
+        lambda t, p: parts(t, p)[1][:, None].repeat(1, t.shape[1], 1),
+        "the future can still be seen",
     ),
-    "no log": (
-        "next_token_loss",
-        lambda x, t: x.softmax(-1)[:, :-1].gather(-1, t[:, 1:, None]).mean(),
-        "minus its logarithm",
+    "inverted": (lambda t, p: ~mask_by_comparing(t, p), "inverted"),
+    "triangle turned": (
+        lambda t, p: parts(t, p)[0].T & parts(t, p)[1][:, None],
+        "wrong way round",
     ),
-    "bits": ("next_token_loss", lambda x, t: loss_by_hand(x, t) / math.log(2), "in bits"),
-    "sign": ("next_token_loss", lambda x, t: -loss_by_hand(x, t), "sign"),
-    "top left": ("causal_mask", lambda n, m: torch.ones(n, m).tril().bool(), "*last* tokens"),
-    "inverted": ("causal_mask", lambda n, m: ~mask_with_tril(n, m), "inverted"),
-    "no diagonal": ("causal_mask", lambda n, m: torch.ones(n, m).tril(m - n - 1).bool(), "itself"),
-    "ahead": ("causal_mask", lambda n, m: torch.ones(n, m).tril(m - n + 1).bool(), "one token of"),
-    "square": ("causal_mask", lambda n, m: torch.ones(m, m).tril().bool(), "as many rows as keys"),
-    "all": ("causal_mask", lambda n, m: torch.ones(n, m).bool(), "Nothing is hidden"),
-    "not a mask": ("causal_mask", lambda n, m: torch.ones(n, m).tril(m - n), "torch.bool"),
-    "too few": ("top_p", too_few, "*passes*"),
-    "no renormalising": (
-        "top_p",
-        lambda x, p: torch.zeros_like(x).scatter(-1, *reversed(sorted_kept(x, p))),
-        "do not sum to 1",
+    "no diagonal": (
+        lambda t, p: parts(t, p)[0].tril(-1) & parts(t, p)[1][:, None],
+        "keep the diagonal",
     ),
-    "left sorted": (
-        "top_p",
-        lambda x, p: sorted_kept(x, p)[0] / sorted_kept(x, p)[0].sum(-1, keepdim=True),
-        "come out sorted",
+    "rows": (lambda t, p: parts(t, p)[0] & parts(t, p)[1][..., None], "It is the columns"),
+    "rows too": (
+        lambda t, p: mask_by_comparing(t, p) & parts(t, p)[1][..., None],
+        "has no softmax",
     ),
-    "each above p": (
-        "top_p",
-        lambda x, p: (lambda q: q * (q >= p) / (q * (q >= p)).sum(-1, keepdim=True))(x.softmax(-1)),
-        "*each*",
-    ),
-    "softmax": ("top_p", lambda x, p: x.softmax(-1), "no token was cut"),
-}  # fmt: skip
+    "or": (lambda t, p: parts(t, p)[0] | parts(t, p)[1][:, None], "not `|`"),
+    "pad is 0": (lambda t, p: mask_by_comparing(t, 0), "whatever `pad_id` says"),
+    "numbers": (lambda t, p: mask_by_comparing(t, p).float(), "torch.bool"),
+}
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
-def test_wrong_answers_are_named(mutant, judged):
-    name, function, said = MUTANTS[mutant]
-    result = judged(f"08/{name}", function)
+@pytest.mark.parametrize("mutant", MASK_MUTANTS)
+def test_wrong_masks_are_named(mutant, judged):
+    function, said = MASK_MUTANTS[mutant]
+    result = judged("06/decoder_mask", function)
     assert not result.passed
     assert said in result.diagnosis, result.diagnosis
 
 
+def writes(next_scores, bos, eos, longest, *, read=lambda ids: ids, pick=torch.argmax):
+    ids = torch.tensor([bos])
+    for _ in range(longest):
+        new = pick(next_scores(read(ids))).view(1)
+        ids = torch.cat([ids, new])
+        if int(new) == eos:
+            break
+    return ids
+
+
+GREEDY_MUTANTS = {
+    "keeps both": (writes, "in front and `eos` at its end"),
+    "keeps the end": (lambda *a: writes(*a)[1:], "ends with `eos`"),
+    "keeps the start": (
+        lambda f, bos, eos, n: torch.cat([torch.tensor([bos]), greedy_with_lists(f, bos, eos, n)]),
+        "begins with `bos`",
+    ),
+    "forgets": (
+        lambda f, bos, eos, n: greedy_with_lists(lambda ids: f(ids[-1:]), bos, eos, n),
+        "the last token alone",
+    ),
+    "least likely": (
+        lambda f, bos, eos, n: greedy_with_lists(lambda ids: -f(ids), bos, eos, n),
+        "lowest score",
+    ),
+    "one more": (lambda f, bos, eos, n: greedy_with_lists(f, bos, eos, n + 1), "more than"),
+    "one fewer": (lambda f, bos, eos, n: greedy_with_lists(f, bos, eos, n - 1), "fewer than"),
+    "goes on": (lambda f, bos, eos, n: greedy_with_lists(f, bos, -1, n), "went on after"),
+    "last only": (lambda *a: greedy_with_lists(*a)[-1:], "last token alone"),
+    "a list": (lambda *a: greedy_with_lists(*a).tolist(), "in a list"),
+}
+
+
+@pytest.mark.parametrize("mutant", GREEDY_MUTANTS)
+def test_wrong_decoding_is_named(mutant, judged):
+    function, said = GREEDY_MUTANTS[mutant]
+    result = judged("06/greedy", function)
+    assert not result.passed
+    assert said in result.diagnosis, result.diagnosis
+
+
+def test_a_loop_that_waits_for_the_end_is_ended(judged):
+    def until_the_end(next_scores, bos, eos, longest):
+        ids = torch.tensor([bos])
+        while ids[-1] != eos:
+            ids = torch.cat([ids, next_scores(ids).argmax().view(1)])
+        return ids[1:-1]
+
+    assert "never ends" in judged("06/greedy", until_the_end, seconds=0.5).diagnosis
+
+
 def test_checks_never_crash(never_crashes):
-    never_crashes("08/next_token_loss", solutions.next_token_loss)
-    never_crashes("08/causal_mask", solutions.causal_mask, torch.bool)
-    never_crashes("08/top_p", solutions.top_p)
+    never_crashes("06/decoder_mask", solutions.decoder_mask, sort=torch.bool)
+    never_crashes("06/greedy", solutions.greedy, sort=torch.int64)

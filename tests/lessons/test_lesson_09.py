@@ -1,164 +1,131 @@
-"""The checks of lesson 09 accept right answers, however written, and name what is wrong."""
-
-import math
+"""The checks of lesson 07 accept right answers, however written, and name what is wrong."""
 
 import pytest
 import torch
-import torch.nn.functional as F
 
-import transformer_lab as tl
-from transformer_lab.lessons.solutions import lesson_09 as solutions
+from transformer_lab.lessons.solutions import lesson_07 as solutions
 
 
-def loss_with_log_softmax(logits, spans):
-    chances = logits.log_softmax(-1).gather(-1, spans[..., None])
-    return -chances.mean()
+def mask_with_loops(tokens, may_hide, chance, fate, other, mask_id):
+    shown, labels = tokens.clone(), torch.full_like(tokens, -100)
+    for i in range(tokens.shape[0]):
+        for j in range(tokens.shape[1]):
+            if not may_hide[i, j] or chance[i, j] >= 0.15:
+                continue
+            labels[i, j] = tokens[i, j]
+            if fate[i, j] < 0.8:
+                shown[i, j] = mask_id
+            elif fate[i, j] < 0.9:
+                shown[i, j] = other[i, j]
+    return torch.stack([shown, labels])
 
 
-def loss_with_loop(logits, spans):
-    total = 0.0
-    for text, span in zip(logits, spans, strict=True):
-        for scores, place in zip(text, span, strict=True):
-            total = total + torch.logsumexp(scores, -1) - scores[place]
-    return total / spans.numel()
+def mask_in_place(tokens, may_hide, chance, fate, other, mask_id):
+    chosen = (chance < 0.15).logical_and(may_hide)
+    shown, labels = tokens.clone(), tokens.clone()
+    labels[~chosen] = -100
+    shown[chosen & fate.lt(0.8)] = mask_id
+    random = chosen & fate.ge(0.8) & fate.lt(0.9)
+    shown[random] = other[random]
+    return torch.stack((shown, labels))
 
 
-def loss_flat(logits, spans):
-    return F.cross_entropy(logits.flatten(0, 1), spans.flatten())
+def vector_with_loops(states, real):
+    return torch.stack([s[r].mean(0) for s, r in zip(states, real, strict=True)])
 
 
-def span_with_loops(logits, longest):
-    found = []
-    for first, last in logits.tolist():
-        best, span = -math.inf, (0, 0)
-        for i in range(len(first)):
-            for j in range(i, min(i + longest, len(last))):
-                if first[i] + last[j] > best:
-                    best, span = first[i] + last[j], (i, j)
-        found.append(span)
-    return torch.tensor(found)
-
-
-def span_with_products(logits, longest):
-    first, last = logits.softmax(-1).unbind(1)
-    n = logits.shape[-1]
-    away = torch.arange(n)[None, :] - torch.arange(n)[:, None]
-    both = first[:, :, None] * last[:, None, :] * ((away >= 0) & (away < longest))
-    best = both.flatten(1).argmax(-1)
-    return torch.stack((best // n, best % n), -1)
+def vector_by_matrix(states, real):
+    weights = real.to(states.dtype) / real.sum(-1, keepdim=True)
+    return torch.einsum("bp,bpd->bd", weights, states)
 
 
 @pytest.mark.parametrize(
     ("name", "function"),
     [
-        ("span_loss", solutions.span_loss),
-        ("span_loss", loss_with_log_softmax),
-        ("span_loss", loss_with_loop),
-        ("span_loss", loss_flat),
-        ("span_loss", lambda logits, spans: loss_flat(logits.bfloat16(), spans)),
-        ("best_span", solutions.best_span),
-        ("best_span", span_with_loops),
-        ("best_span", span_with_products),
-        ("best_span", lambda logits, longest: span_with_loops(logits.bfloat16(), longest)),
+        ("mask_words", solutions.mask_words),
+        ("mask_words", mask_with_loops),
+        ("mask_words", mask_in_place),
+        ("sentence_vector", solutions.sentence_vector),
+        ("sentence_vector", vector_with_loops),
+        ("sentence_vector", vector_by_matrix),
+        ("sentence_vector", lambda s, r: solutions.sentence_vector(s.bfloat16(), r)),
     ],
 )
 def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"09/{name}", function)
+    result = judged(f"07/{name}", function)
     assert result.passed, result.diagnosis
 
 
-def both(logits, spans):
-    return F.cross_entropy(logits.transpose(1, 2), spans, reduction="none")
+def with_labels(make):
+    def mask_words(tokens, *rest):
+        shown, labels = solutions.mask_words(tokens, *rest)
+        return torch.stack([shown, make(tokens, shown, labels)])
+
+    return mask_words
 
 
-def chance(logits, spans, dim=-1):
-    return logits.softmax(dim).gather(-1, spans[..., None])
-
-
-def pairs(logits, allowed):
-    n = logits.shape[-1]
-    score = logits[:, 0, :, None] + logits[:, 1, None, :]
-    away = torch.arange(n)[None, :] - torch.arange(n)[:, None]
-    best = score.masked_fill(~allowed(away), -math.inf).flatten(1).argmax(-1)
-    return torch.stack((best // n, best % n), -1)
-
-
-def greedy_first(logits, longest):
-    found = []
-    for first, last in logits:
-        i = int(first.argmax())
-        found.append([i, i + int(last[i : i + longest].argmax())])
-    return torch.tensor(found)
-
-
-def greedy_last(logits, longest):
-    found = []
-    for first, last in logits:
-        j = int(last.argmax())
-        start = max(0, j - longest + 1)
-        found.append([start + int(first[start : j + 1].argmax()), j])
-    return torch.tensor(found)
-
-
-right = solutions.best_span
-MUTANTS = {
-    "first only": ("span_loss", lambda a, s: both(a, s)[:, 0].mean(), "loss of its last word"),
-    "last only": ("span_loss", lambda a, s: both(a, s)[:, 1].mean(), "loss of its first word"),
-    "sum of ends": ("span_loss", lambda a, s: 2 * both(a, s).mean(), "mean of the two"),
-    "sum of texts": ("span_loss", lambda a, s: both(a, s).mean(1).sum(), "grow with the batch"),
-    "all summed": ("span_loss", lambda a, s: both(a, s).sum(), "added up all losses"),
-    "swapped": ("span_loss", lambda a, s: loss_flat(a, s[:, [1, 0]]), "First and last are swapped"),
-    "too far": (
-        "span_loss",
-        lambda a, s: loss_flat(a, torch.stack((s[:, 0], (s[:, 1] + 1).clamp(max=a.shape[-1] - 1)), 1)),
-        "*after* the answer",
+MASK_MUTANTS = {
+    "always <mask>": (
+        lambda t, m, c, f, o, i: solutions.mask_words(t, m, c, torch.zeros_like(f), o, i),
+        "Every chosen word became `<mask>`",
     ),
-    "raw": ("span_loss", lambda a, s: -a.gather(-1, s[..., None]).mean(), "log_softmax"),
-    "shares": ("span_loss", lambda a, s: -chance(a, s).mean(), "negative **logarithm**"),
-    "sign": ("span_loss", lambda a, s: -both(a, s).mean(), "sign is turned"),
-    "axis": ("span_loss", lambda a, s: -chance(a, s, 1).log().mean(), "compete with each other"),
-    "apart": ("best_span", lambda a, n: a.argmax(-1), "each end by itself"),
-    "sorted": ("best_span", lambda a, n: a.argmax(-1).sort(-1).values, "sorted them"),
-    "no limit": ("best_span", lambda a, n: pairs(a, lambda d: d >= 0), "the length is not"),
-    "longer": ("best_span", lambda a, n: pairs(a, lambda d: (d >= 0) & (d <= n)), "+ 1 words"),
-    "two words": ("best_span", lambda a, n: pairs(a, lambda d: (d > 0) & (d < n)), "the same place"),
-    "greedy first": ("best_span", greedy_first, "best first word and then"),
-    "greedy last": ("best_span", greedy_last, "best last word and then"),
-    "turned": ("best_span", lambda a, n: pairs(a, lambda d: (d <= 0) & (d > -n)), "backwards"),
-    "flipped": ("best_span", lambda a, n: right(a, n).flip(-1), "wrong order"),
-    "past the end": ("best_span", lambda a, n: right(a, n) + torch.tensor([0, 1]), "Both ends"),
-    "length": (
-        "best_span",
-        lambda a, n: torch.stack((right(a, n)[:, 0], right(a, n)[:, 1] - right(a, n)[:, 0] + 1), 1),
-        "and the length",
+    "never as it is": (
+        lambda t, m, c, f, o, i: solutions.mask_words(t, m, c, f.clamp(max=0.85), o, i),
+        "No chosen word stays as it is",
     ),
-}  # fmt: skip
+    "labels everywhere": (with_labels(lambda t, s, w: t), "Every word has a label"),
+    "labels of what is shown": (
+        with_labels(lambda t, s, w: torch.where(w == -100, -100, s)),
+        "what the model *sees*",
+    ),
+    "labels where changed": (
+        with_labels(lambda t, s, w: torch.where(s != t, t, -100)),
+        "They are asked for, too",
+    ),
+    "labels inverted": (
+        with_labels(lambda t, s, w: torch.where(w == -100, t, -100)),
+        "the wrong way round",
+    ),
+    "zero": (with_labels(lambda t, s, w: w.clamp(min=0)), "0 is a token"),
+    "special tokens": (
+        lambda t, m, c, f, o, i: solutions.mask_words(t, torch.ones_like(m), c, f, o, i),
+        "where `may_hide` is False",
+    ),
+    "most are chosen": (
+        lambda t, m, c, f, o, i: solutions.mask_words(t, m, c - 0.7, f, o, i),
+        "You chose 85 %",
+    ),
+    "labels first": (lambda *a: solutions.mask_words(*a).flip(0), "in the wrong order"),
+    "a tuple": (lambda *a: tuple(solutions.mask_words(*a)), "tuple"),
+}
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
-def test_wrong_answers_are_named(mutant, judged):
-    name, function, said = MUTANTS[mutant]
-    result = judged(f"09/{name}", function)
+@pytest.mark.parametrize("mutant", MASK_MUTANTS)
+def test_wrong_masking_is_named(mutant, judged):
+    function, said = MASK_MUTANTS[mutant]
+    result = judged("07/mask_words", function)
     assert not result.passed
     assert said in result.diagnosis, result.diagnosis
 
 
-def test_the_solutions_are_what_the_package_does():
-    torch.manual_seed(0)
-    encoder = tl.Transformer(tl.ModelConfig(kind="encoder", vocab_size=20, n_layers=1, d_model=32))
-    reader = tl.SpanReader(encoder).eval()
-    torch.nn.init.normal_(reader.head.weight)
-    tokens, spans = torch.randint(20, (5, 12)), torch.tensor([[1, 3]] * 5)
-    logits = reader(tokens).detach()
-    for longest in (1, 4, 12):
-        assert torch.equal(
-            solutions.best_span(logits, longest), reader.spans(tokens, longest=longest)
-        )
-    assert solutions.span_loss(logits, spans).item() == pytest.approx(
-        tl.evaluate(reader, [(tokens, spans)]), abs=1e-6
-    )
+VECTOR_MUTANTS = {
+    "padding counted": (lambda s, r: s.mean(1), "Padding counts in yours"),
+    "divided by all": (lambda s, r: (s * r[..., None]).mean(1), "divide by all places"),
+    "sum": (lambda s, r: (s * r[..., None]).sum(1), "That is the sum"),
+    "first token": (lambda s, r: s[:, 0], "the first token"),
+    "all texts": (lambda s, r: (s * r[..., None]).sum(1) / r.sum(), "all texts together"),
+    "over the texts": (lambda s, r: s.mean(0), "has shape"),
+}
+
+
+@pytest.mark.parametrize("mutant", VECTOR_MUTANTS)
+def test_wrong_vectors_are_named(mutant, judged):
+    function, said = VECTOR_MUTANTS[mutant]
+    result = judged("07/sentence_vector", function)
+    assert not result.passed
+    assert said in result.diagnosis, result.diagnosis
 
 
 def test_checks_never_crash(never_crashes):
-    never_crashes("09/span_loss", solutions.span_loss)
-    never_crashes("09/best_span", solutions.best_span, sort=torch.int64)
+    never_crashes("07/mask_words", solutions.mask_words, sort=torch.int64)
+    never_crashes("07/sentence_vector", solutions.sentence_vector)

@@ -1,129 +1,153 @@
-"""The checks of lesson 10 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 08 accept right answers, however written, and name what is wrong."""
 
-from collections import Counter
+import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from transformer_lab.lessons.solutions import lesson_10 as solutions
-
-
-def coverage_with_loop(cross):
-    rows, so_far = [], torch.zeros_like(cross[..., 0, :])
-    for step in range(cross.shape[-2]):
-        rows.append(so_far)
-        so_far = so_far + cross[..., step, :]
-    return torch.stack(rows, dim=-2)
+from transformer_lab.lessons.solutions import lesson_08 as solutions
 
 
-def coverage_with_matrix(cross):
-    n = cross.shape[-2]
-    return torch.ones(n, n, dtype=cross.dtype).tril(-1) @ cross
+def loss_by_hand(logits, tokens):
+    log_p = logits - logits.logsumexp(-1, keepdim=True)
+    return -log_p[:, :-1].gather(-1, tokens[:, 1:].unsqueeze(-1)).mean()
 
 
-def coverage_by_shifting(cross):
-    first = torch.zeros_like(cross[..., :1, :])
-    return torch.cat((first, cross), dim=-2).cumsum(-2)[..., :-1, :]
+def loss_with_loops(logits, tokens):
+    losses = []
+    for text, answers in zip(logits, tokens, strict=True):
+        for place in range(len(answers) - 1):
+            losses.append(-text[place].log_softmax(-1)[answers[place + 1]])
+    return sum(losses) / len(losses)
 
 
-def rouge_with_counters(summary, reference):
-    shared = Counter(summary.tolist()) & Counter(reference.tolist())
-    return torch.tensor(2 * shared.total() / (len(summary) + len(reference)))
+def mask_with_tril(n_query, n_key):
+    return torch.ones(n_query, n_key).tril(n_key - n_query).bool()
 
 
-def rouge_with_a_list(summary, reference):
-    left, hits = reference.tolist(), 0
-    for word in summary.tolist():
-        if word in left:
-            left.remove(word)
-            hits += 1
-    if not hits:
-        return torch.tensor(0.0)
-    precision, recall = hits / len(summary), hits / len(reference)
-    return torch.tensor(2 * precision * recall / (precision + recall))
+def mask_with_rows(n_query, n_key):
+    return torch.ones(n_key, n_key, dtype=torch.bool).tril()[n_key - n_query :]
+
+
+def top_p_with_threshold(logits, p):
+    probabilities = logits.softmax(-1)
+    ordered = probabilities.sort(-1, descending=True).values
+    n = (ordered.cumsum(-1) < p).sum(-1, keepdim=True).clamp(max=logits.shape[-1] - 1)
+    least = ordered.gather(-1, n)
+    kept = probabilities * (probabilities >= least)
+    return kept / kept.sum(-1, keepdim=True)
+
+
+def top_p_with_loops(logits, p):
+    rows = logits.reshape(-1, logits.shape[-1])
+    out = torch.zeros_like(rows)
+    for row, result in zip(rows.softmax(-1), out, strict=True):
+        total = 0.0
+        for token in row.argsort(descending=True).tolist():
+            result[token] = row[token]
+            total += float(row[token])
+            if total >= p:
+                break
+        result /= result.sum()
+    return out.reshape(logits.shape)
+
+
+def top_p_with_minus_infinity(logits, p):
+    ordered, places = logits.sort(-1, descending=True)
+    total = ordered.softmax(-1).cumsum(-1)
+    cut = torch.cat((torch.zeros_like(total[..., :1]), total[..., :-1]), -1) >= p
+    masked = ordered.masked_fill(cut, -math.inf)
+    return torch.empty_like(logits).scatter_(-1, places, masked).softmax(-1)
 
 
 @pytest.mark.parametrize(
     ("name", "function"),
     [
-        ("coverage", solutions.coverage),
-        ("coverage", coverage_with_loop),
-        ("coverage", coverage_with_matrix),
-        ("coverage", coverage_by_shifting),
-        ("coverage", lambda cross: coverage_with_loop(cross.bfloat16())),
-        ("rouge_1", solutions.rouge_1),
-        ("rouge_1", rouge_with_counters),
-        ("rouge_1", rouge_with_a_list),
-        ("rouge_1", lambda s, r: rouge_with_counters(s, r).half()),
+        ("next_token_loss", solutions.next_token_loss),
+        ("next_token_loss", loss_by_hand),
+        ("next_token_loss", loss_with_loops),
+        ("next_token_loss", lambda x, t: loss_by_hand(x.bfloat16(), t)),
+        ("causal_mask", solutions.causal_mask),
+        ("causal_mask", mask_with_tril),
+        ("causal_mask", mask_with_rows),
+        ("top_p", solutions.top_p),
+        ("top_p", top_p_with_threshold),
+        ("top_p", top_p_with_loops),
+        ("top_p", top_p_with_minus_infinity),
     ],
 )
 def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"10/{name}", function)
+    result = judged(f"08/{name}", function)
     assert result.passed, result.diagnosis
 
 
-def hits(summary, reference):
-    return (Counter(summary.tolist()) & Counter(reference.tolist())).total()
+def ce(logits, answers):
+    return F.cross_entropy(logits.flatten(0, 1), answers.flatten())
 
 
-def f1_of_sets(s, r):
-    shared = set(s.tolist()) & set(r.tolist())
-    return torch.tensor(2 * len(shared) / (len(set(s.tolist())) + len(set(r.tolist()))))
+def sorted_kept(logits, p):
+    ordered, places = logits.softmax(-1).sort(-1, descending=True)
+    kept = ordered * (ordered.cumsum(-1) - ordered < p)
+    return kept, places
+
+
+def too_few(logits, p):
+    ordered, places = logits.softmax(-1).sort(-1, descending=True)
+    kept = torch.zeros_like(ordered).scatter(-1, places, ordered * (ordered.cumsum(-1) <= p))
+    return kept / kept.sum(-1, keepdim=True)
 
 
 MUTANTS = {
-    "itself counted": ("coverage", lambda c: c.cumsum(-2), "first row is all 0"),
-    "along the source": ("coverage", lambda c: c.cumsum(-1), "Add up along the summary words"),
-    "along the batch": ("coverage", lambda c: c.cumsum(0) - c, "from the end"),
-    "total": ("coverage", lambda c: c.sum(-2, keepdim=True) + 0 * c, "sum over all steps"),
-    "future": ("coverage", lambda c: c.flip(-2).cumsum(-2).flip(-2) - c, "looks back"),
-    "one step": (
-        "coverage",
-        lambda c: torch.cat((torch.zeros_like(c[..., :1, :]), c[..., :-1, :]), -2),
-        "just before t alone",
+    "no shift": ("next_token_loss", ce, "at that place"),
+    "wrong way": ("next_token_loss", lambda x, t: ce(x[:, 1:], t[:, :-1]), "wrong way"),
+    "rolled": ("next_token_loss", lambda x, t: ce(x, torch.roll(t, -1, 1)), "leave the last"),
+    "softmax twice": (
+        "next_token_loss", lambda x, t: ce(x.softmax(-1)[:, :-1], t[:, 1:]), "once more",
     ),
-    "rolled": ("coverage", lambda c: c.cumsum(-2).roll(1, -2), "`roll`"),
-    "in place": ("coverage", lambda c: c.copy_(c.cumsum(-2) - c), "changes the tensor"),
-    "as it came": ("coverage", lambda c: c, "weights as they came"),
-    "not clipped": (
-        "rouge_1",
-        lambda s, r: torch.tensor(
-            2 * sum(w in r.tolist() for w in s.tolist()) / (len(s) + len(r))
-        ),
-        "repeating itself",
+    "no log": (
+        "next_token_loss",
+        lambda x, t: x.softmax(-1)[:, :-1].gather(-1, t[:, 1:, None]).mean(),
+        "minus its logarithm",
     ),
-    "recall": ("rouge_1", lambda s, r: torch.tensor(hits(s, r) / len(r)), "recall"),
-    "precision": ("rouge_1", lambda s, r: torch.tensor(hits(s, r) / len(s)), "precision"),
-    "sets": ("rouge_1", f1_of_sets, "sets of words"),
-    "no 2": ("rouge_1", lambda s, r: torch.tensor(hits(s, r) / (len(s) + len(r))), "Half"),
-    "count": ("rouge_1", lambda s, r: torch.tensor(float(hits(s, r))), "number of shared words"),
-    "plain mean": (
-        "rouge_1",
-        lambda s, r: torch.tensor((hits(s, r) / len(s) + hits(s, r) / len(r)) / 2),
-        "harmonic mean",
+    "bits": ("next_token_loss", lambda x, t: loss_by_hand(x, t) / math.log(2), "in bits"),
+    "sign": ("next_token_loss", lambda x, t: -loss_by_hand(x, t), "sign"),
+    "top left": ("causal_mask", lambda n, m: torch.ones(n, m).tril().bool(), "*last* tokens"),
+    "inverted": ("causal_mask", lambda n, m: ~mask_with_tril(n, m), "inverted"),
+    "no diagonal": ("causal_mask", lambda n, m: torch.ones(n, m).tril(m - n - 1).bool(), "itself"),
+    "ahead": ("causal_mask", lambda n, m: torch.ones(n, m).tril(m - n + 1).bool(), "one token of"),
+    "square": ("causal_mask", lambda n, m: torch.ones(m, m).tril().bool(), "as many rows as keys"),
+    "all": ("causal_mask", lambda n, m: torch.ones(n, m).bool(), "Nothing is hidden"),
+    "not a mask": ("causal_mask", lambda n, m: torch.ones(n, m).tril(m - n), "torch.bool"),
+    "too few": ("top_p", too_few, "*passes*"),
+    "no renormalising": (
+        "top_p",
+        lambda x, p: torch.zeros_like(x).scatter(-1, *reversed(sorted_kept(x, p))),
+        "do not sum to 1",
     ),
+    "left sorted": (
+        "top_p",
+        lambda x, p: sorted_kept(x, p)[0] / sorted_kept(x, p)[0].sum(-1, keepdim=True),
+        "come out sorted",
+    ),
+    "each above p": (
+        "top_p",
+        lambda x, p: (lambda q: q * (q >= p) / (q * (q >= p)).sum(-1, keepdim=True))(x.softmax(-1)),
+        "*each*",
+    ),
+    "softmax": ("top_p", lambda x, p: x.softmax(-1), "no token was cut"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_wrong_answers_are_named(mutant, judged):
     name, function, said = MUTANTS[mutant]
-    result = judged(f"10/{name}", function)
+    result = judged(f"08/{name}", function)
     assert not result.passed
     assert said in result.diagnosis, result.diagnosis
 
 
-def test_nothing_in_common_is_0_and_not_nan(judged):
-    def divides_by_zero(summary, reference):
-        n = torch.tensor(float(hits(summary, reference)))
-        precision, recall = n / len(summary), n / len(reference)
-        return 2 * precision * recall / (precision + recall)
-
-    result = judged("10/rouge_1", divides_by_zero)
-    assert not result.passed
-    assert "The answer there is 0" in result.diagnosis
-
-
 def test_checks_never_crash(never_crashes):
-    never_crashes("10/coverage", solutions.coverage)
-    never_crashes("10/rouge_1", solutions.rouge_1)
+    never_crashes("08/next_token_loss", solutions.next_token_loss)
+    never_crashes("08/causal_mask", solutions.causal_mask, torch.bool)
+    never_crashes("08/top_p", solutions.top_p)

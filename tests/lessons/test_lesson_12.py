@@ -1,98 +1,164 @@
-"""The checks of lesson 12 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 09 accept right answers, however written, and name what is wrong."""
+
+import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from transformer_lab.lessons.solutions import lesson_12 as solutions
-
-
-def split_with_slices(weight):
-    d = weight.shape[0]
-    return torch.stack([weight[:, i * d : (i + 1) * d].T for i in range(3)])
+import transformer_lab as tl
+from transformer_lab.lessons.solutions import lesson_09 as solutions
 
 
-def split_with_view(weight):
-    return weight.T.reshape(3, weight.shape[0], weight.shape[0])
+def loss_with_log_softmax(logits, spans):
+    chances = logits.log_softmax(-1).gather(-1, spans[..., None])
+    return -chances.mean()
 
 
-def split_with_unflatten(weight):
-    return weight.unflatten(1, (3, -1)).permute(1, 2, 0)
+def loss_with_loop(logits, spans):
+    total = 0.0
+    for text, span in zip(logits, spans, strict=True):
+        for scores, place in zip(text, span, strict=True):
+            total = total + torch.logsumexp(scores, -1) - scores[place]
+    return total / spans.numel()
 
 
-def patched_with_where(stream, source, position):
-    here = (torch.arange(stream.shape[1]) == position)[None, :, None]
-    return torch.where(here, source, stream)
+def loss_flat(logits, spans):
+    return F.cross_entropy(logits.flatten(0, 1), spans.flatten())
 
 
-def patched_with_cat(stream, source, position):
-    middle = source[:, position : position + 1].expand(len(stream), -1, -1)
-    return torch.cat((stream[:, :position], middle, stream[:, position + 1 :]), dim=1)
+def span_with_loops(logits, longest):
+    found = []
+    for first, last in logits.tolist():
+        best, span = -math.inf, (0, 0)
+        for i in range(len(first)):
+            for j in range(i, min(i + longest, len(last))):
+                if first[i] + last[j] > best:
+                    best, span = first[i] + last[j], (i, j)
+        found.append(span)
+    return torch.tensor(found)
+
+
+def span_with_products(logits, longest):
+    first, last = logits.softmax(-1).unbind(1)
+    n = logits.shape[-1]
+    away = torch.arange(n)[None, :] - torch.arange(n)[:, None]
+    both = first[:, :, None] * last[:, None, :] * ((away >= 0) & (away < longest))
+    best = both.flatten(1).argmax(-1)
+    return torch.stack((best // n, best % n), -1)
 
 
 @pytest.mark.parametrize(
     ("name", "function"),
     [
-        ("split_qkv", solutions.split_qkv),
-        ("split_qkv", split_with_slices),
-        ("split_qkv", split_with_view),
-        ("split_qkv", split_with_unflatten),
-        ("split_qkv", lambda w: split_with_view(w.bfloat16())),
-        ("patched", solutions.patched),
-        ("patched", patched_with_where),
-        ("patched", patched_with_cat),
-        ("patched", lambda a, b, p: patched_with_cat(a.half(), b.half(), p)),
+        ("span_loss", solutions.span_loss),
+        ("span_loss", loss_with_log_softmax),
+        ("span_loss", loss_with_loop),
+        ("span_loss", loss_flat),
+        ("span_loss", lambda logits, spans: loss_flat(logits.bfloat16(), spans)),
+        ("best_span", solutions.best_span),
+        ("best_span", span_with_loops),
+        ("best_span", span_with_products),
+        ("best_span", lambda logits, longest: span_with_loops(logits.bfloat16(), longest)),
     ],
 )
 def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"12/{name}", function)
+    result = judged(f"09/{name}", function)
     assert result.passed, result.diagnosis
 
 
-def put(stream, source, place):
-    stream = stream.clone()
-    stream[place] = source.expand_as(stream)[place]
-    return stream
+def both(logits, spans):
+    return F.cross_entropy(logits.transpose(1, 2), spans, reduction="none")
 
 
-def in_place(stream, source, position):
-    stream[:, position] = source[:, position]
-    return stream
+def chance(logits, spans, dim=-1):
+    return logits.softmax(dim).gather(-1, spans[..., None])
 
 
+def pairs(logits, allowed):
+    n = logits.shape[-1]
+    score = logits[:, 0, :, None] + logits[:, 1, None, :]
+    away = torch.arange(n)[None, :] - torch.arange(n)[:, None]
+    best = score.masked_fill(~allowed(away), -math.inf).flatten(1).argmax(-1)
+    return torch.stack((best // n, best % n), -1)
+
+
+def greedy_first(logits, longest):
+    found = []
+    for first, last in logits:
+        i = int(first.argmax())
+        found.append([i, i + int(last[i : i + longest].argmax())])
+    return torch.tensor(found)
+
+
+def greedy_last(logits, longest):
+    found = []
+    for first, last in logits:
+        j = int(last.argmax())
+        start = max(0, j - longest + 1)
+        found.append([start + int(first[start : j + 1].argmax()), j])
+    return torch.tensor(found)
+
+
+right = solutions.best_span
 MUTANTS = {
-    "not turned": ("split_qkv", lambda w: torch.stack(w.chunk(3, -1)), "not turned"),
-    "interleaved": ("split_qkv", lambda w: w.T.unflatten(0, (-1, 3)).transpose(0, 1), "every third"),
-    "reversed": ("split_qkv", lambda w: torch.stack(w.T.chunk(3)[::-1]), "turned round"),
-    "keys first": ("split_qkv", lambda w: split_with_view(w)[[1, 0, 2]], "swapped"),
-    "reshaped": ("split_qkv", lambda w: w.reshape(3, len(w), len(w)), "cuts the rows"),
-    "one matrix": ("split_qkv", lambda w: w.T, "three square matrices"),
-    "a tuple": ("split_qkv", lambda w: w.T.chunk(3), "3 things"),
-    "all": ("patched", lambda a, b, p: b.expand_as(a).clone(), "one place"),
-    "nothing": ("patched", lambda a, b, p: a.clone(), "nothing was put in"),
-    "other way": (
-        "patched",
-        lambda a, b, p: put(b.expand_as(a).clone(), a, (slice(None), p)),
-        "other way round",
+    "first only": ("span_loss", lambda a, s: both(a, s)[:, 0].mean(), "loss of its last word"),
+    "last only": ("span_loss", lambda a, s: both(a, s)[:, 1].mean(), "loss of its first word"),
+    "sum of ends": ("span_loss", lambda a, s: 2 * both(a, s).mean(), "mean of the two"),
+    "sum of texts": ("span_loss", lambda a, s: both(a, s).mean(1).sum(), "grow with the batch"),
+    "all summed": ("span_loss", lambda a, s: both(a, s).sum(), "added up all losses"),
+    "swapped": ("span_loss", lambda a, s: loss_flat(a, s[:, [1, 0]]), "First and last are swapped"),
+    "too far": (
+        "span_loss",
+        lambda a, s: loss_flat(a, torch.stack((s[:, 0], (s[:, 1] + 1).clamp(max=a.shape[-1] - 1)), 1)),
+        "*after* the answer",
     ),
-    "added": (
-        "patched",
-        lambda a, b, p: put(a, a + b, (slice(None), p)),
-        "added",
+    "raw": ("span_loss", lambda a, s: -a.gather(-1, s[..., None]).mean(), "log_softmax"),
+    "shares": ("span_loss", lambda a, s: -chance(a, s).mean(), "negative **logarithm**"),
+    "sign": ("span_loss", lambda a, s: -both(a, s).mean(), "sign is turned"),
+    "axis": ("span_loss", lambda a, s: -chance(a, s, 1).log().mean(), "compete with each other"),
+    "apart": ("best_span", lambda a, n: a.argmax(-1), "each end by itself"),
+    "sorted": ("best_span", lambda a, n: a.argmax(-1).sort(-1).values, "sorted them"),
+    "no limit": ("best_span", lambda a, n: pairs(a, lambda d: d >= 0), "the length is not"),
+    "longer": ("best_span", lambda a, n: pairs(a, lambda d: (d >= 0) & (d <= n)), "+ 1 words"),
+    "two words": ("best_span", lambda a, n: pairs(a, lambda d: (d > 0) & (d < n)), "the same place"),
+    "greedy first": ("best_span", greedy_first, "best first word and then"),
+    "greedy last": ("best_span", greedy_last, "best last word and then"),
+    "turned": ("best_span", lambda a, n: pairs(a, lambda d: (d <= 0) & (d > -n)), "backwards"),
+    "flipped": ("best_span", lambda a, n: right(a, n).flip(-1), "wrong order"),
+    "past the end": ("best_span", lambda a, n: right(a, n) + torch.tensor([0, 1]), "Both ends"),
+    "length": (
+        "best_span",
+        lambda a, n: torch.stack((right(a, n)[:, 0], right(a, n)[:, 1] - right(a, n)[:, 0] + 1), 1),
+        "and the length",
     ),
-    "later too": ("patched", lambda a, b, p: put(a, b, (slice(None), slice(p, None))), "after it"),
-    "wrong axis": ("patched", lambda a, b, p: put(a, b, (..., p)), "one *number*"),
-    "in place": ("patched", in_place, "changes the tensor"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_wrong_answers_are_named(mutant, judged):
     name, function, said = MUTANTS[mutant]
-    result = judged(f"12/{name}", function)
+    result = judged(f"09/{name}", function)
     assert not result.passed
     assert said in result.diagnosis, result.diagnosis
 
 
+def test_the_solutions_are_what_the_package_does():
+    torch.manual_seed(0)
+    encoder = tl.Transformer(tl.ModelConfig(kind="encoder", vocab_size=20, n_layers=1, d_model=32))
+    reader = tl.SpanReader(encoder).eval()
+    torch.nn.init.normal_(reader.head.weight)
+    tokens, spans = torch.randint(20, (5, 12)), torch.tensor([[1, 3]] * 5)
+    logits = reader(tokens).detach()
+    for longest in (1, 4, 12):
+        assert torch.equal(
+            solutions.best_span(logits, longest), reader.spans(tokens, longest=longest)
+        )
+    assert solutions.span_loss(logits, spans).item() == pytest.approx(
+        tl.evaluate(reader, [(tokens, spans)]), abs=1e-6
+    )
+
+
 def test_checks_never_crash(never_crashes):
-    never_crashes("12/split_qkv", solutions.split_qkv)
-    never_crashes("12/patched", solutions.patched)
+    never_crashes("09/span_loss", solutions.span_loss)
+    never_crashes("09/best_span", solutions.best_span, sort=torch.int64)

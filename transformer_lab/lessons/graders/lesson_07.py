@@ -1,223 +1,239 @@
-"""Checks of lesson 07, BERT."""
+"""Checks of lesson 05, RNN against transformer."""
 
 from __future__ import annotations
 
 import torch
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
-from transformer_lab.lessons.solutions import lesson_07 as solutions
+from transformer_lab.lessons.solutions import lesson_05 as solutions
 
 
-def _words(seed: int, texts: int, places: int, mask_id: int, *, padding: int = 0) -> tuple:
-    """Arguments of `mask_words` in which every fate occurs, in every kind of place."""
-    draw = torch.Generator().manual_seed(seed)
-    tokens = torch.randint(10, 60, (texts, places), generator=draw)
-    may_hide = torch.ones(texts, places, dtype=torch.bool)
-    may_hide[:, 0] = False
-    if padding:
-        may_hide[-1, -padding:] = False
-    chance = torch.rand(texts, places, generator=draw) * 0.35  # a good part of them below .15
-    fate = torch.rand(texts, places, generator=draw)
-    fate[:, 2::3] = 0.8 + 0.2 * torch.rand(texts, len(range(2, places, 3)), generator=draw)
-    other = torch.randint(60, 90, (texts, places), generator=draw)
-    return tokens, may_hide, chance, fate, other, mask_id
-
-
-def _mask_cases() -> list[Case]:
+def _steps_cases() -> list[Case]:
+    lengths = torch.tensor([2, 5, 20, 1000])
     return [
-        Case("three texts of 24 words", _words(1, 3, 24, 4)),
-        Case("two texts, one with padding", _words(2, 2, 18, 7, padding=6)),
-        Case("a single text", _words(3, 1, 30, 4)),
+        Case("one recurrent layer", (lengths, 1, True)),
+        Case("three recurrent layers", (lengths, 3, True)),
+        Case("two layers of attention", (lengths, 2, False)),
+        Case("seven layers of attention", (lengths, 7, False)),
+        Case("a recurrent network that reads a single word", (torch.tensor([1]), 4, True)),
     ]
 
 
-def _parts(tokens, may_hide, chance, fate, other, mask_id, *, rate=0.15):
-    chosen = may_hide & (chance < rate)
-    shown = torch.where(chosen & (fate < 0.8), mask_id, tokens)
-    shown = torch.where(chosen & (fate >= 0.8) & (fate < 0.9), other, shown)
-    return chosen, shown
+def _layer_after_layer(length, n_layers, recurrent):
+    return length * n_layers if recurrent else solutions.dependent_steps(length, n_layers, False)
 
 
-def _all_as_mask(tokens, may_hide, chance, fate, other, mask_id):
-    chosen, _ = _parts(tokens, may_hide, chance, fate, other, mask_id)
-    return torch.stack([torch.where(chosen, mask_id, tokens), torch.where(chosen, tokens, -100)])
+def _one_layer_counted(length, n_layers, recurrent):
+    return length if recurrent else solutions.dependent_steps(length, n_layers, False)
 
 
-def _never_as_it_is(tokens, may_hide, chance, fate, other, mask_id):
-    chosen, _ = _parts(tokens, may_hide, chance, fate, other, mask_id)
-    shown = torch.where(chosen, torch.where(fate < 0.8, mask_id, other), tokens)
-    return torch.stack([shown, torch.where(chosen, tokens, -100)])
+def _added(length, n_layers, recurrent):
+    return length + n_layers if recurrent else solutions.dependent_steps(length, n_layers, False)
 
 
-def _labels_everywhere(tokens, *rest):
-    _, shown = _parts(tokens, *rest)
-    return torch.stack([shown, tokens])
+def _one_too_few(length, n_layers, recurrent):
+    if recurrent:
+        return length + n_layers - 2
+    return solutions.dependent_steps(length, n_layers, False)
 
 
-def _labels_of_what_is_shown(tokens, *rest):
-    chosen, shown = _parts(tokens, *rest)
-    return torch.stack([shown, torch.where(chosen, shown, -100)])
+def _attention_waits(length, n_layers, recurrent):
+    if recurrent:
+        return solutions.dependent_steps(length, n_layers, True)
+    return length * n_layers
 
 
-def _labels_at_masks_only(tokens, may_hide, chance, fate, other, mask_id):
-    _, shown = _parts(tokens, may_hide, chance, fate, other, mask_id)
-    return torch.stack([shown, torch.where(shown == mask_id, tokens, -100)])
+def _attention_is_the_same(length, n_layers, recurrent):
+    return solutions.dependent_steps(length, n_layers, True)
 
 
-def _labels_where_changed(tokens, *rest):
-    _, shown = _parts(tokens, *rest)
-    return torch.stack([shown, torch.where(shown != tokens, tokens, -100)])
+def _attention_in_one(length, n_layers, recurrent):
+    if recurrent:
+        return solutions.dependent_steps(length, n_layers, True)
+    return torch.ones_like(length)
 
 
-def _labels_inverted(tokens, *rest):
-    chosen, shown = _parts(tokens, *rest)
-    return torch.stack([shown, torch.where(chosen, -100, tokens)])
+def _work(length, n_layers, recurrent):
+    if recurrent:
+        return solutions.dependent_steps(length, n_layers, True)
+    return length * length * n_layers
 
 
-def _zero_for_not_asked(tokens, *rest):
-    chosen, shown = _parts(tokens, *rest)
-    return torch.stack([shown, torch.where(chosen, tokens, 0)])
+def _swapped(length, n_layers, recurrent):
+    return solutions.dependent_steps(length, n_layers, not recurrent)
 
 
-def _special_too(tokens, may_hide, *rest):
-    return solutions.mask_words(tokens, torch.ones_like(may_hide), *rest)
-
-
-def _too_many(tokens, may_hide, chance, fate, other, mask_id):
-    chosen, shown = _parts(tokens, may_hide, chance, fate, other, mask_id, rate=0.85)
-    return torch.stack([shown, torch.where(chosen, tokens, -100)])
-
-
-def _turned(tokens, *rest):
-    return solutions.mask_words(tokens, *rest).flip(0)
-
-
-_MASK = Grader(
-    name="07/mask_words",
-    cases=_mask_cases,
-    reference=solutions.mask_words,
-    shape_hint="`torch.stack([shown, labels])`, which is `[2, text, place]`",
+_STEPS = Grader(
+    name="05/dependent_steps",
+    cases=_steps_cases,
+    reference=solutions.dependent_steps,
+    shape_hint="that of `length`: a number for each text",
     suspects=(
         Suspect(
-            "always <mask>",
-            _all_as_mask,
-            "Every chosen word became `<mask>`. Only those with `fate < 0.8` should; the next tenth "
-            "becomes the word in `other`, and the last tenth stays.",
+            "layer after layer",
+            _layer_after_layer,
+            "You let every recurrent layer wait until the one below has read the whole text. It "
+            "need not: a cell waits for its left neighbour and for the cell under it, no others. "
+            "Number the cells of a small grid by the step in which each is ready.",
         ),
         Suspect(
-            "never as it is",
-            _never_as_it_is,
-            "No chosen word stays as it is. From `fate >= 0.9` on, the word that was there stays, "
-            "and still has a label.",
+            "one layer counted",
+            _one_layer_counted,
+            "For the recurrent network you counted one layer. The last cell of the top layer "
+            "comes some steps after the last cell of the lowest one.",
         ),
         Suspect(
-            "labels everywhere",
-            _labels_everywhere,
-            "Every word has a label. Where nothing was chosen, the label is −100: not asked.",
+            "one too many",
+            _added,
+            "One too many for the recurrent network: the cell in the corner, which begins both the "
+            "walk along the text and the climb through the layers, is counted twice.",
         ),
         Suspect(
-            "labels of what is shown",
-            _labels_of_what_is_shown,
-            "The labels are what the model *sees*. They should be the words that were there before: "
-            "`tokens`.",
+            "one too few",
+            _one_too_few,
+            "One too few for the recurrent network: with one layer it has to take a step for each "
+            "word, the first word too.",
         ),
         Suspect(
-            "labels at <mask> only",
-            _labels_at_masks_only,
-            "Only the places with `<mask>` have a label. All chosen places do: also those with "
-            "another word, and those that stay.",
+            "attention waits",
+            _attention_waits,
+            "You let the words of a layer of attention wait for each other. Each needs the layer "
+            "below, and nothing of its own layer: all of them can be computed at once.",
         ),
         Suspect(
-            "labels where something changed",
-            _labels_where_changed,
-            "Chosen words that stay as they are have no label in yours. They are asked for, too.",
+            "work, not waiting",
+            _work,
+            "You counted how much there is to compute. Asked is how much has to *wait*: all n² "
+            "scores of a layer can be computed at the same time.",
         ),
         Suspect(
-            "labels inverted",
-            _labels_inverted,
-            "The labels are the wrong way round: −100 belongs where *nothing* was chosen.",
+            "no difference",
+            _attention_is_the_same,
+            "Both kinds of layers got the count of the recurrent one. In a layer of attention, "
+            "which other word of the same layer has to be ready first?",
         ),
         Suspect(
-            "0 for not asked",
-            _zero_for_not_asked,
-            "You took 0 for “not asked”. 0 is a token; the loss leaves out −100.",
+            "layers forgotten",
+            _attention_in_one,
+            "One layer of attention is one step, but the layers wait for each other.",
         ),
         Suspect(
-            "special tokens hidden",
-            _special_too,
-            "You also chose places where `may_hide` is False: `<s>`, `</s>` and padding.",
-        ),
-        Suspect(
-            "85 % chosen",
-            _too_many,
-            "You chose 85 % of the words. A place is chosen where `chance` is *below* 0.15.",
-        ),
-        Suspect(
-            "labels first",
-            _turned,
-            "The two are in the wrong order: first what the model sees, then the labels.",
+            "swapped",
+            _swapped,
+            "The two kinds are swapped: `recurrent` is True for the network that reads one word "
+            "after the other.",
         ),
     ),
-)  # fmt: skip
+)
 
 
-def _states(seed: int, *shape: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def _real(*lengths: int) -> torch.Tensor:
-    return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-
-
-def _vector_cases() -> list[Case]:
-    in_front = _real(5, 2).flip(-1)
+def _path_cases() -> list[Case]:
+    last = torch.full((7,), 12)
+    first = torch.tensor([0, 3, 4, 5, 8, 11, 12])
     return [
-        Case("three texts of 6, 4 and 1 words", (_states(1, 3, 6, 8), _real(6, 4, 1))),
-        Case("two texts with padding in front", (_states(2, 2, 5, 4), in_front)),
-        Case("one text without padding", (_states(3, 1, 4, 8), _real(4))),
+        Case("a window of 4 places", (first, last, 4)),
+        Case("a recurrent network, which reaches one place", (first, last, 1)),
+        Case("a window of 4 places, read backwards", (last, first, 4)),
+        Case("a window of 5 places", (first, last, 5)),
+        Case("attention that sees the whole text", (first, last, 13)),
     ]
 
 
-_VECTOR = Grader(
-    name="07/sentence_vector",
-    cases=_vector_cases,
-    reference=solutions.sentence_vector,
-    shape_hint="`[text, d]`: one vector for each text",
+def _distance(source, place, reach):
+    return (source - place).abs()
+
+
+def _rounded_down(source, place, reach):
+    return _distance(source, place, reach) // reach
+
+
+def _rounded_down_and_one(source, place, reach):
+    return _distance(source, place, reach) // reach + 1
+
+
+def _one_more(source, place, reach):
+    return solutions.path_length(source, place, reach) + 1
+
+
+def _nearest(source, place, reach):
+    return (_distance(source, place, reach) / reach).round().long()
+
+
+def _one_way(source, place, reach):
+    return (place - source + reach - 1) // reach
+
+
+def _other_way(source, place, reach):
+    return (source - place + reach - 1) // reach
+
+
+def _at_once(source, place, reach):
+    return (source != place).long()
+
+
+def _narrower(source, place, reach):
+    return solutions.path_length(source, place, max(reach - 1, 1))
+
+
+_PATH = Grader(
+    name="05/path_length",
+    cases=_path_cases,
+    reference=solutions.path_length,
+    shape_hint="that of `source` and `place`: a number for each pair",
     suspects=(
         Suspect(
-            "padding counted",
-            lambda states, real: states.mean(-2),
-            "Padding counts in yours, in the sum and in the number. Only places where `real` is True "
-            "should.",
+            "reach forgotten",
+            _distance,
+            "You counted places, not steps: with a window, one step crosses `reach` places.",
         ),
         Suspect(
-            "divided by all places",
-            lambda states, real: (states * real[..., None]).mean(-2),
-            "The sum leaves padding out, but you divide by all places. Divide by the number of real "
-            "ones.",
+            "rounded down",
+            _rounded_down,
+            "You rounded down. A distance of 5 with a reach of 4 is not done after one step: the "
+            "rest takes another one.",
         ),
         Suspect(
-            "sum",
-            lambda states, real: (states * real[..., None]).sum(-2),
-            "That is the sum over the words. Divide by how many there are, or long texts weigh more.",
+            "rounded down, and one",
+            _rounded_down_and_one,
+            "Rounded down and one added: that is one too many wherever the distance is a multiple "
+            "of the reach. A distance of 4 with a reach of 4 takes one step.",
         ),
         Suspect(
-            "mask inverted",
-            lambda states, real: (states * ~real[..., None]).sum(-2) / (~real).sum(-1, keepdim=True),
-            "You took the mean over the *padding*. True marks a real word.",
+            "one more",
+            _one_more,
+            "One too many everywhere: count the steps *between* the places. From a place to itself "
+            "it is none.",
         ),
         Suspect(
-            "first token",
-            lambda states, real: states[:, 0],
-            "That is the vector of the first token. It is a way, too (BERT's), but here the mean is "
-            "asked for.",
+            "rounded to the nearest",
+            _nearest,
+            "You rounded to the nearest whole number. Whatever is left over takes a step of its "
+            "own, however small it is.",
         ),
         Suspect(
-            "one number for all texts",
-            lambda states, real: (states * real[..., None]).sum(-2) / real.sum(),
-            "You divide by the words of all texts together. Each text has its own number.",
+            "one direction",
+            _one_way,
+            "Right when `place` comes after `source`, wrong the other way round: a distance has no "
+            "sign.",
+        ),
+        Suspect(
+            "the other direction",
+            _other_way,
+            "Right when `place` comes before `source`, wrong the other way round: a distance has "
+            "no sign.",
+        ),
+        Suspect(
+            "always one step",
+            _at_once,
+            "One step always is right only for attention that sees the whole text. A smaller "
+            "`reach` needs several.",
+        ),
+        Suspect(
+            "reach too small",
+            _narrower,
+            "Your steps are one place too short: a reach of 4 crosses four places, not three.",
         ),
     ),
-)  # fmt: skip
+)
 
-GRADERS = (_MASK, _VECTOR)
+GRADERS = (_STEPS, _PATH)

@@ -1,317 +1,251 @@
-"""Checks of lesson 08, GPT."""
+"""Checks of lesson 06, Translation."""
 
 from __future__ import annotations
 
-import math
-
 import torch
-import torch.nn.functional as F
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
-from transformer_lab.lessons.solutions import lesson_08 as solutions
-
-
-def _random(seed: int, *shape: int) -> torch.Tensor:
-    return 2 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def _tokens(seed: int, vocab: int, *shape: int) -> torch.Tensor:
-    return torch.randint(vocab, shape, generator=torch.Generator().manual_seed(seed))
-
-
-def _loss_cases() -> list[Case]:
-    return [
-        Case("one text of five tokens", (_random(1, 1, 5, 7), _tokens(2, 7, 1, 5))),
-        Case("a batch of 3 texts", (_random(3, 3, 6, 4), _tokens(4, 4, 3, 6))),
-    ]
-
-
-def _cross_entropy(logits, answers, **options):
-    return F.cross_entropy(logits.flatten(0, 1), answers.flatten(), **options)
-
-
-def _same_place(logits, tokens):
-    return _cross_entropy(logits, tokens)
-
-
-def _looking_back(logits, tokens):
-    return _cross_entropy(logits[:, 1:], tokens[:, :-1])
-
-
-def _rolled(logits, tokens):
-    return _cross_entropy(logits, tokens.roll(-1, 1))
-
-
-def _sum(logits, tokens):
-    return _cross_entropy(logits[:, :-1], tokens[:, 1:], reduction="sum")
-
-
-def _each(logits, tokens):
-    return _cross_entropy(logits[:, :-1], tokens[:, 1:], reduction="none").view(len(tokens), -1)
-
-
-def _softmaxed_twice(logits, tokens):
-    return _cross_entropy(logits[:, :-1].softmax(-1), tokens[:, 1:])
-
-
-def _chance(logits, tokens):
-    p = logits[:, :-1].softmax(-1).gather(-1, tokens[:, 1:, None])
-    return p.mean()
-
-
-def _no_log_softmax(logits, tokens):
-    return -logits[:, :-1].gather(-1, tokens[:, 1:, None]).mean()
-
-
-def _in_bits(logits, tokens):
-    return solutions.next_token_loss(logits, tokens) / math.log(2)
-
-
-def _negative(logits, tokens):
-    return -solutions.next_token_loss(logits, tokens)
-
-
-def _log_of_mean(logits, tokens):
-    return -_chance(logits, tokens).log()
-
-
-def _over_all_places(logits, tokens):
-    return _sum(logits, tokens) / tokens.numel()
-
-
-_LOSS = Grader(
-    name="08/next_token_loss",
-    cases=_loss_cases,
-    reference=solutions.next_token_loss,
-    shape_hint="one number, the mean over all predictions",
-    suspects=(
-        Suspect(
-            "not shifted",
-            _same_place,
-            "You compare the logits at a place with the token **at that place**, which the model "
-            "has just read. It should be the token that comes after.",
-        ),
-        Suspect(
-            "shifted the wrong way",
-            _looking_back,
-            "The shift goes the wrong way: you compare with the token *before*. "
-            "Logits lose their last place, tokens their first.",
-        ),
-        Suspect(
-            "wrapped round",
-            _rolled,
-            "`roll` makes the first token the answer to the last place. Nothing is known about what "
-            "comes after the end: leave the last place out.",
-        ),
-        Suspect("sum", _sum, "You added the losses up. Take their mean."),
-        Suspect(
-            "divided by all places",
-            _over_all_places,
-            "You divided by the number of tokens. One prediction fewer is made: the last token of "
-            "a text has no successor.",
-        ),
-        Suspect(
-            "not averaged",
-            _each,
-            "You returned a loss for each place. Take the mean of all of them.",
-        ),
-        Suspect(
-            "softmax taken twice",
-            _softmaxed_twice,
-            "`F.cross_entropy` takes logits and does the softmax itself; you did it once more.",
-        ),
-        Suspect(
-            "no softmax",
-            _no_log_softmax,
-            "This is minus the logit of the right token. A logit is no logarithm of a probability "
-            "yet: `log_softmax` is missing.",
-        ),
-        Suspect(
-            "no logarithm",
-            _chance,
-            "This is the mean *probability* of the right token. The loss is minus its logarithm.",
-        ),
-        Suspect(
-            "logarithm of the mean",
-            _log_of_mean,
-            "You took the logarithm of the mean probability. Take the mean of the logarithms.",
-        ),
-        Suspect("in bits", _in_bits, "Your loss is in bits (log₂). Take the natural logarithm."),
-        Suspect("sign", _negative, "The sign is wrong: a loss is *minus* the logarithm."),
-    ),
-)
+from transformer_lab.lessons.solutions import lesson_06 as solutions
 
 
 def _mask_cases() -> list[Case]:
+    right = torch.tensor([[1, 7, 5, 9, 6], [1, 8, 0, 0, 0]])
+    left = torch.tensor([[1, 7, 5, 9], [0, 0, 1, 8]])
+    other = torch.tensor([[4, 0, 2, 9], [4, 6, 3, 9], [4, 9, 9, 9]])
     return [
-        Case("5 queries and 5 keys", (5, 5)),
-        Case("the last 2 tokens of 6", (2, 6)),
-        Case("the newest token alone, with 4 keys", (1, 4)),
-        Case("a single token", (1, 1)),
+        Case("a text of 5 tokens and one of 2, padded with 0 at its end", (right, 0)),
+        Case("a text of 4 tokens and one of 2, padded with 0 in front", (left, 0)),
+        Case("three texts padded with 9", (other, 9)),
+        Case("one text without padding", (torch.tensor([[1, 7, 5, 9]]), 0)),
     ]
 
 
-def _table(n_query, n_key, keep):
-    query, key = torch.arange(n_query)[:, None], torch.arange(n_key)[None, :]
-    return keep(query, key, n_key - n_query).expand(n_query, n_key).clone()
+def _parts(target, pad_id):
+    n = target.shape[1]
+    return torch.ones(n, n, dtype=torch.bool).tril(), target != pad_id
+
+
+def _only_causal(target, pad_id):
+    causal, _ = _parts(target, pad_id)
+    return causal.expand(len(target), -1, -1)
+
+
+def _only_padding(target, pad_id):
+    causal, real = _parts(target, pad_id)
+    return real[:, None, :].expand(-1, len(causal), -1)
+
+
+def _inverted(target, pad_id):
+    return ~solutions.decoder_mask(target, pad_id)
+
+
+def _upper(target, pad_id):
+    causal, real = _parts(target, pad_id)
+    return causal.mT & real[:, None, :]
+
+
+def _no_diagonal(target, pad_id):
+    causal, real = _parts(target, pad_id)
+    return causal.tril(-1) & real[:, None, :]
+
+
+def _rows(target, pad_id):
+    causal, real = _parts(target, pad_id)
+    return causal & real[:, :, None]
+
+
+def _either(target, pad_id):
+    causal, real = _parts(target, pad_id)
+    return causal | real[:, None, :]
+
+
+def _always_zero(target, pad_id):
+    return solutions.decoder_mask(target, 0)
 
 
 _MASK = Grader(
-    name="08/causal_mask",
+    name="06/decoder_mask",
     cases=_mask_cases,
-    reference=solutions.causal_mask,
-    shape_hint="a row for each query, a column for each key",
+    reference=solutions.decoder_mask,
+    shape_hint="`[batch, query, key]`, with as many queries and keys as tokens",
     suspects=(
         Suspect(
-            "aligned at the first key",
-            lambda n, m: _table(n, m, lambda q, k, _: k <= q),
-            "Your first query is aligned with the first key. The queries are the *last* tokens of "
-            "the text: the last query may look at every key.",
+            "padding forgotten",
+            _only_causal,
+            "The future is hidden, but padding can still be seen. A key may be looked at only if it "
+            "is not `pad_id`.",
+        ),
+        Suspect(
+            "causality forgotten",
+            _only_padding,
+            "Padding is hidden, but the future can still be seen: a word that is to be predicted "
+            "may be copied. A query may look at itself and at what is before it.",
         ),
         Suspect(
             "inverted",
-            lambda n, m: ~solutions.causal_mask(n, m),
-            "The mask is inverted: True should mean *may look*.",
+            _inverted,
+            "The mask is inverted: True should mean “may look”. (Some libraries mean the opposite: "
+            "always find out.)",
         ),
         Suspect(
-            "the future",
-            lambda n, m: _table(n, m, lambda q, k, first: k >= q + first),
-            "You allow the future and hide the past.",
+            "the past hidden",
+            _upper,
+            "The triangle is the wrong way round: your queries see the future and not the past.",
         ),
         Suspect(
-            "itself hidden",
-            lambda n, m: _table(n, m, lambda q, k, first: k < q + first),
-            "A token may look at itself, too.",
+            "diagonal hidden",
+            _no_diagonal,
+            "A token may see itself: keep the diagonal. Without it the first token sees nothing.",
         ),
         Suspect(
-            "one step of the future",
-            lambda n, m: _table(n, m, lambda q, k, first: k <= q + first + 1),
-            "Each token still sees one token of the future.",
+            "queries masked in place of keys",
+            _rows,
+            "You hid the rows of padding. It is the columns: nobody may look *at* padding, "
+            "so the last axis (keys) is the one to mask. (A row in which all is False has no "
+            "softmax.)",
         ),
         Suspect(
-            "everything allowed",
-            lambda n, m: torch.ones(n, m, dtype=torch.bool),
-            "Nothing is hidden.",
+            "or in place of and",
+            _either,
+            "A pair is allowed if it is not in the future *and* not padding: `&`, not `|`.",
         ),
         Suspect(
-            "square",
-            lambda n, m: torch.ones(m, m, dtype=torch.bool).tril(),
-            "There are as many rows as keys. Return only those of the queries: the last ones.",
+            "padding is always 0",
+            _always_zero,
+            "You took 0 for padding. It is whatever `pad_id` says.",
         ),
     ),
 )
 
+_VOCABULARY = 8
 
-def _top_p_cases() -> list[Case]:
-    sure = torch.tensor([2.0, 0.1, -1.0, 0.7, -2.0, 3.0])
+
+def _one_hot(token: int) -> torch.Tensor:
+    scores = torch.zeros(_VOCABULARY)
+    scores[token] = 1.0
+    return scores
+
+
+def _counts_up(ids):
+    """3, 4, 5 after whatever came, then the end (2)."""
+    last = int(ids[-1])
+    return _one_hot(3 if last == 1 else last + 1 if last < 5 else 2)
+
+
+def _never_ends(ids):
+    return _one_hot(3 + len(ids) % 3)
+
+
+def _reads_everything(ids):
+    """What comes next depends on the sum of all that was read."""
+    return _one_hot(2 if len(ids) == 5 else 3 + int(ids.sum()) % 5)
+
+
+def _negative(ids):
+    """All scores are negative, as logarithms of probabilities are."""
+    return _counts_up(ids) - 3
+
+
+def _greedy_cases() -> list[Case]:
     return [
-        Case("six tokens and p = 0.8", (sure, 0.8)),
-        Case("one token above p", (torch.tensor([0.0, 6.0, 1.0, -1.0]), 0.5)),
-        Case("a batch, [2, 3, 8], and p = 0.9", (_random(7, 2, 3, 8), 0.9)),
-        Case("p = 1, which keeps every token", (_random(8, 5), 1.0)),
+        Case("a model that says 3 4 5 and ends", (_counts_up, 1, 2, 10)),
+        Case("a model that never ends, at most 4 tokens", (_never_ends, 1, 2, 4)),
+        Case("a model that looks at all it has written", (_reads_everything, 1, 2, 9)),
+        Case("scores that are all negative", (_negative, 1, 2, 9)),
     ]
 
 
-def _kept(logits, p, keep):
-    probabilities = torch.softmax(logits, dim=-1)
-    ordered, places = probabilities.sort(dim=-1, descending=True)
-    kept = torch.where(keep(ordered, p), ordered, 0)
-    return torch.zeros_like(probabilities).scatter(-1, places, kept)
+def _with_start(next_scores, bos, eos, longest):
+    return torch.cat([torch.tensor([bos]), solutions.greedy(next_scores, bos, eos, longest)])
 
 
-def _normalised(kept):
-    return kept / kept.sum(dim=-1, keepdim=True)
+def _with_end(next_scores, bos, eos, longest):
+    ids = solutions.greedy(next_scores, bos, eos, longest)
+    return torch.cat([ids, torch.tensor([eos])]) if len(ids) < longest else ids
 
 
-def _right(ordered, p):
-    return ordered.cumsum(-1) - ordered < p
+def _with_both(next_scores, bos, eos, longest):
+    return torch.cat([torch.tensor([bos]), _with_end(next_scores, bos, eos, longest)])
 
 
-def _in_order_of_size(logits, p):
-    ordered = torch.softmax(logits, dim=-1).sort(dim=-1, descending=True).values
-    return _normalised(torch.where(_right(ordered, p), ordered, 0))
+def _forgets_the_past(next_scores, bos, eos, longest):
+    return solutions.greedy(lambda ids: next_scores(ids[-1:]), bos, eos, longest)
 
 
-def _least_likely(logits, p):
-    probabilities = torch.softmax(logits, dim=-1)
-    ordered, places = probabilities.sort(dim=-1)
-    kept = torch.where(_right(ordered, p), ordered, 0)
-    return _normalised(torch.zeros_like(probabilities).scatter(-1, places, kept))
+def _least_likely(next_scores, bos, eos, longest):
+    return solutions.greedy(lambda ids: -next_scores(ids), bos, eos, longest)
 
 
-def _above(logits, p):
-    probabilities = torch.softmax(logits, dim=-1)
-    return _normalised(torch.where(probabilities >= p, probabilities, 0))
+def _too_many(next_scores, bos, eos, longest):
+    return solutions.greedy(next_scores, bos, eos, longest + 1)
 
 
-def _unsorted(logits, p):
-    probabilities = torch.softmax(logits, dim=-1)
-    return _normalised(torch.where(_right(probabilities, p), probabilities, 0))
+def _too_few(next_scores, bos, eos, longest):
+    return solutions.greedy(next_scores, bos, eos, longest - 1)
 
 
-def _softmax_of_kept(logits, p):
-    kept = _kept(logits, p, _right)
-    return torch.softmax(kept, dim=-1)
+def _goes_on(next_scores, bos, eos, longest):
+    return solutions.greedy(next_scores, bos, -1, longest)
 
 
-_TOP_P = Grader(
-    name="08/top_p",
-    cases=_top_p_cases,
-    reference=solutions.top_p,
-    shape_hint="the shape of `logits`: a probability for each token",
+def _only_the_last(next_scores, bos, eos, longest):
+    return solutions.greedy(next_scores, bos, eos, longest)[-1:]
+
+
+_GREEDY = Grader(
+    name="06/greedy",
+    cases=_greedy_cases,
+    reference=solutions.greedy,
+    shape_hint="the tokens that were written, one axis, without `bos` and `eos`",
     suspects=(
         Suspect(
-            "the last one left out",
-            lambda logits, p: _normalised(_kept(logits, p, lambda o, p: o.cumsum(-1) <= p)),
-            "You leave out the token with which the sum *passes* `p`, so the kept ones do not "
-            "reach it (and where one token alone has more than `p`, nothing is left: 0 / 0).",
+            "start kept",
+            _with_start,
+            "Your result begins with `bos`. The decoder is given it, it has not written it: "
+            "leave it out.",
         ),
         Suspect(
-            "not normalised",
-            lambda logits, p: _kept(logits, p, _right),
-            "The kept probabilities do not sum to 1. Divide by their sum.",
+            "end kept",
+            _with_end,
+            "Your result ends with `eos`. It says that the text is over and is no part of it.",
         ),
         Suspect(
-            "in order of size",
-            _in_order_of_size,
-            "The probabilities come out sorted, so they belong to other tokens. Put them back into "
-            "their places: `scatter`, or a threshold.",
+            "start and end kept",
+            _with_both,
+            "Your result still has `bos` in front and `eos` at its end. Neither is part of the text.",
         ),
         Suspect(
-            "nothing cut",
-            lambda logits, p: torch.softmax(logits, dim=-1),
-            "This is the plain softmax: no token was cut.",
+            "the past forgotten",
+            _forgets_the_past,
+            "You gave `next_scores` the last token alone. The decoder reads everything that it has "
+            "written so far, `bos` included.",
         ),
         Suspect(
-            "least likely first",
+            "the least likely",
             _least_likely,
-            "You collect the *least* likely tokens first. Sort with `descending=True`.",
-        ),
-        Suspect(
-            "not sorted",
-            _unsorted,
-            "You add up in the order of the vocabulary. Sort by probability first.",
-        ),
-        Suspect(
-            "each above p",
-            _above,
-            "You keep the tokens that have at least `p` *each*. It is their sum that must reach "
-            "`p`.",
+            "You took the token with the lowest score. Greedy takes the highest: `argmax`.",
         ),
         Suspect(
             "one too many",
-            lambda logits, p: _normalised(
-                _kept(logits, p, lambda o, p: o.cumsum(-1) - o - o.roll(1, -1) < p)
-            ),
-            "You keep one token too many: stop as soon as the sum reaches `p`.",
+            _too_many,
+            "You wrote one token more than `longest`.",
         ),
         Suspect(
-            "softmax of the kept",
-            _softmax_of_kept,
-            "You took a softmax of probabilities; tokens with 0 get e⁰ = 1 and come back. "
-            "Divide by the sum.",
+            "one too few",
+            _too_few,
+            "You wrote one token fewer than `longest` allows. Does `bos` count? It does not.",
+        ),
+        Suspect(
+            "does not end",
+            _goes_on,
+            "You went on after `eos`. When it is the likeliest token, the text is over.",
+        ),
+        Suspect(
+            "the last token only",
+            _only_the_last,
+            "You returned the last token alone. Return all that were written.",
         ),
     ),
 )
 
-GRADERS = (_LOSS, _MASK, _TOP_P)
+GRADERS = (_MASK, _GREEDY)

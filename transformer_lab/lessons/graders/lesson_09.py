@@ -1,267 +1,223 @@
-"""Graders of lesson 09, Question answering."""
+"""Checks of lesson 07, BERT."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
-from transformer_lab.lessons.solutions import lesson_09 as solutions
-
-HIDDEN = float("-inf")  # the score of padding
+from transformer_lab.lessons.solutions import lesson_07 as solutions
 
 
-def _scores(seed: int, texts: int, places: int, padding: int = 0) -> torch.Tensor:
-    scores = 2 * torch.randn(texts, 2, places, generator=torch.Generator().manual_seed(seed))
+def _words(seed: int, texts: int, places: int, mask_id: int, *, padding: int = 0) -> tuple:
+    """Arguments of `mask_words` in which every fate occurs, in every kind of place."""
+    draw = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(10, 60, (texts, places), generator=draw)
+    may_hide = torch.ones(texts, places, dtype=torch.bool)
+    may_hide[:, 0] = False
     if padding:
-        scores[0, :, -padding:] = HIDDEN
-    return scores
+        may_hide[-1, -padding:] = False
+    chance = torch.rand(texts, places, generator=draw) * 0.35  # a good part of them below .15
+    fate = torch.rand(texts, places, generator=draw)
+    fate[:, 2::3] = 0.8 + 0.2 * torch.rand(texts, len(range(2, places, 3)), generator=draw)
+    other = torch.randint(60, 90, (texts, places), generator=draw)
+    return tokens, may_hide, chance, fate, other, mask_id
 
 
-def _spans(*pairs: tuple[int, int]) -> torch.Tensor:
-    return torch.tensor(pairs)
-
-
-def _loss_cases() -> list[Case]:
+def _mask_cases() -> list[Case]:
     return [
-        Case("three texts at once", (_scores(1, 3, 6), _spans((2, 4), (0, 3), (5, 5)))),
-        Case("two texts, one with padding", (_scores(3, 2, 7, padding=2), _spans((1, 2), (0, 5)))),
-        Case("a single text", (_scores(2, 1, 5), _spans((0, 3)))),
+        Case("three texts of 24 words", _words(1, 3, 24, 4)),
+        Case("two texts, one with padding", _words(2, 2, 18, 7, padding=6)),
+        Case("a single text", _words(3, 1, 30, 4)),
     ]
 
 
-def _parts(logits, spans):
-    """The two losses of each text: [text, first or last]."""
-    return F.cross_entropy(logits.transpose(1, 2), spans, reduction="none")
+def _parts(tokens, may_hide, chance, fate, other, mask_id, *, rate=0.15):
+    chosen = may_hide & (chance < rate)
+    shown = torch.where(chosen & (fate < 0.8), mask_id, tokens)
+    shown = torch.where(chosen & (fate >= 0.8) & (fate < 0.9), other, shown)
+    return chosen, shown
 
 
-def _swapped(logits, spans):
-    return _parts(logits, spans.flip(-1)).mean()
+def _all_as_mask(tokens, may_hide, chance, fate, other, mask_id):
+    chosen, _ = _parts(tokens, may_hide, chance, fate, other, mask_id)
+    return torch.stack([torch.where(chosen, mask_id, tokens), torch.where(chosen, tokens, -100)])
 
 
-def _one_after(logits, spans):
-    """The last word is taken for the one after the answer."""
-    ends = (spans + torch.tensor([0, 1])).clamp(max=logits.shape[-1] - 1)
-    return _parts(logits, ends).mean()
+def _never_as_it_is(tokens, may_hide, chance, fate, other, mask_id):
+    chosen, _ = _parts(tokens, may_hide, chance, fate, other, mask_id)
+    shown = torch.where(chosen, torch.where(fate < 0.8, mask_id, other), tokens)
+    return torch.stack([shown, torch.where(chosen, tokens, -100)])
 
 
-def _raw_scores(logits, spans):
-    return -logits.gather(-1, spans[..., None]).mean()
+def _labels_everywhere(tokens, *rest):
+    _, shown = _parts(tokens, *rest)
+    return torch.stack([shown, tokens])
 
 
-def _shares(logits, spans):
-    return -logits.softmax(-1).gather(-1, spans[..., None]).mean()
+def _labels_of_what_is_shown(tokens, *rest):
+    chosen, shown = _parts(tokens, *rest)
+    return torch.stack([shown, torch.where(chosen, shown, -100)])
 
 
-def _without_sign(logits, spans):
-    return -_parts(logits, spans).mean()
+def _labels_at_masks_only(tokens, may_hide, chance, fate, other, mask_id):
+    _, shown = _parts(tokens, may_hide, chance, fate, other, mask_id)
+    return torch.stack([shown, torch.where(shown == mask_id, tokens, -100)])
 
 
-def _across_first_and_last(logits, spans):
-    return -logits.log_softmax(1).gather(-1, spans[..., None]).mean()
+def _labels_where_changed(tokens, *rest):
+    _, shown = _parts(tokens, *rest)
+    return torch.stack([shown, torch.where(shown != tokens, tokens, -100)])
 
 
-_LOSS = Grader(
-    name="09/span_loss",
-    cases=_loss_cases,
-    reference=solutions.span_loss,
-    shape_hint="a tensor with one number and no axis",
+def _labels_inverted(tokens, *rest):
+    chosen, shown = _parts(tokens, *rest)
+    return torch.stack([shown, torch.where(chosen, -100, tokens)])
+
+
+def _zero_for_not_asked(tokens, *rest):
+    chosen, shown = _parts(tokens, *rest)
+    return torch.stack([shown, torch.where(chosen, tokens, 0)])
+
+
+def _special_too(tokens, may_hide, *rest):
+    return solutions.mask_words(tokens, torch.ones_like(may_hide), *rest)
+
+
+def _too_many(tokens, may_hide, chance, fate, other, mask_id):
+    chosen, shown = _parts(tokens, may_hide, chance, fate, other, mask_id, rate=0.85)
+    return torch.stack([shown, torch.where(chosen, tokens, -100)])
+
+
+def _turned(tokens, *rest):
+    return solutions.mask_words(tokens, *rest).flip(0)
+
+
+_MASK = Grader(
+    name="07/mask_words",
+    cases=_mask_cases,
+    reference=solutions.mask_words,
+    shape_hint="`torch.stack([shown, labels])`, which is `[2, text, place]`",
     suspects=(
         Suspect(
-            "the first word only",
-            lambda logits, spans: _parts(logits, spans)[:, 0].mean(),
-            "Only the first word of the answer counts. Add the loss of its last word.",
+            "always <mask>",
+            _all_as_mask,
+            "Every chosen word became `<mask>`. Only those with `fate < 0.8` should; the next tenth "
+            "becomes the word in `other`, and the last tenth stays.",
         ),
         Suspect(
-            "the last word only",
-            lambda logits, spans: _parts(logits, spans)[:, 1].mean(),
-            "Only the last word of the answer counts. Add the loss of its first word.",
+            "never as it is",
+            _never_as_it_is,
+            "No chosen word stays as it is. From `fate >= 0.9` on, the word that was there stays, "
+            "and still has a label.",
         ),
         Suspect(
-            "sum of the two",
-            lambda logits, spans: _parts(logits, spans).sum(-1).mean(),
-            "You added the losses of first and last word. Take the mean of the two: half of that.",
+            "labels everywhere",
+            _labels_everywhere,
+            "Every word has a label. Where nothing was chosen, the label is −100: not asked.",
         ),
         Suspect(
-            "sum over the texts",
-            lambda logits, spans: _parts(logits, spans).mean(-1).sum(),
-            "You added up the texts. Take their mean, so that the loss does not grow with the batch.",
+            "labels of what is shown",
+            _labels_of_what_is_shown,
+            "The labels are what the model *sees*. They should be the words that were there before: "
+            "`tokens`.",
         ),
         Suspect(
-            "sum of everything",
-            lambda logits, spans: _parts(logits, spans).sum(),
-            "You added up all losses. Take the mean over the texts and over first and last word.",
+            "labels at <mask> only",
+            _labels_at_masks_only,
+            "Only the places with `<mask>` have a label. All chosen places do: also those with "
+            "another word, and those that stay.",
         ),
         Suspect(
-            "first and last swapped",
-            _swapped,
-            "First and last are swapped: row 0 of the scores is for the first word, `spans[:, 0]`.",
+            "labels where something changed",
+            _labels_where_changed,
+            "Chosen words that stay as they are have no label in yours. They are asked for, too.",
         ),
         Suspect(
-            "one word too far",
-            _one_after,
-            "You took the last place for the one *after* the answer. Both ends belong to the span.",
+            "labels inverted",
+            _labels_inverted,
+            "The labels are the wrong way round: −100 belongs where *nothing* was chosen.",
         ),
         Suspect(
-            "scores in place of probabilities",
-            _raw_scores,
-            "These are scores with a minus sign. Turn them into probabilities over the places first "
-            "(`log_softmax`), or use `F.cross_entropy`, which does both.",
+            "0 for not asked",
+            _zero_for_not_asked,
+            "You took 0 for “not asked”. 0 is a token; the loss leaves out −100.",
         ),
         Suspect(
-            "no logarithm",
-            _shares,
-            "You took the probabilities themselves. The loss is the negative **logarithm** of them.",
+            "special tokens hidden",
+            _special_too,
+            "You also chose places where `may_hide` is False: `<s>`, `</s>` and padding.",
         ),
         Suspect(
-            "no minus sign",
-            _without_sign,
-            "The sign is turned: a loss is larger the less likely the right places are.",
+            "85 % chosen",
+            _too_many,
+            "You chose 85 % of the words. A place is chosen where `chance` is *below* 0.15.",
         ),
         Suspect(
-            "softmax between first and last",
-            _across_first_and_last,
-            "Your softmax goes over the two rows, first and last. The places of the text compete with "
-            "each other: the last axis.",
+            "labels first",
+            _turned,
+            "The two are in the wrong order: first what the model sees, then the labels.",
         ),
     ),
 )  # fmt: skip
 
 
-def _span_cases() -> list[Case]:
+def _states(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _real(*lengths: int) -> torch.Tensor:
+    return torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+
+
+def _vector_cases() -> list[Case]:
+    in_front = _real(5, 2).flip(-1)
     return [
-        Case("four texts that each hold a trap", (_traps(), 3)),
-        Case("three texts, one with padding", (_scores(4, 3, 8, padding=3), 4)),
-        Case("a single text", (_scores(5, 1, 6), 2)),
+        Case("three texts of 6, 4 and 1 words", (_states(1, 3, 6, 8), _real(6, 4, 1))),
+        Case("two texts with padding in front", (_states(2, 2, 5, 4), in_front)),
+        Case("one text without padding", (_states(3, 1, 4, 8), _real(4))),
     ]
 
 
-def _traps() -> torch.Tensor:
-    first, last = torch.zeros(4, 9), torch.zeros(4, 9)
-    first[0, 3] = last[0, 3] = 4.0  # an answer of one word
-    last[0, 5], last[0, 6] = 3.0, 3.5
-    first[1, 6], last[1, 2] = 5.0, 5.5  # the best last word stands before the best first word
-    first[1, 1], last[1, 7] = 3.0, 2.0
-    first[2, 0] = last[2, 8] = 6.0  # the best pair is too long
-    first[2, 4], last[2, 5] = 4.0, 4.5
-    first[3, 1], last[3, 2] = 5.0, 1.0  # a worse first word has a better last word
-    first[3, 5], last[3, 7], last[3, 8] = 4.5, 3.0, 3.5
-    return torch.stack((first, last), 1)
-
-
-def _apart(logits, longest):
-    return logits.argmax(-1)
-
-
-def _sorted(logits, longest):
-    return logits.argmax(-1).sort(-1).values
-
-
-def _chosen(logits, fits):
-    """The best pair among those that fit, a bool [place, place]."""
-    first, last = logits.unbind(1)
-    score = (first[:, :, None] + last[:, None, :]).masked_fill(~fits, HIDDEN)
-    n = score.shape[-1]
-    best = score.flatten(1).argmax(-1)
-    return torch.stack((best // n, best % n), -1)
-
-
-def _square(logits):
-    return torch.ones(logits.shape[-1], logits.shape[-1], dtype=torch.bool)
-
-
-def _first_then_last(logits, longest):
-    n = logits.shape[-1]
-    first = logits[:, 0].argmax(-1)
-    place = torch.arange(n)
-    fits = (place >= first[:, None]) & (place < first[:, None] + longest)
-    return torch.stack((first, logits[:, 1].masked_fill(~fits, HIDDEN).argmax(-1)), -1)
-
-
-def _last_then_first(logits, longest):
-    n = logits.shape[-1]
-    last = logits[:, 1].argmax(-1)
-    place = torch.arange(n)
-    fits = (place <= last[:, None]) & (place > last[:, None] - longest)
-    return torch.stack((logits[:, 0].masked_fill(~fits, HIDDEN).argmax(-1), last), -1)
-
-
-def _after_the_end(logits, longest):
-    return solutions.best_span(logits, longest) + torch.tensor([0, 1])
-
-
-def _length(logits, longest):
-    first, last = solutions.best_span(logits, longest).unbind(-1)
-    return torch.stack((first, last - first + 1), -1)
-
-
-_SPAN = Grader(
-    name="09/best_span",
-    cases=_span_cases,
-    reference=solutions.best_span,
-    shape_hint="[text, 2]: the first and the last place of each text's answer",
+_VECTOR = Grader(
+    name="07/sentence_vector",
+    cases=_vector_cases,
+    reference=solutions.sentence_vector,
+    shape_hint="`[text, d]`: one vector for each text",
     suspects=(
         Suspect(
-            "each end by itself",
-            _apart,
-            "You chose each end by itself, so the last word can stand before the first, or far from "
-            "it. Choose the pair: the largest sum of two scores among the spans that are allowed.",
+            "padding counted",
+            lambda states, real: states.mean(-2),
+            "Padding counts in yours, in the sum and in the number. Only places where `real` is True "
+            "should.",
         ),
         Suspect(
-            "ends put in order",
-            _sorted,
-            "You chose each end by itself and then sorted them: the model never said that span. "
-            "Choose the pair among those whose last place is not before the first.",
+            "divided by all places",
+            lambda states, real: (states * real[..., None]).mean(-2),
+            "The sum leaves padding out, but you divide by all places. Divide by the number of real "
+            "ones.",
         ),
         Suspect(
-            "no limit of length",
-            lambda logits, longest: _chosen(logits, _square(logits).triu()),
-            "The order is right, the length is not: a span may have at most `longest` words.",
+            "sum",
+            lambda states, real: (states * real[..., None]).sum(-2),
+            "That is the sum over the words. Divide by how many there are, or long texts weigh more.",
         ),
         Suspect(
-            "one word too long",
-            lambda logits, longest: _chosen(logits, _square(logits).triu().tril(longest)),
-            "Your spans may have `longest` + 1 words. From place i, the last one allowed is "
-            "i + `longest` − 1.",
+            "mask inverted",
+            lambda states, real: (states * ~real[..., None]).sum(-2) / (~real).sum(-1, keepdim=True),
+            "You took the mean over the *padding*. True marks a real word.",
         ),
         Suspect(
-            "at least two words",
-            lambda logits, longest: _chosen(logits, _square(logits).triu(1).tril(longest - 1)),
-            "Your spans have at least two words. First and last may be the same place.",
+            "first token",
+            lambda states, real: states[:, 0],
+            "That is the vector of the first token. It is a way, too (BERT's), but here the mean is "
+            "asked for.",
         ),
         Suspect(
-            "the first word first",
-            _first_then_last,
-            "You took the best first word and then the best last word for it. A slightly worse first "
-            "word can have a much better last word: compare the pairs.",
-        ),
-        Suspect(
-            "the last word first",
-            _last_then_first,
-            "You took the best last word and then the best first word for it. Compare the pairs.",
-        ),
-        Suspect(
-            "turned round",
-            lambda logits, longest: _chosen(logits, _square(logits).tril().triu(1 - longest)),
-            "Your spans run backwards: the last place is not after the first one. The table of pairs "
-            "is [first, last], so keep what lies on and *above* its diagonal.",
-        ),
-        Suspect(
-            "first and last swapped",
-            lambda logits, longest: solutions.best_span(logits, longest).flip(-1),
-            "The places are right, and in the wrong order: the first word comes first.",
-        ),
-        Suspect(
-            "the place after the end",
-            _after_the_end,
-            "Your last place is the one *after* the answer. Both ends belong to the span.",
-        ),
-        Suspect(
-            "first and length",
-            _length,
-            "You returned the first place and the length. Return the first and the last place.",
+            "one number for all texts",
+            lambda states, real: (states * real[..., None]).sum(-2) / real.sum(),
+            "You divide by the words of all texts together. Each text has its own number.",
         ),
     ),
-)
+)  # fmt: skip
 
-GRADERS = (_LOSS, _SPAN)
+GRADERS = (_MASK, _VECTOR)

@@ -1,228 +1,317 @@
-"""Checks of lesson 10, Summarization."""
+"""Checks of lesson 08, GPT."""
 
 from __future__ import annotations
 
+import math
+
 import torch
+import torch.nn.functional as F
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
-from transformer_lab.lessons.solutions import lesson_10 as solutions
+from transformer_lab.lessons.solutions import lesson_08 as solutions
 
 
-def _shares(seed: int, *shape: int) -> torch.Tensor:
-    scores = 2 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    return torch.softmax(scores, dim=-1)
+def _random(seed: int, *shape: int) -> torch.Tensor:
+    return 2 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def _coverage_cases() -> list[Case]:
+def _tokens(seed: int, vocab: int, *shape: int) -> torch.Tensor:
+    return torch.randint(vocab, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _loss_cases() -> list[Case]:
     return [
-        Case("three summary words and five source words", (_shares(1, 3, 5),)),
-        Case("a batch of 2 reports with 2 heads each", (_shares(2, 2, 2, 4, 6),)),
-        Case("a single summary word", (_shares(3, 1, 4),)),
+        Case("one text of five tokens", (_random(1, 1, 5, 7), _tokens(2, 7, 1, 5))),
+        Case("a batch of 3 texts", (_random(3, 3, 6, 4), _tokens(4, 4, 3, 6))),
     ]
 
 
-def _total_everywhere(cross):
-    return cross.sum(dim=-2, keepdim=True).expand_as(cross).clone()
+def _cross_entropy(logits, answers, **options):
+    return F.cross_entropy(logits.flatten(0, 1), answers.flatten(), **options)
 
 
-def _from_the_future(cross):
-    return cross.sum(dim=-2, keepdim=True) - cross.cumsum(dim=-2)
+def _same_place(logits, tokens):
+    return _cross_entropy(logits, tokens)
 
 
-def _only_the_last(cross):
-    first = torch.zeros_like(cross[..., :1, :])
-    return torch.cat((first, cross[..., :-1, :]), dim=-2)
+def _looking_back(logits, tokens):
+    return _cross_entropy(logits[:, 1:], tokens[:, :-1])
 
 
-def _wrapped_round(cross):
-    return cross.cumsum(dim=-2).roll(1, -2)
+def _rolled(logits, tokens):
+    return _cross_entropy(logits, tokens.roll(-1, 1))
 
 
-def _mean_so_far(cross):
-    n = torch.arange(1, cross.shape[-2] + 1)[:, None]
-    before = cross.cumsum(dim=-2) - cross
-    return before / (n - 1).clamp(min=1)
+def _sum(logits, tokens):
+    return _cross_entropy(logits[:, :-1], tokens[:, 1:], reduction="sum")
 
 
-_COVERAGE = Grader(
-    name="10/coverage",
-    cases=_coverage_cases,
-    reference=solutions.coverage,
-    shape_hint="the shape of `cross`: a row for each summary word, a column for each source word",
+def _each(logits, tokens):
+    return _cross_entropy(logits[:, :-1], tokens[:, 1:], reduction="none").view(len(tokens), -1)
+
+
+def _softmaxed_twice(logits, tokens):
+    return _cross_entropy(logits[:, :-1].softmax(-1), tokens[:, 1:])
+
+
+def _chance(logits, tokens):
+    p = logits[:, :-1].softmax(-1).gather(-1, tokens[:, 1:, None])
+    return p.mean()
+
+
+def _no_log_softmax(logits, tokens):
+    return -logits[:, :-1].gather(-1, tokens[:, 1:, None]).mean()
+
+
+def _in_bits(logits, tokens):
+    return solutions.next_token_loss(logits, tokens) / math.log(2)
+
+
+def _negative(logits, tokens):
+    return -solutions.next_token_loss(logits, tokens)
+
+
+def _log_of_mean(logits, tokens):
+    return -_chance(logits, tokens).log()
+
+
+def _over_all_places(logits, tokens):
+    return _sum(logits, tokens) / tokens.numel()
+
+
+_LOSS = Grader(
+    name="08/next_token_loss",
+    cases=_loss_cases,
+    reference=solutions.next_token_loss,
+    shape_hint="one number, the mean over all predictions",
     suspects=(
         Suspect(
-            "this step counted too",
-            lambda cross: cross.cumsum(dim=-2),
-            "Row t holds the attention of word t as well. Coverage is what was looked at **before** "
-            "word t: the first row is all 0.",
+            "not shifted",
+            _same_place,
+            "You compare the logits at a place with the token **at that place**, which the model "
+            "has just read. It should be the token that comes after.",
         ),
         Suspect(
-            "summed along the source",
-            lambda cross: cross.cumsum(dim=-1),
-            "You added up along the source words. Add up along the summary words: step after step.",
-        ),
-        Suspect(
-            "summed along the source, without itself",
-            lambda cross: cross.cumsum(dim=-1) - cross,
-            "You added up along the source words. Add up along the summary words: step after step.",
-        ),
-        Suspect(
-            "summed along the first axis",
-            lambda cross: cross.cumsum(dim=0) - cross,
-            "You added up along the first axis, which counts reports when there is a batch. "
-            "Count the axes from the end.",
-        ),
-        Suspect(
-            "the total in every row",
-            _total_everywhere,
-            "Every row holds the sum over all steps. Word t knows only the steps before it.",
-        ),
-        Suspect(
-            "the steps to come",
-            _from_the_future,
-            "Row t holds what is looked at **after** step t. Coverage looks back.",
-        ),
-        Suspect(
-            "one step only",
-            _only_the_last,
-            "Row t holds the step just before t alone. Coverage adds up **all** steps before t.",
+            "shifted the wrong way",
+            _looking_back,
+            "The shift goes the wrong way: you compare with the token *before*. "
+            "Logits lose their last place, tokens their first.",
         ),
         Suspect(
             "wrapped round",
-            _wrapped_round,
-            "`roll` carries the last row round to the front, so the first row is not 0. "
-            "Nothing was looked at before the first word.",
+            _rolled,
+            "`roll` makes the first token the answer to the last place. Nothing is known about what "
+            "comes after the end: leave the last place out.",
+        ),
+        Suspect("sum", _sum, "You added the losses up. Take their mean."),
+        Suspect(
+            "divided by all places",
+            _over_all_places,
+            "You divided by the number of tokens. One prediction fewer is made: the last token of "
+            "a text has no successor.",
         ),
         Suspect(
-            "mean in place of sum",
-            _mean_so_far,
-            "You took the mean of the steps before. Coverage is their sum, so that it can pass 1.",
+            "not averaged",
+            _each,
+            "You returned a loss for each place. Take the mean of all of them.",
         ),
         Suspect(
-            "nothing added",
-            lambda cross: cross,
-            "These are the weights as they came. Add up the rows above each row.",
+            "softmax taken twice",
+            _softmaxed_twice,
+            "`F.cross_entropy` takes logits and does the softmax itself; you did it once more.",
         ),
+        Suspect(
+            "no softmax",
+            _no_log_softmax,
+            "This is minus the logit of the right token. A logit is no logarithm of a probability "
+            "yet: `log_softmax` is missing.",
+        ),
+        Suspect(
+            "no logarithm",
+            _chance,
+            "This is the mean *probability* of the right token. The loss is minus its logarithm.",
+        ),
+        Suspect(
+            "logarithm of the mean",
+            _log_of_mean,
+            "You took the logarithm of the mean probability. Take the mean of the logarithms.",
+        ),
+        Suspect("in bits", _in_bits, "Your loss is in bits (log₂). Take the natural logarithm."),
+        Suspect("sign", _negative, "The sign is wrong: a loss is *minus* the logarithm."),
     ),
 )
 
 
-def _words(*numbers: int) -> torch.Tensor:
-    return torch.tensor(numbers)
-
-
-def _rouge_cases() -> list[Case]:
+def _mask_cases() -> list[Case]:
     return [
-        Case("a summary in which three of four words are right", (_words(7, 5, 9, 2), _words(5, 7, 9, 4, 8, 1))),
-        Case("a summary that says one word three times", (_words(4, 4, 4, 6), _words(4, 3, 6, 5, 4, 7))),
-        Case("a word that the reference says twice and the summary once", (_words(3, 8, 1), _words(8, 8, 3, 2, 5))),
-        Case("a summary without a right word", (_words(1, 2, 3), _words(4, 5))),
-        Case("a summary equal to the reference", (_words(3, 1, 3), _words(3, 1, 3))),
-    ]  # fmt: skip
+        Case("5 queries and 5 keys", (5, 5)),
+        Case("the last 2 tokens of 6", (2, 6)),
+        Case("the newest token alone, with 4 keys", (1, 4)),
+        Case("a single token", (1, 1)),
+    ]
 
 
-def _overlap(summary, reference):
-    n = int(torch.cat((summary, reference)).max()) + 1
-    return torch.minimum(
-        torch.bincount(summary, minlength=n), torch.bincount(reference, minlength=n)
-    ).sum()
+def _table(n_query, n_key, keep):
+    query, key = torch.arange(n_query)[:, None], torch.arange(n_key)[None, :]
+    return keep(query, key, n_key - n_query).expand(n_query, n_key).clone()
 
 
-def _unclipped(summary, reference):
-    hits = torch.isin(summary, reference).sum()
-    return 2 * hits / (len(summary) + len(reference))
-
-
-def _as_sets(summary, reference):
-    ours, wanted = set(summary.tolist()), set(reference.tolist())
-    return torch.tensor(2 * len(ours & wanted) / (len(ours) + len(wanted)))
-
-
-def _different_words_of_whole_length(summary, reference):
-    shared = set(summary.tolist()) & set(reference.tolist())
-    return torch.tensor(2 * len(shared) / (len(summary) + len(reference)))
-
-
-def _by_place(summary, reference):
-    n = min(len(summary), len(reference))
-    return 2 * (summary[:n] == reference[:n]).sum() / (len(summary) + len(reference))
-
-
-def _arithmetic(summary, reference):
-    hits = _overlap(summary, reference)
-    return (hits / len(summary) + hits / len(reference)) / 2
-
-
-_ROUGE = Grader(
-    name="10/rouge_1",
-    cases=_rouge_cases,
-    reference=solutions.rouge_1,
-    shape_hint="a tensor with one number and no axis",
+_MASK = Grader(
+    name="08/causal_mask",
+    cases=_mask_cases,
+    reference=solutions.causal_mask,
+    shape_hint="a row for each query, a column for each key",
     suspects=(
         Suspect(
-            "not clipped",
-            _unclipped,
-            "A word counts as often as the summary says it. It may count at most as often as the "
-            "reference says it, or a summary could win by repeating itself.",
+            "aligned at the first key",
+            lambda n, m: _table(n, m, lambda q, k, _: k <= q),
+            "Your first query is aligned with the first key. The queries are the *last* tokens of "
+            "the text: the last query may look at every key.",
         ),
         Suspect(
-            "recall only",
-            lambda s, r: _overlap(s, r) / len(r),
-            "This is recall: the overlap over the length of the reference. "
-            "A summary that copies everything would have 1. Take the length of the summary in too.",
+            "inverted",
+            lambda n, m: ~solutions.causal_mask(n, m),
+            "The mask is inverted: True should mean *may look*.",
         ),
         Suspect(
-            "precision only",
-            lambda s, r: _overlap(s, r) / len(s),
-            "This is precision: the overlap over the length of the summary. "
-            "A summary of one right word would have 1. Take the length of the reference in too.",
+            "the future",
+            lambda n, m: _table(n, m, lambda q, k, first: k >= q + first),
+            "You allow the future and hide the past.",
         ),
         Suspect(
-            "words as sets",
-            _as_sets,
-            "You compared sets of words. Words are counted as often as they occur.",
+            "itself hidden",
+            lambda n, m: _table(n, m, lambda q, k, first: k < q + first),
+            "A token may look at itself, too.",
         ),
         Suspect(
-            "shared words counted once",
-            _different_words_of_whole_length,
-            "Each shared word counts once, however often both texts say it. "
-            "Two times on both sides is an overlap of 2.",
+            "one step of the future",
+            lambda n, m: _table(n, m, lambda q, k, first: k <= q + first + 1),
+            "Each token still sees one token of the future.",
         ),
         Suspect(
-            "places compared",
-            _by_place,
-            "You compared the words place by place. ROUGE-1 does not look at the order.",
+            "everything allowed",
+            lambda n, m: torch.ones(n, m, dtype=torch.bool),
+            "Nothing is hidden.",
         ),
         Suspect(
-            "arithmetic mean",
-            _arithmetic,
-            "You took the plain mean of precision and recall. F1 is their harmonic mean, "
-            "2·P·R / (P + R).",
-        ),
-        Suspect(
-            "the 2 forgotten",
-            lambda s, r: _overlap(s, r) / (len(s) + len(r)),
-            "Half of what it should be: two equal texts must reach 1.",
-        ),
-        Suspect(
-            "the overlap itself",
-            lambda s, r: _overlap(s, r).float(),
-            "This is the number of shared words. Divide by the lengths, so that 1 is the best.",
-        ),
-        Suspect(
-            "0 divided by 0",
-            lambda s, r: _harmonic(s, r),
-            "With no word in common precision and recall are both 0, and 2·P·R / (P + R) is 0 / 0. "
-            "The answer there is 0.",
+            "square",
+            lambda n, m: torch.ones(m, m, dtype=torch.bool).tril(),
+            "There are as many rows as keys. Return only those of the queries: the last ones.",
         ),
     ),
 )
 
 
-def _harmonic(summary, reference):
-    hits = _overlap(summary, reference)
-    precision, recall = hits / len(summary), hits / len(reference)
-    return 2 * precision * recall / (precision + recall)
+def _top_p_cases() -> list[Case]:
+    sure = torch.tensor([2.0, 0.1, -1.0, 0.7, -2.0, 3.0])
+    return [
+        Case("six tokens and p = 0.8", (sure, 0.8)),
+        Case("one token above p", (torch.tensor([0.0, 6.0, 1.0, -1.0]), 0.5)),
+        Case("a batch, [2, 3, 8], and p = 0.9", (_random(7, 2, 3, 8), 0.9)),
+        Case("p = 1, which keeps every token", (_random(8, 5), 1.0)),
+    ]
 
 
-GRADERS = (_COVERAGE, _ROUGE)
+def _kept(logits, p, keep):
+    probabilities = torch.softmax(logits, dim=-1)
+    ordered, places = probabilities.sort(dim=-1, descending=True)
+    kept = torch.where(keep(ordered, p), ordered, 0)
+    return torch.zeros_like(probabilities).scatter(-1, places, kept)
+
+
+def _normalised(kept):
+    return kept / kept.sum(dim=-1, keepdim=True)
+
+
+def _right(ordered, p):
+    return ordered.cumsum(-1) - ordered < p
+
+
+def _in_order_of_size(logits, p):
+    ordered = torch.softmax(logits, dim=-1).sort(dim=-1, descending=True).values
+    return _normalised(torch.where(_right(ordered, p), ordered, 0))
+
+
+def _least_likely(logits, p):
+    probabilities = torch.softmax(logits, dim=-1)
+    ordered, places = probabilities.sort(dim=-1)
+    kept = torch.where(_right(ordered, p), ordered, 0)
+    return _normalised(torch.zeros_like(probabilities).scatter(-1, places, kept))
+
+
+def _above(logits, p):
+    probabilities = torch.softmax(logits, dim=-1)
+    return _normalised(torch.where(probabilities >= p, probabilities, 0))
+
+
+def _unsorted(logits, p):
+    probabilities = torch.softmax(logits, dim=-1)
+    return _normalised(torch.where(_right(probabilities, p), probabilities, 0))
+
+
+def _softmax_of_kept(logits, p):
+    kept = _kept(logits, p, _right)
+    return torch.softmax(kept, dim=-1)
+
+
+_TOP_P = Grader(
+    name="08/top_p",
+    cases=_top_p_cases,
+    reference=solutions.top_p,
+    shape_hint="the shape of `logits`: a probability for each token",
+    suspects=(
+        Suspect(
+            "the last one left out",
+            lambda logits, p: _normalised(_kept(logits, p, lambda o, p: o.cumsum(-1) <= p)),
+            "You leave out the token with which the sum *passes* `p`, so the kept ones do not "
+            "reach it (and where one token alone has more than `p`, nothing is left: 0 / 0).",
+        ),
+        Suspect(
+            "not normalised",
+            lambda logits, p: _kept(logits, p, _right),
+            "The kept probabilities do not sum to 1. Divide by their sum.",
+        ),
+        Suspect(
+            "in order of size",
+            _in_order_of_size,
+            "The probabilities come out sorted, so they belong to other tokens. Put them back into "
+            "their places: `scatter`, or a threshold.",
+        ),
+        Suspect(
+            "nothing cut",
+            lambda logits, p: torch.softmax(logits, dim=-1),
+            "This is the plain softmax: no token was cut.",
+        ),
+        Suspect(
+            "least likely first",
+            _least_likely,
+            "You collect the *least* likely tokens first. Sort with `descending=True`.",
+        ),
+        Suspect(
+            "not sorted",
+            _unsorted,
+            "You add up in the order of the vocabulary. Sort by probability first.",
+        ),
+        Suspect(
+            "each above p",
+            _above,
+            "You keep the tokens that have at least `p` *each*. It is their sum that must reach "
+            "`p`.",
+        ),
+        Suspect(
+            "one too many",
+            lambda logits, p: _normalised(
+                _kept(logits, p, lambda o, p: o.cumsum(-1) - o - o.roll(1, -1) < p)
+            ),
+            "You keep one token too many: stop as soon as the sum reaches `p`.",
+        ),
+        Suspect(
+            "softmax of the kept",
+            _softmax_of_kept,
+            "You took a softmax of probabilities; tokens with 0 get e⁰ = 1 and come back. "
+            "Divide by the sum.",
+        ),
+    ),
+)
+
+GRADERS = (_LOSS, _MASK, _TOP_P)

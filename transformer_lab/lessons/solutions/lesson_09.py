@@ -1,18 +1,16 @@
-"""Solutions of lesson 09, Question answering."""
+"""Solutions of lesson 07, BERT."""
 
 import torch
-import torch.nn.functional as F
 
 
-def span_loss(logits, spans):
-    first, last = logits.unbind(dim=1)
-    return (F.cross_entropy(first, spans[:, 0]) + F.cross_entropy(last, spans[:, 1])) / 2
+def mask_words(tokens, may_hide, chance, fate, other, mask_id):
+    chosen = may_hide & (chance < 0.15)
+    shown = torch.where(chosen & (fate < 0.8), mask_id, tokens)
+    shown = torch.where(chosen & (fate >= 0.8) & (fate < 0.9), other, shown)
+    labels = torch.where(chosen, tokens, -100)
+    return torch.stack([shown, labels])
 
 
-def best_span(logits, longest):
-    first, last = logits.unbind(dim=1)
-    score = first[:, :, None] + last[:, None, :]
-    n = score.shape[-1]
-    fits = torch.ones(n, n, dtype=torch.bool, device=logits.device).triu().tril(longest - 1)
-    best = score.masked_fill(~fits, float("-inf")).flatten(1).argmax(dim=-1)
-    return torch.stack((best // n, best % n), dim=-1)
+def sentence_vector(states, real):
+    ones = real[..., None].to(states.dtype)
+    return (states * ones).sum(-2) / ones.sum(-2)

@@ -1,0 +1,228 @@
+"""Checks of lesson 10, Summarization."""
+
+from __future__ import annotations
+
+import torch
+
+from transformer_lab.lessons.graders.base import Case, Grader, Suspect
+from transformer_lab.lessons.solutions import lesson_10 as solutions
+
+
+def _shares(seed: int, *shape: int) -> torch.Tensor:
+    scores = 2 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return torch.softmax(scores, dim=-1)
+
+
+def _coverage_cases() -> list[Case]:
+    return [
+        Case("three summary words and five source words", (_shares(1, 3, 5),)),
+        Case("a batch of 2 reports with 2 heads each", (_shares(2, 2, 2, 4, 6),)),
+        Case("a single summary word", (_shares(3, 1, 4),)),
+    ]
+
+
+def _total_everywhere(cross):
+    return cross.sum(dim=-2, keepdim=True).expand_as(cross).clone()
+
+
+def _from_the_future(cross):
+    return cross.sum(dim=-2, keepdim=True) - cross.cumsum(dim=-2)
+
+
+def _only_the_last(cross):
+    first = torch.zeros_like(cross[..., :1, :])
+    return torch.cat((first, cross[..., :-1, :]), dim=-2)
+
+
+def _wrapped_round(cross):
+    return cross.cumsum(dim=-2).roll(1, -2)
+
+
+def _mean_so_far(cross):
+    n = torch.arange(1, cross.shape[-2] + 1)[:, None]
+    before = cross.cumsum(dim=-2) - cross
+    return before / (n - 1).clamp(min=1)
+
+
+_COVERAGE = Grader(
+    name="10/coverage",
+    cases=_coverage_cases,
+    reference=solutions.coverage,
+    shape_hint="the shape of `cross`: a row for each summary word, a column for each source word",
+    suspects=(
+        Suspect(
+            "this step counted too",
+            lambda cross: cross.cumsum(dim=-2),
+            "Row t holds the attention of word t as well. Coverage is what was looked at **before** "
+            "word t: the first row is all 0.",
+        ),
+        Suspect(
+            "summed along the source",
+            lambda cross: cross.cumsum(dim=-1),
+            "You added up along the source words. Add up along the summary words: step after step.",
+        ),
+        Suspect(
+            "summed along the source, without itself",
+            lambda cross: cross.cumsum(dim=-1) - cross,
+            "You added up along the source words. Add up along the summary words: step after step.",
+        ),
+        Suspect(
+            "summed along the first axis",
+            lambda cross: cross.cumsum(dim=0) - cross,
+            "You added up along the first axis, which counts reports when there is a batch. "
+            "Count the axes from the end.",
+        ),
+        Suspect(
+            "the total in every row",
+            _total_everywhere,
+            "Every row holds the sum over all steps. Word t knows only the steps before it.",
+        ),
+        Suspect(
+            "the steps to come",
+            _from_the_future,
+            "Row t holds what is looked at **after** step t. Coverage looks back.",
+        ),
+        Suspect(
+            "one step only",
+            _only_the_last,
+            "Row t holds the step just before t alone. Coverage adds up **all** steps before t.",
+        ),
+        Suspect(
+            "wrapped round",
+            _wrapped_round,
+            "`roll` carries the last row round to the front, so the first row is not 0. "
+            "Nothing was looked at before the first word.",
+        ),
+        Suspect(
+            "mean in place of sum",
+            _mean_so_far,
+            "You took the mean of the steps before. Coverage is their sum, so that it can pass 1.",
+        ),
+        Suspect(
+            "nothing added",
+            lambda cross: cross,
+            "These are the weights as they came. Add up the rows above each row.",
+        ),
+    ),
+)
+
+
+def _words(*numbers: int) -> torch.Tensor:
+    return torch.tensor(numbers)
+
+
+def _rouge_cases() -> list[Case]:
+    return [
+        Case("a summary in which three of four words are right", (_words(7, 5, 9, 2), _words(5, 7, 9, 4, 8, 1))),
+        Case("a summary that says one word three times", (_words(4, 4, 4, 6), _words(4, 3, 6, 5, 4, 7))),
+        Case("a word that the reference says twice and the summary once", (_words(3, 8, 1), _words(8, 8, 3, 2, 5))),
+        Case("a summary without a right word", (_words(1, 2, 3), _words(4, 5))),
+        Case("a summary equal to the reference", (_words(3, 1, 3), _words(3, 1, 3))),
+    ]  # fmt: skip
+
+
+def _overlap(summary, reference):
+    n = int(torch.cat((summary, reference)).max()) + 1
+    return torch.minimum(
+        torch.bincount(summary, minlength=n), torch.bincount(reference, minlength=n)
+    ).sum()
+
+
+def _unclipped(summary, reference):
+    hits = torch.isin(summary, reference).sum()
+    return 2 * hits / (len(summary) + len(reference))
+
+
+def _as_sets(summary, reference):
+    ours, wanted = set(summary.tolist()), set(reference.tolist())
+    return torch.tensor(2 * len(ours & wanted) / (len(ours) + len(wanted)))
+
+
+def _different_words_of_whole_length(summary, reference):
+    shared = set(summary.tolist()) & set(reference.tolist())
+    return torch.tensor(2 * len(shared) / (len(summary) + len(reference)))
+
+
+def _by_place(summary, reference):
+    n = min(len(summary), len(reference))
+    return 2 * (summary[:n] == reference[:n]).sum() / (len(summary) + len(reference))
+
+
+def _arithmetic(summary, reference):
+    hits = _overlap(summary, reference)
+    return (hits / len(summary) + hits / len(reference)) / 2
+
+
+_ROUGE = Grader(
+    name="10/rouge_1",
+    cases=_rouge_cases,
+    reference=solutions.rouge_1,
+    shape_hint="a tensor with one number and no axis",
+    suspects=(
+        Suspect(
+            "not clipped",
+            _unclipped,
+            "A word counts as often as the summary says it. It may count at most as often as the "
+            "reference says it, or a summary could win by repeating itself.",
+        ),
+        Suspect(
+            "recall only",
+            lambda s, r: _overlap(s, r) / len(r),
+            "This is recall: the overlap over the length of the reference. "
+            "A summary that copies everything would have 1. Take the length of the summary in too.",
+        ),
+        Suspect(
+            "precision only",
+            lambda s, r: _overlap(s, r) / len(s),
+            "This is precision: the overlap over the length of the summary. "
+            "A summary of one right word would have 1. Take the length of the reference in too.",
+        ),
+        Suspect(
+            "words as sets",
+            _as_sets,
+            "You compared sets of words. Words are counted as often as they occur.",
+        ),
+        Suspect(
+            "shared words counted once",
+            _different_words_of_whole_length,
+            "Each shared word counts once, however often both texts say it. "
+            "Two times on both sides is an overlap of 2.",
+        ),
+        Suspect(
+            "places compared",
+            _by_place,
+            "You compared the words place by place. ROUGE-1 does not look at the order.",
+        ),
+        Suspect(
+            "arithmetic mean",
+            _arithmetic,
+            "You took the plain mean of precision and recall. F1 is their harmonic mean, "
+            "2·P·R / (P + R).",
+        ),
+        Suspect(
+            "the 2 forgotten",
+            lambda s, r: _overlap(s, r) / (len(s) + len(r)),
+            "Half of what it should be: two equal texts must reach 1.",
+        ),
+        Suspect(
+            "the overlap itself",
+            lambda s, r: _overlap(s, r).float(),
+            "This is the number of shared words. Divide by the lengths, so that 1 is the best.",
+        ),
+        Suspect(
+            "0 divided by 0",
+            lambda s, r: _harmonic(s, r),
+            "With no word in common precision and recall are both 0, and 2·P·R / (P + R) is 0 / 0. "
+            "The answer there is 0.",
+        ),
+    ),
+)
+
+
+def _harmonic(summary, reference):
+    hits = _overlap(summary, reference)
+    precision, recall = hits / len(summary), hits / len(reference)
+    return 2 * precision * recall / (precision + recall)
+
+
+GRADERS = (_COVERAGE, _ROUGE)

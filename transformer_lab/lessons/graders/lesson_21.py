@@ -1,0 +1,186 @@
+"""Checks of lesson 12, Research desk."""
+
+from __future__ import annotations
+
+import torch
+
+from transformer_lab.lessons.graders.base import Case, Grader, Suspect
+from transformer_lab.lessons.solutions import lesson_12 as solutions
+
+
+def _random(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _split_cases() -> list[Case]:
+    return [
+        Case("a projection of width 4", (_random(1, 4, 12),)),
+        Case("a projection of width 6", (_random(2, 6, 18),)),
+    ]
+
+
+def _interleaved(weight):
+    return torch.stack([weight.T[i::3] for i in range(3)])
+
+
+_SPLIT = Grader(
+    name="12/split_qkv",
+    cases=_split_cases,
+    reference=solutions.split_qkv,
+    shape_hint="three square matrices, `[3, d_model, d_model]`",
+    suspects=(
+        Suspect(
+            "not turned",
+            lambda w: torch.stack(w.chunk(3, dim=1)),
+            "The three are right but not turned: GPT-2's layer stores (in, out), `nn.Linear` wants "
+            "(out, in).",
+        ),
+        Suspect(
+            "interleaved",
+            _interleaved,
+            "You took every third column. Queries, keys and values are three blocks side by side.",
+        ),
+        Suspect(
+            "value, key, query",
+            lambda w: solutions.split_qkv(w).flip(0),
+            "The order is turned round. GPT-2 has queries first, then keys, then values.",
+        ),
+        Suspect(
+            "key, query, value",
+            lambda w: solutions.split_qkv(w)[[1, 0, 2]],
+            "Queries and keys are swapped. GPT-2 has queries first.",
+        ),
+        Suspect(
+            "reshaped",
+            lambda w: w.reshape(3, w.shape[0], w.shape[0]),
+            "`reshape` cuts the rows of the stored matrix into pieces. Turn it first, then cut it "
+            "into thirds.",
+        ),
+        Suspect(
+            "reshaped and turned",
+            lambda w: w.reshape(3, w.shape[0], w.shape[0]).transpose(1, 2),
+            "`reshape` cuts the rows of the stored matrix into pieces. Turn it first, then cut it "
+            "into thirds.",
+        ),
+    ),
+)
+
+
+def _patch_cases() -> list[Case]:
+    return [
+        Case("one text of 4 places, place 2", (_random(3, 1, 4, 5), _random(4, 1, 4, 5), 2)),
+        Case("2 texts of 3 places, place 0", (_random(5, 2, 3, 4), _random(6, 2, 3, 4), 0)),
+        Case("one source for 3 texts, place 1", (_random(7, 3, 5, 6), _random(8, 1, 5, 6), 1)),
+    ]
+
+
+def _both(change):
+    def wrong(stream, source, position):
+        stream, source = stream.clone(), source.expand_as(stream).clone()
+        return change(stream, source, position)
+
+    return wrong
+
+
+@_both
+def _everything(stream, source, position):
+    return source
+
+
+@_both
+def _turned_round(stream, source, position):
+    source[:, position] = stream[:, position]
+    return source
+
+
+@_both
+def _added(stream, source, position):
+    stream[:, position] += source[:, position]
+    return stream
+
+
+@_both
+def _from_there_on(stream, source, position):
+    stream[:, position:] = source[:, position:]
+    return stream
+
+
+@_both
+def _up_to_there(stream, source, position):
+    stream[:, : position + 1] = source[:, : position + 1]
+    return stream
+
+
+@_both
+def _a_number(stream, source, position):
+    stream[..., position] = source[..., position]
+    return stream
+
+
+@_both
+def _a_text(stream, source, position):
+    row = min(position, len(stream) - 1)
+    stream[row] = source[row]
+    return stream
+
+
+@_both
+def _next_place(stream, source, position):
+    place = min(position + 1, stream.shape[1] - 1)
+    stream[:, place] = source[:, place]
+    return stream
+
+
+_PATCH = Grader(
+    name="12/patched",
+    cases=_patch_cases,
+    reference=solutions.patched,
+    shape_hint="the shape of `stream`",
+    suspects=(
+        Suspect(
+            "nothing patched",
+            lambda stream, source, position: stream,
+            "The stream is as it came: nothing was put in.",
+        ),
+        Suspect(
+            "everything patched",
+            _everything,
+            "You put in the whole source. Only **one place** is patched, the rest stays.",
+        ),
+        Suspect(
+            "source and stream swapped",
+            _turned_round,
+            "You put the stream's place into the source. It is the other way round: the run that "
+            "goes on is `stream`.",
+        ),
+        Suspect(
+            "added", _added, "You added the source's vector. Put it in the *place* of the old one."
+        ),
+        Suspect(
+            "from there on",
+            _from_there_on,
+            "You patched this place and everything after it. Patch this place only.",
+        ),
+        Suspect(
+            "up to there",
+            _up_to_there,
+            "You patched everything up to this place. Patch this place only.",
+        ),
+        Suspect(
+            "a number of every vector",
+            _a_number,
+            "You patched one *number* of every vector: the last axis is d_model. Places are the "
+            "middle axis.",
+        ),
+        Suspect(
+            "a text",
+            _a_text,
+            "You patched a whole text: the first axis counts texts. Places are the middle axis.",
+        ),
+        Suspect(
+            "the next place", _next_place, "You patched the place after it; they count from 0."
+        ),
+    ),
+)
+
+GRADERS = (_SPLIT, _PATCH)
