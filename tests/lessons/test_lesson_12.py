@@ -1,4 +1,4 @@
-"""The checks of lesson 09 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 12 accept right answers, however written, and name what is wrong."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import transformer_lab as tl
-from transformer_lab.lessons.solutions import lesson_09 as solutions
+from transformer_lab.lessons.solutions import lesson_12 as solutions
 
 
 def loss_with_log_softmax(logits, spans):
@@ -63,7 +63,7 @@ def span_with_products(logits, longest):
     ],
 )
 def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"09/{name}", function)
+    result = judged(f"12/{name}", function)
     assert result.passed, result.diagnosis
 
 
@@ -138,7 +138,7 @@ MUTANTS = {
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_wrong_answers_are_named(mutant, judged):
     name, function, said = MUTANTS[mutant]
-    result = judged(f"09/{name}", function)
+    result = judged(f"12/{name}", function)
     assert not result.passed
     assert said in result.diagnosis, result.diagnosis
 
@@ -160,5 +160,5 @@ def test_the_solutions_are_what_the_package_does():
 
 
 def test_checks_never_crash(never_crashes):
-    never_crashes("09/span_loss", solutions.span_loss)
-    never_crashes("09/best_span", solutions.best_span, sort=torch.int64)
+    never_crashes("12/span_loss", solutions.span_loss)
+    never_crashes("12/best_span", solutions.best_span, sort=torch.int64)

@@ -1,11 +1,11 @@
-"""The checks of lesson 10 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 14 accept right answers, however written, and name what is wrong."""
 
 from collections import Counter
 
 import pytest
 import torch
 
-from transformer_lab.lessons.solutions import lesson_10 as solutions
+from transformer_lab.lessons.solutions import lesson_14 as solutions
 
 
 def coverage_with_loop(cross):
@@ -58,7 +58,7 @@ def rouge_with_a_list(summary, reference):
     ],
 )
 def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"10/{name}", function)
+    result = judged(f"14/{name}", function)
     assert result.passed, result.diagnosis
 
 
@@ -108,7 +108,7 @@ MUTANTS = {
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_wrong_answers_are_named(mutant, judged):
     name, function, said = MUTANTS[mutant]
-    result = judged(f"10/{name}", function)
+    result = judged(f"14/{name}", function)
     assert not result.passed
     assert said in result.diagnosis, result.diagnosis
 
@@ -119,11 +119,11 @@ def test_nothing_in_common_is_0_and_not_nan(judged):
         precision, recall = n / len(summary), n / len(reference)
         return 2 * precision * recall / (precision + recall)
 
-    result = judged("10/rouge_1", divides_by_zero)
+    result = judged("14/rouge_1", divides_by_zero)
     assert not result.passed
     assert "The answer there is 0" in result.diagnosis
 
 
 def test_checks_never_crash(never_crashes):
-    never_crashes("10/coverage", solutions.coverage)
-    never_crashes("10/rouge_1", solutions.rouge_1)
+    never_crashes("14/coverage", solutions.coverage)
+    never_crashes("14/rouge_1", solutions.rouge_1)

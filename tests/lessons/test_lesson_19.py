@@ -1,4 +1,4 @@
-"""The checks of lesson 11 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 19 accept right answers, however written, and name what is wrong."""
 
 import ast
 import json
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 import transformer_lab as tl
-from transformer_lab.lessons.solutions import lesson_11 as solutions
+from transformer_lab.lessons.solutions import lesson_19 as solutions
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -66,7 +66,7 @@ def without_by_mask(z, w_out, head):
     ],
 )
 def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"11/{name}", function)
+    result = judged(f"19/{name}", function)
     assert result.passed, result.diagnosis
 
 
@@ -146,14 +146,14 @@ MUTANTS = {
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_wrong_answers_are_named(mutant, judged):
     name, function, said = MUTANTS[mutant]
-    result = judged(f"11/{name}", function)
+    result = judged(f"19/{name}", function)
     assert not result.passed
     assert said in result.diagnosis, result.diagnosis
 
 
 def test_checks_never_crash(never_crashes):
-    never_crashes("11/induction_score", solutions.induction_score)
-    never_crashes("11/without_head", solutions.without_head)
+    never_crashes("19/induction_score", solutions.induction_score)
+    never_crashes("19/without_head", solutions.without_head)
 
 
 def test_the_solutions_agree_with_the_package():
@@ -181,7 +181,7 @@ def test_the_solutions_agree_with_the_package():
     torch.testing.assert_close(solutions.without_head(seen.z, weight, 1)[0], edited)
 
 
-@pytest.mark.parametrize("lesson", ["11_circuits", "12_research_desk"])
+@pytest.mark.parametrize("lesson", ["19_circuits", "21_research_desk"])
 def test_labels_that_a_lesson_prints_are_those_that_its_explorer_shows(lesson):
     """Of the same model with the same tokenizer: a probe leaves out the special tokens that a
     tokenizer names, and a bare model names none, so that its heads have other labels."""

@@ -1,9 +1,9 @@
-"""The checks of lesson 12 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 21 accept right answers, however written, and name what is wrong."""
 
 import pytest
 import torch
 
-from transformer_lab.lessons.solutions import lesson_12 as solutions
+from transformer_lab.lessons.solutions import lesson_21 as solutions
 
 
 def split_with_slices(weight):
@@ -44,7 +44,7 @@ def patched_with_cat(stream, source, position):
     ],
 )
 def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"12/{name}", function)
+    result = judged(f"21/{name}", function)
     assert result.passed, result.diagnosis
 
 
@@ -88,11 +88,11 @@ MUTANTS = {
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_wrong_answers_are_named(mutant, judged):
     name, function, said = MUTANTS[mutant]
-    result = judged(f"12/{name}", function)
+    result = judged(f"21/{name}", function)
     assert not result.passed
     assert said in result.diagnosis, result.diagnosis
 
 
 def test_checks_never_crash(never_crashes):
-    never_crashes("12/split_qkv", solutions.split_qkv)
-    never_crashes("12/patched", solutions.patched)
+    never_crashes("21/split_qkv", solutions.split_qkv)
+    never_crashes("21/patched", solutions.patched)

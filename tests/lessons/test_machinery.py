@@ -230,6 +230,17 @@ def test_progress_is_kept(runs):
     assert f"1 of {len(progress().known)} exercises done" in repr(progress())
 
 
+def test_names_are_unique_so_that_a_renumbered_lesson_keeps_what_was_solved(runs):
+    names = [full.partition("/")[2] for full in progress().known]
+    assert len(set(names)) == len(names)
+    runs.mkdir(exist_ok=True)
+    solved = {"06/greedy": "2026-01-02", "01/attention": "2026-01-01", "06/gone": "2026-01-03"}
+    (runs / "progress.json").write_text(json.dumps({"version": 1, "solved": solved}))
+    assert progress().done() == 2
+    assert progress().solved["08/greedy"] == "2026-01-02"
+    assert progress().solved["06/gone"] == "2026-01-03"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="file modes")
 def test_a_folder_that_cannot_be_written_costs_one_sentence(runs, monkeypatch):
     runs.write_text("in the way")  # works for root too, unlike a read-only mode

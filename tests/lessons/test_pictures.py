@@ -92,7 +92,7 @@ def seen(text):
 
 
 def test_no_words_of_one_grid_lie_on_those_of_another():
-    """The two models of lesson 06, and a title that is longer than its grid."""
+    """The two models of lesson 08, and a title that is longer than its grid."""
     columns = ["forty", "and", "hundred", "others"]
     heads = [f"layer {layer} head {head}" for layer in range(2) for head in range(4)]
     small = Grid([[0.25] * 4], heads[:1], columns, "the small model", kind="weights", x="", y="")

@@ -1,4 +1,4 @@
-"""Lesson 12 without the real models and without a network says what is missing, and goes on."""
+"""Lesson 21 without the real models and without a network says what is missing, and goes on."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 from transformer_lab.lessons import run_notebook
 
-LESSON = Path(__file__).parents[2] / "notebooks" / "12_research_desk.ipynb"
+LESSON = Path(__file__).parents[2] / "notebooks" / "21_research_desk.ipynb"
 HIDE = """
 import importlib.util
 

@@ -1,6 +1,6 @@
 """Lessons in a real JupyterLab: use the main view by mouse and by keyboard, interrupt, go on.
 
-Of lessons 02 to 11 only the cells that the view needs are run, with a few steps of training: that
+Of lessons 02 to 19 only the cells that the view needs are run, with a few steps of training: that
 each runs to its end, and learns what it claims, test_lessons.py shows.
 """
 
@@ -120,7 +120,7 @@ def test_04_the_stream_of_a_model_trained_here(lesson, screenshot):
 
 
 def test_06_the_cross_attention_of_a_translation(lesson, screenshot):
-    opened = lesson("06", train=[("quick=200", "quick=10")])
+    opened = lesson("08", train=[("quick=200", "quick=10")])
     opened.run_each("parameters", "setup", "data", "batch", "decoder-mask", "mask-drive")
     opened.run_each("model", "train", "cross")
     view = opened.view("cross")
@@ -131,21 +131,21 @@ def test_06_the_cross_attention_of_a_translation(lesson, screenshot):
     opened.page.wait_for_selector(
         "[data-cell=cross][data-selected*=','], [data-cell=cross] [data-selected*=',']"
     )
-    in_both_themes(opened, "cross", screenshot, "lesson_06_cross")
+    in_both_themes(opened, "cross", screenshot, "lesson_08_cross")
     assert opened.page.errors == []
 
 
 def test_11_a_head_is_switched_off_in_the_explorer(lesson, screenshot):
-    opened = lesson("11", one=[("quick=250", "quick=50")])
+    opened = lesson("19", one=[("quick=250", "quick=50")])
     opened.run_each("parameters", "setup", "task", "one", "two", "trained", "scrub", "explore")
     view = opened.view("explore")
     view.locator("[data-part=head-off]").click()
     opened.page.wait_for_selector("[data-edits='1'][data-settled=true]")
     assert view.locator("[data-part=kl]").inner_text().startswith("KL ")
-    screenshot(opened.page, "lesson_11_explorer")
+    screenshot(opened.page, "lesson_19_explorer")
     scrub = opened.view("scrub")
     slider = scrub.locator("input[type=range]").first
     slider.focus()
     opened.page.keyboard.press("Home")
-    screenshot(opened.page, "lesson_11_scrubber")
+    screenshot(opened.page, "lesson_19_scrubber")
     assert opened.page.errors == []

@@ -58,7 +58,16 @@ def progress() -> Progress:
 
     file = runs_folder() / "progress.json"
     solved, note = _read(file)
-    return Progress(solved, exercise_names(), note, file)
+    return Progress(_renumbered(solved, exercise_names()), exercise_names(), note, file)
+
+
+def _renumbered(solved: Mapping[str, str], known: tuple[str, ...]) -> dict[str, str]:
+    """What was solved when the lesson had another number counts under the number that it has now."""
+    numbers = {full.partition("/")[2]: full for full in known}
+    return {
+        name if name in known else numbers.get(name.partition("/")[2], name): day
+        for name, day in solved.items()
+    }
 
 
 def record(name: str) -> str:

@@ -1,11 +1,11 @@
-"""Checks of lesson 05, RNN against transformer."""
+"""Checks of lesson 07, RNN against transformer."""
 
 from __future__ import annotations
 
 import torch
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
-from transformer_lab.lessons.solutions import lesson_05 as solutions
+from transformer_lab.lessons.solutions import lesson_07 as solutions
 
 
 def _steps_cases() -> list[Case]:
@@ -64,7 +64,7 @@ def _swapped(length, n_layers, recurrent):
 
 
 _STEPS = Grader(
-    name="05/dependent_steps",
+    name="07/dependent_steps",
     cases=_steps_cases,
     reference=solutions.dependent_steps,
     shape_hint="that of `length`: a number for each text",
@@ -176,7 +176,7 @@ def _narrower(source, place, reach):
 
 
 _PATH = Grader(
-    name="05/path_length",
+    name="07/path_length",
     cases=_path_cases,
     reference=solutions.path_length,
     shape_hint="that of `source` and `place`: a number for each pair",

@@ -1,11 +1,11 @@
-"""Checks of lesson 06, Translation."""
+"""Checks of lesson 08, Translation."""
 
 from __future__ import annotations
 
 import torch
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
-from transformer_lab.lessons.solutions import lesson_06 as solutions
+from transformer_lab.lessons.solutions import lesson_08 as solutions
 
 
 def _mask_cases() -> list[Case]:
@@ -64,7 +64,7 @@ def _always_zero(target, pad_id):
 
 
 _MASK = Grader(
-    name="06/decoder_mask",
+    name="08/decoder_mask",
     cases=_mask_cases,
     reference=solutions.decoder_mask,
     shape_hint="`[batch, query, key]`, with as many queries and keys as tokens",
@@ -193,7 +193,7 @@ def _only_the_last(next_scores, bos, eos, longest):
 
 
 _GREEDY = Grader(
-    name="06/greedy",
+    name="08/greedy",
     cases=_greedy_cases,
     reference=solutions.greedy,
     shape_hint="the tokens that were written, one axis, without `bos` and `eos`",

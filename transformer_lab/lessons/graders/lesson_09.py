@@ -1,11 +1,11 @@
-"""Checks of lesson 07, BERT."""
+"""Checks of lesson 09, BERT."""
 
 from __future__ import annotations
 
 import torch
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
-from transformer_lab.lessons.solutions import lesson_07 as solutions
+from transformer_lab.lessons.solutions import lesson_09 as solutions
 
 
 def _words(seed: int, texts: int, places: int, mask_id: int, *, padding: int = 0) -> tuple:
@@ -93,7 +93,7 @@ def _turned(tokens, *rest):
 
 
 _MASK = Grader(
-    name="07/mask_words",
+    name="09/mask_words",
     cases=_mask_cases,
     reference=solutions.mask_words,
     shape_hint="`torch.stack([shown, labels])`, which is `[2, text, place]`",
@@ -179,7 +179,7 @@ def _vector_cases() -> list[Case]:
 
 
 _VECTOR = Grader(
-    name="07/sentence_vector",
+    name="09/sentence_vector",
     cases=_vector_cases,
     reference=solutions.sentence_vector,
     shape_hint="`[text, d]`: one vector for each text",

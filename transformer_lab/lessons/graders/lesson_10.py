@@ -1,4 +1,4 @@
-"""Checks of lesson 08, GPT."""
+"""Checks of lesson 10, GPT."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
-from transformer_lab.lessons.solutions import lesson_08 as solutions
+from transformer_lab.lessons.solutions import lesson_10 as solutions
 
 
 def _random(seed: int, *shape: int) -> torch.Tensor:
@@ -80,7 +80,7 @@ def _over_all_places(logits, tokens):
 
 
 _LOSS = Grader(
-    name="08/next_token_loss",
+    name="10/next_token_loss",
     cases=_loss_cases,
     reference=solutions.next_token_loss,
     shape_hint="one number, the mean over all predictions",
@@ -157,7 +157,7 @@ def _table(n_query, n_key, keep):
 
 
 _MASK = Grader(
-    name="08/causal_mask",
+    name="10/causal_mask",
     cases=_mask_cases,
     reference=solutions.causal_mask,
     shape_hint="a row for each query, a column for each key",
@@ -255,7 +255,7 @@ def _softmax_of_kept(logits, p):
 
 
 _TOP_P = Grader(
-    name="08/top_p",
+    name="10/top_p",
     cases=_top_p_cases,
     reference=solutions.top_p,
     shape_hint="the shape of `logits`: a probability for each token",

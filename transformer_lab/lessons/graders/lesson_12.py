@@ -1,4 +1,4 @@
-"""Graders of lesson 09, Question answering."""
+"""Graders of lesson 12, Question answering."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
-from transformer_lab.lessons.solutions import lesson_09 as solutions
+from transformer_lab.lessons.solutions import lesson_12 as solutions
 
 HIDDEN = float("-inf")  # the score of padding
 
@@ -62,7 +62,7 @@ def _across_first_and_last(logits, spans):
 
 
 _LOSS = Grader(
-    name="09/span_loss",
+    name="12/span_loss",
     cases=_loss_cases,
     reference=solutions.span_loss,
     shape_hint="a tensor with one number and no axis",
@@ -196,7 +196,7 @@ def _length(logits, longest):
 
 
 _SPAN = Grader(
-    name="09/best_span",
+    name="12/best_span",
     cases=_span_cases,
     reference=solutions.best_span,
     shape_hint="[text, 2]: the first and the last place of each text's answer",

@@ -1,11 +1,11 @@
-"""Checks of lesson 10, Summarization."""
+"""Checks of lesson 14, Summarization."""
 
 from __future__ import annotations
 
 import torch
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
-from transformer_lab.lessons.solutions import lesson_10 as solutions
+from transformer_lab.lessons.solutions import lesson_14 as solutions
 
 
 def _shares(seed: int, *shape: int) -> torch.Tensor:
@@ -45,7 +45,7 @@ def _mean_so_far(cross):
 
 
 _COVERAGE = Grader(
-    name="10/coverage",
+    name="14/coverage",
     cases=_coverage_cases,
     reference=solutions.coverage,
     shape_hint="the shape of `cross`: a row for each summary word, a column for each source word",
@@ -154,7 +154,7 @@ def _arithmetic(summary, reference):
 
 
 _ROUGE = Grader(
-    name="10/rouge_1",
+    name="14/rouge_1",
     cases=_rouge_cases,
     reference=solutions.rouge_1,
     shape_hint="a tensor with one number and no axis",

@@ -1,11 +1,11 @@
-"""Checks of lesson 11, Circuits."""
+"""Checks of lesson 19, Circuits."""
 
 from __future__ import annotations
 
 import torch
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
-from transformer_lab.lessons.solutions import lesson_11 as solutions
+from transformer_lab.lessons.solutions import lesson_19 as solutions
 
 
 def _random(seed: int, *shape: int) -> torch.Tensor:
@@ -91,7 +91,7 @@ def _previous(pattern, tokens):
 
 
 _SCORE = Grader(
-    name="11/induction_score",
+    name="19/induction_score",
     cases=_score_cases,
     reference=solutions.induction_score,
     shape_hint="one number for each head",
@@ -236,7 +236,7 @@ def _not_merged(z, w_out, head):
 
 
 _WITHOUT = Grader(
-    name="11/without_head",
+    name="19/without_head",
     cases=_without_cases,
     reference=solutions.without_head,
     shape_hint="`[batch, position, d_model]`, as attention's output has it",

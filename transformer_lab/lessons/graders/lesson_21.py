@@ -1,11 +1,11 @@
-"""Checks of lesson 12, Research desk."""
+"""Checks of lesson 21, Research desk."""
 
 from __future__ import annotations
 
 import torch
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
-from transformer_lab.lessons.solutions import lesson_12 as solutions
+from transformer_lab.lessons.solutions import lesson_21 as solutions
 
 
 def _random(seed: int, *shape: int) -> torch.Tensor:
@@ -24,7 +24,7 @@ def _interleaved(weight):
 
 
 _SPLIT = Grader(
-    name="12/split_qkv",
+    name="21/split_qkv",
     cases=_split_cases,
     reference=solutions.split_qkv,
     shape_hint="three square matrices, `[3, d_model, d_model]`",
@@ -132,7 +132,7 @@ def _next_place(stream, source, position):
 
 
 _PATCH = Grader(
-    name="12/patched",
+    name="21/patched",
     cases=_patch_cases,
     reference=solutions.patched,
     shape_hint="the shape of `stream`",

@@ -1,4 +1,4 @@
-"""Solutions of lesson 05, RNN against transformer."""
+"""Solutions of lesson 07, RNN against transformer."""
 
 
 def dependent_steps(length, n_layers, recurrent):

@@ -1,4 +1,4 @@
-"""Solutions of lesson 06, Translation."""
+"""Solutions of lesson 08, Translation."""
 
 import torch
 

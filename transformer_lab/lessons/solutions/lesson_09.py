@@ -1,4 +1,4 @@
-"""Solutions of lesson 07, BERT."""
+"""Solutions of lesson 09, BERT."""
 
 import torch
 

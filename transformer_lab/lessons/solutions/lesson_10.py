@@ -1,4 +1,4 @@
-"""Solutions of lesson 08, GPT."""
+"""Solutions of lesson 10, GPT."""
 
 import torch
 import torch.nn.functional as F

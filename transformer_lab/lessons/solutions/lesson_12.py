@@ -1,4 +1,4 @@
-"""Solutions of lesson 09, Question answering."""
+"""Solutions of lesson 12, Question answering."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""Solutions of lesson 10, Summarization."""
+"""Solutions of lesson 14, Summarization."""
 
 import torch
 

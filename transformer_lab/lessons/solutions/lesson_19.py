@@ -1,4 +1,4 @@
-"""Solutions of lesson 11, Circuits."""
+"""Solutions of lesson 19, Circuits."""
 
 import torch
 

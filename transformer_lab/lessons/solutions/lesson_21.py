@@ -1,4 +1,4 @@
-"""Solutions of lesson 12, Research desk."""
+"""Solutions of lesson 21, Research desk."""
 
 import torch
 
