@@ -41,6 +41,8 @@ _NAMES = {
     "accuracy": "training.marks",
     "exact_match": "training.marks",
     "grade_heads": "training.marks",
+    "bleu": "training.translations",
+    "Bleu": "training.translations",
     "train": "training.loop",
     "Step": "training.state",
     "TrainingStopped": "training.loop",
@@ -128,6 +130,7 @@ if TYPE_CHECKING:
     from .training.objective import evaluate
     from .training.run import Run
     from .training.state import Step
+    from .training.translations import Bleu, bleu
     from .views.measured import to_plotly
     from .views.runs.curves import compare_runs
 

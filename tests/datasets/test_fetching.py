@@ -159,6 +159,18 @@ def test_multi30k_from_a_folder(tmp_path):
         datasets.multi30k("fr", folder=tmp_path)
 
 
+def test_the_size_of_the_vocabulary_of_multi30k_can_be_chosen(tmp_path):
+    for name, data in _multi30k().items():
+        (tmp_path / name).write_bytes(data)
+    data = datasets.multi30k(folder=tmp_path, vocab_size=270)
+    assert data.vocab_size == 270
+    assert data.tokenizer.decode(data.tokenizer.encode("Ein Bild.")) == "Ein Bild."
+    with pytest.raises(ValueError, match="vocab_size=270 is for tokenizer='bpe', not 'word'"):
+        datasets.multi30k(folder=tmp_path, tokenizer="word", vocab_size=270)
+    with pytest.raises(ValueError, match="vocab_size=100 is below 261"):
+        datasets.multi30k(folder=tmp_path, vocab_size=100)
+
+
 def test_the_cache_can_be_chosen(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("TRANSFORMER_LAB_CACHE")

@@ -139,8 +139,17 @@ class Corpus:
         return ids
 
 
-def make_tokenizer(tokenizer: str | Tokenizer, texts: str | Iterable[str]) -> Tokenizer:
-    """The tokenizer itself, or one of the named kind trained on the texts."""
+def make_tokenizer(
+    tokenizer: str | Tokenizer, texts: str | Iterable[str], vocab_size: int | None = None
+) -> Tokenizer:
+    """The tokenizer itself, or one of the named kind trained on the texts; `vocab_size` is for a BPE
+    that is made here, which takes its own where it is None."""
+    if vocab_size is not None:
+        if tokenizer != "bpe":
+            raise ValueError(
+                f"vocab_size={vocab_size} is for tokenizer='bpe', not {shown(tokenizer)}; leave one out"
+            )
+        return BPETokenizer.train(texts, vocab_size)
     if not isinstance(tokenizer, str):
         return tokenizer
     kinds = {"char": CharTokenizer, "word": WordTokenizer, "bpe": BPETokenizer}

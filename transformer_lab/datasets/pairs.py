@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..arguments import Seed, checked, shown
-from ..tokenizers import BPETokenizer, Tokenizer
+from ..tokenizers import Tokenizer
 from .batches import IGNORE, Ragged
 from .corpora import make_tokenizer
 from .examples import Dataset, Rows, hold_out
@@ -90,12 +90,13 @@ def pair_data(
     *,
     held_out: int | float,
     seed: int,
+    vocab_size: int | None = None,
 ) -> PairData:
     """Pairs without repetition, split so that no source is on both sides."""
     pairs = list(dict.fromkeys(pairs))
     train, rest = hold_out(pairs, held_out, seed=seed, key=lambda pair: pair.source, name=name)
     texts = (text for pair in pairs for text in (pair.source, pair.target))
-    return PairData(name, make_tokenizer(tokenizer, texts), train, rest)
+    return PairData(name, make_tokenizer(tokenizer, texts, vocab_size), train, rest)
 
 
 @checked
@@ -107,6 +108,7 @@ def pairs_file(
     held_out: int | float = 0.1,
     seed: Seed = 0,
     max_line: int | None = MAX_LINE,
+    vocab_size: int | None = None,
 ) -> PairData:
     """Your own pairs: a file of ``source <tab> target`` lines, or two files aligned line by line.
 
@@ -117,6 +119,7 @@ def pairs_file(
         held_out: how many pairs training never sees, or which share. No source is on both sides.
         seed: chooses which are held out.
         max_line: longest line allowed, in characters; None for no limit.
+        vocab_size: of a BPE, ids for both sides together; None for 1,024.
 
     Raises:
         DataError: a file cannot be used, or the two differ in length.
@@ -128,7 +131,9 @@ def pairs_file(
         sources = read_lines(path, max_line=max_line)
         targets = read_lines(target_path, max_line=max_line)
         pairs = aligned(sources, targets, path, target_path)
-    return pair_data(str(path), pairs, tokenizer, held_out=held_out, seed=seed)
+    return pair_data(
+        str(path), pairs, tokenizer, held_out=held_out, seed=seed, vocab_size=vocab_size
+    )
 
 
 def aligned(
@@ -155,6 +160,7 @@ def multi30k(
     tokenizer: str | Tokenizer | None = None,
     held_out: str = "val",
     folder: str | Path | None = None,
+    vocab_size: int | None = None,
 ) -> PairData:
     """Multi30k, task 1: 29,000 English image captions and their German or French translations.
 
@@ -164,9 +170,10 @@ def multi30k(
 
     Args:
         language: "de" or "fr".
-        tokenizer: "word", "char", "bpe" or a tokenizer; None for BPE with 8,000 shared ids.
+        tokenizer: "word", "char", "bpe" or a tokenizer; None for BPE with `vocab_size` shared ids.
         held_out: "val" (1,014 pairs) or "test" (test_2016_flickr, 1,000 pairs).
         folder: where ``train.en.gz`` and the like are already; None to fetch them.
+        vocab_size: of a BPE, ids for both languages together; None for 8,000.
 
     Raises:
         DataError: no network (the message says which file to put where), or a damaged file.
@@ -180,8 +187,10 @@ def multi30k(
     seen = {pair.source for pair in rest}
     train = [pair for pair in dict.fromkeys(train) if pair.source not in seen]
     texts = [text for pair in train for text in (pair.source, pair.target)]
-    made = BPETokenizer.train(texts, 8000) if tokenizer is None else tokenizer
-    return PairData(f"Multi30k en-{language}", make_tokenizer(made, texts), train, rest)
+    if tokenizer is None:
+        tokenizer, vocab_size = "bpe", vocab_size or 8000
+    made = make_tokenizer(tokenizer, texts, vocab_size)
+    return PairData(f"Multi30k en-{language}", made, train, rest)
 
 
 def _multi30k_pairs(part: str, language: str, folder: str | Path | None) -> list[Pair]:
