@@ -24,6 +24,7 @@ _NAMES = {
     "Tap": "attention",
     "Site": "attention",
     "Network": "hub.network",
+    "NamedNetwork": "hub.named",
     "Output": "hub.network",
     "Rotary": "positions",
     "Sinusoidal": "positions",
@@ -112,6 +113,7 @@ if TYPE_CHECKING:
     from .files.models import load_model, save_model
     from .heads import probes
     from .heads.table import HeadTable, head_table
+    from .hub.named import NamedNetwork
     from .hub.network import Network, Output
     from .model import Transformer, pick_device
     from .pictures.image_model import ImageModel

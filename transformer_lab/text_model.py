@@ -31,17 +31,18 @@ class TextModel:
     """A model that is given text.
 
     Args:
-        model: our `Transformer`, or any Hugging Face model.
+        model: our `Transformer`, any Hugging Face model, or a `tl.Network` of your own.
         tokenizer: one of ours, or a Hugging Face tokenizer.
         name: shown by the views.
         target_tokenizer: for an encoder-decoder whose two sides differ.
     """
 
     def __init__(self, model: Any, tokenizer: Any, name: str = "", *, target_tokenizer: Any = None):
-        if not isinstance(model, nn.Module):
+        if not isinstance(model, nn.Module | Network):
             raise ValueError(f"model is a {type(model).__name__}; give a torch module")
         self.model: Any = model
-        self.name = name or type(model).__name__
+        own = model.module if isinstance(model, Network) else model
+        self.name = name or type(own).__name__
         self.tokenizer = _wrapped(tokenizer)
         self.target_tokenizer = _wrapped(target_tokenizer) if target_tokenizer else self.tokenizer
         self._check_vocabulary()
@@ -355,6 +356,8 @@ class TextModel:
         config = getattr(self.model, "config", None)
         try:
             rows = getattr(config, "vocab_size", None) if embed is None else len(embed().weight)
+            if isinstance(self.model, Network):
+                rows = self.model.vocabulary[0]
         except (NotImplementedError, AttributeError):  # a model that has no such table
             return
         sides = [("tokenizer", self.tokenizer, rows)]

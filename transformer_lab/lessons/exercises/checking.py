@@ -8,12 +8,13 @@ import time
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from transformer_lab.lessons.cards import Card, Shown
 from transformer_lab.lessons.exercises.exercise import Exercise
 from transformer_lab.lessons.exercises.guard import Outcome, run_limited, where
-from transformer_lab.lessons.graders import Case, Grader
+from transformer_lab.lessons.graders import Case, Grader, Unfit
 from transformer_lab.lessons.progress import record
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class CheckResult(Shown):
         status: "passed", "empty" (still the stub) or "wrong".
         printed: what the function printed, the first lines.
         note: a remark that does not change the verdict.
+        kind: what was written, "function" or "class".
     """
 
     exercise: str
@@ -44,6 +46,7 @@ class CheckResult(Shown):
     aside: str = ""
     printed: str = ""
     note: str = ""
+    kind: str = "function"
 
     @property
     def passed(self) -> bool:
@@ -64,7 +67,7 @@ class CheckResult(Shown):
         if not self.passed:
             lines.append("Until it passes, the cells below use the reference.")
         if self.printed:
-            lines.append("While it was checked, your function printed:")
+            lines.append(f"While it was checked, your {self.kind} printed:")
         return Card(tone, title, lines, code=self.printed, aside=self.aside)
 
 
@@ -79,7 +82,7 @@ class _Wrong(Exception):
 def check(exercise: Exercise, *, seconds: float = 10.0) -> CheckResult:
     """Run an exercise on its cases and say whether it is right or what went wrong.
 
-    Never raises because of what the learner's function does: wrong types and shapes, NaN, errors,
+    Never raises because of what the learner's function or class does: wrong types and shapes, NaN, errors,
     prints and endless loops all end in a sentence. Numbers are compared only after the type, the
     shape and finiteness are known, in float64 on the CPU; a right answer in bf16 or on another
     device passes. A pass is remembered in the progress file.
@@ -94,29 +97,33 @@ def check(exercise: Exercise, *, seconds: float = 10.0) -> CheckResult:
     if not isinstance(exercise, Exercise):
         raise TypeError(
             f"check() takes an exercise, not a {type(exercise).__name__}: "
-            "is `@exercise(...)` still above the function, and did you run that cell?"
+            "is `@exercise(...)` still above what you wrote, and did you run that cell?"
         )
     import torch
 
     started, printed, notes = time.monotonic(), "", []
     exercise.passed = False
     grader, cases = exercise.grader, exercise.grader.cases()
+    run = partial(grader.run, exercise.yours)
     with torch.random.fork_rng(devices=[]):
         try:
             for case in cases:
                 left = seconds - (time.monotonic() - started)
                 arguments = tuple(map(_copy, case.arguments))
-                outcome = run_limited(exercise.yours, arguments, max(left, 0.1))
+                outcome = run_limited(run, arguments, max(left, 0.1))
                 printed = printed or outcome.printed
                 note = _judge(exercise, case, arguments, outcome, seconds)
                 notes += [note] if note and note not in notes else []
         except _Wrong as finding:
-            return CheckResult(exercise.__name__, finding.status, str(finding), printed=printed)
+            said = str(finding).replace("our function", f"our {grader.noun}")
+            return CheckResult(
+                exercise.__name__, finding.status, said, printed=printed, kind=exercise.kind
+            )
     exercise.passed = True
     if exercise.lesson.answers == "learner":
         saved = record(grader.name)
         notes += [saved] if saved else []
-    used = "your function" if exercise.lesson.answers == "learner" else "our solution"
+    used = f"your {exercise.kind}" if exercise.lesson.answers == "learner" else "our solution"
     return CheckResult(
         exercise.__name__,
         "passed",
@@ -124,6 +131,7 @@ def check(exercise: Exercise, *, seconds: float = 10.0) -> CheckResult:
         f"{len(cases)} of {len(cases)} cases",
         printed,
         " ".join(notes),
+        exercise.kind,
     )
 
 
@@ -132,8 +140,8 @@ def _judge(
 ) -> str:
     """Raise _Wrong with a diagnosis, or return a remark ("" when there is none)."""
     _explain_failure(exercise.yours, case, outcome, seconds)
-    answer = exercise.grader.reference(*map(_exact, case.arguments))
-    sort, expected = _sort(answer.dtype), answer.double()
+    answer = exercise.grader.run(exercise.reference, *map(_exact, case.arguments))
+    sort, expected = _sort(answer.dtype), answer.detach().double()
     yours, note = _read_tensor(outcome.value, sort, expected)
     _explain_shape(yours, expected, case, exercise.grader)
     _explain_values(yours, case, exercise.grader, expected, sort=sort, coarse=bool(note))
@@ -159,6 +167,8 @@ def _explain_failure(
     error = outcome.error
     if error is None:
         return
+    if isinstance(error, Unfit):
+        raise _Wrong(str(error))
     if isinstance(error, NotImplementedError):
         raise _Wrong("Replace the line that raises `NotImplementedError`.", "empty")
     if isinstance(error, SystemExit):
@@ -334,7 +344,7 @@ def _shown(value: torch.Tensor, sort: str) -> str:
 def _suspect(yours: torch.Tensor, case: Case, grader: Grader, limit: float) -> str:
     """The sentence of the first named mistake that gives exactly these numbers."""
     for suspect in grader.suspects:
-        made = suspect.function(*map(_exact, case.arguments)).double()
+        made = grader.run(suspect.function, *map(_exact, case.arguments)).detach().double()
         if made.shape != yours.shape:
             continue
         alike = _distance(grader.compare_as(yours), grader.compare_as(made)) <= limit

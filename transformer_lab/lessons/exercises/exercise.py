@@ -1,4 +1,5 @@
-"""A learner's function, and the reference that stands in for it until it passes its check."""
+"""A learner's function or class, and the reference that stands in for it until it passes its
+check."""
 
 from __future__ import annotations
 
@@ -12,11 +13,11 @@ from transformer_lab.lessons.presets import Lesson
 
 
 class Exercise(Shown):
-    """Callable like the function it stands for.
+    """Callable like the function, or the class, that it stands for.
 
     Attributes:
-        written: the learner's function.
-        yours: the function that is checked: `written`, or ours with `answers="solutions"`.
+        written: the learner's function or class.
+        yours: what is checked: `written`, or ours with `answers="solutions"`.
         reference: the right one.
         passed: whether `yours` has passed its check since it was last defined.
     """
@@ -36,8 +37,13 @@ class Exercise(Shown):
         self.__doc__ = yours.__doc__
 
     @property
+    def kind(self) -> str:
+        """What was written, in a word."""
+        return "class" if isinstance(self.written, type) else "function"
+
+    @property
     def used(self) -> str:
-        """Which function a call runs, in words for a caption."""
+        """Which function or class a call runs, in words for a caption."""
         if not self.passed:
             return f"the reference {self.__name__}"
         whose = "our solution's" if self.lesson.answers == "solutions" else "your"
@@ -54,10 +60,10 @@ class Exercise(Shown):
 
 
 def exercise(name: str, lesson: Lesson) -> Callable[[Callable[..., Any]], Exercise]:
-    """Decorator that turns the learner's function into an exercise of a lesson.
+    """Decorator that turns the learner's function or class into an exercise of a lesson.
 
-    Until the function passes `check`, calls run the reference, so that the notebook below runs from
-    top to bottom at any time. With `answers="solutions"` our solution takes the function's place.
+    Until it passes `check`, calls run the reference, so that the notebook below runs from top to
+    bottom at any time. With `answers="solutions"` our solution takes its place.
 
     Args:
         name: the exercise's name in its lesson.
@@ -65,7 +71,7 @@ def exercise(name: str, lesson: Lesson) -> Callable[[Callable[..., Any]], Exerci
 
     Raises:
         ValueError: the lesson has no exercise of that name.
-        TypeError: `lesson` is no Lesson, or what is decorated is no function.
+        TypeError: `lesson` is no Lesson, or what is decorated is no function and no class.
     """
     if not isinstance(lesson, Lesson):
         raise TypeError(
@@ -76,7 +82,7 @@ def exercise(name: str, lesson: Lesson) -> Callable[[Callable[..., Any]], Exerci
 
     def decorate(function: Callable[..., Any]) -> Exercise:
         if not callable(function):
-            raise TypeError(f"@exercise({name!r}) goes above a function, not a value")
+            raise TypeError(f"@exercise({name!r}) goes above a function or a class, not a value")
         return Exercise(grader, function, lesson)
 
     return decorate

@@ -105,13 +105,10 @@ def _stop(worker: threading.Thread, patience: float = 2.0) -> bool:
 
 
 def where(error: BaseException, function: Callable[..., Any]) -> str:
-    """The line of the learner's own function at which an error arose, or "" when unknown."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return ""
+    """The line of the learner's own function or class at which an error arose, or "" when unknown."""
+    parts = vars(function).values() if isinstance(function, type) else [function]
+    files = {part.__code__.co_filename for part in parts if hasattr(part, "__code__")}
     frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == code.co_filename
+        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files
     ]
     return (frames[-1].line or "").strip() if frames else ""

@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from functools import cache
 
-from transformer_lab.lessons.graders.base import Case, Grader, Suspect
+from transformer_lab.lessons.graders.base import Case, Grader, Suspect, Unfit
 
 
 @cache
@@ -40,4 +40,4 @@ def find(lesson: str, name: str) -> Grader:
     return grader
 
 
-__all__ = ["Case", "Grader", "Suspect", "exercise_names", "find"]
+__all__ = ["Case", "Grader", "Suspect", "Unfit", "exercise_names", "find"]

@@ -1,4 +1,4 @@
-"""The three things a grader is made of."""
+"""What a grader is made of."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ class Case:
 
     name: str
     arguments: tuple[Any, ...]
+
+
+class Unfit(Exception):
+    """What a learner wrote cannot be put to use; the message says what is lacking, and where."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,15 @@ class Grader:
     Args:
         name: "lesson/function".
         cases: makes the cases; the first that fails is the one that is explained.
-        reference: the right function.
+        reference: the right function, or class.
         suspects: mistakes to recognise, the most telling first.
         compare_as: applied to the reference's and the learner's result before comparing, so that
             several right answers count as equal (a mask of −∞ and one of −10⁹).
         shape_hint: one sentence on the shape that is wanted, in words.
+        use: how what was written becomes a tensor: use(written, *arguments), where calling it with
+            the arguments does not do. A class is made into an object and run by it. It raises
+            `Unfit` for what cannot be used.
+        noun: what returns that tensor, in words.
     """
 
     name: str
@@ -63,3 +71,9 @@ class Grader:
     suspects: tuple[Suspect, ...] = field(default=())
     compare_as: Callable[[torch.Tensor], torch.Tensor] = as_it_is
     shape_hint: str = ""
+    use: Callable[..., torch.Tensor] | None = None
+    noun: str = "function"
+
+    def run(self, written: Callable[..., Any], *arguments: Any) -> Any:
+        """What this function or class gives for the arguments of a case."""
+        return written(*arguments) if self.use is None else self.use(written, *arguments)

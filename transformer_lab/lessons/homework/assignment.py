@@ -132,8 +132,8 @@ def leaks(path: Path, number: str) -> Iterator[str]:
     words = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "markdown"]
     solutions = import_module(f"transformer_lab.lessons.solutions.lesson_{number}")
     for name in _names(number):
-        body = _body(getattr(solutions, name))
-        if any(_flat(body) in _flat(cell) for cell in [*code, *words]):
+        bodies = [_flat(_body(part)) for part in _parts(getattr(solutions, name))]
+        if any(body in _flat(cell) for body in bodies for cell in [*code, *words]):
             yield f"it holds the solution of {name}"
     for mark in ("BEGIN SOLUTION", "HIDDEN TESTS", "lessons.grading", "lessons.solutions"):
         if mark in text:
@@ -183,6 +183,13 @@ def _points(notebook: Any) -> dict[str, int]:
     return points
 
 
+def _parts(solution: Callable) -> list[Callable]:
+    """The functions that a solution is written as: itself, or the methods of a class."""
+    if not isinstance(solution, type):
+        return [solution]
+    return [part for part in vars(solution).values() if inspect.isfunction(part)]
+
+
 def _body(function: Callable) -> str:
     """The lines of a function below its head, without a docstring."""
     lines = textwrap.dedent(inspect.getsource(function)).splitlines()
@@ -195,13 +202,18 @@ def _flat(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
 
-def _with_solution(stub: str, function: Callable) -> str:
-    """The stub with the solution where it raises, between nbgrader's markers."""
-    found = re.search(rf"^([ \t]*){STUB}\b.*$", stub, re.MULTILINE)
-    if found is None:
-        raise AssignmentError(f"the stub of {function.__name__} has no line `{STUB}`")
-    block = f"### BEGIN SOLUTION\n{_body(function)}\n### END SOLUTION"
-    return stub[: found.start()] + textwrap.indent(block, found[1]) + stub[found.end() :]
+def _with_solution(stub: str, solution: Callable) -> str:
+    """The stub with the solution where it raises, in each method of a class, between nbgrader's
+    markers."""
+    for part in _parts(solution):
+        head = re.search(rf"^[ \t]*def {part.__name__}\(", stub, re.MULTILINE)
+        start = head.start() if head else 0
+        found = re.compile(rf"^([ \t]*){STUB}\b.*$", re.MULTILINE).search(stub, start)
+        if found is None:
+            raise AssignmentError(f"the stub of {part.__qualname__} has no line `{STUB}`")
+        block = f"### BEGIN SOLUTION\n{_body(part)}\n### END SOLUTION"
+        stub = stub[: found.start()] + textwrap.indent(block, found[1]) + stub[found.end() :]
+    return stub
 
 
 def _test(number: str, name: str, points: int) -> Any:

@@ -69,7 +69,7 @@ class HeadEffects:
         self, reading: Reading, places: list[Place], position: int, wanted: bool | None
     ) -> str:
         """Why a page is not to hold them, in a sentence; else ""."""
-        if is_training(self.runs.text_model.model):
+        if is_training(self.runs.module):
             return "What happens without each head is left out: the model was training."
         if wanted is None and len(places) * reading.seconds > EFFECTS_WITHIN:
             self._time_again(reading, places[0], position)

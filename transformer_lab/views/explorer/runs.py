@@ -184,14 +184,14 @@ class Runs:
         Raises:
             ValueError: for empty or too long text, or a model that is being trained.
         """
-        version, known = weights_mark(self.text_model.model), self._reading
-        training = self.text_model.model.training
+        version, known = weights_mark(self.module), self._reading
+        training = self.module.training
         asked = (text, target, masked, given, version, training)
         if known and asked == (
             known.text, known.target, known.masked, known.given, known.version, known.training
         ):  # fmt: skip
             return known
-        with held_for_edits(self.text_model.model):
+        with held_for_edits(self.module):
             model = self.quiet(version)
             both = self.kind == "encoder-decoder"
             ids = model.encode(text) if both or given is None else torch.tensor(given)
@@ -225,7 +225,7 @@ class Runs:
         known = self._after
         if known and known[0] is reading and known[1] == name:
             return known[2]
-        with held_for_edits(self.text_model.model):
+        with held_for_edits(self.module):
             after = reading.retraced.under(edits)
         self._after = (reading, name, after)
         return after
@@ -234,7 +234,7 @@ class Runs:
         self, reading: Reading, edits: Sequence[Edit], n: int, options: dict[str, Any]
     ) -> list[int]:
         """The tokens that the model writes after this text, under edits; see `TextModel.write`."""
-        with held_for_edits(self.text_model.model):
+        with held_for_edits(self.module):
             model = self.quiet(reading.version)
             with edit(model, *edits, this_thread=True) if edits else nullcontext():
                 return model.write(reading.ids, n, target_ids=reading.target_ids, **options)
@@ -320,7 +320,7 @@ class Runs:
         if head >= reading.trace.heads_of(layer, kind):  # not there: without it, all is as it was
             known.update({p: self.compare(reading.trace, reading.trace, p) for p in wanted})
         if not all(position in known for position in wanted):
-            with held_for_edits(self.text_model.model):
+            with held_for_edits(self.module):
                 stale = not self.is_fresh(reading)
                 after = reading.retraced.under([ablate(layer, head, kind=kind)], whole=stale)
             known.update({p: self.compare(reading.trace, after, p) for p in wanted})
@@ -346,17 +346,22 @@ class Runs:
 
     # -- inside -----------------------------------------------------------------------------------
 
+    @property
+    def module(self) -> Any:
+        """The torch module itself, of a `tl.Network` too."""
+        return self.text_model.network.module
+
     def is_fresh(self, reading: Reading) -> bool:
         """Whether the weights are still those that it was read with."""
-        return reading.version == weights_mark(self.text_model.model)
+        return reading.version == weights_mark(self.module)
 
     def quiet(self, version: bytes) -> TextModel:
         """The model, or a copy of these weights while it is in training mode."""
-        if not self.text_model.model.training:
+        if not self.module.training:
             return self.text_model
         if self._quiet is None or self._quiet[0] != version:
             quiet = copy.copy(self.text_model)
-            quiet.model = copy.deepcopy(self.text_model.model).eval()
+            quiet.model = self.text_model.network.evaluated()
             self._quiet = (version, quiet)
         return self._quiet[1]
 
