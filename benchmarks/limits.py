@@ -18,6 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import transformer_lab as tl
 from transformer_lab.optim import recipe
+from transformer_lab.training.machine import keep_freed_memory
 from transformer_lab.training.objective import CrossEntropy
 
 from .report import Clock, at_least, machine
@@ -73,6 +74,7 @@ def step_of(make: Callable, name: str, seed: int) -> tuple[Callable, Callable, i
     text = torch.randint(VOCABULARY, (BATCH, N_CTX + 1))
     batch = (text[:, :-1].contiguous(), text[:, 1:].contiguous())
     optimizers, loss = recipe(name).build(model, 100), CrossEntropy()
+    keep_freed_memory()  # as `tl.train` does
 
     def gradient():
         for parameter in model.parameters():

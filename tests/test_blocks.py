@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from transformer_lab import ModelConfig
 from transformer_lab.blocks import Block, Stack, activate, make_norm, padding_bias
-from transformer_lab.softmax import rms_norm
+from transformer_lab.softmax import rms_norm, rotated, squared_relu
 
 # Absolute for numbers below 1, relative above: outputs here reach 4.
 DTYPES = pytest.mark.parametrize(
@@ -153,6 +153,53 @@ def test_rms_norm_and_its_gradient_are_those_of_pytorch(shape, eps, dtype):
     for ours, theirs in zip(*results, strict=True):
         assert ours.dtype == dtype
         assert_close(ours, theirs)
+
+
+def rotation(x, positions=7):
+    """The two tables of a rotation of the last axis of x."""
+    angles = torch.arange(positions * x.shape[-1] / 2, dtype=x.dtype).reshape(positions, -1)
+    return angles.cos().repeat(1, 2), torch.cat((-angles.sin(), angles.sin()), -1)
+
+
+OWN_GRADIENTS = {
+    "norm": (lambda x: rms_norm(x, eps=1e-3), lambda x: F.rms_norm(x, x.shape[-1:], eps=1e-3)),
+    "squared ReLU": (squared_relu, lambda x: F.relu(x) ** 2),
+    "rotation": (
+        lambda x: rotated(x, *rotation(x)),
+        lambda x: x * rotation(x)[0] + x.roll(x.shape[-1] // 2, -1) * rotation(x)[1],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OWN_GRADIENTS)
+def test_gradients_of_our_own_are_those_of_the_formula(name):
+    ours, formula = OWN_GRADIENTS[name]
+    x = torch.randn(2, 7, 3, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = x.transpose(1, 2).requires_grad_()  # as attention has it: not in order
+    out, expected = ours(x), formula(x)
+    assert_close(out, expected, rtol=1e-12, atol=1e-12)
+    with torch.no_grad():
+        assert torch.equal(ours(x), out)
+    upstream = torch.randn_like(out)
+    first = [torch.autograd.grad(o, x, upstream, create_graph=True)[0] for o in (out, expected)]
+    assert_close(*first, rtol=1e-12, atol=1e-12)
+    assert torch.autograd.gradcheck(ours, x)
+    if first[1].grad_fn is not None:
+        second = [torch.autograd.grad(f.square().sum(), x)[0] for f in first]
+        assert_close(*second, rtol=1e-11, atol=1e-11)
+    per_row = torch.func.vmap(torch.func.grad(lambda row: ours(row).pow(3).sum()))(x.detach())
+    assert_close(per_row, torch.autograd.grad(formula(x).pow(3).sum(), x)[0])
+
+
+@pytest.mark.parametrize("name", OWN_GRADIENTS)
+def test_half_precision_goes_through_pytorchs_own_pieces(name):
+    ours, formula = OWN_GRADIENTS[name]
+    x = torch.randn(2, 7, 8, dtype=torch.bfloat16, requires_grad=True)
+    out = ours(x)
+    assert out.dtype == torch.bfloat16
+    out.float().sum().backward()
+    assert x.grad is not None and x.grad.dtype == torch.bfloat16
+    assert_close(out, formula(x.float()).bfloat16(), rtol=0.02, atol=0.02)
 
 
 def test_activations_are_their_formulas():

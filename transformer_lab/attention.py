@@ -419,23 +419,19 @@ class Attention(nn.Module):
         cache: KVCache | None = None,
     ) -> Tensor:
         cross = self.site.kind == "cross"
-        query = self._split(self.query(x), self.n_heads)
+        query = self._split(self.query(x), self.n_heads, normed=self.qk_norm)
         if cache is not None and cross and self.site.layer in cache.cross:
             key, value = cache.cross[self.site.layer]
         else:
             source = memory if cross else x
-            key = self._split(self.key(source), self.n_kv_heads)
+            key = self._split(self.key(source), self.n_kv_heads, normed=self.qk_norm)
             value = self._split(self.value(source), self.n_kv_heads)
-            if self.qk_norm:
-                key = rms_norm(key)
             if positions is not None and not cross:
                 key = positions[0].rotate(key, positions[1])
             if cache is not None and cross:
                 cache.cross[self.site.layer] = (key, value)
             elif cache is not None:
                 key, value = cache.extend(self.site.layer, key, value)
-        if self.qk_norm:
-            query = rms_norm(query)
         if positions is not None and not cross:
             query = positions[0].rotate(query, positions[1])
         z = attend(
@@ -444,5 +440,7 @@ class Attention(nn.Module):
         )  # fmt: skip
         return self.out(z.transpose(1, 2).flatten(2))
 
-    def _split(self, x: Tensor, n_heads: int) -> Tensor:
-        return x.unflatten(-1, (n_heads, self.d_head)).transpose(1, 2)
+    def _split(self, x: Tensor, n_heads: int, *, normed: bool = False) -> Tensor:
+        x = x.unflatten(-1, (n_heads, self.d_head))
+        # Normed before the axes change places: products of what is in order need no copy.
+        return (rms_norm(x) if normed else x).transpose(1, 2)

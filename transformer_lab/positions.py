@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .arguments import check_fields, shown
+from .softmax import rotated
 
 
 class PositionModule(nn.Module):
@@ -274,8 +275,7 @@ class _Rotation(PositionModule):
         cos, sin = self.cos[positions], self.sin[positions]
         if positions.dim() == 2:  # [batch, position, d_head] -> a head axis
             cos, sin = cos[:, None], sin[:, None]
-        # The angles stay in fp32 under autocast: at position 1000 bf16 is off by whole turns.
-        return (x * cos + x.roll(x.shape[-1] // 2, -1) * sin).to(x.dtype)
+        return rotated(x, cos, sin)
 
 
 class _Slopes(PositionModule):

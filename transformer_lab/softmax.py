@@ -1,5 +1,6 @@
 """The arithmetic under attention, apart from where its numbers come from: from scores to weights
-(masks, caps, sinks, the softmax), and the root mean square of a norm."""
+(masks, caps, sinks, the softmax); and what else a block does number by number: the norm by the root
+mean square, the square of a ReLU, the turn of rotary positions."""
 
 from __future__ import annotations
 
@@ -164,13 +165,117 @@ def drop_axes(x: Tensor, batch: int | slice, head: int | slice) -> Tensor:
 
 def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float | None = None) -> Tensor:
     """x / √(mean of x² + eps) · weight, over the last axis: the numbers of `F.rms_norm`, whose
-    gradient, on a processor, takes five times as long.
+    gradient, on a processor, takes ten times as long.
 
     eps None: the smallest step of the type above 1. Source: Zhang and Sennrich 2019.
     """
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
         return F.rms_norm(x, x.shape[-1:], weight, eps)
     eps = torch.finfo(x.dtype).eps if eps is None else eps
-    square = torch.linalg.vecdot(x, x).unsqueeze(-1) / x.shape[-1]
-    normed = x * torch.rsqrt(square + eps)
+    normed = _RMSNorm.apply(x, eps)[0] if _is_learned(x) else x * _inverse_rms(x, eps)
     return normed if weight is None else normed * weight
+
+
+def squared_relu(x: Tensor) -> Tensor:
+    """max(x, 0)². Source: So et al. 2021 (Primer)."""
+    if _is_learned(x):
+        return _SquaredReLU.apply(x)[0]
+    positive = F.relu(x)
+    return positive * positive
+
+
+def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """x·cos + (x with its two halves swapped)·sin, over the last axis; x's type and shape. With
+    sin = (−sines, sines) each dimension i is turned together with i + d/2."""
+    if _is_learned(x) and x.dtype == cos.dtype:
+        return _Rotation.apply(x, cos, sin)  # type: ignore[return-value]
+    return _rotate(x, cos, sin)
+
+
+# PyTorch makes a gradient of the pieces that a formula is written in, and each piece costs a pass
+# over memory and a tensor that is kept. These three say theirs themselves.
+
+
+def _is_learned(x: Tensor) -> bool:
+    """Whether a gradient will be asked for, of an ordinary tensor; a compiler fuses pieces itself."""
+    learned = x.requires_grad and torch.is_grad_enabled() and x.device.type == "cpu"
+    return learned and type(x) is Tensor and not torch.compiler.is_compiling()
+
+
+def _inverse_rms(x: Tensor, eps: float) -> Tensor:
+    return torch.rsqrt(torch.linalg.vecdot(x, x).unsqueeze(-1) / x.shape[-1] + eps)
+
+
+class _RMSNorm(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x, eps):
+        scale = _inverse_rms(x, eps)
+        return x * scale, scale
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.eps = inputs[1]
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(inputs[0], *output)
+
+    @staticmethod
+    def backward(ctx, gradient, _):  # type: ignore[override]
+        x, normed, scale = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a gradient of this gradient: through the scale too
+            scale = _inverse_rms(x, ctx.eps)
+            normed = x * scale
+        along = torch.linalg.vecdot(gradient, normed).unsqueeze(-1) / x.shape[-1]
+        return torch.addcmul(gradient, normed, along, value=-1) * scale, None
+
+
+class _SquaredReLU(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        positive = F.relu(x)
+        return positive * positive, positive
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(ctx, gradient, of_positive):  # type: ignore[override]
+        (positive,) = ctx.saved_tensors
+        out = None if gradient is None else (gradient * positive).mul_(2)
+        if of_positive is not None:  # only of a gradient of this gradient
+            more = of_positive * (positive > 0)
+            out = more if out is None else out + more
+        return out
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    half = x.shape[-1] // 2
+    if x.device.type != "cpu" or x.dtype != cos.dtype or torch.compiler.is_compiling():
+        # The angles stay in fp32 under autocast: at position 1000 bf16 is off by whole turns.
+        return (x * cos + x.roll(half, -1) * sin).to(x.dtype)
+    out = x * cos
+    out[..., :half].addcmul_(x[..., half:], sin[..., :half])
+    out[..., half:].addcmul_(x[..., :half], sin[..., half:])
+    return out
+
+
+class _Rotation(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x, cos, sin):
+        return _rotate(x, cos, sin)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx, gradient):  # type: ignore[override]
+        cos, sin = ctx.saved_tensors
+        return rotated(gradient, cos, -sin), None, None

@@ -23,7 +23,14 @@ from . import distributed
 from .feed import feed
 from .in_use import use_of
 from .interrupt import Interrupts, TrainingStopped
-from .machine import backend_for, compiler_failed, precision_of, threads_for, warn_uncompiled
+from .machine import (
+    backend_for,
+    compiler_failed,
+    keep_freed_memory,
+    precision_of,
+    threads_for,
+    warn_uncompiled,
+)
 from .objective import (
     NOTHING_TO_EVALUATE,
     CrossEntropy,
@@ -217,6 +224,8 @@ class _Training:
             self.writer = Writer(self.run, resume=self.resume)
         self.threads_before = torch.get_num_threads()
         torch.set_num_threads(self.plan.threads)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.use = use_of(self.model)
         self.use.begin_training()  # views leave the model alone from here on
         try:

@@ -21,6 +21,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 COMPILING = 35.0  # CPU seconds
 SAVED = 0.2  # of a step of RMSNorm, ReLU² and the like, which are many small operations
 OPERATIONS = 30e9  # floating-point operations a second and thread in such a step
+KEPT = 2**25 - 2**16  # bytes; glibc learns from no block above 32 MiB
 
 
 def threads_for(model: nn.Module, batches: Any) -> int:
@@ -32,6 +33,14 @@ def threads_for(model: nn.Module, batches: Any) -> int:
     tokens = math.prod(n if isinstance(n, int) else 64 for n in size)
     small = 6 * tokens * sum(p.numel() for p in model.parameters()) < SMALL_STEP
     return 1 if small else torch.get_num_threads()
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what a step frees for the next one, as it does by itself once a block of this
+    size was freed: up to 64 MiB. Before, it gives the blocks of every step back to the system, and
+    gets them again page by page: 4,000 pages a step of a small model, a tenth of its time.
+    The block is not touched, so it costs nothing; other allocators do not mind."""
+    torch.empty(KEPT, dtype=torch.uint8)  # freed at once
 
 
 def precision_of(name: str, device: torch.device) -> torch.dtype:
