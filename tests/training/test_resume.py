@@ -16,6 +16,7 @@ import transformer_lab as tl
 from tests.factories import Rows, learner, same, timeless
 from transformer_lab.files.models import CheckpointError
 from transformer_lab.files.rng import seed_everything
+from transformer_lab.optim import recipe
 from transformer_lab.training.loop import TrainingStopped, train
 from transformer_lab.training.objective import CrossEntropy
 from transformer_lab.training.run import Run
@@ -127,7 +128,8 @@ def test_resume_after_an_interrupt_is_bitwise(tmp_path, where):
     list(train(whole, Rows(), run=tmp_path / "whole", loss=Loss(), **settings))
     stopped.clear()
     calls.clear()
-    broken, original = small(), torch.optim.AdamW.step
+    used = type(recipe("adamw").build(small(), 8)[0])
+    broken, original = small(), used.step
     if where == "update":
 
         def step(self, *args, **kwargs):
@@ -136,12 +138,12 @@ def test_resume_after_an_interrupt_is_bitwise(tmp_path, where):
                 os.kill(os.getpid(), signal.SIGINT)
             return original(self, *args, **kwargs)
 
-        torch.optim.AdamW.step = step
+        used.step = step
     try:
         with pytest.raises(TrainingStopped, match=f"step {5 if where == 'forward' else 6};"):
             list(train(broken, Rows(), run=tmp_path / "broken", loss=Loss(), **settings))
     finally:
-        torch.optim.AdamW.step = original
+        used.step = original
     fresh = small()
     list(train(fresh, Rows(), run=tmp_path / "broken", loss=Loss(), resume=True, **settings))
     assert same(whole, fresh)

@@ -75,7 +75,7 @@ def is_value(thing: Any) -> bool:
 
 def _implementation(optimizer: torch.optim.Optimizer) -> str:
     kind = next((k for k in ("fused", "foreach") if optimizer.defaults.get(k)), "plain")
-    return f"{type(optimizer).__name__}/{kind}"
+    return f"{type(optimizer).__name__.lstrip('_')}/{kind}"
 
 
 def optimizer_tensors(plan: Plan, state: TrainState) -> dict[str, Tensor]:
