@@ -135,15 +135,17 @@ def test_two_other_texts_are_compared(open_page, accessible):
 
 
 def says_of_the_score(page, view):
-    """Wait until the page says what Python does, but for who wrote what both sides carry."""
-    page.wait_for_function(
-        "want => document.querySelector('[data-part=sentence]').textContent.startsWith(want)",
-        arg=view.sentence.partition(" On the key’s side")[0] + " Dimension ",
-    )
-    numbers = numbers_of(view.cell)
-    products = numbers["above_products" if view._options.get("above") else "products"]
-    most = int(abs(products).argmax())
-    assert f"Dimension {most} gives" in page.locator(part("sentence")).inner_text()
+    """Wait until the page says what Python does, and who wrote it."""
+    says(page, view)
+    split = numbers_of(view.cell)["splits"]["above" if view._options.get("above") else "score"]
+    names = view.cell.info["sources"]["key"]["names"]
+    most = int(abs(split["key"]).argmax())
+    row = page.locator("[data-part=key-side] tbody tr").first.inner_text()
+    assert row.startswith(names[most]) and page.locator("[data-part=table]").is_visible()
+    page.locator("[data-part=table]").focus()
+    page.keyboard.press("ArrowRight")  # the first cell
+    number = float(page.locator("[data-part=table-number]").inner_text().replace("−", "-"))
+    assert number == pytest.approx(split["table"][0, 0], abs=2e-3)
 
 
 @pytest.mark.parametrize("positions", [tl.Rotary(), tl.ALiBi()])
@@ -154,15 +156,15 @@ def test_the_scores_of_another_text(open_page, accessible, positions):
         page.locator(
             "[data-part=head] [data-value='0']"
         ).click()  # a row that it was not saved with
-        says_of_the_score(page, WhyView(model.trace(WORDS), 1, 0, 4, 2))
+        says_of_the_score(page, WhyView(model.trace(WORDS, keep="all"), 1, 0, 4, 2))
         page.locator("[data-part=head] [data-value='1']").click()
         type_text(page, OTHER)
-        view = WhyView(model.trace(OTHER), 1, 1)
+        view = WhyView(model.trace(OTHER, keep="all"), 1, 1)
         says_of_the_score(page, view)
         page.locator("[data-part=head] [data-value='0']").click()
         page.locator("[data-part=split] [data-value=above]").click()
         view.head = 0
         view._options = {"above": True}
         says_of_the_score(page, view)
-        assert "Not known" in page.locator(part("source-note")).inner_text()
+        assert "Norms are held" in page.locator(part("source-note")).inner_text()
     accessible(page)

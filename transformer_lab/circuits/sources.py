@@ -164,7 +164,11 @@ def stream_sources(
         total.add_(parts.sum(0))
         return names, parts
 
-    yield counted(*embedding_sources(trace, model, kind, rows, batch))
+    names, parts = embedding_sources(trace, model, kind, rows, batch)
+    n = len(names) - (names[-1] == BIASES)  # by themselves, as all biases come
+    yield counted(names[:n], parts[:n])
+    if n < len(names):
+        yield counted(names[n:], parts[n:])
     for below in range(layer + after_attention):
         _same_stream(trace, kind, below, rows, batch, total)
         block = stack.blocks[below]

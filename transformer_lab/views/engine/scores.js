@@ -1,6 +1,7 @@
-// One score q·k of one head, from its dimensions to a weight. As in circuits/score_parts.py.
+// One score q·k of one head, from its dimensions to a weight, and who wrote it. As in circuits/score_parts.py.
 
 import { likeliest } from "./predictions.js";
+import { scoreBySource } from "./sources.js";
 import { dot } from "./tensors.js";
 
 /**
@@ -30,7 +31,8 @@ export function* score(reading, { kind, layer, head, query = null, key = null })
   const from = scheme === "alibi" && call.causal ? n - 1 : place; // as Python keeps it: a softmax sees no difference
   const bias = Float64Array.from(keys, (_, j) => (call.causal && j > place ? -Infinity : call.bias ? call.bias.lines[head][j - from + call.bias.middle] : 0));
   const scores = Float64Array.from(keys, (k, j) => dot(q, 0, k, 0, d) * scale + bias[j]);
-  const reachable = keys.filter((_, j) => Number.isFinite(scores[j]));
+  const reached = Array.from(keys.keys()).filter((j) => Number.isFinite(scores[j]));
+  const reachable = reached.map((j) => keys[j]);
   const k = keys[to];
   const products = q.map((x, i) => x * k[i] * scale);
   const aboveK = k.map((x, i) => x - reachable.reduce((sum, one) => sum + one[i], 0) / reachable.length);
@@ -38,14 +40,18 @@ export function* score(reading, { kind, layer, head, query = null, key = null })
   const whole = dot(q, 0, k, 0, d);
   const above = reachable.length > 1;
   const turns = kind !== "cross" && scheme === "rotary";
+  const length = (x) => Math.sqrt(dot(x, 0, x, 0, d));
+  const cell = { kind, layer, head, query: row, key: to, scaled: whole * scale, longest: length(q) * length(k) * scale };
+  const bySource = yield* scoreBySource(pass, cell, reached, above);
   return {
     info: {
       kind, layer, head, query: row, key: to, dot: whole, scale, scaled: whole * scale, softcap: null, capped: whole * scale,
       bias: unlessInfinite(bias[to]), score: unlessInfinite(scores[to]), weight: weights[to],
       mean: above ? whole * scale - aboveProducts.reduce((sum, x) => sum + x, 0) : null,
       d, keys: n, pairs: turns ? Array.from({ length: d }, (_, i) => i % (d / 2)) : null,
+      why_no_above: "", ...bySource.told,
     },
-    numbers: Float32Array.from([q, k, products, scores, weights, ...(above ? [aboveK, aboveProducts] : [])].flatMap((part) => Array.from(part))),
+    numbers: Float32Array.from([q, k, products, scores, weights, ...(above ? [aboveK, aboveProducts] : []), ...bySource.numbers].flatMap((part) => Array.from(part))),
     /** Whether each place that may be left out leads here. */
     lastQuery: row === queries - 1,
     mostOfRow: likeliest(weights, 1)[0] === to,

@@ -1,10 +1,8 @@
-// Another text in a WhyView, on a page that carries its model. Who wrote what a query and a key carry is
-// told of the text that was saved.
+// Another text in a WhyView, on a page that carries its model.
 
 import { carriesModel, viewOf } from "../pages/page_model.js";
 import { TextPage } from "../pages/text_page.js";
 
-const NO_SOURCES = "it is computed in Python, and was for the text that was saved";
 const CELL = /^cell\/(\w+)\/(\d+)\/(\d+)\/(\d+|-)\/(\d+|-)$/;
 
 /** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
@@ -33,5 +31,5 @@ async function cellOf(ask, { of }, place) {
   const { kind, layer, head, query, key } = info;
   const pairs = [[query, key], ...(mostOfRow ? [[query, "-"]] : []), ...(mostOfKey ? [["-", key]] : []), ...(lastQuery && mostOfRow ? [["-", "-"]] : [])];
   const names = pairs.map((pair) => ["cell", kind, layer, head, ...pair].join("/"));
-  return { type: "block", info: { ...info, splits: {}, why_no_sources: NO_SOURCES, why_no_above: "", names }, buffers: [viewOf(new Uint8Array(numbers.buffer))] };
+  return { type: "block", info: { ...info, names }, buffers: [viewOf(new Uint8Array(numbers.buffer))] };
 }

@@ -33,7 +33,7 @@ class WhyView(Travelling):
     `HeadView`, and follow the other views of the page. Where only a query is selected, the key that
     it gives most is meant; where nothing is, the last query. A saved page holds the row of the chosen
     query: the 64 keys with most weight. It takes the model along as that of an `Explorer` does
-    (`save_html(path, model=None)`), and then shows every score of other texts, without the parts by source.
+    (`save_html(path, model=None)`), and then shows every score of other texts, with the parts by source.
 
     Args:
         trace: what `transformer_lab.trace` returned; of ours with keep="all" for the parts by source.
