@@ -71,20 +71,9 @@ def lessons_in(names: list[str]) -> list[Path]:
     return [path for path in found if not names or path.stem[:2] in names]
 
 
-# The views of a lesson write their pages while its kernel lives: with every head, and with the model
-# that the lesson trained where it can travel. Those that plotly draws share its script in the book.
-SAVE = """from contextlib import suppress
-from pathlib import Path
-
-from ipywidgets.widgets.widget import _instances
-from transformer_lab.views import Explorer, View
-
-for name, view in list(_instances.items()):
-    if isinstance(view, View) and "plotly" not in getattr(view, "_needs", ()):
-        with suppress(ValueError):  # what cannot be saved whole stays as the notebook has it
-            how = dict(effects=False) if isinstance(view, Explorer) else {{}}
-            view.save_html(Path({folder!r}) / (name + ".html"), **how)
-"""
+# The views of a lesson write their pages in its kernel, while it lives: the text of a module that is
+# run there, and a call.
+SAVE = (Path(__file__).parent / "save_views.py").read_text("utf-8")
 
 
 def executed(path: Path, preset: str, scratch: Path) -> nbformat.NotebookNode:
@@ -92,7 +81,7 @@ def executed(path: Path, preset: str, scratch: Path) -> nbformat.NotebookNode:
     pages = scratch / f"{path.stem}_pages"
     pages.mkdir()
     asked = nbformat.read(path, as_version=4)
-    saving = nbformat.v4.new_code_cell(SAVE.format(folder=str(pages)))
+    saving = nbformat.v4.new_code_cell(f"{SAVE}\n\nsave_views({str(pages)!r}, globals())")
     saving.metadata.tags = ["saves-pages"]
     finish = max(i for i, cell in enumerate(asked.cells) if cell.cell_type == "code")
     asked.cells.insert(finish, saving)

@@ -8,7 +8,7 @@ import torch
 
 import transformer_lab as tl
 from docs import reference, site_pages
-from tests.browser.fixtures import choose_head
+from tests.browser.fixtures import choose_head, says
 from tests.kernels import FORKED
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -25,6 +25,13 @@ torch.manual_seed(0)
 sizes = dict(vocab_size=words.vocab_size, n_layers=2, n_heads=2, d_model=16, n_ctx=16)
 small = tl.TextModel(tl.Transformer(tl.ModelConfig(**sizes)).eval(), words, "small")
 tl.explore(small, "the cat sat")"""
+# Of token ids, whose reader the book finds in the notebook; and of a model that no tokenizer there reads.
+BESIDE = """by_ids = tl.trace(small.model, words.encode("the dog sat on the cat"), labels="the dog sat on the cat".split())
+tl.views.HeadView(by_ids, title="By its ids")"""
+APART = """class Data: tokenizer = WordTokenizer.train("the cat sat")
+data = Data()
+other = tl.Transformer(tl.ModelConfig(**sizes)).eval()
+tl.views.HeadView(tl.trace(other, torch.arange(4, 9), labels=list("abcde")), title="Of nobody")"""
 PARAMETERS = 'preset = "full"\ndevice = "cpu"\nseed = 0\nanswers = "learner"'
 
 
@@ -50,7 +57,10 @@ def notebooks(tmp_path_factory):
     hint = "<details><summary><b>Hint</b></summary>\n\nLook twice.\n\n</details>"
     second = "## Next\n\n[Back](90_first.ipynb) and [out](../README.md)."
     nbformat.write(lesson("90", "First", formula, f"!{VIEW}", hint), folder / "90_first.ipynb")
-    nbformat.write(lesson("91", "Second", second, f"!{ALIVE}"), folder / "91_second.ipynb")
+    nbformat.write(
+        lesson("91", "Second", second, f"!{ALIVE}", f"!{BESIDE}", f"!{APART}"),
+        folder / "91_second.ipynb",
+    )
     (folder / "glossary.md").write_text("# Glossary\n\n## head\n\nOne of several.\n", "utf-8")
     return folder
 
@@ -111,8 +121,8 @@ def test_the_book_opens_from_a_disk_with_its_views_alive(book, open_page, screen
 def test_the_views_of_a_lesson_are_alive_on_its_own_model(book, open_page):
     page = open_page(book / "91_second.html", ready="iframe")
     assert "_instances" not in page.locator("article").text_content()  # how they were saved
-    page.locator("iframe").scroll_into_view_if_needed()
-    frame = page.frame_locator("iframe")
+    page.locator("iframe").first.scroll_into_view_if_needed()
+    frame = page.frame_locator("iframe >> nth=0")
     typed(frame, "the dog sat on the")
     made = {"torch": torch, "tl": tl}
     exec(ALIVE.rpartition("\n")[0], made)  # the lesson's own
@@ -120,6 +130,34 @@ def test_the_views_of_a_lesson_are_alive_on_its_own_model(book, open_page):
     wanted = dict(trace.predictions(k=5))
     found = dict(rows(frame))
     assert {token: found[token] for token in wanted} == pytest.approx(wanted, abs=1e-3)
+    del page.requests[1:]
+
+
+def test_a_page_of_the_book_holds_a_model_once(book, open_page, tmp_path):
+    source = (book / "91_second.html").read_text("utf-8")
+    assert (
+        source.count('<script type="text/plain" id="tl-shared-') == 2
+    )  # the engine, and the model
+    page = open_page(book / "91_second.html", ready="iframe")
+    frame = page.frame_locator("iframe >> nth=1")
+    page.locator("iframe").nth(1).scroll_into_view_if_needed()
+    made = {"torch": torch, "tl": tl}
+    exec(ALIVE.rpartition("\n")[0], made)
+    frame.locator("[data-part=text]").fill("the cat sat on the dog")
+    frame.locator("[data-part=text]").press("Enter")
+    view = tl.views.HeadView(made["small"].trace("the cat sat on the dog"))
+    frame.locator("[data-part=sentence]", has_text=view.sentence).wait_for()
+    apart = page.frame_locator("iframe >> nth=2")
+    apart.locator("[data-ready]").wait_for()
+    assert apart.locator("[data-part=text]").count() == 0  # it promises nothing
+    frame.locator("[data-part=save]").click()  # what is saved of a frame stands alone
+    with page.expect_download() as download:
+        frame.locator("[data-part=html]").click()
+    download.value.save_as(tmp_path / "alone.html")
+    alone = open_page(tmp_path / "alone.html")
+    alone.locator("[data-part=text]").fill("on the mat")
+    alone.locator("[data-part=text]").press("Enter")
+    says(alone, tl.views.HeadView(made["small"].trace("on the mat")))
     del page.requests[1:]
 
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from ...files.text_files import write_text
 from ..shared.colours import palette
 from ..shared.modules import join_modules
+from .commons import SHARED, Commons
 from .script import plotly_script
 
 VIEW_MIME = "application/vnd.jupyter.widget-view+json"
@@ -142,8 +143,9 @@ def write_page(path: str | os.PathLike, pieces: Iterable[str]) -> Path:
     return write_text(path, pieces, such_as="heads.html")
 
 
-# What every frame of a page has from the page around it: plotly's script, gzipped, as base64. It is
-# an element of the page, or stands in a script beside it, which sets a name when it is loaded.
+# What every frame of a page has from the page around it. Plotly's script, gzipped, as base64: it is
+# an element of the page, or stands in a script beside it, which sets a name when it is loaded. And
+# models and their engine, elements of the page, by checksum.
 _GIVER = (
     "(where) => window.transformerLabPlotly ??= new Promise((resolve) => {"
     'const here = document.getElementById("tl-plotly");'
@@ -189,6 +191,10 @@ def frame(text: str, title: str, height: int = FRAME_HEIGHT, plotly: str = "") -
         'if (event.data?.transformerLabAsks === "plotly") {'
         f"({_GIVER})(frame.parentElement.dataset.plotly).then((text) => "
         'frame.contentWindow.postMessage({ transformerLabGives: "plotly", text }, "*")); return; }'
+        "const asked = event.data?.transformerLabAsks;"
+        f'if (typeof asked === "string" && asked.startsWith("{SHARED}")) {{'
+        'const text = document.getElementById("tl-" + asked)?.textContent ?? "";'
+        'frame.contentWindow.postMessage({ transformerLabGives: asked, text }, "*"); return; }'
         "const height = Number(event.data?.transformerLabHeight);"
         "if (height > 0)"
         'frame.style.height = Math.min(4000, Math.max(120, Math.ceil(height))) + "px";'
@@ -246,7 +252,7 @@ def live_views(
         pages: what views wrote themselves (`to_html`), by the names of their models: that holds more
             than their state, such as every head and a model that travels.
     """
-    states, count, brought = _states(notebook), 0, False
+    states, count, brought, commons = _states(notebook), 0, False, Commons()
     for output in _outputs(notebook):
         data = output["data"]
         model = _state_of(output, states)
@@ -270,7 +276,8 @@ def live_views(
             continue
         del data[mime]
         where = (plotly or "here") if needs else ""
-        shown = frame(text, title, plotly=where)
+        text, common = commons.take(text)
+        shown = common + frame(text, title, plotly=where)
         if where == "here" and not brought:
             shown, brought = shared_here() + shown, True
         data["text/html"] = shown

@@ -89,7 +89,10 @@
         return { shell: here.shell, bytes: () => bytes };
       }
       const found = document.querySelector(`template[data-block="${CSS.escape(name)}"]`);
-      if (found && complete(found)) return { shell: found, bytes: () => decode(found.content.textContent) };
+      if (found && complete(found)) {
+        const text = found.dataset.around ? await around(found.dataset.around) : found.content.textContent;
+        return { shell: found, bytes: () => decode(text) };
+      }
       if (loaded && state._needs?.includes(name) && window.parent !== window) {
         const text = await around(name);
         return { shell: null, bytes: () => decode(text) };
@@ -133,6 +136,10 @@
       for (const attribute of [...root.attributes]) if (attribute.name !== "id") root.removeAttribute(attribute.name);
       for (const style of copy.querySelectorAll("style[data-view]")) style.remove();
       for (const small of copy.querySelectorAll("template[data-stays]")) small.removeAttribute("data-stays");
+      for (const hollow of copy.querySelectorAll("template[data-around]")) {
+        hollow.content.textContent = await around(hollow.dataset.around); // the copy stands alone
+        hollow.removeAttribute("data-around");
+      }
       const text = `<!DOCTYPE html>\n${copy.outerHTML}\n`;
       const end = text.lastIndexOf("</body>");
       const parts = [text.slice(0, end)];

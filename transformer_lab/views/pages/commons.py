@@ -1,0 +1,37 @@
+"""What the frames of one page have in common, kept in that page once.
+
+Imports neither torch nor ipywidgets, as `export`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+MODEL, ENGINE = "model", "engine"  # names of blocks, for views/engine/client.js
+SHARED = "shared-"  # before a checksum: by this name a frame asks the page around it
+_TRAVELS = re.compile(
+    rf'(<template data-block="(?:{ENGINE}|{MODEL})" data-info="[^"]*"(?: data-gzip=1)?)>([A-Za-z0-9+/=]+)<'
+)
+
+
+class Commons:
+    """What several pages have in common that stand in frames of one page, kept there once: models, by
+    checksum, and the engine that runs them."""
+
+    def __init__(self):
+        self._there: set[str] = set()
+
+    def take(self, text: str) -> tuple[str, str]:
+        """A page without them, which asks the page around it for them; and elements for that page,
+        those that it does not hold already."""
+        found: list[str] = []
+
+        def hollow(match: re.Match[str]) -> str:
+            name = SHARED + hashlib.sha256(match[2].encode("ascii")).hexdigest()[:32]
+            if name not in self._there:
+                self._there.add(name)
+                found.append(f'<script type="text/plain" id="tl-{name}">{match[2]}</script>')
+            return f'{match[1]} data-around="{name}"><'
+
+        return _TRAVELS.sub(hollow, text), "".join(found)
