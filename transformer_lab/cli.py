@@ -203,6 +203,14 @@ def doctor() -> None:
     help="Whether the page of --html takes the model along, so that it reads other texts and takes "
     "edits with nothing but a browser. Default: a model of ours below 16 MB does; up to 200 MB can.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "float16", "int8"]),
+    default="auto",
+    show_default=True,
+    help="How wide the model's weights are in the page of --html; auto is float16, and int8 for a "
+    "model that takes more than 200 MB so. What int8 changes is measured, and said.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps or auto.")
 @click.option(
     "--allow-missing",
@@ -211,7 +219,7 @@ def doctor() -> None:
 )
 def explore(
     model: str, text: str | None, image: Path | None, target: str | None, html: Path | None,
-    effects: bool | None, with_model: bool | None, device: str, allow_missing: bool,
+    effects: bool | None, with_model: bool | None, precision: str, device: str, allow_missing: bool,
 ) -> None:  # fmt: skip
     """Type a text, look at the heads, switch them off, see what changes.
 
@@ -221,6 +229,7 @@ def explore(
       transformer-lab explore --text "def f(x): return x"
       transformer-lab explore --model smollm2-135m --text "John gave a drink to"
       transformer-lab explore --model ./my-model --html heads.html
+      transformer-lab explore --model gpt2 --html gpt2.html --with-model --precision int8
       transformer-lab explore --model Helsinki-NLP/opus-mt-en-de --text "A dog." --target "Ein Hund."
       transformer-lab explore --image photo.jpg --html photo.html
     """
@@ -243,6 +252,11 @@ def explore(
         raise ValueError("--effects and --no-effects are of a page; name its file with --html")
     if html is None and with_model is not None:
         raise ValueError("--with-model is of a page; name its file with --html")
+    if precision != "auto" and (html is None or image is not None or with_model is False):
+        raise ValueError(
+            f"--precision {precision} is of a page that takes its model along; name its file with --html, "
+            "and leave --image and --without-model out"
+        )
     if image is not None and with_model:
         raise ValueError("--with-model is for models that read text; leave it out for a picture")
     if html is None:
@@ -256,7 +270,7 @@ def explore(
     check_writable("--html", html, "heads.html")
     loaded = kind.from_pretrained(model, device=device, allow_missing=allow_missing)
     view = show(loaded, text, target)
-    travels = {} if image is not None else {"model": with_model}
+    travels = {} if image is not None else {"model": with_model, "precision": precision}
     view.save_html(html, effects=effects, **travels)
     click.echo(f"Wrote {html} ({html.stat().st_size / 2**20:.1f} MiB). It needs no network.")
     if travels:
@@ -268,10 +282,12 @@ def explore(
 def _what_it_can(view: Any) -> str:
     """What a page of an Explorer does by itself, and what it does not."""
     if view.carried:
-        return (
-            f"It holds the model ({view.carried.size / 2**20:.1f} MiB of it): another text, masks, "
-            "edits and writing on need only a browser; labels, estimates and scores are of this text."
+        size = f"{view.carried.size / 2**20:.1f} MiB of it, weights in {view.carried.bits} bits"
+        can = (
+            f"It holds the model ({size}): another text, masks, edits and writing on need only a "
+            "browser; labels, estimates and scores are of this text."
         )
+        return f"{can} {view.carried.told}".strip()
     without = "It shows this text, and what each head alone does; the rest needs a live kernel."
     return view.stays.replace("save_html(path, model=True)", "--with-model") or without
 

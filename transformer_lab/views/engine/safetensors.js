@@ -8,7 +8,8 @@ export class DamagedModel extends Error {}
 export const NOT_AS_WRITTEN = "the model in this page is not as it was written: its checksum differs. Save the page anew, or copy it again";
 
 const LONGEST_TABLE = 100_000_000;
-const SIZES = { F64: 8, F32: 4, F16: 2, BF16: 2 };
+const SIZES = { F64: 8, F32: 4, F16: 2, BF16: 2, I8: 1 };
+const SCALE = "/scale"; // after the name of a tensor of 8 bits
 
 /** The upper half of a 32-bit number. */
 function brainFloats(bits) {
@@ -17,12 +18,13 @@ function brainFloats(bits) {
   return new Float32Array(words.buffer);
 }
 
-/** @type {Record<string, (bytes: Uint8Array) => Float32Array>} */
+/** @type {Record<string, (bytes: Uint8Array) => Float32Array | Int8Array>} */
 const READERS = {
   F64: (bytes) => Float32Array.from(typed(Float64Array, bytes)),
   F32: (bytes) => typed(Float32Array, bytes),
   F16: (bytes) => halvesToFloats(typed(Uint16Array, bytes)),
   BF16: (bytes) => brainFloats(typed(Uint16Array, bytes)),
+  I8: (bytes) => typed(Int8Array, bytes),
 };
 
 /**
@@ -47,11 +49,30 @@ export function readSafetensors(bytes, checksum) {
     }
     end = offsets[1];
     const data = READERS[dtype](bytes.subarray(start + offsets[0], start + end));
-    if (!data.every(Number.isFinite)) throw new DamagedModel(`${name} has values that are not finite`);
+    if (!(data instanceof Int8Array) && !data.every(Number.isFinite)) throw new DamagedModel(`${name} has values that are not finite`);
     tensors.set(name, { shape, data });
   }
   if (start + end !== bytes.length) throw new DamagedModel(`the model's bytes go on for ${bytes.length - start - end} after its last numbers`);
+  for (const [name, { shape, data }] of tensors) {
+    if (data instanceof Int8Array) tensors.set(name, { shape, data: rescaled(name, shape, data, tensors) });
+  }
   return tensors;
+}
+
+/** Rows of 8-bit numbers times their scales, which are taken out of the table. As `unpacked` of pages/precision.py. */
+function rescaled(name, shape, steps, tensors) {
+  const scale = tensors.get(name + SCALE);
+  if (shape.length !== 2 || !scale || !(scale.data instanceof Float32Array) || String(scale.shape) !== String(shape.slice(0, 1))) {
+    throw new DamagedModel(`${name} has 8 bits and not a scale for each of its rows`);
+  }
+  tensors.delete(name + SCALE);
+  const [rows, columns] = shape;
+  const data = new Float32Array(steps.length);
+  for (let row = 0, i = 0; row < rows; row++) {
+    const one = scale.data[row];
+    for (const end = i + columns; i < end; i++) data[i] = steps[i] * one;
+  }
+  return data;
 }
 
 /** The table of names, and where the numbers begin. */

@@ -2,7 +2,7 @@
 
 import { button, popover } from "../shared/controls.js";
 import { afterPaint, element, tokenElement } from "../shared/dom.js";
-import { growArea, runByEnter } from "../pages/ask_row.js";
+import { growArea, runByEnter, weightsLine } from "../pages/ask_row.js";
 import { quoted } from "../shared/words.js";
 
 const SEEN_LINES = 3; // a longer text scrolls in its field
@@ -37,7 +37,7 @@ export class AskPanel {
     this.caution = element("p", { class: "tl-caution", role: "note", "data-part": "caution", hidden: !about.caution }, about.caution ?? "");
     this.unread = element("p", { class: "tl-hint", role: "status", "data-part": "unread", hidden: true });
     this.unrun = element("p", { class: "tl-message", role: "status", "data-part": "unrun", hidden: true });
-    this.notes = element("div", { class: "tl-notes" }, this.caution, this.unrun, this.unread);
+    this.notes = element("div", { class: "tl-notes" }, this.caution, this.unrun, this.unread, ...weightsLine(state.model));
     this.root = element("div", { class: "tl-ask" },
       element("span", { class: "tl-whom" }, this.name, this.reads),
       element("span", { class: "tl-field" }, field(this.text)), this.targetField, this.run, this.more);

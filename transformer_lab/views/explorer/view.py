@@ -243,6 +243,7 @@ class Explorer(Writes, Measured, SpanTraits, PinTraits):
         *,
         effects: bool | None = None,
         model: bool | None = None,
+        precision: str = "auto",
         theme: str | None = None,
     ) -> Path:
         """Write one self-contained page: every head and map, and the predictions.
@@ -258,16 +259,23 @@ class Explorer(Writes, Measured, SpanTraits, PinTraits):
             effects: whether the page holds what happens without each head, which costs one forward
                 pass a head. By default where that takes less than three minutes, and the model does
                 not travel: a page that has it measures them by itself.
-            model: whether the page takes the model along, its weights rounded to 16 bits. By default
-                where it can travel (a `Transformer` with a tokenizer of ours that nobody changed)
-                and its weights take less than 16 MB; True for up to 200 MB.
+            model: whether the page takes the model along. By default where it can travel (a
+                `Transformer` that nobody changed, with a tokenizer that a page knows) and its weights
+                take less than 16 MB; True for up to 200 MB.
+            precision: of the weights that travel: "float32", "float16" or "int8" (each row of a
+                matrix scaled to −127 … 127). "auto" is float16, and int8 for a model that takes
+                more than 200 MB in 16 bits. A page in 8 bits says what they change of the top
+                predictions of its text, which is measured before it is written.
             theme: "light" or "dark"; by default as the reader's system.
 
         Raises:
-            ValueError: for a layer that the trace has not, a path that cannot hold a file, and with
-                model=True for a model that cannot travel or is too large.
+            ValueError: for a layer that the trace has not, a path that cannot hold a file, a
+                precision that is not known, and with model=True for a model that cannot travel or
+                is too large.
         """
-        return super().save_html(path, layers=layers, effects=effects, model=model, theme=theme)
+        return super().save_html(
+            path, layers=layers, effects=effects, model=model, precision=precision, theme=theme
+        )
 
     # -- what is shown ----------------------------------------------------------------------------
 
@@ -334,11 +342,16 @@ class Explorer(Writes, Measured, SpanTraits, PinTraits):
         return self._after.answer(rest)
 
     def _page(
-        self, *, model: bool | None = None, effects: bool | None = None, **options: Any
+        self,
+        *,
+        model: bool | None = None,
+        precision: str = "auto",
+        effects: bool | None = None,
+        **options: Any,
     ) -> Iterable[str]:
         stale = not self._runs.is_fresh(self._reading)
-        quiet = self._runs.quiet(self._reading.version)
-        self.carried, self.stays = carry(quiet, model, stale)
+        quiet, read = self._runs.quiet(self._reading.version), [self._reading.trace]
+        self.carried, self.stays = carry(quiet, model, stale, read, precision=precision)
         if self.carried and effects is None:
             effects = False
         return super()._page(effects=effects, **options)
@@ -366,6 +379,7 @@ class Explorer(Writes, Measured, SpanTraits, PinTraits):
         given, first = self._reading.given, self._runs.first_position(self._reading)
         state["_carried"] = {
             "travels": self.carried is not None,
+            "told": self.carried.told if self.carried else "",
             "moved": False,  # whether the page has read another text
             "given": None if given is None else list(given),
             "first": first,

@@ -153,6 +153,7 @@ class HeadView(Travelling, SpanTraits, TextTraits, PinTraits):
         layers: Sequence[int] | None = None,
         *,
         model: bool | None = None,
+        precision: str = "auto",
         theme: str | None = None,
     ) -> Path:
         """Write one self-contained page: offline, interactive, with the present selection.
@@ -161,14 +162,15 @@ class HeadView(Travelling, SpanTraits, TextTraits, PinTraits):
             path: the file.
             layers: keep only the heads of these layers (of the kind on view, and of all others);
                 the page says so. Default: every head.
-            model: whether the page takes the model along, and reads other texts; as in `Explorer`.
+            model, precision: whether the page takes the model along, and reads other texts; how
+                wide its weights are then. As in `Explorer`.
             theme: "light" or "dark"; by default as the reader's system.
 
         Raises:
             ValueError: for a layer that the trace has not, a path that cannot hold a file, and with
                 model=True for a trace that no TextModel made, and a model that cannot travel.
         """
-        return super().save_html(path, layers=layers, model=model, theme=theme)
+        return super().save_html(path, layers=layers, model=model, precision=precision, theme=theme)
 
     # -- for pages and the browser ----------------------------------------------------------------
 

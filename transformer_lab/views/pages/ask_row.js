@@ -15,6 +15,12 @@ export function growArea(area, lines) {
   area.style.height = `${Math.min(lines * LINE_HIGH, area.scrollHeight)}px`;
 }
 
+/** What narrow weights change, which was measured before the page was written. @param {any} model */
+export function weightsLine(model) {
+  const { told } = model.get("_carried") ?? {};
+  return told ? [element("p", { class: "tl-hint", "data-part": "narrow" }, told)] : [];
+}
+
 /** Enter runs, Shift with Enter is a line break. @param {HTMLTextAreaElement} area @param {() => void} run */
 export function runByEnter(area, run) {
   area.addEventListener("keydown", (event) => {
@@ -40,7 +46,7 @@ export class AskRow {
     this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "ask-busy", hidden: true });
     this.waiting = new Waiting(this.busy);
     this.root = element("div", { class: "tl-ask-row", "data-part": "ask" },
-      element("div", { class: "tl-ask" }, ...this.sides.map(({ root }) => root), this.run), this.message, this.busy, this.unread);
+      element("div", { class: "tl-ask" }, ...this.sides.map(({ root }) => root), this.run), this.message, this.busy, this.unread, ...weightsLine(model));
     hearChanges(model, ["_carried"], () => this.#fill(), signal);
     new ResizeObserver(() => this.#grow()).observe(this.root);
     this.#fill();

@@ -8,19 +8,21 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from ...files.models import describe, model_tensors
 from ...hub.tokenizer import HuggingFaceTokenizer
 from ...model import Transformer
 from ...tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
 from ..shared.modules import VIEWS, join_modules
+from .commons import ENGINE, MODEL
 from .export import Block, block_text
+from .precision import BITS, change_of, packed, unpacked
 
 if TYPE_CHECKING:
-    from ...text_model import TextModel
+    from collections.abc import Iterable
 
-MODEL, ENGINE = "model", "engine"  # names of blocks, for views/engine/client.js
+    from ...text_model import TextModel
+    from ...tracing.trace import Trace
+
 # Of a Hugging Face tokenizer, what views/engine/tokenizers/hugging_face.js knows.
 _PARTS = {
     "model": ("BPE", "WordPiece"),
@@ -29,7 +31,6 @@ _PARTS = {
     "post_processor": (None, "BertProcessing", "ByteLevel", "Sequence", "TemplateProcessing"),
     "decoder": ("ByteLevel", "WordPiece"),
 }
-_LARGEST_HALF = torch.finfo(torch.float16).max
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,21 @@ class Carried:
 
     about: name, config and tokenizers, as JSON.
     weights: the bytes of a model.safetensors.
-    rounded: by how much a weight was changed at most, to make it 16 bits wide.
+    rounded: by how much a weight was changed at most, to make it narrower.
+    precision: "float32", "float16" or "int8".
+    told: in 8 bits, what that changes of the answers, in a sentence; else "".
     """
 
     about: bytes = field(repr=False)
     weights: bytes = field(repr=False)
     rounded: float
+    precision: str = "float16"
+    told: str = ""
+
+    @property
+    def bits(self) -> int:
+        """How wide the weights are."""
+        return BITS[self.precision]
 
     @property
     def blocks(self) -> tuple[Block, Block]:
@@ -107,9 +117,12 @@ def _flat(part: dict[str, Any] | None) -> list[str | None]:
     return [part["type"], *(one for x in inside for one in _flat(x))]
 
 
-def carried(model: TextModel) -> Carried:
-    """A text model as a page holds it. Weights are rounded to 16 bits; a tensor with a number that
-    they cannot hold keeps its 32.
+def carried(model: TextModel, precision: str = "float16", traces: Iterable[Trace] = ()) -> Carried:
+    """A text model as a page holds it.
+
+    Args:
+        precision: of the weights: "float32", "float16" or "int8"; see `packed`.
+        traces: of texts by which it is measured what 8 bits change.
 
     Raises:
         ValueError: for a model that cannot travel, or with weights that are not finite.
@@ -122,8 +135,12 @@ def carried(model: TextModel) -> Carried:
     for name, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):
             raise ValueError(f"{model.name} cannot travel: {name} has values that are not finite")
-    narrow = {name: _halved(tensor).contiguous() for name, tensor in tensors.items()}
-    rounded = max(float((narrow[n].float() - t).abs().max()) for n, t in tensors.items())
+    narrow = packed(tensors, precision)
+    again = unpacked(narrow)
+    rounded = max(float((again[n] - t).abs().max()) for n, t in tensors.items() if t.numel())
+    told = ""
+    if precision == "int8" and (read := list(traces)):
+        told = change_of(model, again, read).sentence(BITS[precision])
     about: dict[str, Any] = {
         "name": model.name,
         "config": describe(model.model),
@@ -131,12 +148,8 @@ def carried(model: TextModel) -> Carried:
     }
     if model.target_tokenizer is not model.tokenizer:
         about["targetTokenizer"] = packed_tokenizer(model.target_tokenizer)
-    return Carried(json.dumps(about, allow_nan=False).encode("ascii"), save(narrow), rounded)
-
-
-def _halved(tensor: torch.Tensor) -> torch.Tensor:
-    fits = not tensor.numel() or float(tensor.abs().max()) <= _LARGEST_HALF
-    return tensor.half() if fits else tensor
+    text = json.dumps(about, allow_nan=False).encode("ascii")
+    return Carried(text, save(narrow), rounded, precision, told)
 
 
 @cache

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.utils.parametrize import is_parametrized
 
+from ...files.models import model_tensors
 from .carried import Carried, carried, why_not
+from .precision import BITS, check_precision, packed_size
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,31 +18,39 @@ if TYPE_CHECKING:
     from ...text_model import TextModel
     from ...tracing.trace import Trace
 
-UNASKED = 16 * 2**20  # bytes of weights, in 16 bits, up to which a model travels by itself
+UNASKED = 16 * 2**20  # bytes of weights up to which a model travels by itself
 MOST = 200 * 2**20
 
 
 def carry(
-    model: TextModel, wanted: bool | None, stale: bool, lacks: str = "reads no other text"
+    model: TextModel,
+    wanted: bool | None,
+    stale: bool,
+    traces: Sequence[Trace],
+    lacks: str = "reads no other text",
+    precision: str = "auto",
 ) -> tuple[Carried | None, str]:
     """What a page takes along, and else why not, in a sentence.
 
     Args:
         wanted: as `model` of `save_html`.
         stale: whether the weights have changed since the text was read.
+        traces: of the texts on the page.
         lacks: what a page without it does not do.
+        precision: as in `save_html`.
 
     Raises:
-        ValueError: for a model that is wanted in the page and cannot travel, or is too large.
+        ValueError: for a model that is wanted in the page and cannot travel, or is too large; for a
+            precision that is not known, or of a model that is left out.
     """
-    if wanted is False:
+    if _left_out(wanted, precision):
         return None, ""
     why = why_not(model) or _changed(model.model)
     if stale:
         why = "its weights have changed since this text was read, or it was edited then; read it again"
-    size = 2 * sum(weight.numel() for weight in model.model.parameters())
-    if not why and size > MOST:
-        why = f"it has {_mb(size)} in 16 bits, and a page takes at most {_mb(MOST)} along"
+    size = 0
+    if not why:
+        precision, size, why = _fitting(model, precision)
     if wanted and why:
         raise ValueError(
             f"model=True: {model.name} cannot travel in a page: {why}; leave model out, and the "
@@ -52,7 +62,7 @@ def carry(
             "save_html(path, model=True) takes it along."
         )
     try:
-        found = None if why else carried(model)
+        found = None if why else carried(model, precision, traces)
     except ValueError as error:
         if wanted:
             raise
@@ -61,7 +71,42 @@ def carry(
     return found, "" if found else told
 
 
-def carry_traces(traces: Sequence[Trace], wanted: bool | None) -> tuple[Carried | None, str]:
+def _left_out(wanted: bool | None, precision: str) -> bool:
+    """Whether a model is to stay behind.
+
+    Raises:
+        ValueError: for a precision that is not known, or of a model that is left out.
+    """
+    check_precision(precision)
+    if wanted is False and precision != "auto":
+        raise ValueError(
+            f"precision={precision!r} is of a model that travels, and model=False leaves it out; "
+            "give one of them"
+        )
+    return wanted is False
+
+
+def _fitting(model: TextModel, precision: str) -> tuple[str, int, str]:
+    """In which precision a model travels, its bytes then, and why it is too large, or ""."""
+    tensors = model_tensors(model.model)
+    sizes = {one: packed_size(tensors, one) for one in BITS}
+    if precision == "auto":
+        precision = "float16" if sizes["float16"] <= MOST else "int8"
+    size = sizes[precision]
+    if size <= MOST:
+        return precision, size, ""
+    why = (
+        f"it has {_mb(size)} in {BITS[precision]} bits, and a page takes at most {_mb(MOST)} along"
+    )
+    fits = [one for one in BITS if sizes[one] <= MOST]
+    if fits:
+        why += f" (precision={fits[0]!r} makes it {_mb(sizes[fits[0]])})"
+    return precision, size, why
+
+
+def carry_traces(
+    traces: Sequence[Trace], wanted: bool | None, precision: str = "auto"
+) -> tuple[Carried | None, str]:
     """The same for a view of traces: where one `TextModel` read all of them, as it is now.
 
     Raises:
@@ -69,7 +114,7 @@ def carry_traces(traces: Sequence[Trace], wanted: bool | None) -> tuple[Carried 
     """
     models = {id(trace.text_model): trace.text_model for trace in traces}
     (model,) = models.values() if len(models) == 1 else (None,)
-    if wanted is False:
+    if _left_out(wanted, precision):
         return None, ""
     if model is None:
         if wanted:
@@ -78,7 +123,8 @@ def carry_traces(traces: Sequence[Trace], wanted: bool | None) -> tuple[Carried 
                 "another text; trace with model.trace(text), or leave model out"
             )
         return None, ""
-    return carry(model, wanted, not all(_same_again(model, trace) for trace in traces))
+    stale = not all(_same_again(model, trace) for trace in traces)
+    return carry(model, wanted, stale, traces, precision=precision)
 
 
 def _same_again(model: TextModel, trace: Trace) -> bool:

@@ -280,7 +280,9 @@ class PatchingView(SelectionView):
             return {"type": "compare"}, []
         return super()._answer(question)
 
-    def _page(self, *, model: bool | None = None, **options: Any) -> Iterable[str]:
+    def _page(
+        self, *, model: bool | None = None, precision: str = "auto", **options: Any
+    ) -> Iterable[str]:
         desks, lacks = self._desks, "measures no more cells"
         why = desks.why_not_carried()
         if why and model:
@@ -290,7 +292,9 @@ class PatchingView(SelectionView):
             )
         self.carried, told = None, f"The model is not in this page, so it {lacks}: {why}."
         if not why:
-            self.carried, told = carry(desks.model, model, not desks.is_fresh, lacks)
+            self.carried, told = carry(
+                desks.model, model, not desks.is_fresh, desks.runs(), lacks, precision
+            )
         self.left_out = "" if self.carried else told
         return super()._page(**options)
 
@@ -304,7 +308,8 @@ class PatchingView(SelectionView):
             **self._desks.numbers(),
             "_carried": {
                 "travels": travels,
-                "rounded": bool(self.carried and self.carried.rounded),
+                "bits": self.carried.bits if self.carried and self.carried.rounded else None,
+                "told": self.carried.told if self.carried else "",
                 **own,
             },
             "_note": " ".join(filter(None, (self.left_out, self._note))),

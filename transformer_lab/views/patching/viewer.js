@@ -204,7 +204,8 @@ export class PatchingViewer {
   /** On a page with no kernel. */
   #whoMeasures() {
     if (!this.measuring.travels) return ALONE;
-    return this.model.get("_carried").rounded ? `${HERE}, with the weights rounded to 16 bits.` : `${HERE}.`;
+    const { bits, told } = this.model.get("_carried");
+    return bits ? `${HERE}, with the weights rounded to ${bits} bits. ${told}`.trim() : `${HERE}.`;
   }
 
   #drawSites(site) {

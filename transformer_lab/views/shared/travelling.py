@@ -30,8 +30,10 @@ class Travelling(SelectionView):
     def _side_names(self) -> Sequence[str]:
         return ("",)
 
-    def _page(self, *, model: bool | None = None, **options: Any) -> Iterable[str]:
-        self.carried, self.stays = carry_traces(self._read_texts(), model)
+    def _page(
+        self, *, model: bool | None = None, precision: str = "auto", **options: Any
+    ) -> Iterable[str]:
+        self.carried, self.stays = carry_traces(self._read_texts(), model, precision)
         return super()._page(**options)
 
     def _page_state(self, **options: Any) -> dict[str, Any]:
@@ -43,6 +45,7 @@ class Travelling(SelectionView):
             state["_carried"] = {
                 "travels": True,
                 "moved": False,  # whether the page has read another text
+                "told": self.carried.told,
                 "kind": self._read_texts()[0].text_model.kind,
                 "sides": [{"name": name, **_words(trace)} for name, trace in sides],
             }

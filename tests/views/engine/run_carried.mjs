@@ -1,0 +1,82 @@
+// Loads models as pages carry them, whole and damaged in many ways, and gives back what the engine says.
+
+import fs from "node:fs";
+import path from "node:path";
+
+import { packedOf } from "../../../transformer_lab/views/engine/client.js";
+import { Desk } from "../../../transformer_lab/views/engine/desk.js";
+import { DamagedModel, readSafetensors } from "../../../transformer_lab/views/engine/safetensors.js";
+
+const folder = process.argv[2];
+const { models, seed } = JSON.parse(fs.readFileSync(path.join(folder, "models.json"), "utf-8"));
+const numbers = (data) => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("base64");
+
+/** Mulberry32: the same damages in every run. */
+let state = seed;
+const chance = (below) => {
+  state = (state + 0x6d2b79f5) | 0;
+  let t = Math.imul(state ^ (state >>> 15), 1 | state);
+  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+  return ((t ^ (t >>> 14)) >>> 0) % below;
+};
+
+const flipped = (bytes) => {
+  const found = bytes.slice();
+  found[chance(found.length)] ^= 1 << chance(8);
+  return found;
+};
+const cut = (bytes) => bytes.slice(0, chance(bytes.length));
+const longer = (bytes) => Uint8Array.from([...bytes, chance(256)]);
+/** Two runs of bytes that change places. */
+const exchanged = (bytes) => {
+  for (;;) {
+    const [length, a, b] = [1 + chance(32), chance(bytes.length - 64), chance(bytes.length - 64)];
+    const found = bytes.slice();
+    found.set(bytes.subarray(b, b + length), a);
+    found.set(bytes.subarray(a, a + length), b);
+    if (found.some((byte, i) => byte !== bytes[i])) return found;
+  }
+};
+const WAYS = { flipped, cut, longer, exchanged };
+
+function last(steps) {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/** "" where the model is refused as damaged and nothing was loaded. */
+function refusal(info, buffers) {
+  const desk = new Desk();
+  try {
+    last(desk.answer({ ask: "load", ...packedOf(info, buffers) }));
+  } catch (error) {
+    if (!(error instanceof DamagedModel)) return `${error.constructor.name}: ${error.message}`;
+    return desk.model === null ? "" : "it was loaded";
+  }
+  return "it was taken";
+}
+
+const results = models.map(({ name, info, text, damages }) => {
+  const buffers = ["about", "weights"].map((part) => new Uint8Array(fs.readFileSync(path.join(folder, `${name}.${part}`))));
+  const packed = packedOf(info, buffers);
+  const tensors = Object.fromEntries([...readSafetensors(packed.weights, packed.checksum)].map(([key, { data }]) => [key, numbers(data)]));
+  const desk = new Desk();
+  last(desk.answer({ ask: "load", ...packed }));
+  last(desk.answer({ ask: "read", text }));
+  const pass = desk.readings.get("").clean.pass;
+  const taken = [];
+  for (let i = 0; i < damages; i++) {
+    const [way, part] = [Object.keys(WAYS)[i % 4], chance(8) ? 1 : 0]; // weights are the longer part by far
+    const damaged = buffers.map((bytes, j) => (j === part ? WAYS[way](bytes) : bytes));
+    const why = refusal(info, damaged);
+    if (why) taken.push(`${way} in part ${part}: ${why}`);
+  }
+  for (const checksums of [info.checksums.toReversed(), info.checksums.map((x) => x ^ 1), [], undefined]) {
+    const why = refusal({ checksums }, buffers);
+    if (why) taken.push(`checksums: ${why}`);
+  }
+  return { tensors, logits: numbers(pass.logits().data), taken };
+});
+fs.writeFileSync(path.join(folder, "results.json"), JSON.stringify(results));
