@@ -87,6 +87,39 @@ def test_a_seed_is_another_model_and_comes_again(open_page, text, accessible):
     assert maps[0] == maps[2] != maps[1]
 
 
+def test_a_map_is_read_with_keys_and_a_legend(open_page, text, accessible, screenshot):
+    page = open_page(text, scheme="dark")
+    legend = page.locator(part("legend"))
+    assert "attention weight" in legend.inner_text()
+    assert legend.locator(".tl-ticks span").all_inner_texts() == ["0", ".1", ".3", ".6", "1"]
+    page.locator("[data-head='0/1'] button").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[data-head='0/1'] [aria-pressed=true]")
+    readout, big = page.locator(part("readout")), page.locator(part("big"))
+    assert "arrow keys" in readout.inner_text()
+    big.focus()
+    page.keyboard.press("ArrowDown")
+    for key in ("ArrowUp", "ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+    tokens = page.locator("[data-part=said] th[scope=row]").all_inner_texts()
+    last = len(tokens) - 1
+    told = readout.inner_text()
+    assert told.startswith(f"{tokens[last - 1]} ({last - 1}) looks at {tokens[2]} (2) with 0.")
+    row = []
+    for _ in range(2):
+        page.keyboard.press("ArrowLeft")
+    for _ in tokens:
+        row.append(float(readout.inner_text().rpartition(" ")[2]))
+        page.keyboard.press("ArrowRight")
+    label = big.get_attribute("aria-label")
+    assert f"({last - 1}) looks at" in label and label.endswith("Arrow keys move.")
+    assert sum(row) == pytest.approx(1, abs=2e-3)  # a row of the map, cell by cell
+    accessible(page)
+    screenshot(page, "learning-dark")
+    page.keyboard.press("Escape")
+    assert "arrow keys" in readout.inner_text()
+
+
 def test_another_task_is_another_model(open_page, text):
     page = open_page(text)
     page.locator(part("go")).click()

@@ -3,7 +3,8 @@
 
 import { Engine } from "../engine/client.js";
 import { typed } from "../shared/codecs.js";
-import { colourTable, headColour, onThemeChange, themeOf } from "../shared/colours.js";
+import { legend } from "../heads/legend.js";
+import { colourTable, headColour, onThemeChange, shade, themeOf } from "../shared/colours.js";
 import { Curve } from "../shared/curve.js";
 import { element, onceAFrame, tokenElement } from "../shared/dom.js";
 import { HeatMap } from "../shared/heat_map.js";
@@ -61,8 +62,8 @@ class LearningViewer {
         "div",
         { class: "tl-learning" },
         element("section", {}, element("h3", {}, "Loss"), part("canvas", "curve", { role: "img", "aria-label": "Loss over steps" })),
-        element("section", { class: "tl-heads" }, element("h3", {}, "Where each head looks"), part("div", "small", { class: "tl-small" })),
-        element("section", {}, part("h3", "which"), part("canvas", "big", { class: "tl-map", role: "img" }), part("p", "readout", { class: "tl-hint" })),
+        element("section", { class: "tl-heads" }, element("h3", {}, "Where each head looks"), part("div", "small", { class: "tl-small" }), part("div", "legend", { class: "tl-legend" })),
+        element("section", {}, part("h3", "which"), part("canvas", "big", { class: "tl-map", role: "img", tabindex: 0 }), part("p", "readout", { class: "tl-hint" })),
         element(
           "section",
           {},
@@ -75,6 +76,7 @@ class LearningViewer {
     this.losscurve = new Curve(this.curve, () => {}, signal);
     this.map = new HeatMap(this.big, { hover: (at) => this.#point(at), pick: (at) => this.#point(at) }, signal);
     const on = (target, event, act) => target.addEventListener(event, act, { signal });
+    on(this.big, "keydown", (event) => this.#key(event));
     on(this.task, "change", () => this.#choose(this.task.value));
     on(this.seed, "change", () => this.#begin());
     on(this.reset, "click", () => this.#begin());
@@ -206,8 +208,8 @@ class LearningViewer {
       const context = canvas.getContext("2d");
       const image = context.createImageData(n, n);
       one.map.forEach((weight, at) => {
-        const shade = Math.round(255 * Math.sqrt(Math.min(1, weight)));
-        image.data.set([...this.colours.table.subarray(3 * shade, 3 * shade + 3), 255], 4 * at);
+        const entry = 3 * shade(weight, 1);
+        image.data.set([...this.colours.table.subarray(entry, entry + 3), 255], 4 * at);
       });
       context.putImageData(image, 0, 0);
       button.setAttribute("aria-pressed", String(one.layer === this.chosen.layer && one.head === this.chosen.head));
@@ -243,18 +245,38 @@ class LearningViewer {
     const part = { query: 0, key: 0, queries: n, keys: n };
     const scene = { rowOf, part, queries: tokens, keys: tokens, causal, offset: 0, hidden: null, largest: 1, table: this.colours.table, colours: this.colours.inks };
     this.map.show(scene, this.big.parentElement.clientWidth, 420);
-    this.big.setAttribute("aria-label", `${this.which.textContent}: how much each token looks at each other.`);
     this.rowOf = rowOf;
-    this.#point(null);
+    this.legend.replaceChildren(...legend(this.colours.table, 1, false, false));
+    this.#point(this.at && Math.max(this.at.query, this.at.key) < n ? this.at : null);
   }
 
   #point(at) {
     if (!this.seen) return;
-    const { tokens } = this.seen;
-    this.map.mark(at, null);
-    this.readout.replaceChildren();
-    if (!at || at.query === null || at.key === null) this.readout.append("Rows look at columns. Point at a cell.");
-    else this.readout.append(tokenElement(tokens[at.query]), " looks at ", tokenElement(tokens[at.key]), ` with ${this.rowOf(at.query)[at.key].toFixed(3)}`);
+    const { tokens, causal } = this.seen;
+    this.at = at && at.query !== null && at.key !== null ? at : null;
+    this.map.mark(this.at ?? at, null);
+    const about = `${this.which.textContent}: how much each token, a row, looks at each other, a column.`;
+    if (!this.at) {
+      this.readout.textContent = "Rows look at columns. Point at a cell, or move with the arrow keys.";
+      this.big.setAttribute("aria-label", `${about} Arrow keys choose a cell.`);
+      return;
+    }
+    const { query, key } = this.at;
+    const told = causal && key > query ? ", which it may not: it comes later" : ` with ${this.rowOf(query)[key].toFixed(3)}`;
+    this.readout.replaceChildren(tokenElement(tokens[query]), ` (${query}) looks at `, tokenElement(tokens[key]), ` (${key})${told}`);
+    this.big.setAttribute("aria-label", `${about} ${this.readout.textContent}. Arrow keys move.`);
+  }
+
+  #key(event) {
+    const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Escape: null };
+    if (!this.seen || !(event.key in moves) || (event.key === "Escape" && !this.at)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const last = this.seen.tokens.length - 1;
+    const within = (value) => Math.max(0, Math.min(last, value));
+    const move = moves[event.key];
+    if (!move) this.#point(null);
+    else this.#point(this.at ? { query: within(this.at.query + move[0]), key: within(this.at.key + move[1]) } : { query: last, key: this.seen.causal ? last : 0 });
   }
 
   #drawSaid() {
