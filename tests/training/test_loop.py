@@ -135,7 +135,8 @@ def test_own_loss():
     assert double.loss == pytest.approx(2 * single.loss)
 
 
-def test_bf16_and_compile_stay_close():
+def test_bf16_and_compile_stay_close(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
     (exact,) = train(learner(), Counting(), steps=1, precision="fp32")
     (coarse,) = train(learner(), Counting(), steps=1, precision="bf16")
     (compiled,) = train(learner(), Counting(), steps=1, compile="eager")

@@ -76,7 +76,8 @@ def test_resume_is_bitwise_with_muon(tmp_path):
 
 
 @pytest.mark.resume
-def test_resume_is_bitwise_in_bf16(tmp_path):
+def test_resume_is_bitwise_in_bf16(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
     resumed(tmp_path, 3, precision="bf16")
 
 

@@ -93,7 +93,8 @@ def train(
         eval_batches, eval_every: held-out batches (20 of an endless stream), evaluated every so
             many steps and at the end.
         label_smoothing: of the default loss, in training only.
-        precision: "fp32", "bf16" or "fp16" autocast; "auto" is bf16 on a GPU that has it.
+        precision: "fp32", "bf16" or "fp16" autocast; "auto" is bf16 on a GPU that has it, else fp32.
+            A processor without instructions for bf16 goes on in fp32, with a warning.
         compile: use `torch.compile` (a string names its backend). "auto": where the run is long
             enough to pay for it on a processor; the bar says why or why not. Where there is no
             compiler, or it fails, training goes on uncompiled and a warning says so.
