@@ -32,14 +32,16 @@ class KeptBlocks:
     Args:
         budget_mib: for what is kept; where it is not enough nothing is kept, and every pass
             begins at the beginning.
+        like: of another pass of the same network.
 
     Attributes:
         reuses: whether passes may begin in the middle.
         block_of: (kind, layer) of attention -> its block, counted as they come in a pass.
     """
 
-    def __init__(self, network: Network, budget_mib: float):
+    def __init__(self, network: Network, budget_mib: float, like: KeptBlocks | None = None):
         self.network, self._budget = network, int(budget_mib * 2**20)
+        self._blocks = network.blocks() if like is None else like._blocks
         self.reuses = False
         self.block_of: dict[tuple[str, int], int] = {}
         self._kept: list[tuple[nn.Module, Any]] = []
@@ -52,7 +54,7 @@ class KeptBlocks:
             EditError: when the network's attention does not go through the seam.
         """
         watch = _Watch(self._budget)
-        with tapping(self.network, watch), watch.blocks(self.network.blocks()):
+        with tapping(self.network, watch), watch.blocks(self._blocks):
             yield
         self.block_of = watch.block_of
         modules = [module for module, _ in watch.kept]
@@ -60,6 +62,11 @@ class KeptBlocks:
         once = len(set(modules)) == len(modules) > 0
         self.reuses = once and watch.bytes <= self._budget
         self._kept = watch.kept if self.reuses else []
+
+    @property
+    def last(self) -> int:
+        """The last block that attends."""
+        return max(self.block_of.values(), default=0)
 
     def start_of(self, kind: str, layer: int | None) -> int:
         """The first block that a change at this place (None: every layer) reaches."""
@@ -96,7 +103,7 @@ class KeptBlocks:
 
     def _last_is_again(self, run: Callable[[], Any]) -> bool:
         """Whether the last block that attends, in a pass that is begun there, gives what it gave."""
-        turn = max(self.block_of.values(), default=0)
+        turn = self.last
         (last, gave), found, owner = self._kept[turn], [], threading.get_ident()
 
         def see(module, args, output):

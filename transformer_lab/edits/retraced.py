@@ -76,7 +76,9 @@ class Retraced:
         begun = [_Pass((), self._kept, self.trace), *([self._last] if self._last else [])]
         start, before = max(((self._start(edits, one), one) for one in begun), key=lambda x: x[0])
         left = [e for e in edits if self._place(e) >= start]
-        kept = KeptBlocks(self._network, self._budget if self._kept.reuses else 0.0)
+        kept = KeptBlocks(
+            self._network, self._budget if self._kept.reuses else 0.0, like=self._kept
+        )
         hung = edit(self._network, *left, this_thread=True) if left or not start else nullcontext()
         with hung, before.kept.replaying(start), kept.keeping():
             after = self._make()
@@ -85,6 +87,11 @@ class Retraced:
         if kept.reuses:
             self._last = _Pass(tuple(edits), kept, after)
         return after
+
+    def prepare(self) -> None:
+        """Find out now whether passes may begin in the middle, which the first edit would wait for."""
+        if self._was_alone and self._is_alone:
+            self._kept.check(self._make)
 
     @property
     def _is_alone(self) -> bool:
@@ -100,7 +107,8 @@ class Retraced:
         if same[0] != same[1]:  # in another order, which may be another edit
             return min(places.values(), default=0)
         apart = (Counter(now) - both) + (Counter(then) - both)
-        start = min((places[key] for key in apart), default=0)
+        # A pass under the same edits is made for what it gives at its end, such as other logits.
+        start = min((places[key] for key in apart), default=self._kept.last)
         # What is made of the stream between two blocks is not in what the first one gave, and what is
         # made of every layer has to be made of the others.
         wide = (e for e in edits if _key(e) in both and (e.streams() or e.layer is None))

@@ -20,7 +20,7 @@ from ..hub.network import Inputs
 from ..hub.which import network_of
 from ..tracing.trace import Trace
 from . import probes
-from .measures import MEASURES, Measure, maps, of_heads_there, two_hops
+from .measures import MEASURES, Measure, TwoHops, maps, of_heads_there
 from .probes import Probe
 
 BAR = 0.5
@@ -270,18 +270,17 @@ def _wanted(trace: Trace, probe: Probe, kind: str, batch: int, inputs: str) -> l
 def _add(
     sums: dict[str, list[Tensor]], trace: Trace, kind: str, batch: int, wanted: list[_Wanted]
 ) -> None:
-    """Append each label's scores of one text. One layer's maps are in memory at a time."""
+    """Append each label's scores of one text. One layer's maps are in memory at a time, made once."""
     scores: list[list[Tensor]] = [[] for _ in wanted]
+    hops = [TwoHops(one.rows, one.marked) if one.measure.hops == 2 else None for one in wanted]
     for _, patterns in maps(trace, kind, batch):
-        for one, found in zip(wanted, scores, strict=True):
-            found.append((patterns[:, one.rows] * one.marked).sum(-1).mean(-1))
-    for one, found in zip(wanted, scores, strict=True):
-        score = of_heads_there(trace, kind, torch.stack(found))
-        if one.measure.hops == 2:
+        for one, hop, found in zip(wanted, hops, scores, strict=True):
+            score = (patterns[:, one.rows] * one.marked).sum(-1).mean(-1)
             # Not through a head that does it alone: whatever looks at its own token would pass on
             # what that head has found.
-            through = score <= BAR
-            score = two_hops(trace, one.rows, one.marked, through=through, kind=kind, batch=batch)
+            found.append(score if hop is None else hop.add(patterns, score <= BAR))
+    for one, found in zip(wanted, scores, strict=True):
+        score = of_heads_there(trace, kind, torch.stack(found))
         sums.setdefault(one.measure.name, []).append(score)
 
 

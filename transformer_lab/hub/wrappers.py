@@ -41,10 +41,18 @@ def bare(model: Any) -> Any:
 def is_compiled(model: Any) -> bool:
     """Whether some of it runs as compiled code, which calls no hooks that are hung on it later."""
     inner = of_text_model(model)
-    return isinstance(inner, nn.Module) and any(
-        _COMPILED in m._modules or getattr(m, "_compiled_call_impl", None) is not None
-        for m in inner.modules()
-    )
+    if not isinstance(inner, nn.Module):
+        return False
+    left, seen = [inner], {id(inner)}  # asked at every edit: `modules` takes three times as long
+    while left:
+        module = left.pop()
+        if _COMPILED in module._modules or getattr(module, "_compiled_call_impl", None) is not None:
+            return True
+        for child in module._modules.values():
+            if child is not None and id(child) not in seen:
+                seen.add(id(child))
+                left.append(child)
+    return False
 
 
 def _inside(model: Any) -> Any:

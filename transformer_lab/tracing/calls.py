@@ -74,7 +74,10 @@ class Calls:
 
     def n_heads(self, kind: str | None = None) -> int:
         """Of the layer with the most."""
-        return max(call.n_heads for call in self._calls[self.kind(kind)].values())
+        kind = self.kind(kind)
+        if kind not in self._most_heads:
+            self._most_heads[kind] = max(call.n_heads for call in self._calls[kind].values())
+        return self._most_heads[kind]
 
     def d_head(self, kind: str | None = None) -> int | None:
         call = self._any_call(kind)
@@ -290,6 +293,7 @@ class Calls:
 
     def _know_layers(self) -> None:
         self._causal: dict[str, bool] = {}
+        self._most_heads: dict[str, int] = {}
         self._layers = {kind: self._all_layers(kind) for kind in self.kinds}
 
     def _all_layers(self, kind: str) -> tuple[Layer, ...]:

@@ -97,6 +97,9 @@ class Measured(Explored):
         reading, place = self._reading, self._place()
         if not self._runs.is_fresh(reading):
             return False
+        if self._can_edit(reading) and not reading.is_prepared:
+            self._runs.prepare(reading)
+            return True
         if self._measures(reading):
             kinds = sorted(self._kinds, key=lambda name: name != self.kind)
             for kind in kinds:

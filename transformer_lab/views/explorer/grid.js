@@ -1,6 +1,6 @@
 // What is drawn over the grid of heads: how much each matters, labels, heads that are off, groups.
 
-import { element, fitText, sizedContext } from "../shared/dom.js";
+import { element, fitText, showDrawn, sizedContext } from "../shared/dom.js";
 
 const TAGS_FROM = 40; // size of a thumbnail, in pixels, from which its label is written on it
 const WORDS_FROM = 24; // … and from which "off" is
@@ -28,6 +28,7 @@ export class GridMarks {
   /** @param {import("../heads/thumbnails.js").Thumbnails} thumbnails */
   constructor(thumbnails) {
     this.thumbnails = thumbnails;
+    this.apart = document.createElement("canvas");
     this.canvas = element("canvas", { class: "tl-grid-marks", "aria-hidden": "true" });
     this.canvas.removeAttribute("data-lm-suppress-shortcuts");
     thumbnails.stack.append(this.canvas);
@@ -36,15 +37,20 @@ export class GridMarks {
   /**
    * @param {(layer: number, head: number) => HeadMark} markOf
    * @param {{ink: string, quiet: string, ground: string, edited: string, accent: string}} inks
+   * @param {any[]} from all that the marks are made from: while it is the same, so are they
    */
-  draw(markOf, inks) {
-    const { grid, size } = this.thumbnails;
+  draw(markOf, inks, from) {
+    const { grid, size, look } = this.thumbnails;
     if (!grid) return;
-    const context = sizedContext(this.canvas, size.perRow * size.across, size.rows * size.down);
+    const all = [...from, inks, look];
+    if (all.length === this.from?.length && all.every((one, i) => one === this.from[i])) return;
+    this.from = all;
+    const context = sizedContext(this.apart, size.perRow * size.across, size.rows * size.down);
     for (let layer = 0; layer < grid.layers; layer++) {
       if (grid.headless?.[layer]) continue;
       for (let head = 0; head < grid.heads; head++) this.#one(context, markOf(layer, head), this.thumbnails.boxOf(layer, head), inks);
     }
+    showDrawn(this.canvas, this.apart);
   }
 
   #one(context, mark, box, inks) {

@@ -143,6 +143,7 @@ class Reading:
         None  # the predicted side's tokens, where its words would give others
     )
     plain: tuple[int, ...] = ()  # that side's tokens, as they are without masks
+    is_prepared: bool = False  # for edits
     effects: dict[tuple[str, int, int], dict[int, Outcome]] = field(default_factory=dict)
     # (kind, position) -> about how the likeliest token's probability changes without each head,
     # [layer, head]; None where there are no estimates
@@ -164,7 +165,7 @@ class Runs:
         self.text_model, self.kind = text_model, text_model.kind
         self._quiet: tuple[bytes, TextModel] | None = None
         self._reading: Reading | None = None
-        self._after: tuple[Reading, str, Trace] | None = None
+        self._after: tuple[Reading, tuple[str, int | None], Trace] | None = None
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -216,19 +217,33 @@ class Runs:
         )  # fmt: skip
         return self._reading
 
-    def edited(self, reading: Reading, edits: Sequence[Edit], name: str) -> Trace:
-        """The same text under edits; `name` tells edits apart.
+    def edited(self, reading: Reading, edits: Sequence[Edit], name: str, position: int) -> Trace:
+        """The same text under edits; `name` tells edits apart. Of a model that can do so it has the
+        logits of that position alone: those of all would take as long as several layers.
 
         Raises:
             EditError: for edits that fit nothing in the model.
         """
-        known = self._after
-        if known and known[0] is reading and known[1] == name:
+        known, place = self._after, None if reading.trace.logits is None else position
+        if known and known[0] is reading and known[1] == (name, place):
             return known[2]
         with held_for_edits(self.module):
-            after = reading.retraced.under(edits)
-        self._after = (reading, name, after)
+            network = self.quiet(reading.version).network
+            some = nullcontext() if place is None else network.predicting_at(torch.tensor([place]))
+            with some:
+                after = reading.retraced.under(edits)
+        self._after = (reading, (name, place), after)
         return after
+
+    def prepare(self, reading: Reading) -> None:
+        """What the first edit of a text would wait for.
+
+        Raises:
+            ModelIsTraining: while the model is being trained.
+        """
+        with held_for_edits(self.module, patient=True):
+            reading.retraced.prepare()
+        reading.is_prepared = True
 
     def write(
         self, reading: Reading, edits: Sequence[Edit], n: int, options: dict[str, Any]
@@ -377,5 +392,7 @@ def _maskable(model: TextModel, ids: Tensor, position: int) -> int:
 
 
 def _log_probabilities(trace: Trace, position: int) -> Tensor:
+    """Of all tokens, fp64; a trace of one position has its logits alone."""
     assert trace.logits is not None
-    return torch.log_softmax(trace.logits[0, position].double().cpu(), -1)
+    logits = trace.logits[0]
+    return torch.log_softmax(logits[position if len(logits) > 1 else 0].double().cpu(), -1)

@@ -229,7 +229,7 @@ class Explored(HeadTraits):
         after = None
         if edits:
             objects = self._changes.objects(edits)
-            after = self._runs.edited(reading, objects, json.dumps(edits))
+            after = self._runs.edited(reading, objects, json.dumps(edits), place)
         nowhere = limit is not None and not positions and position is None
         effect = self._runs.compare(reading.trace, after, place)
         with self.hold_sync():

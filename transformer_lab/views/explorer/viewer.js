@@ -333,9 +333,10 @@ export class ExplorerViewer {
   #marks() {
     const { inks } = this.shell;
     if (!inks) return;
-    const { kindName: kind } = this.state;
+    const { kindName: kind, facts: { effects } } = this.state;
     const { edits } = this.runner;
-    const found = effectsOf(this.state);
+    if (effects !== this.found?.effects || kind !== this.foundKind) Object.assign(this, { found: effectsOf(this.state), foundKind: kind });
+    const { found } = this;
     this.marksOnGrid.draw((layer, head) => {
       const place = { kind, layer, head };
       const change = found.changes.get(`${kind}/${layer}/${head}`);
@@ -347,7 +348,7 @@ export class ExplorerViewer {
         tag: short ?? tag, // a view that was saved before has no short one
         effect: found.swept && change !== undefined ? { part: change / found.scale, estimate: found.estimates.has(`${kind}/${layer}/${head}`) } : null,
       };
-    }, inks);
+    }, inks, [edits, effects, this.model.get("_labels"), kind, [...this.group].join()]);
     this.card.tellSweep(found);
   }
 

@@ -4,7 +4,7 @@
 import { largest } from "../shared/attention.js";
 import { Between, rowsWithin } from "./between.js";
 import { colourTable } from "../shared/colours.js";
-import { atMostOnceAFrame, element, onceAFrame, onceForAll } from "../shared/dom.js";
+import { atMostOnceAFrame, element, onceAFrame, onceForAll, say } from "../shared/dom.js";
 import { headStepper, viewControls } from "./controls.js";
 import { SharedPlace } from "./faces.js";
 import { HeadsPanel } from "./heads_panel.js";
@@ -62,14 +62,14 @@ export class Heads {
     this.thumbnails = new Thumbnails(
       (layer, head, event) => does.chosen(layer, head, event), signal, (layer, head) => does.tell(layer, head),
     );
-    this.linesPanel = new LinesPanel(state, on, signal);
-    this.mapPanel = new MapPanel(state, on, signal);
+    this.linesPanel = new LinesPanel(state, on, this.shell);
+    this.mapPanel = new MapPanel(state, on, this.shell);
     this.pins = new Pins(this, on);
     this.waiting = new Waiting(this.mapPanel.busy);
     this.readout = new Readout();
     this.flag = element("p", { class: "tl-flag", "data-part": "flag", hidden: true });
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
-    this.headsPanel = new HeadsPanel(state, this.thumbnails);
+    this.headsPanel = new HeadsPanel(state, this.thumbnails, this.shell);
     this.stepper = headStepper(state, (layer, head) => state.set({ layer, head }));
     this.viewControls = viewControls(state);
     this.answer = element("div", { class: "tl-answer" }, this.readout.sentence);
@@ -255,6 +255,8 @@ export class Heads {
   draw() {
     if (!this.weightsHere) return;
     const { shell, state, maps } = this;
+    // It is asked for before anything is written, so that the page is laid out once.
+    const fixed = (this.fixed = getComputedStyle(this.panels).getPropertyValue("--tl-fixed").trim() === "1");
     this.sharedPlace.show();
     const { options, kind, valueWeighted, hidden, block } = state;
     const smallTable = colourTable(options.colours ?? "default", shell.theme);
@@ -269,18 +271,18 @@ export class Heads {
     const most = Math.max(...ends.map((one) => one.most));
     this.end = scaleEnd(Math.max(...ends.map((one) => one.end)), !valueWeighted && !maps.signed);
     this.panels.classList.toggle("tl-pinned", beside.length > 0);
-    const fixed = (this.fixed = getComputedStyle(this.panels).getPropertyValue("--tl-fixed").trim() === "1");
-    this.headsPanel.draw(this.maps.thumbnails(state.kindName), smallTable, fixed, shell.inks);
-    this.headsPanel.note.textContent = hidden || valueWeighted ? "The small maps stay as they are: raw weights, nothing hidden." : block ? "The small maps are of the whole text." : "";
-    this.mapPanel.title.textContent = headTag(this.shown.layer, this.shown.head);
+    const layout = this.panels.className;
+    say(this.headsPanel.note, hidden || valueWeighted ? "The small maps stay as they are: raw weights, nothing hidden." : block ? "The small maps are of the whole text." : "");
+    this.headsPanel.draw(this.maps.thumbnails(state.kindName), smallTable, fixed, shell.inks, layout);
+    say(this.mapPanel.title, headTag(this.shown.layer, this.shown.head));
     this.#flags();
     this.mapPanel.draw({
       rowOf: this.rowOf, nothing: this.nothing, end: this.end, clipped: most > this.end * 1.0001, table, inks: shell.inks,
-      signed: maps.signed, cuts: maps.cuts(this.shown), caption: this.#mapCaption(), fixed,
+      signed: maps.signed, cuts: maps.cuts(this.shown), caption: this.#mapCaption(), fixed, layout,
       beside: beside.map((one) => ({ ...one, table: one.signed ? table : smallTable })),
     }, this.hover);
     this.pins.show(beside);
-    this.linesPanel.measure(fixed);
+    this.linesPanel.measure(fixed, layout);
     this.linesPanel.showChoice();
     this.#follow();
     this.does.drawn();
@@ -337,7 +339,7 @@ export class Heads {
     if (left.length) notes.push(`Without ${left.join(" and ")}: what is left of each row is scaled up to the row’s sum.`);
     if (valueWeighted) notes.push(`Each weight is multiplied by the length of what its key adds, ${this.model.get("_value_note")}: these numbers are not shares.`);
     notes.push(...this.maps.flags(this.shown));
-    this.flag.textContent = notes.join(" ");
+    say(this.flag, notes.join(" "));
     this.flag.hidden = !notes.length;
   }
 

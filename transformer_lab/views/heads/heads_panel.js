@@ -2,6 +2,7 @@
 
 import { radioGroup } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
+import { Room } from "../shared/room.js";
 
 const KINDS_SHOWN = { encoder: "encoder", decoder: "decoder", cross: "cross" };
 
@@ -13,8 +14,9 @@ export class HeadsPanel {
   /**
    * @param {import("./state.js").HeadState} state its option `heads` names the face on view
    * @param {import("./thumbnails.js").Thumbnails} thumbnails
+   * @param {import("../shared/shell.js").Shell} shell
    */
-  constructor(state, thumbnails) {
+  constructor(state, thumbnails, shell) {
     Object.assign(this, { state, thumbnails });
     this.count = element("span", { class: "tl-quiet" });
     this.faceChoice = element("span", { class: "tl-faces" });
@@ -25,6 +27,7 @@ export class HeadsPanel {
     this.root = element("section", { class: "tl-panel tl-panel-heads", "aria-label": "Every head" },
       element("p", { class: "tl-heading" }, element("b", {}, "Heads"), " ", this.count, this.faceChoice), this.kindChoice,
       this.gridBox, this.below);
+    this.room = new Room(this.gridBox, [this.root, this.kindChoice, this.below], shell.signal, () => shell.redraw());
     /** @type {Face[]} */
     this.faces = [{ name: "grid", root: this.gridBox }];
   }
@@ -66,13 +69,14 @@ export class HeadsPanel {
    * @param {Uint8ClampedArray} table
    * @param {boolean} fixed whether the room is given
    * @param {any} inks
+   * @param {string} layout how the panels stand
    */
-  draw({ shades, grid }, table, fixed, inks) {
-    const { gridBox, thumbnails } = this;
-    if (!gridBox.clientWidth) return; // another face of the panel is on view
-    gridBox.style.maxHeight = "";
-    thumbnails.draw(shades, grid, table, { width: gridBox.clientWidth, height: fixed ? gridBox.clientHeight : GRID_HEIGHT }, inks);
-    gridBox.style.maxHeight = fixed ? `${thumbnails.root.scrollHeight + 4}px` : ""; // what is said of it follows at once
+  draw({ shades, grid }, table, fixed, inks, layout) {
+    const { room, thumbnails } = this;
+    const { width, height } = room.of(fixed, layout, this.face, this.note.textContent);
+    if (!width) return; // another face of the panel is on view
+    const other = thumbnails.draw(shades, grid, table, { width, height: fixed ? height : GRID_HEIGHT }, inks);
+    if (fixed && (other || room.taken === null)) room.take(thumbnails.root.scrollHeight + 4); // what is said of it follows at once
   }
 
   /** The kinds of attention, where there are several, and how many heads the one on view has. */

@@ -1,6 +1,6 @@
 // Attention as lines between two columns of tokens.
 
-import { element, sizedContext, tokenElement } from "../shared/dom.js";
+import { element, say, sizedContext, tokenElement } from "../shared/dom.js";
 import { TO_NOTHING } from "../shared/words.js";
 
 const ALL_UP_TO = 64; // tokens; of longer texts the neighbourhood of the focus is shown
@@ -119,9 +119,24 @@ export class LineView {
   list(queries, keys, queryLines, keyLines, hidden, ghost = false) {
     this.rowHeight = Math.max(15, Math.min(24, (this.height ?? 430) / Math.max(queryLines.length, keyLines.length + (ghost ? 1.5 : 0))));
     this.root.style.setProperty("--tl-row", `${this.rowHeight}px`);
+    this.forget();
     this.places.queries = this.#fill(this.left, queries, queryLines, null);
     this.places.keys = this.#fill(this.right, keys, keyLines, hidden);
     if (ghost) this.#addGhost(keyLines.length);
+  }
+
+  /** There may be other room between the columns. */
+  forget() {
+    this.size = null;
+  }
+
+  /** The room between the columns, which the numbers beside the tokens change. */
+  #between(told) {
+    if (this.size && this.size.told === told) return this.size;
+    const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
+    const [width, height] = [Math.max(40, box.clientWidth), Math.max(this.left.scrollHeight, this.right.scrollHeight, 1)];
+    this.size = { told, width, height };
+    return this.size;
   }
 
   #addGhost(above) {
@@ -163,10 +178,7 @@ export class LineView {
   draw(scene) {
     this.scene = scene;
     this.#paintTokens(scene);
-    // The numbers beside the tokens have changed how wide the columns are, and what is left between.
-    const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
-    const width = Math.max(40, box.clientWidth);
-    const height = Math.max(this.left.scrollHeight, this.right.scrollHeight, 1);
+    const { width, height } = this.#between(JSON.stringify([[...scene.queryNotes], [...scene.keyNotes], scene.focus, scene.selected]));
     const context = sizedContext(this.canvas, width, height);
     const beside = besides(scene.edges, this.rowHeight);
     for (const edge of [...scene.edges].sort((a, b) => a.share - b.share)) {
@@ -209,7 +221,7 @@ export class LineView {
     const ghost = this.right.querySelector(".tl-ghost");
     if (!ghost) return;
     const told = scene.keyNotes.get(null) ?? "";
-    ghost.querySelector(".tl-weight").textContent = told;
+    say(ghost.querySelector(".tl-weight"), told);
     ghost.title = `${TO_NOTHING} ${told}: ${NO_TOKEN}`.replace(" :", ":");
     ghost.classList.toggle("tl-focus", Boolean(scene.focus?.nothing));
   }
@@ -246,7 +258,7 @@ export class LineView {
       token.style.background = strength
         ? `color-mix(in srgb, ${scene.colourOf(strongest.head)} ${strength}%, transparent)`
         : "";
-      token.querySelector(".tl-weight").textContent = notes.get(index) ?? "";
+      say(token.querySelector(".tl-weight"), notes.get(index) ?? "");
     }
   }
 }

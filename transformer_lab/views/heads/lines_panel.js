@@ -2,10 +2,11 @@
 
 import { headColour } from "../shared/colours.js";
 import { radioGroup } from "../shared/controls.js";
-import { element } from "../shared/dom.js";
+import { element, say } from "../shared/dom.js";
 import { lineFilter } from "./controls.js";
 import { lineScene } from "./line_scene.js";
 import { columnLines, isLong, LineView } from "./lines.js";
+import { Room } from "../shared/room.js";
 
 /**
  * @typedef {object} LinesScene
@@ -18,10 +19,10 @@ import { columnLines, isLong, LineView } from "./lines.js";
  */
 
 export class LinesPanel {
-  /** @param {import("./state.js").HeadState} state @param {object} on @param {AbortSignal} signal */
-  constructor(state, on, signal) {
+  /** @param {import("./state.js").HeadState} state @param {object} on @param {import("../shared/shell.js").Shell} shell */
+  constructor(state, on, shell) {
     this.state = state;
-    this.lines = new LineView(on, signal);
+    this.lines = new LineView(on, shell.signal);
     this.note = element("p", { class: "tl-hint", "data-part": "line-note" });
     this.filter = element("div", { class: "tl-filter", role: "group", "aria-label": "Heads whose lines are drawn" });
     this.choice = radioGroup({
@@ -48,17 +49,25 @@ export class LinesPanel {
       this.scroll,
       this.note,
     );
+    this.room = new Room(this.scroll, [this.root, this.choice.root, this.filter, this.note], shell.signal, () => shell.redraw());
   }
 
   get wholeLayer() {
     return this.state.options.lines === "layer";
   }
 
-  /** How much room there is. @param {boolean} fixed whether it is given, and not what the lines need */
-  measure(fixed) {
-    this.scroll.style.maxHeight = "";
-    const room = this.scroll.clientHeight;
-    this.lines.height = fixed && room ? room - 2 : undefined;
+  /**
+   * How much room there is.
+   * @param {boolean} fixed whether it is given, and not what the lines need
+   * @param {string} layout how the panels stand
+   */
+  measure(fixed, layout) {
+    const room = this.room.of(fixed, layout);
+    if (room !== this.measured) this.lines.forget();
+    this.measured = room;
+    const { width, height } = room;
+    this.lines.height = fixed && height ? height - 2 : undefined;
+    this.inSight = width > 0;
     this.fixed = fixed;
   }
 
@@ -92,9 +101,10 @@ export class LinesPanel {
    *   the tokens at the ends of lines are listed; ghost: whether a query may look at nothing
    */
   drawScene(scene, { long, ghost, end, ground, named }) {
-    this.note.textContent = scene.note;
+    say(this.note, scene.note);
     this.#listTokens(scene, long, ghost);
-    this.scroll.style.maxHeight = this.fixed && this.needed > 4 ? `${this.needed}px` : ""; // the note follows at once
+    if (!this.inSight) return; // the map stands in this place
+    this.room.take(this.fixed && this.needed > 4 ? this.needed : null); // the note follows at once
     this.lines.draw({
       edges: scene.edges.map((edge) => ({ ...edge, share: Math.min(1, edge.weight / Math.max(end, 1e-9)) })),
       colourOf: (other) => headColour(other),

@@ -53,7 +53,7 @@ export class LongHeads {
     const { signal, state } = this;
     const pick = (spot) => state.pick({ query: spot.query, key: spot.nothing ? null : spot.key });
     this.thumbnails = new Thumbnails((layer, head) => state.set({ layer, head }), signal);
-    this.linesPanel = new LinesPanel(state, { hover: () => {}, pick }, signal);
+    this.linesPanel = new LinesPanel(state, { hover: () => {}, pick }, this.shell);
     this.linesPanel.choice.root.hidden = true;
     this.linesPanel.filter.hidden = true;
     this.mapPanel = new LongMap({
@@ -64,7 +64,7 @@ export class LongHeads {
     this.readout = new Readout();
     this.flag = element("p", { class: "tl-flag", "data-part": "flag", hidden: true });
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
-    this.headsPanel = new HeadsPanel(state, this.thumbnails);
+    this.headsPanel = new HeadsPanel(state, this.thumbnails, this.shell);
     this.stepper = headStepper(state, (layer, head) => state.set({ layer, head }));
     this.viewControls = viewControls(state);
     this.answer = element("div", { class: "tl-answer" }, this.readout.sentence);
@@ -268,11 +268,12 @@ export class LongHeads {
     this.viewControls.show();
     const table = colourTable(state.options.colours ?? "default", shell.theme);
     const fixed = (this.fixed = getComputedStyle(this.panels).getPropertyValue("--tl-fixed").trim() === "1");
-    this.headsPanel.draw(this.store.thumbnails(state.kindName), table, fixed, shell.inks);
     const told = kind.long.small_rows;
     const sampled = told < kind.queries ? [`Small maps: told from ${told} of ${kind.queries.toLocaleString("en")} rows each.`] : [];
     const raw = this.letters ? ["They stay as they are: raw weights, nothing hidden."] : [];
     this.headsPanel.note.textContent = [...sampled, ...raw].join(" ");
+    const layout = this.panels.className;
+    this.headsPanel.draw(this.store.thumbnails(state.kindName), table, fixed, shell.inks, layout);
     const source = grouped ? this.#smallPyramid() : pyramid;
     const { most, median } = source.info;
     const end = Math.min(most, 2.5 * median) || most;
@@ -289,7 +290,7 @@ export class LongHeads {
       end: this.end, table, inks: shell.inks, fixed, measure, valueWeighted, clipped: most > this.end * 1.0001,
       notes: kind.causal ? ["Grey: later tokens, which a query cannot look at."] : [],
     });
-    this.linesPanel.measure(fixed);
+    this.linesPanel.measure(fixed, layout);
     this.#follow();
   }
 

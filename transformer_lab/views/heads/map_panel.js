@@ -1,9 +1,10 @@
 // The chosen head as a map: its canvas, what its colours mean, and which part of it is shown.
 
 import { menu } from "../shared/controls.js";
-import { element } from "../shared/dom.js";
+import { element, say } from "../shared/dom.js";
 import { HeatMap } from "../shared/heat_map.js";
 import { legend } from "./legend.js";
+import { Room } from "../shared/room.js";
 import { windowFrom } from "./scale.js";
 import { tilesOf } from "../shared/map_frame.js";
 
@@ -21,12 +22,13 @@ const TILES_HEIGHT = 640; // of several maps, where the page may grow
  * @property {import("./state.js").Spot[]} cuts
  * @property {string} caption what the numbers are
  * @property {boolean} [fixed] whether the room is given, and not what the map needs
+ * @property {string} [layout] how the panels stand
  * @property {ReturnType<import("./pins.js").Pins["scenes"]>} beside maps of other heads
  */
 
 export class MapPanel {
-  /** @param {import("./state.js").HeadState} state @param {object} on @param {AbortSignal} signal */
-  constructor(state, on, signal) {
+  /** @param {import("./state.js").HeadState} state @param {object} on @param {import("../shared/shell.js").Shell} shell */
+  constructor(state, on, { signal, redraw }) {
     this.state = state;
     this.from = {};
     this.canvas = element("canvas", { role: "img", tabindex: 0, class: "tl-map", "data-part": "map" });
@@ -50,6 +52,7 @@ export class MapPanel {
     this.root = element("section", { class: "tl-panel tl-panel-map", "aria-label": "Map" },
       this.heading, this.box,
       this.foot, this.said);
+    this.room = new Room(this.box, [this.root, this.foot, this.said], signal, () => redraw());
   }
 
   /** Another kind: begin where its tokens begin. */
@@ -69,17 +72,29 @@ export class MapPanel {
     const { state, options } = { state: this.state, options: this.state.options };
     this.zoom.set(String(options.zoom ?? 0));
     this.zoom.root.hidden = this.#spans.every(([from, to]) => to - from <= 40);
-    this.legend.replaceChildren(...legend(scene.table, scene.end, state.valueWeighted, scene.clipped, scene.signed, state.kind.measure));
+    const told = legend(scene.table, scene.end, state.valueWeighted, scene.clipped, scene.signed, state.kind.measure);
+    if (!this.legend.firstChild) this.legend.replaceChildren(...told); // it takes its room
+    this.#drawAll(hover);
+    this.legend.replaceChildren(...told);
+  }
+
+  #drawAll(hover) {
     this.#drawPart(hover);
+    const { fixed } = this.scene;
     // What is said below it may have taken a line more.
-    if (this.short) this.#drawPart(hover);
+    if (fixed && this.#room.height !== this.given) this.#drawPart(hover);
+    this.room.take(fixed && this.#room.height ? this.high + 2 : null); // what its colours mean follows at once
+  }
+
+  /** What there is for maps. */
+  get #room() {
+    const { fixed = false, layout } = this.scene;
+    return this.room.of(fixed, layout, this.said.textContent);
   }
 
   #drawPart(hover) {
     const { kind, options, hidden, selected } = this.state;
     const { rowOf, nothing, end, table, inks, signed, cuts, caption, fixed, beside } = this.scene;
-    const { box } = this;
-    box.style.maxHeight = "";
     const size = options.zoom || Infinity;
     const centre = selected ?? hover ?? { query: 0, key: 0 };
     const [a, b] = this.#spans;
@@ -96,13 +111,15 @@ export class MapPanel {
     const scene = {
       rowOf, nothing, part, queries: kind.query_tokens, keys: kind.key_tokens, causal: kind.causal,
       offset: kind.all_keys - kind.all_queries, hidden, largest: end, table,
-      colours: inks, signed, cuts,
+      colours: inks, signed, cuts, unmarked: true,
     };
     this.#arrange(beside);
-    const [width, height] = [Math.max(200, box.clientWidth), fixed ? Math.max(90, box.clientHeight) : Infinity];
+    const room = this.#room;
+    this.given = room.height;
+    const [width, height] = [Math.max(200, room.width), fixed ? Math.max(90, room.height) : Infinity];
     if (beside.length) this.#sideBySide(scene, beside, width, height);
     else this.map.show(scene, width, 470, height);
-    const high = beside.length ? this.high : this.map.height;
+    if (!beside.length) this.high = this.map.height;
     const notes = [caption];
     const ahead = part.key + part.keys - 1 > part.query + kind.all_keys - kind.all_queries;
     if (kind.causal && ahead) notes.push("Grey: later tokens, which a query cannot look at.");
@@ -110,9 +127,7 @@ export class MapPanel {
     if (part.keys < kind.keys || part.queries < kind.queries) {
       notes.push(`Queries ${part.query}–${part.query + part.queries - 1}, keys ${part.key}–${part.key + part.keys - 1} of ${kind.keys}.`);
     }
-    this.note.textContent = notes.filter(Boolean).join(" ");
-    this.short = fixed && high > box.clientHeight + 1;
-    box.style.maxHeight = fixed && box.clientHeight ? `${high + 2}px` : ""; // what its colours mean follows at once
+    say(this.note, notes.filter(Boolean).join(" "));
   }
 
   /** The maps that stand in the box, and no others; what stays is not moved, and keeps its focus. */
@@ -143,7 +158,7 @@ export class MapPanel {
   /** Mark what is pointed at and what is locked; a locked cell is brought into view. */
   mark(hover, selected) {
     const locked = selected && !hover && (this.state.options.zoom ?? 0);
-    if (locked && !this.#inPart(selected)) this.#drawPart(hover);
+    if (locked && !this.#inPart(selected)) this.#drawAll(hover);
     this.map.mark(hover, selected);
   }
 

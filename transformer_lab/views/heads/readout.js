@@ -1,7 +1,7 @@
 // What is seen, below the picture: the sentence, the number under the cursor, the top-5 table.
 
 import { largest } from "../shared/attention.js";
-import { element, tokenElement } from "../shared/dom.js";
+import { element, say, tokenElement } from "../shared/dom.js";
 import { MANY_QUERIES } from "./line_scene.js";
 import { betweenChangeSentence, betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, nothingSentence, quoted, querySentence, spreadSentence, TO_NOTHING } from "../shared/words.js";
 
@@ -34,7 +34,7 @@ export class Readout {
   /** @param {Scene} scene */
   show(scene) {
     this.text = this.#say(scene);
-    this.sentence.textContent = this.text;
+    say(this.sentence, this.text);
     this.#number(scene);
     this.#top(scene);
   }

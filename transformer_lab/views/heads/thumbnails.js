@@ -1,7 +1,7 @@
 // Every head, small: one canvas for the whole grid, layers down and heads across.
 
 import { packedPalette, paintBlocked } from "../shared/colours.js";
-import { element } from "../shared/dom.js";
+import { element, sizedContext } from "../shared/dom.js";
 import { cellOfHead, gridSize, headAtCell, namesShown } from "./grid_size.js";
 
 const NAMES = { width: 22, height: 18 }; // what the names of layers and heads take
@@ -25,6 +25,8 @@ export class Thumbnails {
     this.point = element("div", { class: "tl-mark tl-point", "aria-hidden": "true", hidden: true });
     this.rows = element("div", { class: "tl-row-names", "aria-hidden": "true" });
     this.columns = element("div", { class: "tl-column-names", "aria-hidden": "true" });
+    /** What stands beside rows and above columns. @type {Map<HTMLElement, string>} */
+    this.named = new Map();
     this.stack = element("div", { class: "tl-stack" }, this.canvas, this.mark, this.point);
     this.root = element("div", { class: "tl-grid" }, this.columns, this.rows, this.stack);
     const at = (event) => {
@@ -58,61 +60,83 @@ export class Thumbnails {
   }
 
   /**
+   * Draw what is not there yet: a layer whose maps are as they were stays.
    * @param {Uint8Array} shades one byte a pixel: the place on the colour scale
    * @param {Grid} grid
    * @param {Uint8ClampedArray} table
    * @param {import("./grid_size.js").GridRoom} room with the names
    * @param {{ground: string, blocked: string}} inks
+   * @returns {boolean} whether it takes other room than before
    */
   draw(shades, grid, table, room, inks) {
     this.grid = grid;
     this.size = gridSize(grid, { width: room.width - NAMES.width, height: room.height - NAMES.height });
-    const { across, down, gap, perRow, rows } = this.size;
     const ratio = globalThis.devicePixelRatio || 1;
-    const { layers, heads, width, height, headless = {} } = grid;
+    const look = JSON.stringify([grid, this.size, ratio, inks, Array.from(table)]);
+    const fresh = look !== this.look;
+    if (fresh) this.#begin(inks);
+    const others = fresh ? this.#every() : this.#others(shades);
+    // Where a pixel may be shared by two maps, none is drawn without the other.
+    const some = Number.isInteger(ratio) || !others.length ? others : this.#every();
+    if (some.length) this.#paint(shades, some[0], some[some.length - 1] + 1, packedPalette(table), ratio);
+    this.look = look;
+    this.shades = shades.slice();
+    this.tall = this.size.rows * this.size.down + NAMES.height > room.height;
+    this.choose(this.layer ?? 0, this.head ?? 0);
+    return fresh;
+  }
+
+  /** An empty canvas of its size, and what lies over all maps. */
+  #begin(inks) {
+    const { across, down, gap, perRow, rows } = this.size;
+    const { layers, heads, headless = {} } = this.grid;
     const [wide, high] = [perRow * across - gap, rows * down - gap];
-    this.canvas.width = Math.round(wide * ratio);
-    this.canvas.height = Math.round(high * ratio);
-    this.canvas.style.width = `${wide}px`;
-    this.canvas.style.height = `${high}px`;
-    const context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
-    const sheet = document.createElement("canvas");
-    sheet.width = heads * width;
-    sheet.height = layers * height;
-    const sheetContext = /** @type {CanvasRenderingContext2D} */ (sheet.getContext("2d"));
-    const image = sheetContext.createImageData(sheet.width, sheet.height);
-    const pixels = new Uint32Array(image.data.buffer);
-    const palette = packedPalette(table);
-    let next = 0;
-    for (let layer = 0; layer < layers; layer++) {
-      for (let head = 0; head < heads; head++) {
-        for (let y = 0; y < height; y++) {
-          const start = (layer * height + y) * sheet.width + head * width;
-          for (let x = 0; x < width; x++) pixels[start + x] = palette[shades[next++]];
-        }
-      }
-    }
-    sheetContext.putImageData(image, 0, 0);
-    context.scale(ratio, ratio);
-    context.font = "11px system-ui, sans-serif";
-    context.textBaseline = "middle";
-    context.fillStyle = getComputedStyle(this.canvas).color;
-    for (let layer = 0; layer < layers; layer++) {
-      for (let head = 0; head < heads; head++) {
-        const box = this.boxOf(layer, head);
-        context.imageSmoothingEnabled = width > box.width || height > box.height;
-        if (headless[layer]) {
-          if (head === 0) context.fillText(headless[layer], 2, box.y + box.height / 2, wide);
-        } else context.drawImage(sheet, head * width, layer * height, width, height, box.x, box.y, box.width, box.height);
-      }
-    }
-    this.#block(context, grid, inks);
+    this.context = sizedContext(this.canvas, wide, high);
+    this.over = document.createElement("canvas");
+    this.#block(sizedContext(this.over, wide, high), this.grid, inks);
     this.root.style.setProperty("--tl-across", `${across}px`);
     this.root.style.setProperty("--tl-down", `${down}px`);
     // For scripts and tests: where a head lies, in CSS pixels.
     Object.assign(this.canvas.dataset, { across: String(across), down: String(down), perRow: String(perRow), heads: String(heads) });
     this.canvas.setAttribute("aria-label", `${layers} layers by ${heads} heads, each as a small map.${Object.entries(headless).map(([layer, what]) => ` Layer ${layer}: ${what}.`).join("")} Arrow keys choose a head.`);
-    this.choose(this.layer ?? 0, this.head ?? 0);
+  }
+
+  #every() {
+    return Array.from({ length: this.grid.layers }, (_, layer) => layer);
+  }
+
+  /** Layers whose maps are others than those that were drawn last. */
+  #others(shades) {
+    const { heads, width, height } = this.grid;
+    const each = heads * width * height;
+    return this.#every().filter((layer) => !sameBytes(shades, this.shades, layer * each, (layer + 1) * each));
+  }
+
+  /** The maps of some layers, from one up to another. */
+  #paint(shades, from, to, palette, ratio) {
+    const { context } = this;
+    const { heads, width, height, headless = {} } = this.grid;
+    const sheet = sheetOf(shades, this.grid, from, to, palette);
+    const top = this.boxOf(from, 0).y;
+    const last = this.boxOf(to - 1, heads - 1);
+    const [wide, high] = [this.canvas.width / ratio, last.y + last.height - top];
+    context.clearRect(0, top, wide, high);
+    for (let layer = from; layer < to; layer++) {
+      if (headless[layer]) {
+        const box = this.boxOf(layer, 0);
+        context.font = "11px system-ui, sans-serif";
+        context.textBaseline = "middle";
+        context.fillStyle = getComputedStyle(this.canvas).color;
+        context.fillText(headless[layer], 2, box.y + box.height / 2, wide);
+        continue;
+      }
+      for (let head = 0; head < heads; head++) {
+        const box = this.boxOf(layer, head);
+        context.imageSmoothingEnabled = width > box.width || height > box.height;
+        context.drawImage(sheet, head * width, (layer - from) * height, width, height, box.x, box.y, box.width, box.height);
+      }
+    }
+    if (this.grid.reach) context.drawImage(this.over, 0, top * ratio, wide * ratio, high * ratio, 0, top, wide, high);
   }
 
   /** What a query cannot look at is grey, as on the large map. */
@@ -162,11 +186,15 @@ export class Thumbnails {
 
   #name(place, count, pitch, least, chosen, text) {
     const shown = namesShown(count, pitch, least, chosen);
+    const told = JSON.stringify([shown.map((on, i) => on && text(i)), chosen]);
+    if (this.named.get(place) === told) return;
+    this.named.set(place, told);
     place.replaceChildren(...shown.map((on, i) => element("span", { class: i === chosen ? "tl-on" : null }, on ? text(i) : "")));
   }
 
   /** Scroll a tall grid so that the chosen head is seen. */
   #reveal(layer, head) {
+    if (!this.tall) return; // all of it is seen
     const { y, height } = this.boxOf(layer, head);
     const room = this.root.clientHeight - NAMES.height;
     const seen = y >= this.root.scrollTop && y + height <= this.root.scrollTop + room;
@@ -179,4 +207,32 @@ export class Thumbnails {
     mark.style.width = `${width + 4}px`;
     mark.style.height = `${height + 4}px`;
   }
+}
+
+/** Layers of maps as one picture, a pixel each: heads across, layers down. */
+function sheetOf(shades, { heads, width, height }, from, to, palette) {
+  const sheet = document.createElement("canvas");
+  sheet.width = heads * width;
+  sheet.height = (to - from) * height;
+  const context = /** @type {CanvasRenderingContext2D} */ (sheet.getContext("2d"));
+  const image = context.createImageData(sheet.width, sheet.height);
+  const pixels = new Uint32Array(image.data.buffer);
+  let next = from * heads * width * height;
+  for (let row = 0; row < to - from; row++) {
+    for (let head = 0; head < heads; head++) {
+      for (let y = 0; y < height; y++) {
+        const start = (row * height + y) * sheet.width + head * width;
+        for (let x = 0; x < width; x++) pixels[start + x] = palette[shades[next++]];
+      }
+    }
+  }
+  context.putImageData(image, 0, 0);
+  return sheet;
+}
+
+/** Whether two byte arrays are alike between two places. */
+function sameBytes(a, b, from, to) {
+  if (a.length !== b.length) return false;
+  for (let i = from; i < to; i++) if (a[i] !== b[i]) return false;
+  return true;
 }

@@ -18,6 +18,11 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** Write a text where another one stands: one that is there already costs the page a layout too. @param {HTMLElement} place @param {string} text */
+export function say(place, text) {
+  if (place.textContent !== text) place.textContent = text;
+}
+
 /**
  * A token, kept apart from its neighbours' writing direction.
  * @param {string} text
@@ -115,6 +120,22 @@ export function sizedContext(canvas, width, height) {
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   return context;
+}
+
+/**
+ * Show on a canvas of a page what was drawn on one that stands in none. There a font can be set without that
+ * the page is laid out first, to look up the styles of the canvas.
+ * @param {HTMLCanvasElement} canvas
+ * @param {HTMLCanvasElement} apart by `sizedContext`, as large
+ */
+export function showDrawn(canvas, apart) {
+  const { width, height } = apart.style;
+  if (canvas.width !== apart.width || canvas.height !== apart.height) Object.assign(canvas, { width: apart.width, height: apart.height });
+  if (canvas.style.width !== width) canvas.style.width = width;
+  if (canvas.style.height !== height) canvas.style.height = height;
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(apart, 0, 0);
 }
 
 /**

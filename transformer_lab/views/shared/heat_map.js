@@ -3,7 +3,7 @@
 import { pooled } from "./attention.js";
 import { inkOn, packedPalette, paintBlocked, shade, signedShade } from "./colours.js";
 import { leaning, LONGEST_NAME, textOf, writeAbove } from "./column_names.js";
-import { fitText, sizedContext } from "./dom.js";
+import { fitText, showDrawn, sizedContext } from "./dom.js";
 import { axisStep, cellAt, fittedFrame, LABEL_FROM, NAMES_FROM } from "./map_frame.js";
 import { short, signed, TO_NOTHING } from "./words.js";
 
@@ -25,6 +25,7 @@ export class HeatMap {
    */
   constructor(canvas, on, signal) {
     this.canvas = canvas;
+    this.apart = document.createElement("canvas"); // all of it, before it is shown
     this.picture = document.createElement("canvas");
     this.column = document.createElement("canvas"); // of what goes to nothing
     /** @type {Frame | null} */
@@ -63,6 +64,7 @@ export class HeatMap {
    * @param {boolean} [scene.signed] whether values are changes, on a diverging table
    * @param {{query: number | null, key: number | null}[]} [scene.cuts] edges that were cut
    * @param {{ink: string, quiet: string, line: string, accent: string, blocked: string, edited?: string}} scene.colours
+   * @param {boolean} [scene.unmarked] whether `mark` is called next, and draws it
    * @param {number} width
    * @param {number} height at most, for the cells
    * @param {number} [whole] at most, for the cells and the labels above them; then `height` counts no more
@@ -78,7 +80,8 @@ export class HeatMap {
 
   /** The room that there is, and what its labels take. @param {any} scene @returns {import("./map_frame.js").Room} */
   room(scene, width, height) {
-    const context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
+    // Of a canvas that stands in no page: a font of one that does is looked up in its styles first.
+    const context = /** @type {CanvasRenderingContext2D} */ (this.picture.getContext("2d"));
     context.font = `12px ${MONO}`;
     const widest = (tokens, from, count) => {
       let most = 0;
@@ -105,7 +108,7 @@ export class HeatMap {
     this.width = width;
     this.height = Math.ceil(frame.top + frame.height + 2);
     this.#paintWeights();
-    this.mark(null, null);
+    if (!scene.unmarked) this.mark(null, null);
   }
 
   #nothingRoom(context) {
@@ -153,7 +156,7 @@ export class HeatMap {
   mark(hover, selected) {
     const { scene, frame } = this;
     if (!scene) return;
-    const context = sizedContext(this.canvas, this.width, this.height);
+    const context = sizedContext(this.apart, this.width, this.height);
     context.imageSmoothingEnabled = false;
     context.drawImage(this.picture, frame.left, frame.top, frame.width, frame.height);
     this.#blocked(context);
@@ -166,6 +169,7 @@ export class HeatMap {
     this.#cross(context, focus);
     if (selected) this.#outline(context, selected, 2.5);
     if (hover) this.#outline(context, hover, 1.5);
+    showDrawn(this.canvas, this.apart);
     // For scripts and tests: where cell (query, key) of the shown part lies, in CSS pixels.
     Object.assign(this.canvas.dataset, {
       left: String(frame.left),

@@ -37,10 +37,11 @@ export class Shell {
     const { subtitle, message } = this.top;
     Object.assign(this, { subtitle, message });
     this.redraw = onceAFrame(() => this.draw());
-    let width = 0;
+    /** As it was told last, so that a draw need not ask. @type {number | null} */
+    this.width = null;
     const observer = new ResizeObserver(([entry]) => {
-      if (Math.abs(entry.contentRect.width - width) < 1) return;
-      width = entry.contentRect.width;
+      if (Math.abs(entry.contentRect.width - (this.width ?? 0)) < 1) return;
+      this.width = entry.contentRect.width;
       this.redraw();
     });
     observer.observe(root);
@@ -53,6 +54,7 @@ export class Shell {
   /** The theme of where the view stands. */
   #heed() {
     const theme = themeOf(this.root);
+    if (theme === this.theme && this.inks) return theme;
     this.root.dataset.theme = this.view.dataset.theme = theme;
     this.inks = inksOf(theme);
     return theme;
@@ -64,7 +66,7 @@ export class Shell {
 
   /** Draw, with the colours of where the view stands; nothing while it is hidden. */
   draw() {
-    if (!this.root.clientWidth || this.signal.aborted) return;
+    if (!(this.width ?? this.root.clientWidth) || this.signal.aborted) return;
     this.drawnIn = this.#heed();
     this.does.draw();
   }

@@ -8,5 +8,6 @@ from torch import nn
 def weights_mark(model: nn.Module) -> bytes:
     """Changes when the weights are updated: a few numbers of each parameter. (torch's own counter does
     not count a fused optimizer's steps.)"""
-    few = [p.flatten()[:: max(1, p.numel() // 3)] for p in model.parameters()]
+    # A view of each, and no copy: it is asked at every click.
+    few = [p.reshape(-1)[:: max(1, p.numel() // 3)] for p in model.parameters()]
     return torch.cat([x.float().cpu() for x in few]).numpy().tobytes() if few else b""

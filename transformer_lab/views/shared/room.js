@@ -1,0 +1,65 @@
+// How much room a box is left by what stands around it. To ask a page costs it a layout of everything
+// that was changed since, so it is asked again only where something has become larger or smaller.
+
+/** @typedef {{width: number, height: number}} Size in CSS pixels; 0 where the box is not in sight */
+
+export class Room {
+  /**
+   * @param {HTMLElement} box is made as high as its panel leaves it, to be measured
+   * @param {HTMLElement[]} around its panel, and what shares the panel's height with it
+   * @param {AbortSignal} signal
+   * @param {() => void} changed there is more room now, or less: draw again, soon
+   */
+  constructor(box, around, signal, changed) {
+    Object.assign(this, { box, around });
+    /** @type {Size | null} */
+    this.size = null;
+    /** @type {number | null} */
+    this.taken = null;
+    /** @type {Size[]} of what stands around, when it was measured */
+    this.then = [];
+    const observer = new ResizeObserver(() => {
+      if (!this.size || !this.#moved()) return;
+      this.size = null;
+      changed();
+    });
+    for (const one of around) observer.observe(one);
+    signal.addEventListener("abort", () => observer.disconnect());
+  }
+
+  /**
+   * @param {boolean} fixed whether the height is given, and not what the box needs
+   * @param {...any} told what decides how much room there is, and has been changed just now
+   * @returns {Size}
+   */
+  of(fixed, ...told) {
+    const key = JSON.stringify([fixed, ...told]);
+    if (this.size && this.key === key) return this.size;
+    this.take(null);
+    Object.assign(this, { key, fixed });
+    this.size = { width: this.box.clientWidth, height: this.box.clientHeight };
+    this.then = this.around.map(placeTaken);
+    return this.size;
+  }
+
+  /** The box takes so much of its room, and what follows it stands close to it. @param {number | null} height null: all of it */
+  take(height) {
+    if (height === this.taken) return;
+    this.taken = height;
+    this.box.style.maxHeight = height === null ? "" : `${height}px`;
+  }
+
+  /** What stands around a box that takes what it needs moves with it: then its width alone is of interest. */
+  #moved() {
+    return this.around.some((one, i) => {
+      const [was, is] = [this.then[i], placeTaken(one)];
+      return Math.abs(was.width - is.width) > 0.5 || (this.fixed && Math.abs(was.height - is.height) > 0.5);
+    });
+  }
+}
+
+/** @param {HTMLElement} element @returns {Size} */
+function placeTaken(element) {
+  const { width, height } = element.getBoundingClientRect();
+  return { width, height };
+}
