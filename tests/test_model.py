@@ -9,6 +9,8 @@ from torch.testing import assert_close
 import transformer_lab as tl
 from tests.factories import small
 from transformer_lab import ALiBi, Learned, ModelConfig, NoPositions, Rotary, Sinusoidal, Tap
+from transformer_lab.attention import Attention
+from transformer_lab.blocks import Block
 
 SCHEMES = [Rotary(), Sinusoidal(), Learned(), ALiBi(), NoPositions()]
 EACH_SCHEME = pytest.mark.parametrize("positions", SCHEMES, ids=lambda p: p.name)
@@ -232,3 +234,12 @@ def test_a_device_that_is_not_here_lists_those_that_are():
     assert tl.pick_device().type in ("cpu", "cuda", "mps")
     with pytest.raises(ValueError, match=r"'tpu'.*cpu"):
         tl.pick_device("tpu")
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder", "encoder-decoder"])
+def test_taps_are_hung_on_every_attention_and_block_there_is(kind):
+    model = tl.Transformer(
+        tl.ModelConfig(vocab_size=9, kind=kind, n_layers=2, d_model=8, n_heads=2)
+    )
+    every = [m for m in model.modules() if isinstance(m, Attention | Block)]
+    assert [*map(id, model.tapped())] == [*map(id, every)]

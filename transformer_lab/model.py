@@ -272,9 +272,11 @@ class Transformer(TokenModel):
 
     def tapped(self) -> Iterator[Attention | Block]:
         """Every module that a tap is hung on: the attention layers and the blocks."""
-        for module in self.modules():
-            if isinstance(module, (Attention, Block)):
-                yield module
+        for stack in (self.encoder, self.decoder):
+            for block in () if stack is None else stack:
+                yield block
+                # `modules()` of the whole would walk every linear layer, for each edit of a sweep.
+                yield from (part for part in block.children() if isinstance(part, Attention))
 
 
 def check_ids(name: str, ids: Tensor, mask: Tensor | None) -> None:
