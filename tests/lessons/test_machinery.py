@@ -182,6 +182,22 @@ def test_a_claim_needs_one_number():
         claim("x", [1], at_least=0)
 
 
+def test_a_claim_stands_beside_what_there_is_without_it():
+    held = claim("it copies", 0.9, at_least=0.7, null=torch.tensor(0.1))
+    assert held.null == pytest.approx(0.1)
+    assert "measured .9 · at least .7 · without it .1" in repr(held)
+    with pytest.raises(
+        ClaimFailed, match=r"without it \.8 is as much at least \.7: nothing is shown"
+    ):
+        claim("it copies", 0.9, at_least=0.7, null=0.8)
+    with pytest.raises(ClaimFailed, match="null=nan"):
+        claim("it copies", 0.9, at_least=0.7, null=math.nan)
+    with pytest.raises(TypeError, match="null must be one number"):
+        claim("it copies", 0.9, at_least=0.7, null=torch.ones(2))
+    left = claim("it copies", math.nan, at_least=0.7, null=math.nan, when=False)
+    assert left.null is None
+
+
 def test_a_claim_may_be_left_unjudged():
     left = claim("loss falls", math.nan, at_most=1, when=False, otherwise="stopped at step 3")
     assert left.holds is None

@@ -24,15 +24,15 @@ class Claim(Shown):
     condition: str
     holds: bool | None
     reason: str = ""
+    null: float | None = None
 
     def card(self) -> Card:
         if self.holds is None:
             return Card("wait", self.text, [f"Not judged here: {self.reason}"])
-        return Card(
-            "good",
-            self.text,
-            aside=f"measured {number(self.measured)} · {self.condition}",
-        )
+        shown = f"measured {number(self.measured)} · {self.condition}"
+        if self.null is not None:
+            shown += f" · without it {number(self.null)}"
+        return Card("good", self.text, aside=shown)
 
 
 def number(value: float) -> str:
@@ -63,6 +63,7 @@ def claim(
     at_most: float | None = None,
     close_to: float | None = None,
     tolerance: float | None = None,
+    null: object = None,
     when: bool = True,
     otherwise: str = "its condition is not met",
 ) -> Claim:
@@ -73,6 +74,9 @@ def claim(
         measured: one number (a 0-dimensional tensor will do).
         at_least, at_most: bounds, inclusive; both together make a range.
         close_to, tolerance: the expected value and the largest allowed distance from it.
+        null: what a model (or a text, or a choice) gives that has nothing of what is claimed: one
+            that guesses, is untrained, is cut at random. It is shown as "without it", and has to
+            lie outside the bounds, for else the claim would say nothing.
         when: False leaves the claim unjudged and shows `otherwise`; for instance after a training
             that somebody stopped.
         otherwise: why the claim was not judged.
@@ -81,7 +85,8 @@ def claim(
         A Claim, which a notebook shows as a card.
 
     Raises:
-        ClaimFailed: the measured number is outside the bounds, or is not finite.
+        ClaimFailed: the measured number is outside the bounds, or is not finite; or `null` is not
+            outside them.
         TypeError, ValueError: the number or the bounds make no claim.
     """
     bounds = {"at_least": at_least, "at_most": at_most, "close_to": close_to}
@@ -104,13 +109,25 @@ def claim(
     value = _as_number(measured, "measured")
     if not math.isfinite(value):
         raise ClaimFailed(f"{text}: measured {value}, which is not a finite number")
-    if "close_to" in given:
-        holds = abs(value - given["close_to"]) <= float(tolerance or 0.0)
-    else:
-        holds = given.get("at_least", -math.inf) <= value <= given.get("at_most", math.inf)
-    if not holds:
+    if not _inside(value, given, tolerance):
         raise ClaimFailed(f"{text}: measured {number(value)}, but it should be {condition}")
-    return Claim(text, value, condition, True)
+    if null is None:
+        return Claim(text, value, condition, True)
+    without = _as_number(null, "null")
+    if not math.isfinite(without):
+        raise ClaimFailed(f"{text}: null={without} is not a finite number")
+    if _inside(without, given, tolerance):
+        raise ClaimFailed(
+            f"{text}: measured {number(value)}, but without it {number(without)} is as much "
+            f"{condition}: nothing is shown"
+        )
+    return Claim(text, value, condition, True, null=without)
+
+
+def _inside(value: float, given: dict[str, float], tolerance: float | None) -> bool:
+    if "close_to" in given:
+        return abs(value - given["close_to"]) <= float(tolerance or 0.0)
+    return given.get("at_least", -math.inf) <= value <= given.get("at_most", math.inf)
 
 
 def _condition(given: dict[str, float], tolerance: float | None) -> str:
