@@ -149,3 +149,16 @@ def test_11_a_head_is_switched_off_in_the_explorer(lesson, screenshot):
     opened.page.keyboard.press("Home")
     screenshot(opened.page, "lesson_19_scrubber")
     assert opened.page.errors == []
+
+
+def test_20_a_cell_of_the_desk_is_measured(lesson, screenshot):
+    opened = lesson("20", train=[("quick=250", "quick=150")])
+    opened.run_each("parameters", "setup", "task", "train", "qk", "through", "ov", "copying")
+    opened.run_each("copies", "find", "desk", "flow")
+    desk = opened.view("desk")
+    desk.locator("[data-part=measure]").click()
+    opened.page.wait_for_selector("[data-measured='1']")
+    screenshot(opened.page, "lesson_20_desk")
+    opened.view("flow").locator("[data-part=flow]").wait_for()
+    in_both_themes(opened, "flow", screenshot, "lesson_20_flow")
+    assert opened.page.errors == []
