@@ -56,7 +56,7 @@ def measured(path: Path, seed: int) -> dict:
         output["data"]["text/plain"].removeprefix("✓ ")
         for cell in cells
         for output in cell.get("outputs", [])
-        if output.get("data", {}).get("text/plain", "").startswith("✓ ")
+        if re.match(r"✓ .*\[measured ", output.get("data", {}).get("text/plain", ""), re.S)
     ]
     return {
         "seed": seed,

@@ -8,7 +8,17 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from transformer_lab.lessons.pictures import DARK, LIGHT, Grid, curves, grids, mixing, predictions
+from transformer_lab.lessons.pictures import (
+    DARK,
+    LIGHT,
+    Grid,
+    Tile,
+    curves,
+    grids,
+    mixing,
+    predictions,
+    tiles,
+)
 from transformer_lab.lessons.pictures.themes import ink, rgb
 
 HOSTILE = "<img src=x onerror=alert(1)>$\\frac$"
@@ -47,6 +57,11 @@ def every_picture(label="cat"):
             log_x=True,
         ),
         "predictions": predictions({label: [(label, 0.5), ("b", 0.001)]}, alt=label, caption=label),
+        "tiles": tiles(
+            {label: [Tile(weights, label, cut=1), Tile(-weights)], "b": [Tile(weights, most=2)]},
+            alt=label,
+            caption=label,
+        ),
     }
 
 
@@ -154,6 +169,8 @@ def test_misuse_is_explained():
         grids(Grid([[1.0]], ["a"], ["b"]), steps=["x"], alt="x")
     with pytest.raises(ValueError, match="3 columns; points in a plane need 2"):
         mixing("abc", torch.rand(3, 3), torch.rand(3, 3), word=0, title="", axes_names=("", ""), alt="x")  # fmt: skip
+    with pytest.raises(ValueError, match="at least one row with a Tile"):
+        tiles({"a": []}, alt="")
     with pytest.raises(ValueError, match="at least one list"):
         predictions({}, alt="x")
 

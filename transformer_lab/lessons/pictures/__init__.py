@@ -11,5 +11,18 @@ from transformer_lab.lessons.pictures.matrices import Grid, grids
 from transformer_lab.lessons.pictures.picture import Picture
 from transformer_lab.lessons.pictures.planes import mixing
 from transformer_lab.lessons.pictures.themes import DARK, LIGHT, Theme
+from transformer_lab.lessons.pictures.tiles import Tile, tiles
 
-__all__ = ["DARK", "LIGHT", "Grid", "Picture", "Theme", "curves", "grids", "mixing", "predictions"]
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "Grid",
+    "Picture",
+    "Theme",
+    "Tile",
+    "curves",
+    "grids",
+    "mixing",
+    "predictions",
+    "tiles",
+]
