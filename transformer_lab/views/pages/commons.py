@@ -11,7 +11,7 @@ import re
 MODEL, ENGINE = "model", "engine"  # names of blocks, for views/engine/client.js
 SHARED = "shared-"  # before a checksum: by this name a frame asks the page around it
 _TRAVELS = re.compile(
-    rf'(<template data-block="(?:{ENGINE}|{MODEL})" data-info="[^"]*"(?: data-gzip=1)?)>([A-Za-z0-9+/=]+)<'
+    rf'(<template data-block="(?:{ENGINE}|{MODEL})" data-info="[^"]*"(?: data-gzip=1)? data-sum="\d+")>([A-Za-z0-9+/=]+)<'
 )
 
 

@@ -11,6 +11,7 @@ import gzip
 import html
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -106,7 +107,8 @@ def page(
         f"<title>{shown}</title>\n<style>{_page_style()}</style>\n</head>\n<body>\n"
         '<div id="tl-root"></div>\n'
         f"<noscript>{shown}: {html.escape(sentence)} The picture needs JavaScript.</noscript>\n"
-        f'<script type="application/json" id="tl-state">{payload}</script>\n'
+        f'<script type="application/json" data-sum="{zlib.crc32(payload.encode("ascii"))}" '
+        f'id="tl-state">{payload}</script>\n'
         f"<script>{_page_script()}</script>\n"
     )
     for block in blocks:
@@ -123,12 +125,14 @@ def block_text(block: Block) -> str:
     data = b"".join(block.buffers)
     packed = gzip.compress(data, 5, mtime=0) if len(data) >= COMPRESS_FROM else data
     pays = len(packed) < 0.9 * len(data)
-    info = {"sizes": [len(b) for b in block.buffers], "info": block.info}
+    held = packed if pays else data
+    info = json.dumps({"sizes": [len(b) for b in block.buffers], "info": block.info})
+    checksum = zlib.crc32(held, zlib.crc32(info.encode("ascii")))
     # A template's text is kept once; a script's is kept a second time, as its source.
     return (
         f'<template data-block="{html.escape(block.name, quote=True)}" '
-        f'data-info="{html.escape(json.dumps(info), quote=True)}"{" data-gzip=1" if pays else ""}>'
-        f"{_base64(packed if pays else data)}</template>\n"
+        f'data-info="{html.escape(info, quote=True)}"{" data-gzip=1" if pays else ""} '
+        f'data-sum="{checksum}">{_base64(held)}</template>\n'
     )
 
 

@@ -3,7 +3,28 @@
 // A plain script, so that it runs before the rest of the file has been read.
 (async () => {
   "use strict";
+  const DAMAGED = "this page is not as it was written: a part of it is damaged. Save it anew, or copy it again";
   const place = document.getElementById("tl-state");
+
+  const remainders = Uint32Array.from({ length: 256 }, (_, n) => {
+    for (let bit = 0; bit < 8; bit++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
+    return n;
+  });
+  /** CRC-32 of texts and bytes, one after the other. */
+  const checksum = (...parts) => {
+    let rest = 0xffffffff;
+    for (const part of parts) {
+      const bytes = typeof part === "string" ? new TextEncoder().encode(part) : part;
+      for (let i = 0; i < bytes.length; i++) rest = remainders[(rest ^ bytes[i]) & 0xff] ^ (rest >>> 8);
+    }
+    return String((rest ^ 0xffffffff) >>> 0);
+  };
+  /** Whether something is as it was written; pages of older versions do not say. */
+  const whole = ({ dataset }, ...parts) => dataset.sum === undefined || dataset.sum === checksum(...parts);
+  if (!whole(place, place.textContent)) {
+    document.getElementById("tl-root").textContent = `${DAMAGED[0].toUpperCase()}${DAMAGED.slice(1)}.`;
+    return;
+  }
   const payload = JSON.parse(place.textContent);
 
   const decode = (text) => {
@@ -102,14 +123,16 @@
     }
   };
   /** What a block holds: its facts, and its bytes one by one. */
-  const unpacked = async ({ dataset }, packed) => {
-    const bytes = dataset.gzip ? await gunzip(packed()) : packed();
+  const unpacked = async (shell, packed) => {
+    const { dataset } = shell;
+    const held = packed();
+    if (!whole(shell, dataset.info, held)) throw new Error(DAMAGED);
+    const bytes = dataset.gzip ? await gunzip(held) : held;
     const { sizes, info } = JSON.parse(dataset.info);
     let from = 0;
     const buffers = sizes.map((size) => new DataView(bytes.buffer, (from += size) - size, size));
     return { info, buffers };
   };
-  const DAMAGED = "this page is not as it was written: a part of it is damaged. Save it anew, or copy it again";
   const questions = {
     async block({ request, name }) {
       const { shell, bytes } = await block(name);
@@ -128,10 +151,12 @@
         if (state[name] !== was) buffers[name] = encode(new Uint8Array(buffer, byteOffset, byteLength));
       }
       if (now._carried?.moved) copy.querySelector("noscript")?.remove(); // it tells of another text
-      copy.querySelector("#tl-state").textContent = JSON.stringify({ ...payload, buffers, state: now }).replace(
+      const told = copy.querySelector("#tl-state");
+      told.textContent = JSON.stringify({ ...payload, buffers, state: now }).replace(
         /[&<>\u2028\u2029]/g,
         (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
       );
+      told.dataset.sum = checksum(told.textContent);
       const root = copy.querySelector("#tl-root");
       for (const attribute of [...root.attributes]) if (attribute.name !== "id") root.removeAttribute(attribute.name);
       for (const style of copy.querySelectorAll("style[data-view]")) style.remove();

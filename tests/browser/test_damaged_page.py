@@ -1,0 +1,56 @@
+"""A page with a letter that is not as it was written shows no number of it, but says so."""
+
+import random
+import re
+
+import pytest
+import torch
+
+import transformer_lab as tl
+from tests.browser.fixtures import choose_head
+from tests.factories import small
+from transformer_lab.views import HeadView
+from transformer_lab.views.heads import data
+
+SAYS = "his page is not as it was written: a part of it is damaged."
+
+
+def flipped(text, at, chance):
+    """Another letter of the same kind in its place: a digit for a digit, so that it can still be read."""
+    kinds = ("0123456789", "ABCDEFGHabcdefgh", "+/=,:[]{}")
+    kind = next((k for k in kinds if text[at] in k), "xyz")
+    return text[:at] + chance.choice([x for x in kind if x != text[at]]) + text[at + 1 :]
+
+
+@pytest.fixture(scope="module")
+def text():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "ALL_MAPS_BYTES", 0)  # as of long texts: each map is asked for
+        return HeadView(tl.trace(small("decoder"), torch.arange(7)), layer=0).to_html()
+
+
+def test_what_is_shown_first(open_page, text):
+    start, end = re.search(r'id="tl-state">(.*?)</script>', text, re.S).span(1)
+    chance = random.Random(3)
+    numbers = [m.start() for m in re.finditer(r"\d", text[start:end])]
+    bytes_ = text.index('"_maps":"', start) + 9
+    places = [start + chance.choice(numbers) for _ in range(4)]
+    for at in (*places, *(bytes_ + chance.randrange(60) for _ in range(4))):
+        page = open_page(flipped(text, at, chance), ready="#tl-root")
+        page.wait_for_function("() => document.querySelector('#tl-root').textContent")
+        assert SAYS in page.locator("#tl-root").inner_text(), text[at - 30 : at + 30]
+        assert page.locator("#tl-root *").count() == 0
+
+
+def test_what_is_asked_for_later(open_page, text):
+    found = re.search(r'<template data-block="decoder/1/2" data-info="([^"]*)"[^>]*>([^<]*)<', text)
+    assert "data-gzip" not in found[0]  # which would tell by itself
+    chance = random.Random(4)
+    digits = [m.start() for m in re.finditer(r"\d", found[1])]
+    places = [found.start(1) + chance.choice(digits) for _ in range(2)]
+    for at in (*places, *(found.start(2) + chance.randrange(60) for _ in range(3))):
+        page = open_page(flipped(text, at, chance))
+        choose_head(page, 1, 1)
+        page.wait_for_selector("[data-shown='decoder/1/1']")
+        choose_head(page, 1, 2)
+        page.locator("[data-part=message]", has_text=SAYS).wait_for()
