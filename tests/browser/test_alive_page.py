@@ -205,14 +205,25 @@ def test_a_damaged_model_is_one_sentence_and_the_rest_stays(open_page):
     assert not page.locator(part("text")).is_editable() and page.locator(part("run")).is_hidden()
 
 
-def test_a_policy_without_workers_is_one_sentence_and_the_rest_stays(open_page):
+def test_where_no_worker_may_be_made_the_page_computes_by_itself(open_page):
     view = Explorer(small("decoder"), WORDS, layer=0, head=0)
     text = view.to_html().replace("base-uri 'none'", "worker-src 'none'; base-uri 'none'", 1)
     page = open_page(text)
-    page.wait_for_function("() => document.body.innerText.includes('What was saved is still here')")
-    assert "engine of this page stopped" in page.locator(part("note")).inner_text()
-    assert not page.locator(part("text")).is_editable()
-    assert [token for token, *_ in rows(page)] == [row.token for row in view.predictions]
+    line = page.locator(part("in-page"))
+    line.wait_for(state="visible")
+    assert line.inner_text().startswith(
+        "No worker may be started here: the page computes by itself"
+    )
+    type_text(page, "The street was too wide .")
+    view.text = "The street was too wide ."
+    same(page, view)
+    after(page, lambda: page.locator(part("head-off")).click())
+    view.edits = [tl.ablate(0, 0)]
+    same(page, view)
+    # With a worker there is no such line.
+    other = open_page(view.to_html())
+    type_text(other, WORDS)
+    assert not other.locator(part("in-page")).is_visible()
 
 
 def test_a_link_opens_a_page_as_its_sender_saw_it(open_page):

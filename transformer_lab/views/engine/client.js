@@ -1,5 +1,6 @@
 // The page's side of the engine: questions go to its worker, answers come back as promises.
 
+import { InPage } from "./in_page.js";
 import { Superseded } from "../shared/requests.js";
 import { crc32, DamagedModel, NOT_AS_WRITTEN } from "./safetensors.js";
 
@@ -16,23 +17,52 @@ export function packedOf({ checksums }, [about, weights]) {
 }
 
 export class Engine {
-  /** @param {Worker} worker @param {AbortSignal} [signal] ends it */
-  constructor(worker, signal) {
-    this.worker = worker;
+  /**
+   * @param {Worker | InPage} worker
+   * @param {AbortSignal} [signal] ends it
+   * @param {string} [source] of the worker, where it may run in the page instead
+   */
+  constructor(worker, signal, source) {
     this.number = 0;
-    /** @type {Map<number, {resolve: Function, reject: Function, part: Function}>} */
+    this.source = source;
+    /** @type {Map<number, {message: any, resolve: Function, reject: Function, part: Function}>} */
     this.open = new Map();
-    worker.onmessage = ({ data }) => this.heard(data);
-    worker.onerror = (event) => this.end(new Error(`the engine of this page stopped: ${event.message ?? "its worker could not be started"}`));
+    this.#hire(worker);
     signal?.addEventListener("abort", () => this.end(new Error("this view is gone")));
   }
 
   /** From the engine's source, as one script. @param {string} source @param {AbortSignal} [signal] */
   static start(source, signal) {
     const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-    const engine = new Engine(new Worker(url), signal);
     signal?.addEventListener("abort", () => URL.revokeObjectURL(url));
-    return engine;
+    try {
+      return new Engine(new Worker(url), signal, source);
+    } catch {
+      return new Engine(new InPage(source), signal);
+    }
+  }
+
+  /** Whether it runs in the page, since no worker may be made. */
+  get inPage() {
+    return this.worker instanceof InPage;
+  }
+
+  #hire(worker) {
+    this.worker = worker;
+    worker.onmessage = ({ data }) => {
+      this.source = undefined; // it runs
+      this.heard(data);
+    };
+    worker.onerror = (event) => this.#failed(event.message);
+  }
+
+  /** A worker that may not be made says no more than that it failed, before anything else. */
+  #failed(why) {
+    const { source } = this;
+    this.source = undefined;
+    if (source === undefined || why) return this.end(new Error(`the engine of this page stopped: ${why ?? "its worker could not be started"}`));
+    this.#hire(new InPage(source));
+    for (const { message } of this.open.values()) this.worker.postMessage(message);
   }
 
   /**
@@ -49,20 +79,31 @@ export class Engine {
   }
 
   /**
+   * The same of what was fetched before.
+   * @param {{engine: {parts: Blob[]}, model: {info: any, parts: Blob[]}}} held
+   * @param {AbortSignal} signal
+   */
+  static async of({ engine: script, model }, signal) {
+    const engine = Engine.start(await script.parts[0].text(), signal);
+    const buffers = await Promise.all(model.parts.map(async (part) => new Uint8Array(await part.arrayBuffer())));
+    return { engine, about: await engine.ask({ ask: "load", ...packedOf(model.info, buffers) }) };
+  }
+
+  /**
    * @param {{ask: string} & Record<string, any>} question see `Desk`
    * @param {object} [how]
    * @param {string} [how.lane] a newer question of a lane replaces the older, which is then `Superseded`
    * @param {boolean} [how.background] whether it lets others go first
    * @param {(part: any) => void} [how.part] is given what there is of an answer before its end
-   * @param {Transferable[]} [how.give] what the page has no more use for
    * @returns {Promise<any>}
    */
-  ask(question, { lane, background, part = () => {}, give = [] } = {}) {
+  ask(question, { lane, background, part = () => {} } = {}) {
     return new Promise((resolve, reject) => {
       if (this.ended) return reject(this.ended);
       const id = ++this.number;
-      this.open.set(id, { resolve, reject, part });
-      this.worker.postMessage({ id, lane, background, question }, give);
+      const message = { id, lane, background, question };
+      this.open.set(id, { message, resolve, reject, part });
+      this.worker.postMessage(message);
     });
   }
 

@@ -38,6 +38,11 @@ export class Scheduler {
     this.running = true;
   }
 
+  /** Nobody waits for an answer any more. */
+  stop() {
+    this.jobs = [];
+  }
+
   run() {
     const until = performance.now() + this.slice;
     do {

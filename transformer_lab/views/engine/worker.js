@@ -5,4 +5,4 @@ import { Scheduler } from "./scheduler.js";
 
 const desk = new Desk();
 const scheduler = new Scheduler((question) => desk.answer(question), (message) => postMessage(message));
-onmessage = ({ data }) => scheduler.take(data);
+onmessage = ({ data }) => (data ? scheduler.take(data) : scheduler.stop());

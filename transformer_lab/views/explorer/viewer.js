@@ -19,6 +19,7 @@ import { explorerNumbers } from "./numbers.js";
 import { klText, percentText, Predictions, question } from "./predictions.js";
 import { NEEDS_KERNEL, Runner } from "./runner.js";
 import { picture } from "../heads/picture.js";
+import { inPageLine } from "../pages/in_page_line.js";
 import { keepHeight } from "../shared/screen.js";
 import { Shares } from "./shares.js";
 import { Shell } from "../shared/shell.js";
@@ -116,7 +117,7 @@ export class ExplorerViewer {
     heads.panels.append(side);
     this.reads = element("span", { class: "tl-quiet" }, "reads");
     this.writes = element("div", { class: "tl-strip-row" }, element("span", { class: "tl-quiet" }, "writes"), strips.target.root, ask.whose);
-    ask.notes.append(heads.note, this.status, shell.message);
+    ask.notes.append(heads.note, inPageLine(this.model, this.signal), this.status, shell.message);
     const foot = element("div", { class: "tl-tools" },
       tools.tools.root, tools.scope.root, heads.stepper.root, tools.modes.root, this.spans.opener, element("span", { class: "tl-push" }),
       popover("view", "view", "What the numbers are, and what is left out", ...heads.viewControls.roots),

@@ -2,6 +2,7 @@
 // with nothing but a browser.
 
 import { Engine } from "../engine/client.js";
+import { IN_PAGE } from "../engine/in_page.js";
 import { typed } from "../shared/codecs.js";
 import { legend } from "../heads/legend.js";
 import { colourTable, headColour, onThemeChange, shade, themeOf } from "../shared/colours.js";
@@ -134,7 +135,7 @@ class LearningViewer {
   async #answer(question) {
     try {
       this.seen = await this.engine.ask(question);
-      this.#say(null);
+      this.#say(this.engine.inPage ? new Error(IN_PAGE) : null);
     } catch (error) {
       this.#say(error);
     }

@@ -5,4 +5,4 @@ import { School } from "./school.js";
 
 const school = new School();
 const scheduler = new Scheduler((question) => school.answer(question), (message) => postMessage(message));
-onmessage = ({ data }) => scheduler.take(data);
+onmessage = ({ data }) => (data ? scheduler.take(data) : scheduler.stop());

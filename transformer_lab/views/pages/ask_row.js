@@ -3,6 +3,7 @@
 import { button } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { hearChanges } from "../shared/hearing.js";
+import { inPageLine } from "./in_page_line.js";
 import { Requests, Superseded } from "../shared/requests.js";
 import { Waiting } from "../shared/waiting.js";
 
@@ -46,7 +47,7 @@ export class AskRow {
     this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "ask-busy", hidden: true });
     this.waiting = new Waiting(this.busy);
     this.root = element("div", { class: "tl-ask-row", "data-part": "ask" },
-      element("div", { class: "tl-ask" }, ...this.sides.map(({ root }) => root), this.run), this.message, this.busy, this.unread, ...weightsLine(model));
+      element("div", { class: "tl-ask" }, ...this.sides.map(({ root }) => root), this.run), this.message, this.busy, this.unread, inPageLine(model, signal), ...weightsLine(model));
     hearChanges(model, ["_carried"], () => this.#fill(), signal);
     new ResizeObserver(() => this.#grow()).observe(this.root);
     this.#fill();

@@ -2,6 +2,7 @@
 // asked of the page's engine, and whatever else is asked of the model is the page's.
 
 import { Engine } from "../engine/client.js";
+import { RUNS_IN_PAGE } from "./in_page_line.js";
 import { Requests } from "../shared/requests.js";
 
 /** Whether a view stands on a page that has its model inside. @param {any} model */
@@ -73,8 +74,8 @@ export class PageModel {
   /** It is started when it is first asked for. */
   get engine() {
     if (!this.started) {
-      this.started = Engine.ofPage(new Requests(this.page, this.signal), this.signal);
-      this.started.catch(() => this.#lose()); // which is told to whoever asked
+      this.started = this.page.engine ? this.page.engine() : Engine.ofPage(new Requests(this.page, this.signal), this.signal);
+      this.started.then(({ engine }) => engine.inPage && this.tell({ type: RUNS_IN_PAGE }), () => this.#lose()); // which is told to whoever asked
     }
     return this.started;
   }

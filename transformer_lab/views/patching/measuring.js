@@ -2,6 +2,7 @@
 // as they are clicked, and all of them while nobody clicks.
 
 import { Engine } from "../engine/client.js";
+import { IN_PAGE } from "../engine/in_page.js";
 import { Superseded } from "../shared/requests.js";
 
 const LATE = "Still waiting: Python may be busy with a cell, or stopped.";
@@ -96,6 +97,7 @@ export class Measuring {
     const { ids, positions, token, against, plain } = this.model.get("_carried");
     this.engine ??= Engine.ofPage(this.shell.requests, this.shell.signal).then(({ engine }) => engine);
     const engine = await this.engine;
+    if (engine.inPage) this.shell.say(IN_PAGE);
     const [source, into] = direction === "denoising" ? [0, 1] : [1, 0];
     if (this.read !== direction) {
       await engine.ask({ ask: "read", of: direction, text: "", ids: ids[into] });

@@ -1,0 +1,15 @@
+// One line, where a page's engine runs in the page itself.
+
+import { IN_PAGE } from "../engine/in_page.js";
+import { element } from "../shared/dom.js";
+import { hearOf } from "../shared/hearing.js";
+
+/** What a model of a page tells its view then. */
+export const RUNS_IN_PAGE = "in page";
+
+/** @param {any} model @param {AbortSignal} signal @returns {HTMLElement} */
+export function inPageLine(model, signal) {
+  const line = element("p", { class: "tl-hint", role: "status", "data-part": "in-page", hidden: true }, IN_PAGE);
+  hearOf(model, ["msg:custom"], (message) => message?.type === RUNS_IN_PAGE && (line.hidden = false), signal);
+  return line;
+}
