@@ -185,9 +185,9 @@ def test_from_a_click_to_a_new_prediction(notebook, map_of, screenshot, tmp_path
     settled(page, 1)
     assert shown(page) == python_rows(book)
 
-    # No kernel: the view says what still works.
+    # No kernel, and a model that is not in the page: the view says what still works.
     page.evaluate(
-        "async () => { await window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.shutdown() }"
+        "async () => { globalThis.transformerLabModels?.clear(); await window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.shutdown() }"
     )
     page.locator("[data-part=head-off]").click()
     page.wait_for_selector("[data-state=waiting]")

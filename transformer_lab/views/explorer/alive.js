@@ -7,11 +7,15 @@ import { droppedNote, outcomeSentence, partsAt, runCode, subjectOf, withoutHead,
 import { outcomeOf, readingOf } from "./reading.js";
 import { headBlock, mapTraits, NO_BYTES, noMaps, readingName } from "../heads/reading.js";
 import { carriesModel, PageModel } from "../pages/page_model.js";
+import { Standby } from "./standby.js";
 import { afterPaint } from "../shared/dom.js";
 import { Superseded } from "../shared/requests.js";
 
-/** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
-export const alive = (model, signal) => (carriesModel(model) ? new Kernel(model, signal) : model);
+/** The model of a view: alive where its page carries one, and before Python where it may fall silent. @param {any} model @param {AbortSignal} signal */
+export function alive(model, signal) {
+  if (carriesModel(model)) return new Kernel(model, signal);
+  return model.get("_standby") && !model.get("_saved") ? new Standby(model, signal, Kernel) : model;
+}
 
 class Kernel extends PageModel {
   /** @param {any} page @param {AbortSignal} signal */

@@ -17,7 +17,7 @@ from ..heads.figure import PinnedMap
 from ..heads.heads import Heads, Place, map_sentence, name_of, place_of
 from ..heads.pins import PinTraits
 from ..heads.spans import SpanTraits
-from ..pages.carried import Carried
+from ..pages.carried import ENGINE, MODEL, Carried
 from ..pages.carrying import carry
 from ..pages.export import Block
 from ..shared.base import css, esm, one_line
@@ -27,9 +27,9 @@ from ..shared.words import Seen, between_change_sentence, between_sentence, diff
 from .edits import Edits
 from .effects import HeadEffects
 from .exported import explorer_numbers
-from .facts import Measured
 from .figure import ExplorerScene, explorer_figure
 from .runs import Runs
+from .standby import StandsBy
 from .written import Writes
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ WRITTEN_BY = ("n", "temperature", "top_k", "top_p", "seed")
 MAP_MODES = ("before", "after", "difference")
 
 
-class Explorer(Writes, Measured, SpanTraits, PinTraits):
+class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
     """Type a text, choose a head, switch it off, and see the predictions change.
 
     Readable and settable from Python, and following what the reader does: `text`, `target`,
@@ -317,6 +317,8 @@ class Explorer(Writes, Measured, SpanTraits, PinTraits):
             if asked == "sweep":
                 self._sweep(str(question["kind"]), int(question["layer"]))
                 return done, []
+            if asked == "there":  # whether anybody is
+                return done, []
             if asked == "facts":
                 self._background.open()
                 return done, []
@@ -332,6 +334,8 @@ class Explorer(Writes, Measured, SpanTraits, PinTraits):
 
     def _block(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         what, _, rest = name.partition("/")
+        if what in (MODEL, ENGINE):
+            return self._model_block(name)
         if what == "effect":
             block = self._effect_block(place_of(rest))
             return {"type": "block", "info": block.info}, block.buffers

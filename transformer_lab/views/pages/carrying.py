@@ -104,6 +104,16 @@ def _fitting(model: TextModel, precision: str) -> tuple[str, int, str]:
     return precision, size, why
 
 
+def precision_unasked(model: TextModel) -> str:
+    """In which precision a page is given a model for the case that nobody else answers: as exactly as it
+    weighs no more than what travels unasked; "" where it does not run there, or is too large."""
+    if why_not(model) or _changed(model.model):
+        return ""
+    tensors = model_tensors(model.model)
+    exact = ("float32", "float16")
+    return next((one for one in exact if packed_size(tensors, one) <= UNASKED), "")
+
+
 def carry_traces(
     traces: Sequence[Trace], wanted: bool | None, precision: str = "auto"
 ) -> tuple[Carried | None, str]:

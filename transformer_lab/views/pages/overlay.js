@@ -1,0 +1,63 @@
+// The traits of a live view, with others over them for as long as the page answers in Python's place. Python
+// is not told of those; and what it tells of them meanwhile is not shown.
+
+export class Overlay {
+  /** @param {any} widget @param {AbortSignal} signal */
+  constructor(widget, signal) {
+    Object.assign(this, { widget, signal });
+    /** @type {Map<string, any>} */
+    this.over = new Map();
+    /** @type {Map<string, Set<(...values: any[]) => void>>} by what they wait for */
+    this.handlers = new Map();
+  }
+
+  get(name) {
+    return this.over.has(name) ? this.over.get(name) : this.widget.get(name);
+  }
+
+  /** As the model of a saved page: all of them before anybody hears of one. What a reader chooses is Python's too. */
+  set(name, value) {
+    const given = Object.entries(typeof name === "object" ? name : { [name]: value });
+    const chosen = given.filter(([key]) => key[0] !== "_" && key !== "link");
+    const shown = given.filter(([key, next]) => key[0] === "_" && this.get(key) !== next);
+    for (const [key, next] of shown) this.over.set(key, next);
+    for (const [key, next] of chosen) this.widget.set(key, next);
+    if (chosen.length) this.widget.save_changes();
+    for (const [key, next] of shown) this.fire(`change:${key}`, this, next);
+  }
+
+  save_changes() {}
+
+  on(names, handler) {
+    for (const name of names.split(" ")) {
+      if (!this.handlers.has(name)) this.#hear(name);
+      this.handlers.get(name).add(handler);
+    }
+  }
+
+  off(names, handler) {
+    for (const name of names.split(" ")) this.handlers.get(name)?.delete(handler);
+  }
+
+  /** What Python tells, but where something else is shown. */
+  #hear(name) {
+    this.handlers.set(name, new Set());
+    const trait = name.startsWith("change:") ? name.slice(7) : null;
+    const heard = (...values) => {
+      if (trait === null || !this.over.has(trait)) this.fire(name, ...values);
+    };
+    this.widget.on(name, heard);
+    this.signal.addEventListener("abort", () => this.widget.off(name, heard));
+  }
+
+  fire(name, ...values) {
+    for (const handler of [...(this.handlers.get(name) ?? [])]) handler(...values);
+  }
+
+  /** Python's traits are those on view again. */
+  lift() {
+    const others = [...this.over].filter(([name, value]) => this.widget.get(name) !== value).map(([name]) => name);
+    this.over.clear();
+    for (const name of others) this.fire(`change:${name}`, this, this.widget.get(name));
+  }
+}
