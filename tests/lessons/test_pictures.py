@@ -1,5 +1,6 @@
 """Pictures of the lessons: legible on a light and on a dark page, with words for every one."""
 
+import base64
 import itertools
 import re
 
@@ -80,6 +81,19 @@ def test_a_picture_carries_both_themes_and_its_words(name):
     assert set(bundle) == {"text/html", "image/png", "text/plain"}
     assert "[picture: cat]" in bundle["text/plain"]
     assert len(page) < 300_000
+
+
+def test_what_a_notebook_shows_is_what_files_hold():
+    """The three images of a cell are made of two drawings and one box."""
+    weights = torch.softmax(torch.arange(9.0).view(3, 3), -1)
+    hidden = weights.log().masked_fill(torch.ones(3, 3).triu(1).bool(), -torch.inf)
+    picture = grids(Grid(hidden, "abc", "abc"), alt="a mask")
+    bundle = picture._repr_mimebundle_()
+    shown = [
+        base64.b64decode(found) for found in re.findall(r'base64,([^"]+)', bundle["text/html"])
+    ]
+    assert shown == [picture.svg(theme).encode() for theme in (LIGHT, DARK)]
+    assert base64.b64decode(bundle["image/png"]) == picture.png()
 
 
 @pytest.mark.xss

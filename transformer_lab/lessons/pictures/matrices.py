@@ -44,11 +44,13 @@ class Grid:
 
 
 def _draw_grid(axes: Axes, grid: Grid, theme: Theme) -> None:
+    from matplotlib.collections import PolyCollection
     from matplotlib.patches import Rectangle
 
     values = as_array(grid.values)
     finite = np.abs(values[np.isfinite(values)])
     limit = grid.limit or (1.0 if grid.kind == "weights" else max(float(finite.max()), 1e-9))
+    cells: dict[bool, list[tuple[list[tuple[int, int]], np.ndarray]]] = {True: [], False: []}
     for row, line in enumerate(values):
         for column, value in enumerate(line):
             hidden = not np.isfinite(value)
@@ -57,17 +59,8 @@ def _draw_grid(axes: Axes, grid: Grid, theme: Theme) -> None:
             stops = theme.sequential if value >= 0 else theme.negative
             share = 0.0 if hidden else reach * abs(value) / limit
             colour = rgb(stops, share)
-            axes.add_patch(
-                Rectangle(
-                    (column, row),
-                    1,
-                    1,
-                    facecolor=theme.page if hidden else colour,
-                    edgecolor=theme.line,
-                    linewidth=0.6,
-                    hatch="////" if hidden else None,
-                )
-            )
+            corners = [(column + x, row + y) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))]
+            cells[bool(hidden)].append((corners, colour))
             axes.text(
                 column + 0.5,
                 row + 0.52,
@@ -77,7 +70,19 @@ def _draw_grid(axes: Axes, grid: Grid, theme: Theme) -> None:
                 fontsize=9.5,
                 color=theme.quiet if hidden else ink(colour),
                 bbox={"facecolor": theme.page, "edgecolor": "none", "pad": 1.0} if hidden else None,
+                in_layout=False,  # it stands in its cell, and asks for no room
             )
+    for hidden, found in cells.items():  # a patch for each would take a third of the time
+        axes.add_collection(
+            PolyCollection(
+                [corners for corners, _ in found],
+                facecolors=theme.page if hidden else [colour for _, colour in found],
+                edgecolors=theme.line,
+                linewidths=0.6,
+                hatch="////" if hidden else None,
+            ),
+            autolim=False,
+        )
     for row in grid.box:
         axes.add_patch(
             Rectangle((0, row), values.shape[1], 1, fill=False, edgecolor=theme.second, linewidth=2)

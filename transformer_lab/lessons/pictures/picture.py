@@ -15,6 +15,7 @@ from transformer_lab.lessons.pictures.themes import DARK, LIGHT, Theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 
 _STYLE = (
@@ -55,42 +56,21 @@ class Picture:
         with mpl.rc_context(plain):
             return self.draw(theme)
 
-    def _bytes(self, theme: Theme, kind: str) -> bytes:
-        import matplotlib as mpl
-
-        figure, stream = self.figure(theme), io.BytesIO()
-        options: dict[str, Any] = {"format": kind, "bbox_inches": "tight", "pad_inches": 0.04}
-        if kind == "svg":
-            options["metadata"] = {"Date": None}
-        else:
-            options["dpi"] = 144
-        # Text stays text, so that the page's own fonts are used and the file is small.
-        plain: Any = {
-            "svg.fonttype": "none",
-            "svg.hashsalt": "transformer-lab",
-            "text.parse_math": False,
-        }
-        with mpl.rc_context(plain):
-            figure.savefig(stream, facecolor=theme.page, **options)
-        return stream.getvalue()
-
     def svg(self, theme: Theme = LIGHT) -> str:
         """The picture as an SVG document, set in the fonts of the system that shows it."""
-        text = self._bytes(theme, "svg").decode("utf-8")
-        words = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
-        mono = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
-        text = text.replace("'DejaVu Sans Mono'", "@MONO@").replace("'DejaVu Sans'", words)
-        return text.replace("@MONO@", mono)
+        figure = self.figure(theme)
+        return _svg(figure, theme, _box(figure))
 
     def svg_of_both(self) -> str:
         """One SVG document for a file, in the colours of the page that shows it: light or dark."""
         return joined(self.svg(LIGHT), self.svg(DARK))
 
     def png(self, theme: Theme = LIGHT) -> bytes:
-        return self._bytes(theme, "png")
+        figure = self.figure(theme)
+        return _saved(figure, theme, "png", _box(figure))
 
-    def _image(self, theme: Theme) -> str:
-        data = base64.b64encode(self.svg(theme).encode("utf-8")).decode("ascii")
+    def _image(self, theme: Theme, svg: str) -> str:
+        data = base64.b64encode(svg.encode("utf-8")).decode("ascii")
         hidden = ' style="display:none"' if theme is DARK else ""
         return (
             f'<img class="tl-{theme.name}"{hidden} alt="{html.escape(self.alt)}" '
@@ -106,18 +86,56 @@ class Picture:
             if self.caption
             else ""
         )
+        # What is drawn costs, so it is drawn once in each theme. All three show the same part.
+        figure = self.figure(LIGHT)
+        box = _box(figure)
+        light = self._image(LIGHT, _svg(figure, LIGHT, box))
+        dark = self._image(DARK, _svg(self.figure(DARK), DARK, box))
         page = (
             f'{_STYLE}<figure class="tl-picture" style="margin:4px 0 8px 0">'
-            f"{self._image(LIGHT)}{self._image(DARK)}{caption}</figure>"
+            f"{light}{dark}{caption}</figure>"
         )
         return {
             "text/html": page,
-            "image/png": base64.b64encode(self.png()).decode("ascii"),
+            "image/png": base64.b64encode(_saved(figure, LIGHT, "png", box)).decode("ascii"),
             "text/plain": f"[picture: {self.alt}] {self.caption}".strip(),
         }
 
     def __repr__(self) -> str:
         return f"[picture: {self.alt}]"
+
+
+def _box(figure: Figure) -> Bbox:
+    """The part of a figure in which something is drawn, with a margin; inches."""
+    return figure.get_tightbbox().padded(0.04)
+
+
+def _saved(figure: Figure, theme: Theme, kind: str, box: Bbox) -> bytes:
+    import matplotlib as mpl
+
+    stream = io.BytesIO()
+    options: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": 144}
+    for (
+        axes
+    ) in figure.axes:  # which is done on the way to a box, and this figure may have been given one
+        axes.apply_aspect()
+    # Text stays text, so that the page's own fonts are used and the file is small.
+    plain: Any = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "transformer-lab",
+        "text.parse_math": False,
+    }
+    with mpl.rc_context(plain):
+        figure.savefig(stream, format=kind, bbox_inches=box, facecolor=theme.page, **options)
+    return stream.getvalue()
+
+
+def _svg(figure: Figure, theme: Theme, box: Bbox) -> str:
+    text = _saved(figure, theme, "svg", box).decode("utf-8")
+    words = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+    mono = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+    text = text.replace("'DejaVu Sans Mono'", "@MONO@").replace("'DejaVu Sans'", words)
+    return text.replace("@MONO@", mono)
 
 
 _CHOICE = (
