@@ -135,6 +135,19 @@ def test_06_the_cross_attention_of_a_translation(lesson, screenshot):
     assert opened.page.errors == []
 
 
+def test_17_a_patch_is_chosen_and_a_head_switched_off(lesson, screenshot):
+    opened = lesson("17", train=[("quick=120", "quick=10")])
+    opened.run_each("parameters", "setup", "data", "cut", "paste", "train", "view")
+    view = opened.view("view")
+    view.locator("[data-part=picture]").focus()
+    opened.page.keyboard.press("ArrowDown")
+    opened.page.wait_for_selector("[data-query]:not([data-query='0'])")
+    view.locator("[data-part=off]").click()
+    opened.page.wait_for_selector("[data-part=effect] tbody tr")
+    in_both_themes(opened, "view", screenshot, "lesson_17_patches")
+    assert opened.page.errors == []
+
+
 def test_11_a_head_is_switched_off_in_the_explorer(lesson, screenshot):
     opened = lesson("19", one=[("quick=250", "quick=50")])
     opened.run_each("parameters", "setup", "task", "one", "two", "trained", "scrub", "explore")

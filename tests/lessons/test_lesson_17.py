@@ -1,0 +1,298 @@
+"""The checks of lesson 17 accept right answers, however written, and name what is wrong."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import transformer_lab as tl
+from transformer_lab.lessons.solutions import lesson_17 as solutions
+
+
+def cut_by_unfold(pictures, size):
+    return F.unfold(pictures, size, stride=size).transpose(1, 2)
+
+
+def cut_with_loops(pictures, size):
+    _, _, height, width = pictures.shape
+    places = [(t, x) for t in range(0, height, size) for x in range(0, width, size)]
+    return torch.stack([pictures[..., t : t + size, x : x + size].flatten(1) for t, x in places], 1)
+
+
+def paste_by_fold(patches, size, shape):
+    return F.fold(patches.transpose(1, 2), shape[1:], size, stride=size)
+
+
+def paste_with_loops(patches, size, shape):
+    pictures = patches.new_zeros(len(patches), *shape)
+    wide = shape[2] // size
+    for i in range(patches.shape[1]):
+        top, left = i // wide * size, i % wide * size
+        patch = patches[:, i].unflatten(-1, (shape[0], size, size))
+        pictures[..., top : top + size, left : left + size] = patch
+    return pictures
+
+
+def looks_by_vector(patterns):
+    """From the last layer back, one row at a time."""
+    row = torch.zeros(patterns.shape[-1], dtype=patterns.dtype)
+    row[0] = 1
+    for pattern in patterns.flip(0):
+        row = (row @ pattern.mean(0) + row) / 2
+    return row[1:] / row[1:].sum()
+
+
+def looks_unhalved(patterns):
+    """A + I in place of its half: the patches are shared out in the end."""
+    n = patterns.shape[-1]
+    found = torch.linalg.multi_dot(
+        [torch.eye(n, dtype=patterns.dtype)] * 2
+        + [p.mean(0) + torch.eye(n) for p in patterns.flip(0)]
+    )
+    return found[0, 1:] / found[0, 1:].sum()
+
+
+def covers(picture, size, fill):
+    made = []
+    for top in range(0, picture.shape[1], size):
+        for left in range(0, picture.shape[2], size):
+            one = picture.clone()
+            one[:, top : top + size, left : left + size] = fill
+            made.append(one)
+    return torch.stack(made), (picture.shape[1] // size, picture.shape[2] // size)
+
+
+def fall_one_by_one(predict, picture, size, fill):
+    made, shape = covers(picture, size, fill)
+    answer = int(predict(picture.unsqueeze(0)).argmax())
+    said = lambda x: predict(x.unsqueeze(0)).softmax(-1)[0, answer].log()  # noqa: E731
+    return torch.stack([said(picture) - said(one) for one in made]).reshape(shape)
+
+
+def fall_by_patches(predict, picture, size, fill):
+    """Covered in patches, where a cover is one row of a diagonal."""
+    cut = cut_by_unfold(picture[None], size)
+    n = cut.shape[1]
+    hidden = torch.where(torch.eye(n, dtype=torch.bool)[..., None], fill, cut.expand(n, -1, -1))
+    logits = predict(torch.cat((picture[None], paste_by_fold(hidden, size, picture.shape))))
+    answers = logits[0].argmax().expand(n + 1)
+    losses = F.cross_entropy(logits, answers, reduction="none")
+    return (losses[1:] - losses[0]).view(picture.shape[1] // size, -1)
+
+
+RIGHT = {
+    "to_patches": (cut_by_unfold, cut_with_loops),
+    "to_pictures": (paste_by_fold, paste_with_loops),
+    "class_attention": (looks_by_vector, looks_unhalved),
+    "occlusion_map": (fall_one_by_one, fall_by_patches),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [(n, f) for n, found in RIGHT.items() for f in (getattr(solutions, n), *found)],
+)
+def test_right_answers_are_accepted(name, function, judged):
+    result = judged(f"17/{name}", function)
+    assert result.passed, result.diagnosis
+
+
+def axes(order, x, size):
+    n, c, h, w = x.shape
+    cut = x.unflatten(3, (w // size, size)).unflatten(2, (h // size, size))
+    return cut.permute(*order).reshape(n, h // size * (w // size), c * size * size)
+
+
+def laid(patches, size, shape, change):
+    return paste_with_loops(
+        change(patches.unflatten(-1, (shape[0], size, size))).flatten(2), size, shape
+    )
+
+
+def rolled(patterns, step):
+    found = torch.eye(patterns.shape[-1], dtype=patterns.dtype)
+    for pattern in patterns:
+        found = step(found, pattern)
+    return found
+
+
+def half(a):
+    return (a.mean(0) + torch.eye(a.shape[-1], dtype=a.dtype)) / 2
+
+
+def shared(row):
+    return row / row.sum()
+
+
+def fall(predict, picture, size, fill, said=lambda x: x.log_softmax(-1), how=torch.sub):
+    made, shape = covers(picture, size, fill)
+    whole, rest = predict(picture[None])[0], predict(made)
+    return how(said(whole)[whole.argmax()], said(rest)[:, whole.argmax()]).reshape(shape)
+
+
+def own(predict, picture, size, fill):
+    made, shape = covers(picture, size, fill)
+    whole, rest = (predict(x).log_softmax(-1).amax(-1) for x in (picture[None], made))
+    return (whole - rest).reshape(shape)
+
+
+def alone(predict, picture, size, fill):
+    made, shape = covers(torch.full_like(picture, fill), size, 1e9)
+    kept = torch.where(made == 1e9, picture, made)
+    whole = predict(picture[None]).log_softmax(-1)[0]
+    return (whole.max() - predict(kept).log_softmax(-1)[:, whole.argmax()]).reshape(shape)
+
+
+def in_place(predict, picture, size, fill):
+    mine, found = picture.clone(), []
+    whole = predict(picture[None]).log_softmax(-1)[0]
+    rows, columns = picture.shape[1] // size, picture.shape[2] // size
+    for row in range(rows):
+        for column in range(columns):
+            mine[:, row * size : (row + 1) * size, column * size : (column + 1) * size] = fill
+            found.append(whole.max() - predict(mine[None]).log_softmax(-1)[0, whole.argmax()])
+    return torch.stack(found).reshape(rows, columns)
+
+
+MUTANTS = {
+    "cut: reshape": (
+        "to_patches", lambda x, s: x.reshape(len(x), -1, x.shape[1] * s * s), "did not swap axes",
+    ),
+    "cut: columns": ("to_patches", lambda x, s: axes((0, 4, 2, 1, 3, 5), x, s), "column by column"),
+    "cut: side": ("to_patches", lambda x, s: axes((0, 2, 4, 1, 5, 3), x, s), "lies on its side"),
+    "cut: colours": ("to_patches", lambda x, s: axes((0, 2, 4, 3, 5, 1), x, s), "colours come last"),
+    "cut: unfold": ("to_patches", lambda x, s: F.unfold(x, s, stride=s), "are exchanged"),
+    "cut: spread": ("to_patches", lambda x, s: axes((0, 3, 5, 1, 2, 4), x, s), "every size-th"),
+    "cut: square": (
+        "to_patches", lambda x, s: cut_by_unfold(x, s).unflatten(-1, (x.shape[1], s, s)), "last step",
+    ),
+    "cut: columns, side": (
+        "to_patches", lambda x, s: axes((0, 4, 2, 1, 5, 3), x, s), "Two things",
+    ),
+    "cut: columns, colours": (
+        "to_patches", lambda x, s: axes((0, 4, 2, 3, 5, 1), x, s), "and inside a patch the colours",
+    ),
+    "paste: reshape": ("to_pictures", lambda p, s, shape: p.view(len(p), *shape), "did not swap"),
+    "paste: as cut": (
+        "to_pictures",
+        lambda p, s, shape: p.reshape(len(p), shape[1] // s, shape[2] // s, shape[0], s, s)
+        .permute(0, 2, 4, 1, 3, 5).reshape(len(p), *shape),
+        "permuted as for cutting",
+    ),
+    "paste: side": (
+        "to_pictures", lambda *x: laid(*x, lambda p: p.transpose(-1, -2)), "lies on its side",
+    ),
+    "paste: colours": (
+        "to_pictures",
+        lambda p, s, shape: paste_with_loops(
+            p.unflatten(-1, (s, s, shape[0])).movedim(-1, 2).flatten(2), s, shape
+        ),
+        "read the colours as the last",
+    ),
+    "paste: channels last": (
+        "to_pictures", lambda *x: paste_by_fold(*x).movedim(1, -1), "with the colours last",
+    ),
+    "paste: backwards": (
+        "to_pictures", lambda p, *x: paste_by_fold(p.flip(1), *x), "laid down from the end",
+    ),
+    "paste: columns": (
+        "to_pictures",
+        lambda p, s, shape: paste_by_fold(
+            p.unflatten(1, (shape[2] // s, -1)).transpose(1, 2).flatten(1, 2), s, shape
+        ),
+        "column by column",
+    ),
+    "paste: columns, side": (
+        "to_pictures",
+        lambda p, s, shape: laid(
+            p.unflatten(1, (shape[2] // s, -1)).transpose(1, 2).flatten(1, 2), s, shape,
+            lambda x: x.transpose(-1, -2),
+        ),
+        "Two things",
+    ),
+    "look: order": (
+        "class_attention", lambda p: shared(rolled(p, lambda f, a: f @ half(a))[0, 1:]), "wrong order",
+    ),
+    "look: no stream": (
+        "class_attention",
+        lambda p: shared(rolled(p, lambda f, a: a.mean(0) @ f)[0, 1:]),
+        "residual stream out",
+    ),
+    "look: last": ("class_attention", lambda p: shared(p[-1, :, 0, 1:].mean(0)), "last layer alone"),
+    "look: column": (
+        "class_attention", lambda p: shared(rolled(p, lambda f, a: half(a) @ f)[1:, 0]), "the column",
+    ),
+    "look: not shared": (
+        "class_attention", lambda p: rolled(p, lambda f, a: half(a) @ f)[0, 1:], "Divide by their sum",
+    ),
+    "look: with [CLS]": (
+        "class_attention", lambda p: rolled(p, lambda f, a: half(a) @ f)[0], "still there",
+    ),
+    "look: mean": ("class_attention", lambda p: shared(p[:, :, 0, 1:].mean((0, 1))), "a *product*"),
+    "look: order, not shared": (
+        "class_attention", lambda p: rolled(p, lambda f, a: f @ half(a))[0, 1:], "Two things",
+    ),
+    "cover: sign": (
+        "occlusion_map", lambda *x: fall(*x, how=lambda a, b: b - a), "other way round",
+    ),
+    "cover: logits": ("occlusion_map", lambda *x: fall(*x, said=lambda x: x), "compared logits"),
+    "cover: probabilities": (
+        "occlusion_map", lambda *x: fall(*x, said=lambda x: x.softmax(-1)), "compared probabilities",
+    ),
+    "cover: own": ("occlusion_map", own, "Follow *one* class"),
+    "cover: alone": ("occlusion_map", alone, "keep the others"),
+    "cover: piled": ("occlusion_map", in_place, "pile up"),
+    "cover: written in": (
+        "occlusion_map",
+        lambda predict, x, s, f: (fall(predict, x, s, f), x[:, :s, :s].fill_(f))[0],
+        "changes the tensor",
+    ),
+    "cover: sizes": (
+        "occlusion_map", lambda *x: fall(*x, how=lambda a, b: (a - b).abs()), "You took sizes",
+    ),
+    "cover: no list": (
+        "occlusion_map", lambda predict, x, s, f: predict(x).log_softmax(-1), "ValueError",
+    ),
+    "cover: logits, sign": (
+        "occlusion_map",
+        lambda *x: fall(*x, said=lambda x: x, how=lambda a, b: b - a),
+        "Two things: take log-probabilities",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_wrong_answers_are_named(mutant, judged):
+    name, function, said = MUTANTS[mutant]
+    result = judged(f"17/{name}", function)
+    assert not result.passed
+    assert said in result.diagnosis, result.diagnosis
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_checks_never_crash(name, never_crashes):
+    never_crashes(f"17/{name}", getattr(solutions, name))
+
+
+# -- against the package --------------------------------------------------------------------------------
+
+
+def test_a_patch_by_a_matrix_is_a_convolution():
+    convolution = torch.nn.Conv2d(3, 5, 2, stride=2)
+    pictures = torch.randn(2, 3, 6, 8, generator=torch.Generator().manual_seed(0))
+    patches = solutions.to_patches(pictures, 2)
+    by_matrix = patches @ convolution.weight.flatten(1).T + convolution.bias
+    assert torch.allclose(by_matrix, convolution(pictures).flatten(2).transpose(1, 2), atol=1e-6)
+    assert torch.equal(solutions.to_pictures(patches, 2, (3, 6, 8)), pictures)
+
+
+def test_what_is_looked_at_is_the_rollout_of_the_package():
+    torch.manual_seed(0)
+    encoder = tl.ModelConfig(
+        kind="encoder", vocab_size=1, head=False, n_layers=3, n_heads=2, d_model=16, n_ctx=17,
+        positions="learned",
+    )  # fmt: skip
+    model = tl.PictureClassifier(tl.Transformer(encoder), 10).eval()
+    trace = tl.trace(model, pixel_values=torch.rand(1, 1, 8, 8))
+    patterns = torch.stack([trace.pattern(layer) for layer in range(3)])
+    theirs = tl.circuits.rollout(trace)[-1, 0, 1:]
+    torch.testing.assert_close(solutions.class_attention(patterns), theirs / theirs.sum())
