@@ -11,7 +11,7 @@ from transformer_lab.lessons.graders.base import Case, Grader, Suspect, Unfit
 
 @cache
 def _graders() -> dict[str, Grader]:
-    """The graders of every module `lesson_NN` of this folder, in the order of the lessons. They
+    """The graders of every module `lesson_NN…` of this folder, in the order of the lessons. They
     need torch; the lessons themselves can be copied where there is none."""
     lessons = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name.startswith("lesson_"))
     return {
