@@ -136,7 +136,7 @@ def test_every_exercise_has_its_parts_and_the_solution_shown_is_ours(path):
     for name in names:
         assert f'@exercise("{name}", lesson)' in code
         assert f"check({name})" in code
-        shown = re.search(rf"```python\n(def {name}\(.*?)\n```", prose, re.DOTALL)
+        shown = re.search(rf"```python\n((?:def|class) {name}\(.*?)\n```", prose, re.DOTALL)
         assert shown, f"no solution of {name} is shown"
         assert shown[1].strip() in (package / f"lesson_{number}.py").read_text(encoding="utf-8")
     assert prose.count("<summary><b>Hint</b></summary>") == len(names)

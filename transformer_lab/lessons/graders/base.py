@@ -39,7 +39,7 @@ class Suspect:
     """
 
     name: str
-    function: Callable[..., torch.Tensor]
+    function: Callable[..., Any]
     sentence: str
 
 
@@ -67,7 +67,7 @@ class Grader:
 
     name: str
     cases: Callable[[], list[Case]]
-    reference: Callable[..., torch.Tensor]
+    reference: Callable[..., Any]
     suspects: tuple[Suspect, ...] = field(default=())
     compare_as: Callable[[torch.Tensor], torch.Tensor] = as_it_is
     shape_hint: str = ""

@@ -1,0 +1,118 @@
+"""Wrong answers by the steps that they get wrong: each slip alone, and every two at once.
+
+A right answer is written once with its slips in it; who makes it is told which of them to make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+from zlib import crc32
+
+import torch
+from torch import Tensor, nn
+
+from transformer_lab.lessons.graders.base import Suspect, Unfit
+
+
+@dataclass(frozen=True)
+class Slip:
+    """A mistake in one step.
+
+    Args:
+        step: where; two slips of one step are not made at once.
+        name: in two or three words.
+        sentence: what to tell the learner.
+    """
+
+    step: str
+    name: str
+    sentence: str
+
+
+def suspects_of(
+    make: Callable[[frozenset[str]], Callable[..., Any]], slips: Sequence[Slip]
+) -> tuple[Suspect, ...]:
+    """The suspects of slips: one each, and one for every two of different steps.
+
+    Args:
+        make: names of slips -> a function or class that makes them.
+    """
+    return tuple(_suspects(make, slips))
+
+
+def _suspects(make: Callable, slips: Sequence[Slip]) -> Iterator[Suspect]:
+    for slip in slips:
+        yield Suspect(slip.name, make(frozenset({slip.name})), slip.sentence)
+    for one, two in combinations(slips, 2):
+        if one.step != two.step:
+            yield Suspect(
+                f"{one.name}, and {two.name}",
+                make(frozenset({one.name, two.name})),
+                f"Two things at once. First: {one.sentence} Second: {two.sentence}",
+            )
+
+
+def built(
+    made: Callable[..., Any], config: Any, wanted: dict[str, tuple[int, ...]], like: Tensor
+) -> nn.Module:
+    """An object of a learner's class whose weights are the numbers that belong to their names, so
+    that two classes with the same names compute with the same weights.
+
+    Args:
+        made: the class.
+        wanted: names and shapes of the weights that it must have.
+        like: of the width to compute in.
+
+    Raises:
+        Unfit: for what is no module, and for weights of other names or shapes.
+    """
+    module = made(config)
+    if not isinstance(module, nn.Module):
+        raise Unfit(
+            f"It made a {type(module).__name__}, and no module: write `class …(nn.Module):`, with "
+            "`super().__init__()` as the first line of `__init__`."
+        )
+    found = {name: tuple(weight.shape) for name, weight in module.named_parameters()}
+    _fits(module, found, wanted)
+    module.to(like.dtype).eval()
+    with torch.no_grad():
+        for name, weight in module.named_parameters():
+            weight.copy_(numbers(name, weight.shape))
+    return module
+
+
+def numbers(name: str, shape: Sequence[int]) -> Tensor:
+    """Weights that belong to a name, fp64: gains about 1, the rest about 0."""
+    drawn = torch.randn(
+        tuple(shape),
+        generator=torch.Generator().manual_seed(crc32(name.encode())),
+        dtype=torch.float64,
+    )
+    is_gain = "norm" in name and name.endswith("weight")
+    return 1 + 0.3 * drawn if is_gain else 0.4 * drawn
+
+
+def _fits(module: nn.Module, found: dict, wanted: dict) -> None:
+    lacking = [name for name in wanted if name not in found]
+    if lacking:
+        kept = [name for name, value in vars(module).items() if isinstance(value, list) and value]
+        lists = (
+            f" `self.{kept[0]}` is a plain list: torch finds what is in an `nn.ModuleList` only."
+            if kept
+            else ""
+        )
+        there = ", ".join(f"`{name}`" for name in found) or "none"
+        raise Unfit(f"It has no weights `{lacking[0]}`.{lists} Those that it has: {there}.")
+    for name, shape in found.items():
+        if name not in wanted:
+            raise Unfit(
+                f"It has weights `{name}` of shape {list(shape)}, which are one too many: it needs "
+                f"{', '.join(f'`{n}`' for n in wanted)} and no more."
+            )
+        if shape != wanted[name]:
+            raise Unfit(
+                f"Its weights `{name}` have shape {list(shape)}; it should be {list(wanted[name])}."
+            )
