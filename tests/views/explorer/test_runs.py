@@ -1,0 +1,32 @@
+"""What an Explorer computes of a text under edits, and no more."""
+
+import pytest
+import torch
+
+import transformer_lab as tl
+from tests.hub.families import tiny
+from transformer_lab.tokenizers import WordTokenizer
+from transformer_lab.views import Explorer
+
+
+def test_edits_are_followed_by_the_logits_of_the_place_on_view_alone():
+    """Of a Hugging Face model: those of every token would take as long as several layers."""
+    network = tiny("llama")
+    words = [f"w{i}" for i in range(network.config.vocab_size - 5)]
+    model = tl.TextModel(network, WordTokenizer.train(" ".join(words)), "tiny")
+    view = Explorer(model, " ".join(words[:9]))
+    computed = []
+    network.get_output_embeddings().register_forward_hook(
+        lambda _module, _args, out: computed.append(out.shape[1])
+    )
+    for edits in ([tl.ablate(0, 1)], [tl.ablate(0, 1), tl.ablate(1, 0)]):
+        view.edits = edits
+        for position in (8, 3, 0):
+            computed.clear()
+            view.position = position
+            assert set(computed) <= {1}
+            with torch.no_grad(), tl.edit(network, *edits):
+                logits = network(model.encode(" ".join(words[:9]))[None]).logits
+            wanted = logits[0, position].double().softmax(-1)
+            for row in view.predictions:
+                assert row.after == pytest.approx(float(wanted[row.id]), abs=1e-6)
