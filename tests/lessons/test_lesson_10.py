@@ -30,35 +30,23 @@ def mask_with_rows(n_query, n_key):
     return torch.ones(n_key, n_key, dtype=torch.bool).tril()[n_key - n_query :]
 
 
-def top_p_with_threshold(logits, p):
-    probabilities = logits.softmax(-1)
-    ordered = probabilities.sort(-1, descending=True).values
-    n = (ordered.cumsum(-1) < p).sum(-1, keepdim=True).clamp(max=logits.shape[-1] - 1)
-    least = ordered.gather(-1, n)
-    kept = probabilities * (probabilities >= least)
-    return kept / kept.sum(-1, keepdim=True)
+def influence_in_one_batch(predict, tokens, vocab_size):
+    n = len(tokens)
+    texts = (tokens.repeat(n, 1) + torch.eye(n, dtype=torch.long)) % vocab_size
+    after = torch.stack([predict(text) for text in texts])
+    return ((after - predict(tokens)).abs() > 1e-6).any(-1).T
 
 
-def top_p_with_loops(logits, p):
-    rows = logits.reshape(-1, logits.shape[-1])
-    out = torch.zeros_like(rows)
-    for row, result in zip(rows.softmax(-1), out, strict=True):
-        total = 0.0
-        for token in row.argsort(descending=True).tolist():
-            result[token] = row[token]
-            total += float(row[token])
-            if total >= p:
-                break
-        result /= result.sum()
-    return out.reshape(logits.shape)
-
-
-def top_p_with_minus_infinity(logits, p):
-    ordered, places = logits.sort(-1, descending=True)
-    total = ordered.softmax(-1).cumsum(-1)
-    cut = torch.cat((torch.zeros_like(total[..., :1]), total[..., :-1]), -1) >= p
-    masked = ordered.masked_fill(cut, -math.inf)
-    return torch.empty_like(logits).scatter_(-1, places, masked).softmax(-1)
+def influence_with_loops(predict, tokens, vocab_size):
+    before, table = predict(tokens), []
+    for i in range(len(tokens)):
+        row = []
+        for j in range(len(tokens)):
+            other = tokens.clone()
+            other[j] = 0 if tokens[j] else vocab_size - 1
+            row.append(bool(((predict(other)[i] - before[i]).abs() > 1e-6).any()))
+        table.append(row)
+    return torch.tensor(table)
 
 
 @pytest.mark.parametrize(
@@ -71,10 +59,9 @@ def top_p_with_minus_infinity(logits, p):
         ("causal_mask", solutions.causal_mask),
         ("causal_mask", mask_with_tril),
         ("causal_mask", mask_with_rows),
-        ("top_p", solutions.top_p),
-        ("top_p", top_p_with_threshold),
-        ("top_p", top_p_with_loops),
-        ("top_p", top_p_with_minus_infinity),
+        ("influence", solutions.influence),
+        ("influence", influence_in_one_batch),
+        ("influence", influence_with_loops),
     ],
 )
 def test_right_answers_are_accepted(name, function, judged):
@@ -86,16 +73,15 @@ def ce(logits, answers):
     return F.cross_entropy(logits.flatten(0, 1), answers.flatten())
 
 
-def sorted_kept(logits, p):
-    ordered, places = logits.softmax(-1).sort(-1, descending=True)
-    kept = ordered * (ordered.cumsum(-1) - ordered < p)
-    return kept, places
-
-
-def too_few(logits, p):
-    ordered, places = logits.softmax(-1).sort(-1, descending=True)
-    kept = torch.zeros_like(ordered).scatter(-1, places, ordered * (ordered.cumsum(-1) <= p))
-    return kept / kept.sum(-1, keepdim=True)
+def moved(predict, tokens, vocab_size, told=lambda d: d.abs().amax(-1), copies=True, to=1):
+    """A wrong `influence` in one way or another."""
+    before, changed = predict(tokens), tokens.clone()
+    table = torch.zeros(len(tokens), len(tokens), dtype=torch.bool)
+    for j in range(len(tokens)):
+        changed = tokens.clone() if copies else changed
+        changed[j : j + to] = (tokens[j : j + to] + 1) % vocab_size
+        table[:, j] = told(predict(changed) - before) > 1e-6
+    return table
 
 
 MUTANTS = {
@@ -119,23 +105,16 @@ MUTANTS = {
     "square": ("causal_mask", lambda n, m: torch.ones(m, m).tril().bool(), "as many rows as keys"),
     "all": ("causal_mask", lambda n, m: torch.ones(n, m).bool(), "Nothing is hidden"),
     "not a mask": ("causal_mask", lambda n, m: torch.ones(n, m).tril(m - n), "torch.bool"),
-    "too few": ("top_p", too_few, "*passes*"),
-    "no renormalising": (
-        "top_p",
-        lambda x, p: torch.zeros_like(x).scatter(-1, *reversed(sorted_kept(x, p))),
-        "do not sum to 1",
-    ),
-    "left sorted": (
-        "top_p",
-        lambda x, p: sorted_kept(x, p)[0] / sorted_kept(x, p)[0].sum(-1, keepdim=True),
-        "come out sorted",
-    ),
-    "each above p": (
-        "top_p",
-        lambda x, p: (lambda q: q * (q >= p) / (q * (q >= p)).sum(-1, keepdim=True))(x.softmax(-1)),
-        "*each*",
-    ),
-    "softmax": ("top_p", lambda x, p: x.softmax(-1), "no token was cut"),
+    "by columns": ("influence", lambda *a: moved(*a).T, "exchanged"),
+    "never restored": ("influence", lambda *a: moved(*a, copies=False), "stays changed"),
+    "all that follows": ("influence", lambda *a: moved(*a, to=99), "from this place on"),
+    "they cancel": ("influence", lambda *a: moved(*a, told=lambda d: d.sum(-1).abs()), "cancel"),
+    "with the sign": ("influence", lambda *a: moved(*a, told=lambda d: d.amax(-1)), "with its sign"),
+    "all logits": ("influence", lambda *a: moved(*a, told=lambda d: d.abs().amin(-1)), "*every*"),
+    "not the table": ("influence", lambda *a: ~moved(*a), "inverted"),
+    "diagonal": ("influence", lambda *a: moved(*a) & torch.eye(len(a[1])).bool(), "diagonal"),
+    "two at once": ("influence", lambda *a: ~moved(*a, copies=False), ""),
+    "numbers": ("influence", lambda *a: moved(*a).float(), "torch.bool"),
 }  # fmt: skip
 
 
@@ -150,4 +129,4 @@ def test_wrong_answers_are_named(mutant, judged):
 def test_checks_never_crash(never_crashes):
     never_crashes("10/next_token_loss", solutions.next_token_loss)
     never_crashes("10/causal_mask", solutions.causal_mask, torch.bool)
-    never_crashes("10/top_p", solutions.top_p)
+    never_crashes("10/influence", solutions.influence, torch.bool)

@@ -202,116 +202,124 @@ _MASK = Grader(
 )
 
 
-def _top_p_cases() -> list[Case]:
-    sure = torch.tensor([2.0, 0.1, -1.0, 0.7, -2.0, 3.0])
+def _adds_up(tokens):
+    """Right to the token that is predicted from: what comes next hangs on all that was read."""
+    table = torch.arange(6.0).outer(torch.tensor([1.0, -1.0, 0.5]))  # its columns do not sum to 0
+    return table[tokens].cumsum(0)
+
+
+def _peeks(tokens):
+    """Each place sees one token too many."""
+    return _adds_up(tokens) + 2 * _adds_up(tokens).roll(-1, 0)
+
+
+def _balanced(tokens):
+    """What one logit gains another loses, and the last tokens are not looked at."""
+    moved = (tokens[:3].double() ** 2).cumsum(0)
+    moved = torch.cat((moved, moved[-1:].expand(len(tokens) - 3)))
+    return torch.stack((moved, -moved), -1)
+
+
+def _before(tokens):
+    return torch.cat((tokens[:1], tokens[:-1])).double()
+
+
+def _one_stays(tokens):
+    """Only the token before. One logit never moves, and is not always the largest."""
+    before = _before(tokens)
+    return torch.stack((torch.zeros_like(before), before - 1.5), -1)
+
+
+def _all_fall(tokens):
+    """Only the token before. One logit never moves, stays the largest, and the others fall."""
+    before = _before(tokens)
+    return torch.stack((torch.full_like(before, 5), -before, -before / 2), -1)
+
+
+def _influence_cases() -> list[Case]:
     return [
-        Case("six tokens and p = 0.8", (sure, 0.8)),
-        Case("one token above p", (torch.tensor([0.0, 6.0, 1.0, -1.0]), 0.5)),
-        Case("a batch, [2, 3, 8], and p = 0.9", (_random(7, 2, 3, 8), 0.9)),
-        Case("p = 1, which keeps every token", (_random(8, 5), 1.0)),
+        Case("a model that reads what is to its left", (_adds_up, torch.tensor([3, 1, 5, 2]), 6)),
+        Case("a model that peeks one token ahead", (_peeks, torch.tensor([3, 1, 5, 2, 0]), 6)),
+        Case("logits of which one gains what another loses", (_balanced, torch.arange(5), 5)),
+        Case("a model that looks at the token before", (_one_stays, torch.arange(4), 4)),
+        Case("logits of which some only fall", (_all_fall, torch.arange(4), 4)),
     ]
 
 
-def _kept(logits, p, keep):
-    probabilities = torch.softmax(logits, dim=-1)
-    ordered, places = probabilities.sort(dim=-1, descending=True)
-    kept = torch.where(keep(ordered, p), ordered, 0)
-    return torch.zeros_like(probabilities).scatter(-1, places, kept)
+def _moves(predict, tokens, vocab_size, *, told=None, kept=False, from_here=False):
+    """`influence`, by its parts: how a change is told, whether it stays, and what is changed."""
+    told = told or (lambda before, after: (after - before).abs().amax(-1) > 1e-6)
+    before, changed = predict(tokens), tokens.clone()
+    moved = torch.zeros(len(tokens), len(tokens), dtype=torch.bool)
+    for place in range(len(tokens)):
+        changed = changed if kept else tokens.clone()
+        where = slice(place, None if from_here else place + 1)
+        changed[where] = (tokens[where] + 1) % vocab_size
+        moved[:, place] = told(before, predict(changed))
+    return moved
 
 
-def _normalised(kept):
-    return kept / kept.sum(dim=-1, keepdim=True)
-
-
-def _right(ordered, p):
-    return ordered.cumsum(-1) - ordered < p
-
-
-def _in_order_of_size(logits, p):
-    ordered = torch.softmax(logits, dim=-1).sort(dim=-1, descending=True).values
-    return _normalised(torch.where(_right(ordered, p), ordered, 0))
-
-
-def _least_likely(logits, p):
-    probabilities = torch.softmax(logits, dim=-1)
-    ordered, places = probabilities.sort(dim=-1)
-    kept = torch.where(_right(ordered, p), ordered, 0)
-    return _normalised(torch.zeros_like(probabilities).scatter(-1, places, kept))
-
-
-def _above(logits, p):
-    probabilities = torch.softmax(logits, dim=-1)
-    return _normalised(torch.where(probabilities >= p, probabilities, 0))
-
-
-def _unsorted(logits, p):
-    probabilities = torch.softmax(logits, dim=-1)
-    return _normalised(torch.where(_right(probabilities, p), probabilities, 0))
-
-
-def _softmax_of_kept(logits, p):
-    kept = _kept(logits, p, _right)
-    return torch.softmax(kept, dim=-1)
-
-
-_TOP_P = Grader(
-    name="10/top_p",
-    cases=_top_p_cases,
-    reference=solutions.top_p,
-    shape_hint="the shape of `logits`: a probability for each token",
+_INFLUENCE = Grader(
+    name="10/influence",
+    cases=_influence_cases,
+    reference=solutions.influence,
+    shape_hint="a row for each prediction, a column for each token",
     suspects=(
         Suspect(
-            "the last one left out",
-            lambda logits, p: _normalised(_kept(logits, p, lambda o, p: o.cumsum(-1) <= p)),
-            "You leave out the token with which the sum *passes* `p`, so the kept ones do not "
-            "reach it (and where one token alone has more than `p`, nothing is left: 0 / 0).",
+            "transposed",
+            lambda *a: _moves(*a).T,
+            "Rows and columns are exchanged: a row is a prediction, a column the token that was "
+            "changed.",
         ),
         Suspect(
-            "not normalised",
-            lambda logits, p: _kept(logits, p, _right),
-            "The kept probabilities do not sum to 1. Divide by their sum.",
+            "what was changed stays changed",
+            lambda *a: _moves(*a, kept=True),
+            "A token that you changed stays changed while the next one is tried. Begin each time "
+            "with a copy of the text as it was: `tokens.clone()`.",
         ),
         Suspect(
-            "in order of size",
-            _in_order_of_size,
-            "The probabilities come out sorted, so they belong to other tokens. Put them back into "
-            "their places: `scatter`, or a threshold.",
+            "everything after it, too",
+            lambda *a: _moves(*a, from_here=True),
+            "You change every token from this place on. Change one alone.",
         ),
         Suspect(
-            "nothing cut",
-            lambda logits, p: torch.softmax(logits, dim=-1),
-            "This is the plain softmax: no token was cut.",
+            "differences that cancel",
+            lambda *a: _moves(*a, told=lambda b, x: (x - b).sum(-1).abs() > 1e-6),
+            "You add the differences of a row up, and they cancel: one logit gains what another "
+            "loses. Take the largest |difference|.",
         ),
         Suspect(
-            "least likely first",
-            _least_likely,
-            "You collect the *least* likely tokens first. Sort with `descending=True`.",
+            "without the sign",
+            lambda *a: _moves(*a, told=lambda b, x: (x - b).amax(-1) > 1e-6),
+            "You take the largest difference with its sign, so a row whose logits all fall counts "
+            "as unmoved. Take |difference| first.",
         ),
         Suspect(
-            "not sorted",
-            _unsorted,
-            "You add up in the order of the vocabulary. Sort by probability first.",
+            "the likeliest token alone",
+            lambda *a: _moves(*a, told=lambda b, x: b.argmax(-1) != x.argmax(-1)),
+            "You compare which token is likeliest. Logits can move, and the order stay.",
         ),
         Suspect(
-            "each above p",
-            _above,
-            "You keep the tokens that have at least `p` *each*. It is their sum that must reach "
-            "`p`.",
+            "inverted",
+            lambda *a: ~_moves(*a),
+            "The table is inverted: True should mean that the prediction *moved*.",
         ),
         Suspect(
-            "one too many",
-            lambda logits, p: _normalised(
-                _kept(logits, p, lambda o, p: o.cumsum(-1) - o - o.roll(1, -1) < p)
-            ),
-            "You keep one token too many: stop as soon as the sum reaches `p`.",
+            "the last prediction alone",
+            lambda *a: _moves(*a)[-1:].expand(len(a[1]), -1),
+            "Every row says what the last prediction hangs on. Keep the rows apart.",
         ),
         Suspect(
-            "softmax of the kept",
-            _softmax_of_kept,
-            "You took a softmax of probabilities; tokens with 0 get e⁰ = 1 and come back. "
-            "Divide by the sum.",
+            "every logit must move",
+            lambda *a: _moves(*a, told=lambda b, x: (x - b).abs().amin(-1) > 1e-6),
+            "You ask that *every* logit of a row moves. One is enough: take the largest.",
+        ),
+        Suspect(
+            "its own place alone",
+            lambda *a: _moves(*a) & torch.eye(len(a[1]), dtype=torch.bool),
+            "Only the diagonal is filled: you look at the prediction at the changed place alone.",
         ),
     ),
 )
 
-GRADERS = (_LOSS, _MASK, _TOP_P)
+GRADERS = (_LOSS, _MASK, _INFLUENCE)

@@ -17,10 +17,12 @@ def causal_mask(n_query, n_key):
     return key <= query
 
 
-def top_p(logits, p):
-    probabilities = torch.softmax(logits, dim=-1)
-    ordered, places = probabilities.sort(dim=-1, descending=True)
-    before = ordered.cumsum(dim=-1) - ordered
-    kept = torch.where(before < p, ordered, 0)
-    nucleus = torch.zeros_like(probabilities).scatter(-1, places, kept)
-    return nucleus / nucleus.sum(dim=-1, keepdim=True)
+def influence(predict, tokens, vocab_size):
+    before = predict(tokens)
+    moved = torch.zeros(len(tokens), len(tokens), dtype=torch.bool)
+    for place in range(len(tokens)):
+        changed = tokens.clone()
+        changed[place] = (tokens[place] + 1) % vocab_size
+        difference = predict(changed) - before
+        moved[:, place] = difference.abs().amax(-1) > 1e-6
+    return moved
