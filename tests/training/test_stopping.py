@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.factories import Counting, Watch, learner, weights
+from transformer_lab.optim import AdamW
 from transformer_lab.training.loop import TrainingStopped, train
 from transformer_lab.training.objective import CrossEntropy
 from transformer_lab.training.state import Step
@@ -60,7 +61,8 @@ def interrupt():
 def test_an_interrupt_stops_between_whole_steps(where, monkeypatch):
     model, watch, done = learner(dropout=0.2), Watch(), []
     source = Counting()
-    original = torch.optim.AdamW.step
+    optimizer = type(AdamW().build(model, 1)[0])
+    original = optimizer.step
 
     class Data:
         def batch(self, step):
@@ -81,7 +83,7 @@ def test_an_interrupt_stops_between_whole_steps(where, monkeypatch):
             interrupt()  # waits until the step is whole
         return original(self, *args, **kwargs)
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    monkeypatch.setattr(optimizer, "step", step)
     if where == "watch":
         watch.update = lambda step, m: interrupt() if step.index == 2 else None
     with pytest.raises(TrainingStopped, match="Training stopped at step 2; history kept") as caught:  # noqa: PT012

@@ -217,16 +217,22 @@ class Runs:
         )  # fmt: skip
         return self._reading
 
-    def edited(self, reading: Reading, edits: Sequence[Edit], name: str, position: int) -> Trace:
+    def edited(
+        self, reading: Reading, edits: Sequence[Edit], name: str, position: int | None = None
+    ) -> Trace:
         """The same text under edits; `name` tells edits apart. Of a model that can do so it has the
-        logits of that position alone: those of all would take as long as several layers.
+        logits of that position alone: those of all would take as long as several layers. They are
+        computed once a second position is asked for under the same edits, or none is given.
 
         Raises:
             EditError: for edits that fit nothing in the model.
         """
-        known, place = self._after, None if reading.trace.logits is None else position
-        if known and known[0] is reading and known[1] == (name, place):
-            return known[2]
+        place = None if reading.trace.logits is None else position
+        known = self._after
+        if known and known[0] is reading and known[1][0] == name:
+            if known[1][1] in (place, None):
+                return known[2]
+            place = None  # somebody walks through the text: every step is there then
         with held_for_edits(self.module):
             network = self.quiet(reading.version).network
             some = nullcontext() if place is None else network.predicting_at(torch.tensor([place]))
