@@ -187,12 +187,14 @@ export class PatchingViewer {
     const cellOf = (layer, place) => ({ site, layer, place });
     const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
     const rows = there.length;
+    // While a host changes its theme the box may have no room for a moment.
+    const room = this.room = box.clientWidth || this.room || 0;
     this.map.show({
       rows, columns: places, value: (row, column) => this.#share(cellOf(row, column)), low: -1, high: 1, table: this.table, colours: shell.inks,
       rowNames: Array.from({ length: rows }, (_, i) => String(i)), columnNames: heads ? Array.from({ length: places }, (_, i) => String(i)) : this.#tokens(),
       write: (share, row, column) => `${grids.exact(cellOf(row, column)) === null ? "≈" : ""}${metric.amount(share * this.end)}`,
       hatched: (row, column) => grids.exact(cellOf(row, column)) === null && grids.estimate(cellOf(row, column)) !== null,
-    }, heads ? Math.min(box.clientWidth, 46 + LARGEST_HEAD * places) : Math.max(220, box.clientWidth), Math.min(464, Math.max(12 * rows, (heads ? LARGEST_HEAD : 34) * Math.min(rows, 8))));
+    }, heads ? Math.min(room, 46 + LARGEST_HEAD * places) : Math.max(220, room), Math.min(464, Math.max(12 * rows, (heads ? LARGEST_HEAD : 34) * Math.min(rows, 8))));
     this.#drawSites(site);
     this.#drawLegend(metric);
     this.#drawTools();

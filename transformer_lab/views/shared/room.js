@@ -18,9 +18,11 @@ export class Room {
     this.taken = null;
     /** @type {Size[]} of what stands around, when it was measured */
     this.then = [];
+    this.unseen = false;
     const observer = new ResizeObserver(() => {
-      if (!this.size || !this.#moved()) return;
+      if (!this.unseen && !(this.size && this.#moved())) return;
       this.size = null;
+      this.unseen = false;
       changed();
     });
     for (const one of around) observer.observe(one);
@@ -37,9 +39,11 @@ export class Room {
     if (this.size && this.key === key) return this.size;
     this.take(null);
     Object.assign(this, { key, fixed });
-    this.size = { width: this.box.clientWidth, height: this.box.clientHeight };
+    const size = { width: this.box.clientWidth, height: this.box.clientHeight };
     this.then = this.around.map(placeTaken);
-    return this.size;
+    this.unseen = !size.width; // it is measured again as soon as it can be seen
+    this.size = this.unseen ? null : size;
+    return size;
   }
 
   /** The box takes so much of its room, and what follows it stands close to it. @param {number | null} height null: all of it */

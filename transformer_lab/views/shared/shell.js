@@ -66,7 +66,10 @@ export class Shell {
 
   /** Draw, with the colours of where the view stands; nothing while it is hidden. */
   draw() {
-    if (!(this.width ?? this.root.clientWidth) || this.signal.aborted) return;
+    if (this.signal.aborted) return;
+    // While its theme changes, a host may hide it for a moment, of which nothing was told yet.
+    const told = themeOf(this.root) === this.drawnIn ? this.width : null;
+    if (!(told ?? this.root.clientWidth)) return;
     this.drawnIn = this.#heed();
     this.does.draw();
   }
