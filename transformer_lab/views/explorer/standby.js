@@ -7,7 +7,7 @@ import { hearChanges, hearOf } from "../shared/hearing.js";
 import { Overlay } from "../pages/overlay.js";
 import { Requests } from "../shared/requests.js";
 
-const WAITS = 1500; // ms in which Python answers
+const WAITS = 4000; // ms in which Python answers
 const IDLE = 2000; // ms after which the model is fetched, for the case
 const MODELS_KEPT = 3; // models of a page
 const BUSY = "The kernel is busy or gone: this was computed in the page.";
