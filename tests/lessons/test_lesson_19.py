@@ -2,6 +2,7 @@
 
 import ast
 import json
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,55 @@ def without_by_mask(z, w_out, head):
     return F.linear((z * keep).permute(0, 2, 1, 3).flatten(2), w_out)
 
 
+def group_by_sets(right, n_heads, level):
+    """With sets, and `min` with a key."""
+    group = []
+    for _ in range(n_heads):
+        if right(group) <= level:
+            break
+        group += [min(set(range(n_heads)) - set(group), key=lambda head: right({*group, head}))]
+    kept = set(group)
+    for head in group:
+        if right(kept - {head}) <= level:
+            kept.remove(head)
+    return torch.tensor(list(kept)).sort().values
+
+
+def group_by_mask(right, n_heads, level):
+    """With a mask of the heads that are off, and a tensor of what is left."""
+
+    def left(off):
+        return right(off.nonzero().flatten().tolist())
+
+    off, order = torch.zeros(n_heads, dtype=torch.bool), []
+    while left(off) > level and not off.all():
+        each = torch.tensor(
+            [9.0 if off[h] else left(off | one) for h, one in enumerate(torch.eye(n_heads).bool())]
+        )
+        order.append(int(each.argmin()))
+        off[order[-1]] = True
+    for head in order:
+        off[head] = False
+        off[head] = left(off) > level
+    return off.nonzero()[:, 0]
+
+
+def smallest_of_all(right, n_heads, level):
+    """What greed looks for: every group is tried, small ones first."""
+    for size in range(n_heads + 1):
+        for group in combinations(range(n_heads), size):
+            if right(group) <= level:
+                return torch.tensor(group)
+    return torch.arange(n_heads)
+
+
 @pytest.mark.parametrize(
     ("name", "function"),
     [
+        ("smallest_group", solutions.smallest_group),
+        ("smallest_group", group_by_sets),
+        ("smallest_group", group_by_mask),
+        ("smallest_group", smallest_of_all),
         ("induction_score", solutions.induction_score),
         ("induction_score", score_with_loops),
         ("induction_score", score_with_where),
@@ -100,7 +147,108 @@ def wrong_axis(z, w, h):
     return projected(z, w)
 
 
+def group_with(right, n_heads, level, *, ask=lambda group, head: [*group, head], best=min,
+               enough=lambda left, level: left <= level, thin=True, last=0):  # fmt: skip
+    """Greedy search with one step done otherwise."""
+    group, rest = [], list(range(n_heads))
+    while not enough(right(group), level) and len(group) < n_heads:
+        group.append(best((h for h in rest if h not in group), key=lambda h: right(ask(group, h))))
+    group = group[: len(group) - last]
+    for head in list(group) if thin else ():
+        fewer = [h for h in group if h != head]
+        group = fewer if enough(right(fewer), level) else group
+    return torch.tensor(sorted(group), dtype=torch.long)
+
+
+def thinned_by(spare):
+    def made(right, n_heads, level):
+        group = group_with(right, n_heads, level, thin=False).tolist()
+        return torch.tensor(
+            [h for h in group if not spare(right, group, h, level)], dtype=torch.long
+        )
+
+    return made
+
+
+def group_by_place(right, n_heads, level):
+    group = []
+    while right(group) > level and len(group) < n_heads:
+        left = [right([*group, h]) for h in range(n_heads) if h not in group]
+        group.append(left.index(min(left)))
+    return torch.tensor(sorted(group))
+
+
+def group_unsorted(right, n_heads, level):
+    group, order = [], []
+    while right(group) > level and len(group) < n_heads:
+        group.append(min(set(range(n_heads)) - {*group}, key=lambda h: right([*group, h])))
+    kept = solutions.smallest_group(right, n_heads, level).tolist()
+    order = [head for head in group if head in kept]
+    return torch.tensor(order)
+
+
 MUTANTS = {
+    "group: each alone": (
+        "smallest_group", lambda *x: group_with(*x, ask=lambda group, head: [head]), "**alone**",
+    ),
+    "group: least harm": ("smallest_group", lambda *x: group_with(*x, best=max), "the *most* is right"),
+    "group: in order": (
+        "smallest_group", lambda *x: group_with(*x, best=lambda heads, key: min(heads)),
+        "order of their numbers",
+    ),
+    "group: not thinned": ("smallest_group", lambda *x: group_with(*x, thin=False), "is not thinned out"),
+    "group: below": (
+        "smallest_group", lambda *x: group_with(*x, enough=lambda left, level: left < level),
+        "**At most** `level`",
+    ),
+    "group: one short": ("smallest_group", lambda *x: group_with(*x, last=1), "one head short"),
+    "group: others": (
+        "smallest_group",
+        lambda right, n, level: torch.tensor(
+            sorted({*range(n)} - {*solutions.smallest_group(right, n, level).tolist()}), dtype=torch.long
+        ),
+        "left on",
+    ),
+    "group: thinned at once": (
+        "smallest_group",
+        thinned_by(lambda right, group, h, level: right([x for x in group if x != h]) <= level),
+        "singly, but not both",
+    ),
+    "group: needed thinned": (
+        "smallest_group",
+        thinned_by(lambda right, group, h, level: right([x for x in group if x != h]) > level),
+        "throw out the heads that are needed",
+    ),
+    "group: everything": (
+        "smallest_group", lambda *x: group_with(*x[:2], -1.0, thin=False), "before you thin out",
+    ),
+    "group: unsorted": ("smallest_group", group_unsorted, "smallest number first"),
+    "group: the place": ("smallest_group", group_by_place, "the *place* of the best head"),
+    "group: that matter": (
+        "smallest_group",
+        lambda right, n, level: torch.tensor([h for h in range(n) if right([h]) < right([])]),
+        "matter *alone*",
+    ),
+    "group: shares": (
+        "smallest_group", lambda right, n, level: torch.tensor([right([h]) for h in range(n)]),
+        "whole numbers",
+    ),
+    "group: alone, not thinned": (
+        "smallest_group", lambda *x: group_with(*x, ask=lambda group, head: [head], thin=False),
+        "Two things at once",
+    ),
+    "group: below, not thinned": (
+        "smallest_group",
+        lambda *x: group_with(*x, enough=lambda left, level: left < level, thin=False),
+        "is not thinned out",
+    ),
+    "group: least harm, others": (
+        "smallest_group",
+        lambda right, n, level: torch.tensor(
+            sorted({*range(n)} - {*group_with(right, n, level, best=max).tolist()}), dtype=torch.long
+        ),
+        "Two things at once",
+    ),
     "duplicate": ("induction_score", lambda p, t: mean_of(p, pairs(t, 0)), "duplicate-token"),
     "before": (
         "induction_score",
@@ -152,6 +300,7 @@ def test_wrong_answers_are_named(mutant, judged):
 
 
 def test_checks_never_crash(never_crashes):
+    never_crashes("19/smallest_group", solutions.smallest_group, torch.int64)
     never_crashes("19/induction_score", solutions.induction_score)
     never_crashes("19/without_head", solutions.without_head)
 
