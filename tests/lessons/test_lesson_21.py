@@ -1,22 +1,42 @@
 """The checks of lesson 21 accept right answers, however written, and name what is wrong."""
 
+from itertools import combinations, permutations, product
+
 import pytest
 import torch
 
 from transformer_lab.lessons.solutions import lesson_21 as solutions
 
 
-def split_with_slices(weight):
-    d = weight.shape[0]
-    return torch.stack([weight[:, i * d : (i + 1) * d].T for i in range(3)])
+def study_with_loops(pairs):
+    n = len(pairs[0][0])
+    table = torch.zeros(3, n)
+    for first, second, a, b in pairs:
+        words = set(range(first.shape[1])) - {a, b}
+        for head, (one, two) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
+            if one[a] > one[b] and two[b] > two[a]:
+                table[0, head] += 1
+                table[1, head] = max(table[1, head], min(one[a], two[b]))
+            turned = [one[c] > one[d] and two[d] > two[c] for c, d in permutations(words, 2)]
+            table[2, head] += sum(turned) / len(turned)
+    return table
 
 
-def split_with_view(weight):
-    return weight.T.reshape(3, weight.shape[0], weight.shape[0])
-
-
-def split_with_unflatten(weight):
-    return weight.unflatten(1, (3, -1)).permute(1, 2, 0)
+def study_at_once(pairs):
+    """Every couple of words in one comparison, [head, word, word]."""
+    rows = []
+    for first, second, a, b in pairs:
+        more = first[:, :, None] - first[:, None]
+        less = second[:, None] - second[:, :, None]
+        turns = ((more > 0) & (less > 0)).double()
+        n = first.shape[1]
+        others = 1 - torch.eye(n, dtype=torch.double)
+        others[[a, b]] = 0
+        others[:, [a, b]] = 0
+        weight = first[:, a].clamp(max=second[:, b]) * turns[:, a, b]
+        rows.append((turns[:, a, b], weight, (turns * others).sum((1, 2)) / others.sum()))
+    turned, weight, chance = (torch.stack(part) for part in zip(*rows, strict=True))
+    return torch.stack((turned.sum(0), weight.max(0).values, chance.sum(0)))
 
 
 def patched_with_where(stream, source, position):
@@ -32,11 +52,10 @@ def patched_with_cat(stream, source, position):
 @pytest.mark.parametrize(
     ("name", "function"),
     [
-        ("split_qkv", solutions.split_qkv),
-        ("split_qkv", split_with_slices),
-        ("split_qkv", split_with_view),
-        ("split_qkv", split_with_unflatten),
-        ("split_qkv", lambda w: split_with_view(w.bfloat16())),
+        ("pair_study", solutions.pair_study),
+        ("pair_study", study_with_loops),
+        ("pair_study", study_at_once),
+        ("pair_study", lambda pairs: study_at_once(pairs).bfloat16()),
         ("patched", solutions.patched),
         ("patched", patched_with_where),
         ("patched", patched_with_cat),
@@ -59,14 +78,113 @@ def in_place(stream, source, position):
     return stream
 
 
+def study(pairs, *, turns=lambda one, two, a, b: (one[:, a] > one[:, b]) & (two[:, b] > two[:, a]),
+          weight=lambda one, two, a, b, there: torch.minimum(one[:, a], two[:, b]) * there,
+          others=lambda n, a, b: [c for c in range(n) if c not in (a, b)], couples=permutations,
+          share=lambda found: found.mean(0), rows=("sum", "amax", "sum"), fair=False):  # fmt: skip
+    """The study with a step done otherwise."""
+    right = study.__kwdefaults__["turns"]
+    parts = []
+    for one, two, a, b in pairs:
+        there = turns(one, two, a, b)
+        chosen = couples(others(one.shape[1], a, b), 2)
+        found = [(right if fair else turns)(one, two, c, d).float() for c, d in chosen]
+        parts.append((there.float(), weight(one, two, a, b, there), share(torch.stack(found))))
+    stacked = (torch.stack(part) for part in zip(*parts, strict=True))
+    return torch.stack([getattr(part, row)(0) for part, row in zip(stacked, rows, strict=True)])
+
+
+def first_alone(one, two, a, b):
+    return one[:, a] > one[:, b]
+
+
+def exchanged(one, two, a, b):
+    return (one[:, b] > one[:, a]) & (two[:, a] > two[:, b])
+
+
 MUTANTS = {
-    "not turned": ("split_qkv", lambda w: torch.stack(w.chunk(3, -1)), "not turned"),
-    "interleaved": ("split_qkv", lambda w: w.T.unflatten(0, (-1, 3)).transpose(0, 1), "every third"),
-    "reversed": ("split_qkv", lambda w: torch.stack(w.T.chunk(3)[::-1]), "turned round"),
-    "keys first": ("split_qkv", lambda w: split_with_view(w)[[1, 0, 2]], "swapped"),
-    "reshaped": ("split_qkv", lambda w: w.reshape(3, len(w), len(w)), "cuts the rows"),
-    "one matrix": ("split_qkv", lambda w: w.T, "three square matrices"),
-    "a tuple": ("split_qkv", lambda w: w.T.chunk(3), "3 things"),
+    "study: either": (
+        lambda one, two, a, b: (one[:, a] > one[:, b]) | (two[:, b] > two[:, a]),
+        "`&`, not `|`",
+    ),
+    "study: first": (first_alone, "the first sentence alone"),
+    "study: exchanged": (exchanged, "are exchanged"),
+    "study: brightest": (
+        lambda one, two, a, b: (one.argmax(1) == a) & (two.argmax(1) == b),
+        "the brightest of *all*",
+    ),
+    "study: reacts": (
+        lambda one, two, a, b: (one[:, a] > two[:, a]) & (two[:, b] > one[:, b]),
+        "inside each sentence",
+    ),
+}
+MUTANTS = {
+    name: ("pair_study", lambda pairs, turns=turns: study(pairs, turns=turns), said)
+    for name, (turns, said) in MUTANTS.items()
+} | {
+    "study: first, not by chance": (
+        "pair_study", lambda p: study(p, turns=first_alone, fair=True), "the first sentence alone",
+    ),
+    "study: larger": (
+        "pair_study",
+        lambda p: study(p, weight=lambda one, two, a, b, there: one[:, a].maximum(two[:, b]) * there),
+        "larger of the two weights",
+    ),
+    "study: mean weight": (
+        "pair_study",
+        lambda p: study(p, weight=lambda one, two, a, b, there: (one[:, a] + two[:, b]) / 2 * there),
+        "mean of the two weights",
+    ),
+    "study: always": (
+        "pair_study",
+        lambda p: study(p, weight=lambda one, two, a, b, there: one[:, a].minimum(two[:, b])),
+        "do not turn as well",
+    ),
+    "study: weights summed": (
+        "pair_study", lambda p: study(p, rows=("sum", "sum", "sum")), "you add the pairs up",
+    ),
+    "study: weights averaged": (
+        "pair_study", lambda p: study(p, rows=("sum", "mean", "sum")), "second row you take the mean",
+    ),
+    "study: share of pairs": (
+        "pair_study", lambda p: study(p, rows=("mean", "amax", "sum")), "*number* of pairs",
+    ),
+    "study: mean chance": (
+        "pair_study", lambda p: study(p, rows=("sum", "amax", "mean")), "mean of the chances",
+    ),
+    "study: with the two": (
+        "pair_study", lambda p: study(p, others=lambda n, a, b: range(n)), "hold `a` or `b`",
+    ),
+    "study: one way": ("pair_study", lambda p: study(p, couples=combinations), "one order only"),
+    "study: itself": (
+        "pair_study", lambda p: study(p, couples=lambda words, n: product(words, repeat=n)), "with itself",
+    ),
+    "study: counted": (
+        "pair_study", lambda p: study(p, share=lambda found: found.sum(0)), "Their *share*",
+    ),
+    "study: columns": ("pair_study", lambda p: study(p).T, "Rows and columns"),
+    "study: no chance": ("pair_study", lambda p: study(p)[:2], "third row is missing"),
+    "study: either way round": (
+        "pair_study",
+        lambda p: study(p) * torch.tensor([[1.0], [1.0], [2.0]]),
+        "either way round",
+    ),
+    "study: all heads": (
+        "pair_study",
+        lambda p: study(p, share=lambda found: found.mean().expand(found.shape[1])),
+        "Each head has its own",
+    ),
+    "study: exchanged, one way": (
+        "pair_study", lambda p: study(p, turns=exchanged, couples=combinations), "Two things at once",
+    ),
+    "study: larger, counted": (
+        "pair_study",
+        lambda p: study(
+            p, weight=lambda one, two, a, b, there: one[:, a].maximum(two[:, b]) * there,
+            share=lambda found: found.sum(0),
+        ),
+        "Two things at once",
+    ),
     "all": ("patched", lambda a, b, p: b.expand_as(a).clone(), "one place"),
     "nothing": ("patched", lambda a, b, p: a.clone(), "nothing was put in"),
     "other way": (
@@ -94,5 +212,5 @@ def test_wrong_answers_are_named(mutant, judged):
 
 
 def test_checks_never_crash(never_crashes):
-    never_crashes("21/split_qkv", solutions.split_qkv)
+    never_crashes("21/pair_study", solutions.pair_study)
     never_crashes("21/patched", solutions.patched)

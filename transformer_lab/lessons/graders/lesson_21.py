@@ -1,4 +1,4 @@
-"""Checks of lesson 21, Research desk."""
+"""Checks of lesson 21, Research desk: one place from another run."""
 
 from __future__ import annotations
 
@@ -10,60 +10,6 @@ from transformer_lab.lessons.solutions import lesson_21 as solutions
 
 def _random(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def _split_cases() -> list[Case]:
-    return [
-        Case("a projection of width 4", (_random(1, 4, 12),)),
-        Case("a projection of width 6", (_random(2, 6, 18),)),
-    ]
-
-
-def _interleaved(weight):
-    return torch.stack([weight.T[i::3] for i in range(3)])
-
-
-_SPLIT = Grader(
-    name="21/split_qkv",
-    cases=_split_cases,
-    reference=solutions.split_qkv,
-    shape_hint="three square matrices, `[3, d_model, d_model]`",
-    suspects=(
-        Suspect(
-            "not turned",
-            lambda w: torch.stack(w.chunk(3, dim=1)),
-            "The three are right but not turned: GPT-2's layer stores (in, out), `nn.Linear` wants "
-            "(out, in).",
-        ),
-        Suspect(
-            "interleaved",
-            _interleaved,
-            "You took every third column. Queries, keys and values are three blocks side by side.",
-        ),
-        Suspect(
-            "value, key, query",
-            lambda w: solutions.split_qkv(w).flip(0),
-            "The order is turned round. GPT-2 has queries first, then keys, then values.",
-        ),
-        Suspect(
-            "key, query, value",
-            lambda w: solutions.split_qkv(w)[[1, 0, 2]],
-            "Queries and keys are swapped. GPT-2 has queries first.",
-        ),
-        Suspect(
-            "reshaped",
-            lambda w: w.reshape(3, w.shape[0], w.shape[0]),
-            "`reshape` cuts the rows of the stored matrix into pieces. Turn it first, then cut it "
-            "into thirds.",
-        ),
-        Suspect(
-            "reshaped and turned",
-            lambda w: w.reshape(3, w.shape[0], w.shape[0]).transpose(1, 2),
-            "`reshape` cuts the rows of the stored matrix into pieces. Turn it first, then cut it "
-            "into thirds.",
-        ),
-    ),
-)
 
 
 def _patch_cases() -> list[Case]:
@@ -183,4 +129,4 @@ _PATCH = Grader(
     ),
 )
 
-GRADERS = (_SPLIT, _PATCH)
+GRADERS = (_PATCH,)
