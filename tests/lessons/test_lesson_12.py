@@ -1,164 +1,106 @@
-"""The checks of lesson 12 accept right answers, however written, and name what is wrong."""
+"""The check of lesson 12 accepts right answers, however written, and names what is wrong."""
 
-import math
+from contextlib import ExitStack, nullcontext
+from itertools import pairwise
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 import transformer_lab as tl
 from transformer_lab.lessons.solutions import lesson_12 as solutions
 
 
-def loss_with_log_softmax(logits, spans):
-    chances = logits.log_softmax(-1).gather(-1, spans[..., None])
-    return -chances.mean()
+def left_by_starts(model, tokens, lengths, answer):
+    """The places from running sums, the edits opened one inside the other."""
+    ends = torch.tensor([1, *lengths]).cumsum(0).tolist()
+    chances = []
+    for span in [(1, 1), *pairwise(ends)]:
+        with torch.inference_mode(), ExitStack() as opened:
+            for key in range(*span):
+                opened.enter_context(tl.edit(model, tl.knock_out(query=len(tokens) - 1, key=key)))
+            chances.append(torch.softmax(model(tokens.unsqueeze(0)).squeeze(0), -1)[-1, answer])
+    whole, *hidden = (float(chance) for chance in chances)
+    return torch.tensor(hidden) / whole
 
 
-def loss_with_loop(logits, spans):
-    total = 0.0
-    for text, span in zip(logits, spans, strict=True):
-        for scores, place in zip(text, span, strict=True):
-            total = total + torch.logsumexp(scores, -1) - scores[place]
-    return total / spans.numel()
+def left_by_logarithms(model, tokens, lengths, answer):
+    """From the last sentence to the first, as a difference of logarithms."""
+    end, out = 1 + sum(lengths), []
+    before = model(tokens[None]).log_softmax(-1)[0, len(tokens) - 1, answer]
+    for length in reversed(lengths):
+        cuts = [tl.knock_out(query=len(tokens) - 1, key=end - 1 - i) for i in range(length)]
+        with tl.edit(model, *cuts):
+            out.insert(0, (model(tokens[None]).log_softmax(-1)[0, -1, answer] - before).exp())
+        end -= length
+    return torch.stack(out)
 
 
-def loss_flat(logits, spans):
-    return F.cross_entropy(logits.flatten(0, 1), spans.flatten())
+def left(
+    model, tokens, lengths, answer, *, start=1, step=lambda n: n, span=range, query=-1, layer=None,
+    place=-1, read=lambda x: x.softmax(-1), ratio=lambda cut, whole: cut / whole, keeps=False,
+):  # fmt: skip
+    """`left_without`, in parts that can be wrong."""
+    asked = None if query is None else len(tokens) + query
+    kept, out = [], []
+
+    def value(cuts):
+        with torch.no_grad(), tl.edit(model, *cuts) if cuts else nullcontext():
+            return read(model(tokens[None])[0, place])[answer]
+
+    for n in lengths:
+        cuts = [tl.knock_out(layer, query=asked, key=k) for k in span(start, start + n)]
+        kept = kept + cuts if keeps else cuts
+        out.append(value(kept))
+        start += step(n)
+    return ratio(torch.stack(out), value([]))
 
 
-def span_with_loops(logits, longest):
-    found = []
-    for first, last in logits.tolist():
-        best, span = -math.inf, (0, 0)
-        for i in range(len(first)):
-            for j in range(i, min(i + longest, len(last))):
-                if first[i] + last[j] > best:
-                    best, span = first[i] + last[j], (i, j)
-        found.append(span)
-    return torch.tensor(found)
-
-
-def span_with_products(logits, longest):
-    first, last = logits.softmax(-1).unbind(1)
-    n = logits.shape[-1]
-    away = torch.arange(n)[None, :] - torch.arange(n)[:, None]
-    both = first[:, :, None] * last[:, None, :] * ((away >= 0) & (away < longest))
-    best = both.flatten(1).argmax(-1)
-    return torch.stack((best // n, best % n), -1)
+def wrong(**slips):
+    return lambda *a: left(*a, **slips)
 
 
 @pytest.mark.parametrize(
-    ("name", "function"),
-    [
-        ("span_loss", solutions.span_loss),
-        ("span_loss", loss_with_log_softmax),
-        ("span_loss", loss_with_loop),
-        ("span_loss", loss_flat),
-        ("span_loss", lambda logits, spans: loss_flat(logits.bfloat16(), spans)),
-        ("best_span", solutions.best_span),
-        ("best_span", span_with_loops),
-        ("best_span", span_with_products),
-        ("best_span", lambda logits, longest: span_with_loops(logits.bfloat16(), longest)),
-    ],
+    "function", [solutions.left_without, left_by_starts, left_by_logarithms, left]
 )
-def test_right_answers_are_accepted(name, function, judged):
-    result = judged(f"12/{name}", function)
+def test_right_answers_are_accepted(function, judged):
+    result = judged("12/left_without", function)
     assert result.passed, result.diagnosis
 
 
-def both(logits, spans):
-    return F.cross_entropy(logits.transpose(1, 2), spans, reduction="none")
-
-
-def chance(logits, spans, dim=-1):
-    return logits.softmax(dim).gather(-1, spans[..., None])
-
-
-def pairs(logits, allowed):
-    n = logits.shape[-1]
-    score = logits[:, 0, :, None] + logits[:, 1, None, :]
-    away = torch.arange(n)[None, :] - torch.arange(n)[:, None]
-    best = score.masked_fill(~allowed(away), -math.inf).flatten(1).argmax(-1)
-    return torch.stack((best // n, best % n), -1)
-
-
-def greedy_first(logits, longest):
-    found = []
-    for first, last in logits:
-        i = int(first.argmax())
-        found.append([i, i + int(last[i : i + longest].argmax())])
-    return torch.tensor(found)
-
-
-def greedy_last(logits, longest):
-    found = []
-    for first, last in logits:
-        j = int(last.argmax())
-        start = max(0, j - longest + 1)
-        found.append([start + int(first[start : j + 1].argmax()), j])
-    return torch.tensor(found)
-
-
-right = solutions.best_span
 MUTANTS = {
-    "first only": ("span_loss", lambda a, s: both(a, s)[:, 0].mean(), "loss of its last word"),
-    "last only": ("span_loss", lambda a, s: both(a, s)[:, 1].mean(), "loss of its first word"),
-    "sum of ends": ("span_loss", lambda a, s: 2 * both(a, s).mean(), "mean of the two"),
-    "sum of texts": ("span_loss", lambda a, s: both(a, s).mean(1).sum(), "grow with the batch"),
-    "all summed": ("span_loss", lambda a, s: both(a, s).sum(), "added up all losses"),
-    "swapped": ("span_loss", lambda a, s: loss_flat(a, s[:, [1, 0]]), "First and last are swapped"),
-    "too far": (
-        "span_loss",
-        lambda a, s: loss_flat(a, torch.stack((s[:, 0], (s[:, 1] + 1).clamp(max=a.shape[-1] - 1)), 1)),
-        "*after* the answer",
-    ),
-    "raw": ("span_loss", lambda a, s: -a.gather(-1, s[..., None]).mean(), "log_softmax"),
-    "shares": ("span_loss", lambda a, s: -chance(a, s).mean(), "negative **logarithm**"),
-    "sign": ("span_loss", lambda a, s: -both(a, s).mean(), "sign is turned"),
-    "axis": ("span_loss", lambda a, s: -chance(a, s, 1).log().mean(), "compete with each other"),
-    "apart": ("best_span", lambda a, n: a.argmax(-1), "each end by itself"),
-    "sorted": ("best_span", lambda a, n: a.argmax(-1).sort(-1).values, "sorted them"),
-    "no limit": ("best_span", lambda a, n: pairs(a, lambda d: d >= 0), "the length is not"),
-    "longer": ("best_span", lambda a, n: pairs(a, lambda d: (d >= 0) & (d <= n)), "+ 1 words"),
-    "two words": ("best_span", lambda a, n: pairs(a, lambda d: (d > 0) & (d < n)), "the same place"),
-    "greedy first": ("best_span", greedy_first, "best first word and then"),
-    "greedy last": ("best_span", greedy_last, "best last word and then"),
-    "turned": ("best_span", lambda a, n: pairs(a, lambda d: (d <= 0) & (d > -n)), "backwards"),
-    "flipped": ("best_span", lambda a, n: right(a, n).flip(-1), "wrong order"),
-    "past the end": ("best_span", lambda a, n: right(a, n) + torch.tensor([0, 1]), "Both ends"),
-    "length": (
-        "best_span",
-        lambda a, n: torch.stack((right(a, n)[:, 0], right(a, n)[:, 1] - right(a, n)[:, 0] + 1), 1),
-        "and the length",
-    ),
-}  # fmt: skip
+    "from <s>": (wrong(start=0), "where `<s>` stands"),
+    "never moves": (wrong(step=lambda n: 0), "never move on"),
+    "one too few": (wrong(span=lambda a, b: range(a, b - 1)), "leave out a sentence's last word"),
+    "one too many": (wrong(span=lambda a, b: range(a, b + 1)), "one word too many"),
+    "one word": (wrong(span=lambda a, b: [a]), "one word of each"),
+    "last word": (wrong(span=lambda a, b: [b - 1]), ""),
+    "hidden for good": (wrong(keeps=True), "stays hidden"),
+    "all rows": (wrong(query=None), "Forbid it to the last word"),
+    "row before": (wrong(query=-2), "last word but one"),
+    "one layer": (wrong(layer=0), "in one layer"),
+    "last layer": (wrong(layer=1), ""),
+    "first row": (wrong(place=0), "first row of the logits"),
+    "logits": (wrong(read=lambda x: x), "compare logits"),
+    "logs": (wrong(read=lambda x: x.log_softmax(-1)), "compare logarithms"),
+    "no division": (wrong(ratio=lambda cut, whole: cut), "nothing hidden"),
+    "upside down": (wrong(ratio=lambda cut, whole: whole / cut), "upside down"),
+    "lost": (wrong(ratio=lambda cut, whole: 1 - cut / whole), "share that is lost"),
+    "difference": (wrong(ratio=lambda cut, whole: whole - cut), "difference of chances"),
+    "other difference": (wrong(ratio=lambda cut, whole: cut - whole), ""),
+    "of the largest": (wrong(ratio=lambda cut, whole: cut / cut.max()), ""),
+    "steps of one": (wrong(step=lambda n: 1), ""),
+    "two at once": (wrong(start=0, query=None), "Two things at once"),
+    "two others": (wrong(ratio=lambda cut, whole: cut, place=0), "Two things at once"),
+}
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_wrong_answers_are_named(mutant, judged):
-    name, function, said = MUTANTS[mutant]
-    result = judged(f"12/{name}", function)
+    function, said = MUTANTS[mutant]
+    result = judged("12/left_without", function)
     assert not result.passed
     assert said in result.diagnosis, result.diagnosis
 
 
-def test_the_solutions_are_what_the_package_does():
-    torch.manual_seed(0)
-    encoder = tl.Transformer(tl.ModelConfig(kind="encoder", vocab_size=20, n_layers=1, d_model=32))
-    reader = tl.SpanReader(encoder).eval()
-    torch.nn.init.normal_(reader.head.weight)
-    tokens, spans = torch.randint(20, (5, 12)), torch.tensor([[1, 3]] * 5)
-    logits = reader(tokens).detach()
-    for longest in (1, 4, 12):
-        assert torch.equal(
-            solutions.best_span(logits, longest), reader.spans(tokens, longest=longest)
-        )
-    assert solutions.span_loss(logits, spans).item() == pytest.approx(
-        tl.evaluate(reader, [(tokens, spans)]), abs=1e-6
-    )
-
-
-def test_checks_never_crash(never_crashes):
-    never_crashes("12/span_loss", solutions.span_loss)
-    never_crashes("12/best_span", solutions.best_span, sort=torch.int64)
+def test_the_check_never_crashes(never_crashes):
+    never_crashes("12/left_without", solutions.left_without)

@@ -1,18 +1,22 @@
 """Solutions of lesson 12, Question answering."""
 
 import torch
-import torch.nn.functional as F
+
+import transformer_lab as tl
 
 
-def span_loss(logits, spans):
-    first, last = logits.unbind(dim=1)
-    return (F.cross_entropy(first, spans[:, 0]) + F.cross_entropy(last, spans[:, 1])) / 2
+def left_without(model, tokens, lengths, answer):
+    def chance():
+        with torch.no_grad():
+            logits = model(tokens[None])[0, -1]
+        return logits.softmax(dim=-1)[answer]
 
-
-def best_span(logits, longest):
-    first, last = logits.unbind(dim=1)
-    score = first[:, :, None] + last[:, None, :]
-    n = score.shape[-1]
-    fits = torch.ones(n, n, dtype=torch.bool, device=logits.device).triu().tril(longest - 1)
-    best = score.masked_fill(~fits, float("-inf")).flatten(1).argmax(dim=-1)
-    return torch.stack((best // n, best % n), dim=-1)
+    query, begin, left = len(tokens) - 1, 1, []
+    whole = chance()
+    for length in lengths:
+        places = range(begin, begin + length)
+        cuts = [tl.knock_out(query=query, key=place) for place in places]
+        with tl.edit(model, *cuts):
+            left.append(chance() / whole)
+        begin += length
+    return torch.stack(left)

@@ -1,0 +1,259 @@
+"""The checks of lesson 13 accept right answers, however written, and name what is wrong."""
+
+import math
+import re
+import string
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import transformer_lab as tl
+from transformer_lab.lessons.solutions import lesson_13 as solutions
+
+
+def loss_with_log_softmax(logits, spans):
+    chances = logits.log_softmax(-1).gather(-1, spans[..., None])
+    return -chances.mean()
+
+
+def loss_with_loop(logits, spans):
+    total = 0.0
+    for text, span in zip(logits, spans, strict=True):
+        for scores, place in zip(text, span, strict=True):
+            total = total + torch.logsumexp(scores, -1) - scores[place]
+    return total / spans.numel()
+
+
+def loss_flat(logits, spans):
+    return F.cross_entropy(logits.flatten(0, 1), spans.flatten())
+
+
+def span_with_loops(logits, longest):
+    found = []
+    for first, last in logits.tolist():
+        best, span = -math.inf, (0, 0)
+        for i in range(len(first)):
+            for j in range(i, min(i + longest, len(last))):
+                if first[i] + last[j] > best:
+                    best, span = first[i] + last[j], (i, j)
+        found.append(span)
+    return torch.tensor(found)
+
+
+def span_with_products(logits, longest):
+    first, last = logits.softmax(-1).unbind(1)
+    n = logits.shape[-1]
+    away = torch.arange(n)[None, :] - torch.arange(n)[:, None]
+    both = first[:, :, None] * last[:, None, :] * ((away >= 0) & (away < longest))
+    best = both.flatten(1).argmax(-1)
+    return torch.stack((best // n, best % n), -1)
+
+
+def marks_by_sorting(said, references):
+    """Precision and recall by the book, what is common by walking two sorted lists."""
+
+    def plain(text):
+        marks = str.maketrans("", "", string.punctuation)
+        return re.sub(r"\b(a|an|the)\b", " ", text.lower().translate(marks)).split()
+
+    rows = []
+    for text, known in zip(said, references, strict=True):
+        mine, exact, best = plain(text), 0.0, 0.0
+        for right in map(plain, known):
+            left = list(right)
+            common = [left.remove(w) for w in mine if w in left]
+            exact = max(exact, float(mine == right))
+            if common:
+                p, r = len(common) / len(mine), len(common) / len(right)
+                best = max(best, 2 * p * r / (p + r))
+            elif not mine + right:
+                best = 1.0
+        rows.append([exact, best])
+    return torch.tensor(rows).mean(0)
+
+
+def marks_by_tables(said, references):
+    def plain(text):
+        words = "".join(c for c in text if c not in string.punctuation).casefold().split()
+        return tuple(w for w in words if w not in {"a", "an", "the"})
+
+    def shared(a, b):
+        return sum(min(a.count(w), b.count(w)) for w in set(a))
+
+    exact, overlap = [], []
+    for text, known in zip(map(plain, said), references, strict=True):
+        known = [plain(reference) for reference in known]
+        exact.append(text in known)
+        overlap.append(
+            max((2 * shared(text, k) + (text == k == ())) / max(len(text + k), 1) for k in known)
+        )
+    return torch.tensor([exact, overlap], dtype=torch.float64).mean(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("span_loss", solutions.span_loss),
+        ("span_loss", loss_with_log_softmax),
+        ("span_loss", loss_with_loop),
+        ("span_loss", loss_flat),
+        ("span_loss", lambda logits, spans: loss_flat(logits.bfloat16(), spans)),
+        ("best_span", solutions.best_span),
+        ("best_span", span_with_loops),
+        ("best_span", span_with_products),
+        ("best_span", lambda logits, longest: span_with_loops(logits.bfloat16(), longest)),
+        ("exact_and_f1", solutions.exact_and_f1),
+        ("exact_and_f1", marks_by_sorting),
+        ("exact_and_f1", marks_by_tables),
+    ],
+)
+def test_right_answers_are_accepted(name, function, judged):
+    result = judged(f"13/{name}", function)
+    assert result.passed, result.diagnosis
+
+
+def both(logits, spans):
+    return F.cross_entropy(logits.transpose(1, 2), spans, reduction="none")
+
+
+def chance(logits, spans, dim=-1):
+    return logits.softmax(dim).gather(-1, spans[..., None])
+
+
+def pairs(logits, allowed):
+    n = logits.shape[-1]
+    score = logits[:, 0, :, None] + logits[:, 1, None, :]
+    away = torch.arange(n)[None, :] - torch.arange(n)[:, None]
+    best = score.masked_fill(~allowed(away), -math.inf).flatten(1).argmax(-1)
+    return torch.stack((best // n, best % n), -1)
+
+
+def greedy_first(logits, longest):
+    found = []
+    for first, last in logits:
+        i = int(first.argmax())
+        found.append([i, i + int(last[i : i + longest].argmax())])
+    return torch.tensor(found)
+
+
+def greedy_last(logits, longest):
+    found = []
+    for first, last in logits:
+        j = int(last.argmax())
+        start = max(0, j - longest + 1)
+        found.append([start + int(first[start : j + 1].argmax()), j])
+    return torch.tensor(found)
+
+
+def marks(
+    said, references, *, lower=str.lower, marks=string.punctuation, drop=("a", "an", "the"),
+    same=lambda a, b: a == b, common=lambda a, b: sum(min(a.count(w), b.count(w)) for w in set(a)),
+    f1=lambda n, a, b: 2 * n / (a + b), empty=1.0, best=max, mean=lambda x, n: x / n,
+):  # fmt: skip
+    """`exact_and_f1`, in parts that can be wrong."""
+
+    def plain(text):
+        words = "".join(c for c in lower(text) if c not in marks).split()
+        return [w for w in words if w not in drop]
+
+    def overlap(a, b):
+        return f1(common(a, b), len(a), len(b)) if a and b else empty * (a == b)
+
+    found = torch.zeros(2)
+    for text, known in zip(said, references, strict=True):
+        mine, rights = plain(text), [plain(reference) for reference in known]
+        found[0] += best([float(same(mine, r)) for r in rights])
+        found[1] += best([float(overlap(mine, r)) for r in rights])
+    return mean(found, len(said))
+
+
+def wrong_marks(**slips):
+    return "exact_and_f1", lambda said, references: marks(said, references, **slips)
+
+
+right = solutions.best_span
+MUTANTS = {
+    "first only": ("span_loss", lambda a, s: both(a, s)[:, 0].mean(), "loss of its last word"),
+    "last only": ("span_loss", lambda a, s: both(a, s)[:, 1].mean(), "loss of its first word"),
+    "sum of ends": ("span_loss", lambda a, s: 2 * both(a, s).mean(), "mean of the two"),
+    "sum of texts": ("span_loss", lambda a, s: both(a, s).mean(1).sum(), "grow with the batch"),
+    "all summed": ("span_loss", lambda a, s: both(a, s).sum(), "added up all losses"),
+    "swapped": ("span_loss", lambda a, s: loss_flat(a, s[:, [1, 0]]), "First and last are swapped"),
+    "too far": (
+        "span_loss",
+        lambda a, s: loss_flat(a, torch.stack((s[:, 0], (s[:, 1] + 1).clamp(max=a.shape[-1] - 1)), 1)),
+        "*after* the answer",
+    ),
+    "raw": ("span_loss", lambda a, s: -a.gather(-1, s[..., None]).mean(), "log_softmax"),
+    "shares": ("span_loss", lambda a, s: -chance(a, s).mean(), "negative **logarithm**"),
+    "sign": ("span_loss", lambda a, s: -both(a, s).mean(), "sign is turned"),
+    "axis": ("span_loss", lambda a, s: -chance(a, s, 1).log().mean(), "compete with each other"),
+    "apart": ("best_span", lambda a, n: a.argmax(-1), "each end by itself"),
+    "sorted": ("best_span", lambda a, n: a.argmax(-1).sort(-1).values, "sorted them"),
+    "no limit": ("best_span", lambda a, n: pairs(a, lambda d: d >= 0), "the length is not"),
+    "longer": ("best_span", lambda a, n: pairs(a, lambda d: (d >= 0) & (d <= n)), "+ 1 words"),
+    "two words": ("best_span", lambda a, n: pairs(a, lambda d: (d > 0) & (d < n)), "the same place"),
+    "greedy first": ("best_span", greedy_first, "best first word and then"),
+    "greedy last": ("best_span", greedy_last, "best last word and then"),
+    "turned": ("best_span", lambda a, n: pairs(a, lambda d: (d <= 0) & (d > -n)), "backwards"),
+    "flipped": ("best_span", lambda a, n: right(a, n).flip(-1), "wrong order"),
+    "past the end": ("best_span", lambda a, n: right(a, n) + torch.tensor([0, 1]), "Both ends"),
+    "length": (
+        "best_span",
+        lambda a, n: torch.stack((right(a, n)[:, 0], right(a, n)[:, 1] - right(a, n)[:, 0] + 1), 1),
+        "and the length",
+    ),
+    "capitals": (*wrong_marks(lower=str), "`.lower()`"),
+    "punctuation": (*wrong_marks(marks=""), "`string.punctuation`"),
+    "full stops alone": (*wrong_marks(marks="."), ""),
+    "articles": (*wrong_marks(drop=()), "Leave out “a”, “an”"),
+    "only the": (*wrong_marks(drop=("the",)), ""),
+    "once": (*wrong_marks(common=lambda a, b: len(set(a) & set(b))), "count each word once"),
+    "repeated": (*wrong_marks(common=lambda a, b: sum(w in b for w in a)), "every repetition"),
+    "precision": (*wrong_marks(f1=lambda n, a, b: n / a), "precision alone"),
+    "recall": (*wrong_marks(f1=lambda n, a, b: n / b), "recall alone"),
+    "plain mean": (*wrong_marks(f1=lambda n, a, b: (n / a + n / b) / 2), "plain mean"),
+    "half": (*wrong_marks(f1=lambda n, a, b: n / (a + b)), ""),
+    "empty": (*wrong_marks(empty=0.0), "nothing is said and nothing is right"),
+    "any order": (*wrong_marks(same=lambda a, b: sorted(a) == sorted(b)), "ignores the order"),
+    "contained": (*wrong_marks(same=lambda a, b: " ".join(a) in " ".join(b)), ""),
+    "first reference": (*wrong_marks(best=lambda x: x[0]), "first reference alone"),
+    "last reference": (*wrong_marks(best=lambda x: x[-1]), ""),
+    "mean of references": (*wrong_marks(best=lambda x: sum(x) / len(x)), "mean over the references"),
+    "sum": (*wrong_marks(mean=lambda x, n: x), "added up the questions"),
+    "per cent": (*wrong_marks(mean=lambda x, n: 100 * x / n), "per cent"),
+    "exchanged": (*wrong_marks(mean=lambda x, n: x.flip(0) / n), "exact match comes first"),
+    "two at once": (*wrong_marks(lower=str, f1=lambda n, a, b: n / b), "Two things at once"),
+    "two others": (*wrong_marks(drop=(), best=lambda x: x[0]), "Two things at once"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_wrong_answers_are_named(mutant, judged):
+    name, function, said = MUTANTS[mutant]
+    result = judged(f"13/{name}", function)
+    assert not result.passed
+    assert said in result.diagnosis, result.diagnosis
+
+
+def test_the_solutions_are_what_the_package_does():
+    torch.manual_seed(0)
+    encoder = tl.Transformer(tl.ModelConfig(kind="encoder", vocab_size=20, n_layers=1, d_model=32))
+    reader = tl.SpanReader(encoder).eval()
+    torch.nn.init.normal_(reader.head.weight)
+    tokens, spans = torch.randint(20, (5, 12)), torch.tensor([[1, 3]] * 5)
+    logits = reader(tokens).detach()
+    for longest in (1, 4, 12):
+        assert torch.equal(
+            solutions.best_span(logits, longest), reader.spans(tokens, longest=longest)
+        )
+    assert solutions.span_loss(logits, spans).item() == pytest.approx(
+        tl.evaluate(reader, [(tokens, spans)]), abs=1e-6
+    )
+
+
+def test_checks_never_crash(never_crashes):
+    never_crashes("13/span_loss", solutions.span_loss)
+    never_crashes("13/best_span", solutions.best_span, sort=torch.int64)
+    never_crashes("13/exact_and_f1", solutions.exact_and_f1)
