@@ -148,6 +148,17 @@ def test_17_a_patch_is_chosen_and_a_head_switched_off(lesson, screenshot):
     assert opened.page.errors == []
 
 
+def test_18_the_maps_before_and_after_are_compared(lesson, screenshot):
+    opened = lesson("18", ladder=[("steps=40", "steps=5")])
+    opened.run_each("parameters", "setup", "data", "plain", "lora", "lora-check", "add")
+    opened.run_each("ladder", "merge", "maps")
+    view = opened.view("maps")
+    for side in ("before", "after"):
+        assert side in view.inner_text()
+    in_both_themes(opened, "maps", screenshot, "lesson_18_compare")
+    assert opened.page.errors == []
+
+
 def test_11_a_head_is_switched_off_in_the_explorer(lesson, screenshot):
     opened = lesson("19", one=[("quick=250", "quick=50")])
     opened.run_each("parameters", "setup", "task", "one", "two", "trained", "scrub", "explore")

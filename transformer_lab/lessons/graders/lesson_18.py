@@ -1,0 +1,447 @@
+"""Checks of lesson 18, Fine-tuning."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from transformer_lab.lessons.graders.base import Case, Grader, Suspect, Unfit
+from transformer_lab.lessons.graders.slips import Slip, numbers, suspects_of
+from transformer_lab.lessons.solutions import lesson_18 as solutions
+
+
+def _random(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _all_of(findings: Sequence[str]) -> None:
+    """
+    Raises:
+        Unfit: with all of them, where there are any.
+    """
+    if findings:
+        count = (
+            "" if len(findings) == 1 else f"{['Two', 'Three', 'Four'][len(findings) - 2]} things: "
+        )
+        raise Unfit(count + " ".join(findings))
+
+
+# -- a small change beside a layer ----------------------------------------------------------------
+
+
+def _use_lora(
+    made: Any, weight: Tensor, bias: Tensor | None, x: Tensor, rank: int, alpha: float, read: str
+) -> Tensor:
+    """The layer's output: as it is "made", "trained" (A and B are numbers of ours), or "merged"."""
+    out, wide = weight.shape
+    linear = nn.Linear(wide, out, bias=bias is not None, dtype=x.dtype)
+    with torch.no_grad():
+        linear.weight.copy_(weight)
+        if bias is not None:
+            linear.bias.copy_(bias)
+    module = made(linear, rank, alpha)
+    if not isinstance(module, nn.Module):
+        raise Unfit(
+            f"It made a {type(module).__name__}, and no module: write `class LoRALinear(nn.Module):`, "
+            "with `super().__init__()` as the first line of `__init__`."
+        )
+    a, b = (_weight(module, *wanted) for wanted in (("A", (rank, wide)), ("B", (out, rank))))
+    module.to(x.dtype)
+    if read == "made":
+        _begins_right(module, a, b)
+        return module(x)
+    return _trained(module, x, merged=read == "merged")
+
+
+def _trained(module: Any, x: Tensor, merged: bool) -> Tensor:
+    """The output with A and B of ours: the object's, or [the merged layer's, the object's]."""
+    with torch.no_grad():
+        for name, matrix in (("A", module.A), ("B", module.B)):
+            matrix.copy_(numbers(name, matrix.shape))
+    if not merged:
+        return module(x)
+    if not callable(getattr(module, "merge", None)):
+        raise Unfit("It has no method `merge`.")
+    layer = module.merge()
+    kept = (
+        torch.equal(w, numbers(n, w.shape).to(w)) for n, w in (("A", module.A), ("B", module.B))
+    )
+    if not all(kept):
+        raise Unfit(
+            "`merge` changes `A` or `B`: leave the object as it is, and return a new layer."
+        )
+    if not isinstance(layer, nn.Linear):
+        raise Unfit(
+            f"`merge` returned a {type(layer).__name__}; it should return an `nn.Linear` in which "
+            "the change is part of the weight."
+        )
+    return torch.stack([layer(x), module(x)])
+
+
+def _weight(module: nn.Module, name: str, shape: tuple[int, ...]) -> Tensor:
+    found = dict(module.named_parameters()).get(name)
+    if found is None:
+        if isinstance(getattr(module, name, None), Tensor):
+            raise Unfit(f"`self.{name}` is a plain tensor, which no training finds: make it an "
+                        "`nn.Parameter`.")  # fmt: skip
+        there = ", ".join(f"`{n}`" for n, _ in module.named_parameters()) or "none"
+        raise Unfit(
+            f"It has no weights `{name}`: `self.{name} = nn.Parameter(…)`. Those that it has: {there}."
+        )
+    if tuple(found.shape) != shape:
+        meaning = "[rank, in]" if name == "A" else "[out, rank]"
+        raise Unfit(
+            f"`{name}` has shape {list(found.shape)}; it should be {list(shape)}, {meaning}."
+        )
+    return found
+
+
+def _begins_right(module: nn.Module, a: Tensor, b: Tensor) -> None:
+    found = []
+    if bool((b != 0).any()) and bool((a == 0).all()):
+        found.append("A begins at 0 and B does not: here it is B that begins at 0.")
+    elif bool((b != 0).any()):
+        found.append(
+            "`B` does not begin at 0, so the model is changed before it has learned anything."
+        )
+    elif bool((a == 0).all()):
+        found.append(
+            "`A` and `B` both begin at 0. The gradient of each is multiplied by the other, so "
+            "neither ever moves: draw `A` at random."
+        )
+    trains = {name for name, p in module.named_parameters() if p.requires_grad}
+    if more := sorted(trains - {"A", "B"}):
+        found.append(
+            f"{', '.join(f'`{n}`' for n in more)} still trains: only `A` and `B` should "
+            "(`requires_grad_(False)`)."
+        )
+    if fewer := sorted({"A", "B"} - trains):
+        found.append(f"{' and '.join(f'`{n}`' for n in fewer)} should train, and cannot.")
+    _all_of(found)
+
+
+def _lora_cases() -> list[Case]:
+    wide = (_random(1, 5, 7), _random(2, 5), _random(3, 2, 4, 7))
+    plain = (_random(4, 6, 3), None, _random(5, 4, 3))
+    return [
+        Case("a layer from 7 to 5 numbers, as it is made", (*wide, 2, 6.0, "made")),
+        Case("a layer from 7 to 5 numbers, with A and B trained", (*wide, 2, 6.0, "trained")),
+        Case("a layer without bias, rank 1", (*plain, 1, 0.5, "trained")),
+        Case("a merged layer (first) and what it was made of (second)", (*wide, 2, 6.0, "merged")),
+        Case("a merged layer without bias", (*plain, 3, 4.0, "merged")),
+    ]
+
+
+def _lora_with(slips: frozenset[str]) -> type:
+    class Wrong(solutions.LoRALinear):
+        def __init__(self, linear: nn.Linear, rank: int, alpha: float):
+            super().__init__(linear, rank, alpha)
+            scales = {"not scaled": 1.0, "alpha alone": alpha, "times rank": alpha * rank,
+                      "upside down": rank / alpha, "by the root": alpha / rank**0.5}  # fmt: skip
+            self.scale = next((scales[s] for s in scales if s in slips), self.scale)
+
+        def forward(self, x: Tensor) -> Tensor:
+            change = (x @ self.A.T) @ self.B.T
+            if "the change alone" in slips:
+                return self.scale * change
+            if "all scaled" in slips:
+                return self.scale * (self.linear(x) + change)
+            if "taken away" in slips:
+                return self.linear(x) - self.scale * change
+            if "the layer alone" in slips:
+                return self.linear(x)
+            bias = 0 if self.linear.bias is None else self.linear.bias
+            if "bias left out" in slips:
+                return self.linear(x) - bias + self.scale * change
+            if "bias twice" in slips:
+                return self.linear(x) + bias + self.scale * change
+            if "bias scaled" in slips:
+                return self.linear(x) - bias + self.scale * (change + bias)
+            return self.linear(x) + self.scale * change
+
+        def merge(self) -> nn.Linear:
+            linear: Any = self.linear if "merged in place" in slips else copy.deepcopy(self.linear)
+            change = self.B @ self.A
+            with torch.no_grad():
+                if "merged without scale" not in slips:
+                    change = self.scale * change
+                if "nothing merged" not in slips:
+                    linear.weight += change
+                if "weight replaced" in slips:
+                    linear.weight.copy_(change)
+            if "merged without bias" in slips:
+                linear.bias = None
+            return linear
+
+    return Wrong
+
+
+_LORA = Grader(
+    name="18/LoRALinear",
+    cases=_lora_cases,
+    reference=solutions.LoRALinear,
+    use=_use_lora,
+    noun="class",
+    shape_hint="that of `linear(x)`",
+    suspects=suspects_of(
+        _lora_with,
+        [
+            Slip("scale", "not scaled", "The change is not scaled: multiply it by alpha / rank."),
+            Slip("scale", "alpha alone", "You scale by alpha; it should be alpha / rank."),
+            Slip("scale", "times rank", "You scale by alpha · rank; it should be alpha / rank."),
+            Slip("scale", "upside down", "You scale by rank / alpha; it is alpha / rank."),
+            Slip(
+                "scale", "by the root",
+                "You divide alpha by √rank, as some later variants do; here it is alpha / rank.",
+            ),
+            Slip("sum", "bias twice", "The bias is added twice: `self.linear(x)` has it."),
+            Slip("sum", "bias scaled", "You scale the bias as well. Scale the change alone."),
+            Slip("sum", "the change alone", "The output is the change alone. Add it to `linear(x)`."),
+            Slip("sum", "all scaled", "You scale the old layer as well. Scale the change alone."),
+            Slip("sum", "taken away", "The change is taken away; it should be added."),
+            Slip("sum", "the layer alone", "The change has no effect: add B A x to `linear(x)`."),
+            Slip("sum", "bias left out", "The old layer's bias is lost; call `self.linear(x)`."),
+            Slip("merge", "merged without scale", "`merge` forgets to scale the change."),
+            Slip("merge", "nothing merged", "`merge` returns the old layer, without the change."),
+            Slip("merge", "weight replaced", "`merge` has put the change in the *place* of the old weight. Add it."),
+            Slip("merge", "merged without bias", "`merge` loses the bias."),
+            Slip(
+                "merge", "merged in place",
+                "`merge` writes into the layer that the class still uses, so it now has the change "
+                "twice. Write into a copy (`copy.deepcopy`).",
+            ),
+        ],
+    ),
+)  # fmt: skip
+
+
+# -- into a whole model ---------------------------------------------------------------------------
+
+
+class _Attention(nn.Module):
+    def __init__(self, d: int):
+        super().__init__()
+        self.query, self.key, self.value, self.out = (nn.Linear(d, d) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.out(torch.tanh(self.query(x)) * torch.sigmoid(self.key(x)) + self.value(x))
+
+
+class _Model(nn.Module):
+    """Two layers, in a list inside a list, and a layer whose name only ends like another's."""
+
+    def __init__(self, d: int = 4, layers: int = 2):
+        super().__init__()
+        self.embedding = nn.Embedding(6, d)
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({"attention": _Attention(d), "norm": nn.LayerNorm(d)})
+            for _ in range(layers)
+        )
+        self.read_out = nn.Linear(d, 3)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embedding(tokens)
+        for block in self.blocks:
+            x = block["norm"](block["attention"](x))  # type: ignore[index]
+        return self.read_out(x)
+
+
+def _use_add(
+    made: Callable[..., Any], tokens: Tensor, names: tuple[str, ...], rank: int, alpha: float
+) -> Tensor:
+    """What was returned, once the model is as it should be."""
+    torch.manual_seed(0)
+    model = _Model()
+    before = model(tokens)
+    wanted = [n for n, m in model.named_modules()
+              if isinstance(m, nn.Linear) and n.split(".")[-1] in names]  # fmt: skip
+    returned = made(model, names, rank, alpha)
+    wrapped = [n for n, m in model.named_modules() if hasattr(m, "A") and hasattr(m, "B")]
+    found = []
+    if not wrapped:
+        found.append(
+            "No layer of the model has `A` and `B`. A layer is replaced in the module that holds it: "
+            "`setattr(parent, name, LoRALinear(…))`."
+        )
+    elif lacking := [n for n in wanted if n not in wrapped]:
+        found.append(f"`{lacking[0]}` is still as it was ({len(lacking)} of {len(wanted)} layers).")
+    if more := [n for n in wrapped if n not in wanted]:
+        inside = any(n.startswith(f"{w}.") for n in more for w in wrapped)
+        why = "wrapped a second time, from inside" if inside else "wrapped, and not in `names`"
+        found.append(f"`{more[0]}` is {why}.")
+    trains = {n for n, p in model.named_parameters() if p.requires_grad}
+    ours = {f"{n}.{matrix}" for n in wrapped for matrix in "AB"}
+    if more := sorted(trains - ours):
+        found.append(
+            f"`{more[0]}` still trains, with {len(more) - 1} others: freeze all of the model *before* you wrap."
+        )
+    if fewer := sorted(ours - trains):
+        found.append(
+            f"`{fewer[0]}` is frozen: freeze the model *before* you wrap, for what is new should train."
+        )
+    others = [n for n in wrapped if _rank_of(model, n) != rank]
+    if others:
+        found.append(f"`{others[0]}` has rank {_rank_of(model, others[0])}, not {rank}.")
+    if not found and (model(tokens) - before).abs().max() > 1e-5:
+        found.append(
+            "The model's output has changed, although nothing is trained yet: wrap the layer that "
+            "was there, and no new one."
+        )
+    if not found and not _scaled_as_asked(model, tokens, names, rank, alpha):
+        found.append(
+            "Once `A` and `B` are trained, the output is another one: is `alpha` handed on?"
+        )
+    _all_of(found)
+    if isinstance(returned, Tensor) and returned.numel() == 1:
+        returned = returned.item()
+    if type(returned) not in (int, float):
+        said = "nothing" if returned is None else f"a {type(returned).__name__}"
+        raise Unfit(
+            f"The model is as it should be, and you returned {said}: return how many numbers train."
+        )
+    return torch.tensor([int(returned)])
+
+
+def _rank_of(model: nn.Module, name: str) -> int:
+    wrapped: Any = model.get_submodule(name)
+    return len(wrapped.A)
+
+
+def _scaled_as_asked(model: nn.Module, tokens: Tensor, *asked: Any) -> bool:
+    """Whether trained numbers have the effect that they have in our model."""
+    torch.manual_seed(0)
+    ours = _Model()
+    solutions.add_lora(ours, *asked)
+    with torch.no_grad():
+        for one in (ours, model):
+            for name, weight in one.named_parameters():
+                if name[-2:] in (".A", ".B"):
+                    weight.copy_(numbers(name, weight.shape))
+        return torch.allclose(ours(tokens), model(tokens), atol=1e-4)
+
+
+def _add_cases() -> list[Case]:
+    tokens = torch.tensor([[0, 1, 2, 3], [5, 4, 3, 2]])
+    return [
+        Case("query and value of two layers, rank 2", (tokens, ("query", "value"), 2, 4.0)),
+        Case("out alone, rank 1", (tokens, ("out",), 1, 1.0)),
+        Case("a whole attention, rank 3", (tokens, ("query", "key", "value", "out"), 3, 6.0)),
+    ]
+
+
+def _counted(count: Callable[[nn.Module], int]) -> Callable[..., int]:
+    def wrong(model: nn.Module, names: tuple[str, ...], rank: int, alpha: float) -> int:
+        solutions.add_lora(model, names, rank, alpha)
+        return count(model)
+
+    return wrong
+
+
+_ADD = Grader(
+    name="18/add_lora",
+    cases=_add_cases,
+    reference=solutions.add_lora,
+    use=_use_add,
+    shape_hint="one number",
+    suspects=(
+        Suspect(
+            "all counted",
+            _counted(lambda m: sum(p.numel() for p in m.parameters())),
+            "The model is right, and you counted all of its numbers: count those with `requires_grad`.",
+        ),
+        Suspect(
+            "tensors counted",
+            _counted(lambda m: sum(p.requires_grad for p in m.parameters())),
+            "The model is right, and you counted tensors. Count their numbers, `numel()`.",
+        ),
+        Suspect(
+            "layers counted",
+            _counted(lambda m: sum(p.requires_grad for p in m.parameters()) // 2),
+            "The model is right, and you counted layers. Count the numbers that train.",
+        ),
+        Suspect(
+            "frozen counted",
+            _counted(lambda m: sum(p.numel() for p in m.parameters() if not p.requires_grad)),
+            "The model is right, and you counted what is frozen. Count what trains.",
+        ),
+        Suspect(
+            "nothing counted", _counted(lambda m: 0), "The model is right, and your count is 0.",
+        ),
+        Suspect(
+            "one matrix counted",
+            _counted(lambda m: sum(p.numel() for p in m.parameters() if p.requires_grad) // 2),
+            "The model is right, and you counted one of `A` and `B`: both train.",
+        ),
+    ),
+)  # fmt: skip
+
+
+# -- how large a change, and of what rank ---------------------------------------------------------
+
+
+def _share_cases() -> list[Case]:
+    before = _random(11, 6, 4)
+    thin = _random(12, 6, 1) @ _random(13, 1, 4)
+    square = _random(15, 5, 5)
+    return [
+        Case("a layer of 6 × 4 numbers", (before, before + 0.3 * _random(14, 6, 4))),
+        Case("a change of rank 1", (before, before + thin)),
+        Case("a layer of 5 × 5 numbers", (square, square + _random(16, 5, 5))),
+    ]
+
+
+def _shares_with(slips: frozenset[str]) -> Callable[[Tensor, Tensor], Tensor]:
+    def wrong(before: Tensor, after: Tensor) -> Tensor:
+        change = after - before
+        if "the new weight" in slips:
+            change = after
+        if "the old weight" in slips:
+            change = before
+        sizes = torch.linalg.svdvals(change)
+        if "not squared" not in slips:
+            sizes = sizes**2
+        if "backwards" in slips:
+            sizes = sizes.flip(0)
+        summed = sizes if "not summed" in slips else sizes.cumsum(0)
+        if "not shared" in slips:
+            return summed
+        if "what is left" in slips:
+            return 1 - summed / sizes.sum()
+        if "roots" in slips:
+            return (summed / sizes.sum()).sqrt()
+        if "of the old weight" in slips:
+            return summed / before.square().sum()
+        if "by the largest" in slips:
+            return summed / sizes.max()
+        return summed / sizes.sum()
+
+    return wrong
+
+
+_SHARES = Grader(
+    name="18/rank_shares",
+    cases=_share_cases,
+    reference=solutions.rank_shares,
+    shape_hint="one number for each rank, from 1 to the smaller side of the matrix",
+    suspects=suspects_of(
+        _shares_with,
+        [
+            Slip("what", "the new weight", "You took the new weight. The *change* is asked for: after − before."),
+            Slip("what", "the old weight", "You took the old weight. The *change* is asked for: after − before."),
+            Slip("size", "not squared", "The singular values are not squared."),
+            Slip("order", "backwards", "You began with the smallest. The largest comes first."),
+            Slip("sum", "not summed", "These are the shares one by one: add them up (`cumsum`)."),
+            Slip("share", "not shared", "Divide by the sum of all squares, so that the last number is 1."),
+            Slip("share", "what is left", "This is what is left out. The share that is *in* is asked for."),
+            Slip("share", "roots", "You took a root: these are shares of length. Leave the squares."),
+            Slip("share", "of the old weight", "You divided by the old weight's squares; divide by those of the change."),
+            Slip("share", "by the largest", "You divided by the largest; divide by the sum of all."),
+        ],
+    ),
+)  # fmt: skip
+
+GRADERS = (_LORA, _ADD, _SHARES)
