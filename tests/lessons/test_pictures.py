@@ -1,12 +1,14 @@
 """Pictures of the lessons: legible on a light and on a dark page, with words for every one."""
 
 import base64
+import io
 import itertools
 import re
 
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.image import imread
 from matplotlib.text import Text
 
 from transformer_lab.lessons.pictures import (
@@ -148,6 +150,13 @@ def luminance(colour):
 def contrast(a, b):
     high, low = sorted((luminance(a), luminance(b)), reverse=True)
     return (high + 0.05) / (low + 0.05)
+
+
+def test_a_long_label_is_whole():
+    long = predictions({"chance": [("W" * 34, 1.0)]}, alt="one bar")
+    pixels = imread(io.BytesIO(long.png()), format="png")
+    assert (pixels[:, :2] == pixels[0, 0]).all()  # the margin on the left is empty
+    assert (pixels[:, :12] != pixels[0, 0]).any()  # and no wider than it need be
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
