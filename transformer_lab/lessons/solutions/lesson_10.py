@@ -26,3 +26,17 @@ def influence(predict, tokens, vocab_size):
         difference = predict(changed) - before
         moved[:, place] = difference.abs().amax(-1) > 1e-6
     return moved
+
+
+def windowed_loss(predict, tokens, size, stride):
+    total, judged = 0.0, 1
+    for begin in range(0, len(tokens), stride):
+        end = min(begin + size, len(tokens))
+        window = tokens[begin:end]
+        logits = predict(window)
+        losses = F.cross_entropy(logits[:-1], window[1:], reduction="none")
+        total = total + losses[judged - begin - 1 :].sum()
+        judged = end
+        if end == len(tokens):
+            break
+    return total / (len(tokens) - 1)
