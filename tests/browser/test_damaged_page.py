@@ -54,3 +54,23 @@ def test_what_is_asked_for_later(open_page, text):
         page.wait_for_selector("[data-shown='decoder/1/1']")
         choose_head(page, 1, 2)
         page.locator("[data-part=message]", has_text=SAYS).wait_for()
+
+
+def test_a_page_that_is_cut_off(open_page, text):
+    state, script, block = (
+        text.index(mark) for mark in ('id="tl-state"', "use strict", "<template data-block=")
+    )
+    cut = "This page is cut off: its end is missing"
+    for at in (text.index("<style>") + 200, state + 60, text.index("</script>", state) - 9, script):
+        page = open_page(text[:at], ready="[data-cut]")
+        told = page.locator("body").inner_text().strip()
+        assert told.startswith(f"{cut}, and without it nothing can be shown."), at
+    for at in (
+        block,
+        text.rindex("<template data-block") + 90,
+        text.index("<template data-end>"),
+    ):
+        page = open_page(text[:at])
+        page.locator("[data-cut]", has_text=f"{cut}, and with it a part").wait_for()
+        assert page.locator("[data-part=map]").is_visible()
+    assert open_page(text).locator("[data-cut]").count() == 0

@@ -61,7 +61,7 @@ def test_a_page_names_no_host_and_carries_every_head(long_trace):
     scripts = Scripts(text)
     assert scripts.policy.startswith("default-src 'none'")
     assert "http" not in scripts.policy
-    state, loader, *blocks = scripts.found
+    _, state, loader, *blocks, _ = scripts.found
     payload = json.loads(state[1])
     assert payload["state"]["_first"]["name"] == "decoder/1/3"
     assert "_maps" not in payload["state"]
@@ -78,10 +78,10 @@ def test_a_page_can_be_limited_to_layers_and_says_so(long_trace, tmp_path):
     view = HeadView(long_trace)
     path = view.save_html(tmp_path / "two.html", layers=[0, 2])
     scripts = Scripts(path.read_text())
-    assert "layers 0, 2, of 4" in json.loads(scripts.found[0][1])["state"]["_note"]
-    kept = {a["data-block"].split("/")[1] for a, _ in scripts.found[2:]}
+    assert "layers 0, 2, of 4" in json.loads(scripts.found[1][1])["state"]["_note"]
+    kept = {a["data-block"].split("/")[1] for a, _ in scripts.found[3:-1]}
     assert kept == {"0", "2"}
-    held = [len(text) for _, text in scripts.found[2:]]
+    held = [len(text) for _, text in scripts.found[3:-1]]
     every = Scripts(view.save_html(tmp_path / "all.html").read_text()).found[2:]
     assert sum(held) < 0.6 * sum(len(text) for _, text in every)
     with pytest.raises(ValueError, match=r"layers=\[4\] must name some of the layers 0 … 3"):

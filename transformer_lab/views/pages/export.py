@@ -68,8 +68,8 @@ noscript, .tl-still {{ display: block; padding: 16px; font: 15px system-ui, sans
 
 
 @cache
-def _page_script() -> str:
-    return Path(__file__).with_name("page.js").read_text("utf-8")
+def _script(name: str) -> str:
+    return Path(__file__).with_name(name).read_text("utf-8")
 
 
 def page(
@@ -103,17 +103,18 @@ def page(
     yield (
         f'<!DOCTYPE html>\n<html lang="en"{attribute}>\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f"<script>{_script('whole.js')}</script>\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{shown}</title>\n<style>{_page_style()}</style>\n</head>\n<body>\n"
         '<div id="tl-root"></div>\n'
         f"<noscript>{shown}: {html.escape(sentence)} The picture needs JavaScript.</noscript>\n"
         f'<script type="application/json" data-sum="{zlib.crc32(payload.encode("ascii"))}" '
         f'id="tl-state">{payload}</script>\n'
-        f"<script>{_page_script()}</script>\n"
+        f"<script>{_script('page.js')}</script>\n"
     )
     for block in blocks:
         yield block_text(block)
-    yield "</body>\n</html>\n"
+    yield "<template data-end></template>\n</body>\n</html>\n"
 
 
 def _base64(data: bytes) -> str:

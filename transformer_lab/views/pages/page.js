@@ -3,6 +3,7 @@
 // A plain script, so that it runs before the rest of the file has been read.
 (async () => {
   "use strict";
+  window.transformerLabBegan = true; // for what looks whether the page is whole
   const DAMAGED = "this page is not as it was written: a part of it is damaged. Save it anew, or copy it again";
   const place = document.getElementById("tl-state");
 
@@ -144,6 +145,7 @@
       while (document.readyState === "loading") await new Promise((resolve) => setTimeout(resolve, 30));
       const copy = /** @type {HTMLElement} */ (document.documentElement.cloneNode(true));
       copy.querySelector("#tl-root").replaceChildren();
+      copy.querySelector("[data-cut]")?.remove();
       const now = Object.fromEntries(Object.keys(payload.state).map((name) => [name, state[name]]));
       const { buffers } = JSON.parse(place.textContent);
       for (const [name, was] of Object.entries(written)) {

@@ -1,0 +1,11 @@
+// The first script of a page: says so where the file was cut off before its end. A plain script, as page.js.
+addEventListener("DOMContentLoaded", () => {
+  if (document.querySelector("template[data-end]")) return;
+  const told = document.createElement("p");
+  told.className = "tl-still";
+  told.dataset.cut = "";
+  told.setAttribute("role", "alert");
+  const lacks = window.transformerLabBegan ? ", and with it a part of what can be asked for" : ", and without it nothing can be shown";
+  told.textContent = `This page is cut off: its end is missing${lacks}. Save it anew, or copy it again.`;
+  document.body.prepend(told);
+});
