@@ -1,10 +1,11 @@
-"""A live Explorer whose kernel is busy or gone: the page computes, says so, and Python goes on afterwards."""
+"""Live views whose kernel is busy, gone or started anew: the page computes what it can, says so, and Python
+goes on afterwards."""
 
 import os
 import re
 
 from tests.browser.fixtures import choose_head
-from tests.browser.test_explorer_lab import EXPLORE, shown, wait_until
+from tests.browser.test_explorer_lab import EXPLORE, TEXT, shown, wait_until
 
 # A kernel that has subshells answers a view beside a cell, but not while code below Python holds the
 # interpreter: here a call that waits for somebody who writes.
@@ -42,17 +43,23 @@ def ready(book):
     return page, wanted
 
 
-def test_a_long_cell_stops_no_click(notebook, tmp_path, screenshot):
-    book = notebook(EXPLORE)
-    page, wanted = ready(book)
-    assert page.locator(LINE).count() == 0
+def held(book, tmp_path):
+    """Hold the kernel, until somebody writes to what is returned."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    page.evaluate(
+    book.page.evaluate(
         f"code => {{ {book.SESSION}.session.kernel.requestExecute({{code}}) }}",
         BUSY.format(started=str(tmp_path / "started"), pipe=str(pipe)),
     )
     wait_until((tmp_path / "started").exists)
+    return pipe
+
+
+def test_a_long_cell_stops_no_click(notebook, tmp_path, screenshot):
+    book = notebook(EXPLORE)
+    page, wanted = ready(book)
+    assert page.locator(LINE).count() == 0
+    pipe = held(book, tmp_path)
     off(page, 2, 2, 1)
     page.wait_for_selector(LINE)
     assert (
@@ -95,4 +102,83 @@ def test_a_dead_kernel_stops_no_click(notebook):
     page.wait_for_function(
         "() => document.querySelectorAll('[data-part=strip-text] [data-index]').length < 12"
     )
+    assert page.errors == []
+
+
+VIEWS = f"""
+import torch, transformer_lab as tl
+from transformer_lab.views import BlockView, HeadView, PatchingView, ResidualView, WhyView
+from transformer_lab.views.heads import data
+torch.set_num_threads(1)
+data.ALL_MAPS_BYTES = 0  # as of long texts: each map is asked for
+model = tl.shipped()
+pair = [f"for key in self.{{name}}:\\n    if key not in self." for name in ("keys", "names")]
+trace = model.trace("{TEXT}")
+heads, why = HeadView(trace, layer=1, link=""), WhyView(trace, 1, 1, 9, 3, link="")
+block, desk = BlockView(trace, link=""), PatchingView(model, *pair, link="")
+display(heads, why, block, desk)
+"""
+COMPUTED = "The kernel is busy or gone: this was computed in the page."
+WAITS = "The kernel is busy or gone: it answers when it is free. What is on the page still works."
+LOST = (
+    "The kernel is gone, or was started anew: run the cell again. What is on the page still works."
+)
+
+
+def test_every_view_goes_on_or_says_why_not(notebook, tmp_path, screenshot):
+    book = notebook(VIEWS)
+    page = book.page
+    book.run_all()
+    of = lambda view, part="": page.locator(f".tl-view-{view} {part}")  # noqa: E731
+    for view in ("heads", "why", "block", "patching"):
+        page.wait_for_selector(f".tl-view-{view}[data-ready]")
+    page.wait_for_function(HELD)  # one model for all of them
+    page.wait_for_timeout(3000)  # each has asked whether it is its own
+    line = lambda view: of(view, "[data-part=standby]").text_content()  # noqa: E731
+    says = lambda view: of(view, "[data-part=sentence]").first.text_content()  # noqa: E731
+    wanted = eval(
+        book.run(
+            "[HeadView(trace, layer=2, head=0).sentence, WhyView(trace, 1, 0, 9, 3).sentence, "
+            "PatchingView(model, *pair).measure([desk.place])[desk.site].exact.nan_to_num().sum().item()]"
+        )
+    )
+    block = says("block")
+    pipe = held(book, tmp_path)
+    choose_head(of("heads"), 2, 0)
+    of("why", "[data-part=head] [data-value='0']").click()
+    of("patching", "[data-part=measure]").click()
+    of("block", "[data-part=layer-on]").click()
+    page.wait_for_selector(".tl-view-heads[data-shown='decoder/2/0']")
+    page.wait_for_selector(
+        ".tl-view-patching [data-measured='1'], .tl-view-patching[data-measured='1']"
+    )
+    page.wait_for_function(
+        "want => document.querySelector('.tl-view-why [data-part=sentence]').textContent === want",
+        arg=wanted[1],
+    )
+    assert says("heads") == wanted[0]
+    assert [line(view) for view in ("heads", "why", "patching")] == 3 * [COMPUTED]
+    page.wait_for_function(
+        "want => document.querySelector('.tl-view-block [data-part=standby]').textContent === want",
+        arg=WAITS,
+    )
+    assert says("block") == block
+    screenshot(page, "standby-views")
+    with open(pipe, "w"):
+        pass
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('[data-part=standby]')].every(line => line.hidden)"
+    )
+    book.until("(heads.layer, heads.head, why.head)", "(2, 0, 0)")
+    assert says("block") == book.run("block.sentence").strip("'") != block
+    # Started anew, without what had been computed.
+    page.evaluate(f"async () => {{ await {book.SESSION}.session.kernel.restart() }}")
+    page.wait_for_function(
+        "want => document.querySelector('.tl-view-block [data-part=standby]').textContent === want",
+        arg=LOST,
+    )
+    assert line("heads") == "The kernel is gone: from here on this page computes by itself."
+    choose_head(of("heads"), 0, 1)
+    page.wait_for_selector(".tl-view-heads[data-shown='decoder/0/1']")
+    assert line("heads") == "The kernel is gone: this was computed in the page."
     assert page.errors == []

@@ -5,18 +5,27 @@ import json
 import pytest
 import torch
 
+import transformer_lab as tl
 from tests.hub.families import tiny
 from tests.views.explorer.test_view import TEXT, text_model
 from transformer_lab import TextModel
 from transformer_lab.tokenizers import WordTokenizer
-from transformer_lab.views import Explorer
+from transformer_lab.views import (
+    CompareView,
+    Explorer,
+    HeadView,
+    PatchingView,
+    ResidualView,
+    WhyView,
+)
 from transformer_lab.views.pages import carrying
 
 
-def answer(view, name):
+def answer(view, part=None):
     sent = []
     view.send = lambda message, buffers=None: sent.append((message, buffers))
-    view._on_question(view, {"type": "block", "request": 7, "name": name}, [])
+    question = {"type": "standby", "request": 7} | ({"part": part} if part else {})
+    view._on_question(view, question, [])
     return sent[0]
 
 
@@ -52,4 +61,51 @@ def test_a_model_that_does_not_travel_stays(why, monkeypatch):
         model = TextModel(network, WordTokenizer.train(" ".join(words)), "tiny")
     view = Explorer(model, "w1 w2" if why == "not ours" else TEXT)
     assert view._standby["mark"] == ""
+    told = {"large": "and up to 0 MB are kept in a page", "not ours": "does not run in a page"}
+    assert told[why] in view._standby["why"]
     assert answer(view, "model")[0]["message"] == "the page cannot run this model"
+
+
+def test_views_of_texts_are_given_it_too():
+    model = text_model()
+    mark = Explorer(model, TEXT)._standby["mark"]
+    trace, other = model.trace(TEXT, keep="all"), model.trace("The animal")
+    for view in (HeadView(trace), ResidualView(trace), WhyView(trace, 0, 0)):
+        about = answer(view)[0]["about"]
+        assert (about["mark"], about["why"], about["kind"]) == (mark, "", model.kind)
+        assert about["sides"][0]["text"] == TEXT
+        assert about["sides"][0]["ids"] == model.encode(TEXT).tolist()
+    compared = CompareView(trace, other)
+    assert [side["text"] for side in answer(compared)[0]["about"]["sides"]] == [TEXT, "The animal"]
+    message, (about, weights) = answer(compared, "model")
+    assert message["info"]["mark"] == mark and json.loads(about)["name"] == model.name and weights
+    desk = PatchingView(model, TEXT, TEXT.replace("animal", "street"), metric=("tired", "street"))
+    about = answer(desk)[0]["about"]
+    assert about["mark"] == mark and about["ids"][0] == model.encode(TEXT).tolist()
+    assert answer(desk, "engine")[0]["info"]["mark"] == mark
+    for view in (compared, desk):
+        assert answer_of(view, {"type": "there"}) == {"type": "done", "request": 8}
+
+
+def test_what_a_page_cannot_compute_it_is_not_given():
+    model = text_model()
+    trace = model.trace(TEXT)
+    desk = PatchingView(model, TEXT, TEXT.replace("animal", "street"), metric=("tired", "street"))
+    with tl.edit(model, tl.ablate(0, 0)):
+        edited = model.trace(TEXT)
+    bare = tl.trace(model.model, trace.tokens)
+    with torch.no_grad():
+        next(model.model.parameters()).add_(0.1)
+    whys = {"has learned": HeadView(trace), "was edited then": HeadView(edited),
+            "not read by one TextModel": HeadView(bare), "since the two runs": desk}  # fmt: skip
+    for why, view in whys.items():
+        about = answer(view)[0]["about"]
+        assert set(about) == {"mark", "why"} and about["mark"] == "" and why in about["why"], why
+    assert answer(HeadView(bare), "model")[0]["type"] == "error"
+
+
+def answer_of(view, question):
+    sent = []
+    view.send = lambda message, buffers=None: sent.append(message)
+    view._on_question(view, {**question, "request": 8}, [])
+    return sent[0]

@@ -1,14 +1,16 @@
 // Other texts in a CompareView of two, on a page that carries its model. The counterpart of data.py.
 
-import { carriesModel, viewOf } from "../pages/page_model.js";
-import { TextPage } from "../pages/text_page.js";
+import { viewOf } from "../pages/page_model.js";
+import { aliveTextPage } from "../pages/text_page.js";
 import { align } from "./align.js";
+import { bytesOf } from "../shared/codecs.js";
 
 const LONGEST = 256; // tokens of the aligned texts
 const ALL_MAPS_BYTES = 4 * 2 ** 20;
 
 /** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
-export const aliveTexts = (model, signal) => (carriesModel(model) ? new TextPage(model, signal, compareTraits, comparedHead) : model);
+export const aliveTexts = (model, signal) =>
+  aliveTextPage(model, signal, { traits: compareTraits, block: comparedHead, names: /^\w+\/\d+\/\d+$/, wanted: () => !bytesOf(model.get("_maps")).byteLength });
 
 const bytesOfFloats = (values) => viewOf(new Uint8Array(values.buffer));
 

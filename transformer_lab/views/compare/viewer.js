@@ -214,10 +214,7 @@ export class CompareViewer {
     const name = `${kindName}/${layer}/${head}`;
     let maps = this.#here(name);
     if (!maps) {
-      const ended = this.waiting.begin(
-        `Fetching layer ${layer}, head ${head} …`,
-        `Still waiting for layer ${layer}, head ${head}: Python may be busy with a cell, or stopped. Heads seen before still work.`,
-      );
+      const ended = this.waiting.begin(`Fetching layer ${layer}, head ${head} …`);
       try {
         const { buffers } = await this.shell.requests.ask({ type: "block", name });
         maps = typed(Float32Array, buffers[0]);

@@ -8,7 +8,7 @@ export class DamagedModel extends Error {}
 export const NOT_AS_WRITTEN = "the model in this page is not as it was written: its checksum differs. Save the page anew, or copy it again";
 
 const LONGEST_TABLE = 100_000_000;
-const SIZES = { F64: 8, F32: 4, F16: 2, BF16: 2, I8: 1 };
+const NUMBER_BYTES = { F64: 8, F32: 4, F16: 2, BF16: 2, I8: 1 };
 const SCALE = "/scale"; // after the name of a tensor of 8 bits
 
 /** The upper half of a 32-bit number. */
@@ -44,7 +44,7 @@ export function readSafetensors(bytes, checksum) {
     const { dtype, shape, data_offsets: offsets } = told ?? {};
     const size = Array.isArray(shape) && shape.every((n) => Number.isSafeInteger(n) && n >= 0) ? shape.reduce((a, b) => a * b, 1) : NaN;
     if (!Object.hasOwn(READERS, dtype)) throw new DamagedModel(`${name} holds ${String(dtype)} numbers, which are no weights`);
-    if (!Array.isArray(offsets) || offsets[0] !== end || offsets[1] - end !== size * SIZES[dtype] || start + offsets[1] > bytes.length) {
+    if (!Array.isArray(offsets) || offsets[0] !== end || offsets[1] - end !== size * NUMBER_BYTES[dtype] || start + offsets[1] > bytes.length) {
       throw new DamagedModel(`${name} does not lie in the model's bytes as its table says`);
     }
     end = offsets[1];

@@ -7,15 +7,23 @@ import { droppedNote, outcomeSentence, partsAt, runCode, subjectOf, withoutHead,
 import { outcomeOf, readingOf } from "./reading.js";
 import { headBlock, mapTraits, NO_BYTES, noMaps, readingName } from "../heads/reading.js";
 import { carriesModel, PageModel } from "../pages/page_model.js";
-import { Standby } from "./standby.js";
 import { afterPaint } from "../shared/dom.js";
 import { Superseded } from "../shared/requests.js";
 
 /** The model of a view: alive where its page carries one, and before Python where it may fall silent. @param {any} model @param {AbortSignal} signal */
 export function alive(model, signal) {
   if (carriesModel(model)) return new Kernel(model, signal);
-  return model.get("_standby") && !model.get("_saved") ? new Standby(model, signal, Kernel) : model;
+  model.substitute?.({ Kernel, answers: ({ type }) => STANDS_FOR.includes(type), state: stateOf });
+  return model;
 }
+
+/** All that decides what is on view, as Python is told of it. @param {any} kernel @param {any} over */
+function stateOf({ reading, wished, isBoth }, over) {
+  const { text, target, masked, given } = reading;
+  return { text, ...(isBoth ? { target } : {}), masked, edits: over.get("_edits"), position: wished, ...(given ? { ids: given } : {}) };
+}
+
+const STANDS_FOR = ["run", "write", "sweep", "block"]; // where Python does not answer
 
 class Kernel extends PageModel {
   /** @param {any} page @param {AbortSignal} signal */

@@ -6,7 +6,6 @@ import { NotSent, Requests, Superseded } from "../shared/requests.js";
 
 const BUSY_FROM = 200; // ms
 const STUCK_FROM = 4000;
-const NO_ANSWER = "No answer from Python: it may be busy with a cell, or stopped. Heads and maps that are here still work.";
 const STILL_AT_WORK = "The model in this page is still at work. Heads and maps that are here still work.";
 
 export const NEEDS_KERNEL = "needs a live kernel (transformer-lab explore, or a notebook)";
@@ -59,7 +58,7 @@ export class Runner {
     this.wanted = { ...this.wanted, ...changes };
     const busy = setTimeout(() => turn === this.turn && this.hears.working(true), BUSY_FROM);
     const stuck = setTimeout(
-      () => turn === this.turn && this.hears.say(this.model.get("_carried")?.travels ? STILL_AT_WORK : NO_ANSWER, "waiting"),
+      () => turn === this.turn && this.model.get("_carried")?.travels && this.hears.say(STILL_AT_WORK, "waiting"),
       STUCK_FROM,
     );
     try {
@@ -68,7 +67,7 @@ export class Runner {
       this.hears.say(message.training ?? "", message.training ? "training" : "");
     } catch (error) {
       if (error instanceof Superseded || turn !== this.turn) return;
-      if (error instanceof NotSent) return this.hears.say(NO_ANSWER, "waiting");
+      if (error instanceof NotSent) return; // which the view says
       this.hears.say(`${error.message[0]?.toUpperCase() ?? ""}${error.message.slice(1)}.`.replace(/\.\.$/, "."), "error");
     } finally {
       clearTimeout(busy);

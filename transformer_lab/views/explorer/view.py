@@ -17,7 +17,7 @@ from ..heads.figure import PinnedMap
 from ..heads.heads import Heads, Place, map_sentence, name_of, place_of
 from ..heads.pins import PinTraits
 from ..heads.spans import SpanTraits
-from ..pages.carried import ENGINE, MODEL, Carried
+from ..pages.carried import Carried
 from ..pages.carrying import carry
 from ..pages.export import Block
 from ..shared.base import css, esm, one_line
@@ -317,8 +317,6 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
             if asked == "sweep":
                 self._sweep(str(question["kind"]), int(question["layer"]))
                 return done, []
-            if asked == "there":  # whether anybody is
-                return done, []
             if asked == "facts":
                 self._background.open()
                 return done, []
@@ -328,14 +326,14 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
                 return done, []
         except ModelIsTraining as error:
             return {"type": "done", "asked": asked, "training": one_line(error)}, []
+        if asked == "standby":
+            return self._standby_part(str(question["part"]))
         if asked == "block" and "|" not in str(question["name"]):
             return self._block(str(question["name"]))
         return super()._answer(question)
 
     def _block(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         what, _, rest = name.partition("/")
-        if what in (MODEL, ENGINE):
-            return self._model_block(name)
         if what == "effect":
             block = self._effect_block(place_of(rest))
             return {"type": "block", "info": block.info}, block.buffers

@@ -14,7 +14,7 @@ import { GridMarks } from "./grid.js";
 import { effectsOf, HeadCard } from "./head_card.js";
 import { Facts } from "./facts.js";
 import { Heads } from "../heads/heads.js";
-import { hearChanges, hearOf } from "../shared/hearing.js";
+import { hearChanges } from "../shared/hearing.js";
 import { explorerNumbers } from "./numbers.js";
 import { klText, percentText, Predictions, question } from "./predictions.js";
 import { NEEDS_KERNEL, Runner } from "./runner.js";
@@ -77,7 +77,6 @@ export class ExplorerViewer {
     const { model, state, runner, signal } = this;
     const { heads, shell } = this;
     this.predictions = new Predictions((position) => runner.want({ position }), () => this.#mask());
-    this.standby = element("p", { class: "tl-hint", role: "status", "data-part": "standby", hidden: true });
     this.status = element("p", { class: "tl-message", role: "alert", "data-part": "status", hidden: true });
     this.ask = new AskPanel(state, runner.live, { run: () => this.#run(), actions: shell.top.actions });
     this.answer = new Answer(heads.readout.sentence);
@@ -118,7 +117,7 @@ export class ExplorerViewer {
     heads.panels.append(side);
     this.reads = element("span", { class: "tl-quiet" }, "reads");
     this.writes = element("div", { class: "tl-strip-row" }, element("span", { class: "tl-quiet" }, "writes"), strips.target.root, ask.whose);
-    ask.notes.append(heads.note, inPageLine(this.model, this.signal), this.standby, this.status, shell.message);
+    ask.notes.append(heads.note, inPageLine(this.model, this.signal), this.status, shell.message);
     const foot = element("div", { class: "tl-tools" },
       tools.tools.root, tools.scope.root, heads.stepper.root, tools.modes.root, this.spans.opener, element("span", { class: "tl-push" }),
       popover("view", "view", "What the numbers are, and what is left out", ...heads.viewControls.roots),
@@ -149,7 +148,6 @@ export class ExplorerViewer {
       this.ask.fill();
     });
     watch("_masked", () => this.runner.forget());
-    hearOf(model, ["standby"], (text) => Object.assign(this.standby, { textContent: text, hidden: !text }), signal);
     watch("_target", () => {
       this.runner.forget();
       this.ask.target.value = model.get("_target") ?? "";
@@ -159,7 +157,6 @@ export class ExplorerViewer {
 
   /** After the first paint: what takes time. */
   later() {
-    this.model.fetch?.();
     if (this.runner.live) this.runner.requests.ask({ type: "facts" }, false).catch(() => {}); // a busy kernel hears it later
     if (this.runner.live && this.state.about.names && !this.state.named) this.card.nameHeads();
   }

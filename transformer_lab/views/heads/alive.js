@@ -1,11 +1,12 @@
 // Another text in a HeadView, on a page that carries its model.
 
-import { carriesModel } from "../pages/page_model.js";
-import { TextPage } from "../pages/text_page.js";
-import { headBlock, kindsOf, mapTraits } from "./reading.js";
+import { aliveTextPage } from "../pages/text_page.js";
+import { bytesOf } from "../shared/codecs.js";
+import { headBlock, kindsOf, mapTraits, NO_BYTES, ONE_HEAD } from "./reading.js";
 
 /** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
-export const aliveHeads = (model, signal) => (carriesModel(model) ? new TextPage(model, signal, headTraits, headPart) : model);
+export const aliveHeads = (model, signal) =>
+  aliveTextPage(model, signal, { traits: headTraits, block: headPart, names: ONE_HEAD, wanted: () => !bytesOf(model.get("_maps") ?? NO_BYTES).byteLength });
 
 const about = (ask, { of }) => (question) => ask({ ...question, of });
 

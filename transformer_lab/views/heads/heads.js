@@ -195,10 +195,7 @@ export class Heads {
     const { kindName, layer, head } = this.state;
     this.stepper.show();
     this.thumbnails.choose(layer, head);
-    const ended = this.waiting.begin(
-      `Fetching layer ${layer}, head ${head} …`,
-      `Still waiting for layer ${layer}, head ${head}: Python may be busy with a cell, or stopped. Heads seen before still work.`,
-    );
+    const ended = this.waiting.begin(`Fetching layer ${layer}, head ${head} …`);
     let weights;
     try {
       weights = this.maps.at(kindName, layer, head) ?? (await this.maps.get(kindName, layer, head));

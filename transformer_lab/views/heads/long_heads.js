@@ -215,10 +215,7 @@ export class LongHeads {
     const [letters, rowsName] = [this.letters, this.rowsName];
     this.stepper.show();
     this.thumbnails.choose(layer, head);
-    const ended = this.waiting.begin(
-      `Computing layer ${layer}, head ${head} …`,
-      `Still waiting for layer ${layer}, head ${head}: Python may be busy with a cell, or stopped. Heads seen before still work.`,
-    );
+    const ended = this.waiting.begin(`Computing layer ${layer}, head ${head} …`);
     try {
       const pyramid = await this.#pyramid(`${kindName}/${layer}/${head}`, letters);
       const starts = kind.long.groups[rowsName];

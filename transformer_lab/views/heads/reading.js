@@ -7,7 +7,7 @@ export const NO_BYTES = new DataView(new ArrayBuffer(0));
 
 const SMALL_MAPS_UP_TO = 512; // tokens, as in explorer/state.py
 const WEIGHTS = { encoding: "weights", error: 0 };
-const HEAD = /^\w+\/\d+\/\d+$/;
+export const ONE_HEAD = /^\w+\/\d+\/\d+$/;
 const MAPS = ["_thumbs", "_maps", "_norms", "_first_data", "_first_norms"];
 const ALL_MAPS_BYTES = 4 * 2 ** 20;
 const LONGEST = 1024; // tokens of a map that are shown
@@ -81,7 +81,7 @@ export async function mapTraits(ask, kinds, { kind, layer, head }, { side = "", 
  * @param {any[]} [edits]
  */
 export async function headBlock(ask, kinds, name, edits = []) {
-  if (!HEAD.test(name)) throw new Error("this page does not hold it");
+  if (!ONE_HEAD.test(name)) throw new Error("this page does not hold it");
   const [kind, layer, head] = name.split("/");
   const { queries, keys } = kinds[kind];
   const { map, norms } = await ask({ ask: "picture", edits, shown: { kind, queries, keys, layer: Number(layer), head: Number(head) } });

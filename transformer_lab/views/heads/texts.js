@@ -120,7 +120,8 @@ export class Texts {
       return;
     }
     this.ended?.();
-    this.ended = this.heads.waiting.begin("Fetching the text …", "Still waiting for this text: Python may be busy with a cell, or stopped.");
+    this.ended = this.heads.waiting.begin("Fetching the text …");
+    this.shell.requests.ask({ type: "there" }, false).catch(() => {}); // that nobody is there is said
   }
 
   async #fetch() {

@@ -9,6 +9,7 @@ import torch
 from torch.nn.utils.parametrize import is_parametrized
 
 from ...files.models import model_tensors
+from ...model import Transformer
 from .carried import Carried, carried, why_not
 from .precision import BITS, check_precision, packed_size
 
@@ -104,14 +105,18 @@ def _fitting(model: TextModel, precision: str) -> tuple[str, int, str]:
     return precision, size, why
 
 
-def precision_unasked(model: TextModel) -> str:
+def precision_unasked(model: TextModel) -> tuple[str, str]:
     """In which precision a page is given a model for the case that nobody else answers: as exactly as it
-    weighs no more than what travels unasked; "" where it does not run there, or is too large."""
-    if why_not(model) or _changed(model.model):
-        return ""
+    weighs no more than what travels unasked; or "", and why not, as the end of a sentence."""
+    if why := why_not(model) or _changed(model.model):
+        return "", why
     tensors = model_tensors(model.model)
-    exact = ("float32", "float16")
-    return next((one for one in exact if packed_size(tensors, one) <= UNASKED), "")
+    sizes = {one: packed_size(tensors, one) for one in ("float32", "float16")}
+    fits = next((one for one, size in sizes.items() if size <= UNASKED), "")
+    if fits:
+        return fits, ""
+    least = min(sizes.values())
+    return "", f"{model.name} has {_mb(least)}, and up to {_mb(UNASKED)} are kept in a page"
 
 
 def carry_traces(
@@ -122,8 +127,7 @@ def carry_traces(
     Raises:
         ValueError: for a model that is wanted in the page and cannot travel, or is too large.
     """
-    models = {id(trace.text_model): trace.text_model for trace in traces}
-    (model,) = models.values() if len(models) == 1 else (None,)
+    model = reader_of(traces)
     if _left_out(wanted, precision):
         return None, ""
     if model is None:
@@ -132,9 +136,38 @@ def carry_traces(
                 "model=True: what is shown was not read by one TextModel, so no page could read "
                 "another text; trace with model.trace(text), or leave model out"
             )
-        return None, ""
-    stale = not all(_same_again(model, trace) for trace in traces)
-    return carry(model, wanted, stale, traces, precision=precision)
+        return None, _read_by_none(traces)
+    return carry(model, wanted, is_stale(model, traces), traces, precision=precision)
+
+
+def _read_by_none(traces: Sequence[Trace]) -> str:
+    """Why a page of what no single `TextModel` read reads no other text, in a sentence; "" where what
+    is on view is no text of its own."""
+    networks = {id(one.network.module): one.network for one in traces if one.network is not None}
+    if not traces:
+        return ""
+    if not networks:
+        why = "its maps were kept without the model"
+    elif len(networks) > 1:
+        why = "several models are on view"
+    else:
+        (network,) = networks.values()
+        own = network.transformer
+        why = "the model was given token ids, and no tokenizer that makes them of a text"
+        if type(own) is not Transformer:
+            why = f"a {type(network.module).__name__} does not run in a page; a tl.Transformer does"
+    return f"The model is not in this page, so it reads no other text: {why}."
+
+
+def reader_of(traces: Sequence[Trace]) -> TextModel | None:
+    """The model that read all of these texts; None where it was no `TextModel`, or not one."""
+    models = {id(trace.text_model): trace.text_model for trace in traces}
+    return next(iter(models.values())) if len(models) == 1 else None
+
+
+def is_stale(model: TextModel, traces: Sequence[Trace]) -> bool:
+    """Whether a model no longer does what it did when it read these texts, or was edited then."""
+    return not all(_same_again(model, trace) for trace in traces)
 
 
 def _same_again(model: TextModel, trace: Trace) -> bool:

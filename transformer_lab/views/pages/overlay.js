@@ -22,8 +22,16 @@ export class Overlay {
     const shown = given.filter(([key, next]) => key[0] === "_" && this.get(key) !== next);
     for (const [key, next] of shown) this.over.set(key, next);
     for (const [key, next] of chosen) this.widget.set(key, next);
-    if (chosen.length) this.widget.save_changes();
+    if (chosen.length) this.#tellOfIt();
     for (const [key, next] of shown) this.fire(`change:${key}`, this, next);
+  }
+
+  #tellOfIt() {
+    try {
+      this.widget.save_changes();
+    } catch {
+      // Nobody is there to be told.
+    }
   }
 
   save_changes() {}

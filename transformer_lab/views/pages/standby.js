@@ -1,42 +1,66 @@
 // Stands before the model of a live view. What is asked goes to Python; where Python does not answer, since
-// it is busy with a cell or gone, the page's own engine does, and one line says so. When Python answers
-// again it is told what has been changed meanwhile, and the view is its own again.
+// it is busy with a cell or gone, the page's own engine does where it can, and one line says so. When Python
+// answers again it is told what has been changed meanwhile, and the view is its own again.
 
 import { Engine } from "../engine/client.js";
 import { hearChanges, hearOf } from "../shared/hearing.js";
-import { Overlay } from "../pages/overlay.js";
+import { Overlay } from "./overlay.js";
 import { Requests } from "../shared/requests.js";
 
 const WAITS = 4000; // ms in which Python answers
 const IDLE = 2000; // ms after which the model is fetched, for the case
+const CLOSES = 100; // ms after which a connection that was told of is closed
 const MODELS_KEPT = 3; // models of a page
 const BUSY = "The kernel is busy or gone: this was computed in the page.";
 const GONE = "The kernel is gone: this was computed in the page.";
-const LATER = "The kernel is busy or gone: it answers when it is free. Heads and maps that are here still work.";
-const ANSWERED = ["run", "write", "sweep", "block"]; // by the page, where Python does not
+const BY_ITSELF = "The kernel is gone: from here on this page computes by itself.";
+const LATER = "The kernel is busy or gone: it answers when it is free.";
+const LOST = "The kernel is gone, or was started anew: run the cell again.";
+const STILL_WORKS = "What is on the page still works.";
 const LONG = ["write", "sweep"]; // which Python itself may need more time for
+const UNAWAITED = ["facts", "labels"]; // which no reader has asked for
 
 /** Models that views of this page have fetched, by their marks: as blobs, which the browser keeps outside of it. */
 const modelsHere = () => (globalThis.transformerLabModels ??= new Map());
 
+/**
+ * @typedef {object} Substitute what answers in Python's place
+ * @property {new (page: any, signal: AbortSignal) => any} Kernel
+ * @property {(message: any) => boolean} answers which questions
+ * @property {() => boolean} [wanted] whether such questions may come: else the model need not be fetched
+ * @property {(kernel: any, over: Overlay) => Record<string, any>} [state] all that decides what is on view, where
+ *   the page may change it: Python is told of it
+ */
+
 export class Standby {
-  /**
-   * @param {any} widget
-   * @param {AbortSignal} signal
-   * @param {new (page: any, signal: AbortSignal) => any} Kernel what answers in Python's place
-   */
-  constructor(widget, signal, Kernel) {
-    Object.assign(this, { widget, signal, Kernel });
+  /** @param {any} widget @param {AbortSignal} signal */
+  constructor(widget, signal) {
+    Object.assign(this, { widget, signal });
     this.over = new Overlay(widget, signal);
     this.requests = new Requests(widget, signal);
+    /** @type {Substitute | null} */
+    this.how = null;
     /** @type {Map<number, {message: any, timer: any}>} what Python has been asked */
     this.open = new Map();
+    /** @type {Set<number>} … to which it has not answered in time */
+    this.late = new Set();
     /** @type {Set<number>} … and the page has answered */
     this.answered = new Set();
     this.kernel = null;
     this.says = "";
     hearOf(widget, ["msg:custom"], (message, buffers) => this.#told(message, buffers), signal);
+    hearOf(widget, ["comm_live_update"], () => setTimeout(() => this.#closed(), CLOSES), signal);
     hearChanges(widget, ["_standby"], () => this.#fetchSoon(), signal);
+    hearChanges(widget, ["_how"], () => this.#moved(), signal);
+    signal.addEventListener("abort", () => {
+      clearTimeout(this.timer);
+      for (const { timer } of this.open.values()) clearTimeout(timer);
+    });
+  }
+
+  /** @param {Substitute} how */
+  substitute(how) {
+    this.how = how;
   }
 
   // ---- as a model of a view -----------------------------------------------------------------------------
@@ -72,16 +96,23 @@ export class Standby {
   }
 
   send(message) {
-    if (!ANSWERED.includes(message.type) || message.name === "engine" || message.name === "model") return this.widget.send(message);
-    if (this.kernel) return this.#here(message);
+    const ours = this.#ours(message);
+    if (this.kernel && ours) return this.#here(message);
     try {
       this.widget.send(message);
     } catch (error) {
-      if (!this.mark) throw error;
-      return this.#goOn(message, GONE);
+      if (ours && this.mark) return this.#goOn(message, GONE);
+      this.#lost();
+      throw error;
     }
+    if (UNAWAITED.includes(message.type)) return;
     const timer = LONG.includes(message.type) ? null : setTimeout(() => this.#late(message.request), WAITS);
     this.open.set(message.request, { message, timer });
+  }
+
+  /** Whether the page can answer it. */
+  #ours(message) {
+    return Boolean(this.how?.answers(message));
   }
 
   // ---- what Python says ---------------------------------------------------------------------------------
@@ -90,47 +121,82 @@ export class Standby {
     const { request } = message ?? {};
     clearTimeout(this.open.get(request)?.timer);
     this.open.delete(request);
+    this.late.delete(request);
     if (request !== undefined && this.answered.delete(request)) return this.#back();
     if (this.kernel && message?.type === "effects") return; // of what is not on view
-    if (this.says === LATER) this.#say("");
+    if (!this.kernel && !this.late.size) this.#say("");
     this.tell(message, buffers);
   }
 
   #late(request) {
     const waiting = this.open.get(request);
     if (!waiting || this.signal.aborted) return;
-    if (this.mark) this.#goOn(waiting.message, BUSY);
-    else if (waiting.message.type === "run") this.#say(LATER);
+    if (this.mark && this.#ours(waiting.message)) this.#goOn(waiting.message, BUSY);
+    else {
+      this.late.add(request);
+      if (!this.kernel) this.#say([LATER, this.#why, STILL_WORKS]);
+    }
+  }
+
+  /** Nobody answers on this connection any more. */
+  #closed() {
+    if (this.signal.aborted || this.kernel) return;
+    try {
+      this.#knock();
+    } catch {
+      this.#lost();
+    }
+  }
+
+  #lost() {
+    const [first] = [...this.open.values()].filter(({ message }) => this.#ours(message));
+    if (this.kernel) return;
+    if (this.mark && first) this.#goOn(first.message, GONE);
+    else this.#say(this.mark ? [BY_ITSELF] : [LOST, this.#why, STILL_WORKS]);
+  }
+
+  /** Why the page cannot go on, where it would. */
+  get #why() {
+    const { why } = this.#about;
+    return why ? `The page cannot go on by itself: ${why}.` : "";
   }
 
   // ---- the page in its place ----------------------------------------------------------------------------
 
+  /** What Python has told of the model. @returns {any} */
+  get #about() {
+    return this.widget.get("_standby") ?? this.found ?? {};
+  }
+
   /** The mark of the model, where it is here and is the one on view. */
   get mark() {
-    const { mark } = this.widget.get("_standby");
+    const { mark } = this.#about;
     return mark && modelsHere().has(mark) ? mark : "";
   }
 
   /** @param {any} message @param {string} why */
   #goOn(message, why) {
-    this.kernel = new this.Kernel(this.#page(), this.signal);
+    const { Kernel } = /** @type {Substitute} */ (this.how);
+    this.kernel = new Kernel(this.#page(), this.signal);
     this.kernel.on("msg:custom", (told, buffers) => this.tell(told, buffers));
-    this.#say(why);
+    this.#say([why]);
     this.asked = why === BUSY ? JSON.stringify(message) : ""; // Python hears of it yet
-    for (const { message: waiting, timer } of this.open.values()) {
+    for (const [request, { message: waiting, timer }] of [...this.open]) {
+      if (!this.#ours(waiting)) continue; // Python's, when it is there
       clearTimeout(timer);
-      this.answered.add(waiting.request);
+      this.open.delete(request);
+      this.late.delete(request);
+      this.answered.add(request);
       if (waiting !== message) this.#here(waiting);
     }
-    this.open.clear();
     this.#here(message);
   }
 
   /** What stands for a saved page, which would know more of its text. */
   #page() {
     const { over } = this;
-    const { given, first, wished } = this.widget.get("_standby");
-    let carried = { travels: true, moved: true, given, first, wished };
+    const { mark: _, why: __, ...about } = this.#about;
+    let carried = { travels: true, moved: true, ...about };
     return {
       get: (name) => (name === "_carried" ? carried : over.get(name)),
       set(name, value) {
@@ -148,8 +214,12 @@ export class Standby {
 
   #here(message) {
     const changes = message.type === "write" || (message.type === "run" && JSON.stringify(message) !== this.asked);
-    this.moved ||= changes;
-    this.#knock();
+    this.changed ||= changes;
+    try {
+      this.#knock();
+    } catch {
+      // Python is not there.
+    }
     this.kernel.send(message);
   }
 
@@ -157,12 +227,8 @@ export class Standby {
   #knock() {
     if (this.answered.size) return;
     const request = -Math.floor(Math.random() * 2 ** 52) - 1;
-    try {
-      this.widget.send({ type: "there", request });
-      this.answered.add(request);
-    } catch {
-      // It is not.
-    }
+    this.widget.send({ type: "there", request });
+    this.answered.add(request);
   }
 
   async #engine() {
@@ -176,34 +242,31 @@ export class Standby {
 
   /** Python has answered what it was asked before: it is told what has been changed since. */
   async #back() {
-    if (this.coming || !this.kernel) return;
+    if (!this.kernel) return this.#say("");
+    if (this.coming) return;
     this.coming = true;
     try {
-      while (this.moved) {
-        this.moved = false;
+      while (this.changed) {
+        this.changed = false;
         await this.kernel.turn;
-        await this.requests.ask({ type: "run", ...this.#state() });
+        await this.requests.ask({ type: "run", ...this.how?.state?.(this.kernel, this.over) });
       }
+      await this.kernel.turn; // what the page was asked it answers
       this.kernel = null;
       this.answered.clear();
       this.over.lift();
       this.#say("");
     } catch {
-      this.moved = true; // it is asked again when it answers the next time
+      this.changed = true; // it is asked again when it answers the next time
     } finally {
       this.coming = false;
     }
   }
 
-  /** All that decides what is on view. */
-  #state() {
-    const { reading, wished, isBoth } = this.kernel;
-    const { text, target, masked, given } = reading;
-    const edits = this.over.get("_edits");
-    return { text, ...(isBoth ? { target } : {}), masked, edits, position: wished, ...(given ? { ids: given } : {}) };
-  }
-
-  #say(text) {
+  /** @param {string | string[]} parts */
+  #say(parts) {
+    const text = [parts].flat().filter(Boolean).join(" ");
+    if (text === this.says) return;
     this.says = text;
     this.over.fire("standby", text);
   }
@@ -216,22 +279,43 @@ export class Standby {
     this.#fetchSoon();
   }
 
-  #fetchSoon() {
-    clearTimeout(this.timer);
-    const { mark } = this.widget.get("_standby");
-    if (!this.fetches || !mark || modelsHere().has(mark) || this.signal.aborted) return;
-    this.timer = setTimeout(() => (this.open.size ? this.#fetchSoon() : this.#fetch(mark)), IDLE);
+  /** Python shows something else. */
+  #moved() {
+    if (this.widget.get("_standby") !== undefined) return; // which tells of it
+    this.found = undefined;
+    if (this.kernel) {
+      this.kernel = null; // it knows another text
+      this.answered.clear();
+      this.over.lift();
+      this.#say("");
+    }
+    this.#fetchSoon();
   }
 
-  async #fetch(mark) {
+  get #fetched() {
+    const { mark } = this.#about;
+    return mark === "" || modelsHere().has(mark);
+  }
+
+  #fetchSoon() {
+    clearTimeout(this.timer);
+    if (!this.fetches || !this.how || this.signal.aborted || this.how.wanted?.() === false || this.#fetched) return;
+    this.timer = setTimeout(() => (this.open.size ? this.#fetchSoon() : this.#fetch()), IDLE);
+  }
+
+  async #fetch() {
     const models = modelsHere();
-    if (models.has(mark)) return;
-    const ask = async (name) => {
-      const { message, buffers } = await this.requests.ask({ type: "block", name }, false);
-      if (message.info.mark !== mark) throw new Error("the model has learned since");
-      return { info: message.info, parts: buffers.map((bytes) => new Blob([bytes])) };
-    };
     try {
+      if (this.widget.get("_standby") === undefined) {
+        this.found = (await this.requests.ask({ type: "standby" }, false)).message.about;
+      }
+      const { mark } = this.#about;
+      if (!mark || models.has(mark)) return;
+      const ask = async (part) => {
+        const { message, buffers } = await this.requests.ask({ type: "standby", part }, false);
+        if (message.info.mark !== mark) throw new Error("the model has learned since");
+        return { info: message.info, parts: buffers.map((bytes) => new Blob([bytes])) };
+      };
       const found = { engine: await ask("engine"), model: await ask("model") };
       models.set(mark, found);
       while (models.size > MODELS_KEPT) models.delete(models.keys().next().value);

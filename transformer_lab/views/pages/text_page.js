@@ -1,7 +1,7 @@
 // A view of one text, or of two, on a page that carries its model: another text is read by the page's
 // engine, and what the view shows is set as Python would set it.
 
-import { PageModel } from "./page_model.js";
+import { carriesModel, PageModel } from "./page_model.js";
 import { unreadSentence } from "./unread.js";
 
 /**
@@ -12,6 +12,28 @@ import { unreadSentence } from "./unread.js";
  *
  * @typedef {any} Told the engine's answer to "told", and `of`: by which name the engine knows the text
  */
+
+/**
+ * The model of a view, alive where its page carries one; in a notebook the page goes on where Python is
+ * silent, as far as blocks with these names are asked for.
+ * @param {any} model
+ * @param {AbortSignal} signal
+ * @param {object} view
+ * @param {ConstructorParameters<typeof TextPage>[2]} view.traits
+ * @param {ConstructorParameters<typeof TextPage>[3]} view.block
+ * @param {RegExp} view.names
+ * @param {() => boolean} [view.wanted] whether any may be asked for
+ */
+export function aliveTextPage(model, signal, { traits, block, names, wanted }) {
+  class OwnPage extends TextPage {
+    constructor(page, ended) {
+      super(page, ended, traits, block);
+    }
+  }
+  if (carriesModel(model)) return new OwnPage(model, signal);
+  model.substitute?.({ Kernel: OwnPage, answers: ({ type, name }) => type === "block" && names.test(name), wanted });
+  return model;
+}
 
 export class TextPage extends PageModel {
   /**

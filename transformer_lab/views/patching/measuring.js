@@ -3,9 +3,9 @@
 
 import { Engine } from "../engine/client.js";
 import { IN_PAGE } from "../engine/in_page.js";
+import { PageModel } from "../pages/page_model.js";
 import { Superseded } from "../shared/requests.js";
 
-const LATE = "Still waiting: Python may be busy with a cell, or stopped.";
 const PATIENCE = 400; // ms that a click may have to wait for what is measured meanwhile
 const AHEAD = 6; // times as many cells as share a pass, among which those of one layer are found
 
@@ -21,9 +21,18 @@ export class Measuring {
   constructor(model, grids, shell, waiting) {
     Object.assign(this, { model, grids, shell, waiting });
     this.runs = false; // whether all are being measured
-    /** @type {Promise<Engine> | null} */
+    /** @type {Promise<{engine: Engine}> | null} */
     this.engine = null;
     this.read = ""; // the direction whose text the engine has read
+    const measures = (own, { direction, cells }) =>
+      this.#by(own, cells.map(([site, layer, place]) => ({ site, layer, place })), direction, { lane: "clicked" }).then(() => ({}));
+    class MeasuringPage extends PageModel {
+      constructor(page, signal) {
+        super(page, signal, { measure: measures });
+        this.read = "";
+      }
+    }
+    model.substitute?.({ Kernel: MeasuringPage, answers: ({ type }) => type === "measure" });
   }
 
   get saved() {
@@ -42,7 +51,7 @@ export class Measuring {
   /** Measure a cell that was clicked. @param {Place} cell */
   async one(cell) {
     if (!this.can || this.grids.exact(cell) !== null) return;
-    const done = this.waiting.begin("Measuring …", LATE);
+    const done = this.waiting.begin("Measuring …");
     try {
       await this.#measure([cell], true);
       this.shell.say("");
@@ -94,26 +103,29 @@ export class Measuring {
 
   /** By the engine of this page. */
   async #here(cells, direction, urgent) {
-    const { ids, positions, token, against, plain } = this.model.get("_carried");
-    this.engine ??= Engine.ofPage(this.shell.requests, this.shell.signal).then(({ engine }) => engine);
-    const engine = await this.engine;
+    this.engine ??= Engine.ofPage(this.shell.requests, this.shell.signal);
+    const { engine } = await this.engine;
     if (engine.inPage) this.shell.say(IN_PAGE);
+    await this.#by(this, cells, direction, urgent ? { lane: "clicked" } : { background: true });
+  }
+
+  /** @param {{engine: any, read: string}} own whose engine it is, and what it has read @param {Parameters<Engine["ask"]>[1]} how */
+  async #by(own, cells, direction, how) {
+    const { engine } = await own.engine;
+    const carried = (own.page ?? this.model).get("_carried");
+    const { ids, positions, token, against, plain } = carried;
     const [source, into] = direction === "denoising" ? [0, 1] : [1, 0];
-    if (this.read !== direction) {
+    if (own.read !== direction) {
       await engine.ask({ ask: "read", of: direction, text: "", ids: ids[into] });
-      this.read = direction;
+      own.read = direction;
     }
-    const edits = cells.map((cell) => this.#edit(cell, direction, ids[source]));
-    const found = await engine.ask(
-      { ask: "changes", of: direction, edits, position: positions[into], token, against, plain },
-      urgent ? { lane: "clicked" } : { background: true },
-    );
+    const edits = cells.map((cell) => this.#edit(cell, direction, ids[source], carried));
+    const found = await engine.ask({ ask: "changes", of: direction, edits, position: positions[into], token, against, plain }, how);
     if (!this.shell.signal.aborted) this.grids.learn(direction, cells, found);
   }
 
   /** The edit that makes a cell, as patching.py has it. @param {Place} cell */
-  #edit({ site, layer, place }, direction, tokens) {
-    const { whole, kind } = this.model.get("_carried");
+  #edit({ site, layer, place }, direction, tokens, { whole, kind }) {
     const pairs = this.model.get("_pair").places.map(([clean, corrupted]) => (direction === "denoising" ? [clean, corrupted] : [corrupted, clean]));
     const where = this.grids.isOfHeads(site) ? { head: place, position: whole ? null : pairs } : { position: [pairs[place]] };
     return { edit: "patch", source: { tokens, target: null }, layer, kind, what: site, ...where };

@@ -11,10 +11,12 @@ from ...desk.grid import Cell, PatchingGrid, PatchingGrids
 from ...desk.pair import DIRECTIONS
 from ...edits.kinds import EditError
 from ...edits.sites import OF_HEADS
+from ...text_model import TextModel
 from ...tracing.gradients import Logit
 from ..pages.carried import Carried
 from ..pages.carrying import carry
 from ..pages.export import Block
+from ..pages.standing_by import answer_standby
 from ..shared.base import css, esm
 from ..shared.codecs import shown_text
 from ..shared.exports import Numbers
@@ -278,7 +280,17 @@ class PatchingView(SelectionView):
             self.compare(str(question["clean"]), str(question["corrupted"]), metric=metric,
                          align=question.get("align"))  # fmt: skip
             return {"type": "compare"}, []
+        if asked == "standby":
+            return answer_standby(question, *self._for_page())
         return super()._answer(question)
+
+    def _for_page(self) -> tuple[TextModel | None, Callable[[], str], Callable[[], dict[str, Any]]]:
+        """What goes on with measuring where Python does not answer; see `answer_standby`."""
+        desks = self._desks
+        learned = "" if desks.is_fresh else "the model has learned since the two runs"
+        why = desks.why_not_carried()
+        model = desks.model if isinstance(desks.model, TextModel) else None
+        return model, lambda: why or learned, desks.for_engine
 
     def _page(
         self, *, model: bool | None = None, precision: str = "auto", **options: Any

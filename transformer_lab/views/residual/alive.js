@@ -1,14 +1,14 @@
 // Another text in a ResidualView, on a page that carries its model. The counterpart of data.py.
 
-import { carriesModel, viewOf } from "../pages/page_model.js";
-import { TextPage } from "../pages/text_page.js";
+import { viewOf } from "../pages/page_model.js";
+import { aliveTextPage } from "../pages/text_page.js";
 import { LENS_COLUMNS } from "./lens.js";
 
 const LONGEST = 1024; // tokens shown
 const TOP = 5;
 
 /** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
-export const aliveStream = (model, signal) => (carriesModel(model) ? new TextPage(model, signal, streamTraits, lensBlock) : model);
+export const aliveStream = (model, signal) => aliveTextPage(model, signal, { traits: streamTraits, block: lensBlock, names: /^lens\// });
 
 const tokensOf = (told, kind) => (kind === "encoder" ? told.text : told.target ?? told.text).tokens;
 

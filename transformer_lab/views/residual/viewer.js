@@ -328,10 +328,7 @@ export class ResidualViewer {
 
   async #fetch(to) {
     const { from } = this;
-    const ended = this.waiting.begin(
-      `Reading what each layer would say of tokens ${from}–${to - 1} …`,
-      "Still waiting: Python may be busy with a cell, or stopped. Tokens seen before still work.",
-    );
+    const ended = this.waiting.begin(`Reading what each layer would say of tokens ${from}–${to - 1} …`);
     try {
       if ((await this.store.fetch(from, to)) && from === this.from && !this.signal.aborted) {
         this.#drawLens();

@@ -5,8 +5,6 @@ import { hearChanges } from "./hearing.js";
 import { Superseded } from "./requests.js";
 import { Waiting } from "./waiting.js";
 
-const SLOW = "Still waiting: Python may be busy with a cell, or stopped.";
-
 /** @template T */
 export class Answers {
   /**
@@ -41,7 +39,7 @@ export class Answers {
     const turn = ++this.turn;
     const known = this.known.get(name);
     if (known) return this.#show(known);
-    const ended = this.waiting.begin(this.how.working, SLOW);
+    const ended = this.waiting.begin(this.how.working);
     try {
       const { message, buffers } = await this.shell.requests.ask({ type: "block", name });
       const found = this.keep(this.how.read(message.info, buffers[0]), name);

@@ -120,8 +120,6 @@ const FILE_KINDS = {
 };
 const FILE_TYPES = { svg: "image/svg+xml", html: "text/html", csv: "text/csv", json: "application/json", npz: "application/octet-stream" };
 
-export const ANSWER_LATE = 4000; // ms
-
 export class SaveMenu {
   /**
    * @param {any} model
@@ -170,7 +168,6 @@ export class SaveMenu {
     this.element.open = false;
     this.element.querySelector("summary").focus();
     const name = this.name(kind);
-    const late = setTimeout(() => this.does.say("Waiting for Python: it may be busy with a cell, or stopped."), ANSWER_LATE);
     try {
       const blob = await this.#made(kind);
       if (blob) download(blob, name);
@@ -178,8 +175,6 @@ export class SaveMenu {
       this.does.say("");
     } catch (error) {
       this.does.say(`The ${FILE_KINDS[kind][0]} could not be made: ${error.message}`);
-    } finally {
-      clearTimeout(late);
     }
   }
 

@@ -33,7 +33,7 @@ export class HeadRows {
   async ask(position, failed) {
     const here = this.here(position);
     if (here) return here;
-    const done = this.waiting.begin("Reading what it looks at …", "Still waiting: Python may be busy with a cell, or stopped.");
+    const done = this.waiting.begin("Reading what it looks at …");
     try {
       const { buffers } = await this.shell.requests.ask({ type: "block", name: `rows/${position}` });
       const rows = typed(this.type, buffers[0]);

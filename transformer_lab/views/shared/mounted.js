@@ -1,8 +1,10 @@
 // How a view comes to stand on a page; the last line of every view's module.
 
-import { afterPaint } from "./dom.js";
+import { afterPaint, element } from "./dom.js";
 import { hasAddress, readLink } from "../pages/link.js";
+import { hearOf } from "./hearing.js";
 import { keepKeys, leaveByEscape } from "./keys.js";
+import { Standby } from "../pages/standby.js";
 
 /**
  * @typedef {object} Viewer
@@ -27,6 +29,15 @@ async function followLink(model, viewer) {
   }
 }
 
+/** The line that says that Python does not answer, above what else is said. @param {Standby} model @param {HTMLElement} root @param {AbortSignal} signal */
+function standbyLine(model, root, signal) {
+  const line = element("p", { class: "tl-hint", role: "status", "data-part": "standby", hidden: true });
+  const message = root.querySelector("[data-part=message]");
+  if (message) message.before(line);
+  else root.prepend(line);
+  hearOf(model, ["standby"], (text) => Object.assign(line, { textContent: text, hidden: !text }), signal);
+}
+
 /**
  * @param {new (model: any, root: HTMLElement, signal: AbortSignal) => Viewer} Viewer
  * @param {string} folder the view's own: its style sheet speaks of .tl-view-<folder> alone
@@ -38,8 +49,10 @@ export function mounted(Viewer, folder) {
       signal?.addEventListener("abort", () => ended.abort());
       root.classList.add("tl-view", `tl-view-${folder}`);
       keepKeys(root, ended.signal);
-      const viewer = new Viewer(model, root, ended.signal);
+      const standby = model.get("_saved") ? null : new Standby(model, ended.signal);
+      const viewer = new Viewer(standby ?? model, root, ended.signal);
       await viewer.open();
+      if (standby) standbyLine(standby, root, ended.signal);
       leaveByEscape(root, ended.signal);
       if (hasAddress(model)) {
         await followLink(model, viewer);
@@ -48,6 +61,7 @@ export function mounted(Viewer, folder) {
       await afterPaint();
       root.dataset.ready = "1";
       viewer.later?.();
+      standby?.fetch();
       return () => ended.abort();
     },
   };

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..pages.carried import Carried
-from ..pages.carrying import carry_traces
+from ..pages.carrying import carry_traces, is_stale, reader_of
 from ..pages.export import Block
+from ..pages.standing_by import answer_standby
 from .selection import SelectionView
 
 if TYPE_CHECKING:
+    from ...text_model import TextModel
     from ...tracing.trace import Trace
 
 
@@ -41,18 +43,42 @@ class Travelling(SelectionView):
         if "_note" in state:
             state["_note"] = " ".join(filter(None, (self.stays, state["_note"])))
         if self.carried:
-            sides = zip(self._side_names(), self._read_texts(), strict=True)
             state["_carried"] = {
                 "travels": True,
                 "moved": False,  # whether the page has read another text
                 "told": self.carried.told,
-                "kind": self._read_texts()[0].text_model.kind,
-                "sides": [{"name": name, **_words(trace)} for name, trace in sides],
+                **self._as_read(),
             }
         return state
 
+    def _as_read(self) -> dict[str, Any]:
+        """What the page's engine needs to know of the texts on view, to read them itself."""
+        traces = self._read_texts()
+        sides = zip(self._side_names(), traces, strict=True)
+        return {
+            "kind": traces[0].text_model.kind,
+            "sides": [{"name": name, **_words(trace)} for name, trace in sides],
+        }
+
     def _model_blocks(self) -> Iterable[Block]:
         return self.carried.blocks if self.carried else ()
+
+    # -- for a page that goes on while the kernel is busy or gone ---------------------------------------
+
+    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        if question.get("type") != "standby":
+            return super()._answer(question)
+        traces = self._read_texts()
+        model = reader_of(traces)
+        return answer_standby(question, model, lambda: _why_unlike(model, traces), self._as_read)
+
+
+def _why_unlike(model: TextModel | None, traces: Sequence[Trace]) -> str:
+    """Why the model as it is now would not give what is on view, as the end of a sentence; or ""."""
+    if any(trace.batch_size > 1 for trace in traces):
+        return "this text was read with others"
+    stale = model is None or is_stale(model, traces)
+    return "the model has learned since it read this text, or was edited then" if stale else ""
 
 
 def _words(trace: Trace) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import { element } from "./dom.js";
 import { sizeOf } from "./edit_words.js";
 import { short } from "./words.js";
 
-const LATE = "Still waiting: Python may be busy with a cell, or stopped.";
 
 /** Whether two edits are the same. @param {object} a @param {object} b */
 export const sameEdit = (a, b) => JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort());
@@ -77,7 +76,7 @@ export class Trials {
     const [one] = edits;
     const alone = edits.length === 1 && one.edit === "ablate" && one.layer != null && one.head != null;
     const name = alone ? `effect/${one.layer}.${one.head}` : "effect/several";
-    const done = this.waiting.begin("Running the model without it …", LATE);
+    const done = this.waiting.begin("Running the model without it …");
     try {
       const { message } = await shell.requests.ask({ type: "block", name, edits }, false);
       if (still()) shell.set({ _effect: message.info });

@@ -1,12 +1,12 @@
 // Another text in a WhyView, on a page that carries its model.
 
-import { carriesModel, viewOf } from "../pages/page_model.js";
-import { TextPage } from "../pages/text_page.js";
+import { viewOf } from "../pages/page_model.js";
+import { aliveTextPage } from "../pages/text_page.js";
 
 const CELL = /^cell\/(\w+)\/(\d+)\/(\d+)\/(\d+|-)\/(\d+|-)$/;
 
 /** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
-export const aliveScores = (model, signal) => (carriesModel(model) ? new TextPage(model, signal, scoreTraits, scoreBlock) : model);
+export const aliveScores = (model, signal) => aliveTextPage(model, signal, { traits: scoreTraits, block: scoreBlock, names: CELL });
 
 async function scoreTraits(ask, [told], page) {
   const kinds = {};

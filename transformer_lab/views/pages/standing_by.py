@@ -1,0 +1,79 @@
+"""What a live view gives the page, so that the page goes on while the kernel is busy or gone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from ..shared.weights import weights_mark
+from .carried import carried, engine_script, packed_tokenizer
+from .carrying import precision_unasked
+from .commons import ENGINE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ...text_model import TextModel
+
+NO_MODEL = "the page cannot run this model"
+
+
+def mark_of(model: TextModel, version: bytes) -> tuple[str, str]:
+    """A name for the model with these weights, by which the views of a page know that they need it once;
+    or "", and why the page cannot have it, as the end of a sentence.
+
+    Args:
+        version: of its weights, as `weights_mark` gives it.
+    """
+    precision, why = precision_unasked(model)
+    if not precision:
+        return "", why
+    sides = [packed_tokenizer(x) for x in (model.tokenizer, model.target_tokenizer)]
+    told = json.dumps([model.name, repr(model.model.config), sides]).encode()
+    return hashlib.sha256(version + told).hexdigest()[:24], ""
+
+
+def part_of(model: TextModel | None, mark: str, part: str) -> tuple[dict[str, Any], list[bytes]]:
+    """The answer to a question for the engine, or for the model that it runs, as a saved page holds them.
+
+    Args:
+        mark: as `mark_of` gave it.
+
+    Raises:
+        ValueError: where the page cannot have it.
+    """
+    if not mark or model is None:
+        raise ValueError(NO_MODEL)
+    if part == ENGINE:
+        return {"type": "standby", "info": {"mark": mark}}, [engine_script().encode()]
+    _, block = carried(model, precision_unasked(model)[0]).blocks
+    return {"type": "standby", "info": {"mark": mark, **block.info}}, block.buffers
+
+
+def answer_standby(
+    question: Mapping[str, Any],
+    model: TextModel | None,
+    why_not: Callable[[], str],
+    as_read: Callable[[], Mapping[str, Any]],
+) -> tuple[dict[str, Any], list[bytes]]:
+    """The answer to a page that asks whether it may have the model, and then for its parts.
+
+    Args:
+        model: that computed what is on view; None where no `TextModel` did.
+        why_not: why what is on view cannot be computed by the page, as the end of a sentence; or "".
+        as_read: what the page's engine needs to know of it.
+
+    Raises:
+        ValueError: for a part of a model that the page cannot have.
+    """
+    if model is None:
+        mark, why = "", "what is shown was not read by one TextModel"
+    else:
+        mark, why = mark_of(model, weights_mark(model.network.module))
+    if "part" in question:
+        return part_of(model, mark, str(question["part"]))
+    if not why and (why := why_not()):
+        mark = ""
+    about = {"mark": mark, "why": why, **(as_read() if mark else {})}
+    return {"type": "standby", "about": about}, []
