@@ -61,30 +61,38 @@ def run(options):
     model = tl.shipped()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         with Clock() as clock:
-            path = tl.explore(model).save_html(Path(folder) / "shipped.html")
+            view = tl.explore(model)
+            path = view.save_html(Path(folder) / "shipped.html")
             opened = [first_heads(playwright, path) for _ in range(LOADS)]
             found = measure(playwright, path, texts_of(model, TURNS + 1))
         size = path.stat().st_size / 1e6
         common = dict(seconds=clock.cpu, seed=seed)
-        yield at_most("the shipped model’s page", size, 3.5, unit="MB", **common)
+        yield at_most(
+            "the shipped model’s page", size, 3.5, unit="MB", note=_weights_of(view), **common
+        )
         yield _seconds("the shipped model’s page, first heads", opened, 0.5, **common)
         for what, (times, bar) in found.items():
             yield _seconds(
                 f"shipped, {TOKENS} tokens, from {what} to the prediction", times, bar, **common
             )
         with Clock() as clock:
-            path = tl.explore(like_minilm(seed), words(0, READ)).save_html(
-                Path(folder) / "minilm.html", model=True
-            )
+            view = tl.explore(like_minilm(seed), words(0, READ))
+            path = view.save_html(Path(folder) / "minilm.html", model=True)
             times = read_anew(playwright, path)
         common = dict(seconds=clock.cpu, seed=seed)
         size = path.stat().st_size / 1e6
         yield Row(
-            "a page of MiniLM’s shape", round(size, 1), "MB", None, None, round(clock.cpu, 1), seed
-        )
+            "a page of MiniLM’s shape", round(size, 1), "MB", None, None, round(clock.cpu, 1), seed,
+            note=_weights_of(view),
+        )  # fmt: skip
         yield _seconds(
             f"MiniLM’s shape, {READ} tokens, from a typed text to its maps", times, 1.5, **common
         )
+
+
+def _weights_of(view) -> str:
+    """How wide the weights in a page are: what `precision="auto"` chose."""
+    return f"weights in {view.carried.bits} bits"
 
 
 def _seconds(name: str, times: list[float], bar: float, **common) -> Row:

@@ -29,7 +29,9 @@ def text(model):
 def test_what_is_typed_is_answered_with_the_weights_of_the_page(model, text, open_page, accessible):
     page = open_page(text)
     told = page.locator(part("narrow")).inner_text()
-    assert told.startswith("Weights in 8 bits: over 12 positions of this text the top prediction’s")
+    assert told.startswith(
+        "Weights in 8 bits: over 12 positions of the saved text the top prediction’s"
+    )
     assert told == carried(model, "int8", [model.trace(WORDS)]).told
     type_text(page, OTHER)
     narrow = Explorer(in_eight_bits(model), OTHER, layer=0, head=0)
@@ -54,4 +56,4 @@ def test_a_flipped_letter_of_the_model_is_a_sentence(text, open_page):
             """() => [...document.querySelectorAll("[role=alert], [role=status], [data-part=note]")]
                 .some((e) => /not as it was written|does not hold it|not in this page/.test(e.textContent))"""
         )
-        assert page.locator("script").count() == 2  # the page's own
+        assert page.locator("script").count() == 3  # the page's own

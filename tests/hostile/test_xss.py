@@ -62,7 +62,7 @@ def test_every_token_is_literal_on_a_page(view, open_page, map_of):
     map_of(page).click(len(TOKENS) - 1, 0)
     page.locator("details:not(.tl-popover) summary").click()
     assert page.locator("img, iframe, object, embed, a[href]").count() == 0
-    assert page.locator("script").count() == 2
+    assert page.locator("script").count() == 3
     page.locator("[data-part=copy]").click()
     page.wait_for_selector("[data-copied]")
     assert (

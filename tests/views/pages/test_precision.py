@@ -67,7 +67,7 @@ def test_rows_in_8_bits_are_within_half_a_step():
 
 def told_numbers(sentence):
     found = re.fullmatch(
-        r"Weights in 8 bits: over (\d+) positions? of this text the top prediction’s probability changes "
+        r"Weights in 8 bits: over (\d+) positions? of the saved text the top prediction’s probability changes "
         r"by at most (\d\.\d{3}); (\d+) of (\d+) top predictions? differs?\.",
         sentence,
     )

@@ -190,6 +190,8 @@ class BlockView(SelectionView):
         state["_held"] = (
             f"layer {layer}: “{token}” ({position}) with every head, and head {head} with the tokens around it"
         )
+        alone = f"A page takes no other block or text apart; this one holds {state['_held']}."
+        state["_note"] = " ".join(filter(None, (state["_note"], alone)))
         return state
 
     def _blocks(self) -> Iterable[Block]:

@@ -235,7 +235,13 @@ class FlowView(SelectionView):
 
     def _page_state(self) -> dict[str, Any]:
         self._keep(self._bytes)
-        return super()._page_state()
+        state = super()._page_state()
+        alone = (
+            "A page follows no logit of another text or token; this one holds the flow on view, and those with "
+            "one edge more or less cut."
+        )
+        state["_note"] = " ".join(filter(None, (state["_note"], alone)))
+        return state
 
     def _blocks(self) -> Iterable[Block]:
         """One more of the largest edges cut, and each cut taken back."""

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...files.models import describe, model_tensors
 from ...hub.tokenizer import HuggingFaceTokenizer
+from ...hub.which import hugging_face_of
 from ...model import Transformer
+from ...pretrained.loading import FAMILIES
 from ...tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
 from ..shared.modules import VIEWS, join_modules
 from .commons import ENGINE, MODEL
@@ -71,7 +73,10 @@ class Carried:
 def why_not(model: TextModel) -> str:
     """Why a model cannot travel in a page, as the end of a sentence; "" where it can."""
     if type(model.model) is not Transformer:
-        return f"a {type(model.model).__name__} does not run in a page; a tl.Transformer does"
+        theirs = hugging_face_of(model.model)
+        known = getattr(getattr(theirs, "config", None), "model_type", None) in FAMILIES
+        way = ", and tl.pretrained.load(model) makes one of it" if known else ""
+        return f"a {type(model.model).__name__} does not run in a page; a tl.Transformer does{way}"
     for tokenizer in (model.tokenizer, model.target_tokenizer):
         try:
             packed_tokenizer(tokenizer)

@@ -102,7 +102,9 @@ class Change:
     differ: int | None
 
     def sentence(self, bits: int) -> str:
-        start = f"Weights in {bits} bits: over {_counted(self.positions, 'position')} of this text"
+        start = (
+            f"Weights in {bits} bits: over {_counted(self.positions, 'position')} of the saved text"
+        )
         if self.differ is None:
             return f"{start} the final state moves by at most {_up(100 * self.largest, 1)}% of its length."
         verb = "differs" if self.positions == 1 else "differ"
