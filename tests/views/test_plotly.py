@@ -206,6 +206,8 @@ def test_a_view_is_a_plotly_figure_with_its_own_numbers(made, name):
 
 
 def test_a_notebook_keeps_numbers_and_a_picture_and_asks_no_network(made):
+    from IPython.core.formatters import DisplayFormatter
+
     figure = made("HeadView").to_plotly()
     data, metadata = figure._repr_mimebundle_()
     # With a PNG, JupyterLab's plotly shows that until somebody hovers it.
@@ -215,6 +217,8 @@ def test_a_notebook_keeps_numbers_and_a_picture_and_asks_no_network(made):
     assert metadata["image/jpeg"]["alt"].startswith("Transformer · layer 1, head 2. Layer 1")
     # IPython asks for the bundle only where this is nothing to call.
     assert not callable(figure._ipython_display_)
+    # What a kernel sends: nothing that plotly would fetch its script for.
+    assert set(DisplayFormatter().format(figure)[0]) == set(data)
 
 
 def test_a_restyled_figure_stays_what_it_is(made):

@@ -61,6 +61,8 @@ class Plot(go.Figure):
 
     # plotly's own way takes the first renderer; IPython then asks for the bundle below.
     _ipython_display_: Any = None
+    # Where the bundle has no HTML, plotly's way makes some, which asks a network for its script.
+    _repr_html_: Any = None
 
     def update_layout(self, *args: Any, **kwargs: Any) -> Plot:  # type: ignore[override]
         super().update_layout(*args, **kwargs)
