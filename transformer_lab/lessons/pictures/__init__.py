@@ -10,6 +10,7 @@ from transformer_lab.lessons.pictures.lines import curves
 from transformer_lab.lessons.pictures.matrices import Grid, grids
 from transformer_lab.lessons.pictures.picture import Picture
 from transformer_lab.lessons.pictures.planes import mixing
+from transformer_lab.lessons.pictures.points import Mark, marks
 from transformer_lab.lessons.pictures.themes import DARK, LIGHT, Theme
 from transformer_lab.lessons.pictures.tiles import Tile, tiles
 
@@ -17,11 +18,13 @@ __all__ = [
     "DARK",
     "LIGHT",
     "Grid",
+    "Mark",
     "Picture",
     "Theme",
     "Tile",
     "curves",
     "grids",
+    "marks",
     "mixing",
     "predictions",
     "tiles",

@@ -1,0 +1,345 @@
+"""The checks of lesson 22 accept right answers, however written, and name what is wrong."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import transformer_lab as tl
+from transformer_lab.lessons.pictures import Mark, marks
+from transformer_lab.lessons.solutions import lesson_22 as solutions
+
+# -- training_flops: counted matrix by matrix ---------------------------------------------------------
+
+
+def by_matrices(n_layers, d_model, vocab_size, n_ctx, tokens, *, inside=4, pair=2, back=2, rows=1):
+    """Each matrix of a block as its two sides, and attention from its two products."""
+    d = d_model
+    sides = [(d, d)] * 4 + [(d, inside * d), (inside * d, d)]
+    blocks = sum(a * b for a, b in sides) * n_layers
+    attention = n_layers * rows * (n_ctx * d + d * n_ctx)
+    return torch.tensor([blocks, attention, vocab_size * d]) * pair * (1 + back) * tokens
+
+
+def by_passes(n_layers, d_model, vocab_size, n_ctx, tokens):
+    forward = torch.tensor([24 * n_layers * d_model**2, 4 * n_layers * n_ctx * d_model,
+                            2 * d_model * vocab_size])  # fmt: skip
+    return sum((forward * tokens for _ in range(3)), torch.zeros(3, dtype=torch.long))
+
+
+def changed(place, by, function=by_matrices):
+    """A right answer with one of its three numbers changed."""
+
+    def wrong(*sizes):
+        found = function(*sizes)
+        found[place] = by(found[place], *sizes)
+        return found
+
+    return wrong
+
+
+# -- best_size ----------------------------------------------------------------------------------------
+
+
+def size_by_numpy(parameters, loss):
+    a, b, _ = np.polyfit(np.log10(parameters.numpy()), loss.numpy(), 2)
+    return torch.tensor(10 ** (-b / (2 * a)))
+
+
+def size_by_equations(
+    parameters, loss, axis=torch.log, back=torch.exp, vertex=lambda a, b: -b / (2 * a)
+):
+    x = axis(parameters)
+    shifted = x - x.mean()  # or the equations would be ill-conditioned
+    powers = torch.stack([shifted**k for k in range(3)])
+    c = torch.linalg.solve(powers @ powers.T, powers @ loss)
+    a, b = c[2], c[1] - 2 * c[2] * x.mean()
+    return back(vertex(a, b))  # fmt: skip
+
+
+# -- fit_law ------------------------------------------------------------------------------------------
+
+
+def law_by_table(parameters, tokens, loss, alphas, betas, *, judge=lambda e: (e**2).sum(), pick=min,
+                 one=lambda n, a: n**-a, ones=True, order=(0, 1, 2, 3, 4)):  # fmt: skip
+    table = {}
+    for i, alpha in enumerate(alphas.tolist()):
+        for j, beta in enumerate(betas.tolist()):
+            x = np.stack([one(parameters.numpy(), alpha), one(tokens.numpy(), beta)], 1)
+            x = np.concatenate([np.ones((len(x), 1)) * ones, x], 1)
+            solved = np.linalg.lstsq(x, loss.numpy(), rcond=None)[0]
+            found = [solved[0], solved[1], alpha, solved[2], beta]
+            table[i, j] = judge(x @ solved - loss.numpy()), [found[k] for k in order]
+    return torch.tensor(pick(table.values(), key=lambda entry: entry[0])[1])
+
+
+def law_all_at_once(parameters, tokens, loss, alphas, betas):
+    a, b = torch.meshgrid(alphas, betas, indexing="ij")
+    a, b = a.reshape(-1, 1), b.reshape(-1, 1)
+    columns = torch.stack(
+        [torch.ones_like(loss).expand(len(a), -1), parameters**-a, tokens**-b], -1
+    )
+    solved = torch.linalg.pinv(columns) @ loss
+    errors = ((columns @ solved[..., None])[..., 0] - loss).square().mean(1)
+    best = errors.argmin()
+    floor, one, two = solved[best]
+    return torch.stack([floor, one, a[best, 0], two, b[best, 0]])
+
+
+def transposed(parameters, tokens, loss, alphas, betas):
+    """The two columns for each other."""
+    return law_by_table(tokens, parameters, loss, alphas, betas)
+
+
+def same_exponent(parameters, tokens, loss, alphas, betas):
+    found = [law_by_table(parameters, tokens, loss, a[None], a[None]) for a in alphas]
+    left = [f[0] + f[1] * parameters ** -f[2] + f[3] * tokens ** -f[4] - loss for f in found]
+    return min(zip(left, found, strict=True), key=lambda e: e[0].square().sum())[1]
+
+
+def kept_last(parameters, tokens, loss, alphas, betas):
+    return law_by_table(parameters, tokens, loss, alphas[-1:], betas[-1:])
+
+
+def never_kept(parameters, tokens, loss, alphas, betas):
+    return law_by_table(parameters, tokens, loss, alphas[:1], betas[:1])
+
+
+# -- jackknife ----------------------------------------------------------------------------------------
+
+
+def answers_without(fit, columns, at_once=1):
+    n = len(columns[0])
+    rows = [[j for j in range(n) if (j - i) % n >= at_once] for i in range(n)]
+    return torch.stack([fit(*(c[r] for c in columns)) for r in rows])
+
+
+def by_variance(fit, *columns):
+    found = answers_without(fit, columns)
+    return (len(found) - 1) / len(found) ** 0.5 * found.std(0)
+
+
+def by_concatenation(fit, *columns):
+    n = columns[0].shape[0]
+    found = [fit(*[torch.cat([c[:i], c[i + 1 :]]) for c in columns]) for i in range(n)]
+    mean = sum(found) / n
+    return (sum((f - mean) ** 2 for f in found) * (1 - 1 / n)) ** 0.5
+
+
+def spread_by(how, at_once=1):
+    return lambda fit, *columns: how(answers_without(fit, columns, at_once), fit(*columns))
+
+
+RIGHT = {
+    "training_flops": (by_matrices, by_passes),
+    "best_size": (size_by_numpy, size_by_equations),
+    "fit_law": (law_by_table, law_all_at_once),
+    "jackknife": (by_variance, by_concatenation),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [(n, f) for n, found in RIGHT.items() for f in (getattr(solutions, n), *found)],
+)
+def test_right_answers_are_accepted(name, function, judged):
+    result = judged(f"22/{name}", function)
+    assert result.passed, result.diagnosis
+
+
+MUTANTS = {
+    "flops: forward": ("training_flops", lambda *s: by_matrices(*s, back=0), "way forward alone"),
+    "flops: back once": ("training_flops", lambda *s: by_matrices(*s, back=1), "two products where"),
+    "flops: products": ("training_flops", lambda *s: by_matrices(*s, pair=1), "products alone"),
+    "flops: no feed-forward": (
+        "training_flops", lambda *s: by_matrices(*s, inside=0), "You have 4 d²",
+    ),
+    "flops: feed-forward alone": (
+        "training_flops", changed(0, lambda n, *_: n * 2 // 3), "You have 8 d²",
+    ),
+    "flops: one layer": ("training_flops", lambda n, *s: by_matrices(1, *s), "one layer"),
+    "flops: one token": ("training_flops", lambda *s: by_matrices(*s[:4], 1), "one token"),
+    "flops: scores": ("training_flops", changed(1, lambda n, *_: n // 2), "attention is half"),
+    "flops: square": ("training_flops", changed(1, lambda n, *s: n * s[3]), "whole square"),
+    "flops: table": ("training_flops", changed(2, lambda n, *_: 2 * n), "looked up"),
+    "flops: headless": ("training_flops", changed(2, lambda n, *_: 0 * n), "head is missing"),
+    "flops: a sum": ("training_flops", lambda *s: by_matrices(*s).sum(), "three whole numbers"),
+    "flops: forward, table": (
+        "training_flops",
+        changed(2, lambda n, *_: 2 * n, lambda *s: by_matrices(*s, back=0)),
+        "Two things at once",
+    ),
+    "size: in N": (
+        "best_size", lambda n, loss: size_by_equations(n, loss, lambda x: x, lambda x: x), "N itself",
+    ),
+    "size: bases": (
+        "best_size", lambda n, loss: size_by_equations(n, loss, torch.log10), "to base 10",
+    ),
+    "size: logarithm": (
+        "best_size", lambda n, loss: size_by_equations(n, loss, back=lambda x: x), "Go back",
+    ),
+    "size: sign": (
+        "best_size", lambda n, loss: size_by_equations(n, loss, vertex=lambda a, b: b / a / 2), "sign",
+    ),
+    "size: vertex": (
+        "best_size", lambda n, loss: size_by_equations(n, loss, vertex=lambda a, b: -b / a), "−b / a",
+    ),
+    "size: tried": ("best_size", lambda n, loss: n[loss.argmin()], "best of the sizes"),
+    "size: relative": (
+        "best_size", lambda n, loss: size_by_numpy(n, loss.log()), "logarithm of the loss",
+    ),
+    "size: three": ("best_size", lambda n, loss: size_by_numpy(n[:3], loss[:3]), "first three"),
+    "size: sign, logarithm": (
+        "best_size",
+        lambda n, loss: size_by_equations(n, loss, back=lambda x: -x),
+        "Two things at once",
+    ),
+    "law: last": ("fit_law", kept_last, "last pair"),
+    "law: first": ("fit_law", never_kept, "first pair"),
+    "law: worst": ("fit_law", lambda *x: law_by_table(*x, pick=max), "largest error"),
+    "law: one exponent": ("fit_law", same_exponent, "the same exponent"),
+    "law: floor": ("fit_law", lambda *x: law_by_table(*x, ones=False), "floor E"),
+    "law: growth": ("fit_law", lambda *x: law_by_table(*x, one=lambda n, a: n**a), "powers grow"),
+    "law: logarithms": (
+        "fit_law", lambda *x: law_by_table(*x, one=lambda n, a: np.log(n)), "fitted to logarithms",
+    ),
+    "law: absolute": (
+        "fit_law", lambda *x: law_by_table(*x, judge=lambda e: np.abs(e).sum()), "absolute error",
+    ),
+    "law: order": (
+        "fit_law", lambda *x: law_by_table(*x, order=(0, 1, 3, 2, 4)), "in another order",
+    ),
+    "law: floor, order": (
+        "fit_law",
+        lambda *x: law_by_table(*x, ones=False, order=(0, 1, 3, 2, 4)),
+        "Two things at once",
+    ),
+    "knife: deviation": ("jackknife", spread_by(lambda f, _: f.std(0)), "standard deviation"),
+    "knife: mean": (
+        "jackknife", spread_by(lambda f, _: f.std(0, correction=0)), "mean of the squares",
+    ),
+    "knife: of a mean": (
+        "jackknife", spread_by(lambda f, _: f.std(0) / len(f) ** 0.5), "independent measurements",
+    ),
+    "knife: factor": (
+        "jackknife",
+        spread_by(lambda f, _: (f - f.mean(0)).norm(dim=0)),
+        "(n − 1)/n is missing",
+    ),
+    "knife: variance": (
+        "jackknife", spread_by(lambda f, _: (len(f) - 1) * f.var(0, correction=0)), "root is missing",
+    ),
+    "knife: centre": (
+        "jackknife",
+        spread_by(lambda f, whole: (f - whole).norm(dim=0) * (1 - 1 / len(f)) ** 0.5),
+        "fit of all runs",
+    ),
+    "knife: two": (
+        "jackknife",
+        spread_by(lambda f, _: (f - f.mean(0)).norm(dim=0) * (1 - 1 / len(f)) ** 0.5, at_once=2),
+        "two runs at a time",
+    ),
+    "knife: range": (
+        "jackknife", spread_by(lambda f, _: f.amax(0) - f.amin(0)), "from the smallest",
+    ),
+    "knife: deviation, variance": (
+        "jackknife", spread_by(lambda f, _: f.var(0)), "Two things at once",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_wrong_answers_are_named(mutant, judged):
+    name, function, said = MUTANTS[mutant]
+    result = judged(f"22/{name}", function)
+    assert not result.passed
+    assert said in result.diagnosis, result.diagnosis
+
+
+SORTS = {"training_flops": torch.int64}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_checks_never_crash(name, never_crashes):
+    never_crashes(f"22/{name}", getattr(solutions, name), SORTS.get(name, torch.float32))
+
+
+# -- against what is known ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("layers", "width", "length"), [(1, 16, 8), (3, 32, 24)])
+def test_operations_are_those_that_torch_counts(layers, width, length):
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    config = tl.ModelConfig.modern(
+        vocab_size=37, n_layers=layers, n_heads=2, d_model=width, n_ctx=length
+    )
+    tokens = torch.randint(37, (4, length), generator=torch.Generator().manual_seed(0))
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        tl.Transformer(config)(tokens).sum().backward()
+    found = solutions.training_flops(layers, width, 37, length, tokens.numel())
+    assert int(found.sum()) == counter.get_total_flops()
+
+
+def test_a_law_without_noise_is_found_again():
+    n, d = torch.meshgrid(torch.tensor([1.0, 2, 5]), torch.tensor([1.0, 3, 9]), indexing="ij")
+    n, d = n.flatten().double(), d.flatten().double()
+    grid = torch.linspace(0.1, 0.9, 9, dtype=torch.float64)
+    found = solutions.fit_law(n, d, 1.5 + 0.7 * n**-0.4 + 0.9 * d ** -grid[2], grid, grid)
+    torch.testing.assert_close(found, torch.tensor([1.5, 0.7, 0.4, 0.9, 0.3]).double())
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error():
+    x = torch.randn(30, generator=torch.Generator().manual_seed(0)).double()
+    found = solutions.jackknife(lambda column: column.mean()[None], x)
+    assert found.item() == pytest.approx(x.std().item() / math.sqrt(30))
+
+
+# -- points under the pointer -------------------------------------------------------------------------
+
+
+def drawn(name="one", **more):
+    groups = {
+        name: [Mark(4e9, 2.0, name), Mark(1e9, 2.5, "first")],
+        "alone": [Mark(2e9, 1.9, "new")],
+    }
+    words = dict(title=name, sentence="Two.", x_name="operations", y_name="loss")
+    return marks(groups, laws={"law": ([1e9, 4e9], [2.6, 1.8])}, **{**words, **more})
+
+
+def test_each_point_has_its_words_and_lies_in_the_order_of_x():
+    figure = drawn()
+    assert [list(t.x) for t in figure.data] == [[1e9, 4e9], [2e9], [1e9, 4e9]]
+    assert list(figure.data[0].customdata) == ["first", "one"]
+    assert [t.mode for t in figure.data] == ["lines+markers", "markers", "lines"]
+    assert figure.layout.xaxis.type == "log"
+    assert list(figure.layout.xaxis.ticktext) == ["1 · 10⁹", "2 · 10⁹", "5 · 10⁹"]
+    sizes = marks(
+        {"a": [Mark(900, 1, ""), Mark(30_000, 2, "")]}, title="", sentence="", x_name="", y_name=""
+    )
+    assert list(sizes.layout.xaxis.ticktext) == ["1,000", "2,000", "5,000", "10,000", "20,000"]
+    assert drawn(theme="dark").layout.template != figure.layout.template
+
+
+def test_where_no_script_runs_there_is_a_picture_with_words():
+    data, metadata = drawn()._repr_mimebundle_()
+    assert set(data) == {"application/vnd.plotly.v1+json", "image/jpeg", "text/plain"}
+    assert metadata["image/jpeg"]["alt"] == "one. Two."
+    assert len(json.dumps(data["application/vnd.plotly.v1+json"])) < 40_000
+
+
+@pytest.mark.xss
+def test_names_are_no_markup():
+    figure = drawn("<img src=x onerror=alert(1)>")
+    assert "<img" not in json.dumps(figure.to_plotly_json()["data"], default=list)
+    assert "<img" not in figure.layout.title.text
+
+
+def test_points_that_cannot_be_drawn_are_refused():
+    with pytest.raises(ValueError, match="groups is empty"):
+        marks({"none": []}, title="", sentence="", x_name="", y_name="")
+    with pytest.raises(ValueError, match=r"x=0 has no logarithm"):
+        marks({"a": [Mark(0, 1, "")]}, title="", sentence="", x_name="", y_name="")

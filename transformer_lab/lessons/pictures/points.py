@@ -1,0 +1,158 @@
+"""Measured points under the pointer: a plotly figure, and a still picture of the same numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from transformer_lab.views.shared.plots import Plot
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One measurement.
+
+    Args:
+        x, y: where it lies; x is above 0, for it is shown on a logarithmic axis.
+        words: what the pointer is told.
+    """
+
+    x: float
+    y: float
+    words: str
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What both pictures draw."""
+
+    groups: dict[str, list[Mark]]
+    laws: dict[str, tuple[Sequence[float], Sequence[float]]]
+    title: str
+    sentence: str
+    x_name: str
+    y_name: str
+
+
+def marks(
+    groups: Mapping[str, Sequence[Mark]],
+    *,
+    laws: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
+    title: str,
+    sentence: str,
+    x_name: str,
+    y_name: str,
+    theme: str = "light",
+) -> Plot:
+    """Points of several groups over a logarithmic axis, each with its words under the pointer.
+
+    Args:
+        groups: a name to its points, which a line joins in the order of x; one point stands alone.
+        laws: a name to x and y of a curve without points, which is drawn dashed.
+        title, sentence: what stands over it.
+        theme: "light" or "dark".
+
+    Raises:
+        ValueError: when there is no point, or one does not lie right of 0.
+    """
+    found = {
+        name: sorted(points, key=lambda mark: mark.x) for name, points in groups.items() if points
+    }
+    if not found:
+        raise ValueError("groups is empty; give a name and its points")
+    for name, points in found.items():
+        if points[0].x <= 0:
+            raise ValueError(f"{name}: x={points[0].x} has no logarithm; it must be above 0")
+    return _plotly(_Scene(found, dict(laws or {}), title, sentence, x_name, y_name), theme)
+
+
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def spoken(value: float) -> str:
+    """A tick of a logarithmic axis as a person writes it: 5,000 or 2 · 10¹⁰."""
+    if 1e-3 <= value < 1e6:
+        return f"{value:,.10g}"
+    digits, power = f"{value:.0e}".split("e")
+    return f"{digits} · 10{str(int(power)).translate(SUPERSCRIPTS)}"
+
+
+def ticks(scene: _Scene) -> list[float]:
+    """1, 2 and 5 of each power of ten, as far as points and laws reach."""
+    places = [mark.x for points in scene.groups.values() for mark in points]
+    places += [float(x) for xs, _ in scene.laws.values() for x in xs]
+    low, high = min(places) / 1.3, max(places) * 1.3
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    every = [times * 10.0**power for power in powers for times in (1, 2, 5)]
+    return [tick for tick in every if low <= tick <= high]
+
+
+def _plotly(scene: _Scene, theme: str) -> Plot:
+    from transformer_lab.views.shared import plots
+
+    figure = plots.Plot(
+        title=scene.title, sentence=scene.sentence, theme=theme, still=partial(_still, scene)
+    )
+    colours: Any = plots.heads_of(theme)
+    for i, (name, points) in enumerate(scene.groups.items()):
+        figure.add_scatter(
+            x=[mark.x for mark in points], y=[mark.y for mark in points], name=plots.said(name),
+            mode="lines+markers" if len(points) > 1 else "markers",
+            line=dict(color=colours[i % len(colours)], width=2),
+            marker=dict(size=9 if len(points) > 1 else 13, symbol="circle" if len(points) > 1 else "star"),
+            customdata=[plots.said(mark.words) for mark in points],
+            hovertemplate="%{customdata}<br>%{y:.3f}<extra></extra>",
+        )  # fmt: skip
+    for (name, (x, y)), dash in zip(scene.laws.items(), cycle(("dash", "dot"))):
+        figure.add_scatter(
+            x=list(map(float, x)), y=list(map(float, y)), name=plots.said(name), mode="lines",
+            line=dict(color=plots.ink("quiet", theme), width=1.6, dash=dash),
+            hovertemplate=f"{plots.said(name)}: %{{y:.3f}}<extra></extra>",
+        )  # fmt: skip
+    named = ticks(scene)
+    return figure.update_layout(
+        height=460, xaxis=dict(
+            type="log", title_text=scene.x_name, tickvals=named, ticktext=list(map(spoken, named))
+        ),
+        yaxis_title_text=scene.y_name,
+    )  # fmt: skip
+
+
+def _still(scene: _Scene) -> Figure:
+    from transformer_lab.views.shared.colours import LINE, QUIET, head_colours
+    from transformer_lab.views.shared.figures import blank, wrapped, write
+
+    figure = blank(8.5, 4.8)
+    write(figure, 0.02, 0.97, scene.title, size=12, weight="bold")
+    write(figure, 0.02, 0.91, wrapped(scene.sentence, 105, 3), size=10)
+    axes = figure.add_axes((0.09, 0.13, 0.64, 0.62))
+    for i, (name, points) in enumerate(scene.groups.items()):
+        alone = len(points) == 1
+        axes.plot(
+            [mark.x for mark in points], [mark.y for mark in points],
+            marker="*" if alone else "o", markersize=12 if alone else 5,
+            color=head_colours()[i % 16], linewidth=1.8, label=name,
+        )  # fmt: skip
+    for (name, (x, y)), dash in zip(scene.laws.items(), cycle(("--", ":"))):
+        axes.plot(list(x), list(y), color=QUIET, linewidth=1.4, linestyle=dash, label=name)
+    axes.set_xscale("log")
+    named = ticks(scene)
+    axes.set_xticks(named, list(map(spoken, named)))
+    axes.minorticks_off()
+    axes.set_xlabel(scene.x_name, color=QUIET, fontsize=9)
+    axes.set_ylabel(scene.y_name, color=QUIET, fontsize=9)
+    axes.tick_params(colors=QUIET, labelsize=8, length=2)
+    axes.grid(color=LINE, linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[:].set_color(LINE)
+    axes.legend(
+        frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0
+    )
+    return figure
