@@ -23,13 +23,32 @@ def sinusoids_by_stacking(length, d_model):
     return torch.stack([angle.sin(), angle.cos()], dim=2).reshape(length, d_model)
 
 
-def penalty_with_loops(length, slope):
-    return torch.tensor([[-slope * abs(q - k) for k in range(length)] for q in range(length)])
+def shift_with_loops(k, d):
+    matrix = torch.zeros(d, d)
+    for i in range(d // 2):
+        angle = k / 10000 ** (2 * i / d)
+        turn = [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
+        matrix[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = torch.tensor(turn)
+    return matrix
 
 
-def penalty_by_max(length, slope):
-    q, k = torch.arange(length).view(-1, 1), torch.arange(length).view(1, -1)
-    return (torch.minimum(q, k) - torch.maximum(q, k)).float() * slope
+def shift_by_blocks(k, d):
+    angle = k * torch.exp(-math.log(10000.0) * torch.arange(0, d, 2).float() / d)
+    rows = torch.stack([angle.cos(), angle.sin(), -angle.sin(), angle.cos()], -1)
+    return torch.block_diag(*rows.view(-1, 2, 2))
+
+
+def shift_by_power(k, d):
+    """One place forward, as often as is wanted; or its transpose, backwards."""
+    one = shift_with_loops(1, d).double()
+    return torch.linalg.matrix_power(one if k >= 0 else one.T, abs(k)).float()
+
+
+def test_a_shift_moves_every_place_of_the_table():
+    table = solutions.sinusoids(60, 16)
+    for k in (1, 7, 31):
+        moved = table @ solutions.shift_matrix(k, 16).T
+        torch.testing.assert_close(moved[: 60 - k], table[k:], atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +58,10 @@ def penalty_by_max(length, slope):
         ("sinusoids", sinusoids_with_loops),
         ("sinusoids", sinusoids_by_stacking),
         ("sinusoids", lambda *a: sinusoids_with_loops(*a).bfloat16()),
-        ("distance_penalty", solutions.distance_penalty),
-        ("distance_penalty", penalty_with_loops),
-        ("distance_penalty", penalty_by_max),
+        ("shift_matrix", solutions.shift_matrix),
+        ("shift_matrix", shift_with_loops),
+        ("shift_matrix", shift_by_blocks),
+        ("shift_matrix", shift_by_power),
     ],
 )
 def test_right_answers_are_accepted(name, function, judged):
@@ -79,20 +99,46 @@ SINUSOID_MUTANTS = {
     "turned": (lambda n, d: sinusoids_with_loops(n, d).T, "a row is a position"),
 }
 
-PENALTY_MUTANTS = {
-    "reward": (lambda n, s: -penalty_with_loops(n, s), "sign is wrong"),
-    "signed": (lambda n, s: penalty_with_loops(n, s).tril() - penalty_with_loops(n, s).triu(), ""),
-    "squared": (lambda n, s: -(penalty_with_loops(n, 1.0) ** 2) * s, "squared"),
-    "no slope": (lambda n, s: penalty_with_loops(n, 1.0), "not used"),
-    "divided": (lambda n, s: penalty_with_loops(n, 1 / s), "divided by"),
-    "softmax": (lambda n, s: torch.softmax(penalty_with_loops(n, s), -1), "returned weights"),
-    "causal": (
-        lambda n, s: penalty_with_loops(n, s).masked_fill(
-            torch.ones(n, n).triu(1).bool(), -math.inf
-        ),
-        "hid the later keys",
+
+def shift_mutant(
+    angle=lambda k, i, d: k / 10000 ** (2 * i / d), turn=lambda c, s: (c, s, -s, c), near=True
+):  # fmt: skip
+    """turn: what stands in the four places of a pair, row by row, of its cosine and sine."""
+
+    def wrong(k, d):
+        matrix = torch.zeros(d, d)
+        for i in range(d // 2):
+            a, b = (2 * i, 2 * i + 1) if near else (i, i + d // 2)
+            c, s = math.cos(angle(k, i, d)), math.sin(angle(k, i, d))
+            matrix[a, a], matrix[a, b], matrix[b, a], matrix[b, b] = turn(c, s)
+        return matrix
+
+    return wrong
+
+
+SHIFT_MUTANTS = {
+    "transposed": (lambda k, d: shift_with_loops(k, d).T, "goes backwards"),
+    "both plus": (shift_mutant(turn=lambda c, s: (c, s, s, c)), "+ in both"),
+    "both minus": (shift_mutant(turn=lambda c, s: (c, -s, -s, c)), "− in both"),
+    "diagonal": (shift_mutant(turn=lambda c, s: (c, 0, 0, c)), "Only the diagonal"),
+    "exchanged": (shift_mutant(turn=lambda c, s: (s, c, -c, s)), "changed places"),
+    "halves": (shift_mutant(near=False), "i + d/2"),
+    "not doubled": (shift_mutant(lambda k, i, d: k / 10000 ** (i / d)), "half as far"),
+    "doubled twice": (shift_mutant(lambda k, i, d: k / 10000 ** (4 * i / d)), "doubled twice"),
+    "base 1000": (shift_mutant(lambda k, i, d: k / 1000 ** (2 * i / d)), "10000"),
+    "multiplied": (
+        shift_mutant(lambda k, i, d: k * float(10000 ** (torch.tensor(2 * i) / d))),
+        "The formula divides",
     ),
-    "one row": (lambda n, s: penalty_with_loops(n, s)[0], "first query alone"),
+    "one speed": (shift_mutant(lambda k, i, d: k), "same angle"),
+    "degrees": (shift_mutant(lambda k, i, d: math.radians(k / 10000 ** (2 * i / d))), "radians"),
+    "vector": (lambda k, d: sinusoids_with_loops(abs(k) + 1, d)[-1], "vector of place k"),
+    "identity": (lambda k, d: torch.eye(d), "changes nothing"),
+    "halves, backwards": (
+        shift_mutant(turn=lambda c, s: (c, -s, s, c), near=False),
+        "Two things at once. First: Your matrix goes backwards",
+    ),
+    "one place more": (lambda k, d: shift_with_loops(k + 1, d), "largest difference"),
 }
 
 
@@ -104,14 +150,14 @@ def test_wrong_sinusoids_are_named(mutant, judged):
     assert said in result.diagnosis, result.diagnosis
 
 
-@pytest.mark.parametrize("mutant", PENALTY_MUTANTS)
-def test_wrong_penalties_are_named(mutant, judged):
-    function, said = PENALTY_MUTANTS[mutant]
-    result = judged("02/distance_penalty", function)
+@pytest.mark.parametrize("mutant", SHIFT_MUTANTS)
+def test_wrong_shifts_are_named(mutant, judged):
+    function, said = SHIFT_MUTANTS[mutant]
+    result = judged("02/shift_matrix", function)
     assert not result.passed
-    assert (said or "has no sign") in result.diagnosis, result.diagnosis
+    assert said in result.diagnosis, result.diagnosis
 
 
-@pytest.mark.parametrize("name", ["sinusoids", "distance_penalty"])
+@pytest.mark.parametrize("name", ["sinusoids", "shift_matrix"])
 def test_checks_never_crash(name, never_crashes):
     never_crashes(f"02/{name}", getattr(solutions, name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
+from transformer_lab.lessons.graders.slips import Slip, suspects_of
 from transformer_lab.lessons.solutions import lesson_02 as solutions
 
 
@@ -144,74 +145,119 @@ _SINUSOIDS = Grader(
 )
 
 
-def _penalty_cases() -> list[Case]:
+# Shifts of both signs, and none: a sign that is wrong shows.
+def _shift_cases() -> list[Case]:
     return [
-        Case("5 positions, slope 0.5", (5, 0.5)),
-        Case("4 positions, slope 2", (4, 2.0)),
-        Case("7 positions, slope 0.1", (7, 0.1)),
+        Case("3 places forward, 8 numbers", (3, 8)),
+        Case("2 places back, 6 numbers", (-2, 6)),
+        Case("no shift, which changes nothing", (0, 4)),
+        Case("50 places forward, 16 numbers", (50, 16)),
     ]
 
 
-def _difference(length):
-    place = torch.arange(length)
-    return (place[:, None] - place).float()
+def _rates(slips: frozenset[str], d: int) -> torch.Tensor:
+    even = torch.arange(0, d, 2)
+    if "exponent not doubled" in slips:
+        even = even / 2
+    if "exponent doubled twice" in slips:
+        even = even * 2
+    base = 1000.0 if "another base" in slips else 10000.0
+    rates = base ** (even / d) if "multiplied" in slips else 1 / base ** (even / d)
+    return torch.ones(d // 2) if "one speed" in slips else rates
 
 
-_PENALTY = Grader(
-    name="02/distance_penalty",
-    cases=_penalty_cases,
-    reference=solutions.distance_penalty,
-    shape_hint="`[query, key]`, that is `[length, length]`",
-    suspects=(
-        Suspect(
-            "a reward",
-            lambda length, slope: slope * _difference(length).abs(),
-            "The sign is wrong: what is far away gets a higher score. A penalty is subtracted.",
-        ),
-        Suspect(
-            "no absolute value (query − key)",
-            lambda length, slope: -slope * _difference(length),
-            "A distance has no sign: for later keys your penalty is a reward. Take `.abs()`.",
-        ),
-        Suspect(
-            "no absolute value (key − query)",
-            lambda length, slope: slope * _difference(length),
-            "A distance has no sign: for earlier or later keys your penalty is a reward. "
-            "Take `.abs()`.",
-        ),
-        Suspect(
-            "squared",
-            lambda length, slope: -slope * _difference(length) ** 2,
-            "You squared the distance. The penalty grows in a straight line.",
-        ),
-        Suspect(
-            "no slope",
-            lambda length, slope: -_difference(length).abs(),
-            "`slope` is not used: it says how much each step costs.",
-        ),
-        Suspect(
-            "divided by the slope",
-            lambda length, slope: -_difference(length).abs() / slope,
-            "You divided by `slope`. Multiply: a larger slope is a stronger penalty.",
-        ),
-        Suspect(
-            "already softmax",
-            lambda length, slope: torch.softmax(-slope * _difference(length).abs(), -1),
-            "You returned weights. Return what is added to the scores: the softmax comes later.",
-        ),
-        Suspect(
-            "causal",
-            lambda length, slope: (-slope * _difference(length).abs()).masked_fill(
-                _difference(length) < 0, float("-inf")
+def _shift_with(slips: frozenset[str]):
+    def wrong(k, d_model):
+        angle = k * _rates(slips, d_model)
+        cos, sin = angle.cos(), angle.sin()
+        if "in degrees" in slips:
+            cos, sin = torch.deg2rad(angle).cos(), torch.deg2rad(angle).sin()
+        if "backwards" in slips:
+            sin = -sin
+        if "sine and cosine exchanged" in slips:
+            cos, sin = sin, cos
+        minus = sin if "both plus" in slips else -sin
+        plus = -sin if "both minus" in slips else sin
+        if "only the diagonal" in slips:
+            plus = minus = torch.zeros_like(sin)
+        even = torch.arange(d_model // 2) * 2
+        odd = even + 1
+        if "halves" in slips:
+            even, odd = torch.arange(d_model // 2), torch.arange(d_model // 2) + d_model // 2
+        matrix = torch.zeros(d_model, d_model)
+        matrix[even, even], matrix[odd, odd] = cos, cos
+        matrix[even, odd], matrix[odd, even] = plus, minus
+        if "the vector" in slips:
+            return solutions.sinusoids(abs(k) + 1, d_model)[abs(k)]
+        if "the identity" in slips:
+            return torch.eye(d_model)
+        return matrix
+
+    return wrong
+
+
+_SHIFT = Grader(
+    name="02/shift_matrix",
+    cases=_shift_cases,
+    reference=solutions.shift_matrix,
+    shape_hint="`[d_model, d_model]`",
+    suspects=suspects_of(
+        _shift_with,
+        [
+            Slip(
+                "sign", "backwards",
+                "Your matrix goes backwards: it makes the vector of t − k out of that of t (or its rows "
+                "and columns are exchanged). It is to stand on the left, `matrix @ vector`.",
             ),
-            "You also hid the later keys. Here both directions count.",
-        ),
-        Suspect(
-            "one row",
-            lambda length, slope: -slope * torch.arange(length).float(),
-            "This is the row of the first query alone. Each query has a row of its own.",
-        ),
+            Slip(
+                "sign", "both plus",
+                "The sine has a + in both rows. cos(a + b) = cos a · cos b **−** sin a · sin b.",
+            ),
+            Slip(
+                "sign", "both minus",
+                "The sine has a − in both rows. sin(a + b) = sin a · cos b **+** cos a · sin b.",
+            ),
+            Slip(
+                "sign", "only the diagonal",
+                "Only the diagonal is filled. The new sine needs the old cosine, too, and the new cosine "
+                "the old sine: each pair has four numbers.",
+            ),
+            Slip(
+                "parts", "sine and cosine exchanged",
+                "Sine and cosine have changed places: with k = 0 nothing may change, so the diagonal "
+                "holds cosines.",
+            ),
+            Slip(
+                "layout", "halves",
+                "You paired number i with number i + d/2. In the table of exercise 1 a sine stands beside "
+                "its cosine: 2i and 2i + 1.",
+            ),
+            Slip(
+                "speed", "exponent not doubled",
+                "The exponent of pair i is 2i/d: 0/d, 2/d, 4/d, … Yours goes half as far.",
+            ),
+            Slip(
+                "speed", "exponent doubled twice",
+                "The exponent is doubled twice: `arange(0, d, 2)` is 2i already.",
+            ),
+            Slip("speed", "another base", "The base is 10000, not 1000."),
+            Slip(
+                "speed", "multiplied",
+                "You multiplied by 10000^(2i/d). The formula divides: later pairs turn more slowly.",
+            ),
+            Slip(
+                "speed", "one speed",
+                "All pairs turn by the same angle. Pair i turns by k / 10000^(2i/d).",
+            ),
+            Slip("unit", "in degrees", "The angles are in radians, as they are: leave them so."),
+            Slip(
+                "all", "the vector",
+                "This is the vector of place k. Wanted is a matrix that makes the vector of t + k out of "
+                "that of t, whatever t is.",
+            ),
+            Slip("all", "the identity", "This matrix changes nothing: `k` is not used."),
+        ],
     ),
-)
+)  # fmt: skip
 
-GRADERS = (_SINUSOIDS, _PENALTY)
+GRADERS = (_SINUSOIDS, _SHIFT)

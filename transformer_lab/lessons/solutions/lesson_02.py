@@ -13,7 +13,13 @@ def sinusoids(length, d_model):
     return table
 
 
-def distance_penalty(length, slope):
-    place = torch.arange(length)
-    distance = (place[:, None] - place).abs()
-    return -slope * distance
+def shift_matrix(k, d_model):
+    even = torch.arange(0, d_model, 2)
+    angle = k / 10000 ** (even / d_model)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    matrix = torch.zeros(d_model, d_model)
+    matrix[even, even] = cos
+    matrix[even, even + 1] = sin
+    matrix[even + 1, even] = -sin
+    matrix[even + 1, even + 1] = cos
+    return matrix
