@@ -91,8 +91,8 @@ def test_long_text_on_demand_and_without_a_kernel(notebook, map_of):
     )
     choose_head(page, 1, 3)
     page.wait_for_function(
-        "() => [...document.querySelectorAll('[data-part=busy], [data-part=message]')]"
-        ".some(e => !e.hidden && /Still waiting|cannot be shown/.test(e.textContent))"
+        "() => [...document.querySelectorAll('[data-part=standby], [data-part=message]')]"
+        ".some(e => !e.hidden && /The kernel is (busy or )?gone|cannot be shown/.test(e.textContent))"
     )
     choose_head(page, 0, 3)
     page.wait_for_selector("[data-part=busy]", state="hidden")
