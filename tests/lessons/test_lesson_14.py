@@ -1,7 +1,10 @@
 """The checks of lesson 14 accept right answers, however written, and name what is wrong."""
 
 from collections import Counter
+from functools import cache
+from itertools import combinations
 
+import numpy as np
 import pytest
 import torch
 
@@ -43,9 +46,38 @@ def rouge_with_a_list(summary, reference):
     return torch.tensor(2 * precision * recall / (precision + recall))
 
 
+def rouge_l_by_recursion(summary, reference):
+    ours, wanted = summary.tolist(), reference.tolist()
+
+    @cache
+    def longest(i, j):
+        if not i or not j:
+            return 0
+        if ours[i - 1] == wanted[j - 1]:
+            return longest(i - 1, j - 1) + 1
+        return max(longest(i - 1, j), longest(i, j - 1))
+
+    return torch.tensor(2 * longest(len(ours), len(wanted)) / (len(ours) + len(wanted)))
+
+
+def rouge_l_by_trying(summary, reference):
+    """Every choice of words of the summary, the longest first."""
+    ours, wanted = summary.tolist(), reference.tolist()
+    for n in range(len(ours), 0, -1):
+        for chosen in combinations(ours, n):
+            rest = iter(wanted)
+            if all(word in rest for word in chosen):
+                precision, recall = n / len(ours), n / len(wanted)
+                return torch.tensor(2 * precision * recall / (precision + recall))
+    return torch.tensor(0.0)
+
+
 @pytest.mark.parametrize(
     ("name", "function"),
     [
+        ("rouge_l", solutions.rouge_l),
+        ("rouge_l", rouge_l_by_recursion),
+        ("rouge_l", rouge_l_by_trying),
         ("coverage", solutions.coverage),
         ("coverage", coverage_with_loop),
         ("coverage", coverage_with_matrix),
@@ -124,6 +156,109 @@ def test_nothing_in_common_is_0_and_not_nan(judged):
     assert "The answer there is 0" in result.diagnosis
 
 
+def lcs_table(s, r, *, match=None, other=max, first=0):
+    """The table of lengths, with a step of one's own where words are equal, or where they are not."""
+    table = np.zeros((len(s) + 1, len(r) + 1))
+    for i in range(first, len(s)):
+        for j in range(first, len(r)):
+            up, left, corner = table[i, j + 1], table[i + 1, j], table[i, j]
+            if s[i] == r[j]:
+                table[i + 1, j + 1] = match(up, left, corner) if match else corner + 1
+            else:
+                table[i + 1, j + 1] = other(up, left)
+    return table
+
+
+def f1(length, s, r):
+    return torch.tensor(2 * float(length) / (len(s) + len(r)))
+
+
+def mean_of_two(s, r):
+    length = lcs_table(s, r)[-1, -1]
+    return torch.tensor((length / len(s) + length / len(r)) / 2)
+
+
+ROUGE_L_MUTANTS = {
+    "any order": (rouge_with_counters, "That is ROUGE-1"),
+    "place by place": (
+        lambda s, r: f1(sum(a == b for a, b in zip(s.tolist(), r.tolist(), strict=False)), s, r),
+        "place by place",
+    ),
+    "a run": (
+        lambda s, r: f1(lcs_table(s, r, other=lambda up, left: 0).max(), s, r),
+        "longest unbroken run",
+    ),
+    "neighbours and 1": (
+        lambda s, r: f1(lcs_table(s, r, match=lambda *cells: max(cells) + 1)[-1, -1], s, r),
+        "counted again and again",
+    ),
+    "up only": (
+        lambda s, r: f1(lcs_table(s, r, other=lambda up, left: up)[-1, -1], s, r),
+        "leave out a word of the summary and never",
+    ),
+    "left only": (
+        lambda s, r: f1(lcs_table(s, r, other=lambda up, left: left)[-1, -1], s, r),
+        "leave out a word of the reference and never",
+    ),
+    "the corner too early": (lambda s, r: f1(lcs_table(s, r)[-2, -2], s, r), "The last words"),
+    "from 1": (lambda s, r: f1(lcs_table(s, r, first=1)[-1, -1], s, r), "The first words"),
+    "recall": (lambda s, r: torch.tensor(lcs_table(s, r)[-1, -1] / len(r)), "This is recall"),
+    "precision": (lambda s, r: torch.tensor(lcs_table(s, r)[-1, -1] / len(s)), "This is precision"),
+    "length": (lambda s, r: torch.tensor(lcs_table(s, r)[-1, -1]), "Divide by the lengths"),
+    "mean of two": (mean_of_two, "harmonic mean"),
+    "two at once": (
+        lambda s, r: torch.tensor(lcs_table(s, r, other=lambda up, left: 0).max() / len(r)),
+        "Two things at once",
+    ),
+    "sets": (f1_of_sets, "sets of words"),
+    "two others": (
+        lambda s, r: f1(lcs_table(s, r, other=lambda up, left: up)[-1, -1], s, r) / 2,
+        "Two things at once",
+    ),
+}
+
+
+@pytest.mark.parametrize("mutant", ROUGE_L_MUTANTS)
+def test_wrong_subsequences_are_named(mutant, judged):
+    function, said = ROUGE_L_MUTANTS[mutant]
+    result = judged("14/rouge_l", function)
+    assert not result.passed
+    assert said in result.diagnosis, result.diagnosis
+
+
+def test_a_table_without_a_row_for_no_word_is_named(judged):
+    def wrapped(s, r):
+        table = np.zeros((len(s), len(r)))
+        for i, j in np.ndindex(table.shape):
+            same = s[i] == r[j]
+            table[i, j] = table[i - 1, j - 1] + 1 if same else max(table[i - 1, j], table[i, j - 1])
+        return f1(table[-1, -1], s, r)
+
+    assert "n + 1 rows" in judged("14/rouge_l", wrapped).diagnosis
+
+
+def test_the_next_match_is_not_the_longest_subsequence(judged):
+    def next_match(summary, reference):
+        place, hits, words = 0, 0, reference.tolist()
+        for word in summary.tolist():
+            if word in words[place:]:
+                place = words.index(word, place) + 1
+                hits += 1
+        return f1(hits, summary, reference)
+
+    assert "never went back" in judged("14/rouge_l", next_match).diagnosis
+
+
+def test_no_subsequence_is_0_and_not_nan(judged):
+    def divides_by_zero(s, r):
+        length = torch.tensor(lcs_table(s, r)[-1, -1])
+        precision, recall = length / len(s), length / len(r)
+        return 2 * precision * recall / (precision + recall)
+
+    assert "The answer there is 0" in judged("14/rouge_l", divides_by_zero).diagnosis
+
+
 def test_checks_never_crash(never_crashes):
+    never_crashes("14/rouge_l", solutions.rouge_l)
     never_crashes("14/coverage", solutions.coverage)
     never_crashes("14/rouge_1", solutions.rouge_1)

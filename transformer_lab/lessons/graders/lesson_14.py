@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
+from transformer_lab.lessons.graders.subsequences_14 import ROUGE_L, as_sets, by_place, words
 from transformer_lab.lessons.solutions import lesson_14 as solutions
 
 
@@ -107,17 +108,13 @@ _COVERAGE = Grader(
 )
 
 
-def _words(*numbers: int) -> torch.Tensor:
-    return torch.tensor(numbers)
-
-
 def _rouge_cases() -> list[Case]:
     return [
-        Case("a summary in which three of four words are right", (_words(7, 5, 9, 2), _words(5, 7, 9, 4, 8, 1))),
-        Case("a summary that says one word three times", (_words(4, 4, 4, 6), _words(4, 3, 6, 5, 4, 7))),
-        Case("a word that the reference says twice and the summary once", (_words(3, 8, 1), _words(8, 8, 3, 2, 5))),
-        Case("a summary without a right word", (_words(1, 2, 3), _words(4, 5))),
-        Case("a summary equal to the reference", (_words(3, 1, 3), _words(3, 1, 3))),
+        Case("a summary in which three of four words are right", (words(7, 5, 9, 2), words(5, 7, 9, 4, 8, 1))),
+        Case("a summary that says one word three times", (words(4, 4, 4, 6), words(4, 3, 6, 5, 4, 7))),
+        Case("a word that the reference says twice and the summary once", (words(3, 8, 1), words(8, 8, 3, 2, 5))),
+        Case("a summary without a right word", (words(1, 2, 3), words(4, 5))),
+        Case("a summary equal to the reference", (words(3, 1, 3), words(3, 1, 3))),
     ]  # fmt: skip
 
 
@@ -133,19 +130,9 @@ def _unclipped(summary, reference):
     return 2 * hits / (len(summary) + len(reference))
 
 
-def _as_sets(summary, reference):
-    ours, wanted = set(summary.tolist()), set(reference.tolist())
-    return torch.tensor(2 * len(ours & wanted) / (len(ours) + len(wanted)))
-
-
 def _different_words_of_whole_length(summary, reference):
     shared = set(summary.tolist()) & set(reference.tolist())
     return torch.tensor(2 * len(shared) / (len(summary) + len(reference)))
-
-
-def _by_place(summary, reference):
-    n = min(len(summary), len(reference))
-    return 2 * (summary[:n] == reference[:n]).sum() / (len(summary) + len(reference))
 
 
 def _arithmetic(summary, reference):
@@ -179,7 +166,7 @@ _ROUGE = Grader(
         ),
         Suspect(
             "words as sets",
-            _as_sets,
+            as_sets,
             "You compared sets of words. Words are counted as often as they occur.",
         ),
         Suspect(
@@ -190,7 +177,7 @@ _ROUGE = Grader(
         ),
         Suspect(
             "places compared",
-            _by_place,
+            by_place,
             "You compared the words place by place. ROUGE-1 does not look at the order.",
         ),
         Suspect(
@@ -225,4 +212,4 @@ def _harmonic(summary, reference):
     return 2 * precision * recall / (precision + recall)
 
 
-GRADERS = (_COVERAGE, _ROUGE)
+GRADERS = (_COVERAGE, _ROUGE, ROUGE_L)
