@@ -1,20 +1,27 @@
-"""What the teacher's guide points at is there."""
+"""What the teacher's papers point at is there, and what they compute is right."""
 
+import math
 import re
 from pathlib import Path
 
 import nbformat
+import pytest
 
 ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "docs" / "teaching.md").read_text("utf-8")
+GUIDE, QUESTIONS, EXAMS, ANSWERS = (
+    (ROOT / "docs" / f"{name}.md").read_text("utf-8")
+    for name in ("teaching", "questions", "exams", "answers")
+)
+CHECKS = re.findall(r"<!-- check: (.*?) -->", QUESTIONS + ANSWERS)
 LESSONS = {
     path.stem[:2]: {cell.id for cell in nbformat.read(path, as_version=4).cells}
     for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 }
 
 
-def test_every_cell_that_the_guide_names_exists():
-    named = re.findall(r"`(\d\d)#([a-z0-9-]+)`", GUIDE)
+@pytest.mark.parametrize("text", [GUIDE, QUESTIONS, ANSWERS], ids=["guide", "bank", "answers"])
+def test_every_cell_that_is_named_exists(text):
+    named = re.findall(r"`(\d\d)#([a-z0-9-]+)`", text)
     assert len(named) >= 20
     missing = [f"{lesson}#{cell}" for lesson, cell in named if cell not in LESSONS.get(lesson, ())]
     assert missing == []
@@ -36,3 +43,51 @@ def test_the_links_of_the_guide_lead_somewhere():
     links = re.findall(r"\]\(#([^)]+)\)", GUIDE)
     assert links
     assert set(links) <= anchors
+
+
+def test_the_bank_asks_of_every_lesson_and_shows_each_answer():
+    sections = re.split(r"^## (\d\d) · ", QUESTIONS, flags=re.MULTILINE)[1:]
+    assert sections[::2] == list(LESSONS)
+    total = 0
+    for lesson, section in zip(sections[::2], sections[1::2], strict=True):
+        questions = re.split(r"^\*\*(\d\d\.\d+)\*\* ", section, flags=re.MULTILINE)[1:]
+        assert questions[::2] == [f"{lesson}.{k}" for k in range(1, len(questions) // 2 + 1)]
+        assert len(questions) // 2 >= 4, lesson
+        for question in questions[1::2]:
+            asked, answer = question.split("<details><summary>Answer</summary>")
+            assert asked[:3] in ("●○○", "●●○", "●●●"), asked
+            assert re.search(rf"\*Shown\s+in\*\s+`{lesson}#", answer), asked
+        total += len(questions) // 2
+    assert total >= 80
+    assert f"{total} questions" in QUESTIONS
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_what_an_answer_computes_is_so(check):
+    assert eval(check, vars(math) | {"round": round})
+
+
+def test_many_answers_are_computed():
+    assert len(CHECKS) >= 40
+
+
+def test_every_prediction_of_the_lessons_has_its_answer():
+    for lesson, path in zip(
+        LESSONS, sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")), strict=True
+    ):
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "markdown" and "**Predict before you run" in cell.source:
+                assert f"- `{lesson}#{cell.id}`: " in ANSWERS, f"{lesson}#{cell.id}"
+
+
+def test_an_exam_is_forty_minutes_and_each_of_its_tasks_has_an_answer():
+    mid, final = EXAMS.split("## Final")
+    for letter, exam in (("M", mid), ("F", final)):
+        points = re.findall(rf"^\*\*({letter}\d)\..*?\*\* \((\d+) points\)", exam, re.MULTILINE)
+        assert [name for name, _ in points] == [f"{letter}{k + 1}" for k in range(len(points))]
+        assert sum(int(n) for _, n in points) == 40
+        tasks = re.split(rf"^\*\*{letter}\d\.", exam, flags=re.MULTILINE)[1:]
+        for (name, n), task in zip(points, tasks, strict=True):
+            parts = [int(k) for k in re.findall(r"\((\d)\)$", task, re.MULTILINE)]
+            assert not parts or sum(parts) == int(n), (name, parts)
+            assert f"**{name}.**" in ANSWERS
