@@ -2,6 +2,7 @@
 
 import errno
 import json
+import posixpath
 import re
 import sys
 import tempfile
@@ -56,6 +57,7 @@ def test_every_lesson_with_its_glossary_readme_and_images_and_nothing_of_a_workb
     copy_lessons(tmp_path / "course")
     wanted = {p.name for p in NOTEBOOKS.glob("*.ipynb")} | {"README.md", "glossary.md"}
     wanted |= {f"images/{p.name}" for p in NOTEBOOKS.glob("images/*")}
+    wanted |= {f"de/{p.name}" for p in NOTEBOOKS.glob("de/*")}
     copied = files_of(tmp_path / "course")
     assert set(copied) == wanted
     assert all(content == (NOTEBOOKS / name).read_bytes() for name, content in copied.items())
@@ -69,7 +71,8 @@ def test_no_link_in_a_copy_leads_to_what_was_not_copied():
         text = path.read_text("utf-8")
         for target in re.findall(r"\]\(([^)#\s]+?)(?:#[^)]*)?\)", text):
             if "://" not in target and not target.startswith("attachment:"):
-                assert target.removesuffix("\\") in names, f"{name} links to {target}"
+                there = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+                assert there.removesuffix("\\") in names, f"{name} links to {target}"
 
 
 # ---------------------------------------------------------------- what stays
@@ -191,7 +194,7 @@ def places(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    for name, part in (("inner", "images"), ("noted", MANIFEST)):
+    for name, part in (("inner", "images"), ("german", "de"), ("noted", MANIFEST)):
         (tmp_path / name).mkdir()
         (tmp_path / name / part).symlink_to(tmp_path / "real")
     return tmp_path
@@ -207,6 +210,7 @@ def places(tmp_path):
         ("link", "is a symbolic link; name a folder"),
         ("dangling", "is a symbolic link"),
         ("inner", "images is a symbolic link"),
+        ("german", "de is a symbolic link"),
         ("noted", "is no ordinary file; remove it"),
     ],
 )

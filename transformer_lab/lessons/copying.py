@@ -18,7 +18,9 @@ from ..files.safefiles import (
 )
 
 # What a learner needs of notebooks/.
-PATTERNS = ("[0-9][0-9]_*.ipynb", "README.md", "glossary.md", "images/*.svg")
+PATTERNS = (
+    "[0-9][0-9]_*.ipynb", "[a-z][a-z]/[0-9][0-9]_*.ipynb", "README.md", "glossary.md", "images/*.svg"
+)  # fmt: skip
 # The sha256 of every file as it was copied: one that differs from it was changed.
 MANIFEST = ".transformer-lab-lessons.json"
 
@@ -111,7 +113,7 @@ def copy_lessons(folder: str | Path, *, renew: bool = False) -> Copies:
 
 def _is_a_place(folder: Path) -> None:
     """Refuse what is no folder, what leads elsewhere, and a folder that holds other things."""
-    for path in (folder, folder / "images"):
+    for path in (folder, *sorted({(folder / name).parent for name in package_files()} - {folder})):
         if path.is_symlink():
             raise LessonsError(
                 f"{path} is a symbolic link; name a folder in which nothing leads elsewhere"

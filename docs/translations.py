@@ -1,0 +1,88 @@
+"""Lessons in other languages: the code is the English lesson's, the words are a translator's.
+
+    python -m docs.translations                which cells of which lesson wait for a translator
+    python -m docs.translations de 02          begin notebooks/de/02_….ipynb, or bring its code up to date
+    python -m docs.translations de 02 --done   all of its cells say what the English ones say now
+
+A translated cell remembers in its metadata which English text it translates, so that a text that
+has changed since is found. Cells that nobody has translated yet hold the English text.
+"""
+
+from __future__ import annotations
+
+import argparse
+from hashlib import sha256
+from pathlib import Path
+
+import nbformat
+
+from docs.measure_lessons import TIME
+
+NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+TRANSLATES = "translates"  # in a cell's metadata: the digest of the English text
+
+
+def digest(text: str) -> str:
+    """Of a cell's text, but for the time in its header, which is measured again and again."""
+    return sha256(TIME.sub("", text).encode()).hexdigest()[:16]
+
+
+def waiting(english: nbformat.NotebookNode, translated: nbformat.NotebookNode) -> list[str]:
+    """The ids of cells whose English text has changed since it was translated, or never was."""
+    known = {cell.id: cell.metadata.get(TRANSLATES) for cell in translated.cells}
+    return [
+        cell.id
+        for cell in english.cells
+        if cell.cell_type == "markdown" and known.get(cell.id) != digest(cell.source)
+    ]
+
+
+def renewed(
+    english: nbformat.NotebookNode, translated: nbformat.NotebookNode | None
+) -> nbformat.NotebookNode:
+    """The English lesson with the words of its translation, wherever there are some."""
+    words = {
+        cell.id: cell
+        for cell in (translated.cells if translated else [])
+        if cell.cell_type == "markdown"
+    }
+    lesson = nbformat.from_dict(english)
+    lesson.cells = [
+        words.get(cell.id, cell) if cell.cell_type == "markdown" else cell for cell in lesson.cells
+    ]
+    return lesson
+
+
+def translations() -> list[Path]:
+    """Every lesson that has been translated, or begun."""
+    return sorted(NOTEBOOKS.glob("[a-z][a-z]/[0-9][0-9]_*.ipynb"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("language", nargs="?", help="two letters, such as de")
+    parser.add_argument("lesson", nargs="?", help="two digits, such as 02")
+    parser.add_argument("--done", action="store_true")
+    options = parser.parse_args()
+    if options.language:
+        [source] = NOTEBOOKS.glob(f"{options.lesson}_*.ipynb")
+        path = NOTEBOOKS / options.language / source.name
+        english = nbformat.read(source, as_version=4)
+        lesson = renewed(english, nbformat.read(path, as_version=4) if path.is_file() else None)
+        if options.done:
+            texts = {cell.id: cell.source for cell in english.cells}
+            for cell in lesson.cells:
+                if cell.cell_type == "markdown":
+                    cell.metadata[TRANSLATES] = digest(texts[cell.id])
+        path.parent.mkdir(exist_ok=True)
+        nbformat.write(lesson, path)
+    for path in translations():
+        pair = (nbformat.read(p, as_version=4) for p in (NOTEBOOKS / path.name, path))
+        ids = waiting(*pair)
+        print(f"{path.relative_to(NOTEBOOKS)}:", ", ".join(ids) or "nothing waits")
+
+
+if __name__ == "__main__":
+    main()

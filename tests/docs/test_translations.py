@@ -1,0 +1,69 @@
+"""A translated lesson has the code of the English one, and words for all of its words."""
+
+import re
+
+import nbformat
+import pytest
+
+from docs.translations import NOTEBOOKS, renewed, translations, waiting
+
+PAIRS = {path.relative_to(NOTEBOOKS).as_posix(): path for path in translations()}
+CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+
+
+@pytest.fixture(params=PAIRS)
+def pair(request):
+    path = PAIRS[request.param]
+    return path, *(nbformat.read(p, as_version=4) for p in (NOTEBOOKS / path.name, path))
+
+
+def test_lessons_00_and_01_are_there_in_german():
+    assert {"de/00_first_look.ipynb", "de/01_attention_by_hand.ipynb"} <= set(PAIRS)
+
+
+def test_code_cells_are_the_english_ones(pair):
+    _, english, translated = pair
+    assert [cell.id for cell in translated.cells] == [cell.id for cell in english.cells]
+    for ours, theirs in zip(english.cells, translated.cells, strict=True):
+        assert ours.cell_type == theirs.cell_type
+        if ours.cell_type == "code":
+            assert ours == theirs, ours.id
+    nbformat.validate(translated)
+
+
+def test_no_text_waits_for_a_translator(pair):
+    """`python -m docs.translations` says the same; `--done` marks what was translated."""
+    _, english, translated = pair
+    assert waiting(english, translated) == []
+    for ours, theirs in zip(english.cells, translated.cells, strict=True):
+        if ours.cell_type == "markdown":
+            assert ours.source != theirs.source, f"{ours.id} is still English"
+
+
+def test_formulas_code_and_pictures_came_along(pair):
+    path, english, translated = pair
+    for ours, theirs in zip(english.cells, translated.cells, strict=True):
+        if ours.cell_type != "markdown":
+            continue
+        assert set(CODE.findall(ours.source)) == set(CODE.findall(theirs.source)), ours.id
+        assert ours.source.count("$") == theirs.source.count("$"), ours.id
+        blocks = re.compile(r"```python\n.*?```", re.DOTALL)
+        assert blocks.findall(ours.source) == blocks.findall(theirs.source), ours.id
+        assert ours.source.count("](") == theirs.source.count("]("), ours.id
+        for link in re.findall(r"\]\(([^)#]+)", theirs.source):
+            assert link.startswith("http") or (path.parent / link).is_file(), link
+
+
+def test_a_text_that_has_changed_is_found_and_code_follows():
+    path = NOTEBOOKS / "01_attention_by_hand.ipynb"
+    english = nbformat.read(path, as_version=4)
+    german = nbformat.read(NOTEBOOKS / "de" / path.name, as_version=4)
+    cells = {cell.id: cell for cell in english.cells}
+    cells["idea"].source += " And more."
+    cells["sentence"].source += "\n# and more"
+    english.cells.remove(cells["scores"])
+    assert waiting(english, german) == ["idea"]
+    new = {cell.id: cell for cell in renewed(english, german).cells}
+    assert list(new) == [cell.id for cell in english.cells]
+    assert new["idea"].source == next(c.source for c in german.cells if c.id == "idea")
+    assert new["sentence"] == cells["sentence"]
