@@ -112,12 +112,16 @@ def page_of(run):
     return cache(lambda name: made[name]().to_html())
 
 
+TWO_FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_serious_for_axe(open_page, accessible, page_of, name, scheme, screenshot):
-    source = page_of(name)
+    page = open_page(page_of(name), scheme=scheme, width=1200)
     for width in (1200, 700):
-        page = open_page(source, scheme=scheme, width=width)
+        page.set_viewport_size({"width": width, "height": 950})
+        page.evaluate(TWO_FRAMES)
         accessible(page)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         screenshot(page, f"every-{name}-{scheme}-{width}", full_page=True)
@@ -144,9 +148,7 @@ def test_a_run_never_scrolls_sideways(open_page, page_of, name):
     page = open_page(page_of(name))
     for width in range(360, 1300, 20):
         page.set_viewport_size({"width": width, "height": 740})
-        page.evaluate(
-            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-        )
+        page.evaluate(TWO_FRAMES)
         room = page.locator("#tl-root").evaluate("root => [root.scrollWidth, root.clientWidth]")
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert room[0] == room[1], width
@@ -156,7 +158,7 @@ def test_a_run_never_scrolls_sideways(open_page, page_of, name):
 STORM = """async () => {
     const all = (what) => [...document.querySelectorAll(what)].filter((part) => part.offsetParent);
     let told = 0;
-    for (let i = 0; told < 1000; i++) {
+    for (let i = 0; told < 500; i++) {
         const chips = all("[role=radio], input[type=checkbox]");
         const sliders = all("input[type=range]");
         const maps = all("canvas[tabindex='0']");
@@ -195,16 +197,16 @@ def held(page):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_thousands_of_events_leave_nothing_behind(open_page, page_of, name):
+def test_a_thousand_events_leave_nothing_behind(open_page, page_of, name):
     page = open_page(page_of(name), alone=True)
-    assert page.evaluate(STORM) >= 1000  # whatever is made once is made by now
+    assert page.evaluate(STORM) >= 500  # whatever is made once is made by now
     before = held(page)
     for _ in range(2):
         page.evaluate(STORM)
     memory, nodes, listeners = (b - a for a, b in zip(before, held(page), strict=True))
-    assert memory < 10e6
-    assert nodes < 2000
-    assert listeners < 400
+    assert memory < 5e6
+    assert nodes < 1000
+    assert listeners < 200
     page.keyboard.press("Escape")
     assert page.locator("[data-part=sentence]").first.inner_text()
 
