@@ -150,7 +150,7 @@ def test_the_readme_lists_every_lesson(path):
 
 @pytest.mark.parametrize("path", LESSONS, ids=NAMES)
 def test_the_header_says_the_time_that_was_measured(path):
-    """`make lessons-full` runs every lesson over three seeds, and writes what it took."""
+    """`make lessons-full` runs every lesson over ten seeds, and writes what it took."""
     runs = json.loads((FOLDER / "measured.json").read_text("utf-8"))["lessons"][path.stem[:2]]
     assert len({run["seed"] for run in runs}) >= 3
     assert all(len(run["claims"]) >= 3 for run in runs)
