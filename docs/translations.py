@@ -11,6 +11,7 @@ has changed since is found. Cells that nobody has translated yet hold the Englis
 from __future__ import annotations
 
 import argparse
+from copy import deepcopy
 from hashlib import sha256
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def renewed(
         for cell in (translated.cells if translated else [])
         if cell.cell_type == "markdown"
     }
-    lesson = nbformat.from_dict(english)
+    lesson = deepcopy(english)
     lesson.cells = [
         words.get(cell.id, cell) if cell.cell_type == "markdown" else cell for cell in lesson.cells
     ]
