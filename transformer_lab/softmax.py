@@ -50,7 +50,10 @@ def causal_mask(
 def spread_heads(x: Tensor, n_heads: int) -> Tensor:
     """[batch, kv_head, position, d_head] -> [batch, head, …]: each kv head serves a group."""
     groups = n_heads // x.shape[1]
-    return x if groups == 1 else x.repeat_interleave(groups, 1)
+    if groups == 1:
+        return x
+    # What `repeat_interleave` gives, and several times as fast where heads are few and short.
+    return x[:, :, None].expand(-1, -1, groups, *x.shape[2:]).flatten(1, 2)
 
 
 def allows(bias: Tensor) -> Tensor:

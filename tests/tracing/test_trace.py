@@ -116,6 +116,21 @@ def test_the_ways_to_ask_for_a_map_agree():
             assert_close(rebuilt, alone, rtol=0, atol=1e-6)
 
 
+def test_maps_of_several_layers_are_those_of_each():
+    """Alike layers are computed together, one with a cut edge by itself; in any order."""
+    model, ids = build(n_layers=4, n_kv_heads=2), tokens(2, 9)
+    with tl.edit(model, tl.knock_out(2, 1, query=5, key=3)):
+        trace = tl.trace(model, ids)
+    for layers in ([0, 1, 2, 3], [3, 1], [2]):
+        found = trace.all_heads_of(layers, batch=1)
+        for layer, maps in zip(layers, found, strict=True):
+            assert_close(maps, trace.pattern(layer, batch=1), rtol=0, atol=1e-7)
+    assert trace.all_heads_of([2])[0, 1, 5, 3] == 0 < trace.all_heads_of([1])[0, 1, 5, 3]
+    trace.budget_mib = 0.001
+    with pytest.raises(MemoryBudgetError):
+        trace.all_heads_of([0, 1])
+
+
 def test_queries_and_keys_alone_are_given_only_where_they_are_the_whole_story():
     given = inputs("decoder")
     assert tl.trace(build(), **given).queries_keys(0, 0) is None, "padding is in the map too"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from ..arguments import shown
 from ..attention import KINDS, AttentionCall
 from ..hub.network import Layer, Network, SeamError, no_heads
-from .maps import GivenMaps, padded, thumbnail, within_budget
+from .maps import GivenMaps, padded, patterns_of, thumbnail, within_budget
 from .pyramid import Pyramid
 
 
@@ -213,6 +213,25 @@ class Calls:
             return padded(self.pattern(layer, kind=kind, batch=batch), n_heads, 0.0)
         like = self._any_call(kind)
         return padded(like.pattern(batch, slice(0, 0)), n_heads, 0.0)
+
+    def all_heads_of(
+        self, layers: Sequence[int], *, kind: str | None = None, batch: int = 0
+    ) -> Tensor:
+        """`all_heads` of several layers, [layer, head, query, key]: those that attend alike are computed
+        together.
+
+        Raises:
+            TraceError: as `pattern`.
+            MemoryBudgetError: when they pass `budget_mib` together.
+        """
+        calls, n_heads = self._calls[self.kind(kind)], self.n_heads(kind)
+        self._guard(self._any_call(kind), len(layers) * n_heads)
+        here = [layer for layer in layers if layer in calls]
+        found = patterns_of([calls[layer] for layer in here], self.text(batch))
+        made = {i: padded(one, n_heads, 0.0) for i, one in zip(here, found, strict=True)}
+        for layer in set(layers) - set(made):
+            made[layer] = self.all_heads(layer, kind=kind, batch=batch)
+        return torch.stack([made[layer] for layer in layers])
 
     def of_attention(self, what: str, layer: int, *, kind: str | None = None) -> Tensor:
         """What attention was given in one layer, for the whole batch: "q", "k" or "v" [batch, head,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..attention import Site
+from ..attention import AttentionCall, Site
 
 LEAST_REST = 0.01  # of a row: less is rounding, of maps that were kept in few bits
 AT_ONCE = 2**20  # weights of a layer's maps: 4 MiB
@@ -97,3 +98,32 @@ def padded(maps: Tensor, n_heads: int, fill: float) -> Tensor:
     if not missing:
         return maps
     return torch.cat((maps, maps.new_full((missing, *maps.shape[1:]), fill)))
+
+
+def patterns_of(calls: Sequence[Any], batch: int) -> list[Tensor]:
+    """One text's maps in several layers, [head, query, key] of each. Layers that are alike but for their
+    queries and keys are computed together: of a short text most of the time goes into the calls of torch
+    and not into the arithmetic."""
+    found: dict[int, Tensor] = {}
+    forms: dict[Any, list[int]] = {}
+    for i, call in enumerate(calls):
+        forms.setdefault(_form(call) or i, []).append(i)
+    for some in forms.values():
+        if len(some) == 1:
+            found[some[0]] = calls[some[0]].pattern(batch)
+            continue
+        query, key = (
+            torch.stack([getattr(calls[i], x)[batch] for i in some]) for x in ("query", "key")
+        )
+        together = replace(calls[some[0]], query=query, key=key, value=None)
+        found.update(zip(some, together.pattern(), strict=True))
+    return [found[i] for i in range(len(calls))]
+
+
+def _form(call: Any) -> tuple | None:
+    """What else decides a call's maps than its queries and keys; None where that is of its own."""
+    own = type(call) is not AttentionCall or call.bias is not None or call.sinks is not None
+    if own or call.cuts:
+        return None
+    shapes = [(x.shape[1:], x.dtype, x.device) for x in (call.query, call.key)]
+    return *shapes, call.causal, call.scale, call.softcap

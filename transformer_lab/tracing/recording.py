@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..attention import KINDS, AttentionCall, Site, Tap
 from ..hub.network import Inputs, Network, SeamError
+from ..softmax import spread_heads
 from .grid_bias import Biases
 
 KEEP_ALL_BELOW_MIB = 64
@@ -114,7 +115,9 @@ class Recorder(Tap):
             first = name == "resid_pre" and site.kind not in self.norms
             if first or name == "resid_post":
                 row = 0 if first else site.layer + 1
-                self.norms.setdefault(site.kind, {})[row] = x.detach().float().norm(dim=-1)
+                self.norms.setdefault(site.kind, {})[row] = torch.linalg.vector_norm(
+                    x.detach().float(), dim=-1
+                )
             if self.keep == "all":
                 self.streams.setdefault((site.kind, name), {})[site.layer] = x.detach()
         return x
@@ -227,8 +230,7 @@ def value_norms(network: Any, call: Any) -> Tensor:
         norms = value.norm(dim=-1)
     else:
         per_head = weight.float().unflatten(0, (call.n_heads, -1))  # [head, d_head, d_model]
-        if value.shape[1] != call.n_heads:
-            value = value.repeat_interleave(call.n_heads // value.shape[1], 1)
+        value = spread_heads(value, call.n_heads)
         if value.shape[0] * value.shape[2] < per_head.shape[1]:
             norms = (value @ per_head).norm(dim=-1)
         else:

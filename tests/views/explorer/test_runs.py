@@ -1,5 +1,6 @@
 """What an Explorer computes of a text under edits, and no more."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -36,3 +37,36 @@ def test_edits_are_followed_by_the_logits_of_the_place_on_view_alone():
             for row in view.predictions:
                 assert row.after == pytest.approx(float(wanted[row.id]), abs=1e-6)
         assert whole <= 1
+
+
+def test_value_norms_of_edited_maps_are_made_when_weights_count_by_them():
+    network = tiny("llama")
+    words = [f"w{i}" for i in range(network.config.vocab_size - 5)]
+    view = Explorer(
+        tl.TextModel(network, WordTokenizer.train(" ".join(words)), "tiny"), " ".join(words[:9])
+    )
+    view.edits = [tl.ablate(0, 1)]
+    assert view._norms and view._after_maps and not view._after_norms
+    wanted = view._after.data.value_norms("decoder", 1)
+    _, (_, norms) = view._answer({"type": "block", "name": "after/decoder/1/2"})
+    assert np.allclose(np.frombuffer(norms, "<f4"), wanted[2])
+    state = view._page_state()  # nobody answers a page
+    assert len(state["_after_norms"]) == len(view._norms)
+    view._options = {"weights": "value"}
+    view.edits = [tl.ablate(0, 2)]
+    found = np.frombuffer(view._after_norms, "<f4").reshape(2, -1, 9)
+    assert np.allclose(found[1], view._after.data.value_norms("decoder", 1))
+
+
+def test_what_is_known_of_a_head_is_summed_up_once():
+    network = tiny("llama")
+    words = [f"w{i}" for i in range(network.config.vocab_size - 5)]
+    view = Explorer(
+        tl.TextModel(network, WordTokenizer.train(" ".join(words)), "tiny"), " ".join(words[:9])
+    )
+    view.effect_of(0, 1)
+    first = view._single.known(view._reading, 8)["decoder/0/1"]
+    assert view._single.known(view._reading, 8)["decoder/0/1"] is first
+    view.text = " ".join(words[1:9])
+    view.effect_of(0, 1)
+    assert view._single.known(view._reading, 7)["decoder/0/1"]["sentence"] != first["sentence"]

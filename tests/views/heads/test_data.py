@@ -12,7 +12,7 @@ def decode_weights(data, shape):
 
 def test_all_maps_of_all_kinds_lie_where_the_manifest_says(translation):
     data = HeadData(translation)
-    kinds, (maps, norms) = data.kinds(), data.maps()
+    kinds, maps, norms = data.kinds(), data.maps(), data.norms()
     assert list(kinds) == ["encoder", "decoder", "cross"]
     for kind, told in kinds.items():
         shape = (told["queries"], told["keys"])

@@ -64,15 +64,15 @@ def sunk():
 def test_a_map_travels_with_what_goes_to_nothing_as_one_more_column(sunk):
     data = HeadData(sunk)
     queries, keys = data.shown("decoder")
-    every = np.frombuffer(data.maps()[0], "<u2").reshape(2, 4, queries, keys + 1) / 60000
+    every = np.frombuffer(data.maps(), "<u2").reshape(2, 4, queries, keys + 1) / 60000
     for layer, head in ((0, 1), (1, 3)):
         alone = np.frombuffer(data.head("decoder", layer, head).data, "<u2") / 60000
         assert np.array_equal(every[layer, head].ravel(), alone)
         row = torch.cat((sunk.pattern(layer, head), sunk.to_nothing(layer, head)[:, None]), -1)
         assert np.abs(every[layer, head] - row.numpy()).max() < 1 / 60000
-    assert len(data.maps()[0]) <= data.size and every[1, ..., -1].max() == 0
+    assert len(data.maps()) <= data.size and every[1, ..., -1].max() == 0
     plain = tl.trace(tiny("llama"), **ours(text(tiny("llama"))))
-    assert len(HeadData(plain).maps()[0]) == 2 * 2 * 4 * plain.shape()[0] ** 2
+    assert len(HeadData(plain).maps()) == 2 * 2 * 4 * plain.shape()[0] ** 2
 
 
 def test_a_picture_has_one_more_column_that_completes_each_row(sunk):
@@ -94,7 +94,7 @@ def test_steps_of_a_replay_are_sent_in_one_form():
     first, other = (trace_of_maps(maps, torch.arange(4)) for maps in (some, whole))
     form = Heads(first)
     assert form.data.sinks == {"decoder": [0, 1]} and Heads(other).data.sinks == {"decoder": []}
-    assert len(Heads(other, like=form).data.maps()[0]) == len(form.data.maps()[0])
+    assert len(Heads(other, like=form).data.maps()) == len(form.data.maps())
 
 
 def test_a_plotly_figure_has_that_column_too(sunk):

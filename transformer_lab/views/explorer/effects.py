@@ -21,6 +21,9 @@ class HeadEffects:
 
     def __init__(self, runs: Runs):
         self.runs = runs
+        # Of a reading's heads, with what each was made from: they are asked for at every click.
+        self._summaries: dict[tuple[Place, int], tuple[Outcome, dict[str, Any]]] = {}
+        self._read: Reading | None = None
 
     def compute(self, reading: Reading, places: Iterable[Place], position: int) -> None:
         for place in places:
@@ -43,6 +46,16 @@ class HeadEffects:
         }
 
     def _summary(self, reading: Reading, place: Place, effect: Outcome) -> dict[str, Any]:
+        if reading is not self._read:
+            self._read, self._summaries = reading, {}
+        made, summary = self._summaries.get((place, effect.position), (None, {}))
+        if made is not effect:
+            summary = self._summed_up(reading, place, effect)
+            self._summaries[place, effect.position] = effect, summary
+        return summary
+
+    @staticmethod
+    def _summed_up(reading: Reading, place: Place, effect: Outcome) -> dict[str, Any]:
         several = len(reading.trace.kinds) > 1
         told = effect.sentence(f"Without {head_name(*place, several=several, first=False)}")
         row = effect.rows[0] if effect.rows else None

@@ -312,7 +312,9 @@ class Explored(HeadTraits):
         if self._after is not None:
             longest = max(max(after.shape(kind)) for kind in after.kinds)  # type: ignore[union-attr]
             few = longest <= SMALL_MAPS_UP_TO
-            traits |= self._after.weights(self.shown)
+            # Where no weight counts by its value's length, the lengths are asked for when one is to.
+            weighted = self._options.get("weights") == "value"
+            traits |= (self._after.weights if weighted else self._after.maps)(self.shown)
             traits["_thumbs"] = self._after.data.thumbnails() if few else b""
         self.set_trait("_after_first", {})
         for name, value in traits.items():

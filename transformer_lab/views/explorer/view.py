@@ -371,6 +371,8 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
         state = {**super()._page_state(), **self._first_screen(layers), "_live": False}
         if self._in_blocks(layers):
             state.update(_after_maps=b"", _after_norms=b"")
+        elif self._after is not None:
+            state["_after_norms"] = self._after.all_norms()
         trace = self._reading.trace
         positions = self._runs.positions(self._reading)
         if len(positions) <= 64:

@@ -91,9 +91,12 @@ class Averages:
         found = torch.stack(maps) if maps else torch.zeros(0, *self.shape(kind))
         return padded(found, self.n_heads(kind), 0.0)
 
+    def all_heads_of(self, layers: Sequence[int], *, kind: str, batch: int = 0) -> Tensor:
+        return torch.stack([self.all_heads(layer, kind=kind) for layer in layers])
+
     def thumbnails(self, size: int, *, kind: str, batch: int = 0) -> Tensor:
         small = tuple(min(size, n) for n in self.shape(kind))
-        every = [self.all_heads(layer, kind=kind) for layer in range(self.n_layers(kind))]
+        every = self.all_heads_of(range(self.n_layers(kind)), kind=kind)
         return torch.stack([F.adaptive_max_pool2d(maps, small) for maps in every])
 
 

@@ -66,25 +66,24 @@ class HeadData:
             self.sinks, self.by_scores, self.all_maps = like.sinks, like.by_scores, like.all_maps
         self._small: dict[tuple[str, int], Tensor] = {}
         self._layers: dict[tuple[str, int], _Layer] = {}
+        self._norms: dict[tuple[str, int], bytes] = {}
         for other in filter(None, (like, beside)):
             self._take(other)
 
     def _take(self, other: HeadData) -> None:
         """What was made of layers whose attention is the very call that it is here."""
         for kind in self.trace.kinds:
-            layers, small = other.made(kind, _as_there(self.trace, other.trace, kind))
-            self._layers.update(layers)
-            self._small.update(small)
+            mine = (self._layers, self._norms, self._small)
+            theirs = other.made(kind, _as_there(self.trace, other.trace, kind))
+            for here, there in zip(mine, theirs, strict=True):
+                here.update(there)
 
-    def made(
-        self, kind: str, layers: Collection[int]
-    ) -> tuple[dict[tuple[str, int], _Layer], dict[tuple[str, int], Tensor]]:
-        """What has been made of some layers so far, by (kind, layer): maps, and small maps."""
+    def made(self, kind: str, layers: Collection[int]) -> tuple[dict, dict, dict]:
+        """What has been made of some layers so far, by (kind, layer): maps, value norms, small maps."""
         wanted = [(kind, layer) for layer in layers]
-        return (
-            {at: self._layers[at] for at in wanted if at in self._layers},
-            {at: self._small[at] for at in wanted if at in self._small},
-        )
+        made: tuple[dict, ...] = (self._layers, self._norms, self._small)
+        layers_, norms, small = ({at: x[at] for at in wanted if at in x} for x in made)
+        return layers_, norms, small
 
     @staticmethod
     def _tokens(tokens: list[str]) -> list[str]:
@@ -192,7 +191,7 @@ class HeadData:
         """[layer, head, small, small]; computed once."""
         every = range(self.trace.n_layers(kind))
         if self.all_maps:
-            return torch.stack([self._layer(kind, layer).small for layer in every])
+            return torch.stack([layer.small for layer in self._made(kind)])
         missing = [layer for layer in every if (kind, layer) not in self._small]
         if missing:
             some = {} if len(missing) == len(every) else {"layers": missing}
@@ -204,28 +203,43 @@ class HeadData:
         """Every kind's thumbnails, one after the other, a byte a pixel."""
         return b"".join(pack_shades(self.thumbnail(kind)) for kind in self.trace.kinds)
 
-    def maps(self) -> tuple[bytes, bytes]:
-        """(weights, value norms) of every head of every kind."""
-        layers = [
-            self._layer(kind, layer)
-            for kind in self.trace.kinds
-            for layer in range(self.trace.n_layers(kind))
-        ]
-        return b"".join(layer.maps for layer in layers), b"".join(layer.norms for layer in layers)
+    def maps(self) -> bytes:
+        """The weights of every head of every kind."""
+        return b"".join(layer.maps for kind in self.trace.kinds for layer in self._made(kind))
 
-    def _layer(self, kind: str, layer: int) -> _Layer:
-        """All heads of a layer of small maps; computed once."""
+    def norms(self) -> bytes:
+        """The value norms of every head of every kind."""
+        every = ((kind, i) for kind in self.trace.kinds for i in range(self.trace.n_layers(kind)))
+        return b"".join(self._norms_of(*at) for at in every)
+
+    def _made(self, kind: str) -> list[_Layer]:
+        """All heads of every layer of small maps; computed once."""
+        every = range(self.trace.n_layers(kind))
+        missing = [layer for layer in every if (kind, layer) not in self._layers]
+        if missing:
+            maps = self.trace.all_heads_of(missing, kind=kind, batch=self.batch).cpu()
+            size = [min(THUMBNAIL, n) for n in maps.shape[2:]]
+            small = F.adaptive_max_pool2d(maps.flatten(0, 1), size).unflatten(0, maps.shape[:2])
+            heads = range(maps.shape[1])
+            if self.sinks[kind]:
+                packed = [
+                    self._packed(kind, i, heads, one) for i, one in zip(missing, maps, strict=True)
+                ]
+            else:  # one after the other
+                whole = self._packed(kind, missing[0], heads, maps.flatten(0, 1))
+                one = len(whole) // len(missing)
+                packed = [whole[i * one : (i + 1) * one] for i in range(len(missing))]
+            for layer, found, shades in zip(missing, packed, small, strict=True):
+                self._layers[kind, layer] = _Layer(found, shades)
+        return [self._layers[kind, layer] for layer in every]
+
+    def _norms_of(self, kind: str, layer: int) -> bytes:
         at = kind, layer
-        if at not in self._layers:
-            maps = self.trace.all_heads(layer, kind=kind, batch=self.batch).cpu()
-            small = [min(THUMBNAIL, n) for n in maps.shape[1:]]
-            norms = self.value_norms(kind, layer)
-            self._layers[at] = _Layer(
-                self._packed(kind, layer, range(len(maps)), maps),
-                b"" if norms is None else pack_floats(norms[:, : self.shown(kind)[1]]),
-                F.adaptive_max_pool2d(maps, small),
-            )
-        return self._layers[at]
+        if at not in self._norms:
+            found = self.value_norms(kind, layer)
+            n_key = self.shown(kind)[1]
+            self._norms[at] = b"" if found is None else pack_floats(found[:, :n_key])
+        return self._norms[at]
 
     def head(self, kind: str, layer: int, head: int) -> HeadBytes:
         """One head.
@@ -284,10 +298,9 @@ class HeadData:
 
 @dataclass(frozen=True)
 class _Layer:
-    """Of all heads of a layer: maps and value norms as bytes, and the maps made small."""
+    """Of all heads of a layer: maps as bytes, and made small."""
 
     maps: bytes
-    norms: bytes
     small: Tensor
 
 

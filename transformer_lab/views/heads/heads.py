@@ -123,9 +123,16 @@ class Heads:
 
     def weights(self, place: Place) -> dict[str, Any]:
         """All maps, or the one on view where all are too many."""
-        maps, norms = self.data.maps() if self.data.all_maps else (b"", b"")
-        first = first_traits() if maps else self.first(place)
-        return {"_maps": maps, "_norms": norms, **first}
+        return self.maps(place) | {"_norms": self.all_norms()}
+
+    def maps(self, place: Place) -> dict[str, Any]:
+        """The same, of which all have no value norms yet: those are asked for head by head."""
+        maps = self.data.maps() if self.data.all_maps else b""
+        return {"_maps": maps, "_norms": b"", **(first_traits() if maps else self.first(place))}
+
+    def all_norms(self) -> bytes:
+        """The value norms of every head, where all maps are sent at once."""
+        return self.data.norms() if self.data.all_maps else b""
 
     def first(self, place: Place) -> dict[str, Any]:
         """The head on view, alone."""

@@ -72,16 +72,18 @@ export class HeadStore {
    */
   at(kind, layer, head) {
     const name = `${kind}/${layer}/${head}`;
+    const shape = this.kind(kind);
+    const weighs = shape.has_norms && this.model.get("_options")?.weights === "value";
     const known = this.known.get(name);
-    if (known) return known;
+    if (known && !(weighs && !known.norms)) return known;
     const maps = bytesOf(this.#given("_maps"));
     const first = this.#given("_first");
     let found = null;
-    const shape = this.kind(kind);
     if (maps.byteLength) {
       const place = layer * shape.heads + head;
       const size = 2 * shape.queries * (shape.keys + (shape.sinks ? 1 : 0));
       const norms = bytesOf(this.#given("_norms"));
+      if (weighs && !norms.byteLength) return null; // of maps with edits they come when they are asked for
       const buffers = [maps.subarray(shape.maps + place * size, shape.maps + (place + 1) * size)];
       if (shape.has_norms) {
         const from = shape.norms + place * 4 * shape.keys;

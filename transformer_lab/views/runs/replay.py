@@ -136,7 +136,7 @@ class Replay(HeadTraits):
         """[maps, thumbnails] of a step."""
         assert self._snapshots is not None
         data = Heads(self._snapshots.at(step), self._batch, self._form or self.heads).data
-        return [data.maps()[0], data.thumbnails()]
+        return [data.maps(), data.thumbnails()]
 
     def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         if question.get("type") != "block":

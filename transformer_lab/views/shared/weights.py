@@ -10,4 +10,6 @@ def weights_mark(model: nn.Module) -> bytes:
     not count a fused optimizer's steps.)"""
     # A view of each, and no copy: it is asked at every click.
     few = [p.reshape(-1)[:: max(1, p.numel() // 3)] for p in model.parameters()]
-    return torch.cat([x.float().cpu() for x in few]).numpy().tobytes() if few else b""
+    if len({(x.dtype, x.device) for x in few}) > 1:
+        few = [x.float().cpu() for x in few]
+    return torch.cat(few).float().cpu().numpy().tobytes() if few else b""
