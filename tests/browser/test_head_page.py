@@ -30,6 +30,30 @@ def test_first_screen_and_numbers(open_page, map_of, trace, screenshot):
     screenshot(page, "head-light-1300", full_page=True)
 
 
+# What a host does that changes its theme: the parts of a view have no room for some frames.
+THEME = """async () => {
+    const frames = async (n) => { while (n--) await new Promise((done) => requestAnimationFrame(done)); };
+    const panels = document.querySelector(".tl-panels"), map = document.querySelector("[data-part=map]");
+    panels.style.display = "none";
+    await frames(2);
+    document.documentElement.dataset.theme = "dark";
+    await frames(4);
+    panels.style.display = "";
+    await frames(1); // this one is painted with what was drawn before
+    return [map.style.width, map.style.height, map.dataset.cell];
+}"""
+
+
+def test_a_map_comes_back_as_large_as_it_was_when_a_theme_has_changed(open_page, trace):
+    """It was drawn for no room, 200 × 90 pixels without names, and stood so for a frame."""
+    page = open_page(HeadView(trace, layer=1, head=2).to_html())
+    look = "c => [c.style.width, c.style.height, c.dataset.cell]"
+    before = page.locator(part("map")).evaluate(look)
+    assert page.evaluate(THEME) == before
+    page.wait_for_selector("[data-theme=dark] >> [data-part=map]")
+    assert page.locator(part("map")).evaluate(look) == before
+
+
 def test_click_locks_escape_frees_arrows_move(open_page, map_of, trace):
     view = HeadView(trace)
     page = open_page(view.to_html())

@@ -19,6 +19,8 @@ export class Room {
     /** @type {Size[]} of what stands around, when it was measured */
     this.then = [];
     this.unseen = false;
+    /** @type {Size | null} the last one that was not nothing */
+    this.seen = null;
     const observer = new ResizeObserver(() => {
       if (!this.unseen && !(this.size && this.#moved())) return;
       this.size = null;
@@ -43,7 +45,10 @@ export class Room {
     this.then = this.around.map(placeTaken);
     this.unseen = !size.width; // it is measured again as soon as it can be seen
     this.size = this.unseen ? null : size;
-    return size;
+    // Out of sight it has the room that it had: what is drawn for none at all would be what a reader sees
+    // first when a host shows the view again, before that was told.
+    this.seen = this.size ?? this.seen ?? size;
+    return this.seen;
   }
 
   /** The box takes so much of its room, and what follows it stands close to it. @param {number | null} height null: all of it */

@@ -1,0 +1,41 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Room } from "../../../transformer_lab/views/shared/room.js";
+
+/** A box in a panel whose sizes are set by hand, and who hears that they have changed. */
+function boxOf(width, height) {
+  let tell = () => {};
+  globalThis.ResizeObserver = class {
+    constructor(heard) {
+      tell = heard;
+    }
+
+    observe() {}
+  };
+  const size = { width, height };
+  const box = { style: {}, get clientWidth() { return size.width; }, get clientHeight() { return size.height; } };
+  const panel = { getBoundingClientRect: () => ({ ...size }) };
+  const asked = [];
+  const room = new Room(/** @type {any} */ (box), /** @type {any} */ ([panel]), new AbortController().signal, () => asked.push("draw"));
+  return { room, asked, become: (...to) => { [size.width, size.height] = to; tell(); } };
+}
+
+test("a box that is hidden for a moment has the room that it had, and is measured when it is seen", () => {
+  const { room, asked, become } = boxOf(400, 300);
+  assert.deepEqual(room.of(true, "wide"), { width: 400, height: 300 });
+  become(0, 0); // a host that changes its theme
+  assert.deepEqual(asked, ["draw"]);
+  assert.deepEqual(room.of(true, "wide"), { width: 400, height: 300 });
+  become(500, 320);
+  assert.deepEqual(asked, ["draw", "draw"]);
+  assert.deepEqual(room.of(true, "wide"), { width: 500, height: 320 });
+});
+
+test("one that was never seen has none", () => {
+  const { room, asked, become } = boxOf(0, 0);
+  assert.deepEqual(room.of(true, "wide"), { width: 0, height: 0 });
+  become(200, 100);
+  assert.deepEqual(asked, ["draw"]);
+  assert.deepEqual(room.of(true, "wide"), { width: 200, height: 100 });
+});
