@@ -99,12 +99,18 @@ def test_in_a_notebook_plotly_stands_once_on_the_page(in_space, whole, tmp_path)
     page = in_space
     page.goto(path.as_uri())
     frames = [page.frame_locator("iframe").nth(i) for i in range(4)]
-    for frame in frames[:2]:
-        frame.locator("[data-space='1']").wait_for()
-    frames[3].locator(".main-svg").first.wait_for()
+
+    def reach(i, part):
+        """A frame out of sight has heard, but a browser draws it no sooner than somebody scrolls there."""
+        page.locator("iframe").nth(i).scroll_into_view_if_needed()
+        frames[i].locator(part).first.wait_for()
+
+    for i, part in ((3, ".main-svg"), (1, "[data-space='1']"), (0, "[data-space='1']")):
+        reach(i, part)
     frames[0].locator("[data-part=space]").focus()
     page.keyboard.press("End")
-    frames[1].locator("[data-selected='12']").wait_for()
+    reach(1, "[data-selected='12']")
+    reach(2, "[data-selected='12,']")
     sentence = frames[2].locator("[data-part=sentence]")
     assert "“.” looks" in sentence.inner_text()
     # In the book the script is a file beside the pages.
