@@ -224,14 +224,16 @@ def test_a_revision_is_told_where_it_is_known():
     ("name", "said"),
     [("view.xls", r"ends in '\.xls', which is not known; choose \.csv, \.json, \.npz, \.svg, \.png or \.html"),
      ("view", "has no ending; choose .csv"), ("no/v.csv", "the folder .*no' does not exist"),
+     ("a_file/v.csv", "a_file' is a file and no folder"),
      ("folder.json", "is a folder; name a file such as")],
 )  # fmt: skip
 def test_what_cannot_be_written_is_said_in_one_sentence(made, tmp_path, name, said):
     (tmp_path / "folder.json").mkdir()
+    (tmp_path / "a_file").touch()
     with pytest.raises(ValueError, match=said) as caught:
         made("MixView").save(tmp_path / name)
     assert "\n" not in str(caught.value)
-    assert [path.name for path in tmp_path.iterdir()] == ["folder.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a_file", "folder.json"]
 
 
 def test_a_file_that_was_there_outlives_a_failure(made, tmp_path, monkeypatch):

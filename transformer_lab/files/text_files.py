@@ -32,7 +32,7 @@ def write_bytes(path: str | os.PathLike, pieces: Iterable[bytes], *, such_as: st
     if path.is_dir():
         raise ValueError(f"path={str(path)!r} is a folder; name a file such as {such_as}")
     if not path.parent.is_dir():
-        raise ValueError(f"path={str(path)!r}: the folder {str(path.parent)!r} does not exist")
+        raise ValueError(f"path={str(path)!r}: {_no_folder(path.parent, repr(str(path.parent)))}")
     try:
         with committed(path) as part, open(part, "wb") as file:
             for piece in pieces:
@@ -44,6 +44,14 @@ def write_bytes(path: str | os.PathLike, pieces: Iterable[bytes], *, such_as: st
     return path
 
 
+def _no_folder(path: Path, shown: str) -> str:
+    return (
+        f"{shown} is a file and no folder"
+        if path.exists()
+        else f"the folder {shown} does not exist"
+    )
+
+
 def check_writable(option: str, path: Path, such_as: str) -> None:
     """Say of a command's option now what would be said after minutes of computing.
 
@@ -51,7 +59,7 @@ def check_writable(option: str, path: Path, such_as: str) -> None:
         ValueError: when no file can be written there.
     """
     if not path.parent.is_dir():
-        raise ValueError(f"{option} {path}: the folder {path.parent} does not exist")
+        raise ValueError(f"{option} {path}: {_no_folder(path.parent, str(path.parent))}")
     if path.is_dir():
         raise ValueError(f"{option} {path} is a folder; name a file such as {such_as}")
     try:
