@@ -40,9 +40,33 @@ def greedy_cut_afterwards(next_scores, bos, eos, longest):
     return ids[ids != eos].int()
 
 
+def table_at_once(maps, source, target, pad_id, vocab_size):
+    partners = source.gather(1, maps.sum(1)[:, :-1].argmax(-1))
+    words = target[:, 1:]
+    pairs = (words * vocab_size + partners)[words != pad_id]
+    counts = pairs.bincount(minlength=vocab_size**2).view(vocab_size, vocab_size).double()
+    return (counts / counts.sum(1, keepdim=True)).nan_to_num()
+
+
+def table_with_dicts(maps, source, target, pad_id, vocab_size):
+    found = {}
+    for looks, words, written in zip(maps.mean(1), source.tolist(), target.tolist(), strict=True):
+        for look, word in zip(looks, written[1:], strict=False):
+            if word != pad_id:
+                found.setdefault(word, []).append(words[int(look.argmax())])
+    table = torch.zeros(vocab_size, vocab_size)
+    for word, partners in found.items():
+        for partner in set(partners):
+            table[word, partner] = partners.count(partner) / len(partners)
+    return table
+
+
 @pytest.mark.parametrize(
     ("name", "function"),
     [
+        ("translation_table", solutions.translation_table),
+        ("translation_table", table_at_once),
+        ("translation_table", table_with_dicts),
         ("decoder_mask", solutions.decoder_mask),
         ("decoder_mask", mask_by_comparing),
         ("decoder_mask", mask_with_loops),
@@ -136,6 +160,81 @@ def test_wrong_decoding_is_named(mutant, judged):
     assert said in result.diagnosis, result.diagnosis
 
 
+def table(*, row=0, heads="mean", keep=None, soft=False, turn=False, divide=True, once=False):
+    """A table written anew, with a step of one's own."""
+
+    def made(maps, source, target, pad_id, vocab_size):
+        looks = maps.mean(1) if heads == "mean" else heads(maps)
+        counts = torch.zeros(vocab_size, vocab_size)
+        for b in range(len(source)):
+            for t in range(target.shape[1] - 1):
+                word = int(target[b, t + 1])
+                if (word != pad_id) if keep is None else keep(word):
+                    look = looks[b, t + row]
+                    for place, id in enumerate(source[b].tolist()):
+                        counts[word, id] += float(look[place]) if soft else place == look.argmax()
+        if once:
+            counts = counts.clamp(max=1)
+        if turn:
+            counts = counts.T
+        return counts / counts.sum(1, keepdim=True).clamp(min=1) if divide else counts
+
+    return made
+
+
+def table_of_places(maps, source, target, pad_id, vocab_size):
+    places = torch.arange(source.shape[1]).expand_as(source)
+    return table_at_once(maps, places, target, pad_id, vocab_size)
+
+
+def without_a_floor(*arguments):
+    counts = table(divide=False)(*arguments)
+    return counts / counts.sum(1, keepdim=True)
+
+
+TABLE_MUTANTS = {
+    "a row too late": (table(row=1), "one row above"),
+    "the first head": (table(heads=lambda m: m[:, 0]), "one head alone"),
+    "the strongest head": (
+        table(heads=lambda m: m.max(1).values),
+        "the head that looks at it most",
+    ),
+    "padding counted": (table(keep=lambda word: True), "Padding of the target"),
+    "places": (table_of_places, "the *place* that is looked at"),
+    "soft": (table(soft=True), "added up the weights"),
+    "each pair once": (table(once=True), "Each pair of words counts once"),
+    "turned": (table(turn=True), "The table is turned"),
+    "counts": (table(divide=False), "These are counts"),
+    "no floor": (without_a_floor, "0 / 0"),
+    "columns": (
+        lambda *a: table(divide=False)(*a) / table(divide=False)(*a).sum(0).clamp(min=1),
+        "Each *row* should sum to 1",
+    ),
+    "by all": (
+        lambda *a: table(divide=False)(*a) / table(divide=False)(*a).sum(),
+        "number of all words",
+    ),
+    "words run ahead": (
+        lambda maps, source, target, *rest: table_at_once(
+            maps[:, :, 1:], source, target[:, :-1], *rest
+        ),
+        "rows run ahead",
+    ),
+    "late and counted": (table(row=1, divide=False), "Two things at once"),
+    "soft and one head": (table(soft=True, heads=lambda m: m[:, 0]), "Two things at once"),
+    "padding and turned": (table(keep=lambda word: True, turn=True), "Two things at once"),
+    "one text": (lambda *a: table_at_once(*a)[0], "has shape"),
+}
+
+
+@pytest.mark.parametrize("mutant", TABLE_MUTANTS)
+def test_wrong_tables_are_named(mutant, judged):
+    function, said = TABLE_MUTANTS[mutant]
+    result = judged("08/translation_table", function)
+    assert not result.passed
+    assert said in result.diagnosis, result.diagnosis
+
+
 def test_a_loop_that_waits_for_the_end_is_ended(judged):
     def until_the_end(next_scores, bos, eos, longest):
         ids = torch.tensor([bos])
@@ -149,3 +248,4 @@ def test_a_loop_that_waits_for_the_end_is_ended(judged):
 def test_checks_never_crash(never_crashes):
     never_crashes("08/decoder_mask", solutions.decoder_mask, sort=torch.bool)
     never_crashes("08/greedy", solutions.greedy, sort=torch.int64)
+    never_crashes("08/translation_table", solutions.translation_table)

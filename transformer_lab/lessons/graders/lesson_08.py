@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
+from transformer_lab.lessons.graders.tables_08 import TABLE
 from transformer_lab.lessons.solutions import lesson_08 as solutions
 
 
@@ -248,4 +249,4 @@ _GREEDY = Grader(
     ),
 )
 
-GRADERS = (_MASK, _GREEDY)
+GRADERS = (_MASK, _GREEDY, TABLE)

@@ -18,3 +18,17 @@ def greedy(next_scores, bos, eos, longest):
             break
         ids = torch.cat([ids, new.view(1)])
     return ids[1:]
+
+
+def translation_table(maps, source, target, pad_id, vocab_size):
+    counts = torch.zeros(vocab_size, vocab_size)
+    for text in range(len(target)):
+        for place in range(1, target.shape[1]):
+            word = target[text, place]
+            if word == pad_id:
+                continue
+            looks = maps[text, :, place - 1].mean(dim=0)
+            partner = source[text, looks.argmax()]
+            counts[word, partner] += 1
+    totals = counts.sum(dim=-1, keepdim=True)
+    return counts / totals.clamp(min=1)
