@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
+from transformer_lab.lessons.graders.probes_09 import PROBE
 from transformer_lab.lessons.solutions import lesson_09 as solutions
 
 
@@ -220,4 +221,4 @@ _VECTOR = Grader(
     ),
 )  # fmt: skip
 
-GRADERS = (_MASK, _VECTOR)
+GRADERS = (_MASK, _VECTOR, PROBE)
