@@ -35,9 +35,46 @@ def path_by_walking(source, place, reach):
     return steps
 
 
+def gru_of_torch(x, h, w_ih, w_hh, b_ih, b_hh):
+    layer = torch.nn.GRU(x.shape[-1], h.shape[-1], batch_first=True).to(x.dtype)
+    for name, weight in zip(
+        ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"),
+        (w_ih, w_hh, b_ih, b_hh),
+        strict=True,
+    ):
+        getattr(layer, name).data = weight
+    return layer(x, h[None])[0]
+
+
+def gru_one_gate_at_a_time(x, h, w_ih, w_hh, b_ih, b_hh, **own):
+    """Written anew, with a step of one's own."""
+    d = h.shape[-1]
+    of = {"r": slice(0, d), "z": slice(d, 2 * d), "n": slice(2 * d, 3 * d), **own.get("of", {})}
+    squash = own.get("squash", torch.tanh)
+    blend = own.get("blend", lambda z, n, h: n + z * (h - n))
+    inner = own.get("inner", lambda r, w, h, b: r * (h @ w.T + b))
+    states = torch.empty(*x.shape[:2], d, dtype=x.dtype)
+    first = h
+    for t in own.get("order", range(x.shape[1])):
+        start = first if own.get("alone") else h
+        r, z = (
+            1 / (1 + torch.exp(-(x[:, t] @ w_ih[of[g]].T + start @ w_hh[of[g]].T
+                                 + b_ih[of[g]] + b_hh[of[g]])))
+            for g in "rz"
+        )  # fmt: skip
+        at = of["n"]
+        n = squash(x[:, t] @ w_ih[at].T + b_ih[at] + inner(r, w_hh[at], start, b_hh[at]))
+        h = blend(z, n, start)
+        states[:, t] = h
+    return states
+
+
 @pytest.mark.parametrize(
     ("name", "function"),
     [
+        ("gru", solutions.gru),
+        ("gru", gru_of_torch),
+        ("gru", gru_one_gate_at_a_time),
         ("dependent_steps", solutions.dependent_steps),
         ("dependent_steps", steps_with_where),
         ("dependent_steps", steps_by_walking),
@@ -137,6 +174,69 @@ def test_wrong_answers_are_named(mutant, judged):
     result = judged(f"07/{name}", function)
     assert not result.passed
     assert said in result.diagnosis.replace("\n", " "), result.diagnosis
+
+
+def with_own(**own):
+    return lambda *a: gru_one_gate_at_a_time(*a, **own)
+
+
+def without_bias(place):
+    return lambda *a: gru_of_torch(*(0 * x if i == place else x for i, x in enumerate(a)))
+
+
+def turned(z, n, h):
+    return (1 - z) * h + z * n
+
+
+def before_the_matrix(r, w, h, b):
+    return (r * h) @ w.T + b
+
+
+def swapped(*a):
+    d = a[1].shape[-1]
+    return gru_one_gate_at_a_time(*a, of={"z": slice(0, d), "r": slice(d, 2 * d)})
+
+
+GRU_MUTANTS = {
+    "gates": (swapped, "The first third of the rows is r"),
+    "before the matrix": (with_own(inner=before_the_matrix), "*before* its matrix"),
+    "no r": (with_own(inner=lambda r, w, h, b: h @ w.T + b), "r does nothing"),
+    "sigmoid": (with_own(squash=torch.sigmoid), "Only gates are sigmoids"),
+    "linear": (with_own(squash=lambda n: n), "no tanh"),
+    "z turned": (with_own(blend=turned), "the *old* state stays"),
+    "all of n": (with_own(blend=lambda z, n, h: n + z * h), "The new state is a mixture"),
+    "state bias": (without_bias(5), "`b_hh` is left out"),
+    "word bias": (without_bias(4), "`b_ih` is left out"),
+    "alone": (with_own(alone=True), "the state that the word before it has left"),
+    "from the back": (
+        lambda x, *a: gru_of_torch(x.flip(1), *a),
+        "from the back",
+    ),
+    "last": (lambda *a: gru_of_torch(*a)[:, -1], "the last state alone"),
+    "words first": (lambda *a: gru_of_torch(*a).transpose(0, 1), "along the first axis"),
+    "r on the bias alone": (
+        with_own(inner=lambda r, w, h, b: h @ w.T + r * b),
+        "the largest difference is",
+    ),
+    "turned and no tanh": (with_own(blend=turned, squash=lambda n: n), "Two things at once"),
+    "alone and before": (with_own(alone=True, inner=before_the_matrix), "Two things at once"),
+    "no bias and turned": (
+        lambda *a: with_own(blend=turned)(*(0 * x if i == 4 else x for i, x in enumerate(a))),
+        "Two things at once",
+    ),
+}
+
+
+@pytest.mark.parametrize("mutant", GRU_MUTANTS)
+def test_wrong_layers_are_named(mutant, judged):
+    function, said = GRU_MUTANTS[mutant]
+    result = judged("07/gru", function)
+    assert not result.passed
+    assert said in result.diagnosis, result.diagnosis
+
+
+def test_the_check_of_the_layer_never_crashes(never_crashes):
+    never_crashes("07/gru", solutions.gru)
 
 
 @pytest.mark.parametrize("name", ["dependent_steps", "path_length"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
+from transformer_lab.lessons.graders.cells_07 import GRU
 from transformer_lab.lessons.solutions import lesson_07 as solutions
 
 
@@ -236,4 +237,4 @@ _PATH = Grader(
     ),
 )
 
-GRADERS = (_STEPS, _PATH)
+GRADERS = (_STEPS, _PATH, GRU)
