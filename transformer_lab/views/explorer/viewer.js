@@ -14,7 +14,7 @@ import { GridMarks } from "./grid.js";
 import { effectsOf, HeadCard } from "./head_card.js";
 import { Facts } from "./facts.js";
 import { Heads } from "../heads/heads.js";
-import { hearChanges } from "../shared/hearing.js";
+import { hearChanges, hearOf } from "../shared/hearing.js";
 import { explorerNumbers } from "./numbers.js";
 import { klText, percentText, Predictions, question } from "./predictions.js";
 import { NEEDS_KERNEL, Runner } from "./runner.js";
@@ -148,6 +148,7 @@ export class ExplorerViewer {
       this.ask.fill();
     });
     watch("_masked", () => this.runner.forget());
+    hearOf(model, ["training"], (text) => this.#told(text, "training"), signal);
     watch("_target", () => {
       this.runner.forget();
       this.ask.target.value = model.get("_target") ?? "";

@@ -48,6 +48,7 @@ export class Standby {
     this.answered = new Set();
     this.kernel = null;
     this.says = "";
+    this.training = ""; // what Python said of the last run, where a cell trains the model
     hearOf(widget, ["msg:custom"], (message, buffers) => this.#told(message, buffers), signal);
     hearOf(widget, ["comm_live_update"], () => setTimeout(() => this.#closed(), CLOSES), signal);
     hearChanges(widget, ["_standby"], () => this.#fetchSoon(), signal);
@@ -122,7 +123,10 @@ export class Standby {
     clearTimeout(this.open.get(request)?.timer);
     this.open.delete(request);
     this.late.delete(request);
-    if (request !== undefined && this.answered.delete(request)) return this.#back();
+    if (request !== undefined && this.answered.delete(request)) {
+      if (message.asked === "run") this.training = message.training ?? "";
+      return this.#back();
+    }
     if (this.kernel && message?.type === "effects") return; // of what is not on view
     if (!this.kernel && !this.late.size) this.#say("");
     this.tell(message, buffers);
@@ -249,13 +253,17 @@ export class Standby {
       while (this.changed) {
         this.changed = false;
         await this.kernel.turn;
-        await this.requests.ask({ type: "run", ...this.how?.state?.(this.kernel, this.over) });
+        const { message } = await this.requests.ask({ type: "run", ...this.how?.state?.(this.kernel, this.over) });
+        this.training = message.training ?? "";
       }
       await this.kernel.turn; // what the page was asked it answers
       this.kernel = null;
       this.answered.clear();
       this.over.lift();
       this.#say("");
+      // What the page answered is not in force there, and a reader who saw it has to know why.
+      if (this.training) this.over.fire("training", this.training);
+      this.training = "";
     } catch {
       this.changed = true; // it is asked again when it answers the next time
     } finally {
