@@ -57,7 +57,7 @@ export class ExplorerViewer {
     this.runner = new Runner(model, signal, {
       working: (on) => this.predictions.working(on),
       say: (text, now) => this.#told(text, now),
-      settled: () => this.showSoon(),
+      settled: () => this.#settled(),
     });
     this.maps = new EditedMaps(model, state, this.runner, this.shell.requests);
     this.heads = new Heads(this.shell, state, this.maps, {
@@ -361,12 +361,22 @@ export class ExplorerViewer {
     this.showSoon();
   }
 
+  /** Python has answered: what it told before, and is on view, need not be shown once more. */
+  #settled() {
+    const { model, runner, showed } = this;
+    const now = [model.get("_stamp"), model.get("_outcome"), model.get("_outcome").position];
+    const same = showed && now.every((one, i) => one === showed.now[i]) && sameEdits(showed.edits, runner.edits);
+    if (same) this.root.dataset.settled = "true";
+    else this.showSoon();
+  }
+
   /** Everything but the heads' own pictures. */
   show() {
     const { model, runner, state } = this;
     const { about } = state;
     const edits = runner.edits;
     const outcome = model.get("_outcome");
+    this.showed = { edits, now: [model.get("_stamp"), outcome, runner.wanted?.position ?? outcome.position] };
     this.predictions.show({
       outcome,
       about,
