@@ -1,12 +1,13 @@
 """Run every lesson in full over ten seeds, and write what it takes into the lessons' headers.
 
-    python docs/measure_lessons.py [--seeds 0 1 2] [--jobs 2] [--again] [LESSON …]
+    python docs/measure_lessons.py [--seeds 0 1 2] [--jobs 2] [--again] [--keep DIR] [LESSON …]
     python docs/measure_lessons.py --headers      (only write the headers, from what was measured)
 
 A lesson whose claims do not hold for a seed fails here. The results are kept in
 notebooks/measured.json, run by run, with the machine they were measured on and a digest of the
 lesson's code: stopped, it goes on where it was, and a run of the same code is not made twice
-(`--again` makes it). A test compares the headers with it.
+(`--again` makes it). `--keep` keeps what was executed, to be looked at. A test compares the headers
+with the table.
 """
 
 from __future__ import annotations
@@ -46,15 +47,15 @@ def spoken(seconds: float) -> str:
     return f"{round(seconds / 60)} minutes"
 
 
-def measured(path: Path, seed: int) -> dict:
+def measured(path: Path, seed: int, keep: Path | None = None) -> dict:
     """One run of a lesson: its wall and CPU seconds (the kernel's start included), and its claims."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TRANSFORMER_LAB_RUNS"] = folder
+        kept = keep / f"{path.stem}-{seed}.ipynb" if keep else Path(folder) / path.name
         out = run_notebook(
-            path, Path(folder) / path.name, cell_seconds=1800, preset="full", seed=seed,
-            answers="solutions",
-        )  # fmt: skip
+            path, kept, cell_seconds=1800, preset="full", seed=seed, answers="solutions"
+        )
         cells = nbformat.read(out, as_version=4).cells
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     claims = [
@@ -108,9 +109,10 @@ def code_of(path: Path) -> str:
     return sha256(code.encode()).hexdigest()[:16]
 
 
-def apart(path: Path, seed: int) -> dict:
+def apart(path: Path, seed: int, keep: Path | None) -> dict:
     """`measured`, in a process of its own, so that several can be counted at once."""
     command = [sys.executable, __file__, "--one", str(path), str(seed)]
+    command += ["--keep", str(keep)] if keep else []
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
         raise NotebookFailed(run.stderr.strip().splitlines()[-1])
@@ -146,12 +148,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=range(10))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--keep", type=Path, metavar="DIR")
     parser.add_argument("--headers", action="store_true")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(measured(Path(options.one[0]), int(options.one[1]))))
+        print(json.dumps(measured(Path(options.one[0]), int(options.one[1]), options.keep)))
         return
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
     paths = [
         path
         for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
@@ -166,7 +171,7 @@ def main() -> None:
     failed = []
     with ThreadPoolExecutor(options.jobs) as pool:
         runs = {
-            pool.submit(apart, path, seed): (path, seed)
+            pool.submit(apart, path, seed, options.keep): (path, seed)
             for path in paths
             for seed in options.seeds
             if options.again or (path.stem[:2], seed, codes[path]) not in known
