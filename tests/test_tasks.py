@@ -41,10 +41,12 @@ def test_number_words_are_translated_and_the_head_is_the_alignment():
     torch.manual_seed(0)
     data = tl.datasets.number_words("de", held_out=200)
     model = tl.Transformer(small(data, "encoder-decoder"))
-    learn(model, data.batches(64), 200)
     held_out = data.epoch(100)
-    assert tl.exact_match(model, held_out) >= 0.98
-    assert tl.grade_heads(model, data, held_out).best()[2] >= 0.97
+    assert tl.grade_heads(model, data, held_out).best()[2] <= 0.35  # .10 to .24 with seeds 0 to 5
+    learn(model, data.batches(64), 200)
+    assert tl.exact_match(model, held_out) >= 0.96
+    # .66 to 1: where hundert and tausend come is told by other words as well (lesson 08).
+    assert tl.grade_heads(model, data, held_out).best()[2] >= 0.55
 
 
 def test_sorting_looks_at_the_next_larger():

@@ -39,6 +39,8 @@ def test_a_desk_is_live(notebook, screenshot):
     part("stop").click()
     page.wait_for_selector(f"{VIEW} [data-part=stop]", state="hidden")
     part("ask").click()
+    # The fields are filled with what was asked last, a moment after they have opened.
+    page.wait_for_function(f"() => document.querySelector('{VIEW} [data-part=clean]').value")
     part("answer").fill("key or")
     part("compare").click()
     page.wait_for_function(
