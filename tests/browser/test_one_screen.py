@@ -70,7 +70,7 @@ def test_all_of_it_stands_together(open_page, accessible, screenshot, name):
             page.wait_for_timeout(100)
             room = "[document.documentElement.scrollHeight, document.documentElement.scrollWidth]"
             assert page.evaluate(room) == [height, width]
-            assert page.evaluate(CUT_OFF) == []
+            page.wait_for_function(f"() => ({CUT_OFF})().length === 0")  # once it is drawn anew
             unseen, seen = page.locator("[data-part=text]").evaluate(UNSEEN)
             # No line of it is clipped; beside a second field, two are seen and the rest scrolls.
             assert unseen <= 1 or (name == "encoder-decoder" and seen >= 2 * LINE_HIGH)
@@ -101,7 +101,7 @@ def test_so_it_does_with_edits_and_what_was_written_with_and_without_them(open_p
             page.wait_for_timeout(100)
             assert page.locator("[data-part=strip-other]").is_visible()
             assert page.evaluate("document.documentElement.scrollHeight") == height
-            assert page.evaluate(CUT_OFF) == []
+            page.wait_for_function(f"() => ({CUT_OFF})().length === 0")  # once it is drawn anew
             screenshot(page, f"screen-written-{width}-{scheme}")
         lead = page.locator("[data-part=lead]")
         assert lead.inner_text() == "Writing on needs a live kernel."
