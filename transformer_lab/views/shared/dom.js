@@ -178,12 +178,14 @@ export async function copyText(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
+    const before = /** @type {HTMLElement | null} */ (document.activeElement);
     const area = element("textarea", { style: "position:fixed;opacity:0" });
     area.value = text;
     document.body.append(area);
     area.select();
     const done = document.execCommand("copy");
     area.remove();
+    before?.focus({ preventScroll: true }); // else the keys that follow are the host's
     return done;
   }
 }
