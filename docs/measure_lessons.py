@@ -163,6 +163,10 @@ def main() -> None:
         for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
         if not options.headers and (not options.lessons or path.stem[:2] in options.lessons)
     ]
+    if missing := {*options.lessons} - {path.stem[:2] for path in NOTEBOOKS.glob("[0-9]*.ipynb")}:
+        parser.error(f"lesson {min(missing)!r} is not there; give two digits, such as 07")
+    if options.jobs < 1:
+        parser.error(f"--jobs {options.jobs} must be 1 or more")
     codes = {path: code_of(path) for path in paths}
     known = {
         (number, run["seed"], run.get("code"))

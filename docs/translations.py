@@ -11,6 +11,7 @@ has changed since is found. Cells that nobody has translated yet hold the Englis
 from __future__ import annotations
 
 import argparse
+import re
 from copy import deepcopy
 from hashlib import sha256
 from pathlib import Path
@@ -68,7 +69,12 @@ def main() -> None:
     parser.add_argument("--done", action="store_true")
     options = parser.parse_args()
     if options.language:
-        [source] = NOTEBOOKS.glob(f"{options.lesson}_*.ipynb")
+        if not re.fullmatch("[a-z]{2}", options.language):
+            parser.error(f"language {options.language!r} is not two small letters, such as de")
+        source = next(NOTEBOOKS.glob(f"{options.lesson}_*.ipynb"), None)
+        if source is None:
+            known = " ".join(sorted(p.name[:2] for p in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
+            parser.error(f"lesson {options.lesson!r} is not there; give one of {known}")
         path = NOTEBOOKS / options.language / source.name
         english = nbformat.read(source, as_version=4)
         lesson = renewed(english, nbformat.read(path, as_version=4) if path.is_file() else None)

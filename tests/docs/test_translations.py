@@ -5,7 +5,7 @@ import re
 import nbformat
 import pytest
 
-from docs.translations import NOTEBOOKS, renewed, translations, waiting
+from docs.translations import NOTEBOOKS, main, renewed, translations, waiting
 
 PAIRS = {path.relative_to(NOTEBOOKS).as_posix(): path for path in translations()}
 CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -67,3 +67,24 @@ def test_a_text_that_has_changed_is_found_and_code_follows():
     assert list(new) == [cell.id for cell in english.cells]
     assert new["idea"].source == next(c.source for c in german.cells if c.id == "idea")
     assert new["sentence"] == cells["sentence"]
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["deu", "01"], "language 'deu' is not two small letters, such as de"),
+        (["../x", "01"], "language '../x' is not two small letters"),
+        (["de", "99"], "lesson '99' is not there; give one of 00 01 02"),
+        (["de"], "lesson None is not there; give one of 00 01 02"),
+    ],
+)
+def test_what_cannot_be_translated_is_said_and_nothing_is_written(
+    given, message, monkeypatch, capsys
+):
+    before = sorted(NOTEBOOKS.rglob("*"))
+    monkeypatch.setattr("sys.argv", ["translations", *given])
+    with pytest.raises(SystemExit):
+        main()
+    assert message in capsys.readouterr().err
+    assert sorted(NOTEBOOKS.rglob("*")) == before
