@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -74,7 +75,7 @@ FILES = """async (payloads) => {
     URL.createObjectURL = ((own) => (blob) => (made.push(blob), own(blob)))(URL.createObjectURL.bind(URL));
     HTMLAnchorElement.prototype.click = () => {};
     const found = {};
-    for (const [name, { state, buffers, choices }] of Object.entries(payloads)) {
+    for (const [name, { state, buffers, choices, said }] of Object.entries(payloads)) {
         for (const [key, text] of Object.entries(buffers)) state[key] = bytes(text);
         state._saved = true;
         const heard = {};
@@ -97,10 +98,16 @@ FILES = """async (payloads) => {
             return made[0].text();
         };
         found[name] = [];
-        for (const chosen of [{}, choices]) {
+        for (const [chosen, wanted] of [[{}, said[0]], [choices, said[1]]]) {
             Object.entries(chosen).forEach(([key, value]) => model.set(key, value));
-            await new Promise((done) => setTimeout(done, 50));
-            found[name].push([await saved("json"), await saved("csv")]);
+            const drawn = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+            await drawn();
+            let told = await saved("json");
+            for (let i = 0; i < 500 && JSON.parse(told).sentence !== wanted; i++) {
+                await drawn();
+                told = await saved("json");
+            }
+            found[name].push([told, await saved("csv")]);
         }
         root.remove();
         style.remove();
@@ -134,6 +141,19 @@ PACKED = 4e-5  # weights in 16 bits, and what of a row is left is scaled up
 WITHIN = {
     "CompareView": 2e-4, "Explorer": PACKED, "HeadView": 2e-3, "RunView": PACKED, "TrainingView": PACKED,
 }  # fmt: skip
+
+
+@contextmanager
+def choices_made(name, view):
+    """A view with the choices made, and as it was afterwards."""
+    before = {key: getattr(view, key) for key in CHOICES[name]}
+    for key, value in CHOICES[name].items():
+        setattr(view, key, value)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            setattr(view, key, value)
 
 
 def same_files(told, table, view, within):
@@ -174,20 +194,17 @@ def test_every_page_gives_the_numbers_that_python_writes(open_page, made):
     payloads = {}
     for name, view in [(name, made(name)) for name in VIEWS]:
         text = re.search(r'id="tl-state">(.*?)</script>', view.to_html(), re.S)[1]
-        payloads[name] = {**json.loads(text), "choices": CHOICES[name]}
+        said = [view.sentence]
+        with choices_made(name, view):
+            said.append(view.sentence)
+        payloads[name] = {**json.loads(text), "choices": CHOICES[name], "said": said}
     empty = "<!DOCTYPE html><html><head></head><body><p>Views</p></body></html>"
     found = open_page(empty, ready="p").evaluate(FILES, payloads)
     for name in VIEWS:
         view = made(name)
-        before = {key: getattr(view, key) for key in CHOICES[name]}
         first, then = [(json.loads(told), table) for told, table in found[name]]
         assert first[0]["sentence"] == view.sentence, name
         same_files(*first, view, WITHIN.get(name, 1e-6))
-        for key, value in CHOICES[name].items():
-            setattr(view, key, value)
-        try:
+        with choices_made(name, view):
             assert then[0]["sentence"] == view.sentence, name
             same_files(*then, view, WITHIN.get(name, 1e-6))
-        finally:
-            for key, value in before.items():
-                setattr(view, key, value)
