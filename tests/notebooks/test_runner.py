@@ -1,13 +1,17 @@
 """A notebook that died, hung, stopped early or hid an error is never green."""
 
+from datetime import datetime, timedelta, timezone
+
 import nbformat
 import pytest
+from papermill.engines import NotebookExecutionManager
 
 from transformer_lab.lessons import NotebookFailed, UnknownParameter, run_notebook
 
 START = """
 from transformer_lab.lessons import presets
 lesson = presets("01", preset=preset, seed=seed)
+print("this far")
 """
 FINISH = "lesson.finish()"
 
@@ -28,10 +32,34 @@ def write(folder, *cells, parameters='preset = "quick"\nseed = 0'):
     return path
 
 
+def printed(out):
+    """What each cell of an executed notebook printed."""
+    cells = nbformat.read(out, as_version=4).cells
+    return ["".join(o.get("text", "") for o in cell.get("outputs", [])) for cell in cells]
+
+
 def test_a_good_notebook_passes(tmp_path):
     path = write(tmp_path, START, "print(lesson.seed)", FINISH)
     out = run_notebook(path, tmp_path / "out.ipynb", seed=3)
-    assert "3" in nbformat.read(out, as_version=4).cells[3].outputs[0].text
+    assert printed(out)[2:4] == ["this far\n", "3\n"]
+
+
+@pytest.mark.parametrize("minutes", [0, 1])
+def test_what_ran_so_far_is_written_now_and_then(minutes, tmp_path, monkeypatch):
+    """By a clock that stands still, or goes on by a minute whenever it is looked at; without
+    papermill's saving within a cell, which would find itself slow by the latter."""
+    times = [datetime(2026, 1, 1, tzinfo=timezone.utc)]
+
+    def now(_):
+        times.append(times[-1] + timedelta(minutes=minutes))
+        return times[-1]
+
+    monkeypatch.setattr(NotebookExecutionManager, "now", now)
+    monkeypatch.setattr(NotebookExecutionManager, "autosave_cell", lambda self: None)
+    out = tmp_path / "out.ipynb"
+    look = f"import pathlib; print('6 * 7 =' + ' 42' in pathlib.Path({str(out)!r}).read_text())"
+    run_notebook(write(tmp_path, START, "print('6 * 7 =', 6 * 7)", look, FINISH), out)
+    assert printed(out)[3] == f"{bool(minutes)}\n"
 
 
 DEATHS = {
@@ -61,6 +89,7 @@ def test_a_notebook_that_died_is_never_green(death, tmp_path):
     path = write(tmp_path, START, DEATHS[death], FINISH)
     with pytest.raises(NotebookFailed):
         run_notebook(path, tmp_path / "out.ipynb", cell_seconds=60)
+    assert "this far\n" in printed(tmp_path / "out.ipynb")  # it is kept for reading
 
 
 @pytest.mark.notebooks_fail
@@ -68,6 +97,7 @@ def test_a_notebook_that_hangs_is_never_green(tmp_path):
     path = write(tmp_path, START, "import time; time.sleep(600)", FINISH)
     with pytest.raises(NotebookFailed, match=r"(?i)time"):
         run_notebook(path, tmp_path / "out.ipynb", cell_seconds=8)
+    assert "this far\n" in printed(tmp_path / "out.ipynb")
 
 
 @pytest.mark.notebooks_fail

@@ -95,6 +95,8 @@ def run_notebook(
     import nbformat
     import papermill
 
+    from transformer_lab.lessons.engine import NAME
+
     path, out = Path(path), Path(out)
     if not path.is_file():
         raise FileNotFoundError(f"no notebook at {path}")
@@ -106,6 +108,7 @@ def run_notebook(
             str(path),
             str(out),
             parameters=parameters,
+            engine_name=NAME,
             kernel_name="python3",
             cwd=str(cwd or path.parent),
             execution_timeout=cell_seconds,
