@@ -32,6 +32,19 @@ def test_sinusoids_are_the_papers_formula():
             assert table[position, 2 * i + 1] == pytest.approx(math.cos(angle), abs=1e-7)
 
 
+def test_an_odd_size_is_refused_with_the_way_out():
+    sizes = dict(d_model=21, n_heads=3, d_head=7, n_ctx=4)
+    for made, words in (
+        (Rotary(), "d_head=7 must be even .* try d_head=8 .*or positions=ALiBi"),
+        (Sinusoidal(), r"d_model=21 must be even .* try d_model=22, or positions=Learned"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            made.build(**sizes)
+    for way in (ALiBi(), Learned()):
+        way.build(**sizes)
+    Rotary().build(**sizes | {"d_head": 8})
+
+
 def test_halved_sinusoids_are_the_same_numbers_in_marians_order():
     interleaved, halves = sinusoids(50, 16), sinusoids(50, 16, halves=True)
     assert_close(halves[:, :8], interleaved[:, 0::2])

@@ -72,7 +72,10 @@ class Sinusoidal:
         self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int, kind: str = "decoder"
     ) -> PositionModule:
         if d_model % 2:
-            raise ValueError(f"d_model={d_model} must be even for sinusoidal positions")
+            raise ValueError(
+                f"d_model={d_model} must be even for sinusoidal positions, a sine and a cosine for "
+                f"each clock; try d_model={d_model + 1}, or positions=Learned()"
+            )
         return _Table(sinusoids(n_ctx, d_model, base=self.base, halves=self.halves), learned=False)
 
 
@@ -105,7 +108,11 @@ class Rotary:
         self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int, kind: str = "decoder"
     ) -> PositionModule:
         if d_head % 2:
-            raise ValueError(f"d_head={d_head} must be even for rotary positions")
+            raise ValueError(
+                f"d_head={d_head} must be even for rotary positions, which turn numbers in pairs; "
+                f"try d_head={d_head + 1} (d_model={(d_head + 1) * n_heads}, or another n_heads), "
+                "or positions=ALiBi()"
+            )
         return _Rotation(d_head, n_ctx, self.base)
 
 

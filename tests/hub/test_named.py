@@ -234,6 +234,8 @@ def test_it_is_shown_and_writes_on():
         (lambda: named(build(CutLate)), ["CutLate", "weights of a softmax"]),
         (lambda: named(build(NoSoftmax)), ["NoSoftmax", "softmax"]),
         (lambda: named(build(), attention="layers.*.norm"), ["LayerNorm", "softmax"]),
+        (lambda: tl.NamedNetwork(build(), attention="layers"), ["layers of Mine", "0 times"]),
+        (lambda: tl.NamedNetwork(build(), attention="norm"), ["LayerNorm", "softmax"]),
         (lambda: named(build(), after=("head",)), ["after=('head',)", "every module between"]),
         (lambda: named(build(), mlp="norm"), ["mlp names 1 modules", "attention 3"]),
         (lambda: named(build(), kind="both"), ["kind='both'"]),

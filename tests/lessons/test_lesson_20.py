@@ -356,3 +356,23 @@ def test_parts_of_a_logit_are_those_of_the_package(model):
     assert sorted(parts.tolist()) == pytest.approx(
         sorted(v for n, v in theirs.items() if n != "biases"), abs=1e-5
     )
+
+
+def test_a_change_of_a_tensor_inside_a_list_is_seen(judged):
+    def scaled(early, late, random):
+        found = solutions.composition_scores(early, late, random)
+        random[1][0][2].mul_(2)
+        return found
+
+    def shortened(early, late, random):
+        found = solutions.composition_scores(early, late, random)
+        random.pop()
+        return found
+
+    for function, said in (
+        (scaled, "changes a tensor of the list"),
+        (shortened, "changes the list"),
+    ):
+        result = judged("20/composition_scores", function)
+        assert not result.passed
+        assert said in result.diagnosis, result.diagnosis

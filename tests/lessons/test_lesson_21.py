@@ -109,9 +109,9 @@ MUTANTS = {
     ),
     "study: first": (first_alone, "the first sentence alone"),
     "study: exchanged": (exchanged, "are exchanged"),
-    "study: brightest": (
+    "study: strongest": (
         lambda one, two, a, b: (one.argmax(1) == a) & (two.argmax(1) == b),
-        "the brightest of *all*",
+        "the strongest of *all*",
     ),
     "study: reacts": (
         lambda one, two, a, b: (one[:, a] > two[:, a]) & (two[:, b] > one[:, b]),

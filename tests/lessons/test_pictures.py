@@ -3,8 +3,10 @@
 import base64
 import io
 import itertools
+import math
 import re
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,7 +24,8 @@ from transformer_lab.lessons.pictures import (
     predictions,
     tiles,
 )
-from transformer_lab.lessons.pictures.themes import ink, rgb
+from transformer_lab.lessons.pictures.numbers import written_alike
+from transformer_lab.lessons.pictures.themes import ink, rgb, tone
 
 HOSTILE = "<img src=x onerror=alert(1)>$\\frac$"
 
@@ -163,26 +166,71 @@ def test_a_long_label_is_whole():
 def test_colours_can_be_read(theme):
     for text in (theme.text, theme.quiet, theme.accent, theme.second):
         assert contrast(text, theme.page) >= 4.5
-    for scale in (theme.sequential, theme.negative):
+    for scale in (theme.sequential, theme.positive, theme.negative):
         steps = [contrast(tone, theme.page) for tone in scale]
         assert steps == sorted(steps)  # nothing looks like nothing; more looks like more
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 def test_numbers_in_cells_can_be_read(theme):
-    for scale in (theme.sequential, theme.negative):
+    for scale in (theme.sequential, theme.positive, theme.negative):
         for share in [i / 50 for i in range(51)]:
-            tone = rgb(scale, share)
-            colour = "#" + "".join(f"{round(float(part) * 255):02x}" for part in tone)
-            assert contrast(ink(tone), colour) >= 4.5
+            ground = rgb(scale, share)
+            colour = "#" + "".join(f"{round(float(part) * 255):02x}" for part in ground)
+            assert contrast(ink(ground), colour) >= 4.5
 
 
-@pytest.mark.parametrize("tone", ["good", "bad", "wait", "info"])
-def test_card_marks_can_be_seen_in_both_themes(tone):
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.62, 1.0])
+def test_a_sign_has_one_colour_on_both_pages(theme, share):
+    red, _, blue = tone(theme, 1.0, share, signed=True)
+    assert blue > red
+    red, _, blue = tone(theme, -1.0, share, signed=True)
+    assert red > blue
+
+
+def test_numbers_of_one_matrix_are_written_alike():
+    rows = [[1, 1.5, -0.004], [0, -0.25, -math.inf]]
+    assert written_alike(np.array(rows), "scores") == [["1.00", "1.50", ".00"], ["0", "−.25", "−∞"]]
+    assert written_alike(np.array([[1.0, -2], [0, -math.inf]]), "scores") == [
+        ["1", "−2"],
+        ["0", "−∞"],
+    ]
+    assert written_alike(np.array([[1.0, 0.25]]), "weights") == [["1.00", ".25"]]
+
+
+def lines(n):
+    made = {f"line {i}": [i, 2 * i] for i in range(n)}
+    return curves([1, 2], made, title="t", x_name="x", y_name="y", alt="t")
+
+
+def test_four_lines_are_told_apart_and_a_fifth_is_refused():
+    for theme in (LIGHT, DARK):
+        (axes,) = lines(4).figure(theme).axes
+        looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines}
+        assert len(axes.lines) == len(looks) == 4
+        assert [text.get_text() for text in axes.texts] == [f"line {i}" for i in range(4)]
+        assert len({text.get_color() for text in axes.texts}) == 4
+    for n in (0, 5):
+        with pytest.raises(ValueError, match=rf"lines has {n} entries; .* 1 to 4"):
+            lines(n)
+
+
+def test_one_panel_of_two_is_what_the_other_is_compared_with():
+    def colours(n):
+        figure = predictions({str(i): [("a", 0.5)] for i in range(n)}, alt="x").figure()
+        return [axes.patches[0].get_facecolor() for axes in figure.axes]
+
+    assert len(set(colours(2))) == 2
+    assert len(set(colours(3))) == 1  # which two would it be that differ?
+
+
+@pytest.mark.parametrize("kind", ["good", "bad", "wait", "info"])
+def test_card_marks_can_be_seen_in_both_themes(kind):
     from transformer_lab.lessons.cards import TONES
 
-    assert contrast(TONES[tone], "#ffffff") >= 3
-    assert contrast(TONES[tone], "#111111") >= 3
+    assert contrast(TONES[kind], "#ffffff") >= 3
+    assert contrast(TONES[kind], "#111111") >= 3
 
 
 def test_misuse_is_explained():

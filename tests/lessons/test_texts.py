@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from transformer_lab.lessons.pictures import DARK, LIGHT
 from transformer_lab.lessons.texts import Lookup, _wrapped, marked
@@ -71,6 +72,10 @@ def test_marked_text_is_wrapped_in_order_and_drawn_for_both_pages():
     assert sorted(spots, key=lambda s: (s[1], s[0])) == spots
     assert all(column + 4 <= 20 for column, _ in spots)
     picture = marked({"one": (WORDS, np.arange(5) / 5), "two": (WORDS, np.zeros(5))}, alt="words")
+    for theme in (LIGHT, DARK):
+        grounds = [to_hex(patch.get_facecolor()) for patch in picture.figure(theme).axes[0].patches]
+        plain = [ground == theme.page for ground in grounds]
+        assert plain == [True] + 4 * [False] + 5 * [True]  # nothing looks like nothing
     for theme in (LIGHT, DARK):
         drawn = picture.svg(theme)
         assert drawn.count("&lt;b&gt;cat&lt;/b&gt;") == 2

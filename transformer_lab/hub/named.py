@@ -72,7 +72,7 @@ class NamedNetwork(Network):
         self.kinds, self._n_ctx = (kind,), n_ctx
         first = attention.partition("*")[0] + "*"
         self._attention = _paths(module, "attention", attention)
-        if block is None and first != attention:
+        if block is None and "*" in attention and first != attention:
             block = first
         self._blocks = [] if block is None else _paths(module, "block", block)
         self._mlp = [] if mlp is None else _paths(module, "mlp", mlp)

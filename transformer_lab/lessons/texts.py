@@ -27,12 +27,13 @@ def marked(
     columns: int = 76,
     limit: float | None = None,
 ) -> Picture:
-    """Texts one below the other, each word on a ground that is darker the larger its number.
+    """Texts one below the other, each word on a ground that is stronger the larger its number,
+    from that of the page for 0.
 
     Args:
         panels: the panel's title to (words, numbers), one number a word, from 0 to `limit`.
         columns: characters in a line.
-        limit: the number that has the darkest ground; the largest of all by default.
+        limit: the number that has the strongest ground; the largest of all by default.
 
     Raises:
         ValueError: a panel has not one number a word.
@@ -63,7 +64,7 @@ def marked(
             axes.text(0, top + 0.5, name, va="center", fontsize=10.5, color=theme.text)
             spots, rows = places[name]
             for word, number, (column, row) in zip(words, numbers, spots, strict=True):
-                ground = rgb(theme.sequential, float(number) / most)
+                ground = rgb((theme.page, *theme.sequential[1:]), float(number) / most)
                 y = top + 1.1 + row
                 axes.add_patch(
                     Rectangle(

@@ -97,6 +97,7 @@ def test_one_token_that_hides_the_others_is_told_of_and_can_be_left_out():
     vectors = torch.randn(20, 16)
     vectors[3] += 100
     view = EmbeddingView.of_vectors(vectors, [f"v{i}" for i in range(20)])
+    assert view.sentence.startswith("20 vectors: three principal components hold ")
     assert "“v3” (3) alone makes 9" in view.sentence
     assert view.explained()[1][0] > 0.9  # in a random cloud of these lengths, too
 
@@ -108,6 +109,8 @@ def test_tokens_left_out_are_said_and_gone(whole):
     torch.testing.assert_close(
         view.coordinates(), principal_components(stream(whole, 2)[left]).coordinates
     )
+    few = EmbeddingView(whole, without=range(10))
+    assert "(without 10 tokens: 0, 1, 2, 3, 4 and 5 more)" in few.sentence
     view.selected = (6, None)
     assert view.point == 4 and "“street” (6)" in view.sentence
     view.selected = (5, None)
@@ -264,6 +267,8 @@ def facts():
                 "points": 1,
                 "sample": "of 9, evenly spread",
             }
+            given = {**more, "where": "vectors", "points": 3}
+            yield CloudFacts(shows, shares=shares, chance=chance, **given)
             token, lone = ("“x", 4, 9.995, 0.125), ("a", 0, 0.875)
             yield CloudFacts(shows, shares=shares, chance=chance, token=token, lone=lone, **more)
     for length in (0.0, 0.125, 12.25, 99.95, 100.5, 1e4):

@@ -146,10 +146,10 @@ def _judge(
     _explain_shape(yours, expected, case, exercise.grader)
     _explain_values(yours, case, exercise.grader, expected, sort=sort, coarse=bool(note))
     for before, after in zip(case.arguments, arguments, strict=True):
-        if _is_tensor(before) and not _same(before, after):
+        if changed := _changed(before, after):
             raise _Wrong(
-                "The numbers are right, but your function changes the tensor it is given. "
-                "Whoever called it still needs that tensor: build a new one (a method whose name "
+                f"The numbers are right, but your function changes {changed} it is given. "
+                "Whoever called it still needs it as it was: build a new one (a method whose name "
                 "ends in `_`, `+=` and `x[…] = …` all write into the old one)."
             )
     return note
@@ -365,6 +365,20 @@ def _distance(mine: torch.Tensor, other: torch.Tensor) -> float:
         return math.inf
     relative = (mine - other).abs() / (1 + other.abs())
     return float(torch.where(special, torch.zeros_like(relative), relative).max())
+
+
+def _changed(before: Any, after: Any) -> str:
+    """What of an argument no longer holds what it held; "" where all does."""
+    if _is_tensor(before):
+        return "" if _is_tensor(after) and _same(before, after) else "the tensor"
+    if isinstance(before, (list, tuple)):
+        if len(before) != len(after):
+            return "the list"
+        inside = [_changed(*pair) for pair in zip(before, after, strict=True)]
+        found = next(filter(None, inside), "")
+        return "a tensor of the list" if found == "the tensor" else found
+    kept = after is before or (type(after) in (int, float, str) and bool(after == before))
+    return "" if kept else "the list"
 
 
 def _same(before: torch.Tensor, after: torch.Tensor) -> bool:

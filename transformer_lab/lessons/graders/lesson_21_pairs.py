@@ -56,8 +56,8 @@ SLIPS = (
     ),
     Slip(
         "turn",
-        "brightest of all",
-        "You ask whether the right word is the brightest of *all*. Compare the two words with each "
+        "strongest of all",
+        "You ask whether the right word is the strongest of *all*. Compare the two words with each "
         "other, `a` with `b`.",
     ),
     Slip(
@@ -164,7 +164,7 @@ def _one(first, second, a, b, slips, fair) -> tuple[Tensor, Tensor, Tensor]:
             a, b = b, a
         if "it reacts" in slips:
             return (first[:, a] > second[:, a]) & (second[:, b] > first[:, b])
-        if "brightest of all" in slips:
+        if "strongest of all" in slips:
             return (first.argmax(1) == a) & (second.argmax(1) == b)
         here, there = first[:, a] > first[:, b], second[:, b] > second[:, a]
         if "either sentence" in slips:

@@ -25,7 +25,21 @@ def curves(
     log_x: bool = False,
     y_range: tuple[float, float] | None = None,
 ) -> Picture:
-    """Two or three lines, each labelled at its end rather than in a legend."""
+    """Up to four lines, each labelled at its end rather than in a legend.
+
+    Args:
+        x: where the points of every line lie.
+        lines: a name to its y, one a point of x.
+        y_range: the ends of the axis; what is drawn fills it by default.
+
+    Raises:
+        ValueError: there is no line, or a fifth.
+    """
+    if not 1 <= len(lines) <= 4:
+        raise ValueError(
+            f"lines has {len(lines)} entries; curves() tells 1 to 4 apart: "
+            "leave some out, or draw a second picture"
+        )
 
     def draw(theme: Theme) -> Figure:
         from matplotlib.figure import Figure
@@ -34,21 +48,26 @@ def curves(
         figure = Figure(figsize=(5.4, 3.0))
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_facecolor(theme.page)
-        looks = [(theme.second, "-", "o"), (theme.accent, "-", "s"), (theme.quiet, "--", "^")]
-        for y, (colour, dash, mark) in zip(lines.values(), looks, strict=False):
+        looks = (
+            (theme.second, "-", "o"),
+            (theme.accent, "-", "s"),
+            (theme.quiet, "--", "^"),
+            (theme.text, ":", "D"),
+        )[: len(lines)]
+        for y, (colour, dash, mark) in zip(lines.values(), looks, strict=True):
             axes.plot(x, y, dash, color=colour, marker=mark, markersize=4, linewidth=1.8)
         if log_x:
             axes.set_xscale("log", base=2)
             axes.set_xticks(list(x), [f"{value:g}" for value in x])
             axes.minorticks_off()
         elif all(float(value).is_integer() for value in x):
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10)))
         if y_range:
             axes.set_ylim(*y_range)
         ends = [float(y[-1]) for y in lines.values()]
         low, high = axes.get_ylim()
         moves = _apart([(end - low) / (high - low) * 216 for end in ends], least=12)
-        for name, end, move, (colour, *_) in zip(lines, ends, moves, looks, strict=False):
+        for name, end, move, (colour, *_) in zip(lines, ends, moves, looks, strict=True):
             axes.annotate(
                 name, (x[-1], end), (8, move), textcoords="offset points",
                 va="center", color=colour, fontsize=9.5, annotation_clip=False,

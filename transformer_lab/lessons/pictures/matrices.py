@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transformer_lab.lessons.pictures.numbers import as_array, written
+from transformer_lab.lessons.pictures.numbers import as_array, written_alike
 from transformer_lab.lessons.pictures.picture import Picture
-from transformer_lab.lessons.pictures.themes import Theme, ink, rgb
+from transformer_lab.lessons.pictures.themes import Theme, ink, tone
 
 if TYPE_CHECKING:
     import torch
@@ -48,6 +48,7 @@ def _draw_grid(axes: Axes, grid: Grid, theme: Theme) -> None:
     from matplotlib.patches import Rectangle
 
     values = as_array(grid.values)
+    words = written_alike(values, grid.kind)
     finite = np.abs(values[np.isfinite(values)])
     limit = grid.limit or (1.0 if grid.kind == "weights" else max(float(finite.max()), 1e-9))
     cells: dict[bool, list[tuple[list[tuple[int, int]], np.ndarray]]] = {True: [], False: []}
@@ -56,15 +57,14 @@ def _draw_grid(axes: Axes, grid: Grid, theme: Theme) -> None:
             hidden = not np.isfinite(value)
             # Scores stop short of the darkest tone, which belongs to a weight of 1.
             reach = 1.0 if grid.kind == "weights" else 0.62
-            stops = theme.sequential if value >= 0 else theme.negative
             share = 0.0 if hidden else reach * abs(value) / limit
-            colour = rgb(stops, share)
+            colour = tone(theme, value, share, signed=grid.kind != "weights")
             corners = [(column + x, row + y) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1))]
             cells[bool(hidden)].append((corners, colour))
             axes.text(
                 column + 0.5,
                 row + 0.52,
-                written(value, grid.kind),
+                words[row][column],
                 ha="center",
                 va="center",
                 fontsize=9.5,

@@ -13,6 +13,23 @@ def as_array(values: Any) -> np.ndarray:
     return np.asarray(values, dtype=float)
 
 
+def written_alike(values: np.ndarray, kind: str) -> list[list[str]]:
+    """The numbers of one matrix: all of them whole, or all with two places; nothing is 0."""
+    finite = values[np.isfinite(values)]
+    whole = bool((np.abs(finite - finite.round()) < 5e-3).all())
+    if kind == "weights" or whole:
+        return [[written(value, kind) for value in line] for line in values]
+    return [["0" if value == 0 else _two_places(value) for value in line] for line in values]
+
+
+def _two_places(value: float) -> str:
+    if np.isneginf(value):
+        return "−∞"
+    shown = f"{abs(value):.2f}"
+    sign = "−" if value < 0 and float(shown) else ""
+    return sign + (shown[1:] if shown.startswith("0") else shown)
+
+
 def written(value: float, kind: str) -> str:
     if np.isneginf(value):
         return "−∞"

@@ -10,7 +10,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one kind of page. Text has 4.5:1 and marks 3:1 against `page`."""
+    """Colours of one kind of page. Text has 4.5:1 and marks 3:1 against `page`.
+
+    Weights, which are never below 0, have `sequential`. Signed numbers have `positive` and
+    `negative`: blue and brown on both kinds of page, as in the views.
+    """
 
     name: str
     page: str
@@ -20,6 +24,7 @@ class Theme:
     accent: str
     second: str
     sequential: tuple[str, ...]
+    positive: tuple[str, ...]
     negative: tuple[str, ...]
 
 
@@ -40,6 +45,7 @@ LIGHT = Theme(
         "#1b56a2",
         "#0a2f6b",
     ),  # as in views
+    positive=("#ffffff", "#c6dbf2", "#7fafe2", "#3979c0", "#0a3f86"),
     negative=("#ffffff", "#f9dcc4", "#eda66f", "#cd6a23", "#8c3f0b"),
 )
 DARK = Theme(
@@ -59,8 +65,15 @@ DARK = Theme(
         "#dfb985",
         "#fdf3b0",
     ),  # as in views
-    negative=("#1b1d21", "#2b3d55", "#3f6ea3", "#6ba4dd", "#b5d7fa"),
+    positive=("#1a1c21", "#243c59", "#396ba1", "#68a3e1", "#b5d8ff"),
+    negative=("#1a1c21", "#4b3728", "#915c2d", "#d78d45", "#ffc98a"),
 )
+
+
+def tone(theme: Theme, value: float, share: float, *, signed: bool) -> np.ndarray:
+    """The colour of one number, `share` of the way to the strongest tone."""
+    weights = theme.positive if signed else theme.sequential
+    return rgb(weights if value >= 0 else theme.negative, share)
 
 
 def rgb(stops: Sequence[str], share: float) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from transformer_lab.lessons.pictures.numbers import as_array
 from transformer_lab.lessons.pictures.picture import Picture
-from transformer_lab.lessons.pictures.themes import Theme, rgb
+from transformer_lab.lessons.pictures.themes import Theme, tone
 
 if TYPE_CHECKING:
     import torch
@@ -23,9 +23,10 @@ class Tile:
     """One small picture.
 
     Args:
-        values: [row, column]; from 0 on in the page's one colour, below 0 in the other.
+        values: [row, column]; in the scale of weights, or blue and brown where any tile of its row is
+            below 0.
         title: one line above it.
-        most: the value of the darkest tone; by default the largest size here.
+        most: the value of the strongest tone; by default the largest size here.
         cut: lines between patches of so many pixels; 0 draws none.
     """
 
@@ -56,10 +57,11 @@ def tiles(rows: dict[str, Sequence[Tile]], *, alt: str, caption: str = "") -> Pi
         figure = Figure(figsize=(width, height))
         for down, (name, row) in enumerate(rows.items()):
             bottom = 1 - ((down + 1) * (side + head) - 0.04) / height
+            signed = any((as_array(tile.values) < 0).any() for tile in row)
             for along, tile in enumerate(row):
                 place = (along * (side + gap) / width, bottom, side / width, side / height)
                 axes = figure.add_axes(place)
-                _draw(axes, tile, theme)
+                _draw(axes, tile, theme, signed)
                 if not along:
                     axes.set_ylabel(
                         name, color=theme.text, fontsize=9, rotation=0, ha="right", va="center"
@@ -69,13 +71,10 @@ def tiles(rows: dict[str, Sequence[Tile]], *, alt: str, caption: str = "") -> Pi
     return Picture(draw, alt, caption)
 
 
-def _draw(axes: Axes, tile: Tile, theme: Theme) -> None:
+def _draw(axes: Axes, tile: Tile, theme: Theme, signed: bool) -> None:
     values = as_array(tile.values)
     most = tile.most or max(float(np.abs(values).max()), 1e-9)
-    colours = [
-        [rgb(theme.sequential if v >= 0 else theme.negative, abs(v) / most) for v in line]
-        for line in values
-    ]
+    colours = [[tone(theme, v, abs(v) / most, signed=signed) for v in line] for line in values]
     axes.imshow(np.array(colours), interpolation="nearest")
     if tile.cut:
         for count, lines in ((values.shape[0], axes.axhline), (values.shape[1], axes.axvline)):

@@ -2,7 +2,7 @@
 
 import { PALETTE } from "../shared/palette.js";
 import { floatsOf } from "../shared/shell.js";
-import { lengthText, percentText } from "./words.js";
+import { lengthText, percentText, pointOf } from "./words.js";
 
 const ORDER = ["layer", "random", "paths"];
 const NUMBERS = ["position", "length"];
@@ -20,6 +20,11 @@ export class CloudData {
     this.rows = this.where.length;
     this.numbers = floatsOf(model, "_coordinates");
     this.norms = floatsOf(model, "_norms");
+  }
+
+  /** What a point is, in a word. */
+  get one() {
+    return pointOf(this.where[0]);
   }
 
   get ways() {

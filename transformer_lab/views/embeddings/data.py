@@ -164,8 +164,9 @@ def of_traces(
 
 
 def of_table(
-    table: Tensor, names: Sequence[str], most: int, labels: Sequence[str] | None
-) -> Points:
+    table: Tensor, names: Sequence[str], most: int, labels: Sequence[str] | None,
+    where: str = "token embeddings",
+) -> Points:  # fmt: skip
     """Rows of a table [token, d]: all, or as many as wanted, spread evenly over it."""
     count = len(table)
     ids = list(range(count)) if count <= most else [i * count // most for i in range(most)]
@@ -175,7 +176,7 @@ def of_table(
     kinds = [given[i] for i in ids] if given else [kind_of(token) for token in shown]
     return Points(
         table[ids].detach().float().cpu()[None], shown, ids, [0] * len(ids), kinds,
-        ["token embeddings"], sample,
+        [where], sample,
     )  # fmt: skip
 
 
@@ -201,9 +202,15 @@ def kind_of(token: str) -> str:
     return "mixed"
 
 
+LISTED = 6  # positions in a sentence
+
+
 def listed(numbers: Sequence[int]) -> str:
-    """ "token 0", "tokens 0, 4 and 5" """
+    """ "token 0", "tokens 0, 4 and 5", "20 tokens: 0, 1, 2, 3, 4 and 15 more" """
     names = [str(n) for n in numbers]
+    if len(names) > LISTED:
+        first = ", ".join(names[: LISTED - 1])
+        return f"{len(names)} tokens: {first} and {len(names) - LISTED + 1} more"
     if len(names) == 1:
         return f"token {names[0]}"
     return f"tokens {', '.join(names[:-1])} and {names[-1]}"

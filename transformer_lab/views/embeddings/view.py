@@ -17,7 +17,7 @@ from ..shared.selection import SelectionView, link_of, sizes_of
 from .data import Cloud, Points, of_table, of_traces
 from .exported import cloud_numbers
 from .figure import CloudScene, cloud_figure
-from .words import CloudFacts, cloud_sentence
+from .words import VECTORS, CloudFacts, cloud_sentence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -150,14 +150,14 @@ class EmbeddingView(SelectionView):
         cls, vectors: Tensor, names: Sequence[str], *, labels: Sequence[str] | None = None,
         most: int = MOST, title: str = "Vectors",
     ) -> EmbeddingView:  # fmt: skip
-        """Any vectors [vector, d], with a name for each.
+        """Any vectors [vector, d], with a name for each. What they are, `title` says.
 
         Raises:
             ValueError: when they do not fit each other.
         """
         if len(names) != len(vectors):
             raise ValueError(f"names has {len(names)} entries; there are {len(vectors)} vectors")
-        return cls(of_table(vectors, list(names), _count(most), labels), title=title)
+        return cls(of_table(vectors, list(names), _count(most), labels, VECTORS), title=title)
 
     def _begin(
         self, points: Points, title: str, of: Sequence[Any], link: str, sizes: dict[str, Any],

@@ -239,7 +239,7 @@ export class EmbeddingViewer {
     if (first) {
       space.hidden = false;
       this.flat.hidden = true;
-      this.#flatNote("Drag or arrow keys turn it, + and − come nearer. Click, or Page Up and Page Down, choose a token.");
+      this.#flatNote(`Drag or arrow keys turn it, + and − come nearer. Click, or Page Up and Page Down, choose a ${this.data.one}.`);
     }
     layout.scene.camera = { eye: this.eye, center: MIDDLE };
     this.drawn = plotly
@@ -300,7 +300,7 @@ export class EmbeddingViewer {
     this.shares.replaceChildren(
       element("caption", {}, "Share of the variance"),
       element("thead", {}, element("tr", {}, element("td", {}), ...["1st", "2nd", "3rd", "together"].map((name) => element("th", { scope: "col" }, name)))),
-      element("tbody", {}, line("these tokens", shares), line("random directions", chance)),
+      element("tbody", {}, line(`these ${this.data.one}s`, shares), line("random directions", chance)),
     );
   }
 
@@ -312,11 +312,11 @@ export class EmbeddingViewer {
       token: chosen === null ? null : [data.tokens[chosen], data.positions[chosen], data.norm(row, chosen), data.at(shows, row, chosen, 3)],
     });
     this.sentence.textContent = text(point);
-    this.readout.replaceChildren(element("span", { class: "tl-quiet" }, this.chosen === null ? "Near here is not near in the model: see how much of a token’s distance is shown." : "Escape frees the token."));
+    this.readout.replaceChildren(element("span", { class: "tl-quiet" }, this.chosen === null ? `Near here is not near in the model: see how much of a ${data.one}’s distance is shown.` : `Escape frees the ${data.one}.`));
     this.root.classList.toggle("tl-locked", this.chosen !== null);
     this.root.dataset.selected = this.chosen === null ? "" : String(data.tokenOf(this.chosen));
     this.root.dataset.row = String(row);
-    const label = `A cloud of ${data.n} points. ${text(this.chosen)} Arrow keys turn it, plus and minus come nearer, Page Up and Page Down choose a token, Escape frees.`;
+    const label = `A cloud of ${data.n} points. ${text(this.chosen)} Arrow keys turn it, plus and minus come nearer, Page Up and Page Down choose a ${data.one}, Escape frees.`;
     this.space.setAttribute("aria-label", label);
     this.flat.setAttribute("aria-label", label);
   }

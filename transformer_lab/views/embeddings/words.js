@@ -8,6 +8,11 @@ export const percentText = (x) => `${fixed(100 * x, 0)} %`;
 /** A length to about three digits. @param {number} x */
 export const lengthText = (x) => fixed(x, x >= 100 || x === 0 ? 0 : x >= 10 ? 1 : 2);
 
+const VECTORS = "vectors"; // the row of vectors that were given, whatever they are
+
+/** What one point of a row is: a token, or a vector of which nothing else is known. @param {string} where */
+export const pointOf = (where) => (where === VECTORS ? "vector" : "token");
+
 const sumOf = (values) => values.reduce((sum, x) => sum + x, 0);
 
 /**
@@ -23,20 +28,21 @@ const sumOf = (values) => values.reduce((sum, x) => sum + x, 0);
  * @param {[string, number, number, number] | null} it.token
  */
 export function cloudSentence(it) {
-  const many = `${it.points} ${it.points === 1 ? "token" : "tokens"}${it.sample ? ` (${it.sample})` : ""}`;
-  const where = it.where.slice(0, 1).toUpperCase() + it.where.slice(1);
+  const [one, given] = [pointOf(it.where), it.where === VECTORS];
+  const many = `${it.points} ${one}${it.points === 1 ? "" : "s"}${it.sample ? ` (${it.sample})` : ""}`;
+  const start = (mark) => (given ? "" : it.where.slice(0, 1).toUpperCase() + it.where.slice(1) + mark);
   const [whole, chance] = [sumOf(it.shares), sumOf(it.chance)];
   const parts = it.shares.map((x) => fixed(100 * x, 0)).join(", ");
   let text;
   if (whole <= 0) {
-    text = `${where}: ${many}, with no spread to show.`;
+    text = `${start(": ")}${many}, with no spread to show.`;
   } else if (it.shows === "random") {
-    const inside = it.where === "token embeddings" ? `in the ${it.where}` : it.where;
-    text = `Random directions, each as far from the mean as a token is ${inside}: three components hold ${percentText(chance)} of the variance of ${many}. The tokens’ own hold ${percentText(whole)}.`;
+    const inside = given ? "" : it.where === "token embeddings" ? ` in the ${it.where}` : ` ${it.where}`;
+    text = `Random directions, each as far from the mean as a ${one} is${inside}: three components hold ${percentText(chance)} of the variance of ${many}. The ${one}s’ own hold ${percentText(whole)}.`;
   } else if (it.shows === "paths") {
     text = `The paths of ${many} through ${it.rows - 1} layers; components of all layers together: three hold ${percentText(whole)} of the variance (${parts}), and ${percentText(chance)} of random directions of the same lengths.`;
   } else {
-    text = `${where}, ${many}: three principal components hold ${percentText(whole)} of the variance (${parts}), and ${percentText(chance)} of random directions of the same lengths.`;
+    text = `${start(", ")}${many}: three principal components hold ${percentText(whole)} of the variance (${parts}), and ${percentText(chance)} of random directions of the same lengths.`;
   }
   if (it.lone && it.shows !== "paths") {
     const [name, at, share] = it.lone;

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ..shared.words import fixed, quoted
 
+VECTORS = "vectors"  # the row of vectors that were given, whatever they are
+
 
 @dataclass(frozen=True)
 class CloudFacts:
@@ -38,18 +40,24 @@ def size(x: float) -> str:
     return fixed(x, 0 if x >= 100 or x == 0 else 1 if x >= 10 else 2)
 
 
+def point_of(where: str) -> str:
+    """What one point of a row is: a token, or a vector of which nothing else is known."""
+    return "vector" if where == VECTORS else "token"
+
+
 def cloud_sentence(it: CloudFacts) -> str:
-    many = f"{it.points} {'token' if it.points == 1 else 'tokens'}"
+    one = point_of(it.where)
+    many = f"{it.points} {one}{'' if it.points == 1 else 's'}"
     many += f" ({it.sample})" if it.sample else ""
-    where = it.where[:1].upper() + it.where[1:]
+    start = "" if it.where == VECTORS else f"{it.where[:1].upper()}{it.where[1:]}"
     whole, chance = sum(it.shares), sum(it.chance)
     parts = ", ".join(fixed(100 * x, 0) for x in it.shares)
     if whole <= 0:
-        text = f"{where}: {many}, with no spread to show."
+        text = f"{start}{start and ': '}{many}, with no spread to show."
     elif it.shows == "random":
         text = (
-            f"Random directions, each as far from the mean as a token is {_in(it.where)}: three "
-            f"components hold {percent(chance)} of the variance of {many}. The tokens’ own hold "
+            f"Random directions, each as far from the mean as a {one} is{_in(it.where)}: three "
+            f"components hold {percent(chance)} of the variance of {many}. The {one}s’ own hold "
             f"{percent(whole)}."
         )
     elif it.shows == "paths":
@@ -60,7 +68,7 @@ def cloud_sentence(it: CloudFacts) -> str:
         )
     else:
         text = (
-            f"{where}, {many}: three principal components hold {percent(whole)} of the variance "
+            f"{start}{start and ', '}{many}: three principal components hold {percent(whole)} of the variance "
             f"({parts}), and {percent(chance)} of random directions of the same lengths."
         )
     if it.lone is not None and it.shows != "paths":
@@ -76,4 +84,6 @@ def cloud_sentence(it: CloudFacts) -> str:
 
 
 def _in(where: str) -> str:
-    return f"in the {where}" if where == "token embeddings" else where
+    if where == VECTORS:
+        return ""
+    return f" in the {where}" if where == "token embeddings" else f" {where}"
