@@ -19,10 +19,8 @@ OTHER = "the street was too tired because"
 def small(kind, **options):
     torch.manual_seed(6)
     tokenizer = WordTokenizer.train(WORDS)
-    config = tl.ModelConfig(
-        kind=kind, vocab_size=tokenizer.vocab_size, n_layers=2, n_heads=2, d_model=16, n_ctx=32,
-        **options,
-    )  # fmt: skip
+    sizes = dict(vocab_size=tokenizer.vocab_size, n_layers=2, n_heads=2, d_model=16, n_ctx=32)
+    config = tl.ModelConfig(kind=kind, **(sizes | options))
     model = tl.Transformer(config).eval()
     with torch.no_grad():
         for weight in model.parameters():  # sharp, and as wide as they travel

@@ -7,7 +7,15 @@ import torch
 import transformer_lab as tl
 from tests.browser.fixtures import Map, choose_head, says
 from tests.browser.test_alive_page import OTHER, WORDS, part, small
-from transformer_lab.views import CompareView, HeadView, ResidualView, WhyView
+from transformer_lab.views import (
+    BlockView,
+    CompareView,
+    FlowView,
+    HeadView,
+    ResidualView,
+    WhyView,
+)
+from transformer_lab.views.shared.words import short
 from transformer_lab.views.why.view import numbers_of
 
 KINDS = ("decoder", "encoder", "encoder-decoder")
@@ -168,3 +176,110 @@ def test_the_scores_of_another_text(open_page, accessible, positions):
         says_of_the_score(page, view)
         assert "Norms are held" in page.locator(part("source-note")).inner_text()
     accessible(page)
+
+
+def shows(page, place):
+    page.wait_for_selector(f"#tl-root[data-shown='{place}']")
+
+
+def says_of_the_step(page, view):
+    """Wait until the page is at the step, and says what Python does of it."""
+    kind, layer, head, position = view.shown
+    shows(page, f"{kind}/{layer}/{head}/{position}/{view.step}")
+    says(page, view)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, dict(norm="rms", positions="rotary", n_kv_heads=1, activation="swiglu", norm_first=False)],
+    ids=["first", "last"],
+)
+def test_a_block_step_by_step_of_another_text(open_page, accessible, tmp_path, options):
+    for kind in KINDS:
+        model = small(kind, **options)
+        page = open_page(BlockView(model.trace(WORDS), 1, 1).to_html())
+        assert page.locator(part("note")).inner_text() == ""
+        page.locator(part("layer-back")).click()  # a block that the page does not hold
+        view = BlockView(model.trace(WORDS), 0, 1)
+        says_of_the_step(page, view)
+        type_text(page, OTHER)
+        view = BlockView(model.trace(OTHER), 0, 1)
+        for step in view.steps:
+            page.locator(f"[data-part=step] [data-value={step}]").click()
+            view.step = step
+            says_of_the_step(page, view)
+        page.locator(part("token-back")).click()
+        page.locator(part("layer-on")).click()
+        page.locator(part("head-back")).click()
+        view.selected, view.layer, view.head = (view.shown[3] - 1, None), 1, 0
+        says_of_the_step(page, view)
+        if kind == "encoder-decoder":
+            page.locator("[data-part=kind] [data-value=encoder]").click()
+            view.selected, view.kind = None, "encoder"
+            says_of_the_step(page, view)
+    accessible(page)
+    page.locator(part("save")).click()
+    with page.expect_download() as download:
+        page.locator(part("html")).click()
+    download.value.save_as(tmp_path / "again.html")
+    again = open_page(tmp_path / "again.html", scheme="dark", width=700)
+    assert again.locator(part("text")).input_value() == OTHER
+    says_of_the_step(again, view)
+    accessible(again)
+    page = open_page(BlockView(model.trace(WORDS), 1, 1).to_html(model=False))
+    assert page.locator(part("ask")).count() == 0
+    assert page.locator(part("note")).inner_text().startswith("This page holds layer 1: ")
+
+
+@pytest.mark.parametrize("options", [{}, dict(norm_first=False, positions="rotary", norm="rms")])
+def test_the_flow_of_another_text(open_page, accessible, tmp_path, options):
+    for kind in KINDS[:2]:
+        model = small(kind, **options)
+        page = open_page(FlowView(model.trace(WORDS), 4, against=1).to_html())
+        page.locator(part("position-back")).click()  # what the page does not hold
+        view = FlowView(model.trace(WORDS), position=-2, against=1)
+        says(page, view)
+        type_text(page, OTHER)
+        view = FlowView(model.trace(OTHER), against=1)
+        says(page, view)
+        assert page.locator(part("position")).input_value() == str(view.position)
+        for turn in range(2):  # cut, and cut more; what was cut carries nothing then
+            edge = tuple(view.found.places[turn].tolist())
+            page.locator(part("flow")).focus()
+            page.keyboard.press("Home")
+            for _ in range(turn):
+                page.keyboard.press("ArrowRight")
+            page.wait_for_function(
+                "want => document.querySelector('[data-part=readout]').textContent.startsWith(want)",
+                arg=f"Layer {edge[0]}, head {edge[1]}: ",
+            )
+            page.keyboard.press("Enter")
+            view.cuts = [*view.cuts, edge]
+            says(page, view)
+        after = page.locator("[data-part=answers] tbody tr").first.locator("td").nth(1)
+        assert after.inner_text() == short(view.found.answers[0][2])
+        other = view.found.answers[1][0]
+        page.locator(f"[data-part=token] [data-value='{other}']").click()
+        view.token = other
+        says(page, view)
+    accessible(page)
+    page.locator(part("save")).click()
+    with page.expect_download() as download:
+        page.locator(part("html")).click()
+    download.value.save_as(tmp_path / "again.html")
+    again = open_page(tmp_path / "again.html", scheme="dark", width=700)
+    assert again.locator(part("text")).input_value() == OTHER
+    says(again, view)
+    accessible(again)
+
+
+def test_a_text_that_is_too_long_for_a_flow_is_one_sentence(open_page):
+    model = small("decoder", n_ctx=300)
+    view = FlowView(model.trace(WORDS))
+    page = open_page(view.to_html())
+    page.locator(part("text")).fill("the street " * 130)
+    page.locator(part("text")).press("Enter")
+    page.wait_for_selector("[data-part=ask-message]:visible")
+    told = "Text has 260 tokens; a flow is drawn of up to 256: shorten it."
+    assert page.locator(part("ask-message")).inner_text() == told
+    says(page, view)

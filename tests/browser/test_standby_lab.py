@@ -107,7 +107,7 @@ def test_a_dead_kernel_stops_no_click(notebook):
 
 VIEWS = f"""
 import torch, transformer_lab as tl
-from transformer_lab.views import BlockView, HeadView, PatchingView, ResidualView, WhyView
+from transformer_lab.views import BlockView, FlowView, HeadView, PatchingView, PositionView, WhyView
 from transformer_lab.views.heads import data
 torch.set_num_threads(1)
 data.ALL_MAPS_BYTES = 0  # as of long texts: each map is asked for
@@ -116,7 +116,8 @@ pair = [f"for key in self.{{name}}:\\n    if key not in self." for name in ("key
 trace = model.trace("{TEXT}")
 heads, why = HeadView(trace, layer=1, link=""), WhyView(trace, 1, 1, 9, 3, link="")
 block, desk = BlockView(trace, link=""), PatchingView(model, *pair, link="")
-display(heads, why, block, desk)
+flow, place = FlowView(trace, link=""), PositionView("rotary")
+display(heads, why, block, desk, flow, place)
 """
 COMPUTED = "The kernel is busy or gone: this was computed in the page."
 WAITS = "The kernel is busy or gone: it answers when it is free. What is on the page still works."
@@ -130,7 +131,7 @@ def test_every_view_goes_on_or_says_why_not(notebook, tmp_path, screenshot):
     page = book.page
     book.run_all()
     of = lambda view, part="": page.locator(f".tl-view-{view} {part}")  # noqa: E731
-    for view in ("heads", "why", "block", "patching"):
+    for view in ("heads", "why", "block", "patching", "flow", "positions"):
         page.wait_for_selector(f".tl-view-{view}[data-ready]")
     page.wait_for_function(HELD)  # one model for all of them
     page.wait_for_timeout(3000)  # each has asked whether it is its own
@@ -139,42 +140,45 @@ def test_every_view_goes_on_or_says_why_not(notebook, tmp_path, screenshot):
     wanted = eval(
         book.run(
             "[HeadView(trace, layer=2, head=0).sentence, WhyView(trace, 1, 0, 9, 3).sentence, "
-            "PatchingView(model, *pair).measure([desk.place])[desk.site].exact.nan_to_num().sum().item()]"
+            "BlockView(trace, 1).sentence, FlowView(trace, position=-2).sentence, PatchingView(model, *pair).measure([desk.place])[desk.site].exact.nan_to_num().sum().item()]"
         )
     )
-    block = says("block")
     pipe = held(book, tmp_path)
     choose_head(of("heads"), 2, 0)
     of("why", "[data-part=head] [data-value='0']").click()
     of("patching", "[data-part=measure]").click()
     of("block", "[data-part=layer-on]").click()
+    of("flow", "[data-part=position-back]").click()
+    of("positions", "[data-part=save]").click()
+    of("positions", "[data-part=csv]").click()
     page.wait_for_selector(".tl-view-heads[data-shown='decoder/2/0']")
     page.wait_for_selector(
         ".tl-view-patching [data-measured='1'], .tl-view-patching[data-measured='1']"
     )
-    page.wait_for_function(
-        "want => document.querySelector('.tl-view-why [data-part=sentence]').textContent === want",
-        arg=wanted[1],
-    )
+    for view, told in zip(("why", "block", "flow"), wanted[1:], strict=False):
+        page.wait_for_function(
+            "([view, want]) => document.querySelector(`.tl-view-${view} [data-part=sentence]`).textContent === want",
+            arg=[view, told],
+        )
     assert says("heads") == wanted[0]
-    assert [line(view) for view in ("heads", "why", "patching")] == 3 * [COMPUTED]
+    alive = ("heads", "why", "patching", "block", "flow")
+    assert [line(view) for view in alive] == 5 * [COMPUTED]
     page.wait_for_function(
-        "want => document.querySelector('.tl-view-block [data-part=standby]').textContent === want",
+        "want => document.querySelector('.tl-view-positions [data-part=standby]').textContent === want",
         arg=WAITS,
     )
-    assert says("block") == block
     screenshot(page, "standby-views")
     with open(pipe, "w"):
         pass
     page.wait_for_function(
         "() => [...document.querySelectorAll('[data-part=standby]')].every(line => line.hidden)"
     )
-    book.until("(heads.layer, heads.head, why.head)", "(2, 0, 0)")
-    assert says("block") == book.run("block.sentence").strip("'") != block
+    book.until("(heads.layer, heads.head, why.head, block.layer)", "(2, 0, 0, 1)")
+    assert says("block") == book.run("block.sentence").strip("'") == wanted[2]
     # Started anew, without what had been computed.
     page.evaluate(f"async () => {{ await {book.SESSION}.session.kernel.restart() }}")
     page.wait_for_function(
-        "want => document.querySelector('.tl-view-block [data-part=standby]').textContent === want",
+        "want => document.querySelector('.tl-view-positions [data-part=standby]').textContent === want",
         arg=LOST,
     )
     assert line("heads") == "The kernel is gone: from here on this page computes by itself."

@@ -17,6 +17,7 @@ OURS = {
     "post-norm": dict(norm_first=False),
     "modern": dict(norm="rms", activation="swiglu", positions="rotary", n_kv_heads=2, bias=False),
     "attention only": dict(attention_only=True),
+    "attention only, post-norm": dict(attention_only=True, norm_first=False),
     "encoder": dict(kind="encoder", norm_first=False, activation="relu"),
     "biased scores": dict(positions="alibi", qk_norm=True),
 }  # fmt: skip

@@ -340,9 +340,11 @@ class _Seen:
                 if self._same(total, self.out):
                     return reads, norm, linear[-1].read, mlp
         # Experts: what they add is what the sum lacks, where a norm read the stream in the middle and
-        # no other norm comes, or one that gave just that.
+        # no other norm comes, or one that gave just that; a norm that gives the output comes after the sum.
         norms = [e for e in later if e.norm]
         if not after and norms and self._same(norms[0].read, middle):
+            if self._same(norms[0].gave, self.out):
+                return None
             mlp = self.out - middle
             if len(norms) == 1 or self._same(norms[-1].gave, mlp):
                 return reads, norm, None, mlp

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TOP = 8  # answers that are shown
 PAGE_BYTES = 8 * 2**20  # of a saved page's other tokens and heads
+BESIDE_MODEL = 2**19  # the same of a page that has the model, and computes the rest
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import traitlets as t
 from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.exports import Numbers
-from ..shared.selection import SelectionView, check_places, check_traced, traits_of
-from .data import PAGE_BYTES, BlockData, Walk, walk_name
+from ..shared.selection import check_places, check_traced, traits_of
+from ..shared.travelling import Travelling
+from .data import BESIDE_MODEL, PAGE_BYTES, BlockData, Walk, walk_name
 from .exported import block_numbers
 from .figure import BlockScene, block_figure
 
@@ -22,15 +23,17 @@ if TYPE_CHECKING:
     from ..shared.plots import Plot
 
 
-class BlockView(SelectionView):
+class BlockView(Travelling):
     """One token's way through one block: norm, query · keys, scale, mask, softmax, values, W_O, the
     residual connection, feed-forward, and what the stream would predict then, each with its numbers
     and a sentence. Arrow keys step.
 
     `layer`, `head`, `kind` and `selected` can be read and set from Python, as in `HeadView`, and follow
     the other views of the page: the token is the selected query, the last one by default. `step` is the
-    name of the stage: one of `steps`. A saved page holds the chosen token with every head of the layer,
-    and the chosen head with the text's other tokens as far as 8 MB go.
+    name of the stage: one of `steps`. A saved page takes the model along as that of an `Explorer` does
+    (`save_html(path, model=None)`), and then walks through every block of other texts. One without holds
+    the chosen token with every head of the layer, and the chosen head with the text's other tokens as
+    far as 8 MB go.
 
     Args:
         trace: what `transformer_lab.trace(..., keep="all")` returned; short texts are kept so.
@@ -182,25 +185,28 @@ class BlockView(SelectionView):
             raise ValueError(f"position={position} is outside the text")
         return parts[1], self._data.with_heads(parts[1], layer), head, position
 
-    def _page_state(self) -> dict[str, Any]:
+    def _page_state(self, **options: Any) -> dict[str, Any]:
         self._keep(self._now)
-        state = super()._page_state()
+        state = super()._page_state(**options)
+        if self.carried:
+            return state
         _, layer, head, position = self.shown
         token = self._data.tokens[self.kind][position]
         state["_held"] = (
             f"layer {layer}: “{token}” ({position}) with every head, and head {head} with the tokens around it"
         )
-        alone = f"A page takes no other block or text apart; this one holds {state['_held']}."
-        state["_note"] = " ".join(filter(None, (state["_note"], alone)))
+        held = f"This page holds {state['_held']}."
+        state["_note"] = " ".join(filter(None, (state["_note"], held)))
         return state
 
     def _blocks(self) -> Iterable[Block]:
+        yield from self._model_blocks()
         kind, layer, head, position = self.shown
         size = self._kinds[kind]
         places = [(h, position) for h in range(size["heads"]) if h != head]
         around = sorted(range(size["queries"]), key=lambda p: abs(p - position))
         places += [(head, p) for p in around if p != position]
-        left = PAGE_BYTES
+        left = BESIDE_MODEL if self.carried else PAGE_BYTES
         for h, p in places:
             walk = self._data.walk(kind, layer, h, p)
             left -= len(walk.data)

@@ -1,5 +1,8 @@
 // One block, step by step: a rail of steps, a sentence, and the numbers of the step.
 
+import { aliveWalks } from "./alive.js";
+import { AskRow } from "../pages/ask_row.js";
+import { carriesModel } from "../pages/page_model.js";
 import { Answers } from "../shared/answers.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable } from "../shared/colours.js";
@@ -8,16 +11,14 @@ import { element, tokenElement } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { sheet } from "../shared/sheet.js";
 import { linearLegend, Shell } from "../shared/shell.js";
-import { fixed, short } from "../shared/words.js";
+import { short } from "../shared/words.js";
 import { walkNumbers } from "./numbers.js";
+import { numberText } from "./stages.js";
 import { mostOf, Strip } from "./strip.js";
 
 const KINDS = { encoder: "Encoder", decoder: "Decoder" };
 const SHARES = new Set(["weight", "share of z"]);
 const KNOWN = 64; // walks that are kept
-
-/** @param {number | null} x @param {number} [decimals] */
-const numberText = (x, decimals = 2) => (x === null ? "−∞" : `${x < 0 ? "−" : ""}${fixed(Math.abs(x), decimals)}`);
 
 class Walk {
   /** @param {any} info @param {Uint8Array} bytes */
@@ -38,9 +39,11 @@ class Walk {
 }
 
 export class BlockViewer {
-  /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
-  constructor(model, root, signal) {
+  /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
+  constructor(given, root, signal) {
+    const model = aliveWalks(given, signal);
     Object.assign(this, { model, root, signal });
+    this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(),
       part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
@@ -48,6 +51,7 @@ export class BlockViewer {
       code: () => this.#code(),
       copies: "Copy the numbers of this block as Python",
       numbers: () => walkNumbers(this.walk, this.kind.tokens),
+      linked: () => this.ask?.linked ?? {},
     });
     /** @type {Answers<Walk>} */
     this.answers = new Answers(this.shell, {
@@ -61,11 +65,21 @@ export class BlockViewer {
         return held ? `This page holds ${held}; another choice needs a live kernel.` : `This block cannot be shown: ${error.message}`;
       },
     });
-    this.walk = this.answers.keep(new Walk(model.get("_walk"), bytesOf(model.get("_walk_data"))));
+    this.walk = this.#first();
     linked(model, signal);
     this.#build();
     this.answers.follow(["kind", "layer", "head", "selected"], () => this.wanted);
     this.shell.watch(["step"]);
+    this.shell.watch(["_kinds"], () => {
+      this.answers.known.clear(); // it is another text
+      this.walk = this.#first();
+    });
+  }
+
+  /** The walk of the first screen. */
+  #first() {
+    const { model, answers } = this;
+    return answers.keep(new Walk(model.get("_walk"), bytesOf(model.get("_walk_data"))));
   }
 
   get kind() {
@@ -110,7 +124,7 @@ export class BlockViewer {
     this.body = element("div", { class: "tl-body" });
     this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
     root.append(
-      shell.header, this.controlBar, this.note, shell.message, this.answers.busy, this.rail,
+      shell.header, ...(this.ask ? [this.ask.root] : []), this.controlBar, this.note, shell.message, this.answers.busy, this.rail,
       element("section", { class: "tl-stage", "aria-label": "The step" },
         element("p", { class: "tl-heading" }, this.heading, " ", this.formula),
         this.sentence, this.body, this.readout),
@@ -155,8 +169,13 @@ export class BlockViewer {
 
   // ---- drawing ------------------------------------------------------------------------------
 
+  /** What a link told. @param {Record<string, any>} more */
+  async follow(more) {
+    await this.ask?.follow(more);
+  }
+
   open() {
-    this.shell.draw();
+    this.answers.open(this.wanted);
   }
 
   draw() {

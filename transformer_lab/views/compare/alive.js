@@ -1,7 +1,7 @@
 // Other texts in a CompareView of two, on a page that carries its model. The counterpart of data.py.
 
 import { viewOf } from "../pages/page_model.js";
-import { aliveTextPage } from "../pages/text_page.js";
+import { aliveTextPage, tokensOf } from "../pages/text_page.js";
 import { align } from "./align.js";
 import { bytesOf } from "../shared/codecs.js";
 
@@ -14,18 +14,14 @@ export const aliveTexts = (model, signal) =>
 
 const bytesOfFloats = (values) => viewOf(new Uint8Array(values.buffer));
 
-/** Tokens of queries and keys. */
-function tokensOf(told, kind) {
-  const own = (told.target ?? told.text).tokens;
-  return { queries: kind === "encoder" ? told.text.tokens : own, keys: kind === "decoder" ? own : told.text.tokens };
-}
+const axesOf = (told, kind) => ({ queries: tokensOf(told, kind), keys: kind === "cross" ? told.text.tokens : tokensOf(told, kind) });
 
 async function compareTraits(ask, told, page) {
   const kinds = {};
   const all = [];
   const moved = [];
   for (const [kind, before] of Object.entries(page.get("_kinds"))) {
-    const [queries, keys] = ["queries", "keys"].map((axis) => aligned(told.map((one) => tokensOf(one, kind)[axis])));
+    const [queries, keys] = ["queries", "keys"].map((axis) => aligned(told.map((one) => axesOf(one, kind)[axis])));
     const shape = { ...before, queries: queries.names.length, keys: keys.names.length, query_names: queries.names, key_names: keys.names };
     kinds[kind] = { ...shape, query_parts: [queries.first, queries.second], key_parts: [keys.first, keys.second], moved: moved.length, maps: all.reduce((sum, one) => sum + one.length, 0) };
     for (const both of await mapsOf(ask, told, kind, kinds[kind])) {
@@ -52,7 +48,7 @@ function aligned([a, b]) {
 /** Both maps of every head, or of one, on the aligned axes: [2, query, key] each, NaN where a token is missing. */
 async function mapsOf(ask, told, kind, shape, places = everyHead(kind, shape)) {
   const [first, second] = await Promise.all(told.map(({ of }) => ask({ ask: "map", of, places })));
-  const widths = told.map((one) => tokensOf(one, kind).keys.length);
+  const widths = told.map((one) => axesOf(one, kind).keys.length);
   return first.map((_, i) => {
     const { queries, keys, query_parts: rows, key_parts: columns } = shape;
     const both = new Float32Array(2 * queries * keys).fill(NaN);

@@ -54,11 +54,14 @@ function once(make) {
   return () => (made ??= make());
 }
 
-/** down(activation(up(x))), or with SwiGLU down(silu(gate(x)) · up(x)). Source: Shazeer 2020. */
-function feedForward({ up, gate, down }, { activation }, x) {
+/** down of what the hidden units give. */
+const feedForward = (weights, config, x) => linear(hiddenOf(weights, config, x), weights.down);
+
+/** activation(up(x)), or with SwiGLU silu(gate(x)) · up(x). Source: Shazeer 2020. @param {any} weights @param {any} config @param {Matrix} x */
+export function hiddenOf({ up, gate }, { activation }, x) {
   const inner = linear(x, up);
-  if (!gate) return linear(each(inner, ACTIVATIONS[activation]), down);
+  if (!gate) return each(inner, ACTIVATIONS[activation]);
   const open = each(linear(x, gate), ACTIVATIONS[activation]);
   for (let i = 0; i < inner.data.length; i++) inner.data[i] *= open.data[i];
-  return linear(inner, down);
+  return inner;
 }

@@ -2,10 +2,12 @@
 // begins from the passes that are there. Every answer is a generator, so that whoever runs it may stop
 // between two steps.
 
+import { tokenFlow } from "./flow.js";
 import { Pass } from "./pass.js";
 import { picture, pictures } from "./pictures.js";
 import { blockShares, logitLens, logProbabilities, outcome, stateChanges } from "./predictions.js";
 import { score } from "./scores.js";
+import { blockSteps } from "./steps.js";
 import { TextModel } from "./text_model.js";
 import { decode, names, toldOf, words } from "./told.js";
 
@@ -109,7 +111,7 @@ export class Desk {
 }
 
 /** @type {Record<string, (asked: any, given: any, more?: any) => Generator<any, any>>} */
-const ANSWERS = { load, read, told: toldOf, words, decode, names, predict, map, picture, pictures, stream, lens, score, effects, changes, write };
+const ANSWERS = { load, read, told: toldOf, words, decode, names, predict, map, picture, pictures, stream, lens, score, steps: blockSteps, flow: tokenFlow, effects, changes, write };
 
 /** A model from what a page carries. @param {Desk} desk @param {import("./text_model.js").Packed} packed */
 function* load(desk, packed) {

@@ -1,8 +1,26 @@
 // One score q·k of one head, from its dimensions to a weight, and who wrote it. As in circuits/score_parts.py.
 
+import { keyHead } from "./attention.js";
 import { likeliest } from "./predictions.js";
 import { scoreBySource } from "./sources.js";
 import { dot } from "./tensors.js";
+
+/**
+ * What a head compares for one query: it and every key, their products, and what is added to these, all in 64 bits.
+ * @param {import("./pass.js").Pass} pass @param {import("./attention.js").Call} call @param {number} head @param {number} row
+ */
+export function rowScores(pass, call, head, row) {
+  const [n, d] = [call.key.rows, call.dHead];
+  const scale = 1 / Math.sqrt(d);
+  const vector = (x, at, part) => Float64Array.from(x.data.subarray(at * x.columns + part * d, at * x.columns + (part + 1) * d));
+  const q = vector(call.query, row, head);
+  const keys = Array.from({ length: n }, (_, j) => vector(call.key, j, keyHead(call, head)));
+  const dots = Float64Array.from(keys, (k) => dot(q, 0, k, 0, d));
+  const place = call.start + row;
+  const from = pass.model.config.positions.name === "alibi" && call.causal ? n - 1 : place; // as Python keeps it: a softmax sees no difference
+  const bias = Float64Array.from(keys, (_, j) => (call.causal && j > place ? -Infinity : call.bias ? call.bias.lines[head][j - from + call.bias.middle] : 0));
+  return { q, keys, dots, scale, bias, scores: dots.map((x, j) => x * scale + bias[j]) };
+}
 
 /**
  * @param {import("./desk.js").Reading} reading
@@ -21,16 +39,7 @@ export function* score(reading, { kind, layer, head, query = null, key = null })
   const weights = map.subarray(row * n, (row + 1) * n);
   const to = key ?? likeliest(weights, 1)[0];
 
-  const scale = 1 / Math.sqrt(d);
-  const own = Math.floor(head / (call.heads / (call.key.columns / d))); // neighbours share a key head
-  const vector = (x, at, part) => Float64Array.from(x.data.subarray(at * x.columns + part * d, at * x.columns + (part + 1) * d));
-  const q = vector(call.query, row, head);
-  const keys = Array.from({ length: n }, (_, j) => vector(call.key, j, own));
-  const place = call.start + row;
-  const { name: scheme } = reading.text.model.config.positions;
-  const from = scheme === "alibi" && call.causal ? n - 1 : place; // as Python keeps it: a softmax sees no difference
-  const bias = Float64Array.from(keys, (_, j) => (call.causal && j > place ? -Infinity : call.bias ? call.bias.lines[head][j - from + call.bias.middle] : 0));
-  const scores = Float64Array.from(keys, (k, j) => dot(q, 0, k, 0, d) * scale + bias[j]);
+  const { q, keys, scale, bias, scores } = rowScores(pass, call, head, row);
   const reached = Array.from(keys.keys()).filter((j) => Number.isFinite(scores[j]));
   const reachable = reached.map((j) => keys[j]);
   const k = keys[to];
@@ -39,7 +48,7 @@ export function* score(reading, { kind, layer, head, query = null, key = null })
   const aboveProducts = q.map((x, i) => x * aboveK[i] * scale);
   const whole = dot(q, 0, k, 0, d);
   const above = reachable.length > 1;
-  const turns = kind !== "cross" && scheme === "rotary";
+  const turns = kind !== "cross" && pass.model.config.positions.name === "rotary";
   const length = (x) => Math.sqrt(dot(x, 0, x, 0, d));
   const cell = { kind, layer, head, query: row, key: to, scaled: whole * scale, longest: length(q) * length(k) * scale };
   const bySource = yield* scoreBySource(pass, cell, reached, above);

@@ -40,6 +40,14 @@ export function stacked(x, y) {
   return both;
 }
 
+/** xᵀ. @param {Matrix} x */
+export function transposed(x) {
+  const y = matrix(x.columns, x.rows);
+  const [from, to] = [x.data, y.data];
+  for (let row = 0, at = 0; row < x.rows; row++) for (let k = row; k < to.length; k += x.rows) to[k] = from[at++];
+  return y;
+}
+
 /**
  * x·Wᵀ + b. Four rows at a time and two of W, so that each number that is read serves several sums.
  * @param {Matrix} x @param {Linear} layer

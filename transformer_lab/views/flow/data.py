@@ -118,7 +118,7 @@ class FlowData:
             names.append(flow_name(position, None, cuts))
         info = {
             "names": names, "position": position, "token": flow.token, "name": self.name(flow.token),
-            "against": None if flow.against is None else self.name(flow.against),
+            "against": None if flow.against is None else self.name(flow.against), "against_id": flow.against,
             "logit": flow.logit, "constant": flow.constant, "total": found.total, "n": found.n,
             "before": found.before, "after": found.after, "edges": len(found.values),
             "answers": [[i, self.name(i), was, now] for i, was, now in found.answers],

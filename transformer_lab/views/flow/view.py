@@ -12,7 +12,8 @@ from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import shown_text
 from ..shared.exports import Numbers
-from ..shared.selection import SelectionView, check_places, check_traced, sizes_of, traits_of
+from ..shared.selection import check_places, check_traced, sizes_of, traits_of
+from ..shared.travelling import Travelling
 from .data import Cut, FlowBytes, FlowData, FlowFound, edits_of, read_name
 from .exported import flow_numbers
 from .figure import FlowScene, flow_figure
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 PAGE_CUTS = 24  # edges whose cut, each alone, a saved page holds
 
 
-class FlowView(SelectionView):
+class FlowView(Travelling):
     """One logit as it comes together: tokens from left to right, layers from below, and an edge for
     what a head carries from one token to another toward that logit (see `tl.circuits.token_flow`: with
     maps and norms held, all that is drawn sums to it). A threshold thins the edges; one that is clicked
@@ -37,7 +38,8 @@ class FlowView(SelectionView):
     `position`, `token` (None: the likeliest), `threshold` (a share of the largest edge) and `cuts` (a list
     of (layer, head, query, key)) can be read and set from Python; so can `layer`, `head` and `selected`,
     the edge in focus, which the other views of the page follow. A saved page holds the cuts of the 24
-    largest edges, each alone.
+    largest edges, each alone. It takes the model along as that of an `Explorer` does
+    (`save_html(path, model=None)`), and then follows every logit of other texts, under any cuts.
 
     Args:
         trace: what `transformer_lab.trace` returned, of a model of one stack.
@@ -233,18 +235,17 @@ class FlowView(SelectionView):
         block = self._data.block(*read_name(str(question["name"])))
         return {"type": "block", "info": block.info}, [block.data]
 
-    def _page_state(self) -> dict[str, Any]:
+    def _page_state(self, **options: Any) -> dict[str, Any]:
         self._keep(self._bytes)
-        state = super()._page_state()
-        alone = (
-            "A page follows no logit of another text or token; this one holds the flow on view, and those with "
-            "one edge more or less cut."
-        )
-        state["_note"] = " ".join(filter(None, (state["_note"], alone)))
+        state = super()._page_state(**options)
+        if not self.carried:
+            held = "This page holds the flow on view, and those with one edge more or less cut."
+            state["_note"] = " ".join(filter(None, (state["_note"], held)))
         return state
 
     def _blocks(self) -> Iterable[Block]:
-        """One more of the largest edges cut, and each cut taken back."""
+        """The model, where it travels; one more of the largest edges cut, and each cut taken back."""
+        yield from self._model_blocks()
         now = set(self._own_cuts)
         edges: list[Cut] = [tuple(place) for place in self.found.places[:PAGE_CUTS].tolist()]
         for edge in [*edges, *sorted(now)]:

@@ -1,5 +1,8 @@
 // One logit as it comes together. An edge that is clicked is cut, and the prediction answers.
 
+import { aliveFlows } from "./alive.js";
+import { AskRow } from "../pages/ask_row.js";
+import { carriesModel } from "../pages/page_model.js";
 import { Answers } from "../shared/answers.js";
 import { colourTable, headColour } from "../shared/colours.js";
 import { button, checkbox, putAnew, radioGroup, stepped } from "../shared/controls.js";
@@ -21,9 +24,11 @@ const LISTED = 40; // edges of the table
 /** @typedef {import("./found.js").Edge} Edge */
 
 export class FlowViewer {
-  /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
-  constructor(model, root, signal) {
+  /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
+  constructor(given, root, signal) {
+    const model = aliveFlows(given, signal);
     Object.assign(this, { model, root, signal });
+    this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(),
       part: () => `position-${model.get("position")}`,
@@ -31,6 +36,7 @@ export class FlowViewer {
       code: () => this.#code(),
       numbers: () => flowNumbers(this.found, this.shown, this.tokens, this.layers),
       sentence: () => this.sentence.textContent ?? "",
+      linked: () => this.ask?.linked ?? {},
     });
     /** @type {Answers<FlowFound>} */
     this.answers = new Answers(this.shell, {
@@ -44,11 +50,22 @@ export class FlowViewer {
     this.refusal = "";
     /** @type {Map<number, number>} position -> the token that is meant where none is named */
     this.likeliest = new Map();
-    this.#show(this.answers.keep(new FlowFound(model.get("_flow"), model.get("_flow_data"), this.layers, this.tokens.length)));
+    this.#first();
     linked(model, signal);
     this.#build();
     this.answers.follow(["position", "token", "cuts"], () => this.wanted);
     this.shell.watch(["threshold", "layer", "head", "selected", "_options", "_circuit"]);
+    this.shell.watch(["_tokens"], () => {
+      this.answers.known.clear(); // it is another text
+      this.likeliest.clear();
+      this.#first();
+    });
+  }
+
+  /** The flow of the first screen. */
+  #first() {
+    const { model, answers } = this;
+    this.#show(answers.keep(new FlowFound(model.get("_flow"), model.get("_flow_data"), this.layers, this.tokens.length)));
   }
 
   // ---- state --------------------------------------------------------------------------------
@@ -118,7 +135,7 @@ export class FlowViewer {
   #failed(error) {
     const { position, token, cuts } = this.found.info;
     const saved = this.model.get("_saved");
-    this.refusal = saved ? "This page holds the cut of each of its 24 largest edges alone, toward this token; other cuts, tokens and positions need Python." : `This cannot be shown: ${error.message}`;
+    this.refusal = saved && !this.model.get("_live") ? "This page holds the cut of each of its 24 largest edges alone, toward this token; other cuts, tokens and positions need Python." : `This cannot be shown: ${error.message}`;
     this.shell.set({ position, token, cuts });
     return this.refusal;
   }
@@ -148,7 +165,7 @@ export class FlowViewer {
     this.circuitSaid = element("p", { class: "tl-flow-circuit", "data-part": "circuit", hidden: true });
     const panel = (name, title, ...content) => element("section", { class: `tl-panel tl-panel-${name}`, "aria-label": title }, ...content);
     root.append(
-      shell.header, this.controlBar, this.note, shell.message, this.answers.busy,
+      shell.header, ...(this.ask ? [this.ask.root] : []), this.controlBar, this.note, shell.message, this.answers.busy,
       element("div", { class: "tl-panels tl-flow" },
         panel("flow", "From token to token", element("p", { class: "tl-heading" }, element("b", {}, "From token to token"), " ", element("span", { class: "tl-quiet" }, "click an edge to cut it; or arrow keys, and Enter")), this.box, this.readout, this.heads, this.legend),
         panel("side", "What it answers", element("p", { class: "tl-heading" }, element("b", {}, "What it answers")), this.table,
@@ -230,8 +247,13 @@ export class FlowViewer {
 
   // ---- drawing ------------------------------------------------------------------------------
 
+  /** What a link told. @param {Record<string, any>} more */
+  async follow(more) {
+    await this.ask?.follow(more);
+  }
+
   open() {
-    this.shell.draw();
+    this.answers.open(this.wanted);
   }
 
   draw() {

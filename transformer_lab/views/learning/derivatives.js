@@ -1,7 +1,7 @@
 // The derivatives of tensors.js, one function for each of its own: from dy, what the loss changes by
 // with each number of y, to dx. Gradients of weights are added to those that are there.
 
-import { linear, matrix } from "../engine/tensors.js";
+import { linear, matrix, transposed } from "../engine/tensors.js";
 
 /**
  * @typedef {import("../engine/tensors.js").Matrix} Matrix
@@ -19,14 +19,6 @@ export function linearBackward(dy, x, { weight }, gradient) {
   if (bias) for (let at = 0; at < dy.data.length; ) for (let o = 0; o < bias.length; o++) bias[o] += dy.data[at++];
   addTo(gradient.weight, linear(transposed(dy), { weight: transposed(x), bias: null }));
   return linear(dy, { weight: transposed(weight), bias: null });
-}
-
-/** @param {Matrix} x */
-function transposed(x) {
-  const y = matrix(x.columns, x.rows);
-  const [from, to] = [x.data, y.data];
-  for (let row = 0, at = 0; row < x.rows; row++) for (let k = row; k < to.length; k += x.rows) to[k] = from[at++];
-  return y;
 }
 
 /** In place. @param {Matrix} sum @param {Matrix} x */

@@ -13,6 +13,9 @@ import { unreadSentence } from "./unread.js";
  * @typedef {any} Told the engine's answer to "told", and `of`: by which name the engine knows the text
  */
 
+/** The tokens that the heads of a stack look from. @param {Told} told @param {string} kind */
+export const tokensOf = (told, kind) => (kind === "encoder" ? told.text : told.target ?? told.text).tokens;
+
 /**
  * The model of a view, alive where its page carries one; in a notebook the page goes on where Python is
  * silent, as far as blocks with these names are asked for.

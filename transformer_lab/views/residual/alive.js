@@ -1,7 +1,7 @@
 // Another text in a ResidualView, on a page that carries its model. The counterpart of data.py.
 
 import { viewOf } from "../pages/page_model.js";
-import { aliveTextPage } from "../pages/text_page.js";
+import { aliveTextPage, tokensOf } from "../pages/text_page.js";
 import { LENS_COLUMNS } from "./lens.js";
 
 const LONGEST = 1024; // tokens shown
@@ -9,8 +9,6 @@ const TOP = 5;
 
 /** The model of a view, alive where its page carries one. @param {any} model @param {AbortSignal} signal */
 export const aliveStream = (model, signal) => aliveTextPage(model, signal, { traits: streamTraits, block: lensBlock, names: /^lens\// });
-
-const tokensOf = (told, kind) => (kind === "encoder" ? told.text : told.target ?? told.text).tokens;
 
 /** @param {(number | ArrayLike<number>)[]} parts @returns {DataView} */
 const floats = (parts) => viewOf(new Uint8Array(Float32Array.from(parts.flatMap((part) => Array.from(/** @type {any} */ (part)))).buffer));

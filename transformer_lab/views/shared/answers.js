@@ -34,6 +34,13 @@ export class Answers {
     hearChanges(this.shell.model, traits, onceAFrame(() => this.ask(wanted())), this.shell.signal);
   }
 
+  /** Draw what came with the page, and ask for what is wanted where it is another: a page that was saved anew
+   * after another choice. @param {string} name */
+  open(name) {
+    this.shell.draw();
+    if (!this.known.has(name)) this.ask(name);
+  }
+
   /** @param {string} name */
   async ask(name) {
     const turn = ++this.turn;

@@ -1,7 +1,7 @@
 // Another text in a WhyView, on a page that carries its model.
 
 import { viewOf } from "../pages/page_model.js";
-import { aliveTextPage } from "../pages/text_page.js";
+import { aliveTextPage, tokensOf } from "../pages/text_page.js";
 
 const CELL = /^cell\/(\w+)\/(\d+)\/(\d+)\/(\d+|-)\/(\d+|-)$/;
 
@@ -11,8 +11,8 @@ export const aliveScores = (model, signal) => aliveTextPage(model, signal, { tra
 async function scoreTraits(ask, [told], page) {
   const kinds = {};
   for (const [kind, before] of Object.entries(page.get("_kinds"))) {
-    const own = (told.target ?? told.text).tokens;
-    const [queries, keys] = [kind === "encoder" ? told.text.tokens : own, kind === "decoder" ? own : told.text.tokens];
+    const queries = tokensOf(told, kind);
+    const keys = kind === "cross" ? told.text.tokens : queries;
     kinds[kind] = { ...before, queries: queries.length, keys: keys.length, query_tokens: queries, key_tokens: keys };
   }
   const { info, buffers } = await cellOf(ask, told, { kind: page.get("kind"), layer: page.get("layer"), head: page.get("head") });

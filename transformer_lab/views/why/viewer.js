@@ -203,7 +203,7 @@ export class WhyViewer {
   }
 
   open() {
-    this.shell.draw();
+    this.answers.open(this.wanted);
   }
 
   draw() {

@@ -1,0 +1,45 @@
+// Walks through blocks, and flows to logits, of models that Python wrote down.
+
+import fs from "node:fs";
+import path from "node:path";
+
+import { packedWalk } from "../../../transformer_lab/views/block/stages.js";
+import { Reading } from "../../../transformer_lab/views/engine/desk.js";
+import { tokenFlow } from "../../../transformer_lab/views/engine/flow.js";
+import { Transformer } from "../../../transformer_lab/views/engine/model.js";
+import { crc32, readSafetensors } from "../../../transformer_lab/views/engine/safetensors.js";
+import { blockSteps } from "../../../transformer_lab/views/engine/steps.js";
+
+const folder = process.argv[2];
+const models = JSON.parse(fs.readFileSync(path.join(folder, "models.json"), "utf-8"));
+
+/** The end of an answer; an error as its sentence. */
+function last(steps) {
+  try {
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done) return value;
+    }
+  } catch (error) {
+    return { error: error.message };
+  }
+}
+
+const results = models.map(({ name, config, inputs, asked }) => {
+  const bytes = new Uint8Array(fs.readFileSync(path.join(folder, `${name}.safetensors`)));
+  const model = new Transformer(config, readSafetensors(bytes, crc32(bytes)));
+  const reading = new Reading(/** @type {any} */ ({ model, name }), inputs, () => null);
+  return asked.map(({ walk, around, flow }) => {
+    if (flow) {
+      const found = last(tokenFlow(reading, flow));
+      return found.error ? found : { ...found, stream: found.stream.map((x) => [...x]), stays: found.stays.map((x) => [...x]), mlps: found.mlps.map((x) => [...x]) };
+    }
+    const found = last(blockSteps(reading, walk));
+    if (found.error) return found;
+    const named = (likely) => likely.map(({ id, probability }) => [String(id), probability]);
+    const { answers } = found;
+    const { info, numbers } = packedWalk(found.steps, { ...answers, ...around, lens: named(answers.lens), final: named(answers.final) });
+    return { info, numbers: Array.from(numbers) };
+  });
+});
+fs.writeFileSync(path.join(folder, "results.json"), JSON.stringify(results));
