@@ -56,6 +56,8 @@ def test_a_desk_is_live(notebook, screenshot):
     )
     says()
     assert part("refused").is_hidden() and part("clean").is_hidden()
+    # The box has closed over the button that was pressed: the next key is the view's still.
+    assert page.evaluate("document.activeElement.dataset.part") == "ask"
     assert book.run("view.prompts == (clean, corrupted)") == "True"  # lines and all
     screenshot(page, "patching-lab")
     assert page.errors == []

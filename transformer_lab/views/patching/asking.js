@@ -50,6 +50,7 @@ export class Asking {
     try {
       await this.shell.requests.ask({ type: "compare", clean, corrupted, metric: [answer, wrong], align: this.align.checked ? "words" : null }, false);
       this.shell.say("");
+      if (this.root.contains(document.activeElement)) this.root.querySelector("summary").focus();
       this.root.open = false;
     } catch (error) {
       this.#refuse(error.message);

@@ -181,7 +181,8 @@ export async function copyText(text) {
     const before = /** @type {HTMLElement | null} */ (document.activeElement);
     const area = element("textarea", { style: "position:fixed;opacity:0" });
     area.value = text;
-    document.body.append(area);
+    // Beside what has the focus: a box that is open over a view closes when the focus leaves it.
+    (before?.closest(".tl-popped, .tl-view") ?? document.body).append(area);
     area.select();
     const done = document.execCommand("copy");
     area.remove();

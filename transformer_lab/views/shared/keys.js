@@ -19,6 +19,9 @@ export function isOurs(event) {
 /** @param {Element | null} part */
 const canHaveFocus = (part) => Boolean(part?.isConnected && !/** @type {any} */ (part).disabled && !part.closest("[hidden]"));
 
+/** Whether a style or a closed box hides it. Asking costs the page a layout. @param {Element} part */
+const isUnseen = (part) => part.checkVisibility?.({ visibilityProperty: true }) === false;
+
 /**
  * Keep the focus of who works in a view within it, and its keys.
  * @param {HTMLElement} root
@@ -66,6 +69,9 @@ function keepFocus(root, signal) {
   let last = null; // what has the focus, as far as we know
   const check = () => {
     if (!last || canHaveFocus(last)) return;
+    giveBack();
+  };
+  const giveBack = () => {
     const { activeElement } = document;
     const lost = !activeElement || activeElement === document.body || activeElement === last;
     last = null;
@@ -77,6 +83,7 @@ function keepFocus(root, signal) {
     if (event.relatedTarget) last = null;
     else setTimeout(() => {
       check();
+      if (last === left && isUnseen(last)) giveBack();
       if (last === left && document.hasFocus()) last = null; // the reader went elsewhere
     });
   }, { signal });
