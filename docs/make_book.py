@@ -126,6 +126,7 @@ def _for_the_book(text: str) -> str:
 def build(names: list[str], preset: str, out: Path) -> Path:
     """Run the lessons and write the site; returns its first page."""
     paths = lessons_in(names)
+    _refuse_another(out)  # before hours of lessons, and not after them
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source"
         shutil.copytree(BOOK, source)
@@ -164,17 +165,20 @@ def build(names: list[str], preset: str, out: Path) -> Path:
         ]
         if subprocess.run(command, check=False).returncode:
             raise SystemExit("sphinx could not write the book; its message is above")
+        _refuse_another(out)
         if out.exists():
-            if not (out / "index.html").is_file() and any(out.iterdir()):
-                raise SystemExit(
-                    f"--out {out} holds something else than a book; name another folder"
-                )
             shutil.rmtree(out)
         shutil.copytree(
             Path(folder) / "html", out, ignore=shutil.ignore_patterns(".doctrees", ".buildinfo")
         )
         site_pages.write_pages(out)
     return out / "index.html"
+
+
+def _refuse_another(out: Path) -> None:
+    """A folder that a book replaces holds a book, or nothing."""
+    if out.exists() and not (out / "index.html").is_file() and any(out.iterdir()):
+        raise SystemExit(f"--out {out} holds something else than a book; name another folder")
 
 
 def _version() -> str:

@@ -1,6 +1,7 @@
 """The book and the slides, made of two small lessons, as a reader opens them from a disk."""
 
 import os
+import subprocess
 
 import nbformat
 import pytest
@@ -207,11 +208,25 @@ def test_an_unknown_lesson_is_refused(makers):
         makers[0].lessons_in(["77"])
 
 
-def test_a_folder_with_something_else_in_it_is_left_alone(makers, tmp_path):
+def test_a_folder_with_something_else_in_it_is_left_alone(makers, tmp_path, monkeypatch, capsys):
+    """That is said before a lesson is run, and again where somebody's work came there meanwhile."""
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(SystemExit, match="something else"):
         makers[0].build(["91"], "quick", tmp_path)
-    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+    assert "running" not in capsys.readouterr().out
+
+    def written_meanwhile(command, **_):
+        if "sphinx" in command:
+            (tmp_path / "thesis").mkdir()
+            (tmp_path / "thesis" / "thesis.txt").write_text("an hour of work")
+        return subprocess.CompletedProcess(command, 0, stdout="")
+
+    monkeypatch.setattr(makers[0], "executed", lambda *_: nbformat.v4.new_notebook())
+    monkeypatch.setattr(makers[0].subprocess, "run", written_meanwhile)
+    with pytest.raises(SystemExit, match="something else"):
+        makers[0].build(["91"], "quick", tmp_path / "thesis")
+    kept = {path.read_text() for path in tmp_path.rglob("*.txt")}
+    assert kept == {"years of work", "an hour of work"}
 
 
 def test_the_front_page_shows_a_living_model(book, open_page, screenshot):
