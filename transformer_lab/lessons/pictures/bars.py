@@ -21,8 +21,7 @@ def predictions(
     """Lists of (token, probability), one a panel, as bars on the same scale.
 
     Args:
-        lists: the panel's name to its tokens, likeliest first. Of two, the first is grey: what
-            the second is compared with.
+        lists: the panel's name to its tokens, likeliest first.
     """
     if not lists:
         raise ValueError("predictions() needs at least one list of (token, probability)")
@@ -37,8 +36,7 @@ def predictions(
             axes = figure.add_axes((index / len(lists), 0, 0.66 / len(lists), 1))
             axes.patch.set_alpha(0)
             places = np.arange(len(rows))
-            colour = theme.quiet if index == 0 and len(lists) == 2 else theme.accent
-            axes.barh(places, [p for _, p in rows], color=colour, height=0.62)
+            axes.barh(places, [p for _, p in rows], color=theme.accent, height=0.62)
             for place, (_, p) in zip(places, rows, strict=True):
                 shown = written(p, "weights") if p >= 0.01 else f"{p:.3f}"[1:]
                 axes.annotate(

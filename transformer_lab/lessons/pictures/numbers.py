@@ -14,10 +14,13 @@ def as_array(values: Any) -> np.ndarray:
 
 
 def written_alike(values: np.ndarray, kind: str) -> list[list[str]]:
-    """The numbers of one matrix: all of them whole, or all with two places; nothing is 0."""
+    """The numbers of one matrix: all of them whole, or all with two places; nothing is 0. Weights
+    are whole where each is exactly 0 or 1, as in a mask."""
     finite = values[np.isfinite(values)]
-    whole = bool((np.abs(finite - finite.round()) < 5e-3).all())
-    if kind == "weights" or whole:
+    off = np.abs(finite - finite.round())
+    if (kind != "weights" and (off < 5e-3).all()) or not off.any():
+        return [[written(value, "scores") for value in line] for line in values]
+    if kind == "weights":
         return [[written(value, kind) for value in line] for line in values]
     return [["0" if value == 0 else _two_places(value) for value in line] for line in values]
 
