@@ -147,3 +147,33 @@ def test_without_webgl_two_projections_stand_there(in_space, whole, tmp_path):
         page.locator("[data-part=png]").click()
     assert download.value.path().read_bytes()[:4] == b"\x89PNG"
     assert (page.errors, page.dialogs) == ([], [])
+
+
+def test_a_figure_keeps_its_height_in_a_place_that_has_none_of_its_own(open_page, whole, tmp_path):
+    """As JupyterLab shows it: drawn where a line of something else stands, and told of its size."""
+    from plotly.offline import get_plotlyjs
+
+    bundle, _ = HeadView(whole, layer=1, head=2).to_plotly()._repr_mimebundle_()
+    figure = bundle["application/vnd.plotly.v1+json"]
+    height = figure["layout"]["height"]
+    (tmp_path / "place.html").write_text(
+        f"<!DOCTYPE html><meta charset=utf-8><script>{get_plotlyjs()}</script><div id=place><span>…</span></div>",
+        "utf-8",
+    )
+    page = open_page(tmp_path / "place.html", ready="#place")
+    shown = page.evaluate(
+        """async ({ data, layout, config }) => {
+          const place = document.querySelector("#place");
+          await Plotly.react(place, data, layout, config);
+          place.querySelector("span").hidden = true;
+          const heights = [];
+          for (let i = 0; i < 4; i++) {
+            await Plotly.redraw(place);
+            await Plotly.Plots.resize(place);
+            heights.push(place.clientHeight);
+          }
+          return heights;
+        }""",
+        figure,
+    )
+    assert shown == 4 * [height]

@@ -79,7 +79,9 @@ class Plot(go.Figure):
         if kept != ["plotly_mimetype"]:  # somebody chose another way to show figures
             return super()._repr_mimebundle_(include, exclude, validate, **kwargs)
         shown = self.to_plotly_json()
-        shown["config"] = {"displaylogo": False, "responsive": True}
+        # Not responsive: JupyterLab tells plotly itself of each new size, and plotly would then give
+        # the figure all the height of a place that has as much as the figure gives it: none.
+        shown["config"] = {"displaylogo": False}
         data: dict[str, Any] = {PLOTLY_MIME: plain_json(shown), "text/plain": repr(self)}
         if self._still is None:
             return data
