@@ -6,8 +6,10 @@ import string
 import pytest
 import torch
 
+import transformer_lab as tl
 from transformer_lab.tokenizers import (
     SPECIAL,
+    AlphabetTokenizer,
     BPETokenizer,
     CharTokenizer,
     Tokenizer,
@@ -164,7 +166,7 @@ def test_saved_tokenizer_is_the_same(trained, kind, text, tmp_path):
         ("{", "is not readable JSON"),
         ("[" * 100_000, "is not readable JSON"),
         ("[]", "holds no JSON object"),
-        ("{}", "kind=None is not one of char, word, bpe"),
+        ("{}", "kind=None is not one of char, alphabet, word, bpe"),
         ('{"kind": ["char"]}', r"kind=\['char'\]"),
         ('{"kind": "char", "vocabulary": [1]}', "must be a list of non-empty strings"),
         ('{"kind": "char", "vocabulary": ["a", "a"]}', "'a' twice"),
@@ -194,3 +196,27 @@ def test_to_dict_is_plain_json(trained):
         assert json.loads(json.dumps(tokenizer.to_dict())) == tokenizer.to_dict()
     letters = CharTokenizer.train(string.ascii_lowercase)
     assert CharTokenizer.from_dict(letters.to_dict()) == letters
+
+
+def test_an_alphabet_counts_from_0_and_holds_nothing_else(tmp_path):
+    letters = AlphabetTokenizer("badge")
+    assert isinstance(letters, Tokenizer) and letters.vocab_size == 5
+    assert letters.encode("gab") == [3, 1, 0] and letters.tokens([3, 0]) == ["g", "b"]
+    names = ("pad_id", "bos_id", "eos_id", "unk_id", "mask_id")
+    assert {getattr(letters, name) for name in names} == {None}
+    for special in (False, True):
+        assert letters.encode("badge", special=special) == list(range(5))
+    assert letters.decode(range(5)) == "badge"
+    with pytest.raises(ValueError, match=r"^text has “f”, which is not one of badge$"):
+        letters.encode("fade")
+    letters.save(tmp_path)
+    assert load_tokenizer(tmp_path) == letters != CharTokenizer.train("badge")
+    assert AlphabetTokenizer.train(["ba", "dge"]).vocabulary == ("a", "b", "d", "e", "g")
+    for wrong, message in ((["ab"], "one character"), ("aa", "twice")):
+        with pytest.raises(ValueError, match=message):
+            AlphabetTokenizer(wrong)
+    config = tl.ModelConfig(kind="encoder", vocab_size=9, n_layers=1, n_heads=2, d_model=8, n_ctx=6)
+    reader = tl.TextModel(tl.Transformer(config), letters)
+    assert reader.trace("bad").query_tokens("encoder", 0) == ["b", "a", "d"]
+    with pytest.raises(ValueError, match=r"text has 7 tokens but .* reads at most 6"):
+        reader.encode("badgeba")

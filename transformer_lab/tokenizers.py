@@ -1,8 +1,9 @@
 """Tokenizers: text to token ids and back, by characters, by words, or by byte-level BPE.
 
 All three reserve the same five ids, ``<pad> <s> </s> <unk> <mask>`` = 0 … 4, and share one
-surface, so a model, a dataset and a view can take any of them. A tokenizer is saved beside its
-model as ``tokenizer.json`` (`Tokenizer.save`, `load_tokenizer`).
+surface, so a model, a dataset and a view can take any of them; a fourth, of a task's own alphabet,
+reserves none. A tokenizer is saved beside its model as ``tokenizer.json`` (`Tokenizer.save`,
+`load_tokenizer`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from .arguments import check, checked, shown
 from .files.safefiles import committed, read_json
 
-__all__ = ["BPETokenizer", "CharTokenizer", "Tokenizer", "WordTokenizer", "display"]
+__all__ = [
+    "AlphabetTokenizer",
+    "BPETokenizer",
+    "CharTokenizer",
+    "Tokenizer",
+    "WordTokenizer",
+    "display",
+]
 __all__ += ["display_bytes", "load_tokenizer"]
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<mask>")
@@ -94,9 +102,10 @@ class Tokenizer(Protocol):
 
 
 class _OwnTokenizer:
-    """What the three tokenizers share: special ids, their names in text, saving."""
+    """What the tokenizers share: special ids, their names in text, saving."""
 
     kind: ClassVar[str]
+    _special: ClassVar[tuple[str, ...]] = SPECIAL
     pad_id: int | None = PAD
     bos_id: int | None = BOS
     eos_id: int | None = EOS
@@ -105,7 +114,7 @@ class _OwnTokenizer:
 
     def __init__(self, vocabulary: Sequence[str]):
         self.vocabulary = tuple(vocabulary)
-        if self.vocabulary[: len(SPECIAL)] != SPECIAL:
+        if self.vocabulary[: len(self._special)] != self._special:
             raise ValueError(
                 f"vocabulary={shown(self.vocabulary)} must begin with {', '.join(SPECIAL)}"
             )
@@ -130,7 +139,7 @@ class _OwnTokenizer:
                 Off, so that no text can smuggle them in.
         """
         check("text", text, str)
-        if not special:
+        if not special or not self._special:
             return self._encode(text)
         ids: list[int] = []
         for piece in _SPECIAL_PATTERN.split(text):
@@ -139,7 +148,8 @@ class _OwnTokenizer:
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
         """One display string per id, with invisible characters made visible."""
-        return [SPECIAL[i] if i < len(SPECIAL) else self._display(i) for i in self._checked(ids)]
+        own = self._special
+        return [own[i] if i < len(own) else self._display(i) for i in self._checked(ids)]
 
     def save(self, folder: str | Path) -> Path:
         """Write ``tokenizer.json`` into a folder, all of it or nothing; returns its path."""
@@ -151,12 +161,12 @@ class _OwnTokenizer:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that `load_tokenizer` needs, ready for JSON."""
-        return {"kind": self.kind, "vocabulary": list(self.vocabulary[len(SPECIAL) :])}
+        return {"kind": self.kind, "vocabulary": list(self.vocabulary[len(self._special) :])}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> _OwnTokenizer:
         """The tokenizer that `to_dict` described."""
-        return cls(SPECIAL + tuple(values["vocabulary"]))
+        return cls(cls._special + tuple(values["vocabulary"]))
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other.to_dict() == self.to_dict()  # type: ignore
@@ -190,7 +200,7 @@ class CharTokenizer(_OwnTokenizer):
 
     def __init__(self, vocabulary: Sequence[str]):
         super().__init__(vocabulary)
-        longer = [token for token in self.vocabulary[len(SPECIAL) :] if len(token) > 1]
+        longer = [token for token in self.vocabulary[len(self._special) :] if len(token) > 1]
         if longer:
             raise ValueError(f"vocabulary holds {shown(longer[0])}; a token is one character here")
 
@@ -198,7 +208,7 @@ class CharTokenizer(_OwnTokenizer):
     @checked
     def train(cls, text: str | Iterable[str]) -> CharTokenizer:
         """A vocabulary of every character in `text` (one string or many), in code-point order."""
-        return cls(SPECIAL + tuple(sorted(set().union(*_texts(text)))))
+        return cls(cls._special + tuple(sorted(set().union(*_texts(text)))))
 
     def _encode(self, text: str) -> list[int]:
         get = self._id.get
@@ -206,7 +216,24 @@ class CharTokenizer(_OwnTokenizer):
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of token ids; padding, beginning and end are left out."""
-        return "".join(self.vocabulary[i] for i in self._checked(ids) if i > EOS)
+        first = EOS + 1 if self._special else 0
+        return "".join(self.vocabulary[i] for i in self._checked(ids) if i >= first)
+
+
+class AlphabetTokenizer(CharTokenizer):
+    """One token a character of an alphabet, numbered from 0 in its order, with no special tokens: for
+    a task whose texts are of these characters and nothing else. Any other is refused."""
+
+    kind = "alphabet"
+    _special = ()
+    pad_id = bos_id = eos_id = unk_id = mask_id = None
+
+    def _encode(self, text: str) -> list[int]:
+        for character in text:
+            if character not in self._id:
+                told = f"text has “{display(character)}”, which is not one of"
+                raise ValueError(f"{told} {''.join(map(display, self.vocabulary))}")
+        return super()._encode(text)
 
 
 class WordTokenizer(_OwnTokenizer):
@@ -375,7 +402,8 @@ def load_tokenizer(folder: str | Path) -> CharTokenizer | WordTokenizer | BPETok
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such tokenizer; Tokenizer.save(folder) writes one")
     values = read_json(path, limit=_LARGEST_FILE, error=ValueError)
-    kinds = {cls.kind: cls for cls in (CharTokenizer, WordTokenizer, BPETokenizer)}
+    own = (CharTokenizer, AlphabetTokenizer, WordTokenizer, BPETokenizer)
+    kinds = {cls.kind: cls for cls in own}
     kind = values.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(f"{path}: kind={shown(kind)} is not one of {', '.join(kinds)}")

@@ -8,10 +8,19 @@ import { display } from "../../../transformer_lab/views/engine/tokenizers/displa
 const [source, target] = process.argv.slice(2);
 const { tokenizers, texts, lists, characters, which } = JSON.parse(fs.readFileSync(source, "utf-8"));
 
+/** Ids, or the sentence of a refusal. */
+function idsOf(tokenizer, text) {
+  try {
+    return tokenizer.encode(text);
+  } catch (error) {
+    return error.message;
+  }
+}
+
 const found = tokenizers.map((values, i) => {
   const tokenizer = tokenizerOf(values);
   return {
-    ids: which[i].map((text) => tokenizer.encode(texts[text])),
+    ids: which[i].map((text) => idsOf(tokenizer, texts[text])),
     decoded: lists[i].map((ids) => tokenizer.decode(ids)),
     tokens: tokenizer.tokens(Array.from({ length: tokenizer.size }, (_, id) => id)),
     rows: tokenizer.rows,

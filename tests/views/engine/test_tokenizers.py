@@ -15,7 +15,13 @@ from tokenizers import pre_tokenizers as cutters
 from tests.missing import package
 from transformer_lab import datasets
 from transformer_lab.hub.tokenizer import HuggingFaceTokenizer
-from transformer_lab.tokenizers import BPETokenizer, CharTokenizer, WordTokenizer, display
+from transformer_lab.tokenizers import (
+    AlphabetTokenizer,
+    BPETokenizer,
+    CharTokenizer,
+    WordTokenizer,
+    display,
+)
 from transformer_lab.views.pages.carried import packed_tokenizer
 
 T = package("transformers")
@@ -145,19 +151,18 @@ def both(tmp_path_factory):
         tokenizers=[packed_tokenizer(t) for t in own], texts=given, lists=lists, characters=every,
         which=which,
     )  # fmt: skip
+    found = in_node(folder, told)
+    return own, [[given[i] for i in one] for one in which], lists, (every, new), found
+
+
+def in_node(folder, told):
     (folder / "given.json").write_text(json.dumps(told))
     run = subprocess.run(
         ["node", HERE / "run_tokenizers.mjs", folder / "given.json", folder / "found.json"],
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-3000:]
-    return (
-        own,
-        [[given[i] for i in one] for one in which],
-        lists,
-        (every, new),
-        json.loads((folder / "found.json").read_text()),
-    )
+    return json.loads((folder / "found.json").read_text())
 
 
 def test_ids_are_pythons(both):
@@ -187,3 +192,24 @@ def test_what_is_invisible_is_shown_alike(both):
     _, _, _, (every, _), found = both
     assert len(every) > 20_000
     assert [display(c) for c in every] == found["shown"]
+
+
+def test_an_alphabet_reserves_nothing_and_refuses_what_is_not_in_it(tmp_path):
+    tokenizer = AlphabetTokenizer("lab é😀<>")
+    given = ["", "ball é", "😀😀<a>", "<mask>", "a c", "a\nb", "e\u0301", "\ud800", "日本"]
+    lists = [[], [0, 1, 2], [3, 4, 5, 6, 7], list(range(8))]
+    told = dict(
+        tokenizers=[packed_tokenizer(tokenizer)], texts=given, lists=[lists], characters=[],
+        which=[list(range(len(given)))],
+    )  # fmt: skip
+    (side,) = in_node(tmp_path, told)["found"]
+    for text, ids in zip(given, side["ids"], strict=True):
+        if set(text) <= set(tokenizer.vocabulary):
+            assert ids == tokenizer.encode(text)
+            continue
+        with pytest.raises(ValueError, match="which is not one of lab·é😀<>") as refused:
+            tokenizer.encode(text)
+        assert ids == str(refused.value)
+    assert sum(isinstance(ids, list) for ids in side["ids"]) == 3
+    assert side["decoded"] == [tokenizer.decode(ids) for ids in lists]
+    assert side["tokens"] == tokenizer.tokens(range(8)) == list("lab·é😀<>") and side["rows"] == 8

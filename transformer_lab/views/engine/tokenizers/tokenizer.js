@@ -20,6 +20,14 @@ const OPENING = new Set("([{");
  * @type {Record<string, (values: any, ids: Map<string, number>, vocabulary: string[]) => {encode: (text: string) => number[], decode: (ids: number[]) => string, display?: (id: number) => string}>}
  */
 const KINDS_OF_TOKENS = {
+  alphabet: (_, ids, vocabulary) => ({
+    encode(text) {
+      const strange = Array.from(text).find((character) => !ids.has(character));
+      if (strange !== undefined) throw new Error(`text has “${display(strange)}”, which is not one of ${vocabulary.map(display).join("")}`);
+      return Array.from(text, (character) => /** @type {number} */ (ids.get(character)));
+    },
+    decode: (found) => found.map((id) => vocabulary[id]).join(""),
+  }),
   char: (_, ids, vocabulary) => ({
     encode: (text) => Array.from(text, (character) => ids.get(character) ?? UNK),
     decode: (found) => found.map((id) => vocabulary[id]).join(""),
@@ -52,8 +60,9 @@ export class Tokenizer {
   /** @param {any} values of tokenizer.json */
   constructor(values) {
     if (!Object.hasOwn(KINDS_OF_TOKENS, values?.kind)) throw new Error(`this page's engine does not know tokenizers of kind ${JSON.stringify(values?.kind)}`);
-    this.ids = { pad: 0, bos: 1, eos: EOS, unk: UNK, mask: 4 };
-    this.vocabulary = [...SPECIAL, ...values.vocabulary];
+    this.special = values.kind === "alphabet" ? [] : SPECIAL;
+    this.ids = this.special.length ? { pad: 0, bos: 1, eos: EOS, unk: UNK, mask: 4 } : { pad: null, bos: null, eos: null, unk: null, mask: null };
+    this.vocabulary = [...this.special, ...values.vocabulary];
     const ids = new Map(this.vocabulary.map((token, id) => [token, id]));
     // No text merges into the name of a special token, nor is one a word of it.
     this.kind = KINDS_OF_TOKENS[values.kind](values, ids, this.vocabulary);
@@ -65,6 +74,7 @@ export class Tokenizer {
 
   /** A text of a masked model: what a reader writes as <mask> is that token, which no other text gives. @param {string} text */
   encodeMasked(text) {
+    if (this.ids.mask === null) return this.encode(text);
     return text.split(SPECIAL[this.ids.mask]).flatMap((part, i) => [...(i ? [this.ids.mask] : []), ...this.encode(part)]);
   }
 
@@ -80,12 +90,12 @@ export class Tokenizer {
 
   /** Padding, beginning and end are left out. @param {number[]} ids */
   decode(ids) {
-    return this.kind.decode(this.checked(ids).filter((id) => id > EOS));
+    return this.kind.decode(this.checked(ids).filter((id) => !this.special.length || id > EOS));
   }
 
   /** One string an id, invisible characters made visible. @param {number[]} ids */
   tokens(ids) {
-    return this.checked(ids).map((id) => SPECIAL[id] ?? this.kind.display?.(id) ?? display(this.vocabulary[id]));
+    return this.checked(ids).map((id) => this.special[id] ?? this.kind.display?.(id) ?? display(this.vocabulary[id]));
   }
 
   checked(ids) {
