@@ -120,6 +120,7 @@ def test_nothing_serious_for_axe(open_page, accessible, page_of, name, screensho
     page = open_page(page_of(name), scheme="dark", width=1200)
     for scheme in ("dark", "light"):
         page.emulate_media(color_scheme=scheme)
+        page.wait_for_selector(f"#tl-root [data-theme={scheme}], #tl-root[data-theme={scheme}]")
         for width in (1200, 700):
             page.set_viewport_size({"width": width, "height": 950})
             page.evaluate(TWO_FRAMES)

@@ -149,8 +149,6 @@ def test_every_view_goes_on_or_says_why_not(notebook, tmp_path, screenshot):
     of("patching", "[data-part=measure]").click()
     of("block", "[data-part=layer-on]").click()
     of("flow", "[data-part=position-back]").click()
-    of("positions", "[data-part=save]").click()
-    of("positions", "[data-part=csv]").click()
     page.wait_for_selector(".tl-view-heads[data-shown='decoder/2/0']")
     page.wait_for_selector(
         ".tl-view-patching [data-measured='1'], .tl-view-patching[data-measured='1']"
@@ -163,6 +161,8 @@ def test_every_view_goes_on_or_says_why_not(notebook, tmp_path, screenshot):
     assert says("heads") == wanted[0]
     alive = ("heads", "why", "patching", "block", "flow")
     assert [line(view) for view in alive] == 5 * [COMPUTED]
+    of("positions", "[data-part=save]").click()
+    of("positions", "[data-part=csv]").click()
     page.wait_for_function(
         "want => document.querySelector('.tl-view-positions [data-part=standby]').textContent === want",
         arg=WAITS,
