@@ -19,12 +19,13 @@ CODE = """
 import time
 import transformer_lab as tl  # before torch, as the lessons do
 corpus = tl.datasets.python_manual("bpe")
-config = tl.ModelConfig(
+config = tl.ModelConfig.modern(
     vocab_size=corpus.vocab_size, n_layers=4, n_heads=4, d_model=128, n_ctx=128, dropout=0.1
 )
 model = tl.Transformer(config)
 started = time.perf_counter()
-for step in tl.train(model, corpus.batches(16, 64), steps={steps}, lr=3e-3, threads={threads}):
+batches = corpus.batches(16, 64)
+for step in tl.train(model, batches, steps={steps}, optimizer="modern", threads={threads}):
     pass
 print(time.perf_counter() - started)
 """
