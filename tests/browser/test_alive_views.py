@@ -189,6 +189,19 @@ def says_of_the_step(page, view):
     says(page, view)
 
 
+def saved_anew(open_page, page, accessible, path):
+    """The page as it saves itself, opened in the dark and narrow: it has the text that was typed."""
+    accessible(page)
+    page.locator(part("save")).click()
+    with page.expect_download() as download:
+        page.locator(part("html")).click()
+    download.value.save_as(path)
+    again = open_page(path, scheme="dark", width=700)
+    assert again.locator(part("text")).input_value() == OTHER
+    accessible(again)
+    return again
+
+
 @pytest.mark.parametrize(
     "options",
     [{}, dict(norm="rms", positions="rotary", n_kv_heads=1, activation="swiglu", norm_first=False)],
@@ -217,15 +230,8 @@ def test_a_block_step_by_step_of_another_text(open_page, accessible, tmp_path, o
             page.locator("[data-part=kind] [data-value=encoder]").click()
             view.selected, view.kind = None, "encoder"
             says_of_the_step(page, view)
-    accessible(page)
-    page.locator(part("save")).click()
-    with page.expect_download() as download:
-        page.locator(part("html")).click()
-    download.value.save_as(tmp_path / "again.html")
-    again = open_page(tmp_path / "again.html", scheme="dark", width=700)
-    assert again.locator(part("text")).input_value() == OTHER
+    again = saved_anew(open_page, page, accessible, tmp_path / "again.html")
     says_of_the_step(again, view)
-    accessible(again)
     page = open_page(BlockView(model.trace(WORDS), 1, 1).to_html(model=False))
     assert page.locator(part("ask")).count() == 0
     assert page.locator(part("note")).inner_text().startswith("This page holds layer 1: ")
@@ -262,15 +268,8 @@ def test_the_flow_of_another_text(open_page, accessible, tmp_path, options):
         page.locator(f"[data-part=token] [data-value='{other}']").click()
         view.token = other
         says(page, view)
-    accessible(page)
-    page.locator(part("save")).click()
-    with page.expect_download() as download:
-        page.locator(part("html")).click()
-    download.value.save_as(tmp_path / "again.html")
-    again = open_page(tmp_path / "again.html", scheme="dark", width=700)
-    assert again.locator(part("text")).input_value() == OTHER
+    again = saved_anew(open_page, page, accessible, tmp_path / "again.html")
     says(again, view)
-    accessible(again)
 
 
 def test_a_text_that_is_too_long_for_a_flow_is_one_sentence(open_page):
