@@ -1,5 +1,7 @@
 """A cloud and a plotly figure in JupyterLab: alive, linked, and with no network."""
 
+import re
+
 CLOUD = """
 import transformer_lab as tl
 trace = tl.shipped().trace("for key in self.keys:")
@@ -30,4 +32,70 @@ def test_a_cloud_and_a_figure_need_no_network(notebook):
     )
     page.wait_for_selector(".jp-RenderedPlotly .heatmaplayer image")
     assert [url for url in page.requests if "127.0.0.1" not in url] == []
+    assert page.errors == []
+
+
+POINTS = """
+from transformer_lab.lessons.pictures import Mark, marks
+marks({"width 8": [Mark(1e9, 2.5, "a"), Mark(4e9, 2.0, "b")], "alone": [Mark(2e9, 1.9, "c")]},
+      laws={"the law": ([1e9, 4e9], [2.6, 1.8])},
+      title="Loss against operations", sentence="Two sentences. Of words.", x_name="operations", y_name="loss")
+"""
+SEEN = """() => {
+    const place = document.querySelector(".jp-RenderedPlotly");
+    const shown = (node) => getComputedStyle(node);
+    const leaf = (text) => [...text.querySelectorAll("tspan")].filter((t) => t.textContent.trim()).at(-1) ?? text;
+    const words = [...place.querySelectorAll("text")].filter((text) => text.textContent.trim());
+    let behind = place;
+    while (/, 0\\)|transparent/.test(shown(behind).backgroundColor)) behind = behind.parentElement;
+    return {
+        words: words.map((text) => [text.textContent, shown(leaf(text)).fill]),
+        lines: [...place.querySelectorAll(".scatterlayer .js-line")].map((line) => shown(line).stroke),
+        paper: [...place.querySelectorAll("rect.bg, .main-svg")].map((part) => [shown(part).fillOpacity, shown(part).backgroundColor]),
+        behind: shown(behind).backgroundColor,
+    };
+}"""
+
+
+def against(colour, behind):
+    """The contrast of one colour of CSS on another (WCAG); what can be seen through, on it."""
+
+    def numbers(words):
+        found = [float(n) for n in re.findall(r"[0-9.]+", words)]
+        return found[:3], (found[3] if len(found) > 3 else 1.0)
+
+    def luminance(rgb):
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
+        return sum(a * b for a, b in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    (back, _), (front, share) = numbers(behind), numbers(colour)
+    mixed = [share * f + (1 - share) * b for f, b in zip(front, back, strict=True)]
+    a, b = sorted((luminance([c / 255 for c in back]), luminance([c / 255 for c in mixed])))
+    return (b + 0.05) / (a + 0.05)
+
+
+def test_measured_points_wear_the_theme_of_the_lab(notebook, screenshot):
+    book = notebook(POINTS)
+    page = book.page
+    book.run_all()
+    page.wait_for_selector(".jp-RenderedPlotly .legendtext")
+    backgrounds = set()
+    for theme in ("JupyterLab Light", "JupyterLab Dark"):
+        page.evaluate(
+            "t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t})", theme
+        )
+        page.wait_for_function("t => document.body.dataset.jpThemeName === t", arg=theme)
+        page.wait_for_timeout(500)
+        seen = page.evaluate(SEEN)
+        screenshot(page, f"points-{theme[11:].lower()}")
+        backgrounds.add(seen["behind"])
+        said = " ".join(words for words, _ in seen["words"])
+        for words in ("Loss against operations", "width 8", "the law", "1 · 10⁹", "2.4"):
+            assert words in said
+        for words, colour in seen["words"]:
+            assert against(colour, seen["behind"]) >= 4.5, (theme, words, colour)
+        assert len(seen["lines"]) == 2
+        assert all(against(colour, seen["behind"]) >= 3 for colour in seen["lines"])
+        assert all(o == "0" or b == "rgba(0, 0, 0, 0)" for o, b in seen["paper"])
+    assert len(backgrounds) == 2
     assert page.errors == []

@@ -301,6 +301,12 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
 # -- points under the pointer -------------------------------------------------------------------------
 
 
+START = (
+    '<span style="color:var(--jp-content-font-color1,var(--vscode-editor-foreground,'
+    'var(--colab-primary-text-color,var(--tl-page-ink,#1b1f24))))">'
+)
+
+
 def drawn(name="one", **more):
     groups = {
         name: [Mark(4e9, 2.0, name), Mark(1e9, 2.5, "first")],
@@ -311,17 +317,33 @@ def drawn(name="one", **more):
 
 
 def test_each_point_has_its_words_and_lies_in_the_order_of_x():
-    figure = drawn()
+    figure = drawn(theme="light")
     assert [list(t.x) for t in figure.data] == [[1e9, 4e9], [2e9], [1e9, 4e9]]
     assert list(figure.data[0].customdata) == ["first", "one"]
     assert [t.mode for t in figure.data] == ["lines+markers", "markers", "lines"]
     assert figure.layout.xaxis.type == "log"
     assert list(figure.layout.xaxis.ticktext) == ["1 · 10⁹", "2 · 10⁹", "5 · 10⁹"]
     sizes = marks(
-        {"a": [Mark(900, 1, ""), Mark(30_000, 2, "")]}, title="", sentence="", x_name="", y_name=""
-    )
+        {"a": [Mark(900, 1, ""), Mark(30_000, 2, "")]},
+        title="", sentence="", x_name="", y_name="", theme="light",
+    )  # fmt: skip
     assert list(sizes.layout.xaxis.ticktext) == ["1,000", "2,000", "5,000", "10,000", "20,000"]
     assert drawn(theme="dark").layout.template != figure.layout.template
+
+
+def test_words_and_paper_are_left_to_the_page_and_numbers_are_not():
+    light, page = drawn(theme="light").to_plotly_json(), drawn().to_plotly_json()
+    for a, b in zip(light["data"], page["data"], strict=True):
+        assert b["name"] == f"{START}{a['name']}</span>"
+        assert list(a["x"]) == list(b["x"]) and list(a["y"]) == list(b["y"])
+    layout = page["layout"]
+    assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0,0,0,0)"
+    assert layout["title"]["text"] == f"{START}{light['layout']['title']['text']}</span>"
+    assert layout["xaxis"]["ticktext"] == [
+        f"{START}{words}</span>" for words in light["layout"]["xaxis"]["ticktext"]
+    ]
+    assert layout["yaxis"]["tickprefix"] == START and layout["yaxis"]["ticksuffix"] == "</span>"
+    assert "tickprefix" not in layout["xaxis"]
 
 
 def test_where_no_script_runs_there_is_a_picture_with_words():

@@ -49,7 +49,7 @@ def marks(
     sentence: str,
     x_name: str,
     y_name: str,
-    theme: str = "light",
+    theme: str = "page",
 ) -> Plot:
     """Points of several groups over a logarithmic axis, each with its words under the pointer.
 
@@ -57,7 +57,7 @@ def marks(
         groups: a name to its points, which a line joins in the order of x; one point stands alone.
         laws: a name to x and y of a curve without points, which is drawn dashed.
         title, sentence: what stands over it.
-        theme: "light" or "dark".
+        theme: "light" or "dark"; "page" follows the page that shows it.
 
     Raises:
         ValueError: when there is no point, or one does not lie right of 0.
@@ -97,6 +97,8 @@ def ticks(scene: _Scene) -> list[float]:
 def _plotly(scene: _Scene, theme: str) -> Plot:
     from transformer_lab.views.shared import plots
 
+    of_page = theme == "page"
+    theme = "light" if of_page else theme
     figure = plots.Plot(
         title=scene.title, sentence=scene.sentence, theme=theme, still=partial(_still, scene)
     )
@@ -113,16 +115,19 @@ def _plotly(scene: _Scene, theme: str) -> Plot:
     for (name, (x, y)), dash in zip(scene.laws.items(), cycle(("dash", "dot"))):
         figure.add_scatter(
             x=list(map(float, x)), y=list(map(float, y)), name=plots.said(name), mode="lines",
-            line=dict(color=plots.ink("quiet", theme), width=1.6, dash=dash),
+            line=dict(
+                color=plots.BOTH if of_page else plots.ink("quiet", theme), width=1.6, dash=dash
+            ),
             hovertemplate=f"{plots.said(name)}: %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
     named = ticks(scene)
-    return figure.update_layout(
+    figure.update_layout(
         height=460, xaxis=dict(
             type="log", title_text=scene.x_name, tickvals=named, ticktext=list(map(spoken, named))
         ),
         yaxis_title_text=scene.y_name,
     )  # fmt: skip
+    return plots.follow_page(figure) if of_page else figure
 
 
 def _still(scene: _Scene) -> Figure:

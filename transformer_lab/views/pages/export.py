@@ -55,12 +55,15 @@ def safe_json(value: Any) -> str:
 
 @cache
 def _page_style() -> str:
-    light, dark = (palette()[theme]["paper"] for theme in ("light", "dark"))
+    light, dark = (
+        f"--tl-page: {palette()[theme]['paper']}; --tl-page-ink: {palette()[theme]['ink']};"
+        for theme in ("light", "dark")
+    )
     return f"""
-:root {{ color-scheme: light dark; --tl-page: {light}; }}
+:root {{ color-scheme: light dark; {light} }}
 :root[data-theme="light"] {{ color-scheme: light; }}
-:root[data-theme="dark"] {{ color-scheme: dark; --tl-page: {dark}; }}
-@media (prefers-color-scheme: dark) {{ :root:not([data-theme]) {{ --tl-page: {dark}; }} }}
+:root[data-theme="dark"] {{ color-scheme: dark; {dark} }}
+@media (prefers-color-scheme: dark) {{ :root:not([data-theme]) {{ {dark} }} }}
 body {{ margin: 0; background: var(--tl-page); }}
 #tl-root {{ max-width: 1400px; margin: 0 auto; }}
 noscript, .tl-still {{ display: block; padding: 16px; font: 15px system-ui, sans-serif; }}

@@ -166,6 +166,36 @@ def heads_of(theme: str) -> tuple[str, ...]:
     return head_colours()
 
 
+# The words of whatever page shows a figure: JupyterLab, VS Code, Colab, a page of ours; else ink.
+_PAGE_INK = (
+    "var(--jp-content-font-color1,var(--vscode-editor-foreground,"
+    f"var(--colab-primary-text-color,var(--tl-page-ink,{palette()['light']['ink']}))))"
+)
+BOTH = "#7d838c"  # 3:1 and more on a light and on a dark page
+
+
+def follow_page(figure: Any) -> Plot:
+    """Let a figure of the light theme wear the colours of the page that shows it, whichever that is
+    and becomes. plotly's own colours can name no variable of a style sheet; the style of its words can."""
+    start, end = f'<span style="color:{_PAGE_INK}">', "</span>"
+    figure.update_layout(
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
+        title_text=f"{start}{figure.layout.title.text}{end}",
+        modebar=dict(bgcolor="rgba(0,0,0,0)", color=BOTH, activecolor=ink("accent", "light")),
+    )  # fmt: skip
+    for trace in figure.data:
+        trace.name = f"{start}{trace.name}{end}"
+    faint = "rgba(125,131,140,0.35)"
+    for axis in (figure.layout.xaxis, figure.layout.yaxis):
+        axis.update(gridcolor=faint, linecolor=faint, zerolinecolor=faint, tickcolor=faint)
+        axis.update(title_text=f"{start}{axis.title.text or ''}{end}")
+        if axis.ticktext is None:
+            axis.update(tickprefix=start, ticksuffix=end)
+        else:
+            axis.update(ticktext=[f"{start}{words}{end}" for words in axis.ticktext])
+    return figure
+
+
 def ink(name: str, theme: str) -> str:
     """A colour of the theme by its name in palette.js: "ink", "quiet", "accent" …"""
     template_of(theme)
