@@ -226,6 +226,26 @@ def test_bars_of_all_panels_have_one_colour(n):
     assert len({bar.get_facecolor() for bar in bars}) == 1
 
 
+def test_panels_of_one_unit_share_a_scale_and_no_others():
+    lists = {"loss": [("a", 2.0)], "again": [("a", 4.0)], "time": [("a", 40.0)]}
+    together = predictions(lists, alt="x").figure()
+    assert len({axes.get_xlim() for axes in together.axes}) == 1
+    apart = predictions(lists, alt="x", units=["nats", "nats", "s"]).figure()
+    loss, again, time = (axes.get_xlim()[1] for axes in apart.axes)
+    assert loss == again
+    assert time == 10 * loss
+    with pytest.raises(ValueError, match="units has 2 entries for 3 lists"):
+        predictions(lists, alt="x", units=["nats", "s"])
+
+
+def test_bars_below_0_are_drawn_and_told():
+    figure = predictions({"higher by": [("a", 0.5), ("b", -0.25), ("c", -0.004)]}, alt="x").figure()
+    (axes,) = figure.axes
+    assert axes.get_xlim()[0] == -0.25
+    assert [text.get_text() for text in axes.texts] == [".50", "−.25", "−.004"]
+    assert [bar.get_width() for bar in axes.patches] == [0.5, -0.25, -0.004]
+
+
 @pytest.mark.parametrize("kind", ["good", "bad", "wait", "info"])
 def test_card_marks_can_be_seen_in_both_themes(kind):
     from transformer_lab.lessons.cards import TONES

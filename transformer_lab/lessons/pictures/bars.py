@@ -16,47 +16,77 @@ if TYPE_CHECKING:
 
 
 def predictions(
-    lists: dict[str, Sequence[tuple[str, float]]], *, title: str = "", alt: str, caption: str = ""
+    lists: dict[str, Sequence[tuple[str, float]]],
+    *,
+    title: str = "",
+    alt: str,
+    caption: str = "",
+    units: Sequence[str] = (),
 ) -> Picture:
-    """Lists of (token, probability), one a panel, as bars on the same scale.
+    """Lists of (token, probability), one a panel, as bars.
 
     Args:
         lists: the panel's name to its tokens, likeliest first.
+        units: what the numbers of each panel are; panels of the same unit share one scale. Without
+            it all panels do.
+
+    Raises:
+        ValueError: there is no list, or not one unit a list.
     """
     if not lists:
         raise ValueError("predictions() needs at least one list of (token, probability)")
+    if units and len(units) != len(lists):
+        raise ValueError(
+            f"units has {len(units)} entries for {len(lists)} lists; give one a list, or leave it out"
+        )
     longest = max(len(rows) for rows in lists.values())
-    most = max((p for rows in lists.values() for _, p in rows), default=1.0)
+    of = units or ("",) * len(lists)
+    ends: dict[str, tuple[float, float]] = {}
+    for unit, rows in zip(of, lists.values(), strict=True):
+        low, high = ends.get(unit, (0.0, 0.0))
+        found = [p for _, p in rows]
+        ends[unit] = min(low, *found, 0.0), max(high, *found, 0.0)
 
     def draw(theme: Theme) -> Figure:
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(3.9 * len(lists), 0.3 * longest + 0.2))
-        for index, (name, rows) in enumerate(lists.items()):
+        for index, (unit, (name, rows)) in enumerate(zip(of, lists.items(), strict=True)):
             axes = figure.add_axes((index / len(lists), 0, 0.66 / len(lists), 1))
             axes.patch.set_alpha(0)
             places = np.arange(len(rows))
             axes.barh(places, [p for _, p in rows], color=theme.accent, height=0.62)
             for place, (_, p) in zip(places, rows, strict=True):
-                shown = written(p, "weights") if p >= 0.01 else f"{p:.3f}"[1:]
                 axes.annotate(
-                    shown, (p, place), (5, 0), textcoords="offset points",
+                    _of_a_bar(p), (max(p, 0.0), place), (5, 0), textcoords="offset points",
                     va="center", fontsize=9, color=theme.text,
                 )  # fmt: skip
             axes.set_yticks(
                 places, [token for token, _ in rows],
                 family="DejaVu Sans Mono", fontsize=10, color=theme.text,
             )  # fmt: skip
-            axes.set_xlim(0, most * 1.02)
+            low, high = ends[unit]
+            wide = high - low or 1.0
+            axes.set_xlim(low, low + wide * 1.02)
             axes.set_ylim(longest - 0.5, -0.6)
             axes.set_xticks([])
             axes.tick_params(length=0)
             for spine in ("top", "right", "bottom"):
                 axes.spines[spine].set_visible(False)
             axes.spines["left"].set_color(theme.line)
+            if low < 0:
+                axes.spines["left"].set_visible(False)
+                axes.axvline(0.0, color=theme.line, linewidth=0.8)
             axes.set_title(name, loc="left", color=theme.text, fontsize=10.5)
         if title:
             figure.text(0, 1 + 0.42 / figure.get_figheight(), title, fontsize=11, color=theme.text)
         return figure
 
     return Picture(draw, alt, caption)
+
+
+def _of_a_bar(value: float) -> str:
+    """Its number: two places, and a third where there would be nothing else."""
+    size = abs(value)
+    shown = written(size, "weights") if size >= 0.01 else f"{size:.3f}"[1:]
+    return "−" + shown if value < 0 and float(shown) else shown
