@@ -282,3 +282,18 @@ def test_a_text_that_is_too_long_for_a_flow_is_one_sentence(open_page):
     told = "Text has 260 tokens; a flow is drawn of up to 256: shorten it."
     assert page.locator(part("ask-message")).inner_text() == told
     says(page, view)
+
+
+def test_what_a_damaged_link_says_stays_beside_what_comes_later(open_page):
+    """The logit lens is read once the page is open: that it is here is no reason to say nothing more."""
+    page = open_page(ResidualView(small("decoder").trace(WORDS, keep="all")).to_html())
+    address = page.url
+    page.goto("about:blank")
+    page.goto(f"{address}#state=AAAA")
+    page.wait_for_function(
+        "() => document.querySelector('[data-part=lens] tbody')?.innerText.match(/[.]\\d\\d/)"
+    )
+    page.wait_for_selector("[data-ready]")
+    said = page.locator(part("message")).inner_text()
+    assert said == "This link is damaged: the page is shown as it was saved."
+    page.requests[1:] = []  # it was opened twice

@@ -98,7 +98,8 @@ export class AskRow {
   /** @param {Record<string, any>} more what a link told */
   async follow({ sides }) {
     if (sides === undefined) return;
-    if (!Array.isArray(sides) || sides.length !== this.sides.length) throw new Error("this link names what is not in this page");
+    const isSide = (side) => typeof side?.text === "string" && typeof (side.target ?? "") === "string";
+    if (!Array.isArray(sides) || sides.length !== this.sides.length || !sides.every(isSide)) throw new Error("this link names what is not in this page");
     await this.requests.ask({ type: "run", sides });
   }
 

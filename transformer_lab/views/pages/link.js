@@ -56,17 +56,43 @@ export function readLink(model, hash) {
     throw new Error("this link is damaged");
   }
   if (name !== pageName(model)) throw new Error("this link belongs to another page");
-  const fits = Object.entries(chosen).every(([trait, value]) => trait === "_options" || (model.get("_chosen").includes(trait) && fitsPage(model, trait, value)));
+  const known = (trait, value) => trait === "_options" ? isTable(value) : model.get("_chosen").includes(trait) && fitsPage(model, trait, value);
+  const fits = isTable(chosen) && isTable(more) && Object.entries(chosen).every(([trait, value]) => known(trait, value));
   if (!fits) throw new Error("this link names what is not in this page");
   return { chosen, more };
 }
+
+/** Of what a link chose, what there is once its text has been read: one that somebody wrote by hand may
+ * name tokens that no text has. @param {any} model @param {Record<string, any>} chosen */
+export function chosenHere(model, chosen) {
+  const kinds = Object.values(model.get("_kinds") ?? {});
+  if (!kinds.length) return chosen;
+  const tokens = Math.max(...kinds.flatMap(({ queries, keys }) => [queries, keys]));
+  const beyond = (trait) => Array.isArray(chosen[trait]) && chosen[trait].some((token) => token >= tokens);
+  const gone = ["selected", "a", "b"].filter(beyond).map((trait) => [trait, null]);
+  return { ...chosen, ...Object.fromEntries(gone) };
+}
+
+const isTable = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const isPlace = (value) => Number.isInteger(value) && value >= 0;
+/** Lists of so many places. */
+const isPlaces = (value, count) => Array.isArray(value) && value.length === count && value.every(isPlace);
+/** Numbers, or lists of them. */
+const isNumbers = (value) => Array.isArray(value) && value.every((one) => Number.isFinite(one) || isNumbers(one));
 
 /** Whether a value may stand where it would. */
 function fitsPage(model, trait, value) {
   const kinds = model.get("_kinds") ?? {};
   const most = (what) => Math.max(0, ...Object.values(kinds).map((kind) => kind[what] ?? 0));
-  const index = (below) => (one) => Number.isInteger(one) && one >= 0 && one < below;
-  if (trait === "layer" || trait === "head") return index(most(`${trait}s`))(value);
+  if (trait === "layer" || trait === "head") return isPlace(value) && value < most(`${trait}s`);
   if (trait === "kind") return Object.hasOwn(kinds, value);
-  return typeof value === typeof model.get(trait) || value === null || model.get(trait) === null;
+  if (trait === "selected") return value === null || (Array.isArray(value) && isPlaces(value.map((one) => one ?? 0), 2));
+  if (trait === "a" || trait === "b") return value === null || (isPlaces(value, 2) && value[0] <= value[1]);
+  if (trait === "text") return isPlace(value) ? value < (model.get("_texts")?.names?.length ?? 1) : value === "mean" || value === "spread";
+  if (trait === "pins") return Array.isArray(value) && value.every((one) => isPlaces(one, 2));
+  if (trait === "cuts") return Array.isArray(value) && value.every((one) => isPlaces(one, 4));
+  const was = model.get(trait);
+  if (Array.isArray(was)) return isNumbers(value);
+  if (was === null) return value === null || Number.isFinite(value) || isNumbers(value);
+  return typeof value === typeof was || value === null;
 }

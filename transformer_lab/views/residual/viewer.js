@@ -38,6 +38,7 @@ export class ResidualViewer {
     /** @type {number | null} */
     this.hoverRow = null;
     this.from = null;
+    this.failed = ""; // why what the lens asked for last is not here
     this.marks = onceAFrame(() => this.#follow());
     this.link = linked(model, signal, (spot) => {
       this.hoverToken = this.#tokenOf(spot && [spot.query, spot.key]);
@@ -334,9 +335,9 @@ export class ResidualViewer {
         this.#drawLens();
         this.#follow();
       }
-      this.shell.say("");
+      if (this.failed) this.shell.say((this.failed = "")); // what a link said stays
     } catch (error) {
-      if (from === this.from) this.shell.say(`Tokens ${from}–${to - 1} cannot be shown: ${error.message}`);
+      if (from === this.from) this.shell.say((this.failed = `Tokens ${from}–${to - 1} cannot be shown: ${error.message}`));
     } finally {
       ended();
       if (from === this.from) this.waiting.say("");

@@ -1,7 +1,7 @@
 // How a view comes to stand on a page; the last line of every view's module.
 
 import { afterPaint, element } from "./dom.js";
-import { hasAddress, readLink } from "../pages/link.js";
+import { chosenHere, hasAddress, readLink } from "../pages/link.js";
 import { hearOf } from "./hearing.js";
 import { keepKeys, leaveByEscape } from "./keys.js";
 import { Standby } from "../pages/standby.js";
@@ -22,7 +22,7 @@ async function followLink(model, viewer) {
     if (!link) return;
     await viewer.follow?.(link.more);
     const to = viewer.model ?? model;
-    to.set(link.chosen);
+    to.set(chosenHere(model, link.chosen));
     to.save_changes();
   } catch (error) {
     viewer.shell?.say(`${error.message[0].toUpperCase()}${error.message.slice(1)}: the page is shown as it was saved.`);
