@@ -12,7 +12,7 @@ from typing import Any
 from ipywidgets.widgets.widget import _instances
 
 import transformer_lab as tl
-from transformer_lab.views import Explorer, View
+from transformer_lab.views import View
 
 
 def save_views(folder: str, names: dict[str, Any]) -> None:
@@ -26,9 +26,8 @@ def save_views(folder: str, names: dict[str, Any]) -> None:
         if not isinstance(view, View) or "plotly" in getattr(view, "_needs", ()):
             continue
         find_reader(getattr(view, "trace", None), names)
-        how: dict[str, Any] = {"effects": False} if isinstance(view, Explorer) else {}
         with suppress(ValueError):  # what cannot be saved whole stays as the notebook has it
-            view.save_html(Path(folder) / f"{name}.html", **how)
+            view.save_html(Path(folder) / f"{name}.html")
 
 
 def find_reader(trace: Any, names: dict[str, Any]) -> None:
