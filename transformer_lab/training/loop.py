@@ -27,7 +27,6 @@ from .machine import (
     backend_for,
     compiler_failed,
     keep_freed_memory,
-    precision_of,
     threads_for,
     warn_uncompiled,
 )
@@ -43,6 +42,7 @@ from .objective import (
     sums,
     to_device,
 )
+from .precision import precision_of
 from .run import Run
 from .state import Plan, Step, TrainState
 from .writer import Writer
@@ -93,8 +93,8 @@ def train(
         eval_batches, eval_every: held-out batches (20 of an endless stream), evaluated every so
             many steps and at the end.
         label_smoothing: of the default loss, in training only.
-        precision: "fp32", "bf16" or "fp16" autocast; "auto" is bf16 on a GPU that has it, else fp32.
-            A processor without instructions for bf16 goes on in fp32, with a warning.
+        precision: "fp32", "bf16" or "fp16" autocast; "auto" is bf16 on a GPU that has it, and for a
+            large decoder on a processor where a short trial finds it faster; else fp32.
         compile: use `torch.compile` (a string names its backend). "auto": where the run is long
             enough to pay for it on a processor; the bar says why or why not. Where there is no
             compiler, or it fails, training goes on uncompiled and a warning says so.
@@ -146,12 +146,14 @@ def train(
     forward, model = model, bare(model)  # a model that is compiled already
     chosen = _recipe(optimizer, lr=lr, schedule=schedule, warmup=warmup, clip=clip,
                      weight_decay=weight_decay)  # fmt: skip
+    n_threads = threads or threads_for(model, batches)
     plan = Plan(
         model, forward, feed(batches), steps, chosen, _schedule(chosen, steps, model),
         loss=loss or CrossEntropy(label_smoothing), eval_loss=loss or CrossEntropy(),
         eval_batches=eval_batches, eval_every=eval_every or steps,
-        precision=precision_of(precision, next(model.parameters()).device), compile=compile,
-        threads=threads or threads_for(model, batches),
+        precision=precision_of(precision, model, batches, chosen, steps, n_threads, run if resume else None,
+                               plain=forward is model and not compile and loss is None),
+        compile=compile, threads=n_threads,
         checkpoint_every=checkpoint_every or max(1, steps // 10), snapshot_every=snapshot_every,
         probe=probe, watch=watch, progress=progress,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How training uses the machine: threads, precision, and whether its model is compiled."""
+"""How training uses the machine: threads, memory, and whether its model is compiled."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..arguments import shown
 from .objective import n_tokens
 
 SMALL_STEP = 20e9  # floating-point operations; see `threads_for`
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")  # of Intel and AMD; of Arm
 
 # Measured with torch 2.13 on one thread of an AVX2 processor, 4 layers of d 128, 12 x 64 tokens
 # (forward and backward, by turns): 93.1 ms as written and 72.2 compiled for the modern block,
@@ -42,35 +39,6 @@ def keep_freed_memory() -> None:
     gets them again page by page: 4,000 pages a step of a small model, a tenth of its time.
     The block is not touched, so it costs nothing; other allocators do not mind."""
     torch.empty(KEPT, dtype=torch.uint8)  # freed at once
-
-
-def has_bf16_instructions() -> bool | None:
-    """Whether this processor multiplies in bf16 by itself; None where PyTorch does not tell."""
-    capabilities = getattr(torch.cpu, "get_capabilities", None)
-    told = capabilities() if capabilities else {}
-    return any(told.get(name) for name in BF16_INSTRUCTIONS) if told else None
-
-
-def precision_of(name: str, device: torch.device) -> torch.dtype:
-    """What to compute in. "auto" is fp32 on a processor, also on one that has bf16: whether that is
-    faster there, and learns as well, was not measured. On one that has not, every product would be
-    converted to fp32 and back, so that bf16 is fp32 there, with a warning."""
-    if name not in PRECISIONS:
-        raise ValueError(
-            f"precision={shown(name)} is not known; choose one of {', '.join(PRECISIONS)}"
-        )
-    if name == "auto":
-        name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-    if name == "bf16" and device.type == "cpu" and has_bf16_instructions() is False:
-        warnings.warn(
-            "precision='bf16': this processor has no instructions for it and would be slower; "
-            "training goes on in fp32",
-            stacklevel=3,
-        )
-        name = "fp32"
-    if name == "fp16" and device.type != "cuda":
-        raise ValueError(f"precision='fp16' needs a GPU, not {device.type}; use 'bf16' or 'fp32'")
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
 
 
 def backend_for(

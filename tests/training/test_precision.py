@@ -1,0 +1,175 @@
+"""What training computes in: asked for, kept, or found faster by a trial."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import transformer_lab as tl
+from tests.factories import Rows, learner, same
+from transformer_lab.files.rng import RandomState
+from transformer_lab.optim import recipe
+from transformer_lab.training import precision
+from transformer_lab.training.loop import train
+from transformer_lab.training.precision import is_tried, precision_of, trial
+from transformer_lab.training.run import Run
+
+AVX2 = {"avx2": True, "amx_bf16": False, "avx512_bf16": False}
+
+
+def has(monkeypatch, *flags):
+    told = AVX2 | dict.fromkeys(flags, True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+
+
+def large(**options):
+    return learner(**(dict(d_model=256, dropout=0.1) | options))
+
+
+def asked(name, model=None, steps=100, run=None, **options):
+    model = model or learner()
+    return precision_of(name, model, Rows(), recipe("adamw"), steps, 1, run, **options)
+
+
+@pytest.mark.parametrize("flag", ["amx_bf16", "avx512_bf16", "bf16"])
+def test_bf16_is_for_processors_that_have_it_and_are_asked(monkeypatch, recwarn, flag):
+    has(monkeypatch, flag)
+    assert asked("bf16") is torch.bfloat16
+    assert asked("auto") is torch.float32  # a small model
+    assert not recwarn
+
+
+def test_bf16_is_believed_where_pytorch_does_not_tell_what_the_processor_has(monkeypatch, recwarn):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert asked("bf16") is torch.bfloat16
+    assert not is_tried(large(), Rows(), recipe("adamw"), 100)
+    assert not recwarn
+
+
+def test_without_bf16_training_goes_on_in_fp32_and_the_run_says_so(monkeypatch, tmp_path):
+    has(monkeypatch)
+    with pytest.warns(UserWarning, match=r"^precision='bf16': .*goes on in fp32$") as told:
+        steps = list(train(learner(), Rows(), steps=2, precision="bf16", run=tmp_path / "run"))
+    assert len(told) == 1 and told[0].filename == __file__
+    exact = list(train(learner(), Rows(), steps=2, precision="fp32"))
+    assert [s.loss for s in steps] == [s.loss for s in exact]
+    assert Run(tmp_path / "run").config()["training"]["precision"] == "float32"
+
+
+class Iterable:
+    def __iter__(self):
+        return (Rows().batch(i) for i in range(200))
+
+
+@pytest.mark.parametrize("name", precision.AS_GOOD)
+def test_what_is_tried_in_bf16(monkeypatch, name):
+    has(monkeypatch, "avx512_bf16")
+    chosen = recipe(name)
+    assert is_tried(large(), Rows(), chosen, 100)
+    assert not is_tried(large(), Rows(), chosen, 99)
+    assert not is_tried(large(), Iterable(), chosen, 100)
+    assert not is_tried(large(d_model=128), Rows(), chosen, 100)
+    assert not is_tried(large(kind="encoder"), Rows(), chosen, 100)
+    assert not is_tried(nn.Linear(2, 2), Rows(), chosen, 100)
+    monkeypatch.setattr(precision, "AS_GOOD", ())
+    assert not is_tried(large(), Rows(), chosen, 100)
+    monkeypatch.undo()
+    has(monkeypatch)
+    assert not is_tried(large(), Rows(), chosen, 100)
+
+
+@pytest.mark.parametrize(("bound", "wanted"), [(1e9, torch.bfloat16), (0.0, torch.float32)])
+def test_a_trial_decides(monkeypatch, recwarn, bound, wanted):
+    has(monkeypatch, "avx512_bf16")
+    monkeypatch.setattr(precision, "FASTER", bound)
+    assert asked("auto", large()) is wanted
+    assert asked("fp32", large()) is torch.float32
+    assert asked("auto", large(), plain=False) is torch.float32
+    assert not recwarn
+
+
+class Told(Rows):
+    """Rows that write down which batches were asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def batch(self, step):
+        self.asked.append(step)
+        return super().batch(step)
+
+
+class Counts(tl.Tap):
+    calls = 0
+
+    def on_stream(self, name, site, x):
+        self.calls += 1
+        return x
+
+
+@pytest.mark.parametrize("name", precision.AS_GOOD)
+def test_a_trial_leaves_everything_as_it_was(name):
+    model, rows, tap = large().eval(), Told(), Counts()
+    model.add_tap(tap)
+    before, random = copy.deepcopy(model), RandomState.now().to_tensors()
+    threads = torch.get_num_threads()
+    with torch.no_grad():
+        assert trial(model, rows, recipe(name), threads + 1) > 0
+    assert same(model, before)
+    assert all(p.grad is None for p in model.parameters())
+    assert not model.training
+    assert tap.calls == 0
+    assert rows.asked == [0]
+    assert torch.get_num_threads() == threads
+    after = RandomState.now().to_tensors()
+    assert all(torch.equal(random[key], after[key]) for key in random)
+
+
+def trained(folder, steps=100, **options):
+    torch.manual_seed(1)
+    model = large(d_ff=64)
+    return model, train(model, Rows(), steps=steps, run=folder, **options)
+
+
+def test_a_run_says_what_was_chosen_and_keeps_it_when_it_is_resumed(monkeypatch, tmp_path, recwarn):
+    has(monkeypatch, "avx512_bf16")
+    monkeypatch.setattr(precision, "FASTER", 1e9)
+    whole, steps = trained(tmp_path / "whole", precision="bf16")
+    losses = [step.loss for step in steps]
+    _, steps = trained(tmp_path / "run")
+    begun = [next(steps).loss for _ in range(40)]
+    steps.close()
+    assert Run(tmp_path / "run").config()["training"]["precision"] == "bfloat16"
+    monkeypatch.setattr(precision, "FASTER", 0.0)  # no trial would choose it now
+    model, steps = trained(tmp_path / "run", resume=True)
+    assert begun + [step.loss for step in steps] == losses
+    assert same(whole, model)
+    assert not recwarn
+
+
+def test_a_run_begun_in_fp32_stays_so(monkeypatch, tmp_path, recwarn):
+    has(monkeypatch, "avx512_bf16")
+    monkeypatch.setattr(precision, "FASTER", 1e9)
+    _, steps = trained(tmp_path / "run", precision="fp32")
+    next(steps)
+    steps.close()
+    _, steps = trained(tmp_path / "run", resume=True)
+    next(steps)
+    steps.close()
+    assert Run(tmp_path / "run").config()["training"]["precision"] == "float32"
+    assert not recwarn
+
+
+def test_where_a_run_does_not_say_a_trial_decides(monkeypatch, tmp_path):
+    has(monkeypatch, "avx512_bf16")
+    monkeypatch.setattr(precision, "FASTER", 1e9)
+    run = Run(tmp_path / "run")
+    assert asked("auto", large(), run=run) is torch.bfloat16  # nothing is there yet
+    _, steps = trained(run.folder, precision="fp32")
+    next(steps)
+    steps.close()
+    assert asked("auto", large(), run=run) is torch.float32
+    (run.folder / "config.json").unlink()
+    assert asked("auto", large(), run=run) is torch.bfloat16

@@ -1,0 +1,141 @@
+"""What training computes in, and whether bf16 is faster on this processor: tried, not guessed."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import Any, TypeGuard
+
+import torch
+from torch import nn
+
+from ..arguments import shown
+from ..files.rng import own_randomness
+from ..files.safefiles import CheckpointError
+from ..model import Transformer
+from ..optim import Recipe
+from . import distributed
+from .machine import keep_freed_memory
+from .objective import CrossEntropy, to_device
+from .run import Run
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")  # of Intel and AMD; of Arm
+
+# `python -m benchmarks bf16`, a processor with avx512_bf16, torch 2.13, one thread.
+# Recipes that learned as well: bf16 − fp32 was −.0018 and −.0004 nats, means of three seeds of d 128
+# after 120 and 80 steps; two seeds differ by .01 to .05.
+AS_GOOD = ("adamw", "modern")
+TRIED = 256  # d_model from which bf16 is tried; below it gains a tenth at most, and nothing at 64
+FASTER = 0.9  # of the time in fp32, at most
+MANY = 100  # steps, of which the trial takes a tenth
+
+
+def has_bf16_instructions() -> bool | None:
+    """Whether this processor multiplies in bf16 by itself; None where PyTorch does not tell."""
+    capabilities = getattr(torch.cpu, "get_capabilities", None)
+    told = capabilities() if capabilities else {}
+    return any(told.get(name) for name in BF16_INSTRUCTIONS) if told else None
+
+
+def precision_of(
+    name: str,
+    model: nn.Module,
+    batches: Any,
+    recipe: Recipe,
+    steps: int,
+    threads: int,
+    run: Run | None = None,
+    *,
+    plain: bool = True,
+) -> torch.dtype:
+    """What to compute in. "auto" is bf16 on a GPU that has it. On a processor it is what `run` was
+    begun in, where it is resumed; and else fp32, but for a large decoder, trained by a recipe that
+    learns as well in bf16, if a trial finds that faster: see `is_tried` and `trial`.
+
+    On a processor without instructions for bf16 every product would be converted to fp32 and back,
+    so that bf16 is fp32 there, with a warning.
+
+    plain: nothing compiled, and the default loss.
+    """
+    if name not in PRECISIONS:
+        raise ValueError(
+            f"precision={shown(name)} is not known; choose one of {', '.join(PRECISIONS)}"
+        )
+    device = next(model.parameters()).device
+    if name == "auto" and device.type == "cpu":
+        begun = begun_in(run)
+        name = begun or "fp32"
+        if begun is None and plain and is_tried(model, batches, recipe, steps):
+            name = "bf16" if trial(model, batches, recipe, threads) <= FASTER else "fp32"
+    elif name == "auto":
+        name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if name == "bf16" and device.type == "cpu" and has_bf16_instructions() is False:
+        warnings.warn(
+            "precision='bf16': this processor has no instructions for it and would be slower; "
+            "training goes on in fp32",
+            stacklevel=3,
+        )
+        name = "fp32"
+    if name == "fp16" and device.type != "cuda":
+        raise ValueError(f"precision='fp16' needs a GPU, not {device.type}; use 'bf16' or 'fp32'")
+    return DTYPES[name]
+
+
+def begun_in(run: Run | None) -> str | None:
+    """ "bf16" or "fp32", as a run that is resumed says of its first part; None where it has none."""
+    if run is None or not run.checkpoints:
+        return None
+    try:
+        told = run.config()["training"]["precision"]
+    except (CheckpointError, KeyError):  # `restore` says what is wrong with the run, if anything is
+        return None
+    return {"bfloat16": "bf16", "float32": "fp32"}.get(told)
+
+
+def is_tried(model: nn.Module, batches: Any, recipe: Recipe, steps: int) -> TypeGuard[Transformer]:
+    """Whether bf16 is worth a trial: on a processor that has it, for a kind of model, a size and a
+    recipe that were measured, in a run long enough to pay for it. Several processes would have to
+    agree, so that they stay in fp32."""
+    return (
+        type(model) is Transformer
+        and model.config.kind == "decoder"
+        and model.config.d_model >= TRIED
+        and recipe.name in AS_GOOD
+        and steps >= MANY
+        and callable(getattr(batches, "batch", None))
+        and distributed.rank_and_size()[1] == 1
+        and has_bf16_instructions() is True
+    )
+
+
+def trial(model: Transformer, batches: Any, recipe: Recipe, threads: int, turns: int = 3) -> float:
+    """CPU time of a step in bf16 / in fp32: the least of some steps each, by turns, after one that
+    warms up.
+
+    A twin of random weights makes them, with optimizers of its own and the first batch: the model,
+    its taps and hooks, the data's position and the random states are left as they are.
+    """
+    before, least = torch.get_num_threads(), {torch.float32: 1e9, torch.bfloat16: 1e9}
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    try:
+        with own_randomness(), torch.enable_grad():
+            batch, loss = to_device(batches.batch(0), model.device), CrossEntropy()
+            twin = Transformer(model.config).train()
+            optimizers = recipe.build(twin, MANY)
+            for turn in range(turns + 1):
+                for dtype in least:
+                    began = time.process_time()
+                    with torch.autocast("cpu", dtype, enabled=dtype is torch.bfloat16):
+                        found = loss(twin, batch)
+                    found.backward()
+                    for optimizer in optimizers:
+                        optimizer.step()
+                        optimizer.zero_grad()
+                    if turn:
+                        least[dtype] = min(least[dtype], time.process_time() - began)
+    finally:
+        torch.set_num_threads(before)
+    return least[torch.bfloat16] / least[torch.float32]
