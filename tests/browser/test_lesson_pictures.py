@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.lessons.test_pictures import NAMES, every_picture
+from transformer_lab.lessons.cards import Card
 from transformer_lab.lessons.pictures import DARK, LIGHT
 
 HEROES = sorted((Path(__file__).parents[2] / "notebooks" / "images").glob("*.svg"))
@@ -57,3 +58,17 @@ def test_no_two_names_of_curves_at_the_head_of_a_lesson_lie_on_one_another(open_
             for b in boxes[:i]:
                 apart = a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3]
                 assert apart, (path.name, a, b)
+
+
+@pytest.mark.parametrize("words", [3, 14, 40])
+def test_the_mark_of_a_card_stands_before_its_first_line_however_long(open_page, words):
+    card = Card("good", " ".join(["claimed"] * words), aside="measured 1 · at least .5")
+    page = open_page(f"<meta charset='utf-8'>{card.html()}", ready=".tl-card", width=1200)
+    mark, title, aside, box = page.evaluate(
+        """() => [...document.querySelectorAll(".tl-card span"), document.querySelector(".tl-card")]
+        .map((part) => part.getBoundingClientRect()).map(({ x, y, right, bottom }) => ({ x, y, right, bottom }))"""
+    )
+    assert abs(mark["y"] - title["y"]) < 4  # two fonts on one line
+    assert mark["right"] <= title["x"] < mark["right"] + 4
+    assert aside["right"] <= box["right"] and title["right"] <= box["right"]
+    assert aside["y"] >= title["y"]

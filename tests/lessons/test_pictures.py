@@ -246,6 +246,35 @@ def test_bars_below_0_are_drawn_and_told():
     assert [bar.get_width() for bar in axes.patches] == [0.5, -0.25, -0.004]
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("off by -0.36, or (-.5)", "off by −0.36, or (−.5)"),
+        ("at most 6e-08, 1.4e+06", "at most 6e−8, 1.4e6"),
+        ("-2 means", "−2 means"),
+        ("rows 1-2 and GPT-2, SmolLM2-135M, lag-13", "rows 1-2 and GPT-2, SmolLM2-135M, lag-13"),
+        ("`x[-1] - 2e-05`, -1", "`x[-1] - 2e-05`, −1"),
+        ("before “-”, 4 - 2", "before “-”, 4 - 2"),
+    ],
+)
+def test_numbers_of_captions_are_written_as_those_of_pictures(written, read):
+    bundle = predictions({"a": [("b", 0.5)]}, alt="x", caption=written)._repr_mimebundle_()
+    assert bundle["text/plain"] == f"[picture: x] {read}"
+    assert re.sub(r"</?code[^>]*>", "`", bundle["text/html"]).count(read) == 1
+
+
+def test_labels_of_lines_stay_above_what_the_other_axis_says():
+    figure = curves(
+        [0, 1], {"a": [1, 0], "b": [1, 0], "c": [1, 0.9]}, y_range=(0, 1),
+        title="", x_name="", y_name="", alt="x",
+    ).figure()  # fmt: skip
+    (axes,) = figure.axes
+    heights = [text.xyann[1] + end * 216 for text, end in zip(axes.texts, (0, 0, 0.9), strict=True)]
+    assert min(heights) >= 6
+    assert abs(heights[0] - heights[1]) >= 12
+    assert heights[2] == pytest.approx(0.9 * 216)
+
+
 @pytest.mark.parametrize("kind", ["good", "bad", "wait", "info"])
 def test_card_marks_can_be_seen_in_both_themes(kind):
     from transformer_lab.lessons.cards import TONES

@@ -74,11 +74,12 @@ class Card:
             f'<div class="tl-card" role="status" style="border:1px solid {_LINE};border-left:4px solid {tone};'
             f"border-radius:4px;padding:8px 12px;margin:4px 0;font-family:{_WORDS};"
             f'font-size:13px;line-height:20px;color:{_TEXT};max-width:860px">'
-            '<div style="display:flex;flex-wrap:wrap;align-items:baseline">'
-            f'<span aria-hidden="true" style="color:{tone};font-weight:700;width:24px">'
+            '<div style="display:flex;align-items:baseline">'
+            f'<span aria-hidden="true" style="color:{tone};font-weight:700;flex:none;width:24px">'
             f"{MARKS[self.tone]}</span>"
+            '<div style="display:flex;flex-wrap:wrap;flex:1;min-width:0">'
             f'<span style="font-weight:600;flex:0 1 auto;min-width:0">{prose(self.title)}</span>'
-            f"{aside}</div>{lines}{code}</div>"
+            f"{aside}</div></div>{lines}{code}</div>"
         )
 
     def text(self) -> str:

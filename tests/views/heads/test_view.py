@@ -1,4 +1,5 @@
 import io
+import itertools
 
 import matplotlib.image
 import numpy as np
@@ -6,6 +7,8 @@ import pytest
 import torch
 import traitlets
 
+import transformer_lab as tl
+from tests.factories import small
 from transformer_lab.views import HeadView
 
 
@@ -99,3 +102,45 @@ def test_questions_get_answers_and_errors_are_told(long_trace):
     assert "head=99 is outside 0 … 7" in sent[1][0]["message"]
     assert sent[2][0]["type"] == "error"
     assert sent[3][1][0].startswith(b"<!DOCTYPE html>")
+
+
+def lies_on_another(axes):
+    """Pairs of names on the left that lie on one another, and those names."""
+    axes.figure.canvas.draw()
+    names = [label for label in axes.get_yticklabels() if label.get_text()]
+    boxes = [label.get_window_extent() for label in names]
+    return [(a, b) for a, b in itertools.pairwise(boxes) if min(a.y1, b.y1) - max(a.y0, b.y0) > 2.5], names  # fmt: skip
+
+
+@pytest.mark.parametrize(("n_query", "n_key", "all_named"), [(9, 9, True), (14, 52, True), (30, 200, False)])  # fmt: skip
+def test_names_of_a_flat_map_do_not_lie_on_one_another(n_query, n_key, all_named):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from transformer_lab.views.heads.figure import label_axes
+
+    figure = Figure(figsize=(10.5, 5.6))
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.45, 0.1, 0.42, 0.6))
+    axes.imshow(torch.zeros(n_query, n_key))
+    label_axes(axes, ["Oakfield"] * n_query, ["key"] * n_key)
+    pairs, names = lies_on_another(axes)
+    assert pairs == []
+    assert (len(names) == n_query) == all_named
+
+
+@pytest.mark.parametrize("word", ["is", "statement", "a-very-long-token-that-is-cut"])
+def test_what_names_a_map_beside_small_heads_leaves_them_alone(word):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from transformer_lab.views.runs.figure import draw_beside
+    from transformer_lab.views.shared.figures import blank
+
+    model = small(n_layers=2)
+    view = HeadView(tl.trace(model, torch.arange(6), labels=[word] * 6))
+    figure = blank(10.5, 4.6)
+    FigureCanvasAgg(figure)
+    draw_beside(figure, view._scene())
+    figure.canvas.draw()
+    heads, chosen = figure.axes
+    assert chosen.yaxis.label.get_window_extent().x0 >= heads.get_window_extent().x1

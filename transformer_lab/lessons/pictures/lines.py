@@ -87,7 +87,8 @@ def curves(
 
 
 def _apart(heights: Sequence[float], least: float) -> list[float]:
-    """How far to move labels up, so that no two are nearer than `least`; all in points."""
+    """How far to move labels up, so that no two are nearer than `least` and none is below 0; all in
+    points."""
     moved = list(heights)
     order = sorted(range(len(moved)), key=lambda i: (moved[i], -i))
     for _ in range(20):
@@ -96,4 +97,8 @@ def _apart(heights: Sequence[float], least: float) -> list[float]:
             if short > 0:
                 moved[a] -= short / 2
                 moved[b] += short / 2
+    free = least / 2  # below is what the other axis says
+    for i in order:
+        moved[i] = max(moved[i], free)
+        free = moved[i] + least
     return [new - old for new, old in zip(moved, heights, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -43,3 +44,17 @@ def written(value: float, kind: str) -> str:
         return f"{round(value)}".replace("-", "−")
     shown = f"{value:.2f}".replace("-", "−")
     return shown.replace("0.", ".") if abs(value) < 1 else shown
+
+
+def spelt(sentence: str) -> str:
+    """A sentence whose numbers have the sign and the power that those of pictures and claims have:
+    −0.03 and 5e−8, not -0.03 and 5e-08. Code in backticks stays."""
+    parts = re.split(r"(`[^`\n]+`)", sentence)
+    for i in range(0, len(parts), 2):
+        parts[i] = re.sub(r"(?<=\d)e([-+])0*(\d)", _power, parts[i])
+        parts[i] = re.sub(r"(?:(?<=[\s(±])|^)-(?=\.?\d)", "−", parts[i])
+    return "".join(parts)
+
+
+def _power(found: re.Match[str]) -> str:
+    return f"e{'−' if found[1] == '-' else ''}{found[2]}"

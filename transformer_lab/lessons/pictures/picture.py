@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from transformer_lab.lessons.cards import prose
+from transformer_lab.lessons.pictures.numbers import spelt
 from transformer_lab.lessons.pictures.themes import DARK, LIGHT, Theme
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Picture:
         caption = (
             f'<figcaption style="font-family:{words};font-size:13px;line-height:20px;'
             "max-width:80ch;margin-top:4px;color:var(--jp-content-font-color1, inherit)"
-            f'">{prose(self.caption)}</figcaption>'
+            f'">{prose(spelt(self.caption))}</figcaption>'
             if self.caption
             else ""
         )
@@ -98,7 +99,7 @@ class Picture:
         return {
             "text/html": page,
             "image/png": base64.b64encode(_saved(figure, LIGHT, "png", box)).decode("ascii"),
-            "text/plain": f"[picture: {self.alt}] {self.caption}".strip(),
+            "text/plain": f"[picture: {self.alt}] {spelt(self.caption)}".strip(),
         }
 
     def __repr__(self) -> str:

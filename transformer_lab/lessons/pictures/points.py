@@ -9,6 +9,8 @@ from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
+from transformer_lab.lessons.pictures.numbers import spelt
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -70,7 +72,7 @@ def marks(
     for name, points in found.items():
         if points[0].x <= 0:
             raise ValueError(f"{name}: x={points[0].x} has no logarithm; it must be above 0")
-    return _plotly(_Scene(found, dict(laws or {}), title, sentence, x_name, y_name), theme)
+    return _plotly(_Scene(found, dict(laws or {}), title, spelt(sentence), x_name, y_name), theme)
 
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -143,7 +145,7 @@ def _still(scene: _Scene) -> Figure:
         axes.plot(
             [mark.x for mark in points], [mark.y for mark in points],
             marker="*" if alone else "o", markersize=12 if alone else 5,
-            color=head_colours()[i % 16], linewidth=1.8, label=name,
+            color=head_colours()[i % 16], linewidth=0 if alone else 1.8, label=name,
         )  # fmt: skip
     for (name, (x, y)), dash in zip(scene.laws.items(), cycle(("--", ":"))):
         axes.plot(list(x), list(y), color=QUIET, linewidth=1.4, linestyle=dash, label=name)

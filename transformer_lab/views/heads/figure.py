@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -285,11 +286,17 @@ def draw_nothing(axes: Axes, nothing: Tensor, n_key: int, colours: dict[str, Any
 def label_axes(axes: Axes, queries: Sequence[str], keys: Sequence[str]) -> None:
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
+    points = 72 / axes.figure.dpi
+    room = points * min(axes.bbox.width / len(keys), axes.bbox.height / len(queries))  # of a cell
     for axis, tokens, limit in ((axes.xaxis, keys, 14), (axes.yaxis, queries, 18)):
         if len(tokens) <= LABELLED:
             names = [t if len(t) <= limit else t[: limit - 1] + "…" for t in tokens]
-            size = 9 if len(tokens) <= 20 else 6.5
-            axis.set_ticks(range(len(tokens)), names, fontsize=size, family=MONO, parse_math=False)
+            size = 9 if len(tokens) <= 20 and room >= 8 else 6.5
+            step = max(1, ceil(0.9 * size / room))  # names of a flat map would lie on each other
+            axis.set_ticks(
+                range(0, len(tokens), step), names[::step], fontsize=size, family=MONO,
+                parse_math=False,
+            )  # fmt: skip
     if len(keys) <= LABELLED:
         for label in axes.get_xticklabels():
             label.set(rotation=60, ha="left", rotation_mode="anchor")

@@ -55,7 +55,10 @@ def run_figure(scene: RunScene) -> Figure:
 def draw_beside(figure: Figure, heads: HeadScene) -> None:
     """Every head, and the chosen one, at the right of a figure."""
     draw_heads(figure.add_axes((0.44, 0.1, 0.2, 0.62)), heads)
-    axes = figure.add_axes((0.72, 0.1, 0.27, 0.6))
+    letters = max((min(len(token), 18) for token in heads.queries), default=0)
+    words = (5.4 * letters + 26) / (72 * figure.get_figwidth())  # beside the map, its title too
+    left = max(0.72, 0.64 + words)
+    axes = figure.add_axes((left, 0.1, 0.99 - left, 0.6))
     draw_map(axes, heads)
     axes.set_xlabel(f"layer {heads.layer}, head {heads.head}", color=INK, fontsize=9)
     axes.xaxis.set_label_position("bottom")
