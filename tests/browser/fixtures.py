@@ -17,6 +17,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.browser.rest import grid_at_rest
 from tests.kernels import FORKED
 from tests.missing import chromium, need
 from transformer_lab.views.shared.modules import VIEWS
@@ -200,20 +201,11 @@ def another_head_by_keys(page, view):
     says(page, view)
 
 
-# A grid is laid out anew when the map beside it has come: what it says then, once that is over.
-AT_REST = """async (grid) => {
-    const look = () => JSON.stringify([grid.dataset, grid.getBoundingClientRect()]);
-    const painted = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-    for (let before = ""; before !== look(); await painted()) before = look();
-    return { ...grid.dataset };
-}"""
-
-
 def choose_head(place, layer, head):
     """Click a head in the grid of a view, of a page or of a frame."""
     grid = place.locator("[data-part=thumbnails]")
     grid.scroll_into_view_if_needed()
-    size = grid.evaluate(AT_REST)
+    size = grid_at_rest(grid)
     across, down = float(size["across"]), float(size["down"])
     per_row, heads = int(size["perRow"]), int(size["heads"])
     row = layer * -(-heads // per_row) + head // per_row
@@ -363,6 +355,8 @@ LEAVE = """async () => {
     if (document.body.dataset.jpThemeName !== "JupyterLab Light")
         await commands.execute("apputils:change-theme", { theme: "JupyterLab Light" });
     if (shell.leftCollapsed) shell.expandLeft();
+    // What a kernel was still asked is given up just now: it is told in this turn, and not in the next test.
+    await new Promise((done) => setTimeout(done));
 }"""
 
 

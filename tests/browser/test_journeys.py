@@ -58,11 +58,9 @@ def test_run_all_choose_lock_and_read_it_back(notebook, map_of, screenshot):
     book.command("apputils:change-theme", theme="JupyterLab Dark")
     page.wait_for_selector("[data-theme=dark]")
     page.wait_for_selector("#jupyterlab-splash", state="detached")
-    for _ in range(50):  # the theme's colours load a moment after its name
-        if the_map.canvas.evaluate(corner) < 80:
-            break
-        page.wait_for_timeout(100)
-    assert the_map.canvas.evaluate(corner) < 80
+    page.wait_for_function(  # the theme's colours load a moment after its name
+        f"() => ({corner})(document.querySelector('[data-part=map]')) < 80"
+    )
     screenshot(page, "lab-dark")
     book.run("view.selected = (4, None)\nNone")
     page.wait_for_selector("[data-selected='4,']")

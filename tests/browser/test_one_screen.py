@@ -5,6 +5,7 @@ import pytest
 
 import transformer_lab as tl
 from tests.browser.fixtures import choose_head
+from tests.browser.rest import resized
 from tests.browser.test_explorer_page import CODE, FRENCH, WORDS, small
 from tests.missing import lacking
 from transformer_lab.views import Explorer, HeadView
@@ -66,8 +67,7 @@ def test_all_of_it_stands_together(open_page, accessible, screenshot, name):
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         for width, height in SIZES:
-            page.set_viewport_size({"width": width, "height": height})
-            page.wait_for_timeout(100)
+            resized(page, width, height)
             room = "[document.documentElement.scrollHeight, document.documentElement.scrollWidth]"
             assert page.evaluate(room) == [height, width]
             page.wait_for_function(f"() => ({CUT_OFF})().length === 0")  # once it is drawn anew
@@ -97,8 +97,7 @@ def test_so_it_does_with_edits_and_what_was_written_with_and_without_them(open_p
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         for width, height in SIZES:
-            page.set_viewport_size({"width": width, "height": height})
-            page.wait_for_timeout(100)
+            resized(page, width, height)
             assert page.locator("[data-part=strip-other]").is_visible()
             assert page.evaluate("document.documentElement.scrollHeight") == height
             page.wait_for_function(f"() => ({CUT_OFF})().length === 0")  # once it is drawn anew

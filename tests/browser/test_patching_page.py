@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from tests.browser.rest import REST
 from tests.factories import small
 from transformer_lab.tokenizers import WordTokenizer
 from transformer_lab.views import PatchingView
@@ -16,6 +17,24 @@ TEXT, OTHER = "the cat sat on the mat", "the dog sat on the mat"
 LONGER = "the very old cat sat on the mat"
 PAIRS = [(0, 0), (3, 1), (4, 2), (5, 3), (6, 4), (7, 5)]
 STREAM = [f"resid_{where}" for where in ("pre", "mid", "post")] + ["attn_out", "mlp_out"]
+# `asked`: the numbers of what the page's worker has not answered. What the page asks next when it hears an
+# answer is in it before that answer's number is out.
+ASKED = """() => {
+    const { postMessage } = Worker.prototype;
+    const heard = ({ data }) => data.part === undefined && setTimeout(() => asked.delete(data.id));
+    globalThis.asked = new Set();
+    Worker.prototype.postMessage = function (message) {
+        asked.add(message.id);
+        this.addEventListener("message", heard); // once, however often it is added
+        postMessage.call(this, message);
+    };
+}"""
+MEASURED = f"""async () => {{
+    {REST}
+    const measured = () => document.querySelector("#tl-root").dataset.measured;
+    await rest(measured);
+    return measured();
+}}"""
 
 
 def words(kind="decoder", **options):
@@ -87,6 +106,7 @@ def test_clicks_and_keys_measure_cells_and_all_gives_way(open_page, accessible, 
     page = open_page(view.to_html())
     assert page.evaluate("document.querySelector('#tl-root').dataset.cell") == "z.2.2"
     assert "by an estimate, not measured" in page.locator(part("sentence")).inner_text()
+    page.evaluate(ASKED)
     grid = page.locator(part("map"))
     grid.focus()
     page.keyboard.press("Enter")
@@ -112,11 +132,9 @@ def test_clicks_and_keys_measure_cells_and_all_gives_way(open_page, accessible, 
     page.wait_for_selector(part("stop"), state="hidden")
     accessible(page)
     screenshot(page, "patching-1200")
-    measured = lambda: int(page.evaluate("document.querySelector('#tl-root').dataset.measured"))  # noqa: E731
-    page.wait_for_timeout(1500)  # what was on its way
-    first = measured()
-    page.wait_for_timeout(700)
-    assert 2 < first == measured() < 512
+    # What was on its way has come, and nothing was asked after it.
+    page.wait_for_function("() => !asked.size")
+    assert 2 < int(page.evaluate(MEASURED)) < 512
 
 
 def test_another_copy_of_the_page_holds_what_was_measured(open_page):

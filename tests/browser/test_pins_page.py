@@ -5,6 +5,7 @@ import pytest
 
 import transformer_lab as tl
 from tests.browser.fixtures import choose_head
+from tests.browser.rest import resized
 from tests.browser.test_explorer_page import CODE
 from tests.browser.test_one_screen import CUT_OFF, SIZES
 from tests.browser.test_save_page import same_numbers
@@ -117,8 +118,7 @@ def test_an_explorer_with_pins_stands_on_one_screen(
 ):
     page = open_page(pinned, width=SIZES[0][0], height=SIZES[0][1], scheme=scheme)
     for width, height in (*SIZES, (1300, 800)):
-        page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_timeout(100)
+        resized(page, width, height)
         assert page.evaluate("document.documentElement.scrollHeight") == height
         assert page.evaluate(CUT_OFF) == []
         maps = page.evaluate(CELLS)

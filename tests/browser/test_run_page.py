@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from tests.browser.rest import resized
 from tests.browser.test_one_screen import SIZES
 from transformer_lab.views import RunView, TrainingView
 from transformer_lab.views.shared.words import short
@@ -111,8 +112,7 @@ def test_the_slider_the_heads_and_the_map_stand_on_one_screen(open_page, run, sc
         RunView(folder, tokenizer=data.tokenizer).to_html(), width=width, height=height
     )
     for width, height in SIZES:
-        page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_timeout(100)
+        resized(page, width, height)
         for name in ("step", "play", "thumbnails", "map"):
             box = page.locator(part(name)).bounding_box()
             assert box["y"] >= 0 and box["y"] + box["height"] <= height, (name, width)

@@ -21,15 +21,6 @@ SHOW = [
 ]
 
 
-def follows(book, expression, wanted):
-    for _ in range(50):
-        found = book.run(expression)
-        if found == wanted:
-            return
-        book.page.wait_for_timeout(100)
-    raise AssertionError(f"{expression} is {found}, not {wanted}")
-
-
 def says(page, name, wanted):
     page.wait_for_function(
         "([part, want]) => [...document.querySelectorAll(`[data-part=${part}]`)].some(e => e.textContent === want)",
@@ -45,9 +36,9 @@ def test_positions_runs_and_comparisons_are_live(notebook, screenshot):
     # Positions: a slider in the page reaches Python, and Python reaches the page.
     page.locator("[data-part=base]").focus()
     page.keyboard.press("ArrowRight")
-    follows(book, "position.base", "30000.0")
+    book.until("position.base", "30000.0")
     page.locator("[data-part=scheme] [data-value=none]").click()
-    follows(book, "position.scheme", "'none'")
+    book.until("position.scheme", "'none'")
     book.run("position.test = 'shuffle'\nposition.shuffle = 2\n0")
     says(page, "sentence", eval(book.run("position.sentence")))
     # A run: maps of a step are fetched from the kernel.
@@ -57,7 +48,7 @@ def test_positions_runs_and_comparisons_are_live(notebook, screenshot):
     says(page, "run-sentence", eval(book.run("run.run_sentence")))
     scrubs.last.focus()
     page.keyboard.press("ArrowRight")
-    follows(book, "run.step", "20")
+    book.until("run.step", "20")
     page.wait_for_selector("[data-step='20']")
     assert (
         book.run(

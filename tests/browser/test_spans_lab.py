@@ -1,6 +1,7 @@
 """From A to B, and heads side by side, in a notebook: what the reader marks or pins Python knows, and the
 reverse."""
 
+from tests.browser.rest import resized
 from tests.browser.test_spans_page import drag, part
 
 LIVE = """
@@ -67,8 +68,7 @@ def test_an_explorer_marks_and_pins_both_ways(notebook, screenshot):
     book.until("view.map_mode", "'difference'")
     page.wait_for_function(SAID, arg=eval(book.run("view._attention_sentence()")))
     for width, height in ((1440, 900), (1024, 768)):
-        page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_timeout(300)
+        resized(page, width, height)
         page.locator(".tl-view").evaluate("view => view.scrollIntoView()")
         screenshot(page, f"pins-lab-{width}")
     book.run("view.append(view._runs.text_model.encode('key').tolist()[0])\n0")  # the text goes on

@@ -7,6 +7,7 @@ import torch
 import transformers
 
 import transformer_lab as tl
+from tests.browser.rest import resized
 from tests.browser.test_explorer_page import CODE
 from tests.browser.test_one_screen import CUT_OFF, SIZES
 from tests.browser.test_save_page import same_numbers
@@ -206,8 +207,7 @@ def test_an_explorer_marks_them_too_and_lists_what_every_head_carries(open_page,
     sentence_of = "t => document.querySelector('[data-part=sentence]').textContent === t"
     page.wait_for_function(sentence_of, arg=view._attention_sentence())
     for width, height in SIZES:
-        page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_timeout(100)
+        resized(page, width, height)
         assert page.evaluate("document.documentElement.scrollHeight") == height
         # The text stands once, as the tokens that are marked; there are no edits.
         page.wait_for_function(

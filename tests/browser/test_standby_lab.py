@@ -22,6 +22,18 @@ def rows(*edits):
     return found
 [rows(), rows(tl.ablate(2, 2)), rows(tl.ablate(2, 2), tl.ablate(1, 1))]"""
 LINE = "[data-part=standby]:visible"
+# `standing.told`: the views that have asked whether the page may go on by itself, and were told.
+STANDING = """() => {
+    const asked = new Map();
+    globalThis.standing = { told: new Set() };
+    SESSION.session.kernel.anyMessage.connect((_, { direction, msg }) => {
+        if (msg.header.msg_type !== "comm_msg") return;
+        const { comm_id, data } = msg.content;
+        const { type, request, part } = data.content ?? {};
+        if (direction === "send" && type === "standby" && part === undefined) asked.set(request, comm_id);
+        if (direction === "recv" && asked.has(request)) standing.told.add(asked.get(request));
+    });
+}"""
 HELD = "() => globalThis.transformerLabModels?.size === 1"
 
 
@@ -129,12 +141,15 @@ LOST = (
 def test_every_view_goes_on_or_says_why_not(notebook, tmp_path, screenshot):
     book = notebook(VIEWS)
     page = book.page
+    page.evaluate(STANDING.replace("SESSION", book.SESSION))
     book.run_all()
     of = lambda view, part="": page.locator(f".tl-view-{view} {part}")  # noqa: E731
     for view in ("heads", "why", "block", "patching", "flow", "positions"):
         page.wait_for_selector(f".tl-view-{view}[data-ready]")
     page.wait_for_function(HELD)  # one model for all of them
-    page.wait_for_timeout(3000)  # each has asked whether it is its own
+    page.wait_for_function(
+        "() => standing.told.size === 5"
+    )  # and each has heard whether it is its own
     line = lambda view: of(view, "[data-part=standby]").text_content()  # noqa: E731
     says = lambda view: of(view, "[data-part=sentence]").first.text_content()  # noqa: E731
     wanted = eval(
