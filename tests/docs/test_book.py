@@ -244,27 +244,31 @@ def test_the_front_page_shows_a_living_model(book, open_page, screenshot):
     del page.requests[1:]
 
 
+def played(page, name):
+    """The frame of the playground, once another task is in it: until then it shows the one before."""
+    page.locator(".tl-tasks a", has_text=site_pages.PLAY[name][0]).first.click()
+    page.wait_for_function(
+        "name => document.querySelector('.tl-tasks [aria-current]').href.endsWith(name)",
+        arg=f"{name}.html",
+    )
+    frame = page.frame(name="tl-playground")
+    frame.wait_for_url(f"**/{name}.html")
+    frame.wait_for_selector("[data-ready]")
+    return frame
+
+
 def test_the_playground_is_played_and_a_model_learns_in_it(book, open_page, screenshot):
     page = open_page(book / "playground.html", ready="iframe[src]", width=390)
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
     for name, (title, *_) in site_pages.PLAY.items():
-        page.locator(".tl-tasks a", has_text=title).first.click()
-        page.wait_for_function(
-            "name => document.querySelector('.tl-tasks [aria-current]').href.endsWith(name)",
-            arg=f"{name}.html",
-        )
-        frame = page.frame(name="tl-playground")
-        frame.wait_for_url(f"**/{name}.html")
-        frame.wait_for_selector("[data-ready]")
+        frame = played(page, name)
         model = tl.TextModel.from_pretrained(site_pages.MODELS / name)
         assert frame.locator("[data-part=text]").input_value() == site_pages.starting_text(
             name, model
         )
         assert page.locator(".tl-words p:visible").inner_text().startswith(f"{title}:")
     assert page.locator(".tl-tasks a").count() == len(site_pages.PLAY) == 6
-    page.locator(".tl-tasks a", has_text="Sort").click()
-    frame = page.frame_locator("[name=tl-playground]")
-    frame.locator("[data-part=text]").wait_for()
+    frame = played(page, "sort")
     typed(frame, "9 4 33 1 7 20 45 12 → 1 4")
     [token, chance] = rows(frame)[0]
     assert token == "7" and chance > 0.9
