@@ -28,7 +28,14 @@ from .probe import MARK, PARTS
 
 DISTRIBUTION = "transformer-lab-notebooks"
 PIP = "python -m pip install"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# In the tests' order (tests/missing.py): Debian's part of Chromium that shows nothing comes first.
+BROWSERS = (
+    "chromium-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+)
 # JupyterLab's name of an extension -> the package whose version it must have, if any.
 EXTENSIONS = {"anywidget": "anywidget", "@jupyter-widgets/jupyterlab-manager": None}
 ENOUGH = 1.0  # GB of free disk: the lessons' runs, and room for the system to breathe
