@@ -139,7 +139,11 @@ def test_two_other_texts_are_compared(open_page, accessible):
     assert "no token in common" in page.locator(part("ask-message")).inner_text()
     says(page, view)
     models = CompareView.of_models(model, small("decoder", norm="rms"), OTHER)
-    assert 'data-block="model"' not in models.to_html() and "several models" in models.stays
+    assert 'data-block="model"' not in models.to_html()
+    assert "several models" in models.stays
+    stays = open_page(models.to_html())
+    assert stays.locator(part("stays")).inner_text() == models.stays
+    assert not page.locator(part("stays")).is_visible()
 
 
 def says_of_the_score(page, view):

@@ -61,6 +61,7 @@ class CompareView(Travelling):
     _maps = t.Bytes(b"").tag(sync=True)  # fp32, all heads [layer, head, 2, query, key], if few
     _first = t.Dict().tag(sync=True)  # otherwise one head, and the name of it
     _first_data = t.Bytes(b"").tag(sync=True)
+    _note = t.Unicode("").tag(sync=True)  # on a page: why its model is not in it
 
     def __init__(
         self,

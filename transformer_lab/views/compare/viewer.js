@@ -109,6 +109,7 @@ export class CompareViewer {
     this.root.append(
       this.shell.header,
       ...(this.ask ? [this.ask.root] : []),
+      element("p", { class: "tl-hint", "data-part": "stays", hidden: !this.model.get("_note") }, this.model.get("_note") ?? ""),
       this.controls,
       this.shell.message,
       element("div", { class: "tl-answer" }, this.sentence),
