@@ -337,7 +337,7 @@ def test_words_and_paper_are_left_to_the_page_and_numbers_are_not():
         assert b["name"] == f"{START}{a['name']}</span>"
         assert list(a["x"]) == list(b["x"]) and list(a["y"]) == list(b["y"])
     layout = page["layout"]
-    assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0,0,0,0)"
+    assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0, 0, 0, 0)"
     assert layout["title"]["text"] == f"{START}{light['layout']['title']['text']}</span>"
     assert layout["xaxis"]["ticktext"] == [
         f"{START}{words}</span>" for words in light["layout"]["xaxis"]["ticktext"]

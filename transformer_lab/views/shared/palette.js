@@ -8,6 +8,7 @@
 //
 // Each has one meaning: chosen (a neutral fill) is what is selected, accent (blue) what is in focus,
 // edited (brown) what the reader changed, warning (red) what must be heeded, and nothing else is red.
+// "either" is for figures that do not know their page's theme: a mark has 3:1 and more on both.
 
 export const PALETTE = {
   "light": {
@@ -35,6 +36,7 @@ export const PALETTE = {
     "blocked": "rgba(150, 160, 170, 0.13)"
   },
   "still": { "blocked": "#eef0f2", "other": "#8aa6c8" },
+  "either": { "mark": "#7d838c", "faint": "rgba(125, 131, 140, 0.35)", "clear": "rgba(0, 0, 0, 0)" },
   "heads": [
     "#3c6c9c", "#fc600c", "#00a800", "#9612fc", "#965a2a", "#ea00fc", "#1ea296", "#d20048",
     "#a878fc", "#ae9000", "#3054fc", "#f654a8", "#18783c", "#9c489c", "#0096f6", "#a88496"

@@ -171,7 +171,8 @@ _PAGE_INK = (
     "var(--jp-content-font-color1,var(--vscode-editor-foreground,"
     f"var(--colab-primary-text-color,var(--tl-page-ink,{palette()['light']['ink']}))))"
 )
-BOTH = "#7d838c"  # 3:1 and more on a light and on a dark page
+_EITHER = palette()["either"]
+BOTH = _EITHER["mark"]
 
 
 def follow_page(figure: Any) -> Plot:
@@ -179,13 +180,13 @@ def follow_page(figure: Any) -> Plot:
     and becomes. plotly's own colours can name no variable of a style sheet; the style of its words can."""
     start, end = f'<span style="color:{_PAGE_INK}">', "</span>"
     figure.update_layout(
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
+        paper_bgcolor=_EITHER["clear"], plot_bgcolor=_EITHER["clear"],
         title_text=f"{start}{figure.layout.title.text}{end}",
-        modebar=dict(bgcolor="rgba(0,0,0,0)", color=BOTH, activecolor=ink("accent", "light")),
+        modebar=dict(bgcolor=_EITHER["clear"], color=BOTH, activecolor=ink("accent", "light")),
     )  # fmt: skip
     for trace in figure.data:
         trace.name = f"{start}{trace.name}{end}"
-    faint = "rgba(125,131,140,0.35)"
+    faint = _EITHER["faint"]
     for axis in (figure.layout.xaxis, figure.layout.yaxis):
         axis.update(gridcolor=faint, linecolor=faint, zerolinecolor=faint, tickcolor=faint)
         axis.update(title_text=f"{start}{axis.title.text or ''}{end}")
