@@ -3,7 +3,9 @@ on a busy machine. And ■ works: a shell that starts the tests in the backgroun
 interrupts, which many of them send to themselves."""
 
 import gc
+import os
 import signal
+from itertools import chain, islice
 
 import pytest
 import torch
@@ -34,11 +36,31 @@ def pytest_collection():
     return found
 
 
+LAB = 1200  # seconds that the tests in JupyterLab may take, roughly, as the limits below say it of others
+
+
 def pytest_collection_modifyitems(items):
-    """Files that have a test with a limit of time of its own come first: such tests are long, and
-    one that began last would leave the other workers with nothing to do."""
-    long = {item.path for item in items if item.get_closest_marker("timeout")}
-    items.sort(key=lambda item: item.path not in long)
+    """Files that have a test with a limit of time of its own, and all that need a JupyterLab, come
+    first: such tests are long, and one that began last would leave the other workers with nothing to
+    do. Each worker begins with a part of the list, so they stand at the head of each part; those in
+    JupyterLab at the head of one, whose worker starts it once."""
+    in_lab = {item.path for item in items if "lab" in item.fixturenames}
+    group = {item: "lab" if item.path in in_lab else item.path for item in items}
+    seconds = {"lab": LAB} if in_lab else {}
+    for item in items:
+        if (limit := item.get_closest_marker("timeout")) and group[item] != "lab":
+            seconds[group[item]] = seconds.get(group[item], 0) + limit.args[0]
+    parts = [[] for _ in range(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))]
+    loads = [0] * len(parts)
+    for name in sorted(seconds, key=lambda name: (-seconds[name], str(name))):
+        least = loads.index(min(loads))
+        loads[least] += seconds[name]
+        parts[least] += [item for item in items if group[item] == name]
+    rest = iter([item for item in items if group[item] not in seconds])
+    size = -(-len(items) // len(parts))
+    for part in parts:
+        part += islice(rest, max(0, size - len(part)))
+    items[:] = [*chain(*parts), *rest]
 
 
 @pytest.fixture(autouse=True)
