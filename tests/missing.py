@@ -21,14 +21,8 @@ from typing import NoReturn
 
 import pytest
 
-# The first is the part of Chromium that shows nothing, which starts sooner; the tests hold in each.
-BROWSERS = (
-    "chromium-headless-shell",
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-)
+from transformer_lab.doctor.report import BROWSERS
+
 EXTRAS = {
     "transformers": "hub",
     "nbgrader": "course",

@@ -28,7 +28,7 @@ from .probe import MARK, PARTS
 
 DISTRIBUTION = "transformer-lab-notebooks"
 PIP = "python -m pip install"
-# In the tests' order (tests/missing.py): Debian's part of Chromium that shows nothing comes first.
+# Tests take the first too. It is Debian's part of Chromium that shows nothing; they hold in each.
 BROWSERS = (
     "chromium-headless-shell",
     "chromium",
