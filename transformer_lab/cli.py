@@ -343,7 +343,7 @@ def progress() -> None:
     """Say which exercises of the course are solved."""
     from .lessons import progress as mine
 
-    click.echo(repr(mine()))
+    click.echo(mine().each())
 
 
 @main.command()

@@ -246,6 +246,36 @@ def test_progress_is_kept(runs):
     assert f"1 of {len(progress().known)} exercises done" in repr(progress())
 
 
+def test_progress_is_told_in_a_few_lines_however_long_the_course(runs):
+    known = progress().known
+    fresh = progress().card()
+    assert fresh.lines == ["The first one: `attention` in lesson 01."]
+
+    first = [name for name in known if name.startswith("01/")]
+    third = [name for name in known if name.startswith("03/")]
+    solved = dict.fromkeys([*first, third[0]], "2026-01-01")
+    runs.mkdir(exist_ok=True)
+    (runs / "progress.json").write_text(json.dumps({"version": 1, "solved": solved}))
+    second = next(name for name in known if name.startswith("02/")).partition("/")[2]
+    assert progress().card().lines == [
+        "Lessons done: 01.",
+        f"Lessons begun: 03 (1 of {len(third)}).",
+        f"The first open one: `{second}` in lesson 02.",
+    ]
+    each = progress().each().splitlines()
+    assert each[0] == f"· {len(solved)} of {len(known)} exercises done"
+    assert len(each) == 1 + len(known)
+    assert f"  {third[0]}: solved on 2026-01-01" in each
+    assert f"  {third[1]}: open" in each
+
+    solved = dict.fromkeys(known, "2026-01-01")
+    (runs / "progress.json").write_text(json.dumps({"version": 1, "solved": solved}))
+    card = progress().card()
+    assert card.tone == "good"
+    [line] = card.lines
+    assert line.startswith("Lessons done: 01, 02, 03, ")
+
+
 def test_names_are_unique_so_that_a_renumbered_lesson_keeps_what_was_solved(runs):
     names = [full.partition("/")[2] for full in progress().known]
     assert len(set(names)) == len(names)

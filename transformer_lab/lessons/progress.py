@@ -27,13 +27,38 @@ class Progress(Shown):
 
     def card(self) -> Card:
         total, done = len(self.known), self.done()
-        lines = [
-            f"`{name}`: " + (f"solved on {self.solved[name]}" if name in self.solved else "open")
-            for name in self.known
-        ]
         tone = "good" if done == total and total else "info"
         title = f"{done} of {total} exercises done"
-        return Card(tone, title, [*lines, *([self.note] if self.note else [])])
+        return Card(tone, title, [*self._told(), *([self.note] if self.note else [])])
+
+    def each(self) -> str:
+        """Every exercise on a line, with the day on which it was solved; under the headline."""
+        lines = [
+            f"{name}: " + (f"solved on {self.solved[name]}" if name in self.solved else "open")
+            for name in self.known
+        ]
+        card = self.card()
+        return Card(card.tone, card.title, [*lines, *([self.note] if self.note else [])]).text()
+
+    def _told(self) -> list[str]:
+        """What is done, lesson by lesson, and what is next: a few lines, however long the course."""
+        lessons: dict[str, list[bool]] = {}
+        for name in self.known:
+            lessons.setdefault(name.partition("/")[0], []).append(name in self.solved)
+        whole = [lesson for lesson, solved in lessons.items() if all(solved)]
+        begun = [
+            f"{lesson} ({sum(solved)} of {len(solved)})"
+            for lesson, solved in lessons.items()
+            if any(solved) and not all(solved)
+        ]
+        told = [f"Lessons done: {', '.join(whole)}."] if whole else []
+        told += [f"Lessons begun: {', '.join(begun)}."] if begun else []
+        following = next((name for name in self.known if name not in self.solved), None)
+        if following:
+            lesson, _, name = following.partition("/")
+            first = "The first open one" if told else "The first one"
+            told.append(f"{first}: `{name}` in lesson {lesson}.")
+        return told
 
 
 def _read(file: Path) -> tuple[dict[str, str], str]:
