@@ -347,7 +347,7 @@ class Notebook:
 
 # What a notebook leaves in the window: kernels, tabs, and what a test has set for all of it.
 LEAVE = """async () => {
-    const { commands, shell } = window.jupyterapp;
+    const { commands, serviceManager, shell } = window.jupyterapp;
     for (const widget of [...shell.widgets("main")]) {
         await widget.sessionContext?.shutdown();
         widget.dispose();
@@ -355,7 +355,11 @@ LEAVE = """async () => {
     if (document.body.dataset.jpThemeName !== "JupyterLab Light")
         await commands.execute("apputils:change-theme", { theme: "JupyterLab Light" });
     if (shell.leftCollapsed) shell.expandLeft();
+    globalThis.transformerLabModels?.clear();
     // What a kernel was still asked is given up just now: it is told in this turn, and not in the next test.
+    // Who else holds a connection with it hears that it is gone when JupyterLab asks for all of them.
+    await serviceManager.sessions.refreshRunning();
+    await serviceManager.kernels.refreshRunning();
     await new Promise((done) => setTimeout(done));
 }"""
 
