@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # What ipywidgets keeps for itself; a page has no use for it.
 _NOT_FOR_PAGES = {"layout", "tabbable", "tooltip", "comm", "keys"}
 _NOT_CHOSEN = {"link"}  # it says who follows whom
+_ROUTE = "_reply_subshell_for"  # what a comm of ipykernel asks; there is no public way
 
 
 def esm(name: str) -> str:
@@ -40,6 +41,21 @@ def css(folder: str = "") -> str:
     own = sorted((VIEWS / folder).glob("*.css")) if folder else []
     sheets = [path.read_text("utf-8") for path in [VIEWS / "shared" / "view.css", *own]]
     return "\n".join([colour_variables(), *sheets])
+
+
+def answered_beside_cells(comm: Any) -> None:
+    """Let what a page says over this comm go to where the page sent it: to the subshell, which answers
+    beside a cell that runs.
+
+    From 7.4 on ipykernel sends it to whoever spoke over the comm last. Where that was a cell, what is
+    clicked while the next cell runs would wait for its end.
+    """
+    if hasattr(comm, _ROUTE):
+        setattr(comm, _ROUTE, _as_sent)
+
+
+def _as_sent(_said: Any, subshell: str | None) -> str | None:
+    return subshell
 
 
 class View(anywidget.AnyWidget):
@@ -60,6 +76,7 @@ class View(anywidget.AnyWidget):
     def __init__(self, title: str = "", of: Sequence[Any] = (), **traits: Any):
         """`of`: the traces or models that are shown; what they have to say comes first."""
         super().__init__(**traits)
+        answered_beside_cells(self.comm)
         self._call(title, of)
         self.on_msg(self._on_question)
 
