@@ -2,6 +2,8 @@
 
 import re
 
+from tests.browser.rest import REST
+
 CLOUD = """
 import transformer_lab as tl
 trace = tl.shipped().trace("for key in self.keys:")
@@ -56,6 +58,15 @@ SEEN = """() => {
     };
 }"""
 
+# Once the page wears another theme than it did.
+AT_REST = f"""async (others) => {{
+    {REST}
+    const seen = {SEEN};
+    let turn = 0;
+    await rest(() => (others.includes(seen().behind) ? ++turn : JSON.stringify(seen())));
+    return seen();
+}}"""
+
 
 def against(colour, behind):
     """The contrast of one colour of CSS on another (WCAG); what can be seen through, on it."""
@@ -85,8 +96,7 @@ def test_measured_points_wear_the_theme_of_the_lab(notebook, screenshot):
             "t => window.jupyterapp.commands.execute('apputils:change-theme', {theme: t})", theme
         )
         page.wait_for_function("t => document.body.dataset.jpThemeName === t", arg=theme)
-        page.wait_for_timeout(500)
-        seen = page.evaluate(SEEN)
+        seen = page.evaluate(AT_REST, list(backgrounds))
         screenshot(page, f"points-{theme[11:].lower()}")
         backgrounds.add(seen["behind"])
         said = " ".join(words for words, _ in seen["words"])

@@ -216,7 +216,9 @@ def test_a_thousand_events_leave_nothing_behind(open_page, page_of, name):
 
 
 # Several views in one window, as in a notebook: what a page gives a view, for more than one.
-TOGETHER = """async (payloads) => {
+TOGETHER = (
+    f"async (payloads) => {{{REST} const places = {PLACES};"
+    + """
     const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
     const roots = {};
     for (const [name, { state, buffers }] of Object.entries(payloads)) {
@@ -235,7 +237,6 @@ TOGETHER = """async (payloads) => {
         await (await import(url)).default.render({ model, el: root, signal: new AbortController().signal });
         roots[name] = root;
     }
-    await new Promise((done) => setTimeout(done, 500));
     const look = (root) => {
         const { left, top } = root.getBoundingClientRect();
         return [root, ...root.querySelectorAll("*")].map((part) => {
@@ -247,8 +248,10 @@ TOGETHER = """async (payloads) => {
             return JSON.stringify([part.tagName, String(part.getAttribute("class")), place, drawn]);
         });
     };
+    await rest(places);
     return Object.fromEntries(Object.entries(roots).map(([name, root]) => [name, look(root)]));
 }"""
+)
 
 
 def test_no_view_changes_another_in_the_same_window(open_page, page_of):
