@@ -4,6 +4,8 @@ goes on afterwards."""
 import os
 import re
 
+import pytest
+
 from tests.browser.fixtures import choose_head
 from tests.browser.test_explorer_lab import EXPLORE, TEXT, shown, wait_until
 
@@ -200,4 +202,69 @@ def test_every_view_goes_on_or_says_why_not(notebook, tmp_path, screenshot):
     choose_head(of("heads"), 0, 1)
     page.wait_for_selector(".tl-view-heads[data-shown='decoder/0/1']")
     assert line("heads") == "The kernel is gone: this was computed in the page."
+    assert page.errors == []
+
+
+TWO = f"""
+import torch, transformer_lab as tl
+from transformer_lab.views import CompareView, ResidualView
+from transformer_lab.views.compare import view as compared
+from transformer_lab.views.residual import view as streams
+torch.set_num_threads(1)
+compared.ALL_MAPS_BYTES = streams.FIRST_SCREEN = 0  # as of long texts: maps and tokens are asked for
+model = tl.shipped()
+texts = 2 * "{TEXT}", "for name in self.names:"
+stream = ResidualView(model.trace(texts[0], keep="all"), link="")
+both = CompareView.of_texts(model, *texts, layer=1, head=1)
+display(stream, both)
+"""
+# What the page is to say of token 0 and of layer 2, head 1, and the numbers of it, by Python.
+TOLD = """told = [ResidualView(stream.trace), CompareView.of_texts(model, *texts, layer=2, head=1)]
+told[0].selected = (0, None)
+lens = tl.circuits.logit_lens(stream.trace, k=5, positions=range(16))
+changes = told[1].difference().nan_to_num().abs().flatten().sort(descending=True).values[:5]
+[[one.sentence for one in told], lens.probabilities[stream.layer + 1, 0].tolist(), changes.tolist()]"""
+
+
+def test_a_stream_and_two_texts_go_on_too(notebook, tmp_path):
+    book = notebook(TWO)
+    page = book.page
+    page.evaluate(STANDING.replace("SESSION", book.SESSION))
+    book.run_all()
+    of = lambda view, part: page.locator(f".tl-view-{view} [data-part={part}]")  # noqa: E731
+    for view in ("residual", "compare"):
+        page.wait_for_selector(f".tl-view-{view}[data-ready]")
+    page.wait_for_function(HELD)  # one model for both
+    page.wait_for_function("() => standing.told.size === 2")
+    sentences, likeliest, changes = eval(book.run(TOLD))
+
+    def says_what_python_says():
+        for view, told in zip(("residual", "compare"), sentences, strict=True):
+            page.wait_for_function(
+                "([view, want]) => document.querySelector(`.tl-view-${view} [data-part=sentence]`).textContent === want",
+                arg=[view, told],
+            )
+        shown = of("residual", "lens-top").locator("b").all_text_contents()
+        assert [float(x) for x in shown] == pytest.approx(likeliest, abs=1e-4)
+        shown = of("compare", "table").locator("td:last-child").all_text_contents()
+        assert [float(x.lstrip("−")) for x in shown] == pytest.approx(changes, abs=1e-4)
+
+    assert [of(view, "sentence").text_content() for view in ("residual", "compare")] != sentences
+    pipe = held(book, tmp_path)
+    while of("residual", "earlier").is_enabled():
+        of("residual", "earlier").click()
+    of("residual", "lens").locator("thead [data-token='0']").click()
+    of("compare", "grid").focus()
+    page.keyboard.press("ArrowDown")
+    says_what_python_says()
+    assert [of(view, "standby").text_content() for view in ("residual", "compare")] == 2 * [
+        COMPUTED
+    ]
+    with open(pipe, "w"):
+        pass
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('[data-part=standby]')].every(line => line.hidden)"
+    )
+    book.until("(both.layer, both.head, stream.token)", "(2, 1, 0)")
+    says_what_python_says()
     assert page.errors == []

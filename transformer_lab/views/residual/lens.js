@@ -39,8 +39,8 @@ export class LensStore {
     this.requests = requests;
     /** @type {Map<number, any>} */
     this.blocks = new Map();
-    /** @type {Set<number>} */
-    this.asked = new Set();
+    /** @type {Map<number, Promise<void>>} what is on its way, whoever asked for it */
+    this.asked = new Map();
     const bytes = bytesOf(model.get("_lens_data"));
     let at = 0;
     for (const info of model.get("_lens")) {
@@ -54,25 +54,28 @@ export class LensStore {
   }
 
   /**
-   * Ask for what is missing of some tokens.
+   * Ask for what is missing of some tokens, and wait for it; also for what was asked for before.
    * @param {number} from @param {number} to
    * @returns {Promise<boolean>} whether anything has come
    */
   async fetch(from, to) {
-    const missing = [];
+    let came = false;
     for (let first = from - (from % LENS_COLUMNS); first < to; first += LENS_COLUMNS) {
-      if (!this.blocks.has(first) && !this.asked.has(first)) missing.push(first);
+      if (this.blocks.has(first)) continue;
+      if (!this.asked.has(first)) this.asked.set(first, this.#ask(first));
+      await this.asked.get(first);
+      came = true;
     }
-    for (const first of missing) this.asked.add(first);
+    return came;
+  }
+
+  async #ask(first) {
     try {
-      for (const first of missing) {
-        const { message, buffers } = await this.requests.ask({ type: "block", name: `lens/${first}` }, false);
-        this.blocks.set(first, new LensBlock(message.info, buffers[0]));
-      }
+      const { message, buffers } = await this.requests.ask({ type: "block", name: `lens/${first}` }, false);
+      this.blocks.set(first, new LensBlock(message.info, buffers[0]));
     } finally {
-      for (const first of missing) this.asked.delete(first);
+      this.asked.delete(first);
     }
-    return missing.length > 0;
   }
 
   /** @param {number} token @returns {{name: string, probability: number}[] | null} */
