@@ -61,7 +61,8 @@ def test_a_page_that_is_cut_off(open_page, text):
         text.index(mark) for mark in ('id="tl-state"', "use strict", "<template data-block=")
     )
     cut = "This page is cut off: its end is missing"
-    for at in (text.index("<style>") + 200, state + 60, text.index("</script>", state) - 9, script):
+    style = text.index("<style>", text.index("<title>"))
+    for at in (style + 200, state + 60, text.index("</script>", state) - 9, script):
         page = open_page(text[:at], ready="[data-cut]")
         told = page.locator("body").inner_text().strip()
         assert told.startswith(f"{cut}, and without it nothing can be shown."), at
@@ -74,3 +75,27 @@ def test_a_page_that_is_cut_off(open_page, text):
         page.locator("[data-cut]", has_text=f"{cut}, and with it a part").wait_for()
         assert page.locator("[data-part=map]").is_visible()
     assert open_page(text).locator("[data-cut]").count() == 0
+
+
+SAYS_BEFORE = "() => getComputedStyle(document.documentElement, '::before').content"
+
+
+def test_a_page_that_is_cut_off_before_its_first_script_ends(open_page, text, tmp_path):
+    first = text.index("</script>")
+    told = '"This page is cut off: its end is missing, and without it nothing can be shown. Save it anew, or copy it again."'
+    for at in range(text.index('content: "') + 11, first, 60):
+        page = open_page(text[:at], ready="html")
+        said = page.evaluate(SAYS_BEFORE).removesuffix('"')
+        assert len(said) > 1 and told.startswith(said), at
+        assert said == told[:-1] or at < text.index("</style>")
+        assert page.locator("html").bounding_box()["height"] > 10  # it is to be seen
+    page = open_page(text)
+    assert page.evaluate(SAYS_BEFORE) == "none"
+    page.locator("[data-part=save]").click()
+    with page.expect_download() as download:
+        page.locator("[data-part=html]").click()
+    download.value.save_as(tmp_path / "copy.html")
+    copy = (tmp_path / "copy.html").read_text("utf-8")
+    assert open_page(copy).evaluate(SAYS_BEFORE) == "none"
+    cut = open_page(copy[: copy.index("</script>")], ready="html")
+    assert cut.evaluate(SAYS_BEFORE) == told

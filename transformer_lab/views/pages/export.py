@@ -36,6 +36,11 @@ POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; "
     "img-src data: blob:; base-uri 'none'; form-action 'none'"
 )
+# Says so of a page that is cut off before its first script (whole.js), which takes it away.
+_CUT = (
+    '<style>@media (scripting: enabled) { html::before { content: "This page is cut off: its end is '
+    'missing, and without it nothing can be shown. Save it anew, or copy it again." } }</style>\n'
+)
 _NOT_A_STATE = ("layout", "tabbable", "tooltip", "_dom_classes")
 
 
@@ -104,7 +109,7 @@ def page(
     shown = html.escape(title)
     attribute = f' data-theme="{theme}"' if theme in ("light", "dark") else ""
     yield (
-        f'<!DOCTYPE html>\n<html lang="en"{attribute}>\n<head>\n<meta charset="utf-8">\n'
+        f'<!DOCTYPE html>\n<html lang="en"{attribute}>\n<head>\n{_CUT}<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         f"<script>{_script('whole.js')}</script>\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

@@ -1,4 +1,7 @@
 // The first script of a page: says so where the file was cut off before its end. A plain script, as page.js.
+// Of a file that is cut off before this script ends a style says so, the first of the page (export.py). It stays
+// in the page, for copies that are saved of it.
+/** @type {any} */ (document.querySelector("style")).sheet.disabled = true;
 addEventListener("DOMContentLoaded", () => {
   if (document.querySelector("template[data-end]")) return;
   const told = document.createElement("p");
