@@ -11,7 +11,7 @@ from transformer_lab.edits import makers
 from transformer_lab.edits.kinds import Edit
 from transformer_lab.tokenizers import WordTokenizer
 from transformer_lab.views import Explorer, View
-from transformer_lab.views.pages import export
+from transformer_lab.views.pages import carrying, export
 from transformer_lab.views.shared.words import short
 
 part = "[data-part={}]".format
@@ -365,6 +365,21 @@ def test_a_page_says_at_once_whether_heads_can_be_switched_off(open_page, shippe
     without.locator(part("head-off")).click()
     without.wait_for_selector("#tl-root[data-edits='1']")
     assert "without this head needs a live kernel" in without.locator("#tl-root").inner_text()
+
+
+def test_a_page_says_once_what_needs_a_kernel_and_why(open_page, shipped, monkeypatch):
+    monkeypatch.setattr(carrying, "UNASKED", 100)
+    note = "The model is not in this page, so {} edges, writing on, or another text needs a live kernel: it has 2 MB; save_html(path, model=True) takes it along."
+    for effects, heads, lead in (
+        (True, "cutting", "None yet. Switch a head off to see if it matters."),
+        (False, "switching heads off, cutting", "None yet."),
+    ):
+        page = open_page(Explorer(shipped, CODE).to_html(effects=effects))
+        shown = page.locator("#tl-root").inner_text()
+        assert note.format(heads) in shown and shown.count("live kernel") == 1
+        assert text(page, "lead") == lead
+    page = open_page(Explorer(shipped, CODE, edits=[tl.ablate(2, 2)]).to_html(effects=False))
+    assert page.locator("#tl-root").inner_text().count("live kernel") == 1
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,7 +9,7 @@ import torch
 import transformer_lab as tl
 from tests.factories import small
 from transformer_lab.tokenizers import CharTokenizer
-from transformer_lab.views import Explorer
+from transformer_lab.views import Explorer, HeadView
 from transformer_lab.views.pages import carrying
 
 
@@ -79,7 +79,12 @@ def test_what_cannot_travel_says_why(change):
     view = explorer(model)
     text = view.to_html()
     assert "model" not in blocks_of(text) and re.search(why, state_of(text)["_note"])
-    assert state_of(text)["_note"].startswith("The model is not in this page, so it reads no other")
+    assert state_of(text)["_note"].startswith(
+        "The model is not in this page, so cutting edges, writing on, or another text needs a live kernel: "
+    )
+    heads = HeadView(view.trace)  # whose page can do no more than read
+    note = state_of(heads.to_html())["_note"]
+    assert note.startswith("The model is not in this page, so it reads no other text: ")
     with pytest.raises(ValueError, match=why):
         view.to_html(model=True)
 

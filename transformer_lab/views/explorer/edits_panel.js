@@ -12,15 +12,16 @@ import { editsCode } from "./edits.js";
  * @property {(code: string) => void} copied
  */
 
-/** What can be done, in one sentence; "" for what is seen. @param {boolean} live @param {boolean} effects @param {boolean} edited */
-export const lead = (live, effects, edited) =>
-  edited
-    ? live ? "" : "Writing on needs a live kernel."
-    : live
-    ? "None yet. Switch a head off to see if it matters."
-    : effects
-      ? "None yet. Switch a head off to see if it matters. Cutting edges, writing on, or another text needs a live kernel."
-      : "None yet. Switching heads off, cutting edges, writing on, or another text needs a live kernel.";
+/**
+ * What can be done, in one sentence; "" for what is seen.
+ * @param {boolean} live @param {boolean} effects @param {boolean} edited @param {boolean} told what needs a kernel, beside the reason
+ */
+export const lead = (live, effects, edited, told) => {
+  if (edited) return live || told ? "" : "Writing on needs a live kernel.";
+  const can = live || effects ? ["None yet. Switch a head off to see if it matters."] : told ? ["None yet."] : [];
+  if (live || told) return can.join("");
+  return [...can, `${effects ? "Cutting" : "None yet. Switching heads off, cutting"} edges, writing on, or another text needs a live kernel.`].join(" ");
+};
 
 /** A button that says it cannot be pressed, and keeps the focus. @param {HTMLElement} made @param {boolean} on */
 const usable = (made, on) => made.setAttribute("aria-disabled", String(!on));
@@ -62,7 +63,7 @@ export class EditsPanel {
         button("×", "remove-mask", take, `Show token ${position} again`));
     });
     this.chips.replaceChildren(...masks, ...chips);
-    this.lead.textContent = lead(this.live, Boolean(about.effects), chips.length + masks.length > 0);
+    this.lead.textContent = lead(this.live, Boolean(about.effects), chips.length + masks.length > 0, Boolean(model.get("_carried")?.stays));
     this.lead.hidden = !this.lead.textContent;
     usable(this.undo, steps.past.length > 0);
     usable(this.redo, steps.future.length > 0);

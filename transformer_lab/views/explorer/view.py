@@ -353,7 +353,9 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
     ) -> Iterable[str]:
         stale = not self._runs.is_fresh(self._reading)
         quiet, read = self._runs.quiet(self._reading.version), [self._reading.trace]
-        self.carried, self.stays = carry(quiet, model, stale, read, precision=precision)
+        heads = "cutting" if self._keeps_effects(effects)[0] else "switching heads off, cutting"
+        lacks = f"{heads} edges, writing on, or another text needs a live kernel"
+        self.carried, self.stays = carry(quiet, model, stale, read, lacks, precision)
         if self.carried and effects is None:
             effects = False
         return super()._page(effects=effects, **options)
@@ -384,6 +386,7 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
         state["_carried"] = {
             "travels": self.carried is not None,
             "told": self.carried.told if self.carried else "",
+            "stays": bool(self.stays),  # whether the note says what needs a kernel, and why
             "moved": False,  # whether the page has read another text
             "given": None if given is None else list(given),
             "first": first,

@@ -28,7 +28,7 @@ def carry(
     wanted: bool | None,
     stale: bool,
     traces: Sequence[Trace],
-    lacks: str = "reads no other text",
+    lacks: str = "it reads no other text",
     precision: str = "auto",
 ) -> tuple[Carried | None, str]:
     """What a page takes along, and else why not, in a sentence.
@@ -37,7 +37,7 @@ def carry(
         wanted: as `model` of `save_html`.
         stale: whether the weights have changed since the text was read.
         traces: of the texts on the page.
-        lacks: what a page without it does not do.
+        lacks: what a page without it does not do, as a clause.
         precision: as in `save_html`.
 
     Raises:
@@ -59,7 +59,7 @@ def carry(
         )
     if not why and size > UNASKED and wanted is None:
         return None, (
-            f"The model is not in this page, so it {lacks}: it has {_mb(size)}; "
+            f"The model is not in this page, so {lacks}: it has {_mb(size)}; "
             "save_html(path, model=True) takes it along."
         )
     try:
@@ -68,7 +68,7 @@ def carry(
         if wanted:
             raise
         found, why = None, str(error)
-    told = f"The model is not in this page, so it {lacks}: {why}."
+    told = f"The model is not in this page, so {lacks}: {why}."
     return found, "" if found else told
 
 

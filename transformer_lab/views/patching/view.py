@@ -295,14 +295,14 @@ class PatchingView(SelectionView):
     def _page(
         self, *, model: bool | None = None, precision: str = "auto", **options: Any
     ) -> Iterable[str]:
-        desks, lacks = self._desks, "measures no more cells"
+        desks, lacks = self._desks, "it measures no more cells"
         why = desks.why_not_carried()
         if why and model:
             raise ValueError(
                 f"model=True: {desks.pair.source.model_name} cannot travel in this page: {why}; leave "
                 "model out, and the page holds what was measured"
             )
-        self.carried, told = None, f"The model is not in this page, so it {lacks}: {why}."
+        self.carried, told = None, f"The model is not in this page, so {lacks}: {why}."
         if not why:
             self.carried, told = carry(
                 desks.model, model, not desks.is_fresh, desks.runs(), lacks, precision
