@@ -60,6 +60,13 @@ def test_an_edge_that_is_clicked_is_cut_and_the_prediction_answers(page, view):
     )
 
 
+def test_the_picture_is_as_wide_as_its_box(page):
+    """Its box is scrolled where tokens are many, and only there."""
+    box = page.locator(".tl-flow-box")
+    inner, outer = box.evaluate("box => [box.scrollWidth, box.clientWidth]")
+    assert inner == outer > 400
+
+
 def test_keys_choose_and_cut(page, view):
     page.locator("[data-part=flow]").focus()
     page.keyboard.press("ArrowRight")

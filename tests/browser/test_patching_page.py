@@ -70,11 +70,13 @@ def test_a_page_measures_what_python_measures(open_page, name):
     view = SCENES[name]()
     page = open_page(view.to_html())
     cells = sum(int(grid.there.sum()) for grid in view.grids.values())
+    assert "Hatched: estimates" in page.locator(part("legend")).inner_text()
     page.locator(part("measure-all")).click()
     page.wait_for_selector(f"[data-measured='{cells}']")
     page.wait_for_selector(part("stop"), state="hidden")
     assert page.locator(part("message")).is_hidden()
     assert page.locator(part("count")).inner_text() == f"{cells} of {cells} cells measured"
+    assert "Hatched" not in page.locator(part("legend")).inner_text()
     view.measure()
     found, wanted = numbers(page), view.to_dict()["arrays"]
     assert found.keys() == wanted.keys()

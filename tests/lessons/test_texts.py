@@ -27,6 +27,12 @@ def test_every_choice_has_its_text_and_the_first_is_chosen():
     assert f"#{names.pop()}-0:checked~.t0" in page
 
 
+def test_numbers_in_sentences_have_the_sign_that_those_of_pictures_have():
+    page = lookup(told=["falls by -0.3", "rises"], caption="from -2 to 5e-08").html()
+    assert "<div>falls by −0.3</div>" in page
+    assert "<figcaption>from −2 to 5e−8</figcaption>" in page
+
+
 def test_weights_become_shades_and_text_stays_text():
     page = lookup().html()
     assert re.findall(r'--w:(\d\.\d\d)" title="(\d\.\d\d)">([^/]*)<', page)[0] == (

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from transformer_lab.lessons.cards import prose
-from transformer_lab.lessons.pictures.numbers import as_array
+from transformer_lab.lessons.pictures.numbers import as_array, spelt
 from transformer_lab.lessons.pictures.picture import Picture
 from transformer_lab.lessons.pictures.themes import Theme, ink, rgb
 
@@ -103,6 +103,7 @@ font-family:var(--jp-code-font-family,ui-monospace,monospace)}
 .tl-lookup input:checked+label{border-color:#b4530a;box-shadow:inset 0 0 0 1px #b4530a}
 .tl-lookup input:focus-visible+label{outline:2px solid #3f80ea;outline-offset:2px}
 .tl-lookup .tl-text{display:none;font-family:var(--jp-code-font-family,ui-monospace,monospace)}
+.tl-lookup .tl-text div{font-family:var(--jp-ui-font-family,system-ui,sans-serif)}
 .tl-lookup .tl-text b{font-weight:400;border-radius:2px;padding:2px 1px;
 background:color-mix(in srgb,#3f80ea calc(var(--w)*62%),transparent)}
 .tl-lookup figcaption{line-height:20px;margin-top:4px}
@@ -170,10 +171,10 @@ class Lookup:
                 f'<input type="radio" name="{name}" id="{name}-{i}"{checked}>'
                 f'<label for="{name}-{i}">{html.escape(choice)}</label>'
             )
-            told = f"<div>{prose(self.told[i])}</div>" if self.told else ""
+            told = f"<div>{prose(spelt(self.told[i]))}</div>" if self.told else ""
             texts.append(f'<div class="tl-text t{i}">{self._text(i)}{told}</div>')
             rules.append(f"#{name}-{i}:checked~.t{i}{{display:block}}")
-        caption = f"<figcaption>{prose(self.caption)}</figcaption>" if self.caption else ""
+        caption = f"<figcaption>{prose(spelt(self.caption))}</figcaption>" if self.caption else ""
         return (
             f"<style>{_LOOK}{''.join(rules)}</style>"
             f'<figure class="tl-lookup"><div role="group" aria-label="{html.escape(self.alt)}">'

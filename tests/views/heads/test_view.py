@@ -144,3 +144,20 @@ def test_what_names_a_map_beside_small_heads_leaves_them_alone(word):
     figure.canvas.draw()
     heads, chosen = figure.axes
     assert chosen.yaxis.label.get_window_extent().x0 >= heads.get_window_extent().x1
+
+
+@pytest.mark.parametrize("largest", [0.031, 0.27, 0.42, 0.49, 1.0, 2.3])
+def test_the_scale_names_no_weight_beyond_its_end(largest):
+    from dataclasses import replace
+
+    from transformer_lab.views.heads.figure import draw_maps
+    from transformer_lab.views.shared.figures import blank
+
+    scene = HeadView(tl.trace(small(n_layers=1), torch.arange(4)))._scene()
+    scene = replace(scene, weights=largest * scene.weights / scene.weights.max())
+    figure = blank(6, 6)
+    scale = draw_maps(figure, (0.2, 0.1, 0.6, 0.6), scene, "weight")
+    named = scale.get_ticks()
+    assert len(named) >= 3
+    assert min(named) >= 0
+    assert max(named) <= largest * 1.0001

@@ -272,7 +272,7 @@ export class FlowViewer {
       layers: this.layers, heads: this.size.heads, table, inks: shell.inks,
       inside: this.isOver ? new Set(circuit.heads.map(([layer, head]) => `${layer}.${head}`)) : null,
       name: `“${info.name}”${above} ${withSign(info.logit)}`,
-    }, Math.max(260, this.box.clientWidth));
+    }, Math.max(260, this.box.clientWidth - 6)); // its padding
     this.pointed = null;
     this.picture.draw(this.focus);
     this.#tell();

@@ -170,6 +170,9 @@ def draw_scale(axes: Axes, name: str, every: Sequence[Axes] = ()):
     scale.outline.set_edgecolor(LINE)  # type: ignore[operator]
     scale.set_label(name, color=QUIET, fontsize=9)
     scale.ax.tick_params(labelsize=8, colors=QUIET)
+    # A norm that clips would put numbers beyond the end there, too.
+    low, high = axes.images[0].get_clim()
+    scale.set_ticks([at for at in scale.get_ticks() if (low or 0.0) <= at <= (high or 0.0)])
     return scale
 
 

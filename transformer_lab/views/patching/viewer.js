@@ -224,8 +224,10 @@ export class PatchingViewer {
   #drawLegend(metric) {
     if (!metric) return this.legend.replaceChildren();
     const name = metric.alike ? "change of the metric" : `change toward the ${metric.runs[0]} run`;
-    const beyond = this.grids.cells([this.chosen.site]).some((cell) => Math.abs(this.#share(cell)) > 1.005);
-    const told = `Hatched: estimates, by attribution patching.${beyond ? " Some are beyond the scale’s end." : ""}`;
+    const cells = this.grids.cells([this.chosen.site]);
+    const estimates = cells.some((cell) => this.grids.exact(cell) === null && this.grids.estimate(cell) !== null);
+    const beyond = cells.some((cell) => Math.abs(this.#share(cell)) > 1.005);
+    const told = `${estimates ? "Hatched: estimates, by attribution patching. " : ""}${beyond ? "Some cells are beyond the scale’s end." : ""}`;
     this.legend.replaceChildren(...linearLegend(this.table, -this.end, this.end, name, (x) => (x ? metric.amount(x) : "0")), element("span", { class: "tl-quiet tl-hatched" }, told));
   }
 

@@ -89,7 +89,7 @@ class TrainingViewer {
 
   draw() {
     const { model, root } = this;
-    const { theme, inks } = this.shell;
+    const { inks } = this.shell;
     const status = model.get("_status");
     root.dataset.state = status.state;
     this.headline.textContent = HEADLINES[status.state](status);
@@ -108,10 +108,11 @@ class TrainingViewer {
     // Afterwards the loss is where it can be dragged.
     this.canvas.hidden = this.point.hidden = empty || !this.scrubber.root.hidden;
     if (!this.canvas.hidden) {
-      const width = Math.max(220, this.root.clientWidth - 24);
+      // A host may hide it for a moment, of which nothing was told yet.
+      const width = Math.max(220, (this.root.clientWidth || this.shell.width || 0) - 24);
       this.curve.draw(this.train, this.held, status.steps, inks, [headColour(0), headColour(1)], width);
-      const last = nearest(this.train, Infinity) ?? { step: 0, value: 0 };
-      this.canvas.setAttribute("aria-label", `Loss over ${last.step} steps, now ${this.train[this.train.length - 1].toFixed(2)} nats a token.`);
+      const [last, loss] = this.train.slice(-2);
+      this.canvas.setAttribute("aria-label", `Loss up to step ${last}, now ${loss.toFixed(2)} nats a token.`);
     }
     this.#point();
   }
