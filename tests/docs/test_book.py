@@ -119,6 +119,30 @@ def test_the_book_opens_from_a_disk_with_its_views_alive(book, open_page, screen
     del page.requests[1:]
 
 
+def test_views_are_as_wide_as_the_window_and_lines_are_not(book, open_page):
+    page = open_page(book / "90_first.html", ready="iframe")
+    box = lambda what: page.locator(what).first.bounding_box()  # noqa: E731
+    own, button = ".toc-drawer", ".toc-content-icon"
+    for width, least in ((1100, 800), (1300, 1000), (1440, 1140), (1920, 1300)):
+        page.set_viewport_size({"width": width, "height": 900})
+        frame, pages, toc = box("iframe"), box(".sidebar-drawer"), box(own)
+        assert frame["width"] >= least
+        assert frame["x"] >= pages["x"] + pages["width"]
+        assert frame["x"] + frame["width"] <= min(width, toc["x"])
+        assert toc["x"] >= width or width == 1920  # beside the rest only where there is room
+        assert page.locator(button).is_visible() == (width < 1920)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert box("article p")["width"] <= 54 * 17.6
+    page.set_viewport_size({"width": 1300, "height": 900})
+    page.locator(button).click()
+    page.wait_for_function(
+        "() => document.querySelector('.toc-drawer').getBoundingClientRect().right <= innerWidth"
+    )
+    page.goto((book / "index.html").as_uri())
+    assert not page.locator(button).is_visible()  # it has no list of its own
+    del page.requests[1:]
+
+
 def test_the_views_of_a_lesson_are_alive_on_its_own_model(book, open_page):
     page = open_page(book / "91_second.html", ready="iframe")
     assert "_instances" not in page.locator("article").text_content()  # how they were saved
