@@ -1,6 +1,7 @@
 """A page that carries its model: with nothing but a browser it does what a live view does, and its
 numbers are Python's."""
 
+import json
 import re
 
 import pytest
@@ -256,3 +257,43 @@ def test_a_link_opens_a_page_as_its_sender_saw_it(open_page):
     strange.evaluate("hash => { location.hash = hash }", link[link.index("#") :])
     strange.wait_for_selector("[data-part=message]:visible")
     assert "belongs to another page" in strange.locator(part("message")).inner_text()
+
+
+ODD = {
+    "nothing": "",
+    "blank": " \n\t",
+    "too long": "x = 1\n" * 16_667,
+    "too many surrogates": "\ud83d" * 50_000,
+    "lone surrogates": "a\ud800b\udc00 the",
+    "several scripts": "שלום \u202e evil \u202c 你好 e\u0301 the",
+    "joined signs": "👩‍👩‍👧‍👦 🏳️‍🌈\u200d\ufe0f was",
+    "unknown words": "the zebra [MASK] </s> was",
+    "control signs": "a\x07b\x1b[31m too",
+    "tags": "<img src=x onerror=alert(1)></script><script>alert(2)</script> the",
+}
+
+
+@pytest.mark.parametrize("made", [lambda: small("decoder"), tl.shipped], ids=["words", "bytes"])
+def test_what_python_says_of_a_text_the_page_says(open_page, made):
+    view = Explorer(made(), WORDS, layer=0, head=0)
+    page = open_page(view.to_html())
+    field = page.locator(part("text"))
+    for name, odd in ODD.items():
+        # As it is pasted: not every text can be sent to a field from here.
+        field.evaluate(
+            "(box, text) => { box.value = JSON.parse(text); box.dispatchEvent(new Event('input', { bubbles: true })) }",
+            json.dumps(odd),
+        )
+        try:
+            view.text = odd
+        except ValueError as error:
+            said = f"{str(error)[0].upper()}{str(error)[1:]}."
+            field.press("Enter")
+            page.wait_for_function(
+                "said => document.querySelector('[data-part=status]').textContent === said",
+                arg=said,
+            )
+        else:
+            after(page, lambda: field.press("Enter"))
+        same(page, view)  # where it could not be read, as before
+        assert page.locator(part("unread")).text_content() == view._about["unread"], name
