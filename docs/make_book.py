@@ -26,6 +26,7 @@ from transformer_lab.views.pages.export import live_views, shared_script
 ROOT = Path(__file__).parent.parent
 BOOK = Path(__file__).parent / "book"
 NOTEBOOKS = ROOT / "notebooks"
+BESIDE = ("glossary.md", "teaching.md")
 PLOTLY = "transformer-lab-plotly.js"  # once a site, and read only where a cloud or a figure is
 
 INDEX = """---
@@ -120,7 +121,13 @@ def executed(path: Path, preset: str, scratch: Path) -> nbformat.NotebookNode:
 
 def _for_the_book(text: str) -> str:
     """Links to what is not in the book are plain words."""
-    return re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", text)
+
+    def words(link: re.Match[str]) -> str:
+        path = link[2].partition("#")[0]
+        known = not path.endswith(".md") or path in BESIDE
+        return link[0] if known and not path.startswith("../") else link[1]
+
+    return re.sub(r"\[([^\]]+)\]\(((?!https?:)[^)]*)\)", words, text)
 
 
 def build(names: list[str], preset: str, out: Path) -> Path:
@@ -140,7 +147,7 @@ def build(names: list[str], preset: str, out: Path) -> Path:
             nbformat.write(notebook, source / path.name)
         (source / "static" / PLOTLY).write_text(shared_script(), "utf-8")
         others = []
-        for text in (NOTEBOOKS / "glossary.md", ROOT / "docs" / "teaching.md"):
+        for text in (folder / name for name in BESIDE for folder in (NOTEBOOKS, ROOT / "docs")):
             if text.is_file():
                 (source / text.name).write_text(_for_the_book(text.read_text("utf-8")), "utf-8")
                 others.append(text.stem)

@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+from html.parser import HTMLParser
+from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
@@ -184,6 +186,40 @@ def test_a_page_of_the_book_holds_a_model_once(book, open_page, tmp_path):
     alone.locator("[data-part=text]").press("Enter")
     says(alone, tl.views.HeadView(made["small"].trace("on the mat")))
     del page.requests[1:]
+
+
+class Links(HTMLParser):
+    """The addresses that a page names, and the places in it that others may name."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.addresses, self.places = [], set()
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.places |= {given.get("id"), given.get("name")}
+        self.addresses += [given[x] for x in ("href", "src") if given.get(x)]
+
+
+def test_every_link_within_the_book_leads_somewhere(book):
+    pages = {path: Links(path) for path in book.rglob("*.html")}
+    assert "teaching.html" in {path.name for path in pages}  # it links what is no part of the book
+    checked = 0
+    for path, page in pages.items():
+        for address in page.addresses:
+            url = urlsplit(address)
+            if url.scheme or url.netloc:
+                continue
+            to = (path.parent / unquote(url.path)).resolve() if url.path else path
+            assert to.is_file(), (path.name, address)
+            of_ours = to.suffix == ".html" and to.name != "glossary.html"  # a short one here
+            assert not url.fragment or not of_ours or unquote(url.fragment) in pages[to].places, (
+                path.name,
+                address,
+            )
+            checked += 1
+    assert checked > 1000
 
 
 def test_the_book_can_be_searched_with_no_server(book, open_page):
