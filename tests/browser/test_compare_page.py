@@ -111,6 +111,15 @@ def test_heads_that_come_one_by_one(open_page):
     says(page, "sentence", view.sentence)
 
 
+def test_three_maps_stand_in_a_row_in_a_notebook_1200_pixels_wide(open_page):
+    page = open_page(CompareView(*traces(model())).to_html(), width=1010)
+    boxes = [page.locator(part(side)).bounding_box() for side in ("first", "second", "difference")]
+    assert len({box["y"] for box in boxes}) == 1
+    rights = [box["x"] + box["width"] for box in boxes]
+    assert rights == sorted(rights)
+    assert rights[-1] <= 1010
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessible(open_page, accessible, scheme):
     view = CompareView(*traces(model()))

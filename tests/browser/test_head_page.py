@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import transformer_lab as tl
 from tests.browser.fixtures import choose_head
+from tests.factories import small
 from tests.hub import families
 from transformer_lab.views import HeadView
 
@@ -326,3 +328,11 @@ def test_later_tokens_are_grey_in_every_colour(open_page, trace, scheme):
         assert max(abs(a - b) for a, b in zip(zero, later, strict=True)) >= 12, (name, zero, later)
         found = page.evaluate(small)
         assert max(abs(a - b) for a, b in zip(found, later, strict=True)) <= 1, (name, found, later)
+
+
+def test_a_single_head_has_none_before_and_none_after_it(open_page, trace):
+    steps = "[data-part=head-back], [data-part=head-on]"
+    only = HeadView(tl.trace(small(n_layers=1, n_heads=1), torch.arange(4)))
+    for view, off in ((only, True), (HeadView(trace), False)):
+        page = open_page(view.to_html())
+        assert page.eval_on_selector_all(steps, "all => all.map(one => one.disabled)") == [off, off]

@@ -200,3 +200,12 @@ def test_a_page_that_was_used_is_saved_and_used_again(open_page, tmp_path):
         again = open_page((tmp_path / f"again{turn}.html").read_text("utf-8"))
         assert text(again, "sentence") == text(page, "sentence")
         page = again
+
+
+def test_it_fits_a_notebook_1200_pixels_wide(open_page):
+    page = open_page(PositionView("rotary").to_html(), width=1010)
+    first, second, third = (
+        page.locator(part(name)).bounding_box() for name in ("before", "after", "difference")
+    )
+    assert first["y"] == second["y"] < third["y"]
+    assert page.locator("#tl-root").bounding_box()["height"] < 900

@@ -276,6 +276,17 @@ def test_progress_is_told_in_a_few_lines_however_long_the_course(runs):
     assert line.startswith("Lessons done: 01, 02, 03, ")
 
 
+def test_the_end_of_a_lesson_tells_of_one_exercise_and_of_several(runs):
+    total = len(progress().known)
+    assert f"Its one exercise is open; in the course, 0 of {total} are solved." in repr(
+        presets("12").finish()
+    )
+    check(exercise("attention", presets("01"))(solutions.attention))
+    told = f"1 of its 3 exercises are solved, 1 of {total} in the course."
+    assert told in repr(presets("01").finish())
+    assert presets("00").finish().card().lines == []
+
+
 def test_names_are_unique_so_that_a_renumbered_lesson_keeps_what_was_solved(runs):
     names = [full.partition("/")[2] for full in progress().known]
     assert len(set(names)) == len(names)

@@ -84,10 +84,12 @@ class Finished(Shown):
         mine = progress()
         here = [name for name in mine.known if name.startswith(f"{self.number}/")]
         done = sum(name in mine.solved for name in here)
-        told = (
-            f"{done} of its {len(here)} exercises are solved, {mine.done()} of "
-            f"{len(mine.known)} in the course."
-        )
+        told = f"{done} of its {len(here)} exercises are solved, {mine.done()} of {len(mine.known)} in the course."
+        if len(here) == 1:
+            told = (
+                f"Its one exercise is {'solved' if done else 'open'}; in the course, "
+                f"{mine.done()} of {len(mine.known)} are solved."
+            )
         return Card("good", f"Lesson {self.number} ran to its end.", [told] if here else [])
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:

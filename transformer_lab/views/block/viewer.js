@@ -254,7 +254,8 @@ export class BlockViewer {
       return element("tr", { class: value === null ? "tl-barred" : "" }, element("td", { class: "tl-quiet tl-number" }, String(key)), element("th", { scope: "row" }, name), ...strip, ...cells, element("td", {}, bar));
     });
     if (all > shown.length) {
-      lines.push(element("tr", {}, element("td"), element("td", { class: "tl-quiet", colspan: 6 }, `${all - shown.length} others, weights ${short(Math.max(0, rest))}`)));
+      const others = all === shown.length + 1 ? "1 other, weight" : `${all - shown.length} others, weights`;
+      lines.push(element("tr", {}, element("td"), element("td", { class: "tl-quiet", colspan: 6 }, `${others} ${short(Math.max(0, rest))}`)));
     }
     const heads = ["", "key", ...(vectors ? [vectors.name] : []), ...columns, ""].map((name) => element("th", { scope: "col" }, name));
     return element("table", { class: "tl-blocks tl-keys-of", "data-part": "keys" }, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...lines));

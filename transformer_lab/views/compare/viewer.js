@@ -324,7 +324,7 @@ export class CompareViewer {
   #drawSides() {
     const { kind, maps, shell, hover, selected } = this;
     const room = Math.max(200, this.sideBox.clientWidth);
-    const columns = room >= 780 ? 3 : room >= 480 ? 2 : 1;
+    const columns = room >= 660 ? 3 : room >= 480 ? 2 : 1;
     const each = Math.floor((room - 16 * (columns - 1)) / columns);
     // Three in a row name their rows once; the first is as much wider as its names are.
     const once = columns === 3 ? Math.min(0.3 * each, 10 + 7.3 * Math.max(...kind.query_names.map((name) => Array.from(name).length))) : 0;

@@ -24,6 +24,7 @@ export function headStepper(state, choose) {
     show() {
       name.textContent = headTag(state.layer, state.head);
       name.title = `Layer ${state.layer}, head ${state.head}`;
+      back.disabled = on.disabled = state.kind.layers * state.kind.heads < 2;
     },
   };
 }

@@ -71,7 +71,7 @@ export class ChangePanel {
       difference: "after − before",
     };
     const room = Math.max(200, this.pairBox.clientWidth);
-    const columns = room >= 900 ? 4 : room >= 560 ? 3 : room >= 340 ? 2 : 1;
+    const columns = room >= 900 ? 4 : room >= 560 ? 3 : room >= 320 ? 2 : 1;
     const each = Math.floor((room - 16 * (columns - 1)) / columns);
     for (const child of this.pairBox.children) child.style.width = `${each}px`;
     this.said.classList.toggle("tl-under", columns === 3);

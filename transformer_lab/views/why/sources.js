@@ -85,7 +85,7 @@ export class SourcePanel {
     const kept = order.slice(0, LISTED);
     const rest = order.slice(LISTED);
     const listed = kept.map((i) => ({ name: names[i], value: values[i] }));
-    if (rest.length) listed.push({ name: `${rest.length} others`, value: rest.reduce((sum, i) => sum + values[i], 0) });
+    if (rest.length) listed.push({ name: rest.length === 1 ? "1 other" : `${rest.length} others`, value: rest.reduce((sum, i) => sum + values[i], 0) });
     const most = Math.max(...listed.map(({ value }) => Math.abs(value)), 1e-9);
     const lines = listed.map(({ name, value }) => element("tr", {},
       element("th", { scope: "row" }, name),
