@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import sys
 import warnings
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +24,7 @@ COMPILING = 35.0  # CPU seconds
 SAVED = 0.2  # of a step of RMSNorm, ReLU² and the like, which are many small operations
 OPERATIONS = 30e9  # floating-point operations a second and thread in such a step
 KEPT = 2**25 - 2**16  # bytes; glibc learns from no block above 32 MiB
+LARGE_PAGE, MADV_HUGEPAGE = 2**21, 14  # bytes; the number of the advice, from Linux's mman.h
 
 
 def threads_for(model: nn.Module, batches: Any) -> int:
@@ -39,6 +44,29 @@ def keep_freed_memory() -> None:
     gets them again page by page: 4,000 pages a step of a small model, a tenth of its time.
     The block is not touched, so it costs nothing; other allocators do not mind."""
     torch.empty(KEPT, dtype=torch.uint8)  # freed at once
+    _use_large_pages()
+
+
+@cache
+def _use_large_pages() -> None:
+    """Ask Linux for pages of 2 MiB in what is kept, once: 2 to 3 % of a small model's step, which
+    otherwise looks up the addresses of 4 KiB at a time. Nothing happens where there are none."""
+    if not sys.platform.startswith("linux"):
+        return
+    held = [torch.empty(KEPT // n, dtype=torch.uint8) for n in (1, 2)]  # the heap grows by these
+    try:
+        heap = next(
+            line for line in Path("/proc/self/maps").read_text().splitlines() if "[heap]" in line
+        )
+        start, end = (int(place, 16) for place in heap.split()[0].split("-"))
+        start, end = -(-start // LARGE_PAGE) * LARGE_PAGE, end // LARGE_PAGE * LARGE_PAGE
+        if end > start:
+            advise = ctypes.CDLL(None).madvise
+            advise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_HUGEPAGE)
+    except (OSError, StopIteration, AttributeError):  # no such file, heap or call
+        return
+    finally:
+        del held
 
 
 def backend_for(
