@@ -177,6 +177,22 @@ def test_masks_and_answers_too(open_page):
     assert page.locator(part("effect")).inner_text() == view._outcome["sentence"]
 
 
+def test_what_is_written_is_read_on_a_phone(open_page, screenshot):
+    """With whose words these are beside it, which left the tokens no room."""
+    view = Explorer(small("encoder-decoder"), WORDS)
+    page = open_page(view.to_html(), width=342)
+    type_text(page, "the street was", "target")
+    assert page.locator(part("whose")).inner_text() == "yours; empty it for its own answer"
+    assert page.evaluate("document.documentElement.scrollWidth") == 342
+    tokens = page.locator("[data-part=strip-target] [data-index]")
+    assert tokens.count() >= 4
+    for shown in (*tokens.all(), page.locator(part("write")), page.locator(part("whose"))):
+        shown.scroll_into_view_if_needed()
+        box = shown.bounding_box()
+        assert box["width"] > 10 and box["x"] >= 0 and box["x"] + box["width"] <= 342
+    screenshot(page, "written-342")
+
+
 def test_a_damaged_model_is_one_sentence_and_the_rest_stays(open_page):
     view = Explorer(small("decoder"), WORDS, layer=0, head=0)
     text = view.to_html()
