@@ -10,6 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from transformer_lab.cli import main
+from transformer_lab.lessons.progress import Progress
 
 pytestmark = pytest.mark.badinput
 
@@ -56,7 +57,7 @@ def test_a_warning_does_not_stand_before_an_error(fails, monkeypatch):
         warnings.warn("an old\nfile", UserWarning, stacklevel=1)
         if fails:
             raise ValueError("this and that")
-        return "2 of 3"
+        return Progress({}, ())
 
     monkeypatch.setattr("transformer_lab.lessons.progress", look)
     done = CliRunner().invoke(main, ["progress"])
