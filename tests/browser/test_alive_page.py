@@ -136,6 +136,25 @@ def test_a_decoder_lives_on_in_its_page(open_page, tmp_path, accessible):
     accessible(again)
 
 
+def test_it_writes_as_far_as_there_is_room_unless_a_number_is_given(open_page):
+    view = Explorer(small("decoder", n_ctx=14), WORDS)
+    page = open_page(view.to_html())
+    how_many = page.locator(part("write-n"))
+    assert how_many.input_value() == "2"
+    after(page, lambda: page.locator(part("write")).click())
+    assert page.locator(part("written")).inner_text() == view.write()
+    same(page, view)
+    type_text(page, OTHER)
+    assert how_many.input_value() == "8"
+    page.locator(part("how")).click()
+    how_many.fill("9")
+    how_many.press("Enter")
+    page.wait_for_selector("[data-state=error]")
+    assert "N=9 must be at least 1 and at most 8" in page.locator(part("status")).inner_text()
+    type_text(page, WORDS)
+    assert how_many.input_value() == "9"
+
+
 FIRST = """() => {
     const root = document.querySelector("[data-stamp]"), before = root.dataset.stamp;
     new MutationObserver((_, observer) => {

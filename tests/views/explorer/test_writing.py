@@ -159,6 +159,23 @@ def test_it_writes_on_without_and_with_edits_and_says_where_they_part(decoder, m
     assert view._written == {}, "the other was written with those edits"
 
 
+@pytest.mark.parametrize(("length", "room"), [(3, 20), (30, 2)])
+def test_without_a_number_it_writes_twenty_tokens_or_what_there_is_room_for(decoder, length, room):
+    view = Explorer(decoder, " ".join(["it"] * length))
+    asked = decoder.write(torch.tensor(view.ids), room)
+    view.write()
+    assert view.ids[length:] == asked and 0 < len(asked) <= room
+
+
+@pytest.mark.badinput
+def test_where_there_is_no_room_it_says_so(decoder):
+    view = Explorer(decoder, " ".join(["it"] * 32))
+    with pytest.raises(
+        ValueError, match="n=20 must be at least 1 and at most 0, which is the room"
+    ):
+        view.write()
+
+
 @pytest.mark.badinput
 @pytest.mark.parametrize(
     ("given", "words"),

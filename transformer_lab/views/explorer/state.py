@@ -283,6 +283,7 @@ class Explored(HeadTraits):
             "tokens": [shown_token(x) for x in self._prediction_tokens(reading)],
             "unread": self._runs.unread(reading),
             "ids": list(reading.plain),
+            "longest": model.n_ctx,
         }
 
     @staticmethod

@@ -15,8 +15,9 @@ import { Strip } from "./strip.js";
 
 const same = (a, b) => a.length === b.length && a.every((one, i) => one === b[i]);
 
+const N = 20; // tokens that are written, where there is room for them
 const FIELDS = [
-  { name: "n", label: "tokens", value: "20", step: "1" },
+  { name: "n", label: "tokens", value: String(N), step: "1" },
   { name: "temperature", label: "temperature (0: the likeliest)", value: "0", step: "0.1" },
   { name: "top_k", label: "top-k (empty: all)", value: "", step: "1" },
   { name: "top_p", label: "top-p (empty: all)", value: "", step: "0.05" },
@@ -34,6 +35,8 @@ export class Writing {
     Object.assign(this, { state, runner, remember, does });
     this.growing = false; // a text is on its way that goes on from this one, or back to it
     this.fields = FIELDS.map(({ name, label, value, step }) => ({ name, box: element("input", { type: "number", class: "tl-number", value, step, "aria-label": label, "data-part": `write-${name}` }), label }));
+    this.n = this.fields[0].box;
+    this.n.addEventListener("input", () => (this.asked = true));
     const start = button("Write on", "write", () => this.write(), "Go on with the text; with edits in force, once without and once with them");
     const how = popover("…", "how", "How it writes on", ...this.fields.map(({ box, label }) => element("label", { class: "tl-how" }, label, box)));
     this.root = element("span", { class: "tl-write" }, start, how);
@@ -59,6 +62,8 @@ export class Writing {
   /** @param {number | null} at the token that is stood at */
   show(at) {
     const { start, sentence, other, tokens, whose } = this.state.model.get("_written");
+    const { longest, ids } = this.state.about;
+    if (!this.asked) this.n.value = String(longest ? Math.min(N, longest - ids.length) || N : N);
     this.root.hidden = !this.runner.live || this.state.about.kind === "encoder" || !this.state.about.predicts;
     this.row.hidden = !sentence;
     this.other.hidden = !other;

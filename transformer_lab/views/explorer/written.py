@@ -13,6 +13,8 @@ from ..shared.words import plural, quoted
 from .runs import Reading
 from .state import Explored
 
+N = 20  # tokens that are written, where there is room for them
+
 
 @dataclass(frozen=True)
 class Written:
@@ -43,7 +45,7 @@ class Writes(Explored):
 
     def write(
         self,
-        n: int = 20,
+        n: int | None = None,
         *,
         temperature: float = 0.0,
         top_k: int | None = None,
@@ -54,7 +56,8 @@ class Writes(Explored):
         edits are in force it is written again with them and the same seed, and shown beside.
 
         Args:
-            n: how many tokens at most; the model may end the text before.
+            n: how many tokens at most; the model may end the text before. By default 20, or as
+                many as there is room for.
             temperature, top_k, top_p, seed: how tokens are drawn; by default the likeliest is taken.
 
         Returns:
@@ -66,6 +69,7 @@ class Writes(Explored):
         options = dict(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
         with self._lock:
             reading, edits = self._reading, self.edits
+            n = self._fitting(reading) if n is None else n
             plain = (*reading.plain, *self._runs.write(reading, [], n, options))
             again = None
             if edits:
@@ -79,6 +83,11 @@ class Writes(Explored):
             self._both = Written(**{**vars(both), "sentence": sentence})
             self._run(ids=list(plain))
             return sentence
+
+    def _fitting(self, reading: Reading) -> int:
+        """20, or as many tokens as there is room for; 20 again where there is none, to be refused."""
+        longest = self.text_model.n_ctx
+        return N if longest is None else min(N, longest - len(reading.plain)) or N
 
     def _told(self, both: Written, n: int, options: dict[str, Any]) -> str:
         count = len(both.plain) - both.start
