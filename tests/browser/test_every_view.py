@@ -254,7 +254,8 @@ TOGETHER = (
             return JSON.stringify([part.tagName, String(part.getAttribute("class")), place, drawn]);
         });
     };
-    await rest(places);
+    let turn = 0; // a background is on its way for a moment
+    await rest(() => (document.getAnimations().length ? ++turn : places()));
     return Object.fromEntries(Object.entries(roots).map(([name, root]) => [name, look(root)]));
 }"""
 )
