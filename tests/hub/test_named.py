@@ -13,6 +13,7 @@ from torch.testing import assert_close
 
 import transformer_lab as tl
 from transformer_lab.edits.kinds import EditError
+from transformer_lab.views.explorer.labels import labels_of
 
 TEXT = torch.tensor([[3, 1, 4, 1, 5, 9, 2]])
 
@@ -287,3 +288,124 @@ def test_both_ways_is_shown_as_an_encoder():
     trace = tl.trace(named(model, kind="encoder"), TEXT)
     assert trace.kinds == ("encoder",)
     assert float(trace.pattern(0).triu(1).max()) > 0
+
+
+@pytest.mark.parametrize(
+    ("mlp", "parts"),
+    [("layers.*.down", ("attention", "MLP")), ("layers.*.up", ("block",)), (None, ("attention",))],
+)
+def test_what_its_parts_add_to_the_stream_is_shown_where_it_adds_up(model, mlp, parts):
+    """`up` writes nothing into the stream: then the whole block is one."""
+    trace = tl.trace(named(model, mlp=mlp), TEXT, keep="all", labels=list("abcdefg"))
+    found = tl.circuits.block_share(trace)
+    assert found.parts == parts
+    x, first = model.embedding(TEXT)[0], model.layers[0]
+    written = first.attention(first.norm(x[None]))[0]
+    if parts == ("attention", "MLP"):
+        middle = x + written
+        fed = first.down(F.gelu(first.up(middle)))
+        assert_close(found.norm[1, 0], fed.norm(dim=-1).detach(), atol=1e-5, rtol=1e-5)
+        assert_close(
+            found.share[1, 0],
+            (fed.norm(dim=-1) / middle.norm(dim=-1)).detach(),
+            atol=1e-5,
+            rtol=1e-5,
+        )
+    assert tl.views.ResidualView(trace).sentence
+
+
+class Waiting(ByHand):
+    """Attention that waits for somebody in the middle of a pass."""
+
+    within = went_on = None
+
+    def weights(self, q, k):
+        found = super().weights(q, k)
+        if self.within is not None:
+            self.within.set()
+            assert self.went_on.wait(20)
+        return found
+
+
+def test_a_thread_that_is_within_when_the_last_tap_goes_leaves_nothing_behind():
+    """Its pass met the hooks of another thread's trace, which ends before it comes out."""
+    model = build(Waiting)
+    network, first = named(model), model.layers[0].attention
+    with torch.no_grad():
+        plain, told = model(TEXT), []
+    first.within, first.went_on = threading.Event(), threading.Event()
+
+    def pass_and_trace():
+        told.append(model(TEXT))
+        told.append(torch.overrides._get_current_function_mode_stack())
+        first.within = None
+        told.append(tl.trace(network, TEXT).logits)
+
+    tap = tl.Tap()
+    network.add_tap(tap)
+    beside = threading.Thread(target=pass_and_trace)
+    beside.start()
+    assert first.within.wait(20)
+    network.remove_tap(tap)
+    first.went_on.set()
+    beside.join()
+    passed, left, traced = told
+    assert left == []
+    assert_close(passed, plain, atol=1e-6, rtol=1e-6)
+    assert_close(traced, plain, atol=1e-6, rtol=1e-6)
+    assert not [name for name in vars(model) if name.startswith("_transformer_lab")]
+    assert not [m for m in model.modules() if m._forward_hooks or m._forward_pre_hooks]
+
+
+# -- what its heads are called ----------------------------------------------------------------------
+
+
+class Around(nn.Module):
+    """Somebody's module, with a model of ours within."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.inner = model
+
+    def forward(self, tokens):
+        return self.inner(tokens)
+
+
+def test_its_heads_get_the_labels_and_effects_that_the_same_model_gets_as_ours():
+    ours = tl.circuits.induction_by_hand()
+    network = tl.NamedNetwork(
+        Around(ours), attention="inner.decoder.blocks.*.attention",
+        after=("inner.decoder.norm", "inner.head"), n_ctx=ours.config.n_ctx,
+    )  # fmt: skip
+    for wanted, found in zip(tl.heads.labels(ours), tl.heads.labels(network), strict=True):
+        for one, other in zip(wanted, found, strict=True):
+            assert (one.name, one.score, one.second) == (other.name, other.score, other.second)
+            assert (one.alone, one.group) == (other.alone, other.group)
+            # Of a table that nobody says how to draw there is no random twin.
+            assert one.twin is not None and other.twin is None
+    assert "random twin not measured" in tl.heads.labels(network)[0][0].sentence
+
+
+def test_its_random_twin_has_its_architecture_and_other_weights(model):
+    network = named(model)
+    before = copy.deepcopy(model.state_dict())
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    labels = tl.heads.labels(network)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(0 <= one.twin <= 1 for row in labels for one in row)
+    twin = network.untrained()
+    assert_close(model.state_dict(), before, atol=0, rtol=0)
+    assert not torch.equal(twin.module.head.weight, model.head.weight)
+    assert tl.trace(twin, TEXT).n_heads() == 3
+
+
+def test_an_explorer_shows_its_heads_labels(model):
+    tokenizer = tl.tokenizers.CharTokenizer.train("abcdef")
+    reader = tl.TextModel(named(model, n_ctx=64), tokenizer, name="mine")
+    found = labels_of(reader, reader.trace("abc"))
+    shown = [[one["sentence"] for one in row] for row in found["decoder"]]
+    assert shown == [
+        [one.sentence for one in row] for row in tl.heads.labels(reader, ablation=False)
+    ]
+    assert len(shown) == 3 and all("random twin" in one for row in shown for one in row)

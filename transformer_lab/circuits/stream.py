@@ -62,7 +62,7 @@ def block_share(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Blo
     """
     streams = {n: x.float().cpu() for n, x in trace.residual(kind, batch).items()}
     before = streams["resid_pre"]
-    if "attn_out" not in streams:
+    if "attn_out" not in streams or not _adds_up(streams):
         return _shares(("block",), [(streams["resid_post"] - before, before)])
     parts, at = ["attn_out"], [(streams["attn_out"], before)]
     if "cross_out" in streams:
@@ -70,8 +70,20 @@ def block_share(trace: Trace, *, kind: str | None = None, batch: int = 0) -> Blo
         at.append((streams["cross_out"], _after_attention(trace, before, streams["attn_out"])))
     if "mlp_out" in streams:
         parts.append("mlp_out")
-        at.append((streams["mlp_out"], streams["resid_mid"]))
+        at.append((streams["mlp_out"], streams.get("resid_mid", before + streams["attn_out"])))
     return _shares(tuple(PART_NAMES[p] for p in parts), at)
+
+
+def _adds_up(streams: dict[str, Tensor]) -> bool:
+    """Whether the middle of a block is seen; or, where it is not, its parts are all that it adds, so
+    that the middle is known nevertheless."""
+    if "resid_mid" in streams or "mlp_out" not in streams:
+        return True
+    if not streams["resid_pre"].shape == streams["attn_out"].shape == streams["mlp_out"].shape:
+        return False
+    added = streams["attn_out"] + streams["mlp_out"]
+    apart = streams["resid_post"] - streams["resid_pre"] - added
+    return bool(apart.norm() <= 1e-4 * streams["resid_post"].norm())
 
 
 def _after_attention(trace: Trace, before: Tensor, added: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..edits.hanging import edit, uncompiled
 from ..edits.makers import ablate
 from ..edits.passes import evaluated
-from ..hub.network import Inputs
+from ..hub.network import Inputs, Network
 from ..hub.which import network_of
 from ..tracing.trace import Trace
 from . import probes
@@ -81,14 +81,15 @@ class Evidence:
         self._subject: Any = self.network  # what is traced: a TextModel knows its tokens
         if hasattr(model, "tokenizer"):
             self._subject = copy.copy(model)
-            self._subject.model = self.network.module
+            own = isinstance(model.model, Network)  # which a bare module of it would not be
+            self._subject.model = self.network if own else self.network.module
         self.lags = probes.lags(model)
         self.repeats = [
             probes.repeated(model, lag=lag, n_texts=n_texts, seed=seed + i)
             for i, lag in enumerate(self.lags)
         ]
         self.texts = [] if texts is None else _halves(model, texts)
-        self._twin = _Twin(self.network.module, seed)
+        self._twin = _Twin(self.network, seed)
         try:
             self._look(kind)
         except BaseException:
@@ -163,8 +164,8 @@ class Evidence:
 
     def _short_probe(self) -> Probe:
         """As many of the first probe's texts as may be kept predictions of."""
-        probe, config = self.repeats[0], self.network.module.config
-        width = getattr(config, "target_vocab_size", None) or config.vocab_size
+        probe, (read, written) = self.repeats[0], self.network.vocabulary
+        width = written or read or 1
         n = max(1, LARGEST_OUTPUT // (probe.tokens.shape[1] * width))
         return replace(
             probe, tokens=probe.tokens[:n], plain=probe.plain[:n], repeated=probe.repeated[:n],
@@ -202,7 +203,7 @@ class _Twin:
         self._found: list[Any] = []
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
-        n_weights = sum(p.numel() for p in network.parameters())
+        n_weights = sum(p.numel() for p in network.module.parameters())
         if n_weights > LARGEST_TWIN:
             self._found = [None]
         elif n_weights <= SMALL_TWIN:
@@ -211,7 +212,7 @@ class _Twin:
             self._thread = threading.Thread(target=self._make, args=(network, seed))
             self._thread.start()
 
-    def _make(self, network: Any, seed: int) -> None:
+    def _make(self, network: Network, seed: int) -> None:
         try:
             self._found = [random_twin(network, seed)]
         except BaseException as error:  # told where it is waited for
@@ -231,12 +232,15 @@ def _traced(probe: Probe, subject: Any) -> Trace:
         return probe.trace(subject)
 
 
-def random_twin(network: Any, seed: int = 0) -> Any:
-    """The same architecture, randomly initialised; the global random state is left alone."""
+def random_twin(network: Network, seed: int = 0) -> Any:
+    """The same architecture, randomly initialised, or None; the global random state is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        twin = type(network)(copy.deepcopy(network.config))
-    return twin.to(next(network.parameters()).device).eval()
+        twin = network.untrained()
+    if twin is not None:
+        weights = getattr(twin, "module", twin)
+        weights.to(next(network.module.parameters()).device).eval()
+    return twin
 
 
 def _halves(model: Any, texts: Sequence[str]) -> list[list[Probe]]:

@@ -56,7 +56,7 @@ class Probe:
 
     def trace(self, model: Any, *, keep: str | None = "maps") -> Trace:
         """The model's trace of these texts; with a `TextModel` tokens are shown as text."""
-        network, tokenizer = _parts(model)
+        network, tokenizer = unwrapped(model), getattr(model, "tokenizer", None)
         show = lambda ids, words: (  # noqa: E731
             None if words is None or ids is None else [words.tokens(row) for row in ids.tolist()]
         )
@@ -87,31 +87,33 @@ def vocabulary(model: Any, side: str = "source") -> Vocabulary:
     are known (all of them, with a `TextModel`).
 
     Args:
-        model: our `Transformer`, a Hugging Face model or a `TextModel`.
+        model: our `Transformer`, a Hugging Face model, a `Network` of one's own or a `TextModel`.
         side: "source" or, for an encoder-decoder, "target".
 
     Raises:
         ValueError: for a model that reads no tokens.
     """
-    network, tokenizer = _parts(model)
-    config = network.config
-    size, prefix, suffix = getattr(config, "vocab_size", None), (), ()
+    network, tokenizer = network_of(model), getattr(model, "tokenizer", None)
+    size, written = network.vocabulary
+    prefix, suffix = (), ()
+    if size is None and tokenizer is not None:
+        size = tokenizer.vocab_size
     if size is None:
         raise ValueError(
-            f"{type(network).__name__} has no vocabulary of tokens, and probes are texts; of a model of pictures "
+            f"{type(unwrapped(model)).__name__} has no vocabulary of tokens, and probes are texts; of a model of pictures "
             "tl.heads.patch_distance(trace) says how far its heads look"
         )
     if side == "target":
-        size = getattr(config, "target_vocab_size", None) or size
+        size = written or size
         tokenizer = getattr(model, "target_tokenizer", None)
-    special = _special_of(config)
+    special = _special_of(getattr(network, "config", None))
     if tokenizer is not None:
         size = min(size, tokenizer.vocab_size)
         special = _special_of(tokenizer)
         if side == "source":
             prefix, suffix = _frame(tokenizer, special)
     ids = torch.tensor([i for i in range(size) if i not in special])
-    return Vocabulary(ids, prefix, suffix, _n_ctx(config))
+    return Vocabulary(ids, prefix, suffix, network.n_ctx)
 
 
 def repeated(
@@ -242,12 +244,6 @@ def word_pair(text_model: Any, text: str, old: str, new: str, query: str) -> Min
 # -- inside -----------------------------------------------------------------------------------------
 
 
-def _parts(model: Any) -> tuple[Any, Any]:
-    """(network, tokenizer or None)"""
-    tokenizer = getattr(model, "tokenizer", None)
-    return unwrapped(model), tokenizer
-
-
 def is_pair(model: Any) -> bool:
     """Whether a model has both an encoder and a decoder."""
     return network_of(model).kind == "encoder-decoder"
@@ -270,11 +266,6 @@ def _frame(tokenizer: Any, special: set[int]) -> tuple[tuple[int, ...], tuple[in
     if not plain:
         return (), ()
     return tuple(ids[: plain[0]]), tuple(ids[plain[-1] + 1 :])
-
-
-def _n_ctx(config: Any) -> int | None:
-    names = ("n_ctx", "max_position_embeddings", "n_positions")
-    return next((getattr(config, n) for n in names if getattr(config, n, None)), None)
 
 
 def _fitting(own: Vocabulary) -> tuple[int, int, int]:
@@ -322,9 +313,9 @@ def _framed(body: Tensor, known: Tensor, own: Vocabulary) -> tuple[Tensor, Tenso
 
 def _target(model: Any, lag: int, n_texts: int, slack: int, seed: int) -> Tensor:
     """What the decoder reads: its start token, and repeated tokens of its own."""
-    network, _ = _parts(model)
     own = vocabulary(model, "target")
-    start = getattr(network.config, "decoder_start_token_id", None)
+    config = getattr(network_of(model), "config", None)
+    start = getattr(config, "decoder_start_token_id", None)
     if start is None:
         start = getattr(getattr(model, "target_tokenizer", None), "bos_id", None)
     start = int(own.ids[0]) if start is None else start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -308,6 +309,9 @@ class HuggingFaceNetwork(Network):
         names = ("n_ctx", "max_position_embeddings", "n_positions")
         found = (getattr(self.config, name, None) for name in names)
         return next((n for n in found if n and n > 0), None)
+
+    def untrained(self) -> Any:
+        return type(self.module)(copy.deepcopy(self.config))
 
     def save(self, folder: str | Path, ours: Callable[..., Any], **options: Any) -> None:
         self.module.save_pretrained(folder)

@@ -8,8 +8,8 @@ that is so, and whoever gave a name that does not fit is told which, and what wa
 
 from __future__ import annotations
 
+import copy
 import re
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -18,12 +18,11 @@ from torch import Tensor, nn
 
 from ..attention import AttentionCall, Site, Tap
 from .linear import weight_of
-from .named_session import NamedSession
+from .named_session import NamedSession, lock
 from .named_trial import Trial
 from .network import Inputs, Network, Output, SeamError, edits_among
 
 SESSION = "_transformer_lab_named"
-_lock = threading.RLock()  # two threads that hang taps at once must not lose one
 
 
 class NamedNetwork(Network):
@@ -69,6 +68,9 @@ class NamedNetwork(Network):
         if kind not in ("decoder", "encoder"):
             raise ValueError(f"kind={kind!r} must be 'decoder' or 'encoder'")
         super().__init__(module)
+        self._given: dict[str, Any] = dict(
+            attention=attention, block=block, mlp=mlp, after=after, kind=kind, n_ctx=n_ctx
+        )
         self.kinds, self._n_ctx = (kind,), n_ctx
         first = attention.partition("*")[0] + "*"
         self._attention = _paths(module, "attention", attention)
@@ -111,6 +113,17 @@ class NamedNetwork(Network):
     @property
     def n_ctx(self) -> int | None:
         return self._n_ctx
+
+    def untrained(self) -> NamedNetwork | None:
+        """Where each of its weights belongs to a module that can draw it, by `reset_parameters`."""
+        twin = copy.deepcopy(self.module)
+        for module in twin.modules():
+            draws = getattr(module, "reset_parameters", None)
+            if draws is not None:
+                draws()
+            elif next(module.parameters(recurse=False), None) is not None:
+                return None
+        return NamedNetwork(twin, **self._given)
 
     # -- one pass -------------------------------------------------------------------------------
 
@@ -162,21 +175,20 @@ class NamedNetwork(Network):
         yield from ()  # the taps are the session's
 
     def add_tap(self, tap: Tap) -> None:
-        with _lock:
+        with lock:
             session = self.module.__dict__.get(SESSION)
             if session is None:
                 session = self.module.__dict__[SESSION] = NamedSession(self)
             session.taps = tuple(sorted((*session.taps, tap), key=lambda t: t.records))
 
     def remove_tap(self, tap: Tap) -> None:
-        with _lock:
+        with lock:
             session = self.module.__dict__.get(SESSION)
             if session is None:
                 return
             session.taps = tuple(t for t in session.taps if t is not tap)
-            if not session.taps:
+            if session.close_unless_needed():
                 del self.module.__dict__[SESSION]
-                session.close()
 
     def edited_beside(self, tap: Tap) -> bool:
         session = self.module.__dict__.get(SESSION)

@@ -11,10 +11,14 @@ from ..attention import Site, Tap
 from .network import SeamError
 from .own_attention import Watching
 
+lock = threading.RLock()  # two threads that hang taps at once must not lose one
+
 
 class NamedSession:
     """Taps, and the hooks that let them see and change what passes. A copy of the module has a copy
-    of this.
+    of this. Every thread's passes go through the hooks; while one of them is within a module that
+    attends they stay, whoever takes the last tap off, for what has begun to watch there must end; the
+    next tap that is taken off takes them along. (Hooks cannot go while they are being called.)
 
     Args:
         network: the `NamedNetwork`.
@@ -22,6 +26,7 @@ class NamedSession:
 
     def __init__(self, network: Any):
         self.taps: tuple[Tap, ...] = ()
+        self.closed = False
         self.sites, self.writers = network.sites(), network.writers()
         kind = network.kinds[0]
         self.streams = {block: Site(kind, i) for i, block in enumerate(network.blocks())}
@@ -38,9 +43,15 @@ class NamedSession:
             for module in self.writers:
                 self.handles.append(module.register_forward_hook(self._written))
 
-    def close(self) -> None:
-        for handle in self.handles:
-            handle.remove()
+    def close_unless_needed(self) -> bool:
+        """Take the hooks off where no tap hangs there and nobody is on the way. Whether they are off."""
+        with lock:
+            if self.taps or any([*self.running.values()]):
+                return False
+            self.closed = True
+            for handle in self.handles:
+                handle.remove()
+            return True
 
     def _begin(self, module: nn.Module, args: tuple) -> None:
         thread = threading.get_ident()
@@ -53,7 +64,10 @@ class NamedSession:
         watching = Watching(
             module, self.taps, self.n_tokens.get(thread), lambda _: (self.sites[module], None, None)
         )
-        self.running.setdefault(thread, []).append(watching)
+        with lock:
+            if self.closed:
+                return
+            self.running.setdefault(thread, []).append(watching)
         watching.__enter__()
 
     def _leave(self, module: nn.Module, args: tuple, output: Any) -> None:

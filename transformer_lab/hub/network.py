@@ -413,6 +413,11 @@ class Network(Tapped):
         """The longest text, in tokens; None where there is no limit."""
         return None
 
+    def untrained(self) -> Any:
+        """The same architecture with weights drawn anew from torch's random state, as a model or a
+        network; None where nobody knows how to draw them."""
+        return None
+
 
 def edits_among(tap: Tap, taps: Iterable[Tap]) -> bool:
     """Whether there are others than this one that may change what passes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,9 @@ class OurNetwork(Network):
     @property
     def n_ctx(self) -> int | None:
         return getattr(self.config, "n_ctx", None)
+
+    def untrained(self) -> Any:
+        return type(self.module)(copy.deepcopy(self.config))
 
     def save(self, folder: str | Path, ours: Callable[..., Any], **options: Any) -> None:
         ours(self.module, folder, **options)
