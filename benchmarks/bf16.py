@@ -1,8 +1,8 @@
 """On a processor with instructions for bf16: a step's time in bf16 / in fp32, and what is learned.
 
-Time: whole steps of both recipes at three sizes, by turns, the least of each. Learning: tiny
-Shakespeare in nanoGPT's CPU shape, three seeds, the same start and batches in both precisions; the
-loss of an eighth of the validation split, computed in fp32. Bars: the mean difference of a recipe
+Time: whole steps of both recipes at three sizes, by turns, the least of each. Learning: letters of
+tiny Shakespeare at d 256, the least at which bf16 is tried, three seeds, the same start and batches
+in both precisions; the loss of an eighth of the validation split, computed in fp32. Bars: the mean difference of a recipe
 ≤ .01 nats (two seeds differ by as much), and for the sizes at which `tl.train` tries bf16 (d 256
 and above) ≤ .9 of the time. Recipes that hold are named in `transformer_lab/training/precision.py`.
 """
@@ -26,6 +26,7 @@ SHAPES = {
     "d 256, 8 × 128 tokens": (8, 128, 4, 256, 1024),
     "d 512, 8 × 128 tokens": (8, 128, 8, 512, 4096),
 }
+LEARNED = "d 256, 8 × 128 tokens"  # whose vocabulary is then that of letters
 STEPS = {"adamw": 120, "modern": 80}
 SEEDS, TURNS = 3, 4
 
@@ -65,7 +66,7 @@ def times(name, shape, seed) -> tuple[float, float]:
 def learned(name, precision, corpus, seed) -> float:
     """The loss of the validation split after training."""
     torch.manual_seed(seed)
-    shape = SHAPES["nanoGPT's CPU shape, d 128"]
+    shape = SHAPES[LEARNED]
     batch_size, n_ctx = shape[:2]
     model = tl.Transformer(config_for(name, (*shape[:-1], corpus.vocab_size)))
     stream = corpus.batches(batch_size, n_ctx, seed=seed)
@@ -104,7 +105,7 @@ def learning(options):
                 pairs.append([learned(name, p, corpus, seed) for p in ("fp32", "bf16")])
         note = "; ".join(f"{exact:.4f} and {half:.4f}" for exact, half in pairs)
         yield at_most(
-            f"loss in bf16 − in fp32, mean of {SEEDS} seeds, {name}, {STEPS[name]} steps",
+            f"loss in bf16 − in fp32, mean of {SEEDS} seeds, {name}, {LEARNED}, {STEPS[name]} steps",
             statistics.mean(half - exact for exact, half in pairs), 0.01, unit="nats",
             seconds=clock.cpu, seed=options.seed, note=f"fp32 and bf16: {note}",
         )  # fmt: skip

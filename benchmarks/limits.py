@@ -6,7 +6,8 @@ thread; that of memory is a copy of 256 MB. Operations of a step are 6 a weight 
 take turns, and every number is the best of them, which another program's work disturbs least.
 
 Bars: a step of the modern recipe ≥ .457 of the products' rate (80 of 175 GFLOP/s), of a GPT block
-with AdamW ≥ .543 (95 of 175).
+with AdamW ≥ .543 (95 of 175). Compiled steps stand beside them; what
+compiling costs, `throughput` says.
 """
 
 import time
@@ -64,7 +65,7 @@ def products(a: torch.Tensor, b: torch.Tensor, times: int) -> Callable[[], None]
     return work
 
 
-def step_of(make: Callable, name: str, seed: int) -> tuple[Callable, Callable, int]:
+def step_of(make: Callable, name: str, seed: int, compiled: bool) -> tuple[Callable, Callable, int]:
     """(forward and backward, the optimizers' step, weights) of one kind of model and recipe."""
     torch.manual_seed(seed)
     config = make(
@@ -74,12 +75,13 @@ def step_of(make: Callable, name: str, seed: int) -> tuple[Callable, Callable, i
     text = torch.randint(VOCABULARY, (BATCH, N_CTX + 1))
     batch = (text[:, :-1].contiguous(), text[:, 1:].contiguous())
     optimizers, loss = recipe(name).build(model, 100), CrossEntropy()
+    forward = torch.compile(model) if compiled else model
     keep_freed_memory()  # as `tl.train` does
 
     def gradient():
         for parameter in model.parameters():
             parameter.grad = None
-        loss(model, batch).backward()
+        loss(forward, batch).backward()
 
     def update():
         for optimizer in optimizers:
@@ -156,6 +158,8 @@ def _training(lines, options):
         "the modern block and recipe (Muon)": (tl.ModelConfig.modern, "modern", 0.457),
         "a GPT block with AdamW": (plain, "adamw", 0.543),
     }
+    eager = list(kinds)
+    kinds |= {f"{name}, compiled": of for name, of in kinds.items()}
     lines += [
         "## A training step", "",
         "nanoGPT's CPU shape: 4 layers, 4 heads, d 128, 12 × 64 letters.", "",
@@ -164,7 +168,8 @@ def _training(lines, options):
     parts = {}
     x, w = torch.randn(BATCH * N_CTX, D_MODEL), torch.randn(D_MODEL, 4 * D_MODEL)
     for name, (make, optimizer, bar) in kinds.items():
-        gradient, update, n = step_of(make, optimizer, options.seed)
+        compiled = name not in eager
+        gradient, update, n = step_of(make, optimizer, options.seed, compiled)
         with Clock() as clock:
             least = by_turns(gradient=gradient, update=update, product=products(x, w, 20))
         here = 20 * 2 * x.numel() * w.shape[1] / least["product"] / 1e9
@@ -174,15 +179,16 @@ def _training(lines, options):
             f"| {name} | {1e3 * step:.1f} ms | {least['update'] / step:.0%} | {reached:.1f} GFLOP/s | "
             f"{reached / here:.2f} |"
         )
-        parts[name] = spent(lambda g=gradient, u=update: (g(), u()))
+        if not compiled:
+            parts[name] = spent(lambda g=gradient, u=update: (g(), u()))
         yield at_least(
             f"training step / matrix products of its shape, {name}", reached / here, bar,
             seconds=clock.cpu, seed=options.seed,
             note=f"{reached:.1f} of {here:.0f} GFLOP/s, {1e3 * step:.1f} ms a step",
         )  # fmt: skip
-    lines += ["", "Where the time goes:", "", f"| | {' | '.join(kinds)} |", "|:--|--:|--:|"]
+    lines += ["", "Where the time goes:", "", f"| | {' | '.join(eager)} |", "|:--|--:|--:|"]
     for kind in [*KINDS, REST]:
-        lines.append(f"| {kind} | " + " | ".join(f"{parts[n][kind]:.0%}" for n in kinds) + " |")
+        lines.append(f"| {kind} | " + " | ".join(f"{parts[n][kind]:.0%}" for n in eager) + " |")
     lines.append("")
 
 

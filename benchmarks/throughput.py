@@ -7,8 +7,8 @@ Ours is trained by `tl.train` and the others by the usual loop, each in a proces
 processes take turns, a few steps each, so that a busy machine slows all alike. In nanoGPT's CPU shape
 both are compared eager, and both compiled: what compiling costs (the CPU seconds of the first step,
 nothing cached) is in the row's note, and not in the rate. One more row has both models in the usual
-loop of one process that keeps its memory: what the model alone gains. Bars: ≥ 1.5 × Hugging Face, ≥ 1.25 × nn.TransformerEncoder in nanoGPT's
-CPU shape; ≥ 1.0 × in the other.
+loop of one process that keeps its memory: what the model alone gains. Bars: ≥ 1.5 × Hugging Face and
+≥ 1.25 × nn.TransformerEncoder in nanoGPT's CPU shape; ≥ 1.0 × in the other.
 """
 
 import math
