@@ -44,8 +44,9 @@ class HeadLabel:
 
     name: of one of `measures.MEASURES`, or None.
     score, twin, second: share of attention where the label says: on the first inputs, in a
-        randomly initialised twin (None: the model is too large to have one, or its weights cannot be drawn anew), and on the second
-        inputs. Of the nearest label where there is none; all three between 0 and 1.
+        randomly initialised twin (None: the model is too large to have one, or its weights cannot
+        be drawn anew), and on the second inputs. Of the nearest label where there is none; all three
+        between 0 and 1.
     nearest: the label that these scores belong to.
     bar: what `score` and `second` had to pass.
     scores: every label's score on the first inputs.
