@@ -5,18 +5,23 @@ One list names what is not so yet. It may only get shorter: what is in order mus
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "transformer_lab"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-TREES = {path: ast.parse(path.read_text("utf-8")) for path in MODULES}
 LONGEST = 450  # lines of a file
 MOST = 18  # modules beside each other at the top
 
 # What only hub/ may ask: whether a model is ours or Hugging Face's, and what it is wrapped in.
 QUESTIONS = ("is_hugging_face", "PreTrainedModel", "is_encoder_decoder", "_orig_mod")
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
 
 
 def short(path: Path) -> str:
@@ -34,7 +39,7 @@ NAMES = {name_of(path): path for path in MODULES}
 def imported(path: Path) -> Iterator[str]:
     """The modules of the package that a module imports anywhere, for type checkers too."""
     here = name_of(path).split(".")
-    for node in ast.walk(TREES[path]):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in NAMES)
         elif isinstance(node, ast.ImportFrom):
@@ -75,7 +80,14 @@ def defined(tree: ast.AST) -> set[str]:
     return found
 
 
-DEFINED = {path: defined(tree) for path, tree in TREES.items()}
+@cache
+def defined_in(path: Path) -> set[str]:
+    return defined(tree_of(path))
+
+
+@cache
+def defined_by_us() -> set[str]:
+    return set().union(*map(defined_in, MODULES))
 
 
 def is_private(name: str) -> bool:
@@ -85,7 +97,7 @@ def is_private(name: str) -> bool:
 def read_from_others(path: Path, tree: ast.AST, own: set[str]) -> Iterator[str]:
     """Underscore names of other files' that a file reads. Those of other packages, such as
     `_modules` of torch, are not ours to judge; what an object inherits, it may read of itself."""
-    ours = set().union(*DEFINED.values())
+    ours = defined_by_us()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             yield from (f"{short(path)}: {a.name}" for a in node.names if is_private(a.name))
@@ -116,7 +128,7 @@ def test_no_file_is_long():
 
 
 def test_underscore_names_are_read_in_their_own_file_only():
-    found = [r for path in MODULES for r in read_from_others(path, TREES[path], DEFINED[path])]
+    found = [r for path in MODULES for r in read_from_others(path, tree_of(path), defined_in(path))]
     assert found == []
 
 
@@ -155,8 +167,8 @@ def words(tree: ast.AST) -> Iterator[str]:
 def test_what_a_model_is_is_asked_in_hub_alone():
     asks = {
         short(path)
-        for path, tree in TREES.items()
+        for path in MODULES
         if PACKAGE / "hub" not in path.parents
-        and any(question in word for word in words(tree) for question in QUESTIONS)
+        and any(question in word for word in words(tree_of(path)) for question in QUESTIONS)
     }
     assert asks == set()
