@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -74,13 +75,14 @@ class QuestionData(Dataset[Story]):
 
     def layout(self, story: Story) -> Layout:
         """Token ids of the story's parts, and where in a row they stand."""
-        return Layout.of(story, self.tokenizer)
+        return Layout.of(story, self.tokenizer.encode)
 
     def _rows(self, examples: tuple[Story, ...], kind: str) -> Rows:
         bos, eos = self.tokenizer.bos_id, self.tokenizer.eos_id
         if bos is None or eos is None:
             raise ValueError(f"{self.tokenizer!r} has no bos_id and eos_id, which questions need")
-        layouts = [self.layout(story) for story in examples]
+        encode = functools.cache(self.tokenizer.encode)  # stories say the same things again and again
+        layouts = [Layout.of(story, encode) for story in examples]
         if kind == "decoder":
             tokens, targets = zip(
                 *(layout.conversation(bos, eos) for layout in layouts), strict=True
@@ -132,7 +134,7 @@ class Layout:
     spans: list[tuple[int, int]]
 
     @classmethod
-    def of(cls, story: Story, tokenizer: Tokenizer) -> Layout:
+    def of(cls, story: Story, encode: Callable[[str], list[int]]) -> Layout:
         """Encode a story so that each answer is whole tokens."""
         ids: list[int] = []
         ranges, spans = [], [(0, 0)] * len(story.questions)
@@ -155,13 +157,13 @@ class Layout:
             place, marks = {}, sorted(cuts)
             for begin, end in itertools.pairwise(marks):
                 place[begin] = len(ids)
-                ids += tokenizer.encode(text[begin:end])
+                ids += encode(text[begin:end])
             place[len(text)] = len(ids)
             for i, (start, end) in bounds.items():
                 answers[i] = ids[place[start] : place[end]]
                 spans[i] = 1 + place[start], place[end]
             ranges.append(range(first, 1 + len(ids)))
-        questions = [tokenizer.encode(f" {question.text}") for question in story.questions]
+        questions = [[*encode(f" {question.text}")] for question in story.questions]
         return cls(ids, ranges, questions, answers, spans)
 
     def conversation(self, bos: int, eos: int) -> tuple[list[int], list[int]]:
