@@ -81,7 +81,7 @@ class QuestionData(Dataset[Story]):
         bos, eos = self.tokenizer.bos_id, self.tokenizer.eos_id
         if bos is None or eos is None:
             raise ValueError(f"{self.tokenizer!r} has no bos_id and eos_id, which questions need")
-        encode = functools.cache(self.tokenizer.encode)  # stories say the same things again and again
+        encode = functools.cache(self.tokenizer.encode)  # stories repeat what they say
         layouts = [Layout.of(story, encode) for story in examples]
         if kind == "decoder":
             tokens, targets = zip(
