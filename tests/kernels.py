@@ -82,6 +82,8 @@ def ask(door, arguments):
 def serve(door):
     """Fork for everybody who asks, until standard input ends."""
     forks = {}  # connection -> the fork's number
+    # Garbage is looked for less often than Python does, as in the tests themselves.
+    gc.set_threshold(20_000, 10, 10)
 
     def tell(number, what):
         try:

@@ -56,12 +56,14 @@ def test_two_sharded_processes_learn_what_one_learns(tmp_path):
     script = tmp_path / "go.py"
     script.write_text(SCRIPT)
     found = {}
-    for n in (1, 2):
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    # One process needs nobody who starts it: torchrun would load torch a second time.
+    alone = dict(RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="0")
+    for n, launch, environment in ((1, [], alone), (2, torchrun, {})):
         out = tmp_path / f"{n}.json"
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         done = subprocess.run(
-            [*launch, f"--nproc-per-node={n}", str(script), str(out)],
-            capture_output=True, text=True, timeout=110, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            [sys.executable, *launch, str(script), str(out)], capture_output=True, text=True,
+            timeout=110, env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-2000:]
         found[n] = json.loads(out.read_text())
