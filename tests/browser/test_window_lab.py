@@ -156,7 +156,17 @@ LOOKS = """async () => {
     };
     const sheets = [...document.styleSheets].filter((s) => s.ownerNode.textContent.includes(".tl-view {"));
     const changed = [];
-    for (const root of document.querySelectorAll(".tl-view[data-ready]")) {
+    // While one view is looked at, the others keep their places and are not laid out: every sheet that
+    // goes or comes would draw all of them anew.
+    const roots = [...document.querySelectorAll(".tl-view[data-ready]")];
+    const sizes = new Map(roots.map((root) => [root, root.getBoundingClientRect()]));
+    const rest = (root, skipped) => {
+        const { width, height } = sizes.get(root);
+        root.style.containIntrinsicSize = skipped ? `${width}px ${height}px` : "";
+        root.style.contentVisibility = skipped ? "hidden" : "";
+    };
+    for (const root of roots) {
+        for (const other of roots) rest(other, other !== root);
         const own = [...root.classList].find((name) => name.startsWith("tl-view-"));
         const has = (name) => sheets.filter((sheet) => sheet.ownerNode.textContent.includes(`.tl-view.${name}`));
         const kept = has(own).length ? has(own) : sheets.filter((sheet) => !has("tl-view-").includes(sheet));
@@ -174,6 +184,7 @@ LOOKS = """async () => {
             break;
         }
     }
+    for (const root of roots) rest(root, false);
     return [sheets.length, changed];
 }"""
 # Text of a view that cannot be told from what is behind it, and what stands out of the view.
