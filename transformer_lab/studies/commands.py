@@ -64,14 +64,16 @@ def study(
       transformer-lab study pairs.csv --model smollm2-135m --site z --out results --save heads.csv
       torchrun --nproc-per-node 2 -m transformer_lab study pairs.csv --out results
     """
-    from ..text_model import TextModel
-    from ..training import distributed
-    from .running import study as run
-
     if save is not None:
         check_writable("--save", save, "heads.csv")
         if save.suffix.lower() not in (".csv", ".json"):
             raise ValueError(f"--save {save} is no .csv or .json; name a file such as heads.csv")
+
+    # Here, and not above: they load torch, for seconds, and what is refused needs none of it.
+    from ..text_model import TextModel
+    from ..training import distributed
+    from .running import study as run
+
     where, joined = distributed.join(device)
     try:
         loaded = TextModel.from_pretrained(model, device=str(where))
