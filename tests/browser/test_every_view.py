@@ -266,14 +266,21 @@ def test_no_view_changes_another_in_the_same_window(open_page, page_of):
     for name in NAMES:
         text = re.search(r'id="tl-state">(.*?)</script>', page_of(name), re.S)[1]
         payloads[name] = {k: v for k, v in json.loads(text).items() if k != "absent"}
-    empty = "<!DOCTYPE html><html><head></head><body><p>Views</p></body></html>"
+    page = open_page(
+        "<!DOCTYPE html><html><head></head><body><p>Views</p></body></html>", ready="p"
+    )
+
+    def shown(*names):
+        """In a window that has shown nothing else: loaded anew, it has a new document and globals."""
+        page.reload()
+        assert page.requests.pop() == page.url
+        return page.evaluate(TOGETHER, {name: payloads[name] for name in names})
+
     alone = {}
     for name in NAMES:
-        alone |= open_page(empty, ready="p").evaluate(TOGETHER, {name: payloads[name]})
+        alone |= shown(name)
     for order in (NAMES, NAMES[::-1]):
-        found = open_page(empty, ready="p").evaluate(
-            TOGETHER, {name: payloads[name] for name in order}
-        )
+        found = shown(*order)
         for name in NAMES:
             changed = [
                 pair for pair in zip(alone[name], found[name], strict=True) if len({*pair}) > 1
