@@ -24,10 +24,14 @@ from transformer_lab.files.resources import resource
 from transformer_lab.lessons.graders import exercise_names
 
 STUB = "raise NotImplementedError"
-# `python -m nbgrader`, without the second that the grammar of web addresses takes; see `steps`.
-NBGRADER = """import sys
+# `python -m nbgrader`, without the second that the grammar of web addresses takes, and the garbage
+# that is not there; see `steps`.
+NBGRADER = """import gc, sys
 sys.modules["rfc3987_syntax"] = None
+gc.disable()
 from nbgrader.apps import NbGraderApp
+gc.freeze()
+gc.enable()
 NbGraderApp.launch_instance()
 """
 CONFIG = '''"""nbgrader's settings for this course; `nbgrader --help-all` lists what more there is."""
