@@ -29,8 +29,10 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 lab: $(VENV)/.learner
 	$(BIN)/python -m jupyterlab notebooks
 
+# Its workers, kernels and commands are hundreds of Pythons: without bytecode, each would compile the
+# package for itself.
 test: $(VENV)/.developer $(VENV)/.models
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
+	OMP_NUM_THREADS=1 env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
 
 models: $(VENV)/.learner $(VENV)/.models
 
