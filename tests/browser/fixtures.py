@@ -110,12 +110,29 @@ def tabs(chromium_of_all):
 def open_page(browser, tabs, tmp_path):
     """Show a view's page (or any file) from file://; every page must end without complaint.
 
-    `alone`: in a process of its own, for what asks how much memory is held.
+    `alone`: in a process of its own, for what asks how much memory is held. `instead`: a page that
+    is done with, and gives this one its place; each page that is kept has a process.
     """
-    pages, own = [], []
+    pages, own, problems = [], [], []
+    opened = 0
 
-    def open_(source, *, ready="[data-ready]", alone=False, **look):
-        path = source if isinstance(source, Path) else tmp_path / f"page{len(pages)}.html"
+    def done(page):
+        problems.append((page.errors, page.dialogs, page.requests[1:]))
+        if page in own:
+            page.close()
+        else:
+            page.mouse.up()
+            page.mouse.move(-1, -1)
+            page.goto("about:blank")
+            tabs.append(page)
+
+    def open_(source, *, ready="[data-ready]", alone=False, instead=None, **look):
+        nonlocal opened
+        if instead:
+            pages.remove(instead)
+            done(instead)
+        path = source if isinstance(source, Path) else tmp_path / f"page{opened}.html"
+        opened += 1
         if not isinstance(source, Path):
             path.write_text(source, encoding="utf-8")
         if alone or not tabs:
@@ -130,16 +147,9 @@ def open_page(browser, tabs, tmp_path):
         return page
 
     yield open_
-    problems = [(p.errors, p.dialogs, p.requests[1:]) for p in pages]
     for page in pages:
-        if page in own:
-            page.close()
-        else:
-            page.mouse.up()
-            page.mouse.move(-1, -1)
-            page.goto("about:blank")
-            tabs.append(page)
-    assert problems == [([], [], [])] * len(pages), problems
+        done(page)
+    assert problems == [([], [], [])] * len(problems), problems
 
 
 class Map:
