@@ -73,7 +73,7 @@ def test_an_interrupted_training_keeps_what_was_learned(kernel):
             kernel.run('preset, device = "quick", "cpu"')
     kernel.run("untrained = {k: v.clone() for k, v in model.state_dict().items()}")
 
-    training = kernel.send(cells[train].source.replace("quick=20", "quick=100_000"))
+    training = kernel.send(cells[train].source.replace("quick=12", "quick=100_000"))
     kernel.wait_for_step(training)
     kernel.manager.interrupt_kernel()
     asked = time.monotonic()

@@ -55,7 +55,7 @@ def in_both_themes(opened, id, screenshot, name):
 
 
 def test_00_an_interrupted_training_goes_on(lesson, screenshot):
-    opened = lesson("00", train=[("quick=20", "quick=100_000")])
+    opened = lesson("00", train=[("quick=12", "quick=100_000")])
     page = opened.page
     opened.run_all()
     page.wait_for_selector("[data-state=training]")
