@@ -1,4 +1,5 @@
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +30,32 @@ def test_a_run_is_shown_to_its_last_step():
     assert view.sentence.startswith("Trained for 30 steps in ")
     assert f"{view.history[-1].eval_loss:.2f}" in view.sentence
     assert view.png()[:4] == b"\x89PNG"
+
+
+def test_a_notebook_keeps_the_picture_of_the_end_and_waits_for_no_other(monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, data, metadata, raw):
+            shown.append((data, metadata))
+
+    def display(data, metadata, raw, display_id):
+        shown.append((data, metadata))
+        return Handle()
+
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=None))
+    monkeypatch.setattr("IPython.display.display", display)
+    view = TrainingView(torch.arange(6))
+    for _ in tl.train(small(), CountingBatches(), steps=3, watch=view):
+        assert len(shown) == 1
+    (first, about), (last, about_last) = shown
+    assert first["text/plain"] == "<TrainingView: Training: step 0 of 3.>"
+    assert "image/png" not in first and "image/png" not in about
+    assert last["image/png"] == view.png()
+    assert about_last["image/png"] == {"alt": view.sentence}
+    assert last["text/plain"] == repr(view)
+    view._ipython_display_()  # in a cell of its own
+    assert shown[-1] == (last, about_last)
 
 
 def test_watching_changes_nothing_that_is_learned():

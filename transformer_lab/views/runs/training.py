@@ -102,7 +102,7 @@ class TrainingView(Replay):
         self._trace_probe(model, self.history[-1].index if self.history else 0)
         self._tell("training")
         if self._handle is None and _in_notebook():
-            self._ipython_display_()
+            self._show(*self._without_picture())  # `finish` adds its picture
 
     def update(self, step: Step, model: nn.Module) -> None:
         """Called by `train` after every step; the page is told at most ten times a second."""
@@ -171,10 +171,12 @@ class TrainingView(Replay):
         return TrainingScene(self._title, self.sentence, points, held, heads)
 
     def _ipython_display_(self) -> None:
-        """Shown under a name, so that `finish` can put the last picture in the place of the first."""
+        self._show(*self._repr_mimebundle_())
+
+    def _show(self, data: dict[str, Any], metadata: dict[str, Any]) -> None:
+        """Under a name, so that `finish` can put the run's last picture there."""
         from IPython.display import display
 
-        data, metadata = self._repr_mimebundle_()
         self._handle = display(data, metadata=metadata, raw=True, display_id=True)
 
     # -- inside -----------------------------------------------------------------------------------

@@ -192,12 +192,15 @@ class View(anywidget.AnyWidget):
         return f"<{type(self).__name__}: {self._alt}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict]:
-        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
+        data, metadata = self._without_picture(**kwargs)
         # A notebook that is not trusted, GitHub and paper get the picture and the sentence.
-        data["text/plain"] = repr(self)
         data["image/png"] = self.png()
-        own = {"image/png": {"alt": self._alt}, export.MARK: type(self).__name__}
-        return data, {**metadata, **own}
+        return data, {**metadata, "image/png": {"alt": self._alt}}
+
+    def _without_picture(self, **kwargs: Any) -> tuple[dict, dict]:
+        """What a notebook is given to show, but for the still picture, which takes the longest."""
+        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
+        return {**data, "text/plain": repr(self)}, {**metadata, export.MARK: type(self).__name__}
 
     # -- for pages ------------------------------------------------------------------------------
 
