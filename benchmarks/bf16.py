@@ -1,22 +1,25 @@
 """On a processor with instructions for bf16: a step's time in bf16 / in fp32, and what is learned.
 
 Time: whole steps of both recipes at three sizes, by turns, the least of each. Learning: letters of
-tiny Shakespeare at d 256, the least at which bf16 is tried, three seeds, the same start and batches
-in both precisions; the loss of an eighth of the validation split, computed in fp32. Bars: the mean difference of a recipe
-≤ .01 nats (two seeds differ by as much), and for the sizes at which `tl.train` tries bf16 (d 256
-and above) ≤ .9 of the time. Recipes that hold are named in `transformer_lab/training/precision.py`.
+tiny Shakespeare, three seeds, the same start and batches in both precisions; the loss of an eighth of
+the validation split, computed in fp32. Everything in bf16 is tried at d 256, the least at which
+`tl.train` tries it; Muon alone in bf16, and the rest in fp32, at d 128, the least at which it is so.
+Bars: the mean difference of a recipe ≤ .01 nats (two seeds differ by as much), and for the sizes at which
+`tl.train` chooses bf16 ≤ .9 of the time. Recipes that hold are named in
+`transformer_lab/training/precision.py`.
 """
 
 import statistics
 import time
+from dataclasses import replace
 
 import torch
 
 import transformer_lab as tl
-from transformer_lab.optim import recipe
+from transformer_lab.optim import BF16_FROM, Modern, Muon, has_bf16_instructions, recipe
 from transformer_lab.training.machine import keep_freed_memory
 from transformer_lab.training.objective import CrossEntropy, evaluate
-from transformer_lab.training.precision import FASTER, TRIED, has_bf16_instructions
+from transformer_lab.training.precision import FASTER, TRIED
 
 from .report import Clock, Row, at_most
 
@@ -26,9 +29,11 @@ SHAPES = {
     "d 256, 8 × 128 tokens": (8, 128, 4, 256, 1024),
     "d 512, 8 × 128 tokens": (8, 128, 8, 512, 4096),
 }
-LEARNED = "d 256, 8 × 128 tokens"  # whose vocabulary is then that of letters
+D_128, D_256 = list(SHAPES)[:2]
 STEPS = {"adamw": 120, "modern": 80}
 SEEDS, TURNS = 3, 4
+# What is in bf16: (the model, Muon)
+NOTHING, ALL, MUON = (False, False), (True, True), (False, True)
 
 
 def config_for(name, shape):
@@ -39,8 +44,8 @@ def config_for(name, shape):
     return tl.ModelConfig(positions="learned", activation="gelu", **sizes)
 
 
-def times(name, shape, seed) -> tuple[float, float]:
-    """The least CPU seconds of a step in fp32 and in bf16, by turns, of one model."""
+def times(name, shape, half, seed) -> tuple[float, float]:
+    """The least CPU seconds of a step with nothing in bf16 and with `half`, by turns, of one model."""
     torch.manual_seed(seed)
     model = tl.Transformer(config_for(name, shape)).train()
     text = torch.randint(shape[-1], (shape[0], shape[1] + 1))
@@ -49,28 +54,34 @@ def times(name, shape, seed) -> tuple[float, float]:
     keep_freed_memory()  # as `tl.train` does
     least = [float("inf"), float("inf")]
     for turn in range(TURNS + 1):
-        for half in (False, True):
+        for i, (model_half, muon_half) in enumerate((NOTHING, half)):
+            for optimizer in optimizers:
+                if isinstance(optimizer, Muon):
+                    optimizer.precision = "bf16" if muon_half else "fp32"
             began = time.process_time()
             for parameter in model.parameters():
                 parameter.grad = None
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=model_half):
                 found = loss(model, batch)
             found.backward()
             for optimizer in optimizers:
                 optimizer.step()
             if turn:  # the first warms up
-                least[half] = min(least[half], time.process_time() - began)
+                least[i] = min(least[i], time.process_time() - began)
     return least[0], least[1]
 
 
-def learned(name, precision, corpus, seed) -> float:
+def learned(name, size, half, corpus, seed) -> float:
     """The loss of the validation split after training."""
     torch.manual_seed(seed)
-    shape = SHAPES[LEARNED]
+    shape = SHAPES[size]
     batch_size, n_ctx = shape[:2]
     model = tl.Transformer(config_for(name, (*shape[:-1], corpus.vocab_size)))
     stream = corpus.batches(batch_size, n_ctx, seed=seed)
-    for _ in tl.train(model, stream, steps=STEPS[name], optimizer=name, precision=precision):
+    chosen, precision = recipe(name), "bf16" if half[0] else "fp32"
+    if isinstance(chosen, Modern):
+        chosen = Modern(muon_precision="bf16" if half[1] else "fp32")
+    for _ in tl.train(model, stream, steps=STEPS[name], optimizer=chosen, precision=precision):
         pass
     return evaluate(model, corpus.epoch(64, n_ctx)[::8])
 
@@ -79,33 +90,35 @@ def run(options):
     if not has_bf16_instructions():
         yield Row("bf16", "no such instructions here", "", None, None, 0, options.seed)
         return
-    yield from steps(options)
-    yield from learning(options)
-
-
-def steps(options):
-    for size, shape in SHAPES.items():
-        for name in STEPS:
-            with Clock() as clock:
-                exact, half = times(name, shape, options.seed)
-            bar = None if shape[3] < TRIED else f"≤ {FASTER}"
-            yield Row(
-                f"a step in bf16 / in fp32, {name}, {size}", round(half / exact, 4), "×", bar,
-                None if bar is None else half <= FASTER * exact, round(clock.cpu, 1), options.seed,
-                f"{1e3 * half:.0f} and {1e3 * exact:.0f} ms",
-            )  # fmt: skip
-
-
-def learning(options):
+    for size in SHAPES:
+        yield steps("a step", "adamw", size, ALL, options)
+        yield steps("a step", "modern", size, ALL, options)
+        yield steps("a step with Muon alone", "modern", size, MUON, options)
     corpus = tl.datasets.tiny_shakespeare(path=options.shakespeare)
-    for name in STEPS:
-        pairs = []
-        with Clock() as clock:
-            for seed in range(options.seed, options.seed + SEEDS):
-                pairs.append([learned(name, p, corpus, seed) for p in ("fp32", "bf16")])
-        note = "; ".join(f"{exact:.4f} and {half:.4f}" for exact, half in pairs)
-        yield at_most(
-            f"loss in bf16 − in fp32, mean of {SEEDS} seeds, {name}, {LEARNED}, {STEPS[name]} steps",
-            statistics.mean(half - exact for exact, half in pairs), 0.01, unit="nats",
-            seconds=clock.cpu, seed=options.seed, note=f"fp32 and bf16: {note}",
-        )  # fmt: skip
+    yield learning("loss", "adamw", D_256, ALL, corpus, options)
+    yield learning("loss", "modern", D_256, ALL, corpus, options)
+    yield learning("loss with Muon alone", "modern", D_128, MUON, corpus, options)
+
+
+def steps(what, name, size, half, options) -> Row:
+    with Clock() as clock:
+        exact, faster = times(name, SHAPES[size], half, options.seed)
+    least = BF16_FROM if half is MUON else TRIED
+    row = at_most(
+        f"{what} in bf16 / in fp32, {name}, {size}", faster / exact, FASTER, unit="×",
+        seconds=clock.cpu, seed=options.seed, note=f"{1e3 * faster:.0f} and {1e3 * exact:.0f} ms",
+    )  # fmt: skip
+    return row if SHAPES[size][3] >= least else replace(row, bar=None, holds=None)
+
+
+def learning(what, name, size, half, corpus, options) -> Row:
+    pairs = []
+    with Clock() as clock:
+        for seed in range(options.seed, options.seed + SEEDS):
+            pairs.append([learned(name, size, h, corpus, seed) for h in (NOTHING, half)])
+    note = "; ".join(f"{exact:.4f} and {found:.4f}" for exact, found in pairs)
+    return at_most(
+        f"{what} in bf16 − in fp32, mean of {SEEDS} seeds, {name}, {size}, {STEPS[name]} steps",
+        statistics.mean(found - exact for exact, found in pairs), 0.01, unit="nats",
+        seconds=clock.cpu, seed=options.seed, note=f"fp32 and bf16: {note}",
+    )  # fmt: skip

@@ -16,6 +16,7 @@ from transformer_lab.optim import (
     Modern,
     Muon,
     Schedule,
+    gains_by_bf16,
     noam,
     orthogonalize,
     parameter_kinds,
@@ -86,13 +87,84 @@ def test_orthogonalize_keeps_the_singular_vectors(shape, scale):
     torch.manual_seed(0)
     matrix = torch.randn(shape) * scale
     u, s, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
-    inside = u.T @ orthogonalize(matrix).double() @ vh.T
+    inside = u.T @ orthogonalize(matrix, "fp32").double() @ vh.T
     values = inside.diagonal()
     assert (inside - values.diag()).abs().max() < 1e-4
     above = s > 0.003 * s.square().norm().sqrt()
     assert above.sum() > 0.9 * len(s)
     assert values[above].min() > 0.79
     assert values.max() < 1.21
+
+
+def spectra(shape):
+    """Matrices whose singular values lie as they may in training, and as they had better not."""
+    torch.manual_seed(0)
+    rows, rank = shape[0], min(shape)
+    u, _, vh = torch.linalg.svd(torch.randn(shape), full_matrices=False)
+    return {
+        "random": torch.randn(shape),
+        "rows from 1 to .001": torch.randn(shape) * torch.logspace(0, -3, rows)[:, None],
+        "four directions and noise": torch.randn(rows, 4) @ torch.randn(4, shape[1])
+        + 0.1 * torch.randn(shape),
+        "all alike": u @ vh,
+        "0 to 1": u @ torch.linspace(0, 1, rank).diag() @ vh,
+        "two alike, no other": u[:, :2] @ vh[:2],
+        "one": torch.randn(rows, 1) @ torch.randn(1, shape[1]),
+        "one number": torch.full(shape, 7e-6),
+    }
+
+
+@pytest.mark.parametrize("name", spectra((2, 2)))
+@pytest.mark.parametrize("shape", [(128, 128), (128, 512), (512, 128), (130, 257)])
+def test_orthogonalize_in_bf16_does_not_run_away(shape, name):
+    """Without the margin of the quintics random matrices come to 30 instead of 1.2."""
+    matrix = spectra(shape)[name]
+    s = torch.linalg.svdvals(matrix.double())
+    found = orthogonalize(matrix, "bf16")
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, orthogonalize(matrix, "fp32"))
+    values = torch.linalg.svdvals(found.double())
+    above = s > 0.02 * s.square().norm().sqrt()
+    assert values.max() < 1.25
+    assert values[: above.sum()].min() > 0.7
+    u, _, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
+    if name == "0 to 1":  # well apart, so that the directions can be compared
+        inside = u.T @ found.double() @ vh.T
+        assert (inside - inside.diag().diag()).abs().max() < 0.05
+
+
+CAPABLE = {"amx_bf16": True}, {"avx512_bf16": True}
+INCAPABLE = {"avx2": True, "avx512_bf16": False}, {"bf16": True}, {}
+
+
+@pytest.mark.parametrize("told", [*CAPABLE, *INCAPABLE])
+def test_a_processor_orthogonalizes_in_bf16_what_it_has_instructions_for(told, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+    torch.manual_seed(0)
+    large, narrow = torch.randn(2, 128, 130), torch.randn(127, 300)
+    assert gains_by_bf16(large) == (told in CAPABLE)
+    wanted = orthogonalize(large, "bf16" if told in CAPABLE else "fp32")
+    assert torch.equal(orthogonalize(large), wanted)
+    for small in (narrow, narrow.T, large.double()):
+        assert not gains_by_bf16(small)
+        for precision in ("auto", "bf16"):
+            assert torch.equal(orthogonalize(small, precision), orthogonalize(small, "fp32"))
+
+
+def test_where_pytorch_does_not_tell_what_the_processor_has_it_is_fp32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not gains_by_bf16(torch.randn(128, 128))
+
+
+@pytest.mark.badinput
+def test_an_unknown_precision_of_muon_is_refused():
+    known = "='fp8' is not known; choose one of auto, fp32, bf16"
+    with pytest.raises(ValueError, match=f"^precision{known}"):
+        orthogonalize(torch.eye(2), "fp8")
+    with pytest.raises(ValueError, match=f"^precision{known}"):
+        Muon([nn.Parameter(torch.eye(2))], precision="fp8")
+    with pytest.raises(ValueError, match=f"^muon_precision{known}"):
+        Modern(muon_precision="fp8")
 
 
 @pytest.mark.parametrize("shape", [(32, 96), (64, 64)])

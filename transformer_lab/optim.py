@@ -129,14 +129,52 @@ QUINTICS = (
 )
 
 
-def orthogonalize(matrices: Tensor) -> Tensor:
-    """Nearest (semi-)orthogonal matrix U Vᵀ of each U S Vᵀ, roughly: singular values .80 to 1.20
-    where they were above .003 of √‖S²‖, which is at least the largest.
+# In bf16 a singular value that the bound of a quintic holds at most may come out larger by up to 4 %,
+# and beyond its bound the next one runs away. So each but the last is for values up to 1.04 of its bound.
+_MARGIN = 1.04
+BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")  # of Intel and AMD; of Arm
+BF16_FROM = 128  # rows and columns of matrices that a processor multiplies faster in bf16, at least
+MUON_PRECISIONS = ("auto", "fp32", "bf16")
 
-    matrices [..., row, column], any number at once -> the same shape. bf16 on a GPU, fp32 on a CPU,
-    where bf16 is slow or absent. Long matrices are iterated by their Gram matrix, which is small.
+
+def has_bf16_instructions(among: tuple[str, ...] = BF16_INSTRUCTIONS) -> bool | None:
+    """Whether this processor multiplies in bf16 by itself; None where PyTorch does not tell."""
+    capabilities = getattr(torch.cpu, "get_capabilities", None)
+    told = capabilities() if capabilities else {}
+    return any(told.get(name) for name in among) if told else None
+
+
+def gains_by_bf16(matrices: Tensor) -> bool:
+    """Whether these are multiplied in bf16 faster than in fp32, by what was measured: on a GPU, and on a
+    processor of Intel's or AMD's with instructions for it where they have 128 rows and columns or more."""
+    if matrices.device.type != "cpu":
+        return matrices.is_cuda
+    return _is_large(matrices) and has_bf16_instructions(("amx_bf16", "avx512_bf16")) is True
+
+
+def _is_large(matrices: Tensor) -> bool:
+    return min(matrices.shape[-2:]) >= BF16_FROM and matrices.dtype != torch.float64
+
+
+def orthogonalize(matrices: Tensor, precision: str = "auto") -> Tensor:
+    """Nearest (semi-)orthogonal matrix U Vᵀ of each U S Vᵀ, roughly: singular values .80 to 1.20
+    where they were above .003 of √‖S²‖, which is at least the largest; in bf16 .70 to 1.25 where they
+    were above .02 of it.
+
+    matrices [..., row, column], any number at once -> the same shape and type. In fp32 long matrices
+    are iterated by their Gram matrix, which is small.
+
+    precision: what is multiplied in: "fp32", "bf16" (on a processor of 128 rows and columns or more; fp32
+        of less, which gain nothing), or "auto": bf16 where `gains_by_bf16` says that it is faster.
+
+    Raises:
+        ValueError: for another precision.
     """
-    x = matrices.bfloat16() if matrices.is_cuda else matrices.float()
+    _check_precision("precision", precision)
+    half = gains_by_bf16(matrices)
+    if precision != "auto":
+        half = precision == "bf16" and (matrices.is_cuda or _is_large(matrices))
+    x = matrices.bfloat16() if half else matrices.float()
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.mT
@@ -144,22 +182,27 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     gram = torch.bmm(x, x.mT)
     size = torch.linalg.vector_norm(gram, dim=(1, 2), keepdim=True, dtype=torch.float32)
     size = size.clamp_min(1e-14)  # at least the square of the largest singular value
-    if x.dtype == torch.bfloat16:
-        size = size * 1.04  # beyond 1 the quintics run away, and bf16 rounds by .4 %
     gram = gram / size.to(x.dtype)
-    if matrices.is_cuda or shape[-1] < 2 * shape[-2]:
-        x = _by_itself(x / size.sqrt().to(x.dtype), gram)
+    if half or matrices.is_cuda or shape[-1] < 2 * shape[-2]:
+        x = _by_itself(x / size.sqrt().to(x.dtype), gram, _MARGIN if half else 1.0)
     else:
         x = torch.bmm(_by_gram(gram) / size.sqrt(), x)
     x = x.reshape(shape).to(matrices.dtype)
     return x.mT if tall else x
 
 
-def _by_itself(x: Tensor, gram: Tensor) -> Tensor:
+def _check_precision(name: str, value: str) -> None:
+    if value not in MUON_PRECISIONS:
+        known = ", ".join(MUON_PRECISIONS)
+        raise ValueError(f"{name}={shown(value)} is not known; choose one of {known}")
+
+
+def _by_itself(x: Tensor, gram: Tensor, margin: float) -> Tensor:
     for i, (a, b, c) in enumerate(QUINTICS):
+        s = margin if i < len(QUINTICS) - 1 else 1.0  # the quintic of x / s
         gram = torch.bmm(x, x.mT) if i else gram
-        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        x = torch.baddbmm(x, polynomial, x, beta=a)
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b / s**3, alpha=c / s**5)
+        x = torch.baddbmm(x, polynomial, x, beta=a / s)
     return x
 
 
@@ -204,7 +247,10 @@ class Muon(_Uncompiled, torch.optim.Optimizer):
         momentum: tuple[float, float] = (0.85, 0.95),
         momentum_warmup: int = 300,
         weight_decay: float = 0.0,
+        precision: str = "auto",
     ):
+        _check_precision("precision", precision)
+        self.precision = precision
         defaults = dict(
             lr=lr, momentum=momentum, momentum_warmup=momentum_warmup,
             weight_decay=weight_decay, updates=0,
@@ -246,7 +292,7 @@ class Muon(_Uncompiled, torch.optim.Optimizer):
             key = (tuple(sorted(p.shape)), p.device, p.dtype)
             shapes[key].append((p, update.mT if tall else update, tall))
         for same in shapes.values():
-            stacked = orthogonalize(torch.stack([u for _, u, _ in same]))
+            stacked = orthogonalize(torch.stack([u for _, u, _ in same]), self.precision)
             for (p, _, tall), update in zip(same, stacked.unbind(), strict=True):
                 if group["weight_decay"]:
                     p.mul_(1 - group["lr"] * group["weight_decay"])
@@ -291,6 +337,10 @@ class Modern:
     Meant for a model of `ModelConfig.modern(...)`: its normalised residual stream bears the
     high rate of the embedding, and its head starts at zero. `lr` is Muon's. Warm-up 10 updates,
     then constant, then a line to 0 over the last half; no clipping. Source: modded-nanogpt 2024.
+
+    muon_precision: what Muon multiplies in, see `orthogonalize`. In `train` "auto" is fp32 too where
+        precision="fp32" is asked for and in several processes, which would have to agree; a resumed
+        run goes on as it began. What was chosen is in the run's configuration.
     """
 
     lr: float = 0.03
@@ -303,6 +353,7 @@ class Modern:
     schedule: str = "linear"
     warmup: int | None = 10
     clip: float | None = None
+    muon_precision: str = "auto"
     name = "modern"
 
     def __post_init__(self):
@@ -319,6 +370,7 @@ class Modern:
                 Muon(
                     of("matrix"), lr=self.lr, momentum=self.momentum,
                     momentum_warmup=min(300, steps), weight_decay=self.weight_decay,
+                    precision=self.muon_precision,
                 )
             )  # fmt: skip
         if groups:
@@ -338,6 +390,8 @@ def _check_recipe(recipe: Recipe) -> None:
             raise ValueError(f"{name}={value} must be above 0")
     if recipe.weight_decay < 0:
         raise ValueError(f"weight_decay={recipe.weight_decay} must be 0 or more")
+    if isinstance(recipe, Modern):
+        _check_precision("muon_precision", recipe.muon_precision)
     if recipe.clip == math.inf:
         object.__setattr__(recipe, "clip", None)
 

@@ -1,6 +1,7 @@
 """What training computes in: asked for, kept, or found faster by a trial."""
 
 import copy
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -9,10 +10,15 @@ from torch import nn
 import transformer_lab as tl
 from tests.factories import Rows, learner, same
 from transformer_lab.files.rng import RandomState
-from transformer_lab.optim import recipe
-from transformer_lab.training import precision
+from transformer_lab.optim import Modern, recipe
+from transformer_lab.training import precision, resume
 from transformer_lab.training.loop import train
-from transformer_lab.training.precision import is_tried, precision_of, trial
+from transformer_lab.training.precision import (
+    is_tried,
+    precision_of,
+    trial,
+    with_muon_precision,
+)
 from transformer_lab.training.run import Run
 
 AVX2 = {"avx2": True, "amx_bf16": False, "avx512_bf16": False}
@@ -173,3 +179,103 @@ def test_where_a_run_does_not_say_a_trial_decides(monkeypatch, tmp_path):
     assert asked("auto", large(), run=run) is torch.float32
     (run.folder / "config.json").unlink()
     assert asked("auto", large(), run=run) is torch.bfloat16
+
+
+def wide(folder, steps=4, **options):
+    """Training of a model with matrices that are large enough for bf16."""
+    torch.manual_seed(1)
+    model = learner(d_model=128, d_ff=32, vocab_size=10)
+    return model, train(model, Rows(), steps=steps, optimizer="modern", run=folder, **options)
+
+
+def said(folder):
+    return Run(folder).config()["training"]["muon_precision"]
+
+
+def test_a_run_says_what_muon_multiplied_in(monkeypatch, tmp_path):
+    has(monkeypatch, "avx512_bf16")
+    for name, options, wanted in (
+        ("auto", dict(), "bf16"),
+        ("asked", dict(precision="fp32"), "fp32"),
+        ("bf16", dict(precision="bf16"), "bf16"),
+    ):
+        list(wide(tmp_path / name, 1, **options)[1])
+        assert said(tmp_path / name) == wanted
+    list(train(learner(), Rows(), steps=1, optimizer="modern", run=tmp_path / "small"))
+    assert said(tmp_path / "small") == "fp32"
+    list(train(learner(), Rows(), steps=1, run=tmp_path / "adamw"))
+    assert "muon_precision" not in Run(tmp_path / "adamw").config()["training"]
+    has(monkeypatch)
+    list(wide(tmp_path / "another processor", 1)[1])
+    assert said(tmp_path / "another processor") == "fp32"
+
+
+def test_several_processes_multiply_in_fp32(monkeypatch):
+    has(monkeypatch, "avx512_bf16")
+    model = learner(d_model=128)
+    assert with_muon_precision(Modern(), "auto", model).muon_precision == "bf16"
+    monkeypatch.setattr(precision.distributed, "rank_and_size", lambda: (0, 2))
+    assert with_muon_precision(Modern(), "auto", model).muon_precision == "fp32"
+    asked = Modern(muon_precision="bf16")
+    assert with_muon_precision(asked, "auto", model) == asked
+
+
+def test_muon_goes_on_in_what_a_run_was_begun_in(monkeypatch, tmp_path, recwarn):
+    has(monkeypatch, "avx512_bf16")
+    for begun in ("fp32", "bf16"):
+        options = dict(precision="fp32") if begun == "fp32" else {}
+        whole, steps = wide(tmp_path / f"{begun} whole", **options)
+        list(steps)
+        run = tmp_path / begun
+        _, steps = wide(run, **options)
+        next(steps), next(steps)
+        steps.close()
+        assert said(run) == begun
+        model, steps = wide(run, resume=True)
+        list(steps)
+        assert same(whole, model)
+    assert not same(whole, wide_in_fp32(tmp_path))
+    assert not recwarn
+
+
+def wide_in_fp32(folder):
+    model, steps = wide(folder / "fp32 again", precision="fp32")
+    list(steps)
+    return model
+
+
+def test_a_run_that_does_not_say_what_muon_multiplied_in_goes_on_in_fp32(
+    monkeypatch, tmp_path, recwarn
+):
+    """As it did before it was said."""
+    has(monkeypatch, "avx512_bf16")
+
+    def then(recipe):
+        return {k: v for k, v in asdict(recipe).items() if k != "muon_precision"}
+
+    with monkeypatch.context() as earlier:
+        earlier.setattr(resume, "asdict", then)
+        _, steps = wide(tmp_path / "run", precision="fp32")
+        next(steps), next(steps)
+        steps.close()
+    assert "muon_precision" not in Run(tmp_path / "run").config()["training"]
+    model, steps = wide(tmp_path / "run", resume=True)
+    list(steps)
+    assert same(model, wide_in_fp32(tmp_path))
+    assert not recwarn
+
+
+def test_muon_in_bf16_on_a_processor_without_it_is_fp32_in_one_line(monkeypatch, tmp_path):
+    has(monkeypatch, "avx512_bf16")
+    _, steps = wide(tmp_path / "run")
+    next(steps)
+    steps.close()
+    has(monkeypatch)
+    model, asked = learner(d_model=128), Modern(muon_precision="bf16")
+    with pytest.warns(UserWarning, match=r"^muon_precision='bf16': .*goes on in fp32$") as told:
+        list(train(model, Rows(), steps=1, optimizer=asked, run=tmp_path / "asked"))
+    assert len(told) == 1 and told[0].filename == __file__
+    assert said(tmp_path / "asked") == "fp32"
+    with pytest.warns(UserWarning, match="muon_precision was 'bf16' and is 'fp32'") as told:
+        list(wide(tmp_path / "run", resume=True)[1])
+    assert len(told) == 1

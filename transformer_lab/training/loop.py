@@ -42,7 +42,7 @@ from .objective import (
     sums,
     to_device,
 )
-from .precision import precision_of
+from .precision import precision_of, with_muon_precision
 from .run import Run
 from .state import Plan, Step, TrainState
 from .writer import Writer
@@ -94,7 +94,7 @@ def train(
             many steps and at the end.
         label_smoothing: of the default loss, in training only.
         precision: "fp32", "bf16" or "fp16" autocast; "auto" is bf16 on a GPU that has it, and for a
-            large decoder on a processor where a short trial finds it faster; else fp32.
+            large decoder on a processor where a trial finds it faster; else fp32. Muon's: see `Modern`.
         compile: use `torch.compile` (a string names its backend). "auto": where the run is long
             enough to pay for it on a processor; the bar says why or why not. Where there is no
             compiler, or it fails, training goes on uncompiled and a warning says so.
@@ -137,8 +137,7 @@ def train(
         )
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("model has no trainable parameters")
-    if isinstance(run, str | PathLike):
-        run = Run(run)
+    run = Run(run) if isinstance(run, str | PathLike) else run
     if run is None and (resume or snapshot_every or checkpoint_every):
         raise ValueError("resume, checkpoint_every and snapshot_every need run=Run(folder)")
     if snapshot_every and probe is None:
@@ -146,6 +145,7 @@ def train(
     forward, model = model, bare(model)  # a model that is compiled already
     chosen = _recipe(optimizer, lr=lr, schedule=schedule, warmup=warmup, clip=clip,
                      weight_decay=weight_decay)  # fmt: skip
+    chosen = with_muon_precision(chosen, precision, model, run if resume else None)
     n_threads = threads or threads_for(model, batches)
     plan = Plan(
         model, forward, feed(batches), steps, chosen, _schedule(chosen, steps, model),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypeGuard
 
 import torch
@@ -13,7 +15,7 @@ from ..arguments import shown
 from ..files.rng import own_randomness
 from ..files.safefiles import CheckpointError
 from ..model import Transformer
-from ..optim import Recipe
+from ..optim import Modern, Recipe, gains_by_bf16, has_bf16_instructions
 from . import distributed
 from .machine import keep_freed_memory
 from .objective import CrossEntropy, to_device
@@ -21,7 +23,6 @@ from .run import Run
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-BF16_INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")  # of Intel and AMD; of Arm
 
 # `python -m benchmarks bf16`, a processor with avx512_bf16, torch 2.13, one thread.
 # Recipes that learned as well: bf16 − fp32 was .0035 (AdamW) and .0013 nats (modern), means of three
@@ -30,13 +31,6 @@ AS_GOOD = ("adamw", "modern")
 TRIED = 256  # d_model from which bf16 is tried; below it gains a tenth at most, and nothing at 64
 FASTER = 0.9  # of the time in fp32, at most
 MANY = 100  # steps, of which the trial takes a tenth
-
-
-def has_bf16_instructions() -> bool | None:
-    """Whether this processor multiplies in bf16 by itself; None where PyTorch does not tell."""
-    capabilities = getattr(torch.cpu, "get_capabilities", None)
-    told = capabilities() if capabilities else {}
-    return any(told.get(name) for name in BF16_INSTRUCTIONS) if told else None
 
 
 def precision_of(
@@ -72,11 +66,7 @@ def precision_of(
     elif name == "auto":
         name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     if name == "bf16" and device.type == "cpu" and has_bf16_instructions() is False:
-        warnings.warn(
-            "precision='bf16': this processor has no instructions for it and would be slower; "
-            "training goes on in fp32",
-            stacklevel=3,
-        )
+        _warn_of_fp32("precision")
         name = "fp32"
     if name == "fp16" and device.type != "cuda":
         raise ValueError(f"precision='fp16' needs a GPU, not {device.type}; use 'bf16' or 'fp32'")
@@ -85,13 +75,58 @@ def precision_of(
 
 def begun_in(run: Run | None) -> str | None:
     """ "bf16" or "fp32", as a run that is resumed says of its first part; None where it has none."""
+    names = {"bfloat16": "bf16", "float32": "fp32"}
+    return names.get(_training_of(run).get("precision", ""))
+
+
+def _training_of(run: Run | None) -> Mapping[str, Any]:
+    """What a run that is resumed says of how its first part was trained."""
     if run is None or not run.checkpoints:
-        return None
+        return {}
     try:
-        told = run.config()["training"]["precision"]
+        return run.config()["training"]
     except (CheckpointError, KeyError):  # `restore` says what is wrong with the run, if anything is
-        return None
-    return {"bfloat16": "bf16", "float32": "fp32"}.get(told)
+        return {}
+
+
+def with_muon_precision(
+    recipe: Recipe, precision: str, model: nn.Module, run: Run | None = None
+) -> Recipe:
+    """The recipe, with what Muon multiplies in. Where that is left to us ("auto"), it is what the first
+    part of a resumed run did; fp32 where precision="fp32" is asked for, and in several processes,
+    which would have to agree; else bf16 if it is faster for any matrix of the model.
+
+    A processor without instructions for bf16 multiplies in fp32, with a warning if bf16 was asked for.
+    """
+    if not isinstance(recipe, Modern):
+        return recipe
+    matrices = [p for p in model.parameters() if p.requires_grad and p.dim() == 2]
+    on_gpu, told = any(p.is_cuda for p in matrices), _training_of(run)
+    chosen = recipe.muon_precision
+    if chosen == "auto" and told.get("optimizer") == recipe.name:
+        chosen = told.get("muon_precision", before_it_was_said(on_gpu))
+    elif chosen == "auto":
+        alone = on_gpu or distributed.rank_and_size()[1] == 1
+        gains = precision != "fp32" and alone and any(gains_by_bf16(p) for p in matrices)
+        chosen = "bf16" if gains else "fp32"
+    if chosen == "bf16" and not on_gpu and has_bf16_instructions() is False:
+        if recipe.muon_precision == "bf16":
+            _warn_of_fp32("muon_precision")
+        chosen = "fp32"
+    return replace(recipe, muon_precision=chosen)
+
+
+def before_it_was_said(on_gpu: bool) -> str:
+    """What Muon multiplied in, in runs whose configuration does not say it."""
+    return "bf16" if on_gpu else "fp32"
+
+
+def _warn_of_fp32(name: str) -> None:
+    warnings.warn(
+        f"{name}='bf16': this processor has no instructions for it and would be slower; "
+        "training goes on in fp32",
+        stacklevel=4,
+    )
 
 
 def is_tried(model: nn.Module, batches: Any, recipe: Recipe, steps: int) -> TypeGuard[Transformer]:

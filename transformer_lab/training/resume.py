@@ -17,6 +17,7 @@ from ..files.models import describe, load_tensors
 from ..files.rng import RandomState
 from ..files.safefiles import CheckpointError, read_tensors
 from . import distributed
+from .precision import before_it_was_said
 from .state import Plan, Step, TrainState
 
 
@@ -133,7 +134,7 @@ def _compare(then: Mapping[str, Any], now: Mapping[str, Any], source: Path) -> N
             f"does not serve optimizer={now['training']['optimizer']!r}"
         )
     differs = [
-        *_differences(then["training"], now["training"]),
+        *_differences(_with_muon_precision(then, now), now["training"]),
         *_differences(then["environment"], now["environment"]),
         *_differences(_only_data(then["data"]), _only_data(now["data"])),
     ]
@@ -143,6 +144,14 @@ def _compare(then: Mapping[str, Any], now: Mapping[str, Any], source: Path) -> N
             + "; ".join(differs),
             stacklevel=8,
         )
+
+
+def _with_muon_precision(then: Mapping[str, Any], now: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How a run was trained; what its configuration did not say in earlier versions is added."""
+    if "muon_precision" not in now["training"]:
+        return then["training"]
+    on_gpu = then["environment"].get("device") == "cuda"
+    return {"muon_precision": before_it_was_said(on_gpu), **then["training"]}
 
 
 def _only_data(state: Mapping[str, Any]) -> dict[str, Any]:
