@@ -40,6 +40,27 @@ export function keepKeys(root, signal) {
   // JupyterLab extends its selection of cells at a click with Shift; X would then cut them all.
   root.addEventListener("mousedown", (event) => event.shiftKey && event.stopPropagation(), { signal });
   keepFocus(root, signal);
+  hearNoResting(root, signal);
+}
+
+/**
+ * A browser tells of a pointer that rests too, whenever the page moves under it: a key moved the cell, the
+ * sentence under the map became a line longer, and the cell went back to where the pointer lay. From
+ * a key on the view hears of a pointer once it has moved.
+ * @param {HTMLElement} root
+ * @param {AbortSignal} signal
+ */
+function hearNoResting(root, signal) {
+  let last = "", keys = false;
+  root.addEventListener("keydown", () => (keys = true), { signal, capture: true });
+  const hear = (/** @type {PointerEvent} */ event) => {
+    const here = `${event.screenX},${event.screenY}`;
+    if (here !== last) keys = false;
+    else if (keys && event.composedPath().includes(root)) event.stopImmediatePropagation();
+    last = here;
+  };
+  for (const name of /** @type {const} */ (["pointermove", "pointerover", "pointerenter"]))
+    window.addEventListener(name, hear, { signal, capture: true });
 }
 
 /**
