@@ -410,6 +410,7 @@ class Window:
     def leave(self):
         page, self.page = self.page, None
         try:
+            page.mouse.move(-1, -1)  # else it lies over the next test's view
             page.evaluate(LEAVE)
             self.page = page  # one that did not answer is not asked again
         finally:
