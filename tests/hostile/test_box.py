@@ -12,13 +12,14 @@ import pytest
 from tests.missing import installed
 from transformer_lab.lessons.homework import sandbox
 from transformer_lab.lessons.homework.assignment import NBGRADER
+from transformer_lab.lessons.homework.group import counted
 from transformer_lab.lessons.homework.sandbox import Limits, _links, box_problem
 
 pytestmark = [pytest.mark.grading, pytest.mark.timeout(120)]
 
 
-def inside(code, python=None, hidden=None):
-    with sandbox._box([], Limits(), hidden) as (box, files):
+def inside(code, python=None, hidden=None, limits=None):
+    with sandbox._box([], limits or Limits(), hidden) as (box, files):
         return subprocess.run(
             [*box, python or sys.executable, "-c", code], capture_output=True, text=True,
             env=sandbox._environment("/tmp"), pass_fds=files,
@@ -68,6 +69,39 @@ def test_a_course_inside_what_python_needs_is_hidden(elsewhere):
     look = f"import os; print(os.listdir({str(course)!r}))"
     assert inside(look).stdout == "['solution.txt']\n"
     assert inside(look, hidden=course).stdout == "[]\n"
+
+
+FORKS = """import os, sys, time
+sys.path.insert(0, {folder!r})
+import steps
+steps.limit(memory=2 << 30, disk=1 << 20, seconds=60, processes={most})
+made = 0
+while made < 200:
+    try:
+        if os.fork() == 0:
+            time.sleep(60)
+    except OSError:
+        break
+    made += 1
+print(made)"""
+
+
+@pytest.mark.needs("box")
+def test_no_box_has_more_processes_than_it_may_whoever_grades():
+    """Root has more than its limit: a bomb was 6,000 processes before anybody looked."""
+    if os.geteuid() == 0:
+        with counted(8) as before:
+            if not before:
+                pytest.skip(
+                    "no control group can be made here, so only a look ends what root starts"
+                )
+    limits, folder = Limits(processes=32), str(sandbox.STEPS.parent)
+    most = limits.processes + sandbox.SPARE
+    run = inside(FORKS.format(folder=folder, most=most), limits=limits)
+    assert most - 8 < int(run.stdout) < most, run.stderr
+    run = inside(FORKS.format(folder=folder, most=500), limits=Limits(processes=500))
+    assert int(run.stdout) == 200, run.stderr  # it was the limit that ended the first
+    assert not list(Path("/sys/fs/cgroup").glob(f"**/transformer-lab-{os.getpid()}-*"))
 
 
 @pytest.mark.needs("box")

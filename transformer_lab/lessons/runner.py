@@ -14,6 +14,7 @@ from transformer_lab.lessons.presets import FINISHED
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+START_SECONDS = 300  # what a kernel may take to start on a machine that is busy with thirty others
 
 
 class UnknownParameter(ValueError):
