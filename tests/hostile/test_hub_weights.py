@@ -20,6 +20,8 @@ from tests.hostile.hub_folders import (
 )
 from tests.missing import package
 from transformer_lab import pretrained
+from transformer_lab.pretrained.conversion import ConversionError
+from transformer_lab.pretrained.weights import check
 
 T = package("transformers")
 pytestmark = pytest.mark.hostile_ckpt
@@ -170,3 +172,21 @@ def test_random_weights_are_not_saved_as_the_models_own(folder, tmp_path):
     with pytest.raises(ValueError, match=rf"random weights: {FC} was not in the file"):
         model.save(tmp_path / "saved")
     assert not (tmp_path / "saved").exists()
+
+
+KINDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.float8_e5m2)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_one_number_that_is_none_is_found_wherever_it_stands(kind, bad):
+    for size in (1, 7, 8, 33, 1000):
+        for place in {0, size // 2, size - 1}:
+            layer = torch.nn.Linear(size, 3)
+            layer.weight.data = torch.randn(size, 3).to(kind).T
+            check("here", values=layer)
+            layer.weight.data[1, place] = bad
+            with pytest.raises(ConversionError, match="weight hold numbers that are not finite"):
+                check("here", values=layer)
+    layer.weight.data = torch.empty(3, 0, dtype=kind)
+    check("here", values=layer)

