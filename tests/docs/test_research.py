@@ -124,14 +124,19 @@ def test_the_numbers_in_the_text_are_those_that_are_found(found):
         assert told in TEXT, told
 
 
-def test_one_head_of_smollm2_names_the_indirect_object():
+@pytest.fixture(scope="module")
+def of_smollm2():
     (block,) = re.findall(r"```python smollm2\n(.*?)```", TEXT, re.DOTALL)
     names = {"tl": tl}
     try:
         exec(block, names)
     except ModelNotInstalled as error:
         lacking("models", error)
-    z = names["names"]["z"]
+    return names
+
+
+def test_one_head_of_smollm2_names_the_indirect_object(of_smollm2):
+    names, z = of_smollm2, of_smollm2["names"]["z"]
     assert z.top(1)[0][1:3] == (23, 3) and int((~z.exact.isnan()).sum()) == 12
     assert divmod(int(names["lens"].argmax()), 9) == (23, 3)
     signs = [float(z.exact[at]) for at in ((29, 1), (29, 0), (24, 4))]
@@ -140,12 +145,9 @@ def test_one_head_of_smollm2_names_the_indirect_object():
         assert f"{float(number):.1f}" in TEXT
 
 
-def test_the_head_of_smollm2_names_others_too():
+def test_the_head_of_smollm2_names_others_too(of_smollm2):
     (block,) = re.findall(r"```python many\n(.*?)```", TEXT, re.DOTALL)
-    try:
-        names = {"tl": tl, "smol": tl.TextModel.from_pretrained("smollm2-135m")}
-    except ModelNotInstalled as error:
-        lacking("models", error)
+    names = {"tl": tl, "smol": of_smollm2["smol"]}
     exec(block, names)
     z, base = names["others"]["z"], names["others"].baselines.values()
     patched, source = (float(one.mean) for one in base)
