@@ -239,7 +239,7 @@ def _no_initialisation():
     try:
         from transformers.initialization import no_init_weights
     except ImportError:  # before transformers 5
-        from transformers.modeling_utils import no_init_weights  # pyright: ignore
+        from transformers.modeling_utils import no_init_weights
     return no_init_weights()
 
 

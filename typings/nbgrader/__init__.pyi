@@ -1,0 +1,1 @@
+# See typings/README.md.

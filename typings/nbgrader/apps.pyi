@@ -1,0 +1,4 @@
+from typing import Any
+
+AutogradeApp: Any
+GenerateFeedbackApp: Any

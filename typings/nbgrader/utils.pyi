@@ -1,0 +1,4 @@
+from typing import Any
+
+is_grade: Any
+is_solution: Any

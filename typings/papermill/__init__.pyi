@@ -1,0 +1,4 @@
+# See typings/README.md.
+from typing import Any
+
+execute_notebook: Any

@@ -1,0 +1,4 @@
+from typing import Any
+
+NBClientEngine: Any
+papermill_engines: Any

@@ -1,0 +1,3 @@
+from typing import Any
+
+no_init_weights: Any

@@ -1,0 +1,4 @@
+from typing import Any
+
+eager_mask: Any
+sdpa_mask: Any
