@@ -12,7 +12,7 @@ import pytest
 from tests.missing import installed
 from transformer_lab.lessons.homework import sandbox
 from transformer_lab.lessons.homework.assignment import NBGRADER
-from transformer_lab.lessons.homework.group import counted
+from transformer_lab.lessons.homework.group import _places, counted
 from transformer_lab.lessons.homework.sandbox import Limits, _links, box_problem
 
 pytestmark = [pytest.mark.grading, pytest.mark.timeout(120)]
@@ -102,6 +102,38 @@ def test_no_box_has_more_processes_than_it_may_whoever_grades():
     run = inside(FORKS.format(folder=folder, most=500), limits=Limits(processes=500))
     assert int(run.stdout) == 200, run.stderr  # it was the limit that ended the first
     assert not list(Path("/sys/fs/cgroup").glob(f"**/transformer-lab-{os.getpid()}-*"))
+
+
+def test_a_group_is_made_where_linux_counts_in_it(tmp_path):
+    """Version 1 counts in each group; version 2 below one that says so and has no processes."""
+    old, new = tmp_path / "pids", tmp_path / "unified"
+    session = new / "user.slice" / "session-1.scope"
+    session.mkdir(parents=True)
+    for folder, counts in ((new, "cpu pids"), (session.parent, "memory pids"), (session, "")):
+        (folder / "cgroup.subtree_control").write_text(f"{counts}\n")
+
+    def places(groups, *mounts):
+        (tmp_path / "cgroup").write_text("".join(f"{line}\n" for line in groups))
+        (tmp_path / "mountinfo").write_text("".join(f"{line}\n" for line in mounts))
+        return list(_places(tmp_path))
+
+    disk = "21 1 8:1 / / rw shared:1 - ext4 /dev/vda rw"
+    first = f"30 21 0:26 / {old} rw - cgroup cgroup rw,pids"
+    second = f"31 21 0:27 / {new} rw shared:3 master:1 - cgroup2 cgroup2 rw,nsdelegate"
+    time = f"32 21 0:28 / {tmp_path}/cpu rw - cgroup cgroup rw,cpu,cpuacct"
+    assert places(["8:pids:/a", "1:name=systemd:/b"], disk, time, first) == [old / "a"]
+    own = "0::/user.slice/session-1.scope"
+    assert places([own], disk, second) == [session.parent, new]
+    both = places(["2:cpu,cpuacct:/c", "8:pids:/", own], first, second)
+    assert both == [old, session.parent, new]
+    # In a container a part of all groups is seen, or one that is not said to be there.
+    part = second.replace("0:27 /", "0:27 /docker/1a")
+    (new / "cgroup.subtree_control").write_text("")
+    assert places(["0::/docker/1a"], part) == places(["0::/../x"], part) == []
+    assert places(["8:pids:/docker/1a/b"], first.replace("0:26 /", "0:26 /docker/1a")) == [
+        old / "b"
+    ]
+    assert places([own], disk) == list(_places(tmp_path / "nowhere")) == []
 
 
 @pytest.mark.needs("box")

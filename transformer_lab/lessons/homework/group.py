@@ -51,11 +51,11 @@ def _make(most: int) -> Path | None:
     return None
 
 
-def _places() -> Iterator[Path]:
-    """Where a group can be made that counts processes: the nearest first."""
+def _places(proc: Path = Path("/proc/self")) -> Iterator[Path]:
+    """Where a group can be made that counts processes, of either version: the nearest first."""
     try:
-        groups = Path("/proc/self/cgroup").read_text("utf-8").splitlines()
-        mounts = Path("/proc/self/mountinfo").read_text("utf-8").splitlines()
+        groups = (proc / "cgroup").read_text("utf-8").splitlines()
+        mounts = (proc / "mountinfo").read_text("utf-8").splitlines()
     except OSError:
         return
     own = {kind: path for _, kind, path in (line.split(":", 2) for line in groups)}
