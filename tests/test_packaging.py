@@ -291,26 +291,29 @@ def others():
                 yield path
 
 
-@pytest.mark.parametrize("base", list(others()), ids=lambda path: Path(path).name)
-def test_without_torch_another_python_still_copies_lessons_and_says_what_is_missing(
-    wheel, tmp_path, base
-):
+def test_without_torch_other_pythons_still_copy_lessons_and_say_what_is_missing(wheel, tmp_path):
     """The parts that need nothing but click; every module at least compiles there."""
     import click
 
     few = tmp_path / "few"
     shutil.copytree(Path(click.__file__).parent, few / "click")
-    python = environment(tmp_path / "venv", wheel, [few], base)
-    done = call(python, tmp_path, "-m", "transformer_lab", "lessons", "course", "--no-open")
-    assert done.returncode == 0, done.stderr
     lessons = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
-    assert sorted(path.name for path in (tmp_path / "course").glob("*.ipynb")) == lessons
-    done = call(python, tmp_path, "-m", "transformer_lab", "doctor")
-    assert (done.returncode, done.stderr) == (1, "")
-    assert "No module named 'torch'" in " ".join(done.stdout.split())
-    package = next((tmp_path / "venv").rglob("transformer_lab"))
-    done = call(python, tmp_path, "-W", "error", "-m", "compileall", "-q", package)
-    assert done.returncode == 0, done.stdout
+    found = list(others())
+    for base in found:
+        work = tmp_path / Path(base).name
+        work.mkdir()
+        python = environment(work / "venv", wheel, [few], base)
+        done = call(python, work, "-m", "transformer_lab", "lessons", "course", "--no-open")
+        assert done.returncode == 0, (base, done.stderr)
+        assert sorted(path.name for path in (work / "course").glob("*.ipynb")) == lessons
+        done = call(python, work, "-m", "transformer_lab", "doctor")
+        assert (done.returncode, done.stderr) == (1, ""), base
+        assert "No module named 'torch'" in " ".join(done.stdout.split())
+        package = next((work / "venv").rglob("transformer_lab"))
+        done = call(python, work, "-W", "error", "-m", "compileall", "-q", package)
+        assert done.returncode == 0, (base, done.stdout)
+    if not found:
+        pytest.skip("no other Python is here")
 
 
 @pytest.mark.parametrize(("given", "wanted"), [(None, "passive"), ("active", "active")])
