@@ -1,9 +1,6 @@
 """A study against its prompts measured one by one, in one process and in two, whole and resumed."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,6 +8,7 @@ from torch.testing import assert_close
 
 import transformer_lab as tl
 from tests.factories import small
+from tests.training.processes import two as two_processes
 from transformer_lab.edits.effects import LOGIT_MEASURES
 from transformer_lab.studies.asked import PATCHED, SOURCE, Asking
 from transformer_lab.studies.spread import Spread
@@ -255,13 +253,8 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
         *("-m", "transformer_lab", "study", str(rows), "--model", str(folder), "--last"),
         *("--out", str(tmp_path / "two"), "--save", str(tmp_path / "two.json")),
     ]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*torchrun, *command], capture_output=True, text=True, timeout=160,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("mean over 5 prompts") == 1
+    told = two_processes(*command, seconds=160)
+    assert told.count("mean over 5 prompts") == 1
     one = tl.study(tl.TextModel.from_pretrained(folder), rows, at="last")
     two = json.loads((tmp_path / "two.json").read_text())
     assert list(two["measures"]) == list(one)

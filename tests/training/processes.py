@@ -1,0 +1,38 @@
+"""Two processes of one group on this machine, without torchrun, which would load torch once more."""
+
+import os
+import socket
+import subprocess
+import sys
+from tempfile import TemporaryFile
+
+
+def two(*arguments, seconds):
+    """Run Python with these arguments twice, as ranks 0 and 1. Returns what rank 0 printed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    group = dict(
+        WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    with TemporaryFile("w+") as told, TemporaryFile("w+") as errors:
+        ranks = [
+            subprocess.Popen(
+                [sys.executable, *map(str, arguments)], stdout=told if rank == "0" else errors,
+                stderr=errors, stdin=subprocess.DEVNULL,
+                env={**os.environ, **group, "OMP_NUM_THREADS": "1", "RANK": rank, "LOCAL_RANK": rank},
+            )
+            for rank in "01"
+        ]  # fmt: skip
+        try:
+            for one in ranks:
+                if one.wait(seconds):
+                    break  # the other would wait for it
+        finally:
+            for one in ranks:
+                one.kill()
+                one.wait()
+        for file in (told, errors):
+            file.seek(0)
+        assert [one.returncode for one in ranks] == [0, 0], errors.read()[-2000:]
+        return told.read()
