@@ -167,8 +167,13 @@ def test_an_old_widget_in_front_of_the_installed_one_is_told(tmp_path, monkeypat
         )
     )
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    # JupyterLab would ask it, for as long as all the rest takes, what nobody wants to know.
+    (tmp_path / "node").write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\n")
+    (tmp_path / "node").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     ok, text, _ = doctor.widgets()
     assert (ok, text) == (False, f"anywidget is 0.8.0 in JupyterLab, {anywidget.__version__} here")
+    assert os.name == "nt" or not (tmp_path / "asked").exists()
 
 
 def test_widgets_that_jupyterlab_does_not_find_are_told(monkeypatch):
