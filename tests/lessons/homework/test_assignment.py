@@ -2,8 +2,10 @@
 
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import nbformat
@@ -132,6 +134,16 @@ def test_students_are_given_no_solution(course):
     found = " ".join(leaks(course / "source" / NAME / f"{NAME}.ipynb", "01"))
     for name in ("attention", "causal", "BEGIN SOLUTION", "HIDDEN TESTS"):
         assert name in found
+
+
+def test_a_gradebook_has_the_version_that_nbgrader_gives_it(course, monkeypatch):
+    from nbgrader.api import get_alembic_version
+
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", path)  # it starts alembic
+    with closing(sqlite3.connect(course / "gradebook.db")) as book:
+        found = book.execute("select version_num from alembic_version").fetchall()
+    assert found == [(get_alembic_version(),)]
 
 
 @pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda p: p.stem)

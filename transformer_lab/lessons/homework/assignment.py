@@ -24,14 +24,20 @@ from transformer_lab.files.resources import resource
 from transformer_lab.lessons.graders import exercise_names
 
 STUB = "raise NotImplementedError"
-# `python -m nbgrader`, without the second that the grammar of web addresses takes, and the garbage
-# that is not there; see `steps`.
+# `python -m nbgrader`, without the second that the grammar of web addresses takes, the garbage that is
+# not there (see `steps`), and a second Python that tells a new gradebook its version.
 NBGRADER = """import gc, sys
 sys.modules["rfc3987_syntax"] = None
 gc.disable()
 from nbgrader.apps import NbGraderApp
 gc.freeze()
 gc.enable()
+import nbgrader.api
+def version():
+    from alembic.script import ScriptDirectory
+    from nbgrader.dbutil import ALEMBIC_DIR
+    return ScriptDirectory(ALEMBIC_DIR).get_current_head()
+nbgrader.api.get_alembic_version = version
 NbGraderApp.launch_instance()
 """
 CONFIG = '''"""nbgrader's settings for this course; `nbgrader --help-all` lists what more there is."""
