@@ -99,8 +99,8 @@ def test_a_torch_that_never_loads_is_given_up(tmp_path, monkeypatch):
 def test_a_crash_in_one_part_leaves_the_others(tmp_path, monkeypatch):
     (tmp_path / "transformers.py").write_text("import os; os.abort()")
     monkeypatch.setenv("PYTHONPATH", path_with(tmp_path))
-    found = doctor.try_parts(["torch", "hub", "wheels"])
-    assert "version" in found["torch"] and "here" in found["wheels"]
+    found = doctor.try_parts(["torch", "hub", "box"])
+    assert "version" in found["torch"] and "works" in found["box"]
     assert found["hub"] == {"error": "crashed (signal 6)"}
 
 

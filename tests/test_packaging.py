@@ -38,6 +38,7 @@ def test_importing_building_and_loading_a_model_bring_torch_and_nothing_heavier(
     heavy += ["tokenizers", "pooch", "papermill", "click", "nbformat", "torch._dynamo", "sympy"]
     loaded = run(
         f"""import sys, transformer_lab as tl
+tl.Network, tl.Output, tl.Site
 model = tl.load_model({str(ROOT / "data" / "models" / SHIPPED)!r})
 with tl.edit(model, tl.ablate(1, 1)):
     tl.trace(model, [1, 2, 3]).pattern(0, 0)
