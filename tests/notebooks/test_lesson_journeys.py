@@ -102,7 +102,7 @@ def test_02_positions_by_slider_and_keyboard(lesson, screenshot):
 
 
 def test_04_the_stream_of_a_model_trained_here(lesson, screenshot):
-    opened = lesson("04", task=[("quick=150", "quick=10")])
+    opened = lesson("04", task=[("quick=130", "quick=10")])
     opened.run_each("parameters", "setup", "ffn", "task", "without", "learn", "train-pre", "view")
     view = opened.view("view")
     said = view.locator("[data-part=sentence]").first
@@ -160,7 +160,7 @@ def test_18_the_maps_before_and_after_are_compared(lesson, screenshot):
 
 
 def test_11_a_head_is_switched_off_in_the_explorer(lesson, screenshot):
-    opened = lesson("19", one=[("quick=250", "quick=50")])
+    opened = lesson("19", one=[("quick=(250, 44)", "quick=(50, 44)")])
     opened.run_each("parameters", "setup", "task", "one", "two", "trained", "scrub", "explore")
     view = opened.view("explore")
     view.locator("[data-part=head-off]").click()
@@ -176,7 +176,7 @@ def test_11_a_head_is_switched_off_in_the_explorer(lesson, screenshot):
 
 
 def test_20_a_cell_of_the_desk_is_measured(lesson, screenshot):
-    opened = lesson("20", train=[("quick=250", "quick=150")])
+    opened = lesson("20", train=[("quick=(250, 44)", "quick=(150, 44)")])
     opened.run_each("parameters", "setup", "task", "train", "qk", "through", "ov", "copying")
     opened.run_each("copies", "find", "desk", "flow")
     desk = opened.view("desk")
