@@ -24,6 +24,8 @@ from pathlib import Path
 
 # Other people's libraries that lessons load; an optimizer loads the last.
 LOADED = ["ipykernel.kernelapp", "anywidget", "matplotlib.pyplot", "torch._dynamo"]
+# And those of an extra, where it is installed. None may start a thread, which no fork would have.
+OF_EXTRAS = ["transformers.modeling_utils"]
 # What these read when they are loaded, as a kernel finds it.
 SETTINGS = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
@@ -104,6 +106,9 @@ def serve(door):
             if here is door:
                 for name in LOADED:
                     import_module(name)
+                for name in OF_EXTRAS:
+                    with suppress(ModuleNotFoundError):
+                        import_module(name)
                 gc.freeze()  # no fork looks through, and so copies, what is there already
                 there, _ = door.accept()
                 asked, files, *_ = socket.recv_fds(there, 1 << 20, 3)
