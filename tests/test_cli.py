@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import transformer_lab as tl
+from tests.cells import told
 from transformer_lab import exploring  # noqa: F401
 from transformer_lab.cli import main
 
@@ -74,12 +75,13 @@ def test_explore_writes_a_notebook_that_runs(tmp_path, monkeypatch):
 
     path = write_notebook("shipped", "def f(x): return x", None, tmp_path)
     assert write_notebook("shipped", None, None, tmp_path) != path, "a notebook is not overwritten"
-    source = "\n".join(c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code")
-    script = source.replace("\nview.effect", "\nprint(view.effect.kl > 0)")
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert re.match(r"edits = \[\]\nLayer \d, head \d: ", done.stdout)  # the one that matters most
-    assert done.stdout.endswith("True\n")
+    cells = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code"]
+    found = told(*cells, "print(view.effect.kl > 0)")
+    assert not any("error" in cell for cell in found)
+    *_, said, effect, checked = found
+    # the one that matters most
+    assert re.match(r"edits = \[\]\nLayer \d, head \d: ", said["stdout"])
+    assert effect["result"] and checked == {"stdout": "True\n"}
 
 
 @pytest.mark.badinput

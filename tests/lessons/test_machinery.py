@@ -8,6 +8,7 @@ import threading
 import pytest
 import torch
 
+from tests.cells import told
 from transformer_lab.lessons import (
     ClaimFailed,
     check,
@@ -322,26 +323,18 @@ def test_a_broken_file_costs_one_sentence_and_is_not_overwritten(runs, content):
 
 # --- bad days ------------------------------------------------------------------------------------
 
-SHELL = """
-from IPython.core.interactiveshell import InteractiveShell
-shell = InteractiveShell.instance()
-shell.run_cell("from transformer_lab.lessons import presets; lesson = presets('01')")
-result = shell.run_cell("scores_of_yesterday + 1")
-assert isinstance(result.error_in_exec, NameError)
-shell.run_cell("lesson = presets('02')")
-print("NOTE", shell.user_ns["lesson"].note)
-"""
-
 
 def test_cells_out_of_order_and_a_foreign_kernel_are_explained(runs):
-    import subprocess
-    import sys
-
-    run = subprocess.run([sys.executable, "-c", SHELL], capture_output=True, text=True, check=True)
-    assert "NameError" in run.stdout
-    assert "scores_of_yesterday is made in a cell above" in run.stderr
-    assert "Run All Above Selected Cell" in run.stderr
-    assert "NOTE This kernel has been running lesson 01" in run.stdout
+    _, late, _, note = told(
+        "from transformer_lab.lessons import presets; lesson = presets('01')",
+        "scores_of_yesterday + 1",
+        "lesson = presets('02')",
+        "print(lesson.note)",
+    )
+    assert late["error"] == "NameError"
+    assert "scores_of_yesterday is made in a cell above" in late["stderr"]
+    assert "Run All Above Selected Cell" in late["stderr"]
+    assert note["stdout"].startswith("This kernel has been running lesson 01")
 
 
 def test_a_folder_that_cannot_be_written_is_named(monkeypatch):
