@@ -195,7 +195,9 @@ def environment(folder, wheel, seen, base=sys.executable):
     subprocess.run([base, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     pip = [sys.executable, "-m", "pip", "--python", python, "--no-input", "install", "--quiet"]
-    subprocess.run([*pip, "--no-deps", "--no-index", wheel], check=True, capture_output=True)
+    # Compiled by pip, a file would be compiled no more, and its warnings never seen.
+    pip += ["--no-compile", "--no-deps", "--no-index", wheel]
+    subprocess.run(pip, check=True, capture_output=True)
     # Only now, or pip would see what is installed there. A line in a .pth shows the packages of a
     # folder and runs no .pth in it: an editable install of this repository stays out of sight.
     where = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
