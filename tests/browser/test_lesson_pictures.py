@@ -18,8 +18,11 @@ HEROES = sorted((Path(__file__).parents[2] / "notebooks" / "images").glob("*.svg
 def seen(open_page):
     """The pixels of an SVG file on a light or a dark page."""
 
+    page = None
+
     def shot(path, scheme):
-        page = open_page(path, scheme=scheme, ready="svg")
+        nonlocal page
+        page = open_page(path, scheme=scheme, ready="svg", instead=page)
         return np.asarray(
             Image.open(io.BytesIO(page.locator("svg").first.screenshot())).convert("RGB"), dtype=int
         )
@@ -48,8 +51,9 @@ def test_no_picture_at_the_head_of_a_lesson_is_a_white_slab_in_the_dark(seen, pa
 
 
 def test_no_two_names_of_curves_at_the_head_of_a_lesson_lie_on_one_another(open_page):
+    page = None
     for path in HEROES:
-        page = open_page(path, ready="svg")
+        page = open_page(path, ready="svg", instead=page)
         boxes = page.evaluate(
             """() => [...document.querySelectorAll("text[transform*='rotate(-0']")].map((text) => text.getBoundingClientRect())
             .filter(({ width }) => width).map(({ x, y, width, height }) => [x, y + height / 4, x + width, y + height * 3 / 4])"""

@@ -176,6 +176,10 @@ def test_many_slider_events_leave_the_last_state(open_page):
     says(page, "encoding-number", four(view.encoding()[60, 5]))
 
 
+# Asked of the page at once, and not of each button whether it is seen.
+BUTTONS = "button:visible:enabled:not(:text-is('Copy as Python'))"
+
+
 def test_a_page_that_was_used_is_saved_and_used_again(open_page, tmp_path):
     """Whatever was chosen: the page that is saved from the page shows the same, and works."""
     config = tl.ModelConfig(
@@ -185,14 +189,10 @@ def test_a_page_that_was_used_is_saved_and_used_again(open_page, tmp_path):
     page, dice = open_page(view.to_html()), random.Random(0)
     for turn in range(3):
         for _ in range(6):
-            buttons = [
-                b for b in page.query_selector_all("button") if b.is_visible() and b.is_enabled()
-            ]
-            dice.choice([b for b in buttons if b.inner_text() != "Copy as Python"]).click()
-            for slider in page.query_selector_all("input[type=range]"):
-                if slider.is_visible():
-                    slider.focus()
-                    page.keyboard.press(dice.choice(["End", "Home", "ArrowRight", "ArrowLeft"]))
+            dice.choice(page.query_selector_all(BUTTONS)).click()
+            for slider in page.query_selector_all("input[type=range]:visible"):
+                slider.focus()
+                page.keyboard.press(dice.choice(["End", "Home", "ArrowRight", "ArrowLeft"]))
         page.locator("[data-part=save]").click()
         with page.expect_download() as found:
             page.locator("[data-part=html]").click()
