@@ -124,3 +124,13 @@ def test_many_rows_are_in_the_page_only_while_they_are_in_sight(open_page):
     active = table.get_attribute("aria-activedescendant")
     assert page.locator(f"#{active}").get_attribute("aria-rowindex") == "321"
     assert page.locator(f"#{active}").is_visible()
+
+
+def test_the_panel_is_wider_for_the_table_than_for_the_grid(open_page):
+    page = open_page(Explorer(tl.shipped(), CODE).to_html(model=False), width=1300)
+    width = f"document.querySelector('{TABLE}').closest('.tl-panel-heads').offsetWidth"
+    before = page.evaluate(width)
+    opened(page)
+    assert page.evaluate(width) == 400 > before
+    page.locator(f"{part('heads-as')} [data-value=grid]").click()
+    assert page.evaluate(width) == before

@@ -125,6 +125,7 @@ export class ExplorerViewer {
     root.append(element("div", { class: "tl-screen" }, ask.root, ask.notes,
       element("div", { class: "tl-strips" }, element("div", { class: "tl-strip-row" }, this.reads, strips.text.root), this.writes, this.writing.other, this.writing.row),
       this.spans.root, this.answer.root, heads.panels, foot));
+    heads.headsPanel.showFace(); // the screen, which is new, is told
     (this.state.about.kind === "encoder-decoder" ? this.writes : this.reads.parentElement).append(this.writing.root);
     keepHeight(root, this.signal, () => shell.redraw());
     this.#listen();

@@ -66,6 +66,7 @@ export class Writing {
     if (!this.asked) this.n.value = String(longest ? Math.min(N, longest - ids.length) || N : N);
     this.root.hidden = !this.runner.live || this.state.about.kind === "encoder" || !this.state.about.predicts;
     this.row.hidden = !sentence;
+    this.row.closest(".tl-screen")?.classList.toggle("tl-wrote", Boolean(sentence));
     this.other.hidden = !other;
     if (!sentence) return;
     Object.assign(this.slider, { min: String(start - 1), max: String(this.state.about.tokens.length - 1), value: String(at ?? start) });

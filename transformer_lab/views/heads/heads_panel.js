@@ -57,6 +57,7 @@ export class HeadsPanel {
     const { face } = this;
     this.faceGroup?.set(face);
     this.note.hidden = face !== "grid"; // it speaks of the small maps
+    for (const part of [this.root, this.root.closest(".tl-screen")]) part?.classList.toggle("tl-tabled", face === "table");
     for (const { name, root, show } of this.faces) {
       root.hidden = name !== face;
       if (name === face) show?.();
