@@ -216,3 +216,20 @@ def test_no_rule_looks_through_the_whole_screen_at_every_change():
     style = Explorer(tl.shipped(), CODE)._css
     large = re.findall(r"\.tl-(?:screen|panels|panel-heads)[^ ,{]*:has\(", style)
     assert "tl-wrote" in style and not large, large
+
+
+def test_no_number_of_the_prediction_is_cut_off(open_page):
+    """From 740 to 899 px each was, where two have a "<"."""
+    page = open_page(Explorer(tl.shipped(), CODE, edits=[tl.ablate(0, 1)]).to_html(model=False))
+    beyond = """() => [...document.querySelectorAll(".tl-predictions .tl-numbers")].map((cell) => {
+        const text = document.createRange();
+        text.selectNodeContents(cell);
+        const [{ left, right }, box] = [text.getBoundingClientRect(), cell.getBoundingClientRect()];
+        return Math.max(box.left - left, right - box.right);
+    })"""
+    cells = page.locator(".tl-predictions td.tl-numbers")
+    assert "<.01" in "".join(cells.all_inner_texts())
+    cells.first.evaluate("cell => cell.textContent = '<.01 → <.01'")  # the longest there is
+    for width in (340, 739, 740, 820, 899, 900, 1180, 1300):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert max(page.evaluate(beyond)) <= 0.5, width

@@ -145,6 +145,8 @@ export class Predictions {
   #fill(caption, heads, body) {
     this.table.replaceChildren(
       element("caption", { class: "tl-unseen" }, caption),
+      // The columns' widths, which a head out of sight does not give them.
+      element("colgroup", {}, element("col", { class: "tl-token-column" }), element("col"), element("col", { class: "tl-number-column" })),
       element("thead", {}, element("tr", {}, ...heads.map((name) => (name ? element("th", { scope: "col" }, name) : element("td", {}))))),
       element("tbody", {}, ...body),
     );
