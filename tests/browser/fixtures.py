@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
 
 import nbformat
@@ -264,9 +265,6 @@ def lab(tmp_path_factory):
     for name, folder in shipped.items():
         (hidden / "config" / folder).mkdir(parents=True)
         shutil.copy(VIEWS / name, hidden / "config" / folder / "transformer_lab.json")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     token = secrets.token_hex(16)
     folders = {
         "JUPYTERLAB_SETTINGS_DIR": "settings",
@@ -279,35 +277,50 @@ def lab(tmp_path_factory):
     environment = {**os.environ, **{name: str(hidden / part) for name, part in folders.items()}}
     environment |= {"OMP_NUM_THREADS": "1", "JUPYTER_PATH": os.environ[FORKED]}
     with open(root / "lab.log", "w") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
-             "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
-             f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}",
-             "--expose-app-in-browser"],
-            stdout=log, stderr=log, start_new_session=True, env=environment,
-        )  # fmt: skip
-        url = f"http://127.0.0.1:{port}"
-        try:
-            _wait_for(f"{url}/api/status?token={token}", server, root / "lab.log")
-            yield url, token, root
-        finally:
-            os.killpg(server.pid, signal.SIGTERM)  # its own group: the kernels go too
+        for _ in range(5):
+            port = free_port()
+            url = f"http://127.0.0.1:{port}"
+            server = subprocess.Popen(
+                [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+                 "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
+                 f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}",
+                 "--expose-app-in-browser"],
+                stdout=log, stderr=log, start_new_session=True, env=environment,
+            )  # fmt: skip
             try:
-                server.wait(15)
-            except subprocess.TimeoutExpired:
-                os.killpg(server.pid, signal.SIGKILL)
+                if _answers(f"{url}/api/status?token={token}", server):
+                    yield url, token, root
+                    return
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(server.pid, signal.SIGTERM)  # its own group: the kernels go too
+                try:
+                    server.wait(15)
+                except subprocess.TimeoutExpired:
+                    os.killpg(server.pid, signal.SIGKILL)
+    pytest.fail(f"JupyterLab did not start: {(root / 'lab.log').read_text()[-2000:]}")
 
 
-def _wait_for(url, process, log):
+def free_port():
+    """A port that nobody has now. A kernel of another test may have it a moment later."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _answers(url, process):
+    """Wait until a server answers; False where its port went to somebody else, or it ended."""
     for _ in range(600):
         try:
             urllib.request.urlopen(url, timeout=2)
-            return
+            return True
+        except HTTPException:  # who answers speaks something else
+            return False
         except OSError:
             if process.poll() is not None:
-                pytest.fail(log.read_text()[-2000:])
+                return False
             time.sleep(0.1)
-    pytest.fail("JupyterLab did not start")
+    return False
 
 
 class Notebook:

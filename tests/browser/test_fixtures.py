@@ -1,0 +1,28 @@
+"""What the tests of this folder stand on."""
+
+import socket
+import subprocess
+import sys
+import threading
+
+from tests.browser.fixtures import _answers, free_port
+
+
+def test_a_port_that_went_to_somebody_else_is_no_jupyterlab():
+    """A kernel of another test took it once, and every test in JupyterLab ended in its greeting."""
+    running = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as door:
+
+            def greet():
+                there, _ = door.accept()
+                with there:
+                    there.sendall(b"\xff\0\0\0\0\0\0\0\1\x7f\3\0")  # ZeroMQ's
+                    there.recv(1 << 16)
+
+            threading.Thread(target=greet, daemon=True).start()
+            assert not _answers(f"http://127.0.0.1:{door.getsockname()[1]}/api/status", running)
+    finally:
+        running.kill()
+        running.wait()
+    assert not _answers(f"http://127.0.0.1:{free_port()}/", running)  # it has ended
