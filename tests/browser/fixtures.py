@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import pytest
 from tests.browser.rest import grid_at_rest
 from tests.kernels import FORKED
 from tests.missing import chromium, need
+from tests.ports import free_port
 from transformer_lab.views.shared.modules import VIEWS
 
 ARTIFACTS = Path(__file__).parent / "artifacts"
@@ -299,13 +299,6 @@ def lab(tmp_path_factory):
                 except subprocess.TimeoutExpired:
                     os.killpg(server.pid, signal.SIGKILL)
     pytest.fail(f"JupyterLab did not start: {(root / 'lab.log').read_text()[-2000:]}")
-
-
-def free_port():
-    """A port that nobody has now. A kernel of another test may have it a moment later."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _answers(url, process):

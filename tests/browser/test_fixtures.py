@@ -5,7 +5,8 @@ import subprocess
 import sys
 import threading
 
-from tests.browser.fixtures import _answers, free_port
+from tests.browser.fixtures import _answers
+from tests.ports import free_port
 
 
 def test_a_port_that_went_to_somebody_else_is_no_jupyterlab():

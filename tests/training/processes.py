@@ -1,20 +1,17 @@
 """Two processes of one group on this machine, without torchrun, which would load torch once more."""
 
 import os
-import socket
 import subprocess
 import sys
 from tempfile import TemporaryFile
 
+from tests.ports import free_port
+
 
 def two(*arguments, seconds):
     """Run Python with these arguments twice, as ranks 0 and 1. Returns what rank 0 printed."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    group = dict(
-        WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
-    )
+    group = dict(WORLD_SIZE="2", LOCAL_WORLD_SIZE="2")
+    group |= dict(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))
     with TemporaryFile("w+") as told, TemporaryFile("w+") as errors:
         ranks = [
             subprocess.Popen(
