@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.missing import installed
-from transformer_lab.lessons.homework import sandbox
+from transformer_lab.lessons.homework import group, sandbox
 from transformer_lab.lessons.homework.assignment import NBGRADER
 from transformer_lab.lessons.homework.group import _places, counted
 from transformer_lab.lessons.homework.sandbox import Limits, _links, box_problem
@@ -134,6 +134,17 @@ def test_a_group_is_made_where_linux_counts_in_it(tmp_path):
         old / "b"
     ]
     assert places([own], disk) == list(_places(tmp_path / "nowhere")) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no control groups")
+def test_a_group_that_lets_nobody_in_stops_no_grading(tmp_path, monkeypatch):
+    made = tmp_path / "made"
+    (made / "cgroup.procs").mkdir(parents=True)
+    monkeypatch.setattr(group, "_make", lambda most: made)
+    monkeypatch.setattr(group, "ENDED", 0)
+    with counted(8) as before:
+        run = subprocess.run([*before, sys.executable, "-c", "print(42)"], capture_output=True)
+    assert (run.stdout.strip(), run.stderr) == (b"42", b"")
 
 
 @pytest.mark.needs("box")
