@@ -176,7 +176,7 @@ def test_11_a_head_is_switched_off_in_the_explorer(lesson, screenshot):
 
 
 def test_20_a_cell_of_the_desk_is_measured(lesson, screenshot):
-    opened = lesson("20", train=[("quick=(250, 44)", "quick=(150, 44)")])
+    opened = lesson("20", train=[("quick=250", "quick=150")])
     opened.run_each("parameters", "setup", "task", "train", "qk", "through", "ov", "copying")
     opened.run_each("copies", "find", "desk", "flow")
     desk = opened.view("desk")
