@@ -4,15 +4,16 @@
     python docs/measure_lessons.py --headers      (only write the headers, from what was measured)
 
 A lesson whose claims do not hold for a seed fails here. The results are kept in
-notebooks/measured.json, run by run, with the machine they were measured on and a digest of the
-lesson's code: stopped, it goes on where it was, and a run of the same code is not made twice
-(`--again` makes it). `--keep` keeps what was executed, to be looked at. A test compares the headers
-with the table.
+notebooks/measured.json, run by run, with the machine they were measured on and a digest of what the
+lesson computes, which rewording does not change: a stopped run continues where it was, and no run
+of the same code is repeated (`--again` repeats it). `--keep` keeps the executed notebooks. A test
+compares the headers with the table.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import os
 import platform
@@ -31,6 +32,7 @@ import nbformat
 import torch
 
 from transformer_lab.lessons import NotebookFailed, run_notebook
+from transformer_lab.lessons.claims import CLAIM_MIME
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -59,11 +61,13 @@ def measured(path: Path, seed: int, keep: Path | None = None) -> dict:
         cells = nbformat.read(out, as_version=4).cells
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     claims = [
-        output["data"]["text/plain"].removeprefix("✓ ")
+        {
+            name: float(f"{value:.6g}") if isinstance(value, float) else value
+            for name, value in output["data"][CLAIM_MIME].items()
+        }
         for cell in cells
         for output in cell.get("outputs", [])
-        # One that was not judged, too, so that each has the same place in every run.
-        if re.match(r"✓ .*\[measured |○ ", output.get("data", {}).get("text/plain", ""), re.S)
+        if CLAIM_MIME in output.get("data", {})
     ]
     return {
         "seed": seed,
@@ -103,11 +107,47 @@ def said_time(runs: list[dict]) -> str:
     return f"All cells together take about {spoken(took)} on a 2-core CPU (measured)"
 
 
+# Calls whose strings are read by people and computed with by nobody.
+SHOWING = {"claim", "print", "ImportError", "ModuleNotFoundError"}
+
+
+class _Unworded(ast.NodeTransformer):
+    """Drops the words of claims, pictures, printed lines and import errors from a lesson's code."""
+
+    def __init__(self, showing: set[str]) -> None:
+        self.showing = showing
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name) and node.func.id in self.showing:
+            for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
+                _drop_words(argument)
+        return self.generic_visit(node)
+
+
+def _drop_words(node: ast.expr) -> None:
+    """Empty the strings of an argument, but none that something is computed from, such as a key."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        node.value = ""
+    elif isinstance(node, ast.JoinedStr):
+        node.values = [part for part in node.values if isinstance(part, ast.FormattedValue)]
+    elif isinstance(node, ast.List | ast.Tuple | ast.Dict | ast.BinOp | ast.IfExp):
+        for part in ast.iter_child_nodes(node):
+            if isinstance(part, ast.expr) and part is not getattr(node, "test", None):
+                _drop_words(part)
+
+
 def code_of(path: Path) -> str:
-    """A digest of what a lesson computes: of its code cells alone."""
+    """A digest of what a lesson computes: its code cells without comments and without the words
+    that it only shows."""
     cells = nbformat.read(path, as_version=4).cells
-    code = "\0".join(cell.source for cell in cells if cell.cell_type == "code")
-    return sha256(code.encode()).hexdigest()[:16]
+    tree = ast.parse("\n".join(cell.source for cell in cells if cell.cell_type == "code"))
+    pictures = {
+        name.asname or name.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "transformer_lab.lessons.pictures"
+        for name in node.names
+    }
+    return sha256(ast.unparse(_Unworded(SHOWING | pictures).visit(tree)).encode()).hexdigest()[:16]
 
 
 def apart(path: Path, seed: int, keep: Path | None) -> dict:
@@ -137,8 +177,15 @@ def keep(number: str, run: dict) -> None:
 
 
 def write_table(table: dict) -> None:
-    text = json.dumps(table, indent=1, ensure_ascii=False, sort_keys=True)
-    TABLE.write_text(text + "\n", "utf-8")
+    """One line a run, so that a change shows which runs are new."""
+    lessons = ",\n".join(
+        f" {json.dumps(number)}: [\n"
+        + ",\n".join("  " + json.dumps(run, ensure_ascii=False, sort_keys=True) for run in runs)
+        + "\n ]"
+        for number, runs in sorted(table["lessons"].items())
+    )
+    machine = json.dumps(table["machine"])
+    TABLE.write_text(f'{{"machine": {machine}, "lessons": {{\n{lessons}\n}}}}\n', "utf-8")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from transformer_lab.lessons import (
     progress,
 )
 from transformer_lab.lessons.cards import Card
-from transformer_lab.lessons.claims import number
+from transformer_lab.lessons.claims import CLAIM_MIME, number
 from transformer_lab.lessons.solutions import lesson_01 as solutions
 
 
@@ -229,8 +229,9 @@ def test_cards_show_hostile_text_literally(text):
 
 
 def test_cards_need_no_script_and_have_text():
-    bundle = claim("x", 1, at_least=0)._repr_mimebundle_()
-    assert set(bundle) == {"text/html", "text/plain"}
+    bundle = claim("x", 1, at_least=0, null=-1)._repr_mimebundle_()
+    assert set(bundle) == {"text/html", "text/plain", CLAIM_MIME}
+    assert bundle[CLAIM_MIME] == {"condition": "at least 0", "measured": 1, "control": -1}
     assert "onclick" not in bundle["text/html"]
 
 

@@ -2,66 +2,88 @@
 
 import json
 import re
-from collections import defaultdict
 from pathlib import Path
 
+import nbformat
 import pytest
+
+from docs import measure_lessons
 
 MEASURED = json.loads(
     (Path(__file__).parents[2] / "notebooks" / "measured.json").read_text("utf-8")
 )["lessons"]
-NUMBER = r"(−?[\d,]*\.?\d+(?:e−?\d+)?)"
-SHOWN = re.compile(
-    rf"\[measured {NUMBER} · (?:at (?P<side>least|most) (?P<bound>{NUMBER[1:-1]})"
-    rf"|within {NUMBER} of {NUMBER}|between {NUMBER} and {NUMBER}|{NUMBER}) · without it {NUMBER}\]"
-)
-
-
-def value(text):
-    return float(text.replace("−", "-").replace(",", ""))
+SIDE = re.compile(r"at (least|most) (−?[\d,]*\.?\d+(?:e−?\d+)?)$")
 
 
 def one_sided(runs):
-    """Claims with one bound and a null value: place in the lesson -> (text, side, bound, [measured],
-    [null])."""
-    found = defaultdict(list)
-    for run in runs:
-        for place, text in enumerate(run["claims"]):
-            if (shown := SHOWN.search(text)) and shown["side"]:
-                numbers = [g for g in shown.groups() if g]
-                found[place].append(
-                    (
-                        text,
-                        shown["side"],
-                        value(shown["bound"]),
-                        value(numbers[0]),
-                        value(numbers[-1]),
-                    )
-                )
-    return found.values()
+    """Claims with one bound and a control: (condition, side, bound, [measured], [control])."""
+    for claims in zip(*(run["claims"] for run in runs), strict=True):
+        judged = [claim for claim in claims if claim.get("control") is not None]
+        shown = SIDE.match(claims[0]["condition"])
+        if judged and shown:
+            bound = float(shown[2].replace("−", "-").replace(",", ""))
+            yield (
+                claims[0]["condition"],
+                shown[1],
+                bound,
+                [claim["measured"] for claim in judged],
+                [claim["control"] for claim in judged],
+            )
 
 
 @pytest.mark.parametrize("number", sorted(MEASURED))
 def test_a_bound_is_near_what_was_measured(number):
-    """At most a third of the way from the worst of the seeds to the nearest null value."""
-    for runs in one_sided(MEASURED[number]):
-        text, side, bound = runs[0][:3]
-        measured, nulls = [r[3] for r in runs], [r[4] for r in runs]
-        worst, null = (
-            (min(measured), max(nulls)) if side == "least" else (max(measured), min(nulls))
+    """At most a third of the way from the worst of the seeds to the nearest control."""
+    for condition, side, bound, measured, controls in one_sided(MEASURED[number]):
+        worst, control = (
+            (min(measured), max(controls)) if side == "least" else (max(measured), min(controls))
         )
-        assert abs(bound - worst) <= abs(null - worst) / 3, (text, worst, bound, null)
+        assert abs(bound - worst) <= abs(control - worst) / 3, (condition, worst, control)
 
 
 def test_claims_are_read_as_they_are_written():
-    lines = ["it copies  [measured .9 · at least .7 · without it .1]",
-             "far  [measured 1,200 · at most 1,300 · without it 2e5]",
-             "near  [measured −.5 · at most −.4 · without it −1e−3]",
-             "no null  [measured .9 · at least .7]",
-             "about  [measured .9 · within .1 of 1 · without it .1]"]  # fmt: skip
-    read = [runs[0][1:] for runs in one_sided([{"claims": lines}])]
-    assert read == [
-        ("least", 0.7, 0.9, 0.1),
-        ("most", 1300, 1200, 2e5),
-        ("most", -0.4, -0.5, -1e-3),
+    claims = [
+        {"condition": "at least .7", "measured": 0.9, "control": 0.1},
+        {"condition": "at most 1,300", "measured": 1200.0, "control": 2e5},
+        {"condition": "at most −.4", "measured": -0.5, "control": -1e-3},
+        {"condition": "at least .7", "measured": 0.9, "control": None},
+        {"condition": "within .1 of 1", "measured": 0.9, "control": 0.1},
+        {"condition": "at least .7"},  # not judged
     ]
+    assert [row[1:] for row in one_sided([{"claims": claims}])] == [
+        ("least", 0.7, [0.9], [0.1]),
+        ("most", 1300, [1200], [2e5]),
+        ("most", -0.4, [-0.5], [-1e-3]),
+    ]
+
+
+def lesson(tmp_path, code):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    path = tmp_path / "00_lesson.ipynb"
+    nbformat.write(notebook, path)
+    return path
+
+
+CODE = """from transformer_lab.lessons.pictures import Grid
+claim("It copies", scores["copy"], at_least=0.7, null=chance)
+Grid(f"Head {head + 1}", trace.pattern(0, head), rows=["a", "b"])"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("It copies", "The model copies", True),
+        ("Head {", "The head {", True),
+        ('["a", "b"]', '["x", "y"]', True),
+        ("null=chance)", "null=chance)  # a comment", True),
+        ("0.7", "0.8", False),
+        ('"copy"', '"paste"', False),
+        ("head + 1", "head + 2", False),
+        ("import Grid", "import grids", False),
+    ],
+)
+def test_rewording_a_lesson_needs_no_new_measurement(tmp_path, old, new, same):
+    assert old in CODE
+    before = measure_lessons.code_of(lesson(tmp_path, CODE))
+    after = measure_lessons.code_of(lesson(tmp_path, CODE.replace(old, new)))
+    assert (before == after) is same

@@ -10,6 +10,7 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 # Mid tones: at least 3:1 against both white and near-black, so one value serves both themes. They
 # colour only the mark and the rule at the left; words keep the page's own text colour.
@@ -95,7 +96,7 @@ class Shown:
     def card(self) -> Card:
         raise NotImplementedError
 
-    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
         card = self.card()
         return {"text/html": card.html(), "text/plain": card.text()}
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from transformer_lab.lessons.cards import Card, Shown
+
+
+CLAIM_MIME = (
+    "application/vnd.transformer-lab.claim+json"  # a claim's numbers in a notebook's output
+)
 
 
 class ClaimFailed(AssertionError):
@@ -33,6 +39,12 @@ class Claim(Shown):
         if self.null is not None:
             shown += f" · without it {number(self.null)}"
         return Card("good", self.text, aside=shown)
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
+        numbers = {"condition": self.condition}
+        if self.holds is not None:
+            numbers |= {"measured": self.measured, "control": self.null}
+        return super()._repr_mimebundle_() | {CLAIM_MIME: numbers}
 
 
 def number(value: float) -> str:
