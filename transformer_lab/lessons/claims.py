@@ -8,7 +8,6 @@ from typing import Any
 
 from transformer_lab.lessons.cards import Card, Shown
 
-
 CLAIM_MIME = (
     "application/vnd.transformer-lab.claim+json"  # a claim's numbers in a notebook's output
 )
