@@ -134,3 +134,20 @@ def test_the_panel_is_wider_for_the_table_than_for_the_grid(open_page):
     assert page.evaluate(width) == 400 > before
     page.locator(f"{part('heads-as')} [data-value=grid]").click()
     assert page.evaluate(width) == before
+
+
+@pytest.mark.parametrize("width", [360, 592, 739, 764, 1024])
+def test_rows_are_in_sight_at_every_width(open_page, width):
+    """Below 740 px, as beside JupyterLab's file browser, all of the table was 6 px high."""
+    source = Explorer(tl.shipped(), CODE).to_html(effects=False, model=False)
+    page = opened(open_page(source, width=width, height=768))
+    table = page.locator(part("head-table"))
+    assert table.evaluate("e => e.scrollHeight - e.clientHeight") <= 0
+    rows = page.locator(f"{TABLE} tbody tr")
+    low = page.locator(".tl-table-scroll").bounding_box()
+    assert low["height"] > 200
+    box = rows.nth(7).bounding_box()
+    assert box["y"] + box["height"] < low["y"] + low["height"]
+    wanted = heads(page)[7]
+    rows.nth(7).click()
+    page.wait_for_selector(f"[data-shown='{wanted}']")

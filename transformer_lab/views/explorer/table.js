@@ -77,7 +77,10 @@ export class HeadTable {
       }
     });
     this.table.addEventListener("keydown", (event) => this.#key(event));
-    this.table.addEventListener("focus", () => this.#move(this.found.findIndex((row) => nameOf(row) === this.at), false));
+    this.table.addEventListener("focus", () => {
+      // Of a press of the pointer: new rows under it would swallow the click.
+      if (this.table.matches(":focus-visible")) this.#move(this.found.findIndex((row) => nameOf(row) === this.at), false);
+    });
     this.scroll.addEventListener("scroll", () => this.#isVirtual && this.#fill());
     this.body.addEventListener("click", (event) => {
       const line = event.target.closest("tr[data-head]");
