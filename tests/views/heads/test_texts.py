@@ -39,7 +39,8 @@ def test_mean_and_spread_say_over_what(texts):
     view.text = "mean"
     assert view.selected is None  # the average has nine positions
     assert view.sentence.startswith(
-        "Layer 1, head 2, mean over 3 texts, positions 0–8, which all have: the largest weight is “"
+        "Layer 1, head 2, mean over 3 texts, positions 0–8, which all have: "
+        "after the first token, the largest weight is “"
     )
     torch.testing.assert_close(view.row(7), average.mean[7])
     assert (

@@ -39,7 +39,7 @@ def test_bad_places_are_refused_in_one_sentence(trace):
 def test_sentences_follow_the_selection(trace):
     view = HeadView(trace, layer=1, head=2)
     whole = view.sentence
-    assert whole.startswith("Layer 1, head 2: the largest weight is “")
+    assert whole.startswith("Layer 1, head 2: after the first token, the largest weight is “")
     view.selected = (8, None)
     best = int(trace.pattern(1, 2)[8].argmax())
     assert "“it” looks" in view.sentence

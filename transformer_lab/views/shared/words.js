@@ -260,11 +260,12 @@ export function keySentence(seen, key, column) {
 export function headSentence(seen, rowOf, queries) {
   const total = seen.queries.length;
   const count = Math.min(queries, total);
+  const skipsFirst = seen.causal && seen.same && total > 1; // it has no choice
   let [first, self, before, nothing, rows] = [0, 0, 0, 0, 0];
   let best = { query: 0, key: 0, weight: -1 };
   for (let i = 0; i < count; i++) {
     const query = count === total ? i : Math.round((i * (total - 1)) / (count - 1));
-    if (seen.causal && seen.same && query === 0 && total > 1) continue; // it has no choice
+    if (skipsFirst && query === 0) continue;
     const row = rowOf(query);
     rows++;
     first += row[0];
@@ -278,8 +279,9 @@ export function headSentence(seen, rowOf, queries) {
   }
   if (best.weight <= 0) return `${headName(seen)}: nothing to show.`;
   const edge = `${quoted(seen.queries[best.query])} → ${quoted(seen.keys[best.key])} (${short(best.weight)})`;
+  const start = `${headName(seen)}: ${skipsFirst ? "after the first token, " : ""}`;
   if (seen.valueWeighted) {
-    return `${headName(seen)}: the strongest edge is ${edge}, as weight × value length.`;
+    return `${start}the strongest edge is ${edge}, as weight × value length.`;
   }
   const habits = [
     { share: first / rows, where: `to the first token, ${quoted(seen.keys[0])}` },
@@ -290,7 +292,7 @@ export function headSentence(seen, rowOf, queries) {
   const { share, where } = habits[foremost(habits.map((each) => each.share))];
   const percent = Math.floor(100 * share + 0.501);
   const habit = share >= 0.2 - EVEN ? ` On average ${percent} % of a token’s weight goes ${where}.` : "";
-  return `${headName(seen)}: the largest weight is ${edge}.${habit}`;
+  return `${start}the largest weight is ${edge}.${habit}`;
 }
 
 /** Where the largest entry stands: the first of those that are even. @param {ArrayLike<number>} row */

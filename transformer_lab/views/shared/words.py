@@ -42,6 +42,11 @@ class Seen:
         return share if share > 0.005 + EVEN else 0.0
 
     @property
+    def skips_first(self) -> bool:
+        """Whether the first query is left out of what is said of the whole map: it has no choice."""
+        return self.causal and self.same and len(self.queries) > 1
+
+    @property
     def name(self) -> str:
         name = head_name(self.kind, self.layer, self.head, several=self.several)
         return f"{name}{' after the edits' if self.edited else ''}{self.over}"
@@ -223,8 +228,8 @@ def head_sentence(seen: Seen, row_of: Callable[[int], Tensor], queries: int) -> 
     rows, best = 0, (-1.0, 0, 0)
     for i in range(count):
         query = i if count == total else _round(i * (total - 1) / (count - 1))
-        if seen.causal and seen.same and query == 0 and total > 1:
-            continue  # it has no choice
+        if seen.skips_first and query == 0:
+            continue
         row = row_of(query)
         rows += 1
         first += float(row[0])
@@ -250,20 +255,21 @@ def standing_out(seen: Seen, query: int, key: int, weight: float, shares: Sequen
     if weight <= 0:
         return f"{seen.name}: nothing to show."
     edge = f"{quoted(seen.queries[query])} → {quoted(seen.keys[key])} ({short(weight)})"
+    where = "after the first token, " if seen.skips_first else ""
     if seen.value_weighted:
-        return f"{seen.name}: the strongest edge is {edge}, as weight × value length."
+        return f"{seen.name}: {where}the strongest edge is {edge}, as weight × value length."
     places = (
         f"to the first token, {quoted(seen.keys[0])}", "to the token itself",
         "to the token just before", "to nothing",
     )  # fmt: skip
     at = _foremost(shares)
-    share, where = shares[at], places[at]
+    share = shares[at]
     habit = (
-        f" On average {_round(100 * share)} % of a token’s weight goes {where}."
+        f" On average {_round(100 * share)} % of a token’s weight goes {places[at]}."
         if share >= 0.2 - EVEN
         else ""
     )
-    return f"{seen.name}: the largest weight is {edge}.{habit}"
+    return f"{seen.name}: {where}the largest weight is {edge}.{habit}"
 
 
 def _first_largest(sizes: list[float]) -> int:
