@@ -81,6 +81,16 @@ def test_tiles_rows_and_peaks_are_those_of_the_map(view):
         torch.tensor([w for *_, w in info["strongest"]]),
         whole[100:200, 50:90].flatten().topk(64).values,
     )
+    info, _ = asked(view, "decoder/2/5||strongest/100/140/50/90")  # few enough to be listed
+    told = {}
+    for query, key, weight in info["strongest"]:
+        assert float(whole[query, key]) == pytest.approx(weight, abs=1e-6)
+        told.setdefault(query, weight)
+    assert told == pytest.approx(
+        dict(enumerate(whole[100:140, 50:90].amax(1).tolist(), 100)), abs=1e-6
+    )
+    weights = [w for *_, w in info["strongest"]]
+    assert weights == sorted(weights, reverse=True)
     for name, message in (
         ("decoder/2/5||nonsense/1", "a long text has no 'nonsense/1'"),
         ("decoder/2/99", "head=99 is outside 0 … 7"),

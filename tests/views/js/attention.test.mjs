@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { rowsWithin, shareFound } from "../../../transformer_lab/views/heads/between.js";
+import { lineScene } from "../../../transformer_lab/views/heads/line_scene.js";
+import { longLines } from "../../../transformer_lab/views/heads/long_lines.js";
 
 import { HeadWeights, largest, pooled, shownRow, softmaxRow, strongestEdges } from "../../../transformer_lab/views/shared/attention.js";
 
@@ -51,7 +53,7 @@ test("largest sorts, keeps ties in order, and drops what is too small", () => {
   assert.deepEqual(largest([0, 0], 3), []);
 });
 
-test("strongestEdges takes the fewest edges that carry the share", () => {
+test("strongestEdges takes each row's strongest edge, then the fewest that carry the share", () => {
   const rows = [
     { query: 0, head: 0, row: Float32Array.of(0.9, 0.1) },
     { query: 1, head: 0, row: Float32Array.of(0.5, 0.5) },
@@ -59,8 +61,59 @@ test("strongestEdges takes the fewest edges that carry the share", () => {
   const { edges, covered } = strongestEdges(rows, 0.7, 100);
   assert.deepEqual(edges.map((e) => [e.query, e.key]), [[0, 0], [1, 0]]);
   close(covered, 0.7);
-  assert.equal(strongestEdges(rows, 0.7, 1).edges.length, 1);
+  assert.equal(strongestEdges(rows, 0.7, 1).edges.length, 2);
+  assert.deepEqual(strongestEdges(rows, 0.8, 100).edges.map((e) => [e.query, e.key]), [[0, 0], [1, 0], [1, 1]]);
   assert.equal(strongestEdges([{ query: 0, head: 0, row: new Float32Array(2) }], 0.7, 5).covered, 0);
+});
+
+/** Random maps of a few shapes: [head][query] -> row, and what of it goes to nothing. */
+function* randomMaps(count) {
+  let seed = 7;
+  const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
+  for (let i = 0; i < count; i++) {
+    const [queries, sharpness, causal, sinks] = [2 + Math.floor(62 * random()), 0.5 + 12 * random(), i % 2 === 0, i % 5 === 0];
+    const keys = causal ? queries : 2 + Math.floor(62 * random());
+    const rowsOf = () => Array.from({ length: queries }, (_, query) => {
+      const seen = causal ? query + 1 : keys;
+      const scores = Float32Array.from({ length: keys + 1 }, (_, key) => (key < seen || (sinks && key === keys) ? Math.exp(sharpness * (random() + random() - 1)) : 0));
+      const total = scores.reduce((sum, score) => sum + score, 0);
+      return scores.map((score) => score / total);
+    });
+    yield { kind: { queries, keys, heads: 3 }, maps: i % 3 ? [rowsOf()] : [rowsOf(), rowsOf(), rowsOf()], sinks };
+  }
+}
+
+test("no token of 50 random maps is without its strongest line, and the lines carry 70 % of the weight", () => {
+  let strong = 0;
+  for (const { kind, maps, sinks } of randomMaps(50)) {
+    const rows = maps.map((map, head) => ({
+      head, rowOf: (query) => map[query].subarray(0, kind.keys), nothing: sinks ? (query) => map[query][kind.keys] : null,
+    }));
+    const { edges, note } = lineScene({ kind, focus: null, long: false, rows, layerMode: maps.length > 1, end: 1, valueWeighted: false });
+    let [drawn, total] = [0, 0];
+    for (const edge of edges) drawn += edge.weight;
+    for (const [head, map] of maps.entries()) {
+      for (const [query, row] of map.entries()) {
+        const most = Math.max(...row);
+        const own = edges.filter((edge) => edge.query === query && edge.head === head);
+        assert.equal(Math.max(...own.map((edge) => edge.weight)), most, `query ${query} of ${kind.queries}`);
+        if (most > 0.5) strong++;
+        total += row.reduce((sum, weight) => sum + weight, 0);
+      }
+    }
+    assert.equal(new Set(edges.map(({ head, query, key }) => `${head}/${query}/${key}`)).size, edges.length);
+    assert.ok(drawn > 0.699 * total || edges.length === 400, note);
+    assert.ok(note.includes(`${Math.round((100 * drawn) / total)} % of the weight (${edges.length} line`), note);
+  }
+  assert.ok(strong > 500);
+});
+
+test("of a long text, as many lines as before; of few queries each one's strongest too", () => {
+  const strongest = Array.from({ length: 64 }, (_, i) => [i < 40 ? 0 : i, i, 1 - i / 100]);
+  assert.deepEqual(longLines(strongest, false), strongest.slice(0, 20));
+  const each = longLines(strongest, true);
+  assert.deepEqual(each, [strongest[0], ...strongest.slice(40)]);
+  assert.deepEqual(longLines(strongest.slice(0, 45), true).length, 20);
 });
 
 test("pooled keeps the largest weight of every pixel", () => {

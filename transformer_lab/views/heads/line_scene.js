@@ -4,8 +4,8 @@ import { largest, strongestEdges } from "../shared/attention.js";
 import { quoted, short } from "../shared/words.js";
 
 export const MANY_QUERIES = 1024; // beyond, a whole column or map is not computed in one go
-const SHARE = 0.7; // without a focus: the strongest edges that carry this much of the weight
-const MOST_LINES = 400;
+const SHARE = 0.7; // without a focus: each token's strongest edge, then others until they carry this much
+const MOST_LINES = 400; // … or are so many
 const LEAST = 0.01; // lines of the token in focus: from this weight …
 const MOST_KEYS = 20; // … and at most so many where not every token is listed
 
@@ -76,8 +76,7 @@ function strongest(kind, rows, layerMode, there) {
     Array.from({ length: kind.queries }, (_, query) => ({ query, head, row: rowOf(query), nothing: nothing?.(query) ?? 0 })),
   );
   const { edges, covered } = strongestEdges(all, SHARE, MOST_LINES);
-  const which = edges.length === MOST_LINES ? `the ${MOST_LINES} strongest` : "the strongest";
   const whose = layerMode ? `${rows.length} ${rows.length === 1 ? "head" : "heads"}` : "this head";
   const share = Math.round(100 * covered);
-  return { edges, note: `Lines: ${which} of ${whose}, ${share} % of the weight${there} (${edges.length} ${edges.length === 1 ? "line" : "lines"}).` };
+  return { edges, note: `Lines: each token’s strongest, then the strongest of ${whose}; ${share} % of the weight${there} (${edges.length} ${edges.length === 1 ? "line" : "lines"}).` };
 }

@@ -201,8 +201,8 @@ class LongHeads(Heads):
             return {"query": query, "key": key, "weight": weight}, []
         if word == "strongest":
             q0, q1, k0, k1 = map(int, rest)
-            found = pyramid.strongest(STRONGEST, (q0, q1), (k0, k1))
-            return {"strongest": [[q, k, round(w, 6)] for q, k, w in found]}, []
+            edges = _edges(pyramid, (q0, q1), (k0, k1))
+            return {"strongest": [[q, k, round(w, 6)] for q, k, w in edges]}, []
         if word == "groups" and (groups := self.data.groups(place[0], rest[0])) is not None:
             counts = torch.tensor([[end - start] for start, end in groups[0]])
             sums = pyramid.sums(*groups).cpu() / counts
@@ -229,7 +229,7 @@ class LongHeads(Heads):
         """The strongest edges, but for the first token's of a causal text, which has no choice."""
         told = self.kinds[place[0]]
         first = int(told["causal"] and told["same"] and pyramid.n_query > 1)
-        return pyramid.strongest(STRONGEST, (first, pyramid.n_query))
+        return _edges(pyramid, (first, pyramid.n_query), (0, pyramid.n_key))
 
     def _scale(self, place: Place, shows: Shows) -> float:
         """What a packed weight of 1 stands for."""
@@ -317,6 +317,22 @@ def _overall(seen: Seen, pyramid: Pyramid, strongest: list[tuple[int, int, float
     share[3] = sum(seen.to_nothing(at) for at in chosen.tolist()) / len(rows)
     text = standing_out(seen, query, key, weight, share)
     return f"{text} (Told from {len(rows)} of its rows.)" if " On average " in text else text
+
+
+def _edges(pyramid: Pyramid, queries: Span, keys: Span) -> list[tuple[int, int, float]]:
+    """The strongest edges, largest first; of so few queries that a browser lists them all, each one's
+    strongest too."""
+    edges = pyramid.strongest(STRONGEST, queries, keys)
+    if queries[1] - queries[0] > STRONGEST:
+        return edges
+    known = {query for query, _, _ in edges}
+    missing = [query for query in range(*queries) if query not in known]
+    if not missing:
+        return edges
+    best = pyramid.rows(missing)[:, slice(*keys)].max(1)
+    more = zip(missing, best.indices.tolist(), best.values.tolist(), strict=True)
+    more = [(query, keys[0] + key, weight) for query, key, weight in more if weight > 0.001]
+    return edges + sorted(more, key=lambda edge: -edge[2])
 
 
 def _range(cell: int, level: int, count: int) -> str:

@@ -3,6 +3,7 @@
 import { largest } from "../shared/attention.js";
 import { quoted, short } from "../shared/words.js";
 import { lineScene } from "./line_scene.js";
+import { isLong } from "./lines.js";
 import { wholeSight } from "./zoom.js";
 
 const LINES = 20;
@@ -28,10 +29,24 @@ export async function drawLongLines(heads) {
   }
   const { strongest, whole } = await strongestSeen(heads);
   if (pyramid !== heads.pyramid || heads.here || heads.signal.aborted) return;
-  const edges = strongest.slice(0, LINES).map(([query, key, weight]) => ({ query, key, weight, head }));
+  const everyQuery = !isLong(block ? block.a[1] - block.a[0] : kind.queries); // is listed
+  const edges = longLines(strongest, everyQuery).map(([query, key, weight]) => ({ query, key, weight, head }));
   const where = whole ? "of this head" : block ? "from A to B" : "of the part on view";
-  const told = edges.length ? `the ${edges.length} strongest ${where}` : `none of the strongest lies ${block ? "between A and B" : "in the part on view"}`;
+  const which = everyQuery ? "each token’s strongest, then " : "";
+  const told = edges.length ? `${which}the strongest ${where} (${edges.length} ${edges.length === 1 ? "line" : "lines"})` : `none of the strongest lies ${block ? "between A and B" : "in the part on view"}`;
   linesPanel.drawScene({ focus: null, edges, weights, note: `Lines: ${told}. Choose a cell to see where its token looks.` }, how);
+}
+
+/**
+ * Which of the strongest edges are drawn: LINES, and each query's first where every query is listed.
+ * @param {[number, number, number][]} strongest query, key and weight, the largest first
+ * @param {boolean} everyQuery
+ */
+export function longLines(strongest, everyQuery) {
+  const known = new Set();
+  const own = everyQuery ? strongest.filter(([query]) => !known.has(query) && known.add(query)) : [];
+  const others = strongest.filter((edge) => !own.includes(edge));
+  return [...own, ...others.slice(0, Math.max(0, LINES - own.length))];
 }
 
 /** The strongest edges of what is seen, or of what is marked. */

@@ -167,7 +167,8 @@ export function largest(row, count, least = 0) {
 }
 
 /**
- * The strongest edges that together carry `share` of the weight, at most `limit` of them.
+ * Each row's strongest edge, then the strongest of all the others until they carry `share` of the weight
+ * together or are `limit`.
  * @param {{row: Float32Array, query: number, head: number, nothing?: number}[]} rows nothing: what of it
  *   goes to no key
  * @param {number} share
@@ -176,22 +177,29 @@ export function largest(row, count, least = 0) {
  *   key: null where it goes to nothing; covered: the share that they carry, 0 … 1
  */
 export function strongestEdges(rows, share, limit) {
-  const edges = [];
+  const [edges, others] = [[], []];
   let total = 0;
   for (const { row, query, head, nothing = 0 } of rows) {
+    let first = { query, key: null, head, weight: nothing };
     total += nothing;
-    if (nothing > 0.001) edges.push({ query, key: null, head, weight: nothing });
     for (let key = 0; key < row.length; key++) {
       total += row[key];
-      if (row[key] > 0.001) edges.push({ query, key, head, weight: row[key] });
+      if (!(row[key] > 0.001)) continue;
+      let edge = { query, key, head, weight: row[key] };
+      if (edge.weight > first.weight) [first, edge] = [edge, first];
+      if (edge.weight > 0.001) others.push(edge);
     }
+    if (first.weight > 0.001) edges.push(first);
   }
-  edges.sort((a, b) => b.weight - a.weight);
-  let sum = 0;
-  let count = 0;
+  others.sort((a, b) => b.weight - a.weight);
+  let sum = edges.reduce((weight, edge) => weight + edge.weight, 0);
   const enough = share * total * (1 - 1e-6);
-  while (count < edges.length && count < limit && sum < enough) sum += edges[count++].weight;
-  return { edges: edges.slice(0, count), covered: total > 0 ? sum / total : 0 };
+  for (const edge of others) {
+    if (edges.length >= limit || sum >= enough) break;
+    edges.push(edge);
+    sum += edge.weight;
+  }
+  return { edges, covered: total > 0 ? sum / total : 0 };
 }
 
 /**
