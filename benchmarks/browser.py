@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
+from transformer_lab.doctor.report import chromium
+
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def launch(playwright):
     """A browser of its own.
 
     Raises:
-        RuntimeError: when there is none; TL_CHROME names one.
+        RuntimeError: when there is none.
     """
-    path = os.environ.get("TL_CHROME") or next(filter(None, map(shutil.which, NAMES)), None)
+    path = chromium()
     if path is None:
-        raise RuntimeError("no Chromium was found: install it, or name it in TL_CHROME")
+        raise RuntimeError("no Chromium was found: install it, or set TL_CHROME to its path")
     return playwright.chromium.launch(executable_path=path, args=FLAGS)
 
 

@@ -3,7 +3,6 @@
 make models && .venv/bin/python docs/make_pictures.py [NAME …]
 """
 
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from playwright.sync_api import sync_playwright
 
 import transformer_lab as tl
+from transformer_lab.doctor.report import chromium
 
 TEXT = "When Mary and John went to the store, John gave a drink to"
 OUT = Path(__file__).parent / "images"
@@ -71,9 +71,7 @@ SHOTS = {
 
 def main(names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium") or shutil.which("google-chrome"), args=FLAGS
-        )
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         for name in names or SHOTS:
             make, ready, (width, height), scale = SHOTS[name]
             shown = make()

@@ -21,7 +21,7 @@ from typing import NoReturn
 
 import pytest
 
-from transformer_lab.doctor.report import BROWSERS
+from transformer_lab.doctor.report import chromium
 
 EXTRAS = {
     "transformers": "hub",
@@ -46,12 +46,6 @@ class Thing:
     how: str = ""
     here: Callable[[], bool] | None = None
     required: str = ""
-
-
-def chromium():
-    """The browser's path, or None. TL_CHROME names one; where it names none, there is none."""
-    named = os.environ.get("TL_CHROME")
-    return next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
 
 
 def _gpu():

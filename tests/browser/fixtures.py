@@ -19,8 +19,9 @@ import pytest
 
 from tests.browser.rest import grid_at_rest
 from tests.kernels import FORKED
-from tests.missing import chromium, need
+from tests.missing import need
 from tests.ports import free_port
+from transformer_lab.doctor.report import chromium
 from transformer_lab.views.shared.modules import VIEWS
 
 ARTIFACTS = Path(__file__).parent / "artifacts"

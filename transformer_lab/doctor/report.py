@@ -28,7 +28,7 @@ from .probe import MARK, PARTS
 
 DISTRIBUTION = "transformer-lab-notebooks"
 PIP = "python -m pip install"
-# Tests take the first too. It is Debian's part of Chromium that shows nothing; they hold in each.
+# Tests and benchmarks take the first that is installed; it is Debian's Chromium without a window.
 BROWSERS = (
     "chromium-headless-shell",
     "chromium",
@@ -258,13 +258,18 @@ def box(tried: dict[str, Any]) -> tuple[bool, str, str]:
     return False, "bubblewrap is not here, or may make none (for teachers)", todo
 
 
-def browser() -> tuple[bool, str, str]:
+def chromium() -> str | None:
+    """The path of Chromium: the one that TL_CHROME names, or the first that is installed."""
     named = os.environ.get("TL_CHROME")
-    found = next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
-    if found is None:
+    return next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
+
+
+def browser() -> tuple[bool, str, str]:
+    path, named = chromium(), os.environ.get("TL_CHROME")
+    if path is None:
         where = f" at TL_CHROME={named}" if named else ""
         return False, f"no Chromium{where} (only for the tests)", "apt install chromium"
-    return True, f"{found} (only for the tests)", ""
+    return True, f"{path} (only for the tests)", ""
 
 
 # ---------------------------------------------------------------- packages, and trying
