@@ -76,6 +76,7 @@ class View(anywidget.AnyWidget):
     def __init__(self, title: str = "", of: Sequence[Any] = (), **traits: Any):
         """`of`: the traces or models that are shown; what they have to say comes first."""
         super().__init__(**traits)
+        self._own_layout = "layout" not in traits
         answered_beside_cells(self.comm)
         self._call(title, of)
         self.on_msg(self._on_question)
@@ -91,6 +92,13 @@ class View(anywidget.AnyWidget):
     def _alt(self) -> str:
         """The sentence, after what has to be said first."""
         return ". ".join(filter(None, (self._caution, self.sentence)))
+
+    def close(self) -> None:
+        """Remove the view, and the layout that was made for it: ipywidgets keeps both until then."""
+        layout = self.layout if self._own_layout and self.comm is not None else None
+        super().close()
+        if layout is not None:
+            layout.close()
 
     # -- for people ----------------------------------------------------------------------------
 
