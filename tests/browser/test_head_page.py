@@ -32,28 +32,57 @@ def test_first_screen_and_numbers(open_page, map_of, trace, screenshot):
     screenshot(page, "head-light-1300", full_page=True)
 
 
-# What a host does that changes its theme: the parts of a view have no room for some frames.
-THEME = """async () => {
-    const frames = async (n) => { while (n--) await new Promise((done) => requestAnimationFrame(done)); };
-    const panels = document.querySelector(".tl-panels"), map = document.querySelector("[data-part=map]");
-    panels.style.display = "none";
-    await frames(2);
-    document.documentElement.dataset.theme = "dark";
-    await frames(4);
-    panels.style.display = "";
-    await frames(1); // this one is painted with what was drawn before
-    return [map.style.width, map.style.height, map.dataset.cell];
+# What a host does that changes its theme: the parts of a view have no room for some frames; or JupyterLab
+# makes the view wider, narrower again, and hides it within a frame, while it is drawn.
+THEME = """async ([theme, long]) => {
+    const raf = window.requestAnimationFrame;
+    const frames = async (n) => { while (n--) await new Promise((done) => raf(done)); };
+    const root = document.querySelector("#tl-root"), panels = document.querySelector(".tl-panels");
+    if (long) {
+        panels.style.display = "none";
+        await frames(2);
+        document.documentElement.dataset.theme = theme;
+        await frames(4);
+        panels.style.display = "";
+        await frames(1); // this one is painted with what was drawn before
+    } else {
+        document.documentElement.dataset.theme = theme;
+        root.style.width = "95%";
+        while (root.dataset.theme !== theme) await frames(1);
+        await frames(3);
+        const hidden = new Promise((done) => window.requestAnimationFrame = (draw) => raf((time) => {
+            document.body.style.display = "none";
+            draw(time);
+            document.body.style.display = "";
+            window.requestAnimationFrame = raf;
+            done();
+        }));
+        root.style.width = "";
+        await hidden;
+        await frames(3);
+    }
+}"""
+DRAWN = """() => {
+    const map = document.querySelector("[data-part=map]"), lines = document.querySelector(".tl-strands canvas");
+    const pixels = lines.getContext("2d").getImageData(0, 0, lines.width, lines.height).data;
+    const drawn = pixels.some((value, i) => i % 4 === 3 && value);
+    const box = map.closest(".tl-map-box");
+    return [map.style.width, map.style.height, map.dataset.cell, lines.style.width, lines.style.height, drawn, box.scrollHeight > box.clientHeight];
 }"""
 
 
-def test_a_map_comes_back_as_large_as_it_was_when_a_theme_has_changed(open_page, trace):
-    """It was drawn for no room, 200 × 90 pixels without names, and stood so for a frame."""
-    page = open_page(HeadView(trace, layer=1, head=2).to_html())
-    look = "c => [c.style.width, c.style.height, c.dataset.cell]"
-    before = page.locator(part("map")).evaluate(look)
-    assert page.evaluate(THEME) == before
-    page.wait_for_selector("[data-theme=dark] >> [data-part=map]")
-    assert page.locator(part("map")).evaluate(look) == before
+@pytest.mark.parametrize("long", [True, False])
+def test_map_and_lines_are_as_they_were_when_a_theme_has_changed(open_page, trace, long):
+    """The map was drawn for no room, 200 × 90 pixels without names, and stood so for a frame; lines
+    were drawn 40 × 1 pixels small, and stayed so."""
+    page = open_page(HeadView(trace, layer=1, head=2).to_html(), height=620)  # none is left empty
+    before = page.evaluate(DRAWN)
+    assert before[-2:] == [True, False]
+    for theme in ("dark", "light", "dark", "light", "dark"):
+        page.evaluate(THEME, [theme, long])
+        assert page.evaluate(DRAWN) == before
+        page.wait_for_selector(f"[data-theme={theme}] >> [data-part=map]")
+        assert page.evaluate(DRAWN) == before
 
 
 def test_click_locks_escape_frees_arrows_move(open_page, map_of, trace):

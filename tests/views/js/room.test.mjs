@@ -11,14 +11,18 @@ function boxOf(width, height) {
       tell = heard;
     }
 
-    observe() {}
+    observe(part) {
+      if (part === box) looked.push("anew");
+    }
+
+    unobserve() {}
   };
   const size = { width, height };
   const box = { style: {}, get clientWidth() { return size.width; }, get clientHeight() { return size.height; } };
   const panel = { getBoundingClientRect: () => ({ ...size }) };
-  const asked = [];
+  const [asked, looked] = [[], []];
   const room = new Room(/** @type {any} */ (box), /** @type {any} */ ([panel]), new AbortController().signal, () => asked.push("draw"));
-  return { room, asked, become: (...to) => { [size.width, size.height] = to; tell(); } };
+  return { room, asked, looked, become: (...to) => { [size.width, size.height] = to; tell(); } };
 }
 
 test("a box that is hidden for a moment has the room that it had, and is measured when it is seen", () => {
@@ -30,6 +34,15 @@ test("a box that is hidden for a moment has the room that it had, and is measure
   become(500, 320);
   assert.deepEqual(asked, ["draw", "draw"]);
   assert.deepEqual(room.of(true, "wide"), { width: 500, height: 320 });
+});
+
+test("one that was hidden within a frame, of which nobody tells, is looked at anew", () => {
+  const { room, looked, become } = boxOf(400, 300);
+  room.of(true, "wide");
+  assert.deepEqual(looked, []);
+  become(0, 0);
+  room.of(true, "wide");
+  assert.deepEqual(looked, ["anew"]); // as large as before it is told of, since it was not observed then
 });
 
 test("one that was never seen has none", () => {

@@ -18,6 +18,7 @@ import { Pins } from "./pins.js";
 import { Readout } from "./readout.js";
 import { highest, median, scaleEnd } from "./scale.js";
 import { Superseded } from "../shared/requests.js";
+import { hasFixedHeight } from "../shared/screen.js";
 import { headTag } from "../shared/words.js";
 import { Thumbnails } from "./thumbnails.js";
 import { Waiting } from "../shared/waiting.js";
@@ -253,7 +254,7 @@ export class Heads {
     if (!this.weightsHere) return;
     const { shell, state, maps } = this;
     // It is asked for before anything is written, so that the page is laid out once.
-    const fixed = (this.fixed = getComputedStyle(this.panels).getPropertyValue("--tl-fixed").trim() === "1");
+    const fixed = (this.fixed = hasFixedHeight(this.panels, this.fixed));
     this.sharedPlace.show();
     const { options, kind, valueWeighted, hidden, block } = state;
     const smallTable = colourTable(options.colours ?? "default", shell.theme);

@@ -80,13 +80,19 @@ export class LineView {
     this.canvas = element("canvas", { "aria-hidden": "true" });
     this.left = element("div", { class: "tl-column tl-queries", "data-part": "queries" });
     this.right = element("div", { class: "tl-column tl-keys", "data-part": "keys" });
-    this.root = element(
-      "div",
-      { class: "tl-lines" },
-      this.left,
-      element("div", { class: "tl-strands" }, this.canvas),
-      this.right,
-    );
+    const strands = element("div", { class: "tl-strands" }, this.canvas);
+    this.root = element("div", { class: "tl-lines" }, this.left, strands, this.right);
+    /** The room between the columns. The numbers beside the tokens change it, and nothing is known of it
+     * while a host hides the view: the page tells it, before it is painted. */
+    this.width = 0;
+    const observer = new ResizeObserver(([{ contentRect }]) => {
+      const width = Math.floor(contentRect.width);
+      if (!width || width === this.width) return;
+      this.width = width;
+      if (this.scene) this.#drawLines();
+    });
+    observer.observe(strands);
+    signal.addEventListener("abort", () => observer.disconnect());
     /** Of the keys, null is where nothing stands. @type {{queries: Map<number, number>, keys: Map<number | null, number>}} */
     this.places = { queries: new Map(), keys: new Map() };
     for (const [column, side] of [[this.left, "query"], [this.right, "key"]]) {
@@ -117,26 +123,13 @@ export class LineView {
    * @param {boolean} [ghost] whether a query may look at nothing: it stands below the keys
    */
   list(queries, keys, queryLines, keyLines, hidden, ghost = false) {
-    this.rowHeight = Math.max(15, Math.min(24, (this.height ?? 430) / Math.max(queryLines.length, keyLines.length + (ghost ? 1.5 : 0))));
+    const rows = Math.max(queryLines.length, keyLines.length + (ghost ? 1.5 : 0));
+    this.rowHeight = Math.max(15, Math.min(24, (this.height ?? 430) / rows));
+    this.high = Math.ceil(this.rowHeight * rows);
     this.root.style.setProperty("--tl-row", `${this.rowHeight}px`);
-    this.forget();
     this.places.queries = this.#fill(this.left, queries, queryLines, null);
     this.places.keys = this.#fill(this.right, keys, keyLines, hidden);
     if (ghost) this.#addGhost(keyLines.length);
-  }
-
-  /** There may be other room between the columns. */
-  forget() {
-    this.size = null;
-  }
-
-  /** The room between the columns, which the numbers beside the tokens change. */
-  #between(told) {
-    if (this.size && this.size.told === told) return this.size;
-    const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
-    const [width, height] = [Math.max(40, box.clientWidth), Math.max(this.left.scrollHeight, this.right.scrollHeight, 1)];
-    this.size = { told, width, height };
-    return this.size;
   }
 
   #addGhost(above) {
@@ -178,8 +171,12 @@ export class LineView {
   draw(scene) {
     this.scene = scene;
     this.#paintTokens(scene);
-    const { width, height } = this.#between(JSON.stringify([[...scene.queryNotes], [...scene.keyNotes], scene.focus, scene.selected]));
-    const context = sizedContext(this.canvas, width, height);
+    if (this.width) this.#drawLines();
+  }
+
+  #drawLines() {
+    const { scene, width } = this;
+    const context = sizedContext(this.canvas, width, this.high);
     const beside = besides(scene.edges, this.rowHeight);
     for (const edge of [...scene.edges].sort((a, b) => a.share - b.share)) {
       const aside = beside.get(edge);

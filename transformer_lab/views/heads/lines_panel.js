@@ -62,10 +62,7 @@ export class LinesPanel {
    * @param {string} layout how the panels stand
    */
   measure(fixed, layout) {
-    const room = this.room.of(fixed, layout);
-    if (room !== this.measured) this.lines.forget();
-    this.measured = room;
-    const { width, height } = room;
+    const { width, height } = this.room.of(fixed, layout);
     this.lines.height = fixed && height ? height - 2 : undefined;
     this.inSight = width > 0;
     this.fixed = fixed;
@@ -104,7 +101,7 @@ export class LinesPanel {
     say(this.note, scene.note);
     this.#listTokens(scene, long, ghost);
     if (!this.inSight) return; // the map stands in this place
-    this.room.take(this.fixed && this.needed > 4 ? this.needed : null); // the note follows at once
+    this.room.take(this.fixed ? this.lines.high + 4 : null); // the note follows at once
     this.lines.draw({
       edges: scene.edges.map((edge) => ({ ...edge, share: Math.min(1, edge.weight / Math.max(end, 1e-9)) })),
       colourOf: (other) => headColour(other),
@@ -136,8 +133,6 @@ export class LinesPanel {
       hidden,
       ghost,
     );
-    const { left, right } = this.lines;
-    this.needed = Math.max(left.scrollHeight, right.scrollHeight) + 4; // the lines between are as high as before
   }
 
   /** The query column of a long text is centred on the locked token, not on the hovered one. */

@@ -6,6 +6,7 @@ import { colourTable } from "../shared/colours.js";
 import { atMostOnceAFrame, element, onceForAll } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { Superseded } from "../shared/requests.js";
+import { hasFixedHeight } from "../shared/screen.js";
 import { Waiting } from "../shared/waiting.js";
 import { betweenSentence, headTag, quoted, short } from "../shared/words.js";
 import { whyNotBetween } from "./between.js";
@@ -264,7 +265,7 @@ export class LongHeads {
     this.stepper.show();
     this.viewControls.show();
     const table = colourTable(state.options.colours ?? "default", shell.theme);
-    const fixed = (this.fixed = getComputedStyle(this.panels).getPropertyValue("--tl-fixed").trim() === "1");
+    const fixed = (this.fixed = hasFixedHeight(this.panels, this.fixed));
     const told = kind.long.small_rows;
     const sampled = told < kind.queries ? [`Small maps: told from ${told} of ${kind.queries.toLocaleString("en")} rows each.`] : [];
     const raw = this.letters ? ["They stay as they are: raw weights, nothing hidden."] : [];

@@ -21,12 +21,12 @@ export class Room {
     this.unseen = false;
     /** @type {Size | null} the last one that was not nothing */
     this.seen = null;
-    const observer = new ResizeObserver(() => {
+    const observer = (this.observer = new ResizeObserver(() => {
       if (!this.unseen && !(this.size && this.#moved())) return;
       this.size = null;
       this.unseen = false;
       changed();
-    });
+    }));
     for (const one of around) observer.observe(one);
     signal.addEventListener("abort", () => observer.disconnect());
   }
@@ -43,7 +43,13 @@ export class Room {
     Object.assign(this, { key, fixed });
     const size = { width: this.box.clientWidth, height: this.box.clientHeight };
     this.then = this.around.map(placeTaken);
-    this.unseen = !size.width; // it is measured again as soon as it can be seen
+    this.unseen = !size.width;
+    // It is measured again as soon as it can be seen. A host that changes its theme may have hidden it
+    // within a frame, and shown it again before an observer looks: to one that begins anew it is new.
+    if (this.unseen) {
+      this.observer.unobserve(this.box);
+      this.observer.observe(this.box);
+    }
     this.size = this.unseen ? null : size;
     // Out of sight it has the room that it had: what is drawn for none at all would be what a reader sees
     // first when a host shows the view again, before that was told.

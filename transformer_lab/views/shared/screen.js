@@ -50,6 +50,17 @@ export function keepHeight(root, signal, changed, above = () => 0) {
 }
 
 /**
+ * Whether panels have a height that is given, and not what they need. Where they are hidden no container
+ * query holds, and it is as it was.
+ * @param {HTMLElement} panels
+ * @param {boolean} [before]
+ */
+export function hasFixedHeight(panels, before) {
+  const now = getComputedStyle(panels).getPropertyValue("--tl-fixed").trim() === "1";
+  return panels.clientWidth ? now : before ?? now;
+}
+
+/**
  * Take from the height of a view what its panels leave empty, which a short text does. To be called when
  * they are drawn as high as there is room; `giveSpare` gives them that room before.
  * @param {HTMLElement} root

@@ -39,11 +39,11 @@ export class Shell {
     this.redraw = onceAFrame(() => this.draw());
     /** As it was told last, so that a draw need not ask. @type {number | null} */
     this.width = null;
-    const observer = new ResizeObserver(([entry]) => {
+    const observer = (this.observer = new ResizeObserver(([entry]) => {
       if (Math.abs(entry.contentRect.width - (this.width ?? 0)) < 1) return;
       this.width = entry.contentRect.width;
       this.redraw();
-    });
+    }));
     observer.observe(root);
     signal.addEventListener("abort", () => observer.disconnect());
     this.view = /** @type {HTMLElement} */ (root.closest(".tl-view") ?? root);
@@ -69,7 +69,12 @@ export class Shell {
     if (this.signal.aborted) return;
     // While its theme changes, a host may hide it for a moment, of which nothing was told yet.
     const told = themeOf(this.root) === this.drawnIn ? this.width : null;
-    if (!(told ?? this.root.clientWidth)) return;
+    if (!(told ?? this.root.clientWidth)) {
+      this.width = null; // as soon as it is seen again, it is drawn
+      this.observer.unobserve(this.root);
+      this.observer.observe(this.root);
+      return;
+    }
     this.drawnIn = this.#heed();
     this.does.draw();
   }
