@@ -247,6 +247,14 @@ print(json.dumps([news, found["settings"]]))
 """
 
 
+def test_the_wheel_brings_what_shows_saved_pictures_in_jupyterlab(installed):
+    python, _ = installed
+    found = python.parents[1] / "share" / "jupyter" / "labextensions" / PROJECT["name"]
+    about = json.loads((found / "package.json").read_text("utf-8"))
+    assert [about["name"], about["version"]] == [PROJECT["name"], PROJECT["version"]]
+    assert (found / about["jupyterlab"]["_build"]["load"]).is_file()
+
+
 def test_no_question_about_news_lies_over_the_first_lesson_unless_a_user_wants_news(installed):
     python, work = installed
     schemas = Path(sys.prefix, "share", "jupyter", "lab", "schemas")

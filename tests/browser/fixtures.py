@@ -266,6 +266,9 @@ def lab(tmp_path_factory):
     for name, folder in shipped.items():
         (hidden / "config" / folder).mkdir(parents=True)
         shutil.copy(VIEWS / name, hidden / "config" / folder / "transformer_lab.json")
+    shutil.copytree(
+        VIEWS / "labextension", hidden / "data" / "labextensions" / "transformer-lab-notebooks"
+    )
     token = secrets.token_hex(16)
     folders = {
         "JUPYTERLAB_SETTINGS_DIR": "settings",

@@ -4,6 +4,7 @@ goes on afterwards."""
 import os
 import re
 
+import nbformat
 import pytest
 
 from tests.browser.fixtures import choose_head
@@ -267,4 +268,63 @@ def test_a_stream_and_two_texts_go_on_too(notebook, tmp_path):
     )
     book.until("(both.layer, both.head, stream.token)", "(2, 1, 0)")
     says_what_python_says()
+    assert page.errors == []
+
+
+SAVED = """import torch, transformer_lab as tl
+torch.set_num_threads(1)
+trace = tl.shipped().trace("for key in self.keys:")
+tl.views.HeadView(trace, layer=2, head=2)"""
+CLOSED = """async ([path, stopped]) => {
+    const { commands, shell } = window.jupyterapp;
+    const panel = shell.currentWidget;
+    await commands.execute("docmanager:save");
+    if (stopped) await panel.sessionContext.shutdown();
+    panel.dispose();
+    await commands.execute("docmanager:open", { path });
+    await shell.currentWidget.context.ready;
+}"""
+PICTURE = ".jp-OutputArea-output:has(.tl-saved) img"
+
+
+def test_a_notebook_that_is_opened_again_shows_pictures_in_place_of_lost_views(
+    notebook, screenshot
+):
+    book = notebook(SAVED, "tl.views.PositionView('rotary')")
+    page = book.page
+    book.run_all()
+    page.wait_for_function("() => document.querySelectorAll('.tl-view[data-ready]').length === 2")
+    assert page.locator(".tl-saved").count() == 0
+    # While its kernel lives, the views come back.
+    page.evaluate(CLOSED, [book.path.name, False])
+    page.wait_for_function("() => document.querySelectorAll('.tl-view[data-ready]').length === 2")
+    page.wait_for_function("() => !document.querySelector('.tl-saved')")
+    page.evaluate(CLOSED, [book.path.name, True])
+    page.wait_for_function("n => document.querySelectorAll('.tl-saved').length === n", arg=2)
+    shown = page.locator(PICTURE)
+    assert [shown.nth(i).evaluate("image => image.naturalWidth > 300") for i in (0, 1)] == [
+        True
+    ] * 2
+    assert "layer 2, head 2" in shown.nth(0).get_attribute("alt").lower()
+    assert "model not found" not in page.locator(".jp-Notebook").inner_text()
+    screenshot(page, "reopened")
+    # Nothing but the picture is kept of a view.
+    saved = nbformat.read(book.path, as_version=4)
+    outputs = [output for cell in saved.cells for output in cell.outputs]
+    pictures = sum(len(output["data"]["image/png"]) for output in outputs)
+    assert pictures > 0.95 * book.path.stat().st_size
+    # Of a notebook from somewhere else JupyterLab shows the pictures by itself, and we say the same below.
+    for cell in saved.cells:
+        cell.source += "  # by somebody else"
+    nbformat.write(saved, book.path)
+    page.evaluate(
+        CLOSED.replace('await commands.execute("docmanager:save");', ""), [book.path.name, True]
+    )
+    page.wait_for_function(
+        "() => document.querySelectorAll('.jp-RenderedImage + .tl-saved, .jp-RenderedImage .tl-saved').length === 2"
+    )
+    # Run again, the view is back.
+    book.run_all()
+    page.wait_for_function("() => document.querySelectorAll('.tl-view[data-ready]').length === 2")
+    assert page.locator(".tl-saved").count() == 0
     assert page.errors == []
