@@ -25,8 +25,10 @@ def test_curve_figures_and_heads(open_page, screenshot, map_of):
     shown = dict(zip(figures[::2], figures[1::2], strict=True))
     assert shown["step"] == "40 of 40"
     assert shown["held-out loss"] == f"{view.history[-1].eval_loss:.3f}"
-    last = [s.loss for s in view.history[-5:]]
-    assert shown["loss"] == f"{sum(last) / 5:.3f}"
+    last = view.history[-1].loss
+    assert shown["loss"] == f"{last:.3f}"
+    assert f" to {last:.2f} nats a token" in view.sentence
+    assert f"loss {last:.2f} nats" in page.locator("[data-part=run-sentence]").inner_text()
     weights = tl.trace(model.eval(), torch.arange(6)).pattern(0, 0)
     assert map_of(page).hover(4, 2) == f"{weights[4, 2]:.4f}"
     page.locator("[data-part=loss]").hover(position={"x": 300, "y": 80})

@@ -132,8 +132,8 @@ export class Scrubber {
       label: "Step", part: "step", values: [0], value: 0, change: (step) => this.goTo(step),
       text: (step) => `${step} of ${this.model.get("_last_step")}`, title: "Steps that have a snapshot",
     });
-    this.loss = element("canvas", { role: "img", tabindex: 0, "data-part": "loss" });
-    this.course = element("canvas", { role: "img", tabindex: 0, "data-part": "scores" });
+    this.loss = element("canvas", { role: "application", tabindex: 0, "data-part": "loss" });
+    this.course = element("canvas", { role: "application", tabindex: 0, "data-part": "scores" });
     this.point = element("p", { class: "tl-hint", "data-part": "loss-point" });
     const drag = { hover: (x) => this.#dragged(x), pick: (x) => this.goTo(x) };
     this.lossPlot = new Plot(this.loss, { ...drag, hover: (x) => (this.#dragged(x), this.#tell(x)) }, signal);
@@ -151,6 +151,7 @@ export class Scrubber {
     this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "run-sentence" });
     const titled = (text, ...more) => element("p", { class: "tl-heading" }, element("b", {}, text), " ", ...more);
     this.courseHint = element("span", { class: "tl-quiet" });
+    this.bestHint = element("span", { class: "tl-quiet" });
     this.root = element(
       "div",
       { "data-part": "scrubber" },
@@ -160,10 +161,16 @@ export class Scrubber {
         { class: "tl-courses" },
         element("section", { class: "tl-panel", "aria-label": "Loss" }, titled("Loss", element("span", { class: "tl-quiet" }, "drag to scrub")), this.loss, this.point),
         element("section", { class: "tl-panel", "aria-label": "Scores of the heads" }, titled("Every head", this.courseHint, this.measureMenu.root), this.course),
-        element("section", { class: "tl-panel", "aria-label": "Best heads now" }, titled("Best head at this step", element("span", { class: "tl-quiet" }, "press to choose")), element("div", { class: "tl-best-box" }, this.best)),
+        element("section", { class: "tl-panel", "aria-label": "Scores at this step" }, titled("Scores at this step", this.bestHint), element("div", { class: "tl-best-box" }, this.best)),
       ),
       this.sentence,
     );
+  }
+
+  /** What is on view, as Python. */
+  code() {
+    const { model } = this;
+    return `view.step, view.layer, view.head = ${model.get("step")}, ${model.get("layer")}, ${model.get("head")}`;
   }
 
   // ---- what the reader does -----------------------------------------------------------------
@@ -354,7 +361,7 @@ export class Scrubber {
     }, Math.max(200, this.course.parentElement.clientWidth), 150);
   }
 
-  /** For every score the head that has most of it now; pressing a row chooses both. */
+  /** Every score now, and where there are several heads the one that has most of it; a press chooses both. */
   #drawBest() {
     const { layers, heads } = this.kind;
     const units = this.model.get("_units");
@@ -369,7 +376,9 @@ export class Scrubber {
       }
       return { name, ...best };
     });
-    const shape = JSON.stringify(rows.map(({ name }) => name));
+    const several = layers * heads > 1;
+    this.bestHint.textContent = several ? "and the head with the most; press to choose" : "press to draw";
+    const shape = JSON.stringify([several, ...rows.map(({ name }) => name)]);
     if (shape !== this.bestShape) {
       this.bestShape = shape;
       this.bestRows = rows.map(({ name }) => {
@@ -377,11 +386,11 @@ export class Scrubber {
           const { layer, head } = this.bestNow.find((row) => row.name === name);
           this.shell.set({ measure: name, layer, head });
         });
-        const value = element("td", {});
-        return { name, chip, value, row: element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, chip), value) };
+        const value = element("td", {}, ...(several ? [] : [chip])); // of one head the number is pressed
+        return { name, chip, value: several ? value : chip, row: element("tr", {}, element("th", { scope: "row" }, name), ...(several ? [element("td", {}, chip)] : []), value) };
       });
       this.best.replaceChildren(
-        element("thead", {}, element("tr", {}, ...["score", "head", "most"].map((name) => element("th", { scope: "col" }, name)))),
+        element("thead", {}, element("tr", {}, ...(several ? ["score", "head", "most"] : ["score", "now"]).map((name) => element("th", { scope: "col" }, name)))),
         element("tbody", {}, ...this.bestRows.map(({ row }) => row)),
       );
     }
@@ -390,10 +399,10 @@ export class Scrubber {
       const { row, chip, value: cell } = this.bestRows[i];
       row.setAttribute("aria-current", String(name === this.measure));
       chip.textContent = headTag(layer, head);
-      const said = `Choose layer ${layer}, head ${head}, and draw ${name}`;
-      chip.setAttribute("aria-label", said);
-      chip.title = said;
+      const said = several ? `Choose layer ${layer}, head ${head}, and draw ${name}` : `Draw ${name}`;
       cell.textContent = amount(value, units[name]);
+      chip.setAttribute("aria-label", several ? said : `${said}, now ${cell.textContent}`);
+      chip.title = said;
     });
   }
 }

@@ -37,7 +37,7 @@ export function figures(status) {
 
 const HEADLINES = {
   waiting: () => "Waiting: give this view to train(…, watch=view).",
-  training: () => "Training. Interrupt (■) stops it and keeps what was learned.",
+  training: () => "Running. Interrupt the kernel (■) to stop; what was learned so far is kept.",
   finished: () => "Finished.",
   stopped: (status) => `Training ${status.reason || "stopped"}.`,
 };
@@ -57,7 +57,7 @@ class TrainingViewer {
       draw: () => this.draw(),
       part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
       png: () => this.png(),
-      code: () => `view.step = ${model.get("step")}`,
+      code: () => this.scrubber.code(),
       numbers: () => curveNumbers({ training: pairsOf(this.train), "held out": pairsOf(this.held) }, this.viewer?.numbers ?? null),
       sentence: () => model.get("_sentence"),
     });

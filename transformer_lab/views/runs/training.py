@@ -7,7 +7,6 @@ import math
 import sys
 import time
 import weakref
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -145,7 +144,7 @@ class TrainingView(Replay):
         else:
             text = f"Training {status['reason'] or 'stopped'}."
         if self.history:
-            first, last = _smooth(self.history, 0), _smooth(self.history, -1)
+            first, last = self.history[0].loss, self.history[-1].loss
             text += f" The loss went from {first:.2f} to {last:.2f} nats a token."
         if status.get("eval_loss") is not None:
             text += f" On held-out text it is {status['eval_loss']:.2f}."
@@ -225,7 +224,7 @@ class TrainingView(Replay):
             speed = sum(s.tokens_per_second for s in recent) / len(recent)
             rate = last.seconds / last.index if last.index else 0
             status |= {
-                "loss": _finite(_smooth(self.history, -1)),
+                "loss": _finite(last.loss),
                 "eval_loss": _finite(evals[-1]) if evals else None,
                 "tokens_per_second": speed,
                 "padding": sum(s.padding for s in recent) / max(1, sum(s.tokens for s in recent)),
@@ -264,12 +263,6 @@ def _probe(probe: Any, tokenizer: Any, target_tokenizer: Any) -> dict[str, Any] 
         if coder is not None:
             labels[name] = coder.tokens(found.tolist())
     return {"ids": ids, "labels": labels}
-
-
-def _smooth(history: Sequence[Step], end: int) -> float:
-    """The mean loss of up to five steps at the beginning (0) or the end (-1)."""
-    part = history[:1] if end == 0 else history[-5:]
-    return sum(s.loss for s in part) / len(part)
 
 
 def _finite(value: float) -> float | None:

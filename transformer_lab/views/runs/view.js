@@ -18,7 +18,7 @@ class RunViewer {
       png: () => this.png(),
       numbers: () => runNumbers(this.scrubber, typed(Float32Array, bytesOf(model.get("_curve"))), this.viewer.numbers),
       sentence: () => this.#sentence(),
-      code: () => `view.step, view.layer, view.head = ${model.get("step")}, ${model.get("layer")}, ${model.get("head")}`,
+      code: () => this.scrubber.code(),
     });
     this.scrubber = new Scrubber(this.shell, model, signal);
     this.heads = element("div", { class: "tl-heads" });

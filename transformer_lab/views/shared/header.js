@@ -12,7 +12,7 @@ import { hasAddress, linkTo } from "../pages/link.js";
  * @property {string} [title] instead of the model's own
  * @property {string} [copies] what is copied, as a hint
  * @property {() => string} [part] of the view that is shown, for a file's name
- * @property {boolean} [within] whether it stands in another view, of which Python's files are
+ * @property {boolean} [within] whether it stands in another view, where everything can be copied and saved
  * @property {() => import("./files.js").Numbers | Promise<import("./files.js").Numbers>} [numbers] that are on view, as Python's files name them
  * @property {() => string} [sentence] what is seen, where it stands in several parts
  * @property {() => Record<string, any>} [linked] what a link brings back beside what is chosen
@@ -33,10 +33,10 @@ export class Header {
     this.save = new SaveMenu(model, root, requests, { ...does, say: (text) => this.say(text) });
     this.actions = element(
       "div",
-      { class: "tl-actions" },
+      { class: "tl-actions", hidden: Boolean(does.within) },
       this.copied,
       button("Copy as Python", "copy", () => this.#copy(), does.copies ?? "Copy what makes this view as Python"),
-      ...(hasAddress(model) && !does.within ? [button("Copy link", "link", () => this.#link(), "Copy an address that opens this page as you see it")] : []),
+      ...(hasAddress(model) ? [button("Copy link", "link", () => this.#link(), "Copy an address that opens this page as you see it")] : []),
       this.save.element,
     );
     this.element = element(
