@@ -47,7 +47,7 @@ def test_a_picture_is_live(notebook, screenshot):
     book.run("view.edits = [tl.ablate(0, 1)]\nview.layer = 0\n0")
     says()
     page.locator("[data-part=try]").click()
-    page.wait_for_selector("[data-part=tried]:visible")
+    page.wait_for_selector("[data-part=tried]:has-text('Under each head')")
     assert book.run("len(view._every)") == "2"
     screenshot(page, "lab-patches")
     assert page.errors == []

@@ -70,7 +70,7 @@ def test_a_head_is_switched_off_and_every_one_is_tried(open_page, accessible, fr
     without_a_head(page, view, tl.ablate(1, 0))
     assert page.locator("[data-part=effect] tbody tr").count() == 3
     page.locator("[data-part=try]").click()
-    page.wait_for_selector("[data-part=tried]:visible")
+    page.wait_for_selector("[data-part=tried]:has-text('Under each head')")
     assert "of 4; the middle one" in page.locator("[data-part=tried]").inner_text()
     accessible(page)
     page.locator("[data-part=tool] [data-value=cut]").click()

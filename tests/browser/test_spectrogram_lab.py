@@ -62,7 +62,7 @@ def test_a_sound_is_live(notebook, screenshot):
     page.wait_for_selector("[data-part=effect] tbody tr")
     says()
     page.locator("[data-part=try]").click()
-    page.wait_for_selector("[data-part=tried]:visible")
+    page.wait_for_selector("[data-part=tried]:has-text('Under each head')")
     book.until("len(view._every)", "4")
     screenshot(page, "lab-spectrogram")
     assert page.errors == []

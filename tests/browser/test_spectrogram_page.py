@@ -137,7 +137,7 @@ def test_a_head_is_switched_off_and_a_time_is_cut(open_page, accessible, fresh):
     says(page, view)  # the same pass, at another word
     assert page.locator("[data-part=off]").inner_text() == "Switch on layer 1, head 0"
     page.locator("[data-part=try]").click()
-    page.wait_for_selector("[data-part=tried]:visible")
+    page.wait_for_selector("[data-part=tried]:has-text('Under each head')")
     assert (
         "probability of “.” without it. This one: "
         in page.locator("[data-part=tried]").inner_text()

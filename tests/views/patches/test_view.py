@@ -96,7 +96,11 @@ def test_where_there_are_no_classes_the_embedding_turns():
         before = bare(pixels).last_hidden_state[0, 0]
         with tl.edit(bare, tl.ablate(0, 1)):
             after = bare(pixels).last_hidden_state[0, 0]
+    values = view._answer({"type": "block", "name": "every/0"})[0]["info"]["values"]
     found = view.every_head()
+    assert values == [found[0].tolist(), [None, None]]  # layer by layer, so that it can be stopped
+    with pytest.raises(ValueError, match="layer 2 is outside 0 … 1"):
+        view._answer({"type": "block", "name": "every/2"})
     cosine = float(torch.cosine_similarity(before.double(), after.double(), dim=0))
     assert float(found[0, 1]) == pytest.approx(1 - cosine, abs=1e-6)
     view.edits = [tl.ablate(0, 1)]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CELL = 6  # pixels of a patch, small
+OVER = 0.75  # opacity of the largest weight, where the picture is wholly faded
 MOST = 192  # heads beyond which those of the chosen layer are shown alone
 
 
@@ -39,16 +40,18 @@ class PatchScene:
 
 
 def blended(picture: np.ndarray, codes: np.ndarray, patches: Patches, fade: float) -> np.ndarray:
-    """The picture, greyed, under the colours of its patches' weights: floats [height, width, 3]."""
+    """The picture, greyed, under the colours of its patches' weights, which are as opaque as the
+    weights are large: floats [height, width, 3]."""
     colours = colour_map("viridis")
     weights = codes[patches.start : patches.start + patches.n].astype(float) / WEIGHT_SCALE
     shades = np.sqrt(weights / max(weights.max(), 1e-9)).reshape(patches.rows, patches.columns)
     height, width = picture.shape[0] // patches.rows, picture.shape[1] // patches.columns
     over = np.kron(colours(shades)[..., :3], np.ones((height, width, 1)))
+    opacity = OVER * fade * np.kron(shades[..., None], np.ones((height, width, 1)))
     plain = picture[: over.shape[0], : over.shape[1]] / 255
     grey = (plain @ np.array([0.2126, 0.7152, 0.0722]))[..., None]
     under = plain * (1 - fade) + grey * fade
-    return under * (1 - 0.75 * fade) + over * 0.75 * fade
+    return under * (1 - opacity) + over * opacity
 
 
 def patch_figure(scene: PatchScene) -> Figure:
@@ -74,7 +77,7 @@ def patch_figure(scene: PatchScene) -> Figure:
         axes.add_patch(frame(place[1], place[0], 1, 1))
     _bare(axes)
     largest = weight_of(int(codes[patches.start : patches.start + patches.n].max()))
-    told = f"yellow: {short(largest)}, dark: 0"
+    told = f"yellow: {short(largest)}, clear: 0"
     others = [f"{patches.labels[i]} {short(weight_of(int(codes[i])))}" for i in patches.others]
     if others:
         some = others if len(others) <= 6 else [*others[:6], f"and {len(others) - 6} more"]

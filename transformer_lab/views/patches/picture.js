@@ -18,7 +18,7 @@ import { PALETTE } from "../shared/palette.js";
  */
 
 /**
- * The weights of patches as a small canvas, one pixel a patch.
+ * The weights of patches as a small canvas, one pixel a patch: where no weight is, the picture is seen.
  * @param {Uint16Array} codes of a row
  * @param {Grid} grid
  * @param {Uint8ClampedArray} table
@@ -31,8 +31,8 @@ export function patchPixels(codes, { rows, columns, start }, table) {
   const image = context.createImageData(columns, rows);
   const largest = largestPatch(codes, { rows, columns, start });
   for (let i = 0; i < rows * columns; i++) {
-    const at = 3 * shade(codes[start + i], largest);
-    image.data.set([table[at], table[at + 1], table[at + 2], 255], 4 * i);
+    const strength = shade(codes[start + i], largest);
+    image.data.set([...table.subarray(3 * strength, 3 * strength + 3), strength], 4 * i);
   }
   context.putImageData(image, 0, 0);
   return canvas;

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..shared import plots
-from .figure import PatchScene, patch_figure
+from .figure import OVER, PatchScene, patch_figure
 from .words import weight_of
 
 
@@ -31,8 +31,8 @@ def patch_plotly(scene: PatchScene, theme: str) -> plots.Plot:
     map_ = plots.heat(
         over.reshape(patches.rows, patches.columns), list(range(patches.columns)),
         list(range(patches.rows)), "%{customdata}: %{z:.4f}",
-        f"layer {scene.layer}, head {scene.head}", opacity=0.75 * scene.fade, zmin=0, zmax=largest,
-        colorscale=plots.colour_scale("viridis", theme, power=2.0),
+        f"layer {scene.layer}, head {scene.head}", opacity=OVER * scene.fade, zmin=0, zmax=largest,
+        colorscale=plots.colour_scale("viridis", theme, power=2.0, clear=True),
         colorbar=dict(title=dict(text="attention weight", side="right"), thickness=14,
                       x=0.56 if others else 1.0),
         customdata=np.vectorize(plots.said, otypes=[object])(names).reshape(

@@ -79,7 +79,7 @@ export class PatchViewer {
   #build() {
     const { model, root, shell, signal, grid } = this;
     this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
-    this.canvas = element("canvas", { role: "img", tabindex: 0, class: "tl-shown", "data-part": "picture" });
+    this.canvas = element("canvas", { role: "application", tabindex: 0, class: "tl-shown", "data-part": "picture" });
     this.picture = new PatchPicture(this.canvas, grid, {
       hover: (position) => this.#hover(position, true),
       pick: (position) => this.#pick(position),
@@ -103,7 +103,7 @@ export class PatchViewer {
     this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
     this.waiting = new Waiting(this.busy);
     this.kept = new HeadRows(model, Uint16Array, shell, this.waiting);
-    this.every = element("canvas", { role: "img", tabindex: 0, class: "tl-every", "data-part": "heads" });
+    this.every = element("canvas", { role: "application", tabindex: 0, class: "tl-every", "data-part": "heads" });
     this.heads = new SmallHeads(this.every, { heads: grid.heads, aspect: grid.columns / grid.rows, widest: 72 }, { chosen: () => this.at, choose: (layer, head) => shell.set({ layer, head }) }, signal);
     this.everyBox = element("div", { class: "tl-every-box" }, this.every);
     this.trials = new Trials(model, shell, this.waiting, {
@@ -111,8 +111,9 @@ export class PatchViewer {
       name: () => `layer ${this.at.layer}, head ${this.at.head}`,
       words: (edits) => edits.map((edit) => editWords(edit, grid.labels, grid.labels)).join(" and "),
       effect: () => model.get("_effect"),
+      heads: grid.heads,
       every: () => model.get("_every"),
-      size: () => model.get("_every")[this.at.layer]?.[this.at.head] ?? 0,
+      size: () => model.get("_every")[this.at.layer]?.[this.at.head] ?? null,
       unit: () => model.get("_unit"),
       needs: "A saved page holds what each head alone does; several at once, and cut edges, need the view in a notebook.",
     });

@@ -30,10 +30,11 @@ export function editWords(edit, queries, keys, kind = "") {
   return `${edit.edit} in ${place}`;
 }
 
-/** A change small enough to need its own digits, such as 0.0021. @param {number} size */
-export function sizeOf(size) {
-  const abs = Math.abs(size);
-  if (abs < 0.00005) return "0";
-  const text = abs < 0.01 ? abs.toFixed(4).replace(/^0/, "") : short(abs);
-  return (size < 0 ? "−" : "") + text;
+/** Decimals for changes beside each other, of which this is the largest: two digits of it. @param {number} most */
+export const decimalsOf = (most) => (most >= 0.1 ? 2 : most >= 0.01 ? 3 : 4);
+
+/** A change among others. @param {number} size @param {number} decimals of all of them */
+export function sizeOf(size, decimals) {
+  const text = short(Math.abs(size), decimals);
+  return Number(text) ? (size < 0 ? "−" : "") + text : "0";
 }

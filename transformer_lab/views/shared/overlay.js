@@ -2,7 +2,7 @@
 
 import { colourTable } from "./colours.js";
 
-const OVER = 0.75; // of the weights' colours, where the picture is wholly faded
+const OVER = 0.75; // opacity of the largest weight, where the picture is wholly faded
 
 /** The colours of weights on a picture: the same in both themes, since the picture is. */
 export const pictureTable = () => colourTable("viridis", "light");

@@ -82,8 +82,8 @@ class OverlayView(SelectionView):
             self._rows_of = self.query
             self._rows = self._data.packed(self.query)
 
-    def _every_plain(self) -> list:
-        return plain(self._effects.every())
+    def _every_plain(self, layer: int | None = None) -> list:
+        return plain(self._effects.every(layer))
 
     def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
         if question.get("type") != "block":
@@ -99,6 +99,11 @@ class OverlayView(SelectionView):
             raise ValueError(self._no_effects())
         if name == "every":
             return {"type": "block", "info": {"values": self._every_plain()}}, []
+        if what == "every":
+            layers = len(self._heads())
+            if not rest.isdigit() or not int(rest) < layers:
+                raise ValueError(f"layer {rest[:20]} is outside 0 … {layers - 1}")
+            return {"type": "block", "info": {"values": self._every_plain(int(rest))}}, []
         if what == "effect":
             edits = [edit_from_dict(values) for values in question.get("edits", [])]
             return {"type": "block", "info": self._effects.of(edits).plain()}, []

@@ -66,11 +66,13 @@ class Passes(Generic[Told]):
             self._kept[name] = self.told(after)
         return self._kept[name]
 
-    def each_head(self, trace: Trace, kind: str) -> list[tuple[int, int, Told]]:
-        """Every head of a kind switched off alone: layer, head, and what is told of it."""
+    def each_head(
+        self, trace: Trace, kind: str, layer: int | None = None
+    ) -> list[tuple[int, int, Told]]:
+        """Every head of a kind, or of one layer, switched off alone: layer, head, and what is told of it."""
         return [
             (layer, head, self.of([off(trace, layer, head, kind)]))
-            for layer in trace.attending(kind)
+            for layer in (trace.attending(kind) if layer is None else [layer])
             for head in range(trace.heads_of(layer, kind))
         ]
 

@@ -147,14 +147,25 @@ def apart(axis: dict[str, Any], n: int, name: str) -> Any:
 # -- colours ------------------------------------------------------------------------------------
 
 
-def colour_scale(name: str, theme: str = "light", power: float = 1.0) -> list[list[Any]]:
-    """A table of palette.js as plotly takes it. power: a value's share of the largest is the place
-    on the table to this power; 2 gives small weights more of the colours, as the views do."""
+def colour_scale(
+    name: str, theme: str = "light", power: float = 1.0, clear: bool = False
+) -> list[list[Any]]:
+    """A table of palette.js as plotly takes it.
+
+    Args:
+        power: a value's share of the largest is the place on the table to this power; 2 gives small
+            weights more of the colours, as the views do.
+        clear: a colour is as opaque as its place on the table is high.
+    """
     template_of(theme)
     digits = "".join(palette()["tables"][name if name == "viridis" else f"{name}_{theme}"])
-    colours = [f"#{digits[i : i + 6]}" for i in range(0, len(digits), 6)]
-    stops = range(0, 256, 5)
-    return [[(at / 255) ** power, colours[at]] for at in stops]
+    colours = [bytes.fromhex(digits[i : i + 6]) for i in range(0, len(digits), 6)]
+
+    def colour(at: int) -> str:
+        r, g, b = colours[at]
+        return f"rgba({r},{g},{b},{at / 255:.3f})" if clear else f"#{colours[at].hex()}"
+
+    return [[(at / 255) ** power, colour(at)] for at in range(0, 256, 5)]
 
 
 def weight_scale(theme: str) -> list[list[Any]]:

@@ -1,7 +1,7 @@
 // Every head, small: layers down, heads across, each painted by its view.
 
 import { sizedContext } from "./dom.js";
-import { sizeOf } from "./edit_words.js";
+import { decimalsOf, sizeOf } from "./edit_words.js";
 
 const NAMES = 18; // room for the numbers of layers and heads
 const GAP = 3;
@@ -90,7 +90,7 @@ export class SmallHeads {
           if (width >= 30) {
             context.textAlign = "left";
             context.font = "10px system-ui, sans-serif";
-            context.fillText(sizeOf(size), x + 1, y + height + 7, width);
+            context.fillText(sizeOf(size, decimalsOf(most)), x + 1, y + height + 7, width);
             context.font = "11px system-ui, sans-serif";
           }
         }

@@ -2,7 +2,7 @@
 
 import { button } from "./controls.js";
 import { element } from "./dom.js";
-import { sizeOf } from "./edit_words.js";
+import { decimalsOf, sizeOf } from "./edit_words.js";
 import { short } from "./words.js";
 
 
@@ -15,6 +15,7 @@ export const sameEdit = (a, b) => JSON.stringify(Object.entries(a).sort()) === J
  * @property {() => string} name of that place, inside a sentence
  * @property {(edits: object[]) => string} words of edits
  * @property {() => {rows?: [string, number, number][], sentence?: string}} effect what is known now
+ * @property {number[]} heads how many each layer has
  * @property {() => (number | null)[][]} every [layer][head], or empty
  * @property {() => number | null} [size] of what is chosen, among `every`; null where it is none of them
  * @property {() => string} unit of these
@@ -91,18 +92,28 @@ export class Trials {
   }
 
   async #try() {
-    const done = this.waiting.begin("Switching off every head, one by one …", "Still at it: one pass of the model for every head.");
-    this.try.disabled = true;
+    const mine = (this.trying = this.trying ? null : {}); // a second press stops it
+    this.draw();
     try {
-      const { message } = await this.shell.requests.ask({ type: "block", name: "every" }, false);
-      this.shell.set({ _every: message.info.values });
+      for (const layer of mine ? this.#untried() : []) {
+        if (!this.#untried().includes(layer)) continue;
+        this.tried.textContent = `Switching off the heads of layer ${layer} of ${this.does.heads.length}, one by one …`;
+        const name = this.model.get("_live") ? `every/${layer}` : "every"; // a page holds all of them together
+        const { message } = await this.shell.requests.ask({ type: "block", name }, false);
+        if (this.trying !== mine) return;
+        this.shell.set({ _every: message.info.values });
+      }
     } catch (error) {
       this.shell.say(`The heads cannot be tried: ${error.message}`);
-    } finally {
-      this.try.disabled = false;
-      done();
-      this.waiting.say("");
     }
+    if (this.trying === mine) this.trying = null;
+    this.draw();
+  }
+
+  /** Layers of whose heads nothing is known. */
+  #untried() {
+    const every = this.does.every();
+    return [...this.does.heads.keys()].filter((layer) => this.does.heads[layer] && !every[layer]?.some((x) => typeof x === "number"));
   }
 
   draw() {
@@ -113,13 +124,15 @@ export class Trials {
     if (edits.length) this.#drawEffect(does.effect());
     const every = does.every();
     const known = every.flat().filter((x) => typeof x === "number").map(Math.abs).sort((a, b) => a - b);
-    this.try.hidden = known.length > 0;
-    this.tried.hidden = !known.length;
-    if (!known.length) return;
-    const size = does.size ? does.size() : 0;
+    this.try.hidden = !this.trying && !this.#untried().length;
+    this.try.textContent = this.trying ? "Stop" : known.length ? "Try the other heads" : "Try every head";
+    this.tried.hidden = !this.trying && !known.length;
+    if (this.trying || !known.length) return;
+    const size = does.size ? does.size() : null;
+    const decimals = decimalsOf(known[known.length - 1]);
     const rank = known.filter((x) => x > Math.abs(size ?? 0)).length + 1;
-    const one = size === null ? "" : ` This one: ${sizeOf(size)}, number ${rank} of ${known.length};`;
-    const middle = `${one ? " the" : " The"} middle one${one ? "" : ` of ${known.length}`}: ${sizeOf(known[Math.floor(known.length / 2)])}.`;
+    const one = size === null ? "" : ` This one: ${sizeOf(size, decimals)}, number ${rank} of ${known.length};`;
+    const middle = `${one ? " the" : " The"} middle one${one ? "" : ` of ${known.length}`}: ${sizeOf(known[Math.floor(known.length / 2)], decimals)}.`;
     this.tried.textContent = `Under each head: ${does.unit()} without it.${one}${middle}`;
   }
 

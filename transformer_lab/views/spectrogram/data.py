@@ -198,7 +198,8 @@ class Effects(Passes[WordEffects]):
         self._names = dict(
             zip(self._ids, words, strict=True)
         )  # as the words of the answer are shown
-        self._every: Tensor | None = None
+        shape = len(self._ids), trace.n_layers(KIND), trace.n_heads(KIND)
+        self._every = torch.full(shape, float("nan"))
         inputs = Inputs(
             None, target=trace.target, target_mask=trace.target_mask, given=dict(trace.given)
         )
@@ -213,19 +214,19 @@ class Effects(Passes[WordEffects]):
         pairs = zip(self.before, after, self.next, strict=True)
         return WordEffects(tuple(changed(b, a, self._name, n.token) for b, a, n in pairs))
 
-    def alone(self) -> list[tuple[int, int, WordEffects]]:
-        """Every head switched off alone: layer, head and what that changes."""
-        return self.each_head(self.trace, KIND)
+    def alone(self, layer: int | None = None) -> list[tuple[int, int, WordEffects]]:
+        """Every head, or each of one layer, switched off alone: layer, head and what that changes."""
+        return self.each_head(self.trace, KIND, layer)
 
-    def every(self) -> Tensor:
+    def every(self, layer: int | None = None) -> Tensor:
         """By how much every head switched off alone changes each word's next, fp32 [word, layer,
-        head]; NaN where there is none."""
-        if self._every is None:
-            shape = self.trace.n_layers(KIND), self.trace.n_heads(KIND)
-            found = torch.full((len(self.next), *shape), float("nan"))
-            for layer, head, effects in self.alone():
-                found[:, layer, head] = torch.tensor([one.size for one in effects.at])
-            self._every = found
+        head]; NaN where there is none.
+
+        Args:
+            layer: the only one to measure now; of the others what is known, and NaN.
+        """
+        for at, head, effects in self.alone(layer):
+            self._every[:, at, head] = torch.tensor([one.size for one in effects.at])
         return self._every
 
     def _name(self, token: int) -> str:

@@ -15,7 +15,7 @@ from ..shared.words import short
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OVER = 0.75  # of the weights' colours, where the spectrogram is wholly faded
+OVER = 0.75  # opacity of the largest weight, where the spectrogram is wholly faded
 MOST = 192  # heads beyond which those of the chosen layer are shown alone
 SMALL = (72, 30)  # pixels of a small one
 
@@ -52,10 +52,11 @@ def columns(weights: np.ndarray, shown: float, step: float, width: int) -> np.nd
 
 
 def blended(grey: np.ndarray, weights: np.ndarray, fade: float) -> np.ndarray:
-    """Grey [row, column] 0 … 1 under the colours of weights [column]: floats [row, column, 3]."""
+    """Grey [row, column] 0 … 1 under the colours of weights [column], which are as opaque as the
+    weights are large: floats [row, column, 3]."""
     shades = np.sqrt(weights / max(weights.max(), 1e-9))
-    over = colour_map("viridis")(shades)[None, :, :3]
-    return grey[..., None] * (1 - OVER * fade) + over * OVER * fade
+    over, opacity = colour_map("viridis")(shades)[None, :, :3], OVER * fade * shades[None, :, None]
+    return grey[..., None] * (1 - opacity) + over * opacity
 
 
 def sound_figure(scene: SoundScene) -> Figure:
@@ -69,7 +70,7 @@ def sound_figure(scene: SoundScene) -> Figure:
     _spectrogram(figure.add_axes((0.075, 0.36, 0.5, 0.44)), scene)
     _curve(figure.add_axes((0.075, 0.12, 0.5, 0.22)), scene)
     largest = float(scene.weights.max())
-    told = f"yellow: weight {short(largest)}, violet: 0 · spectrogram: light is loud, log-mel"
+    told = f"yellow: weight {short(largest)}, clear: 0 · spectrogram: light is loud, log-mel"
     write(figure, 0.075, 0.035, told, size=8, color=QUIET)
     axes = figure.add_axes((0.62, 0.8 - tall / 6, wide / 11, tall / 6))
     axes.imshow(every, extent=(0, max(scene.heads), len(labels), 0), aspect="auto")
@@ -100,9 +101,10 @@ def _spectrogram(axes, scene: SoundScene) -> None:
         extent=(-scene.hop / 2, (frames - 0.5) * scene.hop, 0, 1),
     )  # fmt: skip
     shades = np.sqrt(scene.weights / max(float(scene.weights.max()), 1e-9))
-    over = colour_map("viridis")(shades)[None, :, :3]
+    over = colour_map("viridis")(shades)[None]
+    over[..., 3] = OVER * scene.fade * shades
     axes.imshow(
-        over, aspect="auto", interpolation="nearest", alpha=OVER * scene.fade,
+        over, aspect="auto", interpolation="nearest",
         extent=(-scene.step / 2, (len(scene.weights) - 0.5) * scene.step, 0, 1),
     )  # fmt: skip
     _bare(axes, scene)

@@ -33,7 +33,7 @@ def sound_plotly(scene: SoundScene, features: np.ndarray, who: str, theme: str) 
     over = plots.heat(
         weights[None], times, [-0.5, bins - 0.5], "%{text}: %{z:.4f}", who,
         opacity=OVER * scene.fade, zmin=0, zmax=float(weights.max()) or 1.0, text=[names],
-        colorscale=plots.colour_scale("viridis", theme, power=2.0),
+        colorscale=plots.colour_scale("viridis", theme, power=2.0, clear=True),
         colorbar=dict(title=dict(text="attention weight", side="right"), thickness=14, len=0.65, y=0.68),
     )  # fmt: skip
     figure.add_trace(sound, row=1, col=1)

@@ -1,11 +1,10 @@
 // The spectrogram under the weights of its times, their curve below, and the time under the pointer.
 
 import { shade } from "../shared/colours.js";
-import { niceTicks } from "../shared/curve.js";
+import { niceTicks, numberText } from "../shared/curve.js";
 import { sizedContext } from "../shared/dom.js";
 import { blend } from "../shared/overlay.js";
 import { PALETTE } from "../shared/palette.js";
-import { numberText } from "../shared/plot.js";
 import { short } from "../shared/words.js";
 
 const EDGE = { left: 50, right: 10, top: 4 };
@@ -51,7 +50,7 @@ export function weightColumns(weights, shown, step, width) {
   return found;
 }
 
-/** The colours of weights, one pixel a column. @param {Float64Array} columns @param {Uint8ClampedArray} table */
+/** The colours of weights, one pixel a column: where no weight is, the spectrogram is seen. @param {Float64Array} columns @param {Uint8ClampedArray} table */
 export function columnPixels(columns, table) {
   const canvas = document.createElement("canvas");
   canvas.width = columns.length;
@@ -60,8 +59,8 @@ export function columnPixels(columns, table) {
   const image = context.createImageData(columns.length, 1);
   const largest = columns.reduce((a, b) => Math.max(a, b), 0);
   for (let x = 0; x < columns.length; x++) {
-    const at = 3 * shade(columns[x], largest);
-    image.data.set([table[at], table[at + 1], table[at + 2], 255], 4 * x);
+    const strength = shade(columns[x], largest);
+    image.data.set([...table.subarray(3 * strength, 3 * strength + 3), strength], 4 * x);
   }
   context.putImageData(image, 0, 0);
   return canvas;

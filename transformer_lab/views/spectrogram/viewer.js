@@ -125,7 +125,7 @@ export class SpectrogramViewer {
     });
     this.words.root.classList.add("tl-words");
     this.#strip();
-    this.canvas = element("canvas", { role: "img", tabindex: 0, class: "tl-sound", "data-part": "sound" });
+    this.canvas = element("canvas", { role: "application", tabindex: 0, class: "tl-sound", "data-part": "sound" });
     this.picture = new SoundPicture(this.canvas, sound, {
       hover: (position) => this.#point(position),
       choose: (first, last) => shell.set({ span: [first, last] }),
@@ -145,7 +145,7 @@ export class SpectrogramViewer {
     this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
     this.waiting = new Waiting(this.busy);
     this.kept = new HeadRows(model, Float32Array, shell, this.waiting);
-    this.every = element("canvas", { role: "img", tabindex: 0, class: "tl-every", "data-part": "heads" });
+    this.every = element("canvas", { role: "application", tabindex: 0, class: "tl-every", "data-part": "heads" });
     const choose = (layer, head) => shell.set({ layer, head, mean: "" });
     this.heads = new SmallHeads(this.every, { heads: sound.heads, aspect: 2.2, widest: 150 }, { chosen: () => this.at, choose }, signal);
     this.everyBox = element("div", { class: "tl-every-box" }, this.every);
@@ -154,8 +154,9 @@ export class SpectrogramViewer {
       name: () => ({ "": `layer ${this.at.layer}, head ${this.at.head}`, layer: `all of layer ${this.at.layer}`, all: "all heads" })[this.at.mean],
       words: (edits) => editsWords(edits, sound.words, sound.step, sound.positions),
       effect: () => model.get("_effect").at?.[this.shown] ?? {},
+      heads: sound.heads,
       every: () => model.get("_every")[this.shown] ?? [],
-      size: () => (this.at.mean ? null : model.get("_every")[this.shown]?.[this.at.layer]?.[this.at.head] ?? 0),
+      size: () => (this.at.mean ? null : model.get("_every")[this.shown]?.[this.at.layer]?.[this.at.head] ?? null),
       unit: () => `${model.get("_unit")} ${sound.next[this.shown]?.[0]}`,
       needs: "A saved page holds what each head alone does; more at once, and times that are cut, need the view in a notebook.",
     });
