@@ -45,7 +45,7 @@ def test_a_larger_one_travels_when_it_is_asked_for(monkeypatch):
     view = explorer()
     text = view.to_html()
     assert "model" not in blocks_of(text)
-    assert state_of(text)["_note"] == view.stays
+    assert state_of(text)["_note"] == view.stays.replace("; save_html(path, model=True) takes it along", "")
     assert "it has 0 MB; save_html(path, model=True) takes it along" in view.stays
     assert "model" in blocks_of(view.to_html(model=True))
     monkeypatch.setattr(carrying, "MOST", 200)
@@ -80,11 +80,11 @@ def test_what_cannot_travel_says_why(change):
     text = view.to_html()
     assert "model" not in blocks_of(text) and re.search(why, state_of(text)["_note"])
     assert state_of(text)["_note"].startswith(
-        "The model is not in this page, so cutting edges, writing on, or another text needs a live kernel: "
+        "This page is a snapshot without its model, so cutting edges, writing on, or another text needs a live kernel: "
     )
     heads = HeadView(view.trace)  # whose page can do no more than read
     note = state_of(heads.to_html())["_note"]
-    assert note.startswith("The model is not in this page, so it reads no other text: ")
+    assert note.startswith("This page is a snapshot without its model, so it reads no other text: ")
     with pytest.raises(ValueError, match=why):
         view.to_html(model=True)
 

@@ -176,7 +176,7 @@ def test_a_page_holds_both_directions_and_the_model_that_measures_more():
 def test_a_page_says_why_it_cannot_measure(make, why):
     view = make()
     assert state(view)["_note"].startswith(
-        "The model is not in this page, so it measures no more cells"
+        "This page is a snapshot without its model, so it measures no more cells"
     )
     assert why in view.left_out
     with pytest.raises(ValueError, match=f"cannot travel in this page: {why}"):

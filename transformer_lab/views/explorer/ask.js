@@ -27,6 +27,7 @@ export class AskPanel {
     this.run = button("Run", "run", () => does.run(), "Run the model on this text (Enter)");
     this.run.classList.add("tl-main");
     this.run.hidden = !live;
+    this.snapshot = element("span", { class: "tl-quiet", "data-part": "snapshot", hidden: live }, "read only");
     this.whose = element("span", { class: "tl-quiet tl-whose", "data-part": "whose" });
     const title = about.caution ? state.model.get("_title").replace(`${about.caution} · `, "") : state.model.get("_title");
     this.name = element("b", { class: "tl-name", title }, tokenElement(title));
@@ -40,7 +41,7 @@ export class AskPanel {
     this.notes = element("div", { class: "tl-notes" }, this.caution, this.unrun, this.unread, ...weightsLine(state.model));
     this.root = element("div", { class: "tl-ask" },
       element("span", { class: "tl-whom" }, this.name, this.reads),
-      element("span", { class: "tl-field" }, field(this.text)), this.targetField, this.run, this.more);
+      element("span", { class: "tl-field" }, field(this.text)), this.targetField, this.run, this.snapshot, this.more);
     this.wide = 0;
     new ResizeObserver(([{ contentRect }]) => {
       if (contentRect.width !== this.wide) this.fit(); // lines break elsewhere
@@ -84,6 +85,7 @@ export class AskPanel {
   allow(live) {
     this.live = live;
     this.text.readOnly = this.target.readOnly = this.run.hidden = !live;
+    this.snapshot.hidden = live;
   }
 
   /** The text and the target that were run. */

@@ -18,7 +18,7 @@ from ..heads.heads import Heads, Place, map_sentence, name_of, place_of
 from ..heads.pins import PinTraits
 from ..heads.spans import SpanTraits
 from ..pages.carried import Carried
-from ..pages.carrying import carry
+from ..pages.carrying import carry, for_readers
 from ..pages.export import Block
 from ..shared.base import css, esm, one_line
 from ..shared.exports import Numbers
@@ -380,7 +380,7 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
         if len(positions) <= 64:
             found = (self._runs.compare(trace, None, p) for p in positions)
             state["_tables"] = {str(e.position): e.to_dict() for e in found}
-        state["_note"] = " ".join(filter(None, [self.stays, state["_note"], why]))
+        state["_note"] = " ".join(filter(None, [for_readers(self.stays), state["_note"], why]))
         state["_about"] = {**self._about, "effects": keeps}
         given, first = self._reading.given, self._runs.first_position(self._reading)
         state["_carried"] = {

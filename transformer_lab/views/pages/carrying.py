@@ -59,7 +59,7 @@ def carry(
         )
     if not why and size > UNASKED and wanted is None:
         return None, (
-            f"The model is not in this page, so {lacks}: it has {_mb(size)}; "
+            f"This page is a snapshot without its model, so {lacks}: it has {_mb(size)}; "
             "save_html(path, model=True) takes it along."
         )
     try:
@@ -68,8 +68,14 @@ def carry(
         if wanted:
             raise
         found, why = None, str(error)
-    told = f"The model is not in this page, so {lacks}: {why}."
+    told = f"This page is a snapshot without its model, so {lacks}: {why}."
     return found, "" if found else told
+
+
+def for_readers(told: str) -> str:
+    """What `carry` told as a page says it: without the way out, which only who saves the page has."""
+    reason, _, way_out = told.partition("; ")
+    return f"{reason}." if way_out else told
 
 
 def _left_out(wanted: bool | None, precision: str) -> bool:
@@ -156,7 +162,7 @@ def _read_by_none(traces: Sequence[Trace]) -> str:
         why = "the model was given token ids, and no tokenizer that makes them of a text"
         if type(own) is not Transformer:
             why = f"a {type(network.module).__name__} does not run in a page; a tl.Transformer does"
-    return f"The model is not in this page, so it reads no other text: {why}."
+    return f"This page is a snapshot without its model, so it reads no other text: {why}."
 
 
 def reader_of(traces: Sequence[Trace]) -> TextModel | None:

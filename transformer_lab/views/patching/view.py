@@ -14,7 +14,7 @@ from ...edits.sites import OF_HEADS
 from ...text_model import TextModel
 from ...tracing.gradients import Logit
 from ..pages.carried import Carried
-from ..pages.carrying import carry
+from ..pages.carrying import carry, for_readers
 from ..pages.export import Block
 from ..pages.standing_by import answer_standby
 from ..shared.base import css, esm
@@ -302,7 +302,7 @@ class PatchingView(SelectionView):
                 f"model=True: {desks.pair.source.model_name} cannot travel in this page: {why}; leave "
                 "model out, and the page holds what was measured"
             )
-        self.carried, told = None, f"The model is not in this page, so {lacks}: {why}."
+        self.carried, told = None, f"This page is a snapshot without its model, so {lacks}: {why}."
         if not why:
             self.carried, told = carry(
                 desks.model, model, not desks.is_fresh, desks.runs(), lacks, precision
@@ -324,7 +324,7 @@ class PatchingView(SelectionView):
                 "told": self.carried.told if self.carried else "",
                 **own,
             },
-            "_note": " ".join(filter(None, (self.left_out, self._note))),
+            "_note": " ".join(filter(None, (for_readers(self.left_out), self._note))),
         }
 
     def _blocks(self, **options: Any) -> Iterable[Block]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..pages.carried import Carried
-from ..pages.carrying import carry_traces, is_stale, reader_of
+from ..pages.carrying import carry_traces, for_readers, is_stale, reader_of
 from ..pages.export import Block
 from ..pages.standing_by import answer_standby
 from .selection import SelectionView
@@ -41,7 +41,7 @@ class Travelling(SelectionView):
     def _page_state(self, **options: Any) -> dict[str, Any]:
         state = super()._page_state(**options)
         if "_note" in state:
-            state["_note"] = " ".join(filter(None, (self.stays, state["_note"])))
+            state["_note"] = " ".join(filter(None, (for_readers(self.stays), state["_note"])))
         if self.carried:
             state["_carried"] = {
                 "travels": True,
