@@ -31,8 +31,8 @@ def neighbours() -> Course:
     )  # fmt: skip
     return Course(
         name="neighbours", title="Neighbours (lesson 03)",
-        words="At each letter the model must name the two on its left and the two on its right. Four "
-        "heads begin by looking everywhere alike; watch them share out the four places. Then switch one "
+        words="At each letter the model must name the two on its left and the two on its right. At step 0 "
+        "the four heads attend at random; watch each of them settle on one neighbour. Then switch one "
         "off, and see which neighbours are lost.",
         config=config, tokenizer=tokenizer, text="badgefickhlj",
         tokens=letters + len(SPECIAL), targets=targets, answers=tuple(OFFSETS), names=tuple(LETTERS),

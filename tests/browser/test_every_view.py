@@ -126,9 +126,25 @@ def test_nothing_serious_for_axe(open_page, accessible, page_of, name, screensho
             screenshot(page, f"every-{name}-{scheme}-{width}", full_page=True)
 
 
+# What arrow keys move in is more than an image to a screen reader; and what it is called, in sentences.
+NAMED = """() => [...document.querySelectorAll("#tl-root [role=img][tabindex], #tl-root [aria-label]")]
+    .filter((part) => part.matches("[role=img][tabindex]") || /\\.\\.(?!\\.)/.test(part.ariaLabel.replaceAll("...", "…")))
+    .map((part) => part.outerHTML)"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_interactive_pictures_are_no_images_and_their_names_are_sentences(open_page, page_of, name):
+    page = open_page(page_of(name))
+    if name == "explorer":  # the sentence of the chosen head is part of the name
+        page.wait_for_function(
+            "() => document.querySelector('[data-part=thumbnails]').ariaLabel.includes('P(')"
+        )
+    assert page.evaluate(NAMED) == []
+
+
 COLOURED = """() => [...document.querySelectorAll("#tl-root [style*=background]:not(.tl-token)")].map((part) => {
     const { backgroundColor, backgroundImage, color } = getComputedStyle(part);
-    return [part.className, backgroundColor, backgroundImage, color];
+    return [part.className, backgroundColor, backgroundImage, part.textContent && color];
 })"""
 
 # A cloud is drawn later than all else; where it cannot be turned, a sentence says so.

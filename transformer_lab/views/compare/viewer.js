@@ -84,7 +84,7 @@ export class CompareViewer {
 
   #build() {
     const { signal, names } = this;
-    const canvas = (part) => element("canvas", { role: "img", tabindex: 0, class: "tl-map", "data-part": part });
+    const canvas = (part) => element("canvas", { role: "application", tabindex: 0, class: "tl-map", "data-part": part });
     this.grid = canvas("grid");
     this.gridMap = new NumberMap(this.grid, {
       hover: (at) => this.#gridAt(at), pick: (at) => at.row !== null && at.column !== null && this.shell.set({ layer: at.row, head: at.column }),

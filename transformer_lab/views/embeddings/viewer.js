@@ -98,8 +98,8 @@ export class EmbeddingViewer {
       label: "Layer", part: "row", values: data.where.map((_, i) => i), value: this.row,
       text: (row) => (row === 0 ? "start" : `after ${row - 1}`), change: (row) => this.#chooseRow(row),
     });
-    this.space = element("div", { class: "tl-space", role: "img", tabindex: 0, "data-part": "space", hidden: true });
-    this.flat = element("canvas", { class: "tl-flat", role: "img", tabindex: 0, "data-part": "flat" });
+    this.space = element("div", { class: "tl-space", role: "application", tabindex: 0, "data-part": "space", hidden: true });
+    this.flat = element("canvas", { class: "tl-flat", role: "application", tabindex: 0, "data-part": "flat" });
     this.note = element("p", { class: "tl-hint", role: "status", "data-part": "space-note" });
     this.legend = element("div", { class: "tl-legend", "data-part": "legend" });
     this.shares = element("table", { class: "tl-table", "data-part": "shares" });

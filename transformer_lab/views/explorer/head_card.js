@@ -6,7 +6,8 @@ import { headOff } from "./edits.js";
 import { changeOf } from "./facts.js";
 import { headName, quoted, short, signed } from "../shared/words.js";
 
-const LEAST_CHANGE = 0.01; // of a probability, or a share: where no head does more, no dot is large
+const LEAST_CHANGE = 0.01; // of a probability, or a share: less is nothing to speak of
+const FULL_DOT = 0.05; // where no head changes as much, no dot is full size
 
 /**
  * What single heads do, as far as it is known.
@@ -25,7 +26,7 @@ export function effectsOf(state) {
   }
   const swept = changes.size >= state.kind.layers * state.kind.heads;
   const most = Math.max(0, ...[...changes.values()].map(Math.abs));
-  return { effects, changes, estimates, swept, most, scale: Math.max(most, LEAST_CHANGE) };
+  return { effects, changes, estimates, swept, most, scale: Math.max(most, FULL_DOT) };
 }
 
 /**

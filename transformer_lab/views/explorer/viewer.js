@@ -330,7 +330,8 @@ export class ExplorerViewer {
 
   #gridWords() {
     const { layers, heads } = this.state.kind;
-    return `${layers} layers by ${heads} heads, each as a small map. ${this.#tell(this.state.layer, this.state.head)}. Arrow keys choose a head, X switches it off or on, Shift with Space takes several.`;
+    const told = this.#tell(this.state.layer, this.state.head).replace(/\.?$/, ".");
+    return `${layers} layers by ${heads} heads, each as a small map. ${told} Arrow keys choose a head, X switches it off or on, Shift with Space takes several.`;
   }
 
   #marks() {

@@ -152,7 +152,7 @@ export class FlowViewer {
     });
     this.over = checkbox("The circuit’s heads stand out", "over", (on) => shell.set({ _options: { ...this.model.get("_options"), circuit: on } }));
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
-    this.canvas = element("canvas", { role: "img", tabindex: 0, "data-part": "flow" });
+    this.canvas = element("canvas", { role: "application", tabindex: 0, "data-part": "flow" });
     this.picture = new FlowPicture(this.canvas);
     this.box = element("div", { class: "tl-flow-box" }, this.canvas);
     this.readout = element("p", { class: "tl-readout", "data-part": "readout" });

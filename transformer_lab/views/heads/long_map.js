@@ -24,7 +24,7 @@ export class LongMap {
   /** @param {LongDoes} does @param {AbortSignal} signal */
   constructor(does, signal) {
     Object.assign(this, { does, signal });
-    this.canvas = element("canvas", { role: "img", tabindex: 0, class: "tl-map tl-long-map", "data-part": "map" });
+    this.canvas = element("canvas", { role: "application", tabindex: 0, class: "tl-map tl-long-map", "data-part": "map" });
     this.overview = element("canvas", { class: "tl-overview", "aria-hidden": "true", "data-part": "overview", title: "The whole map; a click goes there" });
     this.drawing = new LongCanvas(this.canvas, this.overview);
     this.legend = element("div", { class: "tl-legend", "data-part": "legend" });

@@ -31,7 +31,7 @@ export class MapPanel {
   constructor(state, on, { signal, redraw }) {
     this.state = state;
     this.from = {};
-    this.canvas = element("canvas", { role: "img", tabindex: 0, class: "tl-map", "data-part": "map" });
+    this.canvas = element("canvas", { role: "application", tabindex: 0, class: "tl-map", "data-part": "map" });
     this.map = new HeatMap(this.canvas, on, signal);
     this.legend = element("div", { class: "tl-legend", "data-part": "legend" });
     this.note = element("p", { class: "tl-hint", "data-part": "map-note" });

@@ -50,7 +50,7 @@ export class Texts {
   }
 
   #buildPanel() {
-    this.canvas = element("canvas", { role: "img", tabindex: 0, "data-part": "distance" });
+    this.canvas = element("canvas", { role: "application", tabindex: 0, "data-part": "distance" });
     this.plot = new Plot(this.canvas, { hover: (x) => this.#point(x) }, this.signal);
     this.said = element("p", { class: "tl-hint", "data-part": "over-texts" });
     this.number = element("span", { class: "tl-quiet", role: "status", "data-part": "distance-number" });

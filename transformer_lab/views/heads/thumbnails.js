@@ -17,7 +17,7 @@ export class Thumbnails {
   constructor(choose, signal, tell = (layer, head) => `Layer ${layer}, head ${head}: click to see it large`) {
     this.canvas = element("canvas", {
       class: "tl-thumbs",
-      role: "img",
+      role: "application",
       tabindex: 0,
       "data-part": "thumbnails",
     });

@@ -64,7 +64,7 @@ class LearningViewer {
         { class: "tl-learning" },
         element("section", {}, element("h3", {}, "Loss"), part("canvas", "curve", { role: "img", "aria-label": "Loss over steps" })),
         element("section", { class: "tl-heads" }, element("h3", {}, "Where each head looks"), part("div", "small", { class: "tl-small" }), part("div", "legend", { class: "tl-legend" })),
-        element("section", {}, part("h3", "which"), part("canvas", "big", { class: "tl-map", role: "img", tabindex: 0 }), part("p", "readout", { class: "tl-hint" })),
+        element("section", {}, part("h3", "which"), part("canvas", "big", { class: "tl-map", role: "application", tabindex: 0 }), part("p", "readout", { class: "tl-hint" })),
         element(
           "section",
           {},

@@ -86,7 +86,7 @@ export class PatchingViewer {
       choose: (direction) => shell.set({ direction }),
     });
     this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
-    this.canvas = element("canvas", { role: "img", tabindex: 0, class: "tl-map", "data-part": "map" });
+    this.canvas = element("canvas", { role: "application", tabindex: 0, class: "tl-map", "data-part": "map" });
     this.map = new NumberMap(this.canvas, {
       hover: (at) => this.#hover(at), pick: ({ row, column }) => row !== null && column !== null && this.#pick(row, column, true),
     }, signal);

@@ -81,7 +81,7 @@ export class DistancePanel {
     this.table.replaceChildren(
       element("caption", {}, `${scheme.name}: ${curve.what}, by tokens before the query`),
       element("thead", {}, element("tr", {}, ...["before", ...heads].map((name) => element("th", { scope: "col" }, name)))),
-      element("tbody", {}, ...wanted.map(([d, i]) => element("tr", {}, element("th", { scope: "row" }, String(-d)), ...curve.series.map(({ y }) => element("td", {}, four(y[i])))))),
+      element("tbody", {}, ...wanted.map(([d, i]) => element("tr", {}, element("th", { scope: "row" }, String(-d).replace("-", "−")), ...curve.series.map(({ y }) => element("td", {}, four(y[i])))))),
     );
   }
 }

@@ -11,7 +11,7 @@ export const four = (value) => value.toFixed(4).replace(/^-(0\.0+)$/, "$1").repl
 export const heading = (title, hint) => element("p", { class: "tl-heading" }, title, " ", ...(hint ? [hint] : []));
 
 /** @param {string} part */
-export const pictureCanvas = (part) => element("canvas", { role: "img", tabindex: 0, class: "tl-map", "data-part": part });
+export const pictureCanvas = (part) => element("canvas", { role: "application", tabindex: 0, class: "tl-map", "data-part": part });
 
 /** @param {string} part */
 export const numberLine = (part) => element("p", { class: "tl-number-line", role: "status", "data-part": part });

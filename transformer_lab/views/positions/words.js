@@ -6,13 +6,13 @@ import { short } from "../shared/words.js";
 /** Below this a change of a weight is nothing but rounding. */
 export const NO_CHANGE = 5e-5;
 
-/** A number near nothing, by its power of ten. @param {number} value */
+/** A number near nothing, by its power of ten; the minus sign, unlike a hyphen, never ends a line. @param {number} value */
 export function tiny(value) {
-  if (value < 1e-9) return "below 1e-9";
+  if (value < 1e-9) return "below 1e−9";
   let power = Math.floor(Math.log10(value));
   let digit = Math.round(value / 10 ** power);
   if (digit === 10) [digit, power] = [1, power + 1];
-  return `${digit}e${power}`;
+  return `${digit}e−${-power}`;
 }
 
 /** A change of a weight. @param {number} value */

@@ -14,12 +14,12 @@ def tiny(value: float) -> str:
     """A number near nothing, by its power of ten. The browser computes closed forms too: where one
     side finds exactly 0, the other may find 1e-17."""
     if value < 1e-9:
-        return "below 1e-9"
+        return "below 1e−9"
     power = math.floor(math.log10(value))
     digit = int(value / 10**power + 0.5)
     if digit == 10:
         digit, power = 1, power + 1
-    return f"{digit}e{power}"
+    return f"{digit}e−{-power}"
 
 
 def change_sentence(facts: PositionFacts) -> str:

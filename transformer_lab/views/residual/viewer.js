@@ -127,7 +127,7 @@ export class ResidualViewer {
 
   #build() {
     const { root, signal, shell } = this;
-    this.canvas = element("canvas", { role: "img", tabindex: 0, class: "tl-map", "data-part": "map" });
+    this.canvas = element("canvas", { role: "application", tabindex: 0, class: "tl-map", "data-part": "map" });
     this.map = new NumberMap(this.canvas, {
       hover: (cell) => this.#hover(cell?.row ?? null, cell?.column ?? null),
       pick: (cell) => this.#pick(cell.row, cell.column),

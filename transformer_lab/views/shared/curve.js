@@ -36,7 +36,8 @@ export function nearest(points, step) {
 }
 
 /** @param {number} value @param {number} step between ticks */
-const tickText = (value, step) => value.toFixed(step >= 1 ? 0 : Math.min(4, Math.ceil(-Math.log10(step))));
+export const numberText = (value, step) =>
+  value.toFixed(step >= 1 ? 0 : Math.min(4, Math.ceil(-Math.log10(step) - 1e-9))).replace("-", "−");
 
 export class Curve {
   /** @param {HTMLCanvasElement} canvas @param {(step: number | null) => void} hover @param {AbortSignal} signal */
@@ -83,7 +84,7 @@ export class Curve {
       context.moveTo(LEFT, y(tick));
       context.lineTo(LEFT + room.width, y(tick));
       context.stroke();
-      context.fillText(tickText(tick, rows[1] - rows[0] || 1), LEFT - 6, y(tick));
+      context.fillText(numberText(tick, rows[1] - rows[0] || 1), LEFT - 6, y(tick));
     }
     context.textAlign = "center";
     for (const tick of niceTicks(0, Math.max(steps, 1), Math.max(2, room.width / 90))) {

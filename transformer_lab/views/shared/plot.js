@@ -1,6 +1,6 @@
 // Curves on a canvas, each named at its end.
 
-import { niceTicks } from "./curve.js";
+import { niceTicks, numberText } from "./curve.js";
 import { sizedContext } from "./dom.js";
 
 const NAME_HEIGHT = 13; // px
@@ -49,9 +49,6 @@ export function namedCurves(series, most) {
   const kept = new Set(order.slice(0, Math.max(1, most)));
   return shown.filter((s) => kept.has(s));
 }
-
-/** @param {number} value @param {number} step between ticks */
-export const numberText = (value, step) => value.toFixed(step >= 1 ? 0 : Math.min(4, Math.ceil(-Math.log10(step) - 1e-9)));
 
 export class Plot {
   /**

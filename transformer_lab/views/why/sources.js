@@ -12,7 +12,7 @@ export class SourcePanel {
   constructor(signal) {
     const side = (name) => element("table", { class: "tl-blocks tl-side", "data-part": `${name}-side` });
     this.sides = { key: side("key"), query: side("query") };
-    this.canvas = element("canvas", { role: "img", tabindex: 0, "data-part": "table" });
+    this.canvas = element("canvas", { role: "application", tabindex: 0, "data-part": "table" });
     this.map = new NumberMap(this.canvas, { hover: (at) => this.#point(at) }, signal);
     this.text = element("p", { class: "tl-readout", "data-part": "table-readout" });
     this.hint = element("span", { class: "tl-quiet", "data-part": "source-hint" });

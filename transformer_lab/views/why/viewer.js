@@ -113,7 +113,7 @@ export class WhyViewer {
       hover: (spot) => this.link.hover(spot),
     });
     this.sources = new SourcePanel(signal);
-    this.canvas = element("canvas", { role: "img", tabindex: 0, "data-part": "waterfall" });
+    this.canvas = element("canvas", { role: "application", tabindex: 0, "data-part": "waterfall" });
     this.fall = new Waterfall(this.canvas, (place) => this.#point(place), signal);
     this.fallHint = quiet("fall-hint");
     this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
