@@ -45,8 +45,10 @@ def test_a_larger_one_travels_when_it_is_asked_for(monkeypatch):
     view = explorer()
     text = view.to_html()
     assert "model" not in blocks_of(text)
-    assert state_of(text)["_note"] == view.stays.replace("; save_html(path, model=True) takes it along", "")
-    assert "it has 0 MB; save_html(path, model=True) takes it along" in view.stays
+    assert state_of(text)["_note"] == view.stays.replace(
+        "; save_html(path, model=True) takes it along", ""
+    )
+    assert "the model has 0 MB; save_html(path, model=True) takes it along" in view.stays
     assert "model" in blocks_of(view.to_html(model=True))
     monkeypatch.setattr(carrying, "MOST", 200)
     with pytest.raises(

@@ -59,7 +59,7 @@ def carry(
         )
     if not why and size > UNASKED and wanted is None:
         return None, (
-            f"This page is a snapshot without its model, so {lacks}: it has {_mb(size)}; "
+            f"This page is a snapshot without its model, so {lacks}: the model has {_mb(size)}; "
             "save_html(path, model=True) takes it along."
         )
     try:

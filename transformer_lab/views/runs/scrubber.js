@@ -161,7 +161,7 @@ export class Scrubber {
         { class: "tl-courses" },
         element("section", { class: "tl-panel", "aria-label": "Loss" }, titled("Loss", element("span", { class: "tl-quiet" }, "drag to scrub")), this.loss, this.point),
         element("section", { class: "tl-panel", "aria-label": "Scores of the heads" }, titled("Every head", this.courseHint, this.measureMenu.root), this.course),
-        element("section", { class: "tl-panel", "aria-label": "Scores at this step" }, titled("Scores at this step", this.bestHint), element("div", { class: "tl-best-box" }, this.best)),
+        element("section", { class: "tl-panel", "aria-label": "Scores at this step" }, titled("Scores at this step", this.bestHint), this.best),
       ),
       this.sentence,
     );
