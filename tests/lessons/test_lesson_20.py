@@ -328,6 +328,12 @@ def test_circuits_and_the_copying_score_are_those_of_the_package(model):
     assert float(solutions.copying_score(own)) == pytest.approx(ov.copying_score, abs=1e-4)
 
 
+def test_a_copying_score_of_1_does_not_hold_for_every_token():
+    ov = torch.tensor([[3.0, -4.0], [1.0, -1.0]])
+    assert float(solutions.copying_score(ov)) == pytest.approx(1, abs=1e-3)
+    assert ov[1, 1] < 0 < ov[1, 0]  # the second token lowers its own logit
+
+
 def test_composition_is_that_of_the_package(model):
     early, late = matrices(model, 0, 2), matrices(model, 1, 0)
     generator = torch.Generator().manual_seed(1)

@@ -93,9 +93,9 @@ class OVCircuit(TokenCircuit):
     """Logits (up to a positive factor) that looking at a token adds, from the token looked at to
     the token made likelier.
 
-    copying_score: Σλ / Σ|λ| over the eigenvalues λ of the whole matrix, from −1 to 1: near 1, a
-        token that is looked at makes itself likelier. None of a "cross" head where encoder and
-        decoder have tables of tokens of their own.
+    copying_score: Σλ / Σ|λ| over the eigenvalues λ of the whole matrix, from −1 to 1: near 1,
+        attending to a token raises its own logit on average, though not for each token. None of a
+        "cross" head where encoder and decoder have tables of tokens of their own.
     copying_random: mean and spread of that over heads of the same shape with random weights.
     """
 
