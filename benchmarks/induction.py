@@ -92,7 +92,7 @@ def circuit(model, data, seed, texts=16, again=8):
         for layer in (0, 1)
     ]
     back, looks = int(maps[0][:, again, again - 1].argmax()), maps[1][:, -1, again]
-    ways = [  # by each of the heads that do it: they are backups of one another
+    ways = [  # by each of the heads that do it: they are redundant
         [f"input->a0.h{back}<v>", f"a0.h{back}->a1.h{head}<k>", f"a1.h{head}->logits"]
         for head in (looks >= 0.5).nonzero()[:, 0].tolist()
     ]

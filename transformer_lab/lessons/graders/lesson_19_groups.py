@@ -59,8 +59,8 @@ SLIPS = (
     Slip(
         "choose",
         "each alone",
-        "You compare what is left without each head **alone**. Backups show only when those that were "
-        "chosen are off as well: measure every candidate together with the group.",
+        "You compare what is left without each head **alone**. Redundant heads show only when those "
+        "that were chosen are off as well: measure every candidate together with the group.",
     ),
     Slip(
         "choose",
@@ -192,16 +192,16 @@ def _matter_alone(right, n_heads, level):
 
 
 _GROUP = Grader(
-    name="19/smallest_group",
+    name="19/minimal_group",
     cases=_cases,
-    reference=solutions.smallest_group,
+    reference=solutions.minimal_group,
     shape_hint="the number of each head of the group",
     suspects=(
         Suspect(
             "all that matter alone",
             _matter_alone,
-            "These are the heads that matter *alone*. Backups do not, and yet nothing works without all "
-            "of them: let the group grow, and measure it as a group.",
+            "These are the heads that matter *alone*. Redundant heads do not, and yet nothing works "
+            "without all of them: let the group grow, and measure it as a group.",
         ),
         *suspects_of(_with, SLIPS),
         Suspect(

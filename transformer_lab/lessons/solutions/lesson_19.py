@@ -19,7 +19,7 @@ def without_head(z, w_out, head):
     return merged @ w_out.T
 
 
-def smallest_group(right, n_heads, level):
+def minimal_group(right, n_heads, level):
     group = []
     while right(group) > level and len(group) < n_heads:
         rest = [head for head in range(n_heads) if head not in group]
