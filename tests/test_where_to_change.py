@@ -1,4 +1,4 @@
-"""The README's table "Where to change what", held against the package: what is added here, for the
+"""CONTRIBUTING.md's table "Where to change what", held against the package: what is added here, for the
 length of a test, is added in no other places than the table names."""
 
 import re
@@ -105,14 +105,14 @@ def test_every_scheme_has_a_public_name(name):
 
 
 def rows():
-    """The rows of the README's table: what is added -> the paths that it names."""
-    text = (ROOT / "README.md").read_text("utf-8")
+    """The rows of the table: what is added -> the paths that it names."""
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     section = text.split("## Where to change what")[1].split("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("| a")]
     return {line.split("|")[1].strip(): re.findall(r"`([\w/.]+)`", line) for line in lines}
 
 
-@pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="not in a clone")
+@pytest.mark.skipif(not (ROOT / "CONTRIBUTING.md").exists(), reason="not in a clone")
 @pytest.mark.parametrize("path", sorted({path for paths in rows().values() for path in paths}))
 def test_what_the_table_names_is_there(path):
     if path.startswith(("transformer_lab/", "data/")):

@@ -15,87 +15,111 @@ __version__ = "0.1.0"
 # loaded, so it holds where this package is imported first, as the lessons do.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# public name -> module that defines it
-_NAMES = {
-    "ModelConfig": "config",
-    "attend": "attention",
-    "Attention": "attention",
-    "AttentionCall": "attention",
-    "Tap": "attention",
-    "Site": "attention",
-    "Network": "hub.network",
-    "NamedNetwork": "hub.named",
-    "Output": "hub.network",
-    "Rotary": "positions",
-    "Sinusoidal": "positions",
-    "Learned": "positions",
-    "ALiBi": "positions",
-    "NoPositions": "positions",
-    "Relative": "positions",
-    "Transformer": "model",
-    "pick_device": "model",
-    "Recurrent": "recurrent",
-    "RecurrentConfig": "config",
-    "Classifier": "readers",
-    "PictureClassifier": "readers",
-    "SpanReader": "readers",
-    "accuracy": "training.marks",
-    "exact_match": "training.marks",
-    "grade_heads": "training.marks",
-    "bleu": "training.translations",
-    "Bleu": "training.translations",
-    "train": "training.loop",
-    "Step": "training.state",
-    "TrainingStopped": "training.loop",
-    "evaluate": "training.objective",
-    "Run": "training.run",
-    "save_model": "files.models",
-    "load_model": "files.models",
-    "generate": "writing",
-    "TextModel": "text_model",
-    "shipped": "text_model",
-    "ImageModel": "pictures.image_model",
-    "Trace": "tracing.trace",
-    "trace": "tracing.running",
-    "Logit": "tracing.gradients",
-    "MemoryBudgetError": "tracing.maps",
-    "edit": "edits.hanging",
-    "ablate": "edits.makers",
-    "knock_out": "edits.makers",
-    "scale": "edits.makers",
-    "patch": "edits.makers",
-    "skip": "edits.makers",
-    "steer": "edits.makers",
-    "mean_of": "edits.reference",
-    "estimate_effects": "edits.estimates",
-    "sweep_heads": "edits.sweep",
-    "sweep_groups": "edits.sweep",
-    "sweep_edges": "edits.sweep",
-    "patching_grid": "desk.patching",
-    "path_patch": "desk.paths",
-    "study": "studies.running",
-    "report": "reports.report",
-    "edge_scores": "desk.edge_scores",
-    "circuit": "desk.edge_scores",
-    "Circuit": "desk.circuit_scores",
-    "head_table": "heads.table",
-    "HeadTable": "heads.table",
-    "explore": "exploring",
-    "compare_runs": "views.runs.curves",
-    "to_plotly": "views.measured",
+# verb -> public name -> the module that defines it, or that it is
+_API = {
+    "train": {
+        "ModelConfig": "config",
+        "Transformer": "model",
+        "RecurrentConfig": "config",
+        "Recurrent": "recurrent",
+        "Rotary": "positions",
+        "Sinusoidal": "positions",
+        "Learned": "positions",
+        "ALiBi": "positions",
+        "Relative": "positions",
+        "NoPositions": "positions",
+        "Classifier": "readers",
+        "PictureClassifier": "readers",
+        "SpanReader": "readers",
+        "pick_device": "model",
+        "train": "training.loop",
+        "Step": "training.state",
+        "TrainingStopped": "training.loop",
+        "Run": "training.run",
+        "evaluate": "training.objective",
+        "accuracy": "training.marks",
+        "exact_match": "training.marks",
+        "bleu": "training.translations",
+        "Bleu": "training.translations",
+        "datasets": "datasets",
+        "tokenizers": "tokenizers",
+    },
+    "look": {
+        "TextModel": "text_model",
+        "ImageModel": "pictures.image_model",
+        "shipped": "text_model",
+        "trace": "tracing.running",
+        "Trace": "tracing.trace",
+        "Logit": "tracing.gradients",
+        "MemoryBudgetError": "tracing.maps",
+        "generate": "writing",
+        "heads": "heads",
+        "circuits": "circuits",
+        "probes": "heads.probes",
+        "head_table": "heads.table",
+        "HeadTable": "heads.table",
+        "grade_heads": "training.marks",
+    },
+    "touch": {
+        "edit": "edits.hanging",
+        "ablate": "edits.makers",
+        "knock_out": "edits.makers",
+        "scale": "edits.makers",
+        "patch": "edits.makers",
+        "skip": "edits.makers",
+        "steer": "edits.makers",
+        "mean_of": "edits.reference",
+    },
+    "measure": {
+        "sweep_heads": "edits.sweep",
+        "sweep_groups": "edits.sweep",
+        "sweep_edges": "edits.sweep",
+        "estimate_effects": "edits.estimates",
+        "patching_grid": "desk.patching",
+        "path_patch": "desk.paths",
+        "edge_scores": "desk.edge_scores",
+        "circuit": "desk.edge_scores",
+        "Circuit": "desk.circuit_scores",
+        "study": "studies.running",
+    },
+    "show": {
+        "explore": "exploring",
+        "views": "views",
+        "to_plotly": "views.measured",
+        "compare_runs": "views.runs.curves",
+        "lessons": "lessons",
+    },
+    "save": {
+        "save_model": "files.models",
+        "load_model": "files.models",
+        "report": "reports.report",
+        "pretrained": "pretrained",
+    },
+    "extend": {
+        "attend": "attention",
+        "Attention": "attention",
+        "AttentionCall": "attention",
+        "Site": "attention",
+        "Tap": "attention",
+        "Network": "hub.network",
+        "NamedNetwork": "hub.named",
+        "Output": "hub.network",
+        "hub": "hub",
+    },
 }
-# public module -> where it is
 _MODULES = {
-    "circuits": "circuits",
-    "datasets": "datasets",
-    "heads": "heads",
-    "tokenizers": "tokenizers",
-    "views": "views",
-    "lessons": "lessons",
-    "hub": "hub",
-    "pretrained": "pretrained",
-    "probes": "heads.probes",
+    "datasets",
+    "tokenizers",
+    "heads",
+    "circuits",
+    "probes",
+    "views",
+    "lessons",
+    "pretrained",
+    "hub",
 }
+_NAMES = {name: module for names in _API.values() for name, module in names.items()}
+__all__ = [*_NAMES]
 
 if TYPE_CHECKING:
     from . import circuits, datasets, heads, hub, lessons, tokenizers, views
@@ -138,17 +162,35 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str):
-    if name in _MODULES:
-        return import_module(f".{_MODULES[name]}", __name__)
     if name in _NAMES:
-        value = getattr(import_module(f".{_NAMES[name]}", __name__), name)
+        module = import_module(f".{_NAMES[name]}", __name__)
+        value = module if name in _MODULES else getattr(module, name)
         globals()[name] = value
         return value
-    raise AttributeError(f"transformer_lab has no {name!r}; it has {', '.join(sorted(__all__))}")
+    from difflib import get_close_matches
+
+    known = {known.lower(): known for known in _NAMES}
+    near = [known[match] for match in get_close_matches(name.lower(), known, 3, 0.5)]
+    hint = f"did you mean {' or '.join(near)}?" if near else "help(tl) lists its names"
+    raise AttributeError(f"transformer_lab has no {name!r}; {hint}")
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-__all__ = [*_NAMES, *_MODULES]
+def _by_verb() -> str:
+    """The public names, one paragraph a verb."""
+    from textwrap import fill
+
+    return "\n".join(
+        fill(f"{verb:<8} {', '.join(names)}", 96, initial_indent="    ", subsequent_indent=" " * 13)
+        for verb, names in _API.items()
+    )
+
+
+__doc__ = f"""{__doc__}
+Six names are enough to begin: TextModel, trace, edit, ablate, explore and train.
+
+{_by_verb()}
+"""
