@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from .cache import KVCache
 from .config import ModelConfig
+from .hub.hooks import Taps
 from .positions import PositionModule
 from .softmax import (
     add_bias,
@@ -249,12 +250,13 @@ class Tapped:
     def add_tap(self, tap: Tap) -> None:
         with _hanging:
             for module in self.tapped():
-                module.taps = tuple(sorted((*module.taps, tap), key=lambda t: t.records))
+                module.taps = Taps(sorted((*module.taps, tap), key=lambda t: t.records))
 
     def remove_tap(self, tap: Tap) -> None:
         with _hanging:
             for module in self.tapped():
-                module.taps = tuple(t for t in module.taps if t is not tap)
+                left = [t for t in module.taps if t is not tap]
+                module.taps = Taps(left) if left else ()
 
 
 def attend(

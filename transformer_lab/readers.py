@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from .arguments import check, check_fields, shown
 from .attention import Tapped
 from .config import LARGEST_SIZE, ModelConfig, check_known, check_table
+from .hub.shield import no_grad
 from .model import Transformer
 
 POOLS = ("first", "mean")
@@ -170,7 +171,7 @@ class SpanReader(Reader):
         logits = self.head(self._states(tokens, target, mask)).transpose(1, 2)
         return logits if mask is None else logits.masked_fill(~mask[:, None], float("-inf"))
 
-    @torch.no_grad()
+    @no_grad()
     def spans(self, tokens: Tensor, *, mask: Tensor | None = None, longest: int = 30) -> Tensor:
         """The likeliest span of each text, both ends included: int64 [batch, 2]. The last
         position is never before the first, and a span has at most `longest` tokens."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .arguments import check
 from .cache import KVCache
+from .hub.shield import evaluation_mode, no_grad
 from .model import Transformer
 
 
@@ -107,7 +108,7 @@ class _Reader:
             self.cache.reorder(rows)
 
 
-@torch.no_grad()
+@no_grad()
 def generate(
     model: Transformer,
     tokens: Tensor,
@@ -160,9 +161,7 @@ def generate(
             f"max_new_tokens={max_new_tokens} after {n_prompt} tokens passes the model's "
             f"n_ctx={model.config.n_ctx}; ask for at most {model.config.n_ctx - n_prompt + 1}"
         )
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluation_mode(model):
         if beams > 1:
             return _beam_search(
                 model, tokens, mask, ids, max_new_tokens, beams, eos_id, length_penalty, cached
@@ -187,8 +186,6 @@ def generate(
             if eos_id is not None and bool(done.all()):
                 break
         return ids[:, n_prompt:]
-    finally:
-        model.train(was_training)
 
 
 def sampling_distribution(

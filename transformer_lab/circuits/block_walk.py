@@ -13,13 +13,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..hub.held_norms import is_norm
+from ..hub.hooks import hook, hooked
 from ..hub.linear import is_linear, measured
+from ..hub.shield import no_grad, together
 from ..hub.sources import PartsError
 from ..softmax import cap, spread_heads
 from ..tracing.trace import Trace, TraceError
@@ -216,15 +219,11 @@ class _Seen:
         def left(_: nn.Module, __: Any, output: Any) -> None:
             self._note(ends, output if isinstance(output, Tensor) else output[0])
 
-        handles = [block.register_forward_pre_hook(entered, with_kwargs=True)]
-        handles += [m.register_forward_hook(self._ran) for m in inside]
-        handles.append(block.register_forward_hook(left))
-        try:
-            with torch.no_grad():
-                network.run(inputs_of(trace, batch))
-        finally:
-            for handle in handles:
-                handle.remove()
+        hooks = [partial(hook, block, entered, before=True, with_kwargs=True)]
+        hooks += [partial(hook, m, self._ran) for m in inside]
+        hooks.append(partial(hook, block, left))
+        with together(no_grad(), hooked(*hooks)):
+            network.run(inputs_of(trace, batch))
         if len(ends) != 2:
             raise PartsError(f"what layer {layer} of {self._name} reads and gives was not seen")
         self.stream, self.out = ends

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from ..config import ModelConfig
+from ..hub.shield import no_grad
 from ..model import Transformer
 from ..positions import Learned
 
 THROUGH = ("keys", "values")
 
 
-@torch.no_grad()
+@no_grad()
 def induction_by_hand(
     vocab_size: int = 48,
     n_ctx: int = 96,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..hub.network import Inputs
+from ..hub.shield import no_grad
 from ..tracing.trace import Trace, TraceError
 
 CHUNK_MIB = 32  # of logits at once
@@ -78,7 +79,7 @@ def unembedding(trace: Trace) -> Callable[[Tensor], Tensor]:
         )
 
     def read(x: Tensor) -> Tensor:
-        with torch.no_grad():
+        with no_grad():
             return run(x.to(last.device, last.dtype)).float().cpu()
 
     _check(trace, read, last)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..hub.shield import no_grad
 from ..tracing.trace import Trace
 
 PART_NAMES = {"attn_out": "attention", "cross_out": "cross-attention", "mlp_out": "MLP"}
@@ -92,7 +93,7 @@ def _after_attention(trace: Trace, before: Tensor, added: Tensor) -> Tensor:
     stream = before + added
     if model is None or model.config.norm_first or model.decoder is None:
         return stream
-    with torch.no_grad():
+    with no_grad():
         device = model.device
         rows = [b.norm1(x.to(device)) for b, x in zip(model.decoder, stream, strict=True)]
     return torch.stack(rows).float().cpu()

@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..hub.shield import no_grad
 from .head_weights import head_of, spread
 
 _ROWS = 2**24  # numbers of a vocab × vocab matrix in memory at a time
@@ -103,7 +104,7 @@ class OVCircuit(TokenCircuit):
     copying_random: tuple[float, float] | None = None
 
 
-@torch.no_grad()
+@no_grad()
 def qk_circuit(
     model: Any, layer: int, head: int, *, kind: str | None = None, distance: int = 0
 ) -> QKCircuit:
@@ -123,7 +124,7 @@ def qk_circuit(
     return QKCircuit(left, right, part.position_note, part.name_query, part.name_key, distance)
 
 
-@torch.no_grad()
+@no_grad()
 def ov_circuit(
     model: Any, layer: int, head: int, *, kind: str | None = None, samples: int = 16, seed: int = 0
 ) -> OVCircuit:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,8 @@ from ..edits.kinds import EditError
 from ..edits.passes import Passes
 from ..edits.patching import OF_CALL
 from ..hub.network import SeamError
+from ..hub.parts import with_grad
+from ..hub.shield import no_grad, sheltered, stack
 from ..softmax import spread_heads
 from ..tracing.trace import TraceError
 from .edge_graph import INPUTS, EdgeGraph
@@ -94,7 +96,7 @@ class EdgePasses:
         plans = [_Plan.of(self.graph, mask) for mask in masks]
         found = [0.0] * len(plans)
         waiting = sorted(range(len(plans)), key=lambda i: (plans[i].start, plans[i].copies))
-        with self._watching(torch.no_grad()):
+        with self._watching(no_grad()):
             while waiting:
                 plan = plans[waiting[0]]
                 some = [i for i in waiting[: self._most(plan)] if plans[i].start == plan.start]
@@ -115,7 +117,7 @@ class EdgePasses:
         """
         plan = _Plan.apart(self.graph)
         found = torch.zeros(self.graph.every.shape)
-        with torch.inference_mode(False), self._watching(torch.enable_grad()):
+        with self._watching(with_grad()):
             (rows,) = self._tap.run([plan], share=share, leaves=True)
             leaves = [leaf for _, leaf in self._tap.leaves]
             try:
@@ -152,13 +154,13 @@ class EdgePasses:
 
     def _opened(self) -> float:
         """The corrupted run's metric; from now on passes may begin in the middle."""
-        with self.passes.open() as rows:
-            return float(self._metric(rows))
+        with self.passes.open():
+            return float(self._metric(self.passes.clean()))
 
-    @contextmanager
+    @sheltered
     def _watching(self, grad: Any) -> Iterator[None]:
         with ExitStack() as stack:
-            stack.enter_context(self.passes.again())
+            stack.enter_context(self.passes.open())
             stack.enter_context(grad)
             self._hang(stack, self._tap)
             yield
@@ -223,10 +225,10 @@ class EdgePasses:
 
     def _is_parallel(self) -> bool:
         probe = _Probe(len(self.passes.inputs.first))
-        with ExitStack() as stack:
-            stack.enter_context(torch.no_grad())
-            stack.enter_context(self.pair.network.tapping(probe))
-            self._hang(stack, probe)
+        with stack() as opened:
+            opened.enter_context(no_grad())
+            opened.enter_context(self.pair.network.tapping(probe))
+            self._hang(opened, probe)
             self.pair.network.run(self.passes.inputs.copies(2))
         return not probe.reads_heads
 

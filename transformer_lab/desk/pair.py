@@ -14,6 +14,7 @@ from torch import Tensor
 from ..arguments import shown
 from ..edits.kinds import EditError
 from ..edits.swept import Swept
+from ..hub.shield import no_grad
 from ..tracing.running import trace
 from ..tracing.trace import Trace
 from .metric import Metric, metric_of, rows_at
@@ -72,7 +73,7 @@ class Pair:
             replace(plain, places=swept.places, n=swept.inputs.n_outputs)
             for swept in (self.into_of, self.source_of)
         )
-        with torch.no_grad():
+        with no_grad():
             self.source_values = of_source.of_texts(logits_of(self.source).float()).cpu()
         self.source_value = float(self.source_values.mean())
 

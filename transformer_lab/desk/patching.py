@@ -22,6 +22,7 @@ from ..edits.kinds import Edit, EditError
 from ..edits.makers import patch
 from ..edits.sites import OF_HEADS, OF_STREAM, site_named
 from ..hub.network import SeamError
+from ..hub.shield import no_grad, stack
 from ..tracing.made import finding
 from ..tracing.trace import Trace, TraceError
 from .grid import PatchingGrid, PatchingGrids
@@ -178,13 +179,12 @@ class Desk:
             self._cells = Cells(self.pair.into_of, budget_mib=self.budget, whole=own)
         runner, found = self._cells, {}
         judge = Judged(runner, self.pair.metric)
-        with ExitStack() as stack:
+        with stack() as opened:
+            opened.enter_context(runner.passes.open())
             if first:
-                self.into_values = judge.of_texts(stack.enter_context(runner.passes.open()))
+                self.into_values = judge.of_texts(runner.passes.clean())
                 self.into_value = float(self.into_values.mean())
-            else:
-                stack.enter_context(runner.passes.again())
-            self._watch_stream(stack, runner, {name for (tap,) in taps for name in tap.streams})
+            self._watch_stream(opened, runner, {name for (tap,) in taps for name in tap.streams})
             for start, chunk in runner.chunks(taps):
                 outputs = runner.outputs([taps[i] for i in chunk], start)
                 for i, rows in zip(chunk, outputs, strict=True):
@@ -197,7 +197,7 @@ class Desk:
         """Σ (source − into) · ∂metric/∂into over what a cell holds, of every text by itself, site ->
         fp32 [batch, layer, place]; NaN where there is nothing."""
         run = self._with_gradients()
-        with torch.no_grad():
+        with no_grad():
             self.into_values = self.pair.metric.of_texts(logits_of(run).float()).cpu()
         self.into_value = float(self.into_values.mean())
         return {site: self._attribution(site, run) for site in self.sites}

@@ -18,6 +18,7 @@ from ..edits.cells import Cells
 from ..edits.kinds import EditError
 from ..edits.patching import OF_CALL
 from ..hub.network import SeamError
+from ..hub.shield import stack
 from ..softmax import spread_heads
 from ..tracing.made import Made, finding
 from ..tracing.trace import TraceError
@@ -228,10 +229,11 @@ class _Paths:
         runner = Cells(pair.into_of, budget_mib=self.budget, whole=own, tap=tap)
         judge, found = Judged(runner, pair.metric), {}
         last = min((reader.layer for reader in self.readers), default=0)
-        with ExitStack() as stack:
-            self.into = judge(stack.enter_context(runner.passes.open()))
+        with stack() as opened:
+            opened.enter_context(runner.passes.open())
+            self.into = judge(runner.passes.clean())
             for name in self._streams(senders):
-                self._watch(stack, tap, name)
+                self._watch(opened, tap, name)
             waiting = sorted(senders, key=lambda one: one.layer)
             while waiting:
                 start = runner.passes.kept.start_of(pair.kind, waiting[0].layer)

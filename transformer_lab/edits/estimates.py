@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..attention import AttentionCall, Tap
 from ..hub.network import Output, SeamError
+from ..hub.shield import together
 from ..tracing.made import finding
 from .effects import Sweep, checked_token, of_each_text
 from .hanging import tapping, uncompiled
@@ -72,7 +73,7 @@ def estimate_effects(
     swept = Swept(model, tokens, target, mask, target_mask, kind, token, position, given)
     heads, n_heads = swept.heads, max(swept.heads)
     outputs = _Outputs(swept.kind)
-    with torch.enable_grad():
+    with together(torch.enable_grad()):
         log_probs, places = _clean(swept, outputs)
         chosen = log_probs.argmax(-1) if token is None else of_each_text(token, places)
         of_chosen = log_probs.gather(-1, chosen[:, None])[:, 0]
@@ -152,7 +153,7 @@ def _clean(swept: Swept, outputs: _Outputs) -> tuple[Tensor, Tensor]:
     ):
         raise EditError("effects cannot be estimated in torch.inference_mode(); leave it")
     try:
-        with uncompiled(network), tapping(network, outputs):
+        with together(uncompiled(network), tapping(network, outputs)):
             given: Output = network.run(swept.inputs)
     except SeamError as error:
         raise EditError(f"{network.name} cannot be edited: {error}") from error

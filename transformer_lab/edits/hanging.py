@@ -12,22 +12,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..attention import AttentionCall, Site, Tap
+from ..hub.hooks import hook
 from ..hub.network import Network, SeamError, no_heads
+from ..hub.shield import sheltered
 from ..hub.which import network_of
 from ..hub.wrappers import is_compiled
 from .calls import real_keys, start_of
 from .kinds import Edit, EditError
 
 
-@contextmanager
-def edit(model: Any, *edits: Edit, this_thread: bool = False) -> Iterator[Any]:
+def edit(model: Any, *edits: Edit, this_thread: bool = False) -> AbstractContextManager[Any]:
     """While open, every forward pass of the model is edited; nothing is left behind.
 
     Edits act where they sit in the pass: layer by layer, and at one layer first those on the
@@ -51,9 +52,14 @@ def edit(model: Any, *edits: Edit, this_thread: bool = False) -> Iterator[Any]:
         raise EditError("no edit was given; try tl.ablate(layer=0, head=0)")
     owner = threading.get_ident() if this_thread else None
     taps = [tap_for(network, e, owner) for e in edits]
+    return _edited(model, network, taps)
+
+
+@sheltered
+def _edited(model: Any, network: Network, taps: list[EditTap]) -> Iterator[Any]:
     passes: list[int] = []
     with uncompiled(model), ExitStack() as hung:
-        counter = network.module.register_forward_pre_hook(lambda *_: passes.append(1))
+        counter = hook(network.module, lambda *_: passes.append(1), before=True)
         hung.callback(counter.remove)
         for tap in taps:
             _hang(network, tap, hung)
@@ -69,7 +75,7 @@ def edit(model: Any, *edits: Edit, this_thread: bool = False) -> Iterator[Any]:
             )
 
 
-@contextmanager
+@sheltered
 def tapping(network: Network, tap: Tap) -> Iterator[None]:
     """The tap is on the model while this is open.
 
@@ -226,7 +232,7 @@ _stance_lock = threading.Lock()
 _stances: list[Any] = []  # one, while anything runs uncompiled: the setting is the process's
 
 
-@contextmanager
+@sheltered
 def uncompiled(model: Any) -> Iterator[None]:
     """A compiled model runs as written while this is open; for others nothing happens.
 

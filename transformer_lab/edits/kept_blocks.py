@@ -10,7 +10,8 @@ import copy
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from types import MethodType
 from typing import Any
 
@@ -18,7 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from ..attention import AttentionCall, Tap
+from ..hub.hooks import hook, hooked
 from ..hub.network import Network
+from ..hub.shield import sheltered, together
 from .hanging import tapping
 
 _REPLAY = "forward"
@@ -46,7 +49,7 @@ class KeptBlocks:
         self.block_of: dict[tuple[str, int], int] = {}
         self._kept: list[tuple[nn.Module, Any]] = []
 
-    @contextmanager
+    @sheltered
     def keeping(self) -> Iterator[None]:
         """The clean pass is made while this is open, by this thread.
 
@@ -54,7 +57,7 @@ class KeptBlocks:
             EditError: when the network's attention does not go through the seam.
         """
         watch = _Watch(self._budget)
-        with tapping(self.network, watch), watch.blocks(self._blocks):
+        with together(tapping(self.network, watch), watch.blocks(self._blocks)):
             yield
         self.block_of = watch.block_of
         modules = [module for module, _ in watch.kept]
@@ -78,7 +81,7 @@ class KeptBlocks:
         kind = "decoder" if kind == "cross" and ("decoder", layer) in self.block_of else kind
         return self.block_of.get((kind, layer), 0)
 
-    @contextmanager
+    @sheltered
     def replaying(self, start: int, copies: int = 1, batch: int = 0) -> Iterator[None]:
         """While open, this thread's passes compute the blocks from `start` on alone; `copies` of the
         batch, which is so large."""
@@ -110,14 +113,11 @@ class KeptBlocks:
             if threading.get_ident() == owner:
                 found.append(_copied(output, 1, 0))
 
-        handle = last.register_forward_hook(see, prepend=True)
         try:
-            with self.replaying(turn):
+            with together(hooked(partial(hook, last, see, prepend=True)), self.replaying(turn)):
                 run()
         except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
             return False  # it misses something
-        finally:
-            handle.remove()
         return len(found) == 1 and _same(found[0], gave)
 
 
@@ -136,8 +136,7 @@ class _Watch(Tap):
             self.block_of.setdefault((call.site.kind, call.site.layer), len(self.kept))
         return call
 
-    @contextmanager
-    def blocks(self, modules: list[nn.Module]) -> Iterator[None]:
+    def blocks(self, modules: list[nn.Module]) -> AbstractContextManager[None]:
         def keep(module, args, output):
             if threading.get_ident() == self.owner:
                 self.bytes += _bytes(output)
@@ -145,12 +144,7 @@ class _Watch(Tap):
                 self.kept.append((module, kept))
 
         # Before hooks of the user's own, which act on what is replayed as they did on this.
-        handles = [module.register_forward_hook(keep, prepend=True) for module in modules]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        return hooked(*(partial(hook, module, keep, prepend=True) for module in modules))
 
 
 class _Replay:

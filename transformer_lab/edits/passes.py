@@ -3,8 +3,8 @@ begins."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..attention import Tap
 from ..hub.network import Inputs, Network
+from ..hub.shield import no_grad, together
 from ..hub.which import network_of
 from ..tracing.running import inputs_for
 from .hanging import tapping, uncompiled
@@ -56,7 +57,7 @@ def read(
 class Passes:
     """One clean pass of a model over `inputs`, kept so that others can begin in the middle.
 
-    Use as a context; in it, `tap` is on the model and sees the passes of this thread only.
+    While it is `open`, `tap` is on the model and sees the passes of this thread only.
 
     Args:
         budget_mib: for what is kept; where it is not enough nothing is kept, and every pass
@@ -81,25 +82,21 @@ class Passes:
         self.by_states = False  # whether `outputs` are final states
         self.cut = False  # whether they are of `places` alone
 
-    @contextmanager
-    def open(self) -> Iterator[Tensor]:
-        """Yields what the clean pass gave: see `outputs`."""
-        with self.again():
-            with self.kept.keeping():
-                clean = self.outputs()
-            if not self.kept.block_of:
-                raise EditError(
-                    f"the attention of {self.network.name} does not go through the seam, "
-                    "so it cannot be edited"
-                )
-            self.kept.check(self.outputs)
-            yield clean
+    def open(self) -> AbstractContextManager[None]:
+        """While open, the tap is on the model."""
+        return together(no_grad(), uncompiled(self.network), tapping(self.network, self.tap))
 
-    @contextmanager
-    def again(self) -> Iterator[None]:
-        """The same, with what is kept of a clean pass that was made before."""
-        with torch.no_grad(), uncompiled(self.network), tapping(self.network, self.tap):
-            yield
+    def clean(self) -> Tensor:
+        """Make the clean pass, and keep what its blocks gave: see `outputs`."""
+        with self.kept.keeping():
+            clean = self.outputs()
+        if not self.kept.block_of:
+            raise EditError(
+                f"the attention of {self.network.name} does not go through the seam, "
+                "so it cannot be edited"
+            )
+        self.kept.check(self.outputs)
+        return clean
 
     def outputs(self, copies: int = 1, start: int = 0) -> Tensor:
         """Final states [copies · batch, position, d_model] of our own models that have a head

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..attention import AttentionCall, Site, Tap
 from ..hub.network import Inputs, Network
+from ..hub.shield import no_grad, together
 from .hanging import tapping, uncompiled
 from .kinds import EditError
 from .passes import evaluated, read
@@ -85,7 +86,7 @@ def mean_of(model: Any, texts: Any, *, most: int | None = None) -> Reference:
             raise EditError("texts is an endless stream of batches; say how many: most=20")
         texts = map(batch, itertools.count())
     network, tap = evaluated(model), _Means()
-    with torch.no_grad(), uncompiled(network), tapping(network, tap):
+    with together(no_grad(), uncompiled(network), tapping(network, tap)):
         for item in itertools.islice(texts, most):
             tap.inputs = _inputs(model, network, item)
             if network.hidden(tap.inputs) is None:

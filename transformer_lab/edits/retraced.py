@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..attention import Tap
 from ..hub.network import Network
+from ..hub.shield import together
 from ..hub.wrappers import is_compiled
 from ..tracing.trace import Trace
 from .hanging import edit, kind_in
@@ -80,7 +81,7 @@ class Retraced:
             self._network, self._budget if self._kept.reuses else 0.0, like=self._kept
         )
         hung = edit(self._network, *left, this_thread=True) if left or not start else nullcontext()
-        with hung, before.kept.replaying(start), kept.keeping():
+        with together(hung, before.kept.replaying(start), kept.keeping()):
             after = self._make()
         if start:
             after.begin_with(before.trace)

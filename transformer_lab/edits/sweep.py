@@ -175,7 +175,8 @@ def _run(swept: Swept, cells, labels, measure, progress, budget_mib) -> Sweep:
     taps = [tuple(tap_for(swept.network, e) for e in cell) for cell in cells]
     own = callable(measure)
     runner = Cells(swept, budget_mib=budget_mib, states=own, whole=own)
-    with runner.passes.open() as clean:
+    with runner.passes.open():
+        clean = runner.passes.clean()
         judge = Judge(runner.passes, clean, measure, swept.token, swept.places)
         n_texts = 1 if own else len(swept.inputs.first)
         found = torch.full((len(cells), len(judge.names), n_texts), math.nan)

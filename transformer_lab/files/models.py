@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..hub.shield import no_grad
 from ..hub.wrappers import bare
 from .checkpoints import FOLDER as CHECKPOINTS
 from .checkpoints import FORMAT, WEIGHTS, newest
@@ -322,7 +323,7 @@ def load_tensors(
         for n, t in tensors.items()
         if t.is_floating_point() and not torch.isfinite(t).all()
     ))  # fmt: skip
-    with torch.no_grad():
+    with no_grad():
         for name, tensor in model_tensors(model).items():
             if name not in without:
                 tensor.copy_(tensors[name])

@@ -17,6 +17,7 @@ from ..edits.hanging import edit, uncompiled
 from ..edits.makers import ablate
 from ..edits.passes import evaluated
 from ..hub.network import Inputs, Network
+from ..hub.shield import no_grad
 from ..hub.which import network_of
 from ..tracing.trace import Trace
 from . import probes
@@ -173,7 +174,7 @@ class Evidence:
             about=probes.about(min(n, len(probe.tokens)), probe.lag or 0),
         )  # fmt: skip
 
-    @torch.no_grad()
+    @no_grad()
     def _outputs(self, probe: Probe) -> list[Tensor]:
         """Logits, or final states where there are none, fp32 [position, …] for each text."""
         device = self.network.device

@@ -9,8 +9,8 @@ model's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from ..attention import Site
 from .anatomy import Anatomy, Place, first_of
 from .held_norms import LinearNorm, is_norm
+from .hooks import Hook, hook, hooked
 from .linear import effective_weight
 from .rotary import paired
+from .shield import no_grad, together
 from .silent import (
     Onward,
     Reached,
@@ -60,9 +62,8 @@ class Alone:
         self._anatomy = Anatomy(network, self._texts(1, 1))
         self._given: dict[nn.Module, Any] = {}  # what the modules that are silent gave, once
         self._tables: dict[str, Tensor] = {}
-        with ExitStack() as stack:
-            for module in {*self._anatomy.attention.values(), *self._anatomy.writers}:
-                stack.callback(module.register_forward_hook(self._remember).remove)
+        parts = {*self._anatomy.attention.values(), *self._anatomy.writers}
+        with hooked(*(partial(hook, module, self._remember) for module in parts)):
             self._go(self._texts(1, 1))
 
     def _remember(self, module: nn.Module, args: Any, output: Any) -> None:
@@ -300,7 +301,7 @@ class Alone:
 
     def _go(self, inputs: Any) -> Any:
         try:
-            with torch.no_grad():
+            with no_grad():
                 return self.network.run(inputs)
         except Reached:
             return None
@@ -310,7 +311,6 @@ class Alone:
                 f"{self.network.name} does not run with all of its parts silent but one ({first})"
             ) from error
 
-    @contextmanager
     def _running(
         self,
         n: int,
@@ -324,7 +324,7 @@ class Alone:
         after: tuple[Site, list[Tensor]] | None = None,
         gains: bool = False,
         positions: bool = True,
-    ) -> Iterator[None]:
+    ) -> AbstractContextManager[None]:
         """While open, every module that writes is silent, but the attention of `live`.
 
         Args:
@@ -398,26 +398,26 @@ class Alone:
         def nowhere(module: nn.Module, args: tuple, output: Tensor) -> Any:
             return torch.zeros_like(output) if place.here else None
 
-        with ExitStack() as stack:
-            stack.enter_context(place.watching())
-            hang = lambda handle: stack.callback(handle.remove)  # noqa: E731
-            for block in {b for blocks in place.blocks.values() for b in blocks}:
-                hang(block.register_forward_pre_hook(change, with_kwargs=True))
-                hang(block.register_forward_hook(ended))
-            attention = set(anatomy.attention.values())
-            for module in attention:
-                hang(module.register_forward_pre_hook(changed, with_kwargs=True))
-            for module in {*attention, *anatomy.writers}:
-                stack.enter_context(replaced(module, silent(module, module in attention)))
-            for module in set(anatomy.outs.values()):
-                hang(module.register_forward_hook(out))
-            for module in self.network.module.modules():
-                if gains and is_norm(module):
-                    hang(module.register_forward_hook(norm))
-            for module, part in anatomy.embeddings.items():
-                if not positions and part == "position":
-                    hang(module.register_forward_hook(nowhere))
-            yield
+        hooks: list[Callable[[], Hook]] = []
+        for block in {b for blocks in place.blocks.values() for b in blocks}:
+            hooks.append(partial(hook, block, change, before=True, with_kwargs=True))
+            hooks.append(partial(hook, block, ended))
+        attention = set(anatomy.attention.values())
+        for module in attention:
+            hooks.append(partial(hook, module, changed, before=True, with_kwargs=True))
+        for module in set(anatomy.outs.values()):
+            hooks.append(partial(hook, module, out))
+        for module in self.network.module.modules():
+            if gains and is_norm(module):
+                hooks.append(partial(hook, module, norm))
+        for module, part in anatomy.embeddings.items():
+            if not positions and part == "position":
+                hooks.append(partial(hook, module, nowhere))
+        quiet = [
+            replaced(module, silent(module, module in attention))
+            for module in {*attention, *anatomy.writers}
+        ]
+        return together(place.watching(*hooks), *quiet)
 
 
 def _standing(site: Site) -> Site:

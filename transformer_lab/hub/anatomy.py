@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from ..attention import AttentionCall, Site, Tap
 from .held_norms import is_norm
+from .hooks import Hook, hook, remove_all
 from .linear import is_linear
+from .shield import no_grad, sheltered, together
 
 MIXERS = ("mamba", "ssm", "conv", "delta", "recurrent", "rglru", "lstm", "linear_attn", "lightning")
 
@@ -41,21 +43,20 @@ class Place:
     def here(self) -> bool:
         return threading.get_ident() == self.owner
 
-    @contextmanager
-    def watching(self, *hooks: Callable[[], Any]) -> Iterator[None]:
-        """While open, `site` is where the thread is; each of `hooks` hangs one more hook and returns
-        its handle."""
-        handles = []
+    @sheltered
+    def watching(self, *more: Callable[[], Hook]) -> Iterator[None]:
+        """While open, `site` is where the thread is; each of `more` registers one more hook."""
+        hooks: list[Hook] = []
         try:
             for kind, blocks in self.blocks.items():
                 for index, block in enumerate(blocks):
                     enter = self._entering(kind, index, len(blocks))
-                    handles.append(block.register_forward_pre_hook(enter))
-            handles += [hang() for hang in hooks]
+                    hooks.append(hook(block, enter, before=True))
+            for register in more:
+                hooks.append(register())
             yield
         finally:
-            for handle in handles:
-                handle.remove()
+            remove_all(hooks)
 
     def _entering(self, kind: str, index: int, n: int) -> Callable[..., None]:
         def enter(block: nn.Module, args: Any) -> None:
@@ -95,12 +96,12 @@ class Anatomy(Tap):
         self._place = Place(network, self._waiting.clear)
         blocks = [b for found in self._place.blocks.values() for b in found]
         inside = {m: None for block in blocks for m in block.modules()}
-        hooks: list[Callable[[], Any]] = []
+        hooks: list[Callable[[], Hook]] = []
         for module in inside:
             if is_linear(module):
-                hooks.append(lambda m=module: m.register_forward_pre_hook(self._reads))
-            hooks.append(lambda m=module: m.register_forward_hook(self._ran, with_kwargs=True))
-        with torch.no_grad(), network.tapping(self), self._place.watching(*hooks):
+                hooks.append(partial(hook, module, self._reads, before=True))
+            hooks.append(partial(hook, module, self._ran, with_kwargs=True))
+        with together(no_grad(), network.tapping(self), self._place.watching(*hooks)):
             network.run(inputs)
         self._pending = None
         ours = set(self.outs.values())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -16,8 +16,10 @@ from torch import nn
 
 from ..attention import AttentionCall, Tap
 from . import reading, seam
+from .hooks import SESSION
 from .linear import device_of
 from .network import Inputs
+from .shield import no_grad, together
 from .structure import Structure
 
 N_TOKENS = 5
@@ -26,7 +28,7 @@ _known: weakref.WeakKeyDictionary[nn.Module, tuple[type, bool]] = weakref.WeakKe
 
 def structure_of(model: Any) -> Structure:
     """A model's structure, with the direction in which its attention looks."""
-    session = model.__dict__.get(seam.SESSION)
+    session = model.__dict__.get(SESSION)
     if session is not None:  # a pass now would be seen by the taps that are on it
         return session.structure
     structure = Structure(model)
@@ -68,13 +70,8 @@ def _first_call(model: Any, structure: Structure) -> tuple[type, bool] | None:
     vocabulary = int(getattr(model.config.get_text_config(), "vocab_size", None) or 32)
     # The higher ids are words, and not padding or another special token.
     ids = torch.arange(vocabulary // 2, vocabulary // 2 + N_TOKENS, device=device) % vocabulary
-    with ExitStack() as around:
-        around.enter_context(torch.no_grad())
-        # Dropout of a model in training draws numbers, which training would miss.
-        cuda = [device] if device.type == "cuda" else []
-        around.enter_context(torch.random.fork_rng(devices=cuda))
-        seam.add_tap(model, first, structure)
-        around.callback(seam.remove_tap, model, first)
-        with suppress(_Seen):
-            model(**reading.inputs_of(Inputs(ids[None]), model))
+    # Dropout of a model in training draws numbers, which training would miss.
+    own_random = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with together(no_grad(), own_random, seam.tapping(model, first, structure)), suppress(_Seen):
+        model(**reading.inputs_of(Inputs(ids[None]), model))
     return first.seen

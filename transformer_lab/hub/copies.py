@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..attention import Tap
-from .door import SESSION
+from .hooks import SESSION, hook
 from .linear import is_linear
 from .network import Inputs
+from .shield import sheltered
 
 WIDE = (torch.float32, torch.float64)
 
@@ -40,7 +40,7 @@ def numbers_per_token(model: Any) -> int:
     return 4 * inner + 8 * width + (getattr(config, "vocab_size", None) or 0)
 
 
-@contextmanager
+@sheltered
 def head_at(model: Any, places: Tensor) -> Iterator[None]:
     """While open, passes of this thread compute logits at these positions alone [batch, len(places),
     vocab], where the model's head is one linear layer that reads [batch, position, d_model] once."""
@@ -56,8 +56,8 @@ def head_at(model: Any, places: Tensor) -> Iterator[None]:
             return None
         return (args[0][:, places],)
 
-    handle = head.register_forward_pre_hook(only)
+    own = hook(head, only, before=True)
     try:
         yield
     finally:
-        handle.remove()
+        own.remove()

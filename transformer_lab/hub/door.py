@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from ..attention import attend
 from ..softmax import add_bias, as_additive
+from .hooks import SESSION
 from .network import SeamError
 from .structure import over_depth
 
 NAME = "transformer_lab"
 ADDITIVE = "transformer_lab_additive"  # the same, for models that do arithmetic on their masks
-SESSION = "_transformer_lab_session"
 # What changes no score, or has gone into the mask already. Anything else is refused.
 HARMLESS = frozenset((
     "cache", "cache_position", "deterministic", "grid_thw", "logits_to_keep", "num_items_in_batch",

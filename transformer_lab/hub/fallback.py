@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .network import SeamError
-from .settings import attention_settings, quiet, restore
+from .settings import eager, quiet
+from .shield import no_grad, together
 
 # How far a pass that gives its maps may be from a plain one, as a share of the largest number.
 NEAR = {torch.float32: 1e-3, torch.float64: 1e-3}
@@ -25,20 +25,14 @@ def eager_maps(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, tuple
             else when it is asked for them.
     """
     name = type(model).__name__
-    settings = attention_settings(model.modules())
-    with quiet(), torch.no_grad():
+    with together(quiet(), no_grad()):
         plain = model(**inputs)
         try:
-            with suppress(ValueError, ImportError):  # it may have but one, which gives maps
-                model.set_attn_implementation("eager")
-            for config, _ in settings:  # some read it though they refuse to be told
-                config._attn_implementation_internal = "eager"
-            output = model(**inputs, output_attentions=True)
-            shorter = _one_less(model, inputs)
+            with eager(model):
+                output = model(**inputs, output_attentions=True)
+                shorter = _one_less(model, inputs)
         except TypeError as error:
             raise SeamError(f"{name} takes no output_attentions: {error}") from error
-        finally:
-            restore(settings)
     maps = _named(model, output)
     if not maps:
         raise SeamError("it gives no maps of its own either")

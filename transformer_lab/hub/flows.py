@@ -11,7 +11,7 @@ Source: Elhage et al. 2021; Ferrando and Voita 2024, on routes through edges.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from ..softmax import spread_heads
 from .anatomy import Anatomy
 from .network import Inputs, Network, SeamError
 from .parts import HeldPass, room_of, with_grad
+from .shield import sheltered
 from .sources import PartsError
 
 
@@ -67,7 +68,7 @@ class _FlowPass(HeldPass):
 
     # -- hooks ------------------------------------------------------------------------------------
 
-    @contextmanager
+    @sheltered
     def _more_seen(self) -> Iterator[None]:
         network = self._network
         with ExitStack() as stack:

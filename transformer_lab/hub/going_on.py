@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .network import ChangedError, Inputs, Network
+from .shield import no_grad
 
 # What a model's own generation settings may ask for, and one rule for all models does not.
 ONE_RULE = dict(
@@ -20,7 +21,7 @@ OFF = {torch.float32: 1e-3, torch.float64: 1e-3}
 OFF_IN_16_BITS = 0.05
 
 
-@torch.no_grad()
+@no_grad()
 def go_on(
     network: Network,
     tokens: Tensor,

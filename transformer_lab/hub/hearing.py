@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import shown
+from .shield import no_grad
 from .sounds import FEATURES, FRAME_SECONDS, HERTZ, Sound
 from .tokenizer import HuggingFaceTokenizer
 
@@ -167,7 +168,7 @@ def _start(model: Any, tokenizer: HuggingFaceTokenizer | None) -> list[int]:
     return marks or [0 if first is None else first]
 
 
-@torch.no_grad()
+@no_grad()
 def _answer(model: Any, given: Tensor, ids: list[int]) -> list[int]:
     """Greedily, over one pass of the encoder."""
     end, device = getattr(model.config, "eos_token_id", None), given.device

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .shield import no_grad
+
 LARGE = 1024.0  # of a probe: beside its square no epsilon counts
 
 
@@ -45,7 +47,7 @@ class LinearNorm:
         d = like.shape[-1]
         signs = 1.0 - 2.0 * (torch.arange(d, device=like.device, dtype=wide) % 2)
         probe = (LARGE * signs).expand(like.shape).contiguous()
-        with torch.no_grad():
+        with no_grad():
             self.shift: Tensor = run(torch.zeros_like(probe)).to(wide)
             up = run(probe).to(wide)
             moved = run(probe + LARGE).to(wide)

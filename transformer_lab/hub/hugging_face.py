@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import AbstractContextManager
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from ..attention import AttentionCall, Site, Tap
-from . import between, copies, fallback, placeholders, reading, seam
+from . import between, copies, fallback, placeholders, reading, seam, stream
 from .causality import structure_of
 from .going_on import go_on
+from .hooks import SESSION, hook, hooked
 from .linear import device_of
 from .lists import block_modules
 from .network import ChangedError, Inputs, Layer, Network, Output, edits_among
 from .patches import Patches
+from .shield import no_grad
 from .sounds import sound_of, times_of, unread
-from .stream import hook_stream
 from .structure import Structure, parameters_of
 
 OTHER_INPUTS = ("pixel_values", "input_features", "input_values", "bbox")
@@ -177,17 +178,15 @@ class HuggingFaceNetwork(Network):
         return None if copies.may_be_copied(self.module, tap, inputs) else False
 
     def edited_beside(self, tap: Tap) -> bool:
-        session = self.module.__dict__.get(seam.SESSION)
+        session = self.module.__dict__.get(SESSION)
         return session is not None and edits_among(tap, session.taps)
 
     @property
     def numbers_per_token(self) -> int:
         return copies.numbers_per_token(self.module)
 
-    @contextmanager
-    def predicting_at(self, places: Tensor) -> Iterator[None]:
-        with copies.head_at(self.module, places):
-            yield
+    def predicting_at(self, places: Tensor) -> AbstractContextManager[None]:
+        return copies.head_at(self.module, places)
 
     def own_maps(self, inputs: Inputs) -> tuple[Output, dict[str, dict[int, Tensor]]]:
         output, maps = fallback.eager_maps(self.module, self._given(inputs))
@@ -253,11 +252,8 @@ class HuggingFaceNetwork(Network):
                     return None
                 return (streams, *output[1:]) if isinstance(output, tuple) else streams
 
-            handle = blocks[-1].register_forward_hook(instead)
-            try:
+            with hooked(partial(hook, blocks[-1], instead)):
                 logits = _output(self.module(**given)).logits
-            finally:
-                handle.remove()
             assert logits is not None  # only a model that predicts is asked
             return logits.reshape(*x.shape[:-1], -1)
 
@@ -274,21 +270,13 @@ class HuggingFaceNetwork(Network):
     def remove_tap(self, tap: Tap) -> None:
         seam.remove_tap(self.module, tap)
 
-    @contextmanager
-    def watching_stream(self, tap: Tap) -> Iterator[None]:
-        with seam.watching_blocks(self.module, tap):
-            yield
+    def watching_stream(self, tap: Tap) -> AbstractContextManager[None]:
+        return seam.watching_blocks(self.module, tap)
 
-    @contextmanager
     def changing_stream(
         self, tap: Tap, names: Sequence[str], kind: str, layer: int | None
-    ) -> Iterator[None]:
-        handles = hook_stream(self.module, tap, names, kind, layer)
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    ) -> AbstractContextManager[None]:
+        return stream.changing(self.module, tap, names, kind, layer)
 
     def refuses_stream(self, names: Sequence[str], kind: str) -> str:
         if "resid_mid" in names:
@@ -298,7 +286,8 @@ class HuggingFaceNetwork(Network):
     # -- the whole ------------------------------------------------------------------------------
 
     def evaluated(self) -> Network:
-        return HuggingFaceNetwork(super().evaluated().module) if self.module.training else self
+        twin = super().evaluated()
+        return self if twin is self else HuggingFaceNetwork(twin.module)
 
     @property
     def device(self) -> torch.device:
@@ -330,7 +319,7 @@ class HuggingFaceNetwork(Network):
             options["decoder_input_ids"] = written
         if not cached:
             options["use_cache"] = False
-        with torch.no_grad():
+        with no_grad():
             found = self.module.generate(tokens, max_new_tokens=most, do_sample=False, **options)
         before = tokens.shape[1] if not both else 0 if written is None else written.shape[1]
         return found[0, before:].tolist()

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .shield import no_grad
+
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -42,7 +44,7 @@ def measured(layer: Any, like: Tensor) -> tuple[Tensor, Tensor]:
     """What a linear layer does to inputs like these [..., in], of any kind: its weight (in, out),
     and its bias [out], which is what it gives for zeros."""
     zeros = torch.zeros_like(like.reshape(-1, like.shape[-1])[:1])
-    with torch.no_grad():
+    with no_grad():
         bias = layer(zeros)
         weight = effective_weight(layer)
         if weight is None:
@@ -93,7 +95,7 @@ def _adapted(layer: Any) -> Tensor | None:
     base = _plain(layer.base_layer)
     if base is None:
         return None
-    with torch.no_grad():
+    with no_grad():
         probe = torch.linspace(-1, 1, base.shape[0], dtype=base.dtype, device=base.device)[None]
         nothing = layer.forward(torch.zeros_like(probe))
         wanted = layer.forward(probe) - nothing

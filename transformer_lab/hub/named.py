@@ -17,12 +17,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..attention import AttentionCall, Site, Tap
+from .hooks import NAMED, release
 from .linear import weight_of
 from .named_session import NamedSession, lock
 from .named_trial import Trial
 from .network import Inputs, Network, Output, SeamError, edits_among
-
-SESSION = "_transformer_lab_named"
 
 
 class NamedNetwork(Network):
@@ -176,22 +175,23 @@ class NamedNetwork(Network):
 
     def add_tap(self, tap: Tap) -> None:
         with lock:
-            session = self.module.__dict__.get(SESSION)
+            session = self.module.__dict__.get(NAMED)
             if session is None:
-                session = self.module.__dict__[SESSION] = NamedSession(self)
+                session = self.module.__dict__[NAMED] = NamedSession(self)
             session.taps = tuple(sorted((*session.taps, tap), key=lambda t: t.records))
 
     def remove_tap(self, tap: Tap) -> None:
         with lock:
-            session = self.module.__dict__.get(SESSION)
+            session = self.module.__dict__.get(NAMED)
             if session is None:
                 return
             session.taps = tuple(t for t in session.taps if t is not tap)
             if session.close_unless_needed():
-                del self.module.__dict__[SESSION]
+                del self.module.__dict__[NAMED]
+                release(self.module)
 
     def edited_beside(self, tap: Tap) -> bool:
-        session = self.module.__dict__.get(SESSION)
+        session = self.module.__dict__.get(NAMED)
         return session is not None and edits_among(tap, session.taps)
 
     @contextmanager

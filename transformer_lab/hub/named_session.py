@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..attention import Site, Tap
+from .hooks import Hook, hook, remove_all
 from .network import SeamError
 from .own_attention import Watching
 
@@ -32,25 +33,24 @@ class NamedSession:
         self.streams = {block: Site(kind, i) for i, block in enumerate(network.blocks())}
         self.running: dict[int, list[Watching]] = {}  # by thread
         self.n_tokens: dict[int, int] = {}
-        self.handles = [network.module.register_forward_pre_hook(self._begin)]
+        self.hooks: list[Hook] = [hook(network.module, self._begin, before=True)]
         for module in self.sites:
-            self.handles.append(module.register_forward_pre_hook(self._enter))
-            self.handles.append(module.register_forward_hook(self._leave, always_call=True))
+            self.hooks.append(hook(module, self._enter, before=True))
+            self.hooks.append(hook(module, self._leave, always_call=True))
         for module in self.streams:
-            self.handles.append(module.register_forward_pre_hook(self._into))
-            self.handles.append(module.register_forward_hook(self._out_of))
+            self.hooks.append(hook(module, self._into, before=True))
+            self.hooks.append(hook(module, self._out_of))
         if self.streams:
             for module in self.writers:
-                self.handles.append(module.register_forward_hook(self._written))
+                self.hooks.append(hook(module, self._written))
 
     def close_unless_needed(self) -> bool:
         """Take the hooks off where no tap hangs there and nobody is on the way. Whether they are off."""
         with lock:
-            if self.taps or any([*self.running.values()]):
+            if self.taps or any(w.is_open for running in [*self.running.values()] for w in running):
                 return False
             self.closed = True
-            for handle in self.handles:
-                handle.remove()
+            remove_all(self.hooks)
             return True
 
     def _begin(self, module: nn.Module, args: tuple) -> None:

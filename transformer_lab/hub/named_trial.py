@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..attention import AttentionCall, Site, Tap
+from .hooks import hook, hooked
 from .linear import is_linear
 from .network import Inputs, SeamError
+from .shield import evaluation_mode, no_grad, together
 
 TOKENS = 4  # of the text that is tried
 NEAR = 1e-3
@@ -40,21 +43,14 @@ class Trial(Tap):
         self.width, self.no_stream = 0, ""
         module = network.module
         linear = {path: m for path, m in module.named_modules() if is_linear(m)}
-        hooks = [m.register_forward_pre_hook(self._reads(path)) for path, m in linear.items()]
-        modes = {m: m.training for m in module.modules()}
+        hooks = [partial(hook, m, self._reads(path), before=True) for path, m in linear.items()]
         n = TOKENS if network.n_ctx is None else min(TOKENS, network.n_ctx)
-        try:
-            module.eval()
+        with together(evaluation_mode(module), hooked(*hooks)):
             device = next((p.device for p in module.parameters()), torch.device("cpu"))
             tokens = torch.zeros(1, n, dtype=torch.long, device=device)
-            with torch.no_grad(), network.tapping(self):
+            with together(no_grad(), network.tapping(self)):
                 logits = self._run(network, tokens)
             made = self._made_of_the_stream(network)
-        finally:
-            for m, training in modes.items():
-                m.training = training
-            for hook in hooks:
-                hook.remove()
         self.vocabulary = self._width_of(logits, n)
         self.heads = [self._heads_in(i, path, n) for i, path in enumerate(network.paths)]
         self._look_at_the_stream(network, logits, made)
@@ -131,7 +127,7 @@ class Trial(Tap):
             )
         return weights.shape[1]
 
-    @torch.no_grad()
+    @no_grad()
     def _made_of_the_stream(self, network: Any) -> Tensor | None:
         """What the modules after the last layer make of what it gave."""
         stream = self._stream.get(("resid_post", len(network.sites()) - 1))

@@ -18,8 +18,10 @@ from torch import Tensor, nn
 
 from ..attention import AttentionCall, Site, Tap, Tapped
 from .alone import Alone
+from .hooks import copy_with_edits
 from .parts import MeasuredParts
 from .patches import Patches
+from .shield import sheltered
 from .sources import Parts
 
 NEEDS_TARGET = (
@@ -343,7 +345,7 @@ class Network(Tapped):
 
     # -- taps -----------------------------------------------------------------------------------
 
-    @contextmanager
+    @sheltered
     def tapping(self, tap: Tap) -> Iterator[None]:
         """The tap is on the model while this is open.
 
@@ -380,12 +382,16 @@ class Network(Tapped):
     # -- the whole ------------------------------------------------------------------------------
 
     def evaluated(self) -> Network:
-        """In evaluation mode: a network in training is left alone, and one of a copy returned.
-        Edits in force hold for the copy too."""
-        if not self.module.training:
+        """In evaluation mode: a network of which some module is in training is left alone, and one of
+        a copy returned. Edits in force hold for the copy too. Where the model itself is in evaluation
+        mode, the copy has its very weights."""
+        if not any(module.training for module in self.module.modules()):
             return self
+        weights = (
+            () if self.module.training else (*self.module.parameters(), *self.module.buffers())
+        )
         twin = copy.copy(self)
-        twin.module = copy.deepcopy(self.module).eval()
+        twin.module = copy_with_edits(self.module, {id(x): x for x in weights}).eval()
         return twin
 
     @property

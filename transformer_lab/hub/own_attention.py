@@ -18,11 +18,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from ..attention import AttentionCall, Site, Tap, attend, by_its_map, rows_from_map
 from ..softmax import causal_mask, safe_softmax, spread_heads
 from .network import SeamError
+from .shield import Mode
 
 SOFTMAX = (F.softmax, torch.softmax, Tensor.softmax)
 PRODUCT = (torch.matmul, torch.bmm, Tensor.matmul, Tensor.bmm, Tensor.__matmul__, torch.einsum)
@@ -69,7 +69,7 @@ def heads_of(module: nn.Module) -> int | None:
     return next((n for n in found if isinstance(n, int)), None)
 
 
-class Watching(TorchFunctionMode):
+class Watching(Mode):
     """Sees one run of an attention module, and lets taps see and change it.
 
     Args:

@@ -14,7 +14,7 @@ Source: Elhage et al. 2021, on norms held fixed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -25,7 +25,9 @@ from torch import Tensor, nn
 from ..attention import AttentionCall, Site, Tap
 from .anatomy import Anatomy, Place, first_of
 from .held_norms import held, is_norm
+from .hooks import hook
 from .linear import measured
+from .shield import sheltered, together
 from .sources import BIASES, Parts, PartsError, Source, Split
 
 ROOM, ROOM_HALF = 2e-4, 5e-2  # how far a sum may be off, beside what was read; the same in 16 bits
@@ -189,20 +191,18 @@ class HeldPass(Tap):
         self._entered: set[str] = set()
         self._place = Place(network)
         modules: list[nn.Module] = list(network.module.modules())
-        hooks = [lambda m=m: m.register_forward_hook(self._norm) for m in modules if is_norm(m)]
+        hooks = [partial(hook, m, self._norm) for m in modules if is_norm(m)]
         for kind, blocks in self._place.blocks.items():
             entered = partial(self._enter, kind)
-            hooks.append(
-                lambda m=blocks[0], f=entered: m.register_forward_pre_hook(f, with_kwargs=True)
-            )
+            hooks.append(partial(hook, blocks[0], entered, before=True, with_kwargs=True))
         for module in anatomy.embeddings:
-            hooks.append(lambda m=module: m.register_forward_hook(self._embedding))
+            hooks.append(partial(hook, module, self._embedding))
         for module in dict.fromkeys(anatomy.outs.values()):
-            hooks.append(lambda m=module: m.register_forward_hook(self._out))
+            hooks.append(partial(hook, module, self._out))
         for module in anatomy.writers:
-            hooks.append(lambda m=module: m.register_forward_hook(self._writer))
+            hooks.append(partial(hook, module, self._writer))
         seen = self._place.watching(*hooks)
-        with network.tapping(self), self._more_seen(), seen, suppress(_Reached):
+        with together(network.tapping(self), self._more_seen(), seen), suppress(_Reached):
             self.logits = network.run(inputs.copies(3)).logits
 
     @property
@@ -391,7 +391,7 @@ def room_of(x: Tensor) -> float:
     return ROOM if x.dtype in (torch.float32, torch.float64) else ROOM_HALF
 
 
-@contextmanager
+@sheltered
 def with_grad() -> Iterator[None]:
     with torch.inference_mode(False), torch.enable_grad():
         yield

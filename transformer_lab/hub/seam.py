@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -19,11 +18,13 @@ from torch import Tensor, nn
 
 from ..attention import Site, Tap
 from . import door
-from .door import ADDITIVE, NAME, SESSION
+from .door import ADDITIVE, NAME
+from .hooks import SESSION, Hook, claim, hook, release, remove_all
 from .linear import weight_of
 from .network import SeamError
 from .own_attention import Watching
-from .settings import attention_settings, quiet, restore
+from .settings import Settings, quiet
+from .shield import sheltered
 from .structure import Stack, Structure, is_hugging_face
 from .windows import Following, Windows
 
@@ -47,28 +48,41 @@ class Session:
         self.taps: tuple[Tap, ...] = ()
         self.width = getattr(model.config, "hidden_size", None)  # of the residual stream
         self.structure = structure or Structure(model)
-        models: list[Any] = [m for m in self.structure.names if is_hugging_face(m)]
-        self.settings = attention_settings(self.structure.names)
+        self.settings = Settings(self.structure.names)
         self.passes: dict[int, _Pass] = {}  # by thread
         self.repeated: set[nn.Module] = set()  # blocks that had more than one turn in a pass
-        self.hooks = [m.register_forward_pre_hook(self._begin, with_kwargs=True) for m in models]
+        self.hooks: list[Hook] = []
+        self.following = Following(self.structure, self._is_watched)
+
+    def open(self) -> None:
+        """Register the hooks."""
+        models = [m for m in self.structure.names if is_hugging_face(m)]
+        self.hooks += [hook(m, self._begin, before=True, with_kwargs=True) for m in models]
         self.hooks += [
-            block.register_forward_pre_hook(partial(self._enter, stack=stack, index=i))
+            hook(block, partial(self._enter, stack=stack, index=i), before=True)
             for stack in self.structure.stacks
             for i, block in enumerate(stack.blocks)
         ]
         for module in self.structure.beside | self.structure.own.intersection(self.structure.apart):
-            self.hooks.append(module.register_forward_pre_hook(self._meet))
-        self.following = Following(self.structure, self._is_watched)
+            self.hooks.append(hook(module, self._meet, before=True))
         self.hooks += self.following.hooks()
         for module in self.structure.own.difference(self.structure.apart):
-            self.hooks.append(module.register_forward_pre_hook(self._watch))
-            self.hooks.append(module.register_forward_hook(self._watched, always_call=True))
+            self.hooks.append(hook(module, self._watch, before=True))
+            self.hooks.append(hook(module, self._watched, always_call=True))
+        for module in self.structure.names:
+            module.__dict__[SESSION] = self
+            claim(module)
 
     def close(self) -> None:
-        for hook in self.hooks:
-            hook.remove()
-        restore(self.settings)
+        for module in self.structure.names:
+            module.__dict__.pop(SESSION, None)
+            release(module)
+        remove_all(self.hooks)
+        self.settings.restore()
+
+    def config_of_copies(self, config: Any) -> Any:
+        """What a copy of the model has for a config of this one."""
+        return self.settings.of_copies(config)
 
     def _is_watched(self) -> bool:
         return bool(self.taps)
@@ -281,9 +295,21 @@ def remove_tap(model: Any, tap: Tap) -> None:
             return
         session.taps = tuple(t for t in session.taps if t is not tap)
         if not session.taps:
-            for module in session.structure.names:
-                module.__dict__.pop(SESSION, None)
             session.close()
+
+
+@sheltered
+def tapping(model: Any, tap: Tap, structure: Structure | None = None) -> Iterator[None]:
+    """The tap is on the model while this is open.
+
+    Raises:
+        SeamError: as `add_tap`.
+    """
+    add_tap(model, tap, structure)
+    try:
+        yield
+    finally:
+        remove_tap(model, tap)
 
 
 def _open(model: Any, structure: Structure | None) -> Session:
@@ -294,6 +320,21 @@ def _open(model: Any, structure: Structure | None) -> Session:
         AttentionInterface.register(name, door.attention)
         AttentionMaskInterface.register(name, mask)
     session = Session(model, structure)
+    try:
+        session.open()
+        _send(model, session)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _send(model: Any, session: Session) -> None:
+    """Let every attention layer call `door.attention`.
+
+    Raises:
+        SeamError: when the model cannot be told to.
+    """
     # A model that promises no SDPA, or attends by itself, may do arithmetic on its mask, or leave
     # causality to it.
     promised = all(m._supports_sdpa for m in session.structure.names if is_hugging_face(m))
@@ -302,21 +343,17 @@ def _open(model: Any, structure: Structure | None) -> Session:
         try:
             model.set_attn_implementation(wanted)
         except (ValueError, ImportError, AttributeError) as error:
-            session.close()
             raise SeamError(str(error)) from error
     if model.config._attn_implementation != wanted and not session.structure.own:
-        session.close()
         names = sorted({type(m).__name__ for m in session.structure.attention})
         raise SeamError(
             f"no softmax over keys is found in its {', '.join(names)}" if names else
             f"no attention is found in {type(model).__name__}"
         )  # fmt: skip
-    for module in session.structure.names:
-        module.__dict__[SESSION] = session
-    return session
+    session.settings.extend((NAME, ADDITIVE))
 
 
-@contextmanager
+@sheltered
 def watching_blocks(model: Any, tap: Tap) -> Iterator[None]:
     """While open, the tap's on_stream sees resid_pre and resid_post of every layer.
 
@@ -324,9 +361,9 @@ def watching_blocks(model: Any, tap: Tap) -> Iterator[None]:
     and see only the thread that opened them.
     """
     session: Session = model.__dict__[SESSION]
-    owner, handles = threading.get_ident(), []
+    owner, hooks = threading.get_ident(), []
 
-    def hook(stack: Stack, args: tuple, kwargs: dict, output: Any) -> None:
+    def see(stack: Stack, args: tuple, kwargs: dict, output: Any) -> None:
         if threading.get_ident() != owner:
             return
         site = Site(stack.kind, session.layer_of(stack))
@@ -340,18 +377,15 @@ def watching_blocks(model: Any, tap: Tap) -> Iterator[None]:
 
     def bound(module: Any, args: tuple, *rest: Any, stack: Stack) -> None:
         # torch leaves kwargs out when another thread removes its hooks at this moment.
-        hook(stack, args, rest[0] if len(rest) == 2 else {}, rest[-1])
+        see(stack, args, rest[0] if len(rest) == 2 else {}, rest[-1])
 
     try:
         for stack in session.structure.stacks:
             for block in stack.blocks if stack.has_stream(session.structure.attending) else ():
-                handles.append(
-                    block.register_forward_hook(partial(bound, stack=stack), with_kwargs=True)
-                )
+                hooks.append(hook(block, partial(bound, stack=stack), with_kwargs=True))
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        remove_all(hooks)
 
 
 def output_projection(model: Any, names: dict[nn.Module, str], call: Any) -> Tensor | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from ..attention import AttentionCall, Site, Tap
 from .anatomy import first_of
+from .shield import sheltered
 from .sources import PartsError
 
 
@@ -57,7 +57,7 @@ class Until(Tap):
         return call
 
 
-@contextmanager
+@sheltered
 def replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     own = vars(module)
     before = own.get("forward")

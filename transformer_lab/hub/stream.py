@@ -7,22 +7,25 @@ of the layer; where that is not clear, the edit is refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..attention import Site, Tap
+from .hooks import SESSION, Hook, hook, remove_all
 from .linear import linear_layer
 from .network import SeamError
-from .seam import OUT_NAMES, SESSION, Session
+from .seam import OUT_NAMES, Session
+from .shield import sheltered
 from .structure import Stack
 
 
-def hook_stream(
+@sheltered
+def changing(
     model: Any, tap: Tap, names: Sequence[str], kind: str, layer: int | None = None
-) -> list[Any]:
-    """Let a tap that is on the model change its residual stream; returns hooks to remove.
+) -> Iterator[None]:
+    """While open, a tap that is on the model changes its residual stream.
 
     Args:
         names: of "resid_pre", "resid_post", and of "attn_out", "cross_out", "mlp_out", which are
@@ -53,40 +56,38 @@ def hook_stream(
     attention = "cross" if "cross_out" in names else kind
     if layer is None and {"attn_out", "cross_out"} & set(names):
         places = [place for place in places if structure.attends(place[2], attention)]
-    handles: list[Any] = []
+    hooks: list[Hook] = []
     try:
         for stack, path, block in places:
             for name in names:
                 where = dict(tap=tap, name=name, stack=stack)
                 if name == "resid_pre":
-                    hook = _changing_input(**where)
-                    handles.append(block.register_forward_pre_hook(hook, with_kwargs=True))
+                    change = _changing_input(**where)
+                    hooks.append(hook(block, change, before=True, with_kwargs=True))
                     continue
                 end = block if name == "resid_post" else _end_of(session, path, block, name)
-                handles.append(end.register_forward_hook(_changing_output(**where)))
-    except SeamError:
-        for handle in handles:
-            handle.remove()
-        raise
-    return handles
+                hooks.append(hook(end, _changing_output(**where)))
+        yield
+    finally:
+        remove_all(hooks)
 
 
 def _changing_input(**where: Any):
-    def hook(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    def change(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         if args:
             return (_through(module, args[0], **where), *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": _through(module, kwargs["hidden_states"], **where)}
 
-    return hook
+    return change
 
 
 def _changing_output(**where: Any):
-    def hook(module: nn.Module, args: tuple, output: Any) -> Any:
+    def change(module: nn.Module, args: tuple, output: Any) -> Any:
         if isinstance(output, tuple):
             return (_through(module, output[0], **where), *output[1:])
         return _through(module, output, **where)
 
-    return hook
+    return change
 
 
 def _through(module: nn.Module, x: Tensor, *, tap: Tap, name: str, stack: Stack) -> Tensor:

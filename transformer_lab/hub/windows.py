@@ -18,11 +18,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from ..attention import AttentionCall
 from ..softmax import as_slice, drop_axes, safe_softmax, spread_heads
+from .hooks import Hook, hook
 from .network import SeamError
+from .shield import Mode
 from .structure import Structure
 
 # What moves numbers, and changes none.
@@ -197,7 +198,7 @@ class WindowedCall(AttentionCall):
         return out.scatter(-1, places.expand_as(x), x)[..., :n]
 
 
-class Numbers(TorchFunctionMode):
+class Numbers(Mode):
     """Follows what a layer is given, by the number of each of its entries, to where its attention
     begins.
 
@@ -284,19 +285,17 @@ class Following:
         twin._structure, twin._wanted, twin._here = structure, wanted, threading.local()
         return twin
 
-    def hooks(self) -> list[Any]:
+    def hooks(self) -> list[Hook]:
         model = self._structure.model
         if getattr(model, "main_input_name", "") != "pixel_values":
             return []
-        found: list[Any] = []
+        found: list[Hook] = []
         for stack in self._structure.stacks:
             for block in filter(has_windows, stack.blocks):
                 inside = [m for m in block.modules() if m in self._structure.attending]
-                found.append(block.register_forward_pre_hook(self._begin, with_kwargs=True))
-                found.append(block.register_forward_hook(self._end, always_call=True))
-                found += [
-                    m.register_forward_pre_hook(self._arrive, with_kwargs=True) for m in inside
-                ]
+                found.append(hook(block, self._begin, before=True, with_kwargs=True))
+                found.append(hook(block, self._end, always_call=True))
+                found += [hook(m, self._arrive, before=True, with_kwargs=True) for m in inside]
         return found
 
     def windows_of(self, module: nn.Module, n_query: int, n_key: int) -> Windows | None:
@@ -317,7 +316,7 @@ class Following:
         return None if found.is_whole else found
 
     def _begin(self, block: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        x = _read(args, kwargs)
+        x, self._here.windows = _read(args, kwargs), None
         if self._wanted() and isinstance(x, Tensor):
             self._here.numbers = Numbers(x)
             self._here.numbers.__enter__()

@@ -8,7 +8,7 @@ map computed in it. In a model of 16 bits the gradients are in 16 bits too: roun
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from ..arguments import shown
 from ..attention import AttentionCall, Site
+from ..hub.hooks import hook
 from ..hub.network import ChangedError, Inputs, Network, Output, SeamError
+from ..hub.shield import sheltered, together
 from .maps import within_budget
 from .recording import PartsTap, Recorder, watching_parts
 
@@ -206,15 +208,14 @@ class _Parts(PartsTap):
         return super().on_stream(name, site, x) if self._live.keep == "all" else x
 
 
-@contextmanager
+@sheltered
 def gradients_on(network: Network, recorder: GradientRecorder) -> Iterator[None]:
     """While open, a pass keeps the graph of what the recorder holds, whether or not parameters ask
     for gradients; none is left on them."""
     with torch.enable_grad(), ExitStack() as stack:
         for module in network.module.modules():
             if any(True for _ in module.parameters(recurse=False)):
-                hook = module.register_forward_hook(_begins_graph(recorder))
-                stack.callback(hook.remove)
+                stack.callback(hook(module, _begins_graph(recorder)).remove)
         stack.enter_context(watching_parts(network, recorder, _Parts(recorder)))
         yield
 
@@ -222,13 +223,13 @@ def gradients_on(network: Network, recorder: GradientRecorder) -> Iterator[None]
 def _begins_graph(recorder: GradientRecorder) -> Callable[..., Any]:
     """With no parameter that asks for gradients, the graph begins at the first module's output."""
 
-    def hook(module: nn.Module, args: Any, output: Any) -> Any:
+    def begin(module: nn.Module, args: Any, output: Any) -> Any:
         fresh = isinstance(output, Tensor) and output.is_floating_point()
         if not recorder.here or not fresh or output.requires_grad or not torch.is_grad_enabled():
             return None
         return output.detach().requires_grad_().clone()
 
-    return hook
+    return begin
 
 
 def recorded_with_gradients(
@@ -254,7 +255,7 @@ def recorded_with_gradients(
         )
     recorder = GradientRecorder(network, keep, inputs, budget_mib)
     try:
-        with (
+        with together(
             network.tapping(recorder),
             network.watching_stream(recorder),
             gradients_on(network, recorder),

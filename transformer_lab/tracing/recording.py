@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..attention import KINDS, AttentionCall, Site, Tap
 from ..hub.network import Inputs, Network, SeamError
+from ..hub.shield import sheltered
 from ..softmax import spread_heads
 from .grid_bias import Biases
 
@@ -163,7 +164,7 @@ class PartsTap(Tap):
         return x
 
 
-@contextmanager
+@sheltered
 def watching_parts(network: Network, recorder: Recorder, tap: Tap) -> Iterator[None]:
     """While open, the tap sees what attention and the mlp add, of a model that has to be asked for it
     (others tell it anyway). The recorder learns what cannot be told, and why."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..attention import Site
 from ..hub.network import NEEDS_TARGET, ChangedError, Inputs, Network, Output, SeamError
 from ..hub.patches import Patches
+from ..hub.shield import no_grad, together
 from ..hub.which import network_of
 from .gradients import as_logit, recorded_with_gradients
 from .maps import GivenMaps
@@ -226,8 +227,8 @@ def _recorded(
     note that says so."""
     recorder, reason = Recorder(network, keep, inputs), ""
     try:
-        with (
-            torch.no_grad(),
+        with together(
+            no_grad(),
             network.tapping(recorder),
             network.watching_stream(recorder),
             watching_parts(network, recorder, PartsTap(recorder)) if parts else nullcontext(),

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..hub.shield import raise_if_interrupted, sheltered
 from ..hub.wrappers import bare
 
 LONGEST_WAIT = 30.0  # seconds that training waits for a view to finish its answer
@@ -28,11 +28,13 @@ class ModelIsTraining(ValueError):
 
 
 class _Use:
-    """How many train a model and how many edit it."""
+    """Who trains a model and who edits it."""
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self.training = 0
+        # A plain lock: Ctrl+C may come between the two steps in which a threading.Condition is
+        # taken, and then it is never given back.
+        self.lock = threading.Lock()
+        self.trainers: set[Any] = set()
         self.waiting = 0  # those that want it now, patient ones aside
         self.editing: int | None = None  # the thread
         self.depth = 0
@@ -41,15 +43,44 @@ class _Use:
     def __reduce__(self):  # nobody uses a copy yet
         return _Use, ()
 
-    def begin_training(self) -> None:
-        with self.changed:
-            self.training += 1  # no new edit begins from here on
-            mine = threading.get_ident()
-            self.changed.wait_for(lambda: self.editing in (None, mine), timeout=LONGEST_WAIT)
+    def begin_training(self, trainer: Any) -> None:
+        with self.lock:
+            self.trainers.add(trainer)  # no new edit begins from here on
+        wait_for(lambda: self.editing in (None, threading.get_ident()))
 
-    def end_training(self) -> None:
-        with self.changed:
-            self.training = max(0, self.training - 1)
+    def end_training(self, trainer: Any) -> None:
+        with self.lock:
+            self.trainers.discard(trainer)
+
+    def begin_edit(self) -> bool:
+        """Whether this thread may edit the model from here on.
+
+        Raises:
+            ModelIsTraining: when it is being trained.
+        """
+        with self.lock:
+            if self.editing not in (None, threading.get_ident()):
+                return False
+            if self.trainers:
+                raise ModelIsTraining
+            self.editing, self.depth = threading.get_ident(), self.depth + 1
+            return True
+
+    def end_edit(self, patient: bool) -> None:
+        with self.lock:
+            self.depth -= 1
+            if not self.depth:
+                self.editing = None
+                self.left = self.left if patient else time.monotonic()
+
+
+def wait_for(condition: Callable[[], bool]) -> bool:
+    """Whether it is so within `LONGEST_WAIT`. Ctrl+C ends the wait, during an entry too."""
+    end = time.monotonic() + LONGEST_WAIT
+    while not (so := condition()) and time.monotonic() < end:
+        raise_if_interrupted()
+        time.sleep(0.005)
+    return so
 
 
 def use_of(model: Any) -> _Use:
@@ -60,13 +91,13 @@ def use_of(model: Any) -> _Use:
 
 def is_training(model: Any) -> bool:
     """Whether `train` is updating this very model, and not a copy of it."""
-    return use_of(model).training > 0
+    return bool(use_of(model).trainers)
 
 
 def is_wanted(model: Any) -> bool:
     """Whether somebody waits for the model who is not patient: a click, or training."""
     use = use_of(model)
-    return use.waiting > 0 or use.training > 0
+    return use.waiting > 0 or bool(use.trainers)
 
 
 def idle_for(model: Any) -> float:
@@ -74,7 +105,7 @@ def idle_for(model: Any) -> float:
     return time.monotonic() - use_of(model).left
 
 
-@contextmanager
+@sheltered
 def held_for_edits(model: Any, *, patient: bool = False) -> Iterator[None]:
     """While open, no other thread's view edits the model, and training waits before it begins.
 
@@ -84,24 +115,17 @@ def held_for_edits(model: Any, *, patient: bool = False) -> Iterator[None]:
     Raises:
         ModelIsTraining: when the model is being trained.
     """
-    use, mine = use_of(model), threading.get_ident()
-    with use.changed:
+    use = use_of(model)
+    with use.lock:
         use.waiting += not patient
-        try:
-            free = use.changed.wait_for(lambda: use.editing in (None, mine), timeout=LONGEST_WAIT)
-        finally:
+    try:
+        free = wait_for(use.begin_edit)
+    finally:
+        with use.lock:
             use.waiting -= not patient
-        if not free:
-            raise ValueError("another view has been using this model for too long; try again")
-        if is_training(model):
-            raise ModelIsTraining
-        use.editing, use.depth = mine, use.depth + 1
+    if not free:
+        raise ValueError("another view has been using this model for too long; try again")
     try:
         yield
     finally:
-        with use.changed:
-            use.depth -= 1
-            if not use.depth:
-                use.editing = None
-                use.left = use.left if patient else time.monotonic()
-            use.changed.notify_all()
+        use.end_edit(patient)

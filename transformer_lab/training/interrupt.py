@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+from ..hub.shield import SigintHandler
 
 
 class TrainingStopped(Exception):
@@ -18,7 +20,7 @@ class TrainingStopped(Exception):
         return [f"{type(self).__name__}: {self}"]
 
 
-class Interrupts:
+class Interrupts(SigintHandler):
     """Takes SIGINT while training runs in the main thread; elsewhere it does nothing.
 
     While training computes, an interrupt raises KeyboardInterrupt as usual; inside `held()`,
@@ -27,28 +29,9 @@ class Interrupts:
     """
 
     def __init__(self, on_stop: Callable[[], Exception]):
+        super().__init__()
         self.on_stop = on_stop
-        self.previous = None
-        self.installed = self.holding = self.lending = self.pending = False
-
-    def install(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        self.previous = signal.getsignal(signal.SIGINT)
-        if callable(self.previous):  # else it is ignored, or not Python's
-            signal.signal(signal.SIGINT, self._handle)
-            self.installed = True
-
-    def remove(self) -> None:
-        if self.installed and signal.getsignal(signal.SIGINT) == self._handle:
-            previous = self.previous
-            # Two trainings that take turns need not end in the reverse order of their start.
-            while isinstance(owner := getattr(previous, "__self__", None), Interrupts):
-                if owner.installed:
-                    break
-                previous = owner.previous
-            signal.signal(signal.SIGINT, previous)
-        self.installed = False
+        self.holding = self.lending = self.pending = False
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -69,10 +52,10 @@ class Interrupts:
         finally:
             self.lending = False
 
-    def _handle(self, signum, frame) -> None:
+    def handle(self, signum: int, frame: FrameType | None) -> None:
         if self.installed and self.holding:
             self.pending = True
-        elif self.installed and self.lending and self.previous is signal.default_int_handler:
+        elif self.installed and self.lending and self.last is signal.default_int_handler:
             raise self.on_stop()
         else:
-            self.previous(signum, frame)  # type: ignore[misc]
+            super().handle(signum, frame)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..arguments import check_call
 from ..config import ModelConfig
 from ..files.rng import RandomState
+from ..hub.shield import restore_modes
 from ..hub.wrappers import bare
 from ..optim import Recipe, Schedule, recipe
 from . import distributed
@@ -38,7 +39,6 @@ from .objective import (
     evaluating,
     n_padding,
     n_tokens,
-    restore_modes,
     sums,
     to_device,
 )
@@ -230,8 +230,8 @@ class _Training:
         if self.device.type == "cpu":
             keep_freed_memory()
         self.use = use_of(self.model)
-        self.use.begin_training()  # views leave the model alone from here on
         try:
+            self.use.begin_training(self)  # views leave the model alone from here on
             if self.writer is not None:
                 data = self.writer.restore(self.plan, self.state)
             self.plan.source.start(self.state.done, data)
@@ -257,11 +257,11 @@ class _Training:
                     self.bar.write(why, file=sys.stderr)
             if self.writer is not None and self.state.done == 0:
                 self._snapshot()
+            self.state.random.restore()
+            self.interrupts.install()
         except BaseException:
             self._close("failed to start", save=False)
             raise
-        self.state.random.restore()
-        self.interrupts.install()
 
     def _close(self, reason: str, *, save: bool) -> None:
         """End the run once: the last whole step to disk, modes and interrupts as they were."""
@@ -271,7 +271,7 @@ class _Training:
         self.interrupts.remove()
         restore_modes(self.modes)
         torch.set_num_threads(self.threads_before)
-        self.use.end_training()
+        self.use.end_training(self)
         for parameter in self.parameters:
             parameter.grad = None
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..files.rng import own_randomness
+from ..hub.shield import evaluation_mode, no_grad, sheltered
 
 IGNORED = -100  # the target that no loss counts
 
@@ -93,21 +93,11 @@ def n_padding(batch: Any) -> int:
     return sum(mask.numel() - int(mask.sum()) for mask in masks if isinstance(mask, Tensor))
 
 
-@contextmanager
+@sheltered
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; each module's own mode and the random states return."""
-    modes = {module: module.training for module in model.modules()}
-    try:
-        with own_randomness(), torch.no_grad():
-            model.eval()
-            yield
-    finally:
-        restore_modes(modes)
-
-
-def restore_modes(modes: dict[nn.Module, bool]) -> None:
-    for module, mode in modes.items():
-        module.training = mode
+    with own_randomness(), no_grad(), evaluation_mode(model):
+        yield
 
 
 def evaluate(

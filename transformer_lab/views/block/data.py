@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from ...circuits import logit_lens
@@ -14,6 +13,7 @@ from ...circuits.block_walk import BlockSteps, block_steps
 from ...circuits.sources import inputs_of
 from ...edits.hanging import edit
 from ...edits.makers import ablate
+from ...hub.shield import no_grad, together
 from ...tracing.trace import TraceError
 from ..shared.codecs import pack_floats, shown_text, shown_token
 from .stages import Around, Keys, Stage, shown_keys, stages_of
@@ -103,7 +103,7 @@ class BlockData:
         trace, network = self.trace, self.trace.network
         if network is None:
             return None
-        with torch.no_grad(), edit(network, ablate(layer, head, kind=kind), this_thread=True):
+        with together(no_grad(), edit(network, ablate(layer, head, kind=kind), this_thread=True)):
             logits = network.run(inputs_of(trace, self.batch)).logits
         return None if logits is None else logits[0].float().softmax(-1).cpu()
 

@@ -82,6 +82,7 @@ class Singles:
             )  # fmt: skip
             found = self._running = Cells(swept, between=self._between)
             with found.passes.open():
+                found.passes.clean()
                 self._between()
             self._cells[kind] = found
         return found
@@ -98,7 +99,7 @@ class Singles:
             (tap_for(passes.network, ablate(layer, head, kind=kind)),)
             for kind, layer, head in places
         ]
-        with passes.again():
+        with passes.open():
             found = cells.outputs(taps, min(cells.start_of(cell) for cell in taps))
             self._between()
             where = torch.tensor([self.position], device=found[0].device)

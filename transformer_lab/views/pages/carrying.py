@@ -9,6 +9,7 @@ import torch
 from torch.nn.utils.parametrize import is_parametrized
 
 from ...files.models import model_tensors
+from ...hub.shield import no_grad
 from ...model import Transformer
 from .carried import Carried, carried, why_not
 from .precision import BITS, check_precision, packed_size
@@ -179,7 +180,7 @@ def is_stale(model: TextModel, traces: Sequence[Trace]) -> bool:
 def _same_again(model: TextModel, trace: Trace) -> bool:
     """Whether the model does now what it did: it may have learned since, or have been edited then."""
     target = None if trace.target is None else trace.target[0]
-    with torch.no_grad():
+    with no_grad():
         now = model.trace_ids(trace.tokens[0], target)
     pairs = [(now.logits, trace.logits)]
     if trace.logits is None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...files.models import model_tensors
+from ...hub.shield import no_grad
 
 if TYPE_CHECKING:
     from ...text_model import TextModel
@@ -123,7 +124,7 @@ def change_of(model: TextModel, weights: Mapping[str, Tensor], traces: Iterable[
     """
     own = copy.deepcopy(model.model).eval() if model.model.training else model.model
     other = copy.deepcopy(own)
-    with torch.no_grad():
+    with no_grad():
         for name, t in model_tensors(other).items():
             t.copy_(weights[name])
     device = next(other.parameters()).device
@@ -131,7 +132,7 @@ def change_of(model: TextModel, weights: Mapping[str, Tensor], traces: Iterable[
     headless = not other.config.head
     for trace in traces:
         inputs = [x[:1].to(device) for x in (trace.tokens, trace.target) if x is not None]
-        with torch.no_grad():
+        with no_grad():
             before, after = own(*inputs)[0], other(*inputs)[0]
         for rows in torch.arange(len(before)).split(_AT_ONCE):
             a, b = before[rows].double(), after[rows].double()

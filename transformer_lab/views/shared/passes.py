@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import torch
 from torch import Tensor
 
 from ...edits.hanging import edit
 from ...edits.kinds import Edit
 from ...edits.makers import ablate
 from ...hub.network import Inputs, Network, Output
+from ...hub.shield import no_grad
 from ...tracing.trace import Trace
 from .words import short, signed
 
@@ -77,7 +77,7 @@ class Passes(Generic[Told]):
         ]
 
     def _answer(self) -> Tensor:
-        with torch.no_grad():
+        with no_grad():
             return self.read(self.network.run(self.inputs))
 
 

@@ -3,8 +3,10 @@
 import torch
 from torch import nn
 
+from ...hub.shield import no_grad
 
-@torch.no_grad()
+
+@no_grad()
 def weights_mark(model: nn.Module) -> bytes:
     """Changes when the weights are updated: a few numbers of each parameter. (torch's own counter does
     not count a fused optimizer's steps.)"""

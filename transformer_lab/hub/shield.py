@@ -1,0 +1,302 @@
+"""Context managers that Ctrl+C cannot leave half entered or half left.
+
+Python handles a signal between any two steps of the main thread: after a hook was registered and before
+its handle was stored, or at the first step of the `__exit__` that should remove it. While one of these
+context managers is open in the main thread, SIGINT goes to a handler that looks at the running code:
+during an entry or an exit the interrupt waits until that has ended, everywhere else (in a forward pass,
+say) it is raised at once. Ctrl+C never interrupts other threads, so for them nothing changes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import wraps
+from types import CodeType, FrameType
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R")
+# Without the enumerations that `signal` puts around them, which take longer than the rest.
+_handler_now: Callable[..., Any] = inspect.unwrap(signal.getsignal)
+_set_handler: Callable[..., Any] = inspect.unwrap(signal.signal)
+
+
+class SigintHandler:
+    """Handles SIGINT from `install` to `remove`, in the main thread; elsewhere they do nothing. What is
+    not for it goes to the handler that was there before."""
+
+    def __init__(self) -> None:
+        self.previous: Any = None
+        self.installed = False
+
+    def install(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self.previous = _handler_now(signal.SIGINT)
+        if callable(self.previous):  # else it is ignored, or not Python's
+            _set_handler(signal.SIGINT, self.handle)
+            self.installed = True
+
+    def remove(self) -> None:
+        here = threading.current_thread() is threading.main_thread()
+        if self.installed and here and _handler_now(signal.SIGINT) == self.handle:
+            previous = self.previous
+            # Two that take turns need not end in the reverse order of their start.
+            while isinstance(owner := getattr(previous, "__self__", None), SigintHandler):
+                if owner.installed:
+                    break
+                previous = owner.previous
+            self.installed = False
+            _set_handler(signal.SIGINT, previous)
+        self.installed = False
+
+    def handle(self, signum: int, frame: FrameType | None) -> None:
+        self.previous(signum, frame)
+
+    @property
+    def last(self) -> Any:
+        """The handler that is not one of these, at the end of those that pass on to each other."""
+        previous = self.previous
+        while isinstance(owner := getattr(previous, "__self__", None), SigintHandler):
+            previous = owner.previous
+        return previous
+
+
+class _Shield(SigintHandler):
+    """Keeps an interrupt waiting while a context manager is entered or left."""
+
+    def handle(self, signum: int, frame: FrameType | None) -> None:
+        if self.installed and _is_shielded(frame):
+            _now.waiting = True
+        else:
+            _now.n_interrupts += 1
+            self.previous(signum, frame)
+
+
+class _Now:
+    """What is so in the main thread."""
+
+    def __init__(self) -> None:
+        self.shield = _Shield()
+        self.depth = 0  # of context managers that are open, or being entered or left
+        self.waiting = False  # whether an interrupt waits
+        self.n_interrupts = 0  # that were handed on
+
+
+_now = _Now()
+
+
+def _begin() -> bool:
+    """Whether this is the main thread, whose interrupts are handled from here on."""
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    shield = _now.shield
+    if not shield.installed or _handler_now(signal.SIGINT) != shield.handle:
+        shield.installed = False
+        _now.shield = shield = _Shield()  # a new one, since others may pass on to the one before
+        shield.install()
+    if not _now.depth:
+        _now.waiting = False
+    _now.depth += 1
+    return True
+
+
+def _end(counted: bool) -> None:
+    if counted:
+        _now.depth -= 1
+        if not _now.depth:
+            _now.shield.remove()
+
+
+def uninterrupted(function: Callable[P, T]) -> Callable[P, T]:
+    """A function that Ctrl+C does not interrupt: it is raised at its end."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        counted = _begin()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            _end(counted)
+            if counted and _now.waiting and not _is_shielded(sys._getframe(1)):
+                _raise_interrupt()
+
+    return run
+
+
+_RUN: CodeType = uninterrupted(len).__code__  # type: ignore[attr-defined]
+
+
+def _is_shielded(frame: FrameType | None) -> bool:
+    """Whether a frame, or one that called it, is a function that is not to be interrupted."""
+    while frame is not None:
+        if frame.f_code is _RUN:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _raise_interrupt() -> None:
+    _now.waiting = False
+    _now.n_interrupts += 1
+    _now.shield.previous(signal.SIGINT, sys._getframe(2))
+
+
+def raise_if_interrupted() -> None:
+    """Raise an interrupt that waits: for an entry that takes long, where nothing is registered yet."""
+    if _now.waiting and threading.current_thread() is threading.main_thread():
+        _raise_interrupt()
+
+
+class Sheltered(AbstractContextManager[T], Generic[T]):
+    """A context manager whose entry and exit Ctrl+C does not interrupt.
+
+    Whatever else Ctrl+C interrupts inside may leave torch's own settings of this thread behind (its
+    `no_grad` can be interrupted as it ends), so they are restored too.
+
+    Args:
+        make: makes the context manager that does the work.
+    """
+
+    def __init__(self, make: Callable[[], AbstractContextManager[T]]):
+        self._make = make
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """As a decorator: the function runs inside."""
+
+        @wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            with Sheltered(self._make):
+                return function(*args, **kwargs)
+
+        return run
+
+    @uninterrupted
+    def __enter__(self) -> T:
+        self._inner, self._counted = self._make(), _begin()
+        self._grad, self._n_modes = torch.is_grad_enabled(), len(_open_modes())
+        self._n_interrupts = _now.n_interrupts
+        try:
+            value = self._inner.__enter__()
+        except BaseException:
+            _end(self._counted)
+            raise
+        if self._counted and _now.waiting and not _is_shielded(sys._getframe(2)):
+            self.__exit__(None, None, None)  # and then it is raised
+        return value
+
+    @uninterrupted
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
+        interrupted = kind is not None and (
+            not issubclass(kind, Exception) or _now.n_interrupts != self._n_interrupts
+        )
+        try:
+            if interrupted:
+                for mode in reversed(_open_modes()[self._n_modes :]):
+                    mode.__exit__(None, None, None)
+            return self._inner.__exit__(kind, error, trace)
+        finally:
+            if interrupted:
+                torch.set_grad_enabled(self._grad)
+            _end(self._counted)
+
+
+def sheltered(function: Callable[P, Iterator[T]]) -> Callable[P, Sheltered[T]]:
+    """`contextlib.contextmanager`, with an entry and an exit that Ctrl+C does not interrupt. For what
+    takes no time: nothing can be stopped in it."""
+    make = contextmanager(function)
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Sheltered[T]:
+        return Sheltered(lambda: make(*args, **kwargs))
+
+    return run
+
+
+class Stack(ExitStack):
+    """An ExitStack into which something is put, or not."""
+
+    enter_context = uninterrupted(ExitStack.enter_context)  # type: ignore[assignment]
+    callback = uninterrupted(ExitStack.callback)  # type: ignore[assignment]
+
+
+@sheltered
+def stack() -> Iterator[Stack]:
+    """An ExitStack that is emptied whatever Ctrl+C interrupts."""
+    with Stack() as entered:
+        yield entered
+
+
+@sheltered
+def together(*managers: AbstractContextManager[Any]) -> Iterator[None]:
+    """All of these context managers, entered and left as one; those of others too, such as torch's."""
+    with ExitStack() as entered:
+        for manager in managers:
+            entered.enter_context(manager)
+        yield
+
+
+@sheltered
+def no_grad() -> Iterator[None]:
+    """torch.no_grad(); Ctrl+C at its end does not leave gradients switched off."""
+    with torch.no_grad():
+        yield
+
+
+@sheltered
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """While open, every module is in evaluation mode; then each is again in the mode that it was in."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        yield
+    finally:
+        restore_modes(modes)
+
+
+def restore_modes(modes: dict[nn.Module, bool]) -> None:
+    for module, training in modes.items():
+        module.training = training
+
+
+# -- function modes ------------------------------------------------------------------------------
+
+_thread = threading.local()
+
+
+def _open_modes() -> list[Mode]:
+    """This thread's, the innermost last."""
+    if not hasattr(_thread, "modes"):
+        _thread.modes = []
+    return _thread.modes
+
+
+class Mode(TorchFunctionMode):
+    """A TorchFunctionMode that a hook enters and another one leaves; where Ctrl+C comes between, the
+    context manager that is open around the pass leaves it."""
+
+    is_open = False
+
+    @uninterrupted
+    def __enter__(self) -> Any:
+        super().__enter__()
+        _open_modes().append(self)
+        self.is_open = True
+        return self
+
+    @uninterrupted
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if self.is_open:
+            self.is_open = False
+            _open_modes().remove(self)
+            super().__exit__(kind, error, trace)
