@@ -1,6 +1,7 @@
 """Interventions: each one changes what it says, and nothing else, and is gone afterwards."""
 
 import copy
+import pickle
 import threading
 
 import pytest
@@ -357,11 +358,18 @@ def test_a_training_model_is_traced_with_its_edits():
 
 
 @torch.no_grad()
-def test_a_copy_of_an_edited_model_is_edited():
+def test_a_copy_of_an_edited_model_is_not_edited():
     model = build()
     text = inputs(model)
+    plain = model(*text)
     with tl.edit(model, tl.skip(1), tl.patch(other_run(model), 0, what="resid_post")):
-        assert torch.equal(copy.deepcopy(model)(*text), model(*text))
+        assert not torch.equal(model(*text), plain)
+        twins = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+        block = copy.deepcopy(model.decoder.blocks[1])
+    for twin in twins:
+        assert torch.equal(twin(*text), plain)
+        assert vars(twin).keys() == vars(model).keys()
+    assert block.taps == block.attention.taps == () and not block._forward_hooks
 
 
 def test_edits_let_gradients_through():

@@ -1,7 +1,6 @@
 """Hybrids, whose layers are not all attention: one number a layer, the module's, everywhere; and a
 run that is patched into itself changes nothing, whatever the architecture."""
 
-import copy
 import dataclasses
 
 import pytest
@@ -13,6 +12,7 @@ from tests.missing import package
 from transformer_lab.edits.kinds import EditError
 from transformer_lab.heads import naming
 from transformer_lab.heads.measures import MEASURES
+from transformer_lab.hub.hooks import copy_with_edits
 from transformer_lab.hub.which import network_of
 from transformer_lab.tracing.trace import TraceError
 from transformer_lab.views.heads.data import HeadData
@@ -288,7 +288,7 @@ def _kept(trace):
 def test_a_tapped_copy_of_a_hybrid_numbers_its_layers_alike(hybrid):
     model = hybrid("lfm2")
     with tl.edit(model, tl.ablate(3, 1)):
-        twin = copy.deepcopy(model)
+        twin = copy_with_edits(model)
         assert torch.equal(twin(text()).logits, model(text()).logits)
 
 

@@ -1,6 +1,8 @@
 """Edits and sweeps in Hugging Face models of many families, each kind against what it must be."""
 
 import copy
+import io
+import pickle
 import threading
 
 import pytest
@@ -271,11 +273,44 @@ def test_all_is_put_back_after_an_error_and_from_many_threads(tiny):
 
 
 @torch.no_grad()
-def test_a_copy_of_an_edited_model_is_edited(tiny):
-    model = tiny("llama")
+@pytest.mark.parametrize("name", ["gpt2", "llama", "bert"])
+def test_a_copy_of_an_edited_model_is_not_edited(tiny, name):
+    model = tiny(name)
     given = texts(model)
+    plain, file = run(model, given), io.BytesIO()
     with tl.edit(model, tl.skip(1), tl.skip(0, "mlp")):
-        assert torch.equal(run(copy.deepcopy(model), given), run(model, given))
+        assert not torch.equal(run(model, given), plain)
+        torch.save(model, file)
+        twins = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+        layer = copy.deepcopy(next(m for m in model.modules() if hasattr(m, "is_causal")))
+    file.seek(0)
+    for twin in (*twins, torch.load(file, weights_only=False)):
+        assert is_clean(twin)
+        assert torch.equal(run(twin, given), plain)
+        assert len({id(m.config) for m in twin.modules() if hasattr(m, "config")}) == 1
+    assert layer.config._attn_implementation == model.config._attn_implementation
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["gpt2", "llama", "bert"])
+def test_a_layer_that_was_copied_is_traced_and_edited(tiny, name):
+    """It has a config of its own, which transformers does not find."""
+    model = tiny(name)
+    layers = next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList))
+    n = len(layers)
+    layers.append(copy.deepcopy(layers[0]))
+    model.config.num_hidden_layers = n + 1
+    for module in layers[-1].modules():
+        if hasattr(module, "layer_idx"):
+            module.layer_idx = n
+    given = texts(model)
+    trace = tl.trace(model, given[0])
+    assert len(trace.attending()) == n + 1 and trace.note is None
+    assert tl.sweep_heads(model, given[0]).values[n].isfinite().all()
+    plain = run(model, given)
+    with tl.edit(model, tl.ablate(n)):
+        assert not torch.equal(run(model, given), plain)
+    assert torch.equal(run(model, given), plain) and is_clean(model)
 
 
 def test_a_training_model_is_traced_with_its_skipped_layer(tiny):

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 import transformer_lab as tl
 from tests.missing import package
+from transformer_lab.hub.hooks import copy_with_edits
 from transformer_lab.tracing import grid_bias
 from transformer_lab.tracing.maps import MemoryBudgetError
 from transformer_lab.views import HeadView, PatchView
@@ -301,11 +302,12 @@ def test_biases_that_take_too_much_are_refused(monkeypatch):
         tl.trace(made("sam eager"), pixel_values=pixels("sam", 1))
 
 
-def test_a_copy_of_an_edited_model_is_edited_within_its_own_windows():
+def test_a_copy_of_a_model_edited_within_its_windows_is_not_edited():
     model, x = made("sam"), pixels("sam", 1)
     plain = states(model, x)
     with tl.edit(model, tl.knock_out(0, 0, query=1, key=0)):
         edited, twin = states(model, x), copy.deepcopy(model)
+        assert torch.equal(states(copy_with_edits(model), x), edited)
     assert not torch.equal(edited, plain)
-    assert torch.equal(states(twin, x), edited)
+    assert torch.equal(states(twin, x), plain)
     assert torch.equal(states(model, x), plain)

@@ -44,8 +44,8 @@ class SigintHandler:
             return
         self.previous = _handler_now(signal.SIGINT)
         if callable(self.previous):  # else it is ignored, or not Python's
-            _set_handler(signal.SIGINT, self.handle)
             self.installed = True
+            _set_handler(signal.SIGINT, self.handle)
 
     def remove(self) -> None:
         here = threading.current_thread() is threading.main_thread()
