@@ -5,11 +5,14 @@ import copy
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.testing import assert_close
 
 import transformer_lab as tl
 from benchmarks.zoo.building import build, registered
+from tests.factories import small
 from tests.missing import package
 from transformer_lab.edits.kinds import EditError
 
@@ -119,8 +122,49 @@ def test_weights_that_are_fetched_when_they_are_used(tmp_path):
 def test_a_model_without_numbers_is_refused():
     with torch.device("meta"):
         model = T.LlamaForCausalLM(llama().config)
-    with pytest.raises(ValueError, match="are on the meta device"):
-        tl.trace(model, TEXT)
+    for kind in (model, small().to("meta")):
+        for run in (tl.trace, tl.sweep_heads, tl.estimate_effects):
+            with pytest.raises(ValueError, match="are on the meta device"):
+                run(kind, TEXT)
+
+
+@pytest.mark.parametrize("build", [small, llama])
+def test_a_model_made_in_inference_mode_is_traced_and_gives_no_gradients(build):
+    model = build()
+    with torch.inference_mode():
+        quick = build()
+        quick.load_state_dict(model.state_dict())
+    trace, expected = tl.trace(quick, TEXT), tl.trace(model, TEXT)
+    assert_close(trace.value_norms(1), expected.value_norms(1))
+    assert_close(tl.sweep_heads(quick, TEXT).values, tl.sweep_heads(model, TEXT).values)
+    for refused in (
+        lambda: tl.trace(quick, TEXT, gradients=3),
+        lambda: tl.estimate_effects(quick, TEXT),
+    ):
+        with pytest.raises(ValueError, match="inference_mode"):
+            refused()
+    if build is llama:  # of ours the weights are read
+        with pytest.raises(ValueError, match="inference_mode"):
+            tl.circuits.logit_attribution(trace, 3)
+
+
+def test_value_norms_of_weights_that_are_sharded_are_taken_in_the_pass():
+    fsdp = pytest.importorskip("torch.distributed.fsdp")
+    store = dist.HashStore()
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        model = small()
+        expected = tl.trace(model, TEXT)
+        norms = expected.value_norms(1)
+        for block in model.decoder.blocks:
+            fsdp.fully_shard(block, mesh=init_device_mesh("cpu", (1,)), reshard_after_forward=True)
+        trace = tl.trace(model, TEXT)
+        assert_close(trace.pattern(1, 0), expected.pattern(1, 0))
+        with pytest.raises(ValueError, match="keep='maps'"):
+            trace.value_norms(1)
+        assert_close(tl.trace(model, TEXT, keep="maps").value_norms(1), norms)
+    finally:
+        dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -177,7 +177,7 @@ class EdgePasses:
 
     def _out(self, layer: int) -> Tensor:
         """W_O of every head of a layer, fp32 [head, d_head, d_model]."""
-        weight = self.pair.network.output_weight(self.pair.source.call(layer, kind=self.kind))
+        weight = self.pair.source.output_weight(layer, kind=self.kind)
         if weight is None:
             raise EditError(
                 f"edges of {self.name} are not known: the output matrix of layer {layer}'s attention was "

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..attention import AttentionCall, Tap
+from ..hub.linear import made_in_inference_mode
 from ..hub.network import Output, SeamError
 from ..hub.shield import together
 from ..tracing.made import finding
@@ -148,10 +149,10 @@ class _Outputs(Tap):
 def _clean(swept: Swept, outputs: _Outputs) -> tuple[Tensor, Tensor]:
     """Log-probabilities [text, vocab] in the graph, and where they stand [text]."""
     network = swept.network
-    if torch.is_inference_mode_enabled() or any(
-        p.is_inference() for p in network.module.parameters()
-    ):
-        raise EditError("effects cannot be estimated in torch.inference_mode(); leave it")
+    if torch.is_inference_mode_enabled() or made_in_inference_mode(network.module):
+        raise EditError(
+            "effects cannot be estimated in torch.inference_mode(), nor through parameters that were made in it; use tl.sweep_heads"
+        )
     try:
         with together(uncompiled(network), tapping(network, outputs)):
             given: Output = network.run(swept.inputs)

@@ -10,7 +10,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..attention import AttentionCall, Site, Tap
@@ -18,7 +17,6 @@ from . import between, copies, fallback, placeholders, reading, seam, stream
 from .causality import structure_of
 from .going_on import go_on
 from .hooks import SESSION, hook, hooked
-from .linear import device_of
 from .lists import block_modules
 from .network import ChangedError, Inputs, Layer, Network, Output, edits_among
 from .patches import Patches
@@ -288,10 +286,6 @@ class HuggingFaceNetwork(Network):
     def evaluated(self) -> Network:
         twin = super().evaluated()
         return self if twin is self else HuggingFaceNetwork(twin.module)
-
-    @property
-    def device(self) -> torch.device:
-        return device_of(self.module)
 
     @property
     def n_ctx(self) -> int | None:

@@ -119,6 +119,11 @@ def times_written(weight: Tensor) -> int:
     return 0 if weight.is_inference() else _version(weight)
 
 
+def made_in_inference_mode(model: nn.Module) -> bool:
+    """Whether some of its weights were, through which torch takes no gradients."""
+    return any(weight.is_inference() for weight in model.parameters())
+
+
 def _version(weight: Tensor) -> int:
     return weight._version
 

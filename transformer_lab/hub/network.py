@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..attention import AttentionCall, Site, Tap, Tapped
 from .alone import Alone
 from .hooks import copy_with_edits
+from .linear import device_of
 from .parts import MeasuredParts
 from .patches import Patches
 from .shield import sheltered
@@ -396,7 +397,7 @@ class Network(Tapped):
 
     @property
     def device(self) -> torch.device:
-        return next(self.module.parameters()).device
+        return device_of(self.module)
 
     def save(self, folder: str | Path, ours: Callable[..., Any], **options: Any) -> None:
         """Write the model's folder; `ours` writes a model of this package."""

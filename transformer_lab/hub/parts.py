@@ -26,7 +26,7 @@ from ..attention import AttentionCall, Site, Tap
 from .anatomy import Anatomy, Place, first_of
 from .held_norms import held, is_norm
 from .hooks import hook
-from .linear import measured
+from .linear import made_in_inference_mode, measured
 from .shield import sheltered, together
 from .sources import BIASES, Parts, PartsError, Source, Split
 
@@ -51,6 +51,11 @@ class MeasuredParts(Parts):
             raise PartsError(
                 f"the layers of {network.name} were not found, so who wrote what is not known; a tl.Network of "
                 "your own tells them by `blocks`"
+            )
+        if made_in_inference_mode(network.module):
+            raise PartsError(
+                f"the weights of {network.name} were made in torch.inference_mode(), and no slope is known "
+                "through them; make or load the model outside of it"
             )
         self._network, self._inputs = network, inputs
         self._anatomy = Anatomy(network, inputs)

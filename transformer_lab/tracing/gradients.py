@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..arguments import shown
 from ..attention import AttentionCall, Site
 from ..hub.hooks import hook
+from ..hub.linear import made_in_inference_mode
 from ..hub.network import ChangedError, Inputs, Network, Output, SeamError
 from ..hub.shield import sheltered, together
 from .maps import within_budget
@@ -246,9 +247,7 @@ def recorded_with_gradients(
             as `scalar_of`.
         MemoryBudgetError: when the maps take more than the budget.
     """
-    if torch.is_inference_mode_enabled() or any(
-        p.is_inference() for p in network.module.parameters()
-    ):
+    if torch.is_inference_mode_enabled() or made_in_inference_mode(network.module):
         raise ValueError(
             "gradients cannot be taken in torch.inference_mode(), nor through parameters that were "
             "made in it; trace outside of it"

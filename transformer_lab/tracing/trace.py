@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..attention import Site
+from ..hub.linear import times_written
 from ..hub.network import Network, no_heads
 from .calls import Calls, TraceError, take
 from .gradients import OF_HEADS
@@ -179,10 +180,15 @@ class Trace(Calls):
         is not known.
 
         Raises:
-            TraceError: when the weights have changed since.
+            TraceError: when the weights have changed since, or are spread over processes.
         """
         call = self.call(layer, kind=kind)
         weight = self._weight(call)
+        if hasattr(weight, "full_tensor"):
+            raise TraceError(
+                f"layer={layer}: its output weights are sharded over processes (a DTensor), so value "
+                "norms must be computed during the pass: trace with keep='maps'"
+            )
         if weight is not None and self._versions.get(id(call)) != _version(weight):
             raise TraceError(
                 "the model's weights have changed since this trace; trace again for value norms"
@@ -399,4 +405,4 @@ def _tensors(call: Any) -> list[Tensor]:
 
 def _version(weight: Tensor | None) -> int | None:
     # One that is made of several (adapters) says how often those have changed.
-    return None if weight is None else getattr(weight, "made_of", weight._version)
+    return None if weight is None else getattr(weight, "made_of", times_written(weight))
