@@ -55,6 +55,15 @@ HINTS: dict[str, dict[str, Any]] = {
     "hunyuan_vl_text": dict(head_dim=8),
     "step3p5": dict(sliding_window=4),
     "neomme": dict(head_dim=16),
+    # Loops: some layers run several times in a pass.
+    "dory": dict(
+        num_hidden_layers=4, n_input_layers=1, n_recurrent_layers=2, n_output_layers=1,
+        n_recurrent_loops=2, layer_types=["sliding_attention", "full_attention"] * 2,
+    ),
+    "inkling2_loop_text": dict(
+        loop_layer_index_start=1, loop_layer_index_end=3, loop_num_passes=2,
+        n_layers_per_attn_res_block=1,
+    ),
     # Windows of pictures: a few patches wide.
     "qwen2_5_vl_vision": dict(window_size=16),
     "qwen2_5_omni_vision_encoder": dict(window_size=16),

@@ -9,6 +9,7 @@ from torch.testing import assert_close
 import transformer_lab as tl
 from benchmarks.zoo.building import build, registered
 from tests.missing import package
+from transformer_lab.edits.kinds import EditError
 from transformer_lab.hub.which import network_of
 
 T = package("transformers")
@@ -210,3 +211,22 @@ def test_a_context_below_0_is_no_limit():
     assert made.config.max_position_embeddings == -1
     assert network_of(made).n_ctx is None
     assert tl.trace(made, TEXT).note is None
+
+
+@pytest.mark.parametrize("name", ["causal/dory", "causal/inkling2_loop_text"])
+def test_layers_that_run_several_times_are_counted_as_they_run(name):
+    """Blocks 1 and 2 of four run twice: layer 3 is block 1 again, and layer 5 the last block."""
+    made = model(name)
+    trace, sweep = traced(name, keep="all"), tl.sweep_heads(made, TEXT)
+    assert trace.n_layers() == len(trace.attending()) == len(sweep.values) == 6
+    blocks, plain = network_of(made).blocks("decoder"), trace.logits
+    for layer, block in enumerate((0, 1, 2, 1, 2, 3)):
+        assert trace.call(layer).module in set(blocks[block].modules())
+        with tl.edit(made, tl.ablate(layer, 1)):
+            edited = traced(name, keep="all")
+        zeros = [i for i in range(6) if not edited.activation("z", i)[:, 1].any()]
+        assert zeros == [layer]
+        moved = edited.logits[0, -1].log_softmax(-1) - plain[0, -1].log_softmax(-1)
+        assert_close(sweep.values[layer, 1], moved[sweep.tokens[0]], atol=1e-5, rtol=1e-3)
+    with pytest.raises(EditError, match="layer=6 is outside 0 … 5"), tl.edit(made, tl.ablate(6)):
+        pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -68,7 +68,8 @@ class Stack:
     """A ModuleList of layers that hold one kind of self-attention. `first` is the number of its
     first layer among those of its kind, `n` how many there are: more than blocks where layers are
     `shared`, which run several times, and then their numbers are by whose turn it is. A block that attends
-    several times (LongCat's) is `each` layers."""
+    several times (LongCat's) is `each` layers. `order`: which block each layer is, where they do not just
+    run one after the other."""
 
     kind: str
     path: str
@@ -77,6 +78,11 @@ class Stack:
     n: int = 0
     shared: bool = False
     each: int = 1
+    order: Sequence[int] = ()
+
+    def block_of(self, i: int) -> nn.Module:
+        """Of its layer i."""
+        return self.blocks[self.order[i] if self.order else i // self.each % len(self.blocks)]
 
     @property
     def key(self) -> str:
@@ -94,10 +100,17 @@ class Structure:
     Args:
         seen: a class of attention, and whether its tokens were seen to look at earlier ones only;
             None: it is as the modules say.
+        order: which of the blocks each layer is, of a model with one stack that runs some of them several
+            times; None: by the number of layers that its config tells.
     """
 
-    def __init__(self, model: Any, seen: tuple[type, bool] | None = None):
-        self.model = model
+    def __init__(
+        self,
+        model: Any,
+        seen: tuple[type, bool] | None = None,
+        order: Sequence[int] | None = None,
+    ):
+        self.model, self.order = model, order
         self.config = model.config
         self.both = bool(getattr(self.config, "is_encoder_decoder", False))
         self.names: dict[nn.Module, str] = {m: name for name, m in model.named_modules()}
@@ -146,6 +159,9 @@ class Structure:
                 blocks = layers_of_stages(blocks, set(inside))
             found.append(Stack(kinds.pop(), path, blocks, n=len(blocks)))
         found = self._of_text(found)
+        if self.order is not None and len(found) == 1:
+            found[0].shared, found[0].n, found[0].order = True, len(self.order), self.order
+            return found
         for kind in {stack.kind for stack in found}:
             alone = [stack for stack in found if stack.kind == kind]
             told = None if self.both else self.told_layers(kind)
@@ -353,7 +369,7 @@ class Structure:
         layers = []
         for stack in stacks:
             for i in range(stack.n):
-                block = stack.blocks[i // stack.each % len(stack.blocks)]
+                block = stack.block_of(i)
                 number = stack.first + i
                 where = f"{stack.path}.{i}" if len(stacks) > 1 and not stack.shared else ""
                 if self.attends(block, kind):
