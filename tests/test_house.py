@@ -4,6 +4,7 @@ One list names what is not so yet. It may only get shorter: what is in order mus
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -172,3 +173,16 @@ def test_what_a_model_is_is_asked_in_hub_alone():
         and any(question in word for word in words(tree_of(path)) for question in QUESTIONS)
     }
     assert asks == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [("register_forward_hook", "hooks.py"), ("register_forward_pre_hook", "hooks.py"),
+     ("torch.no_grad", "shield.py"), ("torch.overrides", "shield.py")],
+)  # fmt: skip
+def test_what_ctrl_c_could_leave_behind_is_used_in_one_place(name, where):
+    """Hooks of torch's own go along with a copy, and its `no_grad` may be interrupted as it ends."""
+    allowed = {PACKAGE / "hub" / where, PACKAGE / "optim.py"}  # a step of training is never halved
+    others = [p for p in MODULES if p not in allowed and PACKAGE / "lessons" not in p.parents]
+    assert any(name in path.read_text("utf-8") for path in allowed)
+    assert {short(p) for p in others if re.search(rf"{name}\b", p.read_text("utf-8"))} == set()

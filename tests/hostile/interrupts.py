@@ -376,6 +376,7 @@ def main() -> int:
     parser.add_argument("--operations", default=",".join(OPERATIONS))
     options = parser.parse_args()
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in the background
     rng, killer, kinds = random.Random(options.seed), Killer(), []
     for name in options.models.split(","):
         subject = Subject(name)

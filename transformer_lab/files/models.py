@@ -14,9 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from ..hub.shield import no_grad
+from ..hub.shield import Mode, no_grad, together
 from ..hub.wrappers import bare
 from .checkpoints import FOLDER as CHECKPOINTS
 from .checkpoints import FORMAT, WEIGHTS, newest
@@ -225,7 +224,7 @@ def describe(model: nn.Module) -> dict[str, Any] | None:
     return json.loads(json.dumps(described))  # tuples as the lists that JSON gives back
 
 
-class _Planned(TorchFunctionMode):
+class _Planned(Mode):
     """Tensors that a module makes to hold its weights have a shape alone: nothing is allocated for
     a lie. All else is computed as ever. With `torch.device("meta")` torch would import its compiler
     for the first random number, which takes nearly as long as torch itself."""
@@ -270,7 +269,7 @@ def build(
     _check_plausible(config, shapes, path)
     try:
         with own_randomness():
-            with _Planned():
+            with together(_Planned()):
                 planned = model_class(config)
                 missing = [n for n in model_tensors(planned) if n not in shapes]
                 _check_fit(planned, shapes, path, without=missing if allow_missing else ())
