@@ -37,12 +37,17 @@ test("a box that is hidden for a moment has the room that it had, and is measure
 });
 
 test("one that was hidden within a frame, of which nobody tells, is looked at anew", () => {
-  const { room, looked, become } = boxOf(400, 300);
+  const { room, asked, looked, become } = boxOf(400, 300);
   room.of(true, "wide");
   assert.deepEqual(looked, []);
   become(0, 0);
   room.of(true, "wide");
   assert.deepEqual(looked, ["anew"]); // as large as before it is told of, since it was not observed then
+  assert.deepEqual(asked, ["draw"]);
+  become(0, 0); // while it is hidden, that is all
+  assert.deepEqual(asked, ["draw"]);
+  become(400, 300);
+  assert.deepEqual(asked, ["draw", "draw"]);
 });
 
 test("one that was never seen has none", () => {

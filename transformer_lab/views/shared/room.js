@@ -22,7 +22,8 @@ export class Room {
     /** @type {Size | null} the last one that was not nothing */
     this.seen = null;
     const observer = (this.observer = new ResizeObserver(() => {
-      if (!this.unseen && !(this.size && this.#moved())) return;
+      // One that begins to observe is told of a box without a size, too.
+      if (this.unseen ? !this.box.clientWidth : !(this.size && this.#moved())) return;
       this.size = null;
       this.unseen = false;
       changed();
