@@ -50,10 +50,13 @@ def test_rows_are_asked_for_sorted_chosen_and_switched_off(open_page, tmp_path):
         assert text(page, "table-said") == f"{len(found)} of 16 heads"
     box.fill("layer > 99")
     assert text(page, "table-said") == "“layer > 99” matches no head." and heads(page) == []
-    box.fill("")
+    box.fill("layer > 2 and induct > .01")  # as the header has it
+    assert set(heads(page)) == {
+        f"decoder/{row.layer}/{row.head}" for row in table.where("layer > 2 and induction > .01")
+    }
     box.fill("laier > 1")
     assert text(page, "table-said").startswith(
-        "“laier” is no column; there are layer, head, effect"
+        "There is no column “laier”; choose from layer, head, effect"
     )
     assert box.get_attribute("aria-invalid") == "true" and heads(page) == order
     box.fill("")

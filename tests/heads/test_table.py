@@ -43,7 +43,8 @@ CASES = {
     "": [0, 1, 2, 3],
     "   ": [0, 1, 2, 3],
     "and": [0, 1, 2, 3],
-    "Induction": [1, 2],
+    "Induction": [2],  # which is nearest to a head without a label, says nothing of it
+    "no label": [1],
     "looks after": [2],
     '"salt and pepper"': [2],
     "“salt and pepper” and layer > 2": [2],
@@ -62,19 +63,21 @@ CASES = {
     "induction >= 50 %": [1, 2],
     "induction ≥ 50%": [1, 2],
     "previous_token > .5": [0],
+    "prev > .5": [0],  # as the Explorer's headers have it
+    "2-hop > .5": [2],
     "two hop induction > .5": [2],
     "two-hop  induction<.5": [3],
     "label = induction": [2],
     "label != Induction": [0, 1, 3],
     'label == "self token"': [3],
     "entropy ≠ 0 and self": [3],
-    "laier > 3": "“laier” is no column; there are layer, head, label",
-    "layer > ": "“layer >” compares with no number; write “layer > 3”",
-    "layer > many": "“layer > many” compares with no number",
-    "layer > 3 4": "compares with no number",
-    "label > 3": "“label” is words; compare it with = or !=",
-    "evidence < x": "“evidence” is words; compare it with = or !=",
-    "> 3": "“” is no column",
+    "laier > 3": "there is no column “laier”; choose from layer, head, label",
+    "layer > ": "“layer >” needs a number; write “layer > 3”",
+    "layer > many": "“layer > many” needs a number",
+    "layer > 3 4": "needs a number",
+    "label > 3": "“label” holds words; compare it with = or !=",
+    "evidence < x": "“evidence” holds words; compare it with = or !=",
+    "> 3": "there is no column “”",
 }
 
 
@@ -98,7 +101,8 @@ def test_javascript_finds_the_same(tmp_path):
             told[query] = [TABLE.rows.index(one) for one in TABLE.where(query)]
         except ValueError as error:
             told[query] = str(error)
-    given = {"columns": columns, "rows": rows, "told": told}
+    short = {name: MEASURES[name].tag for name in SCORES if MEASURES[name].tag}
+    given = {"columns": columns, "rows": rows, "told": told, "short": short}
     (tmp_path / "table.json").write_text(json.dumps(given))
     script = Path(__file__).parent.parent / "views" / "js" / "table.test.mjs"
     run = subprocess.run(

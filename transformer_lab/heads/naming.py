@@ -79,11 +79,9 @@ class HeadLabel:
     def sentence(self) -> str:
         """The label and its evidence in plain words."""
         again = f"lag {self.second_lag}" if self.second_lag else "other texts"
-        score = _share(self.score)
-        score += f" (random twin {_share(self.twin)}; {again}: {_share(self.second)})"
         if self.name is None:
-            bar = f"and a label needs more than {_share(self.bar)}"
-            return f"no label: nearest is “{self.nearest}”, {score}, {bar}"
+            return f"no label: nearest is “{self.nearest}”, {self._why_none}"
+        score = f"{_share(self.score)} (random twin {_share(self.twin)}; {again}: {_share(self.second)})"
         told = [f"{MEASURES[self.name].says}: {score}"]
         if self.alone is not None:
             told.append(f"off alone: {self.alone.words}")
@@ -95,6 +93,19 @@ class HeadLabel:
         if self.note:
             told.append(self.note)
         return "; ".join(told)
+
+    @property
+    def _why_none(self) -> str:
+        """Which of the three tests the nearest label fails."""
+        where = f"at lag {self.second_lag}" if self.second_lag else "on other texts"
+        score, second, twin = (_share(x) for x in (self.score, self.second, self.twin))
+        needs = f"a label needs more than {_share(self.bar)} on both"
+        if self.score <= self.bar:
+            return f"only {score} ({where}: {second}, random twin: {twin}); {needs}"
+        if self.second <= self.bar:
+            return f"{score}, but only {second} {where} (random twin: {twin}); {needs}"
+        more = f"a label needs {_share(ABOVE)} more than the twin"
+        return f"{score} ({where}: {second}), but its random twin has {twin}; {more}"
 
     @property
     def short(self) -> str:

@@ -1,7 +1,8 @@
 """Asking a table of heads: words, and comparisons of its columns. The counterpart of query.js in the
 Explorer, which says the same of the same query.
 
-    "punctuation"                       heads with the word in their label or evidence
+    "punctuation"                       heads with the word in their label or evidence; of a head
+                                        without a label, the nearest one does not count
     "layer > 10 and effect > .1"        both hold
     "induction >= 50 % and no label"
 
@@ -16,8 +17,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .measures import MEASURES
+
 WORDS = ("label", "evidence")  # columns of words; the others are numbers
 _AND = re.compile(r"\s+and\s+", re.IGNORECASE)
+_NEAREST = re.compile(r"nearest is “[^”]*”")
 _LEFT = re.compile(r"(^|\s)and$", re.IGNORECASE)
 _COMPARED = re.compile(r"^(.*?)(<=|>=|!=|==|=|<|>|≤|≥|≠)(.*)$", re.DOTALL)
 _NUMBER = re.compile(r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(%?)$", re.IGNORECASE)
@@ -62,17 +66,17 @@ def _clause(part: str, columns: Sequence[str]) -> Callable[[Row], bool]:
     compared = None if part[0] in '"“”' else _COMPARED.match(part)
     if compared is None:
         words = _bare(part)
-        return lambda row: words in _plain(f"{row['label'] or ''} {row['evidence']}")
+        return lambda row: words in _said(row)
     name, sign, given = (text.strip() for text in compared.groups())
     sign = _ALIKE.get(sign, sign)
-    column = next((one for one in columns if _spelled(one) == _spelled(name)), None)
+    column = _column(name, columns)
     if column is None:
-        raise ValueError(f"“{name}” is no column; there are {', '.join(columns)}")
+        raise ValueError(f"there is no column “{name}”; choose from {', '.join(columns)}")
     if column in WORDS:
         return _same_words(column, sign, _bare(given))
     number = _number(given)
     if number is None:
-        raise ValueError(f"“{part}” compares with no number; write “{column} {sign} 3”")
+        raise ValueError(f"“{part}” needs a number; write “{column} {sign} 3”")
     compare, either = _COMPARE[sign], column == "effect" and number >= 0
 
     def holds(row: Row) -> bool:
@@ -84,9 +88,22 @@ def _clause(part: str, columns: Sequence[str]) -> Callable[[Row], bool]:
     return holds
 
 
+def _column(name: str, columns: Sequence[str]) -> str | None:
+    """The column of a name, or of the few letters that an Explorer writes above it."""
+    spelled = _spelled(name)
+    full = {_spelled(column): column for column in columns}
+    tags = {_spelled(MEASURES[x].tag): x for x in columns if x in MEASURES and MEASURES[x].tag}
+    return full.get(spelled) or tags.get(spelled)
+
+
+def _said(row: Row) -> str:
+    """A head's label and evidence."""
+    return _plain(f"{row['label'] or ''} {_NEAREST.sub('', row['evidence'])}")
+
+
 def _same_words(column: str, sign: str, words: str) -> Callable[[Row], bool]:
     if sign not in ("=", "!="):
-        raise ValueError(f"“{column}” is words; compare it with = or !=")
+        raise ValueError(f"“{column}” holds words; compare it with = or !=")
     return lambda row: (_plain(row[column] or "") == words) == (sign == "=")
 
 

@@ -67,12 +67,12 @@ export class HeadCard {
 
   /** @param {{kind: string, layer: number, head: number}[]} chosen */
   show(chosen) {
-    const { layer, head, kindName, several, about, named } = this.state;
+    const { layer, head, kindName, several } = this.state;
     const label = this.state.labelOf(layer, head);
     this.headTitle.textContent = `${headName({ kind: kindName, layer, head, several })}${label.tag ? ` · ${label.tag}` : ""}`;
     this.evidence.textContent = label.sentence;
     this.evidence.hidden = !label.sentence;
-    this.nameButton.hidden = named || !this.runner.live || about.names || Boolean(this.state.model.get("_carried")?.travels);
+    this.nameButton.hidden = !this.canName;
     this.nameButton.disabled = Boolean(this.naming);
     this.nameButton.textContent = this.naming ? "Naming the heads …" : "Name the heads";
     const off = chosen.every((place) => headOff(this.runner.edits, place));
@@ -82,6 +82,12 @@ export class HeadCard {
     const effect = this.state.facts.effects[name];
     this.does.matters(effect?.sentence ?? "");
     if (!effect || effect.estimate) this.#effect();
+  }
+
+  /** Whether the heads can be named, and are not yet. */
+  get canName() {
+    const { about, named, model } = this.state;
+    return !named && this.runner.live && !about.names && !model.get("_carried")?.travels;
   }
 
   /** What is known of a head, in a few letters and whole. @returns {[string, string]} */

@@ -1,6 +1,7 @@
 // Asking a table of heads: words, and comparisons of its columns. The counterpart of heads/query.py.
 
 export const WORD_COLUMNS = ["label", "evidence"]; // columns of words; the others are numbers
+const NEAREST = /nearest is “[^”]*”/g; // the label that a head has not
 const QUOTED = /["“”][^"“”]*["“”]/g;
 const COMPARED = /^(.*?)(<=|>=|!=|==|=|<|>|≤|≥|≠)(.*)$/s;
 const NUMBER = /^([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(%?)$/i;
@@ -14,10 +15,11 @@ const COMPARE = {
  * Whether a row is asked for. Throws for a column that is not there, or a comparison with no number.
  * @param {string} query
  * @param {string[]} columns those that may be compared
+ * @param {(column: string) => string} [shortOf] what stands above a column, which names it too
  * @returns {(valueOf: (column: string) => any) => boolean}
  */
-export function asked(query, columns) {
-  const clauses = partsOf(query).map((part) => clause(part, columns));
+export function asked(query, columns, shortOf = (column) => column) {
+  const clauses = partsOf(query).map((part) => clause(part, columns, shortOf));
   return (valueOf) => clauses.every((holds) => holds(valueOf));
 }
 
@@ -29,19 +31,20 @@ function partsOf(query) {
   return parts.map((part) => part.replace(/\0(\d+)\0/g, (_, i) => kept[Number(i)]).trim()).filter(Boolean);
 }
 
-function clause(part, columns) {
+function clause(part, columns, shortOf) {
   const compared = /^["“”]/.test(part) ? null : COMPARED.exec(part);
   if (!compared) {
     const words = bare(part);
-    return (valueOf) => plain(`${valueOf("label") || ""} ${valueOf("evidence")}`).includes(words);
+    return (valueOf) => plain(`${valueOf("label") || ""} ${valueOf("evidence").replace(NEAREST, "")}`).includes(words);
   }
   const [name, given] = [compared[1].trim(), compared[3].trim()];
   const sign = ALIKE[compared[2]] ?? compared[2];
-  const column = columns.find((one) => spelled(one) === spelled(name));
-  if (column === undefined) throw new Error(`“${name}” is no column; there are ${columns.join(", ")}`);
+  const named = (nameOf) => columns.find((column) => spelled(nameOf(column)) === spelled(name));
+  const column = named((one) => one) ?? named(shortOf);
+  if (column === undefined) throw new Error(`there is no column “${name}”; choose from ${columns.join(", ")}`);
   if (WORD_COLUMNS.includes(column)) return sameWords(column, sign, bare(given));
   const number = numberOf(given);
-  if (number === null) throw new Error(`“${part}” compares with no number; write “${column} ${sign} 3”`);
+  if (number === null) throw new Error(`“${part}” needs a number; write “${column} ${sign} 3”`);
   const either = column === "effect" && number >= 0; // whichever way it goes
   return (valueOf) => {
     const value = valueOf(column) ?? NaN;
@@ -50,7 +53,7 @@ function clause(part, columns) {
 }
 
 function sameWords(column, sign, words) {
-  if (sign !== "=" && sign !== "!=") throw new Error(`“${column}” is words; compare it with = or !=`);
+  if (sign !== "=" && sign !== "!=") throw new Error(`“${column}” holds words; compare it with = or !=`);
   return (valueOf) => (plain(valueOf(column) || "") === words) === (sign === "=");
 }
 

@@ -24,6 +24,7 @@ let tables = 0;
  * @property {{kind: string, layer: number, head: number}} chosen
  * @property {(row: import("./table_rows.js").Row) => boolean} isOff
  * @property {string} effects what the effects are of, in a sentence; "" where there are none
+ * @property {string} [unnamed] why no head has a label yet, and what to do; "" where some have
  */
 
 const nameOf = ({ kind, layer, head }) => `${kind}/${layer}/${head}`;
@@ -154,18 +155,17 @@ export class HeadTable {
 
   /** What is asked for, in its order. */
   #order() {
-    const { rows } = this.shown;
-    let wrong = "";
+    const { rows, unnamed, shortOf } = this.shown;
+    let [wrong, matches] = ["", rows];
     try {
-      this.asked = searched(rows, this.query, this.columns);
+      matches = searched(rows, this.query, this.columns, shortOf);
     } catch (error) {
-      wrong = `${error.message}.`; // the rows stay as they were
+      wrong = `${error.message[0].toUpperCase()}${error.message.slice(1)}. All heads are shown.`;
     }
-    const kept = new Set((this.asked ?? rows).map(nameOf));
-    const found = wrong ? rows.filter((row) => kept.has(nameOf(row))) : this.asked;
-    this.found = sorted(found, this.column, this.falling);
+    this.found = sorted(matches, this.column, this.falling);
     const query = this.query.trim();
-    this.said.textContent = wrong || (query ? (this.found.length ? `${this.found.length} of ${counted(rows.length)}` : `“${query}” matches no head.`) : counted(rows.length));
+    const none = `“${query}” matches no head.${unnamed ? ` ${unnamed}` : ""}`;
+    this.said.textContent = wrong || (query ? (this.found.length ? `${this.found.length} of ${counted(rows.length)}` : none) : counted(rows.length));
     this.said.classList.toggle("tl-table-wrong", Boolean(wrong));
     this.box.setAttribute("aria-invalid", String(Boolean(wrong)));
     this.table.setAttribute("aria-rowcount", String(this.found.length + 1));

@@ -13,6 +13,7 @@ import { quoted } from "../shared/words.js";
  * @property {(places: {kind: string, layer: number, head: number}[]) => void} toggle
  * @property {() => import("./edits.js").Edit[]} edits those that the reader wants
  * @property {import("./shares.js").Shares} shares
+ * @property {() => boolean} canName whether the reader can have the heads named
  */
 
 export class TableFace {
@@ -47,8 +48,14 @@ export class TableFace {
     this.table.show({
       ...now, rows: facts.rows(state, kindName, between), names: [...short.keys()],
       shortOf: (name) => short.get(name) ?? name, meansOf: (name) => means.get(name) ?? "",
+      unnamed: this.#unnamed(),
       effects: [this.#effects(), this.#unscored(scores)].filter(Boolean).join(" "),
     });
+  }
+
+  #unnamed() {
+    if (this.state.named) return "";
+    return this.does.canName() ? "The heads have no labels yet: press “Name the heads”." : "The heads have no labels here.";
   }
 
   /** Why there are no scores, on a page that goes on without Python. */

@@ -70,9 +70,10 @@ export const columnsOf = (names) => [...NAMED, ...names];
 /**
  * The rows that are asked for. Throws where the query is none.
  * @param {Row[]} rows @param {string} query @param {string[]} columns
+ * @param {(column: string) => string} [shortOf] what stands above a column
  */
-export function searched(rows, query, columns) {
-  const holds = asked(query, [...columns, "evidence"]);
+export function searched(rows, query, columns, shortOf) {
+  const holds = asked(query, [...columns, "evidence"], shortOf);
   return rows.filter((row) => holds((column) => valueOf(row, column)));
 }
 
