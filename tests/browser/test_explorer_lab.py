@@ -247,7 +247,7 @@ def test_another_text_is_written_anew_and_all_tokens_follow(notebook):
     follows("forty two")
     assert told("whose") == "its own answer"
     text.fill("seven")
-    assert told("unrun") == "Not run yet: press Enter. What stands below is of “forty two”."
+    assert told("unrun") == "Not run yet: press Enter. Results below are for “forty two”."
     text.press("Enter")
     follows("seven")
     assert not page.locator("[data-part=unrun]").is_visible()
@@ -272,7 +272,7 @@ def test_another_text_is_written_anew_and_all_tokens_follow(notebook):
         page.wait_for_function(
             "m => document.querySelector('[data-part=status]').textContent === m", arg=message
         )
-        assert told("unrun") == "Not run yet: press Enter. What stands below is of “seven”."
+        assert told("unrun") == "Results below are for “seven”."
         assert book.run("view.text") == "'seven'"
     text.fill("<script>alert(1)</script> 🙂 \u202etwo")
     text.press("Enter")

@@ -102,6 +102,9 @@ def test_click_locks_escape_frees_arrows_move(open_page, map_of, trace):
     assert the_map.number() == f"{trace.pattern(0, 0)[9, 3]:.4f}"
     view.selected = (9, 3)
     assert view.sentence in the_map.canvas.get_attribute("aria-label")
+    page.keyboard.press("Enter")  # it locks what the arrows have locked
+    assert root.get_attribute("data-selected") == "9,3"
+    assert the_map.canvas.evaluate("c => getComputedStyle(c).outlineOffset") == "-2px"
     page.keyboard.press("Escape")
     assert root.get_attribute("data-selected") == ""
     the_map.click(4, 4)

@@ -1,6 +1,7 @@
 """The Explorer on one screen: the text, the prediction before and after, every head, the chosen map and
 the answer stand together, with nothing to scroll; and on a phone one below the other."""
 
+import itertools
 import re
 
 import pytest
@@ -101,6 +102,7 @@ def test_so_it_does_with_edits_and_what_was_written_with_and_without_them(open_p
         for width, height in SIZES:
             resized(page, width, height)
             assert page.locator("[data-part=strip-other]").is_visible()
+            assert page.evaluate(DIVERGE) == [True, True, True, True]
             assert page.evaluate("document.documentElement.scrollHeight") == height
             page.wait_for_function(f"() => ({CUT_OFF})().length === 0")  # once it is drawn anew
             screenshot(page, f"screen-written-{width}-{scheme}")
@@ -108,6 +110,48 @@ def test_so_it_does_with_edits_and_what_was_written_with_and_without_them(open_p
         assert lead.inner_text() == "Writing on needs a live kernel."
         box, side = lead.bounding_box(), page.locator(".tl-panel-side").bounding_box()
         assert box["y"] + box["height"] <= side["y"] + side["height"] + 1
+
+
+# Where what is written with edits diverges from what is written without, one below the other, is seen.
+DIVERGE = """() => {
+    const strips = ["strip-text", "strip-other"].map((name) => document.querySelector(`[data-part=${name}]`));
+    const marks = strips.map((strip) => strip.querySelector(".tl-masked").getBoundingClientRect());
+    const seen = marks.map((mark, i) => {
+        const { top, bottom } = strips[i].getBoundingClientRect();
+        return mark.top >= top - 1 && mark.bottom <= bottom + 1;
+    });
+    const said = document.querySelector("[data-part=written]");
+    const starts = document.createRange(), [, end] = /(token \\d+: .*?\\.)/.exec(said.textContent);
+    starts.setStart(said.firstChild, said.textContent.indexOf(end));
+    starts.setEnd(said.firstChild, said.textContent.indexOf(end) + end.length);
+    const whole = starts.getBoundingClientRect().bottom <= said.getBoundingClientRect().bottom + 1;
+    return [...seen, Math.abs(marks[0].left - marks[1].left) < 3, whole];
+}"""
+
+
+def test_four_edits_what_is_said_of_them_and_their_legend_are_whole(open_page):
+    """Of the third edit half was seen and of the note two lines, above free room; numbers of the scale
+    of changes lay on each other."""
+    edits = [tl.ablate(2, 2), tl.knock_out(3, 1, query=14, key=5), tl.knock_out(2, 2, query=9, key=5), tl.ablate(1, 1)]  # fmt: skip
+    view = Explorer(tl.shipped(), CODE, layer=3, head=1, edits=edits)
+    page = open_page(view.to_html(effects=False), width=1440, height=900)
+    page.locator("[data-part=map-mode] [data-value=difference]").click()
+    page.wait_for_selector("[data-part=legend] .tl-ticks >> text=−")
+    unseen = "parts => parts.map((part) => part.scrollHeight - part.clientHeight)"
+    boxes = page.locator(".tl-map-said, .tl-chips, .tl-panel-side, [data-part=sentence]")
+    assert max(boxes.evaluate_all(unseen)) <= 0
+    ticks = page.locator("[data-part=legend] .tl-ticks span")
+    places = ticks.evaluate_all(
+        "all => all.map((t) => t.getBoundingClientRect()).map((b) => [b.left, b.right])"
+    )
+    assert all(right < left for (_, right), (left, _) in itertools.pairwise(places)), places
+    # A cut in a head that is off is said to do nothing, once.
+    assert page.locator("[data-part=idle]").all_inner_texts() == ["no effect: head is off"]
+    assert "layer 2, head 2" in page.locator("li:has([data-part=idle]) bdi").inner_text()
+    page.locator("[data-part=tool] [data-value=off]").click()
+    cursor = "part => getComputedStyle(part).cursor"
+    for part in ("thumbnails", "map"):
+        assert page.locator(f"[data-part={part}]").evaluate(cursor) == "pointer"
 
 
 def test_on_a_phone_the_answer_comes_first_then_the_map_then_the_heads(open_page, screenshot):

@@ -146,7 +146,7 @@ def test_it_writes_on_without_and_with_edits_and_says_where_they_part(decoder, m
     assert view._written["other"] == other
     parts = view._written["parts"]
     assert plain[:parts] == other[:parts] and plain[parts : parts + 1] != other[parts : parts + 1]
-    assert f"from token {parts} on: they part at “" in sentence
+    assert f"the two texts diverge at token {parts}: “" in sentence
     # After the first, every step is looked at without another pass.
     view.position = 3
     monkeypatch.setattr(tl.TextModel, "trace_ids", None)

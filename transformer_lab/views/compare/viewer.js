@@ -186,7 +186,7 @@ export class CompareViewer {
     if (event.key === "Enter" || event.key === " ") {
       event.preventDefault();
       event.stopPropagation();
-      this.shell.set({ selected: now ? null : [start.query, start.key] });
+      if (!now) this.shell.set({ selected: [start.query, start.key] });
       return;
     }
     const move = this.#move(event);

@@ -271,7 +271,7 @@ class Kernel extends PageModel {
     const first = same(both.plain);
     const { start, sentence, parts, tokens } = both;
     const other = parts === null ? null : first ? both.edited : both.plain;
-    return { _written: { start, sentence, parts, other, tokens: tokens?.[first ? 1 : 0] ?? [], whose: first ? "with edits" : "without" } };
+    return { _written: { start, sentence, parts, other, tokens: tokens?.[first ? 1 : 0] ?? [], whose: first ? "with edits" : "without edits" } };
   }
 
   // ---- what single heads do -----------------------------------------------------------------------------

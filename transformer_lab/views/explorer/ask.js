@@ -68,12 +68,30 @@ export class AskPanel {
     return same && this.state.about.own_target ? null : this.target.value;
   }
 
+  get #now() {
+    return JSON.stringify([this.text.value, this.target.value]);
+  }
+
+  /** What stands in the fields is run now. */
+  ran() {
+    this.running = this.#now;
+    this.refused = null;
+  }
+
+  /** What was run last could not be. */
+  refuse() {
+    if (this.running === this.#now) this.refused = this.running;
+    this.show();
+  }
+
   /** Whether what stands in the fields has been run, and whose the target is. */
   show() {
     const text = this.state.model.get("_text");
     const target = this.state.model.get("_target") ?? "";
     const waits = this.text.value !== text || this.target.value !== target;
-    this.unrun.textContent = waits ? `Not run yet: press Enter. What stands below is of ${quoted(shortened(text))}.` : "";
+    const refused = this.refused === this.#now; // why, another line says
+    this.unrun.textContent = waits ? `${refused ? "" : "Not run yet: press Enter. "}Results below are for ${quoted(shortened(text))}.` : "";
+    this.unrun.className = refused ? "tl-hint" : "tl-message";
     this.unrun.hidden = !waits;
     const own = this.state.about.own_target && this.target.value === target;
     this.whose.textContent = own ? "its own answer" : this.live ? "yours; empty it for its own answer" : "given";

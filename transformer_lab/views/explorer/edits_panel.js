@@ -2,7 +2,7 @@
 
 import { button } from "../shared/controls.js";
 import { copyText, element } from "../shared/dom.js";
-import { editsCode } from "./edits.js";
+import { editsCode, headOff } from "./edits.js";
 
 /**
  * @typedef {object} DoesEdits
@@ -52,9 +52,13 @@ export class EditsPanel {
   show(edits, steps) {
     this.edits = edits;
     const { model, about } = this.state;
-    const chips = edits.map(({ words }, i) => {
+    const chips = edits.map((edit, i) => {
+      const { words } = edit;
       const remove = button("×", "remove-edit", () => this.does.change(edits.filter((_, at) => at !== i)), `Take back: ${words}`);
-      return element("li", { class: "tl-edit-chip" }, element("bdi", {}, words), remove);
+      // Of one head: an edge that is cut in several is not cut in vain.
+      const idle = edit.does === "cut" && edit.layer !== null && edit.head !== null && headOff(edits, /** @type {any} */ (edit));
+      const why = idle ? [element("small", { "data-part": "idle", title: "The head is switched off, so what it attends to changes nothing." }, "no effect: head is off")] : [];
+      return element("li", { class: "tl-edit-chip" }, element("span", {}, element("bdi", {}, words), ...why), remove);
     });
     const masks = model.get("_masked").map((position) => {
       const token = about.tokens[position];

@@ -67,10 +67,10 @@ export class Facts {
         if (Number.isNaN(change)) return;
         const [layer, head] = [Math.floor(at / heads), at % heads];
         const after = Math.max(0, Math.min(1, before + change));
-        const told = (p) => fixed(p).replace(/^0/, "");
+        const [was, is] = [before, after].map((p) => fixed(p).replace(/^0/, ""));
         found[`${kind}/${layer}/${head}`] = {
           kl: null, mean: null, token, before, after, estimate: true,
-          sentence: `By an estimate: without layer ${layer}, head ${head}, P(${quoted(token)}) goes from ${told(before)} to about ${told(after)}.`,
+          sentence: `By an estimate: without layer ${layer}, head ${head}, P(${quoted(token)}) ${was === is ? `stays at about ${is}` : `goes from ${was} to about ${is}`}.`,
         };
       });
     }

@@ -51,7 +51,8 @@ export function writtenSentence({ n, count, how, subject, edited, parts, rest, n
   if (!edited) return `It wrote ${someOf(count, "token")}, ${how}${count === n ? "." : ", and ended there."}`;
   if (parts === null) return `${subject}, it writes the same ${someOf(count, "token")}.`;
   const [here, there] = names.map((name) => (name === null ? "the end" : quoted(name)));
-  return `${subject}, it writes ${rest === null ? "nothing" : quoted(rest)} from token ${parts} on: they part at ${here} / ${there}.`;
+  const goesOn = rest === null ? "it ends there" : `it goes on ${quoted(rest)}`;
+  return `${subject}, the two texts diverge at token ${parts}: ${here} / ${there}. With edits ${goesOn}.`;
 }
 
 /** The first token at which two texts part; null where they do not. @param {number[]} plain @param {number[] | null} edited */

@@ -29,6 +29,8 @@ export function listedAround(count, around) {
  * @property {boolean} open whether its tokens can be chosen
  * @property {[string, number, number | null][]} next what comes next: token, before, after the edits
  * @property {boolean} [inside] what comes next stands at `at`, in the place of a mask
+ * @property {number} [first] the token to which the strip is scrolled at first
+ * @property {number} [beside] the token that another strip beside it shows
  * @property {string} name what is listed, for a screen reader
  *
  * @typedef {object} StripDoes
@@ -97,7 +99,7 @@ export class Strip {
     const { tokens, at, chosen, hover, marked, open, next, name } = scene;
     this.scene = scene;
     this.root.setAttribute("aria-label", name);
-    const wanted = chosen ?? at;
+    const wanted = chosen ?? at ?? scene.beside ?? null;
     if (wanted !== this.wanted) {
       this.wanted = wanted;
       if (wanted !== null && !this.buttons.has(wanted)) this.around = wanted;
@@ -118,6 +120,10 @@ export class Strip {
     }
     const there = scene.inside ? this.buttons.has(at) : at === tokens.length - 1 && to === tokens.length;
     this.#ghosts(there ? next : [], scene.inside ? this.buttons.get(at) : null);
+    if (scene.first !== this.first && this.#reveal(scene.first, true)) {
+      this.first = scene.first;
+      this.shownAt = wanted;
+    }
     if (wanted !== this.shownAt && this.#reveal(wanted)) this.shownAt = wanted;
   }
 
@@ -157,14 +163,14 @@ export class Strip {
     if (made.length) this.goesOn = false;
   }
 
-  /** Scroll within the strip alone, so that a token is seen; false while the strip has no place yet. */
-  #reveal(index) {
+  /** Scroll within the strip alone, so that a token is seen, or in the first line; false while the strip has no place yet. */
+  #reveal(index, onTop = false) {
     const found = this.buttons.get(index);
     const { root } = this;
     if (!root.clientHeight) return false;
     if (!found) return true;
     const { offsetTop: top, offsetHeight: height } = found; // the strip is positioned
-    if (top < root.scrollTop || top + height > root.scrollTop + root.clientHeight) root.scrollTop = top;
+    if (onTop || top < root.scrollTop || top + height > root.scrollTop + root.clientHeight) root.scrollTop = top;
     return true;
   }
 }

@@ -96,6 +96,7 @@ export class ExplorerViewer {
       choose: ({ layer, head }) => this.#choose(layer, head),
       toggle: (places) => this.#toggleHeads(places),
       edits: () => runner.edits,
+      canName: () => this.card.canName,
       shares: new Shares(state, this.maps, shell.requests, () => this.showSoon()),
     });
     this.tools = new Tools(state);
@@ -261,6 +262,7 @@ export class ExplorerViewer {
     if (!runner.live) return;
     const target = this.state.about.kind === "encoder-decoder" ? { target: ask.ownTarget } : {};
     this.group.clear();
+    ask.ran();
     runner.want({ text: ask.typed, ...target, masked: ask.typed === model.get("_text") ? model.get("_masked") : [], position: null });
   }
 
@@ -408,7 +410,9 @@ export class ExplorerViewer {
     const { state, model, heads, runner, strips } = this;
     const { about } = state;
     const both = about.kind === "encoder-decoder";
-    this.reads.hidden = this.writes.hidden = !both;
+    this.writes.hidden = !both;
+    this.reads.hidden = !both && !this.writing.compares;
+    this.writing.nameStrip();
     for (const side of both ? ["text", "target"] : ["text"]) {
       const predicted = side === state.predictedSide;
       const outcome = model.get("_outcome");
@@ -418,7 +422,8 @@ export class ExplorerViewer {
         at,
         chosen: state.tokenOf(side, state.selected),
         hover: state.tokenOf(side, heads.hover),
-        marked: about.kind === "encoder" ? new Set(outcome.positions ?? []) : predicted ? this.writing.parts : new Set(),
+        marked: about.kind === "encoder" ? new Set(outcome.positions ?? []) : new Set(predicted ? this.writing.parts : []),
+        first: predicted ? this.writing.parts[0] : undefined,
         open: predicted || state.spotOf(side, 0) !== null,
         next: predicted && at === outcome.position && at !== null ? outcome.rows ?? [] : [],
         inside: about.kind === "encoder",
@@ -431,5 +436,6 @@ export class ExplorerViewer {
     this.status.textContent = text;
     this.status.hidden = !text;
     this.root.dataset.state = state;
+    if (state === "error") this.ask.refuse();
   }
 }

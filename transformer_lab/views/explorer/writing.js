@@ -1,7 +1,7 @@
 // Writing on: a predicted token that is clicked becomes one of the text, exactly that one; and many at once.
 
 import { button, popover } from "../shared/controls.js";
-import { element } from "../shared/dom.js";
+import { element, say } from "../shared/dom.js";
 import { Strip } from "./strip.js";
 
 /**
@@ -40,23 +40,31 @@ export class Writing {
     const start = button("Write on", "write", () => this.write(), "Go on with the text; with edits in force, once without and once with them");
     const how = popover("…", "how", "How it writes on", ...this.fields.map(({ box, label }) => element("label", { class: "tl-how" }, label, box)));
     this.root = element("span", { class: "tl-write" }, start, how);
-    this.slider = element("input", { type: "range", class: "tl-slider", "aria-label": "The token after which is predicted, of what was written", "data-part": "written-at" });
+    this.slider = element("input", { type: "range", class: "tl-slider", "aria-label": "Position of what was written after which the model predicts", "data-part": "written-at" });
     this.slider.addEventListener("input", () => does.pick(Number(this.slider.value)));
     this.said = element("span", { role: "status", "data-part": "written" });
     this.whose = element("span", { class: "tl-quiet" });
     this.strip = new Strip({ pick: (index) => this.#look(index), hover: () => {}, append: null }, does.signal, "strip-other");
-    this.other = element("div", { class: "tl-strip-row tl-other", hidden: true }, this.whose, this.strip.root);
-    this.row = element("div", { class: "tl-strip-row tl-written", hidden: true }, this.slider, this.said);
+    // As wide as the strip above, so that the tokens of both stand below each other up to where they diverge.
+    this.asWide = element("span", { class: "tl-write", "aria-hidden": "true" }, ...[start.textContent, "…"].map((text) => element("span", { class: "tl-button" }, text)));
+    this.other = element("div", { class: "tl-strip-row tl-other tl-compared", hidden: true }, this.whose, this.strip.root, this.asWide);
+    this.at = element("label", { class: "tl-quiet" }, "position", this.slider);
+    this.row = element("div", { class: "tl-strip-row tl-written", hidden: true }, this.at, this.said);
     for (const { box } of this.fields) box.addEventListener("keydown", (event) => {
       event.stopPropagation();
       if (event.key === "Enter") this.write();
     });
   }
 
-  /** Where the two texts part, for the strip of the one that is read. */
+  /** Where the two texts part: one token, or none. @returns {number[]} */
   get parts() {
     const { parts } = this.state.model.get("_written");
-    return new Set(typeof parts === "number" ? [parts] : []);
+    return typeof parts === "number" ? [parts] : [];
+  }
+
+  /** Whether the text is on view with edits and without. */
+  get compares() {
+    return Boolean(this.state.model.get("_written").other);
   }
 
   /** @param {number | null} at the token that is stood at */
@@ -65,17 +73,29 @@ export class Writing {
     const { longest, ids } = this.state.about;
     if (!this.asked) this.n.value = String(longest ? Math.min(N, longest - ids.length) || N : N);
     this.root.hidden = !this.runner.live || this.state.about.kind === "encoder" || !this.state.about.predicts;
+    this.asWide.hidden = this.root.hidden;
     this.row.hidden = !sentence;
     this.row.closest(".tl-screen")?.classList.toggle("tl-wrote", Boolean(sentence));
     this.other.hidden = !other;
     if (!sentence) return;
     Object.assign(this.slider, { min: String(start - 1), max: String(this.state.about.tokens.length - 1), value: String(at ?? start) });
-    this.slider.hidden = !this.runner.live || this.state.about.tokens.length === start;
+    this.at.hidden = !this.runner.live || this.state.about.tokens.length === start;
     this.said.textContent = sentence;
     this.said.title = sentence;
     if (!other) return;
     this.whose.textContent = whose;
-    this.strip.show({ tokens, at: null, chosen: null, hover: null, marked: this.parts, open: this.runner.live, next: [], name: `Tokens that it writes ${whose}` });
+    this.strip.show({ tokens, at: null, chosen: null, hover: null, marked: new Set(this.parts), first: this.parts[0], beside: at, open: this.runner.live, next: [], name: `Tokens that it writes ${whose}` });
+  }
+
+  /** The strip of the text that is read says so, and whose it is where there is another. */
+  nameStrip() {
+    const { whose } = this.state.model.get("_written");
+    const row = this.root.parentElement;
+    const name = /** @type {HTMLElement | null} */ (row?.firstElementChild ?? null);
+    if (!row || !name) return;
+    const plain = this.state.about.kind === "encoder-decoder" ? "writes" : "reads";
+    row.classList.toggle("tl-compared", this.compares);
+    say(name, !this.compares ? plain : whose === "with edits" ? "without edits" : "with edits");
   }
 
   /** A token of the other text: where both are the same it is looked at, later the other is read. */

@@ -102,9 +102,12 @@ class Writes(Explored):
         if parts is None:
             return f"{subject}, it writes the same {plural(count, 'token')}."
         rest = both.edited[parts:]
-        words = quoted(self.text_model.decode(rest)) if rest else "nothing"
+        goes_on = f"it goes on {quoted(self.text_model.decode(rest))}" if rest else "it ends there"
         here, there = (self._name_at(ids, parts) for ids in (both.plain, both.edited))
-        return f"{subject}, it writes {words} from token {parts} on: they part at {here} / {there}."
+        return (
+            f"{subject}, the two texts diverge at token {parts}: {here} / {there}. "
+            f"With edits {goes_on}."
+        )
 
     def _name_at(self, ids: tuple[int, ...], place: int) -> str:
         return quoted(self._names(ids[place : place + 1])[0]) if place < len(ids) else "the end"
@@ -135,5 +138,5 @@ class Writes(Explored):
             "parts": both.parts,
             "other": None if both.parts is None else list(other or ()),
             "tokens": [] if both.parts is None else self._names(other or ()),
-            "whose": "with edits" if other == both.edited else "without",
+            "whose": "with edits" if other == both.edited else "without edits",
         }

@@ -140,8 +140,7 @@ export class Heads {
     if (event.key === "Enter" || event.key === " ") {
       event.preventDefault();
       event.stopPropagation();
-      if (now) this.state.set({ selected: null });
-      else this.does.picked(start);
+      if (!now) this.does.picked(start); // arrows have locked it already
       return;
     }
     const move = moves[event.key];

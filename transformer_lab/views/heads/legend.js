@@ -22,7 +22,7 @@ export function legend(table, end, valueWeighted, clipped, isChange = false, mea
     return short(value, Number.isInteger(value) ? 0 : decimals);
   };
   const places = isChange
-    ? [-end, -0.25 * end, 0, 0.25 * end, end].map((value) => [value, signedShade(value, end) / 255])
+    ? [-end, 0, end].map((value) => [value, signedShade(value, end) / 255])
     : legendTicks(end);
   const ticks = places.map(([value, place], i, all) =>
     element(
