@@ -5,7 +5,6 @@ import { popover } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 
 const DISTANCE = /^(.*\S) (KL [^ ]+ nats)\.( .*)?$/s;
-const NO_BREAK = "\u2060"; // the question mark stays beside the distance
 const WHAT_KL_IS =
   "KL says how far the whole prediction has moved, over every token: Σ p·log(p/q), p before and q after. 0: not at all; 0.1: a little; above 1: it is another prediction.";
 
@@ -27,7 +26,7 @@ export class Answer {
     this.effect = line("effect");
     this.matter = line("head-effect");
     this.help = popover("?", "what-kl-is", "What KL is", element("p", {}, WHAT_KL_IS));
-    this.root = element("div", { class: "tl-answer" }, element("div", { class: "tl-told" }, this.effect, this.matter, element("span", {}, NO_BREAK), this.help), sentence);
+    this.root = element("div", { class: "tl-answer" }, element("div", { class: "tl-told" }, this.effect, this.matter, this.help), sentence);
     this.matters("");
     this.edits("", false);
   }
