@@ -108,6 +108,14 @@ def read_from_others(path: Path, tree: ast.AST, own: set[str]) -> Iterator[str]:
                 yield f"{short(path)}: {of}.{node.attr}"
 
 
+def test_csv_is_written_in_one_place():
+    """Where no cell becomes a formula; see files/tables.py and views/shared/csv.js."""
+    writers = {short(path) for path in MODULES if "csv.writer(" in path.read_text("utf-8")}
+    assert writers == {"files/tables.py"}
+    quoting = {short(p) for p in PACKAGE.rglob("*.js") if "'\"\"'" in p.read_text("utf-8")}
+    assert quoting == {"views/shared/csv.js"}
+
+
 def test_imports_make_no_circle():
     graph = {name: set(imported(path)) - {name} for name, path in NAMES.items()}
     assert len(graph["transformer_lab.cli"]) > 5  # it was looked at

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
@@ -17,6 +15,7 @@ from torch import Tensor
 
 from ..edits.kinds import EditError
 from ..edits.sites import OF_HEADS
+from ..files.tables import csv_text
 from ..files.text_files import write_text
 from ..tracing.made import Made
 
@@ -327,12 +326,8 @@ def _said(value: float, sign: str = "") -> str:
 
 
 def _csv(grids: Iterable[PatchingGrid]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["site", "layer", "axis", "place", "label", "exact", "estimate"])
-    for grid in grids:
-        writer.writerows(grid.rows())
-    return text.getvalue()
+    head = ["site", "layer", "axis", "place", "label", "exact", "estimate"]
+    return csv_text([head, *(row for grid in grids for row in grid.rows())])
 
 
 def _plain(values: Any) -> Any:

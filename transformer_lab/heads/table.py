@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +15,7 @@ from ..edits.estimates import estimate_effects
 from ..edits.kinds import Edit, EditError
 from ..edits.makers import ablate
 from ..edits.sweep import sweep_heads
+from ..files.tables import csv_text
 from ..files.text_files import write_text
 from ..hub.which import network_of
 from ..tracing.made import Made, finding
@@ -160,16 +159,12 @@ class HeadTable:
 
     def csv(self) -> str:
         """As comma-separated values, a line a head, in full precision."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["kind", *self.columns, "effect is", "evidence"])
+        rows: list[list[Any]] = [["kind", *self.columns, "effect is", "evidence"]]
         for row in self.rows:
             known = "" if row.effect is None else "an estimate" if row.estimated else "measured"
             values = [_plain(row[name]) for name in self.columns]
-            writer.writerow(
-                [row.kind, *("" if v is None else v for v in values), known, row.evidence]
-            )
-        return text.getvalue()
+            rows.append([row.kind, *values, known, row.evidence])
+        return csv_text(rows)
 
     def to_csv(self, path: str | os.PathLike) -> Path:
         """Write `csv()` to a file.

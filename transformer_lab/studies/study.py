@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -12,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..files.tables import csv_text
 from ..files.text_files import write_text
 from ..tracing.made import Made
 from .prompts import Prompt
@@ -38,11 +37,8 @@ class StudyTable:
 
     def csv(self) -> str:
         """As comma-separated values, a line a cell, in full precision."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*COLUMNS, *(f"quantile {q:g}" for q in QUANTILES)])
-        writer.writerows([*row[:-1], *row.quantiles] for row in self.rows)
-        return text.getvalue()
+        head = [*COLUMNS, *(f"quantile {q:g}" for q in QUANTILES)]
+        return csv_text([head, *([*row[:-1], *row.quantiles] for row in self.rows)])
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -26,6 +26,13 @@ test("a table has a row for each place that holds something, and says at its end
   assert.deepEqual(rest, ['1,"b,\n",0,0.25,', '1,"b,\n",5,0.75,', ""]);
 });
 
+test("a cell that a spreadsheet would run as a formula begins with an apostrophe, a number does not", () => {
+  const words = ["=1+1", "+a", "-", "@x", "\t=1", "a=1"];
+  const cells = { arrays: { weight: { axes: ["key"], means: "", values: [-1, -1, -1, -1, -1, -1] } }, axes: { key: words } };
+  const column = csvFile(cells, {}).split("\n").slice(1, -1).map((row) => row.split(",").slice(1, 3));
+  assert.deepEqual(column, ["'=1+1", "'+a", "'-", "'@x", "'\t=1", "a=1"].map((word) => [word, "-1"]));
+});
+
 test("JSON holds every array, and a table of nothing still says how", () => {
   const told = JSON.parse(jsonFile(numbers, { view: "HeadView" }));
   assert.deepEqual(told.arrays.weight.values, [[1, null], [0.25, 0.75]]);

@@ -68,9 +68,9 @@ test("numbers are told shortly, and estimates as such", () => {
 
 test("a file holds every number, and what is written in it stays one cell", () => {
   const rows = rowsOf(known);
-  rows[0].evidence = 'says "a, b"\nand more';
+  rows[0].evidence = '=says "a, b"\nand more';
   const lines = csvOf(rows, columnsOf(known.names)).split("\n");
   assert.equal(lines[0], "kind,layer,head,effect,label,score,induction,entropy,effect is,evidence");
-  assert.equal(lines[1], 'decoder,0,0,-0.5,induction,0.9,0.75,1,an estimate,"says ""a, b""');
+  assert.equal(lines[1], `decoder,0,0,-0.5,induction,0.9,0.75,1,an estimate,"'=says ""a, b""`);
   assert.equal(lines[3], "decoder,0,1,-0.75,,,0.25,2,measured,");
 });

@@ -1,6 +1,7 @@
 // The heads of an Explorer as rows of a table: what is known of each, sorted, searched and as text.
 
 import { asked } from "./query.js";
+import { csvText } from "../shared/csv.js";
 import { fixed } from "../shared/words.js";
 
 const SHARE_OF_TEXT = 0.5; // of the attention: what a head does on this text is told from there on
@@ -99,15 +100,11 @@ export function sorted(rows, column, falling) {
 
 /** @param {Row[]} rows @param {string[]} columns */
 export function csvOf(rows, columns) {
-  const cell = (value) => {
-    const text = value === null || Number.isNaN(value) ? "" : String(value);
-    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  };
   const lines = rows.map((row) => [
     row.kind, ...columns.map((column) => valueOf(row, column)),
     row.effect === null ? "" : row.estimated ? "an estimate" : "measured", row.evidence,
   ]);
-  return [["kind", ...columns, "effect is", "evidence"], ...lines].map((line) => `${line.map(cell).join(",")}\n`).join("");
+  return csvText([["kind", ...columns, "effect is", "evidence"], ...lines]);
 }
 
 /** A number as the table shows it: ".31", "2.4". @param {number} x @param {number} [places] */

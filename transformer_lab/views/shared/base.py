@@ -138,7 +138,8 @@ class View(anywidget.AnyWidget):
         """Write what is on view to a file, whole or not at all; its ending says what.
 
         .csv: a long table (of a map: query, key, weight). .json: `to_dict`. .npz: the arrays by name,
-        and the rest as JSON in `about`. .svg, .png: the figure. .html: the page of `save_html`. Each
+        and the rest as JSON in `about`. A cell of a CSV file that a spreadsheet would run as a
+        formula begins with an apostrophe. .svg, .png: the figure. .html: the page of `save_html`. Each
         says what was chosen and how it was computed.
 
         Raises:

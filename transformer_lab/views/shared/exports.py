@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import platform
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...files.tables import csv_pieces
 from ...files.text_files import write_bytes
 from ...hub.which import revision_of
 from .codecs import shown_text
@@ -227,19 +228,10 @@ def _csv(about: Mapping[str, Any], numbers: Numbers) -> Iterator[bytes]:
     told.pop("axes")
     told = json.dumps(told, ensure_ascii=False, allow_nan=False)
     columns = numbers.table()
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*columns, "about"])
-    at = 0
-    for at, row in enumerate(zip(*columns.values(), strict=True)):
-        writer.writerow([*row, "" if at else told])
-        if at % 10_000 == 0:
-            yield file.getvalue().encode("utf-8", "replace")
-            file.seek(0)
-            file.truncate()
-    if not at and not any(len(column) for column in columns.values()):
-        writer.writerow([*[""] * len(columns), told])
-    yield file.getvalue().encode("utf-8", "replace")
+    rows = zip(*columns.values(), strict=True)
+    first = next(rows, [""] * len(columns))
+    lines = chain([[*columns, "about"], [*first, told]], ([*row, ""] for row in rows))
+    return (piece.encode("utf-8", "replace") for piece in csv_pieces(lines))
 
 
 def of_picture(suffix: str, about: Mapping[str, Any], figure: Figure) -> bytes:

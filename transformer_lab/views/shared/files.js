@@ -1,8 +1,9 @@
 // Files of what is on view: their names, and those that a page makes itself, laid out as Python's are
 // (see exports.py).
 
-import { download, element } from "./dom.js";
 import { button, popover } from "./controls.js";
+import { csvText } from "./csv.js";
+import { download, element } from "./dom.js";
 
 /**
  * @typedef {object} Named numbers with a name for each axis, null where there is nothing
@@ -75,11 +76,6 @@ export function tableOf({ arrays, axes, table }) {
   return { header, rows };
 }
 
-const csvField = (value) => {
-  const text = value === null ? "" : typeof value === "boolean" ? (value ? "True" : "False") : String(value);
-  return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
-};
-
 /** What stands along every axis. @param {Numbers} numbers */
 function whole({ arrays, axes, ...numbers }) {
   const found = {};
@@ -99,7 +95,7 @@ export function csvFile(numbers, about) {
   const arrays = Object.fromEntries(Object.entries(numbers.arrays).map(([name, { axes, means }]) => [name, { axes, means }]));
   const told = JSON.stringify({ ...about, chosen: numbers.chosen, arrays });
   const lines = rows.length ? rows.map((row, i) => [...row, i ? "" : told]) : [[...header.map(() => ""), told]];
-  return [[...header, "about"], ...lines].map((row) => `${row.map(csvField).join(",")}\n`).join("");
+  return csvText([[...header, "about"], ...lines]);
 }
 
 /** @param {Numbers} numbers @param {Record<string, any>} about */

@@ -1,0 +1,13 @@
+// The only place that writes CSV, as files/tables.py does: no cell is run as a formula by a spreadsheet.
+
+const FORMULA = /^[=+\-@\t\r\n]/; // how a formula can begin, says OWASP
+
+const cell = (value) => {
+  if (typeof value === "boolean") return value ? "True" : "False";
+  const text = value === null || Number.isNaN(value) ? "" : String(value);
+  const inert = typeof value === "string" && FORMULA.test(value) ? `'${text}` : text;
+  return /[",\r\n]/.test(inert) ? `"${inert.replaceAll('"', '""')}"` : inert;
+};
+
+/** Rows as comma-separated text. @param {any[][]} rows */
+export const csvText = (rows) => rows.map((row) => `${row.map(cell).join(",")}\n`).join("");
