@@ -1,5 +1,7 @@
 """A submission has its own grade and nothing else: no other's work, no network, no end of time."""
 
+import copy
+import json
 import math
 import os
 import shutil
@@ -136,7 +138,12 @@ BOMBS = {
         "larger than 20 MiB",
     ),
     "loop": ("while True: pass", "a cell met the limit of time"),
-    "end": ("import os\nos._exit(3)", "its Python ended"),
+    "end": ("import os\nos._exit(3)", "its kernel was killed or exited"),
+    "parent": ("import os\nos.kill(os.getppid(), 9)", "it was killed (signal 9)"),
+    "folder": (
+        "import shutil\nshutil.rmtree('/tmp/course', ignore_errors=True)",
+        "one of its cells deleted the notebook or its folder",
+    ),
 }
 
 
@@ -262,6 +269,46 @@ def test_links_and_pipes_are_refused_and_bring_nothing_of_the_teachers(course, h
         assert [path.name for path in (course / part).iterdir()] == ["victim"]
 
 
+def broken(notebook):
+    """name -> (text of a notebook that cannot be graded, what is said of it)."""
+    cells, whole = notebook["cells"], "is not a notebook"
+
+    def with_cells(*more, **changes):
+        return json.dumps({**notebook, "cells": [*cells, *more], **changes})
+
+    def marked(**marks):
+        cell = copy.deepcopy(cells[1])
+        cell["metadata"]["nbgrader"] |= marks
+        return cell
+
+    return {
+        "junk": ("hello", whole), "empty": ("", whole), "list": ("[]", whole), "deep": ("[" * 10**5, whole),
+        "no cells": (json.dumps({**notebook, "cells": 7}), whole),
+        "later": (with_cells(nbformat=99), whole),
+        "twice": (with_cells(cells[1]), "contains the graded cell 'graded' 2 times; delete copies"),
+        "own": (with_cells(marked(grade_id="mine")), "the graded cell 'mine', which is not of this"),
+        "marks": (with_cells(marked(grade_id=None)), "has damaged marks of a graded cell"),
+        "points": (with_cells(marked(points="many")), "has damaged marks of a graded cell"),
+    }  # fmt: skip
+
+
+@pytest.mark.needs("box")
+def test_what_cannot_be_graded_is_named_before_it_runs(course, hand_in):
+    folder = hand_in(course, "victim", "answer = 42")
+    wanted = broken(json.loads((folder / "hw.ipynb").read_text("utf-8")))
+    for name, (text, _) in wanted.items():
+        (hand_in(course, name, "") / "hw.ipynb").write_text(text)
+    (hand_in(course, "other name", "answer = 42") / "hw.ipynb").rename(
+        folder.parent / "hw (1).ipynb"
+    )
+    run = told(course)
+    assert run.returncode == 1  # some were not graded
+    notes = dict(line.split(": ", 2)[1:] for line in run.stderr.splitlines() if "hw.ipynb" in line)
+    wanted["other name"] = "", "is missing; keep the name of the notebook that was handed out"
+    assert {n for n, (_, why) in wanted.items() if why not in notes.get(n, "")} == set(), run.stderr
+    assert "victim: 2 of 2" in run.stdout
+
+
 def test_a_plain_submission_is_regular(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(b"")
@@ -287,7 +334,7 @@ def test_the_command_names_who_failed_and_ends_badly_where_nobody_was_graded(cou
     assert "\x1b" not in run.stdout + run.stderr
     hand_in(course, "victim", "answer = 42")
     run = told(course, "--no-box")
-    assert run.returncode == 0
+    assert run.returncode == 1  # one of two
     assert "victim: 2 of 2" in run.stdout
     assert "1 of 2 graded in" in run.stdout
     assert "runs with your rights" in run.stderr

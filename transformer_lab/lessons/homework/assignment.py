@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from transformer_lab.files.paths import OneLine
 from transformer_lab.files.resources import resource
 from transformer_lab.lessons.graders import exercise_names
 
@@ -60,7 +61,7 @@ atexit.register(shutil.rmtree, os.environ["TRANSFORMER_LAB_RUNS"], ignore_errors
 '''
 
 
-class AssignmentError(ValueError):
+class AssignmentError(OneLine, ValueError):
     """An assignment that cannot be made, or would give something away."""
 
 

@@ -7,7 +7,6 @@ other students (`sandbox`), and what comes of it is graded in another, as data.
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import shutil
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from transformer_lab.files.safefiles import committed, parse_json
+from transformer_lab.files.tables import csv_text
 from transformer_lab.lessons.homework.assignment import AssignmentError, call_nbgrader
 from transformer_lab.lessons.homework.sandbox import Limits, Stopped, box_problem, do_step
 
@@ -151,12 +151,10 @@ class _Job:
             raise Stopped(problem)
         with tempfile.TemporaryDirectory(prefix="grading-") as folder:
             executed = Path(folder)
-            self._write(self._do("run", handed_in)["notebooks"], executed, "ipynb")
+            self._write(self._do("run", handed_in).get("notebooks"), executed, "ipynb")
             if (handed_in / "timestamp.txt").is_file():  # for nbgrader's penalties
                 shutil.copyfile(handed_in / "timestamp.txt", executed / "timestamp.txt")
             made = self._do("mark", executed)
-        if "refused" in made:
-            raise Stopped(str(made["refused"]))
         score, most = total(made["cells"])
         for part, kind in (("notebooks", "ipynb"), ("feedback", "html")):
             place = "autograded" if part == "notebooks" else part
@@ -171,7 +169,10 @@ class _Job:
             step, self.assignment, self.empty, handed_in, self.limits,
             boxed=self.boxed, leave=self.leave, hidden=self.course,
         )  # fmt: skip
-        return parse_json(told, "what came out of its box", error=Stopped)
+        answer = parse_json(told, "what came out of its box", error=Stopped)
+        if "refused" in answer:
+            raise Stopped(str(answer["refused"])[:300])
+        return answer
 
     def _write(self, texts: Any, folder: Path, kind: str) -> None:
         """Write notebooks or pages under the names that the teacher's notebooks have."""
@@ -247,12 +248,6 @@ def _copy_files(source: Path, target: Path) -> None:
 
 
 def _write_csv(grades: Sequence[Grade], path: Path) -> None:
-    """A table for a spreadsheet; what a spreadsheet would take for a formula gets an apostrophe."""
-    with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["student", "score", "of", "note"])
-        for grade in grades:
-            row = [grade.student, grade.score, grade.most, grade.note]
-            rows.writerow(
-                [f"'{v}" if isinstance(v, str) and v[:1] in "=+-@\t\r" and v else v for v in row]
-            )
+    rows = [[grade.student, grade.score, grade.most, grade.note] for grade in grades]
+    text = csv_text([["student", "score", "of", "note"], *rows])
+    path.write_text(text, "utf-8", errors="backslashreplace", newline="")

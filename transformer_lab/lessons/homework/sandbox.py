@@ -259,16 +259,20 @@ def _reason(told: str, status: int, limits: Limits) -> str:
         "No space left on device|disk is full|File too large": f"more than {size(limits.disk)} of disk",
         "MemoryError": f"more than {size(limits.memory)} of memory",
         "partial credit cannot be greater": "one of its tests gave more points than it is worth",
-        "DeadKernelError": "its Python ended",
+        "DeadKernelError": "its kernel was killed or exited",
         "CellTimeoutError|UnresponsiveKernelError": "a cell did not end, and could not be stopped",
-        "No notebooks found": "it holds no notebook of this assignment's name",
+        "FileNotFoundError.*/course": "one of its cells deleted the notebook or its folder",
     }
     for pattern, reason in known.items():
         if re.search(pattern, told):
             return reason
     errors = re.findall(r"^[\w.]*(?:Error|Exception|Missing)\w*(?::.*)?$", told, re.MULTILINE)
-    lines = errors or told.strip().splitlines()
-    return lines[-1].strip()[:300] if lines else f"it ended with status {status}"
+    errors = errors or re.findall(r"ERROR\] (?!Please see)(.*)", told)
+    if errors:
+        return errors[-1].strip()[:300]
+    if status < 0 or status > 128:
+        return f"it was killed (signal {-status if status < 0 else status - 128})"
+    return f"it ended with status {status}"
 
 
 def size(count: int) -> str:

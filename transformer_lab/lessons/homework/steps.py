@@ -14,9 +14,11 @@ import os
 import re
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+GRADED = ("grade", "solution", "task")  # marks of a cell
 STUDENT = "student"  # names of folders could mean something to nbgrader; this one does not
 # No script, no style, no frame, no form, and nothing from elsewhere.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -81,9 +83,79 @@ def run(course: Path, assignment: str) -> dict[str, Any]:
     """Execute a submission, with the teacher's tests in place."""
     from nbgrader.apps import AutogradeApp
 
+    if problem := broken(course, assignment):
+        return {"refused": problem}
     # On a busy machine the kernel's word may take more than the four seconds that are the rule.
-    AutogradeApp.launch_instance([assignment, "--ExecutePreprocessor.iopub_timeout=30"])
+    try:
+        AutogradeApp.launch_instance([assignment, "--ExecutePreprocessor.iopub_timeout=30"])
+    except SystemExit:
+        if problem := invalid(course, assignment):
+            return {"refused": problem}
+        raise
     return {"notebooks": texts(course / "autograded", assignment, "ipynb")}
+
+
+def broken(course: Path, assignment: str) -> str:
+    """Return why a submission cannot be graded, or ""; nothing of it has run yet."""
+    import nbformat
+
+    for name, graded in graded_cells(course, assignment).items():
+        path = course / "submitted" / STUDENT / assignment / f"{name}.ipynb"
+        if not path.is_file():
+            return f"{path.name} is missing; keep the name of the notebook that was handed out"
+        try:
+            cells = nbformat.reads(path.read_text("utf-8"), as_version=4).cells
+            marks = [cell.metadata.nbgrader for cell in cells if "nbgrader" in cell.metadata]
+        except Exception as error:  # not JSON, not UTF-8, too deep, of another shape
+            return f"{path.name} is not a notebook ({in_short(error)})"
+        if not all(map(are_whole, marks)):
+            return f"{path.name} has damaged marks of a graded cell; copy the cell anew"
+        names = Counter(mark.grade_id for mark in marks if any(map(mark.get, GRADED)))
+        for cell, count in names.items():
+            if count > 1:
+                return f"{path.name} contains the graded cell {cell!r} {count} times; delete copies"
+            if cell not in graded:
+                return f"{path.name} contains the graded cell {cell!r}, which is not of this assignment"
+    return ""
+
+
+def invalid(course: Path, assignment: str) -> str:
+    """Return what the schema of notebooks says of a submission that nbgrader refused, or ""."""
+    import nbformat
+
+    for path in sorted((course / "submitted" / STUDENT / assignment).glob("*.ipynb")):
+        try:
+            nbformat.validate(json.loads(path.read_text("utf-8")))
+        except nbformat.ValidationError as error:
+            return f"{path.name} is not a valid notebook ({in_short(error)})"
+    return ""
+
+
+def are_whole(marks: Any) -> bool:
+    """Whether nbgrader can read what a cell says about itself."""
+    return (
+        isinstance(marks, dict)
+        and isinstance(marks.get("points", 0), int | float)
+        and (isinstance(marks.get("grade_id"), str) or not any(map(marks.get, GRADED)))
+    )
+
+
+def in_short(error: Exception) -> str:
+    """The first line of an error that has words in it."""
+    lines = [" ".join(line.split()) for line in str(error).splitlines()]
+    return next(filter(None, lines), type(error).__name__)[:120]
+
+
+def graded_cells(course: Path, assignment: str) -> dict[str, set[str]]:
+    """Notebook -> the names of its graded cells, from the gradebook."""
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}", "transformer-lab") as book:
+        notebooks: Any = book.find_assignment(assignment).notebooks
+        return {
+            n.name: {cell.name for cell in [*n.grade_cells, *n.solution_cells, *n.task_cells]}
+            for n in notebooks
+        }
 
 
 def mark(course: Path, assignment: str) -> dict[str, Any]:
