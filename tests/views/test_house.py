@@ -30,6 +30,14 @@ def imports(path: Path) -> set[str]:
     return found - {name_of(path)}
 
 
+def test_numbers_of_traits_are_ours():
+    """Those of traitlets take True for 1; see shared/traits.py."""
+    theirs = re.compile(r"\bt\.(Int|Float)\b")
+    assert [name_of(path) for path in FILES if theirs.search(path.read_text("utf-8"))] == [
+        f"{ROOT}.shared.traits"
+    ]
+
+
 def test_imports_make_no_circle():
     left = {name_of(path): imports(path) for path in FILES}
     assert sum(map(len, left.values())) > 100

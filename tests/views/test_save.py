@@ -1,5 +1,6 @@
 """Every view as a file: the numbers are the view's, and the file says what they are of."""
 
+import contextlib
 import csv
 import io
 import json
@@ -8,6 +9,7 @@ import struct
 import numpy as np
 import pytest
 import torch
+import traitlets as t
 
 import transformer_lab as tl
 from tests.every_view import VIEWS
@@ -159,6 +161,26 @@ def test_files_hold_the_numbers_of_the_view(made, name, tmp_path):
         first = arrays[next(c for c in columns)].ravel()
         kept = whole if len(whole) == len(rows) else whole[~np.isnan(first)]
         np.testing.assert_array_equal(read.astype(whole.dtype), kept)
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_number_is_no_bool_and_in_its_range(made, name):
+    """traitlets takes True for 1. What is taken can be shown."""
+    view = made(name)
+    sentence = view.sentence
+    for key, trait in view.traits(sync=True).items():
+        if not isinstance(trait, (t.Int, t.Float)) or key[0] == "_":
+            continue
+        before = getattr(view, key)
+        with pytest.raises(t.TraitError):
+            setattr(view, key, True)
+        for value in (-1, 10**9, float("nan"), float("inf")):
+            with contextlib.suppress(t.TraitError):
+                setattr(view, key, value)
+            assert view.sentence, (key, value)
+        setattr(view, key, before)
+    assert view.sentence == sentence
 
 
 @pytest.mark.parametrize("name", VIEWS)

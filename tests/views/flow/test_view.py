@@ -156,8 +156,9 @@ def test_sentences():
     ("options", "words"),
     [
         (dict(position=9), "position=9 is outside the 6 tokens"),
-        (dict(token=99), "token=99 is outside the 50"),
-        (dict(against=99), "against=99 is outside the 50"),
+        (dict(token=99), "token=99 is outside 0 … 49"),
+        (dict(token=-1), "token=-1 is outside 0 … 49"),
+        (dict(against=99), "against=99 is outside 0 … 49"),
         (dict(cuts=[(0, 1)]), r"cuts holds \(0, 1\), which is no"),
         (dict(cuts=[(0, 9, 1, 1)]), r"cuts holds \(0, 9, 1, 1\): head=9 is outside 0 … 3"),
         (dict(cuts=[(0, 1, 9, 1)]), "query=9 is outside 0 … 5"),
@@ -168,6 +169,10 @@ def test_sentences():
 def test_what_is_not_there_is_refused(trace, options, words):
     with pytest.raises((ValueError, traitlets.TraitError), match=words):
         FlowView(trace, **options)
+    view = FlowView(trace)
+    for name in options.keys() & {"position", "token", "cuts", "threshold"}:  # set later on
+        with pytest.raises(traitlets.TraitError, match=name):
+            setattr(view, name, options[name])
 
 
 @pytest.mark.badinput

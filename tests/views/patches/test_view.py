@@ -9,6 +9,7 @@ import pytest
 import torch
 import traitlets
 from torch.testing import assert_close
+from traitlets import TraitError
 
 import transformer_lab as tl
 from tests.factories import picture, vision
@@ -169,6 +170,10 @@ def test_questions_of_the_browser_are_answered_or_told(view):
             view._answer({"type": "block", "name": name})
     with pytest.raises(ValueError, match="knows no"):
         view._answer({"type": "block", "name": "nothing"})
+    for sent in ([1], [[]], [{"edit": "x"}], [{"edit": "ablate", "layer": 9, "head": 0}]):
+        with pytest.raises(TraitError):
+            view.set_trait("_edits", sent)
+    assert view.edits == [] and view.sentence
 
 
 @pytest.mark.badinput

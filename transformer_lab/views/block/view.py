@@ -11,6 +11,7 @@ from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.exports import Numbers
 from ..shared.selection import check_places, check_traced, traits_of
+from ..shared.traits import Int
 from ..shared.travelling import Travelling
 from .data import BESIDE_MODEL, PAGE_BYTES, BlockData, Walk, walk_name
 from .exported import block_numbers
@@ -60,7 +61,7 @@ class BlockView(Travelling):
     _walk = t.Dict().tag(sync=True)  # the first screen's
     _walk_data = t.Bytes(b"").tag(sync=True)
     _held = t.Unicode("").tag(sync=True)  # of a page: what it holds
-    _batch = t.Int(0).tag(sync=True)
+    _batch = Int(0).tag(sync=True)
     _note = t.Unicode("").tag(sync=True)
 
     def __init__(

@@ -14,6 +14,7 @@ from ..shared.base import css, esm
 from ..shared.codecs import pack_floats
 from ..shared.exports import Numbers
 from ..shared.selection import SelectionView, link_of, sizes_of
+from ..shared.traits import Int
 from .data import Cloud, Points, of_table, of_traces
 from .exported import cloud_numbers
 from .figure import CloudScene, cloud_figure
@@ -64,7 +65,7 @@ class EmbeddingView(SelectionView):
 
     absent: ClassVar[str] = "plotly’s script, which turns the cloud, is not in this page"
 
-    row = t.Int(0).tag(sync=True)
+    row = Int(0, below=lambda self: len(self._points.get("where", [])) or 1).tag(sync=True)
     shows = t.Unicode("layer").tag(sync=True)
     colour = t.Unicode("token").tag(sync=True)
 
@@ -191,15 +192,6 @@ class EmbeddingView(SelectionView):
             "label": bool(self._points["labels"]),
         }
         return ["token", "position", "length", *(name for name, there in several.items() if there)]
-
-    @t.validate("row")
-    def _check_row(self, proposal: Any) -> int:
-        rows = len(self._points.get("where", [])) or 1
-        if not 0 <= proposal["value"] < rows:
-            raise t.TraitError(
-                f"row={proposal['value']} is outside 0 … {rows - 1}; 0 is before the first layer"
-            )
-        return proposal["value"]
 
     @t.validate("shows", "colour")
     def _check_choice(self, proposal: Any) -> str:

@@ -13,6 +13,7 @@ from ...heads.measures import MEASURES, all_scores
 from ...training.in_use import ModelIsTraining
 from ..heads.heads import Place, name_of
 from ..shared.base import one_line
+from ..shared.traits import Int
 from ..shared.words import signed
 from .background import Background, Interrupted
 from .runs import Reading
@@ -33,7 +34,7 @@ class Measured(Explored):
     _estimates = t.Bytes(b"").tag(sync=True)  # of the kinds in turn [layer, head], fp32, NaN: none
     _scores = t.Bytes(b"").tag(sync=True)  # of the kinds in turn [score, layer, head], fp32
     _score_names = t.Dict().tag(sync=True)  # kind -> [name, its short name, its unit] of each score
-    _facts_of = t.Int(0).tag(sync=True)  # counts texts and positions: effects of another are old
+    _facts_of = Int(0).tag(sync=True)  # counts texts and positions: effects of another are old
 
     _background: Background
     _naming: threading.Lock

@@ -14,6 +14,7 @@ from ..heads.heads import Heads, Place, first_traits
 from ..heads.state import HeadTraits
 from ..shared.codecs import shown_text, shown_token
 from ..shared.selection import link_of
+from ..shared.traits import Int
 from ..shared.words import plural
 from .edits import Edits, print_code, run_code
 from .effects import HeadEffects
@@ -35,7 +36,7 @@ class Explored(HeadTraits):
 
     _text = t.Unicode("").tag(sync=True)
     _target = t.Unicode("", allow_none=True).tag(sync=True)
-    _masked = t.List(t.Int()).tag(sync=True)
+    _masked = t.List(Int()).tag(sync=True)
     _edits = t.List(t.Dict()).tag(sync=True)  # see edits.Edits
     _patterns = t.Dict().tag(sync=True)  # of edits that a reader makes: see Edits.patterns
     _code = t.Unicode("").tag(sync=True)  # Python that runs the text without and with `edits`
@@ -52,7 +53,7 @@ class Explored(HeadTraits):
     _after_first_norms = t.Bytes(b"").tag(sync=True)
     _about = t.Dict().tag(sync=True)  # what the model can do: see viewer.js
     _live = t.Bool(True).tag(sync=True)
-    _stamp = t.Int(0).tag(sync=True)  # counts results
+    _stamp = Int(0).tag(sync=True)  # counts results
 
     _runs: Runs
     _changes: Edits

@@ -76,6 +76,7 @@ class FlowData:
             )
         self.layers, self.heads = trace.n_layers(kind), trace.n_heads(kind)
         self.before = trace.logits[self.batch].detach().float().cpu().softmax(-1)
+        self.vocabulary = self.before.shape[-1]
         # On each view, not on the class: it must not keep traces alive.
         self.found = lru_cache(32)(self._found)
 

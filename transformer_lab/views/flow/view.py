@@ -13,6 +13,7 @@ from ..shared.base import css, esm
 from ..shared.codecs import shown_text
 from ..shared.exports import Numbers
 from ..shared.selection import check_places, check_traced, sizes_of, traits_of
+from ..shared.traits import Float, Int
 from ..shared.travelling import Travelling
 from .data import Cut, FlowBytes, FlowData, FlowFound, edits_of, read_name
 from .exported import flow_numbers
@@ -61,9 +62,9 @@ class FlowView(Travelling):
     _esm: ClassVar[str] = esm("flow/view.js")
     _css: ClassVar[str] = css("flow")
 
-    position = t.Int(0).tag(sync=True)
-    token = t.Int(allow_none=True, default_value=None).tag(sync=True)
-    threshold = t.Float(0.05).tag(sync=True)
+    position = Int(0, below=lambda self: len(self._data.tokens)).tag(sync=True)
+    token = Int(None, allow_none=True, below=lambda self: self._data.vocabulary).tag(sync=True)
+    threshold = Float(0.05).tag(sync=True)
     cuts = t.List().tag(sync=True)
 
     _options = t.Dict().tag(sync=True)  # circuit: whether its heads stand out
@@ -72,7 +73,7 @@ class FlowView(Travelling):
     _flow = t.Dict().tag(sync=True)  # the flow of the first screen
     _flow_data = t.Bytes(b"").tag(sync=True)
     _note = t.Unicode("").tag(sync=True)
-    _batch = t.Int(0).tag(sync=True)
+    _batch = Int(0).tag(sync=True)
 
     def __init__(
         self,
@@ -93,6 +94,7 @@ class FlowView(Travelling):
         n = len(self._data.tokens)
         if not -n <= position < n:
             raise ValueError(f"position={position} is outside the {n} tokens (−{n} … {n - 1})")
+        check_places(token=(token, self._data.vocabulary), against=(against, self._data.vocabulary))
         super().__init__(
             **traits_of(trace, batch, title, link, "Flow"),
             _kinds=sizes_of(trace),
@@ -103,13 +105,6 @@ class FlowView(Travelling):
         self.position, self.token, self.threshold = position % n, token, threshold
         self.cuts = [tuple(cut) for cut in cuts]
         self._keep(self._bytes)
-
-    @t.validate("position")
-    def _check_position(self, proposal: Any) -> int:
-        n = len(self._data.tokens)
-        if not 0 <= proposal["value"] < n:
-            raise t.TraitError(f"position={proposal['value']} is outside 0 … {n - 1}")
-        return proposal["value"]
 
     @t.validate("threshold")
     def _check_threshold(self, proposal: Any) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import traitlets as t
 
 from ..shared.selection import SelectionView
+from ..shared.traits import Int
 from .heads import Place
 
 MOST_PINS = 4  # more would be too small to read
@@ -19,7 +20,7 @@ class PinTraits(SelectionView):
     `pins` are pairs (layer, head), of the kind on view, at most four.
     """
 
-    pins = t.List(t.Tuple(t.Int(), t.Int())).tag(sync=True)
+    pins = t.List(t.Tuple(Int(), Int())).tag(sync=True)
 
     def _pin(self, pins: Iterable[tuple[int, int]]) -> None:
         """Begin with these.

@@ -11,6 +11,7 @@ import traitlets as t
 from ...heads.spans import Span, as_span, even_between, why_not_between
 from ..pages.export import Block
 from ..shared.codecs import pack_floats
+from ..shared.traits import Int
 from ..shared.words import between_sentence
 from .heads import Heads, Place, name_of, place_of
 from .state import HeadTraits
@@ -20,7 +21,7 @@ SEVERAL = 2**26  # weights of all heads together, beyond which they are not all 
 
 
 def _span_trait() -> Any:
-    return t.Tuple(t.Int(), t.Int(), allow_none=True, default_value=None).tag(sync=True)
+    return t.Tuple(Int(), Int(), allow_none=True, default_value=None).tag(sync=True)
 
 
 class SpanTraits(HeadTraits):

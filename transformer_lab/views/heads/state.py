@@ -9,6 +9,7 @@ import traitlets as t
 
 from ..pages.export import Block
 from ..shared.selection import SelectionView
+from ..shared.traits import Int
 from .heads import WITHOUT_BLOCKS, Heads, Place, Shows
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class HeadTraits(SelectionView):
     _first_norms = t.Bytes(b"").tag(sync=True)
     _note = t.Unicode("").tag(sync=True)
     _value_note = t.Unicode("").tag(sync=True)
-    _batch = t.Int(0).tag(sync=True)
+    _batch = Int(0).tag(sync=True)
 
     heads: Heads
 

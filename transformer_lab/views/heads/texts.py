@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import traitlets as t
 
 from ..pages.export import Block
+from ..shared.traits import Int
 from .averages import MEAN, SPREAD, AverageHeads, names_of, profile
 from .heads import Heads, place_of
 from .long import LongHeads, heads_of
@@ -27,11 +28,11 @@ class TextTraits(HeadTraits):
     nothing to choose.
     """
 
-    text = t.Union([t.Int(), t.Unicode()], default_value=0).tag(sync=True)
+    text = t.Union([Int(), t.Unicode()], default_value=0).tag(sync=True)
 
     # names: of each text; why: why there is no average, or ""; held: what a page holds, or None.
     _texts = t.Dict().tag(sync=True)
-    _held_text = t.Union([t.Int(), t.Unicode()], default_value=0).tag(sync=True)
+    _held_text = t.Union([Int(), t.Unicode()], default_value=0).tag(sync=True)
     _live = t.Bool(True).tag(sync=True)
 
     _of: Trace | None = None  # with all its texts

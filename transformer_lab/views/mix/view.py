@@ -11,6 +11,7 @@ import traitlets as t
 from ..shared.base import View, css, esm
 from ..shared.codecs import shown_token
 from ..shared.exports import Numbers
+from ..shared.traits import Float, Int
 from ..shared.words import fixed, quoted, short
 from .exported import mix_numbers
 from .figure import MixScene, mix_figure
@@ -48,9 +49,9 @@ class MixView(View):
     _esm: ClassVar[str] = esm("mix/view.js")
     _css: ClassVar[str] = css("mix")
 
-    scores = t.List(t.Float()).tag(sync=True)
-    d = t.Int(1).tag(sync=True)
-    hidden = t.List(t.Int()).tag(sync=True)
+    scores = t.List(Float()).tag(sync=True)
+    d = Int(1).tag(sync=True)
+    hidden = t.List(Int()).tag(sync=True)
 
     _words = t.List(t.Unicode()).tag(sync=True)
     _values = t.List().tag(sync=True)

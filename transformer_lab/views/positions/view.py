@@ -17,6 +17,7 @@ from ..shared.base import css, esm
 from ..shared.codecs import pack_floats, shown_text
 from ..shared.exports import Numbers
 from ..shared.selection import SelectionView, link_of
+from ..shared.traits import Float, Int
 from .exported import position_numbers
 from .figure import PositionScene, position_figure
 from .numbers import attention, permutation, put_back
@@ -68,14 +69,14 @@ class PositionView(SelectionView):
     _css: ClassVar[str] = css("positions")
 
     scheme = t.Unicode("sinusoidal").tag(sync=True)
-    d_model = t.Int(64, min=2, max=1 << 14).tag(sync=True)
-    n_heads = t.Int(4, min=1, max=256).tag(sync=True)
-    base = t.Float(10000.0).tag(sync=True)
-    length = t.Int(64, min=2, max=LONGEST_TABLE).tag(sync=True)
-    shift = t.Int(16, min=0, max=LONGEST_TABLE).tag(sync=True)
+    d_model = Int(64, min=2, max=1 << 14).tag(sync=True)
+    n_heads = Int(4, min=1, max=256).tag(sync=True)
+    base = Float(10000.0).tag(sync=True)
+    length = Int(64, min=2, max=LONGEST_TABLE).tag(sync=True)
+    shift = Int(16, min=0, max=LONGEST_TABLE).tag(sync=True)
     causal = t.Bool(False).tag(sync=True)
     test = t.Enum(TESTS, "move").tag(sync=True)
-    shuffle = t.Int(0, min=0).tag(sync=True)
+    shuffle = Int(0, min=0).tag(sync=True)
 
     _given = t.Dict().tag(sync=True)  # the model: sizes, what it does when moved and shuffled
     _words = t.Dict().tag(sync=True)  # of the random head: names and, for equal words, equal ids

@@ -13,6 +13,7 @@ from ..shared.base import css, esm
 from ..shared.codecs import shown_token
 from ..shared.exports import Numbers
 from ..shared.selection import check_traced, kind_of, sizes_of, traits_of
+from ..shared.traits import Int
 from ..shared.travelling import Travelling
 from .data import FIRST_SCREEN, PAGE, ResidualData
 from .exported import residual_numbers
@@ -58,7 +59,7 @@ class ResidualView(Travelling):
     _lens = t.List().tag(sync=True)  # the blocks of the first screen: info of each
     _lens_data = t.Bytes(b"").tag(sync=True)
     _note = t.Unicode("").tag(sync=True)
-    _batch = t.Int(0).tag(sync=True)
+    _batch = Int(0).tag(sync=True)
 
     def __init__(
         self,

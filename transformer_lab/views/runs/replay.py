@@ -17,6 +17,7 @@ from ..heads.data import ALL_MAPS_BYTES, HeadData
 from ..heads.heads import Heads
 from ..heads.state import HeadTraits
 from ..pages.export import Block, write_page
+from ..shared.traits import Int
 from .data import Snapshots, curves
 from .words import RunFacts, run_sentence
 
@@ -28,16 +29,16 @@ class Replay(HeadTraits):
     `measure` names the score whose course is drawn.
     """
 
-    step = t.Int(0).tag(sync=True)
+    step = Int(0).tag(sync=True)
     measure = t.Unicode("").tag(sync=True)
 
-    _steps = t.List(t.Int()).tag(sync=True)
-    _last_step = t.Int(0).tag(sync=True)  # of the run, which may go on after the last snapshot
+    _steps = t.List(Int()).tag(sync=True)
+    _last_step = Int(0).tag(sync=True)  # of the run, which may go on after the last snapshot
     _measures = t.Dict().tag(sync=True)  # kind -> names
     _units = t.Dict().tag(sync=True)  # measure -> unit
     _scores = t.Bytes(b"").tag(sync=True)  # see data.Snapshots.packed
     _losses = t.List().tag(sync=True)  # at each snapshot, or None
-    _held_step = t.Int(-1).tag(sync=True)  # the step that `_maps` and `_thumbs` are of
+    _held_step = Int(-1).tag(sync=True)  # the step that `_maps` and `_thumbs` are of
     _curve = t.Bytes(b"").tag(sync=True)  # float32 [point, (step, loss)]
     _evals = t.Bytes(b"").tag(sync=True)  # float32 [point, (step, held-out loss)]
 

@@ -16,6 +16,7 @@ from ...edits.makers import edit_from_dict
 from ...hub.network import Network
 from ..pages.export import Block
 from .selection import SelectionView
+from .traits import Float, Int
 from .words import long_time
 
 PAGE_SECONDS = 60  # what a saved page's effects may take to compute
@@ -30,10 +31,10 @@ class OverlayView(SelectionView):
 
     absent: ClassVar[str] = "this page does not hold it; open the view in a notebook"
 
-    fade = t.Float(0.8).tag(sync=True)
+    fade = Float(0.8).tag(sync=True)
 
     _rows = t.Bytes(b"").tag(sync=True)
-    _rows_of = t.Int(0).tag(sync=True)
+    _rows_of = Int(0).tag(sync=True)
     _edits = t.List().tag(sync=True)
     _effect = t.Dict().tag(sync=True)  # of these edits, or {}
     _every = t.List().tag(sync=True)  # what each head alone changes, where that is known
@@ -63,14 +64,25 @@ class OverlayView(SelectionView):
 
     @edits.setter
     def edits(self, edits: Sequence[Edit]) -> None:
-        if edits and self._effects is None:
-            raise EditError(self._no_effects())
-        for one in edits:
-            tap_for(editable(self._network), one)
+        self._check_edits(edits)
         told = self._effects.of(edits).plain() if edits else {}
         with self.hold_sync():
             self._edits = [one.to_dict() for one in edits]
             self._effect = told
+
+    def _check_edits(self, edits: Sequence[Edit]) -> None:
+        if edits and self._effects is None:
+            raise EditError(self._no_effects())
+        for one in edits:
+            tap_for(editable(self._network), one)
+
+    @t.validate("_edits")
+    def _check_sent_edits(self, proposal: Any) -> list[dict[str, Any]]:
+        try:
+            self._check_edits([edit_from_dict(values) for values in proposal["value"]])
+        except EditError as error:
+            raise t.TraitError(f"edits: {error}") from None
+        return proposal["value"]
 
     def _no_effects(self) -> str:
         return "what edits change cannot be told"

@@ -9,6 +9,7 @@ import traitlets as t
 
 from .base import View
 from .codecs import shown_text
+from .traits import Int
 
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
@@ -98,11 +99,11 @@ class SelectionView(View):
     Subclasses set `_kinds`: kind -> {"layers", "heads", "queries", "keys"} before these.
     """
 
-    layer = t.Int(0).tag(sync=True)
-    head = t.Int(0).tag(sync=True)
+    layer = Int(0).tag(sync=True)
+    head = Int(0).tag(sync=True)
     kind = t.Unicode("").tag(sync=True)
     selected = t.Tuple(
-        t.Int(allow_none=True), t.Int(allow_none=True), allow_none=True, default_value=None
+        Int(allow_none=True), Int(allow_none=True), allow_none=True, default_value=None
     ).tag(sync=True)
     link = t.Unicode("").tag(sync=True)
 

@@ -16,6 +16,7 @@ from ..shared.exports import Numbers
 from ..shared.overlay import OverlayView, plain
 from ..shared.passes import Effect
 from ..shared.selection import link_of
+from ..shared.traits import Int
 from .data import KIND, Effects, Rows, hear, hertz_ticks, png, shades
 from .exported import sound_numbers
 from .figure import SoundScene, sound_figure
@@ -65,7 +66,7 @@ class SpectrogramView(OverlayView):
     _css: ClassVar[str] = css("spectrogram")
 
     mean = t.Enum(MEANS, "").tag(sync=True)
-    span = t.Tuple(t.Int(), t.Int(), allow_none=True, default_value=None).tag(sync=True)
+    span = t.Tuple(Int(), Int(), allow_none=True, default_value=None).tag(sync=True)
     whole = t.Bool(False).tag(sync=True)
 
     _sound = t.Dict().tag(sync=True)

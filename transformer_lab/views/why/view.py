@@ -12,6 +12,7 @@ from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.exports import Numbers
 from ..shared.selection import check_places, check_traced, kind_of, traits_of
+from ..shared.traits import Int
 from ..shared.travelling import Travelling
 from .data import CellBytes, WhyData, cell_name, read_name
 from .exported import why_numbers
@@ -55,7 +56,7 @@ class WhyView(Travelling):
     _cell_data = t.Bytes(b"").tag(sync=True)
     _held = t.Unicode("").tag(sync=True)  # of a page: which row it holds
     _note = t.Unicode("").tag(sync=True)
-    _batch = t.Int(0).tag(sync=True)
+    _batch = Int(0).tag(sync=True)
 
     def __init__(
         self,

@@ -3,14 +3,21 @@
 const SIGNS = { " ": "·", "\n": "↵", "\t": "⇥", "\x7f": "␡" };
 const UNSEEN = /[\p{C}\p{Z}]/u;
 
-/** @param {string} text */
-export const display = (text) => Array.from(text, displayCharacter).join("");
+const BLANK = /[\u115f\u1160\u2800\u3164\uffa0]/u; // letters and signs that draw nothing
+// Marks that draw nothing themselves, such as the selector of a coloured emoji.
+const JOINING = /[\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f\u{e0100}-\u{e01ef}]/u;
 
-function displayCharacter(character) {
+/** @param {string} text */
+export const display = (text) => Array.from(text, (character, i) => displayCharacter(character, !i)).join("");
+
+/** @param {string} character @param {boolean} first a combining mark has nothing to stand on there */
+function displayCharacter(character, first) {
   if (Object.hasOwn(SIGNS, character)) return SIGNS[character];
   const code = /** @type {number} */ (character.codePointAt(0));
   if (code < 0x20) return String.fromCharCode(0x2400 + code);
-  return UNSEEN.test(character) ? `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩` : character;
+  const lone = first && /\p{M}/u.test(character);
+  if (UNSEEN.test(character) || (lone ? JOINING : BLANK).test(character)) return `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
+  return lone ? `◌${character}` : character;
 }
 
 /** The same for bytes of UTF-8; those that are only part of a character show as numbers. @param {Uint8Array} bytes */
@@ -18,7 +25,7 @@ export function displayBytes(bytes) {
   const parts = [];
   for (let i = 0; i < bytes.length; ) {
     const size = characterAt(bytes, i);
-    parts.push(size ? display(new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.subarray(i, i + size))) : `⟨${bytes[i].toString(16).toUpperCase().padStart(2, "0")}⟩`);
+    parts.push(size ? displayCharacter(new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.subarray(i, i + size)), !i) : `⟨${bytes[i].toString(16).toUpperCase().padStart(2, "0")}⟩`);
     i += size || 1;
   }
   return parts.join("");
