@@ -1,5 +1,6 @@
 """Runs of which something is missing or damaged: what is whole is kept, and going on is bitwise."""
 
+import json
 import math
 import os
 import shutil
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.factories import Rows, learner, same
+from transformer_lab.files.checkpoints import sealed
 from transformer_lab.files.models import CheckpointError
-from transformer_lab.files.safefiles import read_tensors, write_tensors
+from transformer_lab.files.safefiles import read_tensors, sha256, write_tensors
 from transformer_lab.training.loop import train
 from transformer_lab.training.run import Run
 
@@ -167,13 +169,42 @@ def test_a_snapshot_that_does_not_hold_together_is_named(stopped, tmp_path, what
 
 
 @pytest.mark.parametrize("line", [b"[]", b"null", b'{"index": "3"}', b'{"index": true}', b"{" * 10**6,
-                                  b"\xff\xfe", b'{"index": 3.5}'])  # fmt: skip
+                                  b"\xff\xfe", b'{"index": 3.5}', b'{"index": 5}',
+                                  b'{"index": 5, "loss": [1]}', b'{"index": 5, "loss": "x"}',
+                                  b'{"index": 5, "loss": 1, "eval_loss": {}}'])  # fmt: skip
 def test_metrics_end_where_they_make_no_sense(stopped, tmp_path, line):
     shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "metrics.jsonl"
     with path.open("ab") as file:
         file.write(line + b"\n")
-    assert [m["index"] for m in Run(tmp_path).metrics()] == [1, 2, 3, 4]
+    with pytest.warns(UserWarning, match=r"metrics.jsonl, line 5 (has|is).*what follows are left"):
+        assert [m["index"] for m in Run(tmp_path).metrics()] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["step-٣", "step-3", "step-000000003", "step-" + "9" * 5000])
+def test_a_checkpoint_has_a_name_as_we_write_it(stopped, tmp_path, name):
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "checkpoints" / name[:200]).mkdir()
+    assert Run(tmp_path).checkpoints == [2, 4]
+
+
+@pytest.mark.parametrize("forge", ["all", "one", "updates", "kind"])
+def test_a_forged_seal_does_not_hide_what_is_lost(stopped, tmp_path, forge):
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    folder = Run(tmp_path).newest().folder
+    path, state = folder / "training.safetensors", json.loads((folder / "state.json").read_text())
+    state.pop("seal")
+    tensors, _ = read_tensors(path)
+    names = [name for name in tensors if name.startswith("optimizer.")]
+    for name in {"all": names, "one": names[:1]}.get(forge, []):
+        del tensors[name]
+    write_tensors(path, tensors, {})
+    state["files"][path.name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    if forge in ("updates", "kind"):
+        state["updates"] = [[None]] if forge == "updates" else [["x"]]
+    (folder / "state.json").write_text(json.dumps(sealed(state)))
+    with pytest.raises(CheckpointError, match=r"tensors of the optimizer, not|updates="):
+        learn(tmp_path, resume=True)
 
 
 def test_a_line_of_metrics_without_an_end_is_not_read_whole(stopped, tmp_path):

@@ -32,6 +32,31 @@ def test_marked_from_the_first_step_to_the_end_however_it_ends():
         pass
 
 
+def test_a_second_training_of_a_model_ends_the_first():
+    """Two loops in turn would change the same weights; that of a cell that failed must not block."""
+    network = learner()
+    first = tl.train(network, Counting(), steps=3)
+    next(first)
+    assert [step.index for step in tl.train(network, Counting(), steps=2)] == [1, 2]
+    assert not is_training(network)
+    with pytest.raises(
+        tl.TrainingStopped, match=r"ended by another tl\.train of this model at step 1"
+    ):
+        next(first)
+    second, refused = tl.train(network, Counting(), steps=3), []
+    next(second)
+
+    def elsewhere():
+        with pytest.raises(ModelIsTraining, match="training…") as caught:
+            next(tl.train(network, Counting(), steps=1))
+        refused.append(caught)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join(30)
+    assert refused and [step.index for step in second] == [2, 3]
+
+
 def test_training_waits_for_an_edit_that_has_begun():
     network = learner()
     begun, go_on, order = threading.Event(), threading.Event(), []

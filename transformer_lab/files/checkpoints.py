@@ -23,7 +23,7 @@ WEIGHTS = "model.safetensors"
 TRAINING = "training.safetensors"
 STATE = "state.json"
 FOLDER = "checkpoints"  # of a run
-_STEP = re.compile(r"step-(\d+)")
+_STEP = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,17})")  # as `checkpoint_path` writes it
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .paths import in_line
 from .safefiles import CheckpointError, disk_errors, open_regular, open_without_link, parse_json
 
 MAX_LINE = 1 << 16
@@ -37,25 +40,32 @@ class LinesFile:
 
 
 def whole_lines(
-    path: Path, keys: Mapping[str, type], *, longest: int = MAX_LINE
+    path: Path, why_not: Callable[[Mapping[str, Any]], str], *, longest: int = MAX_LINE
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Whole lines: where each ends, and what it says. What follows a torn line is not trusted either.
+    """Whole lines: where each ends, and what it says. What follows a damaged line is not trusted
+    either, and a warning says so; a last line that a kill cut short is left out silently.
 
     Args:
-        keys: what a whole line has, of which type.
+        why_not: why a JSON object is not a line of this file; "" where it is.
         longest: bytes of a line.
     """
     end = 0
     if not os.path.lexists(path):
         return
     with open_regular(path) as file:
-        while raw := file.readline(longest):
+        for number in itertools.count(1):
+            raw = file.readline(longest)
+            if not raw.endswith(b"\n") and len(raw) < longest:
+                return
             end += len(raw)
             try:
-                line = parse_json(raw, str(path)) if raw.endswith(b"\n") else None
-            except CheckpointError:
-                line = None
-            if line is None or any(type(line.get(key)) is not kind for key, kind in keys.items()):
+                line = parse_json(raw, "it")
+                problem = why_not(line)
+            except CheckpointError as error:
+                line, problem = {}, f"is damaged: {error}"
+            if problem:
+                told = f"{in_line(path)}, line {number} {problem}; it and what follows are left out"
+                warnings.warn(told, stacklevel=3)
                 return
             yield end, line
 

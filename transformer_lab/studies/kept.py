@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..files.lines import LinesFile, cut_to, whole_lines
 from ..files.lock import Lock
+from ..files.paths import in_line
 from ..files.safefiles import (
     CheckpointError,
     NotReplacedError,
@@ -59,7 +60,7 @@ class Kept:
             try:
                 self._agree(about)
                 own = folder / PART.format(rank)
-                cut_to(own, [end for end, _ in whole_lines(own, {}, longest=LONGEST)])
+                cut_to(own, [end for end, _ in whole_lines(own, _any, longest=LONGEST)])
                 self.lines = LinesFile(own)
             except BaseException:
                 self.lock.release()
@@ -68,7 +69,7 @@ class Kept:
     def read(self) -> None:
         """What is there of all processes."""
         for path in sorted(self.folder.glob("part-*.jsonl")):
-            for _, line in whole_lines(path, {}, longest=LONGEST):
+            for _, line in whole_lines(path, _any, longest=LONGEST):
                 if "grids" in line:
                     self.grids |= {n: Grid(tuple(g["axes"]), g["labels"], g["unit"])
                                    for n, g in line["grids"].items()}  # fmt: skip
@@ -107,7 +108,7 @@ class Kept:
         known = read_json(path)
         if known.get(MARK) != FORMAT:
             raise ValueError(
-                f"{path} has format {known.get(MARK)!r} and this package reads {FORMAT}; use a newer "
+                f"{in_line(path)} has format {known.get(MARK)!r} and this package reads {FORMAT}; use a newer "
                 "package, or another folder"
             )
         for name, told in _SAME.items():
@@ -123,6 +124,10 @@ class Kept:
                 "their last digits",
                 stacklevel=4,
             )
+
+
+def _any(line: Mapping[str, Any]) -> str:
+    return ""
 
 
 def _differing(before: Any, now: Any) -> str:

@@ -21,7 +21,7 @@ _NAME = "_transformer_lab_use"
 
 
 class ModelIsTraining(ValueError):
-    """The model is being trained, and cannot be edited meanwhile."""
+    """The model is being trained, and can be neither edited nor trained elsewhere meanwhile."""
 
     def __init__(self) -> None:
         super().__init__("training…: a cell is training this model; try again when it has ended")
@@ -34,7 +34,7 @@ class _Use:
         # A plain lock: Ctrl+C may come between the two steps in which a threading.Condition is
         # taken, and then it is never given back.
         self.lock = threading.Lock()
-        self.trainers: set[Any] = set()
+        self.trainers: dict[Any, int] = {}  # and their threads
         self.waiting = 0  # those that want it now, patient ones aside
         self.editing: int | None = None  # the thread
         self.depth = 0
@@ -43,14 +43,27 @@ class _Use:
     def __reduce__(self):  # nobody uses a copy yet
         return _Use, ()
 
+    def end_earlier(self) -> None:
+        """End a loop of this thread that trains the model already and waits between two steps: two
+        loops would change the same weights, and that of a cell that failed may wait for ever.
+
+        Raises:
+            ModelIsTraining: when another thread trains the model.
+        """
+        threads = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+        for trainer, thread in list(self.trainers.items()):
+            if thread in threads:
+                raise ModelIsTraining
+            trainer.stopped("ended by another tl.train of this model")
+
     def begin_training(self, trainer: Any) -> None:
         with self.lock:
-            self.trainers.add(trainer)  # no new edit begins from here on
+            self.trainers[trainer] = threading.get_ident()  # no new edit begins from here on
         wait_for(lambda: self.editing in (None, threading.get_ident()))
 
     def end_training(self, trainer: Any) -> None:
         with self.lock:
-            self.trainers.discard(trainer)
+            self.trainers.pop(trainer, None)
 
     def begin_edit(self) -> bool:
         """Whether this thread may edit the model from here on.

@@ -191,7 +191,7 @@ class _Training:
         self.bar = None
         self.closed: str | None = None
         self.compiled = False  # by us
-        self.interrupts = Interrupts(self._stopped)
+        self.interrupts = Interrupts(self.stopped)
 
     # ------------------------------------------------------------ the life of a run
 
@@ -209,7 +209,7 @@ class _Training:
                     raise TrainingStopped(f"Training {self.closed}")
                 self._take_back()
         except KeyboardInterrupt:
-            raise self._stopped() from None
+            raise self.stopped() from None
         except GeneratorExit:
             reason = f"ended early at step {self.state.done}; history kept"
             raise
@@ -220,19 +220,18 @@ class _Training:
             self._close(reason, save=not reason.startswith("failed"))
 
     def _open(self) -> None:
+        self.use, data = use_of(self.model), None
+        self.use.end_earlier()
         self.modes = {module: module.training for module in self.model.modules()}
-        self.state = TrainState.begin(self.plan)
-        data = None
-        if self.run is not None:
-            self.writer = Writer(self.run, resume=self.resume)
         self.threads_before = torch.get_num_threads()
-        torch.set_num_threads(self.plan.threads)
-        if self.device.type == "cpu":
-            keep_freed_memory()
-        self.use = use_of(self.model)
         try:
             self.use.begin_training(self)  # views leave the model alone from here on
-            if self.writer is not None:
+            self.state = TrainState.begin(self.plan)
+            torch.set_num_threads(self.plan.threads)
+            if self.device.type == "cpu":
+                keep_freed_memory()
+            if self.run is not None:
+                self.writer = Writer(self.run, resume=self.resume)
                 data = self.writer.restore(self.plan, self.state)
             self.plan.source.start(self.state.done, data)
             if data is None:
@@ -287,8 +286,8 @@ class _Training:
             if self.rank == 0 and self.plan.watch is not None:
                 self.plan.watch.finish(reason)
 
-    def _stopped(self) -> TrainingStopped:
-        reason = f"stopped at step {self.state.done}; history kept"
+    def stopped(self, how: str = "stopped") -> TrainingStopped:
+        reason = f"{how} at step {self.state.done}; history kept"
         self._close(reason, save=True)
         return TrainingStopped(f"Training {reason}")
 

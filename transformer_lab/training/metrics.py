@@ -8,7 +8,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from ..arguments import shown, type_hints, wrong
 from ..files import lines
+from .state import Step
 
 METRICS = "metrics.jsonl"
 
@@ -23,7 +25,19 @@ class MetricsFile(lines.LinesFile):
 
 def whole_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Whole lines of a metrics file: where each ends, and what it says."""
-    return lines.whole_lines(path, {"index": int})
+    return lines.whole_lines(path, _why_not)
+
+
+def _why_not(line: Mapping[str, Any]) -> str:
+    """Why a line is not a `Step`, or ""; null stands for what is not finite."""
+    for name, hint in type_hints(Step).items():
+        value = line.get(name)
+        if value is None:
+            if name == "index" or (name == "loss" and name not in line):
+                return f"has no {name}"
+        elif must_be := wrong(value, hint):
+            return f"has {name}={shown(value)}, which must be {must_be}"
+    return ""
 
 
 def cut(path: Path, done: int) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..files.checkpoints import FORMAT, TRAINING, WEIGHTS, Checkpoint, as_written
+from ..files.checkpoints import FORMAT, STATE, TRAINING, WEIGHTS, Checkpoint, as_written
 from ..files.models import describe, load_tensors
+from ..files.paths import in_line
 from ..files.rng import RandomState
 from ..files.safefiles import CheckpointError, read_tensors
 from . import distributed
@@ -30,10 +31,16 @@ def checkpoint_state(plan: Plan, state: TrainState) -> dict[str, Any]:
         "seconds": state.seconds,
         "pending": None if state.pending is None else asdict(state.pending),
         "scaler": scaler or None,
-        "updates": [[group.get("updates") for group in o.param_groups] for o in state.optimizers],
+        "updates": _updates(state),
+        "optimizer_tensors": len(optimizer_tensors(plan, state)),
         **settings(plan, state),
         "data": plan.source.state(),
     }
+
+
+def _updates(state: TrainState) -> list[list[int | None]]:
+    """How often each group of each optimizer was updated, where the optimizer counts it."""
+    return [[group.get("updates") for group in o.param_groups] for o in state.optimizers]
 
 
 def settings(plan: Plan, state: TrainState) -> dict[str, Any]:
@@ -103,6 +110,11 @@ def restore(found: Checkpoint, plan: Plan, state: TrainState) -> None:
 
 def _restore(found: Checkpoint, plan: Plan, state: TrainState) -> None:
     then, source = found.state, found.folder
+    if then["step"] > plan.steps:
+        raise ValueError(
+            f"steps={plan.steps} but the run in {in_line(source.parent.parent)} has made {then['step']}; give "
+            "more steps"
+        )
     _compare(then, {**settings(plan, state), "data": plan.source.state()}, source)
     weights, _ = read_tensors(source / WEIGHTS)
     tensors, _ = read_tensors(source / TRAINING)
@@ -111,11 +123,6 @@ def _restore(found: Checkpoint, plan: Plan, state: TrainState) -> None:
     if then["scaler"] and state.scaler.is_enabled():
         state.scaler.load_state_dict(then["scaler"])
     state.done, state.seconds = then["step"], then["seconds"]
-    if state.done > plan.steps:
-        raise ValueError(
-            f"steps={plan.steps} but the run in {source.parent.parent} has made {state.done}; give "
-            "more steps"
-        )
     if then["pending"] is not None:
         state.pending = Step(**then["pending"])
     prefix = f"random.{distributed.rank_and_size()[0]}."
@@ -175,9 +182,13 @@ def _restore_optimizers(
 ) -> None:
     """Only the state is taken; options (fused, lr, …) stay those of this call."""
     named = dict(plan.model.named_parameters())
-    for name, value in tensors.items():
-        if not name.startswith("optimizer."):
-            continue
+    kept = {name: value for name, value in tensors.items() if name.startswith("optimizer.")}
+    if len(kept) != then.get("optimizer_tensors", len(kept)):  # 0.1 did not count them
+        raise CheckpointError(
+            f"{source / TRAINING} holds {len(kept)} tensors of the optimizer, not the "
+            f"{then['optimizer_tensors']} that were written"
+        )
+    for name, value in kept.items():
         _, index, rest = name.split(".", 2)
         parameter_name, key = rest.rsplit(".", 1)
         parameter = named.get(parameter_name)
@@ -191,7 +202,12 @@ def _restore_optimizers(
         optimizer = state.optimizers[int(index)]
         here = value.dim() > 0 or optimizer.defaults.get("fused")
         optimizer.state[parameter][key] = value.to(parameter.device) if here else value
-    for optimizer, updates in zip(state.optimizers, then["updates"], strict=True):
-        for group, count in zip(optimizer.param_groups, updates, strict=True):
+    updates = then["updates"]
+    if [[type(n) for n in counts] for counts in updates] != [
+        [type(n) for n in counts] for counts in _updates(state)
+    ]:
+        raise CheckpointError(f"{source / STATE} is not as it was written: updates={updates}")
+    for optimizer, counts in zip(state.optimizers, updates, strict=True):
+        for group, count in zip(optimizer.param_groups, counts, strict=True):
             if count is not None:
                 group["updates"] = count

@@ -1,0 +1,48 @@
+"""Paths that somebody gives: whether they can be used, and how a message shows them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+_BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
+
+
+def in_line(text: object) -> str:
+    """Return a text, such as a path, with its line breaks escaped."""
+    return str(text).translate(_BREAKS)
+
+
+class OneLine(Exception):
+    """An error whose message is one line, even where it quotes a path with a line break."""
+
+    def __str__(self) -> str:
+        return in_line(super().__str__())
+
+
+def check_folder(name: str, path: str | os.PathLike) -> Path:
+    """Return the path of a folder that exists or can be made.
+
+    Raises:
+        ValueError: naming what is in the way.
+    """
+    folder = Path(path).expanduser()
+    if problem := _in_the_way(folder):
+        raise ValueError(f"{name}={str(path)!r} cannot be a folder: {problem}; name another one")
+    return folder
+
+
+def _in_the_way(folder: Path) -> str:
+    for part in (folder, *folder.parents):
+        try:
+            is_folder = stat.S_ISDIR(os.stat(part).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            if not os.path.islink(part):
+                continue  # what is above it says more
+            return f"{str(part)!r} is a link that leads nowhere"
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            return why[:1].lower() + why[1:]
+        return "" if is_folder else f"{str(part)!r} is a file"
+    return ""
