@@ -147,7 +147,11 @@ finally:
             "the folder no-such-folder does not exist",
         ),
         (["explore", "--model", "", "--html", "x.html"], "--model is empty; leave it out"),
-        (["explore", "--html", ""], "--html . is a folder; name a file such as heads.html"),
+        (["explore", "--html", ""], "'--html': the path is empty; name a file or a folder"),
+        (["assignment", "01", "--out", ""], "'--out': the path is empty; name a file or a folder"),
+        (["assignment", "01"], "Missing option '--out'"),
+        (["--nope"], "No such option '--nope'"),
+        (["explore", "--device", "cpu:7", "--html", "x.html"], "device='cpu:7' is not available"),
         (
             ["explore", "--target", "x", "--html", "x.html"],
             "target='x': manual is a decoder and takes no target; leave it out",
@@ -164,4 +168,5 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path, mon
     assert result.exit_code == 2
     assert message in result.output
     assert "Traceback" not in result.output
+    assert result.output.startswith("transformer-lab: ") and result.output.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

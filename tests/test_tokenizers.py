@@ -15,6 +15,7 @@ from transformer_lab.tokenizers import (
     Tokenizer,
     WordTokenizer,
     display,
+    display_bytes,
     load_tokenizer,
 )
 
@@ -128,6 +129,11 @@ def test_display_leaves_nothing_invisible():
     assert display("\x00\x1b\x7f") == "␀␛␡"
     assert display("\u202e\xa0\u200b\ud800") == "⟨U+202E⟩⟨U+00A0⟩⟨U+200B⟩⟨U+D800⟩"
     assert display("naïve🙂") == "naïve🙂"
+    assert display("\ufe0f") == "⟨U+FE0F⟩" and display("☎\ufe0f") == "☎\ufe0f"
+    assert (
+        display("\u0947") == "◌\u0947" and display("ने") == "ने" and display("\u3164") == "⟨U+3164⟩"
+    )
+    assert display_bytes("\u0947a\u0301".encode()) == "◌\u0947a\u0301"
     every = "".join(display(chr(c)) for c in range(0x3000))
     assert every.isprintable()
     assert " " not in every

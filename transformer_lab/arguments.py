@@ -7,6 +7,7 @@ file) is checked here instead, by the annotation that it has anyway.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 import math
@@ -142,6 +143,29 @@ def _hints(thing: Any, names: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
 def type_hints(thing: Any, **names: Any) -> dict[str, Any]:
     """The annotations of a function or class, evaluated once."""
     return _hints(inspect.unwrap(thing), tuple(names.items()))
+
+
+def unknown(name: str, known: Collection[str]) -> str:
+    """What is said of a name that is not known: the nearest one, and all."""
+    longer = sorted((one for one in known if name in one), key=len)
+    near = longer or difflib.get_close_matches(name, known, 1, 0.5)
+    nearest = f"did you mean {near[0]!r}? " if near else ""
+    return f"{shown(name)}; {nearest}known: {', '.join(known)}"
+
+
+def names_options(cls: type[R]) -> type[R]:
+    """A dataclass whose constructor names the nearest option for one that is not known."""
+    init, known = cls.__init__, [one.name for one in fields(cls)]  # pyright: ignore[reportArgumentType]
+
+    @functools.wraps(init)
+    def __init__(self: Any, *args: Any, **values: Any) -> None:
+        for name in values:
+            if name not in known:
+                raise TypeError(f"{cls.__name__} has no option {unknown(name, known)}")
+        init(self, *args, **values)
+
+    cls.__init__ = __init__
+    return cls
 
 
 # ---------------------------------------------------------------- one annotation

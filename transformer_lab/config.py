@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from .arguments import check_fields, shown
+from .arguments import check_fields, names_options, shown, unknown
 from .positions import Rotary, Scheme, Sinusoidal, scheme, scheme_to_dict
 
 MODEL_KINDS = ("decoder", "encoder", "encoder-decoder")
@@ -14,13 +14,14 @@ NORMS = ("layer", "rms")
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "relu2", "silu", "swiglu")
 # What a size may be at most: beyond it a model is built for hours, or takes all memory, and a
 # slip of the finger is likelier than a model.
-LARGEST = {"n_layers": 10_000, "n_decoder_layers": 10_000}
+LARGEST = {"n_layers": 10_000, "n_decoder_layers": 10_000, "d_ff": 2**18}
 LARGEST_SIZE = 2**24
 
 CELLS = ("lstm", "gru")
 ATTENTIONS = ("bahdanau", "none")
 
 
+@names_options
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """Everything that is needed to build a `Transformer`.
@@ -167,6 +168,7 @@ class ModelConfig:
         return cls(**values)
 
 
+@names_options
 @dataclass(frozen=True, kw_only=True)
 class RecurrentConfig:
     """Everything that is needed to build a `Recurrent`.
@@ -251,11 +253,9 @@ def check_options(config: type, values: dict[str, Any]) -> None:
     """Refuse a key that is not a field of this configuration, and the lack of vocab_size."""
     check_table(values)
     known = [f.name for f in fields(config)]
-    unknown = sorted(set(map(str, values)) - set(known))
-    if unknown:
-        raise ValueError(
-            f"unknown model option {', '.join(map(repr, unknown))}; known: {', '.join(known)}"
-        )
+    strange = sorted(set(map(str, values)) - set(known))
+    if strange:
+        raise ValueError(f"unknown model option {unknown(strange[0], known)}")
     if "vocab_size" not in values:
         raise ValueError("the model options lack vocab_size")
 

@@ -281,7 +281,7 @@ class Transformer(TokenModel):
 
 def check_ids(name: str, ids: Tensor, mask: Tensor | None) -> None:
     """Refuse what is no batch of texts, and a mask that is not theirs."""
-    if ids.dim() != 2 or ids.is_floating_point():
+    if ids.dim() != 2 or ids.dtype.is_floating_point or ids.dtype.is_complex:
         raise ValueError(
             f"{name} has shape {list(ids.shape)} and type {ids.dtype}; the model needs whole "
             "numbers [batch, position] (for one text: ids[None])"
@@ -313,7 +313,10 @@ def pick_device(name: str | torch.device = "auto") -> torch.device:
         raise ValueError(
             f"device={shown(str(name))} is not available; here: auto, {', '.join(here)}"
         )
-    try:
-        return torch.device(name)
-    except RuntimeError:  # a number of a device that is none
-        raise ValueError(f"device={shown(str(name))} is no device; try {here[0]}") from None
+    kind, _, number = str(name).partition(":")
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if number and not (number.isascii() and number.isdigit() and int(number) < count):
+        raise ValueError(
+            f"device={shown(str(name))} is not available; there is {kind}:0 … {count - 1}"
+        )
+    return torch.device(name)

@@ -103,20 +103,23 @@ class TextModel:
         """Write config.json, model.safetensors and tokenizer.json; `from_pretrained` reads them.
 
         Raises:
-            ValueError: for a model with random weights, which a folder cannot tell from others.
+            ValueError: for a model with random weights, which a folder cannot tell from others, and
+                for a path that cannot be a folder.
         """
         from .files.models import save_model
+        from .files.paths import check_folder
 
         if self.random_weights:
             raise ValueError(
                 f"{self.name} has {caution(self)}; a saved folder would not say so. Set "
                 "model.model.random_weights = () once they are trained, or to save them as they are"
             )
+        folder = check_folder("folder", folder)
         self.network.save(folder, save_model, **options)
         self.tokenizer.save(folder)
         if self.target_tokenizer is not self.tokenizer:
-            self.target_tokenizer.save(Path(folder) / "target")
-        return Path(folder)
+            self.target_tokenizer.save(folder / "target")
+        return folder
 
     @property
     def kind(self) -> str:
@@ -139,7 +142,9 @@ class TextModel:
         return self.network.n_ctx
 
     def encode(self, text: str) -> Tensor:
-        """Token ids [position]. A masked model reads the name of its mask token as that token.
+        """Token ids [position]. A masked model reads the name of its mask token as that token; of
+        the names of other special tokens see the model's tokenizer: ours read them as plain text,
+        Hugging Face's as the tokens.
 
         Raises:
             ValueError: for empty text, or text longer than the model's context.

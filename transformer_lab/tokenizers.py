@@ -10,23 +10,19 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from .arguments import check, checked, shown
+from .files.paths import check_folder, in_line
 from .files.safefiles import committed, read_json
 
-__all__ = [
-    "AlphabetTokenizer",
-    "BPETokenizer",
-    "CharTokenizer",
-    "Tokenizer",
-    "WordTokenizer",
-    "display",
-]
-__all__ += ["display_bytes", "load_tokenizer"]
+__all__ = ["AlphabetTokenizer", "BPETokenizer", "CharTokenizer", "Tokenizer", "WordTokenizer"]
+__all__ += ["display", "display_bytes", "load_tokenizer"]
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<mask>")
 PAD, BOS, EOS, UNK, MASK = range(5)
@@ -34,35 +30,41 @@ PAD, BOS, EOS, UNK, MASK = range(5)
 _SPECIAL_ID = {name: i for i, name in enumerate(SPECIAL)}
 _SPECIAL_PATTERN = re.compile("(" + "|".join(map(re.escape, SPECIAL)) + ")")
 _SHOWN = {" ": "·", "\n": "↵", "\t": "⇥", "\x7f": "␡"}
+_BLANK = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")  # letters and signs that draw nothing
+# Marks that draw nothing themselves, such as the selector of a coloured emoji.
+_JOINING = re.compile("[\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _LARGEST_FILE = 64 * 2**20
-_LARGEST_VOCABULARY = 2**24
+_LARGEST_SIZE = 2**24
 
 
 def display(text: str) -> str:
     """Text with everything invisible made visible: ``·`` space, ``↵`` newline, ``⇥`` tab.
 
     Other control characters become their Unicode pictures (``␀``), and whatever else has no glyph
-    of its own, such as a right-to-left override, its code point (``⟨U+202E⟩``).
+    of its own, such as a right-to-left override, its code point (``⟨U+202E⟩``). A combining mark
+    that begins the text has a dotted circle to stand on.
     """
-    if text.isprintable() and " " not in text:
-        return text
-    return "".join(map(_display_character, text))
+    return "".join(_display_character(c, not i) for i, c in enumerate(text))
 
 
 def display_bytes(data: bytes) -> str:
     """`display` for bytes of UTF-8; those that are only part of a character show as numbers."""
+    read = enumerate(data.decode("utf-8", "surrogateescape"))
     return "".join(
-        f"⟨{ord(c) - 0xDC00:02X}⟩" if 0xDC80 <= ord(c) <= 0xDCFF else display(c)
-        for c in data.decode("utf-8", "surrogateescape")
+        f"⟨{ord(c) - 0xDC00:02X}⟩" if "\udc80" <= c <= "\udcff" else _display_character(c, not i)
+        for i, c in read
     )
 
 
-def _display_character(character: str) -> str:
+def _display_character(character: str, first: bool) -> str:
     if character in _SHOWN:
         return _SHOWN[character]
     if character < " ":
         return chr(0x2400 + ord(character))
-    return character if character.isprintable() else f"⟨U+{ord(character):04X}⟩"
+    lone = first and unicodedata.category(character)[0] == "M"
+    if character.isprintable() and not (_BLANK if not lone else _JOINING).match(character):
+        return f"◌{character}" if lone else character
+    return f"⟨U+{ord(character):04X}⟩"
 
 
 @runtime_checkable
@@ -151,9 +153,14 @@ class _OwnTokenizer:
         own = self._special
         return [own[i] if i < len(own) else self._display(i) for i in self._checked(ids)]
 
+    def decode(self, ids: Iterable[int]) -> str:
+        """Text of token ids; padding, beginning and end are left out."""
+        first = EOS + 1 if self._special else 0
+        return self._decode([i for i in self._checked(ids) if i >= first])
+
     def save(self, folder: str | Path) -> Path:
         """Write ``tokenizer.json`` into a folder, all of it or nothing; returns its path."""
-        path = Path(folder) / "tokenizer.json"
+        path = check_folder("folder", folder) / "tokenizer.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         with committed(path) as temporary:
             temporary.write_text(json.dumps(self.to_dict(), ensure_ascii=True), encoding="ascii")
@@ -181,7 +188,7 @@ class _OwnTokenizer:
         numbers: list[int] = ids.tolist() if hasattr(ids, "tolist") else list(ids)  # type: ignore
         for i in numbers:
             if isinstance(i, bool) or not hasattr(i, "__index__"):
-                raise ValueError(f"id {shown(i)} is no whole number; ids are one list of them")
+                raise ValueError(f"id {shown(i)} is not a whole number; ids are one list of them")
             if not 0 <= i < self.vocab_size:
                 raise ValueError(f"id {i} is outside this tokenizer's 0 … {self.vocab_size - 1}")
         return numbers
@@ -192,6 +199,9 @@ class _OwnTokenizer:
     def _encode(self, text: str) -> list[int]:
         raise NotImplementedError
 
+    def _decode(self, ids: list[int]) -> str:
+        raise NotImplementedError
+
 
 class CharTokenizer(_OwnTokenizer):
     """One token a character. ``decode(encode(text)) == text`` for the characters it knows."""
@@ -200,9 +210,9 @@ class CharTokenizer(_OwnTokenizer):
 
     def __init__(self, vocabulary: Sequence[str]):
         super().__init__(vocabulary)
-        longer = [token for token in self.vocabulary[len(self._special) :] if len(token) > 1]
-        if longer:
-            raise ValueError(f"vocabulary holds {shown(longer[0])}; a token is one character here")
+        for token in self.vocabulary[len(self._special) :]:
+            if len(token) > 1:
+                raise ValueError(f"vocabulary holds {shown(token)}; a token is one character here")
 
     @classmethod
     @checked
@@ -214,10 +224,8 @@ class CharTokenizer(_OwnTokenizer):
         get = self._id.get
         return [get(character, UNK) for character in text]
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """Text of token ids; padding, beginning and end are left out."""
-        first = EOS + 1 if self._special else 0
-        return "".join(self.vocabulary[i] for i in self._checked(ids) if i >= first)
+    def _decode(self, ids: list[int]) -> str:
+        return "".join(self.vocabulary[i] for i in ids)
 
 
 class AlphabetTokenizer(CharTokenizer):
@@ -277,12 +285,9 @@ class WordTokenizer(_OwnTokenizer):
         get = self._id.get
         return [get(word, UNK) for word in self._pattern.findall(text)]
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """Text of token ids; padding, beginning and end are left out."""
+    def _decode(self, ids: list[int]) -> str:
         parts: list[str] = []
-        for i in self._checked(ids):
-            if i <= EOS:
-                continue
+        for i in ids:
             word = self.vocabulary[i]
             tight = word in self._closing or (parts and parts[-1] in self._opening)
             if parts and not tight:
@@ -307,13 +312,10 @@ class BPETokenizer(_OwnTokenizer):
         super().__init__(vocabulary)
         self._check_bytes()
         self.merges = tuple((left, right) for left, right in merges)
-        for left, right in self.merges:
-            if not all(isinstance(t, str) for t in (left, right)) or not (
-                {left, right, left + right} <= self._id.keys()
-            ):
-                raise ValueError(
-                    f"merges holds {shown((left, right))}, not all of it in vocabulary"
-                )
+        for pair in self.merges:
+            texts = all(isinstance(token, str) for token in pair)
+            if not texts or not {*pair, "".join(pair)} <= self._id.keys():
+                raise ValueError(f"merges holds {shown(pair)}, not all of it in vocabulary")
         # Inside the engine the special names carry a space, which no byte-level token can hold,
         # so that no text merges into one of them.
         inside = {f" {t}" if i < len(SPECIAL) else t: i for i, t in enumerate(self.vocabulary)}
@@ -344,18 +346,14 @@ class BPETokenizer(_OwnTokenizer):
 
         if vocab_size < len(SPECIAL) + 256:
             raise ValueError(f"vocab_size={vocab_size} is below 261 (256 bytes and 5 special)")
-        if vocab_size > _LARGEST_VOCABULARY:
-            raise ValueError(
-                f"vocab_size={vocab_size} is too large; at most {_LARGEST_VOCABULARY:,}"
-            )
+        if vocab_size > _LARGEST_SIZE:
+            raise ValueError(f"vocab_size={vocab_size} is too large; at most {_LARGEST_SIZE:,}")
         engine = Engine(models.BPE())
         engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size,
-            special_tokens=[f" {name}" for name in SPECIAL],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        )
+            vocab_size=vocab_size, special_tokens=[f" {name}" for name in SPECIAL],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
+        )  # fmt: skip
         engine.train_from_iterator(_pieces(text), trainer)
         model = json.loads(engine.to_str())["model"]
         ordered = sorted(model["vocab"], key=model["vocab"].__getitem__)
@@ -364,13 +362,10 @@ class BPETokenizer(_OwnTokenizer):
         return cls(SPECIAL + tuple(ordered[len(SPECIAL) :]), [(a, b) for a, b in merges])
 
     def _encode(self, text: str) -> list[int]:
-        return self._engine.encode(_as_utf8(text)).ids
+        return self._engine.encode(as_utf8(text)).ids
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """Text of token ids; padding, beginning and end are left out."""
-        return b"".join(self._bytes(i) for i in self._checked(ids) if i > EOS).decode(
-            "utf-8", "replace"
-        )
+    def _decode(self, ids: list[int]) -> str:
+        return b"".join(map(self._bytes, ids)).decode("utf-8", "replace")
 
     def _bytes(self, i: int) -> bytes:
         if i < len(SPECIAL):
@@ -399,26 +394,31 @@ def load_tokenizer(folder: str | Path) -> CharTokenizer | WordTokenizer | BPETok
     """
     path = Path(folder)
     path = path / "tokenizer.json" if path.is_dir() else path
+    name = in_line(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such tokenizer; Tokenizer.save(folder) writes one")
+        raise FileNotFoundError(f"{name}: no such tokenizer; Tokenizer.save(folder) writes one")
     values = read_json(path, limit=_LARGEST_FILE, error=ValueError)
     own = (CharTokenizer, AlphabetTokenizer, WordTokenizer, BPETokenizer)
     kinds = {cls.kind: cls for cls in own}
     kind = values.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
-        raise ValueError(f"{path}: kind={shown(kind)} is not one of {', '.join(kinds)}")
+        raise ValueError(f"{name}: kind={shown(kind)} is not one of {', '.join(kinds)}")
     words = values.get("vocabulary")
     if not isinstance(words, list) or not all(isinstance(w, str) and w for w in words):
-        raise ValueError(f"{path}: 'vocabulary' must be a list of non-empty strings")
+        raise ValueError(f"{name}: 'vocabulary' must be a list of non-empty strings")
     try:
         return kinds[kind].from_dict(values)  # type: ignore[return-value]
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path}: does not describe a {kind} tokenizer ({error!r})") from None
+        raise ValueError(f"{name}: does not describe a {kind} tokenizer ({error!r})") from None
 
 
-def _as_utf8(text: str) -> str:
-    """The text with ``?`` for each half of a surrogate pair, which UTF-8 cannot hold."""
-    return text.encode("utf-8", "replace").decode()
+def as_utf8(text: str) -> str:
+    """Return the text with ``?`` for each lone half of a surrogate pair, which UTF-8 cannot hold;
+    a warning says so."""
+    whole = text.encode("utf-8", "replace").decode()
+    if whole != text:
+        warnings.warn("half a surrogate pair is not text; it is read as '?'", stacklevel=4)
+    return whole
 
 
 def _texts(texts: str | Iterable[str]) -> Iterator[str]:
@@ -434,7 +434,7 @@ def _pieces(texts: str | Iterable[str], size: int = 16384) -> Iterator[str]:
         start = 0
         while start < len(text):
             end = text.find("\n", start + size) + 1 or len(text)
-            yield _as_utf8(text[start:end])
+            yield as_utf8(text[start:end])
             start = end
 
 

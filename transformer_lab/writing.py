@@ -274,11 +274,6 @@ def _check(model, tokens, max_new_tokens, bos_id, temperature, top_k, top_p, bea
     for name, value, least in (("max_new_tokens", max_new_tokens, 1), ("beams", beams, 1)):
         if value < least:
             raise ValueError(f"{name}={value} must be at least {least}")
-    if temperature < 0:
-        raise ValueError(f"temperature={temperature} must be 0 (greedy) or more")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k={top_k} must be at least 1")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p={top_p} must be above 0 and at most 1")
+    Sampling(temperature, top_k, top_p)
     if beams > 1 and temperature > 0:
         raise ValueError(f"beams={beams} draws nothing; leave temperature={temperature} out")

@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import warnings
 
 import pytest
@@ -78,6 +79,35 @@ def test_going_on_after_a_full_disk_is_bitwise(tmp_path, disk, seed):
     assert all(map(torch.equal, whole.state_dict().values(), resumed.state_dict().values()))
     assert [m["index"] for m in Run(disk / "r").metrics()] == list(range(1, STEPS + 1))
     assert not list((disk / "r").rglob(".*"))
+
+
+LIMITED = """
+import resource, sys, torch, transformer_lab as tl
+from transformer_lab.files.safefiles import DiskFullError
+from tests.factories import Rows, learner
+resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))
+model, folder = learner(), sys.argv[1]
+for write in (lambda: tl.save_model(model, f"{folder}/m"),
+              lambda: list(tl.train(model, Rows(), steps=2, run=f"{folder}/r")),
+              lambda: tl.views.HeadView(tl.trace(model, torch.arange(6))).save_html(f"{folder}/p.html")):
+    try:
+        write()
+    except DiskFullError as error:
+        print(error)
+"""
+
+
+def test_a_limit_on_the_size_of_files_is_named(tmp_path):
+    tl.save_model(learner(), tmp_path / "m")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    run = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True
+    )
+    lines = run.stdout.splitlines()
+    assert len(lines) == 3, run.stderr
+    assert all("a file may not become this large here" in line for line in lines)
+    assert all(path.read_bytes() == data for path, data in before.items())
+    assert not list(tmp_path.rglob("*writing*"))
 
 
 def test_a_page_on_a_full_disk_names_its_path(disk):

@@ -26,6 +26,7 @@ from transformer_lab.files.safefiles import (  # fmt: skip
 )
 from transformer_lab.training.loop import train
 from transformer_lab.training.run import Run
+from transformer_lab.training.toml import read_config
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes and links here")
 
@@ -255,6 +256,34 @@ def test_a_model_is_not_saved_over_a_hugging_face_model(tmp_path):
     with pytest.raises(NotReplacedError, match="no model of ours"):
         save_model(learner(), tmp_path)
     assert snapshot(tmp_path) == before
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("name", "why"), [("file", "is a file"), ("file/x", "is a file"), ("x" * 300, "name too long"),
+                      ("\0", "null byte"), ("link", "leads nowhere")],
+)  # fmt: skip
+def test_what_cannot_be_a_folder_is_said_once_and_for_all(tmp_path, name, why):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    path, model = tmp_path / name, learner()
+    for call in (tl.Run, lambda path: save_model(model, path), tl.shipped().save,
+                 tl.shipped().tokenizer.save, lambda path: learn(path)):  # fmt: skip
+        with pytest.raises(
+            ValueError, match=rf"folder=.* cannot be a folder: .*{why}; name another"
+        ):
+            call(path)
+
+
+@pytest.mark.badinput
+def test_a_message_is_one_line_whatever_the_path(tmp_path):
+    folder = tmp_path / "a\nb"
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "model.safetensors").write_bytes(b"x" * 9)
+    for call in (load_model, lambda path: tl.TextModel.from_pretrained(str(path)), read_config):
+        with pytest.raises((ValueError, OSError)) as caught:
+            call(folder / "model")
+        assert "\n" not in str(caught.value) and r"a\nb" in str(caught.value)
 
 
 def test_a_model_of_ours_is_renewed(tmp_path):

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -400,12 +401,20 @@ def test_labels_and_special_tokens():
         (lambda t: t.pattern(0, "x"), ["head='x'", "whole number"]),
         (lambda t: t.pattern(0, 0, batch=1), ["batch=1", "0 … 0"]),
         (lambda t: t.predictions(9), ["position=9", "7 tokens"]),
+        (lambda t: t.predictions(k=-1), ["k=-1", "at least 1"]),
+        (lambda t: t.predictions(k=2.0), ["k=2.0", "whole number"]),
     ],
 )
 def test_what_a_trace_does_not_hold_is_named(ask, words):
     with pytest.raises(TraceError, match=r".+") as error:
         ask(tl.trace(build(), tokens(1, 7)))
     assert all(word in str(error.value) for word in words), error.value
+
+
+NO_IDS = (
+    b"text", object(), (i for i in range(3)), {1: 2}, {1, 2}, [[1, 2], [3]], ["a"], np.array([1, "x"]),
+    np.array([object()]), torch.zeros(1, 4).long().to_sparse(), torch.zeros(1, 4, device="meta").long(),
+)  # fmt: skip
 
 
 @pytest.mark.badinput
@@ -417,6 +426,9 @@ def test_what_a_trace_does_not_hold_is_named(ask, words):
         ((torch.zeros(1, 4),), ["tokens", "float32"]),
         (([[1, 2], [3, 99]],), ["99", "50 tokens", "0 … 49"]),
         (([[1, -2]],), ["-2", "50 tokens"]),
+        *[((given,), ["tokens", "give token ids, whole numbers"]) for given in NO_IDS],
+        ((torch.zeros(1, 4, dtype=torch.complex64),), ["tokens", "complex64", "whole numbers"]),
+        ((torch.zeros(1, 4).bool(),), ["tokens", "bool", "whole numbers"]),
         ((tokens(1, 65),), ["65 tokens", "n_ctx=64"]),
         ((tokens(1, 4), tokens(1, 4)), ["no target"]),
     ],
@@ -436,6 +448,9 @@ def test_models_that_cannot_be_traced_are_named():
         tl.trace(build(), tokens(1, 4), keep="everything")
     with pytest.raises(ValueError, match=r"labels has \[2\] labels.*4 tokens"):
         tl.trace(build(), tokens(1, 4), labels=["a", "b"])
+    for labels in ([1, 2, 3, 4], [None] * 4, 7, [["a", "b", "c", 4]]):
+        with pytest.raises(ValueError, match=r"labels=.* must be strings: a list of them"):
+            tl.trace(build(), tokens(1, 4), labels=labels)
     with pytest.raises(TraceError, match="keep='all'"):
         tl.trace(build(), tokens(1, 4), keep="maps").residual()
     with pytest.raises(TraceError, match="no head"):

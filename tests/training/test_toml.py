@@ -13,7 +13,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 TEXT = "the quick brown fox jumps over the lazy dog. " * 40
 
 
-def config(tmp_path, *, model="", data="", train="", run="", more="", path="text.txt"):
+def config(
+    tmp_path, *, model="", data="", train="", run="", more="", path="text.txt", folder="run"
+):
     """A file that trains, with lines added to its sections."""
     (tmp_path / "text.txt").write_text(TEXT)
     text = f"""\
@@ -33,7 +35,7 @@ steps = 4
 device = "cpu"
 {train}
 [run]
-folder = {str(tmp_path / "run")!r}
+folder = "{tmp_path / folder}"
 {run}
 {more}
 """
@@ -90,8 +92,8 @@ def test_pairs_make_an_encoder_decoder(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (dict(train="stepz = 4"), r"c.toml:15: \[train\] unknown key 'stepz'; known: clip, compile"),
-        (dict(model="n_layer = 4"), r"c.toml:6: \[model\] unknown key 'n_layer'; known: activation"),
+        (dict(train="stepz = 4"), r"c.toml:15: \[train\] unknown key 'stepz'; did you mean 'steps'\? known: clip"),
+        (dict(model="n_layer = 4"), r"c.toml:6: \[model\] unknown key 'n_layer'; did you mean 'n_layers'\? known: activation"),
         (dict(data="facts = 1"), r"c.toml:11: \[data\] unknown key 'facts'; known: batch_size, .*path"),
         (dict(run="keeps = 2"), r"c.toml:18: \[run\] unknown key 'keeps'"),
         (dict(more="[trian]\nsteps = 1"), r"c.toml:\d+: unknown section 'trian'; known: model, data"),
@@ -104,6 +106,7 @@ def test_pairs_make_an_encoder_decoder(tmp_path):
         (dict(train="device = 'cuda:7x'"), r"c.toml:13: .*|c.toml:15: \[train\] device="),
         (dict(model="preset = 'gpt'"), r"c.toml:6: \[model\] preset='gpt' is not known; choose one"),
         (dict(model="activation = 'tanh'"), r"c.toml:6: \[model\] activation='tanh' is not known"),
+        (dict(model="d_ff = 10_000_000"), r"c.toml:6: \[model\] d_ff=10000000 is too large; at most"),
         (dict(model="d_ff = 0"), r"c.toml:6: \[model\] d_ff=0 must be a whole number"),
         (dict(model="vocab_size = 2"), r"c.toml:6: \[model\] vocab_size=2 is below the \d+ tokens"),
         (dict(data="tokenizer = 'bits'"), r"c.toml:11: \[data\] tokenizer='bits' is not one of char"),
@@ -111,6 +114,9 @@ def test_pairs_make_an_encoder_decoder(tmp_path):
         (dict(data="n_ctx = 32"), r"c.toml:\d+: \[model\] the text has 32 tokens but .* n_ctx=16"),
         (dict(run="keep = 0"), r"c.toml:18: \[run\] keep=0 must be at least 1"),
         (dict(path="nowhere.txt"), r"nowhere.txt"),
+        (dict(folder="c.toml"), r"c.toml:17: \[run\] folder=.* cannot be a folder: .*is a file; name"),
+        (dict(folder="x" * 300), r"c.toml:17: \[run\] .* cannot be a folder: file name too long; name"),
+        (dict(folder="\\u0000"), r"c.toml:17: \[run\] .* cannot be a folder: embedded null byte; name"),
         (dict(train="steps = 5"), r"c.toml:15: not valid TOML"),
         (dict(more="?"), r"c.toml:\d+: not valid TOML"),
     ],

@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..files.paths import OneLine
 from ..files.safefiles import open_regular
 
 MAX_LINE = 100_000
@@ -27,7 +28,7 @@ _OTHER_BOMS = {  # the longer ones first: UTF-32's begins with UTF-16's
 }
 
 
-class DataError(ValueError):
+class DataError(OneLine, ValueError):
     """Data that cannot be used. The message names the file, the line, what is wrong, the remedy."""
 
     def __init__(self, path: str | Path, message: str, line: int | None = None):

@@ -15,6 +15,9 @@ from .batches import IGNORE, Ragged, check_counts
 from .examples import Dataset, Rows
 from .pairs import Pair, PairData
 
+MOST_SYMBOLS = 1_000_000
+MOST_NUMBERS = 2**28  # of one array, 2 GiB
+
 
 @checked
 def copy_task(
@@ -85,9 +88,8 @@ class _Settings:
 
 def _sequence_task(settings: _Settings, order: Callable[[list[int]], list[int]]) -> PairData:
     """Pairs in which target token t is source token ``order(source)[t]``."""
-    symbols = _symbols(settings.vocab)
-    pairs = []
-    for row in _different_rows(settings):
+    rows, symbols, pairs = _different_rows(settings), _symbols(settings.vocab), []
+    for row in rows:
         words, places = [symbols[i] for i in row], order(row)
         target = " ".join([words[p] for p in places])
         pairs.append(Pair(" ".join(words), target, tuple([(p,) for p in places])))
@@ -102,6 +104,7 @@ def _different_rows(settings: _Settings) -> list[list[int]]:
     s = settings
     low, high = s.length if isinstance(s.length, tuple | list) else (s.length, s.length)
     check_counts(size=s.size, held_out=s.held_out, vocab=s.vocab, length=high)
+    _check_room(s.size + s.held_out, vocab=s.vocab if s.distinct else 1, length=high)
     if not 1 <= low <= high:
         raise ValueError(f"length={s.length} must be a number, or (least, most), from 1 up")
     if s.distinct and high > s.vocab:
@@ -126,7 +129,18 @@ def _different_rows(settings: _Settings) -> list[list[int]]:
     )
 
 
+def _check_room(rows: int, **numbers: int) -> None:
+    """Refuse arrays that are larger than memory: each row draws as many random numbers."""
+    for name, value in numbers.items():
+        if rows * value > MOST_NUMBERS:
+            raise ValueError(
+                f"{name}={value} is too large for {rows:,} sequences; at most {MOST_NUMBERS // rows:,}"
+            )
+
+
 def _symbols(n: int) -> tuple[str, ...]:
+    if n > MOST_SYMBOLS:
+        raise ValueError(f"vocab={n} is too large; at most {MOST_SYMBOLS:,}")
     return tuple(string.ascii_lowercase[:n]) if n <= 26 else tuple(map(str, range(n)))
 
 
@@ -201,6 +215,7 @@ def induction(
         seed: makes the sequences.
     """
     check_counts(size=size, held_out=held_out, length=length, vocab=vocab)
+    _check_room(size, vocab=vocab, length=length)
     shortest, longest = segment
     lags = range(shortest, length - shortest + 1)
     if not 2 <= shortest <= longest or not lags:

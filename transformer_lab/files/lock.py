@@ -8,10 +8,11 @@ import socket
 import warnings
 from pathlib import Path
 
+from .paths import OneLine
 from .safefiles import CheckpointError, NotReplacedError, open_without_link, parse_json
 
 
-class LockedError(OSError):
+class LockedError(OneLine, OSError):
     """Another process writes to this folder."""
 
 

@@ -19,6 +19,7 @@ from ..hub.shield import Mode, no_grad, together
 from ..hub.wrappers import bare
 from .checkpoints import FOLDER as CHECKPOINTS
 from .checkpoints import FORMAT, WEIGHTS, newest
+from .paths import check_folder, in_line
 from .rng import own_randomness
 from .safefiles import (
     CheckpointError,
@@ -67,7 +68,7 @@ def save_model(model: nn.Module, folder: str | Path, *, dtype: str | None = None
 
     Raises:
         ValueError: for a model without a `config`, or with weights that were in no file (see
-            `load_model`), or an unknown dtype.
+            `load_model`), an unknown dtype, or a path that cannot be a folder.
         NotReplacedError: when the folder holds a model or a config.json that is not ours.
         DiskFullError: when the disk is full; a model that was there is untouched.
     """
@@ -90,7 +91,7 @@ def save_model(model: nn.Module, folder: str | Path, *, dtype: str | None = None
     if dtype is not None:
         tensors = {n: t.to(_DTYPES[dtype]) if t.is_floating_point() else t
                    for n, t in tensors.items()}  # fmt: skip
-    folder = Path(folder)
+    folder = check_folder("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     _check_ours(folder)
     described = with_checksum(described, tensors)
@@ -148,10 +149,10 @@ def load_model(
         if (folder / CHECKPOINTS).is_dir():
             found = newest(folder)
             if found is None:
-                raise FileNotFoundError(f"{folder} holds no checkpoint")
+                raise FileNotFoundError(f"{in_line(folder)} holds no checkpoint")
             return load_model(found.folder, model=model, device=device, allow_missing=allow_missing)
         what = "is no folder" if not folder.is_dir() else f"holds no {WEIGHTS}"
-        raise FileNotFoundError(f"{folder} {what}; give a folder that save_model wrote")
+        raise FileNotFoundError(f"{in_line(folder)} {what}; give a folder that save_model wrote")
     path = folder / WEIGHTS
     shapes, metadata = read_header(path)
     described, seal = _described(folder, metadata)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .paths import OneLine
 from .safefiles import read_bytes
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Preparing:
         return picture.resize((self.width, self.height), Image.Resampling.BICUBIC, box=box)
 
 
-class PictureError(ValueError):
+class PictureError(OneLine, ValueError):
     """What was given is no picture that can be read."""
 
 

@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from .paths import OneLine
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -35,20 +37,25 @@ _SIZES = {
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,511}")
 _PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle"}
 _TEMPORARY = re.compile(r"\.(.+)\.(writing|removed)-(\d+)(?:-\d+)?")
+_FULL = {
+    errno.ENOSPC: ("the disk is full", "Make room"),
+    errno.EDQUOT: ("the disk quota is used up", "Make room"),
+    errno.EFBIG: ("a file may not become this large here", "Raise the limit (ulimit -f)"),
+}
 _count = itertools.count()
 
 Problem = Callable[[str], Exception]  # makes the error to raise from one sentence
 
 
-class CheckpointError(ValueError):
+class CheckpointError(OneLine, ValueError):
     """A file that is not a checkpoint of ours, is damaged, or does not fit the model."""
 
 
 class DiskFullError(OSError):
-    """Nothing more can be written; what was there before is untouched."""
+    """The disk is full or a limit of it is reached; what was there before is untouched."""
 
 
-class NotReplacedError(FileExistsError):
+class NotReplacedError(OneLine, FileExistsError):
     """What stands at a path is not ours to write over; it is untouched."""
 
 
@@ -204,20 +211,17 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """A full disk, however it is reported, as a `DiskFullError` that names the path."""
+    """Raise a full disk, however it is reported, as a `DiskFullError` that names the path."""
     try:
         yield
     except DiskFullError:
         raise
     except Exception as error:
-        code = getattr(error, "errno", None)
-        # safetensors reports it as text only.
-        if code in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
-            raise DiskFullError(
-                errno.ENOSPC,
-                "the disk is full; what was written before is kept. Make room and resume",
-                str(path),
-            ) from error
+        for code, (what, remedy) in _FULL.items():
+            # safetensors reports it as text only.
+            if getattr(error, "errno", None) == code or os.strerror(code) in str(error):
+                told = f"{what}; what was written before is kept. {remedy} and resume"
+                raise DiskFullError(code, told, str(path)) from error
         raise
 
 

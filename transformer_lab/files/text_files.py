@@ -7,12 +7,13 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from .paths import in_line
 from .safefiles import DiskFullError, NotReplacedError, check_replaceable, committed
 
 
 def write_text(path: str | os.PathLike, pieces: Iterable[str], *, such_as: str) -> Path:
     """Write a text in UTF-8; see `write_bytes`."""
-    return write_bytes(path, (piece.encode("utf-8") for piece in pieces), such_as=such_as)
+    return write_bytes(path, (p.encode("utf-8", "replace") for p in pieces), such_as=such_as)
 
 
 def write_bytes(path: str | os.PathLike, pieces: Iterable[bytes], *, such_as: str) -> Path:
@@ -60,9 +61,11 @@ def check_writable(option: str, path: Path, such_as: str) -> None:
         NotReplacedError: when the path is a link, a pipe or a device.
     """
     if not path.parent.is_dir():
-        raise ValueError(f"{option} {path}: {_no_folder(path.parent, str(path.parent))}")
+        raise ValueError(
+            f"{option} {in_line(path)}: {_no_folder(path.parent, in_line(path.parent))}"
+        )
     if path.is_dir():
-        raise ValueError(f"{option} {path} is a folder; name a file such as {such_as}")
+        raise ValueError(f"{option} {in_line(path)} is a folder; name a file such as {such_as}")
     try:
         check_replaceable(path)
     except NotReplacedError as error:
@@ -71,7 +74,7 @@ def check_writable(option: str, path: Path, such_as: str) -> None:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise ValueError(
-            f"{option} {path}: the folder {path.parent} cannot be written to ({error.strerror}); "
+            f"{option} {in_line(path)}: its folder cannot be written to ({error.strerror}); "
             "name a file in a folder of your own"
         ) from error
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..files.paths import in_line
 from . import reading
 
 
@@ -55,7 +56,7 @@ def _source_of(name: str | Path) -> tuple[str, bool, dict[str, Any]]:
     folder = Path(name).expanduser()
     if folder.is_dir() and not (folder / "config.json").exists():
         raise FileNotFoundError(
-            f"{folder} is no model folder: it has no config.json. Give a folder written by "
+            f"{in_line(folder)} is no model folder: it has no config.json. Give a folder written by "
             "save_pretrained or by TextModel.save"
         )
     if not folder.is_dir() and is_a_path(str(name)):

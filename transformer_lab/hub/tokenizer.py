@@ -7,13 +7,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..tokenizers import byte_of, display, display_bytes
+from ..tokenizers import as_utf8, byte_of, display, display_bytes
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")  # a byte that SentencePiece has no piece for
 
 
 class HuggingFaceTokenizer:
-    """Encodes as the model expects (with its [CLS], </s> …) and shows tokens readably."""
+    """Encodes as the model expects (with its [CLS], </s> …) and shows tokens readably.
+
+    The name of a special token in a text, such as "<|endoftext|>", is read as that token, as its
+    own library does: prompts of chat models are written so, and the ids are to be the library's.
+    Our own tokenizers read such names as plain text.
+    """
 
     def __init__(self, inner: Any):
         self.inner = inner
@@ -35,8 +40,7 @@ class HuggingFaceTokenizer:
         return 1 + max((i for i in self.inner.get_vocab().values() if i != self.pad_id), default=-1)
 
     def encode(self, text: str) -> list[int]:
-        # Lone surrogates cannot be encoded as UTF-8, which the tokenizers need.
-        return self.inner.encode(text.encode("utf-8", "replace").decode())
+        return self.inner.encode(as_utf8(text))
 
     def decode(self, ids: Iterable[int]) -> str:
         return self.inner.decode(list(map(int, ids)), skip_special_tokens=True)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..files.paths import OneLine
 from ..files.resources import resource
 from ..files.safefiles import (
     DiskFullError,
@@ -25,7 +26,7 @@ PATTERNS = (
 MANIFEST = ".transformer-lab-lessons.json"
 
 
-class LessonsError(ValueError):
+class LessonsError(OneLine, ValueError):
     """A folder that the lessons cannot be copied to."""
 
 

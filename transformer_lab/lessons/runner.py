@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from transformer_lab.arguments import check, checked
+from transformer_lab.files.paths import in_line
 from transformer_lab.lessons.presets import FINISHED
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -100,7 +101,7 @@ def run_notebook(
 
     path, out = Path(path), Path(out)
     if not path.is_file():
-        raise FileNotFoundError(f"no notebook at {path}")
+        raise FileNotFoundError(f"no notebook at {in_line(path)}")
     for name, value in parameters.items():
         check(name, value, bool | int | float | str | None)  # what can be written into its code
     _refuse_unknown(path, parameters_of(nbformat.read(path, as_version=4)), parameters)

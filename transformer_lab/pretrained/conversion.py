@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from ..config import ModelConfig
+from ..files.paths import OneLine
 from ..model import Transformer
 
 Transform = Callable[[Tensor], Tensor]
 Row = tuple[str, str, Transform]
 
 
-class ConversionError(ValueError):
+class ConversionError(OneLine, ValueError):
     """The weights do not fit our Transformer, or not all of them would be used."""
 
 

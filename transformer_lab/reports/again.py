@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 
 from ..arguments import shown
 from ..files.models import weights_sha256
+from ..files.paths import OneLine
 from ..files.safefiles import read_json
 from ..hub.which import network_of
 from ..pictures.image_model import ImageModel
@@ -26,7 +27,7 @@ _NEEDED = {
 }  # fmt: skip
 
 
-class ReportError(ValueError):
+class ReportError(OneLine, ValueError):
     """A file that is no report, is damaged, or cannot be made anew here."""
 
 

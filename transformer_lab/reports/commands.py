@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from ..files.options import FilledPath
+
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FilledPath(path_type=Path))
 @click.option("--model", metavar="NAME_OR_FOLDER", help="Where the model is, if it has moved.")
 @click.option(
     "--tolerance",

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
+from ..files.options import FilledPath
 from ..files.text_files import check_writable
 
 
 @click.command()
-@click.argument("prompts", type=click.Path(path_type=Path))
+@click.argument("prompts", type=FilledPath(path_type=Path))
 @click.option(
     "--model",
     default="shipped",
@@ -35,13 +36,13 @@ from ..files.text_files import check_writable
 @click.option("--last", is_flag=True, help="Patch the last position alone, in sites of the stream.")
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FilledPath(file_okay=False, path_type=Path),
     metavar="DIR",
     help="Keep results as they come; the same command goes on where it ended.",
 )
 @click.option(
     "--save",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FilledPath(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Write the table as .csv or all as .json.",
 )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..arguments import shown
 from ..attention import Site
 from ..hub.network import NEEDS_TARGET, ChangedError, Inputs, Network, Output, SeamError
 from ..hub.patches import Patches
@@ -21,6 +22,7 @@ from .recording import PartsTap, Recorder, watching_parts, what_to_keep
 from .trace import Trace
 
 PIXELS = "pixel_values"
+_IDS = "give token ids, whole numbers: [position] or [batch, position]"
 
 
 def trace(
@@ -139,7 +141,7 @@ def inputs_for(
     more = network.more_inputs(tokens, {n: x for n, x in (given or {}).items() if x is not None})
     ids, target_ids = token_ids("tokens", tokens), token_ids("target", target)
     if ids is None and not more:
-        raise ValueError("tokens=None; give token ids, [position] or [batch, position]")
+        raise ValueError(f"tokens=None; {_IDS}")
     in_vocabulary(network, ids, target_ids)
     if ids is not None and network.kind == "encoder-decoder" and target_ids is None:
         raise ValueError(NEEDS_TARGET.format(name=network.name))
@@ -276,7 +278,10 @@ def token_ids(name: str, tokens: Any) -> Tensor | None:
         raise ValueError(
             f"{name} is text; give token ids, or trace a TextModel, which has a tokenizer"
         )
-    ids = torch.as_tensor(tokens)
+    try:
+        ids = torch.as_tensor(tokens)
+    except (TypeError, ValueError, RuntimeError):  # a dict, text, rows of several lengths …
+        raise ValueError(f"{name}={shown(tokens)}: {_IDS}") from None
     if ids.dim() == 1:
         ids = ids[None]
     if ids.dim() != 2 or ids.shape[1] == 0 or ids.shape[0] == 0:
@@ -284,8 +289,16 @@ def token_ids(name: str, tokens: Any) -> Tensor | None:
             f"{name} has shape {list(ids.shape)}; give at least one token: [position] or "
             "[batch, position]"
         )
-    if ids.is_floating_point() or ids.dtype == torch.bool:
+    if (
+        ids.is_quantized
+        or ids.dtype.is_floating_point
+        or ids.dtype.is_complex
+        or ids.dtype == torch.bool
+    ):
         raise ValueError(f"{name} has type {ids.dtype}; token ids are whole numbers")
+    if ids.is_meta or ids.layout != torch.strided:
+        kind = "meta device" if ids.is_meta else f"layout {ids.layout}"
+        raise ValueError(f"{name} is a tensor of the {kind}; {_IDS}")
     return ids.long()
 
 
@@ -308,7 +321,15 @@ def _labels(name: str, labels: Sequence | None, ids: Tensor | None) -> Any:
         return None
     if labels is None:
         return [[str(i) for i in row] for row in ids.tolist()]
-    rows = [list(labels)] if labels and isinstance(labels[0], str) else [list(r) for r in labels]
+    try:
+        rows: list[Any] = list(labels)
+        rows = [rows] if all(isinstance(x, str) for x in rows) else [list(row) for row in rows]
+    except TypeError:
+        rows = [[labels]]
+    if not all(isinstance(label, str) for row in rows for label in row):
+        raise ValueError(
+            f"{name}={shown(labels)} must be strings: a list of them, or one list for each text"
+        )
     if [len(r) for r in rows] != [ids.shape[1]] * len(ids):
         raise ValueError(
             f"{name} has {[len(r) for r in rows]} labels; there are {len(ids)} texts of "

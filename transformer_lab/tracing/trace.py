@@ -7,11 +7,12 @@ number of tokens N), and computes softmax(q·kᵀ·scale + bias) for the layer a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
+from ..arguments import AtLeast, shown, wrong
 from ..attention import Site
 from ..hub.linear import times_written
 from ..hub.network import Network, no_heads
@@ -337,8 +338,10 @@ class Trace(Calls):
         probabilities: what comes next, or for a masked model what stands there.
 
         Raises:
-            TraceError: when the model has no head that predicts tokens.
+            TraceError: when the model has no head that predicts tokens, and for a k below 1.
         """
+        if wrong(k, Annotated[int, AtLeast(1)]):
+            raise TraceError(f"k={shown(k)} must be a whole number of at least 1")
         if self.logits is None:
             instead = "; its answers are in trace.answers" if self.answers is not None else ""
             raise TraceError(f"{self.model_name} has no head that predicts tokens{instead}")

@@ -21,6 +21,7 @@ from ..config import check_positive
 from ..files.checkpoints import FOLDER as CHECKPOINTS
 from ..files.checkpoints import Checkpoint, checkpoint_path, newest, steps_in, verify
 from ..files.models import CONFIG, load_model
+from ..files.paths import check_folder, in_line
 from ..files.safefiles import CheckpointError, read_json
 from ..tracing.trace import Trace
 from .metrics import METRICS, whole_lines
@@ -38,12 +39,13 @@ class Run:
         keep: how many checkpoints stay, the newest ones.
 
     Raises:
-        ValueError: for a keep that is no whole number of at least 1.
+        ValueError: for a path that cannot be a folder, and a keep that is not a whole number of
+            at least 1.
     """
 
     def __init__(self, folder: str | os.PathLike, *, keep: int = 2):
         check_positive("keep", keep)
-        self.folder, self.keep = Path(folder).expanduser(), keep
+        self.folder, self.keep = check_folder("folder", folder), keep
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
@@ -118,7 +120,7 @@ class Run:
             folder = verify(checkpoint_path(self.folder, step)).folder
         else:
             raise ValueError(
-                f"step={step} has no checkpoint in {self.folder}; {self.checkpoints} have"
+                f"step={step} has no checkpoint in {in_line(self.folder)}; {self.checkpoints} have"
             )
         return load_model(folder, model=model, device=device)
 
@@ -128,7 +130,8 @@ class Run:
 
     def _read(self, step: int) -> tuple[dict[str, Tensor], tuple[Any, Tensor | None]]:
         if step not in self.snapshots:
-            raise ValueError(f"step={step} has no snapshot in {self.folder}; {self.snapshots} have")
+            where = in_line(self.folder)
+            raise ValueError(f"step={step} has no snapshot in {where}; {self.snapshots} have")
         return read_snapshot(snapshot_path(self.folder, step))
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
-from ..arguments import Seed, shown, type_hints, wrong
+from ..arguments import Seed, shown, type_hints, unknown, wrong
 from ..config import LARGEST_SIZE, MODEL_KINDS, ModelConfig
 from ..datasets.batches import MOST
+from ..files.paths import OneLine
 from ..files.rng import seed_everything
 from ..files.safefiles import read_bytes
 from . import distributed
@@ -63,7 +64,7 @@ PRESETS = {"modern": ModelConfig.modern, "paper_base": ModelConfig.paper_base,
            "paper_big": ModelConfig.paper_big}  # fmt: skip
 
 
-class ConfigError(ValueError):
+class ConfigError(OneLine, ValueError):
     """A configuration that cannot be used; the message gives path, line and remedy."""
 
 
@@ -322,7 +323,7 @@ def _check_key(
     config: TrainConfig, section: str, key: str, value: Any, known: Mapping[str, Any]
 ) -> None:
     if key not in known:
-        raise config.error(section, key, f"unknown key {key!r}; known: {', '.join(sorted(known))}")
+        raise config.error(section, key, f"unknown key {unknown(key, sorted(known))}")
     must_be = wrong(value, known[key], infinite=key == "clip")
     if must_be:
         raise config.error(section, key, f"{key}={shown(value)} must be {must_be}")

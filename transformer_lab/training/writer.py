@@ -23,6 +23,7 @@ from ..files.checkpoints import (
 )
 from ..files.lock import Lock
 from ..files.models import CONFIG, MARK, describe, model_tensors, with_checksum
+from ..files.paths import in_line
 from ..files.safefiles import (
     CheckpointError,
     NotReplacedError,
@@ -84,7 +85,7 @@ class Writer:
             if not resume and (self.run.checkpoints or (folder / METRICS).exists()):
                 done = max(self.run.checkpoints, default=0)
                 raise FileExistsError(
-                    f"{folder} already holds a run (checkpoint at step {done}); pass resume=True "
+                    f"{in_line(folder)} already holds a run (checkpoint at step {done}); pass resume=True "
                     "to go on with it, or use another folder"
                 )
             for part in (folder, folder / CHECKPOINTS, folder / SNAPSHOTS):
