@@ -397,7 +397,7 @@ def load_tokenizer(folder: str | Path) -> CharTokenizer | WordTokenizer | BPETok
     name = in_line(path)
     if not path.is_file():
         raise FileNotFoundError(f"{name}: no such tokenizer; Tokenizer.save(folder) writes one")
-    values = read_json(path, limit=_LARGEST_FILE, error=ValueError)
+    values = read_json(path, limit=_LARGEST_FILE)
     own = (CharTokenizer, AlphabetTokenizer, WordTokenizer, BPETokenizer)
     kinds = {cls.kind: cls for cls in own}
     kind = values.get("kind")
