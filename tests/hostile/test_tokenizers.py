@@ -95,7 +95,7 @@ def test_what_is_no_text_is_named(value):
 def test_what_is_no_id_is_named(ids):
     for tokenizer in (BPE, WORDS):
         for call in (tokenizer.decode, tokenizer.tokens):
-            with pytest.raises(ValueError, match=r"^id .* is (no whole number|outside)"):
+            with pytest.raises(ValueError, match=r"^id .* is (not a whole number|outside)"):
                 call(ids)
 
 
