@@ -183,6 +183,7 @@ def test_a_seed_repeats_a_text_and_the_mode_comes_back():
         ("decoder", dict(max_new_tokens=0), ["max_new_tokens=0", "at least 1"]),
         ("decoder", dict(max_new_tokens=99), ["max_new_tokens=99", "n_ctx=40", "at most 36"]),
         ("decoder", dict(temperature=-1.0), ["temperature=-1.0"]),
+        ("decoder", dict(temperature=float("nan")), ["temperature=nan", "finite"]),
         ("decoder", dict(top_k=0), ["top_k=0"]),
         ("decoder", dict(top_p=1.5), ["top_p=1.5"]),
         ("decoder", dict(beams=0), ["beams=0"]),

@@ -313,9 +313,9 @@ def pick_device(name: str | torch.device = "auto") -> torch.device:
         raise ValueError(
             f"device={shown(str(name))} is not available; here: auto, {', '.join(here)}"
         )
-    kind, _, number = str(name).partition(":")
+    kind, colon, number = str(name).partition(":")
     count = torch.cuda.device_count() if kind == "cuda" else 1
-    if number and not (number.isascii() and number.isdigit() and int(number) < count):
+    if colon and not (number.isascii() and number.isdigit() and int(number) < count):
         raise ValueError(
             f"device={shown(str(name))} is not available; there is {kind}:0 … {count - 1}"
         )

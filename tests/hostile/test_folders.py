@@ -261,16 +261,16 @@ def test_a_model_is_not_saved_over_a_hugging_face_model(tmp_path):
 @pytest.mark.badinput
 @pytest.mark.parametrize(
     ("name", "why"), [("file", "is a file"), ("file/x", "is a file"), ("x" * 300, "name too long"),
-                      ("\0", "null byte"), ("link", "leads nowhere")],
+                      ("\0", "null byte"), ("", "it is empty"), ("link", "leads nowhere")],
 )  # fmt: skip
 def test_what_cannot_be_a_folder_is_said_once_and_for_all(tmp_path, name, why):
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "gone")
-    path, model = tmp_path / name, learner()
+    path, model = (tmp_path / name if name else ""), learner()
     for call in (tl.Run, lambda path: save_model(model, path), tl.shipped().save,
                  tl.shipped().tokenizer.save, lambda path: learn(path)):  # fmt: skip
         with pytest.raises(
-            ValueError, match=rf"folder=.* cannot be a folder: .*{why}; name another"
+            ValueError, match=rf"(folder|run)=.* cannot be a folder: .*{why}; name another"
         ):
             call(path)
 

@@ -6,6 +6,8 @@ import os
 import stat
 from pathlib import Path
 
+from ..arguments import shown
+
 _BREAKS = str.maketrans({"\n": "\\n", "\r": "\\r"})
 
 
@@ -28,8 +30,11 @@ def check_folder(name: str, path: str | os.PathLike) -> Path:
         ValueError: naming what is in the way.
     """
     folder = Path(path).expanduser()
-    if problem := _in_the_way(folder):
-        raise ValueError(f"{name}={str(path)!r} cannot be a folder: {problem}; name another one")
+    problem = "it is empty" if not str(path).strip() else _in_the_way(folder)
+    if problem:
+        raise ValueError(
+            f"{name}={shown(str(path))} cannot be a folder: {problem}; name another one"
+        )
     return folder
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..arguments import check_call
 from ..config import ModelConfig
+from ..files.paths import check_folder
 from ..files.rng import RandomState
 from ..hub.shield import restore_modes
 from ..hub.wrappers import bare
@@ -137,7 +138,7 @@ def train(
         )
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("model has no trainable parameters")
-    run = Run(run) if isinstance(run, str | PathLike) else run
+    run = Run(check_folder("run", run)) if isinstance(run, str | PathLike) else run
     if run is None and (resume or snapshot_every or checkpoint_every):
         raise ValueError("resume, checkpoint_every and snapshot_every need run=Run(folder)")
     if snapshot_every and probe is None:
