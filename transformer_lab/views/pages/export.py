@@ -404,7 +404,8 @@ def clean_notebook(notebook: Any) -> Any:
     """Make an executed notebook fit to be committed or published: pictures and text stay, live
     views and their state go. In place; returns the notebook.
 
-    A trusted notebook that has a view but no state shows "model not found" instead of the picture.
+    A trusted notebook that has a view but no state shows "model not found" instead of the picture
+    wherever our labextension is not installed.
     """
     for output in _outputs(notebook):
         if "image/png" in output["data"] or "text/plain" in output["data"]:

@@ -202,7 +202,7 @@ class View(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict, dict]:
         data, metadata = self._without_picture(**kwargs)
-        # A notebook that is not trusted, GitHub and paper get the picture and the sentence.
+        # For GitHub, for paper, and for a notebook that is opened again or is not trusted (labextension/).
         data["image/png"] = self.png()
         return data, {**metadata, "image/png": {"alt": self._alt}}
 
