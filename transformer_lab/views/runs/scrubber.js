@@ -377,7 +377,7 @@ export class Scrubber {
       return { name, ...best };
     });
     const several = layers * heads > 1;
-    this.bestHint.textContent = several ? "and the head with the most; press to choose" : "press to draw";
+    this.bestHint.textContent = several ? "and the top head" : "press to draw";
     const shape = JSON.stringify([several, ...rows.map(({ name }) => name)]);
     if (shape !== this.bestShape) {
       this.bestShape = shape;
