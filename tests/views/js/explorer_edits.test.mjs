@@ -6,6 +6,8 @@ import { readFileSync } from "node:fs";
 import {
   cutRow, cutsOf, cutsReachOnly, editsCode, headOff, headTouched, sameEdits, Steps, toggleCut, toggleHeads,
 } from "../../../transformer_lab/views/explorer/edits.js";
+import { dotRadius } from "../../../transformer_lab/views/explorer/grid.js";
+import { effectsOf } from "../../../transformer_lab/views/explorer/head_card.js";
 
 // Written by tests/views/explorer/test_edits.py: patterns of a model with two kinds of attention, and
 // each edit as Python sends it.
@@ -89,6 +91,16 @@ test("what goes to nothing takes its part of a cut row, and all of one that is c
   const row = Float32Array.of(0.5, 0.25, 0);
   assert.deepEqual(cutRow(row, 2, [{ query: 2, key: 0 }], 0.25), { row: Float32Array.of(0, 0.5, 0), nothing: 0.5, factor: 2 });
   assert.deepEqual(cutRow(row, 2, [{ query: 2, key: null }], 0.25), { row: new Float32Array(3), nothing: 1, factor: 4 });
+});
+
+test("no dot is large where no head matters", () => {
+  const radius = (size) => {
+    const effects = { "decoder/0/0": { mean: size }, "decoder/0/1": { mean: -size / 2 } };
+    const { changes, scale } = effectsOf({ facts: { effects }, kindName: "decoder", kind: { layers: 1, heads: 2 } });
+    return dotRadius(changes.get("decoder/0/0") / scale, 40);
+  };
+  assert.equal(radius(0.3), radius(0.05));
+  assert.ok(radius(0.009) < radius(0.3) / 2);
 });
 
 // Written by test_cut_rows.py: rows of a model before and with cuts, as Python computes them.

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
+import { numberText } from "../../../transformer_lab/views/shared/curve.js";
 import { linearShade, roundStep } from "../../../transformer_lab/views/shared/number_map.js";
 import { namedCurves, nearestIndex, spread } from "../../../transformer_lab/views/shared/plot.js";
 import { relativeBucket } from "../../../transformer_lab/views/positions/math.js";
@@ -51,7 +52,8 @@ if (process.env.TL_POSITIONS) {
 }
 
 test("numbers near nothing", () => {
-  assert.deepEqual([0, 3e-12, 1.2e-7, 9.6e-6].map(tiny), ["below 1e-9", "below 1e-9", "1e-7", "1e-5"]);
+  assert.deepEqual([0, 3e-12, 1.2e-7, 9.6e-6].map(tiny), ["below 1e−9", "below 1e−9", "1e−7", "1e−5"]);
+  assert.deepEqual([-50, -0.5, 0].map((x) => numberText(x, 0.5)), ["−50.0", "−0.5", "0.0"]); // axes, too
 });
 
 test("labels are spread apart, in their order, within bounds", () => {
