@@ -17,7 +17,7 @@ from ..edits.hanging import edit, uncompiled
 from ..edits.makers import ablate
 from ..edits.passes import evaluated
 from ..hub.network import Inputs, Network
-from ..hub.shield import no_grad
+from ..hub.shield import no_grad, start_thread
 from ..hub.which import network_of
 from ..tracing.trace import Trace
 from . import probes
@@ -211,7 +211,7 @@ class _Twin:
             self._found = [random_twin(network, seed)]
         else:
             self._thread = threading.Thread(target=self._make, args=(network, seed))
-            self._thread.start()
+            start_thread(self._thread)
 
     def _make(self, network: Network, seed: int) -> None:
         try:

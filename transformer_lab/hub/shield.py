@@ -247,6 +247,21 @@ def together(*managers: AbstractContextManager[Any]) -> Iterator[None]:
 
 
 @sheltered
+def taken(lock: Any) -> Iterator[bool]:
+    """Whether a lock was free; then it is taken, and given back at the end."""
+    free = lock.acquire(blocking=False)
+    try:
+        yield free
+    finally:
+        if free:
+            lock.release()
+
+
+# A thread that is started waits for its starter, which must not be interrupted in between.
+start_thread = uninterrupted(threading.Thread.start)
+
+
+@sheltered
 def no_grad() -> Iterator[None]:
     """torch.no_grad(); Ctrl+C at its end does not leave gradients switched off."""
     with torch.no_grad():

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from ...hub.shield import uninterrupted
 from ...training.in_use import ModelIsTraining, idle_for, is_wanted
 
 REST = 0.4  # seconds after a click in which its result is painted, and nothing else is begun
@@ -38,6 +39,7 @@ class Background:
         self._opened = True
         self.wake()
 
+    @uninterrupted
     def wake(self) -> None:
         """There may be something to do; nothing happens before it was opened."""
         with self._lock:
@@ -50,7 +52,7 @@ class Background:
 
     def close(self) -> None:
         """Returns when no thread is left."""
-        self._closed.set()
+        uninterrupted(self._closed.set)()
         with self._lock:
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...edits.hanging import default_kind
 from ...edits.kinds import Edit
+from ...hub.shield import start_thread, taken
 from ...training.in_use import ModelIsTraining
 from ..heads.figure import PinnedMap
 from ..heads.heads import Heads, Place, map_sentence, name_of, place_of
@@ -140,11 +141,9 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
         """Short labels of the heads, with their evidence; once."""
         from .labels import labels_of
 
-        if not self._labels and self._naming.acquire(blocking=False):
-            try:
+        with taken(self._naming) as free:
+            if free and not self._labels:
                 self._labels = labels_of(self.text_model, self._reading.trace)
-            finally:
-                self._naming.release()
 
     # -- for people -------------------------------------------------------------------------------
 
@@ -322,7 +321,7 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
                 return done, []
             if asked == "labels":
                 # It takes seconds and edits nothing: clicks need not wait for it.
-                threading.Thread(target=self._name_heads, daemon=True).start()
+                start_thread(threading.Thread(target=self._name_heads, daemon=True))
                 return done, []
         except ModelIsTraining as error:
             return {"type": "done", "asked": asked, "training": one_line(error)}, []
