@@ -6,7 +6,8 @@ biases, 2000 iterations of AdamW at 1e-3 with its warm-up and cosine. Its own co
 reached 1.8921. Every run is a process of its own, whose CPU time is counted from its start to its
 loss on the validation split; evaluation on the way, for the curve, is not counted. The other's runs
 on a second core while ours run one after another, so that both meet the same machine. Bars for the
-modern recipe: ≤ 1.8921 with each of five seeds, in at most .17 of the CPU time of the other.
+modern recipe: ≤ 1.8921 with each of ten seeds, in at most .17 of the CPU time of the other. It was
+tuned on the seeds 5 to 9, and is reported with 10 to 19.
 
     python -m benchmarks char_lm --shakespeare PATH      (else it is fetched)
 """
@@ -28,12 +29,12 @@ from transformer_lab.optim import Modern
 from .report import BLUE, ORANGE, Row, at_most, plot
 
 BATCH, N_CTX = 12, 64
-NANOGPT_ITERATIONS, MODERN_STEPS = 2000, 212
+NANOGPT_ITERATIONS, MODERN_STEPS = 2000, 130
 # A run this short has no time for ten steps of warm-up, nor for Muon's momentum of .95.
 SHORT = Modern(momentum=(0.85, 0.9), embedding_lr=0.06, warmup=1)
 # With the usual base of 10,000, eleven of the 16 pairs of a head do not turn once in 64 letters; so, eight.
 POSITIONS = tl.Rotary(base=200.0)
-SEEDS = 5
+SEEDS = range(10, 20)  # nothing was tuned on them
 NANOGPT_LOSS = 1.8921  # nanoGPT's own code, unchanged, over the whole validation split
 
 
@@ -82,14 +83,41 @@ def _as_gpt2_starts(model):
             nn.init.normal_(p, std=0.02 / math.sqrt(2 * 4) if last else 0.02)
 
 
+class NGramEmbedding(nn.Module):
+    """The embedding of a token plus those of the bigram and the trigram that end with it, hashed
+    into tables of `rows`. It spares a short run the head that would have to find the token before.
+    The tables begin with zeros. Source: modded-nanogpt."""
+
+    def __init__(self, token: nn.Embedding, rows: int = 8192):
+        super().__init__()
+        self.token, self.rows = token, rows
+        self.tables = nn.ModuleList(nn.Embedding(rows, token.embedding_dim) for _ in range(2))
+        for table in self.tables:
+            nn.init.zeros_(table.weight)
+
+    @property
+    def weight(self):
+        return self.token.weight
+
+    def forward(self, tokens):
+        x, before, key = self.token(tokens), tokens, tokens
+        for table in self.tables:
+            before = nn.functional.pad(before[:, :-1], (1, 0))
+            key = key * self.token.num_embeddings + before
+            x = x + table(key * 2654435761 % 2147483647 % self.rows)
+        return x
+
+
 def modern(corpus, seed):
-    """Ours: ModelConfig.modern and Muon, tuned to so short a run. Yields (step, model)."""
+    """Ours: ModelConfig.modern with n-gram embeddings and Muon, tuned to so short a run. Yields
+    (step, model)."""
     torch.manual_seed(seed)
     config = tl.ModelConfig.modern(
         vocab_size=corpus.vocab_size, n_layers=4, n_heads=4, d_model=128, n_ctx=N_CTX,
         positions=POSITIONS,
     )  # fmt: skip
     model = tl.Transformer(config)
+    model.embedding = NGramEmbedding(model.embedding)
     stream = corpus.batches(BATCH, N_CTX, seed=seed)
     for step in tl.train(model, stream, steps=MODERN_STEPS, optimizer=SHORT):
         yield step.index, model
@@ -139,14 +167,13 @@ def ended(process) -> dict:
 
 
 def run(options):
-    seeds = range(options.seed, options.seed + SEEDS)
     beside = began("nanogpt", options.seed, options.shakespeare)  # all of ours run while it does
-    ours = [ended(began("modern", seed, options.shakespeare)) for seed in seeds]
+    ours = [ended(began("modern", seed, options.shakespeare)) for seed in SEEDS]
     theirs = ended(beside)
     losses, cpu = [found["loss"] for found in ours], [found["cpu"] for found in ours]
-    told = dict(seconds=sum(cpu), seed=options.seed)
+    told = dict(seconds=sum(cpu), seed=SEEDS[0])
     yield at_most(
-        f"char LM, modern recipe, whole-validation loss, the worst of {SEEDS} seeds", max(losses),
+        f"char LM, modern recipe, whole-validation loss, the worst of {len(SEEDS)} seeds", max(losses),
         NANOGPT_LOSS, unit="nats", note=", ".join(f"{loss:.4f}" for loss in losses), **told,
     )  # fmt: skip
     yield Row(
@@ -164,7 +191,7 @@ def run(options):
     ) as axes:
         curves = (
             (theirs, ORANGE, "nanoGPT's recipe, AdamW"),
-            (ours[0], BLUE, "modern recipe, Muon"),
+            (ours[0], BLUE, "modern recipe, n-gram embeddings, Muon"),
         )
         for found, colour, name in curves:
             x, y = zip(*found["curve"], strict=True)

@@ -119,7 +119,7 @@ _MODULES = {
     "hub",
 }
 _NAMES = {name: module for names in _API.values() for name, module in names.items()}
-__all__ = [*_NAMES]
+__all__ = [*_NAMES]  # type: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from . import circuits, datasets, heads, hub, lessons, tokenizers, views

@@ -292,8 +292,7 @@ def at_event(work: Callable[[], Any], number: int) -> bool:
             work()
         except KeyboardInterrupt:
             return True
-    assert count[0] < number
-    return False
+    return False  # it has fewer events, or Python dropped the interrupt in a finaliser
 
 
 def n_events(work: Callable[[], Any]) -> int:

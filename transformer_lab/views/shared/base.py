@@ -70,6 +70,7 @@ class View(anywidget.AnyWidget):
     _how = t.Dict().tag(sync=True)  # how what is shown was computed, for files
 
     absent: ClassVar[str] = "this page does not hold it"
+    _own_layout = False  # whether the layout was made for this view
     left_out: str = ""
     """What the last page of this view leaves out, with the reason and the way out; "" for nothing."""
 
