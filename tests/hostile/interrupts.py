@@ -287,7 +287,7 @@ def at_event(work: Callable[[], Any], number: int) -> bool:
     """Whether work() was interrupted, by a SIGINT at the event of this number: where a function of the
     package or of what it calls for hooks and settings begins, or one written in C has returned to it.
     Python handles signals there and nowhere else (but for loops)."""
-    with _counting(number) as count:
+    with _counting(number):
         try:
             work()
         except KeyboardInterrupt:

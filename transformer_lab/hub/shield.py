@@ -14,14 +14,15 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, _GeneratorContextManager, contextmanager
 from functools import wraps
-from types import CodeType, FrameType
+from types import CodeType, FrameType, TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
+from torch._C import _get_function_stack_at, _len_torch_function_stack
+from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,9 +57,8 @@ class SigintHandler:
                 if owner.installed:
                     break
                 previous = owner.previous
-            self.installed = False
             _set_handler(signal.SIGINT, previous)
-        self.installed = False
+        self.installed = False  # not before: an interrupt in between would leave the handler behind
 
     def handle(self, signum: int, frame: FrameType | None) -> None:
         self.previous(signum, frame)
@@ -181,29 +181,39 @@ class Sheltered(AbstractContextManager[T], Generic[T]):
 
         return run
 
-    @uninterrupted
+    _entered = False
+
     def __enter__(self) -> T:
+        try:
+            return self._enter()
+        except BaseException:  # an interrupt that waited, perhaps, when all was entered
+            if self._entered:
+                self.__exit__(*sys.exc_info())
+            raise
+
+    @uninterrupted
+    def _enter(self) -> T:
         self._inner, self._counted = self._make(), _begin()
-        self._grad, self._n_modes = torch.is_grad_enabled(), len(_open_modes())
+        self._grad, self._modes = torch.is_grad_enabled(), _modes()
         self._n_interrupts = _now.n_interrupts
         try:
             value = self._inner.__enter__()
         except BaseException:
             _end(self._counted)
             raise
-        if self._counted and _now.waiting and not _is_shielded(sys._getframe(2)):
-            self.__exit__(None, None, None)  # and then it is raised
+        self._entered = True
         return value
 
     @uninterrupted
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool | None:
-        interrupted = kind is not None and (
-            not issubclass(kind, Exception) or _now.n_interrupts != self._n_interrupts
+        self._entered = False
+        interrupted = _now.n_interrupts != self._n_interrupts or (
+            kind is not None and not issubclass(kind, Exception)
         )
         try:
             if interrupted:
-                for mode in reversed(_open_modes()[self._n_modes :]):
-                    mode.__exit__(None, None, None)
+                _leave_halfway(trace)
+                _set_modes(self._modes)
             return self._inner.__exit__(kind, error, trace)
         finally:
             if interrupted:
@@ -284,34 +294,44 @@ def restore_modes(modes: dict[nn.Module, bool]) -> None:
         module.training = training
 
 
+# Where Ctrl+C finds a context manager of contextlib's, torch's among them, half entered or half left.
+_HALFWAY = (_GeneratorContextManager.__enter__.__code__, _GeneratorContextManager.__exit__.__code__)
+
+
+def _leave_halfway(trace: TracebackType | None) -> None:
+    """Leave the context managers that were interrupted as they were entered or left: their generators
+    would otherwise do so when Python collects them, after all else has been restored."""
+    while trace is not None:
+        if trace.tb_frame.f_code in _HALFWAY:
+            trace.tb_frame.f_locals["self"].gen.close()
+        trace = trace.tb_next
+
+
 # -- function modes ------------------------------------------------------------------------------
 
-_thread = threading.local()
+
+def _modes() -> list[Any]:
+    """This thread's function modes, the innermost last."""
+    return [_get_function_stack_at(i) for i in range(_len_torch_function_stack())]
 
 
-def _open_modes() -> list[Mode]:
-    """This thread's, the innermost last."""
-    if not hasattr(_thread, "modes"):
-        _thread.modes = []
-    return _thread.modes
+def _set_modes(modes: list[Any]) -> None:
+    """Torch takes a mode off while that handles a call, and Ctrl+C may come before it is put back."""
+    while _len_torch_function_stack():
+        _pop_mode()
+    for mode in modes:
+        _push_mode(mode)
 
 
 class Mode(TorchFunctionMode):
     """A TorchFunctionMode that a hook enters and another one leaves; where Ctrl+C comes between, the
     context manager that is open around the pass leaves it."""
 
-    is_open = False
-
     @uninterrupted
     def __enter__(self) -> Any:
-        super().__enter__()
-        _open_modes().append(self)
-        self.is_open = True
-        return self
+        return super().__enter__()
 
     @uninterrupted
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if self.is_open:
-            self.is_open = False
-            _open_modes().remove(self)
-            super().__exit__(kind, error, trace)
+        if self in (modes := _modes()):
+            _set_modes(modes[: modes.index(self)])
