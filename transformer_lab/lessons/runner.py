@@ -113,6 +113,7 @@ def run_notebook(
             engine_name=NAME,
             kernel_name="python3",
             cwd=str(cwd or path.parent),
+            start_timeout=START_SECONDS,
             execution_timeout=cell_seconds,
             progress_bar=False,
         )
