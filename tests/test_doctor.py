@@ -124,8 +124,8 @@ def test_a_package_that_is_missing_or_too_old_is_named_with_what_to_type(
 
     monkeypatch.setattr(metadata, "version", changed)
     ok, text, todo = doctor.packages()
-    assert (ok, text) == (False, f"anywidget>=0.9.13 is {word}")
-    assert todo == 'python -m pip install "anywidget>=0.9.13"'
+    assert (ok, text) == (False, f"anywidget<1,>=0.9.13 is {word}")
+    assert todo == 'python -m pip install "anywidget<1,>=0.9.13"'
 
 
 def test_the_extras_are_looked_at_one_by_one(monkeypatch):
@@ -138,8 +138,8 @@ def test_the_extras_are_looked_at_one_by_one(monkeypatch):
 
     monkeypatch.setattr(metadata, "version", changed)
     assert doctor.packages()[0]
-    assert doctor.hub({"version": "5"})[1] == "gguf>=0.10 is missing"
-    assert doctor.homework()[1] == "nbgrader>=0.9.3 is missing (for teachers)"
+    assert doctor.hub({"version": "5"})[1] == "gguf<1,>=0.10 is missing"
+    assert doctor.homework()[1] == "nbgrader<0.10,>=0.9.3 is missing (for teachers)"
 
 
 # ---------------------------------------------------------------- widgets, as JupyterLab sees them

@@ -236,7 +236,10 @@ def test_a_folder_that_may_not_be_written_to_is_named(tmp_path, monkeypatch):
 @pytest.mark.badinput
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["", "--no-open"], "DIR is empty"), (["x", "--yes"], "--yes does what --update shows")],
+    [
+        (["", "--no-open"], "the path is empty; name a file or a folder"),
+        (["x", "--yes"], "--yes does what --update shows"),
+    ],
 )
 def test_options_that_make_no_sense_are_one_sentence(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

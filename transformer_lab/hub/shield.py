@@ -9,20 +9,20 @@ say) it is raised at once. Ctrl+C never interrupts other threads, so for them no
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, _GeneratorContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
+import torch.overrides
 from torch import nn
-from torch._C import _get_function_stack_at, _len_torch_function_stack
-from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -295,7 +295,8 @@ def restore_modes(modes: dict[nn.Module, bool]) -> None:
 
 
 # Where Ctrl+C finds a context manager of contextlib's, torch's among them, half entered or half left.
-_HALFWAY = (_GeneratorContextManager.__enter__.__code__, _GeneratorContextManager.__exit__.__code__)
+_OF_CONTEXTLIB = contextlib._GeneratorContextManager
+_HALFWAY = (_OF_CONTEXTLIB.__enter__.__code__, _OF_CONTEXTLIB.__exit__.__code__)
 
 
 def _leave_halfway(trace: TracebackType | None) -> None:
@@ -312,26 +313,32 @@ def _leave_halfway(trace: TracebackType | None) -> None:
 
 def _modes() -> list[Any]:
     """This thread's function modes, the innermost last."""
-    return [_get_function_stack_at(i) for i in range(_len_torch_function_stack())]
+    return torch.overrides._get_current_function_mode_stack()
 
 
 def _set_modes(modes: list[Any]) -> None:
     """Torch takes a mode off while that handles a call, and Ctrl+C may come before it is put back."""
-    while _len_torch_function_stack():
-        _pop_mode()
+    while torch._C._len_torch_function_stack():
+        mode = torch.overrides._pop_mode()
+        if isinstance(mode, Mode) and mode not in modes:
+            mode.is_open = False
     for mode in modes:
-        _push_mode(mode)
+        torch.overrides._push_mode(mode)
 
 
-class Mode(TorchFunctionMode):
+class Mode(torch.overrides.TorchFunctionMode):
     """A TorchFunctionMode that a hook enters and another one leaves; where Ctrl+C comes between, the
     context manager that is open around the pass leaves it."""
 
+    is_open = False  # in whichever thread
+
     @uninterrupted
     def __enter__(self) -> Any:
+        self.is_open = True
         return super().__enter__()
 
     @uninterrupted
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.is_open = False
         if self in (modes := _modes()):
             _set_modes(modes[: modes.index(self)])
