@@ -175,7 +175,14 @@ def same_files(told, table, view, within):
     assert rows[0] == [*wanted, "about"]
     assert json.loads(rows[1][-1])["chosen"] == told["chosen"]
     for column, values in zip(zip(*rows[1:], strict=True), wanted.values(), strict=False):
-        near(column, ["" if v is None else v for v in values], within)
+        near(column, ["" if v is None else inert(v) for v in values], within)
+
+
+def inert(value):
+    """A word as CSV has it: an apostrophe keeps a spreadsheet from running it as a formula."""
+    return (
+        f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+    )
 
 
 def near(found, wanted, within):

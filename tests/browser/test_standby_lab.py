@@ -323,8 +323,14 @@ def test_a_notebook_that_is_opened_again_shows_pictures_in_place_of_lost_views(
     page.wait_for_function(
         "() => document.querySelectorAll('.jp-RenderedImage + .tl-saved, .jp-RenderedImage .tl-saved').length === 2"
     )
-    # Run again, the view is back.
+    # Run again, the view is back. JupyterLab may ask first which kernel is to run it.
     book.run_all()
-    page.wait_for_function("() => document.querySelectorAll('.tl-view[data-ready]').length === 2")
+    ready = "document.querySelectorAll('.tl-view[data-ready]').length === 2"
+    page.wait_for_function(f"() => {ready} || document.querySelector('.jp-Dialog .jp-mod-accept')")
+    if page.locator(".jp-Dialog .jp-mod-accept").count():
+        page.locator(".jp-Dialog .jp-mod-accept").click()
+        page.locator(".jp-Dialog").wait_for(state="detached")
+        book.run_all()
+    page.wait_for_function(f"() => {ready}")
     assert page.locator(".tl-saved").count() == 0
     assert page.errors == []
