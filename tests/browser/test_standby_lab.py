@@ -284,6 +284,12 @@ CLOSED = """async ([path, stopped]) => {
     await commands.execute("docmanager:open", { path });
     await shell.currentWidget.context.ready;
 }"""
+# A notebook that is opened starts a kernel, or asks which.
+CONNECTED = """() => {
+    document.querySelector(".jp-Dialog .jp-mod-accept")?.click();
+    const { session } = window.jupyterapp.shell.currentWidget.sessionContext;
+    return session?.kernel?.connectionStatus === "connected";
+}"""
 PICTURE = ".jp-OutputArea-output:has(.tl-saved) img"
 
 
@@ -317,20 +323,16 @@ def test_a_notebook_that_is_opened_again_shows_pictures_in_place_of_lost_views(
     for cell in saved.cells:
         cell.source += "  # by somebody else"
     nbformat.write(saved, book.path)
+    page.wait_for_function(CONNECTED)
     page.evaluate(
         CLOSED.replace('await commands.execute("docmanager:save");', ""), [book.path.name, True]
     )
     page.wait_for_function(
         "() => document.querySelectorAll('.jp-RenderedImage + .tl-saved, .jp-RenderedImage .tl-saved').length === 2"
     )
-    # Run again, the view is back. JupyterLab may ask first which kernel is to run it.
+    # Run again, the view is back.
+    page.wait_for_function(CONNECTED)
     book.run_all()
-    ready = "document.querySelectorAll('.tl-view[data-ready]').length === 2"
-    page.wait_for_function(f"() => {ready} || document.querySelector('.jp-Dialog .jp-mod-accept')")
-    if page.locator(".jp-Dialog .jp-mod-accept").count():
-        page.locator(".jp-Dialog .jp-mod-accept").click()
-        page.locator(".jp-Dialog").wait_for(state="detached")
-        book.run_all()
-    page.wait_for_function(f"() => {ready}")
+    page.wait_for_function("() => document.querySelectorAll('.tl-view[data-ready]').length === 2")
     assert page.locator(".tl-saved").count() == 0
     assert page.errors == []
