@@ -272,7 +272,9 @@ def test_another_text_is_written_anew_and_all_tokens_follow(notebook):
         page.wait_for_function(
             "m => document.querySelector('[data-part=status]').textContent === m", arg=message
         )
-        assert told("unrun") == "Results below are for “seven”."
+        page.wait_for_function(
+            "() => document.querySelector('[data-part=unrun]').textContent === 'Results below are for “seven”.'"
+        )
         assert book.run("view.text") == "'seven'"
     text.fill("<script>alert(1)</script> 🙂 \u202etwo")
     text.press("Enter")
