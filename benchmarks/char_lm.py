@@ -6,8 +6,8 @@ biases, 2000 iterations of AdamW at 1e-3 with its warm-up and cosine. Its own co
 reached 1.8921. Every run is a process of its own, whose CPU time is counted from its start to its
 loss on the validation split; evaluation on the way, for the curve, is not counted. The other's runs
 on a second core while ours run one after another, so that both meet the same machine. Bars for the
-modern recipe: ≤ 1.8921 with each of ten seeds, in at most .17 of the CPU time of the other. It was
-tuned on the seeds 5 to 9, and is reported with 10 to 19.
+modern recipe: ≤ 1.8921 with each of ten seeds, in at most .17 of the CPU time of the other. Its
+steps were chosen on the seeds 5 to 8; it runs 10 to 19.
 
     python -m benchmarks char_lm --shakespeare PATH      (else it is fetched)
 """
