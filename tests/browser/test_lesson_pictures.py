@@ -65,14 +65,16 @@ def test_no_two_names_of_curves_at_the_head_of_a_lesson_lie_on_one_another(open_
 
 
 @pytest.mark.parametrize("words", [3, 14, 40])
-def test_the_mark_of_a_card_stands_before_its_first_line_however_long(open_page, words):
-    card = Card("good", " ".join(["claimed"] * words), aside="measured 1 · at least .5")
+def test_the_mark_of_a_card_precedes_its_first_line_and_the_fields_follow_it(open_page, words):
+    card = Card(
+        "good", " ".join(["claimed"] * words), fields={"measured": "1", "bound": "at least 0.5"}
+    )
     page = open_page(f"<meta charset='utf-8'>{card.html()}", ready=".tl-card", width=1200)
-    mark, title, aside, box = page.evaluate(
-        """() => [...document.querySelectorAll(".tl-card span"), document.querySelector(".tl-card")]
+    mark, title, fields, box = page.evaluate(
+        """() => [...document.querySelectorAll(".tl-card span, .tl-card dl"), document.querySelector(".tl-card")]
         .map((part) => part.getBoundingClientRect()).map(({ x, y, right, bottom }) => ({ x, y, right, bottom }))"""
     )
     assert abs(mark["y"] - title["y"]) < 4  # two fonts on one line
     assert mark["right"] <= title["x"] < mark["right"] + 4
-    assert aside["right"] <= box["right"] and title["right"] <= box["right"]
-    assert aside["y"] >= title["y"]
+    assert fields["right"] <= box["right"] and title["right"] <= box["right"]
+    assert fields["y"] >= title["bottom"] - 4 and abs(fields["x"] - title["x"]) < 4

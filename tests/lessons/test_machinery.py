@@ -136,8 +136,8 @@ def test_misuse_is_explained():
 def test_true_claims_are_shown_with_what_was_measured():
     held = claim("loss falls", torch.tensor(0.93), at_least=0.85)
     assert held.holds
-    assert "measured .93" in repr(held)
-    assert "at least .85" in repr(held)
+    assert "measured 0.93" in repr(held)
+    assert "bound at least 0.85" in repr(held)
     assert claim("x", 3, close_to=3.05, tolerance=0.1).holds
     assert claim("x", 3, at_least=2, at_most=3).holds
     assert claim("x", True, at_least=1).holds
@@ -183,20 +183,27 @@ def test_a_claim_needs_one_number():
         claim("x", [1], at_least=0)
 
 
-def test_a_claim_stands_beside_what_there_is_without_it():
-    held = claim("it copies", 0.9, at_least=0.7, null=torch.tensor(0.1))
-    assert held.null == pytest.approx(0.1)
-    assert "measured .9 · at least .7 · without it .1" in repr(held)
+def test_a_claim_is_shown_beside_its_control():
+    held = claim("it copies", 0.9, at_least=0.7, control=("a guess", torch.tensor(0.1)))
+    assert held.control == ("a guess", pytest.approx(0.1))
+    assert "measured 0.9 · bound at least 0.7 · control 0.1 (a guess)" in repr(held)
     with pytest.raises(
-        ClaimFailed, match=r"without it \.8 is as much at least \.7: nothing is shown"
+        ClaimFailed,
+        match=r"its control \(a guess\) is 0\.8, which is at least 0\.7 too: nothing is",
     ):
-        claim("it copies", 0.9, at_least=0.7, null=0.8)
-    with pytest.raises(ClaimFailed, match="null=nan"):
-        claim("it copies", 0.9, at_least=0.7, null=math.nan)
-    with pytest.raises(TypeError, match="null must be one number"):
-        claim("it copies", 0.9, at_least=0.7, null=torch.ones(2))
-    left = claim("it copies", math.nan, at_least=0.7, null=math.nan, when=False)
-    assert left.null is None
+        claim("it copies", 0.9, at_least=0.7, control=("a guess", 0.8))
+    with pytest.raises(ClaimFailed, match=r"control .* must be a finite number, got nan"):
+        claim("it copies", 0.9, at_least=0.7, control=("a guess", math.nan))
+    with pytest.raises(TypeError, match="the value of control= must be one number"):
+        claim("it copies", 0.9, at_least=0.7, control=("a guess", torch.ones(2)))
+    left = claim("it copies", math.nan, at_least=0.7, control=("a guess", math.nan), when=False)
+    assert left.control is None
+
+
+@pytest.mark.parametrize("control", [0.1, ("a guess",), (" ", 0.1), (0.1, "a guess"), ["a", 0.1]])
+def test_a_control_says_what_it_is(control):
+    with pytest.raises(ValueError, match=r"control= must be \(what it is, its value\)"):
+        claim("it copies", 0.9, at_least=0.7, control=control)
 
 
 def test_a_claim_may_be_left_unjudged():
@@ -207,7 +214,7 @@ def test_a_claim_may_be_left_unjudged():
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [(0, "0"), (0.93, ".93"), (-0.5, "−.5"), (6.0, "6"), (2.4e-7, "2.4e−7"), (1e-6, "1e−6"),
+    [(0, "0"), (0.93, "0.93"), (-0.5, "−0.5"), (6.0, "6"), (2.4e-7, "2.4e−7"), (1e-6, "1e−6"),
      (12345.6, "12,346"), (4.8283, "4.828"), (3.2e9, "3.2e9")],
 )  # fmt: skip
 def test_numbers_are_short(value, written):
@@ -221,7 +228,7 @@ HOSTILE = ["<img src=x onerror=alert(1)>", "</script>", "`<b>`", "a & b", '"quot
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_cards_show_hostile_text_literally(text):
-    page = Card("bad", text, [text], code=text, aside=text).html()
+    page = Card("bad", text, [text], code=text, aside=text, fields={text: text}).html()
     assert "<img" not in page
     assert "<script" not in page
     assert "</script" not in page
@@ -229,9 +236,9 @@ def test_cards_show_hostile_text_literally(text):
 
 
 def test_cards_need_no_script_and_have_text():
-    bundle = claim("x", 1, at_least=0, null=-1)._repr_mimebundle_()
+    bundle = claim("x", 1, at_least=0, control=("y", -1))._repr_mimebundle_()
     assert set(bundle) == {"text/html", "text/plain", CLAIM_MIME}
-    assert bundle[CLAIM_MIME] == {"condition": "at least 0", "measured": 1, "control": -1}
+    assert bundle[CLAIM_MIME] == {"bound": "at least 0", "measured": 1, "control": -1}
     assert "onclick" not in bundle["text/html"]
 
 

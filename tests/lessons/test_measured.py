@@ -16,14 +16,14 @@ SIDE = re.compile(r"at (least|most) (−?[\d,]*\.?\d+(?:e−?\d+)?)$")
 
 
 def one_sided(runs):
-    """Claims with one bound and a control: (condition, side, bound, [measured], [control])."""
+    """Claims with one bound and a control: (text of the bound, side, bound, [measured], [control])."""
     for claims in zip(*(run["claims"] for run in runs), strict=True):
         judged = [claim for claim in claims if claim.get("control") is not None]
-        shown = SIDE.match(claims[0]["condition"])
+        shown = SIDE.match(claims[0]["bound"])
         if judged and shown:
             bound = float(shown[2].replace("−", "-").replace(",", ""))
             yield (
-                claims[0]["condition"],
+                claims[0]["bound"],
                 shown[1],
                 bound,
                 [claim["measured"] for claim in judged],
@@ -34,21 +34,21 @@ def one_sided(runs):
 @pytest.mark.parametrize("number", sorted(MEASURED))
 def test_a_bound_is_near_what_was_measured(number):
     """At most a third of the way from the worst of the seeds to the nearest control."""
-    for condition, side, bound, measured, controls in one_sided(MEASURED[number]):
+    for shown, side, bound, measured, controls in one_sided(MEASURED[number]):
         worst, control = (
             (min(measured), max(controls)) if side == "least" else (max(measured), min(controls))
         )
-        assert abs(bound - worst) <= abs(control - worst) / 3, (condition, worst, control)
+        assert abs(bound - worst) <= abs(control - worst) / 3, (shown, worst, control)
 
 
 def test_claims_are_read_as_they_are_written():
     claims = [
-        {"condition": "at least .7", "measured": 0.9, "control": 0.1},
-        {"condition": "at most 1,300", "measured": 1200.0, "control": 2e5},
-        {"condition": "at most −.4", "measured": -0.5, "control": -1e-3},
-        {"condition": "at least .7", "measured": 0.9, "control": None},
-        {"condition": "within .1 of 1", "measured": 0.9, "control": 0.1},
-        {"condition": "at least .7"},  # not judged
+        {"bound": "at least 0.7", "measured": 0.9, "control": 0.1},
+        {"bound": "at most 1,300", "measured": 1200.0, "control": 2e5},
+        {"bound": "at most −0.4", "measured": -0.5, "control": -1e-3},
+        {"bound": "at least 0.7", "measured": 0.9, "control": None},
+        {"bound": "within 0.1 of 1", "measured": 0.9, "control": 0.1},
+        {"bound": "at least 0.7"},  # not judged
     ]
     assert [row[1:] for row in one_sided([{"claims": claims}])] == [
         ("least", 0.7, [0.9], [0.1]),
@@ -65,7 +65,7 @@ def lesson(tmp_path, code):
 
 
 CODE = """from transformer_lab.lessons.pictures import Grid
-claim("It copies", scores["copy"], at_least=0.7, null=chance)
+claim("It copies", scores["copy"], at_least=0.7, control=("a guess", chance))
 Grid(f"Head {head + 1}", trace.pattern(0, head), rows=["a", "b"])"""
 
 
@@ -75,7 +75,9 @@ Grid(f"Head {head + 1}", trace.pattern(0, head), rows=["a", "b"])"""
         ("It copies", "The model copies", True),
         ("Head {", "The head {", True),
         ('["a", "b"]', '["x", "y"]', True),
-        ("null=chance)", "null=chance)  # a comment", True),
+        ("chance))", "chance))  # a comment", True),
+        ('"a guess", chance', '"guessing", chance', True),
+        ('"a guess", chance', '"a guess", zero', False),
         ("0.7", "0.8", False),
         ('"copy"', '"paste"', False),
         ("head + 1", "head + 2", False),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,8 @@ class Card:
         title: the headline, one short sentence.
         lines: further sentences; backticks set code.
         code: preformatted text below them, for instance what a function printed.
-        aside: a short remark at the right of the headline, such as a measured value.
+        aside: a short remark at the right of the headline.
+        fields: named values below the headline: {"measured": "0.93", "bound": "at least 0.7"}.
     """
 
     tone: str
@@ -51,6 +52,7 @@ class Card:
     lines: Sequence[str] = field(default=())
     code: str = ""
     aside: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     def html(self) -> str:
         tone = TONES[self.tone]
@@ -60,6 +62,16 @@ class Card:
             if self.aside
             else ""
         )
+        fields = "".join(
+            f'<div style="flex:none;max-width:100%"><dt style="display:inline;color:{_QUIET}">'
+            f'{html.escape(name)}</dt> <dd style="display:inline;margin:0">{prose(value)}</dd></div>'
+            for name, value in self.fields.items()
+        )
+        if fields:
+            fields = (
+                '<dl style="display:flex;flex-wrap:wrap;gap:0 24px;margin:0 0 0 24px;'
+                f'font-variant-numeric:tabular-nums">{fields}</dl>'
+            )
         lines = "".join(
             f'<div style="margin:4px 0 0 24px;color:{_TEXT};max-width:76ch">{prose(line)}</div>'
             for line in self.lines
@@ -80,12 +92,13 @@ class Card:
             f"{MARKS[self.tone]}</span>"
             '<div style="display:flex;flex-wrap:wrap;flex:1;min-width:0">'
             f'<span style="font-weight:600;flex:0 1 auto;min-width:0">{prose(self.title)}</span>'
-            f"{aside}</div></div>{lines}{code}</div>"
+            f"{aside}</div></div>{fields}{lines}{code}</div>"
         )
 
     def text(self) -> str:
         head = f"{MARKS[self.tone]} {self.title}" + (f"  [{self.aside}]" if self.aside else "")
-        body = [f"  {line}" for line in self.lines]
+        body = ["  " + " · ".join(f"{name} {value}" for name, value in self.fields.items())]
+        body = body[: bool(self.fields)] + [f"  {line}" for line in self.lines]
         body += [f"  | {line}" for line in self.code.splitlines()]
         return "\n".join([head, *body])
 

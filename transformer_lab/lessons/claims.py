@@ -1,4 +1,4 @@
-"""Claims: what the text says, measured in the cell below it, and false claims fail the notebook."""
+"""Claims: what the text says, measured in the cell below it. A false claim fails the notebook."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLAIM_MIME = (
 
 
 class ClaimFailed(AssertionError):
-    """A claim of the text is not what was measured. Shown in one line, with no stack."""
+    """A claim does not match what was measured. Shown in one line, with no stack."""
 
     def _render_traceback_(self) -> list[str]:  # IPython's hook for a short error
         return [f"ClaimFailed: {self}"]
@@ -26,32 +26,32 @@ class Claim(Shown):
 
     text: str
     measured: float
-    condition: str
+    bound: str
     holds: bool | None
     reason: str = ""
-    null: float | None = None
+    control: tuple[str, float] | None = None
 
     def card(self) -> Card:
         if self.holds is None:
             return Card("wait", self.text, [f"Not judged here: {self.reason}"])
-        shown = f"measured {number(self.measured)} · {self.condition}"
-        if self.null is not None:
-            shown += f" · without it {number(self.null)}"
-        return Card("good", self.text, aside=shown)
+        fields = {"measured": number(self.measured), "bound": self.bound}
+        if self.control is not None:
+            name, value = self.control
+            fields["control"] = f"{number(value)} ({name})"
+        return Card("good", self.text, fields=fields)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
-        numbers = {"condition": self.condition}
+        numbers: dict[str, Any] = {"bound": self.bound}
         if self.holds is not None:
-            numbers |= {"measured": self.measured, "control": self.null}
+            control = self.control[1] if self.control else None
+            numbers |= {"measured": self.measured, "control": control}
         return super()._repr_mimebundle_() | {CLAIM_MIME: numbers}
 
 
 def number(value: float) -> str:
-    """A measured number as a person would write it: four significant digits, no needless zeros."""
+    """Format a measured number with at most four significant digits: 0.93, 12,346, 2.4e−7."""
     if value == 0 or 1e-3 <= abs(value) < 1e5:
-        short = f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-        sign, digits = ("−", short[1:]) if short.startswith("-") else ("", short)
-        return sign + (digits[1:] if digits.startswith("0.") else digits)
+        return (f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}").replace("-", "−")
     digits, power = f"{value:.1e}".split("e")
     return f"{digits.removesuffix('.0')}e{int(power)}".replace("-", "−")
 
@@ -74,39 +74,45 @@ def claim(
     at_most: float | None = None,
     close_to: float | None = None,
     tolerance: float | None = None,
-    null: object = None,
+    control: tuple[str, object] | None = None,
     when: bool = True,
     otherwise: str = "its condition is not met",
 ) -> Claim:
-    """Show a sentence of the lesson beside the number that was measured, and assert it.
+    """Assert a claim of the lesson, and show it with what was measured, its bound and its control.
 
     Args:
         text: the claim in plain words.
         measured: one number (a 0-dimensional tensor will do).
         at_least, at_most: bounds, inclusive; both together make a range.
         close_to, tolerance: the expected value and the largest allowed distance from it.
-        null: what a model (or a text, or a choice) gives that has nothing of what is claimed: one
-            that guesses, is untrained, is cut at random. It is shown as "without it", and has to
-            lie outside the bounds, for else the claim would say nothing.
+        control: (what it is, its value), such as ("an untrained model", 0.04): the same
+            measurement where the claimed effect is absent. It must lie outside the bounds.
         when: False leaves the claim unjudged and shows `otherwise`; for instance after a training
-            that somebody stopped.
+            run that was stopped early.
         otherwise: why the claim was not judged.
 
     Returns:
         A Claim, which a notebook shows as a card.
 
     Raises:
-        ClaimFailed: the measured number is outside the bounds, or is not finite; or `null` is not
-            outside them.
-        TypeError, ValueError: the number or the bounds make no claim.
+        ClaimFailed: the measured number is outside the bounds or not finite, or the control is
+            within them.
+        TypeError, ValueError: the number, the bounds or the control make no claim.
     """
     bounds = {"at_least": at_least, "at_most": at_most, "close_to": close_to}
     given = {name: _as_number(bound, name) for name, bound in bounds.items() if bound is not None}
     if not given:
         raise ValueError("a claim needs at_least=, at_most=, or close_to= with tolerance=")
-    for name, bound in given.items():
-        if not math.isfinite(bound):
-            raise ValueError(f"{name}={bound} bounds nothing; give a finite number")
+    if control is not None and not (
+        isinstance(control, tuple)
+        and len(control) == 2
+        and isinstance(control[0], str)
+        and control[0].strip()
+    ):
+        raise ValueError('control= must be (what it is, its value): ("an untrained model", 0.04)')
+    for name, limit in given.items():
+        if not math.isfinite(limit):
+            raise ValueError(f"{name} must be a finite number, got {limit}")
     if "close_to" in given and len(given) > 1:
         raise ValueError("give close_to= with tolerance=, or at_least=/at_most=, not both")
     if ("close_to" in given) != (tolerance is not None):
@@ -114,25 +120,25 @@ def claim(
     if tolerance is not None and not 0 <= _as_number(tolerance, "tolerance") < math.inf:
         raise ValueError(f"tolerance={tolerance} must be a finite number, 0 or more")
 
-    condition = _condition(given, tolerance)
+    bound = _bound(given, tolerance)
     if not when:
-        return Claim(text, math.nan, condition, None, otherwise)
+        return Claim(text, math.nan, bound, None, otherwise)
     value = _as_number(measured, "measured")
     if not math.isfinite(value):
         raise ClaimFailed(f"{text}: measured {value}, which is not a finite number")
     if not _inside(value, given, tolerance):
-        raise ClaimFailed(f"{text}: measured {number(value)}, but it should be {condition}")
-    if null is None:
-        return Claim(text, value, condition, True)
-    without = _as_number(null, "null")
+        raise ClaimFailed(f"{text}: measured {number(value)}, but it should be {bound}")
+    if control is None:
+        return Claim(text, value, bound, True)
+    name, without = control[0], _as_number(control[1], "the value of control=")
     if not math.isfinite(without):
-        raise ClaimFailed(f"{text}: null={without} is not a finite number")
+        raise ClaimFailed(f"{text}: its control ({name}) must be a finite number, got {without}")
     if _inside(without, given, tolerance):
         raise ClaimFailed(
-            f"{text}: measured {number(value)}, but without it {number(without)} is as much "
-            f"{condition}: nothing is shown"
+            f"{text}: measured {number(value)}, but its control ({name}) is {number(without)}, "
+            f"which is {bound} too: nothing is shown"
         )
-    return Claim(text, value, condition, True, null=without)
+    return Claim(text, value, bound, True, control=(name, without))
 
 
 def _inside(value: float, given: dict[str, float], tolerance: float | None) -> bool:
@@ -141,11 +147,11 @@ def _inside(value: float, given: dict[str, float], tolerance: float | None) -> b
     return given.get("at_least", -math.inf) <= value <= given.get("at_most", math.inf)
 
 
-def _condition(given: dict[str, float], tolerance: float | None) -> str:
+def _bound(given: dict[str, float], tolerance: float | None) -> str:
     if "close_to" in given:
         expected = number(given["close_to"])
         return f"within {number(float(tolerance))} of {expected}" if tolerance else expected
     if len(given) == 2:
         return f"between {number(given['at_least'])} and {number(given['at_most'])}"
-    name, bound = next(iter(given.items()))
-    return f"{name.replace('_', ' ')} {number(bound)}"
+    name, limit = next(iter(given.items()))
+    return f"{name.replace('_', ' ')} {number(limit)}"
