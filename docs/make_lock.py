@@ -16,7 +16,7 @@ FREE = re.compile(r"^(torch|torchvision|triton|pytorch-triton|nvidia-|cuda-)", r
 EXTRAS = ("hub", "pictures", "course", "book", "dev")
 HEADER = """\
 # Versions that were tested together, for Python 3.10 to 3.13. `make lab` and environment.yml use
-# them; `make lab LOCK=` takes the newest instead, and `make lock` writes this file anew.
+# them; `make lab LOCK=` takes the newest instead, and `make lock` writes this file again.
 # torch is left out: which build fits depends on the machine.
 """
 

@@ -1,0 +1,109 @@
+"""Refuse the forms that give translated English away, in documents, lessons and messages.
+
+    python -m docs.check_prose [FILE …]      (of every file that git knows, if none is named)
+
+CONTRIBUTING.md says what to write instead. Messages are the strings of Python code that are no
+docstrings; those of the views move into catalogues first.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).parent.parent
+# A form, what to write instead, and a sentence that has it, which a test reads.
+FORMS = [
+    (r"\btold\b(?! apart)", "reports, recognises, is passed", "The model is told its length."),
+    (r"\bstands?\b(?! for\b| out\b)", "is", "The norm stands before the block."),
+    (r"\banew\b", "again", "The table is written anew."),
+    (r"\bwhoever\b", "a reader who, if you", "Whoever reads this needs a kernel."),
+    (r"\bhangs? on\b", "depends on", "The loss hangs on the seed."),
+    (r"\bby heart\b", "memorise", "It learns the batch by heart."),
+    (r"\bwithout (?:it|that|them):", "control:", "The head's weight (without it: none)."),
+    (r"\bmark to beat\b", "baseline", "This is the mark to beat."),
+    (r"\bfilled up\b", "padded", "Short texts are filled up."),
+    (r"(?<!here )is no (?!longer\b|need\b|more\b|better\b|worse\b|different\b|other\b|larger\b|smaller\b)"
+     r"[a-z]+", "is not a", "rate=2 is no share."),
+    (r"\bwhat is (?:said|asked|given|looked at)\b", "the text, the request", "It sees what is given."),
+    (r"\b(?:heads?|tokens?|words?|quer(?:y|ies)|positions?|letters?) (?:that )?looks? (?:most )?"
+     r"(?:at|back)\b", "attends to", "The head looks at the first token."),
+    (r"(?:^|[.:;] )Who [a-z]+ [^.?]*\.", "if you, a model that", "Who pays by the token pays more."),
+    (r"\bdearer\b", "more expensive", "The larger model is dearer."),
+]  # fmt: skip
+PATTERNS = [(re.compile(form, re.MULTILINE | re.IGNORECASE), instead) for form, instead, _ in FORMS]
+
+
+def passages(path: Path) -> Iterator[tuple[int, str]]:
+    """The prose of a file, with the line (of a notebook: the cell) that each passage begins at."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".md":
+        yield 1, text
+    elif path.suffix == ".ipynb":
+        for number, cell in enumerate(nbformat.reads(text, as_version=4).cells, start=1):
+            if cell.cell_type == "markdown":
+                yield number, cell.source
+            elif cell.cell_type == "code":
+                yield from ((number, words) for _, words in messages(cell.source))
+    elif path.suffix == ".py":
+        yield from messages(text)
+
+
+def messages(code: str) -> Iterator[tuple[int, str]]:
+    """Strings of Python code, f-strings with their values left out, and no docstrings."""
+    tree = ast.parse(code)
+    seen = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):  # an f-string comes before its parts
+        if node in seen:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            seen |= set(node.values)
+            parts = (getattr(part, "value", None) for part in node.values)
+            yield node.lineno, "".join(part if isinstance(part, str) else "…" for part in parts)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+def found(path: Path) -> Iterator[str]:
+    """A line for every form in a file: where it is, and what to write instead."""
+    for start, text in passages(path):
+        for pattern, instead in PATTERNS:
+            for match in pattern.finditer(text):
+                line = start if path.suffix != ".md" else text.count("\n", 0, match.start()) + 1
+                yield f"{path}:{line}: “{match[0].strip()}”: write “{instead}”"
+
+
+def ours() -> list[Path]:
+    """What is checked: documents, English lessons, and Python outside the views and tests."""
+    names = subprocess.run(
+        ["git", "ls-files", "*.md", "*.ipynb", "*.py"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    skipped = ("tests/", "transformer_lab/views/", "notebooks/de/", "typings/", "data/")
+    left_out = {"CONTRIBUTING.md", "docs/check_prose.py"}  # they quote the forms
+    return [
+        ROOT / name for name in names if not name.startswith(skipped) and name not in left_out
+    ]
+
+
+def main() -> None:
+    lines = [line for path in map(Path, sys.argv[1:]) for line in found(path)]
+    if len(sys.argv) == 1:
+        lines = [line.replace(f"{ROOT}/", "") for path in ours() for line in found(path)]
+    print(*lines, sep="\n", end="\n" if lines else "")
+    if lines:
+        raise SystemExit(f"{len(lines)} forms that CONTRIBUTING.md (Words) asks to write otherwise")
+
+
+if __name__ == "__main__":
+    main()
