@@ -91,9 +91,7 @@ def ours() -> list[Path]:
     ).stdout.split()  # fmt: skip
     skipped = ("tests/", "transformer_lab/views/", "notebooks/de/", "typings/", "data/")
     left_out = {"CONTRIBUTING.md", "docs/check_prose.py"}  # they quote the forms
-    return [
-        ROOT / name for name in names if not name.startswith(skipped) and name not in left_out
-    ]
+    return [ROOT / name for name in names if not name.startswith(skipped) and name not in left_out]
 
 
 def main() -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import transformer_lab as tl
+from transformer_lab.views.shared.passes import changed
 from transformer_lab.views.spectrogram.figure import columns
 from transformer_lab.views.spectrogram.words import (
     Listening,
@@ -109,3 +111,12 @@ def test_the_browser_says_the_same(tmp_path):
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
     assert "skipped 0" in run.stdout
+
+
+def test_a_probability_that_stays_does_not_go_from_itself_to_itself():
+    stays, falls = (
+        changed(torch.tensor([0.34, 0.66]), torch.tensor([after, 1 - after]), "ab".__getitem__, 0)
+        for after in (0.3401, 0.31)
+    )
+    assert stays.sentence == "P(a) stays at .34 (0)."
+    assert falls.sentence == "P(a) goes from .34 to .31 (−.03)."

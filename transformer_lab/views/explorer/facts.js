@@ -4,7 +4,7 @@
 import { hearChanges, hearOf } from "../shared/hearing.js";
 import { floatsOf } from "../shared/shell.js";
 import { rowsOf } from "./table_rows.js";
-import { fixed, quoted } from "../shared/words.js";
+import { fixed, moved, quoted } from "../shared/words.js";
 
 /** Names of a head's share from A to B and of its control, short names, and what they are. */
 export const FROM_A_TO_B = [
@@ -70,7 +70,7 @@ export class Facts {
         const [was, is] = [before, after].map((p) => fixed(p).replace(/^0/, ""));
         found[`${kind}/${layer}/${head}`] = {
           kl: null, mean: null, token, before, after, estimate: true,
-          sentence: `By an estimate: without layer ${layer}, head ${head}, P(${quoted(token)}) ${was === is ? `stays at about ${is}` : `goes from ${was} to about ${is}`}.`,
+          sentence: `By an estimate: without layer ${layer}, head ${head}, P(${quoted(token)}) ${moved(was, is, "about ")}.`,
         };
       });
     }

@@ -1,6 +1,6 @@
 // How a logit comes together, in words and numbers. The counterpart of words.py.
 
-import { fixed, quoted, short } from "../shared/words.js";
+import { fixed, moved, quoted, short } from "../shared/words.js";
 
 /** @param {number} x */
 export function withSign(x) {
@@ -41,5 +41,5 @@ export function flowSentence(said) {
   if (!said.cuts) return text;
   const [name, probability] = said.answer;
   const now = name === said.token ? "" : `; now ${quoted(name)} is likeliest (${short(probability)})`;
-  return `With ${said.cuts} edge${said.cuts > 1 ? "s" : ""} cut, P(${quoted(said.token)}) goes from ${short(said.before)} to ${short(said.after)}${now}. ${text}`;
+  return `With ${said.cuts} edge${said.cuts > 1 ? "s" : ""} cut, P(${quoted(said.token)}) ${moved(short(said.before), short(said.after))}${now}. ${text}`;
 }

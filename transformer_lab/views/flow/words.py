@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..shared.words import fixed, quoted, short
+from ..shared.words import fixed, moved, quoted, short
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,6 @@ def flow_sentence(said: FlowSaid) -> str:
     name, probability = said.answer
     now = "" if name == said.token else f"; now {quoted(name)} is likeliest ({short(probability)})"
     return (
-        f"With {said.cuts} edge{'s' * (said.cuts > 1)} cut, P({quoted(said.token)}) goes from "
-        f"{short(said.before)} to {short(said.after)}{now}. {text}"
+        f"With {said.cuts} edge{'s' * (said.cuts > 1)} cut, P({quoted(said.token)}) "
+        f"{moved(short(said.before), short(said.after))}{now}. {text}"
     )

@@ -15,7 +15,7 @@ from ...edits.makers import ablate
 from ...hub.network import Inputs, Network, Output
 from ...hub.shield import no_grad
 from ...tracing.trace import Trace
-from .words import short, signed
+from .words import moved, short, signed
 
 TOP = 5
 Told = TypeVar("Told")
@@ -102,8 +102,8 @@ def changed(
     rows = tuple((name(i), float(before[i]), float(after[i])) for i in shown)
     change = float(after[best] - before[best])
     told = (
-        f"P({name(best)}) goes from {short(float(before[best]))} to "
-        f"{short(float(after[best]))} ({signed(change)})"
+        f"P({name(best)}) {moved(short(float(before[best])), short(float(after[best])))} "
+        f"({signed(change)})"
     )
     if now != was:
         told += f"; now the likeliest is {name(now)} ({short(float(after[now]))})"

@@ -26,6 +26,11 @@ export function short(weight, decimals = 2) {
   return text.startsWith("0.") ? text.slice(1) : text;
 }
 
+/** What a change did to a written value. @param {string} before @param {string} after @param {string} [about] */
+export function moved(before, after, about = "") {
+  return before === after ? `stays at ${about}${before}` : `goes from ${before} to ${about}${after}`;
+}
+
 /**
  * How many decimals are right, given how far a weight may be from Python's.
  * @param {number} error

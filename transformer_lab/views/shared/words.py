@@ -81,6 +81,13 @@ def short(weight: float) -> str:
     return text[1:] if text.startswith("0.") else text
 
 
+def moved(before: str, after: str, about: str = "") -> str:
+    """What a change did to a written value: "goes from .34 to .36", or "stays at .34"."""
+    return (
+        f"stays at {about}{before}" if before == after else f"goes from {before} to {about}{after}"
+    )
+
+
 def fixed(x: float, decimals: int = 2) -> str:
     """A number to so many decimals; halves go away from 0, those too that fall short by rounding."""
     slip = math.copysign(10.0 ** -(decimals + 3), x)
