@@ -21,7 +21,7 @@ from tests.halving import halving  # noqa: F401
 from tests.kernels import pytest_configure  # noqa: F401
 from tests.missing import pytest_runtest_setup, pytest_terminal_summary  # noqa: F401
 
-pytest_plugins = ["tests.flaky"]
+pytest_plugins = ["tests.flaky", "tests.slow"]
 torch.set_num_threads(1)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

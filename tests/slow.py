@@ -1,0 +1,49 @@
+"""`make quick` leaves slow tests out, and says how many of which folder.
+
+A test is slow if it needs a browser, JupyterLab or the model wheels, if it is in one of the folders
+or files below, or if it is marked `slow` itself.
+"""
+
+from collections import Counter
+
+import pytest
+
+from tests.flaky import KERNELS, WAITING
+
+FOLDERS = KERNELS
+LEFT_OUT = pytest.StashKey[Counter]()
+SENT = "left out as slow"  # from a worker to the run
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        waits = WAITING & {*item.fixturenames} or item.nodeid.startswith(FOLDERS)
+        if waits or any(map(item.get_closest_marker, ("browser", "models"))):
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_deselected(items):
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow:
+        folders = Counter(item.nodeid.split("::")[0].split("/")[1] for item in slow)
+        config = slow[0].config
+        config.stash[LEFT_OUT] = folders
+        if hasattr(config, "workeroutput"):
+            config.workeroutput[SENT] = dict(folders)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    sent = getattr(node, "workeroutput", {}).get(SENT)  # every worker leaves out the same
+    if sent:
+        node.config.stash[LEFT_OUT] = Counter(sent)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    left_out = config.stash.get(LEFT_OUT, Counter())
+    if left_out:
+        names = ", ".join(f"{name} {count}" for name, count in left_out.most_common())
+        terminalreporter.write_line(
+            f"not run, since they are slow: {left_out.total()} tests ({names}); `make test` runs them"
+        )
