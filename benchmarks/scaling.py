@@ -81,7 +81,7 @@ MODELS = {
 def tables(rows: list[Row]) -> str:
     """The tables of docs/scaling.md, from what was measured and the figures above."""
     at = {row.name: row for row in rows}
-    lines = ["| one process | step | of it Muon and AdamW | gradients |", "|:--|--:|--:|--:|"]
+    lines = ["| one process | step | Muon and AdamW's part | gradients |", "|:--|--:|--:|--:|"]
     for name, (d_model, _) in SIZES.items():
         row = at[f"step of one process, {name}"]
         weights, update = numbers(row)
@@ -89,9 +89,9 @@ def tables(rows: list[Row]) -> str:
         bound = muon_share(d_model, 768, gram=True)
         lines.append(
             f"| {name}, {weights:,.0f} weights | {row.value:.1f} ms | {update:.1f} ms: {share:.2f} of "
-            f"forward and backward (by operations {bound:.2f}) | {4 * weights / 1e6:.2f} MB |"
+            f"forward and backward (counting operations: {bound:.2f}) | {4 * weights / 1e6:.2f} MB |"
         )
-    lines += ["", "| two processes | sum of gradients | bytes a second |", "|:--|--:|--:|"]
+    lines += ["", "| two processes, summing | time | bytes a second |", "|:--|--:|--:|"]
     for count in COUNTS:
         seconds = float(at[f"sum over two processes, {4 * count:,} bytes"].value) / 1e3
         rate = f"{4 * count / seconds / 1e9:.2f} GB/s" if count > 1 else ""
@@ -99,7 +99,7 @@ def tables(rows: list[Row]) -> str:
     here = link_here(rows)
     lines += [
         "",
-        f"So here α = {1e3 * here.alpha:.2f} ms and the rate is {here.rate / 1e9:.2f} GB/s.",
+        f"So on this machine α = {1e3 * here.alpha:.2f} ms and the rate is {here.rate / 1e9:.2f} GB/s.",
         "",
     ]
     lines += ["| this machine, two processes of 768 tokens each | step | speed |", "|:--|--:|--:|"]
@@ -123,11 +123,11 @@ def tables(rows: list[Row]) -> str:
             for n, link in ((8, NVLINK), (64, INFINIBAND), (64, ETHERNET))
         ]
         memory = training_bytes(weights)
-        fits = "" if memory < MEMORY else f": too much; {memory / 8e9:.0f} GB on each of 8"
+        fits = "" if memory < MEMORY else f": too much for one; {memory / 8e9:.0f} GB on each of 8"
         lines.append(
             f"| {name} | {1e3 * seconds:,.0f} ms | {memory / 1e9:.0f} GB{fits} | {' | '.join(speeds)} |"
         )
-    lines += ["", "| Muon on each device, over forward and backward | share |", "|:--|--:|"]
+    lines += ["", "| Muon on each device, relative to forward and backward | ratio |", "|:--|--:|"]
     for name, (_, d_model) in MODELS.items():
         lines.append(f"| {name}, d {d_model} | {muon_share(d_model, TOKENS, gram=False):.2f} |")
     return "\n".join(lines)

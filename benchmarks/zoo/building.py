@@ -108,7 +108,7 @@ def build(one: Architecture) -> Any:
     except Exception as error:
         size = check(one, error)
     if size > LARGEST:
-        raise NotBuilt(f"it has {size:,} parameters at the smallest sizes known here")
+        raise NotBuilt(f"its smallest version still has {size:,} parameters")
     try:
         torch.manual_seed(0)
         model = kind(config).eval()

@@ -66,7 +66,7 @@ def judge(result: Result, checks: Checks, pages: bool) -> None:
     try:
         checks.plain()
     except Exception as error:
-        result.verdict, result.why = NOT_BUILT, f"its own pass fails: {told(error)}"
+        result.verdict, result.why = NOT_BUILT, f"its own forward pass fails: {told(error)}"
         sentence = refusal_of(checks)
         if sentence and str(error)[:40] not in sentence:
             result.verdict, result.why = REFUSED, sentence

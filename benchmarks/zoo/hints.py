@@ -101,8 +101,8 @@ HINTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 # class -> why it is not built
-_TARGETS = "it reads the keys and values of another model, and no text without them"
-_CODES = "it reads several rows of codes for one text of sound, and no text"
+_TARGETS = "it needs the keys and values of another model to read a text"
+_CODES = "it reads several rows of audio codes instead of text"
 SKIPPED: dict[str, str] = {
     "Gemma4AssistantForCausalLM": _TARGETS,
     "Gemma4UnifiedAssistantForCausalLM": _TARGETS,

@@ -76,7 +76,7 @@ class Reading:
         elif not text and (found := sight_for(model, self.first)) is not None:
             self.sight = found
             self.first, self.other = found.among(self.first), found.among(self.other)
-            self.notes.append(f"it reads a picture, for which {found.n} tokens stand")
+            self.notes.append(f"it reads an image as {found.n} tokens")
         self.cache = {"use_cache": False} if hasattr(model.config, "use_cache") else {}
         self.clean: Any = None
         self.expected: Expected | None = None
@@ -128,7 +128,7 @@ class Reading:
                 self.inputs = self.given(self.first)
                 raise error
         if not torch.equal(logits_of(self.model(**self.inputs)), self.clean):
-            raise ValueError("it says something else at every pass")
+            raise ValueError("every forward pass gives a different output")
         if not self.clean.isfinite().all():
             raise ValueError("its logits are not finite")
         for again in (False, True):

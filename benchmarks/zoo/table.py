@@ -1,4 +1,4 @@
-"""docs/models.md and docs/models.json: what was found, for people and for tests."""
+"""Write the results of a sweep: docs/models.md for people, docs/models.json for tests."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ TITLES = {
     "vision": "Images", "speech": "Speech",
 }  # fmt: skip
 INTROS = {
-    "speech": "They are given sound; `SpectrogramView` draws the cross-attention of `whisper` over the spectrogram.",
+    "speech": "The input is audio; `SpectrogramView` draws the cross-attention of `whisper` over the spectrogram.",
 }
 LONGEST = 400  # letters of a reason in the table
-PICTURE = "it reads a picture"
+PICTURE = "it reads an image"
 
 
 def write(folder: Path, results: list[Result]) -> None:
-    """Both files, in a folder."""
+    """Write both files into a folder."""
     values = as_values(results)
     (folder / "models.json").write_text(as_json(values), "utf-8")
     (folder / "models.md").write_text(as_markdown(values), "utf-8")
 
 
 def as_json(values: dict[str, Any]) -> str:
-    """A line for each architecture, so that what changed can be read in a diff."""
+    """One line per architecture, so that a diff shows what changed."""
     rows = [json.dumps(row, ensure_ascii=False) for row in values["models"]]
     versions = json.dumps(values["versions"])
     return f'{{"versions": {versions}, "models": [\n' + ",\n".join(rows) + "\n]}\n"
@@ -57,38 +57,45 @@ def as_values(results: list[Result]) -> dict[str, Any]:
 
 
 def as_markdown(values: dict[str, Any]) -> str:
-    """The page, of what models.json holds."""
+    """The page docs/models.md, from the contents of models.json."""
     versions, rows = values["versions"], values["models"]
     lines = [
         "# Hugging Face models",
         "",
-        "Any Hugging Face model is exact, or refused with the reason. This page is what a sweep of the",
-        "architectures that transformers registers found; `python -m benchmarks zoo` makes it.",
+        "A Hugging Face model is either shown exactly or refused with a reason. This page reports a sweep of the",
+        "architectures that transformers registers; `python -m benchmarks zoo` generates it.",
         "",
         *counts(rows),
         "",
         f"Measured with transformers {versions['transformers']} and torch {versions['torch']} on a CPU.",
-        f"Each architecture is made tiny ({WIDTH} wide, {HEADS} heads of {HEAD}, {FEWER} for keys, two",
-        "layers or as many as have one of every sort) with random weights, noise on every parameter,",
-        f"reads {LENGTH} tokens ({TARGET} on the target's side, {SHORT} where it is padded), and is",
-        "compared with itself: every map with its own eager one, logits with a plain pass, a head that",
-        "is switched off and an edge that is cut with its own eager attention changed by hand, texts in",
-        "a batch and with padding with the same text alone, a run patched into itself with the run,",
-        f"settings with those before. A weight may be {MAPS:g} off, a logit {LOGITS:g} of the largest.",
-        "In bfloat16 and float16 logits and most rows of the maps are held to eager attention in as many",
-        "bits. Models of text and pictures read a picture among their tokens where one could be made for",
-        "them, and their maps are over the tokens; the picture's side alone is traced as a model of images.",
+        f"Each architecture is built tiny: {WIDTH} wide, {HEADS} heads of {HEAD}, {FEWER} heads for keys and values, and two",
+        "layers, or as many as it takes to have every type of layer. Its weights are random, with noise on every",
+        f"parameter. It reads {LENGTH} tokens ({TARGET} in the target, {SHORT} where the text is padded). What we show of it is",
+        "compared with what the model itself does:",
         "",
-        "- **exact**: maps, logits, edits, batches and padding agree, and pages are made.",
-        f"- **{IN_PART}**: what is compared agrees; a note says what is not shown, or what",
-        "  could not be compared.",
-        f"- **{READ_ONLY}**: maps and logits agree; heads cannot be edited, and the sentence says why.",
-        f"- **{OWN_MAPS}**: attention does not pass the seam; the model's own maps are shown, with a",
-        "  note, and agree with it; heads cannot be edited.",
-        "- **no attention**: there is none to look at, and the sentence says so.",
-        f"- **{REFUSED}**: a sentence says why it cannot be shown.",
-        f"- **{WRONG}**: something is shown and is not so, or fails with an error that is no sentence.",
-        f"- **{NOT_BUILT}**: it could not be made tiny and random here; nothing is known.",
+        "- every attention map with the one from the model's own eager attention, the plain implementation in",
+        "  transformers, which computes every weight",
+        "- the logits of a trace with those of a plain forward pass",
+        "- an ablated head and a cut edge with the model's own eager attention, changed by hand",
+        "- a text in a batch, or with padding, with the same text alone",
+        "- a run patched into itself with the same run, unpatched",
+        "- the attention settings afterwards with those before",
+        "",
+        f"A weight may differ by {MAPS:g}, a logit by {LOGITS:g} of the largest logit. In bfloat16 and float16, logits and most",
+        "rows of the maps are compared with eager attention in the same precision. A model of text and images reads an",
+        "image among its tokens wherever one could be made for it, and its maps are over the tokens. Its image encoder",
+        "can be traced separately, as an image model.",
+        "",
+        "- **exact**: maps, logits, edits, batches and padding agree, and its pages can be saved.",
+        f"- **{IN_PART}**: everything that was compared agrees; a note says what is not shown, or what could not be",
+        "  compared.",
+        f"- **{READ_ONLY}**: maps and logits agree, but heads cannot be edited; a message says why.",
+        f"- **{OWN_MAPS}**: attention does not go through the attention interface. The maps that the model itself",
+        "  returns are shown, with a note, and they agree with it. Heads cannot be edited.",
+        "- **no attention**: the model has no attention, and a message says so.",
+        f"- **{REFUSED}**: the model cannot be shown, and a message says why.",
+        f"- **{WRONG}**: something shown is false, or a failure is not explained by a message of ours.",
+        f"- **{NOT_BUILT}**: no tiny random version could be built here, so nothing is known.",
     ]
     for task in TASKS:
         mine = [row for row in rows if row["name"].startswith(task + "/")]
@@ -113,13 +120,13 @@ def counts(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def section(rows: list[dict[str, Any]]) -> list[str]:
-    """The exact ones in one line, a table of the others."""
+    """The exact architectures in one line, and a table of the others."""
     lines = []
     exact = [row for row in rows if row["verdict"] == VERDICTS[0]]
     with_picture = [row for row in exact if row.get("picture")]
     for title, some in (
-        ("exact, with a picture", with_picture),
-        ("exact, given text alone" if with_picture else "exact", [r for r in exact if r not in with_picture]),
+        ("exact, with an image", with_picture),
+        ("exact, with text only" if with_picture else "exact", [r for r in exact if r not in with_picture]),
     ):  # fmt: skip
         if some:
             lines += [f"**{title}** ({len(some)}): {', '.join(map(short, some))}.", ""]
