@@ -238,10 +238,10 @@ def test_no_dropout_in_evaluation_and_some_in_training():
 @pytest.mark.parametrize(
     ("shapes", "words"),
     [
-        (((6, 8), (2, 4, 6, 8), (2, 4, 6, 8)), ["query", "[6, 8]", "[batch, head"]),
-        (((2, 4, 6, 8), (2, 4, 6, 4), (2, 4, 6, 4)), ["d_head=8", "4", "same"]),
-        (((2, 4, 6, 8), (2, 4, 6, 8), (2, 4, 5, 8)), ["6 positions", "5", "one value"]),
-        (((2, 4, 6, 8), (2, 3, 6, 8), (2, 3, 6, 8)), ["4 query heads", "3 key", "divide"]),
+        (((6, 8), (2, 4, 6, 8), (2, 4, 6, 8)), ["query must have shape [batch, head", "got [6, 8]"]),
+        (((2, 4, 6, 8), (2, 4, 6, 4), (2, 4, 6, 4)), ["same d_head", "got 8 and 4"]),
+        (((2, 4, 6, 8), (2, 4, 6, 8), (2, 4, 5, 8)), ["one value", "got 6 keys and 5 values"]),
+        (((2, 4, 6, 8), (2, 3, 6, 8), (2, 3, 6, 8)), ["divide", "got 4 query, 3 key"]),
     ],
 )
 def test_shapes_that_do_not_fit_are_named(shapes, words):
@@ -332,5 +332,5 @@ class TestSinks:
     @pytest.mark.parametrize("shape", [(3,), (4, 5), (2, 4, 5, 2), (2, 3, 5, 1)])
     def test_a_shape_that_does_not_fit_is_named(self, shape):
         q, k, v = qkv(n_query=5)
-        with pytest.raises(ValueError, match=r"sinks has shape .*attend needs \[head\]"):
+        with pytest.raises(ValueError, match=r"sinks must have shape \[head\].* got"):
             attend(q, k, v, sinks=torch.zeros(shape))

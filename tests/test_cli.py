@@ -151,12 +151,15 @@ finally:
         (["assignment", "01", "--out", ""], "'--out': the path is empty; name a file or a folder"),
         (["assignment", "01"], "Missing option '--out'"),
         (["--nope"], "No such option '--nope'"),
-        (["explore", "--device", "cpu:7", "--html", "x.html"], "device='cpu:7' is not available"),
+        (
+            ["explore", "--device", "cpu:7", "--html", "x.html"],
+            "device must be cpu:0 … 0 on this machine, got 'cpu:7'",
+        ),
         (
             ["explore", "--target", "x", "--html", "x.html"],
             "target='x': manual is a decoder and takes no target; leave it out",
         ),
-        (["explore", "--device", "tpu", "--html", "x.html"], "device='tpu' is not available"),
+        (["explore", "--device", "tpu", "--html", "x.html"], "device must be one of auto, "),
         (["explore", "--text", "word " * 999, "--html", "x.html"], "reads at most 256"),
         (["train", "no-such.toml"], "'no-such.toml' does not exist"),
         (["explroe"], "No such command"),

@@ -54,17 +54,17 @@ def test_modern_lets_given_fields_win():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (dict(d_model=130, n_heads=4), ["d_model=130", "n_heads=4", "try d_model=128"]),
-        (dict(n_heads=4, n_kv_heads=3), ["n_heads=4", "n_kv_heads=3"]),
-        (dict(n_layers=0), ["n_layers=0", "at least 1"]),
-        (dict(n_ctx=1.5), ["n_ctx=1.5", "whole number"]),
+        (dict(d_model=130, n_heads=4), ["d_model must", "got 130", "n_heads=4", "try d_model=128"]),
+        (dict(n_heads=4, n_kv_heads=3), ["n_heads must", "got 4", "n_kv_heads=3"]),
+        (dict(n_layers=0), ["n_layers must", "got 0", "at least 1"]),
+        (dict(n_ctx=1.5), ["n_ctx must", "got 1.5", "whole number"]),
         (dict(kind="seq2seq"), ["'seq2seq'", "encoder-decoder"]),
         (dict(norm="batch"), ["'batch'", "layer", "rms"]),
         (dict(activation="tanh"), ["'tanh'", "gelu", "swiglu"]),
         (dict(positions="rope"), ["'rope'", "rotary"]),
-        (dict(dropout=1.0), ["dropout=1.0", "below 1"]),
+        (dict(dropout=1.0), ["dropout must", "got 1.0", "below 1"]),
         (dict(target_vocab_size=5), ["target_vocab_size=5", "encoder-decoder"]),
-        (dict(pad_id=100), ["pad_id=100", "vocab_size=100"]),
+        (dict(pad_id=100), ["pad_id must", "got 100", "vocab_size=100"]),
     ],
     ids=lambda v: next(iter(v)) if isinstance(v, dict) else "",
 )

@@ -35,8 +35,8 @@ def test_sinusoids_are_the_papers_formula():
 def test_an_odd_size_is_refused_with_the_way_out():
     sizes = dict(d_model=21, n_heads=3, d_head=7, n_ctx=4)
     for made, words in (
-        (Rotary(), "d_head=7 must be even .* try d_head=8 .*or positions=ALiBi"),
-        (Sinusoidal(), r"d_model=21 must be even .* try d_model=22, or positions=Learned"),
+        (Rotary(), "d_head must be even .* got 7; try d_head=8 .*or positions=ALiBi"),
+        (Sinusoidal(), r"d_model must be even .* got 21; try d_model=22, or positions=Learned"),
     ):
         with pytest.raises(ValueError, match=words):
             made.build(**sizes)
@@ -233,10 +233,10 @@ def test_a_scheme_comes_back_from_its_dictionary(value):
     [
         (lambda: scheme("rope"), ["'rope'", "rotary", "alibi"]),
         (lambda: scheme({"name": "rotary", "theta": 3}), ["rotary", "theta"]),
-        (lambda: Rotary().build(**{**SIZES, "d_head": 7}), ["d_head=7", "even"]),
-        (lambda: Sinusoidal().build(**{**SIZES, "d_model": 33}), ["d_model=33", "even"]),
-        (lambda: Relative(buckets=30), ["buckets=30", "multiple of 4"]),
-        (lambda: Relative(max_distance=16), ["max_distance=16", "16"]),
+        (lambda: Rotary().build(**{**SIZES, "d_head": 7}), ["d_head must be even", "got 7"]),
+        (lambda: Sinusoidal().build(**{**SIZES, "d_model": 33}), ["d_model must be even", "got 33"]),
+        (lambda: Relative(buckets=30), ["buckets must be a multiple of 4", "got 30"]),
+        (lambda: Relative(max_distance=16), ["max_distance must be above", "= 16", "got 16"]),
     ],
 )
 def test_bad_schemes_are_named(make, words):

@@ -206,9 +206,9 @@ def test_steps_and_paths_of_whole_models():
 
 @pytest.mark.parametrize(
     ("fields", "says"),
-    [({"cell": "rnn"}, "lstm, gru"), ({"d_model": 0}, "d_model=0"),
-     ({"attention": "bahdanau"}, "encoder-decoder"), ({"kind": "encoder"}, "kind='encoder'"),
-     ({"kind": "encoder-decoder", "d_model": 15}, "d_model=15")],
+    [({"cell": "rnn"}, "lstm, gru"), ({"d_model": 0}, "d_model must .* got 0"),
+     ({"attention": "bahdanau"}, "encoder-decoder"), ({"kind": "encoder"}, "kind must be one of .* got 'encoder'"),
+     ({"kind": "encoder-decoder", "d_model": 15}, "d_model must be even.* got 15")],
 )  # fmt: skip
 def test_a_wrong_configuration_is_named(fields, says):
     with pytest.raises(ValueError, match=says):

@@ -172,8 +172,8 @@ def test_saved_tokenizer_is_the_same(trained, kind, text, tmp_path):
         ("{", "is not readable JSON"),
         ("[" * 100_000, "is not readable JSON"),
         ("[]", "holds no JSON object"),
-        ("{}", "kind=None is not one of char, alphabet, word, bpe"),
-        ('{"kind": ["char"]}', r"kind=\['char'\]"),
+        ("{}", "kind must be one of char, alphabet, word, bpe, got None"),
+        ('{"kind": ["char"]}', r"kind must be .* got \['char'\]"),
         ('{"kind": "char", "vocabulary": [1]}', "must be a list of non-empty strings"),
         ('{"kind": "char", "vocabulary": ["a", "a"]}', "'a' twice"),
         ('{"kind": "bpe", "vocabulary": ["a"]}', "does not describe a bpe tokenizer"),
@@ -189,11 +189,11 @@ def test_a_bad_file_is_named(tmp_path, content, message):
 
 @pytest.mark.badinput
 def test_other_bad_arguments(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such tokenizer"):
+    with pytest.raises(FileNotFoundError, match="no tokenizer here"):
         load_tokenizer(tmp_path)
-    with pytest.raises(ValueError, match="vocab_size=100 is below 261"):
+    with pytest.raises(ValueError, match="vocab_size must be at least 261 .* got 100"):
         BPETokenizer.train("text", 100)
-    with pytest.raises(ValueError, match="max_size=5 leaves no room"):
+    with pytest.raises(ValueError, match="max_size must be above 5, got 5"):
         WordTokenizer.train("text", max_size=5)
 
 

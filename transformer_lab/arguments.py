@@ -77,7 +77,7 @@ def check(name: str, value: Any, hint: Any, *, infinite: bool = False) -> Any:
     """
     must_be = wrong(value, hint, infinite=infinite)
     if must_be:
-        raise ValueError(f"{name}={shown(value)} must be {must_be}")
+        raise ValueError(f"{name} must be {must_be}, got {shown(value)}")
     return _plain(value, {get_origin(kind) for kind in _kinds(hint)})
 
 
@@ -266,7 +266,7 @@ def _words(value: Any, kind: Any) -> str:
     if origin is Literal:
         return " or ".join(map(repr, args))
     if origin is tuple:
-        many = f"{len(args)} of them: " if ... not in args else ""
+        many = f"{len(args)} values, " if ... not in args else ""
         return f"a list ({many}{_words(None, args[0])} each)"
     if origin in (Sequence, list, Iterable):
         return f"a list ({_words(None, args[0])} each)"

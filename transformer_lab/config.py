@@ -84,14 +84,14 @@ class ModelConfig:
         check_dropout(self.dropout)
         for name in ("norm_eps", "logit_softcap"):
             if getattr(self, name) is not None and not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be above 0")
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
         if not 0 <= self.token_types <= LARGEST_SIZE:
-            raise ValueError(f"token_types={self.token_types} must be 0 … {LARGEST_SIZE}")
+            raise ValueError(f"token_types must be 0 … {LARGEST_SIZE}, got {self.token_types}")
         if self.d_head is None:
             if self.d_model % self.n_heads:
                 near = max(1, round(self.d_model / self.n_heads)) * self.n_heads
                 raise ValueError(
-                    f"d_model={self.d_model} must be divisible by n_heads={self.n_heads}; "
+                    f"d_model must be divisible by n_heads={self.n_heads}, got {self.d_model}; "
                     f"try d_model={near}, or give d_head"
                 )
             set_("d_head", self.d_model // self.n_heads)
@@ -99,7 +99,7 @@ class ModelConfig:
             set_("n_kv_heads", self.n_heads)
         if self.n_heads % self.n_kv_heads:
             raise ValueError(
-                f"n_heads={self.n_heads} must be divisible by n_kv_heads={self.n_kv_heads}"
+                f"n_heads must be divisible by n_kv_heads={self.n_kv_heads}, got {self.n_heads}"
             )
         if self.d_ff is None:
             wide = 8 * self.d_model // 3 if self.activation == "swiglu" else 4 * self.d_model
@@ -110,13 +110,15 @@ class ModelConfig:
             for name in ("n_decoder_layers", "target_vocab_size"):
                 if getattr(self, name) is not None:
                     raise ValueError(
-                        f"{name}={getattr(self, name)} is for kind='encoder-decoder' only, "
-                        f"not for kind={self.kind!r}"
+                        f"{name} is for kind='encoder-decoder' only, got "
+                        f"{name}={getattr(self, name)} with kind={self.kind!r}; leave it out"
                     )
         if self.scale_embedding is None:
             set_("scale_embedding", isinstance(self.positions, Sinusoidal))
         if self.pad_id is not None and not 0 <= self.pad_id < self.vocab_size:
-            raise ValueError(f"pad_id={self.pad_id} must be below vocab_size={self.vocab_size}")
+            raise ValueError(
+                f"pad_id must be below vocab_size={self.vocab_size}, got {self.pad_id}"
+            )
 
     def replace(self, **changes: Any) -> ModelConfig:
         """A copy with some fields changed; sizes that were derived are derived again."""
@@ -217,14 +219,16 @@ class RecurrentConfig:
             for name, nothing in (("attention", "none"), ("target_vocab_size", None)):
                 if getattr(self, name) != nothing:
                     raise ValueError(
-                        f"{name}={getattr(self, name)!r} is for kind='encoder-decoder'; a language "
-                        "model has one text only"
+                        f"{name} is for kind='encoder-decoder' only, got {getattr(self, name)!r}; "
+                        "a language model reads one text, so leave it out"
                     )
         elif self.d_model % 2:
-            raise ValueError(f"d_model={self.d_model} must be even: half for each direction")
+            raise ValueError(f"d_model must be even, half for each direction, got {self.d_model}")
         check_dropout(self.dropout)
         if self.pad_id is not None and not 0 <= self.pad_id < self.vocab_size:
-            raise ValueError(f"pad_id={self.pad_id} must be below vocab_size={self.vocab_size}")
+            raise ValueError(
+                f"pad_id must be below vocab_size={self.vocab_size}, got {self.pad_id}"
+            )
 
     @property
     def n_decoder_layers(self) -> int | None:
@@ -257,27 +261,29 @@ def check_options(config: type, values: dict[str, Any]) -> None:
     if strange:
         raise ValueError(f"unknown model option {unknown(strange[0], known)}")
     if "vocab_size" not in values:
-        raise ValueError("the model options lack vocab_size")
+        raise ValueError("vocab_size is missing from the model options")
 
 
 def check_table(values: Any) -> None:
     if not isinstance(values, Mapping):
-        raise ValueError(f"the model options are {shown(values)}; give names and values")
+        raise ValueError(
+            f"the model options must be a table of names and values, got {shown(values)}"
+        )
 
 
 def check_positive(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}={shown(value)} must be a whole number of at least 1")
+        raise ValueError(f"{name} must be a whole number of at least 1, got {shown(value)}")
     most = LARGEST.get(name, LARGEST_SIZE)
     if value > most:
-        raise ValueError(f"{name}={shown(value)} is too large; at most {most:,}")
+        raise ValueError(f"{name} must be at most {most:,}, got {shown(value)}")
 
 
 def check_dropout(value: float) -> None:
     if not 0 <= value < 1:
-        raise ValueError(f"dropout={value} must be at least 0 and below 1")
+        raise ValueError(f"dropout must be at least 0 and below 1, got {value}")
 
 
 def check_known(name: str, value: Any, names: tuple[str, ...]) -> None:
     if value not in names:
-        raise ValueError(f"{name}={shown(value)} is not known; choose one of {', '.join(names)}")
+        raise ValueError(f"{name} must be one of {', '.join(names)}, got {shown(value)}")

@@ -44,7 +44,9 @@ def example_text(model: TextModel) -> str:
         own = model.tokenizer.decode(range(first, last))
         if _reads(model, own):
             return own
-    raise ValueError(f"no example fits {model.name}, which reads {model.n_ctx} tokens; give a text")
+    raise ValueError(
+        f"no built-in example fits {model.name}, which reads {model.n_ctx} tokens; give a text"
+    )
 
 
 def _reads(model: TextModel, text: str) -> bool:
@@ -107,13 +109,13 @@ def explore(
         from .views import PatchView
 
         if text is None or target is not None:
-            raise ValueError(f"{model.name} reads pictures: give one, and no target")
+            raise ValueError(f"{model.name} reads images: give one, and leave out target")
         words = {"kind": kind, "position": position, "a": a, "b": b, "pins": pins or None}
         for name, value in words.items():
             if value is not None:
                 raise ValueError(
-                    f"{name}={value!r}: a picture's view has none; leave it out, and choose what "
-                    "looks by view.selected"
+                    f"an image view has no {name}, got {value!r}; leave it out, and choose the "
+                    "attending patch with view.selected"
                 )
         view = PatchView(model, text, **chosen)
         if edits:
@@ -121,8 +123,8 @@ def explore(
         return view
     if not isinstance(model, TextModel):
         raise ValueError(
-            f"model is a {type(model).__name__}; explore takes a TextModel: "
-            "tl.TextModel(model, tokenizer), or tl.TextModel.from_pretrained(name)"
+            f"explore takes a TextModel or an ImageModel, got a {type(model).__name__}; write "
+            "tl.TextModel(model, tokenizer) or tl.TextModel.from_pretrained(name)"
         )
     from .views import Explorer
 
@@ -159,15 +161,20 @@ def write_notebook(
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
     named = repr(model) + (", allow_missing=True" if allow_missing else "")
-    first = "Type a text" if kind == "TextModel" else "Point at a patch of the picture"
+    first = (
+        "Type a text"
+        if kind == "Point at a patch of the image"
+        else "Point at a patch of the picture"
+    )
     given = ["model"]
     given += [repr(text)] if text is not None else []
     given += [f"target={target!r}"] if target is not None else []
     cells = [
         new_markdown_cell(
-            "# What do the heads look at, and does it matter?\n\nRun the cells (Shift-Enter, or Run "
-            f"▸ Run All Cells). {first}, click a head, switch it off: what the model says before and "
-            "after stands side by side.",
+            "# Where do the heads attend, and does it matter?\n\nRun the cells (Shift-Enter, or "
+            "Run "
+            f"▸ Run All Cells). {first}, click a head and switch it off: the view shows "
+            "the model's prediction before and after, side by side.",
             id="title",
         ),
         new_code_cell(
@@ -176,12 +183,13 @@ def write_notebook(
             id="explore",
         ),
         new_markdown_cell(
-            "## The same in Python\n\nWhat you chose and changed above can be read and set here.",
+            "## The same in Python\n\nRead and set from Python what you chose and changed above.",
             id="python",
         ),
         new_code_cell("print(view.code)\nprint(view.sentence)", id="code"),
         new_code_cell(
-            "view.edits = [tl.ablate(layer=0, head=0, kind=view.kind)]  # look above\nview.effect",
+            "view.edits = [tl.ablate(layer=0, head=0, kind=view.kind)]  # watch the view "
+            "above\nview.effect",
             id="ablate",
         ),
     ]

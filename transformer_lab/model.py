@@ -199,7 +199,10 @@ class Transformer(TokenModel):
         """[batch, position, d_model] -> [batch, position, vocab]."""
         config = self.config
         if self.head is None:
-            raise ValueError("this model has no head (head=False), so it gives no logits")
+            raise ValueError(
+                "this model was built with head=False, so it has no logits; use hidden(), or "
+                "build it with head=True"
+            )
         if config.head_transform:
             hidden = self.transform_norm(activate(config.activation, self.transform(hidden)))
         logits = self.head(hidden)
@@ -249,8 +252,8 @@ class Transformer(TokenModel):
         end = start + tokens.shape[1]
         if end > self.config.n_ctx:
             raise ValueError(
-                f"the text has {end} tokens but this model's context is n_ctx={self.config.n_ctx}; "
-                "shorten it, or train a model with a larger n_ctx"
+                f"the text has {end} tokens but this model's context is "
+                f"n_ctx={self.config.n_ctx}; shorten it, or train a model with a larger n_ctx"
             )
         if mask is None:
             positions = torch.arange(end, device=tokens.device)
@@ -263,7 +266,7 @@ class Transformer(TokenModel):
         if both and target is None:
             raise ValueError(NEEDS_TARGET)
         if not both and target is not None:
-            raise ValueError(f"a model of kind={self.config.kind!r} takes no target")
+            raise ValueError(f"a model of kind={self.config.kind!r} takes no target; leave it out")
         for name, ids, real in (("tokens", tokens, mask), ("target", target, target_mask)):
             if ids is not None:
                 check_ids(name, ids, real)
@@ -283,15 +286,15 @@ def check_ids(name: str, ids: Tensor, mask: Tensor | None) -> None:
     """Refuse what is no batch of texts, and a mask that is not theirs."""
     if ids.dim() != 2 or ids.dtype.is_floating_point or ids.dtype.is_complex:
         raise ValueError(
-            f"{name} has shape {list(ids.shape)} and type {ids.dtype}; the model needs whole "
-            "numbers [batch, position] (for one text: ids[None])"
+            f"{name} must be whole numbers [batch, position], got shape {list(ids.shape)} and "
+            f"type {ids.dtype} (for one text: ids[None])"
         )
     if ids.shape[1] == 0:
         raise ValueError(f"{name} is empty; give at least one token")
     if mask is not None and (mask.shape != ids.shape or mask.dtype != torch.bool):
         raise ValueError(
-            f"the mask of {name} has shape {list(mask.shape)} and type {mask.dtype}; it must "
-            f"be bool {list(ids.shape)}, True for real tokens"
+            f"the mask of {name} must be bool {list(ids.shape)}, True for real tokens, got "
+            f"{mask.dtype} {list(mask.shape)}"
         )
 
 
@@ -311,12 +314,12 @@ def pick_device(name: str | torch.device = "auto") -> torch.device:
         return torch.device(here[0])
     if str(name).split(":")[0] not in here:
         raise ValueError(
-            f"device={shown(str(name))} is not available; here: auto, {', '.join(here)}"
+            f"device must be one of auto, {', '.join(here)} on this machine, got {shown(str(name))}"
         )
     kind, colon, number = str(name).partition(":")
     count = torch.cuda.device_count() if kind == "cuda" else 1
     if colon and not (number.isascii() and number.isdigit() and int(number) < count):
         raise ValueError(
-            f"device={shown(str(name))} is not available; there is {kind}:0 … {count - 1}"
+            f"device must be {kind}:0 … {count - 1} on this machine, got {shown(str(name))}"
         )
     return torch.device(name)

@@ -49,12 +49,12 @@ class Schedule:
         check_fields(self)
         if self.name not in SCHEDULES:
             known = ", ".join(SCHEDULES)
-            raise ValueError(f"schedule={shown(self.name)} is not known; choose one of {known}")
+            raise ValueError(f"schedule must be one of {known}, got {shown(self.name)}")
         if self.warmup < 0:
-            raise ValueError(f"warmup={self.warmup} must be 0 or more updates")
+            raise ValueError(f"warmup must be 0 or more updates, got {self.warmup}")
         if self.name == "noam" and (not self.d_model or self.warmup < 1):
             raise ValueError(
-                f"schedule='noam' needs d_model and a warmup of at least 1, not "
+                "schedule='noam' needs d_model and a warmup of at least 1, got "
                 f"d_model={self.d_model}, warmup={self.warmup}"
             )
 
@@ -78,7 +78,7 @@ def noam(step: int, d_model: int, warmup: int = 4000) -> float:
     Source: Vaswani et al. 2017, equation 3.
     """
     if step < 1:
-        raise ValueError(f"step={step} must be at least 1; the schedule counts from 1")
+        raise ValueError(f"step must be at least 1, got {step}; the schedule counts from 1")
     return d_model**-0.5 * min(step**-0.5, step * warmup**-1.5)
 
 
@@ -194,7 +194,7 @@ def orthogonalize(matrices: Tensor, precision: str = "auto") -> Tensor:
 def _check_precision(name: str, value: str) -> None:
     if value not in MUON_PRECISIONS:
         known = ", ".join(MUON_PRECISIONS)
-        raise ValueError(f"{name}={shown(value)} is not known; choose one of {known}")
+        raise ValueError(f"{name} must be one of {known}, got {shown(value)}")
 
 
 def _by_itself(x: Tensor, gram: Tensor, margin: float) -> Tensor:
@@ -260,8 +260,8 @@ class Muon(_Uncompiled, torch.optim.Optimizer):
             for p in group["params"]:
                 if p.dim() != 2:
                     raise ValueError(
-                        f"Muon takes matrices; a parameter has shape {list(p.shape)}. "
-                        "Give it to AdamW"
+                        f"Muon takes matrices only, got a parameter of shape {list(p.shape)}; "
+                        "give that one to AdamW"
                     )
 
     @torch.no_grad()
@@ -387,9 +387,9 @@ def _check_recipe(recipe: Recipe) -> None:
     for name in ("lr", "embedding_lr", "head_lr", "clip"):
         value = getattr(recipe, name, None)
         if value is not None and not value > 0:
-            raise ValueError(f"{name}={value} must be above 0")
+            raise ValueError(f"{name} must be above 0, got {value}")
     if recipe.weight_decay < 0:
-        raise ValueError(f"weight_decay={recipe.weight_decay} must be 0 or more")
+        raise ValueError(f"weight_decay must be 0 or more, got {recipe.weight_decay}")
     if isinstance(recipe, Modern):
         _check_precision("muon_precision", recipe.muon_precision)
     if recipe.clip == math.inf:
@@ -406,7 +406,7 @@ def recipe(optimizer: str | Recipe) -> Recipe:
         return optimizer
     if optimizer not in RECIPES:
         known = ", ".join(RECIPES)
-        raise ValueError(f"optimizer={shown(optimizer)} is not known; choose one of {known}")
+        raise ValueError(f"optimizer must be one of {known}, got {shown(optimizer)}")
     return AdamW() if optimizer == "adamw" else Modern()
 
 

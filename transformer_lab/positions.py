@@ -73,8 +73,8 @@ class Sinusoidal:
     ) -> PositionModule:
         if d_model % 2:
             raise ValueError(
-                f"d_model={d_model} must be even for sinusoidal positions, a sine and a cosine for "
-                f"each clock; try d_model={d_model + 1}, or positions=Learned()"
+                "d_model must be even for sinusoidal positions (each frequency has a sine and a "
+                f"cosine), got {d_model}; try d_model={d_model + 1}, or positions=Learned()"
             )
         return _Table(sinusoids(n_ctx, d_model, base=self.base, halves=self.halves), learned=False)
 
@@ -109,9 +109,9 @@ class Rotary:
     ) -> PositionModule:
         if d_head % 2:
             raise ValueError(
-                f"d_head={d_head} must be even for rotary positions, which turn numbers in pairs; "
-                f"try d_head={d_head + 1} (d_model={(d_head + 1) * n_heads}, or another n_heads), "
-                "or positions=ALiBi()"
+                "d_head must be even for rotary positions, which rotate numbers in pairs, got "
+                f"{d_head}; try d_head={d_head + 1} (d_model={(d_head + 1) * n_heads}, or another "
+                "n_heads), or positions=ALiBi()"
             )
         return _Rotation(d_head, n_ctx, self.base)
 
@@ -145,11 +145,11 @@ class Relative:
     def __post_init__(self):
         check_fields(self)
         if self.buckets < 4 or self.buckets % 4:
-            raise ValueError(f"buckets={self.buckets} must be a multiple of 4; T5 has 32")
+            raise ValueError(f"buckets must be a multiple of 4, got {self.buckets}; T5 has 32")
         if self.max_distance <= self.buckets // 2:
             raise ValueError(
-                f"max_distance={self.max_distance} must be above buckets / 2 = {self.buckets // 2}, "
-                "from where buckets grow"
+                f"max_distance must be above buckets / 2 = {self.buckets // 2}, where the buckets "
+                f"start to widen, got {self.max_distance}"
             )
 
     def build(
@@ -161,7 +161,7 @@ class Relative:
 def _check_base(scheme: Sinusoidal | Rotary) -> None:
     check_fields(scheme)
     if not scheme.base > 1:
-        raise ValueError(f"base={scheme.base} must be above 1; the usual one is 10000")
+        raise ValueError(f"base must be above 1, got {scheme.base}; the usual base is 10000")
 
 
 Scheme = NoPositions | Sinusoidal | Learned | Rotary | ALiBi | Relative
@@ -179,13 +179,13 @@ def scheme(value: str | dict | Scheme) -> Scheme:
     if isinstance(value, tuple(SCHEMES.values())):
         return value  # type: ignore[return-value]
     if not isinstance(value, str | Mapping):
-        raise ValueError(f"positions={shown(value)} must be a name: one of {', '.join(SCHEMES)}")
+        raise ValueError(
+            f"positions must be a name, one of {', '.join(SCHEMES)}, got {shown(value)}"
+        )
     options: dict[str, Any] = {"name": value} if isinstance(value, str) else dict(value)
     name = options.pop("name", None)
     if not isinstance(name, str) or name not in SCHEMES:
-        raise ValueError(
-            f"positions={shown(name)} is not known; choose one of {', '.join(SCHEMES)}"
-        )
+        raise ValueError(f"positions must be one of {', '.join(SCHEMES)}, got {shown(name)}")
     unknown = [str(key) for key in options if key not in {f.name for f in fields(SCHEMES[name])}]
     if unknown:
         raise ValueError(f"positions={name!r} does not take the options {sorted(unknown)}")
@@ -320,7 +320,10 @@ class _Buckets(PositionModule):
     def bias(self, queries: Tensor, keys: Tensor, causal: bool) -> Tensor:
         table = self.decoder if causal else self.encoder
         if table is None:
-            raise ValueError(f"these positions were built for no stack with causal={causal}")
+            raise ValueError(
+                f"these relative positions have no bias table for causal={causal}; build them "
+                "with kind='encoder-decoder' for both"
+            )
         distance = keys[..., None, :] - queries[..., :, None]
         found = relative_buckets(
             distance,

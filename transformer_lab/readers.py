@@ -48,10 +48,11 @@ class ReaderConfig:
         check_fields(self)
         if self.encoder.kind != "encoder":
             raise ValueError(
-                f"the encoder is of kind={self.encoder.kind!r}; give a Transformer of kind='encoder'"
+                "the encoder must be a Transformer of kind='encoder', got "
+                f"kind={self.encoder.kind!r}"
             )
         if not 2 <= self.n_outputs <= LARGEST_SIZE:
-            raise ValueError(f"n_classes={self.n_outputs} must be 2 … {LARGEST_SIZE}")
+            raise ValueError(f"n_classes must be 2 … {LARGEST_SIZE}, got {self.n_outputs}")
         check_known("pool", self.pool, POOLS)
 
     def __getattr__(self, name: str) -> Any:
@@ -100,7 +101,7 @@ class Reader(Tapped, nn.Module):
 
     def _states(self, tokens: Tensor, target: Tensor | None, mask: Tensor | None) -> Tensor:
         if target is not None:
-            raise ValueError(f"a {type(self).__name__} takes no target; it reads tokens only")
+            raise ValueError(f"a {type(self).__name__} reads tokens only; leave out target")
         return self.encoder.hidden(tokens, mask=mask)
 
     def tapped(self) -> Iterator[nn.Module]:
@@ -205,18 +206,21 @@ class PictureConfig:
         ReaderConfig(self.encoder, self.n_outputs, self.pool)  # refuses what does not fit
         pair = isinstance(self.size, tuple | list) and len(self.size) == 2
         if not pair or not all(type(n) is int for n in self.size):
-            raise ValueError(f"size={shown(self.size)} must be (height, width) in whole pixels")
+            raise ValueError(
+                f"size must be (height, width) in whole pixels, got {shown(self.size)}"
+            )
         object.__setattr__(self, "size", tuple(self.size))
         for name in ("patch", "channels"):
             check(name, getattr(self, name), int)
         if self.patch < 1 or any(n < 1 or n % self.patch for n in self.size):
-            raise ValueError(f"size={self.size} cannot be cut into patches of patch={self.patch}")
+            raise ValueError(f"size must be a multiple of patch={self.patch}, got {self.size}")
         if self.channels < 1:
-            raise ValueError(f"channels={self.channels} must be at least 1")
+            raise ValueError(f"channels must be at least 1, got {self.channels}")
         if self.encoder.n_ctx < self.n_patches + 1:
             raise ValueError(
-                f"a picture has {self.n_patches} patches and [CLS], but the encoder's context is "
-                f"n_ctx={self.encoder.n_ctx}; make it {self.n_patches + 1}, or the patches larger"
+                f"an image has {self.n_patches} patches and [CLS], but the encoder's context is "
+                f"n_ctx={self.encoder.n_ctx}; set n_ctx={self.n_patches + 1} or more, or use "
+                "larger patches"
             )
 
     @property
@@ -319,11 +323,11 @@ class PictureClassifier(Tapped, nn.Module):
         wanted = [self.config.channels, *self.config.size]
         if not isinstance(pixels, Tensor) or not pixels.is_floating_point():
             found = str(pixels.dtype) if isinstance(pixels, Tensor) else type(pixels).__name__
-            raise ValueError(f"pixel_values is {found}; give a float tensor [batch, *{wanted}]")
+            raise ValueError(f"pixel_values must be a float tensor [batch, *{wanted}], got {found}")
         if list(pixels.shape[1:]) != wanted or not len(pixels):
             raise ValueError(
-                f"pixel_values has shape {list(pixels.shape)}; this model reads pictures of "
-                f"[channel, height, width] = {wanted}, in batches"
+                "pixel_values must have shape [batch, channel, height, width] with [channel, "
+                f"height, width] = {wanted}, got {list(pixels.shape)}"
             )
 
     def tapped(self) -> Iterator[nn.Module]:

@@ -173,7 +173,7 @@ class Recurrent(TokenModel):
         """What the head reads: [batch, position, d_model]."""
         if self.encoder is None:
             if target is not None:
-                raise ValueError("a model of kind='decoder' takes no target")
+                raise ValueError("a model of kind='decoder' takes no target; leave it out")
             return self._run(self.decoder, self.embedding, tokens, mask)
         if target is None:
             raise ValueError(NEEDS_TARGET)
@@ -269,8 +269,8 @@ class Recurrent(TokenModel):
         check_ids(name, ids, mask)
         if ids.shape[1] > self.config.n_ctx:
             raise ValueError(
-                f"the text has {ids.shape[1]} tokens but this model's limit is "
-                f"n_ctx={self.config.n_ctx}; shorten it or set a larger one"
+                f"the text has {ids.shape[1]} tokens but this model reads at most "
+                f"n_ctx={self.config.n_ctx}; shorten it, or set a larger n_ctx"
             )
 
     # -- taps ---------------------------------------------------------------------------------
@@ -333,14 +333,14 @@ def layer_cost(layer: str, *, length: int, d_model: int, kernel: int = 3) -> Lay
     Source: Vaswani et al. 2017, Table 1.
     """
     if layer not in LAYERS:
-        raise ValueError(f"layer={layer!r} is not known; choose one of {', '.join(LAYERS)}")
+        raise ValueError(f"layer must be one of {', '.join(LAYERS)}, got {layer!r}")
     for name, value, least in (
         ("length", length, 1),
         ("d_model", d_model, 1),
         ("kernel", kernel, 2),
     ):
         if value < least:
-            raise ValueError(f"{name}={value} must be at least {least}")
+            raise ValueError(f"{name} must be at least {least}, got {value}")
     if layer == "self-attention":
         return LayerCost(length**2 * d_model, 1, 1)
     if layer == "recurrent":
@@ -357,7 +357,7 @@ def dependent_steps(config: ModelConfig | RecurrentConfig, length: int) -> int:
     position too; stacked layers run one position behind the layer below.
     """
     if length < 1:
-        raise ValueError(f"length={length} must be at least 1")
+        raise ValueError(f"length must be at least 1, got {length}")
     sides = 2 if config.kind == "encoder-decoder" else 1
     if isinstance(config, RecurrentConfig):
         # Both directions of an encoder layer must end before the layer above can begin.
@@ -373,7 +373,7 @@ def path_length(config: ModelConfig | RecurrentConfig, length: int) -> int:
     One look for a transformer and for Bahdanau's attention; a walk for the others.
     """
     if length < 1:
-        raise ValueError(f"length={length} must be at least 1")
+        raise ValueError(f"length must be at least 1, got {length}")
     if not isinstance(config, RecurrentConfig) or config.attention == "bahdanau":
         return 1
     return 2 * length if config.kind == "encoder-decoder" else length

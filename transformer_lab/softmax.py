@@ -120,8 +120,8 @@ def as_column(sinks: Tensor, query: Tensor) -> Tensor:
     fits = column.dim() == 4 and all(a in (1, b) for a, b in zip(column.shape, shape, strict=True))
     if not fits:
         raise ValueError(
-            f"sinks has shape {list(sinks.shape)}; attend needs [head], here [{shape[1]}], or what "
-            f"broadcasts to {list(shape)}"
+            f"sinks must have shape [head], here [{shape[1]}], or one that broadcasts to "
+            f"{list(shape)}, got {list(sinks.shape)}"
         )
     return column
 
@@ -135,23 +135,22 @@ def check_shapes(query: Tensor, key: Tensor, value: Tensor) -> None:
     for name, x in (("query", query), ("key", key), ("value", value)):
         if x.dim() != 4:
             raise ValueError(
-                f"{name} has shape {list(x.shape)}; attend needs [batch, head, position, d_head] "
+                f"{name} must have shape [batch, head, position, d_head], got {list(x.shape)} "
                 "(for one head and one text: x[None, None])"
             )
     if query.shape[-1] != key.shape[-1]:
         raise ValueError(
-            f"query has d_head={query.shape[-1]} but key has {key.shape[-1]}; "
-            "a dot product needs the same"
+            f"query and key must have the same d_head for a dot product, got {query.shape[-1]} "
+            f"and {key.shape[-1]}"
         )
     if key.shape[2] != value.shape[2]:
         raise ValueError(
-            f"key has {key.shape[2]} positions but value has {value.shape[2]}; "
-            "each key needs one value"
+            f"each key needs one value, got {key.shape[2]} keys and {value.shape[2]} values"
         )
     if key.shape[1] != value.shape[1] or query.shape[1] % key.shape[1]:
         raise ValueError(
-            f"{query.shape[1]} query heads cannot share {key.shape[1]} key and "
-            f"{value.shape[1]} value heads; the number of key heads must divide that of query heads"
+            "the number of key and value heads must be equal and divide that of query heads, got "
+            f"{query.shape[1]} query, {key.shape[1]} key and {value.shape[1]} value heads"
         )
 
 

@@ -39,7 +39,7 @@ class TextModel:
 
     def __init__(self, model: Any, tokenizer: Any, name: str = "", *, target_tokenizer: Any = None):
         if not isinstance(model, nn.Module | Network):
-            raise ValueError(f"model is a {type(model).__name__}; give a torch module")
+            raise ValueError(f"model must be a torch module, got a {type(model).__name__}")
         self.model: Any = model
         own = model.module if isinstance(model, Network) else model
         self.name = name or type(own).__name__
@@ -111,8 +111,9 @@ class TextModel:
 
         if self.random_weights:
             raise ValueError(
-                f"{self.name} has {caution(self)}; a saved folder would not say so. Set "
-                "model.model.random_weights = () once they are trained, or to save them as they are"
+                f"{self.name} has {caution(self)}, and a saved folder could not record that. Once "
+                "they are trained, or to save them as they are, set model.model.random_weights = "
+                "()"
             )
         folder = check_folder("folder", folder)
         self.network.save(folder, save_model, **options)
@@ -222,17 +223,17 @@ class TextModel:
             size = self.network.vocabulary[self.kind == "encoder-decoder"]
             if text < 0 or (size is not None and text >= size):
                 most = "" if size is None else f" (0 … {size - 1})"
-                raise ValueError(f"token={text} is no token of {self.name}{most}; give another id")
+                raise ValueError(
+                    f"token={text} is not a token of {self.name}{most}; give another id"
+                )
             return text
         if not isinstance(text, str):
-            raise ValueError(
-                f"token={text!r} is no token; give its id, or a text that is one token"
-            )
+            raise ValueError(f"token must be an id, or a text that is one token, got {text!r}")
         special = getattr(self.target_tokenizer, "special_ids", frozenset())
         ids = [i for i in self.target_tokenizer.encode(text) if i not in special]
         if len(ids) != 1:
             raise ValueError(
-                f"{text!r} is {len(ids)} tokens of {self.name}; give one token, or its id"
+                f"{text!r} is {len(ids)} tokens for {self.name}; give one token, or its id"
             )
         return ids[0]
 
@@ -253,7 +254,8 @@ class TextModel:
                 if mask_id not in ids:
                     name = "<mask>" if mask_id is None else self.tokenizer.tokens([mask_id])[0]
                     raise ValueError(
-                        f"{self.name} predicts masked tokens: put {name} into the text, or give position"
+                        f"{self.name} predicts masked tokens: put {name} into the text, or give "
+                        "position"
                     )
                 position = ids.index(mask_id)
         return self.trace(text, target, keep="maps").predictions(position, k)
@@ -291,14 +293,19 @@ class TextModel:
         sampling.fits(self.network.vocabulary[target_ids is not None])
         check("n", n, int)
         if self.kind == "encoder":
-            raise ValueError(f"{self.name} is an encoder and writes nothing; it fills in masks")
+            raise ValueError(
+                f"{self.name} is an encoder and cannot generate text; it fills in masks"
+            )
         if (target_ids is None) == (self.kind == "encoder-decoder"):
-            raise ValueError("target_ids is what an encoder-decoder, and no other, has written")
+            raise ValueError(
+                "target_ids is required for an encoder-decoder (the ids generated so far), and "
+                "for no other model"
+            )
         so_far = ids if target_ids is None else target_ids
         room = None if self.n_ctx is None else self.n_ctx - len(so_far)
         if n < 1 or (room is not None and n > room):
-            most = "" if room is None else f" and at most {room}, which is the room left"
-            raise ValueError(f"n={n} must be at least 1{most}")
+            most = "" if room is None else f" and at most {room}, the tokens left in the context"
+            raise ValueError(f"n must be at least 1{most}, got {n}")
         more: dict[str, Any] = {"sampling": sampling, "cached": cached}
         if target_ids is not None:
             more["written"] = target_ids[None].to(self.network.device)
@@ -329,7 +336,7 @@ class TextModel:
 
     def _encode(self, name: str, text: str, tokenizer: Any) -> Tensor:
         if not isinstance(text, str):
-            raise ValueError(f"{name} is a {type(text).__name__}; give a string")
+            raise ValueError(f"{name} must be a string, got a {type(text).__name__}")
         longest = _LETTERS * self.n_ctx if self.n_ctx else _LONGEST
         if len(text) > longest:  # said at once: to split a book into tokens takes many seconds
             reads = f"{self.n_ctx} tokens" if self.n_ctx else f"{_LONGEST:,} characters"
@@ -373,8 +380,8 @@ class TextModel:
             wanted = getattr(tokenizer, "rows", tokenizer.vocab_size)
             if rows is not None and wanted > rows:
                 raise ValueError(
-                    f"{side} has {wanted:,} tokens but the embedding of the model {self.name} has "
-                    f"{rows:,} rows; give the tokenizer that belongs to the model"
+                    f"{side} has {wanted:,} tokens but the embedding of {self.name} has {rows:,} "
+                    "rows; give the tokenizer that belongs to the model"
                 )
 
     def takes_no_target(self, target: Any) -> str:
@@ -399,8 +406,8 @@ def _wrapped(tokenizer: Any) -> Any:
         return HuggingFaceTokenizer(tokenizer)
     if not hasattr(tokenizer, "tokens"):
         raise ValueError(
-            f"tokenizer is a {type(tokenizer).__name__}; give one of transformer_lab.tokenizers or "
-            "a Hugging Face tokenizer"
+            "tokenizer must be one of transformer_lab.tokenizers or a Hugging Face tokenizer, "
+            f"got a {type(tokenizer).__name__}"
         )
     return tokenizer
 

@@ -118,15 +118,15 @@ class _OwnTokenizer:
         self.vocabulary = tuple(vocabulary)
         if self.vocabulary[: len(self._special)] != self._special:
             raise ValueError(
-                f"vocabulary={shown(self.vocabulary)} must begin with {', '.join(SPECIAL)}"
+                f"vocabulary must begin with {', '.join(SPECIAL)}, got {shown(self.vocabulary)}"
             )
         unfit = [t for t in self.vocabulary if not isinstance(t, str) or not t]
         if unfit:
-            raise ValueError(f"vocabulary holds {shown(unfit[0])}; a token is a text of its own")
+            raise ValueError(f"vocabulary must hold non-empty strings, got {shown(unfit[0])}")
         self._id = {token: i for i, token in enumerate(self.vocabulary)}
         if len(self._id) != len(self.vocabulary):
             twice = next(t for t, n in Counter(self.vocabulary).items() if n > 1)
-            raise ValueError(f"vocabulary holds {shown(twice)} twice; every token needs one id")
+            raise ValueError(f"vocabulary must not repeat a token, got {shown(twice)} twice")
 
     @property
     def vocab_size(self) -> int:
@@ -188,7 +188,7 @@ class _OwnTokenizer:
         numbers: list[int] = ids.tolist() if hasattr(ids, "tolist") else list(ids)  # type: ignore
         for i in numbers:
             if isinstance(i, bool) or not hasattr(i, "__index__"):
-                raise ValueError(f"id {shown(i)} is not a whole number; ids are one list of them")
+                raise ValueError(f"ids must be one list of whole numbers, got {shown(i)}")
             if not 0 <= i < self.vocab_size:
                 raise ValueError(f"id {i} is outside this tokenizer's 0 … {self.vocab_size - 1}")
         return numbers
@@ -212,7 +212,7 @@ class CharTokenizer(_OwnTokenizer):
         super().__init__(vocabulary)
         for token in self.vocabulary[len(self._special) :]:
             if len(token) > 1:
-                raise ValueError(f"vocabulary holds {shown(token)}; a token is one character here")
+                raise ValueError(f"vocabulary must hold single characters, got {shown(token)}")
 
     @classmethod
     @checked
@@ -268,7 +268,7 @@ class WordTokenizer(_OwnTokenizer):
             max_size: largest `vocab_size`, special tokens included; None for no limit.
         """
         if max_size is not None and max_size <= len(SPECIAL):
-            raise ValueError(f"max_size={max_size} leaves no room for words; try 10000")
+            raise ValueError(f"max_size must be above {len(SPECIAL)}, got {max_size}; try 10000")
         counts: Counter[str] = Counter()
         for text in _texts(texts):
             counts.update(cls._pattern.findall(text))
@@ -315,7 +315,7 @@ class BPETokenizer(_OwnTokenizer):
         for pair in self.merges:
             texts = all(isinstance(token, str) for token in pair)
             if not texts or not {*pair, "".join(pair)} <= self._id.keys():
-                raise ValueError(f"merges holds {shown(pair)}, not all of it in vocabulary")
+                raise ValueError(f"merges holds {shown(pair)}, which is not all in vocabulary")
         # Inside the engine the special names carry a space, which no byte-level token can hold,
         # so that no text merges into one of them.
         inside = {f" {t}" if i < len(SPECIAL) else t: i for i, t in enumerate(self.vocabulary)}
@@ -326,12 +326,10 @@ class BPETokenizer(_OwnTokenizer):
         """Without all bytes some text has no tokens, and with other signs some token no bytes."""
         missing = [byte for character, byte in byte_of.items() if character not in self._id]
         if missing:
-            raise ValueError(
-                f"vocabulary lacks {len(missing)} of the 256 bytes, 0x{missing[0]:02x}"
-            )
+            raise ValueError(f"vocabulary must hold all 256 bytes; 0x{missing[0]:02x} is missing")
         for token in self.vocabulary[len(SPECIAL) :]:
             if not byte_of.keys() >= set(token):
-                raise ValueError(f"vocabulary holds {shown(token)}, which does not write bytes")
+                raise ValueError(f"vocabulary must hold bytes only, got {shown(token)}")
 
     @classmethod
     @checked
@@ -345,9 +343,11 @@ class BPETokenizer(_OwnTokenizer):
         from tokenizers import models, pre_tokenizers, trainers
 
         if vocab_size < len(SPECIAL) + 256:
-            raise ValueError(f"vocab_size={vocab_size} is below 261 (256 bytes and 5 special)")
+            raise ValueError(
+                f"vocab_size must be at least 261 (256 bytes and 5 special), got {vocab_size}"
+            )
         if vocab_size > _LARGEST_SIZE:
-            raise ValueError(f"vocab_size={vocab_size} is too large; at most {_LARGEST_SIZE:,}")
+            raise ValueError(f"vocab_size must be at most {_LARGEST_SIZE:,}, got {vocab_size}")
         engine = Engine(models.BPE())
         engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         trainer = trainers.BpeTrainer(
@@ -396,20 +396,20 @@ def load_tokenizer(folder: str | Path) -> CharTokenizer | WordTokenizer | BPETok
     path = path / "tokenizer.json" if path.is_dir() else path
     name = in_line(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{name}: no such tokenizer; Tokenizer.save(folder) writes one")
+        raise FileNotFoundError(f"{name}: no tokenizer here; Tokenizer.save(folder) writes one")
     values = read_json(path, limit=_LARGEST_FILE)
     own = (CharTokenizer, AlphabetTokenizer, WordTokenizer, BPETokenizer)
     kinds = {cls.kind: cls for cls in own}
     kind = values.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
-        raise ValueError(f"{name}: kind={shown(kind)} is not one of {', '.join(kinds)}")
+        raise ValueError(f"{name}: kind must be one of {', '.join(kinds)}, got {shown(kind)}")
     words = values.get("vocabulary")
     if not isinstance(words, list) or not all(isinstance(w, str) and w for w in words):
         raise ValueError(f"{name}: 'vocabulary' must be a list of non-empty strings")
     try:
         return kinds[kind].from_dict(values)  # type: ignore[return-value]
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{name}: does not describe a {kind} tokenizer ({error!r})") from None
+        raise ValueError(f"{name} does not describe a {kind} tokenizer ({error!r})") from None
 
 
 def as_utf8(text: str) -> str:
@@ -417,14 +417,14 @@ def as_utf8(text: str) -> str:
     a warning says so."""
     whole = text.encode("utf-8", "replace").decode()
     if whole != text:
-        warnings.warn("half a surrogate pair is not text; it is read as '?'", stacklevel=4)
+        warnings.warn("a lone surrogate is half a character; it is read as '?'", stacklevel=4)
     return whole
 
 
 def _texts(texts: str | Iterable[str]) -> Iterator[str]:
     for text in (texts,) if isinstance(texts, str) else texts:
         if not isinstance(text, str):
-            raise ValueError(f"one of the texts is {shown(text)}; give strings")
+            raise ValueError(f"texts must be strings, got {shown(text)}")
         yield text
 
 

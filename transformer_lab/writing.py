@@ -42,11 +42,13 @@ class Sampling:
         ):
             check(name, getattr(self, name), kind)
         if self.temperature < 0:
-            raise ValueError(f"temperature={self.temperature} must be 0 (greedy) or more")
+            raise ValueError(f"temperature must be 0 (greedy) or more, got {self.temperature}")
         if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k={self.top_k} must be at least 1; None draws from all tokens")
+            raise ValueError(
+                f"top_k must be at least 1, got {self.top_k}; None samples from all tokens"
+            )
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p={self.top_p} must be above 0 and at most 1")
+            raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
 
     def fits(self, vocabulary: int | None) -> None:
         """
@@ -55,8 +57,8 @@ class Sampling:
         """
         if vocabulary is not None and (self.top_k or 0) > vocabulary:
             raise ValueError(
-                f"top_k={self.top_k} is more than the {vocabulary} tokens of the vocabulary; "
-                f"use at most {vocabulary}, or None for all"
+                f"top_k must be at most {vocabulary}, the tokens of the vocabulary, got "
+                f"{self.top_k}; None samples from all tokens"
             )
 
     @cached_property
@@ -158,8 +160,8 @@ def generate(
     n_prompt = ids.shape[1]
     if n_prompt + max_new_tokens - 1 > model.config.n_ctx:
         raise ValueError(
-            f"max_new_tokens={max_new_tokens} after {n_prompt} tokens passes the model's "
-            f"n_ctx={model.config.n_ctx}; ask for at most {model.config.n_ctx - n_prompt + 1}"
+            f"max_new_tokens must be at most {model.config.n_ctx - n_prompt + 1} after a prompt "
+            f"of {n_prompt} tokens (n_ctx={model.config.n_ctx}), got {max_new_tokens}"
         )
     with evaluation_mode(model):
         if beams > 1:
@@ -266,14 +268,19 @@ def _beams_of_one(reader, ids, max_new_tokens, beams, eos_id, alpha) -> Tensor:
 def _check(model, tokens, max_new_tokens, bos_id, temperature, top_k, top_p, beams) -> None:
     kind = model.config.kind
     if kind == "encoder":
-        raise ValueError("an encoder does not write text; use a decoder or an encoder-decoder")
+        raise ValueError("an encoder cannot generate text; use a decoder or an encoder-decoder")
     if kind == "encoder-decoder" and bos_id is None:
-        raise ValueError("bos_id is needed: the token that the target starts with")
+        raise ValueError("an encoder-decoder needs bos_id, the token that the target starts with")
     if tokens.dim() != 2 or tokens.shape[1] == 0:
-        raise ValueError(f"tokens has shape {list(tokens.shape)}; it must be [batch, position ≥ 1]")
+        raise ValueError(
+            "tokens must have shape [batch, position] with at least one position, got "
+            f"{list(tokens.shape)}"
+        )
     for name, value, least in (("max_new_tokens", max_new_tokens, 1), ("beams", beams, 1)):
         if value < least:
-            raise ValueError(f"{name}={value} must be at least {least}")
+            raise ValueError(f"{name} must be at least {least}, got {value}")
     Sampling(temperature, top_k, top_p)
     if beams > 1 and temperature > 0:
-        raise ValueError(f"beams={beams} draws nothing; leave temperature={temperature} out")
+        raise ValueError(
+            f"beam search (beams={beams}) does not sample; leave out temperature={temperature}"
+        )

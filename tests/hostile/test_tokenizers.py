@@ -87,7 +87,7 @@ def test_saved_and_loaded_it_gives_the_same_ids(made, tmp_path):
 @given(st.one_of(st.none(), st.integers(), st.floats(), st.binary(), st.lists(st.text())))
 def test_what_is_no_text_is_named(value):
     for tokenizer in (BPE, WORDS):
-        with pytest.raises(ValueError, match=r"text=.* must be text"):
+        with pytest.raises(ValueError, match=r"text must be text.* got"):
             tokenizer.encode(value)
 
 
@@ -95,7 +95,9 @@ def test_what_is_no_text_is_named(value):
 def test_what_is_no_id_is_named(ids):
     for tokenizer in (BPE, WORDS):
         for call in (tokenizer.decode, tokenizer.tokens):
-            with pytest.raises(ValueError, match=r"^id .* is (not a whole number|outside)"):
+            with pytest.raises(
+                ValueError, match=r"^id .* is outside|^ids must be one list of whole numbers, got"
+            ):
                 call(ids)
 
 
@@ -104,7 +106,7 @@ def test_texts_to_learn_from_are_texts(made):
     for wrong in (5, None, [1], [None], ["a", b"b"]):
         with pytest.raises(ValueError, match=r"texts?[ =]"):
             made.train(wrong)
-    with pytest.raises(ValueError, match="vocab_size=9223372036854775807 is too large"):
+    with pytest.raises(ValueError, match="vocab_size must be at most .* got 9223372036854775807"):
         BPETokenizer.train("a", 2**63 - 1)
 
 
@@ -112,9 +114,9 @@ def test_a_vocabulary_without_all_bytes_or_with_other_signs_is_refused(tmp_path)
     good = BPE.to_dict()
     first = next(iter(byte_of))
     bad = {
-        "lacks 1 of the 256 bytes": {"vocabulary": good["vocabulary"][1:]},
-        "does not write bytes": {"vocabulary": [*good["vocabulary"], "日"]},
-        "not all of it in vocabulary": {"merges": [[first, "日"]]},
+        "must hold all 256 bytes; 0x.. is missing": {"vocabulary": good["vocabulary"][1:]},
+        "must hold bytes only": {"vocabulary": [*good["vocabulary"], "日"]},
+        "which is not all in vocabulary": {"merges": [[first, "日"]]},
         "merges holds": {"merges": [[1, 2]]},
         "does not describe": {"merges": [["a"]]},
         "bpe tokenizer": {"merges": None},

@@ -110,7 +110,7 @@ def test_lists_that_are_no_prompts(given, said):
         ([[1, 2]], {"metric": "kl", "measure": "entropy"}, "metric='kl' is of patching and effects"),
         ([[1, 2]], {"batch_size": 0}, "batch_size=0 must be at least 1"),
         ([[1, 2]], {"level": 2.0}, "level=2.0 between 0 and 1"),
-        ([[1, 2]], {"seed": "x"}, "seed='x' must be a whole number"),
+        ([[1, 2]], {"seed": "x"}, "seed must be a whole number, got 'x'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_studied_is_said_before_anything_is_computed(prompts, options, said):

@@ -111,5 +111,5 @@ def test_cross_attention_goes_from_what_is_written_to_what_is_read():
     assert view.block is None
     model = object.__new__(tl.ImageModel)
     model.name = "eyes"
-    with pytest.raises(ValueError, match=r"a=\(0, 1\): a picture's view has none"):
+    with pytest.raises(ValueError, match=r"an image view has no a, got \(0, 1\)"):
         tl.explore(model, torch.zeros(1), a=(0, 1), b=(0, 1))

@@ -171,7 +171,8 @@ def test_without_a_number_it_writes_twenty_tokens_or_what_there_is_room_for(deco
 def test_where_there_is_no_room_it_says_so(decoder):
     view = Explorer(decoder, " ".join(["it"] * 32))
     with pytest.raises(
-        ValueError, match="n=20 must be at least 1 and at most 0, which is the room"
+        ValueError,
+        match="n must be at least 1 and at most 0, the tokens left in the context, got 20",
     ):
         view.write()
 
@@ -180,16 +181,16 @@ def test_where_there_is_no_room_it_says_so(decoder):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (dict(temperature=-1.0), r"temperature=-1.0 must be 0 \(greedy\) or more"),
-        (dict(temperature=float("nan")), "temperature=nan must be a finite number"),
-        (dict(top_k=0), "top_k=0 must be at least 1; None"),
-        (dict(top_k=999), "top_k=999 is more than the 26 tokens of the vocabulary; use"),
-        (dict(top_p=0.0), "top_p=0.0 must be above 0 and at most 1"),
-        (dict(top_p=1.1), "top_p=1.1 must be above 0"),
-        (dict(n=0), "n=0 must be at least 1 and at most 29, which is the room left"),
-        (dict(n=30), "n=30 must be at least 1 and at most 29"),
-        (dict(n=1.5), "n=1.5 must be a whole number"),
-        (dict(seed="x"), "seed='x' must be a whole number"),
+        (dict(temperature=-1.0), r"temperature must be 0 \(greedy\) or more, got -1.0"),
+        (dict(temperature=float("nan")), "temperature must be a finite number, got nan"),
+        (dict(top_k=0), "top_k must be at least 1, got 0; None"),
+        (dict(top_k=999), "top_k must be at most 26, the tokens of the vocabulary, got 999"),
+        (dict(top_p=0.0), "top_p must be above 0 and at most 1, got 0.0"),
+        (dict(top_p=1.1), "top_p must be above 0 and at most 1, got 1.1"),
+        (dict(n=0), "n must be at least 1 and at most 29, the tokens left in the context, got 0"),
+        (dict(n=30), "n must be at least 1 and at most 29, .* got 30"),
+        (dict(n=1.5), "n must be a whole number, got 1.5"),
+        (dict(seed="x"), "seed must be a whole number, got 'x'"),
     ],
 )
 def test_what_cannot_be_written_is_said_in_one_sentence(decoder, given, words):

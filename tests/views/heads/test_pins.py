@@ -134,6 +134,6 @@ def test_an_explorer_shows_pinned_heads_after_the_edits_with_what_is_known_of_th
 def test_a_picture_has_no_heads_to_pin():
     model = object.__new__(tl.ImageModel)
     model.name = "eyes"
-    with pytest.raises(ValueError, match=r"pins=\[\(0, 1\)\]: a picture's view has none"):
+    with pytest.raises(ValueError, match=r"an image view has no pins, got \[\(0, 1\)\]"):
         tl.explore(model, "photo.jpg", pins=[(0, 1)])
     assert not hasattr(PatchView, "pins")

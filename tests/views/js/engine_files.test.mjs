@@ -72,7 +72,7 @@ test("a field or a value that the engine does not know is named", () => {
     [{ positions: { name: "rotary", base: 10, scale: 2 } }, /positions=/],
     [{ positions: null }, /positions=null/],
     [{ n_layers: 0 }, /n_layers=0/],
-    [{ n_heads: 3 }, /n_heads=3 must be divisible by n_kv_heads=2/],
+    [{ n_heads: 3 }, /n_heads must be divisible by n_kv_heads=2, got 3/],
     [{ norm_eps: "1" }, /norm_eps="1"/],
   ];
   for (const [change, why] of refused) assert.throws(() => readConfig({ ...config, ...change }), { constructor: UnknownModel, message: why });

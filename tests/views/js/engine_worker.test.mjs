@@ -114,7 +114,7 @@ test("a page asks, and is answered", async () => {
     [{ ask: "map", places: [{ ...place, kind: "cross" }] }, /kind='cross' is not in this model; it has decoder/],
     [{ ask: "map", places: [{ ...place, layer: 1 }] }, /layer=1 is outside 0 … 0/],
     [{ ask: "map", places: [{ ...place, head: 2 }] }, /head=2 is outside 0 … 1/],
-    [{ ask: "read", text: 3 }, /text is a number; give a string/],
+    [{ ask: "read", text: 3 }, /text must be a string, got a number/],
     [{ ask: "predict", position: 0, of: "other" }, /no text has been read/],
   ];
   for (const [question, why] of refused) await assert.rejects(engine.ask(question), why);
@@ -151,7 +151,7 @@ test("a model that was damaged on its way is one sentence", async () => {
   damaged.weights[damaged.weights.length - 1] ^= 1;
   await assert.rejects(engine.ask({ ask: "load", ...damaged }), /not as it was written: its checksum differs/);
   const other = { ...packed(), tokenizer: { kind: "char", vocabulary: ["a", "b", "c"] } };
-  await assert.rejects(engine.ask({ ask: "load", ...other }), /tokenizer has 8 tokens but the embedding of the model tiny has 7 rows/);
+  await assert.rejects(engine.ask({ ask: "load", ...other }), /tokenizer has 8 tokens but the embedding of tiny has 7 rows/);
   for (const kind of ["unigram", "constructor", undefined]) assert.throws(() => tokenizerOf({ kind }), /does not know tokenizers of kind/);
   const backend = { model: { type: "BPE", vocab: {}, merges: [] }, normalizer: null, pre_tokenizer: { type: "Digits" }, post_processor: null, decoder: { type: "ByteLevel" }, added_tokens: [] };
   const theirs = (change) => tokenizerOf({ kind: "hugging_face", ids: {}, special: [], size: 0, backend: { ...backend, ...change } });

@@ -85,7 +85,7 @@ test("it stops where it is told to, and goes on from there", () => {
 test("what cannot be is a sentence", () => {
   const school = new School();
   assert.throws(() => school.answer({ ask: "train", every: 1 }), /no model has been made/);
-  assert.throws(() => ended(school.answer({ ask: "begin", ...lesson({ seed: 0.5 }) })), /seed=0.5 must be a whole number/);
+  assert.throws(() => ended(school.answer({ ask: "begin", ...lesson({ seed: 0.5 }) })), /seed must be a whole number, got 0.5/);
   assert.throws(() => ended(school.answer({ ask: "begin", ...lesson({ config: { ...config, dropout: 0.1 } }) })), /cannot be trained in a page: dropout=0.1/);
   ended(school.answer({ ask: "begin", ...lesson() }));
   assert.throws(() => ended(school.answer({ ask: "look", text: " ".repeat(0), off: [] })), /text is empty/);

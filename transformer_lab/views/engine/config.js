@@ -66,7 +66,7 @@ export function readConfig(values) {
   for (const name of Object.keys(FIELDS)) {
     if (!Object.hasOwn(values, name) && !OPTIONAL.includes(name)) throw new UnknownModel(`the model's configuration lacks ${name}`);
   }
-  if (values.n_heads % values.n_kv_heads) throw new UnknownModel(`n_heads=${values.n_heads} must be divisible by n_kv_heads=${values.n_kv_heads}`);
+  if (values.n_heads % values.n_kv_heads) throw new UnknownModel(`n_heads must be divisible by n_kv_heads=${values.n_kv_heads}, got ${values.n_heads}`);
   return values;
 }
 

@@ -92,7 +92,7 @@ export class Transformer {
   /** @param {Matrix} hidden [row, d_model] @returns {Matrix} [row, vocab] */
   logits(hidden) {
     const { config, weights } = this;
-    if (!weights.head) throw new Error("this model has no head (head=False), so it gives no logits");
+    if (!weights.head) throw new Error("this model was built with head=False, so it has no logits; use hidden(), or build it with head=True");
     if (weights.transform) hidden = this.norm(each(linear(hidden, weights.transform), ACTIVATIONS[config.activation]), weights.transform.norm);
     const logits = linear(hidden, weights.head);
     const cap = config.logit_softcap;

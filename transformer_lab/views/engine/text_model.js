@@ -32,7 +32,7 @@ export class TextModel {
     for (const [side, one, most] of [["tokenizer", this.tokenizer, rows], ["target_tokenizer", this.targetTokenizer, targetRows ?? rows]]) {
       if (one.rows <= most) continue;
       throw new Error(
-        `${side} has ${thousands(one.rows)} tokens but the embedding of the model ${name} has ${thousands(most)} rows; ` +
+        `${side} has ${thousands(one.rows)} tokens but the embedding of ${name} has ${thousands(most)} rows; ` +
           "give the tokenizer that belongs to the model",
       );
     }
@@ -52,7 +52,7 @@ export class TextModel {
   }
 
   #encode(name, text, tokenizer) {
-    if (typeof text !== "string") throw new Error(`${name} is a ${typeof text}; give a string`);
+    if (typeof text !== "string") throw new Error(`${name} must be a string, got a ${typeof text}`);
     const letters = text.length > LETTERS * this.longest ? Array.from(text).length : 0;
     if (letters > LETTERS * this.longest) {
       throw new Error(`${name} has ${thousands(letters)} characters but ${this.name} reads at most ${this.longest} tokens; shorten it`);
@@ -94,11 +94,11 @@ export class TextModel {
   *write(inputs, n, { edits = [], sampling = {}, read } = {}) {
     const { config } = this.model;
     checkSampling(sampling, config.target_vocab_size ?? config.vocab_size);
-    if (this.kind === "encoder") throw new Error(`${this.name} is an encoder and writes nothing; it fills in masks`);
+    if (this.kind === "encoder") throw new Error(`${this.name} is an encoder and cannot generate text; it fills in masks`);
     const own = this.model.both ? inputs.target : inputs.tokens;
-    if (!own) throw new Error("target_ids is what an encoder-decoder, and no other, has written");
+    if (!own) throw new Error("target_ids is required for an encoder-decoder (the ids generated so far), and for no other model");
     const room = this.longest - own.length;
-    if (!(Number.isInteger(n) && n >= 1 && n <= room)) throw new Error(`n=${n} must be at least 1 and at most ${room}, which is the room left`);
+    if (!(Number.isInteger(n) && n >= 1 && n <= room)) throw new Error(`n must be at least 1 and at most ${room}, the tokens left in the context, got ${n}`);
     const { eos } = this.targetTokenizer.ids;
     const written = yield* writing(this.model, inputs, n, { eos, edits, sampling, read });
     return written[written.length - 1] === eos ? written.slice(0, -1) : written;

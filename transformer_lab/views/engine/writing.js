@@ -16,12 +16,12 @@ import { likeliest, logProbabilities } from "./predictions.js";
 
 /** @param {Sampling} options @param {number} vocabulary @throws {Error} for a value out of its range */
 export function checkSampling({ temperature = 0, topK = null, topP = null, seed = 0 }, vocabulary) {
-  if (!(temperature >= 0 && temperature < Infinity)) throw new Error(`temperature=${temperature} must be 0 (greedy) or more`);
-  if (topK !== null && !(Number.isInteger(topK) && topK >= 1)) throw new Error(`top_k=${topK} must be at least 1; None draws from all tokens`);
-  if (topP !== null && !(topP > 0 && topP <= 1)) throw new Error(`top_p=${topP} must be above 0 and at most 1`);
-  if (!Number.isInteger(seed)) throw new Error(`seed=${seed} must be a whole number`);
+  if (!(temperature >= 0 && temperature < Infinity)) throw new Error(`temperature must be 0 (greedy) or more, got ${temperature}`);
+  if (topK !== null && !(Number.isInteger(topK) && topK >= 1)) throw new Error(`top_k must be at least 1, got ${topK}; None samples from all tokens`);
+  if (topP !== null && !(topP > 0 && topP <= 1)) throw new Error(`top_p must be above 0 and at most 1, got ${topP}`);
+  if (!Number.isInteger(seed)) throw new Error(`seed must be a whole number, got ${seed}`);
   if ((topK ?? 0) > vocabulary) {
-    throw new Error(`top_k=${topK} is more than the ${vocabulary} tokens of the vocabulary; use at most ${vocabulary}, or None for all`);
+    throw new Error(`top_k must be at most ${vocabulary}, the tokens of the vocabulary, got ${topK}; None samples from all tokens`);
   }
 }
 
@@ -89,7 +89,7 @@ function taker(options) {
  * @returns {Generator<number | null, number[]>} the tokens; null between two blocks of a pass
  */
 export function* writing(model, inputs, most, { eos = null, edits = [], read, sampling = {} }) {
-  if (model.config.kind === "encoder") throw new Error("an encoder does not write text; use a decoder or an encoder-decoder");
+  if (model.config.kind === "encoder") throw new Error("an encoder cannot generate text; use a decoder or an encoder-decoder");
   const take = taker(sampling);
   const cache = new Cache();
   const written = [];

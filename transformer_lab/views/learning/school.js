@@ -83,7 +83,7 @@ function answersOf(logits, several) {
 
 /** @param {School} school @param {Lesson & {seed: number, text: string}} lesson */
 function* begin(school, { config, shapes, tokenizer, names, recipe, batch, tokens, targets, rows, heldOut, seed, text }) {
-  if (!Number.isInteger(seed)) throw new Error(`seed=${seed} must be a whole number`);
+  if (!Number.isInteger(seed)) throw new Error(`seed must be a whole number, got ${seed}`);
   const weights = initialWeights(config, shapes, seed);
   const why = whyNotTrained(config, weights);
   if (why) throw new Error(`this model cannot be trained in a page: ${why}`);
