@@ -238,7 +238,10 @@ def test_no_dropout_in_evaluation_and_some_in_training():
 @pytest.mark.parametrize(
     ("shapes", "words"),
     [
-        (((6, 8), (2, 4, 6, 8), (2, 4, 6, 8)), ["query must have shape [batch, head", "got [6, 8]"]),
+        (
+            ((6, 8), (2, 4, 6, 8), (2, 4, 6, 8)),
+            ["query must have shape [batch, head", "got [6, 8]"],
+        ),
         (((2, 4, 6, 8), (2, 4, 6, 4), (2, 4, 6, 4)), ["same d_head", "got 8 and 4"]),
         (((2, 4, 6, 8), (2, 4, 6, 8), (2, 4, 5, 8)), ["one value", "got 6 keys and 5 values"]),
         (((2, 4, 6, 8), (2, 3, 6, 8), (2, 3, 6, 8)), ["divide", "got 4 query, 3 key"]),

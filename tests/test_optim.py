@@ -293,7 +293,9 @@ def test_modern_has_the_rates_of_its_source():
 def test_unknown_names_list_the_known_ones():
     with pytest.raises(ValueError, match=r"optimizer must be one of adamw, modern.*got 'sgd'"):
         recipe("sgd")
-    with pytest.raises(ValueError, match=r"schedule must be one of cosine, linear, noam, constant.*got 'step'"):
+    with pytest.raises(
+        ValueError, match=r"schedule must be one of cosine, linear, noam, constant.*got 'step'"
+    ):
         Schedule("step", 10)
     with pytest.raises(ValueError, match="counts from 1"):
         noam(0, 512)

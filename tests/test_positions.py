@@ -234,7 +234,10 @@ def test_a_scheme_comes_back_from_its_dictionary(value):
         (lambda: scheme("rope"), ["'rope'", "rotary", "alibi"]),
         (lambda: scheme({"name": "rotary", "theta": 3}), ["rotary", "theta"]),
         (lambda: Rotary().build(**{**SIZES, "d_head": 7}), ["d_head must be even", "got 7"]),
-        (lambda: Sinusoidal().build(**{**SIZES, "d_model": 33}), ["d_model must be even", "got 33"]),
+        (
+            lambda: Sinusoidal().build(**{**SIZES, "d_model": 33}),
+            ["d_model must be even", "got 33"],
+        ),
         (lambda: Relative(buckets=30), ["buckets must be a multiple of 4", "got 30"]),
         (lambda: Relative(max_distance=16), ["max_distance must be above", "= 16", "got 16"]),
     ],

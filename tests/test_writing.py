@@ -181,7 +181,11 @@ def test_a_seed_repeats_a_text_and_the_mode_comes_back():
         ("encoder", {}, ["encoder cannot generate text"]),
         ("encoder-decoder", {}, ["bos_id"]),
         ("decoder", dict(max_new_tokens=0), ["max_new_tokens must be at least 1", "got 0"]),
-        ("decoder", dict(max_new_tokens=99), ["max_new_tokens must be at most 36", "n_ctx=40", "got 99"]),
+        (
+            "decoder",
+            dict(max_new_tokens=99),
+            ["max_new_tokens must be at most 36", "n_ctx=40", "got 99"],
+        ),
         ("decoder", dict(temperature=-1.0), ["temperature must", "got -1.0"]),
         ("decoder", dict(temperature=float("nan")), ["temperature must", "finite", "got nan"]),
         ("decoder", dict(top_k=0), ["top_k must", "got 0"]),

@@ -163,5 +163,5 @@ def test_hugging_face_parts_that_are_not_known_say_so(open_page, scheme):
     torch.manual_seed(0)
     trace = tl.trace(transformers.GPT2LMHeadModel(config).eval(), torch.arange(7))
     page = open_page(ResidualView(trace).to_html(), scheme=scheme)
-    assert "attention and MLP count as one" in text(page, "block-note")
+    assert "attention and MLP are counted together" in text(page, "block-note")
     assert len(blocks(page)[1]) == 3

@@ -147,5 +147,5 @@ def test_a_gate_before_w_o_is_refused():
     from tests.hub import families
 
     trace = tl.trace(families.tiny("diffllama"), torch.tensor([[5, 6, 7, 8, 9]]), keep="all")
-    with pytest.raises(PartsError, match="something stands between them"):
+    with pytest.raises(PartsError, match="something comes between them"):
         block_steps(trace, 0, 0, 2)

@@ -39,7 +39,7 @@ def test_the_heads_look_where_they_were_told():
 
 @pytest.mark.badinput
 def test_bad_input():
-    with pytest.raises(ValueError, match=r"through='queries'.*keys, values"):
+    with pytest.raises(ValueError, match=r"through must be one of .*keys, values.* got 'queries'"):
         circuits.induction_by_hand(through="queries")
-    with pytest.raises(ValueError, match="n_layers=3 must be 1 or 2"):
+    with pytest.raises(ValueError, match="n_layers must be 1 or 2, got 3"):
         circuits.induction_by_hand(n_layers=3)

@@ -69,7 +69,7 @@ def test_the_likeliest_are_asked_by_default_and_cross_attention_by_its_name():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (dict(tokens=[]), "tokens=\\[\\] names none"),
+        (dict(tokens=[]), "tokens must hold at least one token id, got \\[\\]"),
         (dict(tokens=99), "token=99 is outside the 50"),
         (dict(tokens=4, position=9), "position=9"),
         (dict(position=9), "position=9 is outside the 6"),
@@ -79,5 +79,5 @@ def test_the_likeliest_are_asked_by_default_and_cross_attention_by_its_name():
 def test_what_is_not_there_is_named(options, words):
     with pytest.raises(ValueError, match=words):
         head_lens(tl.trace(small(), TEXT), **options)
-    with pytest.raises(ValueError, match="token=3 is not among"):
+    with pytest.raises(ValueError, match="token must be one of .* got 3"):
         head_lens(tl.trace(small(), TEXT), 4).of(3)

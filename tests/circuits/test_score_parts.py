@@ -201,5 +201,5 @@ def test_dimensions_of_hugging_face_models():
     sources = score_by_source(trace, 1, 3, 5, 4)
     assert sources.total == pytest.approx(found.scaled, abs=1e-5)
     assert sources.softcap == 2.0
-    with pytest.raises(TraceError, match="gives its maps only"):
+    with pytest.raises(TraceError, match="gives attention maps only"):
         score_by_dimension(maps_only(), 0, 0, 2, 1)

@@ -90,7 +90,7 @@ def test_of_hugging_face_models_only_the_whole_block_is_known():
     trace = tl.trace(transformers.GPT2LMHeadModel(config).eval(), torch.arange(6))
     found = block_share(trace)
     assert found.parts == ("block",)
-    assert "attention and MLP count as one" in found.note
+    assert "attention and MLP are counted together" in found.note
     s = trace.residual()
     assert_close(found.norm[0], (s["resid_post"] - s["resid_pre"]).norm(dim=-1))
 

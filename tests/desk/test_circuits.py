@@ -128,20 +128,23 @@ def test_texts_are_kept_as_texts():
         (dict(), ["one of n, threshold and edges"]),
         (dict(n=5, threshold=0.1), ["one of n, threshold and edges"]),
         (dict(n=5, edges=["input->logits"]), ["one of n, threshold and edges"]),
-        (dict(n=0), ["n=0", "no edges keeps nothing"]),
-        (dict(n=2.5), ["n=2.5"]),
-        (dict(n=10**6), ["every edge of the model", "leaves some out"]),
-        (dict(threshold=1e9), ["threshold=", "largest score is"]),
-        (dict(threshold=0.0), ["threshold=0.0", "every edge is as large"]),
-        (dict(edges=[]), ["edges=[]", "circuit is empty"]),
+        (dict(n=0), ["n must be at least 1, got 0", "no edges keeps nothing"]),
+        (dict(n=2.5), ["n must be at least 1, got 2.5"]),
+        (dict(n=10**6), ["number of edges in the model, got 1000000", "leaves some out"]),
+        (
+            dict(threshold=1e9),
+            ["threshold must", "got 1000000000.0", "no path", "largest score is"],
+        ),
+        (dict(threshold=0.0), ["threshold must", "got 0.0", "every edge scores that high"]),
+        (dict(edges=[]), ["edges must connect", "got []", "circuit is empty"]),
         (dict(edges=["a0.h0->a1.h0<k>"]), ["circuit is empty"]),
         (dict(edges=["a0.h9->logits"]), ["'a0.h9->logits' is not in this model", "2 layers"]),
-        (dict(edges=["a1.h0->a0.h0<k>"]), ["goes back"]),
-        (dict(edges="input->logits"), ["one text; give a list"]),
+        (dict(edges=["a1.h0->a0.h0<k>"]), ["goes backwards"]),
+        (dict(edges="input->logits"), ["edges must be a list of names, got 'input->logits'"]),
         (dict(edges=[3]), ["edge 3 is not in this model"]),
-        (dict(n=5, draws=-1), ["draws=-1"]),
-        (dict(n=5, seed="0"), ["seed='0'"]),
-        (dict(n=5, corrupted=CLEAN), ["both runs have", "nothing that a circuit could keep"]),
+        (dict(n=5, draws=-1), ["draws must", "got -1"]),
+        (dict(n=5, seed="0"), ["seed must", "got '0'"]),
+        (dict(n=5, corrupted=CLEAN), ["both runs have the same", "nothing for a circuit to keep"]),
     ],
 )
 def test_what_is_no_circuit_is_refused_in_a_sentence(options, words):
@@ -154,11 +157,11 @@ def test_what_is_no_circuit_is_refused_in_a_sentence(options, words):
 @pytest.mark.badinput
 def test_every_edge_by_name_and_no_file_are_refused(tmp_path):
     scores = tl.edge_scores(ours(n_layers=2), CLEAN, CORRUPTED, metric=PAIR, by="eap")
-    with pytest.raises(EditError, match="edges holds all"):
+    with pytest.raises(EditError, match="edges must leave some edges out, got all"):
         scores.circuit(edges=scores.graph.names(scores.graph.every))
-    with pytest.raises(ValueError, match="has no 'clean'"):
+    with pytest.raises(ValueError, match="'clean' is missing"):
         tl.Circuit.from_dict({})
     (tmp_path / "no.json").write_text("{")
     for path in (tmp_path / "no.json", tmp_path / "none.json"):
-        with pytest.raises(ValueError, match="holds no circuit"):
+        with pytest.raises(ValueError, match="does not hold a circuit"):
             tl.Circuit.from_json(path)

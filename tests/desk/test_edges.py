@@ -163,10 +163,10 @@ def test_names_and_counts_of_edges():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (dict(by="ig"), ["by='ig'", "eap-ig"]),
-        (dict(steps=0), ["steps=0", "at least 1"]),
-        (dict(metric=None, corrupted=CLEAN), ["both prompts", "likeliest"]),
-        (dict(corrupted=CORRUPTED[:-1]), ["clean has 6 tokens and corrupted 5", "one length"]),
+        (dict(by="ig"), ["by must be one of", "eap-ig", "got 'ig'"]),
+        (dict(steps=0), ["steps must", "at least 1, got 0"]),
+        (dict(metric=None, corrupted=CLEAN), ["both prompts predict", "metric=(answer, wrong)"]),
+        (dict(corrupted=CORRUPTED[:-1]), ["clean has 6 tokens and corrupted has 5", "same length"]),
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_a_sentence(options, words):
@@ -181,5 +181,5 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(options, words):
 def test_models_whose_edges_are_not_known_are_refused():
     with pytest.raises(EditError, match="does not add up"):
         scores_of(small(norm_first=False, noise=0.2))
-    with pytest.raises(EditError, match="is an encoder; edges are known of decoders"):
+    with pytest.raises(EditError, match="edge scores need a decoder; .* is an encoder"):
         tl.edge_scores(small("encoder"), CLEAN, CORRUPTED, metric=PAIR)

@@ -206,7 +206,7 @@ class TestWords:
         assert torch.corrcoef(both)[0, 1] > 0.95
 
     def test_what_is_no_single_token_is_told(self):
-        with pytest.raises(EditError, match=r"'not_a_key' is \d tokens of manual; give one token"):
+        with pytest.raises(EditError, match=r"'not_a_key' is \d tokens for manual; give one token"):
             tl.patching_grid(tl.shipped(), self.clean, self.corrupted, metric=("not_a_key", "item"))
 
     def test_prompts_are_aligned_by_words_and_it_is_said(self):
@@ -214,21 +214,21 @@ class TestWords:
         longer = self.clean.replace("self.keys", "self.dictionary_keys")
         n, m = len(model.encode(longer)), len(model.encode(self.clean))
         assert n > m
-        with pytest.raises(EditError, match=rf"clean has {n} tokens and corrupted {m}.*align"):
+        with pytest.raises(EditError, match=rf"clean has {n} tokens and corrupted has {m}.*align"):
             tl.patching_grid(model, longer, self.clean, metric=("key", "item"))
         for direction in ("denoising", "noising"):
             found = tl.patching_grid(
                 model, longer, self.clean, metric=("key", "item"), align="words", by="both",
                 sites=["resid_pre", "z", "v"], direction=direction,
             )  # fmt: skip
-            assert "last tokens of the words" in found["z"].aligned
+            assert "word by word" in found["z"].aligned
             assert len(found["resid_pre"].labels["position"]) == 10
             assert found["resid_pre"].recovered[-1, -1] > 0.5
-        with pytest.raises(EditError, match=r"pattern cannot be patched.*hold where they stand"):
+        with pytest.raises(EditError, match=r"pattern cannot be patched.*depend on their position"):
             tl.patching_grid(
                 model, longer, self.clean, metric=("key", "item"), align="words", sites="pattern"
             )
-        with pytest.raises(EditError, match=r"clean has 10 words and corrupted 11"):
+        with pytest.raises(EditError, match=r"clean has 10 words and corrupted has 11"):
             tl.patching_grid(model, longer, self.clean + " x", metric=("a", "b"), align="words")
 
 
@@ -265,31 +265,34 @@ def test_a_grid_is_written_drawn_and_told(tmp_path):
     ]  # fmt: skip
     drawn = tl.to_plotly(found["mlp_out"])
     assert drawn.data[0].z.shape == (3, 6) and "mlp_out" in repr(drawn)
-    assert "≈" in repr(found["z"]) and "some of them estimated" in found["z"].sentence
+    assert "≈" in repr(found["z"]) and "Some of the changes are estimated" in found["z"].sentence
 
 
 @pytest.mark.badinput
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (dict(corrupted=CLEAN[:5]), ["clean has 6 tokens", "corrupted 5", 'align="words"']),
-        (dict(corrupted=CLEAN[:5], align="words"), ["TextModel", "pairs of places"]),
-        (dict(corrupted=CLEAN[:5], align="letters"), ["align='letters'", '"words"']),
+        (dict(corrupted=CLEAN[:5]), ["clean has 6 tokens", "corrupted has 5", 'align="words"']),
+        (dict(corrupted=CLEAN[:5], align="words"), ["TextModel", "pairs of positions"]),
+        (dict(corrupted=CLEAN[:5], align="letters"), ["align must", "got 'letters'", '"words"']),
         (dict(align=[(0, 9)]), ["(0, 9)", "6 tokens"]),
-        (dict(align=[(0, 1, 2)]), ["(0, 1, 2)", "no pair"]),
-        (dict(align=[]), ["no pair"]),
-        (dict(corrupted=CLEAN.repeat(2, 1)), ["clean has 1 texts and corrupted 2"]),
-        (dict(direction="up"), ["direction='up'", "noising"]),
-        (dict(by="guess"), ["by='guess'", "attribution"]),
+        (dict(align=[(0, 1, 2)]), ["must hold pairs of positions, got (0, 1, 2)"]),
+        (dict(align=[]), ["at least one pair"]),
+        (dict(corrupted=CLEAN.repeat(2, 1)), ["same number of texts, got 1 and 2"]),
+        (dict(direction="up"), ["direction must", "noising, got 'up'"]),
+        (dict(by="guess"), ["by must", "attribution", "got 'guess'"]),
         (dict(sites="hook_result"), ["hook_result", "resid_pre"]),
-        (dict(sites=["blocks.1.attn.hook_z"]), ["names no site of all layers"]),
-        (dict(sites=[]), ["names no site"]),
+        (
+            dict(sites=["blocks.1.attn.hook_z"]),
+            ["must name sites of all layers", "got ['blocks.1.attn.hook_z']"],
+        ),
+        (dict(sites=[]), ["must name sites", "got []"]),
         (dict(metric=(" Mary", " John")), ["' Mary' is text", "TextModel"]),
         (dict(metric=(4, 99)), ["token=99", "50 tokens"]),
         (dict(metric=1.5), ["metric=1.5", "a pair of tokens"]),
-        (dict(metric=lambda x: x[0, 0]), ["gives [50]", "one number"]),
+        (dict(metric=lambda x: x[0, 0]), ["got shape [50]", "one number"]),
         (dict(metric=tl.Logit(4, position=9)), ["position=9", "6 tokens"]),
-        (dict(corrupted=CLEAN, metric=None), ["after both prompts", "metric=(answer, wrong)"]),
+        (dict(corrupted=CLEAN, metric=None), ["both prompts predict", "metric=(answer, wrong)"]),
         (dict(kind="cross"), ["kind='cross'", "decoder"]),
     ],
 )
@@ -307,8 +310,8 @@ def test_a_site_or_cell_that_is_not_there_is_named():
     without = tl.patching_grid(ours(attention_only=True), CLEAN, CORRUPTED, metric=PAIR)
     assert list(without) == ["resid_pre", "attn_out", "z"] and "mlp_out" in without.missing
     for ask, words in (
-        (lambda: found["q"], "'q' is not among"),
-        (lambda: without["mlp_out"], "'mlp_out' is not among.*is not known"),
+        (lambda: found["q"], "site must be one of .* got 'q'"),
+        (lambda: without["mlp_out"], "site must be one of .* got 'mlp_out'.*is not known"),
         (lambda: found.measure([("z", 3, 0)]), "layer=3 is outside 0 … 2"),
         (lambda: found.measure([("mlp_out", 0, 6)]), "position=6 is outside 0 … 5"),
         (lambda: grid(ours(attention_only=True)), "mlp_out cannot be patched"),

@@ -114,17 +114,17 @@ def test_both_directions_and_little_memory_are_the_same_arithmetic():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (dict(sender=(2, 1), receiver=(1, 0)), ["sender=(2, 1)", "receiver in layer 1"]),
+        (dict(sender=(2, 1), receiver=(1, 0)), ["sender=(2, 1)", "before its receiver (layer 1)"]),
         (dict(sender=(1, "mlp_out"), receiver=(1, 0)), ["(1, 'mlp_out')", "layer 1"]),
-        (dict(receiver=(0, 1)), ["layer 0", "no head before it"]),
+        (dict(receiver=(0, 1)), ["layer 0", "no earlier head"]),
         (dict(sender=(5, 1)), ["sender", "layer=5", "0 … 2"]),
         (dict(sender=(1, 9)), ["sender", "head=9", "0 … 3"]),
-        (dict(sender="head 3"), ["sender='head 3'", "mlp_out"]),
+        (dict(sender="head 3"), ["sender must", "mlp_out", "got 'head 3'"]),
         (dict(sender=(1, "mlp")), ["'mlp'", "attn_out"]),
         (dict(sender=(0, 1), receiver=(2, 7)), ["receiver", "head=7", "0 … 3"]),
-        (dict(sender=(0, 1), receiver="mlp"), ["receiver='mlp'", "logits"]),
+        (dict(sender=(0, 1), receiver="mlp"), ["receiver must", "logits", "got 'mlp'"]),
         (dict(sender=(0, 1), receiver=(2, 1, "z")), ["'z'", "'q', 'k' or 'v'"]),
-        (dict(sender=(0, 1), via="heads"), ["via='heads'", '"mlp"']),
+        (dict(sender=(0, 1), via="heads"), ["via must", '"mlp"', "got 'heads'"]),
         (dict(sender=(0, 1), via=[(1, 9)]), ["via", "head=9"]),
     ],
 )
@@ -145,5 +145,5 @@ def test_a_model_of_attention_only_has_no_mlp_to_hold():
 def test_a_model_whose_parts_cannot_be_held_is_refused(monkeypatch):
     model = ours()
     monkeypatch.setattr("transformer_lab.hub.ours.OurNetwork.stands_between", lambda *_: True)
-    with pytest.raises(EditError, match="a gate or norm stands between"):
+    with pytest.raises(EditError, match="a gate or norm comes between"):
         path(model, sender=(0, 1))

@@ -343,5 +343,5 @@ def test_a_gate_between_heads_and_their_output_is_said(hybrid, tiny):
     assert trace.gated(layer)
     assert trace.value_note == "‖value · W_O‖, before the gate or norm that stands between"
     assert (trace.value_weighted(layer, 0) >= 0).all()
-    with pytest.raises(TraceError, match="a gate or a norm stands between the heads and W_O"):
+    with pytest.raises(TraceError, match="a gate or a norm comes between the heads and W_O"):
         tl.circuits.contributions(trace, layer, 3)

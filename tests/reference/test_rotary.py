@@ -48,7 +48,7 @@ def test_pairs_are_those_that_turn_together(name, pairs, tiny):
     found = [score_by_dimension(trace, 0, 1, query, key) for query, key in ((1, 0), (3, 2), (6, 5))]
     assert (None if found[0].pairs is None else found[0].pairs.tolist()) == pairs
     if pairs is None:
-        with pytest.raises(ValueError, match="decoder layer 0 do not come in rotary pairs"):
+        with pytest.raises(ValueError, match="no rotary pairs were found in decoder layer 0"):
             found[0].by_pair()
         return
     # The first layer reads tokens alone: a pair's sum hangs on the distance, not on the place.

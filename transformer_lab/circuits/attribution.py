@@ -150,8 +150,8 @@ def _of_ours(
     model = our_model(trace)
     if model.config.head_transform:
         raise ValueError(
-            "logit attribution needs a head that is one linear layer; head_transform=True puts an "
-            "activation before it"
+            "logit attribution needs a linear head, but head_transform=True puts an activation "
+            "before it"
         )
     kind = "decoder" if "decoder" in trace.kinds else "encoder"
     stack = model.decoder if kind == "decoder" else model.encoder

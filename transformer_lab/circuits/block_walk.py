@@ -105,7 +105,8 @@ def block_steps(
     kind = trace.kind(kind)
     if kind == "cross":
         raise TraceError(
-            'kind="cross" is no block of its own: walk through kind="decoder", whose block holds it'
+            'kind="cross" has no block of its own; walk through kind="decoder", whose block '
+            "contains the cross-attention"
         )
     n = trace.shape(kind)[0]
     if not -n <= position < n:
@@ -200,10 +201,14 @@ class _Seen:
         network = trace.network
         blocks = [] if network is None else network.blocks(kind)
         if network is None or not blocks:
-            raise PartsError(f"the layers of {trace.model_name} were not found")
+            raise PartsError(
+                f"the layers of {trace.model_name} were not found, so no block can be walked "
+                "through"
+            )
         if len(blocks) != len(network.layers(kind)):
             raise PartsError(
-                f"{trace.model_name} runs its {len(blocks)} blocks more than once a pass"
+                f"{trace.model_name} runs its {len(blocks)} blocks more than once in a pass, so "
+                "none can be walked through"
             )
         self._name, self._layer, self._room = trace.model_name, layer, room
         self._position, self._owner = position, threading.get_ident()
@@ -225,7 +230,9 @@ class _Seen:
         with together(no_grad(), hooked(*hooks)):
             network.run(inputs_of(trace, batch))
         if len(ends) != 2:
-            raise PartsError(f"what layer {layer} of {self._name} reads and gives was not seen")
+            raise PartsError(
+                f"the input and output of layer {layer} of {self._name} could not be recorded"
+            )
         self.stream, self.out = ends
 
     def _note(self, into: list[Tensor], x: Any) -> None:
@@ -257,8 +264,9 @@ class _Seen:
                 return
             if not self._same(x, precise(known[batch, self._position])):
                 raise PartsError(
-                    f"layer {self._layer} of {self._name} gives other numbers than this trace holds: the "
-                    "model has changed since, or it was traced under edits; trace it again, unedited"
+                    f"layer {self._layer} of {self._name} gives different numbers from those in "
+                    "this trace: the model has changed since, or it was traced under edits; "
+                    "trace it again, unedited"
                 )
 
     # -- the sums -------------------------------------------------------------------------------
@@ -274,9 +282,9 @@ class _Seen:
             if not event.norm and self._same(event.read, z):
                 return i
         raise PartsError(
-            f"no linear layer of layer {self._layer} of {self._name} reads what its {what} gave: "
-            "something stands between them, or the model has changed since this trace, or it was traced "
-            "under edits"
+            f"no linear layer in layer {self._layer} of {self._name} reads the output of its "
+            f"{what}: something comes between them, the model has changed since this trace, or it "
+            "was traced under edits"
         )
 
     def _made_of(
@@ -306,8 +314,9 @@ class _Seen:
                             *found, after is not None,
                         )  # fmt: skip
         raise PartsError(
-            f"what layer {self._layer} of {self._name} adds is not the sum of its heads' output and its "
-            "feed-forward's (it multiplies them, or mixes them otherwise), so it cannot be walked through"
+            f"the output of layer {self._layer} of {self._name} is not the sum of its heads' "
+            "output and its feed-forward output (it multiplies them, or mixes them in another "
+            "way), so it cannot be walked through"
         )
 
     def _is_read(self, event: _Event) -> bool:

@@ -46,9 +46,9 @@ def induction_by_hand(
         ValueError: for another way through, or other than one or two layers.
     """
     if through not in THROUGH:
-        raise ValueError(f"through={through!r} is not known; choose one of {', '.join(THROUGH)}")
+        raise ValueError(f"through must be one of {', '.join(THROUGH)}, got {through!r}")
     if n_layers not in (1, 2):
-        raise ValueError(f"n_layers={n_layers} must be 1 or 2; the circuit has two layers")
+        raise ValueError(f"n_layers must be 1 or 2, got {n_layers}; the circuit has two layers")
     width, d_head = 3 * vocab_size + n_ctx, max(vocab_size, n_ctx) + 1
     config = ModelConfig(
         vocab_size=vocab_size, n_layers=n_layers, n_heads=2, d_model=width, d_head=d_head,

@@ -49,13 +49,13 @@ def principal_components(vectors: Tensor, k: int = 3) -> Components:
     Source: Pearson 1901; the smaller of the Gram and the covariance matrix is taken apart.
     """
     if k < 1:
-        raise ValueError(f"k={k} must be at least 1")
+        raise ValueError(f"k must be at least 1, got {k}")
     if vectors.dim() != 2 or not len(vectors):
-        raise ValueError(f"vectors has shape {list(vectors.shape)}; give [vector, d_model]")
+        raise ValueError(f"vectors must have shape [vector, d_model], got {list(vectors.shape)}")
     x = vectors.detach().cpu().double()
     if not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).any(-1).nonzero()[0])
-        raise ValueError(f"vectors[{bad}] holds numbers that are not finite")
+        raise ValueError(f"vectors must hold finite numbers only; vectors[{bad}] does not")
     mean = x.mean(0)
     x = x - mean
     n, d = x.shape
@@ -82,7 +82,7 @@ def random_cloud(vectors: Tensor, *, seed: int = 0) -> Tensor:
         ValueError: for a seed that is no whole number of at least 0.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed={shown(seed)} must be a whole number of at least 0")
+        raise ValueError(f"seed must be a whole number of at least 0, got {shown(seed)}")
     x = vectors.detach().cpu().double()
     chance = torch.Generator().manual_seed(seed)
     drawn = torch.randn(x.shape, generator=chance, dtype=torch.float64)

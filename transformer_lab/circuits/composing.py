@@ -83,8 +83,8 @@ def composition(
     """
     if earlier[0] >= later[0]:
         raise ValueError(
-            f"earlier={earlier} must stand in a lower layer than later={later}: heads of one layer "
-            "do not read each other"
+            f"earlier must be in a lower layer than later={later}, got {earlier}: heads of one "
+            "layer do not read each other"
         )
     heads = stack_heads(model, stack)
     for at in (earlier, later):
@@ -143,14 +143,14 @@ def _overlap(v: Tensor, o: Tensor, near: Tensor, far: Tensor) -> Tensor:
 
 def _checked(kind: str) -> str:
     if kind not in ("Q", "K", "V"):
-        raise ValueError(f"kind={kind!r} is not known; choose 'Q', 'K' or 'V'")
+        raise ValueError(f"kind must be 'Q', 'K' or 'V', got {kind!r}")
     return kind
 
 
 def _baseline(heads: StackHeads, kind: str, samples: int, seed: int) -> tuple[float, float]:
     """Mean and spread between heads whose four matrices are random numbers."""
     if samples < 2:
-        raise ValueError(f"samples={samples} must be at least 2, for a spread")
+        raise ValueError(f"samples must be at least 2, to measure a spread, got {samples}")
     _checked(kind)
     generator = torch.Generator().manual_seed(seed)
     shape = (samples, heads.d_model, heads.d_head)

@@ -34,7 +34,9 @@ class HeadLens:
         for asked in (token, against):
             if asked is not None and asked not in self.tokens:
                 known = ", ".join(map(str, self.tokens))
-                raise ValueError(f"token={asked} is not among those of this lens ({known})")
+                raise ValueError(
+                    f"token must be one of those that this lens was made for ({known}), got {asked}"
+                )
         found = self.values[..., self.tokens.index(token)]
         return found if against is None else found - self.values[..., self.tokens.index(against)]
 
@@ -72,7 +74,9 @@ def head_lens(
         raise TraceError(f"{trace.model_name} has no head that predicts tokens")
     own = "decoder" if "decoder" in trace.kinds else "encoder"
     if kind not in (None, own, "cross") or (kind == "cross" and "cross" not in trace.kinds):
-        raise ValueError(f"kind={kind!r} writes into no stream that is read; leave it out")
+        raise ValueError(
+            f"kind={kind!r} does not write into the stream that the logits read; leave it out"
+        )
     kind = kind or own
     if tokens is None:
         n = trace.logits.shape[1]
@@ -82,7 +86,7 @@ def head_lens(
     else:
         asked = [tokens] if isinstance(tokens, int) else [int(token) for token in tokens]
     if not asked:
-        raise ValueError("tokens=[] names none; give a token id, or several")
+        raise ValueError("tokens must hold at least one token id, got []")
     part = "cross head" if kind == "cross" else "head"
     values = torch.full((trace.n_layers(kind), trace.n_heads(kind), len(asked)), float("nan"))
     logits, rest = [], []

@@ -128,11 +128,11 @@ class HeadWeights:
         """[vocab, d_model], and a note where it stands in for something else."""
         network = self.network
         if self.kind == "encoder" and network.config.kind == "encoder-decoder":
-            note = "read with the embedding table, for an encoder predicts no tokens"
+            note = "read with the embedding table, because an encoder predicts no tokens"
         elif network.head is None:
-            note = "read with the embedding table, for the model has no head"
+            note = "read with the embedding table, because the model has no head"
         elif network.config.head_transform:
-            note = "read with the embedding table, for the model's head is not linear"
+            note = "read with the embedding table, because the model's head is not linear"
         else:
             return network.head.weight.detach().float().cpu(), None
         return self._query_table.weight.detach().float().cpu(), note
@@ -222,7 +222,7 @@ class HubHead:
     def _by_table(self, rows: Tensor, why: str) -> tuple[Tensor, str]:
         table = self.alone.table(self._stack)
         found = self.alone.onward(self.kind, self.layer, rows.to(table)).stream
-        return found @ table.cpu().T, f"read with the embedding table, for {why}"
+        return found @ table.cpu().T, f"read with the embedding table, because {why}"
 
     def _keys_values(self) -> Any:
         table = self.alone.embedded(self._key_stack)

@@ -74,8 +74,8 @@ def unembedding(trace: Trace) -> Callable[[Tensor], Tensor]:
     run = None if network is None else network.after_blocks(kind, inputs)
     if run is None:
         raise TraceError(
-            f"what {trace.model_name} does after its last block is not known; the logit lens is for "
-            "transformer_lab and Hugging Face models"
+            f"the logit lens needs to know what {trace.model_name} does after its last block; it "
+            "works for transformer_lab and Hugging Face models"
         )
 
     def read(x: Tensor) -> Tensor:
@@ -96,8 +96,8 @@ def _check(trace: Trace, read: Callable[[Tensor], Tensor], last: Tensor) -> None
     if found.shape != own.shape or not float((found - own).abs().max()) <= room:
         raise TraceError(
             f"the stream after the last block does not give {trace.model_name}'s own logits: its "
-            "weights have changed since this trace (trace again), or it does more there than to read "
-            "each position by itself"
+            "weights have changed since this trace (trace again), or after that block it does "
+            "more than read each position by itself"
         )
 
 
@@ -131,7 +131,9 @@ def logit_lens(
     n, vocabulary = trace.logits.shape[1:]
     places = tuple(range(n)) if positions is None else tuple(int(p) for p in positions)
     if not places or not all(0 <= p < n for p in places):
-        raise ValueError(f"positions={list(places)} must be some of the {n} tokens (0 … {n - 1})")
+        raise ValueError(
+            f"positions must be some of the {n} tokens (0 … {n - 1}), got {list(places)}"
+        )
     if answer is not None and not 0 <= answer < vocabulary:
         raise ValueError(
             f"answer={answer} is outside the {vocabulary} tokens (0 … {vocabulary - 1})"

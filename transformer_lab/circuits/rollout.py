@@ -49,7 +49,7 @@ def rollout(
         MemoryBudgetError: when the result would be larger than `trace.budget_mib`.
     """
     if not 0 <= residual <= 1:
-        raise ValueError(f"residual={residual} must be between 0 and 1")
+        raise ValueError(f"residual must be between 0 and 1, got {residual}")
     kind = trace.kind(kind)
     n_query, n_key = trace.shape(kind)
     within_budget(
@@ -100,7 +100,9 @@ def flow(
 
     kind = trace.kind(kind)
     if kind == "cross":
-        raise TraceError("kind='cross' has no flow here; give kind='encoder' or 'decoder'")
+        raise TraceError(
+            "attention flow is not defined for kind='cross'; give kind='encoder' or 'decoder'"
+        )
     n_tokens, n_layers = trace.shape(kind)[0], trace.n_layers(kind)
     last = n_layers - 1 if layer is None else layer
     if not 0 <= last < n_layers:
@@ -113,8 +115,8 @@ def flow(
     if n_edges > LARGEST_FLOW:
         raise ValueError(
             f"{last + 1} layers of {n_tokens} tokens make {n_edges:,} edges, more than the "
-            f"{LARGEST_FLOW:,} that flow can do: shorten the text to "
-            f"{int((LARGEST_FLOW / (last + 1)) ** 0.5)} tokens, ask after an earlier layer, or use "
+            f"{LARGEST_FLOW:,} that attention flow can handle: shorten the text to "
+            f"{int((LARGEST_FLOW / (last + 1)) ** 0.5)} tokens, choose an earlier layer, or use "
             "rollout"
         )
     position %= n_tokens
@@ -144,17 +146,19 @@ def _weights(trace: Trace, kind: str, heads: Tensor | None) -> Tensor:
     for layer in trace.layers(kind):
         if layer.heads != shape[1]:
             raise TraceError(
-                f"attention alone does not say what this model's layers mix: {layer.label}"
+                f"rollout and flow need the same number of heads in every layer, got {layer.label}"
             )
     if heads is None:
         return torch.full(shape, 1 / shape[1])
     heads = torch.as_tensor(heads).detach().float().cpu()
     if tuple(heads.shape) != shape:
         raise ValueError(
-            f"heads has shape {list(heads.shape)}; give a weight for each head: {list(shape)}"
+            f"heads must have a weight for each head, shape {list(shape)}, got {list(heads.shape)}"
         )
     if heads.min() < 0 or (heads.sum(-1) == 0).any():
-        raise ValueError("heads must not be negative, nor 0 for all heads of a layer")
+        raise ValueError(
+            "heads must hold no negative weight, and in every layer at least one above 0"
+        )
     return heads / heads.sum(-1, keepdim=True)
 
 

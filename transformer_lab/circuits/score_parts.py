@@ -82,8 +82,8 @@ class ScoreByDimension(Score):
         """
         if self.pairs is None:
             raise ValueError(
-                f"the dimensions of {self.kind} layer {self.layer} do not come in rotary pairs: its "
-                "positions do not turn queries two by two, or that was not seen; `products` has each"
+                f"no rotary pairs were found in {self.kind} layer {self.layer}, so its scores "
+                "cannot be split by pair; `products` has each dimension"
             )
         found = torch.zeros(int(self.pairs.max()) + 1)
         return found.index_add_(0, self.pairs, self.products)
@@ -114,7 +114,7 @@ class ScoreBySource(Score):
     def ranked(self, side: str = "key", n: int | None = None) -> list[tuple[str, float]]:
         """The sources of one side ("key" or "query"), largest part first, by size."""
         if side not in ("key", "query"):
-            raise ValueError(f"side={side!r} is not known; choose 'key' or 'query'")
+            raise ValueError(f"side must be 'key' or 'query', got {side!r}")
         sources = self.key_sources if side == "key" else self.query_sources
         values = self.by_key() if side == "key" else self.by_query()
         order = values.abs().argsort(descending=True, stable=True).tolist()[:n]
@@ -262,9 +262,9 @@ def _check_sum(split: ScoreBySource, call: Any, size: float) -> None:
     room = ROOM_HALF * size if half else max(ROOM * abs(split.scaled), ROUNDING * size)
     if not abs(split.total - split.scaled) <= room:
         raise TraceError(
-            f"the parts sum to {split.total:.4g} and the score of layer {split.layer}, head {split.head} "
-            f"from query={split.query} to key={split.key} is {split.scaled:.4g}: they are not told. Trace "
-            "the model in float32 (model.float())"
+            f"the parts sum to {split.total:.4g}, but the score of layer {split.layer}, head "
+            f"{split.head} from query={split.query} to key={split.key} is {split.scaled:.4g}, so "
+            "they cannot be trusted. Trace the model in float32 (model.float())"
         )
 
 
@@ -305,18 +305,18 @@ def checked_call(
             raise TraceError(f"{name}={value} is outside the {count} tokens (0 … {count - 1})")
     if isinstance(call, GivenMaps) and not maps_do:
         raise TraceError(
-            f"{trace.model_name} gives its maps only, not the queries and keys behind them: a score "
-            "cannot be split"
+            f"{trace.model_name} gives attention maps only, not the queries and keys behind them, "
+            "so a score cannot be split"
         )
     if not isinstance(call, GivenMaps) and not maps_do and call.query.shape[-1] == 0:
         raise TraceError(
-            f"{trace.model_name} attends in code of its own, which shows its scores and not the queries "
-            "and keys behind them: a score cannot be split"
+            f"{trace.model_name} computes attention in its own code, which shows the scores but "
+            "not the queries and keys, so a score cannot be split"
         )
     if not maps_do and type(call) is not AttentionCall:
         raise TraceError(
-            f"{trace.model_name} attends within windows of the picture, or adds a number for each row "
-            "and column to its scores: a score is not split there"
+            f"{trace.model_name} attends within windows of the image, or adds a number for each "
+            "row and column to its scores, so a score cannot be split"
         )
     return call, kind, batch % trace.batch_size
 
@@ -325,7 +325,7 @@ def _reachable(call: Any, batch: int, head: int, query: int) -> Tensor:
     """The keys that a query may look at: their indices."""
     found = torch.isfinite(_row(call, batch, head, query)).nonzero().flatten()
     if not len(found):
-        raise TraceError(f"query={query} may look at no key, so its row has no mean")
+        raise TraceError(f"query={query} may attend to no key, so its row has no mean")
     return found
 
 

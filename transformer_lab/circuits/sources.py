@@ -40,7 +40,9 @@ class FixedNorm:
         if isinstance(norm, nn.Identity):
             return
         if not isinstance(norm, (nn.LayerNorm, nn.RMSNorm)):
-            raise ValueError(f"a norm of type {type(norm).__name__} cannot be held fixed")
+            raise ValueError(
+                f"only a LayerNorm or an RMSNorm can be held fixed, got a {type(norm).__name__}"
+            )
         eps = torch.finfo(torch.float32).eps if norm.eps is None else norm.eps
         square = x.var(-1, correction=0) if self.centred else x.square().mean(-1)
         gain = _weight(norm, "weight")
@@ -88,7 +90,7 @@ def parts_of(trace: Trace, batch: int) -> Parts:
     """
     if trace.network is None:
         raise TraceError(
-            "this trace holds maps that were kept, and no model that wrote them; trace the model itself"
+            "this trace holds saved maps without the model that made them; trace the model itself"
         )
     known = _parts.get(trace)
     if known is None or known[0] != batch:
@@ -96,8 +98,8 @@ def parts_of(trace: Trace, batch: int) -> Parts:
             known = _parts[trace] = (batch, trace.network.parts(inputs_of(trace, batch)))
         except SeamError as error:
             raise PartsError(
-                f"the attention of {trace.model_name} does not go through the seam ({error}), so who "
-                "wrote what is not known"
+                f"the attention of {trace.model_name} does not go through the attention interface "
+                f"({error}), so it is not known which part wrote what"
             ) from error
     return known[1]
 

@@ -38,7 +38,10 @@ class BlockShare:
     @property
     def note(self) -> str:
         if self.whole:
-            return "Of this model the stream is known before and after a block, so attention and MLP count as one."
+            return (
+                "For this model the stream is recorded only before and after each block, so "
+                "attention and MLP are counted together."
+            )
         return ""
 
 

@@ -87,6 +87,6 @@ def token_flow(
     try:
         found = flow_of(trace.network, inputs_of(trace, batch), position, token, against)
     except PartsError as error:
-        raise PartsError(f"the flow to a logit is not known: {error}") from error
+        raise PartsError(f"the flow to a logit cannot be computed: {error}") from error
     asked.check(found.logit)
     return TokenFlow(token, against, position, **vars(found))

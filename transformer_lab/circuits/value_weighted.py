@@ -31,7 +31,9 @@ def value_weighted_norms(
     given = isinstance(call, GivenMaps) or trace.output_weight(layer, kind=kind) is None
     found = None if given else trace.value_weighted(layer, head, kind=kind, batch=batch)
     if found is None:
-        raise TraceError(f"value-weighted maps are not known for this model: {trace.value_note}")
+        raise TraceError(
+            f"value-weighted maps cannot be computed for this model: {trace.value_note}"
+        )
     return found.cpu()
 
 
@@ -77,7 +79,11 @@ def layer_output(
     )
     if by_head:
         n_query = call.shape[2]
-        within_budget(len(value) * n_query * weight.shape[-1], trace.budget_mib, "take the sum")
+        within_budget(
+            len(value) * n_query * weight.shape[-1],
+            trace.budget_mib,
+            "set by_head=False for the sum over heads",
+        )
         return torch.stack(list(heads))
     total = next(heads)
     for each in heads:
@@ -89,19 +95,21 @@ def _values(trace: Trace, layer: int, kind: str | None, batch: int):
     """(call, v [head, key, d_value], W_O [head, d_value, d_model])"""
     call = trace.call(layer, kind=kind, batch=batch)
     if isinstance(call, GivenMaps):
-        raise TraceError(f"the values of this model are not known: {trace.value_note}")
+        raise TraceError(f"the values of this model cannot be read: {trace.value_note}")
     if call.value is None:
         raise TraceError("this trace kept no values; use trace(..., keep='all') to keep them")
     weight = trace.output_weight(layer, kind=kind)
     if weight is None:
         raise TraceError(
-            f"the output projection of layer {layer} of {trace.model_name} was not found, so what each "
-            "key adds is not known; trace.value_weighted weighs by the length of the value alone"
+            f"the output projection of layer {layer} of {trace.model_name} was not found, so what "
+            "each key adds cannot be computed; trace.value_weighted weights each key by the "
+            "length of its value alone"
         )
     if trace.gated(layer, kind):
         raise TraceError(
-            f"in layer {layer} of {trace.model_name} a gate or a norm stands between the heads and W_O, "
-            "so what each key adds is not known; value_weighted_norms says it before the gate"
+            f"in layer {layer} of {trace.model_name} a gate or a norm comes between the heads and "
+            "W_O, so what each key adds cannot be computed; value_weighted_norms gives it before "
+            "the gate"
         )
     value = spread_heads(call.by_position(call.value), call.n_heads)[batch].float().cpu()
     return call, value, weight.float().cpu().unflatten(0, (call.n_heads, -1))

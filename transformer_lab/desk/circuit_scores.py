@@ -123,11 +123,12 @@ class Circuit:
     def sentence(self) -> str:
         """What it keeps and what is lost without it, each beside chance."""
         part = f"{len(self.edges)} of {self.n_edges} edges ({100 * len(self.edges) / self.n_edges:.1f} %)"
-        runs = f"{self.metric}, {_said(self.clean)} in the clean run and {_said(self.corrupted)} in the"
+        runs = f"{self.metric} between the clean run ({_said(self.clean)}) and the corrupted run"
         kept, lost = _chance(self.random_faithfulness), _chance(self.random_lost)
         return (
-            f"{part} keep {_share(self.faithfulness)} of the {runs} corrupted one{kept}; without them "
-            f"{_share(self.lost)} of it is lost{lost}."
+            f"{part} keep {_share(self.faithfulness)} of the difference in {runs} "
+            f"({_said(self.corrupted)}){kept}; without them {_share(self.lost)} of it is "
+            f"lost{lost}."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -168,9 +169,11 @@ class Circuit:
                 question=question, **{name: told[name] for name in names},
             )  # fmt: skip
         except KeyError as error:
-            raise ValueError(f"this is no circuit: it has no {error.args[0]!r}") from error
+            raise ValueError(
+                f"this is not a saved circuit: {error.args[0]!r} is missing"
+            ) from error
         except TypeError as error:
-            raise ValueError(f"this is no circuit: {error}") from error
+            raise ValueError(f"this is not a saved circuit: {error}") from error
 
     def to_json(self, path: str | os.PathLike) -> Path:
         """Write `to_dict()` to a file.
@@ -187,7 +190,7 @@ class Circuit:
         try:
             return cls.from_dict(json.loads(Path(path).read_text("utf-8")))
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"path={shown(str(path))} holds no circuit: {error}") from error
+            raise ValueError(f"path={shown(str(path))} does not hold a circuit: {error}") from error
 
     def to_python(self) -> str:
         """A function of the model that makes this circuit, and its scores, again."""
@@ -236,8 +239,8 @@ def scored(
     graph, pair = passes.graph, passes.pair
     if abs(passes.clean - passes.corrupted) <= CLOSE * max(1.0, abs(passes.clean)):
         raise EditError(
-            f"both runs have a {pair.metric.told} of {passes.clean:.4g}, so there is nothing that a "
-            "circuit could keep"
+            f"both runs have the same {pair.metric.told}, {passes.clean:.4g}, so there is nothing "
+            "for a circuit to keep"
         )
     chance, n = torch.Generator().manual_seed(seed), int(mask.sum())
     masks = [mask, *(graph.at_random(n, chance) for _ in range(draws))]
@@ -276,7 +279,10 @@ def _chance(values: Sequence[float]) -> str:
     if not values:
         return ""
     mean, largest = sum(values) / len(values), max(values)
-    return f" (as many at random: {_share(mean)}, at most {_share(largest)} in {len(values)} draws)"
+    return (
+        f" (control, as many random edges: {_share(mean)} on average, at most {_share(largest)} "
+        f"in {len(values)} draws)"
+    )
 
 
 def _share(value: float) -> str:

@@ -113,13 +113,13 @@ class EdgeGraph:
         if not arrow or writer not in self._writer_at or reader not in self._reader_at:
             known = f"{self.writers[0]}{ARROW}{self.readers[0]}"
             raise EditError(
-                f"edge {shown(name)} is not in this model; an edge is a name such as {known!r}, of "
-                f"{len(self.heads)} layers of {max(self.heads)} heads"
-                f"{'' if self.mlps else ' and no mlps'}"
+                f"edge {shown(name)} is not in this model of {len(self.heads)} layers with "
+                f"{max(self.heads)} heads{'' if self.mlps else ' and no MLPs'}; write an edge as "
+                f"{known!r}"
             )
         found = self._reader_at[reader], self._writer_at[writer]
         if not self.every[found]:
-            raise EditError(f"edge {name!r} goes back: {reader} reads before {writer} writes")
+            raise EditError(f"edge {name!r} goes backwards: {reader} reads before {writer} writes")
         return found
 
     def mask(self, names: Iterable[str]) -> Tensor:
@@ -156,10 +156,13 @@ class EdgeGraph:
                 logits.
         """
         if type(n) is not int or n < 1:
-            raise EditError(f"n={shown(n)}: a circuit of no edges keeps nothing; give 1 or more")
+            raise EditError(
+                f"n must be at least 1, got {shown(n)}: a circuit of no edges keeps nothing"
+            )
         if n >= self.n_edges:
             raise EditError(
-                f"n={n} is every edge of the model, which has {self.n_edges}; a circuit leaves some out"
+                f"n must be below {self.n_edges}, the number of edges in the model, got {n}; a "
+                "circuit leaves some out"
             )
         order = list(self._from_the_logits(scores.abs()))
         low, high = 0, len(order)
@@ -180,9 +183,10 @@ class EdgeGraph:
         n = int(found.sum())
         if n in (0, self.n_edges):
             largest = float(scores.abs()[self.every].max())
-            what = "every edge is" if n else "no way from the embeddings to the logits is"
+            what = "every edge scores" if n else "no path from the embeddings to the logits scores"
             raise EditError(
-                f"threshold={shown(threshold)}: {what} as large; the largest score is {largest:.3g}"
+                f"threshold must keep some edges and leave some out, got {shown(threshold)}: "
+                f"{what} that high; the largest score is {largest:.3g}"
             )
         return found
 
@@ -249,8 +253,8 @@ class EdgeGraph:
         """With the next edges between nodes that it has, up to n."""
         if not bool(found.any()):
             raise EditError(
-                f"n={n}: so few edges do not lead from the embeddings to the logits by these scores; "
-                "give more"
+                f"n={n} edges are too few to connect the embeddings to the logits by these "
+                "scores; give a larger n"
             )
         nodes = found.any(0)
         reads = torch.zeros(len(self.readers), dtype=torch.bool)

@@ -53,13 +53,15 @@ class EdgePasses:
         self.name = run.model_name
         n_layers = run.n_layers(pair.kind)
         if network.kind != "decoder":
-            raise EditError(f"{self.name} is an {network.kind}; edges are known of decoders alone")
+            raise EditError(f"edge scores need a decoder; {self.name} is an {network.kind}")
         if run.attending(pair.kind) != list(range(n_layers)):
-            raise EditError(f"edges of {self.name} are not known: some of its layers have no heads")
+            raise EditError(
+                f"edge scores need heads in every layer; some layers of {self.name} have none"
+            )
         if any(network.stands_between(Site(pair.kind, i)) for i in range(n_layers)):
             raise EditError(
-                f"edges of {self.name} are not known: a gate or norm stands between its heads and the "
-                "stream"
+                f"edge scores need heads that write straight into the stream; in {self.name} a "
+                "gate or norm comes in between"
             )
         mlps = network.transformer is None or not network.refuses_stream(("mlp_out",), pair.kind)
         heads = tuple(run.heads_of(i, pair.kind) for i in range(n_layers))
@@ -74,7 +76,8 @@ class EdgePasses:
         )  # fmt: skip
         if network.in_copies(self._tap, pair.into_of.inputs) is False:
             raise EditError(
-                f"edges of {self.name} are not known: its pass does not take the same text several times"
+                f"edge scores need several copies of the text in one pass, which {self.name} does "
+                "not take"
             )
         if mlps and self._is_parallel():
             self.graph = EdgeGraph(heads, mlps, parallel=True)
@@ -124,7 +127,8 @@ class EdgePasses:
                 grads = torch.autograd.grad(self._metric(rows), leaves, allow_unused=True)
             except RuntimeError as error:
                 raise EditError(
-                    f"no gradient reaches what the heads of {self.name} read ({error}); give by='exact'"
+                    f"no gradient reaches what the heads of {self.name} read ({error}); give "
+                    "by='exact'"
                 ) from error
         for (readers, _), grad in zip(self._tap.leaves, grads, strict=True):
             if grad is None:
@@ -173,15 +177,15 @@ class EdgePasses:
                 stack.enter_context(network.changing_stream(tap, [name], self.kind, None))
             stack.enter_context(network.changing_stream(tap, ["resid_post"], self.kind, last))
         except SeamError as error:
-            raise EditError(f"edges of {self.name} are not known: {error}") from error
+            raise EditError(f"edge scores cannot be computed for {self.name}: {error}") from error
 
     def _out(self, layer: int) -> Tensor:
         """W_O of every head of a layer, fp32 [head, d_head, d_model]."""
         weight = self.pair.source.output_weight(layer, kind=self.kind)
         if weight is None:
             raise EditError(
-                f"edges of {self.name} are not known: the output matrix of layer {layer}'s attention was "
-                "not found"
+                f"edge scores cannot be computed for {self.name}: the output matrix of layer "
+                f"{layer}'s attention was not found"
             )
         wide = torch.promote_types(weight.dtype, torch.float32)
         return weight.to(wide).unflatten(0, (self.graph.heads[layer], -1))
@@ -210,7 +214,7 @@ class EdgePasses:
                     total += found[-1][0]
                 self._check(total, apart("resid_post", layer), layer)
         except TraceError as error:
-            raise EditError(f"edges of {self.name} are not known: {error}") from error
+            raise EditError(f"edge scores cannot be computed for {self.name}: {error}") from error
         return torch.cat(found)
 
     def _check(self, total: Tensor, apart: Tensor, layer: int) -> None:
@@ -219,8 +223,9 @@ class EdgePasses:
         size, off = float(stream.float().norm()), float((total - apart).norm())
         if not off <= room * max(float(apart.norm()), 1e-2 * size):
             raise EditError(
-                f"edges of {self.name} are not known: what its heads and mlps write does not add up to "
-                f"its stream (layer {layer}, off by {100 * off / size:.2g} % of it)"
+                f"edge scores cannot be computed for {self.name}: what its heads and MLPs write "
+                f"does not add up to its stream (layer {layer}, off by {100 * off / size:.2g} % "
+                "of it)"
             )
 
     def _is_parallel(self) -> bool:
@@ -324,7 +329,7 @@ class _Tap(Tap):
         if not self._here(site) or site is None or site.layer < self.start:
             return call
         if call.value is None or not call.query.shape[-1]:
-            raise EditError("the model's own code does not show what its heads read")
+            raise EditError("the model's own attention code does not show what its heads read")
         rows = torch.stack([plan.rows[site.layer] for plan in self.plans])  # [circuit, 3, head]
         wide = {}
         for i, what in enumerate(INPUTS):

@@ -157,8 +157,9 @@ class EdgeScores:
     def __repr__(self) -> str:
         most = ", ".join(f"{edge.name} {edge.score:+.3g}" for edge in self.top(3))
         return (
-            f"<EdgeScores of {self.graph.n_edges} edges by {self.by}: {self.metric} {self.clean:.3g} in "
-            f"the clean run, {self.corrupted:.3g} in the corrupted one; most: {most}>"
+            f"<EdgeScores of {self.graph.n_edges} edges by {self.by}: {self.metric} "
+            f"{self.clean:.3g} in the clean run, {self.corrupted:.3g} in the corrupted run; "
+            f"largest: {most}>"
         )
 
 
@@ -196,9 +197,9 @@ def edge_scores(
             edges are not known, with its reason.
     """
     if by not in WAYS:
-        raise EditError(f"by={shown(by)} is not known; choose one of {', '.join(WAYS)}")
+        raise EditError(f"by must be one of {', '.join(WAYS)}, got {shown(by)}")
     if type(steps) is not int or steps < 1:
-        raise EditError(f"steps={shown(steps)} must be a whole number of at least 1")
+        raise EditError(f"steps must be a whole number of at least 1, got {shown(steps)}")
     passes, question = asked(model, clean, corrupted, metric, position, budget_mib)
     unknown = torch.full(passes.graph.every.shape, float("nan"))
     estimate = unknown
@@ -255,7 +256,7 @@ def circuit(
     check_draws(draws, seed)
     if edges is None:
         if (n is None) == (threshold is None):
-            raise EditError("give one of n, threshold and edges, to say which edges are meant")
+            raise EditError("give exactly one of n, threshold and edges, to choose the edges")
         scores = edge_scores(
             model, clean, corrupted, metric=metric, by=by, steps=steps, position=position,
             progress=progress, budget_mib=budget_mib,
@@ -263,7 +264,7 @@ def circuit(
         return scores.circuit(n, threshold=threshold, draws=draws, seed=seed)
     passes, question = asked(model, clean, corrupted, metric, position, budget_mib)
     mask = chosen(passes.graph, n, threshold, edges, None)
-    how = "edges that were given"
+    how = "hand"
     return scored(passes, mask, None, how, question, draws=draws, seed=seed, progress=progress)
 
 
@@ -292,26 +293,26 @@ def chosen(
             everything.
     """
     if sum(x is not None for x in (n, threshold, edges)) != 1:
-        raise EditError("give one of n, threshold and edges, to say which edges are meant")
+        raise EditError("give exactly one of n, threshold and edges, to choose the edges")
     if edges is None:
         assert scores is not None
         return (
             graph.best(scores, n) if n is not None else graph.above(scores, float(threshold or 0))
         )
     if isinstance(edges, str):
-        raise EditError(f"edges={shown(edges)} is one text; give a list of names")
+        raise EditError(f"edges must be a list of names, got {shown(edges)}")
     found = graph.mask(edges)
     if not bool(graph.connected(found).any()):
         raise EditError(
-            f"edges={shown(list(edges))}: none of them lies on a way from the embeddings to the logits, so "
-            "the circuit is empty"
+            f"edges must connect the embeddings to the logits, got {shown(list(edges))}: none of "
+            "them is on such a path, so the circuit is empty"
         )
     if torch.equal(found, graph.every):
-        raise EditError(f"edges holds all {graph.n_edges} of them; a circuit leaves some out")
+        raise EditError(f"edges must leave some edges out, got all {graph.n_edges}")
     return found
 
 
 def check_draws(draws: Any, seed: Any) -> None:
     for name, value in (("draws", draws), ("seed", seed)):
         if type(value) is not int or value < 0:
-            raise EditError(f"{name}={shown(value)} must be a whole number of at least 0")
+            raise EditError(f"{name} must be a whole number of at least 0, got {shown(value)}")

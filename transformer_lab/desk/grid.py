@@ -96,7 +96,8 @@ class PatchingGrid:
         between = self.source - self.into
         if abs(between) <= CLOSE * max(1.0, abs(self.source)):
             raise ValueError(
-                f"both runs have a {self.metric} of {self.into:.4g}, so there is nothing to recover"
+                f"both runs have the same {self.metric}, {self.into:.4g}, so there is nothing to "
+                "recover"
             )
         return self.values / between
 
@@ -146,10 +147,11 @@ class PatchingGrid:
         )
         into, source = _said(self.into), _said(self.source)
         path = f" {self.path}" if self.path else ""
-        how = "some of them estimated" if estimated else "each measured"
+        how = "Some of the changes are estimated" if estimated else "Each change is measured"
         return (
-            f"Change of the {self.metric} ({into} in the {runs[1]} run, {source} in the {runs[0]} one) "
-            f"when {site} of the {runs[0]} run is put into the {runs[1]} one{path}, {how}; most: {cells}."
+            f"Change in the {self.metric} when {site} of the {runs[0]} run is patched into the "
+            f"{runs[1]} run{path}. Unpatched, it is {into} in the {runs[1]} run and {source} in "
+            f"the {runs[0]} run. {how}; largest: {cells}."
         )
 
     def to_plotly(self, *, theme: str = "light") -> Plot:
@@ -255,7 +257,7 @@ class PatchingGrids(Mapping[str, PatchingGrid]):
             for site, layer, place in wanted:
                 self.grids[site].cell(layer, place)
                 if not self.grids[site].there[layer, place]:
-                    raise EditError(f"layer {layer} has nothing at {place} of {site} to patch")
+                    raise EditError(f"{site} of layer {layer} has nothing to patch at {place}")
         found = self.measured(wanted, progress=progress)
         grids = {site: replace(g, exact=g.exact.clone()) for site, g in self.grids.items()}
         for (site, layer, place), value in found.items():
@@ -271,7 +273,7 @@ class PatchingGrids(Mapping[str, PatchingGrid]):
         """All grids under each other, as a still picture."""
         first, *rest = self.grids.values()
         estimated = any(grid.estimated for grid in self.grids.values())
-        said = first.told("each", self.top(3), estimated) if rest else first.sentence
+        said = first.told("each site", self.top(3), estimated) if rest else first.sentence
         return _still([first, *rest], said)
 
     def to_plotly(self, *, theme: str = "light") -> Plot:
@@ -311,13 +313,13 @@ class PatchingGrids(Mapping[str, PatchingGrid]):
         if site in self.grids:
             return site
         why = f": {self.missing[site]}" if site in self.missing else ""
-        raise EditError(f"site {site!r} is not among {', '.join(self.grids)}{why}")
+        raise EditError(f"site must be one of {', '.join(self.grids)}, got {site!r}{why}")
 
 
 def _still(grids: list[PatchingGrid], sentence: str) -> Figure:
     from ..views.shared.heat import heat_maps
 
-    said = f"{sentence} Dots: estimates." if any(grid.estimated for grid in grids) else sentence
+    said = f"{sentence} Dots mark estimates." if any(grid.estimated for grid in grids) else sentence
     return heat_maps([grid.panel() for grid in grids], said)
 
 

@@ -56,8 +56,7 @@ class Metric:
             found = torch.as_tensor(self.of(logits))
             if found.numel() != 1:
                 raise EditError(
-                    f"metric is a function that gives {list(found.shape)}; it must give one number of "
-                    "the logits"
+                    f"metric must return one number from the logits, got shape {list(found.shape)}"
                 )
             return found.reshape(1)
         logits = logits[:, None] if logits.dim() == 2 else logits
@@ -104,7 +103,7 @@ def metric_of(
         asked = likeliest()
         if asked[0] == asked[1]:
             raise EditError(
-                f"after both prompts “{name(asked[0])}” is likeliest; say whose logits to compare: "
+                f"both prompts predict “{name(asked[0])}”; choose the logits to compare: "
                 "metric=(answer, wrong)"
             )
     plain = isinstance(asked, Logit)

@@ -44,16 +44,15 @@ class Pair:
         given: dict[str, Any], one_length: bool = False,
     ):  # fmt: skip
         if direction not in DIRECTIONS:
-            raise EditError(
-                f"direction={shown(direction)} is not known; choose {' or '.join(DIRECTIONS)}"
-            )
+            raise EditError(f"direction must be {' or '.join(DIRECTIONS)}, got {shown(direction)}")
         self.direction = direction
         more = (target, kind, position, given)
         both = [_swept(model, text, *more) for text in (clean, corrupted)]
         n_texts = [len(one.inputs.first) for one in both]
         if n_texts[0] != n_texts[1]:
             raise EditError(
-                f"clean has {n_texts[0]} texts and corrupted {n_texts[1]}; give as many of both"
+                f"clean and corrupted must have the same number of texts, got {n_texts[0]} and "
+                f"{n_texts[1]}"
             )
         self.denoises = direction == "denoising"
         self.source_of, self.into_of = both if self.denoises else both[::-1]
@@ -132,45 +131,50 @@ class Pair:
         if align is None:
             if n == m:
                 return [(i, i) for i in range(n)], "token by token"
-            ways = ', or align="words", or align=[(place in clean, place in corrupted), …]'
+            ways = ', or align="words", or align=[(position in clean, position in corrupted), …]'
             raise EditError(
-                f"{self._counts(n, m, 'tokens')}: give prompts of one length{ways * (not self._one_length)}"
+                f"{self._counts(n, m, 'tokens')}: give prompts of the same "
+                f"length{ways * (not self._one_length)}"
             )
         if isinstance(align, str) and align == "words":
-            return self._by_words(), "by the last tokens of the words in turn"
+            return self._by_words(), "word by word, at the last token of each"
         if isinstance(align, str) or not isinstance(align, Sequence):
-            raise EditError(f'align={shown(align)} is not known; give "words", or pairs of places')
+            raise EditError(
+                f'align must be "words" or a list of pairs of positions, got {shown(align)}'
+            )
         pairs = []
         for given in align:
             pair = tuple(given) if isinstance(given, Sequence) else (given,)
             pair = pair if self.denoises else pair[::-1]
             if not all(type(place) is int for place in pair) or len(pair) != 2:
-                raise EditError(f"align holds {shown(given)}, which is no pair of places")
+                raise EditError(f"align must hold pairs of positions, got {shown(given)}")
             if not (0 <= pair[0] < n and 0 <= pair[1] < m):
                 raise EditError(
-                    f"align holds {shown(given)}, and {self._counts(n, m, 'tokens')} (from 0 on)"
+                    f"align holds {shown(given)}, but {self._counts(n, m, 'tokens')} (counted "
+                    "from 0)"
                 )
             pairs.append((pair[0], pair[1]))
         if not pairs:
-            raise EditError("align holds no pair of places")
-        return pairs, "by pairs that were given"
+            raise EditError("align must hold at least one pair of positions")
+        return pairs, "by the given pairs of positions"
 
     def _by_words(self) -> list[tuple[int, int]]:
         if self.into_of.tokenizers is None:
             raise EditError(
-                'align="words" needs a TextModel, which knows words; give pairs of places'
+                'align="words" needs a TextModel, which can tell words apart; give pairs of '
+                "positions"
             )
         there, here = _word_ends(self.source_labels), _word_ends(self.labels)
         if len(there) != len(here):
             raise EditError(
-                f"{self._counts(len(there), len(here), 'words')}: give prompts of as many words, or "
-                "align=[(place in clean, place in corrupted), …]"
+                f"{self._counts(len(there), len(here), 'words')}: give prompts with the same "
+                "number of words, or align=[(position in clean, position in corrupted), …]"
             )
         return list(zip(there, here, strict=True))
 
     def _counts(self, source: int, into: int, what: str) -> str:
         clean, corrupted = (source, into) if self.denoises else (into, source)
-        return f"clean has {clean} {what} and corrupted {corrupted}"
+        return f"clean has {clean} {what} and corrupted has {corrupted}"
 
 
 def _swept(
@@ -251,5 +255,5 @@ def logits_of(found: Trace) -> Tensor:
     """
     logits = found.answers if found.logits is None else found.logits
     if logits is None:
-        raise EditError(f"{found.model_name} has no head, so it predicts nothing to compare")
+        raise EditError(f"{found.model_name} has no head, so it makes no prediction to compare")
     return logits

@@ -87,7 +87,7 @@ def patching_grid(
             known or that the model does not offer, with its reason.
     """
     if by not in WAYS:
-        raise EditError(f"by={shown(by)} is not known; choose one of {', '.join(WAYS)}")
+        raise EditError(f"by must be one of {', '.join(WAYS)}, got {shown(by)}")
     desk = desk_of(
         model, clean, corrupted, sites=SITES if sites is None else sites, optional=sites is None,
         budget_mib=budget_mib, metric=metric, direction=direction, align=align, kind=kind,
@@ -110,7 +110,7 @@ def desk_of(
     names = [sites] if isinstance(sites, str) else list(sites)
     named = [site_named(name) for name in names]
     if not named or any(layer is not None for _, layer in named):
-        raise EditError(f"sites={shown(sites)} names no site of all layers; try 'z'")
+        raise EditError(f"sites must name sites of all layers, such as 'z', got {shown(sites)}")
     found = Pair(model, clean, corrupted, **pair)
     return Desk(found, [site for site, _ in named], optional=optional, budget_mib=budget_mib)
 
@@ -242,7 +242,7 @@ class Desk:
             raise
         except ValueError as error:
             raise EditError(
-                f'nothing can be estimated: {error}; by="exact" patches instead'
+                f'effects cannot be estimated: {error}; by="exact" patches instead'
             ) from error
 
     def _why_not(self, site: str) -> str:
@@ -250,7 +250,8 @@ class Desk:
         pair = self.pair
         if pair.places is not None and site in ("q", "k", "pattern"):
             return (
-                "the prompts are paired by places, and queries, keys and maps hold where they stand"
+                "the prompts are aligned by pairs of positions, and queries, keys and attention "
+                "patterns depend on their position"
             )
         try:
             layer = pair.source.attending(pair.kind)[0]

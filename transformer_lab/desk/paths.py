@@ -145,7 +145,7 @@ def path_patch(
         "z", ("layer", "head"), labels,
         torch.full(shape, math.nan), exact, ~exact.isnan(), direction=direction,
         aligned=pair.aligned, model=source.model_name,
-        path=f"by the path to {shown(receiver)} via {via_told}", **told,
+        path=f"on the path to {shown(receiver)} via {via_told}", **told,
     )  # fmt: skip
 
 
@@ -159,13 +159,13 @@ class _Paths:
         self.layers = run.n_layers(pair.kind)
         if run.attending(pair.kind) != list(range(self.layers)):
             raise EditError(
-                f"paths cannot be patched in {run.model_name}: some of its layers have no heads, and what "
-                "those pass on cannot be held"
+                f"paths cannot be patched in {run.model_name}: some of its layers have no heads, "
+                "so what they pass on cannot be held fixed"
             )
         if any(network.stands_between(Site(pair.kind, i)) for i in range(self.layers)):
             raise EditError(
-                f"paths cannot be patched in {run.model_name}: a gate or norm stands between its heads "
-                "and the stream"
+                f"paths cannot be patched in {run.model_name}: a gate or norm comes between its "
+                "heads and the stream"
             )
         self.free_mlps = isinstance(via, str) and via == "mlp"
         listed = [] if via is None or self.free_mlps else self._listed(via)
@@ -185,8 +185,8 @@ class _Paths:
         pair: tuple[Any, ...] = tuple(given) if listed else ()
         if len(pair) != 2 or type(pair[0]) is not int or not isinstance(pair[1], int | str):
             raise EditError(
-                f'{name}={shown(given)} is no part; give (layer, head), (layer, "attn_out") or (layer, '
-                '"mlp_out")'
+                f'{name} must be (layer, head), (layer, "attn_out") or (layer, "mlp_out"), got '
+                f"{shown(given)}"
             )
         layer, what = pair[0], pair[1]
         self._inside(name, "layer", layer, self.layers)
@@ -196,7 +196,7 @@ class _Paths:
             return Part(layer, "z", what)
         if what not in PARTS:
             raise EditError(
-                f"{name}={shown(given)} names {what!r}; choose a head, {' or '.join(PARTS)}"
+                f"{name} must name a head, {' or '.join(PARTS)}, got {what!r} in {shown(given)}"
             )
         return Part(layer, what)
 
@@ -205,7 +205,7 @@ class _Paths:
         kind, run = self.pair.kind, self.pair.source
         found = [Part(i, "z", h) for i in range(last) for h in range(run.heads_of(i, kind))]
         if not found:
-            raise EditError("a receiver in layer 0 has no head before it that could send")
+            raise EditError("a receiver in layer 0 has no earlier head that could send to it")
         return found
 
     def check(self, sender: Part) -> None:
@@ -216,8 +216,8 @@ class _Paths:
         last = max((reader.layer for reader in self.readers), default=self.layers)
         if sender.layer >= last:
             raise EditError(
-                f"sender={sender} does not come before its receiver in layer {last}: what a layer reads "
-                "is what the layers before it wrote"
+                f"sender={sender} must be in a layer before its receiver (layer {last}): a layer "
+                "reads what earlier layers wrote"
             )
 
     def measured(
@@ -262,12 +262,12 @@ class _Paths:
             stack.enter_context(pair.network.changing_stream(tap, [name], pair.kind, None))
         except (SeamError, TraceError) as error:
             raise EditError(
-                f"{name} cannot be held between sender and receiver: {error}"
+                f"{name} cannot be held fixed between sender and receiver: {error}"
             ) from error
 
     def _listed(self, via: Any) -> list[Any]:
         if isinstance(via, str) or not isinstance(via, Sequence):
-            raise EditError(f'via={shown(via)} is not known; give "mlp", or a list of parts')
+            raise EditError(f'via must be "mlp" or a list of parts, got {shown(via)}')
         return list(via)
 
     def _inside(self, name: str, what: str, value: int, limit: int) -> None:
@@ -303,7 +303,7 @@ class _Tap(Tap):
         if not readers:
             return call
         if call.value is None or not call.query.shape[-1]:
-            raise EditError("the model's own code does not show what its heads read")
+            raise EditError("the model's own attention code does not show what its heads read")
         # Heads that share keys read them apart here: one of them is moved.
         wide = {
             name: spread_heads(x, call.n_heads)
@@ -381,8 +381,8 @@ def _readers(pair: Pair, receiver: Any) -> list[Reader]:
         one: tuple[Any, ...] = tuple(given) if listed else ()
         if len(one) not in (2, 3) or any(type(x) is not int for x in one[:2]):
             raise EditError(
-                f'receiver={shown(given)} is not known; give "logits", a head (layer, head), or what it '
-                'reads (layer, head, "q")'
+                'receiver must be "logits", a head (layer, head), or one of its inputs (layer, '
+                f'head, "q"), got {shown(given)}'
             )
         layer, head = one[0], one[1]
         run = pair.source
@@ -393,6 +393,6 @@ def _readers(pair: Pair, receiver: Any) -> list[Reader]:
             if not 0 <= value < limit:
                 raise EditError(f"receiver: {name}={value} is outside 0 … {limit - 1}")
         if len(one) == 3 and one[2] not in INPUTS:
-            raise EditError(f"receiver={shown(given)} reads {one[2]!r}; choose 'q', 'k' or 'v'")
+            raise EditError(f"receiver must read 'q', 'k' or 'v', got {one[2]!r} in {shown(given)}")
         found.append(Reader(layer, head, INPUTS if len(one) == 2 else (one[2],)))
     return found

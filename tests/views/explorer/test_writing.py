@@ -103,7 +103,7 @@ def test_a_masked_model_puts_the_token_in_the_place_of_the_mask(hidden):
         (-1, r"token=-1 is no token of small decoder \(0 … "),
         (10**6, r"token=1000000 is no token"),
         ("", "'' is 0 tokens"),
-        ("The animal", "is 2 tokens of small decoder; give one token, or its id"),
+        ("The animal", "is 2 tokens for small decoder; give one token, or its id"),
         (None, "token=None is no token; give its id"),
         (True, "token=True is no token"),
         (1.5, "token=1.5 is no token"),

@@ -85,7 +85,9 @@ def test_a_head_that_shares_keys_is_chosen_by_its_keys():
 
 
 def test_prompts_of_two_lengths_are_paired_by_words():
-    with pytest.raises(EditError, match=r'clean has 8 tokens and corrupted 6: .* align="words"'):
+    with pytest.raises(
+        EditError, match=r'clean has 8 tokens and corrupted has 6: .* align="words"'
+    ):
         desk(clean=LONGER)
     with pytest.raises(EditError, match="clean has 8 words and corrupted 6"):
         desk(clean=LONGER, align="words")
@@ -97,7 +99,7 @@ def test_prompts_of_two_lengths_are_paired_by_words():
         *((i, i - 2, False) for i in range(4, 8)),
     ]  # fmt: skip
     assert list(view.grids) == ["resid_pre", "attn_out", "mlp_out", "z", "v"]
-    assert "No q, k, pattern: the prompts are paired by places" in view._note
+    assert "No q, k, pattern: the prompts are aligned by pairs of positions" in view._note
     view.site, view.selected = "resid_pre", (3, None)
     assert view.place[2] == 1 and "at “cat” (3)" in view.sentence
     view.direction = "noising"
@@ -107,7 +109,7 @@ def test_prompts_of_two_lengths_are_paired_by_words():
 @pytest.mark.parametrize(
     ("asked", "said"),
     [({"metric": ["", "cat"]}, "the token to compare 'cat' with is missing"), ({"metric": ["mat on", ""]}, "metric='mat on'"), ({"metric": ["mat", "a cat"]}, "a cat"),
-     ({"clean": LONGER}, "clean has 8 tokens and corrupted 6"), ({"clean": ""}, "empty|no token")],
+     ({"clean": LONGER}, "clean has 8 tokens and corrupted has 6"), ({"clean": ""}, "empty|no token")],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_said_in_a_sentence_and_changes_nothing(
     asked, said, monkeypatch
@@ -196,6 +198,6 @@ def test_choices_that_are_not_there_are_refused():
     view = desk()
     with pytest.raises(Exception, match="site='w' is not on view; it has resid_pre, attn_out"):
         view.site = "w"
-    with pytest.raises(EditError, match="by='guess' is not known"):
+    with pytest.raises(EditError, match="by must be one of .* got 'guess'"):
         desk(by="guess")
     assert not desk(by="exact", sites="z").grids["z"].estimated

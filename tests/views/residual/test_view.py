@@ -135,7 +135,7 @@ def test_hugging_face_models_have_one_part_and_a_lens():
     stream = view._streams["decoder"]
     assert stream["parts"] == ["block"]
     assert stream["lens"]
-    assert "attention and MLP count as one" in stream["note"]["parts"]
+    assert "attention and MLP are counted together" in stream["note"]["parts"]
     assert "the block of layer" in view.sentence
     config = transformers.BertConfig(
         num_hidden_layers=2, num_attention_heads=4, hidden_size=32, intermediate_size=64

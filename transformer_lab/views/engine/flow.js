@@ -37,7 +37,7 @@ export function* tokenFlow(reading, { edits = [], position, token: asked = null,
   return { ...found, token, most, against, before: Math.exp(before[token]), after: Math.exp(after[token]), answers };
 }
 
-const refusal = (why) => new Error(`the flow to a logit is not known: ${why}`);
+const refusal = (why) => new Error(`the flow to a logit cannot be computed: ${why}`);
 
 /** @param {import("./pass.js").Pass} pass @param {number} position @param {number} token @param {number | null} against */
 function* flowTo(pass, position, token, against) {

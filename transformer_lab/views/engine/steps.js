@@ -50,7 +50,7 @@ const NORMS = { layer: "LayerNorm", rms: "RMSNorm" };
  * @returns {Generator<null, {steps: Steps, answers: Answers}>}
  */
 export function* blockSteps(reading, { kind, layer, head, position, k = 8 }) {
-  if (kind === "cross") throw new Error('kind="cross" is no block of its own: walk through kind="decoder", whose block holds it');
+  if (kind === "cross") throw new Error('kind="cross" has no block of its own; walk through kind="decoder", whose block contains the cross-attention');
   const pass = yield* reading.pass([]);
   const call = pass.callOf(kind, layer, head);
   const n = call.query.rows;

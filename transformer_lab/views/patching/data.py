@@ -31,7 +31,7 @@ class Desks:
 
     def __init__(self, model: Any, clean: Any, corrupted: Any, direction: str, **options: Any):
         if options["by"] not in WAYS:
-            raise EditError(f"by={options['by']!r} is not known; choose one of {', '.join(WAYS)}")
+            raise EditError(f"by must be one of {', '.join(WAYS)}, got {options['by']!r}")
         self.model, self.clean, self.corrupted = model, clean, corrupted
         self.by, self.sites = options.pop("by"), options.pop("sites")
         self.align = options["align"]
