@@ -402,7 +402,7 @@ def test_recurrent_models_are_edited_where_they_attend_and_say_where_not():
 
 @pytest.mark.badinput
 def test_no_edit_and_no_transformer_are_named():
-    with pytest.raises(EditError, match="no edit was given"), tl.edit(build()):
+    with pytest.raises(EditError, match="needs at least one edit"), tl.edit(build()):
         pass
     linear = torch.nn.Linear(2, 2)
     with pytest.raises(EditError, match="Linear"), tl.edit(linear, tl.ablate(0, 0)):

@@ -137,19 +137,19 @@ def test_names_of_transformerlens_are_understood():
     ("make", "words"),
     [
         (lambda t: tl.patch(t, 0, what="hook_result"), ["hook_result", "pattern", "attn_out"]),
-        (lambda t: tl.patch(t, 0, what=3), ["what=3", "resid_pre"]),
+        (lambda t: tl.patch(t, 0, what=3), ["what must", "resid_pre", "got 3"]),
         (lambda t: tl.patch(t, 0, what="blocks.1.attn.hook_q"), ["layer 1", "layer=0"]),
         (lambda t: tl.patch(t, 0, 1, what="mlp_out"), ["head=1", "mlp_out"]),
         (lambda t: tl.patch(t, 0, 9, what="v"), ["head=9", "0 … 3"]),
         (lambda t: tl.patch(t, 0, position=[(1, 9)], what="k"), ["position=9", "7 tokens"]),
-        (lambda t: tl.steer(torch.ones(5), 0), ["5 numbers", "d_model=32"]),
-        (lambda t: tl.steer(torch.ones(3, 32), 0), ["3 positions", "7 are steered"]),
+        (lambda t: tl.steer(torch.ones(5), 0), ["d_model=32 numbers", "got 5"]),
+        (lambda t: tl.steer(torch.ones(3, 32), 0), ["the 7 steered positions", "got 3"]),
         (lambda t: tl.steer(torch.ones(32) / 0, 0), ["NaN or infinity"]),
         (lambda t: tl.steer(torch.ones(2, 2, 2), 0), ["shape [2, 2, 2]", "d_model"]),
         (lambda t: tl.steer(torch.arange(32), 0), ["torch.int64", "floats"]),
         (lambda t: tl.steer(torch.ones(32), 9), ["layer=9", "0 … 1"]),
-        (lambda t: tl.steer(torch.ones(32), 0, by=float("inf")), ["by=inf", "finite"]),
-        (lambda t: tl.steer(torch.ones(32), 0, what="z"), ["what='z'", "resid_post"]),
+        (lambda t: tl.steer(torch.ones(32), 0, by=float("inf")), ["by must", "finite", "got inf"]),
+        (lambda t: tl.steer(torch.ones(32), 0, what="z"), ["what must", "resid_post", "got 'z'"]),
         (lambda t: tl.steer(torch.ones(32), 0, position=7), ["position=7", "cached=False"]),
     ],
 )
@@ -191,7 +191,7 @@ def test_a_steered_stream_is_the_stream_and_the_vector(name):
     edit = tl.steer(vector, 1, by=2.0, kind=kind)
     assert edit.describe().endswith("2 × a vector added to resid_post")
     assert repr(eval(edit.code(), {"tl": tl, "vector": vector})) == edit.code()
-    with pytest.raises(EditError, match="no JSON form"):
+    with pytest.raises(EditError, match="must be a text or a number"):
         edit.to_dict()
 
 

@@ -172,7 +172,7 @@ def test_edges_are_cut_and_where_nothing_is_predicted_states_are_measured():
     expected = cls.clone()
     expected[:, 5] = 0
     assert_close(cut, expected / expected.sum(-1, keepdim=True))
-    with pytest.raises(EditError, match=r"no head .*predicts nothing .* measure=lambda states"):
+    with pytest.raises(EditError, match=r"no head .*makes no prediction .* measure=lambda states"):
         tl.sweep_edges(model, pixel_values=x, query=0)
     whole = model(x).last_hidden_state
     sweep = tl.sweep_edges(

@@ -100,7 +100,9 @@ class Sweep:
         )
         clean = f"{self.baseline[self.measure]:.3g}"
         name = "Estimate" if self.estimated else "Sweep"
-        return f"<{name} of {self.measure} over {size} ({self.kind}); clean {clean}; most: {first}>"
+        return (
+            f"<{name} of {self.measure} over {size} ({self.kind}); clean {clean}; largest: {first}>"
+        )
 
 
 class Judge:
@@ -111,8 +113,8 @@ class Judge:
         self.own: Any = measure if callable(measure) else None
         if self.own is None and measure not in (None, *LOGIT_MEASURES):
             raise EditError(
-                f"measure={measure!r} is not known; choose one of {', '.join(LOGIT_MEASURES)}, or give a "
-                "function of the logits"
+                f"measure must be one of {', '.join(LOGIT_MEASURES)}, or a function of the "
+                f"logits, got {measure!r}"
             )
         self.names = ("measure",) if self.own else LOGIT_MEASURES
         self.shown = measure if isinstance(measure, str) else self.names[0]
@@ -126,8 +128,8 @@ class Judge:
             self.places = torch.zeros_like(places)
         elif clean.shape[1] != passes.inputs.n_outputs and not passes.cut:
             raise EditError(
-                f"{passes.network.name} gives {list(clean.shape)}, no prediction for "
-                "each token; say what to look at with measure=lambda logits: …"
+                f"{passes.network.name} gives {list(clean.shape)}, not a prediction for each "
+                "token; give a function of it, measure=lambda logits: …"
             )
         self.log_probs = self._log_probs(clean)
         size = self.log_probs.shape[-1]

@@ -69,7 +69,7 @@ def estimate_effects(
     """
     if measure not in MEASURES:
         raise EditError(
-            f"measure={measure!r} cannot be estimated; choose one of {', '.join(MEASURES)}"
+            f"measure must be one of {', '.join(MEASURES)} for an estimate, got {measure!r}"
         )
     swept = Swept(model, tokens, target, mask, target_mask, kind, token, position, given)
     heads, n_heads = swept.heads, max(swept.heads)
@@ -129,8 +129,8 @@ class _Outputs(Tap):
         zs = [z for _, z in self.held]
         if not zs or not total.requires_grad:
             raise EditError(
-                "no gradient reaches the heads: the model runs without gradients inside, so their "
-                "effects cannot be estimated; use tl.sweep_heads"
+                "no gradient reaches the heads, because the model runs without gradients inside, "
+                "so their effects cannot be estimated; use tl.sweep_heads"
             )
         grads = torch.autograd.grad(total, zs, allow_unused=True)
         for (layer, z), grad in zip(self.held, grads, strict=True):
@@ -139,7 +139,8 @@ class _Outputs(Tap):
             product = (z.detach().double() * grad.double()).sum((-1, -2)).cpu()  # [batch, head]
             if len(product) != batch:
                 raise EditError(
-                    f"layer {layer} attends within parts of a text, whose heads cannot be estimated"
+                    f"layer {layer} attends within parts of a text, so the effects of its heads "
+                    "cannot be estimated"
                 )
             found[:, layer, : product.shape[1]] -= product
         self.held.clear()
@@ -151,7 +152,8 @@ def _clean(swept: Swept, outputs: _Outputs) -> tuple[Tensor, Tensor]:
     network = swept.network
     if torch.is_inference_mode_enabled() or made_in_inference_mode(network.module):
         raise EditError(
-            "effects cannot be estimated in torch.inference_mode(), nor through parameters that were made in it; use tl.sweep_heads"
+            "effects cannot be estimated in torch.inference_mode(), nor for parameters created in "
+            "it; use tl.sweep_heads"
         )
     try:
         with together(uncompiled(network), tapping(network, outputs)):
@@ -161,14 +163,16 @@ def _clean(swept: Swept, outputs: _Outputs) -> tuple[Tensor, Tensor]:
     logits = given.answers if given.logits is None else given.logits
     if logits is None:
         raise EditError(
-            f"{network.name} has no head, so it predicts nothing whose change could be estimated"
+            f"{network.name} has no head, so it makes no prediction whose change could be estimated"
         )
     logits = logits if logits.dim() > 2 else logits[:, None]
     places = swept.places
     if logits.shape[1] == 1:  # a classifier's one answer
         places = torch.zeros_like(places)
     elif logits.shape[1] != swept.inputs.n_outputs:
-        raise EditError(f"{network.name} gives {list(logits.shape)}, no prediction for each token")
+        raise EditError(
+            f"{network.name} gives {list(logits.shape)}, not a prediction for each token"
+        )
     rows = torch.arange(len(logits), device=logits.device)
     wide = torch.promote_types(logits.dtype, torch.float32)
     log_probs = logits[rows, places].to(wide).log_softmax(-1)

@@ -49,7 +49,7 @@ def edit(model: Any, *edits: Edit, this_thread: bool = False) -> AbstractContext
     """
     network = editable(model)
     if not edits:
-        raise EditError("no edit was given; try tl.ablate(layer=0, head=0)")
+        raise EditError("tl.edit needs at least one edit; try tl.ablate(layer=0, head=0)")
     owner = threading.get_ident() if this_thread else None
     taps = [tap_for(network, e, owner) for e in edits]
     return _edited(model, network, taps)
@@ -70,8 +70,8 @@ def _edited(model: Any, network: Network, taps: list[EditTap]) -> Iterator[Any]:
     for tap in taps:
         if passes and not tap.applied:
             raise EditError(
-                f"{tap.edit.code()} changed nothing in {len(passes)} forward passes: nothing in "
-                f"{type(network.module).__name__} that goes through the seam fits it"
+                f"{tap.edit.code()} changed nothing in {len(passes)} forward passes: no hooked "
+                f"attention layer of {type(network.module).__name__} matches it"
             )
 
 
@@ -150,8 +150,8 @@ def editable(model: Any) -> Network:
         raise EditError(f"a {type(model).__name__} cannot be edited: {error}") from error
     if not network.kinds:
         raise EditError(
-            f"this {type(network.module).__name__} has no attention, so there is nothing to edit; a "
-            "recurrent model has some with kind='encoder-decoder' and attention='bahdanau'"
+            f"this {type(network.module).__name__} has no attention, so there is nothing to edit; "
+            "a recurrent model has attention with kind='encoder-decoder' and attention='bahdanau'"
         )
     return network
 
@@ -191,8 +191,8 @@ def tap_for(network: Network, edit: Edit, owner: int | None = None) -> EditTap:
     """
     if not isinstance(edit, Edit):
         raise EditError(
-            f"{edit!r} is no edit; use tl.ablate(…), tl.knock_out(…), tl.scale(…), tl.patch(…), "
-            "tl.skip(…) or tl.steer(…)"
+            f"{edit!r} is not an edit; use tl.ablate(…), tl.knock_out(…), tl.scale(…), "
+            "tl.patch(…), tl.skip(…) or tl.steer(…)"
         )
     kind = kind_in(network, edit.kind)
     heads = heads_in(network, kind)
@@ -224,7 +224,7 @@ def _hang(network: Network, tap: EditTap, hung: ExitStack) -> None:
 def _not_editable(network: Network, error: SeamError) -> str:
     return (
         f"{type(network.module).__name__} cannot be edited: its attention does not go through the "
-        f"seam ({error})"
+        f"attention interface ({error})"
     )
 
 
@@ -244,7 +244,7 @@ def uncompiled(model: Any) -> Iterator[None]:
         return
     if not hasattr(torch.compiler, "set_stance"):
         raise EditError(
-            "this model is compiled, and torch before 2.6 would silently pass by the edits: give "
+            "this model is compiled, and torch before 2.6 would silently ignore the edits; pass "
             "the model from before torch.compile"
         )
     with _stance_lock:

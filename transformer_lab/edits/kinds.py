@@ -40,7 +40,7 @@ class Edit:
 
     def __post_init__(self):
         if self.kind is not None and self.kind not in KINDS:
-            raise EditError(f"kind={self.kind!r} is not known; choose one of {', '.join(KINDS)}")
+            raise EditError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
         for name in ("layer", "head"):
             whole_or_none(name, getattr(self, name))
 
@@ -79,9 +79,7 @@ class Edit:
         """
         for name, value, limit in (("layer", self.layer, n_layers), ("head", self.head, n_heads)):
             if value is not None and limit == 0:
-                raise EditError(
-                    f"{name}={value}: this model's {kind} has no {name}s that can be changed"
-                )
+                raise EditError(f"{name}={value}: this model's {kind} has no {name}s to change")
             if value is not None and limit is not None and not 0 <= value < limit:
                 raise EditError(f"{name}={value} is outside 0 … {limit - 1} of this model's {kind}")
 
@@ -130,7 +128,7 @@ class Edit:
         for name, value in values.items():
             if not isinstance(value, str | int | float):
                 raise EditError(
-                    f"{name} of {self.code()} is no plain value, so it has no JSON form"
+                    f"{name} of {self.code()} must be a text or a number to be written as JSON"
                 )
         return {"edit": self.name, **values}
 
@@ -161,9 +159,9 @@ class Ablation(Edit):
             return 0.0
         if start or z.shape[2] == 1:
             raise EditError(
-                "value='mean' is the mean over a text's positions, and only one is here: take the "
-                "mean over other texts, value=tl.mean_of(model, texts), or generate with "
-                "cached=False"
+                "value='mean' is the mean over a text's positions, and there is only one position "
+                "here: take the mean over other texts, value=tl.mean_of(model, texts), or "
+                "generate with cached=False"
             )
         if real is None:
             return z.mean(2, keepdim=True)
@@ -174,7 +172,7 @@ class Ablation(Edit):
         if isinstance(self.value, str):
             return "switched off" if self.value == "zero" else "held at its mean over the text"
         if isinstance(self.value, Tensor):
-            return "held at a given value"
+            return "set to a given value"
         return "held at its mean over a reference set"
 
 
@@ -216,8 +214,8 @@ class KnockOut(Edit):
         super().check(kind, n_layers, n_heads)
         if kind == "decoder" and self.query is not None and (self.key or 0) > self.query:
             raise EditError(
-                f"query={self.query} never looks at key={self.key}, which comes after it: there is "
-                "no such edge in a decoder"
+                f"query={self.query} cannot attend to key={self.key}, which comes after it: a "
+                "decoder has no such edge"
             )
 
     def change_attention(self, call, start):
@@ -240,7 +238,7 @@ class KnockOut(Edit):
 
     def _what(self) -> str:
         if self.key is None:
-            return f"token {self.query} looks nowhere"
+            return f"all attention of token {self.query} removed"
         query = "every token" if self.query is None else f"token {self.query}"
         return f"{query} → token {self.key} cut"
 
@@ -254,7 +252,7 @@ class Skip(Edit):
     def __post_init__(self):
         super().__post_init__()
         if self.part not in PARTS:
-            raise EditError(f"part={self.part!r} is not known; choose 'attention' or 'mlp'")
+            raise EditError(f"part must be 'attention' or 'mlp', got {self.part!r}")
         if self.part == "mlp" and self.kind == "cross":
             raise EditError("an mlp belongs to kind='decoder', not to 'cross'")
 
@@ -291,7 +289,7 @@ def _one_or_all(place: int | None, n: int) -> slice:
 
 def whole_or_none(name: str, value: Any) -> None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-        raise EditError(f"{name}={value!r} must be a whole number, or None for all")
+        raise EditError(f"{name} must be a whole number, or None for all, got {value!r}")
 
 
 def _same(value: Any, default: Any) -> bool:

@@ -33,9 +33,7 @@ def ablate(
     """
     known = isinstance(value, Tensor) or hasattr(value, "vectors")
     if not known and not (isinstance(value, str) and value in ("zero", "mean")):
-        raise EditError(
-            f"value={value!r} is not known; choose 'zero', 'mean', a tl.mean_of(…) or a tensor"
-        )
+        raise EditError(f"value must be 'zero', 'mean', a tl.mean_of(…) or a tensor, got {value!r}")
     return Ablation(layer, head, kind, value=value)
 
 
@@ -144,17 +142,20 @@ def steer(
     """
     what, layer = site_named(what, layer)
     if what not in OF_STREAM:
-        raise EditError(f"what={what!r} is of heads; a vector is added to {', '.join(OF_STREAM)}")
+        raise EditError(
+            f"what must be one of {', '.join(OF_STREAM)} to add a vector, got {what!r}, which "
+            "belongs to heads"
+        )
     if kind == "cross" and what != "attn_out":
         raise EditError(f"{what} belongs to kind='decoder', not to 'cross'")
     vector = torch.as_tensor(vector)
     if vector.dim() not in (1, 2) or not vector.numel() or not vector.is_floating_point():
         raise EditError(
-            f"vector has shape {list(vector.shape)} and type {vector.dtype}; give floats [d_model], or "
-            "[position, d_model]"
+            "vector must be floats [d_model] or [position, d_model], got shape "
+            f"{list(vector.shape)} and type {vector.dtype}"
         )
     if not bool(vector.isfinite().all()):
-        raise EditError("vector holds NaN or infinity; every number must be finite")
+        raise EditError("vector must hold finite numbers only, got NaN or infinity")
     for place in [position] if isinstance(position, int | None) else position:
         whole_or_none("position", place)
     return Steer(
@@ -184,18 +185,18 @@ def edit_from_dict(values: Any) -> Edit:
         EditError: for anything else, naming what is wrong.
     """
     if not isinstance(values, dict):
-        raise EditError(f"an edit is a dict with 'edit', not a {type(values).__name__}")
+        raise EditError(f"an edit must be a dict with 'edit', got a {type(values).__name__}")
     values = dict(values)
     name = values.pop("edit", None)
     if not isinstance(name, str) or name not in _PLAIN:
-        raise EditError(f"edit={name!r} is not known; choose one of {', '.join(_PLAIN)}")
+        raise EditError(f"edit must be one of {', '.join(_PLAIN)}, got {name!r}")
     make, known = _PLAIN[name]
     unknown = [key for key in values if key not in known]
     if unknown:
-        raise EditError(f"{unknown[0]!r} is no part of {name}; it has {', '.join(sorted(known))}")
+        raise EditError(f"{name} has no argument {unknown[0]!r}; it has {', '.join(sorted(known))}")
     for key, value in values.items():
         if value is not None and not isinstance(value, str | int | float):
-            raise EditError(f"{key}={value!r} of {name} is no plain value")
+            raise EditError(f"{key} of {name} must be a text or a number, got {value!r}")
     if name == "scale" and "by" not in values:
         raise EditError("scale needs by, a number; try by=0.5")
     return make(**values)
@@ -204,5 +205,5 @@ def edit_from_dict(values: Any) -> Edit:
 def _finite(name: str, value: Any) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(value):
-        raise EditError(f"{name}={value!r} must be a finite number; try {name}=0.5")
+        raise EditError(f"{name} must be a finite number, got {value!r}; try {name}=0.5")
     return value

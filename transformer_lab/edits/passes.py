@@ -92,8 +92,8 @@ class Passes:
             clean = self.outputs()
         if not self.kept.block_of:
             raise EditError(
-                f"the attention of {self.network.name} does not go through the seam, "
-                "so it cannot be edited"
+                f"the attention of {self.network.name} does not go through the attention "
+                "interface, so it cannot be edited"
             )
         self.kept.check(self.outputs)
         return clean
@@ -120,8 +120,8 @@ class Passes:
             found = given.states
         if found is None:
             raise EditError(
-                "this model has no head (ours: head=False), so it predicts nothing to compare; say "
-                "what to look at with measure=lambda states: …"
+                "this model has no head (in ours: head=False), so it makes no prediction to "
+                "compare; measure its states with measure=lambda states: …"
             )
         found = found if found.dim() > 2 else found[:, None]
         if self.places is not None and found is given.logits:

@@ -30,11 +30,13 @@ class Patch(Edit):
         super().__post_init__()
         if not isinstance(self.source, Trace):
             raise EditError(
-                f"source_trace is a {type(self.source).__name__}; give a Trace: "
-                "tl.trace(model, tokens, keep='all')"
+                "source_trace must be a Trace, tl.trace(model, tokens, keep='all'), got a "
+                f"{type(self.source).__name__}"
             )
         if self.what in OF_STREAM and self.head is not None:
-            raise EditError(f"head={self.head} has no {self.what} of its own; leave head out")
+            raise EditError(
+                f"{self.what} belongs to a layer, not to a head; leave out head={self.head}"
+            )
         if self.what in OF_STREAM and self.kind == "cross" and self.what not in _OF_CROSS:
             raise EditError(f"{self.what} belongs to kind='decoder', not to 'cross'")
         try:
@@ -71,7 +73,9 @@ class Patch(Edit):
         self._whole_texts(call)
         x: Tensor | None = getattr(call, name)
         if x is None or not x.shape[-1]:
-            raise EditError(f"{self.code()}: the model's own code does not show what={self.what!r}")
+            raise EditError(
+                f"{self.code()}: the model's own attention code does not show what={self.what!r}"
+            )
         first, end = start, start + call.shape[2]
         if self.what != "q":
             first, end = call.first_key, call.shape[3] if _sees_all(call) else end
@@ -87,8 +91,8 @@ class Patch(Edit):
         source = self._from(site)
         if source.shape[2] != x.shape[2]:
             raise EditError(
-                f"source_trace has a stream of d_model={source.shape[2]}, this model of "
-                f"{x.shape[2]}: patch from a trace of the same architecture"
+                f"source_trace has d_model={source.shape[2]} and this model has "
+                f"d_model={x.shape[2]}: patch from a trace of the same architecture"
             )
         there, here = self._positions(source.shape[1], 0, x.shape[1])
         if not here:
@@ -104,8 +108,9 @@ class Patch(Edit):
         _, n_heads, n_query, n_key = call.shape
         if source.shape[1] != n_heads or source.shape[3] != n_key:
             raise EditError(
-                f"source_trace has maps of {source.shape[1]} heads and {source.shape[3]} keys, this "
-                f"text of {n_heads} and {n_key}: patch maps between texts of one length"
+                f"source_trace has maps of {source.shape[1]} heads and {source.shape[3]} keys, "
+                f"and this text has {n_heads} and {n_key}: patch maps between texts of the same "
+                "length"
             )
         there, here = self._positions(source.shape[2], start, start + n_query)
         if not here:
@@ -125,8 +130,9 @@ class Patch(Edit):
         )
         if source.shape[1] != x.shape[1] or source.shape[3] != parts * x.shape[3]:
             raise EditError(
-                f"source_trace has {source.shape[1]} heads of {source.shape[3]} dimensions, this "
-                f"model {x.shape[1]} of {x.shape[3]}: patch from a trace of the same architecture"
+                f"source_trace has {source.shape[1]} heads of {source.shape[3]} dimensions and "
+                f"this model has {x.shape[1]} of {x.shape[3]}: patch from a trace of the same "
+                "architecture"
             )
         source = source if parts == 1 else own_part(source, call, x)
         there, here = self._positions(source.shape[2], first, end)
@@ -153,8 +159,8 @@ class Patch(Edit):
     def _whole_texts(self, call: AttentionCall) -> None:
         if call.windows is not None:
             raise EditError(
-                f"{self.code()}: this layer attends within windows of a picture, where what="
-                f"{self.what!r} is of no whole picture; patch z"
+                f"{self.code()}: this layer attends within windows of an image, so "
+                f"what={self.what!r} does not cover the whole image; patch z"
             )
 
     def _positions(self, n_source: int, first: int, end: int) -> tuple[list[int], list[int]]:
@@ -163,8 +169,8 @@ class Patch(Edit):
         if self.position is None:
             if n_source != end:
                 raise EditError(
-                    f"source_trace has {n_source} tokens and this text {end}: name a "
-                    "position, or patch between texts of one length"
+                    f"source_trace has {n_source} tokens and this text has {end}: name a "
+                    "position, or patch between texts of the same length"
                 )
             pairs = [(place, place) for place in range(first, end)]
         else:
@@ -218,8 +224,8 @@ class Steer(Edit):
         vector: Tensor = self.vector
         if vector.shape[-1] != x.shape[-1]:
             raise EditError(
-                f"vector has {vector.shape[-1]} numbers, and the stream of this model "
-                f"d_model={x.shape[-1]}"
+                f"vector must have d_model={x.shape[-1]} numbers, the width of this model's "
+                f"stream, got {vector.shape[-1]}"
             )
         here = slice(None)
         if self.position is not None:
@@ -227,14 +233,14 @@ class Steer(Edit):
             for place in here:
                 if not 0 <= place < x.shape[1]:
                     raise EditError(
-                        f"position={place} is outside the {x.shape[1]} tokens that pass "
-                        f"(0 … {x.shape[1] - 1}); with a cache they pass one at a time: write "
-                        "with cached=False"
+                        f"position={place} is outside the {x.shape[1]} tokens of this pass (0 … "
+                        f"{x.shape[1] - 1}); a cached pass holds one token at a time: write with "
+                        "cached=False"
                     )
         if vector.dim() == 2 and len(vector) != x[:, here].shape[1]:
             raise EditError(
-                f"vector is for {len(vector)} positions, and {x[:, here].shape[1]} are steered; give "
-                "one vector [d_model], or as many as positions"
+                "vector must be one vector [d_model] or one for each of the "
+                f"{x[:, here].shape[1]} steered positions, got {len(vector)}"
             )
         x = x.clone()
         x[:, here] += self.by * vector.to(x)
@@ -262,7 +268,7 @@ def _sees_all(call: AttentionCall) -> bool:
 def _for_batch(source: Tensor, batch: int) -> Tensor:
     if len(source) not in (1, batch):
         raise EditError(
-            f"source_trace has {len(source)} texts and this batch {batch}: patch from one text, or "
-            "from as many"
+            f"source_trace has {len(source)} texts and this batch has {batch}: patch from one "
+            "text, or from as many as the batch has"
         )
     return source

@@ -47,12 +47,14 @@ class Reference:
         """
         found = self.means.get(kind)
         if found is None:
-            raise EditError(f"the reference knows {', '.join(self.means)}, not kind={kind!r}")
+            raise EditError(
+                f"the reference means are for {', '.join(self.means)}, not for kind={kind!r}"
+            )
         heads = max(mean.shape[0] for mean in found.values())
         if max(found) >= n_layers or n_heads not in (None, heads):
             raise EditError(
-                f"the reference was made of a model with {1 + max(found)} layers of {heads} heads; "
-                f"this one's {kind} has {n_layers} of {n_heads}"
+                f"the reference means come from a model with {1 + max(found)} layers of {heads} "
+                f"heads; this model's {kind} has {n_layers} of {n_heads}"
             )
 
     def __repr__(self) -> str:
@@ -83,7 +85,7 @@ def mean_of(model: Any, texts: Any, *, most: int | None = None) -> Reference:
     batch = getattr(texts, "batch", None)
     if callable(batch):
         if most is None:
-            raise EditError("texts is an endless stream of batches; say how many: most=20")
+            raise EditError("texts is an endless stream of batches; say how many to read: most=20")
         texts = map(batch, itertools.count())
     network, tap = evaluated(model), _Means()
     with together(no_grad(), uncompiled(network), tapping(network, tap)):
@@ -93,9 +95,9 @@ def mean_of(model: Any, texts: Any, *, most: int | None = None) -> Reference:
                 network.run(tap.inputs)
     if not tap.sums:
         raise EditError(
-            "no text was given"
+            "texts holds no text; give at least one"
             if tap.inputs is None
-            else f"the attention of {network.name} does not go through the seam"
+            else f"the attention of {network.name} does not go through the attention interface"
         )
     means = {
         kind: {

@@ -24,9 +24,9 @@ def site_named(what: str, layer: int | None = None) -> tuple[str, int | None]:
     hook = _HOOK.fullmatch(what) if isinstance(what, str) else None
     name = hook[2] if hook else "resid_pre" if what == "resid" else what
     if name not in SITES:
-        raise EditError(f"what={shown(what)} is not known; choose one of {', '.join(SITES)}")
+        raise EditError(f"what must be one of {', '.join(SITES)}, got {shown(what)}")
     if hook is None or hook[1] is None:
         return name, layer
     if layer not in (None, int(hook[1])):
-        raise EditError(f"what={what!r} is of layer {hook[1]}, and layer={layer}; leave one out")
+        raise EditError(f"what={what!r} names layer {hook[1]} but layer={layer}; leave one out")
     return name, int(hook[1])

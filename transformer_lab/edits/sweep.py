@@ -125,7 +125,10 @@ def sweep_groups(
     ]
     empty = [name for name, cell in zip(groups, cells, strict=True) if not cell]
     if empty or not cells:
-        raise EditError(f"groups={empty or 'nothing'} names no head; give pairs (layer, head)")
+        raise EditError(
+            "groups must name at least one head each, as pairs (layer, head), got "
+            f"{empty or 'nothing'}"
+        )
     return _run(swept, cells, {"group": list(groups)}, measure, progress, budget_mib)
 
 
@@ -199,7 +202,7 @@ def _run(swept: Swept, cells, labels, measure, progress, budget_mib) -> Sweep:
 def _pair(place: Any) -> tuple[int, int]:
     pair = tuple(place) if isinstance(place, Sequence) and not isinstance(place, str) else ()
     if len(pair) != 2:
-        raise EditError(f"{place!r} is no head; give pairs (layer, head)")
+        raise EditError(f"a head must be a pair (layer, head), got {place!r}")
     return pair[0], pair[1]
 
 

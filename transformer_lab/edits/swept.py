@@ -35,7 +35,7 @@ class Swept:
         """
         found = heads_in(self.network, self.kind)
         if None in found:
-            raise EditError(f"the number of heads of {self.network.name} is not known")
+            raise EditError(f"the number of heads in {self.network.name} cannot be determined")
         return [n or 0 for n in found]
 
     @property
@@ -51,7 +51,9 @@ class Swept:
             return {"encoder": (len(heard),) * 2, "cross": (n, len(heard))}.get(self.kind, (n, n))
         if self.inputs.tokens is None:
             if self.patches is None:
-                raise EditError(f"where the patches of {self.network.name} stand is not known")
+                raise EditError(
+                    f"the positions of the patches of {self.network.name} are not known"
+                )
             n = len(self.patches.labels)
             return n, n
         source = self.inputs.tokens.shape[1]

@@ -174,16 +174,16 @@ test("edits that fit nothing are named", () => {
   const source = { tokens: [5, 6] };
   const read = (text) => model.run(text);
   const refused = [
-    ["off", /an edit is a dict/],
-    [{ edit: "melt" }, /edit='melt' is not known; choose one of ablate, knock_out, scale, skip, patch, steer/],
-    [{ edit: "ablate", by: 2 }, /'by' is no part of ablate; it has head, kind, layer, value/],
-    [{ edit: "scale", by: "2" }, /by='2' must be a finite number/],
+    ["off", /an edit must be a dict/],
+    [{ edit: "melt" }, /edit must be one of ablate, knock_out, scale, skip, patch, steer, got 'melt'/],
+    [{ edit: "ablate", by: 2 }, /ablate has no argument 'by'; it has head, kind, layer, value/],
+    [{ edit: "scale", by: "2" }, /by must be a finite number, got '2'/],
     [{ edit: "ablate", kind: "cross" }, /kind='cross' is not in this model; it has decoder/],
     [{ edit: "patch", layer: 0 }, /source of patch must be the tokens/],
-    [{ edit: "patch", source, head: 0, what: "resid_pre" }, /head=0 has no resid_pre of its own/],
-    [{ edit: "patch", source }, /source_trace has 2 tokens and this text 3/],
+    [{ edit: "patch", source, head: 0, what: "resid_pre" }, /resid_pre belongs to a layer, not to a head; leave out head=0/],
+    [{ edit: "patch", source }, /source_trace has 2 tokens and this text has 3/],
     [{ edit: "patch", source, position: 2 }, /position=2 is outside the 2 tokens of source_trace/],
-    [{ edit: "patch", source, position: "1" }, /position='1' must be a whole number/],
+    [{ edit: "patch", source, position: "1" }, /position must be a whole number, or None for all, got '1'/],
   ];
   for (const [edit, why] of refused) assert.throws(() => model.run({ tokens: [5, 6, 5] }, [edit], { read }), { constructor: EditError, message: why });
   for (const [tokens, why] of [[[], /empty/], [[7], /outside the vocabulary of 7/], [Array(9).fill(5), /9 tokens but this model's context is n_ctx=8/]]) {

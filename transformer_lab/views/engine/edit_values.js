@@ -19,7 +19,7 @@ const OF_STREAM = ["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"
 export const outsideOf = (name, value, of, limit) => new EditError(`${name}=${value} is outside ${of} (0 … ${limit - 1})`);
 
 const told = (value) => (typeof value === "string" ? `'${value}'` : value === null || value === undefined ? "None" : JSON.stringify(value));
-const strangeValue = (name, value, known) => new EditError(`${name}=${told(value)} is not known; choose ${known}`);
+const strangeValue = (name, value, known) => new EditError(`${name} must be ${known}, got ${told(value)}`);
 
 /**
  * @param {any} values
@@ -29,11 +29,11 @@ const strangeValue = (name, value, known) => new EditError(`${name}=${told(value
  * @throws {EditError}
  */
 export function checkedEdit(values, model, read) {
-  if (values === null || typeof values !== "object" || Array.isArray(values)) throw new EditError(`an edit is a dict with 'edit', not ${told(values)}`);
+  if (values === null || typeof values !== "object" || Array.isArray(values)) throw new EditError(`an edit must be a dict with 'edit', got ${told(values)}`);
   const { edit: name, ...given } = values;
   if (!Object.hasOwn(PARTS_OF, name)) throw strangeValue("edit", name, `one of ${Object.keys(PARTS_OF).join(", ")}`);
   const strange = Object.keys(given).find((part) => !PARTS_OF[name].includes(part));
-  if (strange) throw new EditError(`${told(strange)} is no part of ${name}; it has ${[...PARTS_OF[name]].sort().join(", ")}`);
+  if (strange) throw new EditError(`${name} has no argument ${told(strange)}; it has ${[...PARTS_OF[name]].sort().join(", ")}`);
   const edit = { name, told: JSON.stringify(values), layer: null, head: null, kind: null, ...given };
   for (const part of ["layer", "head", "query", "key"]) whole(part, edit[part]);
   if (edit.kind !== null && !["encoder", "decoder", "cross"].includes(edit.kind)) throw strangeValue("kind", edit.kind, "one of encoder, decoder, cross");
@@ -52,11 +52,11 @@ export function checkedEdit(values, model, read) {
 }
 
 function whole(part, value) {
-  if (value != null && !Number.isInteger(value)) throw new EditError(`${part}=${told(value)} must be a whole number, or None for all`);
+  if (value != null && !Number.isInteger(value)) throw new EditError(`${part} must be a whole number, or None for all, got ${told(value)}`);
 }
 
 function finite(edit) {
-  if (!Number.isFinite(edit.by)) throw new EditError(`by=${told(edit.by)} must be a finite number; try by=0.5`);
+  if (!Number.isFinite(edit.by)) throw new EditError(`by must be a finite number, got ${told(edit.by)}; try by=0.5`);
 }
 
 /** Which point of the stream an edit changes. */
@@ -69,7 +69,7 @@ function streamOf({ what, kind }) {
 const CHECKS = {
   ablate(edit) {
     edit.value ??= "zero";
-    if (!["zero", "mean"].includes(edit.value)) throw new EditError(`value=${told(edit.value)} is not known; choose 'zero', 'mean', a tl.mean_of(…) or a tensor`);
+    if (!["zero", "mean"].includes(edit.value)) throw new EditError(`value must be 'zero', 'mean', a tl.mean_of(…) or a tensor, got ${told(edit.value)}`);
   },
   scale(edit) {
     if (edit.by === undefined) throw new EditError("scale needs by, a number; try by=0.5");
@@ -80,7 +80,7 @@ const CHECKS = {
     edit.key ??= null;
     if (edit.query === null && edit.key === null) throw new EditError("knock_out needs query or key; to switch a whole head off, use ablate");
     if (kind === "decoder" && edit.query !== null && (edit.key ?? 0) > edit.query) {
-      throw new EditError(`query=${edit.query} never looks at key=${edit.key}, which comes after it: there is no such edge in a decoder`);
+      throw new EditError(`query=${edit.query} cannot attend to key=${edit.key}, which comes after it: a decoder has no such edge`);
     }
   },
   skip(edit, kind, model) {
@@ -95,7 +95,7 @@ const CHECKS = {
     edit.position ??= null;
     if (![...OF_HEADS, ...OF_STREAM].includes(edit.what)) throw strangeValue("what", edit.what, `one of ${[...OF_HEADS, ...OF_STREAM].join(", ")}`);
     if (OF_STREAM.includes(edit.what)) {
-      if (edit.head !== null) throw new EditError(`head=${edit.head} has no ${edit.what} of its own; leave head out`);
+      if (edit.head !== null) throw new EditError(`${edit.what} belongs to a layer, not to a head; leave out head=${edit.head}`);
       edit.stream = streamOf(edit);
       noMlp(edit, model);
     }
@@ -107,12 +107,12 @@ const CHECKS = {
     edit.what ??= "resid_post";
     edit.by ??= 1;
     edit.position ??= null;
-    if (!OF_STREAM.includes(edit.what)) throw new EditError(`what=${told(edit.what)} is of heads; a vector is added to ${OF_STREAM.join(", ")}`);
+    if (!OF_STREAM.includes(edit.what)) throw new EditError(`what must be one of ${OF_STREAM.join(", ")} to add a vector, got ${told(edit.what)}, which belongs to heads`);
     edit.stream = streamOf(edit);
     noMlp(edit, model);
     finite(edit);
     const numbers = Array.isArray(edit.vector) ? edit.vector.flat() : [];
-    if (!numbers.length || !numbers.every(Number.isFinite)) throw new EditError("vector holds NaN or infinity; every number must be finite");
+    if (!numbers.length || !numbers.every(Number.isFinite)) throw new EditError("vector must hold finite numbers only, got NaN or infinity");
     for (const place of edit.position === null ? [] : [edit.position].flat()) whole("position", place);
   },
 };

@@ -107,7 +107,7 @@ function ablated(edit, call, z) {
   if (edit.value === "mean") {
     if (call.start || z.rows === 1) {
       throw new EditError(
-        "value='mean' is the mean over a text's positions, and only one is here: take the mean over other texts, " +
+        "value='mean' is the mean over a text's positions, and there is only one position here: take the mean over other texts, " +
           "value=tl.mean_of(model, texts), or generate with cached=False",
       );
     }
@@ -132,8 +132,8 @@ function rowsPutIn(edit, call, end) {
   const source = edit.source.at(call.kind, call.layer).call;
   if (source.key.rows !== n) {
     throw new EditError(
-      `source_trace has maps of ${source.heads} heads and ${source.key.rows} keys, this text of ${call.heads} and ${n}: ` +
-        "patch maps between texts of one length",
+      `source_trace has maps of ${source.heads} heads and ${source.key.rows} keys, and this text has ${call.heads} and ${n}: ` +
+        "patch maps between texts of the same length",
     );
   }
   const maps = new Map();
@@ -158,7 +158,7 @@ const columnsOf = ({ head }, dHead, columns) => (head === null ? [0, columns] : 
 /** Places in the other text, and where they come to stand in what passes now, which holds `first` … `end`. */
 function pairsOf({ position }, inSource, first, end) {
   if (position === null && inSource !== end) {
-    throw new EditError(`source_trace has ${inSource} tokens and this text ${end}: name a position, or patch between texts of one length`);
+    throw new EditError(`source_trace has ${inSource} tokens and this text has ${end}: name a position, or patch between texts of the same length`);
   }
   const wanted = position === null ? Array.from({ length: end - first }, (_, i) => first + i) : typeof position === "number" ? [position] : position;
   const pairs = wanted.map((place) => (typeof place === "number" ? [place, place] : place));
@@ -184,15 +184,15 @@ const STREAM = {
     const places = position === null ? Array.from({ length: x.rows }, (_, i) => i) : [position].flat();
     const several = typeof vector[0] !== "number";
     const width = (several ? vector[0] : vector).length;
-    if (width !== x.columns) throw new EditError(`vector has ${width} numbers, and the stream of this model d_model=${x.columns}`);
+    if (width !== x.columns) throw new EditError(`vector must have d_model=${x.columns} numbers, the width of this model's stream, got ${width}`);
     for (const place of places) {
       if (place >= 0 && place < x.rows) continue;
       throw new EditError(
-        `position=${place} is outside the ${x.rows} tokens that pass (0 … ${x.rows - 1}); with a cache they pass one at a time: write with cached=False`,
+        `position=${place} is outside the ${x.rows} tokens of this pass (0 … ${x.rows - 1}); a cached pass holds one token at a time: write with cached=False`,
       );
     }
     if (several && vector.length !== places.length) {
-      throw new EditError(`vector is for ${vector.length} positions, and ${places.length} are steered; give one vector [d_model], or as many as positions`);
+      throw new EditError(`vector must be one vector [d_model] or one for each of the ${places.length} steered positions, got ${vector.length}`);
     }
     const y = copyOf(x);
     places.forEach((place, i) => {
