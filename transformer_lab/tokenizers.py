@@ -212,7 +212,7 @@ class CharTokenizer(_OwnTokenizer):
         super().__init__(vocabulary)
         for token in self.vocabulary[len(self._special) :]:
             if len(token) > 1:
-                raise ValueError(f"vocabulary must hold single characters, got {shown(token)}")
+                raise ValueError(f"every token must be one character, got {shown(token)}")
 
     @classmethod
     @checked

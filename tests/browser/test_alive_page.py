@@ -150,7 +150,7 @@ def test_it_writes_as_far_as_there_is_room_unless_a_number_is_given(open_page):
     how_many.fill("9")
     how_many.press("Enter")
     page.wait_for_selector("[data-state=error]")
-    assert "N=9 must be at least 1 and at most 8" in page.locator(part("status")).inner_text()
+    assert "N must be at least 1 and at most 8" in page.locator(part("status")).inner_text()
     type_text(page, WORDS)
     assert how_many.input_value() == "9"
 

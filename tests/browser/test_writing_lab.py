@@ -93,7 +93,7 @@ def test_it_writes_on_with_and_without_a_head_and_is_looked_through(
     page.locator("[data-part=write-n]").fill("0")
     page.locator("[data-part=write-n]").press("Enter")
     page.wait_for_selector("[data-state=error]")
-    assert page.locator("[data-part=status]").inner_text().startswith("N=0 must be at least 1")
+    assert page.locator("[data-part=status]").inner_text().startswith("N must be at least 1")
     page.locator("[data-part=write-n]").fill("12")
     accessible(page, ".tl-view")
     page.keyboard.press("Escape")
