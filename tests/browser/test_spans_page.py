@@ -123,7 +123,7 @@ def test_what_cannot_be_looked_at_is_refused_as_python_refuses_it(open_page, tra
         (a, b) = spans
         drag(page, a[0], a[1] - 1)
         drag(page, b[0], b[1] - 1)
-        with pytest.raises(ValueError, match=r"share tokens|looks ahead") as refused:
+        with pytest.raises(ValueError, match=r"share tokens|attends to a later one") as refused:
             view.mark(a, b)
         assert page.locator(part("span-why")).inner_text() == str(refused.value)
         assert block(page) == ""

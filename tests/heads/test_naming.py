@@ -277,7 +277,7 @@ def test_bad_input():
     model = circuits.induction_by_hand()
     with pytest.raises(ValueError, match="head=2 is outside 0 … 1"):
         heads.label(model, 0, 2)
-    with pytest.raises(ValueError, match="kind='cross' looks at another text"):
+    with pytest.raises(ValueError, match="kind='cross' attends to another text"):
         heads.labels(model, kind="cross")
     with pytest.raises(ValueError, match="kind='encoder' is not in this model"):
         heads.labels(model, kind="encoder")

@@ -42,7 +42,7 @@ def test_averages_are_those_of_a_loop(model, kind, left):
             assert float(average.mean[query, key]) == pytest.approx(mean, abs=1e-6)
             assert float(average.spread[query, key]) == pytest.approx(spread, abs=1e-5)
     where = "positions 0–4" if kind != "cross" else "queries 0–5 and keys 0–4"
-    assert average.sentence.startswith(f"Mean over 3 texts, {where}, which all have.")
+    assert average.sentence.startswith(f"Mean over 3 texts, {where}, which all texts have.")
 
 
 def test_the_control_is_what_shuffling_gives():
@@ -88,12 +88,14 @@ def test_by_distance_is_that_of_a_loop(model):
         assert float(profile.mean[i]) == pytest.approx(float(given.mean()), abs=1e-6)
         assert float(profile.spread[i]) == pytest.approx(float(given.std(correction=0)), abs=1e-6)
         assert float(profile.shuffled[i]) == pytest.approx(sum(even) / 3, abs=1e-6)
-    assert f"distances {str(lowest).replace('-', '−')} to 4, which all have" in profile.sentence
+    assert (
+        f"distances {str(lowest).replace('-', '−')} to 4, which all texts have" in profile.sentence
+    )
 
 
 def test_what_has_no_average_is_refused_with_the_reason():
     one = tl.trace(small(), torch.arange(4))
-    with pytest.raises(ValueError, match="no average over 1 of the 1 texts"):
+    with pytest.raises(ValueError, match="needs at least two texts, got 1 of the 1 texts"):
         tl.heads.average_map(one, 0, 0)
     short = batch(lengths=(5, 1, 4))
     with pytest.raises(ValueError, match="text 1 has 1 token, so the texts do not share"):
@@ -112,7 +114,7 @@ def test_of_pictures_there_is_an_average_and_no_distance():
     found = tl.trace(vision(), pixel_values=torch.randn(2, 3, 16, 16))
     both = torch.stack([found.pattern(0, 1, batch=text) for text in (0, 1)])
     torch.testing.assert_close(tl.heads.average_map(found, 0, 1).mean, both.mean(0))
-    with pytest.raises(ValueError, match="do not stand in one line"):
+    with pytest.raises(ValueError, match="lie in a grid, not in a line"):
         tl.heads.by_distance(found, 0, 1)
 
 

@@ -82,15 +82,23 @@ def test_maps_alone_are_enough():
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [
-        (5, (0, 2), r"a=5 is no span; give \(start, end\) as in a slice"),
-        ((0, 2, 4), (0, 2), r"a=\(0, 2, 4\) is no span"),
-        ((0, 1.5), (0, 2), r"a=\(0, 1\.5\) is no span"),
+        (5, (0, 2), r"a must be \(start, end\) as in a slice, got 5"),
+        ((0, 2, 4), (0, 2), r"a must be \(start, end\) .* got \(0, 2, 4\)"),
+        ((0, 1.5), (0, 2), r"a must be \(start, end\) .* got \(0, 1\.5\)"),
         ((4, 2), (0, 2), r"a=\(4, 2\) ends before it starts; did you mean \(2, 4\)\?"),
-        ((4, 6), (3, 3), r"b=\(3, 3\) holds no token: its end does not count; \(3, 4\) is token 3"),
+        (
+            (4, 6),
+            (3, 3),
+            r"b=\(3, 3\) holds no token, because its end is not included; \(3, 4\) is token 3",
+        ),
         ((4, 14), (0, 2), r"a=\(4, 14\) is outside the 13 tokens; keep it within \(0, 13\)"),
         ((4, 6), (-2, 2), r"b=\(-2, 2\) is outside the 13 tokens"),
         ((2, 6), (1, 3), r"a=\(2, 6\) and b=\(1, 3\) share tokens; end one where the other starts"),
-        ((2, 4), (4, 6), r"b=\(4, 6\) comes after a=\(2, 4\), and no token here looks ahead"),
+        (
+            (2, 4),
+            (4, 6),
+            r"b=\(4, 6\) comes after a=\(2, 4\), and no token here attends to a later one",
+        ),
     ],
 )
 def test_spans_that_say_nothing_are_refused(trace, a, b, message):

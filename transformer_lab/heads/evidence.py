@@ -75,7 +75,7 @@ class Evidence:
     ):
         if kind == "cross":
             raise ValueError(
-                "kind='cross' looks at another text; labels are for self-attention: give "
+                "labels are for self-attention, and kind='cross' attends to another text: give "
                 "kind='encoder' or 'decoder'"
             )
         self.seed, self.network = seed, evaluated(model)
@@ -246,11 +246,11 @@ def random_twin(network: Network, seed: int = 0) -> Any:
 
 def _halves(model: Any, texts: Sequence[str]) -> list[list[Probe]]:
     if isinstance(texts, str) or len(texts) < 2:
-        raise ValueError(f"texts={texts!r} must be a list of at least two texts")
+        raise ValueError(f"texts must be a list of at least two texts, got {texts!r}")
     if not hasattr(model, "tokenizer"):
         raise ValueError("texts need a tokenizer: give a TextModel, not a bare model")
     if probes.is_pair(model):
-        raise ValueError("texts are for models of one stack; leave them out here")
+        raise ValueError("texts are for models with one stack; leave them out here")
     half = (len(texts) + 1) // 2
     return [probes.as_texts(model, some) for some in (texts[:half], texts[half:])]
 

@@ -20,7 +20,7 @@ from ..tracing.trace import Trace
 from . import token_pairs
 
 Pairs = Callable[[Trace, "str | None", int], Tensor]  # bool [query, key]
-_MARKS_NOTHING = "wanted marks no pair; no head can be scored"
+_MARKS_NOTHING = "there is no pair (query, key) to count here, so no head can be scored"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,8 @@ def mass_on(trace: Trace, wanted: Tensor, *, kind: str | None = None, batch: int
     """
     if tuple(wanted.shape) != trace.shape(kind):
         raise ValueError(
-            f"wanted has shape {list(wanted.shape)}; the maps have {list(trace.shape(kind))}"
+            f"wanted must have the shape of the maps, {list(trace.shape(kind))}, got "
+            f"{list(wanted.shape)}"
         )
     rows = wanted.any(-1)
     if not rows.any():
@@ -255,8 +256,8 @@ def moved(
     """
     if before.shape(kind) != after.shape(kind) or before.n_layers(kind) != after.n_layers(kind):
         raise ValueError(
-            f"the maps have {list(before.shape(kind))} and {list(after.shape(kind))} tokens; a "
-            "minimal pair has two texts of one length, read by one model"
+            "a minimal pair has two texts of the same length, read by one model, got maps of "
+            f"{list(before.shape(kind))} and {list(after.shape(kind))} tokens"
         )
     n_query = before.shape(kind)[0]
     if not 0 <= query < n_query:
@@ -280,7 +281,7 @@ def pairs(trace: Trace, measure: str, *, kind: str | None = None, batch: int = 0
     """
     known = {_spelled(one.name): one.pairs for one in MEASURES.values() if one.pairs is not None}
     if measure not in known:
-        raise ValueError(f"measure={measure!r} is not known; choose one of {', '.join(known)}")
+        raise ValueError(f"measure must be one of {', '.join(known)}, got {measure!r}")
     return known[measure](trace, kind, batch)
 
 
@@ -352,47 +353,47 @@ def _distance(patterns: Tensor) -> Tensor:
     return (patterns * away).sum(-1).mean(-1)
 
 
-_AFTER = "at the token after earlier occurrences"
+_AFTER = "to the token after earlier occurrences"
 
 # name -> measure, in the order in which views offer them
 MEASURES: dict[str, Measure] = {
     one.name: one
     for one in (
-        Measure("induction", token_pairs.after_earlier_same, ("ids",), f"looks {_AFTER}", "induct"),
+        Measure("induction", token_pairs.after_earlier_same, ("ids",), f"attends {_AFTER}", "induct"),
         Measure(
             "two-hop induction", token_pairs.after_earlier_same, ("ids",),
-            f"looks, through an earlier head, {_AFTER}", "2-hop", hops=2,
+            f"attends, through an earlier head, {_AFTER}", "2-hop", hops=2,
         ),
         Measure(
-            "previous token", token_pairs.previous, ("ids",), "looks at the token before", "prev",
+            "previous token", token_pairs.previous, ("ids",), "attends to the token before", "prev",
             about="place",
         ),
         Measure(
             "duplicate token", token_pairs.earlier_same, ("ids",),
-            "looks at earlier occurrences of the same token", "again",
+            "attends to earlier occurrences of the same token", "again",
         ),
         Measure(
             "same word", token_pairs.same_word, ("texts",),
-            "looks at the other pieces of the same word", "word",
+            "attends to the other pieces of the same word", "word",
         ),
         Measure(
-            "punctuation", token_pairs.punctuation, ("texts",), "rests on punctuation", "punct",
+            "punctuation", token_pairs.punctuation, ("texts",), "attends to punctuation", "punct",
             about="rest",
         ),
         Measure(
-            "first token", token_pairs.first, ("ids", "texts"), "rests on the first token",
+            "first token", token_pairs.first, ("ids", "texts"), "attends to the first token",
             "first", about="rest",
         ),
         Measure(
-            "next token", token_pairs.following, ("ids",), "looks at the token after", "next",
+            "next token", token_pairs.following, ("ids",), "attends to the token after", "next",
             about="place",
         ),
         Measure(
-            "self token", token_pairs.itself, ("ids",), "looks at its own token", "self",
+            "self token", token_pairs.itself, ("ids",), "attends to its own token", "self",
             about="place",
         ),
         Measure(
-            "special tokens", token_pairs.special, ("ids", "texts"), "rests on special tokens",
+            "special tokens", token_pairs.special, ("ids", "texts"), "attends to special tokens",
             "[spec]", about="rest", beside_first=True,
         ),
         Measure("entropy", None, ("ids",), unit="bits", one_text=False, of_maps=_entropy),

@@ -84,12 +84,12 @@ class HeadLabel:
         score = f"{_share(self.score)} (random twin {_share(self.twin)}; {again}: {_share(self.second)})"
         told = [f"{MEASURES[self.name].says}: {score}"]
         if self.alone is not None:
-            told.append(f"off alone: {self.alone.words}")
+            told.append(f"this head off: {self.alone.words}")
         if self.group is not None and self.group.n_heads > 1:
-            told.append(f"all {self.group.n_heads} of this label off: {self.group.words}")
+            told.append(f"all {self.group.n_heads} heads with this label off: {self.group.words}")
         if self.control is not None:
             n = self.control.n_heads
-            told.append(f"{n} other{'s' * (n > 1)} off: {self.control.words}")
+            told.append(f"control, {n} other head{'s' * (n > 1)} off: {self.control.words}")
         if self.note:
             told.append(self.note)
         return "; ".join(told)

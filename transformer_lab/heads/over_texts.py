@@ -44,7 +44,7 @@ class Aligned:
             where = f"positions 0–{self.n_key - 1}"
         else:
             where = f"queries 0–{self.n_query - 1} and keys 0–{self.n_key - 1}"
-        return f"{len(self.texts)} texts, {where}, which all have"
+        return f"{len(self.texts)} texts, {where}, which all texts have"
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ class AverageMap:
     def sentence(self) -> str:
         start = f"Mean over {self.aligned.sentence}."
         if self.consistency != self.consistency:
-            return f"{start} Its weights are even in every row: there is nothing to shuffle."
+            return f"{start} Its weights are even in every row, so there is nothing to shuffle."
         return (
-            f"{start} Consistency {_short(self.consistency)}, where 1 is the same map in every text, "
-            "and 0 what shuffling each row’s keys within reach gives."
+            f"{start} Consistency is {_short(self.consistency)}: at 1 the map is the same in "
+            "every text; 0 is what you get by shuffling each row’s keys within reach."
         )
 
 
@@ -104,8 +104,8 @@ class ByDistance:
         first, last = int(self.distances[0]), int(self.distances[-1])
         first_said = str(first).replace("-", "−")
         return (
-            f"Mean over {len(self.texts)} texts, distances {first_said} to {last}, which all have; "
-            "the band is one standard deviation over texts to each side."
+            f"Mean over {len(self.texts)} texts, at distances {first_said} to {last}, which all "
+            "texts have; the band is one standard deviation over texts to each side."
         )
 
 
@@ -126,8 +126,8 @@ def aligned_texts(
     chosen = [trace.text(b) for b in (range(trace.batch_size) if texts is None else texts)]
     if len(chosen) < 2:
         raise ValueError(
-            f"there is no average over {len(chosen)} of the {trace.batch_size} texts of this trace; "
-            "give tl.trace a batch of two or more"
+            f"an average needs at least two texts, got {len(chosen)} of the {trace.batch_size} "
+            "texts of this trace; give tl.trace a batch of two or more"
         )
     source, target = trace.mask, trace.mask if trace.target is None else trace.target_mask
     masks = {"encoder": (source, source), "decoder": (target, target), "cross": (target, source)}
@@ -141,7 +141,7 @@ def aligned_texts(
             count = "1 token" if least == 1 else "no token"
             raise ValueError(
                 f"text {chosen[lengths.index(least)]} has {count}, so the texts do not share two "
-                "positions, and an average would say nothing; leave it out"
+                "positions, and an average would mean nothing; leave it out"
             )
     queries, keys = sides
     return Aligned(chosen, queries, keys, min(map(len, queries)), min(map(len, keys)))
@@ -203,11 +203,11 @@ def by_distance(
     kind = trace.kind(kind)
     if kind != "cross" and not has_distance(trace, kind):
         raise ValueError(
-            "the patches of a picture do not stand in one line; tl.heads.patch_distance measures how "
-            "far heads look in it"
+            "the patches of an image lie in a grid, not in a line; tl.heads.patch_distance "
+            "measures how far heads attend in an image"
         )
     if kind == "cross":
-        raise ValueError("kind='cross' has no distance: its queries and keys are of two texts")
+        raise ValueError("kind='cross' has no distance: its queries and keys belong to two texts")
     at = aligned_texts(trace, kind=kind, texts=texts)
     last = at.n_query - 1
     distances = torch.arange(0 if trace.causal(kind) else -last, last + 1)

@@ -24,7 +24,9 @@ def patch_distance(trace: Trace, *, kind: str | None = None, batch: int = 0) -> 
     """
     patches = trace.patches
     if patches is None:
-        raise TraceError(f"where patches stand in this trace of {trace.model_name} is not known")
+        raise TraceError(
+            f"the positions of the patches in this trace of {trace.model_name} are not known"
+        )
     found = torch.full((trace.n_layers(kind), trace.n_heads(kind)), float("nan"))
     here = slice(patches.start, patches.start + patches.n)
     for layer in trace.attending(kind):

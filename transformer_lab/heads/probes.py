@@ -100,8 +100,9 @@ def vocabulary(model: Any, side: str = "source") -> Vocabulary:
         size = tokenizer.vocab_size
     if size is None:
         raise ValueError(
-            f"{type(unwrapped(model)).__name__} has no vocabulary of tokens, and probes are texts; of a model of pictures "
-            "tl.heads.patch_distance(trace) says how far its heads look"
+            f"probes are texts, and {type(unwrapped(model)).__name__} has no vocabulary of "
+            "tokens; for an image model, tl.heads.patch_distance(trace) measures how far its "
+            "heads attend"
         )
     if side == "target":
         size = written or size
@@ -141,7 +142,7 @@ def repeated(
     """
     own = model if isinstance(model, Vocabulary) else vocabulary(model)
     if len(own.ids) < 2:
-        raise ValueError(f"a probe needs at least 2 tokens to draw from; there are {len(own.ids)}")
+        raise ValueError(f"a probe needs at least 2 tokens to draw from, got {len(own.ids)}")
     first, _, room = _fitting(own)
     slack = room if slack is None else slack
     lag = first if lag is None else lag
@@ -200,7 +201,7 @@ def minimal_pairs(
         unused = own.ids[~torch.isin(own.ids, probe.tokens[row])]
         if not len(unused):
             raise ValueError(
-                f"all {len(own.ids)} tokens are in the text already; give a smaller lag than {lag}"
+                f"all {len(own.ids)} tokens are already in the text; give a lag below {lag}"
             )
         pick = int(torch.randint(len(unused), (1,), generator=generator))
         changed[row, query[row] - lag] = unused[pick]
@@ -221,18 +222,18 @@ def word_pair(text_model: Any, text: str, old: str, new: str, query: str) -> Min
     for name, word in (("old", old), ("query", query)):
         where[name] = list(re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text))
         if not where[name]:
-            raise ValueError(f"{name}={word!r} is no word of the text {text!r}")
+            raise ValueError(f"{name} must be a word of the text {text!r}, got {word!r}")
     first = where["old"][0]
     other = text[: first.start()] + new + text[first.end() :]
     clean, changed = text_model.encode(text), text_model.encode(other)
     if len(clean) != len(changed):
         raise ValueError(
-            f"with {old!r} the text has {len(clean)} tokens, with {new!r} {len(changed)}; choose "
-            "words of the same number of tokens"
+            f"old and new must be the same number of tokens: the text has {len(clean)} with "
+            f"{old!r} and {len(changed)} with {new!r}"
         )
     differ = (clean != changed).nonzero()[:, 0]
     if not len(differ):
-        raise ValueError(f"old={old!r} and new={new!r} are the same tokens")
+        raise ValueError(f"old and new must be different tokens, got {old!r} and {new!r}")
     # How many tokens there are up to the end of the query.
     _, suffix = _frame(text_model.tokenizer, _special_of(text_model.tokenizer))
     before = text_model.encode(text[: where["query"][-1].end()])
@@ -278,15 +279,17 @@ def _fitting(own: Vocabulary) -> tuple[int, int, int]:
     first = min(LAG, 2 * second // 3)
     if first < 3:
         raise ValueError(
-            f"the model's context of {own.n_ctx} tokens is too short to repeat a text in; a probe "
-            "needs about 14"
+            f"the model's context of {own.n_ctx} tokens is too short to repeat a text; a probe "
+            "needs about 14 tokens"
         )
     return first, second, slack
 
 
 def _check_length(lag: int, length: int, own: Vocabulary) -> None:
     if lag < 2:
-        raise ValueError(f"lag={lag} must be at least 2, for a token and the one that follows it")
+        raise ValueError(
+            f"lag must be at least 2, for a token and the one that follows it, got {lag}"
+        )
     whole = length + len(own.prefix) + len(own.suffix)
     if own.n_ctx is not None and whole > own.n_ctx:
         raise ValueError(

@@ -123,7 +123,7 @@ def as_span(name: str, span: Any, count: int) -> Span:
         start = end = None
     if type(start) is not int or type(end) is not int:
         raise ValueError(
-            f"{name}={span!r} is no span; give (start, end) as in a slice: (2, 5) is tokens 2, 3 and 4"
+            f"{name} must be (start, end) as in a slice, got {span!r}; (2, 5) is tokens 2, 3 and 4"
         )
     if start > end:
         raise ValueError(
@@ -131,8 +131,8 @@ def as_span(name: str, span: Any, count: int) -> Span:
         )
     if start == end:
         raise ValueError(
-            f"{name}=({start}, {end}) holds no token: its end does not count; ({start}, {start + 1}) "
-            f"is token {start}"
+            f"{name}=({start}, {end}) holds no token, because its end is not included; ({start}, "
+            f"{start + 1}) is token {start}"
         )
     if start < 0 or end > count:
         raise ValueError(
@@ -148,10 +148,13 @@ def why_not_between(a: Span, b: Span, *, same: bool, ahead: int | None) -> str:
     where it may look anywhere.
     """
     if ahead is not None and b[0] >= a[1] + ahead:
-        return f"b=({b[0]}, {b[1]}) comes after a=({a[0]}, {a[1]}), and no token here looks ahead; change the two about"
+        return (
+            f"b=({b[0]}, {b[1]}) comes after a=({a[0]}, {a[1]}), and no token here attends to a "
+            "later one; swap the two"
+        )
     if same and a != b and a[0] < b[1] and b[0] < a[1]:
         return (
-            f"a=({a[0]}, {a[1]}) and b=({b[0]}, {b[1]}) share tokens; end one where the other starts, "
-            "or give both the same span for what goes on within it"
+            f"a=({a[0]}, {a[1]}) and b=({b[0]}, {b[1]}) share tokens; end one where the other "
+            "starts, or give both the same span to see what goes on within it"
         )
     return ""

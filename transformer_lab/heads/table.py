@@ -92,7 +92,7 @@ class HeadTable:
             ValueError: for a column that is not there, or a comparison with no number.
         """
         if not isinstance(query, str):
-            raise ValueError(f"query={query!r} is no text; write for example “layer > 10”")
+            raise ValueError(f"query must be a text, such as “layer > 10”, got {query!r}")
         holds = asked(query, (*self.columns, "evidence"))
         both = " and ".join(filter(None, (self.query, query.strip())))
         found = tuple(row for row in self.rows if holds(_Asked(row)))
@@ -107,7 +107,7 @@ class HeadTable:
             ValueError: for a column that is not there.
         """
         if column not in self.columns:
-            raise ValueError(f"column={column!r} is not there; there are {', '.join(self.columns)}")
+            raise ValueError(f"column must be one of {', '.join(self.columns)}, got {column!r}")
         words = column in (*WORDS, "layer", "head")
         down = not words if descending is None else descending
 
@@ -200,7 +200,9 @@ class HeadTable:
         lines = "".join(self._line(row) for row in self.rows[:SHOWN])
         rest = len(self.rows) - SHOWN
         more = (
-            f"<p>… and {rest} more; <code>.to_csv(path)</code> writes all.</p>" if rest > 0 else ""
+            f"<p>… and {rest} more; <code>.to_csv(path)</code> writes all of them.</p>"
+            if rest > 0
+            else ""
         )
         about = html.escape(f"{self._count()}. {self.about}")
         return (
@@ -221,7 +223,7 @@ class HeadTable:
         return f"<tr>{''.join(cells)}</tr>"
 
     def _nothing(self) -> str:
-        return f"“{self.query}” matches no head" if self.query else "there is no head"
+        return f"“{self.query}” matches no head" if self.query else "there are no heads"
 
     def _count(self) -> str:
         n = len(self.rows)
@@ -331,7 +333,7 @@ def _read(model: Any, text: Any, target: Any, given: Mapping[str, Any]) -> tuple
     """The trace, its model, and what `sweep_heads` is to read."""
     if isinstance(model, Trace):
         if text is not None or model.network is None:
-            raise ValueError("a Trace has its own text and model; give it alone")
+            raise ValueError("a Trace has its own text and model; give the trace alone")
         found = model
         read = dict(
             tokens=found.tokens, target=found.target, mask=found.mask,

@@ -98,9 +98,12 @@ def _same(trace: Trace, kind: str | None, batch: int) -> Tensor:
     """Bool [query, key]: True where both are the same token."""
     kind = kind or ("decoder" if "decoder" in trace.kinds else trace.kinds[0])
     if kind == "cross":
-        raise ValueError("kind='cross' compares two texts; this measure needs one")
+        raise ValueError(
+            "this measure compares tokens within one text, and kind='cross' has two; give "
+            "kind='encoder' or 'decoder'"
+        )
     ids = trace.target if kind == "decoder" and trace.target is not None else trace.tokens
     if ids is None:
-        raise ValueError(f"{trace.model_name} read no tokens, and this measure compares tokens")
+        raise ValueError(f"this measure compares tokens, and {trace.model_name} read none")
     ids = ids[batch].cpu()
     return ids[:, None] == ids[None]

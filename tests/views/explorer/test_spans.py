@@ -82,7 +82,7 @@ def test_spans_stay_where_the_text_goes_on_and_go_with_their_tokens(view):
         ((3, 3), (0, 1), "holds no token"),
         ((5, 2), (0, 1), r"ends before it starts; did you mean \(2, 5\)"),
         ((2, 5), (4, 6), "share tokens"),
-        ((0, 2), (3, 5), "no token here looks ahead"),
+        ((0, 2), (3, 5), "no token here attends to a later one"),
         ((0, 99), (0, 1), "outside the"),
         ((1, 2), None, "needs b as well"),
     ],

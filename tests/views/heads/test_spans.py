@@ -55,7 +55,7 @@ def test_spans_can_be_set_one_by_one_and_together(trace):
     assert view.block is None  # yet to come: to where?
     view.b = B
     assert view.block == (A, B)
-    with pytest.raises(traitlets.TraitError, match="no token here looks ahead"):
+    with pytest.raises(traitlets.TraitError, match="no token here attends to a later one"):
         view.b = (9, 12)
     assert view.b == B
     view.mark((10, 12), (9, 10))

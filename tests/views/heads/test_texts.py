@@ -39,7 +39,7 @@ def test_mean_and_spread_say_over_what(texts):
     view.text = "mean"
     assert view.selected is None  # the average has nine positions
     assert view.sentence.startswith(
-        "Layer 1, head 2, mean over 3 texts, positions 0–8, which all have: "
+        "Layer 1, head 2, mean over 3 texts, positions 0–8, which all texts have: "
         "after the first token, the largest weight is “"
     )
     torch.testing.assert_close(view.row(7), average.mean[7])
@@ -52,7 +52,7 @@ def test_mean_and_spread_say_over_what(texts):
     query, key = divmod(int(average.spread.argmax()), 9)
     size = f"{average.spread.max():.2f}"[1:]
     assert view.sentence == (
-        "Layer 1, head 2, spread over 3 texts, positions 0–8, which all have: what "
+        "Layer 1, head 2, spread over 3 texts, positions 0–8, which all texts have: what "
         f"“{query}” gives to “{key}” differs most, by {size} (standard deviation)."
     )
     assert view.png()[:4] == b"\x89PNG"

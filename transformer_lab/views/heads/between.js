@@ -18,11 +18,11 @@ const told = (name, [start, end]) => `${name}=(${start}, ${end})`;
  */
 export function whyNotBetween(a, b, kind) {
   if (kind.causal && b[0] >= a[1] + kind.all_keys - kind.all_queries) {
-    return `${told("b", b)} comes after ${told("a", a)}, and no token here looks ahead; change the two about`;
+    return `${told("b", b)} comes after ${told("a", a)}, and no token here attends to a later one; swap the two`;
   }
   const equal = a[0] === b[0] && a[1] === b[1];
   if (kind.same && !equal && a[0] < b[1] && b[0] < a[1]) {
-    return `${told("a", a)} and ${told("b", b)} share tokens; end one where the other starts, or give both the same span for what goes on within it`;
+    return `${told("a", a)} and ${told("b", b)} share tokens; end one where the other starts, or give both the same span to see what goes on within it`;
   }
   return "";
 }
