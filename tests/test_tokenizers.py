@@ -191,7 +191,7 @@ def test_a_bad_file_is_named(tmp_path, content, message):
 def test_other_bad_arguments(tmp_path):
     with pytest.raises(FileNotFoundError, match="no tokenizer here"):
         load_tokenizer(tmp_path)
-    with pytest.raises(ValueError, match="vocab_size must be at least 261 .* got 100"):
+    with pytest.raises(ValueError, match=r"vocab_size must be at least 261 .* got 100"):
         BPETokenizer.train("text", 100)
     with pytest.raises(ValueError, match="max_size must be above 5, got 5"):
         WordTokenizer.train("text", max_size=5)

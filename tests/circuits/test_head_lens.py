@@ -79,5 +79,5 @@ def test_the_likeliest_are_asked_by_default_and_cross_attention_by_its_name():
 def test_what_is_not_there_is_named(options, words):
     with pytest.raises(ValueError, match=words):
         head_lens(tl.trace(small(), TEXT), **options)
-    with pytest.raises(ValueError, match="token must be one of .* got 3"):
+    with pytest.raises(ValueError, match=r"token must be one of .* got 3"):
         head_lens(tl.trace(small(), TEXT), 4).of(3)

@@ -167,7 +167,7 @@ def test_the_size_of_the_vocabulary_of_multi30k_can_be_chosen(tmp_path):
     assert data.tokenizer.decode(data.tokenizer.encode("Ein Bild.")) == "Ein Bild."
     with pytest.raises(ValueError, match="vocab_size=270 is for tokenizer='bpe', not 'word'"):
         datasets.multi30k(folder=tmp_path, tokenizer="word", vocab_size=270)
-    with pytest.raises(ValueError, match="vocab_size must be at least 261 .* got 100"):
+    with pytest.raises(ValueError, match=r"vocab_size must be at least 261 .* got 100"):
         datasets.multi30k(folder=tmp_path, vocab_size=100)
 
 

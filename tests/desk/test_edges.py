@@ -181,5 +181,5 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(options, words):
 def test_models_whose_edges_are_not_known_are_refused():
     with pytest.raises(EditError, match="does not add up"):
         scores_of(small(norm_first=False, noise=0.2))
-    with pytest.raises(EditError, match="edge scores need a decoder; .* is an encoder"):
+    with pytest.raises(EditError, match=r"edge scores need a decoder; .* is an encoder"):
         tl.edge_scores(small("encoder"), CLEAN, CORRUPTED, metric=PAIR)

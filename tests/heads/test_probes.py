@@ -126,7 +126,7 @@ def test_a_pair_of_words():
 def test_bad_input():
     with pytest.raises(ValueError, match=r"lag=60 makes texts of 132 tokens.*at most 128"):
         probes.repeated(model_of(), lag=60)
-    with pytest.raises(ValueError, match="lag must be at least 2, .* got 1"):
+    with pytest.raises(ValueError, match=r"lag must be at least 2, .* got 1"):
         probes.repeated(model_of(), lag=1)
     with pytest.raises(ValueError, match="context of 8 tokens is too short"):
         probes.repeated(model_of(n_ctx=8))
@@ -135,7 +135,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match="all 6 tokens are already in the text"):
         probes.minimal_pairs(model_of(vocab_size=6), lag=10)
     shipped = tl.shipped()
-    with pytest.raises(ValueError, match="old must be a word of the text .* got 'zebra'"):
+    with pytest.raises(ValueError, match=r"old must be a word of the text .* got 'zebra'"):
         probes.word_pair(shipped, "def f", "zebra", "a", "f")
     with pytest.raises(ValueError, match="the same number of tokens"):
         probes.word_pair(shipped, "def f", "f", "unbelievably", "def")

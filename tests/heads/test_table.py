@@ -130,7 +130,7 @@ def test_rows_are_sorted_with_what_is_not_known_last():
     assert order("label") == [2, 0, 3, 1]
     assert order("two-hop induction")[:2] == [2, 3] and order("induction")[-1] == 3
     assert TABLE.best is TABLE.rows[0]
-    with pytest.raises(ValueError, match="column must be one of layer, head, .* got 'size'"):
+    with pytest.raises(ValueError, match=r"column must be one of layer, head, .* got 'size'"):
         TABLE.sorted("size")
 
 
@@ -142,7 +142,7 @@ def test_asking_twice_asks_for_both_and_nothing_found_says_so():
     assert nothing._repr_html_() == "<p>“layer &gt; 99” matches no head</p>"
     with pytest.raises(ValueError, match="“layer > 99” matches no head"):
         _ = nothing.best
-    with pytest.raises(ValueError, match="query must be a text, .* got 3"):
+    with pytest.raises(ValueError, match=r"query must be a text, .* got 3"):
         TABLE.where(3)
 
 

@@ -345,13 +345,13 @@ def test_layers_that_see_the_picture_at_different_sizes():
 
 def test_what_compares_tokens_says_that_there_are_none():
     trace = tl.trace(made("vit"), pixel_values=pixels(1))
-    with pytest.raises(ValueError, match="compares tokens, and .* read none"):
+    with pytest.raises(ValueError, match=r"compares tokens, and .* read none"):
         tl.heads.duplicate_token(trace)
     with pytest.raises(TraceError, match=r"answers are in trace\.answers"):
         trace.predictions()
     with pytest.raises(TraceError, match="no head that predicts tokens"):
         tl.circuits.logit_lens(trace)
-    with pytest.raises(ValueError, match="probes are texts, and .* no vocabulary of tokens"):
+    with pytest.raises(ValueError, match=r"probes are texts, and .* no vocabulary of tokens"):
         tl.heads.labels(made("vit"))
     with pytest.raises(ValueError, match="reads pictures, not text: give pixel_values"):
         tl.circuits.qk_circuit(made("vit"), 1, 0)

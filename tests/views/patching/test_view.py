@@ -198,6 +198,6 @@ def test_choices_that_are_not_there_are_refused():
     view = desk()
     with pytest.raises(Exception, match="site='w' is not on view; it has resid_pre, attn_out"):
         view.site = "w"
-    with pytest.raises(EditError, match="by must be one of .* got 'guess'"):
+    with pytest.raises(EditError, match=r"by must be one of .* got 'guess'"):
         desk(by="guess")
     assert not desk(by="exact", sites="z").grids["z"].estimated
