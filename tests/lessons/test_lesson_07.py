@@ -47,7 +47,7 @@ def gru_of_torch(x, h, w_ih, w_hh, b_ih, b_hh):
 
 
 def gru_one_gate_at_a_time(x, h, w_ih, w_hh, b_ih, b_hh, **own):
-    """Written anew, with a step of one's own."""
+    """Written from scratch, with some steps replaced."""
     d = h.shape[-1]
     of = {"r": slice(0, d), "z": slice(d, 2 * d), "n": slice(2 * d, 3 * d), **own.get("of", {})}
     squash = own.get("squash", torch.tanh)
@@ -104,7 +104,7 @@ MUTANTS = {
     "corner twice": (
         "dependent_steps",
         lambda n, layers, r: n + layers if r else torch.full_like(n, layers),
-        "counted twice",
+        "you counted the corner cell twice",
     ),
     "first word not counted": (
         "dependent_steps",
@@ -136,8 +136,8 @@ MUTANTS = {
         lambda n, layers, r: torch.full_like(n, layers) if r else n + layers - 1,
         "swapped",
     ),
-    "places": ("path_length", lambda i, j, reach: (i - j).abs(), "You counted places"),
-    "floor": ("path_length", lambda i, j, reach: (i - j).abs() // reach, "rounded down. A"),
+    "places": ("path_length", lambda i, j, reach: (i - j).abs(), "You counted positions"),
+    "floor": ("path_length", lambda i, j, reach: (i - j).abs() // reach, "You rounded down. With"),
     "floor and one": (
         "path_length",
         lambda i, j, reach: 1 + (i - j).abs() // reach,
@@ -159,11 +159,11 @@ MUTANTS = {
         lambda i, j, reach: -((j - i) // reach),
         "comes before",
     ),
-    "one step": ("path_length", lambda i, j, reach: (i != j).long(), "One step always"),
+    "one step": ("path_length", lambda i, j, reach: (i != j).long(), "You always take one step"),
     "narrow": (
         "path_length",
         lambda i, j, reach: path_with_floor(i, j, reach - 1 or 1),
-        "one place too short",
+        "one position too short",
     ),
 }
 

@@ -100,7 +100,10 @@ MASK_MUTANTS = {
         lambda t, p: parts(t, p)[0].tril(-1) & parts(t, p)[1][:, None],
         "keep the diagonal",
     ),
-    "rows": (lambda t, p: parts(t, p)[0] & parts(t, p)[1][..., None], "It is the columns"),
+    "rows": (
+        lambda t, p: parts(t, p)[0] & parts(t, p)[1][..., None],
+        "It is the columns that have to be hidden",
+    ),
     "rows too": (
         lambda t, p: mask_by_comparing(t, p) & parts(t, p)[1][..., None],
         "has no softmax",
@@ -161,7 +164,7 @@ def test_wrong_decoding_is_named(mutant, judged):
 
 
 def table(*, row=0, heads="mean", keep=None, soft=False, turn=False, divide=True, once=False):
-    """A table written anew, with a step of one's own."""
+    """A table written from scratch, with some steps replaced."""
 
     def made(maps, source, target, pad_id, vocab_size):
         looks = maps.mean(1) if heads == "mean" else heads(maps)
@@ -197,13 +200,13 @@ TABLE_MUTANTS = {
     "the first head": (table(heads=lambda m: m[:, 0]), "one head alone"),
     "the strongest head": (
         table(heads=lambda m: m.max(1).values),
-        "the head that looks at it most",
+        "the head that attends to it most",
     ),
     "padding counted": (table(keep=lambda word: True), "Padding of the target"),
-    "places": (table_of_places, "the *place* that is looked at"),
+    "places": (table_of_places, "the *position* that a word attends to"),
     "soft": (table(soft=True), "added up the weights"),
     "each pair once": (table(once=True), "Each pair of words counts once"),
-    "turned": (table(turn=True), "The table is turned"),
+    "turned": (table(turn=True), "The table is transposed"),
     "counts": (table(divide=False), "These are counts"),
     "no floor": (without_a_floor, "0 / 0"),
     "columns": (

@@ -1,4 +1,4 @@
-"""Checks of lesson 07, RNN against transformer: a recurrent layer by hand."""
+"""Checks for lesson 07, RNN against transformer: a recurrent layer by hand."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _gru_cases() -> list[Case]:
 
 
 def _made(slips: frozenset[str]) -> Callable[..., Tensor]:
-    """The layer with some of these slips."""
+    """The layer with the given slips."""
 
     def gru(x, h, w_ih, w_hh, b_ih, b_hh):
         if "no bias for the state" in slips:
@@ -78,59 +78,59 @@ _SLIPS = (
     Slip(
         "gates",
         "gates in another order",
-        "The first third of the rows is r, the second z. You have them the other way round.",
+        "The first third of the rows is r, the second is z. You have them the other way round.",
     ),
     Slip(
         "reset",
         "r before the matrix",
-        "You multiplied the state by r *before* its matrix. So had Cho et al. 2014; PyTorch, and the "
-        "formula here, multiply what comes *out* of it, the bias included.",
+        "You multiplied the state by r *before* its matrix, as Cho et al. 2014 did. PyTorch, and the "
+        "formula here, multiply what comes *out* of it, including the bias.",
     ),
     Slip(
         "reset",
         "r for all",
-        "In n you multiplied everything by r. It belongs to what comes from the state alone; the word "
-        "is read whatever r says.",
+        "In n you multiplied everything by r. Multiply only the part that comes from the state; the "
+        "word is read whatever r says.",
     ),
     Slip(
         "reset",
         "r forgotten",
-        "r does nothing in yours. In n, what comes from the state is multiplied by it.",
+        "In your function r does nothing. In n, multiply the part that comes from the state by r.",
     ),
     Slip(
         "squash",
         "sigmoid for n",
-        "n is a new content, from −1 to 1: tanh. Only gates are sigmoids.",
+        "n is the new content, from −1 to 1, so it needs tanh. Only gates are sigmoids.",
     ),
-    Slip("squash", "n not squashed", "n has no tanh in yours."),
+    Slip("squash", "n not squashed", "In your function n has no tanh."),
     Slip(
         "blend",
         "z turned",
-        "z and 1 − z are exchanged: where z is 1, the *old* state stays.",
+        "You swapped z and 1 − z: where z is 1, the *old* state stays.",
     ),
     Slip(
         "blend",
         "all of n",
-        "You add the whole of n to what is kept. The new state is a mixture: (1 − z) of n and z of the "
-        "old state.",
+        "You add all of n to what is kept. The new state is a mixture: (1 − z) times n, plus z times "
+        "the old state.",
     ),
     Slip(
         "state bias",
         "no bias for the state",
-        "`b_hh` is left out. Both biases count, and the one in n stands under r.",
+        "`b_hh` is left out. You need both biases, and in n this one is multiplied by r.",
     ),
-    Slip("word bias", "no bias for the word", "`b_ih` is left out. Both biases count."),
+    Slip("word bias", "no bias for the word", "`b_ih` is left out. You need both biases."),
     Slip(
         "walk",
         "the state not handed on",
-        "Every word begins with the first state in yours. It has to begin with the state that the word "
-        "before it has left.",
+        "In your function every word starts from the first state. It has to start from the state that "
+        "the word before it has left.",
     ),
-    Slip("walk", "from the back", "You read the texts from the back. Begin with word 0."),
+    Slip("walk", "from the back", "You read the texts from the back. Start with word 0."),
     Slip(
         "kept",
         "the state before",
-        "At each word you kept the state from *before* it was read. Keep the new one.",
+        "For each word you kept the state from *before* it was read. Keep the new one.",
     ),
 )
 
@@ -143,12 +143,12 @@ GRU = Grader(
         Suspect(
             "the last state alone",
             lambda *a: solutions.gru(*a)[:, -1],
-            "That is the last state alone. Return the states after all words, `[text, word, d]`.",
+            "You returned the last state alone. Return the states after all words, `[text, word, d]`.",
         ),
         Suspect(
             "words first",
             lambda *a: solutions.gru(*a).transpose(0, 1),
-            "You stacked the states along the first axis. Texts come first here: `dim=1`.",
+            "You stacked the states along the first axis. Here texts come first: use `dim=1`.",
         ),
         *suspects_of(_made, _SLIPS),
     ),

@@ -1,4 +1,4 @@
-"""Checks of lesson 06, Tokens."""
+"""Checks for lesson 06, Tokens."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ A, B, C, D, E = range(10, 15)  # ids of bytes
 FIRST = 20
 
 
-# Each case can show one mistake that those before it cannot, so that of two mistakes the first
-# that counts is named, and after it the other.
+# Each case reveals a mistake that the cases before it cannot. If an answer has two mistakes, the
+# learner reads about one of them first, and about the other once the first is corrected.
 def _learn_cases() -> list[Case]:
     plain = [([A, B, A, B], 1), ([C, D], 1), ([A, B, A, B], 1), ([C, D], 1), ([C, D], 1)]
     orders = [([B, A], 1), ([A, B], 1), ([C, D], 1), ([B, A], 1), ([A, B], 1)]
@@ -29,10 +29,10 @@ def _learn_cases() -> list[Case]:
     return [
         Case("five words, three merges", (plain, 3, FIRST)),
         Case("pairs that come in both orders", (orders, 1, FIRST)),
-        Case("words that come 1, 5, 1, 2 and 1 times", (several, 1, FIRST)),
+        Case("words that occur 1, 5, 1, 2 and 1 times", (several, 1, FIRST)),
         Case("pairs that are equally frequent", (tied, 1, FIRST)),
         Case("a letter several times in a row", (runs, 3, FIRST)),
-        Case("words in which only one merge can be made, asked for three", (short, 3, FIRST)),
+        Case("words with room for one merge, when three are requested", (short, 3, FIRST)),
         Case("another first id", (plain, 3, 300)),
     ]
 
@@ -110,8 +110,8 @@ _LEARN = Grader(
         Suspect(
             "nothing merged",
             _learner(replace=lambda ids, pair, new: ids),
-            "You took the same pair again and again: the words still hold it. After each round "
-            "replace the pair in every word by its new id, and count anew.",
+            "You took the same pair again and again, because the words still contain it. After "
+            "each round, replace the pair in every word by its new id before you count.",
         ),
         Suspect(
             "all from one count",
@@ -119,29 +119,29 @@ _LEARN = Grader(
                 sorted((c := _counted(words)), key=lambda pair: (-c[pair], pair))[:n_merges]
             ),
             "You took the most frequent pairs of a single count. Each merge changes the words, so "
-            "the pairs have to be counted again after it.",
+            "after it the pairs have to be counted again.",
         ),
         Suspect(
             "counts kept from round to round",
             _learner(forget=False),
-            "Your counts go on from one round to the next. Begin each round with empty ones: the "
-            "pairs of the round before are gone.",
+            "Your counts carry over from one round to the next. Start each round with empty "
+            "counts, because the words have changed.",
         ),
         Suspect(
             "each word counted once",
             _learner(weigh=lambda count: 1),
-            "You counted each word once. A word that comes 5 times holds each of its pairs 5 times.",
+            "You counted each word once. If a word occurs 5 times, each of its pairs counts 5 times.",
         ),
         Suspect(
             "pairs across words",
             _learner(joined=True),
-            "You counted pairs that lie across two words. A token never does: go through the words "
-            "one by one.",
+            "You counted pairs that reach across two words. No token does that: go through the "
+            "words one by one.",
         ),
         Suspect(
             "order forgotten",
             _learner(ordered=lambda pair: tuple(sorted(pair)), replace=_both_ways),
-            "You took (a, b) and (b, a) for the same pair. The order matters: “th” is not “ht”.",
+            "You treated (a, b) and (b, a) as the same pair. Order matters: “th” is not “ht”.",
         ),
         Suspect(
             "the rarest pair",
@@ -151,29 +151,30 @@ _LEARN = Grader(
         Suspect(
             "ties by the largest pair",
             _learner(choose=lambda counts: max(counts, key=lambda pair: (counts[pair], pair))),
-            "Among equally frequent pairs you took the largest. Take the smallest pair of ids.",
+            "When several pairs were equally frequent, you took the largest. Take the smallest "
+            "pair of ids.",
         ),
         Suspect(
             "ties by the first seen",
             _learner(choose=lambda counts: max(counts, key=lambda pair: counts[pair])),
-            "Among equally frequent pairs you took the one that was seen first (as `max` and "
+            "When several pairs were equally frequent, you took the one seen first (as `max` and "
             "`most_common` do). Take the smallest pair of ids, whatever the order of the words.",
         ),
         Suspect(
             "ties by the last seen",
             _learner(choose=lambda counts: max(reversed(counts), key=lambda pair: counts[pair])),
-            "Among equally frequent pairs you took the one that was seen last. Take the smallest "
-            "pair of ids, whatever the order of the words.",
+            "When several pairs were equally frequent, you took the one seen last. Take the "
+            "smallest pair of ids, whatever the order of the words.",
         ),
         Suspect(
             "only the first in a word",
             _learner(replace=_once),
-            "You replaced the pair only once in each word. A word may hold it several times.",
+            "You replaced the pair only once in each word. A word may contain it several times.",
         ),
         Suspect(
             "the second stays",
             _learner(replace=_second_stays),
-            "You put the new id in the place of the first of the two and left the second. Both go.",
+            "You replaced the first id of the pair and kept the second. The new id replaces both.",
         ),
         Suspect(
             "from the right",
@@ -183,24 +184,24 @@ _LEARN = Grader(
         Suspect(
             "ids from 0",
             _learner(name=lambda first, done: done),
-            "Your new tokens are numbered from 0. The first of them has the id `first`.",
+            "Your new tokens are numbered from 0. The first of them should have the id `first`.",
         ),
         Suspect(
             "ids one too high",
             _learner(name=lambda first, done: first + done + 1),
-            "Your new ids are one too high. The first new token has the id `first`.",
+            "Your new ids are one too high. The first new token should have the id `first`.",
         ),
         Suspect(
             "one id for all",
             _learner(name=lambda first, done: first),
-            "All your new tokens have the same id. Each merge makes a token of its own: "
+            "All your new tokens have the same id. Each merge makes a new token with its own id: "
             "`first`, `first + 1` and so on.",
         ),
         Suspect(
             "pairs that come once left out",
             _learner(enough=lambda most: most > 1),
-            "You stopped when no pair came twice. Go on until `n_merges` are made or no pair is "
-            "left at all.",
+            "You stopped when no pair occurred twice. Go on until you have made `n_merges` merges "
+            "or no pair is left.",
         ),
         Suspect(
             "one merge too few",
@@ -210,12 +211,12 @@ _LEARN = Grader(
         Suspect(
             "one merge too many",
             lambda words, n_merges, first: solutions.learn_bpe(words, n_merges + 1, first),
-            "There is one merge too many.",
+            "You made one merge too many.",
         ),
         Suspect(
             "words in place of merges",
             lambda words, n_merges, first: torch.arange(first, first + n_merges),
-            "These are the ids of the new tokens. Return the pairs that they were made of.",
+            "These are the ids of the new tokens. Return the pairs that were merged into them.",
         ),
     ),
 )
@@ -237,8 +238,8 @@ def _encode_cases() -> list[Case]:
     return [
         Case("a word with one pair to merge", ([A, D, C, D], many, FIRST)),
         Case("a letter that two merges want", ([A, B, C], two, FIRST)),
-        Case("a later merge that stands further left", ([A, B, C], inner, FIRST)),
-        Case("a long token that no merge leads to", ([A, B, C], long, FIRST)),
+        Case("a later merge that is further left", ([A, B, C], inner, FIRST)),
+        Case("a long token that the merges do not lead to", ([A, B, C], long, FIRST)),
         Case("a merge of two merges", ([C, D, B, A, B, C, D], many, FIRST)),
         Case("the same letter five times", ([E, E, E, E, E], many, FIRST)),
         Case("a word of one letter", ([B], many, FIRST)),
@@ -292,24 +293,24 @@ _ENCODE = Grader(
         Suspect(
             "nothing merged",
             lambda ids, merges, first: torch.tensor(ids),
-            "These are the letters as they came: nothing is merged.",
+            "These are the ids that you were passed: nothing is merged.",
         ),
         Suspect(
             "one merge only",
             _encoder(_lowest, rounds=1),
-            "You stopped after one merge. Go on until no pair of neighbours is among the merges.",
+            "You stopped after one merge. Go on until none of the word's pairs is in `merges`.",
         ),
         Suspect(
             "the leftmost pair",
             _encoder(lambda known, rank: known[0]),
-            "You merged the leftmost pair that is known. Of all pairs in the word, take the one "
-            "that was learned *first*: the smallest row of `merges`.",
+            "You merged the leftmost pair that is in `merges`. Of all pairs in the word, take the "
+            "one that was learned *first*: the one with the smallest row.",
         ),
         Suspect(
             "the longest token",
             _longest_first,
-            "You took the longest token that fits at each place. That is another scheme "
-            "(WordPiece does so). BPE makes the merges in the order in which they were learned.",
+            "You took the longest token that fits at each position. That is a different scheme "
+            "(WordPiece's). BPE makes the merges in the order in which they were learned.",
         ),
         Suspect(
             "the latest merge",
@@ -319,18 +320,18 @@ _ENCODE = Grader(
         Suspect(
             "from the right",
             _encoder(_lowest, replace=_from_the_right),
-            "In a run of the same letter you merged from the right. Go from left to right, as in "
-            "learning.",
+            "In a run of the same letter you merged from the right. Go from left to right, as you "
+            "did when learning.",
         ),
         Suspect(
             "the second stays",
             _encoder(_lowest, replace=_second_stays, rounds=50),
-            "You put the new id in the place of the first of the two and left the second. Both go.",
+            "You replaced the first id of the pair and kept the second. The new id replaces both.",
         ),
         Suspect(
             "the row as the id",
             _encoder(_lowest, name=lambda first, rank: rank),
-            "Your new tokens have the numbers of their rows. Row 0 makes the token `first`.",
+            "You used the numbers of their rows as ids. Row 0 makes the token `first`.",
         ),
         Suspect(
             "ids one too high",
@@ -344,8 +345,8 @@ _ENCODE = Grader(
 def _bits_cases() -> list[Case]:
     losses = torch.rand(7, generator=torch.Generator().manual_seed(0)) * 4
     return [
-        Case("seven tokens that stand for 19 bytes", (losses, 19)),
-        Case("one token that stands for 4 bytes", (torch.tensor([2.5]), 4)),
+        Case("seven tokens that cover 19 bytes", (losses, 19)),
+        Case("one token that covers 4 bytes", (torch.tensor([2.5]), 4)),
     ]
 
 
@@ -363,13 +364,13 @@ _BITS = Grader(
         Suspect(
             "multiplied by ln 2",
             lambda losses, n_bytes: losses.sum() * math.log(2) / n_bytes,
-            "You multiplied by ln 2. A bit is *smaller* than a nat, so there are more of them.",
+            "You multiplied by ln 2. A bit is *smaller* than a nat, so you need more of them.",
         ),
         Suspect(
             "a token",
             lambda losses, n_bytes: losses.mean() / math.log(2),
-            "These are bits for each *token*. Add up what all tokens cost, and share it out among "
-            "the bytes that they stand for.",
+            "These are bits for each *token*. Add up the losses of all tokens, and divide by the "
+            "number of bytes.",
         ),
         Suspect(
             "nats a token",
@@ -379,13 +380,13 @@ _BITS = Grader(
         Suspect(
             "mean over bytes too",
             lambda losses, n_bytes: losses.mean() / math.log(2) / n_bytes,
-            "You took the mean over the tokens and divided by the bytes as well. All tokens "
-            "together cost the *sum* of their losses.",
+            "You took the mean over the tokens and divided by the bytes as well. Take the *sum* "
+            "of the losses instead.",
         ),
         Suspect(
             "nats, mean, and bytes",
             lambda losses, n_bytes: losses.mean() / n_bytes,
-            "You took the mean over the tokens and divided by the bytes as well: add them up "
+            "You took the mean over the tokens and divided by the bytes as well: take the sum "
             "instead. And these are nats: one bit is ln 2 nats.",
         ),
         Suspect(
@@ -396,12 +397,12 @@ _BITS = Grader(
         Suspect(
             "log10",
             lambda losses, n_bytes: losses.sum() / math.log(10) / n_bytes,
-            "You divided by ln 10, which gives decimal digits. One bit is ln 2 nats.",
+            "You divided by ln 10, which measures in decimal digits. One bit is ln 2 nats.",
         ),
         Suspect(
             "bytes a bit",
             lambda losses, n_bytes: n_bytes * math.log(2) / losses.sum(),
-            "These are bytes for each bit: the fraction is upside down.",
+            "These are bytes per bit: your fraction is upside down.",
         ),
     ),
 )

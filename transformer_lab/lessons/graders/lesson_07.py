@@ -1,4 +1,4 @@
-"""Checks of lesson 07, RNN against transformer."""
+"""Checks for lesson 07, RNN against transformer."""
 
 from __future__ import annotations
 
@@ -68,61 +68,61 @@ _STEPS = Grader(
     name="07/dependent_steps",
     cases=_steps_cases,
     reference=solutions.dependent_steps,
-    shape_hint="that of `length`: a number for each text",
+    shape_hint="the shape of `length`: one number for each text",
     suspects=(
         Suspect(
             "layer after layer",
             _layer_after_layer,
             "You let every recurrent layer wait until the one below has read the whole text. It "
-            "need not: a cell waits for its left neighbour and for the cell under it, no others. "
+            "does not have to: a cell waits only for its left neighbour and for the cell below. "
             "Number the cells of a small grid by the step in which each is ready.",
         ),
         Suspect(
             "one layer counted",
             _one_layer_counted,
             "For the recurrent network you counted one layer. The last cell of the top layer "
-            "comes some steps after the last cell of the lowest one.",
+            "is ready some steps after the last cell of the bottom layer.",
         ),
         Suspect(
             "one too many",
             _added,
-            "One too many for the recurrent network: the cell in the corner, which begins both the "
-            "walk along the text and the climb through the layers, is counted twice.",
+            "One too many for the recurrent network: you counted the corner cell twice, once along "
+            "the text and once up through the layers.",
         ),
         Suspect(
             "one too few",
             _one_too_few,
-            "One too few for the recurrent network: with one layer it has to take a step for each "
-            "word, the first word too.",
+            "One too few for the recurrent network: with one layer it takes a step for each word, "
+            "including the first.",
         ),
         Suspect(
             "attention waits",
             _attention_waits,
-            "You let the words of a layer of attention wait for each other. Each needs the layer "
-            "below, and nothing of its own layer: all of them can be computed at once.",
+            "You let the words of an attention layer wait for each other. Each needs the layer "
+            "below, and nothing from its own layer, so all of them can be computed at once.",
         ),
         Suspect(
             "work, not waiting",
             _work,
-            "You counted how much there is to compute. Asked is how much has to *wait*: all n² "
-            "scores of a layer can be computed at the same time.",
+            "You counted how much there is to compute. The question is how much has to *wait*: "
+            "all n² scores of a layer can be computed at the same time.",
         ),
         Suspect(
             "no difference",
             _attention_is_the_same,
-            "Both kinds of layers got the count of the recurrent one. In a layer of attention, "
-            "which other word of the same layer has to be ready first?",
+            "Both kinds of layers got the recurrent count. In an attention layer, which other "
+            "word of the same layer has to be ready first?",
         ),
         Suspect(
             "layers forgotten",
             _attention_in_one,
-            "One layer of attention is one step, but the layers wait for each other.",
+            "One attention layer is one step, but the layers wait for each other.",
         ),
         Suspect(
             "swapped",
             _swapped,
             "The two kinds are swapped: `recurrent` is True for the network that reads one word "
-            "after the other.",
+            "after another.",
         ),
     ),
 )
@@ -132,10 +132,10 @@ def _path_cases() -> list[Case]:
     last = torch.full((7,), 12)
     first = torch.tensor([0, 3, 4, 5, 8, 11, 12])
     return [
-        Case("a window of 4 places", (first, last, 4)),
-        Case("a recurrent network, which reaches one place", (first, last, 1)),
-        Case("a window of 4 places, read backwards", (last, first, 4)),
-        Case("a window of 5 places", (first, last, 5)),
+        Case("a window of 4 positions", (first, last, 4)),
+        Case("a recurrent network, which reaches one position", (first, last, 1)),
+        Case("a window of 4 positions, read backwards", (last, first, 4)),
+        Case("a window of 5 positions", (first, last, 5)),
         Case("attention that sees the whole text", (first, last, 13)),
     ]
 
@@ -180,59 +180,59 @@ _PATH = Grader(
     name="07/path_length",
     cases=_path_cases,
     reference=solutions.path_length,
-    shape_hint="that of `source` and `place`: a number for each pair",
+    shape_hint="the shape of `source` and `place`: one number for each pair",
     suspects=(
         Suspect(
             "reach forgotten",
             _distance,
-            "You counted places, not steps: with a window, one step crosses `reach` places.",
+            "You counted positions, not steps: with a window, one step crosses `reach` positions.",
         ),
         Suspect(
             "rounded down",
             _rounded_down,
-            "You rounded down. A distance of 5 with a reach of 4 is not done after one step: the "
-            "rest takes another one.",
+            "You rounded down. With a reach of 4, a distance of 5 is not covered by one step: the "
+            "remainder takes another one.",
         ),
         Suspect(
             "rounded down, and one",
             _rounded_down_and_one,
-            "Rounded down and one added: that is one too many wherever the distance is a multiple "
-            "of the reach. A distance of 4 with a reach of 4 takes one step.",
+            "You rounded down and added one: that is one too many wherever the distance is a "
+            "multiple of the reach. A distance of 4 with a reach of 4 takes one step.",
         ),
         Suspect(
             "one more",
             _one_more,
-            "One too many everywhere: count the steps *between* the places. From a place to itself "
-            "it is none.",
+            "One too many everywhere: count the steps *between* the positions. From a position to "
+            "itself it takes none.",
         ),
         Suspect(
             "rounded to the nearest",
             _nearest,
-            "You rounded to the nearest whole number. Whatever is left over takes a step of its "
-            "own, however small it is.",
+            "You rounded to the nearest whole number. Any remainder takes a step of its own, "
+            "however small it is.",
         ),
         Suspect(
             "one direction",
             _one_way,
-            "Right when `place` comes after `source`, wrong the other way round: a distance has no "
-            "sign.",
+            "This is right when `place` comes after `source`, and wrong the other way round: a "
+            "distance has no sign.",
         ),
         Suspect(
             "the other direction",
             _other_way,
-            "Right when `place` comes before `source`, wrong the other way round: a distance has "
-            "no sign.",
+            "This is right when `place` comes before `source`, and wrong the other way round: a "
+            "distance has no sign.",
         ),
         Suspect(
             "always one step",
             _at_once,
-            "One step always is right only for attention that sees the whole text. A smaller "
-            "`reach` needs several.",
+            "You always take one step. That is only right for attention to the whole text: with "
+            "a smaller `reach`, it takes several.",
         ),
         Suspect(
             "reach too small",
             _narrower,
-            "Your steps are one place too short: a reach of 4 crosses four places, not three.",
+            "Your steps are one position too short: a reach of 4 crosses four positions, not three.",
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Checks of lesson 08, Translation."""
+"""Checks for lesson 08, Translation."""
 
 from __future__ import annotations
 
@@ -73,36 +73,36 @@ _MASK = Grader(
         Suspect(
             "padding forgotten",
             _only_causal,
-            "The future is hidden, but padding can still be seen. A key may be looked at only if it "
-            "is not `pad_id`.",
+            "The future is hidden, but padding can still be seen. A query may attend to a key only "
+            "if the key is not `pad_id`.",
         ),
         Suspect(
             "causality forgotten",
             _only_padding,
-            "Padding is hidden, but the future can still be seen: a word that is to be predicted "
-            "may be copied. A query may look at itself and at what is before it.",
+            "Padding is hidden, but the future can still be seen, so the model can copy the word "
+            "that it should predict. A query may attend to itself and to what comes before it.",
         ),
         Suspect(
             "inverted",
             _inverted,
-            "The mask is inverted: True should mean “may look”. (Some libraries mean the opposite: "
-            "always find out.)",
+            "The mask is inverted: True should mean “may attend”. (In some libraries it means the "
+            "opposite, so always check.)",
         ),
         Suspect(
             "the past hidden",
             _upper,
-            "The triangle is the wrong way round: your queries see the future and not the past.",
+            "The triangle is the wrong way round: your queries see the future instead of the past.",
         ),
         Suspect(
             "diagonal hidden",
             _no_diagonal,
-            "A token may see itself: keep the diagonal. Without it the first token sees nothing.",
+            "A token may attend to itself: keep the diagonal. Otherwise the first token sees nothing.",
         ),
         Suspect(
             "queries masked in place of keys",
             _rows,
-            "You hid the rows of padding. It is the columns: nobody may look *at* padding, "
-            "so the last axis (keys) is the one to mask. (A row in which all is False has no "
+            "You hid the rows of padding. It is the columns that have to be hidden: no token may "
+            "attend *to* padding, so mask the last axis (keys). (A row that is all False has no "
             "softmax.)",
         ),
         Suspect(
@@ -113,7 +113,7 @@ _MASK = Grader(
         Suspect(
             "padding is always 0",
             _always_zero,
-            "You took 0 for padding. It is whatever `pad_id` says.",
+            "You assumed that padding is 0. It is whatever `pad_id` says.",
         ),
     ),
 )
@@ -128,7 +128,7 @@ def _one_hot(token: int) -> torch.Tensor:
 
 
 def _counts_up(ids):
-    """3, 4, 5 after whatever came, then the end (2)."""
+    """3, 4, 5, then the end (2)."""
     last = int(ids[-1])
     return _one_hot(3 if last == 1 else last + 1 if last < 5 else 2)
 
@@ -138,7 +138,7 @@ def _never_ends(ids):
 
 
 def _reads_everything(ids):
-    """What comes next depends on the sum of all that was read."""
+    """The next token depends on the sum of all that was read."""
     return _one_hot(2 if len(ids) == 5 else 3 + int(ids.sum()) % 5)
 
 
@@ -149,9 +149,9 @@ def _negative(ids):
 
 def _greedy_cases() -> list[Case]:
     return [
-        Case("a model that says 3 4 5 and ends", (_counts_up, 1, 2, 10)),
+        Case("a model that writes 3 4 5 and ends", (_counts_up, 1, 2, 10)),
         Case("a model that never ends, at most 4 tokens", (_never_ends, 1, 2, 4)),
-        Case("a model that looks at all it has written", (_reads_everything, 1, 2, 9)),
+        Case("a model that uses everything it has written", (_reads_everything, 1, 2, 9)),
         Case("scores that are all negative", (_negative, 1, 2, 9)),
     ]
 
@@ -202,13 +202,13 @@ _GREEDY = Grader(
         Suspect(
             "start kept",
             _with_start,
-            "Your result begins with `bos`. The decoder is given it, it has not written it: "
-            "leave it out.",
+            "Your result begins with `bos`. The decoder reads it but did not write it: leave it "
+            "out.",
         ),
         Suspect(
             "end kept",
             _with_end,
-            "Your result ends with `eos`. It says that the text is over and is no part of it.",
+            "Your result ends with `eos`. That token only says that the text is over: leave it out.",
         ),
         Suspect(
             "start and end kept",
@@ -218,8 +218,8 @@ _GREEDY = Grader(
         Suspect(
             "the past forgotten",
             _forgets_the_past,
-            "You gave `next_scores` the last token alone. The decoder reads everything that it has "
-            "written so far, `bos` included.",
+            "You passed `next_scores` the last token alone. The decoder reads everything that it "
+            "has written so far, including `bos`.",
         ),
         Suspect(
             "the least likely",
@@ -239,12 +239,12 @@ _GREEDY = Grader(
         Suspect(
             "does not end",
             _goes_on,
-            "You went on after `eos`. When it is the likeliest token, the text is over.",
+            "You went on after `eos`. When `eos` is the likeliest token, the text is over.",
         ),
         Suspect(
             "the last token only",
             _only_the_last,
-            "You returned the last token alone. Return all that were written.",
+            "You returned the last token alone. Return all tokens that were written.",
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Checks of lesson 08, Translation: a table of words, read off cross-attention."""
+"""Checks for lesson 08, Translation: a table of words, read off cross-attention."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformer_lab.lessons.solutions import lesson_08 as solutions
 
 
 def _texts(seed: int, *, lengths: list[tuple[int, int]], heads: int, vocab_size: int, pad_id: int):
-    """Arguments: texts of (source, target) words, padded, and maps that look at nothing padded."""
+    """Arguments: padded texts of (source, target) words, and maps that attend to no padding."""
     draw = torch.Generator().manual_seed(seed)
     n_keys, n_words = (max(sides) for sides in zip(*lengths, strict=True))
     words = torch.tensor([i for i in range(2, vocab_size) if i != pad_id])
@@ -38,7 +38,7 @@ def _table_cases() -> list[Case]:
 
 
 def _made(slips: frozenset[str]) -> Callable[..., torch.Tensor]:
-    """The table with some of these slips."""
+    """The table with the given slips."""
 
     def translation_table(maps, source, target, pad_id, vocab_size):
         looks = maps[:, 0] if "one head" in slips else maps.mean(1)
@@ -89,54 +89,54 @@ _SLIPS = (
     Slip(
         "row",
         "a row too late",
-        "You read each word's look in the row that has read *this* word. That row writes the word after "
-        "it: the look that belongs to a word is one row above.",
+        "For each word you took the row that has read *this* word. That row writes the word after it: "
+        "the attention that belongs to a word is one row above.",
     ),
     Slip(
         "heads",
         "one head",
-        "You read one head alone. Take the mean over all heads of a text first.",
+        "You used one head alone. Take the mean over all heads of a text first.",
     ),
     Slip(
         "heads",
         "the strongest head",
-        "You took, for each source word, the head that looks at it most. Take the mean over the heads.",
+        "For each source word you took the head that attends to it most. Take the mean over the heads.",
     ),
     Slip(
         "padding",
         "padding counted",
-        "Padding of the target is counted as if it were a word. Leave out the places that hold "
+        "Padding of the target is counted as if it were a word. Leave out the positions that hold "
         "`pad_id`.",
     ),
     Slip(
         "partner",
         "places, not words",
-        "You counted the *place* that is looked at. Asked is the word that stands there: look it up in "
-        "`source`.",
+        "You counted the *position* that a word attends to. Count the word at that position instead: "
+        "look it up in `source`.",
     ),
     Slip(
         "count",
         "weights added up",
-        "You added up the weights. Each written word has one vote here, for the source word that it "
-        "looks at most.",
+        "You added up the weights. Here each written word has one vote, for the source word that it "
+        "attends to most.",
     ),
     Slip(
         "count",
         "each pair once",
-        "Each pair of words counts once, however often it occurs. (`counts[words, partners] += 1` with "
-        "tensors of indices does that: what is there twice is added once. Use a loop, `bincount` or "
-        "`index_put_(…, accumulate=True)`.)",
+        "Each pair of words counts once in yours, however often it occurs. (`counts[words, partners] "
+        "+= 1` with tensors of indices does that: an index that occurs twice is added once. Use a loop, "
+        "`bincount` or `index_put_(…, accumulate=True)`.)",
     ),
     Slip(
         "sides",
         "turned",
-        "The table is turned: rows are words of the target, columns words of the source.",
+        "The table is transposed: rows should be target words, and columns source words.",
     ),
     Slip(
         "shares",
         "not divided",
-        "These are counts. Divide each row by its sum, so that it says which share of the times a word "
-        "was written it looked where.",
+        "These are counts. Divide each row by its sum, so that it holds fractions of the target word's "
+        "votes.",
     ),
     Slip(
         "shares",
@@ -146,7 +146,7 @@ _SLIPS = (
     Slip(
         "shares",
         "divided by all",
-        "You divided by the number of all words. Each row has its own sum.",
+        "You divided by the number of all words. Divide each row by its own sum.",
     ),
     Slip(
         "shares",
@@ -166,8 +166,8 @@ TABLE = Grader(
             lambda maps, source, target, pad_id, vocab_size: _made(frozenset())(
                 maps[:, :, 1:], source, target[:, :-1], pad_id, vocab_size
             ),
-            "Your rows run ahead of your words: the look of word t stands in row t − 1, for row 0 has "
-            "read `<s>` and writes word 1.",
+            "Your rows run ahead of your words: word t is written by row t − 1, because row 0 has read "
+            "`<s>` and writes word 1.",
         ),
         *suspects_of(_made, _SLIPS),
     ),

@@ -19,11 +19,11 @@ def learn_bpe(words, n_merges, first):
         if not counts:
             break
 
-        # 2. the most frequent; of several, the smallest
+        # 2. the most frequent pair; if there are several, the smallest
         best = min(counts, key=lambda pair: (-counts[pair], pair))
         merges.append(best)
 
-        # 3. one token in its place, from left to right
+        # 3. replace it by the new token, from left to right
         for ids, _ in words:
             i = 0
             while i < len(ids) - 1:
