@@ -99,8 +99,8 @@ MUTANTS = {
         mutant(mask=lambda s, sees: s, mix=lambda w, value, sees: (w * sees) @ value),
         "after the softmax",
     ),
-    "NaN": (mutant(softmax=lambda s: s.softmax(-1)), "may look nowhere is NaN"),
-    "−10⁹": (mutant(mask=fill(-1e9)), "looks at everything evenly"),
+    "NaN": (mutant(softmax=lambda s: s.softmax(-1)), "may attend to nothing is NaN"),
+    "−10⁹": (mutant(mask=fill(-1e9)), "attends to everything evenly"),
     "exp that is infinite": (
         mutant(
             softmax=lambda s: torch.where(
@@ -113,7 +113,7 @@ MUTANTS = {
     "not divided": (mutant(softmax=lambda s: (s - s.amax(-1, True)).exp().nan_to_num(0.0)), "divide"),
     "keeps its value": (
         mutant(mix=lambda w, value, sees: torch.where(sees.any(-1, True), w @ value, value)),
-        "is given its own value",
+        "gets its own value",
     ),
     "two at once": (
         mutant(scale=lambda x, query: 1.0, mask=lambda s, sees: s.masked_fill(sees, -math.inf)),

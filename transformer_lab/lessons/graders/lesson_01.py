@@ -23,7 +23,7 @@ def _attention_cases() -> list[Case]:
     return [
         Case("five words with d_head = 4", small),
         Case("three words with d_head = 16", wide),
-        Case("three queries that look at six keys", longer_keys),
+        Case("three queries and six keys", longer_keys),
         Case("a batch of 2 sentences with 3 heads each", batch),
     ]
 
@@ -88,7 +88,7 @@ _ATTENTION = Grader(
             "softmax over queries",
             _with(axis=-2),
             "Your weights sum to 1 along the wrong axis: you normalised over the queries. "
-            "Each query shares out one unit of attention among the keys. "
+            "Each query divides one unit of attention among the keys. "
             "Which axis of `scores` counts the keys?",
         ),
         Suspect(
@@ -128,7 +128,7 @@ _ATTENTION = Grader(
             "√ of the first axis",
             _with(scale=lambda query, key: query.shape[0] ** -0.5),
             "You took `d_head` from the first axis, which counts words or sentences. "
-            "It is the length of the last axis.",
+            "It is the size of the last axis.",
         ),
         Suspect(
             "the scale is always 2",
@@ -146,12 +146,12 @@ _ATTENTION = Grader(
             "query and key swapped",
             _queries_as_keys,
             "Query and key are swapped: `key @ queryᵀ` has a row for each key. "
-            "A row belongs to the word that looks, so the query comes first.",
+            "A row belongs to the word that attends, so the query comes first.",
         ),
         Suspect(
             "keys in place of values",
             _keys_as_values,
-            "You mixed the keys. The weights come from the keys, but what is summed is the values.",
+            "You mixed the keys. The weights come from the keys, but they multiply the values.",
         ),
         Suspect(
             "no values",
@@ -172,7 +172,7 @@ _ATTENTION = Grader(
         Suspect(
             "not normalised",
             _with(normalise=_no_normaliser),
-            "You took `exp` and did not divide by each row's sum, so the weights do not sum to 1.",
+            "You took `exp` but did not divide by each row's sum, so the weights do not sum to 1.",
         ),
         Suspect(
             "divided by the sum, no exp",
@@ -183,7 +183,7 @@ _ATTENTION = Grader(
         Suspect(
             "masked",
             _masked,
-            "You also hid the later words. This function lets every query see every key; "
+            "You also hid the later words. This function lets every query attend to every key; "
             "the mask is the next exercise.",
         ),
     ),
@@ -228,26 +228,26 @@ _CAUSAL = Grader(
         Suspect(
             "mask inverted",
             _hide(lambda ones: ones.triu()),
-            "The mask is inverted: each word sees itself and the words after it. "
-            "Hide what lies above the diagonal, keep what lies below.",
+            "The mask is inverted: each word attends to itself and the words after it. "
+            "Hide what is above the diagonal, and keep what is below.",
         ),
         Suspect(
             "mask inverted, diagonal too",
             _hide(lambda ones: ones.triu(1)),
             "The mask is inverted: you hid the word itself and the words before it, and the last "
-            "word sees nothing at all. Hide what lies above the diagonal.",
+            "word attends to nothing at all. Hide what is above the diagonal.",
         ),
         Suspect(
             "diagonal hidden",
             _hide(lambda ones: ones.tril(-1)),
-            "You hid the diagonal as well: no word sees itself, and the first word sees nothing, "
-            "so its row has no softmax (NaN). Start one step to the right of the diagonal.",
+            "You hid the diagonal as well: no word attends to itself, and the first word attends to "
+            "nothing, so its softmax is NaN. Start one step to the right of the diagonal.",
         ),
         Suspect(
             "one word of the future",
             _hide(lambda ones: ones.tril(1)),
             "Each word still sees one word of the future. Hide everything to the right of the "
-            "diagonal, beginning right beside it.",
+            "diagonal, starting right next to it.",
         ),
         Suspect(
             "0 in place of −∞",
@@ -279,7 +279,7 @@ _CAUSAL = Grader(
         Suspect(
             "nothing hidden",
             lambda scores: scores,
-            "Nothing is hidden: the scores are as they came. "
+            "Nothing is hidden: the scores are unchanged. "
             "(`masked_fill` returns a new tensor; did you return the old one?)",
         ),
     ),

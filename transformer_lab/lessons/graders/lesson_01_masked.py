@@ -1,4 +1,4 @@
-"""Checks of lesson 01, Attention by hand: from embeddings to outputs, with any mask."""
+"""Checks of lesson 01, Attention by hand: from embeddings to outputs, under any mask."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _random(seed: int, *shape: int) -> Tensor:
 
 
 def _whole(seed: int, *shape: int) -> Tensor:
-    """Whole numbers, whose products are exact in any width."""
+    """Whole numbers, whose products are exact in any floating-point type."""
     drawn = torch.randint(-6, 7, shape, generator=torch.Generator().manual_seed(seed))
     return drawn.float()
 
@@ -36,15 +36,15 @@ def _cases() -> list[Case]:
     large = tuple(_whole(40 + i, 4, n) for i, n in enumerate((4, 4, 3)))
     return [
         Case(
-            "five words that see themselves and what stands before them",
+            "five words that attend to themselves and to earlier words",
             (_random(10, 5, 6), *_maps(11, 6, 4, 3), before),
         ),
         Case(
-            "two sentences, the second with one word of filling",
+            "two sentences, the second with one word of padding",
             (_random(20, 2, 4, 5), *_maps(21, 5, 3, 2), filled),
         ),
         Case(
-            "a word that may look nowhere",
+            "a word that may attend to nothing",
             (_random(30, 4, 6), *_maps(31, 6, 4, 3), lost),
         ),
         Case("scores of a thousand and more", (_whole(43, 5, 4), *large, before)),
@@ -77,8 +77,8 @@ def _weights(slips: frozenset[str], scores: Tensor, hidden: Tensor) -> Tensor:
     shares = (scores - largest.masked_fill(nowhere, 0.0)).exp()
     if "not divided" in slips:
         return shares
-    weights = shares / shares.sum(dim=axis, keepdim=True)  # 0/0 where a word may look nowhere
-    if "an even look at everything" in slips:
+    weights = shares / shares.sum(dim=axis, keepdim=True)  # 0/0 where a word may attend to nothing
+    if "even weights" in slips:
         return weights.masked_fill(nowhere, 1 / scores.shape[-1])
     return weights if "NaN" in slips else weights.masked_fill(nowhere, 0.0)
 
@@ -112,40 +112,40 @@ def _with(slips: frozenset[str]):
 
 
 _SLIPS = [
-    Slip("project", "one matrix for both", "Queries and keys come from one matrix; keys have `W_K`."),
+    Slip("project", "one matrix for both", "Queries and keys come from one matrix. The keys have their own: `W_K`."),
     Slip(
         "project", "query and key exchanged",
-        "Query and key have changed places: a row belongs to the word that looks, and that one asks "
-        "with `x @ W_Q`.",
+        "Query and key have changed places: a row belongs to the word that attends, and its query is a "
+        "row of `x @ W_Q`.",
     ),
-    Slip("values", "values by W_K", "The values are made with `W_K`; they have a matrix of their own, `W_V`."),
+    Slip("values", "values by W_K", "You made the values with `W_K`; they have a matrix of their own, `W_V`."),
     Slip(
         "values", "values not projected",
-        "You mixed the embeddings themselves. What is mixed is `x @ W_V`.",
+        "You mixed the embeddings themselves. Mix the values, `x @ W_V`.",
     ),
     Slip(
         "scale", "no scale",
-        "The scores are not scaled: divide by √d, where d is how many numbers a query has.",
+        "The scores are not scaled: divide by √d, where d is the length of a query.",
     ),
     Slip("scale", "scaled by d", "You divided by d. The formula divides by its square root."),
     Slip(
         "scale", "√ of d_model",
-        "You divided by the square root of how many numbers an *embedding* has. It is how many a "
-        "*query* has: the last axis of `x @ W_Q`.",
+        "You divided by the square root of the size of an *embedding*. Use the size of a *query*: the last "
+        "axis of `x @ W_Q`.",
     ),
     Slip(
         "mask", "mask inverted",
-        "The mask is the wrong way round: True in `may_look` means that this query **may** look. Hide "
-        "where it is False (`~may_look`).",
+        "The mask is the wrong way round: True in `may_look` means that this query **may** attend to this "
+        "key. Hide the scores where it is False (`~may_look`).",
     ),
     Slip("mask", "mask ignored", "`may_look` is not used: nothing is hidden."),
     Slip(
         "mask", "always the triangle",
-        "You always hide what comes later. The mask that you are given may be any: use `may_look`.",
+        "You always hide what comes later. Any mask is possible here: use `may_look`.",
     ),
     Slip(
         "mask", "mask on its side",
-        "Rows and columns of `may_look` are exchanged. It lies as the scores do: row = query.",
+        "Rows and columns of `may_look` are exchanged. It has the same axes as the scores: row = query.",
     ),
     Slip(
         "mask", "cut after the softmax",
@@ -153,41 +153,41 @@ _SLIPS = [
     ),
     Slip(
         "fill", "0 in place of −∞",
-        "A hidden score of 0 still gets a weight, for `exp(0)` = 1. Set it to −∞.",
+        "A hidden score of 0 still gets a weight, because `exp(0)` = 1. Set it to −∞.",
     ),
     Slip(
         "softmax", "softmax over queries",
-        "Your weights sum to 1 along the wrong axis: the softmax goes over the keys, `dim=-1`.",
+        "Your weights sum to 1 along the wrong axis: take the softmax over the keys, `dim=-1`.",
     ),
     Slip(
         "largest", "exp of large numbers",
-        "`exp` of a large score is infinite, and ∞/∞ is NaN. Take the largest score of its row away "
-        "from every score before `exp`: the weights stay the same.",
+        "`exp` of a large score is infinite, and ∞/∞ is NaN. Before `exp`, subtract the largest score of "
+        "the row from every score in it: the weights stay the same.",
     ),
     Slip(
         "largest", "largest before the mask",
-        "You took the largest score of the row before the mask. If that one is hidden, all that are "
-        "left may lie so far below it that every `exp` is 0. Mask first.",
+        "You took the largest score of the row before the mask. If that score is hidden, the others may "
+        "be so far below it that every `exp` is 0. Mask first.",
     ),
     Slip(
         "largest", "largest of all",
-        "You took away the largest score of the whole table. A row far below it is left with `exp` = 0 "
-        "everywhere. Each row has a largest of its own: `amax(dim=-1, keepdim=True)`.",
+        "You subtracted the largest score of the whole table. In a row far below it, every `exp` is 0. Use "
+        "the largest score of each row: `amax(dim=-1, keepdim=True)`.",
     ),
-    Slip("divide", "not divided", "You took `exp` and did not divide by the sum of each row."),
+    Slip("divide", "not divided", "You took `exp` but did not divide by the sum of each row."),
     Slip(
         "nowhere", "NaN",
-        "The row of the word that may look nowhere is NaN: −∞ − (−∞), or 0/0. Its weights are all to "
-        "be 0, and so is its output.",
+        "The row of the word that may attend to nothing is NaN: −∞ − (−∞), or 0/0. Its weights should all "
+        "be 0, and so should its output.",
     ),
     Slip(
-        "nowhere", "an even look at everything",
-        "The word that may look nowhere looks at everything evenly, hidden words too. (A large negative "
-        "number in place of −∞ does that.) Its weights are all to be 0.",
+        "nowhere", "even weights",
+        "The word that may attend to nothing attends to everything evenly, hidden words too. (This happens "
+        "with a large negative number in place of −∞.) Its weights should all be 0.",
     ),
     Slip(
         "nowhere", "its own value",
-        "The word that may look nowhere is given its own value. It found nothing: its output is 0.",
+        "The word that may attend to nothing gets its own value. It should get nothing: its output is 0.",
     ),
     Slip(
         "mix", "weights returned",
