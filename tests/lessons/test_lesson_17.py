@@ -1,4 +1,4 @@
-"""The checks of lesson 17 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 17 accept right answers, however written, and say what is wrong with the others."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def looks_by_vector(patterns):
 
 
 def looks_unhalved(patterns):
-    """A + I in place of its half: the patches are shared out in the end."""
+    """A + I in place of its half: the patches are normalised at the end."""
     n = patterns.shape[-1]
     found = torch.linalg.multi_dot(
         [torch.eye(n, dtype=patterns.dtype)] * 2
@@ -192,7 +192,7 @@ MUTANTS = {
         "to_pictures", lambda *x: paste_by_fold(*x).movedim(1, -1), "with the colours last",
     ),
     "paste: backwards": (
-        "to_pictures", lambda p, *x: paste_by_fold(p.flip(1), *x), "laid down from the end",
+        "to_pictures", lambda p, *x: paste_by_fold(p.flip(1), *x), "placed in reverse order",
     ),
     "paste: columns": (
         "to_pictures",
@@ -247,7 +247,7 @@ MUTANTS = {
         "changes the tensor",
     ),
     "cover: sizes": (
-        "occlusion_map", lambda *x: fall(*x, how=lambda a, b: (a - b).abs()), "You took sizes",
+        "occlusion_map", lambda *x: fall(*x, how=lambda a, b: (a - b).abs()), "You took absolute values",
     ),
     "cover: no list": (
         "occlusion_map", lambda predict, x, s, f: predict(x).log_softmax(-1), "ValueError",

@@ -1,4 +1,4 @@
-"""The checks of lesson 18 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 18 accept right answers, however written, and say what is wrong with the others."""
 
 import copy
 
@@ -234,39 +234,39 @@ def same(x):
 
 
 MUTANTS = {
-    "lora: both random": ("LoRALinear", begun(both_random), "does not begin at 0"),
+    "lora: both random": ("LoRALinear", begun(both_random), "does not start at 0"),
     "lora: both zero": (
         "LoRALinear", begun(lambda self, *_: nn.init.zeros_(self.A)), "neither ever moves",
     ),
     "lora: other way round": (
         "LoRALinear",
         begun(lambda self, *_: (nn.init.zeros_(self.A), nn.init.normal_(self.B))),
-        "it is B that begins at 0",
+        "It is B that should start at 0",
     ),
     "lora: not frozen": (
         "LoRALinear", begun(lambda self, linear, *_: linear.requires_grad_(True)),
         "still trains: only `A` and `B` should",
     ),
     "lora: all frozen": (
-        "LoRALinear", begun(lambda self, *_: self.requires_grad_(False)), "should train, and cannot",
+        "LoRALinear", begun(lambda self, *_: self.requires_grad_(False)), "should train, but cannot",
     ),
     "lora: random, not frozen": ("LoRALinear", begun(random_and_thawed), "Two things"),
     "lora: plain tensor": ("LoRALinear", begun(plain_tensor), "plain tensor"),
     "lora: A turned": ("LoRALinear", begun(turned), "[rank, in]"),
-    "lora: no module": ("LoRALinear", no_super, "no module"),
+    "lora: no module": ("LoRALinear", no_super, "must be a module"),
     "lora: no scale": ("LoRALinear", scale_of(lambda rank, alpha: 1), "not scaled"),
     "lora: alpha": ("LoRALinear", scale_of(lambda rank, alpha: alpha), "You scale by alpha;"),
     "lora: alpha times rank": ("LoRALinear", scale_of(lambda r, alpha: r * alpha), "alpha · rank"),
     "lora: rank by alpha": ("LoRALinear", scale_of(lambda r, alpha: r / alpha), "rank / alpha; it"),
     "lora: change alone": (
-        "LoRALinear", summed(lambda self, x, change: self.scale * change), "change alone",
+        "LoRALinear", summed(lambda self, x, change: self.scale * change), "is only the change",
     ),
     "lora: all scaled": (
         "LoRALinear", summed(lambda self, x, c: self.scale * (self.linear(x) + c)),
-        "Scale the change alone",
+        "You scale the old layer too",
     ),
     "lora: taken away": (
-        "LoRALinear", summed(lambda self, x, c: self.linear(x) - self.scale * c), "taken away",
+        "LoRALinear", summed(lambda self, x, c: self.linear(x) - self.scale * c), "change is subtracted",
     ),
     "lora: root of the rank": (
         "LoRALinear", scale_of(lambda r, alpha: alpha / r**0.5), "by √rank",
@@ -283,7 +283,7 @@ MUTANTS = {
         "LoRALinear", merging(lambda self, w, change: w + change), "forgets to scale",
     ),
     "lora: merged, replaced": (
-        "LoRALinear", merging(lambda self, w, change: self.scale * change), "in the *place* of",
+        "LoRALinear", merging(lambda self, w, change: self.scale * change), "*replaces* the old weight",
     ),
     "lora: merged, a tensor": (
         "LoRALinear", layer(merge=lambda self: self.linear.weight + self.B @ self.A),
@@ -302,9 +302,9 @@ MUTANTS = {
     "add: nothing put": ("add_lora", only_found, "`setattr(parent, name"),
     "add: nothing frozen": ("add_lora", adding(before=False), "still trains"),
     "add: frozen after": ("add_lora", adding(after=True), "is frozen: freeze the model *before*"),
-    "add: the first alone": ("add_lora", adding(most=1), "is still as it was"),
+    "add: the first alone": ("add_lora", adding(most=1), "was not replaced"),
     "add: all layers": (
-        "add_lora", adding(fits=lambda name, names: True), "is wrapped, and not in `names`",
+        "add_lora", adding(fits=lambda name, names: True), "is wrapped but not in `names`",
     ),
     "add: ends with": (
         "add_lora", adding(fits=lambda name, names: name.endswith(names)), "`read_out` is wrapped",
@@ -316,7 +316,7 @@ MUTANTS = {
     ),
     "add: another alpha": (
         "add_lora", lambda model, names, rank, alpha: solutions.add_lora(model, names, rank, rank),
-        "is `alpha` handed on?",
+        "do you pass `alpha` on?",
     ),
     "add: counts all": (
         "add_lora", adding(count=lambda m: sum(p.numel() for p in m.parameters())),
@@ -333,31 +333,31 @@ MUTANTS = {
         "add_lora", adding(after=True, fits=lambda name, names: True), "Two things",
     ),
     "shares: not squared": ("rank_shares", lambda b, a: shares(a - b, same), "are not squared"),
-    "shares: the new": ("rank_shares", lambda b, a: shares(a), "The *change* is asked for"),
+    "shares: the new": ("rank_shares", lambda b, a: shares(a), "You took the new weight. Use the *change*"),
     "shares: the old": ("rank_shares", lambda b, a: shares(b), "the old weight"),
     "shares: one by one": (
-        "rank_shares", lambda b, a: shares(a - b, of=lambda s: s / s.sum()), "add them up",
+        "rank_shares", lambda b, a: shares(a - b, of=lambda s: s / s.sum()), "sum them up",
     ),
     "shares: not shared": (
         "rank_shares", lambda b, a: shares(a - b, of=lambda s: s.cumsum(0)), "the last number is 1",
     ),
     "shares: smallest first": (
         "rank_shares", lambda b, a: shares(a - b, of=lambda s: s.flip(0).cumsum(0) / s.sum()),
-        "began with the smallest",
+        "started with the smallest",
     ),
     "shares: by the largest": (
         "rank_shares", lambda b, a: shares(a - b, of=lambda s: s.cumsum(0) / s.max()),
         "divided by the largest",
     ),
     "shares: what is left": (
-        "rank_shares", lambda b, a: 1 - shares(a - b), "what is left out",
+        "rank_shares", lambda b, a: 1 - shares(a - b), "the fraction left out",
     ),
     "shares: of the old": (
         "rank_shares",
         lambda b, a: shares(a - b, of=lambda s: s.cumsum(0) / b.norm() ** 2),
         "those of the change",
     ),
-    "shares: roots": ("rank_shares", lambda b, a: shares(a - b).sqrt(), "shares of length"),
+    "shares: roots": ("rank_shares", lambda b, a: shares(a - b).sqrt(), "fractions of length"),
     "shares: not squared, one by one": (
         "rank_shares", lambda b, a: shares(a - b, same, lambda s: s / s.sum()), "Two things at once",
     ),

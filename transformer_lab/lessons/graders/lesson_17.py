@@ -51,62 +51,63 @@ _CUT = Grader(
         Suspect(
             "reshaped alone",
             lambda x, size: x.reshape(len(x), -1, x.shape[1] * size * size),
-            "You reshaped and did not swap axes, so a patch is a stretch of one line of pixels. Give "
-            "rows and columns of patches axes of their own, bring them to the front (`permute`), and "
-            "reshape then.",
+            "You reshaped but did not swap axes, so each patch is a piece of one line of pixels. Give "
+            "the rows and the columns of patches an axis each, move these to the front (`permute`), "
+            "and only then reshape.",
         ),
         Suspect(
             "column by column",
             _cut((0, 4, 2, 1, 3, 5)),
-            "Your patches come column by column. As in a text, the first row comes first.",
+            "Your patches are ordered column by column. As in a text, the first row comes first.",
         ),
         Suspect(
             "inner rows and columns exchanged",
             _cut((0, 2, 4, 1, 5, 3)),
-            "Each patch lies on its side: inside, the pixels of a row come one after another.",
+            "Each patch lies on its side. Inside a patch, go through the pixels row by row.",
         ),
         Suspect(
             "both exchanged",
             _cut((0, 4, 2, 1, 5, 3)),
-            "Two things: patches come column by column, and each lies on its side. Rows come first, "
-            "outside and inside.",
+            "Two things: the patches are ordered column by column, and each lies on its side. Go row "
+            "by row, both between patches and inside them.",
         ),
         Suspect(
             "colours last",
             _cut((0, 2, 4, 3, 5, 1)),
-            "Inside a patch your colours come last. All pixels of the first channel come first.",
+            "Inside a patch your colours come last. Put all pixels of the first channel first.",
         ),
         Suspect(
             "column by column, colours last",
             _cut((0, 4, 2, 3, 5, 1)),
-            "Two things: patches come column by column, and inside a patch the colours come last.",
+            "Two things: the patches are ordered column by column, and inside a patch the colours come "
+            "last.",
         ),
         Suspect(
             "spread patches",
             _cut((0, 3, 5, 1, 2, 4)),
-            "You took every size-th pixel, so each patch is a thin copy of the whole picture. When you "
-            "split the height, rows of patches come first and rows inside a patch second: "
+            "You took every size-th pixel, so each patch is a coarse copy of the whole picture. When "
+            "you split the height, put the rows of patches first and the rows inside a patch second: "
             "`(height // size, size)`.",
         ),
         Suspect(
             "patches in the last axis",
             lambda x, size: solutions.to_patches(x, size).transpose(1, 2),
-            "Patches and numbers are exchanged (`unfold` gives them so): the patch is the second axis.",
+            "Two axes are exchanged (`unfold` returns them this way): patches belong in the second axis.",
         ),
         Suspect(
             "numbers of a patch not in one row",
             lambda x, size: solutions.to_patches(x, size).unflatten(-1, (x.shape[1], size, size)),
-            "The patches are right. The last step is missing: all numbers of a patch in one row.",
+            "The patches are right. The last step is missing: put all numbers of a patch in one row.",
         ),
         Suspect(
             "backwards",
             lambda x, size: solutions.to_patches(x, size).flip(1),
-            "The patches come in the opposite order. The top left one is the first.",
+            "The patches are in reverse order. The top left one comes first.",
         ),
         Suspect(
             "means",
             lambda x, size: solutions.to_patches(x, size).mean(-1),
-            "You took the mean of each patch. A token keeps all numbers of its patch.",
+            "You took the mean of each patch. A token keeps all the numbers of its patch.",
         ),
     ),
 )
@@ -149,53 +150,53 @@ _PASTE = Grader(
         Suspect(
             "reshaped alone",
             lambda p, size, shape: p.reshape(len(p), *shape),
-            "You reshaped and did not swap axes, so each patch is laid out as a stretch of one line. "
-            "Each axis needs a place of its own first.",
+            "You reshaped but did not swap axes, so each patch is laid out as a piece of one line. "
+            "First split the patches into six axes.",
         ),
         Suspect(
             "order of cutting",
             _pasted((0, 2, 4, 1, 3, 5)),
-            "You permuted as for cutting. Pasting is the opposite: the row of patches must stand "
-            "beside the row inside the patch, and the column beside the column.",
+            "You permuted as for cutting. Pasting is the opposite: the row of patches must be next to "
+            "the row inside a patch, and the column of patches next to the column inside a patch.",
         ),
         Suspect(
             "column by column",
             _columns_first,
-            "You took the patches column by column. The first row comes first.",
+            "You placed the patches column by column. The first row comes first.",
         ),
         Suspect(
             "spread",
             _pasted((0, 3, 4, 1, 5, 2)),
-            "Neighbours inside a patch lie far apart in your picture. A line of pixels is (row of "
-            "patches, row inside), in this order.",
+            "Pixels that are neighbours inside a patch end up far apart in your picture. A line of "
+            "pixels is (row of patches, row inside a patch), in this order.",
         ),
         Suspect(
             "on its side",
             _pasted((0, 3, 1, 5, 2, 4)),
-            "Each patch lies on its side: rows inside a patch belong to rows of the picture.",
+            "Each patch lies on its side: the rows of a patch belong to the rows of the picture.",
         ),
         Suspect(
             "colours last",
             _pasted((0, 5, 1, 3, 2, 4), inner=(4, 5, 3)),
-            "You read the colours as the last numbers of a patch. All pixels of the first channel come "
+            "You read the colours as the last axis of a patch. All pixels of the first channel come "
             "first.",
         ),
         Suspect(
             "colours not in front",
             lambda *a: solutions.to_pictures(*a).permute(0, 2, 3, 1),
-            "The pictures are right, with the colours last. They are [picture, channel, height, width].",
+            "The pictures are right, but with the colours last. Return [picture, channel, height, width].",
         ),
         Suspect(
             "backwards",
             lambda p, size, shape: solutions.to_pictures(p.flip(1), size, shape),
-            "The patches are laid down from the end. The first one is the top left.",
+            "The patches are placed in reverse order. The first one goes to the top left.",
         ),
         Suspect(
             "column by column, on its side",
             lambda p, size, shape: _columns_first(
                 p.unflatten(-1, (shape[0], size, size)).transpose(-1, -2).flatten(2), size, shape
             ),
-            "Two things: patches are taken column by column, and each lies on its side.",
+            "Two things: the patches are placed column by column, and each lies on its side.",
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Checks of lesson 17, Pictures are tokens too: what is looked at, and what is needed."""
+"""Checks of lesson 17, Pictures are tokens too: what is attended to, and what is needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def _random(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-# -- what [CLS] looks at --------------------------------------------------------------------------------
+# -- what [CLS] attends to ------------------------------------------------------------------------------
 
 
 def _looking_cases() -> list[Case]:
@@ -47,34 +47,34 @@ _LOOK = Grader(
         Suspect(
             "the other order",
             lambda p: _share(_through(p, backwards=True)[0, 1:]),
-            "The layers are multiplied in the wrong order. The row of the *last* layer is on the left: "
-            "it looks at states that earlier layers mixed.",
+            "The layers are multiplied in the wrong order. The *last* layer goes on the left: it "
+            "attends to states that earlier layers mixed.",
         ),
         Suspect(
             "without the stream",
             lambda p: _share(_through(p, skip=False)[0, 1:]),
-            "You left the residual stream out. Half of every state is what it was before: mix each map "
-            "with the identity.",
+            "You left the residual stream out. Half of every state is carried over unchanged: mix each "
+            "map with the identity.",
         ),
         Suspect(
             "the last layer alone",
             lambda p: _share(p[-1].mean(0)[0, 1:]),
-            "This is what [CLS] looks at in the last layer alone. The states that it looks at there are "
-            "mixtures already: multiply through all layers.",
+            "This is what [CLS] attends to in the last layer alone. The states it attends to there are "
+            "already mixtures: multiply the maps of all layers.",
         ),
         Suspect(
             "the mean over layers",
             lambda p: _share(p.mean((0, 1))[0, 1:]),
-            "You took the mean over layers. A look at a state that has looked elsewhere is a *product* "
-            "of maps.",
+            "You took the mean over layers. When a state attends to one that has already attended "
+            "elsewhere, the result is a *product* of maps.",
         ),
         Suspect(
             "the column of [CLS]",
             lambda p: _share(_through(p)[1:, 0]),
-            "You took the column: who looks at [CLS]. What [CLS] looks at is its row.",
+            "You took the column, which says what attends to [CLS]. What [CLS] attends to is its row.",
         ),
         Suspect(
-            "not shared out",
+            "not normalised",
             lambda p: _through(p)[0, 1:],
             "The numbers are right up to one factor: without [CLS] itself they no longer sum to 1. "
             "Divide by their sum.",
@@ -82,7 +82,7 @@ _LOOK = Grader(
         Suspect(
             "[CLS] kept",
             lambda p: _through(p)[0],
-            "[CLS] itself is still there. Take it away, and let the patches sum to 1.",
+            "[CLS] itself is still there. Remove it, and divide so that the patches sum to 1.",
         ),
         Suspect(
             "the last position as [CLS]",
@@ -92,28 +92,28 @@ _LOOK = Grader(
         Suspect(
             "largest head",
             lambda p: _share(_through(p, of=lambda x: x.amax(0))[0, 1:]),
-            "You took the largest head at each place. Take the mean over heads.",
+            "You took the largest head at each position. Take the mean over heads.",
         ),
         Suspect(
             "sum of heads",
             lambda p: _share(_through(p, of=lambda x: x.sum(0))[0, 1:]),
-            "You added the heads up, so rows sum to more than 1 and the stream counts for less. Take "
-            "their mean.",
+            "You added up the heads, so rows sum to more than 1 and the residual stream counts for "
+            "too little. Take the mean.",
         ),
         Suspect(
             "all rows",
             lambda p: _share(_through(p)[:, 1:].mean(0)),
-            "You took the mean over all rows. Only the row of [CLS] is asked for.",
+            "You took the mean over all rows. Return only the row of [CLS].",
         ),
         Suspect(
-            "the other order, not shared out",
+            "the other order, not normalised",
             lambda p: _through(p, backwards=True)[0, 1:],
-            "Two things: the last layer is on the left of the product, and the patches should sum to 1.",
+            "Two things: the last layer goes on the left of the product, and the patches must sum to 1.",
         ),
         Suspect(
-            "without the stream, not shared out",
+            "without the stream, not normalised",
             lambda p: _through(p, skip=False)[0, 1:],
-            "Two things: half of every state is what it was before, and the patches should sum to 1.",
+            "Two things: half of every state is carried over unchanged, and the patches must sum to 1.",
         ),
     ),
 )
@@ -123,7 +123,7 @@ _LOOK = Grader(
 
 
 class Reader:
-    """A small fixed network of pictures, which says what it was shown."""
+    """A small fixed image classifier, which raises an error for input of the wrong shape."""
 
     def __init__(self, seed: int, pixels: int, classes: int):
         self.first, self.second = _random(seed, 12, pixels), _random(seed + 1, classes, 12)
@@ -145,7 +145,8 @@ def _occlusion_cases() -> list[Case]:
             (Reader(40, 48, 4), _random(31, 2, 4, 6), 2, 0.0),
         ),
         Case(
-            "a picture of 6 × 3, filled with .5", (Reader(50, 18, 3), _random(32, 1, 6, 3), 3, 0.5)
+            "a picture of 6 × 3, covered with 0.5",
+            (Reader(50, 18, 3), _random(32, 1, 6, 3), 3, 0.5),
         ),
         Case("a picture of 4 × 4", (Reader(60, 16, 5), _random(33, 1, 4, 4), 1, -1.0)),
     ]
@@ -164,7 +165,7 @@ def _covered(picture, size, fill, keep=False):
 
 
 def _falls(said, change=lambda whole, without: whole - without, **more):
-    """The map of a number of the logits of the class that is likeliest for the whole picture."""
+    """A map of changes, for the most likely class of the whole picture."""
 
     def made(predict, picture, size, fill):
         covered, shape = _covered(picture, size, fill, **more)
@@ -192,7 +193,7 @@ def _largest(predict, picture, size, fill):
 
 
 def _piled_up(predict, picture, size, fill):
-    """Each cover stays while the next is put."""
+    """Each cover stays while the next is added."""
     one, found, (_, height, width) = picture.clone(), [], picture.shape
     for top in range(0, height, size):
         for left in range(0, width, size):
@@ -242,48 +243,49 @@ _OCCLUSION = Grader(
         Suspect(
             "the sign",
             _falls(_log, lambda whole, without: without - whole),
-            "The sign is the other way round: a patch that matters is one without which the "
-            "log-probability *falls*.",
+            "The sign is the other way round. Covering a patch that matters makes the log-probability "
+            "*fall*, and that counts as positive.",
         ),
         Suspect(
             "logits",
             _falls(lambda x: x),
-            "You compared logits. If all of them fall alike nothing is lost: take log-probabilities, "
+            "You compared logits. If they all fall equally, nothing is lost: compare log-probabilities, "
             "`log_softmax`.",
         ),
         Suspect(
             "probabilities",
             _falls(lambda x: x.softmax(-1)),
-            "You compared probabilities. Take their logarithms, `log_softmax`: from .999 to .99 is a "
+            "You compared probabilities. Take their logarithms, `log_softmax`: from 0.999 to 0.99 is a "
             "fall too.",
         ),
         Suspect(
             "the likeliest of each",
             _own_best,
-            "You took the likeliest class of every covered picture. Follow *one* class: that of the "
+            "You took the most likely class of each covered picture. Follow *one* class: that of the "
             "whole picture.",
         ),
         Suspect(
             "kept alone",
             _falls(_log, keep=True),
-            "You kept one patch and covered all others. Cover one, and keep the others.",
+            "You kept one patch and covered all others. Cover one and keep the others.",
         ),
         Suspect(
             "covers pile up",
             _piled_up,
-            "Your covers pile up: each is put on a picture that is covered already. Begin with a fresh "
-            "copy every time.",
+            "Your covers pile up: each is added to a picture that is already covered. Start from a "
+            "fresh copy every time.",
         ),
         Suspect(
             "without only",
             _falls(_log, lambda whole, without: without),
-            "These are the log-probabilities of the covered pictures. Take them from that of the whole "
-            "one.",
+            "These are the log-probabilities of the covered pictures. Subtract them from that of the "
+            "whole picture.",
         ),
         Suspect(
             "size of the change",
             _falls(_log, lambda whole, without: (whole - without).abs()),
-            "You took sizes. A patch whose loss makes the model *surer* should be below 0.",
+            "You took absolute values. Where covering a patch makes the model *more certain*, the "
+            "number should be below 0.",
         ),
         Suspect(
             "any class",
@@ -293,32 +295,32 @@ _OCCLUSION = Grader(
         Suspect(
             "by columns",
             _by_columns,
-            "Rows and columns of the map are exchanged.",
+            "The rows and columns of the map are exchanged.",
         ),
         Suspect(
             "one pixel",
             _one_pixel,
-            "You covered one pixel of each patch. Cover all `size` × `size`.",
+            "You covered one pixel of each patch. Cover all `size` × `size` pixels.",
         ),
         Suspect(
             "black",
             _black,
-            "You covered with 0 in place of `fill`.",
+            "You covered patches with 0. Use `fill`.",
         ),
         Suspect(
             "first colour",
             _first_colour,
-            "You covered the first channel alone. A patch has all of them.",
+            "You covered only the first channel. Cover all channels.",
         ),
         Suspect(
-            "share of the fall",
+            "fraction of the fall",
             _falls(_log, lambda whole, without: (whole - without) / whole),
-            "You divided by the log-probability of the whole picture. The fall itself is asked for.",
+            "You divided by the log-probability of the whole picture. Return the fall itself.",
         ),
         Suspect(
             "logits, and the sign",
             _falls(lambda x: x, lambda whole, without: without - whole),
-            "Two things: take log-probabilities in place of logits, and count a *fall* as positive.",
+            "Two things: take log-probabilities instead of logits, and count a *fall* as positive.",
         ),
         Suspect(
             "probabilities, and the sign",

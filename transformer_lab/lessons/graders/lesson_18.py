@@ -36,7 +36,7 @@ def _all_of(findings: Sequence[str]) -> None:
 def _use_lora(
     made: Any, weight: Tensor, bias: Tensor | None, x: Tensor, rank: int, alpha: float, read: str
 ) -> Tensor:
-    """The layer's output: as it is "made", "trained" (A and B are numbers of ours), or "merged"."""
+    """The layer's output: freshly "made", "trained" (A and B are set by the grader), or "merged"."""
     out, wide = weight.shape
     linear = nn.Linear(wide, out, bias=bias is not None, dtype=x.dtype)
     with torch.no_grad():
@@ -46,8 +46,9 @@ def _use_lora(
     module = made(linear, rank, alpha)
     if not isinstance(module, nn.Module):
         raise Unfit(
-            f"It made a {type(module).__name__}, and no module: write `class LoRALinear(nn.Module):`, "
-            "with `super().__init__()` as the first line of `__init__`."
+            f"LoRALinear must be a module, but calling it returned a {type(module).__name__}: write "
+            "`class LoRALinear(nn.Module):`, and call `super().__init__()` in the first line of "
+            "`__init__`."
         )
     a, b = (_weight(module, *wanted) for wanted in (("A", (rank, wide)), ("B", (out, rank))))
     module.to(x.dtype)
@@ -58,7 +59,7 @@ def _use_lora(
 
 
 def _trained(module: Any, x: Tensor, merged: bool) -> Tensor:
-    """The output with A and B of ours: the object's, or [the merged layer's, the object's]."""
+    """The output with the grader's A and B: the object's, or [the merged layer's, the object's]."""
     with torch.no_grad():
         for name, matrix in (("A", module.A), ("B", module.B)):
             matrix.copy_(numbers(name, matrix.shape))
@@ -86,11 +87,11 @@ def _weight(module: nn.Module, name: str, shape: tuple[int, ...]) -> Tensor:
     found = dict(module.named_parameters()).get(name)
     if found is None:
         if isinstance(getattr(module, name, None), Tensor):
-            raise Unfit(f"`self.{name}` is a plain tensor, which no training finds: make it an "
-                        "`nn.Parameter`.")  # fmt: skip
+            raise Unfit(f"`self.{name}` is a plain tensor, so the optimizer never sees it: make "
+                        "it an `nn.Parameter`.")  # fmt: skip
         there = ", ".join(f"`{n}`" for n, _ in module.named_parameters()) or "none"
         raise Unfit(
-            f"It has no weights `{name}`: `self.{name} = nn.Parameter(…)`. Those that it has: {there}."
+            f"It has no parameter `{name}`: write `self.{name} = nn.Parameter(…)`. It has: {there}."
         )
     if tuple(found.shape) != shape:
         meaning = "[rank, in]" if name == "A" else "[out, rank]"
@@ -103,15 +104,15 @@ def _weight(module: nn.Module, name: str, shape: tuple[int, ...]) -> Tensor:
 def _begins_right(module: nn.Module, a: Tensor, b: Tensor) -> None:
     found = []
     if bool((b != 0).any()) and bool((a == 0).all()):
-        found.append("A begins at 0 and B does not: here it is B that begins at 0.")
+        found.append("A starts at 0 and B does not. It is B that should start at 0.")
     elif bool((b != 0).any()):
         found.append(
-            "`B` does not begin at 0, so the model is changed before it has learned anything."
+            "`B` does not start at 0, so the model changes before it has learned anything."
         )
     elif bool((a == 0).all()):
         found.append(
-            "`A` and `B` both begin at 0. The gradient of each is multiplied by the other, so "
-            "neither ever moves: draw `A` at random."
+            "`A` and `B` both start at 0. The gradient of each is multiplied by the other, so "
+            "neither ever moves: start `A` at random."
         )
     trains = {name for name, p in module.named_parameters() if p.requires_grad}
     if more := sorted(trains - {"A", "B"}):
@@ -120,7 +121,7 @@ def _begins_right(module: nn.Module, a: Tensor, b: Tensor) -> None:
             "(`requires_grad_(False)`)."
         )
     if fewer := sorted({"A", "B"} - trains):
-        found.append(f"{' and '.join(f'`{n}`' for n in fewer)} should train, and cannot.")
+        found.append(f"{' and '.join(f'`{n}`' for n in fewer)} should train, but cannot.")
     _all_of(found)
 
 
@@ -128,10 +129,12 @@ def _lora_cases() -> list[Case]:
     wide = (_random(1, 5, 7), _random(2, 5), _random(3, 2, 4, 7))
     plain = (_random(4, 6, 3), None, _random(5, 4, 3))
     return [
-        Case("a layer from 7 to 5 numbers, as it is made", (*wide, 2, 6.0, "made")),
+        Case("a layer from 7 to 5 numbers, before training", (*wide, 2, 6.0, "made")),
         Case("a layer from 7 to 5 numbers, with A and B trained", (*wide, 2, 6.0, "trained")),
         Case("a layer without bias, rank 1", (*plain, 1, 0.5, "trained")),
-        Case("a merged layer (first) and what it was made of (second)", (*wide, 2, 6.0, "merged")),
+        Case(
+            "a merged layer (first) and the object it came from (second)", (*wide, 2, 6.0, "merged")
+        ),
         Case("a merged layer without bias", (*plain, 3, 4.0, "merged")),
     ]
 
@@ -193,26 +196,26 @@ _LORA = Grader(
             Slip("scale", "not scaled", "The change is not scaled: multiply it by alpha / rank."),
             Slip("scale", "alpha alone", "You scale by alpha; it should be alpha / rank."),
             Slip("scale", "times rank", "You scale by alpha · rank; it should be alpha / rank."),
-            Slip("scale", "upside down", "You scale by rank / alpha; it is alpha / rank."),
+            Slip("scale", "upside down", "You scale by rank / alpha; it should be alpha / rank."),
             Slip(
                 "scale", "by the root",
-                "You divide alpha by √rank, as some later variants do; here it is alpha / rank.",
+                "You divide alpha by √rank, as some later variants do; here, use alpha / rank.",
             ),
-            Slip("sum", "bias twice", "The bias is added twice: `self.linear(x)` has it."),
-            Slip("sum", "bias scaled", "You scale the bias as well. Scale the change alone."),
-            Slip("sum", "the change alone", "The output is the change alone. Add it to `linear(x)`."),
-            Slip("sum", "all scaled", "You scale the old layer as well. Scale the change alone."),
-            Slip("sum", "taken away", "The change is taken away; it should be added."),
+            Slip("sum", "bias twice", "The bias is added twice: `self.linear(x)` already includes it."),
+            Slip("sum", "bias scaled", "You scale the bias too. Scale only the change."),
+            Slip("sum", "the change alone", "The output is only the change. Add it to `linear(x)`."),
+            Slip("sum", "all scaled", "You scale the old layer too. Scale only the change."),
+            Slip("sum", "taken away", "The change is subtracted; it should be added."),
             Slip("sum", "the layer alone", "The change has no effect: add B A x to `linear(x)`."),
-            Slip("sum", "bias left out", "The old layer's bias is lost; call `self.linear(x)`."),
+            Slip("sum", "bias left out", "The old layer's bias is lost: call `self.linear(x)`."),
             Slip("merge", "merged without scale", "`merge` forgets to scale the change."),
             Slip("merge", "nothing merged", "`merge` returns the old layer, without the change."),
-            Slip("merge", "weight replaced", "`merge` has put the change in the *place* of the old weight. Add it."),
+            Slip("merge", "weight replaced", "`merge` *replaces* the old weight with the change. Add them."),
             Slip("merge", "merged without bias", "`merge` loses the bias."),
             Slip(
                 "merge", "merged in place",
-                "`merge` writes into the layer that the class still uses, so it now has the change "
-                "twice. Write into a copy (`copy.deepcopy`).",
+                "`merge` writes into the layer that the object still uses, so the object now has the "
+                "change twice. Write into a copy (`copy.deepcopy`).",
             ),
         ],
     ),
@@ -232,7 +235,7 @@ class _Attention(nn.Module):
 
 
 class _Model(nn.Module):
-    """Two layers, in a list inside a list, and a layer whose name only ends like another's."""
+    """Two nested layers, and a layer whose name only ends like another's."""
 
     def __init__(self, d: int = 4, layers: int = 2):
         super().__init__()
@@ -253,7 +256,7 @@ class _Model(nn.Module):
 def _use_add(
     made: Callable[..., Any], tokens: Tensor, names: tuple[str, ...], rank: int, alpha: float
 ) -> Tensor:
-    """What was returned, once the model is as it should be."""
+    """The returned number, once the model is right."""
     torch.manual_seed(0)
     model = _Model()
     before = model(tokens)
@@ -264,44 +267,44 @@ def _use_add(
     found = []
     if not wrapped:
         found.append(
-            "No layer of the model has `A` and `B`. A layer is replaced in the module that holds it: "
+            "No layer of the model has `A` and `B`. Replace a layer in the module that contains it: "
             "`setattr(parent, name, LoRALinear(…))`."
         )
     elif lacking := [n for n in wanted if n not in wrapped]:
-        found.append(f"`{lacking[0]}` is still as it was ({len(lacking)} of {len(wanted)} layers).")
+        found.append(
+            f"`{lacking[0]}` was not replaced ({len(lacking)} of {len(wanted)} layers are missing)."
+        )
     if more := [n for n in wrapped if n not in wanted]:
         inside = any(n.startswith(f"{w}.") for n in more for w in wrapped)
-        why = "wrapped a second time, from inside" if inside else "wrapped, and not in `names`"
+        why = "wrapped a second time, inside another" if inside else "wrapped but not in `names`"
         found.append(f"`{more[0]}` is {why}.")
     trains = {n for n, p in model.named_parameters() if p.requires_grad}
     ours = {f"{n}.{matrix}" for n in wrapped for matrix in "AB"}
     if more := sorted(trains - ours):
         found.append(
-            f"`{more[0]}` still trains, with {len(more) - 1} others: freeze all of the model *before* you wrap."
+            f"`{more[0]}` still trains, and so do {len(more) - 1} others: freeze the whole model *before* you wrap."
         )
     if fewer := sorted(ours - trains):
         found.append(
-            f"`{fewer[0]}` is frozen: freeze the model *before* you wrap, for what is new should train."
+            f"`{fewer[0]}` is frozen: freeze the model *before* you wrap, because the new matrices must train."
         )
     others = [n for n in wrapped if _rank_of(model, n) != rank]
     if others:
         found.append(f"`{others[0]}` has rank {_rank_of(model, others[0])}, not {rank}.")
     if not found and (model(tokens) - before).abs().max() > 1e-5:
         found.append(
-            "The model's output has changed, although nothing is trained yet: wrap the layer that "
-            "was there, and no new one."
+            "The model's output has changed, although nothing is trained yet: wrap the existing "
+            "layer, not a new one."
         )
     if not found and not _scaled_as_asked(model, tokens, names, rank, alpha):
-        found.append(
-            "Once `A` and `B` are trained, the output is another one: is `alpha` handed on?"
-        )
+        found.append("Once `A` and `B` are trained, the output is wrong: do you pass `alpha` on?")
     _all_of(found)
     if isinstance(returned, Tensor) and returned.numel() == 1:
         returned = returned.item()
     if type(returned) not in (int, float):
         said = "nothing" if returned is None else f"a {type(returned).__name__}"
         raise Unfit(
-            f"The model is as it should be, and you returned {said}: return how many numbers train."
+            f"The model is right, but you returned {said}: return the number of trainable parameters."
         )
     return torch.tensor([int(returned)])
 
@@ -312,7 +315,7 @@ def _rank_of(model: nn.Module, name: str) -> int:
 
 
 def _scaled_as_asked(model: nn.Module, tokens: Tensor, *asked: Any) -> bool:
-    """Whether trained numbers have the effect that they have in our model."""
+    """Whether trained A and B have the same effect as in the reference model."""
     torch.manual_seed(0)
     ours = _Model()
     solutions.add_lora(ours, *asked)
@@ -351,30 +354,30 @@ _ADD = Grader(
         Suspect(
             "all counted",
             _counted(lambda m: sum(p.numel() for p in m.parameters())),
-            "The model is right, and you counted all of its numbers: count those with `requires_grad`.",
+            "The model is right, but you counted all parameters: count those with `requires_grad`.",
         ),
         Suspect(
             "tensors counted",
             _counted(lambda m: sum(p.requires_grad for p in m.parameters())),
-            "The model is right, and you counted tensors. Count their numbers, `numel()`.",
+            "The model is right, but you counted tensors. Count the numbers in them, `numel()`.",
         ),
         Suspect(
             "layers counted",
             _counted(lambda m: sum(p.requires_grad for p in m.parameters()) // 2),
-            "The model is right, and you counted layers. Count the numbers that train.",
+            "The model is right, but you counted layers. Count the parameters that train.",
         ),
         Suspect(
             "frozen counted",
             _counted(lambda m: sum(p.numel() for p in m.parameters() if not p.requires_grad)),
-            "The model is right, and you counted what is frozen. Count what trains.",
+            "The model is right, but you counted what is frozen. Count what trains.",
         ),
         Suspect(
-            "nothing counted", _counted(lambda m: 0), "The model is right, and your count is 0.",
+            "nothing counted", _counted(lambda m: 0), "The model is right, but your count is 0.",
         ),
         Suspect(
             "one matrix counted",
             _counted(lambda m: sum(p.numel() for p in m.parameters() if p.requires_grad) // 2),
-            "The model is right, and you counted one of `A` and `B`: both train.",
+            "The model is right, but you counted only one of `A` and `B`: both train.",
         ),
     ),
 )  # fmt: skip
@@ -430,15 +433,15 @@ _SHARES = Grader(
     suspects=suspects_of(
         _shares_with,
         [
-            Slip("what", "the new weight", "You took the new weight. The *change* is asked for: after − before."),
-            Slip("what", "the old weight", "You took the old weight. The *change* is asked for: after − before."),
+            Slip("what", "the new weight", "You took the new weight. Use the *change*: after − before."),
+            Slip("what", "the old weight", "You took the old weight. Use the *change*: after − before."),
             Slip("size", "not squared", "The singular values are not squared."),
-            Slip("order", "backwards", "You began with the smallest. The largest comes first."),
-            Slip("sum", "not summed", "These are the shares one by one: add them up (`cumsum`)."),
+            Slip("order", "backwards", "You started with the smallest. The largest comes first."),
+            Slip("sum", "not summed", "These are the fractions of single directions: sum them up (`cumsum`)."),
             Slip("share", "not shared", "Divide by the sum of all squares, so that the last number is 1."),
-            Slip("share", "what is left", "This is what is left out. The share that is *in* is asked for."),
-            Slip("share", "roots", "You took a root: these are shares of length. Leave the squares."),
-            Slip("share", "of the old weight", "You divided by the old weight's squares; divide by those of the change."),
+            Slip("share", "what is left", "This is the fraction left out. Return the fraction that is *captured*."),
+            Slip("share", "roots", "You took a square root, so these are fractions of length. Keep the squares."),
+            Slip("share", "of the old weight", "You divided by the squares of the old weight; divide by those of the change."),
             Slip("share", "by the largest", "You divided by the largest; divide by the sum of all."),
         ],
     ),
