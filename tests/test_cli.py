@@ -88,7 +88,7 @@ def test_explore_writes_a_notebook_that_runs(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model", "./nowhere"], "./nowhere is no folder here"),
+        (["--model", "./nowhere"], "the folder ./nowhere does not exist"),
         (["--text", "word " * 999], "reads at most 256; shorten it"),
         (["--target", "x"], "manual is a decoder and takes no target"),
     ],
@@ -141,7 +141,10 @@ finally:
     ("arguments", "message"),
     [
         (["explore", "--text", " ", "--html", "x.html"], "--text is empty"),
-        (["explore", "--model", "./nowhere", "--html", "x.html"], "./nowhere is no folder here"),
+        (
+            ["explore", "--model", "./nowhere", "--html", "x.html"],
+            "the folder ./nowhere does not exist",
+        ),
         (
             ["explore", "--html", "no-such-folder/x.html"],
             "the folder no-such-folder does not exist",

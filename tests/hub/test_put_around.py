@@ -234,5 +234,5 @@ def test_adapters_of_peft_itself():
     with model.disable_adapter():
         assert_close(tl.trace(model, TEXT).logits, tl.trace(llama(), TEXT).logits)
     prompt = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
-    with pytest.raises(ValueError, match="learned a prompt, which stands before the model"):
+    with pytest.raises(ValueError, match="learned a prompt, which is put in front of the model"):
         tl.trace(peft.get_peft_model(llama(), prompt), TEXT)

@@ -108,7 +108,7 @@ def test_blocks_are_the_outermost_lists():
 def test_a_model_without_softmax_attention_is_refused_and_left_alone():
     model = T.RwkvModel(T.RwkvConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2)).eval()
     before = model.config._attn_implementation
-    with pytest.raises(seam.SeamError, match="no softmax over keys is found in its Rwkv"):
+    with pytest.raises(seam.SeamError, match="no softmax over keys was found in its Rwkv"):
         seam.add_tap(model, Count())
     assert model.config._attn_implementation == before
     assert not any(m._forward_pre_hooks for m in model.modules())

@@ -47,7 +47,7 @@ def test_a_model_without_heads_is_not_said_to_have_some(longformer, does):
 def test_a_window_as_wide_as_the_text_is_no_map_of_it(longformer):
     """Five tokens and a window of five: what it gives is 5 × 5, and says nothing of tokens."""
     told = said(lambda: tl.trace(longformer, TOKENS))
-    assert "has 5 columns for a shorter text too" in told
+    assert "have 5 columns for a shorter text too" in told
 
 
 @pytest.mark.badinput
@@ -56,7 +56,7 @@ def test_a_film_is_asked_for_by_its_shape():
     for pixels in (torch.zeros(1, 3, 16, 16), torch.zeros(3, 16, 16)):
         told = said(lambda pixels=pixels: tl.trace(model, pixel_values=pixels))
         assert told == (
-            f"pixel_values has shape {list(pixels.shape)}; TimesformerModel reads [batch, frame, 3, 16, 16]"
+            f"pixel_values must have shape [batch, frame, 3, 16, 16] for TimesformerModel, got {list(pixels.shape)}"
         )
 
 
@@ -77,7 +77,7 @@ def test_a_film_has_the_frames_and_pixels_that_its_places_are_for(kind, shape):
     model = getattr(T, f"{kind}Model")(config).eval()
     told = said(lambda: tl.trace(model, pixel_values=torch.zeros(shape)))
     assert told == (
-        f"pixel_values has shape {list(shape)}; {kind}Model reads [batch, 4 frames, 3, 16, 16]"
+        f"pixel_values must have shape [batch, 4 frames, 3, 16, 16] for {kind}Model, got {list(shape)}"
     )
     assert tl.trace(model, pixel_values=torch.zeros(1, 4, 3, 16, 16)).n_layers() == 1
 
@@ -85,4 +85,4 @@ def test_a_film_has_the_frames_and_pixels_that_its_places_are_for(kind, shape):
 @pytest.mark.badinput
 def test_a_target_that_lacks_is_named():
     told = said(lambda: tl.trace(tiny("bart"), TOKENS))
-    assert told.startswith("target=None, and BartForConditionalGeneration needs target")
+    assert told.startswith("BartForConditionalGeneration is an encoder-decoder and needs target")

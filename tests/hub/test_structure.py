@@ -107,7 +107,7 @@ def test_stacks_of_one_kind_are_named_and_patches_left_out():
     trace = traced("causal/blt")
     local = [i for i, label in enumerate(labels(trace)) if "model.local_" in label]
     whole = [i for i, label in enumerate(labels(trace)) if "model.global_" in label]
-    assert all("it looks from" in labels(trace)[i] for i in whole)
+    assert all("queries and" in labels(trace)[i] for i in whole)
     assert set(local) <= set(trace.attending()) and not set(whole) & set(trace.attending())
     made, eager = model("causal/blt"), {}
     hooks = [
@@ -123,7 +123,7 @@ def test_stacks_of_one_kind_are_named_and_patches_left_out():
     for layer in trace.layers():
         if layer.heads:
             assert_close(trace.pattern(layer.number), eager[f"{layer.where}.self_attn"][0])
-    assert "places" in trace.note and "edits are not available" not in trace.note
+    assert "queries and" in trace.note and "edits are not available" not in trace.note
     assert_close(
         trace.logits, model("causal/blt")(TEXT, use_cache=False).logits, atol=1e-6, rtol=1e-5
     )
@@ -146,7 +146,7 @@ def test_towers_for_other_inputs_are_no_layers_of_the_text(name, kind, n):
     [
         ("seq2seq/longt5", "The encoder's attention is not shown: LongT5LocalAttention"),
         ("seq2seq/led", "The encoder's attention is not shown: LEDEncoderSelfAttention"),
-        ("seq2seq/t5gemma2", "it looks from 7 places at 19, and the text has 7 tokens"),
+        ("seq2seq/t5gemma2", "it has 7 queries and 19 keys, and the text gives 7 and 7"),
         (
             "masked/funnel",
             "The attention of layers 4, 5, 6, 7, 8, 9, 10, 11 (encoder) is not shown",
@@ -166,12 +166,15 @@ def test_what_is_not_shown_is_said(name, words):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("masked/reformer", "LocalSelfAttention makes no sum"),
-        ("causal/rwkv", "no softmax over keys is found in its RwkvSelfAttention"),
-        ("masked/yoso", "no softmax over keys is found in its YosoSelfAttention"),
-        ("masked/longformer", "LongformerSelfAttention makes no sum"),
+        ("masked/reformer", "LocalSelfAttention does not sum its values"),
+        ("causal/rwkv", "no softmax over keys was found in its RwkvSelfAttention"),
+        ("masked/yoso", "no softmax over keys was found in its YosoSelfAttention"),
+        ("masked/longformer", "LongformerSelfAttention does not sum its values"),
         ("masked/perceiver", "Perceiver"),
-        ("causal/mamba", "no attention to trace: no module of MambaForCausalLM is attention"),
+        (
+            "causal/mamba",
+            "no attention to trace: no module of MambaForCausalLM is an attention layer",
+        ),
     ],
 )
 def test_what_has_no_map_of_tokens_is_refused_with_the_reason(name, words):

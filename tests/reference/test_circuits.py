@@ -193,7 +193,7 @@ def test_what_has_no_circuit_says_why(tiny):
     with pytest.raises(ValueError, match="stack='cross' is not in this model; it has decoder"):
         circuits.compositions(tiny("bart"), "K", stack="cross")
     lfm = of(tiny, "lfm2")
-    with pytest.raises(ValueError, match="layer=0 has no heads, it is a convolution"):
+    with pytest.raises(ValueError, match="layer=0 has no heads: it is a convolution"):
         circuits.qk_circuit(lfm, 0, 0)
     assert circuits.qk_circuit(lfm, 1, 0).left.shape[0] == 100
     from tests.reference.test_parts import Mine, mine

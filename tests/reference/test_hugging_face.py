@@ -318,7 +318,7 @@ def test_a_model_of_images_is_named():
     from transformers import ViTConfig, ViTModel
 
     model = ViTModel(ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2))
-    with pytest.raises(ValueError, match="ViTModel reads pictures, not text: give pixel_values"):
+    with pytest.raises(ValueError, match="ViTModel reads images, not text: give pixel_values"):
         tl.trace(model.eval(), torch.tensor([[1, 2, 3]]))
 
 

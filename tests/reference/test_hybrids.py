@@ -157,7 +157,7 @@ def test_the_heads_of_a_layer_without_any_are_refused(hybrid, name):
     model = hybrid(name)
     trace = tl.trace(model, text(), keep="all")
     what = HYBRIDS[name][1][0]
-    why = rf"layer=0 has no heads, it is (a )?{what} \(\w+\); heads are in layers 1, 3"
+    why = rf"layer=0 has no heads: it is (a )?{what} \(\w+\); heads are in layers 1, 3"
     for ask in (trace.pattern, trace.scores, trace.value_norms, lambda i: trace.activation("z", i)):
         with pytest.raises(TraceError, match=why):
             ask(0)
@@ -184,7 +184,7 @@ def test_labels_are_of_the_heads_that_are_there(hybrid, name, monkeypatch):
     where = [[(one.layer, one.head) for one in row] for row in found]
     assert where == [[(layer, head) for head in range(4 * (layer % 2))] for layer in range(4)]
     assert all(one.alone is not None and one.note is None for row in found for one in row)
-    with pytest.raises(ValueError, match=r"layer=0 has no heads, .* heads are in layers 1, 3"):
+    with pytest.raises(ValueError, match=r"layer=0 has no heads: .* heads are in layers 1, 3"):
         tl.heads.label(hybrid(name), 0, 1)
 
 

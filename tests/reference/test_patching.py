@@ -24,7 +24,7 @@ def test_a_run_patched_into_itself_at_any_site_changes_nothing(name, tiny):
             if kind == "cross" and what in ("resid_pre", "resid_post", "mlp_out"):
                 continue
             if name in ("bloom", "deberta") and what in ("q", "k"):
-                with pytest.raises(EditError, match="scores in code of its own"):
+                with pytest.raises(EditError, match="scores in its own code"):
                     tl.patch(own, 1, kind=kind, what=what)
                 continue
             with tl.edit(model, tl.patch(own, 1, kind=kind, what=what)):

@@ -88,7 +88,7 @@ def test_maps_and_answers_are_the_models_own(name, eager):
     if found is not None:
         assert_close(found, answer(plain), rtol=1e-5, atol=1e-5)
     assert (trace.kinds, trace.tokens) == (("encoder",), None)
-    beside = "head.attention (MultiheadAttention) attends beside the layers, and is not shown."
+    beside = "head.attention (MultiheadAttention) attends outside the layers, and is not shown."
     assert trace.note == (beside if name == "siglip" else None)
     assert [layer.heads for layer in trace.network.layers("encoder")] == [4, 4]
     assert trace.given["pixel_values"].shape == x.shape
@@ -119,7 +119,7 @@ def test_another_size_by_interpolation(eager):
     model, x = made("vit"), pixels(1, 48, 32)
     more = dict(pixel_values=x, interpolate_pos_encoding=True)
     assert_close(tl.trace(model, **more).pattern(0), eager(model, **more).attentions[0][0])
-    with pytest.raises(ValueError, match=r"48 × 32 pixels, \w+ takes 32 × 32: resize it"):
+    with pytest.raises(ValueError, match=r"32 × 32 pixels for \w+, got 48 × 32: resize it"):
         tl.trace(model, pixel_values=x)
 
 
@@ -226,20 +226,20 @@ def test_distances_by_hand_and_in_a_head_that_looks_everywhere():
 # -- what is refused ----------------------------------------------------------------------------------
 
 WRONG = {
-    "no pixels": (dict(), r"reads pictures: give pixel_values=\[batch, 3, 32, 32\]"),
-    "text": (dict(tokens=[1, 2]), "reads pictures, not text"),
-    "words": (dict(tokens="a cat"), "reads pictures, not text"),
-    "rank": (dict(pixel_values=torch.zeros(32, 32)), r"shape \[32, 32\]; .* reads \[batch, 3"),
-    "empty": (dict(pixel_values=torch.zeros(0, 3, 32, 32)), r"shape \[0, 3, 32, 32\]"),
-    "channels": (dict(pixel_values=torch.zeros(1, 1, 32, 32)), "1 channels; .* reads"),
+    "no pixels": (dict(), r"reads images: give pixel_values=\[batch, 3, 32, 32\]"),
+    "text": (dict(tokens=[1, 2]), "reads images, not text"),
+    "words": (dict(tokens="a cat"), "reads images, not text"),
+    "rank": (dict(pixel_values=torch.zeros(32, 32)), r"shape \[batch, 3.* got \[32, 32\]"),
+    "empty": (dict(pixel_values=torch.zeros(0, 3, 32, 32)), r"got \[0, 3, 32, 32\]"),
+    "channels": (dict(pixel_values=torch.zeros(1, 1, 32, 32)), r"got \[1, 1, 32, 32\], 1 channels"),
     "channels last": (dict(pixel_values=torch.zeros(1, 32, 32, 3)), r"\.permute\(0, 3, 1, 2\)"),
-    "size": (dict(pixel_values=torch.zeros(1, 3, 24, 32)), "24 × 32 pixels, .* takes 32 × 32"),
-    "bytes": (dict(pixel_values=np.zeros((3, 32, 32), "uint8")), "type uint8; .* reads floats"),
-    "whole": (dict(pixel_values=torch.zeros(3, 32, 32).long()), "type int64; .* reads floats"),
-    "NaN": (dict(pixel_values=torch.full((3, 32, 32), torch.nan)), "holds NaN"),
+    "size": (dict(pixel_values=torch.zeros(1, 3, 24, 32)), "32 × 32 pixels for .* got 24 × 32"),
+    "bytes": (dict(pixel_values=np.zeros((3, 32, 32), "uint8")), "must be floats, .* got type uint8"),
+    "whole": (dict(pixel_values=torch.zeros(3, 32, 32).long()), "must be floats, .* got type int64"),
+    "NaN": (dict(pixel_values=torch.full((3, 32, 32), torch.nan)), "must be a finite number, got NaN"),
     "infinite": (dict(pixel_values=torch.full((3, 32, 32), torch.inf)), "not finite"),
-    "a file": (dict(pixel_values="cat.jpg"), "pixel_values is a str; .*ImageModel"),
-    "a name": (dict(pixel_value=torch.zeros(3, 32, 32)), "reads pictures: give pixel_values"),
+    "a file": (dict(pixel_values="cat.jpg"), "got a str; .*ImageModel"),
+    "a name": (dict(pixel_value=torch.zeros(3, 32, 32)), "reads images: give pixel_values"),
     "one more": (
         dict(pixel_values=torch.zeros(3, 32, 32), colour=1), "takes no colour; it takes .*pixel_val"
     ),
@@ -258,9 +258,7 @@ def test_what_no_vision_model_reads(what):
 
 @pytest.mark.badinput
 def test_a_size_that_leaves_pixels_out():
-    with pytest.raises(
-        ValueError, match="20 × 32 pixels, which do not divide into patches of 8 × 8"
-    ):
+    with pytest.raises(ValueError, match="must divide into patches of 8 × 8 pixels, got 20 × 32"):
         tl.trace(made("dinov2"), pixel_values=torch.zeros(1, 3, 20, 32))
 
 
@@ -275,10 +273,10 @@ def test_other_types_of_numbers_are_right():
 
 @pytest.mark.badinput
 def test_pixels_for_a_model_of_text():
-    with pytest.raises(ValueError, match="BertModel reads text; it takes no pixel_values"):
+    with pytest.raises(ValueError, match="BertModel reads text only; leave out pixel_values"):
         tl.trace(bert(), torch.tensor([1]), pixel_values=pixels())
     ours = tl.Transformer(tl.ModelConfig(vocab_size=9, n_layers=1, n_heads=1, d_model=8))
-    with pytest.raises(ValueError, match="reads token ids alone; it takes no pixel_values"):
+    with pytest.raises(ValueError, match="reads token ids alone; leave out pixel_values"):
         tl.trace(ours, pixel_values=pixels())
 
 
@@ -303,7 +301,7 @@ def test_two_towers_are_traced_one_at_a_time():
 @pytest.mark.badinput
 def test_what_a_model_needs_besides_pixels_is_named():
     mae = T.ViTMAEModel(T.ViTMAEConfig(**MLP)).eval()
-    with pytest.raises(ValueError, match=r"hides other patches in every pass, .*give noise"):
+    with pytest.raises(ValueError, match=r"hides different patches in every pass, .*give noise"):
         tl.trace(mae, pixel_values=pixels(1))
     more = dict(pixel_values=pixels(1), noise=torch.rand(1, 16))
     one, two = tl.trace(mae, **more), tl.trace(mae, **more)
@@ -353,7 +351,7 @@ def test_what_compares_tokens_says_that_there_are_none():
         tl.circuits.logit_lens(trace)
     with pytest.raises(ValueError, match=r"probes are texts, and .* no vocabulary of tokens"):
         tl.heads.labels(made("vit"))
-    with pytest.raises(ValueError, match="reads pictures, not text: give pixel_values"):
+    with pytest.raises(ValueError, match="reads images, not text: give pixel_values"):
         tl.circuits.qk_circuit(made("vit"), 1, 0)
     words = tl.trace(
         tl.Transformer(tl.ModelConfig(vocab_size=9, n_layers=1, n_heads=1, d_model=8)), [1]

@@ -217,15 +217,15 @@ def test_sampling_distributions_are_theirs(options):
 def test_what_our_model_cannot_be_is_named(tiny):
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    with pytest.raises(ConversionError, match=r"'opt'.*gpt2, bert, llama, marian"):
+    with pytest.raises(ConversionError, match=r"gpt2, bert, llama, marian.*'opt'"):
         pretrained.load(tiny("opt"))
     with pytest.raises(ConversionError, match="Linear"):
         pretrained.load(torch.nn.Linear(2, 2))
     sizes = dict(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
     scaled = LlamaConfig(**sizes, rope_scaling=dict(rope_type="linear", factor=2.0, rope_theta=1e4))
-    with pytest.raises(ConversionError, match="rope_type='linear'"):
+    with pytest.raises(ConversionError, match=r"rope_type must be 'default' .* got 'linear'"):
         pretrained.load(LlamaForCausalLM(scaled))
-    with pytest.raises(ConversionError, match="attention_bias=True"):
+    with pytest.raises(ConversionError, match=r"attention_bias must be .* got True"):
         pretrained.load(LlamaForCausalLM(LlamaConfig(**sizes, attention_bias=True)))
 
 
@@ -233,11 +233,13 @@ def test_what_our_model_cannot_be_is_named(tiny):
 def test_a_tensor_left_over_or_missing_or_of_another_shape_is_named(tiny):
     extra = tiny("gpt2")
     extra.transformer.h[1].adapter = torch.nn.Linear(2, 2)
-    with pytest.raises(ConversionError, match=r"no place.*h\.1\.adapter\.weight"):
+    with pytest.raises(ConversionError, match=r"no counterpart.*h\.1\.adapter\.weight"):
         pretrained.load(extra)
     missing = tiny("gpt2")
     del missing.transformer.h[1].mlp.c_fc.bias
-    with pytest.raises(ConversionError, match=r"nothing fills.*blocks\.1\.feed_forward\.up\.bias"):
+    with pytest.raises(
+        ConversionError, match=r"no tensor was found for .*blocks\.1\.feed_forward\.up\.bias"
+    ):
         pretrained.load(missing)
     other = tiny("gpt2")
     other.transformer.wpe = torch.nn.Embedding(7, 32)
@@ -254,8 +256,8 @@ def test_a_folder_that_is_no_model_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for source in (tmp_path, "no/such-model-anywhere"):
         with pytest.raises(
-            FileNotFoundError, match=r"no folder with a model.*config\.json.*minilm"
+            FileNotFoundError, match=r"not a folder with a model.*config\.json.*minilm"
         ):
             pretrained.load(source)
-        with pytest.raises(FileNotFoundError, match="no folder with a model"):
+        with pytest.raises(FileNotFoundError, match="not a folder with a model"):
             pretrained.load_tokenizer(source)

@@ -160,25 +160,34 @@ def test_gradients_of_cross_attention(model):
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "no target": (dict(target=None), "needs target besides input_features: ids .* begin with 1"),
-    "text": (dict(tokens=[1, 2]), "reads sound, not text: give input_features"),
-    "nothing": (dict(input_features=None), r"reads sound: give input_features=\[batch, 8, 20\]"),
-    "a wave": (dict(input_features=torch.zeros(16000)), r"\[16000\]; .* no wave: .* 16,000 Hz"),
-    "waves": (dict(input_features=torch.zeros(1, 16000)), "and no wave: .*resample"),
-    "bins": (dict(input_features=torch.zeros(1, 4, 20)), "4 mel bins; .* use its own feature"),
+    "no target": (
+        dict(target=None),
+        "needs target besides input_features: the ids .* begin with 1",
+    ),
+    "text": (dict(tokens=[1, 2]), "reads audio, not text: give input_features"),
+    "nothing": (dict(input_features=None), r"reads audio: give input_features=\[batch, 8, 20\]"),
+    "a wave": (
+        dict(input_features=torch.zeros(16000)),
+        r"log-mel frames .* 16,000 Hz .* has shape \[16000\]",
+    ),
+    "waves": (dict(input_features=torch.zeros(1, 16000)), "log-mel frames .*resample"),
+    "bins": (dict(input_features=torch.zeros(1, 4, 20)), "4 mel bins; use its own feature"),
     "bins last": (dict(input_features=torch.zeros(1, 20, 8)), r"\.transpose\(1, 2\)"),
     "frames": (
         dict(input_features=torch.zeros(1, 8, 7)),
-        r"7 frames of 10 ms, .* 20 \(0.2 s\): pad",
+        r"must have 20 frames of 10 ms .*\(0.2 s\), got 7: pad",
     ),
-    "whole": (dict(input_features=torch.zeros(1, 8, 20).short()), "type int16; .* reads floats"),
-    "NaN": (dict(input_features=torch.full((1, 8, 20), torch.nan)), "holds NaN"),
+    "whole": (dict(input_features=torch.zeros(1, 8, 20).short()), "reads floats .* has type int16"),
+    "NaN": (dict(input_features=torch.full((1, 8, 20), torch.nan)), "must be finite, got NaN"),
     "infinite": (dict(input_features=torch.full((8, 20), -torch.inf)), "not finite"),
-    "a file": (dict(input_features="speech.wav"), "is a str; give a float tensor"),
+    "a file": (dict(input_features="speech.wav"), "must be a float tensor .* got a str"),
     "rate": (dict(sampling_rate=8000), "takes no sampling_rate; it takes .*input_features"),
     "pixels": (dict(pixel_values=torch.zeros(1, 3, 8, 8)), "takes no pixel_values"),
     "vocabulary": (dict(target=[64]), "target holds 64, outside the vocabulary of 64"),
-    "two texts": (dict(target=WRITTEN), "target holds 2 texts and input_features 1"),
+    "two texts": (
+        dict(target=WRITTEN),
+        "target and input_features must hold the same number of texts, got 2 and 1",
+    ),
     "long": (dict(target=[1] * 17), r"no embedding for one of these .*\(17 tokens\)"),
 }
 
@@ -310,12 +319,12 @@ def test_a_position_of_a_wave_is_when_it_is_said_to_be():
 
 
 UNHEARD: dict[str, Any] = {
-    "text": ("wav2vec2", dict(tokens=[1, 2]), r"reads sound, not text: give input_values=\[batch, samp"),
-    "nothing": ("wav2vec2", {}, "reads sound: give input_values=.*a wave at 16,000 Hz"),
-    "frames": ("wav2vec2", dict(input_values=torch.zeros(1, 5, 8)), r"shape \[1, 5, 8\]; Wav2Vec2"),
-    "bytes": ("wav2vec2", dict(input_values=torch.zeros(200).short()), "type int16; .*reads floats"),
-    "words": ("wav2vec2", dict(input_values="a.wav"), "input_values is a str; .*reads input_values="),
-    "NaN": ("wav2vec2", dict(input_values=torch.full((200,), torch.nan)), "holds NaN"),
+    "text": ("wav2vec2", dict(tokens=[1, 2]), r"reads audio, not text: give input_values=\[batch, samp"),
+    "nothing": ("wav2vec2", {}, "reads audio: give input_values=.*a waveform at 16,000 Hz"),
+    "frames": ("wav2vec2", dict(input_values=torch.zeros(1, 5, 8)), r"Wav2Vec2.* has shape \[1, 5, 8\]"),
+    "bytes": ("wav2vec2", dict(input_values=torch.zeros(200).short()), "reads floats.* has type int16"),
+    "words": ("wav2vec2", dict(input_values="a.wav"), "reads input_values=.* input_values is a str"),
+    "NaN": ("wav2vec2", dict(input_values=torch.full((200,), torch.nan)), "must be finite, got NaN"),
     "short": ("wav2vec2", dict(input_values=torch.zeros(3)), r"cannot read .*shape \[1, 3\] \("),
     "no target": ("speech2text", dict(input_features=torch.zeros(40, 8)), "needs target besides input_f"),
     "bins": ("speech2text", dict(input_features=torch.zeros(40, 9), target=[1]), "cannot read input_f"),

@@ -172,7 +172,7 @@ def test_maps_and_logits_are_the_models_own(name, eager):
     for layer in range(2):
         assert_close(trace.pattern(layer), own[layer][0], rtol=0, atol=1e-4)
     assert_close(trace.logits, plain, rtol=1e-5, atol=1e-5)
-    assert "attends by itself to what is given beside the tokens, and is not shown" in trace.note
+    assert "attends to inputs other than the tokens on its own, and is not shown" in trace.note
     assert not any(trace.special())
 
 
@@ -181,7 +181,7 @@ def test_tokens_that_stand_for_a_picture_are_named(name):
     model, given = made(name)
     grid, trace = MODELS[name][2], tl.trace(model, **given)
     n = int((given["tokens"] == PLACEHOLDER).sum())
-    cells = [f"part {i} of pictures" for i in range(1, n + 1)]
+    cells = [f"image part {i}" for i in range(1, n + 1)]
     if grid:
         cells = [f"patch {r},{c}" for r in range(1, grid[0] + 1) for c in range(1, grid[1] + 1)]
         assert trace.patches == Patches(*grid, ("5", "6"), ("7", "8", "9", "10"))
@@ -268,7 +268,7 @@ def test_texts_in_a_batch_are_those_alone(name):
     more = {k: torch.cat([x, x]) for k, x in given.items() if k != "tokens"}
     both, alone = tl.trace(model, padded, mask=mask, **more), tl.trace(model, **given)
     assert both.patches is None
-    assert both.key_tokens(batch=1)[4] == "part 1 of pictures"
+    assert both.key_tokens(batch=1)[4] == "image part 1"
     for layer in range(2):
         assert_close(
             both.pattern(layer, batch=1)[:, 2:, 2:], alone.pattern(layer), rtol=0, atol=1e-5
@@ -319,7 +319,7 @@ def test_a_word_looks_at_the_picture_in_its_view():
         after = model(**read).logits[0, -1].softmax(-1)
     assert view.effect.size == pytest.approx(float(after[best] - before[best]), abs=1e-6)
     assert f"<cat> → patch 1,4 cut in layer 0, head 0: P(token {best})" in view.sentence
-    assert "attends by itself" in view._note
+    assert "inputs other than the tokens" in view._note
     assert view.figure() is not None
     assert '"first": 21' in view.to_html() or '"first":21' in view.to_html()
 
@@ -359,21 +359,21 @@ def test_a_view_of_a_picture_that_is_not_there(monkeypatch):
 # -- what is refused ----------------------------------------------------------------------------------
 
 WRONG = {
-    "no picture": ("llava", dict(pixel_values=None), "16 placeholders of a picture .* give pixel"),
-    "no place": ("llava", dict(tokens=[5, 7]), "no token stands for it: .* placeholder 60"),
-    "too few": ("llava", dict(tokens=written(9)), "9 placeholders .* makes 16 parts"),
-    "too few parts": ("qwen2-vl", dict(tokens=written(5)), "5 placeholders .* makes 6 parts"),
+    "no picture": ("llava", dict(pixel_values=None), "16 placeholders for an image .* give pixel"),
+    "no place": ("llava", dict(tokens=[5, 7]), "needs the placeholder 60 .* there is none"),
+    "too few": ("llava", dict(tokens=written(9)), "9 image placeholders .* makes 16 parts"),
+    "too few parts": ("qwen2-vl", dict(tokens=written(5)), "5 image placeholders .* makes 6 parts"),
     "how many is not known": ("gemma3", dict(
         tokens=written(5), token_type_ids=torch.zeros(1, 11).long()
-    ), "5 placeholders .* makes another number"),
+    ), "5 image placeholders .* makes another number"),
     "no text": ("llava", dict(tokens=None), r"give tokens too, .* 60 .* model\.\S*vision_tower"),
-    "size": ("llava", dict(pixel_values=chance(1, 3, 32, 24)), "32 × 24 pixels, .*resize it$"),
-    "NaN": ("llava", dict(pixel_values=chance(1, 3, 32, 32) * torch.nan), "holds NaN"),
+    "size": ("llava", dict(pixel_values=chance(1, 3, 32, 24)), "got 32 × 24: resize it$"),
+    "NaN": ("llava", dict(pixel_values=chance(1, 3, 32, 32) * torch.nan), "must be a finite number, got NaN"),
     "bytes": ("llava", dict(pixel_values=torch.zeros(3, 32, 32).byte()), "type uint8"),
     "which tokens": ("paligemma", dict(token_type_ids=None), "needs token_type_ids besides pixel"),
     "no grid": ("qwen2-vl", dict(image_grid_thw=None), "needs image_grid_thw besides pixel_values"),
-    "grid": ("qwen2-vl", dict(image_grid_thw=[1, 4, 6]), r"shape \[3\]; give \[picture, 3\]"),
-    "patches": ("qwen2-vl", dict(pixel_values=chance(20, 384)), "24 patches and pixel_values has 20"),
+    "grid": ("qwen2-vl", dict(image_grid_thw=[1, 4, 6]), r"shape \[image, 3\] .* got \[3\]"),
+    "patches": ("qwen2-vl", dict(pixel_values=chance(20, 384)), "24 patches but pixel_values has 20"),
 }  # fmt: skip
 
 
@@ -395,5 +395,5 @@ def test_pictures_that_are_put_elsewhere_cannot_be_traced_yet():
             vision_config=TOWER, **{k: v for k, v in TEXT.items() if k != "num_key_value_heads"}
         )
     )
-    with pytest.raises(ValueError, match="text and pictures together, which cannot be traced yet"):
+    with pytest.raises(ValueError, match="text and images together, which cannot be traced yet"):
         tl.trace(git, [5, 6], pixel_values=chance(1, 3, 32, 32))

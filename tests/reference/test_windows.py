@@ -262,7 +262,7 @@ def test_windows_that_are_not_followed_are_refused(monkeypatch):
     from transformer_lab.hub import windows
 
     monkeypatch.setattr(windows, "MOVES", ())
-    with pytest.raises(ValueError, match="which patches stand in each of them is not known"):
+    with pytest.raises(ValueError, match="not known which patches are in each of them"):
         tl.trace(made("sam"), pixel_values=pixels("sam", 1))
 
 

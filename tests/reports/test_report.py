@@ -140,14 +140,14 @@ def test_a_large_map_is_a_picture(model, tmp_path):
 def test_what_no_file_can_hold_is_refused(model, tmp_path):
     mine = tl.sweep_heads(model, TEXT, measure=lambda logits: logits.sum())
     with pytest.raises(
-        ValueError, match=r"measure is a function of your own \(<lambda>\), which no"
+        ValueError, match=r"measure is a function of your own \(<lambda>\), which a report"
     ):
         tl.report(mine, tmp_path / "a")
     with tl.edit(model, tl.ablate(0, 0)):
         edited = tl.sweep_heads(model, TEXT)
-    with pytest.raises(ValueError, match="edited when it was found"):
+    with pytest.raises(ValueError, match="edited when this was computed"):
         tl.report(edited, tmp_path / "a")
-    with pytest.raises(ValueError, match="made of a trace; give the model and its text"):
+    with pytest.raises(ValueError, match="computed from a trace; give the model and its text"):
         tl.report(tl.head_table(model.trace(TEXT), named=False), tmp_path / "a")
     for other in (torch.ones(2), None, model.trace(TEXT)):
         with pytest.raises(
@@ -186,11 +186,11 @@ DAMAGED = {
     "no steps": (broken("steps", {}), "is damaged: it has no 'steps'"),
     "a strange function": (broken("function", "system"), "made by 'system', which is not among"),
     "a strange argument": (broken("arguments", {"charm": 1}), "cannot be made anew: "),
-    "a strange value": (broken("arguments", {"clean": {"eval": "1"}}), "no argument that a report"),
+    "a strange value": (broken("arguments", {"clean": {"eval": "1"}}), "not an argument that a report"),
     "a strange step": (broken("steps", [["__class__", 1]]), "its step '__class__' is not known"),
     "a step in pieces": (broken("steps", [[1]]), "cannot be made anew: "),
     "a lost model": (
-        broken("model", {"loaded_from": "./gone", "random_weights": []}), "gone is no folder here",
+        broken("model", {"loaded_from": "./gone", "random_weights": []}), "the folder .*gone does not exist",
     ),
 }  # fmt: skip
 

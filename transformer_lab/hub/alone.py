@@ -54,8 +54,8 @@ class Alone:
     def __init__(self, network: Any, text: Callable[..., Any]):
         if not network.blocks():
             raise PartsError(
-                f"the layers of {network.name} were not found, so neither are its circuits; a tl.Network of "
-                "your own tells them by `blocks`"
+                f"the layers of {network.name} were not found, so its circuits cannot be "
+                "computed; in a tl.Network of your own, return them from `blocks`"
             )
         self.network, self._text = network, text
         self._both = network.kind == "encoder-decoder"
@@ -77,8 +77,9 @@ class Alone:
             n = self.network.vocabulary[1 if kind == "decoder" and self._both else 0]
             if n is None:
                 raise PartsError(
-                    f"how many tokens {self.network.name} knows is not told, so it has no circuits between tokens; a "
-                    "tl.Network of your own tells it by `vocabulary`"
+                    f"the vocabulary size of {self.network.name} is not known, so it has no "
+                    "circuits between tokens; in a tl.Network of your own, return it from "
+                    "`vocabulary`"
                 )
             ids = torch.arange(n, device=self.network.device)[:, None]
             self._tables[kind] = torch.cat([self._embed(kind, some) for some in ids.split(ROWS)])
@@ -109,7 +110,8 @@ class Alone:
             self._go(self._text(given, ids if self._both else None))
         if not found or found[0].dim() != 2:
             raise PartsError(
-                f"what comes to the first layer of {self.network.name} was not seen, so it has no circuits"
+                f"the input of the first layer of {self.network.name} could not be recorded, so "
+                "its circuits cannot be computed"
             )
         return found[0].float()
 
@@ -152,7 +154,8 @@ class Alone:
                 self._go(self._texts(len(some), 1))
         if not found:
             raise PartsError(
-                f"what {kind} layer {layer} of {self.network.name} reads was not seen, so it has no circuits"
+                f"the input of {kind} layer {layer} of {self.network.name} could not be recorded, "
+                "so its circuits cannot be computed"
             )
         return torch.cat(found)
 
@@ -172,8 +175,8 @@ class Alone:
         call = tap.call
         if call is None or call.value is None or call.query.shape[-1] == 0:
             raise PartsError(
-                f"the queries and keys of {kind} layer {layer} of {self.network.name} were not seen, so it has "
-                "no circuits"
+                f"the queries and keys of {kind} layer {layer} of {self.network.name} could not "
+                "be recorded, so its circuits cannot be computed"
             )
         query, key, value = (x[:, :, -1].float() for x in (call.query, call.key, call.value))
         return Reading(query, key, value, call.scale, is_biased(call.bias))
@@ -196,8 +199,8 @@ class Alone:
         found = torch.linalg.lstsq(here, there).solution
         if float((here @ found - there).norm()) > 1e-3 * float(there.norm()):
             raise PartsError(
-                f"positions of {self.network.name} do more than to turn its queries, so that circuits are "
-                f"known at distance=0 only, and not at distance={distance}"
+                f"the positions of {self.network.name} do more than rotate its queries, so its "
+                f"circuits are known for distance=0 only, got distance={distance}"
             )
         return found.float()
 
@@ -237,8 +240,8 @@ class Alone:
         weight = None if module is None else effective_weight(module)
         if weight is None:
             raise PartsError(
-                f"W_O of {kind} layer {layer} of {self.network.name} was not found, so what its heads write is "
-                "not known"
+                f"W_O of {kind} layer {layer} of {self.network.name} was not found, so what its "
+                "heads write cannot be computed"
             )
         return weight.float().cpu()
 
@@ -267,8 +270,8 @@ class Alone:
             output = self._go(self._texts(len(rows), 1))
         if not after or len(read) < len(into):
             raise PartsError(
-                f"what follows {kind} layer {layer} of {self.network.name} was not seen, so what comes of what "
-                "its heads write is not known"
+                f"the output after {kind} layer {layer} of {self.network.name} could not be "
+                "recorded, so the effect of what its heads write cannot be computed"
             )
         logits = None if output is None or output.logits is None else output.logits
         mix = mix.cpu()
@@ -288,8 +291,9 @@ class Alone:
         off = (mix @ found - (x[-1] - x[-2])).norm()
         if float(off) > 1e-3 * float((x[-1] - x[-2]).norm()):
             raise PartsError(
-                f"between the layers of {self.network.name} stands more than norms and linear layers, so what "
-                "comes of what a head writes is not known by itself"
+                "there are more than norms and linear layers between the layers of "
+                f"{self.network.name}, so the effect of one head's output cannot be computed on "
+                "its own"
             )
         return found
 
@@ -308,7 +312,8 @@ class Alone:
         except (RuntimeError, IndexError, TypeError, AttributeError) as error:
             first = str(error).strip().partition("\n")[0]
             raise PartsError(
-                f"{self.network.name} does not run with all of its parts silent but one ({first})"
+                f"{self.network.name} does not run with the output of all parts but one set to "
+                f"zero ({first})"
             ) from error
 
     def _running(

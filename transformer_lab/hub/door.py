@@ -57,8 +57,8 @@ def attention(
     for name, given in other.items():
         if given is not None and name not in HARMLESS:
             raise SeamError(
-                f"{type(module).__name__} gives its attention {name}=, which the seam does not know "
-                "and which may change its scores"
+                f"{type(module).__name__} passes {name}= to its attention, an argument that "
+                "transformer_lab does not know and that may change the scores"
             )
     session: Any = module.__dict__.get(SESSION)
     n_query, n_key = query.shape[2], key.shape[2]
@@ -111,8 +111,8 @@ def _chosen(
     size = getattr(getattr(module, "indexer", None), "block_size", None)
     if not isinstance(size, int):
         raise SeamError(
-            f"{type(module).__name__} chooses blocks of keys, and how many keys a block has is not "
-            "known"
+            f"{type(module).__name__} attends to chosen blocks of keys, and the size of a block "
+            "is not known"
         )
     chosen = _at(blocks, -(-n_key // size)).repeat_interleave(size, -1)[..., :n_key]
     return chosen.repeat_interleave(query.shape[1] // blocks.shape[1], 1)

@@ -32,10 +32,10 @@ def eager_maps(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, tuple
                 output = model(**inputs, output_attentions=True)
                 shorter = _one_less(model, inputs)
         except TypeError as error:
-            raise SeamError(f"{name} takes no output_attentions: {error}") from error
+            raise SeamError(f"{name} does not accept output_attentions: {error}") from error
     maps = _named(model, output)
     if not maps:
-        raise SeamError("it gives no maps of its own either")
+        raise SeamError("it returns no attention maps of its own either")
     n_source = inputs["input_ids"].shape[1] if "input_ids" in inputs else None  # an image
     n_target = inputs["decoder_input_ids"].shape[1] if "decoder_input_ids" in inputs else n_source
     for kind, found in maps.items():
@@ -43,14 +43,14 @@ def eager_maps(model: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, tuple
         n_key = n_target if kind == "decoder" else n_source
         for each in found:
             if each is not None and (why := _no_map(each, n_query, n_key)):
-                raise SeamError(f"what {name} gives as its attention maps {why}")
+                raise SeamError(f"the attention maps that {name} returns {why}")
         if shorter.get(kind) == n_key is not None:
             raise SeamError(
-                f"what {name} gives as its attention maps has {n_key} columns for a shorter text too, so "
-                "that they are no tokens (a window of so many, perhaps)"
+                f"the attention maps that {name} returns have {n_key} columns for a shorter text "
+                "too, so the columns are not tokens (perhaps a window of that size)"
             )
     if why := _differs(plain, output):
-        raise SeamError(f"{name} computes something else when it is asked for its maps: {why}")
+        raise SeamError(f"{name} computes something else when asked for its attention maps: {why}")
     return output, maps
 
 
@@ -92,16 +92,16 @@ def _no_map(given: Any, n_query: int | None, n_key: int | None) -> str:
     empty where it is."""
     if not isinstance(given, Tensor) or given.dim() != 4:
         what = list(given.shape) if isinstance(given, Tensor) else f"a {type(given).__name__}"
-        return f"are {what}, and not weights [batch, head, query, key]"
+        return f"are {what}, not weights [batch, head, query, key]"
     if n_query and n_key and given.shape[2:] != (n_query, n_key):
         return (
-            f"are {given.shape[2]} × {given.shape[3]} where there are {n_query} × {n_key} tokens, so "
-            "that they cannot be told as tokens that look at tokens"
+            f"are {given.shape[2]} × {given.shape[3]} where there are {n_query} × {n_key} tokens, "
+            "so they do not say which token attends to which"
         )
     given = given.float().nan_to_num()  # a row of padding
     sums = given.sum(-1)
     if bool((given < 0).any()) or not bool((sums <= 1 + NEAR_IN_FEW_BITS).all()):
-        return "are no weights: rows are negative or sum to more than 1, so they may be scores"
+        return "are not weights: rows are negative or sum to more than 1, so they may be scores"
     return ""
 
 

@@ -49,7 +49,9 @@ def flow_of(
     """
     kinds = [kind for kind in network.kinds if kind != "cross"]
     if len(kinds) != 1 or "cross" in network.kinds:
-        raise PartsError(f"{network.name} has several stacks, and the flow is that of one")
+        raise PartsError(
+            f"{network.name} has several stacks, and a flow to a logit needs a single one"
+        )
     if not network.blocks(kinds[0]):
         raise PartsError(f"the layers of {network.name} were not found")
     with with_grad():
@@ -76,7 +78,9 @@ class _FlowPass(HeldPass):
                 for name, layer in (("resid_pre", None), ("resid_post", self._layers - 1)):
                     stack.enter_context(network.changing_stream(self, [name], self.kind, layer))
             except SeamError as error:
-                raise PartsError(f"the stream of {network.name} is not known: {error}") from error
+                raise PartsError(
+                    f"the residual stream of {network.name} cannot be read: {error}"
+                ) from error
             yield
 
     def on_attention(self, call: AttentionCall) -> AttentionCall:
@@ -93,7 +97,7 @@ class _FlowPass(HeldPass):
         site = call.site or self._place.site
         self._place.site = site
         if call.part or site.layer in self.calls or call.value is None:
-            raise PartsError(f"heads of {self._network.name} give their values in several parts")
+            raise PartsError(f"heads of {self._network.name} return their values in several parts")
         self.calls[site.layer] = call, z
         return z
 
@@ -124,7 +128,9 @@ class _FlowPass(HeldPass):
             read = cap * torch.atanh((read / cap).clamp(-1 + 1e-7, 1 - 1e-7))
         read = read[:, token] if against is None else read[:, token] - read[:, against]
         if not read.requires_grad or len(self.streams) != self._layers + 1:
-            raise PartsError(f"{name} runs without gradients, or its stream is not known")
+            raise PartsError(
+                f"{name} runs without gradients, or its residual stream cannot be read"
+            )
         every = range(self._layers)
         asked = [leaf.value for leaf in self.leaves]
         asked += [self.streams[i] for i in range(self._layers + 1)]
@@ -146,8 +152,8 @@ class _FlowPass(HeldPass):
         off = max(abs(float(total) + constant - whole), abs(float(shared) - third))
         if not off <= room:
             raise PartsError(
-                f"the ways through its heads do not sum to {name}'s logit (off by {off:.2g}): something "
-                f"stands on them that is no norm and no linear layer{self.unheld}"
+                f"the paths through its heads do not sum to {name}'s logit (off by {off:.2g}): "
+                f"there are more than norms and linear layers on them{self.unheld}"
             )
         stream = torch.stack(
             [_along(self.streams[i], grads[n + i]) for i in range(self._layers + 1)]

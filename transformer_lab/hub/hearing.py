@@ -32,13 +32,14 @@ def extractor_of(processor: Any, sound: Sound) -> Any:
     rate, hop = (getattr(found, name, None) for name in ("sampling_rate", "hop_length"))
     if not callable(found) or not rate or not hop:
         raise ValueError(
-            f"processor is a {type(processor).__name__}, which makes no frames of a wave; give the "
-            "model's WhisperProcessor or WhisperFeatureExtractor"
+            "processor must be the model's WhisperProcessor or WhisperFeatureExtractor, which "
+            f"turn a waveform into frames, got a {type(processor).__name__}"
         )
     if not math.isclose(hop / rate, FRAME_SECONDS) or rate != HERTZ:
         raise ValueError(
-            f"processor makes frames of {1000 * hop / rate:g} ms at {rate:,} Hz; Whisper reads frames of "
-            f"{1000 * FRAME_SECONDS:g} ms at {HERTZ:,} Hz: give the feature extractor of this model"
+            f"processor makes frames of {1000 * hop / rate:g} ms at {rate:,} Hz, and Whisper "
+            f"needs frames of {1000 * FRAME_SECONDS:g} ms at {HERTZ:,} Hz: give this model's own "
+            "feature extractor"
         )
     return found
 
@@ -63,16 +64,18 @@ def frames_of(name: str, sound: Sound, audio: Any, rate: Any, processor: Any) ->
     wave = _wave(name, audio)
     if rate is None or isinstance(rate, bool) or not isinstance(rate, int | float | np.number):
         raise ValueError(
-            f"sampling_rate={shown(rate)}; say how many samples of the audio make a second, such as "
-            f"sampling_rate={HERTZ}, which {name} hears"
+            f"sampling_rate must be the samples per second of the audio, got {shown(rate)}; "
+            f"{name} needs sampling_rate={HERTZ}"
         )
     if rate != HERTZ:
-        raise ValueError(f"sampling_rate={rate}; {name} hears {HERTZ:,} Hz{_resampled(rate)}")
+        raise ValueError(
+            f"sampling_rate must be {HERTZ:,} Hz for {name}, got {rate}{_resampled(rate)}"
+        )
     most = round(sound.seconds * HERTZ)
     if len(wave) > most:
         raise ValueError(
-            f"audio lasts {len(wave) / HERTZ:.2f} s; {name} hears {sound.seconds:g} s at once: give a part "
-            f"of it, such as audio[:{most}]"
+            f"audio lasts {len(wave) / HERTZ:.2f} s, and {name} takes {sound.seconds:g} s at "
+            f"most: give a part of it, such as audio[:{most}]"
         )
     made = extractor_of(processor, sound)(
         wave, sampling_rate=HERTZ, return_tensors="pt", max_length=most
@@ -91,14 +94,18 @@ def written_ids(
     """
     if text is not None:
         if not isinstance(text, str):
-            raise ValueError(f"text is a {type(text).__name__}; give what was said as a string")
+            raise ValueError(
+                f"text must be a string, the words that are spoken, got a {type(text).__name__}"
+            )
         if tokenizer is None:
             raise ValueError(
-                f"text={shown(text)} needs the tokenizer of {name}: give processor=WhisperProcessor…, or "
-                "its ids as target"
+                f"text={shown(text)} needs the tokenizer of {name}: give "
+                "processor=WhisperProcessor…, or its token ids as target"
             )
         if not text.strip():
-            raise ValueError(f"text is empty; leave it out, and {name} writes its own")
+            raise ValueError(
+                f"text is empty; leave it out, and {name} transcribes the audio itself"
+            )
         ids = tokenizer.encode(text)
     else:
         ids = _answer(model, given, _start(model, tokenizer))
@@ -112,8 +119,9 @@ def written_ids(
 def _wave(name: str, audio: Any) -> np.ndarray:
     if isinstance(audio, str):
         raise ValueError(
-            f"audio is text; {name} reads sound: give the samples, floats at {HERTZ:,} Hz, which soundfile "
-            "or scipy.io.wavfile read from a file, and what was said as text"
+            f"audio must be samples, floats at {HERTZ:,} Hz, got a string: soundfile or "
+            f"scipy.io.wavfile read samples from a file, and the spoken words for {name} go into "
+            "text"
         )
     try:
         wave = np.asarray(audio.detach().cpu() if isinstance(audio, Tensor) else audio)
@@ -121,33 +129,35 @@ def _wave(name: str, audio: Any) -> np.ndarray:
         wave = np.asarray(None)
     if wave.dtype.kind not in "fiu":
         raise ValueError(
-            f"audio is a {type(audio).__name__} of no numbers; give the samples of a wave, floats [sample]"
+            "audio must be the samples of a waveform, floats [sample], got a "
+            f"{type(audio).__name__} without numbers"
         )
     if wave.ndim == 2 and 1 in wave.shape:
         wave = wave.reshape(-1)
     if wave.ndim != 1:
         channels = min(wave.shape) if wave.ndim == 2 else 0
         axis = int(np.argmin(wave.shape)) if channels else 0
-        way = f"{channels} channels; {name} hears one: give audio.mean({axis})"
+        way = f"{channels} channels; {name} takes one: give audio.mean({axis})"
         raise ValueError(
             f"audio has shape {list(wave.shape)}"
-            + (f", {way}" if channels else "; give one wave, floats [sample]")
+            + (f", {way}" if channels else "; give one waveform, floats [sample]")
         )
     if not len(wave):
-        raise ValueError(f"audio has no samples; give at least one frame, {HERTZ // 100} of them")
+        raise ValueError(f"audio has no samples; give at least one frame, {HERTZ // 100} samples")
     if wave.dtype.kind in "iu":
         top = 2 ** (8 * wave.dtype.itemsize - 1)
         raise ValueError(
-            f"audio has type {wave.dtype}; {name} hears floats between −1 and 1: give audio / {top}"
+            f"audio must be floats between −1 and 1 for {name}, got type {wave.dtype}: give audio "
+            f"/ {top}"
         )
     wave = wave.astype(np.float32)
     if not np.isfinite(wave).all():
         what = "NaN" if np.isnan(wave).any() else "samples that are not finite"
-        raise ValueError(f"audio holds {what}; every sample must be a finite number")
+        raise ValueError(f"every sample of audio must be a finite number, got {what}")
     if (loudest := float(np.abs(wave).max())) > LOUDEST:
         raise ValueError(
-            f"audio reaches {loudest:g}; {name} hears samples between −1 and 1: divide by the largest "
-            "that the recording can hold, 32768 for 16 bits"
+            f"samples of audio must be between −1 and 1 for {name}, got {loudest:g}: divide by "
+            "the largest value of the recording's format, 32768 for 16 bits"
         )
     return wave
 
@@ -156,7 +166,7 @@ def _resampled(rate: Any) -> str:
     """How to come to the right rate."""
     whole = int(rate) if math.isfinite(rate) else 0
     if whole != rate or whole <= 0:
-        return ": resample the wave first"
+        return ": resample the audio first"
     common = math.gcd(whole, HERTZ)
     return f": resample first, with scipy.signal.resample_poly(audio, {HERTZ // common}, {whole // common})"
 
@@ -179,7 +189,8 @@ def _answer(model: Any, given: Tensor, ids: list[int]) -> list[int]:
         output = model(encoder_outputs=heard, decoder_input_ids=read, use_cache=False)
         if getattr(output, "logits", None) is None:
             raise ValueError(
-                f"{type(model).__name__} has no head that writes words; give what was said as target"
+                f"{type(model).__name__} has no head that predicts words; give the token ids of "
+                "the spoken words as target"
             )
         ids = [*ids, int(output.logits[0, -1].argmax())]
         if ids[-1] == end:

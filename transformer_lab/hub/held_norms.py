@@ -60,7 +60,7 @@ class LinearNorm:
             length = self._centre(other).square().mean(-1, keepdim=True).sqrt()
             off = run(other).to(wide) - self.shift - self.without_scale(other) / length
             if float(off.norm()) > 1e-3 * float(up.norm()):
-                raise ValueError(f"{type(module).__name__} is no norm of a kind that is known")
+                raise ValueError(f"{type(module).__name__} is not a known kind of norm")
 
     def without_scale(self, x: Tensor) -> Tensor:
         """gain · x, centred where the norm centres."""

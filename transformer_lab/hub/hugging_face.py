@@ -104,8 +104,8 @@ class HuggingFaceNetwork(Network):
             if not named or inputs.tokens is None:
                 raise
             raise ValueError(
-                f"{type(self.module).__name__} reads {lacks[0]} besides text and cannot do without; "
-                "give the model of text that is in it"
+                f"{type(self.module).__name__} needs {lacks[0]} besides text; trace the text "
+                "model inside it instead"
             ) from error
         except (IndexError, RuntimeError) as error:  # RoBERTa's last positions, a long target …
             beyond = "out of bounds" in str(error) or "out of range" in str(error)
@@ -120,7 +120,9 @@ class HuggingFaceNetwork(Network):
             ) from error
         if self.structure.own and self.structure.is_outdated():
             del self.structure
-            raise ChangedError(f"{type(self.module).__name__} changed its modules in this pass")
+            raise ChangedError(
+                f"{type(self.module).__name__} replaced some of its modules during this pass"
+            )
         return output
 
     def _given(self, inputs: Inputs) -> dict[str, Any]:
@@ -278,7 +280,7 @@ class HuggingFaceNetwork(Network):
 
     def refuses_stream(self, names: Sequence[str], kind: str) -> str:
         if "resid_mid" in names:
-            return "the middle of its layers is not seen; what attention adds is (attn_out)"
+            return "the middle of its layers cannot be read; what attention adds can (attn_out)"
         return ""  # the rest is seen when the hooks are hung
 
     # -- the whole ------------------------------------------------------------------------------

@@ -148,6 +148,6 @@ def device_of(model: nn.Module) -> torch.device:
                     else torch.device(device)
                 )
     raise ValueError(
-        f"the weights of this {type(model).__name__} are on the meta device, where there are no "
-        "numbers; load them first"
+        f"the weights of this {type(model).__name__} are on the meta device, where they have no "
+        "values; load them first"
     )

@@ -33,7 +33,7 @@ def load_text_model(name: str | Path, *, allow_missing: bool = False) -> tuple[A
     if str(name) in WHEELS:
         return (*load_wheel(str(name)), str(name))
     if str(name) in PICTURES:
-        raise ValueError(f"{name} reads pictures; load it with tl.ImageModel.from_pretrained")
+        raise ValueError(f"{name} reads images; load it with tl.ImageModel.from_pretrained")
     source, local, options = _source_of(name)
     with _told_if_not_fetched(name, ("shipped", *WHEELS)):
         tokenizer = load_hugging_face_tokenizer(source, **options)  # the smaller files first
@@ -56,11 +56,11 @@ def _source_of(name: str | Path) -> tuple[str, bool, dict[str, Any]]:
     folder = Path(name).expanduser()
     if folder.is_dir() and not (folder / "config.json").exists():
         raise FileNotFoundError(
-            f"{in_line(folder)} is no model folder: it has no config.json. Give a folder written by "
-            "save_pretrained or by TextModel.save"
+            f"{in_line(folder)} does not hold a model: config.json is missing. Give a folder "
+            "written by save_pretrained or by TextModel.save"
         )
     if not folder.is_dir() and is_a_path(str(name)):
-        raise FileNotFoundError(f"{name} is no folder here")
+        raise FileNotFoundError(f"the folder {name} does not exist")
     local = folder.is_dir()
     options = {} if local or _hub_is_reachable() else {"local_files_only": True}
     return str(folder) if local else str(name), local, options
@@ -97,7 +97,7 @@ def load_image_model(name: str | Path, *, allow_missing: bool = False) -> tuple[
         model = load_hugging_face(source, _image_class, allow_missing=allow_missing, **options)
     tower = reading.pictures_side(model)
     if tower is None:
-        raise ValueError(f"{name} holds a {type(model).__name__}, which reads no pictures")
+        raise ValueError(f"{name} holds a {type(model).__name__}, which does not read images")
     if tower is not model:
         tower.random_weights = tuple(getattr(model, "random_weights", ()))
     return tower, processor, Path(source).name if local else str(name)
@@ -149,9 +149,9 @@ def _image_class(config: Any) -> Any:
 def _not_fetched(name: str | Path, error: Exception, wheels: list[str]) -> Exception:
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return FileNotFoundError(
-        f"model {str(name)!r} is not here and could not be fetched from the Hugging Face hub "
-        f"({first}). With no network, use {', '.join(map(repr, wheels))} (after `make models`), or the "
-        "path of a folder that holds the model."
+        f"model {str(name)!r} is not on this machine and could not be fetched from the Hugging "
+        f"Face hub ({first}). With no network, use {', '.join(map(repr, wheels))} (after `make "
+        "models`), or the path of a folder that holds the model."
     )
 
 

@@ -62,10 +62,10 @@ class NamedNetwork(Network):
         n_ctx: int | None = None,
     ):
         if not isinstance(module, nn.Module):
-            made = " Did you forget the (): Model(…)?" if isinstance(module, type) else ""
-            raise ValueError(f"module is a {_name(module)}; give a torch module.{made}")
+            made = " Did you forget the brackets: Model(…)?" if isinstance(module, type) else ""
+            raise ValueError(f"module must be a torch module, got a {_name(module)}.{made}")
         if kind not in ("decoder", "encoder"):
-            raise ValueError(f"kind={kind!r} must be 'decoder' or 'encoder'")
+            raise ValueError(f"kind must be 'decoder' or 'encoder', got {kind!r}")
         super().__init__(module)
         self._given: dict[str, Any] = dict(
             attention=attention, block=block, mlp=mlp, after=after, kind=kind, n_ctx=n_ctx
@@ -80,8 +80,8 @@ class NamedNetwork(Network):
         for name, found in (("block", self._blocks), ("mlp", self._mlp)):
             if found and len(found) != len(self._attention):
                 raise ValueError(
-                    f"{name} names {len(found)} modules of {self.name} and attention "
-                    f"{len(self._attention)}; each layer has one of both"
+                    f"{name} matches {len(found)} modules of {self.name} and attention matches "
+                    f"{len(self._attention)}; each layer needs one of both"
                 )
         self._after = [] if after is None else list(after)
         for path in self._after:
@@ -129,9 +129,12 @@ class NamedNetwork(Network):
     def check(self, inputs: Inputs) -> None:
         n = inputs.tokens.shape[1]
         if self._n_ctx is not None and n > self._n_ctx:
-            raise ValueError(f"the text has {n} tokens and n_ctx={self._n_ctx}; shorten it")
+            raise ValueError(f"the text has {n} tokens but n_ctx={self._n_ctx}; shorten it")
         if inputs.mask is not None and not bool(inputs.mask.all()):
-            raise ValueError(f"mask: {self.name} reads token ids alone; give texts of one length")
+            raise ValueError(
+                f"{self.name} reads token ids alone and takes no mask; give texts of the same "
+                "length"
+            )
 
     def run(self, inputs: Inputs) -> Output:
         return Output(logits=_logits(self.module(inputs.tokens), self.name))
@@ -163,9 +166,9 @@ class NamedNetwork(Network):
         if kind not in self.kinds or self._no_stream:
             return self._no_stream or f"{self.name} has no {kind}"
         if "resid_mid" in names:
-            return "the middle of its layers is not seen; what attention adds is (attn_out)"
+            return "the middle of its layers cannot be read; what attention adds can (attn_out)"
         if "mlp_out" in names and not self._mlp:
-            return f"where the mlp of {self.name} stands was not told: give mlp='blocks.*.…'"
+            return f"the mlp of {self.name} is not known: give mlp='blocks.*.…'"
         return ""
 
     # -- taps -----------------------------------------------------------------------------------
@@ -259,7 +262,7 @@ def _paths(module: nn.Module, name: str, pattern: str) -> list[str]:
             re.sub(r"(?<![^.])\d+(?![^.])", "*", path) for path, _ in module.named_modules() if path
         )
         raise ValueError(
-            f"{name}={pattern!r} names no module of {type(module).__name__}; it has "
+            f"{name}={pattern!r} matches no module of {type(module).__name__}; it has "
             f"{', '.join(there) or 'no modules'}"
         )
     return [path for _, path in sorted(found, key=lambda f: [int(n) for n in f[0].groups()])]
@@ -275,7 +278,7 @@ def _logits(output: Any, name: str) -> Tensor:
     found = found[0] if isinstance(found, tuple | list) and found else found
     if not isinstance(found, Tensor):
         raise ValueError(
-            f"{name} gave a {type(output).__name__}; its forward must return logits [batch, "
-            "position, vocab], alone, first in a tuple, or as `.logits`"
+            f"the forward of {name} must return logits [batch, position, vocab], alone, first in "
+            f"a tuple, or as `.logits`, got a {type(output).__name__}"
         )
     return found

@@ -59,9 +59,11 @@ class Trial(Tap):
         try:
             logits = network.run(Inputs(tokens)).logits
         except SeamError as error:
-            raise ValueError(f"the attention of {self.name} cannot be seen: {error}") from error
+            raise ValueError(f"the attention of {self.name} cannot be hooked: {error}") from error
         except Exception as error:
-            if isinstance(error, ValueError) and str(error).startswith(f"{self.name} gave"):
+            if isinstance(error, ValueError) and str(error).startswith(
+                f"the forward of {self.name}"
+            ):
                 raise
             message = " ".join(str(error).split())[:200]
             raise ValueError(
@@ -102,8 +104,8 @@ class Trial(Tap):
     def _width_of(self, logits: Tensor, n: int) -> int:
         if logits.dim() != 3 or logits.shape[:2] != (1, n):
             raise ValueError(
-                f"{self.name} gave logits of shape {list(logits.shape)} for token ids of shape "
-                f"[1, {n}]; they must be [1, {n}, vocab], for every position"
+                f"{self.name} must give logits [1, {n}, vocab], for every position, for token ids "
+                f"of shape [1, {n}], got {list(logits.shape)}"
             )
         return logits.shape[-1]
 
@@ -111,19 +113,20 @@ class Trial(Tap):
         calls = self._calls.get(layer, [])
         if len(calls) != 1:
             raise ValueError(
-                f"{path} of {self.name} attends {len(calls)} times in a pass, not once"
+                f"{path} of {self.name} must attend once in a pass, and attends {len(calls)} times"
             )
         weights = calls[0].pattern()
         if weights.shape[0] != 1 or weights.shape[2:] != (n, n):
             raise ValueError(
-                f"the map of {path} has shape {list(weights.shape)}; of one text of {n} tokens it "
-                f"must be [1, head, {n}, {n}]"
+                f"the map of {path} must have shape [1, head, {n}, {n}] for one text of {n} "
+                f"tokens, got {list(weights.shape)}"
             )
         ahead = float(weights.triu(1).max())
         if self._kind == "decoder" and ahead > 0:
             raise ValueError(
-                f"kind='decoder', but {path} of {self.name} looks at later tokens (with a weight of "
-                f"{ahead:.2f}): is the causal mask missing? kind='encoder' shows it as it is"
+                f"kind='decoder', but {path} of {self.name} attends to later tokens (with a "
+                f"weight of {ahead:.2f}): is the causal mask missing? kind='encoder' shows it as "
+                "it is"
             )
         return weights.shape[1]
 
@@ -136,20 +139,20 @@ class Trial(Tap):
 
     def _look_at_the_stream(self, network: Any, logits: Tensor, made: Tensor | None) -> None:
         if not network.blocks():
-            self.no_stream = f"where the layers of {self.name} stand was not told: give block='…*'"
+            self.no_stream = f"the layers of {self.name} are not known: give block='…*'"
             return
         ends = ("resid_pre", "resid_post")
         seen = [self._stream.get((name, i)) for i in range(len(self.heads)) for name in ends]
         stream = [x for x in seen if x is not None and x.dim() == 3]
         if len(stream) < len(seen):
             self.no_stream = (
-                f"the layers of {self.name} are not given the stream as their first input"
+                f"the layers of {self.name} do not take the stream as their first input"
             )
             return
         for gave, read in zip(stream[1:-1:2], stream[2::2], strict=True):
             if gave.shape != read.shape or not torch.equal(gave, read):
                 self.no_stream = (
-                    f"a layer of {self.name} reads something else than the last one gave"
+                    f"a layer of {self.name} does not read what the layer before it returned"
                 )
                 return
         self.width = stream[-1].shape[-1]
@@ -158,7 +161,7 @@ class Trial(Tap):
         if made.shape != logits.shape or not torch.allclose(made, logits, atol=NEAR, rtol=NEAR):
             after = network.after
             raise ValueError(
-                f"after={after} does not make the logits of {self.name} of what its last layer "
-                f"gives: it makes {list(made.shape)} of it, and the logits are "
-                f"{list(logits.shape)}; name every module between the two, in order"
+                f"after={after} must turn the output of the last layer of {self.name} into its "
+                f"logits, {list(logits.shape)}, and gives {list(made.shape)}; name every module "
+                "between the two, in order"
             )

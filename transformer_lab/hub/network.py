@@ -26,7 +26,7 @@ from .shield import sheltered
 from .sources import Parts
 
 NEEDS_TARGET = (
-    "target=None, and {name} needs target, the ids that its decoder reads: it is an encoder-decoder"
+    "{name} is an encoder-decoder and needs target, the ids that its decoder reads, got target=None"
 )
 REQUIRED = ("heads", "tapped", "run")  # and kinds, and module
 
@@ -116,8 +116,8 @@ def no_heads(layer: Layer, layers: Sequence[Layer]) -> str:
     """Why a layer's heads cannot be looked at or changed, and where there are some."""
     by = f" ({layer.by})" if layer.by else ""
     having = ", ".join(str(other.number) for other in layers if other.heads != 0)
-    where = f"heads are in layers {having}" if having else "no layer has heads that are known"
-    return f"layer={layer.number} has no heads, it is {layer.what}{by}; {where}"
+    where = f"heads are in layers {having}" if having else "the heads of no layer are known"
+    return f"layer={layer.number} has no heads: it is {layer.what}{by}; {where}"
 
 
 class Network(Tapped):
@@ -231,7 +231,7 @@ class Network(Tapped):
         """
         if given:
             raise ValueError(
-                f"{self.name} reads token ids alone; it takes no {', '.join(sorted(given))}"
+                f"{self.name} reads token ids alone; leave out {', '.join(sorted(given))}"
             )
         return {}
 
@@ -290,7 +290,7 @@ class Network(Tapped):
         Raises:
             SeamError: when it has none.
         """
-        raise SeamError("it never called the seam")
+        raise SeamError("it made no call to it")
 
     def missing(self, kinds: Collection[str]) -> str:
         """What a pass that showed attention of these kinds did not show, and why; empty where that
@@ -378,7 +378,7 @@ class Network(Tapped):
     def refuses_stream(self, names: Sequence[str], kind: str) -> str:
         """Why these points of the stream cannot be changed; empty where they can, as far as is
         known before a pass."""
-        return f"the residual stream of a {self.name} is not known"
+        return f"the residual stream of a {self.name} cannot be read"
 
     # -- the whole ------------------------------------------------------------------------------
 
@@ -401,7 +401,7 @@ class Network(Tapped):
 
     def save(self, folder: str | Path, ours: Callable[..., Any], **options: Any) -> None:
         """Write the model's folder; `ours` writes a model of this package."""
-        raise ValueError(f"how a {self.name} is saved is not known; write `save` of its tl.Network")
+        raise ValueError(f"a {self.name} cannot be saved yet; write `save` of its tl.Network")
 
     def write(
         self, tokens: Tensor, most: int, *, bos_id: int | None, eos_id: int | None, **options: Any
@@ -411,9 +411,7 @@ class Network(Tapped):
         Options that may be given: `sampling`, whose `take` takes the next tokens from logits;
         `written` [1, position], the target so far; `cached`, False for a pass over all each time.
         """
-        raise ValueError(
-            f"how a {self.name} writes text is not known; write `write` of its tl.Network"
-        )
+        raise ValueError(f"a {self.name} cannot generate text yet; write `write` of its tl.Network")
 
     @property
     def n_ctx(self) -> int | None:

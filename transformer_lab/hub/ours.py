@@ -91,15 +91,13 @@ class OurNetwork(Network):
         if not hasattr(self.module, "check_pixels"):
             return super().more_inputs(tokens, given)
         if tokens is not None or set(given) != {"pixel_values"}:
-            raise ValueError(f"a {self.name} reads pictures: give pixel_values alone")
+            raise ValueError(f"a {self.name} reads images: give pixel_values alone")
         pixels = given["pixel_values"]
         if isinstance(pixels, Tensor) and pixels.dim() == 3:
             pixels = pixels[None]
         self.module.check_pixels(pixels)
         if not bool(pixels.isfinite().all()):
-            raise ValueError(
-                "pixel_values holds NaN or infinity; every pixel must be a finite number"
-            )
+            raise ValueError("pixel_values must hold finite numbers only, got NaN or infinity")
         return {"pixel_values": pixels.to(self.device)}
 
     def patches(self, inputs: Inputs) -> Patches | None:
@@ -144,7 +142,7 @@ class OurNetwork(Network):
         if not blocks:
             return f"a {self.name} has no blocks with a residual stream"
         if "mlp_out" in names and blocks[0].feed_forward is None:
-            return "this model is attention only, it has no mlp"
+            return "this model is attention only and has no mlp"
         return ""
 
     # -- the whole ------------------------------------------------------------------------------

@@ -106,7 +106,9 @@ class Watching(Mode):
             axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
             if axis in (-1, first.dim() - 1):
                 if self.sums:
-                    self._not_seen("attends in several parts, which make no single map", output)
+                    self._not_seen(
+                        "attends in several parts, which do not form a single map", output
+                    )
                 self.scores, self.weights, self.masked = first, {id(output): output}, set()
         elif id(first) in self.weights and (func in SAME or func in MASKING):
             self.weights[id(output)] = output
@@ -120,9 +122,7 @@ class Watching(Mode):
         """Why nothing was seen; empty where the attention was."""
         if self.unseen or self.sums:
             return self.unseen
-        return (
-            f"{type(self.module).__name__} makes no sum of its values by the weights of a softmax"
-        )
+        return f"{type(self.module).__name__} does not sum its values with the weights of a softmax"
 
     def _not_seen(self, why: str, output: Any) -> Any:
         """The model goes on as if nobody looked.
@@ -169,13 +169,13 @@ class Watching(Mode):
         scores = self._by_head(self.scores)
         if axes is None or scores is None:
             form = args[0] if axes is None else f"shape {list(self.scores.shape)}"
-            return self._not_seen(f"has scores of another form ({form})", output)
+            return self._not_seen(f"has scores of an unknown form ({form})", output)
         batch, heads, n_query, n_key = scores.shape
         value = value if axes[0] is None else value.permute(axes[0])
         weights = safe_softmax(scores.detach().float())
         why = self._why_not(n_query, n_key)
         if value.shape[-2] != n_key:
-            why = f"sums {value.shape[-2]} values by {n_key} weights"
+            why = f"sums {value.shape[-2]} values with {n_key} weights"
         elif id(given) in self.masked and not _alike(given, weights):
             why = "changes its weights after the softmax"
         if why:
@@ -209,10 +209,10 @@ class Watching(Mode):
     def _why_not(self, n_query: int, n_key: int) -> str:
         """Why this is no map of all tokens; empty where it is one."""
         if self.sums:
-            return "attends in several parts, which make no single map"
+            return "attends in several parts, which do not form a single map"
         wanted = self.n_tokens
         if wanted is not None and (n_query != wanted or n_key < wanted):
-            return f"looks from {n_query} places at {n_key}, and there are {wanted} tokens"
+            return f"has {n_query} queries and {n_key} keys, and there are {wanted} tokens"
         return ""
 
     def _again(self, call: AttentionCall, changed: AttentionCall, z: Tensor) -> Tensor:

@@ -49,13 +49,13 @@ class MeasuredParts(Parts):
     def __init__(self, network: Any, inputs: Any):
         if not any(network.blocks(kind) for kind in network.kinds if kind != "cross"):
             raise PartsError(
-                f"the layers of {network.name} were not found, so who wrote what is not known; a tl.Network of "
-                "your own tells them by `blocks`"
+                f"the layers of {network.name} were not found, so it is not known which part "
+                "wrote what; in a tl.Network of your own, return them from `blocks`"
             )
         if made_in_inference_mode(network.module):
             raise PartsError(
-                f"the weights of {network.name} were made in torch.inference_mode(), and no slope is known "
-                "through them; make or load the model outside of it"
+                f"the weights of {network.name} were created in torch.inference_mode(), so no "
+                "gradient passes through them; create or load the model outside of it"
             )
         self._network, self._inputs = network, inputs
         self._anatomy = Anatomy(network, inputs)
@@ -74,7 +74,9 @@ class MeasuredParts(Parts):
         held_pass = self._run(Site(kind, layer))
         call = held_pass.call
         if call is None:
-            raise PartsError(f"{kind} layer {layer} of {self._network.name} attends nowhere")
+            raise PartsError(
+                f"{kind} layer {layer} of {self._network.name} does not attend to anything"
+            )
         read = call.query if side == "query" else call.key
         own = head if side == "query" else head // (call.n_heads // call.key.shape[1])
         name = (kind, layer, own, side)
@@ -103,8 +105,9 @@ class MeasuredParts(Parts):
         values, off = split.values[:, 0, 0], off.max().item()
         if not off <= room:
             raise PartsError(
-                f"the parts do not sum to {self._network.name}'s logit (off by {off:.2g}): between the "
-                f"stream and its logits stands more than norms and linear layers{held_pass.unheld}"
+                f"the parts do not sum to {self._network.name}'s logit (off by {off:.2g}): there "
+                "are more than norms and linear layers between the stream and its "
+                f"logits{held_pass.unheld}"
             )
         return Split(split.sources, values)
 
@@ -118,9 +121,9 @@ class MeasuredParts(Parts):
         if not part <= room_of(read):
             what = "queries" if side == "query" else "keys"
             raise PartsError(
-                f"the parts do not sum to the {what} of {self._network.name}'s layer {layer} (off by "
-                f"{100 * part:.2g} %): between the stream and them stands more than norms and linear "
-                f"layers{held_pass.unheld}"
+                f"the parts do not sum to the {what} of {self._network.name}'s layer {layer} (off "
+                f"by {100 * part:.2g} %): there are more than norms and linear layers between the "
+                f"stream and them{held_pass.unheld}"
             )
         if kind == "cross" and side == "key":
             sources = tuple(replace(s, stack="encoder") for s in found.sources[:-1])
@@ -221,7 +224,7 @@ class HeldPass(Tap):
     @property
     def unheld(self) -> str:
         names = sorted(set(self._not_held))
-        return f", and what {', '.join(names)} does is not one of the norms known" if names else ""
+        return f", and {', '.join(names)} is not a known kind of norm" if names else ""
 
     def _more_seen(self) -> AbstractContextManager[Any]:
         """What else of the pass a subclass watches."""
@@ -240,7 +243,8 @@ class HeldPass(Tap):
             return z
         if getattr(call, "part", 0):
             raise PartsError(
-                f"heads of {self._network.name} give their values in several parts, so who wrote what is not known"
+                f"heads of {self._network.name} return their values in several parts, so it is "
+                "not known which part wrote what"
             )
         site = call.site or self._place.site
         self._place.site = Site("decoder" if site.kind == "cross" else site.kind, site.layer)
@@ -313,7 +317,9 @@ class HeldPass(Tap):
         """read [3, position, number], of which these rows: what each source gives of it, and how far
         the sum, and that of the shares, are off: [row] in fp64, the larger."""
         if not read.requires_grad:
-            raise PartsError(f"{self._network.name} runs without gradients, so no slope is known")
+            raise PartsError(
+                f"{self._network.name} runs without gradients, so its parts cannot be computed"
+            )
         at = torch.tensor(rows, device=read.device)
         chosen = read[:, at] if read.shape[1] > 1 else read.expand(-1, len(rows), -1)
         wide = torch.promote_types(read.dtype, torch.float32)

@@ -41,14 +41,14 @@ def read(model: Any, tokens: Any, given: dict[str, Any]) -> dict[str, Any]:
     if PIXELS not in given:
         if n and "mm_encoder_outputs" not in given:
             raise ValueError(
-                f"tokens holds {n} placeholder{'s' * (n > 1)} of a picture (id {wanted}) and there is "
-                f"no picture: give {PIXELS}=… as well, as {name}'s processor makes it"
+                f"tokens holds {n} placeholder{'s' * (n > 1)} for an image (id {wanted}) but "
+                f"there is no image: give {PIXELS}=… as well, as {name}'s processor makes it"
             )
         return given
     if not n:
         raise ValueError(
-            f"{PIXELS} is given, and no token stands for it: {name} reads the placeholder {wanted} "
-            "once for each part of a picture, as its processor writes them"
+            f"{PIXELS} needs the placeholder {wanted} in tokens once for each part of the image, "
+            f"as {name}'s processor writes them, and there is none"
         )
     known = parameters_of(model)
     for needed in (GRID, "token_type_ids"):  # without the latter PaliGemma's eager mask is another
@@ -68,13 +68,13 @@ def _told_grid(grid: Any, pixels: Tensor) -> Tensor:
     found = torch.as_tensor(grid, device=pixels.device)
     if found.dim() != 2 or found.shape[1] != 3:
         raise ValueError(
-            f"{GRID} has shape {list(found.shape)}; give [picture, 3]: frames, rows and columns"
+            f"{GRID} must have shape [image, 3] (frames, rows and columns), got {list(found.shape)}"
         )
     n = int(found.prod(-1).sum())
     if n != len(pixels):
         raise ValueError(
-            f"{GRID} tells of {n} patches and {PIXELS} has {len(pixels)}; give both as one processor "
-            "made them"
+            f"{GRID} describes {n} patches but {PIXELS} has {len(pixels)}; give both as the same "
+            "processor made them"
         )
     return found
 
@@ -89,7 +89,7 @@ def do_not_fit(model: Any, inputs: Inputs, error: Exception) -> str:
     known = f"{len(held) * found[0] * found[1]} parts" if found else "another number of parts"
     n = int(held.sum())
     return (
-        f"tokens holds {n} placeholder{'s' * (n > 1)} of pictures (id {placeholder(model)}), and "
+        f"tokens holds {n} image placeholder{'s' * (n > 1)} (id {placeholder(model)}), but "
         f"{type(model).__name__} makes {known} of {PIXELS}: give one placeholder for each, as its "
         "processor writes them"
     )

@@ -69,14 +69,14 @@ def _with_target(inputs: Inputs, model: Any) -> dict[str, Any]:
         heard = [name for name in heard_by(model) if name in inputs.given] if both else []
         if heard and "decoder_input_ids" not in inputs.given:
             raise ValueError(
-                f"{type(model).__name__} needs target besides {heard[0]}: ids of what it writes, which "
-                f"begin with {getattr(model.config, 'decoder_start_token_id', None)}"
+                f"{type(model).__name__} needs target besides {heard[0]}: the ids that it writes, "
+                f"which begin with {getattr(model.config, 'decoder_start_token_id', None)}"
             )
         return dict(inputs.given)
     if len(inputs.target) != len(inputs.first):
         raise ValueError(
-            f"target holds {len(inputs.target)} texts and {', '.join(inputs.given)} {len(inputs.first)}; "
-            "give one for each"
+            f"target and {', '.join(inputs.given)} must hold the same number of texts, got "
+            f"{len(inputs.target)} and {len(inputs.first)}"
         )
     given = {"decoder_input_ids": inputs.target, "use_cache": False}
     if inputs.target_mask is not None:
@@ -146,8 +146,8 @@ def _nothing_lacks(model: Any, tokens: Any, given: Mapping[str, Any]) -> None:
         raise ValueError(f"{name} needs {', '.join(lacks)} besides {PIXELS}; give them by name")
     if "noise" in parameters and "noise" not in given and getattr(model.config, "mask_ratio", 0):
         raise ValueError(
-            f"{name} hides other patches in every pass, so that no two can be compared: give "
-            "noise=torch.rand(batch, patches), which says which are hidden"
+            f"{name} hides different patches in every pass, so no two passes can be compared: "
+            "give noise=torch.rand(batch, patches), which decides which patches are hidden"
         )
 
 
@@ -193,39 +193,37 @@ def check_modality(model: Any, tokens: Any, given: Mapping[str, Any]) -> None:
         towers = [f"model.{t}" for what in ("input_ids", PIXELS) for t in _towers(model, what)[:1]]
         which = f": {' or '.join(towers)}" if towers else ""
         raise ValueError(
-            f"{name} has two towers, one for text and one for pictures, which do not look at each "
-            f"other; say which one to trace{which}"
+            f"{name} has two towers, one for text and one for images, which do not attend to each "
+            f"other; choose one to trace{which}"
         )
     if main == PIXELS and (tokens is None or "input_ids" not in parameters_of(model)):
         if tokens is not None:
             raise ValueError(
-                f"{name} reads pictures, not text: give pixel_values=…, or a picture to a "
+                f"{name} reads images, not text: give pixel_values=…, or give an image to a "
                 "tl.ImageModel"
             )
         if PIXELS not in given:
-            raise ValueError(f"{name} reads pictures: give {PIXELS}={_wanted(model)}")
+            raise ValueError(f"{name} reads images: give {PIXELS}={_wanted(model)}")
     elif (sound := sound_of(model)) is not None:
         check_sound(model, sound, tokens, given)
     elif heard := heard_by(model):
         check_heard(model, heard, tokens, given)
     elif "input_ids" not in parameters_of(model):
-        raise ValueError(
-            f"{name} reads {main}, not token ids; trace is for text, pictures and speech"
-        )
+        raise ValueError(f"{name} reads {main}, not token ids; trace is for text, images and audio")
     elif PIXELS in given:
         if PIXELS not in parameters_of(model):
-            raise ValueError(f"{name} reads text; it takes no {PIXELS}")
+            raise ValueError(f"{name} reads text only; leave out {PIXELS}")
         tower, stands = picture_tower(model), placeholder(model)
-        alone = f"; its pictures' side alone is model.{tower}" if tower else ""
+        alone = f"; its image side alone is model.{tower}" if tower else ""
         if stands is not None and tokens is not None:
             return
         if stands is not None:
             raise ValueError(
-                f"{name} reads text and pictures together: give tokens too, with the placeholder "
-                f"{stands} once for each part of the picture{alone}"
+                f"{name} reads text and images together: give tokens too, with the placeholder "
+                f"{stands} once for each part of the image{alone}"
             )
         raise ValueError(
-            f"{name} reads text and pictures together, which cannot be traced yet{alone}"
+            f"{name} reads text and images together, which cannot be traced yet{alone}"
         )
 
 
@@ -296,18 +294,20 @@ def _pixels(model: Any, side: Any, value: Any, any_size: bool, listed: bool) -> 
         x = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(
-            f"{PIXELS} is a {type(value).__name__}; give a float tensor {_wanted(side)}, or the "
-            "picture itself to a tl.ImageModel"
+            f"{PIXELS} must be a float tensor {_wanted(side)}, got a {type(value).__name__}; a "
+            "tl.ImageModel takes the image itself"
         ) from None
     if not x.is_floating_point():
         raise ValueError(
-            f"{PIXELS} has type {str(x.dtype).removeprefix('torch.')}; {name} reads floats as its "
-            "image processor makes them, and a tl.ImageModel calls that for you"
+            f"{PIXELS} must be floats, as the image processor of {name} makes them, got type "
+            f"{str(x.dtype).removeprefix('torch.')}; a tl.ImageModel calls the processor for you"
         )
     found = _projection(side)
     film = getattr(side.config, "num_frames", None)
     if film and not _is_film(side, x, any_size):
-        raise ValueError(f"{PIXELS} has shape {list(x.shape)}; {name} reads {_wanted(side)}")
+        raise ValueError(
+            f"{PIXELS} must have shape {_wanted(side)} for {name}, got {list(x.shape)}"
+        )
     if placeholder(model) is not None and listed:
         pass  # patch by patch; their number is held to their grid, and their size to the model
     elif x.dim() == 5 and placeholder(model) is not None and isinstance(found, nn.Conv2d):
@@ -316,7 +316,7 @@ def _pixels(model: Any, side: Any, value: Any, any_size: bool, listed: bool) -> 
         x = _picture(model, side, found, x[None] if x.dim() == 3 else x, any_size)
     if not bool(torch.isfinite(x).all()):
         what = "NaN" if bool(x.isnan().any()) else "numbers that are not finite"
-        raise ValueError(f"{PIXELS} holds {what}; every pixel must be a finite number")
+        raise ValueError(f"every pixel of {PIXELS} must be a finite number, got {what}")
     return x.to(next(model.parameters()).dtype if found is None else found.weight.dtype)
 
 
@@ -336,25 +336,26 @@ def _is_film(side: Any, x: Tensor, any_size: bool) -> bool:
 def _picture(model: Any, side: Any, found: nn.Conv2d, x: Tensor, any_size: bool) -> Tensor:
     name, given = type(model).__name__, list(x.shape)
     if x.dim() != 4 or 0 in given:
-        raise ValueError(f"{PIXELS} has shape {given}; {name} reads {_wanted(side)}")
+        raise ValueError(f"{PIXELS} must have shape {_wanted(side)} for {name}, got {given}")
     if given[1] != found.in_channels:
         last = given[3] == found.in_channels
-        way = "; the colours stand last here: .permute(0, 3, 1, 2)" if last else ""
+        way = "; the channels are last here: .permute(0, 3, 1, 2)" if last else ""
         raise ValueError(
-            f"{PIXELS} has shape {given}, {given[1]} channels; {name} reads {_wanted(side)}{way}"
+            f"{PIXELS} must have shape {_wanted(side)} for {name}, got {given}, {given[1]} "
+            f"channels{way}"
         )
     size, patch = image_size(side), patch_size(side)
     if size and not any_size and (given[2], given[3]) != size:
         takes = "interpolate_pos_encoding" in parameters_of(model)
-        way = " (a tl.ImageModel does), or give interpolate_pos_encoding=True" if takes else ""
+        way = " (a tl.ImageModel does so), or give interpolate_pos_encoding=True" if takes else ""
         raise ValueError(
-            f"{PIXELS} has {given[2]} × {given[3]} pixels, {name} takes {size[0]} × {size[1]}: "
-            f"resize it{way}"
+            f"{PIXELS} must have {size[0]} × {size[1]} pixels for {name}, got {given[2]} × "
+            f"{given[3]}: resize it{way}"
         )
     if patch and (given[2] % patch[0] or given[3] % patch[1]):
         raise ValueError(
-            f"{PIXELS} has {given[2]} × {given[3]} pixels, which do not divide into patches of "
-            f"{patch[0]} × {patch[1]}: {name} would leave out the rest; resize or crop it"
+            f"{PIXELS} must divide into patches of {patch[0]} × {patch[1]} pixels, got {given[2]} "
+            f"× {given[3]}: {name} would leave out the rest; resize or crop it"
         )
     return x
 

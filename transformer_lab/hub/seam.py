@@ -165,8 +165,8 @@ class Session:
             stack.shared or stack.blocks[(layer - stack.first) // stack.each] in self.repeated
         ):
             raise SeamError(
-                f"{type(inside).__name__} stands in several layers, and with gradient checkpointing "
-                "it cannot be told in which of them it is computed again"
+                f"{type(inside).__name__} is used in several layers, and with gradient "
+                "checkpointing it is not known in which of them it is computed again"
             )
         return layer
 
@@ -200,8 +200,8 @@ class Session:
             return site
         if before is not None and not computing_again():
             raise SeamError(
-                f"{type(module).__name__} attends more than once in layer {site.layer}, so that "
-                "its heads cannot be told apart"
+                f"{type(module).__name__} attends more than once in layer {site.layer}, so its "
+                "heads cannot be told apart"
             )
         now.called[site] = _Called(query, key)
         return site
@@ -347,8 +347,8 @@ def _send(model: Any, session: Session) -> None:
     if model.config._attn_implementation != wanted and not session.structure.own:
         names = sorted({type(m).__name__ for m in session.structure.attention})
         raise SeamError(
-            f"no softmax over keys is found in its {', '.join(names)}" if names else
-            f"no attention is found in {type(model).__name__}"
+            f"no softmax over keys was found in its {', '.join(names)}" if names else
+            f"no attention was found in {type(model).__name__}"
         )  # fmt: skip
     session.settings.extend((NAME, ADDITIVE))
 
@@ -413,9 +413,9 @@ def remark(structure: Structure) -> str:
     if not any(hasattr(m, BETWEEN) for m in structure.attention):
         return ""
     heads = structure.told_heads("decoder")
-    half = heads // 2 if isinstance(heads, int) else "half of all"
+    half = heads // 2 if isinstance(heads, int) else "half of the heads"
     return (
-        f"These heads work in pairs (differential attention): of heads h and h + {half}, the map of "
-        "the second is taken away from that of the first, times a learned λ. Each map is shown, "
-        "and can be switched off, by itself."
+        f"These heads work in pairs (differential attention): the map of head h + {half} is "
+        "multiplied by a learned λ and subtracted from the map of head h. Each map is shown, and "
+        "can be switched off, by itself."
     )

@@ -100,8 +100,8 @@ def instead(given: Any, n: int, length: int, wrote: Tensor | None) -> Any:
     first = first_of(given)
     if first is None:
         raise PartsError(
-            f"a part gave a {type(given).__name__}, where a tensor or a tuple of them can be silent, so there "
-            "are no circuits"
+            f"a part returned a {type(given).__name__}, and only a tensor or a tuple of tensors "
+            "can be set to zero, so the circuits cannot be computed"
         )
     shape = (n * length,) if first.dim() == 2 else (n, length)
     made = first.new_zeros(*shape, first.shape[-1])

@@ -98,10 +98,11 @@ def check_sound(model: Any, sound: Sound, tokens: Any, given: Any) -> None:
     name = type(model).__name__
     if tokens is not None:
         raise ValueError(
-            f"{name} reads sound, not text: give {FEATURES}={sound.wanted}, and what it writes as target"
+            f"{name} reads audio, not text: give {FEATURES}={sound.wanted}, and the ids that it "
+            "writes as target"
         )
     if FEATURES not in given:
-        raise ValueError(f"{name} reads sound: give {FEATURES}={sound.wanted}, and target")
+        raise ValueError(f"{name} reads audio: give {FEATURES}={sound.wanted}, and target")
 
 
 # -- other models of speech -----------------------------------------------------------------------
@@ -123,7 +124,7 @@ def _reads_waves(model: Any) -> bool:
 
 def _wanted(model: Any, name: str) -> str:
     if name == VALUES and _reads_waves(model):
-        return f"{name}=[batch, sample], a wave at {HERTZ:,} Hz"
+        return f"{name}=[batch, sample], a waveform at {HERTZ:,} Hz"
     return f"{name}=[batch, frame, bin], as its feature extractor makes them"
 
 
@@ -134,9 +135,9 @@ def check_heard(model: Any, names: tuple[str, ...], tokens: Any, given: Any) -> 
     """
     wanted = " or ".join(_wanted(model, name) for name in sorted(names))
     if tokens is not None:
-        raise ValueError(f"{type(model).__name__} reads sound, not text: give {wanted}")
+        raise ValueError(f"{type(model).__name__} reads audio, not text: give {wanted}")
     if not any(name in given for name in names):
-        raise ValueError(f"{type(model).__name__} reads sound: give {wanted}")
+        raise ValueError(f"{type(model).__name__} reads audio: give {wanted}")
 
 
 def heard_floats(model: Any, name: str, value: Any) -> Tensor:
@@ -150,19 +151,21 @@ def heard_floats(model: Any, name: str, value: Any) -> Tensor:
         x = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(
-            f"{name} is a {type(value).__name__}; {type(model).__name__} reads {wanted}"
+            f"{type(model).__name__} reads {wanted}, but {name} is a {type(value).__name__}"
         ) from None
     rank = 2 if "sample" in wanted else 3
     x = x[None] if x.dim() == rank - 1 else x
     if x.dim() != rank or 0 in x.shape:
         given = list(torch.as_tensor(value).shape)
-        raise ValueError(f"{name} has shape {given}; {type(model).__name__} reads {wanted}")
+        raise ValueError(f"{type(model).__name__} reads {wanted}, but {name} has shape {given}")
     if not x.is_floating_point():
         kind = str(x.dtype).removeprefix("torch.")
-        raise ValueError(f"{name} has type {kind}; {type(model).__name__} reads floats: {wanted}")
+        raise ValueError(
+            f"{type(model).__name__} reads floats, {wanted}, but {name} has type {kind}"
+        )
     if not bool(torch.isfinite(x).all()):
         what = "NaN" if bool(x.isnan().any()) else "numbers that are not finite"
-        raise ValueError(f"{name} holds {what}; every number of a sound must be finite")
+        raise ValueError(f"every number of {name} must be finite, got {what}")
     return x.to(next(model.parameters()).dtype)
 
 
@@ -202,42 +205,42 @@ def features(model: Any, sound: Sound, value: Any) -> Tensor:
     Raises:
         ValueError: for what is none, or of a shape that the model does not take.
     """
-    name, maker = type(model).__name__, "its feature extractor makes them"
+    name, maker = type(model).__name__, "which its feature extractor makes from"
     try:
         x = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(
-            f"{FEATURES} is a {type(value).__name__}; give a float tensor {sound.wanted}: {maker} of a "
-            f"wave at {HERTZ:,} Hz"
+            f"{FEATURES} must be a float tensor {sound.wanted}, {maker} a waveform at {HERTZ:,} "
+            f"Hz, got a {type(value).__name__}"
         ) from None
     if not x.is_floating_point():
         raise ValueError(
-            f"{FEATURES} has type {str(x.dtype).removeprefix('torch.')}; {name} reads floats {sound.wanted}, "
-            f"log-mel frames: {maker} of a wave at {HERTZ:,} Hz"
+            f"{name} reads floats {sound.wanted}, log-mel frames, {maker} a waveform at {HERTZ:,} "
+            f"Hz, but {FEATURES} has type {str(x.dtype).removeprefix('torch.')}"
         )
     shape = list(x.shape)
     x = x[None] if x.dim() == 2 else x
     if x.dim() != 3 or 0 in shape or (x.shape[1] != sound.bins and len(shape) == 2):
         raise ValueError(
-            f"{FEATURES} has shape {shape}; {name} reads log-mel frames {sound.wanted}, and no wave: {maker} "
-            f"of a wave at {HERTZ:,} Hz (resample another rate first)"
+            f"{name} reads log-mel frames {sound.wanted}, {maker} a waveform at {HERTZ:,} Hz "
+            f"(resample any other rate first), but {FEATURES} has shape {shape}"
         )
     if x.shape[1] != sound.bins:
         last = x.shape[2] == sound.bins
         way = (
-            "the bins stand last here: .transpose(1, 2)"
-            if last
-            else "use its own feature extractor"
+            "the bins are last here: .transpose(1, 2)" if last else "use its own feature extractor"
         )
         raise ValueError(
-            f"{FEATURES} has shape {shape}, {x.shape[1]} mel bins; {name} reads {sound.wanted}; {way}"
+            f"{name} reads {sound.wanted}, but {FEATURES} has shape {shape}, {x.shape[1]} mel "
+            f"bins; {way}"
         )
     if x.shape[2] != sound.frames:
         raise ValueError(
-            f"{FEATURES} has {x.shape[2]} frames of {1000 * FRAME_SECONDS:.0f} ms, {name} takes {sound.frames} "
-            f"({sound.frames * FRAME_SECONDS:g} s): pad or cut the wave, as its feature extractor does"
+            f"{FEATURES} must have {sound.frames} frames of {1000 * FRAME_SECONDS:.0f} ms for "
+            f"{name} ({sound.frames * FRAME_SECONDS:g} s), got {x.shape[2]}: pad or cut the "
+            "waveform, as its feature extractor does"
         )
     if not bool(torch.isfinite(x).all()):
         what = "NaN" if bool(x.isnan().any()) else "numbers that are not finite"
-        raise ValueError(f"{FEATURES} holds {what}; every frame must hold finite numbers")
+        raise ValueError(f"every number of {FEATURES} must be finite, got {what}")
     return x.to(next(model.parameters()).dtype)

@@ -43,8 +43,8 @@ def changing(
         raise SeamError(f"the layers of {type(model).__name__} were not found")
     if not all(stack.has_stream(structure.attending) for stack in stacks):
         raise SeamError(
-            f"{type(model).__name__} has its attention apart from the rest of its layers, or "
-            "attends several times in each, so that its residual stream is not seen"
+            f"{type(model).__name__} keeps its attention apart from the rest of its layers, or "
+            "attends several times in each, so its residual stream cannot be read"
         )
     # Where layers share their weights, any block may stand in any layer.
     places = [
@@ -112,8 +112,8 @@ def _check_axes(session: Session, stack: Stack, x: Tensor) -> None:
     wanted = session.now.n_tokens.get(side)
     if wanted not in (None, x.shape[1]) or session.structure.may_turn(stack, x):
         raise SeamError(
-            f"the residual stream of {type(session.structure.model).__name__} is "
-            f"{list(x.shape)}, and not [batch, position, d_model] of the text's {wanted} tokens"
+            f"the residual stream of {type(session.structure.model).__name__} must be [batch, "
+            f"position, d_model] with the text's {wanted} tokens, got {list(x.shape)}"
         )
 
 

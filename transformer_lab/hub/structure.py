@@ -311,7 +311,7 @@ class Structure:
         if kind not in self._layers:
             self._layers[kind] = self._layers_of(kind)
         return tuple(
-            Layer(layer.number, 0, f"attention that is not seen: {self.unseen[site]}")
+            Layer(layer.number, 0, f"attention that could not be read: {self.unseen[site]}")
             if (site := Site(kind, layer.number)) in self.unseen
             else layer
             for layer in self._layers[kind]
@@ -322,7 +322,7 @@ class Structure:
         was all."""
         said = []
         if not self.attention and not kinds:
-            return f"no module of {type(self.model).__name__} is attention"
+            return f"no module of {type(self.model).__name__} is an attention layer"
         for kind in self.kinds:
             why = [reason for site, reason in self.unseen.items() if site.kind == kind]
             if kind not in kinds:
@@ -331,9 +331,9 @@ class Structure:
                 if not (names or why) and kind != "cross":
                     continue
                 apart = (
-                    f"{names} does not go through the seam"
+                    f"{names} does not go through the attention interface"
                     if names
-                    else "the model has no module for it alone"
+                    else "the model has no separate module for it"
                 )
                 reason = why[0] if why else apart
                 said.append(
@@ -348,11 +348,12 @@ class Structure:
                 said.append(f"The attention of {layers} ({kind}) is not shown: {why[0]}.")
         for where in sorted({self.apart[m] for m in self.met if m in self.apart}):
             said.append(
-                f"model.{where} attends by itself to what is given beside the tokens, and is not shown."
+                f"model.{where} attends to inputs other than the tokens on its own, and is not "
+                "shown."
             )
         for module in sorted(self.beside & self.met, key=self.names.__getitem__):
             name = f"{self.names[module]} ({type(module).__name__})"
-            said.append(f"{name} attends beside the layers, and is not shown.")
+            said.append(f"{name} attends outside the layers, and is not shown.")
         return " ".join(said)
 
     def _layers_of(self, kind: str) -> tuple[Layer, ...]:

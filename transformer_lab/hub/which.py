@@ -14,8 +14,8 @@ from .structure import is_hugging_face
 from .wrappers import unwrapped
 
 WAY_OUT = (
-    "give a transformer_lab.Transformer, a Hugging Face model, a TextModel, or a tl.Network that you "
-    "write for it"
+    "give a transformer_lab.Transformer, a Hugging Face model, a TextModel, or a tl.Network "
+    "written for your model"
 )
 
 
@@ -41,7 +41,7 @@ def network_of(model: Any) -> Network:
     if isinstance(inner, nn.Module) and isinstance(inner, Tapped):
         return OurNetwork(inner)
     if not isinstance(inner, nn.Module):
-        raise ValueError(f"model is a {type(model).__name__}; {WAY_OUT}")
+        raise ValueError(f"model is a {type(model).__name__}, which cannot be traced; {WAY_OUT}")
     raise ValueError(
         f"{type(inner).__name__} has no attention that can be traced or edited: it lacks "
         f"{', '.join(lacking(inner))}; {WAY_OUT}"
@@ -53,7 +53,7 @@ def _complete(network: Network) -> Network:
     if missing:
         raise ValueError(
             f"{type(network).__name__} is a tl.Network that lacks {', '.join(missing)}; see "
-            "tl.Network for what each says"
+            "tl.Network for what each must return"
         )
     return network
 

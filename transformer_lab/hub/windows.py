@@ -310,8 +310,8 @@ class Following:
         n = found.places.shape[1]
         if (n_query, n_key) != (n, n):
             raise SeamError(
-                f"{type(module).__name__} looks from {n_query} places at {n_key} in windows of {n} "
-                "patches, so that patches do not look at patches"
+                f"{type(module).__name__} has {n_query} queries and {n_key} keys in windows of "
+                f"{n} patches, so patches do not attend to patches"
             )
         return None if found.is_whole else found
 
@@ -333,8 +333,8 @@ class Following:
         self._here.windows = numbers.windows(_read(args, kwargs))
         if self._here.windows is None:
             raise SeamError(
-                f"{type(module).__name__} attends within windows, and which patches stand in each of "
-                "them is not known"
+                f"{type(module).__name__} attends within windows, and it is not known which "
+                "patches are in each of them"
             )
 
     def _end(self, block: nn.Module, args: Any, output: Any) -> None:

@@ -63,8 +63,8 @@ def _inside(model: Any) -> Any:
     if any(c.__name__ == "PeftModel" for c in type(model).__mro__):
         if getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False):
             raise ValueError(
-                f"{type(model).__name__} learned a prompt, which stands before the model and not in "
-                "it: give the model itself, or an adapter such as LoRA"
+                f"{type(model).__name__} learned a prompt, which is put in front of the model and "
+                "not into it: give the model itself, or an adapter such as LoRA"
             )
         peft: Any = model
         return peft.get_base_model()

@@ -38,7 +38,7 @@ def _config(theirs: Any) -> dict[str, Any]:
     )
 
 
-_SENTENCES = "it reads the [CLS] position for whole sentences, after the stream ends"
+_SENTENCES = "it reads only the [CLS] position, for whole sentences, after the stream has ended"
 
 BERT = Family(
     read_config=_config,

@@ -65,9 +65,9 @@ def expect(config: Any, **values: Any) -> None:
         allowed = value if isinstance(value, tuple) else (value,)
         if found not in allowed:
             raise ConversionError(
-                f"{name}={found!r} of this {config.model_type} model is not something that "
-                f"Transformer does (it needs {' or '.join(map(repr, allowed))}); "
-                "tl.trace takes the Hugging Face model as it is"
+                f"{name} must be {' or '.join(map(repr, allowed))} for Transformer, got {found!r} "
+                f"in this {config.model_type} model; tl.trace takes the Hugging Face model as it "
+                "is"
             )
 
 
@@ -81,8 +81,9 @@ def convert(theirs: nn.Module, families: dict[str, Family]) -> Transformer:
     config: Any = theirs.config
     if config.model_type not in families:
         raise ConversionError(
-            f"{type(theirs).__name__} is of the family {config.model_type!r}; Transformer can take "
-            f"the weights of {', '.join(families)} (tl.trace takes any Hugging Face model as it is)"
+            f"Transformer can take the weights of {', '.join(families)}, got "
+            f"{type(theirs).__name__} of the family {config.model_type!r} (tl.trace takes any "
+            "Hugging Face model as it is)"
         )
     family = families[config.model_type]
     prefix = f"{theirs.base_model_prefix}."
@@ -114,8 +115,8 @@ def translate(state: dict[str, Tensor], family: Family) -> list[tuple[str, str, 
             found.append((name, ours.format(number and number[1]), transform(value.detach())))
     if left:
         raise ConversionError(
-            f"these tensors have no place in Transformer: {some(left)}; add them to the table of "
-            "their family in transformer_lab/pretrained"
+            f"these tensors have no counterpart in Transformer: {some(left)}; add them to the "
+            "table of their family in transformer_lab/pretrained"
         )
     return found
 
@@ -131,7 +132,9 @@ def _assign(model: Transformer, found: list[tuple[str, str, Tensor]], dtype: tor
     for theirs, ours, value in found:
         name = aliases.get(ours, ours)
         if name not in fixed and name not in first.values():
-            raise ConversionError(f"{theirs} would become {ours}, which this Transformer lacks")
+            raise ConversionError(
+                f"{theirs} would become {ours}, which this Transformer does not have"
+            )
         place = fixed[name] if name in fixed else model.get_parameter(name)
         if place.shape != value.shape:
             raise ConversionError(
@@ -139,12 +142,14 @@ def _assign(model: Transformer, found: list[tuple[str, str, Tensor]], dtype: tor
             )
         known = fixed.get(name, values.get(name))
         if known is not None and not _equal(known, value):
-            raise ConversionError(f"{theirs} differs from what else becomes {ours}")
+            raise ConversionError(f"{theirs} differs from another tensor that becomes {ours}")
         if name not in fixed:
             values[name] = value
     missing = sorted(set(first.values()) - set(values))
     if missing:
-        raise ConversionError(f"nothing fills these weights of Transformer: {some(missing)}")
+        raise ConversionError(
+            f"no tensor was found for these weights of Transformer: {some(missing)}"
+        )
     copies = {
         name: value.clone(memory_format=torch.contiguous_format) for name, value in values.items()
     }

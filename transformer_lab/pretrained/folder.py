@@ -66,7 +66,9 @@ def _check_files(folder: Path) -> None:
             with open_regular(path, error=damaged) as file:
                 size = os.fstat(file.fileno()).st_size
             if path.suffix in _TEXTS and size > _LARGEST_JSON:
-                raise damaged(f"{path} has {size:,} bytes; at most {_LARGEST_JSON:,} are read")
+                raise damaged(
+                    f"{path} must have at most {_LARGEST_JSON:,} bytes to be read, got {size:,}"
+                )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -88,9 +90,9 @@ def _check_code(path: Path, values: Mapping[str, Any]) -> None:
         asked.append("auto_map")
     if asked:
         raise ConversionError(
-            f"{path} asks to run code of its own ({asked[0]}), which is not run; load the model "
-            "yourself with transformers where you trust it, and give it to "
-            "tl.TextModel(model, tokenizer)"
+            f"{path} asks to run its own code ({asked[0]}), which transformer_lab never runs; if "
+            "you trust it, load the model with transformers and give it to tl.TextModel(model, "
+            "tokenizer)"
         )
 
 
@@ -109,9 +111,9 @@ def _headers(folder: Path) -> Header:
         pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
         if pickles:
             raise ConversionError(
-                f"{folder / pickles[0]} is a PyTorch pickle, which can run code when it is read, so "
-                "it is not read; where you trust it, load it with transformers and save_pretrained "
-                f"it, which writes {WEIGHTS}"
+                f"{folder / pickles[0]} is a PyTorch pickle, which can run code when it is read, "
+                "so it is not read; if you trust it, load it with transformers and save it again "
+                f"with save_pretrained, which writes {WEIGHTS}"
             )
         raise ConversionError(f"{folder} has a config.json but no {WEIGHTS}; {AGAIN}")
     places = _read(folder / INDEX).get("weight_map")
@@ -121,11 +123,11 @@ def _headers(folder: Path) -> Header:
     for name in sorted({str(name) for name in places.values()}):
         if Path(name).name != name or not name.endswith(".safetensors"):
             raise damaged(
-                f"{folder / INDEX} names the file {name[:80]!r}, which is no safetensors file of the "
-                "folder"
+                f"{folder / INDEX} names the file {name[:80]!r}, which is not a safetensors file "
+                "of the folder"
             )
         if not (folder / name).exists():
-            raise damaged(f"{folder / INDEX} names the file {name!r}, which is not there")
+            raise damaged(f"{folder / INDEX} names the file {name!r}, which does not exist")
         found |= _header(folder / name)
     if found.keys() != places.keys():
         raise damaged(f"{folder / INDEX} does not list the tensors that its files hold")
@@ -152,7 +154,7 @@ def _check_sizes(path: Path, config: dict[str, Any], tensors: Header) -> None:
             most = _LABELS if "label" in name else max(_SIZE, held)
         if value > most or (value < 0 and _WIDTH.search(name)):
             raise ConversionError(
-                f"{path} says {name}={value!r}, which cannot be for weights of {len(tensors):,} "
+                f"{path} says {name}={value!r}, which does not fit weights of {len(tensors):,} "
                 f"tensors with {held:,} numbers; {AGAIN}"
             )
 

@@ -77,7 +77,7 @@ def backbone(
     left = [n for n in tensors if "." not in n and n not in used]
     if left or len(positions) != 2:
         raise ConversionError(
-            f"{source} does not hold the weights that are known of it: "
+            f"{source} does not hold the expected weights: "
             f"{', '.join(left[:4]) or 'its positions'} cannot be placed; install it again"
         )
     state["backbone.embeddings.position_embeddings"] = torch.cat(

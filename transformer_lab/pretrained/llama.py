@@ -37,8 +37,8 @@ def _rope_theta(theirs: Any) -> float:
     kind = options.get("rope_type", options.get("type", "default"))
     if kind != "default":
         raise ConversionError(
-            f"rope_type={kind!r} of this model is not something that Transformer does (it needs "
-            "'default'); tl.trace takes the Hugging Face model as it is"
+            f"rope_type must be 'default' for Transformer, got {kind!r}; tl.trace takes the "
+            "Hugging Face model as it is"
         )
     return float(options.get("rope_theta") or theirs.rope_theta)
 

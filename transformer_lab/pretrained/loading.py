@@ -46,7 +46,8 @@ def load(source: str | Path | nn.Module, *, allow_missing: bool = False) -> Tran
         theirs = hugging_face_of(source)
         if theirs is None:
             raise ConversionError(
-                f"source is a {type(source).__name__}; give a transformers model, a folder or a name"
+                "source must be a transformers model, a folder or a name, got a "
+                f"{type(source).__name__}"
             )
         return convert(theirs, FAMILIES)
     if str(source) in WHEELS:
@@ -71,13 +72,13 @@ def _hub_errors(source: str | Path) -> Iterator[None]:
     """What keeps a name from being found, as one sentence."""
     try:
         if Path(source).is_dir() and not Path(source, "config.json").exists():
-            raise FileNotFoundError("it has no config.json")
+            raise FileNotFoundError("config.json is missing")
         yield
     except ConversionError:
         raise
     except (OSError, ValueError) as error:
         raise FileNotFoundError(
-            f"{str(source)!r} is no folder with a model and could not be fetched from the Hugging "
-            f"Face hub ({str(error).strip().splitlines()[0]}); give a folder that holds config.json "
-            f"and the weights, or one of {', '.join(WHEELS)}"
+            f"{str(source)!r} is not a folder with a model and could not be fetched from the "
+            f"Hugging Face hub ({str(error).strip().splitlines()[0]}); give a folder that holds "
+            f"config.json and the weights, or one of {', '.join(WHEELS)}"
         ) from error

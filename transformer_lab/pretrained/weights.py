@@ -86,7 +86,7 @@ def load_hugging_face_tokenizer(source: str | Path, **options: Any) -> Any:
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(source), **options)
         tokenizer.encode("a")  # a damaged one may break only now
         if len(tokenizer) == len(tokenizer.all_special_ids):
-            raise ConversionError(f"{source} holds no tokenizer with words; {AGAIN}")
+            raise ConversionError(f"{source} holds a tokenizer without words; {AGAIN}")
     return tokenizer
 
 
@@ -148,20 +148,18 @@ def check(
     infinite = [] if values is None else _not_finite(values)
     kinds = {
         "are missing": list(missing),
-        "have no place in the model": list(unknown),
+        "do not belong to the model": list(unknown),
         "have another shape": different,
-        "are whole numbers or truth values": list(whole),
+        "are integers or booleans": list(whole),
         "hold numbers that are not finite": infinite,
     }
     wrong = [f"{some(names)} {what}" for what, names in kinds.items() if names]
     if wrong:
         way = AGAIN
-        if way_out and (kinds["are missing"] or kinds["have no place in the model"]):
-            way += (
-                ", or give allow_missing=True (--allow-missing) for random numbers in their place"
-            )
+        if way_out and (kinds["are missing"] or kinds["do not belong to the model"]):
+            way += ", or set allow_missing=True (--allow-missing) to fill them with random numbers"
         raise ConversionError(
-            f"{source} does not hold the weights of the model that it describes: "
+            f"{source} does not hold the weights of the model that its config describes: "
             f"{'; '.join(wrong)}; {way}"
         )
 
@@ -200,7 +198,7 @@ def _check_fit(model: Any, tensors: Header, folder: Path) -> None:
     computed = sum(b.numel() for b in model.buffers())
     if wanted > 4 * held + _BUFFERS or computed > 16 * held + _BUFFERS:
         raise ConversionError(
-            f"{folder / 'config.json'} describes a model of {wanted + computed:,} numbers, of which "
+            f"{folder / 'config.json'} describes a model of {wanted + computed:,} numbers, but "
             f"the weights hold {held:,}; {AGAIN}"
         )
 

@@ -82,7 +82,7 @@ def load_wheel(name: str) -> tuple[Any, Any]:
     """
     wheels = {**WHEELS, **PICTURES}
     if name not in wheels:
-        raise ValueError(f"model={name!r} is not known; choose one of {', '.join(wheels)}")
+        raise ValueError(f"model must be one of {', '.join(wheels)}, got {name!r}")
     wheel = wheels[name]
     model, reader = wheel.build(wheel.find(name))
     model.config.name_or_path = name

@@ -250,12 +250,12 @@ class Calls:
         x = getattr(call, name, None)
         if getattr(call, "windows", None) is not None:
             raise TraceError(
-                f"layer={layer} attends within windows, so that it has no whole {what}"
+                f"layer={layer} attends within windows, so there is no {what} for the whole image"
             )
         if isinstance(call, GivenMaps) or (x is not None and not x.shape[-1]):
-            why = "computes its scores in code of its own"
-            why = "gave its own maps only" if isinstance(call, GivenMaps) else why
-            raise TraceError(f"the model {why}, so what={what!r} is not known")
+            why = "computes its scores in its own code"
+            why = "gave attention maps only" if isinstance(call, GivenMaps) else why
+            raise TraceError(f"the model {why}, so what={what!r} is not available")
         if x is None:
             raise TraceError(
                 f"this trace kept maps only, not {what}; use trace(..., keep='all') to keep it"
@@ -330,7 +330,7 @@ class Calls:
             elif why := self._left_out.get(kind, {}).get(number):
                 layer = replace(layer, heads=0, what=f"attention that is not shown: it {why}")
             elif layer.heads != 0:
-                layer = replace(layer, heads=0, what="a layer that was passed over")
+                layer = replace(layer, heads=0, what="a layer that was skipped")
             found.append(layer)
         return tuple(found)
 
@@ -382,5 +382,5 @@ def _looks_ahead(call: Any) -> bool:
 def _whole(name: str, value: Any) -> int:
     """A whole number, a tensor's or NumPy's too."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TraceError(f"{name}={shown(value)} must be a whole number")
+        raise TraceError(f"{name} must be a whole number, got {shown(value)}")
     return operator.index(value)

@@ -62,8 +62,8 @@ def as_logit(of: Any, token_id: Callable[[str], int] | None = None) -> Logit | C
     if callable(of):
         return of
     raise ValueError(
-        f"gradients={shown(of)} is not known; give a token, a pair of tokens, a tl.Logit or a function "
-        "from logits to one number"
+        f"gradients={shown(of)} is not understood; give a token, a pair of tokens, a tl.Logit or "
+        "a function from logits to one number"
     )
 
 
@@ -76,13 +76,16 @@ def scalar_of(of: Logit | Callable[..., Any], output: Output, inputs: Inputs) ->
     """
     logits = output.answers if output.logits is None else output.logits
     if logits is None:
-        raise ValueError("gradients are of logits, and this model has no head that predicts tokens")
+        raise ValueError(
+            "gradients are taken of logits, and this model has no head that predicts tokens"
+        )
     if not isinstance(of, Logit):
         found = of(logits)
         if not isinstance(found, Tensor) or found.numel() != 1:
             what = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise ValueError(
-                f"gradients is a function that gives {what}; it must give one number of the logits"
+                "the function given as gradients must return one number from the logits, got "
+                f"{what}"
             )
         return found.reshape(())
     logits = logits[:, None] if logits.dim() == 2 else logits
@@ -123,8 +126,8 @@ class GradientRecorder(Recorder):
             return call
         if site.layer in self.live.get(("v", site.kind), {}):
             raise ValueError(
-                f"the heads of {site.kind} layer {site.layer} give their values in several parts; "
-                "gradients through them are not known"
+                f"the heads of {site.kind} layer {site.layer} return their values in several "
+                "parts, so gradients through them cannot be computed"
             )
         batch, heads, n_query, n_key = call.shape
         self._n_weights += COPIES * batch * heads * n_query * n_key
@@ -184,7 +187,7 @@ class GradientRecorder(Recorder):
                 raise
             raise ValueError(
                 "gradients cannot pass a checkpoint with use_reentrant=True; switch gradient "
-                "checkpointing off, or give use_reentrant=False"
+                "checkpointing off, or set use_reentrant=False"
             ) from error
         grads: dict[tuple[str, str], dict[int, Tensor]] = {}
         for (key, layer, x), grad in zip(places, found, strict=True):
@@ -249,8 +252,8 @@ def recorded_with_gradients(
     """
     if torch.is_inference_mode_enabled() or made_in_inference_mode(network.module):
         raise ValueError(
-            "gradients cannot be taken in torch.inference_mode(), nor through parameters that were "
-            "made in it; trace outside of it"
+            "gradients cannot be taken in torch.inference_mode(), nor through parameters created "
+            "in it; trace outside of it"
         )
     recorder = GradientRecorder(network, keep, inputs, budget_mib)
     try:
@@ -262,15 +265,15 @@ def recorded_with_gradients(
             output = network.run(inputs)
             recorder.finish()
             if not recorder.calls:
-                raise SeamError(recorder.what_was_left_out() or "it never called it")
+                raise SeamError(recorder.what_was_left_out() or "it made no call to it")
             total = scalar_of(of, output, inputs)
             gradients = recorder.gradients(total)
     except ChangedError:
         raise
     except SeamError as error:
         raise ValueError(
-            f"gradients are not known of {network.name}: its attention does not go through the seam "
-            f"({error}), so its maps are in no graph"
+            f"gradients cannot be computed for {network.name}: its attention does not go through "
+            f"the attention interface ({error}), so its maps are in no graph"
         ) from error
     detached = Output(*(None if x is None else x.detach() for x in output))
     return recorder, detached, gradients, float(total.detach())
@@ -288,5 +291,5 @@ def _id(name: str, token: Any, token_id: Callable[[str], int] | None) -> int:
             )
         return token_id(token)
     if not _is_whole(token):
-        raise ValueError(f"{name}={shown(token)} must be a token id")
+        raise ValueError(f"{name} must be a token id, got {shown(token)}")
     return int(token)

@@ -80,8 +80,8 @@ class Biases:
             self._bytes[storage.data_ptr()] = storage.nbytes()
         if sum(self._bytes.values()) > BUDGET_MIB * 2**20:
             raise MemoryBudgetError(
-                f"what {self.name} adds to its scores takes more than {BUDGET_MIB:,} MiB in all layers, "
-                "and every map needs it: read fewer or smaller pictures; a SAM that is loaded with "
+                f"what {self.name} adds to its scores takes more than {BUDGET_MIB:,} MiB in all "
+                "layers, and every map needs it: use fewer or smaller images; a SAM loaded with "
                 "attn_implementation='sdpa' needs less"
             )
         return call

@@ -127,7 +127,7 @@ def given(value: Any) -> Any:
         dtype = getattr(torch, str(value["dtype"]), None)
         if isinstance(dtype, torch.dtype):
             return torch.tensor(value[kind], dtype=dtype)
-    raise ValueError(f"{kind!r} is no argument that a report holds")
+    raise ValueError(f"{kind!r} is not an argument that a report can hold")
 
 
 def code(value: Any) -> str:
@@ -157,11 +157,16 @@ def _made(function: str, model: Any, given: Mapping[str, Any]) -> Made:
         try:
             arguments[name] = held(value)
         except NotHeldError as error:
-            why_not = f"{name} is {error}, which no report can hold"
+            why_not = f"{name} is {error}, which a report cannot hold"
     if isinstance(model, Trace):
-        model, why_not = model.model, "it was made of a trace; give the model and its text"
+        model, why_not = (
+            model.model,
+            "it was computed from a trace; give the model and its text instead",
+        )
     elif network_of(model).edited_beside(Tap()):
-        why_not = "the model was edited when it was found, and a report tells of the model itself"
+        why_not = (
+            "the model was edited when this was computed, and a report describes the unedited model"
+        )
     return Made(function, model, arguments, why_not, _changes(network_of(model).module))
 
 

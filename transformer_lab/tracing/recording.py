@@ -68,8 +68,8 @@ class Recorder(Tap):
                 return call
             if site.layer in found:
                 raise SeamError(
-                    f"two calls of attention say that they are {site.kind}, layer {site.layer}; give each module "
-                    "a tl.Site of its own"
+                    f"two attention calls both claim to be {site.kind}, layer {site.layer}; give "
+                    "each module a tl.Site of its own"
                 )
             keep: Callable[[Any], Tensor] = _detach if self.values else _compact
             whole = call if self.biases is None else self.biases.kept(call)
@@ -135,10 +135,10 @@ class Recorder(Tap):
         """In words; empty where nothing was."""
         said = []
         for kind, layers in self.left_out.items():
-            whole = "" if kind in self.calls else " (all of them)"
+            whole = "" if kind in self.calls else ", all of them"
             numbers = f"layer{'s' * (len(layers) > 1)} {', '.join(map(str, sorted(layers)))}"
             why = next(iter(layers.values()))
-            said.append(f"The attention of {numbers} of {kind}{whole} is not shown: it {why}.")
+            said.append(f"The attention of {numbers} ({kind}{whole}) is not shown: it {why}.")
         return " ".join(said)
 
 
@@ -156,7 +156,8 @@ class PartsTap(Tap):
         found = self._recorder.parts.setdefault((site.kind, name), {})
         if x.dim() != 3 or site.layer in found:  # a mixture of experts may work on heaps of tokens
             why = (
-                f"in layer {site.layer} it comes in several parts, or without the axes of the text"
+                f"in layer {site.layer} it is computed in several parts, or is not [batch, "
+                "position, d_model]"
             )
             self._recorder.unknown[site.kind, name] = why
         else:  # a copy: some models go on to add to it in place
@@ -192,10 +193,7 @@ def shapes_of(inputs: Inputs) -> dict[str, tuple[int, int, int]]:
 
 def _why_left_out(call: AttentionCall, wanted: tuple[int, int, int]) -> str:
     _, _, n_query, n_key = call.shape
-    return (
-        f"looks from {n_query} places at {n_key}, and the text has {wanted[1]} tokens that look at "
-        f"{wanted[2]}"
-    )
+    return f"has {n_query} queries and {n_key} keys, and the text gives {wanted[1]} and {wanted[2]}"
 
 
 def what_to_keep(network: Network, inputs: Inputs) -> str:

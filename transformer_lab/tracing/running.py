@@ -76,7 +76,7 @@ def trace(
         MemoryBudgetError: where gradients take more than budget_mib.
     """
     if keep not in (None, "all", "maps"):
-        raise ValueError(f"keep={keep!r} is not known; choose 'all', 'maps' or None")
+        raise ValueError(f"keep must be 'all', 'maps' or None, got {keep!r}")
     more = {} if gradients is None else dict(gradients=gradients, budget_mib=budget_mib)
     if hasattr(model, "tokenizer") and hasattr(model, "trace") and not given:  # a TextModel
         return model.trace(tokens, target, keep=keep, **more)
@@ -141,7 +141,7 @@ def inputs_for(
     more = network.more_inputs(tokens, {n: x for n, x in (given or {}).items() if x is not None})
     ids, target_ids = token_ids("tokens", tokens), token_ids("target", target)
     if ids is None and not more:
-        raise ValueError(f"tokens=None; {_IDS}")
+        raise ValueError(f"there are no tokens to read; {_IDS}")
     in_vocabulary(network, ids, target_ids)
     if ids is not None and network.kind == "encoder-decoder" and target_ids is None:
         raise ValueError(NEEDS_TARGET.format(name=network.name))
@@ -167,18 +167,19 @@ def _places(
     batch, longest = len(inputs.first), {"encoder": 1, "decoder": 1}
     for kind, calls in recorder.calls.items():
         shapes = {(call.shape[0], *call.shape[2:]) for call in calls.values()}
-        read, parts = ("picture", "patch") if PIXELS in inputs.given else ("sound", "position")
+        read, parts = ("image", "patch") if PIXELS in inputs.given else ("audio", "position")
         for layer, call in calls.items():
             if call.shape[0] != batch:
                 raise ValueError(
-                    f"layer {layer} of {network.name} attends within {call.shape[0] // batch} windows "
-                    f"of {call.shape[2]} places each, so that there is no one map of the {read}"
+                    f"layer {layer} of {network.name} attends within {call.shape[0] // batch} "
+                    f"windows of {call.shape[2]} positions each, so there is no single map of the "
+                    f"{read}"
                 )
         if len(shapes) > 1 or any(kind != "cross" and q != k for _, q, k in shapes):
             told = ", ".join(f"{q} × {k}" for _, q, k in sorted(shapes))
             raise ValueError(
-                f"the layers of {network.name} see the {read} at different sizes (maps of {told}), "
-                f"so that one {parts} is not the same in all of them"
+                f"the layers of {network.name} see the {read} at different sizes (maps of "
+                f"{told}), so one {parts} is not the same in all of them"
             )
         sides = ("decoder", "encoder") if kind == "cross" else (kind, kind)
         for side, n in zip(sides, shapes.pop()[1:], strict=True):
@@ -209,7 +210,7 @@ def _pictured(
         return patches, seen
     counts = held.cumsum(-1).tolist()
     named = [
-        [f"part {n} of pictures" if here else label for label, here, n in zip(*row, strict=True)]
+        [f"image part {n}" if here else label for label, here, n in zip(*row, strict=True)]
         for row in zip(seen, held.tolist(), counts, strict=True)
     ]
     if patches is not None:
@@ -244,11 +245,11 @@ def _recorded(
         raise
     except SeamError as error:
         reason = str(error)
-    reason = reason.rstrip(".") or "it never called it"
+    reason = reason.rstrip(".") or "it made no call to it"
     recorder, output = _given(network, inputs, keep, reason)
     note = (
-        "These maps are the model's own eager ones, all computed at once: its attention does "
-        f"not go through the seam ({reason}), so edits are not available."
+        "These maps are the model's own eager ones, all computed at once: its attention does not "
+        f"go through the attention interface ({reason}), so edits are not available."
     )
     return recorder, output, note
 
@@ -281,13 +282,13 @@ def token_ids(name: str, tokens: Any) -> Tensor | None:
     try:
         ids = torch.as_tensor(tokens)
     except (TypeError, ValueError, RuntimeError):  # a dict, text, rows of several lengths …
-        raise ValueError(f"{name}={shown(tokens)}: {_IDS}") from None
+        raise ValueError(f"{name} cannot be {shown(tokens)}; {_IDS}") from None
     if ids.dim() == 1:
         ids = ids[None]
     if ids.dim() != 2 or ids.shape[1] == 0 or ids.shape[0] == 0:
         raise ValueError(
-            f"{name} has shape {list(ids.shape)}; give at least one token: [position] or "
-            "[batch, position]"
+            f"{name} must hold at least one token, as [position] or [batch, position], got shape "
+            f"{list(ids.shape)}"
         )
     if (
         ids.is_quantized
@@ -295,7 +296,7 @@ def token_ids(name: str, tokens: Any) -> Tensor | None:
         or ids.dtype.is_complex
         or ids.dtype == torch.bool
     ):
-        raise ValueError(f"{name} has type {ids.dtype}; token ids are whole numbers")
+        raise ValueError(f"token ids must be whole numbers, got {name} of type {ids.dtype}")
     if ids.is_meta or ids.layout != torch.strided:
         kind = "meta device" if ids.is_meta else f"layout {ids.layout}"
         raise ValueError(f"{name} is a tensor of the {kind}; {_IDS}")
@@ -328,11 +329,11 @@ def _labels(name: str, labels: Sequence | None, ids: Tensor | None) -> Any:
         rows = [[labels]]
     if not all(isinstance(label, str) for row in rows for label in row):
         raise ValueError(
-            f"{name}={shown(labels)} must be strings: a list of them, or one list for each text"
+            f"{name} must be strings, a list of them or one list for each text, got {shown(labels)}"
         )
     if [len(r) for r in rows] != [ids.shape[1]] * len(ids):
         raise ValueError(
-            f"{name} has {[len(r) for r in rows]} labels; there are {len(ids)} texts of "
-            f"{ids.shape[1]} tokens"
+            f"{name} must have {ids.shape[1]} labels for each of the {len(ids)} texts, got "
+            f"{[len(r) for r in rows]}"
         )
     return rows

@@ -144,11 +144,11 @@ class Trace(Calls):
         """What `value_norms` are for this model."""
         call = self._any_call(self.kinds[0])
         if isinstance(call, GivenMaps):
-            return "not known: the model gives maps only"
+            return "not known: the model gives attention maps only"
         if self._weight(call) is None:
             return "‖value‖ (the output projection was not found)"
         gated = any(self.gated(i, kind) for kind in self.kinds for i in self.attending(kind))
-        return f"‖value · W_O‖{', before the gate or norm that stands between' if gated else ''}"
+        return f"‖value · W_O‖{', before the gate or norm that comes between' if gated else ''}"
 
     def gated(self, layer: int, kind: str | None = None) -> bool:
         """Whether a gate or a norm stands between what a layer's heads give and W_O (Qwen3-Next): what
@@ -226,7 +226,7 @@ class Trace(Calls):
             raise TraceError(
                 "this trace kept the stream's norms only; use trace(..., keep='all') to keep it whole"
                 if self._norms
-                else "the residual stream of this model is not known"
+                else "the residual stream of this model could not be recorded"
             )
         return found
 
@@ -235,7 +235,9 @@ class Trace(Calls):
         row l + 1 after block l. Source: Elhage et al. 2021."""
         kind = self._stream_kind(kind)
         if kind not in self._norms:
-            raise TraceError(f"the residual stream of {self.model_name}'s {kind} was not seen")
+            raise TraceError(
+                f"the residual stream of {self.model_name}'s {kind} could not be recorded"
+            )
         rows = self._norms[kind]
         return torch.stack([rows[i] for i in sorted(rows)])[:, self.text(batch)]
 
@@ -259,14 +261,14 @@ class Trace(Calls):
         if not found:
             if all(isinstance(call, GivenMaps) for call in self._calls[kind].values()):
                 raise TraceError(
-                    f"{self.model_name} gave its own maps only, so what={what!r} is not known"
+                    f"{self.model_name} gave attention maps only, so what={what!r} is not available"
                 )
             if not self._heads and not self._streams:
                 raise TraceError(
                     f"this trace kept maps only, not {what}; use trace(..., keep='all') to keep it"
                 )
             why = f": {self._unknown[place]}" if place in self._unknown else ""
-            raise TraceError(f"what={what!r} of {self.model_name}'s {kind} is not known{why}")
+            raise TraceError(f"what={what!r} of {self.model_name}'s {kind} is not available{why}")
         layers = self.layers(kind)
         if not 0 <= layer < len(layers):
             raise TraceError(f"layer={layer} is outside 0 … {len(layers) - 1}")
@@ -274,7 +276,7 @@ class Trace(Calls):
             raise TraceError(
                 no_heads(layers[layer], layers)
                 if what == "z"
-                else f"layer={layer} has no {what}, it is {layers[layer].what}"
+                else f"layer={layer} has no {what}: it is {layers[layer].what}"
             )
         return found[layer]
 
@@ -305,14 +307,14 @@ class Trace(Calls):
             TraceError: when no gradients were asked for, or what, layer, head or text is not there.
         """
         if not self._gradients:
-            raise TraceError("this trace took no gradients; use trace(..., gradients=token)")
+            raise TraceError("this trace has no gradients; use trace(..., gradients=token)")
         of_heads = what in OF_HEADS
         kind = self.kind(kind)
         side = kind if of_heads or kind != "cross" else "decoder"
         found = self._gradients.get((what, side))
         if found is None:
             known = ", ".join(sorted({w for w, k in self._gradients if k in (kind, side)}))
-            raise TraceError(f"the gradient of what={what!r} is not known; there are {known}")
+            raise TraceError(f"what must be one of {known} for a gradient, got {what!r}")
         layers = self.layers(kind)
         if not 0 <= layer < len(layers):
             raise TraceError(f"layer={layer} is outside 0 … {len(layers) - 1}")
@@ -320,12 +322,14 @@ class Trace(Calls):
             raise TraceError(
                 no_heads(layers[layer], layers)
                 if of_heads
-                else f"the gradient of {what} of layer={layer} is not known"
+                else f"the gradient of {what} in layer={layer} is not available"
             )
         x = found[layer]
         if head is not None:
             if not of_heads:
-                raise TraceError(f"head={head}: {what} is of the whole stream, not of a head")
+                raise TraceError(
+                    f"{what} belongs to the whole stream, not to a head; leave out head={head}"
+                )
             if not 0 <= head < x.shape[1]:
                 raise TraceError(f"head={head} is outside 0 … {x.shape[1] - 1} of {what}")
             x = x[:, head]
@@ -341,7 +345,7 @@ class Trace(Calls):
             TraceError: when the model has no head that predicts tokens, and for a k below 1.
         """
         if wrong(k, Annotated[int, AtLeast(1)]):
-            raise TraceError(f"k={shown(k)} must be a whole number of at least 1")
+            raise TraceError(f"k must be a whole number of at least 1, got {shown(k)}")
         if self.logits is None:
             instead = "; its answers are in trace.answers" if self.answers is not None else ""
             raise TraceError(f"{self.model_name} has no head that predicts tokens{instead}")

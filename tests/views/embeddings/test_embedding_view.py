@@ -216,7 +216,9 @@ def test_what_does_not_fit_is_refused_in_a_sentence(whole):
     refused(lambda: EmbeddingView(whole, most=0), ValueError, "most=0 must be a whole number")
     refused(lambda: EmbeddingView(whole, row=9), traitlets.TraitError, "row=9 is outside 0 … 2")
     refused(
-        lambda: EmbeddingView(maps_only()), TraceError, "residual stream of this model is not known"
+        lambda: EmbeddingView(maps_only()),
+        TraceError,
+        "residual stream of this model could not be recorded",
     )
     refused(
         lambda: EmbeddingView(tl.trace(small(), torch.arange(4), keep="maps")), TraceError, "stream"

@@ -192,7 +192,7 @@ def test_a_model_whose_patches_are_not_known():
 @pytest.mark.badinput
 def test_explore_opens_it_for_a_picture(model):
     assert isinstance(tl.explore(model, picture()), PatchView)
-    with pytest.raises(ValueError, match="small reads pictures: give one, and no target"):
+    with pytest.raises(ValueError, match="small reads images: give one, and leave out target"):
         tl.explore(model)
 
 

@@ -311,15 +311,23 @@ WRONG = {
         "does not hear log-mel frames, as Whisper does",
     ),
     "nothing": (whisper, {}, r"hears sound: give audio, .* or input_features=\[batch, 40, 100\]"),
-    "text alone": (whisper, dict(audio="one two"), "audio is text; .* reads sound"),
+    "text alone": (whisper, dict(audio="one two"), "audio must be samples, .* got a string"),
     "both": (whisper, dict(audio=chirp(), input_features=1), "both given; leave one out"),
     "two texts": (
         whisper,
         dict(audio=chirp(), sampling_rate=RATE, text="a", target=[1]),
         "text and target are both given",
     ),
-    "rate": (whisper, dict(audio=chirp(), sampling_rate=8000), "sampling_rate=8000; .* resample"),
-    "NaN": (whisper, dict(input_features=torch.full((40, 100), torch.nan)), "holds NaN"),
+    "rate": (
+        whisper,
+        dict(audio=chirp(), sampling_rate=8000),
+        "sampling_rate must be .* got 8000: resample",
+    ),
+    "NaN": (
+        whisper,
+        dict(input_features=torch.full((40, 100), torch.nan)),
+        "must be finite, got NaN",
+    ),
     "bands": (whisper, dict(input_features=torch.zeros(80, 100)), "80 mel bins|80, 100"),
     "vocabulary": (
         whisper,
@@ -329,7 +337,7 @@ WRONG = {
     "labels": (
         whisper,
         dict(audio=chirp(), sampling_rate=RATE, target=[1, 5], labels=["a"]),
-        "target_labels has .1. labels",
+        "target_labels must have 2 labels .* got .1.",
     ),
     "no model": (lambda: 3, {}, "model is a int"),
 }

@@ -118,5 +118,5 @@ const CHECKS = {
 };
 
 function noMlp({ stream }, model) {
-  if (stream === "mlp_out" && model.config.attention_only) throw new EditError("this model is attention only, it has no mlp");
+  if (stream === "mlp_out" && model.config.attention_only) throw new EditError("this model is attention only and has no mlp");
 }
