@@ -19,7 +19,7 @@ READ_ONLY, OWN_MAPS = "exact, read-only", "own maps, read-only"
 NO_ATTENTION, REFUSED, WRONG, NOT_BUILT = "no attention", "refused", "WRONG", "not built"
 # Said of a model of text and pictures, whose maps are over its tokens: no part of them is left out.
 TOWERS = re.compile(
-    r"model\.\S+ attends by itself to what is given beside the tokens, and is not shown\."
+    r"model\.\S+ attends to inputs other than the tokens on its own, and is not shown\."
 )
 VERDICTS = (EXACT, IN_PART, READ_ONLY, OWN_MAPS, NO_ATTENTION, REFUSED, WRONG, NOT_BUILT)
 

@@ -157,7 +157,7 @@ def test_the_shipped_model():
 def test_a_sentence_holds_the_numbers_and_a_dict_is_json():
     label = heads.label(tl.shipped(), 2, 2)
     sentence = label.sentence
-    assert sentence.startswith("looks at the token after earlier occurrences: .9")
+    assert sentence.startswith("attends to the token after earlier occurrences: .9")
     for number in (label.twin, label.second):
         assert f"{number:.2f}".lstrip("0") in sentence
     for effect in (label.alone, label.group, label.control):

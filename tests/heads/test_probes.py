@@ -139,5 +139,5 @@ def test_bad_input():
         probes.word_pair(shipped, "def f", "zebra", "a", "f")
     with pytest.raises(ValueError, match="the same number of tokens"):
         probes.word_pair(shipped, "def f", "f", "unbelievably", "def")
-    with pytest.raises(ValueError, match="the same tokens"):
+    with pytest.raises(ValueError, match="must be different tokens"):
         probes.word_pair(shipped, "def f", "f", "f", "def")
