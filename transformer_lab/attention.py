@@ -45,7 +45,7 @@ _hanging = threading.Lock()  # two threads that hang taps at once must not lose 
 
 @dataclass(frozen=True)
 class Site:
-    """Where a call comes from: `kind` is "encoder", "decoder" or "cross"; layers count from 0."""
+    """The layer that a call comes from: `kind` is "encoder", "decoder" or "cross"; layers count from 0."""
 
     kind: str
     layer: int
@@ -62,7 +62,7 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class AttentionCall:
-    """What one call of `attend` was given; enough to compute its map at any later time.
+    """The inputs of one call of `attend`, enough to compute its attention map later.
 
     query [batch, head, query, d_head]; key, value [batch, kv_head, key, d_head];
     bias broadcasts to [batch, head, query, key]: bool (True: may look) or additive;
@@ -209,7 +209,7 @@ class AttentionCall:
 
 
 class Tap:
-    """Sees, and may change, what passes through attention and the residual stream.
+    """A hook on attention and the residual stream: it sees, and may change, what passes through them.
 
     Every method returns what the model goes on with; these return their input unchanged.
     """

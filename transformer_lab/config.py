@@ -24,7 +24,7 @@ ATTENTIONS = ("bahdanau", "none")
 @names_options
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Everything that is needed to build a `Transformer`.
+    """The options of a `Transformer`: its kind, its sizes and the variants of its parts.
 
     Sizes: `vocab_size` tokens, `n_layers` blocks (of the encoder and of the decoder alike, unless
     `n_decoder_layers` differs), `n_heads` query heads sharing `n_kv_heads` key/value heads,
@@ -173,7 +173,7 @@ class ModelConfig:
 @names_options
 @dataclass(frozen=True, kw_only=True)
 class RecurrentConfig:
-    """Everything that is needed to build a `Recurrent`.
+    """The options of a `Recurrent`: its kind, its sizes, its cell and its attention.
 
     Sizes: `vocab_size` tokens, `n_layers` recurrent layers (of the encoder and of the decoder
     alike) of `d_model` units, texts of at most `n_ctx` tokens (a guard, not a part of the model).

@@ -81,7 +81,7 @@ def explore(
     pins: Sequence[tuple[int, int]] = (),
     title: str | None = None,
 ) -> Any:
-    """Type a text, look at the heads, switch them off and see the predictions change.
+    """Open the Explorer: type a text, look at the heads, switch them off and see the predictions change.
 
     Args:
         model: a `TextModel`, such as `tl.shipped()` or `tl.TextModel.from_pretrained("gpt2")`; or

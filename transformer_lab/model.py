@@ -47,7 +47,7 @@ class TokenModel(Tapped, nn.Module):
 
 
 class Transformer(TokenModel):
-    """The model of Vaswani et al. 2017 and its relatives.
+    """The transformer of Vaswani et al. 2017 and its variants: encoder, decoder or encoder-decoder.
 
     kind "decoder" (GPT): causal; logits say what comes next.
     kind "encoder" (BERT): looks both ways; logits say what stands at each position.
@@ -299,7 +299,7 @@ def check_ids(name: str, ids: Tensor, mask: Tensor | None) -> None:
 
 
 def pick_device(name: str | torch.device = "auto") -> torch.device:
-    """The device to compute on: "auto" takes cuda, then mps, then cpu.
+    """Return the device to compute on: "auto" prefers cuda, then mps, then cpu.
 
     Raises:
         ValueError: for a device that is not here, naming those that are.

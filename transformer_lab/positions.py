@@ -43,7 +43,7 @@ class PositionModule(nn.Module):
 
 @dataclass(frozen=True)
 class NoPositions:
-    """No order at all: attention then sees a bag of tokens (but for a causal mask)."""
+    """No positions: apart from a causal mask, attention sees the text as a bag of tokens."""
 
     name = "none"
 
@@ -55,7 +55,8 @@ class NoPositions:
 
 @dataclass(frozen=True)
 class Sinusoidal:
-    """Sines and cosines of geometrically spaced wavelengths. Source: Vaswani et al. 2017, 3.5.
+    """Sinusoidal positions: sines and cosines of geometrically spaced wavelengths. Source: Vaswani et
+    al. 2017, 3.5.
 
     `halves=False` interleaves sin and cos as the paper does; `halves=True` puts all sines
     before all cosines, as Marian does.
@@ -81,7 +82,7 @@ class Sinusoidal:
 
 @dataclass(frozen=True)
 class Learned:
-    """One trained vector a position, up to n_ctx. Source: GPT-2, BERT."""
+    """Learned positions: one trained vector per position, up to n_ctx. Source: GPT-2, BERT."""
 
     name = "learned"
 
@@ -93,7 +94,8 @@ class Learned:
 
 @dataclass(frozen=True)
 class Rotary:
-    """Queries and keys are rotated by an angle that grows with position. Source: Su et al. 2021.
+    """Rotary positions: rotate queries and keys by an angle that grows with position. Source: Su et
+    al. 2021.
 
     Half-split layout (dimension i pairs with i + d_head/2), as Llama and GPT-NeoX store it.
     """
@@ -118,7 +120,7 @@ class Rotary:
 
 @dataclass(frozen=True)
 class ALiBi:
-    """A penalty on the scores that grows linearly with distance. Source: Press et al. 2022."""
+    """ALiBi: a penalty on the scores that grows linearly with distance. Source: Press et al. 2022."""
 
     name = "alibi"
 
@@ -130,7 +132,8 @@ class ALiBi:
 
 @dataclass(frozen=True)
 class Relative:
-    """A learned number a head and bucket of distances, added to the scores; shared by all layers.
+    """Relative positions: a learned number per head and bucket of distances, added to the scores and
+    shared by all layers.
 
     Half of the buckets hold one distance each, the others ever more of them, up to `max_distance`;
     all that lies beyond shares the last bucket. A decoder's buckets look back only; an encoder's

@@ -110,7 +110,7 @@ class Reader(Tapped, nn.Module):
 
 
 class Classifier(Reader):
-    """A class for each text: a linear layer on the encoder's final states.
+    """A text classifier: a linear layer on the encoder's final hidden states.
 
     Source: Devlin et al. 2019, section 3.2 (without their tanh layer).
 
@@ -149,8 +149,8 @@ class Classifier(Reader):
 
 
 class SpanReader(Reader):
-    """Where the answer stands in a text: two scores a position, for the first and the last token
-    of the answer. Source: Devlin et al. 2019, section 4.2.
+    """A reader that finds the answer in a text: two scores per position, for the first and the last
+    token of the answer. Source: Devlin et al. 2019, section 4.2.
 
     Args:
         encoder: a Transformer of kind "encoder"; it reads text and question in one row.
@@ -256,8 +256,8 @@ class PictureConfig:
 
 
 class PictureClassifier(Tapped, nn.Module):
-    """A class for each picture: a Vision Transformer. A picture is cut into patches, a linear layer
-    makes each a vector, [CLS] stands before them, and from there on it is the encoder.
+    """An image classifier: a Vision Transformer. It cuts an image into patches, a linear layer turns each
+    into a vector, [CLS] is put in front of them, and the encoder reads the result.
 
     Source: Dosovitskiy et al. 2021.
 

@@ -102,7 +102,7 @@ class _Steps:
 
 
 class Recurrent(TokenModel):
-    """A recurrent language model or encoder-decoder, with the surface of a `Transformer`.
+    """A recurrent language model or encoder-decoder with the methods of a `Transformer`.
 
     The encoder reads in both directions, d_model / 2 units each. The decoder starts from a
     projection of the encoder's last states; with Bahdanau's attention, each of its steps also

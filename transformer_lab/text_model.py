@@ -28,7 +28,7 @@ _LONGEST = 1_000_000  # characters, where a model states no limit
 
 
 class TextModel:
-    """A model that is given text.
+    """A model with its tokenizer, so that you can give it text.
 
     Args:
         model: our `Transformer`, any Hugging Face model, or a `tl.Network` of your own.
@@ -380,7 +380,7 @@ class TextModel:
             wanted = getattr(tokenizer, "rows", tokenizer.vocab_size)
             if rows is not None and wanted > rows:
                 raise ValueError(
-                    f"{side} has {wanted:,} tokens but the embedding of {self.name} has {rows:,} "
+                    f"{side} has {wanted:,} tokens but the embedding of the model {self.name} has {rows:,} "
                     "rows; give the tokenizer that belongs to the model"
                 )
 
@@ -395,7 +395,7 @@ class TextModel:
 
 
 def shipped() -> TextModel:
-    """The small model that comes with this package; see data/models/ for its card."""
+    """Return the small model that comes with this package; see data/models/ for its card."""
     return TextModel.from_pretrained("shipped")
 
 

@@ -129,7 +129,7 @@ def generate(
     written: Tensor | None = None,
     sampling: Sampling | None = None,
 ) -> Tensor:
-    """Continue `tokens`, or with an encoder-decoder write the target of `tokens`.
+    """Generate tokens after `tokens`, or with an encoder-decoder the target of `tokens`.
 
     Args:
         tokens: int64 [batch, position]; texts of a decoder are padded on the *left* (see mask).

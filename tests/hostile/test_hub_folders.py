@@ -122,7 +122,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "tokenizer: larger than the model": (
         lambda f: words(60).save_pretrained(f),
-        "tokenizer has 60 tokens but the embedding of tiny has 52 rows",
+        "tokenizer has 60 tokens but the embedding of the model tiny has 52 rows",
     ),
     "tokenizer: none": (
         lambda f: [(f / n).unlink() for n in ("tokenizer.json", "tokenizer_config.json")],

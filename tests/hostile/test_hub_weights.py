@@ -39,12 +39,12 @@ TENSORS = {
     "missing": (lambda t: t.pop(FC), rf"{FC} are missing"),
     "renamed": (
         lambda t: t.update({"transformer.h.1.mlp.up.bias": t.pop(FC)}),
-        rf"{FC} are missing; transformer\.h\.1\.mlp\.up\.bias have no place",
+        rf"{FC} are missing; transformer\.h\.1\.mlp\.up\.bias do not belong",
     ),
     "many missing": (lambda t: [t.pop(n) for n in list(t) if ".h.1." in n], r"and 8 more are missing"),
     "left over": (
         lambda t: t.update({"transformer.h.2.mlp.c_fc.bias": torch.zeros(64)}),
-        r"transformer\.h\.2\.mlp\.c_fc\.bias have no place",
+        r"transformer\.h\.2\.mlp\.c_fc\.bias do not belong",
     ),
     "an adapter": (
         lambda t: t.update({"transformer.h.1.attn.lora_A.weight": torch.zeros(2, 2)}),

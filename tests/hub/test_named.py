@@ -280,7 +280,7 @@ def test_what_was_not_told_is_refused_with_the_name_that_is_missing():
         pass
     with tl.edit(network, tl.skip(0, "attention")):
         model(TEXT)
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match="texts of the same length"):
         tl.trace(network, TEXT, mask=torch.tensor([[True] * 6 + [False]]))
     plain = model(TEXT)
     assert_close(tl.trace(network, TEXT).logits, plain)

@@ -190,7 +190,7 @@ DAMAGED = {
     "a strange step": (broken("steps", [["__class__", 1]]), "its step '__class__' is not known"),
     "a step in pieces": (broken("steps", [[1]]), "cannot be made anew: "),
     "a lost model": (
-        broken("model", {"loaded_from": "./gone", "random_weights": []}), "the folder .*gone does not exist",
+        broken("model", {"loaded_from": "./gone", "random_weights": []}), "the folder ./gone does not exist",
     ),
 }  # fmt: skip
 

@@ -278,7 +278,7 @@ def test_what_has_none_says_why():
         (("w", 0), r"what must be one of .*pattern.* got 'w'"),
         (("z", 2), r"layer=2 is outside 0 … 1"),
         (("z", 0, 4), r"head=4 is outside 0 … 3"),
-        (("resid_post", 0, 1), "of the whole stream"),
+        (("resid_post", 0, 1), "belongs to the whole stream"),
     ):
         with pytest.raises(TraceError, match=message):
             trace.gradient(*place)

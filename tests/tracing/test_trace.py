@@ -396,13 +396,13 @@ def test_labels_and_special_tokens():
         (lambda t: t.pattern(0, 4), ["head=4", "0 … 3"]),
         (lambda t: t.pattern(0, 0, kind="cross"), ["kind='cross'", "decoder"]),
         (lambda t: t.pattern(0, 0, batch=-1), ["batch=-1", "0 … 0"]),
-        (lambda t: t.pattern(0, 0, batch=True), ["batch=True", "whole number"]),
-        (lambda t: t.pattern(0.5, 0), ["layer=0.5", "whole number"]),
-        (lambda t: t.pattern(0, "x"), ["head='x'", "whole number"]),
+        (lambda t: t.pattern(0, 0, batch=True), ["batch must", "whole number, got True"]),
+        (lambda t: t.pattern(0.5, 0), ["layer must", "whole number, got 0.5"]),
+        (lambda t: t.pattern(0, "x"), ["head must", "whole number, got 'x'"]),
         (lambda t: t.pattern(0, 0, batch=1), ["batch=1", "0 … 0"]),
         (lambda t: t.predictions(9), ["position=9", "7 tokens"]),
-        (lambda t: t.predictions(k=-1), ["k=-1", "at least 1"]),
-        (lambda t: t.predictions(k=2.0), ["k=2.0", "whole number"]),
+        (lambda t: t.predictions(k=-1), ["k must", "at least 1, got -1"]),
+        (lambda t: t.predictions(k=2.0), ["k must be a whole number", "got 2.0"]),
     ],
 )
 def test_what_a_trace_does_not_hold_is_named(ask, words):

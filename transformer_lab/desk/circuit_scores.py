@@ -64,7 +64,8 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Circuit:
-    """Some edges of a model: what they keep of the metric, and what is left without them.
+    """A circuit: some edges of a model, how much of the metric they keep alone, and how much remains
+    without them.
 
     Attributes:
         edges: their names; scores: how far the metric falls without each, None where not known.

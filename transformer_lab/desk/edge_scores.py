@@ -176,9 +176,9 @@ def edge_scores(
     progress: Callable[[int, int], None] | None = None,
     budget_mib: float = 512,
 ) -> EdgeScores:
-    """How far the metric falls when one edge alone is corrupted, for every edge: from the embeddings,
-    each head and each mlp to what later heads read by their queries, keys and values, to later mlps
-    and to the logits.
+    """Score every edge by how far the metric falls when that edge alone is corrupted. Edges lead from
+    the embeddings, each head and each MLP to the queries, keys and values of later heads, to later
+    MLPs and to the logits.
 
     Args:
         model: a decoder: a `Transformer`, a Hugging Face model or a `TextModel` (then give texts).
@@ -236,9 +236,9 @@ def circuit(
     progress: Callable[[int, int], None] | None = None,
     budget_mib: float = 512,
 ) -> Circuit:
-    """Some of a model's edges, and what they keep: the metric with only these edges live, while every
-    other takes its value of the corrupted run; and with only the others live. Beside both stand as many
-    edges drawn at random.
+    """Choose some of a model's edges as a circuit, and measure the metric with only these edges live
+    (every other edge takes its value from the corrupted run), and with only the others live. The
+    control is as many edges drawn at random.
 
     Args:
         n: how many edges: the best, found from the logits on, so that none dangles.

@@ -52,8 +52,8 @@ def patching_grid(
     budget_mib: float = 512,
     **given: Any,
 ) -> PatchingGrids:
-    """Patch what a run on one prompt had into a run on another, a cell at a time: layer × position for
-    sites of the stream, layer × head (all positions together) for those of heads.
+    """Patch activations of a run on one prompt into a run on another, one cell at a time: layer ×
+    position for sites of the stream, layer × head (all positions together) for sites of heads.
 
     Args:
         model: a `Transformer`, a Hugging Face model, a `TextModel` (then give texts) or an `ImageModel`.

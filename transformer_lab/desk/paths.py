@@ -95,8 +95,8 @@ def path_patch(
     progress: Callable[[int, int], None] | None = None,
     budget_mib: float = 512,
 ) -> PathEffect | PatchingGrid:
-    """Put what a part of one run wrote into another run, and let it reach its receiver by the stream
-    alone: everything between them stays as it was.
+    """Patch what a part of one run wrote into another run, and let it reach its receiver through the
+    stream alone: everything between them keeps its old value.
 
     Args:
         model, clean, corrupted, metric, direction, align, kind, position: as in `patching_grid`.

@@ -43,7 +43,7 @@ def estimate_effects(
     target_mask: Tensor | None = None,
     **given: Any,
 ) -> Sweep:
-    """About what `sweep_heads` would find, in one gradient pass.
+    """Estimate the results of `sweep_heads` with one gradient pass.
 
     Of each head −Σ z · ∂log p/∂z is taken: the change of the chosen token's log-probability if it
     went on as steeply as it begins when the head's output z shrinks towards 0. It is exact where the

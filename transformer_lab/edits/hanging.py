@@ -29,7 +29,7 @@ from .kinds import Edit, EditError
 
 
 def edit(model: Any, *edits: Edit, this_thread: bool = False) -> AbstractContextManager[Any]:
-    """While open, every forward pass of the model is edited; nothing is left behind.
+    """Edit every forward pass of the model inside a `with` block; the model is unchanged afterwards.
 
     Edits act where they sit in the pass: layer by layer, and at one layer first those on the
     stream that comes in, then on edges, then on heads, then on what goes out. At one place they

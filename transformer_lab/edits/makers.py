@@ -57,8 +57,8 @@ def knock_out(
     key: int | None = None,
     kind: str | None = None,
 ) -> Edit:
-    """Forbid a query to look at a key. The edge is cut before the softmax, so that the weights
-    that are left sum to 1 again; a query that is left with no key gets 0.
+    """Stop a query from attending to a key. The edge is cut before the softmax, so the remaining
+    weights sum to 1 again; a query with no key left gets 0.
 
     Args:
         layer, head: counted from 0; None means all.
@@ -69,7 +69,7 @@ def knock_out(
 
 
 def skip(layer: int | None = None, part: str = "attention", *, kind: str | None = None) -> Edit:
-    """Let the attention or the feed-forward part of a block add nothing to the residual stream.
+    """Skip a part of a block: its attention or its MLP adds nothing to the residual stream.
 
     The stream goes past it; where norms come after the sum (as in the paper) it is still
     normalised there.
@@ -91,7 +91,8 @@ def patch(
     kind: str | None = None,
     what: str = "z",
 ) -> Edit:
-    """Put in what another run had at the same place: what of that run is enough to turn this one?
+    """Replace an activation by that of another run (activation patching): which part of that run is
+    enough to change the answer of this one?
 
     Args:
         source_trace: of `tl.trace(model, tokens, keep="all")`, one text (put into every text of

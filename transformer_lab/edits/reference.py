@@ -66,7 +66,7 @@ class Reference:
 
 
 def mean_of(model: Any, texts: Any, *, most: int | None = None) -> Reference:
-    """Each head's mean output z, for `tl.ablate(layer, head, value=tl.mean_of(model, texts))`.
+    """Return each head's mean output z over texts, for `tl.ablate(layer, head, value=tl.mean_of(…))`.
 
     Args:
         model: a `Transformer`, a Hugging Face model or a `TextModel`; edits in force hold.

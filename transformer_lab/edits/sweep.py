@@ -45,7 +45,7 @@ def sweep_heads(
     budget_mib: float = 128,
     **given: Any,
 ) -> Sweep:
-    """Switch off every head, each alone.
+    """Switch off each head alone and measure what changes.
 
     Args:
         model: a `Transformer`, a Hugging Face model or a `TextModel`; edits in force hold for
@@ -100,8 +100,8 @@ def sweep_groups(
     budget_mib: float = 128,
     **given: Any,
 ) -> Sweep:
-    """Switch off heads a group at a time: heads that stand in for each other look dispensable one
-    by one, and are not together.
+    """Switch off groups of heads and measure what changes: heads that can replace each other look
+    dispensable one by one, but not together.
 
     Args:
         groups: name -> its heads, each a pair (layer, head); or a list of groups. If None, every
@@ -151,7 +151,8 @@ def sweep_edges(
     budget_mib: float = 128,
     **given: Any,
 ) -> Sweep:
-    """Cut every edge of one row, each alone: the query from each of the keys that it looks at.
+    """Cut each edge of one query alone and measure what changes: one key at a time, that key is hidden
+    from the query.
 
     Args:
         layer, head: counted from 0; None means all.

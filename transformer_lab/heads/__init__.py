@@ -1,4 +1,4 @@
-"""What heads look at, as numbers, and a name for each head with the evidence for it.
+"""Measure what heads attend to, and label each head with the evidence for its label.
 
 `measures` scores heads from traces, `probes` makes controlled inputs, `naming` gives labels by the
 `evidence` of both. `over_texts` averages a head over a batch; `spans` measures what goes from one

@@ -1,4 +1,4 @@
-"""Controlled inputs: token ids on which a head has nothing to go by but what is being tested.
+"""Controlled inputs: token ids on which a head can only use the pattern that is being tested.
 
 Random tokens carry no meaning, so on `repeated` a head can be drawn to a token only by where it
 stands or because it came before. Any model can be probed: ours, Hugging Face's, or a `TextModel`.

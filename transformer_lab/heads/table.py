@@ -65,7 +65,8 @@ class HeadRow:
 
 @dataclass(frozen=True, eq=False)
 class HeadTable:
-    """Heads as rows. It is sorted, searched and written, never changed: each gives another table.
+    """A table with a row for each head. Sorting and searching return a new table; this one never
+    changes.
 
     rows: what is in it; `len`, loops and indices go over them.
     columns: the names that `sorted` and `where` know.
@@ -246,8 +247,8 @@ def head_table(
     progress: Callable[[int, int], None] | None = None,
     **given: Any,
 ) -> HeadTable:
-    """Every head in a row: its label with the evidence, what it scores on this text by every measure,
-    and what switching it off changes. Those that matter most come first.
+    """Return a table with a row for each head: its label with the evidence, its score on this text by
+    every measure, and what switching it off changes. The heads that matter most come first.
 
     Args:
         model: a `TextModel`, a model with token ids as `text`, or a `Trace`, whose text is taken.

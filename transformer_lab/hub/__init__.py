@@ -1,1 +1,1 @@
-"""Which network a model is, and any Hugging Face model through the seam of attention."""
+"""Adapters: how models are traced and edited, Hugging Face models through their attention interface."""

@@ -25,7 +25,7 @@ from .network import Inputs, Network, Output, SeamError, edits_among
 
 
 class NamedNetwork(Network):
-    """Any torch module, given where its attention stands.
+    """An adapter for any torch module, given the names of its attention modules.
 
         network = tl.NamedNetwork(model, attention="blocks.*.attention")
         tl.trace(network, tokens); tl.explore(tl.TextModel(network, tokenizer), text)

@@ -81,8 +81,8 @@ def _repeated(x: Any, n: int) -> Any:
 
 
 class Output(NamedTuple):
-    """What a pass gave: `logits` of tokens, [batch, position, vocab]; or where no tokens are
-    predicted the final `states`, [batch, position, d_model], or `answers`, such as classes."""
+    """The output of a pass: `logits` of tokens, [batch, position, vocab]; or for a model that predicts
+    no tokens the final `states`, [batch, position, d_model], or `answers`, such as classes."""
 
     logits: Tensor | None = None
     states: Tensor | None = None
@@ -121,17 +121,17 @@ def no_heads(layer: Layer, layers: Sequence[Layer]) -> str:
 
 
 class Network(Tapped):
-    """What a model is. For a model of your own, say four things, and `tl.trace`, `tl.edit`, the
+    """The adapter of a model. For a model of your own, define four things, and `tl.trace`, `tl.edit`, the
     sweeps and the views do the rest:
 
-    `kinds`: of its attention, of "encoder", "decoder" and "cross".
-    `heads(kind)`: how many each layer has, a list; 0 for a layer without attention.
-    `tapped()`: its modules that hold `taps`, a tuple which they hand to `tl.attend` as `tap`, with
+    `kinds`: its kinds of attention, among "encoder", "decoder" and "cross".
+    `heads(kind)`: the number of heads of each layer, a list; 0 for a layer without attention.
+    `tapped()`: the modules that hold `taps`, a tuple which they pass to `tl.attend` as `tap`, with
     their `site` (`tl.Site(kind, layer)`).
-    `run(inputs)`: one pass, given `Inputs`; returns an `Output`.
+    `run(inputs)`: one pass over `Inputs`; returns an `Output`.
 
-    What more is known (blocks, W_O, the way from the stream to logits) makes more possible; each of
-    the other methods says what happens without it.
+    Define more (blocks, W_O, the path from the stream to the logits) and more becomes possible; each
+    of the other methods says what happens without it.
 
     Args:
         module: the model, a torch module.

@@ -30,9 +30,9 @@ COPIES = 3  # of each map, with its graph and its gradient
 
 @dataclass(frozen=True)
 class Logit:
-    """One logit of every text: of `token` at `position` (−1 is the last real one, without padding),
-    or, where `against` is given, how far it stands above that token's. Token ids, or for a TextModel
-    texts of one token."""
+    """One logit of every text: that of `token` at `position` (−1 is the last real position, without
+    padding), or, if `against` is given, the logit difference to that token. Give token ids, or for a
+    TextModel texts of one token."""
 
     token: int | str
     against: int | str | None = None

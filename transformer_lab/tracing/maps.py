@@ -18,7 +18,7 @@ ROWS_UP_TO = 1024  # beyond, some of the queries stand for all in a thumbnail
 
 
 class MemoryBudgetError(MemoryError):
-    """Materialising this many maps would take more memory than was allowed."""
+    """Raised when materialising so many attention maps would take more memory than allowed."""
 
 
 def within_budget(n_weights: int, budget_mib: float, way_out: str) -> None:

@@ -39,7 +39,7 @@ def trace(
     budget_mib: float = 1024,
     **given: Any,
 ) -> Trace:
-    """Run the model once and keep what its attention did.
+    """Run the model once and record what its attention computed.
 
     Args:
         model: our `Transformer`, any Hugging Face model, a `TextModel` (then give text), an

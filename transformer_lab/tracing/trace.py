@@ -23,7 +23,7 @@ from .recording import Recorder, value_norms
 
 
 class Trace(Calls):
-    """What one forward pass did. Made by `trace`; axes are [batch, layer, head, query, key].
+    """The record of one forward pass, returned by `trace`; axes are [batch, layer, head, query, key].
 
     `kind` is "encoder", "decoder" or "cross"; where a trace holds several, the first of
     decoder, encoder is meant unless one is named. Layers and heads count from 0; a layer's number

@@ -151,7 +151,7 @@ test("a model that was damaged on its way is one sentence", async () => {
   damaged.weights[damaged.weights.length - 1] ^= 1;
   await assert.rejects(engine.ask({ ask: "load", ...damaged }), /not as it was written: its checksum differs/);
   const other = { ...packed(), tokenizer: { kind: "char", vocabulary: ["a", "b", "c"] } };
-  await assert.rejects(engine.ask({ ask: "load", ...other }), /tokenizer has 8 tokens but the embedding of tiny has 7 rows/);
+  await assert.rejects(engine.ask({ ask: "load", ...other }), /tokenizer has 8 tokens but the embedding of the model tiny has 7 rows/);
   for (const kind of ["unigram", "constructor", undefined]) assert.throws(() => tokenizerOf({ kind }), /does not know tokenizers of kind/);
   const backend = { model: { type: "BPE", vocab: {}, merges: [] }, normalizer: null, pre_tokenizer: { type: "Digits" }, post_processor: null, decoder: { type: "ByteLevel" }, added_tokens: [] };
   const theirs = (change) => tokenizerOf({ kind: "hugging_face", ids: {}, special: [], size: 0, backend: { ...backend, ...change } });

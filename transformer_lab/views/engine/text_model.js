@@ -32,7 +32,7 @@ export class TextModel {
     for (const [side, one, most] of [["tokenizer", this.tokenizer, rows], ["target_tokenizer", this.targetTokenizer, targetRows ?? rows]]) {
       if (one.rows <= most) continue;
       throw new Error(
-        `${side} has ${thousands(one.rows)} tokens but the embedding of ${name} has ${thousands(most)} rows; ` +
+        `${side} has ${thousands(one.rows)} tokens but the embedding of the model ${name} has ${thousands(most)} rows; ` +
           "give the tokenizer that belongs to the model",
       );
     }
