@@ -1,7 +1,8 @@
-"""Is the verb right, with 64 labels: pretrained on unlabelled sentences against from scratch.
+"""Subject–verb agreement with 64 labels: pretrained on unlabelled sentences, or trained from scratch.
 
-Nouns of the other number stand between subject and verb. The same encoder, classifier, labels
-and fine-tuning; only the one has read 20,000 sentences with masked words before. Bar: ≥ 15 points.
+Nouns of the other number come between subject and verb. Encoder, classifier, labels and fine-tuning
+are the same; the pretrained encoder has read 20,000 sentences with masked words first. Bar: a gain
+of ≥ 15 points.
 """
 
 import torch
@@ -35,6 +36,6 @@ def run(options):
             )  # fmt: skip
         gain = right["pretrained"] - right["from scratch"]
         yield at_least(
-            "agreement, gain of pretraining", 100 * gain, 15, unit="points", seconds=reading.cpu,
+            "agreement, gain from pretraining", 100 * gain, 15, unit="points", seconds=reading.cpu,
             seed=seed,
         )  # fmt: skip

@@ -1,12 +1,12 @@
-"""On a processor with instructions for bf16: a step's time in bf16 / in fp32, and what is learned.
+"""bf16 on a processor with bf16 instructions: the time of a step relative to fp32, and the loss reached.
 
-Time: whole steps of both recipes at three sizes, by turns, the least of each. Learning: letters of
-tiny Shakespeare, three seeds, the same start and batches in both precisions; the loss of an eighth of
-the validation split, computed in fp32. Everything in bf16 is tried at d 256, the least at which
-`tl.train` tries it; Muon alone in bf16, and the rest in fp32, at d 128, the least at which it is so.
-Bars: the mean difference of a recipe ≤ .01 nats (two seeds differ by as much), and for the sizes at which
-`tl.train` chooses bf16 ≤ .9 of the time (≤ .95 for Muon alone, which costs no trial). Recipes that
-hold are named in `transformer_lab/training/precision.py`.
+Time: whole steps of both recipes at three sizes, taking turns, the fastest of each. Loss: letters of
+tiny Shakespeare, three seeds, the same start and batches in both precisions; measured on an eighth of
+the validation split, in fp32. All of the model in bf16 is tried at d 256, the smallest size at which
+`tl.train` tries it; Muon alone in bf16, with the rest in fp32, at d 128, the smallest size at which
+`tl.train` does that. Bars: the mean difference in loss of a recipe ≤ 0.01 nats (two seeds differ by as
+much); where `tl.train` chooses bf16, ≤ 0.9 of the time (≤ 0.95 for Muon alone, which needs no trial).
+Recipes that pass are listed in `transformer_lab/training/precision.py`.
 """
 
 import statistics
@@ -45,7 +45,7 @@ def config_for(name, shape):
 
 
 def times(name, shape, half, seed) -> tuple[float, float]:
-    """The least CPU seconds of a step with nothing in bf16 and with `half`, by turns, of one model."""
+    """The fewest CPU seconds of a step without bf16 and with `half`, taking turns on one model."""
     torch.manual_seed(seed)
     model = tl.Transformer(config_for(name, shape)).train()
     text = torch.randint(shape[-1], (shape[0], shape[1] + 1))
@@ -72,7 +72,7 @@ def times(name, shape, half, seed) -> tuple[float, float]:
 
 
 def learned(name, size, half, corpus, seed) -> float:
-    """The loss of the validation split after training."""
+    """The loss on the validation split after training."""
     torch.manual_seed(seed)
     shape = SHAPES[size]
     batch_size, n_ctx = shape[:2]
@@ -88,12 +88,14 @@ def learned(name, size, half, corpus, seed) -> float:
 
 def run(options):
     if not has_bf16_instructions():
-        yield Row("bf16", "no such instructions here", "", None, None, 0, options.seed)
+        yield Row(
+            "bf16", "this processor has no bf16 instructions", "", None, None, 0, options.seed
+        )
         return
     for size in SHAPES:
-        yield steps("a step", "adamw", size, ALL, options)
-        yield steps("a step", "modern", size, ALL, options)
-        yield steps("a step with Muon alone", "modern", size, MUON, options)
+        yield steps("time of a step", "adamw", size, ALL, options)
+        yield steps("time of a step", "modern", size, ALL, options)
+        yield steps("time of a step with Muon alone", "modern", size, MUON, options)
     corpus = tl.datasets.tiny_shakespeare(path=options.shakespeare)
     yield learning("loss", "adamw", D_256, ALL, corpus, options)
     yield learning("loss", "modern", D_256, ALL, corpus, options)

@@ -10,10 +10,10 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 
 def launch(playwright):
-    """A browser of its own.
+    """Start a separate browser.
 
     Raises:
-        RuntimeError: when there is none.
+        RuntimeError: when no Chromium is installed.
     """
     path = chromium()
     if path is None:
@@ -22,8 +22,8 @@ def launch(playwright):
 
 
 def megabytes(browser) -> float | None:
-    """What all processes of the browser hold, shared pages by their share (PSS); None where the
-    system does not tell (it needs Linux)."""
+    """Memory of all the browser's processes, with shared pages divided among them (PSS); None where the
+    system does not report it (only Linux does)."""
     session = browser.new_browser_cdp_session()
     processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
     session.detach()

@@ -1,15 +1,15 @@
-"""Tiny Shakespeare in nanoGPT's CPU shape: its recipe against the modern one, side by side.
+"""Tiny Shakespeare in nanoGPT's CPU shape: nanoGPT's recipe and the modern one, side by side.
 
-4 layers, 4 heads, d 128, 64 characters, batches of 12. Loss over the *whole* validation split.
-nanoGPT's recipe is implemented again here: GELU, learned positions, a tied head, no dropout, no
-biases, 2000 iterations of AdamW at 1e-3 with its warm-up and cosine. Its own code, run unchanged,
-reached 1.8921. Every run is a process of its own, whose CPU time is counted from its start to its
-loss on the validation split; evaluation on the way, for the curve, is not counted. The other's runs
-on a second core while ours run one after another, so that both meet the same machine. Bars for the
-modern recipe: ≤ 1.8921 with each of ten seeds, in at most .17 of the CPU time of the other. Its
-steps were chosen on the seeds 5 to 8; it runs 10 to 19.
+4 layers, 4 heads, d 128, 64 characters, batches of 12. The loss is over the *whole* validation split.
+nanoGPT's recipe is reimplemented here: GELU, learned positions, a tied head, no dropout, no biases,
+2000 iterations of AdamW at 1e-3 with its warm-up and cosine. Its own code, run unchanged, reached
+1.8921. Every run is a process of its own. Its CPU time counts from its start to its loss on the
+validation split, without the evaluations along the way that draw the curve. nanoGPT's recipe runs on
+a second core while ours run one after another, so that both have the same conditions. Bars for the
+modern recipe: ≤ 1.8921 with each of ten seeds, in at most 0.17 of the CPU time of nanoGPT's recipe.
+Its steps were chosen on the seeds 5 to 8; it runs on 10 to 19.
 
-    python -m benchmarks char_lm --shakespeare PATH      (else it is fetched)
+    python -m benchmarks char_lm --shakespeare PATH      (without PATH it is downloaded)
 """
 
 import json
@@ -30,17 +30,17 @@ from .report import BLUE, ORANGE, Row, at_most, plot
 
 BATCH, N_CTX = 12, 64
 NANOGPT_ITERATIONS, MODERN_STEPS = 2000, 130
-# A run this short has no time for ten steps of warm-up, nor for Muon's momentum of .95.
+# A run this short has no time for ten steps of warm-up or for Muon's momentum of 0.95.
 SHORT = Modern(momentum=(0.85, 0.9), embedding_lr=0.06, warmup=1)
-# With the usual base of 10,000, eleven of the 16 pairs of a head do not turn once in 64 letters; so, eight.
+# With the usual base of 10,000, eleven of a head's 16 pairs do not complete a turn in 64 letters; with 200, eight.
 POSITIONS = tl.Rotary(base=200.0)
-SEEDS = range(10, 20)  # nothing was tuned on them
+SEEDS = range(10, 20)  # none of the settings were tuned on these
 NANOGPT_LOSS = 1.8921  # nanoGPT's own code, unchanged, over the whole validation split
 
 
 def nanogpt(corpus, seed):
     """nanoGPT's model and loop (config/train_shakespeare_char.py with its CPU options): AdamW,
-    betas (.9, .99), weight decay .1 on matrices, clip 1, 100 warm-up iterations to 1e-3, then a
+    betas (0.9, 0.99), weight decay 0.1 on matrices, clip 1, 100 warm-up iterations to 1e-3, then a
     cosine to 1e-4. Yields (iteration, training loss). Source: Karpathy, nanoGPT."""
     torch.manual_seed(seed)
     config = tl.ModelConfig(
@@ -76,7 +76,7 @@ def _nanogpt_lr(i, *, high=1e-3, low=1e-4, warmup=100, end=NANOGPT_ITERATIONS):
 
 
 def _as_gpt2_starts(model):
-    """Normal, std .02 everywhere; output projections / √(2 · layers)."""
+    """Initialise as GPT-2 does: normal with std 0.02, output projections divided by √(2 · layers)."""
     for name, p in model.named_parameters():
         if p.dim() >= 2:
             last = name.endswith(("out.weight", "down.weight"))
@@ -85,8 +85,8 @@ def _as_gpt2_starts(model):
 
 class NGramEmbedding(nn.Module):
     """The embedding of a token plus those of the bigram and the trigram that end with it, hashed
-    into tables of `rows`. It spares a short run the head that would have to find the token before.
-    The tables begin with zeros. Source: modded-nanogpt."""
+    into tables of `rows`. It saves a short run from having to learn a previous-token head.
+    The tables start at zero. Source: modded-nanogpt."""
 
     def __init__(self, token: nn.Embedding, rows: int = 8192):
         super().__init__()
@@ -109,7 +109,7 @@ class NGramEmbedding(nn.Module):
 
 
 def modern(corpus, seed):
-    """Ours: ModelConfig.modern with n-gram embeddings and Muon, tuned to so short a run. Yields
+    """Ours: ModelConfig.modern with n-gram embeddings and Muon, tuned for a run this short. Yields
     (step, model)."""
     torch.manual_seed(seed)
     config = tl.ModelConfig.modern(
@@ -124,18 +124,21 @@ def modern(corpus, seed):
 
 
 def loss_of(model, held_out) -> float:
-    """Mean over every character of the validation split but its first."""
+    """Mean loss over every character of the validation split except the first."""
     from transformer_lab.training.objective import evaluate
 
     return evaluate(model, held_out)
 
 
-RECIPES = {"nanogpt": (nanogpt, 100), "modern": (modern, 25)}  # and how often the curve is taken
+RECIPES = {
+    "nanogpt": (nanogpt, 100),
+    "modern": (modern, 25),
+}  # and the steps between two points of the curve
 
 
 def learn(name, seed, shakespeare) -> dict:
-    """Train to the end, in this process: the loss at last, the CPU seconds since the process began,
-    and the curve as (CPU seconds, loss on an eighth of the validation split)."""
+    """Train in this process. Returns the final loss, the CPU seconds since the process started, and
+    the curve as (CPU seconds, loss on an eighth of the validation split)."""
     torch.set_num_threads(1)
     corpus = tl.datasets.tiny_shakespeare(path=shakespeare)
     held_out = corpus.epoch(16, N_CTX)
@@ -151,7 +154,7 @@ def learn(name, seed, shakespeare) -> dict:
 
 
 def began(name, seed, shakespeare) -> subprocess.Popen:
-    """`learn` in a process of its own."""
+    """Start `learn` in a separate process."""
     path = "" if shakespeare is None else os.fspath(shakespeare)
     return subprocess.Popen(
         [sys.executable, "-m", "benchmarks.char_lm", name, str(seed), path],
@@ -167,21 +170,21 @@ def ended(process) -> dict:
 
 
 def run(options):
-    beside = began("nanogpt", options.seed, options.shakespeare)  # all of ours run while it does
+    beside = began("nanogpt", options.seed, options.shakespeare)  # all of ours run meanwhile
     ours = [ended(began("modern", seed, options.shakespeare)) for seed in SEEDS]
     theirs = ended(beside)
     losses, cpu = [found["loss"] for found in ours], [found["cpu"] for found in ours]
     told = dict(seconds=sum(cpu), seed=SEEDS[0])
     yield at_most(
-        f"char LM, modern recipe, whole-validation loss, the worst of {len(SEEDS)} seeds", max(losses),
+        f"char LM, modern recipe, loss on the whole validation split, worst of {len(SEEDS)} seeds", max(losses),
         NANOGPT_LOSS, unit="nats", note=", ".join(f"{loss:.4f}" for loss in losses), **told,
     )  # fmt: skip
     yield Row(
-        "char LM, nanoGPT's recipe implemented again, loss", round(theirs["loss"], 4), "nats", None,
+        "char LM, nanoGPT's recipe reimplemented, loss", round(theirs["loss"], 4), "nats", None,
         None, round(theirs["cpu"], 1), options.seed,
     )  # fmt: skip
     yield at_most(
-        "char LM, CPU time modern / nanoGPT's recipe, whole processes, the slowest seed",
+        "char LM, CPU time modern / nanoGPT's recipe, whole processes, slowest seed",
         max(cpu) / theirs["cpu"], 0.17, unit="×",
         note=f"{max(cpu):.1f} against {theirs['cpu']:.1f} s, median {statistics.median(cpu):.1f}", **told,
     )  # fmt: skip

@@ -1,12 +1,12 @@
-"""Patching grids: the same numbers as TransformerLens, in ≤ 0.8 × its CPU time.
+"""Activation patching grids: the same numbers as TransformerLens, in ≤ 0.8 × its CPU time.
 
-GPT-2-small's shape with random weights, one model in two copies: activation patching of all heads, of
-the stream by layer and position, and attribution patching of heads and mlps. Both take turns, and the
-medians of their CPU times are compared. Then what a reader waits for: exact grids of the model that
-ships, and attribution patching of SmolLM2-135M at every site.
+GPT-2-small's shape with random weights, one model in two copies: activation patching of all heads,
+activation patching of the residual stream by layer and position, and attribution patching of heads and
+MLPs. The two libraries take turns, and the medians of their CPU times are compared. Then two waits of a
+user: exact grids of the shipped model, and attribution patching of SmolLM2-135M at every site.
 
-TransformerLens comes with the development tools; without it, and without SmolLM2 (`make models`), its
-rows are left out.
+TransformerLens comes with the development tools. If it or SmolLM2 (`make models`) is missing, its rows
+are left out.
 """
 
 import copy
@@ -53,7 +53,7 @@ def beside_transformer_lens(model, seed, turns=TURNS):
     for name, ours, peer in (
         ("activation patching of all heads", exact("z"), heads),
         ("activation patching of layer × position", exact("resid_pre"), stream),
-        ("attribution patching of heads and mlps", attribution, nodes),
+        ("attribution patching of heads and MLPs", attribution, nodes),
     ):
         with Clock() as whole:
             times, found = {"ours": [], "theirs": []}, {}
@@ -104,7 +104,7 @@ def bridge(model):
 
 
 def tokenizer():
-    """One that is never asked: theirs wants some."""
+    """A tokenizer that is never used; TransformerLens requires one."""
     import tokenizers
     import transformers
 
@@ -160,7 +160,7 @@ def shipped(seed):
         found = tl.patching_grid(model, tokens, corrupted, metric=PAIR, sites=STREAM, by="exact")
     cells = sum(grid.exact.numel() for grid in found.values())
     yield at_most(
-        "exact grids of the model that ships", clock.wall, 10, unit="s", note=f"{cells} cells",
+        "exact grids of the shipped model", clock.wall, 10, unit="s", note=f"{cells} cells",
         seconds=clock.cpu, seed=seed,
     )  # fmt: skip
 

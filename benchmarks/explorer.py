@@ -1,10 +1,9 @@
 """From a click to the new prediction, in a real JupyterLab.
 
-For each model heads are switched off and on, and edges cut, each by a click; the time runs from
+For each model, heads are switched off and on and edges are cut, each by a click; the time runs from
 the click to the paint of the new predictions. The bars, 0.3 s for the shipped model and 0.2 s for
-SmolLM2-135M, are meant for two idle cores; the load is told with each row. Every click asks
-something new, so that no answer is known from before. Weights of SmolLM2-135M come with the extra
-"models".
+SmolLM2-135M, assume two idle cores; each row reports the load. Every click requests something new, so
+that no answer is cached. The weights of SmolLM2-135M come with the extra "models".
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ model = tl.TextModel.from_pretrained({name!r})
 view = tl.explore(model)
 view
 """
-# The time of the last click, and of the first paint after the result that it led to.
+# Records the time of the last click and of the first paint after its result.
 WATCH = """() => {
     const root = document.querySelector(".tl-view-explorer");
     document.addEventListener("click", () => { window.clicked = performance.now(); }, true);
     document.addEventListener("keydown", () => { window.clicked = performance.now(); }, true);
     new MutationObserver(() => {
-        if (window.stamp === root.dataset.stamp) return; // it counts what Python told and is on view
+        if (window.stamp === root.dataset.stamp) return; // it counts results of Python that are shown
         window.stamp = root.dataset.stamp;
         requestAnimationFrame(() => setTimeout(() => { window.painted = performance.now(); }));
     }).observe(root, {attributes: true, attributeFilter: ["data-stamp"]});
@@ -58,7 +57,7 @@ for layer in range(view._kinds[view.kind]["layers"]):
 view.edits = []
 open({file!r}, "w").write(str(median(times)))
 """
-# What is found out of all heads, each by itself, in the kernel of the view: seconds.
+# Seconds for each measurement over all heads, one after another, in the view's kernel.
 ALL_HEADS = """
 import json
 def seconds(run):
@@ -67,14 +66,14 @@ def seconds(run):
     return time.perf_counter() - started
 view._background.close()
 found = {{
-    "naming all heads": seconds(lambda: tl.heads.labels(model, ablation=False)),
+    "labelling all heads": seconds(lambda: tl.heads.labels(model, ablation=False)),
     "estimates of all heads": seconds(lambda: tl.estimate_effects(model, view.text)),
-    "the exact effects of all heads": seconds(lambda: tl.sweep_heads(model, view.text)),
+    "exact effects of all heads": seconds(lambda: tl.sweep_heads(model, view.text)),
 }}
 open({file!r}, "w").write(json.dumps(found))
 """
 ALL_BARS = {
-    "naming all heads": 4.0, "estimates of all heads": 1.0, "the exact effects of all heads": 10.0,
+    "labelling all heads": 4.0, "estimates of all heads": 1.0, "exact effects of all heads": 10.0,
 }  # fmt: skip
 
 
@@ -111,17 +110,17 @@ def run(options):
                     unit="s", seconds=clock.cpu, seed=options.seed, note=note,
                 )  # fmt: skip
             yield Row(
-                f"{name}, from a text typed anew to its prediction", round(text, 3), "s", None,
+                f"{name}, from a newly typed text to its prediction", round(text, 3), "s", None,
                 None, round(clock.cpu, 1), options.seed,
             )  # fmt: skip
         browser.close()
 
 
 def measure(browser, lab: Lab, name: str) -> dict:
-    """Seconds of each click on a head and on an edge, of a new text, and of Python's answer."""
+    """Seconds for each click on a head and on an edge, for a new text, and for Python's answer alone."""
     page = lab.open(browser, CELL.format(name=name))
     page.wait_for_selector("[data-ready]", timeout=120_000)
-    if page.locator("[data-part=names]:visible").count() == 0:  # labels are looked for at once
+    if page.locator("[data-part=names]:visible").count() == 0:  # labels are computed right away
         page.wait_for_timeout(5000)
     page.evaluate(WATCH)
     page.locator("[data-part=tool] [data-value=off]").click()
@@ -161,7 +160,7 @@ def measure(browser, lab: Lab, name: str) -> dict:
 
 
 def timed(page, act) -> float:
-    """Seconds from the reader's act to the paint of what it led to."""
+    """Seconds from the user's action to the paint of its result."""
     page.evaluate("() => { window.painted = 0; }")
     act()
     page.wait_for_function("() => window.painted > window.clicked", timeout=60_000)
@@ -169,7 +168,7 @@ def timed(page, act) -> float:
 
 
 class Lab:
-    """A JupyterLab with settings of its own."""
+    """A JupyterLab with separate settings."""
 
     def __init__(self, folder: Path):
         self.folder = folder

@@ -1,8 +1,8 @@
-"""On a GPU: fp32, bf16, and bf16 with torch.compile: tokens a second and share of the card's peak.
+"""On a GPU: fp32, bf16, and bf16 with torch.compile, in tokens a second and as a fraction of the peak.
 
-Where there is none, one row says so. The share of the peak counts 6 · parameters + 12 · layers ·
-d_model · context floating-point operations a token, against the card's dense bf16 (for fp32 its
-TF32) rate from its data sheet; a card that is not in the list gets no share.
+Without a GPU there is one row that says so. The fraction counts 6 · parameters + 12 · layers ·
+d_model · context floating-point operations per token, relative to the card's dense bf16 rate (for fp32,
+its TF32 rate) from its data sheet; cards that are not in the list get no fraction.
 Source: the count, Chowdhery et al. 2022, appendix B.
 """
 
@@ -70,7 +70,7 @@ def run(options):
 
 
 def _tasks(device, options):
-    """The time of a few of the lessons' tasks, trained on the card as on a CPU."""
+    """The training time of a few of the lessons' tasks on the card."""
     tasks = {
         "number words": (tl.datasets.number_words(), "encoder-decoder", 300),
         "reverse": (tl.datasets.reverse(), "encoder-decoder", 600),

@@ -1,7 +1,7 @@
-"""256 new tokens with and without the key/value cache: ≥ 5 × faster, the same tokens.
+"""256 new tokens with and without the key/value cache: ≥ 5 × faster, and the same tokens.
 
-The longer the text and the wider the model, the more the cache saves; what a step costs at least
-(a token through every layer) is all that is left with it.
+The longer the text and the wider the model, the more the cache saves. What remains is the least that
+a step can cost: one token through every layer.
 """
 
 import statistics
@@ -39,7 +39,7 @@ def run(options):
         name = f"KV cache, 4 layers of d {d_model}, 256 tokens after {n_prompt}"
         same = torch.equal(written[True], written[False])
         yield Row(
-            f"{name}, the same tokens",
+            f"{name}, same tokens with and without",
             str(same),
             "",
             "True",

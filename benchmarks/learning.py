@@ -1,8 +1,8 @@
-"""300 steps of lesson 03's model in a page: ≤ 30 s, with the page drawing on meanwhile.
+"""Training lesson 03's model in a page: 300 steps in ≤ 30 s, while the page keeps drawing.
 
 One layer, d 32, 64 texts of 12 letters a step, in Chromium, with the loss, every head and the answers
-drawn 60 times on the way. The bar is meant for two idle cores; the load is told with the row, and
-beside it the seconds of CPU that the page took, all its threads together.
+drawn 60 times along the way. The bar assumes two idle cores; the row reports the load, and the CPU
+seconds of all the page's threads.
 """
 
 import os
@@ -16,7 +16,7 @@ from transformer_lab.views.pages.export import write_page
 from .browser import launch
 from .report import Row, at_most
 
-# How long the page was between two frames, in milliseconds.
+# Records the time between frames, in milliseconds.
 WATCH = """() => {
     window.gaps = [];
     let last = performance.now();
@@ -56,17 +56,17 @@ def run(options):
     note = f"{status}; load {os.getloadavg()[0]:.1f}"
     yield at_most(name, found["seconds"], 30, unit="s", note=note, **told)
     yield Row(
-        f"{name}, CPU of the page", round(cpu, 1), "s", None, None, round(cpu, 1), options.seed
+        f"{name}, CPU time of the page", round(cpu, 1), "s", None, None, round(cpu, 1), options.seed
     )
     late = gaps[int(0.99 * len(gaps))] / 1000
     yield at_most(
-        f"{name}, 99 of 100 frames come within", late, 0.1, unit="s",
+        f"{name}, 99 of 100 frames take at most", late, 0.1, unit="s",
         note=f"median {gaps[len(gaps) // 2]:.0f} ms, longest {gaps[-1]:.0f} ms", **told,
     )  # fmt: skip
 
 
 def _cpu(browser) -> float:
-    """Seconds of CPU of the browser's pages so far."""
+    """CPU seconds of the browser's pages so far."""
     session = browser.new_browser_cdp_session()
     processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
     session.detach()

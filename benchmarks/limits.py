@@ -1,13 +1,13 @@
-"""How near training, traces, sweeps and views come to what this machine can do: limits.md.
+"""How close training, traces, sweeps and views come to what this machine can do: limits.md.
 
-The limit of arithmetic is what matrix products of the training step's own shapes reach, on one
-thread; that of memory is a copy of 256 MB. Operations of a step are 6 a weight and token, of a pass
-2, as is usual: attention itself is not counted, so that shares are a little low. Products and steps
-take turns, and every number is the best of them, which another program's work disturbs least.
+The limit for arithmetic is the rate of matrix products in the training step's own shapes, on one
+thread; the limit for memory is copying 128 MB. A step counts as 6 operations per weight and token,
+a pass as 2, as is usual. Attention itself is not counted, so the fractions are a little low. Products
+and steps take turns, and each number is the fastest of them, the one that other programs disturb least.
 
-Bars: a step of the modern recipe ≥ .457 of the products' rate (80 of 175 GFLOP/s), of a GPT block
-with AdamW ≥ .543 (95 of 175). Compiled steps stand beside them; what
-compiling costs, `throughput` says.
+Bars: a step of the modern recipe reaches ≥ 0.457 of the products' rate (80 of 175 GFLOP/s), a GPT
+block with AdamW ≥ 0.543 (95 of 175). Compiled steps are listed beside them; `throughput` reports what
+compiling costs.
 """
 
 import time
@@ -26,12 +26,12 @@ from .report import Clock, at_least, machine
 
 BATCH, N_CTX, D_MODEL, LAYERS, HEADS, VOCABULARY = 12, 64, 128, 4, 4, 65
 TURNS = 12
-KINDS = {  # of operations, by the beginnings of their names
+KINDS = {  # kinds of operations, by how their names begin
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"),
     "attention": ("aten::_scaled_dot_product",),
     "copies": ("aten::copy_", "aten::cat", "aten::clone", "aten::stack"),
     "the optimizer's own kernel": ("aten::_fused_adamw", "aten::lerp", "aten::_foreach"),
-    "norms, activations, sums: number by number": ("aten::",),
+    "norms, activations, sums (elementwise)": ("aten::",),
 }
 REST = "Python, autograd, memory"
 
@@ -44,7 +44,7 @@ def best(work: Callable[[], object]) -> float:
 
 
 def by_turns(turns: int = TURNS, **works: Callable[[], object]) -> dict[str, float]:
-    """The least CPU seconds that each took, over turns after one that warms up."""
+    """The fewest CPU seconds that each took, over several turns after a warm-up."""
     for work in works.values():
         work()
     least = dict.fromkeys(works, float("inf"))
@@ -55,7 +55,7 @@ def by_turns(turns: int = TURNS, **works: Callable[[], object]) -> dict[str, flo
 
 
 def products(a: torch.Tensor, b: torch.Tensor, times: int) -> Callable[[], None]:
-    """a @ b so many times, into the same memory."""
+    """A function that computes a @ b so many times, into the same memory."""
     out = a @ b
 
     def work():
@@ -66,7 +66,7 @@ def products(a: torch.Tensor, b: torch.Tensor, times: int) -> Callable[[], None]
 
 
 def step_of(make: Callable, name: str, seed: int, compiled: bool) -> tuple[Callable, Callable, int]:
-    """(forward and backward, the optimizers' step, weights) of one kind of model and recipe."""
+    """(forward and backward, the optimizers' step, number of weights) for one kind of model and recipe."""
     torch.manual_seed(seed)
     config = make(
         vocab_size=VOCABULARY, n_layers=LAYERS, n_heads=HEADS, d_model=D_MODEL, n_ctx=N_CTX
@@ -95,7 +95,7 @@ def plain(**sizes):
 
 
 def spent(work: Callable[[], object]) -> dict[str, float]:
-    """The share of each kind of operation in the CPU time of some work."""
+    """The fraction of CPU time that each kind of operation takes."""
     with profile(activities=[ProfilerActivity.CPU]) as found:
         for _ in range(5):
             work()
@@ -134,7 +134,7 @@ def _machine(lines, options):
             narrow=products(x, square, 80),
             large=products(big, big, 1),
         )
-        # Apart: it empties the caches in which the small products live.
+        # Measured separately, because it evicts the small products from the caches.
         least |= by_turns(copy=lambda: target.copy_(floats))
     wide = 20 * 2 * x.numel() * w.shape[1] / least["wide"] / 1e9
     narrow = 80 * 2 * x.numel() * D_MODEL / least["narrow"] / 1e9
@@ -143,13 +143,13 @@ def _machine(lines, options):
     lines += [
         "## The machine", "",
         "| | |", "|:--|--:|",
-        f"| a product of 768 × 128 and 128 × 512, as in a feed-forward layer | {wide:.0f} GFLOP/s |",
-        f"| of 768 × 128 and 128 × 128, as in attention | {narrow:.0f} GFLOP/s |",
-        f"| of 1024 × 1024 twice | {large:.0f} GFLOP/s |",
-        f"| a copy of 128 MB, read and written | {memory:.1f} GB/s |", "",
+        f"| a matrix product of 768 × 128 and 128 × 512, as in a feed-forward layer | {wide:.0f} GFLOP/s |",
+        f"| a matrix product of 768 × 128 and 128 × 128, as in attention | {narrow:.0f} GFLOP/s |",
+        f"| a matrix product of two 1024 × 1024 matrices | {large:.0f} GFLOP/s |",
+        f"| copying 128 MB, counting both reads and writes | {memory:.1f} GB/s |", "",
     ]  # fmt: skip
     told = dict(seconds=clock.cpu, seed=options.seed)
-    yield at_least("matrix products of a step's shape", wide, None, unit="GFLOP/s", **told)
+    yield at_least("matrix products in the shapes of a step", wide, None, unit="GFLOP/s", **told)
     return large, memory
 
 
@@ -162,9 +162,9 @@ def _training(lines, options):
     kinds |= {f"{name}, compiled": of for name, of in kinds.items()}
     lines += [
         "## A training step", "",
-        "nanoGPT's CPU shape: 4 layers, 4 heads, d 128, 12 × 64 letters. In fp32, but Muon's own products "
-        f"are in {'bf16, which is faster here' if gains_by_bf16(torch.empty(D_MODEL, D_MODEL)) else 'fp32 too'}.", "",
-        "| | step | of it the optimizer | reached | of the products' rate |", "|:--|--:|--:|--:|--:|",
+        "nanoGPT's CPU shape: 4 layers, 4 heads, d 128, batches of 12 × 64 letters. Steps run in fp32; Muon's own products "
+        f"run in {'bf16, which is faster here' if gains_by_bf16(torch.empty(D_MODEL, D_MODEL)) else 'fp32 too'}.", "",
+        "| | step | the optimizer's part | rate | relative to the products' rate |", "|:--|--:|--:|--:|--:|",
     ]  # fmt: skip
     parts = {}
     x, w = torch.randn(BATCH * N_CTX, D_MODEL), torch.randn(D_MODEL, 4 * D_MODEL)
@@ -183,7 +183,7 @@ def _training(lines, options):
         if not compiled:
             parts[name] = spent(lambda g=gradient, u=update: (g(), u()))
         yield at_least(
-            f"training step / matrix products of its shape, {name}", reached / here, bar,
+            f"rate of a training step / of its matrix products, {name}", reached / here, bar,
             seconds=clock.cpu, seed=options.seed,
             note=f"{reached:.1f} of {here:.0f} GFLOP/s, {1e3 * step:.1f} ms a step",
         )  # fmt: skip
@@ -204,8 +204,8 @@ def _passes(lines, options, rate, memory):
     n += model.head.weight.numel()
     lines += [
         "## Traces and sweeps", "",
-        "GPT-2 small's shape, random weights. A pass is 2 operations a weight and token.", "",
-        "| | CPU time | reached | of the large products' rate |", "|:--|--:|--:|--:|",
+        "GPT-2 small's shape with random weights. A forward pass counts as 2 operations per weight and token.", "",
+        "| | CPU time | rate | relative to the rate of large products |", "|:--|--:|--:|--:|",
     ]  # fmt: skip
     for length in (128, 512):
         text = torch.randint(1, VOCABULARY, (1, length))
@@ -224,23 +224,24 @@ def _passes(lines, options, rate, memory):
         f"| switching off each of {heads} heads, 128 tokens | {clock.cpu:.1f} s | "
         f"{reached:.0f} GFLOP/s | {reached / rate:.2f} |",
         "",
-        "The sweep is counted as one whole pass a head, which it would be by hand; it begins at the "
-        "layer of the head, and so may pass the limit. At one token a pass reads every weight once: "
-        f"{n * 4 / 1e6:.0f} MB, {n * 4 / memory / 1e6:.0f} ms at the rate of a copy.",
+        "The sweep counts as one whole pass per head, which is what it would take by hand. In fact it starts at the "
+        "layer of the head, so its rate can exceed the limit. For a single token, a pass reads every weight once: "
+        f"{n * 4 / 1e6:.0f} MB, or {n * 4 / memory / 1e6:.0f} ms at the rate of a copy.",
         "",
     ]
 
 
 def _views(lines, options):
-    """Bytes of a page, and of one more head from a kernel."""
+    """The size of a page beside that of its maps."""
     import tempfile
 
     torch.manual_seed(options.seed)
     config = tl.ModelConfig(vocab_size=VOCABULARY, n_layers=12, n_heads=12, d_model=96, n_ctx=512)
     model = tl.Transformer(config).eval()
     lines += [
-        "## Views", "", "A HeadView of 12 × 12 heads on a page, everything in it.", "",
-        "| tokens | page | the maps at a byte a weight that may be looked at | page / maps |", "|--:|--:|--:|--:|",
+        "## Views", "", "A page with a HeadView of 12 × 12 heads, complete. The maps are counted at one byte for each weight "
+        "that a causal head can have.", "",
+        "| tokens | page | maps | page / maps |", "|--:|--:|--:|--:|",
     ]  # fmt: skip
     for length in (32, 128, 512):
         found = tl.trace(model, torch.randint(VOCABULARY, (1, length)))
@@ -255,11 +256,11 @@ def _views(lines, options):
     lines.append("")
 
 
-TEXT = """# How near to the limit
+TEXT = """# How close to the limit
 
-What this machine can do, what is reached, and where the rest goes. Made by `python -m benchmarks
-limits`; nothing here is written by hand.
+What this machine can do, how much of it training, traces and views use, and where the rest goes.
+`python -m benchmarks limits` writes this page; nothing on it is edited by hand.
 
 {lines}
-Measured on: {where}; load {load} when this was written.
+Measured on: {where}; load {load} at the time of writing.
 """

@@ -1,9 +1,9 @@
-"""16,384 tokens of a 12 × 12 model: the chosen head's exact pyramid, a zoomed tile, the page's and the
-kernel's memory.
+"""16,384 tokens in a 12 × 12 model: one head's exact pyramid, a zoomed tile, memory of page and kernel.
 
-One random model of GPT-2-small's shape (d_head 64) reads the text once; what is told comes after its trace.
-A tile is the dearest there is: of the level below those that are kept. The kernel's memory is the most
-that the process held from the trace to the written page, beside what it held with the trace.
+One random model of GPT-2-small's shape (d_head 64) reads the text once; everything reported is
+measured after that trace. The tile is the most expensive kind: it lies below the levels that are kept.
+The kernel's memory is the peak of the process between the trace and the written page, relative to the
+memory of the trace.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .views import random_trace
 
 LENGTH = 16_384
 TURNS = 5
-REST = 3000  # ms, until memory is told
+REST = 3000  # ms before memory is read
 
 
 def run(options):
@@ -47,7 +47,7 @@ def measure(seed: int):
     shape = f"12 × 12 heads, {LENGTH} tokens"
 
     times = [timed(lambda turn=turn: trace.pyramid(3, turn)) for turn in range(TURNS)]
-    yield at_most(f"the chosen head's pyramid, {shape}", statistics.median(times), 4, unit="s", note=note, **told)  # fmt: skip
+    yield at_most(f"pyramid of one head, {shape}", statistics.median(times), 4, unit="s", note=note, **told)  # fmt: skip
     pyramid = trace.pyramid(5, 5)
     level = pyramid.base - 1
     rows = pyramid.shape(level)[0]
@@ -74,13 +74,13 @@ def timed(work) -> float:
 
 
 def peak() -> float:
-    """MB that this process has held at most."""
+    """Peak memory of this process in MB."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def page_memory(html: str) -> float:
-    """Once every zoom of the page has been looked at."""
+    """MB that the page adds to the browser, after every zoom level was shown."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
@@ -101,5 +101,5 @@ def page_memory(html: str) -> float:
         full = megabytes(browser)
         browser.close()
     if empty is None or full is None:
-        raise RuntimeError("this system does not tell what a browser holds: it needs Linux")
+        raise RuntimeError("the browser's memory can only be measured on Linux")
     return full - empty

@@ -1,7 +1,8 @@
-"""Number words, English to German, 1000 held out: exact ≥ .995 in ≤ 30 s, best head aligned ≥ .99.
+"""Number words, English to German, 1000 held out: exact ≥ 0.995 in ≤ 30 s, best head aligned ≥ 0.99.
 
-German says the units before the tens, so the map crosses. One head: with four the model is as
-right, but the work is shared out and no head need be aligned (0.83 to 1.00, by the seed).
+German says the units before the tens, so the alignment crosses. The model has one head: with four it
+is as accurate, but the heads divide the work and none need be aligned (0.83 to 1.00, depending on the
+seed).
 """
 
 import transformer_lab as tl
@@ -26,4 +27,6 @@ def run(options):
         yield at_least("number words, exact", tl.exact_match(model, held_out), 0.995, **told)
         yield at_most("number words, CPU time of training", clock.cpu, 30, unit="s", **told)
         hit = tl.grade_heads(model, data, held_out).best()[2]
-        yield at_least("number words, cross-attention on the source word", hit, 0.99, **told)
+        yield at_least(
+            "number words, cross-attention attends to the source word", hit, 0.99, **told
+        )

@@ -1,15 +1,14 @@
-"""From a typed text, a click on a head and one on an edge to the prediction, in a page with its model.
+"""From typing, a click on a head or a click on an edge to the prediction, in a page with its model.
 
-Nothing but a browser and the page: no kernel, no network. The shipped model reads 53 tokens; every
-text and every click asks something new, so that no answer is known from before. The time runs from
-the key or the click to the paint of the first predictions that differ from those before it. MiniLM's
-shape (6 layers, 12 heads, d 384, 30,522 words, no head) has random weights; there the time ends with
-the paint of the new text's maps. All bars are meant for two idle cores; the load is told with each
-row.
+Nothing but a browser and the page: no kernel, no network. The shipped model reads 53 tokens. Every
+text and every click requests something new, so that no answer is cached. The time runs from the key or
+the click to the paint of the first predictions that differ from those before. MiniLM's shape (6
+layers, 12 heads, d 384, 30,522 words, no head for predictions) has random weights; there the time ends
+with the paint of the new text's maps. All bars assume two idle cores; each row reports the load.
 
-Beside them: Transformer Explainer (Cho et al. 2024, arXiv 2408.04619) runs the whole of GPT-2 (small,
-124 million parameters) in a page, which by its own source fetches 63 parts of 10 MiB for it; its
-abstract and README publish no time to the first prediction.
+For comparison: Transformer Explainer (Cho et al. 2024, arXiv 2408.04619) runs the whole of GPT-2
+(small, 124 million parameters) in a page. According to its source, the page downloads 63 parts of
+10 MiB for it. Abstract and README publish no time to the first prediction.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ from .report import Clock, Row, at_most
 
 TOKENS, TURNS, LOADS = 53, 20, 5
 WORDS, READ = 30_522, 12
-SETTLE = 1500  # ms: what the page measures by itself after a text is over by then
+SETTLE = 1500  # ms: by then the page has finished its own measurements of a text
 OPENED = """(() => {
     const look = () => document.querySelector("[data-ready]")
         ? requestAnimationFrame(() => setTimeout(() => { window.firstHeads = performance.now(); }))
         : setTimeout(look, 5);
     look();
 })();"""
-# The first paint of what `told` gives, once that has changed since the reader's last act.
+# Records the first paint after the value of `told` has changed since the user's last action.
 WATCH = """(name) => {
     const root = document.querySelector(".tl-view-explorer");
     const told = {
@@ -91,7 +90,7 @@ def run(options):
 
 
 def _weights_of(view) -> str:
-    """How wide the weights in a page are: what `precision="auto"` chose."""
+    """The precision of the weights in a page, as `precision="auto"` chose it."""
     return f"weights in {view.carried.bits} bits"
 
 
@@ -101,7 +100,7 @@ def _seconds(name: str, times: list[float], bar: float, **common) -> Row:
 
 
 def texts_of(model: tl.TextModel, count: int) -> list[str]:
-    """Pieces of Python, which is what the shipped model reads, of so many tokens each."""
+    """Pieces of Python code, which the shipped model was trained on, each of the same number of tokens."""
     source = Path(statistics.__file__).read_text("utf-8")[8000:]
     found = []
     for _ in range(count):
@@ -116,7 +115,7 @@ def words(first: int, count: int) -> str:
 
 
 def like_minilm(seed: int) -> tl.TextModel:
-    """A random model of the shape of all-MiniLM-L6-v2."""
+    """A random model in the shape of all-MiniLM-L6-v2."""
     torch.manual_seed(seed)
     tokenizer = WordTokenizer.train(words(0, WORDS - 6))
     config = tl.ModelConfig(
@@ -127,7 +126,7 @@ def like_minilm(seed: int) -> tl.TextModel:
 
 
 def first_heads(playwright, path: Path) -> float:
-    """Seconds from the start of the page to the paint of its heads, in a browser of its own."""
+    """Seconds from the start of the page to the paint of its heads, in a new browser."""
     browser = launch(playwright)
     page = browser.new_page(viewport={"width": 1300, "height": 950})
     page.add_init_script(OPENED)
@@ -139,7 +138,7 @@ def first_heads(playwright, path: Path) -> float:
 
 
 def measure(playwright, path: Path, texts: list[str]) -> dict[str, tuple[list[float], float]]:
-    """What a reader does -> seconds of each time, and the bar."""
+    """Maps each action of the user to its times in seconds, and to its bar."""
     browser = launch(playwright)
     page = browser.new_page(viewport={"width": 1300, "height": 950})
     page.goto(path.as_uri())
@@ -151,7 +150,7 @@ def measure(playwright, path: Path, texts: list[str]) -> dict[str, tuple[list[fl
     ]  # the first one waits for the engine too
     page.locator("[data-part=tool] [data-value=cut]").click()
     canvas = page.locator("[data-part=map]")
-    edges = []  # first, for a head that is switched off has none to cut
+    edges = []  # before the heads, because a head that is off has no edges to cut
     for i in range(TURNS):
         place = numbers(canvas, "cell", "left", "top")
         at = {
@@ -179,7 +178,7 @@ def measure(playwright, path: Path, texts: list[str]) -> dict[str, tuple[list[fl
 
 
 def read_anew(playwright, path: Path) -> list[float]:
-    """Seconds from a typed text to its maps, of a model that predicts nothing."""
+    """Seconds from a typed text to its maps, for a model without predictions."""
     browser = launch(playwright)
     page = browser.new_page(viewport={"width": 1300, "height": 950})
     page.set_default_timeout(120_000)
@@ -193,7 +192,7 @@ def read_anew(playwright, path: Path) -> list[float]:
 
 
 def numbers(canvas, *names: str) -> dict[str, float]:
-    """What a canvas tells of where its cells lie."""
+    """The layout of a canvas's cells, from its data attributes."""
     found = canvas.evaluate("c => ({...c.dataset})")
     return {name: float(found[name]) for name in names}
 
@@ -206,7 +205,7 @@ def typing(page, box, text: str) -> float:
 
 
 def timed(page, act: Callable[[], object]) -> float:
-    """Seconds from the reader's act to the paint of what it led to."""
+    """Seconds from the user's action to the paint of its result."""
     page.evaluate("() => { window.painted = 0; }")
     act()
     page.wait_for_function("() => window.painted > 0", timeout=120_000)

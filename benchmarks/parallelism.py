@@ -1,8 +1,8 @@
-"""Forward and backward over texts of 32 … 1024 tokens: a transformer against an LSTM of equal size.
+"""Forward and backward over texts of 32 … 1024 tokens: a transformer and an LSTM of equal size.
 
-Times are told, not barred: on a few CPU cores a recurrent layer can be the faster one, because
-its steps are cheap and there is little to do side by side. What differs by design is how many
-steps wait for one another, and how far a signal travels; both are told beside the times.
+Times are reported without a bar: on a few CPU cores a recurrent layer can be the faster one, because
+its steps are cheap and little can run in parallel. The two differ by design in how many steps depend
+on one another and in how far a signal travels; both counts are in each row.
 """
 
 import torch
@@ -18,7 +18,7 @@ N_LAYERS, D_MODEL, VOCAB = 4, 128, 65
 
 
 def pair(seed: int):
-    """A transformer and an LSTM language model of equally many parameters (within 1 %)."""
+    """A transformer and an LSTM language model with the same number of parameters (within 1 %)."""
     torch.manual_seed(seed)
     transformer = tl.Transformer(
         tl.ModelConfig(vocab_size=VOCAB, n_layers=N_LAYERS, d_model=D_MODEL, n_ctx=max(LENGTHS))
@@ -33,7 +33,7 @@ def pair(seed: int):
 
 
 def seconds_a_pass(model, length: int, repeats: int) -> tuple[float, float]:
-    """Fastest of some passes forward and backward over one text, CPU and wall seconds."""
+    """CPU and wall seconds of the fastest of several forward and backward passes over one text."""
     device = model.device
     tokens = torch.randint(VOCAB, (1, length), device=device)
     times = []
@@ -68,11 +68,11 @@ def run(options, device="cpu"):
         yield Row(
             f"forward + backward at length {length}, LSTM / transformer ({device})",
             round(b / a, 3), "× time", None, None, round(clock.cpu, 1), options.seed,
-            note=f"{a:.1f} against {b:.1f} ms; dependent steps {waits[0]} against {waits[1]}; "
-            f"path {paths[0]} against {paths[1]}",
+            note=f"transformer {a:.1f} ms, LSTM {b:.1f} ms; dependent steps {waits[0]} and {waits[1]}; "
+            f"path length {paths[0]} and {paths[1]}",
         )  # fmt: skip
     yield Row(
-        f"length from which the transformer is the faster ({device})",
+        f"the faster of the two by length ({device})",
         crossover({n: {k: v[which] for k, v in c.items()} for n, c in curves.items()}), "tokens",
         None, None, round(clock.cpu, 1), options.seed,
     )  # fmt: skip
@@ -89,12 +89,12 @@ def run(options, device="cpu"):
 
 
 def crossover(curves) -> str:
-    """Where the lead changes as texts grow, or who leads throughout."""
+    """The faster model at the shortest length, and each length at which that changes."""
     leads = [
         "transformer" if curves["transformer"][n] < curves["LSTM"][n] else "LSTM" for n in LENGTHS
     ]
     if len(set(leads)) == 1:
-        return f"none: the {leads[0]} leads from {LENGTHS[0]} to {LENGTHS[-1]}"
+        return f"{leads[0]} from {LENGTHS[0]} to {LENGTHS[-1]}"
     changes = [
         f"{after} from {n}" for n, before, after in zip(LENGTHS[1:], leads, leads[1:], strict=False)
         if before != after

@@ -1,8 +1,9 @@
-"""Reverse 20 letters: with and without Bahdanau's attention, and a transformer, equal steps.
+"""Reverse 20 letters: a GRU with and without Bahdanau's attention, and a transformer, equal steps.
 
-Each with the recipe that suits it: AdamW for the GRUs, the modern one for the transformer.
+Each model trains with the recipe that suits it: AdamW for the GRUs, the modern one for the transformer.
 
-Told, not barred: what looking back buys when everything must pass through one state.
+Reported without a bar: it shows what attention gains when otherwise everything must pass through one
+state.
 """
 
 import transformer_lab as tl
@@ -30,7 +31,7 @@ def run(options):
         told = dict(seconds=clock.cpu, seed=options.seed)
         note = f"{model.n_parameters():,} parameters"
         if name != "GRU":
-            note += f"; best head on the source {tl.grade_heads(model, data, held_out[:1]).best()[2]:.3f}"
+            note += f"; best head attends to the source: {tl.grade_heads(model, data, held_out[:1]).best()[2]:.3f}"
         yield at_least(
             f"reverse 10–20, letters right: {name}", tl.accuracy(model, held_out), None, note=note,
             **told,

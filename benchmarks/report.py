@@ -1,4 +1,4 @@
-"""What a benchmark measured, and where it is written."""
+"""The rows that a benchmark measured, and the files that they are written to."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 
 @dataclass(frozen=True)
 class Row:
-    """One measured number. bar: what it must reach, such as "≥ 0.99"; None where it is only told.
-    seconds: CPU time of the training, or of the whole measurement where nothing is trained."""
+    """One measured number. bar: the value it must reach, such as "≥ 0.99"; None if it is only reported.
+    seconds: CPU time of the training, or of the whole measurement if nothing is trained."""
 
     name: str
     value: float | str
@@ -34,15 +34,15 @@ class Row:
         return f"{self.name}: {number(self.value)} {self.unit} {bar} [{self.seconds:.1f} s] {self.note}"
 
 
-def at_least(name, value, bar, *, seconds, seed, unit="share", note="") -> Row:
-    """A row whose value must be `bar` or more (None: is only told)."""
+def at_least(name, value, bar, *, seconds, seed, unit="fraction", note="") -> Row:
+    """A row whose value must be `bar` or more (None: it is only reported)."""
     if bar is None:
         return Row(name, round(value, 4), unit, None, None, round(seconds, 1), seed, note)
     holds = value >= bar
     return Row(name, round(value, 4), unit, f"≥ {bar}", holds, round(seconds, 1), seed, note)
 
 
-def at_most(name, value, bar, *, seconds, seed, unit="share", note="") -> Row:
+def at_most(name, value, bar, *, seconds, seed, unit="fraction", note="") -> Row:
     """A row whose value must be `bar` or less."""
     holds = value <= bar
     return Row(name, round(value, 4), unit, f"≤ {bar}", holds, round(seconds, 1), seed, note)
@@ -53,7 +53,7 @@ def number(value: float | str) -> str:
 
 
 class Clock:
-    """CPU seconds of this process and wall seconds, from entry on; stops at exit."""
+    """Measures CPU seconds of this process and wall seconds, from entry to exit."""
 
     def __enter__(self) -> Clock:
         self._cpu, self._wall = time.process_time(), time.perf_counter()
@@ -67,7 +67,7 @@ class Clock:
 
 
 def machine() -> dict:
-    """Where and with what this was measured."""
+    """The machine and the versions of a measurement."""
     import torch
 
     cpu = platform.processor() or platform.machine()
@@ -84,14 +84,14 @@ def machine() -> dict:
     except ImportError:
         pass
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    load = round(os.getloadavg()[0], 1)  # of processes that want a core, when this was written
+    load = round(os.getloadavg()[0], 1)  # processes that want a core, at the time of writing
     return {
         "cpu": cpu, "cores": os.cpu_count(), "load": load, "gpu": gpu, "versions": versions
     }  # fmt: skip
 
 
 def load(folder: Path) -> dict[str, list[Row]]:
-    """The rows of each benchmark that was ever run."""
+    """The saved rows of every benchmark."""
     path = folder / "results.json"
     if not path.exists():
         return {}
@@ -113,7 +113,7 @@ def write_results(folder: Path, results: dict[str, list[Row]], options) -> None:
 
 
 def write_table(folder: Path, results: dict[str, list[Row]]) -> None:
-    """The table of README.md, between its two marks."""
+    """Write the table in README.md, between its two marks."""
     from . import NAMES
 
     lines = [
@@ -131,10 +131,10 @@ def write_table(folder: Path, results: dict[str, list[Row]]) -> None:
             )
     where = machine()
     versions = ", ".join(f"{k} {v}" for k, v in where["versions"].items())
-    gpu = where["gpu"] or "none: the GPU table could not be measured here"
+    gpu = where["gpu"] or "none, so the GPU table was not measured"
     lines += [
         "",
-        f"Last written on: {where['cpu']}, {where['cores']} cores, load {where['load']}; GPU: {gpu}; "
+        f"Table last written on: {where['cpu']}, {where['cores']} cores, load {where['load']}; GPU: {gpu}; "
         f"{versions}.",
     ]
     path = folder / "README.md"
@@ -146,7 +146,7 @@ def write_table(folder: Path, results: dict[str, list[Row]]) -> None:
 
 @contextmanager
 def plot(path: Path, *, title: str, x: str, y: str) -> Iterator:
-    """An axes on a light background; the picture is written at the end."""
+    """Axes on a light background; the figure is saved at the end."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -170,5 +170,5 @@ def plot(path: Path, *, title: str, x: str, y: str) -> Iterator:
     plt.close(figure)
 
 
-# Colours that stay apart for colour-blind readers, on light ground (Okabe and Ito).
+# Colours that colour-blind readers can distinguish, on a light background (Okabe and Ito).
 BLUE, ORANGE, GREEN, PURPLE = "#0072b2", "#d55e00", "#009e73", "#8c5a9e"

@@ -1,6 +1,6 @@
-"""Match reports of about 50 words to one line of 11.
+"""Match reports of about 50 words to a summary of 11.
 
-Bars: the copied words (teams, goals, first scorer) all right ≥ .95, in ≤ 3 min.
+Bars: all copied words (teams, goals, first scorer) right ≥ 0.95, in ≤ 3 min.
 """
 
 import transformer_lab as tl
@@ -23,10 +23,12 @@ def run(options):
         told = dict(seconds=clock.cpu, seed=seed)
         held_out = data.epoch(250)
         # The frame of the summary is always the same, so all slots right is all words right.
-        yield at_least("reports, all slots right", tl.exact_match(model, held_out), 0.95, **told)
+        yield at_least(
+            "reports, all copied words right", tl.exact_match(model, held_out), 0.95, **told
+        )
         yield at_most("reports, CPU time of training", clock.cpu, 180, unit="s", **told)
         layer, head, hit = tl.grade_heads(model, data, held_out).best()
         yield at_least(
-            "reports, copied words whose cross-attention is on a right source", hit, None,
+            "reports, copied words that attend to a correct source", hit, None,
             note=f"layer {layer} head {head}", **told,
         )  # fmt: skip

@@ -1,7 +1,7 @@
-"""Reverse 3 to 10 letters: exact ≥ .99, and a head on the anti-diagonal ≥ .97.
+"""Reverse 3 to 10 letters: exact ≥ 0.99, and one head on the anti-diagonal ≥ 0.97.
 
-With zero_init the encoder adds nothing at first, so that cross-attention learns to look at letters
-before the encoder can carry them elsewhere; without it, one seed of two ended right and unaligned.
+With zero_init the encoder adds nothing at first, so cross-attention learns to attend to letters before
+the encoder can move them elsewhere. Otherwise one seed of two ended up right but unaligned.
 """
 
 import transformer_lab as tl

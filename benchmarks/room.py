@@ -1,8 +1,9 @@
-"""A room on one server: kernels that all train lesson 00's model at once, and the memory they take.
+"""A classroom on one server: kernels that all train lesson 00's model at once, and their memory.
 
-Each kernel is a Jupyter kernel, as a server starts it, with no OMP_NUM_THREADS set. They train the
-model of lesson 00 for 60 steps, first as `train` chooses (one thread for a model of that size), then
-with as many threads as there are cores, which sleep while they wait. All must finish. Nobody else is to use the machine meanwhile.
+Each kernel is a Jupyter kernel as a server starts it, with no OMP_NUM_THREADS set. They train the model
+of lesson 00 for 60 steps, first with the threads that `train` chooses (one for a model of that size),
+then with as many threads as there are cores; waiting threads sleep. All must finish. Nothing else should
+use the machine meanwhile.
 """
 
 import os
@@ -33,16 +34,16 @@ print(time.perf_counter() - started)
 
 def run(options):
     cores = os.cpu_count() or 1
-    for name, threads in (("one thread, chosen by train", None), (f"{cores} threads", cores)):
+    for name, threads in (("one thread (train's choice)", None), (f"{cores} threads", cores)):
         seconds, memory = train_together(CODE.format(steps=STEPS, threads=threads))
         yield Row(
-            f"{KERNELS} kernels at once, {name}: the slowest", round(max(seconds), 1), "s", None,
+            f"{KERNELS} kernels at once, {name}: slowest kernel", round(max(seconds), 1), "s", None,
             len(seconds) == KERNELS, round(sum(seconds), 1), options.seed,
             f"{STEPS} steps each; {len(seconds)} of {KERNELS} finished; fastest {min(seconds):.1f} s",
         )  # fmt: skip
         if threads is None:
             yield Row(
-                "memory of one such kernel at its highest", round(max(memory)), "MiB", None, None, 0.0,
+                "peak memory of one such kernel", round(max(memory)), "MiB", None, None, 0.0,
                 options.seed, f"all {KERNELS} together {sum(memory) / 1024:.1f} GiB, shared pages "
                 "counted in each",
             )  # fmt: skip

@@ -1,9 +1,9 @@
-"""What two processes cost here, and what more machines would give: docs/scaling.md is made of it.
+"""Training in two processes on this machine, and what more machines would give: docs/scaling.md.
 
-Measured: a training step of three sizes in one process, and what summing gradients over two
-processes (gloo, one thread each) takes by their bytes. From this come α, the cost of one message,
-and β, that of a byte. What GPUs would give is computed by `step_on` from figures that their makers
-publish; nothing of it was measured, and docs/scaling.md says so.
+Measured: a training step of three sizes in one process, and the time to sum gradients over two
+processes (gloo, one thread each), by number of bytes. From this come α, the cost of a message, and the
+rate in bytes a second. What GPUs would give is computed by `step_on` from figures that their
+manufacturers publish; none of that was measured, and docs/scaling.md says so.
 """
 
 import json
@@ -26,7 +26,7 @@ BEGIN, END = "<!-- measured -->", "<!-- end of what is measured -->"
 SIZES = {"d 64": (64, 2), "d 128": (128, 4), "d 256": (256, 4)}  # d_model, layers
 COUNTS = (1, 2**18, 2**20, 2**22)  # floats in a sum
 TURNS = 15
-BACKWARD = 2 / 3  # of a step, in which gradients can travel while others are computed
+BACKWARD = 2 / 3  # of a step: gradients can be sent while others are computed
 
 
 @dataclass(frozen=True)
@@ -38,34 +38,34 @@ class Link:
 
 
 def all_reduce(n: int, size: float, link: Link) -> float:
-    """Seconds in which n processes in a ring sum `size` bytes: 2(n − 1) messages, and each byte
-    passes 2(n − 1)/n times. Source: Patarasuk and Yuan 2009."""
+    """Seconds that n processes in a ring take to sum `size` bytes: 2(n − 1) messages, and each byte
+    is sent 2(n − 1)/n times. Source: Patarasuk and Yuan 2009."""
     return 2 * (n - 1) * link.alpha + 2 * (n - 1) / n * size / link.rate
 
 
 def step_on(n: int, seconds: float, size: float, link: Link, overlap: float = BACKWARD) -> float:
-    """Seconds of a step on n devices, of which one takes `seconds` for its own rows, where the sum
-    of `size` bytes of gradients hides behind `overlap` of them."""
+    """Seconds of a step on n devices, each of which takes `seconds` for its own rows. Summing `size`
+    bytes of gradients can hide behind a fraction `overlap` of that time."""
     return seconds + max(0.0, all_reduce(n, size, link) - overlap * seconds)
 
 
 def training_bytes(weights: float) -> float:
-    """What fp32 weights, their gradients and AdamW's two moments take."""
+    """Bytes of fp32 weights, their gradients and AdamW's two moments."""
     return 16.0 * weights
 
 
 def muon_share(d_model: int, tokens: float, *, gram: bool) -> float:
-    """Operations of Muon over those of forward and backward, where a process sees so many tokens.
+    """Operations of Muon relative to those of forward and backward, for this many tokens per process.
 
-    A layer has 12 d² weights, so 72 d² operations a token. Four steps of a d × d matrix take 24 d³,
-    of a d × 4d one 72 d³, or 42 d³ by its Gram matrix; there are four of the first and two of the
-    second.
+    A layer has 12 d² weights, so 72 d² operations per token. Muon's four iterations take 24 d³ for a
+    d × d matrix and 72 d³ for a d × 4d one, or 42 d³ with its Gram matrix. A layer has four of the first
+    kind and two of the second.
     """
     return (4 * 24 + 2 * (42 if gram else 72)) * d_model / (72 * tokens)
 
 
-# As their makers publish them: NVIDIA's H100 SXM (dense bf16, memory, NVLink in one direction),
-# InfiniBand NDR, and 100-gigabit Ethernet. What a message costs is assumed.
+# As published by the manufacturers: NVIDIA's H100 SXM (dense bf16, memory, NVLink in one direction),
+# InfiniBand NDR, and 100-gigabit Ethernet. The cost of a message is assumed.
 PEAK, MEMORY = 989e12, 80e9
 NVLINK, INFINIBAND = Link(5e-6, 450e9), Link(10e-6, 50e9)
 ETHERNET = Link(50e-6, 12.5e9)
@@ -79,7 +79,7 @@ MODELS = {
 
 
 def tables(rows: list[Row]) -> str:
-    """The tables of docs/scaling.md, from what was measured and the figures above."""
+    """The tables of docs/scaling.md, from the measured rows and the figures above."""
     at = {row.name: row for row in rows}
     lines = ["| one process | step | Muon and AdamW's part | gradients |", "|:--|--:|--:|--:|"]
     for name, (d_model, _) in SIZES.items():
@@ -134,15 +134,15 @@ def tables(rows: list[Row]) -> str:
 
 
 def numbers(row: Row) -> tuple[float, float]:
-    """Weights and milliseconds of the update, from a row's note."""
+    """The number of weights and the milliseconds of the update, from a row's note."""
     found = re.match(r"([\d,]+) weights, .*; ([\d.]+) ms are", row.note)
     assert found is not None, row.note
     return float(found[1].replace(",", "")), float(found[2])
 
 
 def link_here(rows: list[Row]) -> Link:
-    """α from the sum of one number, the rate from the largest: with two processes a sum is two
-    messages, and every byte passes once."""
+    """This machine's link: α from the sum of one number, the rate from the largest sum. With two
+    processes a sum takes two messages, and every byte is sent once."""
     at = {row.name: float(row.value) / 1e3 for row in rows if row.name.startswith("sum")}
     one, most = (at[f"sum over two processes, {4 * COUNTS[i]:,} bytes"] for i in (0, -1))
     return Link(one / 2, 4 * COUNTS[-1] / (most - one))
@@ -155,14 +155,14 @@ def write_tables(rows: list[Row], page: Path = PAGE) -> None:
 
 
 def steps_here(seed: int):
-    """(name, weights, CPU seconds of forward and backward, of the update) of each size."""
+    """(name, number of weights, CPU seconds of forward and backward, of the update) for each size."""
     import transformer_lab as tl
 
     from . import limits
 
     kept = limits.D_MODEL, limits.LAYERS
     for name, (limits.D_MODEL, limits.LAYERS) in SIZES.items():
-        gradient, update, n = limits.step_of(tl.ModelConfig.modern, "modern", seed)
+        gradient, update, n = limits.step_of(tl.ModelConfig.modern, "modern", seed, compiled=False)
         least = limits.by_turns(5, gradient=gradient, update=update)
         yield name, n, least["gradient"], least["update"]
     limits.D_MODEL, limits.LAYERS = kept
@@ -182,7 +182,7 @@ def measured(options):
         yield Row(
             f"step of one process, {name}", round(1e3 * (gradient + update), 1), "CPU ms", None,
             None, round(clock.cpu, 1), options.seed,
-            f"{n:,} weights, {4 * n / 1e6:.2f} MB of gradients; {1e3 * update:.1f} ms are Muon's and AdamW's",
+            f"{n:,} weights, {4 * n / 1e6:.2f} MB of gradients; {1e3 * update:.1f} ms are spent in Muon and AdamW",
         )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sums.json"
@@ -195,12 +195,12 @@ def measured(options):
     for count, seconds in zip(COUNTS, found["seconds"], strict=True):
         yield Row(
             f"sum over two processes, {4 * count:,} bytes", round(1e3 * seconds, 3), "ms", None,
-            None, round(found["cpu"], 1), options.seed, f"gloo, least of {TURNS}",
+            None, round(found["cpu"], 1), options.seed, f"gloo, fastest of {TURNS}",
         )  # fmt: skip
 
 
 def sums(path: str) -> None:
-    """In each of two processes: seconds of an all-reduce, by its size, the least of several."""
+    """Runs in each of two processes: seconds of an all-reduce for each size, the fastest of several."""
     import torch.distributed as dist
 
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Sort 8 different numbers of 50 with one attention layer: exact ≥ .99, a head on the next larger > .7."""
+"""Sort 8 different numbers below 50 with one attention layer: exact ≥ 0.99, a head on the next larger ≥ 0.7."""
 
 import transformer_lab as tl
 
@@ -20,4 +20,6 @@ def run(options):
         held_out = data.epoch(250, kind="decoder")
         yield at_least("sort, exact", tl.exact_match(model, held_out), 0.99, **told)
         _, head, hit = tl.grade_heads(model, data, held_out).best()
-        yield at_least("sort, looks at the next larger", hit, 0.7, note=f"head {head}", **told)
+        yield at_least(
+            "sort, attends to the next larger number", hit, 0.7, note=f"head {head}", **told
+        )

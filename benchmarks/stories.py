@@ -1,10 +1,10 @@
-"""Questions about stories, answered in writing: one fact ≥ .98, two facts ≥ .90, ≤ 3 min of training.
+"""Questions about stories, answered in writing: one fact ≥ 0.98, two facts ≥ 0.90, ≤ 3 min of training.
 
-A decoder reads a story and six questions, each followed by its answer, so that one story teaches
-six times; it is tested on one question a story, straight after the story. With two facts, half of
-the questions in training need one sentence only, and the test asks only those that need two. The
-attention of the token that says the answer is compared with the supporting sentences, head by
-head: how often is the key that a head looks at most a word of that sentence?
+A decoder reads a story and six questions, each followed by its answer, so that one story teaches six
+times. The test asks one question per story, right after the story. With two facts, half of the
+questions in training need only one sentence, and the test asks only those that need two. The attention
+of the token that predicts the answer is compared with the supporting sentences, head by head: how often
+is the key that a head attends to most a word of that sentence?
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from transformer_lab.optim import Modern
 from .report import at_least, at_most
 from .training import config_for, seeds, trained
 
-# Names must stay apart while they are learned: with embeddings of std .02, the first steps move all
-# names the same way, and for hundreds of steps no head can tell one from another. So the table is
-# scaled by √d_model, and the head shares it, as in the paper. Then what one layer answers ("Nora")
-# is written as the next layer reads it, which the second of two facts needs.
-# ALiBi with eight heads, so that its steepest slope, ½ a token, tells a sentence from the one before
-# it: whose place this is, is said by the person named last. To look and to copy is all there is to
-# do, so there are no feed-forward layers.
+# Names must stay distinct while they are learned. With embeddings of std 0.02, the first steps move all
+# names the same way, and for hundreds of steps no head can distinguish them. So the table is scaled by
+# √d_model, and the head shares it, as in the paper. Then one layer writes its answer ("Nora") in the
+# form in which the next layer reads names, which questions of two facts need.
+# ALiBi has eight heads, so that its steepest slope, ½ a token, separates a sentence from the one before
+# it: a sentence's place belongs to the person named last. The model only has to attend and copy, so it
+# has no feed-forward layers.
 FORM = dict(
     n_heads=8, d_head=16, positions="alibi", attention_only=True, embedding_norm=False,
     logit_softcap=None, n_ctx=128, tie_head=True, scale_embedding=True,
@@ -58,13 +58,13 @@ def run(options):
                 best = int(hits.argmax())
                 layer, head = divmod(best, hits.shape[1])
                 yield at_least(
-                    f"{name}, answers whose attention is on {what}", float(hits.flatten()[best]),
+                    f"{name}, answers that attend to {what}", float(hits.flatten()[best]),
                     None, note=f"layer {layer} head {head}", **told,
                 )  # fmt: skip
 
 
 def held_out(data: tl.datasets.QuestionData, facts: int) -> list:
-    """One question of each held-out story, among those that need so many sentences."""
+    """One question per held-out story, among those that need this many sentences."""
     asked = []
     for i, story in enumerate(data.held_out):
         fit = [j for j, q in enumerate(story.questions) if len(q.evidence) == facts]
@@ -73,8 +73,8 @@ def held_out(data: tl.datasets.QuestionData, facts: int) -> list:
 
 
 def looks(model, data: tl.datasets.QuestionData, tests: list) -> dict[str, torch.Tensor]:
-    """For each kind of supporting sentence, how often a head looks most at a word of it, when the
-    answer is said: [layer, head]."""
+    """For each kind of supporting sentence, how often a head attends most to a word of it when the
+    answer is predicted: [layer, head]."""
     hits: dict[str, list[torch.Tensor]] = {}
     for batch in tests:
         trace = tl.trace(model, batch.tokens, mask=batch.mask, keep="maps")
@@ -90,7 +90,7 @@ def looks(model, data: tl.datasets.QuestionData, tests: list) -> dict[str, torch
 
 
 def supporting(question) -> Iterator[tuple[str, int]]:
-    """The sentences that a question needs, each by what it says."""
+    """The sentences that a question needs, each with a description."""
     for sentence in question.evidence:
         if len(question.evidence) == 1:
             yield "the supporting sentence", sentence

@@ -1,9 +1,9 @@
-"""What switching off every head, each alone, costs: ≤ 1.1 × (heads × one forward pass).
+"""The cost of switching off every head, one at a time: ≤ 1.1 × (heads × one forward pass).
 
-The shipped model and a GPT-2-small shape, ours and transformers' (random weights: the arithmetic
-is the same). Passes and sweeps take turns, so that whatever else the machine does slows both
-alike; the medians of their CPU times are compared. The baseline is the model's own plain pass,
-which a sweep by hand would make once for every head.
+The shipped model and GPT-2-small's shape, ours and transformers' (with random weights; the arithmetic
+is the same). Passes and sweeps take turns, so that anything else on the machine slows both alike; the
+medians of their CPU times are compared. The baseline is the model's own plain pass, which a sweep by
+hand would need once per head.
 """
 
 import statistics

@@ -1,14 +1,14 @@
-"""Training steps a CPU second, fp32: ours against Hugging Face GPT-2 (sdpa) and nn.TransformerEncoder.
+"""Training steps per CPU second, fp32: ours, Hugging Face GPT-2 (sdpa) and nn.TransformerEncoder.
 
-The same shape, the same batches, the same fused AdamW; learned positions, LayerNorm first, biases,
-a tied head, no dropout; the GELU is that of the other: tanh for GPT-2, erf for nn.TransformerEncoder.
-Ours is trained by `tl.train` and the others by the usual loop, each in a process of its own, because
-`tl.train` lets the allocator keep what a step frees, and that holds for a whole process. The
-processes take turns, a few steps each, so that a busy machine slows all alike. In nanoGPT's CPU shape
-both are compared eager, and both compiled: what compiling costs (the CPU seconds of the first step,
-nothing cached) is in the row's note, and not in the rate. One more row has both models in the usual
-loop of one process that keeps its memory: what the model alone gains. Bars: ≥ 1.5 × Hugging Face and
-≥ 1.25 × nn.TransformerEncoder in nanoGPT's CPU shape; ≥ 1.0 × in the other.
+The same shape, batches and fused AdamW; learned positions, LayerNorm first, biases, a tied head and no
+dropout. Our GELU is that of the other model: tanh for GPT-2, erf for nn.TransformerEncoder. `tl.train`
+trains ours and the usual loop the others. Each runs in a process of its own, because `tl.train` lets
+the allocator keep what a step frees, for the whole process. The processes take turns, a few steps each,
+so that a busy machine slows them all alike. In nanoGPT's CPU shape the two are compared both eager and
+compiled. What compiling costs (the CPU seconds of the first step, with nothing cached) is in the row's
+note and not in the rate. One more row has both models in the usual loop of one process that keeps its
+memory, and shows what the model alone gains. Bars: in nanoGPT's CPU shape ≥ 1.5 × Hugging Face and
+≥ 1.25 × nn.TransformerEncoder; in the other shape ≥ 1.0 ×.
 """
 
 import math
@@ -40,7 +40,7 @@ ROUNDS, STEPS = 9, 4
 
 
 class TorchModel(nn.Module):
-    """A decoder of torch.nn's own layers."""
+    """A decoder made of torch.nn's layers."""
 
     def __init__(self, n_ctx, n_layers, n_heads, d_model, vocab):
         super().__init__()
@@ -86,7 +86,7 @@ def other(who, shape):
 
 
 def usual_loop(model, inputs, targets):
-    """Endless training steps, as one writes them by hand."""
+    """Endless training steps, in the loop that people write by hand."""
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     while True:
         out = model(inputs)
@@ -98,7 +98,7 @@ def usual_loop(model, inputs, targets):
 
 
 def begun(which, who, name, how, seed):
-    """Endless training steps of ours or of the other, at one of the shapes, eager or compiled."""
+    """Endless training steps of our model or the other, in one of the shapes, eager or compiled."""
     torch.manual_seed(seed)
     shape = SHAPES[name]
     tokens = torch.randint(shape[-1], (shape[0], shape[1] + 1))
@@ -113,8 +113,9 @@ def begun(which, who, name, how, seed):
 
 
 def work(which, who, name, how, seed):
-    """The process of one model: for each number that it reads it makes as many steps and prints
-    their CPU seconds. Those of the model and the first step, which may compile, come before."""
+    """The process of one model. For each number that it reads, it runs that many steps and prints
+    their CPU seconds. Before that it prints those of building the model and of the first step, which
+    may compile."""
     torch.set_num_threads(1)
     before = sum(os.times()[:4])  # its children's too: the C++ compiler
     steps = begun(which, who, name, how, int(seed))
@@ -180,9 +181,9 @@ def run(options):
                 costs = ""
                 if how == "compiled":
                     costs = f"; the first step took {mine.first:.0f} and {theirs.first:.0f} s"
-                yield row(f"against {who}, {name}, {how}", times, bar, name, options, costs)
+                yield row(f", ours / {who}, {name}, {how}", times, bar, name, options, costs)
         yield row(
-            f"of the model alone against {who}, {SMALL}", alone(who, options), None, SMALL, options
+            f" of the model alone, ours / {who}, {SMALL}", alone(who, options), None, SMALL, options
         )
 
 
@@ -193,7 +194,7 @@ def row(what, times, bar, name, options, more=""):
     rate = math.prod(SHAPES[name][:2])
     a, b = (rate / statistics.median(column) for column in times)
     return at_least(
-        f"training throughput {what}", ratio, bar, unit="×", seconds=STEPS * (sum(mine) + sum(theirs)),
+        f"training throughput{what}", ratio, bar, unit="×", seconds=STEPS * (sum(mine) + sum(theirs)),
         seed=options.seed, note=f"{a:,.0f} against {b:,.0f} tokens a CPU second{more}",
     )  # fmt: skip
 

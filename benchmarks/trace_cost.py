@@ -1,11 +1,11 @@
-"""What a trace costs beside a plain fused pass, GPT-2 small's shape: time ≤ 1.05 ×, memory ≤ 1/6.
+"""The cost of a trace, relative to a plain fused pass of GPT-2 small's shape: time ≤ 1.05 ×, memory ≤ 1/6.
 
-As our own model and as transformers' GPT-2 (124 M random weights), and a picture in a ViT-B/16 (86 M).
-Plain passes and traces take turns (plain, trace, trace, plain), so that whatever else the machine
-does slows both alike and neither always finds the memory that the other left; then plain passes
-and eager ones that return every map. Told is the median over three processes of the median of the
-turns' ratios. CPU time is held to the bar, and wall time is told beside it: it means the same on an
-idle machine only.
+As our own model and as transformers' GPT-2 (124 M random weights), and an image in a ViT-B/16 (86 M).
+Plain passes and traces take turns (plain, trace, trace, plain), so that anything else on the machine
+slows both alike and neither always gets the memory that the other freed. Then plain passes and eager
+ones that return every map take turns in the same way. Each row is the median over three processes of
+the median ratio of the turns. The bar applies to CPU time. Wall time is reported as well; it means the
+same only on an idle machine.
 """
 
 import multiprocessing
@@ -29,14 +29,14 @@ def run(options):
             yield from measure(which, length, options.seed)
     found, told = afresh(a_picture, options.seed)
     yield at_most(
-        "trace / plain pass, CPU time, a picture in a ViT-B/16", found["cpu"], 1.05, **told
+        "trace / plain pass, CPU time, an image in a ViT-B/16", found["cpu"], 1.05, **told
     )
 
 
 def afresh(work: Callable, *args) -> tuple[dict, dict]:
-    """What work(*args) found in a process of its own, `PROCESSES` times: medians, and what is told
-    of them. How much memory a C library gives back after a pass, and takes anew in the next, is
-    settled early in a process and lasts: one process alone is one throw of that die."""
+    """Run work(*args) in `PROCESSES` separate processes: the medians, and the fields of their row. How
+    much memory a C library returns after a pass, and allocates again for the next, is settled early
+    in a process and then stays the same, so a single process is a single roll of the dice."""
     context = multiprocessing.get_context("spawn")
     with Clock() as whole, ProcessPoolExecutor(1, context, max_tasks_per_child=1) as pool:
         found = [pool.submit(work, *args).result() for _ in range(PROCESSES)]
@@ -79,7 +79,7 @@ BUILDERS = {"ours": our_model, "transformers": their_model}
 
 @torch.no_grad()
 def a_text(which: str, length: int, eager: bool, seed: int) -> dict[str, float]:
-    """A trace beside a plain pass, or an eager pass with all maps beside it."""
+    """Compare a trace, or an eager pass with all maps, with a plain pass."""
     torch.manual_seed(seed)
     model = BUILDERS[which]()
     text = torch.randint(0, VOCABULARY, (1, length))
@@ -99,8 +99,8 @@ def measure(which: str, length: int, seed: int):
         label = f"eager pass with all maps / plain pass, CPU time, {name}"
         yield Row(label, round(eager["cpu"], 3), bar=None, holds=None, **beside)
     kept = found["kept"]
-    told |= dict(unit="share", note=f"{kept / 1e6:.0f} of {maps / 1e6:.0f} MB")
-    label = f"kept by a trace / all maps, {name}"
+    told |= dict(unit="fraction", note=f"{kept / 1e6:.0f} of {maps / 1e6:.0f} MB")
+    label = f"bytes kept by a trace / bytes of all maps, {name}"
     if length >= 1024:
         yield at_most(label, kept / maps, round(1 / 6, 4), **told)
     else:  # short texts keep values and the residual stream as well
@@ -108,7 +108,7 @@ def measure(which: str, length: int, seed: int):
 
 
 def ways(which, model, text) -> tuple[Callable, Callable | None]:
-    """A plain pass, and an eager one with maps where the model knows it."""
+    """A plain pass, and an eager one with maps if the model offers it."""
     if which == "ours":
         return lambda: model(text), None
 
@@ -123,9 +123,9 @@ def ways(which, model, text) -> tuple[Callable, Callable | None]:
 
 
 def compare(work: Callable, plain: Callable) -> dict[str, float]:
-    """`cpu`: CPU time of work / of plain; `wall`: the same of wall time; `plain`: CPU seconds of
-    plain; medians over the turns after the first, which warms up. A turn is plain, work, work, plain, and has a ratio of
-    its own, so that a machine that gets slower or faster meanwhile weighs on neither side."""
+    """`cpu`: CPU time of work / of plain; `wall`: the same for wall time; `plain`: CPU seconds of plain.
+    All are medians over the turns after the first, which warms up. A turn is plain, work, work, plain,
+    and has its own ratio, so that a machine that gets slower or faster favours neither side."""
     cpu, wall, seconds = [], [], []
     for turn in range(TURNS + 1):
         clocks: dict[Callable, list[Clock]] = {plain: [], work: []}

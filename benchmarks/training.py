@@ -15,7 +15,7 @@ MODERN = dict(optimizer="modern", lr=0.02)
 
 
 def trained(make: Callable[[], Any], batches: Any, *, seed: int, **options: Any) -> tuple:
-    """(model in evaluation mode, clock of its training): made and trained from this seed."""
+    """(model in evaluation mode, clock of its training), built and trained from this seed."""
     torch.manual_seed(seed)
     model = make()
     with Clock() as clock:
@@ -25,11 +25,11 @@ def trained(make: Callable[[], Any], batches: Any, *, seed: int, **options: Any)
 
 
 def config_for(data: Any, kind: str, **fields: Any) -> tl.ModelConfig:
-    """A small model for a dataset, of the modern recipe but for two things.
+    """A small model for a dataset, with the modern settings except for two.
 
-    QK-norm bounds a score by √d_head, 4 for a head of 16, so no head could look at one token
-    only. Positions are learned where places count (the first noun, the last letter), and rotary
-    where distances do.
+    QK-norm bounds a score by √d_head, which is 4 for a head of 16, so no head could attend to a single
+    token. Positions are learned where absolute positions matter (the first noun, the last letter), and
+    rotary where distances do.
     """
     small = dict(
         kind=kind, vocab_size=data.vocab_size, pad_id=data.tokenizer.pad_id, n_layers=1,
@@ -39,5 +39,5 @@ def config_for(data: Any, kind: str, **fields: Any) -> tl.ModelConfig:
 
 
 def seeds(options: Any) -> Iterator[int]:
-    """The seed asked for, and those after it: no result should stand on one alone."""
+    """The requested seed and those after it: no result should rest on a single seed."""
     yield from range(options.seed, options.seed + options.seeds)

@@ -1,14 +1,14 @@
-"""Saved pages of 12 × 12 heads beside BertViz and CircuitsVis, and those of long texts.
+"""Saved pages of 12 × 12 heads compared with BertViz and CircuitsVis, and pages of long texts.
 
-The same weights of one random model go into every page. A page is loaded in a browser of its own;
-then another head is chosen again and again. The first heads are there when the page has painted
-them: for BertViz the lines of layer 0, for CircuitsVis something of the large map. BertViz has no
-single heads to switch: another layer of it is chosen. CircuitsVis is given one layer, 12 heads,
-because of 144 it shows nothing in two minutes at 128 tokens. Both draw with scripts from the
-network; here they come from this disk, which is quicker. Memory is told once all that was done,
-garbage has been collected, and the page has been at rest for a moment.
+The weights of one random model go into every page. Each page is loaded in a separate browser; then
+another head is selected again and again. The time to the first heads ends when the page has painted
+them: for BertViz the lines of layer 0, for CircuitsVis any part of the large map. BertViz cannot switch
+single heads, so another layer is selected instead. CircuitsVis gets one layer with 12 heads, because
+with 144 it shows nothing within two minutes at 128 tokens. Both load scripts from the network; here the
+scripts come from the local disk, which is faster. Memory is measured at the end, after a garbage
+collection and a short rest.
 
-The peers are measured where this has put them (else rows say what to install):
+The others are measured if you install them like this (otherwise rows say what to install):
 
     mkdir peers && cd peers
     pip install --no-deps --target python bertviz==1.4.1 circuitsvis==1.43.3
@@ -41,7 +41,7 @@ BESIDE = (32, 128, 256)
 ALONE = (512, 1024, 4096)
 PATIENCE = 180  # s
 SWITCHES = 20
-REST = 3000  # ms, until memory is told: a browser gives back what was freed a little later
+REST = 3000  # ms before memory is read: a browser returns freed memory a little later
 INSTALL = "not installed: see benchmarks/views.py"
 SCRIPTS = {
     "require": "requirejs/require.js",
@@ -49,7 +49,7 @@ SCRIPTS = {
     "jquery": "jquery/dist/jquery.min.js",
 }
 
-# Polled from the start of the page: the time of the paint after the heads are there.
+# Polls from the start of the page for the paint that follows the first heads.
 FIRST = """(() => {
     const here = () => { %s };
     const look = () => here()
@@ -98,7 +98,7 @@ CIRCUITSVIS_SWITCH = """async (turn) => {
 
 @dataclass(frozen=True)
 class Kit:
-    """One way to make a page of a trace, and how to see and move it."""
+    """One way to make a page of a trace, to detect its first heads and to switch heads."""
 
     name: str
     html: Callable[[tl.Trace], str]
@@ -108,8 +108,8 @@ class Kit:
 
 @dataclass(frozen=True)
 class Measured:
-    """MB of the page; seconds to the first heads and to another head, MB that the browser came to
-    hold (each None when nothing was shown in time); elements of the page."""
+    """MB of the page; seconds to the first heads and to another head; MB that the page added to the
+    browser (each None if nothing was shown in time); number of DOM elements."""
 
     size: float
     first: float | None = None
@@ -158,12 +158,12 @@ def random_trace(length: int, seed: int) -> tl.Trace:
 
 
 def compared(length, found: dict[str, Measured], seconds, seed):
-    """Ours with the best of the peers as its bar; for bytes, of those that hold all heads."""
+    """Our rows, with the best of the others as the bar; for bytes, the best of those with all heads."""
     ours, *others = found.items()
     quantities = (
         ("saved page", "size", "MB"),
-        ("first heads", "first", "s"),
-        ("another head", "switch", "s"),
+        ("time to the first heads", "first", "s"),
+        ("time to another head", "switch", "s"),
         ("memory that the page adds to the browser", "memory", "MB"),
     )
     for what, field, unit in quantities:
@@ -176,7 +176,7 @@ def compared(length, found: dict[str, Measured], seconds, seed):
             for name, measured in others
         ]
         note = "; ".join(told)
-        known = [  # the bytes of 12 heads are no bar for those of 144
+        known = [  # a page with 12 heads sets no bar for the bytes of one with 144
             getattr(measured, field)
             for name, measured in others
             if getattr(measured, field) is not None
@@ -202,14 +202,14 @@ def long_rows(length, alone: Measured, seconds, seed):
         return at_most(name, value, bar, unit=unit, seconds=seconds, seed=seed, note=note)
 
     yield told("saved page", alone.size, "MB", note="queries and keys of 64 numbers")
-    yield told("first heads", alone.first, "s", bar=1.0 if length <= 1024 else None)
-    yield told("another head", alone.switch, "s", note=f"{alone.nodes} DOM nodes")
+    yield told("time to the first heads", alone.first, "s", bar=1.0 if length <= 1024 else None)
+    yield told("time to another head", alone.switch, "s", note=f"{alone.nodes} DOM nodes")
     if alone.memory is not None:
         yield told("memory that the page adds to the browser", alone.memory, "MB", bar=300)
 
 
 def installed() -> list[Kit]:
-    """Those of the peers that are here with the scripts which they load."""
+    """The other projects that are installed together with the scripts they load."""
     folder = Path(os.environ.get("TL_PEERS", "peers"))
     if (folder / "python").is_dir():
         sys.path.append(str((folder / "python").resolve()))
