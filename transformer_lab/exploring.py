@@ -161,20 +161,15 @@ def write_notebook(
     from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
     named = repr(model) + (", allow_missing=True" if allow_missing else "")
-    first = (
-        "Type a text"
-        if kind == "Point at a patch of the image"
-        else "Point at a patch of the picture"
-    )
+    first = "Type a text" if kind == "TextModel" else "Point at a patch of the image"
     given = ["model"]
     given += [repr(text)] if text is not None else []
     given += [f"target={target!r}"] if target is not None else []
     cells = [
         new_markdown_cell(
-            "# Where do the heads attend, and does it matter?\n\nRun the cells (Shift-Enter, or "
-            "Run "
-            f"▸ Run All Cells). {first}, click a head and switch it off: the view shows "
-            "the model's prediction before and after, side by side.",
+            "# Where do the heads attend, and does it matter?\n\nRun the cells (Shift-Enter, or Run ▸ "
+            f"Run All Cells). {first}, click a head and switch it off: the view shows the model's "
+            "prediction before and after, side by side.",
             id="title",
         ),
         new_code_cell(
