@@ -132,7 +132,7 @@ SHIFT_MUTANTS = {
     ),
     "one speed": (shift_mutant(lambda k, i, d: k), "same angle"),
     "degrees": (shift_mutant(lambda k, i, d: math.radians(k / 10000 ** (2 * i / d))), "radians"),
-    "vector": (lambda k, d: sinusoids_with_loops(abs(k) + 1, d)[-1], "vector of place k"),
+    "vector": (lambda k, d: sinusoids_with_loops(abs(k) + 1, d)[-1], "vector of position k"),
     "identity": (lambda k, d: torch.eye(d), "changes nothing"),
     "halves, backwards": (
         shift_mutant(turn=lambda c, s: (c, -s, s, c), near=False),

@@ -92,7 +92,7 @@ _SINUSOIDS = Grader(
         Suspect(
             "halves",
             _halves,
-            "All sines come first, then all cosines. Some models do so (Marian); the paper's formula "
+            "All sines come first, then all cosines. Some models do this (Marian), but the paper's formula "
             "alternates: sine at 0, 2, 4, …, cosine at 1, 3, 5, …",
         ),
         Suspect(
@@ -108,7 +108,7 @@ _SINUSOIDS = Grader(
         Suspect(
             "an angle each",
             _own_angle_each,
-            "Each number has an angle of its own. Two neighbours, 2i and 2i + 1, share one: it is "
+            "Each number has an angle of its own. Two neighbours, 2i and 2i + 1, share one: they are "
             "the sine and the cosine of the same angle.",
         ),
         Suspect(
@@ -130,28 +130,28 @@ _SINUSOIDS = Grader(
         Suspect(
             "one speed",
             _one_rate,
-            "All pairs turn at the same speed. Pair i turns with the position divided by "
+            "All pairs turn at the same speed. The angle of pair i is the position divided by "
             "10000^(2i/d).",
         ),
         Suspect("another base", _base_1000, "The base is 10000, not 1000."),
-        Suspect("degrees", _degrees, "The angles are in radians, as they are: leave them so."),
+        Suspect("degrees", _degrees, "The angles are in radians already: do not convert them."),
         Suspect(
             "only sines",
             _only_sine,
-            "The odd numbers hold the *cosine* of the angle.",
+            "All numbers are sines. The odd ones should be the *cosine* of the angle.",
         ),
         Suspect("turned", _turned, "Rows and columns are swapped: a row is a position."),
     ),
 )
 
 
-# Shifts of both signs, and none: a sign that is wrong shows.
+# Shifts of both signs, and no shift: a wrong sign shows.
 def _shift_cases() -> list[Case]:
     return [
-        Case("3 places forward, 8 numbers", (3, 8)),
-        Case("2 places back, 6 numbers", (-2, 6)),
+        Case("3 positions forward, 8 numbers", (3, 8)),
+        Case("2 positions back, 6 numbers", (-2, 6)),
         Case("no shift, which changes nothing", (0, 4)),
-        Case("50 places forward, 16 numbers", (50, 16)),
+        Case("50 positions forward, 16 numbers", (50, 16)),
     ]
 
 
@@ -206,8 +206,8 @@ _SHIFT = Grader(
         [
             Slip(
                 "sign", "backwards",
-                "Your matrix goes backwards: it makes the vector of t − k out of that of t (or its rows "
-                "and columns are exchanged). It is to stand on the left, `matrix @ vector`.",
+                "Your matrix goes backwards: it turns the vector of t into that of t − k (or its rows and "
+                "columns are exchanged). It is used as `matrix @ vector`.",
             ),
             Slip(
                 "sign", "both plus",
@@ -219,8 +219,8 @@ _SHIFT = Grader(
             ),
             Slip(
                 "sign", "only the diagonal",
-                "Only the diagonal is filled. The new sine needs the old cosine, too, and the new cosine "
-                "the old sine: each pair has four numbers.",
+                "Only the diagonal is filled. The new sine also needs the old cosine, and the new cosine "
+                "needs the old sine: each pair has four numbers.",
             ),
             Slip(
                 "parts", "sine and cosine exchanged",
@@ -229,7 +229,7 @@ _SHIFT = Grader(
             ),
             Slip(
                 "layout", "halves",
-                "You paired number i with number i + d/2. In the table of exercise 1 a sine stands beside "
+                "You paired number i with number i + d/2. In the table of exercise 1 a sine is next to "
                 "its cosine: 2i and 2i + 1.",
             ),
             Slip(
@@ -249,11 +249,11 @@ _SHIFT = Grader(
                 "speed", "one speed",
                 "All pairs turn by the same angle. Pair i turns by k / 10000^(2i/d).",
             ),
-            Slip("unit", "in degrees", "The angles are in radians, as they are: leave them so."),
+            Slip("unit", "in degrees", "The angles are in radians already: do not convert them."),
             Slip(
                 "all", "the vector",
-                "This is the vector of place k. Wanted is a matrix that makes the vector of t + k out of "
-                "that of t, whatever t is.",
+                "This is the vector of position k. Return a matrix that turns the vector of t into that "
+                "of t + k, whatever t is.",
             ),
             Slip("all", "the identity", "This matrix changes nothing: `k` is not used."),
         ],

@@ -63,44 +63,44 @@ _SPLIT = Grader(
         Suspect(
             "reshaped without a transpose",
             _reshaped,
-            "The shape is right, but a plain `view` or `reshape` to it reads the numbers in a row "
-            "and so hands pieces of one word to several positions. First cut the last axis in two, "
-            "and then swap two axes.",
+            "The shape is right, but a plain `view` or `reshape` to it reads the numbers in a row, "
+            "so that pieces of one word end up at several positions. First split the last axis in "
+            "two, then swap two axes.",
         ),
         Suspect(
             "axes not swapped",
             _in_place,
-            "The cut is right; the axes are not yet in order. Yours is "
+            "The split is right, but the axes are not in order yet. Yours are "
             "`[batch, position, head, d_head]`: swap the two in the middle.",
         ),
         Suspect(
             "interleaved",
             _interleaved,
-            "Each head got every n-th number. A head takes d_head numbers that stand side by side: "
-            "the first head the first ones.",
+            "Each head got every n-th number. A head takes d_head numbers that are side by side: "
+            "the first head takes the first ones.",
         ),
         Suspect(
             "position and d_head swapped",
             _turned,
-            "Position and d_head are swapped: swap the axes 1 and 2 of "
-            "`[batch, position, head, d_head]`, no others.",
+            "Position and d_head are swapped: swap axes 1 and 2 of "
+            "`[batch, position, head, d_head]`, and no others.",
         ),
         Suspect(
             "sizes swapped",
             _sizes_swapped,
-            "You cut the last axis into d_head pieces of n_heads numbers. It should be n_heads "
+            "You split the last axis into d_head pieces of n_heads numbers. It should be n_heads "
             "pieces of d_head numbers.",
         ),
         Suspect(
             "not split",
             _copied,
-            "Every head got all of the numbers. The heads share them out: each gets d_model / n_heads.",
+            "Every head got all of the numbers. Divide them among the heads: each gets d_model / n_heads.",
         ),
         Suspect(
             "words split",
             _words_split,
-            "You shared out the words among the heads. Every head sees every word, but only d_head "
-            "of its numbers: cut the last axis.",
+            "You divided the words among the heads. Every head gets every word, but only d_head "
+            "of its numbers: split the last axis.",
         ),
     ),
 )
@@ -159,8 +159,8 @@ _MERGE = Grader(
         Suspect(
             "not joined",
             _not_joined,
-            "Head and position are in the right order; the last two axes have still to be joined "
-            "into one.",
+            "Head and position are in the right order, but the last two axes still have to be "
+            "joined into one.",
         ),
     ),
 )

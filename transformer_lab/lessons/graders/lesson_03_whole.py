@@ -16,8 +16,8 @@ def _random(seed: int, *shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def _case(name: str, seed: int, sizes: tuple[int, int, int, int], filled: list[int]) -> Case:
-    """sizes: texts, words, d_model, heads. filled: how many words at the end of each text are filling."""
+def _case(name: str, seed: int, sizes: tuple[int, int, int, int], padded: list[int]) -> Case:
+    """sizes: texts, words, d_model, heads. padded: how many words at the end of each text are padding."""
     batch, length, d, n_heads = sizes
     weights = (
         0.5 * _random(seed, 3 * d, d),
@@ -25,7 +25,7 @@ def _case(name: str, seed: int, sizes: tuple[int, int, int, int], filled: list[i
         0.5 * _random(seed + 2, d, d),
         _random(seed + 3, d),
     )
-    real = length - torch.tensor(filled)[:, None]
+    real = length - torch.tensor(padded)[:, None]
     padding = torch.arange(length) >= real
     return Case(name, (_random(seed + 4, batch, length, d), *weights, n_heads, padding))
 
@@ -34,7 +34,7 @@ def _case(name: str, seed: int, sizes: tuple[int, int, int, int], filled: list[i
 def _cases() -> list[Case]:
     return [
         _case("2 texts of 5 words, 12 numbers each, 3 heads", 10, (2, 5, 12, 3), [0, 0]),
-        _case("3 texts, of which two are filled up, 2 heads", 20, (3, 4, 8, 2), [0, 1, 2]),
+        _case("3 texts, two of them padded, 2 heads", 20, (3, 4, 8, 2), [0, 1, 2]),
         _case("a single head", 30, (1, 3, 4, 1), [1]),
         _case("as many heads as numbers", 40, (2, 3, 4, 4), [0, 1]),
     ]
@@ -103,10 +103,10 @@ def _with(slips: frozenset[str]):
 
 
 _SLIPS = [
-    Slip("in", "no in_bias", "`in_bias` is not added to what `in_weight` gives."),
+    Slip("in", "no in_bias", "`in_bias` is not added to the result of `in_weight`."),
     Slip(
         "thirds", "query and key exchanged",
-        "Queries and keys have changed places: the first third of `in_weight` makes queries.",
+        "Queries and keys have changed places: the first third of `in_weight` computes the queries.",
     ),
     Slip(
         "thirds", "values first",
@@ -114,34 +114,34 @@ _SLIPS = [
     ),
     Slip(
         "thirds", "thirds inside of each head",
-        "You cut into heads first and each head into three. (Some models are packed so.) Here the first "
-        "third holds the queries of *all* heads: cut in three first, then into heads.",
+        "You cut into heads first and each head into three. (Some models store them like this.) Here the "
+        "first third holds the queries of *all* heads: cut in three first, then into heads.",
     ),
     Slip(
         "thirds", "every third number",
-        "You took every third number. The queries are the first third, side by side.",
+        "You took every third number. The queries are the first third, all side by side.",
     ),
     Slip(
         "split", "reshaped, not split",
-        "A plain `view` or `reshape` hands pieces of one word to several positions. Cut with "
+        "With a plain `view` or `reshape`, pieces of one word end up at several positions. Use "
         "`split_heads`.",
     ),
-    Slip("split", "every n-th number", "Each head got every n-th number. Cut with `split_heads`."),
+    Slip("split", "every n-th number", "Each head got every n-th number. Use `split_heads`."),
     Slip("scale", "no scale", "The scores are not scaled: divide by √d_head."),
     Slip("scale", "scaled by d_head", "You divided by d_head. The formula divides by its square root."),
     Slip(
         "scale", "√ of d_model",
         "You divided by √d_model. Each head's query has d_head numbers, so it is √d_head.",
     ),
-    Slip("mask", "padding not used", "`padding` is not used: words look at the filling."),
+    Slip("mask", "padding not used", "`padding` is not used: words attend to the padding."),
     Slip(
         "mask", "padding the wrong way round",
-        "The mask is the wrong way round: True in `padding` is filling, at which nobody may look.",
+        "The mask is the wrong way round: True in `padding` marks padding, and no word may attend to it.",
     ),
     Slip(
         "mask", "queries hidden",
-        "You hid the *rows* of the filling, so whole rows are −∞. It is the keys at which nobody may "
-        "look: `padding` belongs to the last axis of the scores.",
+        "You hid the *rows* of the padding, so whole rows are −∞. Hide the keys instead: `padding` "
+        "belongs to the last axis of the scores.",
     ),
     Slip(
         "mask", "cut after the softmax",
@@ -150,24 +150,24 @@ _SLIPS = [
     Slip("fill", "0 in place of −∞", "A hidden score of 0 still gets a weight. Set it to −∞."),
     Slip(
         "softmax", "softmax over queries",
-        "Your weights sum to 1 along the wrong axis, over the queries. Keys are the last one.",
+        "Your weights sum to 1 along the wrong axis, over the queries. The keys are the last axis.",
     ),
     Slip(
         "softmax", "softmax over heads",
-        "Your weights sum to 1 over the heads. Each head shares out its own unit: `dim=-1`.",
+        "Your weights sum to 1 over the heads. Each head has one unit of attention: `dim=-1`.",
     ),
     Slip(
         "merge", "reshaped, not merged",
-        "The heads are put together by a plain `view` or `reshape`, which mixes words. Use `merge_heads`.",
+        "You merged the heads with a plain `view` or `reshape`, which mixes words. Use `merge_heads`.",
     ),
     Slip(
         "merge", "heads woven",
-        "The heads' numbers alternate. All of head 0 come first: use `merge_heads`.",
+        "The heads' numbers alternate. All of head 0 should come first: use `merge_heads`.",
     ),
     Slip("out", "no W_O", "The last step is missing: mix what the heads found with `out_weight`."),
     Slip(
         "out", "W_O not turned",
-        "`out_weight` lies the other way round: PyTorch keeps [out, in], so it is `mixed @ out_weight.T`.",
+        "`out_weight` is the other way round: PyTorch stores [out, in], so use `mixed @ out_weight.T`.",
     ),
     Slip("out bias", "no out_bias", "`out_bias` is not added."),
 ]  # fmt: skip
