@@ -296,9 +296,7 @@ def test_large_biases_are_kept_by_rows_and_columns(monkeypatch, keep):
 @pytest.mark.badinput
 def test_biases_that_take_too_much_are_refused(monkeypatch):
     monkeypatch.setattr(grid_bias, "BUDGET_MIB", 0)
-    with pytest.raises(
-        MemoryBudgetError, match="use fewer or smaller images; a SAM loaded with"
-    ):
+    with pytest.raises(MemoryBudgetError, match="use fewer or smaller images; a SAM loaded with"):
         tl.trace(made("sam eager"), pixel_values=pixels("sam", 1))
 
 

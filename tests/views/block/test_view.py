@@ -148,7 +148,7 @@ def test_bad_input_is_named():
     ):
         with pytest.raises(ValueError, match=message):
             BlockView(trace, **options)
-    with pytest.raises(ValueError, match="gives its maps only"):
+    with pytest.raises(ValueError, match="gives attention maps only"):
         BlockView(maps_only())
     with pytest.raises(ValueError, match=r"give what transformer_lab\.trace"):
         BlockView("text")

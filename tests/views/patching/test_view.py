@@ -89,7 +89,7 @@ def test_prompts_of_two_lengths_are_paired_by_words():
         EditError, match=r'clean has 8 tokens and corrupted has 6: .* align="words"'
     ):
         desk(clean=LONGER)
-    with pytest.raises(EditError, match="clean has 8 words and corrupted 6"):
+    with pytest.raises(EditError, match="clean has 8 words and corrupted has 6"):
         desk(clean=LONGER, align="words")
     pairs = [(0, 0), (3, 1), (4, 2), (5, 3), (6, 4), (7, 5)]
     view = desk(clean=LONGER, align=pairs)

@@ -156,7 +156,7 @@ def test_models_whose_sources_are_not_known_say_so(trace):
 
 
 def test_a_model_that_gives_its_maps_only_has_no_scores_to_split():
-    with pytest.raises(ValueError, match="gives its maps only"):
+    with pytest.raises(ValueError, match="gives attention maps only"):
         WhyView(maps_only())
 
 
