@@ -58,7 +58,7 @@ def probe_with_loops(
     known=None, scaled=True, direction=-1.0, per=None, end=lambda s: 1 / (1 + torch.exp(-s)),
     factor=lambda p: 1, learn_bias=True,
 ):  # fmt: skip
-    """Written anew, number by number, with a step of one's own."""
+    """Written from scratch, number by number, with some steps replaced."""
     of = train if known is None else known(train, test)
     centre = torch.stack([column.sum() / len(of) for column in of.T])
     spread = torch.stack([
@@ -125,7 +125,7 @@ MASK_MUTANTS = {
     ),
     "labels where changed": (
         with_labels(lambda t, s, w: torch.where(s != t, t, -100)),
-        "They are asked for, too",
+        "They need one, too",
     ),
     "labels inverted": (
         with_labels(lambda t, s, w: torch.where(w == -100, t, -100)),
@@ -155,8 +155,8 @@ def test_wrong_masking_is_named(mutant, judged):
 
 VECTOR_MUTANTS = {
     "padding counted": (lambda s, r: s.mean(1), "Padding counts in yours"),
-    "divided by all": (lambda s, r: (s * r[..., None]).mean(1), "divide by all places"),
-    "sum": (lambda s, r: (s * r[..., None]).sum(1), "That is the sum"),
+    "divided by all": (lambda s, r: (s * r[..., None]).mean(1), "divide by all positions"),
+    "sum": (lambda s, r: (s * r[..., None]).sum(1), "That is the sum over the words"),
     "first token": (lambda s, r: s[:, 0], "the first token"),
     "all texts": (lambda s, r: (s * r[..., None]).sum(1) / r.sum(), "all texts together"),
     "over the texts": (lambda s, r: s.mean(0), "has shape"),
@@ -184,20 +184,20 @@ def leaking(train, labels, test, steps, lr):
 PROBE_MUTANTS = {
     "test by itself": (leaking, "by its own mean and spread"),
     "both parts": (probe_with(known=lambda *both: torch.cat(both)), "together. Nothing of `test`"),
-    "no spread": (probe_with(scaled=False), "did not divide by the standard deviation"),
+    "no spread": (probe_with(scaled=False), "but did not divide by the standard deviation"),
     "summed": (probe_with(per=1), "divided by their number"),
-    "uphill": (probe_with(direction=1.0), "You went uphill"),
+    "uphill": (probe_with(direction=1.0), "You went uphill: with p − y as the error"),
     "squared": (probe_with(factor=lambda p: p * (1 - p)), "squared error"),
     "no bias": (probe_with(learn_bias=False), "The bias stays 0"),
     "scores": (probe_with(end=lambda s: s), "These are scores"),
     "classes": (probe_with(end=lambda s: (s > 0).float()), "These are classes"),
     "one step less": (
         lambda x, y, other, steps, lr: probe_with_autograd(x, y, other, steps - 1, lr),
-        "One step too few",
+        "You took one step too few",
     ),
     "train asked": (
         lambda x, y, other, steps, lr: probe_with_autograd(x, y, x, steps, lr),
-        "the rows of `train`",
+        "for the rows of `train`",
     ),
     "both classes": (
         lambda *a: torch.stack([1 - probe_with_loops(*a), probe_with_loops(*a)], -1),

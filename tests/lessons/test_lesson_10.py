@@ -73,19 +73,19 @@ def ce(logits, answers):
     return F.cross_entropy(logits.flatten(0, 1), answers.flatten())
 
 
-def moved(predict, tokens, vocab_size, told=lambda d: d.abs().amax(-1), copies=True, to=1):
+def moved(predict, tokens, vocab_size, size=lambda d: d.abs().amax(-1), copies=True, to=1):
     """A wrong `influence` in one way or another."""
     before, changed = predict(tokens), tokens.clone()
     table = torch.zeros(len(tokens), len(tokens), dtype=torch.bool)
     for j in range(len(tokens)):
         changed = tokens.clone() if copies else changed
         changed[j : j + to] = (tokens[j : j + to] + 1) % vocab_size
-        table[:, j] = told(predict(changed) - before) > 1e-6
+        table[:, j] = size(predict(changed) - before) > 1e-6
     return table
 
 
 MUTANTS = {
-    "no shift": ("next_token_loss", ce, "at that place"),
+    "no shift": ("next_token_loss", ce, "at that position"),
     "wrong way": ("next_token_loss", lambda x, t: ce(x[:, 1:], t[:, :-1]), "wrong way"),
     "rolled": ("next_token_loss", lambda x, t: ce(x, torch.roll(t, -1, 1)), "leave the last"),
     "softmax twice": (
@@ -100,17 +100,17 @@ MUTANTS = {
     "sign": ("next_token_loss", lambda x, t: -loss_by_hand(x, t), "sign"),
     "top left": ("causal_mask", lambda n, m: torch.ones(n, m).tril().bool(), "*last* tokens"),
     "inverted": ("causal_mask", lambda n, m: ~mask_with_tril(n, m), "inverted"),
-    "no diagonal": ("causal_mask", lambda n, m: torch.ones(n, m).tril(m - n - 1).bool(), "itself"),
+    "no diagonal": ("causal_mask", lambda n, m: torch.ones(n, m).tril(m - n - 1).bool(), "also attend to itself"),
     "ahead": ("causal_mask", lambda n, m: torch.ones(n, m).tril(m - n + 1).bool(), "one token of"),
     "square": ("causal_mask", lambda n, m: torch.ones(m, m).tril().bool(), "as many rows as keys"),
     "all": ("causal_mask", lambda n, m: torch.ones(n, m).bool(), "Nothing is hidden"),
     "not a mask": ("causal_mask", lambda n, m: torch.ones(n, m).tril(m - n), "torch.bool"),
-    "by columns": ("influence", lambda *a: moved(*a).T, "exchanged"),
+    "by columns": ("influence", lambda *a: moved(*a).T, "swapped rows and columns"),
     "never restored": ("influence", lambda *a: moved(*a, copies=False), "stays changed"),
-    "all that follows": ("influence", lambda *a: moved(*a, to=99), "from this place on"),
-    "they cancel": ("influence", lambda *a: moved(*a, told=lambda d: d.sum(-1).abs()), "cancel"),
-    "with the sign": ("influence", lambda *a: moved(*a, told=lambda d: d.amax(-1)), "with its sign"),
-    "all logits": ("influence", lambda *a: moved(*a, told=lambda d: d.abs().amin(-1)), "*every*"),
+    "all that follows": ("influence", lambda *a: moved(*a, to=99), "from this position on"),
+    "they cancel": ("influence", lambda *a: moved(*a, size=lambda d: d.sum(-1).abs()), "cancel"),
+    "with the sign": ("influence", lambda *a: moved(*a, size=lambda d: d.amax(-1)), "with its sign"),
+    "all logits": ("influence", lambda *a: moved(*a, size=lambda d: d.abs().amin(-1)), "*every*"),
     "not the table": ("influence", lambda *a: ~moved(*a), "inverted"),
     "diagonal": ("influence", lambda *a: moved(*a) & torch.eye(len(a[1])).bool(), "diagonal"),
     "two at once": ("influence", lambda *a: ~moved(*a, copies=False), ""),

@@ -90,7 +90,7 @@ MUTANTS = {
     ),
     "seam out": (
         lambda *x: windows(*x, first=lambda new, losses, begin, last: new + (begin > 0)),
-        "judged by nobody",
+        "one token is never judged",
     ),
     "seam twice": (
         lambda *x: windows(*x, first=lambda new, losses, begin, last: new - (begin > 0)),
@@ -101,18 +101,18 @@ MUTANTS = {
             p, t, size, stride,
             first=lambda new, losses, begin, last: len(losses) - stride if begin == 0 else new,
         ),
-        "Of the first window, too",
+        "In the first window, too",
     ),
     "last stride": (
         lambda p, t, size, stride: windows(
             p, t, size, stride,
             first=lambda new, losses, begin, last: len(losses) - stride if begin and last else new,
         ),
-        "Of the last window",
+        "In the last window",
     ),
-    "end": (lambda *x: windows(*x, stop=True), "the end of the text"),
-    "by size": (lambda p, t, size, stride: windows(p, t, size, stride, step=size), "move by `size`"),
-    "pieces of stride": (lambda p, t, size, stride: pieces(p, t, stride), "nothing before them"),
+    "end": (lambda *x: windows(*x, stop=True), "the end of the text is never judged"),
+    "by size": (lambda p, t, size, stride: windows(p, t, size, stride, step=size), "Your windows move by `size`"),
+    "pieces of stride": (lambda p, t, size, stride: pieces(p, t, stride), "and nothing before them"),
     "pieces of size": (lambda p, t, size, stride: pieces(p, t, size - 1), "pieces of `size`"),
     "not shifted": (
         lambda p, t, size, stride: windows(

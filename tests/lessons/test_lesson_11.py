@@ -103,7 +103,7 @@ def test_right_answers_are_accepted(name, function, judged):
 
 
 MUTANTS = {
-    "too few": ("top_p", too_few, "*passes*"),
+    "too few": ("top_p", too_few, "makes the sum *pass* `p`"),
     "no renormalising": (
         "top_p",
         lambda x, p: torch.zeros_like(x).scatter(-1, *reversed(sorted_kept(x, p))),
@@ -120,22 +120,22 @@ MUTANTS = {
         "*each*",
     ),
     "softmax": ("top_p", lambda x, p: x.softmax(-1), "no token was cut"),
-    "reads all again": ("write", lambda *a: wrong(*a, feed=list, keep=False), "costs the square"),
+    "reads all again": ("write", lambda *a: wrong(*a, feed=list, keep=False), "cost grows with the square"),
     "all and the past": ("write", lambda *a: wrong(*a, feed=list), "reads old tokens twice"),
     "forgets": ("write", lambda *a: wrong(*a, keep=False), "forgotten everything"),
-    "the last two": ("write", lambda *a: wrong(*a, feed=lambda t: t[-2:]), "read before"),
-    "first row": ("write", lambda *a: wrong(*a, row=0), "first row"),
+    "the last two": ("write", lambda *a: wrong(*a, feed=lambda t: t[-2:]), "already read the first"),
+    "first row": ("write", lambda *a: wrong(*a, row=0), "from the first row"),
     "one more": ("write", lambda *a: wrong(*a, more=1), "one token more"),
     "one fewer": ("write", lambda *a: wrong(*a, more=-1), "one token too few"),
     "never ends": ("write", lambda s, p, n, c, end=None: wrong(s, p, n, c), "go on after `end`"),
-    "no prompt": ("write", lambda s, p, *a: wrong(s, p, *a)[len(p) :], "belongs in front"),
+    "no prompt": ("write", lambda s, p, *a: wrong(s, p, *a)[len(p) :], "The prompt belongs in front"),
     "no end": (
         "write",
         lambda s, p, n, c, end=None: (lambda t: t[:-1] if t[-1] == end else t)(wrong(s, p, n, c, end)),
-        "belongs to the text",
+        "it belongs to the text",
     ),
     "greedy": (
-        "write", lambda s, p, n, c, *e: wrong(s, p, n, lambda r: int(r.argmax()), *e), "`choose`",
+        "write", lambda s, p, n, c, *e: wrong(s, p, n, lambda r: int(r.argmax()), *e), "Let `choose` choose",
     ),
     "two at once": ("write", lambda *a: wrong(*a, row=0, more=1), ""),
     "a list": ("write", lambda *a: wrong(*a).tolist(), ""),

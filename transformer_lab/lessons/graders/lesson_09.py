@@ -1,4 +1,4 @@
-"""Checks of lesson 09, BERT."""
+"""Checks for lesson 09, BERT."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from transformer_lab.lessons.solutions import lesson_09 as solutions
 
 
 def _words(seed: int, texts: int, places: int, mask_id: int, *, padding: int = 0) -> tuple:
-    """Arguments of `mask_words` in which every fate occurs, in every kind of place."""
+    """Arguments of `mask_words` in which every fate occurs, at every kind of position."""
     draw = torch.Generator().manual_seed(seed)
     tokens = torch.randint(10, 60, (texts, places), generator=draw)
     may_hide = torch.ones(texts, places, dtype=torch.bool)
     may_hide[:, 0] = False
     if padding:
         may_hide[-1, -padding:] = False
-    chance = torch.rand(texts, places, generator=draw) * 0.35  # a good part of them below .15
+    chance = torch.rand(texts, places, generator=draw) * 0.35  # many of them below 0.15
     fate = torch.rand(texts, places, generator=draw)
     fate[:, 2::3] = 0.8 + 0.2 * torch.rand(texts, len(range(2, places, 3)), generator=draw)
     other = torch.randint(60, 90, (texts, places), generator=draw)
@@ -97,66 +97,65 @@ _MASK = Grader(
     name="09/mask_words",
     cases=_mask_cases,
     reference=solutions.mask_words,
-    shape_hint="`torch.stack([shown, labels])`, which is `[2, text, place]`",
+    shape_hint="`torch.stack([shown, labels])`, which is `[2, text, position]`",
     suspects=(
         Suspect(
             "always <mask>",
             _all_as_mask,
             "Every chosen word became `<mask>`. Only those with `fate < 0.8` should; the next tenth "
-            "becomes the word in `other`, and the last tenth stays.",
+            "becomes the word in `other`, and the last tenth stays as it is.",
         ),
         Suspect(
             "never as it is",
             _never_as_it_is,
-            "No chosen word stays as it is. From `fate >= 0.9` on, the word that was there stays, "
-            "and still has a label.",
+            "No chosen word stays as it is. Where `fate >= 0.9`, the original word should stay, "
+            "and still have a label.",
         ),
         Suspect(
             "labels everywhere",
             _labels_everywhere,
-            "Every word has a label. Where nothing was chosen, the label is −100: not asked.",
+            "Every word has a label. Where nothing was chosen, the label should be −100: no label.",
         ),
         Suspect(
             "labels of what is shown",
             _labels_of_what_is_shown,
-            "The labels are what the model *sees*. They should be the words that were there before: "
-            "`tokens`.",
+            "Your labels are what the model *sees*. They should be the original words: `tokens`.",
         ),
         Suspect(
             "labels at <mask> only",
             _labels_at_masks_only,
-            "Only the places with `<mask>` have a label. All chosen places do: also those with "
-            "another word, and those that stay.",
+            "Only the positions with `<mask>` have a label. All chosen positions should: also those "
+            "with another word, and those that stay as they are.",
         ),
         Suspect(
             "labels where something changed",
             _labels_where_changed,
-            "Chosen words that stay as they are have no label in yours. They are asked for, too.",
+            "Chosen words that stay as they are have no label in yours. They need one, too.",
         ),
         Suspect(
             "labels inverted",
             _labels_inverted,
-            "The labels are the wrong way round: −100 belongs where *nothing* was chosen.",
+            "The labels are the wrong way round: −100 belongs where *no* word was chosen.",
         ),
         Suspect(
             "0 for not asked",
             _zero_for_not_asked,
-            "You took 0 for “not asked”. 0 is a token; the loss leaves out −100.",
+            "You used 0 for “no label”. 0 is a token; the loss ignores −100.",
         ),
         Suspect(
             "special tokens hidden",
             _special_too,
-            "You also chose places where `may_hide` is False: `<s>`, `</s>` and padding.",
+            "You also chose positions where `may_hide` is False: `<s>`, `</s>` and padding.",
         ),
         Suspect(
             "85 % chosen",
             _too_many,
-            "You chose 85 % of the words. A place is chosen where `chance` is *below* 0.15.",
+            "You chose 85 % of the words. A position is chosen where `chance` is *below* 0.15.",
         ),
         Suspect(
             "labels first",
             _turned,
-            "The two are in the wrong order: first what the model sees, then the labels.",
+            "The two are in the wrong order: what the model sees comes first, then the labels.",
         ),
     ),
 )  # fmt: skip
@@ -188,35 +187,35 @@ _VECTOR = Grader(
         Suspect(
             "padding counted",
             lambda states, real: states.mean(-2),
-            "Padding counts in yours, in the sum and in the number. Only places where `real` is True "
-            "should.",
+            "Padding counts in yours, both in the sum and in the number. Only positions where `real` "
+            "is True should count.",
         ),
         Suspect(
             "divided by all places",
             lambda states, real: (states * real[..., None]).mean(-2),
-            "The sum leaves padding out, but you divide by all places. Divide by the number of real "
-            "ones.",
+            "The sum leaves padding out, but you divide by all positions. Divide by the number of "
+            "real ones.",
         ),
         Suspect(
             "sum",
             lambda states, real: (states * real[..., None]).sum(-2),
-            "That is the sum over the words. Divide by how many there are, or long texts weigh more.",
+            "That is the sum over the words. Divide it by how many there are, or long texts weigh more.",
         ),
         Suspect(
             "mask inverted",
             lambda states, real: (states * ~real[..., None]).sum(-2) / (~real).sum(-1, keepdim=True),
-            "You took the mean over the *padding*. True marks a real word.",
+            "You took the mean over the *padding*. True means a real word.",
         ),
         Suspect(
             "first token",
             lambda states, real: states[:, 0],
-            "That is the vector of the first token. It is a way, too (BERT's), but here the mean is "
-            "asked for.",
+            "That is the vector of the first token. BERT does it that way, but this exercise wants "
+            "the mean.",
         ),
         Suspect(
             "one number for all texts",
             lambda states, real: (states * real[..., None]).sum(-2) / real.sum(),
-            "You divide by the words of all texts together. Each text has its own number.",
+            "You divide by the number of words in all texts together. Each text has its own number.",
         ),
     ),
 )  # fmt: skip

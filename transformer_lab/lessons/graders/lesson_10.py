@@ -1,4 +1,4 @@
-"""Checks of lesson 10, GPT."""
+"""Checks for lesson 10, GPT."""
 
 from __future__ import annotations
 
@@ -88,43 +88,43 @@ _LOSS = Grader(
         Suspect(
             "not shifted",
             _same_place,
-            "You compare the logits at a place with the token **at that place**, which the model "
-            "has just read. It should be the token that comes after.",
+            "You compare the logits at a position with the token **at that position**, which the "
+            "model has just read. Compare them with the token after it.",
         ),
         Suspect(
             "shifted the wrong way",
             _looking_back,
             "The shift goes the wrong way: you compare with the token *before*. "
-            "Logits lose their last place, tokens their first.",
+            "Drop the last position of the logits and the first of the tokens.",
         ),
         Suspect(
             "wrapped round",
             _rolled,
-            "`roll` makes the first token the answer to the last place. Nothing is known about what "
-            "comes after the end: leave the last place out.",
+            "`roll` makes the first token the answer to the last position. Nobody knows what comes "
+            "after the end: leave the last position out.",
         ),
-        Suspect("sum", _sum, "You added the losses up. Take their mean."),
+        Suspect("sum", _sum, "You added up the losses. Take their mean."),
         Suspect(
             "divided by all places",
             _over_all_places,
-            "You divided by the number of tokens. One prediction fewer is made: the last token of "
-            "a text has no successor.",
+            "You divided by the number of tokens. There is one prediction fewer per text, because "
+            "the last token has no successor.",
         ),
         Suspect(
             "not averaged",
             _each,
-            "You returned a loss for each place. Take the mean of all of them.",
+            "You returned a loss for each position. Take the mean of all of them.",
         ),
         Suspect(
             "softmax taken twice",
             _softmaxed_twice,
-            "`F.cross_entropy` takes logits and does the softmax itself; you did it once more.",
+            "`F.cross_entropy` takes logits and does the softmax itself; you did it once more before.",
         ),
         Suspect(
             "no softmax",
             _no_log_softmax,
-            "This is minus the logit of the right token. A logit is no logarithm of a probability "
-            "yet: `log_softmax` is missing.",
+            "This is minus the logit of the right token. A logit is not yet the logarithm of a "
+            "probability: `log_softmax` is missing.",
         ),
         Suspect(
             "no logarithm",
@@ -166,12 +166,12 @@ _MASK = Grader(
             "aligned at the first key",
             lambda n, m: _table(n, m, lambda q, k, _: k <= q),
             "Your first query is aligned with the first key. The queries are the *last* tokens of "
-            "the text: the last query may look at every key.",
+            "the text, so the last query may attend to every key.",
         ),
         Suspect(
             "inverted",
             lambda n, m: ~solutions.causal_mask(n, m),
-            "The mask is inverted: True should mean *may look*.",
+            "The mask is inverted: True should mean *may attend*.",
         ),
         Suspect(
             "the future",
@@ -181,7 +181,7 @@ _MASK = Grader(
         Suspect(
             "itself hidden",
             lambda n, m: _table(n, m, lambda q, k, first: k < q + first),
-            "A token may look at itself, too.",
+            "A token may also attend to itself.",
         ),
         Suspect(
             "one step of the future",
@@ -196,25 +196,25 @@ _MASK = Grader(
         Suspect(
             "square",
             lambda n, m: torch.ones(m, m, dtype=torch.bool).tril(),
-            "There are as many rows as keys. Return only those of the queries: the last ones.",
+            "You returned as many rows as keys. Return only the rows of the queries: the last ones.",
         ),
     ),
 )
 
 
 def _adds_up(tokens):
-    """Right to the token that is predicted from: what comes next hangs on all that was read."""
+    """A causal model: each prediction depends on everything read so far."""
     table = torch.arange(6.0).outer(torch.tensor([1.0, -1.0, 0.5]))  # its columns do not sum to 0
     return table[tokens].cumsum(0)
 
 
 def _peeks(tokens):
-    """Each place sees one token too many."""
+    """Each position sees one token too many."""
     return _adds_up(tokens) + 2 * _adds_up(tokens).roll(-1, 0)
 
 
 def _balanced(tokens):
-    """What one logit gains another loses, and the last tokens are not looked at."""
+    """What one logit gains another loses, and the last tokens have no effect."""
     moved = (tokens[:3].double() ** 2).cumsum(0)
     moved = torch.cat((moved, moved[-1:].expand(len(tokens) - 3)))
     return torch.stack((moved, -moved), -1)
@@ -225,37 +225,37 @@ def _before(tokens):
 
 
 def _one_stays(tokens):
-    """Only the token before. One logit never moves, and is not always the largest."""
+    """Uses only the token before. One logit never moves, and is not always the largest."""
     before = _before(tokens)
     return torch.stack((torch.zeros_like(before), before - 1.5), -1)
 
 
 def _all_fall(tokens):
-    """Only the token before. One logit never moves, stays the largest, and the others fall."""
+    """Uses only the token before. One logit never moves and stays the largest; the others fall."""
     before = _before(tokens)
     return torch.stack((torch.full_like(before, 5), -before, -before / 2), -1)
 
 
 def _influence_cases() -> list[Case]:
     return [
-        Case("a model that reads what is to its left", (_adds_up, torch.tensor([3, 1, 5, 2]), 6)),
+        Case("a model that reads what is on the left", (_adds_up, torch.tensor([3, 1, 5, 2]), 6)),
         Case("a model that peeks one token ahead", (_peeks, torch.tensor([3, 1, 5, 2, 0]), 6)),
-        Case("logits of which one gains what another loses", (_balanced, torch.arange(5), 5)),
-        Case("a model that looks at the token before", (_one_stays, torch.arange(4), 4)),
-        Case("logits of which some only fall", (_all_fall, torch.arange(4), 4)),
+        Case("logits where one gains what another loses", (_balanced, torch.arange(5), 5)),
+        Case("a model that uses only the token before", (_one_stays, torch.arange(4), 4)),
+        Case("logits where some only fall", (_all_fall, torch.arange(4), 4)),
     ]
 
 
-def _moves(predict, tokens, vocab_size, *, told=None, kept=False, from_here=False):
-    """`influence`, by its parts: how a change is told, whether it stays, and what is changed."""
-    told = told or (lambda before, after: (after - before).abs().amax(-1) > 1e-6)
+def _moves(predict, tokens, vocab_size, *, differs=None, kept=False, from_here=False):
+    """`influence` in parts: how a change is detected, whether it stays, and what is changed."""
+    differs = differs or (lambda before, after: (after - before).abs().amax(-1) > 1e-6)
     before, changed = predict(tokens), tokens.clone()
     moved = torch.zeros(len(tokens), len(tokens), dtype=torch.bool)
     for place in range(len(tokens)):
         changed = changed if kept else tokens.clone()
         where = slice(place, None if from_here else place + 1)
         changed[where] = (tokens[where] + 1) % vocab_size
-        moved[:, place] = told(before, predict(changed))
+        moved[:, place] = differs(before, predict(changed))
     return moved
 
 
@@ -268,36 +268,36 @@ _INFLUENCE = Grader(
         Suspect(
             "transposed",
             lambda *a: _moves(*a).T,
-            "Rows and columns are exchanged: a row is a prediction, a column the token that was "
-            "changed.",
+            "You swapped rows and columns: a row is a prediction, and a column is the token that "
+            "was changed.",
         ),
         Suspect(
             "what was changed stays changed",
             lambda *a: _moves(*a, kept=True),
-            "A token that you changed stays changed while the next one is tried. Begin each time "
-            "with a copy of the text as it was: `tokens.clone()`.",
+            "A token that you changed stays changed while you try the next one. Start each time "
+            "with a copy of the original text: `tokens.clone()`.",
         ),
         Suspect(
             "everything after it, too",
             lambda *a: _moves(*a, from_here=True),
-            "You change every token from this place on. Change one alone.",
+            "You change every token from this position on. Change only one.",
         ),
         Suspect(
             "differences that cancel",
-            lambda *a: _moves(*a, told=lambda b, x: (x - b).sum(-1).abs() > 1e-6),
-            "You add the differences of a row up, and they cancel: one logit gains what another "
+            lambda *a: _moves(*a, differs=lambda b, x: (x - b).sum(-1).abs() > 1e-6),
+            "You add up the differences in a row, and they cancel: one logit gains what another "
             "loses. Take the largest |difference|.",
         ),
         Suspect(
             "without the sign",
-            lambda *a: _moves(*a, told=lambda b, x: (x - b).amax(-1) > 1e-6),
-            "You take the largest difference with its sign, so a row whose logits all fall counts "
-            "as unmoved. Take |difference| first.",
+            lambda *a: _moves(*a, differs=lambda b, x: (x - b).amax(-1) > 1e-6),
+            "You take the largest difference with its sign, so a row in which all logits fall "
+            "counts as unmoved. Take |difference| first.",
         ),
         Suspect(
             "the likeliest token alone",
-            lambda *a: _moves(*a, told=lambda b, x: b.argmax(-1) != x.argmax(-1)),
-            "You compare which token is likeliest. Logits can move, and the order stay.",
+            lambda *a: _moves(*a, differs=lambda b, x: b.argmax(-1) != x.argmax(-1)),
+            "You compare which token is likeliest. Logits can move while their order stays the same.",
         ),
         Suspect(
             "inverted",
@@ -307,17 +307,17 @@ _INFLUENCE = Grader(
         Suspect(
             "the last prediction alone",
             lambda *a: _moves(*a)[-1:].expand(len(a[1]), -1),
-            "Every row says what the last prediction hangs on. Keep the rows apart.",
+            "Every row says what the last prediction depends on. Each prediction needs its own row.",
         ),
         Suspect(
             "every logit must move",
-            lambda *a: _moves(*a, told=lambda b, x: (x - b).abs().amin(-1) > 1e-6),
-            "You ask that *every* logit of a row moves. One is enough: take the largest.",
+            lambda *a: _moves(*a, differs=lambda b, x: (x - b).abs().amin(-1) > 1e-6),
+            "You require that *every* logit in a row moves. One is enough: take the largest change.",
         ),
         Suspect(
             "its own place alone",
             lambda *a: _moves(*a) & torch.eye(len(a[1]), dtype=torch.bool),
-            "Only the diagonal is filled: you look at the prediction at the changed place alone.",
+            "Only the diagonal is filled: you check only the prediction at the changed position.",
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Checks of lesson 10, GPT: the loss of a text that is longer than the model's window."""
+"""Checks for lesson 10, GPT: the loss of a text that is longer than the model's window."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from transformer_lab.lessons.solutions import lesson_10 as solutions
 
 
 class Reader:
-    """A small fixed language model whose logits hang on everything in its window, most on what is
-    near."""
+    """A small fixed language model whose logits depend on everything in its window, and most on
+    near tokens."""
 
     def __init__(self, seed: int, vocab: int, longest: int):
         drawn = torch.Generator().manual_seed(seed)
@@ -52,14 +52,14 @@ SLIPS = (
     Slip(
         "judged",
         "judged again",
-        "You judge whole windows, so tokens where two overlap count twice, the second time with more "
-        "before them. Judge only those that no window has judged yet.",
+        "You judge whole windows, so tokens where two windows overlap count twice, the second time with "
+        "more context. Judge only those that no window has judged yet.",
     ),
     Slip(
         "judged",
         "the seam left out",
-        "At each seam one token is judged by nobody. In a window that begins at `begin`, the loss of "
-        "token t is entry t − begin − 1.",
+        "At each seam one token is never judged. In a window that begins at `begin`, the loss of token "
+        "t is entry t − begin − 1.",
     ),
     Slip(
         "judged",
@@ -70,46 +70,45 @@ SLIPS = (
     Slip(
         "judged",
         "the first window's beginning",
-        "Of the first window, too, you judge only the last `stride` tokens. There nothing is judged yet: "
-        "take all of it.",
+        "In the first window, too, you judge only the last `stride` tokens. Nothing there has been "
+        "judged yet: take all of it.",
     ),
     Slip(
         "judged",
         "the last stride",
-        "Of the last window you judge `stride` tokens. It is shorter, and overlaps more: judge what is "
-        "new in it.",
+        "In the last window you judge `stride` tokens. It is shorter and overlaps more: judge only "
+        "what is new in it.",
     ),
     Slip(
         "windows",
         "the end left out",
-        "You stop before the last window, which is not a full step away: the end of the text is never "
-        "judged.",
+        "You stop before the last window, which is shorter: the end of the text is never judged.",
     ),
     Slip(
         "windows",
         "by their size",
-        "Your windows move by `size`, so the first tokens of each have little before them, and its very "
-        "first is judged by nobody. Move by `stride`.",
+        "Your windows move by `size`, so the first tokens of each have little before them, and the very "
+        "first is never judged. Windows should move by `stride`.",
     ),
     Slip(
         "shift",
         "not shifted",
-        "You compare each place with the token that it has just read. The logits at a place are about "
-        "the *next* one.",
+        "You compare each position with the token that it has just read. The logits at a position "
+        "predict the *next* token.",
     ),
     Slip(
         "mean",
         "the mean of means",
-        "You take the mean of the windows' means, as if all judged equally many tokens. Add the losses up, "
-        "and divide once.",
+        "You take the mean of the windows' means, as if each judged the same number of tokens. Add up "
+        "the losses, and divide once.",
     ),
     Slip(
         "mean",
         "the first counted",
-        "You divide by the number of tokens. The first has nothing before it and is not judged.",
+        "You divide by the number of tokens. The first has nothing before it, so it is not judged.",
     ),
     Slip("mean", "a sum", "You return the sum. Divide by the number of tokens that were judged."),
-    Slip("mean", "bits", "These are bits. Nats are asked for: leave out the division by ln 2."),
+    Slip("mean", "bits", "These are bits. The loss should be in nats: do not divide by ln 2."),
 )
 
 
@@ -168,7 +167,7 @@ def _mean(parts: list[Tensor], means: list[Tensor], n: int, slips) -> Tensor:
 
 
 def _own_count(slips: frozenset[str]) -> Callable[..., Tensor]:
-    """The same, divided by as many tokens as it judged."""
+    """The same, divided by the number of tokens that it judged."""
 
     def made(predict, tokens, size, stride):
         parts = []
@@ -185,7 +184,7 @@ def _own_count(slips: frozenset[str]) -> Callable[..., Tensor]:
 
 
 def _each_alone(predict, tokens, size, stride):
-    """Every token from a window of its own that ends before it: the most that can be before it."""
+    """Each token from its own window, which ends just before it: the most context it can have."""
     losses = [
         F.cross_entropy(predict(tokens[max(0, t - size + 1) : t])[-1:], tokens[t : t + 1])
         for t in range(1, len(tokens))
@@ -194,7 +193,7 @@ def _each_alone(predict, tokens, size, stride):
 
 
 def _blocks(length: Callable[[int, int], int]) -> Callable[..., Tensor]:
-    """Pieces that share one token, so that every token is judged once: with what is in its piece."""
+    """Pieces that share one token: every token is judged once, with the context in its piece."""
 
     def made(predict, tokens, size, stride):
         new = length(size, stride)
@@ -223,14 +222,14 @@ _WINDOWS = Grader(
         Suspect(
             "a window for each token",
             _each_alone,
-            "You give every token a window of its own. That is the stride 1: move by `stride`, and judge "
-            "all that is new in a window.",
+            "You give every token a window of its own. That is a stride of 1: move by `stride`, and "
+            "judge everything that is new in a window.",
         ),
         Suspect(
             "no overlap",
             _blocks(lambda size, stride: stride),
-            "Your windows hold `stride` tokens and nothing before them. A window is `size` long: what was "
-            "judged already stands in it once more, to be read.",
+            "Your windows hold `stride` new tokens and nothing before them. A window is `size` long: it "
+            "also holds tokens that are already judged, as context.",
         ),
         Suspect(
             "the stride unused",

@@ -1,4 +1,4 @@
-"""Checks of lesson 11, Writing."""
+"""Checks for lesson 11, Writing."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ _TOP_P = Grader(
         Suspect(
             "the last one left out",
             lambda logits, p: _normalised(_kept(logits, p, lambda o, p: o.cumsum(-1) <= p)),
-            "You leave out the token with which the sum *passes* `p`, so the kept ones do not "
-            "reach it (and where one token alone has more than `p`, nothing is left: 0 / 0).",
+            "You leave out the token that makes the sum *pass* `p`, so the tokens you keep do not "
+            "reach it. (And where one token alone has more than `p`, nothing is left: 0 / 0.)",
         ),
         Suspect(
             "not normalised",
@@ -86,8 +86,8 @@ _TOP_P = Grader(
         Suspect(
             "in order of size",
             _in_order_of_size,
-            "The probabilities come out sorted, so they belong to other tokens. Put them back into "
-            "their places: `scatter`, or a threshold.",
+            "Your probabilities come out sorted, so they belong to the wrong tokens. Put them back "
+            "at the indices of their tokens: `scatter`, or a threshold.",
         ),
         Suspect(
             "nothing cut",
@@ -102,13 +102,12 @@ _TOP_P = Grader(
         Suspect(
             "not sorted",
             _unsorted,
-            "You add up in the order of the vocabulary. Sort by probability first.",
+            "You add up the probabilities in the order of the vocabulary. Sort by probability first.",
         ),
         Suspect(
             "each above p",
             _above,
-            "You keep the tokens that have at least `p` *each*. It is their sum that must reach "
-            "`p`.",
+            "You keep the tokens that have at least `p` *each*. Only their sum has to reach `p`.",
         ),
         Suspect(
             "one too many",
@@ -120,8 +119,8 @@ _TOP_P = Grader(
         Suspect(
             "softmax of the kept",
             _softmax_of_kept,
-            "You took a softmax of probabilities; tokens with 0 get e⁰ = 1 and come back. "
-            "Divide by the sum.",
+            "You took a softmax of probabilities, so tokens with 0 get e⁰ = 1 and come back. "
+            "Divide by the sum instead.",
         ),
     ),
 )
@@ -132,13 +131,13 @@ def _one_hot(tokens: list[int]) -> torch.Tensor:
 
 
 def _counts(new, past):
-    """The last token and one: what comes next is plain to see."""
+    """The last token plus one, so the next token is plain to see."""
     read = (*(past or ()), *new)
     return _one_hot([token + 1 for token in new]), read
 
 
 def _reads_everything(new, past):
-    """What comes next depends on all that was read, each time that it was."""
+    """The next token depends on everything read so far, and counts a token that is read twice."""
     read, said = tuple(past or ()), []
     for token in new:
         read = (*read, token)
@@ -147,7 +146,7 @@ def _reads_everything(new, past):
 
 
 def _four_at_most(new, past):
-    """Says 7 for everything when more is read at once than the prompt of four tokens."""
+    """Always predicts 7 when it reads more at once than the prompt of four tokens."""
     logits, read = _reads_everything(new, past)
     return (logits if len(new) <= 4 else _one_hot([7] * len(new))), read
 
@@ -163,8 +162,11 @@ def _unlikeliest(row):
 def _write_cases() -> list[Case]:
     return [
         Case("a model that counts, and 3 tokens", (_counts, [2, 3], 3, _likeliest)),
-        Case("a model that hangs on all it read", (_reads_everything, [1, 2, 2], 6, _likeliest)),
-        Case("an end, 6, that comes before n", (_counts, [3], 7, _likeliest, 6)),
+        Case(
+            "a model that depends on everything it read",
+            (_reads_everything, [1, 2, 2], 6, _likeliest),
+        ),
+        Case("an end, 6, that comes before n tokens", (_counts, [3], 7, _likeliest, 6)),
         Case("a choice that is not the likeliest", (_counts, [3, 1], 2, _unlikeliest)),
         Case(
             "a model that can read four tokens at once",
@@ -177,7 +179,7 @@ def _written(
     step, prompt, n, choose, end=None, *,
     feed="new", place=-1, forgets=False, stops=True, with_end=True, more=0, whole=True,
 ):  # fmt: skip
-    """`write`, by its parts: what is read each time, which row is chosen from, when it ends."""
+    """`write` in parts: what is read each time, which row is chosen from, when it ends."""
     text, new, past = list(prompt), list(prompt), None
     for _ in range(n + more):
         logits, given = step(new, past)
@@ -196,40 +198,40 @@ _WRITE = Grader(
     name="11/write",
     cases=_write_cases,
     reference=solutions.write,
-    shape_hint="a number for each token: those of the prompt, and those that were written",
+    shape_hint="one number for each token: those of the prompt, and those that were written",
     suspects=(
         Suspect(
             "the prompt is missing",
             lambda *a: _written(*a, whole=False),
-            "You return what was written alone. The prompt belongs in front of it.",
+            "You return only what was written. The prompt belongs in front of it.",
         ),
         Suspect(
             "the whole text again",
             lambda *a: _written(*a, feed="all", forgets=True),
-            "You read the whole text again at every step, and never hand `past` on. What is "
-            "written is right, and costs the square: give `step` only what is new.",
+            "You read the whole text again at every step, and never pass `past` on. The text is "
+            "right, but its cost grows with the square: pass `step` only what is new.",
         ),
         Suspect(
             "the whole text, and its past",
             lambda *a: _written(*a, feed="all"),
-            "You hand `past` on *and* give the whole text, so the model reads old tokens twice. "
-            "Only the newest token is new.",
+            "You pass `past` on *and* the whole text, so the model reads old tokens twice. Only "
+            "the newest token is new.",
         ),
         Suspect(
             "the past is lost",
             lambda *a: _written(*a, forgets=True),
-            "You give only the newest token and not what `step` returned as `past`: the model has "
-            "forgotten everything before.",
+            "You pass only the newest token, but not the `past` that `step` returned: the model "
+            "has forgotten everything before.",
         ),
         Suspect(
             "one token twice",
             lambda *a: _written(*a, feed="last two"),
-            "You give the last two tokens each time; the first of them was read before.",
+            "You pass the last two tokens each time; the model has already read the first of them.",
         ),
         Suspect(
             "the first row",
             lambda *a: _written(*a, place=0),
-            "You choose from the first row of the logits. What comes next stands in the last.",
+            "You choose from the first row of the logits. The next token is predicted in the last row.",
         ),
         Suspect(
             "one too many",
@@ -240,17 +242,17 @@ _WRITE = Grader(
         Suspect(
             "it does not end",
             lambda *a: _written(*a, stops=False),
-            "You go on after `end` was written. Stop there.",
+            "You go on after `end` is written. Stop there.",
         ),
         Suspect(
             "the end is left out",
             lambda *a: _written(*a, with_end=False),
-            "You stop before `end` is written. It belongs to the text.",
+            "You stop before `end` is written, but it belongs to the text.",
         ),
         Suspect(
             "always the likeliest",
             lambda step, prompt, n, choose, end=None: _written(step, prompt, n, _likeliest, end),
-            "You take the likeliest token yourself. Who chooses is `choose`.",
+            "You take the likeliest token yourself. Let `choose` choose.",
         ),
     ),
 )

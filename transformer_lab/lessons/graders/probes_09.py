@@ -1,4 +1,4 @@
-"""Checks of lesson 09, BERT: a linear probe."""
+"""Checks for lesson 09, BERT: a linear probe."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _probe_cases() -> list[Case]:
 
 
 def _made(slips: frozenset[str]) -> Callable[..., Tensor]:
-    """The probe with some of these slips."""
+    """The probe with the given slips."""
 
     def linear_probe(train, labels, test, steps, lr):
         x, asked = _standardised(slips, train, test)
@@ -88,22 +88,22 @@ _SLIPS = (
     Slip(
         "standardise",
         "test by itself",
-        "You standardised `test` by its own mean and spread. Then what a text is given depends on the "
-        "other test texts. Take those of `train`.",
+        "You standardised `test` by its own mean and spread. Then the result for a text depends on the "
+        "other test texts. Use the mean and spread of `train`.",
     ),
     Slip(
         "standardise",
         "both parts together",
-        "You took mean and spread of `train` and `test` together. Nothing of `test` may reach the probe.",
+        "You took the mean and spread of `train` and `test` together. Nothing of `test` may reach the probe.",
     ),
     Slip(
         "standardise",
         "test as it is",
-        "`test` is not standardised. The border was drawn through standardised numbers, so it must be "
-        "asked about such.",
+        "`test` is not standardised. The border was drawn through standardised numbers, so `test` has to "
+        "be standardised too.",
     ),
-    Slip("standardise", "not standardised", "Nothing is standardised: take off the mean, divide by the spread."),
-    Slip("standardise", "spread forgotten", "You took off the mean and did not divide by the standard deviation."),
+    Slip("standardise", "not standardised", "Nothing is standardised: subtract the mean and divide by the spread."),
+    Slip("standardise", "spread forgotten", "You subtracted the mean but did not divide by the standard deviation."),
     Slip(
         "standardise",
         "one mean for all numbers",
@@ -112,23 +112,23 @@ _SLIPS = (
     Slip(
         "standardise",
         "divided by n in the spread",
-        "Your standard deviation divides by n; `std(dim=0)` divides by n − 1, as is wanted here.",
+        "Your standard deviation divides by n. Use `std(dim=0)`, which divides by n − 1.",
     ),
     Slip(
         "scale",
         "gradients summed",
-        "You took the sum over the texts. The gradient of the *mean* loss is divided by their number.",
+        "You summed over the texts. The gradient of the *mean* loss is divided by their number.",
     ),
     Slip(
         "sign",
         "uphill",
-        "You went uphill: with p − y for the error, `lr` times the gradient is taken *off*.",
+        "You went uphill: with p − y as the error, *subtract* `lr` times the gradient.",
     ),
     Slip(
         "error",
         "squared error",
-        "That is the gradient of a squared error: it has a factor p·(1 − p). Cross-entropy has p − y "
-        "alone.",
+        "That is the gradient of a squared error: it has a factor p·(1 − p). The gradient of "
+        "cross-entropy has p − y alone.",
     ),
     Slip(
         "error",
@@ -138,18 +138,18 @@ _SLIPS = (
     Slip(
         "error",
         "no sigmoid in the loop",
-        "In the loop you compared the *score* with the label. Make a probability of it first.",
+        "In the loop you compared the *score* with the label. Turn it into a probability first.",
     ),
     Slip("bias", "bias not learned", "The bias stays 0. It has a gradient, too: the mean of p − y."),
     Slip(
         "result",
         "scores returned",
-        "These are scores. A sigmoid makes probabilities of them.",
+        "These are scores. A sigmoid turns them into probabilities.",
     ),
     Slip(
         "result",
         "classes returned",
-        "These are classes, 0 and 1. Asked is the probability of class 1.",
+        "These are classes, 0 and 1. Return the probability of class 1.",
     ),
 )  # fmt: skip
 
@@ -171,7 +171,7 @@ def _other_class(train, labels, test, steps, lr):
 
 
 def _in_turn(train, labels, test, steps, lr):
-    """The bias is moved by an error that the new weights make."""
+    """The bias moves by the error of the new weights."""
     x, asked = _standardised(frozenset(), train, test)
     weights, bias = torch.zeros(x.shape[1], dtype=x.dtype), torch.zeros((), dtype=x.dtype)
     for _ in range(steps):
@@ -186,23 +186,25 @@ PROBE = Grader(
     reference=solutions.linear_probe,
     shape_hint="one probability for each row of `test`",
     suspects=(
-        Suspect("one step too few", _one_less, "One step too few: take `steps` of them."),
-        Suspect("one step too many", _one_more, "One step too many: take `steps` of them."),
+        Suspect("one step too few", _one_less, "You took one step too few: take `steps` of them."),
+        Suspect(
+            "one step too many", _one_more, "You took one step too many: take `steps` of them."
+        ),
         Suspect(
             "train asked",
             _of_train,
-            "These are the probabilities of the rows of `train`. Asked are those of `test`.",
+            "These are the probabilities for the rows of `train`. Return those for `test`.",
         ),
         Suspect(
             "the other class",
             _other_class,
-            "That is the probability of class 0. Asked is that of class 1.",
+            "That is the probability of class 0. Return that of class 1.",
         ),
         Suspect(
             "one after the other",
             _in_turn,
-            "You moved the weights, and computed the error anew before you moved the bias. Both "
-            "gradients belong to one and the same place: compute the error once.",
+            "You moved the weights, and computed the error again before you moved the bias. Both "
+            "gradients belong to the same step: compute the error once.",
         ),
         *suspects_of(_made, _SLIPS),
     ),
