@@ -1,4 +1,4 @@
-"""The checks of lesson 19 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 19 accept right answers, however written, and say what is wrong with the others."""
 
 import ast
 import json
@@ -201,7 +201,7 @@ MUTANTS = {
     "group: each alone": (
         "minimal_group", lambda *x: group_with(*x, ask=lambda group, head: [head]), "**alone**",
     ),
-    "group: least harm": ("minimal_group", lambda *x: group_with(*x, best=max), "the *most* is right"),
+    "group: least harm": ("minimal_group", lambda *x: group_with(*x, best=max), "leaves the *most* answers right"),
     "group: in order": (
         "minimal_group", lambda *x: group_with(*x, best=lambda heads, key: min(heads)),
         "order of their numbers",
@@ -222,18 +222,18 @@ MUTANTS = {
     "group: thinned at once": (
         "minimal_group",
         thinned_by(lambda right, group, h, level: right([x for x in group if x != h]) <= level),
-        "singly, but not both",
+        "but not both",
     ),
     "group: needed thinned": (
         "minimal_group",
         thinned_by(lambda right, group, h, level: right([x for x in group if x != h]) > level),
-        "throw out the heads that are needed",
+        "drop the heads that are needed",
     ),
     "group: everything": (
         "minimal_group", lambda *x: group_with(*x[:2], -1.0, thin=False), "before you thin out",
     ),
     "group: unsorted": ("minimal_group", group_unsorted, "smallest number first"),
-    "group: the place": ("minimal_group", group_by_place, "the *place* of the best head"),
+    "group: the place": ("minimal_group", group_by_place, "the *index* of the best head"),
     "group: that matter": (
         "minimal_group",
         lambda right, n, level: torch.tensor([h for h in range(n) if right([h]) < right([])]),
@@ -266,7 +266,7 @@ MUTANTS = {
         "wrong way",
     ),
     "all queries": (
-        "induction_score", lambda p, t: (p * pairs(t)).sum(-1).mean(-1), "leave them out",
+        "induction_score", lambda p, t: (p * pairs(t)).sum(-1).mean(-1), "leave those out",
     ),
     "sum": ("induction_score", lambda p, t: (p * pairs(t)).sum((-2, -1)), "Take their mean"),
     "swapped": (
@@ -279,7 +279,7 @@ MUTANTS = {
     "next head": (
         "without_head",
         lambda z, w, h: solutions.without_head(z, w, (h + 1) % z.shape[1]),
-        "Heads count from 0",
+        "Heads are counted from 0",
     ),
     "nothing": ("without_head", lambda z, w, h: projected(z, w), "No head is switched off"),
     "only it": (

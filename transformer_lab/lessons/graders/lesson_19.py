@@ -22,7 +22,7 @@ def _score_cases() -> list[Case]:
     once = torch.tensor([7, 3, 9, 4, 7, 3, 9, 1])
     often = torch.tensor([2, 5, 2, 6, 8, 2, 5])
     return [
-        Case("three heads on a text of which a part comes again", (_causal_pattern(1, 3, 8), once)),
+        Case("three heads on a text in which a part comes again", (_causal_pattern(1, 3, 8), once)),
         Case("two heads on a text with one token three times", (_causal_pattern(2, 2, 7), often)),
     ]
 
@@ -100,52 +100,53 @@ _SCORE = Grader(
             "the earlier occurrence itself",
             _duplicate,
             "This is attention on the earlier occurrence **itself**. That is a duplicate-token "
-            "head. An induction head looks one place further: at what came after it.",
+            "head. An induction head attends one position later, to what came next.",
         ),
         Suspect(
-            "one place before",
+            "one position before",
             _before,
-            "You look at the token *before* the earlier occurrence: the shift goes the wrong way.",
+            "You used the token *before* the earlier occurrence: the shift goes the wrong way.",
         ),
         Suspect(
-            "two places after",
+            "two positions after",
             _two_after,
-            "You look two places after the earlier occurrence. One is enough.",
+            "You used the second token after the earlier occurrence. Use the first.",
         ),
         Suspect(
             "all queries in the mean",
             _every_query,
-            "Your mean is over all queries. Those whose token has not occurred before have nothing "
-            "to look at, and only pull the score down: leave them out.",
+            "Your mean is over all queries. A query whose token has not occurred before has nothing "
+            "to attend to and only lowers the score: leave those out.",
         ),
         Suspect(
             "the token itself counted as earlier",
             _itself_counted,
-            "A token counts as its own earlier occurrence in your table. Take only what lies "
+            "In your table a token counts as its own earlier occurrence. Keep only what comes "
             "strictly before it.",
         ),
         Suspect(
             "later occurrences",
             _future,
-            "All scores are 0: you look at the future, which a decoder never does. Either query and key "
-            "are swapped (the last axis of `pattern` counts keys), or you took *later* occurrences.",
+            "All scores are 0: you used attention to the future, which a decoder never has. Either query "
+            "and key are swapped (the last axis of `pattern` counts keys), or you took *later* "
+            "occurrences.",
         ),
         Suspect(
-            "sum in place of mean",
+            "sum instead of mean",
             _summed,
-            "You added the queries up. Take their mean, so that a perfect head has 1.",
+            "You added up the queries. Take their mean, so that a perfect head scores 1.",
         ),
         Suspect(
-            "only the most attended place",
+            "only the most attended position",
             _largest,
-            "When a token has come several times there are several right places. Add up the weight "
-            "on all of them.",
+            "When a token has occurred several times there are several right positions. Add up the "
+            "weight on all of them.",
         ),
         Suspect(
             "mean over pairs",
             _share_of_pairs,
             "You divided by the number of marked pairs. Divide by the number of queries that have "
-            "one: a head that looks at any right place has done its work.",
+            "one: a head that attends to any right position has done its work.",
         ),
         Suspect(
             "previous token",
@@ -239,48 +240,47 @@ _WITHOUT = Grader(
     name="19/without_head",
     cases=_without_cases,
     reference=solutions.without_head,
-    shape_hint="`[batch, position, d_model]`, as attention's output has it",
+    shape_hint="`[batch, position, d_model]`, like attention's output",
     suspects=(
         Suspect(
             "cut after W_O",
             _after_the_projection,
-            "You set a stretch of the *output* to 0. `W_O` has mixed the heads by then: each number "
-            "of the output comes from all of them. Set the head's `z` to 0, before `W_O`.",
+            "You set part of the *output* to 0. By then `W_O` has mixed the heads: each number of the "
+            "output comes from all of them. Set the head's `z` to 0, before `W_O`.",
         ),
         Suspect(
             "rows of W_O",
             _rows_of_weight,
-            "You set rows of `w_out` to 0, which is a stretch of the output. A head's numbers meet "
-            "the *columns* of `w_out`.",
+            "You set rows of `w_out` to 0, which removes part of the output. A head's numbers are "
+            "multiplied by *columns* of `w_out`.",
         ),
         Suspect(
             "only this head",
             _only_this,
-            "You kept this head and switched off all the others. It should be the other way round.",
+            "You kept this head and switched off all the others. Do it the other way round.",
         ),
         Suspect(
             "nothing switched off",
             lambda z, w_out, head: _merged(z) @ w_out.T,
-            "No head is switched off. (`z[:, head]` on the left of `=` writes; without it nothing "
-            "changes.)",
+            "No head is switched off. (To change `z`, put `z[:, head]` on the left of `=`.)",
         ),
         Suspect(
             "the next head",
             _next_head,
-            "You switched off the head after it. Heads count from 0.",
+            "You switched off the head after it. Heads are counted from 0.",
         ),
         Suspect(
             "the head before",
             _one_before,
-            "You switched off the head before it. Heads count from 0.",
+            "You switched off the head before it. Heads are counted from 0.",
         ),
         Suspect(
-            "a position in place of a head",
+            "a position instead of a head",
             _position,
             "You set a *position* to 0. The axes of `z` are [batch, head, position, d_head].",
         ),
         Suspect(
-            "a text in place of a head",
+            "a text instead of a head",
             _text,
             "You set a whole *text* of the batch to 0. The axes of `z` are "
             "[batch, head, position, d_head].",
@@ -295,7 +295,7 @@ _WITHOUT = Grader(
             "not merged by position",
             _not_merged,
             "You reshaped [head, position, d_head] without swapping head and position first, so "
-            "the numbers of different positions stand in one row. `transpose(1, 2)` comes before.",
+            "one row holds numbers of different positions. First use `transpose(1, 2)`.",
         ),
         Suspect(
             "W_O not turned",
@@ -304,10 +304,10 @@ _WITHOUT = Grader(
             "transpose.",
         ),
         Suspect(
-            "mean in place of zero",
+            "mean instead of zero",
             _mean,
-            "You put the head's mean in its place. That is a good ablation too, but here the head "
-            "is to give nothing: 0.",
+            "You replaced the head with its mean. That is a good ablation too, but here the head "
+            "should add nothing: set it to 0.",
         ),
         Suspect(
             "no W_O",

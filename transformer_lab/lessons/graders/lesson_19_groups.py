@@ -1,4 +1,4 @@
-"""Checks of lesson 19, Circuits: the group of heads that does it together."""
+"""Checks of lesson 19, Circuits: a minimal group of heads."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from transformer_lab.lessons.solutions import lesson_19 as solutions
 
 
 class Stages:
-    """Right answers of a circuit of stages: in each the best head that is left does the work.
+    """Fraction of right answers of a circuit with stages. In each stage the best remaining head works.
 
     Args:
-        stages: for each stage the share of answers that head -> lets through.
-        helpers: head -> the share that is left without it, whoever else works.
+        stages: for each stage, head -> the fraction of answers that it lets through.
+        helpers: head -> the fraction that is left without it, whatever the other heads do.
         none: what a stage with no head lets through.
     """
 
@@ -49,9 +49,9 @@ def _cases() -> list[Case]:
     return [
         Case("three stages, of two heads each", (twos, 6, 0.1)),
         Case("three stages, of three, three and two heads", (threes, 8, 0.1)),
-        Case("three heads that stand in for each other, and two helpers", (helped, 5, 0.1)),
+        Case("three heads that replace each other, and two helpers", (helped, 5, 0.1)),
         Case("a level that is reached exactly", (level, 4, 0.25)),
-        Case("a model that answers some without any head", (never, 3, 0.1)),
+        Case("a model that answers some texts without any head", (never, 3, 0.1)),
     ]
 
 
@@ -59,65 +59,65 @@ SLIPS = (
     Slip(
         "choose",
         "each alone",
-        "You compare what is left without each head **alone**. Redundant heads show only when those "
-        "that were chosen are off as well: measure every candidate together with the group.",
+        "You switch each head off **alone**. A redundant head only shows its effect when the heads "
+        "chosen so far are off as well: measure every candidate together with the group.",
     ),
     Slip(
         "choose",
         "in their order",
-        "You take heads in the order of their numbers. Try all that are left, and take the one without "
-        "which the least is right.",
+        "You take heads in the order of their numbers. Try all that are left, and take the one that "
+        "leaves the fewest answers right.",
     ),
     Slip(
         "choose",
         "the least harm",
-        "You take the head without which the *most* is right. Take the one without which the least is.",
+        "You take the head that leaves the *most* answers right. Take the one that leaves the fewest.",
     ),
     Slip(
         "choose",
-        "the place in the list",
-        "You add the *place* of the best head among those that are left, and not the head: "
-        "`rest[left.index(…)]`.",
+        "the index in the list",
+        "You add the *index* of the best head in the list of those that are left. Add the head "
+        "itself: `rest[left.index(…)]`.",
     ),
     Slip(
         "stop",
         "one too few",
-        "The group is one head short: more than `level` is still right without it.",
+        "The group is one head short: with it off, more than `level` of the answers are still right.",
     ),
     Slip(
         "stop",
         "below the level",
-        "You go on where exactly `level` is right. **At most** `level` is enough, in both halves.",
+        "You go on when the fraction is exactly `level`. **At most** `level` is enough, in both halves.",
     ),
     Slip(
         "stop",
         "everything",
-        "You switch every head off before you thin out. Stop as soon as at most `level` is right.",
+        "You switch every head off before you thin out. Stop once at most `level` is right.",
     ),
     Slip(
         "thin",
         "not thinned",
-        "The group is not thinned out: a head chosen early has become needless. Give each back, and "
-        "keep it on if at most `level` is right all the same.",
+        "The group is not thinned out: a head chosen early is no longer needed. Switch each one back "
+        "on, and drop it from the group if at most `level` is still right.",
     ),
     Slip(
         "thin",
         "thinned at once",
-        "You ask of each head whether the *first* group could spare it, and take all such away at once. "
-        "Two that stand in for each other can be spared singly, but not both: ask the group as it is by "
-        "then.",
+        "You check whether the *first* group can spare each head, and drop all of these at once. The "
+        "group may be able to spare either of two redundant heads, but not both: check against the "
+        "group as it is by then.",
     ),
     Slip(
         "thin",
         "the needed thinned",
-        "You throw out the heads that are needed, and keep those that are not: a head goes if at most "
+        "You drop the heads that are needed and keep those that are not. Drop a head if at most "
         "`level` is right **without** it in the group.",
     ),
     Slip(
         "thin",
         "thinned alone",
-        "You throw a head out if little is lost with it off *alone*. Ask what is right with the rest of "
-        "the group off.",
+        "You drop a head if little is lost with it off *alone*. Measure with the rest of the group "
+        "off.",
     ),
     Slip(
         "answer",
@@ -127,7 +127,7 @@ SLIPS = (
     Slip(
         "answer",
         "unsorted",
-        "These are the right heads in the order in which they were found. Return the smallest number "
+        "These are the right heads, in the order in which you found them. Return the smallest number "
         "first.",
     ),
 )
@@ -159,7 +159,7 @@ def _found(right, heads, level, slips) -> list[int]:
         left = [right([*with_them, head]) for head in rest]
         chosen = rest[left.index(max(left) if "the least harm" in slips else min(left))]
         chosen = rest[0] if "in their order" in slips else chosen
-        chosen = left.index(min(left)) if "the place in the list" in slips else chosen
+        chosen = left.index(min(left)) if "the index in the list" in slips else chosen
         if "one too few" in slips and not goes_on([*group, chosen]):
             break
         group.append(chosen)
@@ -195,19 +195,19 @@ _GROUP = Grader(
     name="19/minimal_group",
     cases=_cases,
     reference=solutions.minimal_group,
-    shape_hint="the number of each head of the group",
+    shape_hint="the number of each head in the group",
     suspects=(
         Suspect(
             "all that matter alone",
             _matter_alone,
-            "These are the heads that matter *alone*. Redundant heads do not, and yet nothing works "
-            "without all of them: let the group grow, and measure it as a group.",
+            "These are the heads that matter *alone*. Redundant heads matter only together: let the "
+            "group grow, and measure it as a group.",
         ),
         *suspects_of(_with, SLIPS),
         Suspect(
-            "shares",
+            "fractions",
             _shares,
-            "These are shares of right answers. Return the numbers of the heads.",
+            "These are fractions of right answers. Return the numbers of the heads.",
         ),
     ),
 )
