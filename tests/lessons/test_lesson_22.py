@@ -361,7 +361,7 @@ def test_names_are_no_markup():
 
 
 def test_points_that_cannot_be_drawn_are_refused():
-    with pytest.raises(ValueError, match="groups is empty"):
+    with pytest.raises(ValueError, match="groups must contain at least one point"):
         marks({"none": []}, title="", sentence="", x_name="", y_name="")
-    with pytest.raises(ValueError, match=r"x=0 has no logarithm"):
+    with pytest.raises(ValueError, match=r"x must be above 0 on a logarithmic axis, got 0"):
         marks({"a": [Mark(0, 1, "")]}, title="", sentence="", x_name="", y_name="")

@@ -214,7 +214,7 @@ def test_four_lines_are_told_apart_and_a_fifth_is_refused():
         assert [text.get_text() for text in axes.texts] == [f"line {i}" for i in range(4)]
         assert len({text.get_color() for text in axes.texts}) == 4
     for n in (0, 5):
-        with pytest.raises(ValueError, match=rf"lines has {n} entries; .* 1 to 4"):
+        with pytest.raises(ValueError, match=rf"lines must have 1 to 4 entries, got {n}"):
             lines(n)
 
 
@@ -234,7 +234,7 @@ def test_panels_of_one_unit_share_a_scale_and_no_others():
     loss, again, time = (axes.get_xlim()[1] for axes in apart.axes)
     assert loss == again
     assert time == 10 * loss
-    with pytest.raises(ValueError, match="units has 2 entries for 3 lists"):
+    with pytest.raises(ValueError, match="one entry per list, got 2 for 3 lists"):
         predictions(lists, alt="x", units=["nats", "s"])
 
 
@@ -286,9 +286,9 @@ def test_card_marks_can_be_seen_in_both_themes(kind):
 def test_misuse_is_explained():
     with pytest.raises(ValueError, match="at least one Grid"):
         grids(alt="x")
-    with pytest.raises(ValueError, match="1 grids have 0 steps, not 1"):
+    with pytest.raises(ValueError, match="steps must have 0 entries for 1 grids, got 1"):
         grids(Grid([[1.0]], ["a"], ["b"]), steps=["x"], alt="x")
-    with pytest.raises(ValueError, match="3 columns; points in a plane need 2"):
+    with pytest.raises(ValueError, match="values must have 2 columns, got 3"):
         mixing("abc", torch.rand(3, 3), torch.rand(3, 3), word=0, title="", axes_names=("", ""), alt="x")  # fmt: skip
     with pytest.raises(ValueError, match="at least one row with a Tile"):
         tiles({"a": []}, alt="")

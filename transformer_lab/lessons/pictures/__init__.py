@@ -1,8 +1,8 @@
-"""Static pictures of the lessons: drawn once for a light and once for a dark page.
+"""Static figures for the lessons, each drawn once for a light and once for a dark page.
 
-A Picture knows how to draw itself for a Theme and carries its alt text and its caption. A notebook
-shows it as two vector images of which the page's theme chooses one; places that show no HTML get
-a PNG, and places that show no picture get the alt text.
+A Picture can draw itself in the colours of a Theme, and has an alt text and a caption. A notebook shows
+it as two vector images, and the page's theme selects one. Where HTML is not supported it is a PNG, and
+where images are not supported it is its alt text.
 """
 
 from transformer_lab.lessons.pictures.bars import predictions

@@ -1,4 +1,4 @@
-"""Probabilities as bars."""
+"""Bar charts of probabilities."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def predictions(
     caption: str = "",
     units: Sequence[str] = (),
 ) -> Picture:
-    """Lists of (token, probability), one a panel, as bars.
+    """Bar charts of lists of (token, probability), one panel per list.
 
     Args:
-        lists: the panel's name to its tokens, likeliest first.
-        units: what the numbers of each panel are; panels of the same unit share one scale. Without
-            it all panels do.
+        lists: maps the name of each panel to its tokens, likeliest first.
+        units: the unit of each panel. Panels with the same unit share a scale; if units are left out,
+            all panels do.
 
     Raises:
-        ValueError: there is no list, or not one unit a list.
+        ValueError: if there is no list, or the number of units differs from the number of lists.
     """
     if not lists:
         raise ValueError("predictions() needs at least one list of (token, probability)")
     if units and len(units) != len(lists):
         raise ValueError(
-            f"units has {len(units)} entries for {len(lists)} lists; give one a list, or leave it out"
+            f"units must have one entry per list, got {len(units)} for {len(lists)} lists; or leave it out"
         )
     longest = max(len(rows) for rows in lists.values())
     of = units or ("",) * len(lists)
@@ -86,7 +86,7 @@ def predictions(
 
 
 def _of_a_bar(value: float) -> str:
-    """Its number: two places, and a third where there would be nothing else."""
+    """The number beside a bar: two decimals, or three if two would show only zeros."""
     size = abs(value)
     shown = written(size, "weights") if size >= 0.01 else f"{size:.3f}"[1:]
     return "−" + shown if value < 0 and float(shown) else shown

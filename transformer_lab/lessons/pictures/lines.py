@@ -1,4 +1,4 @@
-"""A few lines, each with its name at its end."""
+"""Line charts with a few lines, each labelled at its end."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def curves(
     """Up to four lines, each labelled at its end rather than in a legend.
 
     Args:
-        x: where the points of every line lie.
-        lines: a name to its y, one a point of x.
-        y_range: the ends of the axis; what is drawn fills it by default.
+        x: the x values, shared by all lines.
+        lines: maps the name of each line to its y values, one per value of x.
+        y_range: the ends of the y axis; by default it fits the lines.
 
     Raises:
-        ValueError: there is no line, or a fifth.
+        ValueError: if there is no line, or more than four.
     """
     if not 1 <= len(lines) <= 4:
         raise ValueError(
-            f"lines has {len(lines)} entries; curves() tells 1 to 4 apart: "
-            "leave some out, or draw a second picture"
+            f"lines must have 1 to 4 entries, got {len(lines)}; "
+            "leave some out, or draw a second figure"
         )
 
     def draw(theme: Theme) -> Figure:
@@ -87,8 +87,8 @@ def curves(
 
 
 def _apart(heights: Sequence[float], least: float) -> list[float]:
-    """How far to move labels up, so that no two are nearer than `least` and none is below 0; all in
-    points."""
+    """How far to move each label up, so that no two are closer than `least` and none is below 0; all
+    in points."""
     moved = list(heights)
     order = sorted(range(len(moved)), key=lambda i: (moved[i], -i))
     for _ in range(20):
@@ -97,7 +97,7 @@ def _apart(heights: Sequence[float], least: float) -> list[float]:
             if short > 0:
                 moved[a] -= short / 2
                 moved[b] += short / 2
-    free = least / 2  # below is what the other axis says
+    free = least / 2  # the labels of the x axis are below
     for i in order:
         moved[i] = max(moved[i], free)
         free = moved[i] + least

@@ -1,4 +1,4 @@
-"""Matrices side by side, a number in every cell."""
+"""Matrices side by side, with a number in every cell."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Grid:
-    """One matrix of a picture, a number in every cell.
+    """One matrix of a figure, with a number in every cell.
 
     Args:
         values: [row, column]; −∞ marks a hidden cell.
         rows, columns: labels.
-        title: the finding or the name, one line; a second line after a newline is set quietly.
+        title: the finding or the name, in one line; a second line, after a newline, is less prominent.
         kind: "weights" (0 to 1, one colour), "scores" (signed) or "plain" (signed, small).
         x, y: names of the axes.
         box: rows to outline.
+        limit: the value with the strongest colour; by default 1 for weights, else the largest size.
     """
 
     values: torch.Tensor | np.ndarray | Sequence[Sequence[float]]
@@ -55,7 +56,7 @@ def _draw_grid(axes: Axes, grid: Grid, theme: Theme) -> None:
     for row, line in enumerate(values):
         for column, value in enumerate(line):
             hidden = not np.isfinite(value)
-            # Scores stop short of the darkest tone, which belongs to a weight of 1.
+            # Scores do not reach the darkest tone, which is reserved for a weight of 1.
             reach = 1.0 if grid.kind == "weights" else 0.62
             share = 0.0 if hidden else reach * abs(value) / limit
             colour = tone(theme, value, share, signed=grid.kind != "weights")
@@ -70,9 +71,9 @@ def _draw_grid(axes: Axes, grid: Grid, theme: Theme) -> None:
                 fontsize=9.5,
                 color=theme.quiet if hidden else ink(colour),
                 bbox={"facecolor": theme.page, "edgecolor": "none", "pad": 1.0} if hidden else None,
-                in_layout=False,  # it stands in its cell, and asks for no room
+                in_layout=False,  # it fits in its cell, so the layout can ignore it
             )
-    for hidden, found in cells.items():  # a patch for each would take a third of the time
+    for hidden, found in cells.items():  # one patch per cell would take a third of the drawing time
         axes.add_collection(
             PolyCollection(
                 [corners for corners, _ in found],
@@ -111,11 +112,13 @@ def _draw_grid(axes: Axes, grid: Grid, theme: Theme) -> None:
 
 
 def grids(*panels: Grid, alt: str, caption: str = "", steps: Sequence[str] = ()) -> Picture:
-    """Matrices side by side; `steps` are written over the arrows between them."""
+    """Matrices side by side, with arrows between them; `steps` are the labels of the arrows."""
     if not panels:
-        raise ValueError("grids() needs at least one Grid")
+        raise ValueError("grids() needs at least one Grid, got none")
     if len(steps) not in (0, len(panels) - 1):
-        raise ValueError(f"{len(panels)} grids have {len(panels) - 1} steps, not {len(steps)}")
+        raise ValueError(
+            f"steps must have {len(panels) - 1} entries for {len(panels)} grids, got {len(steps)}"
+        )
 
     def draw(theme: Theme) -> Figure:
         from matplotlib.figure import Figure
@@ -154,15 +157,15 @@ def grids(*panels: Grid, alt: str, caption: str = "", steps: Sequence[str] = ())
 
 
 def _gap(left: Grid, right: Grid, width: float) -> float:
-    """Inches from a grid of this width to the next, for the words that stand between them: what is
-    longer than the grid in the left one's title, and the right one's rows and their name."""
+    """Inches between a grid of this width and the next. The gap holds the part of the left title that
+    is longer than its grid, and the row labels and axis name of the right grid."""
     titles = max(0.085 * len(line) for line in left.title.split("\n")) - width + 0.15
     rows = 0.08 * max((len(row) for row in right.rows), default=0) + (0.35 if right.y else 0.15)
     return max(0.95, titles, rows)
 
 
 def _without_rows(panel: Grid, first: Grid) -> Grid:
-    """The same grid, its row labels left out where the first grid already shows them."""
+    """The same grid, without row labels if the first grid already shows them."""
     if list(panel.rows) != list(first.rows) or panel.y != first.y:
         return panel
     return replace(panel, rows=[""] * len(panel.rows), y="")

@@ -1,4 +1,4 @@
-"""Numbers of a picture: what they are made of, and how they are written."""
+"""Conversion of numbers in figures to arrays and to text."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def as_array(values: Any) -> np.ndarray:
 
 
 def written_alike(values: np.ndarray, kind: str) -> list[list[str]]:
-    """The numbers of one matrix: all of them whole, or all with two places; nothing is 0. Weights
-    are whole where each is exactly 0 or 1, as in a mask."""
+    """The numbers of one matrix as text, either all as integers or all with two decimals; zero is "0".
+    Weights are integers only if each is exactly 0 or 1, as in a mask."""
     finite = values[np.isfinite(values)]
     off = np.abs(finite - finite.round())
     if (kind != "weights" and (off < 5e-3).all()) or not off.any():
@@ -47,8 +47,8 @@ def written(value: float, kind: str) -> str:
 
 
 def spelt(sentence: str) -> str:
-    """A sentence whose numbers have the sign and the power that those of pictures and claims have:
-    −0.03 and 5e−8, not -0.03 and 5e-08. Code in backticks stays."""
+    """The sentence with numbers formatted as in figures and claims: −0.03 and 5e−8 instead of -0.03 and
+    5e-08. Code in backticks stays as it is."""
     parts = re.split(r"(`[^`\n]+`)", sentence)
     for i in range(0, len(parts), 2):
         parts[i] = re.sub(r"(?<=\d)e([-+])0*(\d)", _power, parts[i])

@@ -1,4 +1,4 @@
-"""A drawing with its words, shown as two vector images of which the page chooses one."""
+"""A figure with alt text and caption, shown as two vector images, one for each theme of the page."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _STYLE = (
 
 @dataclass(frozen=True, repr=False)
 class Picture:
-    """A drawing with its words.
+    """A figure with its alt text and caption.
 
     Args:
         draw: makes a matplotlib Figure in the colours of a theme.
-        alt: what a screen reader says and what stands where no picture can be shown.
-        caption: the finding, in a sentence, below the picture.
+        alt: the text for screen readers, and for places that cannot show images.
+        caption: the finding in one sentence, shown below the figure.
     """
 
     draw: Callable[[Theme], Figure]
@@ -50,7 +50,7 @@ class Picture:
     caption: str = ""
 
     def figure(self, theme: Theme = LIGHT) -> Figure:
-        """The picture as a matplotlib Figure."""
+        """The figure as a matplotlib Figure."""
         import matplotlib as mpl
 
         plain: Any = {"text.parse_math": False, "font.family": "DejaVu Sans"}
@@ -58,12 +58,12 @@ class Picture:
             return self.draw(theme)
 
     def svg(self, theme: Theme = LIGHT) -> str:
-        """The picture as an SVG document, set in the fonts of the system that shows it."""
+        """The figure as an SVG document, in the fonts of the system that shows it."""
         figure = self.figure(theme)
         return _svg(figure, theme, _box(figure))
 
     def svg_of_both(self) -> str:
-        """One SVG document for a file, in the colours of the page that shows it: light or dark."""
+        """One SVG document for a file, which takes the light or dark colours of the page that shows it."""
         return joined(self.svg(LIGHT), self.svg(DARK))
 
     def png(self, theme: Theme = LIGHT) -> bytes:
@@ -87,7 +87,7 @@ class Picture:
             if self.caption
             else ""
         )
-        # What is drawn costs, so it is drawn once in each theme. All three show the same part.
+        # Drawing is slow, so each theme is drawn once. All three images are cropped alike.
         figure = self.figure(LIGHT)
         box = _box(figure)
         light = self._image(LIGHT, _svg(figure, LIGHT, box))
@@ -107,10 +107,8 @@ class Picture:
 
 
 def _box(figure: Figure) -> Bbox:
-    """The part of a figure in which something is drawn, with a margin; inches."""
-    figure.set_dpi(
-        144
-    )  # at 100, letters of fixed width are measured 4 % narrower than they are drawn
+    """The part of a figure that is not empty, with a margin, in inches."""
+    figure.set_dpi(144)  # at 100, monospaced letters are measured 4 % narrower than they are drawn
     return figure.get_tightbbox().padded(0.04)
 
 
@@ -119,11 +117,9 @@ def _saved(figure: Figure, theme: Theme, kind: str, box: Bbox) -> bytes:
 
     stream = io.BytesIO()
     options: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": 144}
-    for (
-        axes
-    ) in figure.axes:  # which is done on the way to a box, and this figure may have been given one
+    for axes in figure.axes:  # normally part of finding the box, which was given here
         axes.apply_aspect()
-    # Text stays text, so that the page's own fonts are used and the file is small.
+    # Text stays text, so that the page's own fonts are used and the file stays small.
     plain: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": "transformer-lab",
@@ -149,8 +145,8 @@ _CHOICE = (
 
 
 def joined(light: str, dark: str) -> str:
-    """Two SVG documents of one size as one, of which the page that shows it chooses."""
-    dark = re.sub(r'(id="|xlink:href="#|url\(#)', r"\1dark-", dark)  # a name stands for one thing
+    """Two SVG documents of the same size in one, from which the page that shows it selects."""
+    dark = re.sub(r'(id="|xlink:href="#|url\(#)', r"\1dark-", dark)  # ids must be unique
     start, inside = _opened(light)
     groups = "".join(
         f'<g class="tl-{name}">{text}</g>'
@@ -160,7 +156,7 @@ def joined(light: str, dark: str) -> str:
 
 
 def _opened(svg: str) -> tuple[str, str]:
-    """The start of a document, its first tag included, and what stands in it."""
+    """The start of a document up to its first tag, and the content of that tag."""
     found = re.match(r"(.*?<svg\b[^>]*>)(.*)</svg>\s*$", svg, re.S)
     assert found, "matplotlib writes one <svg>"
     return found[1], found[2]

@@ -31,14 +31,16 @@ def mixing(
     """Value vectors as points in a plane, and one word's output: their weighted mean.
 
     Args:
-        words: one label a word.
+        words: one label per word.
         values: [key, 2].
         weights: [query, key].
         word: the query whose output is drawn.
     """
     points, share = as_array(values), as_array(weights)[word]
     if points.shape[1] != 2:
-        raise ValueError(f"values has {points.shape[1]} columns; points in a plane need 2")
+        raise ValueError(
+            f"values must have 2 columns, got {points.shape[1]}; they are points in a plane"
+        )
     target = share @ points
 
     def draw(theme: Theme) -> Figure:

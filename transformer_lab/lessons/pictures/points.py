@@ -1,4 +1,4 @@
-"""Measured points under the pointer: a plotly figure, and a still picture of the same numbers."""
+"""Measured points with texts on hover: a plotly figure, and a still image of the same numbers."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Mark:
     """One measurement.
 
     Args:
-        x, y: where it lies; x is above 0, for it is shown on a logarithmic axis.
-        words: what the pointer is told.
+        x, y: its coordinates; x must be above 0, because its axis is logarithmic.
+        words: the text that appears on hover.
     """
 
     x: float
@@ -33,7 +33,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class _Scene:
-    """What both pictures draw."""
+    """The content of both figures."""
 
     groups: dict[str, list[Mark]]
     laws: dict[str, tuple[Sequence[float], Sequence[float]]]
@@ -53,25 +53,29 @@ def marks(
     y_name: str,
     theme: str = "page",
 ) -> Plot:
-    """Points of several groups over a logarithmic axis, each with its words under the pointer.
+    """Points of several groups over a logarithmic x axis, each with a text that appears on hover.
 
     Args:
-        groups: a name to its points, which a line joins in the order of x; one point stands alone.
-        laws: a name to x and y of a curve without points, which is drawn dashed.
-        title, sentence: what stands over it.
-        theme: "light" or "dark"; "page" follows the page that shows it.
+        groups: maps the name of each group to its points; a line joins them in the order of x.
+        laws: maps the name of each curve to its x and y; curves have no points and are dashed.
+        title, sentence: the texts above the figure.
+        theme: "light" or "dark"; "page" follows the page that shows the figure.
 
     Raises:
-        ValueError: when there is no point, or one does not lie right of 0.
+        ValueError: if there is no point, or a point whose x is not above 0.
     """
     found = {
         name: sorted(points, key=lambda mark: mark.x) for name, points in groups.items() if points
     }
     if not found:
-        raise ValueError("groups is empty; give a name and its points")
+        raise ValueError(
+            "groups must contain at least one point, got none; pass {name: [Mark(x, y, words)]}"
+        )
     for name, points in found.items():
         if points[0].x <= 0:
-            raise ValueError(f"{name}: x={points[0].x} has no logarithm; it must be above 0")
+            raise ValueError(
+                f"x must be above 0 on a logarithmic axis, got {points[0].x} in {name}"
+            )
     return _plotly(_Scene(found, dict(laws or {}), title, spelt(sentence), x_name, y_name), theme)
 
 
@@ -79,7 +83,7 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def spoken(value: float) -> str:
-    """A tick of a logarithmic axis as a person writes it: 5,000 or 2 · 10¹⁰."""
+    """The label of a tick on a logarithmic axis, as a person would write it: 5,000 or 2 · 10¹⁰."""
     if 1e-3 <= value < 1e6:
         return f"{value:,.10g}"
     digits, power = f"{value:.0e}".split("e")
@@ -87,7 +91,7 @@ def spoken(value: float) -> str:
 
 
 def ticks(scene: _Scene) -> list[float]:
-    """1, 2 and 5 of each power of ten, as far as points and laws reach."""
+    """Ticks at 1, 2 and 5 times each power of ten, over the range of points and laws."""
     places = [mark.x for points in scene.groups.values() for mark in points]
     places += [float(x) for xs, _ in scene.laws.values() for x in xs]
     low, high = min(places) / 1.3, max(places) * 1.3

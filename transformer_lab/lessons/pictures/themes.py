@@ -1,4 +1,4 @@
-"""Colours of a light and of a dark page, and what is drawn in them."""
+"""The colours of light and dark pages, and the colour scales of figures."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one kind of page. Text has 4.5:1 and marks 3:1 against `page`.
+    """The colours of a light or dark page. Contrast with `page` is 4.5:1 for text and 3:1 for marks.
 
-    Weights, which are never below 0, have `sequential`. Signed numbers have `positive` and
-    `negative`: blue and brown on both kinds of page, as in the views.
+    `sequential` is the scale of weights, which are never below 0. `positive` and `negative` are the
+    scales of signed numbers: blue and brown in both themes, as in the views.
     """
 
     name: str
@@ -71,7 +71,7 @@ DARK = Theme(
 
 
 def tone(theme: Theme, value: float, share: float, *, signed: bool) -> np.ndarray:
-    """The colour of one number, `share` of the way to the strongest tone."""
+    """The colour of a number, at the fraction `share` of the way to the strongest tone."""
     weights = theme.positive if signed else theme.sequential
     return rgb(weights if value >= 0 else theme.negative, share)
 
@@ -86,7 +86,7 @@ def rgb(stops: Sequence[str], share: float) -> np.ndarray:
 
 
 def ink(colour: np.ndarray) -> str:
-    """Black or white, whichever is easier to read on a colour (WCAG relative luminance)."""
+    """Black or white, depending on which is easier to read on the colour (WCAG relative luminance)."""
     linear = np.where(colour <= 0.03928, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
     luminance = float(linear @ np.array([0.2126, 0.7152, 0.0722]))
     return "#000000" if luminance > 0.179 else "#ffffff"

@@ -1,4 +1,4 @@
-"""Small pictures in rows: what was read, and maps over the same places."""
+"""Small images in rows: the input, and maps over the same pixels."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tile:
-    """One small picture.
+    """One small image.
 
     Args:
-        values: [row, column]; in the scale of weights, or blue and brown where any tile of its row is
-            below 0.
+        values: [row, column]; drawn in the scale of weights, or in blue and brown if any tile in its
+            row has a value below 0.
         title: one line above it.
-        most: the value of the strongest tone; by default the largest size here.
-        cut: lines between patches of so many pixels; 0 draws none.
+        most: the value with the strongest tone; by default the largest absolute value in the tile.
+        cut: the patch size in pixels, to draw lines between patches; 0 draws none.
     """
 
     values: torch.Tensor | np.ndarray | Sequence[Sequence[float]]
@@ -37,17 +37,17 @@ class Tile:
 
 
 def tiles(rows: dict[str, Sequence[Tile]], *, alt: str, caption: str = "") -> Picture:
-    """Rows of small pictures, each row with its name at the left.
+    """Rows of small images, with the name of each row on its left.
 
     Args:
-        rows: the name of a row to its tiles.
+        rows: maps the name of each row to its tiles.
 
     Raises:
-        ValueError: where there is none.
+        ValueError: if there is no tile.
     """
     wide = max((len(row) for row in rows.values()), default=0)
     if not wide:
-        raise ValueError("tiles() needs at least one row with a Tile")
+        raise ValueError("tiles() needs at least one row with a Tile, got none")
 
     def draw(theme: Theme) -> Figure:
         from matplotlib.figure import Figure
