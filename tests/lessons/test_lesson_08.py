@@ -205,7 +205,7 @@ TABLE_MUTANTS = {
     "padding counted": (table(keep=lambda word: True), "Padding of the target"),
     "places": (table_of_places, "the *position* that a word attends to"),
     "soft": (table(soft=True), "added up the weights"),
-    "each pair once": (table(once=True), "Each pair of words counts once"),
+    "each pair once": (table(once=True), "You count each pair of words once"),
     "turned": (table(turn=True), "The table is transposed"),
     "counts": (table(divide=False), "These are counts"),
     "no floor": (without_a_floor, "0 / 0"),

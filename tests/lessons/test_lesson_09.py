@@ -154,7 +154,7 @@ def test_wrong_masking_is_named(mutant, judged):
 
 
 VECTOR_MUTANTS = {
-    "padding counted": (lambda s, r: s.mean(1), "Padding counts in yours"),
+    "padding counted": (lambda s, r: s.mean(1), "You count padding, both in the sum"),
     "divided by all": (lambda s, r: (s * r[..., None]).mean(1), "divide by all positions"),
     "sum": (lambda s, r: (s * r[..., None]).sum(1), "That is the sum over the words"),
     "first token": (lambda s, r: s[:, 0], "the first token"),

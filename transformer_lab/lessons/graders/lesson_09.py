@@ -130,7 +130,7 @@ _MASK = Grader(
         Suspect(
             "labels where something changed",
             _labels_where_changed,
-            "Chosen words that stay as they are have no label in yours. They need one, too.",
+            "Chosen words that stay as they are have no label. They need one, too.",
         ),
         Suspect(
             "labels inverted",
@@ -187,7 +187,7 @@ _VECTOR = Grader(
         Suspect(
             "padding counted",
             lambda states, real: states.mean(-2),
-            "Padding counts in yours, both in the sum and in the number. Only positions where `real` "
+            "You count padding, both in the sum and in the number. Only positions where `real` "
             "is True should count.",
         ),
         Suspect(

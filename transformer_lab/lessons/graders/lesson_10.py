@@ -118,7 +118,7 @@ _LOSS = Grader(
         Suspect(
             "softmax taken twice",
             _softmaxed_twice,
-            "`F.cross_entropy` takes logits and does the softmax itself; you did it once more before.",
+            "`F.cross_entropy` takes logits and does the softmax itself; you took it once more.",
         ),
         Suspect(
             "no softmax",

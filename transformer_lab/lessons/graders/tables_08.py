@@ -123,7 +123,7 @@ _SLIPS = (
     Slip(
         "count",
         "each pair once",
-        "Each pair of words counts once in yours, however often it occurs. (`counts[words, partners] "
+        "You count each pair of words once, however often it occurs. (`counts[words, partners] "
         "+= 1` with tensors of indices does that: an index that occurs twice is added once. Use a loop, "
         "`bincount` or `index_put_(…, accumulate=True)`.)",
     ),
