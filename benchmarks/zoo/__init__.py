@@ -1,12 +1,12 @@
-"""Every architecture that transformers registers, tiny and random: what is exact, what is refused.
+"""Every architecture that transformers registers, tiny and random: which are exact, which are refused.
 
     python -m benchmarks zoo                          all of them
-    python -m benchmarks zoo --only 'causal/llama'    those whose task/name the pattern finds
-    python -m benchmarks zoo --resume                 go on where a sweep was broken off
-    python -m benchmarks zoo --resume --again         and do again what was not exact
+    python -m benchmarks zoo --only 'causal/llama'    those whose task/name matches the pattern
+    python -m benchmarks zoo --resume                 continue an interrupted sweep
+    python -m benchmarks zoo --resume --again         and repeat those that were not exact
 
-What was found of each goes to `--raw` as JSON lines, a line each; the table to docs/models.md and
-docs/models.json once every text architecture has its line.
+The results go to `--raw`, one line of JSON per architecture. Once every architecture has its line, the
+table is written to docs/models.md and docs/models.json.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def run(options) -> Iterator[Row]:
         wrong = [result.name for result in built if result.verdict == WRONG]
         exact = sum(result.verdict == EXACT for result in built)
         yield Row(
-            f"{task} architectures that are shown or refused as they are",
+            f"{task} architectures that are shown correctly or refused",
             len(built) - len(wrong), f"of {len(built)}", "none wrong" if task in TEXT else None,
             not wrong if task in TEXT else None, round(seconds, 1), options.seed,
             f"{exact} exact with edits; {len(mine) - len(built)} not built",

@@ -1,4 +1,4 @@
-"""Every architecture that the installed transformers registers, built tiny and random."""
+"""Build every architecture that the installed transformers registers, tiny and random."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from .hints import SKIPPED
 from .sizes import own_fields, tiny
 
-# What is told apart, and the registers of transformers' auto classes that it comes from.
+# Each task, and the registers of transformers' auto classes with its architectures.
 TASKS = {
     "causal": ("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",),
     "masked": ("MODEL_FOR_MASKED_LM_MAPPING_NAMES",),
@@ -25,13 +25,13 @@ TASKS = {
     ),
 }  # fmt: skip
 TEXT = ("causal", "masked", "seq2seq")
-# Encoders of pictures that no register of a task names: those of SAM, and windows that shift.
+# Image encoders that are in no register of a task: those of SAM, and one with shifted windows.
 MORE = {
     "sam_vision_model": "SamVisionModel", "sam_hq_vision_model": "SamHQVisionModel",
     "sam2_vision_model": "Sam2VisionModel", "sam3_vit_model": "Sam3ViTModel",
     "maskformer-swin": "MaskFormerSwinModel",
 }  # fmt: skip
-LARGEST = 6_000_000  # parameters; above, a size was not made small
+LARGEST = 6_000_000  # parameters; a larger model has a size that was not made small
 SHARP = (
     "q_proj",
     "k_proj",
@@ -57,12 +57,12 @@ DELICATE = (
 
 
 class NotBuilt(Exception):
-    """The architecture could not be made tiny and random here, and why."""
+    """The architecture could not be built tiny and random; the message says why."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One entry: `name` is "task/model_type", `made` the name of the class."""
+    """One entry: `name` is "task/model_type", `made` is the name of the class."""
 
     task: str
     model_type: str
@@ -74,7 +74,7 @@ class Architecture:
 
 
 def registered() -> dict[str, Architecture]:
-    """name -> architecture; each model type once a task, by the first class that it names."""
+    """Maps names to architectures; each model type occurs once per task, with its first class."""
     from transformers.models.auto import modeling_auto
 
     found: dict[str, Architecture] = {}
@@ -91,10 +91,10 @@ def registered() -> dict[str, Architecture]:
 
 
 def build(one: Architecture) -> Any:
-    """A tiny model in evaluation mode, its weights random and none of them at rest.
+    """A tiny model in evaluation mode with random weights, none of which is left at a default.
 
     Raises:
-        NotBuilt: saying why.
+        NotBuilt: if it cannot be built, with the reason.
     """
     import transformers
 
@@ -120,7 +120,7 @@ def build(one: Architecture) -> Any:
 
 
 def check(one: Architecture, error: Exception) -> int:
-    """What lacks a package or a size is not built; a meta device that will not do is no reason."""
+    """Raise NotBuilt for a missing package or size; ignore models that cannot be built on a meta device."""
     text = " ".join(str(error).split())[:300]
     if "meta" in text.lower() and not isinstance(error, ImportError):
         return 0
@@ -128,11 +128,11 @@ def check(one: Architecture, error: Exception) -> int:
 
 
 def config_of(one: Architecture, kind: Any) -> Any:
-    """The tiny config of an architecture, as its task has it."""
+    """The tiny config of an architecture for its task."""
     given: dict[str, Any] = {}
     config_class = kind.config_class
     if config_class is None:
-        raise NotBuilt(f"{one.made} names no config")
+        raise NotBuilt(f"{one.made} has no config class")
     composite = COMPOSITES.get(one.model_type)
     if composite is not None:
         return composite(config_class)
@@ -140,7 +140,7 @@ def config_of(one: Architecture, kind: Any) -> Any:
         given.setdefault("is_decoder", True)
     config = tiny(config_class, given)
     wanted = kinds_of_layers(config_class())
-    for n_layers in (3, 4, 6, 8):  # until every sort of layer is there
+    for n_layers in (3, 4, 6, 8):  # until every type of layer occurs
         if wanted <= kinds_of_layers(config):
             break
         config = tiny(config_class, given, n_layers)
@@ -161,8 +161,8 @@ def kinds_of_layers(config: Any) -> set[str]:
 
 
 def disturb(model: Any) -> None:
-    """Noise on every parameter. Zero biases, unit gains and weights of .02 hide what is left out;
-    queries and keys get more of it, so that heads choose."""
+    """Add noise to every parameter. Zero biases, unit gains and weights of 0.02 would hide omissions.
+    Queries and keys get more noise, so that heads attend selectively."""
     chance = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -186,7 +186,7 @@ def disturb(model: Any) -> None:
                 buffer.add_(0.1 * torch.randn(buffer.shape, generator=chance).to(buffer))
 
 
-# -- those that are made of two --------------------------------------------------------------------
+# -- models made of two models ---------------------------------------------------------------------
 
 
 def _two(encoder: str, decoder: str):
@@ -209,11 +209,11 @@ COMPOSITES = {
 
 
 def inputs_for(model: Any) -> str:
-    """What it reads first, by its own word."""
+    """The name of the model's main input, as the model declares it."""
     return getattr(model, "main_input_name", "input_ids")
 
 
 def modeling_modules(model: nn.Module) -> set[Any]:
-    """The Python modules that a model's parts are written in."""
+    """The Python modules that define a model's parts."""
     names = {type(m).__module__ for m in model.modules()}
     return {importlib.import_module(n) for n in names if n.startswith("transformers.")}

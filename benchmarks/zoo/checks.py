@@ -1,4 +1,4 @@
-"""What is changed in a model, made of it and left behind, compared with the truth."""
+"""Checks of edits, saved pages and restored settings, against the model itself."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from .measures import (
 from .reading import Reading
 from .truth import Change, Eager, NoTruth, ablated_by_hook, twins
 
-# What a weight may be off in as many bits: a few of the steps between numbers next to 1.
+# How far a weight may be off in 16 bits: a few steps between neighbouring numbers close to 1.
 HALVES = {torch.bfloat16: 8 * 2**-8, torch.float16: 8 * 2**-11}
 
 
 class Checks(Reading):
-    """The same model, touched."""
+    """A reading of a model, plus everything that changes the model."""
 
-    # -- what is changed ------------------------------------------------------------------------
+    # -- edits -----------------------------------------------------------------------------------
 
     def edits(self) -> None:
-        """Heads switched off and edges cut, against the model's own eager attention."""
+        """Check ablated heads and cut edges against the model's own eager attention."""
         for kind, layer, head in self._places():
             self._ablate(kind, layer, head)
             if self.refused:
@@ -46,7 +46,7 @@ class Checks(Reading):
             self._cut(kind, layer, head)
 
     def _places(self) -> list[tuple[str, int, int]]:
-        """The second head of the first layer of each kind, the last one of the last layer."""
+        """For each kind, the second head of the first layer and the last head of the last layer."""
         places = []
         for kind in self.shown.kinds:
             layers = self.shown.attending(kind)
@@ -87,7 +87,9 @@ class Checks(Reading):
             self.refused = self.refused or " ".join(str(error).split())
             return None
         if "edits are not available" in self.note:
-            self.wrong.append(f"{edit.code()} is said to be not available, and was made")
+            self.wrong.append(
+                f"{edit.code()} worked, although the note says that edits are not available"
+            )
         return found
 
     def _truth(self, kind: str, layer: int, change: Change) -> Tensor | None:
@@ -135,7 +137,7 @@ class Checks(Reading):
 
     @torch.no_grad()
     def patch(self) -> None:
-        """A run patched into itself changes nothing."""
+        """Check that patching a run into itself changes nothing."""
         if self.own_maps or self.refused:
             return
         for kind in self.shown.kinds:
@@ -150,7 +152,7 @@ class Checks(Reading):
             )
 
     def half(self) -> None:
-        """In 16 bits, of either kind."""
+        """Check in bfloat16 and in float16."""
         try:
             for width in HALVES:
                 self.width = width
@@ -160,9 +162,9 @@ class Checks(Reading):
 
     @torch.no_grad()
     def _in_bits(self, width: torch.dtype) -> None:
-        """About as far from the plain pass as eager attention is, or as that is from itself in 32
-        bits; experts may be chosen otherwise there. Maps of most rows are those of eager attention in
-        as many bits, up to what the layers before differ by."""
+        """Logits may differ from the plain pass about as much as those of eager attention do, or as the
+        plain pass differs from itself in 32 bits, because other experts may be chosen. Most rows of the
+        maps must match eager attention in the same precision, apart from what earlier layers add."""
         name = str(width).removeprefix("torch.")
         model = copy.deepcopy(self.model).to(width)
         first = self.first.to(width) if self.pixels else self.first
@@ -174,7 +176,7 @@ class Checks(Reading):
             self.notes.append(f"the model itself does not run in {name}")
             return
         if not (plain.isfinite().all() and eager.isfinite().all()):
-            self.notes.append(f"the model itself says what is not finite in {name}")
+            self.notes.append(f"the model's own output is not finite in {name}")
             return
         shown = self.traced(first, model, keep="maps")
         found = said(shown)
@@ -197,7 +199,7 @@ class Checks(Reading):
 
     @torch.no_grad()
     def written(self) -> None:
-        """What it writes with a cache, under an edit that changes nothing, and without it."""
+        """Compare text generated with a cache under an edit that changes nothing with plain generation."""
         if (
             self.pixels
             or self.sight
@@ -226,19 +228,21 @@ class Checks(Reading):
 
     @property
     def not_compared(self) -> str:
-        """What was shown and agreed with nothing, for want of a truth."""
+        """The parts that are shown but could not be compared, because the truth is unknown."""
         lacks = [
             f"{name}s" if name != "map" else f"{kind} maps"
             for name, kinds in (("map", self.shown.kinds), ("ablation", [""]), ("cut", [""]))
             for kind in kinds
             if (f"{kind} maps" if name == "map" else name) not in self.errors
         ]
-        return "" if not lacks else f"not compared, for want of a truth: {', '.join(lacks)}"
+        return (
+            "" if not lacks else f"not compared, because the truth is unknown: {', '.join(lacks)}"
+        )
 
-    # -- what is made and left ------------------------------------------------------------------
+    # -- pages and restoration -------------------------------------------------------------------
 
     def pages(self) -> None:
-        """The view of all heads, and the explorer, each saved as a page."""
+        """Save the view of all heads and the Explorer as pages."""
         with tempfile.TemporaryDirectory() as folder:
             page = tl.views.HeadView(self.shown).save_html(Path(folder) / "heads.html")
             if page.stat().st_size < 10_000:
@@ -254,7 +258,7 @@ class Checks(Reading):
 
     @torch.no_grad()
     def restored(self) -> None:
-        """Attention settings, and the very same logits."""
+        """Check that attention settings and logits are the same afterwards."""
         now = attention_settings(self.model)
         changed = [name for name in self.settings if now.get(name) != self.settings[name]]
         if changed:
@@ -265,4 +269,4 @@ class Checks(Reading):
             )
         again = logits_of(self.model(**self.inputs))
         if not torch.equal(again, self.clean) and relative(again, self.clean) > 1e-6:
-            self.wrong.append("the model says something else afterwards")
+            self.wrong.append("the model's output is different afterwards")

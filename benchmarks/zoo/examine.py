@@ -1,4 +1,4 @@
-"""One architecture put through everything, and the verdict on it."""
+"""Run all checks on one architecture, and give the verdict."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .reading import Refused
 EXACT, IN_PART = "exact", "exact, in part"
 READ_ONLY, OWN_MAPS = "exact, read-only", "own maps, read-only"
 NO_ATTENTION, REFUSED, WRONG, NOT_BUILT = "no attention", "refused", "WRONG", "not built"
-# Said of a model of text and pictures, whose maps are over its tokens: no part of them is left out.
+# A note on models of text and images, whose maps are over the tokens; it means nothing is left out.
 TOWERS = re.compile(
     r"model\.\S+ attends to inputs other than the tokens on its own, and is not shown\."
 )
@@ -26,24 +26,24 @@ VERDICTS = (EXACT, IN_PART, READ_ONLY, OWN_MAPS, NO_ATTENTION, REFUSED, WRONG, N
 
 @dataclass
 class Result:
-    """What was found of one architecture. `why`: the sentence of a refusal, what is wrong, or why it
-    was not built. `errors`: the largest difference of each comparison, of its scale."""
+    """The result for one architecture. `why`: the message of a refusal, what is wrong, or why it was
+    not built. `errors`: the largest difference of each comparison, relative to its scale."""
 
     name: str
     made: str
     verdict: str
     why: str = ""
-    kinds: dict[str, list[int]] = field(default_factory=dict)  # heads a layer
+    kinds: dict[str, list[int]] = field(default_factory=dict)  # heads per layer
     errors: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
 
 def examine(one: Architecture, *, pages: bool = True) -> Result:
-    """Build it, compare it, judge it. Nothing is raised.
+    """Build an architecture, run its comparisons and judge it. Raises nothing.
 
     Args:
-        pages: whether views are made and saved too.
+        pages: whether views are created and saved as well.
     """
     started = time.perf_counter()
     result = Result(one.name, one.made, WRONG)
@@ -62,7 +62,7 @@ def examine(one: Architecture, *, pages: bool = True) -> Result:
 
 
 def judge(result: Result, checks: Checks, pages: bool) -> None:
-    """All checks in their order, and what follows from them."""
+    """Run all checks in order and set the verdict."""
     try:
         checks.plain()
     except Exception as error:
@@ -78,7 +78,9 @@ def judge(result: Result, checks: Checks, pages: bool) -> None:
         if not checks.has_attention:
             result.verdict, result.why = NO_ATTENTION, sentence
         elif "no attention at all" in sentence:
-            result.why = f"it says that there may be no attention, and there is: {sentence}"
+            result.why = (
+                f"the message says that there may be no attention, but there is: {sentence}"
+            )
         else:
             result.verdict, result.why = REFUSED, sentence
     except Exception as error:
@@ -106,7 +108,7 @@ def judge(result: Result, checks: Checks, pages: bool) -> None:
 
 
 def refusal_of(checks: Checks) -> str:
-    """What is said of a model that cannot be called as it is here; empty for another's error."""
+    """Our message for a model that cannot be called in this way; empty if the error is not ours."""
     try:
         checks.trace()
     except Refused as refusal:
@@ -117,7 +119,7 @@ def refusal_of(checks: Checks) -> str:
 
 
 def verdict_of(checks: Checks) -> tuple[str, str]:
-    """Of a trace in which nothing is wrong, and why it is no better."""
+    """The verdict on a trace in which nothing is wrong, and the reason if it is not exact."""
     if checks.own_maps:
         return OWN_MAPS, checks.note
     if checks.refused:
@@ -128,7 +130,7 @@ def verdict_of(checks: Checks) -> tuple[str, str]:
 
 
 def told(error: BaseException) -> str:
-    """An error in one line."""
+    """The error as one line."""
     text = " ".join(str(error).split())[:240]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -1,4 +1,4 @@
-"""What the rules of `sizes` do not find out by themselves, and why. Few, and each with its reason."""
+"""The few settings that the rules of `sizes` cannot work out, each with its reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SECTIONS = _ROPE | dict(mrope_section=[2, 1, 1])
 
 # model type of a config -> settings
 HINTS: dict[str, dict[str, Any]] = {
-    # The config leaves open what only a checkpoint says.
+    # The config leaves open what only a checkpoint defines.
     "esm": dict(vocab_size=128, pad_token_id=0, mask_token_id=3),
     "chameleon": dict(vocabulary_map={"<image>": 100}),
     "emu3": dict(vocabulary_map={"<image>": 100}),
@@ -64,7 +64,7 @@ HINTS: dict[str, dict[str, Any]] = {
         loop_layer_index_start=1, loop_layer_index_end=3, loop_num_passes=2,
         n_layers_per_attn_res_block=1,
     ),
-    # Windows of pictures: a few patches wide.
+    # Windows of images, a few patches wide.
     "qwen2_5_vl_vision": dict(window_size=16),
     "qwen2_5_omni_vision_encoder": dict(window_size=16),
     "exaone4_5_vision": dict(window_size=16),
@@ -79,7 +79,7 @@ HINTS: dict[str, dict[str, Any]] = {
     "sam_hq_vision_model": dict(
         image_size=20, window_size=3, global_attn_indexes=[1], num_hidden_layers=3, mlp_dim=48
     ),
-    # Pictures in parts, and layers of a tower that are named by their numbers.
+    # Images in parts, and image encoders whose layers are chosen by number.
     "llava_next": dict(image_grid_pinpoints=[[16, 16]]),
     "llava_next_video": dict(image_grid_pinpoints=[[16, 16]]),
     "llava_onevision": dict(image_grid_pinpoints=[[16, 16]]),
@@ -91,7 +91,7 @@ HINTS: dict[str, dict[str, Any]] = {
     "apertus1p5": dict(image_token_offset=1, audio_token_offset=129),
     "granite_speech5_encoder": dict(context_size=16),
     "segformer": dict(image_size=64, sr_ratios=[2, 2, 1, 1], depths=[1, 1, 1, 1]),
-    # Layers that differ in what no list says.
+    # Layers that differ in settings that are in no list.
     "gemma4_text": dict(global_head_dim=16, num_kv_shared_layers=0),
     "gemma4_unified_text": dict(global_head_dim=16, num_kv_shared_layers=0),
     "dots3_note_text": dict(

@@ -1,4 +1,4 @@
-"""Texts and pictures to read, and how far two answers are from each other."""
+"""Inputs for the models, and measures of the difference between two outputs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import transformer_lab as tl
 
 from .sizes import WORDS
 
-LENGTH, SHORT, TARGET = 12, 9, 7  # tokens of a text, of one that is padded, of a target
-LOGITS, MAPS = 1e-4, 1e-4  # differences that are wrong: of the largest logit, of a weight
-SEEN = 1e-5  # an effect below this shows nothing
+LENGTH, SHORT, TARGET = 12, 9, 7  # tokens of a text, of a padded text, of a target
+LOGITS, MAPS = (
+    1e-4,
+    1e-4,
+)  # larger differences are wrong: relative to the largest logit, and of a weight
+SEEN = 1e-5  # a smaller effect proves nothing
 
 
 def text_of(length: int, seed: int) -> Tensor:
@@ -25,7 +28,7 @@ def two(target: Tensor | None) -> Tensor | None:
 
 
 def pixels_of(config: Any, seed: int, frames: int = 0) -> Tensor:
-    """A picture of noise, [batch, channel, height, width], or with frames before the channels."""
+    """A random image [batch, channel, height, width], or with frames before the channels."""
     inner = getattr(config, "vision_config", None) or config
     size = getattr(inner, "image_size", None) or 16
     height, width = (size, size) if isinstance(size, int) else tuple(size)[-2:]
@@ -35,7 +38,7 @@ def pixels_of(config: Any, seed: int, frames: int = 0) -> Tensor:
 
 
 def logits_of(output: Any) -> Tensor:
-    """What a pass gave: logits, or the final states."""
+    """The output of a pass: logits, or the final hidden states."""
     for name in ("logits", "prediction_logits", "last_hidden_state"):
         found = getattr(output, name, None)
         if isinstance(found, Tensor):
@@ -44,26 +47,26 @@ def logits_of(output: Any) -> Tensor:
 
 
 def said(trace: Any) -> Tensor | None:
-    """What a trace holds of the model's answer: logits of tokens, or of classes."""
+    """The model's output in a trace: logits of tokens or of classes."""
     return trace.logits if trace.logits is not None else getattr(trace, "answers", None)
 
 
 def relative(found: Tensor, truth: Tensor) -> float:
-    """The largest difference, of the largest value."""
+    """The largest difference, relative to the largest value."""
     if found.shape != truth.shape:
         return float("inf")
     return ((found - truth).abs().max() / truth.abs().max().clamp(min=1e-9)).item()
 
 
 def typical(found: Tensor, truth: Tensor) -> float:
-    """The same of the token in the middle: in 16 bits a few may choose another expert."""
+    """The same for the median token: in 16 bits a few tokens may choose another expert."""
     off = (found - truth).abs().amax(-1).median()
     return (off / truth.abs().max().clamp(min=1e-9)).item()
 
 
 def an_edge(weights: Tensor) -> tuple[int, int] | None:
-    """The (query, key) of the largest weight that is not all of its row, to an earlier key if such
-    a one is there."""
+    """The (query, key) of the largest weight that is not its whole row, to an earlier key if there is
+    one."""
     fit = weights.where((weights > 0.02) & (weights < 0.9), 0.0)
     earlier = fit.tril(-1)
     fit = earlier if earlier.max() > 0 else fit
@@ -93,7 +96,7 @@ def attention_settings(model: Any) -> dict[str, str]:
 
 
 def told_layers(config: Any, kind: str, both: bool) -> int | None:
-    """How many layers the config says there are."""
+    """The number of layers according to the config."""
     inner = config.get_text_config(encoder=True) if both and kind == "encoder" else None
     inner = inner or config.get_text_config()
     names = ["num_hidden_layers"]

@@ -1,7 +1,7 @@
-"""Each architecture in a process of its own, a few at once, each with a time limit.
+"""Run each architecture in a separate process, a few at once, each with a time limit.
 
-A process is forked from a server that has torch and transformers in memory already. What it found
-is written to a file at once, so that a sweep that was broken off can go on.
+A process is forked from a server that already has torch and transformers in memory. Each result is
+written to a file at once, so that an interrupted sweep can continue.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from .building import Architecture
 from .examine import EXACT, NOT_BUILT, WRONG, Result, examine
 
-LIMIT = 180  # seconds of one architecture
+LIMIT = 180  # seconds for one architecture
 
 
 @dataclass
@@ -39,8 +39,8 @@ def sweep(
     again: bool = False,
     limit: float = LIMIT,
 ) -> Iterator[Result]:
-    """The result of each, as they come; those that `raw` has are not made again with `resume`, and
-    with `again` those that were not exact are."""
+    """Yield the results as they come. With `resume`, those in `raw` are not repeated; with `again`,
+    those that were not exact are."""
     done = read(raw) if resume else {}
     if again:
         done = {name: result for name, result in done.items() if result.verdict == EXACT}
@@ -80,7 +80,7 @@ def start(context: Any, one: Architecture, limit: float) -> Running:
 
 
 def finished(job: Running) -> Result | None:
-    """What a process found; a verdict too where it died or took too long; None while it works."""
+    """The result of a process, also if it died or took too long; None while it is running."""
     name, made = job.one.name, job.one.made
     if job.pipe.poll():
         try:
@@ -102,14 +102,14 @@ def finished(job: Running) -> Result | None:
 
 
 def work(one: Architecture, pipe: Connection) -> None:
-    """In the process of one architecture."""
+    """Runs in the process of one architecture."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     pipe.send(examine(one))
     pipe.close()
 
 
 def read(raw: Path) -> dict[str, Result]:
-    """What was found so far, by name; the later line holds."""
+    """The results so far, by name; later lines replace earlier ones."""
     if not raw.exists():
         return {}
     lines = raw.read_text("utf-8").splitlines()

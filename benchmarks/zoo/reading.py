@@ -1,4 +1,4 @@
-"""What is shown of a model, compared with what the model itself does."""
+"""Checks of what a trace shows, against what the model itself computes."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from .truth import (
 
 
 class Refused(Exception):
-    """What was asked for was refused with a sentence of ours."""
+    """The request was refused with a message of ours."""
 
 
 class Reading:
-    """One model. `wrong`: what is shown and not true, or fails with an error that is not ours;
-    `refused`: why heads cannot be edited; `note`: what the trace says of itself, such as that the
-    maps are the model's own (`own_maps`), or that some of the attention is not shown."""
+    """The checks of one model. `wrong`: what is shown but false, or fails with an error that is not
+    ours; `refused`: why heads cannot be edited; `note`: the trace's own note, such as that the maps are
+    the model's own (`own_maps`), or that some of the attention is not shown."""
 
     def __init__(self, model: Any, *, text: bool = True):
         self.model, self.text = model, text
@@ -60,15 +60,15 @@ class Reading:
         self.kinds: dict[str, list[int]] = {}
         self.refused = self.note = ""
         self.own_maps = False
-        self.width: Any = None  # of floats beside the tokens, where it is not the model's
+        self.width: Any = None  # dtype of the floats beside the tokens, if not the model's
         self.settings = attention_settings(model)
         self.first, self.other = text_of(LENGTH, 3), text_of(LENGTH, 4)
         self.target = text_of(TARGET, 5) if self.both else None
         with torch.no_grad():
             heard = sounds_for(model, self.target)
-        # Pictures or sound, which stand where the text does, and of which padding is no part.
+        # Whether images or audio replace the text; they have no padding.
         self.pixels = self.reads == "pixel_values" or heard is not None
-        self.sight: Sight | None = None  # a picture among the tokens
+        self.sight: Sight | None = None  # an image among the tokens
         if heard is not None:
             self.reads, self.first, self.other = heard
         elif self.pixels:
@@ -85,7 +85,7 @@ class Reading:
     # -- the truth ------------------------------------------------------------------------------
 
     def given(self, first: Tensor, **more: Any) -> dict[str, Any]:
-        """What the model is called with: ids, pixels or sound."""
+        """The arguments for the model: ids, pixels or audio."""
         target = self.target
         both = {} if target is None else {"decoder_input_ids": target.expand(len(first), -1)}
         name = self.reads if self.pixels else "input_ids"
@@ -93,7 +93,7 @@ class Reading:
         return {name: first, **both, **seen, **self.cache, **more}
 
     def _beside(self, first: Tensor, *, model: bool) -> dict[str, Tensor]:
-        """The picture that stands among these tokens, for the model itself or for a trace."""
+        """The image among these tokens, as input for the model itself or for a trace."""
         if self.sight is None or not bool((first == self.sight.wanted).any()):
             return {}
         given = self.sight.known(first) if model else self.sight.given(first)
@@ -101,7 +101,7 @@ class Reading:
         return {n: x.to(wide) if x.is_floating_point() else x for n, x in given.items()}
 
     def traced(self, first: Tensor, model: Any = None, **options: Any) -> Any:
-        """The same in a trace."""
+        """A trace of the same input."""
         target = self.target if len(first) == 1 or self.target is None else two(self.target)
         model = self.model if model is None else model
         if self.pixels:
@@ -110,7 +110,7 @@ class Reading:
 
     @torch.no_grad()
     def plain(self) -> None:
-        """The untouched model, by its own attention and by its eager one."""
+        """Run the unmodified model, with its own attention and with eager attention."""
         self.inputs = self.given(self.first)
         try:
             self.clean = logits_of(self.model(**self.inputs))
@@ -118,7 +118,7 @@ class Reading:
             if self.reads != "pixel_values":
                 raise
             stills = self.first, self.other
-            frames = getattr(self.model.config, "num_frames", None) or 2  # of a film
+            frames = getattr(self.model.config, "num_frames", None) or 2  # of a video
             self.first, self.other = (pixels_of(self.model.config, s, frames) for s in (3, 4))
             self.inputs = self.given(self.first)
             with suppress(Exception):
@@ -162,7 +162,7 @@ class Reading:
     def trace(self) -> None:
         """
         Raises:
-            Refused: with our sentence.
+            Refused: with our message.
         """
         try:
             self.shown = self.traced(self.first, keep="all")
@@ -175,13 +175,12 @@ class Reading:
         self.expected = self._truth_of(self.seen, self.expected)
         found = said(shown)
         if found is None:
-            self.notes.append("the trace holds no answers to compare")
+            self.notes.append("the trace has no output to compare")
         else:
             self._hold("logits", relative(found, self.clean), LOGITS)
 
     def _truth_of(self, seen: Seen | None, truth: Expected | None) -> Expected | None:
-        """With the numbers that a trace gives to layers of several stacks, which say where they
-        stand."""
+        """The truth, with the layer numbers of the trace if there are several stacks."""
         if seen is not None and self._in_windows:
             (kind,) = self.shown.kinds
             heads = {i: self.shown.heads_of(i) for i in self.shown.attending()}
@@ -210,7 +209,7 @@ class Reading:
         return any(getattr(call, "windows", None) is not None for call in calls)
 
     def expecting(self, seen: Seen) -> Expected | None:
-        """What a trace must show of a pass; None where the model tells nothing."""
+        """What a trace of a pass must show; None if the model returns nothing to compare."""
         try:
             found = expected(seen, self.both)
         except NoTruth:
@@ -218,7 +217,7 @@ class Reading:
         return self._truth_of(seen, found)
 
     def _of_decoder(self, truth: Expected) -> None:
-        """Where a model's numbers look ahead between parts of one picture only (Gemma 3), it decodes."""
+        """A model whose weights look ahead only between parts of one image is a decoder (Gemma 3)."""
         if self.sight is None or set(truth.maps) != {"encoder"}:
             return
         held = self.first[0] == self.sight.wanted
@@ -231,7 +230,7 @@ class Reading:
         truth.counts = {"decoder": truth.counts.get("encoder", 0)}
 
     def _of_pictures(self, truth: Expected) -> None:
-        """Maps within windows, as maps of the whole picture."""
+        """Convert maps within windows to maps of the whole image."""
         for kind in set(self.shown.kinds) & set(truth.maps):
             for layer in set(self.shown.attending(kind)) & set(truth.maps[kind]):
                 windows = getattr(self.shown.call(layer, kind=kind), "windows", None)
@@ -241,7 +240,7 @@ class Reading:
                     truth.maps[kind][layer] = whole(one, windows.places, windows.n)
 
     def maps(self) -> None:
-        """Kinds, layers, and every map."""
+        """Check kinds, layers and every map."""
         shown, truth = self.shown, self.expected
         for kind in shown.kinds:
             queries, keys = shown.shape(kind)
@@ -253,7 +252,7 @@ class Reading:
             for layer in shown.attending(kind):
                 rows = shown.pattern(layer, kind=kind)
                 if rows.min() < 0 or rows.sum(-1).max() > 1 + 1e-3:
-                    self.wrong.append(f"{kind} layer {layer}: rows are no weights")
+                    self.wrong.append(f"{kind} layer {layer}: rows are not weights")
                     break
         if truth is None:
             return
@@ -268,7 +267,7 @@ class Reading:
             size = shown.shape(kind)
             fit = {i: m for i, m in truth.maps[kind].items() if tuple(m.shape[-2:]) == size}
             if len(fit) < len(truth.maps[kind]):
-                self._say(f"some of its own {kind} maps are not of the same places")
+                self._say(f"some of its own {kind} maps cover other positions")
             self._compare(kind, fit, truth.counts[kind])
 
     def _compare(self, kind: str, maps: dict[int, Tensor], count: int) -> None:
@@ -290,7 +289,7 @@ class Reading:
 
     @torch.no_grad()
     def batch(self) -> None:
-        """Two texts at once: each as it is alone."""
+        """Check that a text in a batch gives the same as alone."""
         both = torch.cat((self.first, self.other))
         shown = self.traced(both, keep="maps")
         plain = logits_of(self.model(**self.given(both)))
@@ -311,7 +310,7 @@ class Reading:
 
     @torch.no_grad()
     def padding(self) -> None:
-        """On the right and on the left, against the text alone."""
+        """Check padding on the right and on the left against the text alone."""
         if self.pixels:
             return
         short = text_of(SHORT, 6)
@@ -334,7 +333,7 @@ class Reading:
                 shown = self.traced(tokens, mask=mask, keep="maps")
             except ValueError as error:
                 if own is None:
-                    self.notes.append(f"{side} padding: the model cannot do it itself")
+                    self.notes.append(f"{side} padding: the model itself does not support it")
                 else:
                     self.notes.append(f"{side} padding is refused: {error}")
                 continue
@@ -343,8 +342,8 @@ class Reading:
             off = relative(shown.logits[:, here], alone)
             possible = min(relative(one[:, here], alone) for one in own) <= LOGITS
             if off > LOGITS and not (possible and "encoder" not in shown.kinds):
-                # An encoder whose positions are absolute says something else when text is shifted.
-                self.notes.append(f"{side} padding changes what the model itself says")
+                # An encoder with absolute positions gives other logits when its text is shifted.
+                self.notes.append(f"{side} padding changes the model's own output")
                 off = min(relative(shown.logits[:, here], one[:, here]) for one in own)
             else:
                 self._padded_maps(f"maps with {side} padding", shown, maps, real_keys)
@@ -353,7 +352,7 @@ class Reading:
     def _padded_maps(
         self, name: str, shown: Any, maps: dict[str, dict[int, Tensor]], real: slice
     ) -> None:
-        """Maps of the real tokens, against those of the text alone."""
+        """Check the maps of the real tokens against those of the text alone."""
         for kind in set(shown.kinds) & set(maps):
             queries = slice(None) if self.both and kind != "encoder" else real
             keys = slice(None) if self.both and kind == "decoder" else real
@@ -366,7 +365,7 @@ class Reading:
     def _own_padding(
         self, tokens: Tensor, mask: Tensor, alone: Tensor, here: slice
     ) -> list[Tensor] | None:
-        """The untouched model on the same padded text, as it may be called."""
+        """The unmodified model's logits for the same padded text, with and without position ids."""
         places = (mask.long().cumsum(-1) - 1).clamp(min=0)
         found = []
         for more in ({}, {"position_ids": places}):
@@ -380,7 +379,7 @@ class Reading:
     # -- inside ---------------------------------------------------------------------------------
 
     def _hold(self, name: str, off: float, bar: float, what: str = "") -> None:
-        """Keep the largest difference of a comparison, and say it once where it is too large."""
+        """Record the largest difference of a comparison, and report it once if it is too large."""
         if off <= self.errors.get(name, -1.0):
             return
         before = self.told.get(name)

@@ -1,5 +1,5 @@
-"""What is given beside text, or instead of it, as a processor would make it: pictures with their
-placeholders among the tokens, and sound. What a model takes is found by trying."""
+"""Inputs beside or instead of text, as a processor would make them: images with their placeholders
+among the tokens, and audio. The form that a model accepts is found by trying."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SAMPLES, FRAMES = 4000, 96
 BINS = ("num_mel_bins", "input_feat_per_channel", "feature_projection_input_dim", "mel_bins")
 TOLD = re.compile(
     r"features:? *\(?\[?(\d+)"
-)  # how many vectors a picture made, in a model's own words
-BEFORE = 4  # words before a picture
-MOST = 40  # tokens that stand for one
+)  # the number of vectors of an image, from a model's error message
+BEFORE = 4  # words before an image
+MOST = 40  # tokens per image
 
 
 def chance(*shape: int, seed: int) -> Tensor:
@@ -31,15 +31,15 @@ def chance(*shape: int, seed: int) -> Tensor:
 
 
 def tiled(given: dict[str, Tensor], n: int) -> dict[str, Tensor]:
-    """The same n times over."""
+    """The inputs repeated n times along the batch."""
     return {k: x if n == 1 else x.repeat(n, *[1] * (x.dim() - 1)) for k, x in given.items()}
 
 
-# -- sound ----------------------------------------------------------------------------------------
+# -- audio ----------------------------------------------------------------------------------------
 
 
 def sounds_for(model: Any, target: Tensor | None) -> tuple[str, Tensor, Tensor] | None:
-    """(name, one sound, another) of what a model of speech reads; None for others."""
+    """(input name, one sound, another) for a model of speech; None for other models."""
     sound = sound_of(model)
     if sound is not None:
         size = (1, sound.bins, sound.frames)
@@ -70,32 +70,32 @@ def _bins(config: Any) -> Iterator[int]:
                 yield found
 
 
-# -- pictures among tokens ------------------------------------------------------------------------
+# -- images among tokens --------------------------------------------------------------------------
 
 
 class Sight:
-    """A picture beside a text: `beside` is what a trace is given, of one text; `n` how many tokens
-    stand for it."""
+    """An image beside a text: `beside` holds the inputs of a trace for one text, `n` is the number of
+    tokens that represent the image."""
 
     def __init__(self, model: Any, beside: dict[str, Tensor], n: int):
         self.wanted, self.beside, self.n = placeholder(model), beside, n
         self.named = parameters_of(model)
 
     def among(self, text: Tensor) -> Tensor:
-        """A text with the picture in it."""
+        """A text with the image's tokens in it."""
         assert self.wanted is not None
         held = torch.full((len(text), self.n), self.wanted)
         return torch.cat((text[:, :BEFORE], held, text[:, BEFORE:]), 1)
 
     def given(self, ids: Tensor) -> dict[str, Tensor]:
-        """What a trace is given beside these ids."""
+        """The inputs of a trace beside these ids."""
         found = tiled(self.beside, len(ids))
-        if "token_type_ids" in self.named:  # 0 for what all may look at
+        if "token_type_ids" in self.named:  # 0 for tokens that all may attend to
             found["token_type_ids"] = (ids == self.wanted).long()
         return found
 
     def known(self, ids: Tensor) -> dict[str, Tensor]:
-        """The same for the model itself, which does not count its placeholders."""
+        """The same for the model itself, which needs its placeholders marked."""
         found = self.given(ids)
         if "mm_token_type_ids" in self.named:
             found["mm_token_type_ids"] = (ids == self.wanted).int()
@@ -104,7 +104,7 @@ class Sight:
 
 @torch.no_grad()
 def sight_for(model: Any, text: Tensor) -> Sight | None:
-    """A picture that a model of text and pictures reads; None where none was found."""
+    """An image that a model of text and images accepts; None if none was found."""
     if placeholder(model) is None:
         return None
     for beside in _forms(model):
@@ -116,7 +116,7 @@ def sight_for(model: Any, text: Tensor) -> Sight | None:
                 plain = _said(model, found, text)
             except Exception as error:
                 told = TOLD.search(str(error))
-                # Some tell how many vectors, others how many numbers.
+                # Some messages give the number of vectors, others the number of values.
                 several = [] if told is None else [int(told[1]), int(told[1]) // WIDTH]
                 waiting += [n for n in several if 0 < n <= MOST and n not in tried]
                 continue
@@ -134,7 +134,7 @@ def _said(model: Any, sight: Sight, text: Tensor) -> Tensor:
 
 
 def _forms(model: Any) -> Iterator[dict[str, Tensor]]:
-    """What the pictures of a model may look like, as its processor would make them."""
+    """The forms in which a model's processor might pass images."""
     named = parameters_of(model)
     vision = getattr(model.config, "vision_config", None) or model.config
     told = partial(_number, vision)

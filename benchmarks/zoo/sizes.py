@@ -1,8 +1,7 @@
-"""A tiny config of any architecture, by the names of its settings.
+"""Tiny configs for any architecture, from the names of its settings.
 
-Every number of a default config is made small by the first rule that fits its name; lists with one
-entry a layer keep enough entries to have every sort of layer. What follows from other settings is
-left to the config itself.
+The first rule that matches a name makes its number small. Lists with one entry per layer keep enough
+entries to have every type of layer. Settings that follow from others are left to the config itself.
 """
 
 from __future__ import annotations
@@ -13,11 +12,16 @@ from typing import Any
 
 from .hints import HINTS
 
-WORDS = 128  # vocabulary; text is made of 3 … 89, named tokens stand from 100 on
-WIDTH, HEADS, FEWER, HEAD = 32, 4, 2, 8  # residual stream, query heads, key heads, of one head
+WORDS = 128  # vocabulary; texts use ids 3 to 89, special tokens start at 100
+WIDTH, HEADS, FEWER, HEAD = (
+    32,
+    4,
+    2,
+    8,
+)  # width of the residual stream, query heads, key heads, width of a head
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers", "layers")
 
-# (name, what it becomes); the first that fits. Numbers below 5 that fit none stay.
+# (pattern of a name, its new value); the first match applies, and values only get smaller.
 RULES: tuple[tuple[str, int], ...] = (
     (r"num_embeddings$|codebook_size|vision_vocab", WORDS),
     (r"num_hash_buckets|encoder_hash_byte_group_vocab|ngram_vocab_size_base", 64),
@@ -29,7 +33,7 @@ RULES: tuple[tuple[str, int], ...] = (
     (r"n_group$|zero_expert_num", 2),
     (r"(num|n)_(routed_|local_|sparse_)?experts$|moe_num_experts|num_experts|n_experts", 4),
     (r"moe_latent_size", 16),
-    # what is looked at
+    # sparse attention and windows
     (r"index_topk_blocks|index_block_size|index_kpool", 2),
     (r"index_topk|indexer_budget", 4),
     (r"index(er)?_n_heads", FEWER),
@@ -85,7 +89,7 @@ RULES: tuple[tuple[str, int], ...] = (
 STAGES = ("depths", "sr_ratios", "hidden_sizes", "embed_dims", "stage_out_channels")
 ROPE = dict(rope_type="default", rope_theta=10_000.0)
 SPECIAL = {"pad": 0, "bos": 1, "eos": 2, "sep": 2, "cls": 1, "decoder_start": 1, "mask": 3}
-# Names that tell of a width and may be small already, or that are no sizes at all.
+# Names of widths that may already be small, or that are not sizes at all.
 KEPT = re.compile(
     r"num_channels|in_chans|in_channels|n_channels|image_channels|num_labels|type_vocab|"
     r"temporal|embed_offset|_version$|spatial_merge|^embed_layer|num_hidden_groups|inner_group_num|"
@@ -94,7 +98,7 @@ KEPT = re.compile(
 
 
 def size_of(name: str, value: int) -> int:
-    """What a setting of this name becomes."""
+    """The new value of a setting with this name."""
     if KEPT.search(name) or value <= 0:
         return value
     if re.search(r"_(token_)?(id|ids|index)$", name) and "layer" not in name:
@@ -108,7 +112,7 @@ def size_of(name: str, value: int) -> int:
 
 
 def token_of(name: str, value: int) -> int:
-    """A token's number: the usual ones low, others by their name, above those of the text."""
+    """A token id: low for the usual special tokens, otherwise from the name, above the ids of texts."""
     if value < 0:
         return value
     for part, number in SPECIAL.items():
@@ -122,14 +126,14 @@ def tiny(kind: type, given: dict[str, Any] | None = None, n_layers: int = 2) -> 
     """A small config of this class.
 
     Args:
-        given: settings that are taken as they are, "name" or "subconfig.name".
-        n_layers: the least; there are more where not every sort of layer would be there.
+        given: settings that are used unchanged, "name" or "subconfig.name".
+        n_layers: the minimum; there are more if every type of layer needs them.
     """
     return kind(**small_settings(kind(), given or {}, n_layers))
 
 
 def small_settings(default: Any, given: dict[str, Any], n_layers: int = 2) -> dict[str, Any]:
-    """The arguments that make a small config like this one."""
+    """The arguments for a small config like this one."""
     settings: dict[str, Any] = {}
     given = HINTS.get(getattr(default, "model_type", ""), {}) | given
     layers = picked_layers(default, n_layers)
@@ -142,7 +146,7 @@ def small_settings(default: Any, given: dict[str, Any], n_layers: int = 2) -> di
         elif layers and name in layers:
             settings[name] = layers[name]
         elif unset is None and "mrope_section" not in str(value):
-            continue  # the config works it out from the others
+            continue  # the config derives it from the others
         else:
             settings[name] = small_value(name, value, default)
     if "mrope_section" in (getattr(default, "ignore_keys_at_rope_validation", None) or ()):
@@ -155,7 +159,7 @@ def small_settings(default: Any, given: dict[str, Any], n_layers: int = 2) -> di
 
 
 def value_of(config: Any, name: str, otherwise: Any = None) -> Any:
-    """A setting; where layers differ in it, that of the class."""
+    """A setting; if layers differ in it, the value of the class."""
     try:
         return getattr(config, name, otherwise)
     except RuntimeError:
@@ -163,7 +167,7 @@ def value_of(config: Any, name: str, otherwise: Any = None) -> Any:
 
 
 def own_fields(kind: type) -> set[str]:
-    """The settings of an architecture, without those that every config has."""
+    """The settings of an architecture, without those that all configs share."""
     from transformers import PreTrainedConfig
 
     base = {f.name for f in fields(PreTrainedConfig)}
@@ -179,7 +183,7 @@ def small_value(name: str, value: Any, config: Any) -> Any:
         and isinstance(value, int)
         and any(hasattr(config, stages) for stages in STAGES)
     ):
-        return 64  # a pyramid halves it five times
+        return 64  # an image pyramid halves it five times
     if isinstance(value, int):
         same = name.endswith("heads") and value == value_of(config, "num_attention_heads")
         return HEADS if same and value >= HEADS else size_of(name, value)
@@ -187,7 +191,7 @@ def small_value(name: str, value: Any, config: Any) -> Any:
         if all(isinstance(v, int) and not isinstance(v, bool) for v in value):
             if (
                 name.endswith("heads") or name == "num_heads"
-            ):  # of stages, whose widths are powers of two
+            ):  # of stages, whose widths must be powers of two
                 return type(value)(1 << (v.bit_length() - 1) for v in value)
             return type(value)(min(v, 2) if name == "depths" else size_of(name, v) for v in value)
         return value
@@ -197,7 +201,7 @@ def small_value(name: str, value: Any, config: Any) -> Any:
 
 
 def small_rope(name: str, value: Any) -> Any:
-    """Settings of rotary positions: a section for time, height and width has half of a head."""
+    """Small settings of rotary positions; the sections for time, height and width make half a head."""
     if isinstance(value, dict):
         return {k: small_rope(k, v) for k, v in value.items()}
     if name.endswith("mrope_section"):
@@ -210,7 +214,7 @@ def small_rope(name: str, value: Any) -> Any:
 
 
 def layer_lists(config: Any) -> dict[str, list]:
-    """The settings that have one entry a layer."""
+    """The settings that have one entry per layer."""
     count = next((n for n in (value_of(config, name) for name in LAYERS) if n), None)
     if not isinstance(count, int) or count < 3:
         return {}
@@ -223,8 +227,7 @@ def layer_lists(config: Any) -> dict[str, list]:
 
 
 def picked_layers(config: Any, least: int) -> dict[str, list]:
-    """The same lists with few layers: of every sort two, in the order of the whole; numbers in
-    them are made small."""
+    """The same lists with few layers: two of every type, in the original order, with small numbers."""
     lists = layer_lists(config)
     if not lists:
         return {}
@@ -232,7 +235,7 @@ def picked_layers(config: Any, least: int) -> dict[str, list]:
     for values in lists.values():
         keys = [repr(v) for v in values]
         found = {key: keys.index(key) for key in dict.fromkeys(keys)}
-        if len(found) > 4:  # numbers that go up and down, no sorts
+        if len(found) > 4:  # numbers that vary freely, not types
             continue
         firsts |= set(found.values())
         last = max(found.values())

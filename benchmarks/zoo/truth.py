@@ -1,5 +1,5 @@
-"""What a model itself does, found with nothing of this package: its eager maps, and what a head or
-an edge contributes, with transformers' own eager attention and forward hooks."""
+"""The truth about a model, computed without this package: its eager maps, and the contributions of
+heads and edges, from transformers' own eager attention and forward hooks."""
 
 from __future__ import annotations
 
@@ -35,32 +35,31 @@ OUTPUTS = (
 
 
 STACKS = "several stacks"
-UNKNOWN = "kind that its numbers do not tell"
+UNKNOWN = "unknown kind"
 
 
 class NoTruth(Exception):
-    """What the model does there could not be found out."""
+    """The truth about this part of the model is unknown."""
 
 
 @dataclass
 class Call:
-    """One call of the model's own eager attention; or of a softmax outside of it, and then there is
-    no module."""
+    """One call of the model's own eager attention, or of a softmax outside of it (without a module)."""
 
     module: nn.Module | None
-    weights: Tensor  # [batch, head, query, key]; of a softmax, as it came
-    block: tuple[str, int] | None = None  # the outermost list it was in, and where
+    weights: Tensor  # [batch, head, query, key]; for a softmax, in its own shape
+    block: tuple[str, int] | None = None  # the outermost list that contains it, and its index
     factor: Tensor | None = None  # [batch, head, query, 1] that its output is multiplied by after
 
     @property
     def acting(self) -> Tensor:
-        """The weights with which it acts."""
+        """The weights that take effect."""
         return self.weights if self.factor is None else self.weights * self.factor
 
 
 @dataclass
 class Seen:
-    """One pass: its output, its calls and the maps that the model names its own, by kind."""
+    """One pass: its output, its calls, and the maps that the model returns, by kind."""
 
     output: Any
     calls: list[Call]
@@ -73,25 +72,25 @@ class Seen:
 
 @dataclass
 class Change:
-    """One change at the n-th call: a head's output, or one of its edges. `shape` is the map's."""
+    """One change at the n-th call: a head's output or one of its edges. `shape` is that of the map."""
 
     call: int
     head: int
     edge: tuple[int, int] | None = None  # query, key
     shape: tuple[int, ...] = ()
-    also: tuple[int, ...] = ()  # other calls with the same map, for other values (DiffLlama)
+    also: tuple[int, ...] = ()  # other calls with the same map but other values (DiffLlama)
     means: str = ""  # how it was made
     rows: slice = field(
         default_factory=lambda: slice(None)
-    )  # of the batch: a window of each picture
+    )  # of the batch: one window of each image
 
 
 class Eager:
-    """A copy of a model that computes attention by its own eager code, watched.
+    """A copy of a model that computes attention with its own eager code, and records it.
 
     Args:
-        again: build it anew rather than switch a copy, for a model that chooses its classes for
-            attention when it is built (Falcon).
+        again: build the model again instead of switching a copy, for models that choose their
+            attention classes at construction (Falcon).
     """
 
     def __init__(self, model: Any, *, again: bool = False):
@@ -123,7 +122,7 @@ class Eager:
 
     @contextlib.contextmanager
     def _blocks(self, watch: Watch) -> Iterator[None]:
-        """Which layer of the outermost lists the pass is in."""
+        """Track which layer of the outermost lists the pass is in."""
         handles = []
         for path, blocks in self.lists.items():
             for i, block in enumerate(blocks):
@@ -140,7 +139,7 @@ class Eager:
 
     @contextlib.contextmanager
     def _watched(self, watch: Watch) -> Iterator[None]:
-        """Every eager attention function of the model's modules, and every softmax."""
+        """Wrap every eager attention function of the model's modules, and every softmax."""
         softmaxes = (torch.softmax, F.softmax, Tensor.softmax)
         found: list[tuple[Any, str, Any]] = [
             (torch, "softmax", torch.softmax), (F, "softmax", F.softmax),
@@ -163,15 +162,15 @@ class Eager:
 
 
 class Watch:
-    """What is seen, and changed, in one pass."""
+    """Records and changes the calls of one pass."""
 
     def __init__(self, change: Change | None):
         self.change, self.calls, self.block = change, [], None
-        self.inside = False  # an eager attention function, or a softmax that calls another
+        self.inside = False  # whether an eager attention function or a softmax is running
 
     @property
     def here(self) -> Change | None:
-        """The change that is to be made at this call."""
+        """The change to make at this call."""
         change, now = self.change, len(self.calls)
         return change if change is not None and now in (change.call, *change.also) else None
 
@@ -214,8 +213,8 @@ class Watch:
 
 
 def factor_of(z: Tensor, weights: Tensor, value: Tensor) -> Tensor | None:
-    """What the sum of values is multiplied by after the softmax, of each query; a sink can be made so
-    (GraniteSWA), and then the weights that are returned are not those that act."""
+    """The factor on each query's sum of values after the softmax. A sink can work in this way
+    (GraniteSWA); then the returned weights are not those that take effect."""
     group = weights.shape[1] // value.shape[1]
     if z.dim() != 4 or group < 1 or value.shape[1] * group != weights.shape[1]:
         return None
@@ -229,9 +228,9 @@ def factor_of(z: Tensor, weights: Tensor, value: Tensor) -> Tensor | None:
 
 
 def changed(change: Change, z: Tensor, weights: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """z [batch, query, head, d_head] and weights after the change, by arithmetic on the map: without
-    one edge of weight p, what is left of the row is 1/(1 − p) times as large, and so is the rest of
-    z; that holds with a sink too."""
+    """z [batch, query, head, d_head] and weights after the change, computed from the map: without an
+    edge of weight p, the rest of the row is 1/(1 − p) times as large, and so is the rest of z. This
+    also holds with a sink."""
     if z.dim() != 4 or z.shape[2] != weights.shape[1]:
         raise NoTruth(f"its eager attention returns {list(z.shape)}")
     z, weights = z.clone(), weights.clone()
@@ -250,7 +249,7 @@ def changed(change: Change, z: Tensor, weights: Tensor, value: Tensor) -> tuple[
 
 
 def changed_weights(change: Change, weights: Tensor) -> Tensor:
-    """The same where only the softmax is known: a head whose weights are 0 says nothing."""
+    """The same if only the softmax is known: a head whose weights are 0 has no output."""
     maps = weights.clone().reshape(change.shape)
     if change.edge is None:
         maps[:, change.head] = 0
@@ -264,14 +263,14 @@ def changed_weights(change: Change, weights: Tensor) -> Tensor:
 
 
 def without(row: Tensor, key: int) -> Tensor:
-    """[batch, key] without one key, and the rest as large as if it had never been there."""
+    """[batch, key] without one key, and the rest scaled as if that key had never existed."""
     row = row / (1 - row[:, key])[:, None]
     row[:, key] = 0
     return row
 
 
 def outermost_lists(model: nn.Module) -> Iterator[tuple[str, list[nn.Module]]]:
-    """path -> layers of every ModuleList that stands in no other."""
+    """Yield (path, layers) for every ModuleList that is not inside another."""
     seen: list[str] = []
     for name, module in model.named_modules():
         inside = any(name.startswith(one + ".") for one in seen)
@@ -282,11 +281,11 @@ def outermost_lists(model: nn.Module) -> Iterator[tuple[str, list[nn.Module]]]:
 
 @torch.no_grad()
 def ablated_by_hook(eager: Eager, inputs: dict[str, Any], call: Call, head: int) -> Any:
-    """The pass with a head's slice of what the output projection reads at zero: a second way to
-    the same truth.
+    """A pass with the head's slice of the output projection's input set to zero: a second way to
+    compute the same truth.
 
     Raises:
-        NoTruth: where no such projection is found.
+        NoTruth: if no such projection is found.
     """
     owner, n_heads = call.module, call.weights.shape[1]
     if owner is None:
@@ -318,22 +317,22 @@ def ablated_by_hook(eager: Eager, inputs: dict[str, Any], call: Call, head: int)
 
 @dataclass
 class Expected:
-    """The maps that a trace must show: kind -> layer -> [batch, head, query, key], and where each
-    one's call is among those that were seen."""
+    """The maps that a trace must show: kind -> layer -> [batch, head, query, key], and the index of
+    each map's call among the recorded calls."""
 
     maps: dict[str, dict[int, Tensor]]
     calls: dict[tuple[str, int], int]
-    counts: dict[str, int] = field(default_factory=dict)  # of the maps that it gave of each kind
-    # Of layers that attend within windows: the shape of what they gave.
+    counts: dict[str, int] = field(default_factory=dict)  # number of maps of each kind
+    # For layers that attend within windows: the shape of their own maps.
     within: dict[tuple[str, int], tuple[int, ...]] = field(default_factory=dict)
 
 
 def expected(seen: Seen, both: bool) -> Expected:
-    """By the model's own words: what it returns as attentions says the kind, the modules that were
-    running say the layer, and whether any query looks ahead says encoder or decoder.
+    """The maps to expect, from what the model reveals: the attentions that it returns give the kind,
+    the modules that were running give the layer, and a query that attends to later keys means encoder.
 
     Raises:
-        NoTruth: where the model tells nothing.
+        NoTruth: if the model reveals nothing.
     """
     maps: dict[str, dict[int, Tensor]] = {}
     where: dict[tuple[str, int], int] = {}
@@ -344,7 +343,7 @@ def expected(seen: Seen, both: bool) -> Expected:
     if not seen.native:
         kind = kind_of([c.weights for c in seen.attention])
         if both:
-            raise NoTruth("it returns no attentions that tell its kinds apart")
+            raise NoTruth("it returns no attentions that distinguish its kinds")
         numbers = layer_numbers([c.block for c in seen.attention])
         for number, call in zip(numbers, seen.attention, strict=True):
             maps.setdefault(kind, {})[number] = call.acting
@@ -359,7 +358,7 @@ def expected(seen: Seen, both: bool) -> Expected:
             tensors = [one.softmax(-1) for one in tensors]  # scores (SqueezeBERT)
         taken = [which(seen.calls, one) for one in tensors]
         if any(call is not None for call in taken) and None in taken:
-            # Hybrids return states of linear attention among them; those are no maps.
+            # Hybrids also return states of linear attention, which are not maps.
             tensors = [one for one, call in zip(tensors, taken, strict=True) if call is not None]
             taken = [call for call in taken if call is not None]
         kind = NATIVE[name] or kind_of(tensors)
@@ -369,7 +368,7 @@ def expected(seen: Seen, both: bool) -> Expected:
             numbers = [i for i, one in enumerate(given) if isinstance(one, Tensor)]
         for number, one, call in zip(numbers, tensors, taken, strict=True):
             if kind in ("encoder", "decoder") and one.shape[-1] != one.shape[-2]:
-                continue  # of fewer places than tokens, so no map of them
+                continue  # fewer positions than tokens, so not a map of them
             maps.setdefault(kind, {})[number] = one if call is None else acting(seen, call, one)
             if call is not None:
                 where[kind, number] = call
@@ -380,8 +379,8 @@ def expected(seen: Seen, both: bool) -> Expected:
 
 
 def whole(maps: Tensor, places: Tensor, n: int) -> Tensor:
-    """[picture, head, query, key] of maps [picture · window, head, place, place], of which place is
-    which position (−1 is none)."""
+    """Maps [image, head, query, key] from maps [image · window, head, place, place]; `places` gives the
+    position of each place in a window (−1 for none)."""
     each = maps.float().unflatten(0, (-1, len(places)))
     found = each.new_zeros(len(each), maps.shape[1], n, n)
     for window, at in enumerate(places):
@@ -392,11 +391,11 @@ def whole(maps: Tensor, places: Tensor, n: int) -> Tensor:
 
 
 def by_turns(seen: Seen, kind: str, heads: dict[int, int]) -> Expected | None:
-    """The same where a model's words do not tell its layers apart (of windows, and in stages): each
-    softmax is the next layer's. None where there are more or fewer of them.
+    """The same if a model does not distinguish its layers (windows, or stages): each softmax belongs
+    to the next layer. None if the numbers of both differ.
 
     Args:
-        heads: of every layer that attends, by its number.
+        heads: the number of heads of every attending layer, by layer number.
     """
     if len(seen.calls) != len(heads):
         return None
@@ -413,8 +412,7 @@ def acting(seen: Seen, call: int, weights: Tensor) -> Tensor:
 
 
 def by_places(seen: Seen, places: dict[int, str], size: tuple[int, int]) -> Expected:
-    """The same for one kind of which a model has several stacks: the layers that stand at these
-    places, by their numbers."""
+    """The same for a kind that occurs in several stacks: the layers at these paths, by their numbers."""
     maps: dict[int, Tensor] = {}
     where: dict[tuple[str, int], int] = {}
     for number, place in places.items():
@@ -427,7 +425,7 @@ def by_places(seen: Seen, places: dict[int, str], size: tuple[int, int]) -> Expe
 
 
 def which(calls: list[Call], weights: Tensor) -> int | None:
-    """The number of the call that gave these weights; attention's rather than a softmax's."""
+    """The index of the call that returned these weights; attention calls come before softmaxes."""
     fit = [
         i
         for i, call in enumerate(calls)
@@ -453,8 +451,8 @@ def twins(calls: list[Call], number: int) -> tuple[int, ...]:
 
 
 def layer_numbers(blocks: list[tuple[str, int] | None]) -> list[int]:
-    """A layer's number is its place in the model's list; where one module has several turns, or
-    stands in no list, its turn."""
+    """A layer's number is its index in the model's list. If a module runs several times, or is in no
+    list, it is the order of the call."""
     paths = {b[0] for b in blocks if b is not None}
     numbers = [b[1] for b in blocks if b is not None]
     if len(paths) == 1 and len(numbers) == len(blocks) and len(set(numbers)) == len(numbers):
@@ -463,8 +461,8 @@ def layer_numbers(blocks: list[tuple[str, int] | None]) -> list[int]:
 
 
 def kind_of(maps: list[Tensor]) -> str:
-    """Of self-attention, by its numbers: a decoder where no query looks at a later key; not known
-    where keys are no tokens."""
+    """The kind of self-attention, from its weights: decoder if no query attends to a later key; unknown
+    if keys are not tokens."""
     square = [m for m in maps if m.shape[-1] == m.shape[-2]]
     if not square:
         return UNKNOWN

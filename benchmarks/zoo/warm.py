@@ -1,5 +1,5 @@
-"""What every architecture's process needs, imported once: the fork server loads this module, and each
-process is forked from it with everything in memory."""
+"""Imports for every architecture's process: the fork server loads this module once, and each process
+is forked from it with everything in memory."""
 
 import os
 
