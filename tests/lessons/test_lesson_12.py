@@ -1,4 +1,4 @@
-"""The check of lesson 12 accepts right answers, however written, and names what is wrong."""
+"""The check of lesson 12 accepts every right answer, however written, and names mistakes."""
 
 from contextlib import ExitStack, nullcontext
 from itertools import pairwise
@@ -11,7 +11,7 @@ from transformer_lab.lessons.solutions import lesson_12 as solutions
 
 
 def left_by_starts(model, tokens, lengths, answer):
-    """The places from running sums, the edits opened one inside the other."""
+    """Takes the positions from running sums, and nests the edits."""
     ends = torch.tensor([1, *lengths]).cumsum(0).tolist()
     chances = []
     for span in [(1, 1), *pairwise(ends)]:
@@ -68,24 +68,24 @@ def test_right_answers_are_accepted(function, judged):
 
 
 MUTANTS = {
-    "from <s>": (wrong(start=0), "where `<s>` stands"),
+    "from <s>": (wrong(start=0), "`<s>` is there"),
     "never moves": (wrong(step=lambda n: 0), "never move on"),
     "one too few": (wrong(span=lambda a, b: range(a, b - 1)), "leave out a sentence's last word"),
     "one too many": (wrong(span=lambda a, b: range(a, b + 1)), "one word too many"),
-    "one word": (wrong(span=lambda a, b: [a]), "one word of each"),
+    "one word": (wrong(span=lambda a, b: [a]), "only one word of each"),
     "last word": (wrong(span=lambda a, b: [b - 1]), ""),
     "hidden for good": (wrong(keeps=True), "stays hidden"),
-    "all rows": (wrong(query=None), "Forbid it to the last word"),
+    "all rows": (wrong(query=None), "Stop only the last word"),
     "row before": (wrong(query=-2), "last word but one"),
-    "one layer": (wrong(layer=0), "in one layer"),
+    "one layer": (wrong(layer=0), "in one layer only"),
     "last layer": (wrong(layer=1), ""),
     "first row": (wrong(place=0), "first row of the logits"),
     "logits": (wrong(read=lambda x: x), "compare logits"),
     "logs": (wrong(read=lambda x: x.log_softmax(-1)), "compare logarithms"),
     "no division": (wrong(ratio=lambda cut, whole: cut), "nothing hidden"),
     "upside down": (wrong(ratio=lambda cut, whole: whole / cut), "upside down"),
-    "lost": (wrong(ratio=lambda cut, whole: 1 - cut / whole), "share that is lost"),
-    "difference": (wrong(ratio=lambda cut, whole: whole - cut), "difference of chances"),
+    "lost": (wrong(ratio=lambda cut, whole: 1 - cut / whole), "fraction that is lost"),
+    "difference": (wrong(ratio=lambda cut, whole: whole - cut), "difference of probabilities"),
     "other difference": (wrong(ratio=lambda cut, whole: cut - whole), ""),
     "of the largest": (wrong(ratio=lambda cut, whole: cut / cut.max()), ""),
     "steps of one": (wrong(step=lambda n: 1), ""),

@@ -112,11 +112,11 @@ MUTANTS = {
     "one step": (
         "coverage",
         lambda c: torch.cat((torch.zeros_like(c[..., :1, :]), c[..., :-1, :]), -2),
-        "just before t alone",
+        "just before t and no other",
     ),
     "rolled": ("coverage", lambda c: c.cumsum(-2).roll(1, -2), "`roll`"),
     "in place": ("coverage", lambda c: c.copy_(c.cumsum(-2) - c), "changes the tensor"),
-    "as it came": ("coverage", lambda c: c, "weights as they came"),
+    "as it came": ("coverage", lambda c: c, "weights unchanged"),
     "not clipped": (
         "rouge_1",
         lambda s, r: torch.tensor(
@@ -127,7 +127,7 @@ MUTANTS = {
     "recall": ("rouge_1", lambda s, r: torch.tensor(hits(s, r) / len(r)), "recall"),
     "precision": ("rouge_1", lambda s, r: torch.tensor(hits(s, r) / len(s)), "precision"),
     "sets": ("rouge_1", f1_of_sets, "sets of words"),
-    "no 2": ("rouge_1", lambda s, r: torch.tensor(hits(s, r) / (len(s) + len(r))), "Half"),
+    "no 2": ("rouge_1", lambda s, r: torch.tensor(hits(s, r) / (len(s) + len(r))), "half of what it should be"),
     "count": ("rouge_1", lambda s, r: torch.tensor(float(hits(s, r))), "number of shared words"),
     "plain mean": (
         "rouge_1",
@@ -153,11 +153,11 @@ def test_nothing_in_common_is_0_and_not_nan(judged):
 
     result = judged("14/rouge_1", divides_by_zero)
     assert not result.passed
-    assert "The answer there is 0" in result.diagnosis
+    assert "Return 0 in that case" in result.diagnosis
 
 
 def lcs_table(s, r, *, match=None, other=max, first=0):
-    """The table of lengths, with a step of one's own where words are equal, or where they are not."""
+    """The table of lengths, with a custom step for equal words, or for words that differ."""
     table = np.zeros((len(s) + 1, len(r) + 1))
     for i in range(first, len(s)):
         for j in range(first, len(r)):
@@ -182,7 +182,7 @@ ROUGE_L_MUTANTS = {
     "any order": (rouge_with_counters, "That is ROUGE-1"),
     "place by place": (
         lambda s, r: f1(sum(a == b for a, b in zip(s.tolist(), r.tolist(), strict=False)), s, r),
-        "place by place",
+        "position by position",
     ),
     "a run": (
         lambda s, r: f1(lcs_table(s, r, other=lambda up, left: 0).max(), s, r),
@@ -255,7 +255,7 @@ def test_no_subsequence_is_0_and_not_nan(judged):
         precision, recall = length / len(s), length / len(r)
         return 2 * precision * recall / (precision + recall)
 
-    assert "The answer there is 0" in judged("14/rouge_l", divides_by_zero).diagnosis
+    assert "Return 0 in that case" in judged("14/rouge_l", divides_by_zero).diagnosis
 
 
 def test_checks_never_crash(never_crashes):

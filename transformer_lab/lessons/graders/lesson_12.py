@@ -20,7 +20,7 @@ from transformer_lab.model import Transformer
 
 @cache
 def _reader(seed: int) -> nn.Module:
-    """A small decoder of random weights that look at something."""
+    """A small decoder with random weights, large enough that its attention is far from uniform."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Transformer(
@@ -49,15 +49,17 @@ def _cases() -> list[Case]:
 _SLIPS = (
     Slip(
         "read", "read from the first row",
-        "You read the first row of the logits. What is said after the question stands in the last.",
+        "You read the first row of the logits. The answer is predicted in the last row.",
     ),
     Slip(
-        "start", "from place 0",
-        "You count from place 0, where `<s>` stands: each sentence is taken one place too early.",
+        "start", "from position 0",
+        "You count from position 0, but `<s>` is there: each of your sentences begins one position "
+        "too early.",
     ),
     Slip(
         "start", "always the first",
-        "You never move on: every cut begins at the first sentence. Add its length each time.",
+        "You never move on: every cut begins at the first sentence. Add the sentence's length each "
+        "time.",
     ),
     Slip(
         "keys", "one word too few",
@@ -65,61 +67,70 @@ _SLIPS = (
     ),
     Slip(
         "keys", "one word too many",
-        "You hide one word too many, the first of what comes after the sentence.",
+        "You hide one word too many: the first word after the sentence.",
     ),
-    Slip("keys", "its first word alone", "You hide one word of each sentence. Hide all of them."),
-    Slip("keys", "its last word alone", "You hide one word of each sentence. Hide all of them."),
+    Slip(
+        "keys", "its first word alone",
+        "You hide only one word of each sentence. Hide all its words.",
+    ),
+    Slip(
+        "keys", "its last word alone",
+        "You hide only one word of each sentence. Hide all its words.",
+    ),
     Slip(
         "keys", "hidden for good",
-        "What was hidden before stays hidden. Begin each sentence with no cuts, and close the "
-        "`with` before the next.",
+        "Each sentence stays hidden while you test the next. Start each sentence with no cuts, and "
+        "leave the `with` block before the next one.",
     ),
     Slip(
         "keys", "all but the sentence",
-        "You hide everything but the sentence. It is the sentence that has to be hidden.",
+        "You hide everything but the sentence. Hide the sentence itself.",
     ),
     Slip(
         "query", "for every word",
-        "You forbid **every** word to look at the sentence. Forbid it to the last word of the row: "
+        "You stop **every** word from attending to the sentence. Stop only the last word: "
         "`query=len(tokens) - 1`.",
     ),
     Slip(
         "query", "the word before the last",
-        "You forbid the look to the last word but one. The word asked about is the last: "
+        "You block attention from the last word but one. The word asked about is the last: "
         "`len(tokens) - 1`.",
     ),
     Slip(
         "layer", "layer 0 alone",
-        "You cut in one layer. Leave out `layer`, and the look is cut in all.",
+        "You cut in one layer only. Leave out `layer`, and the cut applies to every layer.",
     ),
     Slip(
         "layer", "the last layer alone",
-        "You cut in one layer. Leave out `layer`, and the look is cut in all.",
+        "You cut in one layer only. Leave out `layer`, and the cut applies to every layer.",
     ),
     Slip(
-        "measure", "logits in place of chances",
+        "measure", "logits, not probabilities",
         "You compare logits. Turn them into probabilities first: `softmax`.",
     ),
     Slip(
         "measure", "logarithms",
-        "You compare logarithms of chances. Divide the chances themselves.",
+        "You compare logarithms of probabilities. Divide the probabilities themselves.",
     ),
     Slip(
         "measure", "not divided",
-        "These are chances. Divide each by the chance with nothing hidden.",
+        "These are probabilities. Divide each by the probability with nothing hidden.",
     ),
-    Slip("measure", "upside down", "The fraction stands upside down: what is left comes on top."),
+    Slip(
+        "measure", "upside down",
+        "Your fraction is upside down: the probability with the sentence hidden goes on top.",
+    ),
     Slip(
         "measure", "what is lost",
-        "You return the share that is lost. What is left is asked for: 1 minus that.",
+        "You return the fraction that is lost. Return what is left: 1 minus that.",
     ),
     Slip(
         "measure", "a difference",
-        "You return a difference of chances. Divide the one by the other.",
+        "You return a difference of probabilities. Divide one by the other.",
     ),
     Slip(
         "measure", "minus a difference",
-        "You return a difference of chances. Divide the one by the other.",
+        "You return a difference of probabilities. Divide one by the other.",
     ),
 )  # fmt: skip
 
@@ -132,7 +143,7 @@ def _logits(
     query: int | None,
     layer: int | None,
 ) -> Tensor:
-    """What the model says at every place when a query may not look at these keys: [place, word]."""
+    """Logits with attention from a query to these keys blocked: [position, word]."""
     cuts = [knock_out(layer, query=query, key=key) for key in keys]
     with torch.no_grad(), edit(model, *cuts) if cuts else nullcontext():
         return model(torch.tensor([tokens]))[0]
@@ -147,19 +158,19 @@ def _making(wrong: frozenset[str]) -> Callable[..., Tensor]:
         query = end - 2 if "the word before the last" in wrong else query
         layer = 0 if "layer 0 alone" in wrong else None
         layer = 1 if "the last layer alone" in wrong else layer
-        place = 0 if "read from the first row" in wrong else -1
+        position = 0 if "read from the first row" in wrong else -1
 
         def value(keys: list[int]) -> Tensor:
-            last = end if query is None else query + 1  # nobody looks at what comes later
+            last = end if query is None else query + 1  # later positions are masked anyway
             seen = tuple(key for key in keys if key < last)
-            logits = _logits(model, tuple(tokens.tolist()), seen, query, layer)[place]
-            if "logits in place of chances" in wrong:
+            logits = _logits(model, tuple(tokens.tolist()), seen, query, layer)[position]
+            if "logits, not probabilities" in wrong:
                 return logits[answer]
             if "logarithms" in wrong:
                 return logits.log_softmax(-1)[answer]
             return logits.softmax(-1)[answer]
 
-        begin, left, hidden = int("from place 0" not in wrong), [], []
+        begin, left, hidden = int("from position 0" not in wrong), [], []
         for length in lengths:
             shorter, longer = "one word too few" in wrong, "one word too many" in wrong
             n = 1 if "its first word alone" in wrong else length + longer - shorter
@@ -171,15 +182,15 @@ def _making(wrong: frozenset[str]) -> Callable[..., Tensor]:
             hidden = hidden + keys if "hidden for good" in wrong else keys
             left.append(value(hidden))
             begin += 0 if "always the first" in wrong else length
-        found, whole = torch.stack(left), value([])
+        after, whole = torch.stack(left), value([])
         if "not divided" in wrong:
-            return found
+            return after
         if "a difference" in wrong:
-            return whole - found
+            return whole - after
         if "minus a difference" in wrong:
-            return found - whole
-        shares = whole / found if "upside down" in wrong else found / whole
-        return 1 - shares if "what is lost" in wrong else shares
+            return after - whole
+        fractions = whole / after if "upside down" in wrong else after / whole
+        return 1 - fractions if "what is lost" in wrong else fractions
 
     return left_without
 

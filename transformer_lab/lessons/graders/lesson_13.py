@@ -11,8 +11,8 @@ from transformer_lab.lessons.solutions import lesson_13 as solutions
 HIDDEN = float("-inf")  # the score of padding
 
 
-def _scores(seed: int, texts: int, places: int, padding: int = 0) -> torch.Tensor:
-    scores = 2 * torch.randn(texts, 2, places, generator=torch.Generator().manual_seed(seed))
+def _scores(seed: int, texts: int, positions: int, padding: int = 0) -> torch.Tensor:
+    scores = 2 * torch.randn(texts, 2, positions, generator=torch.Generator().manual_seed(seed))
     if padding:
         scores[0, :, -padding:] = HIDDEN
     return scores
@@ -40,7 +40,7 @@ def _swapped(logits, spans):
 
 
 def _one_after(logits, spans):
-    """The last word is taken for the one after the answer."""
+    """Takes the last word to be the one after the answer."""
     ends = (spans + torch.tensor([0, 1])).clamp(max=logits.shape[-1] - 1)
     return _parts(logits, ends).mean()
 
@@ -49,7 +49,7 @@ def _raw_scores(logits, spans):
     return -logits.gather(-1, spans[..., None]).mean()
 
 
-def _shares(logits, spans):
+def _probabilities(logits, spans):
     return -logits.softmax(-1).gather(-1, spans[..., None]).mean()
 
 
@@ -70,17 +70,18 @@ _LOSS = Grader(
         Suspect(
             "the first word only",
             lambda logits, spans: _parts(logits, spans)[:, 0].mean(),
-            "Only the first word of the answer counts. Add the loss of its last word.",
+            "You count only the first word of the answer. Add the loss of its last word.",
         ),
         Suspect(
             "the last word only",
             lambda logits, spans: _parts(logits, spans)[:, 1].mean(),
-            "Only the last word of the answer counts. Add the loss of its first word.",
+            "You count only the last word of the answer. Add the loss of its first word.",
         ),
         Suspect(
             "sum of the two",
             lambda logits, spans: _parts(logits, spans).sum(-1).mean(),
-            "You added the losses of first and last word. Take the mean of the two: half of that.",
+            "You added the losses of the first and the last word. Take the mean of the two, which is "
+            "half of that.",
         ),
         Suspect(
             "sum over the texts",
@@ -90,7 +91,7 @@ _LOSS = Grader(
         Suspect(
             "sum of everything",
             lambda logits, spans: _parts(logits, spans).sum(),
-            "You added up all losses. Take the mean over the texts and over first and last word.",
+            "You added up all losses. Take the mean over the texts and over the two ends.",
         ),
         Suspect(
             "first and last swapped",
@@ -100,29 +101,30 @@ _LOSS = Grader(
         Suspect(
             "one word too far",
             _one_after,
-            "You took the last place for the one *after* the answer. Both ends belong to the span.",
+            "You took the last position to be the one *after* the answer. Both ends belong to the "
+            "span.",
         ),
         Suspect(
-            "scores in place of probabilities",
+            "scores, not probabilities",
             _raw_scores,
-            "These are scores with a minus sign. Turn them into probabilities over the places first "
-            "(`log_softmax`), or use `F.cross_entropy`, which does both.",
+            "These are scores with a minus sign. First turn them into log-probabilities over the "
+            "positions (`log_softmax`), or use `F.cross_entropy`, which does both.",
         ),
         Suspect(
             "no logarithm",
-            _shares,
-            "You took the probabilities themselves. The loss is the negative **logarithm** of them.",
+            _probabilities,
+            "You took the probabilities themselves. The loss is their negative **logarithm**.",
         ),
         Suspect(
             "no minus sign",
             _without_sign,
-            "The sign is turned: a loss is larger the less likely the right places are.",
+            "The sign is wrong: the loss should grow when the right positions become less likely.",
         ),
         Suspect(
             "softmax between first and last",
             _across_first_and_last,
-            "Your softmax goes over the two rows, first and last. The places of the text compete with "
-            "each other: the last axis.",
+            "Your softmax goes over the two rows, first and last. The positions of the text should "
+            "compete with each other, so use the last axis.",
         ),
     ),
 )  # fmt: skip
@@ -130,7 +132,7 @@ _LOSS = Grader(
 
 def _span_cases() -> list[Case]:
     return [
-        Case("four texts that each hold a trap", (_traps(), 3)),
+        Case("four texts, each with a trap", (_traps(), 3)),
         Case("three texts, one with padding", (_scores(4, 3, 8, padding=3), 4)),
         Case("a single text", (_scores(5, 1, 6), 2)),
     ]
@@ -140,7 +142,7 @@ def _traps() -> torch.Tensor:
     first, last = torch.zeros(4, 9), torch.zeros(4, 9)
     first[0, 3] = last[0, 3] = 4.0  # an answer of one word
     last[0, 5], last[0, 6] = 3.0, 3.5
-    first[1, 6], last[1, 2] = 5.0, 5.5  # the best last word stands before the best first word
+    first[1, 6], last[1, 2] = 5.0, 5.5  # the best last word comes before the best first word
     first[1, 1], last[1, 7] = 3.0, 2.0
     first[2, 0] = last[2, 8] = 6.0  # the best pair is too long
     first[2, 4], last[2, 5] = 4.0, 4.5
@@ -158,7 +160,7 @@ def _sorted(logits, longest):
 
 
 def _chosen(logits, fits):
-    """The best pair among those that fit, a bool [place, place]."""
+    """The best pair among those that fit, a bool [position, position]."""
     first, last = logits.unbind(1)
     score = (first[:, :, None] + last[:, None, :]).masked_fill(~fits, HIDDEN)
     n = score.shape[-1]
@@ -173,16 +175,16 @@ def _square(logits):
 def _first_then_last(logits, longest):
     n = logits.shape[-1]
     first = logits[:, 0].argmax(-1)
-    place = torch.arange(n)
-    fits = (place >= first[:, None]) & (place < first[:, None] + longest)
+    position = torch.arange(n)
+    fits = (position >= first[:, None]) & (position < first[:, None] + longest)
     return torch.stack((first, logits[:, 1].masked_fill(~fits, HIDDEN).argmax(-1)), -1)
 
 
 def _last_then_first(logits, longest):
     n = logits.shape[-1]
     last = logits[:, 1].argmax(-1)
-    place = torch.arange(n)
-    fits = (place <= last[:, None]) & (place > last[:, None] - longest)
+    position = torch.arange(n)
+    fits = (position <= last[:, None]) & (position > last[:, None] - longest)
     return torch.stack((logits[:, 0].masked_fill(~fits, HIDDEN).argmax(-1), last), -1)
 
 
@@ -199,35 +201,36 @@ _SPAN = Grader(
     name="13/best_span",
     cases=_span_cases,
     reference=solutions.best_span,
-    shape_hint="[text, 2]: the first and the last place of each text's answer",
+    shape_hint="[text, 2]: the first and the last position of each text's answer",
     suspects=(
         Suspect(
             "each end by itself",
             _apart,
-            "You chose each end by itself, so the last word can stand before the first, or far from "
-            "it. Choose the pair: the largest sum of two scores among the spans that are allowed.",
+            "You chose each end by itself, so the last word may come before the first, or too far "
+            "after it. Choose the pair: among the allowed spans, the one with the largest sum of its "
+            "two scores.",
         ),
         Suspect(
             "ends put in order",
             _sorted,
-            "You chose each end by itself and then sorted them: the model never said that span. "
-            "Choose the pair among those whose last place is not before the first.",
+            "You chose each end by itself and then sorted them, but the model gave no high score to "
+            "that span. Choose among the pairs whose last position is not before the first.",
         ),
         Suspect(
             "no limit of length",
             lambda logits, longest: _chosen(logits, _square(logits).triu()),
-            "The order is right, the length is not: a span may have at most `longest` words.",
+            "The order is right, but the length is not: a span may have at most `longest` words.",
         ),
         Suspect(
             "one word too long",
             lambda logits, longest: _chosen(logits, _square(logits).triu().tril(longest)),
-            "Your spans may have `longest` + 1 words. From place i, the last one allowed is "
-            "i + `longest` − 1.",
+            "Your spans may have `longest` + 1 words. A span that starts at position i may end at "
+            "i + `longest` − 1 at the latest.",
         ),
         Suspect(
             "at least two words",
             lambda logits, longest: _chosen(logits, _square(logits).triu(1).tril(longest - 1)),
-            "Your spans have at least two words. First and last may be the same place.",
+            "Your spans have at least two words. First and last may be the same position.",
         ),
         Suspect(
             "the first word first",
@@ -243,23 +246,23 @@ _SPAN = Grader(
         Suspect(
             "turned round",
             lambda logits, longest: _chosen(logits, _square(logits).tril().triu(1 - longest)),
-            "Your spans run backwards: the last place is not after the first one. The table of pairs "
-            "is [first, last], so keep what lies on and *above* its diagonal.",
+            "Your spans run backwards: the last position is never after the first one. The table of "
+            "pairs is [first, last], so keep what is on or *above* its diagonal.",
         ),
         Suspect(
             "first and last swapped",
             lambda logits, longest: solutions.best_span(logits, longest).flip(-1),
-            "The places are right, and in the wrong order: the first word comes first.",
+            "The positions are right, but in the wrong order: the first word comes first.",
         ),
         Suspect(
-            "the place after the end",
+            "the position after the end",
             _after_the_end,
-            "Your last place is the one *after* the answer. Both ends belong to the span.",
+            "Your last position is the one *after* the answer. Both ends belong to the span.",
         ),
         Suspect(
             "first and length",
             _length,
-            "You returned the first place and the length. Return the first and the last place.",
+            "You returned the first position and the length. Return the first and the last position.",
         ),
     ),
 )

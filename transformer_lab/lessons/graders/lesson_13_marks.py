@@ -36,7 +36,7 @@ def _cases() -> list[Case]:
         Case("words that come twice", (["one to one to two one"], [["one one six"]])),
         Case("the right words in another order", (["Street Canal"], [["Canal Street"]])),
         Case(
-            "nothing said, where nothing is right and where something is",
+            "empty answers, with an empty reference and with one that has words",
             (["", "", "a minute"], [[""], ["Moreau"], ["The"]]),
         ),
     ]
@@ -45,11 +45,12 @@ def _cases() -> list[Case]:
 _SLIPS = (
     Slip(
         "case", "capitals count",
-        "Capital letters make a difference in yours. Compare small letters: `.lower()`.",
+        "Capital letters make a difference in yours. Compare in lower case: `.lower()`.",
     ),
     Slip(
         "marks", "punctuation counts",
-        "Punctuation makes a difference in yours. Leave out what stands in `string.punctuation`.",
+        "Punctuation makes a difference in yours. Leave out the characters in "
+        "`string.punctuation`.",
     ),
     Slip(
         "articles", "articles count",
@@ -57,35 +58,35 @@ _SLIPS = (
     ),
     Slip(
         "common", "each word once",
-        "You count each word once. A word counts as often as it stands in both: two `Counter`s "
+        "You count each word once. Count a word as often as it occurs in both: use two `Counter`s "
         "and `&`.",
     ),
     Slip(
         "common", "every repetition",
-        "You count every repetition of a word that stands in the other text. It counts as often as "
-        "it stands in **both**: two `Counter`s and `&`.",
+        "You count every repetition of a word that is in the other text. Count a word as often as "
+        "it occurs in **both**: use two `Counter`s and `&`.",
     ),
     Slip(
         "f1", "precision alone",
-        "You divide by the words that were said: that is precision alone.",
+        "You divide by the number of words in the answer: that is precision alone.",
     ),
     Slip(
         "f1", "recall alone",
-        "You divide by the words of the reference: that is recall alone.",
+        "You divide by the number of words in the reference: that is recall alone.",
     ),
     Slip(
         "f1", "plain mean of both",
-        "You took the plain mean of precision and recall. F1 is 2PR / (P + R), which lies nearer to "
-        "the smaller.",
+        "You took the plain mean of precision and recall. F1 is 2PR / (P + R), which is closer to "
+        "the smaller of the two.",
     ),
     Slip(
         "f1", "all words of both",
-        "You divide by all different words of both. F1 is twice what is common, divided by the "
-        "two lengths together.",
+        "You divide by the number of different words in both texts. F1 is twice the number of common "
+        "words, divided by the sum of the two lengths.",
     ),
     Slip(
         "empty", "empty counts as wrong",
-        "Where nothing is said and nothing is right, F1 is 1.",
+        "If the answer and the reference are both empty, F1 is 1.",
     ),
     Slip(
         "exact", "any order is exact",
@@ -93,19 +94,20 @@ _SLIPS = (
     ),
     Slip(
         "exact", "part is exact",
-        "Your exact match takes an answer that is contained in the other. It has to be the same.",
+        "Your exact match accepts an answer that is only part of the reference, or the other way "
+        "round. The two must be the same.",
     ),
     Slip(
         "best", "the first reference alone",
-        "You look at the first reference alone. The best of all counts.",
+        "You use the first reference alone. Use the one with the best score.",
     ),
     Slip(
         "best", "mean over references",
-        "You took the mean over the references. The best counts.",
+        "You took the mean over the references. Take the best score.",
     ),
     Slip(
         "mean", "sum over questions",
-        "You added up the questions. Return the mean.",
+        "You added up the scores of the questions. Return their mean.",
     ),
     Slip(
         "mean", "per cent",
@@ -124,9 +126,9 @@ def _making(wrong: frozenset[str]) -> Callable[..., Tensor]:
     def words(text: str) -> list[str]:
         text = text if "capitals count" in wrong else text.lower()
         marks = "" if "punctuation counts" in wrong else string.punctuation
-        found = "".join(c for c in text if c not in marks).split()
+        plain = "".join(c for c in text if c not in marks).split()
         drop = () if "articles count" in wrong else ("a", "an", "the")
-        return [w for w in found if w not in drop]
+        return [w for w in plain if w not in drop]
 
     def f1(mine: list[str], right: list[str]) -> float:
         if not mine and not right:
@@ -159,14 +161,14 @@ def _making(wrong: frozenset[str]) -> Callable[..., Tensor]:
         return sum(numbers) / len(numbers) if "mean over references" in wrong else max(numbers)
 
     def exact_and_f1(said: list[str], references: list[list[str]]) -> Tensor:
-        found = torch.zeros(2)
+        scores = torch.zeros(2)
         for text, known in zip(said, references, strict=True):
             mine, rights = words(text), [words(r) for r in known]
             exact = best([float(same(mine, right)) for right in rights])
-            found += torch.tensor([exact, best([f1(mine, right) for right in rights])])
-        found = found if "sum over questions" in wrong else found / len(said)
-        found = 100 * found if "per cent" in wrong else found
-        return found.flip(0) if "F1 first" in wrong else found
+            scores += torch.tensor([exact, best([f1(mine, right) for right in rights])])
+        scores = scores if "sum over questions" in wrong else scores / len(said)
+        scores = 100 * scores if "per cent" in wrong else scores
+        return scores.flip(0) if "F1 first" in wrong else scores
 
     return exact_and_f1
 

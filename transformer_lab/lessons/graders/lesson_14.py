@@ -5,20 +5,20 @@ from __future__ import annotations
 import torch
 
 from transformer_lab.lessons.graders.base import Case, Grader, Suspect
-from transformer_lab.lessons.graders.subsequences_14 import ROUGE_L, as_sets, by_place, words
+from transformer_lab.lessons.graders.subsequences_14 import ROUGE_L, as_sets, by_position, words
 from transformer_lab.lessons.solutions import lesson_14 as solutions
 
 
-def _shares(seed: int, *shape: int) -> torch.Tensor:
+def _weights(seed: int, *shape: int) -> torch.Tensor:
     scores = 2 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     return torch.softmax(scores, dim=-1)
 
 
 def _coverage_cases() -> list[Case]:
     return [
-        Case("three summary words and five source words", (_shares(1, 3, 5),)),
-        Case("a batch of 2 reports with 2 heads each", (_shares(2, 2, 2, 4, 6),)),
-        Case("a single summary word", (_shares(3, 1, 4),)),
+        Case("three summary words and five source words", (_weights(1, 3, 5),)),
+        Case("a batch of 2 reports with 2 heads each", (_weights(2, 2, 2, 4, 6),)),
+        Case("a single summary word", (_weights(3, 1, 4),)),
     ]
 
 
@@ -54,55 +54,55 @@ _COVERAGE = Grader(
         Suspect(
             "this step counted too",
             lambda cross: cross.cumsum(dim=-2),
-            "Row t holds the attention of word t as well. Coverage is what was looked at **before** "
-            "word t: the first row is all 0.",
+            "Row t includes the attention of word t itself. Coverage is the attention received "
+            "**before** word t, so the first row is all 0.",
         ),
         Suspect(
             "summed along the source",
             lambda cross: cross.cumsum(dim=-1),
-            "You added up along the source words. Add up along the summary words: step after step.",
+            "You added up along the source words. Add up along the summary words, step after step.",
         ),
         Suspect(
             "summed along the source, without itself",
             lambda cross: cross.cumsum(dim=-1) - cross,
-            "You added up along the source words. Add up along the summary words: step after step.",
+            "You added up along the source words. Add up along the summary words, step after step.",
         ),
         Suspect(
             "summed along the first axis",
             lambda cross: cross.cumsum(dim=0) - cross,
-            "You added up along the first axis, which counts reports when there is a batch. "
+            "You added up along the first axis, but in a batch that axis counts the reports. "
             "Count the axes from the end.",
         ),
         Suspect(
             "the total in every row",
             _total_everywhere,
-            "Every row holds the sum over all steps. Word t knows only the steps before it.",
+            "Every row holds the sum over all steps. Row t should add up only the steps before t.",
         ),
         Suspect(
-            "the steps to come",
+            "the later steps",
             _from_the_future,
-            "Row t holds what is looked at **after** step t. Coverage looks back.",
+            "Row t holds the attention received **after** step t. Coverage looks back.",
         ),
         Suspect(
             "one step only",
             _only_the_last,
-            "Row t holds the step just before t alone. Coverage adds up **all** steps before t.",
+            "Row t holds the step just before t and no other. Coverage adds up **all** steps before t.",
         ),
         Suspect(
             "wrapped round",
             _wrapped_round,
-            "`roll` carries the last row round to the front, so the first row is not 0. "
-            "Nothing was looked at before the first word.",
+            "`roll` moves the last row round to the front, so the first row is not 0. "
+            "Before the first word, no word has received any attention.",
         ),
         Suspect(
-            "mean in place of sum",
+            "mean, not sum",
             _mean_so_far,
-            "You took the mean of the steps before. Coverage is their sum, so that it can pass 1.",
+            "You took the mean of the earlier steps. Coverage is their sum, so it can pass 1.",
         ),
         Suspect(
             "nothing added",
             lambda cross: cross,
-            "These are the weights as they came. Add up the rows above each row.",
+            "You returned the weights unchanged. For each row, add up the rows above it.",
         ),
     ),
 )
@@ -111,8 +111,8 @@ _COVERAGE = Grader(
 def _rouge_cases() -> list[Case]:
     return [
         Case("a summary in which three of four words are right", (words(7, 5, 9, 2), words(5, 7, 9, 4, 8, 1))),
-        Case("a summary that says one word three times", (words(4, 4, 4, 6), words(4, 3, 6, 5, 4, 7))),
-        Case("a word that the reference says twice and the summary once", (words(3, 8, 1), words(8, 8, 3, 2, 5))),
+        Case("a summary that repeats one word three times", (words(4, 4, 4, 6), words(4, 3, 6, 5, 4, 7))),
+        Case("a word that occurs twice in the reference and once in the summary", (words(3, 8, 1), words(8, 8, 3, 2, 5))),
         Case("a summary without a right word", (words(1, 2, 3), words(4, 5))),
         Case("a summary equal to the reference", (words(3, 1, 3), words(3, 1, 3))),
     ]  # fmt: skip
@@ -149,36 +149,36 @@ _ROUGE = Grader(
         Suspect(
             "not clipped",
             _unclipped,
-            "A word counts as often as the summary says it. It may count at most as often as the "
-            "reference says it, or a summary could win by repeating itself.",
+            "You count a word as often as it occurs in the summary. Count it at most as often as it "
+            "occurs in the reference, or a summary could win by repeating itself.",
         ),
         Suspect(
             "recall only",
             lambda s, r: _overlap(s, r) / len(r),
-            "This is recall: the overlap over the length of the reference. "
-            "A summary that copies everything would have 1. Take the length of the summary in too.",
+            "This is recall: the overlap divided by the length of the reference. "
+            "A summary that copies everything would score 1. Use the length of the summary too.",
         ),
         Suspect(
             "precision only",
             lambda s, r: _overlap(s, r) / len(s),
-            "This is precision: the overlap over the length of the summary. "
-            "A summary of one right word would have 1. Take the length of the reference in too.",
+            "This is precision: the overlap divided by the length of the summary. "
+            "A summary of one right word would score 1. Use the length of the reference too.",
         ),
         Suspect(
             "words as sets",
             as_sets,
-            "You compared sets of words. Words are counted as often as they occur.",
+            "You compared sets of words. Count each word as often as it occurs.",
         ),
         Suspect(
             "shared words counted once",
             _different_words_of_whole_length,
-            "Each shared word counts once, however often both texts say it. "
-            "Two times on both sides is an overlap of 2.",
+            "You count each shared word once, however often it occurs. "
+            "If it occurs twice in both texts, the overlap is 2.",
         ),
         Suspect(
-            "places compared",
-            by_place,
-            "You compared the words place by place. ROUGE-1 does not look at the order.",
+            "positions compared",
+            by_position,
+            "You compared the words position by position. ROUGE-1 ignores the order.",
         ),
         Suspect(
             "arithmetic mean",
@@ -189,18 +189,18 @@ _ROUGE = Grader(
         Suspect(
             "the 2 forgotten",
             lambda s, r: _overlap(s, r) / (len(s) + len(r)),
-            "Half of what it should be: two equal texts must reach 1.",
+            "Your result is half of what it should be: two equal texts must score 1.",
         ),
         Suspect(
             "the overlap itself",
             lambda s, r: _overlap(s, r).float(),
-            "This is the number of shared words. Divide by the lengths, so that 1 is the best.",
+            "This is the number of shared words. Divide by the lengths, so that the best score is 1.",
         ),
         Suspect(
             "0 divided by 0",
             lambda s, r: _harmonic(s, r),
-            "With no word in common precision and recall are both 0, and 2·P·R / (P + R) is 0 / 0. "
-            "The answer there is 0.",
+            "If no word is in common, precision and recall are both 0, and 2·P·R / (P + R) is 0 / 0. "
+            "Return 0 in that case.",
         ),
     ),
 )

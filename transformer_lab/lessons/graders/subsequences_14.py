@@ -23,10 +23,10 @@ def _rouge_l_cases() -> list[Case]:
             ),
         ),
         Case("a summary that begins with two wrong words", (words(2, 2, 5, 4, 1), words(3, 5, 4, 1, 3))),
-        Case("a summary that says three right words in their order, with others between", (words(5, 1, 2, 9, 3), words(1, 2, 7, 4, 3, 8, 6))),
+        Case("a summary with three right words in order and others between them", (words(5, 1, 2, 9, 3), words(1, 2, 7, 4, 3, 8, 6))),
         Case("a summary whose first word comes last in the reference", (words(4, 1, 2, 3), words(1, 2, 3, 4))),
         Case("the right words in another order", (words(3, 2, 1, 5, 4), words(1, 2, 3, 4, 5, 6))),
-        Case("a summary that says one word three times", (words(4, 4, 4, 6, 1), words(4, 3, 6, 4, 1, 5, 7))),
+        Case("a summary that repeats one word three times", (words(4, 4, 4, 6, 1), words(4, 3, 6, 4, 1, 5, 7))),
         Case("a summary that is longer than its reference", (words(8, 6, 1, 7, 2, 9, 3, 3), words(6, 7, 9, 3))),
         Case("a single right word, at the end", (words(1, 2, 9), words(5, 4, 8, 9))),
         Case("a summary without a right word", (words(1, 2, 3), words(4, 5))),
@@ -86,64 +86,68 @@ _ROUGE_L_SLIPS = (
     Slip(
         "table",
         "a word used again",
-        "Where two words are equal you add 1 to the best of the neighbours, so one word can be "
-        "counted again and again. A match adds 1 to what is left **without both** words: the cell "
-        "up and to the left.",
+        "If two words are equal, you add 1 to the best neighbour, so one word can be "
+        "counted again and again. A match adds 1 to the length **without both** words, which is the "
+        "cell above to the left.",
     ),
     Slip(
         "table",
         "unbroken runs",
-        "You looked for the longest unbroken run. In a subsequence other words may stand between: "
-        "where two words differ, the length is not lost.",
+        "You searched for the longest unbroken run. A subsequence may have other words in between: "
+        "if two words differ, keep the length so far.",
     ),
     Slip(
         "table",
         "only words of the summary left out",
-        "Where two words differ you leave out a word of the summary and never one of the reference. "
+        "If two words differ, you leave out a word of the summary and never one of the reference. "
         "Try both, and keep the larger length.",
     ),
     Slip(
         "table",
         "only words of the reference left out",
-        "Where two words differ you leave out a word of the reference and never one of the summary. "
+        "If two words differ, you leave out a word of the reference and never one of the summary. "
         "Try both, and keep the larger length.",
     ),
     Slip(
         "table",
         "both left out at once",
-        "Where two words differ you leave out both. One of them may still match something: leave "
+        "If two words differ, you leave out both. One of them may still match something: leave "
         "out one at a time, and keep the larger length.",
     ),
     Slip(
         "table",
         "first words left out",
         "The first words of both texts are never compared. Word i belongs to row i + 1 of the table, "
-        "for row 0 stands for no word at all.",
+        "because row 0 means no words yet.",
     ),
     Slip(
         "table",
         "last words left out",
-        "The last words of both texts do not count. The length for all words stands in the last row "
+        "The last words of both texts do not count. The length for all words is in the last row "
         "and the last column of a table with n + 1 rows and m + 1 columns.",
     ),
     Slip(
         "score",
         "recall only",
-        "This is recall: the length over that of the reference. Take the length of the summary in "
-        "too.",
+        "This is recall: the length of the subsequence divided by that of the reference. Use the "
+        "length of the summary too.",
     ),
     Slip(
         "score",
         "precision only",
-        "This is precision: the length over that of the summary. Take the length of the reference in "
-        "too.",
+        "This is precision: the length of the subsequence divided by that of the summary. Use the "
+        "length of the reference too.",
     ),
-    Slip("score", "the 2 forgotten", "Half of what it should be: two equal texts must reach 1."),
+    Slip(
+        "score",
+        "the 2 forgotten",
+        "Your result is half of what it should be: two equal texts must score 1.",
+    ),
     Slip(
         "score",
         "the length itself",
-        "This is the length of the subsequence. Divide by the lengths of the texts, so that 1 is the "
-        "best.",
+        "This is the length of the subsequence. Divide by the lengths of the texts, so that the best "
+        "score is 1.",
     ),
     Slip(
         "score",
@@ -155,7 +159,7 @@ _ROUGE_L_SLIPS = (
 
 
 def _next_match(summary, reference):
-    """Takes the next place where a word stands, and never goes back."""
+    """Takes the next position at which a word occurs, and never goes back."""
     left, hits = reference.tolist(), 0
     for word in summary.tolist():
         if word in left:
@@ -165,7 +169,7 @@ def _next_match(summary, reference):
 
 
 def _wrapped(summary, reference):
-    """A table without a row and a column for no word at all: index −1 is its other end."""
+    """A table that lacks the row and column for no words yet, so index −1 is its other end."""
     n, m = len(summary), len(reference)
     table = torch.zeros(n, m)
     for i in range(n):
@@ -193,7 +197,7 @@ def as_sets(summary, reference):
     return torch.tensor(2 * len(ours & wanted) / (len(ours) + len(wanted)))
 
 
-def by_place(summary, reference):
+def by_position(summary, reference):
     n = min(len(summary), len(reference))
     return 2 * (summary[:n] == reference[:n]).sum() / (len(summary) + len(reference))
 
@@ -207,45 +211,45 @@ ROUGE_L = Grader(
         Suspect(
             "order ignored",
             solutions.rouge_1,
-            "That is ROUGE-1: it counts shared words in any order. Here they must come in the same "
+            "That is ROUGE-1, which counts shared words in any order. Here they must come in the same "
             "order in both texts.",
         ),
         Suspect(
-            "places compared",
-            by_place,
-            "You compared the words place by place. One word too many at the beginning would make "
+            "positions compared",
+            by_position,
+            "You compared the words position by position. One extra word at the beginning would make "
             "all others wrong; a subsequence may leave words out.",
         ),
         Suspect(
             "the next match taken",
             _next_match,
-            "For each word you took the next place where it stands, and never went back. A word that "
-            "stands late in the reference then costs all that come before it. Keep a table: the "
-            "longest subsequence of the first i and the first j words, for all i and j.",
+            "For each word you took the next position at which it occurs, and never went back. A word "
+            "that comes late in the reference then costs you all the words before it. Keep a table: "
+            "the longest subsequence of the first i and the first j words, for all i and j.",
         ),
         Suspect(
             "0 divided by 0",
             _harmonic_l,
-            "With no word in common precision and recall are both 0, and 2·P·R / (P + R) is 0 / 0. "
-            "The answer there is 0.",
+            "If no word is in common, precision and recall are both 0, and 2·P·R / (P + R) is 0 / 0. "
+            "Return 0 in that case.",
         ),
         Suspect(
             "words as sets",
             as_sets,
-            "You compared sets of words: neither their order nor how often they occur. Here they must "
-            "come in the same order in both texts.",
+            "You compared sets of words, which ignore the order and how often a word occurs. Here the "
+            "words must come in the same order in both texts.",
         ),
         Suspect(
-            "no row for no word",
+            "no row for no words yet",
             _wrapped,
-            "Your table has no row and no column for “no word yet”, so at the first word `i - 1` is −1, "
-            "which is the other end of the table. Give it n + 1 rows and m + 1 columns.",
+            "Your table has no row and no column for “no words yet”, so at the first word `i - 1` is "
+            "−1, which is the other end of the table. Give it n + 1 rows and m + 1 columns.",
         ),
         *suspects_of(_made_rouge_l, _ROUGE_L_SLIPS),
         Suspect(
             "divided by the longer text",
             _by_the_longer,
-            "You divided by the length of the longer text. F1 takes both in: 2 · length / (n + m).",
+            "You divided by the length of the longer text. F1 uses both: 2 · length / (n + m).",
         ),
     ),
 )
