@@ -159,11 +159,11 @@ BLEU_MUTANTS = {
     # two at once
     "a share, not clipped": (
         lambda t, r: bleu_with_counts(t, r, scale=1, clip=False),
-        "from 0 to 100. A run counts",
+        "from 0 to 100. You count a run",
     ),
     "not clipped, no penalty": (
         lambda t, r: bleu_with_counts(t, r, clip=False, penalty=False),
-        "And: Nothing is taken off",
+        "And: You do not penalise",
     ),
 }
 
@@ -224,7 +224,7 @@ BEAM_MUTANTS = {
     "the first that ends": (search(stop=True, rest=False), "as soon as a text had ended"),
     "finished ones lost": (search(keep=False), "had *not* ended"),
     "unfinished ones lost": (search(rest=False), "some texts have not ended"),
-    "the beam shrinks": (search(wide=1), "leaves a place in the beam empty"),
+    "the beam shrinks": (search(wide=1), "makes your beam one smaller"),
     "goes on": (
         lambda f, b, e, n, k, a: beams_with_tensors(f, b, -1, n, k, a),
         "go on after `eos`",
@@ -274,7 +274,7 @@ def test_our_bleu_is_the_package_s_and_our_search_tl_generate():
         tl.ModelConfig(vocab_size=9, kind="encoder-decoder", n_layers=1, d_model=16, n_ctx=16)
     ).eval()
     for weight in model.parameters():
-        weight.data.mul_(4)  # so that it has opinions
+        weight.data.mul_(4)  # so that its predictions are not uniform
     for source in torch.randint(3, 9, (8, 1, 5)):
 
         @torch.no_grad()
@@ -290,7 +290,7 @@ def test_our_bleu_is_the_package_s_and_our_search_tl_generate():
 
 
 def read_by_the_lesson(monkeypatch, place, capsys):
-    """What the lesson's cell makes of a place: its variables, and what it printed."""
+    """Run the lesson's cell on a path; return its variables, and what it printed."""
     monkeypatch.setenv("TRANSFORMER_LAB_PAIRS", str(place))
     cells = json.loads(NOTEBOOK.read_text("utf-8"))["cells"]
     source = next("".join(cell["source"]) for cell in cells if cell["id"] == "data")

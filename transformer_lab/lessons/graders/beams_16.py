@@ -13,13 +13,14 @@ from transformer_lab.lessons.solutions import lesson_16 as solutions
 _BOS, _EOS = 1, 2
 
 
-def _by_chance(seed: int, ends: float = 0.0) -> Callable:
-    """A model of 9 words whose scores depend on all that was read. `ends` is added to the end's."""
+def _random_model(seed: int, ends: float = 0.0) -> Callable:
+    """A model of 9 words with random scores that depend on the whole text so far. `ends` is added
+    to the score of the end token."""
 
     def next_log_p(ids):
         read = torch.as_tensor(ids).tolist()
-        place = sum((token + 1) * 11**i for i, token in enumerate(read)) % 2**31
-        scores = torch.randn(9, generator=torch.Generator().manual_seed(1000 * place + seed))
+        text = sum((token + 1) * 11**i for i, token in enumerate(read)) % 2**31
+        scores = torch.randn(9, generator=torch.Generator().manual_seed(1000 * text + seed))
         scores[_BOS] = -9.0
         scores[_EOS] += ends
         return torch.log_softmax(scores, 0)
@@ -27,34 +28,34 @@ def _by_chance(seed: int, ends: float = 0.0) -> Callable:
     return next_log_p
 
 
-def _says(*chances: float) -> torch.Tensor:
-    """Logarithms of the chances of words 2 (the end), 3, 4 and 5; hardly any for the rest."""
-    p = torch.tensor([1e-6, 1e-6, *chances, 1e-6])
+def _log_p(*probabilities: float) -> torch.Tensor:
+    """Log-probabilities of words 2 (the end), 3, 4 and 5; the others are hardly possible."""
+    p = torch.tensor([1e-6, 1e-6, *probabilities, 1e-6])
     return (p / p.sum()).log()
 
 
 def _garden_path(ids):
-    """Word 3 looks best and leads nowhere; word 4 leads to a sure text."""
+    """Word 3 is likeliest and leads nowhere; word 4 leads to a text that is nearly certain."""
     read = torch.as_tensor(ids).tolist()[1:]
     if not read:
-        return _says(0.01, 0.55, 0.43, 0.01)
+        return _log_p(0.01, 0.55, 0.43, 0.01)
     if read[0] == 4:
-        return _says(0.01, 0.01, 0.01, 0.97) if len(read) == 1 else _says(0.97, 0.01, 0.01, 0.01)
-    return _says(0.28, 0.22, 0.25, 0.25)
+        return _log_p(0.01, 0.01, 0.01, 0.97) if len(read) == 1 else _log_p(0.97, 0.01, 0.01, 0.01)
+    return _log_p(0.28, 0.22, 0.25, 0.25)
 
 
 def _short_or_long(ids):
-    """Whether to end at once is nearly as likely as a longer text."""
+    """To end at once is nearly as likely as a longer text."""
     read = torch.as_tensor(ids).tolist()[1:]
     if not read:
-        return _says(0.01, 0.97, 0.01, 0.01)
+        return _log_p(0.01, 0.97, 0.01, 0.01)
     if read == [3]:
-        return _says(0.52, 0.01, 0.46, 0.01)
-    return _says(0.01, 0.01, 0.97, 0.01) if len(read) < 5 else _says(0.97, 0.01, 0.01, 0.01)
+        return _log_p(0.52, 0.01, 0.46, 0.01)
+    return _log_p(0.01, 0.01, 0.97, 0.01) if len(read) < 5 else _log_p(0.97, 0.01, 0.01, 0.01)
 
 
 def _never_ends(ids):
-    return _by_chance(5, ends=-60.0)(ids)
+    return _random_model(5, ends=-60.0)(ids)
 
 
 def _beam_cases() -> list[Case]:
@@ -63,11 +64,11 @@ def _beam_cases() -> list[Case]:
 
     return [
         *(
-            case(f"a model of chance, {beams} beams, α = {alpha}", model, 7, beams, alpha)
-            for seed, beams, alpha, ends in _CHANCES
-            for model in (_by_chance(seed, ends),)
+            case(f"a random model, {beams} beams, α = {alpha}", model, 7, beams, alpha)
+            for seed, beams, alpha, ends in _RANDOM
+            for model in (_random_model(seed, ends),)
         ),
-        case("a word that looks best and leads nowhere, with 2 beams", _garden_path, 6, 2, 0.6),
+        case("a word that is likeliest and leads nowhere, with 2 beams", _garden_path, 6, 2, 0.6),
         case("the same with 1 beam", _garden_path, 6, 1, 0.6),
         case("a short text that is likelier, with α = 0", _short_or_long, 8, 3, 0.0),
         case("the same with α = 1, which lets the longer one win", _short_or_long, 8, 3, 1.0),
@@ -75,9 +76,10 @@ def _beam_cases() -> list[Case]:
     ]
 
 
-# Seed, beams, α and what is added to the score of the end: chosen so that every mistake below differs
-# from the right text, and from the other mistakes, in the first case in which it shows.
-_CHANCES = ((179, 2, 1.0, 0.8), (166, 3, 0.6, 0.0), (157, 3, 1.0, -1.0), (243, 3, 0.6, 0.0))
+# Seed, beams, α and the number added to the score of the end token. They are chosen so that every
+# mistake below differs from the right text, and from the other mistakes, in the first case where it
+# shows.
+_RANDOM = ((179, 2, 1.0, 0.8), (166, 3, 0.6, 0.0), (157, 3, 1.0, -1.0), (243, 3, 0.6, 0.0))
 
 
 def _penalty(total: float, length: int, alpha: float) -> float:
@@ -97,9 +99,9 @@ def _search(
     ended_too: bool = True,
     lowest: bool = False,
 ) -> Callable[..., torch.Tensor]:
-    """Beam search with one or more of its parts exchanged."""
+    """Beam search with one or more of its parts replaced."""
 
-    def made(next_log_p, bos, eos, longest, beams, alpha):
+    def wrong(next_log_p, bos, eos, longest, beams, alpha):
         live, finished, sign = [(0.0, [])], [], -1 if not lowest else 1
         for length in range(1, longest + 1):
             longer = []
@@ -124,7 +126,7 @@ def _search(
         _, ids, ended = max(finished, key=lambda one: one[0])
         return torch.tensor(shown(bos, ids, ended, eos), dtype=torch.long)
 
-    return made
+    return wrong
 
 
 def _goes_on(next_log_p, bos, eos, longest, beams, alpha):
@@ -155,8 +157,8 @@ def _with_end(bos, ids, ended, eos):
     return [*ids, eos] if ended else ids
 
 
-_KEPT = "It is given to the decoder and is no part of the text"
-_END = "Your result ends with `eos`. It says that the text is over and is no part of it."
+_KEPT = "The decoder starts from it, but it is not part of the text"
+_END = "Your result ends with `eos`, which marks the end of the text and is not part of it."
 
 BEAM = Grader(
     name="16/beam_search",
@@ -178,56 +180,56 @@ BEAM = Grader(
         Suspect(
             "no length penalty",
             _search(score=lambda total, length, alpha: total),
-            "Finished texts are compared by Σ log p alone, so that short ones win. Divide by "
+            "You compare finished texts by Σ log p alone, so that short ones win. Divide by "
             "$((5 + \\text{length}) / 6)^α$ before you compare them.",
         ),
         Suspect(
             "greedy",
             _greedy,
-            "This is greedy decoding, one text at a time. Keep the `beams` best texts that are still "
-            "going on, and extend **each** of them.",
+            "This is greedy decoding, one text at a time. Keep the `beams` best texts that have not "
+            "ended, and extend **each** of them.",
         ),
         Suspect(
             "one beam",
             _one_beam,
-            "This is what a beam of one finds. Keep the `beams` best texts that are still going on, "
+            "This is what a beam of one finds. Keep the `beams` best texts that have not ended, "
             "and extend **each** of them.",
         ),
         Suspect(
             "the penalty multiplied",
             _search(score=lambda total, length, alpha: total * ((5 + length) / 6) ** alpha),
-            "The length penalty makes long texts worse. Σ log p is negative: *divide* by the penalty, "
-            "and a long text comes nearer to 0.",
+            "Your length penalty makes long texts worse. Σ log p is negative: *divide* by the penalty, "
+            "and a long text gets closer to 0.",
         ),
         Suspect(
             "the plain length",
             _search(score=lambda total, length, alpha: total / length**alpha),
-            "You divided by length^α. Here the penalty is ((5 + length) / 6)^α, which is milder to "
-            "short texts.",
+            "You divided by length^α. Here the penalty is ((5 + length) / 6)^α, which differs less "
+            "between short texts.",
         ),
         Suspect(
             "does not end",
             _goes_on,
-            "Texts go on after `eos`. Take those that end in it out of the beam, and keep them with "
-            "their score.",
+            "Your texts go on after `eos`. Take a text that ends in `eos` out of the beam, and keep it "
+            "with its score.",
         ),
         Suspect(
             "ends at the end only",
             _cut_after_going_on,
-            "Texts went on after `eos`, and were cut there afterwards: their score holds words that "
-            "nobody reads. Take a text out of the beam when it ends.",
+            "Your texts went on after `eos` and were cut there later, so their score includes words "
+            "that are not in the text. Take a text out of the beam when it ends.",
         ),
         Suspect(
             "the first that ends",
             _search(first=True, live_last=False),
-            "You returned as soon as a text had ended. A longer one may have the better score: go on, "
-            "and compare all of them at last.",
+            "You returned as soon as a text had ended. A longer one may have a better score: go on, "
+            "and compare all of them at the end.",
         ),
         Suspect(
             "finished texts lost",
             _search(ended_too=False),
-            "You returned the best text that had *not* ended. Keep those that ended in a list of their "
-            "own.",
+            "You returned the best text that had *not* ended. Keep the texts that ended in a second "
+            "list.",
         ),
         Suspect(
             "unfinished texts lost",
@@ -236,40 +238,41 @@ BEAM = Grader(
             "model that never ends still writes something.",
         ),
         Suspect(
-            "each beam for itself",
+            "each beam by itself",
             _search(alone=True),
-            "Each text was continued by its own best word. Put the continuations of **all** of them "
-            "into one list, and keep the best of that: a good text may have several heirs, a bad one "
-            "none.",
+            "You continued each text by its own best word. Put the continuations of **all** of them "
+            "into one list, and keep the best of that list: a good text may keep several "
+            "continuations, a bad one none.",
         ),
         Suspect(
-            "chances added",
+            "probabilities added",
             _search(step=lambda total, log_p: total + math.exp(log_p)),
-            "You added up probabilities. Those of a text are multiplied, so add their *logarithms*.",
+            "You added up probabilities. The probabilities of a text's words are multiplied, so add "
+            "their *logarithms*.",
         ),
         Suspect(
             "the last score only",
             _search(step=lambda total, log_p: log_p),
-            "Texts are ranked by their last word alone. Add its log p to that of the words before.",
+            "You rank texts by their last word alone. Add its log p to that of the words before.",
         ),
         Suspect(
             "only the last word read",
             _search(reads=lambda bos, ids: [bos, *ids][-1:]),
-            "`next_log_p` was given the last word alone. The decoder reads everything that was "
-            "written, `bos` included.",
+            "You passed `next_log_p` the last word alone. The decoder reads the whole text so far, "
+            "`bos` included.",
         ),
         Suspect(
             "the beam shrinks",
             _search(width=lambda beams: beams),
-            "Each text that ends leaves a place in the beam empty. Take the 2 · `beams` best "
-            "continuations: what ended goes to one list, and the `beams` best others go on.",
+            "Each text that ends makes your beam one smaller. Take the 2 · `beams` best "
+            "continuations: those that ended go into one list, and the `beams` best others go on.",
         ),
         Suspect(
             "the least likely",
             _search(lowest=True),
             "You kept the texts with the *lowest* score. Sort so that the highest come first.",
         ),
-        Suspect("one too many", _one_more, "Texts became one word longer than `longest`."),
+        Suspect("one too many", _one_more, "Your texts can be one word longer than `longest`."),
         Suspect(
             "greedy, with the end",
             lambda *arguments: _greedy(*arguments, end=True),

@@ -10,19 +10,19 @@ from transformer_lab.lessons.solutions import lesson_15 as solutions
 # --- parameters_of -------------------------------------------------------------------------------
 
 
-def _config(**given) -> dict:
+def _config(**changes) -> dict:
     plain = dict(
         model_type="llama", vocab_size=50, hidden_size=12, num_hidden_layers=2,
         num_attention_heads=3, intermediate_size=20, tie_word_embeddings=True,
     )  # fmt: skip
-    return {**plain, **given}
+    return {**plain, **changes}
 
 
 _CONFIGS = {
-    "a config with the head tied and all heads alike": _config(),
-    "a config with a head of its own": _config(tie_word_embeddings=False),
+    "a config with a tied head and a key head for every query head": _config(),
+    "a config with an output head that is not tied": _config(tie_word_embeddings=False),
     "a config with grouped heads": _config(num_attention_heads=4, num_key_value_heads=2),
-    "a config that states `head_dim`": _config(num_key_value_heads=1, head_dim=10),
+    "a config that gives `head_dim`": _config(num_key_value_heads=1, head_dim=10),
     "a config of the type qwen3": _config(model_type="qwen3", head_dim=8, num_hidden_layers=3),
     "a config of the type gemma3_text": _config(model_type="gemma3_text", head_dim=6),
 }
@@ -33,7 +33,7 @@ def _parameters_cases() -> list[Case]:
 
 
 def _with(**changes):
-    """parameters_of that reads a changed config, or changes what comes of it."""
+    """parameters_of that reads a changed config."""
 
     def wrong(config):
         return solutions.parameters_of({**config, **{k: f(config) for k, f in changes.items()}})
@@ -41,10 +41,10 @@ def _with(**changes):
     return wrong
 
 
-def _changed(place, by):
+def _changed(part, by):
     def wrong(config):
         counted = solutions.parameters_of(config).double()
-        counted[place] = by(config, counted[place])
+        counted[part] = by(config, counted[part])
         return counted
 
     return wrong
@@ -69,8 +69,8 @@ PARAMETERS = Grader(
                 + torch.tensor([0, 1, 1, 1, 0])
                 * solutions.parameters_of({**config, "num_hidden_layers": 1})
             ),
-            "You counted a single layer. Attention, feed-forward and its norms come "
-            "`num_hidden_layers` times.",
+            "You counted a single layer. There are `num_hidden_layers` of them, each with attention, "
+            "feed-forward and norms.",
         ),
         Suspect(
             "two matrices of the feed-forward layer",
@@ -80,7 +80,7 @@ PARAMETERS = Grader(
         Suspect(
             "no final norm",
             _changed(3, lambda config, n: n - config["hidden_size"]),
-            "One norm is missing: the last, after all layers.",
+            "One norm is missing: the last one, after all layers.",
         ),
         Suspect(
             "final norm in each layer",
@@ -90,7 +90,7 @@ PARAMETERS = Grader(
                     config["num_hidden_layers"] * (sum(_norm_sizes(config)) + config["hidden_size"])
                 ),
             ),
-            "You counted the last norm once a layer. It comes once, after all of them.",
+            "You counted the last norm in every layer. There is only one, after all layers.",
         ),
         Suspect(
             "norms with a bias",
@@ -105,12 +105,13 @@ PARAMETERS = Grader(
         Suspect(
             "tied head counted again",
             _with(tie_word_embeddings=lambda config: False),
-            "You counted the head where it is tied: then it *is* the embedding, and costs nothing.",
+            "You counted a tied head. A tied head *is* the embedding, so it has no parameters of its "
+            "own.",
         ),
         Suspect(
             "head left out",
             _with(tie_word_embeddings=lambda config: True),
-            "You left the head out where it is not tied: then it has as many numbers as the embedding.",
+            "You left out a head that is not tied. It has as many parameters as the embedding.",
         ),
         Suspect(
             "keys as many as queries",
@@ -121,14 +122,14 @@ PARAMETERS = Grader(
         Suspect(
             "head_dim not read",
             _with(head_dim=lambda config: config["hidden_size"] // config["num_attention_heads"]),
-            "You took hidden_size / heads for the width of a head although the config states "
-            "`head_dim`, which may be larger.",
+            "You used hidden_size / heads as the width of a head, but the config gives `head_dim`, "
+            "which may be larger.",
         ),
         Suspect(
             "norms of queries and keys left out",
             _changed(3, lambda config, n: n - config["num_hidden_layers"] * _norm_sizes(config)[1]),
-            "The norms of queries and keys are missing: `NORMS` says how many of head_dim numbers a "
-            "layer has.",
+            "The norms of queries and keys are missing: `NORMS` says how many norms with head_dim "
+            "numbers a layer has.",
         ),
         Suspect(
             "norms of queries and keys as wide as the stream",
@@ -153,12 +154,13 @@ PARAMETERS = Grader(
                     + config["hidden_size"]
                 ),
             ),
-            "You gave every layer two norms of the stream. `NORMS` says how many its type has.",
+            "You gave every layer two norms of the stream. `NORMS` says how many a layer has in this "
+            "model type.",
         ),
         Suspect(
             "a sum",
             lambda config: solutions.parameters_of(config).sum(),
-            "This is the sum. Return the five parts, so that one sees where the parameters are.",
+            "This is the sum. Return the five parts, to show where the parameters are.",
         ),
     ),
 )
@@ -180,11 +182,14 @@ def _output(config: dict) -> int:
 def _cache_cases() -> list[Case]:
     # Five layers and 8 bytes, so that no two mistakes give the same number.
     grouped = _config(num_hidden_layers=5, num_attention_heads=4, num_key_value_heads=2)
-    stated = _config(num_hidden_layers=5, num_key_value_heads=1, head_dim=10)
+    wide = _config(num_hidden_layers=5, num_key_value_heads=1, head_dim=10)
     return [
-        Case("a config with all heads alike, in fp64", (_config(num_hidden_layers=5), 8)),
+        Case(
+            "a config with a key head for every query head, in fp64",
+            (_config(num_hidden_layers=5), 8),
+        ),
         Case("a config with grouped heads, in fp64", (grouped, 8)),
-        Case("a config that states `head_dim`, in bf16", (stated, 2)),
+        Case("a config that gives `head_dim`, in bf16", (wide, 2)),
     ]
 
 
@@ -206,10 +211,10 @@ CACHE = Grader(
         Suspect(
             "one layer",
             _times(lambda config, each: 1 / config["num_hidden_layers"]),
-            "This is one layer. Each layer keeps its own keys and values.",
+            "You counted one layer. Each layer keeps its own keys and values.",
         ),
         Suspect(
-            "numbers in place of bytes",
+            "numbers, not bytes",
             _times(lambda config, each: 1 / each),
             "These are numbers, not bytes: each takes `bytes_each`.",
         ),
@@ -218,27 +223,27 @@ CACHE = Grader(
             lambda config, each: solutions.cache_bytes(
                 {**config, "num_key_value_heads": config["num_attention_heads"]}, each
             ),
-            "You kept keys for every query head. Only `num_key_value_heads` of them exist.",
+            "You counted keys for every query head. There are only `num_key_value_heads` key heads.",
         ),
         Suspect(
             "head_dim not read",
             lambda config, each: solutions.cache_bytes(
                 {**config, "head_dim": config["hidden_size"] // config["num_attention_heads"]}, each
             ),
-            "You took hidden_size / heads for the width of a head although the config states `head_dim`.",
+            "You used hidden_size / heads as the width of a head, but the config gives `head_dim`.",
         ),
         Suspect(
             "the whole width",
             lambda config, each: torch.tensor(
                 2 * config["num_hidden_layers"] * config["hidden_size"] * each
             ),
-            "You kept `hidden_size` numbers for keys and as many for values. With grouped heads there "
-            "are fewer: `num_key_value_heads` times the width of a head.",
+            "You counted `hidden_size` numbers for keys and as many for values. With grouped heads "
+            "there are fewer: `num_key_value_heads` times the width of a head.",
         ),
         Suspect(
             "always two bytes",
             lambda config, each: solutions.cache_bytes(config, 2),
-            "You always take 2 bytes a number. `bytes_each` says how many there are.",
+            "You always take 2 bytes per number. `bytes_each` says how many a number takes.",
         ),
     ),
 )

@@ -55,12 +55,12 @@ _RMS = Grader(
         Suspect(
             "layer norm",
             lambda x, gain, eps: F.layer_norm(x, x.shape[-1:], gain, None, eps),
-            "This is layer norm: you took the mean away first. RMSNorm only divides.",
+            "This is layer norm: you subtracted the mean first. RMSNorm only divides.",
         ),
         Suspect(
             "divided by the spread",
             _rms(lambda x: x.var(dim=-1, keepdim=True, unbiased=False)),
-            "You divided by the standard deviation, which takes the mean away before it squares. "
+            "You divided by the standard deviation, which subtracts the mean before squaring. "
             "The root mean square does not.",
         ),
         Suspect(
@@ -77,27 +77,27 @@ _RMS = Grader(
         Suspect(
             "over the words",
             _rms(lambda x: (x * x).mean(dim=-2, keepdim=True)),
-            "You took the mean over the words. Each word is normalised by itself: the last axis.",
+            "You took the mean over the words. Normalise each word by itself, along the last axis.",
         ),
         Suspect(
             "over everything",
             _rms(lambda x: (x * x).mean()),
-            "You took one mean over all words. Each word is normalised by itself: the last axis.",
+            "You took one mean over all words. Normalise each word by itself, along the last axis.",
         ),
         Suspect(
             "no gain",
             lambda x, gain, eps: solutions.rms_norm(x, torch.ones_like(gain), eps),
-            "The gain is missing: each number is multiplied by its own at the end.",
+            "The gain is missing: multiply each number by its own gain at the end.",
         ),
         Suspect(
             "one plus the gain",
             lambda x, gain, eps: solutions.rms_norm(x, 1 + gain, eps),
-            "You multiplied by 1 + gain. (Gemma does so; here the gain is taken as it is.)",
+            "You multiplied by 1 + gain, as Gemma does. Here, multiply by the gain itself.",
         ),
         Suspect(
             "gain inside",
             lambda x, gain, eps: solutions.rms_norm(x * gain, torch.ones_like(gain), eps),
-            "You multiplied by the gain before you measured the size. It comes after the division.",
+            "You multiplied by the gain before you took the mean square. Multiply after the division.",
         ),
         Suspect(
             "eps outside the root",
@@ -107,7 +107,7 @@ _RMS = Grader(
         Suspect(
             "no eps",
             _without_eps,
-            "Without eps a vector of zeros is divided by zero. It goes under the root.",
+            "Without eps a vector of zeros is divided by zero. Add eps under the root.",
         ),
     ),
 )
@@ -155,7 +155,7 @@ _SWIGLU = Grader(
         Suspect(
             "no activation",
             _gated(lambda gate: gate),
-            "The gate passes no activation. It is SiLU: z · sigmoid(z).",
+            "Your gate has no activation. Use SiLU: z · sigmoid(z).",
         ),
         Suspect(
             "no up",
@@ -175,7 +175,7 @@ _SWIGLU = Grader(
         Suspect(
             "activation of both",
             lambda x, g, u, d: (F.silu(x @ g.T) * F.silu(x @ u.T)) @ d.T,
-            "Both went through the activation. Only the gate does.",
+            "You put both through the activation. Only the gate goes through it.",
         ),
         Suspect(
             "not brought down",
@@ -189,8 +189,8 @@ _SWIGLU = Grader(
 # --- grouped_attention ---------------------------------------------------------------------------
 
 
-# Ordinary attention first, then one key head for all, then groups: of two mistakes the one that
-# has nothing to do with groups is named first.
+# Ordinary attention first, then one key head for all, then groups: if there are two mistakes, the
+# check names the one that has nothing to do with groups first.
 def _grouped_cases() -> list[Case]:
     return [
         Case("4 heads, each with a key head of its own", _weights(20, 2, 5, 8, 4, 4, 2)),
@@ -270,7 +270,7 @@ _GROUPED = Grader(
         Suspect(
             "softmax over queries",
             _grouping(axis=-2),
-            "Your weights sum to 1 over the queries. Each query shares out one unit among the keys.",
+            "Your weights sum to 1 over the queries. They should sum to 1 over the keys of each query.",
         ),
         Suspect(
             "heads cut without turning axes",
@@ -296,19 +296,19 @@ _GROUPED = Grader(
         Suspect(
             "groups interleaved",
             _grouping(spread=lambda t, group: t.repeat(1, group, 1, 1)),
-            "Your query heads take turns: 0 1 0 1 0 1. Neighbours share a key head: 0 0 0 1 1 1. "
-            "`repeat` puts copies one behind the other; what repeats each one in place?",
+            "Your query heads take turns: 0 1 0 1 0 1. Neighbours should share a key head: "
+            "0 0 0 1 1 1. `repeat` puts whole copies one after the other; what repeats each head in "
+            "place?",
         ),
         Suspect(
             "only the keys are shared right",
             _grouping(spread_value=lambda t, group: t.repeat(1, group, 1, 1)),
-            "The keys are shared as they should be, and the values are not: 0 1 0 1 in place of "
-            "0 0 1 1.",
+            "The keys are shared correctly, but the values are not: 0 1 0 1 instead of 0 0 1 1.",
         ),
         Suspect(
             "the first key head for all",
             _grouping(spread=lambda t, group: t[:, :1].expand(-1, t.shape[1] * group, -1, -1)),
-            "All query heads read key head 0. Each group has its own.",
+            "All query heads read key head 0. Each group has its own key head.",
         ),
         Suspect(
             "the mean of the key heads",
@@ -317,7 +317,7 @@ _GROUPED = Grader(
                     -1, t.shape[1] * group, -1, -1
                 )
             ),
-            "You took the mean of the key heads. Each group has one of its own.",
+            "You took the mean of the key heads. Each group has its own key head.",
         ),
     ),
 )

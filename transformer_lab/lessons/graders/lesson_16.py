@@ -21,7 +21,7 @@ def _bleu_cases() -> list[Case]:
     dogs = "zwei Hunde laufen durch den tiefen Schnee"
     return [
         Case(
-            "three translations: one says a word too often, one has a wrong word, one is too short",
+            "three translations: one repeats a word, one has a wrong word, one is too short",
             (
                 _texts(
                     "der der Hund bellt heute den den Mond an",
@@ -43,7 +43,7 @@ def _bleu_cases() -> list[Case]:
             ),
         ),
         Case(
-            "a translation that says one word four times",
+            "a translation that repeats one word four times",
             (_texts("der der der der Hund", dogs), _texts("der Hund bellt den Mond an", dogs)),
         ),
         Case(
@@ -86,20 +86,20 @@ def _runs(words: list[str], n: int) -> Counter:
     return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
 
 
-def _clipped(found: Counter, wanted: Counter) -> tuple[int, int]:
-    return sum((found & wanted).values()), sum(found.values())
+def _clipped(runs: Counter, wanted: Counter) -> tuple[int, int]:
+    return sum((runs & wanted).values()), sum(runs.values())
 
 
-def _unclipped(found: Counter, wanted: Counter) -> tuple[int, int]:
-    return sum(k for run, k in found.items() if run in wanted), sum(found.values())
+def _unclipped(runs: Counter, wanted: Counter) -> tuple[int, int]:
+    return sum(k for run, k in runs.items() if run in wanted), sum(runs.values())
 
 
-def _different(found: Counter, wanted: Counter) -> tuple[int, int]:
-    return len(found.keys() & wanted.keys()), len(found)
+def _different(runs: Counter, wanted: Counter) -> tuple[int, int]:
+    return len(runs.keys() & wanted.keys()), len(runs)
 
 
-def _recalled(found: Counter, wanted: Counter) -> tuple[int, int]:
-    return sum((found & wanted).values()), sum(wanted.values())
+def _recalled(runs: Counter, wanted: Counter) -> tuple[int, int]:
+    return sum((runs & wanted).values()), sum(wanted.values())
 
 
 def _paper(written: int, wanted: int) -> float:
@@ -131,9 +131,9 @@ def _bleu(
     mean: Callable = _geometric,
     scale: float = 100.0,
 ) -> Callable[..., torch.Tensor]:
-    """BLEU with one or more of its parts exchanged."""
+    """BLEU with one or more of its parts replaced."""
 
-    def made(texts, references):
+    def wrong(texts, references):
         precisions = []
         for n in lengths:
             counts = [
@@ -144,7 +144,7 @@ def _bleu(
         written, wanted = sum(map(len, texts)), sum(map(len, references))
         return torch.tensor(scale * brevity(written, wanted) * mean(precisions))
 
-    return made
+    return wrong
 
 
 def _by_sentence(texts, references):
@@ -163,13 +163,11 @@ def _pooled(texts, references):
 
 
 _CLIP = (
-    "A run counts as often as the translation has it, although the reference has it less often: "
+    "You count a run as often as the translation has it, even if the reference has it less often: "
     "“der der der der” would be wholly right. Count it at most as often as the reference has it."
 )
-_SHORT = (
-    "Nothing is taken off for translations that are too short. Multiply by the brevity penalty."
-)
-_SCALE = "This is a share between 0 and 1. BLEU is told from 0 to 100."
+_SHORT = "You do not penalise translations that are too short. Multiply by the brevity penalty."
+_SCALE = "This is a fraction between 0 and 1. BLEU goes from 0 to 100."
 
 _BLEU = Grader(
     name="16/bleu",
@@ -181,68 +179,68 @@ _BLEU = Grader(
         Suspect(
             "different runs only",
             _bleu(count=_different),
-            "You counted different runs, each once. A run that stands twice in the translation and "
-            "twice in the reference is right twice.",
+            "You counted each different run once. A run that occurs twice in the translation and "
+            "twice in the reference counts twice.",
         ),
         Suspect(
-            "shares of the reference",
+            "fractions of the reference",
             _bleu(count=_recalled),
-            "You divided by the number of runs in the references. Precision asks which share of what "
-            "the *translations* say is right.",
+            "You divided by the number of runs in the references. Precision asks which fraction of "
+            "the runs in the *translations* is right.",
         ),
         Suspect("no brevity penalty", _bleu(brevity=_none), _SHORT),
         Suspect(
             "long texts rewarded",
             _bleu(brevity=lambda written, wanted: math.exp(1 - wanted / written)),
-            "Translations that are too long gain by it. The brevity penalty is never above 1.",
+            "Your penalty rewards translations that are too long. It must never be above 1.",
         ),
         Suspect(
             "the ratio turned",
             _bleu(brevity=lambda written, wanted: _paper(wanted, written)),
-            "The brevity penalty punishes translations that are too *long*: the two lengths are "
-            "exchanged. It is $e^{1 - r/c}$ where the translations have $c$ words and the references "
-            "$r$.",
+            "Your brevity penalty punishes translations that are too *long*: the two lengths are "
+            "swapped. The penalty is $e^{1 - r/c}$, with $c$ words in the translations and $r$ in the "
+            "references.",
         ),
         Suspect(
             "the plain ratio",
             _bleu(brevity=lambda written, wanted: min(1.0, written / wanted)),
-            "You multiplied by the ratio of the lengths. The penalty is $e^{1 - r/c}$, and 1 where the "
+            "You multiplied by the ratio of the lengths. The penalty is $e^{1 - r/c}$, or 1 if the "
             "translations are not shorter.",
         ),
         Suspect(
             "a mean over sentences",
             _by_sentence,
-            "This is the mean of a BLEU of each sentence. Add up the hits and the runs of **all** "
-            "sentences first, and divide then: most sentences alone have no right run of four words.",
+            "You took the mean of the BLEU of each sentence. First add up the hits and the runs of "
+            "**all** sentences, then divide: most single sentences have no right run of four words.",
         ),
         Suspect(
             "all sentences in one heap",
             _pooled,
-            "A run was found in the reference of *another* sentence. Compare each translation with its "
-            "own reference, and add the hits up.",
+            "You accept a run from the reference of *another* sentence. Compare each translation with "
+            "its own reference, and add up the hits.",
         ),
         Suspect(
             "the average",
             _bleu(mean=_average),
-            "You took the average of the four precisions. BLEU takes their geometric mean, so that it "
-            "is 0 as soon as one of them is.",
+            "You took the average of the four precisions. BLEU takes their geometric mean, which is 0 "
+            "as soon as one of them is.",
         ),
         Suspect(
             "the product",
             _bleu(mean=_product),
-            "You multiplied the four precisions. Their geometric mean is the fourth root of that: "
-            "divide the sum of the logarithms by 4.",
+            "You multiplied the four precisions. Their geometric mean is the fourth root of that "
+            "product: divide the sum of the logarithms by 4.",
         ),
         Suspect(
             "runs of one word only",
             _bleu(range(1, 2)),
-            "Only single words are compared, so that their order does not matter. Runs have one, two, "
+            "You compare only single words, so their order does not matter. Use runs of one, two, "
             "three and four words.",
         ),
         Suspect(
             "runs of four words only",
             _bleu(range(4, 5)),
-            "Only runs of four words are compared. Take those of one, two and three words as well.",
+            "You compare only runs of four words. Use runs of one, two and three words as well.",
         ),
         Suspect(
             "up to three words",
@@ -254,9 +252,9 @@ _BLEU = Grader(
             _bleu(range(1, 6)),
             "You went on to runs of five words. BLEU stops at four.",
         ),
-        Suspect("a share", _bleu(scale=1.0), _SCALE),
-        Suspect("a share, not clipped", _bleu(scale=1.0, count=_unclipped), f"{_SCALE} {_CLIP}"),
-        Suspect("a share, no penalty", _bleu(scale=1.0, brevity=_none), f"{_SCALE} {_SHORT}"),
+        Suspect("a fraction", _bleu(scale=1.0), _SCALE),
+        Suspect("a fraction, not clipped", _bleu(scale=1.0, count=_unclipped), f"{_SCALE} {_CLIP}"),
+        Suspect("a fraction, no penalty", _bleu(scale=1.0, brevity=_none), f"{_SCALE} {_SHORT}"),
         Suspect(
             "not clipped, no penalty",
             _bleu(count=_unclipped, brevity=_none),
