@@ -192,7 +192,7 @@ _BLEU = Grader(
         Suspect(
             "long texts rewarded",
             _bleu(brevity=lambda written, wanted: math.exp(1 - wanted / written)),
-            "Your penalty rewards translations that are too long. It must never be above 1.",
+            "Your penalty rewards translations that are too long. The brevity penalty is never above 1.",
         ),
         Suspect(
             "the ratio turned",
