@@ -31,7 +31,7 @@ def test_explore_writes_one_page_and_opens_nothing(tmp_path):
     result = call("explore", "--text", "def f(x): return x", "--html", str(page))
     assert result.exit_code == 0, result.output
     assert "It needs no network" in result.output
-    assert "another text, masks, edits and writing on need only a browser" in result.output
+    assert "another text, masks, edits and generation need only a browser" in result.output
     html = page.read_text("utf-8")
     assert 'data-block="model"' in html and "worker-src" not in html
     result = call(
@@ -132,7 +132,7 @@ finally:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60
     )
     assert (done.returncode, done.stdout) == (2, "False\n")
-    told = f"{before[-1]} page.csv is a symbolic link, which is not written over; name another file"
+    told = f"{before[-1]} page.csv is a symbolic link, which is not overwritten; name another file"
     assert told in done.stderr and done.stderr.count("\n") == 1
 
 

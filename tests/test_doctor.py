@@ -34,7 +34,7 @@ def parsed(text):
         if line.startswith("  ") and line[2] != " ":
             name = line[2:15].strip()
             found[name] = [line[15:25].strip() == "ok", line[25:].strip()]
-            assert line[15:25].strip() in ("ok", "not here")
+            assert line[15:25].strip() in ("ok", "no")
         elif line.startswith(" " * 25):
             found[name][1] += " " + line.strip()
     return {name: tuple(line) for name, line in found.items()}
@@ -76,7 +76,7 @@ def test_a_torch_that_fails_or_crashes_gives_its_reason(tmp_path, monkeypatch, c
     monkeypatch.setenv("PYTHONPATH", path_with(tmp_path))
     found = doctor.try_parts(["torch", "model"])
     assert reason in found["torch"]["error"]
-    assert found["model"] == {"error": "waits for torch"}
+    assert found["model"] == {"error": "not tried, because torch failed"}
 
 
 def test_a_broken_torch_is_a_line_and_not_the_end_of_the_report(tmp_path):
@@ -85,7 +85,7 @@ def test_a_broken_torch_is_a_line_and_not_the_end_of_the_report(tmp_path):
     assert status == 1
     ok, text = found["torch"]
     assert not ok and 'pip install --force-reinstall "torch>=2.5"' in text
-    assert not found["a model"][0] and "waits for torch" in found["a model"][1]
+    assert not found["a model"][0] and "not tried, because torch failed" in found["a model"][1]
     assert found["Python"][0] and found["packages"][0] and found["widgets"][0]
 
 
@@ -93,7 +93,7 @@ def test_a_torch_that_never_loads_is_given_up(tmp_path, monkeypatch):
     (tmp_path / "torch.py").write_text("import time; time.sleep(600)")
     monkeypatch.setenv("PYTHONPATH", path_with(tmp_path))
     monkeypatch.setattr(doctor, "SECONDS", 1)
-    assert doctor.try_parts()["torch"] == {"error": "did not end within 1 seconds"}
+    assert doctor.try_parts()["torch"] == {"error": "did not finish within 1 seconds"}
 
 
 def test_a_crash_in_one_part_leaves_the_others(tmp_path, monkeypatch):
@@ -201,7 +201,7 @@ def test_a_folder_in_the_place_of_the_progress_file_is_told(monkeypatch, tmp_pat
     monkeypatch.setenv("TRANSFORMER_LAB_RUNS", str(tmp_path))
     assert doctor.progress() == (
         False,
-        f"{tmp_path}/progress.json is no ordinary file",
+        f"{tmp_path}/progress.json is not an ordinary file",
         "rename it",
     )
 
@@ -215,7 +215,7 @@ def test_a_file_in_the_place_of_a_folder_is_told(monkeypatch, tmp_path):
 def test_little_room_on_the_disk_is_told(monkeypatch):
     usage = doctor.shutil.disk_usage("/")._replace(free=10**8)
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
-    assert doctor.disk() == (False, "0.1 GB free for runs", "make room, or use another disk")
+    assert doctor.disk() == (False, "0.1 GB free for runs", "free some space, or use another disk")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows keeps a folder that somebody is in")
@@ -259,18 +259,18 @@ def test_it_survives_that_nothing_can_be_looked_at():
 
 
 def test_lines_fit_a_terminal_and_say_what_to_do():
-    long = doctor.Line("grading box", False, "word " * 40, "do " * 60)
+    long = doctor.Line("model wheels", False, "word " * 40, "do " * 60)
     text = doctor.report([doctor.Line("Python", True, "3.11")], [long])
     assert max(map(len, text.splitlines())) <= 80
-    assert parsed(text)["grading box"] == (False, ("word " * 40 + "> " + "do " * 60).strip())
-    assert "Not all" in doctor.report([long], [])
+    assert parsed(text)["model wheels"] == (False, ("word " * 40 + "> " + "do " * 60).strip())
+    assert "Not everything" in doctor.report([long], [])
 
 
 @pytest.mark.parametrize(
     ("tried", "ok", "words"),
     [
         ({"build": None}, False, "none"),
-        ({"build": "13.0"}, False, "built for CUDA 13.0 and finds none"),
+        ({"build": "13.0"}, False, "built for CUDA 13.0 and finds no GPU"),
         (
             {"build": "13.0", "name": "Card (80 GiB)", "count": 2, "precision": "bf16, fp16"},
             True,
@@ -288,5 +288,5 @@ def test_what_it_says_of_a_gpu(tried, ok, words, monkeypatch):
 def test_a_driver_beside_a_torch_for_cpus_is_told(monkeypatch):
     monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/usr/bin/{name}")
     assert doctor.gpu({"build": None}) == (
-        False, "a driver is here, and torch is a build for CPUs", "install torch for CUDA",
+        False, "a driver is installed, but torch is a build for CPUs", "install torch for CUDA",
     )  # fmt: skip

@@ -109,9 +109,9 @@ def cut_short():
 
 
 FILES = {
-    "text": (b"hello", "is not a picture of a kind that is read"),
-    "empty": (b"", "is not a picture of a kind that is read"),
-    "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a picture"),
+    "text": (b"hello", "is not an image in a format that can be read"),
+    "empty": (b"", "is not an image in a format that can be read"),
+    "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image"),
     "bomb": (bomb(30_000, 30_000), "more than 100,000,000 pixels"),
     "large": (bomb(12_000, 9_000), "12,000 × 9,000 pixels; at most 100,000,000"),
     "cut short": (cut_short(), "is damaged"),
@@ -140,7 +140,7 @@ def test_a_file_that_is_no_picture(what, tmp_path):
         ("no/such.jpg", "cannot be read"),
         (np.zeros((2, 3, 5)), r"shape \[2, 3, 5\]"),
         (np.zeros((1, 3, 8, 8)), r"tl\.trace\(model, pixel_values"),
-        (np.zeros((0, 3, 3)), "nothing to see"),
+        (np.zeros((0, 3, 3)), "so it is empty"),
         (np.full((4, 4, 3), np.nan), "from nan to nan"),
         (np.full((4, 4, 3), 3.5), "from 3.5 to 3.5; give whole numbers 0 … 255 or floats 0 … 1"),
         (np.full((4, 4, 3), -1), "from -1 to -1"),
@@ -204,7 +204,7 @@ def test_a_model_and_its_picture():
         model.classes[int(probabilities.argmax())],
         pytest.approx(float(probabilities.max())),
     )
-    assert "No image processor" in model.note
+    assert "has no image processor" in model.note
     assert repr(model) == "<ImageModel small: 16 × 16 pixels, 3 classes>"
     sweep = tl.sweep_heads(model, colours())
     assert sweep.values.shape == (2, 2)
@@ -253,13 +253,13 @@ def test_of_two_towers_the_one_of_pictures_is_taken(tmp_path):
     model = tl.ImageModel.from_pretrained(tmp_path)
     assert model.trace(colours()).patches.n == 16
     assert model.classes == ()
-    with pytest.raises(ValueError, match="no head that tells classes apart"):
+    with pytest.raises(ValueError, match="no classification head"):
         model.predict(colours())
 
 
 @pytest.mark.badinput
 def test_what_is_no_model_of_pictures(tmp_path):
-    with pytest.raises(ValueError, match="reads no pictures"):
+    with pytest.raises(ValueError, match="does not read images"):
         tl.ImageModel(bert())
     with pytest.raises(ValueError, match="give a torch module"):
         tl.ImageModel("vit")

@@ -171,7 +171,7 @@ def test_saved_tokenizer_is_the_same(trained, kind, text, tmp_path):
     [
         ("{", "is not readable JSON"),
         ("[" * 100_000, "is not readable JSON"),
-        ("[]", "holds no JSON object"),
+        ("[]", "is not a JSON object"),
         ("{}", "kind must be one of char, alphabet, word, bpe, got None"),
         ('{"kind": ["char"]}', r"kind must be .* got \['char'\]"),
         ('{"kind": "char", "vocabulary": [1]}', "must be a list of non-empty strings"),

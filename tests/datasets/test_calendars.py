@@ -66,7 +66,7 @@ def test_bad_arguments(monkeypatch):
         dates(("no locale",))
     with pytest.raises(ValueError, match="locales is empty"):
         dates(())
-    with pytest.raises(ValueError, match="size=10000000 is more than can be written"):
+    with pytest.raises(ValueError, match="size=10000000 is more than the different texts"):
         dates(("ja",), size=10_000_000, held_out=10)
     with pytest.raises(ValueError, match="held_out=40000 leaves none"):
         dates(held_out=40_000)

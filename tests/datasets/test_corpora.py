@@ -95,7 +95,7 @@ def test_bad_arguments_are_named(manual, tmp_path):
         manual.batches(0, 16)
     with pytest.raises(ValueError, match="n_ctx=0 must be at least 1"):
         manual.batches(4, 0)
-    with pytest.raises(ValueError, match=r"held_out=1 must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=r"held_out=1 must be between 0 and 1"):
         datasets.python_manual(held_out=1)
     short = tmp_path / "short.txt"
     short.write_text("a few words")

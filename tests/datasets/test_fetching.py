@@ -67,17 +67,17 @@ def test_an_unknown_sha256_is_recorded_and_then_holds(server, cache):
     assert (cache / "x.txt.sha256").read_text().strip() == _sha256(b"first")
     (cache / "x.txt").unlink()
     server.files["/x"] = b"changed"
-    with pytest.raises(DataError, match="no longer holds the file with sha256"):
+    with pytest.raises(DataError, match="no longer serves the file with sha256"):
         fetch(f"{server.url}/x", None, name="x.txt")
     assert not (cache / "x.txt").exists()
     (cache / "x.txt").write_bytes(b"damaged")
-    with pytest.raises(DataError, match="is damaged; delete it to fetch it anew"):
+    with pytest.raises(DataError, match="is damaged; delete it to download it again"):
         fetch(f"{server.url}/x", None, name="x.txt")
 
 
 def test_another_file_at_the_url_is_refused(server, cache):
     server.files["/x"] = b"other"
-    with pytest.raises(DataError, match="no longer holds the file"):
+    with pytest.raises(DataError, match="no longer serves the file"):
         fetch(f"{server.url}/x", "0" * 64, name="x.txt")
     assert not (cache / "x.txt").exists()
 
@@ -90,12 +90,12 @@ def test_without_a_network_the_file_and_its_place_are_named(server, cache, monke
     message = str(error.value)
     assert str(cache / "tiny_shakespeare.txt") in message
     assert NOWHERE in message
-    assert "put it at this path, or pass path=" in message
+    assert "copy it to this path, or pass path=" in message
 
     monkeypatch.setattr(pairs, "MULTI30K", f"{server.url}/missing/")
     with pytest.raises(
         DataError,
-        match=r"multi30k-train\.en\.gz: is not here.*put it at this path, or pass folder= with your copies, such as train\.en\.gz",
+        match=r"multi30k-train\.en\.gz: is missing.*copy it to this path, or pass folder= with your copies, such as train\.en\.gz",
     ):
         datasets.multi30k("de")
 
@@ -152,7 +152,7 @@ def test_multi30k_from_a_folder(tmp_path):
     pair = data.train[0]
     assert data.tokenizer.decode(data.tokenizer.encode(pair.target)) == pair.target
     (tmp_path / "val.fr.gz").write_bytes(b"no gzip")
-    with pytest.raises(DataError, match=r"val\.fr\.gz: is no whole gzip file"):
+    with pytest.raises(DataError, match=r"val\.fr\.gz: is not a complete gzip file"):
         datasets.multi30k("fr", folder=tmp_path)
     (tmp_path / "val.fr.gz").write_bytes(gzip.compress(b"eins\n"))
     with pytest.raises(DataError, match="has 1 lines, but"):

@@ -105,7 +105,9 @@ def test_a_labelled_file(tmp_path):
 
 @pytest.mark.badinput
 def test_bad_arguments():
-    with pytest.raises(ValueError, match=r"attractors=\(0,\) must be numbers of 0 … 4, not all 0"):
+    with pytest.raises(
+        ValueError, match=r"attractors=\(0,\) must be numbers from 0 to 4, not all 0"
+    ):
         agreement(attractors=[0])
     with pytest.raises(ValueError, match="labels=0 must be at least 1"):
         agreement(labels=0)
@@ -115,5 +117,5 @@ def test_bad_arguments():
 def test_a_grammar_that_runs_out_says_so(monkeypatch):
     for name in ("NOUNS", "ADJECTIVES", "LINKS"):
         monkeypatch.setattr(sentences, name, getattr(sentences, name)[:1])
-    with pytest.raises(ValueError, match="size=90000 is more than the grammar holds"):
+    with pytest.raises(ValueError, match="size=90000 is more than the grammar can generate"):
         agreement(size=90_000)

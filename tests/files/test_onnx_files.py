@@ -58,16 +58,16 @@ def test_weights_and_operations_are_read(tmp_path):
 
 BAD = {
     "empty": (b"", "is empty"),
-    "cut short": (GOOD[:-600], "cut short"),
-    "text": (b"\x0b\x0c not at all", "no ONNX file"),
-    "nothing": (file(), "holds no weights"),
+    "cut short": (GOOD[:-600], "truncated"),
+    "text": (b"\x0b\x0c not at all", "not an ONNX file"),
+    "nothing": (file(), "has no weights"),
     "a lie about its shape": (
         file(part(5, whole(1, 7) + tensor("w", WEIGHT))),
         "bytes for the shape",
     ),
     "huge": (file(part(5, whole(1, 1 << 62) + tensor("w", WEIGHT))), "bytes for the shape"),
-    "elsewhere": (file(part(5, tensor("w", WEIGHT) + part(13, b"x"))), "stand in other files"),
-    "endless number": (b"\x80" * 99, "cut short"),
+    "elsewhere": (file(part(5, tensor("w", WEIGHT) + part(13, b"x"))), "are in other files"),
+    "endless number": (b"\x80" * 99, "truncated"),
 }
 
 

@@ -87,9 +87,9 @@ def test_what_cannot_be_saved_or_loaded_is_named(tmp_path):
         save_model(torch.nn.Linear(2, 2), tmp_path)
     with pytest.raises(ValueError, match=r"dtype='int8'.*fp32, fp16, bf16"):
         save_model(small(), tmp_path, dtype="int8")
-    with pytest.raises(FileNotFoundError, match=r"nowhere is no folder"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder"):
         load_model(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match=r"holds no model.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"has no model.safetensors"):
         load_model(tmp_path)
 
 

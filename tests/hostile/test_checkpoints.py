@@ -45,10 +45,10 @@ def million_tensors():
 two_keys = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}'
 deep = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 CASES = {
-    "empty": (b"", "cut short"),
-    "seven bytes": (b"1234567", "cut short"),
-    "header longer than the file": (file_of({"a": entry(0, 4)}, b"1234", length=10**6), "cut short"),
-    "header length of 2^64 - 1": (b"\xff" * 16, "cut short"),
+    "empty": (b"", "truncated"),
+    "seven bytes": (b"1234567", "truncated"),
+    "header longer than the file": (file_of({"a": entry(0, 4)}, b"1234", length=10**6), "truncated"),
+    "header length of 2^64 - 1": (b"\xff" * 16, "truncated"),
     "header too long": (file_of(b"{" + b" " * (1 << 20) + b"}"), "header of 1,048,578 bytes"),
     "a million tensors": (None, "header of .* bytes"),
     "many tensors in a short header": (
@@ -56,16 +56,16 @@ CASES = {
     "not JSON": (file_of(b"{nonsense}"), "unreadable header"),
     "not UTF-8": (file_of(b'{"\xff\xfe":1}'), "unreadable header"),
     "deeply nested": (file_of(deep), "unreadable header"),
-    "a list": (file_of(b"[1,2]"), "no JSON object"),
-    "a key twice": (file_of(two_keys, bytes(8)), "given twice"),
-    "a path as a name": (file_of({"../x": entry(0, 4)}, bytes(4)), "unfit name '../x'"),
-    "an absolute path as a name": (file_of({"/etc/x": entry(0, 4)}, bytes(4)), "unfit name"),
-    "control characters in a name": (file_of({"a\x1b[2J\n": entry(0, 4)}, bytes(4)), "unfit name"),
+    "a list": (file_of(b"[1,2]"), "not a JSON object"),
+    "a key twice": (file_of(two_keys, bytes(8)), "occurs twice"),
+    "a path as a name": (file_of({"../x": entry(0, 4)}, bytes(4)), "invalid name '../x'"),
+    "an absolute path as a name": (file_of({"/etc/x": entry(0, 4)}, bytes(4)), "invalid name"),
+    "control characters in a name": (file_of({"a\x1b[2J\n": entry(0, 4)}, bytes(4)), "invalid name"),
     "overlapping tensors": (
-        file_of({"a": entry(0, 8), "b": entry(4, 12)}, bytes(12)), "not where it should be"),
-    "a hole": (file_of({"a": entry(0, 4), "b": entry(8, 12)}, bytes(12)), "not where it should be"),
-    "more data than tensors": (file_of({"a": entry(0, 4)}, bytes(400)), "but it holds 400"),
-    "less data than tensors": (file_of({"a": entry(0, 400)}, bytes(4)), "but it holds 4"),
+        file_of({"a": entry(0, 8), "b": entry(4, 12)}, bytes(12)), "not at its expected offset"),
+    "a hole": (file_of({"a": entry(0, 4), "b": entry(8, 12)}, bytes(12)), "not at its expected offset"),
+    "more data than tensors": (file_of({"a": entry(0, 4)}, bytes(400)), "but it has 400"),
+    "less data than tensors": (file_of({"a": entry(0, 400)}, bytes(4)), "but it has 4"),
     "a negative place": (file_of({"a": entry(-4, 4)}, bytes(4)), "no valid entry"),
     "a negative size": (
         file_of({"a": entry(0, 4, shape=[-1])}, bytes(4)), "no valid entry"),
@@ -75,7 +75,7 @@ CASES = {
     "a size as a bool": (file_of({"a": entry(0, 4, shape=[True])}, bytes(4)), "no valid entry"),
     "an unknown type": (file_of({"a": entry(0, 4, dtype="C64")}, bytes(4)), "no valid entry"),
     "an entry without a type": (file_of({"a": {"shape": [1]}}, bytes(4)), "no valid entry"),
-    "metadata that are no text": (
+    "metadata that is not text": (
         file_of({"__metadata__": {"a": 1}, "a": entry(0, 4)}, bytes(4)), "not text"),
 }  # fmt: skip
 
@@ -142,7 +142,7 @@ def test_a_renamed_pickle_is_called_one_and_runs_nothing(tmp_path, monkeypatch, 
     else:
         torch.save(Evil(), path, _use_new_zipfile_serialization=form == "zip")
     assert zipfile.is_zipfile(path) == (form == "zip")
-    with pytest.raises(CheckpointError, match="is a PyTorch pickle in spite of its name"):
+    with pytest.raises(CheckpointError, match="is a PyTorch pickle despite its name"):
         load_model(tmp_path)
     assert not (tmp_path / "pwned").exists()
 
@@ -170,17 +170,17 @@ def described(folder, **changes):
     [
         (
             dict(vocab_size=10**9),
-            r"unfit configuration: vocab_size must be at most .* got 1000000000",
+            r"invalid configuration: vocab_size must be at most .* got 1000000000",
         ),
         (dict(vocab_size=10**7), r"\[10, 16\] in the file but \[10000000, 16\] in the model"),
         (dict(d_model=10**6, d_head=None), r"in the file but"),
-        (dict(n_layers=9999), r"cannot be a model of 9999 layers"),
+        (dict(n_layers=9999), r"cannot be a model with 9999 layers"),
         (dict(n_ctx=10**12), r"n_ctx=1000000000000"),
-        (dict(n_heads=0), r"unfit configuration: n_heads=0"),
-        (dict(vocab_size="10"), r"unfit configuration: vocab_size='10'"),
-        (dict(positions={"name": "os.system"}), r"unfit configuration: positions='os.system'"),
-        (dict(backdoor=1), r"unfit configuration: unknown model option 'backdoor'"),
-        ({"class": "subprocess.Popen"}, r"holds a 'subprocess.Popen'; known: Transformer"),
+        (dict(n_heads=0), r"invalid configuration: n_heads=0"),
+        (dict(vocab_size="10"), r"invalid configuration: vocab_size='10'"),
+        (dict(positions={"name": "os.system"}), r"invalid configuration: positions='os.system'"),
+        (dict(backdoor=1), r"invalid configuration: unknown model option 'backdoor'"),
+        ({"class": "subprocess.Popen"}, r"class 'subprocess.Popen', not one of Transformer"),
     ],
 )
 def test_a_lying_configuration_allocates_nothing(tmp_path, changes, message):
@@ -209,7 +209,7 @@ def test_a_state_that_points_elsewhere_is_passed_over(tmp_path, name):
 
     text = json.dumps(state, sort_keys=True).encode()
     path.write_text(json.dumps({**state, "seal": hashlib.sha256(text).hexdigest()}))
-    with pytest.warns(UserWarning, match="passing over"):
+    with pytest.warns(UserWarning, match="skipping"):
         assert Run(tmp_path / "r").newest().step == 1
 
 
@@ -218,7 +218,7 @@ def test_a_state_that_points_elsewhere_is_passed_over(tmp_path, name):
 def test_a_nonsense_state_is_passed_over(tmp_path, raw):
     list(train(learner(), Rows(), steps=2, run=tmp_path / "r", checkpoint_every=1))
     (tmp_path / "r" / "checkpoints" / "step-00000002" / "state.json").write_bytes(raw)
-    with pytest.warns(UserWarning, match="passing over"):
+    with pytest.warns(UserWarning, match="skipping"):
         assert Run(tmp_path / "r").newest().step == 1
 
 

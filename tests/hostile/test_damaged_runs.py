@@ -115,7 +115,7 @@ def test_with_no_whole_checkpoint_nothing_is_lost(stopped, tmp_path):
     before = contents(tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # one sentence says it all
-        with pytest.raises(CheckpointError, match=r"no whole checkpoint \(those of steps 2, 4 ar"):
+        with pytest.raises(CheckpointError, match=r"no usable checkpoint \(those of steps 2, 4 ar"):
             learn(tmp_path, resume=True)
     assert contents(tmp_path) == before
 
@@ -127,11 +127,11 @@ def test_damaged_checkpoints_of_later_steps_push_none_out(whole, stopped, tmp_pa
         damaged = tmp_path / "checkpoints" / f"step-{step:08d}"
         shutil.copytree(tmp_path / "checkpoints" / "step-00000004", damaged)
         (damaged / "state.json").write_text("{}")
-    with pytest.warns(UserWarning, match="passing over"):
+    with pytest.warns(UserWarning, match="skipping"):
         model = learn(tmp_path, resume=True)
     assert same(model, whole[0])
     assert Run(tmp_path).checkpoints == [4, 6, 20, 30]
-    with pytest.warns(UserWarning, match="passing over"):
+    with pytest.warns(UserWarning, match="skipping"):
         assert Run(tmp_path).newest().step == 6
 
 
@@ -164,7 +164,9 @@ def test_a_snapshot_that_does_not_hold_together_is_named(stopped, tmp_path, what
         "flat": {"decoder.pattern": maps[0].clone(), "probe.source": probe},
     }[what]
     write_tensors(path, tensors, metadata)
-    with pytest.raises(CheckpointError, match=r"step-00000004.safetensors is not as it was"):
+    with pytest.raises(
+        CheckpointError, match=r"step-00000004.safetensors has changed since it was"
+    ):
         Run(tmp_path).snapshot(4)
 
 
@@ -177,7 +179,9 @@ def test_metrics_end_where_they_make_no_sense(stopped, tmp_path, line):
     path = tmp_path / "metrics.jsonl"
     with path.open("ab") as file:
         file.write(line + b"\n")
-    with pytest.warns(UserWarning, match=r"metrics.jsonl, line 5 (has|is).*what follows are left"):
+    with pytest.warns(
+        UserWarning, match=r"metrics.jsonl, line 5 (has|is).*all later lines are skipped"
+    ):
         assert [m["index"] for m in Run(tmp_path).metrics()] == [1, 2, 3, 4]
 
 
@@ -203,7 +207,7 @@ def test_a_forged_seal_does_not_hide_what_is_lost(stopped, tmp_path, forge):
     if forge in ("updates", "kind"):
         state["updates"] = [[None]] if forge == "updates" else [["x"]]
     (folder / "state.json").write_text(json.dumps(sealed(state)))
-    with pytest.raises(CheckpointError, match=r"tensors of the optimizer, not|updates="):
+    with pytest.raises(CheckpointError, match=r"optimizer tensors, not|updates="):
         learn(tmp_path, resume=True)
 
 

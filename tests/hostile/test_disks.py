@@ -105,7 +105,7 @@ def test_a_limit_on_the_size_of_files_is_named(tmp_path):
     )
     lines = run.stdout.splitlines()
     assert len(lines) == 3, run.stderr
-    assert all("a file may not become this large here" in line for line in lines)
+    assert all("the system does not allow files this large" in line for line in lines)
     assert all(path.read_bytes() == data for path, data in before.items())
     assert not list(tmp_path.rglob("*writing*"))
 

@@ -93,7 +93,7 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("reader", READERS)
 def test_a_line_without_an_end_costs_little_and_is_named(reader, costs):
     said, mib = costs[reader, "line.txt"]
-    assert "line.txt, line 3: has more than 100,000 characters; break it up, or pass a lar" in said
+    assert "line.txt, line 3: has more than 100,000 characters; split it, or pass a lar" in said
     assert mib < EXTRA_MIB
 
 
@@ -109,7 +109,7 @@ def test_four_gigabytes_of_nothing_cost_little_and_are_named(reader, costs):
 def test_a_gzip_bomb_costs_little_and_is_named(folder, costs):
     assert (folder / "train.en.gz").stat().st_size < 1 << 20
     said, mib = costs["gzip"]
-    assert "train.en.gz: is more than 64 MiB of text" in said
+    assert "train.en.gz: has more than 64 MiB of text" in said
     assert mib < EXTRA_MIB
 
 
@@ -164,7 +164,7 @@ def test_a_damaged_gzip_file_is_named(damage, tmp_path):
     for name in ("train.en.gz", "train.de.gz", "val.en.gz", "val.de.gz"):
         (tmp_path / name).write_bytes(gzip.compress(b"one dog\ntwo dogs\n" * 20))
     (tmp_path / "val.de.gz").write_bytes(damage((tmp_path / "val.de.gz").read_bytes()))
-    with pytest.raises(DataError, match=r"val.de.gz: is no whole gzip file"):
+    with pytest.raises(DataError, match=r"val.de.gz: is not a complete gzip file"):
         datasets.multi30k(folder=tmp_path)
 
 

@@ -70,14 +70,14 @@ def sharded(weight_map: Callable[[dict[str, str]], dict[str, Any]]) -> Callable[
 
 DEEP = "[" * 100_000
 FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "empty weights": (truncate("model.safetensors", 0), "cut short"),
-    "weights of 4 bytes": (truncate("model.safetensors", 4), "cut short"),
+    "empty weights": (truncate("model.safetensors", 0), "truncated"),
+    "weights of 4 bytes": (truncate("model.safetensors", 4), "truncated"),
     "half the weights": (truncate("model.safetensors", 20_000), "damaged"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "no model.safetensors"),
     "a pickle": (to_pickle, "is a PyTorch pickle.*save_pretrained"),
     "a pickle in disguise": (renamed_pickle, "pickle"),
     "config: no JSON": (write("config.json", "{"), "not readable JSON"),
-    "config: a list": (write("config.json", "[]"), "no JSON object"),
+    "config: a list": (write("config.json", "[]"), "not a JSON object"),
     "config: deep": (write("config.json", '{"model_type": "gpt2", "a": ' + DEEP), "too deeply"),
     "config: another family": (sizes(model_type="t5"), "tiny"),
     "config: no family": (
@@ -112,7 +112,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "config: a kernel from the hub": (sizes(attn_implementation="a/b"), "its own code"),
     "tokenizer: no JSON": (write("tokenizer.json", "{"), "not readable JSON"),
-    "tokenizer: a list": (write("tokenizer.json", "[]"), "no JSON object"),
+    "tokenizer: a list": (write("tokenizer.json", "[]"), "not a JSON object"),
     "tokenizer: empty": (write("tokenizer.json", "{}"), "tokenizer"),
     "tokenizer: deep": (write("tokenizer.json", DEEP), "too deeply"),
     "tokenizer: no model": (lambda f: configure(f, "tokenizer.json", model=5), "tokenizer"),
@@ -128,7 +128,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: [(f / n).unlink() for n in ("tokenizer.json", "tokenizer_config.json")],
         "tokenizer",
     ),
-    "tokenizer config: a list": (write("tokenizer_config.json", "[]"), "no JSON object"),
+    "tokenizer config: a list": (write("tokenizer_config.json", "[]"), "not a JSON object"),
     "tokenizer config: class 5": (
         lambda f: configure(f, "tokenizer_config.json", tokenizer_class=5),
         "tokenizer",

@@ -273,7 +273,7 @@ def test_a_model_without_a_head_is_not_trained_on_text(tmp_path):
     run = {"folder": repr(str(tmp_path / "r"))}
     file.write_text(toml({"model": model, "data": data, "train": {"steps": "1"}, "run": run}))
     with pytest.raises(
-        ConfigError, match=r"c.toml:2: \[model\] head=false leaves nothing to train"
+        ConfigError, match=r"c.toml:2: \[model\] head=false leaves no token predictions to train"
     ):
         run_from_config(file, progress=False)
 

@@ -138,8 +138,8 @@ def test_an_old_copy_is_renewed_only_when_that_was_seen_and_wished(package, tmp_
     assert told.exit_code == 0 and "Older than the package's: README.md." in told.output
     shown = call(course, "--update")
     assert "Would renew: README.md." in shown.output
-    assert "Yours, and left as they are: 01_a.ipynb." in shown.output
-    assert "Ours are newer: 01_a.ipynb. Rename yours" in shown.output
+    assert "Changed by you, and left alone: 01_a.ipynb." in shown.output
+    assert "newer versions of: 01_a.ipynb. Rename yours" in shown.output
     assert shown.output.rstrip().endswith("--update --yes")
     assert {p: p.read_bytes() for p in course.rglob("*") if p.is_file()} == before
 
@@ -238,7 +238,7 @@ def test_a_folder_that_may_not_be_written_to_is_named(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         (["", "--no-open"], "the path is empty; name a file or a folder"),
-        (["x", "--yes"], "--yes does what --update shows"),
+        (["x", "--yes"], "--yes needs --update"),
     ],
 )
 def test_options_that_make_no_sense_are_one_sentence(arguments, message, tmp_path, monkeypatch):

@@ -114,7 +114,9 @@ def test_other_weights_are_told_from_the_model_that_was_saved(tmp_path):
     file = tl.report(found, tmp_path / "a").json
     with torch.no_grad():
         model.model.head.weight[0, 0] += 1
-    with pytest.raises(ValueError, match="weights have changed since this was found; find it anew"):
+    with pytest.raises(
+        ValueError, match="weights have changed since this was measured; measure it again"
+    ):
         tl.report(found, tmp_path / "b")
     model.save(tmp_path / "other")
     done = CliRunner().invoke(main, ["report", str(file), "--model", str(tmp_path / "other")])
@@ -151,7 +153,8 @@ def test_what_no_file_can_hold_is_refused(model, tmp_path):
         tl.report(tl.head_table(model.trace(TEXT), named=False), tmp_path / "a")
     for other in (torch.ones(2), None, model.trace(TEXT)):
         with pytest.raises(
-            ValueError, match=r"tells not how it was made; give what tl\.patching_grid"
+            ValueError,
+            match=r"does not record how it was made; give the result of tl\.patching_grid",
         ):
             tl.report(other, tmp_path / "a")
     with pytest.raises(ValueError, match=r"the folder .* does not exist"):
@@ -165,7 +168,10 @@ def test_a_model_in_memory_is_asked_for(tmp_path):
     file = tl.report(tl.sweep_heads(model, IDS), tmp_path / "a").json
     assert "FOLDER = ..." in json.loads(file.read_text())["python"]
     done = CliRunner().invoke(main, ["report", str(file)])
-    assert done.exit_code == 2 and "in memory alone; save it, and say where with" in done.stderr
+    assert (
+        done.exit_code == 2
+        and "only in memory; save the model, and give its folder with" in done.stderr
+    )
 
 
 def broken(name, value):
@@ -179,16 +185,16 @@ def broken(name, value):
 DAMAGED = {
     "not JSON": (lambda told: "{", "is not readable JSON"),
     "cut short": (lambda told: json.dumps(told)[:-40], "is not readable JSON"),
-    "other JSON": (lambda told: '{"a": 1}', "is no report of ours; give the JSON that tl.report"),
-    "newer": (broken("transformer_lab_report", 2), "has format 2 and this package reads 1"),
+    "other JSON": (lambda told: '{"a": 1}', "is not a report; give a JSON file that tl.report"),
+    "newer": (broken("transformer_lab_report", 2), "has format 2, but this package reads 1"),
     "no model": (broken("model", None), "is damaged: it has no 'model'"),
     "half a model": (broken("model", {}), "is damaged: its model has no 'random_weights'"),
     "no steps": (broken("steps", {}), "is damaged: it has no 'steps'"),
-    "a strange function": (broken("function", "system"), "made by 'system', which is not among"),
-    "a strange argument": (broken("arguments", {"charm": 1}), "cannot be made anew: "),
+    "a strange function": (broken("function", "system"), "made by 'system', which is not one of"),
+    "a strange argument": (broken("arguments", {"charm": 1}), "cannot be computed again: "),
     "a strange value": (broken("arguments", {"clean": {"eval": "1"}}), "not an argument that a report"),
     "a strange step": (broken("steps", [["__class__", 1]]), "its step '__class__' is not known"),
-    "a step in pieces": (broken("steps", [[1]]), "cannot be made anew: "),
+    "a step in pieces": (broken("steps", [[1]]), "cannot be computed again: "),
     "a lost model": (
         broken("model", {"loaded_from": "./gone", "random_weights": []}), "the folder ./gone does not exist",
     ),

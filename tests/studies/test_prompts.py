@@ -50,19 +50,19 @@ BROKEN = {
         ('{"clean": "x"}\n{"clean": \n', "line 2: is not JSON"),
         ('{"clean": "x"}\n{"text": "x"}\n', "line 2: 'clean' is missing"),
         ('{"clean": "x", "corrupted": 3}\n', "line 1: has corrupted=3, which is no text"),
-        ('{"clean": "x", "answer": 1.5}\n', "line 1: has answer=1.5, which is no token"),
-        ('{"clean": "x", "wrong": " a"}\n', "line 1: has 'wrong' and no 'answer'"),
-        ('{"clean": "x", "colour": "red"}\n', "line 1: has 'colour', which is not known; columns"),
+        ('{"clean": "x", "answer": 1.5}\n', "line 1: has answer=1.5, which is not a token"),
+        ('{"clean": "x", "wrong": " a"}\n', "line 1: has 'wrong' but no 'answer'"),
+        ('{"clean": "x", "colour": "red"}\n', "line 1: has 'colour', which is not a known column; columns"),
         ('{"clean": "x", "answer": ""}\n', "line 1: has an empty 'answer'"),
     ],
     "a.csv": [
-        ("text\nx\n", "line 1: has no column 'clean'"),
-        ("clean,answer\nx,y\nx\n", "line 3: has 1 cells and not 2"),
-        ('clean\nx\n"y\n', "line 3: is no line of a table"),
+        ("text\nx\n", "line 1: must have a column 'clean'"),
+        ("clean,answer\nx,y\nx\n", "line 3: has 1 cells, not 2"),
+        ('clean\nx\n"y\n', "line 3: is not a line of a table"),
         ("clean,answer\nx,y\n,y\n", "line 3: has no 'clean'"),
     ],
     "a.txt": [("\n \n", "is empty"), ("a\0b\n", "line 1: holds a NUL byte")],
-    "a.docx": [("x", r"ends in '\.docx'; prompts are read from \.txt, \.jsonl")],
+    "a.docx": [("x", r"ends in '\.docx'; prompts must be in a file ending in \.txt, \.jsonl")],
 }  # fmt: skip
 
 
@@ -100,14 +100,14 @@ def test_lists_that_are_no_prompts(given, said):
         ([[1] * 65], {}, "prompt 0: it has 65 tokens but the model reads at most 64"),
         (["a"], {}, "prompt 0: a text needs a TextModel"),
         ([{"clean": [1], "answer": " a"}], {}, "prompt 0: token ' a' needs a TextModel"),
-        ([{"clean": [1], "target": "a"}], {}, "prompt 0: target='a' is of an encoder-decoder"),
-        ([[1, 2]], {"measure": "patching"}, "a corrupted prompt beside every clean one, and prompt 0"),
-        ([{"clean": [1, 2], "corrupted": [1, 3]}], {}, r"what is moved: give an answer .*prompt 0"),
-        ([[1, 2]], {"measure": "charm"}, "measure='charm' is not known; choose of effects"),
+        ([{"clean": [1], "target": "a"}], {}, "prompt 0: target='a' is for an encoder-decoder"),
+        ([[1, 2]], {"measure": "patching"}, "a corrupted prompt for every clean one, but prompt 0"),
+        ([{"clean": [1, 2], "corrupted": [1, 3]}], {}, r"patching needs a metric: give an answer .*prompt 0"),
+        ([[1, 2]], {"measure": "charm"}, "measure='charm' is not known; choose from effects"),
         ([[1, 2]], {"measure": []}, "measure is empty"),
         ([[1, 2]], {"by": "magic"}, "by='magic' is not known"),
-        ([[1, 2]], {"at": "first"}, "at='first' names no positions"),
-        ([[1, 2]], {"metric": "kl", "measure": "entropy"}, "metric='kl' is of patching and effects"),
+        ([[1, 2]], {"at": "first"}, "at='first' is not a list of positions"),
+        ([[1, 2]], {"metric": "kl", "measure": "entropy"}, "metric='kl' is for patching and effects"),
         ([[1, 2]], {"batch_size": 0}, "batch_size=0 must be at least 1"),
         ([[1, 2]], {"level": 2.0}, "level=2.0 between 0 and 1"),
         ([[1, 2]], {"seed": "x"}, "seed must be a whole number, got 'x'"),
@@ -123,7 +123,7 @@ def test_positions_of_prompts_of_several_lengths_are_refused_with_the_way_out():
     rows = [{"clean": c, "corrupted": c[::-1], "answer": 1} for c in ([1, 2, 3], [4, 5])]
     model = small()
     with pytest.raises(
-        ValueError, match=r'prompts of 2 to 3 tokens have no .* name some with at="last"'
+        ValueError, match=r'prompts of 2 to 3 tokens do not share .* choose some with at="last"'
     ):
         tl.study(model, rows)
     assert set(tl.study(model, rows, sites="z")) == {"z"}
@@ -147,7 +147,7 @@ def test_a_command_studies_a_file(tmp_path):
     [
         (["none.txt"], "none.txt: no such file"),
         (["a.txt", "--model", "./none"], "the folder ./none does not exist"),
-        (["a.txt", "--save", "a.png"], "--save a.png is no .csv or .json"),
+        (["a.txt", "--save", "a.png"], "--save must end in .csv or .json, got a.png"),
         (["a.txt", "--save", "no/a.csv"], "--save no/a.csv: the folder no does not exist"),
         (["a.txt", "--measure", "patching"], "patching needs a corrupted prompt"),
     ],

@@ -158,7 +158,7 @@ def test_a_study_is_a_table_a_picture_and_files(model, tmp_path):
     assert told["bootstrap"] == {"seed": 0, "resamples": 2000, "level": 0.95}
     assert len(found.figure().axes) == 4 and "<table>" in found._repr_html_()
     assert found.to_plotly().data[0].z.shape == (3, 4)
-    with pytest.raises(ValueError, match=r"no \.csv or \.json; name a file"):
+    with pytest.raises(ValueError, match=r"must end in \.csv or \.json; name a file"):
         found.save(tmp_path / "a.png")
 
 
@@ -218,25 +218,25 @@ def test_a_folder_takes_one_question(model, tmp_path):
     with pytest.raises(ValueError, match=r"holds a study of another model \(weights: "):
         tl.study(other, TEXTS, measure="entropy", out=out)
     with (
-        pytest.raises(ValueError, match="edited now; end the edit"),
+        pytest.raises(ValueError, match="an edit is active; end the edit"),
         tl.edit(model, tl.ablate(0, 0)),
     ):
         tl.study(model, TEXTS, measure="entropy", out=out)
     about = json.loads((out / "study.json").read_text())
     about["versions"]["torch"] = "1.0"
     (out / "study.json").write_text(json.dumps(about))
-    with pytest.warns(UserWarning, match=r"begun with other versions \(torch: 1.0 there"):
+    with pytest.warns(UserWarning, match=r"started with other versions \(torch: 1.0 then"):
         tl.study(model, TEXTS, measure="entropy", out=out)
     about["transformer_lab_study"] = 99
     (out / "study.json").write_text(json.dumps(about))
-    with pytest.raises(ValueError, match="has format 99 and this package reads 1"):
+    with pytest.raises(ValueError, match="has format 99, but this package reads 1"):
         tl.study(model, TEXTS, measure="entropy", out=out)
     (out / "study.json").write_text("{")
-    with pytest.raises(FileExistsError, match="is damaged or of no study"):
+    with pytest.raises(FileExistsError, match="is damaged or not from a study"):
         tl.study(model, TEXTS, measure="entropy", out=out)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
-    with pytest.raises(FileExistsError, match=r"files of no study \(thesis.txt\)"):
+    with pytest.raises(FileExistsError, match=r"files that are not from a study \(thesis.txt\)"):
         tl.study(model, TEXTS, measure="entropy", out=tmp_path / "mine")
 
 

@@ -221,7 +221,7 @@ def test_a_watch_is_told_everything():
         (dict(snapshot_every=5), r"need run="),
         (dict(resume=True), r"need run="),
         (dict(optimizer="modern", schedule="noam"), r"schedule='noam' is for optimizer='adamw'"),
-        (dict(loss=CrossEntropy(), label_smoothing=0.1), r"build it into your own"),
+        (dict(loss=CrossEntropy(), label_smoothing=0.1), r"add it to your own"),
     ],
 )
 def test_bad_arguments_are_named_at_the_call(options, message):
@@ -241,7 +241,7 @@ def test_labels_that_cannot_be_learned_are_named():
     ignored = torch.full_like(targets, -100)
     with pytest.raises(ValueError, match=r"step 1: every target of the batch is -100"):
         list(train(learner(), [(tokens, ignored)], steps=1))
-    with pytest.raises(ValueError, match=r"a target is 10 but the model tells 10 classes apart"):
+    with pytest.raises(ValueError, match=r"a target is 10, but the model has 10 classes"):
         list(train(learner(), [(tokens, targets + 1)], steps=1))
     with pytest.raises(ValueError, match="no batch with a target"):
         list(train(learner(), Counting(), steps=1, eval_batches=[(tokens, ignored)]))

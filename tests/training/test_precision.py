@@ -55,7 +55,7 @@ def test_bf16_is_believed_where_pytorch_does_not_tell_what_the_processor_has(mon
 
 def test_without_bf16_training_goes_on_in_fp32_and_the_run_says_so(monkeypatch, tmp_path):
     has(monkeypatch)
-    with pytest.warns(UserWarning, match=r"^precision='bf16': .*goes on in fp32$") as told:
+    with pytest.warns(UserWarning, match=r"^precision='bf16': .*continues in fp32$") as told:
         steps = list(train(learner(), Rows(), steps=2, precision="bf16", run=tmp_path / "run"))
     assert len(told) == 1 and told[0].filename == __file__
     exact = list(train(learner(), Rows(), steps=2, precision="fp32"))
@@ -272,10 +272,10 @@ def test_muon_in_bf16_on_a_processor_without_it_is_fp32_in_one_line(monkeypatch,
     steps.close()
     has(monkeypatch)
     model, asked = learner(d_model=128), Modern(muon_precision="bf16")
-    with pytest.warns(UserWarning, match=r"^muon_precision='bf16': .*goes on in fp32$") as told:
+    with pytest.warns(UserWarning, match=r"^muon_precision='bf16': .*continues in fp32$") as told:
         list(train(model, Rows(), steps=1, optimizer=asked, run=tmp_path / "asked"))
     assert len(told) == 1 and told[0].filename == __file__
     assert said(tmp_path / "asked") == "fp32"
-    with pytest.warns(UserWarning, match="muon_precision was 'bf16' and is 'fp32'") as told:
+    with pytest.warns(UserWarning, match="muon_precision was 'bf16' and is now 'fp32'") as told:
         list(wide(tmp_path / "run", resume=True)[1])
     assert len(told) == 1

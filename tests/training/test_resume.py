@@ -180,8 +180,8 @@ def test_what_differs_on_resume_is_said(tmp_path):
     with pytest.warns(UserWarning, match="not be bitwise") as caught:
         list(train(small(), other, steps=9, lr=1e-4, threads=2, run=tmp_path / "r", resume=True))
     said = " ".join(str(w.message) for w in caught)
-    for part in ("steps was 8 and is 9", "lr was 0.003 and is 0.0001", "threads was 1 and is 2",
-                 "data_seed was 0 and is 5"):  # fmt: skip
+    for part in ("steps was 8 and is now 9", "lr was 0.003 and is now 0.0001", "threads was 1 and is now 2",
+                 "data_seed was 0 and is now 5"):  # fmt: skip
         assert part in said
 
 
@@ -193,9 +193,11 @@ def test_what_cannot_be_resumed_is_refused(tmp_path):
         FileExistsError, match=r"already holds a run \(checkpoint at step 3\); pass "
     ):
         list(train(small(), Rows(), steps=3, run=run))
-    with pytest.raises(CheckpointError, match=r"of another model: d_model was 16 and is 32"):
+    with pytest.raises(
+        CheckpointError, match=r"from a different model: d_model was 16 and is now 32"
+    ):
         list(train(small(d_model=32), Rows(), steps=3, run=run, resume=True))
-    with pytest.raises(CheckpointError, match=r"optimizer='adamw', whose state does not serve"):
+    with pytest.raises(CheckpointError, match=r"optimizer='adamw', whose state cannot be used by"):
         list(train(small(), Rows(), steps=3, run=run, resume=True, optimizer="modern"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # one line, not two

@@ -65,7 +65,7 @@ def test_snapshots_are_the_maps_of_the_trace(tmp_path):
         tl.heads.previous_token(shown), tl.heads.previous_token(expected), atol=1e-4, rtol=0
     )
     assert run.trace(4).key_tokens() == list("012345")
-    with pytest.raises(ValueError, match="labels has 2 names; the probe has 6"):
+    with pytest.raises(ValueError, match="labels has 2 names, but the probe has 6"):
         run.trace(2, labels=["a", "b"])
     with pytest.raises(ValueError, match=r"step=1 has no snapshot .*\[0, 2, 4\]"):
         run.snapshot(1)
@@ -114,11 +114,11 @@ def test_a_torn_checkpoint_is_named_and_passed_over(tmp_path):
     path = run.folder / "checkpoints" / "step-00000006" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.warns(
-        UserWarning, match=r"passing over .*step-00000006/model.safetensors is not as"
+        UserWarning, match=r"skipping .*step-00000006/model.safetensors has changed since"
     ):
         assert run.newest().step == 4
     whole = Run(tmp_path / "r").load_model(4)
-    with pytest.warns(UserWarning, match="passing over"):
+    with pytest.warns(UserWarning, match="skipping"):
         rest = list(train(small(), Rows(), steps=6, run=run, resume=True, checkpoint_every=2))
     assert [s.index for s in rest] == [5, 6]
     assert run.newest().step == 6  # the torn one has given way
@@ -170,12 +170,12 @@ def test_the_lock_of_a_dead_process_is_taken_over_with_a_warning(tmp_path):
 
     left = {"host": socket.gethostname(), "pid": 4_000_000}
     (run.folder / "lock").write_text(json.dumps(left))
-    with pytest.warns(UserWarning, match=r"written by process 4000000 on .*gone; taking over"):
+    with pytest.warns(UserWarning, match=r"written by process 4000000 on .*ended; taking over"):
         list(train(small(), Rows(), steps=6, run=run, resume=True))
     left["host"] = "elsewhere"
     (run.folder / "lock").write_text(json.dumps(left))
     with pytest.raises(
-        LockedError, match=r"process 4000000 on elsewhere; if that process is gone, "
+        LockedError, match=r"process 4000000 on elsewhere; if that process has ended, "
     ):
         list(train(small(), Rows(), steps=6, run=run, resume=True))
 
@@ -228,7 +228,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, tiny_disk, monkeypatch,
             monkeypatch.setattr("transformer_lab.training.writer.write_tensors", full)
             monkeypatch.setattr("transformer_lab.files.models.write_tensors", full)
 
-    with pytest.raises(DiskFullError, match="the disk is full; what was written before is kept"):  # noqa: PT012
+    with pytest.raises(DiskFullError, match="the disk is full; everything written before is kept"):  # noqa: PT012
         for step in train(model, Rows(), steps=20, run=run, checkpoint_every=2):
             if step.index == 5:
                 fill()

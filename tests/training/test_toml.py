@@ -175,6 +175,6 @@ def test_a_task_with_one_answer_a_text_is_refused(tmp_path):
         '[data]\nname = "stories"\nsize = 30\nheld_out = 5\n'
         f'[train]\nsteps = 2\ndevice = "cpu"\n[run]\nfolder = {str(tmp_path / "r")!r}\n'
     )
-    with pytest.raises(ConfigError, match=r"asks for one answer a text"):
+    with pytest.raises(ConfigError, match=r"has one target per text"):
         run_from_config(file, progress=False)
     shutil.rmtree(tmp_path / "r", ignore_errors=True)

@@ -246,7 +246,7 @@ def test_a_revision_is_told_where_it_is_known():
     ("name", "said"),
     [("view.xls", r"ends in '\.xls', which is not known; choose \.csv, \.json, \.npz, \.svg, \.png or \.html"),
      ("view", "has no ending; choose .csv"), ("no/v.csv", "the folder .*no' does not exist"),
-     ("a_file/v.csv", "a_file' is a file and no folder"),
+     ("a_file/v.csv", "a_file' is a file, not a folder"),
      ("folder.json", "is a folder; name a file such as")],
 )  # fmt: skip
 def test_what_cannot_be_written_is_said_in_one_sentence(made, tmp_path, name, said):

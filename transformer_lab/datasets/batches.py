@@ -103,7 +103,7 @@ def mask_tokens(
             batch may be masked.
     """
     if not 0 < rate <= 1:
-        raise ValueError(f"rate={rate} is no share of the tokens; BERT's is 0.15")
+        raise ValueError(f"rate must be in (0, 1], got {rate}; BERT uses 0.15")
     if tokenizer.mask_id is None:
         raise ValueError(f"{tokenizer!r} has no mask token; use one whose mask_id is an int")
     special = _special_ids(tokenizer)
@@ -113,7 +113,9 @@ def mask_tokens(
     if batch.mask is not None:
         eligible &= batch.mask.cpu().numpy()
     if not eligible.any() or not ordinary.size:
-        raise ValueError("the batch holds no token that may be masked, only special ones")
+        raise ValueError(
+            "the batch has only special tokens, none of which can be masked; give it some text"
+        )
     rng = np.random.default_rng(seed)
     chosen = eligible & (rng.random(tokens.shape) < rate)
     if not chosen.any():

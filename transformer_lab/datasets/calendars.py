@@ -53,7 +53,9 @@ def dates(
     rng = np.random.default_rng(seed)
     order = rng.permutation(days).tolist()
     if held_out >= days:
-        raise ValueError(f"held_out={held_out} leaves none of the {days} days to train on")
+        raise ValueError(
+            f"held_out={held_out} leaves none of the {days} days to train on; lower it"
+        )
     rest = _draw(order[:held_out], held_out, writers, rng)
     train = _draw(order[held_out:], size, writers, rng)
     texts = (text for pair in train + rest for text in (pair.source, pair.target))
@@ -79,12 +81,14 @@ def _draw(
             known = pairs.setdefault(pair.source, pair)
             if known.target != pair.target:
                 raise ValueError(
-                    f"{pair.source!r} is {known.target} in one locale and {pair.target} in "
-                    "another; leave one of the two locales out"
+                    f"{pair.source!r} means {known.target} in one locale and {pair.target} in "
+                    "another; leave out one of the two locales"
                 )
             if len(pairs) == size:
                 return list(pairs.values())
-    raise ValueError(f"size={size} is more than can be written of {len(days)} days; lower it")
+    raise ValueError(
+        f"size={size} is more than the different texts that {len(days)} days give; lower it"
+    )
 
 
 class _Writer:
@@ -97,7 +101,7 @@ class _Writer:
         except ImportError:
             raise DataError(
                 "babel",
-                "is not installed, and dates() takes its locales from it; pip install babel",
+                "is not installed, and dates() needs its locales; pip install babel",
             ) from None
         try:
             self.locale = babel.Locale.parse(locale)

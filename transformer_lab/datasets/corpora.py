@@ -64,7 +64,7 @@ class Corpus:
                 the text, so that no token lies across it.
         """
         if not 0 < held_out < 1:
-            raise ValueError(f"held_out={held_out} must lie between 0 and 1; try 0.1")
+            raise ValueError(f"held_out={held_out} must be between 0 and 1; try 0.1")
         tokenizer = make_tokenizer(tokenizer, text)
         cut = int(len(text) * (1 - held_out))
         train = torch.tensor(tokenizer.encode(text[:cut]), dtype=torch.int64)

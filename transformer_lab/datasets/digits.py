@@ -93,12 +93,14 @@ def digits(*, held_out: int = 360, seed: Seed = 0) -> PictureData:
     """
     check_counts(held_out=held_out)
     if held_out >= ALL:
-        raise ValueError(f"held_out={held_out} leaves none of the {ALL} digits to train on")
+        raise ValueError(
+            f"held_out={held_out} leaves none of the {ALL} digits to train on; lower it"
+        )
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError(
-            "the digits are scikit-learn's: pip install 'transformer-lab-notebooks[pictures]'"
+            "the digits come with scikit-learn: pip install 'transformer-lab-notebooks[pictures]'"
         ) from error
     found: Any = load_digits()
     pixels = torch.as_tensor(found.images, dtype=torch.float32)[:, None] / LEVELS

@@ -179,9 +179,9 @@ class Dataset(Generic[Example]):
             if batch_size > 1 and longest > FAR_LONGER * max(1, usual):
                 text = rows.examples[int(lengths.argmax())]
                 warnings.warn(
-                    f"{self.name}: one text has {longest:,} tokens, half of them have {usual} or "
-                    f"fewer; all {batch_size} rows of its batch are padded to it. Leave it out or cut "
-                    f"it: {shown(text)}",
+                    f"{self.name}: one text has {longest:,} tokens, but half of the texts have {usual} "
+                    f"or fewer, and all {batch_size} rows of its batch are padded to its length. Drop "
+                    f"or shorten it: {shown(text)}",
                     stacklevel=4,
                 )
 
@@ -214,7 +214,7 @@ def hold_out(
         ValueError: one of the sides would be empty.
     """
     if held_out >= 1 and held_out != int(held_out):
-        raise ValueError(f"held_out={held_out} must be a whole number, or a share below 1")
+        raise ValueError(f"held_out={held_out} must be a whole number, or a fraction below 1")
     keys = [key(example) for example in examples]
     unique = list(dict.fromkeys(keys))
     n = round(held_out * len(unique)) if 0 < held_out < 1 else int(held_out)

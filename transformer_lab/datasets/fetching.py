@@ -59,22 +59,22 @@ def _download(url: str, sha256: str | None, target: Path, way_out: str) -> None:
     except OSError as error:  # requests' errors are OSErrors, as is a full or read-only disk
         raise DataError(
             target,
-            f"is not here, and {url} could not be fetched ({type(error).__name__}); download it "
-            f"where there is a network and put it at this path, or pass {way_out}",
+            f"is missing, and {url} could not be downloaded ({type(error).__name__}); download "
+            f"it on a machine with a network and copy it to this path, or pass {way_out}",
         ) from error
     except ValueError as error:  # pooch found another sha256, and kept nothing
         raise DataError(
-            target, f"{url} no longer holds the file with sha256 {sha256}; pass {way_out}"
+            target, f"{url} no longer serves the file with sha256 {sha256}; pass {way_out}"
         ) from error
 
 
 def _verified(path: Path, sha256: str | None, url: str) -> Path:
     if not path.is_file():
-        raise DataError(path, f"no such file; download {url} to it")
+        raise DataError(path, f"no such file; download {url} and save it there")
     if sha256 is not None and (found := hashed(path)) != sha256:
         raise DataError(
             path,
             f"has sha256 {found}, not {sha256}: it is not the file at {url}, or is "
-            "damaged; delete it to fetch it anew",
+            "damaged; delete it to download it again",
         )
     return path

@@ -149,7 +149,7 @@ def aligned(
     for side, lines in ((path, sources), (target_path, targets)):
         for number, line in enumerate(lines, 1):
             if not line.strip():
-                raise DataError(side, "is empty; fill it or drop it in both files", number)
+                raise DataError(side, "is empty; fill it in, or delete it in both files", number)
     return [Pair(s.strip(), t.strip()) for s, t in zip(sources, targets, strict=True)]
 
 

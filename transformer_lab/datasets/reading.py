@@ -62,7 +62,9 @@ def read_text(path: str | Path, *, max_line: int | None = MAX_LINE, packed: bool
                 with gzip.GzipFile(fileobj=file) as unpacked:
                     data = _fit_bytes(unpacked, path, max_line, MAX_UNPACKED)
             except (OSError, EOFError, zlib.error) as error:
-                raise DataError(path, f"is no whole gzip file ({error}); fetch it anew") from error
+                raise DataError(
+                    path, f"is not a complete gzip file ({error}); download it again"
+                ) from error
     text = _decoded(data, path)
     if max_line is not None and len(text) > max_line:
         for number, line in enumerate(text.split("\n"), 1):
@@ -119,7 +121,9 @@ def read_table(
             )
         for name, cell in zip(columns, cells, strict=True):
             if not cell:
-                raise DataError(path, f"the {name} is empty; fill it or drop the line", number)
+                raise DataError(
+                    path, f"the {name} is empty; fill it in, or delete the line", number
+                )
         rows.append(cells)
     return rows
 
@@ -196,14 +200,14 @@ def _fit_bytes(
         line += block.count(b"\n")
         kept.write(block)
         if kept.tell() > most:
-            raise DataError(path, f"is more than {most >> 20:,} MiB of text; use a part of it")
+            raise DataError(path, f"has more than {most >> 20:,} MiB of text; use a part of it")
     return kept.getvalue()
 
 
 def _check_mark(data: bytes, path: str | Path) -> None:
     for bom, name in _OTHER_BOMS.items():
         if data.startswith(bom):
-            raise DataError(path, f"is {name}; save it as UTF-8 ({_iconv(name, path)})")
+            raise DataError(path, f"is encoded as {name}; save it as UTF-8 ({_iconv(name, path)})")
 
 
 def _nul(path: str | Path, offset: int, line: int) -> DataError:
@@ -212,7 +216,7 @@ def _nul(path: str | Path, offset: int, line: int) -> DataError:
 
 
 def _too_long(path: str | Path, number: int, count: str) -> DataError:
-    return DataError(path, f"has {count}; break it up, or pass a larger max_line", number)
+    return DataError(path, f"has {count}; split it, or pass a larger max_line", number)
 
 
 def _line_at(data: bytes, offset: int) -> int:

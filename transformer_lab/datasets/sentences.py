@@ -141,7 +141,7 @@ def agreement(
     """
     check_counts(size=size, held_out=held_out, labels=labels)
     if not attractors or not all(0 <= n <= 4 for n in attractors) or not any(attractors):
-        raise ValueError(f"attractors={tuple(attractors)} must be numbers of 0 … 4, not all 0")
+        raise ValueError(f"attractors={tuple(attractors)} must be numbers from 0 to 4, not all 0")
     rng = random.Random(seed)
     between = [n for n in attractors if n]
     made: dict[str, tuple[Sentence, Sentence]] = {}
@@ -152,7 +152,9 @@ def agreement(
             pair = _both_forms(rng, rng.choice(choices))
             misses = misses + 1 if made.setdefault(pair[0].text, pair) is not pair else 0
             if misses > 1000:
-                raise ValueError(f"size={size} is more than the grammar holds; try size=20000")
+                raise ValueError(
+                    f"size={size} is more than the grammar can generate; try size=20000"
+                )
         return list(made.values())[start:]
 
     tests, few = _label(draw(held_out, between)), _label(draw(labels, between))
@@ -254,7 +256,7 @@ def labelled_file(
         sentences[Sentence(text, number[label])] = None
     if len(names) < 2:
         raise DataError(
-            path, f"there is one label, {', '.join(names)}; a classifier needs at least two"
+            path, f"there is only one label, {', '.join(names)}; a classifier needs at least two"
         )
     train, rest = hold_out(
         list(sentences), held_out, seed=seed, key=lambda sentence: sentence.text, name=str(path)

@@ -106,9 +106,13 @@ def _different_rows(settings: _Settings) -> list[list[int]]:
     check_counts(size=s.size, held_out=s.held_out, vocab=s.vocab, length=high)
     _check_room(s.size + s.held_out, vocab=s.vocab if s.distinct else 1, length=high)
     if not 1 <= low <= high:
-        raise ValueError(f"length={s.length} must be a number, or (least, most), from 1 up")
+        raise ValueError(
+            f"length={s.length} must be a number of at least 1, or a pair (least, most)"
+        )
     if s.distinct and high > s.vocab:
-        raise ValueError(f"length={high} needs as many different symbols, but vocab={s.vocab}")
+        raise ValueError(
+            f"length={high} needs {high} different symbols, but vocab={s.vocab}; raise vocab"
+        )
     wanted = s.size + s.held_out
     rng = np.random.default_rng(s.seed)
     rows: dict[tuple[int, ...], None] = {}
@@ -125,7 +129,7 @@ def _different_rows(settings: _Settings) -> list[list[int]]:
             return [list(row) for row in rows][:wanted]
     raise ValueError(
         f"size={s.size} and held_out={s.held_out} need {wanted} different sequences, but length="
-        f"{s.length} and vocab={s.vocab} gave only {len(rows)}; ask for fewer or longer ones"
+        f"{s.length} and vocab={s.vocab} gave only {len(rows)}; request fewer or longer ones"
     )
 
 
@@ -223,13 +227,13 @@ def induction(
     if vocab < length - shortest:
         raise ValueError(
             f"vocab={vocab} is too small: length={length} needs {length - shortest} different "
-            "symbols beside the repeated ones"
+            "symbols besides the repeated ones"
         )
     other = [lag for lag in lags if lag not in held_out_lags]
     outside = [lag for lag in held_out_lags if lag not in lags]
     if outside or not other or not held_out_lags:
         raise ValueError(
-            f"held_out_lags={tuple(held_out_lags)} must name some, not all, of "
+            f"held_out_lags={tuple(held_out_lags)} must be some, but not all, of the lags "
             f"{lags.start} … {lags.stop - 1}"
         )
     rng = np.random.default_rng(seed)

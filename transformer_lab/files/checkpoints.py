@@ -57,7 +57,7 @@ def newest(run: Path) -> Checkpoint | None:
         try:
             return verify(checkpoint_path(run, step))
         except CheckpointError as error:
-            warnings.warn(f"passing over a damaged checkpoint: {error}", stacklevel=2)
+            warnings.warn(f"skipping a damaged checkpoint: {error}", stacklevel=2)
     return None
 
 
@@ -71,7 +71,7 @@ def verify(folder: Path) -> Checkpoint:
             f"{folder} has checkpoint version {version!r}; this package reads version {FORMAT}"
         )
     if seal != sealed(state)["seal"]:
-        raise CheckpointError(f"{folder / STATE} is not as it was written")
+        raise CheckpointError(f"{folder / STATE} has changed since it was written")
     with as_written(folder):
         if not {WEIGHTS, TRAINING} <= set(state["files"]) or type(state["step"]) is not int:
             raise CheckpointError(f"{folder / STATE} does not list {WEIGHTS} and {TRAINING}")
@@ -80,7 +80,7 @@ def verify(folder: Path) -> Checkpoint:
             if Path(name).name != name or not os.path.lexists(path):
                 raise CheckpointError(f"{path} is missing")
             if path.stat().st_size != expected["bytes"] or sha256(path) != expected["sha256"]:
-                raise CheckpointError(f"{path} is not as it was written")
+                raise CheckpointError(f"{path} has changed since it was written")
     return Checkpoint(folder, state)
 
 
@@ -99,7 +99,7 @@ def as_written(folder: Path) -> Iterator[None]:
         yield
     except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise CheckpointError(
-            f"{folder / STATE} is not as it was written ({type(error).__name__}: {error})"
+            f"{folder / STATE} has changed since it was written ({type(error).__name__}: {error})"
         ) from error
 
 

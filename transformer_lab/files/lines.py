@@ -64,7 +64,9 @@ def whole_lines(
             except CheckpointError as error:
                 line, problem = {}, f"is damaged: {error}"
             if problem:
-                told = f"{in_line(path)}, line {number} {problem}; it and what follows are left out"
+                told = (
+                    f"{in_line(path)}, line {number} {problem}; it and all later lines are skipped"
+                )
                 warnings.warn(told, stacklevel=3)
                 return
             yield end, line

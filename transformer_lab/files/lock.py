@@ -33,19 +33,19 @@ class Lock:
         except CheckpointError:
             os.close(self.handle)
             raise NotReplacedError(
-                f"{path} is no lock of ours, and is left alone; use another folder"
+                f"{path} was not created by transformer_lab; choose another run folder"
             ) from None
         mine = {"host": socket.gethostname(), "pid": os.getpid()}
         if left and left.get("host") != mine["host"]:
             # The system's lock may not reach across a network file system.
             os.close(self.handle)
             raise LockedError(
-                f"{path.parent} is being written by {_name(left)}; if that process is gone, "
+                f"{path.parent} is being written by {_name(left)}; if that process has ended, "
                 f"delete {path}"
             )
         if left:
             warnings.warn(
-                f"{path.parent} was being written by {_name(left)}, which is gone; taking over",
+                f"{path.parent} was being written by {_name(left)}, which has ended; taking over",
                 stacklevel=5,
             )
         os.ftruncate(self.handle, 0)

@@ -78,14 +78,14 @@ def save_model(model: nn.Module, folder: str | Path, *, dtype: str | None = None
     described = describe(model)
     if described is None:
         raise ValueError(
-            f"a {type(model).__name__} has no config that can be written; save_model takes a "
+            f"a {type(model).__name__} has no config that can be written; give save_model a "
             "transformer_lab.Transformer"
         )
     random = getattr(model, "random_weights", ())
     if random:
         raise ValueError(
-            f"{random[0]} was in no file and is random; a saved folder would not say so. Set "
-            "model.random_weights = () once it is trained, or to save it as it is"
+            f"{random[0]} was not in the loaded file and is random, which a saved folder would not "
+            "show. Set model.random_weights = () once it is trained, or to save it as it is"
         )
     tensors = model_tensors(model)
     if dtype is not None:
@@ -109,8 +109,8 @@ def _check_ours(folder: Path) -> None:
     free = config is None and weights is None
     if not free and config != "ours" and (config == "other" or weights != "ours"):
         raise NotReplacedError(
-            f"{folder} holds a {CONFIG} or {WEIGHTS} that is no model of ours, or is damaged; it "
-            "is left alone. Name another folder"
+            f"{folder} has a {CONFIG} or {WEIGHTS} that save_model did not write, or that is "
+            "damaged; it is not overwritten. Name another folder"
         )
 
 
@@ -149,9 +149,9 @@ def load_model(
         if (folder / CHECKPOINTS).is_dir():
             found = newest(folder)
             if found is None:
-                raise FileNotFoundError(f"{in_line(folder)} holds no checkpoint")
+                raise FileNotFoundError(f"{in_line(folder)} has no checkpoint that can be read")
             return load_model(found.folder, model=model, device=device, allow_missing=allow_missing)
-        what = "is no folder" if not folder.is_dir() else f"holds no {WEIGHTS}"
+        what = "is not a folder" if not folder.is_dir() else f"has no {WEIGHTS}"
         raise FileNotFoundError(f"{in_line(folder)} {what}; give a folder that save_model wrote")
     path = folder / WEIGHTS
     shapes, metadata = read_header(path)
@@ -165,8 +165,8 @@ def load_model(
     tensors, _ = read_tensors(path)
     if seal is not None and not missing and seal != _sha256(described, tensors):
         raise CheckpointError(
-            f"{path} is not as it was written: its checksum differs. Copy the folder anew, or "
-            "load an older checkpoint"
+            f"{path} has changed since it was written: its checksum differs. Copy the folder "
+            "again, or load an older checkpoint"
         )
     load_tensors(model, tensors, path, without=missing)
     if missing:
@@ -192,7 +192,7 @@ def _described(folder: Path, metadata: Mapping[str, str]) -> tuple[dict[str, Any
     elif os.path.lexists(config):
         described = read_json(config)
     else:
-        raise CheckpointError(f"{folder} holds weights but no {CONFIG}")
+        raise CheckpointError(f"{folder} has weights but no {CONFIG}")
     return described, described.pop(SEAL, None)
 
 
@@ -256,8 +256,8 @@ def build(
         )
     if not isinstance(name, str) or name not in _CLASSES:
         raise CheckpointError(
-            f"{path} holds a {name!r}; known: {', '.join(_CLASSES)}. Give model= to load the "
-            "weights into one of your own"
+            f"{path} has a model of class {name!r}, not one of {', '.join(_CLASSES)}. Give "
+            "model= to load the weights into a model of your own"
         )
     module, config_path = _CLASSES[name]
     config_module, config_name = config_path.split(".")
@@ -266,7 +266,7 @@ def build(
     try:
         config = config_class.from_dict(values)
     except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:
-        raise CheckpointError(f"{path} has an unfit configuration: {error}") from None
+        raise CheckpointError(f"{path} has an invalid configuration: {error}") from None
     _check_plausible(config, shapes, path)
     try:
         with own_randomness():
@@ -278,7 +278,7 @@ def build(
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{path} has an unfit configuration: {error}") from None
+        raise CheckpointError(f"{path} has an invalid configuration: {error}") from None
 
 
 def _check_plausible(config: Any, shapes: Shapes, path: Path) -> None:
@@ -288,8 +288,8 @@ def _check_plausible(config: Any, shapes: Shapes, path: Path) -> None:
     positions = getattr(config, "n_ctx", 0) * getattr(config, "d_model", 1)
     if layers > len(shapes) or positions > max(1 << 23, 64 * held):
         raise CheckpointError(
-            f"{path} holds {len(shapes)} tensors with {held:,} numbers, which cannot be a model "
-            f"of {layers} layers and n_ctx={getattr(config, 'n_ctx', 0)}"
+            f"{path} has {len(shapes)} tensors with {held:,} numbers, which cannot be a model "
+            f"with {layers} layers and n_ctx={getattr(config, 'n_ctx', 0)}"
         )
 
 
@@ -343,7 +343,7 @@ def _check_fit(
         elif dtype not in (
             _FLOATS if own[name].is_floating_point() else (_NAMES[own[name].dtype],)
         ):
-            wrong.append(f"{name} holds {dtype} numbers, which are no weights")
+            wrong.append(f"{name} has dtype {dtype}, which is not that of weights")
     _refuse(source, wrong)
 
 

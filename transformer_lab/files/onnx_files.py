@@ -51,7 +51,7 @@ def read_onnx(path: str | Path) -> tuple[dict[str, Tensor], list[Operation]]:
     try:
         return _graph(memoryview(data))
     except (_Damaged, ValueError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path} is damaged or no ONNX file: {error}") from None
+        raise CheckpointError(f"{path} is damaged or not an ONNX file: {error}") from None
 
 
 class _Damaged(Exception):
@@ -74,7 +74,7 @@ def _graph(data: memoryview) -> tuple[dict[str, Tensor], list[Operation]]:
             if len(tensors) > MAX_TENSORS or len(operations) > MAX_TENSORS:
                 raise _Damaged(f"it lists more than {MAX_TENSORS} parts")
     if not tensors:
-        raise _Damaged("it holds no weights")
+        raise _Damaged("it has no weights")
     return tensors, operations
 
 
@@ -100,7 +100,7 @@ def _tensor(data: memoryview) -> tuple[str, Tensor | None]:
         elif number == _RAW_DATA or (number == _FLOAT_DATA and not isinstance(value, int)):
             raw = _bytes(value)
         elif number == _EXTERNAL:
-            raise _Damaged("its weights stand in other files, which are not read")
+            raise _Damaged("its weights are in other files, which are not read")
     if kind not in _TYPES or raw is None:
         return name, None
     dtype, count = _TYPES[kind], math.prod(shape)
@@ -126,9 +126,9 @@ def _fields(data: memoryview) -> Iterator[tuple[int, Any]]:
         elif wire in (1, 5):
             size = 8 if wire == 1 else 4
         else:
-            raise _Damaged(f"a field of the unknown type {wire}")
+            raise _Damaged(f"a field has the unknown type {wire}")
         if size > len(data) - at:
-            raise _Damaged("it is cut short")
+            raise _Damaged("it is truncated")
         yield number, data[at : at + size]
         at += size
 
@@ -138,7 +138,7 @@ def _number(data: memoryview, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         if at >= len(data) or shift > 63:
-            raise _Damaged("it is cut short")
+            raise _Damaged("it is truncated")
         byte = data[at]
         value |= (byte & 0x7F) << shift
         at, shift = at + 1, shift + 7
@@ -155,7 +155,7 @@ def _numbers(data: memoryview) -> Iterator[int]:
 
 def _bytes(value: Any) -> memoryview:
     if isinstance(value, int):
-        raise _Damaged("a number stands where a part should")
+        raise _Damaged("a number was found where a part was expected")
     return value
 
 

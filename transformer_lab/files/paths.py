@@ -30,10 +30,10 @@ def check_folder(name: str, path: str | os.PathLike) -> Path:
         ValueError: naming what is in the way.
     """
     folder = Path(path).expanduser()
-    problem = "it is empty" if not str(path).strip() else _in_the_way(folder)
+    problem = "the path is empty" if not str(path).strip() else _in_the_way(folder)
     if problem:
         raise ValueError(
-            f"{name}={shown(str(path))} cannot be a folder: {problem}; name another one"
+            f"{name}={shown(str(path))} cannot be a folder: {problem}; name another folder"
         )
     return folder
 
@@ -45,7 +45,7 @@ def _in_the_way(folder: Path) -> str:
         except (FileNotFoundError, NotADirectoryError):
             if not os.path.islink(part):
                 continue  # what is above it says more
-            return f"{str(part)!r} is a link that leads nowhere"
+            return f"{str(part)!r} is a broken link"
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
             return why[:1].lower() + why[1:]

@@ -94,7 +94,7 @@ def read_picture(picture: Any) -> Image:
     if isinstance(picture, str | os.PathLike):
         return _from_file(Path(picture).expanduser())
     if type(picture).__module__.split(".")[0] == "PIL" and hasattr(picture, "getbands"):
-        return _decoded(picture, "the picture")
+        return _decoded(picture, "the image")
     return _from_array(picture)
 
 
@@ -108,16 +108,18 @@ def _from_file(path: Path) -> Image:
             found = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         kinds = ", ".join(FORMATS[:-1])
-        raise PictureError(f"{path} is not a picture of a kind that is read ({kinds})") from None
+        raise PictureError(
+            f"{path} is not an image in a format that can be read ({kinds})"
+        ) from None
     except Image.DecompressionBombError:
         raise PictureError(
-            f"{path} holds far more than {MOST_PIXELS:,} pixels, the most that are read; make it "
+            f"{path} has far more than {MOST_PIXELS:,} pixels, the most that can be read; make it "
             "smaller"
         ) from None
     except Exception as error:  # Pillow's readers raise whatever their format makes them
         raise _damaged(path, error) from None
     if getattr(found, "is_animated", False):
-        raise PictureError(f"{path} is an animation or holds several pictures; save one of them")
+        raise PictureError(f"{path} is an animation or holds several images; save one of them")
     return _decoded(found, str(path))
 
 
@@ -132,11 +134,11 @@ def _decoded(found: Image, name: str) -> Image:
     width, height = found.size
     if width * height > MOST_PIXELS:
         raise PictureError(
-            f"{name} has {width:,} × {height:,} pixels; at most {MOST_PIXELS:,} are read: make it "
-            "smaller"
+            f"{name} has {width:,} × {height:,} pixels; at most {MOST_PIXELS:,} can be read: make "
+            "it smaller"
         )
     if not width * height:
-        raise PictureError(f"{name} has {width} × {height} pixels; there is nothing to see")
+        raise PictureError(f"{name} has {width} × {height} pixels, so it is empty")
     if found.mode == "F":
         return _from_array(np.asarray(found), name)
     try:
@@ -155,7 +157,7 @@ def _decoded(found: Image, name: str) -> Image:
         raise _damaged(name, error) from None
 
 
-def _from_array(picture: Any, name: str = "the picture") -> Image:
+def _from_array(picture: Any, name: str = "the image") -> Image:
     from PIL import Image
 
     if isinstance(picture, bytes | bytearray | dict) or picture is None:
@@ -179,11 +181,11 @@ def _from_array(picture: Any, name: str = "the picture") -> Image:
             f"{name} has shape {shape}; give [height, width, 3] or [3, height, width]{many}"
         )
     if 0 in shape:
-        raise PictureError(f"{name} has shape {shape}; there is nothing to see")
+        raise PictureError(f"{name} has shape {shape}, so it is empty")
     if array.shape[0] * array.shape[1] > MOST_PIXELS:
         raise PictureError(
-            f"{name} has {array.shape[1]:,} × {array.shape[0]:,} pixels; at most {MOST_PIXELS:,} are "
-            "read: make it smaller"
+            f"{name} has {array.shape[1]:,} × {array.shape[0]:,} pixels; at most {MOST_PIXELS:,} can "
+            "be read: make it smaller"
         )
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
@@ -210,7 +212,7 @@ def _bytes(array: np.ndarray, name: str) -> np.ndarray:
     top = 1 if array.dtype.kind == "f" else 255
     if not (0 <= least <= most <= top):  # NaN too
         raise PictureError(
-            f"{name} holds numbers from {least:g} to {most:g}; give whole numbers 0 … 255 or floats "
-            "0 … 1, as a picture has them before it is prepared for a model"
+            f"{name} has numbers from {least:g} to {most:g}; give whole numbers 0 … 255 or floats "
+            "0 … 1, as in an image before it is prepared for a model"
         )
     return (array * (255 / top)).round().astype(np.uint8)

@@ -22,8 +22,8 @@ def resource(*parts: str) -> Path:
         if place.exists():
             return place
     raise FileNotFoundError(
-        f"{'/'.join(parts)} is not there; looked in {places[0]} and {places[1]}. Is the clone "
-        "complete? `git checkout -- data notebooks` brings the files back."
+        f"{'/'.join(parts)} is missing from {places[0]} and {places[1]}. Is the clone complete? "
+        "`git checkout -- data notebooks` restores the files."
     )
 
 

@@ -38,9 +38,9 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,511}")
 _PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle"}
 _TEMPORARY = re.compile(r"\.(.+)\.(writing|removed)-(\d+)(?:-\d+)?")
 _FULL = {
-    errno.ENOSPC: ("the disk is full", "Make room"),
-    errno.EDQUOT: ("the disk quota is used up", "Make room"),
-    errno.EFBIG: ("a file may not become this large here", "Raise the limit (ulimit -f)"),
+    errno.ENOSPC: ("the disk is full", "Free some space"),
+    errno.EDQUOT: ("the disk quota is used up", "Free some space"),
+    errno.EFBIG: ("the system does not allow files this large", "Raise the limit (ulimit -f)"),
 }
 _count = itertools.count()
 
@@ -86,7 +86,7 @@ def committed_folder(path: Path) -> Iterator[Path]:
     """The same for a folder of files. A folder that is already there gives way."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise NotReplacedError(
-            f"{path} is {kind_of(path)}, where a folder is to be written; remove or rename it"
+            f"{path} is {kind_of(path)}, but a folder is to be written there; remove or rename it"
         )
     with _workshop(path) as folder:
         temporary = folder / path.name
@@ -135,7 +135,7 @@ def check_replaceable(path: Path) -> None:
         raise NotReplacedError(f"{str(path)!r} cannot be written: {error}") from None
     if not stat.S_ISREG(mode):
         raise NotReplacedError(
-            f"{path} is {kind_of(path)}, which is not written over; name another file, or remove "
+            f"{path} is {kind_of(path)}, which is not overwritten; name another file, or remove "
             "it first"
         )
 
@@ -220,7 +220,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         for code, (what, remedy) in _FULL.items():
             # safetensors reports it as text only.
             if getattr(error, "errno", None) == code or os.strerror(code) in str(error):
-                told = f"{what}; what was written before is kept. {remedy} and resume"
+                told = f"{what}; everything written before is kept. {remedy} and resume"
                 raise DiskFullError(code, told, str(path)) from error
         raise
 
@@ -289,7 +289,7 @@ def read_bytes(path: str | Path, *, limit: int, error: Problem = CheckpointError
             data = file.read(limit + 1)
             if len(data) <= limit:
                 return data
-    raise error(f"{path} is larger than {limit / 2**20:.3g} MiB; it cannot be what is wanted here")
+    raise error(f"{path} is larger than {limit / 2**20:.3g} MiB, so it cannot be the right file")
 
 
 def read_json(
@@ -316,11 +316,11 @@ def parse_json(data: bytes | str, name: str, *, error: Problem = CheckpointError
             parse_int=_whole,
         )  # fmt: skip
     except RecursionError:
-        raise error(f"{name} is not readable JSON: it nests too deeply") from None
+        raise error(f"{name} is not readable JSON: it is nested too deeply") from None
     except ValueError as problem:
         raise error(f"{name} is not readable JSON: {problem}") from None
     if not isinstance(value, dict):
-        raise error(f"{name} holds no JSON object")
+        raise error(f"{name} is not a JSON object")
     return value
 
 
@@ -367,7 +367,7 @@ def read_header(path: Path) -> tuple[dict[str, tuple[str, list[int]]], dict[str,
     if path.suffix.lower() in _PICKLES:
         raise CheckpointError(
             f"{path} is a PyTorch pickle, which can run code when it is read; only safetensors "
-            "files are loaded. Convert it where you trust it"
+            "files are loaded. If you trust it, convert it to safetensors"
         )
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -377,14 +377,14 @@ def read_header(path: Path) -> tuple[dict[str, tuple[str, list[int]]], dict[str,
         # called one.
         if after != b"{" and (start[:4] == b"PK\x03\x04" or start[:1] == b"\x80"):
             raise CheckpointError(
-                f"{path} is a PyTorch pickle in spite of its name; it can run code when it is "
+                f"{path} is a PyTorch pickle despite its name, and can run code when it is "
                 "read. Only safetensors files are loaded"
             )
         if len(start) < 8 or length > size - 8:
-            raise CheckpointError(f"{path} is cut short or no safetensors file ({size} bytes)")
+            raise CheckpointError(f"{path} is truncated or not a safetensors file ({size} bytes)")
         if length > MAX_HEADER:
             raise CheckpointError(
-                f"{path} has a header of {length:,} bytes; at most {MAX_HEADER:,} are read"
+                f"{path} has a header of {length:,} bytes; at most {MAX_HEADER:,} can be read"
             )
         raw = (after + file.read(length - 1)) if length else b""
     if raw.count(b"{") > MAX_TENSORS + 2:
@@ -394,7 +394,7 @@ def read_header(path: Path) -> tuple[dict[str, tuple[str, list[int]]], dict[str,
     )
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise CheckpointError(f"{path} has metadata that are not text")
+        raise CheckpointError(f"{path} has metadata that is not text")
     _check_places(path, header, size - 8 - length)
     return {name: (entry["dtype"], entry["shape"]) for name, entry in header.items()}, metadata
 
@@ -404,7 +404,7 @@ def _check_places(path: Path, header: dict[str, Any], data: int) -> None:
     places = []
     for name, entry in header.items():
         if not _NAME.fullmatch(name) or ".." in name:
-            raise CheckpointError(f"{path} has a tensor with the unfit name {name[:80]!r}")
+            raise CheckpointError(f"{path} has a tensor with the invalid name {name[:80]!r}")
         try:
             dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
             fits = (
@@ -420,18 +420,20 @@ def _check_places(path: Path, header: dict[str, Any], data: int) -> None:
     position = 0
     for begin, end, name in sorted(places):
         if begin != position:
-            raise CheckpointError(f"{path} is damaged: tensor {name!r} is not where it should be")
+            raise CheckpointError(
+                f"{path} is damaged: tensor {name!r} is not at its expected offset"
+            )
         position = end
     if position != data:
         raise CheckpointError(
-            f"{path} is damaged: its tensors take {position:,} bytes but it holds {data:,}"
+            f"{path} is damaged: its tensors take {position:,} bytes, but it has {data:,}"
         )
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     out = dict(pairs)
     if len(out) != len(pairs):
-        raise ValueError("a key is given twice")
+        raise ValueError("a key occurs twice")
     return out
 
 

@@ -29,7 +29,7 @@ def write_bytes(path: str | os.PathLike, pieces: Iterable[bytes], *, such_as: st
     """
     path = Path(path)
     if "\0" in str(path):
-        raise _unwritable(path, "embedded null byte")
+        raise _unwritable(path, "the path contains a null byte")
     if path.is_dir():
         raise ValueError(f"path={str(path)!r} is a folder; name a file such as {such_as}")
     if not path.parent.is_dir():
@@ -47,7 +47,7 @@ def write_bytes(path: str | os.PathLike, pieces: Iterable[bytes], *, such_as: st
 
 def _no_folder(path: Path, shown: str) -> str:
     return (
-        f"{shown} is a file and no folder"
+        f"{shown} is a file, not a folder"
         if path.exists()
         else f"the folder {shown} does not exist"
     )

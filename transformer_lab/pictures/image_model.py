@@ -1,4 +1,4 @@
-"""A model that looks at pictures, and what prepares them: give it a picture, and see what it does."""
+"""A vision model together with its image processor, so that it can be run on image files."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ LONGEST = 50  # times the shorter side
 
 
 class ImageModel:
-    """A model that is given pictures.
+    """A vision model and its image processor.
 
     Args:
-        model: a Hugging Face model that reads pixels.
-        processor: a Hugging Face image processor; where it is None, pictures are resized to the
-            model's own size and cut to it, with the mean and deviation of ImageNet (see `note`).
+        model: a Hugging Face model that takes pixels.
+        processor: a Hugging Face image processor. None resizes and crops images to the model's
+            input size and normalises them with ImageNet's mean and deviation (see `note`).
         name: shown by the views.
 
     Raises:
-        ValueError: for a model that reads no pixels.
+        ValueError: for a model that takes no pixels.
     """
 
     def __init__(self, model: Any, processor: Any = None, name: str = ""):
@@ -40,15 +40,15 @@ class ImageModel:
         size = self.network.picture_size
         if size is None and processor is None:
             raise ValueError(
-                f"{self.name} reads no pictures, or of no size that it tells; give one that does, or "
-                "the image processor that belongs to it"
+                f"{self.name} does not read images, or does not say of which size; give a vision "
+                "model, or the image processor that belongs to it"
             )
         self.processor: Any = Preparing(*size) if processor is None and size else processor
         self.note = ""
         if processor is None:
             self.note = (
-                "No image processor came with this model: pictures are resized and cut to its size, "
-                "with the mean and deviation of ImageNet."
+                "This model has no image processor: images are resized and cropped to its input "
+                "size, and normalised with ImageNet's mean and deviation."
             )
 
     @classmethod
@@ -85,7 +85,7 @@ class ImageModel:
         """
         if self.random_weights:
             raise ValueError(
-                f"{self.name} has {caution(self)}; a saved folder would not say so. Set "
+                f"{self.name} has {caution(self)}, which a saved folder would not show. Set "
                 "model.model.random_weights = () once they are trained, or to save them as they are"
             )
         self.model.save_pretrained(folder, **options)
@@ -126,8 +126,8 @@ class ImageModel:
             return self.processor(found)[None]
         if max(found.size) > LONGEST * min(found.size):  # resized to its shorter side, it is huge
             raise ValueError(
-                f"the picture has {found.width} × {found.height} pixels, more than {LONGEST} times as "
-                "long on one side as on the other; cut out what is to be seen"
+                f"the image has {found.width} × {found.height} pixels, more than {LONGEST} times as "
+                "long on one side as on the other; crop it to the part that matters"
             )
         try:
             given = self.processor(images=found, return_tensors="pt")
@@ -135,7 +135,7 @@ class ImageModel:
         except (TypeError, KeyError, ValueError, ZeroDivisionError) as error:
             why = " ".join(str(error).split())[:200] or type(error).__name__
             raise ValueError(
-                f"the image processor of {self.name} cannot prepare a picture of {found.width} × "
+                f"the image processor of {self.name} cannot prepare an image of {found.width} × "
                 f"{found.height} pixels: {why}"
             ) from error
 
@@ -171,7 +171,9 @@ class ImageModel:
             ValueError: for what is no picture, and for a model that tells no classes apart.
         """
         if not self.classes:
-            raise ValueError(f"{self.name} has no head that tells classes apart")
+            raise ValueError(
+                f"{self.name} has no classification head; use trace() to see its attention"
+            )
         answers = self.trace(picture, keep="maps").answers
         assert answers is not None
         best = answers[0].float().softmax(-1).topk(min(k, answers.shape[-1]))
@@ -180,5 +182,5 @@ class ImageModel:
 
     def __repr__(self) -> str:
         size, n = self.network.picture_size, len(self.classes)
-        reads = f"{size[0]} × {size[1]} pixels" if size else "pictures"
+        reads = f"{size[0]} × {size[1]} pixels" if size else "images"
         return f"<ImageModel {self.name}: {reads}{f', {n:,} classes' if n else ''}>"

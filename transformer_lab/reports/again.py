@@ -68,21 +68,25 @@ class Again:
 
     def lines(self) -> Iterator[str]:
         """What is to be told, a line each."""
-        yield f"{self.function} of {self.model}, made anew."
-        differ = ", ".join(f"{n} {a} then and {b} now" for n, (a, b) in self.versions.items())
+        yield f"{self.function} of {self.model}, computed again."
+        differ = ", ".join(f"{n} {a} then, {b} now" for n, (a, b) in self.versions.items())
         yield f"Versions: {differ or 'the same'}."
         before, now = (one[:12] for one in self.weights)
         told = (
-            f"the same (sha256 {now}…)" if before == now else f"others ({before}… then, {now}… now)"
+            f"the same (sha256 {now}…)"
+            if before == now
+            else f"different ({before}… then, {now}… now)"
         )
         yield f"Weights: {told}."
         by, where = self.largest
         most = f"; the largest difference is {by:.3g}, at {where}" if by else ", exactly"
-        within = f"{self.tolerance:g} (times the number, where that is above 1)"
+        within = f"{self.tolerance:g} (relative for numbers above 1)"
         if not self.differences:
             yield f"Numbers: all {self.compared} are the same within {within}{most}."
             return
-        yield f"Different: {len(self.differences)} values, of {self.compared} numbers, beyond {within}{most}."
+        n = len(self.differences)
+        values = f"{n} value{'s' * (n > 1)}; {self.compared} numbers were compared"
+        yield f"Different by more than {within}: {values}{most}."
         for one in self.differences[:_SHOWN]:
             yield f"  {one.where}: {_said(one.before)} then, {_said(one.now)} now"
         if len(self.differences) > _SHOWN:
@@ -111,7 +115,8 @@ def again(
     source = model or about.get("loaded_from")
     if not isinstance(source, str):
         raise ReportError(
-            f"{path} is of a model that was in memory alone; save it, and say where with --model FOLDER"
+            f"{path} is about a model that was only in memory; save the model, and give its folder with "
+            "--model FOLDER"
         )
     kind: Any = ImageModel if about.get("as") == "ImageModel" else TextModel
     loaded = kind.from_pretrained(
@@ -133,20 +138,20 @@ def again(
 def _check(path: Path, told: Mapping[str, Any]) -> None:
     version = told.get(MARK)
     if version is None:
-        raise ReportError(f"{path} is no report of ours; give the JSON that tl.report wrote")
+        raise ReportError(f"{path} is not a report; give a JSON file that tl.report wrote")
     if version != FORMAT:
         raise ReportError(
-            f"{path} has format {shown(version)} and this package reads {FORMAT}; use a newer package"
+            f"{path} has format {shown(version)}, but this package reads {FORMAT}; use a newer package"
         )
     for name, kind in _NEEDED.items():
         if not isinstance(told.get(name), kind):
-            raise ReportError(f"{path} is damaged: it has no {name!r}; copy it anew")
+            raise ReportError(f"{path} is damaged: it has no {name!r}; copy it again")
     if not isinstance(told["model"].get("random_weights"), list):
-        raise ReportError(f"{path} is damaged: its model has no 'random_weights'; copy it anew")
+        raise ReportError(f"{path} is damaged: its model has no 'random_weights'; copy it again")
     if told["function"] not in kinds.FUNCTIONS:
         known = ", ".join(kinds.FUNCTIONS)
         raise ReportError(
-            f"{path} was made by {shown(told['function'])}, which is not among {known}; use a newer package"
+            f"{path} was made by {shown(told['function'])}, which is not one of {known}; use a newer package"
         )
 
 
@@ -156,7 +161,7 @@ def _made_anew(path: Path, told: Mapping[str, Any], model: Any) -> Any:
         found = kinds.FUNCTIONS[told["function"]](model, **arguments)
         return kinds.taken(found, told["steps"])
     except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise ReportError(f"{path} cannot be made anew: {error}") from error
+        raise ReportError(f"{path} cannot be computed again: {error}") from error
 
 
 def _beside(before: Any, now: Any, where: str) -> Iterator[Difference]:

@@ -11,21 +11,21 @@ from ..files.options import FilledPath
 
 @click.command()
 @click.argument("file", type=FilledPath(path_type=Path))
-@click.option("--model", metavar="NAME_OR_FOLDER", help="Where the model is, if it has moved.")
+@click.option("--model", metavar="NAME_OR_FOLDER", help="Where the model is now, if it has moved.")
 @click.option(
     "--tolerance",
     default=1e-4,
     show_default=True,
-    help="How far apart numbers may be, times the number where that is above 1.",
+    help="The largest difference allowed; relative for numbers above 1.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps or auto.")
 @click.pass_context
 def report(
     ctx: click.Context, file: Path, model: str | None, tolerance: float, device: str
 ) -> None:
-    """Make a finding anew from the JSON that tl.report wrote, and say what differs.
+    """Compute a finding again from the JSON that tl.report wrote, and report what differs.
 
-    Exit code 0 if weights, words and numbers are the same, 1 if not, 2 if it could not be made.
+    Exits 0 if weights, words and numbers are the same, 1 if not, and 2 if it could not be computed.
 
     \b
     Examples:

@@ -57,7 +57,7 @@ def taken(finding: Any, steps: list[Any]) -> Any:
         elif name == "site" and isinstance(finding, PatchingGrids):
             finding = finding[argument]
         else:
-            raise ValueError(f"its step {shown(name)} is not known")
+            raise ValueError(f"it contains the unknown step {shown(name)}")
     return finding
 
 
@@ -106,7 +106,7 @@ def metric_of(finding: Any) -> str:
 def seeds_of(finding: Any) -> dict[str, int]:
     """Of what was drawn; empty where nothing was."""
     if isinstance(finding, Circuit):
-        return {"circuits at random": finding.seed}
+        return {"random circuits": finding.seed}
     return {"bootstrap": finding.seed} if isinstance(finding, Study) else {}
 
 
@@ -119,8 +119,9 @@ def sentence_of(finding: Any) -> str:
         return repr(finding).strip("<>")
     if isinstance(finding, PathEffect):
         return (
-            f"Sender {finding.sender} moves the {finding.metric} by {finding.value:.4g} of "
-            f"{finding.source - finding.into:.4g} by the path to {finding.receiver} via {finding.via}."
+            f"Sender {finding.sender} changes the {finding.metric} by {finding.value:.4g} of "
+            f"{finding.source - finding.into:.4g} through the path to {finding.receiver} via "
+            f"{finding.via}."
         ).replace("-", "−")
     return getattr(finding, "sentence", "") or repr(finding).strip("<>")
 

@@ -60,8 +60,8 @@ def page_of(finding: Any, told: Mapping[str, Any], file: str) -> Iterator[str]:
     yield _table(*kinds.rows_of(finding))
     yield _about(told)
     yield (
-        f"<h2>Made again</h2>\n<p><code>transformer-lab report {_(file)}</code> makes it anew and says "
-        f'what differs. In Python:</p>\n<pre tabindex="0" aria-label="Python">{_(told["python"])}</pre>\n'
+        f"<h2>Reproduce it</h2>\n<p><code>transformer-lab report {_(file)}</code> computes it again and "
+        f'reports what differs. In Python:</p>\n<pre tabindex="0" aria-label="Python">{_(told["python"])}</pre>\n'
         "</main>\n</body>\n</html>\n"
     )
 
@@ -96,7 +96,7 @@ def _map(title: str, numbers: Any, marked: Any, axes: Any, labels: Mapping[str, 
     some = (
         ""
         if not marked.any()
-        else ("; ≈ an estimate" if "mean" not in title else "; ≈ the interval holds 0")
+        else ("; ≈ an estimate" if "mean" not in title else "; ≈ the interval contains 0")
     )
     return (
         f"<section><h2>{_(title)}</h2>\n"
@@ -133,19 +133,23 @@ def _about(told: Mapping[str, Any]) -> str:
     model = told["model"]
     entries = [
         ("Model", f"{model['name']} ({model['class']})"),
-        ("Loaded from", model["loaded_from"] or "memory: it was in no file"),
-        ("Revision", model["revision"] or "not known; the weights tell it from others"),
+        ("Loaded from", model["loaded_from"] or "memory, not from a file"),
+        ("Revision", model["revision"] or "not known; the checksum of the weights identifies it"),
         ("Weights", f"sha256 {model['weights']}"),
         ("Random weights", ", ".join(model["random_weights"])),
         *((name.capitalize(), _text(value)) for name, value in told["texts"].items()),
         ("Metric", told["metric"]),
-        ("Seeds", ", ".join(f"{n} {v}" for n, v in told["seeds"].items()) or "nothing was drawn"),
+        (
+            "Seeds",
+            ", ".join(f"{n} {v}" for n, v in told["seeds"].items())
+            or "no random numbers were drawn",
+        ),
         ("Versions", ", ".join(f"{name} {value}" for name, value in told["versions"].items())),
     ]
     lines = "".join(
         f'<dt>{_(name)}</dt><dd class="text">{_(value)}</dd>\n' for name, value in entries if value
     )
-    return f"<h2>Of what</h2>\n<dl>\n{lines}</dl>\n"
+    return f"<h2>Model and input</h2>\n<dl>\n{lines}</dl>\n"
 
 
 def _text(value: Any) -> str:

@@ -31,8 +31,8 @@ class Report(NamedTuple):
 
 
 def report(finding: Any, path: str | os.PathLike) -> Report:
-    """Write a finding as one page, which needs no network and no script, and one JSON beside it, from
-    which `transformer-lab report FILE.json` makes it anew and says what differs.
+    """Write a finding as an HTML page, which needs no network and no script, and as a JSON file, from
+    which `transformer-lab report FILE.json` computes it again and reports what differs.
 
     Args:
         finding: what `patching_grid`, `path_patch`, `sweep_heads`, `sweep_groups`, `sweep_edges`,
@@ -66,13 +66,15 @@ def described(finding: Any) -> dict[str, Any]:
     made: Made | None = getattr(finding, "made", None)
     if made is None or made.function not in kinds.FUNCTIONS:
         raise ValueError(
-            f"finding={shown(finding)} tells not how it was made; give what tl.patching_grid, "
-            "tl.sweep_heads, tl.head_table, tl.study or another of tl's measurements returned"
+            f"finding={shown(finding)} does not record how it was made; give the result of "
+            "tl.patching_grid, tl.sweep_heads, tl.head_table, tl.study or another measurement of tl"
         )
     if made.why_not:
         raise ValueError(f"this finding cannot be reported: {made.why_not}")
     if made.changed:
-        raise ValueError("the model's weights have changed since this was found; find it anew")
+        raise ValueError(
+            "the model's weights have changed since this was measured; measure it again"
+        )
     arguments, steps = kinds.arguments_of(finding), kinds.steps_of(finding)
     model = _model(made)
     return {
@@ -100,7 +102,9 @@ def python(function: str, model: dict[str, Any], arguments: dict[str, Any], step
     if '"tensor"' in json.dumps(arguments):
         lines.insert(0, "import torch")
     if source is None:
-        lines.append("FOLDER = ...  # where the model was saved: it was in memory alone")
+        lines.append(
+            "FOLDER = ...  # save the model and name its folder here: it was only in memory"
+        )
     lines.append(f"model = {loads}({place}){'.model' if model['as'] == 'module' else ''}")
     lines.append(f"found = tl.{function}(")
     lines += [

@@ -216,25 +216,25 @@ class Asking:
         lacks = [one.index for one in prompts if one.corrupted is None]
         if lacks:
             raise ValueError(
-                f"patching needs a corrupted prompt beside every clean one, and prompt {lacks[0]} has none"
+                f"patching needs a corrupted prompt for every clean one, but prompt {lacks[0]} has none"
             )
         lacks = [one.index for one in prompts if one.answer is None]
         if asked.metric is None and lacks:
             raise ValueError(
-                f"patching needs to know what is moved: give an answer with every prompt (prompt {lacks[0]} "
-                "has none), or metric=(token, another)"
+                f"patching needs a metric: give an answer with every prompt (prompt {lacks[0]} has "
+                "none), or metric=(token, another)"
             )
         if asked.metric is None and len({one.wrong is None for one in prompts}) > 1:
             raise ValueError(
-                "some prompts have a wrong token and others have none; give all or none"
+                "some prompts have a wrong token and others do not; give one to all or to none"
             )
         of_stream = [s for s in (asked.sites or SITES) if site_named(s)[0] in OF_STREAM]
         lengths = {len(one.clean) for one in prompts}
         if of_stream and asked.at is None and len(lengths) > 1:
             raise ValueError(
                 f"{of_stream[0]} has a cell for every position, and prompts of {min(lengths)} to "
-                f'{max(lengths)} tokens have no positions in common: name some with at="last" or '
-                'at=[-2, -1], take sites="z", or give prompts of one length'
+                f'{max(lengths)} tokens do not share positions: choose some with at="last" or '
+                'at=[-2, -1], take sites="z", or give prompts of equal length'
             )
 
     # -- all of them ------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ class Asking:
         known = self.grids.setdefault(name, grid)
         if [len(x) for x in known.labels.values()] != [len(x) for x in grid.labels.values()]:
             raise ValueError(
-                f"{name} has not as many cells in all prompts; use prompts of one length"
+                f"{name} does not have the same cells in all prompts; use prompts of equal length"
             )
 
 
@@ -277,7 +277,7 @@ def measures_of(asked: Any, patches: bool) -> tuple[str, ...]:
             found.append(str(known))
         else:
             offered = ", ".join((EFFECTS, ESTIMATES, PATCHING, SCORES, *spelled))
-            raise ValueError(f"measure={shown(name)} is not known; choose of {offered}")
+            raise ValueError(f"measure={shown(name)} is not known; choose from {offered}")
     if not found:
         raise ValueError("measure is empty; name at least one, such as 'effects'")
     return tuple(dict.fromkeys(found))

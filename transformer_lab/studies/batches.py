@@ -94,11 +94,11 @@ def _ready(model: Any, network: Network, prompt: Prompt, index: int) -> Ready:
     if network.kind == "encoder-decoder":
         if not hasattr(model, "target_ids"):
             raise ValueError(
-                "an encoder-decoder is studied as a TextModel, which knows what it writes"
+                "to study an encoder-decoder, wrap it in a TextModel, which can produce its output"
             )
         target = model.target_ids(clean, prompt.target)
     elif prompt.target is not None:
-        raise ValueError(f"target={prompt.target!r} is of an encoder-decoder; leave it out")
+        raise ValueError(f"target={prompt.target!r} is for an encoder-decoder; leave it out")
     mask = getattr(getattr(model, "tokenizer", None), "mask_id", None)
     at = clean.tolist().index(mask) if network.kind == "encoder" and mask in clean else None
     return Ready(index, clean, corrupted, tokens[0], tokens[1], target, at)
@@ -107,7 +107,7 @@ def _ready(model: Any, network: Network, prompt: Prompt, index: int) -> Ready:
 def _read(model: Any, network: Network, text: str | tuple[int, ...]) -> Tensor:
     if isinstance(text, str):
         if not hasattr(model, "tokenizer"):
-            raise ValueError("a text needs a TextModel; give token ids")
+            raise ValueError("a text needs a TextModel; give one, or token ids instead")
         return model.encode(text)
     ids = torch.tensor(text)
     in_vocabulary(network, ids[None], None)

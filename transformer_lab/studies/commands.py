@@ -19,35 +19,41 @@ from ..files.text_files import check_writable
     default="shipped",
     show_default=True,
     metavar="NAME_OR_FOLDER",
-    help="As in `explore`: of text.",
+    help="A text model, as in `explore`.",
 )
 @click.option(
     "--measure",
     "measures",
     multiple=True,
     metavar="NAME",
-    help="patching, effects, estimates, scores, or one measure of heads such as induction; more than "
-    "once for several. Default: patching where every prompt has a corrupted one, else effects.",
+    help="patching, effects, estimates, scores, or a head score such as induction; repeat the option "
+    "for several. Default: patching if every prompt has a corrupted one, otherwise effects.",
 )
-@click.option("--metric", metavar="NAME", help="Of effects: log_prob, probability or kl.")
-@click.option("--site", "sites", multiple=True, help="Of patching: z, resid_pre, attn_out, q …")
-@click.option("--exact", is_flag=True, help="Patch every cell, instead of estimating all at once.")
-@click.option("--noising", is_flag=True, help="Put the corrupted run into the clean one.")
-@click.option("--last", is_flag=True, help="Patch the last position alone, in sites of the stream.")
+@click.option(
+    "--metric", metavar="NAME", help="The metric of effects: log_prob, probability or kl."
+)
+@click.option("--site", "sites", multiple=True, help="A site to patch: z, resid_pre, attn_out, q …")
+@click.option(
+    "--exact", is_flag=True, help="Patch every cell instead of estimating all of them at once."
+)
+@click.option("--noising", is_flag=True, help="Patch from the corrupted run into the clean one.")
+@click.option(
+    "--last", is_flag=True, help="In residual-stream sites, patch only the last position."
+)
 @click.option(
     "--out",
     type=FilledPath(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Keep results as they come; the same command goes on where it ended.",
+    help="Save results as they come; the same command later continues from there.",
 )
 @click.option(
     "--save",
     type=FilledPath(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write the table as .csv or all as .json.",
+    help="Write the table as .csv, or everything as .json.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap over prompts.")
-@click.option("--batch-size", type=click.IntRange(1), help="Prompts that share a pass, at most.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap over prompts.")
+@click.option("--batch-size", type=click.IntRange(1), help="The most prompts in one forward pass.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps or auto.")
 def study(
     prompts: Path, model: str, measures: tuple[str, ...], metric: str | None,
@@ -56,8 +62,8 @@ def study(
 ) -> None:  # fmt: skip
     """Measure every prompt of a file: mean, spread and interval of each head or cell.
 
-    PROMPTS is a .txt file, a text a line; or .jsonl, .csv or .tsv with columns clean, corrupted,
-    answer, wrong and target, of which clean is needed.
+    PROMPTS is a .txt file with one text a line, or a .jsonl, .csv or .tsv file with the columns
+    clean, corrupted, answer, wrong and target, of which only clean is required.
 
     \b
     Examples:
@@ -68,7 +74,9 @@ def study(
     if save is not None:
         check_writable("--save", save, "heads.csv")
         if save.suffix.lower() not in (".csv", ".json"):
-            raise ValueError(f"--save {save} is no .csv or .json; name a file such as heads.csv")
+            raise ValueError(
+                f"--save must end in .csv or .json, got {save}; name a file such as heads.csv"
+            )
 
     # Here, and not above: they load torch, for seconds, and what is refused needs none of it.
     from ..text_model import TextModel
@@ -94,4 +102,4 @@ def study(
     if save is not None:
         click.echo(f"Wrote {found.save(save)}.")
     if out is not None:
-        click.echo(f"What each prompt gave is kept in {out}.")
+        click.echo(f"The results of each prompt are in {out}.")

@@ -108,8 +108,8 @@ class Kept:
         known = read_json(path)
         if known.get(MARK) != FORMAT:
             raise ValueError(
-                f"{in_line(path)} has format {known.get(MARK)!r} and this package reads {FORMAT}; use a newer "
-                "package, or another folder"
+                f"{in_line(path)} has format {known.get(MARK)!r}, but this package reads {FORMAT}; use a "
+                "newer package, or another folder"
             )
         for name, told in _SAME.items():
             if known.get(name) != plain[name]:
@@ -119,9 +119,9 @@ class Kept:
                 )
         if known.get("versions") != plain["versions"]:
             warnings.warn(
-                f"{self.folder} was begun with other versions "
-                f"({_differing(known.get('versions'), plain['versions'])}); numbers of both may differ in "
-                "their last digits",
+                f"{self.folder} was started with other versions "
+                f"({_differing(known.get('versions'), plain['versions'])}); their numbers may differ in "
+                "the last digits",
                 stacklevel=4,
             )
 
@@ -133,22 +133,25 @@ def _any(line: Mapping[str, Any]) -> str:
 def _differing(before: Any, now: Any) -> str:
     """Where two tables differ, in words."""
     if not isinstance(before, Mapping) or not isinstance(now, Mapping):
-        return f"{before} there, {now} now"
+        return f"{before} then, {now} now"
     names = [n for n in {**before, **now} if before.get(n) != now.get(n)]
-    return "; ".join(f"{n}: {before.get(n)} there, {now.get(n)} now" for n in names)
+    return "; ".join(f"{n}: {before.get(n)} then, {now.get(n)} now" for n in names)
 
 
 def _check(folder: Path) -> None:
     """Refuse a folder that holds anything else."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise NotReplacedError(f"out={str(folder)!r} is no folder; name a new one")
+        raise NotReplacedError(f"out={str(folder)!r} is not a folder; name a new one")
     if not folder.is_dir() or os.path.lexists(folder / ABOUT):
         with suppress(CheckpointError):
             if not folder.is_dir() or MARK in read_json(folder / ABOUT):
                 return
-        raise NotReplacedError(f"{folder / ABOUT} is damaged or of no study; use another folder")
+        raise NotReplacedError(
+            f"{folder / ABOUT} is damaged or not from a study; use another folder"
+        )
     there = sorted(one.name for one in folder.iterdir() if not one.name.startswith((".", "part-")))
     if there:
         raise NotReplacedError(
-            f"out={str(folder)!r} holds files of no study ({', '.join(there[:3])}); use another folder"
+            f"out={str(folder)!r} has files that are not from a study ({', '.join(there[:3])}); use "
+            "another folder"
         )

@@ -52,7 +52,9 @@ def prompts_of(given: Any) -> list[Prompt]:
     if isinstance(given, str | os.PathLike):
         return _of_file(Path(given).expanduser())
     if not isinstance(given, Iterable) or isinstance(given, Mapping):
-        raise ValueError(f"prompts={shown(given)} is no list; give texts, or the path of a file")
+        raise ValueError(
+            f"prompts={shown(given)} is not a list; give a list of texts, or the path of a file"
+        )
     found = [_of_item(i, one) for i, one in enumerate(given)]
     if not found:
         raise ValueError("prompts is empty; give at least one text")
@@ -75,7 +77,9 @@ def _of_item(i: int, given: Any) -> Prompt:
 def _of_file(path: Path) -> list[Prompt]:
     end = path.suffix.lower()
     if end not in ENDS:
-        raise DataError(path, f"ends in {end!r}; prompts are read from {', '.join(ENDS)}")
+        raise DataError(
+            path, f"ends in {end!r}; prompts must be in a file ending in {', '.join(ENDS)}"
+        )
     if end == ".txt":
         return [
             Prompt(line, line=number)
@@ -107,21 +111,23 @@ def _of_table(path: Path, delimiter: str) -> Iterable[tuple[int, dict[str, Any]]
             if not head:
                 head = [cell.strip() for cell in cells]
                 if "clean" not in head or len(set(head)) != len(head):
-                    raise DataError(path, f"has no column 'clean' of its own; {_OF_FILES}", 1)
+                    raise DataError(
+                        path, f"must have a column 'clean', and no column twice; {_OF_FILES}", 1
+                    )
             elif cells:
                 if len(cells) != len(head):
-                    raise DataError(path, f"has {len(cells)} cells and not {len(head)}", number)
+                    raise DataError(path, f"has {len(cells)} cells, not {len(head)}", number)
                 yield number, {k: v for k, v in zip(head, cells, strict=True) if v}
             number = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(path, f"is no line of a table ({error})", number) from None
+        raise DataError(path, f"is not a line of a table ({error})", number) from None
 
 
 def _wrong(values: Mapping[str, Any]) -> str:
     """Why these make no prompt; empty where they do."""
     unknown = [name for name in values if name not in NAMES]
     if unknown:
-        return f"has {shown(unknown[0])}, which is not known; {_OF_FILES}"
+        return f"has {shown(unknown[0])}, which is not a known column; {_OF_FILES}"
     for name in NAMES:
         value = values.get(name)
         if value is None:
@@ -131,11 +137,11 @@ def _wrong(values: Mapping[str, Any]) -> str:
             if not value.strip():
                 return f"has an empty {name!r}"
         elif name == "target" or (name in ("clean", "corrupted") and _ids(value) is None):
-            return f"has {name}={shown(value)}, which is no text"
+            return f"has {name}={shown(value)}, which is not a text"
         elif name in ("answer", "wrong") and type(value) is not int:
-            return f"has {name}={shown(value)}, which is no token: give its text or its id"
+            return f"has {name}={shown(value)}, which is not a token: give its text or its id"
     if values.get("wrong") is not None and values.get("answer") is None:
-        return "has 'wrong' and no 'answer' that it is compared with"
+        return "has 'wrong' but no 'answer' to compare it with"
     return ""
 
 

@@ -124,14 +124,14 @@ def _asked(patches: list[bool], measure: Any, metric: Any, **options: Any) -> As
     if options["by"] not in WAYS:
         raise ValueError(f"by={shown(options['by'])} is not known; choose {' or '.join(WAYS)}")
     if metric is not None and not {PATCHING, "effects"} & set(measures):
-        raise ValueError(f"metric={shown(metric)} is of patching and effects; leave it out")
+        raise ValueError(f"metric={shown(metric)} is for patching and effects; leave it out")
     sites, at = options.pop("sites"), options.pop("at")
     if sites is not None:
         sites = (sites,) if isinstance(sites, str) else tuple(sites)
     if at is not None:
         places = [-1] if at == "last" else [at] if type(at) is int else list(at)
         if not places or any(type(one) is not int for one in places):
-            raise ValueError(f'at={shown(at)} names no positions; give "last", or numbers')
+            raise ValueError(f'at={shown(at)} is not a list of positions; give "last", or numbers')
         at = tuple(places)
     return Asked(measures, metric, sites=sites, at=at, **options)
 
@@ -213,7 +213,7 @@ def _kept(
 
     if network.edited_beside(Tap()):
         raise ValueError(
-            "out= keeps what the model itself does, and it is edited now; end the edit"
+            "out= stores results of the unedited model, but an edit is active; end the edit first"
         )
     told = [json.dumps(one.to_dict(), sort_keys=True) for one in prompts]
     about = {
@@ -237,7 +237,7 @@ def _kept(
         if failed is not None:
             raise failed
         if why:
-            raise OSError(f"another process ended: {why[0]}")
+            raise OSError(f"another process failed: {why[0]}")
     assert kept is not None
     try:
         yield kept
@@ -277,7 +277,7 @@ def _study(
         values = torch.stack([found[i].get(one, nothing) for i in range(len(prompts))])
         spread = Spread(one, grid.unit, tuple(grid.axes), grid.labels, values, **drawn)
         if values.isnan().all():
-            missing[one] = "no prompt has what it asks for"
+            missing[one] = "no prompt has what it needs"
         else:
             (spreads if grid.axes else baselines)[one] = spread
     if not spreads:

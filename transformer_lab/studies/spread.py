@@ -146,10 +146,10 @@ class Spread:
         )
         counts = self.n[self.n > 0]
         least, n = int(counts.min()) if len(counts) else 0, len(self.values)
-        some = "" if least == n else f", at least {least} of which have what is measured"
+        some = "" if least == n else f", of which at least {least} have what is measured"
         return (
             f"{self.name} ({self.unit}): mean over {n} prompts{some}, with the {100 * self.level:g} % "
-            f"bootstrap interval; most: {most}."
+            f"bootstrap interval; largest: {most}."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -175,10 +175,10 @@ class Spread:
         return plot_of_numbers(self.mean, self.unit, self.axes, self.labels, *said, theme)
 
     def figure(self) -> Figure:
-        """The means as a still picture; cells whose interval holds 0 have a dot."""
+        """The means as a still picture; cells whose interval contains 0 have a dot."""
         from ..views.shared.heat import heat_maps
 
-        return heat_maps([self.panel()], f"{self.sentence} Dots: the interval holds 0.")
+        return heat_maps([self.panel()], f"{self.sentence} Dots: the interval contains 0.")
 
     def panel(self) -> Any:
         """What `heat_maps` draws of it."""

@@ -59,7 +59,7 @@ class StudyTable:
             for row in self.rows[:SHOWN]
         )
         rest = len(self.rows) - SHOWN
-        more = f"<p>… and {rest} more; <code>.csv()</code> has all.</p>" if rest > 0 else ""
+        more = f"<p>… and {rest} more; <code>.csv()</code> has all of them.</p>" if rest > 0 else ""
         return (
             f"<table><caption style='text-align:left'>{html.escape(self.about)}</caption>"
             f"<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>{more}"
@@ -122,17 +122,17 @@ class Study(Mapping[str, Spread]):
         end = Path(path).suffix.lower()
         if end not in (".csv", ".json"):
             raise ValueError(
-                f"path={str(path)!r} is no .csv or .json; name a file such as study.csv"
+                f"path={str(path)!r} must end in .csv or .json; name a file such as study.csv"
             )
         text = self.csv() if end == ".csv" else json.dumps(self.to_dict(), allow_nan=False)
         return write_text(path, [text], such_as="study.csv")
 
     def figure(self) -> Figure:
-        """The means of all measures under each other; cells whose interval holds 0 have a dot."""
+        """The means of all measures under each other; cells whose interval contains 0 have a dot."""
         from ..views.shared.heat import heat_maps
 
         panels = [spread.panel() for spread in self.spreads.values()]
-        return heat_maps(panels, f"{self.sentence} Dots: the interval holds 0.")
+        return heat_maps(panels, f"{self.sentence} Dots: the interval contains 0.")
 
     def to_plotly(self, *, theme: str = "light") -> Plot:
         """The first measure as a plotly figure; `study[name].to_plotly()` gives another."""
@@ -151,7 +151,7 @@ class Study(Mapping[str, Spread]):
         if name in self.spreads:
             return self.spreads[name]
         why = f": {self.missing[name]}" if name in self.missing else ""
-        raise ValueError(f"{name!r} is not among {', '.join(self.spreads)}{why}")
+        raise ValueError(f"{name!r} is not one of {', '.join(self.spreads)}{why}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.spreads)

@@ -57,7 +57,7 @@ def shard(batch: Any) -> Any:
             return part
         if part.shape[0] < size:
             raise ValueError(
-                f"a batch of {part.shape[0]} rows cannot be shared by {size} processes; "
+                f"a batch of {part.shape[0]} rows cannot be split over {size} processes; "
                 "use a larger batch_size or fewer processes"
             )
         return part.tensor_split(size)[rank]

@@ -78,8 +78,8 @@ class Loader:
                 except StopIteration:
                     if attempt or not self.position or iter(self.batches) is self.batches:
                         raise ValueError(
-                            f"batches ended after {self.position} when step {step + 1} was due; "
-                            "give more, fewer steps, or a list (which is begun again)"
+                            f"batches ended after {self.position}, before step {step + 1}; give more "
+                            "batches, fewer steps, or a list (which starts again at its end)"
                         ) from None
                     self.iterator, self.epoch, self.position = None, self.epoch + 1, 0
                     continue

@@ -137,7 +137,7 @@ def held_for_edits(model: Any, *, patient: bool = False) -> Iterator[None]:
         with use.lock:
             use.waiting -= not patient
     if not free:
-        raise ValueError("another view has been using this model for too long; try again")
+        raise ValueError("another view is still using this model; try again")
     try:
         yield
     finally:

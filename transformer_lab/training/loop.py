@@ -129,12 +129,12 @@ def train(
     shape = getattr(model, "config", None)
     if loss is None and isinstance(shape, ModelConfig) and not shape.head:
         raise ValueError(
-            "head=False: the model gives its final hidden states, which the default loss cannot "
-            "compare with tokens; pass loss=, or build it with a head"
+            "head=False: the model returns its final hidden states, which the default loss cannot "
+            "compare with tokens; pass loss=, or build the model with a head"
         )
     if loss is not None and label_smoothing:
         raise ValueError(
-            f"label_smoothing={label_smoothing} is for the default loss; build it into your own"
+            f"label_smoothing={label_smoothing} is for the default loss; add it to your own loss"
         )
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("model has no trainable parameters")
@@ -142,7 +142,7 @@ def train(
     if run is None and (resume or snapshot_every or checkpoint_every):
         raise ValueError("resume, checkpoint_every and snapshot_every need run=Run(folder)")
     if snapshot_every and probe is None:
-        raise ValueError(f"snapshot_every={snapshot_every} needs probe: token ids to look at")
+        raise ValueError(f"snapshot_every={snapshot_every} needs probe: the token ids to trace")
     forward, model = model, bare(model)  # a model that is compiled already
     chosen = _recipe(optimizer, lr=lr, schedule=schedule, warmup=warmup, clip=clip,
                      weight_decay=weight_decay)  # fmt: skip
@@ -352,7 +352,7 @@ class _Training:
             self._explain(batch)
             raise FloatingPointError(
                 f"the loss is {loss} at step {self.state.done + 1}, lr={self.plan.recipe.lr * factor:.3g}; the "
-                f"weights are those of step {self.state.done}. A lower lr or a longer warmup may help"
+                f"model keeps the weights of step {self.state.done}. Try a lower lr or a longer warmup"
             )
         self.state.scaler.scale(scaled).backward()
         return loss

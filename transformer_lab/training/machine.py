@@ -80,19 +80,22 @@ def backend_for(
         return ("inductor" if wish is True else wish or None), ""
     device = next(model.parameters()).device.type
     if device != "cpu":
-        return None, f"Not compiled: its gain was not measured on {device}; compile=True compiles."
+        return (
+            None,
+            f"Not compiled: the gain on {device} has not been measured; compile=True compiles.",
+        )
     config = getattr(model, "config", None)
     many = getattr(config, "norm", "") == "rms" or getattr(config, "activation", "") == "relu2"
     if not many:
-        return None, "Not compiled: it makes this kind of block hardly faster on a processor."
+        return None, "Not compiled: it hardly speeds up this kind of block on a CPU."
     n = sum(p.numel() for p in model.parameters())
     tokens = n_tokens(batches.batch(0)) if callable(getattr(batches, "batch", None)) else 4096
     seconds = 6.0 * n * tokens * steps / (OPERATIONS * threads)
     saved = SAVED * seconds
-    estimate = f"about {seconds:,.0f} s of training, of which compiling saves {saved:,.0f}"
+    estimate = f"of about {seconds:,.0f} s of training it saves {saved:,.0f} s and costs"
     if saved < 2 * COMPILING:
-        return None, f"Not compiled: {estimate} and costs {COMPILING:.0f}."
-    return "inductor", f"Compiled: {estimate} and costs {COMPILING:.0f}."
+        return None, f"Not compiled: {estimate} {COMPILING:.0f} s."
+    return "inductor", f"Compiled: {estimate} {COMPILING:.0f} s."
 
 
 def compiler_failed(error: BaseException) -> bool:
@@ -104,6 +107,6 @@ def compiler_failed(error: BaseException) -> bool:
 def warn_uncompiled(error: BaseException, step: int) -> None:
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     warnings.warn(
-        f"torch.compile failed at step {step} ({first.strip()}); training goes on uncompiled",
+        f"torch.compile failed at step {step} ({first.strip()}); training continues uncompiled",
         stacklevel=2,
     )

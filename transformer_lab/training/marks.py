@@ -53,7 +53,7 @@ def _hits(model: nn.Module, batches: Iterable[Any]) -> Iterable[tuple[Tensor, Te
 
 def _some(total: int, what: str) -> int:
     if not total:
-        raise ValueError(f"batches hold no {what}; nothing can be graded")
+        raise ValueError(f"batches contain no {what}, so there is nothing to score")
     return total
 
 
@@ -74,7 +74,7 @@ class HeadAgreement:
         """(layer, head, score) of the head that agrees most, by "hit" or by "mass"."""
         scores = {"hit": self.hit, "mass": self.mass}
         if by not in scores:
-            raise ValueError(f"by={by!r} is not known; choose hit or mass")
+            raise ValueError(f"by={by!r} is not known; choose 'hit' or 'mass'")
         flat = int(scores[by].argmax())
         layer, head = divmod(flat, self.hit.shape[1])
         return layer, head, float(scores[by][layer, head])

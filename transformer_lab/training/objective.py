@@ -17,7 +17,7 @@ from ..hub.shield import evaluation_mode, no_grad, sheltered
 IGNORED = -100  # the target that no loss counts
 
 NOTHING_TO_EVALUATE = (
-    "eval_batches holds no batch with a target; give a list of batches (a generator can be read "
+    "eval_batches has no batch with a target; give a list of batches (a generator can be read "
     "only once)"
 )
 
@@ -58,7 +58,7 @@ class CrossEntropy:
         wrong = labels[(labels != IGNORED) & ((labels < 0) | (labels >= (n_classes or 2**62)))]
         if wrong.numel():
             return (
-                f"a target is {wrong[0].item()} but the model tells {n_classes} classes apart; "
+                f"a target is {wrong[0].item()}, but the model has {n_classes} classes; "
                 f"targets must be 0 … {n_classes - 1 if n_classes else '?'} or {IGNORED} (ignored)"
             )
         return None

@@ -124,7 +124,7 @@ def before_it_was_said(on_gpu: bool) -> str:
 def _warn_of_fp32(name: str) -> None:
     warnings.warn(
         f"{name}='bf16': this processor has no instructions for it and would be slower; "
-        "training goes on in fp32",
+        "training continues in fp32",
         stacklevel=4,
     )
 

@@ -112,8 +112,8 @@ def _restore(found: Checkpoint, plan: Plan, state: TrainState) -> None:
     then, source = found.state, found.folder
     if then["step"] > plan.steps:
         raise ValueError(
-            f"steps={plan.steps} but the run in {in_line(source.parent.parent)} has made {then['step']}; give "
-            "more steps"
+            f"steps={plan.steps}, but the run in {in_line(source.parent.parent)} is already at step "
+            f"{then['step']}; give more steps"
         )
     _compare(then, {**settings(plan, state), "data": plan.source.state()}, source)
     weights, _ = read_tensors(source / WEIGHTS)
@@ -134,11 +134,11 @@ def _compare(then: Mapping[str, Any], now: Mapping[str, Any], source: Path) -> N
     """Refuse another shape of model or another optimizer; warn of whatever else differs."""
     if then["model"] != now["model"] and then["model"] and now["model"]:
         differs = "; ".join(_differences(then["model"], now["model"]))
-        raise CheckpointError(f"{source} is of another model: {differs}")
+        raise CheckpointError(f"{source} was saved from a different model: {differs}")
     if then["training"]["optimizer"] != now["training"]["optimizer"]:
         raise CheckpointError(
             f"{source} was trained with optimizer={then['training']['optimizer']!r}, whose state "
-            f"does not serve optimizer={now['training']['optimizer']!r}"
+            f"cannot be used by optimizer={now['training']['optimizer']!r}"
         )
     differs = [
         *_differences(_with_muon_precision(then, now), now["training"]),
@@ -147,7 +147,7 @@ def _compare(then: Mapping[str, Any], now: Mapping[str, Any], source: Path) -> N
     ]
     if differs:
         warnings.warn(
-            "the resumed run will not be bitwise what an unbroken one would have been: "
+            "the resumed run will not be bitwise equal to an uninterrupted one: "
             + "; ".join(differs),
             stacklevel=8,
         )
@@ -167,7 +167,7 @@ def _only_data(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [
-        f"{key} was {then.get(key)!r} and is {now.get(key)!r}"
+        f"{key} was {then.get(key)!r} and is now {now.get(key)!r}"
         for key in {**then, **now}
         if then.get(key) != now.get(key)
     ]
@@ -185,7 +185,7 @@ def _restore_optimizers(
     kept = {name: value for name, value in tensors.items() if name.startswith("optimizer.")}
     if len(kept) != then.get("optimizer_tensors", len(kept)):  # 0.1 did not count them
         raise CheckpointError(
-            f"{source / TRAINING} holds {len(kept)} tensors of the optimizer, not the "
+            f"{source / TRAINING} has {len(kept)} optimizer tensors, not the "
             f"{then['optimizer_tensors']} that were written"
         )
     for name, value in kept.items():
@@ -193,7 +193,7 @@ def _restore_optimizers(
         parameter_name, key = rest.rsplit(".", 1)
         parameter = named.get(parameter_name)
         if parameter is None or int(index) >= len(state.optimizers):
-            raise CheckpointError(f"{source / TRAINING}: {name} belongs to no parameter")
+            raise CheckpointError(f"{source / TRAINING}: {name} does not belong to a parameter")
         if value.dim() and value.shape != parameter.shape:
             raise CheckpointError(
                 f"{source / TRAINING}: {name} is {list(value.shape)} but the parameter is "
@@ -206,7 +206,9 @@ def _restore_optimizers(
     if [[type(n) for n in counts] for counts in updates] != [
         [type(n) for n in counts] for counts in _updates(state)
     ]:
-        raise CheckpointError(f"{source / STATE} is not as it was written: updates={updates}")
+        raise CheckpointError(
+            f"{source / STATE} has changed since it was written: updates={updates}"
+        )
     for optimizer, counts in zip(state.optimizers, updates, strict=True):
         for group, count in zip(optimizer.param_groups, counts, strict=True):
             if count is not None:

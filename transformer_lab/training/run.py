@@ -120,7 +120,7 @@ class Run:
             folder = verify(checkpoint_path(self.folder, step)).folder
         else:
             raise ValueError(
-                f"step={step} has no checkpoint in {in_line(self.folder)}; {self.checkpoints} have"
+                f"step={step} has no checkpoint in {in_line(self.folder)}; choose one of {self.checkpoints}"
             )
         return load_model(folder, model=model, device=device)
 
@@ -131,7 +131,9 @@ class Run:
     def _read(self, step: int) -> tuple[dict[str, Tensor], tuple[Any, Tensor | None]]:
         if step not in self.snapshots:
             where = in_line(self.folder)
-            raise ValueError(f"step={step} has no snapshot in {where}; {self.snapshots} have")
+            raise ValueError(
+                f"step={step} has no snapshot in {where}; choose one of {self.snapshots}"
+            )
         return read_snapshot(snapshot_path(self.folder, step))
 
 

@@ -42,7 +42,7 @@ def read_snapshot(path: Path) -> tuple[dict[str, Tensor], tuple[Any, Tensor | No
     scale = metadata.get("scale", "255")
     if scale not in ("255", str(WEIGHT_SCALE)):
         raise CheckpointError(
-            f"{path} is of a later version of this package: its weights are scaled by {scale}"
+            f"{path} is from a later version of this package: its weights are scaled by {scale}"
         )
     read = unpack_weights if scale == str(WEIGHT_SCALE) else lambda codes: codes.float() / 255
     maps = {
@@ -53,8 +53,7 @@ def read_snapshot(path: Path) -> tuple[dict[str, Tensor], tuple[Any, Tensor | No
     source, target = tensors.get("probe.source"), tensors.get("probe.target")
     if not _fit_together(maps, source, target):
         raise CheckpointError(
-            f"{path} is not as it was written: its maps and its probe do "
-            "not fit together. Delete it"
+            f"{path} has changed since it was written: its patterns do not match its probe. Delete it"
         )
     return maps, (source, target)
 
@@ -79,7 +78,9 @@ def trace_of_maps(
     ]
     for what, part, shown in zip(("labels", "target_labels"), ids, names, strict=True):
         if part is not None and shown is not None and len(shown[0]) != part.shape[1]:
-            raise ValueError(f"{what} has {len(shown[0])} names; the probe has {part.shape[1]}")
+            raise ValueError(
+                f"{what} has {len(shown[0])} names, but the probe has {part.shape[1]} tokens"
+            )
     return Trace.of_maps(
         maps, tokens=ids[0], target=ids[1], labels=names[0], target_labels=names[1], name=name
     )

@@ -23,35 +23,38 @@ from . import distributed
 # Every key but those of the model and of the data set, with its type and what it does.
 KEYS: dict[str, dict[str, tuple[Any, str]]] = {
     "data": {
-        "name": (str, "a data set of transformer_lab.datasets; its own options are keys here too"),
-        "batch_size": (int, "rows of a batch, over all processes (32)"),
-        "n_ctx": (int, "tokens of a row, for running text (the model's n_ctx)"),
-        "seed": (Seed, "of the data set and of the order of its batches (0)"),
-        "by_length": (bool, "batches of texts of about one length, with little padding (false)"),
+        "name": (
+            str,
+            "a dataset of transformer_lab.datasets, whose options are keys of this section too",
+        ),
+        "batch_size": (int, "rows per batch, over all processes (32)"),
+        "n_ctx": (int, "tokens per row, for running text (the model's n_ctx)"),
+        "seed": (Seed, "seed of the dataset and of the order of its batches (0)"),
+        "by_length": (bool, "batches of texts of similar length, with little padding (false)"),
     },
     "train": {
-        "steps": (int, "updates in all"),
+        "steps": (int, "the total number of updates"),
         "optimizer": (str, "adamw or modern (adamw)"),
         "lr": (float, "peak learning rate"),
         "schedule": (str, "cosine, linear, noam or constant"),
         "warmup": (int, "steps of warm-up"),
         "clip": (float, "largest gradient norm"),
-        "weight_decay": (float, "on matrices"),
-        "label_smoothing": (float, "of the training loss (0)"),
+        "weight_decay": (float, "weight decay on matrices"),
+        "label_smoothing": (float, "label smoothing of the training loss (0)"),
         "precision": (str, "auto, fp32, bf16 or fp16 (auto)"),
         "compile": (bool | str, "use torch.compile: true, false, auto or a backend (false)"),
         "device": (str, "auto, cpu, cuda or mps (auto)"),
         "threads": (int, "CPU threads of each process"),
-        "seed": (Seed, "of the weights and of dropout (0)"),
+        "seed": (Seed, "seed of the weights and of dropout (0)"),
         "eval_every": (int, "steps between evaluations (a tenth of all)"),
-        "eval_batches": (int, "held-out batches of an evaluation (20)"),
+        "eval_batches": (int, "held-out batches per evaluation (20)"),
     },
     "run": {
-        "folder": (str, "where the run is kept"),
-        "keep": (int, "checkpoints that stay (2)"),
+        "folder": (str, "the folder of the run"),
+        "keep": (int, "how many checkpoints to keep (2)"),
         "checkpoint_every": (int, "steps between checkpoints (a tenth of all)"),
         "snapshot_every": (int, "steps between attention snapshots (none)"),
-        "probe": (str, "text whose attention is kept (the first held-out example)"),
+        "probe": (str, "text whose attention is saved (the first held-out example)"),
     },
 }
 # The least and the most that a number may be, where the part that it is for does not say so itself.
@@ -121,7 +124,7 @@ def read_config(path: str | Path) -> TrainConfig:
             f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8"
         ) from None
     except RecursionError:
-        raise ConfigError(f"{path}: not valid TOML: brackets within brackets, too many") from None
+        raise ConfigError(f"{path}: not valid TOML: too many nested brackets") from None
     except ValueError as error:  # a number of too many digits, too, which is no TOMLDecodeError
         where = re.search(r"\(at line (\d+)", str(error))
         raise ConfigError(
@@ -244,7 +247,7 @@ def _model_config(config: TrainConfig, data: Any) -> ModelConfig:
         )
     made = make(**values)
     if not made.head:
-        raise ValueError("head=false leaves nothing to train on a text; leave it out")
+        raise ValueError("head=false leaves no token predictions to train; leave it out")
     return made
 
 
@@ -274,7 +277,7 @@ def _batches(config: TrainConfig, data: Any, n_eval: int) -> tuple[Any, list]:
             held_out = [mask_tokens(b, data.tokenizer, seed=i) for i, b in enumerate(held_out)]
         elif kind != "decoder":
             raise ValueError(
-                f"name={data.name!r} is running text, which kind={kind!r} cannot learn"
+                f"name={data.name!r} is running text, which needs kind='decoder' or 'encoder', not {kind!r}"
             )
         stream.sha256 = data.sha256
         return stream, held_out
@@ -303,8 +306,8 @@ def _check_fit(config: TrainConfig, model: Any, batch: Any) -> None:
     if batch.targets.shape != shown.shape:
         raise config.error(
             "data", "name",
-            f"{config.data['name']} for kind={model.config.kind!r} asks for one answer a text; a "
-            "configuration file trains models that say a token at every position. Use the library",
+            f"{config.data['name']} for kind={model.config.kind!r} has one target per text, but a "
+            "configuration file trains models that predict a token at every position; use tl.train",
         )  # fmt: skip
 
 

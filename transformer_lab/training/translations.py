@@ -63,7 +63,7 @@ def bleu(texts: Sequence[str], references: Sequence[str]) -> Bleu:
             check(name, text, str)
     if not texts or len(texts) != len(references):
         raise ValueError(
-            f"{len(texts)} texts and {len(references)} references; give one reference for each text"
+            f"got {len(texts)} texts and {len(references)} references; give one reference for each text"
         )
     hits, runs = [0] * LONGEST_RUN, [0] * LONGEST_RUN
     n_words = n_reference = 0

@@ -74,7 +74,7 @@ class Writer:
         if failed is not None:
             raise failed
         if why is not None:
-            raise OSError(f"the first process ended: {why}")
+            raise OSError(f"the first process failed: {why}")
 
     def _prepare(self, resume: bool) -> None:
         folder = self.run.folder
@@ -86,7 +86,7 @@ class Writer:
                 done = max(self.run.checkpoints, default=0)
                 raise FileExistsError(
                     f"{in_line(folder)} already holds a run (checkpoint at step {done}); pass resume=True "
-                    "to go on with it, or use another folder"
+                    "to continue it, or use another folder"
                 )
             for part in (folder, folder / CHECKPOINTS, folder / SNAPSHOTS):
                 part.mkdir(exist_ok=True)
@@ -116,9 +116,9 @@ class Writer:
         elif self.run.checkpoints:
             steps = ", ".join(map(str, self.run.checkpoints))
             raise CheckpointError(
-                f"{self.run.folder} has no whole checkpoint (those of steps {steps} are damaged), "
-                "so there is nothing to go on from. Nothing was changed; copy one from a backup, "
-                "or start in another folder"
+                f"{self.run.folder} has no usable checkpoint (those of steps {steps} are damaged), "
+                "so the run cannot continue. Nothing was changed; copy one from a backup, or start "
+                "in another folder"
             )
         if self.rank == 0:
             self._open_files(plan, state)
@@ -202,13 +202,13 @@ def _check_ours(folder: Path) -> None:
         part = folder / name
         if part.is_symlink() or (part.exists() and not part.is_dir()):
             raise NotReplacedError(
-                f"{part} is {kind_of(part)}, where a run keeps a folder; use another folder"
+                f"{part} is {kind_of(part)}, but a run needs a folder there; use another run folder"
             )
     if not _is_run(folder):
         there = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         raise NotReplacedError(
-            f"{folder} holds files that are no run of ours ({', '.join(there[:3])}); they are left "
-            "alone. Use an empty folder or a new one"
+            f"{folder} has files that are not from a run ({', '.join(there[:3])}), and is left "
+            "unchanged. Use an empty folder or a new one"
         )
 
 

@@ -434,7 +434,9 @@ def test_a_path_that_cannot_be_written_is_named(decoder, tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     view = Explorer(decoder, "it was tired .")
-    with pytest.raises(ValueError, match=r"x\\x00.html' cannot be written \(embedded null"):
+    with pytest.raises(
+        ValueError, match=r"x\\x00.html' cannot be written \(the path contains a null"
+    ):
         view.save_html(f"{tmp_path}/x\0.html", effects=False)
     monkeypatch.setattr("builtins.open", refused)
     with pytest.raises(ValueError, match=r"x.html' cannot be written \(Permission denied\); name"):

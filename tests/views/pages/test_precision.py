@@ -170,7 +170,7 @@ def test_the_command_line_writes_8_bits_and_says_what_they_change(tmp_path):
     )
     assert result.exit_code == 0, result.output
     said = " ".join(result.output.split())
-    assert "of it, weights in 8 bits): another text, masks, edits and writing on need only" in said
+    assert "MiB, weights in 8 bits): another text, masks, edits and generation need only" in said
     told = state_of(page.read_text("utf-8"))["_carried"]["told"]
     assert said.endswith(told) and told_numbers(told)[0] == len(
         tl.shipped().encode("def f(x): return x")

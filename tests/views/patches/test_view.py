@@ -210,7 +210,7 @@ def test_the_command_writes_a_page_of_a_picture(tmp_path):
     assert 'data-block="rows/16"' in (tmp_path / "x.html").read_text("utf-8")
     both = CliRunner().invoke(main, [*given, "--text", "a"])
     assert (both.exit_code, both.stderr.count("\n")) == (2, 1)
-    assert "--image and --text are for models of two kinds" in both.stderr
+    assert "--image and --text are for different kinds of model" in both.stderr
 
 
 def test_what_goes_beyond_the_picture_is_told_as_in_the_browser():

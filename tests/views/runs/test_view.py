@@ -137,7 +137,7 @@ def test_a_training_view_that_goes_on_is_live_again(tmp_path):
     view = TrainingView(PROBE)
     trained(tmp_path / "r", watch=view, steps=6)
     first = view.snapshots
-    with pytest.warns(UserWarning, match="steps was 6 and is 12"):
+    with pytest.warns(UserWarning, match="steps was 6 and is now 12"):
         trained(tmp_path / "r", watch=view, steps=12, resume=True)
     assert view.snapshots[0] == 0 and view.snapshots[-1] == 12 and set(first) <= set(view.snapshots)
 
@@ -215,7 +215,7 @@ def test_bad_arguments_are_named(folder, tmp_path):
         RunView(tmp_path / "nothing")
     with pytest.raises(ValueError, match=r"measure='luck' is not here; choose one of induction"):
         RunView(folder, measure="luck")
-    with pytest.raises(ValueError, match=r"labels has 2 names; the probe has 8"):
+    with pytest.raises(ValueError, match=r"labels has 2 names, but the probe has 8"):
         RunView(folder, labels=["a", "b"])
     with pytest.raises(ValueError, match=r"layer=2 is outside 0 … 1"):
         RunView(folder, layer=2)

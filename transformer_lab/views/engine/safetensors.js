@@ -43,7 +43,7 @@ export function readSafetensors(bytes, checksum) {
   for (const [name, told] of entries) {
     const { dtype, shape, data_offsets: offsets } = told ?? {};
     const size = Array.isArray(shape) && shape.every((n) => Number.isSafeInteger(n) && n >= 0) ? shape.reduce((a, b) => a * b, 1) : NaN;
-    if (!Object.hasOwn(READERS, dtype)) throw new DamagedModel(`${name} holds ${String(dtype)} numbers, which are no weights`);
+    if (!Object.hasOwn(READERS, dtype)) throw new DamagedModel(`${name} has dtype ${String(dtype)}, which is not that of weights`);
     if (!Array.isArray(offsets) || offsets[0] !== end || offsets[1] - end !== size * NUMBER_BYTES[dtype] || start + offsets[1] > bytes.length) {
       throw new DamagedModel(`${name} does not lie in the model's bytes as its table says`);
     }
