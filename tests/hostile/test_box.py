@@ -176,7 +176,7 @@ def test_every_link_on_a_way_is_found(tmp_path):
 
 
 def test_limits_are_checked():
-    with pytest.raises(ValueError, match="memory is 5, and must be at least"):
+    with pytest.raises(ValueError, match="memory must be at least"):
         Limits(memory=5)
     with pytest.raises(ValueError, match="seconds is nan"):
         Limits(seconds=float("nan"))

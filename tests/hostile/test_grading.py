@@ -82,7 +82,7 @@ def test_a_submission_reaches_nothing_but_its_own_copy(course, hand_in, monkeypa
         grades = {g.student: g for g in grade_course(course, "hw", limits=Limits(seconds=120))}
     assert grades["victim"] == Grade("victim", 2, 2)
     assert grades["attacker"] == Grade("attacker", 2, 2)  # it found nothing
-    assert grades["endless"] == Grade("endless", 0, 2, "a cell met the limit of time")
+    assert grades["endless"] == Grade("endless", 0, 2, "a cell reached the limit of time")
     table = (course / "grades-hw.csv").read_text("utf-8").splitlines()
     assert table[0] == "student,score,of,note"
     assert "victim,2.0,2.0," in table
@@ -121,14 +121,14 @@ BOMBS = {
         "more than 96 processes",
     ),
     "memory of many": (PYTHONS, "more than 768 MiB of memory"),
-    "memory of one": ("many = bytearray(900_000_000)", "a cell met the limit of memory"),
+    "memory of one": ("many = bytearray(900_000_000)", "a cell reached the limit of memory"),
     "disk": (
         "file = open('/tmp/large', 'wb')\nwhile True: file.write(bytes(1_000_000))",
         "more than 100 MiB of disk",
     ),
     "shared memory": (
         "for i in range(9): open(f'/dev/shm/{i}', 'wb').write(bytes(10_000_000))",
-        "a cell met the limit of disk",
+        "a cell reached the limit of disk",
     ),
     "output": ("print('x' * 30_000_000)", "larger than 20 MiB"),
     "its answer": (
@@ -137,7 +137,7 @@ BOMBS = {
         "        except OSError: pass\nanswer = 42",
         "larger than 20 MiB",
     ),
-    "loop": ("while True: pass", "a cell met the limit of time"),
+    "loop": ("while True: pass", "a cell reached the limit of time"),
     "end": ("import os\nos._exit(3)", "its kernel was killed or exited"),
     "parent": ("import os\nos.kill(os.getppid(), 9)", "it was killed (signal 9)"),
     "folder": (
@@ -285,10 +285,10 @@ def broken(notebook):
         "junk": ("hello", whole), "empty": ("", whole), "list": ("[]", whole), "deep": ("[" * 10**5, whole),
         "no cells": (json.dumps({**notebook, "cells": 7}), whole),
         "later": (with_cells(nbformat=99), whole),
-        "twice": (with_cells(cells[1]), "contains the graded cell 'graded' 2 times; delete copies"),
-        "own": (with_cells(marked(grade_id="mine")), "the graded cell 'mine', which is not of this"),
-        "marks": (with_cells(marked(grade_id=None)), "has damaged marks of a graded cell"),
-        "points": (with_cells(marked(points="many")), "has damaged marks of a graded cell"),
+        "twice": (with_cells(cells[1]), "contains the graded cell 'graded' 2 times; delete the copies"),
+        "own": (with_cells(marked(grade_id="mine")), "the graded cell 'mine', which does not belong to this"),
+        "marks": (with_cells(marked(grade_id=None)), "has a graded cell with damaged metadata"),
+        "points": (with_cells(marked(points="many")), "has a graded cell with damaged metadata"),
     }  # fmt: skip
 
 
@@ -304,7 +304,7 @@ def test_what_cannot_be_graded_is_named_before_it_runs(course, hand_in):
     run = told(course)
     assert run.returncode == 1  # some were not graded
     notes = dict(line.split(": ", 2)[1:] for line in run.stderr.splitlines() if "hw.ipynb" in line)
-    wanted["other name"] = "", "is missing; keep the name of the notebook that was handed out"
+    wanted["other name"] = "", "is missing; the notebook must keep the name it was released under"
     assert {n for n, (_, why) in wanted.items() if why not in notes.get(n, "")} == set(), run.stderr
     assert "victim: 2 of 2" in run.stdout
 
@@ -337,7 +337,7 @@ def test_the_command_names_who_failed_and_ends_badly_where_nobody_was_graded(cou
     assert run.returncode == 1  # one of two
     assert "victim: 2 of 2" in run.stdout
     assert "1 of 2 graded in" in run.stdout
-    assert "runs with your rights" in run.stderr
+    assert "run with your permissions" in run.stderr
     assert f"transformer-lab: {reason}" in run.stderr.splitlines()
 
 
@@ -352,7 +352,7 @@ def test_a_summary_names_the_slowest_and_the_failed():
 def test_what_cannot_be_graded_is_refused_in_a_sentence(course, hand_in, monkeypatch):
     with pytest.raises(AssignmentError, match="no assignment 'wh'; it has: hw"):
         grade_course(course, "wh")
-    with pytest.raises(AssignmentError, match="nothing was handed in: put each notebook into"):
+    with pytest.raises(AssignmentError, match="there are no submissions: put each notebook in"):
         grade_course(course, "hw")
     hand_in(course, "victim", "answer = 42")
     monkeypatch.setattr(shutil, "which", lambda name: None)

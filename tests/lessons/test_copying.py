@@ -204,14 +204,14 @@ def places(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("file", "is no folder; name another one"),
+        ("file", "is not a folder; name another one"),
         ("file/inside", r"cannot be written to \(Not a directory\)"),
-        ("full", r"holds other things \(README.md\) and no copy of the lessons; name a new"),
+        ("full", r"has other files \(README.md\) but no copy of the lessons; name a new"),
         ("link", "is a symbolic link; name a folder"),
         ("dangling", "is a symbolic link"),
         ("inner", "images is a symbolic link"),
         ("german", "de is a symbolic link"),
-        ("noted", "is no ordinary file; remove it"),
+        ("noted", "is not an ordinary file; remove it"),
     ],
 )
 def test_a_place_that_will_not_do_is_one_sentence_and_nothing_is_written(places, name, message):

@@ -197,7 +197,7 @@ CAUSAL_MUTANTS = {
     "nothing": (lambda scores: scores, "Nothing is hidden"),
     "in place": (
         lambda s: s.masked_fill_(torch.ones_like(s).triu(1).bool(), -math.inf),
-        "changes the tensor it is given",
+        "changes the tensor passed to it",
     ),
     "0 times ∞": (lambda s: s + torch.ones_like(s).triu(1) * -math.inf, "NaN"),
 }

@@ -376,7 +376,7 @@ def test_a_change_of_a_tensor_inside_a_list_is_seen(judged):
         return found
 
     for function, said in (
-        (scaled, "changes a tensor of the list"),
+        (scaled, "changes a tensor in the list"),
         (shortened, "changes the list"),
     ):
         result = judged("20/composition_scores", function)

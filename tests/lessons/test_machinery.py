@@ -258,7 +258,7 @@ def test_progress_is_kept(runs):
 def test_progress_is_told_in_a_few_lines_however_long_the_course(runs):
     known = progress().known
     fresh = progress().card()
-    assert fresh.lines == ["The first one: `attention` in lesson 01."]
+    assert fresh.lines == ["The first exercise: `attention` in lesson 01."]
 
     first = [name for name in known if name.startswith("01/")]
     third = [name for name in known if name.startswith("03/")]
@@ -268,8 +268,8 @@ def test_progress_is_told_in_a_few_lines_however_long_the_course(runs):
     second = next(name for name in known if name.startswith("02/")).partition("/")[2]
     assert progress().card().lines == [
         "Lessons done: 01.",
-        f"Lessons begun: 03 (1 of {len(third)}).",
-        f"The first open one: `{second}` in lesson 02.",
+        f"Lessons started: 03 (1 of {len(third)}).",
+        f"Next: `{second}` in lesson 02.",
     ]
     each = progress().each().splitlines()
     assert each[0] == f"· {len(solved)} of {len(known)} exercises done"
@@ -287,11 +287,11 @@ def test_progress_is_told_in_a_few_lines_however_long_the_course(runs):
 
 def test_the_end_of_a_lesson_tells_of_one_exercise_and_of_several(runs):
     total = len(progress().known)
-    assert f"Its one exercise is open; in the course, 0 of {total} are solved." in repr(
+    assert f"Its one exercise is still open; in the course, you have solved 0 of {total}." in repr(
         presets("12").finish()
     )
     check(exercise("attention", presets("01"))(solutions.attention))
-    told = f"1 of its 3 exercises are solved, 1 of {total} in the course."
+    told = f"You have solved 1 of its 3 exercises, and 1 of {total} in the course."
     assert told in repr(presets("01").finish())
     assert presets("00").finish().card().lines == []
 
@@ -340,15 +340,15 @@ def test_cells_out_of_order_and_a_foreign_kernel_are_explained(runs):
         "print(lesson.note)",
     )
     assert late["error"] == "NameError"
-    assert "scores_of_yesterday is made in a cell above" in late["stderr"]
+    assert "scores_of_yesterday is defined in a cell above" in late["stderr"]
     assert "Run All Above Selected Cell" in late["stderr"]
-    assert note["stdout"].startswith("This kernel has been running lesson 01")
+    assert note["stdout"].startswith("This kernel ran lesson 01 before")
 
 
 def test_a_folder_that_cannot_be_written_is_named(monkeypatch):
     monkeypatch.setenv("TRANSFORMER_LAB_RUNS", "/proc/none/runs")  # nobody can write there
     monkeypatch.setattr(os, "access", lambda path, mode: not str(path).startswith("/proc"))
     lesson = presets("01")
-    assert "Nothing can be written in /proc" in lesson.note
+    assert "/proc is not writable" in lesson.note
     assert "TRANSFORMER_LAB_RUNS" in lesson.card().text()
     assert check(exercise("causal", lesson)(solutions.causal)).passed  # and nothing is lost

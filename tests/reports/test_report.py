@@ -99,7 +99,7 @@ def test_what_differs_is_told(model, tmp_path):
     file.write_text(json.dumps(told))
     done = CliRunner().invoke(main, ["report", str(file)])
     assert done.exit_code == 1
-    assert f"Versions: torch 1.0 then and {torch.__version__} now." in done.stdout
+    assert f"Versions: torch 1.0 then, {torch.__version__} now." in done.stdout
     assert "Weights: others (000000000000… then, " in done.stdout
     assert "Different: 2 values" in done.stdout
     assert "the largest difference is 0.5, at grids.z.exact[1, 1]" in done.stdout
@@ -120,7 +120,7 @@ def test_other_weights_are_told_from_the_model_that_was_saved(tmp_path):
         tl.report(found, tmp_path / "b")
     model.save(tmp_path / "other")
     done = CliRunner().invoke(main, ["report", str(file), "--model", str(tmp_path / "other")])
-    assert done.exit_code == 1 and "Weights: others (" in done.stdout
+    assert done.exit_code == 1 and "Weights: different (" in done.stdout
 
 
 def test_a_large_map_is_a_picture(model, tmp_path):
@@ -193,7 +193,7 @@ DAMAGED = {
     "a strange function": (broken("function", "system"), "made by 'system', which is not one of"),
     "a strange argument": (broken("arguments", {"charm": 1}), "cannot be computed again: "),
     "a strange value": (broken("arguments", {"clean": {"eval": "1"}}), "not an argument that a report"),
-    "a strange step": (broken("steps", [["__class__", 1]]), "its step '__class__' is not known"),
+    "a strange step": (broken("steps", [["__class__", 1]]), "it contains the unknown step '__class__'"),
     "a step in pieces": (broken("steps", [[1]]), "cannot be computed again: "),
     "a lost model": (
         broken("model", {"loaded_from": "./gone", "random_weights": []}), "the folder ./gone does not exist",

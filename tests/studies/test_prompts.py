@@ -49,7 +49,7 @@ BROKEN = {
     "a.jsonl": [
         ('{"clean": "x"}\n{"clean": \n', "line 2: is not JSON"),
         ('{"clean": "x"}\n{"text": "x"}\n', "line 2: 'clean' is missing"),
-        ('{"clean": "x", "corrupted": 3}\n', "line 1: has corrupted=3, which is no text"),
+        ('{"clean": "x", "corrupted": 3}\n', "line 1: has corrupted=3, which is not a text"),
         ('{"clean": "x", "answer": 1.5}\n', "line 1: has answer=1.5, which is not a token"),
         ('{"clean": "x", "wrong": " a"}\n', "line 1: has 'wrong' but no 'answer'"),
         ('{"clean": "x", "colour": "red"}\n', "line 1: has 'colour', which is not a known column; columns"),
@@ -81,10 +81,10 @@ def test_a_broken_line_is_named(tmp_path, name, text, said):
     ("given", "said"),
     [
         ([], "prompts is empty"),
-        (3, "prompts=3 is no list"),
+        (3, "prompts=3 is not a list"),
         ([" "], r"prompts\[0\] has an empty 'clean'"),
         (["a", {"corrupted": "b"}], r"prompts\[1\] has no 'clean'"),
-        ([[1.5]], r"prompts\[0\] has clean=\[1.5\], which is no text"),
+        ([[1.5]], r"prompts\[0\] has clean=\[1.5\], which is not a text"),
     ],
 )
 def test_lists_that_are_no_prompts(given, said):

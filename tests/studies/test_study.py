@@ -101,7 +101,7 @@ def test_a_text_without_pairs_does_not_count(model):
         tl.study(model, [[1, 2, 3, 4]], measure="induction")
     rest = tl.study(model, [[1, 2, 3, 4]], measure=["induction", "entropy"])
     assert list(rest) == ["entropy"] and "no prompt has" in rest.missing["induction"]
-    with pytest.raises(ValueError, match="is not among entropy: no prompt has"):
+    with pytest.raises(ValueError, match="is not one of entropy: no prompt has"):
         rest["induction"]
 
 
@@ -212,7 +212,7 @@ def test_a_folder_takes_one_question(model, tmp_path):
     tl.study(model, TEXTS, measure="entropy", out=out)
     with pytest.raises(ValueError, match=r"holds a study of another question \(measures: "):
         tl.study(model, TEXTS, measure="distance", out=out)
-    with pytest.raises(ValueError, match=r"holds a study of other prompts \(n: 5 there, 4 now"):
+    with pytest.raises(ValueError, match=r"holds a study of other prompts \(n: 5 then, 4 now"):
         tl.study(model, TEXTS[:4], measure="entropy", out=out)
     other = small(seed=1, n_layers=3)
     with pytest.raises(ValueError, match=r"holds a study of another model \(weights: "):

@@ -116,21 +116,19 @@ def _is_a_place(folder: Path) -> None:
     """Refuse what is no folder, what leads elsewhere, and a folder that holds other things."""
     for path in (folder, *sorted({(folder / name).parent for name in package_files()} - {folder})):
         if path.is_symlink():
-            raise LessonsError(
-                f"{path} is a symbolic link; name a folder in which nothing leads elsewhere"
-            )
+            raise LessonsError(f"{path} is a symbolic link; name a folder without symbolic links")
         if path.exists() and not path.is_dir():
-            raise LessonsError(f"{path} is no folder; name another one for the lessons")
+            raise LessonsError(f"{path} is not a folder; name another one for the lessons")
     manifest = folder / MANIFEST
     if manifest.is_symlink() or (manifest.exists() and not manifest.is_file()):
-        raise LessonsError(f"{manifest} is no ordinary file; remove it, or name another folder")
+        raise LessonsError(f"{manifest} is not an ordinary file; remove it, or name another folder")
     if manifest.exists() or not folder.exists():
         return
     with _told(folder, "read"):
         others = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
     if others:
         raise LessonsError(
-            f"{folder} holds other things ({others[0]}{' …' if others[1:] else ''}) and no copy of "
+            f"{folder} has other files ({others[0]}{' …' if others[1:] else ''}) but no copy of "
             "the lessons; name a new folder or an empty one"
         )
 
@@ -144,7 +142,10 @@ def _read_manifest(folder: Path) -> tuple[dict[str, str], str]:
         files = dict(read_json(path, error=LessonsError)["files"])
         return {name: str(files[name]) for name in package_files() if name in files}, ""
     except (LessonsError, KeyError, TypeError, ValueError):
-        return {}, f"{path} cannot be read, so every file that differs counts as yours."
+        return (
+            {},
+            f"{path} cannot be read, so every file that differs is treated as changed by you.",
+        )
 
 
 def _write_manifest(folder: Path, digests: dict[str, str]) -> None:

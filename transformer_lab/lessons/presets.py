@@ -62,7 +62,9 @@ class Lesson(Shown):
         if self._thread_errors:
             raise RuntimeError(f"a background thread failed: {'; '.join(self._thread_errors)}")
         if getattr(_shell(), "exit_now", False):
-            raise RuntimeError("a cell called exit(); take it out, restart the kernel and run all")
+            raise RuntimeError(
+                "a cell called exit(); remove the call, restart the kernel and run all cells"
+            )
         return Finished(self.number)
 
     def card(self) -> Card:
@@ -84,11 +86,11 @@ class Finished(Shown):
         mine = progress()
         here = [name for name in mine.known if name.startswith(f"{self.number}/")]
         done = sum(name in mine.solved for name in here)
-        told = f"{done} of its {len(here)} exercises are solved, {mine.done()} of {len(mine.known)} in the course."
+        told = f"You have solved {done} of its {len(here)} exercises, and {mine.done()} of {len(mine.known)} in the course."
         if len(here) == 1:
             told = (
-                f"Its one exercise is {'solved' if done else 'open'}; in the course, "
-                f"{mine.done()} of {len(mine.known)} are solved."
+                f"Its one exercise is {'solved' if done else 'still open'}; in the course, "
+                f"you have solved {mine.done()} of {len(mine.known)}."
             )
         return Card("good", f"Lesson {self.number} ran to its end.", [told] if here else [])
 
@@ -101,7 +103,7 @@ def _refuse(name: str, value: object, known: tuple[str, ...]) -> ValueError:
     close = difflib.get_close_matches(shown(value), known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return ValueError(
-        f"{name}={shown(value)} is unknown: choose {' or '.join(map(repr, known))}{hint}"
+        f"{name}={shown(value)} is not known: choose {' or '.join(map(repr, known))}{hint}"
     )
 
 
@@ -167,15 +169,15 @@ def _odd(number: str, shell: Any) -> str:
     before = shell.user_ns.get("lesson") if shell is not None else None
     if isinstance(before, Lesson) and before.number != number:
         notes.append(
-            f"This kernel has been running lesson {before.number}, whose variables are still here: "
-            "choose Kernel ▸ Restart Kernel and Run All Cells."
+            f"This kernel ran lesson {before.number} before, and still has its variables: choose "
+            "Kernel ▸ Restart Kernel and Run All Cells."
         )
     folder = runs_folder()
     place = next(p for p in (folder, *folder.parents) if p.exists())
     if not os.access(place, os.W_OK):
         notes.append(
-            f"Nothing can be written in {place}, so progress and runs are not kept: move the "
-            "course to a folder of yours, or set TRANSFORMER_LAB_RUNS to one."
+            f"{place} is not writable, so progress and runs cannot be saved: move the course to a "
+            "folder of your own, or set TRANSFORMER_LAB_RUNS to one."
         )
     return " ".join(notes)
 
@@ -185,8 +187,8 @@ def _explain_name(shell: Any, kind: type, error: BaseException, trace: Any, tb_o
     name = getattr(error, "name", None) or str(error).split("'")[1:2]
     shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
     print(
-        f"{name if isinstance(name, str) else ''.join(name)} is made in a cell above that has not "
-        "run since the kernel started, or was renamed there: Run ▸ Run All Above Selected Cell.",
+        f"{name if isinstance(name, str) else ''.join(name)} is defined in a cell above that has "
+        "not run since the kernel started, or was renamed there: Run ▸ Run All Above Selected Cell.",
         file=sys.stderr,
     )
 

@@ -52,11 +52,11 @@ class Progress(Shown):
             if any(solved) and not all(solved)
         ]
         told = [f"Lessons done: {', '.join(whole)}."] if whole else []
-        told += [f"Lessons begun: {', '.join(begun)}."] if begun else []
+        told += [f"Lessons started: {', '.join(begun)}."] if begun else []
         following = next((name for name in self.known if name not in self.solved), None)
         if following:
             lesson, _, name = following.partition("/")
-            first = "The first open one" if told else "The first one"
+            first = "Next" if told else "The first exercise"
             told.append(f"{first}: `{name}` in lesson {lesson}.")
         return told
 
@@ -74,7 +74,7 @@ def _read(file: Path) -> tuple[dict[str, str], str]:
         why = f"could not be read, or is not a progress file: {error}"
     except (KeyError, TypeError):
         why = "is not a progress file"
-    return {}, f"{file} {why}. Delete or rename it to keep progress again."
+    return {}, f"{file} {why}. Delete or rename it so that progress can be saved again."
 
 
 def progress() -> Progress:

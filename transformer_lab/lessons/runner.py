@@ -45,7 +45,7 @@ def parameters_of(notebook: Any) -> tuple[str, ...]:
             targets = [statement.target]
         else:
             raise ValueError(  # the notebook is wrong, not an argument's type
-                "the cell tagged `parameters` may hold only lines like `seed = 0`"
+                "the cell tagged `parameters` may contain only lines like `seed = 0`"
             )
         names += [target.id for target in targets if isinstance(target, ast.Name)]
     return tuple(names)
@@ -101,7 +101,7 @@ def run_notebook(
 
     path, out = Path(path), Path(out)
     if not path.is_file():
-        raise FileNotFoundError(f"no notebook at {in_line(path)}")
+        raise FileNotFoundError(f"there is no notebook at {in_line(path)}")
     for name, value in parameters.items():
         check(name, value, bool | int | float | str | None)  # what can be written into its code
     _refuse_unknown(path, parameters_of(nbformat.read(path, as_version=4)), parameters)

@@ -42,8 +42,8 @@ def marked(
     for name, (words, numbers) in texts.items():
         if numbers.shape != (len(words),):
             raise ValueError(
-                f"panel {name!r} has {len(words)} words and numbers of shape {list(numbers.shape)}; "
-                "give one number a word"
+                f"panel {name!r} has {len(words)} words but numbers of shape {list(numbers.shape)}; "
+                "give one number per word"
             )
     most = limit or max((float(n.max()) for _, n in texts.values() if len(n)), default=1.0) or 1.0
 
@@ -147,17 +147,19 @@ class Lookup:
         lengths = {len(text) for text in self.texts}
         if len(self.texts) != len(self.choices) or len(lengths) > 1:
             raise ValueError(
-                f"words holds {len(self.texts)} texts of {sorted(lengths)} words for "
-                f"{len(self.choices)} choices; give one text, or one of equal length a choice"
+                f"words has {len(self.texts)} texts of {sorted(lengths)} words for "
+                f"{len(self.choices)} choices; give one text, or one per choice, all of equal length"
             )
         wanted = (len(self.choices), *lengths) if lengths else (0, 0)
         if self.weights.shape != wanted:
             raise ValueError(
                 f"weights has shape {list(self.weights.shape)}; it must be {list(wanted)}: "
-                "one row a choice, one column a word"
+                "one row per choice, one column per word"
             )
         if self.told and len(self.told) != len(self.choices):
-            raise ValueError(f"told has {len(self.told)} sentences for {wanted[0]} choices")
+            raise ValueError(
+                f"told has {len(self.told)} sentences for {wanted[0]} choices; give one per choice"
+            )
         if not 0 <= first < max(len(self.choices), 1):
             raise ValueError(f"first={first} is outside the {len(self.choices)} choices")
 

@@ -96,7 +96,7 @@ def check(exercise: Exercise, *, seconds: float = 10.0) -> CheckResult:
     """
     if not isinstance(exercise, Exercise):
         raise TypeError(
-            f"check() takes an exercise, not a {type(exercise).__name__}: "
+            f"check() takes an exercise, got a {type(exercise).__name__}: "
             "is `@exercise(...)` still above what you wrote, and did you run that cell?"
         )
     import torch
@@ -148,9 +148,9 @@ def _judge(
     for before, after in zip(case.arguments, arguments, strict=True):
         if changed := _changed(before, after):
             raise _Wrong(
-                f"The numbers are right, but your function changes {changed} it is given. "
-                "Whoever called it still needs it as it was: build a new one (a method whose name "
-                "ends in `_`, `+=` and `x[…] = …` all write into the old one)."
+                f"The numbers are right, but your function changes {changed} passed to it. "
+                "The caller still needs the original: build a new one (methods whose name "
+                "ends in `_`, `+=` and `x[…] = …` all overwrite the old one)."
             )
     return note
 
@@ -159,7 +159,7 @@ def _explain_failure(
     function: Callable[..., Any], case: Case, outcome: Outcome, seconds: float
 ) -> None:
     if outcome.timed_out:
-        more = "" if outcome.stopped else " It could not be stopped: restart the kernel (↻) first."
+        more = "" if outcome.stopped else " It is still running: restart the kernel (↻) first."
         raise _Wrong(
             f"Your function did not finish within {seconds:g} seconds on {case.name}. "
             f"Is there a loop that never ends?{more}"
@@ -178,7 +178,7 @@ def _explain_failure(
     message = " ".join(str(error).split())[:300] if _is_builtin(error) else ""
     hint = ""
     if re.search(r"\.T\b", line) and any(_is_tensor(a) and a.ndim > 2 for a in case.arguments):
-        hint = " `.T` is for two axes; `.transpose(-2, -1)` swaps the last two of any number."
+        hint = " `.T` is for tensors with two axes; `.transpose(-2, -1)` swaps the last two axes of any tensor."
     told = f": {message}." if message else "."
     raise _Wrong(f"On {case.name}, {type(error).__name__}{at}{told}{hint}")
 
@@ -217,7 +217,7 @@ def _read_tensor(value: Any, sort: str, expected: torch.Tensor) -> tuple[torch.T
         raise _Wrong(_wrong_type(value))
     if _sort(value.dtype) != sort:
         raise _Wrong(
-            f"Your function returned a tensor of {value.dtype}; the result is made of "
+            f"Your function returned a tensor of {value.dtype}; the result contains "
             f"{_WANTED[sort]}."
         )
     try:
@@ -234,9 +234,9 @@ def _read_tensor(value: Any, sort: str, expected: torch.Tensor) -> tuple[torch.T
         # 0 and ½ survive any rounding: a result of such numbers tells nothing of its precision.
         coarse = _survives(single, dtype) and not _survives(expected.float(), dtype)
         if value.dtype == dtype or coarse:
-            return numbers, f"Right, to the precision of {name}."
+            return numbers, f"Right, within the precision of {name}."
     if value.device.type != "cpu":
-        return numbers, f"Right, to the precision of {value.device.type}."
+        return numbers, f"Right, within the precision of {value.device.type}."
     return numbers, ""
 
 
@@ -245,8 +245,8 @@ def _survives(numbers: torch.Tensor, dtype: torch.dtype) -> bool:
 
 
 _WANTED = {
-    "fractions": "fractions, so its type must be a floating one such as `torch.float32`",
-    "whole numbers": "whole numbers, so its type must be a whole one such as `torch.long`",
+    "fractions": "fractions, so it needs a floating-point type such as `torch.float32`",
+    "whole numbers": "whole numbers, so it needs an integer type such as `torch.long`",
     "truths": "True and False, so its type must be `torch.bool`",
 }
 
@@ -269,12 +269,12 @@ def _wrong_type(value: Any) -> str:
     if kind in (tuple, list):
         return (
             f"Your function returned {len(value)} things in a {kind.__name__}. "
-            "Return one tensor, the result alone."
+            "Return only the result, as one tensor."
         )
     if kind is types.GeneratorType:
         return "Your function contains `yield`, so it returned a generator. Use `return`."
     if kind.__module__ == "numpy":
-        return "Your function returned a NumPy array. Stay with torch tensors throughout."
+        return "Your function returned a NumPy array. Use torch tensors throughout."
     if kind in (int, float, bool, str, dict):
         return f"Your function returned a {kind.__name__}. Return a torch tensor."
     return "Your function did not return a torch tensor (an ordinary `torch.Tensor`)."
@@ -316,7 +316,7 @@ def _explain_values(
         count = int((~mine.isfinite()).sum())
         raise _Wrong(
             f"On {case.name}, {count} of the {mine.numel()} numbers are {bad}. "
-            "Look for 0/0, 0·∞, ∞ − ∞, or a row of scores that are all −∞."
+            "Look for 0/0, 0·∞, ∞ − ∞, or a row of scores that is −∞ everywhere."
         )
     difference = (mine - right).abs()
     place = int(difference.argmax())
@@ -376,7 +376,7 @@ def _changed(before: Any, after: Any) -> str:
             return "the list"
         inside = [_changed(*pair) for pair in zip(before, after, strict=True)]
         found = next(filter(None, inside), "")
-        return "a tensor of the list" if found == "the tensor" else found
+        return "a tensor in the list" if found == "the tensor" else found
     kept = after is before or (type(after) in (int, float, str) and bool(after == before))
     return "" if kept else "the list"
 

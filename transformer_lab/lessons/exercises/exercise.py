@@ -55,7 +55,7 @@ class Exercise(Shown):
     def card(self) -> Card:
         if self.passed:
             return Card("good", f"`{self.__name__}`: calls run {self.used}.")
-        line = "Until yours passes its check, calls run the reference."
+        line = "Until your version passes its check, calls run the reference."
         return Card("wait", f"`{self.__name__}`: not checked yet.", [line])
 
 
@@ -75,8 +75,8 @@ def exercise(name: str, lesson: Lesson) -> Callable[[Callable[..., Any]], Exerci
     """
     if not isinstance(lesson, Lesson):
         raise TypeError(
-            f"lesson is a {type(lesson).__name__}; give what `presets(...)` returned, "
-            "by running the cells at the top of the notebook first"
+            f"lesson is a {type(lesson).__name__}; give the result of `presets(...)`: "
+            "run the cells at the top of the notebook first"
         )
     grader = find(lesson.number, name)
 

@@ -41,7 +41,7 @@ def version():
 nbgrader.api.get_alembic_version = version
 NbGraderApp.launch_instance()
 """
-CONFIG = '''"""nbgrader's settings for this course; `nbgrader --help-all` lists what more there is."""
+CONFIG = '''"""nbgrader's settings for this course; `nbgrader --help-all` lists all of them."""
 
 import atexit
 import os
@@ -52,7 +52,7 @@ c = get_config()  # noqa: F821
 c.CourseDirectory.root = os.path.dirname(os.path.abspath(__file__))
 c.CourseDirectory.course_id = "transformer-lab"
 c.ClearSolutions.code_stub = {"python": "raise NotImplementedError"}
-# Seconds for one cell. Grading runs the lessons' quick presets, and keeps no progress.
+# Seconds for one cell. Grading runs the lessons' quick presets, and saves no progress.
 c.ExecutePreprocessor.timeout = 300
 c.ExecutePreprocessor.interrupt_on_timeout = True
 os.environ["TRANSFORMER_LAB_PRESET"] = "quick"
@@ -82,13 +82,15 @@ def make_assignment(lessons: Sequence[str], out: str | Path) -> Path:
     if find_spec("nbgrader") is None:
         raise AssignmentError('nbgrader is not installed: pip install -e ".[course]"')
     if not lessons:
-        raise AssignmentError("no lesson was named; for instance: transformer-lab assignment 01")
+        raise AssignmentError(
+            "name at least one lesson, for example: transformer-lab assignment 01 --out course"
+        )
     out, paths = Path(out), [_notebook(number) for number in lessons]
     for path in paths:
         for part in ("source", "release"):
             if (out / part / path.stem).exists():
                 raise AssignmentError(
-                    f"{out / part / path.stem} is there already; remove it to make it anew"
+                    f"{out / part / path.stem} already exists; remove it to make the assignment again"
                 )
     out.mkdir(parents=True, exist_ok=True)
     config = out / "nbgrader_config.py"
@@ -105,7 +107,9 @@ def make_assignment(lessons: Sequence[str], out: str | Path) -> Path:
         problems = list(leaks(out / "release" / path.stem / path.name, path.stem[:2]))
         if problems:
             shutil.rmtree(out / "release" / path.stem)
-            raise AssignmentError(f"the release of {path.stem} was deleted: {'; '.join(problems)}")
+            raise AssignmentError(
+                f"the release of {path.stem} contained a solution and was deleted: {'; '.join(problems)}"
+            )
     return out
 
 
@@ -145,14 +149,14 @@ def leaks(path: Path, number: str) -> Iterator[str]:
     for name in _names(number):
         bodies = [_flat(_body(part)) for part in _parts(getattr(solutions, name))]
         if any(body in _flat(cell) for body in bodies for cell in [*code, *words]):
-            yield f"it holds the solution of {name}"
+            yield f"it contains the solution of {name}"
     for mark in ("BEGIN SOLUTION", "HIDDEN TESTS", "lessons.grading", "lessons.solutions"):
         if mark in text:
-            yield f"it holds {mark!r}"
+            yield f"it contains {mark!r}"
     if any(map(_is_solution, words)):
-        yield "it holds a solution in its text"
+        yield "its text contains a solution"
     if notebook["metadata"].get("widgets") or any(c.get("outputs") for c in notebook["cells"]):
-        yield "it holds outputs"
+        yield "it contains outputs"
 
 
 def _notebook(number: str) -> Path:

@@ -82,11 +82,11 @@ def grade_course(
     submitted = sorted(p.parent for p in course.glob(f"submitted/*/{assignment}"))
     if not submitted:
         raise AssignmentError(
-            f"nothing was handed in: put each notebook into {course}/submitted/STUDENT/{assignment}/"
+            f"there are no submissions: put each notebook in {course}/submitted/STUDENT/{assignment}/"
         )
     if boxed and (problem := box_problem()):
         raise AssignmentError(
-            f"{problem}; boxed=False, or --no-box, grades without it: only where you trust every "
+            f"{problem}; boxed=False, or --no-box, grades without it: use it only if you trust every "
             "submission"
         )
     with tempfile.TemporaryDirectory(prefix="grading-") as folder:
@@ -162,14 +162,14 @@ class _Job:
             target.mkdir(parents=True, exist_ok=True)
             self._write(made[part], target, kind)
         met = ", ".join(map(str, made["notes"]))
-        return score, most, f"a cell met the limit of {met}" if met else ""
+        return score, most, f"a cell reached the limit of {met}" if met else ""
 
     def _do(self, step: str, handed_in: Path) -> dict[str, Any]:
         told = do_step(
             step, self.assignment, self.empty, handed_in, self.limits,
             boxed=self.boxed, leave=self.leave, hidden=self.course,
         )  # fmt: skip
-        answer = parse_json(told, "what came out of its box", error=Stopped)
+        answer = parse_json(told, "the output of its sandbox", error=Stopped)
         if "refused" in answer:
             raise Stopped(str(answer["refused"])[:300])
         return answer
@@ -179,10 +179,10 @@ class _Job:
         names = {p.stem for p in (self.course / "source" / self.assignment).glob("*.ipynb")}
         wanted = {f"{name}.{kind}" for name in names}
         if not (isinstance(texts, dict) and texts and set(texts) <= wanted):
-            raise Stopped("what came out of its box are not the assignment's notebooks")
+            raise Stopped("its sandbox did not return the assignment's notebooks")
         for name, text in texts.items():
             if not isinstance(text, str):
-                raise Stopped("what came out of its box are not the assignment's notebooks")
+                raise Stopped("its sandbox did not return the assignment's notebooks")
             with committed(folder / name) as path:
                 path.write_text(text, "utf-8", "replace")
 
@@ -192,7 +192,7 @@ def irregular(*folders: Path) -> Iterator[str]:
     submission, and a pipe never ends. The last folder is searched, the others are only looked at."""
     for folder in folders:
         if folder.is_symlink() or not folder.is_dir():
-            yield f"{folder.name} is a symlink or no folder; put a folder there"
+            yield f"{folder.name} is a symlink or not a folder; put a folder there"
             return
     for path in sorted(folders[-1].rglob("*")):
         found, name = path.lstat(), str(path.relative_to(folders[-1]))
@@ -202,7 +202,7 @@ def irregular(*folders: Path) -> Iterator[str]:
             what = "a symlink" if path.is_symlink() else "a pipe, a device or a socket"
             yield f"{name!r} is {what}; hand in files only"
         elif found.st_nlink > 1:
-            yield f"{name!r} is a hard link to a file that stands elsewhere too; hand in a copy"
+            yield f"{name!r} is a hard link to a file elsewhere; hand in a copy"
 
 
 def total(cells: Any) -> tuple[float, float]:

@@ -46,9 +46,10 @@ STAND_INS = {
     "hosts": "127.0.0.1 localhost\n",
 }
 UNPROTECTED = (
-    "without a box, what students handed in runs with your rights: it can read and change your "
-    "files, the gradebook, the solutions and what others handed in, reach the network, and leave "
-    "processes behind. Limits on time, memory and the size of a file are kept; feedback is cleaned"
+    "without the sandbox, submissions run with your permissions: they can read and change your "
+    "files, the gradebook, the solutions and other submissions, reach the network, and leave "
+    "processes behind. Limits on time, memory and file size still apply, and feedback is still "
+    "cleaned"
 )
 
 
@@ -72,13 +73,13 @@ class Limits:
         for name, least in lowest.items():
             value = getattr(self, name)
             if not least <= value < 2**60:
-                raise ValueError(f"{name} is {value}, and must be at least {least}")
+                raise ValueError(f"{name} must be at least {least}, got {value}")
 
 
 def box_problem() -> str:
     """Why no box can be made here, or ""."""
     if shutil.which("bwrap") is None:
-        return "bubblewrap is not here (on Debian: apt install bubblewrap)"
+        return "bubblewrap is not installed (on Debian: apt install bubblewrap)"
     with _box([], Limits()) as (box, files):
         run = subprocess.run(
             [*box, sys.executable, "-c", "import json"],
@@ -86,8 +87,8 @@ def box_problem() -> str:
         )  # fmt: skip
     if run.returncode == 0:
         return ""
-    told = (run.stderr.strip().splitlines() or ["it says nothing"])[-1]
-    return f"bubblewrap (0.8 or newer is needed) can make no box here: {told}"
+    told = (run.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+    return f"bubblewrap (0.8 or newer is needed) cannot make a sandbox here: {told}"
 
 
 def do_step(
@@ -190,7 +191,7 @@ def _watch(
         if leave.is_set():
             return "grading was interrupted"
         if time.monotonic() > end:
-            return f"not done within {limits.seconds:g} seconds"
+            return f"not finished within {limits.seconds:g} seconds"
         if answer.full:
             return _too_large(limits)
         memory, tasks = _use(process.pid, limits)
@@ -260,7 +261,7 @@ def _reason(told: str, status: int, limits: Limits) -> str:
         "MemoryError": f"more than {size(limits.memory)} of memory",
         "partial credit cannot be greater": "one of its tests gave more points than it is worth",
         "DeadKernelError": "its kernel was killed or exited",
-        "CellTimeoutError|UnresponsiveKernelError": "a cell did not end, and could not be stopped",
+        "CellTimeoutError|UnresponsiveKernelError": "a cell did not finish, and could not be stopped",
         "FileNotFoundError.*/course": "one of its cells deleted the notebook or its folder",
     }
     for pattern, reason in known.items():

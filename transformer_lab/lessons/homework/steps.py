@@ -102,20 +102,20 @@ def broken(course: Path, assignment: str) -> str:
     for name, graded in graded_cells(course, assignment).items():
         path = course / "submitted" / STUDENT / assignment / f"{name}.ipynb"
         if not path.is_file():
-            return f"{path.name} is missing; keep the name of the notebook that was handed out"
+            return f"{path.name} is missing; the notebook must keep the name it was released under"
         try:
             cells = nbformat.reads(path.read_text("utf-8"), as_version=4).cells
             marks = [cell.metadata.nbgrader for cell in cells if "nbgrader" in cell.metadata]
         except Exception as error:  # not JSON, not UTF-8, too deep, of another shape
             return f"{path.name} is not a notebook ({in_short(error)})"
         if not all(map(are_whole, marks)):
-            return f"{path.name} has damaged marks of a graded cell; copy the cell anew"
+            return f"{path.name} has a graded cell with damaged metadata; copy the cell again from the release"
         names = Counter(mark.grade_id for mark in marks if any(map(mark.get, GRADED)))
         for cell, count in names.items():
             if count > 1:
-                return f"{path.name} contains the graded cell {cell!r} {count} times; delete copies"
+                return f"{path.name} contains the graded cell {cell!r} {count} times; delete the copies"
             if cell not in graded:
-                return f"{path.name} contains the graded cell {cell!r}, which is not of this assignment"
+                return f"{path.name} contains the graded cell {cell!r}, which does not belong to this assignment"
     return ""
 
 
