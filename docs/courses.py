@@ -1,4 +1,4 @@
-"""What can be learned in the book's playground itself: three models of fewer than 50,000 weights."""
+"""The models that train in the book's playground itself: three of fewer than 50,000 weights."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def neighbours() -> Course:
     )  # fmt: skip
     return Course(
         name="neighbours", title="Neighbours (lesson 03)",
-        words="At each letter the model must name the two on its left and the two on its right. At step 0 "
-        "the four heads attend at random; watch each of them settle on one neighbour. Then switch one "
-        "off, and see which neighbours are lost.",
+        words="At each letter the model must name the two letters on its left and the two on its right. "
+        "At step 0 the four heads attend at random; watch each of them settle on one neighbour. Then "
+        "switch one off, and see which neighbours are lost.",
         config=config, tokenizer=tokenizer, text="badgefickhlj",
         tokens=letters + len(SPECIAL), targets=targets, answers=tuple(OFFSETS), names=tuple(LETTERS),
         steps=300,
@@ -48,10 +48,10 @@ def sort() -> Course:
     tokens = data.tokenizer.tokens(range(data.vocab_size))
     return Course(
         name="sort", title="Sorting",
-        words="Eight numbers, then → and the same numbers in order. To say the next number, a head "
-        "must find the smallest that is larger than the one just said.",
+        words="Eight numbers, then → and the same numbers in order. To predict the next number, a head "
+        "must find the smallest one that is larger than the last.",
         config=config, tokenizer=data.tokenizer, text="17 3 42 8 25 11 49 30 → 3 8 11 17 25 30 42 49",
-        tokens=batch.tokens, targets=batch.targets, answers=("says next",), names=tokens,
+        tokens=batch.tokens, targets=batch.targets, answers=("predicts next",), names=tokens,
         steps=400,
     )  # fmt: skip
 
@@ -69,11 +69,11 @@ def induction() -> Course:
     text = " ".join(data.tokenizer.tokens(data.held_out[0].tokens))
     return Course(
         name="induction", title="Induction",
-        words="A run of numbers comes a second time. To guess how it goes on, a head of layer 1 must "
-        "look to what came after the same number before; it cannot, until a head of layer 0 has learned "
-        "to look one back. Watch which comes first.",
+        words="A run of numbers occurs twice. To predict how it continues, a head of layer 1 must attend "
+        "to what followed the same number before. It cannot until a head of layer 0 has learned to attend "
+        "one position back. Watch which comes first.",
         config=config, tokenizer=data.tokenizer, text=text,
-        tokens=batch.tokens, targets=batch.targets, answers=("says next",),
+        tokens=batch.tokens, targets=batch.targets, answers=("predicts next",),
         names=data.tokenizer.tokens(range(data.vocab_size)), steps=300,
     )  # fmt: skip
 

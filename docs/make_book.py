@@ -1,10 +1,10 @@
-"""The course as one static site: every lesson executed, every view alive, nothing from a network.
+"""Build the course as one static site: every lesson executed, every view live, no network needed.
 
     python -m docs.make_book [--preset quick] [--out book] [LESSON …]
 
-Sphinx with MyST-NB makes the pages, Furo dresses them: search, previous and next, light and dark
-work from a disk. Our own export puts a live page in the place of each view, because stock widget
-export draws nothing without a network.
+Sphinx with MyST-NB builds the pages, with the theme Furo: search, previous and next, light and dark
+work from a disk. Our own export replaces each view by a live page, because the standard widget export
+draws nothing without a network.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ hide-toc: true
 
 ```{{toctree}}
 :maxdepth: 1
-:caption: Beside them
+:caption: Also here
 
 playground
 {others}
 reference
 ```
 """
-WORDS = """A course on transformers in which every picture is alive, every claim is checked by the
+WORDS = """A course on transformers in which every figure is interactive, every claim is checked by the
 lesson that makes it, and every model was trained on the page that shows it. Hover, click and lock
-tokens in the views of its lessons; exercises need a notebook: see the repository.
+tokens in the views of the lessons. For the exercises you need the notebooks: see the repository.
 
-This book was made with the `{preset}` preset{version}."""
+This book was built with the `{preset}` preset{version}."""
 
 
 def lessons_in(names: list[str]) -> list[Path]:
@@ -68,7 +68,7 @@ def lessons_in(names: list[str]) -> list[Path]:
     unknown = set(names) - {path.stem[:2] for path in found}
     if unknown:
         known = ", ".join(path.stem[:2] for path in found)
-        raise SystemExit(f"no lesson {', '.join(sorted(unknown))}; there are {known}")
+        raise SystemExit(f"there is no lesson {', '.join(sorted(unknown))}; choose from {known}")
     return [path for path in found if not names or path.stem[:2] in names]
 
 
@@ -171,7 +171,7 @@ def build(names: list[str], preset: str, out: Path) -> Path:
             str(Path(folder) / "html"),
         ]
         if subprocess.run(command, check=False).returncode:
-            raise SystemExit("sphinx could not write the book; its message is above")
+            raise SystemExit("sphinx could not build the book; its message is above")
         _refuse_another(out)
         if out.exists():
             shutil.rmtree(out)
@@ -185,7 +185,7 @@ def build(names: list[str], preset: str, out: Path) -> Path:
 def _refuse_another(out: Path) -> None:
     """A folder that a book replaces holds a book, or nothing."""
     if out.exists() and not (out / "index.html").is_file() and any(out.iterdir()):
-        raise SystemExit(f"--out {out} holds something else than a book; name another folder")
+        raise SystemExit(f"--out {out} has other files than a book; name another folder")
 
 
 def _version() -> str:
@@ -204,7 +204,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        "lessons", nargs="*", metavar="LESSON", help="numbers such as 01; all by default"
+        "lessons", nargs="*", metavar="LESSON", help="numbers such as 01 (default: all)"
     )
     parser.add_argument("--preset", choices=("full", "quick"), default="full")
     parser.add_argument("--out", type=Path, default=ROOT / "book")

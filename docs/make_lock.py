@@ -1,9 +1,9 @@
-"""Write constraints.txt: one tested version of every package, for every Python that we support.
+"""Write constraints.txt: one tested version of every package, for every supported Python.
 
     python docs/make_lock.py
 
 uv resolves pyproject.toml with all its extras for Python 3.10 to 3.13 and every platform at once.
-torch and what it brings for its cards stay free: which build fits depends on the machine.
+torch and its GPU packages are not pinned: the right build depends on the machine.
 """
 
 import re
@@ -17,7 +17,7 @@ EXTRAS = ("hub", "pictures", "course", "book", "dev")
 HEADER = """\
 # Versions that were tested together, for Python 3.10 to 3.13. `make lab` and environment.yml use
 # them; `make lab LOCK=` takes the newest instead, and `make lock` writes this file again.
-# torch is left out: which build fits depends on the machine.
+# torch is left out: the right build depends on the machine.
 """
 
 

@@ -1,4 +1,4 @@
-"""Draw the pictures of README and docs: our own views, photographed in headless Chromium.
+"""Make the screenshots of README and docs: our own views in headless Chromium.
 
 make models && .venv/bin/python docs/make_pictures.py [NAME …]
 """
@@ -23,7 +23,7 @@ def explorer():
     model = tl.TextModel.from_pretrained("smollm2-135m")
     alone = tl.sweep_heads(model, TEXT)
     layer, head = divmod(int(alone.values.argmin()), alone.values.shape[1])  # missed most
-    print(f"P falls most without layer {layer}, head {head}")
+    print(f"the probability falls most without layer {layer}, head {head}")
     view = tl.views.Explorer(model, TEXT, layer=layer, head=head, edits=[tl.ablate(layer, head)])
     view.selected = (len(view.trace.query_tokens(view.kind)) - 1, None)
     return view

@@ -1,9 +1,9 @@
-"""The models of the book's playground: each trained as its benchmark trains it, scored, and kept.
+"""Train, score and save the models of the book's playground, each as its benchmark trains it.
 
     python -m docs.make_playground [NAME …]
 
-Writes docs/playground/NAME/ and, for those named, docs/playground/models.json anew: recipe, seed,
-scores on what was held out, and checksums. Weights are kept in 16 bits, and scored so.
+Writes docs/playground/NAME/ and updates the named models in docs/playground/models.json: recipe, seed,
+scores on held-out data, and checksums. Weights are stored, and scored, in 16 bits.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Task:
     make: Callable[[Any], tuple]
     tests: Callable[[Any], list]
     recipe: str
-    share: str = "texts wholly right"
+    share: str = "texts entirely correct"
     score: Callable[..., float] = tl.exact_match
 
 
@@ -99,7 +99,7 @@ TASKS = {
         lambda d: induction.made(d, SEED),
         _whole,
         "induction",
-        "tokens right, at distances never trained on",
+        "tokens correct, at distances never trained on",
         tl.accuracy,
     ),
     "stories": Task(
@@ -107,7 +107,7 @@ TASKS = {
         lambda d: stories.made(d, SEED, 1),
         lambda d: [d.of(batch) for batch in stories.held_out(d.data, 1)],
         "stories",
-        "answers right",
+        "answers correct",
     ),
     "reports": Task(tl.datasets.reports, lambda d: reports.made(d, SEED), _whole, "reports"),
 }
@@ -136,12 +136,12 @@ def main(names: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TASKS)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(TASKS)}")
     parser.add_argument("--out", type=Path, default=HERE)
     options = parser.parse_args(names)
     unknown = sorted(set(options.names) - set(TASKS))
     if unknown:
-        parser.error(f"there is no task {', '.join(unknown)}; there are {', '.join(TASKS)}")
+        parser.error(f"there is no task {', '.join(unknown)}; choose from {', '.join(TASKS)}")
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "models.json"

@@ -1,10 +1,11 @@
-"""Slides of the lessons, executed, with every view alive and nothing from a network.
+"""Build slides of the lessons, executed, with every view live and no network needed.
 
     python -m docs.make_slides [--preset quick] [--out slides] [LESSON …]
 
-A heading begins a slide, and each code cell below it, with its picture, another one downwards. Parameters, checks, hints,
-solutions and claims are left out. A cell's own slide type (the property inspector of JupyterLab)
-wins over these rules. Press S for the speaker's view, and ?print-pdf in the address to print.
+A heading starts a slide, and each code cell below it, with its output, starts another one below that
+slide. Parameters, checks, hints, solutions and claims are left out. A slide type set on a cell (in
+JupyterLab's property inspector) overrides these rules. Press S for the speaker's view, and add
+?print-pdf to the address to print.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        "lessons", nargs="*", metavar="LESSON", help="numbers; all but 00 and 21 by default"
+        "lessons", nargs="*", metavar="LESSON", help="numbers (default: all but 00 and 21)"
     )
     parser.add_argument("--preset", choices=("full", "quick"), default="full")
     parser.add_argument("--out", type=Path, default=ROOT / "slides")

@@ -211,9 +211,9 @@ def main() -> None:
         if not options.headers and (not options.lessons or path.stem[:2] in options.lessons)
     ]
     if missing := {*options.lessons} - {path.stem[:2] for path in NOTEBOOKS.glob("[0-9]*.ipynb")}:
-        parser.error(f"lesson {min(missing)!r} is not there; give two digits, such as 07")
+        parser.error(f"there is no lesson {min(missing)!r}; give two digits, such as 07")
     if options.jobs < 1:
-        parser.error(f"--jobs {options.jobs} must be 1 or more")
+        parser.error(f"--jobs must be at least 1, got {options.jobs}")
     codes = {path: code_of(path) for path in paths}
     known = {
         (number, run["seed"], run.get("code"))
@@ -251,7 +251,7 @@ def main() -> None:
             table["lessons"][path.stem[:2]] = of_this
     if paths:
         write_table(table)
-    print("headers written:", ", ".join(write_headers(table)) or "none changed")
+    print("headers written:", ", ".join(write_headers(table)) or "none, nothing changed")
     if failed:
         raise SystemExit(f"{len(failed)} runs failed:\n" + "\n".join(sorted(failed)))
 

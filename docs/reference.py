@@ -1,4 +1,4 @@
-"""The reference of the public API, from its docstrings: what Sphinx's autodoc is to look up."""
+"""Build the reference of the public API from its docstrings, for Sphinx's autodoc."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import transformer_lab as tl
 
-# Public modules that name nothing themselves, and are told of where they are used.
+# Public modules that define no names of their own; they are described where they are used.
 INTERNAL = ("hub",)
 HEAD = """# Reference
 
-Every public name, from its docstring. `import transformer_lab as tl` loads none of them until it is
+Every public name, with its docstring. `import transformer_lab as tl` loads a name only when it is first
 used.
 
 """

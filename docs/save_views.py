@@ -1,7 +1,7 @@
-"""Every view of a notebook as a page of its own, written while the kernel lives: with every head, and
-with the model that the lesson trained where it can travel.
+"""Save every view of a notebook as a page while its kernel runs: with every head, and with the model
+that the lesson trained if a page can contain it.
 
-make_book.py runs this text in the lesson's kernel; it must not need the repository.
+make_book.py runs this text in the lesson's kernel, so it must not need the repository.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The pages of the book that are no lesson: its front with a living model, the playground, the reference."""
+"""The pages of the book that are not lessons: the front page with a live model, and the playground."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ MODELS = Path(__file__).parent / "playground"
 PAGES = "pages"  # the folder of the site that holds what stands in frames
 
 FRONT_TEXT = "for key in self.keys:\n    if key not in self."
-FRONT = """This model is in the page: switch off **layer 2, head 2**, which looks at what followed the same
-word before, and see what becomes of its guess `key`; then type a text of your own."""
+FRONT = """This model runs in the page. Switch off **layer 2, head 2**, which attends to what followed the
+same word earlier, and see what happens to its prediction `key`. Then type a text of your own."""
 
 # name -> (title, what it must do, what to try, the text or texts that it begins with)
 PLAY = {
-    "reverse": ("Reverse", "say the letters backwards", "Type letters; each letter that is said looks at its own in the mirror.", "t r a n s f o r m"),
-    "sort": ("Sort", "put eight numbers in order", "Choose → and press Write on: each number looks for the next larger.", "17 3 42 8 25 11 49 30 →"),
-    "number_words": ("Number words", "say English numbers in German", "German says the units before the tens, so the map crosses.", "three thousand five hundred and seventy seven"),
-    "induction": ("Induction", "go on as the same numbers went on before", "Heads 0 and 1 of layer 0 look one back. Switch both off, and layer 1 is lost; without heads 2 and 3 nothing changes.", ""),
-    "stories": ("Stories", "answer a question about a story", "Who looks at the sentence that holds the answer? Change it, and ask again.", "Listen Chen now holds the violin . Dilek now holds the kettle . Dilek returns to the garden . Chen heads for the studio . Question Who has the kettle"),
-    "reports": ("Match reports", "tell a report in one line", "Cross-attention copies teams, goals and the first scorer; see which head copies what.", ""),
+    "reverse": ("Reverse", "write the letters backwards", "Type letters; each output letter attends to the same letter of the input, in mirror order.", "t r a n s f o r m"),
+    "sort": ("Sort", "put eight numbers in order", "Choose → and press Write on: each number attends to the next larger one.", "17 3 42 8 25 11 49 30 →"),
+    "number_words": ("Number words", "translate English numbers into German", "German puts the units before the tens, so the pattern crosses.", "three thousand five hundred and seventy seven"),
+    "induction": ("Induction", "continue numbers as they continued before", "Heads 0 and 1 of layer 0 attend one position back. Switch both off and layer 1 fails; switch off heads 2 and 3 and nothing changes.", ""),
+    "stories": ("Stories", "answer a question about a story", "Which heads attend to the sentence with the answer? Change that sentence, and ask again.", "Listen Chen now holds the violin . Dilek now holds the kettle . Dilek returns to the garden . Chen heads for the studio . Question Who has the kettle"),
+    "reports": ("Match reports", "summarise a report in one line", "Cross-attention copies teams, goals and the first scorer; see which head copies what.", ""),
 }  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def raw(text: str) -> str:
 
 
 def front() -> str:
-    """The living part of the front page."""
+    """The live part of the front page, in Markdown."""
     return (
         f"{FRONT}\n\n{raw(window(f'{PAGES}/shipped.html', 'Explorer of the shipped model', 900))}"
     )
@@ -72,25 +72,25 @@ hide-toc: true
 
 # Playground
 
-Six small models, one a task, each in its page whole: type an input, see what is predicted and where
-every head looks, and switch heads off. Nothing is sent anywhere.
+Six small models, one per task, each running inside its page: type an input, see the predictions and
+what every head attends to, and switch heads off. Nothing is sent anywhere.
 
 {raw(f'<nav class="tl-tasks" aria-label="Tasks">{" ".join(links)}</nav><div class="tl-words">{"".join(words)}</div>' + window(f"{PAGES}/{first}.html", "A trained model", 900, "tl-playground"))}
 
 ## Watch a head form
 
-Here a model learns before your eyes, in this page: draw its weights, press **Train**, and watch what
-each head looks at while the loss falls. Type another text meanwhile, switch a head off, take another
-seed and see whether the same head takes the same part.
+Here a model learns while you watch, in this page: draw its weights, press **Train**, and see what each
+head attends to while the loss falls. Meanwhile, type another text, switch a head off, or take another
+seed and see whether the same head takes the same role.
 
 {raw(window(f"{PAGES}/train.html", "A model that learns here", 900))}
 
 ## How they were made
 
-By `{told["command"]}` (torch {told["torch"]}), each as its benchmark trains it; scores are of texts
-held out of training, with the weights as they are kept, in 16 bits.
+`{told["command"]}` (torch {told["torch"]}) trains each model as its benchmark does. Scores are measured
+on held-out texts, with the weights in 16 bits, as they are stored.
 
-| task | weights | right | trained by | seed | seconds of CPU |
+| task | weights | score | trained by | seed | CPU seconds |
 |---|---|---|---|---|---|
 {table}
 """

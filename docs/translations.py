@@ -1,11 +1,11 @@
-"""Lessons in other languages: the code is the English lesson's, the words are a translator's.
+"""Lessons in other languages: the code of the English lesson with translated text.
 
-    python -m docs.translations                which cells of which lesson wait for a translator
-    python -m docs.translations de 02          begin notebooks/de/02_….ipynb, or bring its code up to date
-    python -m docs.translations de 02 --done   all of its cells say what the English ones say now
+    python -m docs.translations                list the cells that need a translation, by lesson
+    python -m docs.translations de 02          start notebooks/de/02_….ipynb, or bring its code up to date
+    python -m docs.translations de 02 --done   mark all of its cells as up to date with the English ones
 
-A translated cell remembers in its metadata which English text it translates, so that a text that
-has changed since is found. Cells that nobody has translated yet hold the English text.
+The metadata of a translated cell says which English text it translates, so that later changes of that
+text are noticed. Cells that are not translated yet have the English text.
 """
 
 from __future__ import annotations
@@ -70,11 +70,13 @@ def main() -> None:
     options = parser.parse_args()
     if options.language:
         if not re.fullmatch("[a-z]{2}", options.language):
-            parser.error(f"language {options.language!r} is not two small letters, such as de")
+            parser.error(
+                f"language must be two small letters, such as de, got {options.language!r}"
+            )
         source = next(NOTEBOOKS.glob(f"{options.lesson}_*.ipynb"), None)
         if source is None:
             known = " ".join(sorted(p.name[:2] for p in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
-            parser.error(f"lesson {options.lesson!r} is not there; give one of {known}")
+            parser.error(f"there is no lesson {options.lesson!r}; give one of {known}")
         path = NOTEBOOKS / options.language / source.name
         english = nbformat.read(source, as_version=4)
         lesson = renewed(english, nbformat.read(path, as_version=4) if path.is_file() else None)
@@ -88,7 +90,7 @@ def main() -> None:
     for path in translations():
         pair = (nbformat.read(p, as_version=4) for p in (NOTEBOOKS / path.name, path))
         ids = waiting(*pair)
-        print(f"{path.relative_to(NOTEBOOKS)}:", ", ".join(ids) or "nothing waits")
+        print(f"{path.relative_to(NOTEBOOKS)}:", ", ".join(ids) or "up to date")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python examples/minimal.py
 
-It trains for some seconds to spell words backwards, prints what the last position attends to, and
-switches heads off, each alone and all together, to see how much they matter. What `transformer_lab`
-does with hooks for any model is done here by hand, so that it can be read from top to bottom.
+It trains for a few seconds to spell words backwards, prints what the last position attends to, and
+switches heads off, one at a time and all together, to see how much they matter. What `transformer_lab`
+does with hooks for any model is done by hand here, so that you can read it from top to bottom.
 
 Shapes: B texts, N positions, H heads, D = d_model, d = D / H, V = vocabulary.
 """
@@ -140,7 +140,7 @@ def main(steps: int = 500) -> dict:
 
     text, held_out = batch(1)[0], batch(500)
     patterns = trace(model, text[:-1])
-    print(f"\n{spell(text)}: what the last position attends to, and what each head is worth")
+    print(f"\n{spell(text)}: what the last position attends to, and the loss without each head")
     for layer, heads in enumerate(patterns):
         for head, pattern in enumerate(heads):
             key = int(pattern[-1].argmax())

@@ -5,7 +5,7 @@ import re
 
 from latex2mathml.converter import convert
 
-# Nearly all that Sphinx makes it keeps: to look for garbage as often as Python does took a fifth of its time.
+# Sphinx keeps nearly everything it creates, so collecting garbage as often as usual took a fifth of its time.
 gc.set_threshold(100_000, 50, 1000)
 
 project = "Transformer Lab"

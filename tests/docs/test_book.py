@@ -264,7 +264,7 @@ def test_slides_turn_and_their_views_live(makers, open_page, tmp_path, screensho
 
 
 def test_an_unknown_lesson_is_refused(makers):
-    with pytest.raises(SystemExit, match="no lesson 77; there are 90, 91"):
+    with pytest.raises(SystemExit, match="no lesson 77; choose from 90, 91"):
         makers[0].lessons_in(["77"])
 
 

@@ -73,10 +73,10 @@ def test_a_text_that_has_changed_is_found_and_code_follows():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["deu", "01"], "language 'deu' is not two small letters, such as de"),
-        (["../x", "01"], "language '../x' is not two small letters"),
-        (["de", "99"], "lesson '99' is not there; give one of 00 01 02"),
-        (["de"], "lesson None is not there; give one of 00 01 02"),
+        (["deu", "01"], "language must be two small letters, such as de, got 'deu'"),
+        (["../x", "01"], "language must be two small letters, such as de, got '../x'"),
+        (["de", "99"], "there is no lesson '99'; give one of 00 01 02"),
+        (["de"], "there is no lesson None; give one of 00 01 02"),
     ],
 )
 def test_what_cannot_be_translated_is_said_and_nothing_is_written(

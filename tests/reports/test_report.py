@@ -100,12 +100,12 @@ def test_what_differs_is_told(model, tmp_path):
     done = CliRunner().invoke(main, ["report", str(file)])
     assert done.exit_code == 1
     assert f"Versions: torch 1.0 then, {torch.__version__} now." in done.stdout
-    assert "Weights: others (000000000000… then, " in done.stdout
-    assert "Different: 2 values" in done.stdout
+    assert "Weights: different (000000000000… then, " in done.stdout
+    assert ": 2 values; " in done.stdout and "Different by more than 0.0001" in done.stdout
     assert "the largest difference is 0.5, at grids.z.exact[1, 1]" in done.stdout
     assert "grids.z.metric: 'another' then" in done.stdout
     strict = CliRunner().invoke(main, ["report", str(file), "--tolerance", "1e-6"])
-    assert "Different: 3 values" in strict.stdout and "grids.z.estimate[3, 2]" in strict.stdout
+    assert ": 3 values; " in strict.stdout and "grids.z.estimate[3, 2]" in strict.stdout
 
 
 def test_other_weights_are_told_from_the_model_that_was_saved(tmp_path):
