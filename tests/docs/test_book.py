@@ -241,7 +241,7 @@ def test_nothing_in_the_book_or_the_slides_is_loaded_from_a_network(book, makers
     assert (book / "glossary.html").is_file()
     index = " ".join((book / "index.html").read_text("utf-8").split())
     assert (
-        "<iframe" in index or "in the views of its lessons" in index
+        "<iframe" in index or "in the views of the lessons" in index
     )  # it promises none of its own
     slides = (tmp_path / "90_first.html").read_text("utf-8")
     assert "Look twice" not in slides  # a hint

@@ -19,7 +19,7 @@ def test_auto_compiles_where_a_run_is_long_enough():
     for steps in (10, 260, 100_000):
         backend, why = backend_for("auto", modern, Counting(12), steps, threads=1)
         seen[steps] = backend
-        assert why.startswith("Compiled: about" if backend else "Not compiled: about"), why
+        assert why.startswith("Compiled: of about" if backend else "Not compiled: of about"), why
     assert seen == {10: None, 260: None, 100_000: "inductor"}
     # Twice the work or half the threads tips a run that is almost long enough.
     long = next(

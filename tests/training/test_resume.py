@@ -201,7 +201,7 @@ def test_what_cannot_be_resumed_is_refused(tmp_path):
         list(train(small(), Rows(), steps=3, run=run, resume=True, optimizer="modern"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # one line, not two
-        with pytest.raises(ValueError, match=r"steps=2 but the run .* has made 3"):
+        with pytest.raises(ValueError, match=r"steps=2, but the run .* is already at step 3"):
             list(train(small(), Rows(), steps=2, run=run, resume=True))
     assert list(train(small(), Rows(), steps=3, run=run, resume=True)) == []
 

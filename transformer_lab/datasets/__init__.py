@@ -1,10 +1,10 @@
-"""Data to train on, each with a held-out part and, where generated, the true answer's source.
+"""Datasets with a held-out part and, if they are generated, the known source of every answer.
 
-Every dataset offers ``.tokenizer``, ``.train`` and ``.held_out``; ``.batches(batch_size, …)``, an
-endless `Stream` in which ``stream.batch(step)`` depends on the seed and the step alone; and
-``.epoch(batch_size, …)``, a list of batches that hold every held-out example once. Generated data
-also has ``.truth(batch)``, where attention would look if it followed the rule. Pictures (`digits`)
-have no tokenizer, and their batches are pairs (pixels, labels).
+Every dataset has ``.tokenizer``, ``.train`` and ``.held_out``; ``.batches(batch_size, …)``, an
+endless `Stream` in which ``stream.batch(step)`` depends only on the seed and the step; and
+``.epoch(batch_size, …)``, a list of batches with every held-out example once. Generated data also
+has ``.truth(batch)``, the keys that a head would attend to if it followed the data's rule. Images
+(`digits`) have no tokenizer, and their batches are pairs (pixels, labels).
 """
 
 from .batches import IGNORE, Batch, Stream, mask_tokens

@@ -20,19 +20,19 @@ IGNORE = -100  # the label that torch's cross entropy leaves out
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What one training step sees.
+    """The inputs and targets of one training step.
 
     Attributes:
         tokens: int64 [batch, position]; the source, for an encoder-decoder.
-        targets: what to predict, −100 where nothing is. Token ids [batch, position] (of the
-            decoder, for an encoder-decoder); class labels [batch]; or the first and last position
-            of an answer [batch, 2].
+        targets: what to predict, −100 where nothing is predicted. Token ids [batch, position] (of
+            the decoder, for an encoder-decoder); class labels [batch]; or the first and last
+            position of an answer [batch, 2].
         target_in: int64 [batch, target position], the decoder's input: ``<s>`` and the target.
-            None but for an encoder-decoder.
-        mask: bool [batch, position], True for a real token, False for padding; None where there
-            is no padding.
+            None unless the model is an encoder-decoder.
+        mask: bool [batch, position], True for a real token, False for padding; None if there is
+            no padding.
         target_mask: the same for `target_in`.
-        examples: the examples that the rows were made of, ground truth included.
+        examples: the examples in the rows, including their ground truth.
     """
 
     tokens: Tensor
@@ -56,9 +56,9 @@ class Batch:
 
 
 class Stream:
-    """An endless sequence of batches in which ``batch(step)`` depends on nothing but its seed.
+    """An endless sequence of batches in which ``batch(step)`` depends only on the seed and the step.
 
-    So training resumes exactly from any step, and several readers see the same batches.
+    So training resumes exactly from any step, and several processes see the same batches.
     """
 
     def __init__(self, make: Callable[[int], Batch], seed: int):
@@ -90,17 +90,17 @@ class Stream:
 def mask_tokens(
     batch: Batch, tokenizer: Tokenizer, *, rate: float = 0.15, seed: Seed | Sequence[Seed] = 0
 ) -> Batch:
-    """Masked language modelling: hide some tokens, and ask for them.
+    """Mask tokens for masked language modelling.
 
-    Each real token that is not special is chosen with probability `rate`. Of the chosen, 80 %
-    become ``<mask>``, 10 % a random ordinary token, and 10 % stay. Targets hold the original at
-    chosen positions and −100 elsewhere. Where chance chose none in the whole batch, one is taken,
-    so that the loss exists.
+    Each real token that is not special is chosen with probability `rate`. Of those chosen, 80 %
+    become ``<mask>``, 10 % become a random ordinary token, and 10 % stay. Targets are the original
+    tokens at chosen positions and −100 elsewhere. If no token of the batch happens to be chosen, one
+    is taken, so that there is a loss.
     Source: Devlin et al. 2019, section 3.1.
 
     Raises:
-        ValueError: `rate` is outside (0, 1], the tokenizer has no mask token, or no token of the
-            batch may be masked.
+        ValueError: if `rate` is outside (0, 1], the tokenizer has no mask token, or no token of the
+            batch can be masked.
     """
     if not 0 < rate <= 1:
         raise ValueError(f"rate must be in (0, 1], got {rate}; BERT uses 0.15")

@@ -26,24 +26,24 @@ _FIELD = re.compile(r"%\((\w+)\)s|%(%)")
 def dates(
     locales: Sequence[str] = LOCALES, *, size: int = 20_000, held_out: int = 1000, seed: Seed = 0
 ) -> PairData:
-    """Dates to ISO, character by character: "3. März 2021" → "2021-03-03".
+    """Generate dates to convert to ISO, character by character: "3. März 2021" → "2021-03-03".
 
-    Each is written as one of the locales does, in one of the styles of CLDR ("medium", "long",
-    "full" with the day of the week). "short" is left out: 3/4/21 means two days.
+    Each date is written in the way of one of the locales, in one of the styles of CLDR ("medium",
+    "long", "full" with the day of the week). "short" is left out, because 3/4/21 can mean two days.
 
     Args:
         locales: names that `babel` knows.
-        size: examples to train on.
-        held_out: examples of days between 1950 and 2049 that training never sees in any locale.
+        size: number of training examples.
+        held_out: examples of days between 1950 and 2049 that are not in training in any locale.
         seed: chooses days, locales and styles.
 
     Returns:
-        Pairs whose alignment gives, for each digit, the characters that tell it: the same digit of
-        the year or day, or all of the month's name.
+        Pairs whose alignment gives, for each digit, the characters that determine it: the same digit
+        of the year or day, or all of the month's name.
 
     Raises:
-        DataError: babel is not installed.
-        ValueError: an unknown locale, or sizes beyond what there is to write.
+        DataError: if babel is not installed.
+        ValueError: for an unknown locale, or a size larger than the number of different texts.
     """
     check_counts(size=size, held_out=held_out)
     writers = [_Writer(locale, style) for locale in locales for style in STYLES]

@@ -27,7 +27,7 @@ TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A text to model, its tokenizer and its ids; the last part is held out.
+    """A text for language modelling, its tokenizer and its ids; the last part is held out.
 
     Attributes:
         name: where the text comes from.
@@ -160,9 +160,9 @@ def make_tokenizer(
 
 @checked
 def python_manual(tokenizer: str | Tokenizer = "char", *, held_out: float = 0.1) -> Corpus:
-    """Python's own reference manual, about 465,000 characters, from the interpreter that runs.
+    """Load Python's own reference manual, about 465,000 characters, from the running interpreter.
 
-    Real English with code in it, and no download. The text varies a little with the version of
+    It is real English with code in it, and needs no download. The text varies a little with the version of
     Python: record `Corpus.sha256` beside a result.
     """
     try:
@@ -185,8 +185,8 @@ def python_source(
 
     Args:
         tokenizer: "char", "word", "bpe" or a tokenizer.
-        limit: stop after so many characters; None for all (4.7 million).
-        held_out: share at the end that training never sees.
+        limit: stop after this many characters; None for all (4.7 million).
+        held_out: the fraction at the end that is held out.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit={limit} must be at least 1, or None for all")
@@ -229,10 +229,11 @@ def tiny_shakespeare(
 ) -> Corpus:
     """Lines of Shakespeare's plays, 1,115,394 characters; nanoGPT's 90/10 split by default.
 
-    Fetched once, checked against its sha256 and cached; `path` takes a copy that is here already.
+    Downloaded once, checked against its sha256 and cached; `path` uses a copy that you already have.
 
     Raises:
-        DataError: no network (the message says which file to put where), or another file.
+        DataError: without a network (the message says where to put which file), or for a different
+            file.
     """
     file = fetch(TINY_SHAKESPEARE, TINY_SHAKESPEARE_SHA256, name="tiny_shakespeare.txt", path=path)
     text = read_text(file, max_line=None)

@@ -19,7 +19,7 @@ SIDE, LEVELS, ALL = 8, 16, 1797
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Pictures with what they show; `pixels` float32 [picture, channel, height, width] in 0 … 1,
+    """Images and their labels; `pixels` float32 [picture, channel, height, width] in 0 … 1,
     `labels` int64 [picture]."""
 
     pixels: Tensor = field(repr=False)
@@ -35,7 +35,7 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class PictureData:
-    """Pictures to train on, and others to test on; batches are pairs (pixels, labels)."""
+    """Training and held-out images; batches are pairs (pixels, labels)."""
 
     train: Pictures
     held_out: Pictures
@@ -81,15 +81,15 @@ def digits(*, held_out: int = 360, seed: Seed = 0) -> PictureData:
     """1,797 digits of 8 × 8 pixels in 17 shades of grey, written by 13 people.
 
     They are part of scikit-learn (the test part of Alpaydin and Kaynak's "Optical Recognition of
-    Handwritten Digits", 1998). Which are held out is drawn at random, so that a hand that wrote
-    one of them wrote some of the others as well.
+    Handwritten Digits", 1998). The held-out digits are drawn at random, so people who wrote them
+    also wrote some of the training digits.
 
     Args:
         held_out: how many to test on.
-        seed: says which.
+        seed: chooses which are held out.
 
     Raises:
-        ImportError: where scikit-learn is not installed, saying how to get it.
+        ImportError: if scikit-learn is not installed; the message says how to install it.
     """
     check_counts(held_out=held_out)
     if held_out >= ALL:

@@ -56,14 +56,14 @@ def _padded(packed: Ragged, rows: np.ndarray, value: int) -> tuple[Tensor, Tenso
 
 
 class Dataset(Generic[Example]):
-    """Examples to train on and examples held out, none of which is in both.
+    """Training examples and held-out examples; no example is in both.
 
     Attributes:
         name: for messages.
-        tokenizer: one for sources and targets alike.
-        train, held_out: tuples of examples; their ground truth is on them.
-        kinds: the kinds of model that can be trained on it (``ModelConfig.kind``); the first is
-            the one that `batches` prepares unless told otherwise.
+        tokenizer: the tokenizer of both sources and targets.
+        train, held_out: tuples of examples, with their ground truth.
+        kinds: the kinds of model that can be trained on it (``ModelConfig.kind``); `batches`
+            prepares the first one by default.
     """
 
     kinds: ClassVar[tuple[str, ...]]

@@ -85,22 +85,22 @@ SUMMARY = "{winner} beat {loser} {more} - {less} ; {first} scored first ."
 
 @checked
 def reports(*, size: int = 20_000, held_out: int = 1000, seed: Seed = 0) -> PairData:
-    """Reports of a match, about 50 words, to be told in one line of 11.
+    """Generate match reports of about 50 words, to summarise in one line of 11.
 
     "… Okafor opened the scoring in minute 12 . … At the end Harbour had won 3 to 1 over Penrose ."
-    → "Harbour beat Penrose 3 - 1 ; Okafor scored first ." The order of the sentences in the
-    middle, their wording, the day, the crowd, the weather and another player are there to be left
-    out.
+    → "Harbour beat Penrose 3 - 1 ; Okafor scored first ." The summary must leave out the
+    day, the crowd, the weather and another player, whatever the order and wording of the sentences
+    in the middle.
 
     Args:
-        size: reports to train on.
-        held_out: other reports to test on.
-        seed: makes the reports.
+        size: number of training reports.
+        held_out: number of held-out reports.
+        seed: generates the reports.
 
     Returns:
         Pairs whose alignment gives, for each copied word (the slots: teams, goals, first scorer),
-        every place in the report where that team, number or player is named; for the words of the
-        frame, none.
+        every position in the report where that team, number or player is named; for the words of
+        the frame, none.
     """
     check_counts(size=size, held_out=held_out)
     rng = random.Random(seed)

@@ -39,17 +39,17 @@ def number_words(
     largest: int = 9_999,
     seed: Seed = 0,
 ) -> PairData:
-    """Numbers in English words, to be translated: "forty two" → "zwei und vierzig".
+    """Generate numbers in English words to translate: "forty two" → "zwei und vierzig".
 
-    A compound is written as its members, so that each is a token and has its own source. German
-    puts the units before the tens: the alignment crosses. French counts 70 to 99 in twenties, so
+    Compounds are split into their parts, so that each part is a token with its own source. German
+    puts the units before the tens, so the alignment crosses. French counts 70 to 99 in twenties, so
     one word may come from two; Spanish has one word for each hundred.
 
     Args:
         language: "de", "fr" or "es".
-        size: examples to train on; None for all that are not held out.
-        held_out: numbers that training never sees.
-        largest: numbers run from 0 to here, at most 99,999.
+        size: number of training examples; None for all that are not held out.
+        held_out: number of held-out numbers.
+        largest: the largest number, at most 99,999; the smallest is 0.
         seed: chooses which numbers are used and which are held out.
 
     Returns:
@@ -91,7 +91,7 @@ def translate(n: int, language: str) -> Pair:
 
 @checked
 def spell(n: int, language: str) -> str:
-    """A number from 0 to 99,999 in ordinary spelling: "zweiundvierzig", "quatre-vingts"."""
+    """Spell a number from 0 to 99,999 as usual: "zweiundvierzig", "quatre-vingts"."""
     return "".join(part.glue + part.word for part in number_parts(n, language)).strip(" -,")
 
 

@@ -21,13 +21,13 @@ MULTI30K_PARTS = {"train": "train", "val": "val", "test": "test_2016_flickr"}
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A text and what it is to become.
+    """A source text and its target text.
 
     Attributes:
         source, target: the two texts.
         alignment: for each token of the target, the positions of the source tokens that it comes
-            from: none for a token that comes from nowhere, several where any of them is right.
-            Empty where the alignment is not known.
+            from: none for a token without a source, several if any of them is right. Empty if the
+            alignment is not known.
     """
 
     source: str
@@ -36,7 +36,7 @@ class Pair:
 
 
 class PairData(Dataset[Pair]):
-    """Pairs for an encoder-decoder, for a decoder alone, or, position by position, an encoder.
+    """Pairs for an encoder-decoder, for a decoder, or (with targets as long as sources) an encoder.
 
     - "encoder-decoder": tokens are the source, target_in ``<s>`` and the target, targets the
       target and ``</s>``. Row t of cross-attention predicts target token t.
@@ -114,15 +114,15 @@ def pairs_file(
 
     Args:
         path: the tab-separated file, or the source side.
-        target_path: the target side, where there are two files.
+        target_path: the target side, if there are two files.
         tokenizer: "word", "char", "bpe" or a tokenizer; one for both sides.
-        held_out: how many pairs training never sees, or which share. No source is on both sides.
+        held_out: how many pairs are held out, or which fraction. No source is in both parts.
         seed: chooses which are held out.
         max_line: longest line allowed, in characters; None for no limit.
-        vocab_size: of a BPE, ids for both sides together; None for 1,024.
+        vocab_size: size of a BPE vocabulary shared by both sides; None for 1,024.
 
     Raises:
-        DataError: a file cannot be used, or the two differ in length.
+        DataError: if a file cannot be used, or the two differ in length.
     """
     if target_path is None:
         rows = read_table(path, ("source", "target"), max_line=max_line)
@@ -164,19 +164,20 @@ def multi30k(
 ) -> PairData:
     """Multi30k, task 1: 29,000 English image captions and their German or French translations.
 
-    Fetched once from github.com/multi30k/dataset. Its authors publish no sha256, so what the
-    first fetch brings is recorded beside the file (``*.sha256`` in the cache) and must match
-    from then on.
+    Downloaded once from github.com/multi30k/dataset. Its authors do not publish checksums, so the
+    sha256 of the first download is stored beside the file (``*.sha256`` in the cache), and the file
+    must match it from then on.
 
     Args:
         language: "de" or "fr".
         tokenizer: "word", "char", "bpe" or a tokenizer; None for BPE with `vocab_size` shared ids.
         held_out: "val" (1,014 pairs) or "test" (test_2016_flickr, 1,000 pairs).
-        folder: where ``train.en.gz`` and the like are already; None to fetch them.
-        vocab_size: of a BPE, ids for both languages together; None for 8,000.
+        folder: a folder that already has ``train.en.gz`` and the other files; None to download them.
+        vocab_size: size of a BPE vocabulary shared by both languages; None for 8,000.
 
     Raises:
-        DataError: no network (the message says which file to put where), or a damaged file.
+        DataError: without a network (the message says where to put which file), or for a damaged
+            file.
     """
     if language not in ("de", "fr"):
         raise ValueError(f"language={shown(language)} is not one of 'de', 'fr'")

@@ -23,15 +23,15 @@ from .reading import MAX_LINE, DataError, read_records
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question and its answer, a stretch of the story.
+    """A question and its answer, a passage of the story.
 
     Attributes:
         text: the question.
         answer: its answer, word for word as in the story.
         sentence: number of the sentence that holds the answer.
         start: where the answer begins in that sentence, in characters.
-        evidence: numbers of the sentences that one must know, in the order of the story; empty
-            where that is not known.
+        evidence: numbers of the sentences needed for the answer, in the order of the story; empty
+            if that is not known.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Sentences, and questions about them."""
+    """The sentences of a story, and questions about them."""
 
     sentences: tuple[str, ...]
     questions: tuple[Question, ...]
@@ -65,7 +65,7 @@ class QuestionData(Dataset[Story]):
       first and last position of the answer, both included.
     - "decoder": all questions of a story in one row, ``… </s> question answer </s> question
       answer </s>``; targets are the answers and the ``</s>`` that ends each, −100 elsewhere.
-    - "encoder-decoder": tokens as for "encoder"; the decoder says the answer.
+    - "encoder-decoder": tokens as for "encoder"; the decoder writes the answer.
 
     Batches of "encoder" and "encoder-decoder" count rows, so a story comes once per question, and
     the example of a row is the story with that question only (`Story.ask`).
@@ -190,24 +190,24 @@ WHERE_IS, WHO_HAS, WHERE_IS_THING = "Where is {}", "Who has the {}", "Where is t
 def stories(
     facts: int = 1, *, questions: int = 6, size: int = 2000, held_out: int = 200, seed: Seed = 0
 ) -> QuestionData:
-    """Short stories of who goes where and who takes what, with questions on how it ends.
+    """Generate short stories about who goes where and who takes what, with questions at the end.
 
-    Three people move five times and take three things. With one fact, the last sentence about a
-    person or the one about a thing holds the answer ("Where is Nora", "Who has the lamp"). With
-    two, half of the questions need two sentences: one must find who has the thing, and then where
-    that person was last, be it before or after ("Where is the lamp"); the other half need one, so
-    that each of the two steps is also taught alone. Six questions a story teach much faster than
-    one, and without a question mark the look starts from the very word that is asked about.
+    Three people move five times and take three things. With one fact, the answer is in the last
+    sentence about a person, or in the one about a thing ("Where is Nora", "Who has the lamp"). With
+    two, half of the questions need two sentences: who has the thing, and where that person was last,
+    before or after taking it ("Where is the lamp"). The other half need one, so that each of the two
+    steps is also taught alone. Six questions per story teach much faster than one. There is no
+    question mark, so attention starts from the very word that the question is about.
 
     Args:
         facts: supporting facts, 1 or 2.
-        questions: questions a story, 1 to 6, all different; with two facts, half of them (the
+        questions: questions per story, 1 to 6, all different; with two facts, half of them (the
             larger half) have two sentences as their evidence.
-        size, held_out: stories to train on and other stories to test on.
-        seed: makes the stories.
+        size, held_out: number of training stories and of held-out stories.
+        seed: generates the stories.
 
     Returns:
-        Stories; the truth is that the question looks at its evidence.
+        Stories; their truth says that the question attends to its evidence.
     """
     if facts not in (1, 2):
         raise ValueError(f"facts={facts} is not 1 or 2")
@@ -293,18 +293,18 @@ def questions_file(
 ) -> QuestionData:
     """Your own questions: JSON lines such as {"question": …, "context": …, "answer": …}.
 
-    The answer must stand in its context, as whole words; ``"answer_start"`` (in characters) says
-    which occurrence is meant, where the first is not. Questions about one context make one story.
+    The answer must occur in its context, as whole words. If it is not the first occurrence,
+    ``"answer_start"`` (in characters) says which one it is. Questions about one context make one story.
 
     Args:
         path: the file.
         tokenizer: "word", "char", "bpe" or a tokenizer.
-        held_out: how many contexts training never sees, or which share.
+        held_out: how many contexts are held out, or which fraction.
         seed: chooses which are held out.
         max_line: longest line allowed, in characters; None for no limit.
 
     Raises:
-        DataError: the file cannot be used, or an answer is not in its context.
+        DataError: if the file cannot be used, or an answer is not in its context.
     """
     contexts: dict[str, list[Question]] = {}
     for line, record in enumerate(

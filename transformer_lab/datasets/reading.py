@@ -29,7 +29,7 @@ _OTHER_BOMS = {  # the longer ones first: UTF-32's begins with UTF-16's
 
 
 class DataError(OneLine, ValueError):
-    """Data that cannot be used. The message names the file, the line, what is wrong, the remedy."""
+    """Raised for data that cannot be used; the message names the file, the line and the remedy."""
 
     def __init__(self, path: str | Path, message: str, line: int | None = None):
         name = str(path) if len(str(path)) < 400 else f"{str(path)[:200]}…"

@@ -21,15 +21,15 @@ from .reading import MAX_LINE, DataError, read_table
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence, perhaps with a label, perhaps with known agreement.
+    """A sentence, optionally with a label and with known agreement.
 
     Positions count ``<s>`` as 0, as in the rows of a batch.
 
     Attributes:
         text: its words.
-        label: number of its class in ``SentenceData.labels``; None where it has none.
+        label: index of its class in ``SentenceData.labels``; None if it has none.
         verb: position of the verb.
-        subject: position of the noun that the verb agrees with, or ought to.
+        subject: position of the noun that the verb agrees with, or should agree with.
         attractors: positions of the nouns between the two.
         attracted: an attractor differs from the subject in number.
     """
@@ -49,7 +49,7 @@ class SentenceData(Dataset[Sentence]):
     With labels, targets are the classes [batch].
 
     Attributes:
-        labels: names of the classes; empty where there are none.
+        labels: names of the classes; empty if there are none.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("encoder",)
@@ -81,7 +81,7 @@ class SentenceData(Dataset[Sentence]):
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two datasets over one vocabulary: many sentences without labels, and a few with."""
+    """Two datasets with one vocabulary: many sentences without labels, and a few with labels."""
 
     unlabelled: SentenceData
     labelled: SentenceData
@@ -121,23 +121,23 @@ def agreement(
     attractors: Sequence[int] = (0, 1, 1, 2),
     seed: Seed = 0,
 ) -> Agreement:
-    """Does the verb agree with its subject? "the keys near this box are lost", not "is".
+    """Generate sentences about verb agreement: "the keys near this box are lost", not "is".
 
-    Between subject and verb stand other nouns, attractors, of either number, so that the nearest
-    noun is a wrong guide half of the time. There are many sentences without labels, all of them
-    right, and a few labelled "acceptable" or "unacceptable", half and half.
+    Between subject and verb there are other nouns, attractors, of either number, so that the nearest
+    noun misleads half of the time. There are many sentences without labels, all of them correct, and
+    a few labelled "acceptable" or "unacceptable", half and half.
 
     Args:
-        size: sentences without labels to train on.
-        held_out: sentences without labels held out, and as many labelled ones.
-        labels: labelled sentences to train on.
-        attractors: how many nouns stand in between, drawn from these; the labelled sentences
-            have at least one.
-        seed: makes the sentences.
+        size: training sentences without labels.
+        held_out: held-out sentences without labels, and as many labelled ones.
+        labels: labelled training sentences.
+        attractors: numbers of nouns in between to draw from; the labelled sentences have at least
+            one.
+        seed: generates the sentences.
 
     Returns:
-        `Agreement`: ``.unlabelled`` and ``.labelled``. No labelled sentence to test on, nor its
-        other form, is among the sentences to train on. The truth: the verb looks at its subject.
+        `Agreement`: ``.unlabelled`` and ``.labelled``. No held-out labelled sentence, nor its other
+        form, is in the training data. The truth says that the verb attends to its subject.
     """
     check_counts(size=size, held_out=held_out, labels=labels)
     if not attractors or not all(0 <= n <= 4 for n in attractors) or not any(attractors):
@@ -235,14 +235,14 @@ def labelled_file(
 
     Args:
         path: the file.
-        labels: the labels there may be, in order; None for those in the file, sorted.
-        tokenizer: "word", "char", "bpe" or a tokenizer (that of a pretrained model, say).
-        held_out: how many texts training never sees, or which share.
+        labels: the allowed labels, in order; None for those in the file, sorted.
+        tokenizer: "word", "char", "bpe" or a tokenizer, for example that of a pretrained model.
+        held_out: how many texts are held out, or which fraction.
         seed: chooses which are held out.
         max_line: longest line allowed, in characters; None for no limit.
 
     Raises:
-        DataError: the file cannot be used, or a label is not among `labels`.
+        DataError: if the file cannot be used, or a label is not one of `labels`.
     """
     rows = read_table(path, ("text", "label"), max_line=max_line)
     names = tuple(sorted({label for _, label in rows})) if labels is None else tuple(labels)

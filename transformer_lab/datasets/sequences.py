@@ -31,10 +31,10 @@ def copy_task(
     """Repeat the sequence: "c a t" → "c a t". Attention should be the diagonal.
 
     Args:
-        length: how many symbols, or the least and the most.
-        vocab: how many symbols there are: letters up to 26, numbers beyond.
-        size, held_out: examples to train on, and other ones to test on.
-        seed: makes the sequences.
+        length: number of symbols in a sequence, or a pair (least, most).
+        vocab: number of different symbols: letters up to 26, numbers beyond.
+        size, held_out: number of training examples and of held-out ones.
+        seed: generates the sequences.
     """
     settings = _Settings("copy", length, vocab, size, held_out, seed)
     return _sequence_task(settings, lambda row: list(range(len(row))))
@@ -49,7 +49,7 @@ def reverse(
     held_out: int = 1000,
     seed: Seed = 0,
 ) -> PairData:
-    """Say the sequence backwards: "c a t" → "t a c". Attention should be the anti-diagonal.
+    """Write the sequence backwards: "c a t" → "t a c". Attention should be the anti-diagonal.
 
     Arguments as for `copy_task`.
     """
@@ -68,7 +68,7 @@ def sort(
 ) -> PairData:
     """Put different numbers in order: "17 3 42" → "3 17 42".
 
-    Attention should go to the next larger number. Arguments as for `copy_task`; no symbol occurs
+    A head should attend to the next larger number. Arguments as for `copy_task`; no symbol occurs
     twice in a sequence, so `vocab` must be at least the longest length.
     """
     settings = _Settings("sort", length, vocab, size, held_out, seed, distinct=True)
@@ -150,13 +150,13 @@ def _symbols(n: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A sequence in which one segment comes twice.
+    """A sequence in which one segment occurs twice.
 
     Attributes:
-        tokens: ids.
-        start: where the segment first begins.
-        length: of the segment.
-        lag: how much later it begins again.
+        tokens: token ids.
+        start: where the segment first starts.
+        length: length of the segment.
+        lag: how many positions later it starts again.
     """
 
     tokens: tuple[int, ...]
@@ -171,9 +171,9 @@ class Repeat:
 
 
 class InductionData(Dataset[Repeat]):
-    """Sequences for a decoder. Only what can be known is a target; the rest is −100.
+    """Sequences for a decoder. Only predictable tokens are targets; the rest is −100.
 
-    At a predictable position the head of an induction circuit looks at the token *after* the
+    At a predictable position the head of an induction circuit attends to the token *after* the
     earlier occurrence of the current token: ``position - lag + 1``.
     """
 
@@ -202,21 +202,21 @@ def induction(
     held_out: int = 1000,
     seed: Seed = 0,
 ) -> InductionData:
-    """Random symbols in which one segment comes again: guess how it goes on.
+    """Generate random symbols in which one segment occurs twice: predict how it continues.
 
-    Start, length and lag of the segment are random, and no symbol occurs except by the repetition
-    twice, so the answer is never ambiguous. The held-out sequences repeat at lags that training
-    never shows: a trick that counts positions fails there, looking back for the symbol does not.
-    (At one fixed lag a single layer "solves" the task by position alone.)
+    Start, length and lag of the segment are random, and symbols occur twice only through the
+    repetition, so the answer is never ambiguous. The held-out sequences repeat at lags that never
+    occur in training: a trick that counts positions fails there, but searching back for the symbol
+    works. (At one fixed lag a single layer "solves" the task by position alone.)
 
     Args:
-        length: of the sequences.
+        length: length of the sequences.
         vocab: number of symbols.
-        held_out_lags: lags kept for the held-out sequences.
+        held_out_lags: lags used only for the held-out sequences.
         segment: shortest and longest segment; it is never longer than its lag, and fills at least
             half of the room that its lag leaves.
-        size, held_out: sequences to train on and to test on.
-        seed: makes the sequences.
+        size, held_out: number of training sequences and of held-out ones.
+        seed: generates the sequences.
     """
     check_counts(size=size, held_out=held_out, length=length, vocab=vocab)
     _check_room(size, vocab=vocab, length=length)

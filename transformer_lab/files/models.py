@@ -58,19 +58,19 @@ _CLASSES = {
 
 
 def save_model(model: nn.Module, folder: str | Path, *, dtype: str | None = None) -> Path:
-    """Write config.json and model.safetensors; `load_model` reads them.
+    """Write a model's config.json and model.safetensors to a folder, for `load_model`.
 
-    The weights carry the configuration too, so that one rename commits both: a kill at any
-    moment leaves the old model or the new one. A checksum of both travels with them.
+    The weights file contains the configuration too, so that one rename replaces both: a crash at
+    any moment leaves the old model or the new one. It also has a checksum of both.
 
     Args:
-        dtype: "fp16" or "bf16" stores floating-point weights in half the space; None as they are.
+        dtype: "fp16" or "bf16" stores floating-point weights in half the space; None keeps them.
 
     Raises:
-        ValueError: for a model without a `config`, or with weights that were in no file (see
-            `load_model`), an unknown dtype, or a path that cannot be a folder.
-        NotReplacedError: when the folder holds a model or a config.json that is not ours.
-        DiskFullError: when the disk is full; a model that was there is untouched.
+        ValueError: for a model without a `config`, or with random weights (see `load_model`), an
+            unknown dtype, or a path that cannot be a folder.
+        NotReplacedError: if the folder has a model or a config.json that we did not write.
+        DiskFullError: if the disk is full; an existing model is untouched.
     """
     if dtype is not None and dtype not in _DTYPES:
         raise ValueError(f"dtype={dtype!r} is not known; choose one of {', '.join(_DTYPES)}, None")
@@ -131,18 +131,19 @@ def load_model(
     device: str | torch.device = "cpu",
     allow_missing: bool = False,
 ) -> Any:
-    """The model that `save_model` or a training run wrote, in evaluation mode. Weights kept in
-    half precision come back as float32.
+    """Load a model that `save_model` or a training run wrote, in evaluation mode.
+
+    Weights stored in half precision become float32.
 
     Args:
-        folder: of a model, of one checkpoint, or of a run (its newest checkpoint is taken).
-        model: load the weights into this one instead of making one from the configuration.
-        allow_missing: weights that are not in the file stay random; their names stand in the
-            model's `random_weights`, and every view of it says so first.
+        folder: the folder of a model, of a checkpoint, or of a run (then its newest checkpoint).
+        model: load the weights into this model instead of one made from the configuration.
+        allow_missing: weights that are not in the file stay random; their names are in the model's
+            `random_weights`, and every view of the model starts with a warning.
 
     Raises:
-        FileNotFoundError: for a folder that holds no model.
-        CheckpointError: for a damaged file, one of another version, or one that does not fit.
+        FileNotFoundError: for a folder without a model.
+        CheckpointError: for a file that is damaged, of another version, or does not fit the model.
     """
     folder = Path(folder).expanduser()
     if not os.path.lexists(folder / WEIGHTS):

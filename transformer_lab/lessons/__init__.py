@@ -1,8 +1,8 @@
-"""What the notebooks import to stay short: presets, exercises, checks, claims and pictures.
+"""Helpers that the notebooks import: presets, exercises, checks, claims and figures.
 
-Nothing here is about transformers. A lesson writes its subject out in the notebook; the plumbing
-that every lesson shares (one tagged cell of parameters, a check that says what went wrong, a claim
-that fails the notebook when it is false) lives in this package.
+Nothing here is about transformers. The notebook has all the code that a lesson is about; this package
+has the plumbing that lessons share (one tagged cell of parameters, a check that says what went wrong, a
+claim that fails the notebook if it is false).
 """
 
 from transformer_lab.lessons.claims import Claim, ClaimFailed, claim

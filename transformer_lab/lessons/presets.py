@@ -34,7 +34,7 @@ class Lesson(Shown):
         device: where to compute, a torch.device.
         seed: a non-negative integer; torch's generator was seeded with it.
         answers: "learner" (the functions written in the notebook) or "solutions" (ours).
-        note: what is odd about where the lesson runs, and what to do; "" when nothing is.
+        note: a problem with where the lesson runs, and what to do about it; "" if there is none.
     """
 
     number: str
@@ -116,7 +116,7 @@ def presets(
     answers: str = "learner",
     **unknown: object,
 ) -> Lesson:
-    """Check the parameters of a notebook and return the object that its cells ask.
+    """Check the parameters of a notebook and return its settings.
 
     Args:
         lesson: the notebook's number, such as "01".
@@ -124,11 +124,11 @@ def presets(
             The environment variable TRANSFORMER_LAB_PRESET wins over it.
         device: "auto", "cpu", "cuda" or "mps".
         seed: a non-negative integer; seeds torch.
-        answers: "learner", or "solutions" to put ours in the learner's place.
+        answers: "learner", or "solutions" to use our solutions instead of the learner's.
 
     Raises:
-        TypeError: a parameter that does not exist, named with the nearest one that does.
-        ValueError: an unknown value, with the known ones.
+        TypeError: for an unknown parameter, suggesting the nearest known one.
+        ValueError: for an unknown value, listing the known ones.
     """
     if unknown:
         name = next(iter(unknown))

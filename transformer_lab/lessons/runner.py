@@ -73,26 +73,26 @@ def run_notebook(
     cwd: str | Path | None = None,
     **parameters: Any,
 ) -> Path:
-    """Execute a notebook with papermill and write the result, pictures included, to `out`.
+    """Execute a notebook with papermill and write the result, with its figures, to `out`.
 
-    The written file keeps PNG and text in the place of live widgets, so that it opens anywhere.
+    The written file has PNG and text instead of live widgets, so that it opens anywhere.
 
     Args:
         path: the notebook.
-        out: where to write the executed copy; its folder must exist.
+        out: the path of the executed copy; its folder must exist.
         cell_seconds: time limit for each cell.
-        keep_views: keep the live views with their state instead of their pictures.
-        cwd: the folder that it runs in; by default the one where it lies.
+        keep_views: keep the live views with their state instead of still figures.
+        cwd: the folder that it runs in; by default the notebook's own.
         **parameters: values for names in the cell tagged `parameters`.
 
     Returns:
         The path of the executed notebook.
 
     Raises:
-        UnknownParameter: a name that the tagged cell does not assign.
-        FileNotFoundError: `path` is no file.
-        NotebookFailed: the notebook raised, died, ran too long, ended early, or hid an error in a
-            thread or a widget. The executed copy is kept for reading.
+        UnknownParameter: for a name that the tagged cell does not assign.
+        FileNotFoundError: if `path` is not a file.
+        NotebookFailed: if the notebook raised, died, ran too long, ended early, or hid an error in a
+            thread or a widget. The executed copy is kept.
     """
     import nbformat
     import papermill

@@ -31,17 +31,18 @@ class Report(NamedTuple):
 
 
 def report(finding: Any, path: str | os.PathLike) -> Report:
-    """Write a finding as an HTML page, which needs no network and no script, and as a JSON file, from
-    which `transformer-lab report FILE.json` computes it again and reports what differs.
+    """Write a finding as an HTML page, which needs no network and no script, and as a JSON file.
+
+    `transformer-lab report FILE.json` computes the finding again and reports what differs.
 
     Args:
         finding: what `patching_grid`, `path_patch`, `sweep_heads`, `sweep_groups`, `sweep_edges`,
             `estimate_effects`, `head_table`, `circuit` or `study` returned, or a part of it.
-        path: of both, with or without .html or .json.
+        path: the path of both files, with or without .html or .json.
 
     Raises:
-        ValueError: for something else; where the model was edited then or has changed since, or was given
-            something that no file can hold, such as a function; for a path that cannot hold a file.
+        ValueError: for any other object; if the model was edited during the measurement or has changed
+            since; if an argument cannot be stored in a file, such as a function; for an invalid path.
     """
     told = described(finding)
     where = Path(path)

@@ -57,39 +57,39 @@ def study(
     budget_mib: float = 512,
     progress: Progress = False,
 ) -> Study:
-    """Measure every prompt, and say of each head or cell the mean, how prompts differ, and how far the
-    mean can be trusted.
+    """Measure every prompt, and return the mean of each head or cell, its spread and its interval.
 
     Args:
         model: a `TextModel`, or any model with token ids as prompts.
         prompts: a list of texts, of token ids, or of dicts with "clean" and, as needed, "corrupted",
-            "answer", "wrong" (tokens: ids, or texts of one) and "target" (of an encoder-decoder); or a
-            file of them: .txt (a text a line), .jsonl, .csv or .tsv (with these columns).
-        measure: "patching" (of "corrupted" against "clean"), "effects" (every head switched off),
-            "estimates" (about those, of one gradient pass), a measure of heads ("induction", "previous
-            token", … see `tl.heads`), "scores" for all of those, or a list. None: patching where there
-            are corrupted prompts, effects where not.
-        metric: of patching as in `patching_grid`; None: each prompt's answer, against its wrong token
-            where there is one. Of effects "log_prob", "probability" or "kl", or a function, as in
-            `sweep_heads`; the token is each prompt's answer, or what is likeliest.
+            "answer", "wrong" (token ids, or texts of one token) and "target" (the output of an
+            encoder-decoder); or a file of them: .txt (one text a line), or .jsonl, .csv or .tsv (with
+            these columns).
+        measure: "patching" ("corrupted" against "clean"), "effects" (every head switched off),
+            "estimates" (an approximation of those from one gradient pass), a head score ("induction",
+            "previous token", … see `tl.heads`), "scores" for all head scores, or a list. None: patching
+            if there are corrupted prompts, otherwise effects.
+        metric: for patching as in `patching_grid`; None means each prompt's answer, minus its wrong
+            token if it has one. For effects "log_prob", "probability" or "kl", or a function, as in
+            `sweep_heads`; the token is each prompt's answer, or the model's top prediction.
         sites, direction, align, kind: as in `patching_grid`. by: "attribution" or "exact".
-        at: which positions are patched in sites of the stream: "last", or numbers (below 0 from the
-            end); None for all, in prompts of one length.
+        at: the positions to patch in residual-stream sites: "last", or numbers (negative ones count
+            from the end). None means all, for prompts of equal length.
         value: as in `ablate`.
-        out: a folder where results are kept as they come. Asked again, the same study goes on where it
-            ended and computes nothing twice; another question is refused.
-        seed, resamples, level: of the bootstrap over prompts, see `Spread.interval`.
-        batch_size: how many prompts of one length share a pass, at most; None for what fits.
-        budget_mib: for a pass, as in `sweep_heads`.
-        progress: True shows a bar; a function is called with (prompts done, prompts in all).
+        out: a folder where results are saved as they come. The same call later continues from there and
+            computes nothing twice; a different study is refused.
+        seed, resamples, level: settings of the bootstrap over prompts, see `Spread.interval`.
+        batch_size: the most prompts of equal length in one forward pass; None for as many as fit.
+        budget_mib: memory of one pass, as in `sweep_heads`.
+        progress: True shows a bar; a function is called with (prompts done, total prompts).
 
-    Started by torchrun the processes share the prompts, and each returns the whole study.
+    Under torchrun the processes share the prompts, and each returns the whole study.
 
     Raises:
         DataError: for a file that cannot be read, naming the line.
-        ValueError: for a prompt that the model cannot read, naming which, before anything is computed;
-            for a folder that holds another study.
-        DiskFullError: when the disk is full; what was computed is kept.
+        ValueError: for a prompt that the model cannot read, naming it, before anything is computed; for
+            a folder with another study.
+        DiskFullError: if the disk is full; results so far are kept.
 
     Source of the interval: Efron and Tibshirani 1993.
     """

@@ -11,9 +11,9 @@ from ..hub.shield import SigintHandler
 
 
 class TrainingStopped(Exception):
-    """Training was stopped by the user; what was learned and logged is kept.
+    """Raised when the user stops training; the weights and the log so far are kept.
 
-    In a notebook it shows as one line, and it stops "Run All".
+    A notebook shows it as one line, and it stops "Run All".
     """
 
     def _render_traceback_(self) -> list[str]:

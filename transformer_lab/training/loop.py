@@ -77,44 +77,47 @@ def train(
     progress: bool = False,
     loss: Loss | None = None,
 ) -> Iterator[Step]:
-    """Train `model` in place, on the device where it is; yields one `Step` an update.
+    """Train `model` in place, on its device, and yield one `Step` per update.
 
-    The model is in training mode meanwhile; its own mode returns when training ends, in whatever
-    way. Random numbers drawn in the loop's body, by `watch` or by evaluation do not change what
-    is learned. Under torchrun each process takes its rows of every batch.
+    The model is in training mode during training; when training ends, in whatever way, its previous
+    mode is restored. Random numbers drawn in the loop's body, by `watch` or by evaluation do not
+    change what is learned. Under torchrun each process takes its rows of every batch.
 
     Args:
         batches: an object whose `batch(step)` is a pure function of the step, or an iterable
-            (one that can be iterated again is begun again at its end).
-        steps: updates in all, those of a resumed run included.
+            (restarted at its end if it can be iterated again).
+        steps: total number of updates, including those of a resumed run.
         optimizer: "adamw", "modern", or a recipe of `transformer_lab.optim` with options.
-        lr, schedule, warmup, clip, weight_decay: instead of the recipe's own. schedule: "cosine",
-            "linear" (cool-down over the last half), "noam" (then lr, 1 by default, multiplies
-            it) or "constant". clip: the largest gradient norm; `math.inf` clips nothing.
-        eval_batches, eval_every: held-out batches (20 of an endless stream), evaluated every so
-            many steps and at the end.
-        label_smoothing: of the default loss, in training only.
-        precision: "fp32", "bf16" or "fp16" autocast; "auto" is bf16 on a GPU that has it, and for a
-            large decoder on a processor where a trial finds it faster; else fp32. Muon's: see `Modern`.
-        compile: use `torch.compile` (a string names its backend). "auto": where the run is long
-            enough to pay for it on a processor; the bar says why or why not. Where there is no
-            compiler, or it fails, training goes on uncompiled and a warning says so.
-        threads: of the processor, while training lasts. None: one for a small model (see
-            `threads_for`), to which more give little on an idle machine and cost much on one that
-            others use too; else as many as torch is set to.
+        lr, schedule, warmup, clip, weight_decay: override those of the recipe. schedule: "cosine",
+            "linear" (cool-down over the last half), "noam" (lr, 1 by default, then multiplies
+            it) or "constant". clip: the largest gradient norm; `math.inf` turns clipping off.
+        eval_batches, eval_every: held-out batches (20 of an endless stream) and the steps between
+            evaluations; there is always one at the end.
+        label_smoothing: label smoothing of the default loss, in training only.
+        precision: "fp32", "bf16" or "fp16" autocast. "auto" is bf16 on a GPU that supports it, and
+            on a CPU for a large decoder if a trial finds it faster; otherwise fp32. For Muon's own
+            precision see `Modern`.
+        compile: use `torch.compile` (a string names its backend). "auto" compiles on a CPU if the
+            run is long enough to pay for it; the progress bar says why or why not. If there is no
+            compiler, or it fails, training continues uncompiled with a warning.
+        threads: CPU threads during training. None: one for a small model (see `threads_for`), which
+            gains little from more on an idle machine and loses much on a shared one; otherwise
+            torch's setting.
         run: a `Run`, or a folder for one: checkpoints, metrics.jsonl and snapshots go there.
-        resume: go on from the run's newest checkpoint that verifies; from 0 if there is none.
+        resume: continue from the run's newest checkpoint that verifies, or from 0 if there is none.
         checkpoint_every: steps between checkpoints (default: a tenth of all).
-        snapshot_every, probe: keep the attention maps of these token ids [position] (for an
-            encoder-decoder a pair: source, target) in the run, every so many steps.
-        watch: told `start(model, steps)`, `update(step, model)` and `finish(reason)`.
-        progress: show a bar with loss, tokens a second and time left.
+        snapshot_every, probe: the steps between snapshots, each of which saves to the run the
+            attention patterns of these token ids [position] (for an encoder-decoder a pair: source,
+            target).
+        watch: an object whose `start(model, steps)`, `update(step, model)` and `finish(reason)` are
+            called.
+        progress: show a bar with loss, tokens per second and time left.
         loss: (model, batch) -> mean loss, a scalar. Default: `CrossEntropy`.
 
     Raises:
-        ValueError, TypeError: at the call, for an argument that does not fit.
-        TrainingStopped: after an interrupt; the run holds the last whole step.
-        FloatingPointError: when the loss is no longer finite; the weights are the last good ones.
+        ValueError, TypeError: at the call, for an invalid argument.
+        TrainingStopped: after an interrupt; the run has the last complete step.
+        FloatingPointError: if the loss is no longer finite; the model keeps its last good weights.
     """
     check_call(train, dict(locals()), infinite=("clip",))
     counts = dict(

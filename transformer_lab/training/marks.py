@@ -14,9 +14,10 @@ from .objective import IGNORED, evaluating, predict, targets, to_device
 
 
 def accuracy(model: nn.Module, batches: Iterable[Any]) -> float:
-    """Share of the targets (−100 is none) that the model holds likeliest, all batches together.
+    """Fraction of the targets (−100 is ignored) that are the model's top prediction, over all batches.
 
-    Tokens for a language model, classes for a `Classifier`, ends of spans for a `SpanReader`.
+    Targets are tokens for a language model, classes for a `Classifier`, ends of spans for a
+    `SpanReader`.
     """
     right = total = 0
     for hits, counts in _hits(model, batches):
@@ -26,11 +27,11 @@ def accuracy(model: nn.Module, batches: Iterable[Any]) -> float:
 
 
 def exact_match(model: nn.Module, batches: Iterable[Any]) -> float:
-    """Share of the texts in which *every* target is the model's likeliest.
+    """Fraction of the texts in which *every* target is the model's top prediction.
 
-    For a decoder or an encoder-decoder this is the share that greedy decoding gets wholly right:
-    as long as all is right so far, the model has read what teacher forcing shows it. So one
-    forward pass does, and nothing is generated.
+    For a decoder or an encoder-decoder this is the fraction that greedy decoding gets entirely right:
+    as long as everything so far is right, the model has read exactly what teacher forcing shows it.
+    So one forward pass is enough, and nothing has to be generated.
     """
     right = total = 0
     for hits, counts in _hits(model, batches):
@@ -61,8 +62,8 @@ def _some(total: int, what: str) -> int:
 class HeadAgreement:
     """How well each head's attention agrees with the truth; float [layer, head].
 
-    hit: share of the queries whose most attended key is a true one. mass: mean weight on the true
-    keys. n: queries that have a true key, which were asked. kind: of the attention.
+    hit: fraction of the queries whose most attended key is a true one. mass: mean weight on the true
+    keys. n: number of queries that have a true key. kind: the kind of attention.
     """
 
     kind: str
@@ -71,7 +72,7 @@ class HeadAgreement:
     n: int
 
     def best(self, by: str = "hit") -> tuple[int, int, float]:
-        """(layer, head, score) of the head that agrees most, by "hit" or by "mass"."""
+        """(layer, head, score) of the head that agrees best, by "hit" or by "mass"."""
         scores = {"hit": self.hit, "mass": self.mass}
         if by not in scores:
             raise ValueError(f"by={by!r} is not known; choose 'hit' or 'mass'")
@@ -83,18 +84,18 @@ class HeadAgreement:
 def grade_heads(
     model: Any, data: Any, batches: Iterable[Any], *, kind: str | None = None, pool: bool = False
 ) -> HeadAgreement:
-    """Compare every head's map with where the data's rule would look.
+    """Compare every head's attention pattern with the keys that the data's rule would attend to.
 
     Args:
         model: one of our models, with attention.
-        data: the dataset that made the batches; its `truth` is what the maps are compared with.
-        kind: "encoder", "decoder" or "cross"; by default the one whose queries the truth is
+        data: the dataset that made the batches; patterns are compared with its `truth`.
+        kind: "encoder", "decoder" or "cross"; by default the kind whose queries the truth is
             about: "cross" for an encoder-decoder.
-        pool: take the mean of the map over the queries that have a truth, and ask each text
-            once: "of what the question looks at, is most of it evidence?"
+        pool: average the pattern over the queries that have a true key, and score each text once:
+            is most of the question's attention on the evidence?
 
     Raises:
-        ValueError: when no query of any batch has a true key.
+        ValueError: if no query of any batch has a true key.
     """
     both = model.config.kind == "encoder-decoder"
     kind = kind or str("cross" if both else model.config.kind)
@@ -111,7 +112,7 @@ def grade_heads(
             pairs = [_agreement(m, truth, pool) for m in _maps(seen, kind)]
             hit = hit + torch.stack([h for h, _ in pairs])
             mass = mass + torch.stack([m for _, m in pairs])
-    n = _some(n, "query with a truth")
+    n = _some(n, "query whose true key is known")
     return HeadAgreement(kind, hit / n, mass / n, n)
 
 

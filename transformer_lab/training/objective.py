@@ -103,14 +103,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def evaluate(
     model: nn.Module, batches: Any, *, loss: Loss | None = None, most: int | None = None
 ) -> float:
-    """Mean loss over batches, each weighted by the number of its targets (for a loss without a
-    `count` method, all alike).
+    """Compute the mean loss over batches, each weighted by the number of its targets.
+
+    If the loss has no `count` method, all batches have the same weight.
 
     Args:
-        batches: a list or loader; or an endless stream, of which the first `most` (20) are taken.
+        batches: a list or loader; or an endless stream, of which the first `most` (20) are used.
 
     Raises:
-        ValueError: when there is no batch, or no target in any.
+        ValueError: if there are no batches, or no targets in them.
     """
     loss = loss or CrossEntropy()
     total, weight = sums(model, batches, loss=loss, most=most)

@@ -32,15 +32,14 @@ SNAPSHOTS = "snapshots"
 
 
 class Run:
-    """A folder for `train(..., run=Run(folder))`, and a reader of what is in it.
+    """The folder of a training run: `train(..., run=Run(folder))` writes it, and this reads it.
 
     Args:
-        folder: made when training starts.
-        keep: how many checkpoints stay, the newest ones.
+        folder: created when training starts.
+        keep: how many checkpoints to keep, always the newest.
 
     Raises:
-        ValueError: for a path that cannot be a folder, and a keep that is not a whole number of
-            at least 1.
+        ValueError: if the path cannot be a folder, or keep is not a whole number of at least 1.
     """
 
     def __init__(self, folder: str | os.PathLike, *, keep: int = 2):

@@ -23,14 +23,14 @@ _WRITTEN = {"&quot;": '"', "&amp;": "&", "&lt;": "<", "&gt;": ">"}
 
 @dataclass(frozen=True)
 class Bleu:
-    """BLEU of many translations together, and what it is made of.
+    """The BLEU score of a set of translations, and its parts.
 
     Attributes:
         score: 0 … 100.
-        precisions: of the runs of one, two, three and four words in the translations, the share
-            that a reference has too: 0 … 1.
-        brevity: what the score is multiplied by where translations are too short: 0 … 1.
-        n_words, n_reference: words of all the translations, and of all the references.
+        precisions: the fractions of the translations' 1-, 2-, 3- and 4-grams that occur in their
+            references, 0 … 1.
+        brevity: the penalty factor for translations that are too short, 0 … 1.
+        n_words, n_reference: the number of words in all translations, and in all references.
     """
 
     score: float
@@ -44,15 +44,17 @@ class Bleu:
 
 
 def bleu(texts: Sequence[str], references: Sequence[str]) -> Bleu:
-    """BLEU of translations against one reference each, as sacreBLEU computes it by default: words
-    as in mteval-v13a, capitals count, and a precision of nothing is made 1/2, 1/4, … of one run.
+    """Compute BLEU of translations against one reference each, with sacreBLEU's defaults.
+
+    Words are split as in mteval-v13a, case matters, and n-gram precisions of zero are replaced by 1/2,
+    1/4, … of one n-gram.
 
     Args:
         texts: the translations, as ordinary text.
-        references: what a person made of the same source, in the same order.
+        references: a person's translations of the same sources, in the same order.
 
     Raises:
-        ValueError: no texts, or not one reference for each.
+        ValueError: if there are no texts, or not one reference for each.
 
     Source: Papineni et al. 2002; Post 2018.
     """

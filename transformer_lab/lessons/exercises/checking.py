@@ -33,7 +33,7 @@ class CheckResult(Shown):
     Attributes:
         exercise: its name.
         passed: True when every case was right.
-        diagnosis: what to tell the learner, one short paragraph.
+        diagnosis: a short paragraph for the learner.
         status: "passed", "empty" (still the stub) or "wrong".
         printed: what the function printed, the first lines.
         note: a remark that does not change the verdict.
@@ -80,19 +80,19 @@ class _Wrong(Exception):
 
 
 def check(exercise: Exercise, *, seconds: float = 10.0) -> CheckResult:
-    """Run an exercise on its cases and say whether it is right or what went wrong.
+    """Run an exercise on its test cases and report whether it is right, or what went wrong.
 
-    Never raises because of what the learner's function or class does: wrong types and shapes, NaN, errors,
-    prints and endless loops all end in a sentence. Numbers are compared only after the type, the
-    shape and finiteness are known, in float64 on the CPU; a right answer in bf16 or on another
-    device passes. A pass is remembered in the progress file.
+    Nothing that the learner's function or class does raises an error here: wrong types and shapes, NaN,
+    errors, prints and endless loops are all explained in a sentence. Numbers are compared in float64 on
+    the CPU, once type, shape and finiteness are right; a correct result in bf16 or on another device
+    passes. Solved exercises are saved in the progress file.
 
     Args:
-        exercise: what `@exercise(...)` made.
+        exercise: an exercise defined with `@exercise(...)`.
         seconds: time limit for all cases together.
 
     Raises:
-        TypeError: the argument is no exercise.
+        TypeError: the argument is not an exercise.
     """
     if not isinstance(exercise, Exercise):
         raise TypeError(

@@ -13,7 +13,7 @@ from transformer_lab.lessons.presets import Lesson
 
 
 class Exercise(Shown):
-    """Callable like the function, or the class, that it stands for.
+    """An exercise, callable like the function or class that it wraps.
 
     Attributes:
         written: the learner's function or class.
@@ -62,16 +62,16 @@ class Exercise(Shown):
 def exercise(name: str, lesson: Lesson) -> Callable[[Callable[..., Any]], Exercise]:
     """Decorator that turns the learner's function or class into an exercise of a lesson.
 
-    Until it passes `check`, calls run the reference, so that the notebook below runs from top to
-    bottom at any time. With `answers="solutions"` our solution takes its place.
+    Until it passes `check`, calls run the reference, so that the notebook always runs from top to
+    bottom. With `answers="solutions"` our solution replaces it.
 
     Args:
         name: the exercise's name in its lesson.
-        lesson: what `presets(...)` returned.
+        lesson: the result of `presets(...)`.
 
     Raises:
         ValueError: the lesson has no exercise of that name.
-        TypeError: `lesson` is no Lesson, or what is decorated is no function and no class.
+        TypeError: `lesson` is not a Lesson, or the decorated object is neither a function nor a class.
     """
     if not isinstance(lesson, Lesson):
         raise TypeError(

@@ -86,7 +86,7 @@ def grade_course(
         )
     if boxed and (problem := box_problem()):
         raise AssignmentError(
-            f"{problem}; boxed=False, or --no-box, grades without it: use it only if you trust every "
+            f"{problem}; boxed=False, or --no-box, grades without the sandbox; use it only if you trust every "
             "submission"
         )
     with tempfile.TemporaryDirectory(prefix="grading-") as folder:
