@@ -36,17 +36,17 @@ OPENED = """(() => {
         : setTimeout(look, 5);
     look();
 })();"""
-# Records the first paint after the value of `told` has changed since the user's last action.
+# Records the first paint after the value of `read` has changed since the user's last action.
 WATCH = """(name) => {
     const root = document.querySelector(".tl-view-explorer");
-    const told = {
+    const read = {
         predictions: () => [...root.querySelectorAll("[data-part=predictions] [title]")].map((cell) => cell.title).join(),
         maps: () => root.dataset.settled === "true" && root.dataset.stamp,
     }[name];
-    const acted = () => Object.assign(window, { was: told(), acted: performance.now(), seen: false, painted: 0 });
+    const acted = () => Object.assign(window, { was: read(), acted: performance.now(), seen: false, painted: 0 });
     for (const act of ["click", "keydown"]) document.addEventListener(act, acted, true);
     new MutationObserver(() => {
-        if (window.seen || !told() || told() === window.was) return;
+        if (window.seen || !read() || read() === window.was) return;
         window.seen = true;
         requestAnimationFrame(() => setTimeout(() => { window.painted = performance.now(); }));
     }).observe(root, { attributes: true, childList: true, subtree: true });

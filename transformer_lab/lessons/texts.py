@@ -158,7 +158,7 @@ class Lookup:
             )
         if self.told and len(self.told) != len(self.choices):
             raise ValueError(
-                f"told has {len(self.told)} sentences for {wanted[0]} choices; give one per choice"
+                f"got {len(self.told)} sentences for {wanted[0]} choices; give one per choice"
             )
         if not 0 <= first < max(len(self.choices), 1):
             raise ValueError(f"first={first} is outside the {len(self.choices)} choices")
