@@ -156,5 +156,5 @@ def test_masking_refuses_what_it_cannot_do(words):
     blind.mask_id = None
     with pytest.raises(ValueError, match="has no mask token"):
         mask_tokens(batch, blind)
-    with pytest.raises(ValueError, match="batch_size=0 must be at least 1"):
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         Shuffle(10, 0, 0)

@@ -87,15 +87,15 @@ def test_any_tokenizer_can_be_given(manual, tmp_path):
 
 @pytest.mark.badinput
 def test_bad_arguments_are_named(manual, tmp_path):
-    with pytest.raises(ValueError, match="tokenizer='letters' is not one of char, word, bpe"):
+    with pytest.raises(ValueError, match="tokenizer must be one of char, word, bpe, got 'letters'"):
         datasets.python_manual("letters")
-    with pytest.raises(ValueError, match="split='test' is not one of"):
+    with pytest.raises(ValueError, match="split must be one of .*, got 'test'"):
         manual.batches(4, 16, split="test")
-    with pytest.raises(ValueError, match="batch_size=0 must be at least 1"):
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         manual.batches(0, 16)
-    with pytest.raises(ValueError, match="n_ctx=0 must be at least 1"):
+    with pytest.raises(ValueError, match="n_ctx must be at least 1, got 0"):
         manual.batches(4, 0)
-    with pytest.raises(ValueError, match=r"held_out=1 must be between 0 and 1"):
+    with pytest.raises(ValueError, match=r"held_out must be between 0 and 1, got 1"):
         datasets.python_manual(held_out=1)
     short = tmp_path / "short.txt"
     short.write_text("a few words")

@@ -179,7 +179,7 @@ def test_the_cache_can_be_chosen(monkeypatch, tmp_path):
 
 @pytest.mark.badinput
 def test_unknown_names_are_listed():
-    with pytest.raises(ValueError, match="language='it' is not one of 'de', 'fr'"):
+    with pytest.raises(ValueError, match="language must be one of 'de', 'fr', got 'it'"):
         datasets.multi30k("it")
-    with pytest.raises(ValueError, match="held_out='dev' is not one of"):
+    with pytest.raises(ValueError, match="held_out must be one of 'val', 'test', got 'dev'"):
         datasets.multi30k("de", held_out="dev")

@@ -175,9 +175,9 @@ def test_the_start_of_an_answer_can_be_given(tmp_path):
 
 @pytest.mark.badinput
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="facts=3 is not 1 or 2"):
+    with pytest.raises(ValueError, match="facts must be 1 or 2, got 3"):
         stories(3)
-    with pytest.raises(ValueError, match="questions=7 is outside 1 … 6"):
+    with pytest.raises(ValueError, match="questions must be in 1 … 6, got 7"):
         stories(questions=7)
     with pytest.raises(ValueError, match="examples is empty"):
         stories(size=1, held_out=1).collate([])

@@ -106,10 +106,10 @@ def test_a_labelled_file(tmp_path):
 @pytest.mark.badinput
 def test_bad_arguments():
     with pytest.raises(
-        ValueError, match=r"attractors=\(0,\) must be numbers from 0 to 4, not all 0"
+        ValueError, match=r"attractors must be numbers from 0 to 4, not all 0, got \(0,\)"
     ):
         agreement(attractors=[0])
-    with pytest.raises(ValueError, match="labels=0 must be at least 1"):
+    with pytest.raises(ValueError, match="labels must be at least 1, got 0"):
         agreement(labels=0)
 
 

@@ -176,9 +176,9 @@ def test_every_link_on_a_way_is_found(tmp_path):
 
 
 def test_limits_are_checked():
-    with pytest.raises(ValueError, match="memory must be at least"):
+    with pytest.raises(ValueError, match="memory must be at least 268435456, got 5"):
         Limits(memory=5)
-    with pytest.raises(ValueError, match="seconds is nan"):
+    with pytest.raises(ValueError, match="seconds must be at least 1, got nan"):
         Limits(seconds=float("nan"))
 
 

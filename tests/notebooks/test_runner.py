@@ -129,7 +129,7 @@ def test_a_near_miss_is_suggested(tmp_path):
 @pytest.mark.badinput
 def test_an_unknown_value_fails_the_notebook(tmp_path):
     path = write(tmp_path, START, FINISH)
-    with pytest.raises(NotebookFailed, match="preset='fast' is not known"):
+    with pytest.raises(NotebookFailed, match="preset must be 'full' or 'quick', got 'fast'"):
         run_notebook(path, tmp_path / "out.ipynb", preset="fast")
 
 

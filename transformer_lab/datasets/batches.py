@@ -69,7 +69,7 @@ class Stream:
     def batch(self, step: int) -> Batch:
         """The batch of one step, counted from 0."""
         if step < 0:
-            raise ValueError(f"step={step} is negative; the first batch is step 0")
+            raise ValueError(f"step must be 0 or more, got {step}; the first batch is step 0")
         return self._make(step)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -248,6 +248,6 @@ def check_counts(**counts: int | None) -> None:
             continue
         check(name, value, int)
         if value < 1:
-            raise ValueError(f"{name}={value} must be at least 1")
+            raise ValueError(f"{name} must be at least 1, got {value}")
         if value > MOST:
-            raise ValueError(f"{name}={value} is too large; at most {MOST:,}")
+            raise ValueError(f"{name} must be at most {MOST:,}, got {value}")

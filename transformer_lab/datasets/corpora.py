@@ -64,7 +64,7 @@ class Corpus:
                 the text, so that no token lies across it.
         """
         if not 0 < held_out < 1:
-            raise ValueError(f"held_out={held_out} must be between 0 and 1; try 0.1")
+            raise ValueError(f"held_out must be between 0 and 1, got {held_out}; try 0.1")
         tokenizer = make_tokenizer(tokenizer, text)
         cut = int(len(text) * (1 - held_out))
         train = torch.tensor(tokenizer.encode(text[:cut]), dtype=torch.int64)
@@ -127,10 +127,10 @@ class Corpus:
 
     def _split(self, split: str, n_ctx: int) -> Tensor:
         if split not in ("train", "held_out"):
-            raise ValueError(f"split={shown(split)} is not one of 'train', 'held_out'")
+            raise ValueError(f"split must be one of 'train', 'held_out', got {shown(split)}")
         ids = self.train if split == "train" else self.held_out
         if n_ctx < 1:
-            raise ValueError(f"n_ctx={n_ctx} must be at least 1")
+            raise ValueError(f"n_ctx must be at least 1, got {n_ctx}")
         if len(ids) <= n_ctx:
             raise ValueError(
                 f"{self.name}: the {split} part has {len(ids)} tokens, too few for n_ctx={n_ctx}; "
@@ -154,7 +154,7 @@ def make_tokenizer(
         return tokenizer
     kinds = {"char": CharTokenizer, "word": WordTokenizer, "bpe": BPETokenizer}
     if tokenizer not in kinds:
-        raise ValueError(f"tokenizer={shown(tokenizer)} is not one of {', '.join(kinds)}")
+        raise ValueError(f"tokenizer must be one of {', '.join(kinds)}, got {shown(tokenizer)}")
     return kinds[tokenizer].train(texts)
 
 
@@ -189,7 +189,7 @@ def python_source(
         held_out: the fraction at the end that is held out.
     """
     if limit is not None and limit < 1:
-        raise ValueError(f"limit={limit} must be at least 1, or None for all")
+        raise ValueError(f"limit must be at least 1, or None for all, got {limit}")
     folder = Path(sysconfig.get_path("stdlib"))
     parts, size = [], 0
     for path in sorted(folder.glob("*.py"), key=lambda path: path.name):

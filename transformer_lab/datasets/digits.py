@@ -51,7 +51,7 @@ class PictureData:
         """
         check_counts(batch_size=batch_size)
         if not 0 <= noise < math.inf:
-            raise ValueError(f"noise={noise} must be a standard deviation, 0 or more")
+            raise ValueError(f"noise must be a standard deviation, 0 or more, got {noise}")
 
         def make(step: int) -> tuple[Tensor, Tensor]:
             chance = np.random.default_rng([seed, step])

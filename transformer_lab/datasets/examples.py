@@ -163,7 +163,7 @@ class Dataset(Generic[Example]):
 
     def _split_rows(self, split: str, kind: str) -> Rows:
         if split not in ("train", "held_out"):
-            raise ValueError(f"split={shown(split)} is not one of 'train', 'held_out'")
+            raise ValueError(f"split must be one of 'train', 'held_out', got {shown(split)}")
         examples = self.train if split == "train" else self.held_out
         if not examples:
             raise ValueError(
@@ -214,7 +214,7 @@ def hold_out(
         ValueError: one of the sides would be empty.
     """
     if held_out >= 1 and held_out != int(held_out):
-        raise ValueError(f"held_out={held_out} must be a whole number, or a fraction below 1")
+        raise ValueError(f"held_out must be a whole number, or a fraction below 1, got {held_out}")
     keys = [key(example) for example in examples]
     unique = list(dict.fromkeys(keys))
     n = round(held_out * len(unique)) if 0 < held_out < 1 else int(held_out)

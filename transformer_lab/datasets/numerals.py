@@ -56,9 +56,9 @@ def number_words(
         Pairs whose alignment is exact.
     """
     if language not in ("de", "fr", "es"):
-        raise ValueError(f"language={shown(language)} is not one of 'de', 'fr', 'es'")
+        raise ValueError(f"language must be one of 'de', 'fr', 'es', got {shown(language)}")
     if not 1 <= largest <= LARGEST:
-        raise ValueError(f"largest={largest} is outside 1 … {LARGEST}")
+        raise ValueError(f"largest must be in 1 … {LARGEST}, got {largest}")
     check_counts(size=size, held_out=held_out)
     available = largest + 1 - held_out
     if available < (size or 1):
@@ -102,9 +102,9 @@ def number_parts(n: int, language: str) -> list[Part]:
         ValueError: `n` is outside 0 … 99,999 or the language is unknown.
     """
     if language not in _LANGUAGES:
-        raise ValueError(f"language={shown(language)} is not one of {', '.join(_LANGUAGES)}")
+        raise ValueError(f"language must be one of {', '.join(_LANGUAGES)}, got {shown(language)}")
     if not 0 <= n <= LARGEST:
-        raise ValueError(f"n={n} is outside 0 … {LARGEST}")
+        raise ValueError(f"n must be in 0 … {LARGEST}, got {n}")
     return _LANGUAGES[language](n)
 
 

@@ -180,9 +180,9 @@ def multi30k(
             file.
     """
     if language not in ("de", "fr"):
-        raise ValueError(f"language={shown(language)} is not one of 'de', 'fr'")
+        raise ValueError(f"language must be one of 'de', 'fr', got {shown(language)}")
     if held_out not in ("val", "test"):
-        raise ValueError(f"held_out={shown(held_out)} is not one of 'val', 'test'")
+        raise ValueError(f"held_out must be one of 'val', 'test', got {shown(held_out)}")
     train = _multi30k_pairs("train", language, folder)
     rest = _multi30k_pairs(MULTI30K_PARTS[held_out], language, folder)
     seen = {pair.source for pair in rest}

@@ -210,9 +210,9 @@ def stories(
         Stories; their truth says that the question attends to its evidence.
     """
     if facts not in (1, 2):
-        raise ValueError(f"facts={facts} is not 1 or 2")
+        raise ValueError(f"facts must be 1 or 2, got {facts}")
     if not 1 <= questions <= 6:
-        raise ValueError(f"questions={questions} is outside 1 … 6")
+        raise ValueError(f"questions must be in 1 … 6, got {questions}")
     check_counts(size=size, held_out=held_out)
     rng = random.Random(f"{seed}-{facts}")
     made: dict[tuple[str, ...], Story] = {}

@@ -141,7 +141,9 @@ def agreement(
     """
     check_counts(size=size, held_out=held_out, labels=labels)
     if not attractors or not all(0 <= n <= 4 for n in attractors) or not any(attractors):
-        raise ValueError(f"attractors={tuple(attractors)} must be numbers from 0 to 4, not all 0")
+        raise ValueError(
+            f"attractors must be numbers from 0 to 4, not all 0, got {tuple(attractors)}"
+        )
     rng = random.Random(seed)
     between = [n for n in attractors if n]
     made: dict[str, tuple[Sentence, Sentence]] = {}
@@ -251,7 +253,9 @@ def labelled_file(
     for line, (text, label) in enumerate(rows, 1):
         if label not in number:
             raise DataError(
-                path, f"label {label!r} is not one of {', '.join(names)}; correct one of them", line
+                path,
+                f"the label must be one of {', '.join(names)}, got {label!r}; correct one of them",
+                line,
             )
         sentences[Sentence(text, number[label])] = None
     if len(names) < 2:

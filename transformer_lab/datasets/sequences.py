@@ -107,7 +107,7 @@ def _different_rows(settings: _Settings) -> list[list[int]]:
     _check_room(s.size + s.held_out, vocab=s.vocab if s.distinct else 1, length=high)
     if not 1 <= low <= high:
         raise ValueError(
-            f"length={s.length} must be a number of at least 1, or a pair (least, most)"
+            f"length must be a number of at least 1, or a pair (least, most), got {s.length}"
         )
     if s.distinct and high > s.vocab:
         raise ValueError(
@@ -138,13 +138,13 @@ def _check_room(rows: int, **numbers: int) -> None:
     for name, value in numbers.items():
         if rows * value > MOST_NUMBERS:
             raise ValueError(
-                f"{name}={value} is too large for {rows:,} sequences; at most {MOST_NUMBERS // rows:,}"
+                f"{name} must be at most {MOST_NUMBERS // rows:,} for {rows:,} sequences, got {value}"
             )
 
 
 def _symbols(n: int) -> tuple[str, ...]:
     if n > MOST_SYMBOLS:
-        raise ValueError(f"vocab={n} is too large; at most {MOST_SYMBOLS:,}")
+        raise ValueError(f"vocab must be at most {MOST_SYMBOLS:,}, got {n}")
     return tuple(string.ascii_lowercase[:n]) if n <= 26 else tuple(map(str, range(n)))
 
 
@@ -233,8 +233,8 @@ def induction(
     outside = [lag for lag in held_out_lags if lag not in lags]
     if outside or not other or not held_out_lags:
         raise ValueError(
-            f"held_out_lags={tuple(held_out_lags)} must be some, but not all, of the lags "
-            f"{lags.start} … {lags.stop - 1}"
+            f"held_out_lags must be some, but not all, of the lags {lags.start} … {lags.stop - 1}, got "
+            f"{tuple(held_out_lags)}"
         )
     rng = np.random.default_rng(seed)
     train = _repeats(size, length, vocab, other, segment, rng)

@@ -73,7 +73,7 @@ def save_model(model: nn.Module, folder: str | Path, *, dtype: str | None = None
         DiskFullError: if the disk is full; an existing model is untouched.
     """
     if dtype is not None and dtype not in _DTYPES:
-        raise ValueError(f"dtype={dtype!r} is not known; choose one of {', '.join(_DTYPES)}, None")
+        raise ValueError(f"dtype must be one of {', '.join(_DTYPES)}, None, got {dtype!r}")
     model = bare(model)
     described = describe(model)
     if described is None:

@@ -102,9 +102,7 @@ class Finished(Shown):
 def _refuse(name: str, value: object, known: tuple[str, ...]) -> ValueError:
     close = difflib.get_close_matches(shown(value), known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return ValueError(
-        f"{name}={shown(value)} is not known: choose {' or '.join(map(repr, known))}{hint}"
-    )
+    return ValueError(f"{name} must be {' or '.join(map(repr, known))}, got {shown(value)}{hint}")
 
 
 def presets(
@@ -143,7 +141,7 @@ def presets(
     if answers not in ANSWERS:
         raise _refuse("answers", answers, ANSWERS)
     if type(seed) is not int or not 0 <= seed < 2**63:
-        raise ValueError(f"seed={shown(seed)} must be a whole number, 0 or more")
+        raise ValueError(f"seed must be a whole number, 0 or more, got {shown(seed)}")
 
     import torch
 

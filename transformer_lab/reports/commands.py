@@ -35,7 +35,7 @@ def report(
     from .again import again
 
     if not tolerance >= 0:
-        raise ValueError(f"--tolerance {tolerance} must be a number of at least 0")
+        raise ValueError(f"--tolerance must be a number of at least 0, got {tolerance}")
     found = again(file, model=model, device=device, tolerance=tolerance)
     for line in found.lines():
         click.echo(line)

@@ -277,7 +277,7 @@ def measures_of(asked: Any, patches: bool) -> tuple[str, ...]:
             found.append(str(known))
         else:
             offered = ", ".join((EFFECTS, ESTIMATES, PATCHING, SCORES, *spelled))
-            raise ValueError(f"measure={shown(name)} is not known; choose from {offered}")
+            raise ValueError(f"measure must be one of {offered}, got {shown(name)}")
     if not found:
         raise ValueError("measure is empty; name at least one, such as 'effects'")
     return tuple(dict.fromkeys(found))

@@ -106,7 +106,7 @@ def study(
     if batch_size is not None:
         most = check("batch_size", batch_size, int)
         if most < 1:
-            raise ValueError(f"batch_size={batch_size} must be at least 1")
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     batches = in_batches(read, 1 if asked.alone else most)
     _, joined = distributed.join(network.device.type)
     try:
@@ -122,7 +122,7 @@ def study(
 def _asked(patches: list[bool], measure: Any, metric: Any, **options: Any) -> Asked:
     measures = measures_of(measure, all(patches))
     if options["by"] not in WAYS:
-        raise ValueError(f"by={shown(options['by'])} is not known; choose {' or '.join(WAYS)}")
+        raise ValueError(f"by must be {' or '.join(WAYS)}, got {shown(options['by'])}")
     if metric is not None and not {PATCHING, "effects"} & set(measures):
         raise ValueError(f"metric={shown(metric)} is for patching and effects; leave it out")
     sites, at = options.pop("sites"), options.pop("at")
@@ -142,7 +142,7 @@ def _drawn(seed: Any, resamples: Any, level: Any) -> dict[str, Any]:
         check(name, given, int)
     if resamples < 1 or not 0 < check("level", level, float) < 1:
         raise ValueError(
-            f"resamples={resamples} must be at least 1, and level={level} between 0 and 1"
+            f"resamples must be at least 1 and level between 0 and 1, got {resamples} and {level}"
         )
     return {"seed": seed, "resamples": resamples, "level": level}
 

@@ -122,7 +122,7 @@ class Study(Mapping[str, Spread]):
         end = Path(path).suffix.lower()
         if end not in (".csv", ".json"):
             raise ValueError(
-                f"path={str(path)!r} must end in .csv or .json; name a file such as study.csv"
+                f"path must end in .csv or .json, got {str(path)!r}; name a file such as study.csv"
             )
         text = self.csv() if end == ".csv" else json.dumps(self.to_dict(), allow_nan=False)
         return write_text(path, [text], such_as="study.csv")

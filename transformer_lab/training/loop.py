@@ -126,7 +126,7 @@ def train(
     )  # fmt: skip
     for name, value in counts.items():
         if value is not None and value < 1:
-            raise ValueError(f"{name}={value} must be a whole number of at least 1")
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value}")
     if eval_every and eval_batches is None:
         raise ValueError(f"eval_every={eval_every} needs eval_batches")
     shape = getattr(model, "config", None)

@@ -75,7 +75,7 @@ class HeadAgreement:
         """(layer, head, score) of the head that agrees best, by "hit" or by "mass"."""
         scores = {"hit": self.hit, "mass": self.mass}
         if by not in scores:
-            raise ValueError(f"by={by!r} is not known; choose 'hit' or 'mass'")
+            raise ValueError(f"by must be 'hit' or 'mass', got {by!r}")
         flat = int(scores[by].argmax())
         layer, head = divmod(flat, self.hit.shape[1])
         return layer, head, float(scores[by][layer, head])

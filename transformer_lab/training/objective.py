@@ -37,7 +37,7 @@ class CrossEntropy:
 
     def __post_init__(self):
         if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing={self.label_smoothing} must be in [0, 1)")
+            raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
 
     def __call__(self, model: nn.Module, batch: Any) -> Tensor:
         logits = predict(model, batch).float()

@@ -54,9 +54,7 @@ def precision_of(
     plain: nothing compiled, and the default loss.
     """
     if name not in PRECISIONS:
-        raise ValueError(
-            f"precision={shown(name)} is not known; choose one of {', '.join(PRECISIONS)}"
-        )
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {shown(name)}")
     device = next(model.parameters()).device
     if name == "auto" and device.type == "cpu":
         begun = begun_in(run)

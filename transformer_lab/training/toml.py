@@ -153,7 +153,7 @@ def read_config(path: str | Path) -> TrainConfig:
         ("model", "kind", config.model.get("kind"), MODEL_KINDS),
     ):
         if value is not None and value not in names:
-            message = f"{key}={shown(value)} is not known; choose one of {', '.join(names)}"
+            message = f"{key} must be one of {', '.join(names)}, got {shown(value)}"
             raise config.error(section, key, message)
     known: dict[str, dict[str, Any]] = {
         section: {key: hint for key, (hint, _) in keys.items()} for section, keys in KEYS.items()
@@ -329,12 +329,12 @@ def _check_key(
         raise config.error(section, key, f"unknown key {unknown(key, sorted(known))}")
     must_be = wrong(value, known[key], infinite=key == "clip")
     if must_be:
-        raise config.error(section, key, f"{key}={shown(value)} must be {must_be}")
+        raise config.error(section, key, f"{key} must be {must_be}, got {shown(value)}")
     least, most = RANGES.get(key, (None, None)) if section in KEYS else (None, None)
     if least is not None and value < least:
-        raise config.error(section, key, f"{key}={value} must be at least {least}")
+        raise config.error(section, key, f"{key} must be at least {least}, got {value}")
     if most is not None and value > most:
-        raise config.error(section, key, f"{key}={value} is too large; at most {most:,}")
+        raise config.error(section, key, f"{key} must be at most {most:,}, got {value}")
     if isinstance(value, str) and not value.strip():
         raise config.error(section, key, f"{key} is empty; leave the line out, or fill it in")
 
