@@ -44,7 +44,7 @@ def test_streams_count_from_zero():
     stream = Stream(lambda step: Batch(torch.tensor([[step]]), torch.tensor([[step]])), 0)
     assert [b.tokens.item() for b in itertools.islice(stream, 3)] == [0, 1, 2]
     assert [b.tokens.item() for b in itertools.islice(stream, 2)] == [0, 1]
-    with pytest.raises(ValueError, match="step=-1 is negative"):
+    with pytest.raises(ValueError, match="step must be 0 or more, got -1"):
         stream.batch(-1)
 
 

@@ -101,7 +101,7 @@ def test_truth_is_the_induction_pattern(repeats):
 def test_bad_arguments():
     with pytest.raises(ValueError, match="length=8 needs 8 different symbols, but vocab=5"):
         sort(vocab=5)
-    with pytest.raises(ValueError, match=r"length=\(5, 2\) must be"):
+    with pytest.raises(ValueError, match=r"length must be .* got \(5, 2\)"):
         reverse(length=(5, 2))
     with pytest.raises(ValueError, match="gave only 4; request fewer or longer"):
         copy_task(length=2, vocab=2, size=10, held_out=1)

@@ -85,5 +85,5 @@ def test_marked_text_is_wrapped_in_order_and_drawn_for_both_pages():
     for theme in (LIGHT, DARK):
         drawn = picture.svg(theme)
         assert drawn.count("&lt;b&gt;cat&lt;/b&gt;") == 2
-    with pytest.raises(ValueError, match="one number a word"):
+    with pytest.raises(ValueError, match="one number per word"):
         marked({"one": (WORDS, [1.0])}, alt="words")
