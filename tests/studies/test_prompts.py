@@ -109,7 +109,7 @@ def test_lists_that_are_no_prompts(given, said):
         ([[1, 2]], {"at": "first"}, "at='first' is not a list of positions"),
         ([[1, 2]], {"metric": "kl", "measure": "entropy"}, "metric='kl' is for patching and effects"),
         ([[1, 2]], {"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ([[1, 2]], {"level": 2.0}, "level between 0 and 1, got 1000 and 2.0"),
+        ([[1, 2]], {"level": 2.0}, "level between 0 and 1, got 2000 and 2.0"),
         ([[1, 2]], {"seed": "x"}, "seed must be a whole number, got 'x'"),
     ],
 )  # fmt: skip
