@@ -89,7 +89,7 @@ def test_any_tokenizer_can_be_given(manual, tmp_path):
 def test_bad_arguments_are_named(manual, tmp_path):
     with pytest.raises(ValueError, match="tokenizer must be one of char, word, bpe, got 'letters'"):
         datasets.python_manual("letters")
-    with pytest.raises(ValueError, match="split must be one of .*, got 'test'"):
+    with pytest.raises(ValueError, match=r"split must be one of .*, got 'test'"):
         manual.batches(4, 16, split="test")
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         manual.batches(0, 16)

@@ -106,5 +106,5 @@ def test_unequal_lengths_do_not_suit_an_encoder(data):
         data.batches(4, kind="encoder")
     with pytest.raises(ValueError, match=r"kind='rnn' does not suit .*'encoder-decoder' or"):
         data.batches(4, kind="rnn")
-    with pytest.raises(ValueError, match="split must be one of .*, got 'test'"):
+    with pytest.raises(ValueError, match=r"split must be one of .*, got 'test'"):
         data.batches(4, split="test")
