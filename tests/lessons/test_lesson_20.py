@@ -1,4 +1,4 @@
-"""The checks of lesson 20 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 20 accept right answers, however written, and say what is wrong with the others."""
 
 import pytest
 import torch
@@ -146,17 +146,17 @@ MUTANTS = {
     "qk: √d_model": (
         "qk_circuit", lambda a, b, q, k: (a @ q) @ (b @ k).T / len(q) ** 0.5, "divided by √d_model",
     ),
-    "qk: exchanged": ("qk_circuit", lambda a, b, q, k: scores(a, b, k, q), "Queries ask"),
-    "qk: turned": ("qk_circuit", lambda a, b, q, k: scores(b, a, k, q), "is turned"),
+    "qk: exchanged": ("qk_circuit", lambda a, b, q, k: scores(a, b, k, q), "Queries come from `asking`"),
+    "qk: turned": ("qk_circuit", lambda a, b, q, k: scores(b, a, k, q), "is transposed"),
     "qk: softmax": ("qk_circuit", lambda *x: scores(*x).softmax(1), "took a softmax"),
-    "qk: one side": ("qk_circuit", lambda a, b, q, k: scores(a, a, q, k), "made of `offering`"),
+    "qk: one side": ("qk_circuit", lambda a, b, q, k: scores(a, a, q, k), "made from `offering`"),
     "qk: d_head": (
         "qk_circuit", lambda a, b, q, k: (a @ q) @ (b @ k).T / q.shape[1], "square root",
     ),
     "qk: turned, no scale": (
-        "qk_circuit", lambda a, b, q, k: (b @ k) @ (a @ q).T, "Two things: rows are those that ask",
+        "qk_circuit", lambda a, b, q, k: (b @ k) @ (a @ q).T, "Two things: rows are queries",
     ),
-    "ov: turned": ("ov_circuit", lambda r, v, o, u: u @ (r @ v @ o).T, "is turned"),
+    "ov: turned": ("ov_circuit", lambda r, v, o, u: u @ (r @ v @ o).T, "is transposed"),
     "ov: not unembedded": ("ov_circuit", lambda r, v, o, u: r @ v @ o, "last step is missing"),
     "ov: no head": ("ov_circuit", lambda r, v, o, u: r @ u.T, "The head is missing"),
     "ov: unembed @": ("ov_circuit", lambda r, v, o, u: r @ v @ o @ u, "RuntimeError"),
@@ -169,7 +169,7 @@ MUTANTS = {
     ),
     "copy: singular": ("copying_score", lambda m: torch.linalg.svdvals(m)[0] * 0 + 1, "1 for every"),
     "copy: diagonal": (
-        "copying_score", lambda m: m.trace() / m.diagonal().abs().sum(), "the diagonal in place",
+        "copying_score", lambda m: m.trace() / m.diagonal().abs().sum(), "the diagonal instead",
     ),
     "copy: symmetric": (
         "copying_score",
@@ -181,7 +181,7 @@ MUTANTS = {
     ),
     "copy: not divided": ("copying_score", lambda m: m.trace(), "Divide it by the sum"),
     "copy: abs": (
-        "copying_score", lambda m: m.trace().abs() / eigen(m).abs().sum(), "the size of the sum",
+        "copying_score", lambda m: m.trace().abs() / eigen(m).abs().sum(), "the absolute value of the sum",
     ),
     "copy: complex": (
         "copying_score", lambda m: eigen(m).sum() / eigen(m).abs().sum(), "torch.complex64",
@@ -189,12 +189,12 @@ MUTANTS = {
     "copy: counted": ("copying_score", lambda m: (eigen(m).real > 0).float().mean(), "counted"),
     "comp: Q and K": ("composition_scores", lambda *x: table(one_way, *x), "Q and K are exchanged"),
     "comp: late first": (
-        "composition_scores", lambda *x: table(late_first, *x), "what is written comes first",
+        "composition_scores", lambda *x: table(late_first, *x), "The early head writes first",
     ),
     "comp: heads": (
         "composition_scores",
         lambda a, b, r: table(lambda x, y, kind: one_share(y, x, kind), a, b, r),
-        "it is the early one that writes",
+        "the early one writes, the late one reads",
     ),
     "comp: no norms": ("composition_scores", lambda *x: table(unnormed, *x), "two norms"),
     "comp: variance": (
@@ -210,14 +210,14 @@ MUTANTS = {
         lambda a, b, r: torch.cat(
             [(t := table(one_share, a, b, r))[:, :2], ((t[:, :1] - t[:, 1:2]) / t[:, 2:])], 1
         ),
-        "is the standard deviation at random",
+        "is the standard deviation of the random pairs",
     ),
     "comp: ratio": (
         "composition_scores",
         lambda a, b, r: torch.cat([(t := table(one_share, a, b, r))[:, :2], t[:, :1] / t[:, 1:2]], 1),
         "is a ratio",
     ),
-    "comp: turned": ("composition_scores", lambda *x: table(one_share, *x).T, "table is turned"),
+    "comp: turned": ("composition_scores", lambda *x: table(one_share, *x).T, "table is transposed"),
     "comp: Q and K, no norms": (
         "composition_scores",
         lambda *x: table(lambda a, b, kind: unnormed(a, b, kind), *x)[[1, 0, 2]],
@@ -254,12 +254,12 @@ MUTANTS = {
         lambda e, z, w, u: attribution_by_einsum(
             e, z, w.unflatten(-1, z.shape[1:][::-1]).transpose(-1, -2).flatten(-2), u
         ),
-        "lie side by side",
+        "are side by side",
     ),
     "logit: running": (
         "attribute_logit",
         lambda e, z, w, u: (p := written(e, z, w)).cumsum(0) / rms(p.sum(0)) @ u,
-        "holds all that came before",
+        "includes everything before it",
     ),
     "logit: summed": (
         "attribute_logit", lambda *x: attribution_by_einsum(*x).sum(), "Return the parts",
@@ -278,7 +278,7 @@ MUTANTS = {
     "logit: each, no embedding": (
         "attribute_logit",
         lambda e, z, w, u: ((p := written(e, z, w)) / rms(p) @ u)[1:],
-        "Two things: all parts",
+        "Two things: divide all parts by one number",
     ),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The checks of lesson 21 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 21 accept right answers, however written, and say what is wrong with the others."""
 
 from itertools import combinations, permutations, product
 

@@ -1,4 +1,4 @@
-"""The checks of lesson 22 accept right answers, however written, and name what is wrong."""
+"""The checks of lesson 22 accept right answers, however written, and say what is wrong with the others."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Checks of lesson 20, Circuits in depth: circuits of one head."""
+"""Checks of lesson 20, Circuits in depth: the circuits of one head."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def _qk_cases() -> list[Case]:
     few = (_random(1, 5, 8), _random(2, 7, 8), _random(3, 8, 3), _random(4, 8, 3))
     same = _random(5, 6, 6)
     return [
-        Case("5 asking and 7 offering, of a head of width 3", few),
-        Case("6 tokens among themselves", (same, same.clone(), _random(6, 6, 2), _random(7, 6, 2))),
+        Case("5 queries and 7 keys, in a head of width 3", few),
+        Case("6 tokens with themselves", (same, same.clone(), _random(6, 6, 2), _random(7, 6, 2))),
     ]
 
 
@@ -32,58 +32,58 @@ _QK = Grader(
     name="20/qk_circuit",
     cases=_qk_cases,
     reference=solutions.qk_circuit,
-    shape_hint="a row for each that asks, a column for each that offers",
+    shape_hint="a row for each query, a column for each key",
     suspects=(
         Suspect(
             "not scaled",
             lambda a, b, q, k: _scores(a, b, q, k, 1),
-            "The products are right, and not scaled: attention divides scores by √d_head.",
+            "The products are right but not scaled: attention divides scores by √d_head.",
         ),
         Suspect(
             "scaled by d_model",
             lambda a, b, q, k: _scores(a, b, q, k, q.shape[0]),
-            "You divided by √d_model. Queries and keys of a head are d_head long, `w_q.shape[1]`.",
+            "You divided by √d_model. A head's queries and keys have d_head numbers, `w_q.shape[1]`.",
         ),
         Suspect(
             "divided by the width",
             lambda a, b, q, k: _scores(a, b, q, k, q.shape[1] ** 2),
-            "You divided by d_head. It is its square root.",
+            "You divided by d_head. Divide by its square root.",
         ),
         Suspect(
             "queries and keys exchanged",
             lambda a, b, q, k: _scores(a, b, k, q),
-            "Those that ask went through `w_k` and those that offer through `w_q`. Queries ask.",
+            "You multiplied `asking` by `w_k` and `offering` by `w_q`. Queries come from `asking`.",
         ),
         Suspect(
-            "turned",
+            "transposed",
             lambda a, b, q, k: _scores(a, b, q, k).T,
-            "Your matrix is turned: rows are those that ask, columns those that offer.",
+            "Your matrix is transposed: rows are queries, columns are keys.",
         ),
         Suspect(
             "softmax",
             lambda a, b, q, k: _scores(a, b, q, k).softmax(-1),
-            "You took a softmax. A circuit through the vocabulary has scores: in a text only some of "
-            "the tokens stand beside each other, and the softmax is over those.",
+            "You took a softmax. A circuit holds scores. The softmax comes later, in a text, over the "
+            "tokens that occur there.",
         ),
         Suspect(
-            "those that ask on both sides",
+            "queries on both sides",
             lambda a, b, q, k: _scores(a, a, q, k),
-            "Both sides are made of `asking`. Keys are made of `offering`.",
+            "Both sides are made from `asking`. Keys are made from `offering`.",
         ),
         Suspect(
-            "those that offer on both sides",
+            "keys on both sides",
             lambda a, b, q, k: _scores(b, b, q, k),
-            "Both sides are made of `offering`. Queries are made of `asking`.",
+            "Both sides are made from `offering`. Queries are made from `asking`.",
         ),
         Suspect(
             "exchanged and not scaled",
             lambda a, b, q, k: _scores(a, b, k, q, 1),
-            "Two things: those that ask went through `w_k`, and scores are divided by √d_head.",
+            "Two things: queries come from `asking @ w_q`, and scores are divided by √d_head.",
         ),
         Suspect(
-            "turned and not scaled",
+            "transposed and not scaled",
             lambda a, b, q, k: _scores(a, b, q, k, 1).T,
-            "Two things: rows are those that ask, and scores are divided by √d_head.",
+            "Two things: rows are queries, and scores are divided by √d_head.",
         ),
     ),
 )
@@ -103,7 +103,7 @@ def _ov(read, w_v, w_o, unembed):
 
 
 def _fits(function):
-    """The same, or nothing where the shapes allow no such mistake."""
+    """The same function, or an empty result where the shapes rule this mistake out."""
 
     def made(*arguments):
         try:
@@ -118,62 +118,62 @@ _OV = Grader(
     name="20/ov_circuit",
     cases=_ov_cases,
     reference=solutions.ov_circuit,
-    shape_hint="a row for each token that is read, a column for each that is made likelier",
+    shape_hint="a row for each token that is read, a column for each token of the vocabulary",
     suspects=(
         Suspect(
-            "turned",
+            "transposed",
             lambda *a: _ov(*a).T,
-            "Your matrix is turned: rows are the tokens that are read, columns those that become "
-            "likelier.",
+            "Your matrix is transposed: rows are the tokens that are read, columns those that become "
+            "more likely.",
         ),
         Suspect(
             "not unembedded",
             lambda read, v, o, u: read @ v @ o,
-            "This is what the head writes into the stream. The last step is missing: `unembed` makes "
-            "logits of it.",
+            "This is what the head writes into the residual stream. The last step is missing: "
+            "`unembed` turns it into logits.",
         ),
         Suspect(
             "no values",
             lambda read, v, o, u: read @ u.T,
-            "The head is missing: what is read goes through `w_v` and `w_o` first.",
+            "The head is missing: multiply `read` by `w_v` and `w_o` first.",
         ),
         Suspect(
-            "unembedding not turned",
+            "unembedding not transposed",
             _fits(lambda read, v, o, u: read @ v @ o @ u),
-            "`unembed` is [vocabulary, d_model], as an `nn.Linear` keeps it: multiply by its transpose.",
+            "`unembed` is [vocabulary, d_model], as in an `nn.Linear`: multiply by its transpose.",
         ),
         Suspect(
             "output before values",
             _fits(lambda read, v, o, u: read @ o @ v @ u.T),
-            "`w_o` comes before `w_v` in your product. A value is made first, and written then.",
+            "`w_o` comes before `w_v` in your product. First make the value, then write it.",
         ),
         Suspect(
-            "values turned",
+            "values transposed",
             _fits(lambda read, v, o, u: read @ v.T @ o @ u.T),
-            "`w_v` is turned in your product. It is [d_model, d_head] already.",
+            "`w_v` is transposed in your product. It is already [d_model, d_head].",
         ),
         Suspect(
-            "output turned",
+            "output transposed",
             _fits(lambda read, v, o, u: read @ v @ o.T @ u.T),
-            "`w_o` is turned in your product. It is [d_head, d_model] already.",
+            "`w_o` is transposed in your product. It is already [d_head, d_model].",
         ),
         Suspect(
             "read and unembedded exchanged",
             lambda read, v, o, u: u @ v @ o @ read.T,
-            "You began with `unembed`. The head reads `read`, and `unembed` comes last.",
+            "You started with `unembed`. Start with `read`; `unembed` comes last.",
         ),
         Suspect(
             "scaled",
             lambda read, v, o, u: _ov(read, v, o, u) / v.shape[1] ** 0.5,
-            "You divided by √d_head. That belongs to scores; values are not scaled.",
+            "You divided by √d_head. Only scores are divided by it; values are not scaled.",
         ),
         Suspect(
             "softmax",
             lambda *a: _ov(*a).softmax(-1),
-            "You took a softmax. The head adds to logits that others add to as well.",
+            "You took a softmax. Return the head's part of the logits; other heads add theirs.",
         ),
         Suspect(
-            "turned and scaled",
+            "transposed and scaled",
             lambda read, v, o, u: (_ov(read, v, o, u) / v.shape[1] ** 0.5).T,
             "Two things: rows are the tokens that are read, and values are not scaled.",
         ),
@@ -226,61 +226,63 @@ _COPYING = Grader(
         Suspect(
             "the diagonal",
             _diagonal,
-            "You took the diagonal in place of the eigenvalues. Their sums are the same, the sums of "
-            "their sizes are not.",
+            "You took the diagonal instead of the eigenvalues. Their sums are equal, but the sums of "
+            "their absolute values are not.",
         ),
         Suspect(
             "as if symmetric",
             lambda ov: _ratio(torch.linalg.eigvalsh(ov.double()).to(torch.complex128)),
-            "`eigvalsh` is for symmetric matrices, and reads one half of yours. Use `eigvals`.",
+            "`eigvalsh` is for symmetric matrices, and reads only half of yours. Use `eigvals`.",
         ),
         Suspect(
-            "sizes of the real parts",
+            "absolute real parts",
             lambda ov: _eigen(ov).real.sum() / _eigen(ov).real.abs().sum(),
-            "Below you added the sizes of the *real parts*. The size of a complex number is "
-            "√(real² + imaginary²), which is `values.abs()`.",
+            "In the denominator you added the absolute values of the *real parts*. The absolute value "
+            "of a complex number is √(real² + imaginary²), `values.abs()`.",
         ),
         Suspect(
             "not divided",
             lambda ov: _eigen(ov).real.sum(),
-            "This is the sum of the eigenvalues. Divide it by the sum of their sizes.",
+            "This is the sum of the eigenvalues. Divide it by the sum of their absolute values.",
         ),
         Suspect(
             "the mean",
             lambda ov: _eigen(ov).real.mean(),
-            "This is the mean of the eigenvalues. Divide their sum by the sum of their sizes.",
+            "This is the mean of the eigenvalues. Divide their sum by the sum of their absolute values.",
         ),
         Suspect(
-            "size of the sum",
+            "absolute value of the sum",
             lambda ov: _eigen(ov).sum().abs() / _eigen(ov).abs().sum(),
-            "You took the size of the sum, so a head that does the opposite of copying looks like one "
-            "that copies. Take the real part of the sum.",
+            "You took the absolute value of the sum, so a head that does the opposite of copying looks "
+            "like one that copies. Take the real part of the sum.",
         ),
         Suspect(
             "upside down",
             lambda ov: _eigen(ov).abs().sum() / _eigen(ov).real.sum(),
-            "Your fraction is upside down: the score lies between −1 and 1.",
+            "Your fraction is upside down: the score is between −1 and 1.",
         ),
         Suspect(
-            "share of positive ones",
+            "fraction of positive ones",
             lambda ov: (_eigen(ov).real > 0).double().mean(),
             "You counted the eigenvalues with a positive real part. A large one should count for more.",
         ),
         Suspect(
             "each by itself",
             _each,
-            "You divided each eigenvalue by its own size. Add them up first, above and below.",
+            "You divided each eigenvalue by its own absolute value. First take the two sums, then "
+            "divide.",
         ),
         Suspect(
             "mean of each by itself",
             lambda ov: _each(ov).mean(),
-            "You divided each eigenvalue by its own size and took the mean, so small ones count as "
-            "much as large ones. Add them up first, above and below.",
+            "You divided each eigenvalue by its own absolute value and took the mean, so small ones "
+            "count as much as large ones. First take the two sums, then divide.",
         ),
         Suspect(
             "one too far",
             lambda ov: _eigen(ov).real.abs().sum() / _eigen(ov).abs().sum(),
-            "You took sizes above the line as well. Negative eigenvalues must pull the score down.",
+            "You took absolute values in the numerator as well. Negative eigenvalues must lower the "
+            "score.",
         ),
     ),
 )

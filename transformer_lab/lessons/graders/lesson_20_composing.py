@@ -32,7 +32,7 @@ def _composition_cases() -> list[Case]:
         late[3],
     )  # its keys read what `early` writes
     return [
-        Case("two heads of random numbers", (early, late, chance)),
+        Case("two heads with random weights", (early, late, chance)),
         Case("a head whose keys read what the other writes", (early, tuned, chance[::-1])),
     ]
 
@@ -81,7 +81,7 @@ def _backwards(early, late):
 
 
 def _half(early, late):
-    """The matrix that reads alone, without its partner."""
+    """Only the matrix that reads, without its partner."""
     return _shares(early, late, lambda q, k, v, o: (q, k, v))
 
 
@@ -93,79 +93,79 @@ _COMPOSITION = Grader(
     name="20/composition_scores",
     cases=_composition_cases,
     reference=solutions.composition_scores,
-    shape_hint="three rows, for Q, K and V; three columns: score, mean at random, standard deviations "
+    shape_hint="three rows, for Q, K and V; three columns: score, mean of random pairs, standard deviations "
     "above it",
     suspects=(
         Suspect(
             "queries and keys exchanged",
             _with(_swapped),
-            "The rows of Q and K are exchanged. What reads comes first: `w_q @ w_k.T` for queries, "
-            "`w_k @ w_q.T` for keys.",
+            "The rows of Q and K are exchanged. Start with the matrix that reads: `w_q @ w_k.T` for "
+            "queries, `w_k @ w_q.T` for keys.",
         ),
         Suspect(
             "late before early",
             _with(_backwards),
-            "You multiplied what the late head reads by what the early one writes. The stream goes "
-            "the other way: what is written comes first.",
+            "You multiplied the late head's matrix by the early one's. The early head writes first, so "
+            "its matrix is on the left.",
         ),
         Suspect(
             "heads exchanged",
             lambda early, late, random: _made(_shares, late, early, [(b, a) for a, b in random]),
-            "The two heads are exchanged: it is the early one that writes.",
+            "The two heads are exchanged: the early one writes, the late one reads.",
         ),
         Suspect(
             "found head exchanged",
             lambda early, late, random: _made(_shares, late, early, random),
-            "The two heads are exchanged: it is the early one that writes.",
+            "The two heads are exchanged: the early one writes, the late one reads.",
         ),
         Suspect(
             "not divided by norms",
             _with(_not_normed),
             "Your products are not divided by the two norms, so a head with large weights seems to "
-            "read much.",
+            "read a lot.",
         ),
         Suspect(
             "divided by one norm",
             _with(_half_normed),
-            "You divided by the norm of what reads alone. Divide by that of what is written as well.",
+            "You divided only by the norm of the reading matrix. Divide by that of the writing one too.",
         ),
         Suspect(
             "another norm",
             _with(_other_norm),
             "You used the largest singular value. The Frobenius norm, `.norm()` of a matrix, is the "
-            "root of the sum of all squares.",
+            "square root of the sum of all squares.",
         ),
         Suspect(
             "without the partner",
             _with(_half),
-            "You stopped at the one matrix that reads. What counts is whether it reaches a score or "
-            "the stream: `w_q @ w_k.T`, `w_k @ w_q.T`, `w_v @ w_o`.",
+            "You stopped at a single matrix. What counts is what reaches a score or the residual "
+            "stream: `w_q @ w_k.T`, `w_k @ w_q.T`, `w_v @ w_o`.",
         ),
         Suspect(
             "queries and keys of the early head",
             _with(lambda early, late: _shares(early, late, writes=lambda e: e[0] @ e[1].T)),
-            "Of the early head you took queries and keys. What it writes is `w_v @ w_o`.",
+            "For the early head you took queries and keys. It writes with `w_v @ w_o`.",
         ),
         Suspect(
-            "variance in place of the standard deviation",
+            "variance instead of the standard deviation",
             _with(spread=lambda x: x.var(0)),
-            "You divided by the variance. Its root is the standard deviation.",
+            "You divided by the variance. Its square root is the standard deviation.",
         ),
         Suspect(
             "one spread for all",
             _with(spread=lambda x: x.std()),
-            "You took one standard deviation over all three kinds. Each row has its own.",
+            "You took one standard deviation over all three kinds. Use a separate one for each row.",
         ),
         Suspect(
             "divided by the root of how many",
             _with(spread=lambda x: x.std(0) / len(x) ** 0.5),
-            "You divided by the standard *error* of the mean. The question is how far one pair lies "
-            "from other single pairs: take the standard deviation.",
+            "You divided by the standard *error* of the mean. You compare one pair with other single "
+            "pairs, so take the standard deviation.",
         ),
         Suspect(
             "how far above, without the spread",
             _with(columns=lambda found, mean, wide: (found, mean, found - mean)),
-            "The last column is the difference. Divide it by the standard deviation at random.",
+            "The last column is the difference. Divide it by the standard deviation of the random pairs.",
         ),
         Suspect(
             "how many times chance",
@@ -175,8 +175,8 @@ _COMPOSITION = Grader(
         Suspect(
             "the spread in the last column",
             _with(columns=lambda found, mean, wide: (found, mean, wide)),
-            "The last column is the standard deviation at random. It should say how many of them the "
-            "score lies above the mean.",
+            "The last column is the standard deviation of the random pairs. It should say how many of "
+            "these the score is above the mean.",
         ),
         Suspect(
             "below the mean",
@@ -184,9 +184,9 @@ _COMPOSITION = Grader(
             "The sign of the last column is wrong: above the mean is positive.",
         ),
         Suspect(
-            "turned",
+            "transposed",
             lambda *a: solutions.composition_scores(*a).T,
-            "Your table is turned: the kinds are its rows.",
+            "Your table is transposed: its rows are the kinds Q, K and V.",
         ),
         Suspect(
             "exchanged and not divided",
@@ -306,36 +306,36 @@ _ATTRIBUTION = Grader(
         Suspect(
             "no norm",
             _no_norm,
-            "The final norm is missing: the whole stream is divided by its size before the logit is "
-            "read, and so is every part of it.",
+            "The final norm is missing. It divides the whole residual stream by its size, so divide "
+            "every part by that size too.",
         ),
         Suspect(
-            "each normed by itself",
+            "each normalised by itself",
             _each_normed,
-            "You divided every part by its own size, so that a head that writes nearly nothing seems "
-            "as loud as any. All parts are divided by one number, the size of their sum.",
+            "You divided every part by its own size, so a head that writes almost nothing seems as "
+            "strong as any other. Divide all parts by one number, the size of their sum.",
         ),
         Suspect(
             "norm of the embedding",
             _norm_of_embedding,
-            "You divided by the size of the embedding. It is the size of the whole stream: the "
-            "embedding and what all heads wrote.",
+            "You divided by the size of the embedding. Divide by the size of the whole stream: the "
+            "embedding plus what all heads wrote.",
         ),
         Suspect(
-            "length in place of size",
+            "length instead of size",
             _summed_norm,
-            "You divided by the stream's length, the root of the *sum* of squares. RMSNorm takes the "
-            "root of their *mean*.",
+            "You divided by the stream's length, the square root of the *sum* of squares. RMSNorm takes "
+            "the square root of their *mean*.",
         ),
         Suspect(
             "no root",
             _mean_square,
-            "You divided by the mean square. RMSNorm takes its root.",
+            "You divided by the mean square. RMSNorm divides by its square root.",
         ),
         Suspect(
             "centred",
             _centred,
-            "You took the mean away, as layer norm does. This model has RMSNorm, which does not.",
+            "You subtracted the mean, as layer norm does. This model has RMSNorm, which does not.",
         ),
         Suspect(
             "norm without the embedding",
@@ -350,34 +350,34 @@ _ATTRIBUTION = Grader(
         Suspect(
             "embedding last",
             _embedding_last,
-            "The numbers are right, and the embedding stands last. It comes first.",
+            "The numbers are right, but the embedding is last. Put it first.",
         ),
         Suspect(
             "rows of W_O",
             _rows,
-            "You took rows of `w_out` for a head. A head's numbers meet its *columns*: "
+            "You took rows of `w_out` for a head. A head's numbers are multiplied by its *columns*: "
             "`w_out[layer]` is [d_model, n_heads · d_head].",
         ),
         Suspect(
             "heads interleaved",
             _interleaved,
-            "The columns of a head lie side by side: those of head 0 first, then those of head 1.",
+            "The columns of a head are side by side: first those of head 0, then those of head 1.",
         ),
         Suspect(
             "running sum",
             _running,
-            "You read the stream *after* each part, so each number holds all that came before it. "
-            "Read the parts.",
+            "You read the stream *after* each part, so each number includes everything before it. "
+            "Read each part alone.",
         ),
         Suspect(
-            "one number a layer",
+            "one number per layer",
             _by_layer,
-            "You added the heads of a layer up. Each head has a number of its own.",
+            "You added up the heads of a layer. Return a separate number for each head.",
         ),
         Suspect(
             "head by head",
             _by_head,
-            "The order is by head and then by layer. All heads of layer 0 come first.",
+            "Your order is by head and then by layer. All heads of layer 0 come first.",
         ),
         Suspect(
             "the logit itself",
@@ -387,7 +387,7 @@ _ATTRIBUTION = Grader(
         Suspect(
             "softmax",
             _softmaxed,
-            "You took a softmax over the parts. They are summands of one logit.",
+            "You took a softmax over the parts. They are the terms of one sum, a single logit.",
         ),
         Suspect(
             "no norm and no embedding",
@@ -395,9 +395,9 @@ _ATTRIBUTION = Grader(
             "Two things: the final norm is missing, and so is the embedding, which comes first.",
         ),
         Suspect(
-            "each normed by itself, no embedding",
+            "each normalised by itself, no embedding",
             lambda *a: _each_normed(*a)[1:],
-            "Two things: all parts are divided by one number, the size of the whole stream; and the "
+            "Two things: divide all parts by one number, the size of the whole stream; and the "
             "embedding, which comes first, is missing.",
         ),
     ),
