@@ -198,6 +198,7 @@ def test_a_claim_is_shown_beside_its_control():
         claim("it copies", 0.9, at_least=0.7, control=("a guess", torch.ones(2)))
     left = claim("it copies", math.nan, at_least=0.7, control=("a guess", math.nan), when=False)
     assert left.control is None
+    assert claim("it copies", 0.9, at_least=0.7, control=("a guess", None)).control is None
 
 
 @pytest.mark.parametrize("control", [0.1, ("a guess",), (" ", 0.1), (0.1, "a guess"), ["a", 0.1]])

@@ -86,7 +86,8 @@ def claim(
         at_least, at_most: bounds, inclusive; both together make a range.
         close_to, tolerance: the expected value and the largest allowed distance from it.
         control: (what it is, its value), such as ("an untrained model", 0.04): the same
-            measurement where the claimed effect is absent. It must lie outside the bounds.
+            measurement where the claimed effect is absent. It must lie outside the bounds. A value
+            of None says that it was not measured in this run.
         when: False leaves the claim unjudged and shows `otherwise`; for instance after a training
             run that was stopped early.
         otherwise: why the claim was not judged.
@@ -128,7 +129,7 @@ def claim(
         raise ClaimFailed(f"{text}: measured {value}, which is not a finite number")
     if not _inside(value, given, tolerance):
         raise ClaimFailed(f"{text}: measured {number(value)}, but it should be {bound}")
-    if control is None:
+    if control is None or control[1] is None:
         return Claim(text, value, bound, True)
     name, without = control[0], _as_number(control[1], "the value of control=")
     if not math.isfinite(without):
