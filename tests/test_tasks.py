@@ -207,7 +207,7 @@ def test_a_wrong_reader_is_named():
         tl.Classifier(encoder(), 1)
     with pytest.raises(ValueError, match=r"pool must be one of .* got 'last'"):
         tl.Classifier(encoder(), 2, pool="last")
-    with pytest.raises(ValueError, match="takes no target"):
+    with pytest.raises(ValueError, match="reads tokens only; leave out target"):
         tl.SpanReader(encoder())(torch.ones(1, 2, dtype=torch.long), torch.ones(1, 2))
     with pytest.raises(ValueError, match="depth"):
         ReaderConfig.from_dict({"encoder": {"vocab_size": 9}, "depth": 1})

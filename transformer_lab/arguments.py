@@ -255,7 +255,7 @@ def _items_suit(value: Any, args: tuple[Any, ...], infinite: bool) -> bool:
     return len(value) == len(args) and all(_suits(one, kind, infinite) for one, kind in pairs)
 
 
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
 
 
 def _words(value: Any, kind: Any) -> str:

@@ -76,7 +76,7 @@ def test_random_texts_are_parted_and_scored_as_by_sacrebleu():
         ("ein Text", ["ein Text"], "texts='ein Text' is one text"),
         (["a"], "a", "references='a' is one text"),
         (["a", None], ["a", "b"], "None"),
-        ([["a", "b"]], ["a b"], r"texts=\['a', 'b'\]"),
+        ([["a", "b"]], ["a b"], r"texts must be a string, got \['a', 'b'\]"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(texts, references, said):
