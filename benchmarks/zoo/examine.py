@@ -18,9 +18,7 @@ EXACT, IN_PART = "exact", "exact, in part"
 READ_ONLY, OWN_MAPS = "exact, read-only", "own maps, read-only"
 NO_ATTENTION, REFUSED, WRONG, NOT_BUILT = "no attention", "refused", "WRONG", "not built"
 # A note on models of text and images, whose maps are over the tokens; it means nothing is left out.
-TOWERS = re.compile(
-    r"model\.\S+ attends to inputs other than the tokens on its own, and is not shown\."
-)
+TOWERS = re.compile(r"model\.\S+ attends to inputs other than the tokens, and is not shown\.")
 VERDICTS = (EXACT, IN_PART, READ_ONLY, OWN_MAPS, NO_ATTENTION, REFUSED, WRONG, NOT_BUILT)
 
 

@@ -172,7 +172,7 @@ def test_maps_and_logits_are_the_models_own(name, eager):
     for layer in range(2):
         assert_close(trace.pattern(layer), own[layer][0], rtol=0, atol=1e-4)
     assert_close(trace.logits, plain, rtol=1e-5, atol=1e-5)
-    assert "attends to inputs other than the tokens on its own, and is not shown" in trace.note
+    assert "attends to inputs other than the tokens, and is not shown" in trace.note
     assert not any(trace.special())
 
 

@@ -347,10 +347,7 @@ class Structure:
                 layers = f"layer{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
                 said.append(f"The attention of {layers} ({kind}) is not shown: {why[0]}.")
         for where in sorted({self.apart[m] for m in self.met if m in self.apart}):
-            said.append(
-                f"model.{where} attends to inputs other than the tokens on its own, and is not "
-                "shown."
-            )
+            said.append(f"model.{where} attends to inputs other than the tokens, and is not shown.")
         for module in sorted(self.beside & self.met, key=self.names.__getitem__):
             name = f"{self.names[module]} ({type(module).__name__})"
             said.append(f"{name} attends outside the layers, and is not shown.")

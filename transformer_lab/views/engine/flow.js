@@ -20,7 +20,7 @@ const SUM_APART = 2e-4; // how far the sum may be off, beside the largest logit
  */
 export function* tokenFlow(reading, { edits = [], position, token: asked = null, against = null }) {
   const { model, name } = reading.text;
-  if (model.both) throw refusal(`${name} has several stacks, and the flow is that of one`);
+  if (model.both) throw refusal(`${name} has several stacks, and a flow to a logit needs a single one`);
   if (!model.weights.head) throw refusal(`${name} has no head that predicts tokens`);
   if (model.weights.transform) throw refusal(`${name} has an activation before its head`);
   const clean = yield* reading.pass([]);
