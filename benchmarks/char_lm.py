@@ -163,10 +163,10 @@ def began(name, seed, shakespeare) -> subprocess.Popen:
 
 
 def ended(process) -> dict:
-    told, _ = process.communicate()
+    output, _ = process.communicate()
     if process.returncode:
         raise RuntimeError(f"{' '.join(process.args)} ended with {process.returncode}")
-    return json.loads(told.splitlines()[-1])
+    return json.loads(output.splitlines()[-1])
 
 
 def run(options):
@@ -174,10 +174,10 @@ def run(options):
     ours = [ended(began("modern", seed, options.shakespeare)) for seed in SEEDS]
     theirs = ended(beside)
     losses, cpu = [found["loss"] for found in ours], [found["cpu"] for found in ours]
-    told = dict(seconds=sum(cpu), seed=SEEDS[0])
+    common = dict(seconds=sum(cpu), seed=SEEDS[0])
     yield at_most(
         f"char LM, modern recipe, loss on the whole validation split, worst of {len(SEEDS)} seeds", max(losses),
-        NANOGPT_LOSS, unit="nats", note=", ".join(f"{loss:.4f}" for loss in losses), **told,
+        NANOGPT_LOSS, unit="nats", note=", ".join(f"{loss:.4f}" for loss in losses), **common,
     )  # fmt: skip
     yield Row(
         "char LM, nanoGPT's recipe reimplemented, loss", round(theirs["loss"], 4), "nats", None,
@@ -186,7 +186,7 @@ def run(options):
     yield at_most(
         "char LM, CPU time modern / nanoGPT's recipe, whole processes, slowest seed",
         max(cpu) / theirs["cpu"], 0.17, unit="×",
-        note=f"{max(cpu):.1f} against {theirs['cpu']:.1f} s, median {statistics.median(cpu):.1f}", **told,
+        note=f"{max(cpu):.1f} against {theirs['cpu']:.1f} s, median {statistics.median(cpu):.1f}", **common,
     )  # fmt: skip
     title = "Tiny Shakespeare, 0.8 M parameters: loss against CPU time"
     with plot(

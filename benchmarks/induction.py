@@ -30,19 +30,19 @@ def run(options):
     for seed in seeds(options):
         for n_layers in (2, 1):
             model, clock = made(data, seed, n_layers)
-            told = dict(seconds=clock.cpu, seed=seed)
+            common = dict(seconds=clock.cpu, seed=seed)
             accuracy = tl.accuracy(model, held_out)
             if n_layers == 1:
-                yield at_most("induction with one layer, accuracy", accuracy, 0.29, **told)
+                yield at_most("induction with one layer, accuracy", accuracy, 0.29, **common)
                 continue
-            yield at_least("induction, accuracy at new lags", accuracy, 0.995, **told)
+            yield at_least("induction, accuracy at new lags", accuracy, 0.995, **common)
             raw, hops, previous = scores(model, data, held_out[0])
             yield at_least(
                 "induction, layer 1 attends to the token after the earlier occurrence", max(raw, hops), 0.9,
-                note=f"raw {raw:.3f}, two-hop {hops:.3f}", **told,
+                note=f"raw {raw:.3f}, two-hop {hops:.3f}", **common,
             )  # fmt: skip
             yield at_least(
-                "induction, layer 0 attends to the previous token", previous, 0.5, **told
+                "induction, layer 0 attends to the previous token", previous, 0.5, **common
             )
             yield from circuit(model, data, seed)
 
@@ -101,14 +101,14 @@ def circuit(model, data, seed, texts=16, again=8):
         for head in (looks >= 0.5).nonzero()[:, 0].tolist()
     ]
     named = max(ways, key=lambda way: sum(name in found.edges for name in way))
-    told = dict(seconds=clock.cpu, seed=seed)
+    common = dict(seconds=clock.cpu, seed=seed)
     edges = f"{len(found.edges)} of {found.n_edges} edges"
     random = sum(found.random_faithfulness) / len(found.controls)
     yield at_least(
         "induction, what EAP-IG's circuit keeps", found.faithfulness, 0.9,
-        note=f"{edges}; control, as many random edges: {random:.2f}", **told,
+        note=f"{edges}; control, as many random edges: {random:.2f}", **common,
     )  # fmt: skip
     yield at_least(
         "induction, edges of the known construction in that circuit, of three",
-        sum(name in found.edges for name in named), 3, note=", ".join(named), **told,
+        sum(name in found.edges for name in named), 3, note=", ".join(named), **common,
     )  # fmt: skip

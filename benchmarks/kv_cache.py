@@ -35,7 +35,7 @@ def run(options):
                         )
                     times[cached].append(clock.cpu)
         with_it, without = (statistics.median(times[cached]) for cached in (True, False))
-        told = dict(seconds=total.cpu, seed=options.seed)
+        common = dict(seconds=total.cpu, seed=options.seed)
         name = f"KV cache, 4 layers of d {d_model}, 256 tokens after {n_prompt}"
         same = torch.equal(written[True], written[False])
         yield Row(
@@ -49,5 +49,5 @@ def run(options):
         )
         yield at_least(
             f"{name}, CPU time without / with", without / with_it, bar, unit="×",
-            note=f"{256 / with_it:.0f} against {256 / without:.0f} tokens a CPU second", **told,
+            note=f"{256 / with_it:.0f} against {256 / without:.0f} tokens a CPU second", **common,
         )  # fmt: skip

@@ -51,17 +51,17 @@ def run(options):
         status = page.locator("[data-part=status]").inner_text()
         browser.close()
     gaps = found["gaps"]
-    told = dict(seconds=cpu, seed=options.seed)
+    common = dict(seconds=cpu, seed=options.seed)
     name = f"training in a page, {course.steps} steps"
     note = f"{status}; load {os.getloadavg()[0]:.1f}"
-    yield at_most(name, found["seconds"], 30, unit="s", note=note, **told)
+    yield at_most(name, found["seconds"], 30, unit="s", note=note, **common)
     yield Row(
         f"{name}, CPU time of the page", round(cpu, 1), "s", None, None, round(cpu, 1), options.seed
     )
     late = gaps[int(0.99 * len(gaps))] / 1000
     yield at_most(
         f"{name}, 99 of 100 frames take at most", late, 0.1, unit="s",
-        note=f"median {gaps[len(gaps) // 2]:.0f} ms, longest {gaps[-1]:.0f} ms", **told,
+        note=f"median {gaps[len(gaps) // 2]:.0f} ms, longest {gaps[-1]:.0f} ms", **common,
     )  # fmt: skip
 
 

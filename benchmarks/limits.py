@@ -148,8 +148,8 @@ def _machine(lines, options):
         f"| a matrix product of two 1024 × 1024 matrices | {large:.0f} GFLOP/s |",
         f"| copying 128 MB, counting both reads and writes | {memory:.1f} GB/s |", "",
     ]  # fmt: skip
-    told = dict(seconds=clock.cpu, seed=options.seed)
-    yield at_least("matrix products in the shapes of a step", wide, None, unit="GFLOP/s", **told)
+    common = dict(seconds=clock.cpu, seed=options.seed)
+    yield at_least("matrix products in the shapes of a step", wide, None, unit="GFLOP/s", **common)
     return large, memory
 
 
@@ -210,10 +210,10 @@ def _passes(lines, options, rate, memory):
     for length in (128, 512):
         text = torch.randint(1, VOCABULARY, (1, length))
         least = by_turns(3, plain=lambda t=text: model(t), trace=lambda t=text: tl.trace(model, t))
-        for name, told in (("a plain pass", "plain"), ("a trace", "trace")):
-            reached = 2 * n * length / least[told] / 1e9
+        for name, key in (("a plain pass", "plain"), ("a trace", "trace")):
+            reached = 2 * n * length / least[key] / 1e9
             lines.append(
-                f"| {name}, {length} tokens | {1e3 * least[told]:.0f} ms | {reached:.0f} GFLOP/s | "
+                f"| {name}, {length} tokens | {1e3 * least[key]:.0f} ms | {reached:.0f} GFLOP/s | "
                 f"{reached / rate:.2f} |"
             )
     text = torch.randint(1, VOCABULARY, (1, 128))

@@ -42,12 +42,12 @@ def measure(seed: int):
     with Clock() as clock:
         trace = random_trace(LENGTH, seed)
     kept, held = trace.kept_bytes() / 1e6, peak()
-    told: dict[str, Any] = dict(seed=seed, seconds=clock.cpu)
+    common: dict[str, Any] = dict(seed=seed, seconds=clock.cpu)
     note = f"{kept:.0f} MB of queries and keys, {clock.wall:.1f} s to read the text"
     shape = f"12 × 12 heads, {LENGTH} tokens"
 
     times = [timed(lambda turn=turn: trace.pyramid(3, turn)) for turn in range(TURNS)]
-    yield at_most(f"pyramid of one head, {shape}", statistics.median(times), 4, unit="s", note=note, **told)  # fmt: skip
+    yield at_most(f"pyramid of one head, {shape}", statistics.median(times), 4, unit="s", note=note, **common)  # fmt: skip
     pyramid = trace.pyramid(5, 5)
     level = pyramid.base - 1
     rows = pyramid.shape(level)[0]
@@ -55,7 +55,7 @@ def measure(seed: int):
     tiles = [timed(lambda at=at: pyramid.tile(level, at, (0, 256))) for at in places]
     yield at_most(
         f"a tile of 256 × 256 cells of {2**level} × {2**level} weights, {shape}",
-        statistics.median(tiles), 0.15, unit="s", **told,
+        statistics.median(tiles), 0.15, unit="s", **common,
     )  # fmt: skip
     with Clock() as first:
         view = tl.views.HeadView(trace, layer=5, head=5)
@@ -63,8 +63,8 @@ def measure(seed: int):
         html = view.to_html()
     note = f"{first.wall:.1f} s to the view, with small maps of every head; {saved.wall:.1f} s to the page of {len(html) / 1e6:.1f} MB"
     most = (peak() - held + kept) / kept
-    yield at_most(f"memory of the kernel / of the trace, {shape}", most, 1.5, unit="×", note=note, **told)  # fmt: skip
-    yield at_most(f"memory that the page adds to the browser, {shape}", page_memory(html), 400, unit="MB", **told)  # fmt: skip
+    yield at_most(f"memory of the kernel / of the trace, {shape}", most, 1.5, unit="×", note=note, **common)  # fmt: skip
+    yield at_most(f"memory that the page adds to the browser, {shape}", page_memory(html), 400, unit="MB", **common)  # fmt: skip
 
 
 def timed(work) -> float:

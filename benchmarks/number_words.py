@@ -22,11 +22,11 @@ def run(options):
     for seed in seeds(options):
         data = tl.datasets.number_words("de", seed=seed)
         model, clock = made(data, seed)
-        told = dict(seconds=clock.cpu, seed=seed)
+        common = dict(seconds=clock.cpu, seed=seed)
         held_out = data.epoch(250)
-        yield at_least("number words, exact", tl.exact_match(model, held_out), 0.995, **told)
-        yield at_most("number words, CPU time of training", clock.cpu, 30, unit="s", **told)
+        yield at_least("number words, exact", tl.exact_match(model, held_out), 0.995, **common)
+        yield at_most("number words, CPU time of training", clock.cpu, 30, unit="s", **common)
         hit = tl.grade_heads(model, data, held_out).best()[2]
         yield at_least(
-            "number words, cross-attention attends to the source word", hit, 0.99, **told
+            "number words, cross-attention attends to the source word", hit, 0.99, **common
         )

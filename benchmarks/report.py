@@ -100,8 +100,8 @@ def load(folder: Path) -> dict[str, list[Row]]:
     for values in kept:
         values = dict(values)
         name = values.pop("benchmark")
-        for told in ("when", "threads", "load"):
-            values.pop(told, None)
+        for key in ("when", "threads", "load"):
+            values.pop(key, None)
         rows.setdefault(name, []).append(Row(**values))
     return rows
 

@@ -20,15 +20,15 @@ def run(options):
     data = tl.datasets.reports()
     for seed in seeds(options):
         model, clock = made(data, seed)
-        told = dict(seconds=clock.cpu, seed=seed)
+        common = dict(seconds=clock.cpu, seed=seed)
         held_out = data.epoch(250)
         # The frame of the summary is always the same, so all slots right is all words right.
         yield at_least(
-            "reports, all copied words right", tl.exact_match(model, held_out), 0.95, **told
+            "reports, all copied words right", tl.exact_match(model, held_out), 0.95, **common
         )
-        yield at_most("reports, CPU time of training", clock.cpu, 180, unit="s", **told)
+        yield at_most("reports, CPU time of training", clock.cpu, 180, unit="s", **common)
         layer, head, hit = tl.grade_heads(model, data, held_out).best()
         yield at_least(
             "reports, copied words that attend to a correct source", hit, None,
-            note=f"layer {layer} head {head}", **told,
+            note=f"layer {layer} head {head}", **common,
         )  # fmt: skip

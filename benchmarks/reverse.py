@@ -21,10 +21,10 @@ def run(options):
     data = tl.datasets.reverse()
     for seed in seeds(options):
         model, clock = made(data, seed)
-        told = dict(seconds=clock.cpu, seed=seed)
+        common = dict(seconds=clock.cpu, seed=seed)
         held_out = data.epoch(250)
-        yield at_least("reverse, exact", tl.exact_match(model, held_out), 0.99, **told)
+        yield at_least("reverse, exact", tl.exact_match(model, held_out), 0.99, **common)
         _, head, hit = tl.grade_heads(model, data, held_out).best()
         yield at_least(
-            "reverse, anti-diagonal", hit, 0.97, note=f"cross-attention head {head}", **told
+            "reverse, anti-diagonal", hit, 0.97, note=f"cross-attention head {head}", **common
         )

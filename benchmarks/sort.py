@@ -16,10 +16,10 @@ def run(options):
     data = tl.datasets.sort()
     for seed in seeds(options):
         model, clock = made(data, seed)
-        told = dict(seconds=clock.cpu, seed=seed)
+        common = dict(seconds=clock.cpu, seed=seed)
         held_out = data.epoch(250, kind="decoder")
-        yield at_least("sort, exact", tl.exact_match(model, held_out), 0.99, **told)
+        yield at_least("sort, exact", tl.exact_match(model, held_out), 0.99, **common)
         _, head, hit = tl.grade_heads(model, data, held_out).best()
         yield at_least(
-            "sort, attends to the next larger number", hit, 0.7, note=f"head {head}", **told
+            "sort, attends to the next larger number", hit, 0.7, note=f"head {head}", **common
         )

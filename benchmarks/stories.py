@@ -50,16 +50,16 @@ def run(options):
         tests = held_out(data, facts)
         for seed in seeds(options):
             model, clock = made(data, seed, facts)
-            told: dict[str, Any] = dict(seconds=clock.cpu, seed=seed)
+            common: dict[str, Any] = dict(seconds=clock.cpu, seed=seed)
             exact = tl.exact_match(model, tests)
-            yield at_least(f"{name}, exact", exact, recipe["bar"], **told)
-            yield at_most(f"{name}, CPU time of training", clock.cpu, 180, unit="s", **told)
+            yield at_least(f"{name}, exact", exact, recipe["bar"], **common)
+            yield at_most(f"{name}, CPU time of training", clock.cpu, 180, unit="s", **common)
             for what, hits in looks(model, data, tests).items():
                 best = int(hits.argmax())
                 layer, head = divmod(best, hits.shape[1])
                 yield at_least(
                     f"{name}, answers that attend to {what}", float(hits.flatten()[best]),
-                    None, note=f"layer {layer} head {head}", **told,
+                    None, note=f"layer {layer} head {head}", **common,
                 )  # fmt: skip
 
 

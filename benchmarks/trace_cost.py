@@ -27,9 +27,9 @@ def run(options):
     for which in BUILDERS:
         for length in LENGTHS:
             yield from measure(which, length, options.seed)
-    found, told = afresh(a_picture, options.seed)
+    found, common = afresh(a_picture, options.seed)
     yield at_most(
-        "trace / plain pass, CPU time, an image in a ViT-B/16", found["cpu"], 1.05, **told
+        "trace / plain pass, CPU time, an image in a ViT-B/16", found["cpu"], 1.05, **common
     )
 
 
@@ -92,19 +92,19 @@ def a_text(which: str, length: int, eager: bool, seed: int) -> dict[str, float]:
 
 def measure(which: str, length: int, seed: int):
     name, maps = f"{which}, {length} tokens", LAYERS * HEADS * length * length * 4
-    found, told = afresh(a_text, which, length, False, seed)
-    yield at_most(f"trace / plain pass, CPU time, {name}", found["cpu"], 1.05, **told)
+    found, common = afresh(a_text, which, length, False, seed)
+    yield at_most(f"trace / plain pass, CPU time, {name}", found["cpu"], 1.05, **common)
     if which != "ours":
         eager, beside = afresh(a_text, which, length, True, seed)
         label = f"eager pass with all maps / plain pass, CPU time, {name}"
         yield Row(label, round(eager["cpu"], 3), bar=None, holds=None, **beside)
     kept = found["kept"]
-    told |= dict(unit="fraction", note=f"{kept / 1e6:.0f} of {maps / 1e6:.0f} MB")
+    common |= dict(unit="fraction", note=f"{kept / 1e6:.0f} of {maps / 1e6:.0f} MB")
     label = f"bytes kept by a trace / bytes of all maps, {name}"
     if length >= 1024:
-        yield at_most(label, kept / maps, round(1 / 6, 4), **told)
+        yield at_most(label, kept / maps, round(1 / 6, 4), **common)
     else:  # short texts keep values and the residual stream as well
-        yield Row(label, round(kept / maps, 4), bar=None, holds=None, **told)
+        yield Row(label, round(kept / maps, 4), bar=None, holds=None, **common)
 
 
 def ways(which, model, text) -> tuple[Callable, Callable | None]:

@@ -170,12 +170,12 @@ def compared(length, found: dict[str, Measured], seconds, seed):
         value = getattr(ours[1], field)
         if value is None:
             continue
-        told = [
+        peers = [
             f"{name} {_told(getattr(measured, field), unit)}"
             + (" with one layer" if name == "CircuitsVis" else "")
             for name, measured in others
         ]
-        note = "; ".join(told)
+        note = "; ".join(peers)
         known = [  # a page with 12 heads sets no bar for the bytes of one with 144
             getattr(measured, field)
             for name, measured in others
@@ -195,17 +195,17 @@ def _told(value: float | None, unit: str) -> str:
 
 
 def long_rows(length, alone: Measured, seconds, seed):
-    def told(what, value, unit, bar=None, note=""):
+    def row(what, value, unit, bar=None, note=""):
         name = f"{what}, 12 × 12 heads, {length} tokens"
         if bar is None:
             return Row(name, round(value, 4), unit, None, None, round(seconds, 1), seed, note)
         return at_most(name, value, bar, unit=unit, seconds=seconds, seed=seed, note=note)
 
-    yield told("saved page", alone.size, "MB", note="queries and keys of 64 numbers")
-    yield told("time to the first heads", alone.first, "s", bar=1.0 if length <= 1024 else None)
-    yield told("time to another head", alone.switch, "s", note=f"{alone.nodes} DOM nodes")
+    yield row("saved page", alone.size, "MB", note="queries and keys of 64 numbers")
+    yield row("time to the first heads", alone.first, "s", bar=1.0 if length <= 1024 else None)
+    yield row("time to another head", alone.switch, "s", note=f"{alone.nodes} DOM nodes")
     if alone.memory is not None:
-        yield told("memory that the page adds to the browser", alone.memory, "MB", bar=300)
+        yield row("memory that the page adds to the browser", alone.memory, "MB", bar=300)
 
 
 def installed() -> list[Kit]:

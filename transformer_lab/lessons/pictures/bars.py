@@ -44,8 +44,8 @@ def predictions(
     ends: dict[str, tuple[float, float]] = {}
     for unit, rows in zip(of, lists.values(), strict=True):
         low, high = ends.get(unit, (0.0, 0.0))
-        found = [p for _, p in rows]
-        ends[unit] = min(low, *found, 0.0), max(high, *found, 0.0)
+        values = [p for _, p in rows]
+        ends[unit] = min(low, *values, 0.0), max(high, *values, 0.0)
 
     def draw(theme: Theme) -> Figure:
         from matplotlib.figure import Figure

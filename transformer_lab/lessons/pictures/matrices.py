@@ -73,11 +73,11 @@ def _draw_grid(axes: Axes, grid: Grid, theme: Theme) -> None:
                 bbox={"facecolor": theme.page, "edgecolor": "none", "pad": 1.0} if hidden else None,
                 in_layout=False,  # it fits in its cell, so the layout can ignore it
             )
-    for hidden, found in cells.items():  # one patch per cell would take a third of the drawing time
+    for hidden, drawn in cells.items():  # one patch per cell would take a third of the drawing time
         axes.add_collection(
             PolyCollection(
-                [corners for corners, _ in found],
-                facecolors=theme.page if hidden else [colour for _, colour in found],
+                [corners for corners, _ in drawn],
+                facecolors=theme.page if hidden else [colour for _, colour in drawn],
                 edgecolors=theme.line,
                 linewidths=0.6,
                 hatch="////" if hidden else None,

@@ -56,5 +56,5 @@ def spelt(sentence: str) -> str:
     return "".join(parts)
 
 
-def _power(found: re.Match[str]) -> str:
-    return f"e{'−' if found[1] == '-' else ''}{found[2]}"
+def _power(match: re.Match[str]) -> str:
+    return f"e{'−' if match[1] == '-' else ''}{match[2]}"

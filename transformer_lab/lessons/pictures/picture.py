@@ -157,6 +157,6 @@ def joined(light: str, dark: str) -> str:
 
 def _opened(svg: str) -> tuple[str, str]:
     """The start of a document up to its first tag, and the content of that tag."""
-    found = re.match(r"(.*?<svg\b[^>]*>)(.*)</svg>\s*$", svg, re.S)
-    assert found, "matplotlib writes one <svg>"
-    return found[1], found[2]
+    match = re.match(r"(.*?<svg\b[^>]*>)(.*)</svg>\s*$", svg, re.S)
+    assert match, "matplotlib writes one <svg>"
+    return match[1], match[2]

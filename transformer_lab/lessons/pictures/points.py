@@ -64,19 +64,19 @@ def marks(
     Raises:
         ValueError: if there is no point, or a point whose x is not above 0.
     """
-    found = {
+    shown = {
         name: sorted(points, key=lambda mark: mark.x) for name, points in groups.items() if points
     }
-    if not found:
+    if not shown:
         raise ValueError(
             "groups must contain at least one point, got none; pass {name: [Mark(x, y, words)]}"
         )
-    for name, points in found.items():
+    for name, points in shown.items():
         if points[0].x <= 0:
             raise ValueError(
                 f"x must be above 0 on a logarithmic axis, got {points[0].x} in {name}"
             )
-    return _plotly(_Scene(found, dict(laws or {}), title, spelt(sentence), x_name, y_name), theme)
+    return _plotly(_Scene(shown, dict(laws or {}), title, spelt(sentence), x_name, y_name), theme)
 
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
