@@ -214,7 +214,7 @@ WRONG = {
     "a view": ("SelfAttention", Viewed, ["mixes positions"]),
     "values turned": ("SelfAttention", attention(turn="qkv"), ["values as well"]),
     "keys not turned": ("SelfAttention", attention(turn="q"), ["Only the queries are turned"]),
-    "never turned": ("SelfAttention", attention(turn=""), ["are to be turned"]),
+    "never turned": ("SelfAttention", attention(turn=""), ["must be turned"]),
     "no W_O": ("SelfAttention", attention(out_used=False), ["last step is missing"]),
     "no mask, no scale": (
         "SelfAttention", attention(causal=False, scale=lambda self, d: 1.0),
@@ -226,11 +226,11 @@ WRONG = {
     ),
     "another name": ("SelfAttention", Nameless, ["no weights `query.weight`", "`project.weight`"]),
     "no super": ("SelfAttention", no_super, ["AttributeError", "before Module.__init__() call"]),
-    "a function": ("SelfAttention", lambda config: torch.zeros(2), ["no module", "nn.Module"]),
+    "a function": ("SelfAttention", lambda config: torch.zeros(2), ["not a module", "nn.Module"]),
     "no first sum": (
         "Block",
         block(lambda s, x: (y := s.attention(s.norm1(x))) + s.feed_forward(s.norm2(y))),
-        ["attention gives replaces the stream"],
+        ["result of attention replaces the stream"],
     ),
     "no second norm": (
         "Block", block(lambda s, x: (y := x + s.attention(s.norm1(x))) + s.feed_forward(y)),
@@ -251,7 +251,7 @@ WRONG = {
         block(
             lambda s, x: (y := x + s.attention(s.norm1(x))) + s.down(F.relu(s.up(s.norm2(y))))
         ),
-        ["with relu"],
+        ["use relu"],
     ),
     "gelu without its switch": (
         "Block",
@@ -265,11 +265,11 @@ WRONG = {
         block(
             lambda s, x: (y := x + s.attention(s.norm1(x))) + s.down(F.relu(s.up(s.norm1(y))))
         ),
-        ["Two things at once", "used twice", "with relu"],
+        ["Two things at once", "used twice", "use relu"],
     ),
     "no positions": (
         "Decoder", decoder(lambda s, t: s.head(s.norm(s.blocks(s.embedding(t))))),
-        ["positions are to be added"],
+        ["add the vectors of the positions"],
     ),
     "no norm": (
         "Decoder",
@@ -277,7 +277,7 @@ WRONG = {
         ["`self.norm` is not used"],
     ),
     "result lost": (
-        "Decoder", decoder(lambda s, t: s.head(s.norm(placed(s, t)))), ["blocks give is lost"],
+        "Decoder", decoder(lambda s, t: s.head(s.norm(placed(s, t)))), ["results of the blocks are lost"],
     ),
     "states": ("Decoder", decoder(lambda s, t: s.norm(s.blocks(placed(s, t)))), ["head is missing"]),
     "softmax": (
@@ -286,7 +286,7 @@ WRONG = {
     ),
     "no norm, no positions": (
         "Decoder", decoder(lambda s, t: s.head(s.blocks(s.embedding(t)))),
-        ["Two things at once", "`self.norm` is not used", "positions are to be added"],
+        ["Two things at once", "`self.norm` is not used", "add the vectors of the positions"],
     ),
     "a plain list": ("Decoder", PlainList, ["blocks.0.", "plain list", "nn.ModuleList"]),
     "not tied": ("Decoder", Untied, ["Tie it to the embedding"]),

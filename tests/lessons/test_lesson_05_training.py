@@ -157,7 +157,7 @@ WRONG = {
     "no clip": ("train_loop", lambda *a: loop_with_scheduler(*a, cut=False), ["not clipped"]),
     "shifted": ("train_loop", lambda *a: loop_with_scheduler(*a, shift=1), ["shift once more"]),
     "SGD": ("train_loop", lambda *a: loop_with_scheduler(*a, kind="SGD"), ["SGD"]),
-    "losses alone": ("train_loop", lambda *a: loop_with_scheduler(*a)[:, 0], ["losses alone"]),
+    "losses alone": ("train_loop", lambda *a: loop_with_scheduler(*a)[:, 0], ["only the losses"]),
     "no clip, no fall": (
         "train_loop", lambda *a: loop_with_scheduler(*a, cut=False, cosine=False),
         ["Two things at once", "not clipped", "does not fall"],
@@ -180,7 +180,7 @@ WRONG = {
     ),
     "lists": (
         "from_gpt2", lambda t, n: {k: w.tolist() for k, w in gpt2_by_replace(t, n).items()},
-        ["is a list, and no tensor"],
+        ["is a list, not a tensor"],
     ),
     "order, and not turned": (
         "from_gpt2", lambda t, n: gpt2_by_replace(t, n, ("query", "value", "key"), False),
@@ -220,7 +220,7 @@ def test_checks_never_crash(name, never_crashes):
         (lambda *_: {}["x"], "KeyError"),
         (
             lambda t, n: {**gpt2_by_replace(t, n), "more": t["lm_head.weight"]},
-            "`more` is no weight",
+            "`more` is not a weight",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""What a grader is made of."""
+"""The parts of a grader: cases, suspects, and the grader itself."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Case:
 
     Args:
         name: completes "on …": "two sentences at once".
-        arguments: by position. Tensors are on the CPU, those of fractions in float32 (the reference
-            gets them in float64); whole numbers, functions and the like are passed as they are.
+        arguments: by position. Tensors are on the CPU, floating-point ones in float32 (the reference
+            gets them in float64); whole numbers, functions and the like are passed unchanged.
     """
 
     name: str
@@ -25,17 +25,17 @@ class Case:
 
 
 class Unfit(Exception):
-    """What a learner wrote cannot be put to use; the message says what is lacking, and where."""
+    """What a learner wrote cannot be used; the message says what is missing, and where."""
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A mistake with a name: when the learner's numbers equal these, the sentence is said.
+    """A known mistake: if the learner's numbers equal those of `function`, the sentence is shown.
 
     Args:
         name: what went wrong, in two or three words.
         function: makes the same mistake on purpose.
-        sentence: what to tell the learner: what was done, and where to look; not the answer.
+        sentence: what the learner reads: what went wrong and where to look, but not the answer.
     """
 
     name: str
@@ -53,14 +53,14 @@ class Grader:
 
     Args:
         name: "lesson/function".
-        cases: makes the cases; the first that fails is the one that is explained.
+        cases: makes the cases; the diagnosis explains the first one that fails.
         reference: the right function, or class.
-        suspects: mistakes to recognise, the most telling first.
+        suspects: mistakes to recognise, the most informative first.
         compare_as: applied to the reference's and the learner's result before comparing, so that
             several right answers count as equal (a mask of −∞ and one of −10⁹).
-        shape_hint: one sentence on the shape that is wanted, in words.
-        use: how what was written becomes a tensor: use(written, *arguments), where calling it with
-            the arguments does not do. A class is made into an object and run by it. It raises
+        shape_hint: the expected shape, in words.
+        use: turns what the learner wrote into a tensor, use(written, *arguments), if a plain call with
+            the arguments is not enough: for a class, it makes an object and runs it. It raises
             `Unfit` for what cannot be used.
         noun: what returns that tensor, in words.
     """
@@ -75,5 +75,5 @@ class Grader:
     noun: str = "function"
 
     def run(self, written: Callable[..., Any], *arguments: Any) -> Any:
-        """What this function or class gives for the arguments of a case."""
+        """Run a function or class on the arguments of a case and return its result."""
         return written(*arguments) if self.use is None else self.use(written, *arguments)

@@ -1,4 +1,4 @@
-"""Checks of rotary positions and of attention in lesson 05, Build it."""
+"""Checks of rotary positions and attention in lesson 05, Build it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transformer_lab.lessons.solutions import lesson_05 as solutions
 
 
 def random(seed: int, *shape: int) -> Tensor:
-    """Numbers about 0, the same for the same seed."""
+    """Random numbers around 0, the same for the same seed."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -95,37 +95,36 @@ ROTARY = Grader(
         [
             Slip(
                 "layout", "neighbours paired",
-                "You pair neighbours, 0 with 1, 2 with 3. The paper of 2021 does so; here (and in "
-                "Llama) number i is paired with number i + d/2: cut the last axis in two halves.",
+                "You pair neighbours, 0 with 1, 2 with 3. The 2021 paper does this; here (and in Llama) "
+                "number i is paired with number i + d/2: cut the last axis into two halves.",
             ),
-            Slip("layout", "both minus", "The sine has the same sign, −, in both halves: one has +."),
-            Slip("layout", "both plus", "The sine has the same sign, +, in both halves: one has −."),
-            Slip("layout", "half of it", "Only the first half is turned; the second is as it came."),
+            Slip("layout", "both minus", "The sine has the sign − in both halves. One of them needs +."),
+            Slip("layout", "both plus", "The sine has the sign + in both halves. One of them needs −."),
+            Slip("layout", "half of it", "You turned only the first half; the second is unchanged."),
             Slip(
                 "sign", "backwards",
-                "You turn the other way round. Scores come out alike, but not with weights that "
-                "somebody else has trained: the first half gets −sin, the second +sin.",
+                "You turn the other way round. That gives the same scores, but it does not fit weights "
+                "from another model: the first half gets −sin, the second +sin.",
             ),
             Slip(
                 "sign", "sine and cosine swapped",
-                "Sine and cosine have changed places: position 0, whose angle is 0, is to stay as "
-                "it is.",
+                "Sine and cosine have changed places: position 0, whose angle is 0, should not change.",
             ),
             Slip(
                 "speed", "exponent not doubled",
                 "The exponent of pair i is 2i/d: 0/d, 2/d, 4/d, … Yours goes half as far.",
             ),
-            Slip("speed", "one speed", "All pairs turn at the same speed; pair i is to turn with "
+            Slip("speed", "one speed", "All pairs turn at the same speed. The angle of pair i is "
                  "position / base^(2i/d)."),
             Slip("speed", "another base", "The base is not used, or is not 10000."),
             Slip(
                 "position", "positions from 1",
-                "Your positions begin at 1. The first one is 0, and is not turned at all.",
+                "Your positions begin at 1. The first one is 0, and does not turn at all.",
             ),
             Slip(
                 "position", "the heads counted",
-                "You count along the wrong axis (heads, or texts). Positions are the last axis but "
-                "one.",
+                "You count along the wrong axis (heads or texts). The positions are the second-to-last "
+                "axis.",
             ),
             Slip("all", "nothing turned", "Nothing is turned: `x` comes back as it was."),
         ],
@@ -152,7 +151,7 @@ def _attention_cases() -> list[Case]:
     return [
         Case("2 texts of 5 tokens, 3 heads, rotary", (config_of(), random(11, 2, 5, 12))),
         Case(
-            "4 heads, positions elsewhere, no biases",
+            "4 heads, learned positions, no biases",
             (config_of(n_heads=4, positions="learned", bias=False), random(12, 1, 6, 12)),
         ),
         Case("one token, one head", (config_of(n_heads=1), random(13, 1, 1, 12))),
@@ -223,29 +222,29 @@ ATTENTION = Grader(
     suspects=suspects_of(
         _attention_with,
         [
-            Slip("mask", "no mask", "Nothing is hidden: a token sees the tokens after it."),
+            Slip("mask", "no mask", "Nothing is hidden: a token attends to the tokens after it."),
             Slip(
                 "mask", "mask inverted",
-                "The mask is inverted: a token sees itself and what comes *after* it.",
+                "The mask is inverted: a token attends to itself and to what comes *after* it.",
             ),
             Slip(
                 "mask", "itself hidden",
-                "A token may look at itself too; yours begin one step too early, and the first "
-                "token, which sees nothing, gets NaN. Hide what lies above the diagonal.",
+                "A token may attend to itself, too. Your mask starts one step too early, and the first "
+                "token, which attends to nothing, gets NaN. Hide what is above the diagonal.",
             ),
-            Slip("mask", "0 for −∞", "You set scores of the future to 0, but exp(0) = 1: use −∞."),
+            Slip("mask", "0 for −∞", "You set the scores of the future to 0, but exp(0) = 1: use −∞."),
             Slip(
                 "mask", "mask after the softmax",
-                "You cut the weights after the softmax, so that rows no longer sum to 1. Hide "
-                "*scores*, before it.",
+                "You cut the weights after the softmax, so the rows no longer sum to 1. Mask the "
+                "*scores*, before the softmax.",
             ),
             Slip("scale", "no scale", "The scores are not divided by √d_head."),
             Slip(
                 "scale", "√ of d_model",
                 "You divide by √d_model. A head's queries have d_model / n_heads numbers: divide by "
-                "the root of that.",
+                "the square root of that.",
             ),
-            Slip("scale", "by d", "You divide by d_head; it should be by its square root."),
+            Slip("scale", "by d", "You divide by d_head; divide by its square root."),
             Slip(
                 "split", "heads not moved",
                 "A `reshape` or `view` straight to [batch, head, position, d_head] mixes positions "
@@ -253,42 +252,41 @@ ATTENTION = Grader(
             ),
             Slip(
                 "split", "heads interleaved",
-                "Your heads take every n_heads-th number. A head's numbers stand side by side: "
+                "Your heads take every n_heads-th number. A head's numbers are side by side: "
                 "unflatten to (n_heads, d_head), in this order.",
             ),
             Slip(
                 "merge", "merged without moving",
-                "The heads are merged without swapping head and position back first, so that numbers "
-                "of different positions stand in one row: `transpose(1, 2)`, then flatten.",
+                "You merge the heads without swapping head and position back first, so numbers of "
+                "different positions end up in one row: `transpose(1, 2)`, then flatten.",
             ),
             Slip("out", "no W_O", "The last step is missing: `self.out` mixes the heads."),
             Slip(
                 "turn", "never turned",
-                "With `positions=\"rotary\"` queries and keys are to be turned, and yours are not.",
+                "With `positions=\"rotary\"` queries and keys must be turned, but yours are not.",
             ),
             Slip(
                 "turn", "always turned",
-                "You turn queries and keys always. Do so only where `config.positions` is "
-                "\"rotary\".",
+                "You always turn queries and keys. Turn them only if `config.positions` is \"rotary\".",
             ),
-            Slip("turn", "only queries turned", "Only the queries are turned. The keys are, too."),
+            Slip("turn", "only queries turned", "Only the queries are turned. Turn the keys, too."),
             Slip(
                 "turn", "values turned",
-                "You turn the values as well. Only queries and keys are turned: position is for "
-                "finding, not for what is handed over.",
+                "You turn the values as well. Turn only queries and keys: the position helps to find a "
+                "token, but is not part of what it passes on.",
             ),
             Slip(
                 "turn", "turned before the split",
-                "You turn before the heads are split. Every head is turned by itself: split first.",
+                "You turn before you split the heads. Turn every head by itself: split first.",
             ),
             Slip(
                 "axis", "softmax over queries",
-                "Your softmax runs over the queries. Each *query* shares out one unit of attention: "
-                "`dim=-1`.",
+                "Your softmax runs over the queries. Each *query* divides one unit of attention among "
+                "the keys: `dim=-1`.",
             ),
             Slip("roles", "roles swapped", "Query and key have changed places: a row is a query."),
-            Slip("parts", "keys as values", "You sum the keys. It is the values that are summed."),
-            Slip("parts", "one projection", "You use one projection for queries and keys."),
+            Slip("parts", "keys as values", "You mix the keys. Mix the values."),
+            Slip("parts", "one projection", "You use one projection for queries and keys. Each has its own."),
         ],
     ),
 )  # fmt: skip

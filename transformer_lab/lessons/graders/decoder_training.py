@@ -1,4 +1,4 @@
-"""Checks of the training of the decoder in lesson 05, Build it, and of what is loaded into it."""
+"""Checks of training the decoder in lesson 05, Build it, and of loading weights into it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from transformer_lab.lessons.graders.decoder_whole import decoder_weights
 from transformer_lab.lessons.graders.slips import Slip, numbers, suspects_of
 from transformer_lab.lessons.solutions import lesson_05 as solutions
 
-# -- the gradient, by trying ----------------------------------------------------------------------
+# -- the numerical gradient -----------------------------------------------------------------------
 
 
 def _bowl(weight: Tensor) -> Tensor:
@@ -34,8 +34,8 @@ def _use_gradient(written: Any, loss_of: Callable, weight: Tensor, eps: float) -
     found = written(lambda: loss_of(weight), weight, eps)
     if not torch.allclose(weight, before, atol=1e-9):
         raise Unfit(
-            "The weight is not what it was: after each try, put back the number that was there "
-            "before (keep it as a number, `.item()` or `.clone()`; a view changes with the weight)."
+            "The weight is not what it was: after each try, put back the old number (keep a copy of "
+            "it, with `.item()` or `.clone()`; a view changes with the weight)."
         )
     return found
 
@@ -92,20 +92,20 @@ GRADIENT = Grader(
         [
             Slip(
                 "sides", "one-sided",
-                "You compare with the loss where the weight stands. Step to both sides: the error "
-                "of one side is about eps, that of both about eps².",
+                "You compare with the loss at the weight itself. Step to both sides: with one side the "
+                "error is about eps, with both about eps².",
             ),
             Slip(
                 "sides", "backwards-sided",
-                "You step down only. Step to both sides, up and down.",
+                "You step only down. Step to both sides, up and down.",
             ),
-            Slip("by", "not halved", "The two tries lie 2 · eps apart: divide by that."),
-            Slip("by", "not divided", "This is the difference of two losses. A slope is that "
-                 "divided by how far apart they were measured, 2 · eps."),
+            Slip("by", "not halved", "The two tries are 2 · eps apart: divide by that."),
+            Slip("by", "not divided", "This is the difference of two losses. For a slope, "
+                 "divide it by the distance between the two tries, 2 · eps."),
             Slip("by", "own eps", "You step by a number of your own. Use `eps`."),
             Slip("sign", "sign", "The sign is wrong: the loss above minus the loss below."),
             Slip("place", "all at once", "You move all numbers at once. Move one, and put it back."),
-            Slip("place", "only the first", "Only the first number has a slope. Go through all."),
+            Slip("place", "only the first", "Only the first number has a slope. Go through all numbers."),
         ],
     ),
 )  # fmt: skip
@@ -115,7 +115,7 @@ GRADIENT = Grader(
 
 
 class _Small(nn.Module):
-    """A model of pairs of tokens that is trained in no time."""
+    """A model of pairs of tokens that trains in no time."""
 
     def __init__(self):
         super().__init__()
@@ -129,7 +129,7 @@ class _Small(nn.Module):
 
 
 def _batches() -> Iterator[Batch]:
-    """Never ending, as those of the course are."""
+    """Endless batches, like those of the course."""
     draw = torch.Generator().manual_seed(41)
     while True:
         ids = torch.randint(7, (3, 6), generator=draw)
@@ -141,7 +141,7 @@ def _use_loop(written: Any, steps: int, lr: float, warmup: int, clip: float) -> 
 
 
 def _loop_cases() -> list[Case]:
-    # torch loads much more at the first step of an optimizer, which may take as long as a check has.
+    # The first optimizer step makes torch load a lot more, which can take as long as the check allows.
     _use_loop(solutions.train_loop, 2, 0.1, 1, 1.0)
     return [
         Case("9 steps, 3 of them warm-up, clip = 0.1", (9, 0.3, 3, 0.1)),
@@ -153,7 +153,7 @@ def _loop_with(slips: frozenset[str]):
     def wrong(model: Any, batches: Any, steps: int, lr: float, warmup: int, clip: float):
         kind = next((k for k in ("SGD", "Adam", "RMSprop") if k in slips), "AdamW")
         optimizer = getattr(torch.optim, kind)(model.parameters(), lr=lr)
-        told, first = [], None
+        rows, first = [], None
         reduction = "sum" if "summed" in slips else "mean"
 
         def loss_of(batch: Any) -> Tensor:
@@ -197,9 +197,9 @@ def _loop_with(slips: frozenset[str]):
             if "loss after the step" in slips:
                 with torch.no_grad():
                     loss = loss_of(batch)
-            told.append([loss.item(), length.item()])
-        found = torch.tensor(told)
-        return found[:, 0] if "losses alone" in slips else found
+            rows.append([loss.item(), length.item()])
+        result = torch.tensor(rows)
+        return result[:, 0] if "losses alone" in slips else result
 
     return wrong
 
@@ -209,67 +209,68 @@ LOOP = Grader(
     cases=_loop_cases,
     reference=solutions.train_loop,
     use=_use_loop,
-    shape_hint="`[steps, 2]`: of each step its loss, and the length of its gradient",
+    shape_hint="`[steps, 2]`: for each step its loss, and the length of its gradient",
     suspects=suspects_of(
         _loop_with,
         [
             Slip(
                 "order", "gradients pile up",
-                "The gradients are never set to 0, so that each step still carries those of all "
-                "steps before it: `optimizer.zero_grad()`.",
+                "The gradients are never set to 0, so each step still contains those of all steps "
+                "before it: call `optimizer.zero_grad()`.",
             ),
             Slip(
                 "order", "no step",
-                "Nothing is learned: `optimizer.step()` is missing, or stands where the gradients "
+                "The model does not learn: `optimizer.step()` is missing, or comes where the gradients "
                 "are 0 (between `zero_grad` and `backward`).",
             ),
             Slip("clip", "not clipped", "The gradient is not clipped before the step."),
             Slip(
                 "clip", "cut number by number",
-                "You cut each number of the gradient by itself, which changes its direction. Scale "
+                "You clip each number of the gradient by itself, which changes its direction. Scale "
                 "the whole gradient to length `clip`: `nn.utils.clip_grad_norm_`.",
             ),
             Slip(
                 "clip", "length after the cut",
-                "Tell the length of the gradient *before* it was clipped, which is what "
+                "Return the length of the gradient *before* clipping, which is what "
                 "`clip_grad_norm_` returns.",
             ),
             Slip("rate", "no schedule", "The learning rate is the same at every step."),
-            Slip("rate", "no warm-up", "There is no warm-up: step 0 has lr / warmup."),
+            Slip("rate", "no warm-up", "There is no warm-up: the learning rate of step 0 is lr / warmup."),
             Slip(
                 "rate", "rises from 0",
-                "Your first step has the learning rate 0, and is wasted. Step 0 has lr / warmup, the "
-                "last of the warm-up lr.",
+                "Your first step has learning rate 0, so it is wasted. Step 0 has lr / warmup, and the "
+                "last step of the warm-up has lr.",
             ),
             Slip("rate", "does not fall", "After the warm-up the learning rate does not fall."),
-            Slip("rate", "falls in a line", "It falls in a straight line; it should be half a "
-                 "cosine."),
+            Slip("rate", "falls in a line", "The learning rate falls in a straight line; it should "
+                 "fall along half a cosine."),
             Slip(
                 "rate", "falls over all steps",
-                "Your cosine is counted from step 0. It begins where the warm-up ends: "
+                "Your cosine begins at step 0. It should begin where the warm-up ends: "
                 "(step − warmup) / (steps − warmup).",
             ),
             Slip("optimizer", "SGD", "You step with SGD; it should be AdamW."),
-            Slip("optimizer", "Adam", "You step with Adam; it should be AdamW, whose weights decay a "
-                 "little."),
+            Slip("optimizer", "Adam", "You step with Adam; it should be AdamW, which lets the "
+                 "weights decay a little."),
             Slip("optimizer", "RMSprop", "You step with RMSprop; it should be AdamW."),
             Slip(
                 "loss", "shifted again",
-                "You shift once more: `batch.targets` are the next tokens already.",
+                "You shift once more: `batch.targets` already are the next tokens.",
             ),
             Slip(
                 "loss", "tokens as targets",
-                "You ask for the token that the model has just read. Ask for `batch.targets`.",
+                "Your targets are the tokens that the model has just read. Use `batch.targets`.",
             ),
             Slip("loss", "summed", "The loss is summed. Take the mean over all predictions."),
-            Slip("loss", "softmax twice", "`F.cross_entropy` takes logits, and the softmax itself."),
+            Slip("loss", "softmax twice", "`F.cross_entropy` expects logits: it computes the "
+                 "softmax itself."),
             Slip("batch", "one batch", "Every step reads the same batch. Take the next one."),
             Slip(
-                "told", "loss after the step",
-                "You tell the loss after the step. Tell the one that was stepped on.",
+                "result", "loss after the step",
+                "You return the loss after the step. Return the loss that the step was based on.",
             ),
-            Slip("told", "losses alone", "These are the losses alone. Give each step a row of two "
-                 "numbers: loss, length of the gradient."),
+            Slip("result", "losses alone", "These are only the losses. Return a row of two numbers for "
+                 "each step: loss, length of the gradient."),
         ],
     ),
 )  # fmt: skip
@@ -279,7 +280,7 @@ LOOP = Grader(
 
 
 def _theirs(config: Any) -> dict[str, Tensor]:
-    """Random weights as GPT-2's files have them: names, shapes, and Conv1D's (in, out)."""
+    """Random weights in the layout of GPT-2's files: names, shapes, and Conv1D's (in, out)."""
     d = config.d_model
     shapes: dict[str, tuple[int, ...]] = {
         "wte.weight": (config.vocab_size, d), "wpe.weight": (config.n_ctx, d),
@@ -308,16 +309,16 @@ def _use_from_gpt2(written: Any, n_layers: int, tokens: Tensor) -> Any:
             raise Unfit(f"`{name}` is missing.")
         weight = found[name]
         if not isinstance(weight, Tensor):
-            raise Unfit(f"`{name}` is a {type(weight).__name__}, and no tensor.")
+            raise Unfit(f"`{name}` is a {type(weight).__name__}, not a tensor.")
         if tuple(weight.shape) != shape:
             turned = tuple(weight.shape) == shape[::-1]
-            hint = " GPT-2 keeps (in, out), and `nn.Linear` wants (out, in)." if turned else ""
+            hint = " GPT-2 stores (in, out), `nn.Linear` needs (out, in)." if turned else ""
             raise Unfit(
                 f"`{name}` has shape {list(weight.shape)}; it should be {list(shape)}.{hint}"
             )
     for name in found:
         if name not in wanted:
-            raise Unfit(f"`{name}` is no weight of the Decoder.")
+            raise Unfit(f"`{name}` is not a weight of the Decoder.")
     model = solutions.Decoder(config).double().eval()
     model.load_state_dict({name: found[name].double() for name in wanted})
     return model(tokens)
@@ -391,13 +392,13 @@ FROM_GPT2 = Grader(
         [
             Slip(
                 "out", "W_O not turned",
-                "`attention.out.weight` is not turned. It is square, so that nothing complains: "
-                "GPT-2 keeps (in, out), and `nn.Linear` wants (out, in).",
+                "`attention.out.weight` is not transposed. It is square, so there is no error: "
+                "GPT-2 stores (in, out), `nn.Linear` needs (out, in).",
             ),
             Slip(
                 "projections", "projections not turned",
-                "The weights of query, key and value are not turned: GPT-2 keeps (in, out). Turn "
-                "`c_attn.weight` before you cut it into three.",
+                "The weights of query, key and value are not transposed: GPT-2 stores (in, out). "
+                "Transpose `c_attn.weight` before you cut it into three.",
             ),
             Slip("order", "query and key swapped", "Query and key have changed places: `c_attn` holds "
                  "query, key, value, in this order."),
@@ -407,11 +408,11 @@ FROM_GPT2 = Grader(
                  "holds query, key, value, in this order."),
             Slip(
                 "order", "head by head",
-                "You cut `c_attn` head by head (GPT-NeoX keeps it so). GPT-2's first third is the "
-                "query of *all* heads.",
+                "You cut `c_attn` head by head (GPT-NeoX stores it like that). GPT-2's first third "
+                "holds the queries of *all* heads.",
             ),
-            Slip("bias", "projections without bias", "The biases of query, key and value are 0; they "
-                 "are the thirds of `c_attn.bias`."),
+            Slip("bias", "projections without bias", "The biases of query, key and value are 0; use the "
+                 "thirds of `c_attn.bias`."),
             Slip("norms", "norms swapped", "`ln_1` is `norm1`, `ln_2` is `norm2`."),
             Slip("layers", "one layer for all", "Every block has the weights of layer 0."),
         ],

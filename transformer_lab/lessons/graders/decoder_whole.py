@@ -82,36 +82,36 @@ BLOCK = Grader(
         [
             Slip(
                 "order", "post-norm",
-                "This is post-norm, `norm(x + f(x))`. Here it is pre-norm: `x + f(norm(x))`.",
+                "This is post-norm, `norm(x + f(x))`. Use pre-norm here: `x + f(norm(x))`.",
             ),
             Slip("first", "no first norm", "Attention reads the stream itself: `norm1` is not used."),
             Slip(
                 "first", "the normed added",
-                "You add to the *normed* stream. The stream itself is never normed: norm only what "
-                "attention reads.",
+                "You add to the *normalised* stream. The stream itself is never normalised: normalise "
+                "only what attention reads.",
             ),
             Slip(
                 "first sum", "no first sum",
-                "What attention gives replaces the stream. Add it to `x`.",
+                "The result of attention replaces the stream. Add it to `x`.",
             ),
-            Slip("second", "no second norm", "The feed-forward part reads the stream un-normed: "
+            Slip("second", "no second norm", "The feed-forward part reads the stream itself: "
                  "`norm2` is not used."),
             Slip(
                 "second", "back to the input",
-                "The feed-forward part reads the block's input. It is to read the stream *after* "
+                "The feed-forward part reads the block's input. It should read the stream *after* "
                 "attention.",
             ),
             Slip(
                 "second sum", "no second sum",
-                "What the feed-forward part gives replaces the stream. Add it.",
+                "The result of the feed-forward part replaces the stream. Add it to the stream.",
             ),
             Slip("norms", "one norm twice", "`norm1` is used twice: each part has its own norm."),
-            Slip("norms", "norms swapped", "`norm1` belongs to attention, `norm2` to what follows."),
-            Slip("gelu", "no gelu", "Between `up` and `down` nothing is bent: the gelu is missing."),
-            Slip("gelu", "relu", "You bend with relu; it should be gelu."),
+            Slip("norms", "norms swapped", "`norm1` belongs to attention, `norm2` to feed-forward."),
+            Slip("gelu", "no gelu", "There is nothing between `up` and `down`: the gelu is missing."),
+            Slip("gelu", "relu", "You use relu; it should be gelu."),
             Slip(
                 "gelu", "the other gelu",
-                "Your gelu is the other one: hand `config.gelu` on, "
+                "You use the other gelu. Pass `config.gelu` on: "
                 "`F.gelu(…, approximate=config.gelu)`.",
             ),
         ],
@@ -123,7 +123,7 @@ BLOCK = Grader(
 
 
 def decoder_weights(config: Any) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a Decoder's weights, the tied head left out."""
+    """Names and shapes of a Decoder's weights, without the tied head."""
     wanted = {"embedding.weight": (config.vocab_size, config.d_model)}
     if config.positions == "learned":
         wanted["positions.weight"] = (config.n_ctx, config.d_model)
@@ -199,40 +199,41 @@ DECODER = Grader(
     suspects=suspects_of(
         _decoder_with,
         [
-            Slip("norm", "no last norm", "`self.norm` is not used: it stands before the head."),
+            Slip("norm", "no last norm", "`self.norm` is not used: it comes just before the head."),
             Slip(
                 "positions", "no positions",
-                "With `positions=\"learned\"` the vectors of the positions are to be added to the "
-                "embeddings. They are not.",
+                "With `positions=\"learned\"`, add the vectors of the positions to the embeddings. They "
+                "are missing.",
             ),
             Slip("positions", "positions from 1", "Your positions begin at 1; the first one is 0."),
             Slip(
                 "positions", "positions of tokens",
-                "You look the *tokens* up in the table of positions. Look up 0, 1, 2, …",
+                "You look up the *tokens* in the table of positions. Look up 0, 1, 2, …",
             ),
-            Slip("scale", "scaled", "You multiply the embeddings by √d_model. Some models do; not "
-                 "this one."),
+            Slip("scale", "scaled", "You multiply the embeddings by √d_model. Some models do, but "
+                 "not this one."),
             Slip("blocks", "only one block", "Only the first block runs."),
-            Slip("blocks", "one block again", "The first block runs again and again: each has its "
-                 "turn once."),
-            Slip("blocks", "backwards", "The blocks run in reverse."),
+            Slip("blocks", "one block again", "The first block runs again and again. Run each block "
+                 "once."),
+            Slip("blocks", "backwards", "The blocks run in reverse order."),
             Slip(
                 "blocks", "from the start",
-                "Every block reads the embeddings. Each is to read what the one before it gave: "
+                "Every block reads the embeddings. Each should read the result of the block before it: "
                 "`x = block(x)`.",
             ),
             Slip(
                 "blocks", "blocks' result lost",
-                "What the blocks give is lost: `block(x)` alone changes nothing; `x = block(x)`.",
+                "The results of the blocks are lost: `block(x)` alone changes nothing. Write "
+                "`x = block(x)`.",
             ),
-            Slip("head", "states", "These are states of d_model numbers; the head is missing."),
+            Slip("head", "states", "These are hidden states of d_model numbers; the head is missing."),
             Slip(
                 "head", "softmax",
-                "You return probabilities. Return logits: the loss takes the softmax itself.",
+                "You return probabilities. Return logits: the loss computes the softmax itself.",
             ),
             Slip(
                 "head", "last only",
-                "You return the logits of the last position alone. Every position predicts what "
+                "You return the logits of the last position only. Every position predicts what "
                 "comes after it.",
             ),
         ],

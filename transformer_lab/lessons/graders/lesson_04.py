@@ -12,7 +12,7 @@ def _random(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-# A gain far from 1, a bias far from 0, and rows of different size and mean: a step left out shows.
+# A gain far from 1, a bias far from 0, and rows of different size and mean: a missing step shows.
 def _norm_cases() -> list[Case]:
     rows = 3 * _random(1, 2, 4, 6) + 5 * _random(2, 2, 4, 1)
     gain, bias = 1 + _random(3, 6).abs(), _random(4, 6)
@@ -72,31 +72,31 @@ _NORM = Grader(
         Suspect(
             "over the words",
             _with(axis=-2),
-            "You took mean and variance over the words. Every word is normalised by itself, over "
+            "You took mean and variance over the words. Normalise every word by itself, over "
             "its own numbers: the last axis.",
         ),
         Suspect(
             "over the texts",
             _with(axis=0),
             "You took mean and variance over the first axis, which counts texts or words. That "
-            "is batch norm; layer norm looks at one word's numbers: the last axis.",
+            "is batch norm; layer norm uses the numbers of one word: the last axis.",
         ),
         Suspect(
             "over everything",
             _everything,
-            "You took one mean and one variance of everything. Each word has its own: "
+            "You took one mean and one variance of everything. Each word needs its own: "
             "`dim=-1, keepdim=True`.",
         ),
         Suspect(
             "not centred",
             _with(centre=False),
-            "The mean is not taken away. (Dividing by the root of the mean square alone is called "
+            "The mean is not subtracted. (Dividing by the root of the mean square alone is called "
             "RMSNorm, and works as well. Here it should be LayerNorm.)",
         ),
         Suspect(
             "not scaled",
             _only_centred,
-            "The mean is taken away, but the numbers are not divided by their spread.",
+            "The mean is subtracted, but the numbers are not divided by their spread.",
         ),
         Suspect(
             "no root",
@@ -117,7 +117,7 @@ _NORM = Grader(
         Suspect(
             "variance with n − 1",
             _with(unbiased=True),
-            "Your variance divides by n − 1, as `.var()` and `.std()` do unless told otherwise. "
+            "Your variance divides by n − 1, as `.var()` and `.std()` do by default. "
             "LayerNorm divides by n: `correction=0`.",
         ),
         Suspect("no gain", _no_gain, "The result is not multiplied by `gain`."),
@@ -236,40 +236,42 @@ _BLOCK = Grader(
             "no residual",
             _no_residual,
             "Nothing is added to `x`: the residual connections are missing. "
-            "Each part adds its result to what it was given.",
+            "Each part should add its result to the stream.",
         ),
         Suspect(
             "no second residual",
             _residual_only_first,
-            "The feed-forward part replaces the stream. Add its result to what it was given.",
+            "The result of the feed-forward part replaces the stream. Add it to the stream.",
         ),
         Suspect(
             "back to the input",
             _residual_of_input,
-            "The second sum starts from the block's input, so what attention found is lost on the "
-            "way. Add the feed-forward's result to the stream *after* attention.",
+            "The second sum starts from the block's input, so the result of attention is lost. "
+            "Add the result of the feed-forward part to the stream *after* attention.",
         ),
         Suspect(
             "in parallel",
             _parallel,
             "Attention and feed-forward both read the block's input. Here the feed-forward part "
-            "reads the stream after attention. (Some models do compute both side by side.)",
+            "should read the stream after attention. (Some models do run both in parallel.)",
         ),
         Suspect(
             "the normed stream added",
             _residual_normed,
             "You added to the *normalised* stream. In pre-norm the stream itself is never "
-            "normalised: norm only what goes into the part.",
+            "normalised: normalise only what goes into the part.",
         ),
         Suspect(
             "norm of the output only",
             _norm_on_output,
-            "With `norm_first=False` the norm is taken of the sum, `norm(x + f(x))`. "
+            "With `norm_first=False`, take the norm of the sum, `norm(x + f(x))`. "
             "You took it of `f(x)` alone.",
         ),
         Suspect("one norm twice", _one_norm, "`norm2` is not used: each part has its own norm."),
         Suspect(
-            "norms swapped", _norms_swapped, "`norm1` belongs to attention, `norm2` to the rest."
+            "norms swapped",
+            _norms_swapped,
+            "`norm1` belongs to attention, `norm2` to the feed-forward part.",
         ),
         Suspect(
             "parts swapped", _parts_swapped, "Attention comes first, then the feed-forward part."

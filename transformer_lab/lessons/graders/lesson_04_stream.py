@@ -1,4 +1,4 @@
-"""Checks of lesson 04, The block: a pile of blocks, its stream, and parts that are left out."""
+"""Checks of lesson 04, The block: a stack of blocks, its stream, and parts that are left out."""
 
 from __future__ import annotations
 
@@ -103,25 +103,25 @@ def _with(slips: frozenset[str]):
 _SLIPS = [
     Slip(
         "kept", "the start left out",
-        "The stream before the first block is missing: it is row 0, and there is one row more than "
-        "there are blocks.",
+        "The stream before the first block is missing: it is row 0, so there is one more row than there "
+        "are blocks.",
     ),
     Slip(
         "kept", "after every part",
-        "You kept the stream after every *part*. Keep it after every block, attention and feed-forward.",
+        "You stored the stream after every *part*. Store it once a block, after both parts.",
     ),
-    Slip("end", "the end alone", "This is the stream after the last block. Keep it after every block."),
+    Slip("end", "the end alone", "This is the stream after the last block. Store it after every block."),
     Slip(
         "end", "what each block adds",
-        "These are the *changes* from row to row. Wanted is the stream itself.",
+        "These are the *changes* from row to row. Return the stream itself.",
     ),
     Slip(
         "end", "joined, not stacked",
-        "You joined the streams along the batch. `torch.stack` makes a new axis for the layers.",
+        "You joined the streams along their first axis. `torch.stack` makes a new axis for the layers.",
     ),
     Slip(
         "end", "added in place",
-        "All rows are the same: `+=` writes into the tensor that you have kept already. Write "
+        "All rows are the same: `+=` writes into the tensor that you have already stored. Write "
         "`x = x + …`, which makes a new one.",
     ),
     Slip(
@@ -139,21 +139,22 @@ _SLIPS = [
     Slip("order", "feed-forward first", "Attention comes first, then the feed-forward part."),
     Slip(
         "order", "in parallel",
-        "Both parts read what came into the block. The feed-forward part reads the stream *after* "
+        "Both parts read the block's input. The feed-forward part should read the stream *after* "
         "attention.",
     ),
     Slip(
         "order", "each block from the start",
-        "Every block starts again from the first stream. It goes on from what the last one left.",
+        "Every block starts again from the first stream. It should continue from the result of the "
+        "block before it.",
     ),
     Slip(
         "sum", "no residual",
-        "Nothing is added to the stream: each part adds its result to what was there.",
+        "Nothing is added to the stream: each part should add its result to it.",
     ),
     Slip("skip", "skipped not used", "`skipped` is not used: nothing is left out."),
     Slip(
         "skip", "both parts left out",
-        "You left both parts of the block out. `(1, \"mlp\")` names one of them.",
+        "You left both parts of the block out. `(1, \"mlp\")` names only one of them.",
     ),
     Slip(
         "skip", "in every block",
@@ -162,12 +163,12 @@ _SLIPS = [
     Slip("skip", "layers counted from 1", "You count blocks from 1 in `skipped`. The first one is 0."),
     Slip(
         "how", "not normalised where left out",
-        "Where a part is left out in post-norm, the norm after it is gone too. The part adds nothing, "
-        "and the sum, which is then the stream alone, is still normalised.",
+        "Where you leave out a part in post-norm, you also leave out the norm after it. The part adds "
+        "nothing, but the sum, which is then just the stream, is still normalised.",
     ),
     Slip(
         "how", "the stream left out",
-        "Where a part is left out, the stream is gone as well. Only what the part *adds* is 0.",
+        "Where you leave out a part, you lose the stream as well. Only what the part *adds* should be 0.",
     ),
 ]  # fmt: skip
 

@@ -1,6 +1,6 @@
-"""Wrong answers by the steps that they get wrong: each slip alone, and every two at once.
+"""Wrong answers, built from the steps that go wrong: each slip alone, and every pair of slips.
 
-A right answer is written once with its slips in it; who makes it is told which of them to make.
+The right answer is written once, with all of its slips as switches; the caller names those to make.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Slip:
     """A mistake in one step.
 
     Args:
-        step: where; two slips of one step are not made at once.
-        name: in two or three words.
-        sentence: what to tell the learner.
+        step: the step that goes wrong; two slips of one step are never combined.
+        name: two or three words.
+        sentence: what the learner reads.
     """
 
     step: str
@@ -35,10 +35,10 @@ class Slip:
 def suspects_of(
     make: Callable[[frozenset[str]], Callable[..., Any]], slips: Sequence[Slip]
 ) -> tuple[Suspect, ...]:
-    """The suspects of slips: one each, and one for every two of different steps.
+    """The suspects of slips: one for each, and one for every two slips of different steps.
 
     Args:
-        make: names of slips -> a function or class that makes them.
+        make: takes names of slips and returns a function or class that makes them.
     """
     return tuple(_suspects(make, slips))
 
@@ -58,21 +58,21 @@ def _suspects(make: Callable, slips: Sequence[Slip]) -> Iterator[Suspect]:
 def built(
     made: Callable[..., Any], config: Any, wanted: dict[str, tuple[int, ...]], like: Tensor
 ) -> nn.Module:
-    """An object of a learner's class whose weights are the numbers that belong to their names, so
-    that two classes with the same names compute with the same weights.
+    """Make an object of a learner's class, with weights that depend only on their names, so that two
+    classes with the same names compute with the same weights.
 
     Args:
         made: the class.
         wanted: names and shapes of the weights that it must have.
-        like: of the width to compute in.
+        like: a tensor of the type to compute in.
 
     Raises:
-        Unfit: for what is no module, and for weights of other names or shapes.
+        Unfit: the object is not a module, or its weights have other names or shapes.
     """
     module = made(config)
     if not isinstance(module, nn.Module):
         raise Unfit(
-            f"It made a {type(module).__name__}, and no module: write `class …(nn.Module):`, with "
+            f"It made a {type(module).__name__}, not a module: write `class …(nn.Module):`, with "
             "`super().__init__()` as the first line of `__init__`."
         )
     found = {name: tuple(weight.shape) for name, weight in module.named_parameters()}
@@ -85,7 +85,7 @@ def built(
 
 
 def numbers(name: str, shape: Sequence[int]) -> Tensor:
-    """Weights that belong to a name, fp64: gains about 1, the rest about 0."""
+    """Random fp64 weights that depend only on a name: gains around 1, the others around 0."""
     drawn = torch.randn(
         tuple(shape),
         generator=torch.Generator().manual_seed(crc32(name.encode())),
@@ -100,19 +100,19 @@ def _fits(module: nn.Module, found: dict, wanted: dict) -> None:
     if lacking:
         kept = [name for name, value in vars(module).items() if isinstance(value, list) and value]
         lists = (
-            f" `self.{kept[0]}` is a plain list: torch finds what is in an `nn.ModuleList` only."
+            f" `self.{kept[0]}` is a plain list: torch finds only what is in an `nn.ModuleList`."
             if kept
             else ""
         )
         there = ", ".join(f"`{name}`" for name in found) or "none"
-        raise Unfit(f"It has no weights `{lacking[0]}`.{lists} Those that it has: {there}.")
+        raise Unfit(f"It has no weights `{lacking[0]}`.{lists} Its weights are: {there}.")
     for name, shape in found.items():
         if name not in wanted:
             raise Unfit(
-                f"It has weights `{name}` of shape {list(shape)}, which are one too many: it needs "
-                f"{', '.join(f'`{n}`' for n in wanted)} and no more."
+                f"It has weights `{name}` of shape {list(shape)}, which it should not have: it needs "
+                f"{', '.join(f'`{n}`' for n in wanted)} and no others."
             )
         if shape != wanted[name]:
             raise Unfit(
-                f"Its weights `{name}` have shape {list(shape)}; it should be {list(wanted[name])}."
+                f"Its weights `{name}` have shape {list(shape)}; the shape should be {list(wanted[name])}."
             )

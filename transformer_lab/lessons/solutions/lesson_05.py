@@ -95,7 +95,7 @@ def numerical_gradient(loss, weight, eps=1e-3):
 
 def train_loop(model, batches, steps, lr, warmup, clip):
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
-    told = []
+    history = []
     for step, batch in zip(range(steps), batches, strict=False):
         done = (step - warmup) / (steps - warmup)
         rise, fall = (step + 1) / warmup, (1 + math.cos(math.pi * done)) / 2
@@ -106,8 +106,8 @@ def train_loop(model, batches, steps, lr, warmup, clip):
         loss.backward()
         length = nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
-        told.append([loss.item(), length.item()])
-    return torch.tensor(told)
+        history.append([loss.item(), length.item()])
+    return torch.tensor(history)
 
 
 def from_gpt2(theirs, n_layers):
