@@ -23,7 +23,7 @@ def study_with_loops(pairs):
 
 
 def study_at_once(pairs):
-    """Every couple of words in one comparison, [head, word, word]."""
+    """All couples of words in one comparison, [head, word, word]."""
     rows = []
     for first, second, a, b in pairs:
         more = first[:, :, None] - first[:, None]
@@ -82,7 +82,7 @@ def study(pairs, *, turns=lambda one, two, a, b: (one[:, a] > one[:, b]) & (two[
           weight=lambda one, two, a, b, there: torch.minimum(one[:, a], two[:, b]) * there,
           others=lambda n, a, b: [c for c in range(n) if c not in (a, b)], couples=permutations,
           share=lambda found: found.mean(0), rows=("sum", "amax", "sum"), fair=False):  # fmt: skip
-    """The study with a step done otherwise."""
+    """The study with one step done differently."""
     right = study.__kwdefaults__["turns"]
     parts = []
     for one, two, a, b in pairs:
@@ -138,10 +138,10 @@ MUTANTS = {
     "study: always": (
         "pair_study",
         lambda p: study(p, weight=lambda one, two, a, b, there: one[:, a].minimum(two[:, b])),
-        "do not turn as well",
+        "also counts heads that do not turn",
     ),
     "study: weights summed": (
-        "pair_study", lambda p: study(p, rows=("sum", "sum", "sum")), "you add the pairs up",
+        "pair_study", lambda p: study(p, rows=("sum", "sum", "sum")), "you add up the pairs",
     ),
     "study: weights averaged": (
         "pair_study", lambda p: study(p, rows=("sum", "mean", "sum")), "second row you take the mean",
@@ -153,14 +153,14 @@ MUTANTS = {
         "pair_study", lambda p: study(p, rows=("sum", "amax", "mean")), "mean of the chances",
     ),
     "study: with the two": (
-        "pair_study", lambda p: study(p, others=lambda n, a, b: range(n)), "hold `a` or `b`",
+        "pair_study", lambda p: study(p, others=lambda n, a, b: range(n)), "contain `a` or `b`",
     ),
     "study: one way": ("pair_study", lambda p: study(p, couples=combinations), "one order only"),
     "study: itself": (
         "pair_study", lambda p: study(p, couples=lambda words, n: product(words, repeat=n)), "with itself",
     ),
     "study: counted": (
-        "pair_study", lambda p: study(p, share=lambda found: found.sum(0)), "Their *share*",
+        "pair_study", lambda p: study(p, share=lambda found: found.sum(0)), "Take the *fraction*",
     ),
     "study: columns": ("pair_study", lambda p: study(p).T, "Rows and columns"),
     "study: no chance": ("pair_study", lambda p: study(p)[:2], "third row is missing"),
@@ -172,7 +172,7 @@ MUTANTS = {
     "study: all heads": (
         "pair_study",
         lambda p: study(p, share=lambda found: found.mean().expand(found.shape[1])),
-        "Each head has its own",
+        "separately for each head",
     ),
     "study: exchanged, one way": (
         "pair_study", lambda p: study(p, turns=exchanged, couples=combinations), "Two things at once",
@@ -185,8 +185,8 @@ MUTANTS = {
         ),
         "Two things at once",
     ),
-    "all": ("patched", lambda a, b, p: b.expand_as(a).clone(), "one place"),
-    "nothing": ("patched", lambda a, b, p: a.clone(), "nothing was put in"),
+    "all": ("patched", lambda a, b, p: b.expand_as(a).clone(), "one position"),
+    "nothing": ("patched", lambda a, b, p: a.clone(), "nothing was patched"),
     "other way": (
         "patched",
         lambda a, b, p: put(b.expand_as(a).clone(), a, (slice(None), p)),

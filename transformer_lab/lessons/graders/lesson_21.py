@@ -1,4 +1,4 @@
-"""Checks of lesson 21, Research desk: one place from another run."""
+"""Checks of lesson 21, Research desk: one position from another run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def _random(seed: int, *shape: int) -> torch.Tensor:
 
 def _patch_cases() -> list[Case]:
     return [
-        Case("one text of 4 places, place 2", (_random(3, 1, 4, 5), _random(4, 1, 4, 5), 2)),
-        Case("2 texts of 3 places, place 0", (_random(5, 2, 3, 4), _random(6, 2, 3, 4), 0)),
-        Case("one source for 3 texts, place 1", (_random(7, 3, 5, 6), _random(8, 1, 5, 6), 1)),
+        Case("one text of 4 positions, position 2", (_random(3, 1, 4, 5), _random(4, 1, 4, 5), 2)),
+        Case("2 texts of 3 positions, position 0", (_random(5, 2, 3, 4), _random(6, 2, 3, 4), 0)),
+        Case("one source for 3 texts, position 1", (_random(7, 3, 5, 6), _random(8, 1, 5, 6), 1)),
     ]
 
 
@@ -86,45 +86,45 @@ _PATCH = Grader(
         Suspect(
             "nothing patched",
             lambda stream, source, position: stream,
-            "The stream is as it came: nothing was put in.",
+            "The stream is unchanged: nothing was patched.",
         ),
         Suspect(
             "everything patched",
             _everything,
-            "You put in the whole source. Only **one place** is patched, the rest stays.",
+            "You put in the whole source. Patch only **one position** and leave the rest.",
         ),
         Suspect(
             "source and stream swapped",
             _turned_round,
-            "You put the stream's place into the source. It is the other way round: the run that "
-            "goes on is `stream`.",
+            "You put the stream's vector into the source. Do it the other way round: `stream` is the "
+            "run that goes on.",
         ),
-        Suspect(
-            "added", _added, "You added the source's vector. Put it in the *place* of the old one."
-        ),
+        Suspect("added", _added, "You added the source's vector. *Replace* the old one with it."),
         Suspect(
             "from there on",
             _from_there_on,
-            "You patched this place and everything after it. Patch this place only.",
+            "You patched this position and everything after it. Patch this position only.",
         ),
         Suspect(
             "up to there",
             _up_to_there,
-            "You patched everything up to this place. Patch this place only.",
+            "You patched everything up to this position. Patch this position only.",
         ),
         Suspect(
             "a number of every vector",
             _a_number,
-            "You patched one *number* of every vector: the last axis is d_model. Places are the "
+            "You patched one *number* of every vector: the last axis is d_model. Positions are the "
             "middle axis.",
         ),
         Suspect(
             "a text",
             _a_text,
-            "You patched a whole text: the first axis counts texts. Places are the middle axis.",
+            "You patched a whole text: the first axis counts texts. Positions are the middle axis.",
         ),
         Suspect(
-            "the next place", _next_place, "You patched the place after it; they count from 0."
+            "the next position",
+            _next_place,
+            "You patched the position after it. Positions are counted from 0.",
         ),
     ),
 )

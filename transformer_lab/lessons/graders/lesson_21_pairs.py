@@ -1,4 +1,4 @@
-"""Checks of lesson 21, Research desk: minimal pairs, beside what chance gives."""
+"""Checks of lesson 21, Research desk: minimal pairs, compared with chance."""
 
 from __future__ import annotations
 
@@ -39,103 +39,103 @@ SLIPS = (
     Slip(
         "turn",
         "the first alone",
-        "You ask the first sentence alone. A head that always gives `a` more is right there without "
-        "following anything: ask the second, too.",
+        "You check the first sentence alone. A head that always gives `a` more is right there without "
+        "following anything: check the second, too.",
     ),
     Slip(
         "turn",
         "the other way",
-        "`a` and `b` are exchanged: the right word of the first sentence is at `a`, that of the second "
-        "at `b`.",
+        "`a` and `b` are exchanged: the right word of the first sentence is at `a`, and that of the "
+        "second is at `b`.",
     ),
     Slip(
         "turn",
         "it reacts",
-        "You compare one word between the two sentences. A weight that *reacts* to the change need not "
-        "move to the other word: compare `a` with `b` inside each sentence.",
+        "You compare one word between the two sentences. A weight can *react* to the change without "
+        "moving to the other word: compare `a` with `b` inside each sentence.",
     ),
     Slip(
         "turn",
         "strongest of all",
-        "You ask whether the right word is the strongest of *all*. Compare the two words with each "
-        "other, `a` with `b`.",
+        "You check whether the right word is the strongest of *all*. Compare only the two words with "
+        "each other, `a` with `b`.",
     ),
     Slip(
         "most",
         "the larger",
-        "You take the larger of the two weights. What a head gives the right word of *both* sentences "
-        "is the smaller.",
+        "You take the larger of the two weights. A head gives the right word of *both* sentences at "
+        "least the smaller: take that.",
     ),
     Slip(
         "most",
         "their mean",
-        "You take the mean of the two weights. What a head gives the right word of *both* sentences is "
-        "the smaller.",
+        "You take the mean of the two weights. A head gives the right word of *both* sentences at "
+        "least the smaller: take that.",
     ),
     Slip(
         "most",
         "without turning",
-        "The second row counts heads that do not turn as well: it is 0 in a pair where the head does "
-        "not.",
+        "The second row also counts heads that do not turn: it should be 0 in a pair where the head "
+        "does not turn.",
     ),
     Slip(
         "most",
         "summed weights",
-        "In the second row you add the pairs up. The largest over the pairs is asked for.",
+        "In the second row you add up the pairs. Take the largest over the pairs.",
     ),
     Slip(
         "most",
         "mean over pairs",
-        "In the second row you take the mean over the pairs. The largest is asked for.",
+        "In the second row you take the mean over the pairs. Take the largest.",
     ),
     Slip(
         "chance",
         "with the two words",
-        "Your couples for chance hold `a` or `b`. Take *other* words: those that the change has nothing "
-        "to do with.",
+        "Your couples for chance contain `a` or `b`. Take *other* words, which have nothing to do with "
+        "the change.",
     ),
     Slip(
         "chance",
         "one way round",
-        "Of two other words you ask one order only. (c, d) and (d, c) are two couples.",
+        "You try two other words in one order only. (c, d) and (d, c) are two couples.",
     ),
     Slip(
         "chance",
         "either way round",
-        "You count a couple that turns either way round. The right words turn one way, so ask (c, d) and "
-        "(d, c) apart.",
+        "You count a couple if the head turns either way round. The right words count one way only, so "
+        "count (c, d) and (d, c) separately.",
     ),
     Slip(
         "chance",
         "over all heads",
-        "Your chance is the mean over all heads. Each head has its own.",
+        "Your chance is the mean over all heads. Compute it separately for each head.",
     ),
     Slip(
         "chance",
         "a word with itself",
-        "A word is a couple with itself in your list, and cannot turn. Leave `c == d` out.",
+        "Your list has couples of a word with itself, which can never turn. Leave out `c == d`.",
     ),
     Slip(
         "chance",
         "couples counted",
-        "You count the couples that turn. Their *share* is asked for: it says what one pair gives by "
-        "chance.",
+        "You count the couples that turn. Take the *fraction* of couples: it says how often one pair "
+        "turns by chance.",
     ),
     Slip(
         "chance",
         "mean of the chances",
-        "You take the mean of the chances over the pairs. The first row counts pairs, so add them up.",
+        "You take the mean of the chances over the pairs. The first row counts pairs, so add the chances up.",
     ),
     Slip(
         "count",
-        "a share of pairs",
-        "The first row is the *number* of pairs in which a head turns, not their share.",
+        "a fraction of pairs",
+        "The first row is the *number* of pairs in which a head turns, not the fraction.",
     ),
 )
 
 
 def _with(slips: frozenset[str], fair: bool = False) -> Callable[[list], Tensor]:
-    """A study with slips; `fair` does not make them in what is counted by chance."""
+    """A study with slips; with `fair` the chance row has none."""
 
     def made(pairs):
         parts = [_one(first, second, a, b, slips, fair) for first, second, a, b in pairs]
@@ -147,7 +147,7 @@ def _with(slips: frozenset[str], fair: bool = False) -> Callable[[list], Tensor]
             most = weight.mean(0)
         return torch.stack(
             (
-                turned.mean(0) if "a share of pairs" in slips else turned.sum(0),
+                turned.mean(0) if "a fraction of pairs" in slips else turned.sum(0),
                 most,
                 chance.mean(0) if "mean of the chances" in slips else chance.sum(0),
             )
@@ -157,7 +157,7 @@ def _with(slips: frozenset[str], fair: bool = False) -> Callable[[list], Tensor]
 
 
 def _one(first, second, a, b, slips, fair) -> tuple[Tensor, Tensor, Tensor]:
-    """Of one pair: where heads turn, with what weight, and how often by chance."""
+    """For one pair: which heads turn, with what weight, and how often by chance."""
 
     def turns(a, b, slips=slips):
         if "the other way" in slips:
@@ -217,12 +217,12 @@ _STUDY = Grader(
         Suspect(
             "a table for each pair",
             lambda pairs: torch.stack([solutions.pair_study([pair]) for pair in pairs]),
-            "You return a table for each pair. Put the pairs together: add up, or take the largest.",
+            "You return a table for each pair. Combine the pairs: add them up, or take the largest.",
         ),
         Suspect(
             "without chance",
             lambda pairs: solutions.pair_study(pairs)[:2],
-            "The third row is missing: what is to be expected by chance.",
+            "The third row is missing: the number of turns to expect by chance.",
         ),
     ),
 )
