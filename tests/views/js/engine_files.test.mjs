@@ -48,7 +48,7 @@ test("a file that was written wrong is refused, whatever its checksum", () => {
     [long, /cut off within its table/],
     [good.subarray(0, good.length - 4), /a does not lie/],
     [Uint8Array.from([...good, 0]), /go on for 1 after/],
-    [file({ a: floats("I64", BigInt64Array.of(1n), 1) }), /a holds I64 numbers/],
+    [file({ a: floats("I64", BigInt64Array.of(1n), 1) }), /a has dtype I64/],
     [file({ a: floats("F32", Float32Array.of(NaN), 1) }), /a has values that are not finite/],
     [file({ a: floats("F32", Float32Array.of(1, 2), 3) }), /a does not lie/],
     [file({ a: floats("F32", Float32Array.of(1), -1) }), /a does not lie/],
