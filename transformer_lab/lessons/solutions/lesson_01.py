@@ -23,7 +23,7 @@ def masked_attention(x, W_Q, W_K, W_V, may_look):
     scores = scores.masked_fill(~may_look, -math.inf)
     largest = scores.amax(dim=-1, keepdim=True)
     nowhere = largest == -math.inf
-    shares = (scores - largest.masked_fill(nowhere, 0.0)).exp()
-    total = shares.sum(dim=-1, keepdim=True)
-    weights = shares / total.masked_fill(nowhere, 1.0)
+    exponentials = (scores - largest.masked_fill(nowhere, 0.0)).exp()
+    total = exponentials.sum(dim=-1, keepdim=True)
+    weights = exponentials / total.masked_fill(nowhere, 1.0)
     return weights @ value

@@ -82,14 +82,14 @@ def numerical_gradient(loss, weight, eps=1e-3):
     gradient = torch.zeros_like(weight)
     with torch.no_grad():
         numbers, slopes = weight.view(-1), gradient.view(-1)
-        for place in range(len(numbers)):
-            before = numbers[place].clone()
-            numbers[place] = before + eps
+        for i in range(len(numbers)):
+            before = numbers[i].clone()
+            numbers[i] = before + eps
             above = loss()
-            numbers[place] = before - eps
+            numbers[i] = before - eps
             below = loss()
-            numbers[place] = before
-            slopes[place] = (above - below) / (2 * eps)
+            numbers[i] = before
+            slopes[i] = (above - below) / (2 * eps)
     return gradient
 
 
