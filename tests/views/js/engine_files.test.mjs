@@ -52,8 +52,8 @@ test("a file that was written wrong is refused, whatever its checksum", () => {
     [file({ a: floats("F32", Float32Array.of(NaN), 1) }), /a has values that are not finite/],
     [file({ a: floats("F32", Float32Array.of(1, 2), 3) }), /a does not lie/],
     [file({ a: floats("F32", Float32Array.of(1), -1) }), /a does not lie/],
-    [table({ a: null }), /a holds undefined numbers/],
-    [table({ constructor: { dtype: "constructor", shape: [], data_offsets: [0, 4] } }), /holds constructor numbers/],
+    [table({ a: null }), /a has dtype undefined/],
+    [table({ constructor: { dtype: "constructor", shape: [], data_offsets: [0, 4] } }), /has dtype constructor/],
     [Uint8Array.from([2, 0, 0, 0, 0, 0, 0, 0, 0x5b, 0x5d]), /table of names cannot be read/],
     [Uint8Array.from([2, 0, 0, 0, 0, 0, 0, 0, 0xff, 0x5d]), /table of names cannot be read/],
   ];
