@@ -90,11 +90,11 @@ MUTANTS = {
     ),
     "seam out": (
         lambda *x: windows(*x, first=lambda new, losses, begin, last: new + (begin > 0)),
-        "one token is never judged",
+        "one token is never scored",
     ),
     "seam twice": (
         lambda *x: windows(*x, first=lambda new, losses, begin, last: new - (begin > 0)),
-        "judged twice",
+        "scored twice",
     ),
     "always the last": (
         lambda p, t, size, stride: windows(
@@ -110,7 +110,7 @@ MUTANTS = {
         ),
         "In the last window",
     ),
-    "end": (lambda *x: windows(*x, stop=True), "the end of the text is never judged"),
+    "end": (lambda *x: windows(*x, stop=True), "the end of the text is never scored"),
     "by size": (lambda p, t, size, stride: windows(p, t, size, stride, step=size), "Your windows move by `size`"),
     "pieces of stride": (lambda p, t, size, stride: pieces(p, t, stride), "and nothing before them"),
     "pieces of size": (lambda p, t, size, stride: pieces(p, t, size - 1), "pieces of `size`"),

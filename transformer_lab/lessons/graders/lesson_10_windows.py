@@ -52,43 +52,43 @@ SLIPS = (
     Slip(
         "judged",
         "judged again",
-        "You judge whole windows, so tokens where two windows overlap count twice, the second time with "
-        "more context. Judge only those that no window has judged yet.",
+        "You score whole windows, so tokens where two windows overlap count twice, the second time with "
+        "more context. Score only those that no window has scored yet.",
     ),
     Slip(
         "judged",
         "the seam left out",
-        "At each seam one token is never judged. In a window that begins at `begin`, the loss of token "
+        "At each seam one token is never scored. In a window that begins at `begin`, the loss of token "
         "t is entry t − begin − 1.",
     ),
     Slip(
         "judged",
         "the seam twice",
-        "At each seam one token is judged twice. In a window that begins at `begin`, the loss of token "
+        "At each seam one token is scored twice. In a window that begins at `begin`, the loss of token "
         "t is entry t − begin − 1.",
     ),
     Slip(
         "judged",
         "the first window's beginning",
-        "In the first window, too, you judge only the last `stride` tokens. Nothing there has been "
-        "judged yet: take all of it.",
+        "In the first window, too, you score only the last `stride` tokens. Nothing there has been "
+        "scored yet: take all of it.",
     ),
     Slip(
         "judged",
         "the last stride",
-        "In the last window you judge `stride` tokens. It is shorter and overlaps more: judge only "
+        "In the last window you score `stride` tokens. It is shorter and overlaps more: score only "
         "what is new in it.",
     ),
     Slip(
         "windows",
         "the end left out",
-        "You stop before the last window, which is shorter: the end of the text is never judged.",
+        "You stop before the last window, which is shorter: the end of the text is never scored.",
     ),
     Slip(
         "windows",
         "by their size",
         "Your windows move by `size`, so the first tokens of each have little before them, and the very "
-        "first is never judged. Windows should move by `stride`.",
+        "first is never scored. Windows should move by `stride`.",
     ),
     Slip(
         "shift",
@@ -99,15 +99,15 @@ SLIPS = (
     Slip(
         "mean",
         "the mean of means",
-        "You take the mean of the windows' means, as if each judged the same number of tokens. Add up "
+        "You take the mean of the windows' means, as if each scored the same number of tokens. Add up "
         "the losses, and divide once.",
     ),
     Slip(
         "mean",
         "the first counted",
-        "You divide by the number of tokens. The first has nothing before it, so it is not judged.",
+        "You divide by the number of tokens. The first has nothing before it, so it is not scored.",
     ),
-    Slip("mean", "a sum", "You return the sum. Divide by the number of tokens that were judged."),
+    Slip("mean", "a sum", "You return the sum. Divide by the number of tokens that were scored."),
     Slip("mean", "bits", "These are bits. The loss should be in nats: do not divide by ln 2."),
 )
 
@@ -167,7 +167,7 @@ def _mean(parts: list[Tensor], means: list[Tensor], n: int, slips) -> Tensor:
 
 
 def _own_count(slips: frozenset[str]) -> Callable[..., Tensor]:
-    """The same, divided by the number of tokens that it judged."""
+    """The same, divided by the number of tokens that it scored."""
 
     def made(predict, tokens, size, stride):
         parts = []
@@ -193,7 +193,7 @@ def _each_alone(predict, tokens, size, stride):
 
 
 def _blocks(length: Callable[[int, int], int]) -> Callable[..., Tensor]:
-    """Pieces that share one token: every token is judged once, with the context in its piece."""
+    """Pieces that share one token: every token is scored once, with the context in its piece."""
 
     def made(predict, tokens, size, stride):
         new = length(size, stride)
@@ -223,19 +223,19 @@ _WINDOWS = Grader(
             "a window for each token",
             _each_alone,
             "You give every token a window of its own. That is a stride of 1: move by `stride`, and "
-            "judge everything that is new in a window.",
+            "score everything that is new in a window.",
         ),
         Suspect(
             "no overlap",
             _blocks(lambda size, stride: stride),
             "Your windows hold `stride` new tokens and nothing before them. A window is `size` long: it "
-            "also holds tokens that are already judged, as context.",
+            "also holds tokens that are already scored, as context.",
         ),
         Suspect(
             "the stride unused",
             _blocks(lambda size, stride: size - 1),
             "You cut the text into pieces of `size`, so the first tokens of each have little before "
-            "them. Move by `stride`, and judge what is new.",
+            "them. Move by `stride`, and score what is new.",
         ),
         *suspects_of(_with, SLIPS),
     ),

@@ -29,14 +29,14 @@ def influence(predict, tokens, vocab_size):
 
 
 def windowed_loss(predict, tokens, size, stride):
-    total, judged = 0.0, 1
+    total, scored = 0.0, 1
     for begin in range(0, len(tokens), stride):
         end = min(begin + size, len(tokens))
         window = tokens[begin:end]
         logits = predict(window)
         losses = F.cross_entropy(logits[:-1], window[1:], reduction="none")
-        total = total + losses[judged - begin - 1 :].sum()
-        judged = end
+        total = total + losses[scored - begin - 1 :].sum()
+        scored = end
         if end == len(tokens):
             break
     return total / (len(tokens) - 1)
