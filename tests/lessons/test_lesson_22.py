@@ -150,9 +150,9 @@ def test_right_answers_are_accepted(name, function, judged):
 
 
 MUTANTS = {
-    "flops: forward": ("training_flops", lambda *s: by_matrices(*s, back=0), "way forward alone"),
+    "flops: forward": ("training_flops", lambda *s: by_matrices(*s, back=0), "only the forward pass"),
     "flops: back once": ("training_flops", lambda *s: by_matrices(*s, back=1), "two products where"),
-    "flops: products": ("training_flops", lambda *s: by_matrices(*s, pair=1), "products alone"),
+    "flops: products": ("training_flops", lambda *s: by_matrices(*s, pair=1), "only multiplications"),
     "flops: no feed-forward": (
         "training_flops", lambda *s: by_matrices(*s, inside=0), "You have 4 d²",
     ),
@@ -161,7 +161,7 @@ MUTANTS = {
     ),
     "flops: one layer": ("training_flops", lambda n, *s: by_matrices(1, *s), "one layer"),
     "flops: one token": ("training_flops", lambda *s: by_matrices(*s[:4], 1), "one token"),
-    "flops: scores": ("training_flops", changed(1, lambda n, *_: n // 2), "attention is half"),
+    "flops: scores": ("training_flops", changed(1, lambda n, *_: n // 2), "Attention is half"),
     "flops: square": ("training_flops", changed(1, lambda n, *s: n * s[3]), "whole square"),
     "flops: table": ("training_flops", changed(2, lambda n, *_: 2 * n), "looked up"),
     "flops: headless": ("training_flops", changed(2, lambda n, *_: 0 * n), "head is missing"),
@@ -178,7 +178,7 @@ MUTANTS = {
         "best_size", lambda n, loss: size_by_equations(n, loss, torch.log10), "to base 10",
     ),
     "size: logarithm": (
-        "best_size", lambda n, loss: size_by_equations(n, loss, back=lambda x: x), "Go back",
+        "best_size", lambda n, loss: size_by_equations(n, loss, back=lambda x: x), "Convert it back",
     ),
     "size: sign": (
         "best_size", lambda n, loss: size_by_equations(n, loss, vertex=lambda a, b: b / a / 2), "sign",

@@ -26,60 +26,60 @@ def _flops_cases() -> list[Case]:
 FLOPS_SLIPS = (
     Slip(
         "backward",
-        "the way forward alone",
-        "this is the way forward alone. The way back costs twice as much again: once for the gradient "
+        "only the forward pass",
+        "This is only the forward pass. The backward pass costs twice as much: once for the gradient "
         "of the inputs, once for that of the weights.",
     ),
     Slip(
         "backward",
-        "the way back as dear as the way forward",
-        "you made the way back as dear as the way forward. It makes two products where that makes one: "
-        "three times the way forward in all.",
+        "backward as expensive as forward",
+        "You made the backward pass as expensive as the forward pass. It needs two products where the "
+        "forward pass needs one: multiply the forward pass by three in all.",
     ),
     Slip(
         "operations",
         "products without sums",
-        "you counted products alone. Each is added to something, and both count: 2 for a weight.",
+        "You counted only multiplications. Each is followed by an addition, and both count: 2 per weight.",
     ),
-    Slip("layers", "one layer", "this is one layer. Blocks and attention come `n_layers` times."),
+    Slip("layers", "one layer", "This is one layer. Multiply blocks and attention by `n_layers`."),
     Slip(
         "tokens",
         "one token",
-        "this is the cost of one token. Multiply by `tokens`.",
+        "This is the cost of one token. Multiply by `tokens`.",
     ),
     Slip(
         "blocks",
         "blocks without their feed-forward layer",
-        "a block has 12 d² weights: 4 in attention's four matrices, and 8 in the two of the feed-forward "
-        "layer, which is four times as wide. You have 4 d².",
+        "You have 4 d² for a block. It has 12 d² weights: 4 d² in attention's four matrices, and 8 d² in "
+        "the two of the feed-forward layer, which is four times as wide.",
     ),
     Slip(
         "blocks",
         "blocks without attention's matrices",
-        "a block has 12 d² weights: 4 in attention's four matrices, and 8 in the two of the feed-forward "
-        "layer. You have 8 d².",
+        "You have 8 d² for a block. It has 12 d² weights: 4 d² in attention's four matrices, and 8 d² in "
+        "the two of the feed-forward layer.",
     ),
     Slip(
         "attention",
         "half of attention",
-        "attention is half of what it should be. There are two products with `n_ctx` keys, the scores "
-        "and the mixture; and what the mask hides is computed all the same.",
+        "Attention is half of what it should be. There are two products over `n_ctx` keys, the scores "
+        "and the mixture; and what the mask hides is computed too.",
     ),
     Slip(
         "attention",
         "the whole square for each token",
-        "you gave each token the whole square of scores. It has one row of it: `n_ctx` keys.",
+        "You gave each token the whole square of scores. It has only one row: `n_ctx` keys.",
     ),
     Slip(
         "head",
         "the embedding as a product",
-        "the table of embeddings is looked up, not multiplied. Only the head is a product with "
+        "Embeddings are looked up in a table, not multiplied. Only the head is a product with "
         "vocab_size · d_model weights.",
     ),
     Slip(
         "head",
         "no head",
-        "the head is missing: a product with vocab_size · d_model weights.",
+        "The head is missing: a product with vocab_size · d_model weights.",
     ),
 )
 
@@ -95,8 +95,8 @@ def _flops_with(slips: frozenset[str]) -> Callable[..., torch.Tensor]:
         tables = {"no head": 0, "the embedding as a product": 2}
         heads = next((n for name, n in tables.items() if name in slips), 1)
         times = 3
-        times = 1 if "the way forward alone" in slips else times
-        times = 2 if "the way back as dear as the way forward" in slips else times
+        times = 1 if "only the forward pass" in slips else times
+        times = 2 if "backward as expensive as forward" in slips else times
         times *= 1 if "products without sums" in slips else 2
         times *= 1 if "one token" in slips else tokens
         parts = [
@@ -135,48 +135,48 @@ SIZE_SLIPS = (
     Slip(
         "axis",
         "a parabola in N",
-        "the parabola is one of N itself. Sizes double: take the logarithm first.",
+        "Your parabola is in N itself. Sizes grow by factors: take the logarithm first.",
     ),
     Slip(
         "axis",
         "two kinds of logarithm",
-        "you took logarithms to base 10 and came back with e to the power of. Use one base both ways.",
+        "You took logarithms to base 10 but went back with powers of e. Use one base both ways.",
     ),
     Slip(
         "vertex",
         "the sign of the vertex",
-        "the sign is wrong: the lowest place of a·x² + b·x + c is at −b / 2a.",
+        "The sign is wrong: the lowest point of a·x² + b·x + c is at −b / 2a.",
     ),
     Slip(
         "vertex",
         "the vertex without its 2",
-        "you went to −b / a. The lowest place of a·x² + b·x + c is at −b / 2a.",
+        "You took −b / a. The lowest point of a·x² + b·x + c is at −b / 2a.",
     ),
     Slip(
         "answer",
         "the logarithm of the size",
-        "this is the logarithm of the size. Go back to parameters.",
+        "This is the logarithm of the size. Convert it back to parameters.",
     ),
     Slip(
         "answer",
         "the lowest loss",
-        "this is the loss at the lowest place. Return the size.",
+        "This is the loss at the lowest point. Return the size.",
     ),
     Slip(
         "fit",
         "logarithms of losses",
-        "you fitted the parabola to the logarithm of the loss. Fit it to the loss.",
+        "You fitted the parabola to the logarithm of the loss. Fit it to the loss.",
     ),
     Slip(
         "fit",
         "the best of the runs",
-        "this is the best of the sizes that were tried. The best size lies between them: fit the "
+        "This is the best of the sizes that were tried. The best size is between them: fit the "
         "parabola.",
     ),
     Slip(
         "fit",
         "through three runs",
-        "the parabola goes through the first three runs. Fit it to all of them by least squares.",
+        "The parabola goes through the first three runs. Fit it to all of them by least squares.",
     ),
 )
 

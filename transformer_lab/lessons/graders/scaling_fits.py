@@ -1,4 +1,4 @@
-"""Checks of lesson 22, Scale: the law that is fitted, and how sure its numbers are."""
+"""Checks of lesson 22, Scale: the law that is fitted, and how certain its numbers are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformer_lab.lessons.solutions import lesson_22 as solutions
 
 
 def in_double(written: Callable[..., Any], *arguments: Any) -> Any:
-    """Call it with numbers of 64 bits, for a fit in 32 bits loses what is compared."""
+    """Call it with 64-bit numbers: a fit in 32 bits loses the digits that are compared."""
     return written(*(a.double() if isinstance(a, torch.Tensor) else a for a in arguments))
 
 
@@ -32,13 +32,13 @@ def _runs(seed: int, n: int, numbers: tuple[float, ...]) -> tuple[torch.Tensor, 
 
 
 def _fit_cases() -> list[Case]:
-    first = torch.tensor([0.6, 0.2, 0.8, 0.4])  # in no order, so that the best stands anywhere
+    first = torch.tensor([0.6, 0.2, 0.8, 0.4])  # in no order, so that the best can be anywhere
     second = torch.tensor([0.5, 0.9, 0.1, 0.7, 0.3])
     sizes, tokens, loss = _runs(4, 7, (1.0, 0.9, 0.5, 0.8, 0.5))
     loss[2] += 0.4
     return [
         Case("8 runs", (*_runs(1, 8, (1.2, 1.0, 0.6, 0.7, 0.3)), first, second)),
-        Case("7 runs of which one went wrong", (sizes, tokens, loss, first, second)),
+        Case("7 runs, one of which went wrong", (sizes, tokens, loss, first, second)),
         Case("12 runs", (*_runs(2, 12, (0.7, 0.6, 0.4, 1.5, 0.7)), first, second)),
     ]
 
@@ -47,38 +47,38 @@ FIT_SLIPS = (
     Slip(
         "search",
         "the first pair of exponents",
-        "you returned the first pair of exponents. Try them all, and keep the one with the least "
+        "You returned the first pair of exponents. Try them all, and keep the one with the smallest "
         "squared error.",
     ),
     Slip(
         "search",
         "the last pair of exponents",
-        "you returned the last pair of exponents. Replace what you keep only where the error is less.",
+        "You returned the last pair of exponents. Replace the pair you keep only if the error is smaller.",
     ),
     Slip(
         "search",
         "the worst pair of exponents",
-        "you kept the pair with the largest error.",
+        "You kept the pair with the largest error. Keep the one with the smallest.",
     ),
     Slip(
         "search",
         "one exponent for both",
-        "you gave sizes and tokens the same exponent. Try every α with every β.",
+        "You gave sizes and tokens the same exponent. Try every α with every β.",
     ),
     Slip(
         "floor",
         "no floor",
-        "the floor E is missing: the fit has no column of ones.",
+        "The floor E is missing: the fit has no column of ones.",
     ),
     Slip(
         "powers",
         "growing powers",
-        "your powers grow: N to the power of +α. The loss falls, so it is N to the power of −α.",
+        "Your powers grow: N to the power of +α. The loss falls, so use N to the power of −α.",
     ),
     Slip(
         "powers",
-        "logarithms in place of powers",
-        "you fitted to logarithms of N and D. The law has powers of them.",
+        "logarithms instead of powers",
+        "You fitted to logarithms of N and D. The law has powers of them.",
     ),
     Slip(
         "powers",
@@ -88,13 +88,12 @@ FIT_SLIPS = (
     Slip(
         "error",
         "absolute errors",
-        "you kept the pair with the least absolute error. Add up the squares.",
+        "You kept the pair with the smallest absolute error. Add up the squares.",
     ),
     Slip(
         "order",
         "another order",
-        "the numbers are right, in another order: E, A, α, B, β is asked for, and yours are E, A, B, "
-        "α, β.",
+        "The numbers are right but in another order: return E, A, α, B, β. Yours are E, A, B, α, β.",
     ),
 )
 
@@ -109,7 +108,7 @@ def _fit_with(slips: frozenset[str]) -> Callable[..., torch.Tensor]:
                 one, two = parameters**-alpha, tokens**-beta
                 if "growing powers" in slips:
                     one, two = parameters**alpha, tokens**beta
-                if "logarithms in place of powers" in slips:
+                if "logarithms instead of powers" in slips:
                     one, two = parameters.log(), tokens.log()
                 if "exponents exchanged" in slips:
                     one, two = parameters**-beta, tokens**-alpha
@@ -169,50 +168,50 @@ JACKKNIFE_SLIPS = (
     Slip(
         "factor",
         "a standard deviation",
-        "this is a standard deviation of the fits. They share nearly all runs, so they lie close "
+        "This is the standard deviation of the fits. They share nearly all runs, so they are close "
         "together: take the *sum* of squares times (n − 1)/n.",
     ),
     Slip(
         "factor",
         "a mean of squares",
-        "you took the mean of the squares. The fits share nearly all runs, so they lie close together: "
+        "You took the mean of the squares. The fits share nearly all runs, so they are close together: "
         "take the *sum* of squares times (n − 1)/n.",
     ),
     Slip(
         "factor",
         "the error of a mean",
-        "you divided by the root of n, as for independent measurements. These fits share nearly all "
-        "runs: take the *sum* of squares times (n − 1)/n.",
+        "You divided by the square root of n, as for independent measurements. These fits share nearly "
+        "all runs: take the *sum* of squares times (n − 1)/n.",
     ),
     Slip(
         "factor",
         "the sum of squares as it is",
-        "the factor (n − 1)/n is missing.",
+        "The factor (n − 1)/n is missing.",
     ),
     Slip(
         "factor",
         "from the largest to the smallest",
-        "this is the distance of the largest from the smallest. Use the sum of squares.",
+        "This is the distance of the largest from the smallest. Use the sum of squares.",
     ),
     Slip(
         "root",
         "no root",
-        "the root is missing: this is a variance.",
+        "The square root is missing: this is a variance.",
     ),
     Slip(
         "centre",
         "around the fit of all runs",
-        "you took distances from the fit of all runs. Take them from the mean of the n fits.",
+        "You took distances from the fit of all runs. Take them from the mean of the n fits.",
     ),
     Slip(
         "runs",
         "two left out",
-        "you left out two runs at a time. Leave out one.",
+        "You left out two runs at a time. Leave out one.",
     ),
     Slip(
         "runs",
         "never the last",
-        "the last run is never left out. There are n fits.",
+        "You never leave out the last run. There should be n fits.",
     ),
 )
 
@@ -246,7 +245,7 @@ JACKKNIFE = Grader(
     name="22/jackknife",
     cases=_jackknife_cases,
     reference=solutions.jackknife,
-    shape_hint="one number for each that the fit gives",
+    shape_hint="one number for each number of the fit",
     use=in_double,
     suspects=suspects_of(_jackknife_with, JACKKNIFE_SLIPS),
 )
