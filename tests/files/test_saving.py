@@ -85,7 +85,9 @@ def test_what_a_dead_writer_left_is_cleaned_up(tmp_path):
 def test_what_cannot_be_saved_or_loaded_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"a Linear has no config"):
         save_model(torch.nn.Linear(2, 2), tmp_path)
-    with pytest.raises(ValueError, match=r"dtype='int8'.*fp32, fp16, bf16"):
+    with pytest.raises(
+        ValueError, match=r"dtype must be one of fp32, fp16, bf16, None, got 'int8'"
+    ):
         save_model(small(), tmp_path, dtype="int8")
     with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder"):
         load_model(tmp_path / "nowhere")

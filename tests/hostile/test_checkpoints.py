@@ -62,8 +62,8 @@ CASES = {
     "an absolute path as a name": (file_of({"/etc/x": entry(0, 4)}, bytes(4)), "invalid name"),
     "control characters in a name": (file_of({"a\x1b[2J\n": entry(0, 4)}, bytes(4)), "invalid name"),
     "overlapping tensors": (
-        file_of({"a": entry(0, 8), "b": entry(4, 12)}, bytes(12)), "not at its expected offset"),
-    "a hole": (file_of({"a": entry(0, 4), "b": entry(8, 12)}, bytes(12)), "not at its expected offset"),
+        file_of({"a": entry(0, 8), "b": entry(4, 12)}, bytes(12)), "at a wrong offset"),
+    "a hole": (file_of({"a": entry(0, 4), "b": entry(8, 12)}, bytes(12)), "at a wrong offset"),
     "more data than tensors": (file_of({"a": entry(0, 4)}, bytes(400)), "but it has 400"),
     "less data than tensors": (file_of({"a": entry(0, 400)}, bytes(4)), "but it has 4"),
     "a negative place": (file_of({"a": entry(-4, 4)}, bytes(4)), "no valid entry"),

@@ -134,7 +134,7 @@ def test_a_study_on_a_full_disk_keeps_what_was_computed_and_goes_on(disk):
             fill(disk, 0)
 
     options = dict(measure="effects", out=disk / "o", batch_size=1)
-    with pytest.raises(DiskFullError, match="the disk is full; what was written before is kept"):
+    with pytest.raises(DiskFullError, match="the disk is full; everything written before is kept"):
         tl.study(model, texts, progress=each, **options)
     assert 3 <= max(told) < 40
     (disk / "junk").unlink()

@@ -108,7 +108,7 @@ def _read(handle: int) -> dict:
     data = os.read(handle, 4096)
     left = parse_json(data, "the lock") if data else {}
     if left and not {"host", "pid"} <= set(left):
-        raise CheckpointError("the lock names no owner")
+        raise CheckpointError("the lock file names no owner")
     return left
 
 

@@ -420,9 +420,7 @@ def _check_places(path: Path, header: dict[str, Any], data: int) -> None:
     position = 0
     for begin, end, name in sorted(places):
         if begin != position:
-            raise CheckpointError(
-                f"{path} is damaged: tensor {name!r} is not at its expected offset"
-            )
+            raise CheckpointError(f"{path} is damaged: tensor {name!r} is at a wrong offset")
         position = end
     if position != data:
         raise CheckpointError(

@@ -100,17 +100,14 @@ def train(
         compile: use `torch.compile` (a string names its backend). "auto" compiles on a CPU if the
             run is long enough to pay for it; the progress bar says why or why not. If there is no
             compiler, or it fails, training continues uncompiled with a warning.
-        threads: CPU threads during training. None: one for a small model (see `threads_for`), which
-            gains little from more on an idle machine and loses much on a shared one; otherwise
-            torch's setting.
+        threads: CPU threads during training. None: one for a small model (see `threads_for`), for
+            which more gain little on an idle machine and lose much on a busy one; else torch's own.
         run: a `Run`, or a folder for one: checkpoints, metrics.jsonl and snapshots go there.
         resume: continue from the run's newest checkpoint that verifies, or from 0 if there is none.
         checkpoint_every: steps between checkpoints (default: a tenth of all).
-        snapshot_every, probe: the steps between snapshots, each of which saves to the run the
-            attention patterns of these token ids [position] (for an encoder-decoder a pair: source,
-            target).
-        watch: an object whose `start(model, steps)`, `update(step, model)` and `finish(reason)` are
-            called.
+        snapshot_every, probe: the steps between snapshots, which save the attention patterns of these
+            token ids [position] (for an encoder-decoder a pair: source, target) in the run.
+        watch: its `start(model, steps)`, `update(step, model)` and `finish(reason)` are called.
         progress: show a bar with loss, tokens per second and time left.
         loss: (model, batch) -> mean loss, a scalar. Default: `CrossEntropy`.
 
