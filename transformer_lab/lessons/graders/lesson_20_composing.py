@@ -157,7 +157,7 @@ _COMPOSITION = Grader(
             "You took one standard deviation over all three kinds. Use a separate one for each row.",
         ),
         Suspect(
-            "divided by the root of how many",
+            "divided by the standard error",
             _with(spread=lambda x: x.std(0) / len(x) ** 0.5),
             "You divided by the standard *error* of the mean. You compare one pair with other single "
             "pairs, so take the standard deviation.",
