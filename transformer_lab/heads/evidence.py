@@ -28,7 +28,7 @@ BAR = 0.5
 LARGEST_OUTPUT = 2**23  # numbers in the predictions that are kept, to compare others with
 LARGEST_TWIN = 2**29  # parameters, 2 GiB: a twin needs as much memory as the model itself
 SMALL_TWIN = 2**22  # up to so many, a twin is made in no time
-KL = "KL divergence of the predictions, in nats a token"
+KL = "KL divergence of the predictions, in nats per token"
 CHANGE = "relative change of the final hidden states (the model predicts no tokens)"
 
 Spots = Sequence[tuple[int, int]]  # (layer, head)

@@ -137,7 +137,7 @@ def claim(
     if _inside(without, given, tolerance):
         raise ClaimFailed(
             f"{text}: measured {number(value)}, but its control ({name}) is {number(without)}, "
-            f"which is {bound} too: nothing is shown"
+            f"which is {bound} too, so the claim shows nothing"
         )
     return Claim(text, value, bound, True, control=(name, without))
 

@@ -75,7 +75,7 @@ def _bleu_cases() -> list[Case]:
             ),
         ),
         Case(
-            "no run of four words that is right",
+            "no run of four words matches",
             (_texts("ein Hund rennt schnell weg"), _texts("ein Hund rennt nun schnell weg")),
         ),
         Case("a translation equal to its reference", (_texts(dogs), _texts(dogs))),
