@@ -239,8 +239,8 @@ def _views(lines, options):
     config = tl.ModelConfig(vocab_size=VOCABULARY, n_layers=12, n_heads=12, d_model=96, n_ctx=512)
     model = tl.Transformer(config).eval()
     lines += [
-        "## Views", "", "A page with a HeadView of 12 × 12 heads, complete. The maps are counted at one byte for each weight "
-        "that a causal head can have.", "",
+        "## Views", "", "A page with a HeadView of 12 × 12 heads, complete. The size of the maps counts one byte "
+        "for each weight that the causal mask allows.", "",
         "| tokens | page | maps | page / maps |", "|--:|--:|--:|--:|",
     ]  # fmt: skip
     for length in (32, 128, 512):
