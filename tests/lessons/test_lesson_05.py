@@ -213,8 +213,8 @@ WRONG = {
     "no mask": ("SelfAttention", attention(causal=False), ["Nothing is hidden"]),
     "a view": ("SelfAttention", Viewed, ["mixes positions"]),
     "values turned": ("SelfAttention", attention(turn="qkv"), ["values as well"]),
-    "keys not turned": ("SelfAttention", attention(turn="q"), ["Only the queries are turned"]),
-    "never turned": ("SelfAttention", attention(turn=""), ["must be turned"]),
+    "keys not turned": ("SelfAttention", attention(turn="q"), ["Only the queries are rotated"]),
+    "never turned": ("SelfAttention", attention(turn=""), ["must be rotated"]),
     "no W_O": ("SelfAttention", attention(out_used=False), ["last step is missing"]),
     "no mask, no scale": (
         "SelfAttention", attention(causal=False, scale=lambda self, d: 1.0),

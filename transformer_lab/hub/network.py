@@ -116,7 +116,7 @@ def no_heads(layer: Layer, layers: Sequence[Layer]) -> str:
     """Why a layer's heads cannot be looked at or changed, and where there are some."""
     by = f" ({layer.by})" if layer.by else ""
     having = ", ".join(str(other.number) for other in layers if other.heads != 0)
-    where = f"heads are in layers {having}" if having else "the heads of no layer are known"
+    where = f"heads are in layers {having}" if having else "no layer of this model has known heads"
     return f"layer={layer.number} has no heads: it is {layer.what}{by}; {where}"
 
 

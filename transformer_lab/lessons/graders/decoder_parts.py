@@ -43,7 +43,7 @@ def _rotary_cases() -> list[Case]:
     return [
         Case("2 texts, 3 heads, 5 positions, 8 numbers each", (random(1, 2, 3, 5, 8),)),
         Case("one head of 9 positions", (random(2, 9, 4),)),
-        Case("one position, which is not turned", (random(3, 1, 2, 1, 6),)),
+        Case("one position, which is not rotated", (random(3, 1, 2, 1, 6),)),
     ]
 
 
@@ -100,10 +100,10 @@ ROTARY = Grader(
             ),
             Slip("layout", "both minus", "The sine has the sign − in both halves. One of them needs +."),
             Slip("layout", "both plus", "The sine has the sign + in both halves. One of them needs −."),
-            Slip("layout", "half of it", "You turned only the first half; the second is unchanged."),
+            Slip("layout", "half of it", "You rotated only the first half; the second is unchanged."),
             Slip(
                 "sign", "backwards",
-                "You turn the other way round. That gives the same scores, but it does not fit weights "
+                "You rotate the other way round. That gives the same scores, but it does not fit weights "
                 "from another model: the first half gets −sin, the second +sin.",
             ),
             Slip(
@@ -114,19 +114,19 @@ ROTARY = Grader(
                 "speed", "exponent not doubled",
                 "The exponent of pair i is 2i/d: 0/d, 2/d, 4/d, … Yours goes half as far.",
             ),
-            Slip("speed", "one speed", "All pairs turn at the same speed. The angle of pair i is "
+            Slip("speed", "one speed", "All pairs rotate at the same speed. The angle of pair i is "
                  "position / base^(2i/d)."),
             Slip("speed", "another base", "The base is not used, or is not 10000."),
             Slip(
                 "position", "positions from 1",
-                "Your positions begin at 1. The first one is 0, and does not turn at all.",
+                "Your positions begin at 1. The first one is 0, and is not rotated at all.",
             ),
             Slip(
                 "position", "the heads counted",
                 "You count along the wrong axis (heads or texts). The positions are the second-to-last "
                 "axis.",
             ),
-            Slip("all", "nothing turned", "Nothing is turned: `x` comes back as it was."),
+            Slip("all", "nothing turned", "Nothing is rotated: `x` comes back as it was."),
         ],
     ),
 )  # fmt: skip
@@ -263,21 +263,21 @@ ATTENTION = Grader(
             Slip("out", "no W_O", "The last step is missing: `self.out` mixes the heads."),
             Slip(
                 "turn", "never turned",
-                "With `positions=\"rotary\"` queries and keys must be turned, but yours are not.",
+                "With `positions=\"rotary\"` queries and keys must be rotated, but yours are not.",
             ),
             Slip(
                 "turn", "always turned",
-                "You always turn queries and keys. Turn them only if `config.positions` is \"rotary\".",
+                "You always rotate queries and keys. Rotate them only if `config.positions` is \"rotary\".",
             ),
-            Slip("turn", "only queries turned", "Only the queries are turned. Turn the keys, too."),
+            Slip("turn", "only queries turned", "Only the queries are rotated. Rotate the keys, too."),
             Slip(
                 "turn", "values turned",
-                "You turn the values as well. Turn only queries and keys: the position helps to find a "
+                "You rotate the values as well. Rotate only queries and keys: the position helps to find a "
                 "token, but is not part of what it passes on.",
             ),
             Slip(
                 "turn", "turned before the split",
-                "You turn before you split the heads. Turn every head by itself: split first.",
+                "You rotate before you split the heads. Rotate every head by itself: split first.",
             ),
             Slip(
                 "axis", "softmax over queries",
