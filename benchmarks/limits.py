@@ -149,7 +149,9 @@ def _machine(lines, options):
         f"| copying 128 MB, counting both reads and writes | {memory:.1f} GB/s |", "",
     ]  # fmt: skip
     common = dict(seconds=clock.cpu, seed=options.seed)
-    yield at_least("matrix products in the shapes of a step", wide, None, unit="GFLOP/s", **common)
+    yield at_least(
+        "matrix products with the shapes of a training step", wide, None, unit="GFLOP/s", **common
+    )
     return large, memory
 
 

@@ -94,7 +94,7 @@ def as_markdown(values: dict[str, Any]) -> str:
         "  returns are shown, with a note, and they agree with it. Heads cannot be edited.",
         "- **no attention**: the model has no attention, and a message says so.",
         f"- **{REFUSED}**: the model cannot be shown, and a message says why.",
-        f"- **{WRONG}**: something shown is false, or a failure is not explained by a message of ours.",
+        f"- **{WRONG}**: something shown is false, or none of our messages explains a failure.",
         f"- **{NOT_BUILT}**: no tiny random version could be built here, so nothing is known.",
     ]
     for task in TASKS:

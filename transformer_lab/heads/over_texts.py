@@ -75,7 +75,7 @@ class AverageMap:
     def sentence(self) -> str:
         start = f"Mean over {self.aligned.sentence}."
         if self.consistency != self.consistency:
-            return f"{start} Its weights are even in every row, so there is nothing to shuffle."
+            return f"{start} Its weights are uniform in every row, so there is nothing to shuffle."
         return (
             f"{start} Consistency is {_short(self.consistency)}: at 1 the map is the same in "
             "every text; 0 is what you get by shuffling each row’s keys within reach."
