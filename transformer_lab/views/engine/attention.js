@@ -13,11 +13,19 @@ import { dot, linear, lengths, matrix, rmsNorm, rowsOf, softmax } from "./tensor
  * @property {Matrix} query [query, head · dHead]
  * @property {Matrix} key [key, kv head · dHead]
  * @property {Matrix} value
+ * @property {number} [dValue] how wide values are; dHead by default
+ * @property {number} [groups] of heads, which share keys and values
+ * @property {number} [scale] 1 / √dHead by default
+ * @property {number | null} [softcap] scores become softcap · tanh(score / softcap)
+ * @property {Mask | null} [mask]
+ * @property {((head: number, query: number) => number) | null} [sink] the score of one more column, which has no value
  * @property {import("./positions.js").Bias | null} bias
  * @property {boolean} causal
  * @property {number} start where in the text the first query stands
  * @property {import("./edits.js").MapChange[]} changes of its maps, in order
  */
+
+/** What is added to scores, or (of bools) which of them count: [head or 1, query or 1, key]. @typedef {{heads: number, rows: number, columns: number, data: Float32Array, bool: boolean}} Mask */
 
 const GROUP = 64; // rows of a map that are held at once
 export const EPSILON = 2 ** -23; // torch's, where rms_norm is given none
@@ -58,7 +66,7 @@ export const callOf = (call, from, to) => ({ ...call, query: rowsOf(call.query, 
  * @param {number} [to]
  */
 export function patternOf(call, head, from = 0, to = call.query.rows) {
-  const { query, key, dHead, causal, bias } = call;
+  const { query, key, dHead, causal, bias, scale = 1 / Math.sqrt(dHead), softcap = null, mask = null, sink = null } = call;
   const n = key.rows;
   const [q, k] = [head * dHead, keyHead(call, head) * dHead];
   const map = new Float32Array((to - from) * n);
@@ -66,7 +74,9 @@ export function patternOf(call, head, from = 0, to = call.query.rows) {
     const place = call.start + row;
     const weights = map.subarray((row - from) * n, (row - from + 1) * n);
     const seen = causal ? weights.subarray(0, place + 1) : weights;
-    for (let j = 0; j < seen.length; j++) seen[j] = dot(query.data, row * query.columns + q, key.data, j * key.columns + k, dHead) / Math.sqrt(dHead);
+    for (let j = 0; j < seen.length; j++) seen[j] = dot(query.data, row * query.columns + q, key.data, j * key.columns + k, dHead) * scale;
+    if (softcap !== null) for (let j = 0; j < seen.length; j++) seen[j] = softcap * Math.tanh(seen[j] / softcap);
+    if (mask) addMask(seen, mask, head, row);
     if (bias) for (let j = 0; j < seen.length; j++) seen[j] += bias.lines[head][j - place + bias.middle];
     const changes = call.changes.filter((change) => (change.head ?? head) === head && (change.query ?? place) === place);
     for (const { key, put } of changes) {
@@ -74,10 +84,20 @@ export function patternOf(call, head, from = 0, to = call.query.rows) {
       if (key === null) seen.fill(-Infinity);
       else if (key < seen.length) seen[key] = -Infinity;
     }
-    softmax(seen);
+    softmax(seen, sink?.(head, row));
     putIn(weights, changes, head);
   }
   return map;
+}
+
+/** @param {Float32Array} scores @param {Mask} mask @param {number} head @param {number} row */
+function addMask(scores, { heads, rows, columns, data, bool }, head, row) {
+  const at = ((heads > 1 ? head : 0) * rows + (rows > 1 ? row : 0)) * columns;
+  for (let j = 0; j < scores.length; j++) {
+    const value = data[at + (columns > 1 ? j : 0)];
+    if (!bool) scores[j] += value;
+    else if (!value) scores[j] = -Infinity;
+  }
 }
 
 /** Weights that are put in the place of a row, and of these the edges that are cut afterwards: the rest takes their weight. */
@@ -98,7 +118,7 @@ function putIn(row, changes, head) {
 }
 
 /** The key and value head that a head reads: neighbours share one. @param {Call} call @param {number} head */
-export const keyHead = ({ heads, key, dHead }, head) => Math.floor(head / (heads / (key.columns / dHead)));
+export const keyHead = ({ heads, key, dHead, groups = key.columns / dHead }, head) => Math.floor(head / (heads / groups));
 
 /**
  * What each head gives: for every query the mean of the values, weighted by its map.
@@ -107,13 +127,13 @@ export const keyHead = ({ heads, key, dHead }, head) => Math.floor(head / (heads
  * @param {(head: number) => boolean} [which] the heads that are computed
  * @returns {Matrix} [query, head · dHead]
  */
-export function attend(call, z = matrix(call.query.rows, call.query.columns), which = () => true) {
-  const { value, dHead } = call;
+export function attend(call, z = matrix(call.query.rows, call.heads * (call.dValue ?? call.dHead)), which = () => true) {
+  const { value, dValue = call.dHead } = call;
   const n = value.rows;
-  const sum = new Float64Array(dHead);
+  const sum = new Float64Array(dValue);
   for (let head = 0; head < call.heads; head++) {
     if (!which(head)) continue;
-    const v = keyHead(call, head) * dHead;
+    const v = keyHead(call, head) * dValue;
     for (let from = 0; from < z.rows; from += GROUP) {
       const to = Math.min(z.rows, from + GROUP);
       const map = patternOf(call, head, from, to);
@@ -123,9 +143,9 @@ export function attend(call, z = matrix(call.query.rows, call.query.columns), wh
         for (let j = 0; j < seen; j++) {
           const weight = map[(row - from) * n + j];
           const at = j * value.columns + v;
-          for (let c = 0; c < dHead; c++) sum[c] += weight * value.data[at + c];
+          for (let c = 0; c < dValue; c++) sum[c] += weight * value.data[at + c];
         }
-        z.data.set(sum, row * z.columns + head * dHead);
+        z.data.set(sum, row * z.columns + head * dValue);
       }
     }
   }

@@ -155,12 +155,12 @@ export function rmsNorm(x, { weight }, eps) {
   return y;
 }
 
-/** Scores to weights, in place: e^score over their sum; a row of −∞ becomes 0. @param {Float32Array} row */
-export function softmax(row) {
-  let top = -Infinity;
+/** Scores to weights, in place: e^score over their sum; a row of −∞ becomes 0. @param {Float32Array} row @param {number} [sink] the score of one more column, which is left out */
+export function softmax(row, sink = -Infinity) {
+  let top = sink;
   for (const score of row) if (score > top) top = score;
   if (top === -Infinity) return row.fill(0);
-  let sum = 0;
+  let sum = Math.exp(sink - top);
   for (let j = 0; j < row.length; j++) sum += row[j] = Math.exp(row[j] - top);
   for (let j = 0; j < row.length; j++) row[j] /= sum;
   return row;
@@ -171,7 +171,7 @@ export const lengths = (x) =>
   Float32Array.from({ length: x.rows }, (_, i) => Math.sqrt(dot(x.data, i * x.columns, x.data, i * x.columns, x.columns)));
 
 /** Source: Numerical Recipes, 6.2; right to 1.2e-7, a last bit of 32. */
-function erf(x) {
+export function erf(x) {
   const t = 1 / (1 + 0.5 * Math.abs(x));
   const inner = t * (-0.82215223 + t * 0.17087277);
   const series = t * (0.37409196 + t * (0.09678418 + t * (-0.18628806 + t * (0.27886807 + t * (-1.13520398 + t * (1.48851587 + inner))))));

@@ -1,0 +1,141 @@
+"""Compare a graph with the model that it was exported from, which must not be touched by us."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..attention import AttentionCall, Tap
+from ..edits.hanging import tap_for
+from ..edits.makers import ablate
+from ..hub.network import Inputs, Network, Output
+from ..hub.shield import no_grad
+from ..hub.which import network_of
+from .export import Graph, GraphError
+from .operations import running_with
+
+TOLERANCE = 1e-4  # of the largest answer, or of 1
+
+
+def check_graph(graph: Graph, network: Network, inputs: Inputs) -> float:
+    """Compare answers, with every head and with one off, at up to three lengths.
+
+    The model runs as a copy under eager attention, and there a head is switched off by zeroing its
+    rows of W_O; nothing of the attention interface takes part. One length is beyond every window.
+
+    Args:
+        network: of the model that the graph was exported from.
+        inputs: a batch of one, that the model reads.
+
+    Returns:
+        The largest difference, as a fraction of the largest answer (or of 1).
+
+    Raises:
+        GraphError: where they differ by more than `TOLERANCE`.
+    """
+    plain = copy.deepcopy(network.module).eval()
+    if hasattr(plain, "set_attn_implementation"):
+        plain.set_attn_implementation("eager")
+    twin = network_of(plain)
+    texts = [_of_length(inputs, n, graph) for n in _lengths(graph, network, inputs)]
+    worst = max(
+        _apart(_answer(twin.run(text)), graph.run(*_tensors(text, graph))) for text in texts
+    )
+    worst = max(worst, _with_a_head_off(graph, network, twin, texts[-1]))
+    if not worst <= TOLERANCE:  # NaN is refused as well
+        raise GraphError(f"its graph differs from the model by {worst:.1e} of the largest answer")
+    return worst
+
+
+def _lengths(graph: Graph, network: Network, inputs: Inputs) -> list[int]:
+    """Texts to compare: short, as given, and longer than any window of the model."""
+    if inputs.tokens is None or not graph.any_length:
+        return [0]
+    config = getattr(network.module, "config", None)
+    named = ("sliding_window", "local_attention", "window_size", "attention_window")
+    windows = [w for name in named if isinstance(w := getattr(config, name, None), int)]
+    windows = [w for w in windows if 0 < w < graph.lengths[1]]
+    beyond = min(graph.lengths[1], max([2 * inputs.tokens.shape[1], *(w + 3 for w in windows)]))
+    return sorted({graph.lengths[0] + 1, inputs.tokens.shape[1], beyond})
+
+
+def _of_length(inputs: Inputs, n: int, graph: Graph) -> Inputs:
+    """The same text cut or repeated to n tokens; its target a little longer."""
+    if not n or inputs.tokens is None:
+        return inputs
+    sizes = {"tokens": n, "target": min(n + 1, graph.lengths[1])}
+    read = {"tokens": inputs.tokens, "target": inputs.target}
+    cut = {
+        name: None if x is None else x.repeat(1, -(-sizes[name] // x.shape[1]))[:, : sizes[name]]
+        for name, x in read.items()
+    }
+    return Inputs(cut["tokens"], cut["target"], given=inputs.given)
+
+
+def _tensors(inputs: Inputs, graph: Graph) -> list[Any]:
+    read = {"tokens": inputs.tokens, "target": inputs.target, **inputs.given}
+    return [read[name] for name in graph.inputs]
+
+
+def _answer(output: Output) -> Tensor:
+    return next(x for x in output if x is not None)
+
+
+def _apart(wanted: Tensor, found: Tensor) -> float:
+    size = max(1.0, float(wanted.abs().max()))
+    return float((wanted - found).abs().max()) / size
+
+
+class _Calls(Tap):
+    """Remembers the last call of attention."""
+
+    call: AttentionCall | None = None
+
+    def on_attention(self, call: AttentionCall) -> AttentionCall:
+        self.call = call
+        return call
+
+
+def _with_a_head_off(graph: Graph, network: Network, twin: Network, text: Inputs) -> float:
+    """The last layer's last head off: the graph edited, and the model with its rows of W_O at 0;
+    0 where no linear W_O follows its heads."""
+    with no_grad(), network.tapping(seen := _Calls()):
+        network.run(text)
+    call = seen.call
+    if call is None or call.site is None or network.stands_between(call.site):
+        return 0.0
+    ours = network.output_weight(call)
+    path = _path_of(network, ours)
+    if path is None:
+        return 0.0
+    head = call.n_heads - 1
+    width = ours.shape[0] // call.n_heads
+    weight = twin.module.get_parameter(path)
+    turned = weight.T if weight.shape == ours.T.shape and weight.shape != ours.shape else weight
+    if weight.shape[0] == weight.shape[1]:
+        turned = weight.T if _is_turned(network.module.get_parameter(path), ours) else weight
+    with torch.no_grad():
+        kept = turned[head * width : (head + 1) * width].clone()
+        turned[head * width : (head + 1) * width] = 0
+        wanted = _answer(twin.run(text))
+        turned[head * width : (head + 1) * width] = kept
+    off = tap_for(network, ablate(call.site.layer, head, kind=call.site.kind))
+    with running_with(off):
+        return _apart(wanted, graph.run(*_tensors(text, graph)))
+
+
+def _path_of(network: Network, weight: Tensor | None) -> str | None:
+    """The name of the parameter that W_O is, or is the transpose of."""
+    if weight is None:
+        return None
+    for name, own in network.module.named_parameters():
+        if own.data_ptr() == weight.data_ptr() and own.numel() == weight.numel():
+            return name
+    return None
+
+
+def _is_turned(parameter: Tensor, weight: Tensor) -> bool:
+    return parameter.stride() != weight.stride()

@@ -1,0 +1,297 @@
+"""Export a model's forward pass as a graph."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from ..attention import AttentionCall, Site, Tap
+from ..hub.network import Inputs, Network, Output, SeamError
+from ..hub.shield import no_grad
+from . import operations  # noqa: F401  (registers the two operations)
+
+POINTS = ("resid_pre", "attn_out", "cross_out", "resid_mid", "mlp_out", "resid_post")
+LONGEST = 4096  # positions, where a model sets no limit
+# What changes no number: left out, or (with another name) read as its first argument.
+_NOTHING = ("_assert", "_check", "sym_constrain")
+_SAME = ("alias", "clone", "detach", "lift_fresh_copy", "contiguous")
+
+
+class GraphError(ValueError):
+    """A model cannot be exported exactly, and why, as the end of a sentence."""
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A forward pass as a list of operations.
+
+    Args:
+        inputs: names of what it reads, in order: "tokens", "target" or "pixel_values".
+        nodes: [operation, name of its result, arguments, named arguments]; a result is named in
+            arguments as {"n": name}.
+        weights: name -> tensor. Tied weights are one tensor under several names.
+        output: the name of the result.
+        answers: "logits", "states" or "answers", as in `Output`.
+        lengths: (shortest, longest) text in tokens; equal where the graph holds for one length.
+        lacking: points of the stream that the model does not show.
+        program: the exported program, which runs the graph in PyTorch.
+    """
+
+    inputs: tuple[str, ...]
+    nodes: list[list[Any]] = field(repr=False)
+    weights: Mapping[str, Tensor] = field(repr=False)
+    output: str
+    answers: str
+    lengths: tuple[int, int]
+    lacking: tuple[str, ...]
+    program: Any = field(repr=False)
+
+    @property
+    def any_length(self) -> bool:
+        """Whether it reads texts of more than one length."""
+        return self.lengths[0] < self.lengths[1]
+
+    @property
+    def operations(self) -> set[str]:
+        """The kinds of operations in it."""
+        return {node[0] for node in self.nodes}
+
+    def run(self, *inputs: Tensor) -> Tensor:
+        """The result in PyTorch: logits [batch, position, vocab], states or answers."""
+        with no_grad():
+            return self.program(*inputs)
+
+    def description(self) -> dict[str, Any]:
+        """All but the weights, as plain JSON."""
+        return {
+            "format": 1,
+            "inputs": list(self.inputs),
+            "nodes": self.nodes,
+            "output": self.output,
+            "answers": self.answers,
+            "lengths": list(self.lengths),
+            "weights": {
+                name: {"shape": list(x.shape), "type": _type_of(x)}
+                for name, x in self.weights.items()
+            },
+        }
+
+
+def export_graph(network: Network, inputs: Inputs) -> Graph:
+    """The graph of a model's pass over one text (or picture), for any length where that exports.
+
+    Args:
+        network: the adapter of a model in evaluation mode.
+        inputs: a batch of one, at least two tokens long, that the model reads.
+
+    Raises:
+        GraphError: for a model that does not export, whose attention does not pass through the
+            attention interface, or that attends within windows.
+    """
+    given = _given(inputs)
+    if not given:
+        raise GraphError("it reads nothing that is exported: tokens, or pixel_values")
+    why = ""
+    for any_length in (True, False) if inputs.tokens is not None else (False,):
+        try:
+            return _exported(network, given, any_length)
+        except GraphError:
+            raise
+        except Exception as error:  # torch.export raises many kinds, for a model that it refuses
+            why = why or _first_line(error)
+    raise GraphError(f"torch.export refuses it ({why})")
+
+
+def _type_of(x: Tensor) -> str:
+    return "float" if x.is_floating_point() else "bool" if x.dtype == torch.bool else "int"
+
+
+def _given(inputs: Inputs) -> dict[str, Tensor]:
+    found = {"tokens": inputs.tokens, "target": inputs.target}
+    found["pixel_values"] = inputs.given.get("pixel_values")
+    return {name: x for name, x in found.items() if isinstance(x, Tensor)}
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+class _Exporting(Tap):
+    """Puts our two operations into the pass that is exported."""
+
+    def __init__(self):
+        self.sites: list[Site] = []
+
+    def on_heads(self, call: AttentionCall, z: Tensor) -> Tensor:
+        if call.windows is not None:
+            raise GraphError("it attends within windows, which no page computes")
+        if call.site is None or call.value is None:
+            raise GraphError("a call of its attention has no layer")
+        self.sites.append(call.site)
+        key = call.key
+        if not key.shape[-1]:  # the bias is the whole score, since the model multiplies by itself
+            key = key.expand(-1, call.value.shape[1], -1, -1)
+        return torch.ops.transformer_lab.attend(
+            call.query, key, call.value, call.bias, call.sinks, call.causal, call.scale,
+            call.softcap, call.site.kind, call.site.layer,
+        )  # fmt: skip
+
+    def on_stream(self, name: str, site: Site, x: Tensor) -> Tensor:
+        return torch.ops.transformer_lab.point(x, name, site.kind, site.layer)
+
+
+class _Pass(nn.Module):
+    """A network's pass as a module of tensors alone, which is what torch.export takes."""
+
+    def __init__(self, network: Network, names: Sequence[str]):
+        super().__init__()
+        self.module, self.network, self.names = network.module, network, names
+        self.answers = ""
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        given = dict(zip(self.names, tensors, strict=True))
+        tokens, target = given.pop("tokens", None), given.pop("target", None)
+        output: Output = self.network.run(Inputs(tokens, target, given=given))
+        for name in ("logits", "states", "answers"):
+            found = getattr(output, name)
+            if found is not None:
+                self.answers = name
+                return found
+        raise GraphError("a pass answers nothing")
+
+
+def _exported(network: Network, given: dict[str, Tensor], any_length: bool) -> Graph:
+    tap, whole = _Exporting(), _Pass(network, tuple(given))
+    shapes, longest = _shapes(network, given, any_length)
+    with no_grad(), ExitStack() as hung:
+        hung.enter_context(network.tapping(tap))
+        lacking = _points(network, tap, hung)
+        program = torch.export.export(
+            whole, tuple(given.values()), dynamic_shapes=shapes, strict=False
+        ).run_decompositions()
+    if not tap.sites:
+        raise GraphError("its attention does not pass through the attention interface")
+    _clean(program.graph)
+    nodes, weights, output = _described(program, tuple(given))
+    if not any(node[0] == "transformer_lab.attend" for node in nodes):
+        raise GraphError("its attention does not pass through the attention interface")
+    fixed = given["tokens"].shape[1] if "tokens" in given else 1
+    return Graph(
+        inputs=tuple(given),
+        nodes=nodes,
+        weights=weights,
+        output=output,
+        answers=whole.answers,
+        lengths=(2, longest) if any_length else (fixed, fixed),
+        lacking=lacking,
+        program=program.module(),
+    )
+
+
+def _shapes(network: Network, given: dict[str, Tensor], any_length: bool):
+    longest = min(network.n_ctx or LONGEST, LONGEST)
+    if not any_length:
+        return None, longest
+    dims = {
+        name: {1: torch.export.Dim(f"n_{name}", min=2, max=longest)}
+        for name in given
+        if name in ("tokens", "target")
+    }
+    return (tuple(dims.get(name) for name in given),), longest
+
+
+def _points(network: Network, tap: _Exporting, hung: ExitStack) -> tuple[str, ...]:
+    """Let the tap see every point of the stream that the model shows; returns the others."""
+    lacking = []
+    for kind in network.kinds:
+        for name in POINTS:
+            if (name == "cross_out") != (kind == "cross"):
+                continue
+            stack = "decoder" if kind == "cross" else kind
+            try:
+                if why := network.refuses_stream([name], stack):
+                    raise SeamError(why)
+                hung.enter_context(network.changing_stream(tap, [name], stack, None))
+            except SeamError:
+                lacking.append(f"{kind}.{name}")
+    return tuple(lacking)
+
+
+def _clean(graph: fx.Graph) -> None:
+    """Drop assertions, and then what nothing uses (the attention that our operation replaced)."""
+    for node in reversed(graph.nodes):
+        if node.op == "call_function" and _name(node.target).startswith(_NOTHING):
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
+
+
+# -- from a program to plain data ------------------------------------------------------------------
+
+
+def _described(program: Any, names: tuple[str, ...]) -> tuple[list[list[Any]], dict, str]:
+    signature = program.graph_signature
+    stored = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    nodes, weights, first, same = [], {}, {}, {}
+    read = iter(names)
+    output = ""
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            if node.name not in stored:
+                nodes.append(["input", node.name, [next(read)], {}])
+                continue
+            name = stored[node.name]
+            tensor = program.state_dict.get(name, program.constants.get(name)).detach()
+            key = tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
+            name = first.setdefault(key, name)
+            weights[name] = tensor
+            nodes.append(["weight", node.name, [name], {}])
+        elif node.op == "call_function":
+            called = _name(node.target)
+            if called in _SAME:
+                same[node.name] = same.get(node.args[0].name, node.args[0].name)
+                continue
+            arguments = [_plain(x, same) for x in node.args]
+            named = {key: _plain(x, same) for key, x in node.kwargs.items() if _matters(key)}
+            nodes.append([called, node.name, arguments, named])
+        elif node.op == "output":
+            result = node.args[0][0]
+            output = same.get(result.name, result.name)
+    return nodes, weights, output
+
+
+def _name(target: Any) -> str:
+    """ "addmm", "add.Tensor", "transformer_lab.attend", "getitem"."""
+    if isinstance(target, torch._ops.OpOverload):
+        return str(target).removeprefix("aten.").removesuffix(".default")
+    if target in (operator.getitem,):
+        return "getitem"
+    return f"number.{getattr(target, '__name__', target)}"
+
+
+def _matters(name: str) -> bool:
+    return name not in ("memory_format", "layout", "device", "pin_memory", "non_blocking")
+
+
+def _plain(x: Any, same: Mapping[str, str]) -> Any:
+    if isinstance(x, fx.Node):
+        return {"n": same.get(x.name, x.name)}
+    if isinstance(x, list | tuple):
+        return [_plain(one, same) for one in x]
+    if isinstance(x, dict):
+        return {key: _plain(one, same) for key, one in x.items()}
+    if isinstance(x, float) and x in (float("inf"), float("-inf")):
+        return {"inf": 1 if x > 0 else -1}
+    if x is None or isinstance(x, bool | int | float | str):
+        return x
+    return str(x).removeprefix("torch.")  # a dtype

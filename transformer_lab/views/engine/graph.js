@@ -1,0 +1,391 @@
+// Runs a graph that Python exported: a list of primitive operations in which attention is one. It knows
+// operations and no architecture; what edits change, they change at attention and at named points.
+
+import { attend } from "./attention.js";
+import { Heap } from "./kernel.js";
+import { OPERATIONS } from "./operations.js";
+import { eachRow, isWhole, sizeOf, stridesAs, stridesOf } from "./strided.js";
+import { matrix } from "./tensors.js";
+
+/**
+ * @typedef {import("./strided.js").Tensor} Tensor
+ * @typedef {import("./tensors.js").Matrix} Matrix
+ * @typedef {import("./attention.js").Call} Call
+ *
+ * @typedef {object} Description what `Graph.description()` of Python gives
+ * @property {number} format
+ * @property {string[]} inputs
+ * @property {[string, string, any[], Record<string, any>][]} nodes
+ * @property {string} output
+ * @property {string} answers
+ * @property {[number, number]} lengths
+ * @property {Record<string, {shape: number[], type: "float" | "int" | "bool"}>} weights
+ *
+ * @typedef {object} Weight the numbers of a weight: 32 bits, or 8 with a scale for each row
+ * @property {Float32Array | Int8Array} data
+ * @property {Float32Array} [scale]
+ *
+ * @typedef {object} Hooks what changes a pass; each gives back what the model goes on with
+ * @property {(call: Call) => Call} call
+ * @property {(call: Call, z: Matrix) => Matrix} heads
+ * @property {(name: string, kind: string, layer: number, x: Matrix) => Matrix} stream
+ */
+
+const FORMAT = 1;
+const OURS = "transformer_lab.";
+/** @type {Hooks} */
+const NO_HOOKS = { call: (call) => call, heads: (_, z) => z, stream: (_name, _kind, _layer, x) => x };
+
+/** A page that holds a graph which this engine does not run, and why. */
+export class UnknownGraph extends Error {}
+
+/** Tensors of one heap; those that an operation makes and does not return are freed after it. */
+export class Workspace {
+  constructor(wasm = true) {
+    this.heap = new Heap(wasm);
+    /** @type {Tensor[]} since the last `settle` */
+    this.made = [];
+    /** @type {Map<string, {at: number, scale: number}>} weights with their rows and columns exchanged */
+    this.turnedWeights = new Map();
+  }
+
+  /** @param {number[]} shape @param {any} [type] @returns {Tensor} */
+  tensor(shape, type = "float") {
+    const size = Math.max(1, sizeOf(shape));
+    const at = this.heap.take(size);
+    return this.#made({ store: { at, size, uses: 1 }, at, shape, strides: stridesOf(shape), type });
+  }
+
+  #made(t) {
+    this.made.push(t);
+    return t;
+  }
+
+  /** The same numbers with another shape. @param {Tensor} x @param {number[]} shape @param {number[]} strides @param {number} [at] @returns {Tensor} */
+  view(x, shape, strides, at = x.at) {
+    x.store.uses++;
+    return this.#made({ ...x, at, shape, strides });
+  }
+
+  /** Its numbers one after the other: itself, or a copy. @param {Tensor} x */
+  whole(x) {
+    return isWhole(x) ? x : this.fresh(x);
+  }
+
+  /** @param {Tensor} x */
+  fresh(x) {
+    const y = this.tensor(x.shape, x.type);
+    this.copy(x, y);
+    return y;
+  }
+
+  /** @param {Tensor} from @param {Tensor} to */
+  copy(from, to) {
+    const strides = [stridesAs(from, to.shape), to.strides];
+    const [s, t] = strides.map((list) => list[to.shape.length - 1] ?? 0);
+    const { f } = this.heap;
+    eachRow(to.shape, strides, [from.at, to.at], ([a, b], n) => {
+      if (s === 1 && t === 1) f.copyWithin(b, a, a + n);
+      else for (let j = 0; j < n; j++) f[b + j * t] = f[a + j * s];
+    });
+  }
+
+  /** @param {number[]} shape @param {number} value @param {any} [type] */
+  filled(shape, value, type = "float") {
+    const y = this.tensor(shape, type);
+    this.heap.f.fill(value, y.at, y.at + sizeOf(shape));
+    return y;
+  }
+
+  /** @param {number[]} shape @param {ArrayLike<number>} values @param {any} [type] */
+  of(shape, values, type = "float") {
+    const y = this.tensor(shape, type);
+    this.heap.f.set(values, y.at);
+    return y;
+  }
+
+  /** @param {Tensor} x */
+  release({ store }) {
+    if (--store.uses === 0) this.heap.give(store.at, store.size);
+  }
+
+  /** After an operation: what it made and does not return is freed. @param {any} result */
+  settle(result) {
+    const kept = new Set([result].flat());
+    for (const t of this.made) if (!kept.has(t)) this.release(t);
+    this.made = [];
+  }
+
+  /** Weights stay where they are. @param {number[]} shape @param {any} type @param {Weight} weight @returns {Tensor} */
+  constant(shape, type, { data, scale }) {
+    const at = this.heap.take(Math.ceil(data.byteLength / 4));
+    const bytes = new Int8Array(data.buffer, data.byteOffset, data.byteLength);
+    new Int8Array(this.heap.f.buffer).set(bytes, at * 4);
+    const store = { at, size: 0, uses: Infinity };
+    if (!scale) return { store, at, shape, strides: stridesOf(shape), type };
+    const scales = this.heap.take(scale.length);
+    this.heap.f.set(scale, scales);
+    return { store: Object.assign(store, { scale: scales }), at, shape, strides: stridesOf(shape), type };
+  }
+
+  /** The rows of w [k, m] turned to [m, k], as products read them. @param {Tensor} w @returns {{at: number, scale: number}} */
+  turned(w) {
+    const [k, m] = w.shape;
+    const { scale = 0 } = /** @type {any} */ (w.store);
+    if (w.strides[0] === 1 && w.strides[1] === k) return { at: w.at, scale };
+    if (k === 1 && w.strides[1] === 1 && !scale) return { at: w.at, scale };
+    const name = `${w.at}/${k}/${m}`;
+    const known = this.turnedWeights.get(name);
+    if (known) return known;
+    const fixed = w.store.uses === Infinity;
+    const y = this.tensor([m, k]);
+    this.copy({ ...w, shape: [m, k], strides: [w.strides[1], w.strides[0]] }, y);
+    if (!fixed) return { at: y.at, scale: 0 };
+    y.store.uses = Infinity;
+    this.turnedWeights.set(name, { at: y.at, scale: 0 });
+    return { at: y.at, scale: 0 };
+  }
+
+  /** A row of a table of embeddings. @param {Tensor} table @param {number} row @param {number} to */
+  row(table, row, to) {
+    const d = table.shape[1];
+    const { f } = this.heap;
+    const { scale } = /** @type {any} */ (table.store);
+    if (scale) {
+      const bytes = new Int8Array(f.buffer, table.at * 4 + row * d, d);
+      for (let k = 0; k < d; k++) f[to + k] = bytes[k] * f[scale + row];
+    } else if (table.strides[1] === 1) f.copyWithin(to, table.at + row * table.strides[0], table.at + row * table.strides[0] + d);
+    else for (let k = 0; k < d; k++) f[to + k] = f[table.at + row * table.strides[0] + k * table.strides[1]];
+  }
+
+  /** [batch of one, head, position, d] as a matrix [position, head · d]. @param {Tensor} x @returns {Matrix} */
+  rows(x) {
+    const [, heads, n, d] = x.shape;
+    const y = matrix(n, heads * d);
+    const { f } = this.heap;
+    for (let i = 0; i < n; i++) for (let h = 0; h < heads; h++) {
+      const at = x.at + h * x.strides[1] + i * x.strides[2];
+      for (let k = 0; k < d; k++) y.data[(i * heads + h) * d + k] = f[at + k * x.strides[3]];
+    }
+    return y;
+  }
+}
+
+/** A graph with its weights, ready to run. */
+export class Graph {
+  /**
+   * @param {Description} description
+   * @param {(name: string) => Weight} weightOf
+   * @param {boolean} [wasm]
+   * @throws {UnknownGraph}
+   */
+  constructor(description, weightOf, wasm = true) {
+    checkDescription(description);
+    this.description = description;
+    this.on = new Workspace(wasm);
+    const { nodes, weights } = description;
+    /** @type {Map<string, Tensor>} by the name of the node */
+    this.weights = new Map();
+    const loaded = new Map();
+    for (const [operation, name, [weight]] of nodes) {
+      if (operation !== "weight") continue;
+      if (!loaded.has(weight)) loaded.set(weight, this.on.constant(weights[weight].shape, weights[weight].type, weightOf(weight)));
+      this.weights.set(name, loaded.get(weight));
+    }
+    /** @type {Map<string, number>} the last node that reads a result */
+    this.lastUse = new Map([[description.output, Infinity]]);
+    nodes.forEach(([, , args, named], i) => {
+      for (const name of namesIn([args, Object.values(named)])) if (this.lastUse.get(name) !== Infinity) this.lastUse.set(name, i);
+    });
+    /** @type {string[][]} by node: results that nothing reads after it */
+    this.gone = nodes.map(() => /** @type {string[]} */ ([]));
+    for (const [name, i] of this.lastUse) if (i !== Infinity && !this.weights.has(name)) this.gone[i].push(name);
+    /** Where blocks begin: the first point of every layer, "kind/layer" -> node. @type {Map<string, number>} */
+    this.blocks = new Map();
+    nodes.forEach(([operation, , args], i) => {
+      if (operation === `${OURS}point` && args[1] === "resid_pre") this.blocks.set(`${args[2]}/${args[3]}`, i);
+    });
+  }
+
+  /** @param {Record<string, any>} inputs @param {Partial<Hooks>} [hooks] @param {{pass: GraphPass, block: string} | null} [from] */
+  run(inputs, hooks = {}, from = null) {
+    const pass = new GraphPass(this, inputs, hooks, from);
+    for (const _ of pass.steps());
+    return pass;
+  }
+}
+
+/** One pass: what attention was given, the points of the stream, and the answers. */
+export class GraphPass {
+  /**
+   * @param {Graph} graph
+   * @param {Record<string, any>} inputs numbers, or {shape, data}
+   * @param {Partial<Hooks>} hooks
+   * @param {{pass: GraphPass, block: string} | null} from an earlier pass over the same inputs, taken over up to this block
+   */
+  constructor(graph, inputs, hooks, from) {
+    this.graph = graph;
+    this.inputs = inputs;
+    this.hooks = { ...NO_HOOKS, ...hooks };
+    this.from = from;
+    /** @type {Map<string, {call: Call, z: Matrix}>} by "kind/layer" */
+    this.attention = new Map();
+    /** @type {Map<string, Matrix>} by "kind/layer/name" */
+    this.streams = new Map();
+    /** @type {Map<string, Map<string, any>>} what is live where a block begins */
+    this.kept = new Map();
+    /** @type {any} */
+    this.answer = null;
+  }
+
+  /** Compute it, a block between two steps. */
+  *steps() {
+    const { graph, from } = this;
+    const { nodes, output } = graph.description;
+    let first = 0;
+    let results = new Map();
+    if (from) {
+      first = graph.blocks.get(from.block) ?? 0;
+      results = this.#hold(from.pass.kept.get(from.block) ?? new Map());
+      this.#takeOver(from.pass, first);
+    }
+    this.from = null;
+    for (let i = first; i < nodes.length; i++) {
+      const [operation, name, args, named] = nodes[i];
+      if (operation === "weight") continue;
+      const begun = operation === `${OURS}point` && args[1] === "resid_pre";
+      if (begun) this.kept.set(`${args[2]}/${args[3]}`, this.#hold(results));
+      results.set(name, this.#result(operation, args, named, results));
+      for (const old of graph.gone[i]) {
+        for (const t of [results.get(old)].flat()) if (t?.store) graph.on.release(t);
+        results.delete(old);
+      }
+      if (begun) yield;
+    }
+    const t = graph.weights.get(output) ?? results.get(output);
+    const whole = graph.on.whole(t);
+    this.answer = { shape: t.shape, data: graph.on.heap.f.slice(whole.at, whole.at + sizeOf(t.shape)) };
+    graph.on.settle([]);
+    for (const value of results.values()) for (const one of [value].flat()) if (one?.store) graph.on.release(one);
+  }
+
+  /** Let go of what a later pass could begin from. */
+  release() {
+    for (const live of this.kept.values()) for (const value of live.values()) for (const t of [value].flat()) if (t?.store) this.graph.on.release(t);
+    this.kept.clear();
+  }
+
+  #hold(results) {
+    for (const value of results.values()) for (const t of [value].flat()) if (t?.store) t.store.uses++;
+    return new Map(results);
+  }
+
+  /** What an earlier pass found before a node. @param {GraphPass} pass @param {number} first */
+  #takeOver(pass, first) {
+    const { nodes } = this.graph.description;
+    for (const [operation, , args] of nodes.slice(0, first)) {
+      if (operation === `${OURS}attend`) this.attention.set(`${args[8]}/${args[9]}`, /** @type {any} */ (pass.attention.get(`${args[8]}/${args[9]}`)));
+      if (operation !== `${OURS}point`) continue;
+      const [, name, kind, layer] = args;
+      this.streams.set(`${kind}/${layer}/${name}`, /** @type {Matrix} */ (pass.streams.get(`${kind}/${layer}/${name}`)));
+      if (name === "resid_pre") this.kept.set(`${kind}/${layer}`, this.#hold(pass.kept.get(`${kind}/${layer}`) ?? new Map()));
+    }
+  }
+
+  #result(operation, args, named, results) {
+    const { on } = this.graph;
+    const value = (x) => this.#value(x, results);
+    const read = args.map(value);
+    let result;
+    if (operation === "input") result = this.#input(args[0]);
+    else if (operation === `${OURS}attend`) result = this.#attend(read);
+    else if (operation === `${OURS}point`) result = this.#point(read);
+    else result = OPERATIONS[operation](on, read, Object.fromEntries(Object.entries(named).map(([name, x]) => [name, value(x)])));
+    if (result?.store && !on.made.includes(result)) result = on.view(result, result.shape, result.strides);
+    else if (Array.isArray(result)) result = result.map((t) => (t?.store && !on.made.includes(t) ? on.view(t, t.shape, t.strides) : t));
+    on.settle(result);
+    return result;
+  }
+
+  #value(x, results) {
+    if (x === null || typeof x !== "object") return x;
+    if (Array.isArray(x)) return x.map((one) => this.#value(one, results));
+    if ("inf" in x) return x.inf * Infinity;
+    return this.graph.weights.get(x.n) ?? results.get(x.n);
+  }
+
+  /** @param {string} name */
+  #input(name) {
+    const given = this.inputs[name];
+    if (Array.isArray(given)) return this.graph.on.of([1, given.length], given, "int");
+    return this.graph.on.of(given.shape, given.data);
+  }
+
+  #attend([query, key, value, bias, sinks, causal, scale, softcap, kind, layer]) {
+    const { on } = this.graph;
+    const [, heads, , dHead] = query.shape;
+    const [, groups, , dValue] = value.shape;
+    /** @type {Call} */
+    const given = {
+      kind, layer, heads, groups, dHead, dValue, query: on.rows(query), key: on.rows(key), value: on.rows(value),
+      scale, softcap, mask: maskOf(on, bias), sink: sinkOf(on, sinks), bias: null, causal, start: causal ? key.shape[2] - query.shape[2] : 0, changes: [],
+    };
+    const call = this.hooks.call(given);
+    const z = this.hooks.heads(call, attend(call));
+    this.attention.set(`${kind}/${layer}`, { call, z });
+    const n = z.rows;
+    const y = on.of([n, heads, dValue], z.data);
+    return on.view(y, [1, heads, n, dValue], [n * heads * dValue, dValue, heads * dValue, 1]);
+  }
+
+  #point([x, name, kind, layer]) {
+    const { on } = this.graph;
+    const whole = on.whole(x);
+    const columns = x.shape.at(-1);
+    const rows = sizeOf(x.shape) / columns;
+    const before = matrix(rows, columns, on.heap.f.slice(whole.at, whole.at + rows * columns));
+    const after = this.hooks.stream(name, kind, layer, before);
+    this.streams.set(`${kind}/${layer}/${name}`, after);
+    return after === before ? x : on.of(x.shape, after.data);
+  }
+}
+
+/** @param {Workspace} on @param {Tensor | null} bias @returns {import("./attention.js").Mask | null} */
+function maskOf(on, bias) {
+  if (!bias) return null;
+  const shape = [...Array(4 - bias.shape.length).fill(1), ...bias.shape].slice(1);
+  const strides = stridesAs(bias, shape);
+  const [heads, rows, columns] = shape.map((n, i) => (strides[i] === 0 ? 1 : n)); // what is broadcast is read once
+  const y = on.tensor([heads, rows, columns]);
+  on.copy({ ...bias, shape: y.shape, strides }, y);
+  return { heads, rows, columns, data: on.heap.f.slice(y.at, y.at + heads * rows * columns), bool: bias.type === "bool" };
+}
+
+/** @param {Workspace} on @param {Tensor | null} sinks [head], or [batch, head, query or 1, 1] */
+function sinkOf(on, sinks) {
+  if (!sinks) return null;
+  const [h, q] = sinks.shape.length === 1 ? [sinks.strides[0], 0] : [sinks.strides[1], sinks.shape[2] > 1 ? sinks.strides[2] : 0];
+  return (head, query) => on.heap.f[sinks.at + head * h + query * q];
+}
+
+/** @param {any} x @returns {string[]} */
+function namesIn(x) {
+  if (x === null || typeof x !== "object") return [];
+  return Array.isArray(x) ? x.flatMap(namesIn) : typeof x.n === "string" ? [x.n] : [];
+}
+
+/** @param {Description} description @throws {UnknownGraph} */
+function checkDescription({ format, nodes, weights }) {
+  if (format !== FORMAT) throw new UnknownGraph(`this page's graph has format ${format}, and its engine reads format ${FORMAT}`);
+  const known = new Set();
+  for (const [operation, name, args, named] of nodes) {
+    if (!["input", "weight", `${OURS}attend`, `${OURS}point`].includes(operation) && !Object.hasOwn(OPERATIONS, operation)) {
+      throw new UnknownGraph(`this page's engine does not know the operation ${operation}`);
+    }
+    if (operation === "weight" && !Object.hasOwn(weights, args[0])) throw new UnknownGraph(`the graph of this page lacks the weight ${args[0]}`);
+    for (const read of operation === "weight" || operation === "input" ? [] : namesIn([args, Object.values(named)])) {
+      if (!known.has(read)) throw new UnknownGraph(`the graph of this page is damaged: ${name} reads ${read}, which comes later or not at all`);
+    }
+    known.add(name);
+  }
+}
