@@ -57,16 +57,17 @@ def _lengths(graph: Graph, network: Network, inputs: Inputs) -> list[int]:
     config = getattr(network.module, "config", None)
     named = ("sliding_window", "local_attention", "window_size", "attention_window")
     windows = [w for name in named if isinstance(w := getattr(config, name, None), int)]
-    windows = [w for w in windows if 0 < w < graph.lengths[1]]
-    beyond = min(graph.lengths[1], max([2 * inputs.tokens.shape[1], *(w + 3 for w in windows)]))
-    return sorted({graph.lengths[0] + 1, inputs.tokens.shape[1], beyond})
+    shortest, longest = graph.lengths["tokens"]
+    windows = [w for w in windows if 0 < w < longest]
+    beyond = min(longest, max([2 * inputs.tokens.shape[1], *(w + 3 for w in windows)]))
+    return sorted({shortest + 1, inputs.tokens.shape[1], beyond})
 
 
 def _of_length(inputs: Inputs, n: int, graph: Graph) -> Inputs:
     """The same text cut or repeated to n tokens; its target a little longer."""
     if not n or inputs.tokens is None:
         return inputs
-    sizes = {"tokens": n, "target": min(n + 1, graph.lengths[1])}
+    sizes = {"tokens": n, "target": min(n + 1, graph.lengths.get("target", (0, n))[1])}
     read = {"tokens": inputs.tokens, "target": inputs.target}
     cut = {
         name: None if x is None else x.repeat(1, -(-sizes[name] // x.shape[1]))[:, : sizes[name]]

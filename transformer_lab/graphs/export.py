@@ -38,7 +38,8 @@ class Graph:
         weights: name -> tensor. Tied weights are one tensor under several names.
         output: the name of the result.
         answers: "logits", "states" or "answers", as in `Output`.
-        lengths: (shortest, longest) text in tokens; equal where the graph holds for one length.
+        lengths: of "tokens" and "target", the (shortest, longest) in tokens; equal where the graph
+            holds for one length.
         lacking: points of the stream that the model does not show.
         program: the exported program, which runs the graph in PyTorch.
     """
@@ -48,14 +49,14 @@ class Graph:
     weights: Mapping[str, Tensor] = field(repr=False)
     output: str
     answers: str
-    lengths: tuple[int, int]
+    lengths: Mapping[str, tuple[int, int]]
     lacking: tuple[str, ...]
     program: Any = field(repr=False)
 
     @property
     def any_length(self) -> bool:
         """Whether it reads texts of more than one length."""
-        return self.lengths[0] < self.lengths[1]
+        return any(shortest < longest for shortest, longest in self.lengths.values())
 
     @property
     def operations(self) -> set[str]:
@@ -75,7 +76,7 @@ class Graph:
             "nodes": self.nodes,
             "output": self.output,
             "answers": self.answers,
-            "lengths": list(self.lengths),
+            "lengths": {name: list(ends) for name, ends in self.lengths.items()},
             "weights": {
                 name: {"shape": list(x.shape), "type": _type_of(x)}
                 for name, x in self.weights.items()
@@ -99,12 +100,16 @@ def export_graph(network: Network, inputs: Inputs) -> Graph:
         raise GraphError("it reads nothing that is exported: tokens, or pixel_values")
     why = ""
     for any_length in (True, False) if inputs.tokens is not None else (False,):
-        try:
-            return _exported(network, given, any_length)
-        except GraphError:
-            raise
-        except Exception as error:  # torch.export raises many kinds, for a model that it refuses
-            why = why or _first_line(error)
+        for points in (True, False):
+            try:
+                return _exported(network, given, any_length, points)
+            except GraphError:
+                raise
+            except SeamError as error:  # a stream that is not the text's: without its points
+                why = why or str(error)
+            except Exception as error:  # torch.export raises many kinds for a model it refuses
+                why = why or _first_line(error)
+                break
     raise GraphError(f"torch.export refuses it ({why})")
 
 
@@ -167,12 +172,14 @@ class _Pass(nn.Module):
         raise GraphError("a pass answers nothing")
 
 
-def _exported(network: Network, given: dict[str, Tensor], any_length: bool) -> Graph:
+def _exported(
+    network: Network, given: dict[str, Tensor], any_length: bool, points: bool
+) -> Graph:
     tap, whole = _Exporting(), _Pass(network, tuple(given))
     shapes, longest = _shapes(network, given, any_length)
     with no_grad(), ExitStack() as hung:
         hung.enter_context(network.tapping(tap))
-        lacking = _points(network, tap, hung)
+        lacking = _points(network, tap, hung, POINTS if points else ())
         program = torch.export.export(
             whole, tuple(given.values()), dynamic_shapes=shapes, strict=False
         ).run_decompositions()
@@ -182,14 +189,17 @@ def _exported(network: Network, given: dict[str, Tensor], any_length: bool) -> G
     nodes, weights, output = _described(program, tuple(given))
     if not any(node[0] == "transformer_lab.attend" for node in nodes):
         raise GraphError("its attention does not pass through the attention interface")
-    fixed = given["tokens"].shape[1] if "tokens" in given else 1
     return Graph(
         inputs=tuple(given),
         nodes=nodes,
         weights=weights,
         output=output,
         answers=whole.answers,
-        lengths=(2, longest) if any_length else (fixed, fixed),
+        lengths={
+            name: (2, longest) if any_length else (x.shape[1], x.shape[1])
+            for name, x in given.items()
+            if name in ("tokens", "target")
+        },
         lacking=lacking,
         program=program.module(),
     )
@@ -207,8 +217,10 @@ def _shapes(network: Network, given: dict[str, Tensor], any_length: bool):
     return (tuple(dims.get(name) for name in given),), longest
 
 
-def _points(network: Network, tap: _Exporting, hung: ExitStack) -> tuple[str, ...]:
-    """Let the tap see every point of the stream that the model shows; returns the others."""
+def _points(
+    network: Network, tap: _Exporting, hung: ExitStack, wanted: Sequence[str]
+) -> tuple[str, ...]:
+    """Let the tap see these points of the stream where the model shows them; returns the others."""
     lacking = []
     for kind in network.kinds:
         for name in POINTS:
@@ -216,6 +228,8 @@ def _points(network: Network, tap: _Exporting, hung: ExitStack) -> tuple[str, ..
                 continue
             stack = "decoder" if kind == "cross" else kind
             try:
+                if name not in wanted:
+                    raise SeamError("it was not wanted")
                 if why := network.refuses_stream([name], stack):
                     raise SeamError(why)
                 hung.enter_context(network.changing_stream(tap, [name], stack, None))

@@ -18,7 +18,7 @@ import { matrix } from "./tensors.js";
  * @property {[string, string, any[], Record<string, any>][]} nodes
  * @property {string} output
  * @property {string} answers
- * @property {[number, number]} lengths
+ * @property {Record<string, [number, number]>} lengths of tokens and target
  * @property {Record<string, {shape: number[], type: "float" | "int" | "bool"}>} weights
  *
  * @typedef {object} Weight the numbers of a weight: 32 bits, or 8 with a scale for each row

@@ -195,6 +195,51 @@ function batched(on, [a, b]) {
   return y;
 }
 
+/** Over one or two axes, as the product of every window with the weights. @type {Operation} */
+function convolved(on, [x, weight, bias, stride, padding, dilation, transposed, _output, groups]) {
+  if (transposed) throw new Error("the engine of this page computes no transposed convolution");
+  const flat = x.shape.length === 3;
+  const two = (list) => (flat ? [1, list.at(-1)] : list.length === 1 ? [list[0], list[0]] : list);
+  const [[sy, sx], [py, px], [dy, dx]] = [two(stride), flat ? [0, padding.at(-1)] : two(padding), two(dilation)];
+  const [n, channels, height, width] = flat ? [x.shape[0], x.shape[1], 1, x.shape[2]] : x.shape;
+  const [outputs, inside, kh, kw] = flat ? [weight.shape[0], weight.shape[1], 1, weight.shape[2]] : weight.shape;
+  const rows = Math.floor((height + 2 * py - dy * (kh - 1) - 1) / sy) + 1;
+  const columns = Math.floor((width + 2 * px - dx * (kw - 1) - 1) / sx) + 1;
+  const size = inside * kh * kw;
+  const [w, from] = [on.whole(weight), on.whole(x)];
+  const windows = on.tensor([rows * columns, size]);
+  const each = outputs / groups;
+  const part = on.tensor([rows * columns, each]);
+  const y = on.tensor(flat ? [n, outputs, columns] : [n, outputs, rows, columns]);
+  const f = on.heap.f;
+  for (let i = 0; i < n; i++) for (let group = 0; group < groups; group++) {
+    let at = windows.at;
+    for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) for (let k = 0; k < inside; k++) for (let a = 0; a < kh; a++) for (let b = 0; b < kw; b++) {
+      const [v, h] = [r * sy - py + a * dy, c * sx - px + b * dx];
+      f[at++] = v < 0 || h < 0 || v >= height || h >= width ? 0 : f[from.at + ((i * channels + group * inside + k) * height + v) * width + h];
+    }
+    on.heap.products.linear(windows.at, w.at + group * each * size, bias ? bias.at + group * each : 0, part.at, rows * columns, size, each);
+    for (let o = 0; o < each; o++) for (let p = 0; p < rows * columns; p++) f[y.at + (i * outputs + group * each + o) * rows * columns + p] = f[part.at + p * each + o];
+  }
+  return y;
+}
+
+/** Zeros, or another number, around the last axes; fewer than 0 cut them. @type {Operation} */
+function padded(on, [x, pads, value = 0]) {
+  let inner = x;
+  const before = x.shape.map(() => 0);
+  const shape = x.shape.map((size, axis) => {
+    const i = 2 * (x.shape.length - 1 - axis);
+    const [first, last] = [pads[i] ?? 0, pads[i + 1] ?? 0];
+    before[axis] = Math.max(0, first);
+    inner = sliced(on, [inner, axis, Math.max(0, -first), size + Math.min(0, last)], {});
+    return size + first + last;
+  });
+  const y = on.filled(shape, value, x.type);
+  on.copy(inner, { ...y, at: y.at + before.reduce((at, n, axis) => at + n * y.strides[axis], 0), shape: inner.shape });
+  return y;
+}
+
 // ---- shapes -------------------------------------------------------------------------------------------
 
 /** @type {Operation} */
@@ -328,8 +373,61 @@ function scattered(on, [x, axis, index, source]) {
   const f = on.heap.f;
   let i = 0;
   eachRow(index.shape, [strides], [y.at], ([at], n) => {
-    for (let j = 0; j < n; j++, i++) f[at + j * step + f[places.at + i] * y.strides[d]] = values ? f[values.at + i] : source;
+    for (let j = 0; j < n; j++, i++) f[at + j * step + f[places.at + i] * y.strides[d]] = values ? f[values.at + i] : Number(source);
   });
+  return y;
+}
+
+/** x with a part along an axis replaced. @type {Operation} */
+function slicePut(on, [x, part, axis = 0, from = null, to = null, step = 1]) {
+  const y = on.fresh(x);
+  on.copy(part, sliced(on, [y, axis, from, to, step], {}));
+  return y;
+}
+
+/** x with values at indices of its first axes. @type {Operation} */
+function indexPut(on, [x, indices, values, accumulate = false]) {
+  const y = on.fresh(x);
+  const shape = indices.reduce((s, index) => broadcast(s, index.shape), /** @type {number[]} */ ([]));
+  const rest = x.shape.slice(indices.length);
+  const size = sizeOf(rest);
+  const places = indices.map((index) => on.whole(on.view(index, shape, stridesAs(index, shape))));
+  const whole = [...shape, ...rest];
+  const given = on.whole(on.view(values, whole, stridesAs(values, whole)));
+  const f = on.heap.f;
+  for (let i = 0, n = sizeOf(shape); i < n; i++) {
+    const at = places.reduce((sum, index, axis) => sum + ((f[index.at + i] + x.shape[axis]) % x.shape[axis]) * y.strides[axis], y.at);
+    for (let k = 0; k < size; k++) f[at + k] = (accumulate ? f[at + k] : 0) + f[given.at + i * size + k];
+  }
+  return y;
+}
+
+/** How many numbers fall into each of some bins. @type {Operation} */
+function counted(on, [x, bins = 100, low = 0, high = 0]) {
+  const y = on.filled([bins], 0);
+  const from = on.whole(x);
+  const f = on.heap.f;
+  for (let i = 0, n = sizeOf(x.shape); i < n; i++) {
+    const v = f[from.at + i];
+    if (v >= low && v <= high) f[y.at + Math.min(bins - 1, Math.floor(((v - low) / (high - low)) * bins))]++;
+  }
+  return y;
+}
+
+/** x [row, k] times the matrix of each row's group, w [group, k, m]; groups end at `ends`. @type {Operation} */
+function grouped(on, [x, w, ends]) {
+  const [, k, m] = w.shape;
+  const rows = on.whole(x);
+  const y = on.filled([x.shape[0], m], 0);
+  let from = 0;
+  for (let group = 0; group < w.shape[0]; group++) {
+    const to = on.heap.f[ends.at + group * ends.strides[0]];
+    if (to > from) {
+      const one = { ...w, at: w.at + group * w.strides[0], shape: [k, m], strides: w.strides.slice(1) };
+      on.heap.products.linear(rows.at + from * k, on.turned(one).at, 0, y.at + from * m, to - from, k, m);
+    }
+    from = to;
+  }
   return y;
 }
 
@@ -422,6 +520,14 @@ export const OPERATIONS = {
     for (let i = 0; i < n; i++) s += (f[at + i] - mean) ** 2;
     return s / (n - correction);
   }),
+  linalg_vector_norm: (on, [x, order = 2, axes = null, keep = false]) => {
+    if (order !== 2) throw new Error("the engine of this page computes no norm but the Euclidean");
+    return reduced(on, x, axes, keep, (f, at, step, n) => {
+      let s = 0;
+      for (let i = 0; i < n; i++) s += f[at + i] ** 2;
+      return Math.sqrt(s);
+    });
+  },
   _softmax: (on, [x, axis]) => along(on, x, axis, softmax),
   _log_softmax: (on, [x, axis]) => along(on, x, axis, logSoftmax),
   cumsum: (on, [x, axis]) => along(on, x, axis, cumulative, x.type === "bool" ? "int" : x.type),
@@ -432,6 +538,7 @@ export const OPERATIONS = {
   mm: (on, [x, w]) => product(on, x, w),
   addmm: (on, [b, x, w]) => product(on, x, w, b),
   bmm: batched,
+  convolution: convolved,
 
   view: reshaped,
   reshape: reshaped,
@@ -448,6 +555,7 @@ export const OPERATIONS = {
   "slice.Tensor": sliced,
   "select.int": chosen,
   cat: joined,
+  constant_pad_nd: padded,
   repeat: (on, [x, times]) => {
     const shape = [...Array(times.length - x.shape.length).fill(1), ...x.shape];
     const y = on.tensor(shape.map((n, i) => n * times[i]), x.type);
@@ -466,6 +574,10 @@ export const OPERATIONS = {
   gather: gathered,
   "scatter.src": scattered,
   "scatter.value": scattered,
+  slice_scatter: slicePut,
+  index_put: indexPut,
+  histc: counted,
+  "transformers.grouped_mm_fallback": grouped,
   "where.self": where,
   "masked_fill.Scalar": (on, [x, mask, value]) => where(on, [mask, value, x], {}),
   tril: triangle((row, column, k) => column - row <= k),
@@ -475,6 +587,9 @@ export const OPERATIONS = {
   "arange.start": (on, [from, to], named) => range(on, from, to, 1, named),
   arange: (on, [to], named) => range(on, 0, to, 1, named),
   full: (on, [shape, value], { dtype }) => on.filled(shape, Number(value), typeOf(dtype, typeof value === "boolean" ? "bool" : "float")),
+  copy: (on, [x, from]) => on.view(from, x.shape, stridesAs(from, x.shape)),
+  "empty.memory_format": (on, [shape], { dtype }) => on.filled(shape, 0, typeOf(dtype, "float")),
+  empty_permuted: (on, [shape], { dtype }) => on.filled(shape, 0, typeOf(dtype, "float")),
   full_like: (on, [x, value]) => on.filled(x.shape, Number(value), x.type),
   zeros: (on, [shape], { dtype }) => on.filled(shape, 0, typeOf(dtype, "float")),
   ones: (on, [shape], { dtype }) => on.filled(shape, 1, typeOf(dtype, "float")),
