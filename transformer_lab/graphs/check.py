@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..attention import AttentionCall, Tap
@@ -82,7 +81,7 @@ def _tensors(inputs: Inputs, graph: Graph) -> list[Any]:
 
 
 def _answer(output: Output) -> Tensor:
-    return next(x for x in output if x is not None)
+    return next(x.detach() for x in output if x is not None)
 
 
 def _apart(wanted: Tensor, found: Tensor) -> float:
@@ -108,35 +107,27 @@ def _with_a_head_off(graph: Graph, network: Network, twin: Network, text: Inputs
     call = seen.call
     if call is None or call.site is None or network.stands_between(call.site):
         return 0.0
-    ours = network.output_weight(call)
-    path = _path_of(network, ours)
-    if path is None:
+    weight = _same_view(network.output_weight(call), network, twin)
+    if weight is None:
         return 0.0
     head = call.n_heads - 1
-    width = ours.shape[0] // call.n_heads
-    weight = twin.module.get_parameter(path)
-    turned = weight.T if weight.shape == ours.T.shape and weight.shape != ours.shape else weight
-    if weight.shape[0] == weight.shape[1]:
-        turned = weight.T if _is_turned(network.module.get_parameter(path), ours) else weight
-    with torch.no_grad():
-        kept = turned[head * width : (head + 1) * width].clone()
-        turned[head * width : (head + 1) * width] = 0
-        wanted = _answer(twin.run(text))
-        turned[head * width : (head + 1) * width] = kept
+    width = weight.shape[0] // call.n_heads
+    rows = weight[head * width : (head + 1) * width]
+    kept = rows.clone()
+    rows.zero_()
+    wanted = _answer(twin.run(text))
+    rows.copy_(kept)
     off = tap_for(network, ablate(call.site.layer, head, kind=call.site.kind))
     with running_with(off):
         return _apart(wanted, graph.run(*_tensors(text, graph)))
 
 
-def _path_of(network: Network, weight: Tensor | None) -> str | None:
-    """The name of the parameter that W_O is, or is the transpose of."""
+def _same_view(weight: Tensor | None, network: Network, twin: Network) -> Tensor | None:
+    """What a view of one of the network's parameters is in its twin; None for no such view."""
     if weight is None:
         return None
     for name, own in network.module.named_parameters():
         if own.data_ptr() == weight.data_ptr() and own.numel() == weight.numel():
-            return name
+            theirs = twin.module.get_parameter(name).detach()
+            return theirs.as_strided(weight.shape, weight.stride(), theirs.storage_offset())
     return None
-
-
-def _is_turned(parameter: Tensor, weight: Tensor) -> bool:
-    return parameter.stride() != weight.stride()

@@ -59,6 +59,11 @@ class Graph:
         return any(shortest < longest for shortest, longest in self.lengths.values())
 
     @property
+    def kinds(self) -> set[str]:
+        """The kinds of attention in it; a kind that a model computes by itself is not."""
+        return {node[2][8] for node in self.nodes if node[0] == "transformer_lab.attend"}
+
+    @property
     def operations(self) -> set[str]:
         """The kinds of operations in it."""
         return {node[0] for node in self.nodes}
@@ -172,9 +177,7 @@ class _Pass(nn.Module):
         raise GraphError("a pass answers nothing")
 
 
-def _exported(
-    network: Network, given: dict[str, Tensor], any_length: bool, points: bool
-) -> Graph:
+def _exported(network: Network, given: dict[str, Tensor], any_length: bool, points: bool) -> Graph:
     tap, whole = _Exporting(), _Pass(network, tuple(given))
     shapes, longest = _shapes(network, given, any_length)
     with no_grad(), ExitStack() as hung:

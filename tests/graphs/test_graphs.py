@@ -1,0 +1,227 @@
+"""A graph gives what its model gives, in PyTorch and in the engine of a page, with and without edits."""
+
+import base64
+import copy
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import transformer_lab as tl
+from tests.factories import small
+from tests.hub.families import tiny
+from transformer_lab.edits.hanging import tap_for
+from transformer_lab.graphs.check import check_graph
+from transformer_lab.graphs.export import Graph, GraphError, export_graph
+from transformer_lab.graphs.operations import running_with
+from transformer_lab.hub.network import Inputs
+from transformer_lab.hub.which import network_of
+
+RUN = Path(__file__).with_name("run_graph.mjs")
+ENGINE = Path(tl.__file__).parent / "views" / "engine"
+OURS = {
+    "a decoder": dict(kind="decoder", positions=tl.Learned()),
+    "an encoder": dict(kind="encoder", positions=tl.ALiBi()),
+    "an encoder-decoder": dict(kind="encoder-decoder", positions=tl.Sinusoidal()),
+    "a modern decoder": dict(
+        kind="decoder", positions=tl.Rotary(), norm="rms", activation="swiglu", n_kv_heads=2,
+        qk_norm=True, logit_softcap=5.0,
+    ),
+}  # fmt: skip
+# Windows, soft caps, sinks with experts, position biases, two maps a head, attention of its own,
+# a convolution in the place of a linear layer, a stream that is padded to blocks.
+THEIRS = ["mistral", "gemma2", "gpt_oss", "t5", "diffllama", "falcon", "squeezebert", "pegasus_x"]
+
+
+def model_of(name):
+    if name not in OURS:
+        return tiny(name)
+    torch.manual_seed(0)
+    return small(**OURS[name], n_layers=2, n_heads=4)
+
+
+def texts(network, *lengths):
+    """A batch of one for each length; an encoder-decoder's target is longer by three."""
+    chance = torch.Generator().manual_seed(5)
+    most = network.vocabulary[0] or 50
+    draw = lambda n: torch.randint(3, most, (1, n), generator=chance)  # noqa: E731
+    both = network.kind == "encoder-decoder"
+    return [Inputs(draw(n), draw(n + 3) if both else None) for n in lengths]
+
+
+@pytest.fixture(scope="module")
+def exported():
+    """The network and the graph of each model that was asked for, made once."""
+    made = {}
+
+    def of(name):
+        if name not in made:
+            network = network_of(model_of(name))
+            (text,) = texts(network, 7)
+            made[name] = network, export_graph(network, text)
+        return made[name]
+
+    return of
+
+
+def tensors(graph, text):
+    read = {"tokens": text.tokens, "target": text.target}
+    return [read[name] for name in graph.inputs]
+
+
+def edits_of(network):
+    """What the engine is to do, and the same for PyTorch."""
+    kind = "decoder" if "decoder" in network.kinds else "encoder"
+    return [
+        (dict(what="ablate", kind=kind, layer=1, head=1), tl.ablate(1, 1, kind=kind)),
+        (dict(what="skip", kind=kind, layer=1, name="mlp_out"), tl.skip(1, "mlp", kind=kind)),
+    ]
+
+
+@pytest.mark.parametrize("name", [*OURS, *THEIRS])
+def test_a_graph_agrees_with_the_untouched_model(exported, name):
+    network, graph = exported(name)
+    before = copy.deepcopy(getattr(network.module, "config", None))
+    (text,) = texts(network, 7)
+    assert check_graph(graph, network, text) < 1e-5
+    assert graph.any_length == (name != "pegasus_x")
+    assert before is None or network.module.config.to_dict() == before.to_dict()
+    own = {"encoder"} if name == "pegasus_x" else set()  # which computes its blocks by itself
+    assert graph.kinds == {*network.kinds} - own
+
+
+@pytest.mark.needs("node")
+@pytest.mark.parametrize("wasm", [True, False])
+def test_the_engine_gives_what_pytorch_gives(exported, tmp_path, wasm):
+    cases, wanted = [], {}
+    for name in [*OURS, *THEIRS] if wasm else ["a modern decoder", "gpt_oss"]:
+        network, graph = exported(name)
+        file = name.replace(" ", "_")
+        numbers = [
+            x.detach().float().contiguous().numpy().tobytes() for x in graph.weights.values()
+        ]
+        (tmp_path / f"{file}.bin").write_bytes(b"".join(numbers))
+        points = any(node[0] == "transformer_lab.point" for node in graph.nodes)
+        pairs = [(js, py) for js, py in edits_of(network) if points or js["what"] != "skip"]
+        pairs = [
+            (js, py) for js, py in pairs if f"{js['kind']}.{js.get('name')}" not in graph.lacking
+        ]
+        read = texts(network, 5, 30) if graph.any_length else texts(network, 7)
+        cases.append(
+            dict(
+                name=file, description=graph.description(), wasm=wasm, edits=[js for js, _ in pairs],
+                inputs=[
+                    dict(zip(graph.inputs, [x[0].tolist() for x in tensors(graph, text)], strict=True))
+                    for text in read
+                ],
+            )
+        )  # fmt: skip
+        wanted[file] = [
+            [
+                graph.run(*tensors(graph, text)),
+                *(edited(network, graph, py, text) for _, py in pairs),
+            ]
+            for text in read
+        ]
+    (tmp_path / "cases.json").write_text(json.dumps(cases))
+    subprocess.run(["node", str(RUN), str(tmp_path)], check=True)
+    for result in json.loads((tmp_path / "results.json").read_text()):
+        assert "error" not in result, result
+        assert result["compiled"] == wasm
+        assert result["grew"] == 0  # a second round of passes needs no more memory
+        for text, answers in zip(result["texts"], wanted[result["name"]], strict=True):
+            given = [text["answer"], *(one["answer"] for one in text["edited"])]
+            for found, answer in zip(given, answers, strict=True):
+                numbers = np.frombuffer(base64.b64decode(found), np.float32).reshape(answer.shape)
+                apart = np.abs(numbers - answer.numpy()).max()
+                assert apart < 1e-5 * max(1, float(answer.abs().max())), result["name"]
+            # A pass that begins where the edit is gives the very same numbers.
+            assert all(one["apart"] == 0 for one in text["edited"])
+            assert all((a - answers[0]).abs().max() > 1e-3 for a in answers[1:])  # edits matter
+
+
+def edited(network, graph, edit, text):
+    with running_with(tap_for(network, edit)):
+        return graph.run(*tensors(graph, text))
+
+
+def test_a_graph_that_differs_from_its_model_is_refused(exported):
+    network, graph = exported("a decoder")
+    (text,) = texts(network, 7)
+    other = network_of(model_of("a decoder"))
+    with torch.no_grad():
+        next(other.module.parameters()).mul_(1.1).add_(0.1 * torch.randn(1, 32))
+    with pytest.raises(GraphError, match="its graph differs from the model by"):
+        check_graph(graph, other, text)
+
+
+def test_a_model_without_the_attention_interface_is_refused():
+    class Silent(tl.Network):
+        kinds = ("decoder",)
+
+        def heads(self, kind):
+            return [1]
+
+        def tapped(self):
+            return []
+
+        def run(self, inputs):
+            return tl.Output(logits=self.module(inputs.tokens))
+
+    with pytest.raises(GraphError, match="does not pass through the attention interface"):
+        export_graph(Silent(torch.nn.Embedding(20, 20)), Inputs(torch.arange(5)[None]))
+
+
+@pytest.mark.needs("node")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: d.update(format=2), "has format 2"),
+        (lambda d: d["nodes"].insert(0, ["eval", "x", [], {}]), "does not know the operation eval"),
+        (lambda d: d["nodes"].insert(0, ["toString", "x", [], {}]), "operation toString"),
+        (lambda d: d["nodes"].insert(0, ["neg", "x", [{"n": "later"}], {}]), "reads later, which"),
+        (lambda d: d["weights"].popitem(), "lacks the weight"),
+    ],
+)
+def test_a_damaged_graph_is_refused_in_one_sentence(exported, tmp_path, change, said):
+    _, graph = exported("a decoder")
+    description = json.loads(json.dumps(graph.description()))
+    change(description)
+    (tmp_path / "x.bin").write_bytes(bytes(4 * sum(x.numel() for x in graph.weights.values())))
+    case = dict(name="x", description=description, inputs=[], edits=[], wasm=True)
+    (tmp_path / "cases.json").write_text(json.dumps([case]))
+    subprocess.run(["node", str(RUN), str(tmp_path)], check=True)
+    (result,) = json.loads((tmp_path / "results.json").read_text())
+    assert said in result["error"].splitlines()[0]
+
+
+@pytest.mark.skipif(not shutil.which("clang"), reason="needs clang, which compiles the kernel")
+def test_the_compiled_kernel_is_the_source_compiled(tmp_path):
+    source = (ENGINE / "kernel.c").read_text()
+    command = source.split("//   clang ")[1].split("\n\n")[0].replace("//", "").split()
+    command[-1] = str(ENGINE / "kernel.c")
+    command[command.index("-o") + 1] = str(tmp_path / "kernel.wasm")
+    subprocess.run(["clang", *command], check=True)
+    script = (ENGINE / "kernel.js").read_text()
+    text = script.split("const BINARY =")[1].split(";")[0]
+    binary = base64.b64decode("".join(part.strip(' "+\n') for part in text.split("+\n")))
+    exports = lambda b: sorted(name for name in (b"linear", b"linear8") if name in b)  # noqa: E731
+    made = (tmp_path / "kernel.wasm").read_bytes()
+    assert exports(made) == exports(binary)
+    if version_of("clang") == "14":
+        assert made == binary
+
+
+def version_of(command):
+    run = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    return run.stdout.split("version ")[1].split(".")[0]
+
+
+def test_a_graph_is_plain_json(exported):
+    _, graph = exported("gpt_oss")
+    assert isinstance(graph, Graph)
+    assert json.loads(json.dumps(graph.description(), allow_nan=False)) == graph.description()
