@@ -7,13 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from ..attention import AttentionCall, Tap
 from ..edits.hanging import tap_for
 from ..edits.makers import ablate
-from ..hub.network import Inputs, Network, Output
-from ..hub.shield import no_grad
+from ..hub.network import Inputs, Network
 from ..hub.which import network_of
-from .export import Graph, GraphError
+from .export import Graph, GraphError, answer_of, calls_of
 from .operations import running_with
 
 TOLERANCE = 1e-4  # of the largest answer, or of 1
@@ -41,7 +39,8 @@ def check_graph(graph: Graph, network: Network, inputs: Inputs) -> float:
     twin = network_of(plain)
     texts = [_of_length(inputs, n, graph) for n in _lengths(graph, network, inputs)]
     worst = max(
-        _apart(_answer(twin.run(text)), graph.run(*_tensors(text, graph))) for text in texts
+        _apart(answer_of(twin.run(text))[1].detach(), graph.run(*_tensors(text, graph)))
+        for text in texts
     )
     worst = max(worst, _with_a_head_off(graph, network, twin, texts[-1]))
     if not worst <= TOLERANCE:  # NaN is refused as well
@@ -80,32 +79,16 @@ def _tensors(inputs: Inputs, graph: Graph) -> list[Any]:
     return [read[name] for name in graph.inputs]
 
 
-def _answer(output: Output) -> Tensor:
-    return next(x.detach() for x in output if x is not None)
-
-
 def _apart(wanted: Tensor, found: Tensor) -> float:
     size = max(1.0, float(wanted.abs().max()))
     return float((wanted - found).abs().max()) / size
 
 
-class _Calls(Tap):
-    """Remembers the last call of attention."""
-
-    call: AttentionCall | None = None
-
-    def on_attention(self, call: AttentionCall) -> AttentionCall:
-        self.call = call
-        return call
-
-
 def _with_a_head_off(graph: Graph, network: Network, twin: Network, text: Inputs) -> float:
     """The last layer's last head off: the graph edited, and the model with its rows of W_O at 0;
     0 where no linear W_O follows its heads."""
-    with no_grad(), network.tapping(seen := _Calls()):
-        network.run(text)
-    call = seen.call
-    if call is None or call.site is None or network.stands_between(call.site):
+    call = calls_of(network, text)[-1]
+    if call.site is None or network.stands_between(call.site):
         return 0.0
     weight = _same_view(network.output_weight(call), network, twin)
     if weight is None:
@@ -115,7 +98,7 @@ def _with_a_head_off(graph: Graph, network: Network, twin: Network, text: Inputs
     rows = weight[head * width : (head + 1) * width]
     kept = rows.clone()
     rows.zero_()
-    wanted = _answer(twin.run(text))
+    wanted = answer_of(twin.run(text))[1].detach()
     rows.copy_(kept)
     off = tap_for(network, ablate(call.site.layer, head, kind=call.site.kind))
     with running_with(off):

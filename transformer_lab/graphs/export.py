@@ -27,6 +27,22 @@ class GraphError(ValueError):
     """A model cannot be exported exactly, and why, as the end of a sentence."""
 
 
+@dataclass(frozen=True)
+class View:
+    """A matrix that is a view of a stored weight.
+
+    Args:
+        weight: its name among the graph's weights.
+        shape, strides: of the matrix, in numbers.
+        at: where in the weight its first number is.
+    """
+
+    weight: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    at: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """A forward pass as a list of operations.
@@ -40,7 +56,9 @@ class Graph:
         answers: "logits", "states" or "answers", as in `Output`.
         lengths: of "tokens" and "target", the (shortest, longest) in tokens; equal where the graph
             holds for one length.
-        lacking: points of the stream that the model does not show.
+        lacking: points of the stream that the model does not show, "kind.name".
+        outputs: W_O of each layer of a kind, "kind/layer", as a view of a weight; none where no
+            matrix alone follows the heads.
         program: the exported program, which runs the graph in PyTorch.
     """
 
@@ -51,6 +69,7 @@ class Graph:
     answers: str
     lengths: Mapping[str, tuple[int, int]]
     lacking: tuple[str, ...]
+    outputs: Mapping[str, View]
     program: Any = field(repr=False)
 
     @property
@@ -128,6 +147,12 @@ def _given(inputs: Inputs) -> dict[str, Tensor]:
     return {name: x for name, x in found.items() if isinstance(x, Tensor)}
 
 
+def inputs_of(given: Mapping[str, Tensor]) -> Inputs:
+    """What the model reads, of the inputs of a graph by their names."""
+    rest = {name: x for name, x in given.items() if name not in ("tokens", "target")}
+    return Inputs(given.get("tokens"), given.get("target"), given=rest)
+
+
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
@@ -163,22 +188,28 @@ class _Pass(nn.Module):
     def __init__(self, network: Network, names: Sequence[str]):
         super().__init__()
         self.module, self.network, self.names = network.module, network, names
-        self.answers = ""
 
     def forward(self, *tensors: Tensor) -> Tensor:
         given = dict(zip(self.names, tensors, strict=True))
-        tokens, target = given.pop("tokens", None), given.pop("target", None)
-        output: Output = self.network.run(Inputs(tokens, target, given=given))
-        for name in ("logits", "states", "answers"):
-            found = getattr(output, name)
-            if found is not None:
-                self.answers = name
-                return found
-        raise GraphError("a pass answers nothing")
+        return answer_of(self.network.run(inputs_of(given)))[1]
+
+
+def answer_of(output: Output) -> tuple[str, Tensor]:
+    """What a pass answers, and its name: "logits", "states" or "answers".
+
+    Raises:
+        GraphError: where it answers nothing.
+    """
+    for name in ("logits", "states", "answers"):
+        if (found := getattr(output, name)) is not None:
+            return name, found
+    raise GraphError("a pass answers nothing")
 
 
 def _exported(network: Network, given: dict[str, Tensor], any_length: bool, points: bool) -> Graph:
     tap, whole = _Exporting(), _Pass(network, tuple(given))
+    with no_grad():
+        answers, _ = answer_of(network.run(inputs_of(given)))
     shapes, longest = _shapes(network, given, any_length)
     with no_grad(), ExitStack() as hung:
         hung.enter_context(network.tapping(tap))
@@ -197,13 +228,14 @@ def _exported(network: Network, given: dict[str, Tensor], any_length: bool, poin
         nodes=nodes,
         weights=weights,
         output=output,
-        answers=whole.answers,
+        answers=answers,
         lengths={
             name: (2, longest) if any_length else (x.shape[1], x.shape[1])
             for name, x in given.items()
             if name in ("tokens", "target")
         },
         lacking=lacking,
+        outputs=_outputs(network, inputs_of(given), weights),
         program=program.module(),
     )
 
@@ -239,6 +271,42 @@ def _points(
             except SeamError:
                 lacking.append(f"{kind}.{name}")
     return tuple(lacking)
+
+
+class _Calls(Tap):
+    """The calls of attention in a pass."""
+
+    def __init__(self):
+        self.calls: list[AttentionCall] = []
+
+    def on_attention(self, call: AttentionCall) -> AttentionCall:
+        self.calls.append(call)
+        return call
+
+
+def calls_of(network: Network, inputs: Inputs) -> list[AttentionCall]:
+    """What attention is given in a pass, in order."""
+    with no_grad(), network.tapping(seen := _Calls()):
+        network.run(inputs)
+    return seen.calls
+
+
+def _outputs(network: Network, inputs: Inputs, weights: Mapping[str, Tensor]) -> dict[str, View]:
+    stored = {x.data_ptr(): (name, x) for name, x in weights.items()}
+    found = {}
+    for call in calls_of(network, inputs):
+        site = call.site
+        if site is None or network.stands_between(site):
+            continue
+        matrix = network.output_weight(call)
+        if matrix is None or matrix.data_ptr() not in stored:
+            continue
+        name, weight = stored[matrix.data_ptr()]
+        if weight.is_contiguous():
+            found[f"{site.kind}/{site.layer}"] = View(
+                name, tuple(matrix.shape), tuple(matrix.stride())
+            )
+    return found
 
 
 def _clean(graph: fx.Graph) -> None:

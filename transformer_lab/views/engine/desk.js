@@ -3,7 +3,6 @@
 // between two steps.
 
 import { tokenFlow } from "./flow.js";
-import { Pass } from "./pass.js";
 import { picture, pictures } from "./pictures.js";
 import { blockShares, logitLens, logProbabilities, outcome, stateChanges } from "./predictions.js";
 import { score } from "./scores.js";
@@ -16,14 +15,14 @@ const SOURCES = 4;
 
 /** One text of a model: its pass without edits, and the last one with some. */
 export class Reading {
-  /** @param {TextModel} text @param {import("./model.js").Inputs} inputs @param {(source: any) => Pass} source */
+  /** @param {TextModel} text @param {import("./model.js").Inputs} inputs @param {(source: any) => import("./pass.js").Pass} source */
   constructor(text, inputs, source) {
     this.text = text;
     this.inputs = inputs;
     this.source = source;
-    /** @type {{name: string, pass: Pass} | null} */
+    /** @type {{name: string, pass: import("./pass.js").Pass} | null} */
     this.clean = null;
-    /** @type {{name: string, pass: Pass} | null} */
+    /** @type {{name: string, pass: import("./pass.js").Pass} | null} */
     this.last = null;
   }
 
@@ -31,7 +30,7 @@ export class Reading {
    * A pass over the text; the last ones again where they are what is asked for.
    * @param {any[]} edits
    * @param {number | null} [place] the only position that is asked about
-   * @returns {Generator<null, Pass>}
+   * @returns {Generator<null, import("./pass.js").Pass>}
    */
   *pass(edits, place = null) {
     const name = JSON.stringify(edits);
@@ -45,7 +44,7 @@ export class Reading {
 
   /** One that is not kept, from whichever is nearer. */
   *fresh(edits, place) {
-    const pass = new Pass(this.text.model, this.inputs, edits, { place, read: this.source });
+    const pass = this.text.model.pass(this.inputs, edits, { place, read: this.source });
     const starts = [this.clean, this.last].filter((known) => known !== null);
     const reach = ({ pass: other }) => pass.edits.firstChange(other.edits);
     if (starts.length) pass.from = starts.reduce((a, b) => (reach(b) > reach(a) ? b : a)).pass;
@@ -53,7 +52,7 @@ export class Reading {
     return pass;
   }
 
-  /** Predictions at a position without edits, beside those of a pass with some. @param {Pass} clean @param {Pass | null} pass @param {number} position */
+  /** Predictions at a position without edits, beside those of a pass with some. @param {import("./pass.js").Pass} clean @param {import("./pass.js").Pass | null} pass @param {number} position */
   compared(clean, pass, position) {
     if (!this.text.model.weights.head) {
       return { position, kl: null, rows: [], states: pass ? stateChanges(clean.last(), pass.last()) : [] };
@@ -80,7 +79,7 @@ export class Desk {
     this.model = /** @type {TextModel | null} */ (null);
     /** @type {Map<string, Reading>} texts by name */
     this.readings = new Map();
-    /** @type {Map<string, Pass>} of texts that patches come from */
+    /** @type {Map<string, import("./pass.js").Pass>} of texts that patches come from */
     this.sources = new Map();
   }
 

@@ -88,28 +88,28 @@ const CHECKS = {
     if (!Object.hasOwn(SKIPPED, edit.part)) throw strangeValue("part", edit.part, "'attention' or 'mlp'");
     if (edit.part === "mlp" && edit.kind === "cross") throw new EditError("an mlp belongs to kind='decoder', not to 'cross'");
     edit.stream = edit.part === "attention" && kind === "cross" ? "cross_out" : SKIPPED[edit.part];
-    noMlp(edit, model);
+    noMlp(edit, model, kind);
   },
-  patch(edit, _kind, model, read) {
+  patch(edit, kind, model, read) {
     edit.what ??= "z";
     edit.position ??= null;
     if (![...OF_HEADS, ...OF_STREAM].includes(edit.what)) throw strangeValue("what", edit.what, `one of ${[...OF_HEADS, ...OF_STREAM].join(", ")}`);
     if (OF_STREAM.includes(edit.what)) {
       if (edit.head !== null) throw new EditError(`${edit.what} belongs to a layer, not to a head; leave out head=${edit.head}`);
       edit.stream = streamOf(edit);
-      noMlp(edit, model);
+      noMlp(edit, model, kind);
     }
     for (const place of edit.position === null ? [] : [edit.position].flat(2)) whole("position", place);
     if (!read || !edit.source?.tokens) throw new EditError("source of patch must be the tokens of another text: {tokens: […]}");
     edit.source = read(edit.source);
   },
-  steer(edit, _kind, model) {
+  steer(edit, kind, model) {
     edit.what ??= "resid_post";
     edit.by ??= 1;
     edit.position ??= null;
     if (!OF_STREAM.includes(edit.what)) throw new EditError(`what must be one of ${OF_STREAM.join(", ")} to add a vector, got ${told(edit.what)}, which belongs to heads`);
     edit.stream = streamOf(edit);
-    noMlp(edit, model);
+    noMlp(edit, model, kind);
     finite(edit);
     const numbers = Array.isArray(edit.vector) ? edit.vector.flat() : [];
     if (!numbers.length || !numbers.every(Number.isFinite)) throw new EditError("vector must hold finite numbers only, got NaN or infinity");
@@ -117,6 +117,8 @@ const CHECKS = {
   },
 };
 
-function noMlp({ stream }, model) {
+function noMlp({ stream }, model, kind) {
+  const stack = kind === "cross" && stream !== "cross_out" ? "decoder" : kind;
+  if (model.config.lacking?.includes(`${stack}.${stream}`)) throw new EditError(`${stream} is not shown by this model, so that it cannot be changed`);
   if (stream === "mlp_out" && model.config.attention_only) throw new EditError("this model is attention only and has no mlp");
 }

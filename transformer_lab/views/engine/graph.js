@@ -2,9 +2,9 @@
 // operations and no architecture; what edits change, they change at attention and at named points.
 
 import { attend } from "./attention.js";
-import { Heap } from "./kernel.js";
+import { NumberHeap } from "./kernel.js";
 import { OPERATIONS } from "./operations.js";
-import { eachRow, isWhole, sizeOf, stridesAs, stridesOf } from "./strided.js";
+import { eachRow, isWhole, countOf, stridesAs, stridesOf } from "./strided.js";
 import { matrix } from "./tensors.js";
 
 /**
@@ -42,7 +42,7 @@ export class UnknownGraph extends Error {}
 /** Tensors of one heap; those that an operation makes and does not return are freed after it. */
 export class Workspace {
   constructor(wasm = true) {
-    this.heap = new Heap(wasm);
+    this.heap = new NumberHeap(wasm);
     /** @type {Tensor[]} since the last `settle` */
     this.made = [];
     /** @type {Map<string, {at: number, scale: number}>} weights with their rows and columns exchanged */
@@ -51,7 +51,7 @@ export class Workspace {
 
   /** @param {number[]} shape @param {any} [type] @returns {Tensor} */
   tensor(shape, type = "float") {
-    const size = Math.max(1, sizeOf(shape));
+    const size = Math.max(1, countOf(shape));
     const at = this.heap.take(size);
     return this.#made({ store: { at, size, uses: 1 }, at, shape, strides: stridesOf(shape), type });
   }
@@ -93,7 +93,7 @@ export class Workspace {
   /** @param {number[]} shape @param {number} value @param {any} [type] */
   filled(shape, value, type = "float") {
     const y = this.tensor(shape, type);
-    this.heap.f.fill(value, y.at, y.at + sizeOf(shape));
+    this.heap.f.fill(value, y.at, y.at + countOf(shape));
     return y;
   }
 
@@ -264,7 +264,7 @@ export class GraphPass {
     }
     const t = graph.weights.get(output) ?? results.get(output);
     const whole = graph.on.whole(t);
-    this.answer = { shape: t.shape, data: graph.on.heap.f.slice(whole.at, whole.at + sizeOf(t.shape)) };
+    this.answer = { shape: t.shape, data: graph.on.heap.f.slice(whole.at, whole.at + countOf(t.shape)) };
     graph.on.settle([]);
     for (const value of results.values()) for (const one of [value].flat()) if (one?.store) graph.on.release(one);
   }
@@ -342,7 +342,7 @@ export class GraphPass {
     const { on } = this.graph;
     const whole = on.whole(x);
     const columns = x.shape.at(-1);
-    const rows = sizeOf(x.shape) / columns;
+    const rows = countOf(x.shape) / columns;
     const before = matrix(rows, columns, on.heap.f.slice(whole.at, whole.at + rows * columns));
     const after = this.hooks.stream(name, kind, layer, before);
     this.streams.set(`${kind}/${layer}/${name}`, after);

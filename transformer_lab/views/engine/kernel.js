@@ -62,7 +62,7 @@ const RESERVED = 4096; // numbers, for the stack of the compiled code
 /** @typedef {{linear: Function, linear8: Function}} Products */
 
 /** A heap of 32-bit numbers. Numbers are at places; freed places of a size are used again. */
-export class Heap {
+export class NumberHeap {
   /** @param {boolean} [wasm] false: as where WebAssembly is refused */
   constructor(wasm = true) {
     /** @type {Products} */
@@ -116,7 +116,7 @@ export class Heap {
   }
 }
 
-/** The compiled products, on a memory of their own; null where WebAssembly is refused. @param {Heap} heap */
+/** The compiled products, on a memory of their own; null where WebAssembly is refused. @param {NumberHeap} heap */
 function started(heap) {
   try {
     const binary = Uint8Array.from(atob(BINARY), (letter) => letter.charCodeAt(0));
@@ -133,7 +133,7 @@ function started(heap) {
   }
 }
 
-/** The same in JavaScript; x, w, b and y are places. @param {Heap} heap @returns {Products} */
+/** The same in JavaScript; x, w, b and y are places. @param {NumberHeap} heap @returns {Products} */
 function inScript(heap) {
   const product = (x, weights, w, scale, b, y, rows, dIn, dOut) => {
     const { f } = heap;

@@ -99,9 +99,14 @@ export class Transformer {
     return cap === null ? logits : each(logits, (v) => cap * Math.tanh(v / cap));
   }
 
+  /** One pass, whose steps are still to be run. @param {Inputs} inputs @param {any[]} edits @param {import("./pass.js").Options} options */
+  pass(inputs, edits, options) {
+    return new Pass(this, inputs, edits, options);
+  }
+
   /** A whole pass; see `Pass`. @param {Inputs} inputs @param {any[]} [edits] @param {import("./pass.js").Options} [options] */
   run(inputs, edits = [], options = {}) {
-    const pass = new Pass(this, inputs, edits, options);
+    const pass = this.pass(inputs, edits, options);
     for (const _ of pass.steps());
     return pass;
   }

@@ -1,7 +1,8 @@
 // What each operation of a graph does: a table by PyTorch's names. Nothing here knows an architecture.
 
 import { ACTIVATIONS, erf } from "./tensors.js";
-import { axisOf, broadcast, eachRow, isWhole, sizeOf, stridesAs, stridesOf } from "./strided.js";
+import { catenated, chosen, counted, embedded, expanded, gathered, grouped, indexPut, indexed, range, reshaped, scattered, slicePut, sliced, split, squeezed, triangle, where } from "./rearranging.js";
+import { axisOf, broadcast, countOf, eachRow, isTensor, isWhole, stridesAs, stridesOf, typeOf } from "./strided.js";
 
 /**
  * @typedef {import("./strided.js").Tensor} Tensor
@@ -9,19 +10,15 @@ import { axisOf, broadcast, eachRow, isWhole, sizeOf, stridesAs, stridesOf } fro
  * @typedef {(on: Workspace, args: any[], named: Record<string, any>) => any} Operation
  */
 
-const isTensor = (x) => x !== null && typeof x === "object" && "strides" in x;
-const TYPES = { bool: "bool", int64: "int", int32: "int", long: "int", int: "int" };
-const typeOf = (dtype, otherwise) => (dtype === undefined || dtype === null ? otherwise : (TYPES[dtype] ?? "float"));
-
 // ---- number by number ---------------------------------------------------------------------------------
 
 /** @param {Workspace} on @param {Tensor} x @param {(v: number) => number} f @param {string} [type] */
-function each(on, x, f, type = x.type) {
+function eachNumber(on, x, f, type = x.type) {
   const y = on.tensor(x.shape, type);
   const { heap } = on;
   if (isWhole(x)) {
     const { f: numbers } = heap;
-    for (let i = 0, n = sizeOf(x.shape); i < n; i++) numbers[y.at + i] = f(numbers[x.at + i]);
+    for (let i = 0, n = countOf(x.shape); i < n; i++) numbers[y.at + i] = f(numbers[x.at + i]);
     return y;
   }
   const step = x.strides[x.strides.length - 1] ?? 0;
@@ -35,8 +32,8 @@ function each(on, x, f, type = x.type) {
 /** @param {Workspace} on @param {any} a @param {any} b @param {(a: number, b: number) => number} f @param {string} [type] */
 function both(on, a, b, f, type) {
   if (!isTensor(a) && !isTensor(b)) return f(a, b);
-  if (!isTensor(b)) return each(on, a, (v) => f(v, b), type ?? mixed(a, b));
-  if (!isTensor(a)) return each(on, b, (v) => f(a, v), type ?? mixed(b, a));
+  if (!isTensor(b)) return eachNumber(on, a, (v) => f(v, b), type ?? mixed(a, b));
+  if (!isTensor(a)) return eachNumber(on, b, (v) => f(a, v), type ?? mixed(b, a));
   const shape = broadcast(a.shape, b.shape);
   const y = on.tensor(shape, type ?? (a.type === "bool" ? b.type : a.type === "int" ? (b.type === "float" ? "float" : "int") : a.type));
   const strides = [stridesAs(a, shape), stridesAs(b, shape), y.strides];
@@ -50,9 +47,9 @@ function both(on, a, b, f, type) {
 
 const mixed = (tensor, number) => (tensor.type !== "float" && !Number.isInteger(number) ? "float" : tensor.type === "bool" && typeof number === "number" ? "int" : tensor.type);
 /** @param {(v: number) => number} f @param {string} [type] @returns {Operation} */
-const one = (f, type) => (on, [x]) => (isTensor(x) ? each(on, x, f, type ?? "float") : f(x));
+const unaryBy = (f, type) => (on, [x]) => (isTensor(x) ? eachNumber(on, x, f, type ?? "float") : f(x));
 /** @param {(a: number, b: number) => number} f @param {string} [type] @returns {Operation} */
-const two = (f, type) => (on, [a, b]) => both(on, a, b, f, type);
+const binaryBy = (f, type) => (on, [a, b]) => both(on, a, b, f, type);
 /** a ± alpha · b. @param {number} sign @returns {Operation} */
 const sum = (sign) => (on, [a, b], { alpha = 1 }) => {
   const by = sign * alpha;
@@ -60,7 +57,7 @@ const sum = (sign) => (on, [a, b], { alpha = 1 }) => {
 };
 const division = { trunc: (a, b) => Math.trunc(a / b), floor: (a, b) => Math.floor(a / b) };
 const remainder = (a, b) => a - b * Math.floor(a / b);
-const gelu = (on, [x], { approximate = "none" }) => each(on, x, approximate === "tanh" ? ACTIVATIONS.gelu_tanh : ACTIVATIONS.gelu);
+const gelu = (on, [x], { approximate = "none" }) => eachNumber(on, x, approximate === "tanh" ? ACTIVATIONS.gelu_tanh : ACTIVATIONS.gelu);
 
 // ---- along axes ---------------------------------------------------------------------------------------
 
@@ -75,11 +72,11 @@ function reduced(on, x, axes, keep, f, type = x.type) {
   const rest = x.shape.map((_, i) => i).filter((i) => !chosen.includes(i));
   const order = [...rest, ...chosen];
   const turned = on.whole(on.view(x, order.map((i) => x.shape[i]), order.map((i) => x.strides[i])));
-  const n = sizeOf(chosen.map((i) => x.shape[i]));
+  const n = countOf(chosen.map((i) => x.shape[i]));
   const outer = rest.map((i) => x.shape[i]);
   const y = on.tensor(outer, type);
   const numbers = on.heap.f;
-  for (let i = 0, rows = sizeOf(outer); i < rows; i++) numbers[y.at + i] = f(numbers, turned.at + i * n, 1, n);
+  for (let i = 0, rows = countOf(outer); i < rows; i++) numbers[y.at + i] = f(numbers, turned.at + i * n, 1, n);
   if (!keep) return y;
   const shape = x.shape.map((size, i) => (chosen.includes(i) ? 1 : size));
   return on.view(y, shape, stridesOf(shape));
@@ -90,7 +87,7 @@ const total = (f, at, step, n) => {
   for (let i = 0; i < n; i++) s += f[at + i * step];
   return s;
 };
-const largest = (f, at, step, n) => {
+const largestOf = (f, at, step, n) => {
   let top = -Infinity;
   for (let i = 0; i < n; i++) if (f[at + i * step] > top) top = f[at + i * step];
   return top;
@@ -106,27 +103,27 @@ const anyOf = (f, at, step, n) => {
 };
 
 /** Of every run along an axis: `f(numbers, from, to, n)` with both runs whole. @param {Workspace} on @param {Tensor} x @param {number} axis @param {(f: Float32Array, from: number, to: number, n: number) => void} f */
-function along(on, x, axis, f, type = x.type) {
+function alongAxis(on, x, axis, f, type = x.type) {
   const rank = x.shape.length;
   const last = axisOf(axis, rank);
   const order = [...x.shape.keys()].filter((i) => i !== last).concat(rank ? [last] : []);
   const from = on.whole(on.view(x, order.map((i) => x.shape[i]), order.map((i) => x.strides[i])));
   const y = on.tensor(from.shape, type);
   const n = rank ? x.shape[last] : 1;
-  for (let i = 0, rows = sizeOf(x.shape) / Math.max(1, n); i < rows; i++) f(on.heap.f, from.at + i * n, y.at + i * n, n);
+  for (let i = 0, rows = countOf(x.shape) / Math.max(1, n); i < rows; i++) f(on.heap.f, from.at + i * n, y.at + i * n, n);
   const back = order.map((_, i) => order.indexOf(i));
   return on.view(y, back.map((i) => y.shape[i]), back.map((i) => y.strides[i]));
 }
 
-function softmax(f, from, to, n) {
-  const top = largest(f, from, 1, n);
+function softmaxOfRun(f, from, to, n) {
+  const top = largestOf(f, from, 1, n);
   let s = 0;
   for (let j = 0; j < n; j++) s += f[to + j] = Math.exp(f[from + j] - top);
   for (let j = 0; j < n; j++) f[to + j] /= s;
 }
 
 function logSoftmax(f, from, to, n) {
-  const top = largest(f, from, 1, n);
+  const top = largestOf(f, from, 1, n);
   let s = 0;
   for (let j = 0; j < n; j++) s += Math.exp(f[from + j] - top);
   const log = top + Math.log(s);
@@ -140,11 +137,11 @@ function cumulative(f, from, to, n) {
 
 /** Indices of every run's numbers in order, and the numbers. @param {Workspace} on @param {Tensor} x @param {number} axis @param {number} k @param {boolean} down */
 function ordered(on, x, axis, k, down) {
-  const values = along(on, x, axis, (f, from, to, n) => {
+  const values = alongAxis(on, x, axis, (f, from, to, n) => {
     const sorted = Float32Array.from(f.subarray(from, from + n)).sort();
     for (let j = 0; j < n; j++) f[to + j] = sorted[down ? n - 1 - j : j];
   });
-  const places = along(on, x, axis, (f, from, to, n) => {
+  const places = alongAxis(on, x, axis, (f, from, to, n) => {
     const order = Array.from({ length: n }, (_, i) => i).sort((a, b) => (down ? f[from + b] - f[from + a] : f[from + a] - f[from + b]) || a - b);
     for (let j = 0; j < n; j++) f[to + j] = order[j];
   }, "int");
@@ -152,13 +149,13 @@ function ordered(on, x, axis, k, down) {
 }
 
 /** @type {Operation} */
-function layerNorm(on, [x, shape, weight, bias, eps]) {
-  const n = sizeOf(shape);
+function normOfRows(on, [x, shape, weight, bias, eps]) {
+  const n = countOf(shape);
   const from = on.whole(x);
   const y = on.tensor(x.shape);
   const [w, b] = [weight, bias].map((t) => (t ? on.whole(t) : null));
   const f = on.heap.f;
-  for (let at = 0, size = sizeOf(x.shape); at < size; at += n) {
+  for (let at = 0, size = countOf(x.shape); at < size; at += n) {
     const mean = total(f, from.at + at, 1, n) / n;
     let variance = 0;
     for (let k = 0; k < n; k++) variance += (f[from.at + at + k] - mean) ** 2;
@@ -177,7 +174,7 @@ function product(on, x, w, b = null) {
   const y = on.tensor([n, m]);
   const rows = on.whole(x);
   const { at, scale } = on.turned(w);
-  const added = b && sizeOf(b.shape) === m ? on.whole(b) : null;
+  const added = b && countOf(b.shape) === m ? on.whole(b) : null;
   const { linear, linear8 } = on.heap.products;
   if (scale) linear8(rows.at, at, scale, added?.at ?? 0, y.at, n, k, m);
   else linear(rows.at, at, added?.at ?? 0, y.at, n, k, m);
@@ -199,8 +196,8 @@ function batched(on, [a, b]) {
 function convolved(on, [x, weight, bias, stride, padding, dilation, transposed, _output, groups]) {
   if (transposed) throw new Error("the engine of this page computes no transposed convolution");
   const flat = x.shape.length === 3;
-  const two = (list) => (flat ? [1, list.at(-1)] : list.length === 1 ? [list[0], list[0]] : list);
-  const [[sy, sx], [py, px], [dy, dx]] = [two(stride), flat ? [0, padding.at(-1)] : two(padding), two(dilation)];
+  const pair = (list) => (flat ? [1, list.at(-1)] : list.length === 1 ? [list[0], list[0]] : list);
+  const [[sy, sx], [py, px], [dy, dx]] = [pair(stride), flat ? [0, padding.at(-1)] : pair(padding), pair(dilation)];
   const [n, channels, height, width] = flat ? [x.shape[0], x.shape[1], 1, x.shape[2]] : x.shape;
   const [outputs, inside, kh, kw] = flat ? [weight.shape[0], weight.shape[1], 1, weight.shape[2]] : weight.shape;
   const rows = Math.floor((height + 2 * py - dy * (kh - 1) - 1) / sy) + 1;
@@ -240,236 +237,16 @@ function padded(on, [x, pads, value = 0]) {
   return y;
 }
 
-// ---- shapes -------------------------------------------------------------------------------------------
-
-/** @type {Operation} */
-function reshaped(on, [x, wanted]) {
-  const size = sizeOf(x.shape);
-  const rest = size / sizeOf(wanted.filter((n) => n !== -1));
-  const shape = wanted.map((n) => (n === -1 ? rest : n));
-  const whole = on.whole(x);
-  return on.view(whole, shape, stridesOf(shape));
-}
-
-/** @type {Operation} */
-function expanded(on, [x, wanted]) {
-  const missing = wanted.length - x.shape.length;
-  const shape = wanted.map((n, i) => (n === -1 ? x.shape[i - missing] : n));
-  return on.view(x, shape, stridesAs(x, shape));
-}
-
-/** @type {Operation} */
-function sliced(on, [x, axis = 0, from = null, to = null, step = 1]) {
-  const d = axisOf(axis, x.shape.length);
-  const n = x.shape[d];
-  const clamp = (i) => Math.min(n, Math.max(0, i < 0 ? i + n : i));
-  const [start, end] = [clamp(from ?? 0), clamp(to ?? n)];
-  return on.view(x, x.shape.with(d, Math.max(0, Math.ceil((end - start) / step))), x.strides.with(d, x.strides[d] * step), x.at + start * x.strides[d]);
-}
-
-/** @type {Operation} */
-function chosen(on, [x, axis, index]) {
-  const d = axisOf(axis, x.shape.length);
-  const at = x.at + (index < 0 ? index + x.shape[d] : index) * x.strides[d];
-  return on.view(x, x.shape.toSpliced(d, 1), x.strides.toSpliced(d, 1), at);
-}
-
-/** @type {Operation} */
-function joined(on, [parts, axis = 0]) {
-  const some = parts.filter((t) => !(t.shape.length === 1 && t.shape[0] === 0));
-  const d = axisOf(axis, some[0].shape.length);
-  const y = on.tensor(some[0].shape.with(d, some.reduce((n, t) => n + t.shape[d], 0)), some[0].type);
-  let at = y.at;
-  for (const t of some) {
-    on.copy(t, { ...y, at, shape: t.shape });
-    at += t.shape[d] * y.strides[d];
-  }
-  return y;
-}
-
-/** @type {Operation} */
-function split(on, [x, sizes, axis = 0]) {
-  const d = axisOf(axis, x.shape.length);
-  const each = typeof sizes === "number" ? Array.from({ length: Math.ceil(x.shape[d] / sizes) }, (_, i) => Math.min(sizes, x.shape[d] - i * sizes)) : sizes;
-  let at = x.at;
-  return each.map((n) => {
-    const part = on.view(x, x.shape.with(d, n), x.strides, at);
-    at += n * x.strides[d];
-    return part;
-  });
-}
-
-/** Without axes of size 1. @type {Operation} */
-function squeezed(on, [x, axes = null]) {
-  const gone = axes === null ? [...x.shape.keys()] : [axes].flat().map((axis) => axisOf(axis, x.shape.length));
-  const left = [...x.shape.keys()].filter((i) => !(gone.includes(i) && x.shape[i] === 1));
-  return on.view(x, left.map((i) => x.shape[i]), left.map((i) => x.strides[i]));
-}
-
-// ---- by index -----------------------------------------------------------------------------------------
-
-/** @type {Operation} */
-function embedded(on, [table, ids]) {
-  const rows = on.whole(ids);
-  const d = table.shape[1];
-  const y = on.tensor([...ids.shape, d]);
-  for (let i = 0, n = sizeOf(ids.shape); i < n; i++) on.row(table, on.heap.f[rows.at + i], y.at + i * d);
-  return y;
-}
-
-/** x[i, j, …] with tensors of indices for some axes. @type {Operation} */
-function indexed(on, [x, indices]) {
-  const given = indices.map((index, axis) => ({ index, axis })).filter(({ index }) => index !== null);
-  if (given.some(({ index }) => index.type === "bool")) throw new Error("the engine of this page selects by no mask");
-  const shape = given.reduce((s, { index }) => broadcast(s, index.shape), /** @type {number[]} */ ([]));
-  const axes = given.map(({ axis }) => axis);
-  const together = axes.every((axis, i) => !i || axis === axes[i - 1] + 1);
-  const rest = [...x.shape.keys()].filter((i) => !axes.includes(i));
-  const before = together ? rest.filter((i) => i < axes[0]) : [];
-  const after = rest.filter((i) => !before.includes(i));
-  const sizes = (list) => list.map((i) => x.shape[i]);
-  const y = on.tensor([...sizes(before), ...shape, ...sizes(after)], x.type);
-  const places = given.map(({ index, axis }) => ({ index: on.whole(on.view(index, shape, stridesAs(index, shape))), axis }));
-  const f = on.heap.f;
-  const n = sizeOf(shape);
-  const first = Array.from({ length: n }, (_, i) => places.reduce((at, { index, axis }) => {
-    const k = f[index.at + i];
-    return at + (k < 0 ? k + x.shape[axis] : k) * x.strides[axis];
-  }, 0));
-  const walk = (list, visit) => {
-    const shapeOf = [...sizes(list), 1];
-    eachRow(shapeOf, [[...list.map((i) => x.strides[i]), 0]], [0], ([at]) => visit(at));
-  };
-  let to = y.at;
-  walk(before, (a) => {
-    for (let i = 0; i < n; i++) walk(after, (b) => (f[to++] = f[x.at + a + first[i] + b]));
-  });
-  return y;
-}
-
-/** @type {Operation} */
-function gathered(on, [x, axis, index]) {
-  const d = axisOf(axis, x.shape.length);
-  const places = on.whole(index);
-  const y = on.tensor(index.shape, x.type);
-  const strides = x.strides.with(d, 0);
-  const f = on.heap.f;
-  let i = 0;
-  const step = strides[strides.length - 1] ?? 0;
-  eachRow(index.shape, [strides], [x.at], ([at], n) => {
-    for (let j = 0; j < n; j++, i++) f[y.at + i] = f[at + j * step + f[places.at + i] * x.strides[d]];
-  });
-  return y;
-}
-
-/** Numbers put at indices along an axis. @type {Operation} */
-function scattered(on, [x, axis, index, source]) {
-  const d = axisOf(axis, x.shape.length);
-  const y = on.fresh(x);
-  const places = on.whole(index);
-  const values = isTensor(source) ? on.whole(on.view(source, index.shape, source.strides)) : null;
-  const strides = y.strides.with(d, 0);
-  const step = strides[strides.length - 1] ?? 0;
-  const f = on.heap.f;
-  let i = 0;
-  eachRow(index.shape, [strides], [y.at], ([at], n) => {
-    for (let j = 0; j < n; j++, i++) f[at + j * step + f[places.at + i] * y.strides[d]] = values ? f[values.at + i] : Number(source);
-  });
-  return y;
-}
-
-/** x with a part along an axis replaced. @type {Operation} */
-function slicePut(on, [x, part, axis = 0, from = null, to = null, step = 1]) {
-  const y = on.fresh(x);
-  on.copy(part, sliced(on, [y, axis, from, to, step], {}));
-  return y;
-}
-
-/** x with values at indices of its first axes. @type {Operation} */
-function indexPut(on, [x, indices, values, accumulate = false]) {
-  const y = on.fresh(x);
-  const shape = indices.reduce((s, index) => broadcast(s, index.shape), /** @type {number[]} */ ([]));
-  const rest = x.shape.slice(indices.length);
-  const size = sizeOf(rest);
-  const places = indices.map((index) => on.whole(on.view(index, shape, stridesAs(index, shape))));
-  const whole = [...shape, ...rest];
-  const given = on.whole(on.view(values, whole, stridesAs(values, whole)));
-  const f = on.heap.f;
-  for (let i = 0, n = sizeOf(shape); i < n; i++) {
-    const at = places.reduce((sum, index, axis) => sum + ((f[index.at + i] + x.shape[axis]) % x.shape[axis]) * y.strides[axis], y.at);
-    for (let k = 0; k < size; k++) f[at + k] = (accumulate ? f[at + k] : 0) + f[given.at + i * size + k];
-  }
-  return y;
-}
-
-/** How many numbers fall into each of some bins. @type {Operation} */
-function counted(on, [x, bins = 100, low = 0, high = 0]) {
-  const y = on.filled([bins], 0);
-  const from = on.whole(x);
-  const f = on.heap.f;
-  for (let i = 0, n = sizeOf(x.shape); i < n; i++) {
-    const v = f[from.at + i];
-    if (v >= low && v <= high) f[y.at + Math.min(bins - 1, Math.floor(((v - low) / (high - low)) * bins))]++;
-  }
-  return y;
-}
-
-/** x [row, k] times the matrix of each row's group, w [group, k, m]; groups end at `ends`. @type {Operation} */
-function grouped(on, [x, w, ends]) {
-  const [, k, m] = w.shape;
-  const rows = on.whole(x);
-  const y = on.filled([x.shape[0], m], 0);
-  let from = 0;
-  for (let group = 0; group < w.shape[0]; group++) {
-    const to = on.heap.f[ends.at + group * ends.strides[0]];
-    if (to > from) {
-      const one = { ...w, at: w.at + group * w.strides[0], shape: [k, m], strides: w.strides.slice(1) };
-      on.heap.products.linear(rows.at + from * k, on.turned(one).at, 0, y.at + from * m, to - from, k, m);
-    }
-    from = to;
-  }
-  return y;
-}
-
-/** @type {Operation} */
-function where(on, [condition, a, b]) {
-  const shape = [condition, a, b].filter(isTensor).reduce((s, t) => broadcast(s, t.shape), /** @type {number[]} */ ([]));
-  const [c, x, y] = [condition, a, b].map((t) => (isTensor(t) ? t : on.filled([1], t)));
-  const z = on.tensor(shape, x.type === "float" ? "float" : y.type);
-  const strides = [...[c, x, y].map((t) => stridesAs(t, shape)), z.strides];
-  const [i, j, k] = strides.map((s) => s[shape.length - 1] ?? 0);
-  const f = on.heap.f;
-  eachRow(shape, strides, [c.at, x.at, y.at, z.at], ([p, q, r, to], n) => {
-    for (let at = 0; at < n; at++) f[to + at] = f[p + at * i] ? f[q + at * j] : f[r + at * k];
-  });
-  return z;
-}
-
-/** Triangles. @param {(row: number, column: number, k: number) => boolean} keeps @returns {Operation} */
-const triangle = (keeps) => (on, [x, k = 0]) => {
-  const y = on.fresh(x);
-  const [rows, columns] = x.shape.slice(-2);
-  for (let i = 0, n = sizeOf(x.shape); i < n; i++) if (!keeps(Math.floor(i / columns) % rows, i % columns, k)) on.heap.f[y.at + i] = 0;
-  return y;
-};
-
-const range = (on, from, to, step = 1, { dtype } = /** @type {any} */ ({})) => {
-  const n = Math.max(0, Math.ceil((to - from) / step));
-  const y = on.tensor([n], typeOf(dtype, Number.isInteger(from) && Number.isInteger(step) ? "int" : "float"));
-  for (let i = 0; i < n; i++) on.heap.f[y.at + i] = from + i * step;
-  return y;
-};
-
 // ---- the table ----------------------------------------------------------------------------------------
 
-const not = (on, [x]) => (x.type === "bool" ? each(on, x, (v) => (v ? 0 : 1)) : each(on, x, (v) => ~v));
+const not = (on, [x]) => (x.type === "bool" ? eachNumber(on, x, (v) => (v ? 0 : 1)) : eachNumber(on, x, (v) => ~v));
 /** Bits of integers; of bools the same numbers. @param {(a: number, b: number) => number} f @returns {Operation} */
-const bits = (f) => two(f);
-const same = (on, [x]) => on.view(x, x.shape, x.strides);
+const bits = (f) => binaryBy(f);
+const unchanged = (on, [x]) => on.view(x, x.shape, x.strides);
 const cast = (on, [x], { dtype }) => {
   const type = typeOf(dtype, x.type);
   if (type === x.type || (type === "float" && x.type !== "float")) return Object.assign(on.view(x, x.shape, x.strides), { type });
-  return each(on, x, type === "bool" ? (v) => (v ? 1 : 0) : Math.trunc, type);
+  return eachNumber(on, x, type === "bool" ? (v) => (v ? 1 : 0) : Math.trunc, type);
 };
 const compared = { eq: (a, b) => +(a === b), ne: (a, b) => +(a !== b), lt: (a, b) => +(a < b), le: (a, b) => +(a <= b), gt: (a, b) => +(a > b), ge: (a, b) => +(a >= b) };
 const arithmetic = { mul: (a, b) => a * b, div: (a, b) => a / b, maximum: Math.max, minimum: Math.min, pow: Math.pow, remainder, fmod: (a, b) => a % b };
@@ -481,23 +258,23 @@ const unary = {
 
 /** @type {Record<string, Operation>} */
 export const OPERATIONS = {
-  ...Object.fromEntries(Object.entries(unary).map(([name, f]) => [name, one(f)])),
-  ...Object.fromEntries(Object.entries(compared).flatMap(([name, f]) => [[`${name}.Tensor`, two(f, "bool")], [`${name}.Scalar`, two(f, "bool")]])),
-  ...Object.fromEntries(Object.entries(arithmetic).flatMap(([name, f]) => ["", ".Tensor", ".Scalar", ".Tensor_Scalar", ".Tensor_Tensor"].map((end) => [name + end, two(f, name === "div" ? "float" : undefined)]))),
-  ...Object.fromEntries(["clone", "alias", "detach", "contiguous", "lift_fresh_copy"].map((name) => [name, same])),
-  "pow.Scalar": two(Math.pow, "float"),
+  ...Object.fromEntries(Object.entries(unary).map(([name, f]) => [name, unaryBy(f)])),
+  ...Object.fromEntries(Object.entries(compared).flatMap(([name, f]) => [[`${name}.Tensor`, binaryBy(f, "bool")], [`${name}.Scalar`, binaryBy(f, "bool")]])),
+  ...Object.fromEntries(Object.entries(arithmetic).flatMap(([name, f]) => ["", ".Tensor", ".Scalar", ".Tensor_Scalar", ".Tensor_Tensor"].map((end) => [name + end, binaryBy(f, name === "div" ? "float" : undefined)]))),
+  ...Object.fromEntries(["clone", "alias", "detach", "contiguous", "lift_fresh_copy"].map((name) => [name, unchanged])),
+  "pow.Scalar": binaryBy(Math.pow, "float"),
   "add.Tensor": sum(1),
   "add.Scalar": sum(1),
   "sub.Tensor": sum(-1),
   "sub.Scalar": sum(-1),
   "rsub.Scalar": (on, [a, b], { alpha = 1 }) => both(on, a, b, (x, y) => y - alpha * x),
   "div.Tensor_mode": (on, [a, b], { rounding_mode: mode }) => both(on, a, b, division[mode] ?? arithmetic.div),
-  floor_divide: two(division.floor),
-  "neg": (on, [x]) => each(on, x, unary.neg),
-  "abs": (on, [x]) => each(on, x, Math.abs),
-  "relu": (on, [x]) => each(on, x, unary.relu),
+  floor_divide: binaryBy(division.floor),
+  "neg": (on, [x]) => eachNumber(on, x, unary.neg),
+  "abs": (on, [x]) => eachNumber(on, x, Math.abs),
+  "relu": (on, [x]) => eachNumber(on, x, unary.relu),
   gelu,
-  clamp: (on, [x, low = null, high = null]) => each(on, x, (v) => Math.min(high ?? Infinity, Math.max(low ?? -Infinity, v))),
+  clamp: (on, [x, low = null, high = null]) => eachNumber(on, x, (v) => Math.min(high ?? Infinity, Math.max(low ?? -Infinity, v))),
   bitwise_not: not,
   logical_not: not,
   ...Object.fromEntries(["bitwise_and.Tensor", "bitwise_and.Scalar", "logical_and"].map((name) => [name, bits((a, b) => a & b)])),
@@ -508,12 +285,12 @@ export const OPERATIONS = {
   "mean.dim": (on, [x, axes, keep = false]) => reduced(on, x, axes, keep, (...run) => total(...run) / run[3]),
   "sum.dim_IntList": (on, [x, axes, keep = false]) => reduced(on, x, axes, keep, total, x.type === "bool" ? "int" : x.type),
   sum: (on, [x]) => reduced(on, x, null, false, total, x.type === "bool" ? "int" : x.type),
-  amax: (on, [x, axes = null, keep = false]) => reduced(on, x, axes, keep, largest),
+  amax: (on, [x, axes = null, keep = false]) => reduced(on, x, axes, keep, largestOf),
   amin: (on, [x, axes = null, keep = false]) => reduced(on, x, axes, keep, smallest),
-  max: (on, [x]) => reduced(on, x, null, false, largest),
+  max: (on, [x]) => reduced(on, x, null, false, largestOf),
   "any.dim": (on, [x, axis, keep = false]) => reduced(on, x, [axis], keep, anyOf, "bool"),
   any: (on, [x]) => reduced(on, x, null, false, anyOf, "bool"),
-  argmax: (on, [x, axis = null, keep = false]) => reduced(on, x, axis === null ? null : [axis], keep, (f, at, step, n) => f.subarray(at, at + n).indexOf(largest(f, at, step, n)), "int"),
+  argmax: (on, [x, axis = null, keep = false]) => reduced(on, x, axis === null ? null : [axis], keep, (f, at, step, n) => f.subarray(at, at + n).indexOf(largestOf(f, at, step, n)), "int"),
   "var.correction": (on, [x, axes], { correction = 1, keepdim = false }) => reduced(on, x, axes, keepdim, (f, at, step, n) => {
     const mean = total(f, at, step, n) / n;
     let s = 0;
@@ -528,12 +305,12 @@ export const OPERATIONS = {
       return Math.sqrt(s);
     });
   },
-  _softmax: (on, [x, axis]) => along(on, x, axis, softmax),
-  _log_softmax: (on, [x, axis]) => along(on, x, axis, logSoftmax),
-  cumsum: (on, [x, axis]) => along(on, x, axis, cumulative, x.type === "bool" ? "int" : x.type),
+  _softmax: (on, [x, axis]) => alongAxis(on, x, axis, softmaxOfRun),
+  _log_softmax: (on, [x, axis]) => alongAxis(on, x, axis, logSoftmax),
+  cumsum: (on, [x, axis]) => alongAxis(on, x, axis, cumulative, x.type === "bool" ? "int" : x.type),
   sort: (on, [x, axis = -1, down = false]) => ordered(on, x, axis, x.shape[axisOf(axis, x.shape.length)], down),
   topk: (on, [x, k, axis = -1]) => ordered(on, x, axis, k, true),
-  native_layer_norm: layerNorm,
+  native_layer_norm: normOfRows,
 
   mm: (on, [x, w]) => product(on, x, w),
   addmm: (on, [b, x, w]) => product(on, x, w, b),
@@ -554,7 +331,7 @@ export const OPERATIONS = {
   squeeze: squeezed,
   "slice.Tensor": sliced,
   "select.int": chosen,
-  cat: joined,
+  cat: catenated,
   constant_pad_nd: padded,
   repeat: (on, [x, times]) => {
     const shape = [...Array(times.length - x.shape.length).fill(1), ...x.shape];
@@ -566,7 +343,7 @@ export const OPERATIONS = {
   "split.Tensor": split,
   getitem: (_, [list, index]) => list[index],
   "sym_size.int": (_, [x, axis]) => x.shape[axis],
-  "sym_numel": (_, [x]) => sizeOf(x.shape),
+  "sym_numel": (_, [x]) => countOf(x.shape),
 
   embedding: embedded,
   "index.Tensor": indexed,

@@ -15,7 +15,7 @@
  */
 
 /** @param {number[]} shape */
-export const sizeOf = (shape) => shape.reduce((a, b) => a * b, 1);
+export const countOf = (shape) => shape.reduce((a, b) => a * b, 1);
 
 /** Of numbers row by row. @param {number[]} shape */
 export function stridesOf(shape) {
@@ -52,7 +52,7 @@ export function stridesAs(t, shape) {
 export function eachRow(shape, strides, places, row) {
   const rank = shape.length;
   const n = rank ? shape[rank - 1] : 1;
-  if (sizeOf(shape) === 0) return;
+  if (countOf(shape) === 0) return;
   const at = places.slice();
   const index = Array(rank).fill(0);
   for (;;) {
@@ -67,3 +67,7 @@ export function eachRow(shape, strides, places, row) {
     if (axis < 0) return;
   }
 }
+
+export const isTensor = (x) => x !== null && typeof x === "object" && "strides" in x;
+const TYPES = { bool: "bool", int64: "int", int32: "int", long: "int", int: "int" };
+export const typeOf = (dtype, otherwise) => (dtype === undefined || dtype === null ? otherwise : (TYPES[dtype] ?? "float"));

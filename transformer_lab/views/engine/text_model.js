@@ -1,6 +1,7 @@
 // A model and its tokenizers: what becomes of a text, in the words of transformer_lab/text_model.py
 // where it cannot be read.
 
+import { GraphModel } from "./graph_model.js";
 import { Transformer } from "./model.js";
 import { readSafetensors } from "./safetensors.js";
 import { tokenizerOf } from "./tokenizers/tokenizer.js";
@@ -15,6 +16,7 @@ const thousands = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
  * @typedef {object} Packed what a page carries
  * @property {string} name
  * @property {Record<string, any>} config of config.json
+ * @property {import("./graph.js").Description | null} [graph] of a model that is not ours
  * @property {Uint8Array} weights of model.safetensors
  * @property {number} checksum of the weights, CRC-32
  * @property {any} tokenizer of tokenizer.json
@@ -23,9 +25,10 @@ const thousands = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 
 export class TextModel {
   /** @param {Packed} packed @throws {import("./safetensors.js").DamagedModel} */
-  constructor({ name, config, weights, checksum, tokenizer, targetTokenizer = null }) {
+  constructor({ name, config, graph = null, weights, checksum, tokenizer, targetTokenizer = null }) {
     this.name = name;
-    this.model = new Transformer(config, readSafetensors(weights, checksum));
+    const tensors = readSafetensors(weights, checksum);
+    this.model = /** @type {any} */ (graph ? new GraphModel(config, graph, tensors) : new Transformer(config, tensors));
     this.tokenizer = tokenizerOf(tokenizer);
     this.targetTokenizer = targetTokenizer ? tokenizerOf(targetTokenizer) : this.tokenizer;
     const { vocab_size: rows, target_vocab_size: targetRows } = this.model.config;

@@ -3,7 +3,6 @@
 // writes in Python.
 
 import { Cache } from "./cache.js";
-import { Pass } from "./pass.js";
 import { likeliest, logProbabilities } from "./predictions.js";
 
 /**
@@ -93,16 +92,17 @@ export function* writing(model, inputs, most, { eos = null, edits = [], read, sa
   const take = taker(sampling);
   const cache = new Cache();
   const written = [];
-  let next = model.both ? inputs.target : inputs.tokens;
+  const start = model.both ? inputs.target : inputs.tokens;
+  let next = start;
   while (written.length < most) {
     const given = model.both ? { ...inputs, target: next } : { tokens: next };
-    const pass = new Pass(model, given, edits, { cache, read, place: next.length - 1 });
+    const pass = model.pass(given, edits, { cache, read, place: next.length - 1 });
     for (const _ of pass.steps()) yield null;
     const token = take(pass.logits([next.length - 1]).data);
     written.push(token);
     yield token;
     if (token === eos) break;
-    next = [token];
+    next = model.graph ? [...start, ...written] : [token]; // a graph has no cache
   }
   return written;
 }

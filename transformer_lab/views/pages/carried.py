@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
 
 from ...files.models import describe, model_tensors
+from ...graphs.check import check_graph
+from ...graphs.export import Graph, export_graph
+from ...hub.network import Inputs
 from ...hub.tokenizer import HuggingFaceTokenizer
-from ...hub.which import hugging_face_of
+from ...hub.which import hugging_face_of, network_of
 from ...model import Transformer
 from ...pretrained.loading import FAMILIES
 from ...tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
@@ -70,9 +77,13 @@ class Carried:
         return sum(len(block_text(block)) for block in self.blocks)
 
 
-def why_not(model: TextModel) -> str:
-    """Why a model cannot travel in a page, as the end of a sentence; "" where it can."""
-    if type(model.model) is not Transformer:
+def why_not(model: TextModel, graphs: bool = False) -> str:
+    """Why a model cannot travel in a page, as the end of a sentence; "" where it can.
+
+    Args:
+        graphs: whether a Hugging Face model may travel as its graph, whose export is not tried here.
+    """
+    if type(model.model) is not Transformer and not (graphs and hugging_face_of(model.model)):
         theirs = hugging_face_of(model.model)
         known = getattr(getattr(theirs, "config", None), "model_type", None) in FAMILIES
         way = ", and tl.pretrained.load(model) makes one of it" if known else ""
@@ -132,29 +143,80 @@ def carried(model: TextModel, precision: str = "float16", traces: Iterable[Trace
     Raises:
         ValueError: for a model that cannot travel, or with weights that are not finite.
     """
-    if why := why_not(model):
+    graph = None if type(model.model) is Transformer else exported_of(model)
+    if why := why_not(model, graph is not None):
         raise ValueError(f"{model.name} cannot travel in a page: {why}")
     from safetensors.torch import save
 
-    tensors = {name: t.detach().cpu().float() for name, t in model_tensors(model.model).items()}
+    own = model_tensors(model.model) if graph is None else graph.weights
+    tensors = {name: t.detach().cpu().float() for name, t in own.items()}
     for name, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):
             raise ValueError(f"{model.name} cannot travel: {name} has values that are not finite")
-    narrow = packed(tensors, precision)
+    floats = {name: t for name, t in tensors.items() if own[name].is_floating_point()}
+    narrow = packed(floats, precision) | {n: t for n, t in tensors.items() if n not in floats}
     again = unpacked(narrow)
     rounded = max(float((again[n] - t).abs().max()) for n, t in tensors.items() if t.numel())
     told = ""
-    if precision == "int8" and (read := list(traces)):
+    if precision == "int8" and graph is None and (read := list(traces)):
         told = change_of(model, again, read).sentence(BITS[precision])
     about: dict[str, Any] = {
         "name": model.name,
-        "config": describe(model.model),
+        "config": describe(model.model) if graph is None else _config_of(model, graph),
         "tokenizer": packed_tokenizer(model.tokenizer),
     }
+    if graph is not None:
+        about["graph"] = graph.description()
     if model.target_tokenizer is not model.tokenizer:
         about["targetTokenizer"] = packed_tokenizer(model.target_tokenizer)
     text = json.dumps(about, allow_nan=False).encode("ascii")
     return Carried(text, save(narrow), rounded, precision, told)
+
+
+_exported: WeakKeyDictionary[Any, Graph] = WeakKeyDictionary()  # by the module
+
+
+def exported_of(model: TextModel) -> Graph:
+    """The graph of a text model, checked against the model; the same again while weights stay.
+
+    Raises:
+        ValueError: for a model that does not export, or whose graph differs from it.
+    """
+    network = network_of(model.model)
+    known = _exported.get(network.module)
+    example = Inputs(*_example(model))
+    if known is None:
+        known = export_graph(network, example)
+        check_graph(known, network, example)
+        _exported[network.module] = known
+    return known
+
+
+def _example(model: TextModel) -> tuple[Tensor, Tensor | None]:
+    """Token ids [1, 8] that the model reads; and a target."""
+    size, target = network_of(model.model).vocabulary
+    ids = torch.arange(8)[None] % (size or 8)
+    both = model.kind == "encoder-decoder"
+    return ids, torch.arange(6)[None] % (target or 6) if both else None
+
+
+def _config_of(model: TextModel, graph: Graph) -> dict[str, Any]:
+    """What `GraphModel` of the page's engine has to know beside the graph."""
+    network = network_of(model.model)
+    attends = [node[2] for node in graph.nodes if node[0] == "transformer_lab.attend"]
+    size, target = network.vocabulary
+    lengths = graph.lengths.get("target", graph.lengths["tokens"])
+    return {
+        "kind": model.kind,
+        "layers": {kind: 1 + max(a[9] for a in attends if a[8] == kind) for kind in graph.kinds},
+        "n_heads": max(network.n_heads(kind) or 0 for kind in graph.kinds),
+        "n_kv_heads": max(network.n_heads(kind) or 0 for kind in graph.kinds),
+        "n_ctx": lengths[1],
+        "vocab_size": size,
+        "target_vocab_size": target if model.kind == "encoder-decoder" else None,
+        "lacking": list(graph.lacking),
+        "outputs": {site: asdict(view) for site, view in graph.outputs.items()},
+    }
 
 
 @cache

@@ -33,7 +33,7 @@ COMPRESS_FROM = 4096
 
 # No host is named anywhere: the page cannot load, send or open anything.
 POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; "
+    "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:; style-src 'unsafe-inline'; "
     "img-src data: blob:; base-uri 'none'; form-action 'none'"
 )
 # Says so of a page that is cut off before its first script (whole.js), which takes it away.

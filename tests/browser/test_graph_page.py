@@ -1,0 +1,89 @@
+"""A page that carries a Hugging Face model as its graph does what a live view does, in Python's numbers."""
+
+import pytest
+import torch
+
+import transformer_lab as tl
+from tests.browser.fixtures import Map, choose_head
+from tests.browser.test_alive_page import OTHER, WORDS, after, part, same, type_text
+from tests.missing import package
+from transformer_lab.tokenizers import WordTokenizer
+from transformer_lab.views import Explorer
+
+T = package("transformers")
+SIZES = dict(
+    hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+    max_position_embeddings=32, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+)  # fmt: skip
+MODELS = {
+    "gemma2": ("Gemma2ForCausalLM", "Gemma2Config", dict(
+        SIZES, num_key_value_heads=2, head_dim=8, sliding_window=4,
+        layer_types=["sliding_attention", "full_attention"],
+    )),
+    "bert": ("BertForMaskedLM", "BertConfig", SIZES),
+    "t5": ("T5ForConditionalGeneration", "T5Config", dict(
+        num_layers=2, num_heads=4, d_model=32, d_kv=8, d_ff=48, decoder_start_token_id=1,
+        pad_token_id=0, eos_token_id=2,
+    )),
+}  # fmt: skip
+
+
+def small(name):
+    made, config, sizes = MODELS[name]
+    tokenizer = WordTokenizer.train(WORDS)
+    torch.manual_seed(6)
+    model = getattr(T, made)(getattr(T, config)(vocab_size=tokenizer.vocab_size, **sizes)).eval()
+    with torch.no_grad():
+        for weight in model.parameters():  # sharp, and as wide as they travel
+            weight.add_(0.2 * torch.randn_like(weight)).copy_(weight.half().float())
+    return tl.TextModel(model, tokenizer, name)
+
+
+@pytest.mark.parametrize("name", ["gemma2", "bert"])
+def test_a_hugging_face_model_lives_on_in_its_page(open_page, name):
+    view = Explorer(small(name), WORDS, layer=0, head=0)
+    page = open_page(view.to_html(model=True))
+    type_text(page, OTHER)
+    view.text = OTHER
+    if name == "bert":  # which predicts at masks alone
+        page.locator("[data-part=strip-text] [data-index='3']").click()
+        after(page, lambda: page.locator(part("mask")).click())
+        view.masked = [3]
+    same(page, view)
+    after(page, lambda: page.locator(part("head-off")).click())
+    choose_head(page, 1, 1)
+    after(page, lambda: page.locator(part("head-off")).click())
+    view.edits = [tl.ablate(0, 0), tl.ablate(1, 1)]
+    same(page, view)
+    choose_head(page, 1, 0)
+    view.layer, view.head = 1, 0
+    big = Map(page)
+    big.click(4, 2)
+    after(page, lambda: big.canvas.press("x"))
+    view.edits = [*view.edits, tl.knock_out(1, 0, query=4, key=2)]
+    same(page, view)
+    assert float(big.hover(4, 2)) == 0
+    after(page, lambda: page.locator(part("undo")).click())
+    view.edits = view.edits[:2]
+    same(page, view)
+    if name != "bert":
+        after(page, lambda: page.locator(part("write")).click())
+        assert page.locator(part("written")).inner_text() == view.write()
+        same(page, view)
+
+
+def test_an_encoder_decoder_reads_another_target(open_page):
+    view = Explorer(small("t5"), WORDS, target="the street was")
+    page = open_page(view.to_html(model=True))
+    type_text(page, "it was too tired", "target")
+    view.target = "it was too tired"
+    same(page, view)
+    after(page, lambda: page.locator(part("head-off")).click())
+    view.edits = [tl.ablate(view.layer, view.head, kind=view.kind)]
+    same(page, view)
+
+
+def test_a_model_is_exported_only_where_it_is_wanted():
+    view = Explorer(small("gemma2"), WORDS)
+    view.to_html()
+    assert "save_html(path, model=True) takes it along" in view.stays

@@ -1,0 +1,193 @@
+// A model that travels as its graph, as the rest of the engine asks for a model: what `Transformer` is for
+// our own. What needs weights by their part in an architecture (steps, sources, the lens) it refuses.
+
+import { lengths, linear, matrix } from "./tensors.js";
+import { Graph, GraphPass } from "./graph.js";
+import { Pass } from "./pass.js";
+import { keyHead } from "./attention.js";
+
+/**
+ * @typedef {import("./tensors.js").Matrix} Matrix
+ *
+ * @typedef {object} About what Python tells of the model beside its graph
+ * @property {string} kind
+ * @property {Record<string, number>} layers by kind of attention
+ * @property {number} n_heads
+ * @property {number} n_kv_heads
+ * @property {number} n_ctx
+ * @property {number} vocab_size
+ * @property {number | null} target_vocab_size
+ * @property {string[]} lacking points of the stream that it does not show, "kind.name"
+ * @property {Record<string, {weight: string, shape: number[], strides: number[], at: number}>} outputs W_O by "kind/layer"
+ */
+
+const HELD = 4; // passes that later ones may begin from
+
+export class GraphModel {
+  /** @param {About} config @param {import("./graph.js").Description} description @param {Map<string, {shape: number[], data: Float32Array}>} tensors */
+  constructor(config, description, tensors) {
+    this.config = { ...config, attention_only: false };
+    this.graph = new Graph(description, (name) => /** @type {any} */ (tensors.get(name)));
+    this.tensors = tensors;
+    this.weights = { head: description.answers === "logits" };
+    /** @type {GraphModelPass[]} the oldest first */
+    this.held = [];
+  }
+
+  /** Why it has no parts by name, which some analyses need. */
+  get refusal() {
+    return "this page carries the model as a graph, in which its parts have no names";
+  }
+
+  get both() {
+    return this.config.kind === "encoder-decoder";
+  }
+
+  get kinds() {
+    return this.both ? ["encoder", "decoder", "cross"] : [this.config.kind];
+  }
+
+  get defaultKind() {
+    return this.config.kind === "encoder" ? "encoder" : "decoder";
+  }
+
+  /** @param {string} kind */
+  layersOf(kind) {
+    return this.config.layers[kind];
+  }
+
+  /** @param {string} kind @param {number} layer */
+  turnOf(kind, layer) {
+    return layer + (this.both && kind !== "encoder" ? this.layersOf("encoder") : 0);
+  }
+
+  /** @returns {never} */
+  stackOf() {
+    throw new Error(this.refusal);
+  }
+
+  /** @returns {never} */
+  read() {
+    throw new Error(this.refusal);
+  }
+
+  /** @param {import("./model.js").Inputs} inputs @param {any[]} edits @param {import("./pass.js").Options} options */
+  pass(inputs, edits, options) {
+    return new GraphModelPass(this, inputs, edits, options);
+  }
+
+  /** @param {import("./model.js").Inputs} inputs @param {any[]} [edits] @param {import("./pass.js").Options} [options] */
+  run(inputs, edits = [], options = {}) {
+    const pass = this.pass(inputs, edits, options);
+    for (const _ of pass.steps());
+    return pass;
+  }
+
+  /** Later passes begin from the latest ones, and from the one without edits. @param {GraphModelPass} pass */
+  hold(pass) {
+    this.held.push(pass);
+    if (this.held.length <= HELD) return;
+    const at = Math.max(0, this.held.findIndex((one) => one.edits.list.length > 0));
+    const [old] = this.held.splice(at === this.held.length - 1 ? 0 : at, 1);
+    old.inner?.release();
+  }
+
+  /** @param {number[]} ids @param {"encoder" | "decoder"} [kind] */
+  check(ids, kind = this.defaultKind) {
+    const { n_ctx: most, vocab_size: source, target_vocab_size: target } = this.config;
+    const size = this.both && kind === "decoder" ? (target ?? source) : source;
+    const [shortest, longest] = this.graph.description.lengths[this.both && kind === "decoder" ? "target" : "tokens"];
+    if (!ids.length) throw new Error("tokens is empty; give at least one token");
+    const strange = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= size);
+    if (strange !== undefined) throw new Error(`token ${strange} is outside the vocabulary of ${size} tokens`);
+    if (ids.length > most) throw new Error(`the text has ${ids.length} tokens but this model reads at most ${most}; shorten it`);
+    if (ids.length >= shortest && ids.length <= longest) return;
+    const wanted = shortest === longest ? `exactly ${shortest}` : `${shortest} to ${longest}`;
+    throw new Error(`the text has ${ids.length} tokens, and in this page the model reads ${wanted}`);
+  }
+}
+
+/** One pass of a graph, with what a pass of our own model has. */
+export class GraphModelPass extends Pass {
+  /** @param {any} model @param {import("./model.js").Inputs} inputs @param {any[]} edits @param {import("./pass.js").Options} options */
+  constructor(model, inputs, edits, options) {
+    super(model, inputs, edits, { ...options, place: null, cache: null });
+    /** @type {GraphPass | null} */
+    this.inner = null;
+  }
+
+  *steps() {
+    const { model, inputs, edits } = this;
+    model.check(inputs.tokens, model.both ? "encoder" : model.defaultKind);
+    if (model.both) {
+      if (!inputs.target) throw new Error("an encoder-decoder needs target, the decoder's input");
+      model.check(inputs.target, "decoder");
+    }
+    const hooks = {
+      call: (call) => edits.call(call),
+      heads: (call, z) => edits.heads(call, z),
+      stream: (name, kind, layer, x) => edits.stream(name, kind, layer, x),
+    };
+    this.inner = new GraphPass(model.graph, { tokens: inputs.tokens, target: inputs.target }, hooks, this.#start());
+    this.from = null;
+    for (const _ of this.inner.steps()) yield 0;
+    for (const [place, { call, z }] of this.inner.attention) {
+      const [kind, layer] = place.split("/");
+      this.#keptAt(kind, Number(layer)).attention[kind] = /** @type {any} */ ({ call, z, edited: z });
+    }
+    for (const [place, x] of this.inner.streams) {
+      const [kind, layer, name] = place.split("/");
+      this.#keptAt(kind, Number(layer)).streams[name] = x;
+    }
+    model.hold(this);
+  }
+
+  /** The block of an earlier pass that this one may begin with. */
+  #start() {
+    const inner = /** @type {GraphModelPass | null} */ (this.from)?.inner;
+    if (!inner) return null;
+    const first = this.edits.firstChange(/** @type {any} */ (this.from).edits);
+    const { graph } = this.model;
+    const blocks = [...graph.blocks.keys()].filter((block) => {
+      const [kind, layer] = block.split("/");
+      return this.model.turnOf(kind, Number(layer)) <= first && inner.kept.has(block);
+    });
+    const block = blocks[blocks.length - 1];
+    return block === undefined ? null : { pass: inner, block };
+  }
+
+  #keptAt(kind, layer) {
+    const turn = this.model.turnOf(kind, layer);
+    return (this.kept[turn] ??= { kind: kind === "cross" ? "decoder" : kind, layer, attention: {}, streams: {} });
+  }
+
+  /** @param {number[]} [places] */
+  logits(places) {
+    if (!this.model.weights.head) throw new Error("this model has no head, so it gives no logits");
+    const { shape, data } = /** @type {any} */ (this.inner).answer;
+    const [rows, columns] = shape.slice(-2);
+    if (!places) return matrix(rows, columns, data);
+    const found = matrix(places.length, columns);
+    places.forEach((place, i) => {
+      if (!(Number.isInteger(place) && place >= 0 && place < rows)) throw new Error(`position=${place} is outside the ${rows} tokens (0 … ${rows - 1})`);
+      found.data.set(data.subarray(place * columns, (place + 1) * columns), i * columns);
+    });
+    return found;
+  }
+
+  /** ‖value · W_O‖ of each key; ‖value‖ where no matrix alone follows the heads. @param {string} kind @param {number} layer @param {number} head */
+  valueNorms(kind, layer, head) {
+    const call = this.callOf(kind, layer, head);
+    const { value, dValue = call.dHead } = call;
+    const own = matrix(value.rows, dValue);
+    const first = keyHead(call, head) * dValue;
+    for (let j = 0; j < value.rows; j++) own.data.set(value.data.subarray(j * value.columns + first, j * value.columns + first + dValue), j * dValue);
+    const output = this.model.config.outputs[`${kind}/${layer}`];
+    if (!output) return lengths(own);
+    const { data } = this.model.tensors.get(output.weight);
+    const [row, column] = output.strides;
+    const part = matrix(output.shape[1], dValue); // turned: [d_model, dValue]
+    for (let o = 0; o < part.rows; o++) for (let k = 0; k < dValue; k++) part.data[o * dValue + k] = data[output.at + (head * dValue + k) * row + o * column];
+    return lengths(linear(own, { weight: part, bias: null }));
+  }
+}

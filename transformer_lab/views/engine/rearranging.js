@@ -1,0 +1,225 @@
+// Operations that move numbers and compute none: shapes, joining and cutting, reading and writing by index.
+
+import { axisOf, broadcast, countOf, eachRow, isTensor, stridesAs, stridesOf, typeOf } from "./strided.js";
+
+/** @typedef {import("./operations.js").Operation} Operation */
+
+// ---- shapes -------------------------------------------------------------------------------------------
+
+/** @type {Operation} */
+export function reshaped(on, [x, wanted]) {
+  const size = countOf(x.shape);
+  const rest = size / countOf(wanted.filter((n) => n !== -1));
+  const shape = wanted.map((n) => (n === -1 ? rest : n));
+  const whole = on.whole(x);
+  return on.view(whole, shape, stridesOf(shape));
+}
+
+/** @type {Operation} */
+export function expanded(on, [x, wanted]) {
+  const missing = wanted.length - x.shape.length;
+  const shape = wanted.map((n, i) => (n === -1 ? x.shape[i - missing] : n));
+  return on.view(x, shape, stridesAs(x, shape));
+}
+
+/** @type {Operation} */
+export function sliced(on, [x, axis = 0, from = null, to = null, step = 1]) {
+  const d = axisOf(axis, x.shape.length);
+  const n = x.shape[d];
+  const clamp = (i) => Math.min(n, Math.max(0, i < 0 ? i + n : i));
+  const [start, end] = [clamp(from ?? 0), clamp(to ?? n)];
+  return on.view(x, x.shape.with(d, Math.max(0, Math.ceil((end - start) / step))), x.strides.with(d, x.strides[d] * step), x.at + start * x.strides[d]);
+}
+
+/** @type {Operation} */
+export function chosen(on, [x, axis, index]) {
+  const d = axisOf(axis, x.shape.length);
+  const at = x.at + (index < 0 ? index + x.shape[d] : index) * x.strides[d];
+  return on.view(x, x.shape.toSpliced(d, 1), x.strides.toSpliced(d, 1), at);
+}
+
+/** @type {Operation} */
+export function catenated(on, [parts, axis = 0]) {
+  const some = parts.filter((t) => !(t.shape.length === 1 && t.shape[0] === 0));
+  const d = axisOf(axis, some[0].shape.length);
+  const y = on.tensor(some[0].shape.with(d, some.reduce((n, t) => n + t.shape[d], 0)), some[0].type);
+  let at = y.at;
+  for (const t of some) {
+    on.copy(t, { ...y, at, shape: t.shape });
+    at += t.shape[d] * y.strides[d];
+  }
+  return y;
+}
+
+/** @type {Operation} */
+export function split(on, [x, sizes, axis = 0]) {
+  const d = axisOf(axis, x.shape.length);
+  const each = typeof sizes === "number" ? Array.from({ length: Math.ceil(x.shape[d] / sizes) }, (_, i) => Math.min(sizes, x.shape[d] - i * sizes)) : sizes;
+  let at = x.at;
+  return each.map((n) => {
+    const part = on.view(x, x.shape.with(d, n), x.strides, at);
+    at += n * x.strides[d];
+    return part;
+  });
+}
+
+/** Without axes of size 1. @type {Operation} */
+export function squeezed(on, [x, axes = null]) {
+  const gone = axes === null ? [...x.shape.keys()] : [axes].flat().map((axis) => axisOf(axis, x.shape.length));
+  const left = [...x.shape.keys()].filter((i) => !(gone.includes(i) && x.shape[i] === 1));
+  return on.view(x, left.map((i) => x.shape[i]), left.map((i) => x.strides[i]));
+}
+
+// ---- by index -----------------------------------------------------------------------------------------
+
+/** @type {Operation} */
+export function embedded(on, [table, ids]) {
+  const rows = on.whole(ids);
+  const d = table.shape[1];
+  const y = on.tensor([...ids.shape, d]);
+  for (let i = 0, n = countOf(ids.shape); i < n; i++) on.row(table, on.heap.f[rows.at + i], y.at + i * d);
+  return y;
+}
+
+/** x[i, j, …] with tensors of indices for some axes. @type {Operation} */
+export function indexed(on, [x, indices]) {
+  const given = indices.map((index, axis) => ({ index, axis })).filter(({ index }) => index !== null);
+  if (given.some(({ index }) => index.type === "bool")) throw new Error("the engine of this page selects by no mask");
+  const shape = given.reduce((s, { index }) => broadcast(s, index.shape), /** @type {number[]} */ ([]));
+  const axes = given.map(({ axis }) => axis);
+  const together = axes.every((axis, i) => !i || axis === axes[i - 1] + 1);
+  const rest = [...x.shape.keys()].filter((i) => !axes.includes(i));
+  const before = together ? rest.filter((i) => i < axes[0]) : [];
+  const after = rest.filter((i) => !before.includes(i));
+  const sizes = (list) => list.map((i) => x.shape[i]);
+  const y = on.tensor([...sizes(before), ...shape, ...sizes(after)], x.type);
+  const places = given.map(({ index, axis }) => ({ index: on.whole(on.view(index, shape, stridesAs(index, shape))), axis }));
+  const f = on.heap.f;
+  const n = countOf(shape);
+  const first = Array.from({ length: n }, (_, i) => places.reduce((at, { index, axis }) => {
+    const k = f[index.at + i];
+    return at + (k < 0 ? k + x.shape[axis] : k) * x.strides[axis];
+  }, 0));
+  const walk = (list, visit) => {
+    const shapeOf = [...sizes(list), 1];
+    eachRow(shapeOf, [[...list.map((i) => x.strides[i]), 0]], [0], ([at]) => visit(at));
+  };
+  let to = y.at;
+  walk(before, (a) => {
+    for (let i = 0; i < n; i++) walk(after, (b) => (f[to++] = f[x.at + a + first[i] + b]));
+  });
+  return y;
+}
+
+/** @type {Operation} */
+export function gathered(on, [x, axis, index]) {
+  const d = axisOf(axis, x.shape.length);
+  const places = on.whole(index);
+  const y = on.tensor(index.shape, x.type);
+  const strides = x.strides.with(d, 0);
+  const f = on.heap.f;
+  let i = 0;
+  const step = strides[strides.length - 1] ?? 0;
+  eachRow(index.shape, [strides], [x.at], ([at], n) => {
+    for (let j = 0; j < n; j++, i++) f[y.at + i] = f[at + j * step + f[places.at + i] * x.strides[d]];
+  });
+  return y;
+}
+
+/** Numbers put at indices along an axis. @type {Operation} */
+export function scattered(on, [x, axis, index, source]) {
+  const d = axisOf(axis, x.shape.length);
+  const y = on.fresh(x);
+  const places = on.whole(index);
+  const values = isTensor(source) ? on.whole(on.view(source, index.shape, source.strides)) : null;
+  const strides = y.strides.with(d, 0);
+  const step = strides[strides.length - 1] ?? 0;
+  const f = on.heap.f;
+  let i = 0;
+  eachRow(index.shape, [strides], [y.at], ([at], n) => {
+    for (let j = 0; j < n; j++, i++) f[at + j * step + f[places.at + i] * y.strides[d]] = values ? f[values.at + i] : Number(source);
+  });
+  return y;
+}
+
+/** x with a part along an axis replaced. @type {Operation} */
+export function slicePut(on, [x, part, axis = 0, from = null, to = null, step = 1]) {
+  const y = on.fresh(x);
+  on.copy(part, sliced(on, [y, axis, from, to, step], {}));
+  return y;
+}
+
+/** x with values at indices of its first axes. @type {Operation} */
+export function indexPut(on, [x, indices, values, accumulate = false]) {
+  const y = on.fresh(x);
+  const shape = indices.reduce((s, index) => broadcast(s, index.shape), /** @type {number[]} */ ([]));
+  const rest = x.shape.slice(indices.length);
+  const size = countOf(rest);
+  const places = indices.map((index) => on.whole(on.view(index, shape, stridesAs(index, shape))));
+  const whole = [...shape, ...rest];
+  const given = on.whole(on.view(values, whole, stridesAs(values, whole)));
+  const f = on.heap.f;
+  for (let i = 0, n = countOf(shape); i < n; i++) {
+    const at = places.reduce((sum, index, axis) => sum + ((f[index.at + i] + x.shape[axis]) % x.shape[axis]) * y.strides[axis], y.at);
+    for (let k = 0; k < size; k++) f[at + k] = (accumulate ? f[at + k] : 0) + f[given.at + i * size + k];
+  }
+  return y;
+}
+
+/** How many numbers fall into each of some bins. @type {Operation} */
+export function counted(on, [x, bins = 100, low = 0, high = 0]) {
+  const y = on.filled([bins], 0);
+  const from = on.whole(x);
+  const f = on.heap.f;
+  for (let i = 0, n = countOf(x.shape); i < n; i++) {
+    const v = f[from.at + i];
+    if (v >= low && v <= high) f[y.at + Math.min(bins - 1, Math.floor(((v - low) / (high - low)) * bins))]++;
+  }
+  return y;
+}
+
+/** x [row, k] times the matrix of each row's group, w [group, k, m]; groups end at `ends`. @type {Operation} */
+export function grouped(on, [x, w, ends]) {
+  const [, k, m] = w.shape;
+  const rows = on.whole(x);
+  const y = on.filled([x.shape[0], m], 0);
+  let from = 0;
+  for (let group = 0; group < w.shape[0]; group++) {
+    const to = on.heap.f[ends.at + group * ends.strides[0]];
+    if (to > from) {
+      const part = { ...w, at: w.at + group * w.strides[0], shape: [k, m], strides: w.strides.slice(1) };
+      on.heap.products.linear(rows.at + from * k, on.turned(part).at, 0, y.at + from * m, to - from, k, m);
+    }
+    from = to;
+  }
+  return y;
+}
+
+/** @type {Operation} */
+export function where(on, [condition, a, b]) {
+  const shape = [condition, a, b].filter(isTensor).reduce((s, t) => broadcast(s, t.shape), /** @type {number[]} */ ([]));
+  const [c, x, y] = [condition, a, b].map((t) => (isTensor(t) ? t : on.filled([1], t)));
+  const z = on.tensor(shape, x.type === "float" ? "float" : y.type);
+  const strides = [...[c, x, y].map((t) => stridesAs(t, shape)), z.strides];
+  const [i, j, k] = strides.map((s) => s[shape.length - 1] ?? 0);
+  const f = on.heap.f;
+  eachRow(shape, strides, [c.at, x.at, y.at, z.at], ([p, q, r, to], n) => {
+    for (let at = 0; at < n; at++) f[to + at] = f[p + at * i] ? f[q + at * j] : f[r + at * k];
+  });
+  return z;
+}
+
+/** Triangles. @param {(row: number, column: number, k: number) => boolean} keeps @returns {Operation} */
+export const triangle = (keeps) => (on, [x, k = 0]) => {
+  const y = on.fresh(x);
+  const [rows, columns] = x.shape.slice(-2);
+  for (let i = 0, n = countOf(x.shape); i < n; i++) if (!keeps(Math.floor(i / columns) % rows, i % columns, k)) on.heap.f[y.at + i] = 0;
+  return y;
+};
+
+export const range = (on, from, to, step = 1, { dtype } = /** @type {any} */ ({})) => {
+  const n = Math.max(0, Math.ceil((to - from) / step));
+  const y = on.tensor([n], typeOf(dtype, Number.isInteger(from) && Number.isInteger(step) ? "int" : "float"));
+  for (let i = 0; i < n; i++) on.heap.f[y.at + i] = from + i * step;
+  return y;
+};
