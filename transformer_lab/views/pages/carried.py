@@ -143,9 +143,9 @@ def carried(model: TextModel, precision: str = "float16", traces: Iterable[Trace
     Raises:
         ValueError: for a model that cannot travel, or with weights that are not finite.
     """
-    graph = None if type(model.model) is Transformer else exported_of(model)
-    if why := why_not(model, graph is not None):
+    if why := why_not(model, graphs=True):
         raise ValueError(f"{model.name} cannot travel in a page: {why}")
+    graph = None if type(model.model) is Transformer else exported_of(model)
     from safetensors.torch import save
 
     own = model_tensors(model.model) if graph is None else graph.weights
