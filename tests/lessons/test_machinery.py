@@ -189,7 +189,7 @@ def test_a_claim_is_shown_beside_its_control():
     assert "measured 0.9 · bound at least 0.7 · control 0.1 (a guess)" in repr(held)
     with pytest.raises(
         ClaimFailed,
-        match=r"its control \(a guess\) is 0\.8, which is at least 0\.7 too: nothing is",
+        match=r"its control \(a guess\) is 0\.8, which is at least 0\.7 too, so the claim shows nothing",
     ):
         claim("it copies", 0.9, at_least=0.7, control=("a guess", 0.8))
     with pytest.raises(ClaimFailed, match=r"control .* must be a finite number, got nan"):
