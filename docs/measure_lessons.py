@@ -27,6 +27,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import torch
@@ -107,21 +108,34 @@ def said_time(runs: list[dict]) -> str:
     return f"All cells together take about {spoken(took)} on a 2-core CPU (measured)"
 
 
-# Calls whose strings are read by people and computed with by nobody.
+# Calls whose strings are only read by people: these, and everything from the modules.
 SHOWING = {"claim", "print", "ImportError", "ModuleNotFoundError"}
+SHOWING_MODULES = ("transformer_lab.lessons.pictures", "transformer_lab.lessons.texts")
+SHOWING_ARGUMENTS = {"title", "caption", "alt", "label", "xlabel", "ylabel"}  # of any call
 
 
 class _Unworded(ast.NodeTransformer):
-    """Drops the words of claims, pictures, printed lines and import errors from a lesson's code."""
+    """Drops the words that a lesson's code only shows: docstrings, and strings in such calls."""
 
     def __init__(self, showing: set[str]) -> None:
         self.showing = showing
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         if isinstance(node.func, ast.Name) and node.func.id in self.showing:
-            for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
+            for argument in node.args:
                 _drop_words(argument)
+        for keyword in node.keywords:
+            shows = isinstance(node.func, ast.Name) and node.func.id in self.showing
+            if shows or keyword.arg in SHOWING_ARGUMENTS:
+                _drop_words(keyword.value)
         return self.generic_visit(node)
+
+    def _without_docstring(self, node: Any) -> ast.AST:
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        return self.generic_visit(node)
+
+    visit_FunctionDef = visit_ClassDef = _without_docstring
 
 
 def _drop_words(node: ast.expr) -> None:
@@ -137,17 +151,17 @@ def _drop_words(node: ast.expr) -> None:
 
 
 def code_of(path: Path) -> str:
-    """A digest of what a lesson computes: its code cells without comments and without the words
+    """A digest of what a lesson computes: its code cells without comments, docstrings and the words
     that it only shows."""
     cells = nbformat.read(path, as_version=4).cells
     tree = ast.parse("\n".join(cell.source for cell in cells if cell.cell_type == "code"))
-    pictures = {
+    showing = {
         name.asname or name.name
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "transformer_lab.lessons.pictures"
+        if isinstance(node, ast.ImportFrom) and node.module in SHOWING_MODULES
         for name in node.names
     }
-    return sha256(ast.unparse(_Unworded(SHOWING | pictures).visit(tree)).encode()).hexdigest()[:16]
+    return sha256(ast.unparse(_Unworded(SHOWING | showing).visit(tree)).encode()).hexdigest()[:16]
 
 
 def apart(path: Path, seed: int, keep: Path | None) -> dict:

@@ -66,7 +66,10 @@ def lesson(tmp_path, code):
 
 CODE = """from transformer_lab.lessons.pictures import Grid
 claim("It copies", scores["copy"], at_least=0.7, control=("a guess", chance))
-Grid(f"Head {head + 1}", trace.pattern(0, head), rows=["a", "b"])"""
+Grid(f"Head {head + 1}", trace.pattern(0, head), rows=["a", "b"])
+def masked(x):
+    \"\"\"Padding off.\"\"\"
+    return view(x, title="A view", head="b")"""
 
 
 @pytest.mark.parametrize(
@@ -74,6 +77,9 @@ Grid(f"Head {head + 1}", trace.pattern(0, head), rows=["a", "b"])"""
     [
         ("It copies", "The model copies", True),
         ("Head {", "The head {", True),
+        ("Padding off", "Without padding", True),
+        ("A view", "The view", True),
+        ('head="b"', 'head="c"', False),
         ('["a", "b"]', '["x", "y"]', True),
         ("chance))", "chance))  # a comment", True),
         ('"a guess", chance', '"guessing", chance', True),
