@@ -185,7 +185,7 @@ def build(names: list[str], preset: str, out: Path) -> Path:
 def _refuse_another(out: Path) -> None:
     """A folder that a book replaces holds a book, or nothing."""
     if out.exists() and not (out / "index.html").is_file() and any(out.iterdir()):
-        raise SystemExit(f"--out {out} has other files than a book; name another folder")
+        raise SystemExit(f"--out {out} has files that are not part of a book; name another folder")
 
 
 def _version() -> str:

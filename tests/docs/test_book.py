@@ -271,7 +271,7 @@ def test_an_unknown_lesson_is_refused(makers):
 def test_a_folder_with_something_else_in_it_is_left_alone(makers, tmp_path, monkeypatch, capsys):
     """That is said before a lesson is run, and again where somebody's work came there meanwhile."""
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(SystemExit, match="something else"):
+    with pytest.raises(SystemExit, match="not part of a book"):
         makers[0].build(["91"], "quick", tmp_path)
     assert "running" not in capsys.readouterr().out
 
@@ -283,7 +283,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(makers, tmp_path, monk
 
     monkeypatch.setattr(makers[0], "executed", lambda *_: nbformat.v4.new_notebook())
     monkeypatch.setattr(makers[0].subprocess, "run", written_meanwhile)
-    with pytest.raises(SystemExit, match="something else"):
+    with pytest.raises(SystemExit, match="not part of a book"):
         makers[0].build(["91"], "quick", tmp_path / "thesis")
     kept = {path.read_text() for path in tmp_path.rglob("*.txt")}
     assert kept == {"years of work", "an hour of work"}

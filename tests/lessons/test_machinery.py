@@ -44,9 +44,9 @@ def test_defaults_are_what_a_person_should_get():
     [
         ({"preset": "quik"}, "did you mean 'quick'"),
         ({"answers": "teacher"}, "'learner' or 'solutions'"),
-        ({"seed": -1}, "seed=-1"),
-        ({"seed": True}, "seed=True"),
-        ({"seed": "0"}, "seed='0'"),
+        ({"seed": -1}, "seed must be a whole number, 0 or more, got -1"),
+        ({"seed": True}, "seed must be a whole number, 0 or more, got True"),
+        ({"seed": "0"}, "seed must be a whole number, 0 or more, got '0'"),
         ({"device": "gpu"}, "gpu"),
     ],
 )
