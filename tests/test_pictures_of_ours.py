@@ -155,5 +155,5 @@ def test_no_held_out_digit_is_trained_on(digits):
     assert not seen & {tuple(p.flatten().tolist()) for p in digits.held_out.pixels}
     with pytest.raises(ValueError, match="held_out=1797"):
         tl.datasets.digits(held_out=1797)
-    with pytest.raises(ValueError, match="noise=-1"):
+    with pytest.raises(ValueError, match=r"noise must be a standard deviation, 0 or more, got -1"):
         digits.batches(4, noise=-1.0)

@@ -159,7 +159,7 @@ def test_labels_outside_the_set(tmp_path):
     path = tmp_path / "labels.tsv"
     path.write_text("good\tyes\nbad\tno\nodd\tmaybe\n")
     message = _refusal(labelled_file, path, labels=["no", "yes"])
-    assert ", line 3: label 'maybe' is not one of no, yes" in message
+    assert ", line 3: the label must be one of no, yes, got 'maybe'" in message
     path.write_text("good\tyes\nfine\tyes\n")
     assert "needs at least two" in _refusal(labelled_file, path)
 

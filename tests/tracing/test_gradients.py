@@ -215,7 +215,7 @@ def test_texts_of_a_text_model():
     assert len(token) == 1
     assert trace.scalar == pytest.approx(float(trace.logits[0, -1, token[0]]))
     assert torch.isfinite(trace.gradient("z", 0)).all()
-    with pytest.raises(ValueError, match=r"is \d+ tokens of"):
+    with pytest.raises(ValueError, match=r"is \d+ tokens for"):
         model.trace("for key", gradients="for key in self")
     same = tl.trace(model, "for key in self.", gradients=tl.Logit("key"))
     assert same.scalar == pytest.approx(trace.scalar)

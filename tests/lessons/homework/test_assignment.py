@@ -189,7 +189,7 @@ def test_what_cannot_be_made_is_refused_in_a_sentence(course, tmp_path):
         make_assignment(["00"], tmp_path)
     with pytest.raises(AssignmentError, match="lesson '77' does not exist"):
         make_assignment(["77"], tmp_path)
-    with pytest.raises(AssignmentError, match="is there already"):
+    with pytest.raises(AssignmentError, match="already exists; remove it"):
         make_assignment(["01"], course)
     with pytest.raises(AssignmentError, match="no line"):
         _with_solution("def attention(): pass", test_an_answer_is_graded_as_it_was_written)
