@@ -5,6 +5,7 @@ import { attend } from "./attention.js";
 import { NumberHeap } from "./kernel.js";
 import { OPERATIONS } from "./operations.js";
 import { eachRow, isWhole, countOf, stridesAs, stridesOf } from "./strided.js";
+import { Tail } from "./tail.js";
 import { matrix } from "./tensors.js";
 
 /**
@@ -104,6 +105,11 @@ export class Workspace {
     return y;
   }
 
+  /** A copy of its numbers, which lie one after the other. @param {Tensor} x */
+  numbers(x) {
+    return this.heap.f.slice(x.at, x.at + countOf(x.shape));
+  }
+
   /** @param {Tensor} x */
   release({ store }) {
     if (--store.uses === 0) this.heap.give(store.at, store.size);
@@ -187,13 +193,19 @@ export class Graph {
     /** @type {Map<string, Tensor>} by the name of the node */
     this.weights = new Map();
     const loaded = new Map();
-    for (const [operation, name, [weight]] of nodes) {
+    for (const [operation, name, [weight, order]] of nodes) {
+      if (operation === "permute" && this.weights.has(weight.n)) { // products read most weights turned
+        this.weights.set(name, OPERATIONS.permute(this.on, [this.weights.get(weight.n), order], {}));
+      }
       if (operation !== "weight") continue;
       if (!loaded.has(weight)) loaded.set(weight, this.on.constant(weights[weight].shape, weights[weight].type, weightOf(weight)));
       this.weights.set(name, loaded.get(weight));
     }
+    this.on.made = [];
+    this.tail = new Tail(description, this.weights);
+    const kept = this.tail.nodes.length ? this.tail.from : description.output;
     /** @type {Map<string, number>} the last node that reads a result */
-    this.lastUse = new Map([[description.output, Infinity]]);
+    this.lastUse = new Map([[kept, Infinity]]);
     nodes.forEach(([, , args, named], i) => {
       for (const name of namesIn([args, Object.values(named)])) if (this.lastUse.get(name) !== Infinity) this.lastUse.set(name, i);
     });
@@ -234,8 +246,39 @@ export class GraphPass {
     this.streams = new Map();
     /** @type {Map<string, Map<string, any>>} what is live where a block begins */
     this.kept = new Map();
-    /** @type {any} */
-    this.answer = null;
+    /** The final states, or the answers of a graph that does not end in a product. */
+    this.states = { shape: /** @type {number[]} */ ([]), data: new Float32Array(0) };
+  }
+
+  /** All answers. */
+  get answer() {
+    const { shape, data } = this.states;
+    if (!this.graph.tail.nodes.length) return this.states;
+    const d = shape[shape.length - 1];
+    const answers = this.#answers(this.graph.on.of([data.length / d, d], data));
+    return { shape: [1, ...answers.shape], data: answers.data };
+  }
+
+  /** Answers at some positions, [row, answer]. @param {number[]} places @returns {Matrix} */
+  answersAt(places) {
+    const { shape, data } = this.states;
+    const [n, d] = shape.slice(-2);
+    const rows = matrix(places.length, d);
+    places.forEach((place, i) => {
+      if (!(Number.isInteger(place) && place >= 0 && place < n)) throw new Error(`position=${place} is outside the ${n} tokens (0 … ${n - 1})`);
+      rows.data.set(data.subarray(place * d, (place + 1) * d), i * d);
+    });
+    if (!this.graph.tail.nodes.length) return rows;
+    const answers = this.#answers(this.graph.on.of([places.length, d], rows.data));
+    return matrix(answers.shape[0], answers.shape[1], answers.data);
+  }
+
+  #answers(rows) {
+    const { tail, on, description } = this.graph;
+    const result = tail.run(on, description, (x) => this.#value(x, new Map()), rows);
+    const answers = { shape: result.shape, data: on.numbers(on.whole(result)) };
+    on.settle([]);
+    return answers;
   }
 
   /** Compute it, a block between two steps. */
@@ -250,9 +293,10 @@ export class GraphPass {
       this.#takeOver(from.pass, first);
     }
     this.from = null;
+    const later = new Set(graph.tail.nodes);
     for (let i = first; i < nodes.length; i++) {
       const [operation, name, args, named] = nodes[i];
-      if (operation === "weight") continue;
+      if (graph.weights.has(name) || later.has(i)) continue;
       const begun = operation === `${OURS}point` && args[1] === "resid_pre";
       if (begun) this.kept.set(`${args[2]}/${args[3]}`, this.#hold(results));
       results.set(name, this.#result(operation, args, named, results));
@@ -262,9 +306,9 @@ export class GraphPass {
       }
       if (begun) yield;
     }
-    const t = graph.weights.get(output) ?? results.get(output);
-    const whole = graph.on.whole(t);
-    this.answer = { shape: t.shape, data: graph.on.heap.f.slice(whole.at, whole.at + countOf(t.shape)) };
+    const last = graph.tail.nodes.length ? graph.tail.from : output;
+    const t = graph.weights.get(last) ?? results.get(last);
+    this.states = { shape: t.shape, data: graph.on.numbers(graph.on.whole(t)) };
     graph.on.settle([]);
     for (const value of results.values()) for (const one of [value].flat()) if (one?.store) graph.on.release(one);
   }

@@ -164,15 +164,9 @@ export class GraphModelPass extends Pass {
   /** @param {number[]} [places] */
   logits(places) {
     if (!this.model.weights.head) throw new Error("this model has no head, so it gives no logits");
-    const { shape, data } = /** @type {any} */ (this.inner).answer;
-    const [rows, columns] = shape.slice(-2);
-    if (!places) return matrix(rows, columns, data);
-    const found = matrix(places.length, columns);
-    places.forEach((place, i) => {
-      if (!(Number.isInteger(place) && place >= 0 && place < rows)) throw new Error(`position=${place} is outside the ${rows} tokens (0 … ${rows - 1})`);
-      found.data.set(data.subarray(place * columns, (place + 1) * columns), i * columns);
-    });
-    return found;
+    const inner = /** @type {GraphPass} */ (this.inner);
+    const n = (this.model.both ? this.inputs.target : this.inputs.tokens).length;
+    return inner.answersAt(places ?? Array.from({ length: n }, (_, i) => i));
   }
 
   /** ‖value · W_O‖ of each key; ‖value‖ where no matrix alone follows the heads. @param {string} kind @param {number} layer @param {number} head */
