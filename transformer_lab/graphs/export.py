@@ -121,7 +121,7 @@ def export_graph(network: Network, inputs: Inputs) -> Graph:
     """
     given = _given(inputs)
     if not given:
-        raise GraphError("it reads nothing that is exported: tokens, or pixel_values")
+        raise GraphError("a model must read tokens or pixel_values to be exported")
     why = ""
     for any_length in (True, False) if inputs.tokens is not None else (False,):
         for points in (True, False):
