@@ -3,6 +3,7 @@
 import base64
 import copy
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -208,17 +209,17 @@ def test_the_compiled_kernel_is_the_source_compiled(tmp_path):
     subprocess.run(["clang", *command], check=True)
     script = (ENGINE / "kernel.js").read_text()
     text = script.split("const BINARY =")[1].split(";")[0]
-    binary = base64.b64decode("".join(part.strip(' "+\n') for part in text.split("+\n")))
-    exports = lambda b: sorted(name for name in (b"linear", b"linear8") if name in b)  # noqa: E731
+    binary = base64.b64decode("".join(re.findall(r'"([\w+/=]*)"', text)))
     made = (tmp_path / "kernel.wasm").read_bytes()
-    assert exports(made) == exports(binary)
-    if version_of("clang") == "14":
+    names = (b"linear", b"linear8", b"map", b"zip")
+    assert all(name in made and name in binary for name in names)
+    if version_of("clang").startswith("14."):  # others may order instructions in another way
         assert made == binary
 
 
 def version_of(command):
     run = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
-    return run.stdout.split("version ")[1].split(".")[0]
+    return run.stdout.split("version ")[1]
 
 
 def test_a_graph_is_plain_json(exported):

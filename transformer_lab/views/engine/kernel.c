@@ -1,4 +1,5 @@
-// Matrix products for the engine of a page: y = x·Wᵀ + b, in 32 bits, with weights of 32 or 8 bits.
+// Arithmetic for the engine of a page: matrix products y = x·Wᵀ + b, in 32 bits, with weights of 32 or 8
+// bits; and what is done number by number.
 // kernel.js holds the compiled module; tests/views/engine compile this file again and compare.
 //
 //   clang --target=wasm32 -O3 -msimd128 -nostdlib -Wl,--no-entry -Wl,--import-memory -Wl,--strip-all
@@ -71,5 +72,82 @@ void linear8(const float *x, const signed char *w, const float *scale, const flo
       }
       for (int i = 0; i < n; i++) y[(long)(r + i) * out + o] = s[i] * scale[o] + (b ? b[o] : 0);
     }
+  }
+}
+
+// ---- number by number -------------------------------------------------------------------------------
+
+// e^x to a last bit or two: 2^n · e^r, with r at most ln 2 / 2 (Cephes' coefficients).
+static v128_t exp4(v128_t x) {
+  x = wasm_f32x4_max(wasm_f32x4_min(x, wasm_f32x4_splat(88.37f)), wasm_f32x4_splat(-87.33f));
+  v128_t n = wasm_f32x4_nearest(wasm_f32x4_mul(x, wasm_f32x4_splat(1.44269504f)));
+  v128_t r = wasm_f32x4_sub(x, wasm_f32x4_mul(n, wasm_f32x4_splat(0.693359375f)));
+  r = wasm_f32x4_sub(r, wasm_f32x4_mul(n, wasm_f32x4_splat(-2.12194440e-4f)));
+  static const float c[6] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
+  v128_t p = wasm_f32x4_splat(c[0]);
+  for (int i = 1; i < 6; i++) p = wasm_f32x4_add(wasm_f32x4_mul(p, r), wasm_f32x4_splat(c[i]));
+  p = wasm_f32x4_add(wasm_f32x4_add(wasm_f32x4_mul(wasm_f32x4_mul(p, r), r), r), wasm_f32x4_splat(1));
+  v128_t power = wasm_i32x4_shl(wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_splat(127)), 23);
+  return wasm_f32x4_mul(p, power);
+}
+
+static v128_t sigmoid4(v128_t x) {
+  return wasm_f32x4_div(wasm_f32x4_splat(1), wasm_f32x4_add(wasm_f32x4_splat(1), exp4(wasm_f32x4_neg(x))));
+}
+
+static v128_t tanh4(v128_t x) {
+  v128_t e = exp4(wasm_f32x4_mul(x, wasm_f32x4_splat(2)));
+  return wasm_f32x4_sub(wasm_f32x4_splat(1), wasm_f32x4_div(wasm_f32x4_splat(2), wasm_f32x4_add(e, wasm_f32x4_splat(1))));
+}
+
+// Numerical Recipes, 6.2; right to 1.2e-7.
+static v128_t erf4(v128_t x) {
+  static const float c[9] = {0.17087277f, -0.82215223f, 1.48851587f, -1.13520398f, 0.27886807f, -0.18628806f, 0.09678418f, 0.37409196f, 1.00002368f};
+  v128_t one = wasm_f32x4_splat(1), a = wasm_f32x4_abs(x);
+  v128_t t = wasm_f32x4_div(one, wasm_f32x4_add(one, wasm_f32x4_mul(wasm_f32x4_splat(0.5f), a))), s = wasm_f32x4_splat(c[0]);
+  for (int i = 1; i < 9; i++) s = wasm_f32x4_add(wasm_f32x4_mul(s, t), wasm_f32x4_splat(c[i]));
+  s = wasm_f32x4_sub(wasm_f32x4_mul(s, t), wasm_f32x4_add(wasm_f32x4_mul(x, x), wasm_f32x4_splat(1.26551223f)));
+  v128_t rest = wasm_f32x4_sub(one, wasm_f32x4_mul(t, exp4(s)));
+  return wasm_v128_bitselect(wasm_f32x4_neg(rest), rest, wasm_f32x4_lt(x, wasm_f32x4_splat(0)));
+}
+
+static v128_t map4(int what, v128_t x) {
+  v128_t half = wasm_f32x4_splat(0.5f), one = wasm_f32x4_splat(1), u;
+  switch (what) {
+    case 0: return exp4(x);
+    case 1: return sigmoid4(x);
+    case 2: return tanh4(x);
+    case 3: return wasm_f32x4_mul(x, sigmoid4(x));
+    case 4: return wasm_f32x4_mul(wasm_f32x4_mul(half, x), wasm_f32x4_add(one, erf4(wasm_f32x4_mul(x, wasm_f32x4_splat(0.70710678f)))));
+    case 5:
+      u = wasm_f32x4_mul(wasm_f32x4_mul(x, x), wasm_f32x4_mul(x, wasm_f32x4_splat(0.044715f)));
+      u = wasm_f32x4_mul(wasm_f32x4_splat(0.79788456f), wasm_f32x4_add(x, u));
+      return wasm_f32x4_mul(wasm_f32x4_mul(half, x), wasm_f32x4_add(one, tanh4(u)));
+    case 6: return wasm_f32x4_neg(x);
+    case 7: return wasm_f32x4_mul(x, x);
+    default: return wasm_f32x4_max(x, ZERO);
+  }
+}
+
+// y = f(x) of n numbers; reads and writes up to three more, which the heap leaves free behind each tensor.
+__attribute__((export_name("map")))
+void map(int what, const float *x, float *y, int n) {
+  for (int i = 0; i < n; i += 4) wasm_v128_store(y + i, map4(what, wasm_v128_load(x + i)));
+}
+
+// y = a ∘ b of n numbers, of which b may be one for all (step 0).
+__attribute__((export_name("zip")))
+void zip(int what, const float *a, const float *b, int step, float *y, int n) {
+  int whole = n & ~3, i = 0;
+  v128_t q = wasm_v128_load32_splat(b);
+  for (; i < whole; i += 4) {
+    v128_t p = wasm_v128_load(a + i);
+    if (step) q = wasm_v128_load(b + i);
+    v128_t r = what == 0 ? wasm_f32x4_add(p, q) : what == 1 ? wasm_f32x4_sub(p, q) : what == 2 ? wasm_f32x4_mul(p, q) : wasm_f32x4_div(p, q);
+    wasm_v128_store(y + i, r);
+  }
+  for (; i < n; i++) {
+    float p = a[i], v = b[i * step];
+    y[i] = what == 0 ? p + v : what == 1 ? p - v : what == 2 ? p * v : p / v;
   }
 }

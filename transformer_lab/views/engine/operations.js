@@ -1,5 +1,6 @@
 // What each operation of a graph does: a table by PyTorch's names. Nothing here knows an architecture.
 
+import { MAPS, SCRATCH, ZIPS } from "./kernel.js";
 import { ACTIVATIONS, erf } from "./tensors.js";
 import { catenated, chosen, counted, embedded, expanded, gathered, grouped, indexPut, indexed, range, reshaped, scattered, slicePut, sliced, split, squeezed, triangle, where } from "./rearranging.js";
 import { axisOf, broadcast, countOf, eachRow, isTensor, isWhole, stridesAs, stridesOf, typeOf } from "./strided.js";
@@ -12,11 +13,15 @@ import { axisOf, broadcast, countOf, eachRow, isTensor, isWhole, stridesAs, stri
 
 // ---- number by number ---------------------------------------------------------------------------------
 
-/** @param {Workspace} on @param {Tensor} x @param {(v: number) => number} f @param {string} [type] */
-function eachNumber(on, x, f, type = x.type) {
+/** @param {Workspace} on @param {Tensor} x @param {(v: number) => number} f @param {string} [type] @param {number} [compiled] of MAPS */
+function eachNumber(on, x, f, type = x.type, compiled) {
   const y = on.tensor(x.shape, type);
   const { heap } = on;
   if (isWhole(x)) {
+    if (compiled !== undefined && heap.products.map) {
+      heap.products.map(compiled, x.at, y.at, countOf(x.shape));
+      return y;
+    }
     const { f: numbers } = heap;
     for (let i = 0, n = countOf(x.shape); i < n; i++) numbers[y.at + i] = f(numbers[x.at + i]);
     return y;
@@ -29,9 +34,16 @@ function eachNumber(on, x, f, type = x.type) {
   return y;
 }
 
-/** @param {Workspace} on @param {any} a @param {any} b @param {(a: number, b: number) => number} f @param {string} [type] */
-function both(on, a, b, f, type) {
+/** @param {Workspace} on @param {any} a @param {any} b @param {(a: number, b: number) => number} f @param {string} [type] @param {number} [compiled] of ZIPS */
+function both(on, a, b, f, type, compiled) {
   if (!isTensor(a) && !isTensor(b)) return f(a, b);
+  const { zip } = on.heap.products;
+  if (compiled !== undefined && zip && isTensor(a) && isWhole(a) && !isTensor(b)) {
+    const y = on.tensor(a.shape, type ?? mixed(a, b));
+    on.heap.f[SCRATCH] = b;
+    zip(compiled, a.at, SCRATCH, 0, y.at, countOf(a.shape));
+    return y;
+  }
   if (!isTensor(b)) return eachNumber(on, a, (v) => f(v, b), type ?? mixed(a, b));
   if (!isTensor(a)) return eachNumber(on, b, (v) => f(a, v), type ?? mixed(b, a));
   const shape = broadcast(a.shape, b.shape);
@@ -39,6 +51,19 @@ function both(on, a, b, f, type) {
   const strides = [stridesAs(a, shape), stridesAs(b, shape), y.strides];
   const [s, t] = [strides[0][shape.length - 1] ?? 0, strides[1][shape.length - 1] ?? 0];
   const numbers = on.heap.f;
+  if (compiled !== undefined && zip) {
+    const n = countOf(shape);
+    const [wholeA, wholeB] = [a, b].map((x) => countOf(x.shape) === n && isWhole(x));
+    if (wholeA && wholeB) {
+      zip(compiled, a.at, b.at, 1, y.at, n);
+      return y;
+    }
+    const turned = s === 0 && t === 1 && (compiled === ZIPS.add || compiled === ZIPS.mul); // a number for each row
+    if ((s === 1 && (t === 0 || t === 1)) || turned) {
+      eachRow(shape, strides, [a.at, b.at, y.at], ([from, other, to], length) => zip(compiled, turned ? other : from, turned ? from : other, turned ? 0 : t, to, length));
+      return y;
+    }
+  }
   eachRow(shape, strides, [a.at, b.at, y.at], ([from, other, to], n) => {
     for (let j = 0; j < n; j++) numbers[to + j] = f(numbers[from + j * s], numbers[other + j * t]);
   });
@@ -46,18 +71,19 @@ function both(on, a, b, f, type) {
 }
 
 const mixed = (tensor, number) => (tensor.type !== "float" && !Number.isInteger(number) ? "float" : tensor.type === "bool" && typeof number === "number" ? "int" : tensor.type);
-/** @param {(v: number) => number} f @param {string} [type] @returns {Operation} */
-const unaryBy = (f, type) => (on, [x]) => (isTensor(x) ? eachNumber(on, x, f, type ?? "float") : f(x));
-/** @param {(a: number, b: number) => number} f @param {string} [type] @returns {Operation} */
-const binaryBy = (f, type) => (on, [a, b]) => both(on, a, b, f, type);
+/** @param {(v: number) => number} f @param {string} [type] @param {number} [compiled] @returns {Operation} */
+const unaryBy = (f, type, compiled) => (on, [x]) => (isTensor(x) ? eachNumber(on, x, f, type ?? "float", compiled) : f(x));
+/** @param {(a: number, b: number) => number} f @param {string} [type] @param {number} [compiled] @returns {Operation} */
+const binaryBy = (f, type, compiled) => (on, [a, b]) => both(on, a, b, f, type, compiled);
 /** a ± alpha · b. @param {number} sign @returns {Operation} */
 const sum = (sign) => (on, [a, b], { alpha = 1 }) => {
   const by = sign * alpha;
-  return by === 1 ? both(on, a, b, (x, y) => x + y) : both(on, a, b, (x, y) => x + by * y);
+  if (by === 1) return both(on, a, b, (x, y) => x + y, undefined, ZIPS.add);
+  return both(on, a, b, (x, y) => x + by * y, undefined, by === -1 ? ZIPS.sub : undefined);
 };
 const division = { trunc: (a, b) => Math.trunc(a / b), floor: (a, b) => Math.floor(a / b) };
 const remainder = (a, b) => a - b * Math.floor(a / b);
-const gelu = (on, [x], { approximate = "none" }) => eachNumber(on, x, approximate === "tanh" ? ACTIVATIONS.gelu_tanh : ACTIVATIONS.gelu);
+const gelu = (on, [x], { approximate = "none" }) => approximate === "tanh" ? eachNumber(on, x, ACTIVATIONS.gelu_tanh, x.type, MAPS.gelu_tanh) : eachNumber(on, x, ACTIVATIONS.gelu, x.type, MAPS.gelu);
 
 // ---- along axes ---------------------------------------------------------------------------------------
 
@@ -258,9 +284,10 @@ const unary = {
 
 /** @type {Record<string, Operation>} */
 export const OPERATIONS = {
-  ...Object.fromEntries(Object.entries(unary).map(([name, f]) => [name, unaryBy(f)])),
+  ...Object.fromEntries(Object.entries(unary).map(([name, f]) => [name, unaryBy(f, undefined, MAPS[name])])),
   ...Object.fromEntries(Object.entries(compared).flatMap(([name, f]) => [[`${name}.Tensor`, binaryBy(f, "bool")], [`${name}.Scalar`, binaryBy(f, "bool")]])),
-  ...Object.fromEntries(Object.entries(arithmetic).flatMap(([name, f]) => ["", ".Tensor", ".Scalar", ".Tensor_Scalar", ".Tensor_Tensor"].map((end) => [name + end, binaryBy(f, name === "div" ? "float" : undefined)]))),
+  ...Object.fromEntries(Object.entries(arithmetic).flatMap(([name, f]) => ["", ".Tensor", ".Scalar", ".Tensor_Scalar", ".Tensor_Tensor"].map((end) => [name + end, binaryBy(f, name === "div" ? "float" : undefined, ZIPS[name])]))),
+  "pow.Tensor_Scalar": (on, [x, power]) => (power === 2 ? eachNumber(on, x, (v) => v * v, x.type, MAPS.square) : both(on, x, power, Math.pow)),
   ...Object.fromEntries(["clone", "alias", "detach", "contiguous", "lift_fresh_copy"].map((name) => [name, unchanged])),
   "pow.Scalar": binaryBy(Math.pow, "float"),
   "add.Tensor": sum(1),
@@ -270,7 +297,7 @@ export const OPERATIONS = {
   "rsub.Scalar": (on, [a, b], { alpha = 1 }) => both(on, a, b, (x, y) => y - alpha * x),
   "div.Tensor_mode": (on, [a, b], { rounding_mode: mode }) => both(on, a, b, division[mode] ?? arithmetic.div),
   floor_divide: binaryBy(division.floor),
-  "neg": (on, [x]) => eachNumber(on, x, unary.neg),
+  "neg": (on, [x]) => eachNumber(on, x, unary.neg, x.type, MAPS.neg),
   "abs": (on, [x]) => eachNumber(on, x, Math.abs),
   "relu": (on, [x]) => eachNumber(on, x, unary.relu),
   gelu,
