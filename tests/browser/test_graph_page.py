@@ -1,5 +1,7 @@
 """A page that carries a Hugging Face model as its graph does what a live view does, in Python's numbers."""
 
+import copy
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from tests.browser.test_alive_page import OTHER, WORDS, after, part, same, type_
 from tests.missing import package
 from transformer_lab.tokenizers import WordTokenizer
 from transformer_lab.views import Explorer
+from transformer_lab.views.pages.precision import packed, unpacked
 
 T = package("transformers")
 SIZES = dict(
@@ -87,3 +90,17 @@ def test_a_model_is_exported_only_where_it_is_wanted():
     view = Explorer(small("gemma2"), WORDS)
     view.to_html()
     assert "save_html(path, model=True) takes it along" in view.stays
+
+
+def test_weights_of_8_bits_stay_so_in_the_page(open_page):
+    """The page's answers are those of the model with its weights rounded as they travel."""
+    model = small("gemma2")
+    view = Explorer(model, WORDS, layer=0, head=0)
+    page = open_page(view.to_html(model=True, precision="int8"))
+    rounded = copy.deepcopy(model.model)
+    weights = {name: x.detach() for name, x in rounded.state_dict(keep_vars=True).items()}
+    with torch.no_grad():
+        for name, x in unpacked(packed(weights, "int8")).items():
+            weights[name].copy_(x)
+    type_text(page, OTHER)
+    same(page, Explorer(tl.TextModel(rounded, model.tokenizer, "gemma2"), OTHER, layer=0, head=0))

@@ -5,6 +5,7 @@ import { attend } from "./attention.js";
 import { NumberHeap } from "./kernel.js";
 import { OPERATIONS } from "./operations.js";
 import { eachRow, isWhole, countOf, stridesAs, stridesOf } from "./strided.js";
+import { rescaled } from "./safetensors.js";
 import { Tail } from "./tail.js";
 import { matrix } from "./tensors.js";
 
@@ -189,7 +190,10 @@ export class Graph {
     checkDescription(description);
     this.description = description;
     this.on = new Workspace(wasm);
-    const { nodes, weights } = description;
+    const { nodes } = description;
+    /** @type {Map<string, any[]>} the nodes that read a result */
+    this.readers = new Map(nodes.map(([, name]) => [name, []]));
+    for (const node of nodes) if (node[0] !== "weight" && node[0] !== "input") for (const name of new Set(namesIn([node[2], Object.values(node[3])]))) this.readers.get(name)?.push(node);
     /** @type {Map<string, Tensor>} by the name of the node */
     this.weights = new Map();
     const loaded = new Map();
@@ -198,11 +202,11 @@ export class Graph {
         this.weights.set(name, OPERATIONS.permute(this.on, [this.weights.get(weight.n), order], {}));
       }
       if (operation !== "weight") continue;
-      if (!loaded.has(weight)) loaded.set(weight, this.on.constant(weights[weight].shape, weights[weight].type, weightOf(weight)));
+      if (!loaded.has(weight)) loaded.set(weight, this.#loaded(weight, weightOf(weight)));
       this.weights.set(name, loaded.get(weight));
     }
     this.on.made = [];
-    this.tail = new Tail(description, this.weights);
+    this.tail = new Tail(description, this.weights, this.readers);
     const kept = this.tail.nodes.length ? this.tail.from : description.output;
     /** @type {Map<string, number>} the last node that reads a result */
     this.lastUse = new Map([[kept, Infinity]]);
@@ -217,6 +221,17 @@ export class Graph {
     nodes.forEach(([operation, , args], i) => {
       if (operation === `${OURS}point` && args[1] === "resid_pre") this.blocks.set(`${args[2]}/${args[3]}`, i);
     });
+  }
+
+  /** Weights of 8 bits stay so where only products and embeddings read them. @param {string} weight @param {Weight} numbers */
+  #loaded(weight, { data, scale }) {
+    const { nodes, weights } = this.description;
+    const { shape, type } = weights[weight];
+    const asRows = ([operation, name, args], read) =>
+      operation === "embedding" ? args[0].n === read : operation === "permute" && this.readers.get(name)?.every(([by, , given]) => ["mm", "addmm"].includes(by) && given[given.length - 1].n === name);
+    const names = nodes.filter(([operation, , args]) => operation === "weight" && args[0] === weight).map(([, name]) => name);
+    const narrow = scale && names.every((name) => this.readers.get(name)?.every((node) => asRows(node, name)));
+    return this.on.constant(shape, type, !scale || narrow ? { data, scale } : { data: rescaled(shape, /** @type {Int8Array} */ (data), scale) });
   }
 
   /** @param {Record<string, any>} inputs @param {Partial<Hooks>} [hooks] @param {{pass: GraphPass, block: string} | null} [from] */

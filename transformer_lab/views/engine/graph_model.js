@@ -5,6 +5,7 @@ import { lengths, linear, matrix } from "./tensors.js";
 import { Graph, GraphPass } from "./graph.js";
 import { Pass } from "./pass.js";
 import { keyHead } from "./attention.js";
+import { rescaled } from "./safetensors.js";
 
 /**
  * @typedef {import("./tensors.js").Matrix} Matrix
@@ -178,7 +179,8 @@ export class GraphModelPass extends Pass {
     for (let j = 0; j < value.rows; j++) own.data.set(value.data.subarray(j * value.columns + first, j * value.columns + first + dValue), j * dValue);
     const output = this.model.config.outputs[`${kind}/${layer}`];
     if (!output) return lengths(own);
-    const { data } = this.model.tensors.get(output.weight);
+    const kept = this.model.tensors.get(output.weight);
+    const data = kept.scale ? rescaled(kept.shape, kept.data, kept.scale) : kept.data;
     const [row, column] = output.strides;
     const part = matrix(output.shape[1], dValue); // turned: [d_model, dValue]
     for (let o = 0; o < part.rows; o++) for (let k = 0; k < dValue; k++) part.data[o * dValue + k] = data[output.at + (head * dValue + k) * row + o * column];

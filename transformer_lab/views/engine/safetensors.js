@@ -30,10 +30,11 @@ const READERS = {
 /**
  * @param {Uint8Array} bytes
  * @param {number} checksum CRC-32 of all of them, as whoever wrote them found it
- * @returns {Map<string, {shape: number[], data: Float32Array}>}
+ * @param {boolean} [wide] false: numbers of 8 bits stay so, with `scale` of their rows beside them
+ * @returns {Map<string, {shape: number[], data: Float32Array | any, scale?: Float32Array}>}
  * @throws {DamagedModel} for bytes that are cut off, changed, or no safetensors
  */
-export function readSafetensors(bytes, checksum) {
+export function readSafetensors(bytes, checksum, wide = true) {
   if (crc32(bytes) !== checksum >>> 0) throw new DamagedModel(NOT_AS_WRITTEN);
   const [table, start] = headerOf(bytes);
   const tensors = new Map();
@@ -54,22 +55,28 @@ export function readSafetensors(bytes, checksum) {
   }
   if (start + end !== bytes.length) throw new DamagedModel(`the model's bytes go on for ${bytes.length - start - end} after its last numbers`);
   for (const [name, { shape, data }] of tensors) {
-    if (data instanceof Int8Array) tensors.set(name, { shape, data: rescaled(name, shape, data, tensors) });
+    if (!(data instanceof Int8Array)) continue;
+    const scale = scaleOf(name, shape, tensors);
+    tensors.set(name, wide ? { shape, data: rescaled(shape, data, scale) } : { shape, data, scale });
   }
   return tensors;
 }
 
-/** Rows of 8-bit numbers times their scales, which are taken out of the table. As `unpacked` of pages/precision.py. */
-function rescaled(name, shape, steps, tensors) {
+/** The scales of a matrix of 8 bits, which are taken out of the table. */
+function scaleOf(name, shape, tensors) {
   const scale = tensors.get(name + SCALE);
   if (shape.length !== 2 || !scale || !(scale.data instanceof Float32Array) || String(scale.shape) !== String(shape.slice(0, 1))) {
     throw new DamagedModel(`${name} has 8 bits and not a scale for each of its rows`);
   }
   tensors.delete(name + SCALE);
-  const [rows, columns] = shape;
+  return scale.data;
+}
+
+/** Rows of 8-bit numbers times their scales. As `unpacked` of pages/precision.py. @param {number[]} shape @param {Int8Array} steps @param {Float32Array} scale */
+export function rescaled([rows, columns], steps, scale) {
   const data = new Float32Array(steps.length);
   for (let row = 0, i = 0; row < rows; row++) {
-    const one = scale.data[row];
+    const one = scale[row];
     for (const end = i + columns; i < end; i++) data[i] = steps[i] * one;
   }
   return data;

@@ -15,18 +15,17 @@ export class Tail {
   /**
    * @param {import("./graph.js").Description} description
    * @param {Map<string, Tensor>} weights by the name of the node
+   * @param {Map<string, any[]>} readers the nodes that read a result
    */
-  constructor({ nodes, output }, weights) {
+  constructor({ nodes, output }, weights, readers) {
     const at = new Map(nodes.map((node, i) => [node[1], i]));
-    const readers = new Map();
-    for (const [, , args, named] of nodes) for (const x of [...args, ...Object.values(named)].flat()) if (x?.n) readers.set(x.n, (readers.get(x.n) ?? 0) + 1);
     /** @type {number[]} indices of nodes, the product first; none where the graph does not end so */
     this.nodes = [];
     this.from = ""; // the final states, [position, d]
     const found = [];
     for (let name = output; ; ) {
       const i = at.get(name);
-      if (i === undefined || (name !== output && readers.get(name) !== 1)) return;
+      if (i === undefined || (name !== output && readers.get(name)?.length !== 1)) return;
       const [operation, , args] = nodes[i];
       found.unshift(i);
       if (operation === "mm" || operation === "addmm") {

@@ -27,7 +27,7 @@ export class TextModel {
   /** @param {Packed} packed @throws {import("./safetensors.js").DamagedModel} */
   constructor({ name, config, graph = null, weights, checksum, tokenizer, targetTokenizer = null }) {
     this.name = name;
-    const tensors = readSafetensors(weights, checksum);
+    const tensors = readSafetensors(weights, checksum, !graph);
     this.model = /** @type {any} */ (graph ? new GraphModel(config, graph, tensors) : new Transformer(config, tensors));
     this.tokenizer = tokenizerOf(tokenizer);
     this.targetTokenizer = targetTokenizer ? tokenizerOf(targetTokenizer) : this.tokenizer;
