@@ -1,7 +1,7 @@
 """`make quick` leaves slow tests out, and says how many of which folder.
 
-A test is slow if it needs a browser, JupyterLab or the model wheels, if it is in one of the folders
-or files below, or if it is marked `slow` itself.
+A test is slow if it needs a browser, JupyterLab or the model wheels, if its path begins with one of
+those below, or if it is marked `slow` itself.
 """
 
 from collections import Counter
@@ -10,7 +10,17 @@ import pytest
 
 from tests.flaky import KERNELS, WAITING
 
-FOLDERS = KERNELS
+PATHS = (
+    *KERNELS,
+    "tests/docs/test_research.py", "tests/edits/test_retraced.py", "tests/files/test_models.py",
+    "tests/graphs/", "tests/heads/test_naming.py", "tests/hostile/", "tests/hub/test_caches.py",
+    "tests/hub/test_zoo.py", "tests/lessons/test_lesson_", "tests/lessons/test_machinery.py",
+    "tests/reference/", "tests/reports/", "tests/studies/test_study.py", "tests/test_doctor.py",
+    "tests/test_memory.py", "tests/test_optim.py", "tests/test_packaging.py",
+    "tests/test_tasks.py", "tests/training/", "tests/views/engine/",
+    "tests/views/explorer/test_cut_rows.py", "tests/views/pages/", "tests/views/positions/",
+    "tests/views/test_",
+)  # fmt: skip
 LEFT_OUT = pytest.StashKey[Counter]()
 SENT = "left out as slow"  # from a worker to the run
 
@@ -18,7 +28,7 @@ SENT = "left out as slow"  # from a worker to the run
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        waits = WAITING & {*item.fixturenames} or item.nodeid.startswith(FOLDERS)
+        waits = WAITING & {*item.fixturenames} or item.nodeid.startswith(PATHS)
         if waits or any(map(item.get_closest_marker, ("browser", "models"))):
             item.add_marker(pytest.mark.slow)
 
