@@ -68,17 +68,8 @@ def type_text(page, text, field="text"):
     after(page, lambda: page.locator(part(field)).press("Enter"))
 
 
-def test_a_decoder_lives_on_in_its_page(open_page, tmp_path, accessible):
-    view = Explorer(small("decoder"), WORDS, layer=0, head=0)
-    page = open_page(view.to_html())
-    assert "kernel" not in page.locator("#tl-root").inner_text()
-    type_text(page, OTHER)
-    view.text = OTHER
-    same(page, view)
-    # Every head is measured, with nobody asking.
-    page.wait_for_function("() => document.querySelector('[data-part=head-effect]').textContent")
-    wanted = view.effect_of(0, 0).sentence("Without layer 0, head 0").split(" KL ")[0]
-    assert page.locator(part("head-effect")).inner_text().split(" KL ")[0] == wanted
+def edits_are_pythons(page, view):
+    """Two heads off and an edge cut, which is taken back; (0, 0) is selected."""
     after(page, lambda: page.locator(part("head-off")).click())
     choose_head(page, 1, 1)
     after(page, lambda: page.locator(part("head-off")).click())
@@ -98,6 +89,20 @@ def test_a_decoder_lives_on_in_its_page(open_page, tmp_path, accessible):
     after(page, lambda: page.locator(part("undo")).click())
     view.edits = view.edits[:2]
     same(page, view)
+
+
+def test_a_decoder_lives_on_in_its_page(open_page, tmp_path, accessible):
+    view = Explorer(small("decoder"), WORDS, layer=0, head=0)
+    page = open_page(view.to_html())
+    assert "kernel" not in page.locator("#tl-root").inner_text()
+    type_text(page, OTHER)
+    view.text = OTHER
+    same(page, view)
+    # Every head is measured, with nobody asking.
+    page.wait_for_function("() => document.querySelector('[data-part=head-effect]').textContent")
+    wanted = view.effect_of(0, 0).sentence("Without layer 0, head 0").split(" KL ")[0]
+    assert page.locator(part("head-effect")).inner_text().split(" KL ")[0] == wanted
+    edits_are_pythons(page, view)
     page.locator("[data-part=strip-text] [data-index='2']").click()
     page.wait_for_selector("[data-settled=true] [data-part=where]:text('after “was”')")
     view.position = 2

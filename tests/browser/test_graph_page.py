@@ -6,8 +6,15 @@ import pytest
 import torch
 
 import transformer_lab as tl
-from tests.browser.fixtures import Map, choose_head
-from tests.browser.test_alive_page import OTHER, WORDS, after, part, same, type_text
+from tests.browser.test_alive_page import (
+    OTHER,
+    WORDS,
+    after,
+    edits_are_pythons,
+    part,
+    same,
+    type_text,
+)
 from tests.missing import package
 from transformer_lab.tokenizers import WordTokenizer
 from transformer_lab.views import Explorer
@@ -53,22 +60,7 @@ def test_a_hugging_face_model_lives_on_in_its_page(open_page, name):
         after(page, lambda: page.locator(part("mask")).click())
         view.masked = [3]
     same(page, view)
-    after(page, lambda: page.locator(part("head-off")).click())
-    choose_head(page, 1, 1)
-    after(page, lambda: page.locator(part("head-off")).click())
-    view.edits = [tl.ablate(0, 0), tl.ablate(1, 1)]
-    same(page, view)
-    choose_head(page, 1, 0)
-    view.layer, view.head = 1, 0
-    big = Map(page)
-    big.click(4, 2)
-    after(page, lambda: big.canvas.press("x"))
-    view.edits = [*view.edits, tl.knock_out(1, 0, query=4, key=2)]
-    same(page, view)
-    assert float(big.hover(4, 2)) == 0
-    after(page, lambda: page.locator(part("undo")).click())
-    view.edits = view.edits[:2]
-    same(page, view)
+    edits_are_pythons(page, view)
     if name != "bert":
         after(page, lambda: page.locator(part("write")).click())
         assert page.locator(part("written")).inner_text() == view.write()

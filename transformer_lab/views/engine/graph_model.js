@@ -5,6 +5,7 @@ import { lengths, linear, matrix } from "./tensors.js";
 import { Graph, GraphPass } from "./graph.js";
 import { Pass } from "./pass.js";
 import { keyHead } from "./attention.js";
+import { ModelOfKinds } from "./kinds.js";
 import { rescaled } from "./safetensors.js";
 
 /**
@@ -24,9 +25,10 @@ import { rescaled } from "./safetensors.js";
 
 const HELD = 4; // passes that later ones may begin from
 
-export class GraphModel {
+export class GraphModel extends ModelOfKinds {
   /** @param {About} config @param {import("./graph.js").Description} description @param {Map<string, {shape: number[], data: Float32Array}>} tensors */
   constructor(config, description, tensors) {
+    super();
     this.config = { ...config, attention_only: false };
     this.graph = new Graph(description, (name) => /** @type {any} */ (tensors.get(name)));
     this.tensors = tensors;
@@ -40,26 +42,9 @@ export class GraphModel {
     return "this page carries the model as a graph, in which its parts have no names";
   }
 
-  get both() {
-    return this.config.kind === "encoder-decoder";
-  }
-
-  get kinds() {
-    return this.both ? ["encoder", "decoder", "cross"] : [this.config.kind];
-  }
-
-  get defaultKind() {
-    return this.config.kind === "encoder" ? "encoder" : "decoder";
-  }
-
   /** @param {string} kind */
   layersOf(kind) {
     return this.config.layers[kind];
-  }
-
-  /** @param {string} kind @param {number} layer */
-  turnOf(kind, layer) {
-    return layer + (this.both && kind !== "encoder" ? this.layersOf("encoder") : 0);
   }
 
   /** @returns {never} */

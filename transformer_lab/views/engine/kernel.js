@@ -1,6 +1,8 @@
 // The memory that a model and its activations live in, and the products over it: in WebAssembly where the
 // page may use it, else in JavaScript.
 
+import { dot } from "./tensors.js";
+
 // kernel.c, compiled as it says there.
 const BINARY =
   "AGFzbQEAAAABJgRgB39/f39/f38AYAh/f39/f39/fwBgBH9/f38AYAZ/f39/f38AAg8BA2VudgZtZW1vcnkCAAEDBQQAAQIDBAUBcAEBAQYIAX8BQYDA" +
@@ -192,17 +194,7 @@ function inScript(heap) {
     for (let o = 0; o < dOut; o++) {
       const first = w + o * dIn;
       for (let row = 0; row < rows; row++) {
-        const start = x + row * dIn;
-        let [s0, s1, s2, s3] = [0, 0, 0, 0];
-        let k = 0;
-        for (; k + 4 <= dIn; k += 4) {
-          s0 += f[start + k] * weights[first + k];
-          s1 += f[start + k + 1] * weights[first + k + 1];
-          s2 += f[start + k + 2] * weights[first + k + 2];
-          s3 += f[start + k + 3] * weights[first + k + 3];
-        }
-        for (; k < dIn; k++) s0 += f[start + k] * weights[first + k];
-        f[y + row * dOut + o] = (s0 + s1 + s2 + s3) * (scale ? f[scale + o] : 1) + (b ? f[b + o] : 0);
+        f[y + row * dOut + o] = dot(f, x + row * dIn, weights, first, dIn) * (scale ? f[scale + o] : 1) + (b ? f[b + o] : 0);
       }
     }
   };

@@ -3,6 +3,7 @@
 
 import { normOf } from "./block.js";
 import { readConfig, weightsOf } from "./config.js";
+import { ModelOfKinds } from "./kinds.js";
 import { Pass } from "./pass.js";
 import { positionsOf } from "./positions.js";
 import { ACTIVATIONS, each, linear, matrix } from "./tensors.js";
@@ -12,29 +13,17 @@ import { ACTIVATIONS, each, linear, matrix } from "./tensors.js";
  * @typedef {{tokens: number[], target?: number[] | null, tokenTypes?: number[] | null}} Inputs an encoder-decoder reads both
  */
 
-export class Transformer {
+export class Transformer extends ModelOfKinds {
   /**
    * @param {Record<string, any>} config as in config.json
    * @param {Map<string, {shape: number[], data: Float32Array}>} tensors of model.safetensors
    */
   constructor(config, tensors) {
+    super();
     this.config = readConfig(config);
     this.weights = weightsOf(config, tensors);
     this.norm = normOf(config);
     this.positions = Object.fromEntries(["encoder", "decoder"].map((kind) => [kind, positionsOf(config, this.weights.positions, kind === "decoder")]));
-  }
-
-  get both() {
-    return this.config.kind === "encoder-decoder";
-  }
-
-  /** Kinds of attention, and the one that is meant where none is named. */
-  get kinds() {
-    return this.both ? ["encoder", "decoder", "cross"] : [this.config.kind];
-  }
-
-  get defaultKind() {
-    return this.config.kind === "encoder" ? "encoder" : "decoder";
   }
 
   /** @param {string} kind */
@@ -45,11 +34,6 @@ export class Transformer {
   /** The weights of a stack; cross-attention is in the decoder's. @param {string} kind */
   stackOf(kind) {
     return this.weights[kind === "cross" ? "decoder" : kind];
-  }
-
-  /** The how many-th block of a pass this is: an encoder's come first. @param {string} kind @param {number} layer */
-  turnOf(kind, layer) {
-    return layer + (this.both && kind !== "encoder" ? this.layersOf("encoder") : 0);
   }
 
   /**
