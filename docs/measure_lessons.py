@@ -175,31 +175,40 @@ def apart(path: Path, seed: int, keep: Path | None) -> dict:
 
 
 def read_table() -> dict:
-    return json.loads(TABLE.read_text("utf-8")) if TABLE.is_file() else {"lessons": {}}
+    """ "lessons": the runs of each lesson over ten seeds; "begun": those of newer code, until there
+    are ten of them too."""
+    table = json.loads(TABLE.read_text("utf-8")) if TABLE.is_file() else {}
+    return {"lessons": {}, "begun": {}} | table
 
 
 def keep(number: str, run: dict) -> None:
-    """Put one run into the table, in the place of an older one with its seed."""
+    """Put one run into the table, in place of an older one with its seed; runs of another code are
+    replaced when there are as many seeds of this one as of theirs."""
     table = read_table()
     table["machine"] = (
         f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, "
         f"Python {platform.python_version()}, {torch.get_num_threads()} thread"
     )
-    runs = {old["seed"]: old for old in table["lessons"].get(number, [])} | {run["seed"]: run}
-    table["lessons"][number] = [runs[seed] for seed in sorted(runs)]
+    known = [*table["lessons"].get(number, []), *table["begun"].pop(number, []), run]
+    same = {old["seed"]: old for old in known if old.get("code") == run["code"]}
+    others = [old for old in table["lessons"].get(number, []) if old.get("code") != run["code"]]
+    runs = [same[seed] for seed in sorted(same)]
+    table["lessons" if len(runs) >= len(others) else "begun"][number] = runs
     write_table(table)
 
 
 def write_table(table: dict) -> None:
     """One line a run, so that a change shows which runs are new."""
-    lessons = ",\n".join(
-        f" {json.dumps(number)}: [\n"
-        + ",\n".join("  " + json.dumps(run, ensure_ascii=False, sort_keys=True) for run in runs)
-        + "\n ]"
-        for number, runs in sorted(table["lessons"].items())
-    )
-    machine = json.dumps(table["machine"])
-    TABLE.write_text(f'{{"machine": {machine}, "lessons": {{\n{lessons}\n}}}}\n', "utf-8")
+    parts = [f'"machine": {json.dumps(table["machine"])}']
+    for name in ("lessons", "begun"):
+        lessons = ",\n".join(
+            f" {json.dumps(number)}: [\n"
+            + ",\n".join("  " + json.dumps(r, ensure_ascii=False, sort_keys=True) for r in runs)
+            + "\n ]"
+            for number, runs in sorted(table[name].items())
+        )
+        parts.append(f'"{name}": {{\n{lessons}\n}}' if lessons else f'"{name}": {{}}')
+    TABLE.write_text("{" + ",\n".join(parts) + "}\n", "utf-8")
 
 
 def main() -> None:
@@ -229,9 +238,11 @@ def main() -> None:
     if options.jobs < 1:
         parser.error(f"--jobs must be at least 1, got {options.jobs}")
     codes = {path: code_of(path) for path in paths}
+    table = read_table()
     known = {
         (number, run["seed"], run.get("code"))
-        for number, runs in read_table()["lessons"].items()
+        for part in (table["lessons"], table["begun"])
+        for number, runs in part.items()
         for run in runs
     }
     failed = []
@@ -256,16 +267,7 @@ def main() -> None:
                 f"{len(run['claims'])} claims",
                 flush=True,
             )
-    table = read_table()
-    for path in paths:  # what an older version of a lesson gave goes when this one is complete
-        of_this = [
-            r for r in table["lessons"].get(path.stem[:2], []) if r.get("code") == codes[path]
-        ]
-        if {run["seed"] for run in of_this} >= set(options.seeds):
-            table["lessons"][path.stem[:2]] = of_this
-    if paths:
-        write_table(table)
-    print("headers written:", ", ".join(write_headers(table)) or "none, nothing changed")
+    print("headers written:", ", ".join(write_headers(read_table())) or "none, nothing changed")
     if failed:
         raise SystemExit(f"{len(failed)} runs failed:\n" + "\n".join(sorted(failed)))
 

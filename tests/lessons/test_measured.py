@@ -95,3 +95,19 @@ def test_rewording_a_lesson_needs_no_new_measurement(tmp_path, old, new, same):
     before = measure_lessons.code_of(lesson(tmp_path, CODE))
     after = measure_lessons.code_of(lesson(tmp_path, CODE.replace(old, new)))
     assert (before == after) is same
+
+
+def test_runs_of_newer_code_wait_until_there_are_as_many(tmp_path, monkeypatch):
+    monkeypatch.setattr(measure_lessons, "TABLE", tmp_path / "measured.json")
+    run = lambda seed, code: dict(seed=seed, code=code, claims=[])  # noqa: E731
+    for seed in (1, 0, 1):
+        measure_lessons.keep("00", run(seed, "old"))
+    measure_lessons.keep("00", run(5, "new"))
+    table = measure_lessons.read_table()
+    assert table["lessons"] == {"00": [run(0, "old"), run(1, "old")]}
+    assert table["begun"] == {"00": [run(5, "new")]}
+    measure_lessons.keep("00", run(6, "newer"))  # which the other was not finished for
+    measure_lessons.keep("00", run(7, "newer"))
+    table = measure_lessons.read_table()
+    assert table["lessons"] == {"00": [run(6, "newer"), run(7, "newer")]}
+    assert table["begun"] == {}
