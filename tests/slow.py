@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_deselected(items):
     slow = [item for item in items if item.get_closest_marker("slow")]
-    if slow:
+    if slow and "not slow" in slow[0].config.option.markexpr:
         folders = Counter(item.nodeid.split("::")[0].split("/")[1] for item in slow)
         config = slow[0].config
         config.stash[LEFT_OUT] = folders
