@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...files.models import describe, model_tensors
 from ...graphs.check import check_graph
-from ...graphs.export import Graph, export_graph
+from ...graphs.export import Graph, calls_of, export_graph
 from ...hub.network import Inputs
 from ...hub.tokenizer import HuggingFaceTokenizer
 from ...hub.which import hugging_face_of, network_of
@@ -210,7 +210,9 @@ def _config_of(model: TextModel, graph: Graph) -> dict[str, Any]:
         "kind": model.kind,
         "layers": {kind: 1 + max(a[9] for a in attends if a[8] == kind) for kind in graph.kinds},
         "n_heads": max(network.n_heads(kind) or 0 for kind in graph.kinds),
-        "n_kv_heads": max(network.n_heads(kind) or 0 for kind in graph.kinds),
+        "n_kv_heads": max(
+            call.key.shape[1] for call in calls_of(network, Inputs(*_example(model)))
+        ),
         "n_ctx": lengths[1],
         "vocab_size": size,
         "target_vocab_size": target if model.kind == "encoder-decoder" else None,
