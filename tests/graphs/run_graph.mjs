@@ -6,6 +6,7 @@ import path from "node:path";
 
 import { Graph } from "../../transformer_lab/views/engine/graph.js";
 import { matrix } from "../../transformer_lab/views/engine/tensors.js";
+import { Workspace } from "../../transformer_lab/views/engine/workspace.js";
 
 const folder = process.argv[2];
 const cases = JSON.parse(fs.readFileSync(path.join(folder, "cases.json"), "utf-8"));
@@ -44,7 +45,7 @@ function hooksOf({ what, kind, layer, head, name }) {
 
 const results = cases.map(({ name, description, inputs, edits, wasm }) => {
   try {
-    const graph = new Graph(description, weightsOf(name, description), wasm);
+    const graph = new Graph(description, weightsOf(name, description), { on: new Workspace(wasm) });
     const texts = inputs.map((given) => {
       const plain = graph.run(given);
       const edited = edits.map((edit) => {

@@ -52,25 +52,24 @@ class Graph:
         nodes: [operation, name of its result, arguments, named arguments]; a result is named in
             arguments as {"n": name}.
         weights: name -> tensor. Tied weights are one tensor under several names.
-        output: the name of the result.
-        answers: "logits", "states" or "answers", as in `Output`.
+        results: name -> the name of the node that gives it. Of a model's pass there is one:
+            "logits", "states" or "answers", as in `Output`.
         lengths: of "tokens" and "target", the (shortest, longest) in tokens; equal where the graph
             holds for one length.
         lacking: points of the stream that the model does not show, "kind.name".
-        outputs: W_O of each layer of a kind, "kind/layer", as a view of a weight; none where no
-            matrix alone follows the heads.
-        program: the exported program, which runs the graph in PyTorch.
+        w_o: W_O of each layer of a kind, "kind/layer", as a view of a weight; none where no matrix
+            alone follows the heads.
+        program: runs the graph in PyTorch.
     """
 
     inputs: tuple[str, ...]
     nodes: list[list[Any]] = field(repr=False)
     weights: Mapping[str, Tensor] = field(repr=False)
-    output: str
-    answers: str
-    lengths: Mapping[str, tuple[int, int]]
-    lacking: tuple[str, ...]
-    outputs: Mapping[str, View]
+    results: Mapping[str, str]
     program: Any = field(repr=False)
+    lengths: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    lacking: tuple[str, ...] = ()
+    w_o: Mapping[str, View] = field(default_factory=dict)
 
     @property
     def any_length(self) -> bool:
@@ -95,11 +94,10 @@ class Graph:
     def description(self) -> dict[str, Any]:
         """All but the weights, as plain JSON."""
         return {
-            "format": 1,
+            "format": 2,
             "inputs": list(self.inputs),
             "nodes": self.nodes,
-            "output": self.output,
-            "answers": self.answers,
+            "results": dict(self.results),
             "lengths": {name: list(ends) for name, ends in self.lengths.items()},
             "weights": {
                 name: {"shape": list(x.shape), "type": _type_of(x)}
@@ -219,24 +217,23 @@ def _exported(network: Network, given: dict[str, Tensor], any_length: bool, poin
         ).run_decompositions()
     if not tap.sites:
         raise GraphError("its attention does not pass through the attention interface")
-    _clean(program.graph)
-    nodes, weights, output = _described(program, tuple(given))
+    clean(program.graph)
+    nodes, weights, results = _program_as_data(program, tuple(given), (answers,))
     if not any(node[0] == "transformer_lab.attend" for node in nodes):
         raise GraphError("its attention does not pass through the attention interface")
     return Graph(
         inputs=tuple(given),
         nodes=nodes,
         weights=weights,
-        output=output,
-        answers=answers,
+        results=results,
+        program=program.module(),
         lengths={
             name: (2, longest) if any_length else (x.shape[1], x.shape[1])
             for name, x in given.items()
             if name in ("tokens", "target")
         },
         lacking=lacking,
-        outputs=_outputs(network, inputs_of(given), weights),
-        program=program.module(),
+        w_o=_outputs(network, inputs_of(given), weights),
     )
 
 
@@ -309,7 +306,7 @@ def _outputs(network: Network, inputs: Inputs, weights: Mapping[str, Tensor]) ->
     return found
 
 
-def _clean(graph: fx.Graph) -> None:
+def clean(graph: fx.Graph) -> None:
     """Drop assertions, and then what nothing uses (the attention that our operation replaced)."""
     for node in reversed(graph.nodes):
         if node.op == "call_function" and _name(node.target).startswith(_NOTHING):
@@ -320,27 +317,50 @@ def _clean(graph: fx.Graph) -> None:
 # -- from a program to plain data ------------------------------------------------------------------
 
 
-def _described(program: Any, names: tuple[str, ...]) -> tuple[list[list[Any]], dict, str]:
+def _program_as_data(
+    program: Any, inputs: Sequence[str], results: Sequence[str]
+) -> tuple[list[list[Any]], dict[str, Tensor], dict[str, str]]:
+    """Of what torch.export gives: as `graph_as_data`."""
     signature = program.graph_signature
     stored = {
         **signature.inputs_to_parameters,
         **signature.inputs_to_buffers,
         **signature.inputs_to_lifted_tensor_constants,
     }
-    nodes, weights, first, same = [], {}, {}, {}
-    read = iter(names)
-    output = ""
-    for node in program.graph.nodes:
-        if node.op == "placeholder":
-            if node.name not in stored:
-                nodes.append(["input", node.name, [next(read)], {}])
-                continue
-            name = stored[node.name]
-            tensor = program.state_dict.get(name, program.constants.get(name)).detach()
+    weights = {
+        node: (name, program.state_dict.get(name, program.constants.get(name)).detach())
+        for node, name in stored.items()
+    }
+    return graph_as_data(program.graph, weights, inputs, results)
+
+
+def graph_as_data(
+    graph: fx.Graph,
+    stored: Mapping[str, tuple[str, Tensor]],
+    inputs: Sequence[str],
+    results: Sequence[str],
+) -> tuple[list[list[Any]], dict[str, Tensor], dict[str, str]]:
+    """The nodes, weights and results of a `Graph`.
+
+    Args:
+        stored: the nodes that are weights -> (name of the weight, tensor).
+        inputs: names of the other placeholders, in order.
+        results: names of what it gives, in order.
+    """
+    nodes: list[list[Any]] = []
+    weights: dict[str, Tensor] = {}
+    first: dict[Any, str] = {}
+    same: dict[str, str] = {}
+    read, found = iter(inputs), {}
+    for node in graph.nodes:
+        if node.name in stored:
+            name, tensor = stored[node.name]
             key = tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
             name = first.setdefault(key, name)
             weights[name] = tensor
             nodes.append(["weight", node.name, [name], {}])
+        elif node.op == "placeholder":
+            nodes.append(["input", node.name, [next(read)], {}])
         elif node.op == "call_function":
             called = _name(node.target)
             if called in _SAME:
@@ -350,9 +370,11 @@ def _described(program: Any, names: tuple[str, ...]) -> tuple[list[list[Any]], d
             named = {key: _plain(x, same) for key, x in node.kwargs.items() if _matters(key)}
             nodes.append([called, node.name, arguments, named])
         elif node.op == "output":
-            result = node.args[0][0]
-            output = same.get(result.name, result.name)
-    return nodes, weights, output
+            given = torch.utils._pytree.tree_leaves(node.args[0])
+            found = {
+                name: same.get(one.name, one.name) for name, one in zip(results, given, strict=True)
+            }
+    return nodes, weights, found
 
 
 def _name(target: Any) -> str:

@@ -2,30 +2,26 @@
 // operations and no architecture; what edits change, they change at attention and at named points.
 
 import { attend } from "./attention.js";
-import { NumberHeap } from "./kernel.js";
 import { OPERATIONS } from "./operations.js";
-import { eachRow, isWhole, countOf, stridesAs, stridesOf } from "./strided.js";
+import { countOf, stridesAs } from "./strided.js";
 import { rescaled } from "./safetensors.js";
 import { Tail } from "./tail.js";
 import { matrix } from "./tensors.js";
+import { Workspace } from "./workspace.js";
 
 /**
  * @typedef {import("./strided.js").Tensor} Tensor
  * @typedef {import("./tensors.js").Matrix} Matrix
  * @typedef {import("./attention.js").Call} Call
+ * @typedef {import("./workspace.js").Weight} Weight
  *
  * @typedef {object} Description what `Graph.description()` of Python gives
  * @property {number} format
  * @property {string[]} inputs
  * @property {[string, string, any[], Record<string, any>][]} nodes
- * @property {string} output
- * @property {string} answers
+ * @property {Record<string, string>} results their names -> nodes; of a model's pass there is one
  * @property {Record<string, [number, number]>} lengths of tokens and target
  * @property {Record<string, {shape: number[], type: "float" | "int" | "bool"}>} weights
- *
- * @typedef {object} Weight the numbers of a weight: 32 bits, or 8 with a scale for each row
- * @property {Float32Array | Int8Array} data
- * @property {Float32Array} [scale]
  *
  * @typedef {object} Hooks what changes a pass; each gives back what the model goes on with
  * @property {(call: Call) => Call} call
@@ -33,7 +29,7 @@ import { matrix } from "./tensors.js";
  * @property {(name: string, kind: string, layer: number, x: Matrix) => Matrix} stream
  */
 
-const FORMAT = 1;
+const FORMAT = 2;
 const OURS = "transformer_lab.";
 /** @type {Hooks} */
 const NO_HOOKS = { call: (call) => call, heads: (_, z) => z, stream: (_name, _kind, _layer, x) => x };
@@ -41,175 +37,38 @@ const NO_HOOKS = { call: (call) => call, heads: (_, z) => z, stream: (_name, _ki
 /** A page that holds a graph which this engine does not run, and why. */
 export class UnknownGraph extends Error {}
 
-/** Tensors of one heap; those that an operation makes and does not return are freed after it. */
-export class Workspace {
-  constructor(wasm = true) {
-    this.heap = new NumberHeap(wasm);
-    /** @type {Tensor[]} since the last `settle` */
-    this.made = [];
-    /** @type {Map<string, {at: number, scale: number}>} weights with their rows and columns exchanged */
-    this.turnedWeights = new Map();
-  }
-
-  /** @param {number[]} shape @param {any} [type] @returns {Tensor} */
-  tensor(shape, type = "float") {
-    const size = Math.max(1, countOf(shape));
-    const at = this.heap.take(size);
-    return this.#made({ store: { at, size, uses: 1 }, at, shape, strides: stridesOf(shape), type });
-  }
-
-  #made(t) {
-    this.made.push(t);
-    return t;
-  }
-
-  /** The same numbers with another shape. @param {Tensor} x @param {number[]} shape @param {number[]} strides @param {number} [at] @returns {Tensor} */
-  view(x, shape, strides, at = x.at) {
-    x.store.uses++;
-    return this.#made({ ...x, at, shape, strides });
-  }
-
-  /** Its numbers one after the other: itself, or a copy. @param {Tensor} x */
-  whole(x) {
-    return isWhole(x) ? x : this.fresh(x);
-  }
-
-  /** @param {Tensor} x */
-  fresh(x) {
-    const y = this.tensor(x.shape, x.type);
-    this.copy(x, y);
-    return y;
-  }
-
-  /** @param {Tensor} from @param {Tensor} to */
-  copy(from, to) {
-    const strides = [stridesAs(from, to.shape), to.strides];
-    const [s, t] = strides.map((list) => list[to.shape.length - 1] ?? 0);
-    const { f } = this.heap;
-    eachRow(to.shape, strides, [from.at, to.at], ([a, b], n) => {
-      if (s === 1 && t === 1) f.copyWithin(b, a, a + n);
-      else for (let j = 0; j < n; j++) f[b + j * t] = f[a + j * s];
-    });
-  }
-
-  /** @param {number[]} shape @param {number} value @param {any} [type] */
-  filled(shape, value, type = "float") {
-    const y = this.tensor(shape, type);
-    this.heap.f.fill(value, y.at, y.at + countOf(shape));
-    return y;
-  }
-
-  /** @param {number[]} shape @param {ArrayLike<number>} values @param {any} [type] */
-  of(shape, values, type = "float") {
-    const y = this.tensor(shape, type);
-    this.heap.f.set(values, y.at);
-    return y;
-  }
-
-  /** A copy of its numbers, which lie one after the other. @param {Tensor} x */
-  numbers(x) {
-    return this.heap.f.slice(x.at, x.at + countOf(x.shape));
-  }
-
-  /** @param {Tensor} x */
-  release({ store }) {
-    if (--store.uses === 0) this.heap.give(store.at, store.size);
-  }
-
-  /** After an operation: what it made and does not return is freed. @param {any} result */
-  settle(result) {
-    const kept = new Set([result].flat());
-    for (const t of this.made) if (!kept.has(t)) this.release(t);
-    this.made = [];
-  }
-
-  /** Weights stay where they are. @param {number[]} shape @param {any} type @param {Weight} weight @returns {Tensor} */
-  constant(shape, type, { data, scale }) {
-    const at = this.heap.take(Math.ceil(data.byteLength / 4));
-    const bytes = new Int8Array(data.buffer, data.byteOffset, data.byteLength);
-    new Int8Array(this.heap.f.buffer).set(bytes, at * 4);
-    const store = { at, size: 0, uses: Infinity };
-    if (!scale) return { store, at, shape, strides: stridesOf(shape), type };
-    const scales = this.heap.take(scale.length);
-    this.heap.f.set(scale, scales);
-    return { store: Object.assign(store, { scale: scales }), at, shape, strides: stridesOf(shape), type };
-  }
-
-  /** The rows of w [k, m] turned to [m, k], as products read them. @param {Tensor} w @returns {{at: number, scale: number}} */
-  turned(w) {
-    const [k, m] = w.shape;
-    const { scale = 0 } = /** @type {any} */ (w.store);
-    if (w.strides[0] === 1 && w.strides[1] === k) return { at: w.at, scale };
-    if (k === 1 && w.strides[1] === 1 && !scale) return { at: w.at, scale };
-    const name = `${w.at}/${k}/${m}`;
-    const known = this.turnedWeights.get(name);
-    if (known) return known;
-    const fixed = w.store.uses === Infinity;
-    const y = this.tensor([m, k]);
-    this.copy({ ...w, shape: [m, k], strides: [w.strides[1], w.strides[0]] }, y);
-    if (!fixed) return { at: y.at, scale: 0 };
-    y.store.uses = Infinity;
-    this.turnedWeights.set(name, { at: y.at, scale: 0 });
-    return { at: y.at, scale: 0 };
-  }
-
-  /** A row of a table of embeddings. @param {Tensor} table @param {number} row @param {number} to */
-  row(table, row, to) {
-    const d = table.shape[1];
-    const { f } = this.heap;
-    const { scale } = /** @type {any} */ (table.store);
-    if (scale) {
-      const bytes = new Int8Array(f.buffer, table.at * 4 + row * d, d);
-      for (let k = 0; k < d; k++) f[to + k] = bytes[k] * f[scale + row];
-    } else if (table.strides[1] === 1) f.copyWithin(to, table.at + row * table.strides[0], table.at + row * table.strides[0] + d);
-    else for (let k = 0; k < d; k++) f[to + k] = f[table.at + row * table.strides[0] + k * table.strides[1]];
-  }
-
-  /** [batch of one, head, position, d] as a matrix [position, head · d]. @param {Tensor} x @returns {Matrix} */
-  rows(x) {
-    const [, heads, n, d] = x.shape;
-    const y = matrix(n, heads * d);
-    const { f } = this.heap;
-    for (let i = 0; i < n; i++) for (let h = 0; h < heads; h++) {
-      const at = x.at + h * x.strides[1] + i * x.strides[2];
-      for (let k = 0; k < d; k++) y.data[(i * heads + h) * d + k] = f[at + k * x.strides[3]];
-    }
-    return y;
-  }
-}
-
 /** A graph with its weights, ready to run. */
 export class Graph {
   /**
    * @param {Description} description
    * @param {(name: string) => Weight} weightOf
-   * @param {boolean} [wasm]
+   * @param {{on?: Workspace, loaded?: Map<string, Tensor>}} [shared] of a graph over the same weights
    * @throws {UnknownGraph}
    */
-  constructor(description, weightOf, wasm = true) {
+  constructor(description, weightOf, { on = new Workspace(), loaded = new Map() } = {}) {
     checkDescription(description);
     this.description = description;
-    this.on = new Workspace(wasm);
+    this.on = on;
+    /** @type {Map<string, Tensor>} by the name of the weight */
+    this.loaded = loaded;
     const { nodes } = description;
     /** @type {Map<string, any[]>} the nodes that read a result */
     this.readers = new Map(nodes.map(([, name]) => [name, []]));
     for (const node of nodes) if (node[0] !== "weight" && node[0] !== "input") for (const name of new Set(namesIn([node[2], Object.values(node[3])]))) this.readers.get(name)?.push(node);
     /** @type {Map<string, Tensor>} by the name of the node */
     this.weights = new Map();
-    const loaded = new Map();
     for (const [operation, name, [weight, order]] of nodes) {
       if (operation === "permute" && this.weights.has(weight.n)) { // products read most weights turned
         this.weights.set(name, OPERATIONS.permute(this.on, [this.weights.get(weight.n), order], {}));
       }
       if (operation !== "weight") continue;
-      if (!loaded.has(weight)) loaded.set(weight, this.#loaded(weight, weightOf(weight)));
-      this.weights.set(name, loaded.get(weight));
+      this.weights.set(name, this.#loaded(weight, weightOf));
     }
     this.on.made = [];
     this.tail = new Tail(description, this.weights, this.readers);
-    const kept = this.tail.nodes.length ? this.tail.from : description.output;
+    const kept = this.tail.nodes.length ? [this.tail.from] : Object.values(description.results);
     /** @type {Map<string, number>} the last node that reads a result */
-    this.lastUse = new Map([[kept, Infinity]]);
+    this.lastUse = new Map(kept.map((name) => [name, Infinity]));
     nodes.forEach(([, , args, named], i) => {
       for (const name of namesIn([args, Object.values(named)])) if (this.lastUse.get(name) !== Infinity) this.lastUse.set(name, i);
     });
@@ -223,15 +82,19 @@ export class Graph {
     });
   }
 
-  /** Weights of 8 bits stay so where only products and embeddings read them. @param {string} weight @param {Weight} numbers */
-  #loaded(weight, { data, scale }) {
+  /** Weights of 8 bits stay so where only products and embeddings read them. @param {string} weight @param {(name: string) => Weight} weightOf */
+  #loaded(weight, weightOf) {
     const { nodes, weights } = this.description;
     const { shape, type } = weights[weight];
     const asRows = ([operation, name, args], read) =>
       operation === "embedding" ? args[0].n === read : operation === "permute" && this.readers.get(name)?.every(([by, , given]) => ["mm", "addmm"].includes(by) && given[given.length - 1].n === name);
     const names = nodes.filter(([operation, , args]) => operation === "weight" && args[0] === weight).map(([, name]) => name);
+    const { data, scale } = weightOf(weight);
     const narrow = scale && names.every((name) => this.readers.get(name)?.every((node) => asRows(node, name)));
-    return this.on.constant(shape, type, !scale || narrow ? { data, scale } : { data: rescaled(shape, /** @type {Int8Array} */ (data), scale) });
+    const key = narrow ? `${weight} in 8 bits` : weight;
+    let t = this.loaded.get(key);
+    if (!t) this.loaded.set(key, (t = this.on.constant(shape, type, !scale || narrow ? { data, scale } : { data: rescaled(shape, /** @type {Int8Array} */ (data), scale) })));
+    return t;
   }
 
   /** @param {Record<string, any>} inputs @param {Partial<Hooks>} [hooks] @param {{pass: GraphPass, block: string} | null} [from] */
@@ -261,7 +124,9 @@ export class GraphPass {
     this.streams = new Map();
     /** @type {Map<string, Map<string, any>>} what is live where a block begins */
     this.kept = new Map();
-    /** The final states, or the answers of a graph that does not end in a product. */
+    /** What a graph gives that does not end in a product. @type {Map<string, {shape: number[], data: Float32Array}>} */
+    this.results = new Map();
+    /** The final states, or the first result of a graph that does not end in a product. */
     this.states = { shape: /** @type {number[]} */ ([]), data: new Float32Array(0) };
   }
 
@@ -299,7 +164,7 @@ export class GraphPass {
   /** Compute it, a block between two steps. */
   *steps() {
     const { graph, from } = this;
-    const { nodes, output } = graph.description;
+    const { nodes, results: asked } = graph.description;
     let first = 0;
     let results = new Map();
     if (from) {
@@ -321,9 +186,15 @@ export class GraphPass {
       }
       if (begun) yield;
     }
-    const last = graph.tail.nodes.length ? graph.tail.from : output;
-    const t = graph.weights.get(last) ?? results.get(last);
-    this.states = { shape: t.shape, data: graph.on.numbers(graph.on.whole(t)) };
+    const numbers = (name) => {
+      const t = graph.weights.get(name) ?? results.get(name);
+      return { shape: t.shape, data: graph.on.numbers(graph.on.whole(t)) };
+    };
+    if (graph.tail.nodes.length) this.states = numbers(graph.tail.from);
+    else {
+      for (const [name, node] of Object.entries(asked)) this.results.set(name, numbers(node));
+      [this.states] = this.results.values();
+    }
     graph.on.settle([]);
     for (const value of results.values()) for (const one of [value].flat()) if (one?.store) graph.on.release(one);
   }

@@ -20,21 +20,45 @@ import { rescaled } from "./safetensors.js";
  * @property {number} vocab_size
  * @property {number | null} target_vocab_size
  * @property {string[]} lacking points of the stream that it does not show, "kind.name"
- * @property {Record<string, {weight: string, shape: number[], strides: number[], at: number}>} outputs W_O by "kind/layer"
+ * @property {Record<string, {weight: string, shape: number[], strides: number[], at: number}>} w_o W_O by "kind/layer"
  */
 
 const HELD = 4; // passes that later ones may begin from
 
 export class GraphModel extends ModelOfKinds {
-  /** @param {About} config @param {import("./graph.js").Description} description @param {Map<string, {shape: number[], data: Float32Array}>} tensors */
-  constructor(config, description, tensors) {
+  /**
+   * @param {About} config
+   * @param {import("./graph.js").Description} description
+   * @param {Map<string, {shape: number[], data: Float32Array}>} tensors
+   * @param {Record<string, import("./graph.js").Description>} [analyses] other graphs over the same weights
+   */
+  constructor(config, description, tensors, analyses = {}) {
     super();
     this.config = { ...config, attention_only: false };
     this.graph = new Graph(description, (name) => /** @type {any} */ (tensors.get(name)));
     this.tensors = tensors;
-    this.weights = { head: description.answers === "logits" };
+    this.described = analyses;
+    /** @type {Map<string, Graph>} made when they are first asked for */
+    this.analyses = new Map();
+    this.weights = { head: "logits" in description.results };
     /** @type {GraphModelPass[]} the oldest first */
     this.held = [];
+  }
+
+  /**
+   * Run one of the other graphs that the page carries.
+   * @param {string} name
+   * @param {Record<string, any>} inputs numbers, or {shape, data}
+   * @returns {Map<string, {shape: number[], data: Float32Array}>} results by name
+   */
+  analysis(name, inputs) {
+    let graph = this.analyses.get(name);
+    if (!graph) {
+      if (!Object.hasOwn(this.described, name)) throw new Error(`this page does not carry the graph of ${name}`);
+      graph = new Graph(this.described[name], (weight) => /** @type {any} */ (this.tensors.get(weight)), this.graph);
+      this.analyses.set(name, graph);
+    }
+    return graph.run(inputs).results;
   }
 
   /** Why it has no parts by name, which some analyses need. */
@@ -162,7 +186,7 @@ export class GraphModelPass extends Pass {
     const own = matrix(value.rows, dValue);
     const first = keyHead(call, head) * dValue;
     for (let j = 0; j < value.rows; j++) own.data.set(value.data.subarray(j * value.columns + first, j * value.columns + first + dValue), j * dValue);
-    const output = this.model.config.outputs[`${kind}/${layer}`];
+    const output = this.model.config.w_o[`${kind}/${layer}`];
     if (!output) return lengths(own);
     const kept = this.model.tensors.get(output.weight);
     const data = kept.scale ? rescaled(kept.shape, kept.data, kept.scale) : kept.data;

@@ -7,7 +7,7 @@ import { axisOf, broadcast, countOf, eachRow, isTensor, isWhole, stridesAs, stri
 
 /**
  * @typedef {import("./strided.js").Tensor} Tensor
- * @typedef {import("./graph.js").Workspace} Workspace
+ * @typedef {import("./workspace.js").Workspace} Workspace
  * @typedef {(on: Workspace, args: any[], named: Record<string, any>) => any} Operation
  */
 
@@ -282,6 +282,12 @@ const unary = {
   floor: Math.floor, ceil: Math.ceil, sign: Math.sign, expm1: Math.expm1, softplus: (v) => (v > 20 ? v : Math.log1p(Math.exp(v))),
 };
 
+/** @type {Operation} */
+function clamped(on, [x, low = null, high = null]) {
+  const above = low === null ? x : both(on, x, low, Math.max, x.type);
+  return high === null ? above : both(on, above, high, Math.min, x.type);
+}
+
 /** @type {Record<string, Operation>} */
 export const OPERATIONS = {
   ...Object.fromEntries(Object.entries(unary).map(([name, f]) => [name, unaryBy(f, undefined, MAPS[name])])),
@@ -301,7 +307,7 @@ export const OPERATIONS = {
   "abs": (on, [x]) => eachNumber(on, x, Math.abs),
   "relu": (on, [x]) => eachNumber(on, x, unary.relu),
   gelu,
-  clamp: (on, [x, low = null, high = null]) => eachNumber(on, x, (v) => Math.min(high ?? Infinity, Math.max(low ?? -Infinity, v))),
+  ...Object.fromEntries(["clamp", "clamp.Tensor"].map((name) => [name, clamped])),
   bitwise_not: not,
   logical_not: not,
   ...Object.fromEntries(["bitwise_and.Tensor", "bitwise_and.Scalar", "logical_and"].map((name) => [name, bits((a, b) => a & b)])),

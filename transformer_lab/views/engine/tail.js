@@ -5,7 +5,7 @@ import { OPERATIONS } from "./operations.js";
 
 /**
  * @typedef {import("./strided.js").Tensor} Tensor
- * @typedef {import("./graph.js").Workspace} Workspace
+ * @typedef {import("./workspace.js").Workspace} Workspace
  */
 
 const RESHAPING = new Set(["view", "_unsafe_view", "reshape", "_to_copy", "clone"]);
@@ -17,12 +17,14 @@ export class Tail {
    * @param {Map<string, Tensor>} weights by the name of the node
    * @param {Map<string, any[]>} readers the nodes that read a result
    */
-  constructor({ nodes, output }, weights, readers) {
+  constructor({ nodes, results }, weights, readers) {
+    const [output, more] = Object.values(results);
     const at = new Map(nodes.map((node, i) => [node[1], i]));
     /** @type {number[]} indices of nodes, the product first; none where the graph does not end so */
     this.nodes = [];
     this.from = ""; // the final states, [position, d]
     const found = [];
+    if (more) return;
     for (let name = output; ; ) {
       const i = at.get(name);
       if (i === undefined || (name !== output && readers.get(name)?.length !== 1)) return;

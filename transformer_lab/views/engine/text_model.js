@@ -17,6 +17,7 @@ const thousands = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
  * @property {string} name
  * @property {Record<string, any>} config of config.json
  * @property {import("./graph.js").Description | null} [graph] of a model that is not ours
+ * @property {Record<string, import("./graph.js").Description>} [analyses] other graphs over the same weights
  * @property {Uint8Array} weights of model.safetensors
  * @property {number} checksum of the weights, CRC-32
  * @property {any} tokenizer of tokenizer.json
@@ -25,10 +26,10 @@ const thousands = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 
 export class TextModel {
   /** @param {Packed} packed @throws {import("./safetensors.js").DamagedModel} */
-  constructor({ name, config, graph = null, weights, checksum, tokenizer, targetTokenizer = null }) {
+  constructor({ name, config, graph = null, analyses = {}, weights, checksum, tokenizer, targetTokenizer = null }) {
     this.name = name;
     const tensors = readSafetensors(weights, checksum, !graph);
-    this.model = /** @type {any} */ (graph ? new GraphModel(config, graph, tensors) : new Transformer(config, tensors));
+    this.model = /** @type {any} */ (graph ? new GraphModel(config, graph, tensors, analyses) : new Transformer(config, tensors));
     this.tokenizer = tokenizerOf(tokenizer);
     this.targetTokenizer = targetTokenizer ? tokenizerOf(targetTokenizer) : this.tokenizer;
     const { vocab_size: rows, target_vocab_size: targetRows } = this.model.config;

@@ -133,19 +133,26 @@ def _flat(part: dict[str, Any] | None) -> list[str | None]:
     return [part["type"], *(one for x in inside for one in _flat(x))]
 
 
-def carried(model: TextModel, precision: str = "float16", traces: Iterable[Trace] = ()) -> Carried:
+def carried(
+    model: TextModel,
+    precision: str = "float16",
+    traces: Iterable[Trace] = (),
+    as_graph: bool | None = None,
+) -> Carried:
     """A text model as a page holds it.
 
     Args:
         precision: of the weights: "float32", "float16" or "int8"; see `packed`.
         traces: of texts by which it is measured what 8 bits change.
+        as_graph: whether it travels as its graph; by default what is no `Transformer` does.
 
     Raises:
         ValueError: for a model that cannot travel, or with weights that are not finite.
     """
     if why := why_not(model, graphs=True):
         raise ValueError(f"{model.name} cannot travel in a page: {why}")
-    graph = None if type(model.model) is Transformer else exported_of(model)
+    as_graph = type(model.model) is not Transformer if as_graph is None else as_graph
+    graph = exported_of(model) if as_graph else None
     from safetensors.torch import save
 
     own = model_tensors(model.model) if graph is None else graph.weights
@@ -217,7 +224,7 @@ def _config_of(model: TextModel, graph: Graph) -> dict[str, Any]:
         "vocab_size": size,
         "target_vocab_size": target if model.kind == "encoder-decoder" else None,
         "lacking": list(graph.lacking),
-        "outputs": {site: asdict(view) for site, view in graph.outputs.items()},
+        "w_o": {site: asdict(view) for site, view in graph.w_o.items()},
     }
 
 

@@ -1,0 +1,56 @@
+"""Export a function of tensors as a graph: what is computed from a pass, or a loss and its gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+from torch._decomp import core_aten_decompositions
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from . import operations  # noqa: F401  (registers the two operations)
+from .export import Graph, clean, graph_as_data
+
+
+def function_graph(
+    function: Callable[..., Mapping[str, Tensor]],
+    example: Mapping[str, Tensor],
+    *,
+    any_size: bool = True,
+    weights: Mapping[str, Tensor] | None = None,
+) -> Graph:
+    """A function as a graph.
+
+    Args:
+        function: takes the tensors of `example` by name, and returns its results by name. It must
+            not decide anything by their numbers. It may call torch.autograd.grad.
+        example: tensors to trace it with; without `any_size` the graph holds for their shapes alone.
+        any_size: whether the graph holds for any size of every axis that is at least 2 in `example`
+            (axes of 1 stay 1, and two axes of one size need not stay equal). A function that is
+            only right for some sizes is not refused here: compare with it at other sizes.
+        weights: name -> tensor of those that the function reads beside `example`; others get a name.
+    """
+    names: list[str] = []
+
+    def run(*tensors: Tensor) -> tuple[Tensor, ...]:
+        found = function(**dict(zip(example, tensors, strict=True)))
+        names[:] = found
+        return tuple(found.values())
+
+    how = dict(
+        decomposition_table=core_aten_decompositions(),
+        tracing_mode="symbolic" if any_size else "real",
+    )
+    traced = make_fx(run, **how)(*example.values())
+    # Once more, so that no operation writes into its arguments.
+    traced = make_fx(torch.func.functionalize(traced), **how)(*example.values())
+    clean(traced.graph)
+    known = {x.data_ptr(): name for name, x in (weights or {}).items()}
+    stored = {}
+    for node in traced.graph.nodes:
+        if node.op == "get_attr":
+            tensor = getattr(traced, str(node.target)).detach()
+            stored[node.name] = (known.get(tensor.data_ptr(), f"constant.{node.name}"), tensor)
+    nodes, kept, results = graph_as_data(traced.graph, stored, tuple(example), names)
+    return Graph(tuple(example), nodes, kept, results, traced)

@@ -1,0 +1,152 @@
+// The tensors of a graph in one heap of numbers, with strides: views share their numbers, and what nobody
+// holds is freed.
+
+import { NumberHeap } from "./kernel.js";
+import { countOf, eachRow, isWhole, stridesAs, stridesOf } from "./strided.js";
+import { matrix } from "./tensors.js";
+
+/**
+ * @typedef {import("./strided.js").Tensor} Tensor
+ * @typedef {import("./tensors.js").Matrix} Matrix
+ *
+ * @typedef {object} Weight the numbers of a weight: 32 bits, or 8 with a scale for each row
+ * @property {Float32Array | Int8Array} data
+ * @property {Float32Array} [scale]
+ */
+
+/** Tensors of one heap; those that an operation makes and does not return are freed after it. */
+export class Workspace {
+  constructor(wasm = true) {
+    this.heap = new NumberHeap(wasm);
+    /** @type {Tensor[]} since the last `settle` */
+    this.made = [];
+    /** @type {Map<string, {at: number, scale: number}>} weights with their rows and columns exchanged */
+    this.turnedWeights = new Map();
+  }
+
+  /** @param {number[]} shape @param {any} [type] @returns {Tensor} */
+  tensor(shape, type = "float") {
+    const size = Math.max(1, countOf(shape));
+    const at = this.heap.take(size);
+    return this.#made({ store: { at, size, uses: 1 }, at, shape, strides: stridesOf(shape), type });
+  }
+
+  #made(t) {
+    this.made.push(t);
+    return t;
+  }
+
+  /** The same numbers with another shape. @param {Tensor} x @param {number[]} shape @param {number[]} strides @param {number} [at] @returns {Tensor} */
+  view(x, shape, strides, at = x.at) {
+    x.store.uses++;
+    return this.#made({ ...x, at, shape, strides });
+  }
+
+  /** Its numbers one after the other: itself, or a copy. @param {Tensor} x */
+  whole(x) {
+    return isWhole(x) ? x : this.fresh(x);
+  }
+
+  /** @param {Tensor} x */
+  fresh(x) {
+    const y = this.tensor(x.shape, x.type);
+    this.copy(x, y);
+    return y;
+  }
+
+  /** @param {Tensor} from @param {Tensor} to */
+  copy(from, to) {
+    const strides = [stridesAs(from, to.shape), to.strides];
+    const [s, t] = strides.map((list) => list[to.shape.length - 1] ?? 0);
+    const { f } = this.heap;
+    eachRow(to.shape, strides, [from.at, to.at], ([a, b], n) => {
+      if (s === 1 && t === 1) f.copyWithin(b, a, a + n);
+      else for (let j = 0; j < n; j++) f[b + j * t] = f[a + j * s];
+    });
+  }
+
+  /** @param {number[]} shape @param {number} value @param {any} [type] */
+  filled(shape, value, type = "float") {
+    const y = this.tensor(shape, type);
+    this.heap.f.fill(value, y.at, y.at + countOf(shape));
+    return y;
+  }
+
+  /** @param {number[]} shape @param {ArrayLike<number>} values @param {any} [type] */
+  of(shape, values, type = "float") {
+    const y = this.tensor(shape, type);
+    this.heap.f.set(values, y.at);
+    return y;
+  }
+
+  /** A copy of its numbers, which lie one after the other. @param {Tensor} x */
+  numbers(x) {
+    return this.heap.f.slice(x.at, x.at + countOf(x.shape));
+  }
+
+  /** @param {Tensor} x */
+  release({ store }) {
+    if (--store.uses === 0) this.heap.give(store.at, store.size);
+  }
+
+  /** After an operation: what it made and does not return is freed. @param {any} result */
+  settle(result) {
+    const kept = new Set([result].flat());
+    for (const t of this.made) if (!kept.has(t)) this.release(t);
+    this.made = [];
+  }
+
+  /** Weights stay where they are. @param {number[]} shape @param {any} type @param {Weight} weight @returns {Tensor} */
+  constant(shape, type, { data, scale }) {
+    const at = this.heap.take(Math.ceil(data.byteLength / 4));
+    const bytes = new Int8Array(data.buffer, data.byteOffset, data.byteLength);
+    new Int8Array(this.heap.f.buffer).set(bytes, at * 4);
+    const store = { at, size: 0, uses: Infinity };
+    if (!scale) return { store, at, shape, strides: stridesOf(shape), type };
+    const scales = this.heap.take(scale.length);
+    this.heap.f.set(scale, scales);
+    return { store: Object.assign(store, { scale: scales }), at, shape, strides: stridesOf(shape), type };
+  }
+
+  /** The rows of w [k, m] turned to [m, k], as products read them. @param {Tensor} w @returns {{at: number, scale: number}} */
+  turned(w) {
+    const [k, m] = w.shape;
+    const { scale = 0 } = /** @type {any} */ (w.store);
+    if (w.strides[0] === 1 && w.strides[1] === k) return { at: w.at, scale };
+    if (k === 1 && w.strides[1] === 1 && !scale) return { at: w.at, scale };
+    const name = `${w.at}/${k}/${m}`;
+    const known = this.turnedWeights.get(name);
+    if (known) return known;
+    const fixed = w.store.uses === Infinity;
+    const y = this.tensor([m, k]);
+    this.copy({ ...w, shape: [m, k], strides: [w.strides[1], w.strides[0]] }, y);
+    if (!fixed) return { at: y.at, scale: 0 };
+    y.store.uses = Infinity;
+    this.turnedWeights.set(name, { at: y.at, scale: 0 });
+    return { at: y.at, scale: 0 };
+  }
+
+  /** A row of a table of embeddings. @param {Tensor} table @param {number} row @param {number} to */
+  row(table, row, to) {
+    const d = table.shape[1];
+    const { f } = this.heap;
+    const { scale } = /** @type {any} */ (table.store);
+    if (scale) {
+      const bytes = new Int8Array(f.buffer, table.at * 4 + row * d, d);
+      for (let k = 0; k < d; k++) f[to + k] = bytes[k] * f[scale + row];
+    } else if (table.strides[1] === 1) f.copyWithin(to, table.at + row * table.strides[0], table.at + row * table.strides[0] + d);
+    else for (let k = 0; k < d; k++) f[to + k] = f[table.at + row * table.strides[0] + k * table.strides[1]];
+  }
+
+  /** [batch of one, head, position, d] as a matrix [position, head · d]. @param {Tensor} x @returns {Matrix} */
+  rows(x) {
+    const [, heads, n, d] = x.shape;
+    const y = matrix(n, heads * d);
+    const { f } = this.heap;
+    for (let i = 0; i < n; i++) for (let h = 0; h < heads; h++) {
+      const at = x.at + h * x.strides[1] + i * x.strides[2];
+      for (let k = 0; k < d; k++) y.data[(i * heads + h) * d + k] = f[at + k * x.strides[3]];
+    }
+    return y;
+  }
+}
