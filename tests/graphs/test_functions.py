@@ -48,7 +48,7 @@ def test_a_graph_gives_what_its_function_gives_at_another_size(function, example
     for given in (example, other):
         wanted = function(**given)
         assert list(graph.results) == list(wanted)
-        for found, one in zip(graph.program(*given.values()), wanted.values(), strict=True):
+        for found, one in zip(graph.run_all(*given.values()), wanted.values(), strict=True):
             assert torch.allclose(found, one, atol=1e-6)
 
 

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, fx, nn
 from ..attention import AttentionCall, Site, Tap
 from ..hub.network import Inputs, Network, Output, SeamError
 from ..hub.shield import no_grad
-from . import operations  # noqa: F401  (registers the two operations)
+from .running import Program
 
 POINTS = ("resid_pre", "attn_out", "cross_out", "resid_mid", "mlp_out", "resid_post")
 LONGEST = 4096  # positions, where a model sets no limit
@@ -59,14 +60,12 @@ class Graph:
         lacking: points of the stream that the model does not show, "kind.name".
         w_o: W_O of each layer of a kind, "kind/layer", as a view of a weight; none where no matrix
             alone follows the heads.
-        program: runs the graph in PyTorch.
     """
 
     inputs: tuple[str, ...]
     nodes: list[list[Any]] = field(repr=False)
     weights: Mapping[str, Tensor] = field(repr=False)
     results: Mapping[str, str]
-    program: Any = field(repr=False)
     lengths: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     lacking: tuple[str, ...] = ()
     w_o: Mapping[str, View] = field(default_factory=dict)
@@ -86,10 +85,18 @@ class Graph:
         """The kinds of operations in it."""
         return {node[0] for node in self.nodes}
 
+    @cached_property
+    def _program(self) -> Program:
+        return Program(self.nodes, self.results)
+
     def run(self, *inputs: Tensor) -> Tensor:
-        """The result in PyTorch: logits [batch, position, vocab], states or answers."""
+        """The first result in PyTorch; of a pass: logits [batch, position, vocab], states or answers."""
+        return self.run_all(*inputs)[0]
+
+    def run_all(self, *inputs: Tensor) -> list[Tensor]:
+        """The results in PyTorch, in their order."""
         with no_grad():
-            return self.program(*inputs)
+            return self._program.run(dict(zip(self.inputs, inputs, strict=True)), self.weights)
 
     def description(self) -> dict[str, Any]:
         """All but the weights, as plain JSON."""
@@ -226,7 +233,6 @@ def _exported(network: Network, given: dict[str, Tensor], any_length: bool, poin
         nodes=nodes,
         weights=weights,
         results=results,
-        program=program.module(),
         lengths={
             name: (2, longest) if any_length else (x.shape[1], x.shape[1])
             for name, x in given.items()

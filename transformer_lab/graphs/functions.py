@@ -53,4 +53,4 @@ def function_graph(
             tensor = getattr(traced, str(node.target)).detach()
             stored[node.name] = (known.get(tensor.data_ptr(), f"constant.{node.name}"), tensor)
     nodes, kept, results = graph_as_data(traced.graph, stored, tuple(example), names)
-    return Graph(tuple(example), nodes, kept, results, traced)
+    return Graph(tuple(example), nodes, kept, results)

@@ -30,8 +30,7 @@ def running_with(*taps: Tap) -> Iterator[None]:
         _here.taps = before
 
 
-@torch.library.custom_op("transformer_lab::attend", mutates_args=())
-def attend(
+def attend_in_graph(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -51,18 +50,23 @@ def attend(
     return z.contiguous() if z.data_ptr() != value.data_ptr() else z.clone()
 
 
+attend = torch.library.custom_op("transformer_lab::attend", attend_in_graph, mutates_args=())
+
+
 @attend.register_fake
 def _(query, key, value, bias, sinks, causal, scale, softcap, kind, layer):
     return query.new_empty(*query.shape[:3], value.shape[3])
 
 
-@torch.library.custom_op("transformer_lab::point", mutates_args=())
-def point(x: Tensor, name: str, kind: str, layer: int) -> Tensor:
+def point_in_graph(x: Tensor, name: str, kind: str, layer: int) -> Tensor:
     """x [batch, position, d_model] as it is: a point of the residual stream by its name."""
     changed = x
     for tap in getattr(_here, "taps", ()):
         changed = tap.on_stream(name, Site(kind, layer), changed)
     return changed.clone()
+
+
+point = torch.library.custom_op("transformer_lab::point", point_in_graph, mutates_args=())
 
 
 @point.register_fake

@@ -1,0 +1,129 @@
+"""Run the nodes of a graph in PyTorch, as the engine of a page runs them."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import operations
+
+_OURS: dict[str, Callable[..., Any]] = {
+    "getitem": operator.getitem,
+    "view": torch.reshape,  # of a tensor whose copy the graph leaves out
+    # Called as functions: a registered operation would import torch's compiler first.
+    "transformer_lab.attend": operations.attend_in_graph,
+    "transformer_lab.point": operations.point_in_graph,
+}
+_NAME = re.compile(r"[a-zA-Z_]\w*(\.[a-zA-Z_]\w*)?")
+_FACTORIES = ("arange", "empty", "empty_permuted", "full", "ones", "scalar_tensor", "zeros")
+
+
+class UnknownOperation(ValueError):
+    """A description names an operation that no graph of a model has."""
+
+
+class Program:
+    """Nodes, ready to run.
+
+    Args:
+        nodes, results: as in `Graph`.
+
+    Raises:
+        UnknownOperation: for an operation that is none of PyTorch's, or changes its arguments.
+    """
+
+    def __init__(self, nodes: Sequence[Sequence[Any]], results: Mapping[str, str]):
+        self.results = list(results.values())
+        self.steps = [(_function(node[0]), node) for node in nodes]
+        last: dict[str, int] = {}
+        for i, node in enumerate(nodes):
+            for name in names_in(node[2:]):
+                last[name] = i
+        self.gone: list[list[str]] = [[] for _ in nodes]  # results that nothing reads later
+        for name, i in last.items():
+            if name not in self.results:
+                self.gone[i].append(name)
+
+    def run(self, inputs: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[Any]:
+        """The results, in their order."""
+        device = next((x.device for x in (*weights.values(), *inputs.values())), None)
+        values: dict[str, Any] = {}
+        for (function, (kind, name, arguments, named)), gone in zip(
+            self.steps, self.gone, strict=True
+        ):
+            if kind == "weight":
+                values[name] = weights[arguments[0]]
+            elif kind == "input":
+                values[name] = inputs[arguments[0]]
+            else:
+                given = {key: _value(x, values) for key, x in named.items()}
+                if isinstance(kind, str) and kind.split(".")[0] in _FACTORIES:
+                    given["device"] = device
+                values[name] = function(*(_value(x, values) for x in arguments), **given)
+            for name in gone:
+                values.pop(name, None)
+        return [values[name] for name in self.results]
+
+
+def names_in(x: Any) -> Iterator[str]:
+    """The nodes that arguments name."""
+    if isinstance(x, dict):
+        if "n" in x:
+            yield x["n"]
+        else:
+            for one in x.values():
+                yield from names_in(one)
+    elif isinstance(x, list | tuple):
+        for one in x:
+            yield from names_in(one)
+
+
+def _value(x: Any, values: Mapping[str, Any]) -> Any:
+    if isinstance(x, dict):
+        if "n" in x:
+            return values[x["n"]]
+        if "inf" in x:
+            return math.copysign(math.inf, x["inf"])
+        return {key: _value(one, values) for key, one in x.items()}
+    if isinstance(x, list):
+        return [_value(one, values) for one in x]
+    if isinstance(x, str) and isinstance(found := getattr(torch, x, None), torch.dtype):
+        return found
+    return x
+
+
+def _function(kind: Any) -> Callable[..., Any]:
+    """What an operation of a graph is in PyTorch."""
+    if kind in ("weight", "input"):
+        return lambda: None
+    if kind in _OURS:
+        return _OURS[kind]
+    if isinstance(kind, str) and _NAME.fullmatch(kind):
+        if kind.startswith("number."):
+            name = kind.removeprefix("number.")
+            places = (operator, math) if not name.startswith("sym_") else (torch,)
+            for place in places:
+                if callable(found := getattr(place, name, None)):
+                    return found
+        else:
+            place = torch.ops.aten
+            if kind.startswith("transformers."):  # which registers some of its own
+                place, kind = torch.ops.transformers, kind.removeprefix("transformers.")
+            packet, _, overload = kind.partition(".")
+            found = getattr(getattr(place, packet, None), overload or "default", None)
+            if isinstance(found, torch._ops.OpOverload) and _is_pure(found):
+                return found
+    raise UnknownOperation(f"a graph names the operation {str(kind)[:60]!r}, which none has")
+
+
+def _is_pure(found: torch._ops.OpOverload) -> bool:
+    """Whether an operation makes a tensor of tensors, or one of numbers, and changes nothing."""
+    schema = found._schema
+    makes = any("Tensor" in str(one.type) for one in schema.arguments)
+    return not schema.is_mutable and (makes or schema.name.split("::")[1] in _FACTORIES)
