@@ -92,16 +92,20 @@ def test_hostile_files_are_refused(tmp_path, case):
 
 
 MEASURE = """
-import resource, sys, time
+import json, resource, sys, time
 from transformer_lab.files.safefiles import CheckpointError, read_tensors
 from safetensors import safe_open
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+longest = open(sys.argv[-1], "rb").read()[8:]
+start = time.process_time()
+json.loads(longest)
+parsing = time.process_time() - start  # of the longest header, in this process
 for path in sys.argv[1:]:
     before, start = peak(), time.process_time()
     try:
         read_tensors(path)
     except CheckpointError:
-        print(time.process_time() - start, peak() - before)
+        print((time.process_time() - start) / parsing, peak() - before)
 """
 
 
@@ -121,7 +125,7 @@ def test_refusing_is_quick_and_small(tmp_path):
     )
     measured = [tuple(map(float, line.split())) for line in done.stdout.splitlines()]
     assert len(measured) == len(files)
-    assert max(seconds for seconds, _ in measured) < 2
+    assert max(times for times, _ in measured) < 100  # times parsing the longest header once
     assert sum(mib for _, mib in measured) < 200
 
 
