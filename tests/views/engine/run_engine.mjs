@@ -4,7 +4,7 @@
 import fs from "node:fs";
 import path from "node:path";
 
-import { Transformer } from "../../../transformer_lab/views/engine/model.js";
+import { GraphModel } from "../../../transformer_lab/views/engine/graph_model.js";
 import { crc32, readSafetensors } from "../../../transformer_lab/views/engine/safetensors.js";
 
 const folder = process.argv[2];
@@ -15,7 +15,7 @@ const largest = (a, b) => a.reduce((most, x, i) => Math.max(most, Math.abs(x - b
 /** Everything that a pass has, by name. */
 function told(pass) {
   const { model } = pass;
-  const found = { hidden: numbers(pass.hidden.data) };
+  const found = {};
   if (model.weights.head) found.logits = numbers(pass.logits().data);
   for (const kind of model.kinds) {
     for (let layer = 0; layer < model.layersOf(kind); layer++) {
@@ -29,42 +29,27 @@ function told(pass) {
     for (let layer = 0; layer < model.layersOf(kind); layer++) {
       for (const [name, x] of Object.entries(pass.kept[model.turnOf(kind, layer)].streams)) found[`${name}/${kind}/${layer}`] = numbers(x.data);
     }
-    if (kind !== model.defaultKind || !model.weights.head) continue;
-    for (let layer = 0; layer < model.layersOf(kind); layer++) {
-      found[`lens/${layer}`] = numbers(model.read(pass.streamAt("resid_post", kind, layer), kind).data);
-    }
   }
   return found;
 }
 
-/** How far what is taken over from other passes, or computed for one position alone, is from a pass of its own. */
+/** How far what is taken over from other passes is from a pass of its own. */
 function shortcuts(model, inputs, edits, options, whole, others) {
-  const own = model.both ? inputs.target : inputs.tokens;
-  const apart = [];
-  for (const from of others) apart.push(largest(model.run(inputs, edits, { ...options, from }).hidden.data, whole.hidden.data));
-  for (const place of [0, own.length - 1]) {
-    for (const from of [null, ...others]) {
-      const narrow = model.run(inputs, edits, { ...options, from, place });
-      apart.push(largest(narrow.rowAt(place), whole.rowAt(place)));
-      apart.push(largest(model.run(inputs, edits, { ...options, from: narrow }).hidden.data, whole.hidden.data));
-    }
-  }
-  return Math.max(...apart);
+  const apart = others.map((from) => largest(model.run(inputs, edits, { ...options, from }).inner.answer.data, whole.inner.answer.data));
+  return Math.max(0, ...apart);
 }
 
-const results = read("models.json").map(({ name, config, inputs, edits: lists }) => {
+const results = read("models.json").map(({ name, config, graph, inputs, edits: lists }) => {
   const bytes = new Uint8Array(fs.readFileSync(path.join(folder, `${name}.safetensors`)));
-  const model = new Transformer(config, readSafetensors(bytes, crc32(bytes)));
+  const model = new GraphModel(config, graph, readSafetensors(bytes, crc32(bytes), false));
   const options = { read: (source) => model.run(source) };
   const others = [];
-  const tokenTypes = inputs.tokens.map((_, i) => i % 2);
-  const typed = model.weights.tokenTypes && numbers(model.run({ ...inputs, tokenTypes }).hidden.data);
   const sides = lists.map((edits) => {
     const pass = model.run(inputs, edits, options);
     const apart = shortcuts(model, inputs, edits, options, pass, others);
     others.push(pass);
     return { found: told(pass), apart };
   });
-  return { sides, typed };
+  return { sides };
 });
 fs.writeFileSync(path.join(folder, "results.json"), JSON.stringify(results));

@@ -29,6 +29,7 @@ from .precision import BITS, change_of, packed, unpacked
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ...hub.network import Network
     from ...text_model import TextModel
     from ...tracing.trace import Trace
 
@@ -169,7 +170,7 @@ def carried(
         told = change_of(model, again, read).sentence(BITS[precision])
     about: dict[str, Any] = {
         "name": model.name,
-        "config": describe(model.model) if graph is None else _config_of(model, graph),
+        "config": describe(model.model) if graph is None else config_of(network_of(model.model), graph, Inputs(*_example(model))),
         "tokenizer": packed_tokenizer(model.tokenizer),
     }
     if graph is not None:
@@ -207,22 +208,19 @@ def _example(model: TextModel) -> tuple[Tensor, Tensor | None]:
     return ids, torch.arange(6)[None] % (target or 6) if both else None
 
 
-def _config_of(model: TextModel, graph: Graph) -> dict[str, Any]:
+def config_of(network: Network, graph: Graph, example: Inputs) -> dict[str, Any]:
     """What `GraphModel` of the page's engine has to know beside the graph."""
-    network = network_of(model.model)
     attends = [node[2] for node in graph.nodes if node[0] == "transformer_lab.attend"]
     size, target = network.vocabulary
     lengths = graph.lengths.get("target", graph.lengths["tokens"])
     return {
-        "kind": model.kind,
+        "kind": network.kind,
         "layers": {kind: 1 + max(a[9] for a in attends if a[8] == kind) for kind in graph.kinds},
         "n_heads": max(network.n_heads(kind) or 0 for kind in graph.kinds),
-        "n_kv_heads": max(
-            call.key.shape[1] for call in calls_of(network, Inputs(*_example(model)))
-        ),
+        "n_kv_heads": max(call.key.shape[1] for call in calls_of(network, example)),
         "n_ctx": lengths[1],
         "vocab_size": size,
-        "target_vocab_size": target if model.kind == "encoder-decoder" else None,
+        "target_vocab_size": target if network.kind == "encoder-decoder" else None,
         "lacking": list(graph.lacking),
         "w_o": {site: asdict(view) for site, view in graph.w_o.items()},
     }
