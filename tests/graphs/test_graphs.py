@@ -181,7 +181,7 @@ def test_a_model_without_the_attention_interface_is_refused():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda d: d.update(format=2), "has format 3"),
+        (lambda d: d.update(format=3), "has format 3"),
         (lambda d: d["nodes"].insert(0, ["eval", "x", [], {}]), "does not know the operation eval"),
         (lambda d: d["nodes"].insert(0, ["toString", "x", [], {}]), "operation toString"),
         (lambda d: d["nodes"].insert(0, ["neg", "x", [{"n": "later"}], {}]), "reads later, which"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ class Graph:
         inputs: names of what it reads, in order: "tokens", "target" or "pixel_values".
         nodes: [operation, name of its result, arguments, named arguments]; a result is named in
             arguments as {"n": name}.
-        weights: name -> tensor. Tied weights are one tensor under several names.
+        weights: name -> tensor, by the model's own names. Tied weights are under one of theirs.
         results: name -> the name of the node that gives it. Of a model's pass there is one:
             "logits", "states" or "answers", as in `Output`.
         lengths: of "tokens" and "target", the (shortest, longest) in tokens; equal where the graph
@@ -127,6 +128,12 @@ def export_graph(network: Network, inputs: Inputs) -> Graph:
     given = _given(inputs)
     if not given:
         raise GraphError("a model must read tokens or pixel_values to be exported")
+    with warnings.catch_warnings():  # of torch.export about itself
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        return _export(network, inputs, given)
+
+
+def _export(network: Network, inputs: Inputs, given: dict[str, Tensor]) -> Graph:
     why = ""
     for any_length in (True, False) if inputs.tokens is not None else (False,):
         for points in (True, False):
@@ -334,7 +341,10 @@ def _program_as_data(
         **signature.inputs_to_lifted_tensor_constants,
     }
     weights = {
-        node: (name, program.state_dict.get(name, program.constants.get(name)).detach())
+        node: (
+            name.removeprefix("module."),
+            program.state_dict.get(name, program.constants.get(name)).detach(),
+        )
         for node, name in stored.items()
     }
     return graph_as_data(program.graph, weights, inputs, results)

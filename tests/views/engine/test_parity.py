@@ -112,11 +112,6 @@ def told(trace):
             found[f"norm/{kind}/{row}"] = norms
         for name, layers in trace.residual(kind).items():
             found |= {f"{name}/{kind}/{layer}": x for layer, x in enumerate(layers)}
-    if trace.logits is not None:
-        kind = "decoder" if "decoder" in trace.kinds else "encoder"
-        read = tl.circuits.unembedding(trace)
-        streams = trace.residual(kind)["resid_post"]
-        pass
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import zlib
 from dataclasses import asdict, dataclass, field
@@ -152,28 +153,34 @@ def carried(
     """
     if why := why_not(model, graphs=True):
         raise ValueError(f"{model.name} cannot travel in a page: {why}")
+    network = network_of(model.model)
     as_graph = type(model.model) is not Transformer if as_graph is None else as_graph
     graph = exported_of(model) if as_graph else None
     from safetensors.torch import save
 
     own = model_tensors(model.model) if graph is None else graph.weights
-    tensors = {name: t.detach().cpu().float() for name, t in own.items()}
+    tensors = {name: t.detach().cpu().float().contiguous() for name, t in own.items()}
     for name, tensor in tensors.items():
         if not bool(tensor.isfinite().all()):
             raise ValueError(f"{model.name} cannot travel: {name} has values that are not finite")
-    floats = {name: t for name, t in tensors.items() if own[name].is_floating_point()}
-    narrow = packed(floats, precision) | {n: t for n, t in tensors.items() if n not in floats}
+    learned = dict(network.module.named_parameters(remove_duplicate=False))
+    narrow = {
+        name: t for name, t in tensors.items() if name not in learned
+    }  # tables, whole numbers
+    narrow |= packed({name: t for name, t in tensors.items() if name in learned}, precision)
     again = unpacked(narrow)
     rounded = max(float((again[n] - t).abs().max()) for n, t in tensors.items() if t.numel())
     told = ""
-    if precision == "int8" and graph is None and (read := list(traces)):
+    if precision == "int8" and (read := list(traces)):
         told = change_of(model, again, read).sentence(BITS[precision])
     about: dict[str, Any] = {
         "name": model.name,
-        "config": describe(model.model) if graph is None else config_of(network_of(model.model), graph, Inputs(*_example(model))),
         "tokenizer": packed_tokenizer(model.tokenizer),
     }
-    if graph is not None:
+    if graph is None:
+        about["config"] = describe(model.model)
+    else:
+        about["config"] = config_of(network, graph, Inputs(*_example(model)))
         about["graph"] = graph.description()
     if model.target_tokenizer is not model.tokenizer:
         about["targetTokenizer"] = packed_tokenizer(model.target_tokenizer)
@@ -192,11 +199,13 @@ def exported_of(model: TextModel) -> Graph:
     """
     network = network_of(model.model)
     known = _exported.get(network.module)
-    example = Inputs(*_example(model))
     if known is None:
+        if network.module.training:
+            network = network_of(copy.deepcopy(network.module).eval())
+        example = Inputs(*_example(model))
         known = export_graph(network, example)
         check_graph(known, network, example)
-        _exported[network.module] = known
+        _exported[network_of(model.model).module] = known
     return known
 
 

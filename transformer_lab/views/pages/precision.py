@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ...files.models import model_tensors
+from ...graphs.export import answer_of
+from ...hub.network import Inputs
 from ...hub.shield import no_grad
+from ...hub.which import network_of
 
 if TYPE_CHECKING:
     from ...text_model import TextModel
@@ -120,20 +122,23 @@ def change_of(model: TextModel, weights: Mapping[str, Tensor], traces: Iterable[
     or at every mask where there are some.
 
     Args:
-        weights: float32, by name, as `unpacked` gives them.
+        weights: float32, by the model's names, as `unpacked` gives them.
     """
-    own = copy.deepcopy(model.model).eval() if model.model.training else model.model
+    module = network_of(model.model).module
+    own = copy.deepcopy(module).eval() if module.training else module
     other = copy.deepcopy(own)
+    tensors = dict(other.named_parameters(remove_duplicate=False))
+    tensors |= dict(other.named_buffers(remove_duplicate=False))
     with no_grad():
-        for name, t in model_tensors(other).items():
-            t.copy_(weights[name])
-    device = next(other.parameters()).device
-    count, largest, differ = 0, 0.0, 0
-    headless = not other.config.head
+        for name, t in weights.items():
+            if name in tensors:
+                tensors[name].copy_(t)
+    count, largest, differ, headless = 0, 0.0, 0, False
     for trace in traces:
-        inputs = [x[:1].to(device) for x in (trace.tokens, trace.target) if x is not None]
-        with no_grad():
-            before, after = own(*inputs)[0], other(*inputs)[0]
+        first = [None if x is None else x[:1] for x in (trace.tokens, trace.target)]
+        outputs = [network_of(one).run(Inputs(*first)) for one in (own, other)]
+        headless = outputs[0].logits is None
+        before, after = (answer_of(one)[1].detach()[0].float().cpu() for one in outputs)
         for rows in torch.arange(len(before)).split(_AT_ONCE):
             a, b = before[rows].double(), after[rows].double()
             if headless:
