@@ -43,6 +43,33 @@ function hooksOf({ what, kind, layer, head, name }) {
   return { stream: (point, where, at, x) => (point === name && where === kind && at === layer ? matrix(x.rows, x.columns) : x) };
 }
 
+/** How far answers for tokens that a text grew by are from those of the whole text: of two tokens, then of one. */
+function grownApart(graph, given, hooks, whole) {
+  const { growth } = graph.description;
+  const n = growth ? given[growth.input].length : 0;
+  if (n < 4) return null;
+  let before = null;
+  return Math.max(...[n - 3, n - 1, n].map((end) => {
+    const text = { ...given, [growth.input]: given[growth.input].slice(0, end) };
+    const pass = graph.run(text, hooks, before && { pass: before, block: null });
+    const places = Array.from({ length: end - (before ? pass.start : 0) }, (_, i) => end - 1 - i);
+    before = pass;
+    pass.release();
+    return largest(pass.answersAt(places).data, whole.answersAt(places).data);
+  }));
+}
+
+/** How far answers that are read from rows of the stream, in another order, are from those of the pass. */
+function readApart(graph, pass) {
+  if (!graph.description.tail) return null;
+  const { shape, data } = pass.result;
+  const [n, d] = shape.slice(-2);
+  const rows = matrix(n, d);
+  const places = Array.from({ length: n }, (_, i) => (i + 2) % n);
+  places.forEach((place, i) => rows.data.set(data.subarray(place * d, (place + 1) * d), i * d));
+  return largest(graph.read(rows).data, pass.answersAt(places).data);
+}
+
 const results = cases.map(({ name, description, inputs, edits, wasm }) => {
   try {
     const graph = new Graph(description, weightsOf(name, description), { on: new Workspace(wasm) });
@@ -55,10 +82,10 @@ const results = cases.map(({ name, description, inputs, edits, wasm }) => {
         const apart = largest(pass.answer.data, short.answer.data);
         pass.release();
         short.release();
-        return { answer: base64(pass.answer.data), apart };
+        return { answer: base64(pass.answer.data), apart, grown: grownApart(graph, given, hooksOf(edit), pass) };
       });
       plain.release();
-      return { answer: base64(plain.answer.data), edited, points: [...plain.streams.keys()].length };
+      return { answer: base64(plain.answer.data), edited, grown: grownApart(graph, given, {}, plain), read: readApart(graph, plain) };
     });
     const again = inputs.map((given) => graph.run(given));
     const held = graph.on.heap.end;

@@ -90,6 +90,7 @@ def test_a_graph_agrees_with_the_untouched_model(exported, name):
     (text,) = texts(network, 7)
     assert check_graph(graph, network, text) < 1e-5
     assert graph.any_length == (name != "pegasus_x")
+    assert not graph.any_length or {ends[0] for ends in graph.lengths.values()} == {1}
     assert before is None or network.module.config.to_dict() == before.to_dict()
     own = {"encoder"} if name == "pegasus_x" else set()  # which computes its blocks by itself
     assert graph.kinds == {*network.kinds} - own
@@ -111,7 +112,7 @@ def test_the_engine_gives_what_pytorch_gives(exported, tmp_path, wasm):
         pairs = [
             (js, py) for js, py in pairs if f"{js['kind']}.{js.get('name')}" not in graph.lacking
         ]
-        read = texts(network, 5, 30) if graph.any_length else texts(network, 7)
+        read = texts(network, 1, 5, 30) if graph.any_length else texts(network, 7)
         cases.append(
             dict(
                 name=file, description=graph.description(), wasm=wasm, edits=[js for js, _ in pairs],
@@ -130,6 +131,7 @@ def test_the_engine_gives_what_pytorch_gives(exported, tmp_path, wasm):
         ]
     (tmp_path / "cases.json").write_text(json.dumps(cases))
     subprocess.run(["node", str(RUN), str(tmp_path)], check=True)
+    compared = {}
     for result in json.loads((tmp_path / "results.json").read_text()):
         assert "error" not in result, result
         assert result["compiled"] == wasm
@@ -143,6 +145,23 @@ def test_the_engine_gives_what_pytorch_gives(exported, tmp_path, wasm):
             # A pass that begins where the edit is gives the very same numbers.
             assert all(one["apart"] == 0 for one in text["edited"])
             assert all((a - answers[0]).abs().max() > 1e-3 for a in answers[1:])  # edits matter
+            # So do rows that are read alone, and tokens that a text has grown by.
+            size = max(1, *(float(a.abs().max()) for a in answers))
+            apart = [text["read"], text["grown"], *(one["grown"] for one in text["edited"])]
+            assert all(x < 1e-5 * size for x in apart if x is not None), (
+                result["name"],
+                apart,
+                size,
+            )
+            compared[result["name"]] = [x is not None for x in apart]
+    read = {name for name, (tail, *_) in compared.items() if tail}
+    grown = {name for name, (_, *rest) in compared.items() if all(rest)}
+    whole = {
+        "an_encoder",
+        "squeezebert",
+        "pegasus_x",
+    }  # they attend to later tokens, or do not export
+    assert read == set(wanted) - {"pegasus_x"} and grown == set(wanted) - whole
 
 
 def edited(network, graph, edit, text):

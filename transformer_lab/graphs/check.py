@@ -13,8 +13,7 @@ from ..hub.network import Inputs, Network
 from ..hub.which import network_of
 from .export import Graph, GraphError, answer_of, calls_of
 from .operations import running_with
-
-TOLERANCE = 1e-4  # of the largest answer, or of 1
+from .rows import TOLERANCE, apart, beyond_windows
 
 
 def check_graph(graph: Graph, network: Network, inputs: Inputs) -> float:
@@ -39,7 +38,7 @@ def check_graph(graph: Graph, network: Network, inputs: Inputs) -> float:
     twin = network_of(plain)
     texts = [_of_length(inputs, n, graph) for n in _lengths(graph, network, inputs)]
     worst = max(
-        _apart(answer_of(twin.run(text))[1].detach(), graph.run(*_tensors(text, graph)))
+        apart(answer_of(twin.run(text))[1].detach(), graph.run(*_tensors(text, graph)))
         for text in texts
     )
     worst = max(worst, _with_a_head_off(graph, network, twin, texts[-1]))
@@ -52,13 +51,10 @@ def _lengths(graph: Graph, network: Network, inputs: Inputs) -> list[int]:
     """Texts to compare: short, as given, and longer than any window of the model."""
     if inputs.tokens is None or not graph.any_length:
         return [0]
-    config = getattr(network.module, "config", None)
-    named = ("sliding_window", "local_attention", "window_size", "attention_window")
-    windows = [w for name in named if isinstance(w := getattr(config, name, None), int)]
+    n = inputs.tokens.shape[1]
     shortest, longest = graph.lengths["tokens"]
-    windows = [w for w in windows if 0 < w < longest]
-    beyond = min(longest, max([2 * inputs.tokens.shape[1], *(w + 3 for w in windows)]))
-    return sorted({shortest + 1, inputs.tokens.shape[1], beyond})
+    config = getattr(network.module, "config", None)
+    return sorted({shortest, n, beyond_windows(config, n, longest)})
 
 
 def _of_length(inputs: Inputs, n: int, graph: Graph) -> Inputs:
@@ -79,11 +75,6 @@ def _tensors(inputs: Inputs, graph: Graph) -> list[Any]:
     return [read[name] for name in graph.inputs]
 
 
-def _apart(wanted: Tensor, found: Tensor) -> float:
-    size = max(1.0, float(wanted.abs().max()))
-    return float((wanted - found).abs().max()) / size
-
-
 def _with_a_head_off(graph: Graph, network: Network, twin: Network, text: Inputs) -> float:
     """The last layer's last head off: the graph edited, and the model with its rows of W_O at 0;
     0 where no linear W_O follows its heads."""
@@ -102,7 +93,7 @@ def _with_a_head_off(graph: Graph, network: Network, twin: Network, text: Inputs
     rows.copy_(kept)
     off = tap_for(network, ablate(call.site.layer, head, kind=call.site.kind))
     with running_with(off):
-        return _apart(wanted, graph.run(*_tensors(text, graph)))
+        return apart(wanted, graph.run(*_tensors(text, graph)))
 
 
 def _same_view(weight: Tensor | None, network: Network, twin: Network) -> Tensor | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,13 +15,12 @@ from torch import Tensor, fx, nn
 from ..attention import AttentionCall, Site, Tap
 from ..hub.network import Inputs, Network, Output, SeamError
 from ..hub.shield import no_grad
+from .plain import clean, graph_as_data
+from .rows import TOLERANCE, Growth, apart, beyond_windows, growth_of, of_length, tail_of
 from .running import Program
 
 POINTS = ("resid_pre", "attn_out", "cross_out", "resid_mid", "mlp_out", "resid_post")
 LONGEST = 4096  # positions, where a model sets no limit
-# What changes no number: left out, or (with another name) read as its first argument.
-_NOTHING = ("_assert", "_check", "sym_constrain")
-_SAME = ("alias", "clone", "detach", "lift_fresh_copy", "contiguous")
 
 
 class GraphError(ValueError):
@@ -61,6 +59,8 @@ class Graph:
         lacking: points of the stream that the model does not show, "kind.name".
         w_o: W_O of each layer of a kind, "kind/layer", as a view of a weight; none where no matrix
             alone follows the heads.
+        tail: the node that answers are made from, each from its row of it; "" where they need more.
+        growth: how a text that grows at its end is read on; None where it is read again.
     """
 
     inputs: tuple[str, ...]
@@ -70,6 +70,8 @@ class Graph:
     lengths: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     lacking: tuple[str, ...] = ()
     w_o: Mapping[str, View] = field(default_factory=dict)
+    tail: str = ""
+    growth: Growth | None = field(default=None, repr=False)
 
     @property
     def any_length(self) -> bool:
@@ -107,6 +109,13 @@ class Graph:
             "nodes": self.nodes,
             "results": dict(self.results),
             "lengths": {name: list(ends) for name, ends in self.lengths.items()},
+            "tail": self.tail,
+            "growth": self.growth
+            and {
+                "input": self.growth.input,
+                "letters": "".join(self.growth.letters[node[1]] for node in self.nodes),
+                "axes": dict(self.growth.axes),
+            },
             "weights": {
                 name: {"shape": list(x.shape), "type": _type_of(x)}
                 for name, x in self.weights.items()
@@ -235,7 +244,7 @@ def _exported(network: Network, given: dict[str, Tensor], any_length: bool, poin
     nodes, weights, results = _program_as_data(program, tuple(given), (answers,))
     if not any(node[0] == "transformer_lab.attend" for node in nodes):
         raise GraphError("its attention does not pass through the attention interface")
-    return Graph(
+    graph = Graph(
         inputs=tuple(given),
         nodes=nodes,
         weights=weights,
@@ -248,6 +257,43 @@ def _exported(network: Network, given: dict[str, Tensor], any_length: bool, poin
         lacking=lacking,
         w_o=_outputs(network, inputs_of(given), weights),
     )
+    return _with_rows(graph, network, given, program.graph)
+
+
+def _with_rows(graph: Graph, network: Network, given: dict[str, Tensor], traced: fx.Graph) -> Graph:
+    """The same with what it computes row by row, and whether it reads one token."""
+    if not graph.lengths:
+        return graph
+    name = [*graph.lengths][-1]  # whose positions are answered
+    program, weights = Program(graph.nodes, graph.results), graph.weights
+    with no_grad():
+        graph = replace(graph, tail=tail_of(program, name, given, weights))
+        if not graph.any_length:
+            return graph
+        longest = graph.lengths[name][1]
+        if _reads_one_token(graph, network, given):
+            graph = replace(graph, lengths=dict.fromkeys(graph.lengths, (1, longest)))
+        if "decoder" not in network.kinds:
+            return graph
+        config = getattr(network.module, "config", None)
+        beyond = beyond_windows(config, given[name].shape[1], longest)
+        growth = growth_of(program, name, traced)
+        if growth and growth.holds(program, of_length(given, name, beyond), weights):
+            graph = replace(graph, growth=growth)
+    return graph
+
+
+def _reads_one_token(graph: Graph, network: Network, given: dict[str, Tensor]) -> bool:
+    """Whether it holds for a text of one token too, which torch.export takes for another case."""
+    for name in graph.lengths:
+        short = of_length(given, name, 1)
+        try:
+            wanted = answer_of(network.run(inputs_of(short)))[1]
+            if not apart(wanted, graph.run(*short.values())) <= TOLERANCE:
+                return False
+        except Exception:  # whatever an operation raises for a shape that does not fit
+            return False
+    return True
 
 
 def _shapes(network: Network, given: dict[str, Tensor], any_length: bool):
@@ -319,17 +365,6 @@ def _outputs(network: Network, inputs: Inputs, weights: Mapping[str, Tensor]) ->
     return found
 
 
-def clean(graph: fx.Graph) -> None:
-    """Drop assertions, and then what nothing uses (the attention that our operation replaced)."""
-    for node in reversed(graph.nodes):
-        if node.op == "call_function" and _name(node.target).startswith(_NOTHING):
-            graph.erase_node(node)
-    graph.eliminate_dead_code()
-
-
-# -- from a program to plain data ------------------------------------------------------------------
-
-
 def _program_as_data(
     program: Any, inputs: Sequence[str], results: Sequence[str]
 ) -> tuple[list[list[Any]], dict[str, Tensor], dict[str, str]]:
@@ -348,73 +383,3 @@ def _program_as_data(
         for node, name in stored.items()
     }
     return graph_as_data(program.graph, weights, inputs, results)
-
-
-def graph_as_data(
-    graph: fx.Graph,
-    stored: Mapping[str, tuple[str, Tensor]],
-    inputs: Sequence[str],
-    results: Sequence[str],
-) -> tuple[list[list[Any]], dict[str, Tensor], dict[str, str]]:
-    """The nodes, weights and results of a `Graph`.
-
-    Args:
-        stored: the nodes that are weights -> (name of the weight, tensor).
-        inputs: names of the other placeholders, in order.
-        results: names of what it gives, in order.
-    """
-    nodes: list[list[Any]] = []
-    weights: dict[str, Tensor] = {}
-    first: dict[Any, str] = {}
-    same: dict[str, str] = {}
-    read, found = iter(inputs), {}
-    for node in graph.nodes:
-        if node.name in stored:
-            name, tensor = stored[node.name]
-            key = tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
-            name = first.setdefault(key, name)
-            weights[name] = tensor
-            nodes.append(["weight", node.name, [name], {}])
-        elif node.op == "placeholder":
-            nodes.append(["input", node.name, [next(read)], {}])
-        elif node.op == "call_function":
-            called = _name(node.target)
-            if called in _SAME:
-                same[node.name] = same.get(node.args[0].name, node.args[0].name)
-                continue
-            arguments = [_plain(x, same) for x in node.args]
-            named = {key: _plain(x, same) for key, x in node.kwargs.items() if _matters(key)}
-            nodes.append([called, node.name, arguments, named])
-        elif node.op == "output":
-            given = torch.utils._pytree.tree_leaves(node.args[0])
-            found = {
-                name: same.get(one.name, one.name) for name, one in zip(results, given, strict=True)
-            }
-    return nodes, weights, found
-
-
-def _name(target: Any) -> str:
-    """ "addmm", "add.Tensor", "transformer_lab.attend", "getitem"."""
-    if isinstance(target, torch._ops.OpOverload):
-        return str(target).removeprefix("aten.").removesuffix(".default")
-    if target in (operator.getitem,):
-        return "getitem"
-    return f"number.{getattr(target, '__name__', target)}"
-
-
-def _matters(name: str) -> bool:
-    return name not in ("memory_format", "layout", "device", "pin_memory", "non_blocking")
-
-
-def _plain(x: Any, same: Mapping[str, str]) -> Any:
-    if isinstance(x, fx.Node):
-        return {"n": same.get(x.name, x.name)}
-    if isinstance(x, list | tuple):
-        return [_plain(one, same) for one in x]
-    if isinstance(x, dict):
-        return {key: _plain(one, same) for key, one in x.items()}
-    if isinstance(x, float) and x in (float("inf"), float("-inf")):
-        return {"inf": 1 if x > 0 else -1}
-    if x is None or isinstance(x, bool | int | float | str):
-        return x
-    return str(x).removeprefix("torch.")  # a dtype

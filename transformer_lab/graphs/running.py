@@ -52,23 +52,52 @@ class Program:
 
     def run(self, inputs: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[Any]:
         """The results, in their order."""
-        device = next((x.device for x in (*weights.values(), *inputs.values())), None)
         values: dict[str, Any] = {}
-        for (function, (kind, name, arguments, named)), gone in zip(
-            self.steps, self.gone, strict=True
-        ):
-            if kind == "weight":
-                values[name] = weights[arguments[0]]
-            elif kind == "input":
-                values[name] = inputs[arguments[0]]
-            else:
-                given = {key: _value(x, values) for key, x in named.items()}
-                if isinstance(kind, str) and kind.split(".")[0] in _FACTORIES:
-                    given["device"] = device
-                values[name] = function(*(_value(x, values) for x in arguments), **given)
+        for step, gone in zip(self.steps, self.gone, strict=True):
+            values[step[1][1]] = self.result(step, values, inputs, weights)
             for name in gone:
                 values.pop(name, None)
         return [values[name] for name in self.results]
+
+    def evaluate(
+        self,
+        wanted: str,
+        known: Mapping[str, Any],
+        inputs: Mapping[str, Tensor],
+        weights: Mapping[str, Tensor],
+    ) -> Any:
+        """The result of one node, with the results of others put in.
+
+        Args:
+            known: node -> its result. Nodes that only these need are not run.
+        """
+        values, needed = dict(known), {wanted}
+        for _, node in reversed(self.steps):
+            if node[1] in needed and node[1] not in known and node[0] not in ("weight", "input"):
+                needed.update(names_in(node[2:]))
+        for step in self.steps:
+            if step[1][1] in needed and step[1][1] not in known:
+                values[step[1][1]] = self.result(step, values, inputs, weights)
+        return values[wanted]
+
+    @staticmethod
+    def result(
+        step: tuple[Callable[..., Any], Sequence[Any]],
+        values: Any,
+        inputs: Mapping[str, Tensor],
+        weights: Mapping[str, Tensor],
+    ) -> Any:
+        """Of one node, which reads others by their names in `values`."""
+        function, (kind, _, arguments, named) = step
+        if kind == "weight":
+            return weights[arguments[0]]
+        if kind == "input":
+            return inputs[arguments[0]]
+        given = {key: _value(x, values) for key, x in named.items()}
+        if isinstance(kind, str) and kind.split(".")[0] in _FACTORIES:
+            tensors = (*weights.values(), *inputs.values())
+            given["device"] = next((x.device for x in tensors), None)
+        return function(*(_value(x, values) for x in arguments), **given)
 
 
 def names_in(x: Any) -> Iterator[str]:
@@ -84,7 +113,7 @@ def names_in(x: Any) -> Iterator[str]:
             yield from names_in(one)
 
 
-def _value(x: Any, values: Mapping[str, Any]) -> Any:
+def _value(x: Any, values: Any) -> Any:
     if isinstance(x, dict):
         if "n" in x:
             return values[x["n"]]

@@ -48,6 +48,23 @@ test("a newer question of a lane replaces the older, and others go on", () => {
   assert.deepEqual(posted.slice(1), [{ id: 2, part: 1 }, { id: 2, value: 2 }, { id: 3, value: 1 }]);
 });
 
+test("what a replaced question holds is given back", () => {
+  let held = 0;
+  const { scheduler } = stepped(function* () {
+    held++;
+    try {
+      for (;;) yield null;
+    } finally {
+      held--;
+    }
+  });
+  scheduler.take({ id: 1, lane: "map", question: {} });
+  scheduler.step(scheduler.jobs[0]);
+  assert.equal(held, 1);
+  scheduler.take({ id: 2, lane: "map", question: {} });
+  assert.equal(held, 0);
+});
+
 test("what waits in the background lets others go first, and a new text ends it", () => {
   const { scheduler, posted, finish } = stepped(({ n }) => counted(n));
   scheduler.take({ id: 1, background: true, question: { n: 4 } });

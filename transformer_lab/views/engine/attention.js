@@ -66,28 +66,37 @@ export const callOf = (call, from, to) => ({ ...call, query: rowsOf(call.query, 
  * @param {number} [to]
  */
 export function patternOf(call, head, from = 0, to = call.query.rows) {
-  const { query, key, dHead, causal, bias, scale = 1 / Math.sqrt(dHead), softcap = null, mask = null, sink = null } = call;
+  const { query, key, dHead, causal } = call;
   const n = key.rows;
   const [q, k] = [head * dHead, keyHead(call, head) * dHead];
   const map = new Float32Array((to - from) * n);
   for (let row = from; row < to; row++) {
-    const place = call.start + row;
     const weights = map.subarray((row - from) * n, (row - from + 1) * n);
-    const seen = causal ? weights.subarray(0, place + 1) : weights;
-    for (let j = 0; j < seen.length; j++) seen[j] = dot(query.data, row * query.columns + q, key.data, j * key.columns + k, dHead) * scale;
-    if (softcap !== null) for (let j = 0; j < seen.length; j++) seen[j] = softcap * Math.tanh(seen[j] / softcap);
-    if (mask) addMask(seen, mask, head, row);
-    if (bias) for (let j = 0; j < seen.length; j++) seen[j] += bias.lines[head][j - place + bias.middle];
-    const changes = call.changes.filter((change) => (change.head ?? head) === head && (change.query ?? place) === place);
-    for (const { key, put } of changes) {
-      if (put) continue;
-      if (key === null) seen.fill(-Infinity);
-      else if (key < seen.length) seen[key] = -Infinity;
-    }
-    softmax(seen, sink?.(head, row));
-    putIn(weights, changes, head);
+    const seen = causal ? call.start + row + 1 : n;
+    for (let j = 0; j < seen; j++) weights[j] = dot(query.data, row * query.columns + q, key.data, j * key.columns + k, dHead);
+    weigh(call, head, row, weights);
   }
   return map;
+}
+
+/** A query's products with all keys to its row of the map, in place. @param {Call} call @param {number} head @param {number} row @param {Float32Array} weights */
+function weigh(call, head, row, weights) {
+  const { dHead, causal, bias, scale = 1 / Math.sqrt(dHead), softcap = null, mask = null, sink = null } = call;
+  const place = call.start + row;
+  const seen = causal ? weights.subarray(0, place + 1) : weights;
+  if (causal) weights.fill(0, place + 1);
+  for (let j = 0; j < seen.length; j++) seen[j] *= scale;
+  if (softcap !== null) for (let j = 0; j < seen.length; j++) seen[j] = softcap * Math.tanh(seen[j] / softcap);
+  if (mask) addMask(seen, mask, head, row);
+  if (bias) for (let j = 0; j < seen.length; j++) seen[j] += bias.lines[head][j - place + bias.middle];
+  const changes = call.changes.filter((change) => (change.head ?? head) === head && (change.query ?? place) === place);
+  for (const { key, put } of changes) {
+    if (put) continue;
+    if (key === null) seen.fill(-Infinity);
+    else if (key < seen.length) seen[key] = -Infinity;
+  }
+  softmax(seen, sink?.(head, row));
+  putIn(weights, changes, head);
 }
 
 /** @param {Float32Array} scores @param {Mask} mask @param {number} head @param {number} row */
@@ -147,6 +156,41 @@ export function attend(call, z = matrix(call.query.rows, call.heads * (call.dVal
         }
         z.data.set(sum, row * z.columns + head * dValue);
       }
+    }
+  }
+  return z;
+}
+
+/**
+ * The same with products by the kernel.
+ * @param {import("./workspace.js").Workspace} on
+ * @param {Call} call
+ * @returns {Matrix}
+ */
+export function attendOn(on, call) {
+  const { query, key, value, heads, dHead, dValue = dHead } = call;
+  const n = key.rows;
+  const z = matrix(query.rows, heads * dValue);
+  const group = Math.min(GROUP, z.rows);
+  const [q, k, v, map, y] = [[group, dHead], [n, dHead], [dValue, n], [group, n], [group, dValue]].map((shape) => on.tensor(shape).at);
+  const { f, products } = on.heap;
+  const put = (x, column, width, from, to, at) => {
+    for (let i = from; i < to; i++, at += width) f.set(x.data.subarray(i * x.columns + column, i * x.columns + column + width), at);
+  };
+  for (let head = 0, last = -1; head < heads; head++) {
+    const own = keyHead(call, head);
+    if (own !== last) {
+      put(key, own * dHead, dHead, 0, n, k);
+      for (let j = 0; j < n; j++) for (let c = 0; c < dValue; c++) f[v + c * n + j] = value.data[j * value.columns + own * dValue + c];
+      last = own;
+    }
+    for (let from = 0; from < z.rows; from += group) {
+      const rows = Math.min(group, z.rows - from);
+      put(query, head * dHead, dHead, from, from + rows, q);
+      products.linear(q, k, 0, map, rows, dHead, n);
+      for (let row = 0; row < rows; row++) weigh(call, head, from + row, f.subarray(map + row * n, map + (row + 1) * n));
+      products.linear(map, v, 0, y, rows, n, dValue);
+      for (let row = 0; row < rows; row++) z.data.set(f.subarray(y + row * dValue, y + (row + 1) * dValue), (from + row) * z.columns + head * dValue);
     }
   }
   return z;

@@ -88,10 +88,10 @@ export class Edits {
     return y;
   }
 
-  /** The residual stream, and what is added to it. @param {string} name @param {string} kind of the stack @param {number} layer @param {Matrix} x */
-  stream(name, kind, layer, x) {
+  /** The residual stream, and what is added to it. @param {string} name @param {string} kind of the stack @param {number} layer @param {Matrix} x @param {number} [start] where in the text its first row is */
+  stream(name, kind, layer, x, start = 0) {
     for (const edit of [...this.at(kind, layer), ...(kind === "decoder" ? this.at("cross", layer) : [])]) {
-      if (edit.stream === name) x = STREAM[edit.name](edit, x, kind, layer);
+      if (edit.stream === name) x = STREAM[edit.name](edit, x, start, kind, layer);
     }
     return x;
   }
@@ -172,32 +172,30 @@ function pairsOf({ position }, inSource, first, end) {
 
 // ---- what they do to the stream ---------------------------------------------------------------------
 
-/** @type {Record<string, (edit: any, x: Matrix, kind: string, layer: number) => Matrix>} */
+/** @type {Record<string, (edit: any, x: Matrix, start: number, kind: string, layer: number) => Matrix>} */
 const STREAM = {
   skip: (_, x) => matrix(x.rows, x.columns),
-  patch(edit, x, kind, layer) {
+  patch(edit, x, start, kind, layer) {
     const y = copyOf(x);
-    putRows(edit, edit.source.streamAt(edit.stream, kind, layer), y, 0, y.rows, 0);
+    putRows(edit, edit.source.streamAt(edit.stream, kind, layer), y, start, start + y.rows, 0);
     return y;
   },
-  steer({ vector, by, position }, x) {
-    const places = position === null ? Array.from({ length: x.rows }, (_, i) => i) : [position].flat();
+  steer({ vector, by, position }, x, start) {
+    const n = start + x.rows;
+    const places = position === null ? Array.from({ length: n }, (_, i) => i) : [position].flat();
     const several = typeof vector[0] !== "number";
     const width = (several ? vector[0] : vector).length;
     if (width !== x.columns) throw new EditError(`vector must have d_model=${x.columns} numbers, the width of this model's stream, got ${width}`);
-    for (const place of places) {
-      if (place >= 0 && place < x.rows) continue;
-      throw new EditError(
-        `position=${place} is outside the ${x.rows} tokens of this pass (0 … ${x.rows - 1}); a cached pass holds one token at a time: write with cached=False`,
-      );
-    }
+    const strange = places.find((place) => !(place >= 0 && place < n));
+    if (strange !== undefined) throw outsideOf("position", strange, `the ${n} tokens of this text`, n);
     if (several && vector.length !== places.length) {
       throw new EditError(`vector must be one vector [d_model] or one for each of the ${places.length} steered positions, got ${vector.length}`);
     }
     const y = copyOf(x);
     places.forEach((place, i) => {
+      if (place < start) return; // of a token that was read before
       const added = several ? vector[i] : vector;
-      for (let k = 0; k < x.columns; k++) y.data[place * x.columns + k] += by * added[k];
+      for (let k = 0; k < x.columns; k++) y.data[(place - start) * x.columns + k] += by * added[k];
     });
     return y;
   },

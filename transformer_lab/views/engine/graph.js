@@ -1,12 +1,11 @@
 // Runs a graph that Python exported: a list of primitive operations in which attention is one. It knows
 // operations and no architecture; what edits change, they change at attention and at named points.
 
-import { attend } from "./attention.js";
+import { attendOn } from "./attention.js";
 import { OPERATIONS } from "./operations.js";
 import { countOf, stridesAs } from "./strided.js";
 import { rescaled } from "./safetensors.js";
-import { Tail } from "./tail.js";
-import { matrix } from "./tensors.js";
+import { matrix, stacked } from "./tensors.js";
 import { Workspace } from "./workspace.js";
 
 /**
@@ -22,15 +21,20 @@ import { Workspace } from "./workspace.js";
  * @property {Record<string, string>} results their names -> nodes; of a model's pass there is one
  * @property {Record<string, [number, number]>} lengths of tokens and target
  * @property {Record<string, {shape: number[], type: "float" | "int" | "bool"}>} weights
+ * @property {string} [tail] the node that answers are made from, each from its row of it
+ * @property {{input: string, letters: string, axes: Record<string, number>} | null} [growth] how a text that grows is read on
+ *
+ * @typedef {{order: number[], gone: string[][]}} Plan nodes in order, and the results that nothing reads after each
  *
  * @typedef {object} Hooks what changes a pass; each gives back what the model goes on with
  * @property {(call: Call) => Call} call
  * @property {(call: Call, z: Matrix) => Matrix} heads
- * @property {(name: string, kind: string, layer: number, x: Matrix) => Matrix} stream
+ * @property {(name: string, kind: string, layer: number, x: Matrix, start: number) => Matrix} stream start: where in the text its first row is
  */
 
 const FORMAT = 2;
 const OURS = "transformer_lab.";
+const STRETCH = 32; // nodes at most between two steps
 /** @type {Hooks} */
 const NO_HOOKS = { call: (call) => call, heads: (_, z) => z, stream: (_name, _kind, _layer, x) => x };
 
@@ -65,16 +69,14 @@ export class Graph {
       this.weights.set(name, this.#loaded(weight, weightOf));
     }
     this.on.made = [];
-    this.tail = new Tail(description, this.weights, this.readers);
-    const kept = this.tail.nodes.length ? [this.tail.from] : Object.values(description.results);
-    /** @type {Map<string, number>} the last node that reads a result */
-    this.lastUse = new Map(kept.map((name) => [name, Infinity]));
-    nodes.forEach(([, , args, named], i) => {
-      for (const name of namesIn([args, Object.values(named)])) if (this.lastUse.get(name) !== Infinity) this.lastUse.set(name, i);
-    });
-    /** @type {string[][]} by node: results that nothing reads after it */
-    this.gone = nodes.map(() => /** @type {string[]} */ ([]));
-    for (const [name, i] of this.lastUse) if (i !== Infinity && !this.weights.has(name)) this.gone[i].push(name);
+    const [answer] = Object.values(description.results);
+    /** What a pass computes: results, or the node that answers are made from, each from its row of it. */
+    this.wanted = description.tail ? [description.tail] : Object.values(description.results);
+    this.answer = answer;
+    /** @type {Map<string, Plan>} */
+    this.plans = new Map();
+    /** What each node depends on of an input that grows; see `Growth` in Python. @type {Map<string, string>} */
+    this.letters = new Map(nodes.map(([, name], i) => [name, description.growth?.letters[i] ?? "f"]));
     /** Where blocks begin: the first point of every layer, "kind/layer" -> node. @type {Map<string, number>} */
     this.blocks = new Map();
     nodes.forEach(([operation, , args], i) => {
@@ -97,124 +99,194 @@ export class Graph {
     return t;
   }
 
-  /** @param {Record<string, any>} inputs @param {Partial<Hooks>} [hooks] @param {{pass: GraphPass, block: string} | null} [from] */
+  /**
+   * The nodes that results need.
+   * @param {string[]} wanted
+   * @param {string[]} known nodes whose results are put in
+   * @param {boolean} grown whether keys and values are there that do not depend on the input that grows
+   */
+  plan(wanted, known, grown) {
+    const key = JSON.stringify([wanted, known, grown]);
+    const before = this.plans.get(key);
+    if (before) return before;
+    const { nodes } = this.description;
+    const needed = new Set(wanted);
+    const read = new Set(wanted);
+    const plan = /** @type {Plan} */ ({ order: [], gone: [] });
+    for (let i = nodes.length - 1; i >= 0; i--) {
+      const [operation, name, args, named] = nodes[i];
+      if (!needed.has(name) || known.includes(name) || this.weights.has(name)) continue;
+      const kept = (x, at) => grown && operation === `${OURS}attend` && (at === 1 || at === 2) && this.letters.get(x.n) === "f";
+      const names = operation === "input" ? [] : namesIn([args.filter((x, at) => !kept(x, at)), Object.values(named)]);
+      plan.order.push(i);
+      plan.gone.push([...new Set(names)].filter((one) => !read.has(one) && !this.weights.has(one)));
+      for (const one of names) for (const list of [needed, read]) list.add(one);
+    }
+    plan.order.reverse();
+    plan.gone.reverse();
+    this.plans.set(key, plan);
+    return plan;
+  }
+
+  /** @param {Record<string, any>} inputs @param {Partial<Hooks>} [hooks] @param {From | null} [from] */
   run(inputs, hooks = {}, from = null) {
-    const pass = new GraphPass(this, inputs, hooks, from);
+    const pass = new GraphPass(this, inputs, { hooks, from });
     for (const _ of pass.steps());
     return pass;
   }
+
+  /** What the model makes of rows of what its answers are made from: [row, answer]. @param {Matrix} rows @returns {Matrix} */
+  read(rows) {
+    const { tail = "", inputs, nodes } = this.description;
+    const shape = nodes.some(([operation, name]) => name === tail && operation === `${OURS}point`) ? [1, rows.rows, rows.columns] : [rows.rows, rows.columns];
+    const text = Array(rows.rows).fill(0); // its length alone is read
+    const pass = new GraphPass(this, Object.fromEntries(inputs.map((name) => [name, text])), { wanted: [this.answer], known: new Map([[tail, { shape, data: rows.data }]]) });
+    for (const _ of pass.steps());
+    const { data } = pass.result;
+    return matrix(rows.rows, data.length / rows.rows, data);
+  }
 }
 
-/** One pass: what attention was given, the points of the stream, and the answers. */
+/**
+ * @typedef {{pass: GraphPass, block: string | null}} From an earlier pass: over the same inputs, and taken over up to a
+ *   block; or (null) over a text that has grown since, and only new tokens are computed
+ * @typedef {{shape: number[], data: Float32Array}} Numbers
+ */
+
+/** One pass: what attention was given, the points of the stream, and the results. */
 export class GraphPass {
+  /** What is live. @type {Map<string, any>} by node */
+  #live = new Map();
+  /** The same as for a text of the new tokens alone. @type {Map<string, any>} by node */
+  #few = new Map();
+
   /**
    * @param {Graph} graph
    * @param {Record<string, any>} inputs numbers, or {shape, data}
-   * @param {Partial<Hooks>} hooks
-   * @param {{pass: GraphPass, block: string} | null} from an earlier pass over the same inputs, taken over up to this block
+   * @param {object} [options]
+   * @param {Partial<Hooks>} [options.hooks]
+   * @param {From | null} [options.from]
+   * @param {string[]} [options.wanted] nodes
+   * @param {Map<string, Numbers>} [options.known] results that are put in, by node
    */
-  constructor(graph, inputs, hooks, from) {
+  constructor(graph, inputs, { hooks = {}, from = null, wanted = graph.wanted, known = new Map() } = {}) {
     this.graph = graph;
     this.inputs = inputs;
     this.hooks = { ...NO_HOOKS, ...hooks };
     this.from = from;
+    this.wanted = wanted;
+    this.known = known;
+    const { growth } = graph.description;
+    /** Where in the text the first token is that is computed. */
+    this.start = from && from.block === null && growth ? from.pass.inputs[growth.input].length : 0;
     /** @type {Map<string, {call: Call, z: Matrix}>} by "kind/layer" */
     this.attention = new Map();
+    /** Keys and values before edits. @type {Map<string, Call>} by node */
+    this.unedited = new Map();
     /** @type {Map<string, Matrix>} by "kind/layer/name" */
     this.streams = new Map();
     /** @type {Map<string, Map<string, any>>} what is live where a block begins */
     this.kept = new Map();
-    /** What a graph gives that does not end in a product. @type {Map<string, {shape: number[], data: Float32Array}>} */
+    /** @type {Map<string, Numbers>} by the names of results, or else by node */
     this.results = new Map();
-    /** The final states, or the first result of a graph that does not end in a product. */
-    this.states = { shape: /** @type {number[]} */ ([]), data: new Float32Array(0) };
+  }
+
+  /** The first result. */
+  get result() {
+    return /** @type {Numbers} */ (this.results.values().next().value);
   }
 
   /** All answers. */
   get answer() {
-    const { shape, data } = this.states;
-    if (!this.graph.tail.nodes.length) return this.states;
-    const d = shape[shape.length - 1];
-    const answers = this.#answers(this.graph.on.of([data.length / d, d], data));
-    return { shape: [1, ...answers.shape], data: answers.data };
+    const { shape, data } = this.result;
+    if (!this.graph.description.tail) return this.result;
+    const answers = this.graph.read(matrix(data.length / shape[shape.length - 1], shape[shape.length - 1], data));
+    return { shape: [1, answers.rows, answers.columns], data: answers.data };
   }
 
   /** Answers at some positions, [row, answer]. @param {number[]} places @returns {Matrix} */
   answersAt(places) {
-    const { shape, data } = this.states;
-    const [n, d] = shape.slice(-2);
-    const rows = matrix(places.length, d);
+    const { shape, data } = this.result;
+    const [rows, d] = shape.slice(-2);
+    const [first, n] = [this.start, this.start + rows];
+    const read = matrix(places.length, d);
     places.forEach((place, i) => {
-      if (!(Number.isInteger(place) && place >= 0 && place < n)) throw new Error(`position=${place} is outside the ${n} tokens (0 … ${n - 1})`);
-      rows.data.set(data.subarray(place * d, (place + 1) * d), i * d);
+      if (!(Number.isInteger(place) && place >= first && place < n)) throw new Error(`position=${place} is outside the ${n} tokens (${first} … ${n - 1})`);
+      read.data.set(data.subarray((place - first) * d, (place - first + 1) * d), i * d);
     });
-    if (!this.graph.tail.nodes.length) return rows;
-    const answers = this.#answers(this.graph.on.of([places.length, d], rows.data));
-    return matrix(answers.shape[0], answers.shape[1], answers.data);
+    return this.graph.description.tail ? this.graph.read(read) : read;
   }
 
-  #answers(rows) {
-    const { tail, on, description } = this.graph;
-    const result = tail.run(on, description, (x) => this.#value(x, new Map()), rows);
-    const answers = { shape: result.shape, data: on.numbers(on.whole(result)) };
-    on.settle([]);
-    return answers;
-  }
-
-  /** Compute it, a block between two steps. */
+  /** Compute it, a block or some nodes between two steps. */
   *steps() {
-    const { graph, from } = this;
-    const { nodes, results: asked } = graph.description;
-    let first = 0;
-    let results = new Map();
-    if (from) {
-      first = graph.blocks.get(from.block) ?? 0;
-      results = this.#hold(from.pass.kept.get(from.block) ?? new Map());
-      this.#takeOver(from.pass, first);
-    }
-    this.from = null;
-    const later = new Set(graph.tail.nodes);
-    for (let i = first; i < nodes.length; i++) {
-      const [operation, name, args, named] = nodes[i];
-      if (graph.weights.has(name) || later.has(i)) continue;
-      const begun = operation === `${OURS}point` && args[1] === "resid_pre";
-      if (begun) this.kept.set(`${args[2]}/${args[3]}`, this.#hold(results));
-      results.set(name, this.#result(operation, args, named, results));
-      for (const old of graph.gone[i]) {
-        for (const t of [results.get(old)].flat()) if (t?.store) graph.on.release(t);
-        results.delete(old);
+    const { graph, from, start } = this;
+    const { nodes, results } = graph.description;
+    const { order, gone } = graph.plan(this.wanted, [...this.known.keys()], start > 0);
+    try {
+      for (const [name, { shape, data }] of this.known) this.#live.set(name, graph.on.of(shape, data));
+      graph.on.made = [];
+      let first = 0;
+      if (from && from.block !== null) {
+        first = graph.blocks.get(from.block) ?? 0;
+        this.#live = this.#hold(from.pass.kept.get(from.block) ?? new Map());
+        this.#takeOver(from.pass, first);
       }
-      if (begun) yield;
+      let nodesSince = 0;
+      for (let k = 0; k < order.length; k++) {
+        const i = order[k];
+        if (i < first) continue;
+        const [operation, name, args] = nodes[i];
+        const begun = operation === `${OURS}point` && args[1] === "resid_pre";
+        if (begun && !start) this.kept.set(`${args[2]}/${args[3]}`, this.#hold(this.#live));
+        this.#live.set(name, this.#result(nodes[i]));
+        for (const old of gone[k]) this.#letGo(old);
+        if (!begun && ++nodesSince < STRETCH) continue;
+        nodesSince = 0;
+        yield;
+      }
+      const names = new Map(Object.entries(results).map(([name, node]) => [node, name]));
+      for (const node of this.wanted) {
+        const t = graph.weights.get(node) ?? this.#live.get(node);
+        this.results.set(names.get(node) ?? node, { shape: t.shape, data: graph.on.numbers(graph.on.whole(t)) });
+      }
+    } finally { // of a pass that was left as well
+      graph.on.settle([]);
+      for (const name of [...this.#live.keys()]) this.#letGo(name);
+      this.from = null;
     }
-    const numbers = (name) => {
-      const t = graph.weights.get(name) ?? results.get(name);
-      return { shape: t.shape, data: graph.on.numbers(graph.on.whole(t)) };
-    };
-    if (graph.tail.nodes.length) this.states = numbers(graph.tail.from);
-    else {
-      for (const [name, node] of Object.entries(asked)) this.results.set(name, numbers(node));
-      [this.states] = this.results.values();
-    }
-    graph.on.settle([]);
-    for (const value of results.values()) for (const one of [value].flat()) if (one?.store) graph.on.release(one);
   }
 
   /** Let go of what a later pass could begin from. */
   release() {
-    for (const live of this.kept.values()) for (const value of live.values()) for (const t of [value].flat()) if (t?.store) this.graph.on.release(t);
+    for (const live of this.kept.values()) for (const value of live.values()) this.#free(value);
     this.kept.clear();
   }
 
-  #hold(results) {
-    for (const value of results.values()) for (const t of [value].flat()) if (t?.store) t.store.uses++;
-    return new Map(results);
+  #letGo(name) {
+    for (const values of [this.#live, this.#few]) {
+      this.#free(values.get(name));
+      values.delete(name);
+    }
   }
 
-  /** What an earlier pass found before a node. @param {GraphPass} pass @param {number} first */
+  #free(value) {
+    for (const t of Array.isArray(value) ? value : [value]) if (t?.store) this.graph.on.release(t);
+  }
+
+  #hold(live) {
+    for (const value of live.values()) for (const t of [value].flat()) if (t?.store) t.store.uses++;
+    return new Map(live);
+  }
+
+  /** What an earlier pass computed before a node. @param {GraphPass} pass @param {number} first */
   #takeOver(pass, first) {
     const { nodes } = this.graph.description;
-    for (const [operation, , args] of nodes.slice(0, first)) {
-      if (operation === `${OURS}attend`) this.attention.set(`${args[8]}/${args[9]}`, /** @type {any} */ (pass.attention.get(`${args[8]}/${args[9]}`)));
+    for (const [operation, node, args] of nodes.slice(0, first)) {
+      if (operation === `${OURS}attend`) {
+        const site = `${args[8]}/${args[9]}`;
+        this.attention.set(site, /** @type {any} */ (pass.attention.get(site)));
+        this.unedited.set(node, /** @type {any} */ (pass.unedited.get(node)));
+      }
       if (operation !== `${OURS}point`) continue;
       const [, name, kind, layer] = args;
       this.streams.set(`${kind}/${layer}/${name}`, /** @type {Matrix} */ (pass.streams.get(`${kind}/${layer}/${name}`)));
@@ -222,47 +294,78 @@ export class GraphPass {
     }
   }
 
-  #result(operation, args, named, results) {
-    const { on } = this.graph;
-    const value = (x) => this.#value(x, results);
-    const read = args.map(value);
+  /** @param {[string, string, any[], Record<string, any>]} node */
+  #result([operation, name, args, named]) {
+    const { on, letters } = this.graph;
+    const letter = this.start ? letters.get(name) : "f";
+    if (letter === "n") return this.#length(name);
+    const value = letter === "r" && operation !== `${OURS}attend` ? this.#fewOf : this.#valueOf;
+    const calls = (value) => OPERATIONS[operation](on, args.map((x) => valueIn(x, value)), namedIn(named, value));
     let result;
     if (operation === "input") result = this.#input(args[0]);
-    else if (operation === `${OURS}attend`) result = this.#attend(read);
-    else if (operation === `${OURS}point`) result = this.#point(read);
-    else result = OPERATIONS[operation](on, read, Object.fromEntries(Object.entries(named).map(([name, x]) => [name, value(x)])));
-    if (result?.store && !on.made.includes(result)) result = on.view(result, result.shape, result.strides);
-    else if (Array.isArray(result)) result = result.map((t) => (t?.store && !on.made.includes(t) ? on.view(t, t.shape, t.strides) : t));
-    on.settle(result);
+    else if (operation === `${OURS}attend`) result = this.#attend(name, args.map((x) => valueIn(x, value)), args);
+    else if (operation === `${OURS}point`) result = this.#point(args.map((x) => valueIn(x, value)));
+    else result = calls(value);
+    const own = (t) => (Array.isArray(t) ? t.map(own) : t?.store && !on.made.includes(t) ? on.view(t, t.shape, t.strides) : t);
+    result = own(result);
+    if (letter === "b") this.#few.set(name, own(calls(this.#fewOf)));
+    on.settle([result, this.#few.get(name)].flat());
     return result;
   }
 
-  #value(x, results) {
-    if (x === null || typeof x !== "object") return x;
-    if (Array.isArray(x)) return x.map((one) => this.#value(one, results));
-    if ("inf" in x) return x.inf * Infinity;
-    return this.graph.weights.get(x.n) ?? results.get(x.n);
+  #valueOf = (name) => this.graph.weights.get(name) ?? this.#live.get(name);
+
+  /** The same as rows of the new tokens read it. */
+  #fewOf = (name) => {
+    if (this.#few.has(name)) return this.#few.get(name);
+    const axis = this.graph.description.growth?.axes[name];
+    const value = this.#valueOf(name);
+    return axis === undefined ? value : this.#lastRows(value, axis);
+  };
+
+  #lastRows(t, axis) {
+    const size = t.shape[axis];
+    const n = size - this.start;
+    return size === 1 ? t : this.graph.on.view(t, t.shape.with(axis, n), t.strides, t.at + this.start * t.strides[axis]);
+  }
+
+  /** Of the text that grows. @param {string} name of its node */
+  #length(name) {
+    const n = this.inputs[/** @type {any} */ (this.graph.description.growth).input].length;
+    this.#few.set(name, n - this.start);
+    return n;
   }
 
   /** @param {string} name */
   #input(name) {
     const given = this.inputs[name];
-    if (Array.isArray(given)) return this.graph.on.of([1, given.length], given, "int");
-    return this.graph.on.of(given.shape, given.data);
+    if (!Array.isArray(given)) return this.graph.on.of(given.shape, given.data);
+    const ids = name === this.graph.description.growth?.input ? given.slice(this.start) : given;
+    return this.graph.on.of([1, ids.length], ids, "int");
   }
 
-  #attend([query, key, value, bias, sinks, causal, scale, softcap, kind, layer]) {
-    const { on } = this.graph;
+  /** @param {string} node @param {any[]} read @param {any[]} args */
+  #attend(node, [query, key, value, bias, sinks, causal, scale, softcap, kind, layer], args) {
+    const { on, letters } = this.graph;
+    const before = this.start ? this.from?.pass.unedited.get(node) : undefined;
     const [, heads, , dHead] = query.shape;
-    const [, groups, , dValue] = value.shape;
+    const grown = (at, t, known) => {
+      const letter = letters.get(args[at].n);
+      return !known || letter === "l" ? on.rows(t) : letter === "f" ? known : stacked(known, on.rows(t));
+    };
+    const [keys, values] = [grown(1, key, before?.key), grown(2, value, before?.value)];
+    const groups = value ? value.shape[1] : /** @type {any} */ (before).groups;
+    const dValue = values.columns / groups;
+    const ofRows = (at, t) => (before && t?.shape.length > 1 && letters.get(args[at].n) === "l" ? this.#lastRows(t, t.shape.length - 2) : t);
     /** @type {Call} */
     const given = {
-      kind, layer, heads, groups, dHead, dValue, query: on.rows(query), key: on.rows(key), value: on.rows(value),
-      scale, softcap, mask: maskOf(on, bias), sink: sinkOf(on, sinks), bias: null, causal, start: causal ? key.shape[2] - query.shape[2] : 0, changes: [],
+      kind, layer, heads, groups, dHead, dValue, query: on.rows(query), key: keys, value: values,
+      scale, softcap, mask: maskOf(on, ofRows(3, bias)), sink: sinkOf(on, ofRows(4, sinks)), bias: null, causal, start: causal ? keys.rows - query.shape[2] : this.start, changes: [],
     };
     const call = this.hooks.call(given);
-    const z = this.hooks.heads(call, attend(call));
+    const z = this.hooks.heads(call, attendOn(on, call));
     this.attention.set(`${kind}/${layer}`, { call, z });
+    this.unedited.set(node, given);
     const n = z.rows;
     const y = on.of([n, heads, dValue], z.data);
     return on.view(y, [1, heads, n, dValue], [n * heads * dValue, dValue, heads * dValue, 1]);
@@ -274,10 +377,25 @@ export class GraphPass {
     const columns = x.shape.at(-1);
     const rows = countOf(x.shape) / columns;
     const before = matrix(rows, columns, on.heap.f.slice(whole.at, whole.at + rows * columns));
-    const after = this.hooks.stream(name, kind, layer, before);
+    const after = this.hooks.stream(name, kind, layer, before, this.start);
     this.streams.set(`${kind}/${layer}/${name}`, after);
     return after === before ? x : on.of(x.shape, after.data);
   }
+}
+
+/** An argument with results in the place of names. @param {any} x @param {(name: string) => any} value */
+function valueIn(x, value) {
+  if (x === null || typeof x !== "object") return x;
+  if (Array.isArray(x)) return x.map((one) => valueIn(one, value));
+  return "inf" in x ? x.inf * Infinity : value(x.n);
+}
+
+const NONE = Object.freeze({});
+/** @param {Record<string, any>} named @param {(name: string) => any} value */
+function namedIn(named, value) {
+  let given = NONE;
+  for (const key in named) given = { ...given, [key]: valueIn(named[key], value) };
+  return given;
 }
 
 /** @param {Workspace} on @param {Tensor | null} bias @returns {import("./attention.js").Mask | null} */

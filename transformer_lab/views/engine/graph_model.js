@@ -1,5 +1,5 @@
 // A model that travels as its graph, as the rest of the engine asks for a model: what `Transformer` is for
-// our own. What needs weights by their part in an architecture (steps, sources, the lens) it refuses.
+// our own. What needs weights by their part in an architecture (steps, sources) it refuses.
 
 import { lengths, linear, matrix } from "./tensors.js";
 import { Graph, GraphPass } from "./graph.js";
@@ -49,16 +49,27 @@ export class GraphModel extends ModelOfKinds {
    * Run one of the other graphs that the page carries.
    * @param {string} name
    * @param {Record<string, any>} inputs numbers, or {shape, data}
-   * @returns {Map<string, {shape: number[], data: Float32Array}>} results by name
+   * @returns {Generator<null, Map<string, {shape: number[], data: Float32Array}>>} results by name
    */
-  analysis(name, inputs) {
+  *analysing(name, inputs) {
     let graph = this.analyses.get(name);
     if (!graph) {
       if (!Object.hasOwn(this.described, name)) throw new Error(`this page does not carry the graph of ${name}`);
       graph = new Graph(this.described[name], (weight) => /** @type {any} */ (this.tensors.get(weight)), this.graph);
       this.analyses.set(name, graph);
     }
-    return graph.run(inputs).results;
+    const pass = new GraphPass(graph, inputs);
+    for (const _ of pass.steps()) yield null;
+    return pass.results;
+  }
+
+  /** The same at once. @param {string} name @param {Record<string, any>} inputs */
+  analysis(name, inputs) {
+    const steps = this.analysing(name, inputs);
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done) return value;
+    }
   }
 
   /** Why it has no parts by name, which some analyses need. */
@@ -76,9 +87,12 @@ export class GraphModel extends ModelOfKinds {
     throw new Error(this.refusal);
   }
 
-  /** @returns {never} */
-  read() {
-    throw new Error(this.refusal);
+  /** What the model makes of a stream after its last block: [row, vocab]. @param {Matrix} x */
+  read(x) {
+    const { nodes, tail } = this.graph.description;
+    const node = nodes.find(([, name]) => name === tail);
+    if (!node?.[0].endsWith(".point")) throw new Error("this model makes its logits of more than its stream after the last block, so that a stream cannot be read by itself");
+    return this.graph.read(x);
   }
 
   /** @param {import("./model.js").Inputs} inputs @param {any[]} edits @param {import("./pass.js").Options} options */
@@ -121,9 +135,11 @@ export class GraphModel extends ModelOfKinds {
 export class GraphModelPass extends Pass {
   /** @param {any} model @param {import("./model.js").Inputs} inputs @param {any[]} edits @param {import("./pass.js").Options} options */
   constructor(model, inputs, edits, options) {
-    super(model, inputs, edits, { ...options, place: null, cache: null });
+    super(model, inputs, edits, { ...options, place: null });
     /** @type {GraphPass | null} */
     this.inner = null;
+    /** A pass over the same text before it grew. @type {GraphModelPass | null} */
+    this.before = options.before ?? null;
   }
 
   *steps() {
@@ -136,10 +152,10 @@ export class GraphModelPass extends Pass {
     const hooks = {
       call: (call) => edits.call(call),
       heads: (call, z) => edits.heads(call, z),
-      stream: (name, kind, layer, x) => edits.stream(name, kind, layer, x),
+      stream: (name, kind, layer, x, start) => edits.stream(name, kind, layer, x, start),
     };
-    this.inner = new GraphPass(model.graph, { tokens: inputs.tokens, target: inputs.target }, hooks, this.#start());
-    this.from = null;
+    this.inner = new GraphPass(model.graph, { tokens: inputs.tokens, target: inputs.target }, { hooks, from: this.#start() });
+    this.from = this.before = null;
     for (const _ of this.inner.steps()) yield 0;
     for (const [place, { call, z }] of this.inner.attention) {
       const [kind, layer] = place.split("/");
@@ -149,11 +165,13 @@ export class GraphModelPass extends Pass {
       const [kind, layer, name] = place.split("/");
       this.#keptAt(kind, Number(layer)).streams[name] = x;
     }
-    model.hold(this);
+    if (!this.inner.start) model.hold(this);
   }
 
-  /** The block of an earlier pass that this one may begin with. */
+  /** The block of an earlier pass that this one may begin with, or the pass that it goes on from. */
   #start() {
+    const pass = this.before?.inner;
+    if (pass && this.model.graph.description.growth) return { pass, block: null };
     const inner = /** @type {GraphModelPass | null} */ (this.from)?.inner;
     if (!inner) return null;
     const first = this.edits.firstChange(/** @type {any} */ (this.from).edits);

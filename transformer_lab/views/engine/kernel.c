@@ -42,6 +42,11 @@ static void some_rows(const float *x, const float *w, const float *b, float *y, 
 // x [rows, in], w [out, in], b [out] or 0, y [rows, out].
 __attribute__((export_name("linear")))
 void linear(const float *x, const float *w, const float *b, float *y, int rows, int in, int out) {
+  if (rows == 1) { // rows of w in the place of rows of x
+    for (int o = 0; o < out; o += 4) some_rows(w + (long)o * in, x, 0, y + o, out - o < 4 ? out - o : 4, in, 1);
+    for (int o = 0; b && o < out; o++) y[o] += b[o];
+    return;
+  }
   for (int r = 0; r < rows; r += 4)
     some_rows(x + (long)r * in, w, b, y + (long)r * out, rows - r < 4 ? rows - r : 4, in, out);
 }

@@ -14,7 +14,7 @@ import { copyOf, lengths, matrix, rowsOf } from "./tensors.js";
  * @property {Pass | null} [from] a pass over the same inputs, whose blocks are taken over
  * @property {number | null} [place] the one position that is asked about: the last block computes no other
  * @property {(source: any) => Pass} [read] another text without edits, for patches
- * @property {import("./cache.js").Cache | null} [cache] what was read before these tokens
+ * @property {any} [before] a pass over the same text before it grew, which a graph goes on from
  *
  * @typedef {object} Attended
  * @property {Matrix} x what it was called with
@@ -33,13 +33,12 @@ import { copyOf, lengths, matrix, rowsOf } from "./tensors.js";
 
 export class Pass {
   /** @param {import("./model.js").Transformer} model @param {import("./model.js").Inputs} inputs @param {any[]} edits @param {Options} options */
-  constructor(model, inputs, edits, { from = null, place = null, read, cache = null }) {
+  constructor(model, inputs, edits, { from = null, place = null, read }) {
     this.model = model;
     this.inputs = inputs;
     this.edits = new Edits(edits, model, read);
     this.from = from;
     this.place = place;
-    this.cache = cache;
     this.memory = /** @type {Matrix | null} */ (null);
     /** @type {Kept[]} by turn */
     this.kept = [];
@@ -47,11 +46,10 @@ export class Pass {
 
   /** Compute it, a block between two steps. */
   *steps() {
-    const { model, inputs, cache } = this;
-    const start = cache?.length ?? 0;
+    const { model, inputs } = this;
     const own = model.both ? inputs.target : inputs.tokens;
     if (!own) throw new Error("an encoder-decoder needs target, the decoder's input");
-    model.check(own, start);
+    model.check(own);
     if (this.place !== null && !(this.place >= 0 && this.place < own.length)) throw new Error(`position=${this.place} is outside the ${own.length} tokens (0 … ${own.length - 1})`);
     const lastLayer = model.layersOf(model.defaultKind) - 1;
     if (!this.edits.narrow(model.defaultKind, lastLayer)) this.place = null;
@@ -59,18 +57,13 @@ export class Pass {
     const whole = this.place === null && this.from?.place === null;
     this.shared = this.from ? Math.min(this.edits.firstChange(this.from.edits), whole ? last + 1 : last) : 0;
     if (model.both) {
-      if (cache?.memory) this.memory = cache.memory;
-      else {
-        model.check(inputs.tokens, 0, "encoder");
-        const same = this.from && this.shared >= model.layersOf("encoder");
-        const x = yield* this.stack("encoder", inputs.tokens, 0);
-        this.memory = same ? this.from.memory : model.closed(x, "encoder");
-        if (cache) cache.memory = this.memory;
-      }
+      model.check(inputs.tokens, 0, "encoder");
+      const same = this.from && this.shared >= model.layersOf("encoder");
+      const x = yield* this.stack("encoder", inputs.tokens, 0);
+      this.memory = same ? this.from.memory : model.closed(x, "encoder");
     }
-    const x = yield* this.stack(model.defaultKind, own, start);
+    const x = yield* this.stack(model.defaultKind, own, 0);
     this.hidden = model.closed(x, model.defaultKind);
-    if (cache) cache.length += own.length;
     this.from = null; // let go of what was not taken over
   }
 
@@ -122,7 +115,7 @@ export class Pass {
     const { n_heads: heads, d_head: dHead } = this.model.config;
     const before = this.from?.kept[turn]?.attention[kind];
     const query = before?.x === x ? before.raw.query : makeQuery();
-    const { key, value } = before?.source === source ? before.raw : (this.cache?.keys(kind, layer, makeKeys) ?? makeKeys());
+    const { key, value } = before?.source === source ? before.raw : makeKeys();
     const raw = { query, key, value };
     const own = kind !== "cross";
     const place = own || !narrow ? start : start + this.place;

@@ -1,7 +1,7 @@
 // What logits say: probabilities, the likeliest tokens, and how predictions differ under edits. As in
 // views/explorer/runs.py and circuits/lens.py.
 
-import { add, dot, lengths, rowsOf } from "./tensors.js";
+import { add, dot, lengths, matrix, rowsOf } from "./tensors.js";
 
 /** @typedef {import("./tensors.js").Matrix} Matrix */
 
@@ -81,16 +81,20 @@ export function logitLens(pass, places, k = 5) {
   const kind = model.defaultKind;
   const layers = Array.from({ length: model.layersOf(kind) }, (_, layer) => layer);
   const streams = [pass.streamAt("resid_pre", kind, 0), ...layers.map((layer) => pass.streamAt("resid_post", kind, layer))];
-  const answers = places.map((place) => likeliest(pass.logits([place]).data, 1)[0]);
-  return streams.map((stream) =>
-    places.map((place, i) => {
-      const logits = model.read(rowsOf(stream, place, place + 1)).data;
+  const columns = places.map((place) => {
+    const [answer] = likeliest(pass.logits([place]).data, 1);
+    const rows = matrix(streams.length, streams[0].columns);
+    streams.forEach((stream, i) => rows.data.set(rowsOf(stream, place, place + 1).data, i * rows.columns));
+    const read = model.read(rows);
+    return streams.map((_, i) => {
+      const logits = rowsOf(read, i, i + 1).data;
       const log = logProbabilities(logits);
       const cells = likeliest(logits, k).map((id) => ({ id, probability: Math.exp(log[id]) }));
-      const rank = logits.reduce((count, x) => count + (x > logits[answers[i]] ? 1 : 0), 0);
-      return { cells, answer: answers[i], probability: Math.exp(log[answers[i]]), rank };
-    }),
-  );
+      const rank = logits.reduce((count, x) => count + (x > logits[answer] ? 1 : 0), 0);
+      return { cells, answer, probability: Math.exp(log[answer]), rank };
+    });
+  });
+  return streams.map((_, i) => columns.map((cells) => cells[i]));
 }
 
 /**

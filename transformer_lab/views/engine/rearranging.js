@@ -1,6 +1,6 @@
 // Operations that move numbers and compute none: shapes, joining and cutting, reading and writing by index.
 
-import { axisOf, broadcast, countOf, eachRow, isTensor, stridesAs, stridesOf, typeOf } from "./strided.js";
+import { axisOf, broadcast, countOf, eachRow, isTensor, isWhole, stridesAs, stridesOf, typeOf } from "./strided.js";
 
 /** @typedef {import("./operations.js").Operation} Operation */
 
@@ -93,22 +93,30 @@ export function indexed(on, [x, indices]) {
   const after = rest.filter((i) => !before.includes(i));
   const sizes = (list) => list.map((i) => x.shape[i]);
   const y = on.tensor([...sizes(before), ...shape, ...sizes(after)], x.type);
-  const places = given.map(({ index, axis }) => ({ index: on.whole(on.view(index, shape, stridesAs(index, shape))), axis }));
+  const places = given.map(({ index, axis }) => ({ index: on.whole(on.view(index, shape, stridesAs(index, shape))), size: x.shape[axis], stride: x.strides[axis] }));
   const f = on.heap.f;
-  const n = countOf(shape);
-  const first = Array.from({ length: n }, (_, i) => places.reduce((at, { index, axis }) => {
-    const k = f[index.at + i];
-    return at + (k < 0 ? k + x.shape[axis] : k) * x.strides[axis];
-  }, 0));
-  const walk = (list, visit) => {
-    const shapeOf = [...sizes(list), 1];
-    eachRow(shapeOf, [[...list.map((i) => x.strides[i]), 0]], [0], ([at]) => visit(at));
-  };
+  const first = new Int32Array(countOf(shape));
+  for (const { index, size, stride } of places) for (let i = 0; i < first.length; i++) first[i] += ((f[index.at + i] + size) % size) * stride;
+  const [outer, inner] = [before, after].map((list) => offsetsOf(sizes(list), list.map((i) => x.strides[i])));
+  const run = isWhole({ ...x, shape: sizes(after), strides: after.map((i) => x.strides[i]) }) ? inner.length : 1;
   let to = y.at;
-  walk(before, (a) => {
-    for (let i = 0; i < n; i++) walk(after, (b) => (f[to++] = f[x.at + a + first[i] + b]));
-  });
+  for (let a = 0; a < outer.length; a++) for (let i = 0; i < first.length; i++) for (let k = 0; k < inner.length; k += run, to += run) {
+    const from = x.at + outer[a] + first[i] + inner[k];
+    if (run > 1) f.copyWithin(to, from, from + run);
+    else f[to] = f[from];
+  }
   return y;
+}
+
+/** Where the numbers of a shape are, row by row. @param {number[]} shape @param {number[]} strides */
+function offsetsOf(shape, strides) {
+  const offsets = new Int32Array(countOf(shape));
+  let n = Math.min(1, offsets.length);
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    for (let i = n; i < n * shape[axis]; i++) offsets[i] = offsets[i - n] + strides[axis];
+    n *= shape[axis];
+  }
+  return offsets;
 }
 
 /** @type {Operation} */

@@ -40,6 +40,7 @@ export class Scheduler {
 
   /** Nobody waits for an answer any more. */
   stop() {
+    for (const job of this.jobs) job.steps.return(null);
     this.jobs = [];
   }
 
@@ -64,6 +65,7 @@ export class Scheduler {
 
   end(job, told) {
     this.jobs = this.jobs.filter((one) => one !== job);
+    job.steps.return(null); // what it holds is given back
     this.post({ id: job.id, ...told });
   }
 }

@@ -91,8 +91,8 @@ export class Workspace {
 
   /** After an operation: what it made and does not return is freed. @param {any} result */
   settle(result) {
-    const kept = new Set([result].flat());
-    for (const t of this.made) if (!kept.has(t)) this.release(t);
+    const several = Array.isArray(result);
+    for (const t of this.made) if (several ? !result.includes(t) : t !== result) this.release(t);
     this.made = [];
   }
 

@@ -2,7 +2,6 @@
 // a generator of the page's own, so that a seed writes the same here every time, but not what it
 // writes in Python.
 
-import { Cache } from "./cache.js";
 import { likeliest, logProbabilities } from "./predictions.js";
 
 /**
@@ -76,7 +75,7 @@ function taker(options) {
 }
 
 /**
- * Tokens that the model writes on, a step each, with its keys and values kept.
+ * Tokens that the model writes on, a step each; a graph computes the new token alone.
  * @param {import("./model.js").Transformer} model
  * @param {import("./model.js").Inputs} inputs for an encoder-decoder `target` is what it has written, with its start
  * @param {number} most
@@ -90,19 +89,18 @@ function taker(options) {
 export function* writing(model, inputs, most, { eos = null, edits = [], read, sampling = {} }) {
   if (model.config.kind === "encoder") throw new Error("an encoder cannot generate text; use a decoder or an encoder-decoder");
   const take = taker(sampling);
-  const cache = new Cache();
   const written = [];
   const start = model.both ? inputs.target : inputs.tokens;
-  let next = start;
+  let before = null; // the pass that the next one goes on from
   while (written.length < most) {
-    const given = model.both ? { ...inputs, target: next } : { tokens: next };
-    const pass = model.pass(given, edits, { cache, read, place: next.length - 1 });
+    const ids = [...start, ...written];
+    const pass = model.pass(model.both ? { ...inputs, target: ids } : { tokens: ids }, edits, { before, read, place: ids.length - 1 });
     for (const _ of pass.steps()) yield null;
-    const token = take(pass.logits([next.length - 1]).data);
+    const token = take(pass.logits([ids.length - 1]).data);
     written.push(token);
     yield token;
     if (token === eos) break;
-    next = model.graph ? [...start, ...written] : [token]; // a graph has no cache
+    before = pass;
   }
   return written;
 }
