@@ -7,6 +7,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 
 def safe_softmax(scores: Tensor, sinks: Tensor | None = None) -> Tensor:
@@ -257,9 +258,10 @@ class _SquaredReLU(torch.autograd.Function):
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     half = x.shape[-1] // 2
-    if x.device.type != "cpu" or x.dtype != cos.dtype or torch.compiler.is_compiling():
+    traced = torch.compiler.is_compiling() or is_in_torch_dispatch_mode()
+    if x.device.type != "cpu" or x.dtype != cos.dtype or traced:
         # The angles stay in fp32 under autocast: at position 1000 bf16 is off by whole turns.
-        return (x * cos + x.roll(half, -1) * sin).to(x.dtype)
+        return (x * cos + torch.cat((x[..., half:], x[..., :half]), -1) * sin).to(x.dtype)
     out = x * cos
     out[..., :half].addcmul_(x[..., half:], sin[..., :half])
     out[..., half:].addcmul_(x[..., :half], sin[..., half:])

@@ -61,6 +61,7 @@ class Graph:
             alone follows the heads.
         tail: the node that answers are made from, each from its row of it; "" where they need more.
         growth: how a text that grows at its end is read on; None where it is read again.
+        updates: names of weights -> nodes, whose results replace them after a pass of the engine.
     """
 
     inputs: tuple[str, ...]
@@ -72,6 +73,7 @@ class Graph:
     w_o: Mapping[str, View] = field(default_factory=dict)
     tail: str = ""
     growth: Growth | None = field(default=None, repr=False)
+    updates: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def any_length(self) -> bool:
@@ -108,6 +110,7 @@ class Graph:
             "inputs": list(self.inputs),
             "nodes": self.nodes,
             "results": dict(self.results),
+            "updates": dict(self.updates),
             "lengths": {name: list(ends) for name, ends in self.lengths.items()},
             "tail": self.tail,
             "growth": self.growth

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ def function_graph(
             (axes of 1 stay 1, and two axes of one size need not stay equal). A function that is
             only right for some sizes is not refused here: compare with it at other sizes.
         weights: name -> tensor of those that the function reads beside `example`; others get a name.
+            A result with the name of one of them is what replaces it once all results are there.
     """
     names: list[str] = []
 
@@ -39,8 +41,10 @@ def function_graph(
         names[:] = found
         return tuple(found.values())
 
-    how = dict(
-        decomposition_table=core_aten_decompositions(),
+    table = core_aten_decompositions()
+    table.pop(torch.ops.aten._safe_softmax.default)  # one operation of ours instead of seven
+    how: dict[str, Any] = dict(
+        decomposition_table=table,
         tracing_mode="symbolic" if any_size else "real",
     )
     traced = make_fx(run, **how)(*example.values())
@@ -54,4 +58,5 @@ def function_graph(
             tensor = getattr(traced, str(node.target)).detach()
             stored[node.name] = (known.get(tensor.data_ptr(), f"constant.{node.name}"), tensor)
     nodes, kept, results = graph_as_data(traced.graph, stored, tuple(example), names)
-    return Graph(tuple(example), nodes, kept, results)
+    updates = {name: results.pop(name) for name in names if name in (weights or {})}
+    return Graph(tuple(example), nodes, kept, results, updates=updates)

@@ -19,6 +19,7 @@ import { Workspace } from "./workspace.js";
  * @property {string[]} inputs
  * @property {[string, string, any[], Record<string, any>][]} nodes
  * @property {Record<string, string>} results their names -> nodes; of a model's pass there is one
+ * @property {Record<string, string>} [updates] weights -> nodes, whose results replace them after a pass
  * @property {Record<string, [number, number]>} lengths of tokens and target
  * @property {Record<string, {shape: number[], type: "float" | "int" | "bool"}>} weights
  * @property {string} [tail] the node that answers are made from, each from its row of it
@@ -220,8 +221,8 @@ export class GraphPass {
   /** Compute it, a block or some nodes between two steps. */
   *steps() {
     const { graph, from, start } = this;
-    const { nodes, results } = graph.description;
-    const { order, gone } = graph.plan(this.wanted, [...this.known.keys()], start > 0);
+    const { nodes, results, updates = {} } = graph.description;
+    const { order, gone } = graph.plan([...this.wanted, ...Object.values(updates)], [...this.known.keys()], start > 0);
     try {
       for (const [name, { shape, data }] of this.known) this.#live.set(name, graph.on.of(shape, data));
       graph.on.made = [];
@@ -249,11 +250,20 @@ export class GraphPass {
         const t = graph.weights.get(node) ?? this.#live.get(node);
         this.results.set(names.get(node) ?? node, { shape: t.shape, data: graph.on.numbers(graph.on.whole(t)) });
       }
+      this.#update(Object.entries(updates));
     } finally { // of a pass that was left as well
       graph.on.settle([]);
       for (const name of [...this.#live.keys()]) this.#letGo(name);
       this.from = null;
     }
+  }
+
+  /** Weights become what was computed for them, unless a result is not finite. @param {[string, string][]} updates */
+  #update(updates) {
+    const { on, loaded } = this.graph;
+    if (!updates.length || ![...this.results.values()].every(({ data }) => data.every(Number.isFinite))) return;
+    for (const [name, node] of updates) on.copy(this.#live.get(node), /** @type {Tensor} */ (loaded.get(name)));
+    on.forgetTurned();
   }
 
   /** Let go of what a later pass could begin from. */

@@ -148,6 +148,12 @@ function softmaxOfRun(f, from, to, n) {
   for (let j = 0; j < n; j++) f[to + j] /= s;
 }
 
+/** 0 where everything is −∞. */
+function safeSoftmax(f, from, to, n) {
+  if (largestOf(f, from, 1, n) === -Infinity) f.fill(0, to, to + n);
+  else softmaxOfRun(f, from, to, n);
+}
+
 function logSoftmax(f, from, to, n) {
   const top = largestOf(f, from, 1, n);
   let s = 0;
@@ -179,16 +185,19 @@ function normOfRows(on, [x, shape, weight, bias, eps]) {
   const n = countOf(shape);
   const from = on.whole(x);
   const y = on.tensor(x.shape);
+  const [means, scales] = [0, 1].map(() => on.tensor([...x.shape.slice(0, x.shape.length - shape.length), ...shape.map(() => 1)]));
   const [w, b] = [weight, bias].map((t) => (t ? on.whole(t) : null));
   const f = on.heap.f;
-  for (let at = 0, size = countOf(x.shape); at < size; at += n) {
+  for (let at = 0, row = 0, size = countOf(x.shape); at < size; at += n, row++) {
     const mean = total(f, from.at + at, 1, n) / n;
     let variance = 0;
     for (let k = 0; k < n; k++) variance += (f[from.at + at + k] - mean) ** 2;
     const scale = 1 / Math.sqrt(variance / n + eps);
+    f[means.at + row] = mean;
+    f[scales.at + row] = scale;
     for (let k = 0; k < n; k++) f[y.at + at + k] = (f[from.at + at + k] - mean) * scale * (w ? f[w.at + k] : 1) + (b ? f[b.at + k] : 0);
   }
-  return [y];
+  return [y, means, scales];
 }
 
 // ---- products -----------------------------------------------------------------------------------------
@@ -339,6 +348,7 @@ export const OPERATIONS = {
     });
   },
   _softmax: (on, [x, axis]) => alongAxis(on, x, axis, softmaxOfRun),
+  _safe_softmax: (on, [x, axis]) => alongAxis(on, x, axis, safeSoftmax),
   _log_softmax: (on, [x, axis]) => alongAxis(on, x, axis, logSoftmax),
   cumsum: (on, [x, axis]) => alongAxis(on, x, axis, cumulative, x.type === "bool" ? "int" : x.type),
   sort: (on, [x, axis = -1, down = false]) => ordered(on, x, axis, x.shape[axisOf(axis, x.shape.length)], down),

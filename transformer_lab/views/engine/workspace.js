@@ -20,7 +20,7 @@ export class Workspace {
     this.heap = new NumberHeap(wasm);
     /** @type {Tensor[]} since the last `settle` */
     this.made = [];
-    /** @type {Map<string, {at: number, scale: number}>} weights with their rows and columns exchanged */
+    /** @type {Map<string, {at: number, scale: number, size: number}>} weights with their rows and columns exchanged */
     this.turnedWeights = new Map();
   }
 
@@ -122,8 +122,15 @@ export class Workspace {
     this.copy({ ...w, shape: [m, k], strides: [w.strides[1], w.strides[0]] }, y);
     if (!fixed) return { at: y.at, scale: 0 };
     y.store.uses = Infinity;
-    this.turnedWeights.set(name, { at: y.at, scale: 0 });
-    return { at: y.at, scale: 0 };
+    const turned = { at: y.at, scale: 0, size: k * m };
+    this.turnedWeights.set(name, turned);
+    return turned;
+  }
+
+  /** After weights have changed. */
+  forgetTurned() {
+    for (const { at, size } of this.turnedWeights.values()) this.heap.give(at, size);
+    this.turnedWeights.clear();
   }
 
   /** A row of a table of embeddings. @param {Tensor} table @param {number} row @param {number} to */

@@ -1,32 +1,19 @@
-// Weights to begin with, drawn as transformer_lab/model.py draws them, from a generator of the page's own.
-
-import { generator } from "../engine/writing.js";
+// Weights to begin with, from a generator of the page's own.
 
 /**
- * Embeddings normal, linear layers uniform (Glorot and Bengio 2010) and those that write to the stream
- * smaller, gains 1, biases 0.
- * @param {Record<string, any>} config
- * @param {Record<string, number[]>} shapes by name
- * @param {number} seed
- * @returns {import("./trainer.js").Tensors}
+ * @typedef {object} Drawn how the numbers of a tensor are drawn: middle + normal · N(0, 1) + uniform · U(−1, 1)
+ * @property {number[]} shape
+ * @property {number} middle
+ * @property {number} normal
+ * @property {number} uniform
  */
-export function initialWeights(config, shapes, seed) {
-  const random = generator(seed);
-  const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
-  const uniform = ([rows, columns]) => (2 * random() - 1) * Math.sqrt(6 / (rows + columns));
-  const spread = config.scale_embedding ? config.d_model ** -0.5 : 0.02;
-  const number = (name, shape) => {
-    if (shape.length === 1) return name.includes("norm") && name.endsWith(".weight") ? 1 : 0;
-    if (name === "positions.weight") return 0.02 * normal();
-    if (/^(target_)?embedding\.|^positions\.|^token_types\./.test(name)) return spread * normal();
-    if (name === "head.weight") return config.zero_init ? 0 : uniform(shape);
-    if (!/\.(out|down)\.weight$/.test(name)) return uniform(shape);
-    const layers = name.startsWith("encoder.") ? config.n_layers : (config.n_decoder_layers ?? config.n_layers);
-    return config.zero_init ? 0 : uniform(shape) / Math.sqrt(2 * layers);
-  };
-  const drawn = ([name, shape]) => {
-    const size = shape.reduce((a, b) => a * b, 1);
-    return /** @type {const} */ ([name, { shape, data: Float32Array.from({ length: size }, () => number(name, shape)) }]);
-  };
-  return new Map(Object.entries(shapes).map(drawn));
+
+/** @param {Record<string, Drawn>} table @param {() => number} random of 0 … 1 @returns {Map<string, {shape: number[], data: Float32Array}>} */
+export function initialWeights(table, random) {
+  const bell = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+  const number = ({ middle, normal, uniform }) => middle + (normal ? normal * bell() : 0) + (uniform ? uniform * (2 * random() - 1) : 0);
+  return new Map(Object.entries(table).map(([name, how]) => {
+    const length = how.shape.reduce((a, b) => a * b, 1);
+    return [name, { shape: how.shape, data: Float32Array.from({ length }, () => number(how)) }];
+  }));
 }

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from ...config import ModelConfig
-from ...files.models import describe, model_tensors
+from ...graphs.check import check_graph
+from ...graphs.export import export_graph
+from ...graphs.training import answers_graph, initial_draws, right_graph, update_graph
+from ...hub.network import Inputs
+from ...hub.which import network_of
 from ...model import Transformer
 from ...optim import AdamW
-from ..pages.carried import packed_tokenizer
+from ...training.objective import IGNORED
+from ..pages.carried import config_of, packed_tokenizer
 from ..pages.export import Block, page
 from ..shared.base import css, esm
 from ..shared.modules import VIEWS, join_modules
+
+MOST_WEIGHTS = 50_000  # up to which a page trains a model
+EXAMINED = 50  # held-out texts, of whose targets the page says how many are right
 
 
 @dataclass(frozen=True)
@@ -25,7 +36,7 @@ class Course:
 
     Attributes:
         name, title, words: the last say what is to be learned, and what to watch.
-        config: of the model, which must have fewer than 50,000 weights and no dropout.
+        config: of the model: fewer than 50,000 weights, a head, and no dropout.
         tokenizer: one of ours.
         text: shown at first.
         tokens: int64 [example, position]; the last `held_out` examples are never trained on.
@@ -33,7 +44,10 @@ class Course:
             [example, position, answer], each told by its own part of the logits.
         answers: what is told at each position, one name for each.
         names: of the classes that an answer chooses from.
-        optimizer, steps, batch: the recipe; its schedule is "cosine" or "constant".
+        optimizer, steps, batch: the recipe.
+
+    Raises:
+        ValueError: for a model that a page does not train, and an example without a target.
     """
 
     name: str
@@ -51,27 +65,57 @@ class Course:
     batch: int = 64
     held_out: int = 200
 
+    def __post_init__(self):
+        if why := _why_not_trained(self.config):
+            raise ValueError(f"this model cannot be trained in a page: {why}")
+        nothing = (self.targets == IGNORED).flatten(1).all(1)
+        if bool(nothing.any()):
+            raise ValueError(
+                f"every target of example {int(nothing.nonzero()[0])} is {IGNORED} (ignored); leave "
+                "the example out, for a batch of such examples has no loss"
+            )
+
     @property
     def block(self) -> Block:
-        """What `begin` of school.js reads."""
-        model = Transformer(self.config)
-        how = self.optimizer
-        recipe = {
-            "steps": self.steps, "lr": how.lr, "betas": list(how.betas), "eps": how.eps,
-            "decay": how.weight_decay, "schedule": how.schedule, "clip": how.clip,
-        }  # fmt: skip
-        info = {
-            "config": describe(model),
-            "shapes": {name: list(t.shape) for name, t in model_tensors(model).items()},
+        """What `begin` of school.js reads: the model and its training as graphs, and the examples."""
+        model = Transformer(self.config).eval()
+        network, example = network_of(model), Inputs(self.tokens[:1])
+        graph = export_graph(network, example)
+        check_graph(graph, network, example)
+        targets = self.targets.reshape(*self.tokens.shape, -1)
+        examined = min(EXAMINED, self.held_out)
+
+        def examples(n: int) -> dict[str, Tensor]:
+            which = torch.arange(n) % len(targets)
+            return {"tokens": self.tokens[which], "targets": targets[which]}
+
+        analyses = {
+            "update": update_graph(
+                model, graph.weights, examples(self.batch), self.optimizer, self.steps
+            ),
+            "right": right_graph(model, graph.weights, examples(examined)),
+            "answers": answers_graph(targets.shape[2], len(self.names)),
+        }
+        weights = {k: x for one in (graph, *analyses.values()) for k, x in one.weights.items()}
+        drawn = initial_draws(lambda: Transformer(self.config), weights)
+        constants = {
+            k: x.detach().float().contiguous() for k, x in weights.items() if k not in drawn
+        }
+        about = {
+            "config": config_of(network, graph, example),
+            "graph": graph.description(),
+            "analyses": {name: one.description() for name, one in analyses.items()},
+            "drawn": drawn,
             "tokenizer": packed_tokenizer(self.tokenizer),
             "names": list(self.names),
-            "recipe": recipe,
-            "batch": self.batch,
-            "rows": len(self.tokens),
-            "heldOut": self.held_out,
         }
-        rows = [x.flatten().numpy().astype(np.int16).tobytes() for x in (self.tokens, self.targets)]
-        return Block(f"examples/{self.name}", info, rows)
+        info = {
+            "steps": self.steps, "batch": self.batch, "examined": examined,
+            "rows": len(self.tokens), "heldOut": self.held_out,
+        }  # fmt: skip
+        rows = [x.flatten().numpy().astype(np.int16).tobytes() for x in (self.tokens, targets)]
+        text = json.dumps(about, allow_nan=False, separators=(",", ":")).encode("ascii")
+        return Block(f"examples/{self.name}", info, [text, save(constants), *rows])
 
     @property
     def told(self) -> dict[str, Any]:
@@ -82,6 +126,18 @@ class Course:
             "answers": list(self.answers), "layers": self.config.n_layers,
             "heads": self.config.n_heads, "weights": size,
         }  # fmt: skip
+
+
+def _why_not_trained(config: ModelConfig) -> str:
+    """Why a page does not train a model, as the end of a sentence; "" where it does."""
+    if not config.head:
+        return "it has no head, and so nothing to be right about"
+    if config.dropout > 0:
+        return f"dropout={config.dropout} draws random numbers, which its graph does not; build it with dropout=0"
+    size = Transformer(config).n_parameters()
+    if size < MOST_WEIGHTS:
+        return ""
+    return f"it has {size:,} weights, and a page trains fewer than {MOST_WEIGHTS:,}"
 
 
 def learning_page(courses: Sequence[Course], title: str) -> Iterator[str]:

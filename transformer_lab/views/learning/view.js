@@ -104,8 +104,9 @@ class LearningViewer {
     await this.#stopped();
     try {
       const { message, buffers } = await this.requests.ask({ type: "block", name: `examples/${name}` }, false);
-      const [tokens, targets] = buffers.map((bytes) => typed(Int16Array, bytes));
-      this.lesson = { ...message.info, tokens, targets };
+      const [about, constants, ...examples] = buffers;
+      const [tokens, targets] = examples.map((bytes) => typed(Int16Array, bytes));
+      this.lesson = { ...message.info, ...JSON.parse(new TextDecoder().decode(about)), constants, tokens, targets };
     } catch (error) {
       return this.#say(error);
     }
@@ -149,7 +150,7 @@ class LearningViewer {
   }
 
   #train() {
-    const { steps } = this.lesson.recipe;
+    const { steps } = this.lesson;
     const every = Math.max(1, Math.round(steps / FRAMES));
     const part = ({ step, losses, right, seen }) => {
       losses.forEach((loss, i) => this.losses.push(step - losses.length + 1 + i, loss));
@@ -178,7 +179,7 @@ class LearningViewer {
     const theme = themeOf(this.root);
     this.root.dataset.theme = theme;
     this.colours = { inks: inksOf(theme), table: colourTable("default", theme) };
-    const { steps } = this.lesson.recipe;
+    const { steps } = this.lesson;
     const ended = this.step >= steps;
     this.go.textContent = this.training ? "Stop" : this.step && !ended ? "Train on" : "Train";
     this.go.disabled = ended;
