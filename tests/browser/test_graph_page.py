@@ -4,6 +4,9 @@ import copy
 
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders
+from tokenizers import models as engines
+from tokenizers import pre_tokenizers as cutters
 
 import transformer_lab as tl
 from tests.browser.test_alive_page import (
@@ -75,6 +78,23 @@ def test_an_encoder_decoder_reads_another_target(open_page):
     same(page, view)
     after(page, lambda: page.locator(part("head-off")).click())
     view.edits = [tl.ablate(view.layer, view.head, kind=view.kind)]
+    same(page, view)
+
+
+def test_a_tokenizer_that_no_page_runs_leaves_its_text_explorable(open_page):
+    """Edits of the text that was read are Python's; typing another is refused with the reason."""
+    words = Tokenizer(engines.WordLevel({w: i for i, w in enumerate(["</s>", *WORDS.split()])}))
+    words.pre_tokenizer, words.decoder = cutters.WhitespaceSplit(), decoders.Fuse()
+    model = small("gemma2")
+    tokenizer = T.PreTrainedTokenizerFast(tokenizer_object=words, eos_token="</s>")
+    view = Explorer(tl.TextModel(model.model, tokenizer, "gemma2"), WORDS, layer=0, head=0)
+    page = open_page(view.to_html(model=True))
+    why = "the model WordLevel of its tokenizer does not run in a page"
+    assert f"No other text can be read in this page: {why}." in page.locator("body").inner_text()
+    edits_are_pythons(page, view)
+    page.locator(part("text")).fill(OTHER)
+    page.locator(part("text")).press("Enter")
+    page.locator(part("status"), has_text=f"his page reads no other text: {why}").wait_for()
     same(page, view)
 
 

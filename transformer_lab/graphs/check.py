@@ -36,7 +36,7 @@ def check_graph(graph: Graph, network: Network, inputs: Inputs) -> float:
     if hasattr(plain, "set_attn_implementation"):
         plain.set_attn_implementation("eager")
     twin = network_of(plain)
-    texts = [_of_length(inputs, n, graph) for n in _lengths(graph, network, inputs)]
+    texts = texts_of_lengths(graph, network, inputs)
     worst = max(
         apart(answer_of(twin.run(text))[1].detach(), graph.run(*_tensors(text, graph)))
         for text in texts
@@ -45,6 +45,11 @@ def check_graph(graph: Graph, network: Network, inputs: Inputs) -> float:
     if not worst <= TOLERANCE:  # NaN is refused as well
         raise GraphError(f"its graph differs from the model by {worst:.1e} of the largest answer")
     return worst
+
+
+def texts_of_lengths(graph: Graph, network: Network, inputs: Inputs) -> list[Inputs]:
+    """The text cut or repeated: short, as given, and longer than any window of the model."""
+    return [_of_length(inputs, n, graph) for n in _lengths(graph, network, inputs)]
 
 
 def _lengths(graph: Graph, network: Network, inputs: Inputs) -> list[int]:

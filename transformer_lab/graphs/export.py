@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from inspect import signature
 from typing import Any
 
 import torch
@@ -21,6 +22,9 @@ from .running import Program
 
 POINTS = ("resid_pre", "attn_out", "cross_out", "resid_mid", "mlp_out", "resid_post")
 LONGEST = 4096  # positions, where a model sets no limit
+# A guard on the length that torch cannot prove is no reason to refuse: `check_graph` tries lengths.
+_LENIENT = "prefer_deferred_runtime_asserts_over_guards"
+_UNGUARDED = {_LENIENT: True} if _LENIENT in signature(torch.export.export).parameters else {}
 
 
 class GraphError(ValueError):
@@ -62,6 +66,7 @@ class Graph:
         tail: the node that answers are made from, each from its row of it; "" where they need more.
         growth: how a text that grows at its end is read on; None where it is read again.
         updates: names of weights -> nodes, whose results replace them after a pass of the engine.
+        fixed: of a text, why it holds for one length; "" where it does not.
     """
 
     inputs: tuple[str, ...]
@@ -74,6 +79,7 @@ class Graph:
     tail: str = ""
     growth: Growth | None = field(default=None, repr=False)
     updates: Mapping[str, str] = field(default_factory=dict)
+    fixed: str = ""
 
     @property
     def any_length(self) -> bool:
@@ -150,13 +156,16 @@ def _export(network: Network, inputs: Inputs, given: dict[str, Tensor]) -> Graph
     for any_length in (True, False) if inputs.tokens is not None else (False,):
         for points in (True, False):
             try:
-                return _exported(network, given, any_length, points)
+                graph = _exported(network, given, any_length, points)
+                return replace(graph, fixed="" if any_length else why)
             except GraphError:
                 raise
             except SeamError as error:  # a stream that is not the text's: without its points
                 why = why or str(error)
             except Exception as error:  # torch.export raises many kinds for a model it refuses
                 why = why or _first_line(error)
+                if "data-dependent" in why:  # of one length too
+                    raise GraphError(f"torch.export refuses it ({why})") from error
                 break
     raise GraphError(f"torch.export refuses it ({why})")
 
@@ -179,7 +188,8 @@ def inputs_of(given: Mapping[str, Tensor]) -> Inputs:
 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+    said = next((line for line in lines if line.startswith("- ")), lines[0] if lines else "")
+    return f"{type(error).__name__}: {said.removeprefix('- ')[:200]}".removesuffix(": ")
 
 
 class _Exporting(Tap):
@@ -239,7 +249,7 @@ def _exported(network: Network, given: dict[str, Tensor], any_length: bool, poin
         hung.enter_context(network.tapping(tap))
         lacking = _points(network, tap, hung, POINTS if points else ())
         program = torch.export.export(
-            whole, tuple(given.values()), dynamic_shapes=shapes, strict=False
+            whole, tuple(given.values()), dynamic_shapes=shapes, strict=False, **_UNGUARDED
         ).run_decompositions()
     if not tap.sites:
         raise GraphError("its attention does not pass through the attention interface")
@@ -274,29 +284,43 @@ def _with_rows(graph: Graph, network: Network, given: dict[str, Tensor], traced:
         if not graph.any_length:
             return graph
         longest = graph.lengths[name][1]
-        if _reads_one_token(graph, network, given):
-            graph = replace(graph, lengths=dict.fromkeys(graph.lengths, (1, longest)))
-        if "decoder" not in network.kinds:
-            return graph
         config = getattr(network.module, "config", None)
         beyond = beyond_windows(config, given[name].shape[1], longest)
+        shortest = _shortest(graph, network, given, beyond)
+        graph = replace(graph, lengths=dict.fromkeys(graph.lengths, (shortest, longest)))
+        if "decoder" not in network.kinds:
+            return graph
         growth = growth_of(program, name, traced)
         if growth and growth.holds(program, of_length(given, name, beyond), weights):
             graph = replace(graph, growth=growth)
     return graph
 
 
-def _reads_one_token(graph: Graph, network: Network, given: dict[str, Tensor]) -> bool:
-    """Whether it holds for a text of one token too, which torch.export takes for another case."""
-    for name in graph.lengths:
-        short = of_length(given, name, 1)
-        try:
-            wanted = answer_of(network.run(inputs_of(short)))[1]
-            if not apart(wanted, graph.run(*short.values())) <= TOLERANCE:
-                return False
-        except Exception:  # whatever an operation raises for a shape that does not fit
-            return False
-    return True
+def _shortest(graph: Graph, network: Network, given: dict[str, Tensor], beyond: int) -> int:
+    """The fewest tokens for which it holds; torch.export takes one token for another case, and some
+    layers need more than that.
+
+    Raises:
+        ValueError: where it does not hold for longer texts.
+    """
+    if not all(_holds(graph, network, of_length(given, name, beyond)) for name in graph.lengths):
+        raise ValueError(
+            f"its graph of {given['tokens'].shape[1]} tokens does not hold for {beyond}"
+        )
+    shortest = min(given[name].shape[1] for name in graph.lengths)
+    while shortest > 1 and all(
+        _holds(graph, network, of_length(given, name, shortest - 1)) for name in graph.lengths
+    ):
+        shortest -= 1
+    return shortest
+
+
+def _holds(graph: Graph, network: Network, given: dict[str, Tensor]) -> bool:
+    try:
+        wanted = answer_of(network.run(inputs_of(given)))[1]
+        return apart(wanted, graph.run(*given.values())) <= TOLERANCE
+    except Exception:  # whatever an operation raises for a shape that does not fit
+        return False
 
 
 def _shapes(network: Network, given: dict[str, Tensor], any_length: bool):

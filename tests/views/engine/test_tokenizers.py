@@ -7,7 +7,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from tokenizers import AddedToken, decoders, normalizers, processors, trainers
+from tokenizers import AddedToken, Regex, decoders, normalizers, processors, trainers
 from tokenizers import Tokenizer as Engine
 from tokenizers import models as engines
 from tokenizers import pre_tokenizers as cutters
@@ -22,7 +22,7 @@ from transformer_lab.tokenizers import (
     WordTokenizer,
     display,
 )
-from transformer_lab.views.pages.carried import packed_tokenizer
+from transformer_lab.views.pages.tokenizers import browser_pattern, packed_tokenizer
 
 T = package("transformers")
 
@@ -65,6 +65,19 @@ def newer(every):
         if known != gone or mark != (len(cut.pre_tokenize_str(f"a{plain[0]}b")) == 3):
             found.add(c)
     return found
+
+
+def newer_forms(every):
+    """Characters that normal forms treat otherwise in the tokenizers' Unicode than in Python's."""
+    forms = {name: getattr(normalizers, name)() for name in ("NFC", "NFD", "NFKC", "NFKD")}
+    frames = [chr(0x334) + "{}", "{}" + chr(0x334), chr(0x345) + "{}", "{}" + chr(0x301)]
+    return {
+        c for c in every if unicodedata.category(c) != "Cs" and any(
+            unicodedata.normalize(name, text) != form.normalize_str(text)
+            for name, form in forms.items()
+            for text in (frame.format(c) for frame in frames)
+        )
+    }  # fmt: skip
 
 
 def texts(every, new):
@@ -131,6 +144,115 @@ def hugging_faces(lines):
         yield wrapped(bytes_, eos_token=marks[0], bos_token=marks[1], **mask)
 
 
+LLAMA_3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+SUBSTITUTES = [
+    decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0),
+]  # fmt: skip
+BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
+
+
+def more_of_hugging_faces(lines):
+    """Parts of Llama's two kinds, Gemma's, T5's, DeBERTa's and the first GPT's, by name."""
+    made = {}
+
+    def trained(name, model, normalizer, cutter, decoder, special=("</s>", "<unk>"), **options):
+        engine = Engine(model)
+        if normalizer:
+            engine.normalizer = normalizer
+        if cutter:
+            engine.pre_tokenizer = cutter
+        engine.decoder = decoder
+        kind = {"BPE": trainers.BpeTrainer, "Unigram": trainers.UnigramTrainer}[
+            type(model).__name__
+        ]
+        how = dict(vocab_size=700, special_tokens=list(special), show_progress=False)
+        engine.train_from_iterator(lines, kind(**{**how, **options}))
+        made[name] = wrapped(engine, eos_token="</s>", unk_token="<unk>")
+        return engine
+
+    space = cutters.Metaspace
+    fallback = dict(special=("</s>", "<unk>", *BYTES))
+    trained(
+        "llama-2",
+        engines.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"),
+        None,
+        space(prepend_scheme="first", split=False),
+        decoders.Sequence(SUBSTITUTES),
+        **fallback,
+    )
+    trained(
+        "gemma",
+        engines.BPE(fuse_unk=True, unk_token="<unk>"),
+        normalizers.Replace(" ", "▁"),
+        cutters.Split(" ", "merged_with_previous"),
+        decoders.Sequence(SUBSTITUTES[:3]),
+    )
+    trained(
+        "llama-3",
+        engines.BPE(ignore_merges=True),
+        normalizers.NFC(),
+        cutters.Sequence(
+            [
+                cutters.Split(Regex(LLAMA_3), "isolated"),
+                cutters.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        ),
+        decoders.ByteLevel(),
+        initial_alphabet=cutters.ByteLevel.alphabet(),
+    )
+    trained(
+        "gpt",
+        engines.BPE(unk_token="<unk>", end_of_word_suffix="</w>"),
+        normalizers.BertNormalizer(lowercase=True),
+        cutters.BertPreTokenizer(),
+        decoders.BPEDecoder("</w>"),
+        end_of_word_suffix="</w>",
+    )
+    t5 = trained(
+        "t5",
+        engines.Unigram(),
+        None,
+        cutters.Sequence([cutters.WhitespaceSplit(), space()]),
+        decoders.Metaspace(),
+        unk_token="<unk>",
+    )
+    t5.post_processor = processors.RobertaProcessing(("</s>", 0), ("<unk>", 1))
+    trained(
+        "deberta",
+        engines.Unigram(),
+        normalizers.Sequence(
+            [
+                normalizers.Lowercase(),
+                normalizers.Replace(Regex(r"\s{2,}|[\n\r\t]"), " "),
+                normalizers.NFKC(),
+                normalizers.Strip(left=False),
+                normalizers.StripAccents(),
+            ]
+        ),
+        cutters.Sequence([cutters.Punctuation("isolated"), space()]),
+        decoders.Metaspace(),
+        unk_token="<unk>",
+    )
+    trained(
+        "splits",
+        engines.BPE(unk_token="<unk>"),
+        normalizers.Sequence([normalizers.NFKD(), normalizers.Prepend("_"), normalizers.NFD()]),
+        cutters.Sequence(
+            [
+                cutters.Split("e", "merged_with_next"),
+                cutters.Split(Regex(r"[\p{Lu}\d]"), "contiguous"),
+                cutters.Split(Regex(r"[^\s'-]+|\S"), "removed", invert=True),
+                cutters.Whitespace(),
+            ]
+        ),
+        decoders.Fuse(),
+    )
+    return made
+
+
 def wrapped(engine, **roles):
     return HuggingFaceTokenizer(T.PreTrainedTokenizerFast(tokenizer_object=engine, **roles))
 
@@ -186,6 +308,59 @@ def test_texts_and_labels_are_pythons(both):
             assert text == tokenizer.decode(ids), (tokenizer, ids)
         assert side["tokens"] == tokenizer.tokens(range(tokenizer.vocab_size))
         assert side["rows"] == getattr(tokenizer, "rows", tokenizer.vocab_size)
+
+
+def test_more_parts_of_hugging_faces_are_pythons(tmp_path):
+    every, chance = characters(), random.Random(4)
+    lines = [line for line in datasets.python_manual().text[:60_000].split("\n") if line]
+    made = more_of_hugging_faces([*lines, *(one.replace("\ud800", "") for one in ODD[9:20])])
+    given = [text for text in texts(every, newer(every)) if len(text) < 5000]
+    for _ in range(3000):
+        some = chance.choice((every, "abc 's\n  '-’_1,.()ſK", "".join(lines[:40]), ODD))
+        given.append("".join(chance.choice(some) for _ in range(chance.randrange(1, 30))))
+    new = newer_forms(every) | newer(every)
+    given = ["".join(c for c in json.loads(json.dumps(text)) if c not in new) for text in given]
+    assert len(new) < 900
+    lists = [
+        [[chance.randrange(t.vocab_size) for _ in range(n % 30)] for n in range(200)]
+        for t in made.values()
+    ]
+    told = dict(
+        tokenizers=[packed_tokenizer(t) for t in made.values()], texts=given, lists=lists,
+        characters=[], which=[[*range(len(given))]] * len(made),
+    )  # fmt: skip
+    for (name, tokenizer), some, side in zip(
+        made.items(), lists, in_node(tmp_path, told)["found"], strict=True
+    ):
+        wrong = [
+            text for text, ids in zip(given, side["ids"], strict=True)
+            if ids != tokenizer.encode(text)
+        ]  # fmt: skip
+        assert not wrong, (name, len(wrong), wrong[:5])
+        for ids, text in zip(some, side["decoded"], strict=True):
+            assert text == tokenizer.decode(ids), (name, ids)
+        assert side["tokens"] == tokenizer.tokens(range(tokenizer.vocab_size))
+        assert side["rows"] == tokenizer.rows
+
+
+@pytest.mark.parametrize(
+    ("pattern", "written"),
+    [
+        (r"\s+(?!\S)|\'", r"\p{White_Space}+(?!\P{White_Space})|'"),
+        (r"(?i:'s|[k-])x", r"(?:'[sSſ]|[kK\u212a-])x".replace(r"\u212a", "\u212a")),
+        (r"[^\s\p{L}\-]{1,3}.", r"[^\p{White_Space}\p{L}\-]{1,3}[^\n]"),
+        (r"a++", None),
+        (r"^a", None),
+        (r"\w", None),
+        (r"[a&&[b]]", None),
+    ],
+)
+def test_a_pattern_is_written_for_a_browser_or_refused(pattern, written):
+    if written is None:
+        with pytest.raises(ValueError, match="does not run in a page"):
+            browser_pattern(pattern)
+    else:
+        assert browser_pattern(pattern) == written
 
 
 def test_what_is_invisible_is_shown_alike(both):

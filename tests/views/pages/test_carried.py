@@ -16,7 +16,7 @@ import transformer_lab as tl
 from tests.factories import small
 from tests.missing import package
 from transformer_lab.tokenizers import CharTokenizer, WordTokenizer
-from transformer_lab.views.pages.carried import carried, engine_script, why_not
+from transformer_lab.views.pages.carried import carried, engine_script, why_no_other_text, why_not
 from transformer_lab.views.pages.export import page
 
 NAME = "</template><script>alert(1)</script>"
@@ -107,10 +107,9 @@ def test_what_cannot_travel_says_why():
         def tokens(self, ids):
             return [str(i) for i in ids]
 
-    assert why_not(tl.TextModel(model.model, Other.train("abc"), "x")) == ""
-    assert "a Foreign does not run in a page" in why_not(
-        tl.TextModel(model.model, Foreign(), "foreign")
-    )
+    assert why_no_other_text(tl.TextModel(model.model, Other.train("abc"), "x")) == ""
+    foreign = tl.TextModel(model.model, Foreign(), "foreign")
+    assert "a Foreign does not run in a page" in why_no_other_text(foreign)
 
 
 def test_a_tokenizer_of_hugging_faces_travels_where_the_page_knows_its_parts():
@@ -123,11 +122,16 @@ def test_a_tokenizer_of_hugging_faces_travels_where_the_page_knows_its_parts():
     told = json.loads(carried(model).about)["tokenizer"]
     assert told["kind"] == "hugging_face" and told["size"] == 1
     assert told["ids"] == dict(pad=None, bos=None, eos=0, unk=None, mask=None)
-    inner.backend_tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    assert why_not(model) == "the pre_tokenizer Metaspace of its tokenizer does not run in a page"
+    inner.backend_tokenizer.pre_tokenizer = pre_tokenizers.UnicodeScripts()
+    why = "the pre_tokenizer UnicodeScripts of its tokenizer does not run in a page"
+    assert why_no_other_text(model) == why
+    made = carried(model)
+    told = json.loads(made.about)["tokenizer"]
+    assert told["kind"] == "recorded" and told["why"] == why
+    assert why in made.told
 
 
 def test_the_engine_is_a_script_of_its_own():
     script = engine_script()
-    assert "onmessage = " in script and len(script) < 260_000
+    assert "onmessage = " in script and len(script) < 275_000
     assert not re.search(r"^\s*(import|export)\b", script, re.M)

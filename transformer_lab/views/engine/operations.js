@@ -363,7 +363,10 @@ export const OPERATIONS = {
   view: reshaped,
   reshape: reshaped,
   _unsafe_view: reshaped,
-  permute: (on, [x, order]) => on.view(x, order.map((i) => x.shape[i]), order.map((i) => x.strides[i])),
+  permute: (on, [x, order]) => {
+    const axes = order.map((i) => axisOf(i, order.length));
+    return on.view(x, axes.map((i) => x.shape[i]), axes.map((i) => x.strides[i]));
+  },
   expand: expanded,
   unsqueeze: (on, [x, axis]) => {
     const d = axisOf(axis, x.shape.length + 1);

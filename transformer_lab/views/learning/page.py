@@ -21,8 +21,9 @@ from ...hub.which import network_of
 from ...model import Transformer
 from ...optim import AdamW
 from ...training.objective import IGNORED
-from ..pages.carried import config_of, packed_tokenizer
+from ..pages.carried import config_of
 from ..pages.export import Block, page
+from ..pages.tokenizers import packed_tokenizer
 from ..shared.base import css, esm
 from ..shared.modules import VIEWS, join_modules
 

@@ -17,31 +17,21 @@ from ...files.models import describe, model_tensors
 from ...graphs.check import check_graph
 from ...graphs.export import Graph, calls_of, export_graph
 from ...hub.network import Inputs
-from ...hub.tokenizer import HuggingFaceTokenizer
 from ...hub.which import hugging_face_of, network_of
 from ...model import Transformer
 from ...pretrained.loading import FAMILIES
-from ...tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
 from ..shared.modules import VIEWS, join_modules
 from .commons import ENGINE, MODEL
 from .export import Block, block_text
 from .precision import BITS, change_of, packed, unpacked
+from .tokenizers import packed_tokenizer, recorded_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ...hub.network import Network
     from ...text_model import TextModel
     from ...tracing.trace import Trace
-
-# Of a Hugging Face tokenizer, what views/engine/tokenizers/hugging_face.js knows.
-_PARTS = {
-    "model": ("BPE", "WordPiece"),
-    "normalizer": (None, "BertNormalizer"),
-    "pre_tokenizer": ("BertPreTokenizer", "ByteLevel", "Digits", "Sequence"),
-    "post_processor": (None, "BertProcessing", "ByteLevel", "Sequence", "TemplateProcessing"),
-    "decoder": ("ByteLevel", "WordPiece"),
-}
 
 
 @dataclass(frozen=True)
@@ -52,7 +42,7 @@ class Carried:
     weights: the bytes of a model.safetensors.
     rounded: by how much a weight was changed at most, to make it narrower.
     precision: "float32", "float16" or "int8".
-    told: in 8 bits, what that changes of the answers, in a sentence; else "".
+    told: what the page cannot do with it, or what 8 bits change of the answers, in a sentence; else "".
     """
 
     about: bytes = field(repr=False)
@@ -90,49 +80,18 @@ def why_not(model: TextModel, graphs: bool = False) -> str:
         known = getattr(getattr(theirs, "config", None), "model_type", None) in FAMILIES
         way = ", and tl.pretrained.load(model) makes one of it" if known else ""
         return f"a {type(model.model).__name__} does not run in a page; a tl.Transformer does{way}"
+    return ""
+
+
+def why_no_other_text(model: TextModel) -> str:
+    """Why a page with this model reads no other text than the one it was saved with, as the end of a
+    sentence; "" where it does."""
     for tokenizer in (model.tokenizer, model.target_tokenizer):
         try:
             packed_tokenizer(tokenizer)
         except ValueError as error:
             return str(error)
     return ""
-
-
-def packed_tokenizer(tokenizer: Any) -> dict[str, Any]:
-    """What `tokenizerOf` of views/engine reads.
-
-    Raises:
-        ValueError: for a tokenizer that does not run there.
-    """
-    if isinstance(tokenizer, CharTokenizer | WordTokenizer | BPETokenizer):
-        return tokenizer.to_dict()
-    inner: Any = getattr(tokenizer, "inner", None)
-    if not isinstance(tokenizer, HuggingFaceTokenizer) or not hasattr(inner, "backend_tokenizer"):
-        raise ValueError(
-            f"a {type(inner or tokenizer).__name__} does not run in a page; the tokenizers of "
-            "transformer_lab.tokenizers and Hugging Face's fast ones do"
-        )
-    backend = json.loads(inner.backend_tokenizer.to_str())
-    for part, known in _PARTS.items():
-        for found in _flat(backend[part]):
-            if found not in known:
-                raise ValueError(f"the {part} {found} of its tokenizer does not run in a page")
-    names = ("pad", "bos", "eos", "unk", "mask")
-    return {
-        "kind": "hugging_face",
-        "backend": backend,
-        "ids": {name: getattr(tokenizer, f"{name}_id") for name in names},
-        "special": sorted(tokenizer.special_ids),
-        "size": tokenizer.vocab_size,
-    }
-
-
-def _flat(part: dict[str, Any] | None) -> list[str | None]:
-    """The types of a part of a tokenizer, and of those in it."""
-    if part is None:
-        return [None]
-    inside = next((x for name, x in part.items() if name in ("pretokenizers", "processors")), [])
-    return [part["type"], *(one for x in inside for one in _flat(x))]
 
 
 def carried(
@@ -170,12 +129,15 @@ def carried(
     narrow |= packed({name: t for name, t in tensors.items() if name in learned}, precision)
     again = unpacked(narrow)
     rounded = max(float((again[n] - t).abs().max()) for n, t in tensors.items() if t.numel())
-    told = ""
-    if precision == "int8" and (read := list(traces)):
+    told, read = "", list(traces)
+    if precision == "int8" and read:
         told = change_of(model, again, read).sentence(BITS[precision])
+    sides = [_packed_or_recorded(model, side, read) for side in (0, 1)]
+    if why := why_no_other_text(model):
+        told = f"{told} No other text can be read in this page: {why}.".strip()
     about: dict[str, Any] = {
         "name": model.name,
-        "tokenizer": packed_tokenizer(model.tokenizer),
+        "tokenizer": sides[0],
     }
     if graph is None:
         about["config"] = describe(model.model)
@@ -183,9 +145,22 @@ def carried(
         about["config"] = config_of(network, graph, Inputs(*_example(model)))
         about["graph"] = graph.description()
     if model.target_tokenizer is not model.tokenizer:
-        about["targetTokenizer"] = packed_tokenizer(model.target_tokenizer)
+        about["targetTokenizer"] = sides[1]
     text = json.dumps(about, allow_nan=False).encode("ascii")
     return Carried(text, save(narrow), rounded, precision, told)
+
+
+def _packed_or_recorded(model: TextModel, side: int, traces: Sequence[Trace]) -> dict[str, Any]:
+    """The tokenizer of the text (0) or the target (1); with the texts of these traces where it does not
+    run in a page. One tokenizer may read both."""
+    tokenizer = (model.tokenizer, model.target_tokenizer)[side]
+    try:
+        return packed_tokenizer(tokenizer)
+    except ValueError as error:
+        shared = model.tokenizer is model.target_tokenizer
+        read = [(i, text) for trace in traces for i, text in enumerate(trace.words or ())]
+        words = [text for i, text in read if text is not None and (shared or i == side)]
+        return recorded_tokenizer(tokenizer, words, str(error))
 
 
 _exported: WeakKeyDictionary[Any, Graph] = WeakKeyDictionary()  # by the module

@@ -11,7 +11,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from ...files.models import model_tensors
 from ...hub.shield import no_grad
 from ...model import Transformer
-from .carried import Carried, carried, why_not
+from .carried import Carried, carried, why_no_other_text, why_not
 from .precision import BITS, check_precision, packed_size
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _fitting(model: TextModel, precision: str) -> tuple[str, int, str]:
 def precision_unasked(model: TextModel) -> tuple[str, str]:
     """In which precision a page is given a model for the case that nobody else answers: as exactly as it
     weighs no more than what travels unasked; or "", and why not, as the end of a sentence."""
-    if why := why_not(model) or _changed(model.model):
+    if why := why_not(model) or why_no_other_text(model) or _changed(model.model):
         return "", why
     tensors = model_tensors(model.model)
     sizes = {one: packed_size(tensors, one) for one in ("float32", "float16")}

@@ -7,9 +7,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ..shared.weights import weights_mark
-from .carried import carried, engine_script, packed_tokenizer
+from .carried import carried, engine_script
 from .carrying import precision_unasked
 from .commons import ENGINE
+from .tokenizers import packed_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

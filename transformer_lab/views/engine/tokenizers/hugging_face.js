@@ -1,6 +1,7 @@
-// Hugging Face's fast tokenizers, as their tokenizer.json describes them: byte-level BPE (GPT-2, Llama's
-// relatives) and WordPiece (BERT). A part that is not known here is refused by its name. BERT's know
-// Unicode 8 and a browser a newer one, so that signs that came later may be cut otherwise.
+// Hugging Face's fast tokenizers, as their tokenizer.json describes them: BPE (GPT-2, Llama), WordPiece
+// (BERT) and Unigram (T5). A part that is not known here is refused by its name; views/pages/carried.py
+// writes regular expressions as a browser reads them. BERT's know Unicode 8 and a browser a newer one, so
+// that signs that came later may be cut otherwise.
 
 import { BYTE_OF, BYTE_SIGNS, Merges, piecesOf, SPACE, wellFormed } from "./bytes.js";
 import { display, displayBytes } from "./display.js";
@@ -20,10 +21,31 @@ function known(table, part, value) {
 const CHINESE = /[\u4e00-\u9fff\u3400-\u4dbf\u{20000}-\u{2a6df}\u{2a700}-\u{2b73f}\u{2b740}-\u{2b81f}\u{2b920}-\u{2ceaf}\uf900-\ufaff\u{2f800}-\u{2fa1f}]/gu;
 const SPACES = new RegExp(`[${SPACE}]`, "gu");
 const WHITE_SIGN = new RegExp(`[${SPACE}]`);
+const WORD = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}";
 const CONTROLS = /[\0\ufffd]|(?![\t\n\r])[\p{Cc}\p{Cf}\p{Co}]/gu;
+
+const ENDS = [new RegExp(`^[${SPACE}]+`, "u"), new RegExp(`[${SPACE}]+$`, "u")];
+
+/** @param {{String?: string, Regex?: string}} pattern */
+const regexOf = ({ String: plain, Regex: source }) => new RegExp(plain === undefined ? /** @type {string} */ (source) : escaped(plain), "gu");
+const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
+const form = (name) => () => (text) => text.normalize(name);
 
 /** @type {Record<string, (value: any) => (text: string) => string>} */
 const NORMALIZERS = {
+  NFC: form("NFC"),
+  NFD: form("NFD"),
+  NFKC: form("NFKC"),
+  NFKD: form("NFKD"),
+  Lowercase: () => (text) => Array.from(text, (c) => c.toLowerCase()).join(""),
+  StripAccents: () => (text) => text.replace(/\p{M}/gu, ""),
+  Strip: ({ strip_left: left, strip_right: right }) => (text) => [left, right].reduce((rest, on, i) => (on ? rest.replace(ENDS[i], "") : rest), text),
+  Prepend: ({ prepend }) => (text) => text && prepend + text,
+  Replace: ({ pattern, content }) => (text) => text.replace(regexOf(pattern), () => content),
+  Sequence({ normalizers }) {
+    const all = normalizers.map((one) => known(NORMALIZERS, "normalizer", one));
+    return (text) => all.reduce((rest, normalize) => normalize(rest), text);
+  },
   BertNormalizer({ clean_text: clean, handle_chinese_chars: chinese, strip_accents: strip, lowercase: lower }) {
     return (text) => {
       if (clean) text = text.replace(CONTROLS, "").replace(SPACES, " ");
@@ -34,17 +56,46 @@ const NORMALIZERS = {
   },
 };
 
-/** @type {Record<string, (value: any) => (text: string) => string[]>} */
+/** What matches a pattern and what stands between, as pieces. @param {string} text @param {RegExp} pattern @param {string} behavior @param {boolean} [invert] */
+function splitBy(text, pattern, behavior, invert = false) {
+  const spans = [];
+  let from = 0;
+  for (const { 0: match, index } of text.matchAll(pattern)) {
+    if (index > from) spans.push({ text: text.slice(from, index), is: invert });
+    if (match) spans.push({ text: match, is: !invert });
+    from = index + match.length;
+  }
+  if (from < text.length) spans.push({ text: text.slice(from), is: invert });
+  if (behavior === "Removed") return spans.filter(({ is }) => !is).map((span) => span.text);
+  const joins = { MergedWithPrevious: (span, last) => span.is && !last.is, MergedWithNext: (span, last) => !span.is && last.is, Contiguous: (span, last) => span.is === last.is }[behavior];
+  const pieces = [];
+  for (const [i, span] of spans.entries()) {
+    if (i && joins?.(span, spans[i - 1])) pieces[pieces.length - 1] += span.text;
+    else pieces.push(span.text);
+  }
+  return pieces;
+}
+
+/** Each is given a piece, and whether it begins the text. @type {Record<string, (value: any) => (text: string, first: boolean) => string[]>} */
 const CUTTERS = {
   BertPreTokenizer: () => (text) => text.match(new RegExp(`[!-/:-@\\[-\`{-~\\p{P}]|(?:(?![!-/:-@\\[-\`{-~\\p{P}])[^${SPACE}])+`, "gu")) ?? [],
   Digits: ({ individual_digits: single }) => (text) => text.match(single ? /\p{N}|\P{N}+/gu : /\p{N}+|\P{N}+/gu) ?? [],
+  Punctuation: ({ behavior }) => (text) => splitBy(text, /[!-/:-@[-`{-~\p{P}]/gu, behavior),
+  Split: ({ pattern, behavior, invert }) => (text) => splitBy(text, regexOf(pattern), behavior, invert),
+  Whitespace: () => (text) => text.match(new RegExp(`[${WORD}]+|[^${WORD}${SPACE}]+`, "gu")) ?? [],
+  WhitespaceSplit: () => (text) => splitBy(text, SPACES, "Removed"),
+  Metaspace: ({ replacement: sign, prepend_scheme: scheme, split }) => (text, first) => {
+    const plain = text.replaceAll(" ", sign);
+    const whole = (scheme === "always" || (scheme === "first" && first)) && !plain.startsWith(sign) ? sign + plain : plain;
+    return split ? splitBy(whole, regexOf({ String: sign }), "MergedWithNext") : [whole];
+  },
   ByteLevel: ({ add_prefix_space: prefix, use_regex: cut }) => (text) => {
     const whole = prefix && !text.startsWith(" ") ? ` ${text}` : text;
-    return cut ?? true ? piecesOf(whole) : [whole];
+    return (cut ?? true ? piecesOf(whole) : [whole]).map((piece) => Array.from(new TextEncoder().encode(piece), (byte) => BYTE_SIGNS[byte]).join(""));
   },
   Sequence({ pretokenizers }) {
     const all = pretokenizers.map((one) => known(CUTTERS, "pre-tokenizer", one));
-    return (text) => all.reduce((pieces, cut) => pieces.flatMap(cut), [text]);
+    return (text, first) => all.reduce((pieces, cut) => pieces.flatMap((piece, i) => cut(piece, first && !i)), [text]);
   },
 };
 
@@ -53,10 +104,74 @@ const CUTTERS = {
 /** @type {Record<string, (value: any, ids: Map<string, number>) => Model>} */
 const MODELS = {
   BPE(model, ids) {
-    for (const name of ["dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"]) if (model[name]) throw refuse(name, model[name]);
+    for (const name of ["dropout", "continuing_subword_prefix"]) if (model[name]) throw refuse(name, model[name]);
     const merges = new Merges(ids, model.merges.map((pair) => (typeof pair === "string" ? pair.split(" ") : pair)));
-    const signs = (piece) => Array.from(new TextEncoder().encode(piece), (byte) => BYTE_SIGNS[byte]).join("");
-    return { encode: (piece) => (model.ignore_merges && ids.has(signs(piece)) ? [/** @type {number} */ (ids.get(signs(piece)))] : merges.encodePiece(piece)) };
+    const { end_of_word_suffix: suffix, byte_fallback: fallback, fuse_unk: fuse, unk_token: unknown, ignore_merges: whole } = model;
+    /** @param {string} piece */
+    const lettersOf = (piece) => {
+      const letters = Array.from(piece);
+      const found = /** @type {number[]} */ ([]);
+      let strange = /** @type {number | null} */ (null); // an unknown letter that has not been put yet
+      for (const [i, letter] of letters.entries()) {
+        const id = ids.get(suffix && i === letters.length - 1 ? letter + suffix : letter);
+        const bytes = id === undefined && fallback ? byteNames(letter).map((byte) => ids.get(byte)) : [undefined];
+        if (id === undefined && bytes.every((byte) => byte !== undefined)) {
+          found.push(.../** @type {number[]} */ (bytes));
+          continue;
+        }
+        if (strange !== null && !(id === undefined && fuse)) found.push(strange);
+        if (id === undefined) strange = ids.get(unknown) ?? null;
+        else {
+          strange = null;
+          found.push(id);
+        }
+      }
+      return strange === null ? found : [...found, strange];
+    };
+    return { encode: remembered((piece) => (whole && ids.has(piece) ? [/** @type {number} */ (ids.get(piece))] : merges.merged(lettersOf(piece)))) };
+  },
+  /** The pieces whose scores sum to most (Kudo 2018). */
+  Unigram({ vocab, unk_id: unknown, byte_fallback: fallback }, ids) {
+    const least = vocab.reduce((low, [, score]) => Math.min(low, score), Infinity) - 10;
+    const longest = vocab.reduce((most, [token]) => Math.max(most, Array.from(token).length), 1);
+    const idsOf = (piece) => {
+      const id = ids.get(piece);
+      if (id !== undefined) return [id];
+      const bytes = fallback ? byteNames(piece).map((byte) => ids.get(byte)) : [undefined];
+      if (bytes.every((byte) => byte !== undefined)) return bytes;
+      if (unknown === null) throw new Error(`“${piece}” is no token of this model, which has none for what is unknown`);
+      return [unknown];
+    };
+    return {
+      encode: remembered((piece) => {
+        const letters = Array.from(piece);
+        const best = letters.map(() => ({ score: 0, from: -1, id: unknown }));
+        const offer = (from, to, id, score) => {
+          const end = best[to - 1];
+          if (end.from < 0 || score > end.score) Object.assign(end, { from, id, score });
+        };
+        for (let from = 0; from < letters.length; from++) {
+          const before = from ? best[from - 1].score : 0;
+          let text = "";
+          let single = false;
+          for (let to = from + 1; to <= Math.min(letters.length, from + longest); to++) {
+            const id = ids.get((text += letters[to - 1]));
+            if (id === undefined) continue;
+            offer(from, to, id, vocab[id][1] + before);
+            single ||= to === from + 1;
+          }
+          if (!single) offer(from, from + 1, unknown, least + before);
+        }
+        const found = /** @type {{text: string, id: number}[]} */ ([]);
+        for (let end = letters.length; end > 0; end = best[end - 1].from) {
+          const { from, id } = best[end - 1];
+          const text = letters.slice(from, end).join("");
+          if (found[0]?.id === unknown && id === unknown) found[0].text = text + found[0].text; // neighbours that are unknown are one
+          else found.unshift({ text, id });
+        }
+        return found.flatMap(({ text }) => idsOf(text));
+      }),
+    };
   },
   WordPiece({ unk_token: unknown, continuing_subword_prefix: prefix, max_input_chars_per_word: most }, ids) {
     return {
@@ -80,20 +195,71 @@ const MODELS = {
 
 const TIDY = [[" .", "."], [" ?", "?"], [" !", "!"], [" ,", ","], [" ' ", "'"], [" n't", "n't"], [" 'm", "'m"], [" do not", " don't"], [" 's", "'s"], [" 've", "'ve"], [" 're", "'re"]];
 
-/** @type {Record<string, (value: any) => (tokens: string[]) => string>} */
+const textOf = (bytes, options = {}) => new TextDecoder("utf-8", { ignoreBOM: true, ...options }).decode(Uint8Array.from(bytes));
+
+/** Each makes strings of strings; joined, they are the text. @type {Record<string, (value: any) => (tokens: string[]) => string[]>} */
 const JOINERS = {
-  ByteLevel: () => (tokens) => {
-    const bytes = tokens.flatMap((token) => bytesOfToken(token) ?? [...new TextEncoder().encode(token)]);
-    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(bytes));
-  },
+  ByteLevel: () => (tokens) => [textOf(tokens.flatMap((token) => bytesOfToken(token) ?? [...new TextEncoder().encode(token)]))],
   WordPiece: ({ prefix, cleanup }) => (tokens) =>
-    tokens
-      .map((token, i) => {
-        const joined = i === 0 ? token : token.startsWith(prefix) ? token.slice(prefix.length) : ` ${token}`;
-        return cleanup ? TIDY.reduce((text, [from, to]) => text.replaceAll(from, to), joined) : joined;
-      })
-      .join(""),
+    tokens.map((token, i) => {
+      const joined = i === 0 ? token : token.startsWith(prefix) ? token.slice(prefix.length) : ` ${token}`;
+      return cleanup ? TIDY.reduce((text, [from, to]) => text.replaceAll(from, to), joined) : joined;
+    }),
+  Metaspace: ({ replacement: sign, prepend_scheme: scheme }) => (tokens) => tokens.map((token, i) => token.replaceAll(sign, !i && scheme !== "never" ? "" : " ")),
+  Replace: ({ pattern, content }) => (tokens) => tokens.map((token) => token.replace(regexOf(pattern), () => content)),
+  BPEDecoder: ({ suffix }) => (tokens) => tokens.map((token, i) => token.replaceAll(suffix, i === tokens.length - 1 ? "" : " ")),
+  Fuse: () => (tokens) => [tokens.join("")],
+  Strip: ({ content, start, stop }) => (tokens) =>
+    tokens.map((token) => {
+      const letters = Array.from(token);
+      let [from, to] = [0, letters.length];
+      while (from < Math.min(start, to) && letters[from] === content) from++;
+      while (to > Math.max(letters.length - stop, from) && letters[to - 1] === content) to--;
+      return letters.slice(from, to).join("");
+    }),
+  ByteFallback: () => (tokens) => {
+    const found = /** @type {string[]} */ ([]);
+    let bytes = /** @type {number[]} */ ([]);
+    const flush = () => {
+      try {
+        if (bytes.length) found.push(textOf(bytes, { fatal: true }));
+      } catch {
+        found.push(...bytes.map(() => "\ufffd"));
+      }
+      bytes = [];
+    };
+    for (const token of tokens) {
+      const byte = /^<0x([0-9A-Fa-f]{2})>$/.exec(token);
+      if (byte) bytes.push(parseInt(byte[1], 16));
+      else {
+        flush();
+        found.push(token);
+      }
+    }
+    flush();
+    return found;
+  },
+  Sequence({ decoders }) {
+    const all = decoders.map((one) => known(JOINERS, "decoder", one));
+    return (tokens) => all.reduce((rest, join) => join(rest), tokens);
+  },
 };
+
+/** Names of the bytes of a text that has no piece. @param {string} text */
+const byteNames = (text) => Array.from(new TextEncoder().encode(text), (byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
+
+/** With the answers for pieces that were asked about. @param {(piece: string) => number[]} f */
+function remembered(f) {
+  const answers = new Map();
+  return (piece) => {
+    const kept = answers.get(piece);
+    if (kept) return kept;
+    const found = f(piece);
+    if (answers.size > 10_000) answers.clear();
+    answers.set(piece, found);
+    return found;
+  };
+}
 
 /** @param {string} token @returns {number[] | null} */
 function bytesOfToken(token) {
@@ -104,7 +270,7 @@ function bytesOfToken(token) {
 /** What is put around a text: ids before it, and behind. @returns {[number[], number[]]} */
 function around(value) {
   if (!value || value.type === "ByteLevel") return [[], []];
-  if (value.type === "BertProcessing") return [[value.cls[1]], [value.sep[1]]];
+  if (value.type === "BertProcessing" || value.type === "RobertaProcessing") return [[value.cls[1]], [value.sep[1]]];
   if (value.type === "Sequence") {
     return value.processors.map(around).reduce(([left, right], [before, behind]) => [[...before, ...left], [...right, ...behind]], [[], []]);
   }
@@ -121,11 +287,11 @@ export class HuggingFaceTokenizer {
     this.ids = ids;
     this.size = size;
     this.special = new Set(special);
-    const byName = new Map(Object.entries(model.vocab ?? {}));
-    this.model = known({ BPE: (one) => MODELS.BPE(one, byName), WordPiece: (one) => MODELS.WordPiece(one, byName) }, "model", model);
+    const byName = new Map(Array.isArray(model.vocab) ? model.vocab.map(([name], id) => [name, id]) : Object.entries(model.vocab ?? {}));
+    this.model = known(Object.fromEntries(Object.entries(MODELS).map(([name, make]) => [name, (one) => make(one, byName)])), "model", model);
     this.normalize = normalizer ? known(NORMALIZERS, "normalizer", normalizer) : (text) => text;
-    this.cut = known(CUTTERS, "pre-tokenizer", cutter);
-    this.byteLevel = decoder?.type === "ByteLevel";
+    this.cut = cutter ? known(CUTTERS, "pre-tokenizer", cutter) : (text) => [text];
+    this.byteLevel = JSON.stringify(decoder).includes('"ByteLevel"');
     this.join = known(JOINERS, "decoder", decoder);
     this.around = around(backend.post_processor);
     this.names = new Map(Array.from(byName, ([name, id]) => [id, name]));
@@ -135,14 +301,13 @@ export class HuggingFaceTokenizer {
     }
     this.hidden = new Set(added.filter((one) => one.special).map((one) => one.id)); // left out of texts
     this.added = new Map(added.map((one) => [one.content, one]));
-    const escaped = ({ content }) => content.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&");
     const longest = [...added].sort((a, b) => b.content.length - a.content.length);
-    this.marks = added.length ? new RegExp(longest.map(escaped).join("|"), "gu") : null;
+    this.marks = added.length ? new RegExp(longest.map(({ content }) => escaped(content)).join("|"), "gu") : null;
   }
 
   /** Rows that an embedding must have: a padding token is often added behind the last, since no text has it. */
   get rows() {
-    return 1 + Math.max(-1, ...[...this.names.keys()].filter((id) => id !== this.ids.pad));
+    return Array.from(this.names.keys()).reduce((most, id) => (id === this.ids.pad ? most : Math.max(most, id + 1)), 0);
   }
 
   /** @param {string} text */
@@ -155,18 +320,18 @@ export class HuggingFaceTokenizer {
       let [start, end] = [match.index, match.index + match[0].length];
       while (lstrip && start > from && WHITE_SIGN.test(whole[start - 1])) start--;
       while (rstrip && end < whole.length && WHITE_SIGN.test(whole[end])) end++;
-      this.add(ids, whole.slice(from, start));
+      this.add(ids, whole.slice(from, start), !from);
       ids.push(id);
       from = end;
     }
-    this.add(ids, whole.slice(from));
+    this.add(ids, whole.slice(from), !from);
     return [...ids, ...this.around[1]];
   }
 
-  /** What stands between two tokens that were added. */
-  add(ids, text) {
+  /** What stands between two tokens that were added, and whether the text begins with it. */
+  add(ids, text, first) {
     if (!text) return;
-    for (const piece of this.cut(this.normalize(text))) for (const id of this.model.encode(piece)) ids.push(id);
+    for (const piece of this.cut(this.normalize(text), first)) for (const id of this.model.encode(piece)) ids.push(id);
   }
 
   /** Its names of special tokens are read as such in any text. @param {string} text */
@@ -177,7 +342,7 @@ export class HuggingFaceTokenizer {
   /** @param {number[]} ids */
   decode(ids) {
     const names = ids.filter((id) => !this.hidden.has(id)).map((id) => this.names.get(id));
-    return this.join(names.filter((name) => name !== undefined));
+    return this.join(names.filter((name) => name !== undefined)).join("");
   }
 
   /** One string an id, invisible characters made visible. @param {number[]} ids */

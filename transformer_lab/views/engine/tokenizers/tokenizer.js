@@ -53,8 +53,44 @@ const KINDS_OF_TOKENS = {
   },
 };
 
-/** The tokenizer that these values describe: one of ours, or of Hugging Face's. @param {any} values */
-export const tokenizerOf = (values) => (values?.kind === "hugging_face" ? new HuggingFaceTokenizer(values) : new Tokenizer(values));
+/** The tokenizer that these values describe: one of ours, one of Hugging Face's, or what was recorded of one. @param {any} values */
+export const tokenizerOf = (values) => new ({ hugging_face: HuggingFaceTokenizer, recorded: RecordedTokenizer }[values?.kind] ?? Tokenizer)(values);
+
+/** The texts that a tokenizer read which does not run here, and the names of its tokens. */
+class RecordedTokenizer {
+  /** @param {{why: string, texts: [string, number[]][], names: string[], ids: Record<string, number | null>, rows: number}} values */
+  constructor({ why, texts, names, ids, rows }) {
+    Object.assign(this, { why, texts, names, ids, rows });
+  }
+
+  /** @param {string} text */
+  encode(text) {
+    return this.#known(([one]) => one === text)[1];
+  }
+
+  /** @param {string} text */
+  encodeMasked(text) {
+    return this.encode(text);
+  }
+
+  /** @param {number[]} ids */
+  decode(ids) {
+    const { bos, eos, pad } = this.ids;
+    const plain = (list) => list.filter((id) => ![bos, eos, pad].includes(id)).join();
+    return this.#known(([, one]) => plain(one) === plain(ids))[0];
+  }
+
+  #known(is) {
+    const known = this.texts.find(is);
+    if (!known) throw new Error(`this page reads no other text: ${this.why}`);
+    return known;
+  }
+
+  /** One string an id. @param {number[]} ids */
+  tokens(ids) {
+    return ids.map((id) => this.names[id] ?? `⟨${id}⟩`);
+  }
+}
 
 export class Tokenizer {
   /** @param {any} values of tokenizer.json */

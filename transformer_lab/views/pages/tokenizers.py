@@ -1,0 +1,166 @@
+"""Tokenizers as a page holds them: as they are where its engine knows every part, else what they read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from ...hub.tokenizer import HuggingFaceTokenizer
+from ...tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
+
+# Of a Hugging Face tokenizer, what views/engine/tokenizers/hugging_face.js knows.
+_PARTS = {
+    "model": ("BPE", "Unigram", "WordPiece"),
+    "normalizer": (
+        None, "BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Prepend", "Replace",
+        "Sequence", "Strip", "StripAccents",
+    ),
+    "pre_tokenizer": (
+        None, "BertPreTokenizer", "ByteLevel", "Digits", "Metaspace", "Punctuation", "Sequence",
+        "Split", "Whitespace", "WhitespaceSplit",
+    ),
+    "post_processor": (
+        None, "BertProcessing", "ByteLevel", "RobertaProcessing", "Sequence", "TemplateProcessing",
+    ),
+    "decoder": (
+        "BPEDecoder", "ByteFallback", "ByteLevel", "Fuse", "Metaspace", "Replace", "Sequence", "Strip",
+        "WordPiece",
+    ),
+}  # fmt: skip
+_INSIDE = ("normalizers", "pretokenizers", "processors", "decoders")
+
+
+def packed_tokenizer(tokenizer: Any) -> dict[str, Any]:
+    """What `tokenizerOf` of views/engine reads.
+
+    Raises:
+        ValueError: for a tokenizer that does not run there.
+    """
+    if isinstance(tokenizer, CharTokenizer | WordTokenizer | BPETokenizer):
+        return tokenizer.to_dict()
+    inner: Any = getattr(tokenizer, "inner", None)
+    if not isinstance(tokenizer, HuggingFaceTokenizer) or not hasattr(inner, "backend_tokenizer"):
+        raise ValueError(
+            f"a {type(inner or tokenizer).__name__} does not run in a page; the tokenizers of "
+            "transformer_lab.tokenizers and Hugging Face's fast ones do"
+        )
+    backend = json.loads(inner.backend_tokenizer.to_str())
+    for part, known in _PARTS.items():
+        for found in _flat(backend[part]):
+            kind = found and found["type"]
+            if kind not in known:
+                raise ValueError(f"the {part} {kind} of its tokenizer does not run in a page")
+            _check(found or {}, backend)
+    names = ("pad", "bos", "eos", "unk", "mask")
+    return {
+        "kind": "hugging_face",
+        "backend": backend,
+        "ids": {name: getattr(tokenizer, f"{name}_id") for name in names},
+        "special": sorted(tokenizer.special_ids),
+        "size": tokenizer.vocab_size,
+    }
+
+
+def recorded_tokenizer(tokenizer: Any, texts: Iterable[str], why: str) -> dict[str, Any]:
+    """The ids of some texts and the names of all tokens, of a tokenizer that does not run in a page.
+
+    Args:
+        why: why it does not, as the end of a sentence.
+    """
+    names = ("pad", "bos", "eos", "unk", "mask")
+    size = max(tokenizer.vocab_size, getattr(tokenizer, "rows", 0))
+    return {
+        "kind": "recorded",
+        "why": why,
+        "texts": [
+            [text, [int(i) for i in tokenizer.encode(text)]] for text in dict.fromkeys(texts)
+        ],
+        "names": tokenizer.tokens(range(size)),
+        "ids": {name: getattr(tokenizer, f"{name}_id", None) for name in names},
+        "rows": getattr(tokenizer, "rows", size),
+    }
+
+
+def _flat(part: dict[str, Any] | None) -> list[dict[str, Any] | None]:
+    """A part of a tokenizer, and those in it."""
+    inside = next((part[name] for name in _INSIDE if name in part), []) if part else []
+    return [part, *(one for x in inside for one in _flat(x))]
+
+
+def _check(part: dict[str, Any], backend: dict[str, Any]) -> None:
+    """Write regular expressions as a browser reads them, and refuse options that no page knows.
+
+    Raises:
+        ValueError: for one of them.
+    """
+    kind = part.get("type")
+    if "Regex" in part.get("pattern", {}):
+        part["pattern"] = {"Regex": browser_pattern(part["pattern"]["Regex"])}
+    first = kind == "Metaspace" and part.get("prepend_scheme") == "first"
+    if first and part is backend["pre_tokenizer"]:
+        first = backend["normalizer"] is not None
+    if first and part is not backend["decoder"]:
+        raise ValueError("a Metaspace of the first word, after other parts, does not run in a page")
+    for option in ("dropout", "continuing_subword_prefix") if kind == "BPE" else ():
+        if part.get(option):
+            raise ValueError(f"the {option} of its tokenizer's BPE does not run in a page")
+    if kind == "BPE" and part.get("unk_token") and part["unk_token"] not in part["vocab"]:
+        raise ValueError(
+            "its tokenizer's unknown token is not in the vocabulary, so no page runs it"
+        )
+
+
+_ESCAPES = {"s": r"\p{White_Space}", "S": r"\P{White_Space}", "d": r"\p{Nd}", "D": r"\P{Nd}"}
+_TOKEN = re.compile(
+    r"\\[pP]\{[A-Z][a-z]?\}|\\.|\(\?[:=!]|\(\?i:|\{\d+(?:,\d*)?\}|\[\^?|.", re.DOTALL
+)
+_ALSO = {"s": "ſ", "k": "\u212a"}  # letters whose lower case is an ASCII one
+
+
+def browser_pattern(source: str) -> str:
+    """A regular expression of a tokenizer (Oniguruma's) as a browser reads it, with the flag u.
+
+    Raises:
+        ValueError: for one with something that is not known to mean the same there.
+    """
+    refusal = ValueError(f"the pattern {source!r} of its tokenizer does not run in a page")
+    written, inside, folded, depth, last = [], False, 0, 0, ""
+    for token in _TOKEN.findall(source):
+        piece = token
+        if len(token) == 2 and token[0] == "\\":
+            letter = token[1]
+            if letter in _ESCAPES:
+                piece = _ESCAPES[letter]
+            elif letter.isalnum() and letter not in "rntfv":
+                raise refusal
+            elif not letter.isalnum() and letter not in "^$\\.*+?()[]{}|/" + "-" * inside:
+                piece = letter
+        elif inside:
+            if token[0] == "[" or (token == "&" and last == "&"):
+                raise refusal  # sets within sets
+            inside = token != "]"
+        elif token[0] == "[":
+            inside = True
+        elif token in ("^", "$", "{", "}", "]") or (token == "+" and last in ("+", "*", "?")):
+            raise refusal  # anchors of lines; what is never given back
+        elif token == ".":
+            piece = r"[^\n]"
+        elif token.startswith("("):
+            depth += 1
+            if token == "(?i:":
+                if folded:
+                    raise refusal
+                piece, folded = "(?:", depth
+        elif token == ")":
+            folded = 0 if folded == depth else folded
+            depth -= 1
+        if folded and len(token) == 1 and token.isascii() and token.isalpha():
+            both = token.lower() + token.upper() + _ALSO.get(token.lower(), "")
+            piece = both if inside else f"[{both}]"
+        elif folded and len(token) == 1 and not token.isascii():
+            raise refusal
+        written.append(piece)
+        last = token
+    return "".join(written)
