@@ -216,6 +216,28 @@ def asked():
     return bytes_, letters, masked, translator, states
 
 
+WRITTEN = {"bytes": "the dog sat on the cat", "letters": "the dog"}
+
+
+def edits_at_positions(model):
+    """Lists of edits that act at some positions, or put in what another text has there."""
+    ids = model.encode(WRITTEN[model.name]).tolist()
+    other = {"edit": "patch", "source": {"tokens": ids[::-1]}, "layer": 0}
+    vector = torch.linspace(-3, 3, 32).tolist()
+    n = len(ids)
+    return [
+        [{"edit": "scale", "by": 0.3}, {"edit": "skip", "part": "mlp", "layer": 1}],
+        [{"edit": "knock_out", "key": 0}, {"edit": "knock_out", "query": n - 1, "key": 2}],
+        [{"edit": "steer", "vector": vector, "layer": 0}],
+        [{"edit": "steer", "vector": vector, "layer": 0, "position": [1, n - 1]}],
+        [{**other, "head": 1, "position": 3}, {**other, "what": "resid_post", "position": [1]}],
+        [{**other, "what": "k", "position": [[1, 3]]}, {**other, "what": "v", "position": 4}],
+        [{**other, "what": "q", "position": n - 1}, {**other, "what": "pattern", "position": 2}],
+        [{**other}],  # as long as the text that it is put into, which grows
+        [{"edit": "knock_out", "query": n, "key": 2}],  # a position that is not there yet
+    ]
+
+
 def draws():
     generator = torch.Generator().manual_seed(0)
     options = (
@@ -235,7 +257,10 @@ def both(tmp_path_factory):
         block, name = carried(one.model, as_graph=as_graph).blocks[1], one.model.name
         for part, data in zip(("about", "weights"), block.buffers, strict=True):
             (folder / f"{name}.{part}").write_bytes(data)
-        models.append(dict(name=name, info=block.info, questions=one.questions))
+        table = dict(name=name, info=block.info, questions=one.questions)
+        if name in WRITTEN:
+            table["written"] = dict(text=WRITTEN[name], lists=edits_at_positions(one.model))
+        models.append(table)
     names = {"temperature": "temperature", "top_k": "topK", "top_p": "topP"}
     told = [
         dict(logits=logits.tolist(), options={names[k]: v for k, v in options.items()})
@@ -289,6 +314,19 @@ def test_a_model_without_a_head_tells_how_far_each_state_moves(both):
         enumerate(changes)
     ).items()
     assert sum(changes) / len(changes) == pytest.approx(outcome_.mean_change, abs=1e-4)
+
+
+def test_a_graph_that_reads_on_writes_what_whole_passes_write(both):
+    """Under every kind of edit, or the same error."""
+    for one, side in zip(both[0], both[1], strict=True):
+        if one.model.name not in WRITTEN:
+            continue
+        for edits, (grown, whole) in zip(edits_at_positions(one.model), side["twice"], strict=True):
+            assert grown == whole, (one.model.name, edits)
+        written = [grown.get("edited") for grown, _ in side["twice"]]
+        plain = side["twice"][0][0]["plain"]
+        assert sum(x is not None and x != plain for x in written) >= 5
+        assert sum(x is None for x in written) == 3  # a pattern, another text, a position
 
 
 def test_tokens_are_drawn_from_pythons_distribution(both):

@@ -175,7 +175,7 @@ export function attendOn(on, call) {
   const [q, k, v, map, y] = [[group, dHead], [n, dHead], [dValue, n], [group, n], [group, dValue]].map((shape) => on.tensor(shape).at);
   const { f, products } = on.heap;
   const put = (x, column, width, from, to, at) => {
-    for (let i = from; i < to; i++, at += width) f.set(x.data.subarray(i * x.columns + column, i * x.columns + column + width), at);
+    for (let i = from; i < to; i++) for (let c = 0, first = i * x.columns + column; c < width; c++) f[at++] = x.data[first + c];
   };
   for (let head = 0, last = -1; head < heads; head++) {
     const own = keyHead(call, head);
@@ -190,7 +190,7 @@ export function attendOn(on, call) {
       products.linear(q, k, 0, map, rows, dHead, n);
       for (let row = 0; row < rows; row++) weigh(call, head, from + row, f.subarray(map + row * n, map + (row + 1) * n));
       products.linear(map, v, 0, y, rows, n, dValue);
-      for (let row = 0; row < rows; row++) z.data.set(f.subarray(y + row * dValue, y + (row + 1) * dValue), (from + row) * z.columns + head * dValue);
+      for (let row = 0; row < rows; row++) for (let c = 0, to = (from + row) * z.columns + head * dValue; c < dValue; c++) z.data[to + c] = f[y + row * dValue + c];
     }
   }
   return z;

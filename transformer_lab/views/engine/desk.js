@@ -220,9 +220,9 @@ function* changes(reading, { edits, position, token, against = null, plain = fal
 
 /** The text written on, without edits and once more with them. @param {Reading} reading */
 function* write(reading, { n, sampling = {}, edits = [] }) {
-  const options = { sampling, read: reading.source };
-  const plain = yield* reading.text.write(reading.inputs, n, options);
-  const edited = edits.length ? yield* quietly(reading.text.write(reading.inputs, n, { ...options, edits })) : null;
+  const written = (edits) => reading.text.write(reading.inputs, n, { sampling, edits, read: reading.source, first: () => reading.pass(edits) });
+  const plain = yield* written([]);
+  const edited = edits.length ? yield* quietly(written(edits)) : null;
   return { plain, edited, tokens: reading.names(plain), editedTokens: edited && reading.names(edited) };
 }
 

@@ -319,7 +319,7 @@ export class GraphPass {
     const own = (t) => (Array.isArray(t) ? t.map(own) : t?.store && !on.made.includes(t) ? on.view(t, t.shape, t.strides) : t);
     result = own(result);
     if (letter === "b") this.#few.set(name, own(calls(this.#fewOf)));
-    on.settle([result, this.#few.get(name)].flat());
+    on.settle(letter === "b" ? [result, this.#few.get(name)].flat() : result);
     return result;
   }
 

@@ -92,10 +92,10 @@ export class TextModel {
    * The tokens that the model writes on; fewer than n where it ends the text, whose sign is not among them.
    * @param {import("./model.js").Inputs} inputs
    * @param {number} n
-   * @param {{edits?: any[], sampling?: import("./writing.js").Sampling, read?: any}} [options]
+   * @param {{edits?: any[], sampling?: import("./writing.js").Sampling, read?: any, first?: any}} [options]
    * @returns {Generator<number | null, number[]>}
    */
-  *write(inputs, n, { edits = [], sampling = {}, read } = {}) {
+  *write(inputs, n, { edits = [], sampling = {}, ...more } = {}) {
     const { config } = this.model;
     checkSampling(sampling, config.target_vocab_size ?? config.vocab_size);
     if (this.kind === "encoder") throw new Error(`${this.name} is an encoder and cannot generate text; it fills in masks`);
@@ -104,7 +104,7 @@ export class TextModel {
     const room = this.longest - own.length;
     if (!(Number.isInteger(n) && n >= 1 && n <= room)) throw new Error(`n must be at least 1 and at most ${room}, the tokens left in the context, got ${n}`);
     const { eos } = this.targetTokenizer.ids;
-    const written = yield* writing(this.model, inputs, n, { eos, edits, sampling, read });
+    const written = yield* writing(this.model, inputs, n, { eos, edits, sampling, ...more });
     return written[written.length - 1] === eos ? written.slice(0, -1) : written;
   }
 

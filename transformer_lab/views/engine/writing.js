@@ -82,25 +82,28 @@ function taker(options) {
  * @param {object} options
  * @param {number | null} [options.eos] the token that ends a text, which is given too
  * @param {any[]} [options.edits]
- * @param {(source: any) => Pass} [options.read]
+ * @param {(source: any) => import("./pass.js").Pass} [options.read]
+ * @param {() => Generator<null, import("./pass.js").Pass>} [options.first] the pass over the inputs, where one may be there
  * @param {Sampling} [options.sampling]
  * @returns {Generator<number | null, number[]>} the tokens; null between two blocks of a pass
  */
-export function* writing(model, inputs, most, { eos = null, edits = [], read, sampling = {} }) {
+export function* writing(model, inputs, most, { eos = null, edits = [], read, first, sampling = {} }) {
   if (model.config.kind === "encoder") throw new Error("an encoder cannot generate text; use a decoder or an encoder-decoder");
   const take = taker(sampling);
   const written = [];
   const start = model.both ? inputs.target : inputs.tokens;
-  let before = null; // the pass that the next one goes on from
+  let pass = null; // each goes on from the one before
   while (written.length < most) {
     const ids = [...start, ...written];
-    const pass = model.pass(model.both ? { ...inputs, target: ids } : { tokens: ids }, edits, { before, read, place: ids.length - 1 });
-    for (const _ of pass.steps()) yield null;
+    if (first && !pass) pass = yield* first();
+    else {
+      pass = model.pass(model.both ? { ...inputs, target: ids } : { tokens: ids }, edits, { before: pass, read, place: ids.length - 1 });
+      for (const _ of pass.steps()) yield null;
+    }
     const token = take(pass.logits([ids.length - 1]).data);
     written.push(token);
     yield token;
     if (token === eos) break;
-    before = pass;
   }
   return written;
 }
