@@ -1,12 +1,18 @@
-// Runs graphs of functions that read no weights: a table of cases, and what each gives.
+// Runs graphs of functions that read no weights, and analyses by their names: a table of cases, and what
+// each gives.
 
 import fs from "node:fs";
 
+import { analysis } from "../../transformer_lab/views/engine/analyses.js";
 import { Graph } from "../../transformer_lab/views/engine/graph.js";
 
+const floats = (bits) => new Float32Array(new Uint8Array(Buffer.from(bits, "hex")).buffer);
+const plain = ([name, { shape, data }]) => [name, { shape, bits: Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("hex") }];
+
 const cases = JSON.parse(fs.readFileSync(process.argv[2], "utf8"));
-const told = cases.map(({ description, given }) => {
-  const { results } = new Graph(description, () => ({ data: new Float32Array(0) })).run(given);
-  return Object.fromEntries([...results].map(([name, { shape, data }]) => [name, { shape, data: Array.from(data) }]));
+const told = cases.map(({ name, graph, given }) => {
+  const inputs = Object.fromEntries(Object.entries(given).map(([input, { shape, bits }]) => [input, { shape, data: floats(bits) }]));
+  const results = name ? Object.entries(analysis(name, inputs)) : [...new Graph(graph, () => ({ data: new Float32Array(0) })).run(inputs).results];
+  return Object.fromEntries(results.map(plain));
 });
 console.log(JSON.stringify(told));

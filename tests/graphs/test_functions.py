@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from transformer_lab.graphs.analyses import examples, small
 from transformer_lab.graphs.functions import function_graph
 
 RUN = Path(__file__).with_name("run_function.mjs")
@@ -52,18 +53,102 @@ def test_a_graph_gives_what_its_function_gives_at_another_size(function, example
             assert torch.allclose(found, one, atol=1e-6)
 
 
-@pytest.mark.needs("node")
-def test_the_engine_runs_it(tmp_path):
-    table = []
-    for function, example, other in CASES:
-        given = {
-            name: dict(shape=list(x.shape), data=x.flatten().tolist()) for name, x in other.items()
-        }
-        table.append(dict(description=function_graph(function, example).description(), given=given))
-    (tmp_path / "cases.json").write_text(json.dumps(table))
+def in_node(tmp_path, table):
+    """What the engine gives, of (a graph or the name of an analysis, inputs)."""
+    rows = []
+    for graph, given in table:
+        bits = {n: x.float().numpy().tobytes().hex() for n, x in given.items()}
+        given = {n: dict(shape=list(x.shape), bits=bits[n]) for n, x in given.items()}
+        which = dict(name=graph) if isinstance(graph, str) else dict(graph=graph.description())
+        rows.append(dict(which, given=given))
+    (tmp_path / "cases.json").write_text(json.dumps(rows))
     node = [shutil.which("node"), RUN, tmp_path / "cases.json"]
     out = subprocess.run(node, capture_output=True, text=True, check=True).stdout
-    for (function, _, other), found in zip(CASES, json.loads(out), strict=True):
+    for found in json.loads(out):
+        yield {
+            name: torch.from_numpy(np.frombuffer(bytes.fromhex(x["bits"]), "f4").copy()).reshape(
+                x["shape"]
+            )
+            for name, x in found.items()
+        }
+
+
+@pytest.mark.needs("node")
+def test_the_engine_runs_it(tmp_path):
+    table = [(function_graph(function, example), other) for function, example, other in CASES]
+    for (function, _, other), found in zip(CASES, in_node(tmp_path, table), strict=True):
         for name, wanted in function(**other).items():
-            shape, data = found[name]["shape"], found[name]["data"]
-            assert np.allclose(np.reshape(data, shape), wanted.numpy(), atol=1e-6), name
+            assert torch.allclose(found[name], wanted, atol=1e-6), name
+
+
+# What the sizes of examples become: of one row or token, and of many.
+TINY = {3: 1, 4: 1, 5: 1, 6: 2, 7: 2, 8: 3, 40: 3, 50: 6}
+MANY = {3: 9, 4: 6, 5: 70, 6: 41, 7: 16, 8: 24, 40: 129, 50: 333}
+
+
+def given_of(name, example, sizes, seed):
+    """Random inputs of other sizes; some edges that nobody attends to, and tokens that a text lacks."""
+    chance = torch.Generator().manual_seed(seed)
+    given = {}
+    for key, x in example.items():
+        shape = [sizes[n] for n in x.shape]
+        if x.dtype == torch.bool:
+            given[key] = torch.arange(shape[0]) % 3 == 0
+        elif not x.is_floating_point():
+            given[key] = torch.randint(5, shape, generator=chance)
+        else:
+            given[key] = torch.randn(shape, generator=chance)
+    if name == "attention_row":
+        given["scores"][3:] = -torch.inf
+        given["softcap"] = torch.tensor(float(seed % 2) * 3)
+    if name == "moved":
+        given["second"][:, 1::2] = torch.nan
+    if name == "outcome" and seed == 2:  # no edit changes anything
+        given["after"] = given["before"]
+    if name in ("codes", "thumbnails"):
+        given = {key: x.abs().clamp(max=1.5) / 1.5 for key, x in given.items()}
+    if name == "alike" and seed == 1:
+        given["x"] = given["y"] + 1e-6
+    if name == "adds_up" and seed == 1:
+        given["after"] = given["before"] + given["attention"] + given["mlp"]
+    return given
+
+
+def analyses():
+    for name, (function, example) in examples().items():
+        for seed, sizes in enumerate((TINY, MANY, MANY)):
+            yield name, function, given_of(name, example, sizes, seed)
+
+
+@pytest.mark.needs("node")
+def test_the_engine_has_every_analysis_as_python_computes_it(tmp_path):
+    """The file of graphs that is part of the package is current in what it computes."""
+    cases = list(analyses())
+    answers = in_node(tmp_path, [(name, given) for name, _, given in cases])
+    for (name, function, given), found in zip(cases, answers, strict=True):
+        wanted = function(**given)
+        assert list(found) == list(wanted), name
+        for key, x in wanted.items():
+            room = 1e-5 * max(1.0, float(x.float().nan_to_num(0, 0, 0).abs().max()))
+            torch.testing.assert_close(
+                found[key], x.float(), atol=room, rtol=1e-5, msg=f"{name} {key}"
+            )
+
+
+@pytest.mark.parametrize("name", examples())
+def test_every_analysis_can_be_exported_for_any_size(name):
+    graph = function_graph(*examples()[name])
+    for own, function, given in analyses():
+        if own != name:
+            continue
+        for found, wanted in zip(
+            graph.run_all(*given.values()), function(**given).values(), strict=True
+        ):
+            torch.testing.assert_close(found, wanted)
+
+
+def test_small_maps_are_max_pooled_as_pytorch_does_it():
+    for shape in ((2, 33, 64), (1, 5, 257), (3, 32, 1)):
+        maps = random(*shape)
+        size = [min(32, n) for n in shape[1:]]
+        assert torch.equal(small(maps)["small"], F.adaptive_max_pool2d(maps, size))

@@ -19,12 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..graphs import analyses
 from ..hub.held_norms import is_norm
 from ..hub.hooks import hook, hooked
 from ..hub.linear import is_linear, measured
 from ..hub.shield import no_grad, together
 from ..hub.sources import PartsError
-from ..softmax import cap, spread_heads
+from ..softmax import spread_heads
 from ..tracing.trace import Trace, TraceError
 from .score_parts import checked_call
 from .sources import inputs_of, precise
@@ -137,22 +138,18 @@ def _steps(
     keys = precise(spread_heads(call.key[[batch]], call.n_heads)[0, head])
     values = precise(spread_heads(call.value[[batch]], call.n_heads)[0])
     weights = precise(call.pattern(**row)[0])
-    dots = keys @ query
-    scaled = cap(dots * call.scale, call.softcap)
-    scores = precise(call.scores(**row)[0])
-    bias = torch.where(scores.isfinite(), scores - scaled, scores)
-    # A bias of nothing is none: what is left of the difference is fp32's.
-    small = 1e-4 * scaled.abs().max().clamp(min=1.0)
-    bias = torch.where(bias.abs() <= small, torch.zeros_like(bias), bias)
+    scale, softcap = query.new_tensor([call.scale, call.softcap or 0.0])
+    compared = analyses.attention_row(query, keys, precise(call.scores(**row)[0]), scale, softcap)
     every = precise(call.pattern(batch, slice(None), rows)[:, 0])
     z = torch.einsum("hk,hkd->hd", every, values)
     sums = seen.sums(z.flatten(), _cross_z(trace, kind, layer, batch, position))
     weight, _ = measured(sums.w_o, call.value.new_zeros(1, z.numel()))
     per_head = precise(weight).unflatten(0, (len(z), -1))
+    written = analyses.written(z[[head]], per_head[[head]])["written"][0]
     return BlockSteps(
         kind, layer, head, position, seen.stream, sums.reads, sums.norm, query, keys, values[head],
-        dots, float(call.scale), call.softcap, scaled, bias, weights,
-        float(call.to_nothing(**row)), z, z[head] @ per_head[head], sums.attention, sums.middle,
+        compared["dots"], float(call.scale), call.softcap, compared["scaled"], compared["bias"], weights,
+        float(call.to_nothing(**row)), z, written, sums.attention, sums.middle,
         sums.cross, sums.mlp_reads, sums.mlp_norm, sums.hidden, sums.mlp, sums.after, seen.out,
     )  # fmt: skip
 
@@ -274,7 +271,7 @@ class _Seen:
     def _same(self, a: Tensor, b: Tensor) -> bool:
         if a.shape != b.shape or not len(a):
             return False
-        return float((a - b).norm()) <= self._room * max(float(b.norm()), 1e-6)
+        return bool(analyses.alike(a, b, a.new_tensor(self._room))["alike"])
 
     def _out_of(self, z: Tensor, start: int, what: str) -> int:
         """Which linear layer read what the heads gave."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..graphs.analyses import likely
 from ..hub.network import Inputs
 from ..hub.shield import no_grad
 from ..tracing.trace import Trace, TraceError
@@ -165,12 +166,5 @@ def _read(
     size = max(1, CHUNK_MIB * 2**20 // (4 * vocabulary))
     parts = []
     for part, wanted in zip(streams.split(size), answers.split(size), strict=True):
-        logits = read(part)
-        of_answer = logits.gather(-1, wanted[:, None])
-        total = logits.logsumexp(-1, keepdim=True)
-        best = logits.topk(k)
-        rank = (logits > of_answer).sum(-1)
-        parts.append(
-            (best.indices, (best.values - total).exp(), (of_answer - total).exp()[:, 0], rank)
-        )
+        parts.append(likely(read(part), wanted, k).values())
     return tuple(torch.cat(x) for x in zip(*parts, strict=True))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..attention import AttentionCall
+from ..graphs import analyses
 from ..hub.sources import Source
 from ..softmax import as_additive, causal_mask
 from ..tracing.maps import GivenMaps
@@ -147,12 +148,13 @@ def score_by_dimension(
     keys = precise(call.key[batch, kv_head(call, head)])
     k = keys[key]
     fields = _score(call, layer, head, query, key, kind, batch, q, k)
+    others = keys[_reachable(call, batch, head, query)] if above_mean else keys
+    products = analyses.score_products(q, k, others, q.new_tensor(call.scale))
     if above_mean:
-        k = k - keys[_reachable(call, batch, head, query)].mean(0)
-    pairs = _pairs(trace, kind, layer, head, len(q))
+        k, products["products"] = products["above"], products["above_products"]
     return ScoreByDimension(
-        **fields, products=(q * k * call.scale).float(), q=q.float(), k=k.float(), pairs=pairs,
-        above_mean=above_mean,
+        **fields, products=products["products"].float(), q=q.float(), k=k.float(),
+        pairs=_pairs(trace, kind, layer, head, len(q)), above_mean=above_mean,
     )  # fmt: skip
 
 

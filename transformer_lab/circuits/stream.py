@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..graphs import analyses
 from ..hub.shield import no_grad
 from ..tracing.trace import Trace
 
@@ -85,9 +86,8 @@ def _adds_up(streams: dict[str, Tensor]) -> bool:
         return True
     if not streams["resid_pre"].shape == streams["attn_out"].shape == streams["mlp_out"].shape:
         return False
-    added = streams["attn_out"] + streams["mlp_out"]
-    apart = streams["resid_post"] - streams["resid_pre"] - added
-    return bool(apart.norm() <= 1e-4 * streams["resid_post"].norm())
+    names = ("resid_pre", "attn_out", "mlp_out", "resid_post")
+    return bool(analyses.adds_up(*(streams[name] for name in names))["adds_up"])
 
 
 def _after_attention(trace: Trace, before: Tensor, added: Tensor) -> Tensor:
@@ -103,7 +103,6 @@ def _after_attention(trace: Trace, before: Tensor, added: Tensor) -> Tensor:
 
 
 def _shares(parts: tuple[str, ...], at: list[tuple[Tensor, Tensor]]) -> BlockShare:
-    norm = torch.stack([added.norm(dim=-1) for added, _ in at])
-    length = torch.stack([stream.norm(dim=-1) for _, stream in at]).clamp(min=1e-12)
-    cosine = torch.stack([torch.cosine_similarity(a, s, -1, eps=1e-12) for a, s in at])
-    return BlockShare(parts, norm, norm / length, cosine)
+    each = [analyses.shares(added, stream) for added, stream in at]
+    norm, share, cosine = (torch.stack([x[n] for x in each]) for n in ("norm", "share", "cosine"))
+    return BlockShare(parts, norm, share, cosine)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..edits.effects import checked_token, of_each_text
 from ..edits.kinds import EditError
+from ..graphs import analyses
 from ..tracing.gradients import Logit, as_logit
 
 
@@ -38,9 +39,11 @@ class Metric:
 
     def at_places(self, logits: Tensor) -> Tensor:
         """Of logits [batch, vocab] at each text's place: each text's number, [batch]."""
-        if self.against is not None:
-            return _of(logits, self.token) - _of(logits, self.against)
-        return _of(logits if self.plain else logits.log_softmax(-1), self.token)
+        rows = torch.arange(len(logits), device=logits.device)
+        tokens = [of_each_text(x, rows) for x in (self.token, self.against) if x is not None]
+        which = analyses.token_logit if self.plain else analyses.token_log_probability
+        which = which if self.against is None else analyses.logit_difference
+        return which(logits, *tokens)["metric"]
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Of logits [batch, position, vocab], or answers [batch, class]."""
@@ -64,12 +67,6 @@ class Metric:
             checked_token(token, logits.shape[-1])
         assert self.places is not None
         return self.at_places(rows_at(logits, self.places, self.n))
-
-
-def _of(numbers: Tensor, token: int | Tensor) -> Tensor:
-    """Of [batch, vocab] each text's token."""
-    rows = torch.arange(len(numbers), device=numbers.device)
-    return numbers[rows, of_each_text(token, rows)]
 
 
 def rows_at(logits: Tensor, places: Tensor, n: int) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-WEIGHT_SCALE = 60_000
+from ..graphs import analyses
+from ..graphs.analyses import WEIGHT_SCALE
 
 
 def pack_weights(weights: Tensor) -> Tensor:
@@ -14,8 +15,7 @@ def pack_weights(weights: Tensor) -> Tensor:
     60000 is twice a multiple of 10000, so every edge of rounding to one, two, three or four
     decimals falls between two codes: the rounded number is that of the weight itself.
     """
-    codes = (weights.detach().double().clamp(0, 1) * WEIGHT_SCALE).floor()
-    return codes.clamp(min=1).where(weights > 0, 0).to(torch.int32).to(torch.uint16)
+    return analyses.codes(weights.detach().double())["codes"].to(torch.int32).to(torch.uint16)
 
 
 def unpack_weights(codes: Tensor) -> Tensor:

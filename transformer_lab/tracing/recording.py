@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..attention import KINDS, AttentionCall, Site, Tap
+from ..graphs import analyses
 from ..hub.network import Inputs, Network, SeamError
 from ..hub.shield import sheltered
 from ..softmax import spread_heads
@@ -231,7 +232,7 @@ def value_norms(network: Any, call: Any) -> Tensor:
         per_head = weight.float().unflatten(0, (call.n_heads, -1))  # [head, d_head, d_model]
         value = spread_heads(value, call.n_heads)
         if value.shape[0] * value.shape[2] < per_head.shape[1]:
-            norms = (value @ per_head).norm(dim=-1)
+            norms = analyses.value_norms(value, per_head)["norm"]
         else:
             gram = per_head @ per_head.transpose(-1, -2)
             # In place: new memory for the product costs several times its arithmetic.

@@ -15,8 +15,9 @@ from traitlets import TraitError
 import transformer_lab as tl
 from tests.factories import CountingBatches, small
 from tests.missing import lacking
+from transformer_lab.graphs.analyses import moved
 from transformer_lab.views import CompareView
-from transformer_lab.views.compare.data import align, moved, spread
+from transformer_lab.views.compare.data import align, spread
 from transformer_lab.views.compare.words import Compared, compare_sentence
 from transformer_lab.views.shared.words import short
 
@@ -74,10 +75,10 @@ def test_maps_are_spread_and_compared():
     assert torch.equal(b, second)
     both = torch.tensor([True, False, True])
     # Row 0 is the same; row 2 gives .25, 0, .75 and .25, .25, .5: a quarter lies elsewhere.
-    assert_close(moved(a, b, both), torch.tensor(0.125))
-    assert moved(a, a, both) == 0
+    assert_close(moved(a, b, both)["moved"], torch.tensor(0.125))
+    assert moved(a, a, both)["moved"] == 0
     far = torch.tensor([[0.0, 1.0], [0.75, 0.25]])
-    assert_close(moved(first, far, torch.ones(2).bool()), torch.tensor((1 + 0.5) / 2))
+    assert_close(moved(first, far, torch.ones(2).bool())["moved"], torch.tensor((1 + 0.5) / 2))
 
 
 # -- the view ---------------------------------------------------------------------------------------

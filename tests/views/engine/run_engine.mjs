@@ -4,6 +4,7 @@
 import fs from "node:fs";
 import path from "node:path";
 
+import { partOf } from "../../../transformer_lab/views/engine/attention.js";
 import { GraphModel } from "../../../transformer_lab/views/engine/graph_model.js";
 import { crc32, readSafetensors } from "../../../transformer_lab/views/engine/safetensors.js";
 
@@ -21,7 +22,7 @@ function told(pass) {
     for (let layer = 0; layer < model.layersOf(kind); layer++) {
       for (let head = 0; head < model.config.n_heads; head++) {
         found[`map/${kind}/${layer}/${head}`] = numbers(pass.pattern(kind, layer, head));
-        found[`value/${kind}/${layer}/${head}`] = numbers(pass.valueNorms(kind, layer, head));
+        found[`value/${kind}/${layer}/${head}`] = numbers(partOf(pass.valueNorms(kind, layer), head).data);
       }
     }
     if (kind === "cross") continue;

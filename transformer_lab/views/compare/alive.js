@@ -24,10 +24,9 @@ async function compareTraits(ask, told, page) {
     const [queries, keys] = ["queries", "keys"].map((axis) => aligned(told.map((one) => axesOf(one, kind)[axis])));
     const shape = { ...before, queries: queries.names.length, keys: keys.names.length, query_names: queries.names, key_names: keys.names };
     kinds[kind] = { ...shape, query_parts: [queries.first, queries.second], key_parts: [keys.first, keys.second], moved: moved.length, maps: all.reduce((sum, one) => sum + one.length, 0) };
-    for (const both of await mapsOf(ask, told, kind, kinds[kind])) {
-      moved.push(movedShare(both, kinds[kind]));
-      all.push(both);
-    }
+    const maps = await mapsOf(ask, told, kind, kinds[kind]);
+    for (const both of maps) moved.push(await movedShare(ask, told, both, kinds[kind]));
+    all.push(...maps);
   }
   const size = all.reduce((sum, one) => sum + one.length, 0);
   const whole = new Float32Array(4 * size <= ALL_MAPS_BYTES ? size : 0);
@@ -66,18 +65,10 @@ async function mapsOf(ask, told, kind, shape, places = everyHead(kind, shape)) {
 
 const everyHead = (kind, { layers, heads }) => Array.from({ length: layers * heads }, (_, i) => ({ kind, layer: Math.floor(i / heads), head: i % heads }));
 
-/** The mean, over the queries that both have, of half the sum of |b − a| over keys. */
-function movedShare(both, { queries, keys, query_parts: [first, second] }) {
-  let [sum, count] = [0, 0];
-  for (let q = 0; q < queries; q++) {
-    if (first[q] < 0 || second[q] < 0) continue;
-    count++;
-    for (let k = 0; k < keys; k++) {
-      const [a, b] = [both[q * keys + k], both[(queries + q) * keys + k]];
-      sum += Math.abs((Number.isNaN(b) ? 0 : b) - (Number.isNaN(a) ? 0 : a)) / 2;
-    }
-  }
-  return sum / count;
+async function movedShare(ask, [{ of }], both, { queries, keys, query_parts: [first, second] }) {
+  const [a, b] = [0, 1].map((side) => ({ shape: [1, queries, keys], data: both.subarray(side * queries * keys, (side + 1) * queries * keys) }));
+  const shared = Int32Array.from(first, (at, i) => Number(at >= 0 && second[i] >= 0));
+  return (await ask({ ask: "compute", of, name: "moved", inputs: { first: a, second: b, both: shared } })).moved.data[0];
 }
 
 /** The maps of one head, by its name. */

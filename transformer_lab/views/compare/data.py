@@ -9,6 +9,7 @@ from difflib import SequenceMatcher
 import torch
 from torch import Tensor
 
+from ...graphs import analyses
 from ...tracing.trace import Trace
 from ..shared.codecs import shown_token
 from ..shared.words import TO_NOTHING
@@ -67,20 +68,6 @@ def spread(weights: Tensor, queries: Sequence[int], keys: Sequence[int]) -> Tens
     found = weights[..., q.clamp(min=0), :][..., k.clamp(min=0)]
     missing = (q < 0)[:, None] | (k < 0)[None]
     return found.masked_fill(missing, float("nan"))
-
-
-def moved(first: Tensor, second: Tensor, both: Tensor) -> Tensor:
-    """The share of attention that lies elsewhere in the second map: the mean, over the queries that
-    both have, of half the sum of |second − first| over all keys (total variation distance).
-
-    Args:
-        first, second: [..., query, key] on aligned axes; both: bool [query].
-
-    Returns:
-        [...], between 0 and 1.
-    """
-    difference = (second.nan_to_num(0) - first.nan_to_num(0)).abs().sum(-1) / 2
-    return difference[..., both].mean(-1)
 
 
 class CompareData:
@@ -164,5 +151,7 @@ class CompareData:
                     "the two texts have no token in common; there is nothing to compare"
                 )
             layers = (self.layer(kind, i) for i in range(self.traces[0].n_layers(kind)))
-            self._moved[kind] = torch.stack([moved(maps[0], maps[1], both) for maps in layers])
+            self._moved[kind] = torch.stack(
+                [analyses.moved(*maps, both)["moved"] for maps in layers]
+            )
         return self._moved[kind]

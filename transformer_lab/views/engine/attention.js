@@ -1,6 +1,6 @@
 // Attention: softmax(q·kᵀ/√d + bias)·v. Source: Vaswani et al. 2017, equation 1.
 
-import { dot, linear, lengths, matrix, rmsNorm, rowsOf, softmax } from "./tensors.js";
+import { dot, linear, matrix, rmsNorm, rowsOf, softmax } from "./tensors.js";
 
 /**
  * @typedef {import("./tensors.js").Matrix} Matrix
@@ -81,22 +81,37 @@ export function patternOf(call, head, from = 0, to = call.query.rows) {
 
 /** A query's products with all keys to its row of the map, in place. @param {Call} call @param {number} head @param {number} row @param {Float32Array} weights */
 function weigh(call, head, row, weights) {
-  const { dHead, causal, bias, scale = 1 / Math.sqrt(dHead), softcap = null, mask = null, sink = null } = call;
+  if (call.causal) weights.fill(0, call.start + row + 1);
+  softmax(scored(call, head, row, weights), call.sink?.(head, row));
+  putIn(weights, changesOf(call, head, row), head);
+}
+
+/** What the softmax of a row reads: −∞ where the query may not look. @param {Call} call @param {number} head @param {number} row */
+export function scoresOf(call, head, row) {
+  const { query, key, dHead } = call;
+  const [q, k] = [row * query.columns + head * dHead, keyHead(call, head) * dHead];
+  const scores = Float32Array.from({ length: key.rows }, (_, j) => dot(query.data, q, key.data, j * key.columns + k, dHead));
+  scored(call, head, row, scores);
+  return call.causal ? scores.fill(-Infinity, call.start + row + 1) : scores;
+}
+
+const changesOf = ({ changes, start }, head, row) => changes.filter((change) => (change.head ?? head) === head && (change.query ?? start + row) === start + row);
+
+/** Products to scores, in place: of the keys up to the query in causal attention, which are given back. @param {Call} call @param {number} head @param {number} row @param {Float32Array} products */
+function scored(call, head, row, products) {
+  const { key, dHead, causal, bias, scale = 1 / Math.sqrt(dHead), softcap = null, mask = null } = call;
   const place = call.start + row;
-  const seen = causal ? weights.subarray(0, place + 1) : weights;
-  if (causal) weights.fill(0, place + 1);
+  const seen = causal ? products.subarray(0, place + 1) : products;
   for (let j = 0; j < seen.length; j++) seen[j] *= scale;
   if (softcap !== null) for (let j = 0; j < seen.length; j++) seen[j] = softcap * Math.tanh(seen[j] / softcap);
   if (mask) addMask(seen, mask, head, row);
-  if (bias) for (let j = 0; j < seen.length; j++) seen[j] += bias.lines[head][j - place + bias.middle];
-  const changes = call.changes.filter((change) => (change.head ?? head) === head && (change.query ?? place) === place);
-  for (const { key, put } of changes) {
+  if (bias) for (let j = 0; j < seen.length; j++) seen[j] += bias.lines[head][j - (bias.fromLast ? key.rows - 1 : place) + bias.middle];
+  for (const { key: cut, put } of changesOf(call, head, row)) {
     if (put) continue;
-    if (key === null) seen.fill(-Infinity);
-    else if (key < seen.length) seen[key] = -Infinity;
+    if (cut === null) seen.fill(-Infinity);
+    else if (cut < seen.length) seen[cut] = -Infinity;
   }
-  softmax(seen, sink?.(head, row));
-  putIn(weights, changes, head);
+  return seen;
 }
 
 /** @param {Float32Array} scores @param {Mask} mask @param {number} head @param {number} row */
@@ -196,18 +211,19 @@ export function attendOn(on, call) {
   return z;
 }
 
-/**
- * How long the vector is that each key would add to the stream at weight 1: ‖value · W_O‖. Source:
- * Kobayashi et al. 2020.
- * @param {Call} call @param {number} head @param {any} weights of the layer
- */
-export function valueNorms(call, head, weights) {
-  const { value, dHead } = call;
-  const own = matrix(value.rows, dHead);
-  const first = keyHead(call, head) * dHead;
-  for (let j = 0; j < value.rows; j++) own.data.set(value.data.subarray(j * value.columns + first, j * value.columns + first + dHead), j * dHead);
-  const out = weights.out.weight;
-  const part = matrix(out.rows, dHead);
-  for (let o = 0; o < out.rows; o++) part.data.set(out.data.subarray(o * out.columns + head * dHead, o * out.columns + (head + 1) * dHead), o * dHead);
-  return lengths(linear(own, { weight: part, bias: null }));
+/** The values that each head reads: [head, key, dValue]. @param {Call} call */
+export function valuesOf(call) {
+  const { value, heads, dValue: d = call.dHead } = call;
+  const data = new Float32Array(heads * value.rows * d);
+  for (let head = 0, to = 0; head < heads; head++) {
+    const first = keyHead(call, head) * d;
+    for (let j = 0; j < value.rows; j++, to += d) data.set(value.data.subarray(j * value.columns + first, j * value.columns + first + d), to);
+  }
+  return { shape: [heads, value.rows, d], data };
+}
+
+/** One of several along the first axis, as a view with an axis of 1. @param {{shape: number[], data: Float32Array}} x @param {number} i */
+export function partOf({ shape, data }, i) {
+  const size = data.length / shape[0];
+  return { shape: [1, ...shape.slice(1)], data: data.subarray(i * size, (i + 1) * size) };
 }

@@ -2,9 +2,11 @@
 // begins from the passes that are there. Every answer is a generator, so that whoever runs it may stop
 // between two steps.
 
+import { analysis } from "./analyses.js";
+import { partOf } from "./attention.js";
 import { tokenFlow } from "./flow.js";
 import { picture, pictures } from "./pictures.js";
-import { blockShares, logitLens, logProbabilities, outcome, stateChanges } from "./predictions.js";
+import { blockShares, logitLens, outcome } from "./predictions.js";
 import { score } from "./scores.js";
 import { blockSteps } from "./steps.js";
 import { TextModel } from "./text_model.js";
@@ -55,10 +57,9 @@ export class Reading {
   /** Predictions at a position without edits, beside those of a pass with some. @param {import("./pass.js").Pass} clean @param {import("./pass.js").Pass | null} pass @param {number} position */
   compared(clean, pass, position) {
     if (!this.text.model.weights.head) {
-      return { position, kl: null, rows: [], states: pass ? stateChanges(clean.last(), pass.last()) : [] };
+      return { position, kl: null, rows: [], states: pass ? Array.from(analysis("state_changes", { before: clean.last(), after: pass.last() }).change.data) : [] };
     }
-    const [before, after] = [clean, pass].map((one) => one && logProbabilities(one.logits([position]).data));
-    const { kl, rows } = outcome(before, after);
+    const { kl, rows } = outcome(clean.logits([position]).data, pass && pass.logits([position]).data);
     const names = this.names(rows.map(({ id }) => id));
     return { position, kl, rows: rows.map((row, i) => ({ ...row, token: names[i] })), states: [] };
   }
@@ -110,7 +111,7 @@ export class Desk {
 }
 
 /** @type {Record<string, (asked: any, given: any, more?: any) => Generator<any, any>>} */
-const ANSWERS = { load, read, told: toldOf, words, decode, names, predict, map, picture, pictures, stream, lens, score, steps: blockSteps, flow: tokenFlow, effects, changes, write };
+const ANSWERS = { load, read, told: toldOf, words, decode, names, predict, map, picture, pictures, stream, lens, score, steps: blockSteps, flow: tokenFlow, effects, changes, write, compute };
 
 /** A model from what a page carries. @param {Desk} desk @param {import("./text_model.js").Packed} packed */
 function* load(desk, packed) {
@@ -164,10 +165,15 @@ function* map(reading, { edits = [], places }) {
   const pass = yield* reading.pass(edits);
   const found = [];
   for (const { kind, layer, head } of places) {
-    found.push({ kind, layer, head, weights: pass.pattern(kind, layer, head), values: pass.valueNorms(kind, layer, head) });
+    found.push({ kind, layer, head, weights: pass.pattern(kind, layer, head), values: partOf(pass.valueNorms(kind, layer), head).data });
     yield null;
   }
   return found;
+}
+
+/** A function of graphs/analyses.py. @param {Reading} _ @param {{name: string, inputs: Record<string, any>}} given */
+function* compute(_, { name, inputs }) {
+  return analysis(name, inputs);
 }
 
 /** The length of the residual stream, [layer + 1][position], and what each part of a block adds to it. @param {Reading} reading */
@@ -207,11 +213,8 @@ function* effects(reading, { places, position }) {
  */
 function* changes(reading, { edits, position, token, against = null, plain = false }) {
   const clean = yield* reading.pass([]);
-  const metric = (pass) => {
-    const logits = pass.logits([position]).data;
-    if (against !== null) return logits[token] - logits[against];
-    return plain ? logits[token] : logProbabilities(logits)[token];
-  };
+  const [name, other] = against !== null ? ["logit_difference", { against: Int32Array.of(against) }] : [plain ? "token_logit" : "token_log_probability", {}];
+  const metric = (pass) => analysis(name, { logits: pass.logits([position]), token: Int32Array.of(token), ...other }).metric.data[0];
   const before = metric(clean);
   const found = [];
   for (const edit of edits) found.push(metric(yield* reading.fresh([edit], position)) - before);

@@ -4,8 +4,8 @@
 // et al. 2021; Ferrando and Voita 2024.
 
 import { keyHead } from "./attention.js";
-import { likeliest, logProbabilities } from "./predictions.js";
-import { add, dot, linear, matrix, transposed } from "./tensors.js";
+import { logProbabilities } from "./predictions.js";
+import { add, dot, likeliest, linear, matrix, transposed } from "./tensors.js";
 
 const SENT = 300; // edges of one flow
 const ANSWERED = 5;

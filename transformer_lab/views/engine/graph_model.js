@@ -1,10 +1,9 @@
 // A model that travels as its graph, as the rest of the engine asks for a model: what `Transformer` is for
 // our own. What needs weights by their part in an architecture (steps, sources) it refuses.
 
-import { lengths, linear, matrix } from "./tensors.js";
+import { Analyses } from "./analyses.js";
 import { Graph, GraphPass } from "./graph.js";
 import { Pass } from "./pass.js";
-import { keyHead } from "./attention.js";
 import { ModelOfKinds } from "./kinds.js";
 import { rescaled } from "./safetensors.js";
 
@@ -37,9 +36,7 @@ export class GraphModel extends ModelOfKinds {
     this.config = { ...config, attention_only: false };
     this.graph = new Graph(description, (name) => /** @type {any} */ (tensors.get(name)));
     this.tensors = tensors;
-    this.described = analyses;
-    /** @type {Map<string, Graph>} made when they are first asked for */
-    this.analyses = new Map();
+    this.analyses = new Analyses(analyses, (weight) => /** @type {any} */ (tensors.get(weight)), this.graph);
     this.weights = { head: "logits" in description.results };
     /** @type {GraphModelPass[]} the oldest first */
     this.held = [];
@@ -51,25 +48,25 @@ export class GraphModel extends ModelOfKinds {
    * @param {Record<string, any>} inputs numbers, or {shape, data}
    * @returns {Generator<null, Map<string, {shape: number[], data: Float32Array}>>} results by name
    */
-  *analysing(name, inputs) {
-    let graph = this.analyses.get(name);
-    if (!graph) {
-      if (!Object.hasOwn(this.described, name)) throw new Error(`this page does not carry the graph of ${name}`);
-      graph = new Graph(this.described[name], (weight) => /** @type {any} */ (this.tensors.get(weight)), this.graph);
-      this.analyses.set(name, graph);
-    }
-    const pass = new GraphPass(graph, inputs);
-    for (const _ of pass.steps()) yield null;
-    return pass.results;
+  analysing(name, inputs) {
+    return this.analyses.steps(name, inputs);
   }
 
   /** The same at once. @param {string} name @param {Record<string, any>} inputs */
   analysis(name, inputs) {
-    const steps = this.analysing(name, inputs);
-    for (;;) {
-      const { done, value } = steps.next();
-      if (done) return value;
-    }
+    return this.analyses.run(name, inputs);
+  }
+
+  /** W_O of each head, [head, dValue, d_model]; null where no matrix alone follows the heads. @param {string} kind @param {number} layer @param {number} heads */
+  outputOf(kind, layer, heads) {
+    const view = this.config.w_o[`${kind}/${layer}`];
+    if (!view) return null;
+    const kept = this.tensors.get(view.weight);
+    const from = kept.scale ? rescaled(kept.shape, kept.data, kept.scale) : kept.data;
+    const { shape: [rows, columns], strides: [row, column], at } = view;
+    const data = new Float32Array(rows * columns);
+    for (let k = 0, to = 0; k < rows; k++) for (let o = 0; o < columns; o++) data[to++] = from[at + k * row + o * column];
+    return { shape: [heads, rows / heads, columns], data };
   }
 
   /** Why it has no parts by name, which some analyses need. */
@@ -195,22 +192,5 @@ export class GraphModelPass extends Pass {
     const inner = /** @type {GraphPass} */ (this.inner);
     const n = (this.model.both ? this.inputs.target : this.inputs.tokens).length;
     return inner.answersAt(places ?? Array.from({ length: n }, (_, i) => i));
-  }
-
-  /** ‖value · W_O‖ of each key; ‖value‖ where no matrix alone follows the heads. @param {string} kind @param {number} layer @param {number} head */
-  valueNorms(kind, layer, head) {
-    const call = this.callOf(kind, layer, head);
-    const { value, dValue = call.dHead } = call;
-    const own = matrix(value.rows, dValue);
-    const first = keyHead(call, head) * dValue;
-    for (let j = 0; j < value.rows; j++) own.data.set(value.data.subarray(j * value.columns + first, j * value.columns + first + dValue), j * dValue);
-    const output = this.model.config.w_o[`${kind}/${layer}`];
-    if (!output) return lengths(own);
-    const kept = this.model.tensors.get(output.weight);
-    const data = kept.scale ? rescaled(kept.shape, kept.data, kept.scale) : kept.data;
-    const [row, column] = output.strides;
-    const part = matrix(output.shape[1], dValue); // turned: [d_model, dValue]
-    for (let o = 0; o < part.rows; o++) for (let k = 0; k < dValue; k++) part.data[o * dValue + k] = data[output.at + (head * dValue + k) * row + o * column];
-    return lengths(linear(own, { weight: part, bias: null }));
   }
 }

@@ -6,7 +6,7 @@ import { readConfig, weightsOf } from "./config.js";
 import { ModelOfKinds } from "./kinds.js";
 import { Pass } from "./pass.js";
 import { positionsOf } from "./positions.js";
-import { ACTIVATIONS, each, linear, matrix } from "./tensors.js";
+import { ACTIVATIONS, each, linear, matrix, transposed } from "./tensors.js";
 
 /**
  * @typedef {import("./tensors.js").Matrix} Matrix
@@ -34,6 +34,13 @@ export class Transformer extends ModelOfKinds {
   /** The weights of a stack; cross-attention is in the decoder's. @param {string} kind */
   stackOf(kind) {
     return this.weights[kind === "cross" ? "decoder" : kind];
+  }
+
+  /** W_O of each head: [head, dHead, d_model]. @param {string} kind @param {number} layer */
+  outputOf(kind, layer) {
+    const block = this.stackOf(kind).blocks[layer];
+    const { weight } = (kind === "cross" ? block.cross : block.attention).out;
+    return { shape: [this.config.n_heads, this.config.d_head, weight.rows], data: transposed(weight).data };
   }
 
   /**

@@ -1,7 +1,7 @@
 // What each operation of a graph does: a table by PyTorch's names. Nothing here knows an architecture.
 
 import { MAPS, SCRATCH, ZIPS } from "./kernel.js";
-import { ACTIVATIONS, erf } from "./tensors.js";
+import { ACTIVATIONS, erf, likeliest } from "./tensors.js";
 import { catenated, chosen, counted, embedded, expanded, gathered, grouped, indexPut, indexed, range, reshaped, scattered, slicePut, sliced, split, squeezed, triangle, where } from "./rearranging.js";
 import { axisOf, broadcast, countOf, eachRow, isTensor, isWhole, stridesAs, stridesOf, typeOf } from "./strided.js";
 
@@ -167,18 +167,15 @@ function cumulative(f, from, to, n) {
   for (let j = 0; j < n; j++) f[to + j] = s += f[from + j];
 }
 
-/** Indices of every run's numbers in order, and the numbers. @param {Workspace} on @param {Tensor} x @param {number} axis @param {number} k @param {boolean} down */
-function ordered(on, x, axis, k, down) {
-  const values = alongAxis(on, x, axis, (f, from, to, n) => {
-    const sorted = Float32Array.from(f.subarray(from, from + n)).sort();
-    for (let j = 0; j < n; j++) f[to + j] = sorted[down ? n - 1 - j : j];
-  });
-  const places = alongAxis(on, x, axis, (f, from, to, n) => {
-    const order = Array.from({ length: n }, (_, i) => i).sort((a, b) => (down ? f[from + b] - f[from + a] : f[from + a] - f[from + b]) || a - b);
-    for (let j = 0; j < n; j++) f[to + j] = order[j];
-  }, "int");
+/** Every run's numbers in an order, and their indices. @param {Workspace} on @param {Tensor} x @param {number} axis @param {number} k @param {(run: Float32Array) => number[]} order */
+function ordered(on, x, axis, k, order) {
+  const values = alongAxis(on, x, axis, (f, from, to, n) => order(f.subarray(from, from + n)).forEach((i, j) => (f[to + j] = f[from + i])));
+  const places = alongAxis(on, x, axis, (f, from, to, n) => order(f.subarray(from, from + n)).forEach((i, j) => (f[to + j] = i)), "int");
   return [values, places].map((t) => on.view(t, t.shape.with(axisOf(axis, t.shape.length), k), t.strides));
 }
+
+/** The indices of a run's numbers in order. @param {boolean} down */
+const sorted = (down) => (run) => Array.from(run.keys()).sort((a, b) => (down ? run[b] - run[a] : run[a] - run[b]) || a - b);
 
 /** @type {Operation} */
 function normOfRows(on, [x, shape, weight, bias, eps]) {
@@ -315,6 +312,9 @@ export const OPERATIONS = {
   "neg": (on, [x]) => eachNumber(on, x, unary.neg, x.type, MAPS.neg),
   "abs": (on, [x]) => eachNumber(on, x, Math.abs),
   "relu": (on, [x]) => eachNumber(on, x, unary.relu),
+  isnan: (on, [x]) => eachNumber(on, x, (v) => +Number.isNaN(v), "bool"),
+  isinf: (on, [x]) => eachNumber(on, x, (v) => +(Math.abs(v) === Infinity), "bool"),
+  round: (on, [x]) => eachNumber(on, x, (v) => (v % 1 === 0.5 || v % 1 === -0.5 ? 2 * Math.round(v / 2) : Math.round(v))), // halves to even
   gelu,
   ...Object.fromEntries(["clamp", "clamp.Tensor"].map((name) => [name, clamped])),
   bitwise_not: not,
@@ -351,8 +351,8 @@ export const OPERATIONS = {
   _safe_softmax: (on, [x, axis]) => alongAxis(on, x, axis, safeSoftmax),
   _log_softmax: (on, [x, axis]) => alongAxis(on, x, axis, logSoftmax),
   cumsum: (on, [x, axis]) => alongAxis(on, x, axis, cumulative, x.type === "bool" ? "int" : x.type),
-  sort: (on, [x, axis = -1, down = false]) => ordered(on, x, axis, x.shape[axisOf(axis, x.shape.length)], down),
-  topk: (on, [x, k, axis = -1]) => ordered(on, x, axis, k, true),
+  sort: (on, [x, axis = -1, down = false]) => ordered(on, x, axis, x.shape[axisOf(axis, x.shape.length)], sorted(down)),
+  topk: (on, [x, k, axis = -1]) => ordered(on, x, axis, k, (run) => likeliest(run, k)),
   native_layer_norm: normOfRows,
 
   mm: (on, [x, w]) => product(on, x, w),

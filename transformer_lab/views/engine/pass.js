@@ -1,10 +1,11 @@
 // One pass of a model over a text: it goes from block to block, keeps what each gave, and lets edits
 // change it. A pass that begins from another takes over the blocks below the first that differs.
 
-import { attend, callOf, patternOf, valueNorms } from "./attention.js";
+import { analysis } from "./analyses.js";
+import { attend, callOf, patternOf, valuesOf } from "./attention.js";
 import { block } from "./block.js";
 import { Edits } from "./edits.js";
-import { copyOf, lengths, matrix, rowsOf } from "./tensors.js";
+import { add, copyOf, matrix, rowsOf } from "./tensors.js";
 
 /**
  * @typedef {import("./tensors.js").Matrix} Matrix
@@ -30,6 +31,9 @@ import { copyOf, lengths, matrix, rowsOf } from "./tensors.js";
  * @property {Record<string, Attended>} attention by kind
  * @property {Record<string, Matrix>} streams
  */
+
+/** Of the values of a call: a pass takes over those below its first edit. @type {WeakMap<Call, {shape: number[], data: Float32Array}>} */
+const norms = new WeakMap();
 
 export class Pass {
   /** @param {import("./model.js").Transformer} model @param {import("./model.js").Inputs} inputs @param {any[]} edits @param {Options} options */
@@ -175,11 +179,17 @@ export class Pass {
     return call;
   }
 
-  /** ‖value · W_O‖ of each key. @param {string} kind @param {number} layer @param {number} head */
-  valueNorms(kind, layer, head) {
-    const call = this.callOf(kind, layer, head);
-    const weights = this.model.stackOf(kind).blocks[layer];
-    return valueNorms(call, head, kind === "cross" ? weights.cross : weights.attention);
+  /** ‖value · W_O‖ of each head and key, [head, key]; ‖value‖ where no matrix alone follows the heads. @param {string} kind @param {number} layer */
+  valueNorms(kind, layer) {
+    const { call } = this.at(kind, layer);
+    const known = norms.get(call);
+    if (known) return known;
+    const values = valuesOf(call);
+    const [heads, n, d] = values.shape;
+    const output = this.model.outputOf(kind, layer, heads);
+    const { data } = output ? analysis("value_norms", { values, w_o: output }).norm : analysis("lengths", { x: { shape: [heads * n, d], data: values.data } }).length;
+    norms.set(call, { shape: [heads, n], data });
+    return { shape: [heads, n], data };
   }
 
   /** What heads gave. @param {string} kind @param {number} layer */
@@ -198,9 +208,21 @@ export class Pass {
     return this.streamAt("resid_post", kind, this.model.layersOf(kind) - 1);
   }
 
-  /** The length of the stream before the first block and after every one: [layer + 1][position]. @param {string} kind of the stack */
-  norms(kind) {
+  /** The stream before the first block and after every one. @param {string} kind of the stack */
+  streamRows(kind) {
     const layers = Array.from({ length: this.model.layersOf(kind) }, (_, layer) => layer);
-    return [this.streamAt("resid_pre", kind, 0), ...layers.map((layer) => this.streamAt("resid_post", kind, layer))].map(lengths);
+    return [this.streamAt("resid_pre", kind, 0), ...layers.map((layer) => this.streamAt("resid_post", kind, layer))];
+  }
+
+  /** Its length: [layer + 1][position]. @param {string} kind of the stack */
+  norms(kind) {
+    return this.streamRows(kind).map((x) => analysis("lengths", { x }).length.data);
+  }
+
+  /** The stream between self- and cross-attention. @param {string} kind @param {number} layer */
+  middle(kind, layer) {
+    const { model } = this;
+    const sum = add(this.streamAt("resid_pre", kind, layer), this.streamAt("attn_out", kind, layer));
+    return model.config.norm_first ? sum : model.norm(sum, model.stackOf(kind).blocks[layer].norm1);
   }
 }

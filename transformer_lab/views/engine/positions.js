@@ -9,6 +9,7 @@ import { matrix } from "./tensors.js";
  * @typedef {object} Bias what is added to scores
  * @property {Float32Array[]} lines of each head, by key − query + `middle`
  * @property {number} middle
+ * @property {boolean} fromLast whether it is that of the last query in every row, as Python keeps it: a softmax sees no difference
  *
  * @typedef {object} Positions one stack's
  * @property {(x: Matrix, start: number) => void} embed adds to embeddings; the first stands at `start`
@@ -36,7 +37,7 @@ export function positionsOf(config, tables, causal) {
   if (name === "rotary") return { ...nothing, rotate: (x, dHead, start) => rotated(x, dHead, start, options.base) };
   if (name === "alibi") {
     const slopes = alibiSlopes(config.n_heads);
-    return { ...nothing, bias: byDistance(config.n_heads, (head, distance) => -slopes[head] * Math.abs(distance)) };
+    return { ...nothing, bias: byDistance(config.n_heads, (head, distance) => -slopes[head] * Math.abs(distance), causal) };
   }
   if (name === "relative") {
     const table = tables[causal ? "decoder" : "encoder"];
@@ -71,13 +72,13 @@ function rotated(x, dHead, start, base) {
 }
 
 /** A number for every head and distance key − query, made once a length. */
-function byDistance(heads, value) {
+function byDistance(heads, value, fromLast = false) {
   let known = /** @type {Bias | null} */ (null);
   return (length) => {
     if (known && known.middle >= length - 1) return known;
     const middle = 2 * length; // room for a text that grows
     const line = (head) => Float32Array.from({ length: 2 * middle + 1 }, (_, at) => value(head, at - middle));
-    known = { middle, lines: Array.from({ length: heads }, (_, head) => line(head)) };
+    known = { middle, fromLast, lines: Array.from({ length: heads }, (_, head) => line(head)) };
     return known;
   };
 }

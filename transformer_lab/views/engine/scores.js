@@ -1,25 +1,29 @@
-// One score q·k of one head, from its dimensions to a weight, and who wrote it. As in circuits/score_parts.py.
+// One score q·k of one head, from its dimensions to a weight, and who wrote it.
 
-import { keyHead } from "./attention.js";
-import { likeliest } from "./predictions.js";
+import { analysis } from "./analyses.js";
+import { keyHead, scoresOf } from "./attention.js";
 import { scoreBySource } from "./sources.js";
-import { dot } from "./tensors.js";
+import { likeliest, matrix } from "./tensors.js";
 
 /**
- * What a head compares for one query: it and every key, their products, and what is added to these, all in 64 bits.
- * @param {import("./pass.js").Pass} pass @param {import("./attention.js").Call} call @param {number} head @param {number} row
+ * What a head compares for one query: it and every key, their products, and what is added to these.
+ * @param {import("./attention.js").Call} call @param {number} head @param {number} row
  */
-export function rowScores(pass, call, head, row) {
-  const [n, d] = [call.key.rows, call.dHead];
-  const scale = 1 / Math.sqrt(d);
-  const vector = (x, at, part) => Float64Array.from(x.data.subarray(at * x.columns + part * d, at * x.columns + (part + 1) * d));
-  const q = vector(call.query, row, head);
-  const keys = Array.from({ length: n }, (_, j) => vector(call.key, j, keyHead(call, head)));
-  const dots = Float64Array.from(keys, (k) => dot(q, 0, k, 0, d));
-  const place = call.start + row;
-  const from = pass.model.config.positions.name === "alibi" && call.causal ? n - 1 : place; // as Python keeps it: a softmax sees no difference
-  const bias = Float64Array.from(keys, (_, j) => (call.causal && j > place ? -Infinity : call.bias ? call.bias.lines[head][j - from + call.bias.middle] : 0));
-  return { q, keys, dots, scale, bias, scores: dots.map((x, j) => x * scale + bias[j]) };
+export function rowScores(call, head, row) {
+  const { query, key, dHead: d, scale = 1 / Math.sqrt(d), softcap = null } = call;
+  const first = keyHead(call, head) * d;
+  const q = query.data.slice(row * query.columns + head * d, row * query.columns + (head + 1) * d);
+  const keys = Array.from({ length: key.rows }, (_, j) => key.data.subarray(j * key.columns + first, j * key.columns + first + d));
+  const compared = analysis("attention_row", { query: q, keys: stackedRows(keys), scores: scoresOf(call, head, row), scale, softcap: softcap ?? 0 });
+  const [dots, scaled, bias, scores] = ["dots", "scaled", "bias", "scores"].map((name) => compared[name].data);
+  return { q, keys, dots, scale, softcap, scaled, bias, scores };
+}
+
+/** @param {Float32Array[]} rows @returns {import("./tensors.js").Matrix} */
+function stackedRows(rows) {
+  const x = matrix(rows.length, rows[0].length);
+  rows.forEach((row, i) => x.data.set(row, i * x.columns));
+  return x;
 }
 
 /**
@@ -39,28 +43,24 @@ export function* score(reading, { kind, layer, head, query = null, key = null })
   const weights = map.subarray(row * n, (row + 1) * n);
   const to = key ?? likeliest(weights, 1)[0];
 
-  const { q, keys, scale, bias, scores } = rowScores(pass, call, head, row);
+  const { q, keys, dots, scale, softcap, scaled, bias, scores } = rowScores(call, head, row);
   const reached = Array.from(keys.keys()).filter((j) => Number.isFinite(scores[j]));
-  const reachable = reached.map((j) => keys[j]);
+  const above = reached.length > 1;
   const k = keys[to];
-  const products = q.map((x, i) => x * k[i] * scale);
-  const aboveK = k.map((x, i) => x - reachable.reduce((sum, one) => sum + one[i], 0) / reachable.length);
-  const aboveProducts = q.map((x, i) => x * aboveK[i] * scale);
-  const whole = dot(q, 0, k, 0, d);
-  const above = reachable.length > 1;
+  const split = analysis("score_products", { query: q, key: k, others: stackedRows(above ? reached.map((j) => keys[j]) : keys), scale });
+  const { products, above: aboveK, above_products: aboveProducts } = split;
   const turns = kind !== "cross" && pass.model.config.positions.name === "rotary";
-  const length = (x) => Math.sqrt(dot(x, 0, x, 0, d));
-  const cell = { kind, layer, head, query: row, key: to, scaled: whole * scale, longest: length(q) * length(k) * scale };
+  const cell = { kind, layer, head, query: row, key: to, scaled: dots[to] * scale, longest: split.longest.data[0] };
   const bySource = yield* scoreBySource(pass, cell, reached, above);
   return {
     info: {
-      kind, layer, head, query: row, key: to, dot: whole, scale, scaled: whole * scale, softcap: null, capped: whole * scale,
+      kind, layer, head, query: row, key: to, dot: dots[to], scale, scaled: cell.scaled, softcap, capped: scaled[to],
       bias: unlessInfinite(bias[to]), score: unlessInfinite(scores[to]), weight: weights[to],
-      mean: above ? whole * scale - aboveProducts.reduce((sum, x) => sum + x, 0) : null,
+      mean: above ? split.mean.data[0] : null,
       d, keys: n, pairs: turns ? Array.from({ length: d }, (_, i) => i % (d / 2)) : null,
       why_no_above: "", ...bySource.told,
     },
-    numbers: Float32Array.from([q, k, products, scores, weights, ...(above ? [aboveK, aboveProducts] : []), ...bySource.numbers].flatMap((part) => Array.from(part))),
+    numbers: Float32Array.from([q, k, products.data, scores, weights, ...(above ? [aboveK.data, aboveProducts.data] : []), ...bySource.numbers].flatMap((part) => Array.from(part))),
     /** Whether each place that may be left out leads here. */
     lastQuery: row === queries - 1,
     mostOfRow: likeliest(weights, 1)[0] === to,

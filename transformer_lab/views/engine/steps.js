@@ -1,10 +1,11 @@
 // One token's way through one block, number by number. As in circuits/block_walk.py.
 
-import { keyHead } from "./attention.js";
+import { analysis } from "./analyses.js";
+import { partOf, patternOf, valuesOf } from "./attention.js";
 import { hiddenOf } from "./block.js";
-import { logitLens, logProbabilities } from "./predictions.js";
+import { logitLens } from "./predictions.js";
 import { rowScores } from "./scores.js";
-import { dot, rowsOf } from "./tensors.js";
+import { rowsOf } from "./tensors.js";
 
 const ALIKE = 1e-4; // how far a vector may be from what it is taken for, beside its length
 const NORMS = { layer: "LayerNorm", rms: "RMSNorm" };
@@ -62,20 +63,15 @@ export function* blockSteps(reading, { kind, layer, head, position, k = 8 }) {
 
 /** From the query to what every head takes with it, and what this one writes. */
 function attended(pass, call, head, position) {
-  const { kind, layer } = call;
-  const { q: query, keys, dots, scale, bias: added, scores } = rowScores(pass, call, head, position);
-  const [d, n] = [call.dHead, keys.length];
-  const scaled = dots.map((x) => x * scale);
-  const small = ALIKE * scaled.reduce((most, x) => Math.max(most, Math.abs(x)), 1);
-  const bias = added.map((x) => (Math.abs(x) <= small ? 0 : x)); // as small as what rounding leaves in Python
-  const own = keyHead(call, head);
-  const values = Array.from({ length: n }, (_, j) => Float64Array.from(call.value.data.subarray(j * call.value.columns + own * d, j * call.value.columns + (own + 1) * d)));
-  const weights = Float64Array.from(pass.pattern(kind, layer, head).subarray(position * n, (position + 1) * n));
+  const { kind, layer, dHead, dValue: d = dHead } = call;
+  const { q: query, ...compared } = rowScores(call, head, position);
+  const read = partOf(valuesOf(call), head).data;
+  const values = Array.from({ length: call.value.rows }, (_, j) => read.subarray(j * d, (j + 1) * d));
+  const weights = patternOf(call, head, position, position + 1);
   const row = rowOf(pass.heads(kind, layer), position);
   const z = Array.from({ length: call.heads }, (_, i) => row.subarray(i * d, (i + 1) * d));
-  const { weight } = pass.model.stackOf(kind).blocks[layer].attention.out;
-  const written = Float64Array.from({ length: weight.rows }, (_, o) => dot(z[head], 0, weight.data, o * weight.columns + head * d, d));
-  return { query, keys, values, dots, scale, scaled, bias, scores, weights, z, written };
+  const { written } = analysis("written", { z: { shape: [1, d], data: z[head] }, w_o: partOf(pass.model.outputOf(kind, layer, call.heads), head) });
+  return { query, ...compared, values, weights, z, written: written.data };
 }
 
 /** What is added to the stream, one after the other, and what the feed-forward reads of it. */
@@ -112,8 +108,8 @@ function* answersOf(reading, pass, { kind, layer, head, position, k }) {
   const lens = logitLens(pass, [position], k).map(([{ cells }]) => cells);
   const final = lens[lens.length - 1];
   const off = yield* reading.fresh([{ edit: "ablate", layer, head, kind }], position);
-  const without = Math.exp(logProbabilities(off.logits([position]).data)[final[0].id]);
-  return { lens: lens[layer + 1], final, without, why: "" };
+  const { answer } = analysis("likely", { logits: off.logits([position]), answers: Int32Array.of(final[0].id) });
+  return { lens: lens[layer + 1], final, without: answer.data[0], why: "" };
 }
 
 /** @param {import("./tensors.js").Matrix} x @param {number} row */
@@ -121,7 +117,5 @@ const rowOf = (x, row) => x.data.subarray(row * x.columns, (row + 1) * x.columns
 
 /** Whether a vector is another but for rounding. @param {Float32Array} a @param {Float32Array} b */
 function alike(a, b) {
-  const difference = a.map((x, i) => x - b[i]);
-  const [off, whole] = [difference, b].map((x) => Math.sqrt(dot(x, 0, x, 0, x.length)));
-  return off <= ALIKE * Math.max(whole, 1e-6);
+  return Boolean(analysis("alike", { x: a, y: b, room: ALIKE }).alike.data[0]);
 }

@@ -166,6 +166,19 @@ export function softmax(row, sink = -Infinity) {
   return row;
 }
 
+/** The k largest, the largest first; of equals the first. @param {ArrayLike<number>} values @param {number} k @returns {number[]} their indices */
+export function likeliest(values, k) {
+  const best = [];
+  for (let i = 0; i < values.length; i++) {
+    if (best.length === k && values[i] <= values[best[k - 1]]) continue;
+    let at = best.length;
+    while (at && values[best[at - 1]] < values[i]) at--;
+    best.splice(at, 0, i);
+    if (best.length > k) best.pop();
+  }
+  return best;
+}
+
 /** The length of each row. @param {Matrix} x @returns {Float32Array} */
 export const lengths = (x) =>
   Float32Array.from({ length: x.rows }, (_, i) => Math.sqrt(dot(x.data, i * x.columns, x.data, i * x.columns, x.columns)));

@@ -2,7 +2,8 @@
 // a generator of the page's own, so that a seed writes the same here every time, but not what it
 // writes in Python.
 
-import { likeliest, logProbabilities } from "./predictions.js";
+import { logProbabilities } from "./predictions.js";
+import { likeliest } from "./tensors.js";
 
 /**
  * @typedef {object} Sampling

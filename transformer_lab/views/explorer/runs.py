@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import re
 import time
 from collections.abc import Iterable, Sequence
@@ -18,6 +17,7 @@ from ...edits.hanging import edit
 from ...edits.kinds import Edit
 from ...edits.makers import ablate
 from ...edits.retraced import Retraced
+from ...graphs import analyses
 from ...training.in_use import held_for_edits
 from ..shared.codecs import shown_token
 from ..shared.weights import weights_mark
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from ...text_model import TextModel
     from ...tracing.trace import Trace
 
-LISTED = 8  # rows: the likeliest before …
-NEWCOMERS = 3  # … of which so many give way to those that are likeliest after
 MOST_STATES = 8
 MASKS = re.compile(r"\[MASK\]|<mask>")  # as BERT's relatives and our own tokenizers write them
 MANY_POSITIONS = 64  # up to so many, the effect of a head is kept for every position
@@ -312,25 +310,13 @@ class Runs:
     def outcome(self, before: Trace, q: Tensor | None, position: int) -> Outcome:
         """The predictions of a trace at a position beside others, log-probabilities fp64 [vocab]."""
         p = _log_probabilities(before, position)
-        order = p.topk(min(LISTED, len(p))).indices.tolist()
-        risen: list[int] = []
-        if q is not None:
-            best = q.topk(min(NEWCOMERS + 2, len(q))).indices.tolist()
-            risen = [i for i in best if i not in order[: LISTED - NEWCOMERS]][:NEWCOMERS]
-            # As many rows as before: the page does not jump.
-            order = [i for i in order if i not in risen][: LISTED - len(risen)] + risen
+        found = analyses.outcome(p, p if q is None else q)
+        columns = (found[name].tolist() for name in ("tokens", "before", "after", "risen"))
         rows = tuple(
-            Prediction(
-                shown_token(before.name_token(i)),
-                math.exp(float(p[i])),
-                None if q is None else math.exp(float(q[i])),
-                i in risen,
-                i,
-            )
-            for i in order
+            Prediction(shown_token(before.name_token(i)), p, None if q is None else a, risen, i)
+            for i, p, a, risen in zip(*columns, strict=True)
         )
-        kl = None if q is None else max(0.0, float((p.exp() * (p - q)).nansum()))
-        return Outcome(position, kl, rows)
+        return Outcome(position, None if q is None else float(found["kl"]), rows)
 
     def effect(
         self, reading: Reading, kind: str, layer: int, head: int, positions: Iterable[int]
@@ -358,7 +344,7 @@ class Runs:
             return Outcome(position, None)
         kind = "decoder" if "decoder" in before.kinds else "encoder"
         clean, edited = (t.residual(kind)["resid_post"][-1].double() for t in (before, after))
-        change = (edited - clean).norm(dim=-1) / clean.norm(dim=-1).clamp(min=1e-12)
+        change = analyses.state_changes(clean, edited)["change"]
         tokens = before.query_tokens(kind)
         top = change.topk(min(MOST_STATES, len(change)))
         found = zip(top.indices.tolist(), top.values.tolist(), strict=True)

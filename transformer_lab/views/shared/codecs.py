@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ...graphs import analyses
 from ...tokenizers import display
 from ...tracing.packing import pack_weights as codes_of
 
@@ -16,7 +17,7 @@ def pack_weights(weights: Tensor) -> bytes:
 
 def pack_shades(weights: Tensor) -> bytes:
     """Weights 0 … 1 as one byte, their place on the square-root colour scale."""
-    shades = (255 * weights.detach().float().clamp(0, 1).sqrt()).round()
+    shades = analyses.shades(weights.detach().float())["shades"]
     return shades.to(torch.uint8).cpu().numpy().tobytes()
 
 

@@ -1,0 +1,276 @@
+"""What views compute from a pass: pure functions of tensors, written once.
+
+Python's views call them; a page's engine runs them as graphs, exported ahead of time by
+`python -m transformer_lab.graphs.analyses` into views/engine/analysis_graphs.js.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+LISTED = 8  # predictions that are listed: the likeliest before edits …
+NEWCOMERS = 3  # … of which so many give way to those that are likeliest after
+THUMBNAIL = 32  # rows and columns of a small map
+WEIGHT_SCALE = 60_000  # codes of a weight in 16 bits: see tracing/packing.py
+FILE = Path(__file__).parent.parent / "views" / "engine" / "analysis_graphs.js"
+
+Results = dict[str, Tensor]
+
+
+# -- predictions -----------------------------------------------------------------------------------
+
+
+def likely(logits: Tensor, answers: Tensor, k: int = LISTED) -> Results:
+    """The k likeliest tokens of each row of logits [row, vocab], likeliest first: `tokens` and
+    `probabilities` [row, k]; `answer` [row], the probability of the tokens `answers` [row], and
+    `rank` [row], how many tokens are likelier than these."""
+    of_answer = logits.gather(-1, answers[:, None])
+    total = logits.logsumexp(-1, keepdim=True)
+    best = logits.topk(torch.sym_min(k, logits.shape[-1]))
+    return {
+        "tokens": best.indices,
+        "probabilities": (best.values - total).exp(),
+        "answer": (of_answer - total).exp()[:, 0],
+        "rank": (logits > of_answer).sum(-1),
+    }
+
+
+def outcome(before: Tensor, after: Tensor) -> Results:
+    """Predictions without and with edits, of logits (or log-probabilities) [vocab].
+
+    `tokens` [LISTED]: the likeliest before, in order, then those that have risen among the
+    likeliest after, in their order (`risen`). `before` and `after` [LISTED]: their probabilities.
+    `kl` []: Σ p·log(p/q) in nats, p before and q after.
+    """
+    p, q = before.log_softmax(-1), after.log_softmax(-1)
+    n = torch.sym_min(LISTED, p.shape[-1])
+    first = p.topk(n).indices
+    best = q.topk(torch.sym_min(NEWCOMERS + 2, p.shape[-1])).indices
+    new = (best[:, None] != first[: LISTED - NEWCOMERS]).all(-1)
+    risen = new & (new.cumsum(0) <= NEWCOMERS)
+    stays = ~((first[:, None] == best) & risen).any(-1)
+    # As many rows as before: the page does not jump.
+    stays = stays & (stays.cumsum(0) <= LISTED - risen.sum())
+    listed = torch.cat((stays, risen))
+    places = torch.where(listed, listed.cumsum(0), 2 * LISTED).argsort()[:n]
+    tokens = torch.cat((first, best))[places]
+    return {
+        "tokens": tokens,
+        "before": p[tokens].exp(),
+        "after": q[tokens].exp(),
+        "risen": places >= n,
+        "kl": (p.exp() * (p - q)).nansum().clamp(min=0),
+    }
+
+
+def token_logit(logits: Tensor, token: Tensor) -> Results:
+    """The logit of one token [row] in each row of logits [row, vocab]."""
+    return {"metric": logits.gather(-1, token[:, None])[:, 0]}
+
+
+def token_log_probability(logits: Tensor, token: Tensor) -> Results:
+    """Its log-probability."""
+    return token_logit(logits.log_softmax(-1), token)
+
+
+def logit_difference(logits: Tensor, token: Tensor, against: Tensor) -> Results:
+    """Its logit less that of another token [row]."""
+    first, second = (token_logit(logits, x)["metric"] for x in (token, against))
+    return {"metric": first - second}
+
+
+def state_changes(before: Tensor, after: Tensor) -> Results:
+    """How far edits move each state [position, d_model]: ‖after − before‖ / ‖before‖."""
+    change = (after - before).norm(dim=-1) / before.norm(dim=-1).clamp(min=1e-12)
+    return {"change": change}
+
+
+# -- the residual stream ---------------------------------------------------------------------------
+
+
+def lengths(x: Tensor) -> Results:
+    """The L2 norm of each row of x [row, d]."""
+    return {"length": x.norm(dim=-1)}
+
+
+def shares(added: Tensor, stream: Tensor) -> Results:
+    """What is added to a stream [position, d_model]: its length (`norm`), that over the stream's
+    (`share`), and its direction (`cosine`: 1 makes the stream longer, −1 erases)."""
+    norm, length = added.norm(dim=-1), stream.norm(dim=-1).clamp(min=1e-12)
+    cosine = torch.cosine_similarity(added, stream, -1, eps=1e-12)
+    return {"norm": norm, "share": norm / length, "cosine": cosine}
+
+
+def adds_up(before: Tensor, attention: Tensor, mlp: Tensor, after: Tensor) -> Results:
+    """Whether a stream after blocks is the one before them and these two parts."""
+    apart = after - before - (attention + mlp)
+    return {"adds_up": apart.norm() <= 1e-4 * after.norm()}
+
+
+def sums(x: Tensor, y: Tensor) -> Results:
+    """x + y and x − y."""
+    return {"sum": x + y, "difference": x - y}
+
+
+def alike(x: Tensor, y: Tensor, room: Tensor) -> Results:
+    """Whether x differs from y by at most `room` of y's length."""
+    return {"alike": (x - y).norm() <= room * y.norm().clamp(min=1e-6)}
+
+
+# -- attention -------------------------------------------------------------------------------------
+
+
+def attention_row(
+    query: Tensor, keys: Tensor, scores: Tensor, scale: Tensor, softcap: Tensor
+) -> Results:
+    """One row of attention taken apart: `dots` [key] are query·key, `scaled` the same times `scale`
+    and after `softcap` (where that is above 0), `bias` what is added then to give `scores`.
+
+    Args:
+        query: [d_head]. keys: [key, d_head].
+        scores: [key], what the softmax reads; −inf where the query may not attend.
+        scale, softcap: [].
+    """
+    dots = keys @ query
+    scaled = dots * scale
+    top = softcap.clamp(min=1e-6)
+    scaled = torch.where(softcap > 0, top * (scaled / top).tanh(), scaled)
+    bias = torch.where(scores.isinf(), scores, scores - scaled)
+    # A bias of nothing is none: what is left of the difference is what rounding leaves.
+    bias = torch.where(bias.abs() <= 1e-4 * scaled.abs().max().clamp(min=1.0), 0.0, bias)
+    return {"dots": dots, "scaled": scaled, "bias": bias, "scores": scaled + bias}
+
+
+def score_products(query: Tensor, key: Tensor, others: Tensor, scale: Tensor) -> Results:
+    """A scaled score as a sum over dimensions.
+
+    `products` [d_head] sum to it. `above` [d_head] is the key less the mean of `others`
+    [key, d_head], and `above_products` sum to the score less the mean of theirs (`mean`).
+    `longest` is ‖query‖·‖key‖·|scale|, the largest score that vectors so long can have.
+    """
+    above = key - others.mean(0)
+    products, above_products = query * key * scale, query * above * scale
+    return {
+        "products": products,
+        "above": above,
+        "above_products": above_products,
+        "mean": products.sum() - above_products.sum(),
+        "longest": query.norm() * key.norm() * scale.abs(),
+    }
+
+
+def written(z: Tensor, w_o: Tensor) -> Results:
+    """What heads write into the stream: z [head, d_value] through W_O [head, d_value, d_model]."""
+    return {"written": (z[:, None] @ w_o)[:, 0]}
+
+
+def value_norms(values: Tensor, w_o: Tensor) -> Results:
+    """‖value·W_O‖ [head, key], of values [head, key, d_value] and W_O [head, d_value, d_model].
+    Source: Kobayashi et al. 2020."""
+    return {"norm": (values @ w_o).norm(dim=-1)}
+
+
+def moved(first: Tensor, second: Tensor, both: Tensor) -> Results:
+    """The share of attention that lies elsewhere in the second map: the mean, over the queries that
+    both have, of half the sum of |second − first| over all keys (total variation distance).
+
+    Args:
+        first, second: [head, query, key] on aligned axes, NaN where a token is missing.
+        both: [query], whether both texts have the query.
+    """
+    first, second = (torch.where(x.isnan(), 0.0, x) for x in (first, second))
+    difference = (second - first).abs().sum(-1) / 2
+    both = both.to(difference)
+    return {"moved": (difference * both).sum(-1) / both.sum()}
+
+
+# -- maps ------------------------------------------------------------------------------------------
+
+
+def codes(weights: Tensor) -> Results:
+    """Weights 0 … 1 as ⌊w · 60000⌋; 0 is for what is exactly 0, a tiny weight gets 1."""
+    found = (weights * WEIGHT_SCALE).floor().clamp(1, WEIGHT_SCALE)
+    return {"codes": torch.where(weights > 0, found, 0.0)}
+
+
+def small(maps: Tensor, size: int = THUMBNAIL) -> Results:
+    """Maps [head, query, key] max-pooled to at most size × size, as `adaptive_max_pool2d` does it
+    (whose export holds for one size of maps alone)."""
+    for axis in (-2, -1):
+        n = maps.shape[axis]
+        parts = torch.sym_min(size, n)
+        part = torch.arange(parts, device=maps.device)
+        first, last = part * n // parts, ((part + 1) * n + parts - 1) // parts - 1
+        width = torch.arange(n // parts + 2, device=maps.device)
+        places = torch.minimum(first[:, None] + width, last[:, None])
+        maps = maps.index_select(axis, places.flatten()).unflatten(axis, places.shape)
+        maps = maps.amax(axis)
+    return {"small": maps}
+
+
+def shades(weights: Tensor) -> Results:
+    """Weights 0 … 1 as 0 … 255, their place on the square-root colour scale."""
+    return {"shades": (255 * weights.clamp(0, 1).sqrt()).round()}
+
+
+def thumbnails(maps: Tensor) -> Results:
+    """The shades of small maps."""
+    return shades(small(maps)["small"])
+
+
+# -- as graphs -------------------------------------------------------------------------------------
+
+
+def examples() -> dict[str, tuple[Callable[..., Results], dict[str, Tensor]]]:
+    """Each function by its name, with inputs to trace it with."""
+    generator = torch.Generator().manual_seed(0)
+
+    def r(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    scale, ids = torch.tensor(0.4), torch.arange(3)
+    row = dict(query=r(7), scale=scale)
+    table = {
+        likely: dict(logits=r(3, 50), answers=ids),
+        outcome: dict(before=r(50), after=r(50)),
+        token_logit: dict(logits=r(3, 50), token=ids),
+        token_log_probability: dict(logits=r(3, 50), token=ids),
+        logit_difference: dict(logits=r(3, 50), token=ids, against=ids + 1),
+        state_changes: dict(before=r(5, 8), after=r(5, 8)),
+        lengths: dict(x=r(5, 8)),
+        shares: dict(added=r(5, 8), stream=r(5, 8)),
+        adds_up: {name: r(5, 8) for name in ("before", "attention", "mlp", "after")},
+        sums: dict(x=r(5, 8), y=r(5, 8)),
+        alike: dict(x=r(8), y=r(8), room=torch.tensor(1e-4)),
+        attention_row: dict(row, keys=r(5, 7), scores=r(5), softcap=torch.tensor(2.0)),
+        score_products: dict(row, key=r(7), others=r(5, 7)),
+        written: dict(z=r(4, 7), w_o=r(4, 7, 8)),
+        value_norms: dict(values=r(4, 5, 7), w_o=r(4, 7, 8)),
+        moved: dict(first=r(4, 6, 5), second=r(4, 6, 5), both=torch.arange(6) > 2),
+        codes: dict(weights=r(6, 5)),
+        thumbnails: dict(maps=r(4, 40, 50)),
+    }
+    return {function.__name__: (function, given) for function, given in table.items()}
+
+
+def script() -> str:
+    """The graphs as the JavaScript module that the engine includes."""
+    from .functions import function_graph
+
+    lines = [
+        f"  {name}: {json.dumps(function_graph(*of).description(), separators=(',', ':'))},"
+        for name, of in examples().items()
+    ]
+    top = "// graphs/analyses.py, exported by python -m transformer_lab.graphs.analyses"
+    typed = '/** @type {Record<string, import("./graph.js").Description>} */'
+    return "\n".join([top, typed, "export const ANALYSES = {", *lines, "};", ""])
+
+
+if __name__ == "__main__":
+    FILE.write_text(script(), "utf-8")
+    print(f"wrote {FILE}")

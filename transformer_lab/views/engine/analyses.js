@@ -1,0 +1,60 @@
+// Runs what Python exported as graphs of functions, by name: what views compute from a pass, and what a
+// page carries besides over its model's weights.
+
+import { ANALYSES } from "./analysis_graphs.js";
+import { Graph, GraphPass } from "./graph.js";
+
+/**
+ * @typedef {import("./graph.js").Description} Description
+ * @typedef {number | number[] | Float32Array | Int32Array | Float64Array | import("./tensors.js").Matrix | {shape: number[], data: ArrayLike<number>}} Given
+ *   a number, tokens of a text, a row of numbers, a matrix, or numbers with a shape
+ * @typedef {{shape: number[], data: Float32Array}} Numbers
+ */
+
+export class Analyses {
+  /**
+   * @param {Record<string, Description>} described
+   * @param {(weight: string) => import("./workspace.js").Weight} [weightOf]
+   * @param {{on?: import("./workspace.js").Workspace, loaded?: Map<string, any>}} [shared] of a graph over the same weights
+   */
+  constructor(described, weightOf = () => ({ data: new Float32Array(0) }), shared = {}) {
+    Object.assign(this, { described, weightOf, shared });
+    /** @type {Map<string, Graph>} made when they are first asked for */
+    this.graphs = new Map();
+  }
+
+  /** @param {string} name @param {Record<string, Given>} inputs @returns {Generator<null, Map<string, Numbers>>} results by name */
+  *steps(name, inputs) {
+    let graph = this.graphs.get(name);
+    if (!graph) {
+      if (!Object.hasOwn(this.described, name)) throw new Error(`this page does not carry the graph of ${name}`);
+      graph = new Graph(this.described[name], this.weightOf, this.shared);
+      this.shared = { on: graph.on, loaded: graph.loaded };
+      this.graphs.set(name, graph);
+    }
+    const pass = new GraphPass(graph, Object.fromEntries(Object.entries(inputs).map(([input, x]) => [input, shaped(x)])));
+    for (const _ of pass.steps()) yield null;
+    return pass.results;
+  }
+
+  /** The same at once. @param {string} name @param {Record<string, Given>} inputs */
+  run(name, inputs) {
+    const steps = this.steps(name, inputs);
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done) return /** @type {Map<string, Numbers>} */ (value);
+    }
+  }
+}
+
+/** As a graph takes it; a list is of tokens. @param {any} x */
+function shaped(x) {
+  if (typeof x === "number") return { shape: [], data: [x] };
+  if (x.shape || Array.isArray(x)) return x;
+  return x.data ? { shape: [x.rows, x.columns], data: x.data } : { shape: [x.length], data: x };
+}
+
+const withoutWeights = new Analyses(ANALYSES);
+
+/** What a function of graphs/analyses.py gives. @param {string} name @param {Record<string, Given>} inputs @returns {Record<string, Numbers>} */
+export const analysis = (name, inputs) => Object.fromEntries(withoutWeights.run(name, inputs));
