@@ -2,7 +2,7 @@
 // bits; and what is done number by number.
 // kernel.js holds the compiled module; tests/views/engine compile this file again and compare.
 //
-//   clang --target=wasm32 -O3 -msimd128 -nostdlib -Wl,--no-entry -Wl,--import-memory -Wl,--strip-all
+//   clang --target=wasm32 -O3 -msimd128 -fno-builtin -nostdlib -Wl,--no-entry -Wl,--import-memory -Wl,--strip-all
 //     -Wl,-z,stack-size=8192 -Wl,--stack-first -Wl,--initial-memory=65536 -o kernel.wasm kernel.c
 
 #include <wasm_simd128.h>
@@ -51,7 +51,35 @@ void linear(const float *x, const float *w, const float *b, float *y, int rows, 
     some_rows(x + (long)r * in, w, b, y + (long)r * out, rows - r < 4 ? rows - r : 4, in, out);
 }
 
-// The same with w in 8 bits and one scale for each of its rows.
+// y = x·w + b with w [in, out] as it is, and x with any distance between its rows and its columns.
+__attribute__((export_name("product")))
+void product(const float *x, int row, int column, const float *w, const float *b, float *y, int rows, int in, int out) {
+  for (int o = 0; o < out; o += 8) {
+    int left = out - o < 8 ? out - o : 8;
+    v128_t first = b ? wasm_v128_load(b + o) : ZERO, second = b ? wasm_v128_load(b + o + 4) : ZERO;
+    for (int r = 0; r < rows; r += 4) {
+      int n = rows - r < 4 ? rows - r : 4;
+      const float *x0 = x + (long)r * row, *x1 = n > 1 ? x0 + row : x0, *x2 = n > 2 ? x1 + row : x0, *x3 = n > 3 ? x2 + row : x0, *u = w + o;
+      v128_t a0 = first, a1 = first, a2 = first, a3 = first, c0 = second, c1 = second, c2 = second, c3 = second;
+      for (int k = 0; k < in; k++, u += out) { // reads up to seven numbers behind w
+        v128_t p = wasm_v128_load(u), q = wasm_v128_load(u + 4), s;
+        long at = (long)k * column;
+        s = wasm_v128_load32_splat(x0 + at); FMA(a0, s, p); FMA(c0, s, q);
+        s = wasm_v128_load32_splat(x1 + at); FMA(a1, s, p); FMA(c1, s, q);
+        s = wasm_v128_load32_splat(x2 + at); FMA(a2, s, p); FMA(c2, s, q);
+        s = wasm_v128_load32_splat(x3 + at); FMA(a3, s, p); FMA(c3, s, q);
+      }
+      v128_t sums[8] = {a0, c0, a1, c1, a2, c2, a3, c3};
+      for (int i = 0; i < n; i++) {
+        float *to = y + (long)(r + i) * out + o, *from = (float *)(sums + 2 * i);
+        if (left == 8) { wasm_v128_store(to, sums[2 * i]); wasm_v128_store(to + 4, sums[2 * i + 1]); }
+        else for (int k = 0; k < left; k++) to[k] = from[k];
+      }
+    }
+  }
+}
+
+// As linear, with w in 8 bits and one scale for each of its rows.
 __attribute__((export_name("linear8")))
 void linear8(const float *x, const signed char *w, const float *scale, const float *b, float *y, int rows, int in, int out) {
   int whole = in & ~15;
@@ -130,7 +158,9 @@ static v128_t map4(int what, v128_t x) {
       return wasm_f32x4_mul(wasm_f32x4_mul(half, x), wasm_f32x4_add(one, tanh4(u)));
     case 6: return wasm_f32x4_neg(x);
     case 7: return wasm_f32x4_mul(x, x);
-    default: return wasm_f32x4_max(x, ZERO);
+    case 8: return wasm_f32x4_max(x, ZERO);
+    case 9: return erf4(x);
+    default: return wasm_f32x4_sqrt(x);
   }
 }
 

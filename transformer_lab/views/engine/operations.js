@@ -204,23 +204,36 @@ function product(on, x, w, b = null) {
   const [n, k] = x.shape;
   const m = w.shape[1];
   const y = on.tensor([n, m]);
-  const rows = on.whole(x);
-  const { at, scale } = on.turned(w);
   const added = b && countOf(b.shape) === m ? on.whole(b) : null;
-  const { linear, linear8 } = on.heap.products;
-  if (scale) linear8(rows.at, at, scale, added?.at ?? 0, y.at, n, k, m);
-  else linear(rows.at, at, added?.at ?? 0, y.at, n, k, m);
+  const { linear, linear8, product: forwards } = on.heap.products;
+  if (forwards && readForwards(w) && (w.store.uses !== Infinity || k * m <= SMALL)) forwards(x.at, ...x.strides, w.at, added?.at ?? 0, y.at, n, k, m);
+  else {
+    const rows = on.whole(x);
+    const { at, scale } = on.turned(w);
+    if (scale) linear8(rows.at, at, scale, added?.at ?? 0, y.at, n, k, m);
+    else linear(rows.at, at, added?.at ?? 0, y.at, n, k, m);
+  }
   return b && !added ? both(on, y, b, (u, v) => u + v) : y;
 }
+
+const SMALL = 2 ** 14; // numbers of a weight that is multiplied as it is; a larger one is turned once
+/** Whether its last two axes are rows of numbers. @param {Tensor} w */
+const readForwards = ({ shape, strides, store }) => strides.at(-1) === 1 && strides.at(-2) === shape.at(-1) && !(/** @type {any} */ (store).scale);
 
 /** @type {Operation} */
 function batched(on, [a, b]) {
   const [n, rows, k] = a.shape;
   const m = b.shape[2];
   const y = on.tensor([n, rows, m]);
+  const { linear, product: forwards } = on.heap.products;
+  if (forwards && readForwards(b)) {
+    const [each, row, column] = a.strides;
+    for (let i = 0; i < n; i++) forwards(a.at + i * each, row, column, b.at + i * b.strides[0], 0, y.at + i * rows * m, rows, k, m);
+    return y;
+  }
   const x = on.whole(a);
   const turned = on.whole(on.view(b, [n, m, k], [b.strides[0], b.strides[2], b.strides[1]]));
-  for (let i = 0; i < n; i++) on.heap.products.linear(x.at + i * rows * k, turned.at + i * m * k, 0, y.at + i * rows * m, rows, k, m);
+  for (let i = 0; i < n; i++) linear(x.at + i * rows * k, turned.at + i * m * k, 0, y.at + i * rows * m, rows, k, m);
   return y;
 }
 

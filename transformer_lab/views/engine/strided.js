@@ -48,16 +48,17 @@ export function stridesAs(t, shape) {
   return shape.map((_, i) => (i < missing || t.shape[i - missing] === 1 ? 0 : t.strides[i - missing]));
 }
 
-/** Visits rows (runs along the last axis) of views of one shape: `row(places, length)`. @param {number[]} shape @param {number[][]} strides @param {number[]} places @param {(places: number[], n: number) => void} row */
+/** Visits rows (runs along the last axis, and along those before it that lie in one row with it) of views of one shape: `row(places, length)`. @param {number[]} shape @param {number[][]} strides @param {number[]} places @param {(places: number[], n: number) => void} row */
 export function eachRow(shape, strides, places, row) {
-  const rank = shape.length;
-  const n = rank ? shape[rank - 1] : 1;
   if (countOf(shape) === 0) return;
+  let rank = Math.max(0, shape.length - 1); // of the axes before the row
+  let n = shape[rank] ?? 1;
+  while (rank && strides.every((s) => s[rank - 1] === s[shape.length - 1] * n)) n *= shape[--rank];
   const at = places.slice();
   const index = Array(rank).fill(0);
   for (;;) {
     row(at, n);
-    let axis = rank - 2;
+    let axis = rank - 1;
     for (; axis >= 0; axis--) {
       for (let t = 0; t < at.length; t++) at[t] += strides[t][axis];
       if (++index[axis] < shape[axis]) break;
