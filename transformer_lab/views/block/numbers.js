@@ -10,6 +10,7 @@ import { single } from "../shared/files.js";
  */
 export function walkNumbers(walk, tokens) {
   const { stages, shown } = walk.info;
+  /** @type {import("../shared/files.js").Numbers["arrays"]} */
   const arrays = {};
   const named = (name, values, means, axis) => {
     let unique = name;

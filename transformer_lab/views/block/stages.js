@@ -49,6 +49,7 @@ export function packedWalk(s, around) {
     size += values.length;
     return size - values.length;
   };
+  /** @param {Keys} keys */
   const table = ({ columns, numbers, vectors, vectorName }) => ({
     columns,
     numbers: numbers.map((column) => shown.map((key) => (Number.isFinite(column[key]) ? column[key] : null))),

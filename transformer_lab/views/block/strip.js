@@ -30,9 +30,12 @@ export class Strip {
    * @param {Float32Array} values
    * @param {string} name
    * @param {(at: number | null, strip: Strip) => void} hover
+   * @param {boolean} inTable
    */
-  constructor(values, name, hover) {
-    Object.assign(this, { values, name });
+  constructor(values, name, hover, inTable) {
+    this.values = values;
+    this.name = name;
+    this.inTable = inTable;
     this.canvas = element("canvas", { class: "tl-strip", "aria-hidden": "true" });
     this.canvas.addEventListener("pointermove", (event) => {
       const box = this.canvas.getBoundingClientRect();

@@ -42,7 +42,9 @@ export class BlockViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
     const model = aliveWalks(given, signal);
-    Object.assign(this, { model, root, signal });
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
     this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(),
@@ -216,8 +218,7 @@ export class BlockViewer {
   }
 
   #strip(values, name, inTable = false) {
-    const strip = new Strip(values, name, (at, from) => this.#tell(at, from));
-    strip.inTable = inTable;
+    const strip = new Strip(values, name, (at, from) => this.#tell(at, from), inTable);
     this.strips.push(strip);
     return strip.canvas;
   }

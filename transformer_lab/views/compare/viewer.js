@@ -26,7 +26,9 @@ const withMinus = (value, text) => (value < 0 ? `−${text(-value)}` : text(valu
 export class CompareViewer {
   constructor(given, root, signal) {
     const model = aliveTexts(given, signal);
-    Object.assign(this, { model, root, signal });
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
     this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
     this.known = new Map();
     this.turn = 0;

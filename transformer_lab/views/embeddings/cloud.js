@@ -12,10 +12,13 @@ export class CloudData {
   constructor(model) {
     const told = model.get("_points");
     this.model = model;
-    Object.assign(this, {
-      tokens: told.tokens, positions: told.positions, texts: told.texts, labels: told.labels,
-      where: told.where, sample: told.sample, own: told.own,
-    });
+    this.tokens = told.tokens;
+    this.positions = told.positions;
+    this.texts = told.texts;
+    this.labels = told.labels;
+    this.where = told.where;
+    this.sample = told.sample;
+    this.own = told.own;
     this.n = this.tokens.length;
     this.rows = this.where.length;
     this.numbers = floatsOf(model, "_coordinates");
@@ -51,7 +54,7 @@ export class CloudData {
     return shows === "paths" ? [told.paths[0], told.paths[1]] : [told.layer[row], told.random[row]];
   }
 
-  /** @param {number} row */
+  /** @param {number} row @returns {[string, number, number] | null} */
   lone(row) {
     const found = this.model.get("_shares").lone[row];
     return found && [this.tokens[found[0]], this.positions[found[0]], found[1]];

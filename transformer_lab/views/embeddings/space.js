@@ -11,6 +11,7 @@ export function spaceFigure({ data, shows, row, chosen, paints, axes, inks }) {
   const at = (r, axis) => points.map((p) => data.at(shows, r, p, axis));
   const told = (p) => data.told(shows, row, p).map(unmarked).join("<br>");
   const named = data.n <= NAMED_IN_SPACE;
+  /** @type {Record<string, any>[]} */
   const traces = [
     {
       type: "scatter3d", mode: named ? "markers+text" : "markers", x: at(row, 0), y: at(row, 1), z: at(row, 2),

@@ -28,7 +28,9 @@ const WAYS = {
 export class EmbeddingViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(model, root, signal) {
-    Object.assign(this, { model, root, signal });
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
     this.data = new CloudData(model);
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(),
@@ -139,6 +141,7 @@ export class EmbeddingViewer {
   }
 
   #key(event) {
+    /** @type {Record<string, [number, number]>} */
     const turns = { ArrowLeft: [-TURN, 0], ArrowRight: [TURN, 0], ArrowUp: [0, TURN], ArrowDown: [0, -TURN] };
     const steps = { PageDown: 1, PageUp: -1, n: 1, p: -1, Home: -Infinity, End: Infinity };
     if (event.ctrlKey || event.metaKey || event.altKey) return;

@@ -32,12 +32,14 @@ class Kernel extends PageModel {
     const about = page.get("_about");
     const { position, positions } = page.get("_outcome");
     const kept = page.get("_carried");
+    /** @type {import("./reading.js").Reading} */
     this.reading = {
       text: page.get("_text"), target: about.own_target ? null : page.get("_target"), masked: page.get("_masked"), given: kept.given,
       plain: about.ids, ids: about.ids, positions, first: kept.first, length: about.tokens.length,
     };
     this.position = position;
     this.wished = kept.wished; // the position that somebody chose
+    this.asked = false; // whether somebody wants to know what single heads do
     this.both = null; // two texts that were written
     this.start = { text: readingName(this.reading), place: this.#place, traits: this.#traits(["_estimates", "_scores", "_score_names", "link"]) };
     /** What happens without single heads, by text and place. @type {Map<string, Record<string, any>>} */
@@ -123,7 +125,7 @@ class Kernel extends PageModel {
     await this.#show(words, wanted.ids ?? null, kept, position, droppedNote(edits.length - kept.length));
   }
 
-  /** Tokens that are given, and not words. */
+  /** Tokens that are given, and not words. @param {Record<string, any>} wanted */
   async #exactly({ ids, text, target }, words, position) {
     const old = this.isBoth ? target || this.page.get("_target") : text || this.reading.text;
     const found = await this.of({ ask: "words", ids, old: old ?? "", oldIds: this.reading.plain });
@@ -138,7 +140,7 @@ class Kernel extends PageModel {
     const { page } = this;
     const about = page.get("_about");
     const fresh = !this.byEngine || readingName(words) !== readingName(this.reading);
-    const [reading, traits] = fresh ? await this.#read(words, ids) : [this.reading, {}];
+    const [reading, traits] = fresh ? await this.#read(words, ids) : [this.reading, /** @type {Record<string, any>} */ ({})];
     const kinds = traits._kinds ?? page.get("_kinds");
     const place = wished ?? reading.first;
     if (about.predicts && !(Number.isInteger(place) && place >= 0 && place < reading.length)) {
@@ -157,7 +159,11 @@ class Kernel extends PageModel {
     if (!fresh) await this.#first(_outcome, pictures); // another text is shown with its maps
     const moved = await pictures;
     const elsewhere = name !== readingName(this.reading);
-    Object.assign(this, { reading, after, wished, position, byEngine: true });
+    this.reading = reading;
+    this.after = after;
+    this.wished = wished;
+    this.position = position;
+    this.byEngine = true;
     page.set({
       ...traits, ...moved, ...this.#beside(sent), ...this.#factTraits(),
       ...(elsewhere ? { selected: null, _tables: {}, ...this.#spans(kinds) } : {}),

@@ -14,7 +14,8 @@ export class AskPanel {
    * @param {{run: () => void, actions: HTMLElement}} does actions: what can be copied and saved
    */
   constructor(state, live, does) {
-    Object.assign(this, { state, live });
+    this.state = state;
+    this.live = live;
     const { about } = state;
     this.text = element("textarea", {
       class: "tl-text", rows: 1, spellcheck: "false", "aria-label": "Text that the model reads", "data-part": "text",

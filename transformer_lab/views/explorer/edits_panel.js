@@ -29,7 +29,9 @@ const usable = (made, on) => made.setAttribute("aria-disabled", String(!on));
 export class EditsPanel {
   /** @param {import("./state.js").ExplorerState} state @param {boolean} live @param {DoesEdits} does */
   constructor(state, live, does) {
-    Object.assign(this, { state, live, does });
+    this.state = state;
+    this.live = live;
+    this.does = does;
     /** @type {import("./edits.js").Edit[]} */
     this.edits = [];
     this.undo = button("↶", "undo", () => does.step("undo"), "Undo the last change (Z)");

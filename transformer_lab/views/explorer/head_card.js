@@ -45,7 +45,10 @@ export class HeadCard {
    * @param {DoesHead} does
    */
   constructor(state, runner, signal, does) {
-    Object.assign(this, { state, runner, signal, does });
+    this.state = state;
+    this.runner = runner;
+    this.signal = signal;
+    this.does = does;
     this.headTitle = element("b", { "data-part": "head-title" });
     this.evidence = element("p", { class: "tl-hint", "data-part": "head-label" });
     this.offButton = button("Switch this head off", "head-off", () => does.toggle(), "Switch the chosen heads off, or on again (X)");

@@ -17,7 +17,9 @@ export class EditedMaps {
    * @param {import("../shared/requests.js").Requests} requests
    */
   constructor(model, state, runner, requests) {
-    Object.assign(this, { model, state, runner });
+    this.model = model;
+    this.state = state;
+    this.runner = runner;
     this.before = new HeadStore(model, requests);
     this.after = new HeadStore(model, requests, true);
   }
@@ -133,7 +135,7 @@ export class EditedMaps {
     return this.here ? `${this.model.get("_stamp")} after` : null;
   }
 
-  /** As `HeadMaps.reads`, of the weights that a difference is taken from. */
+  /** As `Maps` has it. */
   readsBefore() {
     return `${this.model.get("_facts_of")} before`;
   }

@@ -12,7 +12,10 @@ export class Shares {
    * @param {() => void} changed
    */
   constructor(state, maps, requests, changed) {
-    Object.assign(this, { state, maps, requests, changed });
+    this.state = state;
+    this.maps = maps;
+    this.requests = requests;
+    this.changed = changed;
     /** @type {Map<string, EveryShare | null>} null: asked for, or not to be had */
     this.known = new Map();
   }

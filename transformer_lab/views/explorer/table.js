@@ -32,7 +32,12 @@ const nameOf = ({ kind, layer, head }) => `${kind}/${layer}/${head}`;
 export class HeadTable {
   /** @param {DoesTable} does */
   constructor(does) {
-    Object.assign(this, { does, id: `tl-table-${++tables}`, query: "", column: "effect", falling: true, top: 0 });
+    this.does = does;
+    this.id = `tl-table-${++tables}`;
+    this.query = "";
+    this.column = "effect";
+    this.falling = true;
+    this.top = 0;
     /** @type {Set<string>} */
     this.ticked = new Set();
     /** @type {string | null} the row that the keys move */
@@ -134,7 +139,7 @@ export class HeadTable {
     const key = JSON.stringify([this.columns, this.column, this.falling]);
     if (key === this.built) return;
     this.built = key;
-    const focused = this.head.contains(document.activeElement) ? document.activeElement.dataset.column : null;
+    const focused = this.head.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.column : null;
     const cells = this.columns.map((column) => {
       const here = column === this.column;
       const sort = here ? (this.falling ? "descending" : "ascending") : "none";

@@ -22,7 +22,10 @@ export class TableFace {
    * @param {DoesFace} does
    */
   constructor(state, does) {
-    Object.assign(this, { state, does, name: "table", known: [] });
+    this.state = state;
+    this.does = does;
+    this.name = "table";
+    this.known = [];
     this.table = new HeadTable({
       choose: does.choose, toggle: does.toggle, file: () => fileName({ model: state.model.get("_title") }),
     });

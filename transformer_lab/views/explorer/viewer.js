@@ -38,7 +38,9 @@ export class ExplorerViewer {
    */
   constructor(given, root, signal) {
     const model = alive(given, signal);
-    Object.assign(this, { model, root, signal });
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
     const state = (this.state = new ExplorerState(model));
     state.facts = new Facts(model, signal, () => this.showSoon());
     this.group = new Set(); // heads that are chosen together, "layer/head"
@@ -341,7 +343,10 @@ export class ExplorerViewer {
     if (!inks) return;
     const { kindName: kind, facts: { effects } } = this.state;
     const { edits } = this.runner;
-    if (effects !== this.found?.effects || kind !== this.foundKind) Object.assign(this, { found: effectsOf(this.state), foundKind: kind });
+    if (effects !== this.found?.effects || kind !== this.foundKind) {
+      this.found = effectsOf(this.state);
+      this.foundKind = kind;
+    }
     const { found } = this;
     this.marksOnGrid.draw((layer, head) => {
       const place = { kind, layer, head };
@@ -413,7 +418,7 @@ export class ExplorerViewer {
     this.writes.hidden = !both;
     this.reads.hidden = !both && !this.writing.compares;
     this.writing.nameStrip();
-    for (const side of both ? ["text", "target"] : ["text"]) {
+    for (const side of /** @type {("text" | "target")[]} */ (both ? ["text", "target"] : ["text"])) {
       const predicted = side === state.predictedSide;
       const outcome = model.get("_outcome");
       const at = predicted ? runner.wanted?.position ?? outcome.position : null;

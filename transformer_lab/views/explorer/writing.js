@@ -32,7 +32,10 @@ export class Writing {
    * @param {{pick: (index: number) => void, signal: AbortSignal}} does
    */
   constructor(state, runner, remember, does) {
-    Object.assign(this, { state, runner, remember, does });
+    this.state = state;
+    this.runner = runner;
+    this.remember = remember;
+    this.does = does;
     this.growing = false; // a text is on its way that goes on from this one, or back to it
     this.fields = FIELDS.map(({ name, label, value, step }) => ({ name, box: element("input", { type: "number", class: "tl-number", value, step, "aria-label": label, "data-part": `write-${name}` }), label }));
     this.n = this.fields[0].box;

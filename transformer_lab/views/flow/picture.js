@@ -180,6 +180,7 @@ export class FlowPicture {
     context.globalAlpha = 1;
   }
 
+  /** @param {CanvasRenderingContext2D} context @param {number[]} cut @param {boolean} isFocus */
   #cut(context, [layer, head, query, key], isFocus) {
     const { inks } = this.scene;
     const edge = { layer, head, query, key, value: 0 };

@@ -27,7 +27,9 @@ export class FlowViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
     const model = aliveFlows(given, signal);
-    Object.assign(this, { model, root, signal });
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
     this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(),

@@ -7,7 +7,7 @@ import { headTag } from "../shared/words.js";
 
 /**
  * ◀ L5H3 ▶: one head back, or on, through all layers.
- * @param {import("./state.js").HeadState} state
+ * @param {{layer: number, head: number, kind: {layers: number, heads: number}}} state
  * @param {(layer: number, head: number) => void} choose
  */
 export function headStepper(state, choose) {

@@ -11,11 +11,13 @@ export class SharedPlace {
    * @param {import("./heads_panel.js").HeadsPanel} headsPanel
    */
   constructor(state, lines, map, panels, headsPanel) {
-    Object.assign(this, { state, panels, headsPanel });
+    this.state = state;
+    this.panels = panels;
+    this.headsPanel = headsPanel;
     const to = (show, title) => button(show, `show-${show}`, () => {
       state.option({ show });
       this.show();
-      (show === "map" ? map : lines).root.querySelector(".tl-switch")?.focus();
+      (show === "map" ? toLines : toMap).focus();
     }, title);
     const toMap = to("map", "Show the map in this place");
     const toLines = to("lines", "Show who looks where as lines, in this place");

@@ -37,12 +37,18 @@ export class Heads {
   /**
    * @param {import("../shared/shell.js").Shell} shell whose `draw` calls this one's
    * @param {import("./state.js").HeadState} state
-   * @param {import("./maps.js").HeadMaps} maps
+   * @param {import("./maps.js").Maps} maps
    * @param {Does} does
    */
   constructor(shell, state, maps, does) {
     const { model, root, signal } = shell;
-    Object.assign(this, { shell, state, maps, does, model, root, signal });
+    this.shell = shell;
+    this.state = state;
+    this.maps = maps;
+    this.does = does;
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
     this.turn = 0;
     /** @type {Map<number, import("../shared/attention.js").HeadWeights>} */
     this.layerHeads = new Map();
@@ -129,7 +135,7 @@ export class Heads {
   }
 
   #key(event) {
-    const { queries, keys } = this.state.kind;
+    const { keys } = this.state.kind;
     const [a, b] = this.#spans();
     const moves = {
       ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
@@ -234,7 +240,7 @@ export class Heads {
     this.#follow();
   }
 
-  /** The queries and the keys on view, as spans. */
+  /** The queries and the keys on view, as spans. @returns {import("./between.js").Span[]} */
   #spans() {
     const { block, kind } = this.state;
     return block ? [block.a, block.b] : [[0, kind.queries], [0, kind.keys]];
@@ -255,7 +261,7 @@ export class Heads {
     // It is asked for before anything is written, so that the page is laid out once.
     const fixed = (this.fixed = hasFixedHeight(this.panels, this.fixed));
     this.sharedPlace.show();
-    const { options, kind, valueWeighted, hidden, block } = state;
+    const { options, valueWeighted, hidden, block } = state;
     const smallTable = colourTable(options.colours ?? "default", shell.theme);
     const table = maps.signed ? colourTable("diverging", shell.theme) : smallTable;
     this.stepper.show();
@@ -343,7 +349,7 @@ export class Heads {
   /** Draw what follows the selection: marks, lines, sentence, numbers. */
   #follow() {
     if (!this.weightsHere || !this.mapPanel.map.scene || this.signal.aborted) return;
-    const { kind, selected } = this.state;
+    const { selected } = this.state;
     this.mapPanel.mark(this.hover, selected);
     this.#drawLines();
     this.#speak();

@@ -17,7 +17,8 @@ export class HeadsPanel {
    * @param {import("../shared/shell.js").Shell} shell
    */
   constructor(state, thumbnails, shell) {
-    Object.assign(this, { state, thumbnails });
+    this.state = state;
+    this.thumbnails = thumbnails;
     this.count = element("span", { class: "tl-quiet" });
     this.faceChoice = element("span", { class: "tl-faces" });
     this.kindChoice = element("span", { class: "tl-kinds" });

@@ -85,6 +85,8 @@ export class LineView {
     /** The room between the columns. The numbers beside the tokens change it, and nothing is known of it
      * while a host hides the view: the page tells it, before it is painted. */
     this.width = 0;
+    /** @type {number | undefined} where the room is given, and not what the lines need */
+    this.height = undefined;
     const observer = new ResizeObserver(([{ contentRect }]) => {
       const width = Math.floor(contentRect.width);
       if (!width || width === this.width) return;
@@ -167,6 +169,7 @@ export class LineView {
    * @param {Map<number, string>} scene.queryNotes numbers beside the tokens
    * @param {Map<number | null, string>} scene.keyNotes
    * @param {boolean} scene.named whether to write each line's head at its end
+   * @param {string} scene.ground the colour below the names
    */
   draw(scene) {
     this.scene = scene;
@@ -200,7 +203,7 @@ export class LineView {
 
   /** Each token in the tint of its strongest line, with its number. */
   #paintTokens(scene) {
-    /** @type {Map<number | null, {share: number, head: number}>} */
+    /** @type {Map<number | null, {share: number, head: number}>[]} */
     const [queryTint, keyTint] = [new Map(), new Map()];
     const tint = (map, index, edge) => {
       if ((map.get(index)?.share ?? 0) < edge.share) map.set(index, edge);

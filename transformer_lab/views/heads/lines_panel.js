@@ -19,7 +19,7 @@ import { Room } from "../shared/room.js";
  */
 
 export class LinesPanel {
-  /** @param {import("./state.js").HeadState} state @param {object} on @param {import("../shared/shell.js").Shell} shell */
+  /** @param {import("./state.js").HeadState} state @param {ConstructorParameters<typeof LineView>[0]} on @param {import("../shared/shell.js").Shell} shell */
   constructor(state, on, shell) {
     this.state = state;
     this.lines = new LineView(on, shell.signal);

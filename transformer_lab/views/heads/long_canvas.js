@@ -29,7 +29,8 @@ const OVERVIEW = 56;
 export class LongCanvas {
   /** @param {HTMLCanvasElement} canvas @param {HTMLCanvasElement} overview */
   constructor(canvas, overview) {
-    Object.assign(this, { canvas, overview });
+    this.canvas = canvas;
+    this.overview = overview;
     this.picture = document.createElement("canvas");
     /** @type {LongScene | null} */
     this.scene = null;
@@ -112,16 +113,15 @@ export class LongCanvas {
     if (scene?.causal) {
       context.beginPath();
       const corner = (size.keys - size.queries) * per;
-      for (const [i, point] of [[corner, 0], [width, 0], [width, height]].entries()) i ? context.lineTo(...point) : context.moveTo(...point);
+      for (const [i, [x, y]] of [[corner, 0], [width, 0], [width, height]].entries()) i ? context.lineTo(x, y) : context.moveTo(x, y);
       paintBlocked(context, inks);
     }
     Object.assign(this.overview.style, { width: `${width / ratio}px`, height: `${height / ratio}px` });
-    const least = 4 * ratio; // so that it is seen
-    const at = [sight.key * per, sight.query * per, Math.max(least, sight.tokens * per), Math.max(least, sight.tokens * per)];
+    const side = Math.max(4 * ratio, sight.tokens * per); // so that it is seen
     for (const [ink, line] of [[inks.ground, 4], [inks.accent, 2]]) {
       context.strokeStyle = ink;
       context.lineWidth = line * ratio;
-      context.strokeRect(...at);
+      context.strokeRect(sight.key * per, sight.query * per, side, side);
     }
   }
 

@@ -33,7 +33,11 @@ export class LongHeads {
    */
   constructor(shell, state) {
     const { model, root, signal } = shell;
-    Object.assign(this, { shell, state, model, root, signal });
+    this.shell = shell;
+    this.state = state;
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
     this.turn = 0;
     /** @type {Map<string, Pyramid>} */
     this.known = new Map();
@@ -41,6 +45,8 @@ export class LongHeads {
     this.found = new Map();
     /** @type {Record<string, import("./zoom.js").Sight>} */
     this.sights = {};
+    /** What is selected. @type {{of: import("./state.js").Spot, row?: Float32Array, nothing?: number, column?: Float32Array} | null} */
+    this.here = null;
     this.store = new HeadStore(model, shell.requests);
     /** For the picker of texts: other maps are to come. */
     this.maps = { forget: () => this.#forget() };
@@ -134,6 +140,7 @@ export class LongHeads {
     const { pyramid, state, grouped } = this;
     if (grouped) return this.#brushed([cell.query, cell.query + 1], [cell.key, cell.key + 1]);
     if (cell.level === 0) return state.pick({ query: cell.query, key: cell.key });
+    /** @param {number[]} edge */
     const inside = ([query, key]) => query >= cell.query && query < cell.query + cell.queries && key >= cell.key && key < cell.key + cell.keys;
     const strong = pyramid.info.strongest.find(inside);
     try {
@@ -279,7 +286,7 @@ export class LongHeads {
     mapPanel.title.textContent = headTag(this.shown.layer, this.shown.head);
     mapPanel.rows.set(this.rowsName);
     this.#flags();
-    const name = (side) => (grouped ? grouped.starts[side].map((start, i) => this.#groupName(side, i, 24)) : kind[side === "queries" ? "query_tokens" : "key_tokens"]);
+    const name = (side) => (grouped ? grouped.starts[side].map((_, i) => this.#groupName(side, i, 24)) : kind[side === "queries" ? "query_tokens" : "key_tokens"]);
     const measure = grouped ? `share of a ${this.unit}’s weight` : "attention weight";
     mapPanel.draw({
       pyramid: source, size: source.size, sight: this.#sight(source), queries: name("queries"), keys: name("keys"),

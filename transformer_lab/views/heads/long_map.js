@@ -23,10 +23,17 @@ const MOVED = 4; // pixels from which a press is a drag
 export class LongMap {
   /** @param {LongDoes} does @param {AbortSignal} signal */
   constructor(does, signal) {
-    Object.assign(this, { does, signal });
+    this.does = does;
+    this.signal = signal;
     this.canvas = element("canvas", { role: "application", tabindex: 0, class: "tl-map tl-long-map", "data-part": "map" });
     this.overview = element("canvas", { class: "tl-overview", "aria-hidden": "true", "data-part": "overview", title: "The whole map; a click goes there" });
     this.drawing = new LongCanvas(this.canvas, this.overview);
+    /** @type {import("./state.js").Spot | null} */
+    this.pointed = null;
+    /** @type {import("./state.js").Spot | null} */
+    this.selected = null;
+    /** @type {import("./between.js").Block | null} */
+    this.block = null;
     this.legend = element("div", { class: "tl-legend", "data-part": "legend" });
     this.note = element("p", { class: "tl-hint", "data-part": "map-note" });
     this.busy = element("div", { class: "tl-busy", "data-part": "busy", hidden: true });
@@ -98,6 +105,7 @@ export class LongMap {
     if (next.query !== sight.query || next.key !== sight.key) this.look(next);
   }
 
+  /** @returns {[number, number]} */
   #place(event) {
     const box = this.canvas.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
@@ -139,6 +147,7 @@ export class LongMap {
     this.look({ ...press.sight, query: press.sight.query - (y - press.y) / per, key: press.sight.key - (x - press.x) / per });
   }
 
+  /** @returns {[number, number]} */
   #inside(x, y) {
     const { query, key } = this.drawing.tokenAt(x, y);
     const { sight, size } = this.scene;
@@ -148,6 +157,7 @@ export class LongMap {
 
   #between(one, other) {
     if (!one) return null;
+    /** @returns {import("./between.js").Span} */
     const span = (side, count) => [Math.min(one[side], other[side]), Math.max(one[side] + one[count], other[side] + other[count])];
     return { a: span("query", "queries"), b: span("key", "keys") };
   }
@@ -221,7 +231,7 @@ export class LongMap {
 
   /**
    * @param {import("./long_canvas.js").LongScene & {fixed: boolean, notes: string[], measure: string, valueWeighted: boolean,
-   *   clipped: boolean, waits: boolean}} scene
+   *   clipped: boolean}} scene
    */
   draw(scene) {
     this.scene = { ...scene, sight: sightWithin(scene.sight, scene.size) };

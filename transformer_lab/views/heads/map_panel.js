@@ -27,7 +27,7 @@ const TILES_HEIGHT = 640; // of several maps, where the page may grow
  */
 
 export class MapPanel {
-  /** @param {import("./state.js").HeadState} state @param {object} on @param {import("../shared/shell.js").Shell} shell */
+  /** @param {import("./state.js").HeadState} state @param {ConstructorParameters<typeof HeatMap>[1]} on @param {import("../shared/shell.js").Shell} shell */
   constructor(state, on, { signal, redraw }) {
     this.state = state;
     this.from = {};
@@ -60,7 +60,7 @@ export class MapPanel {
     this.from = {};
   }
 
-  /** The queries and the keys that there are to show, as spans. */
+  /** The queries and the keys that there are to show, as spans. @returns {import("./between.js").Span[]} */
   get #spans() {
     const { block, kind } = this.state;
     return block ? [block.a, block.b] : [[0, kind.queries], [0, kind.keys]];

@@ -1,6 +1,8 @@
 // The weights that a view of heads shows, where they are those of the trace. A view that changes heads
 // gives another object with the same members.
 
+/** @typedef {Omit<HeadMaps, "store"> & {readsBefore?: () => string}} Maps readsBefore: as `reads`, of the weights that a difference is taken from */
+
 export class HeadMaps {
   /** @param {import("./store.js").HeadStore} store */
   constructor(store) {

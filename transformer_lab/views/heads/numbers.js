@@ -1,6 +1,5 @@
 // The head on view as numbers for a file, named as Python names them (exported.py).
 
-import { weightOf } from "../shared/codecs.js";
 import { shortest } from "../shared/files.js";
 import { gathered } from "./zoom.js";
 

@@ -22,7 +22,7 @@ function mapsOf(box) {
     const size = sizeOf(canvas);
     const { left, top } = canvas.getBoundingClientRect();
     const caption = canvas.parentElement.querySelector("figcaption:not([hidden])");
-    const told = caption ? [...caption.children].filter((part) => part.dataset.part !== "unpin").map((part) => part.textContent).join(" ") : "";
+    const told = caption ? [.../** @type {HTMLCollectionOf<HTMLElement>} */ (caption.children)].filter((part) => part.dataset.part !== "unpin").map((part) => part.textContent).join(" ") : "";
     return size && { ...size, told, x: left - around.left, y: top - around.top };
   }).filter(Boolean);
   if (!maps.length) return null;
@@ -31,7 +31,7 @@ function mapsOf(box) {
 }
 
 /**
- * @param {import("./heads.js").Heads} heads
+ * @param {import("./heads.js").Heads | import("./long_heads.js").LongHeads} heads
  * @param {string[]} [more] lines below the maps
  * @returns {Promise<Blob | null>}
  */
@@ -60,7 +60,7 @@ export function picture(heads, more = []) {
   context.fillStyle = inks.ground;
   context.fillRect(0, 0, sheet.width, sheet.height);
   context.textBaseline = "middle";
-  const write = (text, x, y, font, colour, align = "left", room = undefined) => {
+  const write = (text, x, y, font, colour, /** @type {CanvasTextAlign} */ align = "left", room = undefined) => {
     context.font = font;
     context.fillStyle = colour;
     context.textAlign = align;
@@ -70,11 +70,12 @@ export function picture(heads, more = []) {
   write(`${heads.model.get("_title")} · layer ${layer}, head ${head}`, PAD, 22, `bold 15px ${SANS}`, inks.ink, "left", width - 2 * PAD);
   let left = PAD;
   if (grid) {
-    drawGrid(context, thumbnails, grid, left, write, inks, heads.shown);
+    drawGrid(context, thumbnails, left, write, inks, heads.shown);
     left += NAMES_ROOM + grid.width + PAD;
   }
   if (strands) {
     context.drawImage(strands.canvas, left + TOKENS_ROOM, PICTURE_TOP, strands.width, strands.height);
+    /** @type {[Map<number | null, number>, string[], number, CanvasTextAlign][]} */
     const columns = [
       [lines.places.queries, heads.state.kind.query_tokens, left + TOKENS_ROOM - 6, "right"],
       [lines.places.keys, heads.state.kind.key_tokens, left + TOKENS_ROOM + strands.width + 6, "left"],
@@ -96,7 +97,7 @@ export function picture(heads, more = []) {
 }
 
 /** The grid with the numbers of its layers and heads, its marks, and the chosen head. */
-function drawGrid(context, thumbnails, grid, left, write, inks, { layer, head }) {
+function drawGrid(context, thumbnails, left, write, inks, { layer, head }) {
   const [x, y] = [left + NAMES_ROOM, PICTURE_TOP + NAMES_ROOM];
   for (const canvas of thumbnails.stack.querySelectorAll("canvas")) {
     context.drawImage(canvas, x, y, parseFloat(canvas.style.width), parseFloat(canvas.style.height));

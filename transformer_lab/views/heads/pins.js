@@ -13,7 +13,7 @@ const FULL = `${MOST_PINS} heads are pinned, as many as stand side by side: unpi
 
 /** One map beside that of the chosen head. */
 class Tile {
-  /** @param {Pinned} place @param {{choose: () => void, unpin: () => void}} does @param {object} on @param {AbortSignal} signal */
+  /** @param {Pinned} place @param {{choose: () => void, unpin: () => void}} does @param {ConstructorParameters<typeof HeatMap>[1]} on @param {AbortSignal} signal */
   constructor(place, does, on, signal) {
     const name = `layer ${place.layer}, head ${place.head}`;
     this.place = place;
@@ -30,11 +30,13 @@ class Tile {
 export class Pins {
   /**
    * @param {import("./heads.js").Heads} heads
-   * @param {object} on what the pointer does in a map
+   * @param {ConstructorParameters<typeof HeatMap>[1]} on what the pointer does in a map
    */
   constructor(heads, on) {
     const { model, signal, root, mapPanel, state } = heads;
-    Object.assign(this, { heads, on, state });
+    this.heads = heads;
+    this.on = on;
+    this.state = state;
     this.there = model.get("pins") !== undefined; // not every view of heads has them
     /** @type {Map<string, Tile>} */
     this.tiles = new Map();

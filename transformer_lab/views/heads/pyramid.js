@@ -27,7 +27,11 @@ export class Pyramid {
    * @param {import("../shared/requests.js").Requests} requests
    */
   constructor(name, letters, info, buffers, size, requests) {
-    Object.assign(this, { name, letters, info, size, requests });
+    this.name = name;
+    this.letters = letters;
+    this.info = info;
+    this.size = size;
+    this.requests = requests;
     /** @type {Map<string, import("./zoom.js").Tile>} */
     this.tiles = new Map();
     /** @type {Set<string>} what cannot be had */
@@ -147,6 +151,8 @@ export class SmallPyramid {
     let most = 0;
     for (const code of bits) if (code > most) most = code;
     this.info = { level, base: 0, scale, most: weightOf(most) * scale, median: weightOf(most) * scale, strongest: [] };
+    /** @type {[number, number, number][]} nothing is asked for */
+    this.wanted = [];
     this.levels = [{ most: bits, rows: size.queries, columns: size.keys }];
     for (let i = 0; i < level; i++) this.levels.push(halvedBits(this.levels[i]));
     /** @type {Map<string, any>} */

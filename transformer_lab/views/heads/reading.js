@@ -13,7 +13,7 @@ const ALL_MAPS_BYTES = 4 * 2 ** 20;
 const LONGEST = 1024; // tokens of a map that are shown
 const THUMBNAIL = 32;
 
-/** Of what a text is: two of the same words, masks and tokens are one. @param {Words} words */
+/** Of what a text is: two of the same words, masks and tokens are one. @param {import("../explorer/reading.js").Words} words */
 export const readingName = ({ text, target, masked, given }) => JSON.stringify([text, target, masked, given]);
 
 /** Text that JSON and Python can hold. @param {string} text */

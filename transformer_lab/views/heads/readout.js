@@ -19,7 +19,7 @@ const SAMPLED_ROWS = 256;
  *   what goes from A to B, where they are marked; was: of a change, before it
  * @property {number} error how far a weight may be from Python's
  * @property {string} [overall] of a long text: what is said where nothing is in focus
- * @property {((key: number) => Float32Array) | null} [columnOf] … its columns
+ * @property {((key: number) => Float32Array) | null} [columnOf] of a long text: its columns
  */
 
 export class Readout {
@@ -39,6 +39,7 @@ export class Readout {
     this.#top(scene);
   }
 
+  /** @param {Scene} scene */
   #say({ seen, focus, rowOf, signed: isChange, between, overall, columnOf: given }) {
     const many = seen.queries.length > MANY_QUERIES && !given;
     if (focus?.nothing && seen.nothing) return nothingSentence(seen, focus.query, seen.nothing[focus.query], isChange);
@@ -63,6 +64,7 @@ export class Readout {
     return keySentence(seen, key, given ? given(key) : columnOf(rowOf, seen.queries.length, key));
   }
 
+  /** @param {Scene} scene */
   #number({ seen, focus, locked, rowOf, changed, error, signed: isChange }) {
     const lock = locked
       ? [element("span", { class: "tl-lock", "data-part": "lock" }, lockSign(), "locked: Esc frees")]
@@ -96,6 +98,7 @@ export class Readout {
     );
   }
 
+  /** @param {Scene} scene */
   #top({ seen, focus, rowOf, error, signed: isChange, columnOf: given }) {
     this.details.hidden = Boolean(isChange);
     if (isChange) return;

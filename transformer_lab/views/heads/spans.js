@@ -117,7 +117,8 @@ export class Spans {
    * @param {import("./state.js").HeadState} state
    */
   constructor(shell, state) {
-    Object.assign(this, { shell, state });
+    this.shell = shell;
+    this.state = state;
     const { signal, root } = shell;
     this.marks = "a";
     this.open = false;

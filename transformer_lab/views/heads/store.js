@@ -25,10 +25,12 @@ const KEPT_BYTES = 16 * 2 ** 20;
  * @property {number} norms where its value norms begin, when all are here
  * @property {boolean} has_norms
  * @property {string} [over] of averages: what follows a head's name
- * @property {boolean} [spread] … whether numbers are standard deviations
- * @property {string} [measure] … what colours mean
- * @property {string} [caption] … what the numbers are
+ * @property {boolean} [spread] of averages: whether numbers are standard deviations
+ * @property {string} [measure] of averages: what colours mean
+ * @property {string} [caption] of averages: what the numbers are
  * @property {[number, number][]} [segments] of a text that was read with them, as spans
+ * @property {Record<string, string>} [headless] what layers without heads are
+ * @property {{tile: number, groups: Record<string, any>, small_rows: number}} [long] of a long text: the cells along a tile, where its sentences and paragraphs begin, the rows of its small maps
  * @property {number[]} [sinks] layers where a part of each row goes to nothing: maps have a column more
  */
 
@@ -39,7 +41,9 @@ export class HeadStore {
    * @param {boolean} [edited] whether it holds the heads with the edits
    */
   constructor(model, requests, edited = false) {
-    Object.assign(this, { model, requests, edited });
+    this.model = model;
+    this.requests = requests;
+    this.edited = edited;
     /** @type {Map<string, HeadWeights>} */
     this.known = new Map();
     this.bytes = 0;

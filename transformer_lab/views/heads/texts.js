@@ -18,11 +18,15 @@ export class Texts {
   /**
    * @param {import("../shared/shell.js").Shell} shell
    * @param {import("./state.js").HeadState} state
-   * @param {import("./heads.js").Heads} heads
+   * @param {import("./heads.js").Heads | import("./long_heads.js").LongHeads} heads
    */
   constructor(shell, state, heads) {
     const { model, signal } = shell;
-    Object.assign(this, { shell, state, heads, model, signal });
+    this.shell = shell;
+    this.state = state;
+    this.heads = heads;
+    this.model = model;
+    this.signal = signal;
     this.turn = 0;
     this.held = model.get("_held_text"); // the text that the model's maps are of
     /** @type {Map<string, Profile>} */

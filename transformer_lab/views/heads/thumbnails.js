@@ -139,7 +139,7 @@ export class Thumbnails {
     if (this.grid.reach) context.drawImage(this.over, 0, top * ratio, wide * ratio, high * ratio, 0, top, wide, high);
   }
 
-  /** What a query cannot look at is grey, as on the large map. */
+  /** What a query cannot look at is grey, as on the large map. @param {CanvasRenderingContext2D} context @param {Grid} grid @param {any} inks */
   #block(context, { layers, heads, width, height, reach, headless = {} }, inks) {
     if (!reach) return;
     context.beginPath();

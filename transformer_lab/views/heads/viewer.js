@@ -59,7 +59,7 @@ export class HeadViewer {
 
   /** What is on view, for files. */
   get numbers() {
-    return this.long ? longNumbers(this.heads) : headNumbers(this.heads);
+    return this.heads instanceof LongHeads ? longNumbers(this.heads) : headNumbers(this.heads);
   }
 
   /** What a link told. @param {Record<string, any>} more */

@@ -71,6 +71,7 @@ export function cellsSeen(sight, level, { queries, keys }) {
  * @param {number} tile cells along a side of one
  */
 export function tilesHolding({ rows, columns }, tile) {
+  /** @type {[number, number][]} */
   const found = [];
   const middle = [(rows[0] + rows[1]) / 2 / tile - 0.5, (columns[0] + columns[1]) / 2 / tile - 0.5];
   for (let row = Math.floor(rows[0] / tile); row * tile < rows[1]; row++) {

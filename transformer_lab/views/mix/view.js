@@ -46,7 +46,9 @@ const svg = (tag, attributes, ...children) => {
 
 class MixViewer {
   constructor(model, root, signal) {
-    Object.assign(this, { model, root, signal });
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
     this.first = { scores: [...model.get("scores")], d: model.get("d"), hidden: [...model.get("hidden")] };
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(), png: () => this.png(), code: () => this.code(), numbers: () => this.#numbers(),
@@ -133,6 +135,7 @@ class MixViewer {
     this.plot.setAttribute("aria-label", this.sentence.textContent);
   }
 
+  /** @param {number[]} weights @param {number[]} mixture */
   #say(weights, [x, y]) {
     const best = weights.indexOf(Math.max(...weights));
     if (!(weights[best] > 0)) return "Every word is hidden: there is nothing to mix, and the output is 0.";

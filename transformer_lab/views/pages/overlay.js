@@ -4,7 +4,8 @@
 export class Overlay {
   /** @param {any} widget @param {AbortSignal} signal */
   constructor(widget, signal) {
-    Object.assign(this, { widget, signal });
+    this.widget = widget;
+    this.signal = signal;
     /** @type {Map<string, any>} */
     this.over = new Map();
     /** @type {Map<string, Set<(...values: any[]) => void>>} by what they wait for */

@@ -3,7 +3,7 @@
 // A plain script, so that it runs before the rest of the file has been read.
 (async () => {
   "use strict";
-  window.transformerLabBegan = true; // for what looks whether the page is whole
+  /** @type {any} */ (window).transformerLabBegan = true; // for what looks whether the page is whole
   const DAMAGED = "this page is not as it was written: a part of it is damaged. Save it anew, or copy it again";
   const place = document.getElementById("tl-state");
 
@@ -29,7 +29,7 @@
   const payload = JSON.parse(place.textContent);
 
   const decode = (text) => {
-    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+    if ("fromBase64" in Uint8Array) return /** @type {any} */ (Uint8Array).fromBase64(text);
     const binary = atob(text);
     const bytes = new Uint8Array(binary.length);
     for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
@@ -59,12 +59,14 @@
 
   // Blocks are held as binary blobs, which the browser keeps outside of the page and may put on
   // disk: as text, all heads of 4,096 tokens would fill 400 MB.
+  /** @param {ParentNode} within @param {string} selector @returns {NodeListOf<HTMLTemplateElement>} */
+  const templates = (within, selector) => within.querySelectorAll(selector);
   const STAYS = 1 << 16; // characters of a block that may stay text
   /** @type {Map<string, {shell: HTMLElement, blob: Blob}>} */
   const held = new Map();
   const complete = (found) => found.nextSibling || document.readyState !== "loading";
   const hold = () => {
-    for (const found of document.querySelectorAll("template[data-block]")) {
+    for (const found of templates(document, "template[data-block]")) {
       if (!complete(found)) return;
       const text = found.dataset.stays ? "" : found.content.textContent;
       if (text.length <= STAYS) {
@@ -79,7 +81,7 @@
         continue;
       }
       found.remove();
-      for (const node of found.content.childNodes) node.data = ""; // now, not when garbage is collected
+      for (const node of found.content.childNodes) node.nodeValue = ""; // now, not when garbage is collected
       held.set(found.dataset.block, { shell: found, blob: new Blob([bytes]) });
       bytes.buffer.transfer?.(0); // frees it
     }
@@ -110,7 +112,7 @@
         const bytes = new Uint8Array(await here.blob.arrayBuffer());
         return { shell: here.shell, bytes: () => bytes };
       }
-      const found = document.querySelector(`template[data-block="${CSS.escape(name)}"]`);
+      const [found] = templates(document, `template[data-block="${CSS.escape(name)}"]`);
       if (found && complete(found)) {
         const text = found.dataset.around ? await around(found.dataset.around) : found.content.textContent;
         return { shell: found, bytes: () => decode(text) };
@@ -153,7 +155,7 @@
         if (state[name] !== was) buffers[name] = encode(new Uint8Array(buffer, byteOffset, byteLength));
       }
       if (now._carried?.moved) copy.querySelector("noscript")?.remove(); // it tells of another text
-      const told = copy.querySelector("#tl-state");
+      const told = /** @type {HTMLElement} */ (copy.querySelector("#tl-state"));
       told.textContent = JSON.stringify({ ...payload, buffers, state: now }).replace(
         /[&<>\u2028\u2029]/g,
         (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
@@ -163,12 +165,13 @@
       for (const attribute of [...root.attributes]) if (attribute.name !== "id") root.removeAttribute(attribute.name);
       for (const style of copy.querySelectorAll("style[data-view]")) style.remove();
       for (const small of copy.querySelectorAll("template[data-stays]")) small.removeAttribute("data-stays");
-      for (const hollow of copy.querySelectorAll("template[data-around]")) {
+      for (const hollow of templates(copy, "template[data-around]")) {
         hollow.content.textContent = await around(hollow.dataset.around); // the copy stands alone
         hollow.removeAttribute("data-around");
       }
       const text = `<!DOCTYPE html>\n${copy.outerHTML}\n`;
       const end = text.lastIndexOf("</body>");
+      /** @type {BlobPart[]} */
       const parts = [text.slice(0, end)];
       for (const { shell, blob } of held.values()) {
         const close = "</template>";

@@ -18,7 +18,9 @@ export class PageModel {
    * @param {Record<string, (own: any, message: any) => Promise<any>>} answers by the type of the message
    */
   constructor(page, signal, answers) {
-    Object.assign(this, { page, signal, answers });
+    this.page = page;
+    this.signal = signal;
+    this.answers = answers;
     this.heard = new Set(); // handlers of messages
     this.turn = Promise.resolve(); // one run after the other
     this.saved = new Requests(page, signal);

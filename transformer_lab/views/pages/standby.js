@@ -35,7 +35,9 @@ const modelsHere = () => (globalThis.transformerLabModels ??= new Map());
 export class Standby {
   /** @param {any} widget @param {AbortSignal} signal */
   constructor(widget, signal) {
-    Object.assign(this, { widget, signal });
+    this.widget = widget;
+    this.signal = signal;
+    this.heard = new Set(); // handlers of messages
     this.over = new Overlay(widget, signal);
     this.requests = new Requests(widget, signal);
     /** @type {Substitute | null} */
@@ -83,17 +85,17 @@ export class Standby {
   }
 
   on(names, handler) {
-    if (names === "msg:custom") (this.heard ??= new Set()).add(handler);
+    if (names === "msg:custom") this.heard.add(handler);
     else this.over.on(names, handler);
   }
 
   off(names, handler) {
-    if (names === "msg:custom") this.heard?.delete(handler);
+    if (names === "msg:custom") this.heard.delete(handler);
     else this.over.off(names, handler);
   }
 
   tell(message, buffers = []) {
-    for (const handler of [...(this.heard ?? [])]) handler(message, buffers);
+    for (const handler of [...this.heard]) handler(message, buffers);
   }
 
   send(message) {
@@ -125,7 +127,8 @@ export class Standby {
     this.late.delete(request);
     if (request !== undefined && this.answered.delete(request)) {
       if (message.asked === "run") this.training = message.training ?? "";
-      return this.#back();
+      this.#back();
+      return;
     }
     if (this.kernel && message?.type === "effects") return; // of what is not on view
     if (!this.kernel && !this.late.size) this.#say("");

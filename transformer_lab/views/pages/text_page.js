@@ -42,15 +42,16 @@ export class TextPage extends PageModel {
   /**
    * @param {any} page
    * @param {AbortSignal} signal
-   * @param {(ask: TextPage["ask"], told: Told[], page: any) => Promise<Record<string, any>>} traits of these texts
-   * @param {(ask: TextPage["ask"], told: Told[], name: string, page: any) => Promise<any>} block the answer to a question for one
+   * @param {(ask: TextPage["ask"], told: any, page: any) => Promise<Record<string, any>>} traits of these texts, each a Told
+   * @param {(ask: TextPage["ask"], told: any, name: string, page: any) => Promise<any>} block the answer to a question for one
    */
   constructor(page, signal, traits, block) {
     super(page, signal, {
       run: (own, { sides }) => own.run(sides),
       block: (own, { name }) => own.block(name),
     });
-    Object.assign(this, { traits, blockOf: block });
+    this.traits = traits;
+    this.blockOf = block;
     this.slot = 0; // the engine keeps the texts on view while it reads others
     /** @type {Told[] | null} */
     this.told = null;

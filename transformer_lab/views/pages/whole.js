@@ -8,7 +8,7 @@ addEventListener("DOMContentLoaded", () => {
   told.className = "tl-still";
   told.dataset.cut = "";
   told.setAttribute("role", "alert");
-  const lacks = window.transformerLabBegan ? ", and with it a part of what can be asked for" : ", and without it nothing can be shown";
+  const lacks = /** @type {any} */ (window).transformerLabBegan ? ", and with it a part of what can be asked for" : ", and without it nothing can be shown";
   told.textContent = `This page is cut off: its end is missing${lacks}. Save it anew, or copy it again.`;
   document.body.prepend(told);
 });

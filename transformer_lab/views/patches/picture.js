@@ -14,6 +14,7 @@ import { PALETTE } from "../shared/palette.js";
  * @property {number[]} heads
  * @property {number} even
  * @property {number} first the position that looks where none is chosen
+ * @property {number[]} padded layers whose windows may reach beyond the picture
  * @property {string} others what the positions are called that are no patches; empty: by their labels
  */
 
@@ -73,7 +74,8 @@ export class PatchPicture {
    * @param {AbortSignal} signal
    */
   constructor(canvas, grid, does, signal) {
-    Object.assign(this, { canvas, grid });
+    this.canvas = canvas;
+    this.grid = grid;
     this.size = { width: 0, height: 0 };
     canvas.addEventListener("pointermove", (event) => does.hover(this.positionAt(event)), { signal });
     canvas.addEventListener("pointerleave", () => does.hover(null), { signal });

@@ -27,7 +27,9 @@ const FADES = Array.from({ length: 21 }, (_, i) => i / 20);
 export class PatchViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(model, root, signal) {
-    Object.assign(this, { model, root, signal });
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
     /** @type {import("./picture.js").Grid} */
     this.grid = model.get("_grid");
     /** @type {number | null} */

@@ -6,7 +6,9 @@ import { element } from "../shared/dom.js";
 export class Asking {
   /** @param {any} model @param {import("../shared/shell.js").Shell} shell @param {import("../shared/waiting.js").Waiting} waiting */
   constructor(model, shell, waiting) {
-    Object.assign(this, { model, shell, waiting });
+    this.model = model;
+    this.shell = shell;
+    this.waiting = waiting;
     const field = (label, name, prompt = false) => {
       const input = element(prompt ? "textarea" : "input", { type: prompt ? null : "text", rows: prompt ? 2 : null, "data-part": name, spellcheck: "false", autocomplete: "off" });
       return { input, root: element("label", {}, element("span", {}, label), input) };

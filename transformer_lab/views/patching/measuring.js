@@ -19,7 +19,10 @@ export class Measuring {
    * @param {import("../shared/waiting.js").Waiting} waiting
    */
   constructor(model, grids, shell, waiting) {
-    Object.assign(this, { model, grids, shell, waiting });
+    this.model = model;
+    this.grids = grids;
+    this.shell = shell;
+    this.waiting = waiting;
     this.runs = false; // whether all are being measured
     /** @type {Promise<{engine: Engine}> | null} */
     this.engine = null;
@@ -109,7 +112,7 @@ export class Measuring {
     await this.#by(this, cells, direction, urgent ? { lane: "clicked" } : { background: true });
   }
 
-  /** @param {{engine: any, read: string}} own whose engine it is, and what it has read @param {Parameters<Engine["ask"]>[1]} how */
+  /** @param {{engine: any, read: string, page?: any}} own whose engine it is, and what it has read @param {Parameters<Engine["ask"]>[1]} how */
   async #by(own, cells, direction, how) {
     const { engine } = await own.engine;
     const carried = (own.page ?? this.model).get("_carried");

@@ -9,6 +9,7 @@ import { nested, single } from "../shared/files.js";
  * @returns {import("../shared/files.js").Numbers}
  */
 export function patchingNumbers(grids, chosen, tokens) {
+  /** @type {import("../shared/files.js").Numbers["arrays"]} */
   const arrays = {};
   const [source, into] = grids.metric.runs;
   const sites = [...grids.sites].sort((a, b) => Number(b.site === chosen) - Number(a.site === chosen));

@@ -23,7 +23,9 @@ const HERE = "A click measures a cell in this page";
 export class PatchingViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(model, root, signal) {
-    Object.assign(this, { model, root, signal });
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
     this.grids = new Grids(model);
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(), png: () => this.#png(), code: () => this.#code(), part: () => model.get("site"),

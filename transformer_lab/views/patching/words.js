@@ -36,7 +36,10 @@ const STREAM_WORDS = {
 export class Metric {
   /** @param {string} told @param {string} direction @param {number} into @param {number} source */
   constructor(told, direction, into, source) {
-    Object.assign(this, { told, direction, into, source });
+    this.told = told;
+    this.direction = direction;
+    this.into = into;
+    this.source = source;
     this.between = source - into;
     this.alike = Math.abs(this.between) <= ALIKE * Math.max(1, Math.abs(source));
     this.sign = this.between < 0 ? -1 : 1;

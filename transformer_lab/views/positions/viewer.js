@@ -29,7 +29,9 @@ const STATE = ["scheme", "d_model", "n_heads", "base", "length", "shift", "causa
 
 export class PositionViewer {
   constructor(model, root, signal) {
-    Object.assign(this, { model, root, signal });
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(),
       part: () => model.get("scheme"),

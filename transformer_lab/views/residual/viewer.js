@@ -24,7 +24,9 @@ export class ResidualViewer {
   constructor(given, root, signal) {
     const model = aliveStream(given, signal);
     this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
-    Object.assign(this, { model, root, signal });
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(),
       png: () => residualPicture(this),

@@ -41,7 +41,7 @@ export function runNumbers(scrubber, loss, heads) {
   const curves = { loss: pairsOf(loss) };
   if (!measure) return curveNumbers(curves, heads);
   const score = scrubber.scores(measure);
-  const values = nested([stops.length, kind.layers, kind.heads], (...place) => single(score(...place)));
+  const values = nested([stops.length, kind.layers, kind.heads], (at, layer, head) => single(score(at, layer, head)));
   nested([kind.layers, kind.heads], (layer, head) => {
     curves[`${measure}, layer ${layer}, head ${head}`] = stops.map((step, at) => [step, values[at][layer][head]]);
   });

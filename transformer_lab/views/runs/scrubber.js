@@ -80,7 +80,9 @@ export class Scrubber {
    * @param {AbortSignal} signal
    */
   constructor(shell, model, signal) {
-    Object.assign(this, { shell, model, signal });
+    this.shell = shell;
+    this.model = model;
+    this.signal = signal;
     this.steps = new StepModel(model);
     /** @type {Map<number, Record<string, any>>} */
     this.known = new Map();
@@ -319,7 +321,8 @@ export class Scrubber {
     const points = (this.points = typed(Float32Array, bytesOf(model.get("_curve"))));
     const held = (this.held = typed(Float32Array, bytesOf(model.get("_evals"))));
     if (!this.point.textContent) this.#tell(null);
-    const series = [[points, "training", 0], [held, "held out", 1]].filter(([of]) => of.length).map(([of, name, colour]) => ({
+    const curves = /** @type {[Float32Array, string, number][]} */ ([[points, "training", 0], [held, "held out", 1]]);
+    const series = curves.filter(([of]) => of.length).map(([of, name, colour]) => ({
       name: held.length ? name : "", colour: headColour(colour), thick: 1.6,
       x: of.filter((_, i) => i % 2 === 0), y: of.filter((_, i) => i % 2 === 1),
     }));

@@ -44,7 +44,9 @@ const HEADLINES = {
 
 class TrainingViewer {
   constructor(model, root, signal) {
-    Object.assign(this, { model, root, signal });
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
     this.step = null;
     this.headline = element("p", { class: "tl-sentence", role: "status", "data-part": "headline" });
     this.bar = element("div", { class: "tl-done" });

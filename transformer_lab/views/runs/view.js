@@ -11,7 +11,9 @@ import { Shell } from "../shared/shell.js";
 
 class RunViewer {
   constructor(model, root, signal) {
-    Object.assign(this, { model, root, signal });
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(),
       part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,

@@ -14,7 +14,8 @@ export class Answers {
    *   most: answers that are kept; working: said while Python works; names: what else asks for it.
    */
   constructor(shell, how) {
-    Object.assign(this, { shell, how });
+    this.shell = shell;
+    this.how = how;
     this.busy = element("p", { class: "tl-hint", "data-part": "busy", role: "status", hidden: true });
     this.waiting = new Waiting(this.busy);
     /** @type {Map<string, T>} */

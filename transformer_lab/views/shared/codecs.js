@@ -5,7 +5,7 @@ export const WEIGHT_SCALE = 60000;
 
 /**
  * The bytes of what ipywidgets hands over (a DataView), or of any buffer.
- * @param {DataView | ArrayBuffer | Uint8Array | null | undefined} data
+ * @param {DataView<ArrayBuffer> | ArrayBuffer | Uint8Array<ArrayBuffer> | null | undefined} data
  */
 export function bytesOf(data) {
   if (!data) return new Uint8Array(0);

@@ -106,7 +106,7 @@ export class Curve {
     }
     // Each curve is named at its end; the names keep apart.
     context.textAlign = "left";
-    const ends = [[train, "training", colours[0]], [held, "held out", colours[1]]]
+    const ends = /** @type {[Float32Array, string, string][]} */ ([[train, "training", colours[0]], [held, "held out", colours[1]]])
       .filter(([points]) => points.length)
       .map(([points, name, colour]) => ({ name, colour, x: x(points[points.length - 2]), y: y(points[points.length - 1]) }));
     if (ends.length === 2 && Math.abs(ends[0].y - ends[1].y) < 14) {

@@ -78,6 +78,7 @@ export function tableOf({ arrays, axes, table }) {
 
 /** What stands along every axis. @param {Numbers} numbers */
 function whole({ arrays, axes, ...numbers }) {
+  /** @type {Numbers["axes"]} */
   const found = {};
   for (const { axes: names, values } of Object.values(arrays)) {
     let along = values;
@@ -124,7 +125,10 @@ export class SaveMenu {
    * @param {import("./header.js").HeaderDoes & {say: (text: string) => void}} does
    */
   constructor(model, root, requests, does) {
-    Object.assign(this, { model, root, requests, does });
+    this.model = model;
+    this.root = root;
+    this.requests = requests;
+    this.does = does;
     // A saved page has nobody to ask: it offers what it makes itself.
     this.alone = Boolean(model.get("_saved") || does.within);
     const own = ["png", "html", ...(does.numbers ? ["csv", "json"] : [])];

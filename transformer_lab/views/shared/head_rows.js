@@ -13,7 +13,10 @@ export class HeadRows {
    * @param {import("./waiting.js").Waiting} waiting
    */
   constructor(model, type, shell, waiting) {
-    Object.assign(this, { model, type, shell, waiting });
+    this.model = model;
+    this.type = type;
+    this.shell = shell;
+    this.waiting = waiting;
     /** @type {Map<number, any>} */
     this.known = new Map();
   }

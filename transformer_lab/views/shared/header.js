@@ -26,7 +26,10 @@ export class Header {
    * @param {HeaderDoes} does
    */
   constructor(model, root, requests, does) {
-    Object.assign(this, { model, root, requests, does });
+    this.model = model;
+    this.root = root;
+    this.requests = requests;
+    this.does = does;
     this.subtitle = element("span", { class: "tl-quiet" });
     this.copied = element("span", { class: "tl-quiet", role: "status" });
     this.message = element("p", { class: "tl-message", role: "alert", "data-part": "message", hidden: true });

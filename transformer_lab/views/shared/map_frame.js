@@ -1,6 +1,6 @@
 // Where a map's cells lie on its canvas, and how maps of one size stand side by side.
 
-import { leaning, leaningHeight, LONGEST_NAME } from "./column_names.js";
+import { leaningHeight, LONGEST_NAME } from "./column_names.js";
 
 const LARGEST_CELL = 46;
 export const LABEL_FROM = 10.5; // cell size, in pixels, from which every token is labelled

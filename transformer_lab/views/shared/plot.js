@@ -91,7 +91,7 @@ export class Plot {
    * @param {number} height
    */
   show(scene, width, height) {
-    const { series, colours } = scene;
+    const { series } = scene;
     const context = sizedContext(this.canvas, width, height);
     context.font = "11px system-ui, sans-serif";
     const names = series.filter((s) => s.name);

@@ -35,7 +35,7 @@ export class Requests {
   /**
    * @param {object} question
    * @param {boolean} [urgent]
-   * @returns {Promise<{message: any, buffers: Uint8Array[]}>}
+   * @returns {Promise<{message: any, buffers: Uint8Array<ArrayBuffer>[]}>}
    */
   ask(question, urgent = true) {
     return new Promise((resolve, reject) => {

@@ -11,7 +11,8 @@ export class Room {
    * @param {() => void} changed there is more room now, or less: draw again, soon
    */
   constructor(box, around, signal, changed) {
-    Object.assign(this, { box, around });
+    this.box = box;
+    this.around = around;
     /** @type {Size | null} */
     this.size = null;
     /** @type {number | null} */
@@ -41,7 +42,8 @@ export class Room {
     const key = JSON.stringify([fixed, ...told]);
     if (this.size && this.key === key) return this.size;
     this.take(null);
-    Object.assign(this, { key, fixed });
+    this.key = key;
+    this.fixed = fixed;
     const size = { width: this.box.clientWidth, height: this.box.clientHeight };
     this.then = this.around.map(placeTaken);
     this.unseen = !size.width;

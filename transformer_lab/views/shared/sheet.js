@@ -71,7 +71,7 @@ export function wrapped(context, text, room) {
 }
 
 /** The legends of colours that are in sight. @param {Element | null | undefined} view @returns {HTMLElement[]} */
-export const scalesOf = (view) => /** @type {any} */ ([...(view?.querySelectorAll(".tl-scale") ?? [])].filter((scale) => scale.offsetParent));
+export const scalesOf = (view) => /** @type {HTMLElement[]} */ ([...(view?.querySelectorAll(".tl-scale") ?? [])]).filter((scale) => scale.offsetParent);
 
 /**
  * A legend as it stands on the page: what it is of, its colours, its numbers.

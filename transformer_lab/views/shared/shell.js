@@ -30,12 +30,16 @@ export class Shell {
    * @param {{draw: () => void} & import("./header.js").HeaderDoes} does
    */
   constructor(model, root, signal, does) {
-    Object.assign(this, { model, root, signal, does });
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
+    this.does = does;
     this.requests = new Requests(model, signal);
     this.top = new Header(model, root, this.requests, does);
     this.header = this.top.element;
     const { subtitle, message } = this.top;
-    Object.assign(this, { subtitle, message });
+    this.subtitle = subtitle;
+    this.message = message;
     this.redraw = onceAFrame(() => this.draw());
     /** As it was told last, so that a draw need not ask. @type {number | null} */
     this.width = null;

@@ -16,7 +16,10 @@ export class SmallHeads {
    * @param {AbortSignal} signal
    */
   constructor(canvas, grid, { chosen, choose }, signal) {
-    Object.assign(this, { canvas, grid, chosen, choose });
+    this.canvas = canvas;
+    this.grid = grid;
+    this.chosen = chosen;
+    this.choose = choose;
     this.layers = grid.heads.length;
     this.columns = Math.max(...grid.heads);
     this.pitch = { x: 40, y: 40 };

@@ -30,7 +30,10 @@ export class Trials {
    * @param {TrialsDo} does
    */
   constructor(model, shell, waiting, does) {
-    Object.assign(this, { model, shell, waiting, does });
+    this.model = model;
+    this.shell = shell;
+    this.waiting = waiting;
+    this.does = does;
     this.off = button("", "off", () => this.toggle([{ edit: "ablate", ...does.place() }]));
     this.undo = button("Undo all", "undo", () => this.#edit([]));
     this.try = button("Try every head", "try", () => this.#try(), "Switch off every head, each alone");
@@ -136,6 +139,7 @@ export class Trials {
     this.tried.textContent = `Under each head: ${does.unit()} without it.${one}${middle}`;
   }
 
+  /** @param {ReturnType<TrialsDo["effect"]>} effect */
   #drawEffect({ rows = [], sentence }) {
     const parts = [element("b", {}, this.edited())];
     if (sentence) {

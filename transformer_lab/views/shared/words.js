@@ -57,7 +57,7 @@ export const quoted = (token) => `“${token}”`;
  * @property {boolean} same whether queries and keys are the same tokens
  * @property {boolean} valueWeighted
  * @property {boolean} [edited] whether the weights are those after edits
- * @property {ArrayLike<number> | null} [nothing] of each query, the share of its weight that goes to no
+ * @property {Record<number, number> | null} [nothing] of each query, the share of its weight that goes to no
  *   key, where heads may look at nothing
  * @property {string} [over] what follows a head's name where its map is made of several texts'
  * @property {boolean} [spread] whether the numbers are standard deviations over texts
@@ -73,7 +73,7 @@ export function toNothing(seen, query) {
   return share > 0.005 + EVEN ? share : 0;
 }
 
-/** @param {Seen} seen */
+/** @param {Pick<Seen, "kind" | "layer" | "head" | "several" | "edited" | "over">} seen */
 export function headName(seen) {
   const kind = seen.several ? `${seen.kind[0].toUpperCase()}${seen.kind.slice(1)}, layer` : "Layer";
   return `${kind} ${seen.layer}, head ${seen.head}${seen.edited ? " after the edits" : ""}${seen.over ?? ""}`;

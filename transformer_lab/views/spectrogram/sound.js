@@ -94,7 +94,8 @@ export class SoundPicture {
    * @param {AbortSignal} signal
    */
   constructor(canvas, sound, does, signal) {
-    Object.assign(this, { canvas, sound });
+    this.canvas = canvas;
+    this.sound = sound;
     this.scale = { left: EDGE.left, width: 1, to: sound.seconds };
     /** @type {number | null} */
     let from = null;
@@ -178,7 +179,7 @@ export class SoundPicture {
     if (span) {
       const [a, b] = edges(span[0], span[1]);
       // Two lines: one of them is seen on whatever lies below.
-      for (const [colour, thick] of [[PALETTE.light.paper, 5], [PALETTE.light.accent, 2.5]]) {
+      for (const [colour, thick] of /** @type {[string, number][]} */ ([[PALETTE.light.paper, 5], [PALETTE.light.accent, 2.5]])) {
         context.strokeStyle = colour;
         context.lineWidth = thick;
         context.strokeRect(a, EDGE.top, Math.max(2, b - a), BANDS);

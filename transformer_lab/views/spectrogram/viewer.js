@@ -25,7 +25,9 @@ const HINT = "The bar marks the shortest time that holds half of the weight. Dra
 export class SpectrogramViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(model, root, signal) {
-    Object.assign(this, { model, root, signal });
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
     /** @type {import("./sound.js").Sound} */
     this.sound = model.get("_sound");
     /** @type {number | null} a word that is pointed at */

@@ -17,9 +17,13 @@ export class WhyCell {
     let at = 0;
     const take = (count) => flat.subarray(at, (at += count));
     const { d, keys, mean, splits, sources } = info;
-    [this.q, this.k, this.products] = [take(d), take(d), take(d)];
-    [this.scores, this.weights] = [take(keys), take(keys)];
-    if (mean !== null) [this.aboveK, this.aboveProducts] = [take(d), take(d)];
+    this.q = take(d);
+    this.k = take(d);
+    this.products = take(d);
+    this.scores = take(keys);
+    this.weights = take(keys);
+    this.aboveK = mean === null ? null : take(d);
+    this.aboveProducts = mean === null ? null : take(d);
     /** @type {Record<string, {query: Float32Array, key: Float32Array, table: Float32Array, rows: number[], columns: number[], shape: number[], total: number}>} */
     this.splits = {};
     for (const [name, split] of Object.entries(splits)) {

@@ -44,7 +44,11 @@ export class SourcePanel {
    * @param {any} scene.colours of the theme
    */
   show({ cell, above, tokens, diverging, colours }) {
-    Object.assign(this, { cell, tokens, diverging, colours, split: cell.splits[above ? "above" : "score"] });
+    this.cell = cell;
+    this.tokens = tokens;
+    this.diverging = diverging;
+    this.colours = colours;
+    this.split = cell.splits[above ? "above" : "score"];
     const { split } = this;
     const why = cell.info.why_no_sources || (above ? cell.info.why_no_above : "");
     this.spot = null;

@@ -6,7 +6,7 @@ import { carriesModel } from "../pages/page_model.js";
 import { Answers } from "../shared/answers.js";
 import { colourTable, headColour } from "../shared/colours.js";
 import { putAnew, radioGroup, stepped } from "../shared/controls.js";
-import { element, tokenElement } from "../shared/dom.js";
+import { element } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { sheet } from "../shared/sheet.js";
 import { Shell } from "../shared/shell.js";
@@ -24,7 +24,9 @@ export class WhyViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
     const model = aliveScores(given, signal);
-    Object.assign(this, { model, root, signal });
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
     this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(),
@@ -56,7 +58,8 @@ export class WhyViewer {
     this.shell.watch(["_options"]);
     this.shell.watch(["_kinds"], () => {
       this.answers.known.clear(); // it is another text
-      Object.assign(this, { cell: this.answers.keep(firstCell(model)), place: null });
+      this.cell = this.answers.keep(firstCell(model));
+      this.place = null;
     });
   }
 

@@ -51,7 +51,9 @@ export class Waterfall {
    * @param {number} height
    */
   show(scene, width, height) {
-    Object.assign(this, { scene, width, height });
+    this.scene = scene;
+    this.width = width;
+    this.height = height;
     this.parts = fallingParts(scene.values);
     this.total = this.parts.length ? this.parts[this.parts.length - 1].to : 0;
     this.mark(null);
