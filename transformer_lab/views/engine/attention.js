@@ -1,5 +1,6 @@
 // Attention: softmax(q·kᵀ/√d + bias)·v. Source: Vaswani et al. 2017, equation 1.
 
+import { stridesAs } from "./strided.js";
 import { dot, linear, matrix, rmsNorm, rowsOf, softmax } from "./tensors.js";
 
 /**
@@ -226,4 +227,22 @@ export function valuesOf(call) {
 export function partOf({ shape, data }, i) {
   const size = data.length / shape[0];
   return { shape: [1, ...shape.slice(1)], data: data.subarray(i * size, (i + 1) * size) };
+}
+
+/** What is added to scores, as a graph has it. @param {import("./workspace.js").Workspace} on @param {import("./strided.js").Tensor | null} bias @returns {Mask | null} */
+export function maskOf(on, bias) {
+  if (!bias) return null;
+  const shape = [...Array(4 - bias.shape.length).fill(1), ...bias.shape].slice(1);
+  const strides = stridesAs(bias, shape);
+  const [heads, rows, columns] = shape.map((n, i) => (strides[i] === 0 ? 1 : n)); // what is broadcast is read once
+  const y = on.tensor([heads, rows, columns]);
+  on.copy({ ...bias, shape: y.shape, strides }, y);
+  return { heads, rows, columns, data: on.heap.f.slice(y.at, y.at + heads * rows * columns), bool: bias.type === "bool" };
+}
+
+/** @param {import("./workspace.js").Workspace} on @param {import("./strided.js").Tensor | null} sinks [head], or [batch, head, query or 1, 1] */
+export function sinkOf(on, sinks) {
+  if (!sinks) return null;
+  const [h, q] = sinks.shape.length === 1 ? [sinks.strides[0], 0] : [sinks.strides[1], sinks.shape[2] > 1 ? sinks.strides[2] : 0];
+  return (head, query) => on.heap.f[sinks.at + head * h + query * q];
 }

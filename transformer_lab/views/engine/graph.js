@@ -1,9 +1,9 @@
 // Runs a graph that Python exported: a list of primitive operations in which attention is one. It knows
 // operations and no architecture; what edits change, they change at attention and at named points.
 
-import { attendOn } from "./attention.js";
+import { attendOn, maskOf, sinkOf } from "./attention.js";
 import { OPERATIONS } from "./operations.js";
-import { countOf, stridesAs } from "./strided.js";
+import { countOf } from "./strided.js";
 import { rescaled } from "./safetensors.js";
 import { matrix, stacked } from "./tensors.js";
 import { Workspace } from "./workspace.js";
@@ -223,6 +223,7 @@ export class GraphPass {
     const { graph, from, start } = this;
     const { nodes, results, updates = {} } = graph.description;
     const { order, gone } = graph.plan([...this.wanted, ...Object.values(updates)], [...this.known.keys()], start > 0);
+    let done = false;
     try {
       for (const [name, { shape, data }] of this.known) this.#live.set(name, graph.on.of(shape, data));
       graph.on.made = [];
@@ -251,7 +252,9 @@ export class GraphPass {
         this.results.set(names.get(node) ?? node, { shape: t.shape, data: graph.on.numbers(graph.on.whole(t)) });
       }
       this.#update(Object.entries(updates));
+      done = true;
     } finally { // of a pass that was left as well
+      if (!done) this.release();
       graph.on.settle([]);
       for (const name of [...this.#live.keys()]) this.#letGo(name);
       this.from = null;
@@ -406,24 +409,6 @@ function namedIn(named, value) {
   let given = NONE;
   for (const key in named) given = { ...given, [key]: valueIn(named[key], value) };
   return given;
-}
-
-/** @param {Workspace} on @param {Tensor | null} bias @returns {import("./attention.js").Mask | null} */
-function maskOf(on, bias) {
-  if (!bias) return null;
-  const shape = [...Array(4 - bias.shape.length).fill(1), ...bias.shape].slice(1);
-  const strides = stridesAs(bias, shape);
-  const [heads, rows, columns] = shape.map((n, i) => (strides[i] === 0 ? 1 : n)); // what is broadcast is read once
-  const y = on.tensor([heads, rows, columns]);
-  on.copy({ ...bias, shape: y.shape, strides }, y);
-  return { heads, rows, columns, data: on.heap.f.slice(y.at, y.at + heads * rows * columns), bool: bias.type === "bool" };
-}
-
-/** @param {Workspace} on @param {Tensor | null} sinks [head], or [batch, head, query or 1, 1] */
-function sinkOf(on, sinks) {
-  if (!sinks) return null;
-  const [h, q] = sinks.shape.length === 1 ? [sinks.strides[0], 0] : [sinks.strides[1], sinks.shape[2] > 1 ? sinks.strides[2] : 0];
-  return (head, query) => on.heap.f[sinks.at + head * h + query * q];
 }
 
 /** @param {any} x @returns {string[]} */

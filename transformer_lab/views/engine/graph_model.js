@@ -88,7 +88,7 @@ export class GraphModel extends ModelOfKinds {
   read(x) {
     const { nodes, tail } = this.graph.description;
     const node = nodes.find(([, name]) => name === tail);
-    if (!node?.[0].endsWith(".point")) throw new Error("this model makes its logits of more than its stream after the last block, so that a stream cannot be read by itself");
+    if (!node?.[0].endsWith(".point")) throw new Error("the graph of this page does not make logits of each row of the stream by itself, so that there is no logit lens");
     return this.graph.read(x);
   }
 
