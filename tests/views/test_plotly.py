@@ -13,6 +13,7 @@ from tests.every_view import VIEWS
 from tests.factories import WORDS, small
 from transformer_lab import views
 from transformer_lab.views.patches.words import weight_of
+from transformer_lab.views.patching.words import NAMES
 
 MIME = "application/vnd.plotly.v1+json"
 
@@ -131,10 +132,13 @@ def check_spectrogram(view, figure):
 
 
 def check_patching(view, figure):
-    for z, grid in zip(maps(figure), view.grids.values(), strict=True):
+    found = {trace.name: trace for trace in figure.data if trace.type == "heatmap"}
+    assert len(found) == len(view.grids)
+    for site, grid in view.grids.items():
+        z = np.asarray(found[NAMES[site]].z, dtype=np.float64)
         np.testing.assert_array_equal(z, grid.values.double())
-    measured = next(trace for trace in figure.data if trace.name == "z").customdata
-    assert {str(one) for row in measured for one in row} == {"measured"}
+    assert all("measured" in str(x) for row in found["z"].customdata for x in row)
+    assert any("an estimate" in str(x) for row in found["q"].customdata for x in row)
     (shape,) = figure.layout.shapes
     _, layer, head = view.place
     assert (shape.x0, shape.y0) == (head - 0.5, layer - 0.5)

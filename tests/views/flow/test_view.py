@@ -119,9 +119,9 @@ def test_a_circuit_is_laid_over_with_its_scores(model, trace):
     heads = {tuple(map(int, node[1:].split(".h"))) for node in circuit.nodes if ".h" in node}
     assert set(map(tuple, view._circuit["heads"])) == heads and heads
     assert view._circuit["sentence"] == f"The circuit: {circuit.sentence}"
-    assert view._scene().heads == heads
+    assert view._scene().panels[0][0].mark.heads == heads
     view._options = {"circuit": False}
-    assert view._scene().heads is None
+    assert view._scene().panels[0][0].mark.heads is None
     json.dumps(view._circuit)
     with pytest.raises(ValueError, match="circuit is a dict"):
         FlowView(trace, circuit={})

@@ -77,14 +77,14 @@ def test_a_map_travels_with_what_goes_to_nothing_as_one_more_column(sunk):
 
 def test_a_picture_has_one_more_column_that_completes_each_row(sunk):
     view = tl.views.HeadView(sunk, layer=0, head=1)
-    mapped, column = view.figure().subfigs[1].axes[0].images
+    mapped, column = view.figure().axes[1].images
     rows = np.nan_to_num(mapped.get_array().filled(0)).sum(-1) + column.get_array()[:, 0]
     assert np.abs(rows - 1).max() < 1e-5
-    assert "to nothing" in [t.get_text() for t in view.figure().subfigs[1].axes[0].texts]
+    assert "to nothing" in [t.get_text() for t in view.figure().axes[1].texts]
     view.layer = 1  # without sinks
-    assert len(view.figure().subfigs[1].axes[0].images) == 1
+    assert len(view.figure().axes[1].images) == 1
     view.layer, view._options = 0, {"weights": "value"}  # nothing has no value
-    assert len(view.figure().subfigs[1].axes[0].images) == 1
+    assert len(view.figure().axes[1].images) == 1
 
 
 def test_steps_of_a_replay_are_sent_in_one_form():
@@ -148,7 +148,7 @@ def test_a_comparison_has_it_as_one_key_more(compared, sunk):
     query = view._data.queries["decoder"].names[2]
     a, b = (f"{float(side[2]):.2f}"[1:] for side in (first, second))
     assert view.sentence.endswith(f"“{query}” → to nothing is {a} in mimo and {b} in oss.")
-    assert view._scene().selected == (2, None)
+    assert [one.mark.chosen for row in view._scene().panels for one in row][1:] == [(2, None)] * 3
     view.selected = None
 
 

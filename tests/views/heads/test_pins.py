@@ -8,7 +8,7 @@ import transformer_lab as tl
 from tests.factories import small
 from tests.hub.families import ours, text, tiny
 from transformer_lab.views import HeadView, PatchView
-from transformer_lab.views.heads.figure import masked_map
+from transformer_lab.views.heads.scene import shown_map
 
 CODE = "for key in self.keys:\n    if key not in self."
 
@@ -42,8 +42,9 @@ def test_what_cannot_be_pinned_is_refused_in_one_sentence(trace, pins, told):
 def test_the_picture_has_a_map_of_each_in_the_same_colours(trace):
     view = HeadView(trace, layer=0, head=1, pins=[(1, 2), (0, 1), (1, 0)])
     view.selected = (8, 1)
-    maps = [axes for axes in view.figure().subfigs[1].axes if axes.get_xlabel()]
-    assert [axes.get_xlabel() for axes in maps] == [
+    names = ("layer 0, head 1", "layer 1, head 2", "layer 1, head 0")
+    maps = [axes for axes in view.figure().axes if axes.get_title(loc="left") in names]
+    assert [axes.get_title(loc="left") for axes in maps] == [
         "layer 0, head 1", "layer 1, head 2", "layer 1, head 0",
     ]  # fmt: skip
     for axes, (layer, head) in zip(maps, [(0, 1), (1, 2), (1, 0)], strict=True):
@@ -53,8 +54,8 @@ def test_the_picture_has_a_map_of_each_in_the_same_colours(trace):
         )
         assert len(axes.patches) == 1  # the cell that is selected
     assert len({axes.images[0].get_clim() for axes in maps}) == 1
-    alone = HeadView(trace, layer=0, head=1).figure().subfigs[1].axes[0]
-    assert alone.get_xlabel() == ""
+    alone = HeadView(trace, layer=0, head=1).figure()
+    assert all(axes.get_title(loc="left") not in names for axes in alone.axes)
 
 
 def test_the_plotly_figure_and_files_hold_them_too(trace):
@@ -81,17 +82,18 @@ def test_sinks_of_pinned_heads_are_drawn(request):
     model = tiny("mimo_v2_flash")  # looks to nothing in layer 0 alone
     sunk = tl.trace(model, **ours(text(model)))
     view = HeadView(sunk, layer=1, head=0, pins=[(0, 1)])
-    chosen, pinned = [axes for axes in view.figure().subfigs[1].axes if axes.get_xlabel()]
+    named = [axes for axes in view.figure().axes if axes.get_title(loc="left").startswith("layer")]
+    chosen, pinned = named
     assert [len(axes.images) for axes in (chosen, pinned)] == [1, 2]
     nothing = float(sunk.to_nothing(0, 1).max())
-    assert view._scene().largest >= nothing
+    assert view._shown_head().largest >= nothing
 
 
 def test_another_kind_has_its_own_heads_at_the_same_places(translation):
     view = HeadView(translation, kind="cross", pins=[(1, 2)])
-    assert [one.layer for one in view._scene().pins] == [1]
+    assert [one.layer for one in view._shown_head().pins] == [1]
     view.kind = "encoder"
-    (pinned,) = view._scene().pins
+    (pinned,) = view._shown_head().pins
     assert torch.equal(pinned.weights, translation.pattern(1, 2, kind="encoder"))
 
 
@@ -99,7 +101,7 @@ def test_an_average_is_pinned_as_well():
     trace = tl.trace(small(), torch.arange(26).reshape(2, 13))
     view = HeadView(trace, pins=[(1, 2)])
     view.text = "mean"
-    (pinned,) = view._scene().pins
+    (pinned,) = view._shown_head().pins
     mean = tl.heads.average_map(trace, 1, 2).mean
     np.testing.assert_allclose(pinned.weights, mean, atol=1e-6)
 
@@ -109,23 +111,23 @@ def test_an_explorer_shows_pinned_heads_after_the_edits_with_what_is_known_of_th
         shipped, CODE, layer=3, head=1, pins=[(2, 2), (0, 3)], edits=[tl.ablate(1, 1)]
     )
     after = view._after.trace
-    scene = view._scene().heads
+    scene = view._shown_head()
     assert [(one.layer, one.head) for one in scene.pins] == [(2, 2), (0, 3)]
     assert torch.equal(scene.pins[0].weights, after.pattern(2, 2))
     assert scene.pins[0].known == ""
     view._all_facts()  # estimates; a browser has them in the background
-    assert view._scene().heads.pins[0].known.startswith("≈ ")
+    assert view._shown_head().pins[0].known.startswith("≈ ")
     view._single.compute(view._reading, [("decoder", 2, 2)], view._place())
     view._name_heads()
-    known = view._scene().heads.pins[0].known
+    known = view._shown_head().pins[0].known
     assert known.endswith(" · induction") and "≈" not in known
     maps = [one for one in view.to_plotly().data if one.type == "heatmap"]
     assert [one.name for one in maps] == ["layer 3, head 1", "layer 2, head 2", "layer 0, head 3"]
-    assert np.array_equal(maps[1].z, masked_map(scene, after.pattern(2, 2)), equal_nan=True)
-    assert sum(bool(axes.get_xlabel()) for axes in view.figure().axes) >= 3
+    assert np.array_equal(maps[1].z, shown_map(scene, after.pattern(2, 2)), equal_nan=True)
+    assert sum(bool(axes.get_title(loc="left")) for axes in view.figure().axes) >= 3
     view._options = {"map": "difference"}
     change = after.pattern(2, 2) - view.trace.pattern(2, 2)
-    assert torch.equal(view._scene().heads.pins[0].weights, change)
+    assert torch.equal(view._shown_head().pins[0].weights, change)
     assert next(one.zmin for one in view.to_plotly().data if one.type == "heatmap") < 0
     view.figure()
     view.close()

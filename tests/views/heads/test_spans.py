@@ -95,9 +95,9 @@ def test_files_and_pictures_are_of_the_block(trace, tmp_path):
         13,
     )  # small maps are of the whole
     view.selected = (8, 5)
-    assert view._scene().selected == (4, 1)
+    assert view._shown_head().selected == (4, 1)
     view.selected = (2, 1)
-    assert view._scene().selected is None
+    assert view._shown_head().selected is None
 
 
 def test_another_text_has_other_tokens():

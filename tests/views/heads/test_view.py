@@ -1,5 +1,6 @@
 import io
 import itertools
+from dataclasses import replace
 
 import matplotlib.image
 import numpy as np
@@ -10,6 +11,9 @@ import traitlets
 import transformer_lab as tl
 from tests.factories import small
 from transformer_lab.views import HeadView
+from transformer_lab.views.heads.scene import heads_panel, map_of
+from transformer_lab.views.marks.draw_matplotlib import figure_of
+from transformer_lab.views.marks.scene import Axis, Matrix, Panel, Scene
 
 
 def test_state_is_bytes_and_names_are_few(trace):
@@ -112,52 +116,37 @@ def lies_on_another(axes):
     return [(a, b) for a, b in itertools.pairwise(boxes) if min(a.y1, b.y1) - max(a.y0, b.y0) > 2.5], names  # fmt: skip
 
 
+def drawn(*panels):
+    figure = figure_of(Scene("", "", [panels]))
+    figure.canvas.draw()
+    return figure
+
+
 @pytest.mark.parametrize(("n_query", "n_key", "all_named"), [(9, 9, True), (14, 52, True), (30, 200, False)])  # fmt: skip
 def test_names_of_a_flat_map_do_not_lie_on_one_another(n_query, n_key, all_named):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from transformer_lab.views.heads.figure import label_axes
-
-    figure = Figure(figsize=(10.5, 5.6))
-    FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.45, 0.1, 0.42, 0.6))
-    axes.imshow(torch.zeros(n_query, n_key))
-    label_axes(axes, ["Oakfield"] * n_query, ["key"] * n_key)
-    pairs, names = lies_on_another(axes)
+    rows, columns = (
+        Axis("", [name] * n, tokens=True) for name, n in (("Oakfield", n_query), ("key", n_key))
+    )
+    matrix = Matrix(torch.zeros(n_query, n_key), rows, columns, square=True)
+    figure = drawn(Panel("", matrix))
+    pairs, names = lies_on_another(figure.axes[0])
     assert pairs == []
     assert (len(names) == n_query) == all_named
 
 
 @pytest.mark.parametrize("word", ["is", "statement", "a-very-long-token-that-is-cut"])
 def test_what_names_a_map_beside_small_heads_leaves_them_alone(word):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    from transformer_lab.views.runs.figure import draw_beside
-    from transformer_lab.views.shared.figures import blank
-
-    model = small(n_layers=2)
-    view = HeadView(tl.trace(model, torch.arange(6), labels=[word] * 6))
-    figure = blank(10.5, 4.6)
-    FigureCanvasAgg(figure)
-    draw_beside(figure, view._scene())
-    figure.canvas.draw()
-    heads, chosen = figure.axes
+    shown = HeadView(tl.trace(small(n_layers=2), torch.arange(6), labels=[word] * 6))._shown_head()
+    heads, chosen = drawn(heads_panel(shown), Panel("", map_of(shown))).axes
     assert chosen.yaxis.label.get_window_extent().x0 >= heads.get_window_extent().x1
 
 
 @pytest.mark.parametrize("largest", [0.031, 0.27, 0.42, 0.49, 1.0, 2.3])
 def test_the_scale_names_no_weight_beyond_its_end(largest):
-    from dataclasses import replace
-
-    from transformer_lab.views.heads.figure import draw_maps
-    from transformer_lab.views.shared.figures import blank
-
-    scene = HeadView(tl.trace(small(n_layers=1), torch.arange(4)))._scene()
-    scene = replace(scene, weights=largest * scene.weights / scene.weights.max())
-    figure = blank(6, 6)
-    scale = draw_maps(figure, (0.2, 0.1, 0.6, 0.6), scene, "weight")
-    named = scale.get_ticks()
+    shown = HeadView(tl.trace(small(n_layers=1), torch.arange(4)))._shown_head()
+    shown = replace(shown, weights=largest * shown.weights / shown.weights.max())
+    scale = drawn(Panel("", map_of(shown, means="weight"))).axes[1]
+    named = scale.get_yticks()
     assert len(named) >= 3
     assert min(named) >= 0
     assert max(named) <= largest * 1.0001

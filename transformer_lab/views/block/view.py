@@ -9,19 +9,15 @@ import traitlets as t
 
 from ..pages.export import Block
 from ..shared.base import css, esm
-from ..shared.exports import Numbers
 from ..shared.selection import check_places, check_traced, traits_of
 from ..shared.traits import Int
 from ..shared.travelling import Travelling
 from .data import BESIDE_MODEL, PAGE_BYTES, BlockData, Walk, walk_name
-from .exported import block_numbers
-from .figure import BlockScene, block_figure
+from .scene import block_scene
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ...tracing.trace import Trace
-    from ..shared.plots import Plot
+    from ..marks.scene import Scene
 
 
 class BlockView(Travelling):
@@ -136,22 +132,10 @@ class BlockView(Travelling):
     def sentence(self) -> str:
         return self._now.stages[self._at].sentence
 
-    def figure(self) -> Figure:
-        """All steps in one still picture, with the sentence of the chosen one."""
-        return block_figure(self._scene())
-
-    def to_plotly(self, *, theme: str = "light") -> Plot:
-        from .plotly_figure import block_plotly
-
-        return block_plotly(self._scene(), theme)
-
-    def _numbers(self) -> Numbers:
-        return block_numbers(self._scene())
-
-    def _scene(self) -> BlockScene:
+    def _scene(self) -> Scene:
         kind, layer, head, position = self.shown
         now = self._now
-        return BlockScene(
+        return block_scene(
             title=self._title,
             sentence=self.sentence,
             stages=now.stages,

@@ -13,20 +13,16 @@ from ...tracing.trace import Trace
 from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import pack_floats, shown_text
-from ..shared.exports import Numbers
 from ..shared.selection import link_of
 from ..shared.travelling import Travelling
 from .data import CompareData
-from .exported import compare_numbers
-from .figure import CompareScene, compare_figure
+from .scene import compare_scene
 from .words import Compared, compare_sentence
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ...text_model import TextModel
     from ...training.run import Run
-    from ..shared.plots import Plot
+    from ..marks.scene import Scene
 
 ALL_MAPS_BYTES = 4 * 2**20
 
@@ -206,25 +202,13 @@ class CompareView(Travelling):
         )  # fmt: skip
         return compare_sentence(it, *(self.selected or (None, None)))
 
-    def figure(self) -> Figure:
-        """Every head by how much it differs, both maps and their difference."""
-        return compare_figure(self._scene())
-
-    def to_plotly(self, *, theme: str = "light") -> Plot:
-        from .plotly_figure import compare_plotly
-
-        return compare_plotly(self._scene(), theme)
-
-    def _numbers(self) -> Numbers:
-        return compare_numbers(self._scene())
-
-    def _scene(self) -> CompareScene:
+    def _scene(self) -> Scene:
         kind, layer, head = self.shown
         query, key = self.selected or (None, None)
         if key == len(self._data.keys[kind]):
             key = None  # nothing is no key: its row is marked
         selected = None if query is None and key is None else (query, key)
-        return CompareScene(
+        return compare_scene(
             self._title, self.sentence, (self._names[0], self._names[1]), self.moved(), self.maps(),
             self.difference(), self._data.queries[kind].names, self._data.keys[kind].names, layer,
             head, self._kinds[kind]["causal"], selected, self.to_nothing(),

@@ -14,31 +14,27 @@ from ...edits.hanging import default_kind
 from ...edits.kinds import Edit
 from ...hub.shield import start_thread, taken
 from ...training.in_use import ModelIsTraining
-from ..heads.figure import PinnedMap
 from ..heads.heads import Heads, Place, map_sentence, name_of, place_of
 from ..heads.pins import PinTraits
+from ..heads.scene import PinnedMap, ShownHead
 from ..heads.spans import SpanTraits
 from ..pages.carried import Carried
 from ..pages.carrying import carry, for_readers
 from ..pages.export import Block
 from ..shared.base import css, esm, one_line
-from ..shared.exports import Numbers
 from ..shared.selection import link_of
 from ..shared.words import Seen, between_change_sentence, between_sentence, difference_sentence
 from .edits import Edits
 from .effects import HeadEffects
-from .exported import explorer_numbers
-from .figure import ExplorerScene, explorer_figure
 from .runs import Runs
+from .scene import explorer_scene
 from .standby import StandsBy
 from .written import Writes
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ...heads.spans import Span
     from ...text_model import TextModel
-    from ..shared.plots import Plot
+    from ..marks.scene import Scene
 
 WRITTEN_BY = ("n", "temperature", "top_k", "top_p", "seed")
 MAP_MODES = ("before", "after", "difference")
@@ -196,19 +192,14 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
             return self._outcome["sentence"]
         return self._effects.get(name_of(self.shown), {}).get("sentence", "")
 
-    def figure(self) -> Figure:
-        """Every head small, the chosen one as a map, and the predictions before and after."""
-        return explorer_figure(self._scene())
+    def _scene(self) -> Scene:
+        off = self._heads_off(self.shown[0])
+        return explorer_scene(
+            self._shown_head(), self.map_mode, off, self._compare(), self._where()
+        )
 
-    def to_plotly(self, *, theme: str = "light") -> Plot:
-        from .plotly_figure import explorer_plotly
-
-        return explorer_plotly(self._scene(), theme)
-
-    def _numbers(self) -> Numbers:
-        return explorer_numbers(self._scene())
-
-    def _scene(self) -> ExplorerScene:
+    def _shown_head(self) -> ShownHead:
+        """The chosen head and pinned ones, before or after the edits, or the difference."""
         kind = self.shown[0]
         small = self.heads if self._after is None or self.map_mode == "before" else self._after
         heads = self.heads.scene(
@@ -217,11 +208,7 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
             nothing=self._shown_nothing(), known=self._known(self.shown),
             pins=[self._pinned(place) for place in self._pins_beside(self.shown)],
         )  # fmt: skip
-        if self.block is not None:
-            heads = heads.part(*self.block)
-        return ExplorerScene(
-            heads, self.map_mode, self._heads_off(kind), self._compare(), self._where()
-        )
+        return heads if self.block is None else heads.part(*self.block)
 
     def _heads_off(self, kind: str) -> list[tuple[int, int]]:
         sizes, default = self._kinds[kind], default_kind(list(self._kinds))

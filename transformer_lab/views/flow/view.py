@@ -11,21 +11,17 @@ from ...edits.kinds import Edit
 from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import shown_text
-from ..shared.exports import Numbers
 from ..shared.selection import check_places, check_traced, sizes_of, traits_of
 from ..shared.traits import Float, Int
 from ..shared.travelling import Travelling
 from .data import Cut, FlowBytes, FlowData, FlowFound, edits_of, read_name
-from .exported import flow_numbers
-from .figure import FlowScene, flow_figure
+from .scene import flow_scene
 from .words import FlowSaid, flow_sentence
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ...desk.circuit_scores import Circuit
     from ...tracing.trace import Trace
-    from ..shared.plots import Plot
+    from ..marks.scene import Scene
 
 PAGE_CUTS = 24  # edges whose cut, each alone, a saved page holds
 
@@ -171,22 +167,10 @@ class FlowView(Travelling):
             )
         )  # fmt: skip
 
-    def figure(self) -> Figure:
-        """Tokens, layers and edges, titled with the sentence."""
-        return flow_figure(self._scene())
-
-    def to_plotly(self, *, theme: str = "light") -> Plot:
-        from .plotly_figure import flow_plotly
-
-        return flow_plotly(self._scene(), theme)
-
-    def _numbers(self) -> Numbers:
-        return flow_numbers(self._scene())
-
-    def _scene(self) -> FlowScene:
+    def _scene(self) -> Scene:
         over = self._circuit if self._options.get("circuit", True) else {}
         heads = frozenset(map(tuple, over["heads"])) if over else None
-        return FlowScene(
+        return flow_scene(
             title=self._title, sentence=self.sentence, tokens=self._data.tokens, found=self.found,
             shown=self.shown, name=f"“{self._data.name(self.found.flow.token)}”", heads=heads,
             circuit=over.get("sentence", ""),

@@ -22,7 +22,7 @@ from ..shared.words import (
     spread_sentence,
 )
 from .data import HeadBytes, HeadData
-from .figure import HeadScene, PinnedMap
+from .scene import PinnedMap, ShownHead
 
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
@@ -219,11 +219,11 @@ class Heads:
         self, place: Place, shows: Shows, selected: Spot | None, title: str, sentence: str,
         weights: Tensor | None = None, thumbnails: Tensor | None = None,
         nothing: Tensor | None = None, known: str = "", pins: Sequence[PinnedMap] = (),
-    ) -> HeadScene:  # fmt: skip
+    ) -> ShownHead:  # fmt: skip
         """What a picture is drawn from; weights (and what goes to nothing beside them) and
         thumbnails: instead of these heads' own."""
         kind, layer, head = place
-        return HeadScene(
+        return ShownHead(
             title, sentence, self.data.thumbnail(kind) if thumbnails is None else thumbnails,
             self.map(place, shows) if weights is None else weights,
             self.data.queries[kind], self.data.keys[kind], layer, head,

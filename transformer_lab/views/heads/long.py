@@ -21,8 +21,8 @@ from ..pages.export import Block
 from ..shared.codecs import pack_weights
 from ..shared.words import EVEN, Seen, cell_sentence, key_sentence, query_sentence, standing_out
 from .data import THUMBNAIL, HeadBytes, HeadData
-from .figure import HeadScene, PinnedMap
 from .heads import ROWS_FOR_A_SENTENCE, Heads, Place, Shows, Spot, name_of, place_of
+from .scene import PinnedMap, ShownHead
 
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
@@ -277,7 +277,7 @@ class LongHeads(Heads):
         self, place: Place, shows: Shows, selected: Spot | None, title: str, sentence: str,
         weights: Tensor | None = None, thumbnails: Tensor | None = None,
         nothing: Tensor | None = None, known: str = "", pins: Sequence[PinnedMap] = (),
-    ) -> HeadScene:  # fmt: skip
+    ) -> ShownHead:  # fmt: skip
         kind, layer, head = place
         cells = self.map(place, shows)
         level = self.level(self.pyramid(place, shows))
@@ -290,7 +290,7 @@ class LongHeads(Heads):
             query, key = selected
             cell = query if query is None else query >> level, key if key is None else key >> level
         size = 1 << level
-        return HeadScene(
+        return ShownHead(
             title, sentence, self.data.thumbnail(kind), cells, queries, keys, layer, head,
             self.kinds[kind]["causal"], (), cell, shows.value_weighted,
             measure=f"largest weight of {size} × {size}", size=size,

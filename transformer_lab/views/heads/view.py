@@ -11,21 +11,18 @@ from torch import Tensor
 
 from ..pages.export import Block
 from ..shared.base import css, esm
-from ..shared.exports import Numbers
 from ..shared.selection import link_of
 from ..shared.travelling import Travelling
-from .exported import head_numbers
-from .figure import HeadScene, head_figure
 from .long import LongHeads, heads_of
 from .pins import PinTraits
+from .scene import ShownHead, every_head_scene, head_scene, layer_scene
 from .spans import SpanTraits
 from .texts import TextTraits
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ...heads.spans import Span
     from ...tracing.trace import Trace
+    from ..marks.scene import Scene
     from ..shared.plots import Plot
     from .heads import Place
 
@@ -101,10 +98,6 @@ class HeadView(Travelling, SpanTraits, TextTraits, PinTraits):
     def sentence(self) -> str:
         return self.head_sentence if self.block is None or self.selected else self.between_sentence
 
-    def figure(self) -> Figure:
-        """Every head small beside the chosen one as a map, titled with the sentence."""
-        return head_figure(self._scene())
-
     def to_plotly(self, *, theme: str = "light", facets: str | None = None) -> Plot:
         """The chosen head as a plotly heat map, [query, key], and pinned ones beside it.
 
@@ -116,30 +109,27 @@ class HeadView(Travelling, SpanTraits, TextTraits, PinTraits):
         Raises:
             ValueError: for another theme, or other facets.
         """
-        from .plotly_figure import every_head_plotly, head_plotly, layer_plotly
+        from ..marks.draw_plotly import plotly_of
 
-        scene, (kind, layer, _) = self._scene(), self.shown
+        return plotly_of(self._scene(facets), theme)
+
+    def _scene(self, facets: str | None = None) -> Scene:
+        kind, layer, _ = self.shown
         if facets is None:
-            return head_plotly(scene, theme)
+            return head_scene(self._shown_head())
         if facets == "all":
             sinks = bool(self.heads.data.sinks[kind])
-            return every_head_plotly(self._whole_scene(), theme, sinks=sinks)
+            return every_head_scene(self._whole_head(), sinks=sinks)
         if facets != "layer":
             raise ValueError(f"facets={facets!r} is not known; choose 'layer', 'all' or None")
         places = [(kind, layer, head) for head in range(self.heads.kinds[kind]["heads"])]
-        scenes = [self._scene(at) for at in places]
-        return layer_plotly(
-            scene, [one.weights for one in scenes], [one.nothing for one in scenes], theme
-        )
+        return layer_scene(self._shown_head(), [self._shown_head(at) for at in places])
 
-    def _numbers(self) -> Numbers:
-        return head_numbers(self._scene())
-
-    def _scene(self, place: Place | None = None) -> HeadScene:
-        whole = self._whole_scene(place)
+    def _shown_head(self, place: Place | None = None) -> ShownHead:
+        whole = self._whole_head(place)
         return whole if self.block is None else whole.part(*self.block)
 
-    def _whole_scene(self, place: Place | None = None) -> HeadScene:
+    def _whole_head(self, place: Place | None = None) -> ShownHead:
         at = place or self.shown
         beside = self._pins_beside(at) if place is None else []
         pins = [self.heads.pinned(one, self._shows) for one in beside]

@@ -10,16 +10,12 @@ import traitlets as t
 
 from ..shared.base import View, css, esm
 from ..shared.codecs import shown_token
-from ..shared.exports import Numbers
 from ..shared.traits import Float, Int
 from ..shared.words import fixed, quoted, short
-from .exported import mix_numbers
-from .figure import MixScene, mix_figure
+from .scene import mix_scene
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ..shared.plots import Plot
+    from ..marks.scene import Scene
 
 LARGEST = 40.0
 MOST_WORDS = 12
@@ -140,20 +136,8 @@ class MixView(View):
             f"the mixture lies at ({_two(x)}, {_two(y)})."
         )
 
-    def figure(self) -> Figure:
-        """Scores and weights as bars, and the values with their mixture."""
-        return mix_figure(self._scene())
-
-    def to_plotly(self, *, theme: str = "light") -> Plot:
-        from .plotly_figure import mix_plotly
-
-        return mix_plotly(self._scene(), theme)
-
-    def _numbers(self) -> Numbers:
-        return mix_numbers(self._scene())
-
-    def _scene(self) -> MixScene:
-        return MixScene(
+    def _scene(self) -> Scene:
+        return mix_scene(
             self._title, self.sentence, self._words, self.scores, self.d, self.weights, self.hidden,
             self._values, self.mixture,
         )  # fmt: skip

@@ -135,8 +135,9 @@ def change_of(model: TextModel, weights: Mapping[str, Tensor], traces: Iterable[
                 tensors[name].copy_(t)
     count, largest, differ, headless = 0, 0.0, 0, False
     for trace in traces:
-        first = [None if x is None else x[:1] for x in (trace.tokens, trace.target)]
-        outputs = [network_of(one).run(Inputs(*first)) for one in (own, other)]
+        target = None if trace.target is None else trace.target[:1]
+        read = Inputs(trace.tokens[:1], target)
+        outputs = [network_of(one).run(read) for one in (own, other)]
         headless = outputs[0].logits is None
         before, after = (answer_of(one)[1].detach()[0].float().cpu() for one in outputs)
         for rows in torch.arange(len(before)).split(_AT_ONCE):

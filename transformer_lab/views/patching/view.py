@@ -19,17 +19,13 @@ from ..pages.export import Block
 from ..pages.standing_by import answer_standby
 from ..shared.base import css, esm
 from ..shared.codecs import shown_text
-from ..shared.exports import Numbers
 from ..shared.selection import SelectionView, link_of, sizes_of
 from .data import Desks, Place
-from .exported import patching_numbers
-from .figure import PatchingScene, patching_figure
+from .scene import patching_scene
 from .words import Metric, Spot, patching_sentence
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ..shared.plots import Plot
+    from ..marks.scene import Scene
 
 
 class PatchingView(SelectionView):
@@ -245,23 +241,11 @@ class PatchingView(SelectionView):
         into, source = self._runs[self.direction]
         return Metric(self._pair["metric"], self.direction, into, source)
 
-    def figure(self) -> Figure:
-        """The grid of the chosen site, and those of all sites small; hatched: estimates."""
-        return patching_figure(self._scene())
-
-    def to_plotly(self, *, theme: str = "light") -> Plot:
-        from .plotly_figure import patching_plotly
-
-        return patching_plotly(self._scene(), theme)
-
-    def _numbers(self) -> Numbers:
-        return patching_numbers(self._scene())
-
-    def _scene(self) -> PatchingScene:
+    def _scene(self) -> Scene:
         site, layer, column = self.place
         tokens = [self._pair["clean"][place] for place, _ in self._pair["places"]]
         grids: dict[str, PatchingGrid] = dict(self.grids.grids)
-        return PatchingScene(
+        return patching_scene(
             self._title, self.sentence, grids, site, (layer, column), self._metric(), tokens,
             {one["site"]: self._group(one["site"]) for one in self._sites},
         )  # fmt: skip

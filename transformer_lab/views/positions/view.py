@@ -15,20 +15,16 @@ from ...model import Transformer
 from ...positions import SCHEMES, scheme
 from ..shared.base import css, esm
 from ..shared.codecs import pack_floats, shown_text
-from ..shared.exports import Numbers
 from ..shared.selection import SelectionView, link_of
 from ..shared.traits import Float, Int
-from .exported import position_numbers
-from .figure import PositionScene, position_figure
 from .numbers import attention, permutation, put_back
+from .scene import position_scene
 from .schemes import KNOWN, MAX_DISTANCE, Known, PositionFacts, Sizes, known
 from .trial import Trial, token_names, tried
 from .words import position_sentence
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ..shared.plots import Plot
+    from ..marks.scene import Scene
 
 SENTENCE = "the dog bit the man"
 TESTS = ("move", "shuffle")
@@ -307,25 +303,13 @@ class PositionView(SelectionView):
         )  # fmt: skip
         return position_sentence(facts)
 
-    def figure(self) -> Figure:
-        """The encoding, its curve by distance, and the weights before and after the test."""
-        return position_figure(self._scene())
-
-    def to_plotly(self, *, theme: str = "light") -> Plot:
-        from .plotly_figure import position_plotly
-
-        return position_plotly(self._scene(), theme)
-
-    def _numbers(self) -> Numbers:
-        return position_numbers(self._scene())
-
-    def _scene(self) -> PositionScene:
+    def _scene(self) -> Scene:
         names = self._given["words"] if self._from_model else self._words["names"]
         moved, last = self._shown_shift, len(names) - 1
         titles = (f"positions 0–{last}", f"positions {moved}–{moved + last}")
         if self.test == "shuffle":
             titles = ("as written", "shuffled, put back")
-        return PositionScene(
+        return position_scene(
             self._title, self.sentence, self.scheme, self._head, self._causal, self.encoding(),
             self.by_distance(), self.weights(), titles, names,
         )  # fmt: skip

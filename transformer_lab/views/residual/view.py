@@ -11,20 +11,16 @@ from ...tracing.trace import TraceError
 from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import shown_token
-from ..shared.exports import Numbers
 from ..shared.selection import check_traced, kind_of, sizes_of, traits_of
 from ..shared.traits import Int
 from ..shared.travelling import Travelling
 from .data import FIRST_SCREEN, PAGE, ResidualData
-from .exported import residual_numbers
-from .figure import ResidualScene, residual_figure
+from .scene import residual_scene
 from .words import Answer, residual_sentence
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ...tracing.trace import Trace
-    from ..shared.plots import Plot
+    from ..marks.scene import Scene
 
 
 class ResidualView(Travelling):
@@ -120,21 +116,8 @@ class ResidualView(Travelling):
         probability = float(lens.answer_probability[-1, 0])
         return Answer(shown_token(name), probability, lens.settled(0), self._data.says_here)
 
-    def figure(self) -> Figure:
-        """Lengths as a map, what each block adds as bars, and the logit lens as a table, titled with
-        the sentence."""
-        return residual_figure(self._scene())
-
-    def to_plotly(self, *, theme: str = "light") -> Plot:
-        from .plotly_figure import residual_plotly
-
-        return residual_plotly(self._scene(), theme)
-
-    def _numbers(self) -> Numbers:
-        return residual_numbers(self._scene())
-
-    def _scene(self) -> ResidualScene:
-        return ResidualScene(
+    def _scene(self) -> Scene:
+        return residual_scene(
             title=self._title,
             sentence=self.sentence,
             tokens=self._data.tokens[self.stream],

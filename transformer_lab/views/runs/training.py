@@ -17,18 +17,15 @@ from ...tracing.running import trace
 from ..heads.heads import Heads
 from ..shared.base import css, esm
 from ..shared.codecs import shown_text
-from ..shared.exports import Numbers
 from .data import Snapshots, curves, thinned
-from .exported import training_numbers
 from .replay import Replay
-from .training_figure import TrainingScene, training_figure
+from .scene import training_scene
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch import nn
 
     from ...training.state import Step
-    from ..shared.plots import Plot
+    from ..marks.scene import Scene
 
 SHORTEST_PAUSE = 0.1  # seconds between two updates of the page
 TRACE_PAUSE = 0.5  # … between two traces of the probe
@@ -150,24 +147,12 @@ class TrainingView(Replay):
             text += f" On held-out text it is {status['eval_loss']:.2f}."
         return text
 
-    def figure(self) -> Figure:
-        """The loss over the steps and, where there is a probe, every head on it and one large."""
-        return training_figure(self._scene())
-
-    def to_plotly(self, *, theme: str = "light") -> Plot:
-        from .plotly_figure import training_plotly
-
-        return training_plotly(self._scene(), theme)
-
-    def _numbers(self) -> Numbers:
-        return training_numbers(self._scene())
-
-    def _scene(self) -> TrainingScene:
+    def _scene(self) -> Scene:
         points, held = curves([vars(step) for step in self.history])
         heads = None
         if self._kinds:
             heads = self.heads.scene(self.shown, self._shows, None, "", "")
-        return TrainingScene(self._title, self.sentence, points, held, heads)
+        return training_scene(self._title, self.sentence, points, held, heads)
 
     def _ipython_display_(self) -> None:
         self._show(*self._repr_mimebundle_())

@@ -12,17 +12,13 @@ from ...training.run import Run
 from ..heads.heads import Heads
 from ..shared.base import css, esm
 from ..shared.codecs import shown_text
-from ..shared.exports import Numbers
 from ..shared.selection import link_of
 from .data import Snapshots
-from .exported import run_numbers
-from .figure import RunScene, run_figure
 from .replay import Replay, check_size
+from .scene import run_scene
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ..shared.plots import Plot
+    from ..marks.scene import Scene
 
 
 class RunView(Replay):
@@ -103,21 +99,9 @@ class RunView(Replay):
     def sentence(self) -> str:
         return f"{self.run_sentence} {self.head_sentence}" if self._snapshots else ""
 
-    def figure(self) -> Figure:
-        """Loss and scores over the steps with the present one marked, and the chosen head's map."""
-        return run_figure(self._scene())
-
-    def to_plotly(self, *, theme: str = "light") -> Plot:
-        from .plotly_figure import run_plotly
-
-        return run_plotly(self._scene(), theme)
-
-    def _numbers(self) -> Numbers:
-        return run_numbers(self._scene())
-
-    def _scene(self) -> RunScene:
+    def _scene(self) -> Scene:
         measure = self.shown_measure
-        return RunScene(
+        return run_scene(
             title=shown_text(self._title), sentence=self.run_sentence,
             heads=self.heads.scene(self.shown, self._shows, None, "", ""),
             step=self.step, steps=self.snapshots, last_step=self._last_step,

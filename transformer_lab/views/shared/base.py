@@ -21,6 +21,7 @@ from .modules import VIEWS, join_modules
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ..marks.scene import Scene
     from .plots import Plot
 
 # What ipywidgets keeps for itself; a page has no use for it.
@@ -110,7 +111,9 @@ class View(anywidget.AnyWidget):
 
     def figure(self) -> Figure:
         """The view as a still matplotlib Figure, for paper and for places without JavaScript."""
-        raise NotImplementedError
+        from ..marks.draw_matplotlib import figure_of
+
+        return figure_of(self._scene())
 
     def to_plotly(self, *, theme: str = "light") -> Plot:
         """The same numbers as a plotly figure, to restyle, to facet and to put beside others.
@@ -122,6 +125,12 @@ class View(anywidget.AnyWidget):
         Raises:
             ValueError: for another theme.
         """
+        from ..marks.draw_plotly import plotly_of
+
+        return plotly_of(self._scene(), theme)
+
+    def _scene(self) -> Scene:
+        """What is on view, as panels of marks, and as numbers for files."""
         raise NotImplementedError
 
     def png(self) -> bytes:
@@ -151,7 +160,7 @@ class View(anywidget.AnyWidget):
 
     def _numbers(self) -> exports.Numbers:
         """What is on view, as numbers with names."""
-        raise NotImplementedError
+        return self._scene().numbers
 
     def _file(self, suffix: str) -> Iterable[bytes]:
         """The pieces of a file of one of the kinds that `save` knows."""

@@ -10,20 +10,16 @@ import traitlets as t
 
 from ..pages.export import Block
 from ..shared.base import css, esm
-from ..shared.exports import Numbers
 from ..shared.selection import check_places, check_traced, kind_of, traits_of
 from ..shared.traits import Int
 from ..shared.travelling import Travelling
 from .data import CellBytes, WhyData, cell_name, read_name
-from .exported import why_numbers
-from .figure import WhyScene, why_figure
+from .scene import why_scene
 from .words import Why, why_sentence
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ...tracing.trace import Trace
-    from ..shared.plots import Plot
+    from ..marks.scene import Scene
 
 
 class WhyView(Travelling):
@@ -134,22 +130,9 @@ class WhyView(Travelling):
             key_part=sides["key"], query_part=sides["query"],
         )  # fmt: skip
 
-    def figure(self) -> Figure:
-        """The dimensions as a waterfall, the row's largest weights and, where they are known, the
-        parts by source, titled with the sentence."""
-        return why_figure(self._scene())
-
-    def to_plotly(self, *, theme: str = "light") -> Plot:
-        from .plotly_figure import why_plotly
-
-        return why_plotly(self._scene(), theme)
-
-    def _numbers(self) -> Numbers:
-        return why_numbers(self._scene())
-
-    def _scene(self) -> WhyScene:
+    def _scene(self) -> Scene:
         cell = self.cell
-        return WhyScene(
+        return why_scene(
             title=self._title,
             sentence=self.sentence,
             why=self._why(),

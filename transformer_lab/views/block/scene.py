@@ -1,0 +1,102 @@
+"""What a BlockView shows: every step's vectors, one below the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..marks.scene import Axis, Bars, Curve, Panel, Scene, Strips
+from ..shared.exports import Array, Numbers, listed
+from .stages import Stage
+
+SHOWN = 10  # keys in the still picture
+
+
+def block_scene(
+    title: str,
+    sentence: str,
+    stages: Sequence[Stage],
+    chosen: int,
+    keys: Sequence[str],
+    shown: Sequence[int],
+    token: str,
+    layer: int,
+    head: int,
+) -> Scene:
+    """What the head attends to, and every vector on the way.
+
+    Args:
+        chosen: the step on view.
+        keys, shown: the names and the places of the rows of every table of keys.
+    """
+    rows = _vectors(stages)
+    softmax = next(stage for stage in stages if stage.name == "softmax")
+    assert softmax.keys is not None
+    weights = softmax.keys.numbers[-1].numpy()[list(shown)]
+    names = {vector.name for vector in stages[chosen].vectors}
+    labels = [f"{tab}: {name}" if tab != name else name for tab, name, _ in rows]
+    drawn = [i for i, (_, name, _) in enumerate(rows) if not name.startswith("z of head")]
+    strips = Strips(
+        [rows[i][2] for i in drawn], Axis("", [labels[i] for i in drawn]),
+        chosen=[at for at, i in enumerate(drawn) if rows[i][1] in names],
+        curves=[
+            Curve(
+                label, np.arange(len(values)), values,
+                hidden=name not in names and (bool(names) or tab != "x"),
+            )
+            for label, (tab, name, values) in zip(labels, rows, strict=True)
+        ],
+    )  # fmt: skip
+    bars = Bars(weights, Axis("", list(keys), tokens=True), means="attention weight", most=SHOWN)
+    panels = [
+        [
+            Panel(f"what head {head} attends to", bars, 0.32),
+            Panel("the vectors, each on its own scale (orange below 0, blue above)", strips, 0.68),
+        ]
+    ]
+    return Scene(
+        f"{title} · “{token}” through layer {layer}, head {head}",
+        f"{stages[chosen].title}. {sentence}", panels, _numbers(stages, rows, keys, shown),
+    )  # fmt: skip
+
+
+def _vectors(stages: Sequence[Stage]) -> list[tuple[str, str, np.ndarray]]:
+    """(step, name, numbers) of every vector, in the order in which it is made; each once."""
+    found: list[tuple[str, str, np.ndarray]] = []
+    for stage in stages:
+        for vector in stage.vectors:
+            values = vector.values.numpy()
+            if not any(np.array_equal(values, other) for *_, other in found):
+                found.append((stage.tab, vector.name, values))
+    return found
+
+
+def _numbers(
+    stages: Sequence[Stage], rows: Sequence[tuple], keys: Sequence[str], shown: Sequence[int]
+) -> Numbers:
+    """Every vector on the way, and every table of keys; a row of the table for each number."""
+    found: list[Array] = []
+    columns: dict[str, list[Any]] = {"step": [], "vector": [], "number": [], "value": []}
+    for tab, name, values in rows:
+        found.append(_named(found, f"{tab}: {name}", values, f"{tab}: {name}, a vector"))
+        columns["step"] += [tab] * len(values)
+        columns["vector"] += [name] * len(values)
+        columns["number"] += range(len(values))
+        columns["value"] += listed(values)
+    for stage in stages:
+        if stage.keys is None:
+            continue
+        for name, values in zip(stage.keys.columns, stage.keys.numbers, strict=True):
+            own = values.numpy()[list(shown)]
+            found.append(_named(found, f"{stage.tab}, {name}", own, stage.formula, "key"))
+    return Numbers(found, {"key": list(keys)}, columns)
+
+
+def _named(found: list[Array], name: str, values: Any, means: str, axis: str = "") -> Array:
+    """An array whose name no other has."""
+    taken, unique, count = {one.name for one in found}, name, 2
+    while unique in taken:
+        unique, count = f"{name} ({count})", count + 1
+    return Array(unique, values, (axis or f"number of {unique}",), means)

@@ -1,0 +1,100 @@
+"""What an Explorer shows: every head, the chosen one as a map, the predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..heads.scene import (
+    ShownHead,
+    head_arrays,
+    head_axes,
+    heads_panel,
+    in_rows,
+    left_out,
+    map_panels,
+)
+from ..marks.scene import Axis, Bars, Panel, Scene
+from ..shared.exports import Array, Numbers
+from ..shared.words import short
+from .runs import Outcome, kl_text
+
+MAP_TITLES = {
+    "before": "attention weight",
+    "after": "attention weight, edited",
+    "difference": "change of the attention weight",
+}
+
+
+def explorer_scene(
+    shown: ShownHead, mode: str, off: Sequence[tuple[int, int]], effect: Outcome, where: str
+) -> Scene:
+    """Every head small, the chosen one before or after the edits or their difference, and what is
+    predicted.
+
+    Args:
+        shown: its weights are signed where the mode is "difference".
+        off: (layer, head) of the heads that are switched off.
+        where: the place of the prediction, in words.
+    """
+    signed = mode == "difference"
+    means = MAP_TITLES[mode] if signed or not shown.value_weighted else shown.means
+    maps = map_panels(shown, means, signed=signed)
+    first = [heads_panel(shown, off)]
+    predicted = _predictions(effect, where)
+    if len(maps) == 1:
+        rows = [[*first, *maps], [predicted]] if predicted else [[*first, *maps]]
+    else:
+        rows = [[*first, predicted] if predicted else first, *in_rows(maps, 2)]
+    title = f"{shown.title} · layer {shown.layer}, head {shown.head}"
+    return Scene(
+        title, shown.sentence + left_out(shown), rows, _numbers(shown, signed, effect, where)
+    )
+
+
+def _predictions(effect: Outcome, where: str) -> Panel | None:
+    if effect.rows:
+        edited = effect.rows[0].after is not None
+        names = Axis("", [row.token for row in effect.rows], tokens=True)
+        before = [row.before for row in effect.rows]
+        if not edited:
+            bars = Bars(
+                before, names, ("before",), colours=("quiet",), text=[short(x) for x in before]
+            )
+            return Panel(f"predictions {where}", bars)
+        after = [row.after or 0.0 for row in effect.rows]
+        told = [[short(x) for x in line] for line in (before, after)]
+        bars = Bars(
+            [before, after], names, ("before", "after"), colours=("quiet", "edited"), text=told
+        )
+        return Panel(f"predictions {where} · KL {kl_text(effect.kl or 0.0)} nats", bars)
+    if effect.states:
+        moved = [state.change for state in effect.states]
+        names = Axis("", [state.token for state in effect.states], tokens=True)
+        told = [f"{100 * x:.1f} %" for x in moved]
+        return Panel(
+            "how far final states move", Bars(moved, names, colours=("edited",), text=told)
+        )
+    return None
+
+
+def _numbers(shown: ShownHead, signed: bool, effect: Outcome, where: str) -> Numbers:
+    """The chosen head, [query, key], and what is predicted without and with the edits."""
+    found, axes = head_arrays(shown, signed), dict(head_axes(shown))
+
+    def of_each(name: str, values: list, means: str) -> None:
+        numbers = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+        found.append(Array(name, numbers, ("prediction",), means))
+
+    if effect.rows:
+        axes["prediction"] = [row.token for row in effect.rows]
+        of_each("before", [row.before for row in effect.rows], f"probability {where}")
+        if effect.rows[0].after is not None:
+            after = [row.after for row in effect.rows]
+            of_each("after", after, f"probability {where}, with the edits")
+    elif effect.states:
+        axes["prediction"] = [state.token for state in effect.states]
+        moved = [state.change for state in effect.states]
+        of_each("moved", moved, "how far the final state of a token moves")
+    return Numbers(found, axes)

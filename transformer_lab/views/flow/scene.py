@@ -1,0 +1,79 @@
+"""What a FlowView shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..marks.scene import Axis, Bars, Matrix, Panel, Routes, Scene
+from ..shared.exports import Array, Numbers
+from .data import FlowFound
+from .words import with_sign
+
+LISTED = 16  # edges
+
+
+def flow_scene(
+    title: str,
+    sentence: str,
+    tokens: Sequence[str],
+    found: FlowFound,
+    shown: int,
+    name: str,
+    heads: frozenset[tuple[int, int]] | None,
+    circuit: str,
+) -> Scene:
+    """Tokens, layers and edges; what stands at every token before and after each layer, and the edges
+    that carry most.
+
+    Args:
+        shown: so many of the largest edges.
+        name: of the logit.
+        heads: those that a circuit has, or None.
+        circuit: what is said of it.
+    """
+    flow = found.flow
+    places, values = found.places[:shown].tolist(), found.values[:shown].tolist()
+    routes = Routes(
+        tokens, flow.stream, flow.stays, flow.mlps, places, values, cuts=found.cuts, heads=heads,
+        n_heads=flow.edges.shape[1], at=flow.position, says=f"{name} {with_sign(flow.logit)}",
+    )  # fmt: skip
+    rows = Axis("after layer", ["start", *range(len(flow.mlps))])
+    stream = Matrix(
+        flow.stream, rows, Axis("token", tokens, tokens=True), "toward the logit", signed=True
+    )  # fmt: skip
+    names = [
+        f"L{layer} H{head} {tokens[key]} {key} → {tokens[query]} {query}"
+        for layer, head, query, key in places[:LISTED]
+    ]
+    carried = Bars(values[:LISTED], Axis("", names), means="carried toward the logit")
+    return Scene(
+        f"{title} · flow", f"{sentence} {circuit}".strip(),
+        [
+            [Panel("", routes)],
+            [
+                Panel("what stands at a token, toward the logit", stream, 0.55),
+                Panel("the edges that carry most", carried, 0.45),
+            ],
+        ],
+        _numbers(tokens, found, shown),
+    )  # fmt: skip
+
+
+def _numbers(tokens: Sequence[str], found: FlowFound, shown: int) -> Numbers:
+    """The edges on view, and what stands at every token."""
+    flow, e = found.flow, ("edge",)
+    places, values = found.places[:shown], found.values[:shown]
+    means = {
+        "layer": "of the head that carries", "head": "that carries",
+        "query": "position that it is carried to", "key": "position that it is carried from",
+    }  # fmt: skip
+    parts = [Array(name, places[:, i], e, told) for i, (name, told) in enumerate(means.items())]
+    at = ("after", "position")
+    parts += [
+        Array("carried", values, e, "toward the logit; all edges, and not only those shown, sum with the rest to it"),
+        Array("stream", flow.stream, at, "what stands at a token, toward the logit"),
+        Array("stays", flow.stays, ("layer", "position"), "what goes on at its token past a layer"),
+        Array("mlp", flow.mlps, ("layer", "position"), "what an mlp writes, toward the logit"),
+    ]  # fmt: skip
+    after = ["start", *(f"layer {i}" for i in range(len(flow.mlps)))]
+    return Numbers(parts, {"after": after, "position": list(tokens)})

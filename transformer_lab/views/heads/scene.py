@@ -1,0 +1,287 @@
+"""What a HeadView shows: every head small, the chosen one as a map, others beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from ..marks.scene import Axis, Matrix, Panel, Scene, Thumbnails
+from ..shared.exports import Array, Numbers
+from ..shared.words import TO_NOTHING, short
+from .masks import causal_gaps
+
+NUMBERED = 12  # tokens up to which every weight is written
+COLUMNS = 4  # maps of a layer in a row
+LONGEST = 1024  # tokens of a map that are drawn
+MAP = ("query", "key")
+
+
+@dataclass(frozen=True)
+class PinnedMap:
+    """A head beside the chosen one: weights [query, key] as shown; nothing [query], as in ShownHead;
+    known: its label and its effect, where these are known."""
+
+    layer: int
+    head: int
+    weights: Tensor
+    nothing: Tensor | None = None
+    known: str = ""
+
+
+@dataclass(frozen=True)
+class ShownHead:
+    """A head on view, and those beside it.
+
+    thumbnails [layer, head, small, small]; weights [query, key] as shown.
+    """
+
+    title: str
+    sentence: str
+    thumbnails: Tensor
+    weights: Tensor
+    queries: Sequence[str]
+    keys: Sequence[str]
+    layer: int
+    head: int
+    causal: bool
+    hidden: Sequence[int] = ()
+    selected: tuple[int | None, int | None] | None = None
+    value_weighted: bool = False
+    nothing: Tensor | None = None  # [query]: what goes to nothing, where a head may look there
+    measure: str = "attention weight"  # what the colours mean
+    block: tuple[tuple[int, int], tuple[int, int]] | None = None  # what part of the map this is
+    ahead: int | None = (
+        None  # keys beyond its own number that a causal query sees; None: to the end
+    )
+    known: str = ""  # as in PinnedMap
+    pins: Sequence[PinnedMap] = ()
+    end: float | None = None  # the largest of what is drawn, where that is of several maps
+    size: int = 1  # tokens along each side of what a number stands for: of a long text, its largest
+    tokens: tuple[int, int] | None = (
+        None  # queries and keys of the text, where a number stands for several
+    )
+
+    @property
+    def whole(self) -> tuple[int, int]:
+        """(queries, keys) of the text."""
+        return self.tokens or (len(self.queries), len(self.keys))
+
+    def part(self, a: tuple[int, int], b: tuple[int, int]) -> ShownHead:
+        """The block of the map that goes from the queries of a to the keys of b, (start, end) each; of
+        cells of several tokens, those that it touches."""
+        a, b = ((start // self.size, -(-end // self.size)) for start, end in (a, b))
+        inside = [
+            at is None or start <= at < end
+            for at, (start, end) in zip(self.selected or (None, None), (a, b), strict=True)
+        ]
+        moved = [
+            at if at is None else at - start
+            for at, (start, _) in zip(self.selected or (None, None), (a, b), strict=True)
+        ]
+        n_query, n_key = self.weights.shape
+        return replace(
+            self, weights=self.weights[slice(*a), slice(*b)], queries=self.queries[slice(*a)],
+            keys=self.keys[slice(*b)], hidden=[i - b[0] for i in self.hidden if b[0] <= i < b[1]],
+            selected=(moved[0], moved[1]) if self.selected and all(inside) else None, nothing=None,
+            block=(a, b), ahead=n_key - n_query + a[0] - b[0],
+            pins=[replace(pin, weights=pin.weights[slice(*a), slice(*b)], nothing=None)
+                  for pin in self.pins],
+        )  # fmt: skip
+
+    def side_by_side(self) -> Sequence[ShownHead]:
+        """The chosen map and those beside it, each alone, on one scale."""
+        alone = replace(self, pins=(), end=self.largest)
+        return [alone] + [
+            replace(
+                alone, layer=pin.layer, head=pin.head, weights=pin.weights, nothing=pin.nothing,
+                known=pin.known,
+            )
+            for pin in self.pins
+        ]  # fmt: skip
+
+    @property
+    def largest(self) -> float:
+        """The largest of what is drawn, by size; 1 where nothing is."""
+        if self.end is not None:
+            return self.end
+        maps = [self.weights, self.nothing]
+        maps += [one for pin in self.pins for one in (pin.weights, pin.nothing)]
+        return max(float(x.abs().max()) for x in maps if x is not None) or 1.0
+
+    @property
+    def means(self) -> str:
+        """What the colours are."""
+        return "weight × value length" if self.value_weighted else self.measure
+
+    @property
+    def named(self) -> str:
+        known = f" · {self.known}" if self.known else ""
+        return f"layer {self.layer}, head {self.head}{known}"
+
+
+def shown_map(shown: ShownHead, weights: Tensor | None = None) -> np.ndarray:
+    """Weights [query, key] (those on view, by default), with NaN where the head cannot look and where
+    the reader hides a key."""
+    weights = shown.weights if weights is None else weights
+    n_query, n_key = weights.shape
+    ahead = n_key - n_query if shown.ahead is None else shown.ahead
+    cells = causal_gaps(weights, ahead) if shown.causal else weights.float().cpu().numpy().copy()
+    cells[:, [key for key in shown.hidden if key < n_key]] = np.nan
+    return cells
+
+
+def map_of(
+    shown: ShownHead, *, means: str = "", signed: bool = False, square: bool = True
+) -> Matrix:
+    """A head's map. `means`: what its colours are, where they are told beside it."""
+    cells = shown_map(shown)
+    n_query, n_key = cells.shape
+    tokens = shown.size == 1
+    rows = Axis("query" if tokens else "queries", shown.queries[:n_query], tokens=tokens)
+    columns = Axis("key" if tokens else "keys", shown.keys[:n_key], tokens=tokens)
+    largest = shown.largest
+    text = None
+    if max(n_query, n_key) <= NUMBERED and shown.end is None and not signed:
+        text = [[short(float(x)) if x >= 0.005 else "" for x in line] for line in cells]
+    return Matrix(
+        cells, rows, columns, means,
+        largest if signed or not 0.5 < largest <= 1.001 else 1.0, signed=signed, power=0.5,
+        text=text, chosen=shown.selected, square=square, name=f"layer {shown.layer}, head {shown.head}",
+        beside=None if shown.nothing is None else shown.nothing.float().cpu().numpy(),
+        beside_name=TO_NOTHING,
+    )  # fmt: skip
+
+
+def map_panels(shown: ShownHead, means: str, *, signed: bool = False) -> list[Panel]:
+    """The chosen map, and pinned ones beside it on one scale."""
+    if not shown.pins:
+        return [Panel("", map_of(shown, means=means, signed=signed), 0.64)]
+    return [
+        Panel(one.named, map_of(one, means="" if i else means, signed=signed))
+        for i, one in enumerate(shown.side_by_side())
+    ]
+
+
+def heads_panel(shown: ShownHead, off: Sequence[tuple[int, int]] = ()) -> Panel:
+    """Every head small."""
+    small = Thumbnails(shown.thumbnails, (shown.layer, shown.head), off)
+    return Panel("every head: layer ↓ head →", small, 0.36)
+
+
+def in_rows(panels: Sequence[Panel], columns: int) -> list[list[Panel]]:
+    return [list(panels[i : i + columns]) for i in range(0, len(panels), columns)]
+
+
+def head_scene(shown: ShownHead) -> Scene:
+    maps = map_panels(shown, shown.means)
+    rows = [[heads_panel(shown), *maps]] if len(maps) == 1 else [[heads_panel(shown)]]
+    rows += [] if len(maps) == 1 else in_rows(maps, 2)
+    title = f"{shown.title} · layer {shown.layer}, head {shown.head}"
+    return Scene(title, shown.sentence + left_out(shown), rows, head_numbers(shown))
+
+
+def layer_scene(shown: ShownHead, heads: Sequence[ShownHead]) -> Scene:
+    """Every head of a layer beside the others, on one scale."""
+    end = max(one.largest for one in heads)
+    panels = [
+        Panel(f"head {head}", map_of(replace(one, end=end), means="" if head else shown.means))
+        for head, one in enumerate(heads)
+    ]
+    title = f"{shown.title} · layer {shown.layer}, every head"
+    return Scene(title, left_out(shown).strip(), in_rows(panels, COLUMNS), head_numbers(shown))
+
+
+def every_head_scene(shown: ShownHead, *, sinks: bool = False) -> Scene:
+    """Every head of every layer, small: of a long text each cell is the largest weight of its part.
+    sinks: whether some of them may look at no key, which small maps do not show."""
+    layers, heads, height, width = shown.thumbnails.shape
+    pooled = (height, width) != shown.whole
+    rows, columns = (
+        Axis(
+            "queries" if pooled else "query",
+            [_part(i, n, whole) for i in range(n)] if pooled else names,
+        )
+        for n, whole, names in zip(
+            (height, width), shown.whole, (shown.queries, shown.keys), strict=True
+        )
+    )
+    largest = float(shown.thumbnails.max()) or 1.0
+    end = 1.0 if 0.5 < largest <= 1.001 else largest
+    panels = [
+        [
+            Panel(
+                f"L{layer}H{head}",
+                Matrix(shown.thumbnails[layer, head], rows, columns, end=end, power=0.5, bare=True,
+                       name=f"layer {layer}, head {head}"),
+            )
+            for head in range(heads)
+        ]
+        for layer in range(layers)
+    ]  # fmt: skip
+    said = "Row: layer; column: head."
+    if pooled:
+        said += (
+            f" Each map is {height} × {width} cells of {shown.whole[0]} × {shown.whole[1]} weights; "
+            "a cell shows its largest."
+        )
+    if sinks:
+        said += " What goes to nothing is in none of them."
+    return Scene(f"{shown.title} · every head", said, panels, head_numbers(shown))
+
+
+def left_out(shown: ShownHead) -> str:
+    """What is said of a text that is too long to be drawn whole."""
+    n = max(shown.weights.shape)
+    return f" The first {LONGEST} of {n} tokens are drawn." if n > LONGEST else ""
+
+
+def _part(at: int, parts: int, n: int) -> str:
+    """The places that one of so many parts of n holds, as adaptive pooling takes them."""
+    first, last = at * n // parts, -(-(at + 1) * n // parts) - 1
+    return str(first) if first == last else f"{first}–{last}"
+
+
+# -- for files ----------------------------------------------------------------------------------
+
+
+def head_numbers(shown: ShownHead, change: bool = False) -> Numbers:
+    """The chosen head, [query, key]; change: weights are the difference that edits make."""
+    return Numbers(head_arrays(shown, change), head_axes(shown))
+
+
+def head_axes(shown: ShownHead) -> dict[str, Sequence[str]]:
+    n_query, n_key = shown.weights.shape
+    return {"query": shown.queries[:n_query], "key": shown.keys[:n_key]}
+
+
+def head_arrays(shown: ShownHead, change: bool = False) -> list[Array]:
+    means = "attention weight, as the model's softmax gives it: what a query gives to a key"
+    if shown.measure != "attention weight":
+        means = f"{shown.measure} over the texts: what a query gives to a key"
+    if shown.value_weighted:
+        means = "attention weight times the length of what the value adds, value · W_O"
+    if shown.hidden:
+        places = ", ".join(map(str, shown.hidden))
+        means += f"; the keys at {places} are left out, and what is left is scaled to the same sum"
+    if shown.block is not None:
+        (q, q_end), (k, k_end) = shown.block
+        means += (
+            f"; of queries {q} … {q_end - 1} and keys {k} … {k_end - 1} alone, each counted from 0"
+        )
+    if change:
+        means = f"difference, after the edits less before: {means}"
+    name = "spread" if shown.measure == "standard deviation" else "change" if change else "weight"
+    means = f"{means}; NaN where a query cannot look"
+    found = [Array(name, shown_map(shown), MAP, means)]
+    found += [
+        Array(
+            f"{name}_layer_{pin.layer}_head_{pin.head}", shown_map(shown, pin.weights), MAP, means
+        )
+        for pin in shown.pins
+    ]
+    if shown.nothing is not None:
+        found.append(Array("nothing", shown.nothing, ("query",), "what a query gives to no key"))
+    return found

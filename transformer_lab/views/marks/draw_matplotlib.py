@@ -1,0 +1,377 @@
+"""Scenes as matplotlib figures: one function for each mark."""
+
+from __future__ import annotations
+
+import textwrap
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..shared.colours import (
+    ACCENT,
+    BLOCKED,
+    INK,
+    LINE,
+    OTHER,
+    PAPER,
+    QUIET,
+    colour_map,
+    head_colours,
+    palette,
+)
+from ..shared.figures import MONO, blank, frame, shortened, write
+from ..shared.words import fixed
+from .draw_heads import draw_routes, draw_thumbnails
+from .scene import (
+    CUT,
+    Axis,
+    Bars,
+    Curves,
+    Matrix,
+    Note,
+    Points,
+    Routes,
+    Scene,
+    Strips,
+    Thumbnails,
+    Waterfall,
+    as_array,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH = 10.5  # inches
+NAMED = 40  # places up to which all are named
+ROW = 0.24  # inches of a row of bars or of a matrix
+HATCHED = 4000  # cells
+NUMBERS = 96  # of a vector that are drawn as a strip
+
+
+def figure_of(scene: Scene) -> Figure:
+    """A scene as a still picture: its title and sentence over the panels."""
+    heights = []
+    for row in scene.panels:
+        whole = sum(panel.width for panel in row)
+        heights.append(max(_height(panel.mark, panel.width / whole) for panel in row))
+    told = shortened(scene.sentence, 3)
+    top = 0.55 + 0.17 * (1 + told.count("\n"))
+    whole = top + sum(heights)
+    figure = blank(WIDTH, whole)
+    write(figure, 0.02, 1 - 0.12 / whole, scene.title, size=12, weight="bold")
+    write(figure, 0.02, 1 - 0.42 / whole, told, size=10)
+    figure.set_layout_engine("constrained", rect=(0.01, 0, 0.98, 1 - top / whole))
+    grid = figure.add_gridspec(len(scene.panels), 1, height_ratios=heights)
+    for i, row in enumerate(scene.panels):
+        inner = grid[i].subgridspec(1, len(row), width_ratios=[panel.width for panel in row])
+        for j, panel in enumerate(row):
+            axes = figure.add_subplot(inner[j])
+            axes.set_title(panel.title, fontsize=9, color=QUIET, loc="left", parse_math=False)
+            MARKS[panel.mark.kind](axes, panel.mark)
+    _settle(figure)
+    return figure
+
+
+def _settle(figure: Figure) -> None:
+    """Lay it out once, rounded: the solver's last bits differ from run to run, and a file's do not."""
+    with warnings.catch_warnings():  # a script that the font lacks shows as boxes
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, low, width, height = axes.get_position(original=True).bounds
+        axes.set_position((round(left, 5), round(low, 5), round(width, 5), round(height, 5)))
+
+
+def _height(mark: Any, width: float) -> float:
+    """Inches, of a mark in so much of a row."""
+    if isinstance(mark, Matrix):
+        longest = max((len(x) for x in mark.columns.names(0, CUT)), default=0)
+        least = min(4.0, 0.6 * width * WIDTH) if mark.square else 1.6
+        return min(5.0, max(least, ROW * len(mark.numbers))) + 0.6 + 0.06 * longest
+    if isinstance(mark, Bars):
+        groups, rows = mark.numbers.shape
+        return min(5.0, max(1.6, (0.1 + 0.14 * groups) * rows)) + 0.6
+    if isinstance(mark, Routes):
+        return max(2.6, min(12.0, 0.95 * len(mark.mlps))) + 0.7
+    if isinstance(mark, Thumbnails):
+        return min(4.0, 0.6 + 0.55 * len(mark.values))
+    if isinstance(mark, Strips):
+        return 0.6 + 0.3 * len(mark.vectors)
+    return 1.2 if isinstance(mark, Note) else 3.2
+
+
+def _bare(axes: Axes) -> None:
+    axes.tick_params(length=0, colors=INK, pad=3)
+    axes.spines[:].set_color(LINE)
+
+
+def _name(axes: Axes, which: str, axis: Axis, n: int, room: float) -> None:
+    """Names along a side; of many, every few. `room`: inches of the side."""
+    side = getattr(axes, f"{which}axis")
+    size = 8 if n <= 20 else 6.5
+    slanted = which == "x" and axis.tokens
+    step = max(1, int(np.ceil(n * (0.14 if slanted or which == "y" else 0.3) / room)))
+    if axis.tokens and n > NAMED:
+        names, step = [str(i) for i in range(n)], max(1, n // 8)
+    else:
+        names = axis.names(n, CUT if axis.tokens else 3 * CUT)
+    family = MONO if axis.tokens else None
+    side.set_ticks(
+        range(0, n, step), names[::step], fontsize=size, family=family, parse_math=False
+    )  # fmt: skip
+    if slanted and n <= NAMED:
+        for label in axes.get_xticklabels():
+            label.set(rotation=60, ha="left", rotation_mode="anchor")
+    if axis.title:
+        side.set_label_text(axis.title, color=QUIET, fontsize=9)
+
+
+def _matrix(axes: Axes, mark: Matrix) -> None:
+    from matplotlib.collections import PatchCollection
+    from matplotlib.colors import Normalize, PowerNorm
+    from matplotlib.patches import Rectangle
+
+    values, end = mark.numbers, mark.limit
+    rows, columns = values.shape
+    colours = colour_map("diverging_light" if mark.signed else "sequential_light")
+
+    def shade(x: np.ndarray) -> np.ndarray:
+        return np.sign(x) * np.abs(x / end) ** mark.power * (-end if mark.flipped else end)
+
+    norm = Normalize(-end, end) if mark.signed else PowerNorm(mark.power, 0, end, clip=True)
+    shown = shade(values) if mark.signed else values
+    axes.set_facecolor(BLOCKED)
+    image = axes.imshow(
+        shown, cmap=colours, norm=norm, aspect="equal" if mark.square else "auto",
+        interpolation="nearest",
+    )  # fmt: skip
+    axes.xaxis.tick_top()
+    axes.xaxis.set_label_position("top")
+    if mark.bare:
+        axes.set_xticks([])
+        axes.set_yticks([])
+    else:
+        _name(axes, "x", mark.columns, columns, 4.0)
+        _name(axes, "y", mark.rows, rows, 4.0)
+    _bare(axes)
+    if mark.text is not None:
+        for (row, column), text in np.ndenumerate(np.asarray(mark.text, dtype=object)):
+            at = abs(values[row, column]) / end if np.isfinite(values[row, column]) else 0.0
+            bold = mark.bold is not None and bool(mark.bold[row][column])
+            write(
+                axes, column, row, str(text), size=7.5 if rows <= 16 else 5, ha="center",
+                va="center", family=MONO, clip_on=True, weight="bold" if bold else "normal",
+                color=PAPER if at > 0.55 and not mark.signed else INK,
+            )  # fmt: skip
+    if mark.hatched is not None:
+        boxes = [Rectangle((x - 0.5, y - 0.5), 1, 1) for y, x in np.argwhere(mark.hatched)]
+        style: Any = dict(facecolor="none", edgecolor=QUIET, hatch="////", linewidth=0, alpha=0.45)
+        axes.add_collection(PatchCollection(boxes[:HATCHED], **style))
+    if mark.dots is not None:
+        down, across = np.nonzero(np.asarray(mark.dots))
+        axes.plot(across, down, ".", color=INK, markersize=1.6, alpha=0.6)
+    if mark.beside is not None:
+        _beside(axes, mark, shade if mark.signed else (lambda x: x), norm, colours)
+    if mark.chosen is not None:
+        row, column = mark.chosen
+        x, w = (-0.5, columns) if column is None else (column - 0.5, 1)
+        y, h = (-0.5, rows) if row is None else (row - 0.5, 1)
+        axes.add_patch(frame(x, y, w, h, 1.8))
+    if mark.means:
+        scale = axes.figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
+        scale.outline.set_edgecolor(LINE)  # type: ignore[operator]
+        scale.set_label(mark.means, color=QUIET, fontsize=8)
+        scale.ax.tick_params(labelsize=7, colors=QUIET)
+        low = -end if mark.signed else 0.0  # a norm that clips would put numbers beyond it, too
+        scale.set_ticks([at for at in scale.get_ticks() if low <= at <= end])
+
+
+def _beside(axes: Axes, mark: Matrix, shade: Any, norm: Any, colours: Any) -> None:
+    """One more column, set apart."""
+    rows, columns = mark.numbers.shape
+    wide = max(1.0, columns / 24)
+    left = columns - 0.5 + max(0.35, columns / 60)
+    own = np.asarray(mark.beside, dtype=float)[:, None]
+    axes.imshow(
+        shade(own), cmap=colours, norm=norm, interpolation="nearest",
+        aspect="equal" if mark.square else "auto", extent=(left, left + wide, rows - 0.5, -0.5),
+    )  # fmt: skip
+    axes.axvspan(columns - 0.5, left, color=PAPER, linewidth=0)
+    axes.set_xlim(-0.5, left + wide)
+    axes.set_ylim(rows - 0.5, -0.5)
+    write(
+        axes, left + wide / 2, -0.5 - rows / 60, mark.beside_name, size=8, style="italic",
+        color=QUIET, rotation=60, ha="left", va="bottom", rotation_mode="anchor",
+    )  # fmt: skip
+
+
+def _bars(axes: Axes, mark: Bars) -> None:
+    if mark.most and mark.numbers.shape[1] > mark.most:
+        best = np.argsort(-mark.numbers[0], kind="stable")[: mark.most].tolist()
+        names = mark.rows.names(0)
+        rows_of = replace(mark.rows, labels=[names[i] for i in best])
+        mark = replace(mark, values=mark.numbers[:, best], rows=rows_of)
+    values = np.nan_to_num(mark.numbers.astype(float))
+    groups, rows = values.shape
+    thick = 0.8 / groups
+    diverging, colours = colour_map("diverging_light"), [*head_colours()]
+    named = [palette()["light"][name] for name in mark.colours] or colours
+    for group in range(groups):
+        where = np.arange(rows) + (group - (groups - 1) / 2) * thick
+        if mark.shades is not None:
+            shades = np.atleast_2d(np.asarray(mark.shades, dtype=float))[group]
+            fill: Any = [diverging(0.5 + 0.5 * float(x)) for x in shades]
+        elif mark.chosen:
+            fill = [ACCENT if row in mark.chosen else OTHER for row in range(rows)]
+        else:
+            fill = named[group % len(named)]
+        edge = QUIET if mark.shades is not None else None
+        axes.barh(where, values[group], thick * 0.9, color=fill, edgecolor=edge, linewidth=0.6)
+        for row, (y, value) in enumerate(zip(where, values[group], strict=True)):
+            text = _at_end(mark, group, row, float(value))
+            if groups * rows <= 40 and text:
+                axes.text(
+                    max(float(value), 0.0), y, f" {text}", va="center", fontsize=7, color=INK,
+                    parse_math=False,
+                )  # fmt: skip
+    axes.set_ylim(rows - 0.5, -0.5)
+    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    axes.set_xlim(low * 1.05, high + 0.35 * (high - low or 1.0))
+    _name(axes, "y", mark.rows, rows, 3.0)
+    _bare(axes)
+    axes.spines[:].set_visible(False)
+    if low < 0:
+        axes.axvline(0, color=LINE, linewidth=1)
+    axes.set_xticks([])
+    told = f"{mark.means}; colour: {mark.shade}" if mark.shade else mark.means
+    axes.set_xlabel(told, color=QUIET, fontsize=8)
+    if groups > 1 and mark.shades is None:
+        from matplotlib.patches import Patch
+
+        handles = [
+            Patch(color=named[g % len(named)], label=name) for g, name in enumerate(mark.groups)
+        ]
+        axes.legend(handles=handles, frameon=False, fontsize=8, loc="lower right")
+
+
+def _at_end(mark: Bars, group: int, row: int, value: float) -> str:
+    if mark.text is not None:
+        return str(np.atleast_2d(np.asarray(mark.text, dtype=object))[group][row])
+    return f"{fixed(value)} {mark.groups[group]}".strip()
+
+
+def _curves(axes: Axes, mark: Curves) -> None:
+    colours = head_colours()
+    for i, curve in enumerate(mark.curves):
+        if curve.hidden:
+            continue
+        colour = palette()["light"].get(curve.colour) or colours[i % len(colours)]
+        if curve.band is not None:
+            axes.fill_between(curve.x, *curve.band, color=colour, alpha=0.2, linewidth=0)
+        axes.plot(
+            curve.x, curve.y, color=colour, linewidth=2.4 if curve.strong else 1.3,
+            marker="o" if curve.points else None, markersize=4, label=curve.name or None,
+            drawstyle="steps-mid" if curve.steps else "default",
+        )  # fmt: skip
+        if curve.filled:
+            step = "mid" if curve.steps else None
+            axes.fill_between(curve.x, curve.y, color=colour, alpha=0.25, linewidth=0, step=step)
+    if mark.at is not None:
+        axes.axvline(mark.at, color=ACCENT, linewidth=1)
+    if mark.x_range is not None:
+        axes.set_xlim(*mark.x_range)
+    axes.set_xlabel(mark.x.title, color=QUIET, fontsize=9)
+    axes.set_ylabel(mark.y.title, color=QUIET, fontsize=9)
+    axes.tick_params(colors=QUIET, labelsize=8, length=0)
+    axes.grid(color=LINE, linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[:].set_color(LINE)
+    if mark.legend:
+        axes.legend(frameon=False, fontsize=8)
+
+
+def _strips(axes: Axes, mark: Strips) -> None:
+    colours = colour_map("diverging_light")
+    for i, vector in enumerate(mark.vectors):
+        values = as_array(vector)
+        drawn = _picked(values)
+        most = max(float(np.abs(drawn).max()), 1e-9)
+        axes.imshow(
+            drawn[None], cmap=colours, vmin=-most, vmax=most, aspect="auto", interpolation="nearest",
+            extent=(0, 1, i + 0.36, i - 0.36),
+        )  # fmt: skip
+        told = f"length {fixed(float(np.linalg.norm(values)))}"
+        axes.text(1.01, i, told, va="center", fontsize=8, color=QUIET)
+        axes.add_patch(frame(0, i - 0.36, 1, 0.72, 1, INK if i in mark.chosen else LINE))
+    names = mark.rows.names(len(mark.vectors))
+    axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(0, 1)
+    axes.set_xticks([])
+    _bare(axes)
+    axes.spines[:].set_visible(False)
+
+
+def _picked(values: np.ndarray) -> np.ndarray:
+    """At most `NUMBERS` of them: of every few, the one that is furthest from 0."""
+    if len(values) <= NUMBERS:
+        return values
+    parts = np.array_split(values, NUMBERS)
+    return np.array([part[np.abs(part).argmax()] for part in parts])
+
+
+def _waterfall(axes: Axes, mark: Waterfall) -> None:
+    values = np.asarray(mark.values, dtype=float)
+    after = np.cumsum(values)
+    colours, most = colour_map("diverging_light"), max(float(np.abs(values).max()), 1e-9)
+    fills = [colours(0.5 + 0.35 * v / most + (0.15 if v > 0 else -0.15)) for v in values]
+    axes.bar(np.arange(len(values)), values, bottom=after - values, color=fills, width=0.9)
+    end = len(values) + 0.5
+    axes.bar([end], [after[-1]], color=INK, width=1.2)
+    axes.annotate(
+        fixed(float(after[-1])),
+        (end, max(float(after[-1]), 0)),
+        ha="center",
+        va="bottom",
+        fontsize=8,
+    )
+    axes.axhline(0, color=LINE, linewidth=1)
+    step = max(1, len(values) // 16)
+    axes.set_xticks(range(0, len(values), step), mark.parts.names(len(values))[::step], fontsize=7)
+    axes.set_xlabel(f"{mark.parts.title}; then the {mark.total}", color=QUIET, fontsize=8)
+    _bare(axes)
+    axes.tick_params(labelsize=7)
+    axes.spines[:].set_visible(False)
+
+
+def _points(axes: Axes, mark: Points) -> None:
+    places, colour = np.asarray(mark.places, dtype=float), head_colours()[0]
+    sizes = 20 + 500 * np.asarray(mark.sizes, dtype=float)
+    axes.scatter(places[:, 0], places[:, 1], s=sizes, color=colour, alpha=0.75, linewidths=0)
+    for place, name in zip(places, mark.names, strict=True):
+        axes.annotate(
+            name, tuple(place), xytext=(6, 6), textcoords="offset points", fontsize=9, color=INK,
+            parse_math=False,
+        )  # fmt: skip
+    if mark.special is not None:
+        axes.scatter(*[[v] for v in mark.special], marker="D", s=70, color=ACCENT, zorder=3)
+    axes.margins(0.2)
+    axes.tick_params(colors=QUIET, labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[:].set_color(LINE)
+
+
+def _note(axes: Axes, mark: Note) -> None:
+    axes.set_axis_off()
+    text = "\n".join(textwrap.wrap(mark.text, 60))
+    write(axes, 0.02, 0.9, text, size=9, color=QUIET, transform=axes.transAxes)
+
+
+MARKS = {
+    "matrix": _matrix, "thumbnails": draw_thumbnails, "bars": _bars, "curves": _curves, "strips": _strips, "waterfall": _waterfall,
+    "points": _points, "routes": draw_routes, "note": _note,
+}  # fmt: skip

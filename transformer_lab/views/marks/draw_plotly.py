@@ -1,0 +1,239 @@
+"""Scenes as plotly figures: one function for each mark."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..shared import plots
+from .draw_matplotlib import figure_of
+from .scene import Axis, Bars, Curves, Matrix, Note, Points, Scene, Strips, Waterfall
+
+
+def plotly_of(scene: Scene, theme: str) -> plots.Plot:
+    """A scene as a plotly figure, with its still picture for where no script runs.
+
+    Raises:
+        ValueError: for a theme that is not known.
+    """
+    whole = scene
+    shown = [[panel for panel in row if panel.mark.kind in MARKS] for row in scene.panels]
+    scene = replace(scene, panels=[row for row in shown if row])
+    across = math.lcm(*(len(row) for row in scene.panels))
+    specs: list[list[dict | None]] = []
+    for row in scene.panels:
+        each = across // len(row)
+        specs.append([{"colspan": each} if i % each == 0 else None for i in range(across)])
+    figure: Any = plots.panels(
+        len(scene.panels), across, specs=specs, horizontal_spacing=0.12 / max(1, across - 1),
+        vertical_spacing=0.22 / max(1, len(scene.panels)),
+        subplot_titles=[plots.said(panel.title) for row in scene.panels for panel in row],
+    )  # fmt: skip
+    for i, row in enumerate(scene.panels):
+        each = across // len(row)
+        for j, panel in enumerate(row):
+            MARKS[panel.mark.kind](figure, panel.mark, theme, dict(row=i + 1, col=j * each + 1))
+    return plots.Plot(
+        figure, title=scene.title, sentence=scene.sentence, theme=theme, space=20,
+        still=partial(figure_of, whole),
+    ).update_layout(
+        height=160 + sum(max(_height(panel.mark) for panel in row) for row in scene.panels),
+        barmode="group", legend=dict(orientation="h", x=1, xanchor="right", y=-0.08),
+        plot_bgcolor=plots.ink("panel", theme),
+    )  # fmt: skip
+
+
+def _height(mark: Any) -> int:
+    """Pixels."""
+    if isinstance(mark, Matrix):
+        return 140 + 22 * min(40, max(8, len(mark.numbers)))
+    if isinstance(mark, Bars):
+        return 120 + 24 * min(40, max(8, mark.numbers.size))
+    return 80 if isinstance(mark, Note) else 340
+
+
+def _side(axis: Axis, n: int, which: str) -> tuple[list[Any], dict[str, Any]]:
+    """Places along a side of a matrix, and what names them."""
+    title = {"title_text": axis.title} if axis.title else {}
+    if axis.tokens:
+        at, named = plots.token_axis(axis.names(n), which)
+        return at, named | title
+    at = list(range(n))
+    named = {"showgrid": False, "zeroline": False, **title}
+    if axis.labels is not None:
+        named |= {"tickvals": at, "ticktext": [plots.said(x) for x in axis.names(n)]}
+    return at, named | ({"autorange": "reversed"} if which == "y" else {"side": "top"})
+
+
+def _matrix(figure: Any, mark: Matrix, theme: str, where: dict[str, int]) -> None:
+    values = mark.numbers[: plots.LONGEST, : plots.LONGEST]
+    rows, columns = values.shape
+    (x, across), (y, down) = _side(mark.columns, columns, "x"), _side(mark.rows, rows, "y")
+    scale = plots.colour_scale(
+        "diverging" if mark.signed else "sequential", theme, power=1 / mark.power
+    )
+    end = mark.limit
+    colours: dict[str, Any] = dict(
+        colorscale=scale, zmin=-end if mark.signed else 0, zmax=end, reversescale=mark.flipped
+    )
+    shown = "%{customdata}" if mark.says is not None else f"%{{z:{'+' if mark.signed else ''}.4f}}"
+    names = [axis.title.split(" ")[0] for axis in (mark.rows, mark.columns)]
+    told = ", ".join(
+        f"{name} “%{{{side}}}”" if axis.tokens else f"{name} %{{{side}}}"
+        for name, axis, side in zip(names, (mark.rows, mark.columns), "yx", strict=True)
+    ).strip()
+    extra = {} if mark.says is None else {"customdata": np.asarray(mark.says, dtype=object)}
+    if mark.text is not None:
+        words = [[plots.said(str(x)) for x in line] for line in mark.text]
+        extra |= dict(text=words, texttemplate="%{text}", textfont=dict(family=plots.CODE, size=11))
+    row, column = where["row"], where["col"]
+    domain = figure.get_subplot(row, column)
+    high, wide = domain.yaxis.domain, domain.xaxis.domain
+    bar = dict(
+        title=dict(text=plots.said(mark.means), side="right"), thickness=12, outlinewidth=0,
+        len=high[1] - high[0], y=sum(high) / 2, x=wide[1] + 0.005,
+    )  # fmt: skip
+    figure.add_trace(
+        plots.heat(
+            values, x, y, f"{told}: {shown}", mark.name, showscale=bool(mark.means),
+            colorbar=bar if mark.means else None, **colours, **extra,
+        ), **where,
+    )  # fmt: skip
+    if mark.beside is not None:
+        at = plots.apart(across, columns, mark.beside_name)
+        own = np.asarray(mark.beside, dtype=np.float32)[:rows, None]
+        figure.add_trace(
+            plots.heat(own, [at], y, f"{names[0]} “%{{y}}”, {mark.beside_name}: %{{z:.4f}}",
+                       mark.name, showscale=False, **colours), **where,
+        )  # fmt: skip
+    if mark.bare:
+        across["showticklabels"] = down["showticklabels"] = False
+        for side in (across, down):
+            side.pop("title_text", None)
+    figure.update_xaxes(**across, **where)
+    figure.update_yaxes(**down, **where)
+    if mark.square:
+        anchor = figure.get_subplot(row, column).xaxis.plotly_name.replace("axis", "")
+        figure.update_xaxes(constrain="domain", **where)
+        figure.update_yaxes(scaleanchor=anchor, constrain="domain", **where)
+    if mark.chosen is not None and max(rows, columns) <= plots.LONGEST:
+        r, c = mark.chosen
+        left, w = (-0.5, columns) if c is None else (c - 0.5, 1)
+        top, h = (-0.5, rows) if r is None else (r - 0.5, 1)
+        figure.add_shape(plots.outline(left, top, w, h, theme), **where)
+
+
+def _bars(figure: Any, mark: Bars, theme: str, where: dict[str, int]) -> None:
+    values = mark.numbers
+    groups, rows = values.shape
+    colours = [plots.ink(name, theme) for name in mark.colours] or list(plots.heads_of(theme))
+    chosen, other = plots.ink("accent", theme), plots.heads_of(theme)[0]
+    for group in range(groups):
+        marker: dict[str, Any] = dict(color=colours[group % len(colours)])
+        if mark.chosen:
+            marker = dict(color=[chosen if i in mark.chosen else other for i in range(rows)])
+        hover, extra = "%{x:.4f}", {}
+        if mark.shades is not None:
+            shades = np.atleast_2d(np.asarray(mark.shades, dtype=float))[group].tolist()
+            marker = dict(
+                color=shades, cmin=-1, cmax=1, colorscale=plots.colour_scale("diverging", theme),
+                line=dict(color=plots.ink("quiet", theme), width=1),
+            )  # fmt: skip
+            extra, hover = {"text": shades}, f"%{{x:.4f}}, {mark.shade} %{{text:+.3f}}"
+        elif mark.text is not None:
+            extra = {"text": list(np.atleast_2d(np.asarray(mark.text, dtype=object))[group])}
+            hover = "%{x:.4f} (%{text})"
+        figure.add_trace(
+            plots.bars(
+                values[group], mark.rows.names(rows), hover, name=mark.groups[group] or None,
+                marker=marker, showlegend=groups > 1, textposition="none", **extra,
+            ), **where,
+        )  # fmt: skip
+    plots.name_rows(figure, mark.rows.names(rows), **where)
+    figure.update_xaxes(title_text=mark.means, **where)
+    if mark.rows.title:
+        figure.update_yaxes(title_text=mark.rows.title, **where)
+
+
+def _curves(figure: Any, mark: Curves, theme: str, where: dict[str, int]) -> None:
+    colours = plots.heads_of(theme)
+    for i, curve in enumerate(mark.curves):
+        colour = plots.ink(curve.colour, theme) if curve.colour else colours[i % len(colours)]
+        x, y = np.asarray(curve.x).tolist(), np.asarray(curve.y).tolist()
+        if curve.band is not None:
+            for bound, fill in zip(curve.band, (None, "tonexty"), strict=True):
+                figure.add_scatter(
+                    x=x, y=np.asarray(bound).tolist(), mode="lines", line_width=0, fill=fill,
+                    fillcolor=colour, opacity=0.2, hoverinfo="skip", showlegend=False, **where,
+                )  # fmt: skip
+        names = {} if mark.x_says is None else {"customdata": list(mark.x_says)}
+        what = "%{customdata}" if names else f"{mark.x.title} %{{x}}"
+        figure.add_scatter(
+            x=x, y=y, mode="lines+markers" if curve.points else "lines", name=curve.name or None,
+            line=dict(color=colour, width=2.8 if curve.strong else 1.4,
+                      shape="hvh" if curve.steps else "linear"),
+            fill="tozeroy" if curve.filled else None, showlegend=mark.legend,
+            visible="legendonly" if curve.hidden else True,
+            hovertemplate=f"{what}: %{{y:.4f}}", **names, **where,
+        )  # fmt: skip
+    if mark.at is not None:
+        figure.add_vline(x=mark.at, line=dict(color=plots.ink("accent", theme), width=1), **where)
+    figure.update_xaxes(title_text=mark.x.title, **where)
+    figure.update_yaxes(title_text=mark.y.title, **where)
+    if mark.x_range is not None:
+        figure.update_xaxes(range=list(mark.x_range), **where)
+
+
+def _strips(figure: Any, mark: Strips, theme: str, where: dict[str, int]) -> None:
+    _curves(figure, Curves(mark.curves, Axis("number"), legend=True), theme, where)
+
+
+def _waterfall(figure: Any, mark: Waterfall, theme: str, where: dict[str, int]) -> None:
+    values = np.asarray(mark.values, dtype=float).tolist()
+    scale = plots.colour_scale("diverging", theme)
+    figure.add_waterfall(
+        x=[*(f"{x}" for x in mark.parts.names(len(values))), mark.total], y=[*values, 0.0],
+        measure=[*["relative"] * len(values), "total"], connector_visible=False,
+        increasing_marker_color=scale[43][1], decreasing_marker_color=scale[8][1],
+        totals_marker_color=plots.ink("ink", theme), showlegend=False,
+        hovertemplate="%{x}: %{delta:+.4f}, sum so far %{final:.4f}<extra></extra>", **where,
+    )  # fmt: skip
+    figure.update_xaxes(title_text=f"{mark.parts.title}; then the {mark.total}", **where)
+
+
+def _points(figure: Any, mark: Points, theme: str, where: dict[str, int]) -> None:
+    places = np.asarray(mark.places, dtype=float)
+    sizes = np.asarray(mark.sizes, dtype=float)
+    figure.add_scatter(
+        x=places[:, 0], y=places[:, 1], mode="markers+text", textposition="top center",
+        text=[plots.said(name) for name in mark.names], customdata=sizes, showlegend=False,
+        marker=dict(color=plots.heads_of(theme)[0], size=8 + 26 * np.sqrt(sizes)),
+        hovertemplate=f"%{{text}}: (%{{x}}, %{{y}}), {mark.sizes_mean} %{{customdata:.4f}}<extra></extra>",
+        **where,
+    )  # fmt: skip
+    if mark.special is not None:
+        x, y = mark.special
+        figure.add_scatter(
+            x=[x], y=[y], mode="markers", name=mark.special_name, showlegend=False,
+            marker=dict(color=plots.ink("accent", theme), size=14, symbol="diamond"),
+            hovertemplate=f"{mark.special_name} (%{{x:.4f}}, %{{y:.4f}})<extra></extra>", **where,
+        )  # fmt: skip
+
+
+def _note(figure: Any, mark: Note, theme: str, where: dict[str, int]) -> None:
+    figure.add_scatter(
+        x=[0], y=[0], mode="text", text=[plots.said(mark.text)], textposition="middle center",
+        hoverinfo="skip", showlegend=False, **where,
+    )  # fmt: skip
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(visible=False, **where)
+
+
+MARKS = {
+    "matrix": _matrix, "bars": _bars, "curves": _curves, "strips": _strips, "waterfall": _waterfall,
+    "points": _points, "note": _note,
+}  # fmt: skip

@@ -1,0 +1,281 @@
+"""A scene: what a view shows, as panels of marks. `draw_matplotlib.py` and `draw_plotly.py` draw every mark in
+one place each, and files hold the scene's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..shared.exports import Numbers
+
+CUT = 12  # characters of a name in a still picture
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What stands along one side of a mark.
+
+    Args:
+        title: its name; "" where the labels say it.
+        labels: one for each place; None counts from 0.
+        tokens: whether they are tokens (in a font of fixed width).
+    """
+
+    title: str = ""
+    labels: Sequence[Any] | None = None
+    tokens: bool = False
+
+    def names(self, n: int, cut: int = 0) -> list[str]:
+        """The labels of n places as text, shortened to `cut` characters where it is given."""
+        found = [str(x) for x in (range(n) if self.labels is None else self.labels)]
+        return [x if not cut or len(x) <= cut else f"{x[: cut - 1]}…" for x in found]
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """Coloured cells, [row, column]; NaN is left empty.
+
+    Args:
+        rows, columns: their axes.
+        means: what the colours are, beside them; "" shows no scale.
+        end: the number at the end of the colours; by default the largest size. `signed` colours run
+            from −end to end.
+        power: a number's share of `end`, to this power, is its place on the colours: .5 shows small
+            ones.
+        text: what is written into each cell, [row, column]; `bold` of as many, those set in bold.
+        chosen: (row, column) outlined; either may be None, for a whole column or row.
+        hatched: bool [row, column] of numbers that are estimates.
+        dots: bool [row, column] of cells with a dot.
+        beside: [row], one more column, set apart from the others; `beside_name` names it.
+        says: what pointing at a cell shows after the names, [row, column]; the number by default.
+        square: whether cells are square.
+        flipped: whether what is below 0 has the colours of what is above.
+        bare: whether nothing is written beside it.
+    """
+
+    values: Any
+    rows: Axis = Axis()
+    columns: Axis = Axis()
+    means: str = ""
+    end: float | None = None
+    signed: bool = False
+    power: float = 1.0
+    text: Any = None
+    bold: Any = None
+    chosen: tuple[int | None, int | None] | None = None
+    hatched: Any = None
+    dots: Any = None
+    beside: Any = None
+    beside_name: str = ""
+    says: Any = None
+    square: bool = False
+    flipped: bool = False
+    bare: bool = False
+    name: str = ""
+    kind: ClassVar[str] = "matrix"
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """fp32 or fp64 [row, column]."""
+        return as_array(self.values)
+
+    @property
+    def limit(self) -> float:
+        """The number at the end of the colours."""
+        if self.end is not None:
+            return self.end
+        every = [x for x in (self.values, self.beside) if x is not None]
+        sizes = [np.abs(as_array(x)) for x in every]
+        found = max(float(x[np.isfinite(x)].max(initial=0.0)) for x in sizes)
+        return found or 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Thumbnails:
+    """Every head small, [layer, head, row, column] of weights 0 … 1; of still pictures alone. `chosen`
+    (layer, head) is framed, those in `off` are crossed out."""
+
+    values: Any
+    chosen: tuple[int, int]
+    off: Sequence[tuple[int, int]] = ()
+    kind: ClassVar[str] = "thumbnails"
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """Horizontal bars, the first on top.
+
+    Args:
+        values: [row], or [group, row] for several bars a row; NaN has none.
+        rows: their axis.
+        groups: a name for each group.
+        means: the axis of numbers.
+        shades: as many as values, −1 … 1: where a bar's colour lies on the diverging scale; `shade`
+            says what they are.
+        chosen: rows in the colour of what is selected.
+        text: what stands at the end of each bar, as many as values.
+        colours: of the groups, by the names of palette.js; the first colours of heads by default.
+        most: so many rows in a still picture, those of the largest numbers; 0 for all.
+    """
+
+    values: Any
+    rows: Axis = Axis()
+    groups: Sequence[str] = ("",)
+    means: str = ""
+    shades: Any = None
+    shade: str = ""
+    chosen: Sequence[int] = ()
+    text: Sequence[Any] | None = None
+    colours: Sequence[str] = ()
+    most: int = 0
+    kind: ClassVar[str] = "bars"
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """[group, row]."""
+        return np.atleast_2d(as_array(self.values))
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Points joined by a line: x and y [point]; `strong` stands out, `points` are marked, `band` is
+    (low, high) [point] around it, `hidden` is drawn only where a reader can switch it on."""
+
+    name: str
+    x: Any
+    y: Any
+    strong: bool = False
+    points: bool = False
+    filled: bool = False
+    steps: bool = False
+    hidden: bool = False
+    band: tuple[Any, Any] | None = None
+    colour: str = ""  # a name of palette.js; by its place among the curves otherwise
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Curves over one axis; `at` is marked by a vertical line. `x_says` are names for the points."""
+
+    curves: Sequence[Curve]
+    x: Axis = Axis()
+    y: Axis = Axis()
+    at: float | None = None
+    x_range: tuple[float, float] | None = None
+    legend: bool = False
+    x_says: Sequence[str] | None = None
+    kind: ClassVar[str] = "curves"
+
+
+@dataclass(frozen=True, eq=False)
+class Strips:
+    """Vectors of different lengths under each other, each as a strip of colours on its own scale. What
+    a reader can point at has `curves` instead, which are the same numbers. `chosen` rows are framed."""
+
+    vectors: Sequence[Any]
+    rows: Axis
+    chosen: Sequence[int] = ()
+    curves: Sequence[Curve] = ()
+    kind: ClassVar[str] = "strips"
+
+
+@dataclass(frozen=True, eq=False)
+class Waterfall:
+    """Numbers added one after the other, [part], and their sum."""
+
+    values: Any
+    parts: Axis = Axis()
+    total: str = "sum"
+    kind: ClassVar[str] = "waterfall"
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Points in a plane, [point, (x, y)].
+
+    Args:
+        sizes: [point], 0 … 1.
+        special: (x, y) of one that is none of them, and its name.
+    """
+
+    places: Any
+    names: Sequence[str]
+    sizes: Any
+    sizes_mean: str = ""
+    special: tuple[float, float] | None = None
+    special_name: str = ""
+    kind: ClassVar[str] = "points"
+
+
+@dataclass(frozen=True, eq=False)
+class Routes:
+    """What heads carry from token to token through the layers; of still pictures alone.
+
+    Args:
+        stream: [layer + 1, position], what stands at each token.
+        stays, mlps: [layer, position], what goes on at its token, and what an mlp writes.
+        places, values: (layer, head, query, key) of every edge, and what it carries.
+        cuts: places of edges that are cut.
+        heads: edges of other (layer, head) are faint; None for none.
+        at: the position whose logit it is; `says` is written there.
+    """
+
+    tokens: Sequence[str]
+    stream: Any
+    stays: Any
+    mlps: Any
+    places: Sequence[Sequence[int]]
+    values: Sequence[float]
+    cuts: Sequence[Sequence[int]]
+    heads: frozenset[tuple[int, int]] | None
+    n_heads: int
+    at: int
+    says: str
+    kind: ClassVar[str] = "routes"
+
+
+@dataclass(frozen=True)
+class Note:
+    """Words in the place of what is not known."""
+
+    text: str
+    kind: ClassVar[str] = "note"
+
+
+Mark = Matrix | Thumbnails | Bars | Curves | Strips | Waterfall | Points | Routes | Note
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A mark under its title; `width` is its share of the row."""
+
+    title: str
+    mark: Mark
+    width: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What a view shows.
+
+    Args:
+        title, sentence: over it.
+        panels: in rows.
+        numbers: what files hold.
+    """
+
+    title: str
+    sentence: str
+    panels: Sequence[Sequence[Panel]]
+    numbers: Numbers = field(default_factory=lambda: Numbers(()))
+
+
+def as_array(values: Any) -> np.ndarray:
+    """A tensor or a list as an array of its own precision (of 16 bits: in 32)."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = values.float() if values.dtype.itemsize < 4 else values
+    return np.asarray(values)

@@ -1,0 +1,50 @@
+"""What a MixView shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..marks.scene import Axis, Bars, Panel, Points, Scene
+from ..shared.exports import Array, Numbers
+from ..shared.words import fixed
+
+
+def mix_scene(
+    title: str,
+    sentence: str,
+    words: Sequence[str],
+    scores: Sequence[float],
+    d: int,
+    weights: Sequence[float],
+    hidden: Sequence[int],
+    values: Sequence[Sequence[float]],
+    mixture: tuple[float, float],
+) -> Scene:
+    """Scores and weights as bars, and the values with their mixture; a score, a weight and a value
+    (x, y) for each word."""
+    divided = f"scores ÷ √{d}" if d > 1 else "scores"
+    scaled = [math.nan if i in hidden else s / math.sqrt(d) for i, s in enumerate(scores)]
+    rows = Axis("", words)
+    bars = [
+        Panel(
+            name,
+            Bars(numbers, rows, text=["hidden" if i in hidden else fixed(x) for i, x in enumerate(numbers)]),
+        )
+        for name, numbers in ((divided, scaled), ("weights", weights))
+    ]  # fmt: skip
+    points = Points(values, words, weights, "weight", mixture, "mixture")
+    places, word = np.array(values, dtype=np.float64), ("word",)
+    off = np.array([i in hidden for i in range(len(words))])
+    found = [
+        Array("score", np.array(scores, dtype=np.float64), word, "q · k"),
+        Array("hidden", off, word, "whether the word is hidden"),
+        Array("weight", np.array(weights), word, "softmax(score / √d) over what is not hidden"),
+        Array("x", places[:, 0], word, "of the value"),
+        Array("y", places[:, 1], word, "of the value"),
+        Array("mixture", np.array(mixture), ("coordinate",), "the values by their weights, summed"),
+    ]
+    panels = [[*bars, Panel("values, and their mixture ◆", points)]]
+    return Scene(title, sentence, panels, Numbers(found, {"word": words, "coordinate": ["x", "y"]}))

@@ -1,0 +1,85 @@
+"""What a PatchingView shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ...desk.grid import PatchingGrid
+from ...edits.sites import OF_HEADS
+from ..marks.scene import Axis, Matrix, Panel, Scene
+from ..shared.exports import Array, Numbers
+from .words import NAMES, Metric
+
+ACROSS = 2  # grids in a row
+
+
+def patching_scene(
+    title: str,
+    sentence: str,
+    grids: Mapping[str, PatchingGrid],
+    site: str,
+    chosen: tuple[int, int],
+    metric: Metric,
+    tokens: Sequence[str],
+    shared: Mapping[str, int],
+) -> Scene:
+    """The grid of the chosen site, then those of the others, on one scale; hatched: estimates.
+
+    Args:
+        grids: by site.
+        chosen: (layer, column) of `site`.
+        tokens: at the columns of positions.
+        shared: how many heads share a column of a site.
+    """
+    end = abs(metric.between)
+    if metric.alike:
+        sizes = [grid.values.abs().nan_to_num().max() for grid in grids.values()]
+        end = float(max(sizes)) or 1.0
+    sign = 1 if metric.alike else metric.sign
+    order = sorted(grids, key=lambda one: one != site)
+
+    def axis(one: str) -> str:
+        if one not in OF_HEADS:
+            return "position"
+        return "head" if shared[one] == 1 else "key_value_head"
+
+    def panel(one: str) -> Panel:
+        grid, across = grids[one], axis(one)
+        exact = grid.exact.double().numpy()
+        measured = np.where(np.isnan(exact), "an estimate", "measured")
+        values = grid.values.double().numpy()
+        says = [
+            [f"{x:+.4f}, {told}" for x, told in zip(*line, strict=True)]
+            for line in zip(values, measured, strict=True)
+        ]
+        columns = Axis(across.replace("_", " "))
+        if across == "position":
+            columns = Axis("position", tokens, tokens=True)
+        matrix = Matrix(
+            values, Axis("layer"), columns, f"toward the {metric.runs[0]} run" if one == site else "",
+            end, signed=True, flipped=sign < 0, says=says, name=NAMES[one],
+            hatched=(grid.exact.isnan() & ~grid.estimate.isnan()).numpy(),
+            chosen=chosen if one == site else None,
+        )  # fmt: skip
+        told = f"{int((~grid.exact.isnan()).sum())} of {int(grid.there.sum())} measured"
+        return Panel(f"{NAMES[one]} · {told}", matrix)
+
+    rest = [panel(one) for one in order[1:]]
+    rows = [rest[i : i + ACROSS] for i in range(0, len(rest), ACROSS)]
+    into, source = metric.runs[::-1]
+    found = []
+    for one in order:
+        told = (
+            f"change of the {metric.told} when {one} of the {source} run is put into the {into} one"
+        )
+        more = "" if one == site else f"_{one}"
+        where = ("layer", axis(one))
+        found += [
+            Array(f"exact{more}", grids[one].exact, where, f"{told}, measured"),
+            Array(
+                f"estimate{more}", grids[one].estimate, where, f"{told}, by attribution patching"
+            ),
+        ]
+    return Scene(title, sentence, [[panel(site)], *rows], Numbers(found, {"position": tokens}))

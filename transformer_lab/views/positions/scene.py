@@ -1,0 +1,87 @@
+"""What a PositionView shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..heads.masks import causal_gaps
+from ..marks.scene import Axis, Curve, Curves, Mark, Matrix, Note, Panel, Scene
+from ..shared.exports import Array, Numbers
+from .schemes import known
+
+
+def position_scene(
+    title: str,
+    sentence: str,
+    scheme: str,
+    head: int,
+    causal: bool,
+    encoding: Tensor | None,
+    distances: tuple[Tensor, Tensor],
+    weights: tuple[Tensor, Tensor],
+    titles: tuple[str, str],
+    names: Sequence[str],
+) -> Scene:
+    """The encoding, its curve by distance, and a head's weights before and after the test.
+
+    Args:
+        encoding, distances: as PositionView.encoding() and .by_distance() give them.
+        weights: before and after the test, [query, key] each, under these titles.
+    """
+    its = known(scheme)
+    axes: dict = {"query": names, "key": names, "distance": distances[0].tolist()}
+    maps = [causal_gaps(w) if causal else w.float().numpy() for w in weights]
+    found = [
+        Array(name, shown, ("query", "key"), f"attention weight, {told}")
+        for name, shown, told in zip(("before", "after"), maps, titles, strict=True)
+    ]
+    by_distance, values = distances
+    if its.banded:
+        axes["line"] = ["mean", "least", "most"][: len(values)]
+        curves = [Curve("", by_distance, values[0], band=(values[1], values[2]))]
+    else:
+        several = len(values) > 1
+        curves = [
+            Curve(f"head {i}" if several else "", by_distance, line, strong=several and i == head)
+            for i, line in enumerate(values)
+        ]
+    where = ("line" if its.banded else "head", "distance")
+    found.append(
+        Array("by_distance", values, where, f"{its.by_distance_title}, by key − query in tokens")
+    )
+    added, over = its.nothing, its.nothing
+    shown_encoding: Mark = Note(added)
+    if encoding is not None:
+        over = its.added.format(head=head)
+        shown = its.shown(encoding, head)
+        largest = its.largest(shown)
+        if its.row == "query" and causal:
+            shown = shown.masked_fill(torch.ones_like(shown).triu(1).bool(), torch.nan)
+        shown_encoding = Matrix(
+            shown, Axis(its.row), Axis(its.column), end=float(largest), signed=True
+        )
+        where = tuple(f"encoding {name}" for name in (its.row, its.column))
+        found.append(Array("encoding", shown, where, over))
+    most = float(torch.maximum(*weights).max())
+    words = Axis("", names, tokens=True)
+    tests = [
+        Panel(
+            told,
+            Matrix(
+                shown, words, words, "attention weight" if i else "",
+                1.0 if most > 0.5 else most or 1.0, square=True,
+            ),
+        )
+        for i, (shown, told) in enumerate(zip(maps, titles, strict=True))
+    ]  # fmt: skip
+    lines = Curves(
+        curves, Axis("key − query, tokens"), legend=not its.banded and 1 < len(values) <= 8
+    )
+    return Scene(
+        f"{title} · {its.name}", sentence,
+        [[Panel(over, shown_encoding), Panel(its.by_distance_title, lines)], tests],
+        Numbers(found, axes),
+    )  # fmt: skip

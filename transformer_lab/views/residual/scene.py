@@ -1,0 +1,112 @@
+"""What a ResidualView shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from ...circuits import BlockShare, LogitLens
+from ..marks.scene import Axis, Bars, Mark, Matrix, Note, Panel, Scene
+from ..shared.codecs import shown_token
+from ..shared.exports import Array, Numbers
+from ..shared.words import short
+
+LENS_TOKENS = 12
+
+
+def residual_scene(
+    title: str,
+    sentence: str,
+    tokens: Sequence[str],
+    norms: Tensor,
+    shares: BlockShare | None,
+    token: int | None,
+    lens: Callable[[int, int], LogitLens] | None,
+    notes: Mapping[str, str],
+) -> Scene:
+    """Lengths as a map, what each block adds as bars, and the logit lens as a table.
+
+    Args:
+        norms: [layer + 1, position].
+        token: the one on view, None for the typical one.
+        lens: the logit lens of (first, count) positions.
+        notes: why a part is missing.
+    """
+    rows = Axis("after layer", ["start", *range(len(norms) - 1)])
+    # A few tokens of many models are a hundred times as long as the rest, and would hide it.
+    end = min(float(norms.max()), 2.5 * float(norms.amax(0).median()))
+    lengths = Matrix(
+        norms, rows, Axis("token", tokens, tokens=True), "length of the stream", end,
+        chosen=None if token is None else (None, token),
+    )  # fmt: skip
+    after = ["start", *(f"layer {i}" for i in range(len(norms) - 1))]
+    axes: dict[str, Sequence] = {"after": after, "position": list(tokens)}
+    arrays = [Array("length", norms, ("after", "position"), "L2 norm of the residual stream")]
+    added: Mark = Note(notes["parts"])
+    if shares is not None:
+        pick = (lambda x: x[..., token]) if token is not None else (lambda x: x.median(-1).values)
+        added = Bars(
+            pick(shares.share), Axis("layer"), shares.parts, "times the stream’s length",
+            shades=pick(shares.cosine), shade="cosine with the stream",
+        )  # fmt: skip
+        axes["part"] = list(shares.parts)
+        where = ("part", "layer", "position")
+        what = (
+            "length of what a part adds, over the stream's",
+            "of what a part adds with the stream",
+        )
+        arrays += [
+            Array("share", shares.share, where, what[0]),
+            Array("cosine", shares.cosine, where, what[1]),
+        ]
+    table: Mark = Note(f"No logit lens: {notes['lens']}.")
+    if lens is not None:
+        table, found = _lens(lens, rows, tokens, token)
+        axes["read"] = found.pop()
+        arrays += found
+    return Scene(
+        f"{title} · residual stream", sentence,
+        [
+            [Panel("How long the stream is", lengths, 0.55), Panel("What each block adds", added, 0.45)],
+            [Panel("The most likely token after each layer", table)],
+        ],
+        Numbers(arrays, axes),
+    )  # fmt: skip
+
+
+def _lens(
+    lens: Callable[[int, int], LogitLens], rows: Axis, tokens: Sequence[str], token: int | None
+) -> tuple[Matrix, list]:
+    """The last tokens' logit lens, or that around the chosen one; its arrays, and its positions."""
+    count = min(LENS_TOKENS, len(tokens))
+    first = len(tokens) - count
+    if token is not None:
+        first = max(0, min(first, token - count // 2))
+    found = lens(first, count)
+    best = [[found.top(row, at)[0] for at in range(count)] for row in range(len(found.tokens))]
+    names = [[shown_token(name) for name, _ in line] for line in best]
+    cells = [
+        [f"{name if len(name) <= 9 else name[:8] + '…'} {short(p)}" for name, (_, p) in zip(*line, strict=True)]
+        for line in zip(names, best, strict=True)
+    ]  # fmt: skip
+    told = [
+        [f"{name} ({p:.4f})" for name, (_, p) in zip(*line, strict=True)]
+        for line in zip(names, best, strict=True)
+    ]
+    columns = Axis("token", [tokens[p] for p in found.positions], tokens=True)
+    chosen = None if token is None else (None, found.positions.index(token))
+    matrix = Matrix(
+        found.answer_probability, rows, columns, "probability of the model’s own answer", 1.0,
+        text=cells, bold=(found.answer_rank == 0).tolist(), chosen=chosen, says=told,
+    )  # fmt: skip
+    where = ("after", "read")
+    words = np.array([[name for name, _ in line] for line in best], dtype=object)
+    odds = np.array([[p for _, p in line] for line in best])
+    arrays = [
+        Array("answer", found.answer_probability, where, "logit lens: probability of the answer"),
+        Array("likeliest", words, where, "logit lens: the likeliest token"),
+        Array("likeliest_probability", odds, where, "logit lens: its probability"),
+    ]
+    return matrix, [*arrays, list(found.positions)]

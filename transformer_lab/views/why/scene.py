@@ -1,0 +1,100 @@
+"""What a WhyView shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..marks.scene import Axis, Bars, Panel, Scene, Waterfall
+from ..shared.exports import Array, Numbers
+from ..shared.words import short
+from .words import Why, plain, signed
+
+COMPETITORS = 8
+SHOWN_SOURCES = 8
+
+
+def why_scene(
+    title: str,
+    sentence: str,
+    why: Why,
+    info: Mapping[str, Any],
+    numbers: Mapping[str, Any],
+    keys: Sequence[str],
+) -> Scene:
+    """The row's largest weights, the score dimension by dimension and, where they are known, the parts
+    by source; `info` and `numbers` are those of one cell: see data.py."""
+    products = numbers["above_products" if why.above else "products"]
+    order = np.argsort(-products, kind="stable")
+    what = "score above the row’s mean" if why.above else "score"
+    dims = Axis("dimension, largest product first", [f"dim {i}" for i in order.tolist()])
+    panels = [
+        [
+            Panel("the row’s largest weights", _row(info, numbers, keys), 0.38),
+            Panel(f"{what}, dimension by dimension", Waterfall(products[order], dims), 0.62),
+        ]
+    ]
+    split = numbers["splits"].get("above" if why.above else "score")
+    if split is not None:
+        panels.append(
+            [
+                Panel(
+                    f"the {side}’s side: who wrote what it carries "
+                    f"(sum {plain(float(split[side].sum()))})",
+                    _sources(info["sources"][side]["names"], split[side]),
+                )
+                for side in ("key", "query")
+            ]
+        )
+    name = f"{title} · layer {info['layer']}, head {info['head']}: why here?"
+    return Scene(name, sentence, panels, _numbers(info, numbers, keys))
+
+
+def _row(info: Mapping[str, Any], numbers: Mapping[str, Any], keys: Sequence[str]) -> Bars:
+    weights, scores = numbers["weights"], numbers["scores"]
+    best: list[int] = np.argsort(-weights, kind="stable")[:COMPETITORS].tolist()
+    if info["key"] not in best:
+        best[-1] = info["key"]
+    told = [plain(float(scores[k])) if np.isfinite(scores[k]) else "masked" for k in best]
+    return Bars(
+        weights[best], Axis("", [keys[k] for k in best], tokens=True), means="attention weight",
+        chosen=[best.index(info["key"])],
+        text=[f"{short(float(weights[k]))} (score {s})" for k, s in zip(best, told, strict=True)],
+    )  # fmt: skip
+
+
+def _sources(names: Sequence[str], values: np.ndarray) -> Bars:
+    order = np.argsort(-np.abs(values), kind="stable")
+    kept: list[int] = order[:SHOWN_SOURCES].tolist()
+    labels, shown = [names[i] for i in kept], [float(values[i]) for i in kept]
+    if len(values) > len(kept):
+        labels.append(f"{len(values) - len(kept)} others")
+        shown.append(float(values[order[SHOWN_SOURCES:]].sum()))
+    most = max(max(abs(v) for v in shown), 1e-9)
+    shades = [0.7 * v / most + (0.3 if v > 0 else -0.3) for v in shown]
+    return Bars(shown, Axis("", labels), shades=shades, text=[signed(v) for v in shown])
+
+
+def _numbers(info: Mapping[str, Any], numbers: Mapping[str, Any], keys: Sequence[str]) -> Numbers:
+    """One score by dimension, the row that it stands in, and its parts by who wrote them."""
+    d = ("dimension",)
+    found = [
+        Array("q", numbers["q"], d, "the query, as it is multiplied"),
+        Array("k", numbers["k"], d, "the key, as it is multiplied"),
+        Array("product", numbers["products"], d, "q · k of a dimension, scaled; they sum to the score"),
+        Array("score", numbers["scores"], ("key",), "q · k of every key of the row, scaled; NaN: masked"),
+        Array("weight", numbers["weights"], ("key",), "softmax of the scores"),
+    ]  # fmt: skip
+    axes = {"key": list(keys)[: len(numbers["scores"])]}
+    if info["mean"] is not None:
+        means = "the product, above the mean of the row"
+        found.append(Array("product_above_mean", numbers["above_products"], d, means))
+    for name, split in numbers["splits"].items():
+        for side in ("query", "key"):
+            axis = f"{side}_source"
+            axes[axis] = info["sources"][side]["names"]
+            means = f"{name}, by what wrote the {side}'s stream"
+            found.append(Array(f"{name}_by_{axis}", split[side], (axis,), means))
+    return Numbers(found, axes)
