@@ -176,6 +176,7 @@ def asked():
         bytes_.error(lambda: bytes_.runs.write(reading, [edit_from_dict(MEAN)], 5, {})),
         ask="write", n=5, edits=[MEAN],
     )  # fmt: skip
+    letters.read("t")  # one token
     reading = letters.read("the mat? ZZ")
     letters.write(reading, 13, OFF)
     for n, sampling in (
