@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from ..attention import AttentionCall, Site, Tap
 from ..hub.network import Inputs, Network, Output, SeamError
 from ..hub.shield import no_grad
+from .folding import folded
 from .plain import clean, graph_as_data
 from .rows import TOLERANCE, Growth, apart, beyond_windows, growth_of, of_length, tail_of
 from .running import Program
@@ -255,6 +256,8 @@ def _exported(network: Network, given: dict[str, Tensor], any_length: bool, poin
         raise GraphError("its attention does not pass through the attention interface")
     clean(program.graph)
     nodes, weights, results = _program_as_data(program, tuple(given), (answers,))
+    learned = dict(network.module.named_parameters(remove_duplicate=False))
+    nodes, weights = folded(nodes, weights, results, learned)
     if not any(node[0] == "transformer_lab.attend" for node in nodes):
         raise GraphError("its attention does not pass through the attention interface")
     graph = Graph(

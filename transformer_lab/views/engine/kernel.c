@@ -12,43 +12,73 @@
 #define FMA(a, x, w) a = wasm_f32x4_add(a, wasm_f32x4_mul(x, w))
 #define ZERO wasm_f32x4_splat(0)
 
-// Up to four rows of x at once, so that every weight that is read serves four sums.
-static void some_rows(const float *x, const float *w, const float *b, float *y, int n, int in, int out) {
-  const float *x0 = x, *x1 = n > 1 ? x + in : x, *x2 = n > 2 ? x + 2 * in : x, *x3 = n > 3 ? x + 3 * in : x;
-  int whole = in & ~3, o = 0;
-  for (; o < out; o += 2) {
-    int two = o + 1 < out;
-    const float *u = w + (long)o * in, *v = two ? u + in : u;
-    v128_t a0 = ZERO, a1 = ZERO, a2 = ZERO, a3 = ZERO, c0 = ZERO, c1 = ZERO, c2 = ZERO, c3 = ZERO;
-    for (int k = 0; k < whole; k += 4) {
-      v128_t p = wasm_v128_load(u + k), q = wasm_v128_load(v + k), r;
-      r = wasm_v128_load(x0 + k); FMA(a0, r, p); FMA(c0, r, q);
-      r = wasm_v128_load(x1 + k); FMA(a1, r, p); FMA(c1, r, q);
-      r = wasm_v128_load(x2 + k); FMA(a2, r, p); FMA(c2, r, q);
-      r = wasm_v128_load(x3 + k); FMA(a3, r, p); FMA(c3, r, q);
-    }
-    float s[4] = {SUM(a0), SUM(a1), SUM(a2), SUM(a3)}, t[4] = {SUM(c0), SUM(c1), SUM(c2), SUM(c3)};
-    for (int k = whole; k < in; k++) {
-      s[0] += x0[k] * u[k]; s[1] += x1[k] * u[k]; s[2] += x2[k] * u[k]; s[3] += x3[k] * u[k];
-      t[0] += x0[k] * v[k]; t[1] += x1[k] * v[k]; t[2] += x2[k] * v[k]; t[3] += x3[k] * v[k];
-    }
+// Sums over `in` numbers of n rows of x with m rows of w: s[4 · row of w + row of x]. n and m are known
+// where it is compiled, and every number that is read serves several sums.
+static inline __attribute__((always_inline)) void tile(const int n, const int m, const float *x, const float *u, const float *v, int in, float *s) {
+  v128_t a[8] = {ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO};
+  int k = 0;
+  for (; k < (in & ~3); k += 4) {
+    v128_t p = wasm_v128_load(u + k), q = m > 1 ? wasm_v128_load(v + k) : p;
     for (int i = 0; i < n; i++) {
-      y[(long)i * out + o] = s[i] + (b ? b[o] : 0);
-      if (two) y[(long)i * out + o + 1] = t[i] + (b ? b[o + 1] : 0);
+      v128_t r = wasm_v128_load(x + (long)i * in + k);
+      FMA(a[i], r, p);
+      if (m > 1) FMA(a[4 + i], r, q);
     }
   }
+  for (int i = 0; i < n; i++) {
+    s[i] = SUM(a[i]);
+    if (m > 1) s[4 + i] = SUM(a[4 + i]);
+  }
+  for (; k < in; k++) for (int i = 0; i < n; i++) {
+    s[i] += x[(long)i * in + k] * u[k];
+    if (m > 1) s[4 + i] += x[(long)i * in + k] * v[k];
+  }
+}
+
+// A column of y, or two, of rows `from` … `to`, times p and q.
+static void columns(int two, const float *x, const float *u, const float *b, float *y, int from, int to, int in, int out, float p, float q) {
+  const float *v = two ? u + in : u;
+  float s[8];
+  for (int r = from; r < to; r += 4) {
+    const float *x0 = x + (long)r * in;
+    int n = to - r < 4 ? to - r : 4;
+    if (n == 4) tile(4, 2, x0, u, v, in, s);
+    else if (n == 3) tile(3, 2, x0, u, v, in, s);
+    else if (n == 2) tile(2, 2, x0, u, v, in, s);
+    else tile(1, 2, x0, u, v, in, s);
+    for (int i = 0; i < n; i++) {
+      float *to_y = y + (long)(r + i) * out;
+      to_y[0] = s[i] * p + (b ? b[0] : 0);
+      if (two) to_y[1] = s[4 + i] * q + (b ? b[1] : 0);
+    }
+  }
+}
+
+// Rows of x that stay near the processor while all of w is read once.
+static int near(int in) {
+  int rows = (32768 / (in > 0 ? in : 1)) & ~3;
+  return rows < 4 ? 4 : rows;
 }
 
 // x [rows, in], w [out, in], b [out] or 0, y [rows, out].
 __attribute__((export_name("linear")))
 void linear(const float *x, const float *w, const float *b, float *y, int rows, int in, int out) {
   if (rows == 1) { // rows of w in the place of rows of x
-    for (int o = 0; o < out; o += 4) some_rows(w + (long)o * in, x, 0, y + o, out - o < 4 ? out - o : 4, in, 1);
-    for (int o = 0; b && o < out; o++) y[o] += b[o];
+    float s[8];
+    int o = 0;
+    for (; o + 4 <= out; o += 4) {
+      tile(4, 1, w + (long)o * in, x, x, in, s);
+      for (int i = 0; i < 4; i++) y[o + i] = s[i] + (b ? b[o + i] : 0);
+    }
+    for (; o < out; o++) {
+      tile(1, 1, w + (long)o * in, x, x, in, s);
+      y[o] = s[0] + (b ? b[o] : 0);
+    }
     return;
   }
-  for (int r = 0; r < rows; r += 4)
-    some_rows(x + (long)r * in, w, b, y + (long)r * out, rows - r < 4 ? rows - r : 4, in, out);
+  for (int from = 0, block = near(in); from < rows; from += block)
+    for (int o = 0; o < out; o += 2)
+      columns(o + 1 < out, x, w + (long)o * in, b ? b + o : 0, y + o, from, from + block < rows ? from + block : rows, in, out, 1, 1);
 }
 
 // y = x·w + b with w [in, out] as it is, and x with any distance between its rows and its columns.
@@ -79,33 +109,27 @@ void product(const float *x, int row, int column, const float *w, const float *b
   }
 }
 
-// As linear, with w in 8 bits and one scale for each of its rows.
-__attribute__((export_name("linear8")))
-void linear8(const float *x, const signed char *w, const float *scale, const float *b, float *y, int rows, int in, int out) {
-  int whole = in & ~15;
-  for (int r = 0; r < rows; r += 4) {
-    int n = rows - r < 4 ? rows - r : 4;
-    const float *x0 = x + (long)r * in, *x1 = n > 1 ? x0 + in : x0, *x2 = n > 2 ? x0 + 2 * in : x0, *x3 = n > 3 ? x0 + 3 * in : x0;
-    for (int o = 0; o < out; o++) {
-      const signed char *u = w + (long)o * in;
-      v128_t a0 = ZERO, a1 = ZERO, a2 = ZERO, a3 = ZERO;
-      for (int k = 0; k < whole; k += 16) {
-        v128_t q = wasm_v128_load(u + k), low = wasm_i16x8_extend_low_i8x16(q), high = wasm_i16x8_extend_high_i8x16(q);
-        v128_t f[4] = {
-          wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(low)), wasm_f32x4_convert_i32x4(wasm_i32x4_extend_high_i16x8(low)),
-          wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(high)), wasm_f32x4_convert_i32x4(wasm_i32x4_extend_high_i16x8(high))};
-        for (int j = 0; j < 4; j++) {
-          FMA(a0, wasm_v128_load(x0 + k + 4 * j), f[j]); FMA(a1, wasm_v128_load(x1 + k + 4 * j), f[j]);
-          FMA(a2, wasm_v128_load(x2 + k + 4 * j), f[j]); FMA(a3, wasm_v128_load(x3 + k + 4 * j), f[j]);
-        }
-      }
-      float s[4] = {SUM(a0), SUM(a1), SUM(a2), SUM(a3)};
-      for (int k = whole; k < in; k++) {
-        s[0] += x0[k] * u[k]; s[1] += x1[k] * u[k]; s[2] += x2[k] * u[k]; s[3] += x3[k] * u[k];
-      }
-      for (int i = 0; i < n; i++) y[(long)(r + i) * out + o] = s[i] * scale[o] + (b ? b[o] : 0);
-    }
+static void widen(const signed char *w, float *y, int n) {
+  int k = 0;
+  for (; k < (n & ~15); k += 16) {
+    v128_t q = wasm_v128_load(w + k), low = wasm_i16x8_extend_low_i8x16(q), high = wasm_i16x8_extend_high_i8x16(q);
+    wasm_v128_store(y + k, wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(low)));
+    wasm_v128_store(y + k + 4, wasm_f32x4_convert_i32x4(wasm_i32x4_extend_high_i16x8(low)));
+    wasm_v128_store(y + k + 8, wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(high)));
+    wasm_v128_store(y + k + 12, wasm_f32x4_convert_i32x4(wasm_i32x4_extend_high_i16x8(high)));
   }
+  for (; k < n; k++) y[k] = w[k];
+}
+
+// The same with w in 8 bits and one scale for each of its rows; room [2 · in].
+__attribute__((export_name("linear8")))
+void linear8(const float *x, const signed char *w, const float *scale, const float *b, float *y, int rows, int in, int out, float *room) {
+  for (int from = 0, block = near(in); from < rows; from += block)
+    for (int o = 0; o < out; o += 2) {
+      int two = o + 1 < out;
+      widen(w + (long)o * in, room, two ? 2 * in : in);
+      columns(two, x, room, b ? b + o : 0, y + o, from, from + block < rows ? from + block : rows, in, out, scale[o], two ? scale[o + 1] : 1);
+    }
 }
 
 // ---- number by number -------------------------------------------------------------------------------
