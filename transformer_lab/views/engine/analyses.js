@@ -18,7 +18,9 @@ export class Analyses {
    * @param {{on?: import("./workspace.js").Workspace, loaded?: Map<string, any>}} [shared] of a graph over the same weights
    */
   constructor(described, weightOf = () => ({ data: new Float32Array(0) }), shared = {}) {
-    Object.assign(this, { described, weightOf, shared });
+    this.described = described;
+    this.weightOf = weightOf;
+    this.shared = shared;
     /** @type {Map<string, Graph>} made when they are first asked for */
     this.graphs = new Map();
   }

@@ -85,7 +85,7 @@ export class Desk {
   }
 
   /**
-   * @param {{ask: string, of?: string} & Record<string, any>} question `of`: which text, where a view has several
+   * @param {any} question `ask`: its name; `of`: which text, where a view has several
    * @returns {Generator<any, any>} steps, of which those that are not null are parts of the answer
    */
   answer({ ask, of = "", ...given }) {

@@ -59,7 +59,7 @@ export class Edits {
     const end = call.start + call.query.rows;
     for (const edit of this.at(call.kind, call.layer)) {
       if (edit.name === "knock_out") {
-        for (const [name, limit] of [["query", end], ["key", call.key.rows]]) {
+        for (const [name, limit] of /** @type {[string, number][]} */ ([["query", end], ["key", call.key.rows]])) {
           if (edit[name] !== null && !(edit[name] >= 0 && edit[name] < limit)) throw outsideOf(name, edit[name], `the ${limit} tokens`, limit);
         }
         call = { ...call, changes: [...call.changes, { head: edit.head, query: edit.query, key: edit.key }] };

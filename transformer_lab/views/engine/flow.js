@@ -28,7 +28,7 @@ export function* tokenFlow(reading, { edits = [], position, token: asked = null,
   const [before, after] = [clean, pass].map((one) => logProbabilities(one.logits([position]).data));
   const most = likeliest(before, 1)[0];
   const token = asked ?? most;
-  for (const [what, id] of [["token", token], ["against", against]]) {
+  for (const [what, id] of /** @type {[string, number | null][]} */ ([["token", token], ["against", against]])) {
     if (id !== null && !(Number.isInteger(id) && id >= 0 && id < before.length)) throw new Error(`${what}=${id} is outside the ${before.length} tokens of the vocabulary`);
   }
   const found = yield* flowTo(pass, position, token, against);
@@ -85,7 +85,7 @@ function* flowTo(pass, position, token, against) {
   return { logit, constant, ...largest(edges), stream, stays, mlps };
 }
 
-/** Of a norm whose scale is held at that of x: what the logit changes by with x, from what it changes by with the norm. */
+/** Of a norm whose scale is held at that of x: what the logit changes by with x, from what it changes by with the norm. @param {Matrix} dy @param {Matrix} x @param {any} norm @param {Record<string, any>} config */
 function heldBackward(dy, x, { weight }, { norm, norm_eps: eps }) {
   const d = x.columns;
   const dx = matrix(x.rows, d);

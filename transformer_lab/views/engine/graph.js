@@ -172,6 +172,7 @@ export class GraphPass {
    */
   constructor(graph, inputs, { hooks = {}, from = null, wanted = graph.wanted, known = new Map() } = {}) {
     this.graph = graph;
+    /** @type {Record<string, any>} */
     this.inputs = inputs;
     this.hooks = { ...NO_HOOKS, ...hooks };
     this.from = from;
@@ -384,6 +385,7 @@ export class GraphPass {
     return on.view(y, [1, heads, n, dValue], [n * heads * dValue, dValue, heads * dValue, 1]);
   }
 
+  /** @param {any[]} read */
   #point([x, name, kind, layer]) {
     const { on } = this.graph;
     const whole = on.whole(x);

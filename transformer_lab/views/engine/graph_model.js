@@ -28,7 +28,7 @@ export class GraphModel extends ModelOfKinds {
   /**
    * @param {About} config
    * @param {import("./graph.js").Description} description
-   * @param {Map<string, {shape: number[], data: Float32Array}>} tensors
+   * @param {Map<string, any>} tensors {shape, data}, and `scale` of those in 8 bits
    * @param {Record<string, import("./graph.js").Description>} [analyses] other graphs over the same weights
    */
   constructor(config, description, tensors, analyses = {}) {

@@ -83,6 +83,7 @@ const sum = (sign) => (on, [a, b], { alpha = 1 }) => {
 };
 const division = { trunc: (a, b) => Math.trunc(a / b), floor: (a, b) => Math.floor(a / b) };
 const remainder = (a, b) => a - b * Math.floor(a / b);
+/** @type {Operation} */
 const gelu = (on, [x], { approximate = "none" }) => approximate === "tanh" ? eachNumber(on, x, ACTIVATIONS.gelu_tanh, x.type, MAPS.gelu_tanh) : eachNumber(on, x, ACTIVATIONS.gelu, x.type, MAPS.gelu);
 
 // ---- along axes ---------------------------------------------------------------------------------------
@@ -284,10 +285,12 @@ function padded(on, [x, pads, value = 0]) {
 
 // ---- the table ----------------------------------------------------------------------------------------
 
+/** @type {Operation} */
 const not = (on, [x]) => (x.type === "bool" ? eachNumber(on, x, (v) => (v ? 0 : 1)) : eachNumber(on, x, (v) => ~v));
 /** Bits of integers; of bools the same numbers. @param {(a: number, b: number) => number} f @returns {Operation} */
 const bits = (f) => binaryBy(f);
 const unchanged = (on, [x]) => on.view(x, x.shape, x.strides);
+/** @type {Operation} */
 const cast = (on, [x], { dtype }) => {
   const type = typeOf(dtype, x.type);
   if (type === x.type || (type === "float" && x.type !== "float")) return Object.assign(on.view(x, x.shape, x.strides), { type });
@@ -349,14 +352,14 @@ export const OPERATIONS = {
   "var.correction": (on, [x, axes], { correction = 1, keepdim = false }) => reduced(on, x, axes, keepdim, (f, at, step, n) => {
     const mean = total(f, at, step, n) / n;
     let s = 0;
-    for (let i = 0; i < n; i++) s += (f[at + i] - mean) ** 2;
+    for (let i = 0; i < n; i++) s += (f[at + i * step] - mean) ** 2;
     return s / (n - correction);
   }),
   linalg_vector_norm: (on, [x, order = 2, axes = null, keep = false]) => {
     if (order !== 2) throw new Error("the engine of this page computes no norm but the Euclidean");
     return reduced(on, x, axes, keep, (f, at, step, n) => {
       let s = 0;
-      for (let i = 0; i < n; i++) s += f[at + i] ** 2;
+      for (let i = 0; i < n; i++) s += f[at + i * step] ** 2;
       return Math.sqrt(s);
     });
   },

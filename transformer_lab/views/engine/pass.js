@@ -36,7 +36,7 @@ import { add, copyOf, matrix, rowsOf } from "./tensors.js";
 const norms = new WeakMap();
 
 export class Pass {
-  /** @param {import("./model.js").Transformer} model @param {import("./model.js").Inputs} inputs @param {any[]} edits @param {Options} options */
+  /** @param {any} model a Transformer or a GraphModel @param {import("./model.js").Inputs} inputs @param {any[]} edits @param {Options} options */
   constructor(model, inputs, edits, { from = null, place = null, read }) {
     this.model = model;
     this.inputs = inputs;

@@ -29,7 +29,7 @@ export function positionsOf(config, tables, causal) {
   const { name, ...options } = config.positions;
   if (name === "sinusoidal") {
     const { base, halves } = options;
-    let table = new Float32Array(0);
+    let table = /** @type {Float32Array} */ (new Float32Array(0));
     const atLeast = (n) => (n * config.d_model > table.length ? (table = sinusoids(2 * n, config.d_model, base, halves)) : table);
     return { ...nothing, embed: adding(atLeast, config.d_model) };
   }

@@ -68,7 +68,7 @@ export function blockShares(pass, kind) {
   const layers = Array.from({ length: pass.model.layersOf(kind) }, (_, layer) => layer);
   const at = (name, layer) => pass.streamAt(name, kind, layer);
   const sum = (layer) => add(at("resid_pre", layer), at("attn_out", layer));
-  /** @type {[string, (layer: number) => Matrix, (layer: number) => Matrix][]} */
+  /** @type {[string, (layer: number) => Matrix | import("./analyses.js").Numbers, (layer: number) => Matrix][]} */
   const parts = [];
   if (!at("attn_out", 0) || !layers.every((layer) => at("resid_mid", layer) || !at("mlp_out", layer) || addsUp(layer, at))) {
     parts.push(["block", (layer) => analysis("sums", { x: at("resid_post", layer), y: at("resid_pre", layer) }).difference, (layer) => at("resid_pre", layer)]);

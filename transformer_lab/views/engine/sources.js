@@ -19,7 +19,10 @@ const [SUM_ROOM, SUM_ROUNDING] = [1e-3, 1e-5]; // how far a sum may be off: of a
 class Written {
   /** @param {number} rows @param {number} d @param {boolean} centred whether norms take the mean away @param {number} eps */
   constructor(rows, d, centred, eps) {
-    Object.assign(this, { rows, d, centred, eps });
+    this.rows = rows;
+    this.d = d;
+    this.centred = centred;
+    this.eps = eps;
     /** @type {Part[]} */
     this.parts = [];
     this.biases = new Float64Array(rows * d);

@@ -19,17 +19,17 @@ const NORMS = { layer: "LayerNorm", rms: "RMSNorm" };
  * @property {Float32Array} stream
  * @property {Float32Array} reads
  * @property {string} norm
- * @property {Float64Array} query
- * @property {Float64Array[]} keys
- * @property {Float64Array[]} values
- * @property {Float64Array} dots
+ * @property {Float32Array} query
+ * @property {Float32Array[]} keys
+ * @property {Float32Array[]} values
+ * @property {Float32Array} dots
  * @property {number} scale
- * @property {Float64Array} scaled
- * @property {Float64Array} bias
- * @property {Float64Array} scores
- * @property {Float64Array} weights
+ * @property {Float32Array} scaled
+ * @property {Float32Array} bias
+ * @property {Float32Array} scores
+ * @property {Float32Array} weights
  * @property {Float32Array[]} z
- * @property {Float64Array} written
+ * @property {Float32Array} written
  * @property {Float32Array} attention
  * @property {Float32Array} middle
  * @property {Float32Array | null} cross

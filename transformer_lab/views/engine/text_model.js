@@ -15,7 +15,7 @@ const thousands = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 /**
  * @typedef {object} Packed what a page carries
  * @property {string} name
- * @property {Record<string, any>} config of config.json
+ * @property {any} config of config.json
  * @property {import("./graph.js").Description | null} [graph] of a model that is not ours
  * @property {Record<string, import("./graph.js").Description>} [analyses] other graphs over the same weights
  * @property {Uint8Array} weights of model.safetensors

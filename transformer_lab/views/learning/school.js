@@ -35,6 +35,27 @@ export class School {
     return ANSWERS[ask](this, given);
   }
 
+  /** @param {Lesson & {seed: number}} given */
+  begin({ seed, ...lesson }) {
+    if (!Number.isInteger(seed)) throw new Error(`seed must be a whole number, got ${seed}`);
+    const { config, graph, analyses, drawn, constants, tokens, targets, rows } = lesson;
+    const weights = new Map([...initialWeights(drawn, generator(seed)), ...readSafetensors(constants, crc32(constants))]);
+    this.lesson = lesson;
+    this.model = new GraphModel(config, graph, weights, analyses);
+    this.tokenizer = tokenizerOf(lesson.tokenizer);
+    this.length = tokens.length / rows;
+    this.width = targets.length / rows;
+    this.random = generator(seed + 1);
+    this.step = 0;
+    this.stopped = true;
+    this.asked = new Set(); // places of answers that some example asks for
+    targets.forEach((target, i) => target !== IGNORED && this.asked.add(i % this.width));
+    /** @type {number[]} the text on view */
+    this.ids = [];
+    /** @type {{layer: number, head: number}[]} */
+    this.off = [];
+  }
+
   /** Some examples, as a graph reads them. @param {number[]} which */
   examples(which) {
     const { lesson, length, width } = this;
@@ -72,14 +93,8 @@ export class School {
 }
 
 /** @param {School} school @param {Lesson & {seed: number, text: string}} given */
-function* begin(school, { seed, text, ...lesson }) {
-  if (!Number.isInteger(seed)) throw new Error(`seed must be a whole number, got ${seed}`);
-  const { config, graph, analyses, drawn, constants, tokens, targets, rows } = lesson;
-  const weights = new Map([...initialWeights(drawn, generator(seed)), ...readSafetensors(constants, crc32(constants))]);
-  Object.assign(school, { lesson, model: new GraphModel(config, graph, weights, analyses), tokenizer: tokenizerOf(lesson.tokenizer) });
-  Object.assign(school, { length: tokens.length / rows, width: targets.length / rows, random: generator(seed + 1), step: 0, stopped: true });
-  school.asked = new Set(); // places of answers that some example asks for
-  targets.forEach((target, i) => target !== IGNORED && school.asked.add(i % school.width));
+function* begin(school, { text, ...given }) {
+  school.begin(given);
   return yield* look(school, { text, off: [] });
 }
 
@@ -89,7 +104,8 @@ function* look(school, { text, off }) {
   const most = school.model.config.n_ctx;
   if (!ids.length) throw new Error("text is empty; type at least one token");
   if (ids.length > most) throw new Error(`text has ${ids.length} tokens but this model reads at most ${most}; shorten it`);
-  Object.assign(school, { ids, off });
+  school.ids = ids;
+  school.off = off;
   return school.seen();
 }
 
@@ -104,7 +120,7 @@ function* train(school, { every }) {
     const [loss, norm] = ["loss", "norm"].map((name) => results.get(name).data[0]);
     if (!Number.isFinite(loss + norm)) throw new Error(`the loss is ${loss} at step ${school.step + 1}; the weights are those of the step before. A lower learning rate may help`);
     losses.push(loss);
-    const { step } = Object.assign(school, { step: school.step + 1 });
+    const step = ++school.step;
     yield null;
     if (step % every && step !== steps && !school.stopped) continue;
     yield { step, losses, right: school.right(), seen: school.seen() };

@@ -29,7 +29,9 @@ const FRAMES = 60; // of a training
 
 class LearningViewer {
   constructor(model, root, signal) {
-    Object.assign(this, { model, root, signal });
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
     this.requests = new Requests(model, signal);
     /** @type {Course[]} */
     this.courses = model.get("courses");
@@ -43,7 +45,7 @@ class LearningViewer {
   }
 
   #build() {
-    const part = (tag, name, attributes = {}, ...children) => (this[name] = element(tag, { "data-part": name, ...attributes }, ...children));
+    const part = (tag, name, attributes = {}, ...children) => element(tag, { "data-part": name, ...attributes }, ...children);
     const labelled = (words, control) => element("label", { class: "tl-group" }, element("span", { class: "tl-label" }, words), control);
     const options = this.courses.map(({ name, title }) => element("option", { value: name }, title));
     const { signal } = this;
@@ -51,26 +53,26 @@ class LearningViewer {
       element(
         "div",
         { class: "tl-controls" },
-        labelled("Task", part("select", "task", {}, ...options)),
-        labelled("Seed", part("input", "seed", { type: "number", value: 0, step: 1, min: 0 })),
-        part("button", "go", { type: "button", class: "tl-go" }, "Train"),
-        part("button", "reset", { type: "button" }, "Reset"),
+        labelled("Task", (this.task = part("select", "task", {}, ...options))),
+        labelled("Seed", (this.seed = part("input", "seed", { type: "number", value: 0, step: 1, min: 0 }))),
+        (this.go = part("button", "go", { type: "button", class: "tl-go" }, "Train")),
+        (this.reset = part("button", "reset", { type: "button" }, "Reset")),
       ),
-      part("p", "words"),
-      part("p", "status", { role: "status", class: "tl-number-line" }),
-      part("p", "message", { class: "tl-message", role: "alert", hidden: true }),
+      (this.words = part("p", "words")),
+      (this.status = part("p", "status", { role: "status", class: "tl-number-line" })),
+      (this.message = part("p", "message", { class: "tl-message", role: "alert", hidden: true })),
       element(
         "div",
         { class: "tl-learning" },
-        element("section", {}, element("h3", {}, "Loss"), part("canvas", "curve", { role: "img", "aria-label": "Loss over steps" })),
-        element("section", { class: "tl-heads" }, element("h3", {}, "Where each head looks"), part("div", "small", { class: "tl-small" }), part("div", "legend", { class: "tl-legend" })),
-        element("section", {}, part("h3", "which"), part("canvas", "big", { class: "tl-map", role: "application", tabindex: 0 }), part("p", "readout", { class: "tl-hint" })),
+        element("section", {}, element("h3", {}, "Loss"), (this.curve = part("canvas", "curve", { role: "img", "aria-label": "Loss over steps" }))),
+        element("section", { class: "tl-heads" }, element("h3", {}, "Where each head looks"), (this.small = part("div", "small", { class: "tl-small" })), (this.legend = part("div", "legend", { class: "tl-legend" }))),
+        element("section", {}, (this.which = part("h3", "which")), (this.big = part("canvas", "big", { class: "tl-map", role: "application", tabindex: 0 })), (this.readout = part("p", "readout", { class: "tl-hint" }))),
         element(
           "section",
           {},
           element("h3", {}, "What it says now"),
-          element("label", { class: "tl-group tl-typed" }, element("span", { class: "tl-label" }, "Text"), part("input", "text", { type: "text", spellcheck: "false", autocomplete: "off" })),
-          part("div", "said", { class: "tl-said" }),
+          element("label", { class: "tl-group tl-typed" }, element("span", { class: "tl-label" }, "Text"), (this.text = part("input", "text", { type: "text", spellcheck: "false", autocomplete: "off" }))),
+          (this.said = part("div", "said", { class: "tl-said" })),
         ),
       ),
     );
@@ -121,7 +123,9 @@ class LearningViewer {
   /** New weights, of this seed. */
   async #begin() {
     await this.#stopped();
-    Object.assign(this, { losses: [], rights: [], step: 0 });
+    this.losses = [];
+    this.rights = [];
+    this.step = 0;
     this.off.clear();
     const seed = Number(this.seed.value);
     await this.#answer({ ask: "begin", ...this.lesson, seed, text: this.text.value });
@@ -154,7 +158,8 @@ class LearningViewer {
     const every = Math.max(1, Math.round(steps / FRAMES));
     const part = ({ step, losses, right, seen }) => {
       losses.forEach((loss, i) => this.losses.push(step - losses.length + 1 + i, loss));
-      Object.assign(this, { step, seen });
+      this.step = step;
+      this.seen = seen;
       this.rights.push(right);
       this.redraw();
     };

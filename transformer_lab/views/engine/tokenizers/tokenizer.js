@@ -60,7 +60,11 @@ export const tokenizerOf = (values) => new ({ hugging_face: HuggingFaceTokenizer
 class RecordedTokenizer {
   /** @param {{why: string, texts: [string, number[]][], names: string[], ids: Record<string, number | null>, rows: number}} values */
   constructor({ why, texts, names, ids, rows }) {
-    Object.assign(this, { why, texts, names, ids, rows });
+    this.why = why;
+    this.texts = texts;
+    this.names = names;
+    this.ids = ids;
+    this.rows = rows;
   }
 
   /** @param {string} text */
