@@ -170,7 +170,7 @@ class PatchingGrid:
         return _still([self], self.sentence)
 
     def panel(self) -> Any:
-        """What `heat_maps` draws of it: cells that are estimates alone have a dot."""
+        """What `scene_of_maps` draws of it: cells that are estimates alone have a dot."""
         dots = self.exact.isnan() & ~self.estimate.isnan()
         return (self.title, self.values, dots, self.axes, self.labels)
 
@@ -317,10 +317,11 @@ class PatchingGrids(Mapping[str, PatchingGrid]):
 
 
 def _still(grids: list[PatchingGrid], sentence: str) -> Figure:
-    from ..views.shared.heat import heat_maps
+    from ..views.marks.draw_matplotlib import figure_of
+    from ..views.marks.scene import scene_of_maps
 
     said = f"{sentence} Dots mark estimates." if any(grid.estimated for grid in grids) else sentence
-    return heat_maps([grid.panel() for grid in grids], said)
+    return figure_of(scene_of_maps([grid.panel() for grid in grids], said))
 
 
 def _said(value: float, sign: str = "") -> str:

@@ -127,7 +127,7 @@ def sentence_of(finding: Any) -> str:
 
 
 def panels_of(finding: Any) -> list[Any]:
-    """(title, numbers, which are marked, axes, labels) of all that is a map; what `heat_maps` draws."""
+    """(title, numbers, which are marked, axes, labels) of all that is a map; what `scene_of_maps` draws."""
     if isinstance(finding, PatchingGrid):
         return [finding.panel()]
     if isinstance(finding, PatchingGrids):

@@ -69,10 +69,12 @@ def page_of(finding: Any, told: Mapping[str, Any], file: str) -> Iterator[str]:
 def _maps(finding: Any) -> Iterator[str]:
     panels = kinds.panels_of(finding)
     if sum(int(np.asarray(numbers).size) for _, numbers, *_ in panels) > MOST_CELLS:
+        from ..views.marks.draw_matplotlib import figure_of
+        from ..views.marks.scene import scene_of_maps
         from ..views.shared.figures import png_of
-        from ..views.shared.heat import heat_maps
 
-        data = base64.b64encode(png_of(heat_maps(panels, ""))).decode("ascii")
+        png = png_of(figure_of(scene_of_maps(panels, "")))
+        data = base64.b64encode(png).decode("ascii")
         alt = _(", ".join(title for title, *_ in panels))
         yield f'<h2>Maps</h2>\n<img alt="{alt}" src="data:image/png;base64,{data}">\n'
         return

@@ -176,12 +176,14 @@ class Spread:
 
     def figure(self) -> Figure:
         """The means as a still picture; cells whose interval contains 0 have a dot."""
-        from ..views.shared.heat import heat_maps
+        from ..views.marks.draw_matplotlib import figure_of
+        from ..views.marks.scene import scene_of_maps
 
-        return heat_maps([self.panel()], f"{self.sentence} Dots: the interval contains 0.")
+        told = f"{self.sentence} Dots: the interval contains 0."
+        return figure_of(scene_of_maps([self.panel()], told))
 
     def panel(self) -> Any:
-        """What `heat_maps` draws of it."""
+        """What `scene_of_maps` draws of it."""
         dots = (self.low <= 0) & (self.high >= 0)
         return (f"{self.name}, mean", self.mean, dots, self.axes, self.labels)
 

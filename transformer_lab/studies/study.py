@@ -129,10 +129,11 @@ class Study(Mapping[str, Spread]):
 
     def figure(self) -> Figure:
         """The means of all measures under each other; cells whose interval contains 0 have a dot."""
-        from ..views.shared.heat import heat_maps
+        from ..views.marks.draw_matplotlib import figure_of
+        from ..views.marks.scene import scene_of_maps
 
         panels = [spread.panel() for spread in self.spreads.values()]
-        return heat_maps(panels, f"{self.sentence} Dots: the interval contains 0.")
+        return figure_of(scene_of_maps(panels, f"{self.sentence} Dots: the interval contains 0."))
 
     def to_plotly(self, *, theme: str = "light") -> Plot:
         """The first measure as a plotly figure; `study[name].to_plotly()` gives another."""

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from .shared.plots import Plot
 
 PARTS = 20  # of a logit, shown
-HEAT_HEIGHT = 22  # pixels of a row, at least
 
 
 def to_plotly(
@@ -86,7 +85,8 @@ def plot_of_numbers(
     found: Any, name: str, axes: Sequence[str], labels: Mapping[str, Sequence[str]], title: str,
     sentence: str, theme: str,
 ) -> Plot:  # fmt: skip
-    from .shared import plots
+    from .marks.draw_plotly import plotly_of
+    from .marks.scene import Axis, Bars, Panel, Scene, scene_of_maps
 
     values = np.asarray(found.detach().cpu() if hasattr(found, "detach") else found, dtype=float)
     if values.ndim not in (1, 2) or not values.size:
@@ -102,39 +102,17 @@ def plot_of_numbers(
     for axis, names, n in zip(axes, named, values.shape, strict=True):
         if len(names) != n:
             raise ValueError(f"labels[{axis!r}] has {len(names)} entries; the axis has {n} places")
-    figure = plots.Plot(title=title, sentence=sentence, theme=theme)
-    signed = bool((values < 0).any())
-    accent = plots.heads_of(theme)[0]
-    if values.ndim == 1:
-        figure.add_trace(plots.bars(values, named[0], "%{x:.4f}", marker_color=accent))
-        plots.name_rows(figure, named[0])
-        return figure.update_layout(height=180 + 24 * len(values), xaxis_title_text=name)
-    end = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
-    figure.add_trace(
-        plots.heat(
-            values, list(range(values.shape[1])), list(range(values.shape[0])),
-            f"{axes[0]} %{{y}}, {axes[1]} %{{x}}: %{{z:{'+' if signed else ''}.4f}}",
-            colorscale=plots.colour_scale("diverging" if signed else "sequential", theme),
-            zmin=-end if signed else 0, zmax=end or 1.0,
-            colorbar=dict(title=dict(text=plots.said(name), side="right"), thickness=14,
-                          outlinewidth=0),
-        )
-    )  # fmt: skip
-    rows, columns = ([plots.said(n) for n in names] for names in named)
-    figure.update_xaxes(
-        title_text=axes[1], tickvals=list(range(len(columns))), ticktext=columns, showgrid=False
-    )
-    figure.update_yaxes(
-        title_text=axes[0], tickvals=list(range(len(rows))), ticktext=rows, showgrid=False,
-        autorange="reversed",
-    )  # fmt: skip
-    height = 240 + max(HEAT_HEIGHT, 44 - len(rows)) * len(rows)
-    return figure.update_layout(height=height, plot_bgcolor=plots.ink("panel", theme))
+    if values.ndim == 2:
+        panel = (title, values, None, axes, dict(zip(axes, named, strict=True)))
+        return plotly_of(scene_of_maps([panel], sentence, title, name), theme)
+    bars = Bars(values, Axis("", named[0]), means=name)
+    return plotly_of(Scene(title, sentence, [[Panel("", bars)]]), theme)
 
 
 def _parts(found: Any, title: str, theme: str) -> Plot:
     """A logit, or the key's side of a score, by who wrote it: the largest parts, and the others together."""
-    from .shared import plots
+    from .marks.draw_plotly import plotly_of
+    from .marks.scene import Axis, Bars, Panel, Scene
 
     ranked, is_logit = found.ranked(), hasattr(found, "logit")
     what = "logit" if is_logit else "score"
@@ -144,12 +122,13 @@ def _parts(found: Any, title: str, theme: str) -> Plot:
     if len(ranked) > PARTS:
         shown.append((f"{len(ranked) - PARTS} others", sum(value for _, value in ranked[PARTS:])))
     names, values = [name for name, _ in shown], [value for _, value in shown]
-    scale = plots.colour_scale("diverging", theme)
-    figure = plots.Plot(
-        title=title or f"A {what}, by who wrote it", theme=theme,
-        sentence=f"The parts sum to {total:.3f}, at {where}.",
+    bars = Bars(
+        values, Axis("", names), means=what, shades=[0.7 if x >= 0 else -0.7 for x in values]
+    )
+    return plotly_of(
+        Scene(
+            title or f"A {what}, by who wrote it", f"The parts sum to {total:.3f}, at {where}.",
+            [[Panel("", bars)]],
+        ),
+        theme,
     )  # fmt: skip
-    colours = [scale[43][1] if value >= 0 else scale[8][1] for value in values]
-    figure.add_trace(plots.bars(values, names, "%{x:+.4f}", marker_color=colours))
-    plots.name_rows(figure, names)
-    return figure.update_layout(height=180 + 26 * len(names), xaxis_title_text=what)

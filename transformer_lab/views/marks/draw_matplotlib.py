@@ -269,12 +269,15 @@ def _curves(axes: Axes, mark: Curves) -> None:
     for i, curve in enumerate(mark.curves):
         if curve.hidden:
             continue
-        colour = palette()["light"].get(curve.colour) or colours[i % len(colours)]
+        nth = i if curve.nth is None else curve.nth
+        colour = palette()["light"].get(curve.colour) or colours[nth % len(colours)]
         if curve.band is not None:
             axes.fill_between(curve.x, *curve.band, color=colour, alpha=0.2, linewidth=0)
         axes.plot(
-            curve.x, curve.y, color=colour, linewidth=2.4 if curve.strong else 1.3,
-            marker="o" if curve.points else None, markersize=4, label=curve.name or None,
+            curve.x, curve.y, color=colour, alpha=0.55 if curve.faint else 1,
+            linewidth=2.4 if curve.strong else 0.7 if curve.faint else 1.3,
+            marker="o" if curve.points else None, markersize=4,
+            label=None if curve.faint or not curve.name else curve.name,
             drawstyle="steps-mid" if curve.steps else "default",
         )  # fmt: skip
         if curve.filled:
@@ -291,7 +294,8 @@ def _curves(axes: Axes, mark: Curves) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[:].set_color(LINE)
     if mark.legend:
-        axes.legend(frameon=False, fontsize=8)
+        for text in axes.legend(frameon=False, fontsize=8).get_texts():
+            text.set_parse_math(False)
 
 
 def _strips(axes: Axes, mark: Strips) -> None:

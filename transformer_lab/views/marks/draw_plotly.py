@@ -162,7 +162,8 @@ def _bars(figure: Any, mark: Bars, theme: str, where: dict[str, int]) -> None:
 def _curves(figure: Any, mark: Curves, theme: str, where: dict[str, int]) -> None:
     colours = plots.heads_of(theme)
     for i, curve in enumerate(mark.curves):
-        colour = plots.ink(curve.colour, theme) if curve.colour else colours[i % len(colours)]
+        nth = i if curve.nth is None else curve.nth
+        colour = plots.ink(curve.colour, theme) if curve.colour else colours[nth % len(colours)]
         x, y = np.asarray(curve.x).tolist(), np.asarray(curve.y).tolist()
         if curve.band is not None:
             for bound, fill in zip(curve.band, (None, "tonexty"), strict=True):
@@ -173,10 +174,11 @@ def _curves(figure: Any, mark: Curves, theme: str, where: dict[str, int]) -> Non
         names = {} if mark.x_says is None else {"customdata": list(mark.x_says)}
         what = "%{customdata}" if names else f"{mark.x.title} %{{x}}"
         figure.add_scatter(
-            x=x, y=y, mode="lines+markers" if curve.points else "lines", name=curve.name or None,
-            line=dict(color=colour, width=2.8 if curve.strong else 1.4,
+            x=x, y=y, mode="lines+markers" if curve.points else "lines", name=plots.said(curve.name) or None,
+            legendgroup=plots.said(curve.group) or None, opacity=0.55 if curve.faint else 1.0,
+            line=dict(color=colour, width=2.8 if curve.strong else 1.0 if curve.faint else 1.4,
                       shape="hvh" if curve.steps else "linear"),
-            fill="tozeroy" if curve.filled else None, showlegend=mark.legend,
+            fill="tozeroy" if curve.filled else None, showlegend=mark.legend and not curve.faint,
             visible="legendonly" if curve.hidden else True,
             hovertemplate=f"{what}: %{{y:.4f}}", **names, **where,
         )  # fmt: skip

@@ -3,7 +3,7 @@ one place each, and files hold the scene's numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -141,19 +141,25 @@ class Bars:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Points joined by a line: x and y [point]; `strong` stands out, `points` are marked, `band` is
-    (low, high) [point] around it, `hidden` is drawn only where a reader can switch it on."""
+    """Points joined by a line: x and y [point]; `strong` stands out, `faint` does not and has no name
+    in a legend, `points` are marked, `band` is (low, high) [point] around it, `hidden` is drawn only
+    where a reader can switch it on. Curves of one `group` are switched on and off together."""
 
     name: str
     x: Any
     y: Any
     strong: bool = False
+    faint: bool = False
+    group: str = ""
     points: bool = False
     filled: bool = False
     steps: bool = False
     hidden: bool = False
     band: tuple[Any, Any] | None = None
-    colour: str = ""  # a name of palette.js; by its place among the curves otherwise
+    colour: str = (
+        ""  # a name of palette.js; otherwise that of `nth`, or of its place among the curves
+    )
+    nth: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,6 +277,29 @@ class Scene:
     sentence: str
     panels: Sequence[Sequence[Panel]]
     numbers: Numbers = field(default_factory=lambda: Numbers(()))
+
+
+def scene_of_maps(
+    maps: Sequence[tuple[str, Any, Any, Sequence[str], Mapping[str, Sequence[Any]]]],
+    sentence: str,
+    title: str = "",
+    means: str = "",
+) -> Scene:
+    """Maps under each other, each on a scale of its own.
+
+    Args:
+        maps: (title, numbers [row, column], bool of as many cells that have a dot or None, the names of
+            rows and columns, name -> what stands along it).
+        means: what the numbers are.
+    """
+    panels = []
+    for name, numbers, dots, axes, labels in maps:
+        values = as_array(numbers).astype(float)
+        rows, columns = (Axis(axis, labels.get(axis)) for axis in axes)
+        signed = bool((values < 0).any())
+        matrix = Matrix(values, rows, columns, means or name, signed=signed, dots=dots)
+        panels.append([Panel(name if len(maps) > 1 or not title else "", matrix)])
+    return Scene(title, sentence, panels)
 
 
 def as_array(values: Any) -> np.ndarray:

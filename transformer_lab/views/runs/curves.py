@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..marks.draw_matplotlib import figure_of
+from ..marks.scene import Axis, Curve, Curves, Panel, Scene
 from ..shared.codecs import shown_text
-from ..shared.colours import LINE, QUIET, head_colours
-from ..shared.figures import blank, png_of, wrapped, write
+from ..shared.figures import png_of
 from ..shared.words import fixed
 from .data import CURVE_POINTS
 
@@ -67,31 +68,20 @@ class RunCurves:
     def _name(self) -> str:
         return NAMES.get(self.of, self.of)
 
+    def _scene(self) -> Scene:
+        """A thick line a name, the mean of its runs; thin ones for the runs where there are several."""
+        curves = []
+        for i, (name, runs) in enumerate(self.seeds.items()):
+            for seed, points in enumerate(map(thin, runs if len(runs) > 1 else ())):
+                told = f"{name}, run {seed}"
+                curves.append(Curve(told, *points.T, faint=True, group=name, nth=i))
+            curves.append(Curve(name, *thin(self.mean(name)).T, strong=True, group=name, nth=i))
+        mark = Curves(curves, Axis("step"), Axis(self._name), legend=True)
+        return Scene(self.title, self.sentence, [[Panel("", mark)]])
+
     def figure(self) -> Figure:
         """A thick line a name, the mean of its runs; thin ones for the runs where there are several."""
-        figure = blank(8.5, 4.6)
-        write(figure, 0.02, 0.97, self.title, size=12, weight="bold")
-        write(figure, 0.02, 0.91, wrapped(self.sentence, 105, 2), size=10)
-        axes = figure.add_axes((0.09, 0.12, 0.66, 0.66))
-        for i, (name, runs) in enumerate(self.seeds.items()):
-            colour = head_colours()[i % 16]
-            for points in map(thin, runs if len(runs) > 1 else ()):
-                axes.plot(points[:, 0], points[:, 1], color=colour, linewidth=0.7, alpha=0.55)
-            mean = thin(self.mean(name))
-            label = name if len(name) <= 24 else name[:23] + "…"
-            axes.plot(mean[:, 0], mean[:, 1], color=colour, linewidth=2, label=label)
-        legend = axes.legend(
-            frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0
-        )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-        axes.set_xlabel("step", color=QUIET, fontsize=9)
-        axes.set_ylabel(self._name, color=QUIET, fontsize=9)
-        axes.tick_params(colors=QUIET, labelsize=8, length=0)
-        axes.grid(color=LINE, linewidth=0.5)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[:].set_color(LINE)
-        return figure
+        return figure_of(self._scene())
 
     def to_plotly(self, *, theme: str = "light") -> Plot:
         """The same as a plotly figure: hover tells step and value of every run; a click in the legend
@@ -100,21 +90,9 @@ class RunCurves:
         Args:
             theme: as in `View.to_plotly`.
         """
-        from ..shared import plots
+        from ..marks.draw_plotly import plotly_of
 
-        figure = plots.Plot(
-            title=self.title, sentence=self.sentence, theme=theme, still=self.figure
-        )
-        colours = plots.heads_of(theme)
-        for i, (name, runs) in enumerate(self.seeds.items()):
-            colour, several = colours[i % len(colours)], len(runs) > 1
-            for seed, points in enumerate(map(thin, runs if several else ())):
-                _line(figure, points, f"{name}, run {seed}", name, colour, width=1, opacity=0.55)
-            _line(figure, thin(self.mean(name)), name, name, colour, width=3, mean=several)
-        return figure.update_layout(
-            height=520, xaxis_title_text="step", yaxis_title_text=self._name,
-            legend=dict(groupclick="togglegroup"),
-        )  # fmt: skip
+        return plotly_of(self._scene(), theme)
 
     def __repr__(self) -> str:
         return f"<RunCurves: {self.sentence}>"
@@ -163,20 +141,6 @@ def thin(points: np.ndarray) -> np.ndarray:
     if len(points) <= CURVE_POINTS:
         return points
     return np.stack([part.mean(0) for part in np.array_split(points, CURVE_POINTS)])
-
-
-def _line(
-    figure: Any, points: np.ndarray, name: str, group: str, colour: str, *, width: float,
-    opacity: float = 1.0, mean: bool | None = None,
-) -> None:  # fmt: skip
-    from ..shared.plots import said
-
-    told = f"{said(name)}{', mean' if mean else ''}, step %{{x}}: %{{y:.4f}}<extra></extra>"
-    figure.add_scatter(
-        x=points[:, 0].tolist(), y=points[:, 1].tolist(), mode="lines", name=said(name),
-        legendgroup=said(group), showlegend=mean is not None, opacity=opacity,
-        line=dict(color=colour, width=width), hovertemplate=told,
-    )  # fmt: skip
 
 
 def _is_history(given: Any) -> bool:
