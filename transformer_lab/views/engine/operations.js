@@ -207,7 +207,8 @@ function product(on, x, w, b = null) {
   const y = on.tensor([n, m]);
   const added = b && countOf(b.shape) === m ? on.whole(b) : null;
   const { linear, linear8, product: forwards } = on.heap.products;
-  if (forwards && readForwards(w) && (w.store.uses !== Infinity || k * m <= SMALL)) forwards(x.at, ...x.strides, w.at, added?.at ?? 0, y.at, n, k, m);
+  const as = k * m <= SMALL ? n >= SEVERAL || readForwards(w) : w.store.uses !== Infinity && readForwards(w);
+  if (forwards && as && !(/** @type {any} */ (w.store).scale)) forwards(x.at, ...x.strides, on.whole(w).at, added?.at ?? 0, y.at, n, k, m);
   else {
     const rows = on.whole(x);
     const { at, scale } = on.turned(w);
@@ -217,7 +218,8 @@ function product(on, x, w, b = null) {
   return b && !added ? both(on, y, b, (u, v) => u + v) : y;
 }
 
-const SMALL = 2 ** 14; // numbers of a weight that is multiplied as it is; a larger one is turned once
+const SMALL = 2 ** 14; // numbers of a weight that is read forwards; a larger one is turned once
+const SEVERAL = 16; // rows for which a small weight is copied to be read forwards
 /** Whether its last two axes are rows of numbers. @param {Tensor} w */
 const readForwards = ({ shape, strides, store }) => strides.at(-1) === 1 && strides.at(-2) === shape.at(-1) && !(/** @type {any} */ (store).scale);
 
