@@ -42,6 +42,9 @@ def main() -> int:
         "--resume", action="store_true", help="zoo: continue from the results in --raw"
     )
     parser.add_argument(
+        "--travel", action="store_true", help="zoo: which architectures travel in a page as graphs"
+    )
+    parser.add_argument(
         "--again",
         action="store_true",
         help="zoo: with --resume, also repeat those that were not exact",

@@ -4,9 +4,11 @@
     python -m benchmarks zoo --only 'causal/llama'    those whose task/name matches the pattern
     python -m benchmarks zoo --resume                 continue an interrupted sweep
     python -m benchmarks zoo --resume --again         and repeat those that were not exact
+    python -m benchmarks zoo --travel [--resume …]    whether each travels in a page as its graph
 
 The results go to `--raw`, one line of JSON per architecture. Once every architecture has its line, the
-table is written to docs/models.md and docs/models.json.
+table is written to docs/models.md and docs/models.json. `--travel` adds to that table what it found
+so far.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from pathlib import Path
 
 from ..report import Row
 
-RAW = Path("runs/zoo.jsonl")
+RAW, TRAVEL = Path("runs/zoo.jsonl"), Path("runs/travel.jsonl")
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def run(options) -> Iterator[Row]:
@@ -30,6 +33,9 @@ def run(options) -> Iterator[Row]:
     every = registered()
     pattern = re.compile(getattr(options, "only", None) or "")
     chosen = [one for name, one in every.items() if pattern.search(name)]
+    if getattr(options, "travel", False):
+        yield from travelling(options, chosen)
+        return
     raw = getattr(options, "raw", None) or RAW
     started = time.perf_counter()
     for result in sweep(
@@ -43,7 +49,7 @@ def run(options) -> Iterator[Row]:
     seconds = time.perf_counter() - started
     found = read(raw)
     if set(every) <= set(found):
-        table.write(Path(__file__).parents[2] / "docs", [found[name] for name in every])
+        table.write(DOCS, [found[name] for name in every])
     for task in dict.fromkeys(one.task for one in chosen):
         mine = [found[one.name] for one in chosen if one.task == task]
         built = [result for result in mine if result.verdict != NOT_BUILT]
@@ -54,4 +60,34 @@ def run(options) -> Iterator[Row]:
             len(built) - len(wrong), f"of {len(built)}", "none wrong" if task in TEXT else None,
             not wrong if task in TEXT else None, round(seconds, 1), options.seed,
             f"{exact} exact with edits; {len(mine) - len(built)} not built",
+        )  # fmt: skip
+
+
+def travelling(options, chosen) -> Iterator[Row]:
+    """Rows of `--travel`: how many of the architectures of each kind travel at any length."""
+    from . import table
+    from .pool import read, sweep
+    from .travel import ANY, FIXED, travels
+
+    raw = getattr(options, "raw", None) or TRAVEL
+    started = time.perf_counter()
+    for result in sweep(
+        chosen,
+        jobs=getattr(options, "jobs", 1),
+        raw=raw,
+        resume=getattr(options, "resume", False),
+        again=getattr(options, "again", False),
+        how=travels,
+        best=ANY,
+    ):
+        print(f"  {result.name:40} {result.verdict:18} {result.why[:160]}", flush=True)
+    seconds = time.perf_counter() - started
+    found = read(raw)
+    table.write_travel(DOCS, found)
+    for task in dict.fromkeys(one.task for one in chosen):
+        mine = [found[one.name] for one in chosen if one.task == task]
+        count = {length: sum(one.verdict == length for one in mine) for length in (ANY, FIXED)}
+        yield Row(
+            f"{task} architectures that travel at any length", count[ANY], f"of {len(mine)}", None, None,
+            round(seconds, 1), options.seed, f"{count[FIXED]} at one length",
         )  # fmt: skip

@@ -10,7 +10,7 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -38,12 +38,14 @@ def sweep(
     resume: bool,
     again: bool = False,
     limit: float = LIMIT,
+    how: Callable[[Architecture], Result] = examine,
+    best: str = EXACT,
 ) -> Iterator[Result]:
     """Yield the results as they come. With `resume`, those in `raw` are not repeated; with `again`,
-    those that were not exact are."""
+    those that do not have the best verdict are."""
     done = read(raw) if resume else {}
     if again:
-        done = {name: result for name, result in done.items() if result.verdict == EXACT}
+        done = {name: result for name, result in done.items() if result.verdict == best}
     if not resume and raw.exists():
         raw.unlink()
     raw.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +57,7 @@ def sweep(
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                running.append(start(context, waiting.pop(0), limit))
+                running.append(start(context, waiting.pop(0), limit, how))
             left = min(job.until for job in running) - time.monotonic()
             wait([job.pipe for job in running], timeout=max(left, 0))
             for job in list(running):
@@ -71,9 +73,11 @@ def sweep(
             job.process.kill()
 
 
-def start(context: Any, one: Architecture, limit: float) -> Running:
+def start(
+    context: Any, one: Architecture, limit: float, how: Callable[[Architecture], Result] = examine
+) -> Running:
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=work, args=(one, theirs), daemon=True)
+    process = context.Process(target=work, args=(one, theirs, how), daemon=True)
     process.start()
     theirs.close()
     return Running(one, process, ours, time.monotonic() + limit)
@@ -101,10 +105,10 @@ def finished(job: Running) -> Result | None:
     return result
 
 
-def work(one: Architecture, pipe: Connection) -> None:
+def work(one: Architecture, pipe: Connection, how: Callable[[Architecture], Result]) -> None:
     """Runs in the process of one architecture."""
     os.environ["HF_HUB_OFFLINE"] = "1"
-    pipe.send(examine(one))
+    pipe.send(how(one))
     pipe.close()
 
 

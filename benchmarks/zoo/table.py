@@ -25,8 +25,27 @@ PICTURE = "it reads an image"
 
 
 def write(folder: Path, results: list[Result]) -> None:
-    """Write both files into a folder."""
-    values = as_values(results)
+    """Write both files into a folder; whether each travels stays as it was."""
+    values, before = as_values(results), {}
+    if (folder / "models.json").exists():
+        kept = json.loads((folder / "models.json").read_text("utf-8"))["models"]
+        before = {row["name"]: row for row in kept}
+    for row in values["models"]:
+        row |= {k: v for k, v in before.get(row["name"], {}).items() if k in ("travels", "stays")}
+    _write(folder, values)
+
+
+def write_travel(folder: Path, found: dict[str, Result]) -> None:
+    """Write to both files whether these architectures travel."""
+    values = json.loads((folder / "models.json").read_text("utf-8"))
+    for row in values["models"]:
+        if (one := found.get(row["name"])) is not None:
+            row.pop("stays", None)
+            row |= {"travels": one.verdict} | ({"stays": one.why} if one.why else {})
+    _write(folder, values)
+
+
+def _write(folder: Path, values: dict[str, Any]) -> None:
     (folder / "models.json").write_text(as_json(values), "utf-8")
     (folder / "models.md").write_text(as_markdown(values), "utf-8")
 
@@ -96,12 +115,18 @@ def as_markdown(values: dict[str, Any]) -> str:
         f"- **{REFUSED}**: the model cannot be shown, and a message says why.",
         f"- **{WRONG}**: something shown is false, or none of our messages explains a failure.",
         f"- **{NOT_BUILT}**: no tiny random version could be built here, so nothing is known.",
+        "",
+        "`save_html(path, model=True)` exports a model as a graph, which the page runs. `python -m benchmarks zoo",
+        "--travel` checks each graph, in PyTorch and in the page's engine under node, against the model's own eager",
+        f"attention: within {LOGITS:g} of the largest logit, with and without an edit (a head off; the last MLP",
+        "skipped), for a short text and for one beyond every window. **any length**: the page reads any text; **fixed",
+        "length**: texts of as many tokens as the graph was exported for.",
     ]
     for task in TASKS:
         mine = [row for row in rows if row["name"].startswith(task + "/")]
         if mine:
             intro = [INTROS[task], ""] if task in INTROS else []
-            lines += ["", f"## {TITLES[task]}", "", *intro, *section(mine)]
+            lines += ["", f"## {TITLES[task]}", "", *intro, *section(mine), *travelling(mine)]
     return "\n".join(lines) + "\n"
 
 
@@ -137,6 +162,26 @@ def section(rows: list[dict[str, Any]]) -> list[str]:
         lines += [
             f"| {short(row)} | {row['verdict']} | {cell(row.get('why', ''))} |" for row in order
         ]
+    return lines
+
+
+def travelling(rows: list[dict[str, Any]]) -> list[str]:
+    """Which architectures travel in a page: names, and a table of those that do so in part or not."""
+    tried = [row for row in rows if "travels" in row]
+    if not tried:
+        return []
+    whole = [row for row in tried if row["travels"] == "any length"]
+    lines = ["", f"**travels at any length** ({len(whole)}): {', '.join(map(short, whole))}.", ""]
+    others = [row for row in tried if row not in whole]
+    if others:
+        lines += ["| model | travels | why |", "|:--|:--|:--|"]
+        order = sorted(others, key=lambda row: (row["travels"], row["name"]))
+        lines += [
+            f"| {short(row)} | {row['travels']} | {cell(row.get('stays', ''))} |" for row in order
+        ]
+    left = [row for row in rows if "travels" not in row]
+    if left:
+        lines += ["", f"Not tried yet ({len(left)}): {', '.join(map(short, left))}."]
     return lines
 
 

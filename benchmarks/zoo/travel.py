@@ -25,31 +25,33 @@ from transformer_lab.hub.network import Inputs
 from transformer_lab.hub.which import network_of
 
 from .building import Architecture, NotBuilt, build
-from .examine import _quiet, told
+from .examine import Result, _quiet, told
 from .measures import LOGITS, pixels_of, text_of
 
 ANY, FIXED, NO = "any length", "fixed length", "no"
 RUN = Path(__file__).parents[2] / "tests" / "graphs" / "run_graph.mjs"
 
 
-def travels(one: Architecture) -> dict[str, Any]:
-    """{"travels": "any length", "fixed length" or "no", and "why" not, or "worst": the largest
-    difference in node, as a fraction of the largest logit}. Raises nothing."""
+def travels(one: Architecture) -> Result:
+    """Its verdict is "any length", "fixed length" or "no"; why it is not the first; and the largest
+    difference in node, as a fraction of the largest logit. Raises nothing."""
     started = time.perf_counter()
+    result = Result(one.name, one.made, NO)
     with warnings.catch_warnings(), torch.random.fork_rng(), _quiet():
         warnings.simplefilter("ignore")
         try:
-            found = _travelled(build(one))
+            result.verdict, result.why, result.errors["node"] = _travelled(build(one))
         except NotBuilt as error:
-            found = {"travels": NO, "why": f"not built: {error}"}
+            result.why = f"not built: {error}"
         except GraphError as error:
-            found = {"travels": NO, "why": str(error)}
+            result.why = str(error)
         except Exception as error:
-            found = {"travels": NO, "why": told(error)}
-    return {"name": one.name, **found, "seconds": round(time.perf_counter() - started, 1)}
+            result.why = told(error)
+    result.seconds = round(time.perf_counter() - started, 1)
+    return result
 
 
-def _travelled(model: Any) -> dict[str, Any]:
+def _travelled(model: Any) -> tuple[str, str, float]:
     network = network_of(model)
     inputs = _read_by(model, network)
     graph = export_graph(network, inputs)
@@ -69,12 +71,9 @@ def _travelled(model: Any) -> dict[str, Any]:
         for answer, truth in zip(answers, wanted, strict=True):
             size = max(1.0, float(truth.abs().max()))
             worst = max(worst, float(np.abs(answer - truth.numpy().ravel()).max()) / size)
-    length = ANY if graph.any_length else FIXED
     if not worst <= LOGITS:
-        return {"travels": NO, "why": f"its graph differs in node by {worst:.1e}"}
-    lacks = sorted(graph.lacking)
-    less = {"why": graph.fixed} if getattr(graph, "fixed", "") else {}
-    return {"travels": length, "worst": float(f"{worst:.1e}"), "lacking": lacks, **less}
+        raise GraphError(f"its graph differs in node by {worst:.1e} of the largest logit")
+    return ANY if graph.any_length else FIXED, graph.fixed, float(f"{worst:.1e}")
 
 
 def _read_by(model: Any, network: Any) -> Inputs:

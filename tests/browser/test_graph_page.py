@@ -15,10 +15,12 @@ from tests.browser.test_alive_page import (
     after,
     edits_are_pythons,
     part,
+    rows,
     same,
     type_text,
 )
 from tests.missing import package
+from transformer_lab.graphs.export import Graph
 from transformer_lab.tokenizers import WordTokenizer
 from transformer_lab.views import Explorer
 from transformer_lab.views.pages.precision import packed, unpacked
@@ -95,6 +97,57 @@ def test_a_tokenizer_that_no_page_runs_leaves_its_text_explorable(open_page):
     page.locator(part("text")).fill(OTHER)
     page.locator(part("text")).press("Enter")
     page.locator(part("status"), has_text=f"his page reads no other text: {why}").wait_for()
+    same(page, view)
+
+
+def damaged(d):
+    d["weights"].popitem()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda d: d["nodes"].insert(0, ["eval", "x", ["alert(1)"], {}]), "the operation eval"),
+        (
+            lambda d: d["nodes"].insert(0, ["neg", "x", [{"n": "later"}], {}]),
+            "x reads later, which",
+        ),
+        (damaged, "lacks the weight"),
+        (None, "is not as it was written"),
+    ],
+)
+def test_a_graph_that_is_not_as_exported_is_one_sentence(open_page, monkeypatch, change, told):
+    """Nothing of it is run, and what was saved stays."""
+    view = Explorer(small("gemma2"), WORDS, layer=0, head=0)
+    own = Graph.description
+    if change:
+        tampered = {}
+        monkeypatch.setattr(
+            Graph,
+            "description",
+            lambda self: (tampered.update(own(self)), change(tampered))[0] or tampered,
+        )
+    text = view.to_html(model=True)
+    if not change:  # a letter of the weights
+        head, _, rest = text.rpartition('data-block="model"')
+        at = rest.index("</template>") - 200
+        text = (
+            f'{head}data-block="model"{rest[:at]}{"A" if rest[at] != "A" else "B"}{rest[at + 1 :]}'
+        )
+    page = open_page(text)
+    page.wait_for_function("() => document.body.innerText.includes('What was saved is still here')")
+    assert told in page.locator("body").inner_text()
+    assert [token for token, *_ in rows(page)] == [row.token for row in view.predictions]
+    assert not page.locator(part("text")).is_editable()
+
+
+def test_where_webassembly_is_refused_the_page_computes_in_javascript(open_page):
+    view = Explorer(small("gemma2"), WORDS, layer=0, head=0)
+    text = view.to_html(model=True)
+    assert "'wasm-unsafe-eval'" in text
+    page = open_page(text.replace(" 'wasm-unsafe-eval'", "", 1))
+    type_text(page, OTHER)
+    view.text = OTHER
     same(page, view)
 
 

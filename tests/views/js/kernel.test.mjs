@@ -31,3 +31,11 @@ test("products of every size", () => {
     found.forEach((v, i) => assert.ok(Math.abs(v - wanted[i]) < 1e-4 * size, `${[rows, dIn, dOut, bits, bias]}: ${v} for ${wanted[i]}`));
   }
 });
+
+test("a model that needs more memory than there is", () => {
+  const heap = new NumberHeap(true);
+  /** @type {any} */ (heap.memory).grow = () => {
+    throw new RangeError("WebAssembly.Memory.grow(): Maximum memory size exceeded");
+  };
+  assert.throws(() => heap.take(2 ** 26), /^Error: this model needs 257 MiB, more than this browser gives a page$/);
+});
