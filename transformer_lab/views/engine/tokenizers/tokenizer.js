@@ -54,7 +54,7 @@ const KINDS_OF_TOKENS = {
 };
 
 /** The tokenizer that these values describe: one of ours, one of Hugging Face's, or what was recorded of one. @param {any} values */
-export const tokenizerOf = (values) => new ({ hugging_face: HuggingFaceTokenizer, recorded: RecordedTokenizer }[values?.kind] ?? Tokenizer)(values);
+export const tokenizerOf = (values) => new ({ __proto__: null, hugging_face: HuggingFaceTokenizer, recorded: RecordedTokenizer }[values?.kind] ?? Tokenizer)(values);
 
 /** The texts that a tokenizer read which does not run here, and the names of its tokens. */
 class RecordedTokenizer {
