@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import transformer_lab as tl
-from transformer_lab.lessons.graders.decoder_parts import config_of
+from transformer_lab.lessons.graders.lesson_05 import config_of
 from transformer_lab.lessons.solutions import lesson_05 as solutions
 
 # -- rotary: one function, whose steps can be exchanged ---------------------------------------------

@@ -11,13 +11,14 @@ from transformer_lab.lessons.graders.base import Case, Grader, Suspect, Unfit
 
 @cache
 def _graders() -> dict[str, Grader]:
-    """The graders of every module `lesson_NN…` of this folder, in the order of the lessons. They
-    need torch; the lessons themselves can be copied where there is none."""
+    """Every `Grader` of the modules `lesson_NN` of this folder, in their order. They need torch;
+    the lessons themselves can be copied where there is none."""
     lessons = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name.startswith("lesson_"))
     return {
-        grader.name: grader
+        value.name: value
         for lesson in lessons
-        for grader in importlib.import_module(f"{__name__}.{lesson}").GRADERS
+        for value in vars(importlib.import_module(f"{__name__}.{lesson}")).values()
+        if isinstance(value, Grader)
     }
 
 

@@ -1,13 +1,20 @@
-"""The parts of a grader: cases, suspects, and the grader itself."""
+"""The parts of a grader: cases, the mistakes that it recognises, and what several lessons share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from itertools import combinations, pairwise
+from typing import Any
+from zlib import crc32
 
-if TYPE_CHECKING:
-    import torch
+import torch
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -29,22 +36,121 @@ class Unfit(Exception):
 
 
 @dataclass(frozen=True)
-class Suspect:
-    """A known mistake: if the learner's numbers equal those of `function`, the sentence is shown.
+class Mistake:
+    """A known mistake, as a change of the right answer's source.
 
     Args:
-        name: what went wrong, in two or three words.
-        function: makes the same mistake on purpose.
+        step: the step that goes wrong, or "".
+        edits: what is replaced, as (old, new); both may have several lines.
+        body: a new body for the whole function, instead of edits.
         sentence: what the learner reads: what went wrong and where to look, but not the answer.
     """
 
-    name: str
-    function: Callable[..., Any]
+    step: str
+    edits: tuple[tuple[str, str], ...]
+    body: str
     sentence: str
 
 
-def as_it_is(result: torch.Tensor) -> torch.Tensor:
-    return result
+def mistakes_in(text: str) -> list[Mistake]:
+    """Read mistakes from a text like a diff, one paragraph for each:
+
+        # scale
+        - scores / math.sqrt(query.shape[-1])
+        + scores
+          The scores are not scaled.
+
+    `-` is a piece of the right answer's source that occurs once, and `+` replaces it. Lines with `=`
+    are a new body for the whole function, whose last line is returned; `right` is the right answer
+    there. The indented lines are the sentence for the learner. A heading names the step that goes
+    wrong: mistakes of different steps are also recognised in pairs.
+    """
+    step, mistakes = "", []
+    for paragraph in text.strip().split("\n\n"):
+        if heading := re.match("#(.*)", paragraph):
+            step = heading[1].strip()
+        pairs = re.findall(r"((?:^-.*\n)+)((?:^\+.*\n)*)", paragraph, re.MULTILINE)
+        edits = tuple((_lines("-", old), _lines("+", new)) for old, new in pairs)
+        sentence = _lines(" ", paragraph).replace("\n", " ")
+        mistakes.append(Mistake(step, edits, _lines("=", paragraph), sentence))
+    return mistakes
+
+
+def _lines(sign: str, text: str) -> str:
+    """The lines that begin with a sign, without it."""
+    return "\n".join(line[2:] for line in text.splitlines() if line.startswith(sign))
+
+
+def edited(source: str, edits: Sequence[tuple[str, str]]) -> str:
+    """A source with pieces of it replaced; new lines are indented like the line they begin in.
+
+    Raises:
+        ValueError: a piece does not occur exactly once, or two of them overlap.
+    """
+    places = []
+    for old, new in edits:
+        pattern = r"\s*\n\s*".join(map(re.escape, map(str.strip, old.splitlines())))
+        there = list(re.finditer(pattern, source))
+        if len(there) != 1:
+            raise ValueError(
+                f"{old!r} must occur once in the source, but occurs {len(there)} times"
+            )
+        start, end = there[0].span()
+        line = source[source.rfind("\n", 0, start) + 1 : start]
+        indent = line[: len(line) - len(line.lstrip())]
+        places.append((start, end, new.replace("\n", "\n" + indent)))
+    places.sort()
+    if any(start < end for (_, end, _), (start, _, _) in pairwise(places)):
+        raise ValueError("two edits overlap")
+    for start, end, new in reversed(places):
+        source = source[:start] + new + source[end:]
+    return source
+
+
+def rewritten(source: str, body: str) -> str:
+    """A function with another body, whose last line is returned."""
+    head = source.splitlines()[: ast.parse(source).body[0].body[0].lineno - 1]  # type: ignore
+    *lines, last = body.splitlines()
+    last = last if last.startswith((" ", "return ")) else f"return {last}"
+    return "\n".join([*head, *(f"    {line}" for line in [*lines, last])])
+
+
+@dataclass
+class Suspect:
+    """A wrong answer that can be run: if the learner's numbers equal its numbers, the sentence is shown.
+
+    Args:
+        grader: whose reference is changed.
+        mistakes: one, or two at once.
+    """
+
+    grader: Grader
+    mistakes: tuple[Mistake, ...]
+
+    @property
+    def sentence(self) -> str:
+        sentences = [mistake.sentence for mistake in self.mistakes]
+        if len(sentences) == 1:
+            return sentences[0]
+        return f"Two things at once. First: {sentences[0]} Second: {sentences[1]}"
+
+    @cached_property
+    def function(self) -> Callable[..., Any]:
+        """The wrong function or class.
+
+        Raises:
+            ValueError: an edit does not fit the reference, or two of them overlap.
+        """
+        right = self.grader.reference
+        source = inspect.getsource(right)
+        if self.mistakes[0].body:
+            source = rewritten(source, self.mistakes[0].body)
+        else:
+            source = edited(source, [edit for mistake in self.mistakes for edit in mistake.edits])
+        names = vars(sys.modules[right.__module__]) | self.grader.cases.__globals__
+        names |= {"right": right}
+        exec(source, names)
+        return names[right.__name__]
 
 
 @dataclass(frozen=True)
@@ -52,10 +158,10 @@ class Grader:
     """How one exercise is checked.
 
     Args:
-        name: "lesson/function".
+        reference: the right function, or class, in solutions/lesson_NN.py.
         cases: makes the cases; the diagnosis explains the first one that fails.
-        reference: the right function, or class.
-        suspects: mistakes to recognise, the most informative first.
+        mistakes: those to recognise, the most informative first; see `mistakes_in`. They may use
+            the names of the modules of `cases` and `reference`.
         compare_as: applied to the reference's and the learner's result before comparing, so that
             several right answers count as equal (a mask of −∞ and one of −10⁹).
         shape_hint: the expected shape, in words.
@@ -65,15 +171,99 @@ class Grader:
         noun: what returns that tensor, in words.
     """
 
-    name: str
-    cases: Callable[[], list[Case]]
     reference: Callable[..., Any]
-    suspects: tuple[Suspect, ...] = field(default=())
-    compare_as: Callable[[torch.Tensor], torch.Tensor] = as_it_is
-    shape_hint: str = ""
-    use: Callable[..., torch.Tensor] | None = None
+    cases: Callable[[], list[Case]]
+    shape_hint: str
+    mistakes: str = field(repr=False)
+    compare_as: Callable[[Tensor], Tensor] = lambda result: result
+    use: Callable[..., Tensor] | None = None
     noun: str = "function"
+
+    @property
+    def name(self) -> str:
+        """ "lesson/function"."""
+        return f"{self.reference.__module__[-2:]}/{self.reference.__name__}"
+
+    @cached_property
+    def suspects(self) -> tuple[Suspect, ...]:
+        """Every mistake alone, then every two of different steps."""
+        return tuple(self._suspects())
+
+    def _suspects(self) -> Iterator[Suspect]:
+        mistakes = mistakes_in(self.mistakes)
+        yield from (Suspect(self, (mistake,)) for mistake in mistakes)
+        for pair in combinations((m for m in mistakes if m.step and not m.body), 2):
+            if pair[0].step != pair[1].step:
+                yield Suspect(self, pair)
 
     def run(self, written: Callable[..., Any], *arguments: Any) -> Any:
         """Run a function or class on the arguments of a case and return its result."""
         return written(*arguments) if self.use is None else self.use(written, *arguments)
+
+
+def random(seed: int, *shape: int) -> Tensor:
+    """Random numbers around 0, the same for the same seed."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def built(
+    made: Callable[..., Any], config: Any, wanted: dict[str, tuple[int, ...]], like: Tensor
+) -> nn.Module:
+    """Make an object of a learner's class, with weights that depend only on their names, so that two
+    classes with the same names compute with the same weights.
+
+    Args:
+        made: the class.
+        wanted: names and shapes of the weights that it must have.
+        like: a tensor of the type to compute in.
+
+    Raises:
+        Unfit: the object is not a module, or its weights have other names or shapes.
+    """
+    module = made(config)
+    if not isinstance(module, nn.Module):
+        raise Unfit(
+            f"It made a {type(module).__name__}, not a module: write `class …(nn.Module):`, with "
+            "`super().__init__()` as the first line of `__init__`."
+        )
+    found = {name: tuple(weight.shape) for name, weight in module.named_parameters()}
+    _fits(module, found, wanted)
+    module.to(like.dtype).eval()
+    with torch.no_grad():
+        for name, weight in module.named_parameters():
+            weight.copy_(numbers(name, weight.shape))
+    return module
+
+
+def numbers(name: str, shape: Sequence[int]) -> Tensor:
+    """Random fp64 weights that depend only on a name: gains around 1, the others around 0."""
+    drawn = torch.randn(
+        tuple(shape),
+        generator=torch.Generator().manual_seed(crc32(name.encode())),
+        dtype=torch.float64,
+    )
+    is_gain = "norm" in name and name.endswith("weight")
+    return 1 + 0.3 * drawn if is_gain else 0.4 * drawn
+
+
+def _fits(module: nn.Module, found: dict, wanted: dict) -> None:
+    lacking = [name for name in wanted if name not in found]
+    if lacking:
+        kept = [name for name, value in vars(module).items() if isinstance(value, list) and value]
+        lists = (
+            f" `self.{kept[0]}` is a plain list: torch finds only what is in an `nn.ModuleList`."
+            if kept
+            else ""
+        )
+        there = ", ".join(f"`{name}`" for name in found) or "none"
+        raise Unfit(f"It has no weights `{lacking[0]}`.{lists} Its weights are: {there}.")
+    for name, shape in found.items():
+        if name not in wanted:
+            raise Unfit(
+                f"It has weights `{name}` of shape {list(shape)}, which it should not have: it needs "
+                f"{', '.join(f'`{n}`' for n in wanted)} and no others."
+            )
+        if shape != wanted[name]:
+            raise Unfit(
+                f"Its weights `{name}` have shape {list(shape)}; the shape should be {list(wanted[name])}."
+            )

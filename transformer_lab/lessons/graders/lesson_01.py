@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
+from torch import Tensor
 
-from transformer_lab.lessons.graders.base import Case, Grader, Suspect
+from transformer_lab.lessons.graders.base import Case, Grader, random
 from transformer_lab.lessons.solutions import lesson_01 as solutions
-
-
-def _random(seed: int, *shape: int) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 # Numbers of words, d_head and batch all differ, so that a swapped axis cannot pass unseen.
 def _attention_cases() -> list[Case]:
-    small = tuple(1.5 * _random(i, 5, 4) for i in (1, 2)) + (_random(3, 5, 2),)
-    wide = tuple(1.5 * _random(i, 3, 16) for i in (4, 5, 6))
-    longer_keys = (1.5 * _random(7, 3, 8), 1.5 * _random(8, 6, 8), _random(9, 6, 8))
-    batch = tuple(1.5 * _random(i, 2, 3, 5, 8) for i in (10, 11, 12))
+    small = tuple(1.5 * random(i, 5, 4) for i in (1, 2)) + (random(3, 5, 2),)
+    wide = tuple(1.5 * random(i, 3, 16) for i in (4, 5, 6))
+    longer_keys = (1.5 * random(7, 3, 8), 1.5 * random(8, 6, 8), random(9, 6, 8))
+    batch = tuple(1.5 * random(i, 2, 3, 5, 8) for i in (10, 11, 12))
     return [
         Case("five words with d_head = 4", small),
         Case("three words with d_head = 16", wide),
@@ -28,261 +23,295 @@ def _attention_cases() -> list[Case]:
     ]
 
 
-def _with(
-    scale=lambda query, key: query.shape[-1] ** -0.5, axis=-1, normalise=torch.softmax
-):  # fmt: skip
-    """Attention with one of its steps replaced."""
-
-    def wrong(query, key, value):
-        scores = query @ key.transpose(-2, -1) * scale(query, key)
-        return normalise(scores, dim=axis) @ value
-
-    return wrong
-
-
-def _after_softmax(query, key, value):
-    weights = torch.softmax(query @ key.transpose(-2, -1), dim=-1)
-    return weights / math.sqrt(query.shape[-1]) @ value
-
-
-def _queries_as_keys(query, key, value):
-    return solutions.attention(key, query, value)
-
-
-def _keys_as_values(query, key, value):
-    return solutions.attention(query, key, key)
-
-
-def _only_weights(query, key, value):
-    return solutions.attention(query, key, torch.eye(key.shape[-2]).to(key))
-
-
-def _only_scores(query, key, value):
-    return query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
-
-
-def _masked(query, key, value):
-    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
-    return torch.softmax(solutions.causal(scores), dim=-1) @ value
-
-
-def _no_normaliser(scores, dim):
-    return scores.exp()
-
-
-def _by_the_sum(scores, dim):
-    return scores / scores.sum(dim=dim, keepdim=True)
-
-
-def _identity(scores, dim):
-    return scores
-
-
-_ATTENTION = Grader(
-    name="01/attention",
-    cases=_attention_cases,
+ATTENTION = Grader(
     reference=solutions.attention,
+    cases=_attention_cases,
     shape_hint="one row for each query, as wide as the rows of `value`",
-    suspects=(
-        Suspect(
-            "softmax over queries",
-            _with(axis=-2),
-            "Your weights sum to 1 along the wrong axis: you normalised over the queries. "
-            "Each query divides one unit of attention among the keys. "
-            "Which axis of `scores` counts the keys?",
-        ),
-        Suspect(
-            "softmax over the first axis",
-            _with(axis=0),
-            "You normalised over the first axis. With a batch that axis counts sentences, not keys: "
-            "count the axes from the end.",
-        ),
-        Suspect(
-            "no scale",
-            _with(scale=lambda query, key: 1.0),
-            "The scores are not scaled: nothing is divided by `√d_head` before the softmax.",
-        ),
-        Suspect(
-            "scaled by d, not √d",
-            _with(scale=lambda query, key: 1 / query.shape[-1]),
-            "You divided the scores by `d_head`. The formula divides by its square root.",
-        ),
-        Suspect(
-            "multiplied by √d",
-            _with(scale=lambda query, key: query.shape[-1] ** 0.5),
-            "You multiplied the scores by `√d_head`. The formula divides by it.",
-        ),
-        Suspect(
-            "√ of the number of words",
-            _with(scale=lambda query, key: key.shape[-2] ** -0.5),
-            "You divided by the square root of the number of words. "
-            "`d_head` is how many numbers one word's query has: the last axis.",
-        ),
-        Suspect(
-            "√ of the number of queries",
-            _with(scale=lambda query, key: query.shape[-2] ** -0.5),
-            "You divided by the square root of the number of queries. "
-            "`d_head` is how many numbers one word's query has: the last axis.",
-        ),
-        Suspect(
-            "√ of the first axis",
-            _with(scale=lambda query, key: query.shape[0] ** -0.5),
-            "You took `d_head` from the first axis, which counts words or sentences. "
-            "It is the size of the last axis.",
-        ),
-        Suspect(
-            "the scale is always 2",
-            _with(scale=lambda query, key: 0.5),
-            "You always divide by 2. That is `√d_head` only when `d_head` is 4, as in our sentence: "
-            "read `d_head` off the query.",
-        ),
-        Suspect(
-            "scaled after the softmax",
-            _after_softmax,
-            "You scaled the weights after the softmax, so they no longer sum to 1. "
-            "The scores are scaled before it.",
-        ),
-        Suspect(
-            "query and key swapped",
-            _queries_as_keys,
-            "Query and key are swapped: `key @ queryᵀ` has a row for each key. "
-            "A row belongs to the word that attends, so the query comes first.",
-        ),
-        Suspect(
-            "keys in place of values",
-            _keys_as_values,
-            "You mixed the keys. The weights come from the keys, but they multiply the values.",
-        ),
-        Suspect(
-            "no values",
-            _only_weights,
-            "These are the weights. The last step is missing: use them to mix the values.",
-        ),
-        Suspect(
-            "scores only",
-            _only_scores,
-            "These are the scaled scores. Two steps are missing: the softmax, and mixing the values.",
-        ),
-        Suspect(
-            "no softmax",
-            _with(normalise=_identity),
-            "The scores mix the values without a softmax, so some weights are negative "
-            "and the rows do not sum to 1.",
-        ),
-        Suspect(
-            "not normalised",
-            _with(normalise=_no_normaliser),
-            "You took `exp` but did not divide by each row's sum, so the weights do not sum to 1.",
-        ),
-        Suspect(
-            "divided by the sum, no exp",
-            _with(normalise=_by_the_sum),
-            "You divided the scores by their sum. Softmax takes `exp` first; without it "
-            "negative scores give negative weights.",
-        ),
-        Suspect(
-            "masked",
-            _masked,
-            "You also hid the later words. This function lets every query attend to every key; "
-            "the mask is the next exercise.",
-        ),
-    ),
+    mistakes="""
+- dim=-1
++ dim=-2
+  Your weights sum to 1 along the wrong axis: you normalised over the queries. Each query divides
+  one unit of attention among the keys. Which axis of `scores` counts the keys?
+
+- scores / math.sqrt(query.shape[-1])
++ scores
+  The scores are not scaled: nothing is divided by `√d_head` before the softmax.
+
+- math.sqrt(query.shape[-1])
++ query.shape[-1]
+  You divided the scores by `d_head`. The formula divides by its square root.
+
+- scores / math.sqrt
++ scores * math.sqrt
+  You multiplied the scores by `√d_head`. The formula divides by it.
+
+- query.shape[-1]
++ key.shape[-2]
+  You divided by the square root of the number of words. `d_head` is how many numbers one word's
+  query has: the last axis.
+
+- math.sqrt(query.shape[-1])
++ 2
+  You always divide by 2. That is `√d_head` only when `d_head` is 4, as in our sentence: read
+  `d_head` off the query.
+
+- scores = scores / math.sqrt(query.shape[-1])
++
+- return weights @ value
++ return weights / math.sqrt(query.shape[-1]) @ value
+  You scaled the weights after the softmax, so they no longer sum to 1. The scores are scaled
+  before it.
+
+= right(key, query, value)
+  Query and key are swapped: `key @ queryᵀ` has a row for each key. A row belongs to the word that
+  attends, so the query comes first.
+
+- weights @ value
++ weights @ key
+  You mixed the keys. The weights come from the keys, but they multiply the values.
+
+- weights @ value
++ weights
+  These are the weights. The last step is missing: use them to mix the values.
+
+- return weights @ value
++ return scores
+  These are the scaled scores. Two steps are missing: the softmax, and mixing the values.
+
+- torch.softmax(scores, dim=-1)
++ scores
+  The scores mix the values without a softmax, so some weights are negative and the rows do not
+  sum to 1.
+
+- torch.softmax(scores, dim=-1)
++ scores.exp()
+  You took `exp` but did not divide by each row's sum, so the weights do not sum to 1.
+
+- torch.softmax(scores, dim=-1)
++ scores / scores.sum(dim=-1, keepdim=True)
+  You divided the scores by their sum. Softmax takes `exp` first; without it negative scores give
+  negative weights.
+
+- torch.softmax(scores, dim=-1)
++ torch.softmax(causal(scores), dim=-1)
+  You also hid the later words. This function lets every query attend to every key; the mask is
+  the next exercise.
+""",
 )
 
 
-def _causal_cases() -> list[Case]:
-    return [
-        Case("scores of five words", (_random(20, 5, 5),)),
-        Case("scores of three words", (2 * _random(21, 3, 3),)),
-        Case("scores of a batch, [2, 3, 4, 4]", (_random(22, 2, 3, 4, 4),)),
-    ]
-
-
-def _weights(scores: torch.Tensor) -> torch.Tensor:
+def _weights(scores: Tensor) -> Tensor:
     return torch.softmax(scores, dim=-1)
 
 
-def _hide(keep, fill=-math.inf):
-    def wrong(scores):
-        n_queries, n_keys = scores.shape[-2:]
-        return scores.masked_fill(~keep(torch.ones(n_queries, n_keys, dtype=torch.bool)), fill)
-
-    return wrong
-
-
-def _already_softmax(scores):
-    return torch.softmax(solutions.causal(scores), dim=-1)
-
-
-def _zeroed_weights(scores):
-    return torch.softmax(scores, dim=-1).tril()
-
-
-_CAUSAL = Grader(
-    name="01/causal",
-    cases=_causal_cases,
+CAUSAL = Grader(
     reference=solutions.causal,
+    cases=lambda: [
+        Case("scores of five words", (random(20, 5, 5),)),
+        Case("scores of three words", (2 * random(21, 3, 3),)),
+        Case("scores of a batch, [2, 3, 4, 4]", (random(22, 2, 3, 4, 4),)),
+    ],
     compare_as=_weights,
     shape_hint="the shape of `scores`, unchanged",
-    suspects=(
-        Suspect(
-            "mask inverted",
-            _hide(lambda ones: ones.triu()),
-            "The mask is inverted: each word attends to itself and the words after it. "
-            "Hide what is above the diagonal, and keep what is below.",
-        ),
-        Suspect(
-            "mask inverted, diagonal too",
-            _hide(lambda ones: ones.triu(1)),
-            "The mask is inverted: you hid the word itself and the words before it, and the last "
-            "word attends to nothing at all. Hide what is above the diagonal.",
-        ),
-        Suspect(
-            "diagonal hidden",
-            _hide(lambda ones: ones.tril(-1)),
-            "You hid the diagonal as well: no word attends to itself, and the first word attends to "
-            "nothing, so its softmax is NaN. Start one step to the right of the diagonal.",
-        ),
-        Suspect(
-            "one word of the future",
-            _hide(lambda ones: ones.tril(1)),
-            "Each word still sees one word of the future. Hide everything to the right of the "
-            "diagonal, starting right next to it.",
-        ),
-        Suspect(
-            "0 in place of −∞",
-            _hide(lambda ones: ones.tril(), fill=0.0),
-            "You set the future to 0, but `exp(0)` = 1 is a weight like any other. "
-            "Which score has `exp(score)` = 0?",
-        ),
-        Suspect(
-            "+∞ in place of −∞",
-            _hide(lambda ones: ones.tril(), fill=math.inf),
-            "You set the future to +∞, so all attention goes there. The sign is wrong.",
-        ),
-        Suspect(
-            "a finite −1 in place of −∞",
-            _hide(lambda ones: ones.tril(), fill=-1.0),
-            "You set the future to −1, which still gets a weight. Which score has `exp(score)` = 0?",
-        ),
-        Suspect(
-            "softmax already taken",
-            _already_softmax,
-            "You returned weights. Return masked scores: the softmax comes after the mask.",
-        ),
-        Suspect(
-            "weights cut after the softmax",
-            _zeroed_weights,
-            "You took the softmax first and cut the weights afterwards, so that the rows no longer "
-            "sum to 1. Mask the scores, and leave the softmax to the next step.",
-        ),
-        Suspect(
-            "nothing hidden",
-            lambda scores: scores,
-            "Nothing is hidden: the scores are unchanged. "
-            "(`masked_fill` returns a new tensor; did you return the old one?)",
-        ),
-    ),
+    mistakes="""
+- pairs.triu(1)
++ ~pairs.triu()
+  The mask is inverted: each word attends to itself and the words after it. Hide what is above the
+  diagonal, and keep what is below.
+
+- pairs.triu(1)
++ ~pairs.triu(1)
+  The mask is inverted: you hid the word itself and the words before it, and the last word attends
+  to nothing at all. Hide what is above the diagonal.
+
+- triu(1)
++ triu(0)
+  You hid the diagonal as well: no word attends to itself, and the first word attends to nothing,
+  so its softmax is NaN. Start one step to the right of the diagonal.
+
+- triu(1)
++ triu(2)
+  Each word still sees one word of the future. Hide everything to the right of the diagonal,
+  starting right next to it.
+
+- -math.inf
++ 0.0
+  You set the future to 0, but `exp(0)` = 1 is a weight like any other. Which score has
+  `exp(score)` = 0?
+
+- -math.inf
++ math.inf
+  You set the future to +∞, so all attention goes there. The sign is wrong.
+
+- -math.inf
++ -1.0
+  You set the future to −1, which still gets a weight. Which score has `exp(score)` = 0?
+
+= torch.softmax(right(scores), dim=-1)
+  You returned weights. Return masked scores: the softmax comes after the mask.
+
+= torch.softmax(scores, dim=-1).tril()
+  You took the softmax first and cut the weights afterwards, so that the rows no longer sum to 1.
+  Mask the scores, and leave the softmax to the next step.
+
+= scores
+  Nothing is hidden: the scores are unchanged. (`masked_fill` returns a new tensor; did you return
+  the old one?)
+""",
 )
 
-GRADERS = (_ATTENTION, _CAUSAL)
+
+def _whole(seed: int, *shape: int) -> Tensor:
+    """Whole numbers, whose products are exact in any floating-point type."""
+    drawn = torch.randint(-6, 7, shape, generator=torch.Generator().manual_seed(seed))
+    return drawn.float()
+
+
+def _maps(seed: int, d_model: int, d: int, d_value: int) -> tuple[Tensor, Tensor, Tensor]:
+    return tuple(random(seed + i, d_model, n) for i, n in enumerate((d, d, d_value)))  # type: ignore
+
+
+# Sizes of all axes differ, so that a swapped axis cannot pass unseen. A mask is never its mirror image.
+def _masked_cases() -> list[Case]:
+    before = torch.ones(5, 5, dtype=torch.bool).tril()
+    filled = torch.ones(2, 4, 4, dtype=torch.bool)
+    filled[1, :, 3] = filled[0, 0, 1] = False
+    lost = before[:4, :4].clone()
+    lost[2], lost[0, 3] = False, True
+    large = tuple(_whole(40 + i, 4, n) for i, n in enumerate((4, 4, 3)))
+    return [
+        Case(
+            "five words that attend to themselves and to earlier words",
+            (random(10, 5, 6), *_maps(11, 6, 4, 3), before),
+        ),
+        Case(
+            "two sentences, the second with one word of padding",
+            (random(20, 2, 4, 5), *_maps(21, 5, 3, 2), filled),
+        ),
+        Case(
+            "a word that may attend to nothing",
+            (random(30, 4, 6), *_maps(31, 6, 4, 3), lost),
+        ),
+        Case("scores of a thousand and more", (_whole(43, 5, 4), *large, before)),
+    ]
+
+
+MASKED = Grader(
+    reference=solutions.masked_attention,
+    cases=_masked_cases,
+    shape_hint="one row for each word, as wide as `x @ W_V`",
+    mistakes="""
+# project
+- x @ W_K
++ x @ W_Q
+  Queries and keys come from one matrix. The keys have their own: `W_K`.
+
+- query @ key.transpose
++ key @ query.transpose
+  Query and key have changed places: a row belongs to the word that attends, and its query is a
+  row of `x @ W_Q`.
+
+# values
+- x @ W_V
++ x @ W_K
+  You made the values with `W_K`; they have a matrix of their own, `W_V`.
+
+- x @ W_V
++ x
+  You mixed the embeddings themselves. Mix the values, `x @ W_V`.
+
+# scale
+- / math.sqrt(query.shape[-1])
+  The scores are not scaled: divide by √d, where d is the length of a query.
+
+- math.sqrt(query.shape[-1])
++ query.shape[-1]
+  You divided by d. The formula divides by its square root.
+
+- query.shape[-1]
++ x.shape[-1]
+  You divided by the square root of the size of an *embedding*. Use the size of a *query*: the
+  last axis of `x @ W_Q`.
+
+# mask
+- ~may_look
++ may_look
+  The mask is the wrong way round: True in `may_look` means that this query **may** attend to this
+  key. Hide the scores where it is False (`~may_look`).
+
+- ~may_look
++ torch.zeros_like(may_look)
+  `may_look` is not used: nothing is hidden.
+
+- ~may_look
++ torch.ones_like(may_look).triu(1)
+  You always hide what comes later. Any mask is possible here: use `may_look`.
+
+- ~may_look
++ ~may_look.mT
+  Rows and columns of `may_look` are exchanged. It has the same axes as the scores: row = query.
+
+- ~may_look
++ torch.zeros_like(may_look)
+- return
++ weights = weights.masked_fill(~may_look, 0.0)
++ return
+  You masked the weights after the softmax, so they no longer sum to 1. Mask the scores.
+
+# fill
+- , -math.inf
++ , 0.0
+  A hidden score of 0 still gets a weight, because `exp(0)` = 1. Set it to −∞.
+
+# softmax
+- amax(dim=-1
++ amax(dim=-2
+- sum(dim=-1
++ sum(dim=-2
+  Your weights sum to 1 along the wrong axis: take the softmax over the keys, `dim=-1`.
+
+# largest
+- (scores - largest.masked_fill(nowhere, 0.0)).exp()
++ scores.exp()
+  `exp` of a large score is infinite, and ∞/∞ is NaN. Before `exp`, subtract the largest score of
+  the row from every score in it: the weights stay the same.
+
+- scores = scores.masked_fill
++ raw = scores
++ scores = scores.masked_fill
+- largest.masked_fill(nowhere, 0.0)
++ raw.amax(dim=-1, keepdim=True)
+  You took the largest score of the row before the mask. If that score is hidden, the others may
+  be so far below it that every `exp` is 0. Mask first.
+
+- largest.masked_fill(nowhere, 0.0)
++ scores.amax()
+  You subtracted the largest score of the whole table. In a row far below it, every `exp` is 0.
+  Use the largest score of each row: `amax(dim=-1, keepdim=True)`.
+
+# divide
+- exponentials / total.masked_fill(nowhere, 1.0)
++ exponentials
+  You took `exp` but did not divide by the sum of each row.
+
+# nowhere
+- total.masked_fill(nowhere, 1.0)
++ total
+  The row of the word that may attend to nothing is NaN: −∞ − (−∞), or 0/0. Its weights should all
+  be 0, and so should its output.
+
+- exponentials / total.masked_fill(nowhere, 1.0)
++ (exponentials / total).masked_fill(nowhere, 1 / scores.shape[-1])
+  The word that may attend to nothing attends to everything evenly, hidden words too. (This
+  happens with a large negative number in place of −∞.) Its weights should all be 0.
+
+- return weights @ value
++ return torch.where(may_look.any(-1, keepdim=True), weights @ value, value)
+  The word that may attend to nothing gets its own value. It should get nothing: its output is 0.
+
+# mix
+- weights @ value
++ weights
+  These are the weights. The last step is missing: mix the values with them.
+""",
+)

@@ -4,165 +4,207 @@ from __future__ import annotations
 
 import torch
 
-from transformer_lab.lessons.graders.base import Case, Grader, Suspect
+from transformer_lab.lessons.graders.base import Case, Grader, random
 from transformer_lab.lessons.solutions import lesson_03 as solutions
 
-
-def _random(seed: int, *shape: int) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-# Sizes of all axes differ wherever they can, so that swapped axes cannot pass unseen.
-def _split_cases() -> list[Case]:
-    return [
-        Case("one text of 5 words, 12 numbers each, 3 heads", (_random(1, 1, 5, 12), 3)),
-        Case("2 texts of 4 words, 8 numbers each, 2 heads", (_random(2, 2, 4, 8), 2)),
-        Case("a single head", (_random(3, 2, 3, 6), 1)),
-        Case("as many heads as numbers", (_random(4, 2, 3, 4), 4)),
-    ]
-
-
-def _d_head(x: torch.Tensor, n_heads: int) -> int:
-    return x.shape[-1] // n_heads
-
-
-def _reshaped(x, n_heads):
-    return x.reshape(x.shape[0], n_heads, x.shape[1], _d_head(x, n_heads))
-
-
-def _in_place(x, n_heads):
-    return x.unflatten(-1, (n_heads, _d_head(x, n_heads)))
-
-
-def _interleaved(x, n_heads):
-    return x.unflatten(-1, (_d_head(x, n_heads), n_heads)).permute(0, 3, 1, 2)
-
-
-def _turned(x, n_heads):
-    return solutions.split_heads(x, n_heads).transpose(-2, -1)
-
-
-def _sizes_swapped(x, n_heads):
-    return x.unflatten(-1, (_d_head(x, n_heads), n_heads)).transpose(1, 2)
-
-
-def _copied(x, n_heads):
-    return x[:, None].expand(-1, n_heads, -1, -1)
-
-
-def _words_split(x, n_heads):
-    return x.unflatten(1, (n_heads, -1)) if x.shape[1] % n_heads == 0 else x
-
-
-_SPLIT = Grader(
-    name="03/split_heads",
-    cases=_split_cases,
+SPLIT = Grader(
     reference=solutions.split_heads,
+    # Sizes of all axes differ wherever they can, so that swapped axes cannot pass unseen.
+    cases=lambda: [
+        Case("one text of 5 words, 12 numbers each, 3 heads", (random(1, 1, 5, 12), 3)),
+        Case("2 texts of 4 words, 8 numbers each, 2 heads", (random(2, 2, 4, 8), 2)),
+        Case("a single head", (random(3, 2, 3, 6), 1)),
+        Case("as many heads as numbers", (random(4, 2, 3, 4), 4)),
+    ],
     shape_hint="`[batch, head, position, d_head]`, where d_head is d_model / n_heads",
-    suspects=(
-        Suspect(
-            "reshaped without a transpose",
-            _reshaped,
-            "The shape is right, but a plain `view` or `reshape` to it reads the numbers in a row, "
-            "so that pieces of one word end up at several positions. First split the last axis in "
-            "two, then swap two axes.",
-        ),
-        Suspect(
-            "axes not swapped",
-            _in_place,
-            "The split is right, but the axes are not in order yet. Yours are "
-            "`[batch, position, head, d_head]`: swap the two in the middle.",
-        ),
-        Suspect(
-            "interleaved",
-            _interleaved,
-            "Each head got every n-th number. A head takes d_head numbers that are side by side: "
-            "the first head takes the first ones.",
-        ),
-        Suspect(
-            "position and d_head swapped",
-            _turned,
-            "Position and d_head are swapped: swap axes 1 and 2 of "
-            "`[batch, position, head, d_head]`, and no others.",
-        ),
-        Suspect(
-            "sizes swapped",
-            _sizes_swapped,
-            "You split the last axis into d_head pieces of n_heads numbers. It should be n_heads "
-            "pieces of d_head numbers.",
-        ),
-        Suspect(
-            "not split",
-            _copied,
-            "Every head got all of the numbers. Divide them among the heads: each gets d_model / n_heads.",
-        ),
-        Suspect(
-            "words split",
-            _words_split,
-            "You divided the words among the heads. Every head gets every word, but only d_head "
-            "of its numbers: split the last axis.",
-        ),
-    ),
+    mistakes="""
+= x.reshape(x.shape[0], n_heads, x.shape[1], -1)
+  The shape is right, but a plain `view` or `reshape` to it reads the numbers in a row, so that
+  pieces of one word end up at several positions. First split the last axis in two, then swap two
+  axes.
+
+- .transpose(1, 2)
+  The split is right, but the axes are not in order yet. Yours are `[batch, position, head,
+  d_head]`: swap the two in the middle.
+
+- (n_heads, d_head)).transpose(1, 2)
++ (d_head, n_heads)).permute(0, 3, 1, 2)
+  Each head got every n-th number. A head takes d_head numbers that are side by side: the first
+  head takes the first ones.
+
+= right(x, n_heads).transpose(-2, -1)
+  Position and d_head are swapped: swap axes 1 and 2 of `[batch, position, head, d_head]`, and no
+  others.
+
+- (n_heads, d_head)
++ (d_head, n_heads)
+  You split the last axis into d_head pieces of n_heads numbers. It should be n_heads pieces of
+  d_head numbers.
+
+= x[:, None].expand(-1, n_heads, -1, -1)
+  Every head got all of the numbers. Divide them among the heads: each gets d_model / n_heads.
+
+= x.unflatten(1, (n_heads, -1)) if x.shape[1] % n_heads == 0 else x
+  You divided the words among the heads. Every head gets every word, but only d_head of its
+  numbers: split the last axis.
+""",
 )
 
 
-def _merge_cases() -> list[Case]:
-    return [
-        Case("one text of 5 words with 3 heads of 4 numbers", (_random(11, 1, 3, 5, 4),)),
-        Case("2 texts of 4 words with 2 heads of 3 numbers", (_random(12, 2, 2, 4, 3),)),
-        Case("a single head", (_random(13, 2, 1, 3, 6),)),
-    ]
-
-
-def _flattened(z):
-    return z.reshape(z.shape[0], z.shape[2], -1)
-
-
-def _woven(z):
-    return z.permute(0, 2, 3, 1).flatten(2)
-
-
-def _not_joined(z):
-    return z.transpose(1, 2)
-
-
-_MERGE = Grader(
-    name="03/merge_heads",
-    cases=_merge_cases,
+MERGE = Grader(
     reference=solutions.merge_heads,
+    cases=lambda: [
+        Case("one text of 5 words with 3 heads of 4 numbers", (random(11, 1, 3, 5, 4),)),
+        Case("2 texts of 4 words with 2 heads of 3 numbers", (random(12, 2, 2, 4, 3),)),
+        Case("a single head", (random(13, 2, 1, 3, 6),)),
+    ],
     shape_hint="`[batch, position, head · d_head]`",
-    suspects=(
-        Suspect(
-            "reshaped without a transpose",
-            _flattened,
-            "The shape is right, but the numbers of different words are mixed: a plain `view` or "
-            "`reshape` reads them in a row. Swap head and position first, then join.",
-        ),
-        Suspect(
-            "interleaved",
-            _woven,
-            "The heads' numbers alternate. They should follow one another: all of head 0, then all "
-            "of head 1.",
-        ),
-        Suspect(
-            "mean of the heads",
-            lambda z: z.mean(1),
-            "You averaged the heads, so what they found can no longer be told apart. "
-            "Put them side by side.",
-        ),
-        Suspect(
-            "sum of the heads",
-            lambda z: z.sum(1),
-            "You added the heads up, so what they found can no longer be told apart. "
-            "Put them side by side.",
-        ),
-        Suspect(
-            "not joined",
-            _not_joined,
-            "Head and position are in the right order, but the last two axes still have to be "
-            "joined into one.",
-        ),
-    ),
+    mistakes="""
+= z.reshape(z.shape[0], z.shape[2], -1)
+  The shape is right, but the numbers of different words are mixed: a plain `view` or `reshape`
+  reads them in a row. Swap head and position first, then join.
+
+= z.permute(0, 2, 3, 1).flatten(2)
+  The heads' numbers alternate. They should follow one another: all of head 0, then all of head 1.
+
+= z.mean(1)
+  You averaged the heads, so what they found can no longer be told apart. Put them side by side.
+
+= z.sum(1)
+  You added the heads up, so what they found can no longer be told apart. Put them side by side.
+
+- .flatten(2)
+  Head and position are in the right order, but the last two axes still have to be joined into
+  one.
+""",
 )
 
-GRADERS = (_SPLIT, _MERGE)
+
+def _whole_case(name: str, seed: int, sizes: tuple[int, int, int, int], padded: list[int]) -> Case:
+    """sizes: texts, words, d_model, heads. padded: how many words at the end of each text are padding."""
+    batch, length, d, n_heads = sizes
+    weights = (
+        0.5 * random(seed, 3 * d, d),
+        random(seed + 1, 3 * d),
+        0.5 * random(seed + 2, d, d),
+        random(seed + 3, d),
+    )
+    real = length - torch.tensor(padded)[:, None]
+    padding = torch.arange(length) >= real
+    return Case(name, (random(seed + 4, batch, length, d), *weights, n_heads, padding))
+
+
+WHOLE = Grader(
+    reference=solutions.multi_head_attention,
+    # Sizes of all axes differ, so that swapped axes cannot pass unseen.
+    cases=lambda: [
+        _whole_case("2 texts of 5 words, 12 numbers each, 3 heads", 10, (2, 5, 12, 3), [0, 0]),
+        _whole_case("3 texts, two of them padded, 2 heads", 20, (3, 4, 8, 2), [0, 1, 2]),
+        _whole_case("a single head", 30, (1, 3, 4, 1), [1]),
+        _whole_case("as many heads as numbers", 40, (2, 3, 4, 4), [0, 1]),
+    ],
+    shape_hint="the shape of `x`, unchanged",
+    mistakes="""
+# in
+- + in_bias
+  `in_bias` is not added to the result of `in_weight`.
+
+# thirds
+- query, key, value = projected
++ key, query, value = projected
+  Queries and keys have changed places: the first third of `in_weight` computes the queries.
+
+- query, key, value = projected
++ value, key, query = projected
+  The thirds are in the wrong order: queries come first, then keys, then values.
+
+- projected.chunk(3, dim=-1)
++ projected.unflatten(-1, (n_heads, 3, -1)).permute(3, 0, 1, 2, 4).flatten(3)
+  You cut into heads first and each head into three. (Some models store them like this.) Here the
+  first third holds the queries of *all* heads: cut in three first, then into heads.
+
+- projected.chunk(3, dim=-1)
++ projected.unflatten(-1, (-1, 3)).unbind(-1)
+  You took every third number. The queries are the first third, all side by side.
+
+# split
+- split_heads(part, n_heads)
++ part.reshape(len(x), n_heads, x.shape[1], -1)
+  With a plain `view` or `reshape`, pieces of one word end up at several positions. Use
+  `split_heads`.
+
+- split_heads(part, n_heads)
++ part.unflatten(-1, (-1, n_heads)).permute(0, 3, 1, 2)
+  Each head got every n-th number. Use `split_heads`.
+
+# scale
+- scores / math.sqrt(query.shape[-1])
++ scores
+  The scores are not scaled: divide by √d_head.
+
+- math.sqrt(query.shape[-1])
++ query.shape[-1]
+  You divided by d_head. The formula divides by its square root.
+
+- query.shape[-1]
++ x.shape[-1]
+  You divided by √d_model. Each head's query has d_head numbers, so it is √d_head.
+
+# mask
+- padding[:, None, None]
++ torch.zeros_like(padding)[:, None, None]
+  `padding` is not used: words attend to the padding.
+
+- padding[
++ ~padding[
+  The mask is the wrong way round: True in `padding` marks padding, and no word may attend to it.
+
+- padding[:, None, None]
++ padding[:, None, :, None]
+  You hid the *rows* of the padding, so whole rows are −∞. Hide the keys instead: `padding`
+  belongs to the last axis of the scores.
+
+- padding[:, None, None]
++ torch.zeros_like(padding)[:, None, None]
+- mixed =
++ weights = weights.masked_fill(padding[:, None, None], 0.0)
++ mixed =
+  You masked the weights after the softmax, so they no longer sum to 1. Mask the scores.
+
+# fill
+- -math.inf
++ 0.0
+  A hidden score of 0 still gets a weight. Set it to −∞.
+
+# softmax
+- (scores, dim=-1)
++ (scores, dim=-2)
+  Your weights sum to 1 along the wrong axis, over the queries. The keys are the last axis.
+
+- (scores, dim=-1)
++ (scores, dim=1)
+  Your weights sum to 1 over the heads. Each head has one unit of attention: `dim=-1`.
+
+# merge
+- merge_heads(weights @ value)
++ (weights @ value).reshape(*x.shape)
+  You merged the heads with a plain `view` or `reshape`, which mixes words. Use `merge_heads`.
+
+- merge_heads(weights @ value)
++ (weights @ value).permute(0, 2, 3, 1).flatten(2)
+  The heads' numbers alternate. All of head 0 should come first: use `merge_heads`.
+
+# out
+- mixed @ out_weight.T + out_bias
++ mixed
+  The last step is missing: mix what the heads found with `out_weight`.
+
+- out_weight.T
++ out_weight
+  `out_weight` is the other way round: PyTorch stores [out, in], so use `mixed @ out_weight.T`.
+
+# out bias
+- + out_bias
+  `out_bias` is not added.
+""",
+)

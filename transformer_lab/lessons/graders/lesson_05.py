@@ -1,7 +1,777 @@
 """Checks of lesson 05, Build it."""
 
-from transformer_lab.lessons.graders.decoder_parts import ATTENTION, ROTARY
-from transformer_lab.lessons.graders.decoder_training import FROM_GPT2, GRADIENT, LOOP
-from transformer_lab.lessons.graders.decoder_whole import BLOCK, DECODER
+from __future__ import annotations
 
-GRADERS = (ROTARY, ATTENTION, BLOCK, DECODER, GRADIENT, LOOP, FROM_GPT2)
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from transformer_lab.datasets.batches import Batch
+from transformer_lab.lessons.graders.base import Case, Grader, Unfit, built, numbers, random
+from transformer_lab.lessons.solutions import lesson_05 as solutions
+
+
+def config_of(**changed: Any) -> SimpleNamespace:
+    """A small decoder's sizes."""
+    sizes = dict(vocab_size=11, d_model=12, n_heads=3, n_layers=2, n_ctx=9)
+    return SimpleNamespace(**(sizes | dict(bias=True, positions="rotary", gelu="none") | changed))
+
+
+ROTARY = Grader(
+    reference=solutions.rotary,
+    cases=lambda: [
+        Case("2 texts, 3 heads, 5 positions, 8 numbers each", (random(1, 2, 3, 5, 8),)),
+        Case("one head of 9 positions", (random(2, 9, 4),)),
+        Case("one position, which is not rotated", (random(3, 1, 2, 1, 6),)),
+    ],
+    shape_hint="the shape of `x`, unchanged",
+    mistakes="""
+# layout
+- x.chunk(2, dim=-1)
++ x[..., ::2], x[..., 1::2]
+- torch.cat
++ torch.stack
+- cos], dim=-1)
++ cos], dim=-1).flatten(-2)
+  You pair neighbours, 0 with 1, 2 with 3. The 2021 paper does this; here (and in Llama) number i
+  is paired with number i + d/2: cut the last axis into two halves.
+
+- first * sin + second * cos
++ second * cos - first * sin
+  The sine has the sign − in both halves. One of them needs +.
+
+- first * cos - second * sin
++ first * cos + second * sin
+  The sine has the sign + in both halves. One of them needs −.
+
+- first * sin + second * cos
++ second
+  You rotated only the first half; the second is unchanged.
+
+# sign
+- angles.sin()
++ -angles.sin()
+  You rotate the other way round. That gives the same scores, but it does not fit weights from
+  another model: the first half gets −sin, the second +sin.
+
+- cos, sin =
++ sin, cos =
+  Sine and cosine have changed places: position 0, whose angle is 0, should not change.
+
+# speed
+- / d_head)
++ / d_head / 2)
+  The exponent of pair i is 2i/d: 0/d, 2/d, 4/d, … Yours goes half as far.
+
+- torch.arange(0, d_head, 2, device=x.device) / d_head
++ 0 * torch.arange(0, d_head, 2)
+  All pairs rotate at the same speed. The angle of pair i is position / base^(2i/d).
+
+- 1 / base
++ 1 / 1000
+  The base is not used, or is not 10000.
+
+# position
+- torch.arange(length, device=x.device)
++ torch.arange(1, length + 1)
+  Your positions begin at 1. The first one is 0, and is not rotated at all.
+
+- torch.arange(length, device=x.device)[:, None]
++ torch.arange(x.shape[-3])[:, None, None]
+  You count along the wrong axis (heads or texts). The positions are the second-to-last axis.
+
+# all
+= x
+  Nothing is rotated: `x` comes back as it was.
+""",
+)
+
+
+def _linear(name: str, wide: int, narrow: int, bias: bool) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of an nn.Linear."""
+    return {f"{name}.weight": (wide, narrow)} | ({f"{name}.bias": (wide,)} if bias else {})
+
+
+def _norm(name: str, config: Any) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of an nn.LayerNorm."""
+    more = {f"{name}.bias": (config.d_model,)} if config.bias else {}
+    return {f"{name}.weight": (config.d_model,)} | more
+
+
+def _attention_weights(config: Any) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a SelfAttention's weights."""
+    wanted: dict[str, tuple[int, ...]] = {}
+    for name in ("query", "key", "value", "out"):
+        wanted |= _linear(name, config.d_model, config.d_model, config.bias)
+    return wanted
+
+
+def _use_attention(made: Any, config: Any, x: Tensor) -> Tensor:
+    return built(made, config, _attention_weights(config), x)(x)
+
+
+ATTENTION = Grader(
+    reference=solutions.SelfAttention,
+    cases=lambda: [
+        Case("2 texts of 5 tokens, 3 heads, rotary", (config_of(), random(11, 2, 5, 12))),
+        Case(
+            "4 heads, learned positions, no biases",
+            (config_of(n_heads=4, positions="learned", bias=False), random(12, 1, 6, 12)),
+        ),
+        Case("one token, one head", (config_of(n_heads=1), random(13, 1, 1, 12))),
+    ],
+    use=_use_attention,
+    noun="`forward`",
+    shape_hint="the shape of `x`, unchanged",
+    mistakes="""
+# mask
+- .triu(1)
++ .triu(1) & False
+  Nothing is hidden: a token attends to the tokens after it.
+
+- .triu(1)
++ .tril(-1)
+  The mask is inverted: a token attends to itself and to what comes *after* it.
+
+- .triu(1)
++ .triu(0)
+  A token may attend to itself, too. Your mask starts one step too early, and the first token,
+  which attends to nothing, gets NaN. Hide what is above the diagonal.
+
+- -math.inf
++ 0.0
+  You set the scores of the future to 0, but exp(0) = 1: use −∞.
+
+- scores.masked_fill(future, -math.inf)
++ scores
+- z = weights
++ z = weights.masked_fill(future, 0.0)
+  You cut the weights after the softmax, so the rows no longer sum to 1. Mask the *scores*, before
+  the softmax.
+
+# scale
+- / math.sqrt(query.shape[-1])
+  The scores are not divided by √d_head.
+
+- query.shape[-1]
++ x.shape[-1]
+  You divide by √d_model. A head's queries have d_model / n_heads numbers: divide by the square
+  root of that.
+
+- math.sqrt(query.shape[-1])
++ query.shape[-1]
+  You divide by d_head; divide by its square root.
+
+# split
+- unflatten(-1, (self.config.n_heads, -1)).transpose(1, 2)
++ reshape(len(x), self.config.n_heads, x.shape[1], -1)
+  A `reshape` or `view` straight to [batch, head, position, d_head] mixes positions and heads.
+  Split the last axis first, then swap position and head.
+
+- unflatten(-1, (self.config.n_heads, -1)).transpose(1, 2)
++ unflatten(-1, (-1, self.config.n_heads)).permute(0, 3, 1, 2)
+  Your heads take every n_heads-th number. A head's numbers are side by side: unflatten to
+  (n_heads, d_head), in this order.
+
+# merge
+- z.transpose(1, 2).flatten(2)
++ z.reshape(x.shape)
+  You merge the heads without swapping head and position back first, so numbers of different
+  positions end up in one row: `transpose(1, 2)`, then flatten.
+
+# out
+- self.out(
++ (
+  The last step is missing: `self.out` mixes the heads.
+
+# turn
+- query, key = rotary(query), rotary(key)
++ pass
+  With `positions="rotary"` queries and keys must be rotated, but yours are not.
+
+- self.config.positions == "rotary"
++ True
+  You always rotate queries and keys. Rotate them only if `config.positions` is "rotary".
+
+- self.config.positions == "rotary"
++ True
+- math.sqrt(query.shape[-1])
++ math.sqrt(self.config.d_model // self.config.n_heads)
+  You always rotate queries and keys. Rotate them only if `config.positions` is "rotary".
+
+- rotary(key)
++ key
+  Only the queries are rotated. Rotate the keys, too.
+
+- query, key = rotary(query), rotary(key)
++ query, key, value = rotary(query), rotary(key), rotary(value)
+  You rotate the values as well. Rotate only queries and keys: the position helps to find a token,
+  but is not part of what it passes on.
+
+- part(x)
++ (part(x) if part is self.value or self.config.positions != "rotary" else rotary(part(x)))
+- query, key = rotary(query), rotary(key)
++ pass
+  You rotate before you split the heads. Rotate every head by itself: split first.
+
+# axis
+- dim=-1)
++ dim=-2)
+  Your softmax runs over the queries. Each *query* divides one unit of attention among the keys:
+  `dim=-1`.
+
+# roles
+- query @ key.transpose
++ key @ query.transpose
+  Query and key have changed places: a row is a query.
+
+# parts
+- self.key, self.value)
++ self.key, self.key)
+  You mix the keys. Mix the values.
+
+- (self.query, self.key,
++ (self.query, self.query,
+  You use one projection for queries and keys. Each has its own.
+""",
+)
+
+
+def _block_weights(config: Any) -> dict[str, tuple[int, ...]]:
+    inside = {f"attention.{name}": shape for name, shape in _attention_weights(config).items()}
+    d, bias = config.d_model, config.bias
+    wanted = _norm("norm1", config) | inside | _norm("norm2", config)
+    return wanted | _linear("up", 4 * d, d, bias) | _linear("down", d, 4 * d, bias)
+
+
+def _use_block(made: Any, config: Any, x: Tensor) -> Tensor:
+    return built(made, config, _block_weights(config), x)(x)
+
+
+BLOCK = Grader(
+    reference=solutions.Block,
+    cases=lambda: [
+        Case(
+            "2 texts of 5 tokens, with GPT-2's gelu", (config_of(gelu="tanh"), random(21, 2, 5, 12))
+        ),
+        Case("no biases, the exact gelu", (config_of(bias=False), random(22, 1, 4, 12))),
+    ],
+    use=_use_block,
+    noun="`forward`",
+    shape_hint="the shape of `x`, unchanged",
+    mistakes="""
+# order
+- x = x + self.attention(self.norm1(x))
++ x = self.norm1(x + self.attention(x))
+- self.norm2(x)
++ x
+- x + self.down(wide)
++ self.norm2(x + self.down(wide))
+  This is post-norm, `norm(x + f(x))`. Use pre-norm here: `x + f(norm(x))`.
+
+# first
+- self.norm1(x)
++ x
+  Attention reads the stream itself: `norm1` is not used.
+
+- x = x +
++ x = self.norm1(x) +
+  You add to the *normalised* stream. The stream itself is never normalised: normalise only what
+  attention reads.
+
+# first sum
+- x = x + self
++ x = self
+  The result of attention replaces the stream. Add it to `x`.
+
+# second
+- self.norm2(x)
++ x
+  The feed-forward part reads the stream itself: `norm2` is not used.
+
+- def forward(self, x):
++ def forward(self, x):
++     start = x
+- self.norm2(x)
++ self.norm2(start)
+  The feed-forward part reads the block's input. It should read the stream *after* attention.
+
+# second sum
+- return x + self
++ return self
+  The result of the feed-forward part replaces the stream. Add it to the stream.
+
+# norms
+- def forward(self, x):
++ def forward(self, x):
++     self.norm2 = self.norm1
+  `norm1` is used twice: each part has its own norm.
+
+- def forward(self, x):
++ def forward(self, x):
++     self.norm1, self.norm2 = self.norm2, self.norm1
+  `norm1` belongs to attention, `norm2` to feed-forward.
+
+# gelu
+- F.gelu(
++ (
+- , approximate=self.config.gelu
+  There is nothing between `up` and `down`: the gelu is missing.
+
+- F.gelu(
++ F.relu(
+- , approximate=self.config.gelu
+  You use relu; it should be gelu.
+
+- self.config.gelu
++ {"none": "tanh", "tanh": "none"}[self.config.gelu]
+  You use the other gelu. Pass `config.gelu` on: `F.gelu(…, approximate=config.gelu)`.
+""",
+)
+
+
+def _decoder_weights(config: Any) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a Decoder's weights, without the tied head."""
+    wanted = {"embedding.weight": (config.vocab_size, config.d_model)}
+    if config.positions == "learned":
+        wanted["positions.weight"] = (config.n_ctx, config.d_model)
+    for i in range(config.n_layers):
+        wanted |= {f"blocks.{i}.{name}": shape for name, shape in _block_weights(config).items()}
+    return wanted | _norm("norm", config)
+
+
+def _use_decoder(made: Any, config: Any, tokens: Tensor) -> Tensor:
+    def checked(config: Any) -> Any:
+        module = made(config)
+        if isinstance(module, nn.Module):
+            head = getattr(module, "head", None)
+            if not isinstance(head, nn.Linear):
+                raise Unfit("It has no `head`: `self.head = nn.Linear(…, bias=False)`.")
+            table = getattr(module, "embedding", None)
+            if getattr(table, "weight", None) is not head.weight:
+                raise Unfit(
+                    "The head has weights of its own. Tie it to the embedding: "
+                    "`self.head.weight = self.embedding.weight`."
+                )
+        return module
+
+    return built(checked, config, _decoder_weights(config), torch.zeros(0).double())(tokens)
+
+
+def _decoder_cases() -> list[Case]:
+    tokens = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]])
+    learned = config_of(positions="learned", gelu="tanh")
+    return [
+        Case("2 texts of 5 tokens, learned positions", (learned, tokens)),
+        Case(
+            "rotary positions, 3 layers, no biases", (config_of(bias=False, n_layers=3), tokens[:1])
+        ),
+    ]
+
+
+DECODER = Grader(
+    reference=solutions.Decoder,
+    cases=_decoder_cases,
+    use=_use_decoder,
+    noun="`forward`",
+    shape_hint="`[batch, position, vocab_size]`, logits for every position",
+    mistakes="""
+# norm
+- self.norm(x)
++ x
+  `self.norm` is not used: it comes just before the head.
+
+# positions
+- self.config.positions == "learned"
++ False
+  With `positions="learned"`, add the vectors of the positions to the embeddings. They are
+  missing.
+
+- torch.arange(tokens.shape[1], device=tokens.device)
++ 1 + torch.arange(tokens.shape[1])
+  Your positions begin at 1; the first one is 0.
+
+- torch.arange(tokens.shape[1], device=tokens.device)
++ tokens.clamp(max=8)
+  You look up the *tokens* in the table of positions. Look up 0, 1, 2, …
+
+# scale
+- self.embedding(tokens)
++ self.embedding(tokens) * self.config.d_model**0.5
+  You multiply the embeddings by √d_model. Some models do, but not this one.
+
+# blocks
+- in self.blocks
++ in self.blocks[:1]
+  Only the first block runs.
+
+- x = block(x)
++ x = self.blocks[0](x)
+  The first block runs again and again. Run each block once.
+
+- in self.blocks
++ in reversed(self.blocks)
+  The blocks run in reverse order.
+
+- for block in
++ start = x
++ for block in
+- block(x)
++ block(start)
+  Every block reads the embeddings. Each should read the result of the block before it: `x =
+  block(x)`.
+
+- x = block(x)
++ block(x)
+  The results of the blocks are lost: `block(x)` alone changes nothing. Write `x = block(x)`.
+
+# head
+- self.head(
++ (
+  These are hidden states of d_model numbers; the head is missing.
+
+- self.head(
++ (lambda x: self.head(x).softmax(-1))(
+  You return probabilities. Return logits: the loss computes the softmax itself.
+
+- self.head(
++ (lambda x: self.head(x)[:, -1:])(
+  You return the logits of the last position only. Every position predicts what comes after it.
+""",
+)
+
+
+def _bowl(weight: Tensor) -> Tensor:
+    return (weight**3).sum() + weight.prod() - 2 * weight.flatten()[0]
+
+
+def _wave(weight: Tensor) -> Tensor:
+    return (weight.cumsum(-1) * 0.7).sin().sum() + weight.exp().sum()
+
+
+def _use_gradient(written: Any, loss_of: Callable, weight: Tensor, eps: float) -> Any:
+    weight = weight.double().clone()
+    before = weight.clone()
+    found = written(lambda: loss_of(weight), weight, eps)
+    if not torch.allclose(weight, before, atol=1e-9):
+        raise Unfit(
+            "The weight is not what it was: after each try, put back the old number (keep a copy of "
+            "it, with `.item()` or `.clone()`; a view changes with the weight)."
+        )
+    return found
+
+
+def _gradient_cases() -> list[Case]:
+    some = random(31, 2, 3)
+    return [
+        Case("a weight of 2 × 3 numbers, eps = 0.1", (_bowl, some, 0.1)),
+        Case("a weight of 4 numbers, eps = 0.05", (_wave, some.flatten()[:4], 0.05)),
+    ]
+
+
+GRADIENT = Grader(
+    reference=solutions.numerical_gradient,
+    cases=_gradient_cases,
+    use=_use_gradient,
+    shape_hint="the shape of `weight`: a slope for each of its numbers",
+    mistakes="""
+# sides
+- slopes[i] =
++ below = 2 * loss() - above
++ slopes[i] =
+  You compare with the loss at the weight itself. Step to both sides: with one side the error is
+  about eps, with both about eps².
+
+- slopes[i] =
++ above = 2 * loss() - below
++ slopes[i] =
+  You step only down. Step to both sides, up and down.
+
+# by
+- 2 * eps
++ eps
+  The two tries are 2 · eps apart: divide by that.
+
+- / (2 * eps)
+  This is the difference of two losses. For a slope, divide it by the distance between the two
+  tries, 2 · eps.
+
+- numbers, slopes =
++ eps = 1e-3
++ numbers, slopes =
+  You step by a number of your own. Use `eps`.
+
+# sign
+- above - below
++ below - above
+  The sign is wrong: the loss above minus the loss below.
+
+# place
+- range(len(numbers))
++ [slice(None)]
+  You move all numbers at once. Move one, and put it back.
+
+- range(len(numbers))
++ range(1)
+  Only the first number has a slope. Go through all numbers.
+""",
+)
+
+
+class _Small(nn.Module):
+    """A model of pairs of tokens that trains in no time."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(7, 5), nn.Linear(5, 7)
+        with torch.no_grad():
+            for name, weight in self.double().named_parameters():
+                weight.copy_(numbers(name, weight.shape))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.embedding(tokens)))
+
+
+def _batches() -> Iterator[Batch]:
+    """Endless batches, like those of the course."""
+    draw = torch.Generator().manual_seed(41)
+    while True:
+        ids = torch.randint(7, (3, 6), generator=draw)
+        yield Batch(ids[:, :-1], ids[:, 1:])
+
+
+def _use_loop(written: Any, steps: int, lr: float, warmup: int, clip: float) -> Any:
+    return written(_Small(), _batches(), steps, lr, warmup, clip)
+
+
+def _loop_cases() -> list[Case]:
+    # The first optimizer step makes torch load a lot more, which can take as long as the check allows.
+    _use_loop(solutions.train_loop, 2, 0.1, 1, 1.0)
+    return [
+        Case("9 steps, 3 of them warm-up, clip = 0.1", (9, 0.3, 3, 0.1)),
+        Case("6 steps, 1 of them warm-up, clip = 0.2", (6, 0.1, 1, 0.2)),
+    ]
+
+
+LOOP = Grader(
+    reference=solutions.train_loop,
+    cases=_loop_cases,
+    use=_use_loop,
+    shape_hint="`[steps, 2]`: for each step its loss, and the length of its gradient",
+    mistakes="""
+# order
+- optimizer.zero_grad()
+  The gradients are never set to 0, so each step still contains those of all steps before it: call
+  `optimizer.zero_grad()`.
+
+- optimizer.step()
+  The model does not learn: `optimizer.step()` is missing, or comes where the gradients are 0
+  (between `zero_grad` and `backward`).
+
+# clip
+- model.parameters(), clip
++ model.parameters(), math.inf
+  The gradient is not clipped before the step.
+
+- length = nn.utils.clip_grad_norm_(model.parameters(), clip)
++ length = nn.utils.clip_grad_norm_(model.parameters(), math.inf)
++ nn.utils.clip_grad_value_(model.parameters(), clip)
+  You clip each number of the gradient by itself, which changes its direction. Scale the whole
+  gradient to length `clip`: `nn.utils.clip_grad_norm_`.
+
+- length.item()
++ min(length.item(), clip)
+  Return the length of the gradient *before* clipping, which is what `clip_grad_norm_` returns.
+
+# rate
+- lr * (rise if step < warmup else fall)
++ lr
+  The learning rate is the same at every step.
+
+- rise if
++ 1.0 if
+  There is no warm-up: the learning rate of step 0 is lr / warmup.
+
+- (step + 1) / warmup
++ step / warmup
+  Your first step has learning rate 0, so it is wasted. Step 0 has lr / warmup, and the last step
+  of the warm-up has lr.
+
+- else fall
++ else 1.0
+  After the warm-up the learning rate does not fall.
+
+- (1 + math.cos(math.pi * done)) / 2
++ 1 - done
+  The learning rate falls in a straight line; it should fall along half a cosine.
+
+- (step - warmup) / (steps - warmup)
++ step / steps
+  Your cosine begins at step 0. It should begin where the warm-up ends: (step − warmup) / (steps −
+  warmup).
+
+# optimizer
+- AdamW
++ SGD
+  You step with SGD; it should be AdamW.
+
+- AdamW
++ Adam
+  You step with Adam; it should be AdamW, which lets the weights decay a little.
+
+- AdamW
++ RMSprop
+  You step with RMSprop; it should be AdamW.
+
+# loss
+- model(batch.tokens)
++ model(batch.tokens)[:, :-1]
+- batch.targets
++ batch.targets[:, 1:]
+  You shift once more: `batch.targets` already are the next tokens.
+
+- batch.targets
++ batch.tokens
+  Your targets are the tokens that the model has just read. Use `batch.targets`.
+
+- batch.targets.flatten()
++ batch.targets.flatten(), reduction="sum"
+  The loss is summed. Take the mean over all predictions.
+
+- model(batch.tokens)
++ model(batch.tokens).softmax(-1)
+  `F.cross_entropy` expects logits: it computes the softmax itself.
+
+# batch
+- batches, strict
++ [next(batches)] * steps, strict
+  Every step reads the same batch. Take the next one.
+
+# result
+- history.append
++ loss = F.cross_entropy(model(batch.tokens).flatten(0, 1), batch.targets.flatten())
++ history.append
+  You return the loss after the step. Return the loss that the step was based on.
+
+- torch.tensor(history)
++ torch.tensor(history)[:, 0]
+  These are only the losses. Return a row of two numbers for each step: loss, length of the
+  gradient.
+""",
+)
+
+
+def _theirs(config: Any) -> dict[str, Tensor]:
+    """Random weights in the layout of GPT-2's files: names, shapes, and Conv1D's (in, out)."""
+    d = config.d_model
+    shapes: dict[str, tuple[int, ...]] = {
+        "wte.weight": (config.vocab_size, d), "wpe.weight": (config.n_ctx, d),
+    }  # fmt: skip
+    for i in range(config.n_layers):
+        for name, size in (
+            ("attn.c_attn", (d, 3 * d)), ("attn.c_proj", (d, d)), ("mlp.c_fc", (d, 4 * d)),
+            ("mlp.c_proj", (4 * d, d)),
+        ):  # fmt: skip
+            shapes |= {f"h.{i}.{name}.weight": size, f"h.{i}.{name}.bias": size[1:]}
+        for name in ("ln_1", "ln_2"):
+            shapes |= {f"h.{i}.{name}.weight": (d,), f"h.{i}.{name}.bias": (d,)}
+    shapes |= {"ln_f.weight": (d,), "ln_f.bias": (d,)}
+    made = {f"transformer.{name}": numbers(name, shape) for name, shape in shapes.items()}
+    return made | {"lm_head.weight": made["transformer.wte.weight"]}
+
+
+def _use_from_gpt2(written: Any, n_layers: int, tokens: Tensor) -> Any:
+    config = config_of(positions="learned", gelu="tanh", n_layers=n_layers)
+    found = written(_theirs(config), n_layers)
+    if not isinstance(found, dict):
+        return found if found is None else _refused(found)
+    wanted = _decoder_weights(config) | {"head.weight": (config.vocab_size, config.d_model)}
+    for name, shape in wanted.items():
+        if name not in found:
+            raise Unfit(f"`{name}` is missing.")
+        weight = found[name]
+        if not isinstance(weight, Tensor):
+            raise Unfit(f"`{name}` is a {type(weight).__name__}, not a tensor.")
+        if tuple(weight.shape) != shape:
+            turned = tuple(weight.shape) == shape[::-1]
+            hint = " GPT-2 stores (in, out), `nn.Linear` needs (out, in)." if turned else ""
+            raise Unfit(
+                f"`{name}` has shape {list(weight.shape)}; it should be {list(shape)}.{hint}"
+            )
+    for name in found:
+        if name not in wanted:
+            raise Unfit(f"`{name}` is not a weight of the Decoder.")
+    model = solutions.Decoder(config).double().eval()
+    model.load_state_dict({name: found[name].double() for name in wanted})
+    return model(tokens)
+
+
+def _refused(found: Any) -> Any:
+    raise Unfit(f"It returned a {type(found).__name__}; return a dict, name → tensor.")
+
+
+def _gpt2_cases() -> list[Case]:
+    tokens = torch.tensor([[3, 1, 4, 1, 5, 9]])
+    return [Case("a GPT-2 of 2 layers", (2, tokens)), Case("a GPT-2 of 3 layers", (3, tokens))]
+
+
+FROM_GPT2 = Grader(
+    reference=solutions.from_gpt2,
+    cases=_gpt2_cases,
+    use=_use_from_gpt2,
+    shape_hint="a dict, name → tensor",
+    mistakes="""
+# out
+- weights = theirs
++ ours[f"{here}attention.out.weight"] = ours[f"{here}attention.out.weight"].t()
++ weights = theirs
+  `attention.out.weight` is not transposed. It is square, so there is no error: GPT-2 stores (in,
+  out), `nn.Linear` needs (out, in).
+
+# projections
+- .weight"] = weight
++ .weight"] = weight.t()
+  The weights of query, key and value are not transposed: GPT-2 stores (in, out). Transpose
+  `c_attn.weight` before you cut it into three.
+
+# order
+- ("query", "key", "value")
++ ("key", "query", "value")
+  Query and key have changed places: `c_attn` holds query, key, value, in this order.
+
+- ("query", "key", "value")
++ ("query", "value", "key")
+  Key and value have changed places: `c_attn` holds query, key, value, in this order.
+
+- ("query", "key", "value")
++ ("value", "key", "query")
+  Query and value have changed places: `c_attn` holds query, key, value, in this order.
+
+- .t().chunk(3)
++ .t().unflatten(0, (3, 3, -1)).transpose(0, 1).flatten(1, 2)
+- c_attn.bias"].chunk(3)
++ c_attn.bias"].unflatten(0, (3, 3, -1)).transpose(0, 1).flatten(1)
+  You cut `c_attn` head by head (GPT-NeoX stores it like that). GPT-2's first third holds the
+  queries of *all* heads.
+
+# bias
+- .bias"] = bias
++ .bias"] = 0 * bias
+  The biases of query, key and value are 0; use the thirds of `c_attn.bias`.
+
+# norms
+- "ln_1": "norm1"
++ "ln_1": "norm2"
+- "ln_2": "norm2"
++ "ln_2": "norm1"
+  `ln_1` is `norm1`, `ln_2` is `norm2`.
+
+# layers
+- f"transformer.h.{i}."
++ "transformer.h.0."
+  Every block has the weights of layer 0.
+""",
+)

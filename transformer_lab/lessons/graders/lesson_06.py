@@ -1,15 +1,10 @@
-"""Checks for lesson 06, Tokens."""
+"""Checks of lesson 06, Tokens."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from itertools import pairwise
-from typing import Any
-
 import torch
 
-from transformer_lab.lessons.graders.base import Case, Grader, Suspect
+from transformer_lab.lessons.graders.base import Case, Grader
 from transformer_lab.lessons.solutions import lesson_06 as solutions
 
 A, B, C, D, E = range(10, 15)  # ids of bytes
@@ -37,197 +32,103 @@ def _learn_cases() -> list[Case]:
     ]
 
 
-def _learner(
-    weigh=lambda count: count,
-    choose=lambda counts: min(counts, key=lambda pair: (-counts[pair], pair)),
-    replace=None,
-    name=lambda first, done: first + done,
-    ordered: Any = tuple,
-    joined=False,
-    enough=lambda most: True,
-    forget=True,
-):
-    """learn_bpe with one of its steps replaced."""
-
-    def wrong(words, n_merges, first):
-        words = [(list(ids), count) for ids, count in words]
-        if joined:
-            words = [([i for ids, count in words for _ in range(count) for i in ids], 1)]
-        merges, counts = [], Counter()
-        for done in range(n_merges):
-            counts = Counter() if forget else counts
-            for ids, count in words:
-                for pair in pairwise(ids):
-                    counts[ordered(pair)] += weigh(count)
-            if not counts or not enough(max(counts.values())):
-                break
-            best = choose(counts)
-            merges.append(best)
-            words = [((replace or _merged)(ids, best, name(first, done)), n) for ids, n in words]
-        return torch.tensor(merges)
-
-    return wrong
-
-
-def _merged(ids, pair, new):
-    out, i = [], 0
-    while i < len(ids):
-        if tuple(ids[i : i + 2]) == tuple(pair):
-            out.append(new)
-            i += 2
-        else:
-            out.append(ids[i])
-            i += 1
-    return out
-
-
-def _from_the_right(ids, pair, new):
-    return _merged(ids[::-1], pair[::-1], new)[::-1]
-
-
-def _once(ids, pair, new):
-    for i, found in enumerate(pairwise(ids)):
-        if found == pair:
-            return [*ids[:i], new, *ids[i + 2 :]]
-    return ids
-
-
-def _both_ways(ids, pair, new):
-    return _merged(_merged(ids, pair, new), pair[::-1], new)
-
-
-def _second_stays(ids, pair, new):
-    found = [i for i, p in enumerate(pairwise(ids)) if p == pair]
-    return [new if i in found else one for i, one in enumerate(ids)]
-
-
-_LEARN = Grader(
-    name="06/learn_bpe",
-    cases=_learn_cases,
+LEARN = Grader(
     reference=solutions.learn_bpe,
+    cases=_learn_cases,
     shape_hint="one row for each merge that was made, with the two ids that were merged",
-    suspects=(
-        Suspect(
-            "nothing merged",
-            _learner(replace=lambda ids, pair, new: ids),
-            "You took the same pair again and again, because the words still contain it. After "
-            "each round, replace the pair in every word by its new id before you count.",
-        ),
-        Suspect(
-            "all from one count",
-            lambda words, n_merges, first: torch.tensor(
-                sorted((c := _counted(words)), key=lambda pair: (-c[pair], pair))[:n_merges]
-            ),
-            "You took the most frequent pairs of a single count. Each merge changes the words, so "
-            "after it the pairs have to be counted again.",
-        ),
-        Suspect(
-            "counts kept from round to round",
-            _learner(forget=False),
-            "Your counts carry over from one round to the next. Start each round with empty "
-            "counts, because the words have changed.",
-        ),
-        Suspect(
-            "each word counted once",
-            _learner(weigh=lambda count: 1),
-            "You counted each word once. If a word occurs 5 times, each of its pairs counts 5 times.",
-        ),
-        Suspect(
-            "pairs across words",
-            _learner(joined=True),
-            "You counted pairs that reach across two words. No token does that: go through the "
-            "words one by one.",
-        ),
-        Suspect(
-            "order forgotten",
-            _learner(ordered=lambda pair: tuple(sorted(pair)), replace=_both_ways),
-            "You treated (a, b) and (b, a) as the same pair. Order matters: “th” is not “ht”.",
-        ),
-        Suspect(
-            "the rarest pair",
-            _learner(choose=lambda counts: min(counts, key=lambda pair: (counts[pair], pair))),
-            "You took the *least* frequent pair.",
-        ),
-        Suspect(
-            "ties by the largest pair",
-            _learner(choose=lambda counts: max(counts, key=lambda pair: (counts[pair], pair))),
-            "When several pairs were equally frequent, you took the largest. Take the smallest "
-            "pair of ids.",
-        ),
-        Suspect(
-            "ties by the first seen",
-            _learner(choose=lambda counts: max(counts, key=lambda pair: counts[pair])),
-            "When several pairs were equally frequent, you took the one seen first (as `max` and "
-            "`most_common` do). Take the smallest pair of ids, whatever the order of the words.",
-        ),
-        Suspect(
-            "ties by the last seen",
-            _learner(choose=lambda counts: max(reversed(counts), key=lambda pair: counts[pair])),
-            "When several pairs were equally frequent, you took the one seen last. Take the "
-            "smallest pair of ids, whatever the order of the words.",
-        ),
-        Suspect(
-            "only the first in a word",
-            _learner(replace=_once),
-            "You replaced the pair only once in each word. A word may contain it several times.",
-        ),
-        Suspect(
-            "the second stays",
-            _learner(replace=_second_stays),
-            "You replaced the first id of the pair and kept the second. The new id replaces both.",
-        ),
-        Suspect(
-            "from the right",
-            _learner(replace=_from_the_right),
-            "In a run such as “aaa” you merged the last two. Go from left to right.",
-        ),
-        Suspect(
-            "ids from 0",
-            _learner(name=lambda first, done: done),
-            "Your new tokens are numbered from 0. The first of them should have the id `first`.",
-        ),
-        Suspect(
-            "ids one too high",
-            _learner(name=lambda first, done: first + done + 1),
-            "Your new ids are one too high. The first new token should have the id `first`.",
-        ),
-        Suspect(
-            "one id for all",
-            _learner(name=lambda first, done: first),
-            "All your new tokens have the same id. Each merge makes a new token with its own id: "
-            "`first`, `first + 1` and so on.",
-        ),
-        Suspect(
-            "pairs that come once left out",
-            _learner(enough=lambda most: most > 1),
-            "You stopped when no pair occurred twice. Go on until you have made `n_merges` merges "
-            "or no pair is left.",
-        ),
-        Suspect(
-            "one merge too few",
-            lambda words, n_merges, first: solutions.learn_bpe(words, n_merges - 1, first),
-            "One merge is missing at the end.",
-        ),
-        Suspect(
-            "one merge too many",
-            lambda words, n_merges, first: solutions.learn_bpe(words, n_merges + 1, first),
-            "You made one merge too many.",
-        ),
-        Suspect(
-            "words in place of merges",
-            lambda words, n_merges, first: torch.arange(first, first + n_merges),
-            "These are the ids of the new tokens. Return the pairs that were merged into them.",
-        ),
-    ),
+    mistakes="""
+- for ids, _ in words
++ for ids, _ in []
+  You took the same pair again and again, because the words still contain it. After each round,
+  replace the pair in every word by its new id before you count.
+
+= counts = Counter()
+= for ids, count in words:
+=     for pair in pairwise(ids):
+=         counts[pair] += count
+= torch.tensor(sorted(counts, key=lambda pair: (-counts[pair], pair))[:n_merges])
+  You took the most frequent pairs of a single count. Each merge changes the words, so after it
+  the pairs have to be counted again.
+
+- merges = []
++ merges, counts = [], Counter()
+- counts = Counter()
+  Your counts carry over from one round to the next. Start each round with empty counts, because
+  the words have changed.
+
+- += count
++ += 1
+  You counted each word once. If a word occurs 5 times, each of its pairs counts 5 times.
+
+- words = [(list(ids), count) for ids, count in words]
++ words = [([i for ids, count in words for _ in range(count) for i in ids], 1)]
+  You counted pairs that reach across two words. No token does that: go through the words one by
+  one.
+
+- counts[pair] +=
++ counts[tuple(sorted(pair))] +=
+- for ids, _ in words
++ for ids, best in [(ids, pair) for ids, _ in words for pair in (best, best[::-1])]
+  You treated (a, b) and (b, a) as the same pair. Order matters: “th” is not “ht”.
+
+- -counts[pair]
++ counts[pair]
+  You took the *least* frequent pair.
+
+- min(counts, key=lambda pair: (-counts[pair], pair))
++ max(counts, key=lambda pair: (counts[pair], pair))
+  When several pairs were equally frequent, you took the largest. Take the smallest pair of ids.
+
+- min(counts, key=lambda pair: (-counts[pair], pair))
++ max(counts, key=counts.get)
+  When several pairs were equally frequent, you took the one seen first (as `max` and
+  `most_common` do). Take the smallest pair of ids, whatever the order of the words.
+
+- min(counts, key=lambda pair: (-counts[pair], pair))
++ max(reversed(counts), key=counts.get)
+  When several pairs were equally frequent, you took the one seen last. Take the smallest pair of
+  ids, whatever the order of the words.
+
+- ids[i : i + 2] = [new]
++ ids[i : i + 2] = [new]
++ break
+  You replaced the pair only once in each word. A word may contain it several times.
+
+- ids[i : i + 2] = [new]
++ ids[i] = new
+  You replaced the first id of the pair and kept the second. The new id replaces both.
+
+- i = 0
++ i = len(ids) - 2
+- i < len(ids) - 1
++ i >= 0
+- i += 1
++ i -= 1
+  In a run such as “aaa” you merged the last two. Go from left to right.
+
+- [new]
++ [new - first]
+  Your new tokens are numbered from 0. The first of them should have the id `first`.
+
+- [new]
++ [new + 1]
+  Your new ids are one too high. The first new token should have the id `first`.
+
+- [new]
++ [first]
+  All your new tokens have the same id. Each merge makes a new token with its own id: `first`,
+  `first + 1` and so on.
+
+= right(words, n_merges - 1, first)
+  One merge is missing at the end.
+
+= right(words, n_merges + 1, first)
+  You made one merge too many.
+
+= torch.arange(first, first + n_merges)
+  These are the ids of the new tokens. Return the pairs that were merged into them.
+""",
 )
-
-
-def _counted(words) -> Counter:
-    counts: Counter = Counter()
-    for ids, count in words:
-        for pair in pairwise(ids):
-            counts[tuple(pair)] += count
-    return counts
 
 
 def _encode_cases() -> list[Case]:
@@ -247,27 +148,6 @@ def _encode_cases() -> list[Case]:
     ]
 
 
-def _encoder(choose, replace=_merged, rounds=10**6, name=lambda first, rank: first + rank):
-    """encode_word with one of its steps replaced."""
-
-    def wrong(ids, merges, first):
-        rank = {tuple(pair): i for i, pair in enumerate(merges.tolist())}
-        ids = list(ids)
-        for _ in range(rounds):
-            known = [pair for pair in pairwise(ids) if pair in rank]
-            if not known:
-                break
-            best = choose(known, rank)
-            ids = replace(ids, best, name(first, rank[best]))
-        return torch.tensor(ids)
-
-    return wrong
-
-
-def _lowest(known, rank):
-    return min(known, key=rank.__getitem__)
-
-
 def _longest_first(ids, merges, first):
     spelled: dict[int, tuple] = {}
     for i, (left, right) in enumerate(merges.tolist()):
@@ -284,61 +164,54 @@ def _longest_first(ids, merges, first):
     return torch.tensor(out)
 
 
-_ENCODE = Grader(
-    name="06/encode_word",
-    cases=_encode_cases,
+ENCODE = Grader(
     reference=solutions.encode_word,
+    cases=_encode_cases,
     shape_hint="one id for each token of the word",
-    suspects=(
-        Suspect(
-            "nothing merged",
-            lambda ids, merges, first: torch.tensor(ids),
-            "These are the ids that you were passed: nothing is merged.",
-        ),
-        Suspect(
-            "one merge only",
-            _encoder(_lowest, rounds=1),
-            "You stopped after one merge. Go on until none of the word's pairs is in `merges`.",
-        ),
-        Suspect(
-            "the leftmost pair",
-            _encoder(lambda known, rank: known[0]),
-            "You merged the leftmost pair that is in `merges`. Of all pairs in the word, take the "
-            "one that was learned *first*: the one with the smallest row.",
-        ),
-        Suspect(
-            "the longest token",
-            _longest_first,
-            "You took the longest token that fits at each position. That is a different scheme "
-            "(WordPiece's). BPE makes the merges in the order in which they were learned.",
-        ),
-        Suspect(
-            "the latest merge",
-            _encoder(lambda known, rank: max(known, key=rank.__getitem__)),
-            "You took the pair that was learned last. Take the one that was learned first.",
-        ),
-        Suspect(
-            "from the right",
-            _encoder(_lowest, replace=_from_the_right),
-            "In a run of the same letter you merged from the right. Go from left to right, as you "
-            "did when learning.",
-        ),
-        Suspect(
-            "the second stays",
-            _encoder(_lowest, replace=_second_stays, rounds=50),
-            "You replaced the first id of the pair and kept the second. The new id replaces both.",
-        ),
-        Suspect(
-            "the row as the id",
-            _encoder(_lowest, name=lambda first, rank: rank),
-            "You used the numbers of their rows as ids. Row 0 makes the token `first`.",
-        ),
-        Suspect(
-            "ids one too high",
-            _encoder(_lowest, name=lambda first, rank: first + rank + 1),
-            "Your new ids are one too high. Row 0 makes the token `first`.",
-        ),
-    ),
+    mistakes="""
+= torch.tensor(ids)
+  These are the ids that you were passed: nothing is merged.
+
+- while len(ids) > 1
++ for _ in range(len(ids) > 1)
+  You stopped after one merge. Go on until none of the word's pairs is in `merges`.
+
+- min(pairwise(ids), key=lambda pair: rank.get(pair, len(rank)))
++ next((pair for pair in pairwise(ids) if pair in rank), None)
+  You merged the leftmost pair that is in `merges`. Of all pairs in the word, take the one that
+  was learned *first*: the one with the smallest row.
+
+= _longest_first(ids, merges, first)
+  You took the longest token that fits at each position. That is a different scheme (WordPiece's).
+  BPE makes the merges in the order in which they were learned.
+
+- min(
++ max(
+- len(rank)
++ -1
+  You took the pair that was learned last. Take the one that was learned first.
+
+- i = 0
++ i = len(ids) - 2
+- i < len(ids) - 1
++ i >= 0
+- i += 1
++ i -= 1
+  In a run of the same letter you merged from the right. Go from left to right, as you did when
+  learning.
+
+- ids[i : i + 2] = [first + rank[best]]
++ ids[i] = first + rank[best]
+  You replaced the first id of the pair and kept the second. The new id replaces both.
+
+- [first + rank[best]]
++ [rank[best]]
+  You used the numbers of their rows as ids. Row 0 makes the token `first`.
+
+- [first + rank[best]]
++ [first + rank[best] + 1]
+  Your new ids are one too high. Row 0 makes the token `first`.
+""",
 )
 
 
@@ -350,61 +223,43 @@ def _bits_cases() -> list[Case]:
     ]
 
 
-_BITS = Grader(
-    name="06/bits_per_byte",
-    cases=_bits_cases,
+BITS = Grader(
     reference=solutions.bits_per_byte,
+    cases=_bits_cases,
     shape_hint="one number",
-    suspects=(
-        Suspect(
-            "nats",
-            lambda losses, n_bytes: losses.sum() / n_bytes,
-            "These are nats: the loss is a natural logarithm. One bit is ln 2 nats.",
-        ),
-        Suspect(
-            "multiplied by ln 2",
-            lambda losses, n_bytes: losses.sum() * math.log(2) / n_bytes,
-            "You multiplied by ln 2. A bit is *smaller* than a nat, so you need more of them.",
-        ),
-        Suspect(
-            "a token",
-            lambda losses, n_bytes: losses.mean() / math.log(2),
-            "These are bits for each *token*. Add up the losses of all tokens, and divide by the "
-            "number of bytes.",
-        ),
-        Suspect(
-            "nats a token",
-            lambda losses, n_bytes: losses.mean(),
-            "This is the mean loss of a token, in nats. Two things are missing: bits, and bytes.",
-        ),
-        Suspect(
-            "mean over bytes too",
-            lambda losses, n_bytes: losses.mean() / math.log(2) / n_bytes,
-            "You took the mean over the tokens and divided by the bytes as well. Take the *sum* "
-            "of the losses instead.",
-        ),
-        Suspect(
-            "nats, mean, and bytes",
-            lambda losses, n_bytes: losses.mean() / n_bytes,
-            "You took the mean over the tokens and divided by the bytes as well: take the sum "
-            "instead. And these are nats: one bit is ln 2 nats.",
-        ),
-        Suspect(
-            "all bytes together",
-            lambda losses, n_bytes: losses.sum() / math.log(2),
-            "These are the bits of the whole text. Divide by the number of its bytes.",
-        ),
-        Suspect(
-            "log10",
-            lambda losses, n_bytes: losses.sum() / math.log(10) / n_bytes,
-            "You divided by ln 10, which measures in decimal digits. One bit is ln 2 nats.",
-        ),
-        Suspect(
-            "bytes a bit",
-            lambda losses, n_bytes: n_bytes * math.log(2) / losses.sum(),
-            "These are bytes per bit: your fraction is upside down.",
-        ),
-    ),
-)
+    mistakes="""
+- / math.log(2)
+  These are nats: the loss is a natural logarithm. One bit is ln 2 nats.
 
-GRADERS = (_LEARN, _ENCODE, _BITS)
+- / math.log(2)
++ * math.log(2)
+  You multiplied by ln 2. A bit is *smaller* than a nat, so you need more of them.
+
+= losses.mean() / math.log(2)
+  These are bits for each *token*. Add up the losses of all tokens, and divide by the number of
+  bytes.
+
+= losses.mean()
+  This is the mean loss of a token, in nats. Two things are missing: bits, and bytes.
+
+- losses.sum()
++ losses.mean()
+  You took the mean over the tokens and divided by the bytes as well. Take the *sum* of the losses
+  instead.
+
+= losses.mean() / n_bytes
+  You took the mean over the tokens and divided by the bytes as well: take the sum instead. And
+  these are nats: one bit is ln 2 nats.
+
+- / n_bytes
+  These are the bits of the whole text. Divide by the number of its bytes.
+
+- math.log(2)
++ math.log(10)
+  You divided by ln 10, which measures in decimal digits. One bit is ln 2 nats.
+
+- bits / n_bytes
++ n_bytes / bits
+  These are bytes per bit: your fraction is upside down.
+""",
+)

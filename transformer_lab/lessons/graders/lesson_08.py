@@ -1,11 +1,10 @@
-"""Checks for lesson 08, Translation."""
+"""Checks of lesson 08, Translation."""
 
 from __future__ import annotations
 
 import torch
 
-from transformer_lab.lessons.graders.base import Case, Grader, Suspect
-from transformer_lab.lessons.graders.tables_08 import TABLE
+from transformer_lab.lessons.graders.base import Case, Grader
 from transformer_lab.lessons.solutions import lesson_08 as solutions
 
 
@@ -21,102 +20,48 @@ def _mask_cases() -> list[Case]:
     ]
 
 
-def _parts(target, pad_id):
-    n = target.shape[1]
-    return torch.ones(n, n, dtype=torch.bool).tril(), target != pad_id
-
-
-def _only_causal(target, pad_id):
-    causal, _ = _parts(target, pad_id)
-    return causal.expand(len(target), -1, -1)
-
-
-def _only_padding(target, pad_id):
-    causal, real = _parts(target, pad_id)
-    return real[:, None, :].expand(-1, len(causal), -1)
-
-
-def _inverted(target, pad_id):
-    return ~solutions.decoder_mask(target, pad_id)
-
-
-def _upper(target, pad_id):
-    causal, real = _parts(target, pad_id)
-    return causal.mT & real[:, None, :]
-
-
-def _no_diagonal(target, pad_id):
-    causal, real = _parts(target, pad_id)
-    return causal.tril(-1) & real[:, None, :]
-
-
-def _rows(target, pad_id):
-    causal, real = _parts(target, pad_id)
-    return causal & real[:, :, None]
-
-
-def _either(target, pad_id):
-    causal, real = _parts(target, pad_id)
-    return causal | real[:, None, :]
-
-
-def _always_zero(target, pad_id):
-    return solutions.decoder_mask(target, 0)
-
-
-_MASK = Grader(
-    name="08/decoder_mask",
-    cases=_mask_cases,
+MASK = Grader(
     reference=solutions.decoder_mask,
+    cases=_mask_cases,
     shape_hint="`[batch, query, key]`, with as many queries and keys as tokens",
-    suspects=(
-        Suspect(
-            "padding forgotten",
-            _only_causal,
-            "The future is hidden, but padding can still be seen. A query may attend to a key only "
-            "if the key is not `pad_id`.",
-        ),
-        Suspect(
-            "causality forgotten",
-            _only_padding,
-            "Padding is hidden, but the future can still be seen, so the model can copy the word "
-            "that it should predict. A query may attend to itself and to what comes before it.",
-        ),
-        Suspect(
-            "inverted",
-            _inverted,
-            "The mask is inverted: True should mean “may attend”. (In some libraries it means the "
-            "opposite, so always check.)",
-        ),
-        Suspect(
-            "the past hidden",
-            _upper,
-            "The triangle is the wrong way round: your queries see the future instead of the past.",
-        ),
-        Suspect(
-            "diagonal hidden",
-            _no_diagonal,
-            "A token may attend to itself: keep the diagonal. Otherwise the first token sees nothing.",
-        ),
-        Suspect(
-            "queries masked in place of keys",
-            _rows,
-            "You hid the rows of padding. It is the columns that have to be hidden: no token may "
-            "attend *to* padding, so mask the last axis (keys). (A row that is all False has no "
-            "softmax.)",
-        ),
-        Suspect(
-            "or in place of and",
-            _either,
-            "A pair is allowed if it is not in the future *and* not padding: `&`, not `|`.",
-        ),
-        Suspect(
-            "padding is always 0",
-            _always_zero,
-            "You assumed that padding is 0. It is whatever `pad_id` says.",
-        ),
-    ),
+    mistakes="""
+- target != pad_id
++ torch.ones_like(target, dtype=torch.bool)
+  The future is hidden, but padding can still be seen. A query may attend to a key only if the key
+  is not `pad_id`.
+
+- .tril()
+  Padding is hidden, but the future can still be seen, so the model can copy the word that it
+  should predict. A query may attend to itself and to what comes before it.
+
+- causal & real[:, None, :]
++ ~(causal & real[:, None, :])
+  The mask is inverted: True should mean “may attend”. (In some libraries it means the opposite,
+  so always check.)
+
+- .tril()
++ .triu()
+  The triangle is the wrong way round: your queries see the future instead of the past.
+
+- .tril()
++ .tril(-1)
+  A token may attend to itself: keep the diagonal. Otherwise the first token sees nothing.
+
+- real[:, None, :]
++ real[:, :, None]
+  You hid the rows of padding. It is the columns that have to be hidden: no token may attend *to*
+  padding, so mask the last axis (keys). (A row that is all False has no softmax.)
+
+- causal &
++ causal |
+  A pair is allowed if it is not in the future *and* not padding: `&`, not `|`.
+
+- != pad_id
++ != 0
+  You assumed that padding is 0. It is whatever `pad_id` says.
+""",
 )
+
 
 _VOCABULARY = 8
 
@@ -147,106 +92,163 @@ def _negative(ids):
     return _counts_up(ids) - 3
 
 
-def _greedy_cases() -> list[Case]:
-    return [
+GREEDY = Grader(
+    reference=solutions.greedy,
+    cases=lambda: [
         Case("a model that writes 3 4 5 and ends", (_counts_up, 1, 2, 10)),
         Case("a model that never ends, at most 4 tokens", (_never_ends, 1, 2, 4)),
         Case("a model that uses everything it has written", (_reads_everything, 1, 2, 9)),
         Case("scores that are all negative", (_negative, 1, 2, 9)),
+    ],
+    shape_hint="the tokens that were written, one axis, without `bos` and `eos`",
+    mistakes="""
+- ids[1:]
++ ids
+  Your result begins with `bos`. The decoder reads it but did not write it: leave it out.
+
+- if new == eos:
+-     break
+- ids = torch.cat([ids, new.view(1)])
++ ids = torch.cat([ids, new.view(1)])
++ if new == eos:
++     break
+  Your result ends with `eos`. That token only says that the text is over: leave it out.
+
+- if new == eos:
+-     break
+- ids = torch.cat([ids, new.view(1)])
++ ids = torch.cat([ids, new.view(1)])
++ if new == eos:
++     break
+- ids[1:]
++ ids
+  Your result still has `bos` in front and `eos` at its end. Neither is part of the text.
+
+- next_scores(ids)
++ next_scores(ids[-1:])
+  You passed `next_scores` the last token alone. The decoder reads everything that it has written
+  so far, including `bos`.
+
+- argmax
++ argmin
+  You took the token with the lowest score. Greedy takes the highest: `argmax`.
+
+- range(longest)
++ range(longest + 1)
+  You wrote one token more than `longest`.
+
+- range(longest)
++ range(longest - 1)
+  You wrote one token fewer than `longest` allows. Does `bos` count? It does not.
+
+- new == eos
++ False
+  You went on after `eos`. When `eos` is the likeliest token, the text is over.
+
+- ids[1:]
++ ids[-1:]
+  You returned the last token alone. Return all tokens that were written.
+""",
+)
+
+
+def _texts(seed: int, *, lengths: list[tuple[int, int]], heads: int, vocab_size: int, pad_id: int):
+    """Arguments: padded texts of (source, target) words, and maps that attend to no padding."""
+    draw = torch.Generator().manual_seed(seed)
+    n_keys, n_words = (max(sides) for sides in zip(*lengths, strict=True))
+    words = torch.tensor([i for i in range(2, vocab_size) if i != pad_id])
+    source = torch.full((len(lengths), n_keys), pad_id)
+    target = torch.full((len(lengths), n_words + 1), pad_id)
+    target[:, 0] = 1
+    for row, (keys, written) in enumerate(lengths):
+        source[row, :keys] = words[torch.randint(len(words), (keys,), generator=draw)]
+        target[row, 1 : written + 1] = words[torch.randint(len(words), (written,), generator=draw)]
+    scores = 3 * torch.randn(len(lengths), heads, n_words + 1, n_keys, generator=draw)
+    scores = scores.masked_fill((source == pad_id)[:, None, None], float("-inf"))
+    return scores.softmax(-1), source, target, pad_id, vocab_size
+
+
+def _table_cases() -> list[Case]:
+    some = [(5, 7), (3, 4), (6, 5), (4, 8)]
+    one = [(6, 9)]
+    return [
+        Case("four texts and two heads", _texts(1, lengths=some, heads=2, vocab_size=9, pad_id=0)),
+        Case("one text and one head", _texts(2, lengths=one, heads=1, vocab_size=7, pad_id=0)),
+        Case("texts padded with 5", _texts(3, lengths=some, heads=3, vocab_size=8, pad_id=5)),
     ]
 
 
-def _with_start(next_scores, bos, eos, longest):
-    return torch.cat([torch.tensor([bos]), solutions.greedy(next_scores, bos, eos, longest)])
+TABLE = Grader(
+    reference=solutions.translation_table,
+    cases=_table_cases,
+    shape_hint="`[vocab_size, vocab_size]`: a row for each word of the target",
+    mistakes="""
+= right(maps[:, :, 1:], source, target[:, :-1], pad_id, vocab_size)
+  Your rows run ahead of your words: word t is written by row t − 1, because row 0 has read `<s>`
+  and writes word 1.
 
+# row
+- place - 1
++ place
+  For each word you took the row that has read *this* word. That row writes the word after it: the
+  attention that belongs to a word is one row above.
 
-def _with_end(next_scores, bos, eos, longest):
-    ids = solutions.greedy(next_scores, bos, eos, longest)
-    return torch.cat([ids, torch.tensor([eos])]) if len(ids) < longest else ids
+# heads
+- .mean(dim=0)
++ [0]
+  You used one head alone. Take the mean over all heads of a text first.
 
+- .mean(dim=0)
++ .amax(dim=0)
+  For each source word you took the head that attends to it most. Take the mean over the heads.
 
-def _with_both(next_scores, bos, eos, longest):
-    return torch.cat([torch.tensor([bos]), _with_end(next_scores, bos, eos, longest)])
+# padding
+- word == pad_id
++ False
+  Padding of the target is counted as if it were a word. Leave out the positions that hold
+  `pad_id`.
 
+# partner
+- counts = torch.zeros
++ source = torch.arange(source.shape[1]).expand_as(source)
++ counts = torch.zeros
+  You counted the *position* that a word attends to. Count the word at that position instead: look
+  it up in `source`.
 
-def _forgets_the_past(next_scores, bos, eos, longest):
-    return solutions.greedy(lambda ids: next_scores(ids[-1:]), bos, eos, longest)
+# count
+- counts[word, partner] += 1
++ for partner, weight in zip(source[text], looks, strict=True):
++     counts[word, partner] += weight
+  You added up the weights. Here each written word has one vote, for the source word that it
+  attends to most.
 
+- += 1
++ = 1
+  You count each pair of words once, however often it occurs. (`counts[words, partners] += 1` with
+  tensors of indices does that: an index that occurs twice is added once. Use a loop, `bincount`
+  or `index_put_(…, accumulate=True)`.)
 
-def _least_likely(next_scores, bos, eos, longest):
-    return solutions.greedy(lambda ids: -next_scores(ids), bos, eos, longest)
+# sides
+- totals =
++ counts = counts.T
++ totals =
+  The table is transposed: rows should be target words, and columns source words.
 
+# shares
+- counts / totals.clamp(min=1)
++ counts
+  These are counts. Divide each row by its sum, so that it holds fractions of the target word's
+  votes.
 
-def _too_many(next_scores, bos, eos, longest):
-    return solutions.greedy(next_scores, bos, eos, longest + 1)
+- counts.sum(dim=-1
++ counts.sum(dim=0
+  You divided each column by its sum. Each *row* should sum to 1.
 
+- totals.clamp(min=1)
++ counts.sum()
+  You divided by the number of all words. Divide each row by its own sum.
 
-def _too_few(next_scores, bos, eos, longest):
-    return solutions.greedy(next_scores, bos, eos, longest - 1)
-
-
-def _goes_on(next_scores, bos, eos, longest):
-    return solutions.greedy(next_scores, bos, -1, longest)
-
-
-def _only_the_last(next_scores, bos, eos, longest):
-    return solutions.greedy(next_scores, bos, eos, longest)[-1:]
-
-
-_GREEDY = Grader(
-    name="08/greedy",
-    cases=_greedy_cases,
-    reference=solutions.greedy,
-    shape_hint="the tokens that were written, one axis, without `bos` and `eos`",
-    suspects=(
-        Suspect(
-            "start kept",
-            _with_start,
-            "Your result begins with `bos`. The decoder reads it but did not write it: leave it "
-            "out.",
-        ),
-        Suspect(
-            "end kept",
-            _with_end,
-            "Your result ends with `eos`. That token only says that the text is over: leave it out.",
-        ),
-        Suspect(
-            "start and end kept",
-            _with_both,
-            "Your result still has `bos` in front and `eos` at its end. Neither is part of the text.",
-        ),
-        Suspect(
-            "the past forgotten",
-            _forgets_the_past,
-            "You passed `next_scores` the last token alone. The decoder reads everything that it "
-            "has written so far, including `bos`.",
-        ),
-        Suspect(
-            "the least likely",
-            _least_likely,
-            "You took the token with the lowest score. Greedy takes the highest: `argmax`.",
-        ),
-        Suspect(
-            "one too many",
-            _too_many,
-            "You wrote one token more than `longest`.",
-        ),
-        Suspect(
-            "one too few",
-            _too_few,
-            "You wrote one token fewer than `longest` allows. Does `bos` count? It does not.",
-        ),
-        Suspect(
-            "does not end",
-            _goes_on,
-            "You went on after `eos`. When `eos` is the likeliest token, the text is over.",
-        ),
-        Suspect(
-            "the last token only",
-            _only_the_last,
-            "You returned the last token alone. Return all tokens that were written.",
-        ),
-    ),
+- .clamp(min=1)
+  Rows of words that were never written are 0 / 0. They should be 0: divide by at least 1.
+""",
 )
-
-GRADERS = (_MASK, _GREEDY, TABLE)

@@ -1,11 +1,10 @@
-"""Checks for lesson 09, BERT."""
+"""Checks of lesson 09, BERT."""
 
 from __future__ import annotations
 
 import torch
 
-from transformer_lab.lessons.graders.base import Case, Grader, Suspect
-from transformer_lab.lessons.graders.probes_09 import PROBE
+from transformer_lab.lessons.graders.base import Case, Grader, random
 from transformer_lab.lessons.solutions import lesson_09 as solutions
 
 
@@ -24,145 +23,64 @@ def _words(seed: int, texts: int, places: int, mask_id: int, *, padding: int = 0
     return tokens, may_hide, chance, fate, other, mask_id
 
 
-def _mask_cases() -> list[Case]:
-    return [
+MASK = Grader(
+    reference=solutions.mask_words,
+    cases=lambda: [
         Case("three texts of 24 words", _words(1, 3, 24, 4)),
         Case("two texts, one with padding", _words(2, 2, 18, 7, padding=6)),
         Case("a single text", _words(3, 1, 30, 4)),
-    ]
-
-
-def _parts(tokens, may_hide, chance, fate, other, mask_id, *, rate=0.15):
-    chosen = may_hide & (chance < rate)
-    shown = torch.where(chosen & (fate < 0.8), mask_id, tokens)
-    shown = torch.where(chosen & (fate >= 0.8) & (fate < 0.9), other, shown)
-    return chosen, shown
-
-
-def _all_as_mask(tokens, may_hide, chance, fate, other, mask_id):
-    chosen, _ = _parts(tokens, may_hide, chance, fate, other, mask_id)
-    return torch.stack([torch.where(chosen, mask_id, tokens), torch.where(chosen, tokens, -100)])
-
-
-def _never_as_it_is(tokens, may_hide, chance, fate, other, mask_id):
-    chosen, _ = _parts(tokens, may_hide, chance, fate, other, mask_id)
-    shown = torch.where(chosen, torch.where(fate < 0.8, mask_id, other), tokens)
-    return torch.stack([shown, torch.where(chosen, tokens, -100)])
-
-
-def _labels_everywhere(tokens, *rest):
-    _, shown = _parts(tokens, *rest)
-    return torch.stack([shown, tokens])
-
-
-def _labels_of_what_is_shown(tokens, *rest):
-    chosen, shown = _parts(tokens, *rest)
-    return torch.stack([shown, torch.where(chosen, shown, -100)])
-
-
-def _labels_at_masks_only(tokens, may_hide, chance, fate, other, mask_id):
-    _, shown = _parts(tokens, may_hide, chance, fate, other, mask_id)
-    return torch.stack([shown, torch.where(shown == mask_id, tokens, -100)])
-
-
-def _labels_where_changed(tokens, *rest):
-    _, shown = _parts(tokens, *rest)
-    return torch.stack([shown, torch.where(shown != tokens, tokens, -100)])
-
-
-def _labels_inverted(tokens, *rest):
-    chosen, shown = _parts(tokens, *rest)
-    return torch.stack([shown, torch.where(chosen, -100, tokens)])
-
-
-def _zero_for_not_asked(tokens, *rest):
-    chosen, shown = _parts(tokens, *rest)
-    return torch.stack([shown, torch.where(chosen, tokens, 0)])
-
-
-def _special_too(tokens, may_hide, *rest):
-    return solutions.mask_words(tokens, torch.ones_like(may_hide), *rest)
-
-
-def _too_many(tokens, may_hide, chance, fate, other, mask_id):
-    chosen, shown = _parts(tokens, may_hide, chance, fate, other, mask_id, rate=0.85)
-    return torch.stack([shown, torch.where(chosen, tokens, -100)])
-
-
-def _turned(tokens, *rest):
-    return solutions.mask_words(tokens, *rest).flip(0)
-
-
-_MASK = Grader(
-    name="09/mask_words",
-    cases=_mask_cases,
-    reference=solutions.mask_words,
+    ],
     shape_hint="`torch.stack([shown, labels])`, which is `[2, text, position]`",
-    suspects=(
-        Suspect(
-            "always <mask>",
-            _all_as_mask,
-            "Every chosen word became `<mask>`. Only those with `fate < 0.8` should; the next tenth "
-            "becomes the word in `other`, and the last tenth stays as it is.",
-        ),
-        Suspect(
-            "never as it is",
-            _never_as_it_is,
-            "No chosen word stays as it is. Where `fate >= 0.9`, the original word should stay, "
-            "and still have a label.",
-        ),
-        Suspect(
-            "labels everywhere",
-            _labels_everywhere,
-            "Every word has a label. Where nothing was chosen, the label should be −100: no label.",
-        ),
-        Suspect(
-            "labels of what is shown",
-            _labels_of_what_is_shown,
-            "Your labels are what the model *sees*. They should be the original words: `tokens`.",
-        ),
-        Suspect(
-            "labels at <mask> only",
-            _labels_at_masks_only,
-            "Only the positions with `<mask>` have a label. All chosen positions should: also those "
-            "with another word, and those that stay as they are.",
-        ),
-        Suspect(
-            "labels where something changed",
-            _labels_where_changed,
-            "Chosen words that stay as they are have no label. They need one, too.",
-        ),
-        Suspect(
-            "labels inverted",
-            _labels_inverted,
-            "The labels are the wrong way round: −100 belongs where *no* word was chosen.",
-        ),
-        Suspect(
-            "0 for not asked",
-            _zero_for_not_asked,
-            "You used 0 for “no label”. 0 is a token; the loss ignores −100.",
-        ),
-        Suspect(
-            "special tokens hidden",
-            _special_too,
-            "You also chose positions where `may_hide` is False: `<s>`, `</s>` and padding.",
-        ),
-        Suspect(
-            "85 % chosen",
-            _too_many,
-            "You chose 85 % of the words. A position is chosen where `chance` is *below* 0.15.",
-        ),
-        Suspect(
-            "labels first",
-            _turned,
-            "The two are in the wrong order: what the model sees comes first, then the labels.",
-        ),
-    ),
-)  # fmt: skip
+    mistakes="""
+- chosen & (fate < 0.8)
++ chosen
+- (fate >= 0.8)
++ False
+  Every chosen word became `<mask>`. Only those with `fate < 0.8` should; the next tenth becomes
+  the word in `other`, and the last tenth stays as it is.
 
+- & (fate < 0.9)
+  No chosen word stays as it is. Where `fate >= 0.9`, the original word should stay, and still
+  have a label.
 
-def _states(seed: int, *shape: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+- torch.where(chosen, tokens, -100)
++ tokens
+  Every word has a label. Where nothing was chosen, the label should be −100: no label.
+
+- chosen, tokens
++ chosen, shown
+  Your labels are what the model *sees*. They should be the original words: `tokens`.
+
+- chosen, tokens
++ shown == mask_id, tokens
+  Only the positions with `<mask>` have a label. All chosen positions should: also those with
+  another word, and those that stay as they are.
+
+- chosen, tokens
++ shown != tokens, tokens
+  Chosen words that stay as they are have no label. They need one, too.
+
+- tokens, -100
++ -100, tokens
+  The labels are the wrong way round: −100 belongs where *no* word was chosen.
+
+- -100
++ 0
+  You used 0 for “no label”. 0 is a token; the loss ignores −100.
+
+- may_hide & (chance
++ (chance
+  You also chose positions where `may_hide` is False: `<s>`, `</s>` and padding.
+
+- 0.15
++ 0.85
+  You chose 85 % of the words. A position is chosen where `chance` is *below* 0.15.
+
+- [shown, labels]
++ [labels, shown]
+  The two are in the wrong order: what the model sees comes first, then the labels.
+""",
+)
 
 
 def _real(*lengths: int) -> torch.Tensor:
@@ -172,52 +90,162 @@ def _real(*lengths: int) -> torch.Tensor:
 def _vector_cases() -> list[Case]:
     in_front = _real(5, 2).flip(-1)
     return [
-        Case("three texts of 6, 4 and 1 words", (_states(1, 3, 6, 8), _real(6, 4, 1))),
-        Case("two texts with padding in front", (_states(2, 2, 5, 4), in_front)),
-        Case("one text without padding", (_states(3, 1, 4, 8), _real(4))),
+        Case("three texts of 6, 4 and 1 words", (random(1, 3, 6, 8), _real(6, 4, 1))),
+        Case("two texts with padding in front", (random(2, 2, 5, 4), in_front)),
+        Case("one text without padding", (random(3, 1, 4, 8), _real(4))),
     ]
 
 
-_VECTOR = Grader(
-    name="09/sentence_vector",
-    cases=_vector_cases,
+VECTOR = Grader(
     reference=solutions.sentence_vector,
+    cases=_vector_cases,
     shape_hint="`[text, d]`: one vector for each text",
-    suspects=(
-        Suspect(
-            "padding counted",
-            lambda states, real: states.mean(-2),
-            "You count padding, both in the sum and in the number. Only positions where `real` "
-            "is True should count.",
-        ),
-        Suspect(
-            "divided by all places",
-            lambda states, real: (states * real[..., None]).mean(-2),
-            "The sum leaves padding out, but you divide by all positions. Divide by the number of "
-            "real ones.",
-        ),
-        Suspect(
-            "sum",
-            lambda states, real: (states * real[..., None]).sum(-2),
-            "That is the sum over the words. Divide it by how many there are, or long texts weigh more.",
-        ),
-        Suspect(
-            "mask inverted",
-            lambda states, real: (states * ~real[..., None]).sum(-2) / (~real).sum(-1, keepdim=True),
-            "You took the mean over the *padding*. True means a real word.",
-        ),
-        Suspect(
-            "first token",
-            lambda states, real: states[:, 0],
-            "That is the vector of the first token. BERT does it that way, but this exercise wants "
-            "the mean.",
-        ),
-        Suspect(
-            "one number for all texts",
-            lambda states, real: (states * real[..., None]).sum(-2) / real.sum(),
-            "You divide by the number of words in all texts together. Each text has its own number.",
-        ),
-    ),
-)  # fmt: skip
+    mistakes="""
+- real[..., None]
++ torch.ones_like(real[..., None])
+  You count padding, both in the sum and in the number. Only positions where `real` is True should
+  count.
 
-GRADERS = (_MASK, _VECTOR, PROBE)
+- .sum(-2) / ones.sum(-2)
++ .mean(-2)
+  The sum leaves padding out, but you divide by all positions. Divide by the number of real ones.
+
+- / ones.sum(-2)
+  That is the sum over the words. Divide it by how many there are, or long texts weigh more.
+
+- real[..., None]
++ (~real[..., None])
+  You took the mean over the *padding*. True means a real word.
+
+= states[:, 0]
+  That is the vector of the first token. BERT does it that way, but this exercise wants the mean.
+
+- ones.sum(-2)
++ ones.sum()
+  You divide by the number of words in all texts together. Each text has its own number.
+""",
+)
+
+
+def _probe_arguments(seed: int, *, n: int, d: int, n_test: int, steps: int, lr: float) -> tuple:
+    draw = torch.Generator().manual_seed(seed)
+    labels = (torch.arange(n) % 3 != 0).float()  # one class is larger
+    scale = 0.5 + torch.rand(d, generator=draw)
+    shift = torch.randn(d, generator=draw)
+    train = torch.randn(n, d, generator=draw) + labels[:, None]
+    test = 1.5 * torch.randn(n_test, d, generator=draw) + 0.7
+    return train * scale + shift, labels, test * scale + shift, steps, lr
+
+
+PROBE = Grader(
+    reference=solutions.linear_probe,
+    cases=lambda: [
+        Case(
+            "8 texts to learn from, 5 others",
+            _probe_arguments(1, n=8, d=3, n_test=5, steps=12, lr=0.5),
+        ),
+        Case("a single step", _probe_arguments(2, n=6, d=4, n_test=4, steps=1, lr=0.3)),
+        Case("60 steps", _probe_arguments(3, n=12, d=5, n_test=7, steps=60, lr=0.2)),
+    ],
+    shape_hint="one probability for each row of `test`",
+    mistakes="""
+- range(steps)
++ range(steps - 1)
+  You took one step too few: take `steps` of them.
+
+- range(steps)
++ range(steps + 1)
+  You took one step too many: take `steps` of them.
+
+- test - mean
++ train - mean
+  These are the probabilities for the rows of `train`. Return those for `test`.
+
+- torch.sigmoid(scores)
++ 1 - torch.sigmoid(scores)
+  That is the probability of class 0. Return that of class 1.
+
+- bias = bias
++ error = torch.sigmoid(x @ weights + bias) - labels
++ bias = bias
+  You moved the weights, and computed the error again before you moved the bias. Both gradients
+  belong to the same step: compute the error once.
+
+# standardise
+- (test - mean) / spread
++ (test - test.mean(dim=0)) / test.std(dim=0)
+  You standardised `test` by its own mean and spread. Then the result for a text depends on the
+  other test texts. Use the mean and spread of `train`.
+
+- mean, spread = train.mean(dim=0), train.std(dim=0)
++ both = torch.cat([train, test])
++ mean, spread = both.mean(dim=0), both.std(dim=0)
+  You took the mean and spread of `train` and `test` together. Nothing of `test` may reach the
+  probe.
+
+- (test - mean) / spread
++ test
+  `test` is not standardised. The border was drawn through standardised numbers, so `test` has to
+  be standardised too.
+
+- (train - mean) / spread
++ train
+- (test - mean) / spread
++ test
+  Nothing is standardised: subtract the mean and divide by the spread.
+
+- train.std(dim=0)
++ 1.0
+  You subtracted the mean but did not divide by the standard deviation.
+
+- train.mean(dim=0), train.std(dim=0)
++ train.mean(), train.std()
+  You took one mean and one spread for everything. Each of the d numbers has its own: `dim=0`.
+
+- train.std(dim=0)
++ train.std(dim=0, correction=0)
+  Your standard deviation divides by n. Use `std(dim=0)`, which divides by n − 1.
+
+# scale
+- / len(x)
++
+- error.mean()
++ error.sum()
+  You summed over the texts. The gradient of the *mean* loss is divided by their number.
+
+# sign
+- weights = weights
++ error = -error
++ weights = weights
+  You went uphill: with p − y as the error, *subtract* `lr` times the gradient.
+
+# error
+- error = torch.sigmoid(x @ weights + bias) - labels
++ p = torch.sigmoid(x @ weights + bias)
++ error = (p - labels) * p * (1 - p)
+  That is the gradient of a squared error: it has a factor p·(1 − p). The gradient of
+  cross-entropy has p − y alone.
+
+- - labels
++ - (2 * labels - 1)
+  You made the labels −1 and 1. The probability is compared with 0 and 1.
+
+- torch.sigmoid(x
++ (x
+  In the loop you compared the *score* with the label. Turn it into a probability first.
+
+# bias
+- bias = bias - lr
++ _ = lr
+  The bias stays 0. It has a gradient, too: the mean of p − y.
+
+# result
+- torch.sigmoid(scores)
++ scores
+  These are scores. A sigmoid turns them into probabilities.
+
+- torch.sigmoid(scores)
++ (scores > 0).to(x.dtype)
+  These are classes, 0 and 1. Return the probability of class 1.
+""",
+)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
-from transformer_lab.lessons.graders.base import Case, Grader, Suspect
-from transformer_lab.lessons.graders.beams_16 import BEAM
+from transformer_lab.lessons.graders.base import Case, Grader
 from transformer_lab.lessons.solutions import lesson_16 as solutions
 
 
@@ -82,191 +80,319 @@ def _bleu_cases() -> list[Case]:
     ]
 
 
-def _runs(words: list[str], n: int) -> Counter:
-    return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
-
-
-def _clipped(runs: Counter, wanted: Counter) -> tuple[int, int]:
-    return sum((runs & wanted).values()), sum(runs.values())
-
-
-def _unclipped(runs: Counter, wanted: Counter) -> tuple[int, int]:
-    return sum(k for run, k in runs.items() if run in wanted), sum(runs.values())
-
-
-def _different(runs: Counter, wanted: Counter) -> tuple[int, int]:
-    return len(runs.keys() & wanted.keys()), len(runs)
-
-
-def _recalled(runs: Counter, wanted: Counter) -> tuple[int, int]:
-    return sum((runs & wanted).values()), sum(wanted.values())
-
-
-def _paper(written: int, wanted: int) -> float:
-    return min(1.0, math.exp(1 - wanted / written))
-
-
-def _none(written: int, wanted: int) -> float:
-    return 1.0
-
-
-def _geometric(precisions: list[float]) -> float:
-    if min(precisions) <= 0:
-        return 0.0
-    return math.exp(sum(map(math.log, precisions)) / len(precisions))
-
-
-def _product(precisions: list[float]) -> float:
-    return math.prod(precisions)
-
-
-def _average(precisions: list[float]) -> float:
-    return sum(precisions) / len(precisions)
-
-
-def _bleu(
-    lengths: range = range(1, 5),
-    count: Callable = _clipped,
-    brevity: Callable = _paper,
-    mean: Callable = _geometric,
-    scale: float = 100.0,
-) -> Callable[..., torch.Tensor]:
-    """BLEU with one or more of its parts replaced."""
-
-    def wrong(texts, references):
-        precisions = []
-        for n in lengths:
-            counts = [
-                count(_runs(t, n), _runs(r, n)) for t, r in zip(texts, references, strict=True)
-            ]
-            hits, total = map(sum, zip(*counts, strict=True))
-            precisions.append(hits / max(total, 1))
-        written, wanted = sum(map(len, texts)), sum(map(len, references))
-        return torch.tensor(scale * brevity(written, wanted) * mean(precisions))
-
-    return wrong
-
-
-def _by_sentence(texts, references):
-    pairs = zip(texts, references, strict=True)
-    return torch.stack([_bleu()([t], [r]) for t, r in pairs]).mean()
-
-
-def _pooled(texts, references):
-    def runs(many, n):
-        return sum((_runs(words, n) for words in many), Counter())
-
-    counts = [_clipped(runs(texts, n), runs(references, n)) for n in range(1, 5)]
-    written, wanted = sum(map(len, texts)), sum(map(len, references))
-    precisions = [hits / max(total, 1) for hits, total in counts]
-    return torch.tensor(100 * _paper(written, wanted) * _geometric(precisions))
-
-
-_CLIP = (
-    "You count a run as often as the translation has it, even if the reference has it less often: "
-    "“der der der der” would be wholly right. Count it at most as often as the reference has it."
-)
-_SHORT = "You do not penalise translations that are too short. Multiply by the brevity penalty."
-_SCALE = "This is a fraction between 0 and 1. BLEU goes from 0 to 100."
-
-_BLEU = Grader(
-    name="16/bleu",
-    cases=_bleu_cases,
+BLEU = Grader(
     reference=solutions.bleu,
+    cases=_bleu_cases,
     shape_hint="one number, a tensor without axes",
-    suspects=(
-        Suspect("not clipped", _bleu(count=_unclipped), _CLIP),
-        Suspect(
-            "different runs only",
-            _bleu(count=_different),
-            "You counted each different run once. A run that occurs twice in the translation and "
-            "twice in the reference counts twice.",
-        ),
-        Suspect(
-            "fractions of the reference",
-            _bleu(count=_recalled),
-            "You divided by the number of runs in the references. Precision asks which fraction of "
-            "the runs in the *translations* is right.",
-        ),
-        Suspect("no brevity penalty", _bleu(brevity=_none), _SHORT),
-        Suspect(
-            "long texts rewarded",
-            _bleu(brevity=lambda written, wanted: math.exp(1 - wanted / written)),
-            "Your penalty rewards translations that are too long. The brevity penalty is never above 1.",
-        ),
-        Suspect(
-            "the ratio turned",
-            _bleu(brevity=lambda written, wanted: _paper(wanted, written)),
-            "Your brevity penalty punishes translations that are too *long*: the two lengths are "
-            "swapped. The penalty is $e^{1 - r/c}$, with $c$ words in the translations and $r$ in the "
-            "references.",
-        ),
-        Suspect(
-            "the plain ratio",
-            _bleu(brevity=lambda written, wanted: min(1.0, written / wanted)),
-            "You multiplied by the ratio of the lengths. The penalty is $e^{1 - r/c}$, or 1 if the "
-            "translations are not shorter.",
-        ),
-        Suspect(
-            "a mean over sentences",
-            _by_sentence,
-            "You took the mean of the BLEU of each sentence. First add up the hits and the runs of "
-            "**all** sentences, then divide: most single sentences have no right run of four words.",
-        ),
-        Suspect(
-            "all sentences in one heap",
-            _pooled,
-            "You accept a run from the reference of *another* sentence. Compare each translation with "
-            "its own reference, and add up the hits.",
-        ),
-        Suspect(
-            "the average",
-            _bleu(mean=_average),
-            "You took the average of the four precisions. BLEU takes their geometric mean, which is 0 "
-            "as soon as one of them is.",
-        ),
-        Suspect(
-            "the product",
-            _bleu(mean=_product),
-            "You multiplied the four precisions. Their geometric mean is the fourth root of that "
-            "product: divide the sum of the logarithms by 4.",
-        ),
-        Suspect(
-            "runs of one word only",
-            _bleu(range(1, 2)),
-            "You compare only single words, so their order does not matter. Use runs of one, two, "
-            "three and four words.",
-        ),
-        Suspect(
-            "runs of four words only",
-            _bleu(range(4, 5)),
-            "You compare only runs of four words. Use runs of one, two and three words as well.",
-        ),
-        Suspect(
-            "up to three words",
-            _bleu(range(1, 4)),
-            "You stopped at runs of three words. `range(1, 4)` ends before 4.",
-        ),
-        Suspect(
-            "up to five words",
-            _bleu(range(1, 6)),
-            "You went on to runs of five words. BLEU stops at four.",
-        ),
-        Suspect("a fraction", _bleu(scale=1.0), _SCALE),
-        Suspect("a fraction, not clipped", _bleu(scale=1.0, count=_unclipped), f"{_SCALE} {_CLIP}"),
-        Suspect("a fraction, no penalty", _bleu(scale=1.0, brevity=_none), f"{_SCALE} {_SHORT}"),
-        Suspect(
-            "not clipped, no penalty",
-            _bleu(count=_unclipped, brevity=_none),
-            f"{_CLIP} And: {_SHORT}",
-        ),
-        Suspect(
-            "average, no penalty",
-            _bleu(mean=_average, brevity=_none),
-            "You took the average of the four precisions; BLEU takes their geometric mean. And: "
-            + _SHORT,
-        ),
-    ),
+    mistakes="""
+- sum((found & runs(wanted, n)).values())
++ sum(k for run, k in found.items() if run in runs(wanted, n))
+  You count a run as often as the translation has it, even if the reference has it less often:
+  “der der der der” would be wholly right. Count it at most as often as the reference has it.
+
+- sum((found & runs(wanted, n)).values())
++ len(found & runs(wanted, n))
+- sum(found.values())
++ len(found)
+  You counted each different run once. A run that occurs twice in the translation and twice in the
+  reference counts twice.
+
+- sum(found.values())
++ sum(runs(wanted, n).values())
+  You divided by the number of runs in the references. Precision asks which fraction of the runs
+  in the *translations* is right.
+
+- 100 * brevity
++ 100
+  You do not penalise translations that are too short. Multiply by the brevity penalty.
+
+- min(1.0, math.exp(1 - wanted / written))
++ math.exp(1 - wanted / written)
+  Your penalty rewards translations that are too long. The brevity penalty is never above 1.
+
+- math.exp(1 - wanted / written)
++ written / wanted
+  You multiplied by the ratio of the lengths. The penalty is $e^{1 - r/c}$, or 1 if the
+  translations are not shorter.
+
+= torch.stack([right([t], [r]) for t, r in zip(texts, references, strict=True)]).mean()
+  You took the mean of the BLEU of each sentence. First add up the hits and the runs of **all**
+  sentences, then divide: most single sentences have no right run of four words.
+
+- zip(texts, references, strict=True)
++ [(texts, references)]
+- found = runs(words, n)
++ found = sum((runs(text, n) for text in words), Counter())
+- runs(wanted, n)
++ sum((runs(text, n) for text in wanted), Counter())
+  You accept a run from the reference of *another* sentence. Compare each translation with its own
+  reference, and add up the hits.
+
+- hits == 0
++ False
+- math.log(hits / total)
++ hits / max(total, 1)
+- math.exp(mean_log)
++ mean_log
+  You took the average of the four precisions. BLEU takes their geometric mean, which is 0 as soon
+  as one of them is.
+
+- math.log(hits / total) / 4
++ math.log(hits / total)
+  You multiplied the four precisions. Their geometric mean is the fourth root of that product:
+  divide the sum of the logarithms by 4.
+
+- range(1, 5)
++ range(1, 2)
+- / 4
++ / 1
+  You compare only single words, so their order does not matter. Use runs of one, two, three and
+  four words.
+
+- range(1, 5)
++ range(4, 5)
+- / 4
++ / 1
+  You compare only runs of four words. Use runs of one, two and three words as well.
+
+- range(1, 5)
++ range(1, 4)
+- / 4
++ / 3
+  You stopped at runs of three words. `range(1, 4)` ends before 4.
+
+- range(1, 5)
++ range(1, 6)
+- / 4
++ / 5
+  You went on to runs of five words. BLEU stops at four.
+
+- 100 * brevity
++ brevity
+  This is a fraction between 0 and 1. BLEU goes from 0 to 100.
+
+- sum((found & runs(wanted, n)).values())
++ sum(k for run, k in found.items() if run in runs(wanted, n))
+- 100 * brevity
++ brevity
+  This is a fraction between 0 and 1. BLEU goes from 0 to 100. You count a run as often as the
+  translation has it, even if the reference has it less often: “der der der der” would be wholly
+  right. Count it at most as often as the reference has it.
+
+- 100 * brevity
++ 1
+  This is a fraction between 0 and 1. BLEU goes from 0 to 100. You do not penalise translations
+  that are too short. Multiply by the brevity penalty.
+
+- sum((found & runs(wanted, n)).values())
++ sum(k for run, k in found.items() if run in runs(wanted, n))
+- 100 * brevity
++ 100
+  You count a run as often as the translation has it, even if the reference has it less often:
+  “der der der der” would be wholly right. Count it at most as often as the reference has it. And:
+  You do not penalise translations that are too short. Multiply by the brevity penalty.
+
+- hits == 0
++ False
+- math.log(hits / total)
++ hits / max(total, 1)
+- math.exp(mean_log)
++ mean_log
+- 100 * brevity
++ 100
+  You took the average of the four precisions; BLEU takes their geometric mean. And: You do not
+  penalise translations that are too short. Multiply by the brevity penalty.
+""",
 )
 
-GRADERS = (_BLEU, BEAM)
+
+_BOS, _EOS = 1, 2
+
+
+def _random_model(seed: int, ends: float = 0.0) -> Callable:
+    """A model of 9 words with random scores that depend on the whole text so far. `ends` is added
+    to the score of the end token."""
+
+    def next_log_p(ids):
+        read = torch.as_tensor(ids).tolist()
+        text = sum((token + 1) * 11**i for i, token in enumerate(read)) % 2**31
+        scores = torch.randn(9, generator=torch.Generator().manual_seed(1000 * text + seed))
+        scores[_BOS] = -9.0
+        scores[_EOS] += ends
+        return torch.log_softmax(scores, 0)
+
+    return next_log_p
+
+
+def _log_p(*probabilities: float) -> Tensor:
+    """Log-probabilities of words 2 (the end), 3, 4 and 5; the others are hardly possible."""
+    p = torch.tensor([1e-6, 1e-6, *probabilities, 1e-6])
+    return (p / p.sum()).log()
+
+
+def _garden_path(ids):
+    """Word 3 is likeliest and leads nowhere; word 4 leads to a text that is nearly certain."""
+    read = torch.as_tensor(ids).tolist()[1:]
+    if not read:
+        return _log_p(0.01, 0.55, 0.43, 0.01)
+    if read[0] == 4:
+        return _log_p(0.01, 0.01, 0.01, 0.97) if len(read) == 1 else _log_p(0.97, 0.01, 0.01, 0.01)
+    return _log_p(0.28, 0.22, 0.25, 0.25)
+
+
+def _short_or_long(ids):
+    """To end at once is nearly as likely as a longer text."""
+    read = torch.as_tensor(ids).tolist()[1:]
+    if not read:
+        return _log_p(0.01, 0.97, 0.01, 0.01)
+    if read == [3]:
+        return _log_p(0.52, 0.01, 0.46, 0.01)
+    return _log_p(0.01, 0.01, 0.97, 0.01) if len(read) < 5 else _log_p(0.97, 0.01, 0.01, 0.01)
+
+
+def _never_ends(ids):
+    return _random_model(5, ends=-60.0)(ids)
+
+
+def _beam_cases() -> list[Case]:
+    def case(name, model, longest, beams, alpha):
+        return Case(name, (model, _BOS, _EOS, longest, beams, alpha))
+
+    return [
+        *(
+            case(f"a random model, {beams} beams, α = {alpha}", model, 7, beams, alpha)
+            for seed, beams, alpha, ends in _RANDOM
+            for model in (_random_model(seed, ends),)
+        ),
+        case("a word that is likeliest and leads nowhere, with 2 beams", _garden_path, 6, 2, 0.6),
+        case("the same with 1 beam", _garden_path, 6, 1, 0.6),
+        case("a short text that is likelier, with α = 0", _short_or_long, 8, 3, 0.0),
+        case("the same with α = 1, which lets the longer one win", _short_or_long, 8, 3, 1.0),
+        case("a model that never ends, at most 4 words", _never_ends, 4, 2, 0.6),
+    ]
+
+
+# Seed, beams, α and the number added to the score of the end token. They are chosen so that every
+# mistake below differs from the right text, and from the other mistakes, in the first case where it
+# shows.
+_RANDOM = ((179, 2, 1.0, 0.8), (166, 3, 0.6, 0.0), (157, 3, 1.0, -1.0), (243, 3, 0.6, 0.0))
+
+
+BEAM = Grader(
+    reference=solutions.beam_search,
+    cases=_beam_cases,
+    shape_hint="the words of the best text, one axis, without `bos` and `eos`",
+    mistakes=r"""
+- max(finished, key=lambda one: one[0])[1]
++ [bos, *max(finished, key=lambda one: one[0])[1]]
+  Your result begins with `bos`. The decoder starts from it, but it is not part of the text: leave
+  it out.
+
+- ids[:-1])
++ ids)
+  Your result ends with `eos`, which marks the end of the text and is not part of it.
+
+- ids[:-1])
++ ids)
+- max(finished, key=lambda one: one[0])[1]
++ [bos, *max(finished, key=lambda one: one[0])[1]]
+  Your result still has `bos` in front and `eos` at its end. Neither is part of the text.
+
+- / ((5 + length) / 6) ** alpha
+  You compare finished texts by Σ log p alone, so that short ones win. Divide by $((5 +
+  \text{length}) / 6)^α$ before you compare them.
+
+= ids = []
+= while len(ids) < longest and eos not in ids:
+=     ids.append(int(next_log_p(torch.tensor([bos, *ids])).argmax()))
+= torch.tensor([i for i in ids if i != eos], dtype=torch.long)
+  This is greedy decoding, one text at a time. Keep the `beams` best texts that have not ended,
+  and extend **each** of them.
+
+= right(next_log_p, bos, eos, longest, 1, alpha)
+  This is what a beam of one finds. Keep the `beams` best texts that have not ended, and extend
+  **each** of them.
+
+- total /
++ total *
+  Your length penalty makes long texts worse. Σ log p is negative: *divide* by the penalty, and a
+  long text gets closer to 0.
+
+- ((5 + length) / 6) ** alpha
++ length**alpha
+  You divided by length^α. Here the penalty is ((5 + length) / 6)^α, which differs less between
+  short texts.
+
+= right(next_log_p, bos, -1, longest, beams, alpha)
+  Your texts go on after `eos`. Take a text that ends in `eos` out of the beam, and keep it with
+  its score.
+
+= ids = right(next_log_p, bos, -1, longest, beams, alpha).tolist()
+= torch.tensor(ids[: ids.index(eos)] if eos in ids else ids, dtype=torch.long)
+  Your texts went on after `eos` and were cut there later, so their score includes words that are
+  not in the text. Take a text out of the beam when it ends.
+
+- longer = []
++ if finished:
++     break
++ longer = []
+- finished += [(score(total, longest)
++ if not finished:
++     finished = [(score(total, longest)
+  You returned as soon as a text had ended. A longer one may have a better score: go on, and
+  compare all of them at the end.
+
+- finished += [(score(total, length)
++ _ = [(score(total, length)
+  You returned the best text that had *not* ended. Keep the texts that ended in a second list.
+
+- finished += [(score(total, longest), ids) for total, ids in live]
+- return
++ return
+- max(finished,
++ max(finished or [(0.0, [])],
+  After `longest` words some texts have not ended. They count too, with their score: a model that
+  never ends still writes something.
+
+- topk(min(
++ topk(1 if ids else min(
+  You continued each text by its own best word. Put the continuations of **all** of them into one
+  list, and keep the best of that list: a good text may keep several continuations, a bad one
+  none.
+
+- total + more
++ total + math.exp(more)
+  You added up probabilities. The probabilities of a text's words are multiplied, so add their
+  *logarithms*.
+
+- total + more
++ more
+  You rank texts by their last word alone. Add its log p to that of the words before.
+
+- [bos, *ids]
++ [bos, *ids][-1:]
+  You passed `next_log_p` the last word alone. The decoder reads the whole text so far, `bos`
+  included.
+
+- [: 2 * beams]
++ [:beams]
+  Each text that ends makes your beam one smaller. Take the 2 · `beams` best continuations: those
+  that ended go into one list, and the `beams` best others go on.
+
+- topk(min(2 * beams, len(log_p)))
++ topk(min(2 * beams, len(log_p)), largest=False)
+- -one[0]
++ one[0]
+  You kept the texts with the *lowest* score. Sort so that the highest come first.
+
+= right(next_log_p, bos, eos, longest + 1, beams, alpha)
+  Your texts can be one word longer than `longest`.
+
+= ids = []
+= while len(ids) < longest and eos not in ids:
+=     ids.append(int(next_log_p(torch.tensor([bos, *ids])).argmax()))
+= torch.tensor(ids, dtype=torch.long)
+  This is greedy decoding: keep the `beams` best texts, and extend each. And: Your result ends
+  with `eos`, which marks the end of the text and is not part of it.
+""",
+)

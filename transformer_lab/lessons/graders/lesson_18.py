@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from transformer_lab.lessons.graders.base import Case, Grader, Suspect, Unfit
-from transformer_lab.lessons.graders.slips import Slip, numbers, suspects_of
+from transformer_lab.lessons.graders.base import Case, Grader, Unfit, numbers, random
 from transformer_lab.lessons.solutions import lesson_18 as solutions
-
-
-def _random(seed: int, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def _all_of(findings: Sequence[str]) -> None:
@@ -28,9 +22,6 @@ def _all_of(findings: Sequence[str]) -> None:
             "" if len(findings) == 1 else f"{['Two', 'Three', 'Four'][len(findings) - 2]} things: "
         )
         raise Unfit(count + " ".join(findings))
-
-
-# -- a small change beside a layer ----------------------------------------------------------------
 
 
 def _use_lora(
@@ -126,8 +117,8 @@ def _begins_right(module: nn.Module, a: Tensor, b: Tensor) -> None:
 
 
 def _lora_cases() -> list[Case]:
-    wide = (_random(1, 5, 7), _random(2, 5), _random(3, 2, 4, 7))
-    plain = (_random(4, 6, 3), None, _random(5, 4, 3))
+    wide = (random(1, 5, 7), random(2, 5), random(3, 2, 4, 7))
+    plain = (random(4, 6, 3), None, random(5, 4, 3))
     return [
         Case("a layer from 7 to 5 numbers, before training", (*wide, 2, 6.0, "made")),
         Case("a layer from 7 to 5 numbers, with A and B trained", (*wide, 2, 6.0, "trained")),
@@ -139,90 +130,86 @@ def _lora_cases() -> list[Case]:
     ]
 
 
-def _lora_with(slips: frozenset[str]) -> type:
-    class Wrong(solutions.LoRALinear):
-        def __init__(self, linear: nn.Linear, rank: int, alpha: float):
-            super().__init__(linear, rank, alpha)
-            scales = {"not scaled": 1.0, "alpha alone": alpha, "times rank": alpha * rank,
-                      "upside down": rank / alpha, "by the root": alpha / rank**0.5}  # fmt: skip
-            self.scale = next((scales[s] for s in scales if s in slips), self.scale)
-
-        def forward(self, x: Tensor) -> Tensor:
-            change = (x @ self.A.T) @ self.B.T
-            if "the change alone" in slips:
-                return self.scale * change
-            if "all scaled" in slips:
-                return self.scale * (self.linear(x) + change)
-            if "taken away" in slips:
-                return self.linear(x) - self.scale * change
-            if "the layer alone" in slips:
-                return self.linear(x)
-            bias = 0 if self.linear.bias is None else self.linear.bias
-            if "bias left out" in slips:
-                return self.linear(x) - bias + self.scale * change
-            if "bias twice" in slips:
-                return self.linear(x) + bias + self.scale * change
-            if "bias scaled" in slips:
-                return self.linear(x) - bias + self.scale * (change + bias)
-            return self.linear(x) + self.scale * change
-
-        def merge(self) -> nn.Linear:
-            linear: Any = self.linear if "merged in place" in slips else copy.deepcopy(self.linear)
-            change = self.B @ self.A
-            with torch.no_grad():
-                if "merged without scale" not in slips:
-                    change = self.scale * change
-                if "nothing merged" not in slips:
-                    linear.weight += change
-                if "weight replaced" in slips:
-                    linear.weight.copy_(change)
-            if "merged without bias" in slips:
-                linear.bias = None
-            return linear
-
-    return Wrong
-
-
-_LORA = Grader(
-    name="18/LoRALinear",
-    cases=_lora_cases,
+LORA = Grader(
     reference=solutions.LoRALinear,
+    cases=_lora_cases,
     use=_use_lora,
     noun="class",
     shape_hint="that of `linear(x)`",
-    suspects=suspects_of(
-        _lora_with,
-        [
-            Slip("scale", "not scaled", "The change is not scaled: multiply it by alpha / rank."),
-            Slip("scale", "alpha alone", "You scale by alpha; it should be alpha / rank."),
-            Slip("scale", "times rank", "You scale by alpha · rank; it should be alpha / rank."),
-            Slip("scale", "upside down", "You scale by rank / alpha; it should be alpha / rank."),
-            Slip(
-                "scale", "by the root",
-                "You divide alpha by √rank, as some later variants do; here, use alpha / rank.",
-            ),
-            Slip("sum", "bias twice", "The bias is added twice: `self.linear(x)` already includes it."),
-            Slip("sum", "bias scaled", "You scale the bias too. Scale only the change."),
-            Slip("sum", "the change alone", "The output is only the change. Add it to `linear(x)`."),
-            Slip("sum", "all scaled", "You scale the old layer too. Scale only the change."),
-            Slip("sum", "taken away", "The change is subtracted; it should be added."),
-            Slip("sum", "the layer alone", "The change has no effect: add B A x to `linear(x)`."),
-            Slip("sum", "bias left out", "The old layer's bias is lost: call `self.linear(x)`."),
-            Slip("merge", "merged without scale", "`merge` forgets to scale the change."),
-            Slip("merge", "nothing merged", "`merge` returns the old layer, without the change."),
-            Slip("merge", "weight replaced", "`merge` *replaces* the old weight with the change. Add them."),
-            Slip("merge", "merged without bias", "`merge` loses the bias."),
-            Slip(
-                "merge", "merged in place",
-                "`merge` writes into the layer that the object still uses, so the object now has the "
-                "change twice. Write into a copy (`copy.deepcopy`).",
-            ),
-        ],
-    ),
-)  # fmt: skip
+    mistakes="""
+# scale
+- alpha / rank
++ 1.0
+  The change is not scaled: multiply it by alpha / rank.
 
+- alpha / rank
++ alpha
+  You scale by alpha; it should be alpha / rank.
 
-# -- into a whole model ---------------------------------------------------------------------------
+- alpha / rank
++ alpha * rank
+  You scale by alpha · rank; it should be alpha / rank.
+
+- alpha / rank
++ rank / alpha
+  You scale by rank / alpha; it should be alpha / rank.
+
+- alpha / rank
++ alpha / rank**0.5
+  You divide alpha by √rank, as some later variants do; here, use alpha / rank.
+
+# sum
+- self.linear(x) +
++ self.linear(x) + (0 if self.linear.bias is None else self.linear.bias) +
+  The bias is added twice: `self.linear(x)` already includes it.
+
+- return self.linear(x) + self.scale * (x @ self.A.T) @ self.B.T
++ bias = 0 if self.linear.bias is None else self.linear.bias
++ return self.linear(x) - bias + self.scale * ((x @ self.A.T) @ self.B.T + bias)
+  You scale the bias too. Scale only the change.
+
+- self.linear(x) +
+  The output is only the change. Add it to `linear(x)`.
+
+- self.linear(x) + self.scale * (x @ self.A.T) @ self.B.T
++ self.scale * (self.linear(x) + (x @ self.A.T) @ self.B.T)
+  You scale the old layer too. Scale only the change.
+
+- self.linear(x) +
++ self.linear(x) -
+  The change is subtracted; it should be added.
+
+- + self.scale * (x @ self.A.T) @ self.B.T
+  The change has no effect: add B A x to `linear(x)`.
+
+- self.linear(x) +
++ x @ self.linear.weight.T +
+  The old layer's bias is lost: call `self.linear(x)`.
+
+# merge
+- self.scale * self.B
++ self.B
+  `merge` forgets to scale the change.
+
+- merged.weight += self.scale * self.B @ self.A
++ pass
+  `merge` returns the old layer, without the change.
+
+- merged.weight += self.scale * self.B @ self.A
++ merged.weight.copy_(self.scale * self.B @ self.A)
+  `merge` *replaces* the old weight with the change. Add them.
+
+- return merged
++ merged.bias = None
++ return merged
+  `merge` loses the bias.
+
+- copy.deepcopy(self.linear)
++ self.linear
+  `merge` writes into the layer that the object still uses, so the object now has the change
+  twice. Write into a copy (`copy.deepcopy`).
+""",
+)
 
 
 class _Attention(nn.Module):
@@ -336,115 +323,96 @@ def _add_cases() -> list[Case]:
     ]
 
 
-def _counted(count: Callable[[nn.Module], int]) -> Callable[..., int]:
-    def wrong(model: nn.Module, names: tuple[str, ...], rank: int, alpha: float) -> int:
-        solutions.add_lora(model, names, rank, alpha)
-        return count(model)
-
-    return wrong
-
-
-_ADD = Grader(
-    name="18/add_lora",
-    cases=_add_cases,
+ADD = Grader(
     reference=solutions.add_lora,
+    cases=_add_cases,
     use=_use_add,
     shape_hint="one number",
-    suspects=(
-        Suspect(
-            "all counted",
-            _counted(lambda m: sum(p.numel() for p in m.parameters())),
-            "The model is right, but you counted all parameters: count those with `requires_grad`.",
-        ),
-        Suspect(
-            "tensors counted",
-            _counted(lambda m: sum(p.requires_grad for p in m.parameters())),
-            "The model is right, but you counted tensors. Count the numbers in them, `numel()`.",
-        ),
-        Suspect(
-            "layers counted",
-            _counted(lambda m: sum(p.requires_grad for p in m.parameters()) // 2),
-            "The model is right, but you counted layers. Count the parameters that train.",
-        ),
-        Suspect(
-            "frozen counted",
-            _counted(lambda m: sum(p.numel() for p in m.parameters() if not p.requires_grad)),
-            "The model is right, but you counted what is frozen. Count what trains.",
-        ),
-        Suspect(
-            "nothing counted", _counted(lambda m: 0), "The model is right, but your count is 0.",
-        ),
-        Suspect(
-            "one matrix counted",
-            _counted(lambda m: sum(p.numel() for p in m.parameters() if p.requires_grad) // 2),
-            "The model is right, but you counted only one of `A` and `B`: both train.",
-        ),
-    ),
-)  # fmt: skip
+    mistakes="""
+- if w.requires_grad
+  The model is right, but you counted all parameters: count those with `requires_grad`.
 
+- w.numel() for w in model.parameters() if w.requires_grad
++ w.requires_grad for w in model.parameters()
+  The model is right, but you counted tensors. Count the numbers in them, `numel()`.
 
-# -- how large a change, and of what rank ---------------------------------------------------------
+- sum(w.numel() for w in model.parameters() if w.requires_grad)
++ sum(w.requires_grad for w in model.parameters()) // 2
+  The model is right, but you counted layers. Count the parameters that train.
+
+- if w.requires_grad
++ if not w.requires_grad
+  The model is right, but you counted what is frozen. Count what trains.
+
+- return sum(w.numel() for w in model.parameters() if w.requires_grad)
++ return 0
+  The model is right, but your count is 0.
+
+- if w.requires_grad)
++ if w.requires_grad) // 2
+  The model is right, but you counted only one of `A` and `B`: both train.
+""",
+)
 
 
 def _share_cases() -> list[Case]:
-    before = _random(11, 6, 4)
-    thin = _random(12, 6, 1) @ _random(13, 1, 4)
-    square = _random(15, 5, 5)
+    before = random(11, 6, 4)
+    thin = random(12, 6, 1) @ random(13, 1, 4)
+    square = random(15, 5, 5)
     return [
-        Case("a layer of 6 × 4 numbers", (before, before + 0.3 * _random(14, 6, 4))),
+        Case("a layer of 6 × 4 numbers", (before, before + 0.3 * random(14, 6, 4))),
         Case("a change of rank 1", (before, before + thin)),
-        Case("a layer of 5 × 5 numbers", (square, square + _random(16, 5, 5))),
+        Case("a layer of 5 × 5 numbers", (square, square + random(16, 5, 5))),
     ]
 
 
-def _shares_with(slips: frozenset[str]) -> Callable[[Tensor, Tensor], Tensor]:
-    def wrong(before: Tensor, after: Tensor) -> Tensor:
-        change = after - before
-        if "the new weight" in slips:
-            change = after
-        if "the old weight" in slips:
-            change = before
-        sizes = torch.linalg.svdvals(change)
-        if "not squared" not in slips:
-            sizes = sizes**2
-        if "backwards" in slips:
-            sizes = sizes.flip(0)
-        summed = sizes if "not summed" in slips else sizes.cumsum(0)
-        if "not shared" in slips:
-            return summed
-        if "what is left" in slips:
-            return 1 - summed / sizes.sum()
-        if "roots" in slips:
-            return (summed / sizes.sum()).sqrt()
-        if "of the old weight" in slips:
-            return summed / before.square().sum()
-        if "by the largest" in slips:
-            return summed / sizes.max()
-        return summed / sizes.sum()
-
-    return wrong
-
-
-_SHARES = Grader(
-    name="18/rank_shares",
-    cases=_share_cases,
+SHARES = Grader(
     reference=solutions.rank_shares,
+    cases=_share_cases,
     shape_hint="one number for each rank, from 1 to the smaller side of the matrix",
-    suspects=suspects_of(
-        _shares_with,
-        [
-            Slip("what", "the new weight", "You took the new weight. Use the *change*: after − before."),
-            Slip("what", "the old weight", "You took the old weight. Use the *change*: after − before."),
-            Slip("size", "not squared", "The singular values are not squared."),
-            Slip("order", "backwards", "You started with the smallest. The largest comes first."),
-            Slip("sum", "not summed", "These are the fractions of single directions: sum them up (`cumsum`)."),
-            Slip("share", "not shared", "Divide by the sum of all squares, so that the last number is 1."),
-            Slip("share", "what is left", "This is the fraction left out. Return the fraction that is *captured*."),
-            Slip("share", "roots", "You took a square root, so these are fractions of length. Keep the squares."),
-            Slip("share", "of the old weight", "You divided by the squares of the old weight; divide by those of the change."),
-            Slip("share", "by the largest", "You divided by the largest; divide by the sum of all."),
-        ],
-    ),
-)  # fmt: skip
+    mistakes="""
+# what
+- after - before
++ after
+  You took the new weight. Use the *change*: after − before.
 
-GRADERS = (_LORA, _ADD, _SHARES)
+- after - before
++ before
+  You took the old weight. Use the *change*: after − before.
+
+# size
+- ** 2
+  The singular values are not squared.
+
+# order
+- torch.linalg.svdvals
++ (lambda change: torch.linalg.svdvals(change).flip(0))
+  You started with the smallest. The largest comes first.
+
+# sum
+- .cumsum(0)
+  These are the fractions of single directions: sum them up (`cumsum`).
+
+# share
+- / sizes.sum()
+  Divide by the sum of all squares, so that the last number is 1.
+
+- return
++ return 1 -
+  This is the fraction left out. Return the fraction that is *captured*.
+
+- return
++ return (
+- / sizes.sum()
++ / sizes.sum()) ** 0.5
+  You took a square root, so these are fractions of length. Keep the squares.
+
+- / sizes.sum()
++ / before.square().sum()
+  You divided by the squares of the old weight; divide by those of the change.
+
+- / sizes.sum()
++ / sizes.max()
+  You divided by the largest; divide by the sum of all.
+""",
+)

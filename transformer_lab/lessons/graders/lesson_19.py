@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+from math import prod
 
-from transformer_lab.lessons.graders.base import Case, Grader, Suspect
+import torch
+from torch import Tensor
+
+from transformer_lab.lessons.graders.base import Case, Grader, random
 from transformer_lab.lessons.solutions import lesson_19 as solutions
 
 
-def _random(seed: int, *shape: int) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def _causal_pattern(seed: int, n_heads: int, n: int) -> torch.Tensor:
-    scores = 1.5 * _random(seed, n_heads, n, n)
+def _causal_pattern(seed: int, n_heads: int, n: int) -> Tensor:
+    scores = 1.5 * random(seed, n_heads, n, n)
     future = torch.ones(n, n, dtype=torch.bool).triu(1)
     return torch.softmax(scores.masked_fill(future, -torch.inf), dim=-1)
 
@@ -27,140 +27,66 @@ def _score_cases() -> list[Case]:
     ]
 
 
-def _marked(pattern, wanted, queries=None):
-    queries = wanted.any(dim=-1) if queries is None else queries
-    return (pattern * wanted).sum(dim=-1)[:, queries].mean(dim=-1)
-
-
-def _same(tokens, below=-1):
-    return (tokens[:, None] == tokens[None, :]).tril(below)
-
-
-def _shifted(earlier, by):
-    moved = torch.zeros_like(earlier)
-    if by > 0:
-        moved[:, by:] = earlier[:, :-by]
-    else:
-        moved[:, :by] = earlier[:, -by:]
-    return moved
-
-
-def _duplicate(pattern, tokens):
-    return _marked(pattern, _same(tokens))
-
-
-def _before(pattern, tokens):
-    wanted = _shifted(_same(tokens), -1)
-    return _marked(pattern, wanted, _same(tokens).any(-1))
-
-
-def _two_after(pattern, tokens):
-    return _marked(pattern, _shifted(_same(tokens), 2), _same(tokens).any(-1))
-
-
-def _every_query(pattern, tokens):
-    wanted = _shifted(_same(tokens), 1)
-    return (pattern * wanted).sum(dim=-1).mean(dim=-1)
-
-
-def _itself_counted(pattern, tokens):
-    return _marked(pattern, _shifted(_same(tokens, 0), 1))
-
-
-def _future(pattern, tokens):
-    wanted = _shifted((tokens[:, None] == tokens[None, :]).triu(1), 1)
-    return _marked(pattern, wanted, wanted.any(-1))
-
-
-def _summed(pattern, tokens):
-    return (pattern * _shifted(_same(tokens), 1)).sum(dim=(-2, -1))
-
-
-def _largest(pattern, tokens):
-    wanted = _shifted(_same(tokens), 1)
-    return (pattern * wanted).amax(dim=-1)[:, wanted.any(-1)].mean(dim=-1)
-
-
-def _share_of_pairs(pattern, tokens):
-    wanted = _shifted(_same(tokens), 1)
-    return (pattern * wanted).sum(dim=(-2, -1)) / wanted.sum()
-
-
-def _previous(pattern, tokens):
-    return pattern.diagonal(-1, -2, -1).mean(-1)
-
-
-_SCORE = Grader(
-    name="19/induction_score",
-    cases=_score_cases,
+SCORE = Grader(
     reference=solutions.induction_score,
+    cases=_score_cases,
     shape_hint="one number for each head",
-    suspects=(
-        Suspect(
-            "the earlier occurrence itself",
-            _duplicate,
-            "This is attention on the earlier occurrence **itself**. That is a duplicate-token "
-            "head. An induction head attends one position later, to what came next.",
-        ),
-        Suspect(
-            "one position before",
-            _before,
-            "You used the token *before* the earlier occurrence: the shift goes the wrong way.",
-        ),
-        Suspect(
-            "two positions after",
-            _two_after,
-            "You used the second token after the earlier occurrence. Use the first.",
-        ),
-        Suspect(
-            "all queries in the mean",
-            _every_query,
-            "Your mean is over all queries. A query whose token has not occurred before has nothing "
-            "to attend to and only lowers the score: leave those out.",
-        ),
-        Suspect(
-            "the token itself counted as earlier",
-            _itself_counted,
-            "In your table a token counts as its own earlier occurrence. Keep only what comes "
-            "strictly before it.",
-        ),
-        Suspect(
-            "later occurrences",
-            _future,
-            "All scores are 0: you used attention to the future, which a decoder never has. Either query "
-            "and key are swapped (the last axis of `pattern` counts keys), or you took *later* "
-            "occurrences.",
-        ),
-        Suspect(
-            "sum instead of mean",
-            _summed,
-            "You added up the queries. Take their mean, so that a perfect head scores 1.",
-        ),
-        Suspect(
-            "only the most attended position",
-            _largest,
-            "When a token has occurred several times there are several right positions. Add up the "
-            "weight on all of them.",
-        ),
-        Suspect(
-            "mean over pairs",
-            _share_of_pairs,
-            "You divided by the number of marked pairs. Divide by the number of queries that have "
-            "one: a head that attends to any right position has done its work.",
-        ),
-        Suspect(
-            "previous token",
-            _previous,
-            "This is attention on the token just before the query, whatever it is.",
-        ),
-    ),
+    mistakes="""
+- after[:, 1:] = earlier[:, :-1]
++ after = earlier
+  This is attention on the earlier occurrence **itself**. That is a duplicate-token head. An
+  induction head attends one position later, to what came next.
+
+- after[:, 1:] = earlier[:, :-1]
++ after[:, :-1] = earlier[:, 1:]
+- after.any
++ earlier.any
+  You used the token *before* the earlier occurrence: the shift goes the wrong way.
+
+- after[:, 1:] = earlier[:, :-1]
++ after[:, 2:] = earlier[:, :-2]
+- after.any
++ earlier.any
+  You used the second token after the earlier occurrence. Use the first.
+
+- [:, queries]
+  Your mean is over all queries. A query whose token has not occurred before has nothing to attend
+  to and only lowers the score: leave those out.
+
+- tril(-1)
++ tril(0)
+  In your table a token counts as its own earlier occurrence. Keep only what comes strictly before
+  it.
+
+- tril(-1)
++ triu(1)
+  All scores are 0: you used attention to the future, which a decoder never has. Either query and
+  key are swapped (the last axis of `pattern` counts keys), or you took *later* occurrences.
+
+- .sum(dim=-1)[:, queries].mean(dim=-1)
++ .sum(dim=(-2, -1))
+  You added up the queries. Take their mean, so that a perfect head scores 1.
+
+- .sum(
++ .amax(
+  When a token has occurred several times there are several right positions. Add up the weight on
+  all of them.
+
+- .sum(dim=-1)[:, queries].mean(dim=-1)
++ .sum(dim=(-2, -1)) / after.sum()
+  You divided by the number of marked pairs. Divide by the number of queries that have one: a head
+  that attends to any right position has done its work.
+
+= pattern.diagonal(-1, -2, -1).mean(dim=-1)
+  This is attention on the token just before the query, whatever it is.
+""",
 )
 
 
 def _without_cases() -> list[Case]:
-    square = (_random(10, 2, 3, 4, 5), _random(11, 15, 15), 1)
-    wide = (_random(12, 1, 4, 5, 2), _random(13, 6, 8), 3)
-    first = (_random(14, 3, 2, 2, 3), _random(15, 6, 6), 0)
+    square = (random(10, 2, 3, 4, 5), random(11, 15, 15), 1)
+    wide = (random(12, 1, 4, 5, 2), random(13, 6, 8), 3)
+    first = (random(14, 3, 2, 2, 3), random(15, 6, 6), 0)
     return [
         Case("2 texts, 3 heads of width 5, without head 1", square),
         Case("4 heads of width 2 that write into 6 numbers, without head 3", wide),
@@ -168,153 +94,190 @@ def _without_cases() -> list[Case]:
     ]
 
 
-def _merged(z):
-    return z.transpose(1, 2).flatten(2)
-
-
-def _after_the_projection(z, w_out, head):
-    out = _merged(z) @ w_out.T
-    width = z.shape[-1]
-    out[..., head * width : (head + 1) * width] = 0
-    return out
-
-
-def _zeroed(z, place):
-    z = z.clone()
-    z[place] = 0
-    return z
-
-
-def _only_this(z, w_out, head):
-    kept = torch.zeros_like(z)
-    kept[:, head] = z[:, head]
-    return _merged(kept) @ w_out.T
-
-
-def _next_head(z, w_out, head):
-    return solutions.without_head(z, w_out, (head + 1) % z.shape[1])
-
-
-def _one_before(z, w_out, head):
-    return solutions.without_head(z, w_out, (head - 1) % z.shape[1])
-
-
-def _position(z, w_out, head):
-    return _merged(_zeroed(z, (slice(None), slice(None), min(head, z.shape[2] - 1)))) @ w_out.T
-
-
-def _text(z, w_out, head):
-    return _merged(_zeroed(z, min(head, len(z) - 1))) @ w_out.T
-
-
-def _interleaved(z, w_out, head):
-    merged = _zeroed(z, (slice(None), head)).permute(0, 2, 3, 1).flatten(2)
-    return merged @ w_out.T
-
-
-def _not_turned(z, w_out, head):
-    if w_out.shape[0] != w_out.shape[1]:
-        return z.new_zeros(0)
-    return _merged(_zeroed(z, (slice(None), head))) @ w_out
-
-
-def _rows_of_weight(z, w_out, head):
-    width = z.shape[-1]
-    w_out = w_out.clone()
-    w_out[head * width : (head + 1) * width] = 0
-    return _merged(z) @ w_out.T
-
-
-def _mean(z, w_out, head):
-    z = z.clone()
-    z[:, head] = z[:, head].mean(1, keepdim=True)
-    return _merged(z) @ w_out.T
-
-
-def _not_merged(z, w_out, head):
-    z = _zeroed(z, (slice(None), head))
-    return z.flatten(1).reshape(len(z), z.shape[2], -1) @ w_out.T
-
-
-_WITHOUT = Grader(
-    name="19/without_head",
-    cases=_without_cases,
+WITHOUT = Grader(
     reference=solutions.without_head,
+    cases=_without_cases,
     shape_hint="`[batch, position, d_model]`, like attention's output",
-    suspects=(
-        Suspect(
-            "cut after W_O",
-            _after_the_projection,
-            "You set part of the *output* to 0. By then `W_O` has mixed the heads: each number of the "
-            "output comes from all of them. Set the head's `z` to 0, before `W_O`.",
-        ),
-        Suspect(
-            "rows of W_O",
-            _rows_of_weight,
-            "You set rows of `w_out` to 0, which removes part of the output. A head's numbers are "
-            "multiplied by *columns* of `w_out`.",
-        ),
-        Suspect(
-            "only this head",
-            _only_this,
-            "You kept this head and switched off all the others. Do it the other way round.",
-        ),
-        Suspect(
-            "nothing switched off",
-            lambda z, w_out, head: _merged(z) @ w_out.T,
-            "No head is switched off. (To change `z`, put `z[:, head]` on the left of `=`.)",
-        ),
-        Suspect(
-            "the next head",
-            _next_head,
-            "You switched off the head after it. Heads are counted from 0.",
-        ),
-        Suspect(
-            "the head before",
-            _one_before,
-            "You switched off the head before it. Heads are counted from 0.",
-        ),
-        Suspect(
-            "a position instead of a head",
-            _position,
-            "You set a *position* to 0. The axes of `z` are [batch, head, position, d_head].",
-        ),
-        Suspect(
-            "a text instead of a head",
-            _text,
-            "You set a whole *text* of the batch to 0. The axes of `z` are "
-            "[batch, head, position, d_head].",
-        ),
-        Suspect(
-            "heads interleaved",
-            _interleaved,
-            "The heads are interleaved: `W_O` expects the numbers of head 0, then those of head 1, "
-            "and so on, for each position.",
-        ),
-        Suspect(
-            "not merged by position",
-            _not_merged,
-            "You reshaped [head, position, d_head] without swapping head and position first, so "
-            "one row holds numbers of different positions. First use `transpose(1, 2)`.",
-        ),
-        Suspect(
-            "W_O not turned",
-            _not_turned,
-            "`w_out` is the weight of an `nn.Linear`, [d_model, n_heads · d_head]: multiply by its "
-            "transpose.",
-        ),
-        Suspect(
-            "mean instead of zero",
-            _mean,
-            "You replaced the head with its mean. That is a good ablation too, but here the head "
-            "should add nothing: set it to 0.",
-        ),
-        Suspect(
-            "no W_O",
-            lambda z, w_out, head: _merged(_zeroed(z, (slice(None), head))),
-            "These are the heads side by side. The last step is missing: `W_O` mixes them.",
-        ),
-    ),
+    mistakes="""
+- z[:, head] = 0
++
+- return merged @ w_out.T
++ out = merged @ w_out.T
++ out[..., head * z.shape[-1] : (head + 1) * z.shape[-1]] = 0
++ return out
+  You set part of the *output* to 0. By then `W_O` has mixed the heads: each number of the output
+  comes from all of them. Set the head's `z` to 0, before `W_O`.
+
+- z[:, head] = 0
++ z[:, [i for i in range(z.shape[1]) if i != head]] = 0
+  You kept this head and switched off all the others. Do it the other way round.
+
+- z[:, head] = 0
+  No head is switched off. (To change `z`, put `z[:, head]` on the left of `=`.)
+
+- z[:, head] = 0
++ z[:, (head + 1) % z.shape[1]] = 0
+  You switched off the head after it. Heads are counted from 0.
+
+- z[:, head] = 0
++ z[:, head - 1] = 0
+  You switched off the head before it. Heads are counted from 0.
+
+- z[:, head] = 0
++ z[:, :, min(head, z.shape[2] - 1)] = 0
+  You set a *position* to 0. The axes of `z` are [batch, head, position, d_head].
+
+- z[:, head] = 0
++ z[min(head, len(z) - 1)] = 0
+  You set a whole *text* of the batch to 0. The axes of `z` are [batch, head, position, d_head].
+
+- z.transpose(1, 2).flatten(2)
++ z.permute(0, 2, 3, 1).flatten(2)
+  The heads are interleaved: `W_O` expects the numbers of head 0, then those of head 1, and so on,
+  for each position.
+
+- z.transpose(1, 2).flatten(2)
++ z.reshape(len(z), z.shape[2], -1)
+  You reshaped [head, position, d_head] without swapping head and position first, so one row holds
+  numbers of different positions. First use `transpose(1, 2)`.
+
+- w_out.T
++ w_out
+  `w_out` is the weight of an `nn.Linear`, [d_model, n_heads · d_head]: multiply by its transpose.
+
+- z[:, head] = 0
++ z[:, head] = z[:, head].mean(dim=1, keepdim=True)
+  You replaced the head with its mean. That is a good ablation too, but here the head should add
+  nothing: set it to 0.
+
+- merged @ w_out.T
++ merged
+  These are the heads side by side. The last step is missing: `W_O` mixes them.
+""",
 )
 
-GRADERS = (_SCORE, _WITHOUT)
+
+class _Stages:
+    """Fraction of right answers of a circuit with stages. In each stage the best remaining head works.
+
+    Args:
+        stages: for each stage, head -> the fraction of answers that it lets through.
+        helpers: head -> the fraction that is left without it, whatever the other heads do.
+        none: what a stage with no head lets through.
+    """
+
+    def __init__(
+        self, *stages: dict[int, float], helpers: dict[int, float] | None = None, none: float = 0.03
+    ):
+        self.stages, self.helpers, self.none = stages, helpers or {}, none
+
+    def __call__(self, off: Sequence[int]) -> float:
+        gone = {int(head) for head in off}
+        through = [
+            max((share for head, share in stage.items() if head not in gone), default=self.none)
+            for stage in self.stages
+        ]
+        return prod(through) * prod(s for head, s in self.helpers.items() if head in gone)
+
+
+def _group_cases() -> list[Case]:
+    twos = _Stages({0: 1.0, 1: 0.5}, {2: 0.9, 3: 0.85}, {4: 0.95, 5: 0.9})
+    threes = _Stages(
+        {0: 0.92, 1: 0.91, 2: 0.9},
+        {3: 0.95, 4: 0.9, 5: 0.8},
+        {6: 1.0, 7: 0.6},
+        helpers={4: 0.98, 5: 0.97},
+    )
+    helped = _Stages({1: 0.97, 3: 0.95, 4: 0.93}, helpers={2: 0.85, 0: 0.9}, none=0.11)
+    level = _Stages({0: 1.0, 1: 0.5, 2: 0.25}, helpers={3: 0.75}, none=0.125)
+    never = _Stages({0: 1.0, 2: 0.9}, helpers={1: 0.98}, none=0.4)
+    return [
+        Case("three stages, of two heads each", (twos, 6, 0.1)),
+        Case("three stages, of three, three and two heads", (threes, 8, 0.1)),
+        Case("three heads that replace each other, and two helpers", (helped, 5, 0.1)),
+        Case("a level that is reached exactly", (level, 4, 0.25)),
+        Case("a model that answers some texts without any head", (never, 3, 0.1)),
+    ]
+
+
+GROUP = Grader(
+    reference=solutions.minimal_group,
+    cases=_group_cases,
+    shape_hint="the number of each head in the group",
+    mistakes="""
+= whole = right([])
+= torch.tensor([head for head in range(n_heads) if right([head]) < whole])
+  These are the heads that matter *alone*. Redundant heads matter only together: let the group
+  grow, and measure it as a group.
+
+# choose
+- [*group, head]
++ [head]
+  You switch each head off **alone**. A redundant head only shows its effect when the heads chosen
+  so far are off as well: measure every candidate together with the group.
+
+- rest[left.index(min(left))]
++ rest[0]
+  You take heads in the order of their numbers. Try all that are left, and take the one that
+  leaves the fewest answers right.
+
+- min(left)
++ max(left)
+  You take the head that leaves the *most* answers right. Take the one that leaves the fewest.
+
+- rest[left.index(min(left))]
++ left.index(min(left))
+  You add the *index* of the best head in the list of those that are left. Add the head itself:
+  `rest[left.index(…)]`.
+
+# stop
+- for head in list
++ if group and right(group) <= level:
++     group.pop()
++ for head in list
+  The group is one head short: with it off, more than `level` of the answers are still right.
+
+- > level
++ >= level
+- <= level
++ < level
+  You go on when the fraction is exactly `level`. **At most** `level` is enough, in both halves.
+
+- right(group) > level and
+  You switch every head off before you thin out. Stop once at most `level` is right.
+
+# thin
+- group = fewer
++ pass
+  The group is not thinned out: a head chosen early is no longer needed. Switch each one back on,
+  and drop it from the group if at most `level` is still right.
+
+- list(group)
++ (first := list(group))
+- other in group
++ other in first
+- group = fewer
++ group = [other for other in group if other != head]
+  You check whether the *first* group can spare each head, and drop all of these at once. The
+  group may be able to spare either of two redundant heads, but not both: check against the group
+  as it is by then.
+
+- if right(fewer)
++ if not right(fewer)
+- torch.tensor
++ torch.LongTensor
+  You drop the heads that are needed and keep those that are not. Drop a head if at most `level`
+  is right **without** it in the group.
+
+# answer
+- return
++ group = [head for head in range(n_heads) if head not in group]
++ return
+  These are the heads that are left on. Return those that are off.
+
+- sorted(group)
++ group
+  These are the right heads, in the order in which you found them. Return the smallest number
+  first.
+""",
+)
