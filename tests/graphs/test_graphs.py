@@ -14,8 +14,9 @@ import torch
 
 import transformer_lab as tl
 from tests.factories import small
-from tests.hub.families import tiny
+from tests.hub.families import WINDOWS, tiny
 from transformer_lab.edits.hanging import tap_for
+from transformer_lab.graphs import export
 from transformer_lab.graphs.check import check_graph
 from transformer_lab.graphs.export import Graph, GraphError, export_graph
 from transformer_lab.graphs.operations import running_with
@@ -167,6 +168,52 @@ def test_the_engine_gives_what_pytorch_gives(exported, tmp_path, wasm):
 def edited(network, graph, edit, text):
     with running_with(tap_for(network, edit)):
         return graph.run(*tensors(graph, text))
+
+
+def deep(name):
+    if name == "gpt2":  # whose heads divide their scores by the number of their layer
+        from transformers import GPT2Config, GPT2LMHeadModel
+
+        torch.manual_seed(0)
+        sizes = dict(n_embd=16, n_head=2, vocab_size=40, n_positions=32)
+        config = GPT2Config(n_layer=4, scale_attn_by_inverse_layer_idx=True, **sizes)
+        return GPT2LMHeadModel(config).eval()
+    if name in OURS:
+        torch.manual_seed(0)
+        return small(**OURS[name], n_layers=4, n_heads=4).eval()
+    types = [*WINDOWS["layer_types"] * 3, WINDOWS["layer_types"][0]]
+    own = {"gemma2": dict(num_hidden_layers=7, layer_types=types)}
+    return tiny(name, **own.get(name, dict(num_layers=5, num_decoder_layers=5)))
+
+
+@pytest.mark.parametrize("name", ["an encoder-decoder", "gemma2", "t5", "gpt2"])
+def test_layers_that_are_built_alike_are_exported_once(monkeypatch, name):
+    """One kind; two that alternate; a first one that the others read; and numbers in the code."""
+    network = network_of(deep(name))
+    (text,) = texts(network, 7)
+    exported, real = [], export.lengthened
+
+    def spy(nodes, *rest):
+        exported.append(len(nodes))
+        found = real(nodes, *rest)
+        exported.append(len(found[0]))
+        return found
+
+    monkeypatch.setattr(export, "lengthened", spy)
+    graph = export_graph(network, text)
+    assert check_graph(graph, network, text) < 1e-5
+    whole = export_graph(network, text, repeat=False)
+    ours = lambda g: [(n[0], n[2][-1]) for n in g.nodes if n[0].startswith("transformer_lab.")]  # noqa: E731
+    assert ours(graph) == ours(whole)
+    learned = dict(network.module.named_parameters())
+    assert graph.weights.keys() & learned == whole.weights.keys() & learned
+    assert graph.w_o == whole.w_o and graph.lacking == whole.lacking
+    assert bool(graph.growth) == bool(whole.growth) and bool(graph.tail) == bool(whole.tail)
+    names = [node[1] for node in graph.nodes]
+    assert len(set(names)) == len(names)
+    # What depends on its layer's number is not repeated.
+    assert len(exported) == (0 if name == "gpt2" else 2)
+    assert name == "gpt2" or exported[0] < exported[1]
 
 
 def test_a_graph_that_differs_from_its_model_is_refused(exported):

@@ -127,11 +127,15 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-def tiny(name: str) -> Any:
-    """A model in evaluation mode, with noise on every parameter: what rests at 0 hides faults."""
+def tiny(name: str, **more: Any) -> Any:
+    """A model in evaluation mode, with noise on every parameter: what rests at 0 hides faults.
+
+    Args:
+        more: settings in the place of the family's.
+    """
     made, config, settings = FAMILIES[name]
     torch.manual_seed(0)
-    model = getattr(T, made)(getattr(T, config)(**settings)).eval()
+    model = getattr(T, made)(getattr(T, config)(**settings | more)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.is_floating_point() and parameter.requires_grad:

@@ -10,10 +10,37 @@ from torch import Tensor
 from ..edits.hanging import tap_for
 from ..edits.makers import ablate
 from ..hub.network import Inputs, Network
+from ..hub.shield import no_grad
 from ..hub.which import network_of
-from .export import Graph, GraphError, answer_of, calls_of
+from .export import Graph, GraphError, answer_of, calls_of, export_graph
+from .layers import exported_name
 from .operations import running_with
 from .rows import TOLERANCE, apart, beyond_windows
+
+
+def checked_graph(network: Network, inputs: Inputs) -> Graph:
+    """Export a model, and compare the graph with it: of its first layers, repeated, where that is
+    right, or else of all of them.
+
+    Raises:
+        GraphError: as `export_graph` and `check_graph`.
+    """
+    graph = export_graph(network, inputs)
+    try:
+        check_graph(graph, network, inputs)
+    except (GraphError, RuntimeError):
+        if all(exported_name(node[1]) == node[1] for node in graph.nodes):
+            raise
+        graph = export_graph(network, inputs, repeat=False)
+        check_graph(graph, network, inputs)
+    return graph
+
+
+def agrees(graph: Graph, network: Network, inputs: Inputs) -> bool:
+    """Whether a graph gives what the model gives, with the weights as they are: one pass of each."""
+    with no_grad():
+        wanted = answer_of(network.run(inputs))[1].detach()
+    return apart(wanted, graph.run(*_tensors(inputs, graph))) <= TOLERANCE
 
 
 def check_graph(graph: Graph, network: Network, inputs: Inputs) -> float:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from inspect import signature
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from ..attention import AttentionCall, Site, Tap
 from ..hub.network import Inputs, Network, Output, SeamError
 from ..hub.shield import no_grad
 from .folding import folded
+from .layers import Stack, exported_name, lengthened, owners_of, shortened
 from .plain import clean, graph_as_data
 from .rows import TOLERANCE, Growth, apart, beyond_windows, growth_of, of_length, tail_of
 from .running import Program
@@ -133,12 +134,13 @@ class Graph:
         }
 
 
-def export_graph(network: Network, inputs: Inputs) -> Graph:
+def export_graph(network: Network, inputs: Inputs, *, repeat: bool = True) -> Graph:
     """The graph of a model's pass over one text (or picture), for any length where that exports.
 
     Args:
         network: the adapter of a model in evaluation mode.
         inputs: a batch of one, at least two tokens long, that the model reads.
+        repeat: whether of layers that are built alike the first few may be exported and repeated.
 
     Raises:
         GraphError: for a model that does not export, whose attention does not pass through the
@@ -149,15 +151,24 @@ def export_graph(network: Network, inputs: Inputs) -> Graph:
         raise GraphError("a model must read tokens or pixel_values to be exported")
     with warnings.catch_warnings():  # of torch.export about itself
         warnings.filterwarnings("ignore", category=FutureWarning)
-        return _export(network, inputs, given)
+        return _export(network, inputs, given, shortened(network) if repeat else None)
 
 
-def _export(network: Network, inputs: Inputs, given: dict[str, Tensor]) -> Graph:
+def _export(
+    network: Network,
+    inputs: Inputs,
+    given: dict[str, Tensor],
+    short: tuple[Network, list[Stack]] | None,
+) -> Graph:
     why = ""
     for any_length in (True, False) if inputs.tokens is not None else (False,):
         for points in (True, False):
             try:
-                graph = _exported(network, given, any_length, points)
+                graph = None
+                with suppress(Exception):  # whatever it is, the whole model tells it better
+                    if short is not None:
+                        graph = _exported(network, given, any_length, points, short)
+                graph = graph or _exported(network, given, any_length, points)
                 return replace(graph, fixed="" if any_length else why)
             except GraphError:
                 raise
@@ -241,14 +252,25 @@ def answer_of(output: Output) -> tuple[str, Tensor]:
     raise GraphError("a pass answers nothing")
 
 
-def _exported(network: Network, given: dict[str, Tensor], any_length: bool, points: bool) -> Graph:
-    tap, whole = _Exporting(), _Pass(network, tuple(given))
+def _exported(
+    network: Network,
+    given: dict[str, Tensor],
+    any_length: bool,
+    points: bool,
+    short: tuple[Network, list[Stack]] | None = None,
+) -> Graph:
+    """
+    Args:
+        short: the model's first layers, which are exported in its place and repeated.
+    """
+    part, stacks = short or (network, [])
+    tap, whole = _Exporting(), _Pass(part, tuple(given))
     with no_grad():
         answers, _ = answer_of(network.run(inputs_of(given)))
     shapes, longest = _shapes(network, given, any_length)
     with no_grad(), ExitStack() as hung:
-        hung.enter_context(network.tapping(tap))
-        lacking = _points(network, tap, hung, POINTS if points else ())
+        hung.enter_context(part.tapping(tap))
+        lacking = _points(part, tap, hung, POINTS if points else ())
         program = torch.export.export(
             whole, tuple(given.values()), dynamic_shapes=shapes, strict=False, **_UNGUARDED
         ).run_decompositions()
@@ -256,6 +278,11 @@ def _exported(network: Network, given: dict[str, Tensor], any_length: bool, poin
         raise GraphError("its attention does not pass through the attention interface")
     clean(program.graph)
     nodes, weights, results = _program_as_data(program, tuple(given), (answers,))
+    shown = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    if stacks:
+        owners = owners_of(program.graph, stacks)
+        nodes, weights, results = lengthened(nodes, weights, results, owners, stacks, network)
+        shown = {node[1]: shown.get(exported_name(node[1])) for node in nodes}
     learned = dict(network.module.named_parameters(remove_duplicate=False))
     nodes, weights = folded(nodes, weights, results, learned)
     if not any(node[0] == "transformer_lab.attend" for node in nodes):
@@ -273,11 +300,17 @@ def _exported(network: Network, given: dict[str, Tensor], any_length: bool, poin
         lacking=lacking,
         w_o=_outputs(network, inputs_of(given), weights),
     )
-    return _with_rows(graph, network, given, program.graph)
+    return _with_rows(graph, network, given, shown)
 
 
-def _with_rows(graph: Graph, network: Network, given: dict[str, Tensor], traced: fx.Graph) -> Graph:
-    """The same with what it computes row by row, and whether it reads one token."""
+def _with_rows(
+    graph: Graph, network: Network, given: dict[str, Tensor], shown: Mapping[str, Any]
+) -> Graph:
+    """The same with what it computes row by row, and whether it reads one token.
+
+    Args:
+        shown: node -> its result with symbolic sizes.
+    """
     if not graph.lengths:
         return graph
     name = [*graph.lengths][-1]  # whose positions are answered
@@ -293,7 +326,7 @@ def _with_rows(graph: Graph, network: Network, given: dict[str, Tensor], traced:
         graph = replace(graph, lengths=dict.fromkeys(graph.lengths, (shortest, longest)))
         if "decoder" not in network.kinds:
             return graph
-        growth = growth_of(program, name, traced)
+        growth = growth_of(program, name, shown)
         if growth and growth.holds(program, of_length(given, name, beyond), weights):
             graph = replace(graph, growth=growth)
     return graph

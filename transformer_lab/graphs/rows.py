@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 from .running import Program, names_in
 
@@ -167,15 +167,14 @@ class _Few(dict):
         return x if x.shape[axis] == 1 else x.narrow(axis, x.shape[axis] - self.m, self.m)
 
 
-def growth_of(program: Program, name: str, traced: fx.Graph) -> Growth | None:
+def growth_of(program: Program, name: str, values: Mapping[str, Any]) -> Growth | None:
     """What each node depends on; whether rows are computed so is still to be tried. None where a
     size has no expression.
 
     Args:
         name: of the text that grows.
-        traced: the same nodes with their symbolic shapes.
+        values: node -> its result with symbolic sizes.
     """
-    values = {node.name: node.meta.get("val") for node in traced.nodes}
     (text,) = (node[1] for _, node in program.steps if node[0] == "input" and node[2][0] == name)
     length = _expression(values[text].shape[1])
     letters: dict[str, str] = {}

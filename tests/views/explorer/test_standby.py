@@ -18,7 +18,7 @@ from transformer_lab.views import (
     ResidualView,
     WhyView,
 )
-from transformer_lab.views.pages import carrying
+from transformer_lab.views.pages import carrying, standing_by
 
 
 def answer(view, part=None):
@@ -102,6 +102,24 @@ def test_what_a_page_cannot_compute_it_is_not_given():
         about = answer(view)[0]["about"]
         assert set(about) == {"mark", "why"} and about["mark"] == "" and why in about["why"], why
     assert answer(HeadView(bare), "model")[0]["type"] == "error"
+
+
+def test_a_model_is_exported_first_and_the_page_told_when_it_can_be_had(monkeypatch):
+    """Python is not kept from answering meanwhile, and says when there is something to fetch."""
+    model, sent, ended = text_model(), [], []
+    views = Explorer(model, TEXT), HeadView(model.trace(TEXT))
+    at_hand = lambda _, then: bool(ended) or ended.append(then)  # noqa: E731
+    monkeypatch.setattr(standing_by, "is_graph", lambda _: True)
+    monkeypatch.setattr(standing_by, "graph_at_hand", at_hand)
+    for view in views:
+        ended.clear()
+        view.send = lambda message, buffers=None: sent.append(message)
+        view._on_question(view, {"type": "standby", "part": "model", "request": 7}, [])
+        assert sent.pop()["info"]["later"]
+        ended[0]()
+        assert sent.pop() == {"type": "standby"}
+        message, (about, _) = answer(view, "model")
+        assert "later" not in message["info"] and json.loads(about)["name"] == model.name
 
 
 def answer_of(view, question):

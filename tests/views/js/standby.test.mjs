@@ -89,3 +89,30 @@ test("Python that comes back and trains nothing says nothing", async (t) => {
   await soon();
   assert.deepEqual(told, []);
 });
+
+test("a model that is exported first is asked for again when Python tells of the end", async (t) => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  t.after(() => mock.timers.reset());
+  const widget = fakeWidget();
+  globalThis.transformerLabModels.clear();
+  const view = new Standby(widget, new AbortController().signal);
+  view.substitute({ Kernel: FakeKernel, answers: () => true });
+  const answered = async (info) => {
+    mock.timers.tick(2000);
+    await soon();
+    const { part, request } = widget.sent.at(-1);
+    widget.answer({ type: "standby", request, info: { mark: "m", ...info } });
+    await soon();
+    return part;
+  };
+  view.fetch();
+  assert.equal(await answered({ later: true }), "model");
+  mock.timers.tick(60_000);
+  await soon();
+  assert.equal(widget.sent.length, 1, "it is not asked for at fixed times");
+  assert.equal(view.mark, "");
+  widget.answer({ type: "standby" });
+  assert.equal(await answered({}), "model");
+  assert.equal(await answered({}), "engine");
+  assert.equal(view.mark, "m");
+});

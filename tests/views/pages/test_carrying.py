@@ -8,6 +8,7 @@ import torch
 
 import transformer_lab as tl
 from tests.factories import small
+from transformer_lab.graphs import process
 from transformer_lab.tokenizers import CharTokenizer
 from transformer_lab.views import Explorer, HeadView
 from transformer_lab.views.pages import carrying
@@ -103,3 +104,32 @@ def test_weights_that_have_changed_since_do_not_travel():
     )
     view.text = "ab"
     assert "model" in blocks_of(view.to_html())
+
+
+def test_a_large_page_says_what_it_takes_before_it_is_written(monkeypatch, capfd):
+    view = explorer()
+    view.to_html()
+    assert capfd.readouterr().err == ""
+    monkeypatch.setattr(carrying, "UNASKED", 100)
+    view.to_html()  # without its model
+    assert capfd.readouterr().err == ""
+    view.to_html(model=True)
+    said = capfd.readouterr().err
+    assert re.fullmatch(
+        r"Writing own into the page: 0 MB in 16 bits, about 0 s and 0\.0 GB of memory\.\n", said
+    )
+
+
+def test_an_export_that_fails_leaves_a_snapshot_and_says_why(monkeypatch):
+    """A page that was asked for is saved, whatever became of the other process."""
+    view = explorer()
+
+    def fails(*_):
+        raise process.ExportFailed("its export failed: there is not enough memory")
+
+    monkeypatch.setattr(carrying, "carried", fails)
+    with pytest.warns(UserWarning, match="its export failed: there is not enough memory"):
+        text = view.to_html(model=True)
+    assert "model" not in blocks_of(text)
+    assert state_of(text)["_note"].endswith("its export failed: there is not enough memory.")
+    assert "its export failed" in view.stays

@@ -50,4 +50,4 @@ class StandsBy(Measured):
         reading = self._reading
         if not self._runs.is_fresh(reading):
             raise ValueError(NO_MODEL)
-        return part_of(self._runs.quiet(reading.version), self._mark(reading)[0], part)
+        return part_of(self._runs.quiet(reading.version), self._mark(reading)[0], part, self.send)

@@ -8,15 +8,14 @@ import zlib
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from ...files.models import describe, model_tensors
-from ...graphs.check import check_graph
-from ...graphs.export import Graph, calls_of, export_graph
-from ...hub.network import Inputs
+from ...graphs.export import Graph, calls_of
+from ...graphs.obtaining import at_hand, graph_of_model
+from ...hub.network import Inputs, Network
 from ...hub.which import hugging_face_of, network_of
 from ...model import Transformer
 from ...pretrained.loading import FAMILIES
@@ -27,9 +26,8 @@ from .precision import BITS, change_of, packed, unpacked
 from .tokenizers import packed_tokenizer, recorded_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from ...hub.network import Network
     from ...text_model import TextModel
     from ...tracing.trace import Trace
 
@@ -113,7 +111,7 @@ def carried(
     if why := why_not(model, graphs=True):
         raise ValueError(f"{model.name} cannot travel in a page: {why}")
     network = network_of(model.model)
-    as_graph = type(model.model) is not Transformer if as_graph is None else as_graph
+    as_graph = is_graph(model) if as_graph is None else as_graph
     graph = exported_of(model) if as_graph else None
     from safetensors.torch import save
 
@@ -163,25 +161,48 @@ def _packed_or_recorded(model: TextModel, side: int, traces: Sequence[Trace]) ->
         return recorded_tokenizer(tokenizer, words, str(error))
 
 
-_exported: WeakKeyDictionary[Any, Graph] = WeakKeyDictionary()  # by the module
+def is_graph(model: TextModel) -> bool:
+    """Whether a model travels as its graph unless told otherwise."""
+    return type(model.model) is not Transformer
 
 
 def exported_of(model: TextModel) -> Graph:
-    """The graph of a text model, checked against the model; the same again while weights stay.
+    """The graph of a text model over its weights, checked against the model.
 
     Raises:
         ValueError: for a model that does not export, or whose graph differs from it.
     """
+    return graph_of_model(*_to_export(model), lambda: _about_export(model))
+
+
+def graph_at_hand(model: TextModel, then: Callable[[], Any]) -> bool:
+    """Whether the graph of a model is known already; else another process exports it.
+
+    Args:
+        then: is called from another thread when that has ended, however it did.
+
+    Raises:
+        ValueError: for a model that no other process can export, or whose export has failed.
+    """
+    network, example = _to_export(model)
+    return at_hand(network, example, then)
+
+
+def _to_export(model: TextModel) -> tuple[Network, Inputs]:
     network = network_of(model.model)
-    known = _exported.get(network.module)
-    if known is None:
-        if network.module.training:
-            network = network_of(copy.deepcopy(network.module).eval())
-        example = Inputs(*_example(model))
-        known = export_graph(network, example)
-        check_graph(known, network, example)
-        _exported[network_of(model.model).module] = known
-    return known
+    if network.module.training:
+        network = network_of(copy.deepcopy(network.module).eval())
+    return network, Inputs(*_example(model))
+
+
+def _about_export(model: TextModel) -> str:
+    """What an export takes; measured on two cores of a laptop's speed."""
+    numbers = sum(p.numel() for p in network_of(model.model).module.parameters())
+    seconds, memory = 10 + numbers / 1e7, 0.6 + 3 * 4 * numbers / 2**30
+    return (
+        f"Exporting {model.name} as a graph, once, in another process: about {seconds:.0f} s and "
+        f"{memory:.1f} GB of memory. Ctrl+C stops it."
+    )
 
 
 def _example(model: TextModel) -> tuple[Tensor, Tensor | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,7 @@ import torch
 from torch.nn.utils.parametrize import is_parametrized
 
 from ...files.models import model_tensors
+from ...graphs.process import ExportFailed
 from ...hub.shield import no_grad
 from ...model import Transformer
 from .carried import Carried, carried, why_no_other_text, why_not
@@ -67,14 +70,33 @@ def carry(
             f"This page is a snapshot without its model, so {lacks}: the model has {_mb(size)}; "
             "save_html(path, model=True) takes it along."
         )
+    failed = False
     try:
+        if not why and size > UNASKED:
+            announce(model, size, precision)
         found = None if why else carried(model, precision, traces)
     except ValueError as error:
-        if wanted:
+        failed = isinstance(error, ExportFailed)  # for lack of memory or time: the page is saved
+        if wanted and not failed:
             raise
         found, why = None, str(error)
     told = f"This page is a snapshot without its model, so {lacks}: {why}."
+    if wanted and failed:
+        warnings.warn(told, stacklevel=2)
     return found, "" if found else told
+
+
+def announce(model: TextModel, size: int, precision: str) -> None:
+    """Say on stderr what a large page takes, before it is written."""
+    from tqdm import tqdm
+
+    numbers = sum(t.numel() for t in model_tensors(model.model).values())
+    seconds, memory = size / 8e6, (4 * 3 * numbers + 4 * size) / 2**30
+    line = (
+        f"Writing {model.name} into the page: {_mb(size)} in {BITS[precision]} bits, about "
+        f"{seconds:.0f} s and {memory:.1f} GB of memory."
+    )
+    tqdm.write(line, file=sys.stderr)
 
 
 def for_readers(told: str) -> str:

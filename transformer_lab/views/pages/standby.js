@@ -122,6 +122,7 @@ export class Standby {
 
   #told(message, buffers) {
     const { request } = message ?? {};
+    if (message?.type === "standby" && request === undefined) return this.#fetchSoon(); // the model is ready
     clearTimeout(this.open.get(request)?.timer);
     this.open.delete(request);
     this.late.delete(request);
@@ -327,8 +328,9 @@ export class Standby {
         if (message.info.mark !== mark) throw new Error("the model has learned since");
         return { info: message.info, parts: buffers.map((bytes) => new Blob([bytes])) };
       };
-      const found = { engine: await ask("engine"), model: await ask("model") };
-      models.set(mark, found);
+      const model = await ask("model");
+      if (model.info.later) return; // it is exported, and Python tells of the end
+      models.set(mark, { engine: await ask("engine"), model });
       while (models.size > MODELS_KEPT) models.delete(models.keys().next().value);
     } catch {
       // It cannot be had now; with other weights it is asked for again.

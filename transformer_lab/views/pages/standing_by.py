@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ..shared.weights import weights_mark
-from .carried import carried, engine_script
+from .carried import carried, engine_script, graph_at_hand, is_graph
 from .carrying import precision_unasked
 from .commons import ENGINE
 from .tokenizers import packed_tokenizer
@@ -35,11 +35,15 @@ def mark_of(model: TextModel, version: bytes) -> tuple[str, str]:
     return hashlib.sha256(version + told).hexdigest()[:24], ""
 
 
-def part_of(model: TextModel | None, mark: str, part: str) -> tuple[dict[str, Any], list[bytes]]:
+def part_of(
+    model: TextModel | None, mark: str, part: str, send: Callable[[dict[str, Any]], Any]
+) -> tuple[dict[str, Any], list[bytes]]:
     """The answer to a question for the engine, or for the model that it runs, as a saved page holds them.
+    While another process exports the model the answer has "later"; a message "standby" follows.
 
     Args:
         mark: as `mark_of` gave it.
+        send: a message to the page.
 
     Raises:
         ValueError: where the page cannot have it.
@@ -48,6 +52,8 @@ def part_of(model: TextModel | None, mark: str, part: str) -> tuple[dict[str, An
         raise ValueError(NO_MODEL)
     if part == ENGINE:
         return {"type": "standby", "info": {"mark": mark}}, [engine_script().encode()]
+    if is_graph(model) and not graph_at_hand(model, lambda: send({"type": "standby"})):
+        return {"type": "standby", "info": {"mark": mark, "later": True}}, []
     _, block = carried(model, precision_unasked(model)[0]).blocks
     return {"type": "standby", "info": {"mark": mark, **block.info}}, block.buffers
 
@@ -57,6 +63,7 @@ def answer_standby(
     model: TextModel | None,
     why_not: Callable[[], str],
     as_read: Callable[[], Mapping[str, Any]],
+    send: Callable[[dict[str, Any]], Any],
 ) -> tuple[dict[str, Any], list[bytes]]:
     """The answer to a page that asks whether it may have the model, and then for its parts.
 
@@ -64,6 +71,7 @@ def answer_standby(
         model: that computed what is on view; None where no `TextModel` did.
         why_not: why what is on view cannot be computed by the page, as the end of a sentence; or "".
         as_read: what the page's engine needs to know of it.
+        send: a message to the page, for what is ready later.
 
     Raises:
         ValueError: for a part of a model that the page cannot have.
@@ -73,7 +81,7 @@ def answer_standby(
     else:
         mark, why = mark_of(model, weights_mark(model.network.module))
     if "part" in question:
-        return part_of(model, mark, str(question["part"]))
+        return part_of(model, mark, str(question["part"]), send)
     if not why and (why := why_not()):
         mark = ""
     about = {"mark": mark, "why": why, **(as_read() if mark else {})}

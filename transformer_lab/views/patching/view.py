@@ -265,7 +265,7 @@ class PatchingView(SelectionView):
                          align=question.get("align"))  # fmt: skip
             return {"type": "compare"}, []
         if asked == "standby":
-            return answer_standby(question, *self._for_page())
+            return answer_standby(question, *self._for_page(), self.send)
         return super()._answer(question)
 
     def _for_page(self) -> tuple[TextModel | None, Callable[[], str], Callable[[], dict[str, Any]]]:

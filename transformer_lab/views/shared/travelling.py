@@ -70,7 +70,8 @@ class Travelling(SelectionView):
             return super()._answer(question)
         traces = self._read_texts()
         model = reader_of(traces)
-        return answer_standby(question, model, lambda: _why_unlike(model, traces), self._as_read)
+        why = lambda: _why_unlike(model, traces)  # noqa: E731
+        return answer_standby(question, model, why, self._as_read, self.send)
 
 
 def _why_unlike(model: TextModel | None, traces: Sequence[Trace]) -> str:

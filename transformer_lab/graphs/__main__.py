@@ -1,0 +1,159 @@
+"""Export a model that is described on standard input, for another process, or the shipped model.
+
+python -m transformer_lab.graphs            what `process` starts
+python -m transformer_lab.graphs shipped    write the graph of the shipped model into the package
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+UNLIKE = "unlike"  # another class or other weights than the config makes: not exported here
+
+
+def main() -> None:
+    # What libraries print does not get among the answer.
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(AttributeError, OSError):
+        os.nice(request.get("nice", 0))
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # where memory runs out, this process goes first
+    try:
+        found = _exported(request)
+    except MemoryError:
+        found = {"error": "there is not enough memory"}
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        refused = type(error).__name__ == "GraphError"
+        found = {"refused" if refused else "error": text[:500]}
+    json.dump(found, answer)
+    answer.close()
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()  # the parent keeps it open
+    os._exit(1)
+
+
+def _step(name: str) -> None:
+    print(f"step {name}", file=sys.stderr, flush=True)
+
+
+def _exported(request: dict[str, Any]) -> dict[str, Any]:
+    _step("reading transformer_lab")
+    import torch
+
+    from ..hub.network import Inputs
+    from ..hub.which import network_of
+    from .check import checked_graph
+    from .store import digest_of, entry_of, structure_of
+
+    torch.set_num_threads(1)
+    wanted = request["structure"]
+    _step("building a copy")
+    try:
+        module = _built(wanted)
+    except MemoryError:
+        raise
+    except Exception as error:
+        return {UNLIKE: f"{type(error).__name__}: {error}"[:200]}
+    network = network_of(module)
+    if digest_of(structure_of(network)) != digest_of(wanted):
+        return {UNLIKE: "its config makes another model"}
+    read = {name: torch.tensor(ids) for name, ids in request["inputs"].items()}
+    _step("exporting and comparing")
+    graph = checked_graph(network, Inputs(read["tokens"], read.get("target")))
+    return {"entry": entry_of(graph, network)}
+
+
+def _built(structure: dict[str, Any]) -> Any:
+    """A model of this structure with random weights, in evaluation mode."""
+    import torch
+
+    module_class, config_class = (_class(structure[name]) for name in ("class", "config_class"))
+    told = dict(structure["config"])
+    for name in ("transformer_lab", "class"):
+        told.pop(name, None)
+    attention = told.pop("attention", None)
+    config = config_class.from_dict(told)
+    if attention is not None:
+        config._attn_implementation = attention
+    with _unfilled():
+        module = module_class(config).eval()
+    types = {name: getattr(torch, dtype) for name, _, dtype, _ in structure["weights"]}
+    chance = torch.Generator().manual_seed(0)
+    noise = torch.randn(1 << 20, generator=chance)
+    for i, (name, x) in enumerate(module.named_parameters()):
+        if name in types and x.dtype != types[name]:
+            x.data = x.data.to(types[name])
+        if x.is_floating_point():
+            # A random piece again and again: numbers of its own would take longer than the export.
+            start = (i * 7919) % (noise.numel() // 2)
+            piece = noise[start : start + noise.numel() // 2]
+            turns = -(-x.numel() // piece.numel())
+            filled = piece.repeat(turns)[: x.numel()].reshape(x.shape)
+            if x.dim() > 1:
+                filled = filled / max(1, x.shape[-1]) ** 0.5
+            else:
+                filled = (0.0 if name.endswith("bias") else 1.0) + 0.1 * filled
+            x.data.copy_(filled)
+    for name, x in module.named_buffers():
+        if name in types and x.dtype != types[name]:
+            x.data = x.data.to(types[name])
+    return module
+
+
+def _unfilled() -> Any:
+    """While open, weights are not filled with random numbers, which takes seconds; they get some after."""
+    from torch.overrides import TorchFunctionMode
+
+    class Unfilled(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            given = kwargs or {}
+            if func.__name__ in _RANDOM:
+                return args[0] if args else given.get("tensor")
+            return func(*args, **given)
+
+    return Unfilled()
+
+
+_RANDOM = {
+    "normal_", "uniform_", "trunc_normal_", "kaiming_normal_", "kaiming_uniform_", "orthogonal_",
+    "xavier_normal_", "xavier_uniform_",
+}  # fmt: skip
+
+
+def _class(name: str) -> Any:
+    """A class of transformers or of ours, by its module and name."""
+    module, _, path = name.partition(":")
+    if module.split(".")[0] not in ("transformers", "transformer_lab") or "." in path:
+        raise ValueError(f"{name} is not built here")
+    return getattr(import_module(module), path)
+
+
+def _write_shipped() -> None:
+    import torch
+
+    from ..hub.network import Inputs
+    from ..hub.which import network_of
+    from ..text_model import shipped
+    from .check import checked_graph
+    from .store import SHIPPED, entry_of, structure_of, write_shipped
+
+    network = network_of(shipped().model)
+    graph = checked_graph(network, Inputs(torch.arange(8)[None]))
+    write_shipped(structure_of(network), entry_of(graph, network))
+    print(f"Wrote {SHIPPED}")
+
+
+if __name__ == "__main__":
+    _write_shipped() if sys.argv[1:] == ["shipped"] else main()

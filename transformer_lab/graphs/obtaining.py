@@ -1,0 +1,174 @@
+"""The graph of a model: from the store, or from an export that this process does not wait for."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ..hub.hugging_face import HuggingFaceNetwork
+from ..hub.network import Inputs, Network
+from ..hub.ours import OurNetwork
+from . import store
+from .check import agrees, checked_graph
+from .export import Graph, GraphError
+from .process import STEPS, Export, ExportFailed, Unlike
+
+DIFFERS = "its graph differs from the model"
+
+_checked: WeakKeyDictionary[Any, str] = (
+    WeakKeyDictionary()
+)  # module -> key of the entry that fits it
+_not_a_copy: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # … of which no copy does the same
+_own: WeakKeyDictionary[Any, tuple[str, store.Entry]] = WeakKeyDictionary()  # … exported here
+_failed: dict[str, str] = {}  # key -> why another process did not export it
+_running: dict[str, Export] = {}  # by key
+_lock = threading.Lock()
+
+
+def known_graph(network: Network, inputs: Inputs) -> Graph | None:
+    """The graph of a model where its description is in the store and fits it; else None.
+
+    Args:
+        network: of a model in evaluation mode.
+        inputs: a batch of one that it reads.
+    """
+    structure = store.structure_of(network)
+    key, entry = _own.get(network.module, ("", {}))
+    if key == store.key_of(structure):
+        return store.graph_of(entry, network)
+    return _fitting(network, inputs, structure, store.find(structure))
+
+
+def _exported_here(network: Network, inputs: Inputs) -> Graph:
+    """The graph of a model of which no copy can be made: this process makes it."""
+    graph = checked_graph(network, inputs)
+    key = store.key_of(store.structure_of(network))
+    _own[network.module] = key, store.entry_of(graph, network)
+    return graph
+
+
+def at_hand(network: Network, inputs: Inputs, then: Callable[[], Any]) -> bool:
+    """Whether the graph of a model is known; else another process exports it, and `then` is called
+    when that has ended.
+
+    Raises:
+        GraphError: for a model that no other process can export, or whose export has failed.
+    """
+    if known_graph(network, inputs) is not None:
+        return True
+    if not can_be_copied(network):
+        raise GraphError("no other process can export it")
+    if why := _failed.get(store.key_of(store.structure_of(network))):
+        raise GraphError(why)
+    start_export(network, inputs).then(then)
+    return False
+
+
+def _fitting(
+    network: Network, inputs: Inputs, structure: dict[str, Any], entry: store.Entry | None
+) -> Graph | None:
+    """The graph of an entry, after one comparison with the model's own numbers."""
+    if entry is None or network.module in _not_a_copy:
+        return None
+    key = store.key_of(structure)
+    try:
+        graph = store.graph_of(entry, network)
+        fits = _checked.get(network.module) == key or agrees(graph, network, inputs)
+    except (RuntimeError, ValueError, IndexError, TypeError):  # whatever a damaged one does
+        store.forget(structure)
+        return None
+    if not fits:
+        _not_a_copy[network.module] = DIFFERS
+        return None
+    _checked[network.module] = key
+    return graph
+
+
+def can_be_copied(network: Network) -> bool:
+    """Whether another process can make a model of this structure."""
+    if type(network) not in (OurNetwork, HuggingFaceNetwork) or network.module in _not_a_copy:
+        return False
+    names = (store.class_name(network.module), store.class_name(network.module.config))
+    return all(x.split(".")[0] in ("transformers", "transformer_lab") for x in names)
+
+
+def start_export(network: Network, inputs: Inputs, nice: int = 10) -> Export:
+    """An export of a copy of a model in another process; the one that runs already, if there is one.
+
+    Args:
+        nice: as in `Export`.
+    """
+    structure = store.structure_of(network)
+    key = store.key_of(structure)
+    with _lock:
+        running = _running.get(key)
+        if running is None:
+            read = {"tokens": inputs.tokens, "target": inputs.target}
+            ids = {name: x.tolist() for name, x in read.items() if x is not None}
+            running = _running[key] = Export(structure, ids, nice)
+        else:
+            return running
+    running.then(lambda: _ended(key, running))
+    return running
+
+
+def _ended(key: str, export: Export) -> None:
+    with _lock:
+        _running.pop(key, None)
+    try:
+        store.keep(export.structure, export.entry())
+        _failed.pop(key, None)
+    except GraphError as error:
+        _failed[key] = str(error)
+
+
+def graph_of_model(network: Network, inputs: Inputs, about: Callable[[], str]) -> Graph:
+    """The graph of a model, after an export in another process where there is none yet: a line says
+    what it takes, a bar how far it is, and Ctrl+C ends it.
+
+    Args:
+        network: of a model in evaluation mode.
+        about: the line.
+
+    Raises:
+        ExportFailed: where the export ended without an answer, for lack of memory or time.
+        GraphError: for a model that does not export, or whose graph differs from it.
+    """
+    for _ in range(2):  # once more where the model was changed meanwhile
+        if (found := known_graph(network, inputs)) is not None:
+            return found
+        if not can_be_copied(network):
+            return _exported_here(network, inputs)
+        structure = store.structure_of(network)
+        export = start_export(network, inputs, nice=0)
+        wait_for(export, about())
+        try:
+            entry = export.entry()
+        except Unlike as error:
+            _not_a_copy[network.module] = str(error)
+            return _exported_here(network, inputs)
+        if store.structure_of(network) != structure:
+            continue
+        found = _fitting(network, inputs, structure, entry)
+        return _exported_here(network, inputs) if found is None else found
+    raise ExportFailed("the model was changed while it was exported")
+
+
+def wait_for(export: Export, line: str) -> None:
+    """Wait with a bar on stderr; an interrupt stops the export."""
+    from tqdm import tqdm
+
+    try:
+        tqdm.write(line, file=sys.stderr)
+        layout = "{desc} {bar} {elapsed}"
+        with tqdm(total=STEPS, bar_format=layout, leave=False, file=sys.stderr) as bar:
+            while not export.done.wait(0.5):
+                bar.n = export.n_steps
+                bar.set_description_str(f"{export.step} ", refresh=False)
+                bar.refresh()
+    except BaseException:
+        export.stop()
+        raise

@@ -1,0 +1,160 @@
+"""Exports in another process, one at a time: nobody's kernel waits for one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..hub.shield import start_thread
+from .export import GraphError
+
+LIMIT = 900.0  # seconds after which an export is given up
+STEPS = 4  # that the other process reports, and its end
+_COMMAND = [sys.executable, "-m", "transformer_lab.graphs"]
+
+_one = threading.Lock()  # held while an export runs
+
+
+class ExportFailed(GraphError):
+    """An export ended without an answer: the model may export elsewhere, or at another time."""
+
+
+class Unlike(GraphError):
+    """A model is not what its config makes, so it cannot be exported as a copy."""
+
+
+class Export:
+    """An export that goes on in another process.
+
+    Args:
+        structure: of the model, as `store.structure_of` gives it.
+        inputs: name -> ids that the model reads, nested lists.
+        nice: how much other processes come before it; 0 where somebody waits.
+    """
+
+    def __init__(self, structure: Mapping[str, Any], inputs: Mapping[str, Any], nice: int = 10):
+        self.structure = structure
+        self.step, self.n_steps = "waiting for another export", 0
+        self.done = threading.Event()
+        self._request = json.dumps({"structure": structure, "inputs": inputs, "nice": nice}) + "\n"
+        self._answer: dict[str, Any] = {}
+        self._process: subprocess.Popen[str] | None = None
+        self._stopped = ""
+        self._then: list[Callable[[], Any]] = []
+        self._lock = threading.Lock()
+        start_thread(threading.Thread(target=self._run, daemon=True))
+
+    def then(self, call: Callable[[], Any]) -> None:
+        """Call this when the export has ended, from another thread; at once if it has."""
+        with self._lock:
+            if not self.done.is_set():
+                self._then.append(call)
+                return
+        call()
+
+    def stop(self, why: str = "it was stopped") -> None:
+        """End the other process."""
+        with self._lock:
+            self._stopped = self._stopped or why
+            process = self._process
+        if process is not None:
+            process.kill()
+
+    def entry(self) -> dict[str, Any]:
+        """What `store.graph_of` reads, of an export that has ended.
+
+        Raises:
+            Unlike: for a model that is not what its config makes.
+            ExportFailed: where the process ended without an answer.
+            GraphError: for a model that does not export.
+        """
+        if "entry" in self._answer:
+            return self._answer["entry"]
+        if "refused" in self._answer:
+            raise GraphError(self._answer["refused"])
+        if "unlike" in self._answer:
+            raise Unlike(self._answer["unlike"])
+        raise ExportFailed(f"its export failed: {self._answer.get('error', 'no answer came')}")
+
+    def _run(self) -> None:
+        try:
+            with _one:
+                self._answer = self._exported()
+        except Exception as error:  # whatever it is, somebody waits for the end
+            self._answer = {"error": " ".join(str(error).split()) or type(error).__name__}
+        finally:
+            with self._lock:
+                self.done.set()
+                calls, self._then = self._then, []
+            for call in calls:
+                call()
+
+    def _exported(self) -> dict[str, Any]:
+        with self._lock:
+            if self._stopped:
+                return {"error": self._stopped}
+            process = self._process = subprocess.Popen(
+                _COMMAND,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                env=_environment(),
+                cwd=Path(__file__).parents[2],
+                start_new_session=True,  # Ctrl+C of ours is not its
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        assert process.stdin and process.stdout and process.stderr
+        late = threading.Timer(LIMIT, self.stop, [f"it took more than {LIMIT:.0f} s"])
+        late.daemon = True
+        start_thread(late)
+        said: list[str] = []
+        listening = threading.Thread(target=self._listen, args=(process.stderr, said), daemon=True)
+        start_thread(listening)
+        try:
+            process.stdin.write(self._request)
+            process.stdin.flush()
+            text = process.stdout.read()
+        except OSError:
+            text = ""
+        finally:
+            late.cancel()
+            process.kill()  # it has answered, or never will
+            code = process.wait()
+            listening.join(5)
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                with suppress(OSError):  # what was not read by a process that is gone
+                    pipe.close()
+        if self._stopped:
+            return {"error": self._stopped}
+        try:
+            return dict(json.loads(text))
+        except ValueError:
+            lines = [line.strip() for line in said if line.strip()]
+            last = lines[-1][:200] if lines else f"the process ended with {code}"
+            memory = "the system ended the process, probably for lack of memory"
+            return {"error": memory if code == -9 else last}
+
+    def _listen(self, stream: Any, said: list[str]) -> None:
+        try:
+            for line in stream:
+                if line.startswith("step "):
+                    self.step, self.n_steps = line[5:].strip(), self.n_steps + 1
+                else:
+                    said[:] = [*said[-20:], line]
+        except ValueError:  # it was closed
+            pass
+
+
+def _environment() -> dict[str, str]:
+    """Nothing is fetched, and one thread works."""
+    quiet = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    return {**os.environ, **quiet, "CUDA_VISIBLE_DEVICES": ""}
