@@ -110,7 +110,7 @@ def _tensors(inputs: Inputs, graph: Graph) -> list[Any]:
 def _with_a_head_off(graph: Graph, network: Network, twin: Network, text: Inputs) -> float:
     """The last layer's last head off: the graph edited, and the model with its rows of W_O at 0;
     0 where no linear W_O follows its heads."""
-    call = calls_of(network, text)[-1]
+    *before, call = calls_of(network, text)
     if call.site is None or network.stands_between(call.site):
         return 0.0
     weight = _same_view(network.output_weight(call), network, twin)
@@ -123,8 +123,14 @@ def _with_a_head_off(graph: Graph, network: Network, twin: Network, text: Inputs
     rows.zero_()
     wanted = answer_of(twin.run(text))[1].detach()
     rows.copy_(kept)
-    off = tap_for(network, ablate(call.site.layer, head, kind=call.site.kind))
-    with running_with(off):
+    own = network.output_weight(call)
+    sites = [call.site]  # and layers that share its weights
+    for one in before:
+        other = network.output_weight(one) if one.site is not None else None
+        if other is not None and own is not None and other.data_ptr() == own.data_ptr():
+            sites.append(one.site)
+    off = [tap_for(network, ablate(site.layer, head, kind=site.kind)) for site in sites]
+    with running_with(*off):
         return apart(wanted, graph.run(*_tensors(text, graph)))
 
 

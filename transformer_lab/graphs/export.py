@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -26,6 +27,7 @@ POINTS = ("resid_pre", "attn_out", "cross_out", "resid_mid", "mlp_out", "resid_p
 LONGEST = 4096  # positions, where a model sets no limit
 # A guard on the length that torch cannot prove is no reason to refuse: `check_graph` tries lengths.
 _LENIENT = "prefer_deferred_runtime_asserts_over_guards"
+_MORE_TOKENS = re.compile(r"the generated guard (\d+) <= L\[")
 _UNGUARDED = {_LENIENT: True} if _LENIENT in signature(torch.export.export).parameters else {}
 
 
@@ -160,15 +162,17 @@ def _export(
     given: dict[str, Tensor],
     short: tuple[Network, list[Stack]] | None,
 ) -> Graph:
-    why = ""
-    for any_length in (True, False) if inputs.tokens is not None else (False,):
+    why, least = "", 2
+    for any_length in (True, True, False) if inputs.tokens is not None else (False,):
+        if any_length and why and least == 2:
+            continue
         for points in (True, False):
             try:
                 graph = None
                 with suppress(Exception):  # whatever it is, the whole model tells it better
                     if short is not None:
-                        graph = _exported(network, given, any_length, points, short)
-                graph = graph or _exported(network, given, any_length, points)
+                        graph = _exported(network, given, any_length, points, short, least)
+                graph = graph or _exported(network, given, any_length, points, least=least)
                 return replace(graph, fixed="" if any_length else why)
             except GraphError:
                 raise
@@ -176,6 +180,8 @@ def _export(
                 why = why or str(error)
             except Exception as error:  # torch.export raises many kinds for a model it refuses
                 why = why or _first_line(error)
+                if guard := _MORE_TOKENS.search(str(error)):  # once more, for as many or more
+                    least = int(guard[1])
                 if "data-dependent" in why:  # of one length too
                     raise GraphError(f"torch.export refuses it ({why})") from error
                 break
@@ -258,16 +264,18 @@ def _exported(
     any_length: bool,
     points: bool,
     short: tuple[Network, list[Stack]] | None = None,
+    least: int = 2,
 ) -> Graph:
     """
     Args:
         short: the model's first layers, which are exported in its place and repeated.
+        least: tokens that a text has.
     """
     part, stacks = short or (network, [])
     tap, whole = _Exporting(), _Pass(part, tuple(given))
     with no_grad():
         answers, _ = answer_of(network.run(inputs_of(given)))
-    shapes, longest = _shapes(network, given, any_length)
+    shapes, longest = _shapes(network, given, any_length, least)
     with no_grad(), ExitStack() as hung:
         hung.enter_context(part.tapping(tap))
         lacking = _points(part, tap, hung, POINTS if points else ())
@@ -293,7 +301,7 @@ def _exported(
         weights=weights,
         results=results,
         lengths={
-            name: (2, longest) if any_length else (x.shape[1], x.shape[1])
+            name: (least, longest) if any_length else (x.shape[1], x.shape[1])
             for name, x in given.items()
             if name in ("tokens", "target")
         },
@@ -359,12 +367,12 @@ def _holds(graph: Graph, network: Network, given: dict[str, Tensor]) -> bool:
         return False
 
 
-def _shapes(network: Network, given: dict[str, Tensor], any_length: bool):
+def _shapes(network: Network, given: dict[str, Tensor], any_length: bool, least: int):
     longest = min(network.n_ctx or LONGEST, LONGEST)
     if not any_length:
         return None, longest
     dims = {
-        name: {1: torch.export.Dim(f"n_{name}", min=2, max=longest)}
+        name: {1: torch.export.Dim(f"n_{name}", min=least, max=longest)}
         for name in given
         if name in ("tokens", "target")
     }

@@ -119,6 +119,12 @@ const largestOf = (f, at, step, n) => {
   for (let i = 0; i < n; i++) if (f[at + i * step] > top) top = f[at + i * step];
   return top;
 };
+const placeOfLargest = (f, at, step, n) => {
+  const top = largestOf(f, at, step, n);
+  let i = 0;
+  while (i < n && f[at + i * step] !== top) i++;
+  return i;
+};
 const smallest = (f, at, step, n) => {
   let low = Infinity;
   for (let i = 0; i < n; i++) if (f[at + i * step] < low) low = f[at + i * step];
@@ -350,7 +356,8 @@ export const OPERATIONS = {
   max: (on, [x]) => reduced(on, x, null, false, largestOf),
   "any.dim": (on, [x, axis, keep = false]) => reduced(on, x, [axis], keep, anyOf, "bool"),
   any: (on, [x]) => reduced(on, x, null, false, anyOf, "bool"),
-  argmax: (on, [x, axis = null, keep = false]) => reduced(on, x, axis === null ? null : [axis], keep, (f, at, step, n) => f.subarray(at, at + n).indexOf(largestOf(f, at, step, n)), "int"),
+  argmax: (on, [x, axis = null, keep = false]) => reduced(on, x, axis === null ? null : [axis], keep, placeOfLargest, "int"),
+  "max.dim": (on, [x, axis, keep = false]) => [reduced(on, x, [axis], keep, largestOf), reduced(on, x, [axis], keep, placeOfLargest, "int")],
   "var.correction": (on, [x, axes], { correction = 1, keepdim = false }) => reduced(on, x, axes, keepdim, (f, at, step, n) => {
     const mean = total(f, at, step, n) / n;
     let s = 0;
