@@ -91,7 +91,7 @@ def announce(model: TextModel, size: int, precision: str) -> None:
     from tqdm import tqdm
 
     numbers = sum(t.numel() for t in model_tensors(model.model).values())
-    seconds, memory = size / 8e6, (4 * 3 * numbers + 4 * size) / 2**30
+    seconds, memory = size / 16e6, (4 * 2 * numbers + 2 * size) / 2**30
     line = (
         f"Writing {model.name} into the page: {_mb(size)} in {BITS[precision]} bits, about "
         f"{seconds:.0f} s and {memory:.1f} GB of memory."
