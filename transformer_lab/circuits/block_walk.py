@@ -11,6 +11,7 @@ here (a multiplier on what is added, a gate between the heads and W_O), the walk
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +31,7 @@ from ..tracing.trace import Trace, TraceError
 from .score_parts import checked_call
 from .sources import inputs_of, precise
 
+PARTS = ("reads", "attention", "middle", "cross", "mlp_reads", "hidden", "mlp")
 ROOM, ROOM_HALF = 1e-4, 3e-2  # how far numbers may be from what they should be, beside their size
 
 
@@ -116,10 +118,58 @@ def block_steps(
     call, kind, batch = checked_call(trace, layer, head, position, 0, kind, batch)
     if call.value is None:
         raise TraceError("this trace kept no values; use trace(..., keep='all')")
-    single = call.query.dtype in (torch.float32, torch.float64)
-    seen = _Seen(trace, kind, layer, batch, position, ROOM if single else ROOM_HALF)
+    (seen,) = _seen(trace, kind, [layer], batch, position)
     seen.check_stream(trace, kind, batch)
     return _steps(trace, seen, call, kind, layer, head, batch, position)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a module of a block "read" or "gave", when it ran for the `turn`-th time in the block."""
+
+    module: nn.Module
+    turn: int
+    side: str
+
+
+@dataclass(frozen=True)
+class BlockParts:
+    """Where the fields of `BlockSteps` are that a module of the block reads or gives ("middle" is not
+    among them where it is stream + attention, nor "mlp" where it is what the sum lacks), and the names
+    of the norms that `reads` and `mlp_reads` come out of."""
+
+    places: dict[str, Place]
+    norm: str
+    mlp_norm: str
+    after: bool
+
+
+def block_parts(trace: Trace, kind: str) -> dict[int, BlockParts | ValueError]:
+    """Of each layer with heads, or why it cannot be walked through, by one more run of the model.
+
+    Raises:
+        PartsError: where no block of the model can.
+    """
+    layers, position = list(trace.attending(kind)), trace.shape(kind)[0] - 1
+    found: dict[int, BlockParts | ValueError] = {}
+    for layer, seen in zip(layers, _seen(trace, kind, layers, 0, position), strict=True):
+        try:
+            call, _, _ = checked_call(trace, layer, 0, position, 0, kind, 0)
+            z = _z(call, 0, position)[0].flatten()
+            sums = seen.sums(z, _cross_z(trace, kind, layer, 0, position))
+        except ValueError as error:
+            found[layer] = error
+            continue
+        found[layer] = seen.parts(sums)
+    return found
+
+
+def _z(call: Any, batch: int, position: int) -> tuple[Tensor, Tensor]:
+    """What every head takes with it at a position, [head, d_value], and its values."""
+    rows = torch.tensor([position], device=call.query.device)
+    every = precise(call.pattern(batch, slice(None), rows)[:, 0])
+    values = precise(spread_heads(call.value[[batch]], call.n_heads)[0])
+    return torch.einsum("hk,hkd->hd", every, values), values
 
 
 def _steps(
@@ -136,12 +186,10 @@ def _steps(
     row = dict(batch=batch, head=head, rows=rows)
     query = precise(call.query[batch, head, position])
     keys = precise(spread_heads(call.key[[batch]], call.n_heads)[0, head])
-    values = precise(spread_heads(call.value[[batch]], call.n_heads)[0])
+    z, values = _z(call, batch, position)
     weights = precise(call.pattern(**row)[0])
     scale, softcap = query.new_tensor([call.scale, call.softcap or 0.0])
     compared = analyses.attention_row(query, keys, precise(call.scores(**row)[0]), scale, softcap)
-    every = precise(call.pattern(batch, slice(None), rows)[:, 0])
-    z = torch.einsum("hk,hkd->hd", every, values)
     sums = seen.sums(z.flatten(), _cross_z(trace, kind, layer, batch, position))
     weight, _ = measured(sums.w_o, call.value.new_zeros(1, z.numel()))
     per_head = precise(weight).unflatten(0, (len(z), -1))
@@ -166,6 +214,7 @@ class _Event:
     """One linear layer or norm that ran: what it read and gave at the position."""
 
     module: nn.Module
+    turn: int
     read: Tensor
     gave: Tensor
 
@@ -191,53 +240,74 @@ class _Sums:
     after: bool
 
 
-class _Seen:
-    """One more run of the model, and what a block did in it at one position."""
+def _seen(trace: Trace, kind: str, layers: list[int], batch: int, position: int) -> list[_Seen]:
+    """One more run of the model, and what these blocks did in it at one position."""
+    network = trace.network
+    blocks = [] if network is None else network.blocks(kind)
+    if network is None or not blocks:
+        raise PartsError(
+            f"the layers of {trace.model_name} were not found, so no block can be walked through"
+        )
+    if len(blocks) != len(network.layers(kind)):
+        raise PartsError(
+            f"{trace.model_name} runs its {len(blocks)} blocks more than once in a pass, so none can "
+            "be walked through"
+        )
+    single = trace.call(layers[0], kind=kind).query.dtype in (torch.float32, torch.float64)
+    room = ROOM if single else ROOM_HALF
+    seen = [_Seen(trace.model_name, layer, blocks[layer], position, room) for layer in layers]
+    with together(no_grad(), hooked(*(one for block in seen for one in block.hooks()))):
+        network.run(inputs_of(trace, batch))
+    for block in seen:
+        block.end()
+    return seen
 
-    def __init__(self, trace: Trace, kind: str, layer: int, batch: int, position: int, room: float):
-        network = trace.network
-        blocks = [] if network is None else network.blocks(kind)
-        if network is None or not blocks:
-            raise PartsError(
-                f"the layers of {trace.model_name} were not found, so no block can be walked "
-                "through"
-            )
-        if len(blocks) != len(network.layers(kind)):
-            raise PartsError(
-                f"{trace.model_name} runs its {len(blocks)} blocks more than once in a pass, so "
-                "none can be walked through"
-            )
-        self._name, self._layer, self._room = trace.model_name, layer, room
+
+class _Seen:
+    """What a block did in a run, at one position."""
+
+    def __init__(self, name: str, layer: int, block: nn.Module, position: int, room: float):
+        self._name, self._layer, self._block, self._room = name, layer, block, room
         self._position, self._owner = position, threading.get_ident()
         self.events: list[_Event] = []
-        ends: list[Tensor] = []
-        block = blocks[layer]
-        inside = [m for m in block.modules() if m is not block and (is_linear(m) or is_norm(m))]
+        self._turns: Counter[nn.Module] = Counter()
+        self._ends: list[Tensor] = []
+
+    def hooks(self) -> Iterator[partial]:
+        block, ends = self._block, self._ends
 
         def entered(_: nn.Module, args: tuple, kwargs: dict) -> None:
-            x = args[0] if args else kwargs.get("hidden_states")
-            self._note(ends, x)
+            self._note(ends, args[0] if args else kwargs.get("hidden_states"))
 
         def left(_: nn.Module, __: Any, output: Any) -> None:
             self._note(ends, output if isinstance(output, Tensor) else output[0])
 
-        hooks = [partial(hook, block, entered, before=True, with_kwargs=True)]
-        hooks += [partial(hook, m, self._ran) for m in inside]
-        hooks.append(partial(hook, block, left))
-        with together(no_grad(), hooked(*hooks)):
-            network.run(inputs_of(trace, batch))
-        if len(ends) != 2:
+        yield partial(hook, block, entered, before=True, with_kwargs=True)
+        for module in block.modules():
+            if module is not block and (is_linear(module) or is_norm(module)):
+                yield partial(hook, module, self._ran)
+        yield partial(hook, block, left)
+
+    def end(self) -> None:
+        """
+        Raises:
+            PartsError: where what came in and went out was not recorded.
+        """
+        if len(self._ends) != 2:
             raise PartsError(
-                f"the input and output of layer {layer} of {self._name} could not be recorded"
+                f"the input and output of layer {self._layer} of {self._name} could not be recorded"
             )
-        self.stream, self.out = ends
+        self.stream, self.out = self._ends
 
     def _note(self, into: list[Tensor], x: Any) -> None:
         if threading.get_ident() == self._owner and isinstance(x, Tensor) and x.dim() == 3:
             into.append(precise(x[0, self._position]))
 
     def _ran(self, module: nn.Module, args: tuple, output: Any) -> None:
-        if threading.get_ident() != self._owner or not args or not isinstance(output, Tensor):
+        if threading.get_ident() != self._owner:
+            return
+        self._turns[module] += 1
+        if not args or not isinstance(output, Tensor):
             return
         found: list[Tensor] = []
         for x in (args[0], output):
@@ -247,7 +317,23 @@ class _Seen:
                 x = x.reshape(-1, *x.shape[-2:]) if x.dim() > 2 else x[None]
                 found.append(precise(x[0, self._position]) if len(x) == 1 else x.new_zeros(0))
         if len(found) == 2:
-            self.events.append(_Event(module, *found))
+            self.events.append(_Event(module, self._turns[module] - 1, *found))
+
+    def parts(self, sums: _Sums) -> BlockParts:
+        """Where the parts of its sums are."""
+        places = {}
+        for name in PARTS:
+            for event in self.events:
+                for side in ("read", "gave"):
+                    if getattr(event, side) is getattr(sums, name):
+                        places.setdefault(name, Place(event.module, event.turn, side))
+        made = lambda x: next(  # noqa: E731
+            (e.module for e in self.events if e.norm and x is not None and self._same(e.gave, x)),
+            None,
+        )
+        return BlockParts(
+            places, _called(made(sums.reads)), _called(made(sums.mlp_reads)), sums.after
+        )
 
     def check_stream(self, trace: Trace, kind: str, batch: int) -> None:
         """
@@ -363,7 +449,7 @@ class _Seen:
             for made, norm in self._made_of(x, events):
                 wanted = norm is not None if linear is None else self._same(made, linear.read)
                 if wanted:
-                    return made, _called(norm)
+                    return (made if linear is None else linear.read), _called(norm)
         return (None if linear is None else linear.read), ""
 
 

@@ -282,7 +282,7 @@ def row_scores(
     call, kind, batch = checked_call(trace, layer, head, query, 0, kind, batch, maps_do=True)
     rows = torch.tensor([query], device=getattr(trace.tokens, "device", None))
     return (
-        call.scores(batch, head, rows)[0].float().cpu(),
+        analyses.hidden(call.scores(batch, head, rows)[0].float().cpu()),
         call.pattern(batch, head, rows)[0].float().cpu(),
     )
 
@@ -333,7 +333,7 @@ def _reachable(call: Any, batch: int, head: int, query: int) -> Tensor:
 
 def _row(call: Any, batch: int, head: int, query: int) -> Tensor:
     rows = torch.tensor([query], device=call.query.device)
-    return call.scores(batch, head, rows)[0].cpu()
+    return analyses.hidden(call.scores(batch, head, rows)[0].cpu())
 
 
 def _pairs(trace: Trace, kind: str, layer: int, head: int, d_head: int) -> Tensor | None:
@@ -389,4 +389,4 @@ def _bias(call: Any, batch: int, head: int, query: int, key: int) -> float:
     at = [
         min(i, n - 1) for i, n in zip((batch, head, query, key), bias.shape, strict=True)
     ]  # an axis of one stands for all
-    return float(as_additive(bias[at[0], at[1], at[2], at[3]]))
+    return float(analyses.hidden(as_additive(bias[at[0], at[1], at[2], at[3]]).float()))

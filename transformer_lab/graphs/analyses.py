@@ -125,6 +125,11 @@ def alike(x: Tensor, y: Tensor, room: Tensor) -> Results:
 # -- attention -------------------------------------------------------------------------------------
 
 
+def hidden(scores: Tensor) -> Tensor:
+    """Scores with −inf where transformers forbids, by the smallest number there is."""
+    return torch.where(scores <= torch.finfo(torch.float32).min / 2, -torch.inf, scores)
+
+
 def attention_row(
     query: Tensor, keys: Tensor, scores: Tensor, scale: Tensor, softcap: Tensor
 ) -> Results:
@@ -140,6 +145,7 @@ def attention_row(
     scaled = dots * scale
     top = softcap.clamp(min=1e-6)
     scaled = torch.where(softcap > 0, top * (scaled / top).tanh(), scaled)
+    scores = hidden(scores)
     bias = torch.where(scores.isinf(), scores, scores - scaled)
     # A bias of nothing is none: what is left of the difference is what rounding leaves.
     bias = torch.where(bias.abs() <= 1e-4 * scaled.abs().max().clamp(min=1.0), 0.0, bias)

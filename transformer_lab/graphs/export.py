@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attention import AttentionCall, Site, Tap
+from ..hub.hooks import hooked
 from ..hub.network import Inputs, Network, Output, SeamError
 from ..hub.shield import no_grad
 from .folding import folded
@@ -69,6 +70,8 @@ class Graph:
             alone follows the heads.
         tail: the node that answers are made from, each from its row of it; "" where they need more.
         growth: how a text that grows at its end is read on; None where it is read again.
+        walks: of each block, "kind/layer", the nodes and names that a walk through it shows, or why
+            there is none; see `walks`.
         updates: names of weights -> nodes, whose results replace them after a pass of the engine.
         fixed: of a text, why it holds for one length; "" where it does not.
     """
@@ -80,6 +83,7 @@ class Graph:
     lengths: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     lacking: tuple[str, ...] = ()
     w_o: Mapping[str, View] = field(default_factory=dict)
+    walks: Mapping[str, Any] = field(default_factory=dict, repr=False)
     tail: str = ""
     growth: Growth | None = field(default=None, repr=False)
     updates: Mapping[str, str] = field(default_factory=dict)
@@ -271,13 +275,17 @@ def _exported(
         short: the model's first layers, which are exported in its place and repeated.
         least: tokens that a text has.
     """
+    from .walks import marking, parts_of, unmarked, walks_of
+
     part, stacks = short or (network, [])
     tap, whole = _Exporting(), _Pass(part, tuple(given))
     with no_grad():
         answers, _ = answer_of(network.run(inputs_of(given)))
+    parts = parts_of(part, inputs_of(given))
     shapes, longest = _shapes(network, given, any_length, least)
     with no_grad(), ExitStack() as hung:
         hung.enter_context(part.tapping(tap))
+        hung.enter_context(hooked(*marking(part, parts)))
         lacking = _points(part, tap, hung, POINTS if points else ())
         program = torch.export.export(
             whole, tuple(given.values()), dynamic_shapes=shapes, strict=False, **_UNGUARDED
@@ -291,6 +299,7 @@ def _exported(
         owners = owners_of(program.graph, stacks)
         nodes, weights, results = lengthened(nodes, weights, results, owners, stacks, network)
         shown = {node[1]: shown.get(exported_name(node[1])) for node in nodes}
+    nodes, marked = unmarked(nodes)
     learned = dict(network.module.named_parameters(remove_duplicate=False))
     nodes, weights = folded(nodes, weights, results, learned)
     if not any(node[0] == "transformer_lab.attend" for node in nodes):
@@ -307,6 +316,7 @@ def _exported(
         },
         lacking=lacking,
         w_o=_outputs(network, inputs_of(given), weights),
+        walks=walks_of(parts_of(network, inputs_of(given)), marked),
     )
     return _with_rows(graph, network, given, shown)
 

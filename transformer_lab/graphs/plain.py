@@ -11,13 +11,13 @@ from torch import Tensor, fx
 
 # What changes no number: left out, or (with another name) read as its first argument.
 _NOTHING = ("_assert", "_check", "sym_constrain")
-_SAME = ("alias", "clone", "detach", "lift_fresh_copy", "contiguous")
+SAME = ("alias", "clone", "detach", "lift_fresh_copy", "contiguous")
 
 
 def clean(graph: fx.Graph) -> None:
     """Drop assertions, and then what nothing uses (the attention that our operation replaced)."""
     for node in reversed(graph.nodes):
-        if node.op == "call_function" and _name(node.target).startswith(_NOTHING):
+        if node.op == "call_function" and name_of(node.target).startswith(_NOTHING):
             graph.erase_node(node)
     graph.eliminate_dead_code()
 
@@ -51,8 +51,8 @@ def graph_as_data(
         elif node.op == "placeholder":
             nodes.append(["input", node.name, [next(read)], {}])
         elif node.op == "call_function":
-            called = _name(node.target)
-            if called in _SAME:
+            called = name_of(node.target)
+            if called in SAME:
                 same[node.name] = same.get(node.args[0].name, node.args[0].name)
                 continue
             arguments = [_plain(x, same) for x in node.args]
@@ -71,7 +71,7 @@ def graph_as_data(
     return nodes, weights, found
 
 
-def _name(target: Any) -> str:
+def name_of(target: Any) -> str:
     """ "addmm", "add.Tensor", "transformer_lab.attend", "getitem"."""
     if isinstance(target, torch._ops.OpOverload):
         return str(target).removeprefix("aten.").removesuffix(".default")

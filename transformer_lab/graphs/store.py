@@ -116,6 +116,7 @@ def entry_of(graph: Graph, network: Network) -> Entry:
         "fixed": graph.fixed,
         "lacking": list(graph.lacking),
         "w_o": {site: asdict(view) for site, view in graph.w_o.items()},
+        "walks": dict(graph.walks),
         "constants": {
             name: {
                 "shape": list(x.shape),
@@ -159,6 +160,7 @@ def graph_of(entry: Mapping[str, Any], network: Network) -> Graph:
                 site: View(x["weight"], tuple(x["shape"]), tuple(x["strides"]), x["at"])
                 for site, x in entry["w_o"].items()
             },
+            walks=dict(entry["walks"]),
             tail=entry["tail"],
             growth=_growth(entry["growth"], entry["nodes"]),
             updates=dict(entry["updates"]),

@@ -6,6 +6,7 @@ import path from "node:path";
 import { packedWalk } from "../../../transformer_lab/views/block/stages.js";
 import { Reading } from "../../../transformer_lab/views/engine/desk.js";
 import { tokenFlow } from "../../../transformer_lab/views/engine/flow.js";
+import { GraphModel } from "../../../transformer_lab/views/engine/graph_model.js";
 import { Transformer } from "../../../transformer_lab/views/engine/model.js";
 import { crc32, readSafetensors } from "../../../transformer_lab/views/engine/safetensors.js";
 import { blockSteps } from "../../../transformer_lab/views/engine/steps.js";
@@ -25,9 +26,10 @@ function last(steps) {
   }
 }
 
-const results = models.map(({ name, config, inputs, asked }) => {
+const results = models.map(({ name, config, graph, inputs, asked }) => {
   const bytes = new Uint8Array(fs.readFileSync(path.join(folder, `${name}.safetensors`)));
-  const model = new Transformer(config, readSafetensors(bytes, crc32(bytes)));
+  const tensors = readSafetensors(bytes, crc32(bytes), !graph);
+  const model = graph ? new GraphModel(config, graph, tensors) : new Transformer(config, tensors);
   const reading = new Reading(/** @type {any} */ ({ model, name }), inputs, () => null);
   return asked.map(({ walk, around, flow }) => {
     if (flow) {

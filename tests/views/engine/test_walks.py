@@ -12,11 +12,16 @@ import torch
 
 import transformer_lab as tl
 from tests.factories import small
+from tests.hub.families import tiny
 from tests.views.engine.cases import models
 from transformer_lab.files.models import describe, model_tensors
 from transformer_lab.files.safefiles import write_tensors
+from transformer_lab.graphs.export import export_graph
+from transformer_lab.hub.network import Inputs
+from transformer_lab.hub.which import network_of
 from transformer_lab.views.block.data import BlockData
 from transformer_lab.views.flow.data import FlowData, edits_of
+from transformer_lab.views.pages.carried import config_of
 
 pytestmark = pytest.mark.needs("node")
 HERE = Path(__file__).parent
@@ -29,6 +34,17 @@ def more_models():
     yield small(attention_only=True, norm_first=False, noise=0.2), torch.arange(6)[None], None
     wide = small(n_heads=20, d_model=40, n_ctx=40, noise=0.2, positions="alibi")
     yield wide, torch.arange(33)[None] % 20, None
+
+
+def graph_models():
+    """Those that a page has as a graph: norms first and last, two norms a part, experts and sinks."""
+    ids, target = torch.arange(3, 11)[None], torch.arange(4, 10)[None]
+    last = dict(norm_first=False, noise=0.2, positions="sinusoidal", activation="relu")
+    yield small("encoder-decoder", **last), ids, target
+    yield small("encoder-decoder", norm="rms", activation="swiglu", noise=0.2), ids, target
+    yield small(attention_only=True, norm_first=False, noise=0.2, positions="alibi"), ids, None
+    for name in ("gemma2", "gpt_oss", "t5"):
+        yield tiny(name), ids, target if name == "t5" else None
 
 
 def walks_of(trace):
@@ -54,13 +70,19 @@ def flows_of(trace, data):
 class Case:
     """A model and its text, and what is asked of both sides."""
 
-    def __init__(self, turn, model, ids, target):
+    def __init__(self, turn, model, ids, target, file=None):
         self.name, self.model = f"model{turn}", model
+        self.is_graph = file is not None
         self.trace = tl.trace(model, ids, target, keep="all", labels=None)
         self.trace.model_name = self.name
         self.blocks = BlockData(self.trace)
         self.walks = list(walks_of(self.trace))
         self.flows, self.refused = [], ""
+        if self.is_graph:
+            self._export(file, Inputs(ids, target))
+            self.inputs = {"tokens": ids[0].tolist()}
+            self.inputs |= {} if target is None else {"target": target[0].tolist()}
+            return
         try:
             self.flow = FlowData(self.trace, 0, None)
             self.flow.found(2, None, ())
@@ -71,9 +93,19 @@ class Case:
         if target is not None:
             self.inputs["target"] = target[0].tolist()
 
+    def _export(self, folder, example):
+        network = network_of(self.model.eval())
+        graph = export_graph(network, example)
+        weights = {name: x.float().contiguous() for name, x in graph.weights.items()}
+        write_tensors(folder / f"{self.name}.safetensors", weights, {})
+        config = config_of(network, graph, example, self.name)
+        self.about = dict(config=config, graph=graph.description())
+
     def plain(self):
         asked = [dict(walk=dict(zip(("kind", "layer", "head", "position"), walk, strict=True)),
                       around=self._around(walk)) for walk in self.walks]  # fmt: skip
+        if self.is_graph:
+            return dict(name=self.name, **self.about, inputs=self.inputs, asked=asked)
         flows = self.flows or [(2, None, None, ())]
         asked += [dict(flow=dict(position=at, token=token, against=against, edits=[e.to_dict() for e in edits_of(cuts)]))
                   for at, token, against, cuts in flows]  # fmt: skip
@@ -92,13 +124,16 @@ class Case:
 def cases(tmp_path_factory):
     folder = tmp_path_factory.mktemp("walks")
     made = [Case(turn, *one) for turn, one in enumerate([*models(), *more_models()])]
+    graphs = [Case(100 + turn, *one, folder) for turn, one in enumerate(graph_models())]
     for case in made:
         write_tensors(folder / f"{case.name}.safetensors", model_tensors(case.model), {})
-    (folder / "models.json").write_text(json.dumps([case.plain() for case in made]))
+    (folder / "models.json").write_text(json.dumps([case.plain() for case in [*made, *graphs]]))
     node = ["node", str(HERE / "run_walks.mjs"), str(folder)]
     done = subprocess.run(node, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    return list(zip(made, json.loads((folder / "results.json").read_text()), strict=True))
+    return list(
+        zip([*made, *graphs], json.loads((folder / "results.json").read_text()), strict=True)
+    )
 
 
 def close(a, b, where):
@@ -119,6 +154,7 @@ def test_every_step_through_a_block_is_pythons(cases):
     for case, results in cases:
         for walk, found in zip(case.walks, results, strict=False):
             wanted, where = case.blocks.walk(*walk), (case.model.config, walk)
+            assert "error" not in found, (where, found)
             info, want = found["info"], wanted.info
             for name in ("kind", "layer", "head", "position", "shown", "all"):
                 assert info[name] == want[name], where
@@ -152,6 +188,8 @@ def test_the_flow_to_a_logit_is_pythons_under_every_cut(cases):
     edges = refused = 0
     for case, results in cases:
         results = results[len(case.walks) :]
+        if case.is_graph:
+            continue
         if case.refused:
             refused += 1
             assert results[0]["error"].startswith("the flow to a logit cannot be computed: "), (

@@ -116,8 +116,13 @@ function productStage(s, a) {
 
 function scaleStage(s, a) {
   const [best, value] = topKey(a, s.scaled, isReached(s));
-  return stage("scale", "× scale", "Scale", "q · k / √d",
-    `The products are multiplied by 1/√${s.query.length}. A sum of many products is large, and the softmax would see one key alone. ${best} has ${value} now.`,
+  const d = s.query.length;
+  const isRoot = Math.abs(s.scale * Math.sqrt(d) - 1) <= 1e-4;
+  const [scale, cap] = [s.scale, s.softcap].map((x) => (x === null ? "" : String(Number(x.toPrecision(4)))));
+  const by = isRoot ? `1/√${d}. A sum of many products is large, and the softmax would see one key alone.` : `${scale}, which is not 1/√${d} in this model.`;
+  const capped = s.softcap === null ? "" : ` They are capped too: ${cap} · tanh(score / ${cap}).`;
+  return stage("scale", "× scale", "Scale", isRoot ? "q · k / √d" : `q · k × ${scale}`,
+    `The products are multiplied by ${by}${capped} ${best} has ${value} now.`,
     { keys: { columns: ["q · k", "scaled"], numbers: [s.dots, s.scaled] } });
 }
 
@@ -136,7 +141,9 @@ function maskStage(s, a) {
 
 function softmaxStage(s, a) {
   const [best, value] = topKey(a, s.weights, () => true, short);
-  return stage("softmax", "softmax", "Softmax", "weight = eˢ / Σ eˢ", `e to each score, over the sum of all: ${best} gets ${value}. The weights sum to 1.`,
+  const whole = s.nothing > 0.005 ? `weights and ${short(s.nothing)}, which goes to nothing, sum to 1` : "weights sum to 1";
+  const text = s.scores.some(Number.isFinite) ? `e to each score, over the sum of all: ${best} gets ${value}. The ${whole}.` : `${tokenOf(s, a)} may look at nothing, so every weight is 0.`;
+  return stage("softmax", "softmax", "Softmax", "weight = eˢ / Σ eˢ", text,
     { keys: { columns: ["score", "weight"], numbers: [s.scores, s.weights] } });
 }
 
@@ -187,12 +194,16 @@ function mlpNormStage(s) {
     { vectors: s.cross ? [read] : [vector("stream", s.middle), read] });
 }
 
-function mlpStage(s) {
+function mlpStage(s, a) {
   if (!s.mlp) return null;
-  const furthest = s.hidden.reduce((best, x, i) => (Math.abs(x) > Math.abs(s.hidden[best]) ? i : best), 0);
+  const { hidden } = s;
+  const furthest = hidden?.reduce((best, x, i) => (Math.abs(x) > Math.abs(hidden[best]) ? i : best), 0);
+  const units = hidden
+    ? `${hidden.length} hidden units, each with what it looks for; ${hidden.filter((x) => x > 0).length} of them are above 0, and unit ${furthest} is furthest from it (${numberText(hidden[furthest])}). They add`
+    : `Some of its experts read ${tokenOf(s, a)} and add`;
   return stage("mlp", "MLP", "Feed-forward", "W₂ · act(W₁ · x)",
-    `${s.hidden.length} hidden units, each with what it looks for; ${s.hidden.filter((x) => x > 0).length} of them are above 0, and unit ${furthest} is furthest from it (${numberText(s.hidden[furthest])}). They add a vector of length ${numberText(lengthOf(s.mlp))}. No other token is looked at here.`,
-    { vectors: [vector("reads", s.mlpReads), vector("hidden", s.hidden), vector("feed-forward", s.mlp)] });
+    `${units} a vector of length ${numberText(lengthOf(s.mlp))}. No other token is looked at here.`,
+    { vectors: [vector("reads", s.mlpReads), ...(hidden ? [vector("hidden", hidden)] : []), vector("feed-forward", s.mlp)] });
 }
 
 function mlpSumStage(s) {

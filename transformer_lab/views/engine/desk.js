@@ -179,7 +179,7 @@ function* compute(_, { name, inputs }) {
 /** The length of the residual stream, [layer + 1][position], and what each part of a block adds to it. @param {Reading} reading */
 function* stream(reading, { edits = [], kind }) {
   const pass = yield* reading.pass(edits);
-  return { norms: pass.norms(kind), shares: blockShares(pass, kind) };
+  return { norms: pass.norms(kind), shares: yield* blockShares(pass, kind) };
 }
 
 /** The logit lens at some positions: [layer + 1][position]. @param {Reading} reading */

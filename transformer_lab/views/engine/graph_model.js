@@ -1,8 +1,9 @@
 // A model that travels as its graph, as the rest of the engine asks for a model: what `Transformer` is for
-// our own. What needs weights by their part in an architecture (steps, sources) it refuses.
+// our own. What needs weights by their part in an architecture (sources) it refuses.
 
 import { Analyses } from "./analyses.js";
 import { Graph, GraphPass } from "./graph.js";
+import { matrix } from "./tensors.js";
 import { Pass } from "./pass.js";
 import { ModelOfKinds } from "./kinds.js";
 import { rescaled } from "./safetensors.js";
@@ -184,6 +185,23 @@ export class GraphModelPass extends Pass {
   #keptAt(kind, layer) {
     const turn = this.model.turnOf(kind, layer);
     return (this.kept[turn] ??= { kind: kind === "cross" ? "decoder" : kind, layer, attention: {}, streams: {} });
+  }
+
+  *middle(kind, layer) {
+    return this.model.config.walks?.[`${kind}/${layer}`]?.nodes?.middle ? (yield* this.parts(kind, layer)).middle : null;
+  }
+
+  /** @param {string} kind @param {number} layer @returns {Generator<null, any>} */
+  *parts(kind, layer) {
+    const block = `${kind}/${layer}`;
+    const { nodes, why = "this page does not say what its blocks are made of, so none can be walked through", ...names } = this.model.config.walks?.[block] ?? {};
+    if (!nodes) throw new Error(why);
+    const inner = /** @type {GraphPass} */ (this.inner);
+    const pass = new GraphPass(inner.graph, inner.inputs, { from: inner.kept.has(block) ? { pass: inner, block } : null, wanted: Object.values(nodes) });
+    for (const _ of pass.steps()) yield null;
+    pass.release();
+    const rows = ({ shape, data }) => matrix(data.length / shape[shape.length - 1], shape[shape.length - 1], data);
+    return { ...names, ...Object.fromEntries(Object.entries(nodes).map(([name, node]) => [name, rows(pass.results.get(node))])) };
   }
 
   /** @param {number[]} [places] */

@@ -3,7 +3,7 @@
 
 import { analysis } from "./analyses.js";
 import { attend, callOf, patternOf, valuesOf } from "./attention.js";
-import { block } from "./block.js";
+import { block, hiddenOf } from "./block.js";
 import { Edits } from "./edits.js";
 import { add, copyOf, matrix, rowsOf } from "./tensors.js";
 
@@ -219,10 +219,23 @@ export class Pass {
     return this.streamRows(kind).map((x) => analysis("lengths", { x }).length.data);
   }
 
-  /** The stream between self- and cross-attention. @param {string} kind @param {number} layer */
-  middle(kind, layer) {
+  /** The stream between self- and cross-attention; null where it is their sum. @param {string} kind @param {number} layer @returns {Generator<null, Matrix | null>} */
+  *middle(kind, layer) {
     const { model } = this;
-    const sum = add(this.streamAt("resid_pre", kind, layer), this.streamAt("attn_out", kind, layer));
-    return model.config.norm_first ? sum : model.norm(sum, model.stackOf(kind).blocks[layer].norm1);
+    if (model.config.norm_first) return null;
+    return model.norm(add(this.streamAt("resid_pre", kind, layer), this.streamAt("attn_out", kind, layer)), model.stackOf(kind).blocks[layer].norm1);
+  }
+
+  /** What a walk through a block shows beside the stream, as `BlockParts` of circuits/block_walk.py. @param {string} kind @param {number} layer @returns {Generator<null, any>} */
+  *parts(kind, layer) {
+    const { config, norm } = this.model;
+    const { norm1, norm3, feedForward } = this.model.stackOf(kind).blocks[layer];
+    const at = (name) => this.streamAt(name, kind, layer) ?? null;
+    const before = (x, own) => (config.norm_first ? norm(x, own) : x);
+    const mlp = at("mlp_out");
+    const reads = mlp && before(at("resid_mid"), norm3);
+    const name = config.norm === "rms" ? "RMSNorm" : "LayerNorm";
+    const found = { norm: name, mlp_norm: name, after: !config.norm_first, middle: yield* this.middle(kind, layer), cross: at("cross_out"), mlp };
+    return { ...found, reads: before(at("resid_pre"), norm1), attention: at("attn_out"), mlp_reads: reads, hidden: reads && hiddenOf(feedForward, config, reads) };
   }
 }

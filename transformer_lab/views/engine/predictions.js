@@ -62,9 +62,9 @@ function likely(logits, answers, k) {
  * that it is added to, and in which direction (1: longer, −1: erased). As `block_share` of circuits/stream.py.
  * @param {import("./pass.js").Pass} pass
  * @param {string} kind of the stack
- * @returns {{part: string, norm: Float32Array[], share: Float32Array[], cosine: Float32Array[]}[]} each [layer][position]
+ * @returns {Generator<null, {part: string, norm: Float32Array[], share: Float32Array[], cosine: Float32Array[]}[]>} each [layer][position]
  */
-export function blockShares(pass, kind) {
+export function* blockShares(pass, kind) {
   const layers = Array.from({ length: pass.model.layersOf(kind) }, (_, layer) => layer);
   const at = (name, layer) => pass.streamAt(name, kind, layer);
   const sum = (layer) => add(at("resid_pre", layer), at("attn_out", layer));
@@ -74,7 +74,11 @@ export function blockShares(pass, kind) {
     parts.push(["block", (layer) => analysis("sums", { x: at("resid_post", layer), y: at("resid_pre", layer) }).difference, (layer) => at("resid_pre", layer)]);
   } else {
     parts.push(["attention", (layer) => at("attn_out", layer), (layer) => at("resid_pre", layer)]);
-    if (at("cross_out", 0)) parts.push(["cross-attention", (layer) => at("cross_out", layer), (layer) => pass.middle(kind, layer)]);
+    if (at("cross_out", 0)) {
+      const middles = [];
+      for (const layer of layers) middles.push((yield* pass.middle(kind, layer)) ?? sum(layer));
+      parts.push(["cross-attention", (layer) => at("cross_out", layer), (layer) => middles[layer]]);
+    }
     if (at("mlp_out", 0)) parts.push(["MLP", (layer) => at("mlp_out", layer), (layer) => at("resid_mid", layer) ?? sum(layer)]);
   }
   return parts.map(([part, added, stream]) => {

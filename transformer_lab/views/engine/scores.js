@@ -49,7 +49,7 @@ export function* score(reading, { kind, layer, head, query = null, key = null })
   const k = keys[to];
   const split = analysis("score_products", { query: q, key: k, others: stackedRows(above ? reached.map((j) => keys[j]) : keys), scale });
   const { products, above: aboveK, above_products: aboveProducts } = split;
-  const turns = kind !== "cross" && pass.model.config.positions.name === "rotary";
+  const turns = kind !== "cross" && pass.model.config.positions?.name === "rotary";
   const cell = { kind, layer, head, query: row, key: to, scaled: dots[to] * scale, longest: split.longest.data[0] };
   const bySource = yield* scoreBySource(pass, cell, reached, above);
   return {

@@ -1,14 +1,11 @@
-// One token's way through one block, number by number. As in circuits/block_walk.py.
+// One token's way through one block, number by number; circuits/block_walk.py found its parts.
 
 import { analysis } from "./analyses.js";
 import { partOf, patternOf, valuesOf } from "./attention.js";
-import { hiddenOf } from "./block.js";
 import { logitLens } from "./predictions.js";
 import { rowScores } from "./scores.js";
-import { rowsOf } from "./tensors.js";
 
 const ALIKE = 1e-4; // how far a vector may be from what it is taken for, beside its length
-const NORMS = { layer: "LayerNorm", rms: "RMSNorm" };
 
 /**
  * @typedef {object} Steps as `BlockSteps` of circuits/block_walk.py
@@ -24,6 +21,8 @@ const NORMS = { layer: "LayerNorm", rms: "RMSNorm" };
  * @property {Float32Array[]} values
  * @property {Float32Array} dots
  * @property {number} scale
+ * @property {number | null} softcap
+ * @property {number} nothing the share that a sink takes
  * @property {Float32Array} scaled
  * @property {Float32Array} bias
  * @property {Float32Array} scores
@@ -56,7 +55,8 @@ export function* blockSteps(reading, { kind, layer, head, position, k = 8 }) {
   const call = pass.callOf(kind, layer, head);
   const n = call.query.rows;
   if (!(Number.isInteger(position) && position >= 0 && position < n)) throw new Error(`position=${position} is outside the ${n} tokens (0 … ${n - 1})`);
-  const found = { kind, layer, head, position, ...attended(pass, call, head, position), ...summed(pass, kind, layer, position) };
+  const parts = yield* pass.parts(kind, layer);
+  const found = { kind, layer, head, position, ...attended(pass, call, head, position), ...summed(pass, parts, kind, layer, position) };
   yield null;
   return { steps: found, answers: yield* answersOf(reading, pass, { kind, layer, head, position, k }) };
 }
@@ -70,33 +70,26 @@ function attended(pass, call, head, position) {
   const weights = patternOf(call, head, position, position + 1);
   const row = rowOf(pass.heads(kind, layer), position);
   const z = Array.from({ length: call.heads }, (_, i) => row.subarray(i * d, (i + 1) * d));
-  const { written } = analysis("written", { z: { shape: [1, d], data: z[head] }, w_o: partOf(pass.model.outputOf(kind, layer, call.heads), head) });
-  return { query, ...compared, values, weights, z, written: written.data };
+  const output = pass.model.outputOf(kind, layer, call.heads);
+  if (!output) throw new Error("no matrix alone follows the heads of this layer, so its block cannot be walked through");
+  const { written } = analysis("written", { z: { shape: [1, d], data: z[head] }, w_o: partOf(output, head) });
+  const nothing = call.sink ? 1 - weights.reduce((sum, x) => sum + x, 0) : 0;
+  return { query, ...compared, nothing, values, weights, z, written: written.data };
 }
 
 /** What is added to the stream, one after the other, and what the feed-forward reads of it. */
-function summed(pass, kind, layer, position) {
-  const { model } = pass;
-  const { config } = model;
-  const block = model.stackOf(kind).blocks[layer];
-  const at = (name) => {
-    const x = pass.streamAt(name, kind, layer);
-    return x ? rowsOf(x, position, position + 1) : null;
-  };
-  const read = (x, norm) => {
-    const made = config.norm_first ? model.norm(x, norm).data : x.data;
-    return { made, name: config.norm_first && !alike(x.data, made) ? NORMS[config.norm] : "" };
-  };
-  const stream = at("resid_pre");
-  const { made: reads, name: norm } = read(stream, block.norm1);
-  const [attention, cross, mlp, out] = ["attn_out", "cross_out", "mlp_out", "resid_post"].map((name) => at(name)?.data ?? null);
-  const sum = { ...stream, data: stream.data.map((x, i) => x + attention[i]) };
-  const middle = config.norm_first ? sum.data : model.norm(sum, block.norm1).data;
-  const found = { stream: stream.data, reads, norm, attention, middle, cross, mlpReads: null, mlpNorm: "", hidden: null, mlp, after: !config.norm_first, out };
-  if (!mlp) return found;
-  const { made: mlpReads, name: mlpNorm } = read(at("resid_mid"), block.norm3);
-  const hidden = hiddenOf(block.feedForward, config, { rows: 1, columns: config.d_model, data: mlpReads }).data;
-  return { ...found, mlpReads, mlpNorm, hidden };
+function summed(pass, parts, kind, layer, position) {
+  const row = (x) => (x ? rowOf(x, position) : null);
+  const { reads, attention, cross, mlp_reads: mlpReads, hidden, mlp } = Object.fromEntries(["reads", "attention", "cross", "mlp_reads", "hidden", "mlp"].map((name) => [name, row(parts[name])]));
+  const [stream, mid, out] = ["resid_pre", "resid_mid", "resid_post"].map((name) => row(pass.streamAt(name, kind, layer)));
+  if (!stream || !out) throw new Error("this page does not show the stream before and after a block, so none can be walked through");
+  const both = (x, y, what) => analysis("sums", { x: { shape: [1, x.length], data: x }, y: { shape: [1, x.length], data: y } })[what].data;
+  const middle = row(parts.middle) ?? both(stream, attention, "sum");
+  const there = cross ? mid ?? both(middle, cross, "sum") : middle;
+  const norm = alike(stream, reads) ? "" : parts.norm;
+  const found = { stream, reads, norm, attention, middle, cross, mlpReads: null, mlpNorm: "", hidden: null, mlp: null, after: parts.after, out };
+  if (!mlpReads) return found;
+  return { ...found, mlpReads, mlpNorm: alike(there, mlpReads) ? "" : parts.mlp_norm, hidden, mlp: mlp ?? both(out, there, "difference") };
 }
 
 /** What the stream would predict after the block, and what the model predicts. */
@@ -105,7 +98,12 @@ function* answersOf(reading, pass, { kind, layer, head, position, k }) {
   const none = (why) => ({ lens: [], final: [], without: 0, why });
   if (kind !== model.defaultKind) return none("the encoder of an encoder-decoder predicts no tokens");
   if (!model.weights.head) return none(`${reading.text.name} has no head that predicts tokens`);
-  const lens = logitLens(pass, [position], k).map(([{ cells }]) => cells);
+  let lens;
+  try {
+    lens = logitLens(pass, [position], k).map(([{ cells }]) => cells);
+  } catch (error) { // a model that makes its logits of more than the stream
+    return none(error.message);
+  }
   const final = lens[lens.length - 1];
   const off = yield* reading.fresh([{ edit: "ablate", layer, head, kind }], position);
   const { answer } = analysis("likely", { logits: off.logits([position]), answers: Int32Array.of(final[0].id) });

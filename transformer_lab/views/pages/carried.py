@@ -15,6 +15,7 @@ from torch import Tensor
 from ...files.models import describe, model_tensors
 from ...graphs.export import Graph, calls_of
 from ...graphs.obtaining import at_hand, graph_of_model
+from ...graphs.walks import NAME
 from ...hub.network import Inputs, Network
 from ...hub.which import hugging_face_of, network_of
 from ...model import Transformer
@@ -140,7 +141,7 @@ def carried(
     if graph is None:
         about["config"] = describe(model.model)
     else:
-        about["config"] = config_of(network, graph, Inputs(*_example(model)))
+        about["config"] = config_of(network, graph, Inputs(*_example(model)), model.name)
         about["graph"] = graph.description()
     if model.target_tokenizer is not model.tokenizer:
         about["targetTokenizer"] = sides[1]
@@ -213,7 +214,9 @@ def _example(model: TextModel) -> tuple[Tensor, Tensor | None]:
     return ids, torch.arange(6)[None] % (target or 6) if both else None
 
 
-def config_of(network: Network, graph: Graph, example: Inputs) -> dict[str, Any]:
+def config_of(
+    network: Network, graph: Graph, example: Inputs, name: str = "the model"
+) -> dict[str, Any]:
     """What `GraphModel` of the page's engine has to know beside the graph."""
     attends = [node[2] for node in graph.nodes if node[0] == "transformer_lab.attend"]
     size, target = network.vocabulary
@@ -228,6 +231,10 @@ def config_of(network: Network, graph: Graph, example: Inputs) -> dict[str, Any]
         "target_vocab_size": target if network.kind == "encoder-decoder" else None,
         "lacking": list(graph.lacking),
         "w_o": {site: asdict(view) for site, view in graph.w_o.items()},
+        "walks": {
+            site: {key: x.replace(NAME, name) if key == "why" else x for key, x in walk.items()}
+            for site, walk in graph.walks.items()
+        },
     }
 
 
