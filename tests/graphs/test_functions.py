@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from transformer_lab.graphs.analyses import examples, small
+from transformer_lab.graphs.analyses import small
+from transformer_lab.graphs.analysis_graphs import examples
 from transformer_lab.graphs.functions import function_graph
 
 RUN = Path(__file__).with_name("run_function.mjs")

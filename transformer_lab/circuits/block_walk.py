@@ -28,6 +28,7 @@ from ..hub.shield import no_grad, together
 from ..hub.sources import PartsError
 from ..softmax import spread_heads
 from ..tracing.trace import Trace, TraceError
+from .block_parts import BlockParts, Place
 from .score_parts import checked_call
 from .sources import inputs_of, precise
 
@@ -121,27 +122,6 @@ def block_steps(
     (seen,) = _seen(trace, kind, [layer], batch, position)
     seen.check_stream(trace, kind, batch)
     return _steps(trace, seen, call, kind, layer, head, batch, position)
-
-
-@dataclass(frozen=True)
-class Place:
-    """What a module of a block "read" or "gave", when it ran for the `turn`-th time in the block."""
-
-    module: nn.Module
-    turn: int
-    side: str
-
-
-@dataclass(frozen=True)
-class BlockParts:
-    """Where the fields of `BlockSteps` are that a module of the block reads or gives ("middle" is not
-    among them where it is stream + attention, nor "mlp" where it is what the sum lacks), and the names
-    of the norms that `reads` and `mlp_reads` come out of."""
-
-    places: dict[str, Place]
-    norm: str
-    mlp_norm: str
-    after: bool
 
 
 def block_parts(trace: Trace, kind: str) -> dict[int, BlockParts | ValueError]:

@@ -1,14 +1,10 @@
 """What views compute from a pass: pure functions of tensors, written once.
 
 Python's views call them; a page's engine runs them as graphs, exported ahead of time by
-`python -m transformer_lab.graphs.analyses` into views/engine/analysis_graphs.js.
+`python -m transformer_lab.graphs.analysis_graphs` into views/engine/analysis_graphs.js.
 """
 
 from __future__ import annotations
-
-import json
-from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,7 +13,6 @@ LISTED = 8  # predictions that are listed: the likeliest before edits …
 NEWCOMERS = 3  # … of which so many give way to those that are likeliest after
 THUMBNAIL = 32  # rows and columns of a small map
 WEIGHT_SCALE = 60_000  # codes of a weight in 16 bits: see tracing/packing.py
-FILE = Path(__file__).parent.parent / "views" / "engine" / "analysis_graphs.js"
 
 Results = dict[str, Tensor]
 
@@ -227,56 +222,3 @@ def shades(weights: Tensor) -> Results:
 def thumbnails(maps: Tensor) -> Results:
     """The shades of small maps."""
     return shades(small(maps)["small"])
-
-
-# -- as graphs -------------------------------------------------------------------------------------
-
-
-def examples() -> dict[str, tuple[Callable[..., Results], dict[str, Tensor]]]:
-    """Each function by its name, with inputs to trace it with."""
-    generator = torch.Generator().manual_seed(0)
-
-    def r(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator)
-
-    scale, ids = torch.tensor(0.4), torch.arange(3)
-    row = dict(query=r(7), scale=scale)
-    table = {
-        likely: dict(logits=r(3, 50), answers=ids),
-        outcome: dict(before=r(50), after=r(50)),
-        token_logit: dict(logits=r(3, 50), token=ids),
-        token_log_probability: dict(logits=r(3, 50), token=ids),
-        logit_difference: dict(logits=r(3, 50), token=ids, against=ids + 1),
-        state_changes: dict(before=r(5, 8), after=r(5, 8)),
-        lengths: dict(x=r(5, 8)),
-        shares: dict(added=r(5, 8), stream=r(5, 8)),
-        adds_up: {name: r(5, 8) for name in ("before", "attention", "mlp", "after")},
-        sums: dict(x=r(5, 8), y=r(5, 8)),
-        alike: dict(x=r(8), y=r(8), room=torch.tensor(1e-4)),
-        attention_row: dict(row, keys=r(5, 7), scores=r(5), softcap=torch.tensor(2.0)),
-        score_products: dict(row, key=r(7), others=r(5, 7)),
-        written: dict(z=r(4, 7), w_o=r(4, 7, 8)),
-        value_norms: dict(values=r(4, 5, 7), w_o=r(4, 7, 8)),
-        moved: dict(first=r(4, 6, 5), second=r(4, 6, 5), both=torch.arange(6) > 2),
-        codes: dict(weights=r(6, 5)),
-        thumbnails: dict(maps=r(4, 40, 50)),
-    }
-    return {function.__name__: (function, given) for function, given in table.items()}
-
-
-def script() -> str:
-    """The graphs as the JavaScript module that the engine includes."""
-    from .functions import function_graph
-
-    lines = [
-        f"  {name}: {json.dumps(function_graph(*of).description(), separators=(',', ':'))},"
-        for name, of in examples().items()
-    ]
-    top = "// graphs/analyses.py, exported by python -m transformer_lab.graphs.analyses"
-    typed = '/** @type {Record<string, import("./graph.js").Description>} */'
-    return "\n".join([top, typed, "export const ANALYSES = {", *lines, "};", ""])
-
-
-if __name__ == "__main__":
-    FILE.write_text(script(), "utf-8")
-    print(f"wrote {FILE}")

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..circuits.block_walk import BlockParts, block_parts
+from ..circuits.block_parts import BlockParts
+from ..circuits.block_walk import block_parts
 from ..hub.hooks import Hook, hook
 from ..hub.network import Inputs, Network
 from ..tracing.running import trace
