@@ -84,9 +84,8 @@ def _built(structure: dict[str, Any]) -> Any:
     for name in ("transformer_lab", "class"):
         told.pop(name, None)
     attention = told.pop("attention", None)
-    config = config_class.from_dict(told)
-    if attention is not None:
-        config._attn_implementation = attention
+    given = {} if attention is None else {"attn_implementation": attention}
+    config = config_class.from_dict(told, **given)
     with _unfilled():
         module = module_class(config).eval()
     types = {name: getattr(torch, dtype) for name, _, dtype, _ in structure["weights"]}
@@ -114,9 +113,9 @@ def _built(structure: dict[str, Any]) -> Any:
 
 def _unfilled() -> Any:
     """While open, weights are not filled with random numbers, which takes seconds; they get some after."""
-    from torch.overrides import TorchFunctionMode
+    from ..hub.shield import Mode
 
-    class Unfilled(TorchFunctionMode):
+    class Unfilled(Mode):
         def __torch_function__(self, func, types, args=(), kwargs=None):
             given = kwargs or {}
             if func.__name__ in _RANDOM:

@@ -6,6 +6,8 @@ Python's views call them; a page's engine runs them as graphs, exported ahead of
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,11 @@ WEIGHT_SCALE = 60_000  # codes of a weight in 16 bits: see tracing/packing.py
 Results = dict[str, Tensor]
 
 
+def _least(k: int, n: int) -> int:
+    """min, of sizes that may be symbols of a graph."""
+    return cast("int", torch.sym_min(k, n))
+
+
 # -- predictions -----------------------------------------------------------------------------------
 
 
@@ -26,7 +33,7 @@ def likely(logits: Tensor, answers: Tensor, k: int = LISTED) -> Results:
     `rank` [row], how many tokens are likelier than these."""
     of_answer = logits.gather(-1, answers[:, None])
     total = logits.logsumexp(-1, keepdim=True)
-    best = logits.topk(torch.sym_min(k, logits.shape[-1]))
+    best = logits.topk(_least(k, logits.shape[-1]))
     return {
         "tokens": best.indices,
         "probabilities": (best.values - total).exp(),
@@ -43,9 +50,9 @@ def outcome(before: Tensor, after: Tensor) -> Results:
     `kl` []: Σ p·log(p/q) in nats, p before and q after.
     """
     p, q = before.log_softmax(-1), after.log_softmax(-1)
-    n = torch.sym_min(LISTED, p.shape[-1])
+    n = _least(LISTED, p.shape[-1])
     first = p.topk(n).indices
-    best = q.topk(torch.sym_min(NEWCOMERS + 2, p.shape[-1])).indices
+    best = q.topk(_least(NEWCOMERS + 2, p.shape[-1])).indices
     new = (best[:, None] != first[: LISTED - NEWCOMERS]).all(-1)
     risen = new & (new.cumsum(0) <= NEWCOMERS)
     stays = ~((first[:, None] == best) & risen).any(-1)

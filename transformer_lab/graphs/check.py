@@ -126,8 +126,10 @@ def _with_a_head_off(graph: Graph, network: Network, twin: Network, text: Inputs
     own = network.output_weight(call)
     sites = [call.site]  # and layers that share its weights
     for one in before:
-        other = network.output_weight(one) if one.site is not None else None
-        if other is not None and own is not None and other.data_ptr() == own.data_ptr():
+        if one.site is None or own is None:
+            continue
+        other = network.output_weight(one)
+        if other is not None and other.data_ptr() == own.data_ptr():
             sites.append(one.site)
     off = [tap_for(network, ablate(site.layer, head, kind=site.kind)) for site in sites]
     with running_with(*off):

@@ -29,7 +29,9 @@ LONGEST = 4096  # positions, where a model sets no limit
 # A guard on the length that torch cannot prove is no reason to refuse: `check_graph` tries lengths.
 _LENIENT = "prefer_deferred_runtime_asserts_over_guards"
 _MORE_TOKENS = re.compile(r"the generated guard (\d+) <= L\[")
-_UNGUARDED = {_LENIENT: True} if _LENIENT in signature(torch.export.export).parameters else {}
+_UNGUARDED: dict[str, Any] = (
+    {_LENIENT: True} if _LENIENT in signature(torch.export.export).parameters else {}
+)
 
 
 class GraphError(ValueError):

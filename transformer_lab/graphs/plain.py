@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.utils._pytree import tree_leaves
 
 # What changes no number: left out, or (with another name) read as its first argument.
 _NOTHING = ("_assert", "_check", "sym_constrain")
@@ -40,12 +41,16 @@ def graph_as_data(
     first: dict[Any, str] = {}
     same: dict[str, str] = {}
     made: dict[str, str] = {}  # what is computed again is left out
-    read, found = iter(inputs), {}
+    read, found = iter(inputs), dict[str, str]()
+
+    def shown(node: Any) -> str:
+        return same[node.name] if node.name in same else str(node.name)
+
     for node in graph.nodes:
         if node.name in stored:
             name, tensor = stored[node.name]
-            key = tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
-            name = first.setdefault(key, name)
+            like = tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
+            name = first.setdefault(like, name)
             weights[name] = tensor
             nodes.append(["weight", node.name, [name], {}])
         elif node.op == "placeholder":
@@ -53,7 +58,7 @@ def graph_as_data(
         elif node.op == "call_function":
             called = name_of(node.target)
             if called in SAME:
-                same[node.name] = same.get(node.args[0].name, node.args[0].name)
+                same[node.name] = shown(node.args[0])
                 continue
             arguments = [_plain(x, same) for x in node.args]
             named = {key: _plain(x, same) for key, x in node.kwargs.items() if _matters(key)}
@@ -64,10 +69,8 @@ def graph_as_data(
             made[key] = node.name
             nodes.append([called, node.name, arguments, named])
         elif node.op == "output":
-            given = torch.utils._pytree.tree_leaves(node.args[0])
-            found = {
-                name: same.get(one.name, one.name) for name, one in zip(results, given, strict=True)
-            }
+            given = tree_leaves(node.args[0])
+            found = {name: shown(one) for name, one in zip(results, given, strict=True)}
     return nodes, weights, found
 
 

@@ -28,8 +28,8 @@ from torch import Tensor
 from ..files.models import describe
 from ..files.resources import cache_folder
 from ..files.safefiles import CheckpointError, committed, parse_json, read_bytes
+from ..hub.hugging_face import HuggingFaceNetwork
 from ..hub.network import Network
-from ..hub.structure import is_hugging_face
 from .export import Graph, View
 from .folding import MOST as FOLDED
 from .rows import Growth
@@ -52,7 +52,7 @@ def structure_of(network: Network) -> dict[str, Any]:
     types and tying of its weights, and the numbers of its tables."""
     module = network.module
     config = getattr(module, "config", None)
-    if is_hugging_face(module):
+    if isinstance(network, HuggingFaceNetwork):
         told = {name: x for name, x in module.config.to_dict().items() if name not in _UNSAID}
         told["attention"] = getattr(module.config, "_attn_implementation", None)
     else:

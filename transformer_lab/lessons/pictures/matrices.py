@@ -91,9 +91,14 @@ def _draw_grid(axes: Axes, grid: Grid, theme: Theme) -> None:
     axes.set_xlim(0, values.shape[1])
     axes.set_ylim(values.shape[0], 0)
     axes.set_aspect("equal")
+    _name_sides(axes, grid, theme)
+
+
+def _name_sides(axes: Axes, grid: Grid, theme: Theme) -> None:
+    """Labels of rows and columns, names of the axes, and the title."""
     mono = {"family": "DejaVu Sans Mono", "fontsize": 9, "color": theme.text}
-    axes.set_xticks(np.arange(values.shape[1]) + 0.5, grid.columns, **mono)
-    axes.set_yticks(np.arange(values.shape[0]) + 0.5, grid.rows, **mono)
+    axes.set_xticks(np.arange(len(grid.columns)) + 0.5, grid.columns, **mono)
+    axes.set_yticks(np.arange(len(grid.rows)) + 0.5, grid.rows, **mono)
     if max((len(label) for label in grid.columns), default=0) > 4:
         for label in axes.get_xticklabels():
             label.set(rotation=40, ha="right", rotation_mode="anchor")

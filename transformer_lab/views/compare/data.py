@@ -152,6 +152,6 @@ class CompareData:
                 )
             layers = (self.layer(kind, i) for i in range(self.traces[0].n_layers(kind)))
             self._moved[kind] = torch.stack(
-                [analyses.moved(*maps, both)["moved"] for maps in layers]
+                [analyses.moved(maps[0], maps[1], both)["moved"] for maps in layers]
             )
         return self._moved[kind]
