@@ -42,10 +42,6 @@ def models():
         (kind, dict(positions=scheme, **OPTIONS[turn % len(OPTIONS)]))
         for turn, (kind, scheme) in enumerate(itertools.product(KINDS, SCHEMES))
     ]
-    everything += [
-        (kind, dict(positions="rotary" if turn % 2 else "learned", **options))
-        for turn, (kind, options) in enumerate(itertools.product(KINDS, OPTIONS[1:]))
-    ]
     for kind, recipe, options in SPECIAL:
         everything.append((kind, {name: recipe[name] for name in MODERN if recipe} | options))
     for turn, (kind, options) in enumerate(everything):
