@@ -57,11 +57,11 @@ def compare_scene(
         )
         for i, ((name, _, own), values) in enumerate(zip(sides, cells, strict=True))
     ]  # fmt: skip
-    told = "on aligned tokens; NaN where a token is missing or a query cannot look"
+    aligned = "on aligned tokens; NaN where a token is missing or a query cannot look"
     means = (f"attention weight of {a}", f"attention weight of {b}", f"{b} less {a}")
     labels = ("a", "b", "difference")
     found = [
-        Array(label, values, ("query", "key"), f"{what}, {told}")
+        Array(label, values, ("query", "key"), f"{what}, {aligned}")
         for label, values, what in zip(labels, cells, means, strict=True)
     ]
     found += [

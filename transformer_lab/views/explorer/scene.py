@@ -64,17 +64,17 @@ def _predictions(effect: Outcome, where: str) -> Panel | None:
             )
             return Panel(f"predictions {where}", bars)
         after = [row.after or 0.0 for row in effect.rows]
-        told = [[short(x) for x in line] for line in (before, after)]
+        labels = [[short(x) for x in line] for line in (before, after)]
         bars = Bars(
-            [before, after], names, ("before", "after"), colours=("quiet", "edited"), text=told
+            [before, after], names, ("before", "after"), colours=("quiet", "edited"), text=labels
         )
         return Panel(f"predictions {where} · KL {kl_text(effect.kl or 0.0)} nats", bars)
     if effect.states:
         moved = [state.change for state in effect.states]
         names = Axis("", [state.token for state in effect.states], tokens=True)
-        told = [f"{100 * x:.1f} %" for x in moved]
+        labels = [f"{100 * x:.1f} %" for x in moved]
         return Panel(
-            "how far final states move", Bars(moved, names, colours=("edited",), text=told)
+            "how far final states move", Bars(moved, names, colours=("edited",), text=labels)
         )
     return None
 

@@ -67,7 +67,9 @@ def _numbers(tokens: Sequence[str], found: FlowFound, shown: int) -> Numbers:
         "layer": "of the head that carries", "head": "that carries",
         "query": "position that it is carried to", "key": "position that it is carried from",
     }  # fmt: skip
-    parts = [Array(name, places[:, i], e, told) for i, (name, told) in enumerate(means.items())]
+    parts = [
+        Array(name, places[:, i], e, meaning) for i, (name, meaning) in enumerate(means.items())
+    ]
     at = ("after", "position")
     parts += [
         Array("carried", values, e, "toward the logit; all edges, and not only those shown, sum with the rest to it"),

@@ -136,7 +136,7 @@ def shown_map(shown: ShownHead, weights: Tensor | None = None) -> np.ndarray:
 def map_of(
     shown: ShownHead, *, means: str = "", signed: bool = False, square: bool = True
 ) -> Matrix:
-    """A head's map. `means`: what its colours are, where they are told beside it."""
+    """A head's map. `means`: what its colours are, where a scale beside it says so."""
     cells = shown_map(shown)
     n_query, n_key = cells.shape
     tokens = shown.size == 1

@@ -57,12 +57,12 @@ def figure_of(scene: Scene) -> Figure:
     for row in scene.panels:
         whole = sum(panel.width for panel in row)
         heights.append(max(_height(panel.mark, panel.width / whole) for panel in row))
-    told = shortened(scene.sentence, 3)
-    top = 0.55 + 0.17 * (1 + told.count("\n"))
+    sentence = shortened(scene.sentence, 3)
+    top = 0.55 + 0.17 * (1 + sentence.count("\n"))
     whole = top + sum(heights)
     figure = blank(WIDTH, whole)
     write(figure, 0.02, 1 - 0.12 / whole, scene.title, size=12, weight="bold")
-    write(figure, 0.02, 1 - 0.42 / whole, told, size=10)
+    write(figure, 0.02, 1 - 0.42 / whole, sentence, size=10)
     figure.set_layout_engine("constrained", rect=(0.01, 0, 0.98, 1 - top / whole))
     grid = figure.add_gridspec(len(scene.panels), 1, height_ratios=heights)
     for i, row in enumerate(scene.panels):
@@ -247,8 +247,8 @@ def _bars(axes: Axes, mark: Bars) -> None:
     if low < 0:
         axes.axvline(0, color=LINE, linewidth=1)
     axes.set_xticks([])
-    told = f"{mark.means}; colour: {mark.shade}" if mark.shade else mark.means
-    axes.set_xlabel(told, color=QUIET, fontsize=8)
+    label = f"{mark.means}; colour: {mark.shade}" if mark.shade else mark.means
+    axes.set_xlabel(label, color=QUIET, fontsize=8)
     if groups > 1 and mark.shades is None:
         from matplotlib.patches import Patch
 
@@ -308,8 +308,8 @@ def _strips(axes: Axes, mark: Strips) -> None:
             drawn[None], cmap=colours, vmin=-most, vmax=most, aspect="auto", interpolation="nearest",
             extent=(0, 1, i + 0.36, i - 0.36),
         )  # fmt: skip
-        told = f"length {fixed(float(np.linalg.norm(values)))}"
-        axes.text(1.01, i, told, va="center", fontsize=8, color=QUIET)
+        length = f"length {fixed(float(np.linalg.norm(values)))}"
+        axes.text(1.01, i, length, va="center", fontsize=8, color=QUIET)
         axes.add_patch(frame(0, i - 0.36, 1, 0.72, 1, INK if i in mark.chosen else LINE))
     names = mark.rows.names(len(mark.vectors))
     axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)

@@ -82,7 +82,7 @@ def _matrix(figure: Any, mark: Matrix, theme: str, where: dict[str, int]) -> Non
     )
     shown = "%{customdata}" if mark.says is not None else f"%{{z:{'+' if mark.signed else ''}.4f}}"
     names = [axis.title.split(" ")[0] for axis in (mark.rows, mark.columns)]
-    told = ", ".join(
+    place = ", ".join(
         f"{name} “%{{{side}}}”" if axis.tokens else f"{name} %{{{side}}}"
         for name, axis, side in zip(names, (mark.rows, mark.columns), "yx", strict=True)
     ).strip()
@@ -99,7 +99,7 @@ def _matrix(figure: Any, mark: Matrix, theme: str, where: dict[str, int]) -> Non
     )  # fmt: skip
     figure.add_trace(
         plots.heat(
-            values, x, y, f"{told}: {shown}", mark.name, showscale=bool(mark.means),
+            values, x, y, f"{place}: {shown}", mark.name, showscale=bool(mark.means),
             colorbar=bar if mark.means else None, **colours, **extra,
         ), **where,
     )  # fmt: skip

@@ -51,7 +51,7 @@ def patching_scene(
         measured = np.where(np.isnan(exact), "an estimate", "measured")
         values = grid.values.double().numpy()
         says = [
-            [f"{x:+.4f}, {told}" for x, told in zip(*line, strict=True)]
+            [f"{x:+.4f}, {how}" for x, how in zip(*line, strict=True)]
             for line in zip(values, measured, strict=True)
         ]
         columns = Axis(across.replace("_", " "))
@@ -63,23 +63,23 @@ def patching_scene(
             hatched=(grid.exact.isnan() & ~grid.estimate.isnan()).numpy(),
             chosen=chosen if one == site else None,
         )  # fmt: skip
-        told = f"{int((~grid.exact.isnan()).sum())} of {int(grid.there.sum())} measured"
-        return Panel(f"{NAMES[one]} · {told}", matrix)
+        count = f"{int((~grid.exact.isnan()).sum())} of {int(grid.there.sum())} measured"
+        return Panel(f"{NAMES[one]} · {count}", matrix)
 
     rest = [panel(one) for one in order[1:]]
     rows = [rest[i : i + ACROSS] for i in range(0, len(rest), ACROSS)]
     into, source = metric.runs[::-1]
     found = []
     for one in order:
-        told = (
+        meaning = (
             f"change of the {metric.told} when {one} of the {source} run is put into the {into} one"
         )
         more = "" if one == site else f"_{one}"
         where = ("layer", axis(one))
         found += [
-            Array(f"exact{more}", grids[one].exact, where, f"{told}, measured"),
+            Array(f"exact{more}", grids[one].exact, where, f"{meaning}, measured"),
             Array(
-                f"estimate{more}", grids[one].estimate, where, f"{told}, by attribution patching"
+                f"estimate{more}", grids[one].estimate, where, f"{meaning}, by attribution patching"
             ),
         ]
     return Scene(title, sentence, [[panel(site)], *rows], Numbers(found, {"position": tokens}))

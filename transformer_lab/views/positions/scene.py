@@ -35,8 +35,8 @@ def position_scene(
     axes: dict = {"query": names, "key": names, "distance": distances[0].tolist()}
     maps = [causal_gaps(w) if causal else w.float().numpy() for w in weights]
     found = [
-        Array(name, shown, ("query", "key"), f"attention weight, {told}")
-        for name, shown, told in zip(("before", "after"), maps, titles, strict=True)
+        Array(name, shown, ("query", "key"), f"attention weight, {name_of_test}")
+        for name, shown, name_of_test in zip(("before", "after"), maps, titles, strict=True)
     ]
     by_distance, values = distances
     if its.banded:
@@ -69,13 +69,13 @@ def position_scene(
     words = Axis("", names, tokens=True)
     tests = [
         Panel(
-            told,
+            name_of_test,
             Matrix(
                 shown, words, words, "attention weight" if i else "",
                 1.0 if most > 0.5 else most or 1.0, square=True,
             ),
         )
-        for i, (shown, told) in enumerate(zip(maps, titles, strict=True))
+        for i, (shown, name_of_test) in enumerate(zip(maps, titles, strict=True))
     ]  # fmt: skip
     lines = Curves(
         curves, Axis("key − query, tokens"), legend=not its.banded and 1 < len(values) <= 8

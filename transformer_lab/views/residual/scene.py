@@ -91,7 +91,7 @@ def _lens(
         [f"{name if len(name) <= 9 else name[:8] + '…'} {short(p)}" for name, (_, p) in zip(*line, strict=True)]
         for line in zip(names, best, strict=True)
     ]  # fmt: skip
-    told = [
+    hovers = [
         [f"{name} ({p:.4f})" for name, (_, p) in zip(*line, strict=True)]
         for line in zip(names, best, strict=True)
     ]
@@ -99,7 +99,7 @@ def _lens(
     chosen = None if token is None else (None, found.positions.index(token))
     matrix = Matrix(
         found.answer_probability, rows, columns, "probability of the model’s own answer", 1.0,
-        text=cells, bold=(found.answer_rank == 0).tolist(), chosen=chosen, says=told,
+        text=cells, bold=(found.answer_rank == 0).tolist(), chosen=chosen, says=hovers,
     )  # fmt: skip
     where = ("after", "read")
     words = np.array([[name for name, _ in line] for line in best], dtype=object)

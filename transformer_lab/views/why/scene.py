@@ -57,11 +57,11 @@ def _row(info: Mapping[str, Any], numbers: Mapping[str, Any], keys: Sequence[str
     best: list[int] = np.argsort(-weights, kind="stable")[:COMPETITORS].tolist()
     if info["key"] not in best:
         best[-1] = info["key"]
-    told = [plain(float(scores[k])) if np.isfinite(scores[k]) else "masked" for k in best]
+    labels = [plain(float(scores[k])) if np.isfinite(scores[k]) else "masked" for k in best]
     return Bars(
         weights[best], Axis("", [keys[k] for k in best], tokens=True), means="attention weight",
         chosen=[best.index(info["key"])],
-        text=[f"{short(float(weights[k]))} (score {s})" for k, s in zip(best, told, strict=True)],
+        text=[f"{short(float(weights[k]))} (score {s})" for k, s in zip(best, labels, strict=True)],
     )  # fmt: skip
 
 
