@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-import torch
-from torch import Tensor, nn
+if TYPE_CHECKING:  # lessons can be copied where there is no torch
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -203,6 +203,8 @@ class Grader:
 
 def random(seed: int, *shape: int) -> Tensor:
     """Random numbers around 0, the same for the same seed."""
+    import torch
+
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -220,8 +222,10 @@ def built(
     Raises:
         Unfit: the object is not a module, or its weights have other names or shapes.
     """
+    import torch
+
     module = made(config)
-    if not isinstance(module, nn.Module):
+    if not isinstance(module, torch.nn.Module):
         raise Unfit(
             f"It made a {type(module).__name__}, not a module: write `class …(nn.Module):`, with "
             "`super().__init__()` as the first line of `__init__`."
@@ -237,6 +241,8 @@ def built(
 
 def numbers(name: str, shape: Sequence[int]) -> Tensor:
     """Random fp64 weights that depend only on a name: gains around 1, the others around 0."""
+    import torch
+
     drawn = torch.randn(
         tuple(shape),
         generator=torch.Generator().manual_seed(crc32(name.encode())),
