@@ -13,6 +13,8 @@ from ..shared import plots
 from .draw_matplotlib import figure_of
 from .scene import Axis, Bars, Curves, Matrix, Note, Points, Scene, Strips, Waterfall
 
+PLACES = 32  # places of an axis up to which each has its number
+
 
 def plotly_of(scene: Scene, theme: str) -> plots.Plot:
     """A scene as a plotly figure, with its still picture for where no script runs.
@@ -29,14 +31,20 @@ def plotly_of(scene: Scene, theme: str) -> plots.Plot:
         each = across // len(row)
         specs.append([{"colspan": each} if i % each == 0 else None for i in range(across)])
     figure: Any = plots.panels(
-        len(scene.panels), across, specs=specs, horizontal_spacing=0.12 / max(1, across - 1),
-        vertical_spacing=0.22 / max(1, len(scene.panels)),
+        len(scene.panels), across, specs=specs, horizontal_spacing=0.42 / across,
+        vertical_spacing=0.32 / len(scene.panels),
         subplot_titles=[plots.said(panel.title) for row in scene.panels for panel in row],
     )  # fmt: skip
     for i, row in enumerate(scene.panels):
         each = across // len(row)
         for j, panel in enumerate(row):
-            MARKS[panel.mark.kind](figure, panel.mark, theme, dict(row=i + 1, col=j * each + 1))
+            where = dict(row=i + 1, col=j * each + 1)
+            MARKS[panel.mark.kind](figure, panel.mark, theme, where)
+            if panel.title and isinstance(
+                panel.mark, Matrix
+            ):  # names on top would lie on the title
+                figure.update_xaxes(side="bottom", **where)
+    figure.update_xaxes(title_font_size=12).update_yaxes(title_font_size=12)
     return plots.Plot(
         figure, title=scene.title, sentence=scene.sentence, theme=theme, space=20,
         still=partial(figure_of, whole),
@@ -64,7 +72,7 @@ def _side(axis: Axis, n: int, which: str) -> tuple[list[Any], dict[str, Any]]:
         return at, named | title
     at = list(range(n))
     named = {"showgrid": False, "zeroline": False, **title}
-    if axis.labels is not None:
+    if axis.labels is not None or n <= PLACES:
         named |= {"tickvals": at, "ticktext": [plots.said(x) for x in axis.names(n)]}
     return at, named | ({"autorange": "reversed"} if which == "y" else {"side": "top"})
 
@@ -94,7 +102,7 @@ def _matrix(figure: Any, mark: Matrix, theme: str, where: dict[str, int]) -> Non
     domain = figure.get_subplot(row, column)
     high, wide = domain.yaxis.domain, domain.xaxis.domain
     bar = dict(
-        title=dict(text=plots.said(mark.means), side="right"), thickness=12, outlinewidth=0,
+        title=dict(text=plots.said(mark.means), side="right", font=dict(size=12)), thickness=12, outlinewidth=0,
         len=high[1] - high[0], y=sum(high) / 2, x=wide[1] + 0.005,
     )  # fmt: skip
     figure.add_trace(
@@ -150,7 +158,7 @@ def _bars(figure: Any, mark: Bars, theme: str, where: dict[str, int]) -> None:
         figure.add_trace(
             plots.bars(
                 values[group], mark.rows.names(rows), hover, name=mark.groups[group] or None,
-                marker=marker, showlegend=groups > 1, textposition="none", **extra,
+                marker=marker, showlegend=groups > 1 and mark.shades is None, textposition="none", **extra,
             ), **where,
         )  # fmt: skip
     plots.name_rows(figure, mark.rows.names(rows), **where)
