@@ -80,12 +80,12 @@ def _built(structure: dict[str, Any]) -> Any:
     import torch
 
     module_class, config_class = (_class(structure[name]) for name in ("class", "config_class"))
-    told = dict(structure["config"])
+    fields = dict(structure["config"])
     for name in ("transformer_lab", "class"):
-        told.pop(name, None)
-    attention = told.pop("attention", None)
+        fields.pop(name, None)
+    attention = fields.pop("attention", None)
     given = {} if attention is None else {"attn_implementation": attention}
-    config = config_class.from_dict(told, **given)
+    config = config_class.from_dict(fields, **given)
     with _unfilled():
         module = module_class(config).eval()
     types = {name: getattr(torch, dtype) for name, _, dtype, _ in structure["weights"]}

@@ -22,11 +22,11 @@ def flow_scene(
     heads: frozenset[tuple[int, int]] | None,
     circuit: str,
 ) -> Scene:
-    """Tokens, layers and edges; what stands at every token before and after each layer, and the edges
-    that carry most.
+    """The flow as a diagram, the edges that carry most, and each token's part of the logit before and
+    after each layer.
 
     Args:
-        shown: so many of the largest edges.
+        shown: the number of edges to draw, largest first.
         name: of the logit.
         heads: those that a circuit has, or None.
         circuit: what is said of it.

@@ -141,9 +141,16 @@ class Bars:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Points joined by a line: x and y [point]; `strong` stands out, `faint` does not and has no name
-    in a legend, `points` are marked, `band` is (low, high) [point] around it, `hidden` is drawn only
-    where a reader can switch it on. Curves of one `group` are switched on and off together."""
+    """Points joined by a line: x and y [point].
+
+    Args:
+        strong, faint: drawn thicker, or thinner and left out of the legend.
+        points: whether the points are marked.
+        filled, steps: whether the area below is filled, and whether the line is a step function.
+        hidden: drawn only after a reader switches it on in the legend.
+        band: (low, high) [point], an area around the line.
+        group: curves of one group are switched on and off together.
+    """
 
     name: str
     x: Any
