@@ -15,7 +15,7 @@ from transformer_lab.views import (
     ResidualView,
     WhyView,
 )
-from transformer_lab.views.shared.words import short
+from transformer_lab.views.shared.messages import short
 from transformer_lab.views.why.view import numbers_of
 
 KINDS = ("decoder", "encoder", "encoder-decoder")

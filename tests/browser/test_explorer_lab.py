@@ -49,7 +49,7 @@ def shown(page):
 def python_rows(book):
     return eval(
         book.run(
-            """from transformer_lab.views.shared.words import short
+            """from transformer_lab.views.shared.messages import short
 [[r.token, short(r.before)] + ([] if r.after is None else [short(r.after)]) for r in view.predictions]"""
         )
     )

@@ -12,7 +12,7 @@ from transformer_lab.edits.kinds import Edit
 from transformer_lab.tokenizers import WordTokenizer
 from transformer_lab.views import Explorer, View
 from transformer_lab.views.pages import carrying, export
-from transformer_lab.views.shared.words import short
+from transformer_lab.views.shared.messages import short
 
 part = "[data-part={}]".format
 CODE = "for key in self.keys:\n    if key not in self."

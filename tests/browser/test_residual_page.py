@@ -7,7 +7,7 @@ import transformer_lab as tl
 from tests.missing import package
 from transformer_lab.circuits import block_share, logit_lens, stream_norms
 from transformer_lab.views import ResidualView
-from transformer_lab.views.residual.words import cosine, size
+from transformer_lab.views.shared.messages import cosine, size
 
 part = "[data-part={}]".format
 HOSTILE = [
@@ -59,6 +59,19 @@ def test_numbers_are_pythons(open_page, trace, screenshot):
         agrees = "tl-agrees" in cell(page, row, token).get_attribute("class")
         assert agrees == (int(lens.answer_rank[row, token]) == 0)
     screenshot(page, "residual-light-1300", full_page=True)
+
+
+def test_a_page_in_german(open_page, trace):
+    view = ResidualView(trace, language="de")
+    page = open_page(view.to_html())
+    says(page, view.sentence)
+    cell(page, 2, 8).hover()
+    view.selected = (8, None)
+    says(page, view.sentence)
+    panels = page.locator("#tl-root .tl-panels, [data-part=readout]").all_inner_texts()
+    english = ("layer", "token here", "stream", " of ", "Choose", "cosine", "probability")
+    assert not [word for word in english if any(word in panel for panel in panels)]
+    assert page.locator("#tl-root").get_attribute("lang") == "de"
 
 
 def test_keyboard_locks_and_moves(open_page, trace):

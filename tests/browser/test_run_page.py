@@ -9,7 +9,7 @@ import transformer_lab as tl
 from tests.browser.rest import resized
 from tests.browser.test_one_screen import SIZES
 from transformer_lab.views import RunView, TrainingView
-from transformer_lab.views.shared.words import short
+from transformer_lab.views.shared.messages import short
 
 part = "[data-part={}]".format
 

@@ -17,7 +17,7 @@ import ctypes, pathlib
 pathlib.Path({started!r}).touch()
 ctypes.PyDLL(None).open({pipe!r}.encode(), 0)
 """
-ROWS = """from transformer_lab.views.shared.words import short
+ROWS = """from transformer_lab.views.shared.messages import short
 def rows(*edits):
     view.edits = edits
     found = [[r.token, short(r.before)] + ([] if r.after is None else [short(r.after)]) for r in view.predictions]

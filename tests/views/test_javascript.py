@@ -12,15 +12,14 @@ import pytest
 import torch
 
 from transformer_lab.heads.spans import why_not_between
+from transformer_lab.views.shared.messages import change_text, fixed
 from transformer_lab.views.shared.words import (
     Seen,
     between_sentence,
     cell_sentence,
-    fixed,
     head_sentence,
     key_sentence,
     query_sentence,
-    signed,
     spread_sentence,
 )
 
@@ -131,7 +130,7 @@ def numbers():
 def changes():
     """Changes of every size, with Python's words for them."""
     sizes = [0, 0.0004, 0.0006, 0.003, 0.0049, 0.0051, 0.0149, 0.2, 0.996, 1]
-    return [[sign * x, signed(sign * x)] for x in sizes for sign in (1, -1)]
+    return [[sign * x, change_text(sign * x)] for x in sizes for sign in (1, -1)]
 
 
 def test_a_small_change_is_a_number_with_its_sign():
@@ -142,7 +141,7 @@ def test_a_small_change_is_a_number_with_its_sign():
 
 def test_halves_are_rounded_alike_whatever_the_last_bit():
     assert {fixed(x) for x in (0.125, 0.125 * (1 - 1e-7), 0.125 * (1 + 1e-7))} == {"0.13"}
-    assert fixed(-0.125) == "-0.13" and fixed(0.1249) == "0.12" and fixed(0.03125, 4) == "0.0313"
+    assert fixed(-0.125) == "−0.13" and fixed(0.1249) == "0.12" and fixed(0.03125, 4) == "0.0313"
 
 
 @pytest.mark.needs("node")

@@ -19,7 +19,7 @@ from transformer_lab.graphs.analyses import moved
 from transformer_lab.views import CompareView
 from transformer_lab.views.compare.data import align, spread
 from transformer_lab.views.compare.words import Compared, compare_sentence
-from transformer_lab.views.shared.words import short
+from transformer_lab.views.shared.messages import short
 
 PAIR = "the animal did not cross the street because it was too {}"
 TIRED, WIDE = (PAIR.format(word).split() for word in ("tired", "wide"))

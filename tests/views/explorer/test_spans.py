@@ -7,7 +7,7 @@ import torch
 
 import transformer_lab as tl
 from tests.views.explorer.test_view import FRENCH, TEXT, text_model
-from transformer_lab.views.shared.words import short
+from transformer_lab.views.shared.messages import short
 
 A, B = (4, 7), (0, 3)
 

@@ -3,31 +3,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { answerSentence, cosineText, medianOf, residualSentence, sizeText } from "../../../transformer_lab/views/residual/words.js";
+import { medianOf } from "../../../transformer_lab/views/residual/viewer.js";
 import { lensColumns, LensBlock } from "../../../transformer_lab/views/residual/lens.js";
 import { fallingParts, partColour } from "../../../transformer_lab/views/why/waterfall.js";
 import { largestBySize, WhyCell } from "../../../transformer_lab/views/why/cell.js";
 import { plainText, signedText, whySentence } from "../../../transformer_lab/views/why/words.js";
 
-test("lengths keep about three digits, cosines two", () => {
-  assert.deepEqual([0, 0.123, 1.5, 12.34, 123.4, 21977].map(sizeText), ["0", "0.12", "1.50", "12.3", "123", "21977"]);
-  assert.deepEqual([0.111, -0.5, 1].map(cosineText), ["+.11", "−.50", "+1.00"]);
-});
-
 test("the median of an even number is the lower one, as torch's", () => {
   assert.equal(medianOf([4, 1, 3, 2]), 2);
   assert.equal(medianOf([10, 9, 1]), 9);
-});
-
-test("the largest share is named with its place", () => {
-  const profile = { norms: [1, 20, 30], parts: ["attention", "MLP"], shares: [[2, 0.5], [0.1, 3]], cosines: [[0, 0], [0, -0.2]] };
-  assert.equal(
-    residualSentence("", ["a", "b"], profile, 1, { token: "key", probability: 0.31, settled: 2, here: false }),
-    "“b” (1): the stream’s length goes from 1.00 to 30.0 over 2 layers; most is added by layer 1’s MLP, 3.00 times as long as the stream, cosine −.20. " +
-      "The model’s answer next is “key” (.31), the likeliest only after the last layer.",
-  );
-  assert.match(residualSentence("Encoder: ", ["a"], { ...profile, parts: [] }, null, null), /^Encoder: A typical token: .* \(medians\)\.$/);
-  assert.match(answerSentence({ token: "x", probability: 1, settled: 0, here: true }, 4), /here is “x” \(1\.00\), the likeliest from the start on\.$/);
 });
 
 test("a block of the lens is read in the order it was packed", () => {

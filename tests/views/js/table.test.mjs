@@ -58,7 +58,7 @@ test("rows are sorted by any column, those without a value last", () => {
 
 test("numbers are told shortly, and estimates as such", () => {
   assert.equal(decimals(0.305), ".31");
-  assert.equal(decimals(-0.5), "-.50");
+  assert.equal(decimals(-0.5), "−.50");
   assert.equal(decimals(2.345), "2.35");
   assert.equal(effectText({ effect: -0.3126, estimated: false }), "−.313");
   assert.equal(effectText({ effect: 0.02, estimated: true }), "≈ +.020");

@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { duration, figures } from "../../../transformer_lab/views/runs/training.js";
 import { lineScene } from "../../../transformer_lab/views/heads/line_scene.js";
 import { whyNotBetween } from "../../../transformer_lab/views/heads/between.js";
-import { betweenSentence, cellSentence, decimalsFor, differenceSentence, fixed, headSentence, headTag, keySentence, moved, querySentence, short, signed, spreadSentence } from "../../../transformer_lab/views/shared/words.js";
+import { fixed, short, changeText } from "../../../transformer_lab/views/shared/messages.js";
+import { betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, headTag, keySentence, moved, querySentence, spreadSentence } from "../../../transformer_lab/views/shared/words.js";
 
 test("short numbers", () => {
   assert.deepEqual([0.61, 1, 0, 0.004, 0.005, 12.3].map((w) => short(w)), [".61", "1.00", ".00", "<.01", ".01", "12.30"]);
@@ -13,7 +14,7 @@ test("short numbers", () => {
 });
 
 test("a change too small for two decimals has three, and a head a name that is no number", () => {
-  assert.deepEqual([0.003, -0.003, 0.0001, 0.2].map(signed), ["+.003", "−.003", "0", "+.20"]); // not "+<.01"
+  assert.deepEqual([0.003, -0.003, 0.0001, 0.2].map(changeText), ["+.003", "−.003", "0", "+.20"]); // not "+<.01"
   assert.equal(headTag(1, 0), "L1H0"); // not "1.0", beside an axis that ends at 1.0
 });
 
@@ -41,7 +42,7 @@ if (process.env.TL_SENTENCES) {
   test("sentences are Python's", () => {
     const { sentences: cases, numbers, changes } = JSON.parse(readFileSync(process.env.TL_SENTENCES, "utf8"));
     for (const [x, decimals, text] of numbers) assert.equal(fixed(x, decimals), text);
-    for (const [change, text] of changes) assert.equal(signed(change), text);
+    for (const [change, text] of changes) assert.equal(changeText(change), text);
     assert.ok(cases.length > 20);
     for (const { seen, map, query, key, sentence } of cases) {
       const rows = map.map((row) => Float32Array.from(row));

@@ -1,4 +1,5 @@
 import io
+import re
 
 import matplotlib.image
 import numpy as np
@@ -11,7 +12,7 @@ from tests.missing import package
 from transformer_lab.circuits import block_share, logit_lens, stream_norms
 from transformer_lab.views import ResidualView
 from transformer_lab.views.residual.data import ResidualData
-from transformer_lab.views.residual.words import Answer, answer_sentence, cosine, size
+from transformer_lab.views.shared.messages import cosine, messages, percent, size
 
 
 def floats(data):
@@ -57,8 +58,8 @@ def test_sentences_follow_the_selection(trace):
     norms, shares = stream_norms(trace), block_share(trace)
     first, last = (norms[row].median() for row in (0, -1))
     assert view.sentence.startswith(
-        f"A typical token: the stream’s length goes from {size(float(first))} to {size(float(last))} "
-        "over 2 layers (medians); most is added by layer "
+        "A typical token (medians): the size of the residual stream goes from "
+        f"{size(float(first))} to {size(float(last))} over 2 layers. Layer "
     )
     view.selected = (8, 3)
     assert view.token == 8
@@ -66,12 +67,14 @@ def test_sentences_follow_the_selection(trace):
     name = shares.parts[part]
     most, turn = shares.share[part, layer, 8], shares.cosine[part, layer, 8]
     assert (
-        f"“it” (8): the stream’s length goes from {size(float(norms[0, 8]))} to "
-        f"{size(float(norms[2, 8]))} over 2 layers; most is added by layer {layer}’s {name}, "
-        f"{size(float(most))} times as long as the stream, cosine {cosine(float(turn))}."
+        f"“it” (8): the size of the residual stream goes from {size(float(norms[0, 8]))} to "
+        f"{size(float(norms[2, 8]))} over 2 layers. Layer {layer}’s {name} adds most: "
+        f"{size(float(most))} times the stream’s size, cosine {cosine(float(turn))}."
     ) in view.sentence
     answer = trace.logits[0, 8].softmax(-1).max(-1)
-    assert f"The model’s answer next is “{int(answer.indices)}” (" in view.sentence
+    assert (
+        f"next token is “{int(answer.indices)}” ({percent(float(answer.values))})" in view.sentence
+    )
     view.selected = (None, 3)
     assert view.token == 3
     with pytest.raises(traitlets.TraitError, match="outside 0 … 12"):
@@ -89,14 +92,27 @@ def test_a_cross_selection_means_the_decoders_tokens(translation):
 
 
 def test_answers_in_words():
-    say = lambda settled, here=False: answer_sentence(Answer("key", 0.31, settled, here), 4)  # noqa: E731
-    assert say(0) == "The model’s answer next is “key” (.31), the likeliest from the start on."
-    assert say(3, True) == "The model’s answer here is “key” (.31), the likeliest from layer 2 on."
-    assert say(4).endswith("(.31), the likeliest only after the last layer.")
-    assert [size(x) for x in (0, 0.123, 1.5, 12.34, 123.4, 21977)] == [
-        "0", "0.12", "1.50", "12.3", "123", "21977",
-    ]  # fmt: skip
-    assert [cosine(x) for x in (0.111, -0.5, 1.0)] == ["+.11", "−.50", "+1.00"]
+    values = dict(answer="key", probability=0.31, here=False)
+    say = lambda settled, language="en": messages("residual", language)(  # noqa: E731
+        "answer", settled=settled, **values
+    )
+    start = "The model’s answer for the next token is “key” (31 %)"
+    assert say("start") == f"{start}, the most likely from the start."
+    assert say(2) == f"{start}, the most likely from layer 2 on."
+    assert say("last") == f"{start}, the most likely only after the last layer."
+    assert say(None) == f"{start}."
+    assert say(2, "de").endswith("ist „key“ (31 %), am wahrscheinlichsten ab Schicht 2.")
+    with pytest.raises(ValueError, match="language must be one of en, de, got 'fr'"):
+        say(2, "fr")
+
+
+def test_a_view_in_another_language(trace):
+    view = ResidualView(trace, language="de")
+    assert re.search(r"geht über 2 Schichten von \d+,\d+ auf \d+,\d+\. Die ", view.sentence)
+    assert view._messages["start"] == "Start" and view._scene().title.endswith("Residualstrom")
+    assert not ResidualView(trace)._messages
+    with pytest.raises(ValueError, match="language must be one of en, de, got 'xx'"):
+        ResidualView(trace, language="xx")
 
 
 def test_what_is_not_known_is_said(trace):
@@ -105,7 +121,7 @@ def test_what_is_not_known_is_said(trace):
     assert lean._streams["decoder"]["parts"] == []
     assert "keep='all'" in lean._streams["decoder"]["note"]["parts"]
     assert not lean._lens
-    assert lean.sentence.endswith("over 2 layers (medians).")
+    assert lean.sentence.endswith("over 2 layers.")
     assert lean.png()[:4] == b"\x89PNG"
     for options, message in (
         (dict(kind="cross"), "kind='cross' is not in this trace"),
@@ -125,7 +141,7 @@ def test_a_model_that_learns_on_leaves_the_view_as_it_was(trace):
         model.head.weight.mul_(2)
     view.selected = (4, None)
     assert "The model’s answer" not in view.sentence
-    assert "(4): the stream’s length" in view.sentence
+    assert "(4): the size of" in view.sentence
 
 
 def test_hugging_face_models_have_one_part_and_a_lens():
@@ -136,7 +152,7 @@ def test_hugging_face_models_have_one_part_and_a_lens():
     assert stream["parts"] == ["block"]
     assert stream["lens"]
     assert "attention and MLP are counted together" in stream["note"]["parts"]
-    assert "the block of layer" in view.sentence
+    assert "The block of layer" in view.sentence
     config = transformers.BertConfig(
         num_hidden_layers=2, num_attention_heads=4, hidden_size=32, intermediate_size=64
     )

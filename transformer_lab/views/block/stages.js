@@ -1,7 +1,7 @@
 // One token's way through a block as a row of stages, each with its numbers and its sentence, where the
 // page computes them. The counterpart of stages.py, for models that run in a page.
 
-import { fixed, quoted, short } from "../shared/words.js";
+import { fixed, quoted, short } from "../shared/messages.js";
 
 const SHOWN_KEYS = 14; // rows of a table of keys; of more, those with most weight
 const WHOLE = 1e-20; // a square below it is of nothing

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...circuits.block_walk import BlockSteps
-from ..shared.words import fixed, quoted, short
+from ..shared.messages import fixed, quoted, short
 
 SHOWN_KEYS = 14  # rows of a table of keys; of more, those with most weight
 

@@ -11,7 +11,7 @@ import { element, tokenElement } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { sheet } from "../shared/sheet.js";
 import { linearLegend, Shell } from "../shared/shell.js";
-import { short } from "../shared/words.js";
+import { short } from "../shared/messages.js";
 import { walkNumbers } from "./numbers.js";
 import { numberText } from "./stages.js";
 import { mostOf, Strip } from "./strip.js";

@@ -16,7 +16,7 @@ import { Superseded } from "../shared/requests.js";
 import { sheet } from "../shared/sheet.js";
 import { floatsOf, linearLegend, Shell } from "../shared/shell.js";
 import { Waiting } from "../shared/waiting.js";
-import { short } from "../shared/words.js";
+import { short } from "../shared/messages.js";
 
 const KEPT_HEADS = 96;
 const GRID_WIDTH = 300; // px, of the small map of every head

@@ -1,6 +1,6 @@
 // Where two maps differ, in words and numbers. The counterpart of words.py.
 
-import { quoted, short } from "../shared/words.js";
+import { quoted, short } from "../shared/messages.js";
 
 /** A share of attention below this is called none. */
 export const NO_MOVE = 5e-4;

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..shared.words import quoted, short
+from ..shared.messages import quoted, short
 
 NO_MOVE = 5e-4  # a share of attention below this is called none
 

@@ -2,7 +2,8 @@
 
 import { PALETTE } from "../shared/palette.js";
 import { floatsOf } from "../shared/shell.js";
-import { lengthText, percentText, pointOf } from "./words.js";
+import { percentText, sizeText } from "../shared/messages.js";
+import { pointOf } from "./words.js";
 
 const ORDER = ["layer", "random", "paths"];
 const NUMBERS = ["position", "length"];
@@ -92,7 +93,7 @@ export class CloudData {
   told(shows, row, point) {
     return [
       `“${this.tokens[point]}” (${this.positions[point]})`,
-      `length ${lengthText(this.norm(row, point))}, ${percentText(this.at(shows, row, point, 3))} of its squared distance from the mean shown`,
+      `length ${sizeText(this.norm(row, point))}, ${percentText(this.at(shows, row, point, 3))} of its squared distance from the mean shown`,
     ];
   }
 }

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..shared import plots
+from ..shared.messages import percent, size
 from .figure import NAMED, CloudScene, categories, cloud_figure, component, numeric
-from .words import percent, size
 
 
 def cloud_plotly(scene: CloudScene, theme: str) -> plots.Plot:

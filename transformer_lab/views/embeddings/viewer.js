@@ -13,7 +13,8 @@ import { categoryColour, CloudData, extent, scaled, turned } from "./cloud.js";
 import { drawFlat } from "./flat.js";
 import { cloudNumbers } from "./numbers.js";
 import { spaceFigure } from "./space.js";
-import { cloudSentence, lengthText, percentText } from "./words.js";
+import { percentText, sizeText } from "../shared/messages.js";
+import { cloudSentence } from "./words.js";
 
 const TURN = 0.15; // radians a key press
 const FIRST_EYE = { x: 1.4, y: 1.4, z: 0.8 };
@@ -284,7 +285,7 @@ export class EmbeddingViewer {
   #legend({ numbers, names }, table) {
     if (numbers) {
       const [low, high] = extent(numbers);
-      this.legend.replaceChildren(...linearLegend(table, low, high, this.colour, this.colour === "length" ? lengthText : (x) => String(Math.round(x))));
+      this.legend.replaceChildren(...linearLegend(table, low, high, this.colour, this.colour === "length" ? sizeText : (x) => String(Math.round(x))));
       return;
     }
     const shown = names.slice(0, LISTED_COLOURS).map((name, i) =>

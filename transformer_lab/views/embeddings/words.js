@@ -1,12 +1,6 @@
 // What a cloud shows, in words and numbers. The counterpart of words.py.
 
-import { fixed, quoted } from "../shared/words.js";
-
-/** @param {number} x */
-export const percentText = (x) => `${fixed(100 * x, 0)} %`;
-
-/** A length to about three digits. @param {number} x */
-export const lengthText = (x) => fixed(x, x >= 100 || x === 0 ? 0 : x >= 10 ? 1 : 2);
+import { fixed, percentText, quoted, sizeText } from "../shared/messages.js";
 
 const VECTORS = "vectors"; // the row of vectors that were given, whatever they are
 
@@ -50,7 +44,7 @@ export function cloudSentence(it) {
   }
   if (it.token) {
     const [name, at, length, kept] = it.token;
-    text += ` ${quoted(name)} (${at}) has length ${lengthText(length)}; the picture shows ${percentText(kept)} of its squared distance from the mean.`;
+    text += ` ${quoted(name)} (${at}) has length ${sizeText(length)}; the picture shows ${percentText(kept)} of its squared distance from the mean.`;
   }
   return text;
 }

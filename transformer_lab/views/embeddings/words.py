@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..shared.words import fixed, quoted
+from ..shared.messages import fixed, percent, quoted, size
 
 VECTORS = "vectors"  # the row of vectors that were given, whatever they are
 
@@ -29,15 +29,6 @@ class CloudFacts:
     chance: Sequence[float]
     lone: tuple[str, int, float] | None = None
     token: tuple[str, int, float, float] | None = None
-
-
-def percent(x: float) -> str:
-    return f"{fixed(100 * x, 0)} %"
-
-
-def size(x: float) -> str:
-    """A length to about three digits."""
-    return fixed(x, 0 if x >= 100 or x == 0 else 1 if x >= 10 else 2)
 
 
 def point_of(where: str) -> str:

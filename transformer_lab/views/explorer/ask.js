@@ -3,7 +3,7 @@
 import { button, popover } from "../shared/controls.js";
 import { afterPaint, element, tokenElement } from "../shared/dom.js";
 import { growArea, runByEnter, weightsLine } from "../pages/ask_row.js";
-import { quoted } from "../shared/words.js";
+import { quoted } from "../shared/messages.js";
 
 const SEEN_LINES = 3; // a longer text scrolls in its field
 

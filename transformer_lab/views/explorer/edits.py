@@ -9,7 +9,7 @@ from typing import Any
 from ...edits.hanging import default_kind
 from ...edits.kinds import Edit, EditError
 from ...edits.makers import edit_from_dict
-from ..shared.words import quoted
+from ..shared.messages import quoted
 
 # What stands for the numbers of a place in a pattern: no model has so many layers or tokens.
 _SLOTS = {"layer": 870001, "head": 870002, "query": 870003, "key": 870004}

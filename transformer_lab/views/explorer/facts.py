@@ -13,8 +13,8 @@ from ...heads.measures import MEASURES, all_scores
 from ...training.in_use import ModelIsTraining
 from ..heads.heads import Place, name_of
 from ..shared.base import one_line
+from ..shared.messages import change_text
 from ..shared.traits import Int
-from ..shared.words import signed
 from .background import Background, Interrupted
 from .runs import Reading
 from .singles import Singles, estimate
@@ -190,13 +190,13 @@ class Measured(Explored):
         estimates = reading.estimates.get((kind, position))
         told = ""
         if measured is not None:
-            told = signed(
+            told = change_text(
                 measured["mean"]
                 if measured["mean"] is not None
                 else (measured["after"] or 0) - (measured["before"] or 0)
             )
         elif estimates is not None and not estimates[layer, head].isnan():
-            told = f"≈ {signed(float(estimates[layer, head]))}"
+            told = f"≈ {change_text(float(estimates[layer, head]))}"
         return " · ".join(filter(None, [told, tag]))
 
     def _all_facts(self) -> None:

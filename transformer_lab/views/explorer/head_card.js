@@ -4,7 +4,8 @@ import { button } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { headOff } from "./edits.js";
 import { changeOf } from "./facts.js";
-import { headName, quoted, short, signed } from "../shared/words.js";
+import { quoted, short, changeText } from "../shared/messages.js";
+import { headName } from "../shared/words.js";
 
 const LEAST_CHANGE = 0.01; // of a probability, or a share: less is nothing to speak of
 const FULL_DOT = 0.05; // where no head changes as much, no dot is full size
@@ -97,7 +98,7 @@ export class HeadCard {
   known(layer, head) {
     const { tag, short: brief = tag, sentence } = this.state.labelOf(layer, head);
     const effect = this.state.facts.effects[`${this.state.kindName}/${layer}/${head}`];
-    const told = effect && `${effect.estimate ? "≈ " : ""}${signed(changeOf(effect))}`;
+    const told = effect && `${effect.estimate ? "≈ " : ""}${changeText(changeOf(effect))}`;
     return [[told, brief].filter(Boolean).join(" · "), [effect?.sentence, tag && sentence].filter(Boolean).join(" ")];
   }
 

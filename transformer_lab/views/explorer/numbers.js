@@ -1,7 +1,7 @@
 // What an Explorer shows as numbers for a file, named as Python names them (exported.py).
 
 import { headNumbers } from "../heads/numbers.js";
-import { quoted } from "../shared/words.js";
+import { quoted } from "../shared/messages.js";
 
 /**
  * The chosen head, and what is predicted without and with the edits.

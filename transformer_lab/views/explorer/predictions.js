@@ -3,7 +3,7 @@
 import { element, tokenElement } from "../shared/dom.js";
 import { button } from "../shared/controls.js";
 import { NEEDS_KERNEL } from "./runner.js";
-import { fixed, quoted, short } from "../shared/words.js";
+import { fixed, percentText, quoted, short } from "../shared/messages.js";
 
 /**
  * @typedef {object} Outcome
@@ -23,9 +23,6 @@ export function klText(kl) {
   if (kl < 0.0005) return "<.001";
   return kl < 1 ? fixed(kl, 3).replace(/^0/, "") : fixed(kl);
 }
-
-/** @param {number} share */
-export const percentText = (share) => `${fixed(100 * share, 1)} %`;
 
 /**
  * What is predicted, in words.
@@ -138,8 +135,8 @@ export class Predictions {
       element("tr", { title: `token ${index}` },
         element("th", { scope: "row" }, tokenElement(token)),
         element("td", { class: "tl-chance", "aria-hidden": "true" }, element("i", { class: "tl-chance-bar tl-after", style: `width:${((100 * change) / most).toFixed(2)}%` })),
-        element("td", { class: "tl-numbers" }, element("span", { "data-side": "state", class: "tl-after" }, percentText(change)))));
-    this.#fill("How far the edits move each token’s final state", ["token", "", `moves (mean ${percentText(outcome.mean ?? 0)})`], body);
+        element("td", { class: "tl-numbers" }, element("span", { "data-side": "state", class: "tl-after" }, percentText(change, 1)))));
+    this.#fill("How far the edits move each token’s final state", ["token", "", `moves (mean ${percentText(outcome.mean ?? 0, 1)})`], body);
   }
 
   #fill(caption, heads, body) {

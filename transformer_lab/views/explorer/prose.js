@@ -1,8 +1,8 @@
 // What an Explorer says of a result, where no Python says it: the counterpart of the sentences in
 // runs.py, edits.py and written.py.
 
-import { klText, percentText } from "./predictions.js";
-import { quoted, short } from "../shared/words.js";
+import { klText } from "./predictions.js";
+import { percentText, quoted, short } from "../shared/messages.js";
 
 const someOf = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 
@@ -20,7 +20,7 @@ export const withoutHead = ({ kind, layer, head }, several) => `Without ${severa
 export function outcomeSentence(subject, { kl, rows, states, mean }) {
   if (states.length) {
     const [, token, change] = states[0];
-    return `${subject}, the final states move by ${percentText(mean ?? 0)} on average, that of ${quoted(token)} most (${percentText(change)}).`;
+    return `${subject}, the final states move by ${percentText(mean ?? 0, 1)} on average, that of ${quoted(token)} most (${percentText(change, 1)}).`;
   }
   if (kl === null || !rows.length) return "";
   const [token, was, is] = rows[0];

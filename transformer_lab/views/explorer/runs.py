@@ -20,8 +20,8 @@ from ...edits.retraced import Retraced
 from ...graphs import analyses
 from ...training.in_use import held_for_edits
 from ..shared.codecs import shown_token
+from ..shared.messages import fixed, quoted, short
 from ..shared.weights import weights_mark
-from ..shared.words import fixed, quoted, short
 
 if TYPE_CHECKING:
     from ...text_model import TextModel

@@ -17,7 +17,7 @@ from ..heads.scene import (
 )
 from ..marks.scene import Axis, Bars, Panel, Scene
 from ..shared.exports import Array, Numbers
-from ..shared.words import short
+from ..shared.messages import short
 from .runs import Outcome, kl_text
 
 MAP_TITLES = {

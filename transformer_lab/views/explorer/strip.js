@@ -1,7 +1,7 @@
 // A text as its tokens, of which one is chosen, and after it what would come next.
 
 import { element, tokenElement } from "../shared/dom.js";
-import { short } from "../shared/words.js";
+import { short } from "../shared/messages.js";
 
 const AT_ONCE = 240; // tokens; of a longer text those around the chosen one
 const GHOSTS = 3;

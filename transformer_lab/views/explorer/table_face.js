@@ -5,7 +5,7 @@ import { headOff } from "./edits.js";
 import { FROM_A_TO_B } from "./facts.js";
 import { fileName } from "../shared/files.js";
 import { HeadTable } from "./table.js";
-import { quoted } from "../shared/words.js";
+import { quoted } from "../shared/messages.js";
 
 /**
  * @typedef {object} DoesFace

@@ -2,7 +2,7 @@
 
 import { asked } from "./query.js";
 import { csvText } from "../shared/csv.js";
-import { fixed } from "../shared/words.js";
+import { fixed } from "../shared/messages.js";
 
 const SHARE_OF_TEXT = 0.5; // of the attention: what a head does on this text is told from there on
 const NAMED = ["layer", "head", "effect", "label", "score"];
@@ -108,7 +108,7 @@ export function csvOf(rows, columns) {
 }
 
 /** A number as the table shows it: ".31", "2.4". @param {number} x @param {number} [places] */
-export const decimals = (x, places = 2) => fixed(x, places).replace(/^(-?)0\./, "$1.");
+export const decimals = (x, places = 2) => fixed(x, places).replace(/^(−?)0\./, "$1.");
 
 /** An effect as the table shows it: "−.31", "≈ +.02". @param {Row} row */
 export function effectText({ effect, estimated }) {

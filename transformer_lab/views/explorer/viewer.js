@@ -16,7 +16,7 @@ import { Facts } from "./facts.js";
 import { Heads } from "../heads/heads.js";
 import { hearChanges, hearOf } from "../shared/hearing.js";
 import { explorerNumbers } from "./numbers.js";
-import { klText, percentText, Predictions, question } from "./predictions.js";
+import { klText, Predictions, question } from "./predictions.js";
 import { NEEDS_KERNEL, Runner } from "./runner.js";
 import { picture } from "../heads/picture.js";
 import { inPageLine } from "../pages/in_page_line.js";
@@ -27,7 +27,7 @@ import { Spans } from "../heads/spans.js";
 import { Strip } from "./strip.js";
 import { TableFace } from "./table_face.js";
 import { Tools } from "./tools.js";
-import { quoted, short } from "../shared/words.js";
+import { percentText, quoted, short } from "../shared/messages.js";
 import { Writing } from "./writing.js";
 
 export class ExplorerViewer {
@@ -313,7 +313,7 @@ export class ExplorerViewer {
     const { rows, states, kl } = this.model.get("_outcome");
     const told = rows?.length
       ? rows.map(([token, before, after]) => `${token} ${short(before)}${after === null ? "" : ` → ${short(after)}`}`)
-      : (states ?? []).map(([, token, change]) => `${token} ${percentText(change)}`);
+      : (states ?? []).map(([, token, change]) => `${token} ${percentText(change, 1)}`);
     const edits = this.runner.edits.map((edit) => edit.words).join("; ");
     return [
       told.length ? `${question(this.state.about)}: ${told.join(" · ")}` : "",

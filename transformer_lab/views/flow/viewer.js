@@ -11,11 +11,11 @@ import { linked } from "../shared/linked.js";
 import { sheet } from "../shared/sheet.js";
 import { linearLegend, Shell } from "../shared/shell.js";
 import { slider } from "../shared/slider.js";
-import { short } from "../shared/words.js";
+import { short, withSign } from "../shared/messages.js";
 import { cutOf, flowName, FlowFound, sameCut, sortedCuts } from "./found.js";
 import { flowNumbers } from "./numbers.js";
 import { FlowPicture } from "./picture.js";
-import { flowSentence, withSign } from "./words.js";
+import { flowSentence } from "./words.js";
 
 const FLOWS = 60; // that are kept
 const STOPS = [0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1];

@@ -1,12 +1,7 @@
 // How a logit comes together, in words and numbers. The counterpart of words.py.
 
-import { fixed, moved, quoted, short } from "../shared/words.js";
-
-/** @param {number} x */
-export function withSign(x) {
-  const told = fixed(Math.abs(x));
-  return `${x < 0 && Number(told) ? "−" : "+"}${told}`;
-}
+import { quoted, short, withSign } from "../shared/messages.js";
+import { moved } from "../shared/words.js";
 
 /**
  * @typedef {object} FlowSaid

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..shared.words import fixed, moved, quoted, short
+from ..shared.messages import fixed, quoted, short
+from ..shared.words import moved
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 
 import { shownRow } from "../shared/attention.js";
 import { WEIGHT_SCALE } from "../shared/codecs.js";
-import { short } from "../shared/words.js";
+import { short } from "../shared/messages.js";
 
 /** @typedef {[number, number]} Span start and end, as in a slice */
 /** @typedef {{a: Span, b: Span}} Block */

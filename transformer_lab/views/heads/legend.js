@@ -2,7 +2,7 @@
 
 import { entry, legendTicks, signedShade } from "../shared/colours.js";
 import { element } from "../shared/dom.js";
-import { short, signed } from "../shared/words.js";
+import { short, changeText } from "../shared/messages.js";
 
 /**
  * @param {Uint8ClampedArray} table
@@ -28,7 +28,7 @@ export function legend(table, end, valueWeighted, clipped, isChange = false, mea
     element(
       "span",
       { style: `left:${100 * place}%`, class: i === all.length - 1 ? "tl-last" : "" },
-      isChange ? signed(value) : name(value),
+      isChange ? changeText(value) : name(value),
     ),
   );
   const what = `${isChange ? "change of " : ""}${valueWeighted ? "weight × value length" : measure}`;

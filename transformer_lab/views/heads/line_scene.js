@@ -1,7 +1,7 @@
 // Which lines are drawn, and the note that says so.
 
 import { largest, strongestEdges } from "../shared/attention.js";
-import { quoted, short } from "../shared/words.js";
+import { quoted, short } from "../shared/messages.js";
 
 export const MANY_QUERIES = 1024; // beyond, a whole column or map is not computed in one go
 const SHARE = 0.7; // without a focus: each token's strongest edge, then others until they carry this much

@@ -1,7 +1,7 @@
 // The lines of a long text: where the chosen token looks, or the strongest edges of what is seen.
 
 import { largest } from "../shared/attention.js";
-import { quoted, short } from "../shared/words.js";
+import { quoted, short } from "../shared/messages.js";
 import { lineScene } from "./line_scene.js";
 import { isLong } from "./lines.js";
 import { wholeSight } from "./zoom.js";

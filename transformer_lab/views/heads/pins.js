@@ -4,7 +4,8 @@
 import { button } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { HeatMap } from "../shared/heat_map.js";
-import { headTag, short, signed, TO_NOTHING } from "../shared/words.js";
+import { short, changeText } from "../shared/messages.js";
+import { headTag, TO_NOTHING } from "../shared/words.js";
 
 const MOST_PINS = 4; // as Python's
 const FULL = `${MOST_PINS} heads are pinned, as many as stand side by side: unpin one first`;
@@ -177,7 +178,7 @@ export class Pins {
     const cell = focus && focus.query !== null && (focus.nothing ? nothing : focus.key !== null);
     const value = cell && (focus.nothing ? nothing(focus.query) : rowOf(focus.query)[focus.key]);
     const [brief, whole = brief] = missing ? [missing] : cell
-      ? [`${focus.nothing ? `${TO_NOTHING} ` : ""}${isChange ? signed(value) : short(value)}`]
+      ? [`${focus.nothing ? `${TO_NOTHING} ` : ""}${isChange ? changeText(value) : short(value)}`]
       : this.heads.does.known?.(layer, head) ?? [""];
     place.textContent = brief;
     place.title = whole;

@@ -3,7 +3,8 @@
 import { largest } from "../shared/attention.js";
 import { element, say, tokenElement } from "../shared/dom.js";
 import { MANY_QUERIES } from "./line_scene.js";
-import { betweenChangeSentence, betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, nothingSentence, quoted, querySentence, spreadSentence, TO_NOTHING } from "../shared/words.js";
+import { quoted } from "../shared/messages.js";
+import { betweenChangeSentence, betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, nothingSentence, querySentence, spreadSentence, TO_NOTHING } from "../shared/words.js";
 
 const SAMPLED_ROWS = 256;
 

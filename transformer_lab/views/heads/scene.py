@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..marks.scene import Axis, Matrix, Panel, Scene, Thumbnails
 from ..shared.exports import Array, Numbers
-from ..shared.words import TO_NOTHING, short
+from ..shared.messages import short
+from ..shared.words import TO_NOTHING
 from .masks import causal_gaps
 
 NUMBERED = 12  # tokens up to which every weight is written

@@ -6,7 +6,7 @@ import { element } from "../shared/dom.js";
 import { hearOf } from "../shared/hearing.js";
 import { Plot, nearestIndex } from "../shared/plot.js";
 import { Superseded } from "../shared/requests.js";
-import { short } from "../shared/words.js";
+import { short } from "../shared/messages.js";
 
 const PROFILE_HEIGHT = 150;
 const TEXT_BYTES = ["_maps", "_norms", "_first_data", "_first_norms", "_thumbs"]; // what draws anew comes last

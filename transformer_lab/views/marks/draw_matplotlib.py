@@ -22,7 +22,7 @@ from ..shared.colours import (
     palette,
 )
 from ..shared.figures import MONO, blank, frame, shortened, write
-from ..shared.words import fixed
+from ..shared.messages import fixed
 from .draw_heads import draw_routes, draw_thumbnails
 from .scene import (
     CUT,

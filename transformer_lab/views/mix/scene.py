@@ -9,7 +9,7 @@ import numpy as np
 
 from ..marks.scene import Axis, Bars, Panel, Points, Scene
 from ..shared.exports import Array, Numbers
-from ..shared.words import fixed
+from ..shared.messages import fixed
 
 
 def mix_scene(

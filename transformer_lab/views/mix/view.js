@@ -6,7 +6,7 @@ import { element, tokenElement } from "../shared/dom.js";
 import { mounted } from "../shared/mounted.js";
 import { wrapped } from "../shared/sheet.js";
 import { Shell } from "../shared/shell.js";
-import { fixed, quoted, short } from "../shared/words.js";
+import { fixed, quoted, short } from "../shared/messages.js";
 
 const SIZES = [1, 4, 16, 64, 256];
 const REACH = 12; // of the sliders, unless a score lies further out
@@ -29,12 +29,6 @@ export function weightsOf(scores, d, hidden) {
 /** @param {number[]} weights @param {number[][]} values */
 export function mixtureOf(weights, values) {
   return [0, 1].map((axis) => weights.reduce((sum, weight, i) => sum + weight * values[i][axis], 0));
-}
-
-/** Two decimals, with a minus sign that is one and no minus zero. @param {number} x */
-export function twoDecimals(x) {
-  const text = fixed(x);
-  return text === "-0.00" ? "0.00" : text.replace("-", "−");
 }
 
 const svg = (tag, attributes, ...children) => {
@@ -123,10 +117,10 @@ class MixViewer {
       row.slider.min = String(-reach);
       row.slider.max = String(reach);
       row.slider.value = String(scores[i]);
-      row.slider.setAttribute("aria-valuetext", twoDecimals(scores[i]));
+      row.slider.setAttribute("aria-valuetext", fixed(scores[i]));
       row.mask.checked = off;
-      row.score.textContent = twoDecimals(scores[i]);
-      row.scaled.textContent = off ? "−∞" : twoDecimals(scores[i] / Math.sqrt(d));
+      row.score.textContent = fixed(scores[i]);
+      row.scaled.textContent = off ? "−∞" : fixed(scores[i] / Math.sqrt(d));
       row.bar.style.width = `${100 * weights[i]}%`;
       row.weight.textContent = short(weights[i]);
     });
@@ -142,7 +136,7 @@ class MixViewer {
     const query = this.model.get("_query");
     const who = query ? `${quoted(query)} gives` : "The word gives";
     const word = quoted(this.model.get("_words")[best]);
-    return `${who} ${word} ${short(weights[best])} of its attention; the mixture lies at (${twoDecimals(x)}, ${twoDecimals(y)}).`;
+    return `${who} ${word} ${short(weights[best])} of its attention; the mixture lies at (${fixed(x)}, ${fixed(y)}).`;
   }
 
   #plot(values, weights, mixture) {

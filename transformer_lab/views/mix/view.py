@@ -10,8 +10,8 @@ import traitlets as t
 
 from ..shared.base import View, css, esm
 from ..shared.codecs import shown_token
+from ..shared.messages import fixed, quoted, short
 from ..shared.traits import Float, Int
-from ..shared.words import fixed, quoted, short
 from .scene import mix_scene
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class MixView(View):
         x, y = self.mixture
         return (
             f"{who} {quoted(self._words[best])} {short(weights[best])} of its attention; "
-            f"the mixture lies at ({_two(x)}, {_two(y)})."
+            f"the mixture lies at ({fixed(x)}, {fixed(y)})."
         )
 
     def _scene(self) -> Scene:
@@ -141,9 +141,3 @@ class MixView(View):
             self._title, self.sentence, self._words, self.scores, self.d, self.weights, self.hidden,
             self._values, self.mixture,
         )  # fmt: skip
-
-
-def _two(x: float) -> str:
-    """Two decimals, with a minus sign that is one and no minus zero."""
-    text = fixed(x)
-    return "0.00" if text == "-0.00" else text.replace("-", "−")

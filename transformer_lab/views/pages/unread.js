@@ -1,6 +1,6 @@
 // What of a text a model does not read as it was written, where no Python says it.
 
-import { quoted } from "../shared/words.js";
+import { quoted } from "../shared/messages.js";
 
 const MASKS = /\[MASK\]|<mask>/;
 

@@ -12,7 +12,7 @@ from ...hub.patches import Patches
 from ...tracing.packing import WEIGHT_SCALE
 from ..shared.colours import INK, LINE, QUIET, colour_map
 from ..shared.figures import blank, frame, shortened, write
-from ..shared.words import short
+from ..shared.messages import short
 from .words import weight_of
 
 if TYPE_CHECKING:

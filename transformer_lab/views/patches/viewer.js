@@ -16,7 +16,7 @@ import { slider } from "../shared/slider.js";
 import { SmallHeads } from "../shared/small_heads.js";
 import { Trials } from "../shared/trials.js";
 import { Waiting } from "../shared/waiting.js";
-import { short } from "../shared/words.js";
+import { short } from "../shared/messages.js";
 import { greyed, largestPatch, patchPixels, PatchPicture } from "./picture.js";
 import { patchNumbers } from "./numbers.js";
 import { lookSentence } from "./words.js";

@@ -1,7 +1,8 @@
 // What is seen in a picture, in plain words and numbers. The counterpart of words.py.
 
 import { weightOf } from "../shared/codecs.js";
-import { EVEN, short } from "../shared/words.js";
+import { short } from "../shared/messages.js";
+import { EVEN } from "../shared/words.js";
 
 const PATCHES_NAMED = 3;
 const LEAST = 0.005; // of a row, below which what is lacking may be rounding

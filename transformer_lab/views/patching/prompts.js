@@ -1,7 +1,7 @@
 // Two prompts beside each other, token by token, with what differs marked.
 
 import { element, tokenElement } from "../shared/dom.js";
-import { quoted } from "../shared/words.js";
+import { quoted } from "../shared/messages.js";
 
 export class Prompts {
   /** @param {(place: number) => void} choose a place of the clean prompt */

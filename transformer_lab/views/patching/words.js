@@ -1,6 +1,6 @@
 // What a cell of a patching grid does, in words and numbers. The counterpart of patching/words.py.
 
-import { fixed, quoted } from "../shared/words.js";
+import { fixed, quoted } from "../shared/messages.js";
 
 const ALIKE = 1e-6; // of the larger metric, as in desk/grid.py
 
@@ -49,8 +49,7 @@ export class Metric {
   /** @param {number} x */
   amount(x) {
     const size = Math.abs(this.between);
-    const text = fixed(x, size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.1 ? 3 : 4);
-    return Number(text) ? text.replace("-", "−") : text.replace("-", "");
+    return fixed(x, size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.1 ? 3 : 4);
   }
 
   /** What a change of the metric is, seen from the other run. @param {number} change */

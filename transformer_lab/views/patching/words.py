@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...desk.grid import CLOSE
-from ..shared.words import fixed, quoted
+from ..shared.messages import fixed, quoted
 
 # How each site is named on its button, and in a sentence.
 NAMES = {
@@ -52,8 +52,7 @@ class Metric:
         """As many decimals for all numbers of a view, by what lies between the runs."""
         size = abs(self.between)
         decimals = 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4
-        text = fixed(x, decimals)
-        return text.replace("-", "−") if float(text) else text.replace("-", "")
+        return fixed(x, decimals)
 
     def moved(self, change: float) -> str:
         """What a change of the metric is, seen from the other run."""

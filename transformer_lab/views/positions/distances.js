@@ -5,7 +5,7 @@ import { element } from "../shared/dom.js";
 import { nearestIndex, Plot } from "../shared/plot.js";
 import { distanceText, four, heading, moveOf, numberLine, pictureCanvas } from "./parts.js";
 
-const withSign = (value) => (value > 0 ? `+${value}` : value < 0 ? `−${-value}` : "0");
+const stepText = (value) => (value > 0 ? `+${value}` : value < 0 ? `−${-value}` : "0");
 
 export class DistancePanel {
   /** @param {import("../shared/shell.js").Shell} shell @param {AbortSignal} signal */
@@ -70,7 +70,7 @@ export class DistancePanel {
     const value = series.y[i];
     const band = series.band ? ` (${four(series.band.low[i])} … ${four(series.band.high[i])})` : "";
     const who = curve.series.length > 1 ? `Head ${facts.head}, ` : "";
-    return [`${who}${distanceText(curve.x[i])} (${withSign(curve.x[i])}): `, element("b", { "data-part": "distance-number" }, four(value)), band];
+    return [`${who}${distanceText(curve.x[i])} (${stepText(curve.x[i])}): `, element("b", { "data-part": "distance-number" }, four(value)), band];
   }
 
   #fillTable(curve, scheme, computed) {

@@ -2,7 +2,7 @@
 // that is not here is shown by what was measured on the model that has it.
 
 import { alibiSlopes, noise, rates, relativeBucket, sinusoids, sumOfCosines } from "./math.js";
-import { fixed } from "../shared/words.js";
+import { fixed } from "../shared/messages.js";
 
 const SAMPLED_FROM = 64;
 const RANDOM_BUCKETS = 32;

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...positions import alibi_slopes, relative_buckets, rotary_angles, sinusoids
-from ..shared.words import fixed
+from ..shared.messages import fixed
 from .numbers import HeadScheme, noise, rates, sums_of_cosines
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 // What a PositionView shows, in plain words and numbers. The counterpart of words.py.
 
 import { known } from "./schemes.js";
-import { short } from "../shared/words.js";
+import { short } from "../shared/messages.js";
 
 /** Below this a change of a weight is nothing but rounding. */
 export const NO_CHANGE = 5e-5;
@@ -16,7 +16,7 @@ export function tiny(value) {
 }
 
 /** A change of a weight. @param {number} value */
-export const changeText = (value) => (value < NO_CHANGE ? tiny(value) : short(value));
+export const weightChange = (value) => (value < NO_CHANGE ? tiny(value) : short(value));
 
 /**
  * @typedef {object} PositionFacts

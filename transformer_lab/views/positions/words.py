@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..shared.words import short
+from ..shared.messages import short
 from .schemes import PositionFacts, known
 
 NO_CHANGE = 5e-5  # below this a change of a weight is nothing but rounding

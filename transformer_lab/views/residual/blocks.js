@@ -4,11 +4,16 @@
 import { entry } from "../shared/colours.js";
 import { element, tokenElement } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
-import { cosineText, sizeText } from "./words.js";
+import { around, cosineText, sizeText, SLOT } from "../shared/messages.js";
 
 export class BlockTable {
-  /** @param {{hover: (row: number | null) => void, pick: (row: number) => void}} on @param {AbortSignal} signal */
-  constructor(on, signal) {
+  /**
+   * @param {{hover: (row: number | null) => void, pick: (row: number) => void}} on
+   * @param {AbortSignal} signal
+   * @param {import("../shared/messages.js").Say} say
+   */
+  constructor(on, signal, say) {
+    this.say = say;
     this.table = element("table", { class: "tl-blocks", "data-part": "blocks" });
     const at = (event) => {
       const line = event.target.closest?.("tr[data-row]");
@@ -24,7 +29,7 @@ export class BlockTable {
 
   /**
    * @param {object} scene
-   * @param {import("./words.js").Profile} scene.profile
+   * @param {import("./viewer.js").Profile} scene.profile
    * @param {number} scene.longest the length that fills a bar
    * @param {number} scene.largest the share that fills a bar; larger ones are marked
    * @param {string[]} scene.rows names
@@ -33,22 +38,22 @@ export class BlockTable {
    */
   show({ profile, longest, largest, rows, diverging, token }) {
     const { norms, parts, shares, cosines } = profile;
-    const name = (part) => (part === "block" ? "block adds" : `${part} adds`);
+    const { say } = this;
     const body = rows.map((row, i) =>
       element(
         "tr",
         { "data-row": i },
         element("th", { scope: "row" }, row),
         element("td", {}, stripe(norms[i] / longest, null), element("span", { class: "tl-count" }, sizeText(norms[i]))),
-        ...parts.map((_, p) => (i === 0 ? element("td", {}) : addedCell(shares[p][i - 1], cosines[p][i - 1], largest, diverging))),
+        ...parts.map((_, p) => (i === 0 ? element("td", {}) : addedCell(shares[p][i - 1], cosines[p][i - 1], largest, diverging, say("cosine")))),
       ),
     );
     this.table.replaceChildren(
-      element("caption", { class: "tl-hint" }, ...(token === null ? ["A typical token (medians). A full bar is as long as the stream."] : ["At “", tokenElement(token), "”. A full bar is as long as the stream."])),
+      element("caption", { class: "tl-hint" }, ...around(say("bars", { token: token === null ? null : SLOT }), tokenElement(token ?? ""))),
       element(
         "thead",
         {},
-        element("tr", {}, ...["after layer", "stream’s length", ...parts.map(name)].map((text) => element("th", { scope: "col" }, text))),
+        element("tr", {}, ...[say("after"), say("size"), ...parts.map((part) => say("adds", { part }))].map((text) => element("th", { scope: "col" }, text))),
       ),
       element("tbody", {}, ...body),
     );
@@ -62,14 +67,14 @@ export class BlockTable {
   }
 }
 
-function addedCell(share, cosine, largest, diverging) {
+function addedCell(share, cosine, largest, diverging, means) {
   const colour = entry(diverging, linearShade(cosine, -1, 1));
   return element(
     "td",
     {},
     stripe(share / largest, colour),
     element("span", { class: "tl-count" }, `× ${sizeText(share)}`),
-    element("span", { class: "tl-count tl-quiet", title: "cosine with the stream that it is added to" }, cosineText(cosine)),
+    element("span", { class: "tl-count tl-quiet", title: means }, cosineText(cosine)),
   );
 }
 

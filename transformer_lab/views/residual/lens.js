@@ -5,7 +5,7 @@ import { bytesOf, typed } from "../shared/codecs.js";
 import { entry, inkOn } from "../shared/colours.js";
 import { element, tokenElement } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
-import { short } from "../shared/words.js";
+import { short } from "../shared/messages.js";
 
 export const LENS_COLUMNS = 16; // tokens in one block, as in data.py
 const NARROWEST = 62; // pixels of a column
@@ -151,8 +151,9 @@ export class LensTable {
    * @param {string[]} scene.rows names
    * @param {Uint8ClampedArray} scene.table
    * @param {string} scene.caption
+   * @param {string} scene.after what the rows are
    */
-  show({ store, tokens, from, count, rows, table, caption }) {
+  show({ store, tokens, from, count, rows, table, caption, after }) {
     const columns = Array.from({ length: count }, (_, i) => from + i);
     const head = columns.map((token) =>
       element("th", { scope: "col", "data-token": token, title: `${tokens[token]} (${token})` }, tokenElement(tokens[token])),
@@ -168,7 +169,7 @@ export class LensTable {
     this.table.classList.toggle("tl-compact", rows.length > COMPACT_FROM);
     this.table.replaceChildren(
       element("caption", { class: "tl-hint" }, caption),
-      element("thead", {}, element("tr", {}, element("th", { scope: "col", title: "after layer" }, "layer"), ...head)),
+      element("thead", {}, element("tr", {}, element("th", { scope: "col" }, after), ...head)),
       element("tbody", {}, ...body),
     );
   }

@@ -7,8 +7,8 @@ import { sheet } from "../shared/sheet.js";
 
 /** @param {any} view a ResidualViewer @returns {Promise<Blob | null>} */
 export function residualPicture(view) {
-  const parts = [{ canvas: view.canvas, title: "length of the stream: layer ↓ token →" }];
-  if (view.stream.lens) parts.push({ canvas: lensCanvas(view), title: "likeliest token after each layer, coloured by the probability of the model’s own answer" });
+  const parts = [{ canvas: view.canvas, title: view.say("sizes_picture") }];
+  if (view.stream.lens) parts.push({ canvas: lensCanvas(view), title: view.say("lens_picture") });
   const holder = document.createElement("div");
   holder.style.cssText = "position:absolute;left:-9999px";
   for (const { canvas } of parts.slice(1)) holder.append(canvas);

@@ -11,12 +11,19 @@ from ...circuits import BlockShare, LogitLens
 from ..marks.scene import Axis, Bars, Mark, Matrix, Note, Panel, Scene
 from ..shared.codecs import shown_token
 from ..shared.exports import Array, Numbers
-from ..shared.words import short
+from ..shared.messages import Messages, short
 
 LENS_TOKENS = 12
 
 
+def of_token(x: Tensor, token: int | None) -> Tensor:
+    """What stands at one token, over the last axis; None: the median, of an even number the lower of
+    the two in the middle."""
+    return x.median(-1).values if token is None else x[..., token]
+
+
 def residual_scene(
+    say: Messages,
     title: str,
     sentence: str,
     tokens: Sequence[str],
@@ -34,11 +41,11 @@ def residual_scene(
         lens: the logit lens of (first, count) positions.
         notes: why a part is missing.
     """
-    rows = Axis("after layer", ["start", *range(len(norms) - 1)])
+    rows = Axis(say("after"), [say("start"), *range(len(norms) - 1)])
     # A few tokens of many models are a hundred times as long as the rest, and would hide it.
     end = min(float(norms.max()), 2.5 * float(norms.amax(0).median()))
     lengths = Matrix(
-        norms, rows, Axis("token", tokens, tokens=True), "length of the stream", end,
+        norms, rows, Axis(say("token"), tokens, tokens=True), say("size"), end,
         chosen=None if token is None else (None, token),
     )  # fmt: skip
     after = ["start", *(f"layer {i}" for i in range(len(norms) - 1))]
@@ -46,10 +53,9 @@ def residual_scene(
     arrays = [Array("length", norms, ("after", "position"), "L2 norm of the residual stream")]
     added: Mark = Note(notes["parts"])
     if shares is not None:
-        pick = (lambda x: x[..., token]) if token is not None else (lambda x: x.median(-1).values)
         added = Bars(
-            pick(shares.share), Axis("layer"), shares.parts, "times the stream’s length",
-            shades=pick(shares.cosine), shade="cosine with the stream",
+            of_token(shares.share, token), Axis(say("layers")), shares.parts, say("shares"),
+            shades=of_token(shares.cosine, token), shade=say("cosine"),
         )  # fmt: skip
         axes["part"] = list(shares.parts)
         where = ("part", "layer", "position")
@@ -61,23 +67,27 @@ def residual_scene(
             Array("share", shares.share, where, what[0]),
             Array("cosine", shares.cosine, where, what[1]),
         ]
-    table: Mark = Note(f"No logit lens: {notes['lens']}.")
+    table: Mark = Note(say("no_lens", why=notes["lens"]))
     if lens is not None:
-        table, found = _lens(lens, rows, tokens, token)
+        table, found = _lens(say, lens, rows, tokens, token)
         axes["read"] = found.pop()
         arrays += found
     return Scene(
-        f"{title} · residual stream", sentence,
+        say("title", title=title), sentence,
         [
-            [Panel("How long the stream is", lengths, 0.55), Panel("What each block adds", added, 0.45)],
-            [Panel("The most likely token after each layer", table)],
+            [Panel(say("sizes"), lengths, 0.55), Panel(say("blocks"), added, 0.45)],
+            [Panel(say("likeliest"), table)],
         ],
         Numbers(arrays, axes),
     )  # fmt: skip
 
 
 def _lens(
-    lens: Callable[[int, int], LogitLens], rows: Axis, tokens: Sequence[str], token: int | None
+    say: Messages,
+    lens: Callable[[int, int], LogitLens],
+    rows: Axis,
+    tokens: Sequence[str],
+    token: int | None,
 ) -> tuple[Matrix, list]:
     """The last tokens' logit lens, or that around the chosen one; its arrays, and its positions."""
     count = min(LENS_TOKENS, len(tokens))
@@ -95,10 +105,10 @@ def _lens(
         [f"{name} ({p:.4f})" for name, (_, p) in zip(*line, strict=True)]
         for line in zip(names, best, strict=True)
     ]
-    columns = Axis("token", [tokens[p] for p in found.positions], tokens=True)
+    columns = Axis(say("token"), [tokens[p] for p in found.positions], tokens=True)
     chosen = None if token is None else (None, found.positions.index(token))
     matrix = Matrix(
-        found.answer_probability, rows, columns, "probability of the model’s own answer", 1.0,
+        found.answer_probability, rows, columns, say("own_answer"), 1.0,
         text=cells, bold=(found.answer_rank == 0).tolist(), chosen=chosen, says=hovers,
     )  # fmt: skip
     where = ("after", "read")

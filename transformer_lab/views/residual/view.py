@@ -11,12 +11,12 @@ from ...tracing.trace import TraceError
 from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import shown_token
+from ..shared.messages import messages, translated
 from ..shared.selection import check_traced, kind_of, sizes_of, traits_of
 from ..shared.traits import Int
 from ..shared.travelling import Travelling
 from .data import FIRST_SCREEN, PAGE, ResidualData
-from .scene import residual_scene
-from .words import Answer, residual_sentence
+from .scene import of_token, residual_scene
 
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
@@ -39,9 +39,11 @@ class ResidualView(Travelling):
         batch: which text of the trace.
         title: by default the model's name.
         link: as in `HeadView`.
+        language: "en" or "de": what the view is written in.
 
     Raises:
-        ValueError: when the trace has no such kind or text, or its stream is not known.
+        ValueError: when the trace has no such kind or text, its stream is not known, or the view is
+            not written in that language.
     """
 
     _esm: ClassVar[str] = esm("residual/view.js")
@@ -56,6 +58,7 @@ class ResidualView(Travelling):
     _lens_data = t.Bytes(b"").tag(sync=True)
     _note = t.Unicode("").tag(sync=True)
     _batch = Int(0).tag(sync=True)
+    _messages = t.Dict().tag(sync=True)  # in the place of English ones
 
     def __init__(
         self,
@@ -65,7 +68,9 @@ class ResidualView(Travelling):
         batch: int = 0,
         title: str | None = None,
         link: str | None = None,
+        language: str = "en",
     ):
+        self._say = messages("residual", language)
         check_traced(trace, batch)
         kind = kind_of(trace, kind)
         self.trace, self._data = trace, ResidualData(trace, batch)
@@ -76,6 +81,7 @@ class ResidualView(Travelling):
             _streams=self._data.streams(),
             _norms=norms,
             _shares=shares,
+            _messages=translated("residual", language),
         )
         self.kind = kind
         self._first_blocks(FIRST_SCREEN)
@@ -96,28 +102,41 @@ class ResidualView(Travelling):
 
     @property
     def sentence(self) -> str:
-        return residual_sentence(
-            f"{self.stream.capitalize()}: " if len(self._data.kinds) > 1 else "",
-            self._data.tokens[self.stream],
-            self._data.norms[self.stream],
-            self._data.shares[self.stream],
-            self.token,
-            self._final_answer(),
-        )
+        data, kind, token = self._data, self.stream, self.token
+        norms, added = of_token(data.norms[kind], token), data.shares[kind]
+        layers = len(norms) - 1
+        values: dict[str, Any] = dict(
+            several=len(data.kinds) > 1, kind=kind, position=token, layers=layers, part=None,
+            token=None if token is None else data.tokens[kind][token],
+            first=float(norms[0]), last=float(norms[-1]), **self._final_answer(layers),
+        )  # fmt: skip
+        if added is not None:
+            share = of_token(added.share, token)
+            part, layer = divmod(int(share.argmax()), layers)
+            cosine = of_token(added.cosine, token)[part, layer]
+            values |= dict(part=added.parts[part], layer=layer)
+            values |= dict(share=float(share[part, layer]), cosine=float(cosine))
+        return self._say("sentence", **values)
 
-    def _final_answer(self) -> Answer | None:
+    def _final_answer(self, layers: int) -> dict[str, Any]:
+        """What the logit lens says of the chosen token: the answer, how likely it is, and from which
+        layer on it is the most likely."""
         if self.token is None or self.stream != self._data.lens_kind:
-            return None
+            return {"answer": None}
         try:
             lens = self._data.lens(self.token, 1)
         except TraceError:  # the weights have changed since the trace
-            return None
-        name = self._data.trace.name_token(int(lens.answer[0]))
+            return {"answer": None}
+        row = lens.settled(0)
+        settled = None if row > layers else "last" if row == layers else row - 1 if row else "start"
+        answer = shown_token(self._data.trace.name_token(int(lens.answer[0])))
         probability = float(lens.answer_probability[-1, 0])
-        return Answer(shown_token(name), probability, lens.settled(0), self._data.says_here)
+        here = self._data.says_here
+        return dict(answer=answer, probability=probability, settled=settled, here=here)
 
     def _scene(self) -> Scene:
         return residual_scene(
+            self._say,
             title=self._title,
             sentence=self.sentence,
             tokens=self._data.tokens[self.stream],

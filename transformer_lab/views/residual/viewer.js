@@ -15,9 +15,28 @@ import { BlockTable } from "./blocks.js";
 import { lensColumns, LensStore, LensTable } from "./lens.js";
 import { residualNumbers } from "./numbers.js";
 import { residualPicture } from "./picture.js";
-import { medianOf, residualSentence, sizeText } from "./words.js";
+import { around, messages, sizeText, SLOT } from "../shared/messages.js";
+import residualMessages from "./messages.json" with { type: "json" };
 
-const STREAM_NAMES = { encoder: "Encoder", decoder: "Decoder" };
+/**
+ * Of an even number, the lower of the two in the middle.
+ * @param {number[]} values
+ */
+export function medianOf(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor((sorted.length - 1) / 2)];
+}
+
+/**
+ * @typedef {object} Profile of one token, or of the typical one
+ * @property {number[]} norms [layer + 1]
+ * @property {string[]} parts
+ * @property {number[][]} shares [part][layer]
+ * @property {number[][]} cosines
+ */
+
+/** From which layer on an answer is the most likely, of the first row in which it is. @param {number} row @param {number} layers */
+const settledAt = (row, layers) => (row > layers ? null : row === layers ? "last" : row === 0 ? "start" : row - 1);
 
 export class ResidualViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
@@ -25,7 +44,9 @@ export class ResidualViewer {
     const model = aliveStream(given, signal);
     this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
     this.model = model;
+    this.say = messages(residualMessages, model.get("_messages"));
     this.root = root;
+    root.lang = this.say("language");
     this.signal = signal;
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(),
@@ -90,7 +111,7 @@ export class ResidualViewer {
   }
 
   get rowNames() {
-    return ["start", ...Array.from({ length: this.stream.layers }, (_, i) => String(i))];
+    return [this.say("start"), ...Array.from({ length: this.stream.layers }, (_, i) => String(i))];
   }
 
   /** @param {number} row @param {number} token */
@@ -105,7 +126,7 @@ export class ResidualViewer {
     return this.shares[shares + ((what * parts.length + part) * layers + layer) * tokens.length + token];
   }
 
-  /** @param {number | null} token @returns {import("./words.js").Profile} */
+  /** @param {number | null} token @returns {Profile} */
   profile(token) {
     const { layers, parts, tokens } = this.stream;
     const of = (value) => (token === null ? medianOf(tokens.map((_, i) => value(i))) : value(token));
@@ -128,7 +149,7 @@ export class ResidualViewer {
   // ---- building -----------------------------------------------------------------------------
 
   #build() {
-    const { root, signal, shell } = this;
+    const { root, signal, shell, say } = this;
     this.canvas = element("canvas", { role: "application", tabindex: 0, class: "tl-map", "data-part": "map" });
     this.map = new NumberMap(this.canvas, {
       hover: (cell) => this.#hover(cell?.row ?? null, cell?.column ?? null),
@@ -136,17 +157,17 @@ export class ResidualViewer {
     }, signal);
     this.legend = element("div", { class: "tl-legend", "data-part": "legend" });
     this.mapNote = element("p", { class: "tl-hint", "data-part": "map-note" });
-    this.blocks = new BlockTable({ hover: (row) => this.#hoverRow(row), pick: (row) => this.#pick(row, null) }, signal);
+    this.blocks = new BlockTable({ hover: (row) => this.#hoverRow(row), pick: (row) => this.#pick(row, null) }, signal, say);
     this.blockNote = element("p", { class: "tl-hint", "data-part": "block-note" });
     this.lens = new LensTable({ hover: (row, token) => this.#hover(row, token), pick: (row, token) => this.#pick(row, token) }, signal);
-    this.lensBox = element("div", { class: "tl-lens-box", tabindex: 0, role: "group", "aria-label": "Logit lens; arrow keys move" }, this.lens.table);
+    this.lensBox = element("div", { class: "tl-lens-box", tabindex: 0, role: "group", "aria-label": say("lens_keys") }, this.lens.table);
     this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
     this.waiting = new Waiting(this.busy);
     this.lensLegend = element("div", { class: "tl-legend", "data-part": "lens-legend" });
     this.lensNote = element("p", { class: "tl-hint", "data-part": "lens-note" });
     this.top = element("p", { class: "tl-readout", "data-part": "lens-top" });
-    this.back = button("◀", "earlier", () => this.#page(-1), "Earlier tokens");
-    this.on = button("▶", "later", () => this.#page(1), "Later tokens");
+    this.back = button("◀", "earlier", () => this.#page(-1), say("earlier"));
+    this.on = button("▶", "later", () => this.#page(1), say("later"));
     this.where = element("span", { class: "tl-quiet", "data-part": "window" });
     this.pager = element("span", { class: "tl-pager" }, this.back, this.where, this.on);
     this.controlBar = element("div", { class: "tl-controls" });
@@ -169,9 +190,9 @@ export class ResidualViewer {
       element(
         "div",
         { class: "tl-panels tl-residual" },
-        panel("norms", "How long the stream is", "layer ↓ token →", element("div", { class: "tl-map-box" }, this.canvas), this.legend, this.mapNote),
-        panel("blocks", "What each block adds", "times the stream’s length, and cosine", element("div", { class: "tl-blocks-box", tabindex: 0, role: "group", "aria-label": "What each block adds" }, this.blocks.table), this.blockNote),
-        panel("lens", "What each layer would say", "if the model stopped there", this.lensBox, this.busy, this.top, this.lensLegend, this.lensNote),
+        panel("norms", say("sizes"), say("axes"), element("div", { class: "tl-map-box" }, this.canvas), this.legend, this.mapNote),
+        panel("blocks", say("blocks"), say("blocks_hint"), element("div", { class: "tl-blocks-box", tabindex: 0, role: "group", "aria-label": say("blocks") }, this.blocks.table), this.blockNote),
+        panel("lens", say("lens"), say("lens_hint"), this.lensBox, this.busy, this.top, this.lensLegend, this.lensNote),
       ),
       element("footer", { class: "tl-foot" }, this.sentence, this.numbers),
     );
@@ -185,18 +206,18 @@ export class ResidualViewer {
 
   #buildControls() {
     const names = Object.keys(this.model.get("_streams"));
-    const { layers } = this.stream;
+    const { stream: { layers }, say } = this;
     const streams = radioGroup({
-      label: "Stream",
+      label: say("streams"),
       part: "kind",
-      choices: names.map((name) => ({ value: name, text: STREAM_NAMES[name] ?? name })),
+      choices: names.map((name) => ({ value: name, text: say("stream", { kind: name }) })),
       chosen: this.streamName,
       choose: (kind) => this.shell.set({ selected: null, layer: Math.min(this.model.get("layer"), this.model.get("_streams")[kind].layers - 1), kind }),
     });
     this.layers = radioGroup({
-      label: "Layer",
+      label: say("layers"),
       part: "layer",
-      choices: Array.from({ length: layers }, (_, i) => ({ value: i, text: String(i), name: `Layer ${i}` })),
+      choices: Array.from({ length: layers }, (_, i) => ({ value: i, text: String(i), name: say("layer", { layer: i }) })),
       chosen: this.row - 1,
       choose: (layer) => this.shell.set({ layer }),
     });
@@ -277,9 +298,8 @@ export class ResidualViewer {
     this.sequential = colourTable("default", shell.theme);
     this.diverging = colourTable("diverging", shell.theme);
     this.#buildControls();
-    const plural = stream.layers === 1 ? "layer" : "layers";
-    shell.subtitle.textContent = `${stream.layers} ${plural} · ${stream.all} tokens`;
-    const cut = stream.tokens.length < stream.all ? `The first ${stream.tokens.length} of ${stream.all} tokens are shown.` : "";
+    shell.subtitle.textContent = this.say("subtitle", { layers: stream.layers, tokens: stream.all });
+    const cut = stream.tokens.length < stream.all ? this.say("cut", { shown: stream.tokens.length, all: stream.all }) : "";
     this.note.textContent = [model.get("_note"), cut].filter(Boolean).join(" ");
     this.note.hidden = !this.note.textContent;
     this.#drawMap();
@@ -300,17 +320,15 @@ export class ResidualViewer {
       rows: stream.layers + 1, columns, value: (row, token) => this.norm(row, token), low: 0, high: this.end,
       table: this.sequential, colours: shell.inks, rowNames: this.rowNames, columnNames: stream.tokens, write: sizeText,
     }, Math.max(220, box.clientWidth), Math.min(440, Math.max(12 * (stream.layers + 1), 31 * Math.min(stream.layers + 1, 8))));
-    this.legend.replaceChildren(...linearLegend(this.sequential, 0, this.end, "length of the stream", sizeText));
-    this.mapNote.textContent = most > usual ? `Some are longer than the scale’s end, up to ${sizeText(most)}.` : "";
+    this.legend.replaceChildren(...linearLegend(this.sequential, 0, this.end, this.say("size"), sizeText));
+    this.mapNote.textContent = most > usual ? this.say("longer", { size: most }) : "";
     this.mapNote.hidden = !this.mapNote.textContent;
   }
 
   #drawLens() {
-    const { stream } = this;
+    const { stream, say } = this;
     this.lensBox.hidden = this.lensLegend.hidden = this.top.hidden = this.pager.hidden = !stream.lens;
-    this.lensNote.textContent = stream.lens
-      ? "Bold: the model’s own answer is already the likeliest. Early layers are read with a lens made for the last one."
-      : `No logit lens: ${stream.note.lens}.`;
+    this.lensNote.textContent = stream.lens ? say("lens_note") : say("no_lens", { why: stream.note.lens });
     if (!stream.lens) return;
     const n = stream.tokens.length;
     this.count = lensColumns(this.lensBox.clientWidth, n);
@@ -319,19 +337,20 @@ export class ResidualViewer {
     const to = this.from + this.count;
     this.lens.show({
       store: this.store, tokens: stream.tokens, from: this.from, count: this.count, rows: this.rowNames, table: this.sequential,
-      caption: `The likeliest ${stream.here ? "token here" : "next token"} and its probability.`,
+      caption: say("lens_caption", { here: stream.here }), after: say("after"),
     });
-    this.where.textContent = `tokens ${this.from}–${to - 1} of ${n}`;
+    this.where.textContent = say("window", { first: this.from, last: to - 1, all: n });
     this.pager.hidden = this.count >= n;
     this.back.disabled = this.from === 0;
     this.on.disabled = to === n;
-    this.lensLegend.replaceChildren(...linearLegend(this.sequential, 0, 1, "probability of the model’s own answer", (x) => (x === 0.5 ? ".5" : String(x))));
+    this.lensLegend.replaceChildren(...linearLegend(this.sequential, 0, 1, say("own_answer"), (x) => (x === 0.5 ? ".5" : String(x))));
     this.#fetch(to);
   }
 
   async #fetch(to) {
     const { from } = this;
-    const ended = this.waiting.begin(`Reading what each layer would say of tokens ${from}–${to - 1} …`);
+    const range = { first: from, last: to - 1 };
+    const ended = this.waiting.begin(this.say("reading", range));
     try {
       if ((await this.store.fetch(from, to)) && from === this.from && !this.signal.aborted) {
         this.#drawLens();
@@ -339,7 +358,7 @@ export class ResidualViewer {
       }
       if (this.failed) this.shell.say((this.failed = "")); // what a link said stays
     } catch (error) {
-      if (from === this.from) this.shell.say((this.failed = `Tokens ${from}–${to - 1} cannot be shown: ${error.message}`));
+      if (from === this.from) this.shell.say((this.failed = this.say("failed", { ...range, why: error.message })));
     } finally {
       ended();
       if (from === this.from) this.waiting.say("");
@@ -368,7 +387,7 @@ export class ResidualViewer {
       diverging: this.diverging, token: token === null ? null : stream.tokens[token],
     });
     this.blocks.mark(row);
-    this.blockNote.textContent = stream.note.parts || (stream.parts.length ? "Colour is the cosine with the stream: orange against it, blue along it. A thick end: longer than its bar." : "");
+    this.blockNote.textContent = stream.note.parts || (stream.parts.length ? this.say("colours") : "");
     this.map.mark(
       token === null ? null : { row: this.hoverRow, column: token },
       chosen === null ? null : { row: null, column: chosen },
@@ -379,28 +398,38 @@ export class ResidualViewer {
     this.root.classList.toggle("tl-locked", chosen !== null);
     this.root.dataset.selected = chosen === null ? "" : String(chosen);
     this.root.dataset.layer = String(this.model.get("layer"));
-    this.canvas.setAttribute("aria-label",
-      `Length of the stream: ${stream.layers + 1} rows by ${stream.tokens.length} tokens. ${this.sentence.textContent} Left and right choose a token, up and down a layer, Escape frees.`);
+    this.canvas.setAttribute("aria-label", this.say("map", { rows: stream.layers + 1, columns: stream.tokens.length, sentence: this.sentence.textContent }));
+  }
+
+  /** What the sentence is made of. @param {Profile} profile @param {number | null} token */
+  #values({ norms, parts, shares, cosines }, token) {
+    const { stream, store } = this;
+    const layers = norms.length - 1;
+    const [most, part, layer] = shares.flatMap((row, p) => row.map((share, l) => [share, p, l]))
+      .reduce((best, each) => (each[0] > best[0] ? each : best), [-1, 0, 0]);
+    const found = token === null || !stream.lens ? null : store.answer(token);
+    return {
+      several: Object.keys(this.model.get("_streams")).length > 1, kind: this.streamName,
+      token: token === null ? null : stream.tokens[token], position: token, first: norms[0], last: norms[layers], layers,
+      part: parts[part] ?? null, layer, share: most, cosine: cosines[part]?.[layer],
+      answer: found?.token ?? null, probability: found?.probability, here: stream.here, settled: found ? settledAt(found.settled, layers) : null,
+    };
   }
 
   #say(profile) {
-    const { stream, token, row } = this;
-    const name = Object.keys(this.model.get("_streams")).length > 1 ? `${STREAM_NAMES[this.streamName]}: ` : "";
-    const found = token === null || !stream.lens ? null : this.store.answer(token);
-    const answer = found && { ...found, here: stream.here };
-    this.sentence.textContent = residualSentence(name, stream.tokens, profile, token, answer);
-    const rowText = row === 0 ? "before the first block" : `after layer ${row - 1}`;
+    const { stream, token, row, say } = this;
+    this.sentence.textContent = say("sentence", this.#values(profile, token));
     if (token === null) {
-      this.numbers.replaceChildren(element("span", { class: "tl-quiet" }, "Try: hover a token · click to lock it · arrow keys move."));
-      this.top.replaceChildren(element("span", { class: "tl-quiet" }, "Choose a token to see what a layer would say of it."));
+      this.numbers.replaceChildren(element("span", { class: "tl-quiet" }, say("try")));
+      this.top.replaceChildren(element("span", { class: "tl-quiet" }, say("choose")));
       return;
     }
-    this.numbers.replaceChildren(
-      element("span", {}, `${token} `, tokenElement(stream.tokens[token]), `, ${rowText}: length `, element("b", { "data-part": "number" }, this.norm(row, token).toFixed(3))),
-    );
+    const place = { position: token, token: SLOT, row, layer: row - 1, size: SLOT };
+    const number = element("b", { "data-part": "number" }, this.norm(row, token).toFixed(3));
+    this.numbers.replaceChildren(element("span", {}, ...around(say("readout", place), tokenElement(stream.tokens[token]), number)));
     const top = stream.lens ? this.store.top(row, token) : null;
     this.top.replaceChildren(
-      element("span", {}, "At “", tokenElement(stream.tokens[token]), `”, ${rowText}:`),
+      element("span", {}, ...around(say("predicted", place), tokenElement(stream.tokens[token]))),
       ...(top ?? []).map(({ name: word, probability }) => element("span", { class: "tl-top-token" }, tokenElement(word), " ", element("b", {}, probability.toFixed(4)))),
       ...(top ? [] : [element("span", { class: "tl-quiet" }, "…")]),
     );

@@ -13,7 +13,7 @@ from ..marks.draw_matplotlib import figure_of
 from ..marks.scene import Axis, Curve, Curves, Panel, Scene
 from ..shared.codecs import shown_text
 from ..shared.figures import png_of
-from ..shared.words import fixed
+from ..shared.messages import fixed
 from .data import CURVE_POINTS
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 // Where a scrubber stands, in words and numbers. The counterpart of words.py.
 
-import { fixed, short } from "../shared/words.js";
+import { fixed, short } from "../shared/messages.js";
 
 /** A score, as a share or with its unit. @param {number} value @param {string} unit */
 export const amount = (value, unit) => (unit === "share" ? short(value) : `${fixed(value)} ${unit}`);

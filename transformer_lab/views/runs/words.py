@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..shared.words import fixed, short
+from ..shared.messages import fixed, short
 
 
 @dataclass(frozen=True)

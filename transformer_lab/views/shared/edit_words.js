@@ -1,6 +1,6 @@
 // An edit inside a sentence. The counterpart of edit_words.py.
 
-import { short } from "./words.js";
+import { short } from "./messages.js";
 
 /**
  * Where an edit acts; its kind is named where it is another than that of the view.

@@ -5,7 +5,8 @@ import { inkOn, packedPalette, paintBlocked, shade, signedShade } from "./colour
 import { leaning, LONGEST_NAME, textOf, writeAbove } from "./column_names.js";
 import { fitText, showDrawn, sizedContext } from "./dom.js";
 import { axisStep, cellAt, fittedFrame, LABEL_FROM, NAMES_FROM } from "./map_frame.js";
-import { short, signed, TO_NOTHING } from "./words.js";
+import { short, changeText } from "./messages.js";
+import { TO_NOTHING } from "./words.js";
 
 const NUMBER_FROM = 31; // … and from which its weight is written into a cell
 const NOTHING_FONT = "italic 12px system-ui, sans-serif";
@@ -266,7 +267,7 @@ export class HeatMap {
         const weight = weights[from + column];
         if (Math.abs(weight) < 0.005) continue;
         context.fillStyle = inkOn(table, place(weight, largest));
-        context.fillText(isChange ? signed(weight) : short(weight), left + (column + 0.5) * cell, top + (row + 0.5) * cell + 0.5);
+        context.fillText(isChange ? changeText(weight) : short(weight), left + (column + 0.5) * cell, top + (row + 0.5) * cell + 0.5);
       }
     }
   }

@@ -1,11 +1,13 @@
 """Several ES modules as one, with no build step.
 
 A widget is one module: relative imports inside it fail, to a blank output. The sources stay real
-modules, which node and TypeScript read as they are; this inlines `import { x } from "../shared/y.js"`.
+modules, which node and TypeScript read as they are; this inlines `import { x } from "../shared/y.js"`
+and `import y from "./messages.json" with { type: "json" }`.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -13,6 +15,9 @@ VIEWS = Path(__file__).parent.parent
 
 _IMPORT = re.compile(
     r'^import\s*\{[\w$,\s]*\}\s*from\s*"(\.\.?/(?:[\w-]+/)*[\w.-]+)";[ \t]*\n', re.M
+)
+_JSON = re.compile(
+    r'^import (\w+) from "(\.\.?/(?:[\w-]+/)*[\w.-]+\.json)" with \{ type: "json" \};\n', re.M
 )
 _TOP_LEVEL = re.compile(
     r"^(?:export\s+)?(?:async\s+)?(?:const|let|var|function\*?|class)\s+([\w$]+)", re.M
@@ -47,7 +52,11 @@ def _add(path: Path, parts: list[str], done: set[Path], above: tuple[Path, ...])
     source = path.read_text("utf-8")
     for match in _IMPORT.finditer(source):
         _add((path.parent / match[1]).resolve(), parts, done, (*above, path))
-    body = _IMPORT.sub("", source)
+    for name, where in _JSON.findall(source):
+        read = json.loads((path.parent / where).read_text("utf-8"))
+        text = json.dumps(read, ensure_ascii=False).replace("<", "\\u003c")
+        parts.append(f"// --- {_name((path.parent / where).resolve())}\nconst {name} = {text};\n")
+    body = _JSON.sub("", _IMPORT.sub("", source))
     if re.search(r"^import\b", body, re.M):
         raise ValueError(
             f'{_name(path)}: only `import {{ names }} from "./module.js";` is supported'

@@ -15,7 +15,8 @@ from ...edits.makers import ablate
 from ...hub.network import Inputs, Network, Output
 from ...hub.shield import no_grad
 from ...tracing.trace import Trace
-from .words import moved, short, signed
+from .messages import change_text, short
+from .words import moved
 
 TOP = 5
 Told = TypeVar("Told")
@@ -103,7 +104,7 @@ def changed(
     change = float(after[best] - before[best])
     told = (
         f"P({name(best)}) {moved(short(float(before[best])), short(float(after[best])))} "
-        f"({signed(change)})"
+        f"({change_text(change)})"
     )
     if now != was:
         told += f"; now the likeliest is {name(now)} ({short(float(after[now]))})"

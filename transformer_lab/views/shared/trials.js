@@ -3,7 +3,7 @@
 import { button } from "./controls.js";
 import { element } from "./dom.js";
 import { decimalsOf, sizeOf } from "./edit_words.js";
-import { short } from "./words.js";
+import { short } from "./messages.js";
 
 
 /** Whether two edits are the same. @param {object} a @param {object} b */

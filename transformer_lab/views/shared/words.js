@@ -1,30 +1,12 @@
 // What is seen, in plain words and numbers. The counterpart of words.py.
 
+import { changeText, NOTHING, quoted, short } from "./messages.js";
+
 // Two processors, or Python and a browser, find the same number but for its last bits. What is said
 // must not hang on them where numbers are even by their nature: shares of 1/2 or 1/8, equal keys.
 const EQUAL = 1e-4; // changes that differ by less are equal; these are made of rounded weights
 export const EVEN = 1e-5; // weights that differ by less are even
-export const NOTHING = 1e-30; // a weight below it is 0 on some processors
 export const TO_NOTHING = "to nothing"; // the column beside a map
-
-/**
- * A number to so many decimals; halves go away from 0, those too that fall short by rounding.
- * @param {number} x
- * @param {number} [decimals]
- */
-export const fixed = (x, decimals = 2) => (x + Math.sign(x) * 10 ** -(decimals + 3)).toFixed(decimals);
-
-/**
- * A weight to two decimals, as ".61"; a weight that rounds to nothing as "<.01".
- * @param {number} weight
- * @param {number} [decimals]
- */
-export function short(weight, decimals = 2) {
-  const least = 0.5 * 10 ** -decimals;
-  if (weight > NOTHING && weight < least - 10 ** -(decimals + 3)) return `<.${"0".repeat(decimals - 1)}1`;
-  const text = fixed(weight, decimals);
-  return text.startsWith("0.") ? text.slice(1) : text;
-}
 
 /** What a change did to a written value. @param {string} before @param {string} after @param {string} [about] */
 export function moved(before, after, about = "") {
@@ -41,9 +23,6 @@ export function decimalsFor(error) {
 
 /** A head in few letters. @param {number} layer @param {number} head */
 export const headTag = (layer, head) => `L${layer}H${head}`;
-
-/** @param {string} token */
-export const quoted = (token) => `“${token}”`;
 
 /**
  * @typedef {object} Seen what a sentence is made from
@@ -80,17 +59,6 @@ export function headName(seen) {
 }
 
 /**
- * A change to two decimals, as "+.21" or "−.21"; 0 where there is none to speak of.
- * @param {number} change
- */
-export function signed(change) {
-  const size = Math.abs(change);
-  if (size < 0.0005) return "0";
-  const told = size < 0.005 - EVEN ? fixed(size, 3).slice(1) : short(size);
-  return (change > 0 ? "+" : "−") + told;
-}
-
-/**
  * What edits changed in a map.
  * @param {Seen} seen
  * @param {(query: number) => Float32Array} changeOf after less before
@@ -99,7 +67,7 @@ export function signed(change) {
 export function differenceSentence(seen, changeOf, focus) {
   const { query = null, key = null } = focus ?? {};
   if (query !== null && key !== null) {
-    const told = signed(changeOf(query)[key]);
+    const told = changeText(changeOf(query)[key]);
     const how = told === "0" ? "does not change" : `changes by ${told}`;
     return `${headName(seen)}: what ${quoted(seen.queries[query])} gives to ${quoted(seen.keys[key])} ${how}.`;
   }
@@ -111,7 +79,7 @@ export function differenceSentence(seen, changeOf, focus) {
       if (Math.abs(changes[at]) > Math.abs(best.change) + EQUAL) best = { query: row, key: at, change: changes[at] };
     }
   }
-  const told = signed(best.change);
+  const told = changeText(best.change);
   if (told === "0") return `${headName(seen)}: the edits change nothing ${focus ? "here " : ""}to speak of.`;
   const edge = `${quoted(seen.queries[best.query])} → ${quoted(seen.keys[best.key])}`;
   return `${headName(seen)}: the edits change ${edge} most (${told}).`;
@@ -237,7 +205,7 @@ function stretch(tokens, [start, end]) {
  */
 export function nothingSentence(seen, query, share, isChange = false) {
   const start = `${headName(seen)}: ${isChange ? "what " : ""}${quoted(seen.queries[query])}`;
-  const told = isChange ? `gives to nothing ${signed(share) === "0" ? "does not change" : `changes by ${signed(share)}`}` : `gives ${short(share)} of its weight to nothing`;
+  const told = isChange ? `gives to nothing ${changeText(share) === "0" ? "does not change" : `changes by ${changeText(share)}`}` : `gives ${short(share)} of its weight to nothing`;
   return `${start} ${told}. That is no token: it cannot be cut, patched or chosen as a key.`;
 }
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .messages import NOTHING, change_text, quoted, short
+
 # Two processors, or Python and a browser, find the same number but for its last bits. What is said
 # must not hang on them where numbers are even by their nature: shares of 1/2 or 1/8, equal keys.
 EQUAL = 1e-4  # changes that differ by less are equal; a browser's are made of rounded weights
 EVEN = 1e-5  # weights that differ by less are even
-NOTHING = 1e-30  # a weight below it is 0 on some processors
 TO_NOTHING = "to nothing"  # the column beside a map
 
 
@@ -63,39 +63,11 @@ def head_name(kind: str, layer: int, head: int, *, several: bool, first: bool = 
     )
 
 
-def signed(change: float) -> str:
-    """A change to two decimals, as "+.21" or "−.21", or to three where two would not show it, as
-    "+.003"; 0 where there is none to speak of."""
-    size = abs(change)
-    if size < 0.0005:
-        return "0"
-    told = fixed(size, 3)[1:] if size < 0.005 - EVEN else short(size)
-    return ("+" if change > 0 else "−") + told
-
-
-def short(weight: float) -> str:
-    """A weight to two decimals, as ".61"; one that rounds to nothing as "<.01"."""
-    if NOTHING < weight < 0.005 - EVEN:
-        return "<.01"
-    text = fixed(weight)
-    return text[1:] if text.startswith("0.") else text
-
-
 def moved(before: str, after: str, about: str = "") -> str:
     """What a change did to a written value: "goes from .34 to .36", or "stays at .34"."""
     return (
         f"stays at {about}{before}" if before == after else f"goes from {before} to {about}{after}"
     )
-
-
-def fixed(x: float, decimals: int = 2) -> str:
-    """A number to so many decimals; halves go away from 0, those too that fall short by rounding."""
-    slip = math.copysign(10.0 ** -(decimals + 3), x)
-    return f"{x + slip:.{decimals}f}"
-
-
-def quoted(token: str) -> str:
-    return f"“{token}”"
 
 
 def query_sentence(seen: Seen, query: int, row: Tensor) -> str:
@@ -187,13 +159,13 @@ def difference_sentence(
     """What edits changed in a map; `change` [query, key] is after less before."""
     query, key = selected or (None, None)
     if query is not None and key is not None:
-        told = signed(float(change[query, key]))
+        told = change_text(float(change[query, key]))
         how = "does not change" if told == "0" else f"changes by {told}"
         return f"{seen.name}: what {quoted(seen.queries[query])} gives to {quoted(seen.keys[key])} {how}."
     part = change if query is None else change[query][None]
     part = part if key is None else part[:, key][:, None]
     row, column = divmod(_first_largest(part.abs().flatten().tolist()), part.shape[1])
-    told = signed(float(part[row, column]))
+    told = change_text(float(part[row, column]))
     if told == "0":
         whole = "" if selected is None else "here "
         return f"{seen.name}: the edits change nothing {whole}to speak of."

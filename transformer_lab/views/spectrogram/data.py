@@ -17,9 +17,9 @@ from ...hub.which import network_of
 from ...tracing.running import token_ids, trace
 from ...tracing.trace import Trace
 from ..shared.codecs import shown_token
+from ..shared.messages import quoted
 from ..shared.passes import Effect, Passes, changed
 from ..shared.rows import HeadRows, evenly
-from ..shared.words import quoted
 
 KIND = "cross"
 PAGE_BYTES = 48 << 20  # of rows in a saved page

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..shared.colours import ACCENT, INK, LINE, QUIET, colour_map
 from ..shared.figures import blank, frame, shortened, write
-from ..shared.words import short
+from ..shared.messages import short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ import { niceTicks, numberText } from "../shared/curve.js";
 import { sizedContext } from "../shared/dom.js";
 import { blend } from "../shared/overlay.js";
 import { PALETTE } from "../shared/palette.js";
-import { short } from "../shared/words.js";
+import { short } from "../shared/messages.js";
 
 const EDGE = { left: 50, right: 10, top: 4 };
 const BANDS = 190; // pixels of the spectrogram

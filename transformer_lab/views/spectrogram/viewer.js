@@ -14,7 +14,7 @@ import { slider } from "../shared/slider.js";
 import { SmallHeads } from "../shared/small_heads.js";
 import { Trials } from "../shared/trials.js";
 import { Waiting } from "../shared/waiting.js";
-import { fixed, quoted, short } from "../shared/words.js";
+import { fixed, quoted, short } from "../shared/messages.js";
 import { soundNumbers } from "./numbers.js";
 import { blendSound, columnPixels, SoundPicture, weightColumns } from "./sound.js";
 import { editsCode, editsWords, halfOf, listenSentence, timeWords, whoWords } from "./words.js";
@@ -179,7 +179,7 @@ export class SpectrogramViewer {
       this.sentence,
       shell.message,
       element("div", { class: "tl-overlay" },
-        panel("sound", "When it looks", `the spectrogram that the model hears: light is loud, log-mel ${fixed(sound.low).replace("-", "−")} … ${fixed(sound.high).replace("-", "−")}`,
+        panel("sound", "When it looks", `the spectrogram that the model hears: light is loud, log-mel ${fixed(sound.low)} … ${fixed(sound.high)}`,
           element("div", { class: "tl-map-box" }, this.canvas), this.readout, this.means.root, this.legend, element("div", { class: "tl-row" }, this.fade.root, this.whole.root), this.busy, this.matter),
         panel("heads", "Every head", "layer ↓ head →, each to its own largest weight", this.everyBox, tryEvery, this.trials.tried)),
       this.note,

@@ -1,7 +1,8 @@
 // When a word looks at a sound, in plain words and numbers. The counterpart of words.py.
 
 import { editWords, placeWords } from "../shared/edit_words.js";
-import { EVEN, fixed, NOTHING, quoted, short } from "../shared/words.js";
+import { fixed, NOTHING, quoted, short } from "../shared/messages.js";
+import { EVEN } from "../shared/words.js";
 
 const WIDE = 4; // a stretch longer than this part of the sound is no place
 

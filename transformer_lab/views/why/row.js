@@ -3,7 +3,7 @@
 import { largest } from "../shared/attention.js";
 import { element, tokenElement } from "../shared/dom.js";
 import { plainText, signedText } from "./words.js";
-import { short } from "../shared/words.js";
+import { short } from "../shared/messages.js";
 
 const COMPETITORS = 8;
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..marks.scene import Axis, Bars, Panel, Scene, Waterfall
 from ..shared.exports import Array, Numbers
-from ..shared.words import short
+from ..shared.messages import short
 from .words import Why, plain, signed
 
 COMPETITORS = 8

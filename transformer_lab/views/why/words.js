@@ -1,6 +1,6 @@
 // Why a head looks at a key, in words and numbers. The counterpart of words.py.
 
-import { fixed, quoted, short } from "../shared/words.js";
+import { fixed, quoted, short } from "../shared/messages.js";
 
 /** @param {number} x @param {number} [decimals] */
 export const signedText = (x, decimals = 2) => `${x < 0 ? "−" : "+"}${fixed(Math.abs(x), decimals)}`;

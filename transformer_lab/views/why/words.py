@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..shared.words import fixed, quoted, short
+from ..shared.messages import fixed, quoted, short
 
 
 @dataclass(frozen=True)

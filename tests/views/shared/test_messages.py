@@ -1,0 +1,79 @@
+"""Every sentence is in one catalogue: that the formatter does what the vectors say (which
+js/messages.test.mjs reads too), and that catalogues, programs and translations fit each other."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from transformer_lab.views.shared.messages import VIEWS, MessageError, Messages, messages, parsed
+
+VECTORS = json.loads((Path(__file__).parent.parent / "messages.json").read_text("utf-8"))
+CATALOGUES = sorted(path.parent.name for path in VIEWS.glob("*/messages.json"))
+TRANSLATIONS = sorted(VIEWS.glob("*/messages.*.json"))
+# Those that still write their sentences twice; to be emptied.
+NOT_YET = {
+    "compare", "embeddings", "flow", "patches", "patching", "positions", "runs", "shared",
+    "spectrogram", "why",
+}  # fmt: skip
+
+
+def revived(values):
+    return {name: float("nan") if value == "NaN" else value for name, value in values.items()}
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["template"])
+def test_what_a_template_says(vector):
+    say = Messages({**messages("shared").templates, "m": vector["template"]})
+    values = revived(vector.get("values", {}))
+    if "error" not in vector:
+        assert say("m", **values) == vector["is"]
+        return
+    with pytest.raises(MessageError) as error:
+        say("m", **values)
+    assert str(error.value) == vector["error"]
+
+
+def asked(folder: Path) -> set[str]:
+    """The keys that a view's programs name."""
+    programs = [p for p in sorted(folder.iterdir()) if p.suffix in (".py", ".js")]
+    text = "\n".join(path.read_text("utf-8") for path in programs)
+    return set(re.findall(r'\b\w*[sS]ay\w*\(\s*"([a-z]\w*)"[,)]', text))
+
+
+def parts(nodes) -> set[str]:
+    """The values and other messages in a template."""
+    found = set()
+    for node in nodes:
+        if isinstance(node[-1], dict):
+            found |= {node[0]}.union(*map(parts, node[-1].values()))
+        elif isinstance(node, tuple) and node != ("#",):
+            found.add(node[0] + node[1])
+    return found
+
+
+@pytest.mark.parametrize("view", [name for name in CATALOGUES if name != "shared"])
+def test_every_message_is_asked_for_and_none_is_missing(view):
+    own = json.loads((VIEWS / view / "messages.json").read_text("utf-8"))
+    every = messages(view)
+    keys = asked(VIEWS / view)
+    assert keys and keys <= set(every.templates), keys - set(every.templates)
+    used = keys | {name for t in own.values() for name in re.findall(r"\{@(\w+)", t)}
+    assert set(own) <= used, set(own) - used
+
+
+@pytest.mark.parametrize("path", TRANSLATIONS, ids=lambda path: path.parent.name)
+def test_a_translation_has_the_keys_and_the_values_of_the_english_one(path):
+    english = json.loads((path.parent / "messages.json").read_text("utf-8"))
+    other = json.loads(path.read_text("utf-8"))
+    whole = messages(path.parent.name, path.suffixes[0][1:])
+    assert set(english) == set(other) - {"language", "decimal", "quotes"}
+    for key, template in english.items():
+        assert parts(parsed(key, template)) == parts(parsed(key, other[key])), key
+        assert whole.templates[key] == other[key]
+
+
+def test_no_sentence_is_written_twice():
+    twice = {path.parent.name for path in VIEWS.glob("*/words.*")}
+    assert twice == NOT_YET
