@@ -12,8 +12,8 @@ from tests.factories import maps_only
 from tests.missing import package
 from transformer_lab.circuits import row_scores, score_by_dimension, score_by_source
 from transformer_lab.views import WhyView
+from transformer_lab.views.shared.messages import messages
 from transformer_lab.views.why.view import numbers_of
-from transformer_lab.views.why.words import Why, why_sentence
 
 
 def test_what_travels_is_what_python_computes(translation):
@@ -65,23 +65,26 @@ def test_sentences_follow_the_selection(trace):
     name, value = found.ranked(n=1)[0]
     assert view.sentence.startswith("Layer 1, head 2: “it” gives ")
     assert f"Their score is {found.score:.2f}".replace("-", "−") in view.sentence
-    assert f"On the key’s side {name} gives {value:+.2f} of it".replace("-", "−") in view.sentence
+    assert f"On the key’s side {name} adds {value:+.2f} to it".replace("-", "−") in view.sentence
     view._options = {"above": True}
     above = score_by_source(trace, 1, 2, 8, 1, above_mean=True)
     name, value = above.ranked(n=1)[0]
-    assert f"{name} gives {value:+.2f} of that difference".replace("-", "−") in view.sentence
+    assert f"{name} adds {value:+.2f} to that difference".replace("-", "−") in view.sentence
     apart = abs(above.total)
     assert f"{apart:.2f} {'above' if above.total > 0 else 'below'} the row’s mean" in view.sentence
     view.selected = (1, 8)
-    assert "may not look at “it”" in view.sentence
+    assert "may not attend to “it”" in view.sentence
     assert view.cell.info["score"] is None
 
 
 def test_words_of_a_model_whose_sources_are_not_known():
-    why = Why("Layer 0, head 1", "a", "b", 0.25, 1.5, 1.0, 2.0, False, (7, -0.5), None, None)
-    assert why_sentence(why) == (
-        "Layer 0, head 1: “a” gives .25 of its weight to “b”. Their score is 1.00 (before any bias "
-        "0.50 below the row’s mean). Dimension 7 gives −0.50 of it, the most of all."
+    values = dict(
+        several=False, kind="", layer=0, head=1, query="a", key="b", weight=0.25, scaled=1.5, score=1.0,
+        apart=-0.5, above=False, dimension=7, product=-0.5, key_part=None,
+    )  # fmt: skip
+    assert messages("why")("sentence", **values) == (
+        "Layer 0, head 1: “a” gives 25 % of its attention to “b”. Their score is 1.00 (before any bias "
+        "0.50 below the row’s mean). Dimension 7 adds −0.50 to it, more than any other."
     )
 
 

@@ -82,6 +82,7 @@ export const firstSmall = (text) => text.slice(0, 1).toLowerCase() + text.slice(
 
 /** @type {Record<string, (x: number, decimals?: number) => string>} */
 const NUMBER_FORMATS = {
+  abs: (x, decimals) => fixed(Math.abs(x), decimals),
   fixed, short, signed: withSign, change: changeText, size: sizeText, cosine: cosineText,
   percent: percentText, power: powerText,
 };

@@ -102,6 +102,7 @@ def first_small(text: str) -> str:
 
 
 NUMBERS: dict[str, Callable[..., str]] = {
+    "abs": lambda x, decimals=2: fixed(abs(x), decimals),
     "fixed": fixed, "short": short, "signed": with_sign, "change": change_text, "size": size,
     "cosine": cosine,
     "percent": percent, "power": power,

@@ -1,6 +1,10 @@
 // One score with its parts, as it comes from Python. The counterpart of data.py.
 
 import { bytesOf, typed } from "../shared/codecs.js";
+import { messages } from "../shared/messages.js";
+import whyMessages from "./messages.json" with { type: "json" };
+
+export const sayWhy = messages(whyMessages);
 
 /** The index of the largest by size. @param {ArrayLike<number>} values */
 export function largestBySize(values) {
@@ -58,9 +62,9 @@ export class WhyCell {
   /** The largest part of one side: its name and value. */
   best(side, above) {
     const split = this.splits[above ? "above" : "score"];
-    if (!split) return null;
+    if (!split) return [null, null];
     const i = largestBySize(split[side]);
-    return /** @type {[string, number]} */ ([this.info.sources[side].names[i], split[side][i]]);
+    return [this.info.sources[side].names[i], split[side][i]];
   }
 }
 

@@ -2,8 +2,8 @@
 
 import { largest } from "../shared/attention.js";
 import { element, tokenElement } from "../shared/dom.js";
-import { plainText, signedText } from "./words.js";
-import { short } from "../shared/messages.js";
+import { fixed, short, withSign } from "../shared/messages.js";
+import { sayWhy } from "./cell.js";
 
 const COMPETITORS = 8;
 
@@ -51,7 +51,7 @@ export class RowPanel {
         "tr",
         { class: chosen ? "tl-on" : "" },
         element("th", { scope: "row" }, choose),
-        element("td", {}, Number.isFinite(cell.scores[k]) ? plainText(cell.scores[k]) : "masked"),
+        element("td", {}, Number.isFinite(cell.scores[k]) ? fixed(cell.scores[k]) : sayWhy("masked")),
         element("td", {}, element("span", { class: "tl-stripe", "aria-hidden": "true" }, fill), short(cell.weights[k], 4)),
       );
     });
@@ -69,14 +69,14 @@ export class RowPanel {
       element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value), element("td", { class: "tl-quiet" }, note));
     const masked = "masked: the query may not look here";
     const lines = [
-      line("query · key", plainText(dot, 3), "the dot product"),
-      line("× scale", plainText(scaled, 3), `times ${scale.toFixed(4)}`),
+      line("query · key", fixed(dot, 3), "the dot product"),
+      line("× scale", fixed(scaled, 3), `times ${scale.toFixed(4)}`),
     ];
-    if (softcap !== null) lines.push(line("softcap", plainText(capped, 3), `squeezed to ±${softcap}`));
+    if (softcap !== null) lines.push(line("softcap", fixed(capped, 3), `squeezed to ±${softcap}`));
     if (bias === null) lines.push(line("+ bias", "−∞", masked));
-    else if (bias !== 0) lines.push(line("+ bias", signedText(bias, 3), "position bias or mask"));
+    else if (bias !== 0) lines.push(line("+ bias", withSign(bias, 3), "position bias or mask"));
     lines.push(
-      line("= score", score === null ? "−∞" : plainText(score, 3), mean === null ? "" : `the row’s mean before biases: ${plainText(mean, 3)}`),
+      line("= score", score === null ? "−∞" : fixed(score, 3), mean === null ? "" : `the row’s mean before biases: ${fixed(mean, 3)}`),
       line("softmax", weight.toFixed(4), "its share among the row’s keys"),
     );
     this.ledger.replaceChildren(element("caption", { class: "tl-hint" }, "From dot product to weight"), element("tbody", {}, ...lines));

@@ -9,8 +9,9 @@ import numpy as np
 
 from ..marks.scene import Axis, Bars, Panel, Scene, Waterfall
 from ..shared.exports import Array, Numbers
-from ..shared.messages import short
-from .words import Why, plain, signed
+from ..shared.messages import fixed, messages, short, with_sign
+
+say = messages("why")
 
 COMPETITORS = 8
 SHOWN_SOURCES = 8
@@ -19,16 +20,16 @@ SHOWN_SOURCES = 8
 def why_scene(
     title: str,
     sentence: str,
-    why: Why,
+    above: bool,
     info: Mapping[str, Any],
     numbers: Mapping[str, Any],
     keys: Sequence[str],
 ) -> Scene:
     """The row's largest weights, the score dimension by dimension and, where they are known, the parts
     by source; `info` and `numbers` are those of one cell: see data.py."""
-    products = numbers["above_products" if why.above else "products"]
+    products = numbers["above_products" if above else "products"]
     order = np.argsort(-products, kind="stable")
-    what = "score above the row’s mean" if why.above else "score"
+    what = "score above the row’s mean" if above else "score"
     dims = Axis("dimension, largest product first", [f"dim {i}" for i in order.tolist()])
     panels = [
         [
@@ -36,13 +37,13 @@ def why_scene(
             Panel(f"{what}, dimension by dimension", Waterfall(products[order], dims), 0.62),
         ]
     ]
-    split = numbers["splits"].get("above" if why.above else "score")
+    split = numbers["splits"].get("above" if above else "score")
     if split is not None:
         panels.append(
             [
                 Panel(
                     f"the {side}’s side: who wrote what it carries "
-                    f"(sum {plain(float(split[side].sum()))})",
+                    f"(sum {fixed(float(split[side].sum()))})",
                     _sources(info["sources"][side]["names"], split[side]),
                 )
                 for side in ("key", "query")
@@ -57,7 +58,7 @@ def _row(info: Mapping[str, Any], numbers: Mapping[str, Any], keys: Sequence[str
     best: list[int] = np.argsort(-weights, kind="stable")[:COMPETITORS].tolist()
     if info["key"] not in best:
         best[-1] = info["key"]
-    labels = [plain(float(scores[k])) if np.isfinite(scores[k]) else "masked" for k in best]
+    labels = [fixed(float(scores[k])) if np.isfinite(scores[k]) else say("masked") for k in best]
     return Bars(
         weights[best], Axis("", [keys[k] for k in best], tokens=True), means="attention weight",
         chosen=[best.index(info["key"])],
@@ -70,11 +71,11 @@ def _sources(names: Sequence[str], values: np.ndarray) -> Bars:
     kept: list[int] = order[:SHOWN_SOURCES].tolist()
     labels, shown = [names[i] for i in kept], [float(values[i]) for i in kept]
     if len(values) > len(kept):
-        labels.append(f"{len(values) - len(kept)} others")
+        labels.append(say("others", n=len(values) - len(kept)))
         shown.append(float(values[order[SHOWN_SOURCES:]].sum()))
     most = max(max(abs(v) for v in shown), 1e-9)
     shades = [0.7 * v / most + (0.3 if v > 0 else -0.3) for v in shown]
-    return Bars(shown, Axis("", labels), shades=shades, text=[signed(v) for v in shown])
+    return Bars(shown, Axis("", labels), shades=shades, text=[with_sign(v) for v in shown])
 
 
 def _numbers(info: Mapping[str, Any], numbers: Mapping[str, Any], keys: Sequence[str]) -> Numbers:

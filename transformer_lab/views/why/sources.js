@@ -3,7 +3,8 @@
 import { element, tokenElement } from "../shared/dom.js";
 import { NumberMap } from "../shared/number_map.js";
 import { partColour } from "./waterfall.js";
-import { plainText, signedText } from "./words.js";
+import { fixed, withSign } from "../shared/messages.js";
+import { sayWhy } from "./cell.js";
 
 const LISTED = 8; // sources of a side; the rest together
 
@@ -54,9 +55,9 @@ export class SourcePanel {
     this.spot = null;
     this.root.hidden = !split;
     this.note.textContent = split
-      ? "Norms are held at their actual scale, so that the parts add up; without a part the scale, too, would be another. An edit shows that."
+      ? "Layer norms are frozen at their actual scale so that the parts add up. An edit shows how the scale would change without a part."
       : `Not known: ${why}.`;
-    this.hint.textContent = split ? `into the stream, ${above ? "of what lies above the row’s mean" : "of the score"}: ${plainText(split.total)}` : "";
+    this.hint.textContent = split ? `into the stream, ${above ? "of what lies above the row’s mean" : "of the score"}: ${fixed(split.total)}` : "";
     if (!split) return;
     this.#drawSide("key");
     this.#drawSide("query");
@@ -89,11 +90,11 @@ export class SourcePanel {
     const kept = order.slice(0, LISTED);
     const rest = order.slice(LISTED);
     const listed = kept.map((i) => ({ name: names[i], value: values[i] }));
-    if (rest.length) listed.push({ name: rest.length === 1 ? "1 other" : `${rest.length} others`, value: rest.reduce((sum, i) => sum + values[i], 0) });
+    if (rest.length) listed.push({ name: sayWhy("others", { n: rest.length }), value: rest.reduce((sum, i) => sum + values[i], 0) });
     const most = Math.max(...listed.map(({ value }) => Math.abs(value)), 1e-9);
     const lines = listed.map(({ name, value }) => element("tr", {},
       element("th", { scope: "row" }, name),
-      element("td", {}, element("span", { class: "tl-stripe", "aria-hidden": "true" }, element("span", { class: "tl-fill", style: `width:${((100 * Math.abs(value)) / most).toFixed(1)}%;background:${partColour(diverging, value, most)}` })), element("span", { class: "tl-count" }, signedText(value)))));
+      element("td", {}, element("span", { class: "tl-stripe", "aria-hidden": "true" }, element("span", { class: "tl-fill", style: `width:${((100 * Math.abs(value)) / most).toFixed(1)}%;background:${partColour(diverging, value, most)}` })), element("span", { class: "tl-count" }, withSign(value)))));
     const token = tokenElement(this.tokens[side]);
     this.sides[side].replaceChildren(
       element("caption", { class: "tl-hint" }, side === "key" ? "The key’s side: what “" : "The query’s side: what “", token, `” (${cell.info[side]}) carries`),
@@ -112,7 +113,7 @@ export class SourcePanel {
     const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
     this.map.show({
       rows, columns, value: (row, column) => split.table[row * columns + column], low: -most, high: most, table: diverging,
-      colours, rowNames: names("query", split.rows), columnNames: names("key", split.columns), write: (x) => (Math.abs(x) < 0.05 ? "" : plainText(x, 1)),
+      colours, rowNames: names("query", split.rows), columnNames: names("key", split.columns), write: (x) => (Math.abs(x) < 0.05 ? "" : fixed(x, 1)),
     }, Math.max(240, Math.min(560, box.clientWidth)), 31 * rows);
     this.#tell();
   }
@@ -122,13 +123,13 @@ export class SourcePanel {
     const about = "Parts of the score by source: rows are the query’s, columns the key’s.";
     if (!spot) {
       this.canvas.setAttribute("aria-label", `${about} Arrow keys choose a cell.`);
-      this.text.replaceChildren(element("span", { class: "tl-quiet" }, "Point at a cell for its number."));
+      this.text.replaceChildren(element("span", { class: "tl-quiet" }, "Hover over a cell for its number."));
       return;
     }
     const name = (side, kept, i) => (i < kept.length ? cell.info.sources[side].names[kept[i]] : "all others");
     const value = split.table[spot.row * split.shape[1] + spot.column];
     const text = `query’s ${name("query", split.rows, spot.row)} × key’s ${name("key", split.columns, spot.column)}: `;
-    this.text.replaceChildren(element("span", {}, text, element("b", { "data-part": "table-number" }, signedText(value, 3))));
-    this.canvas.setAttribute("aria-label", `${about} ${text}${signedText(value, 3)}. Arrow keys move.`);
+    this.text.replaceChildren(element("span", {}, text, element("b", { "data-part": "table-number" }, withSign(value, 3))));
+    this.canvas.setAttribute("aria-label", `${about} ${text}${withSign(value, 3)}. Arrow keys move.`);
   }
 }

@@ -10,12 +10,14 @@ import traitlets as t
 
 from ..pages.export import Block
 from ..shared.base import css, esm
+from ..shared.messages import messages
 from ..shared.selection import check_places, check_traced, kind_of, traits_of
 from ..shared.traits import Int
 from ..shared.travelling import Travelling
 from .data import CellBytes, WhyData, cell_name, read_name
 from .scene import why_scene
-from .words import Why, why_sentence
+
+say = messages("why")
 
 if TYPE_CHECKING:
     from ...tracing.trace import Trace
@@ -104,30 +106,29 @@ class WhyView(Travelling):
 
     @property
     def sentence(self) -> str:
-        return why_sentence(self._why())
+        return say("sentence", **self._why())
 
-    def _why(self) -> Why:
+    def _why(self) -> dict[str, Any]:
+        """What the sentence is made of."""
         cell = self.cell
         info, numbers = cell.info, numbers_of(cell)
         above = bool(self._options.get("above")) and info["mean"] is not None
         products = numbers["above_products" if above else "products"]
         split = numbers["splits"].get("above" if above else "score")
-        sides: dict[str, tuple[str, float] | None] = {"query": None, "key": None}
+        sides: dict[str, Any] = {"key_part": None}
         if split is not None:
-            for side in sides:
-                values = split[side]
-                best = int(np.argmax(np.abs(values)))
-                sides[side] = (info["sources"][side]["names"][best], float(values[best]))
+            for side in ("key", "query"):
+                best = int(np.argmax(np.abs(split[side])))
+                sides[f"{side}_part"] = info["sources"][side]["names"][best]
+                sides[f"{side}_value"] = float(split[side][best])
         best = int(np.argmax(np.abs(products)))
-        several = len(self._kinds) > 1
-        start = f"{self.kind.capitalize()}, layer" if several else "Layer"
-        return Why(
-            name=f"{start} {info['layer']}, head {info['head']}",
+        return dict(
+            several=len(self._kinds) > 1, kind=self.kind, layer=info["layer"], head=info["head"],
             query=self._data.queries[self.kind][info["query"]],
             key=self._data.keys[self.kind][info["key"]],
-            weight=info["weight"], scaled=info["scaled"], score=info["score"], mean=info["mean"],
-            above=above, dimension=(best, float(products[best])),
-            key_part=sides["key"], query_part=sides["query"],
+            weight=info["weight"], scaled=info["scaled"], score=info["score"],
+            apart=None if info["mean"] is None else info["scaled"] - info["mean"],
+            above=above, dimension=best, product=float(products[best]), **sides,
         )  # fmt: skip
 
     def _scene(self) -> Scene:
@@ -135,7 +136,7 @@ class WhyView(Travelling):
         return why_scene(
             title=self._title,
             sentence=self.sentence,
-            why=self._why(),
+            above=self._why()["above"],
             info=cell.info,
             numbers=numbers_of(cell),
             keys=self._data.keys[self.kind],

@@ -10,12 +10,12 @@ import { element } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { sheet } from "../shared/sheet.js";
 import { Shell } from "../shared/shell.js";
-import { firstCell, largestBySize, WhyCell } from "./cell.js";
+import { firstCell, largestBySize, sayWhy, WhyCell } from "./cell.js";
 import { whyNumbers } from "./numbers.js";
 import { RowPanel } from "./row.js";
 import { SourcePanel } from "./sources.js";
 import { Waterfall } from "./waterfall.js";
-import { plainText, signedText, whySentence } from "./words.js";
+import { fixed, withSign } from "../shared/messages.js";
 
 const KNOWN = 200; // scores that are kept
 const KINDS = { encoder: "Encoder", decoder: "Decoder", cross: "Cross" };
@@ -222,7 +222,7 @@ export class WhyViewer {
     this.rivals.show(cell, this.tokens.query, names.key_tokens);
     this.#drawFall();
     this.sources.show({ cell, above: this.above, tokens: this.tokens, diverging: this.diverging, colours: shell.inks });
-    this.sentence.textContent = whySentence(this.#why());
+    this.sentence.textContent = sayWhy("sentence", this.#why());
     this.canvas.setAttribute("aria-label", `The score as a sum of ${this.fall.parts.length} numbers. ${this.sentence.textContent} Left and right choose a number.`);
     this.root.dataset.shown = `${kind}/${layer}/${head}/${query}/${key}`;
     this.root.dataset.above = String(this.above);
@@ -231,14 +231,14 @@ export class WhyViewer {
   #why() {
     const { cell, above, tokens } = this;
     const { kind, layer, head, weight, scaled, score, mean } = cell.info;
-    const several = Object.keys(this.model.get("_kinds")).length > 1;
     const products = cell.productsOf(above);
-    const best = largestBySize(products);
+    const dimension = largestBySize(products);
+    const [keyPart, keyValue] = cell.best("key", above);
+    const [queryPart, queryValue] = cell.best("query", above);
     return {
-      name: `${several ? `${kind[0].toUpperCase()}${kind.slice(1)}, layer` : "Layer"} ${layer}, head ${head}`,
-      query: tokens.query, key: tokens.key, weight, scaled, score, mean, above,
-      dimension: /** @type {[number, number]} */ ([best, products[best]]),
-      keyPart: cell.best("key", above), queryPart: cell.best("query", above),
+      several: Object.keys(this.model.get("_kinds")).length > 1, kind, layer, head, query: tokens.query, key: tokens.key,
+      weight, scaled, score, apart: mean === null ? null : scaled - mean, above, dimension, product: products[dimension],
+      key_part: keyPart, key_value: keyValue, query_part: queryPart, query_value: queryValue,
     };
   }
 
@@ -254,8 +254,8 @@ export class WhyViewer {
     const members = pairs ? cell.pairs : [];
     const rows = this.fall.parts.map(({ index, value, to }) =>
       element("tr", {}, element("th", { scope: "row" }, pairs ? members[index].join(", ") : String(index)),
-        ...(pairs ? [] : [element("td", {}, plainText(cell.q[index], 3)), element("td", {}, plainText(k[index], 3))]),
-        element("td", {}, signedText(value, 3)), element("td", {}, plainText(to, 3))));
+        ...(pairs ? [] : [element("td", {}, fixed(cell.q[index], 3)), element("td", {}, fixed(k[index], 3))]),
+        element("td", {}, withSign(value, 3)), element("td", {}, fixed(to, 3))));
     const names = pairs ? ["pair", "product", "sum so far"] : ["dimension", "query", above ? "key above mean" : "key", "product", "sum so far"];
     this.numbers.replaceChildren(element("thead", {}, element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name)))), element("tbody", {}, ...rows));
   }
@@ -267,13 +267,13 @@ export class WhyViewer {
     const { pairs, above } = this.drawnAs;
     const part = place === null ? null : fall.parts[place];
     if (!part) {
-      this.readout.replaceChildren(element("span", { class: "tl-quiet" }, `Bars add up to ${plainText(fall.total, 3)}. Point at one for its numbers.`));
+      this.readout.replaceChildren(element("span", { class: "tl-quiet" }, `Bars add up to ${fixed(fall.total, 3)}. Hover over one for its numbers.`));
       return;
     }
     const k = above ? cell.aboveK : cell.k;
-    const how = pairs ? "" : `: ${plainText(cell.q[part.index], 3)} × ${plainText(k[part.index], 3)} × ${cell.info.scale.toFixed(4)}`;
+    const how = pairs ? "" : `: ${fixed(cell.q[part.index], 3)} × ${fixed(k[part.index], 3)} × ${cell.info.scale.toFixed(4)}`;
     this.readout.replaceChildren(
-      element("span", {}, `${pairs ? `Pair ${cell.pairs[part.index].join(", ")}` : `Dimension ${part.index}`}${how} = `, element("b", { "data-part": "number" }, signedText(part.value, 4)), `; so far ${plainText(part.to, 3)}`),
+      element("span", {}, `${pairs ? `Pair ${cell.pairs[part.index].join(", ")}` : `Dimension ${part.index}`}${how} = `, element("b", { "data-part": "number" }, withSign(part.value, 4)), `; so far ${fixed(part.to, 3)}`),
     );
   }
 

@@ -4,7 +4,7 @@ import { entry } from "../shared/colours.js";
 import { niceTicks } from "../shared/curve.js";
 import { sizedContext } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
-import { plainText } from "./words.js";
+import { fixed } from "../shared/messages.js";
 
 /**
  * Parts in falling order, each with where its bar begins and ends.
@@ -69,7 +69,7 @@ export class Waterfall {
     const [low, most] = [Math.min(...ends), Math.max(...ends)];
     const high = most + 0.1 * (most - low || 1);
     const ticks = niceTicks(low, high, Math.max(2, height / 45)).filter((tick) => tick <= high && tick >= low);
-    this.left = 12 + Math.max(...ticks.map((tick) => context.measureText(plainText(tick, tick % 1 ? 1 : 0)).width));
+    this.left = 12 + Math.max(...ticks.map((tick) => context.measureText(fixed(tick, tick % 1 ? 1 : 0)).width));
     const sumRoom = 56;
     const bottom = height - 34;
     this.step = (width - this.left - sumRoom) / Math.max(1, parts.length);
@@ -105,7 +105,7 @@ export class Waterfall {
       context.lineTo(this.width, y(tick));
       context.stroke();
       context.globalAlpha = 1;
-      context.fillText(plainText(tick, tick % 1 ? 1 : 0), this.left - 5, y(tick));
+      context.fillText(fixed(tick, tick % 1 ? 1 : 0), this.left - 5, y(tick));
     }
   }
 
@@ -130,6 +130,6 @@ export class Waterfall {
     context.fillRect(x, Math.min(y(0), y(this.total)), width, Math.max(1, Math.abs(y(0) - y(this.total))));
     context.textAlign = "center";
     context.font = "bold 12px system-ui, sans-serif";
-    context.fillText(plainText(this.total), x + width / 2, Math.min(y(0), y(this.total)) - 8);
+    context.fillText(fixed(this.total), x + width / 2, Math.min(y(0), y(this.total)) - 8);
   }
 }
