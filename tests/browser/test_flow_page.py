@@ -95,7 +95,7 @@ def test_keys_choose_and_cut(page, view):
     )
     page.keyboard.press("Escape")
     page.wait_for_function(
-        "() => document.querySelector('[data-part=readout]').textContent.startsWith('Point at')"
+        "() => document.querySelector('[data-part=readout]').textContent.startsWith('Hover over')"
     )
 
 

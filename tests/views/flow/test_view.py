@@ -10,7 +10,7 @@ from tests.factories import small
 from transformer_lab.circuits import token_flow
 from transformer_lab.views import FlowView
 from transformer_lab.views.flow.data import flow_name, read_name
-from transformer_lab.views.flow.words import FlowSaid, flow_sentence
+from transformer_lab.views.shared.messages import messages
 
 TOKENS = torch.tensor([5, 9, 11, 5, 7, 3])
 
@@ -64,7 +64,7 @@ def test_an_edge_that_is_cut_is_cut_in_the_model(model, trace):
     assert float(view.found.flow.edges[edge]) == 0 and edge not in map(
         tuple, view.found.places.tolist()
     )
-    assert view.sentence.startswith("With 1 edge cut, P(") and "goes from" in view.sentence
+    assert view.sentence.startswith("With 1 edge cut, P(") and " → " in view.sentence
     assert [edit.code() for edit in view.edits] == [
         f"tl.knock_out(layer={layer}, head={head}, query={query}, key={key})"
     ]
@@ -131,23 +131,19 @@ def test_a_circuit_is_laid_over_with_its_scores(model, trace):
 
 
 def test_sentences():
-    said = FlowSaid(
-        token="key", against=None, at=".", position=14, logit=10.25, best=(2, 2, 5, 14, -3.484),
-        best_names=("key", "."), shown=14, n=1500, rest=-0.001, cuts=0, before=0.9, after=0.9,
-        answer=("key", 0.9),
+    values = dict(
+        token="key", against=None, at=".", position=14, logit=10.25, layer=2, head=2, key=5, query=14,
+        value=-3.484, to=".", itself=False, shown=14, n=1500, rest=-0.001, cuts=0, **{"from": "key"},
     )  # fmt: skip
-    assert flow_sentence(said) == (
-        "“key” after “.” (14): of what heads carry toward its logit (+10.25), layer 2, head 2 brings "
-        "most, −3.48 from “key” (5) to “.” (14). 14 of 1500 edges are shown; the others together bring "
-        "+0.00."
+    assert messages("flow")("sentence", **values) == (
+        "“key” after “.” (14): of what heads carry toward its logit (+10.25), layer 2, head 2 carries "
+        "most, −3.48 from “key” (5) to “.” (14). 14 of 1500 edges are shown; the others sum to +0.00."
     )
-    more = {**vars(said), "cuts": 2, "after": 0.031, "answer": ("a", 0.5), "against": "b"}
-    assert flow_sentence(
-        FlowSaid(**{**more, "best": (0, 1, 3, 3, 1.0), "best_names": ("x", "x")})
-    ) == (
-        "With 2 edges cut, P(“key”) goes from .90 to .03; now “a” is likeliest (.50). “key” above “b” "
-        "after “.” (14): of what heads carry toward its logit (+10.25), layer 0, head 1 brings most, +1.00 "
-        "at “x” (3) itself. 14 of 1500 edges are shown; the others together bring +0.00."
+    values |= dict(cuts=2, before=0.9, after=0.031, answer="a", probability=0.5, against="b")
+    assert messages("flow")("sentence", **{**values, "itself": True}) == (
+        "With 2 edges cut, P(“key”): 90 % → 3 %; now “a” is the most likely (50 %). “key” over “b” after "
+        "“.” (14): of what heads carry toward its logit (+10.25), layer 2, head 2 carries most, −3.48 at "
+        "“key” (5) itself. 14 of 1500 edges are shown; the others sum to +0.00."
     )
 
 

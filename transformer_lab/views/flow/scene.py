@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ..marks.scene import Axis, Bars, Matrix, Panel, Routes, Scene
 from ..shared.exports import Array, Numbers
+from ..shared.messages import with_sign
 from .data import FlowFound
-from .words import with_sign
 
 LISTED = 16  # edges
 

@@ -11,12 +11,14 @@ from ...edits.kinds import Edit
 from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import shown_text
+from ..shared.messages import messages
 from ..shared.selection import check_places, check_traced, sizes_of, traits_of
 from ..shared.traits import Float, Int
 from ..shared.travelling import Travelling
 from .data import Cut, FlowBytes, FlowData, FlowFound, edits_of, read_name
 from .scene import flow_scene
-from .words import FlowSaid, flow_sentence
+
+say = messages("flow")
 
 if TYPE_CHECKING:
     from ...desk.circuit_scores import Circuit
@@ -149,22 +151,21 @@ class FlowView(Travelling):
     @property
     def sentence(self) -> str:
         found, tokens, shown = self.found, self._data.tokens, self.shown
-        flow, best, names = found.flow, None, ("", "")
+        flow, name, best = found.flow, self._data.name, {"layer": None}
         if len(found.values):
             layer, head, query, key = found.places[0].tolist()
-            best = (layer, head, key, query, float(found.values[0]))
-            names = (tokens[key], tokens[query])
+            best = dict(
+                layer=layer, head=head, query=query, key=key, value=float(found.values[0]),
+                to=tokens[query], itself=query == key, **{"from": tokens[key]},
+            )  # fmt: skip
         likeliest = max(found.answers, key=lambda answer: answer[2])
-        return flow_sentence(
-            FlowSaid(
-                token=self._data.name(flow.token),
-                against=None if flow.against is None else self._data.name(flow.against),
-                at=tokens[self.position], position=self.position, logit=flow.logit, best=best,
-                best_names=names, shown=shown, n=found.n,
-                rest=found.total - float(found.values[:shown].double().sum()), cuts=len(self.cuts),
-                before=found.before, after=found.after,
-                answer=(self._data.name(likeliest[0]), likeliest[2]),
-            )
+        return say(
+            "sentence", **best, token=name(flow.token), logit=flow.logit,
+            against=None if flow.against is None else name(flow.against),
+            at=tokens[self.position], position=self.position, shown=shown, n=found.n,
+            rest=found.total - float(found.values[:shown].double().sum()), cuts=len(self.cuts),
+            before=found.before, after=found.after, probability=likeliest[2],
+            answer=None if likeliest[0] == flow.token else name(likeliest[0]),
         )  # fmt: skip
 
     def _scene(self) -> Scene:

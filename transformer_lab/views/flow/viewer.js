@@ -11,12 +11,13 @@ import { linked } from "../shared/linked.js";
 import { sheet } from "../shared/sheet.js";
 import { linearLegend, Shell } from "../shared/shell.js";
 import { slider } from "../shared/slider.js";
-import { short, withSign } from "../shared/messages.js";
+import { messages, short, withSign } from "../shared/messages.js";
 import { cutOf, flowName, FlowFound, sameCut, sortedCuts } from "./found.js";
 import { flowNumbers } from "./numbers.js";
 import { FlowPicture } from "./picture.js";
-import { flowSentence } from "./words.js";
+import flowMessages from "./messages.json" with { type: "json" };
 
+const sayFlow = messages(flowMessages);
 const FLOWS = 60; // that are kept
 const STOPS = [0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1];
 const LISTED = 40; // edges of the table
@@ -298,12 +299,12 @@ export class FlowViewer {
     const shown = this.shown;
     const best = edges[0];
     const likeliest = info.answers.reduce((a, b) => (b[3] > a[3] ? b : a));
-    return flowSentence({
+    return sayFlow("sentence", {
+      layer: null, ...best, from: tokens[best?.key], to: tokens[best?.query], itself: best?.query === best?.key,
       token: info.name, against: info.against, at: tokens[info.position], position: info.position, logit: info.logit,
-      best: best ? [best.layer, best.head, best.key, best.query, best.value] : null,
-      bestNames: best ? [tokens[best.key], tokens[best.query]] : ["", ""],
       shown, n: info.n, rest: info.total - edges.slice(0, shown).reduce((sum, { value }) => sum + value, 0),
-      cuts: info.cuts.length, before: info.before, after: info.after, answer: [likeliest[1], likeliest[3]],
+      cuts: info.cuts.length, before: info.before, after: info.after, probability: likeliest[3],
+      answer: likeliest[0] === info.token ? null : likeliest[1],
     });
   }
 
@@ -311,7 +312,7 @@ export class FlowViewer {
     const { tokens, found } = this;
     const edge = this.pointed ?? this.focus;
     if (!edge) {
-      this.readout.replaceChildren(element("span", { class: "tl-quiet" }, "Point at an edge for what it carries."));
+      this.readout.replaceChildren(element("span", { class: "tl-quiet" }, "Hover over an edge to see what it carries."));
       return;
     }
     const { layer, head, query, key, value } = edge;
