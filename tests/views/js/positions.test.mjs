@@ -6,8 +6,7 @@ import { numberText } from "../../../transformer_lab/views/shared/curve.js";
 import { linearShade, roundStep } from "../../../transformer_lab/views/shared/number_map.js";
 import { namedCurves, nearestIndex, spread } from "../../../transformer_lab/views/shared/plot.js";
 import { relativeBucket } from "../../../transformer_lab/views/positions/math.js";
-import { byDistance, changeOf, encodingOf, schemeFacts } from "../../../transformer_lab/views/positions/scheme.js";
-import { positionSentence, tiny } from "../../../transformer_lab/views/positions/words.js";
+import { byDistance, changeOf, encodingOf, positionValues, sayPositions, schemeFacts } from "../../../transformer_lab/views/positions/scheme.js";
 
 const near = (a, b, within, what) => {
   assert.ok(Math.abs(a - b) <= within || (Number.isNaN(a) && b === null), `${what}: ${a} is not ${b}`);
@@ -42,17 +41,14 @@ if (process.env.TL_POSITIONS) {
       before.forEach((value, i) => near(change.before[i], value, 1e-7, what));
       after.forEach((value, i) => near(change.after[i], value, 1e-7, what));
       const facts = schemeFacts(now);
-      assert.equal(positionSentence({
-        scheme: facts.scheme, own: facts.own, name: state.given.words ? state.given.name : "", width: facts.width,
-        heads: facts.heads, head: facts.head, causal: facts.causal, test: state.test, shift: change.shift,
-        largest: change.largest,
-      }), sentence);
+      assert.equal(sayPositions("sentence", positionValues(now, facts, change)), sentence);
     }
   });
 }
 
 test("numbers near nothing", () => {
-  assert.deepEqual([0, 3e-12, 1.2e-7, 9.6e-6].map(tiny), ["below 1e−9", "below 1e−9", "1e−7", "1e−5"]);
+  const written = [0, 3e-12, 1.2e-7, 9.6e-6, 0.01].map((largest) => sayPositions("largest", { largest }));
+  assert.deepEqual(written, ["below 1e−9", "below 1e−9", "1e−7", "1e−5", ".01"]);
   assert.deepEqual([-50, -0.5, 0].map((x) => numberText(x, 0.5)), ["−50.0", "−0.5", "0.0"]); // axes, too
 });
 

@@ -113,7 +113,7 @@ def test_moving_changes_absolute_positions_and_not_relative_ones():
         assert view.largest < 1e-9 and "changes no weight" in view.sentence
     for name in ABSOLUTE:
         view = PositionView(name, shift=20)
-        assert view.largest > 0.05 and "places count" in view.sentence
+        assert view.largest > 0.05 and "positions count" in view.sentence
 
 
 def test_shuffling_is_seen_by_all_but_a_model_without_positions():
@@ -124,7 +124,7 @@ def test_shuffling_is_seen_by_all_but_a_model_without_positions():
         view.shuffle = 3
         assert (view.largest > 0.05) == (name != "none")
     view = PositionView("none", test="shuffle", causal=True)
-    assert view.largest > 0.05 and "only by the causal mask" in view.sentence
+    assert view.largest > 0.05 and "only through the causal mask" in view.sentence
 
 
 def test_shuffles_are_permutations_and_the_first_exchanges_two_words():
@@ -179,7 +179,7 @@ def test_a_model_without_its_positions_gives_shuffled_words_the_same_weights():
         for layer in (0, 1):
             view.layer = layer
             assert view.largest < 5e-5
-    assert "positions taken out" in view.sentence and "the order is not seen" in view.sentence
+    assert "positions taken out" in view.sentence and "does not see the order" in view.sentence
     output = view._given["changes"]["none"]["shuffle"][0]["output"]
     assert output < 1e-5 < view._given["changes"]["own"]["shuffle"][0]["output"]
 
@@ -187,7 +187,7 @@ def test_a_model_without_its_positions_gives_shuffled_words_the_same_weights():
 def test_a_decoder_without_positions_still_knows_some_of_the_order():
     view = given("decoder", test="shuffle")
     view.scheme = "none"
-    assert view.largest > 1e-3 and "only by the causal mask" in view.sentence
+    assert view.largest > 1e-3 and "only through the causal mask" in view.sentence
 
 
 def test_special_tokens_keep_their_place():

@@ -6,8 +6,8 @@ import { Pointed } from "../shared/linked.js";
 import { NumberMap } from "../shared/number_map.js";
 import { four, legendBox, moveOf, numberLine, pictureCanvas } from "./parts.js";
 import { linearLegend } from "../shared/shell.js";
-import { weightChange } from "./words.js";
 import { short } from "../shared/messages.js";
+import { sayPositions } from "./scheme.js";
 
 export class ChangePanel {
   /** @param {import("../shared/shell.js").Shell} shell @param {AbortSignal} signal */
@@ -97,8 +97,8 @@ export class ChangePanel {
       canvas.setAttribute("aria-label", `Weights, ${caption.textContent}. ${this.#pairText()} Arrow keys move, Enter locks, Escape frees.`);
     }
     const order = shuffled ? [" Order: ", ...shuffled.flatMap((i, at) => [at ? " " : "", tokenElement(names[i])])] : [];
-    const more = change.everywhere === null ? [] : [`; of any head: ${weightChange(change.everywhere)}`, ...(typeof change.output === "number" ? [`; of a logit: ${change.output < 5e-5 ? weightChange(change.output) : change.output.toFixed(2)}`] : [])];
-    this.lines.change.replaceChildren("Largest change of a weight: ", element("b", { "data-part": "largest" }, weightChange(change.largest)), ...more, ".", ...order);
+    const more = change.everywhere === null ? [] : [`; of any head: ${sayPositions("largest", { largest: change.everywhere })}`, ...(typeof change.output === "number" ? [`; of a logit: ${change.output < 5e-5 ? sayPositions("largest", { largest: change.output }) : change.output.toFixed(2)}`] : [])];
+    this.lines.change.replaceChildren("Largest change of a weight: ", element("b", { "data-part": "largest" }, sayPositions("largest", change)), ...more, ".", ...order);
     this.lines.pair.replaceChildren(...this.#pairWords());
     this.legends.weight.replaceChildren(...linearLegend(sequential, 0, end, "attention weight", (v) => short(v)));
     this.legends.difference.replaceChildren(...linearLegend(diverging, -scale, scale, "difference", (v) => (v < 0 ? `−${short(-v)}` : short(v))));
@@ -113,7 +113,7 @@ export class ChangePanel {
 
   #pairWords() {
     const spot = this.#pair();
-    if (!spot) return [element("span", { class: "tl-quiet" }, "Point at a cell for its numbers; click to lock it.")];
+    if (!spot) return [element("span", { class: "tl-quiet" }, "Hover over a cell for its numbers; click to lock it.")];
     const { change } = this;
     const at = spot.query * change.n + spot.key;
     const number = (part, value) => element("b", { "data-part": part }, four(value));

@@ -1,7 +1,9 @@
 // What a PositionView computes from its state: the encoding, the curve by distance, the weights
 // before and after a test. Nothing here touches the page.
 
-import { attention, largestDifference, permutation, putBack } from "./math.js";
+import { alibiSlopes, attention, largestDifference, permutation, putBack } from "./math.js";
+import { messages } from "../shared/messages.js";
+import positionMessages from "./messages.json" with { type: "json" };
 import { known } from "./schemes.js";
 import { nearestStop } from "../shared/slider.js";
 
@@ -42,6 +44,14 @@ export function schemeFacts(state) {
     trained: own && state.table.length > 0 ? state.table : null,
   };
 }
+
+export const sayPositions = messages(positionMessages);
+
+/** What the sentence is made of. @param {PositionState} state @param {any} facts @param {{shift: number, largest: number}} change */
+export const positionValues = ({ given, test }, { scheme, own, width, heads, head, causal }, { shift, largest }) => ({
+  scheme, own, width, pairs: Math.floor(width / 2), name: given.words ? given.name : null, head, causal,
+  slope: alibiSlopes(heads)[head], test, shift, largest,
+});
 
 /**
  * The encoding as a map of rows and columns.

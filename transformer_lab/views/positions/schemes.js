@@ -2,7 +2,6 @@
 // that is not here is shown by what was measured on the model that has it.
 
 import { alibiSlopes, noise, rates, relativeBucket, sinusoids, sumOfCosines } from "./math.js";
-import { fixed } from "../shared/messages.js";
 
 const SAMPLED_FROM = 64;
 const RANDOM_BUCKETS = 32;
@@ -55,11 +54,9 @@ const RANDOM_TABLE = 0.5; // standard deviation
  * @property {(facts: Facts, length: number) => Encoding | null} encoding
  * @property {(facts: Facts, x: number[], length: number) => {series: Series[], what: string, sampled: boolean}} byDistance
  * @property {(facts: Facts, count: number) => object} inHead what it does to a head, for `attention`
- * @property {(facts: import("./words.js").PositionFacts) => string} sentence
  */
 
 const one = (y, band) => [{ name: "", head: 0, y, band }];
-const learning = (own) => (own ? ", as training left it" : ", here random, as before training");
 const randomNote = ({ trained }) => (trained ? "" : "Random numbers stand for what training would find.");
 
 // ---- vectors that are added to the tokens ---------------------------------------------------------
@@ -90,7 +87,6 @@ const sinusoidal = {
     const table = sinusoids(count, width, base, halves);
     return { added: (p, i) => table[p * width + i] };
   },
-  sentence: ({ width }) => `Sinusoidal: each position adds its own ${width} sines and cosines.`,
 };
 
 /** The vectors of a learned table, or of a random one: (position, dimension) -> number. */
@@ -155,7 +151,6 @@ const learned = {
     const unit = trained ? Math.sqrt(trained.reduce((sum, v) => sum + v * v, 0) / trained.length) : RANDOM_TABLE;
     return { added: (p, i) => (value(p, i) * RANDOM_TABLE) / unit };
   },
-  sentence: ({ width, own }) => `Learned: each position adds a vector of ${width} numbers${learning(own)}.`,
 };
 
 // ---- pairs that are turned ------------------------------------------------------------------------
@@ -185,7 +180,6 @@ const rotary = {
     return { series: one(x.map((d) => sumOfCosines(d, speed) / speed.length)), what: "mean cosine over the pairs", sampled: false };
   },
   inHead: ({ width, base }) => ({ turned: rates(width, base) }),
-  sentence: ({ width }) => `Rotary: each position turns the ${width / 2} pairs of a query and of a key by its own angles.`,
 };
 
 // ---- numbers that are added to scores -------------------------------------------------------------
@@ -226,7 +220,6 @@ const alibi = {
   }),
   name: "ALiBi",
   source: "score − slope · |distance|, slopes 2^(−8h/H). Press et al. 2022.",
-  sentence: ({ heads, head }) => `ALiBi: head ${head} takes ${fixed(alibiSlopes(heads)[head], 4)} off a score for every token of distance.`,
 };
 
 /** @type {Known} */
@@ -240,7 +233,6 @@ const relative = {
   name: "T5 relative",
   source: "score + b[head, bucket(distance)]: small distances one by one, large ones on a log scale. Raffel et al. 2020, 2.1.",
   note: randomNote,
-  sentence: ({ head, own }) => `T5 relative: by distance, head ${head} adds a number to a score${learning(own)}.`,
 };
 
 // ---- nothing, and what is not known ---------------------------------------------------------------
@@ -257,9 +249,6 @@ const none = {
   encoding: () => null,
   byDistance: (_, x) => ({ series: one(x.map(() => 0)), what: "added", sampled: false }),
   inHead: () => ({}),
-  sentence: ({ name, own }) => (name && !own
-    ? `${name} with its positions taken out: nothing is added, nothing is turned.`
-    : "No positions: nothing is added, nothing is turned."),
 };
 
 /** @param {string} name @returns {Known} of a scheme that only a model's measurements show */
@@ -273,7 +262,6 @@ const measuredAlone = (name) => ({
   encoding: () => null,
   byDistance: () => ({ series: [], what: "", sampled: false }),
   inHead: () => ({}),
-  sentence: (facts) => `${name}: what it does is measured on ${facts.name}.`,
 });
 
 /** @type {Record<string, Known>} */

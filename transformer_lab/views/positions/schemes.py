@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ...positions import alibi_slopes, relative_buckets, rotary_angles, sinusoids
-from ..shared.messages import fixed
 from .numbers import HeadScheme, noise, rates, sums_of_cosines
 
 if TYPE_CHECKING:
@@ -42,26 +41,6 @@ class Sizes:
     max_distance: int
 
 
-@dataclass(frozen=True)
-class PositionFacts:
-    """What a sentence is made from.
-
-    own: whether it is the scheme of the model that was given; name: of that model, or nothing;
-    width: numbers of a position, or in a query and key; largest: change of a weight.
-    """
-
-    scheme: str
-    own: bool
-    name: str
-    width: int
-    heads: int
-    head: int
-    causal: bool
-    test: str
-    shift: int
-    largest: float
-
-
 class Known:
     """One scheme. `adds_vector`: its vectors have d_model numbers; `column`: a column of the
     encoding; `added`, `by_distance_title`: what stands over the pictures of the figure, the first
@@ -89,9 +68,6 @@ class Known:
         """What it does to one head of n positions."""
         return HeadScheme(sizes.width)
 
-    def sentence(self, facts: PositionFacts) -> str:
-        return f"{facts.scheme}: what it does is measured on {facts.name}."
-
     def table(self, model: Transformer, most: int) -> Tensor | None:
         """fp32 what a model has learned of it, up to `most` positions."""
         return None
@@ -103,10 +79,6 @@ class Known:
     def largest(self, shown: Tensor) -> float:
         """The end of their colours."""
         return self.end or float(shown.abs().max()) or 1.0
-
-
-def _learning(own: bool) -> str:
-    return ", as training left it" if own else ", here random, as before training"
 
 
 class Sinusoidal(Known):
@@ -122,9 +94,6 @@ class Sinusoidal(Known):
 
     def in_head(self, sizes, n):
         return HeadScheme(sizes.width, added=self.encoding(sizes, n))
-
-    def sentence(self, facts):
-        return f"Sinusoidal: each position adds its own {facts.width} sines and cosines."
 
 
 class Learned(Known):
@@ -162,10 +131,6 @@ class Learned(Known):
             table *= RANDOM_TABLE / sizes.table.double().square().mean().sqrt()
         return HeadScheme(sizes.width, added=table)
 
-    def sentence(self, facts):
-        random = _learning(facts.own)
-        return f"Learned: each position adds a vector of {facts.width} numbers{random}."
-
     def table(self, model, most):
         module: Any = model.positions
         return module.weight.detach().float().cpu()[:most]
@@ -191,12 +156,6 @@ class Rotary(Known):
 
     def in_head(self, sizes, n):
         return HeadScheme(sizes.width, turned=rates(sizes.width, sizes.base))
-
-    def sentence(self, facts):
-        return (
-            f"Rotary: each position turns the {facts.width // 2} pairs of a query and of a key by "
-            "its own angles."
-        )
 
     def shown(self, encoding, head):
         return encoding.cos()
@@ -234,10 +193,6 @@ class ALiBi(_Biases):
         slopes = alibi_slopes(sizes.heads).double()
         return -slopes.reshape(-1, *[1] * distance.dim()) * distance.abs()
 
-    def sentence(self, facts):
-        slope = float(alibi_slopes(facts.heads)[facts.head])
-        return f"ALiBi: head {facts.head} takes {fixed(slope, 4)} off a score for every token of distance."
-
 
 class Relative(_Biases):
     name = "T5 relative"
@@ -250,10 +205,6 @@ class Relative(_Biases):
             distance, causal=sizes.causal, buckets=len(table), max_distance=most
         )
         return table[found].movedim(-1, 0)
-
-    def sentence(self, facts):
-        random = _learning(facts.own)
-        return f"T5 relative: by distance, head {facts.head} adds a number to a score{random}."
 
     def table(self, model, most):
         """Of the first stack."""
@@ -268,12 +219,6 @@ class NoPositions(Known):
 
     def by_distance(self, sizes, distances, n):
         return torch.zeros(1, len(distances))
-
-    def sentence(self, facts):
-        if facts.name and not facts.own:
-            out = f"{facts.name} with its positions taken out"
-            return f"{out}: nothing is added, nothing is turned."
-        return "No positions: nothing is added, nothing is turned."
 
 
 class MeasuredAlone(Known):

@@ -12,16 +12,18 @@ from torch import Tensor
 from ...hub.which import transformer_of
 from ...hub.wrappers import unwrapped
 from ...model import Transformer
-from ...positions import SCHEMES, scheme
+from ...positions import SCHEMES, alibi_slopes, scheme
 from ..shared.base import css, esm
 from ..shared.codecs import pack_floats, shown_text
+from ..shared.messages import messages
 from ..shared.selection import SelectionView, link_of
 from ..shared.traits import Float, Int
 from .numbers import attention, permutation, put_back
 from .scene import position_scene
-from .schemes import KNOWN, MAX_DISTANCE, Known, PositionFacts, Sizes, known
+from .schemes import KNOWN, MAX_DISTANCE, Known, Sizes, known
 from .trial import Trial, token_names, tried
-from .words import position_sentence
+
+say = messages("positions")
 
 if TYPE_CHECKING:
     from ..marks.scene import Scene
@@ -296,12 +298,12 @@ class PositionView(SelectionView):
 
     @property
     def sentence(self) -> str:
-        facts = PositionFacts(
-            scheme=self.scheme, own=self.own, name=self._given.get("name", "") if self._trial else "",
-            width=self.width, heads=self.heads, head=self._head,
-            causal=self._causal, test=self.test, shift=self._shown_shift, largest=self.largest,
+        return say(
+            "sentence", scheme=self.scheme, own=self.own, width=self.width, pairs=self.width // 2,
+            name=self._given["name"] if self._trial else None, head=self._head, causal=self._causal,
+            slope=float(alibi_slopes(self.heads)[self._head]), test=self.test,
+            shift=self._shown_shift, largest=self.largest,
         )  # fmt: skip
-        return position_sentence(facts)
 
     def _scene(self) -> Scene:
         names = self._given["words"] if self._from_model else self._words["names"]

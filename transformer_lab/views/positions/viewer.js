@@ -8,9 +8,8 @@ import { element } from "../shared/dom.js";
 import { EncodingPanel } from "./encoding.js";
 import { positionNumbers } from "./export.js";
 import { heading } from "./parts.js";
-import { byDistance, changeOf, encodingOf, schemeFacts } from "./scheme.js";
+import { byDistance, changeOf, encodingOf, positionValues, sayPositions, schemeFacts } from "./scheme.js";
 import { known } from "./schemes.js";
-import { positionSentence } from "./words.js";
 import { sheet } from "../shared/sheet.js";
 import { floatsOf, Shell } from "../shared/shell.js";
 
@@ -121,10 +120,7 @@ export class PositionViewer {
   }
 
   #speak({ facts, change, state, computed }) {
-    this.text = positionSentence({
-      scheme: facts.scheme, own: facts.own, name: state.given.words ? state.given.name : "", width: facts.width, heads: facts.heads,
-      head: facts.head, causal: facts.causal, test: state.test, shift: change.shift, largest: change.largest,
-    });
+    this.text = sayPositions("sentence", positionValues(state, facts, change));
     if (this.sentence.textContent !== this.text) this.sentence.textContent = this.text;
     // For scripts and tests: what is shown now.
     this.root.dataset.shown = computed;

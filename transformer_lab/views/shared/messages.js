@@ -122,7 +122,8 @@ export function messages(...catalogues) {
     const value = givenValue(key, name, values);
     let found;
     if (choice === "select") {
-      found = value === null ? "none" : String(value);
+      found = value === null ? "=none" : String(value);
+      if (found[0] === "=" && value !== null) found = "other";
     } else if (typeof value !== "number") {
       throw new Error(`message ${key}: ${name} must be a number, got ${JSON.stringify(value)}`);
     } else if (choice === "below") {

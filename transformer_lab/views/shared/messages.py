@@ -8,7 +8,7 @@ In a template, which is a small part of ICU's MessageFormat:
     {@head}                     another message, with the same values
     {n, plural, =0 {none} one {# token} other {# tokens}}
     {rank, selectordinal, one {#st} two {#nd} few {#rd} other {#th}}
-    {key, select, none {…} true {…} other {…}}      by a word, true or false; none: null, or None
+    {key, select, =none {…} true {…} other {…}}     by a word, true or false; =none: None, or null
     {p, below, 0.005 {…} 0.5 {…} other {…}}         the first number that the value is below
     '{'                         a brace; so too '}' and '#'
 
@@ -139,13 +139,9 @@ class Messages:
         name, choice, cases = node
         value = _of(key, name, values)
         if choice == "select":
-            case = (
-                "none"
-                if value is None
-                else str(value).lower()
-                if isinstance(value, bool)
-                else str(value)
-            )
+            case = "=none" if value is None else str(value)
+            case = case.lower() if isinstance(value, bool) else case
+            case = "other" if case[:1] == "=" and value is not None else case
         elif not _is_number(value):
             raise MessageError(f"message {key}: {name} must be a number, got {json.dumps(value)}")
         elif choice == "below":
