@@ -1,20 +1,8 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { passedHalf, runSentence } from "../../../transformer_lab/views/runs/words.js";
-import { scoresFrom, StepModel } from "../../../transformer_lab/views/runs/scrubber.js";
+import { passedHalf, scoresFrom, StepModel } from "../../../transformer_lab/views/runs/scrubber.js";
 import { nearestStop } from "../../../transformer_lab/views/shared/slider.js";
-
-if (process.env.TL_RUNS) {
-  test("sentences of a run are Python's", () => {
-    const cases = JSON.parse(readFileSync(process.env.TL_RUNS, "utf8"));
-    assert.ok(cases.length >= 12);
-    for (const { facts, scores, sentence } of cases) {
-      assert.equal(runSentence({ ...facts, score: (at, layer, head) => Math.fround(scores[at][layer][head]) }), sentence);
-    }
-  });
-}
 
 test("where scores stand in their bytes", () => {
   const measures = { encoder: ["a", "b"], decoder: ["b", "c"] };

@@ -1,10 +1,6 @@
 """RunView and the scrubber of a TrainingView: what they show is what the snapshots say."""
 
 import itertools
-import json
-import os
-import subprocess
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +12,8 @@ from tests.factories import CountingBatches, learner
 from transformer_lab.tracing.packing import pack_weights, unpack_weights
 from transformer_lab.views import RunView, TrainingView
 from transformer_lab.views.runs.data import KEPT_BYTES, MOST_KEPT, Snapshots, curves, thinned
-from transformer_lab.views.runs.words import RunFacts, run_sentence
+from transformer_lab.views.runs.replay import score_values
+from transformer_lab.views.shared.messages import messages
 
 PROBE = torch.tensor([3, 5, 2, 9, 3, 5, 2, 9])
 NAMES = ["a", "<i>b", "c", "d", "a", "<i>b", "c", "d"]
@@ -173,35 +170,25 @@ def test_long_runs_are_means_of_stretches():
 # -- sentences --------------------------------------------------------------------------------------
 
 
-def sentences():
-    generator = torch.Generator().manual_seed(1)
-    cases = []
-    for growing in (False, True):
-        for unit in ("share", "bits"):
-            scores = torch.rand(5, 2, 3, generator=generator) * 0.3
-            if growing:
-                scores[:, 1, 2] = torch.tensor([0.02, 0.1, 0.3, 0.8, 0.97])
-            for step, layer, head, loss in ((0, 1, 2, None), (40, 1, 2, 1.234), (30, 0, 0, None)):
-                known = [0, 10, 20, 30, 40]
-                facts = RunFacts(step, 45, known, loss, "induction", unit, layer, head, scores)
-                told = dict(step=step, steps=45, known=known, loss=loss, measure="induction",
-                            unit=unit, layer=layer, head=head, layers=2, heads=3)  # fmt: skip
-                cases.append(dict(facts=told, scores=scores.tolist(), sentence=run_sentence(facts)))
-    return cases
+def test_the_chosen_head_is_told_beside_the_best_one():
+    scores = torch.full((4, 2, 3), 0.25)
+    scores[:, 1, 2] = torch.tensor([0.02, 0.3, 0.8, 0.96])
+    values = dict(step=40, steps=45, loss=1.234, measure="induction")
 
+    def sentence(unit, *head):
+        about = score_values(scores, [0, 10, 20, 40], 40, unit, *head)
+        return messages("runs")("sentence", **values, **about)
 
-@pytest.mark.needs("node")
-def test_both_halves_say_the_same(tmp_path):
-    cases = sentences()
-    assert any("by step 30 it had passed half" in case["sentence"] for case in cases)
-    file = tmp_path / "runs.json"
-    file.write_text(json.dumps(cases))
-    script = Path(__file__).parent.parent / "js" / "runs.test.mjs"
-    run = subprocess.run(
-        ["node", "--test", str(script)],
-        env=os.environ | {"TL_RUNS": str(file)}, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
+    start = "Step 40 of 45: loss 1.23 nats per token. Induction: "
+    assert sentence("share", 1, 2) == (
+        f"{start}layer 1, head 2 has .96, more than any other. It began at .02 and ends at .96; by step "
+        "20 it had passed half of its last value."
+    )
+    assert sentence("bits", 0, 1) == (
+        f"{start}layer 0, head 1 has 0.25 bits; layer 1, head 2 has the most, 0.96 bits."
+    )
+    scores = scores[:, 1:, 2:]
+    assert "has .96. It began" in sentence("share", 0, 0)  # of one head alone
 
 
 # -- errors -----------------------------------------------------------------------------------------

@@ -17,9 +17,31 @@ from ..heads.data import ALL_MAPS_BYTES, HeadData
 from ..heads.heads import Heads
 from ..heads.state import HeadTraits
 from ..pages.export import Block, write_page
+from ..shared.messages import messages
 from ..shared.traits import Int
 from .data import Snapshots, curves
-from .words import RunFacts, run_sentence
+
+say = messages("runs")
+
+
+def score_values(
+    scores: Tensor, steps: Sequence[int], step: int, unit: str, layer: int, head: int
+) -> dict[str, Any]:
+    """What is said of a head's score at a step: beside the best head's, and over the whole run.
+
+    Args:
+        scores: [snapshot, layer, head].
+    """
+    now, line = scores[steps.index(step)], scores[:, layer, head].double()
+    best = divmod(int(now.argmax()), now.shape[1])
+    first, last = float(line[0]), float(line[-1])
+    grew = unit == "share" and last - first >= 0.1
+    return dict(
+        unit=unit, layer=layer, head=head, value=float(now[layer, head]), best=float(now[best]),
+        best_layer=best[0], best_head=best[1],
+        most=None if now.numel() == 1 else best == (layer, head), first=first, last=last,
+        half=steps[int((line >= last / 2).nonzero()[0])] if grew else None,
+    )  # fmt: skip
 
 
 class Replay(HeadTraits):
@@ -120,12 +142,15 @@ class Replay(HeadTraits):
         kind, layer, head = self.shown
         measure = self.shown_measure
         loss = self._losses[bisect.bisect_left(self._steps, self.step)]
-        facts = RunFacts(
-            self.step, self._last_step, self._steps, loss, measure,
-            MEASURES[measure].unit if measure else "", layer, head,
-            self._snapshots.scores.get(kind, {}).get(measure),  # type: ignore[arg-type]
-        )  # fmt: skip
-        return run_sentence(facts)
+        values: dict[str, Any] = dict(
+            step=self.step, steps=self._last_step, loss=loss, measure=measure or None
+        )
+        if measure:
+            scores = self._snapshots.scores[kind][measure]
+            values |= score_values(
+                scores, self._steps, self.step, MEASURES[measure].unit, layer, head
+            )
+        return say("sentence", **values)
 
     def row(self, query: int) -> Tensor:
         """[key]: what a query gives to each key at this step, as shown."""

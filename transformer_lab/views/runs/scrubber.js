@@ -8,13 +8,22 @@ import { button, menu } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { Plot } from "../shared/plot.js";
 import { Superseded } from "../shared/requests.js";
-import { amount, runSentence } from "./words.js";
+import { messages } from "../shared/messages.js";
+import runMessages from "./messages.json" with { type: "json" };
 import { nearestStop, slider } from "../shared/slider.js";
 import { headTag } from "../shared/words.js";
 
 const PLAY_EVERY = 160; // ms
 const KEPT_STEPS_BYTES = 48 << 20;
 const FEW_HEADS = 16; // up to which every course has a colour of its own
+
+const sayRun = messages(runMessages);
+
+/**
+ * The first snapshot at which a score has passed half of its last value; -1 where it did not grow by a tenth.
+ * @param {ArrayLike<number>} line
+ */
+export const passedHalf = (line) => (line[line.length - 1] - line[0] < 0.1 ? -1 : Array.from(line).findIndex((x) => x >= line[line.length - 1] / 2));
 
 /**
  * The model as a HeadViewer sees it: the maps are those of the step that is shown.
@@ -306,14 +315,41 @@ export class Scrubber {
     this.#drawLoss(step);
     this.#drawScores(step);
     this.#drawBest();
-    const loss = model.get("_losses")[this.at];
-    this.text = runSentence({
-      step, steps: model.get("_last_step"), known: stops, loss, measure: this.measure, unit: model.get("_units")[this.measure] ?? "",
-      layer: this.layer, head: this.head, layers: this.kind.layers, heads: this.kind.heads, score: this.scores(this.measure),
-    });
+    const loss = model.get("_losses")[this.at] ?? null;
+    this.text = sayRun("sentence", { step, steps: model.get("_last_step"), loss, measure: null, ...this.#values() });
     if (this.sentence.textContent !== this.text) this.sentence.textContent = this.text;
     this.course.setAttribute("aria-label", `Scores over the steps. ${this.text} Arrow keys move from snapshot to snapshot, space plays.`);
     this.loss.setAttribute("aria-label", `Loss over the steps. ${this.text} Arrow keys move from snapshot to snapshot, space plays.`);
+  }
+
+  /** The head with the largest score at the step on view. @param {string} measure */
+  #bestOf(measure) {
+    const { layers, heads } = this.kind;
+    const score = this.scores(measure);
+    let best = { layer: 0, head: 0, value: -Infinity };
+    for (let layer = 0; layer < layers; layer++) {
+      for (let head = 0; head < heads; head++) {
+        const value = score(this.at, layer, head);
+        if (value > best.value) best = { layer, head, value };
+      }
+    }
+    return best;
+  }
+
+  /** What is said of the chosen head's score. */
+  #values() {
+    const { measure, layer, head, stops } = this;
+    if (!measure) return {};
+    const score = this.scores(measure);
+    const best = this.#bestOf(measure);
+    const line = stops.map((_, i) => score(i, layer, head));
+    const unit = this.model.get("_units")[measure];
+    const half = unit === "share" ? passedHalf(line) : -1;
+    return {
+      measure, unit, layer, head, value: line[this.at], best: best.value, best_layer: best.layer, best_head: best.head,
+      most: this.kind.layers * this.kind.heads === 1 ? null : best.layer === layer && best.head === head,
+      first: line[0], last: line[line.length - 1], half: half < 0 ? null : stops[half],
+    };
   }
 
   #drawLoss(step) {
@@ -368,17 +404,7 @@ export class Scrubber {
   #drawBest() {
     const { layers, heads } = this.kind;
     const units = this.model.get("_units");
-    const rows = this.measures.map((name) => {
-      const score = this.scores(name);
-      let best = { layer: 0, head: 0, value: -Infinity };
-      for (let layer = 0; layer < layers; layer++) {
-        for (let head = 0; head < heads; head++) {
-          const value = score(this.at, layer, head);
-          if (value > best.value) best = { layer, head, value };
-        }
-      }
-      return { name, ...best };
-    });
+    const rows = this.measures.map((name) => ({ name, ...this.#bestOf(name) }));
     const several = layers * heads > 1;
     this.bestHint.textContent = several ? "and the top head" : "press to draw";
     const shape = JSON.stringify([several, ...rows.map(({ name }) => name)]);
@@ -403,7 +429,7 @@ export class Scrubber {
       row.setAttribute("aria-current", String(name === this.measure));
       chip.textContent = headTag(layer, head);
       const said = several ? `Choose layer ${layer}, head ${head}, and draw ${name}` : `Draw ${name}`;
-      cell.textContent = amount(value, units[name]);
+      cell.textContent = sayRun("amount", { value, unit: units[name] });
       chip.setAttribute("aria-label", several ? said : `${said}, now ${cell.textContent}`);
       chip.title = said;
     });
