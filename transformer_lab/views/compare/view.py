@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,11 +14,11 @@ from ...tracing.trace import Trace
 from ..pages.export import Block
 from ..shared.base import css, esm
 from ..shared.codecs import pack_floats, shown_text
+from ..shared.messages import messages
 from ..shared.selection import link_of
 from ..shared.travelling import Travelling
 from .data import CompareData
 from .scene import compare_scene
-from .words import Compared, compare_sentence
 
 if TYPE_CHECKING:
     from ...text_model import TextModel
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from ..marks.scene import Scene
 
 ALL_MAPS_BYTES = 4 * 2**20
+NO_MOVE = 5e-4  # a change of a weight below this is none
+
+say = messages("compare")
 
 
 class CompareView(Travelling):
@@ -192,15 +196,49 @@ class CompareView(Travelling):
 
     @property
     def sentence(self) -> str:
+        return say("sentence", **self._values(*(self.selected or (None, None))))
+
+    def _values(self, query: int | None, key: int | None) -> dict[str, Any]:
+        """What the sentence is made of."""
         kind, layer, head = self.shown
-        first, second = self._whole_maps()
         a, b = self._names
-        it = Compared(
-            kind, len(self._kinds) > 1, layer, head, (a, b), self._data.queries[kind].names,
-            self._data.key_names(kind), self._kinds[kind]["causal"], first, second,
-            self.moved(kind), self._data.sinks[kind],
+        values: dict[str, Any] = dict(
+            several=len(self._kinds) > 1, kind=kind, layer=layer, head=head, a=a, b=b
+        )
+        if query is not None and key is not None:
+            return values | {"focus": "pair"} | self._pair(query, key)
+        first, second = self._whole_maps()
+        change = (second.double() - first.double()).abs().nan_to_num(-1)
+        change = change if query is None else change[query][None]
+        row, column = divmod(int(change.argmax()), change.shape[1])
+        if float(change[row, column]) < NO_MOVE:
+            values["change"] = None
+        else:
+            pair = self._pair(row if query is None else query, column)
+            values["change"] = say("pair", a=a, b=b, **pair)
+        if query is not None:
+            x, y = first[query].double(), second[query].double()
+            share = float((y.nan_to_num(0) - x.nan_to_num(0)).abs().sum() / 2)
+            only = b if bool(x.isnan().all()) else a if bool(y.isnan().all()) else None
+            name = self._data.queries[kind].names[query]
+            return values | dict(focus="query", query=name, share=share, only=only)
+        moved = self.moved(kind)
+        best = divmod(int(moved.argmax()), moved.shape[1])
+        return values | dict(
+            focus="head", share=float(moved[layer, head]), top=float(moved[best]),
+            best=best == (layer, head), best_layer=best[0], best_head=best[1],
         )  # fmt: skip
-        return compare_sentence(it, *(self.selected or (None, None)))
+
+    def _pair(self, query: int, key: int) -> dict[str, Any]:
+        """What is said of two tokens; `nothing`: the key is what goes to no token."""
+        kind = self.shown[0]
+        x, y = (float(weights[query, key]) for weights in self._whole_maps())
+        nothing = bool(self._data.sinks[kind]) and key == len(self._data.keys[kind])
+        return dict(
+            query=self._data.queries[kind].names[query], key=self._data.key_names(kind)[key],
+            nothing=nothing, later=self._kinds[kind]["causal"] and key > query and not nothing,
+            x=None if math.isnan(x) else x, y=None if math.isnan(y) else y,
+        )  # fmt: skip
 
     def _scene(self) -> Scene:
         kind, layer, head = self.shown

@@ -6,7 +6,7 @@ import { carriesModel } from "../pages/page_model.js";
 import { shortest } from "../shared/files.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable } from "../shared/colours.js";
-import { compareSentence, placeName } from "./words.js";
+import compareMessages from "./messages.json" with { type: "json" };
 import { radioGroup } from "../shared/controls.js";
 import { element, tokenElement } from "../shared/dom.js";
 import { headStepper } from "../heads/controls.js";
@@ -16,8 +16,10 @@ import { Superseded } from "../shared/requests.js";
 import { sheet } from "../shared/sheet.js";
 import { floatsOf, linearLegend, Shell } from "../shared/shell.js";
 import { Waiting } from "../shared/waiting.js";
-import { short } from "../shared/messages.js";
+import { messages, short } from "../shared/messages.js";
 
+const sayCompare = messages(compareMessages);
+const NO_MOVE = 5e-4; // a change of a weight below this is none
 const KEPT_HEADS = 96;
 const GRID_WIDTH = 300; // px, of the small map of every head
 
@@ -256,12 +258,12 @@ export class CompareViewer {
     return this.model.get("_first").name === name ? floatsOf(this.model, "_first_data") : null;
   }
 
-  /** The pairs that differ most. */
-  #largest(count) {
+  /** The pairs that differ most, in one row or in all. @param {number} count @param {number | null} [row] */
+  #largest(count, row = null) {
     const { first, second } = this.maps;
     const { keys } = this.kind;
     const found = [];
-    for (let i = 0; i < first.length; i++) {
+    for (let i = row === null ? 0 : row * keys; i < (row === null ? first.length : (row + 1) * keys); i++) {
       const difference = Math.abs(second[i] - first[i]);
       if (difference >= 0.00005) found.push({ query: Math.floor(i / keys), key: i % keys, difference });
     }
@@ -277,7 +279,7 @@ export class CompareViewer {
     this.sequential = colourTable("default", shell.theme);
     this.diverging = colourTable("diverging", shell.theme);
     shell.subtitle.textContent = `${kind.layers} ${kind.layers === 1 ? "layer" : "layers"} × ${kind.heads} ${kind.heads === 1 ? "head" : "heads"} · ${names[0]} and ${names[1]}`;
-    this.mapTitle.textContent = placeName(this.#facts(), this.shown.layer, this.shown.head);
+    this.mapTitle.textContent = sayCompare("head", this.#place);
     const gaps = [kind.key_parts, kind.query_parts].some((parts) => parts.some((side) => side.includes(-1)));
     const swapped = kind.key_names.some((name, i) => name.includes("/") && kind.key_parts[0][i] >= 0 && kind.key_parts[1][i] >= 0);
     this.note.textContent = [
@@ -292,13 +294,35 @@ export class CompareViewer {
     this.#speak();
   }
 
-  #facts() {
-    const { kind, shown, names } = this;
-    return {
-      kind: shown.kind, several: Object.keys(this.model.get("_kinds")).length > 1, layer: shown.layer, head: shown.head, names,
-      queries: kind.query_names, keys: kind.key_names, causal: kind.causal, first: this.maps.first, second: this.maps.second,
-      moved: this.moved, heads: kind.heads, nothing: kind.nothing,
-    };
+  /** Whose head is on view. */
+  get #place() {
+    const { kind, layer, head } = this.shown;
+    return { several: Object.keys(this.model.get("_kinds")).length > 1, kind, layer, head };
+  }
+
+  /** What is said of two tokens; `nothing`: the key is what goes to no token. @param {number} query @param {number} key */
+  #pair(query, key) {
+    const { kind, maps } = this;
+    const [x, y] = [maps.first, maps.second].map((map) => map[query * kind.keys + key]).map((value) => (Number.isNaN(value) ? null : value));
+    const nothing = Boolean(kind.nothing) && key === kind.keys - 1;
+    return { query: kind.query_names[query], key: kind.key_names[key], nothing, later: kind.causal && key > query && !nothing, x, y };
+  }
+
+  /** What the sentence is made of. @param {number | null} query @param {number | null} key */
+  #values(query, key) {
+    const { kind: { keys, heads, query_names: queries }, maps, moved, names: [a, b] } = this;
+    const values = { ...this.#place, a, b };
+    if (query !== null && key !== null) return { ...values, focus: "pair", ...this.#pair(query, key) };
+    const [largest] = this.#largest(1, query);
+    const change = largest?.difference >= NO_MOVE ? sayCompare("pair", { a, b, ...this.#pair(largest.query, largest.key) }) : null;
+    if (query !== null) {
+      const [x, y] = [maps.first, maps.second].map((map) => map.subarray(query * keys, (query + 1) * keys));
+      const only = x.every(Number.isNaN) ? b : y.every(Number.isNaN) ? a : null;
+      return { ...values, focus: "query", change, query: queries[query], only, share: x.reduce((sum, value, i) => sum + Math.abs((y[i] || 0) - (value || 0)), 0) / 2 };
+    }
+    const top = Math.max(...moved);
+    const [best, here] = [moved.indexOf(top), values.layer * heads + values.head];
+    return { ...values, focus: "head", change, share: moved[here], top, best: best === here, best_layer: Math.floor(best / heads), best_head: best % heads };
   }
 
   #drawGrid() {
@@ -367,10 +391,9 @@ export class CompareViewer {
   }
 
   #speak() {
-    const facts = this.#facts();
     const focus = this.hover ?? this.selected;
     const inside = focus && (focus.query ?? 0) < this.kind.queries && (focus.key ?? 0) < this.kind.keys ? focus : null;
-    this.text = compareSentence(facts, inside?.query ?? null, inside?.key ?? null);
+    this.text = sayCompare("sentence", this.#values(inside?.query ?? null, inside?.key ?? null));
     if (this.sentence.textContent !== this.text) this.sentence.textContent = this.text;
     this.lock.hidden = !this.selected;
     this.#readout(inside);
@@ -380,7 +403,7 @@ export class CompareViewer {
 
   #readout(spot) {
     if (!spot || spot.query === null || spot.key === null) {
-      this.numbers.replaceChildren(element("span", { class: "tl-quiet" }, "Point at a cell for its numbers."));
+      this.numbers.replaceChildren(element("span", { class: "tl-quiet" }, "Hover over a cell for its numbers."));
       return;
     }
     const { names, kind } = this;
