@@ -13,7 +13,7 @@ from tests.every_view import VIEWS
 from tests.factories import WORDS, small
 from transformer_lab import views
 from transformer_lab.views.patches.words import weight_of
-from transformer_lab.views.patching.words import NAMES
+from transformer_lab.views.shared.messages import messages
 
 MIME = "application/vnd.plotly.v1+json"
 
@@ -135,7 +135,7 @@ def check_patching(view, figure):
     found = {trace.name: trace for trace in figure.data if trace.type == "heatmap"}
     assert len(found) == len(view.grids)
     for site, grid in view.grids.items():
-        z = np.asarray(found[NAMES[site]].z, dtype=np.float64)
+        z = np.asarray(found[messages("patching")("site", site=site)].z, dtype=np.float64)
         np.testing.assert_array_equal(z, grid.values.double())
     assert all("measured" in str(x) for row in found["z"].customdata for x in row)
     assert any("an estimate" in str(x) for row in found["q"].customdata for x in row)

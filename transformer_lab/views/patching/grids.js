@@ -1,12 +1,67 @@
 // What is known of every cell: the estimates and exact numbers of both directions, as Python sends them.
 
 import { floatsOf } from "../shared/shell.js";
-import { Metric } from "./words.js";
+import { fixed, messages } from "../shared/messages.js";
+import patchingMessages from "./messages.json" with { type: "json" };
 
+export const sayPatching = messages(patchingMessages);
+const ALIKE = 1e-6; // of the larger metric, as in desk/grid.py
+// Toward the other run, and away from it.
+const EFFECTS = { denoising: ["restores", "further"], noising: ["removes", "opposes"] };
 const OF_HEADS = ["z", "q", "k", "v", "pattern"];
 const DIRECTIONS = ["denoising", "noising"]; // as in desk/pair.py
 
 /** @typedef {import("./measuring.js").Place} Place */
+
+/**
+ * @typedef {object} Spot a cell
+ * @property {string} site
+ * @property {number} layer
+ * @property {number} place the head, or where `label` stands in the clean prompt
+ * @property {string} label
+ * @property {boolean} shared whether several heads share it
+ * @property {number | null} exact
+ * @property {number | null} estimate
+ */
+
+/** The number that is moved: in words, in the run that is patched and in the one that is put in. */
+class Metric {
+  /** @param {string} told @param {string} direction @param {number} into @param {number} source */
+  constructor(told, direction, into, source) {
+    this.told = told;
+    this.direction = direction;
+    this.into = into;
+    this.source = source;
+    this.between = source - into;
+    this.alike = Math.abs(this.between) <= ALIKE * Math.max(1, Math.abs(source));
+    this.sign = this.between < 0 && !this.alike ? -1 : 1;
+    this.runs = direction === "denoising" ? ["clean", "corrupted"] : ["corrupted", "clean"];
+  }
+
+  /** @param {number} x */
+  amount(x) {
+    const size = Math.abs(this.between);
+    return fixed(x, size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.1 ? 3 : 4);
+  }
+
+  /** What a cell does to the metric. @param {Spot} cell */
+  spot({ exact, estimate, ...cell }) {
+    const change = exact ?? estimate;
+    const x = change === null ? "" : this.amount(this.sign * change);
+    return sayPatching("spot", {
+      ...cell, whole: this.amount(Math.abs(this.between)), measured: exact !== null, both: exact !== null && estimate !== null,
+      effect: change === null ? null : this.alike ? "changes" : EFFECTS[this.direction][Number(x.startsWith("−"))],
+      x: this.alike ? x : x.replace("−", ""), estimate: estimate === null ? "" : this.amount(this.sign * estimate),
+    });
+  }
+
+  /** @param {Spot} cell */
+  sentence(cell) {
+    const [source, into] = this.runs;
+    const of = { [source]: this.amount(this.source), [into]: this.amount(this.into) };
+    return sayPatching("sentence", { ...of, metric: this.told, alike: this.alike, source, into, spot: this.spot(cell) });
+  }
+}
 
 export class Grids {
   /** @param {any} model */

@@ -10,7 +10,7 @@ from ...desk.grid import PatchingGrid
 from ...edits.sites import OF_HEADS
 from ..marks.scene import Axis, Matrix, Panel, Scene
 from ..shared.exports import Array, Numbers
-from .words import NAMES, Metric
+from .metric import Metric, say
 
 ACROSS = 2  # grids in a row
 
@@ -37,7 +37,6 @@ def patching_scene(
     if metric.alike:
         sizes = [grid.values.abs().nan_to_num().max() for grid in grids.values()]
         end = float(max(sizes)) or 1.0
-    sign = 1 if metric.alike else metric.sign
     order = sorted(grids, key=lambda one: one != site)
 
     def axis(one: str) -> str:
@@ -59,12 +58,12 @@ def patching_scene(
             columns = Axis("position", tokens, tokens=True)
         matrix = Matrix(
             values, Axis("layer"), columns, f"toward the {metric.runs[0]} run" if one == site else "",
-            end, signed=True, flipped=sign < 0, says=says, name=NAMES[one],
+            end, signed=True, flipped=metric.sign < 0, says=says, name=say("site", site=one),
             hatched=(grid.exact.isnan() & ~grid.estimate.isnan()).numpy(),
             chosen=chosen if one == site else None,
         )  # fmt: skip
         count = f"{int((~grid.exact.isnan()).sum())} of {int(grid.there.sum())} measured"
-        return Panel(f"{NAMES[one]} · {count}", matrix)
+        return Panel(f"{say('site', site=one)} · {count}", matrix)
 
     rest = [panel(one) for one in order[1:]]
     rows = [rest[i : i + ACROSS] for i in range(0, len(rest), ACROSS)]

@@ -4,7 +4,7 @@ import { entry } from "../shared/colours.js";
 import { radioGroup } from "../shared/controls.js";
 import { element, sizedContext } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
-import { SITE_HINTS, SITE_NAMES } from "./words.js";
+import { sayPatching } from "./grids.js";
 
 const [WIDTH, HEIGHT] = [132, 56];
 
@@ -15,7 +15,7 @@ export class Sites {
     this.names = grids.sites.map(({ site }) => site);
     this.chips = radioGroup({
       label: "Site", part: "site", quiet: true, chosen, choose,
-      choices: this.names.map((site) => ({ value: site, text: SITE_NAMES[site], name: `${SITE_NAMES[site]}: ${SITE_HINTS[site]}` })),
+      choices: this.names.map((site) => ({ value: site, text: sayPatching("site", { site }), name: `${sayPatching("site", { site })}: ${sayPatching("hint", { site })}` })),
     });
     this.root = this.chips.root;
     this.root.classList.add("tl-sites");

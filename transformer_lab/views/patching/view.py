@@ -21,8 +21,8 @@ from ..shared.base import css, esm
 from ..shared.codecs import shown_text
 from ..shared.selection import SelectionView, link_of, sizes_of
 from .data import Desks, Place
+from .metric import Metric, say
 from .scene import patching_scene
-from .words import Metric, Spot, patching_sentence
 
 if TYPE_CHECKING:
     from ..marks.scene import Scene
@@ -234,8 +234,22 @@ class PatchingView(SelectionView):
             where = self._pair["places"][column][0]
             label = self._pair["clean"][where]
         shared = site in OF_HEADS and self._group(site) > 1
-        spot = Spot(site, layer, where, label, cell.exact, cell.estimate, shared)
-        return patching_sentence(self._metric(), spot)
+        metric = self._metric()
+        source, into = metric.runs
+        values = {source: metric.source, into: metric.into}
+        spot = metric.spot(
+            cell.exact,
+            cell.estimate,
+            site=site,
+            layer=layer,
+            place=where,
+            label=label,
+            shared=shared,
+        )
+        return say(
+            "sentence", metric=metric.told, clean=metric.amount(values["clean"]), spot=spot,
+            corrupted=metric.amount(values["corrupted"]), alike=metric.alike, source=source, into=into,
+        )  # fmt: skip
 
     def _metric(self) -> Metric:
         into, source = self._runs[self.direction]

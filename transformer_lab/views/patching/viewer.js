@@ -9,12 +9,11 @@ import { sheet } from "../shared/sheet.js";
 import { linearLegend, Shell } from "../shared/shell.js";
 import { Waiting } from "../shared/waiting.js";
 import { Asking } from "./asking.js";
-import { Grids } from "./grids.js";
+import { Grids, sayPatching } from "./grids.js";
 import { Measuring } from "./measuring.js";
 import { patchingNumbers } from "./numbers.js";
 import { Prompts } from "./prompts.js";
 import { Sites } from "./sites.js";
-import { patchingSentence, SITE_HINTS, SITE_NAMES, spotWords } from "./words.js";
 
 const LARGEST_HEAD = 58; // px, of a head's cell
 const ALONE = "This page has no kernel: what was measured is here, the other cells stay estimates. In a notebook a click measures them.";
@@ -74,7 +73,7 @@ export class PatchingViewer {
   /** A change toward the other run, as a share of the scale. @param {import("./measuring.js").Place} cell */
   #share(cell) {
     const { metric } = this.grids;
-    return metric ? (this.grids.value(cell) * (metric.alike ? 1 : metric.sign)) / this.end : NaN;
+    return metric ? (this.grids.value(cell) * metric.sign) / this.end : NaN;
   }
 
   // ---- building -----------------------------------------------------------------------------
@@ -184,8 +183,8 @@ export class PatchingViewer {
     this.directions.set(model.get("direction"));
     this.asking.draw();
     const heads = grids.isOfHeads(site);
-    this.heading.textContent = SITE_NAMES[site];
-    this.hint.textContent = `${SITE_HINTS[site]} · layer ↓ ${heads ? (grids.group(site) > 1 ? "key-value head" : "head") : "position"} →`;
+    this.heading.textContent = sayPatching("site", { site });
+    this.hint.textContent = `${sayPatching("hint", { site })} · layer ↓ ${heads ? (grids.group(site) > 1 ? "key-value head" : "head") : "position"} →`;
     const cellOf = (layer, place) => ({ site, layer, place });
     const box = /** @type {HTMLElement} */ (this.canvas.parentElement);
     const rows = there.length;
@@ -243,7 +242,7 @@ export class PatchingViewer {
     this.cell.disabled = !there || !isLeft(chosen);
     this.site.disabled = measuring.runs || !here;
     this.every.disabled = measuring.runs || !left;
-    this.site.textContent = `Measure all of ${SITE_NAMES[chosen.site]}`;
+    this.site.textContent = `Measure all of ${sayPatching("site", chosen)}`;
     this.stop.hidden = this.progress.hidden = !measuring.runs;
     Object.assign(this.progress, { max: all.length, value: all.length - left });
     this.root.dataset.measured = String(all.length - left);
@@ -258,12 +257,12 @@ export class PatchingViewer {
     const spot = this.#spot(chosen);
     this.map.mark(pointed && { row: pointed.layer, column: pointed.place }, { row: chosen.layer, column: chosen.place });
     this.prompts.mark(grids.isOfHeads(chosen.site) ? null : spot.place);
-    const told = metric ? patchingSentence(metric, spot) : "Running the other direction …";
+    const told = metric ? metric.sentence(spot) : "Running the other direction …";
     if (this.sentence.textContent !== told) this.sentence.textContent = told;
-    this.readout.textContent = metric ? spotWords(metric, pointed ? this.#spot(pointed) : spot) : "";
+    this.readout.textContent = metric ? metric.spot(pointed ? this.#spot(pointed) : spot) : "";
     this.root.dataset.cell = `${chosen.site}.${chosen.layer}.${chosen.place}`;
     this.canvas.setAttribute("aria-label",
-      `${SITE_HINTS[chosen.site]}: ${grids.size(chosen.site).there.length} layers by ${grids.size(chosen.site).places} ${grids.isOfHeads(chosen.site) ? "heads" : "positions"}. ${told} Arrow keys choose a cell, Enter measures it.`);
+      `${sayPatching("hint", chosen)}: ${grids.size(chosen.site).there.length} layers by ${grids.size(chosen.site).places} ${grids.isOfHeads(chosen.site) ? "heads" : "positions"}. ${told} Arrow keys choose a cell, Enter measures it.`);
     this.root.dataset.direction = model.get("direction");
   }
 
@@ -279,7 +278,7 @@ export class PatchingViewer {
 
   #png() {
     const { chosen, sites } = this;
-    const parts = [{ canvas: this.canvas, title: SITE_HINTS[chosen.site] }, ...sites.names.map((site, i) => ({ canvas: sites.small[i].canvas, title: SITE_NAMES[site] }))];
+    const parts = [{ canvas: this.canvas, title: sayPatching("hint", chosen) }, ...sites.names.map((site, i) => ({ canvas: sites.small[i].canvas, title: sayPatching("site", { site }) }))];
     return sheet({ title: this.model.get("_title"), sentence: this.sentence.textContent, parts, inks: this.shell.inks });
   }
 }
