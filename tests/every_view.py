@@ -53,6 +53,7 @@ def made(tmp_path_factory):
         "HeadView": lambda: views.HeadView(trace, layer=1, head=2),
         "Explorer": lambda: views.Explorer(model, TEXT, edits=[tl.ablate(0, 1)]),
         "ResidualView": lambda: views.ResidualView(trace),
+        "CloudView": lambda: views.CloudView(trace, 1, 2, colour="attention"),
         "WhyView": lambda: views.WhyView(trace, 1, 2, 8, 1),
         "BlockView": lambda: views.BlockView(trace, 1, 2, 8),
         "CompareView": lambda: views.CompareView.of_texts(model, TEXT, TEXT.replace("key", "name")),

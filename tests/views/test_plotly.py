@@ -105,6 +105,13 @@ def check_mix(view, figure):
     assert list(weights.y) == [0, 1, 2] and figure.layout.yaxis.ticktext == ("the", "cat", "the")
 
 
+def check_cloud(view, figure):
+    for side, points in (("queries", view.plane.queries), ("keys", view.plane.keys)):
+        np.testing.assert_allclose(lines(figure)[side].x, points[:, 0])
+        np.testing.assert_allclose(lines(figure)[side].y, points[:, 1])
+    np.testing.assert_allclose(lines(figure)["keys"].customdata, view.plane.pattern.mean(0))
+
+
 def check_patches(view, figure):
     (z,) = maps(figure)
     patches = view.trace.patches
@@ -183,7 +190,7 @@ def check_embedding(view, figure):
 CHECKS = {
     "HeadView": check_head, "Explorer": check_explorer, "ResidualView": check_residual,
     "FlowView": check_flow, "WhyView": check_why, "BlockView": check_block, "CompareView": check_compare, "PositionView": check_position,
-    "MixView": check_mix, "PatchView": check_patches, "TrainingView": check_training,
+    "MixView": check_mix, "CloudView": check_cloud, "PatchView": check_patches, "TrainingView": check_training,
     "RunView": check_run, "EmbeddingView": check_embedding, "SpectrogramView": check_spectrogram,
     "PatchingView": check_patching,
 }  # fmt: skip

@@ -1,6 +1,7 @@
 # The views, one line each: type checkers read this file, and so does __init__.py, which loads a name
 # when it is first used.
 from .block.view import BlockView as BlockView
+from .cloud.view import CloudView as CloudView
 from .compare.view import CompareView as CompareView
 from .embeddings.view import EmbeddingView as EmbeddingView
 from .explorer.view import Explorer as Explorer

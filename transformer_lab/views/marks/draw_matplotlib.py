@@ -355,7 +355,19 @@ def _waterfall(axes: Axes, mark: Waterfall) -> None:
 def _points(axes: Axes, mark: Points) -> None:
     places, colour = np.asarray(mark.places, dtype=float), head_colours()[0]
     sizes = 20 + 500 * np.asarray(mark.sizes, dtype=float)
-    axes.scatter(places[:, 0], places[:, 1], s=sizes, color=colour, alpha=0.75, linewidths=0)
+    shades = None if mark.shades is None else np.asarray(mark.shades, dtype=float)
+    shapes = "Do^s" if mark.groups else "o"
+    for shape, (name, at) in zip(shapes, mark.parts.items(), strict=False):
+        colours = dict(color=colour)
+        if shades is not None and np.isfinite(shades[at]).any():
+            ends = dict(vmin=np.nanmin(shades), vmax=np.nanmax(shades))
+            colours = dict(c=shades[at], cmap=colour_map("sequential_light"), **ends)
+        axes.scatter(
+            places[at, 0], places[at, 1], s=sizes[at], alpha=0.75, marker=shape, label=name,
+            linewidths=0.5 if mark.groups else 0, edgecolors=QUIET, **colours,
+        )  # fmt: skip
+    if mark.groups:
+        axes.legend(frameon=False, fontsize=8)
     for place, name in zip(places, mark.names, strict=True):
         axes.annotate(
             name, tuple(place), xytext=(6, 6), textcoords="offset points", fontsize=9, color=INK,

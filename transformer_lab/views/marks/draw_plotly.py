@@ -218,13 +218,18 @@ def _waterfall(figure: Any, mark: Waterfall, theme: str, where: dict[str, int]) 
 def _points(figure: Any, mark: Points, theme: str, where: dict[str, int]) -> None:
     places = np.asarray(mark.places, dtype=float)
     sizes = np.asarray(mark.sizes, dtype=float)
-    figure.add_scatter(
-        x=places[:, 0], y=places[:, 1], mode="markers+text", textposition="top center",
-        text=[plots.said(name) for name in mark.names], customdata=sizes, showlegend=False,
-        marker=dict(color=plots.heads_of(theme)[0], size=8 + 26 * np.sqrt(sizes)),
-        hovertemplate=f"%{{text}}: (%{{x}}, %{{y}}), {mark.sizes_mean} %{{customdata:.4f}}<extra></extra>",
-        **where,
-    )  # fmt: skip
+    says = mark.sizes_mean if mark.shades is None else mark.shades_mean
+    shades = sizes if mark.shades is None else np.asarray(mark.shades, dtype=float)
+    symbols = ("diamond", "circle", "triangle-up", "square") if mark.groups else ("circle",)
+    for i, (symbol, (name, at)) in enumerate(zip(symbols, mark.parts.items(), strict=False)):
+        figure.add_scatter(
+            x=places[at, 0], y=places[at, 1], mode="markers+text", textposition="top center",
+            text=[plots.said(mark.names[j]) for j in at], customdata=shades[at], name=name,
+            showlegend=bool(name),
+            marker=dict(color=plots.heads_of(theme)[i], size=8 + 26 * np.sqrt(sizes[at]), symbol=symbol),
+            hovertemplate=f"%{{text}}: (%{{x}}, %{{y}}), {says} %{{customdata:.4f}}<extra></extra>",
+            **where,
+        )  # fmt: skip
     if mark.special is not None:
         x, y = mark.special
         figure.add_scatter(

@@ -212,6 +212,8 @@ class Points:
     Args:
         sizes: [point], 0 … 1.
         special: (x, y) of one that is none of them, and its name.
+        groups: a name for each point; every group has a shape of its own.
+        shades: [point], numbers that are shown by colour, `shades_mean` says which; NaN has none.
     """
 
     places: Any
@@ -220,7 +222,16 @@ class Points:
     sizes_mean: str = ""
     special: tuple[float, float] | None = None
     special_name: str = ""
+    groups: Sequence[str] = ()
+    shades: Any = None
+    shades_mean: str = ""
     kind: ClassVar[str] = "points"
+
+    @property
+    def parts(self) -> dict[str, np.ndarray]:
+        """The points of each group."""
+        groups = np.array(self.groups or [""] * len(self.names))
+        return {str(name): np.flatnonzero(groups == name) for name in dict.fromkeys(groups)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,191 @@
+// Queries and keys of a head, or its values and outputs, as points in a plane.
+
+import { drawPoints } from "../marks/points.js";
+import { Answers } from "../shared/answers.js";
+import { colourTable, entry, headColour } from "../shared/colours.js";
+import { putAnew, radioGroup } from "../shared/controls.js";
+import { element } from "../shared/dom.js";
+import { nested, single } from "../shared/files.js";
+import { linked } from "../shared/linked.js";
+import { messages } from "../shared/messages.js";
+import { mounted } from "../shared/mounted.js";
+import { sheet } from "../shared/sheet.js";
+import { floatsOf, Shell } from "../shared/shell.js";
+import cloudMessages from "./messages.json" with { type: "json" };
+
+const sayCloud = messages(cloudMessages);
+const CLOUD_SHOWS = ["scores", "values"];
+const CLOUD_COLOURS = ["token", "position", "attention"];
+const CLOUD_SIDES = { scores: ["queries", "keys"], values: ["outputs", "values"] };
+
+export class CloudViewer {
+  /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
+  constructor(model, root, signal) {
+    this.model = model;
+    this.root = root;
+    this.mark = /** @type {any} */ (null);
+    this.shell = new Shell(model, root, signal, { draw: () => this.draw(), png: () => this.#png(), code: () => `view.plane  # ${this.wanted}`, numbers: () => this.#numbers() });
+    this.pointed = /** @type {number | null} */ (null);
+    /** @type {Answers<any>} */
+    this.answers = new Answers(this.shell, {
+      most: 200, working: sayCloud("working"), names: ({ name }) => [name], show: (plane) => Object.assign(this, { plane }),
+      read: (info, bytes) => this.#read(info, new Float32Array(bytes.buffer ? bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) : bytes)),
+      failed: (name, { message: why }) => sayCloud("failed", { layer: name.split("/")[2], head: name.split("/")[3], why }),
+    });
+    this.plane = this.answers.keep(this.#read(model.get("_plane"), floatsOf(model, "_plane_data")));
+    this.link = linked(model, signal, (spot) => this.#point(spot?.query ?? (spot?.key != null ? this.size.queries + spot.key : null), false));
+    const part = (name, tag, more = {}) => element(tag, { "data-part": name, ...more });
+    this.bar = element("div", { class: "tl-controls" });
+    this.canvas = /** @type {HTMLCanvasElement} */ (part("cloud", "canvas", { role: "application", tabindex: 0 }));
+    this.hint = part("hint", "p", { class: "tl-hint" });
+    this.readout = part("readout", "p", { class: "tl-readout" });
+    this.sentence = part("sentence", "p", { class: "tl-sentence", role: "status", "aria-live": "polite" });
+    root.append(this.shell.header, this.bar, this.shell.message, this.answers.busy, this.hint, this.canvas, this.readout, element("footer", { class: "tl-foot" }, this.sentence));
+    const under = ({ offsetX, offsetY }) => this.hit?.(offsetX, offsetY) ?? null;
+    this.canvas.addEventListener("pointermove", (event) => this.#point(under(event)), { signal });
+    this.canvas.addEventListener("pointerleave", () => this.#point(null), { signal });
+    this.canvas.addEventListener("click", (event) => this.#choose(under(event)), { signal });
+    this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
+    this.answers.follow(["kind", "layer", "head"], () => this.wanted);
+    this.shell.watch(["selected", "shows", "colour"]);
+  }
+
+  get size() {
+    return this.model.get("_kinds")[this.plane.info.kind];
+  }
+
+  get wanted() {
+    const [kind, layer, head] = ["kind", "layer", "head"].map((name) => this.model.get(name));
+    const { layers, heads } = this.model.get("_kinds")[kind];
+    return `plane/${kind}/${Math.min(layer, layers - 1)}/${Math.min(head, heads - 1)}`;
+  }
+
+  /** @param {any} info @param {Float32Array} numbers */
+  #read(info, numbers) {
+    const { queries, keys } = this.model.get("_kinds")[info.kind];
+    let at = 0;
+    const take = (n) => numbers.subarray(at, (at += n));
+    const pairs = (n) => Array.from({ length: n }, () => /** @type {[number, number]} */ (Array.from(take(2))));
+    const places = { queries: pairs(queries), keys: pairs(keys), values: pairs(keys), outputs: pairs(queries) };
+    return { info, places, pattern: take(queries * keys), name: `plane/${info.kind}/${info.layer}/${info.head}` };
+  }
+
+  // ---- what the reader does -----------------------------------------------------------------
+
+  /** A query's number is its own; keys come after them. @param {number | null} point */
+  #point(point, tell = true) {
+    if (point === this.pointed) return;
+    this.pointed = point;
+    if (tell) this.link.hover(point === null ? null : point < this.size.queries ? { query: point, key: null } : { query: null, key: point - this.size.queries });
+    this.shell.redraw();
+  }
+
+  #choose(point) {
+    const { queries } = this.size;
+    const [query, key] = this.model.get("selected") ?? [null, null];
+    const next = point === null ? null : point < queries ? [point === query ? null : point, null] : [query, point - queries === key ? null : point - queries];
+    this.shell.set({ selected: next?.some((x) => x !== null) ? next : null });
+  }
+
+  #key(event) {
+    const count = this.size.queries + this.size.keys;
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (step) this.#point(((this.pointed ?? (step > 0 ? -1 : 0)) + step + count) % count);
+    else if (event.key === "Enter") this.#choose(this.pointed);
+    else if (event.key === "Escape" && this.model.get("selected")) this.shell.set({ selected: null });
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  // ---- drawing ------------------------------------------------------------------------------
+
+  open() {
+    this.answers.open(this.wanted);
+  }
+
+  draw() {
+    const { size, plane, model } = this;
+    this.#controls();
+    const [shows, query] = [model.get("shows"), model.get("selected")?.[0] ?? null];
+    const sides = CLOUD_SIDES[shows];
+    const tokens = [...size.query_tokens, ...size.key_tokens];
+    this.mark = {
+      places: sides.flatMap((side) => plane.places[side]), names: tokens, diamonds: tokens.map((_, i) => i < size.queries),
+      colours: this.#paint(tokens, query), pointed: this.pointed, chosen: query,
+    };
+    const width = Math.min(720, this.root.clientWidth - 2);
+    this.hit = drawPoints(this.canvas, this.mark, this.shell.inks, width, Math.max(260, Math.min(480, 0.75 * width)));
+    const { kind, layer, head, kept, chance } = plane.info;
+    const [at, row] = [CLOUD_SHOWS.indexOf(shows), (i) => plane.pattern.subarray(i * size.keys, (i + 1) * size.keys)];
+    const best = query === null ? 0 : row(query).indexOf(Math.max(...row(query)));
+    const text = sayCloud("sentence", {
+      kind, layer, head, several: Object.keys(model.get("_kinds")).length > 1, shows, kept: kept[at], chance: chance[at],
+      query: query === null ? null : size.query_tokens[query], position: query ?? 0, key: size.key_tokens[best], at: best, weight: row(query ?? 0)[best],
+    });
+    if (this.sentence.textContent !== text) this.sentence.textContent = text;
+    this.canvas.setAttribute("aria-label", sayCloud("canvas", { sentence: text }));
+    this.hint.textContent = `◆ ${sayCloud("group", { group: sides[0] })} · ● ${sayCloud("group", { group: sides[1] })}: ${sayCloud(`${shows}_hint`)}`;
+    this.readout.textContent = this.pointed === null ? sayCloud("try") : this.#told(this.pointed, sides, tokens, query);
+    this.root.dataset.shown = plane.name;
+  }
+
+  #told(point, sides, tokens, query) {
+    const { queries, keys } = this.size;
+    const key = point - queries;
+    return sayCloud("point", {
+      group: sides[key < 0 ? 0 : 1], token: tokens[point], position: key < 0 ? point : key,
+      weight: key < 0 || query === null ? null : this.plane.pattern[query * keys + key], query: query === null ? "" : tokens[query],
+    });
+  }
+
+  #paint(tokens, query) {
+    const { size, plane, model, shell } = this;
+    const table = colourTable("default", shell.theme);
+    const scaled = (x, most) => entry(table, Math.round(255 * Math.min(1, x / (most || 1))));
+    const colour = model.get("colour");
+    if (colour === "position") return tokens.map((_, i) => scaled(i < size.queries ? i : i - size.queries, Math.max(size.queries, size.keys) - 1));
+    const known = [...new Set([...size.key_tokens, ...size.query_tokens])];
+    if (colour === "token") return tokens.map((token) => headColour(known.indexOf(token)));
+    const rows = query === null ? Array.from({ length: size.queries }, (_, i) => i) : [query];
+    const weights = Array.from({ length: size.keys }, (_, j) => rows.reduce((sum, i) => sum + plane.pattern[i * size.keys + j], 0) / rows.length);
+    return tokens.map((_, i) => (i < size.queries ? shell.inks.quiet : scaled(Math.sqrt(weights[i - size.queries]), Math.sqrt(Math.max(...weights)))));
+  }
+
+  #controls() {
+    const { model, shell, plane } = this;
+    const kinds = model.get("_kinds");
+    const numbered = (n, coloured) => Array.from({ length: n }, (_, i) => ({ value: i, text: String(i), colour: coloured ? headColour(i) : undefined }));
+    const group = (label, part, choices, chosen) => radioGroup({ label: sayCloud(label), part, choices, chosen, choose: (value) => shell.set({ [part]: value }) }).root;
+    const named = (names) => names.map((value) => ({ value, text: sayCloud(value) }));
+    putAnew(this.bar, [
+      ...(Object.keys(kinds).length > 1 ? [group("attention_kind", "kind", Object.keys(kinds).map((value) => ({ value, text: value })), plane.info.kind)] : []),
+      group("layer", "layer", numbered(this.size.layers, false), plane.info.layer),
+      group("head_number", "head", numbered(this.size.heads, true), plane.info.head),
+      group("show", "shows", named(CLOUD_SHOWS), model.get("shows")),
+      group("colour", "colour", named(CLOUD_COLOURS), model.get("colour")),
+    ]);
+  }
+
+  #png() {
+    return sheet({ title: this.model.get("_title"), sentence: this.sentence.textContent ?? "", parts: [{ canvas: this.canvas, title: this.hint.textContent ?? "" }], inks: this.shell.inks });
+  }
+
+  /** @returns {import("../shared/files.js").Numbers} */
+  #numbers() {
+    const { plane, size, model } = this;
+    const shows = model.get("shows");
+    const { places, names, diamonds } = this.mark;
+    const along = (means, values) => ({ axes: ["point"], means, values });
+    const [groups, hint] = [CLOUD_SIDES[shows].map((group) => sayCloud("group", { group })), sayCloud(`${shows}_hint`)];
+    return {
+      arrays: {
+        side: along(sayCloud("side"), diamonds.map((is) => groups[is ? 0 : 1])), x: along(hint, places.map(([x]) => single(x))), y: along(hint, places.map(([, y]) => single(y))),
+        weight: { axes: ["query", "key"], means: sayCloud("attention"), values: nested([size.queries, size.keys], (i, j) => single(plane.pattern[i * size.keys + j])) },
+      },
+      axes: { point: names, query: size.query_tokens, key: size.key_tokens },
+    };
+  }
+}
+
+export default mounted(CloudViewer, "cloud");

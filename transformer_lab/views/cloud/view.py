@@ -1,0 +1,151 @@
+"""The tokens as one head sees them, in a plane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+import traitlets as t
+
+from ..pages.export import Block
+from ..shared.base import css, esm
+from ..shared.codecs import pack_floats, shown_token
+from ..shared.messages import messages
+from ..shared.selection import (
+    SelectionView,
+    check_places,
+    check_traced,
+    kind_of,
+    sizes_of,
+    traits_of,
+)
+from ..shared.traits import Int
+from .data import Plane, plane_of
+from .scene import SHOWS, cloud_scene
+
+if TYPE_CHECKING:
+    from ...tracing.trace import Trace
+    from ..marks.scene import Scene
+
+COLOURS = ("token", "position", "attention")
+MOST = 2_000_000  # numbers of other heads that a page holds
+say = messages("cloud")
+
+
+class CloudView(SelectionView):
+    """Queries and keys of one head as points whose products are its scores, or its values and outputs.
+
+    Of all planes these show most: of the scores above each row's mean, which are all that a softmax
+    sees, and of how the values differ. The sentence says how much, beside vectors of the same lengths
+    in random directions. `layer`, `head`, `kind`, `selected` (the chosen query, and key), `shows`
+    ("scores" or "values") and `colour` ("token", "position" or "attention") can be read and set from
+    Python.
+
+    Args:
+        trace: what `transformer_lab.trace(..., keep="all")` returned.
+        layer, head: to begin with.
+        kind: "decoder", "encoder" or "cross"; by default the trace's first choice.
+        batch: which text of the trace.
+        title: by default the model's name.
+        link: as in `HeadView`.
+
+    Raises:
+        ValueError: when the trace has no such place, or did not keep queries, keys and values.
+    """
+
+    _esm: ClassVar[str] = esm("cloud/view.js")
+    _css: ClassVar[str] = css("cloud")
+
+    shows = t.Enum(SHOWS, "scores").tag(sync=True)
+    colour = t.Enum(COLOURS, "token").tag(sync=True)
+    _plane = t.Dict().tag(sync=True)  # of the first screen
+    _plane_data = t.Bytes(b"").tag(sync=True)
+    _note = t.Unicode("").tag(sync=True)
+    _batch = Int(0).tag(sync=True)
+
+    def __init__(
+        self, trace: Trace, layer: int | None = None, head: int = 0, *, kind: str | None = None,
+        batch: int = 0, shows: str = "scores", colour: str = "token", title: str | None = None,
+        link: str | None = None,
+    ):  # fmt: skip
+        check_traced(trace, batch)
+        kind = kind_of(trace, kind)
+        self.trace, self._of = trace, lru_cache(64)(lambda *place: plane_of(trace, *place, batch))
+        sizes = sizes_of(trace)
+        check_places(layer=(layer, sizes[kind]["layers"]), head=(head, sizes[kind]["heads"]))
+        for name, size in sizes.items():
+            own = {"query_tokens": trace.query_tokens(name, batch), "key_tokens": trace.key_tokens(name, batch)}  # fmt: skip
+            size.update({side: [shown_token(x) for x in tokens] for side, tokens in own.items()})  # pyright: ignore
+        super().__init__(**traits_of(trace, batch, title, link, "One head"), _kinds=sizes)
+        self.kind, self.head, self.shows, self.colour = kind, head, shows, colour
+        self.layer = trace.attending(kind)[0] if layer is None else layer
+        self._keep()
+
+    @property
+    def shown(self) -> tuple[str, int, int]:
+        """(kind, layer, head) on view."""
+        size, having = self._kinds[self.kind], self.trace.attending(self.kind)
+        layer = min(having, key=lambda one: abs(one - self.layer))
+        return self.kind, layer, min(self.head, size["heads"] - 1)
+
+    @property
+    def plane(self) -> Plane:
+        """The points on view."""
+        return self._of(*self.shown)
+
+    @property
+    def query(self) -> int | None:
+        """The chosen query."""
+        query = self.selected and self.selected[0]
+        return None if query is None else min(query, len(self.plane.queries) - 1)
+
+    @property
+    def sentence(self) -> str:
+        kind, layer, head = self.shown
+        plane, size, query, key = self.plane, self._kinds[kind], self.query, 0
+        if query is not None:
+            key = int(plane.pattern[query].argmax())
+        return say(
+            "sentence", kind=kind, layer=layer, head=head, several=len(self._kinds) > 1,
+            shows=self.shows, kept=plane.kept[SHOWS.index(self.shows)],
+            chance=plane.chance[SHOWS.index(self.shows)],
+            query=None if query is None else size["query_tokens"][query], position=query or 0,
+            key=size["key_tokens"][key], at=key, weight=float(plane.pattern[query or 0, key]),
+        )  # fmt: skip
+
+    def _scene(self) -> Scene:
+        return cloud_scene(self._title, self.sentence, self.plane, self._kinds[self.kind], self.shows, self.colour, self.query)  # fmt: skip
+
+    # -- for the browser ------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        info, (data,) = self._block(*self.shown)
+        self._plane, self._plane_data = info, data
+
+    def _block(self, kind: str, layer: int, head: int) -> tuple[dict[str, Any], list[bytes]]:
+        one = self._of(kind, layer, head)
+        info = dict(kind=kind, layer=layer, head=head, kept=one.kept, chance=one.chance)
+        parts = (one.queries, one.keys, one.values, one.outputs, one.pattern)
+        return info, [pack_floats(torch.cat([x.flatten() for x in parts]))]
+
+    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        if question.get("type") != "block":
+            return super()._answer(question)
+        _, kind, layer, head = str(question["name"]).split("/")
+        info, buffers = self._block(kind, int(layer), int(head))
+        return {"type": "block", "info": info}, buffers
+
+    def _page_state(self, **options: Any) -> dict[str, Any]:
+        self._keep()
+        return super()._page_state(**options)
+
+    def _blocks(self, **options: Any) -> Iterable[Block]:
+        left = MOST
+        for kind, size in self._kinds.items():
+            for layer in self.trace.attending(kind):
+                for head in range(size["heads"]):
+                    left -= (size["queries"] + 4) * (size["keys"] + 4)
+                    if left > 0 and (kind, layer, head) != self.shown:
+                        yield Block(f"plane/{kind}/{layer}/{head}", *self._block(kind, layer, head))
