@@ -19,7 +19,9 @@ def test_a_cell_says_what_it_restores_and_removes():
     )
     assert head(AWAY, 0.5, None) == "Head 2 of layer 1 moves it 0.5 the other way."
     assert head(BACK, None, 28.5).endswith("restores an estimated 28.5 of 12.4 (not measured).")
-    assert head(BACK, None, -28.5).endswith("moves it an estimated 28.5 further away (not measured).")
+    assert head(BACK, None, -28.5).endswith(
+        "moves it an estimated 28.5 further away (not measured)."
+    )
     assert head(BACK, 1.0, None, "attn_out", label="cat", place=5, layer=0) == (
         "What attention adds in layer 0 at “cat” (5) restores 1.0 of 12.4."
     )
