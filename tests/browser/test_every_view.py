@@ -272,8 +272,10 @@ TOGETHER = (
             return JSON.stringify([part.tagName, String(part.getAttribute("class")), place, drawn]);
         });
     };
-    let turn = 0; // a background is on its way for a moment
-    await rest(() => (document.getAnimations().length ? ++turn : places()));
+    // A background is on its way for a moment, and a cloud says after its first paint how it is drawn.
+    const coming = () => document.getAnimations().length || document.querySelector("[data-part=space-note]:empty");
+    let turn = 0;
+    await rest(() => (coming() ? ++turn : places()));
     return Object.fromEntries(Object.entries(roots).map(([name, root]) => [name, look(root)]));
 }"""
 )
