@@ -112,7 +112,7 @@ def test_in_a_notebook_plotly_stands_once_on_the_page(in_space, whole, tmp_path)
     reach(1, "[data-selected='12']")
     reach(2, "[data-selected='12,']")
     sentence = frames[2].locator("[data-part=sentence]")
-    assert "“.” looks" in sentence.inner_text()
+    assert "“.” attends" in sentence.inner_text()
     # In the book the script is a file beside the pages.
     assert live_views(book, plotly="plotly.js") == 4
     (tmp_path / "plotly.js").write_text(shared_script())

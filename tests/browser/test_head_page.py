@@ -188,7 +188,7 @@ def test_what_goes_to_nothing_stands_apart_and_is_no_key(open_page, map_of):
     assert text(page, "number") == f"{nothing[query]:.4f}" and "→ to nothing" in text(
         page, "readout"
     )
-    assert "to nothing. That is no token" in text(page, "sentence")
+    assert "to nothing. That is not a token" in text(page, "sentence")
     canvas.click(position=cell)  # chooses the row alone
     assert root.get_attribute("data-selected") == "5,"
     page.mouse.move(5, 5)

@@ -25,7 +25,7 @@ def test_spans_go_both_ways(notebook):
     drag(page, 0, 2)
     book.until("view.block", "((5, 9), (0, 3))")
     said = eval(book.run("view.sentence"))
-    assert " on average; even attention" in said
+    assert " on average; uniform attention" in said
     page.wait_for_function(SAID, arg=said)
     book.run("view.mark((10, 13), (4, 6))\n0")
     page.wait_for_selector("[data-between='10,13,4,6']")

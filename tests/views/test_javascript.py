@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from transformer_lab.heads.spans import why_not_between
-from transformer_lab.views.shared.messages import change_text, fixed
-from transformer_lab.views.shared.words import (
+from transformer_lab.views.shared.map_sentences import (
     Seen,
     between_sentence,
     cell_sentence,
@@ -22,6 +21,7 @@ from transformer_lab.views.shared.words import (
     query_sentence,
     spread_sentence,
 )
+from transformer_lab.views.shared.messages import change_text, fixed
 
 FILES = sorted((Path(__file__).parent / "js").glob("*.test.mjs"))
 ALL = "for (const file of process.argv.slice(1)) await import(file);"

@@ -7,7 +7,7 @@ import torch
 
 import transformer_lab as tl
 from tests.views.explorer.test_view import FRENCH, TEXT, text_model
-from transformer_lab.views.shared.messages import short
+from transformer_lab.views.shared.messages import percent
 
 A, B = (4, 7), (0, 3)
 
@@ -26,18 +26,20 @@ def edited(view):
 
 def test_the_sentence_is_of_the_weights_on_view_and_of_what_edits_change(view):
     shares = [float(tl.heads.share_between(one, A, B)[1, 2]) for one in (view.trace, edited(view))]
-    before, after = map(short, shares)
+    before, after = map(percent, shares)
     assert before != after
     assert f" give {after} of their attention to “" in view._attention_sentence()
     view._options = {"map": "before"}
     assert f" give {before} of their attention to “" in view._attention_sentence()
     view._options = {"map": "difference"}
     told = view._attention_sentence()
-    assert "the edits take what “" in told and told.endswith(f", from {before} to {after}.")
+    assert "attention of “" in told and told.endswith(
+        f": {before} before the edits, {after} after."
+    )
     view.edits = []
     view.edits = [tl.ablate(1, 0)]  # beside it: nothing changes here
     view._options = {"map": "difference"}
-    assert view._attention_sentence().endswith(f", on average, at {before}.")
+    assert view._attention_sentence().endswith(f": {before} before the edits, {before} after.")
     view.selected = (5, 1)
     assert "does not change" in view._attention_sentence()
     view.mark()
@@ -106,7 +108,7 @@ def test_files_and_figures_are_of_the_block(view):
 def test_cross_attention_goes_from_what_is_written_to_what_is_read():
     view = tl.explore(text_model("encoder-decoder"), TEXT, FRENCH, layer=1, head=0, a=(2, 5), b=(1, 4))  # fmt: skip
     share = float(tl.heads.share_between(view.trace, (2, 5), (1, 4), kind="cross")[1, 0])
-    assert f" give {short(share)} of their attention" in view.sentence
+    assert f" give {percent(share)} of their attention" in view.sentence
     view.kind = "encoder"
     assert view.block is None
     model = object.__new__(tl.ImageModel)

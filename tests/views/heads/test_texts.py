@@ -7,6 +7,7 @@ import traitlets
 import transformer_lab as tl
 from tests.factories import WORDS, small
 from transformer_lab.views import HeadView
+from transformer_lab.views.shared.messages import percent
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_mean_and_spread_say_over_what(texts):
     assert view.selected is None  # the average has nine positions
     assert view.sentence.startswith(
         "Layer 1, head 2, mean over 3 texts, positions 0–8, which all texts have: "
-        "after the first token, the largest weight is “"
+        "after the first token, the strongest link is “"
     )
     torch.testing.assert_close(view.row(7), average.mean[7])
     assert (
@@ -50,14 +51,14 @@ def test_mean_and_spread_say_over_what(texts):
     view._options = {"hide_first": True}  # rescaled rows of it would mean nothing
     torch.testing.assert_close(view.row(7), average.spread[7])
     query, key = divmod(int(average.spread.argmax()), 9)
-    size = f"{average.spread.max():.2f}"[1:]
+    size = percent(float(average.spread.max()))
     assert view.sentence == (
         "Layer 1, head 2, spread over 3 texts, positions 0–8, which all texts have: what "
         f"“{query}” gives to “{key}” differs most, by {size} (standard deviation)."
     )
     assert view.png()[:4] == b"\x89PNG"
     view.selected = (1, 5)
-    assert view.sentence.endswith("the texts do not differ here to speak of.")
+    assert view.sentence.endswith("the texts hardly differ here.")
 
 
 def test_a_page_holds_every_text_of_a_small_batch_or_says_which(texts, monkeypatch):

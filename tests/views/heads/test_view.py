@@ -14,6 +14,7 @@ from transformer_lab.views import HeadView
 from transformer_lab.views.heads.scene import heads_panel, map_of
 from transformer_lab.views.marks.draw_matplotlib import figure_of
 from transformer_lab.views.marks.scene import Axis, Matrix, Panel, Scene
+from transformer_lab.views.shared.messages import percent
 
 
 def test_state_is_bytes_and_names_are_few(trace):
@@ -43,20 +44,17 @@ def test_bad_places_are_refused_in_one_sentence(trace):
 def test_sentences_follow_the_selection(trace):
     view = HeadView(trace, layer=1, head=2)
     whole = view.sentence
-    assert whole.startswith("Layer 1, head 2: after the first token, the largest weight is “")
+    assert whole.startswith("Layer 1, head 2: after the first token, the strongest link is “")
     view.selected = (8, None)
     best = int(trace.pattern(1, 2)[8].argmax())
-    assert "“it” looks" in view.sentence
+    assert "“it” attends" in view.sentence
     assert f"“{trace.key_tokens()[best]}”" in view.sentence
     view.selected = [8, 1]
     assert view.selected == (8, 1)
     weight = float(trace.pattern(1, 2)[8, 1])
-    assert (
-        f"gives {f'{weight:.2f}'.lstrip('0') if weight >= 0.005 else '<.01'} of its"
-        in view.sentence
-    )
+    assert f"gives {percent(weight)} of its attention" in view.sentence
     view.selected = (1, 8)
-    assert "cannot look at “it”, which comes later" in view.sentence
+    assert "cannot attend to “it”, which comes later" in view.sentence
     view.selected = None
     assert view.sentence == whole
 

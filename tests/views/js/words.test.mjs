@@ -6,7 +6,7 @@ import { duration, figures } from "../../../transformer_lab/views/runs/training.
 import { lineScene } from "../../../transformer_lab/views/heads/line_scene.js";
 import { whyNotBetween } from "../../../transformer_lab/views/heads/between.js";
 import { fixed, short, changeText } from "../../../transformer_lab/views/shared/messages.js";
-import { betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, headTag, keySentence, moved, querySentence, spreadSentence } from "../../../transformer_lab/views/shared/words.js";
+import { betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, headTag, keySentence, moved, querySentence, spreadSentence } from "../../../transformer_lab/views/shared/map_sentences.js";
 
 test("short numbers", () => {
   assert.deepEqual([0.61, 1, 0, 0.004, 0.005, 12.3].map((w) => short(w)), [".61", "1.00", ".00", "<.01", ".01", "12.30"]);
@@ -34,10 +34,10 @@ test("one line is one", () => {
 test("of changes that are equal but for rounding, the first is named", () => {
   const seen = { kind: "cross", layer: 0, head: 1, several: false, queries: ["a"], keys: ["x", "y", "z"] };
   const told = differenceSentence(seen, () => new Float32Array([0.1, -0.39999, 0.40001]), null);
-  assert.equal(told, "Layer 0, head 1: the edits change “a” → “y” most (−.40).");
+  assert.equal(told, "Layer 0, head 1: your edits change “a” → “y” most (−.40).");
 });
 
-// Written by the Python test beside this one, from views/shared/words.py: both halves must say the same.
+// Written by the Python test beside this one, from views/shared/map_sentences.py: both halves must say the same.
 if (process.env.TL_SENTENCES) {
   test("sentences are Python's", () => {
     const { sentences: cases, numbers, changes } = JSON.parse(readFileSync(process.env.TL_SENTENCES, "utf8"));

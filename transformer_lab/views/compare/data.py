@@ -12,7 +12,7 @@ from torch import Tensor
 from ...graphs import analyses
 from ...tracing.trace import Trace
 from ..shared.codecs import shown_token
-from ..shared.words import TO_NOTHING
+from ..shared.map_sentences import TO_NOTHING
 
 LONGEST = 256  # tokens of the aligned texts
 

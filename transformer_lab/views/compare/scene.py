@@ -9,7 +9,7 @@ from torch import Tensor
 from ..heads.masks import causal_gaps
 from ..marks.scene import Axis, Matrix, Panel, Scene
 from ..shared.exports import Array, Numbers
-from ..shared.words import TO_NOTHING
+from ..shared.map_sentences import TO_NOTHING
 
 
 def compare_scene(

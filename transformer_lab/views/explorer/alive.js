@@ -3,7 +3,8 @@
 // the model is the page's.
 
 import { made } from "./edits.js";
-import { droppedNote, outcomeSentence, partsAt, runCode, subjectOf, withoutHead, writtenSentence } from "./prose.js";
+import { droppedNote, outcomeSentence, partsAt, runCode, subjectOf, writtenSentence } from "./prose.js";
+import { withoutHead } from "../shared/map_sentences.js";
 import { outcomeOf, readingOf } from "./reading.js";
 import { headBlock, mapTraits, NO_BYTES, noMaps, readingName } from "../heads/reading.js";
 import { carriesModel, PageModel } from "../pages/page_model.js";

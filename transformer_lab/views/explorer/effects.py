@@ -10,7 +10,7 @@ from typing import Any
 from ...training.in_use import is_training
 from ..heads.heads import Place, name_of
 from ..pages.export import Block
-from ..shared.words import head_name, long_time
+from ..shared.map_sentences import long_time, without_head
 from .runs import Outcome, Reading, Runs
 
 EFFECTS_WITHIN = 180.0  # seconds that a page may take to compute what each head does
@@ -57,7 +57,7 @@ class HeadEffects:
     @staticmethod
     def _summed_up(reading: Reading, place: Place, effect: Outcome) -> dict[str, Any]:
         several = len(reading.trace.kinds) > 1
-        told = effect.sentence(f"Without {head_name(*place, several=several, first=False)}")
+        told = effect.sentence(without_head(*place, several))
         row = effect.rows[0] if effect.rows else None
         return {
             "kl": effect.kl,

@@ -5,7 +5,7 @@ import { hearChanges, hearOf } from "../shared/hearing.js";
 import { floatsOf } from "../shared/shell.js";
 import { rowsOf } from "./table_rows.js";
 import { fixed, quoted } from "../shared/messages.js";
-import { moved } from "../shared/words.js";
+import { moved } from "../shared/map_sentences.js";
 
 /** Names of a head's share from A to B and of its control, short names, and what they are. */
 export const FROM_A_TO_B = [

@@ -5,7 +5,7 @@ import { element } from "../shared/dom.js";
 import { headOff } from "./edits.js";
 import { changeOf } from "./facts.js";
 import { quoted, short, changeText } from "../shared/messages.js";
-import { headName } from "../shared/words.js";
+import { headName } from "../shared/map_sentences.js";
 
 const LEAST_CHANGE = 0.01; // of a probability, or a share: less is nothing to speak of
 const FULL_DOT = 0.05; // where no head changes as much, no dot is full size

@@ -9,9 +9,6 @@ const someOf = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 /** The beginning of a sentence on what edits do. @param {import("./edits.js").Edit[]} edits */
 export const subjectOf = (edits) => (edits.length === 1 ? edits[0].subject : `With these ${edits.length} edits`);
 
-/** The same of one head that is switched off alone. @param {{kind: string, layer: number, head: number}} place @param {boolean} several kinds of attention */
-export const withoutHead = ({ kind, layer, head }, several) => `Without ${several ? `${kind} ` : ""}layer ${layer}, head ${head}`;
-
 /**
  * What edits do at a position.
  * @param {string} subject

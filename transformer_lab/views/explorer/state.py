@@ -13,9 +13,9 @@ from ...edits.kinds import Edit
 from ..heads.heads import Heads, Place, first_traits
 from ..heads.state import HeadTraits
 from ..shared.codecs import shown_text, shown_token
+from ..shared.map_sentences import plural
 from ..shared.selection import link_of
 from ..shared.traits import Int
-from ..shared.words import plural
 from .edits import Edits, print_code, run_code
 from .effects import HeadEffects
 from .exact import read_ids, words_of

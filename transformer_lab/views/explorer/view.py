@@ -22,8 +22,13 @@ from ..pages.carried import Carried
 from ..pages.carrying import carry, for_readers
 from ..pages.export import Block
 from ..shared.base import css, esm, one_line
+from ..shared.map_sentences import (
+    Seen,
+    between_change_sentence,
+    between_sentence,
+    difference_sentence,
+)
 from ..shared.selection import link_of
-from ..shared.words import Seen, between_change_sentence, between_sentence, difference_sentence
 from .edits import Edits
 from .effects import HeadEffects
 from .runs import Runs

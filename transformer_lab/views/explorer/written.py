@@ -9,8 +9,8 @@ from typing import Any
 import traitlets as t
 
 from ..shared.codecs import shown_token
+from ..shared.map_sentences import plural
 from ..shared.messages import quoted
-from ..shared.words import plural
 from .runs import Reading
 from .state import Explored
 

@@ -15,7 +15,7 @@ from ...heads.over_texts import AverageMap, aligned_texts, average_map, by_dista
 from ...tracing.maps import padded
 from ..pages.export import Block
 from ..shared.codecs import pack_floats
-from ..shared.words import Seen
+from ..shared.map_sentences import Seen
 from .heads import Heads, Place, name_of
 
 if TYPE_CHECKING:

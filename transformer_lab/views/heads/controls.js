@@ -3,7 +3,7 @@
 import { COLOUR_MAPS, headColour } from "../shared/colours.js";
 import { button, checkbox, menu } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
-import { headTag } from "../shared/words.js";
+import { headTag } from "../shared/map_sentences.js";
 
 /**
  * ◀ L5H3 ▶: one head back, or on, through all layers.

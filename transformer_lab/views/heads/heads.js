@@ -19,7 +19,7 @@ import { Readout } from "./readout.js";
 import { highest, median, scaleEnd } from "./scale.js";
 import { Superseded } from "../shared/requests.js";
 import { hasFixedHeight } from "../shared/screen.js";
-import { headTag } from "../shared/words.js";
+import { headTag } from "../shared/map_sentences.js";
 import { Thumbnails } from "./thumbnails.js";
 import { Waiting } from "../shared/waiting.js";
 

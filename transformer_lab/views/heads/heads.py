@@ -12,8 +12,7 @@ from torch import Tensor
 from ...tracing.weights import as_shown
 from ..pages.export import Block
 from ..shared.codecs import shown_text
-from ..shared.selection import check_traced
-from ..shared.words import (
+from ..shared.map_sentences import (
     Seen,
     cell_sentence,
     head_sentence,
@@ -21,6 +20,7 @@ from ..shared.words import (
     query_sentence,
     spread_sentence,
 )
+from ..shared.selection import check_traced
 from .data import HeadBytes, HeadData
 from .scene import PinnedMap, ShownHead
 

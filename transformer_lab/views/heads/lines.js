@@ -1,7 +1,7 @@
 // Attention as lines between two columns of tokens.
 
 import { element, say, sizedContext, tokenElement } from "../shared/dom.js";
-import { TO_NOTHING } from "../shared/words.js";
+import { TO_NOTHING } from "../shared/map_sentences.js";
 
 const ALL_UP_TO = 64; // tokens; of longer texts the neighbourhood of the focus is shown
 const AROUND = 10;

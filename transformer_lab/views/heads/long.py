@@ -19,7 +19,14 @@ from ...tracing.maps import rows_told
 from ...tracing.pyramid import SIDE, Pyramid, Span
 from ..pages.export import Block
 from ..shared.codecs import pack_weights
-from ..shared.words import EVEN, Seen, cell_sentence, key_sentence, query_sentence, standing_out
+from ..shared.map_sentences import (
+    EVEN,
+    Seen,
+    cell_sentence,
+    key_sentence,
+    query_sentence,
+    standing_out,
+)
 from .data import THUMBNAIL, HeadBytes, HeadData
 from .heads import ROWS_FOR_A_SENTENCE, Heads, Place, Shows, Spot, name_of, place_of
 from .scene import PinnedMap, ShownHead

@@ -9,7 +9,7 @@ import { Superseded } from "../shared/requests.js";
 import { hasFixedHeight } from "../shared/screen.js";
 import { Waiting } from "../shared/waiting.js";
 import { quoted, short } from "../shared/messages.js";
-import { betweenSentence, headTag } from "../shared/words.js";
+import { betweenSentence, headTag } from "../shared/map_sentences.js";
 import { whyNotBetween } from "./between.js";
 import { headStepper, viewControls } from "./controls.js";
 import { SharedPlace } from "./faces.js";

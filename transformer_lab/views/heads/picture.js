@@ -1,7 +1,7 @@
 // The view as one PNG: what is on view of every head, lines and map side by side, with title and sentence.
 
 import { drawScale, LEGEND_HEIGHT, scalesOf, wrapped } from "../shared/sheet.js";
-import { TO_NOTHING } from "../shared/words.js";
+import { TO_NOTHING } from "../shared/map_sentences.js";
 
 const PAD = 16;
 const PICTURE_TOP = 44;

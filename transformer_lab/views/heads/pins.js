@@ -5,7 +5,7 @@ import { button } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { HeatMap } from "../shared/heat_map.js";
 import { short, changeText } from "../shared/messages.js";
-import { headTag, TO_NOTHING } from "../shared/words.js";
+import { headTag, TO_NOTHING } from "../shared/map_sentences.js";
 
 const MOST_PINS = 4; // as Python's
 const FULL = `${MOST_PINS} heads are pinned, as many as stand side by side: unpin one first`;

@@ -4,13 +4,13 @@ import { largest } from "../shared/attention.js";
 import { element, say, tokenElement } from "../shared/dom.js";
 import { MANY_QUERIES } from "./line_scene.js";
 import { quoted } from "../shared/messages.js";
-import { betweenChangeSentence, betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, nothingSentence, querySentence, spreadSentence, TO_NOTHING } from "../shared/words.js";
+import { betweenChangeSentence, betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, keySentence, nothingSentence, querySentence, spreadSentence, TO_NOTHING } from "../shared/map_sentences.js";
 
 const SAMPLED_ROWS = 256;
 
 /**
  * @typedef {object} Scene
- * @property {import("../shared/words.js").Seen} seen
+ * @property {import("../shared/map_sentences.js").Seen} seen
  * @property {import("./line_scene.js").Spot | null} focus
  * @property {boolean} locked whether the focus is the locked selection
  * @property {(query: number) => Float32Array} rowOf as shown

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..marks.scene import Axis, Matrix, Panel, Scene, Thumbnails
 from ..shared.exports import Array, Numbers
+from ..shared.map_sentences import TO_NOTHING
 from ..shared.messages import short
-from ..shared.words import TO_NOTHING
 from .masks import causal_gaps
 
 NUMBERED = 12  # tokens up to which every weight is written

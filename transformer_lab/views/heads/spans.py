@@ -11,8 +11,8 @@ import traitlets as t
 from ...heads.spans import Span, as_span, even_between, why_not_between
 from ..pages.export import Block
 from ..shared.codecs import pack_floats
+from ..shared.map_sentences import between_sentence
 from ..shared.traits import Int
-from ..shared.words import between_sentence
 from .heads import Heads, Place, name_of, place_of
 from .state import HeadTraits
 

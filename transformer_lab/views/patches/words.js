@@ -2,7 +2,7 @@
 
 import { weightOf } from "../shared/codecs.js";
 import { short } from "../shared/messages.js";
-import { EVEN } from "../shared/words.js";
+import { EVEN } from "../shared/map_sentences.js";
 
 const PATCHES_NAMED = 3;
 const LEAST = 0.005; // of a row, below which what is lacking may be rounding

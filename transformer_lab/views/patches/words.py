@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...tracing.packing import WEIGHT_SCALE
+from ..shared.map_sentences import EVEN
 from ..shared.messages import short
-from ..shared.words import EVEN
 
 NAMED = 3  # patches in the sentence
 LEAST = 0.005  # of a row, below which what is lacking may be rounding

@@ -11,7 +11,7 @@ import { Superseded } from "../shared/requests.js";
 import { messages } from "../shared/messages.js";
 import runMessages from "./messages.json" with { type: "json" };
 import { nearestStop, slider } from "../shared/slider.js";
-import { headTag } from "../shared/words.js";
+import { headTag } from "../shared/map_sentences.js";
 
 const PLAY_EVERY = 160; // ms
 const KEPT_STEPS_BYTES = 48 << 20;

@@ -15,9 +15,9 @@ from ...edits.kinds import Edit, EditError
 from ...edits.makers import edit_from_dict
 from ...hub.network import Network
 from ..pages.export import Block
+from .map_sentences import long_time
 from .selection import SelectionView
 from .traits import Float, Int
-from .words import long_time
 
 PAGE_SECONDS = 60  # what a saved page's effects may take to compute
 

@@ -15,8 +15,8 @@ from ...edits.makers import ablate
 from ...hub.network import Inputs, Network, Output
 from ...hub.shield import no_grad
 from ...tracing.trace import Trace
+from .map_sentences import moved
 from .messages import change_text, short
-from .words import moved
 
 TOP = 5
 Told = TypeVar("Told")

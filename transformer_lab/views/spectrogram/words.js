@@ -2,7 +2,7 @@
 
 import { editWords, placeWords } from "../shared/edit_words.js";
 import { fixed, NOTHING, quoted, short } from "../shared/messages.js";
-import { EVEN } from "../shared/words.js";
+import { EVEN } from "../shared/map_sentences.js";
 
 const WIDE = 4; // a stretch longer than this part of the sound is no place
 

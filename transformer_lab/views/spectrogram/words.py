@@ -8,8 +8,8 @@ from itertools import accumulate
 from typing import Any
 
 from ..shared.edit_words import edit_words, place_words
+from ..shared.map_sentences import EVEN
 from ..shared.messages import NOTHING, fixed, quoted, short
-from ..shared.words import EVEN
 
 WIDE = 4  # a stretch longer than this part of the sound is no place
 

@@ -1,0 +1,239 @@
+// What is said of an attention map: the values of its messages, computed from its weights.
+
+import { messages, NOTHING } from "./messages.js";
+
+// Two processors, or Python and a browser, find the same number but for its last bits. What is said
+// must not depend on them where numbers are even by their nature: shares of 1/2 or 1/8, equal keys.
+const EQUAL = 1e-4; // changes that differ by less are equal; these are made of rounded weights
+export const EVEN = 1e-5; // weights that differ by less are even
+export const TO_NOTHING = "to nothing"; // the column beside a map
+
+const sayMap = messages();
+
+/** What a change did to a written value. @param {string} before @param {string} after @param {string} [about] */
+export const moved = (before, after, about = "") => sayMap("moved", { same: before === after, before, after, about });
+
+/**
+ * How many decimals are right, given how far a weight may be from Python's.
+ * @param {number} error
+ */
+export function decimalsFor(error) {
+  return error > 5e-4 ? 2 : error > 5e-5 ? 3 : 4;
+}
+
+/** A head in few letters. @param {number} layer @param {number} head */
+export const headTag = (layer, head) => `L${layer}H${head}`;
+
+/**
+ * @typedef {object} Seen what a sentence is made from
+ * @property {string} kind
+ * @property {number} layer
+ * @property {number} head
+ * @property {boolean} several whether the trace has more than one kind of attention
+ * @property {string[]} queries
+ * @property {string[]} keys
+ * @property {boolean} causal
+ * @property {boolean} same whether queries and keys are the same tokens
+ * @property {boolean} valueWeighted
+ * @property {boolean} [edited] whether the weights are those after edits
+ * @property {Record<number, number> | null} [nothing] of each query, the share of its weight that goes to no
+ *   key, where heads may attend to nothing
+ * @property {string} [over] what follows a head's name where its map is made of several texts'
+ * @property {boolean} [spread] whether the numbers are standard deviations over texts
+ *
+ * @typedef {{query: number | null, key: number | null} | null} Focus
+ */
+
+/**
+ * The share of a query's weight that goes to no key; 0 where that is not told.
+ * @param {Pick<Seen, "nothing" | "valueWeighted">} seen
+ * @param {number} query
+ */
+function toNothing(seen, query) {
+  const share = seen.valueWeighted ? 0 : seen.nothing?.[query] ?? 0;
+  return share > 0.005 + EVEN ? share : 0;
+}
+
+/** @param {Pick<Seen, "kind" | "layer" | "head" | "several">} seen */
+export const headName = (seen) => sayMap("head", seen);
+
+/** How what a head's removal does begins. @param {{kind: string, layer: number, head: number}} place @param {boolean} several */
+export const withoutHead = ({ kind, layer, head }, several) => sayMap("without", { kind, layer, head, several });
+
+/** @param {string} message @param {Seen} seen @param {Record<string, any>} values */
+function sayOf(message, { several, kind, layer, head, edited = false, over = "", valueWeighted: value = false }, values) {
+  return sayMap(message, { several, kind, layer, head, edited, over, value, ...values });
+}
+
+/**
+ * What edits changed in a map.
+ * @param {Seen} seen
+ * @param {(query: number) => Float32Array} changeOf after minus before
+ * @param {Focus} focus
+ */
+export const differenceSentence = (seen, changeOf, focus) => sayExtreme("difference", seen, changeOf, focus);
+
+/**
+ * Where texts differ most in a map, or in the part of it that is in focus.
+ * @param {Seen} seen
+ * @param {(query: number) => Float32Array} rowOf
+ * @param {Focus} focus
+ */
+export const spreadSentence = (seen, rowOf, focus) => sayExtreme("spread", seen, rowOf, focus);
+
+/** The largest number of a map, or of its part in focus. Of equals it is the first; what one token loses another gains. */
+function sayExtreme(message, seen, rowOf, focus) {
+  const { query = null, key = null } = focus ?? {};
+  const pair = query !== null && key !== null;
+  let best = { query: query ?? 0, key: key ?? 0, change: pair ? rowOf(query)[key] : 0 };
+  for (let row = query ?? 0; !pair && row <= (query ?? seen.queries.length - 1); row++) {
+    const values = rowOf(row);
+    for (let at = key ?? 0; at <= (key ?? seen.keys.length - 1); at++) {
+      if (Math.abs(values[at]) > Math.abs(best.change) + EQUAL) best = { query: row, key: at, change: values[at] };
+    }
+  }
+  return sayOf(message, seen, {
+    query: seen.queries[best.query], key: seen.keys[best.key], change: best.change, size: Math.abs(best.change),
+    part: pair ? "pair" : focus ? "here" : "whole",
+  });
+}
+
+/**
+ * What one query attends to.
+ * @param {Seen} seen
+ * @param {number} query
+ * @param {Float32Array} row as it is shown
+ */
+export function querySentence(seen, query, row) {
+  const top = leaders(row);
+  const nothing = toNothing(seen, query) || null;
+  const alone = seen.causal && seen.same && query === 0 && nothing === null;
+  return sayOf("query", seen, {
+    query: seen.queries[query], nothing, weight: top[0]?.weight ?? 0, itself: alone && top[0]?.index === 0, ...namedOf(top, seen.keys),
+  });
+}
+
+/**
+ * How much one query attends to one key.
+ * @param {Seen} seen
+ * @param {number} query
+ * @param {number} key
+ * @param {Float32Array} row as it is shown
+ */
+export function cellSentence(seen, query, key, row) {
+  const weight = row[key];
+  let rank = 1;
+  let reachable = 0;
+  for (const w of row) {
+    if (w > weight + EVEN) rank++;
+    if (w > NOTHING) reachable++;
+  }
+  return sayOf("cell", seen, { query: seen.queries[query], key: seen.keys[key], weight, later: seen.causal && seen.same && key > query, rank, reachable });
+}
+
+/**
+ * How much the queries of span a give to the keys of span b, on average, and what they would give if they
+ * attended evenly to every key that they can see.
+ * @param {Seen} seen
+ * @param {[number, number]} a
+ * @param {[number, number]} b
+ * @param {number} share
+ * @param {number} even
+ * @param {boolean} [about] whether the share is known less well than it is told
+ */
+export const betweenSentence = (seen, a, b, share, even, about = false) =>
+  sayOf("between", seen, { share, even, about, ...spanValues("from", seen.queries, a), ...spanValues("to", seen.keys, b) });
+
+/**
+ * How edits change what span a gives to span b.
+ * @param {Seen} seen @param {[number, number]} a @param {[number, number]} b
+ * @param {number} before @param {number} after @param {boolean} [about] as above
+ */
+export const betweenChangeSentence = (seen, a, b, before, after, about = false) =>
+  sayOf("between_change", seen, { before, after, about, ...spanValues("from", seen.queries, a), ...spanValues("to", seen.keys, b) });
+
+/** @param {string} name @param {string[]} tokens @param {[number, number]} span */
+const spanValues = (name, tokens, [start, end]) => ({ [name]: tokens[start], [`${name}_end`]: tokens[end - 1], [`${name}_n`]: end - start });
+
+/**
+ * How much one query gives to nothing, and why nothing is not a key.
+ * @param {Seen} seen
+ * @param {number} query
+ * @param {number} share or its change
+ * @param {boolean} [isChange]
+ */
+export const nothingSentence = (seen, query, share, isChange = false) =>
+  sayOf("nothing", seen, { query: seen.queries[query], share, change: isChange ? share : null, size: Math.abs(share) });
+
+/**
+ * Which queries attend to one key.
+ * @param {Seen} seen
+ * @param {number} key
+ * @param {Float32Array} column
+ */
+export const keySentence = (seen, key, column) => sayOf("key", seen, { key: seen.keys[key], ...namedOf(leaders(column), seen.queries) });
+
+/**
+ * What stands out in a whole map; the habit is an average over the queries that have a choice.
+ * @param {Seen} seen
+ * @param {(query: number) => Float32Array} rowOf as shown
+ * @param {number} queries how many rows to look at, spread over the text
+ */
+export function headSentence(seen, rowOf, queries) {
+  const total = seen.queries.length;
+  const count = Math.min(queries, total);
+  const skips = seen.causal && seen.same && total > 1; // it has no choice
+  let [first, itself, before, nothing, rows] = [0, 0, 0, 0, 0];
+  let best = { query: 0, key: 0, weight: -1 };
+  for (let i = 0; i < count; i++) {
+    const query = count === total ? i : Math.round((i * (total - 1)) / (count - 1));
+    if (skips && query === 0) continue;
+    const row = rowOf(query);
+    rows++;
+    first += row[0];
+    nothing += toNothing(seen, query);
+    if (seen.same) {
+      itself += query > 0 ? row[query] : 0;
+      before += query > 1 ? row[query - 1] : 0;
+    }
+    const key = foremost(row);
+    if (row[key] > best.weight + EVEN) best = { query, key, weight: row[key] };
+  }
+  const habits = { first, itself, before, nothing };
+  const at = foremost(Object.values(habits).map((sum) => sum / Math.max(1, rows)));
+  const [habit, sum] = Object.entries(habits)[at];
+  const share = sum / Math.max(1, rows);
+  return sayOf("whole", seen, {
+    found: best.weight > 0, skips, query: seen.queries[best.query], key: seen.keys[best.key], weight: best.weight,
+    first: seen.keys[0], share, habit: share >= 0.2 - EVEN && !seen.valueWeighted ? habit : null,
+  });
+}
+
+/** Where the largest entry stands: the first of those that are even. @param {ArrayLike<number>} row */
+function foremost(row) {
+  let most = row[0];
+  for (let i = 1; i < row.length; i++) if (row[i] > most) most = row[i];
+  let at = 0;
+  while (row[at] < most - EVEN) at++;
+  return at;
+}
+
+/** Up to three entries above .005, largest first; of even ones the first. @param {Float32Array} row */
+function leaders(row) {
+  const left = Float32Array.from(row);
+  const found = [];
+  while (found.length < Math.min(3, row.length)) {
+    const index = foremost(left);
+    const weight = left[index];
+    if (weight <= 0.005 + EVEN) break;
+    found.push({ index, weight });
+    left[index] = -1;
+  }
+  return found;
+}
+
+/** How many stand out, and each with its weight. @param {{index: number, weight: number}[]} top @param {string[]} tokens */
+function namedOf(top, tokens) {
+  const [a, b, c] = top.map(({ index, weight }) => sayMap("weighted", { token: tokens[index], weight }));
+  return { n: top.length, a, b, c };
+}

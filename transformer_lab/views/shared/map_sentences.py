@@ -1,0 +1,223 @@
+"""What is said of an attention map: the values of its messages, computed from its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .messages import NOTHING, messages
+
+# Two processors, or Python and a browser, find the same number but for its last bits. What is said
+# must not depend on them where numbers are even by their nature: shares of 1/2 or 1/8, equal keys.
+EQUAL = 1e-4  # changes that differ by less are equal; a browser's are made of rounded weights
+EVEN = 1e-5  # weights that differ by less are even
+TO_NOTHING = "to nothing"  # the column beside a map
+HABITS = ("first", "itself", "before", "nothing")
+
+say = messages("shared")
+Spot = tuple["int | None", "int | None"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a sentence is made from: where one is, and the tokens."""
+
+    kind: str
+    layer: int
+    head: int
+    several: bool  # whether the trace has more than one kind of attention
+    queries: Sequence[str]
+    keys: Sequence[str]
+    causal: bool
+    same: bool  # whether queries and keys are the same tokens
+    value_weighted: bool = False
+    edited: bool = False  # whether the weights are those after edits
+    # Of each query, the share of its weight that goes to no key, where heads may attend to nothing.
+    nothing: Sequence[float] | None = None
+    over: str = ""  # what follows a head's name where its map is made of several texts'
+    spread: bool = False  # whether the numbers are standard deviations over texts
+
+    def to_nothing(self, query: int) -> float:
+        """The share of a query's weight that goes to no key; 0 where that is not told."""
+        share = 0.0 if self.value_weighted or self.nothing is None else self.nothing[query]
+        return share if share > 0.005 + EVEN else 0.0
+
+    @property
+    def skips_first(self) -> bool:
+        """Whether the first query is left out of what is said of the whole map: it has no choice."""
+        return self.causal and self.same and len(self.queries) > 1
+
+    def say(self, message: str, /, **values: Any) -> str:
+        return say(
+            message, several=self.several, kind=self.kind, layer=self.layer, head=self.head,
+            edited=self.edited, over=self.over, value=self.value_weighted, **values,
+        )  # fmt: skip
+
+
+def without_head(kind: str, layer: int, head: int, several: bool) -> str:
+    """ "Without layer 1, head 2": how what its removal does begins."""
+    return say("without", kind=kind, layer=layer, head=head, several=several)
+
+
+def moved(before: str, after: str, about: str = "") -> str:
+    """What a change did to a written value: "goes from .34 to .36", or "stays at .34"."""
+    return say("moved", same=before == after, before=before, after=after, about=about)
+
+
+def query_sentence(seen: Seen, query: int, row: Tensor) -> str:
+    """What one query attends to; `row` [key] as it is shown."""
+    top, nothing = _largest(row), seen.to_nothing(query) or None
+    alone = seen.causal and seen.same and query == 0 and nothing is None
+    return seen.say(
+        "query", query=seen.queries[query], nothing=nothing, weight=top[0][1] if top else 0.0,
+        itself=alone and bool(top) and top[0][0] == 0, **_named(top, seen.keys),
+    )  # fmt: skip
+
+
+def cell_sentence(seen: Seen, query: int, key: int, row: Tensor) -> str:
+    """How much one query attends to one key."""
+    weight = float(row[key])
+    return seen.say(
+        "cell", query=seen.queries[query], key=seen.keys[key], weight=weight,
+        later=seen.causal and seen.same and key > query,
+        rank=1 + int((row > weight + EVEN).sum()), reachable=int((row > NOTHING).sum()),
+    )  # fmt: skip
+
+
+def key_sentence(seen: Seen, key: int, column: Tensor) -> str:
+    """Which queries attend to one key; `column` [query] as it is shown."""
+    return seen.say("key", key=seen.keys[key], **_named(_largest(column), seen.queries))
+
+
+def between_sentence(
+    seen: Seen, a: tuple[int, int], b: tuple[int, int], share: float, even: float
+) -> str:
+    """How much the queries of span a give to the keys of span b, on average, and what they would give
+    if they attended evenly to every key that they can see."""
+    return seen.say("between", share=share, even=even, **_spans(seen, a, b))
+
+
+def between_change_sentence(
+    seen: Seen, a: tuple[int, int], b: tuple[int, int], before: float, after: float
+) -> str:
+    """How edits change how much the queries of span a give to the keys of span b, on average."""
+    return seen.say("between_change", before=before, after=after, **_spans(seen, a, b))
+
+
+def _spans(seen: Seen, a: tuple[int, int], b: tuple[int, int]) -> dict[str, Any]:
+    values: dict[str, Any] = {"about": False}
+    for name, tokens, (start, end) in (("from", seen.queries, a), ("to", seen.keys, b)):
+        values |= {name: tokens[start], f"{name}_end": tokens[end - 1], f"{name}_n": end - start}
+    return values
+
+
+def difference_sentence(seen: Seen, change: Tensor, selected: Spot | None) -> str:
+    """What edits changed in a map; `change` [query, key] is after minus before."""
+    return _say_extreme("difference", seen, change, selected)
+
+
+def spread_sentence(seen: Seen, spread: Tensor, selected: Spot | None) -> str:
+    """Where texts differ most in a map, or in the part of it that is selected; `spread` [query, key]."""
+    return _say_extreme("spread", seen, spread, selected)
+
+
+def _say_extreme(message: str, seen: Seen, values: Tensor, selected: Spot | None) -> str:
+    """The largest number of a map, or of its selected part. Of equals it is the first; what one token
+    loses another gains, and browsers hold rounded weights."""
+    query, key = selected or (None, None)
+    best, change = (query or 0, key or 0), 0.0
+    for q in range(len(seen.queries)) if query is None else [query]:
+        for k, value in enumerate(values[q].tolist()):
+            if (key is None or k == key) and abs(value) > abs(change) + EQUAL:
+                best, change = (q, k), value
+    pair = query is not None and key is not None
+    change = float(values[best]) if pair else change
+    return seen.say(
+        message, query=seen.queries[best[0]], key=seen.keys[best[1]], change=change,
+        size=abs(change), part="pair" if pair else "whole" if selected is None else "here",
+    )  # fmt: skip
+
+
+def head_sentence(seen: Seen, row_of: Callable[[int], Tensor], queries: int) -> str:
+    """What stands out in a whole map; its habit is a mean over the queries that have a choice.
+
+    Args:
+        row_of: query -> [key], as shown.
+        queries: how many rows to look at, spread over the text.
+    """
+    total = len(seen.queries)
+    count = min(queries, total)
+    first = itself = before = nothing = 0.0
+    rows, best = 0, (-1.0, 0, 0)
+    for i in range(count):
+        query = i if count == total else int(i * (total - 1) / (count - 1) + 0.501)
+        if seen.skips_first and query == 0:
+            continue
+        row = row_of(query)
+        rows += 1
+        first += float(row[0])
+        nothing += seen.to_nothing(query)
+        if seen.same:
+            itself += float(row[query]) if query > 0 else 0.0
+            before += float(row[query - 1]) if query > 1 else 0.0
+        key = _foremost(row)
+        if float(row[key]) > best[0] + EVEN:
+            best = (float(row[key]), query, key)
+    weight, query, key = best
+    shares = [part / max(1, rows) for part in (first, itself, before, nothing)]
+    return standing_out(seen, query, key, weight, shares)
+
+
+def standing_out(seen: Seen, query: int, key: int, weight: float, shares: Sequence[float]) -> str:
+    """A map's largest weight, and its habit where it has one.
+
+    Args:
+        shares: what queries give on average to the first key, to themselves, to the one before, and
+            to nothing.
+    """
+    at = _foremost(shares)
+    has = shares[at] >= 0.2 - EVEN and not seen.value_weighted
+    return seen.say(
+        "whole", found=weight > 0, skips=seen.skips_first, query=seen.queries[query],
+        key=seen.keys[key], weight=weight, first=seen.keys[0], share=shares[at],
+        habit=HABITS[at] if has else None,
+    )  # fmt: skip
+
+
+def _foremost(row: Sequence[float] | Tensor) -> int:
+    """Where the largest entry stands: the first of those that are even."""
+    row = torch.as_tensor(row)
+    return int((row >= row.max() - EVEN).nonzero()[0])
+
+
+def _largest(row: Tensor) -> list[tuple[int, float]]:
+    """Up to three entries above .005, largest first; of even ones the first."""
+    left, found = row.float().clone(), []
+    while len(found) < min(3, len(row)):
+        index = _foremost(left)
+        weight = float(left[index])
+        if weight <= 0.005 + EVEN:
+            break
+        found.append((index, weight))
+        left[index] = -1
+    return found
+
+
+def _named(top: list[tuple[int, float]], tokens: Sequence[str]) -> dict[str, Any]:
+    """How many stand out, and each with its weight."""
+    names = [say("weighted", token=tokens[at], weight=weight) for at, weight in top]
+    return {"n": len(names), **dict(zip("abc", names, strict=False))}
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def long_time(seconds: float) -> str:
+    """A time that one may have to wait, in words: "4 minutes", "3 hours"."""
+    minutes = max(1, round(seconds / 60))
+    return say("minutes", n=minutes) if minutes < 90 else say("hours", n=round(minutes / 60))
