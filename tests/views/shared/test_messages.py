@@ -35,11 +35,9 @@ def test_what_a_template_says(vector):
     assert str(error.value) == vector["error"]
 
 
-def asked(folder: Path) -> set[str]:
-    """The keys that a view's programs name."""
-    programs = [p for p in sorted(folder.iterdir()) if p.suffix in (".py", ".js")]
-    text = "\n".join(path.read_text("utf-8") for path in programs)
-    return set(re.findall(r'\b\w*[sS]ay\w*\(\s*"([a-z]\w*)"[,)]', text))
+def programs(folder: Path) -> str:
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in (".py", ".js")]
+    return "\n".join(path.read_text("utf-8") for path in files)
 
 
 def parts(nodes) -> set[str]:
@@ -56,11 +54,15 @@ def parts(nodes) -> set[str]:
 @pytest.mark.parametrize("view", CATALOGUES)
 def test_every_message_is_asked_for_and_none_is_missing(view):
     own = json.loads((VIEWS / view / "messages.json").read_text("utf-8"))
-    every = messages(view)
-    keys = asked(VIEWS / view)
-    assert keys and keys <= set(every.templates), keys - set(every.templates)
-    used = keys | {name for t in own.values() for name in re.findall(r"\{@(\w+)", t)}
-    assert set(own) - {"decimal", "quotes", "language"} <= used, set(own) - used
+    text = programs(VIEWS / view)
+    asked = set(re.findall(r'\b\w*[sS]ay\w*\(\s*"([a-z]\w*)"[,)]', text))
+    assert asked and asked <= set(messages(view).templates), asked
+    used = set(re.findall(r'"(\w+)"', text))  # some are chosen by a variable
+    used |= {name for template in own.values() for name in re.findall(r"\{@(\w+)", template)}
+    dynamic = re.findall(r'[sS]ay\w*\(f?["`]([\w${}]+)["`]', text)  # as {shows}_hint
+    made = [re.sub(r"\$?\{\w+\}", r"\\w+", key) for key in dynamic]
+    used |= {key for key in own if any(re.fullmatch(each, key) for each in made)}
+    assert set(own) - used <= {"language", "decimal", "quotes"}, set(own) - used
 
 
 @pytest.mark.parametrize("path", TRANSLATIONS, ids=lambda path: path.parent.name)
