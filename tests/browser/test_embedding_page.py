@@ -51,7 +51,7 @@ def test_in_space(in_space, accessible, whole, tmp_path):
     assert before != root.get_attribute("data-eye")
     turn(page, "PageDown", "PageDown")
     page.locator("[data-selected='1']").wait_for()
-    assert "“animal” (1) has length" in page.locator("[data-part=sentence]").inner_text()
+    assert "“animal” (1) has norm" in page.locator("[data-part=sentence]").inner_text()
     turn(page, "Escape")
     page.locator("[data-selected='']").wait_for()
     # What plotly says was pointed at and clicked.

@@ -2,8 +2,10 @@
 
 import { PALETTE } from "../shared/palette.js";
 import { floatsOf } from "../shared/shell.js";
-import { percentText, sizeText } from "../shared/messages.js";
-import { pointOf } from "./words.js";
+import { messages } from "../shared/messages.js";
+import embeddingMessages from "./messages.json" with { type: "json" };
+
+export const sayEmbedding = messages(embeddingMessages);
 
 const ORDER = ["layer", "random", "paths"];
 const NUMBERS = ["position", "length"];
@@ -28,7 +30,7 @@ export class CloudData {
 
   /** What a point is, in a word. */
   get one() {
-    return pointOf(this.where[0]);
+    return this.where[0] === "vectors" ? "vector" : "token";
   }
 
   get ways() {
@@ -93,7 +95,7 @@ export class CloudData {
   told(shows, row, point) {
     return [
       `“${this.tokens[point]}” (${this.positions[point]})`,
-      `length ${sizeText(this.norm(row, point))}, ${percentText(this.at(shows, row, point, 3))} of its squared distance from the mean shown`,
+      sayEmbedding("point", { norm: this.norm(row, point), kept: this.at(shows, row, point, 3) }),
     ];
   }
 }

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..shared import plots
-from ..shared.messages import percent, size
+from ..shared.messages import messages
 from .figure import NAMED, CloudScene, categories, cloud_figure, component, numeric
+
+say = messages("embeddings")
 
 
 def cloud_plotly(scene: CloudScene, theme: str) -> plots.Plot:
@@ -68,8 +70,8 @@ def hover(scene: CloudScene, point: int) -> str:
     """What a point is: token, position, length, and how much of it is shown."""
     length, kept = float(scene.norms[point]), float(scene.kept[point])
     return (
-        f"“{plots.said(scene.tokens[point])}” ({scene.positions[point]})<br>length {size(length)}, "
-        f"{percent(kept)} of its squared distance from the mean shown"
+        f"“{plots.said(scene.tokens[point])}” ({scene.positions[point]})<br>"
+        f"{say('point', norm=length, kept=kept)}"
     )
 
 

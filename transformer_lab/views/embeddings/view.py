@@ -13,12 +13,15 @@ from ..pages.script import plotly_script
 from ..shared.base import css, esm
 from ..shared.codecs import pack_floats
 from ..shared.exports import Numbers
+from ..shared.messages import messages
 from ..shared.selection import SelectionView, link_of, sizes_of
 from ..shared.traits import Int
 from .data import Cloud, Points, of_table, of_traces
 from .exported import cloud_numbers
 from .figure import CloudScene, cloud_figure
-from .words import VECTORS, CloudFacts, cloud_sentence
+
+say = messages("embeddings")
+VECTORS = "vectors"  # the row of vectors that were given, whatever they are
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -236,17 +239,21 @@ class EmbeddingView(SelectionView):
         told, point = self._points, self.point
         shares, chance = self.explained()
         lone = self._shares["lone"][self.row]
-        names = (told["tokens"], told["positions"])
-        facts = CloudFacts(
-            self.shows, told["where"][self.row], len(told["where"]), len(told["tokens"]),
-            told["sample"], shares, chance,
-            None if lone is None else (*(x[lone[0]] for x in names), lone[1]),
-            None if point is None else (
-                *(x[point] for x in names), float(self._cloud.norms[self.row, point]),
-                float(self._cloud.kept(self.shows, self.row)[point]),
-            ),
+        tokens, positions = told["tokens"], told["positions"]
+        values: dict[str, Any] = dict(
+            shows=self.shows, where=told["where"][self.row], layers=len(told["where"]) - 1,
+            points=len(tokens), sample=told["sample"] or None, whole=sum(shares),
+            chance=sum(chance), lone=None, token=None,
+            **dict(zip(("first", "second", "third"), shares, strict=True)),
         )  # fmt: skip
-        return cloud_sentence(facts)
+        if lone is not None and self.shows != "paths":
+            at, share = lone
+            values |= dict(lone=tokens[at], lone_at=positions[at], lone_share=share)
+        if point is not None:
+            kept = self._cloud.kept(self.shows, self.row)[point]
+            values |= dict(token=tokens[point], position=positions[point], kept=float(kept))
+            values["norm"] = float(self._cloud.norms[self.row, point])
+        return say("sentence", **values)
 
     def figure(self) -> Figure:
         """Two projections: the first component against the second, and against the third."""

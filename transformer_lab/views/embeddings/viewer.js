@@ -9,12 +9,11 @@ import { drawsInSpace, plotlyOf } from "../shared/plotly.js";
 import { linearLegend, Shell } from "../shared/shell.js";
 import { sheet } from "../shared/sheet.js";
 import { slider } from "../shared/slider.js";
-import { categoryColour, CloudData, extent, scaled, turned } from "./cloud.js";
+import { categoryColour, CloudData, extent, scaled, turned, sayEmbedding } from "./cloud.js";
 import { drawFlat } from "./flat.js";
 import { cloudNumbers } from "./numbers.js";
 import { spaceFigure } from "./space.js";
 import { percentText, sizeText } from "../shared/messages.js";
-import { cloudSentence } from "./words.js";
 
 const TURN = 0.15; // radians a key press
 const FIRST_EYE = { x: 1.4, y: 1.4, z: 0.8 };
@@ -243,7 +242,7 @@ export class EmbeddingViewer {
     if (first) {
       space.hidden = false;
       this.flat.hidden = true;
-      this.#flatNote(`Drag or arrow keys turn it, + and − come nearer. Click, or Page Up and Page Down, choose a ${this.data.one}.`);
+      this.#flatNote(`Drag or arrow keys turn it, + and − zoom. Click, or Page Up and Page Down, choose a ${this.data.one}.`);
     }
     layout.scene.camera = { eye: this.eye, center: MIDDLE };
     this.drawn = plotly
@@ -293,7 +292,7 @@ export class EmbeddingViewer {
     const more = names.length - shown.length;
     this.legend.replaceChildren(
       element("span", { class: "tl-quiet" }, `Colour: ${this.colour}`),
-      element("ul", { class: "tl-colours" }, ...shown, ...(more > 0 ? [element("li", { class: "tl-quiet" }, `and ${more} more${names.length > 16 ? "; sixteen colours come again" : ""}`)] : [])),
+      element("ul", { class: "tl-colours" }, ...shown, ...(more > 0 ? [element("li", { class: "tl-quiet" }, `and ${more} more${names.length > 16 ? " (colours repeat after 16)" : ""}`)] : [])),
     );
   }
 
@@ -311,16 +310,20 @@ export class EmbeddingViewer {
   #say() {
     const { data, shows, row, point } = this;
     const [shares, chance] = data.explained(shows, row);
-    const text = (chosen) => cloudSentence({
-      shows, where: data.where[row], rows: data.rows, points: data.n, sample: data.sample, shares, chance, lone: data.lone(row),
-      token: chosen === null ? null : [data.tokens[chosen], data.positions[chosen], data.norm(row, chosen), data.at(shows, row, chosen, 3)],
+    const sum = (values) => values.reduce((a, b) => a + b, 0);
+    const [first, second, third] = shares;
+    const [lone, loneAt, loneShare] = (shows === "paths" ? null : data.lone(row)) ?? [null];
+    const text = (chosen) => sayEmbedding("sentence", {
+      shows, where: data.where[row], layers: data.rows - 1, points: data.n, sample: data.sample || null, whole: sum(shares), first, second, third,
+      chance: sum(chance), lone, lone_at: loneAt, lone_share: loneShare, token: chosen === null ? null : data.tokens[chosen],
+      position: data.positions[chosen], norm: data.norm(row, chosen), kept: data.at(shows, row, chosen, 3),
     });
     this.sentence.textContent = text(point);
-    this.readout.replaceChildren(element("span", { class: "tl-quiet" }, this.chosen === null ? `Near here is not near in the model: see how much of a ${data.one}’s distance is shown.` : `Escape frees the ${data.one}.`));
+    this.readout.replaceChildren(element("span", { class: "tl-quiet" }, this.chosen === null ? `Close in this picture does not mean close in the model: see how much of a ${data.one}’s distance is shown.` : `Escape frees the ${data.one}.`));
     this.root.classList.toggle("tl-locked", this.chosen !== null);
     this.root.dataset.selected = this.chosen === null ? "" : String(data.tokenOf(this.chosen));
     this.root.dataset.row = String(row);
-    const label = `A cloud of ${data.n} points. ${text(this.chosen)} Arrow keys turn it, plus and minus come nearer, Page Up and Page Down choose a ${data.one}, Escape frees.`;
+    const label = `A cloud of ${data.n} points. ${text(this.chosen)} Arrow keys turn it, plus and minus zoom, Page Up and Page Down choose a ${data.one}, Escape frees.`;
     this.space.setAttribute("aria-label", label);
     this.flat.setAttribute("aria-label", label);
   }
