@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { weightColumns } from "../../../transformer_lab/views/spectrogram/sound.js";
-import { editsCode, editsWords, listenSentence } from "../../../transformer_lab/views/spectrogram/words.js";
+import { editsCode, editsWords, listenSentence } from "../../../transformer_lab/views/spectrogram/listening.js";
 
 // Written by tests/views/spectrogram/test_words.py: what Python says of the same numbers.
 const given = process.env.TL_SOUNDS ? JSON.parse(readFileSync(process.env.TL_SOUNDS, "utf-8")) : null;

@@ -17,7 +17,9 @@ from tests.missing import package
 from transformer_lab.edits.kinds import EditError
 from transformer_lab.tracing.packing import unpack_weights
 from transformer_lab.views import HeadView, PatchView
-from transformer_lab.views.patches import data, words
+from transformer_lab.views.patches import data
+from transformer_lab.views.patches.look import look_values, others_name, say
+from transformer_lab.views.shared.messages import percent
 
 package("transformers")
 
@@ -55,13 +57,13 @@ def test_the_sentence_says_what_is_seen(model, view):
     best = int(row[1:].argmax())
     told = view.sentence
     assert told.startswith(
-        f"Layer 1, head 1: patch 2,2 looks most at patch {best // 4 + 1},{best % 4 + 1} ("
+        f"Layer 1, head 1: patch 2,2 attends most to patch {best // 4 + 1},{best % 4 + 1} ("
     )
-    assert f"{float(row[0]):.2f}".removeprefix("0") + " goes to [CLS]." in told
+    assert f"{percent(float(row[0]))} goes to [CLS]. Patches" in told
     far = float(tl.heads.patch_distance(view.trace)[1, 1])
     places = [(a // 4, a % 4) for a in range(16)]
     even = np.mean([math.dist(a, b) for a in places for b in places])
-    assert f"{far:.1f} patches far on average (everywhere alike: {even:.1f})" in told
+    assert f"{far:.1f} patches away on average ({even:.1f} if attention were uniform)." in told
 
 
 def test_an_effect_is_that_of_the_edit(model, view):
@@ -213,13 +215,24 @@ def test_the_command_writes_a_page_of_a_picture(tmp_path):
     assert "--image and --text are for different kinds of model" in both.stderr
 
 
-def test_what_goes_beyond_the_picture_is_told_as_in_the_browser():
-    """The same as in patches.test.mjs."""
-    look = dict(layer=0, head=1, query=0, labels=["patch 1,1", "patch 1,2"], start=0, n=2)
-    told = "Layer 0, head 1: patch 1,1 looks most at patch 1,1 (.50) and patch 1,2 (.25)"
-    codes = np.array([30000, 15000], "<u2")
-    assert words.look_sentence(words.Look(codes=codes, **look), None, 1) == f"{told}."
-    padded = words.look_sentence(words.Look(codes=codes, padded=True, **look), None, 1)
-    assert padded == f"{told}; .25 goes to the padding beyond the picture."
-    whole = words.Look(codes=np.array([30000, 29999], "<u2"), padded=True, **look)
-    assert "padding" not in words.look_sentence(whole, None, 1)
+def test_what_goes_beyond_the_picture_is_told():
+    labels = ["patch 1,1", "patch 1,2"]
+
+    def sentence(codes, padded):
+        values = look_values(np.array(codes, "<u2"), labels, 0, 2, None, padded)
+        place = dict(layer=0, head=1, query="patch 1,1", distance=None)
+        return say("sentence", **values, **place)
+
+    start = "Layer 0, head 1: patch 1,1 attends most to patch 1,1 (50 %) and patch 1,2 (25 %)"
+    assert sentence([30000, 15000], False) == f"{start}."
+    assert sentence([30000, 15000], True) == (
+        f"{start}; 25 % goes to the padding beyond the picture."
+    )
+    assert "padding" not in sentence([30000, 29999], True)
+
+
+def test_what_is_not_a_patch_has_a_name():
+    labels = ["[CLS]", "register 1", "register 2", "patch 1,1", "pad"]
+    assert others_name(labels, 3, 1) == "[CLS], registers and pad"
+    assert others_name(labels[:4], 3, 1) == "[CLS] and registers"
+    assert others_name(labels[3:4], 0, 1) is None

@@ -15,6 +15,7 @@ from tests.missing import package
 from tests.sounds import RATE, TARGET, WORDS, chirp, tokenizer, tone, whisper
 from transformer_lab.edits.kinds import EditError
 from transformer_lab.views import HeadView, SpectrogramView
+from transformer_lab.views.shared.messages import percent
 from transformer_lab.views.spectrogram import data
 from transformer_lab.views.spectrogram.data import shades
 from transformer_lab.views.spectrogram.figure import columns
@@ -73,7 +74,7 @@ def test_the_time_that_is_told_is_that_of_the_weights(view, mean):
             ]
             weight, (first, last) = shortest(row)
             begin, end = max(0, 0.02 * first - 0.01), 0.02 * last + 0.01
-            told = f"{begin:.2f}–{end:.2f} s ({weight:.2f}".replace("(0.", "(.") + ")"
+            told = f"{begin:.2f}–{end:.2f} s ({percent(weight)})"
             assert told in view.sentence
             who = {
                 "": f"Layer {layer}, head {head}: “",
@@ -82,14 +83,13 @@ def test_the_time_that_is_told_is_that_of_the_weights(view, mean):
             }[mean]
             assert view.sentence.startswith(who + SHOWN[query])
             after = row[41:].sum()  # the sound ends at 0.82 s
-            share = "<.01" if after < 0.005 else f"{after:.2f}".removeprefix("0")
-            assert f"; {share} goes to the silence after 0.82 s." in view.sentence
+            assert f"; {percent(float(after))} goes to the silence after 0.82 s." in view.sentence
 
 
 def test_a_chosen_time_is_told_and_must_be_one(view):
     view.span = (3, 9)
     held = float(view.trace.pattern(1, 0, kind="cross")[1, 3:10].sum())
-    assert f"The chosen 0.05–0.19 s holds {held:.2f}".replace("s 0.", "s .") in view.sentence
+    assert f"The chosen 0.05–0.19 s holds {percent(float(held))}" in view.sentence
     for wrong in ((9, 3), (-1, 2), (3, 50)):
         with pytest.raises(traitlets.TraitError, match=r"two of the positions 0 … 49"):
             view.span = wrong
@@ -99,10 +99,10 @@ def test_a_chosen_time_is_told_and_must_be_one(view):
 
 def test_what_comes_next_is_the_models_own(model, view):
     probabilities = view.trace.logits[0].softmax(-1)
-    assert f"Next comes “·two” ({probabilities[1, 6]:.2f}".replace("(0", "(") in view.sentence
+    assert f"Next comes “·two” ({percent(float(probabilities[1, 6]))}" in view.sentence
     view.selected = (4, None)
     best = int(probabilities[4].argmax())
-    told = f"Likeliest to come next: “{best}” ({probabilities[4, best]:.2f}".replace("(0", "(")
+    told = f"Most likely next: “{best}” ({percent(float(probabilities[4, best]))}"
     assert told in view.sentence
 
 
@@ -200,7 +200,7 @@ def test_a_pipeline_or_processor_brings_words(model):
         assert view._sound["words"] == ["<s>", "one", "two"]
         assert view.query == 1 and "Next comes “two”" in view.sentence
         view.selected = (2, None)
-        assert "Likeliest to come next: “" in view.sentence
+        assert "Most likely next: “" in view.sentence
     own = SpectrogramView(model, chirp(), sampling_rate=RATE, processor=Speech())
     assert own.trace.target[0, 0] == 1 and own._sound["words"][0] == "<s>"
 

@@ -13,7 +13,7 @@ import torch
 import transformer_lab as tl
 from transformer_lab.views.shared.passes import changed
 from transformer_lab.views.spectrogram.figure import columns
-from transformer_lab.views.spectrogram.words import (
+from transformer_lab.views.spectrogram.listening import (
     Listening,
     edits_words,
     half_of,
@@ -79,7 +79,7 @@ def test_edges_beside_each_other_are_one_time():
     told = [words for _, words, _ in edits()]
     assert told[3] == "“one” → 0.05–0.11 s cut in layer 1, head 0"
     assert told[4] == told[3] + " and “one” → 0.13–0.15 s cut in layer 1, head 0"
-    assert told[6] == "every word → 0.00–0.03 s cut in every layer"
+    assert told[6] == "everything → 0.00–0.03 s cut in every layer"
     assert told[7].startswith("“·two” → everything cut in every layer and everything → 0.00–0.01")
     assert (
         told[2] == "decoder layer 0, head 1 switched off and encoder layer 0, head 1 switched off"

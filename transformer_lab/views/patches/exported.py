@@ -6,7 +6,7 @@ import numpy as np
 
 from ..shared.exports import Array, Numbers
 from .figure import PatchScene
-from .words import weight_of
+from .look import weight_of
 
 
 def patch_numbers(scene: PatchScene) -> Numbers:

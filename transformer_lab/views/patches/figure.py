@@ -13,7 +13,7 @@ from ...tracing.packing import WEIGHT_SCALE
 from ..shared.colours import INK, LINE, QUIET, colour_map
 from ..shared.figures import blank, frame, shortened, write
 from ..shared.messages import short
-from .words import weight_of
+from .look import weight_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,7 +15,7 @@ import { PALETTE } from "../shared/palette.js";
  * @property {number} even
  * @property {number} first the position that looks where none is chosen
  * @property {number[]} padded layers whose windows may reach beyond the picture
- * @property {string} others what the positions are called that are no patches; empty: by their labels
+ * @property {string | null} others what the positions are called that are no patches
  */
 
 /**

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..shared import plots
 from .figure import OVER, PatchScene, patch_figure
-from .words import weight_of
+from .look import weight_of
 
 
 def patch_plotly(scene: PatchScene, theme: str) -> plots.Plot:

@@ -20,7 +20,7 @@ from .data import Rows, distances, look, png
 from .effects import Effects
 from .exported import patch_numbers
 from .figure import PatchScene, patch_figure
-from .words import Look, look_sentence
+from .look import look_values, others_name, say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,7 +88,7 @@ class PatchView(OverlayView):
                 rows=patches.rows, columns=patches.columns, start=patches.start,
                 labels=[shown_text(x) for x in patches.labels], heads=[trace.heads_of(i) for i in range(trace.n_layers())],
                 even=round(float(patches.distances.mean()), 1), first=_first(trace),
-                others="" if trace.tokens is None else "the text",
+                others=_others(trace),
                 padded=[i for i in trace.attending() if _reaches_beyond(trace.call(i))],
             ),
             _picture=png(seen.picture),
@@ -128,12 +128,15 @@ class PatchView(OverlayView):
     def sentence(self) -> str:
         patches, layer = self.trace.patches, self.layer
         assert patches is not None
-        seen = Look(
-            layer, self.head, self.query, self._grid["labels"], patches.start, patches.n,
-            self._data.codes(self.query)[layer, self.head], self._grid["others"],
-            layer in self._grid["padded"],
+        labels = self._grid["labels"]
+        seen = look_values(
+            self._data.codes(self.query)[layer, self.head], labels, patches.start, patches.n,
+            self._grid["others"], layer in self._grid["padded"],
         )  # fmt: skip
-        told = look_sentence(seen, self._far[layer][self.head], self._grid["even"])
+        told = say(
+            "sentence", **seen, layer=layer, head=self.head, query=labels[self.query],
+            distance=self._far[layer][self.head], even=self._grid["even"],
+        )  # fmt: skip
         effect = self.effect
         return told if effect is None else f"{told} {self._edited()}: {effect.sentence}"
 
@@ -176,3 +179,11 @@ def _first(trace: Trace) -> int:
 def _reaches_beyond(call: Any) -> bool:
     """Whether windows of attention reach beyond the picture."""
     return getattr(call, "windows", None) is not None and call.has_rest
+
+
+def _others(trace: Trace) -> str | None:
+    """What the positions are called that are no patches."""
+    patches = trace.patches
+    assert patches is not None
+    labels = [shown_text(x) for x in patches.labels]
+    return others_name(labels, patches.start, patches.n) if trace.tokens is None else "the text"

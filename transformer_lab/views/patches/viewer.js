@@ -16,11 +16,12 @@ import { slider } from "../shared/slider.js";
 import { SmallHeads } from "../shared/small_heads.js";
 import { Trials } from "../shared/trials.js";
 import { Waiting } from "../shared/waiting.js";
-import { short } from "../shared/messages.js";
+import { messages, short } from "../shared/messages.js";
 import { greyed, largestPatch, patchPixels, PatchPicture } from "./picture.js";
 import { patchNumbers } from "./numbers.js";
-import { lookSentence } from "./words.js";
+import patchMessages from "./messages.json" with { type: "json" };
 
+const sayPatch = messages(patchMessages);
 const SMALL = 112; // pixels a side of the picture under a small map
 const FADES = Array.from({ length: 21 }, (_, i) => i / 20);
 
@@ -249,11 +250,26 @@ export class PatchViewer {
 
   #say(codes) {
     const { grid, model, at } = this;
-    const look = { ...at, query: this.shown, labels: grid.labels, start: grid.start, n: grid.rows * grid.columns, codes, others: grid.others, padded: grid.padded.includes(at.layer) };
-    let told = lookSentence(look, model.get("_far")[at.layer]?.[at.head] ?? null, grid.even);
+    const distance = model.get("_far")[at.layer]?.[at.head] ?? null;
+    let told = sayPatch("sentence", { ...at, ...this.#values(codes), query: grid.labels[this.shown], distance, even: grid.even });
     const effect = model.get("_effect");
     if (effect.sentence) told += ` ${this.trials.edited()}: ${effect.sentence}`;
     if (this.sentence.textContent !== told) this.sentence.textContent = told;
+  }
+
+  /** What is said of a row, as look.py has it. @param {Uint16Array} codes */
+  #values(codes) {
+    const { grid, at } = this;
+    const { labels, start, others } = grid;
+    const weights = Array.from(codes, weightOf);
+    const isPatch = (i) => i >= start && i < start + grid.rows * grid.columns;
+    const sum = (values) => values.reduce((total, x) => total + x, 0);
+    const top = [...codes.keys()].filter((i) => isPatch(i) && codes[i]).sort((a, b) => codes[b] - codes[a] || a - b).slice(0, 3);
+    const [a, b, c] = top.map((i) => sayPatch("patch", { patch: labels[i], weight: weights[i] }));
+    return {
+      n: top.length, a, b, c, others, others_share: sum(weights.filter((_, i) => !isPatch(i))),
+      beyond: grid.padded.includes(at.layer) ? 1 - sum(weights) : 0,
+    };
   }
 
   #code() {

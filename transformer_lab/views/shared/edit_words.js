@@ -1,33 +1,22 @@
-// An edit inside a sentence. The counterpart of edit_words.py.
+// An edit inside a sentence.
 
-import { short } from "./messages.js";
+import { messages, short } from "./messages.js";
 
-/**
- * Where an edit acts; its kind is named where it is another than that of the view.
- * @param {Record<string, any>} edit
- * @param {string} [kind] of the view, where its edits name one
- */
-export function placeWords(edit, kind = "") {
-  const where = [edit.layer == null ? "every layer" : `layer ${edit.layer}`, ...(edit.head == null ? [] : [`head ${edit.head}`])];
-  const own = edit.kind ?? (kind ? "" : null);
-  return (own === null || own === kind ? "" : `${own || "decoder"} `) + where.join(", ");
-}
+const sayEdit = messages();
 
 /**
  * @param {Record<string, any>} edit
  * @param {string[]} queries
  * @param {string[]} keys
- * @param {string} [kind]
+ * @param {string} [kind] of the view, where its edits name one; an edit's own is named where it is another
  */
 export function editWords(edit, queries, keys, kind = "") {
-  const place = placeWords(edit, kind);
-  if (edit.edit === "ablate") return `${place} switched off`;
-  if (edit.edit === "knock_out") {
-    const from = edit.query == null ? "everything" : queries[edit.query];
-    const to = edit.key == null ? "everything" : keys[edit.key];
-    return `${from} → ${to} cut in ${place}`;
-  }
-  return `${edit.edit} in ${place}`;
+  const { layer = null, head = null, query = null, key = null } = edit;
+  const own = edit.kind ?? (kind ? "" : null);
+  const shown = own === null || own === kind ? null : own || "decoder";
+  return sayEdit("edit", {
+    edit: edit.edit, kind: shown, layer, head, query: query === null ? null : queries[query], key: key === null ? null : keys[key],
+  });
 }
 
 /** Decimals for changes beside each other, of which this is the largest: two digits of it. @param {number} most */

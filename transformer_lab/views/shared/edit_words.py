@@ -1,18 +1,13 @@
-"""An edit inside a sentence. The counterpart of edit_words.js."""
+"""An edit inside a sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .messages import messages
 
-def place_words(values: Mapping[str, Any], kind: str = "") -> str:
-    """Where an edit acts; its kind is named where it is another than that of the view."""
-    where = [f"layer {values['layer']}" if values.get("layer") is not None else "every layer"]
-    where += [f"head {values['head']}"] if values.get("head") is not None else []
-    own = values.get("kind", "" if kind else None)
-    named = "" if own is None or own == kind else f"{own or 'decoder'} "
-    return named + ", ".join(where)
+say = messages("shared")
 
 
 def edit_words(
@@ -21,15 +16,12 @@ def edit_words(
     """An edit as `Edit.to_dict` gives it.
 
     Args:
-        kind: of the view, where its edits name one.
+        kind: of the view, where its edits name one; an edit's own is named where it is another.
     """
-    place = place_words(values, kind)
-    if values["edit"] == "ablate":
-        return f"{place} switched off"
-    if values["edit"] == "knock_out":
-        ends = [
-            names[values[end]] if values.get(end) is not None else "everything"
-            for end, names in (("query", queries), ("key", keys))
-        ]
-        return f"{ends[0]} → {ends[1]} cut in {place}"
-    return f"{values['edit']} in {place}"
+    own = values.get("kind", "" if kind else None)
+    places: dict[str, Any] = {name: values.get(name) for name in ("layer", "head")}
+    for end, names in (("query", queries), ("key", keys)):
+        at = values.get(end)
+        places[end] = None if at is None else names[at]
+    shown = None if own is None or own == kind else own or "decoder"
+    return say("edit", edit=values["edit"], kind=shown, **places)

@@ -69,5 +69,5 @@ def _add(path: Path, parts: list[str], done: set[Path], above: tuple[Path, ...])
 
 
 def _name(path: Path) -> str:
-    """A module in messages: with its folder, for two views may each have a words.js."""
+    """A module in messages: with its folder, for two views may each have a numbers.js."""
     return f"{path.parent.name}/{path.name}"

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..shared import plots
 from .figure import OVER, SoundScene, sound_figure
-from .words import time_words
+from .listening import time_words
 
 SOUND = [[0.0, "black"], [1.0, "white"]]  # light is loud, in both themes
 

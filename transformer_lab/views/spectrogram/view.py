@@ -20,7 +20,7 @@ from ..shared.traits import Int
 from .data import KIND, Effects, Rows, hear, hertz_ticks, png, shades
 from .exported import sound_numbers
 from .figure import SoundScene, sound_figure
-from .words import Listening, edits_words, listen_sentence, who_words
+from .listening import Listening, edits_words, listen_sentence, who_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,7 +17,7 @@ import { Waiting } from "../shared/waiting.js";
 import { fixed, quoted, short } from "../shared/messages.js";
 import { soundNumbers } from "./numbers.js";
 import { blendSound, columnPixels, SoundPicture, weightColumns } from "./sound.js";
-import { editsCode, editsWords, halfOf, listenSentence, timeWords, whoWords } from "./words.js";
+import { editsCode, editsWords, halfOf, listenSentence, timeWords, whoWords } from "./listening.js";
 
 const FADES = Array.from({ length: 21 }, (_, i) => i / 20);
 const HINT = "The bar marks the shortest time that holds half of the weight. Drag to choose a time, or use arrow keys, with Shift for a longer one.";

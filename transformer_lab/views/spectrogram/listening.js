@@ -1,15 +1,17 @@
-// When a word looks at a sound, in plain words and numbers. The counterpart of words.py.
+// When a word attends to a sound.
 
-import { editWords, placeWords } from "../shared/edit_words.js";
-import { fixed, NOTHING, quoted, short } from "../shared/messages.js";
+import { editWords } from "../shared/edit_words.js";
+import { messages, NOTHING, quoted } from "../shared/messages.js";
+import soundMessages from "./messages.json" with { type: "json" };
 import { EVEN } from "../shared/map_sentences.js";
 
+const saySound = messages(soundMessages);
 const WIDE = 4; // a stretch longer than this part of the sound is no place
 
 /**
  * @typedef {object} Listening what a sentence is made from
  * @property {string} who the head or the mean, at the beginning of a sentence
- * @property {string} word that looks
+ * @property {string} word that attends
  * @property {ArrayLike<number>} weights of positions
  * @property {number} step seconds from one position to the next
  * @property {number} end when the sound ends, in seconds; what comes after is silence
@@ -18,14 +20,11 @@ const WIDE = 4; // a stretch longer than this part of the sound is no place
  */
 
 /** @param {number} layer @param {number} head @param {string} mean @param {number[]} heads of each layer */
-export function whoWords(layer, head, mean, heads) {
-  if (mean === "all") return `Mean of all ${heads.reduce((a, b) => a + b, 0)} heads`;
-  if (mean === "layer") return `Mean of layer ${layer}’s ${heads[layer]} heads`;
-  return `Layer ${layer}, head ${head}`;
-}
+export const whoWords = (layer, head, mean, heads) =>
+  saySound("who", { layer, head, mean, heads: mean === "all" ? heads.reduce((a, b) => a + b, 0) : heads[layer] });
 
 /** From when to when positions are, both included. @param {number} first @param {number} last @param {number} step */
-export const timeWords = (first, last, step) => `${fixed(Math.max(0, (first - 0.5) * step))}–${fixed((last + 0.5) * step)} s`;
+export const timeWords = (first, last, step) => saySound("time", { from: Math.max(0, (first - 0.5) * step), to: (last + 0.5) * step });
 
 /**
  * The shortest run of positions that holds half of the weight; of several the one that holds most, of
@@ -68,26 +67,17 @@ export function heldBy(weights, from, to) {
   return sum;
 }
 
-/** When one word looks at the sound. @param {Listening} seen */
+/** When one word attends to the sound. @param {Listening} seen */
 export function listenSentence({ who, word, weights, step, end, next, span }) {
   const n = weights.length;
   const found = halfOf(weights);
-  let told = `${who}: ${quoted(word)}`;
-  if (!found) {
-    told += " looks at nothing";
-  } else {
-    const when = `${timeWords(found.first, found.last, step)}`;
-    const silent = silentFrom(end, step, n);
-    const wide = (found.last - found.first + 1) * WIDE > Math.max(silent, WIDE);
-    told += wide
-      ? ` spreads its weight; the shortest time that holds half of it is ${when} (${short(found.held)})`
-      : ` looks mostly at ${when} (${short(found.held)})`;
-    if (silent < n) told += `; ${short(heldBy(weights, silent, n))} goes to the silence after ${fixed(end)} s`;
-  }
-  told += ".";
-  if (span) told += ` The chosen ${timeWords(span[0], span[1], step)} holds ${short(heldBy(weights, span[0], span[1] + 1))}.`;
-  if (next) told += ` ${next[2] ? "Next comes" : "Likeliest to come next:"} ${next[0]} (${short(next[1])}).`;
-  return told;
+  const silent = silentFrom(end, step, n);
+  const [comes, p, given] = next ?? [null];
+  return saySound("sentence", {
+    who, word, end, next: comes, p, given, silent: silent < n ? heldBy(weights, silent, n) : null,
+    when: found && timeWords(found.first, found.last, step), held: found?.held, wide: found && (found.last - found.first + 1) * WIDE > Math.max(silent, WIDE),
+    span: span && timeWords(span[0], span[1], step), span_held: span && heldBy(weights, span[0], span[1] + 1),
+  });
 }
 
 /** @param {Record<string, any>} edit */
@@ -123,8 +113,7 @@ export function editsWords(edits, words, step, n) {
   const told = together(edits).map((group) => {
     const [one] = group;
     if (group.length > 1) {
-      const from = one.query == null ? "every word" : names[one.query];
-      return `${from} → ${timeWords(one.key, group[group.length - 1].key, step)} cut in ${placeWords(one, "cross")}`;
+      return editWords({ ...one, key: 0 }, names, [timeWords(one.key, group[group.length - 1].key, step)], "cross");
     }
     if (one.kind === "cross") return editWords(one, names, times, "cross");
     const side = one.kind === "encoder" ? times : names;

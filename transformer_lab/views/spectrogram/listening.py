@@ -1,4 +1,4 @@
-"""When a word looks at a sound, in plain words and numbers. The counterpart of words.js."""
+"""When a word attends to a sound."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from ..shared.edit_words import edit_words, place_words
+from ..shared.edit_words import edit_words
 from ..shared.map_sentences import EVEN
-from ..shared.messages import NOTHING, fixed, quoted, short
+from ..shared.messages import NOTHING, messages, quoted
 
+say = messages("spectrogram")
 WIDE = 4  # a stretch longer than this part of the sound is no place
 
 
@@ -20,7 +21,7 @@ class Listening:
 
     Args:
         who: the head or the mean, at the beginning of a sentence.
-        word: that looks.
+        word: that attends.
         weights: [position], that sum to 1.
         step: seconds from one position to the next.
         end: when the sound ends, in seconds; what comes after is silence.
@@ -39,16 +40,13 @@ class Listening:
 
 def who_words(layer: int, head: int, mean: str, heads: Sequence[int]) -> str:
     """A head, or the mean of several, at the beginning of a sentence; `heads` of each layer."""
-    if mean == "all":
-        return f"Mean of all {sum(heads)} heads"
-    if mean == "layer":
-        return f"Mean of layer {layer}’s {heads[layer]} heads"
-    return f"Layer {layer}, head {head}"
+    count = sum(heads) if mean == "all" else heads[layer]
+    return say("who", layer=layer, head=head, mean=mean, heads=count)
 
 
 def time_words(first: int, last: int, step: float) -> str:
     """From when to when positions are, both included: each reaches half a step to both sides."""
-    return f"{fixed(max(0.0, (first - 0.5) * step))}–{fixed((last + 0.5) * step)} s"
+    return say("time", to=(last + 0.5) * step, **{"from": max(0.0, (first - 0.5) * step)})
 
 
 def half_of(weights: Sequence[float]) -> tuple[int, int, float] | None:
@@ -89,30 +87,25 @@ def held_by(weights: Sequence[float], first: int, end: int) -> float:
 
 
 def listen_sentence(seen: Listening) -> str:
-    """When one word looks at the sound."""
-    n = len(seen.weights)
-    start, found = f"{seen.who}: {quoted(seen.word)}", half_of(seen.weights)
-    if found is None:
-        told = f"{start} looks at nothing"
-    else:
+    """When one word attends to the sound."""
+    weights, step, n = seen.weights, seen.step, len(seen.weights)
+    silent = silent_from(seen.end, step, n)
+    values: dict[str, Any] = dict(
+        when=None, span=None, next=None, end=seen.end,
+        silent=held_by(weights, silent, n) if silent < n else None,
+    )  # fmt: skip
+    found = half_of(weights)
+    if found is not None:
         first, last, held = found
-        when, silent = time_words(first, last, seen.step), silent_from(seen.end, seen.step, n)
-        if (last - first + 1) * WIDE > max(silent, WIDE):
-            told = f"{start} spreads its weight; the shortest time that holds half of it is {when} ({short(held)})"
-        else:
-            told = f"{start} looks mostly at {when} ({short(held)})"
-        if silent < n:
-            rest = held_by(seen.weights, silent, n)
-            told += f"; {short(rest)} goes to the silence after {fixed(seen.end)} s"
-    told += "."
+        wide = (last - first + 1) * WIDE > max(silent, WIDE)
+        values |= dict(when=time_words(first, last, step), wide=wide, held=held)
     if seen.span is not None:
         first, last = seen.span
-        held = held_by(seen.weights, first, last + 1)
-        told += f" The chosen {time_words(first, last, seen.step)} holds {short(held)}."
+        held = held_by(weights, first, last + 1)
+        values |= dict(span=time_words(first, last, step), span_held=held)
     if seen.next is not None:
-        name, p, given = seen.next
-        told += f" {'Next comes' if given else 'Likeliest to come next:'} {name} ({short(p)})."
-    return told
+        values |= dict(zip(("next", "p", "given"), seen.next, strict=True))
+    return say("sentence", who=seen.who, word=seen.word, **values)
 
 
 def edits_words(
@@ -133,9 +126,8 @@ def edits_words(
         ):
             last += 1
         if last > i:
-            who = names[one["query"]] if one.get("query") is not None else "every word"
             when = time_words(one["key"], edits[last]["key"], step)
-            told.append(f"{who} → {when} cut in {place_words(one, 'cross')}")
+            told.append(edit_words({**one, "key": 0}, names, [when], "cross"))
         elif one.get("kind") == "cross":
             told.append(edit_words(one, names, times, "cross"))
         else:
