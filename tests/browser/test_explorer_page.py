@@ -86,7 +86,7 @@ def test_any_head_can_be_switched_off_and_on(open_page, shipped, screenshot):
     view.edits = [tl.ablate(2, 2)]
     assert rows(page) == python_rows(view.effect)
     assert text(page, "effect") == view.effect.sentence(subject)
-    assert text(page, "kl") == f"KL {view.effect.kl:.2f} nats"
+    assert text(page, "kl") == f"Overall change: very large (KL {view.effect.kl:.2f})"
     heads = page.locator("[data-part=predictions] thead th").all_text_contents()
     assert heads == ["token", "before → after"]
     assert not page.locator(part("head-effect")).is_visible()  # the edits say more

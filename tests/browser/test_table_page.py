@@ -108,7 +108,7 @@ def test_estimates_are_marked_and_everything_can_be_reached(open_page, accessibl
     assert page.locator(f"{TABLE} tbody i").count() == 16
     assert page.locator(f"{TABLE} tbody i").first.inner_text().startswith("≈ ")
     assert "≈ estimate: of one gradient pass; 0 of 16 heads measured." in text(page, "table-legend")
-    assert text(page, "head-effect").startswith("By an estimate: without layer ")
+    assert text(page, "head-effect").startswith("Estimate: without layer ")
     accessible(page)
 
 

@@ -165,7 +165,7 @@ def test_11_a_head_is_switched_off_in_the_explorer(lesson, screenshot):
     view = opened.view("explore")
     view.locator("[data-part=head-off]").click()
     opened.page.wait_for_selector("[data-edits='1'][data-settled=true]")
-    assert view.locator("[data-part=kl]").inner_text().startswith("KL ")
+    assert view.locator("[data-part=kl]").inner_text().startswith("Overall change: ")
     screenshot(opened.page, "lesson_19_explorer")
     scrub = opened.view("scrub")
     slider = scrub.locator("input[type=range]").first

@@ -2,7 +2,7 @@
 
 import fs from "node:fs";
 
-import { outcomeSentence, partsAt, runCode, writtenSentence } from "../../../transformer_lab/views/explorer/prose.js";
+import { outcomeSentence, partsAt, runCode, sayExplorer } from "../../../transformer_lab/views/explorer/prose.js";
 import { unreadSentence } from "../../../transformer_lab/views/pages/unread.js";
 
 const SAYS = {
@@ -10,7 +10,7 @@ const SAYS = {
   code: (given) => runCode(...given),
   unread: (given) => unreadSentence(...given),
   parts: (given) => partsAt(...given),
-  written: (given) => writtenSentence(given),
+  written: (given) => sayExplorer("written", given),
 };
 const cases = JSON.parse(fs.readFileSync(process.argv[2], "utf8"));
 process.stdout.write(JSON.stringify(cases.map(({ what, given }) => SAYS[what](given))));

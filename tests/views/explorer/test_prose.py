@@ -99,9 +99,9 @@ def test_what_was_written_and_what_was_not_read(tmp_path):
                     for ids in (plain, edited or [])
                 ]  # fmt: skip
                 given = dict(
-                    n=n, count=len(plain) - 2, subject=subject, edited=edited is not None,
-                    how="drawn with seed 3" if temperature else "the likeliest each time",
-                    parts=parts, names=names, rest=tokenizer.decode(rest) if rest else None,
+                    n=len(plain) - 2, ended=len(plain) - 2 < n, subject=subject, page=False,
+                    edited=edited is not None, seed=3 if temperature else None, parts=parts,
+                    here=names[0], there=names[1], rest=tokenizer.decode(rest) if rest else None,
                 )  # fmt: skip
                 cases += [
                     dict(what="written", given=given), dict(what="parts", given=[plain, edited])

@@ -80,7 +80,7 @@ def test_predictions_and_effects_are_those_of_plain_forward_passes(decoder):
     alone = probabilities(decoder, -1, tl.ablate(0, 3))
     found = view.effect_of(0, 3)
     assert found.kl == pytest.approx(float((before * (before / alone).log()).sum()), rel=1e-4)
-    assert "Without layer 0, head 3, P(“" in found.sentence("Without layer 0, head 3")
+    assert "Without layer 0, head 3, “" in found.sentence("Without layer 0, head 3")
     assert [e.code() for e in view.edits] == [e.code() for e in edits]
     assert torch.equal(probabilities(decoder, -1), before), "nothing is left on the model"
 
@@ -120,7 +120,7 @@ def test_positions_texts_and_errors(decoder):
     view.text = "it was tired ."
     assert view.position == 3
     assert [e.code() for e in view.edits] == ["tl.ablate(layer=1, head=1)"]
-    assert view._outcome["note"] == "1 cut went with the old text, whose tokens were named."
+    assert view._outcome["note"] == "1 cut was removed with the old text, whose tokens it named."
     for change, message in (
         (dict(text=""), "text is empty"),
         (dict(text="it " * 40), "text has 40 tokens but small decoder reads at most 32"),
@@ -249,22 +249,22 @@ def test_an_encoder_decoder_steps_through_what_it_writes():
 def test_a_sentence_names_the_side_and_the_tokens_of_an_edit():
     view = Explorer(text_model("encoder-decoder"), TEXT, FRENCH)
     for edit, told in (
-        (tl.ablate(0, 1), "Without decoder layer 0, head 1, P("),
-        (tl.ablate(0, 1, kind="cross"), "Without cross layer 0, head 1, P("),
+        (tl.ablate(0, 1), "Without decoder layer 0, head 1, “"),
+        (tl.ablate(0, 1, kind="cross"), "Without cross layer 0, head 1, “"),
         (
             tl.knock_out(0, 1, query=1, key=2, kind="cross"),
-            "With “l” → “did” cut in cross layer 0, head 1, P(",
+            "With “l” → “did” cut in cross layer 0, head 1, “",
         ),
         (
             tl.knock_out(key=1, kind="encoder"),
-            "With every token → “animal” cut in every encoder layer, all heads, P(",
+            "With every token → “animal” cut in every encoder layer, all heads, “",
         ),
     ):
         view.edits = [edit]
         assert view._outcome["sentence"].startswith(told)
     view = Explorer(text_model(), TEXT, edits=[tl.knock_out(query=3)])
     assert view._outcome["sentence"].startswith(
-        "With “not” → everywhere cut in every layer, all heads, P("
+        "With “not” → everywhere cut in every layer, all heads, “"
     )
 
 
@@ -297,9 +297,9 @@ def test_edits_of_every_kind_and_their_code(decoder):
     assert view.code.splitlines()[1:3] == [
         "    tl.ablate(layer=0, head=1),", "    tl.scale(layer=1, head=2, by=0.5),",
     ]  # fmt: skip
-    assert view.sentence.count("With these 4 edits, P(") == 1
+    assert view.sentence.count("With these 4 edits, “") == 1
     view.edits = [tl.ablate(0, 1)]
-    assert "Without layer 0, head 1, P(" in view.sentence
+    assert "Without layer 0, head 1, “" in view.sentence
     view.edits = []
     assert view.effect is None
 

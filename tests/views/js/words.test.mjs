@@ -6,7 +6,7 @@ import { duration, figures } from "../../../transformer_lab/views/runs/training.
 import { lineScene } from "../../../transformer_lab/views/heads/line_scene.js";
 import { whyNotBetween } from "../../../transformer_lab/views/heads/between.js";
 import { fixed, short, changeText } from "../../../transformer_lab/views/shared/messages.js";
-import { betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, headTag, keySentence, moved, querySentence, spreadSentence } from "../../../transformer_lab/views/shared/map_sentences.js";
+import { betweenSentence, cellSentence, decimalsFor, differenceSentence, headSentence, headTag, keySentence, querySentence, spreadSentence } from "../../../transformer_lab/views/shared/map_sentences.js";
 
 test("short numbers", () => {
   assert.deepEqual([0.61, 1, 0, 0.004, 0.005, 12.3].map((w) => short(w)), [".61", "1.00", ".00", "<.01", ".01", "12.30"]);
@@ -16,12 +16,6 @@ test("short numbers", () => {
 test("a change too small for two decimals has three, and a head a name that is no number", () => {
   assert.deepEqual([0.003, -0.003, 0.0001, 0.2].map(changeText), ["+.003", "−.003", "0", "+.20"]); // not "+<.01"
   assert.equal(headTag(1, 0), "L1H0"); // not "1.0", beside an axis that ends at 1.0
-});
-
-test("a value that stays does not go from itself to itself", () => {
-  assert.equal(moved(".34", ".36"), "goes from .34 to .36");
-  assert.equal(moved(".34", ".34"), "stays at .34");
-  assert.equal(moved(".34", ".34", "about "), "stays at about .34"); // an estimate
 });
 
 test("one line is one", () => {

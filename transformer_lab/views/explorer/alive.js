@@ -3,7 +3,7 @@
 // the model is the page's.
 
 import { made } from "./edits.js";
-import { droppedNote, outcomeSentence, partsAt, runCode, subjectOf, writtenSentence } from "./prose.js";
+import { outcomeSentence, partsAt, runCode, sayExplorer, subjectOf } from "./prose.js";
 import { withoutHead } from "../shared/map_sentences.js";
 import { outcomeOf, readingOf } from "./reading.js";
 import { headBlock, mapTraits, NO_BYTES, noMaps, readingName } from "../heads/reading.js";
@@ -123,7 +123,7 @@ class Kernel extends PageModel {
     }
     const edits = wanted.edits ?? this.page.get("_edits");
     const kept = newWords ? edits.filter(({ does, made: values }) => does !== "cut" && values.edit !== "kept") : edits;
-    await this.#show(words, wanted.ids ?? null, kept, position, droppedNote(edits.length - kept.length));
+    await this.#show(words, wanted.ids ?? null, kept, position, kept.length < edits.length ? sayExplorer("dropped", { n: edits.length - kept.length }) : "");
   }
 
   /** Tokens that are given, and not words. @param {Record<string, any>} wanted */
@@ -260,9 +260,11 @@ class Kernel extends PageModel {
     const parts = partsAt(plain, edited);
     const rest = parts === null ? [] : edited.slice(parts);
     const names = await Promise.all([plain, edited ?? []].map(async (ids) => (parts !== null && parts < ids.length ? (await this.ask({ ask: "names", ids: ids.slice(parts, parts + 1) }))[0] : null)));
-    const sentence = writtenSentence({
-      n, count: plain.length - start, how: temperature ? `drawn with seed ${seed} of this page` : "the likeliest each time", subject: subjectOf(edits),
-      edited: edited !== null, parts, rest: rest.length ? await this.ask({ ask: "decode", ids: rest }) : null, names: /** @type {any} */ (names),
+    const [here, there] = names;
+    const count = plain.length - start;
+    const sentence = sayExplorer("written", {
+      n: count, ended: count < n, seed: temperature ? seed : null, page: true, subject: subjectOf(edits), edited: edited !== null, parts, here, there,
+      rest: rest.length ? await this.ask({ ask: "decode", ids: rest }) : null,
     });
     const tokens = parts === null ? null : [await this.ask({ ask: "names", ids: plain }), await this.ask({ ask: "names", ids: edited })];
     this.both = { read: this.#source, start, plain, edited, parts, tokens, sentence, edits: JSON.stringify(values) };

@@ -3,10 +3,9 @@
 
 import { popover } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
+import { sayExplorer } from "./prose.js";
 
-const DISTANCE = /^(.*\S) (KL [^ ]+ nats)\.( .*)?$/s;
-const WHAT_KL_IS =
-  "KL says how far the whole prediction has moved, over every token: Σ p·log(p/q), p before and q after. 0: not at all; 0.1: a little; above 1: it is another prediction.";
+const DISTANCE = /^(.*\S) (Overall change: [^.]*\(KL [^)]+\))\.( .*)?$/s; // as messages.json has it
 
 /**
  * A sentence on an effect, apart from the distance that ends it.
@@ -25,7 +24,7 @@ export class Answer {
     const line = (part) => element("p", { class: "tl-first", role: "status", "aria-live": "polite", "data-part": part });
     this.effect = line("effect");
     this.matter = line("head-effect");
-    this.help = popover("?", "what-kl-is", "What KL is", element("p", {}, WHAT_KL_IS));
+    this.help = popover("?", "what-kl-is", "What KL is", element("p", {}, sayExplorer("what_kl")));
     this.root = element("div", { class: "tl-answer" }, element("div", { class: "tl-told" }, this.effect, this.matter, this.help), sentence);
     this.matters("");
     this.edits("", false);

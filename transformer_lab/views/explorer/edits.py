@@ -9,7 +9,10 @@ from typing import Any
 from ...edits.hanging import default_kind
 from ...edits.kinds import Edit, EditError
 from ...edits.makers import edit_from_dict
-from ..shared.messages import quoted
+from ..shared.map_sentences import without_head
+from ..shared.messages import messages, quoted
+
+say = messages("explorer")
 
 # What stands for the numbers of a place in a pattern: no model has so many layers or tokens.
 _SLOTS = {"layer": 870001, "head": 870002, "query": 870003, "key": 870004}
@@ -122,13 +125,13 @@ class Edits:
         """
         edits = self.objects(values)
         if len(edits) != 1:
-            return f"With these {len(edits)} edits"
+            return say("several", n=len(edits))
         edit, value = edits[0], values[0]
         kind = edit.kind or default_kind(list(kinds))
         side = f"{kind} " if len(kinds) > 1 else ""
-        plain = set(value) <= {"edit", "layer", "head", "kind"}
-        if value.get("edit") == "ablate" and plain and None not in (edit.layer, edit.head):
-            return f"Without {side}layer {edit.layer}, head {edit.head}"
+        plain = set(value) <= {"edit", "layer", "head", "kind"} and value.get("edit") == "ablate"
+        if plain and edit.layer is not None and edit.head is not None:
+            return without_head(kind, edit.layer, edit.head, len(kinds) > 1)
         if value.get("edit") == "knock_out" and kind in kinds:
             return f"With {_edge(value, kinds[kind])} cut in {_where(edit, side)}"
         return f"With this edit ({edit.describe()})"

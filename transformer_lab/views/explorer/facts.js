@@ -4,8 +4,7 @@
 import { hearChanges, hearOf } from "../shared/hearing.js";
 import { floatsOf } from "../shared/shell.js";
 import { rowsOf } from "./table_rows.js";
-import { fixed, quoted } from "../shared/messages.js";
-import { moved } from "../shared/map_sentences.js";
+import { sayExplorer, wayOf } from "./prose.js";
 
 /** Names of a head's share from A to B and of its control, short names, and what they are. */
 export const FROM_A_TO_B = [
@@ -68,10 +67,9 @@ export class Facts {
         if (Number.isNaN(change)) return;
         const [layer, head] = [Math.floor(at / heads), at % heads];
         const after = Math.max(0, Math.min(1, before + change));
-        const [was, is] = [before, after].map((p) => fixed(p).replace(/^0/, ""));
         found[`${kind}/${layer}/${head}`] = {
           kl: null, mean: null, token, before, after, estimate: true,
-          sentence: `By an estimate: without layer ${layer}, head ${head}, P(${quoted(token)}) ${moved(was, is, "about ")}.`,
+          sentence: sayExplorer("estimate", { layer, head, token, before, after, way: wayOf(before, after) }),
         };
       });
     }

@@ -3,7 +3,7 @@
 import { element, tokenElement } from "../shared/dom.js";
 import { button } from "../shared/controls.js";
 import { NEEDS_KERNEL } from "./runner.js";
-import { fixed, percentText, quoted, short } from "../shared/messages.js";
+import { percentText, quoted, short } from "../shared/messages.js";
 
 /**
  * @typedef {object} Outcome
@@ -16,13 +16,6 @@ import { fixed, percentText, quoted, short } from "../shared/messages.js";
  * @property {string} sentence
  * @property {string} note
  */
-
-/** @param {number} kl in nats */
-export function klText(kl) {
-  if (kl === 0) return "0";
-  if (kl < 0.0005) return "<.001";
-  return kl < 1 ? fixed(kl, 3).replace(/^0/, "") : fixed(kl);
-}
 
 /**
  * What is predicted, in words.

@@ -1,13 +1,15 @@
-// What an Explorer says of a result, where no Python says it: the counterpart of the sentences in
-// runs.py, edits.py and written.py.
+// What an Explorer says of a result, where no Python says it.
 
-import { klText } from "./predictions.js";
-import { percentText, quoted, short } from "../shared/messages.js";
+import { messages, percentText } from "../shared/messages.js";
+import explorerMessages from "./messages.json" with { type: "json" };
 
-const someOf = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+export const sayExplorer = messages(explorerMessages);
 
 /** The beginning of a sentence on what edits do. @param {import("./edits.js").Edit[]} edits */
-export const subjectOf = (edits) => (edits.length === 1 ? edits[0].subject : `With these ${edits.length} edits`);
+export const subjectOf = (edits) => (edits.length === 1 ? edits[0].subject : sayExplorer("several", { n: edits.length }));
+
+/** How a probability changes. @param {number} before @param {number} after */
+export const wayOf = (before, after) => (percentText(before) === percentText(after) ? "same" : after < before ? "down" : "up");
 
 /**
  * What edits do at a position.
@@ -17,39 +19,12 @@ export const subjectOf = (edits) => (edits.length === 1 ? edits[0].subject : `Wi
 export function outcomeSentence(subject, { kl, rows, states, mean }) {
   if (states.length) {
     const [, token, change] = states[0];
-    return `${subject}, the final states move by ${percentText(mean ?? 0, 1)} on average, that of ${quoted(token)} most (${percentText(change, 1)}).`;
+    return sayExplorer("states", { subject, mean: mean ?? 0, token, change });
   }
   if (kl === null || !rows.length) return "";
-  const [token, was, is] = rows[0];
-  const [before, after] = [short(was), short(is)];
-  let told = `${subject}, P(${quoted(token)}) `;
-  told += before === after ? `stays at ${before}` : `${is < was ? "falls" : "rises"} from ${before} to ${after}`;
+  const [token, before, after] = rows[0];
   const best = rows.reduce((a, b) => (b[2] > a[2] ? b : a));
-  if (best !== rows[0]) told += `; ${quoted(best[0])} is now likeliest (${short(best[2])})`;
-  return `${told}. KL ${klText(kl)} nats.`;
-}
-
-/** What went with an old text. @param {number} dropped */
-export const droppedNote = (dropped) => (dropped ? `${someOf(dropped, "cut")} went with the old text, whose tokens were named.` : "");
-
-/**
- * What was written on, and where the text with edits parts from the one without.
- * @param {object} given
- * @param {number} given.n how many tokens were asked for
- * @param {number} given.count how many came
- * @param {string} given.how "the likeliest each time", or how tokens were drawn
- * @param {string} given.subject of the edits
- * @param {boolean} given.edited
- * @param {number | null} given.parts
- * @param {string | null} given.rest words of the text with edits from there on; null: nothing
- * @param {[string | null, string | null]} given.names of the tokens at which they part; null: the end
- */
-export function writtenSentence({ n, count, how, subject, edited, parts, rest, names }) {
-  if (!edited) return `It wrote ${someOf(count, "token")}, ${how}${count === n ? "." : ", and ended there."}`;
-  if (parts === null) return `${subject}, it writes the same ${someOf(count, "token")}.`;
-  const [here, there] = names.map((name) => (name === null ? "the end" : quoted(name)));
-  const goesOn = rest === null ? "it ends there" : `it goes on ${quoted(rest)}`;
-  return `${subject}, the two texts diverge at token ${parts}: ${here} / ${there}. With edits ${goesOn}.`;
+  return sayExplorer("outcome", { subject, token, before, after, way: wayOf(before, after), kl, best: best === rows[0] ? null : best[0], best_after: best[2] });
 }
 
 /** The first token at which two texts part; null where they do not. @param {number[]} plain @param {number[] | null} edited */

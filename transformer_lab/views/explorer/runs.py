@@ -20,13 +20,14 @@ from ...edits.retraced import Retraced
 from ...graphs import analyses
 from ...training.in_use import held_for_edits
 from ..shared.codecs import shown_token
-from ..shared.messages import fixed, quoted, short
+from ..shared.messages import messages, percent
 from ..shared.weights import weights_mark
 
 if TYPE_CHECKING:
     from ...text_model import TextModel
     from ...tracing.trace import Trace
 
+say = messages("explorer")
 MOST_STATES = 8
 MASKS = re.compile(r"\[MASK\]|<mask>")  # as BERT's relatives and our own tokenizers write them
 MANY_POSITIONS = 64  # up to so many, the effect of a head is kept for every position
@@ -81,27 +82,21 @@ class Outcome:
         return self.rows[0]
 
     def sentence(self, subject: str) -> str:
-        """ "Without layer 1, head 2, P(“tired”) falls from .34 to .11 …"."""
+        """ "Without layer 1, head 2, “tired” becomes less likely: 34 % → 11 %. …"."""
         if self.states:
-            most = self.states[0]
-            return (
-                f"{subject}, the final states move by {percent(self.mean_change or 0)} on average, "
-                f"that of {quoted(most.token)} most ({percent(most.change)})."
-            )
+            most, mean = self.states[0], self.mean_change or 0.0
+            return say("states", subject=subject, mean=mean, token=most.token, change=most.change)
         if self.kl is None or not self.rows:
             return ""
         row = self.likeliest
         assert row.after is not None
-        before, after = short(row.before), short(row.after)
-        if before == after:
-            told = f"{subject}, P({quoted(row.token)}) stays at {before}"
-        else:
-            verb = "falls" if row.after < row.before else "rises"
-            told = f"{subject}, P({quoted(row.token)}) {verb} from {before} to {after}"
+        same = percent(row.before) == percent(row.after)
         best = max(self.rows, key=lambda r: r.after or 0.0)
-        if best is not row:
-            told += f"; {quoted(best.token)} is now likeliest ({short(best.after or 0.0)})"
-        return f"{told}. KL {kl_text(self.kl)} nats."
+        return say(
+            "outcome", subject=subject, token=row.token, before=row.before, after=row.after,
+            way="same" if same else "down" if row.after < row.before else "up", kl=self.kl,
+            best=None if best is row else best.token, best_after=best.after or 0.0,
+        )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -112,16 +107,6 @@ class Outcome:
             "states": [[s.index, s.token, s.change] for s in self.states],
             "mean": self.mean_change,
         }
-
-
-def percent(share: float) -> str:
-    return f"{fixed(100 * share, 1)} %"
-
-
-def kl_text(kl: float) -> str:
-    if kl == 0:
-        return "0"
-    return "<.001" if kl < 0.0005 else fixed(kl, 3).removeprefix("0") if kl < 1 else fixed(kl)
 
 
 @dataclass(eq=False)
@@ -269,14 +254,10 @@ class Runs:
             count = 0 if unknown is None else int((ids == unknown).sum())
             if count:
                 sign = shown_token(tokenizer.tokens([unknown])[0])
-                which = f"{count} of the {name}’s {len(ids)} tokens"
-                parts.append(f"The model does not know {which}: it reads {quoted(sign)} there.")
+                parts.append(say("unknown", count=count, side=name, n=len(ids), sign=sign))
         wish = MASKS.search(reading.text)
         if wish and self.kind != "encoder":
-            parts.append(
-                f"{quoted(wish[0])} is read as plain text: this model has no masks, it predicts "
-                "the next token."
-            )
+            parts.append(say("unmasked", mask=wish[0]))
         return " ".join(parts)
 
     # -- positions --------------------------------------------------------------------------------

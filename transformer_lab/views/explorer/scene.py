@@ -18,7 +18,7 @@ from ..heads.scene import (
 from ..marks.scene import Axis, Bars, Panel, Scene
 from ..shared.exports import Array, Numbers
 from ..shared.messages import short
-from .runs import Outcome, kl_text
+from .runs import Outcome, say
 
 MAP_TITLES = {
     "before": "attention weight",
@@ -68,7 +68,7 @@ def _predictions(effect: Outcome, where: str) -> Panel | None:
         bars = Bars(
             [before, after], names, ("before", "after"), colours=("quiet", "edited"), text=labels
         )
-        return Panel(f"predictions {where} · KL {kl_text(effect.kl or 0.0)} nats", bars)
+        return Panel(f"predictions {where} · KL {say('kl', kl=effect.kl or 0.0)} nats", bars)
     if effect.states:
         moved = [state.change for state in effect.states]
         names = Axis("", [state.token for state in effect.states], tokens=True)

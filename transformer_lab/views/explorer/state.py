@@ -13,13 +13,12 @@ from ...edits.kinds import Edit
 from ..heads.heads import Heads, Place, first_traits
 from ..heads.state import HeadTraits
 from ..shared.codecs import shown_text, shown_token
-from ..shared.map_sentences import plural
 from ..shared.selection import link_of
 from ..shared.traits import Int
 from .edits import Edits, print_code, run_code
 from .effects import HeadEffects
 from .exact import read_ids, words_of
-from .runs import Outcome, Prediction, Reading, Runs
+from .runs import Outcome, Prediction, Reading, Runs, say
 
 if TYPE_CHECKING:
     from ...text_model import TextModel
@@ -175,9 +174,7 @@ class Explored(HeadTraits):
                 kept = [e for e in edits if not self._changes.names_tokens(e)]
                 dropped = len(edits) - len(kept)
                 if dropped:
-                    note = (
-                        f"{plural(dropped, 'cut')} went with the old text, whose tokens were named."
-                    )
+                    note = say("dropped", n=dropped)
                 edits = kept
             position = wanted.get("position", None if new_words else self._position)
             reading = self._runs.read(wanted.get("text", now.text), target, tuple(masked), given)

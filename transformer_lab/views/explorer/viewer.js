@@ -16,7 +16,8 @@ import { Facts } from "./facts.js";
 import { Heads } from "../heads/heads.js";
 import { hearChanges, hearOf } from "../shared/hearing.js";
 import { explorerNumbers } from "./numbers.js";
-import { klText, Predictions, question } from "./predictions.js";
+import { Predictions, question } from "./predictions.js";
+import { sayExplorer } from "./prose.js";
 import { NEEDS_KERNEL, Runner } from "./runner.js";
 import { picture } from "../heads/picture.js";
 import { inPageLine } from "../pages/in_page_line.js";
@@ -317,7 +318,7 @@ export class ExplorerViewer {
     const edits = this.runner.edits.map((edit) => edit.words).join("; ");
     return [
       told.length ? `${question(this.state.about)}: ${told.join(" · ")}` : "",
-      edits ? `Edits: ${edits}.${kl === null ? "" : ` KL ${klText(kl)} nats.`}` : "",
+      edits ? `Edits: ${edits}.${kl === null ? "" : ` KL ${sayExplorer("kl", { kl })} nats.`}` : "",
     ].filter(Boolean);
   }
 

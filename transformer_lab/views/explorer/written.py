@@ -9,9 +9,7 @@ from typing import Any
 import traitlets as t
 
 from ..shared.codecs import shown_token
-from ..shared.map_sentences import plural
-from ..shared.messages import quoted
-from .runs import Reading
+from .runs import Reading, say
 from .state import Explored
 
 N = 20  # tokens that are written, where there is room for them
@@ -91,27 +89,17 @@ class Writes(Explored):
         return N if longest is None else min(N, longest - len(reading.plain)) or N
 
     def _told(self, both: Written, n: int, options: dict[str, Any]) -> str:
-        count = len(both.plain) - both.start
-        how = "the likeliest each time"
-        if options["temperature"]:
-            how = f"drawn with seed {options['seed']}"
-        told = f"It wrote {plural(count, 'token')}, {how}"
-        told += "." if count == n else ", and ended there."
-        if both.edited is None:
-            return told
-        subject, parts = self._subject(), both.parts
-        if parts is None:
-            return f"{subject}, it writes the same {plural(count, 'token')}."
-        rest = both.edited[parts:]
-        goes_on = f"it goes on {quoted(self.text_model.decode(rest))}" if rest else "it ends there"
-        here, there = (self._name_at(ids, parts) for ids in (both.plain, both.edited))
-        return (
-            f"{subject}, the two texts diverge at token {parts}: {here} / {there}. "
-            f"With edits {goes_on}."
-        )
-
-    def _name_at(self, ids: tuple[int, ...], place: int) -> str:
-        return quoted(self._names(ids[place : place + 1])[0]) if place < len(ids) else "the end"
+        count, parts = len(both.plain) - both.start, both.parts
+        values: dict[str, Any] = dict(
+            n=count, ended=count < n, seed=options["seed"] if options["temperature"] else None,
+            edited=both.edited is not None, page=False, subject=self._subject(), parts=parts,
+        )  # fmt: skip
+        if both.edited is not None and parts is not None:
+            rest = both.edited[parts:]
+            values["rest"] = self.text_model.decode(rest) if rest else None
+            for name, ids in (("here", both.plain), ("there", both.edited)):
+                values[name] = next(iter(self._names(ids[parts : parts + 1])), None)
+        return say("written", **values)
 
     def _names(self, ids: tuple[int, ...]) -> list[str]:
         return [shown_token(x) for x in self.text_model.target_tokenizer.tokens(list(ids))]

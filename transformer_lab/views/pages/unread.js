@@ -1,7 +1,8 @@
 // What of a text a model does not read as it was written, where no Python says it.
 
-import { quoted } from "../shared/messages.js";
+import { messages } from "../shared/messages.js";
 
+const sayUnread = messages();
 const MASKS = /\[MASK\]|<mask>/;
 
 /**
@@ -11,9 +12,8 @@ const MASKS = /\[MASK\]|<mask>/;
  * @param {{name: string, unknown: number, count: number, sign: string}[]} sides
  */
 export function unreadSentence(text, kind, sides) {
-  const parts = sides.filter(({ unknown }) => unknown).map(({ name, unknown, count, sign }) =>
-    `The model does not know ${unknown} of the ${name}’s ${count} tokens: it reads ${quoted(sign)} there.`);
+  const parts = sides.filter(({ unknown }) => unknown).map(({ name: side, unknown: count, count: n, sign }) => sayUnread("unknown", { count, side, n, sign }));
   const wish = text.match(MASKS);
-  if (wish && kind !== "encoder") parts.push(`${quoted(wish[0])} is read as plain text: this model has no masks, it predicts the next token.`);
+  if (wish && kind !== "encoder") parts.push(sayUnread("unmasked", { mask: wish[0] }));
   return parts.join(" ");
 }

@@ -10,9 +10,6 @@ export const TO_NOTHING = "to nothing"; // the column beside a map
 
 const sayMap = messages();
 
-/** What a change did to a written value. @param {string} before @param {string} after @param {string} [about] */
-export const moved = (before, after, about = "") => sayMap("moved", { same: before === after, before, after, about });
-
 /**
  * How many decimals are right, given how far a weight may be from Python's.
  * @param {number} error

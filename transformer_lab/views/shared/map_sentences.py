@@ -213,10 +213,6 @@ def _named(top: list[tuple[int, float]], tokens: Sequence[str]) -> dict[str, Any
     return {"n": len(names), **dict(zip("abc", names, strict=False))}
 
 
-def plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
-
-
 def long_time(seconds: float) -> str:
     """A time that one may have to wait, in words: "4 minutes", "3 hours"."""
     minutes = max(1, round(seconds / 60))
