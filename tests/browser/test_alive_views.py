@@ -178,7 +178,7 @@ def test_the_scores_of_another_text(open_page, accessible, positions):
         view.head = 0
         view._options = {"above": True}
         says_of_the_score(page, view)
-        assert "Norms are held" in page.locator(part("source-note")).inner_text()
+        assert "Layer norms are frozen" in page.locator(part("source-note")).inner_text()
     accessible(page)
 
 
