@@ -11,6 +11,7 @@ import transformer_lab as tl
 from tests.factories import WORDS, maps_only, small
 from transformer_lab.circuits import block_steps
 from transformer_lab.views import BlockView
+from transformer_lab.views.shared.messages import percent
 
 IDS = torch.arange(len(WORDS))
 ALL = ["stream", "norm", "product", "scale", "mask", "softmax", "values", "heads", "add", "norm2", "mlp", "add2", "answer"]  # fmt: skip
@@ -75,22 +76,22 @@ def test_every_step_says_what_it_shows():
     for step in view.steps:
         view.step = step
         said[step] = view.sentence
-    assert said["stream"].startswith("“it” comes to layer 1 as 32 numbers")
+    assert said["stream"].startswith("“it” enters layer 1 as 32 numbers")
     assert f"{float(steps.dots[:9].max()):.2f}" in said["product"]
-    assert said["mask"] == "“it” may not look at 4 keys: their score becomes −∞."
+    assert said["mask"] == "“it” may not attend to 4 keys: their scores become −∞."
     assert f"gets {float(steps.weights.max()):.2f}".replace("0.", ".") in said["softmax"]
     assert f"length {float(steps.mlp.norm()):.2f}" in said["mlp"]
     # What it looks at stands beside whether it matters.
     with tl.edit(trace.model, tl.ablate(1, 2)):
         without = tl.trace(trace.model, IDS).logits[0, 8].softmax(-1)
     top = int(trace.logits[0, 8].argmax())
-    assert "With head 2 of this layer off, " in said["answer"]
-    assert f"{float(without[top]):.2f}"[1:] in said["answer"].split("off, ")[1]
+    assert "With head 2 of this layer switched off, " in said["answer"]
+    assert percent(float(without[top])) in said["answer"].split("off, ")[1]
 
 
 def test_a_bias_a_sink_and_a_cross_attention_are_told():
     view = BlockView(traced(positions="alibi"), 1, 2, 8, step="mask")
-    assert "a bias from −" in view.sentence
+    assert "bias from −" in view.sentence
     model = small("encoder-decoder", noise=0.1)
     trace = tl.trace(model, IDS[None], IDS[None, :7], keep="all")
     view = BlockView(trace, 1)

@@ -11,9 +11,8 @@ import { element, tokenElement } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { sheet } from "../shared/sheet.js";
 import { linearLegend, Shell } from "../shared/shell.js";
-import { short } from "../shared/messages.js";
+import { fixed, short } from "../shared/messages.js";
 import { walkNumbers } from "./numbers.js";
-import { numberText } from "./stages.js";
 import { mostOf, Strip } from "./strip.js";
 
 const KINDS = { encoder: "Encoder", decoder: "Decoder" };
@@ -212,7 +211,7 @@ export class BlockViewer {
       const inTable = own[0].inTable;
       const wide = inTable ? Math.max(60, Math.min(300, room - 420)) : Math.max(120, Math.min(760, room - 220));
       for (const strip of own) strip.draw(wide, most, this.diverging, inTable ? 12 : 16);
-      const legend = linearLegend(this.diverging, -most, most, "", (x) => numberText(x, most < 0.1 ? 3 : 2));
+      const legend = linearLegend(this.diverging, -most, most, "", (x) => fixed(x, most < 0.1 ? 3 : 2));
       table.append(element("caption", { class: "tl-under" }, element("div", { class: "tl-legend" }, ...legend)));
     }
   }
@@ -229,7 +228,7 @@ export class BlockViewer {
       const length = Math.sqrt(values.reduce((sum, x) => sum + x * x, 0));
       return element("tr", { class: chosen ? "tl-on" : "" },
         element("th", { scope: "row" }, name), element("td", {}, this.#strip(values, name)),
-        element("td", { class: "tl-number", title: `${n} numbers` }, numberText(length)));
+        element("td", { class: "tl-number", title: `${n} numbers` }, fixed(length)));
     });
     const head = ["", "its numbers", "length"].map((text) => element("th", { scope: "col" }, text));
     return element("table", { class: "tl-blocks tl-vectors", "data-part": "vectors" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
@@ -241,7 +240,7 @@ export class BlockViewer {
     const last = numbers[numbers.length - 1];
     const signed = last.some((x) => x !== null && x < 0);
     const most = Math.max(1e-9, ...last.map((x) => Math.abs(x ?? 0)));
-    const text = (x, name) => (x === null ? "−∞" : SHARES.has(name) ? `${x < 0 ? "−" : ""}${short(Math.abs(x))}` : numberText(x));
+    const text = (x, name) => (x === null ? "−∞" : SHARES.has(name) ? short(x) : fixed(x));
     const lines = shown.map((key, row) => {
       const value = last[row];
       const cells = numbers.map((column, i) => element("td", { class: "tl-number" }, text(column[row], columns[i])));
@@ -275,10 +274,10 @@ export class BlockViewer {
   /** The number under the pointer. @param {number | null} at @param {Strip | null} strip */
   #tell(at, strip) {
     if (at === null || !strip) {
-      this.readout.replaceChildren(element("span", { class: "tl-quiet" }, this.strips.length ? "Point at a number to read it." : ""));
+      this.readout.replaceChildren(element("span", { class: "tl-quiet" }, this.strips.length ? "Hover over a number to read it." : ""));
       return;
     }
-    const value = element("b", { "data-part": "number" }, numberText(strip.values[at], 4));
+    const value = element("b", { "data-part": "number" }, fixed(strip.values[at], 4));
     this.readout.replaceChildren(element("span", {}, `${strip.name}, number ${at}: `, value));
   }
 

@@ -6,7 +6,10 @@ import { element, tokenElement } from "../shared/dom.js";
 import { mounted } from "../shared/mounted.js";
 import { wrapped } from "../shared/sheet.js";
 import { Shell } from "../shared/shell.js";
-import { fixed, quoted, short } from "../shared/messages.js";
+import { fixed, messages, short } from "../shared/messages.js";
+import mixMessages from "./messages.json" with { type: "json" };
+
+const sayMix = messages(mixMessages);
 
 const SIZES = [1, 4, 16, 64, 256];
 const REACH = 12; // of the sliders, unless a score lies further out
@@ -131,12 +134,9 @@ class MixViewer {
 
   /** @param {number[]} weights @param {number[]} mixture */
   #say(weights, [x, y]) {
-    const best = weights.indexOf(Math.max(...weights));
-    if (!(weights[best] > 0)) return "Every word is hidden: there is nothing to mix, and the output is 0.";
-    const query = this.model.get("_query");
-    const who = query ? `${quoted(query)} gives` : "The word gives";
-    const word = quoted(this.model.get("_words")[best]);
-    return `${who} ${word} ${short(weights[best])} of its attention; the mixture lies at (${fixed(x)}, ${fixed(y)}).`;
+    const weight = Math.max(...weights);
+    const word = weight > 0 ? this.model.get("_words")[weights.indexOf(weight)] : null;
+    return sayMix("sentence", { word, weight, query: this.model.get("_query") || null, x, y });
   }
 
   #plot(values, weights, mixture) {

@@ -10,13 +10,14 @@ import traitlets as t
 
 from ..shared.base import View, css, esm
 from ..shared.codecs import shown_token
-from ..shared.messages import fixed, quoted, short
+from ..shared.messages import messages
 from ..shared.traits import Float, Int
 from .scene import mix_scene
 
 if TYPE_CHECKING:
     from ..marks.scene import Scene
 
+say = messages("mix")
 LARGEST = 40.0
 MOST_WORDS = 12
 
@@ -125,16 +126,10 @@ class MixView(View):
 
     @property
     def sentence(self) -> str:
-        weights = self.weights
-        if not any(weights):
-            return "Every word is hidden: there is nothing to mix, and the output is 0."
-        best = max(range(len(weights)), key=weights.__getitem__)
-        who = f"{quoted(self._query)} gives" if self._query else "The word gives"
+        weight = max(self.weights)
+        word = self._words[self.weights.index(weight)] if weight > 0 else None
         x, y = self.mixture
-        return (
-            f"{who} {quoted(self._words[best])} {short(weights[best])} of its attention; "
-            f"the mixture lies at ({fixed(x)}, {fixed(y)})."
-        )
+        return say("sentence", word=word, weight=weight, query=self._query or None, x=x, y=y)
 
     def _scene(self) -> Scene:
         return mix_scene(
