@@ -12,7 +12,7 @@ import transformer_lab as tl
 from tests.every_view import VIEWS
 from tests.factories import WORDS, small
 from transformer_lab import views
-from transformer_lab.views.patches.words import weight_of
+from transformer_lab.views.patches.look import weight_of
 from transformer_lab.views.shared.messages import messages
 
 MIME = "application/vnd.plotly.v1+json"
