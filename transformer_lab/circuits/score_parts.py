@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..attention import AttentionCall
 from ..graphs import analyses
+from ..hub.network import Network
 from ..hub.sources import Source
 from ..softmax import as_additive, causal_mask
 from ..tracing.maps import GivenMaps
@@ -154,7 +155,8 @@ def score_by_dimension(
         k, products["products"] = products["above"], products["above_products"]
     return ScoreByDimension(
         **fields, products=products["products"].float(), q=q.float(), k=k.float(),
-        pairs=_pairs(trace, kind, layer, head, len(q)), above_mean=above_mean,
+        pairs=pairs_of_layer(trace.network, kind, layer, head, _known_pairs.setdefault(trace, {})),
+        above_mean=above_mean,
     )  # fmt: skip
 
 
@@ -336,19 +338,25 @@ def _row(call: Any, batch: int, head: int, query: int) -> Tensor:
     return analyses.hidden(call.scores(batch, head, rows)[0].cpu())
 
 
-def _pairs(trace: Trace, kind: str, layer: int, head: int, d_head: int) -> Tensor | None:
-    """Which dimensions turn together: of ours i with i + d_head/2, of others by what they do."""
-    network = trace.network
+def pairs_of_layer(
+    network: Network | None, kind: str, layer: int, head: int, known: dict[Any, Any]
+) -> Tensor | None:
+    """Which dimensions turn together: of ours i with i + d_head/2, of others by what they do; see
+    `Alone.pairs`. None where it is not known what the model does with one vector alone, too.
+
+    Args:
+        known: what was found of the network before, to which this is added.
+    """
     if network is None or kind == "cross":
         return None
     if (model := network.transformer) is not None:
+        d_head = model.config.d_head
         return torch.arange(d_head) % (d_head // 2) if model.positions.rotates else None
-    known = _known_pairs.setdefault(trace, {})
     if (kind, layer) not in known:
         try:
             alone = known.get("alone") or known.setdefault("alone", network.alone())
             known[kind, layer] = alone.pairs(kind, layer, head)
-        except ValueError:  # what it does with one vector alone is not known
+        except ValueError:
             known[kind, layer] = None
     return known[kind, layer]
 

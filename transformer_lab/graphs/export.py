@@ -67,7 +67,9 @@ class Graph:
             "logits", "states" or "answers", as in `Output`.
         lengths: of "tokens" and "target", the (shortest, longest) in tokens; equal where the graph
             holds for one length.
-        lacking: points of the stream that the model does not show, "kind.name".
+        lacking: points of the stream that the model does not show, "kind.name", and why.
+        pairs: of each layer whose queries positions turn, "kind/layer", the number of each dimension's
+            pair; see `Alone.pairs`.
         w_o: W_O of each layer of a kind, "kind/layer", as a view of a weight; none where no matrix
             alone follows the heads.
         tail: the node that answers are made from, each from its row of it; "" where they need more.
@@ -83,7 +85,8 @@ class Graph:
     weights: Mapping[str, Tensor] = field(repr=False)
     results: Mapping[str, str]
     lengths: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    lacking: tuple[str, ...] = ()
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    pairs: Mapping[str, list[int]] = field(default_factory=dict, repr=False)
     w_o: Mapping[str, View] = field(default_factory=dict)
     walks: Mapping[str, Any] = field(default_factory=dict, repr=False)
     tail: str = ""
@@ -277,7 +280,7 @@ def _exported(
         short: the model's first layers, which are exported in its place and repeated.
         least: tokens that a text has.
     """
-    from .walks import marking, parts_of, unmarked, walks_of
+    from .walks import marking, pairs_of, parts_of, unmarked, walks_of
 
     part, stacks = short or (network, [])
     tap, whole = _Exporting(), _Pass(part, tuple(given))
@@ -319,6 +322,7 @@ def _exported(
         lacking=lacking,
         w_o=_outputs(network, inputs_of(given), weights),
         walks=walks_of(parts_of(network, inputs_of(given)), marked),
+        pairs=pairs_of(network) if points else {},
     )
     return _with_rows(graph, network, given, shown)
 
@@ -393,9 +397,10 @@ def _shapes(network: Network, given: dict[str, Tensor], any_length: bool, least:
 
 def _points(
     network: Network, tap: _Exporting, hung: ExitStack, wanted: Sequence[str]
-) -> tuple[str, ...]:
-    """Let the tap see these points of the stream where the model shows them; returns the others."""
-    lacking = []
+) -> dict[str, str]:
+    """Let the tap see these points of the stream where the model shows them; returns why not of the
+    others."""
+    lacking = {}
     for kind in network.kinds:
         for name in POINTS:
             if (name == "cross_out") != (kind == "cross"):
@@ -407,9 +412,9 @@ def _points(
                 if why := network.refuses_stream([name], stack):
                     raise SeamError(why)
                 hung.enter_context(network.changing_stream(tap, [name], stack, None))
-            except SeamError:
-                lacking.append(f"{kind}.{name}")
-    return tuple(lacking)
+            except SeamError as error:
+                lacking[f"{kind}.{name}"] = str(error)
+    return lacking
 
 
 class _Calls(Tap):

@@ -114,7 +114,8 @@ def entry_of(graph: Graph, network: Network) -> Entry:
     return {
         **graph.description(),
         "fixed": graph.fixed,
-        "lacking": list(graph.lacking),
+        "lacking": dict(graph.lacking),
+        "pairs": dict(graph.pairs),
         "w_o": {site: asdict(view) for site, view in graph.w_o.items()},
         "walks": dict(graph.walks),
         "constants": {
@@ -155,7 +156,8 @@ def graph_of(entry: Mapping[str, Any], network: Network) -> Graph:
             weights=weights,
             results=dict(entry["results"]),
             lengths={name: (ends[0], ends[1]) for name, ends in entry["lengths"].items()},
-            lacking=tuple(entry["lacking"]),
+            lacking=dict(entry["lacking"]),
+            pairs=dict(entry["pairs"]),
             w_o={
                 site: View(x["weight"], tuple(x["shape"]), tuple(x["strides"]), x["at"])
                 for site, x in entry["w_o"].items()

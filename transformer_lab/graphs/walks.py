@@ -1,4 +1,4 @@
-"""Where in a model's graph the numbers are that a walk through a block shows.
+"""Where in a model's graph the numbers are that a walk through a block shows, and what turns together.
 
 `circuits.block_walk` finds by a run which module of a block reads and gives what; while the model is
 exported these places are marked, and then the marks are taken out again: a graph computes no more for
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..circuits.block_parts import BlockParts
 from ..circuits.block_walk import block_parts
+from ..circuits.score_parts import pairs_of_layer
 from ..hub.hooks import Hook, hook
 from ..hub.network import Inputs, Network
 from ..tracing.running import trace
@@ -117,3 +118,14 @@ def walks_of(parts: Parts, nodes: Mapping[tuple[str, int], Mapping[str, str]]) -
         else:
             walks[site] = {"why": str(block)}
     return walks
+
+
+def pairs_of(network: Network) -> dict[str, list[int]]:
+    """Which dimensions of queries turn together: "kind/layer" -> the number of each one's pair."""
+    known: dict[Any, Any] = {}
+    found = {
+        f"{kind}/{layer}": pairs_of_layer(network, kind, layer, 0, known)
+        for kind in network.kinds
+        for layer in range(len(network.layers(kind)))
+    }
+    return {site: pairs.tolist() for site, pairs in found.items() if pairs is not None}

@@ -42,7 +42,7 @@ function shortcuts(model, inputs, edits, options, whole, others) {
 
 const results = read("models.json").map(({ name, config, graph, inputs, edits: lists }) => {
   const bytes = new Uint8Array(fs.readFileSync(path.join(folder, `${name}.safetensors`)));
-  const model = new GraphModel(config, graph, readSafetensors(bytes, crc32(bytes), false));
+  const model = new GraphModel(config, graph, readSafetensors(bytes, crc32(bytes)));
   const options = { read: (source) => model.run(source) };
   const others = [];
   const sides = lists.map((edits) => {

@@ -253,9 +253,7 @@ def both(tmp_path_factory):
     folder, own, chances = tmp_path_factory.mktemp("desk"), asked(), draws()
     models = []
     for one in own:
-        # A translator's shares of the stream need its norm, which no graph has.
-        as_graph = one.model.kind != "encoder-decoder"
-        block, name = carried(one.model, as_graph=as_graph).blocks[1], one.model.name
+        block, name = carried(one.model).blocks[1], one.model.name
         for part, data in zip(("about", "weights"), block.buffers, strict=True):
             (folder / f"{name}.{part}").write_bytes(data)
         table = dict(name=name, info=block.info, questions=one.questions)

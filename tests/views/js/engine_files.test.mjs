@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { readConfig, UnknownModel, weightsOf } from "../../../transformer_lab/views/engine/config.js";
+import { UnknownGraph } from "../../../transformer_lab/views/engine/graph.js";
+import { GraphModel } from "../../../transformer_lab/views/engine/graph_model.js";
 import { crc32, DamagedModel, readSafetensors } from "../../../transformer_lab/views/engine/safetensors.js";
-import { config, file, tensors as weights } from "./tiny_model.mjs";
+import { file, packed, tensors as weights } from "./tiny_model.mjs";
 
 const floats = (dtype, bytes, ...shape) => ({ dtype, shape, bytes });
 const read = (bytes) => readSafetensors(bytes, crc32(bytes));
@@ -60,33 +61,13 @@ test("a file that was written wrong is refused, whatever its checksum", () => {
   for (const [bytes, why] of refused) assert.throws(() => read(bytes), { constructor: DamagedModel, message: why });
 });
 
-test("a field or a value that the engine does not know is named", () => {
-  assert.equal(readConfig(config), config);
-  const refused = [
-    [{ windows: 3 }, /does not know the field windows/],
-    [{ class: "Recurrent" }, /class="Recurrent"/],
-    [{ transformer_lab: 2 }, /transformer_lab=2/],
-    [{ activation: "mish" }, /activation="mish"/],
-    [{ activation: "toString" }, /activation="toString"/],
-    [{ positions: { name: "xpos" } }, /positions=\{"name":"xpos"\}/],
-    [{ positions: { name: "rotary", base: 10, scale: 2 } }, /positions=/],
-    [{ positions: null }, /positions=null/],
-    [{ n_layers: 0 }, /n_layers=0/],
-    [{ n_heads: 3 }, /n_heads must be divisible by n_kv_heads=2, got 3/],
-    [{ norm_eps: "1" }, /norm_eps="1"/],
-  ];
-  for (const [change, why] of refused) assert.throws(() => readConfig({ ...config, ...change }), { constructor: UnknownModel, message: why });
-  const { norm: _, ...less } = config;
-  assert.throws(() => readConfig(less), /lacks norm/);
-});
-
-test("weights that do not fit the configuration are named", () => {
+test("weights that do not fit the graph are named", () => {
   const numbers = (...shape) => ({ shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) });
+  const { config, graph } = packed();
   const tensors = weights();
-  assert.equal(weightsOf(config, tensors).decoder.blocks.length, 1);
+  assert.deepEqual(new GraphModel(config, graph, tensors).layersOf("decoder"), 1);
   const name = "decoder.blocks.0.attention.key.weight";
   const changed = (value) => new Map([...tensors].map(([n, x]) => [n, n === name ? value : x]));
-  assert.throws(() => weightsOf(config, changed(numbers(4, 2))), /attention\.key\.weight is \[4, 2\] in the weights but \[4, 4\]/);
-  assert.throws(() => weightsOf(config, new Map([...tensors].filter(([n]) => n !== name))), /attention\.key\.weight is missing/);
-  assert.throws(() => weightsOf(config, new Map([...tensors, ["more", numbers(1)]])), /more is in the weights but not in the model/);
+  assert.throws(() => new GraphModel(config, graph, changed(numbers(4, 2))), { constructor: UnknownGraph, message: /attention\.key\.weight is \[4,2\] in the weights and \[4,4\] in the graph/ });
+  assert.throws(() => new GraphModel(config, graph, new Map([...tensors].filter(([n]) => n !== name))), { constructor: UnknownGraph, message: /attention\.key\.weight is missing/ });
 });

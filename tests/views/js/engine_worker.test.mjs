@@ -201,7 +201,7 @@ test("edits that fit nothing are named", () => {
     [{ edit: "patch", source, position: "1" }, /position must be a whole number, or None for all, got '1'/],
   ];
   for (const [edit, why] of refused) assert.throws(() => model.run({ tokens: [5, 6, 5] }, [edit], { read }), { constructor: EditError, message: why });
-  for (const [tokens, why] of [[[], /empty/], [[7], /outside the vocabulary of 7/], [Array(9).fill(5), /9 tokens but this model's context is n_ctx=8/]]) {
+  for (const [tokens, why] of [[[], /empty/], [[7], /outside the vocabulary of 7/], [Array(9).fill(5), /9 tokens but this model reads at most 8/]]) {
     assert.throws(() => model.run({ tokens }), why);
   }
 });

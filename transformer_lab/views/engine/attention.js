@@ -1,7 +1,7 @@
 // Attention: softmax(q·kᵀ/√d + bias)·v. Source: Vaswani et al. 2017, equation 1.
 
 import { stridesAs } from "./strided.js";
-import { dot, linear, matrix, rmsNorm, rowsOf, softmax } from "./tensors.js";
+import { dot, matrix, softmax } from "./tensors.js";
 
 /**
  * @typedef {import("./tensors.js").Matrix} Matrix
@@ -13,14 +13,13 @@ import { dot, linear, matrix, rmsNorm, rowsOf, softmax } from "./tensors.js";
  * @property {number} dHead
  * @property {Matrix} query [query, head · dHead]
  * @property {Matrix} key [key, kv head · dHead]
- * @property {Matrix} value
- * @property {number} [dValue] how wide values are; dHead by default
- * @property {number} [groups] of heads, which share keys and values
- * @property {number} [scale] 1 / √dHead by default
- * @property {number | null} [softcap] scores become softcap · tanh(score / softcap)
- * @property {Mask | null} [mask]
- * @property {((head: number, query: number) => number) | null} [sink] the score of one more column, which has no value
- * @property {import("./positions.js").Bias | null} bias
+ * @property {Matrix} value [key, kv head · dValue]
+ * @property {number} dValue how wide values are
+ * @property {number} groups of heads, which share keys and values
+ * @property {number} scale
+ * @property {number | null} softcap scores become softcap · tanh(score / softcap)
+ * @property {Mask | null} mask
+ * @property {((head: number, query: number) => number) | null} sink the score of one more column, which has no value
  * @property {boolean} causal
  * @property {number} start where in the text the first query stands
  * @property {import("./edits.js").MapChange[]} changes of its maps, in order
@@ -29,34 +28,6 @@ import { dot, linear, matrix, rmsNorm, rowsOf, softmax } from "./tensors.js";
 /** What is added to scores, or (of bools) which of them count: [head or 1, query or 1, key]. @typedef {{heads: number, rows: number, columns: number, data: Float32Array, bool: boolean}} Mask */
 
 const GROUP = 64; // rows of a map that are held at once
-export const EPSILON = 2 ** -23; // torch's, where rms_norm is given none
-
-/**
- * @typedef {object} Place
- * @property {import("./positions.js").Positions | null} positions of self-attention; none for cross-attention
- * @property {number} start where the first token stands
- */
-
-/** @param {any} weights @param {any} config @param {Matrix} x @param {Place} place @returns {Matrix} */
-export const queriesOf = (weights, config, x, place) => placed(linear(x, weights.query), config, place);
-
-/** Of x itself, or of an encoder's memory. @param {any} weights @param {any} config @param {Matrix} x @param {Place} place */
-export const keysOf = (weights, config, x, place) => ({ key: placed(linear(x, weights.key), config, place), value: linear(x, weights.value) });
-
-function placed(x, config, { positions, start }) {
-  const y = normedHeads(x, config.d_head, config.qk_norm);
-  return positions ? positions.rotate(y, config.d_head, start) : y;
-}
-
-/** Each head's vectors at length √dHead. */
-function normedHeads(x, dHead, normed) {
-  if (!normed) return x;
-  const vectors = matrix(x.data.length / dHead, dHead, x.data);
-  return matrix(x.rows, x.columns, rmsNorm(vectors, { weight: null, bias: null }, EPSILON).data);
-}
-
-/** The same call for some of its queries. @param {Call} call @param {number} from @param {number} to @returns {Call} */
-export const callOf = (call, from, to) => ({ ...call, query: rowsOf(call.query, from, to), start: call.start + from });
 
 /**
  * One head's map: how much each query looks at each key, [query, key]. A query that may look at
@@ -100,13 +71,11 @@ const changesOf = ({ changes, start }, head, row) => changes.filter((change) => 
 
 /** Products to scores, in place: of the keys up to the query in causal attention, which are given back. @param {Call} call @param {number} head @param {number} row @param {Float32Array} products */
 function scored(call, head, row, products) {
-  const { key, dHead, causal, bias, scale = 1 / Math.sqrt(dHead), softcap = null, mask = null } = call;
-  const place = call.start + row;
-  const seen = causal ? products.subarray(0, place + 1) : products;
+  const { causal, scale, softcap, mask } = call;
+  const seen = causal ? products.subarray(0, call.start + row + 1) : products;
   for (let j = 0; j < seen.length; j++) seen[j] *= scale;
   if (softcap !== null) for (let j = 0; j < seen.length; j++) seen[j] = softcap * Math.tanh(seen[j] / softcap);
   if (mask) addMask(seen, mask, head, row);
-  if (bias) for (let j = 0; j < seen.length; j++) seen[j] += bias.lines[head][j - (bias.fromLast ? key.rows - 1 : place) + bias.middle];
   for (const { key: cut, put } of changesOf(call, head, row)) {
     if (put) continue;
     if (cut === null) seen.fill(-Infinity);
@@ -143,48 +112,16 @@ function putIn(row, changes, head) {
 }
 
 /** The key and value head that a head reads: neighbours share one. @param {Call} call @param {number} head */
-export const keyHead = ({ heads, key, dHead, groups = key.columns / dHead }, head) => Math.floor(head / (heads / groups));
+export const keyHead = ({ heads, groups }, head) => Math.floor(head / (heads / groups));
 
 /**
  * What each head gives: for every query the mean of the values, weighted by its map.
- * @param {Call} call
- * @param {Matrix} [z] where to write it
- * @param {(head: number) => boolean} [which] the heads that are computed
- * @returns {Matrix} [query, head · dHead]
- */
-export function attend(call, z = matrix(call.query.rows, call.heads * (call.dValue ?? call.dHead)), which = () => true) {
-  const { value, dValue = call.dHead } = call;
-  const n = value.rows;
-  const sum = new Float64Array(dValue);
-  for (let head = 0; head < call.heads; head++) {
-    if (!which(head)) continue;
-    const v = keyHead(call, head) * dValue;
-    for (let from = 0; from < z.rows; from += GROUP) {
-      const to = Math.min(z.rows, from + GROUP);
-      const map = patternOf(call, head, from, to);
-      for (let row = from; row < to; row++) {
-        const seen = call.causal && !call.changes.length ? call.start + row + 1 : n; // a map that is put in may look ahead
-        sum.fill(0);
-        for (let j = 0; j < seen; j++) {
-          const weight = map[(row - from) * n + j];
-          const at = j * value.columns + v;
-          for (let c = 0; c < dValue; c++) sum[c] += weight * value.data[at + c];
-        }
-        z.data.set(sum, row * z.columns + head * dValue);
-      }
-    }
-  }
-  return z;
-}
-
-/**
- * The same with products by the kernel.
  * @param {import("./workspace.js").Workspace} on
  * @param {Call} call
- * @returns {Matrix}
+ * @returns {Matrix} [query, head · dValue]
  */
 export function attendOn(on, call) {
-  const { query, key, value, heads, dHead, dValue = dHead } = call;
+  const { query, key, value, heads, dHead, dValue } = call;
   const n = key.rows;
   const z = matrix(query.rows, heads * dValue);
   const group = Math.min(GROUP, z.rows);
@@ -214,7 +151,7 @@ export function attendOn(on, call) {
 
 /** The values that each head reads: [head, key, dValue]. @param {Call} call */
 export function valuesOf(call) {
-  const { value, heads, dValue: d = call.dHead } = call;
+  const { value, heads, dValue: d } = call;
   const data = new Float32Array(heads * value.rows * d);
   for (let head = 0, to = 0; head < heads; head++) {
     const first = keyHead(call, head) * d;

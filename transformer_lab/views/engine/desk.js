@@ -17,7 +17,7 @@ const SOURCES = 4;
 
 /** One text of a model: its pass without edits, and the last one with some. */
 export class Reading {
-  /** @param {TextModel} text @param {import("./model.js").Inputs} inputs @param {(source: any) => import("./pass.js").Pass} source */
+  /** @param {TextModel} text @param {import("./pass.js").Inputs} inputs @param {(source: any) => import("./pass.js").Pass} source */
   constructor(text, inputs, source) {
     this.text = text;
     this.inputs = inputs;
@@ -31,22 +31,21 @@ export class Reading {
   /**
    * A pass over the text; the last ones again where they are what is asked for.
    * @param {any[]} edits
-   * @param {number | null} [place] the only position that is asked about
    * @returns {Generator<null, import("./pass.js").Pass>}
    */
-  *pass(edits, place = null) {
+  *pass(edits) {
     const name = JSON.stringify(edits);
-    const known = [this.clean, this.last].find((one) => one?.name === name && [null, place].includes(one.pass.place));
+    const known = [this.clean, this.last].find((one) => one?.name === name);
     if (known) return known.pass;
-    const pass = yield* this.fresh(edits, place);
+    const pass = yield* this.fresh(edits);
     if (edits.length) this.last = { name, pass };
     else this.clean = { name, pass };
     return pass;
   }
 
-  /** One that is not kept, from whichever is nearer. */
-  *fresh(edits, place) {
-    const pass = this.text.model.pass(this.inputs, edits, { place, read: this.source });
+  /** One that is not kept, from whichever is nearer. @param {any[]} edits @returns {Generator<null, import("./pass.js").Pass>} */
+  *fresh(edits) {
+    const pass = this.text.model.pass(this.inputs, edits, { read: this.source });
     const starts = [this.clean, this.last].filter((known) => known !== null);
     const reach = ({ pass: other }) => pass.edits.firstChange(other.edits);
     if (starts.length) pass.from = starts.reduce((a, b) => (reach(b) > reach(a) ? b : a)).pass;
@@ -67,11 +66,6 @@ export class Reading {
   /** Names of predicted tokens. @param {number[]} ids */
   names(ids) {
     return this.text.targetTokenizer.tokens(ids);
-  }
-
-  /** The position that is asked about; null for a model whose states are compared, which are of all tokens. */
-  placeOf(position) {
-    return this.text.model.weights.head ? position : null;
   }
 }
 
@@ -156,7 +150,7 @@ function* read(desk, of, { text, target = null, masked = [], ids = null }) {
 /** What is predicted at a position, without edits and with these. @param {Reading} reading */
 function* predict(reading, { edits = [], position }) {
   const clean = yield* reading.pass([]);
-  const pass = edits.length ? yield* reading.pass(edits, reading.placeOf(position)) : null;
+  const pass = edits.length ? yield* reading.pass(edits) : null;
   return reading.compared(clean, pass, position);
 }
 
@@ -198,7 +192,7 @@ function* effects(reading, { places, position }) {
   const clean = yield* reading.pass([]);
   const found = [];
   for (const { kind, layer, head } of places) {
-    const pass = yield* reading.fresh([{ edit: "ablate", layer, head, kind }], reading.placeOf(position));
+    const pass = yield* reading.fresh([{ edit: "ablate", layer, head, kind }]);
     const told = { kind, layer, head, ...reading.compared(clean, pass, position) };
     found.push(told);
     yield told;
@@ -217,7 +211,7 @@ function* changes(reading, { edits, position, token, against = null, plain = fal
   const metric = (pass) => analysis(name, { logits: pass.logits([position]), token: Int32Array.of(token), ...other }).metric.data[0];
   const before = metric(clean);
   const found = [];
-  for (const edit of edits) found.push(metric(yield* reading.fresh([edit], position)) - before);
+  for (const edit of edits) found.push(metric(yield* reading.fresh([edit])) - before);
   return found;
 }
 

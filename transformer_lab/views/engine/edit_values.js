@@ -23,7 +23,7 @@ const strangeValue = (name, value, known) => new EditError(`${name} must be ${kn
 
 /**
  * @param {any} values
- * @param {import("./model.js").Transformer} model
+ * @param {import("./graph_model.js").GraphModel} model
  * @param {(source: any) => import("./pass.js").Pass} [read]
  * @returns {any}
  * @throws {EditError}
@@ -43,7 +43,7 @@ export function checkedEdit(values, model, read) {
   const own = edit.kind ?? model.defaultKind;
   const heads = ["k", "v"].includes(edit.what) ? model.config.n_kv_heads : model.config.n_heads;
   CHECKS[name](edit, own, model, read);
-  for (const [part, limit] of [["layer", model.layersOf(own)], ["head", heads]]) {
+  for (const [part, limit] of /** @type {[string, number][]} */ ([["layer", model.layersOf(own)], ["head", heads]])) {
     if (edit[part] !== null && !(edit[part] >= 0 && edit[part] < limit)) {
       throw new EditError(`${part}=${edit[part]} is outside 0 … ${limit - 1} of this model's ${own}`);
     }
@@ -119,6 +119,6 @@ const CHECKS = {
 
 function noMlp({ stream }, model, kind) {
   const stack = kind === "cross" && stream !== "cross_out" ? "decoder" : kind;
-  if (model.config.lacking?.includes(`${stack}.${stream}`)) throw new EditError(`${stream} is not shown by this model, so that it cannot be changed`);
-  if (stream === "mlp_out" && model.config.attention_only) throw new EditError("this model is attention only and has no mlp");
+  const why = model.config.lacking[`${stack}.${stream}`];
+  if (why) throw new EditError(why);
 }

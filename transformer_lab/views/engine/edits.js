@@ -21,7 +21,7 @@ const OF_CALL = { q: "query", k: "key", v: "value" };
 export class Edits {
   /**
    * @param {any[]} values
-   * @param {import("./model.js").Transformer} model
+   * @param {import("./graph_model.js").GraphModel} model
    * @param {(source: any) => import("./pass.js").Pass} [read] another text without edits, for patches
    * @throws {EditError} for what is no edit, or fits nothing in the model
    */
@@ -41,12 +41,6 @@ export class Edits {
     while (same < this.list.length && same < other.list.length && this.list[same].told === other.list[same].told) same++;
     const changed = [...this.list.slice(same), ...other.list.slice(same)];
     return Math.min(Infinity, ...changed.map(({ kind, layer }) => this.model.turnOf(kind, layer ?? 0)));
-  }
-
-  /** Whether one position can be computed without the others in a block. */
-  narrow(kind, layer) {
-    const kinds = kind === "decoder" ? ["decoder", "cross"] : [kind];
-    return kinds.every((one) => this.at(one, layer).every((edit) => !["patch", "steer"].includes(edit.name) && edit.value !== "mean"));
   }
 
   /**

@@ -374,7 +374,7 @@ export class GraphPass {
     /** @type {Call} */
     const given = {
       kind, layer, heads, groups, dHead, dValue, query: on.rows(query), key: keys, value: values,
-      scale, softcap, mask: maskOf(on, ofRows(3, bias)), sink: sinkOf(on, ofRows(4, sinks)), bias: null, causal, start: causal ? keys.rows - query.shape[2] : this.start, changes: [],
+      scale, softcap, mask: maskOf(on, ofRows(3, bias)), sink: sinkOf(on, ofRows(4, sinks)), causal, start: causal ? keys.rows - query.shape[2] : this.start, changes: [],
     };
     const call = this.hooks.call(given);
     const z = this.hooks.heads(call, attendOn(on, call));

@@ -1,11 +1,8 @@
-// A model that travels as its graph, as the rest of the engine asks for a model: what `Transformer` is for
-// our own. What needs weights by their part in an architecture (sources) it refuses.
+// A model: its graph over its weights, and what Python tells of it beside.
 
 import { Analyses } from "./analyses.js";
-import { Graph, GraphPass } from "./graph.js";
-import { matrix } from "./tensors.js";
+import { Graph, UnknownGraph } from "./graph.js";
 import { Pass } from "./pass.js";
-import { ModelOfKinds } from "./kinds.js";
 import { rescaled } from "./safetensors.js";
 
 /**
@@ -19,13 +16,15 @@ import { rescaled } from "./safetensors.js";
  * @property {number} n_ctx
  * @property {number} vocab_size
  * @property {number | null} target_vocab_size
- * @property {string[]} lacking points of the stream that it does not show, "kind.name"
+ * @property {Record<string, string>} lacking points of the stream that it does not show, "kind.name", and why
+ * @property {Record<string, number[]>} pairs dimensions of queries that turn together, by "kind/layer"
+ * @property {Record<string, any>} walks of each block, "kind/layer": what a walk through it reads, or why there is none
  * @property {Record<string, {weight: string, shape: number[], strides: number[], at: number}>} w_o W_O by "kind/layer"
  */
 
 const HELD = 4; // passes that later ones may begin from
 
-export class GraphModel extends ModelOfKinds {
+export class GraphModel {
   /**
    * @param {About} config
    * @param {import("./graph.js").Description} description
@@ -33,13 +32,13 @@ export class GraphModel extends ModelOfKinds {
    * @param {Record<string, import("./graph.js").Description>} [analyses] other graphs over the same weights
    */
   constructor(config, description, tensors, analyses = {}) {
-    super();
-    this.config = { ...config, attention_only: false };
+    this.config = config;
+    checkWeights(description, tensors);
     this.graph = new Graph(description, (name) => /** @type {any} */ (tensors.get(name)));
     this.tensors = tensors;
     this.analyses = new Analyses(analyses, (weight) => /** @type {any} */ (tensors.get(weight)), this.graph);
     this.weights = { head: "logits" in description.results };
-    /** @type {GraphModelPass[]} the oldest first */
+    /** @type {Pass[]} the oldest first */
     this.held = [];
   }
 
@@ -70,9 +69,17 @@ export class GraphModel extends ModelOfKinds {
     return { shape: [heads, rows / heads, columns], data };
   }
 
-  /** Why it has no parts by name, which some analyses need. */
-  get refusal() {
-    return "this page carries the model as a graph, in which its parts have no names";
+  get both() {
+    return this.config.kind === "encoder-decoder";
+  }
+
+  /** Kinds of attention, and the one that is meant where none is named. */
+  get kinds() {
+    return this.both ? ["encoder", "decoder", "cross"] : [this.config.kind];
+  }
+
+  get defaultKind() {
+    return this.config.kind === "encoder" ? "encoder" : "decoder";
   }
 
   /** @param {string} kind */
@@ -80,9 +87,9 @@ export class GraphModel extends ModelOfKinds {
     return this.config.layers[kind];
   }
 
-  /** @returns {never} */
-  stackOf() {
-    throw new Error(this.refusal);
+  /** The how many-th block of a pass this is: an encoder's come first. @param {string} kind @param {number} layer */
+  turnOf(kind, layer) {
+    return layer + (this.both && kind !== "encoder" ? this.layersOf("encoder") : 0);
   }
 
   /** What the model makes of a stream after its last block: [row, vocab]. @param {Matrix} x */
@@ -93,19 +100,19 @@ export class GraphModel extends ModelOfKinds {
     return this.graph.read(x);
   }
 
-  /** @param {import("./model.js").Inputs} inputs @param {any[]} edits @param {import("./pass.js").Options} options */
+  /** @param {import("./pass.js").Inputs} inputs @param {any[]} edits @param {import("./pass.js").Options} options */
   pass(inputs, edits, options) {
-    return new GraphModelPass(this, inputs, edits, options);
+    return new Pass(this, inputs, edits, options);
   }
 
-  /** @param {import("./model.js").Inputs} inputs @param {any[]} [edits] @param {import("./pass.js").Options} [options] */
+  /** @param {import("./pass.js").Inputs} inputs @param {any[]} [edits] @param {import("./pass.js").Options} [options] */
   run(inputs, edits = [], options = {}) {
     const pass = this.pass(inputs, edits, options);
     for (const _ of pass.steps());
     return pass;
   }
 
-  /** Later passes begin from the latest ones, and from the one without edits. @param {GraphModelPass} pass */
+  /** Later passes begin from the latest ones, and from the one without edits. @param {Pass} pass */
   hold(pass) {
     this.held.push(pass);
     if (this.held.length <= HELD) return;
@@ -129,86 +136,11 @@ export class GraphModel extends ModelOfKinds {
   }
 }
 
-/** One pass of a graph, with what a pass of our own model has. */
-export class GraphModelPass extends Pass {
-  /** @param {any} model @param {import("./model.js").Inputs} inputs @param {any[]} edits @param {import("./pass.js").Options} options */
-  constructor(model, inputs, edits, options) {
-    super(model, inputs, edits, { ...options, place: null });
-    /** @type {GraphPass | null} */
-    this.inner = null;
-    /** A pass over the same text before it grew. @type {GraphModelPass | null} */
-    this.before = options.before ?? null;
-  }
-
-  *steps() {
-    const { model, inputs, edits } = this;
-    model.check(inputs.tokens, model.both ? "encoder" : model.defaultKind);
-    if (model.both) {
-      if (!inputs.target) throw new Error("an encoder-decoder needs target, the decoder's input");
-      model.check(inputs.target, "decoder");
-    }
-    const hooks = {
-      call: (call) => edits.call(call),
-      heads: (call, z) => edits.heads(call, z),
-      stream: (name, kind, layer, x, start) => edits.stream(name, kind, layer, x, start),
-    };
-    this.inner = new GraphPass(model.graph, { tokens: inputs.tokens, target: inputs.target }, { hooks, from: this.#start() });
-    this.from = this.before = null;
-    for (const _ of this.inner.steps()) yield 0;
-    for (const [place, { call, z }] of this.inner.attention) {
-      const [kind, layer] = place.split("/");
-      this.#keptAt(kind, Number(layer)).attention[kind] = /** @type {any} */ ({ call, z, edited: z });
-    }
-    for (const [place, x] of this.inner.streams) {
-      const [kind, layer, name] = place.split("/");
-      this.#keptAt(kind, Number(layer)).streams[name] = x;
-    }
-    if (!this.inner.start) model.hold(this);
-  }
-
-  /** The block of an earlier pass that this one may begin with, or the pass that it goes on from. */
-  #start() {
-    const pass = this.before?.inner;
-    if (pass && this.model.graph.description.growth) return { pass, block: null };
-    const inner = /** @type {GraphModelPass | null} */ (this.from)?.inner;
-    if (!inner) return null;
-    const first = this.edits.firstChange(/** @type {any} */ (this.from).edits);
-    const { graph } = this.model;
-    const blocks = [...graph.blocks.keys()].filter((block) => {
-      const [kind, layer] = block.split("/");
-      return this.model.turnOf(kind, Number(layer)) <= first && inner.kept.has(block);
-    });
-    const block = blocks[blocks.length - 1];
-    return block === undefined ? null : { pass: inner, block };
-  }
-
-  #keptAt(kind, layer) {
-    const turn = this.model.turnOf(kind, layer);
-    return (this.kept[turn] ??= { kind: kind === "cross" ? "decoder" : kind, layer, attention: {}, streams: {} });
-  }
-
-  *middle(kind, layer) {
-    return this.model.config.walks?.[`${kind}/${layer}`]?.nodes?.middle ? (yield* this.parts(kind, layer)).middle : null;
-  }
-
-  /** @param {string} kind @param {number} layer @returns {Generator<null, any>} */
-  *parts(kind, layer) {
-    const block = `${kind}/${layer}`;
-    const { nodes, why = "this page does not say what its blocks are made of, so none can be walked through", ...names } = this.model.config.walks?.[block] ?? {};
-    if (!nodes) throw new Error(why);
-    const inner = /** @type {GraphPass} */ (this.inner);
-    const pass = new GraphPass(inner.graph, inner.inputs, { from: inner.kept.has(block) ? { pass: inner, block } : null, wanted: Object.values(nodes) });
-    for (const _ of pass.steps()) yield null;
-    pass.release();
-    const rows = ({ shape, data }) => matrix(data.length / shape[shape.length - 1], shape[shape.length - 1], data);
-    return { ...names, ...Object.fromEntries(Object.entries(nodes).map(([name, node]) => [name, rows(pass.results.get(node))])) };
-  }
-
-  /** @param {number[]} [places] */
-  logits(places) {
-    if (!this.model.weights.head) throw new Error("this model has no head, so it gives no logits");
-    const inner = /** @type {GraphPass} */ (this.inner);
-    const n = (this.model.both ? this.inputs.target : this.inputs.tokens).length;
-    return inner.answersAt(places ?? Array.from({ length: n }, (_, i) => i));
+/** @param {import("./graph.js").Description} description @param {Map<string, {shape: number[]}>} tensors @throws {UnknownGraph} */
+function checkWeights({ weights }, tensors) {
+  for (const [name, { shape }] of Object.entries(weights)) {
+    const found = tensors.get(name)?.shape;
+    if (!found) throw new UnknownGraph(`${name} is missing in the weights of this page`);
+    if (String(found) !== String(shape)) throw new UnknownGraph(`${name} is [${found}] in the weights and [${shape}] in the graph`);
   }
 }

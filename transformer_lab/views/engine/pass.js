@@ -1,163 +1,115 @@
-// One pass of a model over a text: it goes from block to block, keeps what each gave, and lets edits
-// change it. A pass that begins from another takes over the blocks below the first that differs.
+// One pass of a model over a text: its graph with edits, and what is asked of it afterwards. A pass that
+// begins from another takes over the blocks below the first that differs.
 
 import { analysis } from "./analyses.js";
-import { attend, callOf, patternOf, valuesOf } from "./attention.js";
-import { block, hiddenOf } from "./block.js";
+import { patternOf, valuesOf } from "./attention.js";
 import { Edits } from "./edits.js";
-import { add, copyOf, matrix, rowsOf } from "./tensors.js";
+import { GraphPass } from "./graph.js";
+import { matrix } from "./tensors.js";
 
 /**
  * @typedef {import("./tensors.js").Matrix} Matrix
  * @typedef {import("./attention.js").Call} Call
+ * @typedef {{tokens: number[], target?: number[] | null}} Inputs an encoder-decoder reads both
  *
  * @typedef {object} Options
  * @property {Pass | null} [from] a pass over the same inputs, whose blocks are taken over
- * @property {number | null} [place] the one position that is asked about: the last block computes no other
  * @property {(source: any) => Pass} [read] another text without edits, for patches
- * @property {any} [before] a pass over the same text before it grew, which a graph goes on from
+ * @property {Pass | null} [before] a pass over the same text before it grew, which this one goes on from
  *
- * @typedef {object} Attended
- * @property {Matrix} x what it was called with
- * @property {Matrix} source
- * @property {{query: Matrix, key: Matrix, value: Matrix}} raw before edits
- * @property {Call} call
- * @property {Matrix | null} z before edits; null where only one position was computed
- * @property {Matrix} edited
- *
- * @typedef {object} Kept
- * @property {string} kind
- * @property {number} layer
- * @property {Record<string, Attended>} attention by kind
- * @property {Record<string, Matrix>} streams
+ * @typedef {{call: Call, edited: Matrix}} Attended what heads were given, and gave
+ * @typedef {{kind: string, layer: number, attention: Record<string, Attended>, streams: Record<string, Matrix>}} Kept what a block gave
  */
 
 /** Of the values of a call: a pass takes over those below its first edit. @type {WeakMap<Call, {shape: number[], data: Float32Array}>} */
 const norms = new WeakMap();
 
 export class Pass {
-  /** @param {any} model a Transformer or a GraphModel @param {import("./model.js").Inputs} inputs @param {any[]} edits @param {Options} options */
-  constructor(model, inputs, edits, { from = null, place = null, read }) {
+  /** @param {import("./graph_model.js").GraphModel} model @param {Inputs} inputs @param {any[]} edits @param {Options} options */
+  constructor(model, inputs, edits, { from = null, before = null, read }) {
     this.model = model;
     this.inputs = inputs;
     this.edits = new Edits(edits, model, read);
     this.from = from;
-    this.place = place;
-    this.memory = /** @type {Matrix | null} */ (null);
+    this.before = before;
+    /** @type {GraphPass | null} */
+    this.inner = null;
     /** @type {Kept[]} by turn */
     this.kept = [];
   }
 
-  /** Compute it, a block between two steps. */
+  /** Compute it, a block or some nodes between two steps. @returns {Generator<null, void>} */
   *steps() {
-    const { model, inputs } = this;
-    const own = model.both ? inputs.target : inputs.tokens;
-    if (!own) throw new Error("an encoder-decoder needs target, the decoder's input");
-    model.check(own);
-    if (this.place !== null && !(this.place >= 0 && this.place < own.length)) throw new Error(`position=${this.place} is outside the ${own.length} tokens (0 … ${own.length - 1})`);
-    const lastLayer = model.layersOf(model.defaultKind) - 1;
-    if (!this.edits.narrow(model.defaultKind, lastLayer)) this.place = null;
-    const last = model.turnOf(model.defaultKind, lastLayer);
-    const whole = this.place === null && this.from?.place === null;
-    this.shared = this.from ? Math.min(this.edits.firstChange(this.from.edits), whole ? last + 1 : last) : 0;
+    const { model, inputs, edits } = this;
+    model.check(inputs.tokens, model.both ? "encoder" : model.defaultKind);
     if (model.both) {
-      model.check(inputs.tokens, 0, "encoder");
-      const same = this.from && this.shared >= model.layersOf("encoder");
-      const x = yield* this.stack("encoder", inputs.tokens, 0);
-      this.memory = same ? this.from.memory : model.closed(x, "encoder");
+      if (!inputs.target) throw new Error("an encoder-decoder needs target, the decoder's input");
+      model.check(inputs.target, "decoder");
     }
-    const x = yield* this.stack(model.defaultKind, own, 0);
-    this.hidden = model.closed(x, model.defaultKind);
-    this.from = null; // let go of what was not taken over
-  }
-
-  *stack(kind, ids, start) {
-    const { model } = this;
-    const known = this.from?.kept[model.turnOf(kind, 0)];
-    let x = known ? known.streams.input : model.embed(kind, ids, start, model.both ? null : this.inputs.tokenTypes);
-    const positions = model.positions[kind];
-    const blocks = model.stackOf(kind).blocks;
-    for (let layer = 0; layer < blocks.length; layer++) {
-      const turn = model.turnOf(kind, layer);
-      if (turn < this.shared) {
-        this.kept[turn] = this.from.kept[turn];
-        x = this.kept[turn].streams.resid_post;
-        continue;
-      }
-      this.here = { kind, layer, turn, start, bias: positions.bias(start + ids.length), narrow: false };
-      this.here.narrow = this.place !== null && kind === model.defaultKind && layer === blocks.length - 1;
-      this.kept[turn] = { kind, layer, attention: {}, streams: { input: x } };
-      x = block(blocks[layer], model.config, x, { positions, start, memory: this.memory }, this);
-      yield turn;
+    const hooks = {
+      call: (call) => edits.call(call),
+      heads: (call, z) => edits.heads(call, z),
+      stream: (name, kind, layer, x, start) => edits.stream(name, kind, layer, x, start),
+    };
+    this.inner = new GraphPass(model.graph, { tokens: inputs.tokens, target: inputs.target }, { hooks, from: this.#start() });
+    this.from = this.before = null;
+    for (const _ of this.inner.steps()) yield null;
+    for (const [place, { call, z }] of this.inner.attention) {
+      const [kind, layer] = place.split("/");
+      this.#keptAt(kind, Number(layer)).attention[kind] = { call, edited: z };
     }
-    return x;
+    for (const [place, x] of this.inner.streams) {
+      const [kind, layer, name] = place.split("/");
+      this.#keptAt(kind, Number(layer)).streams[name] = x;
+    }
+    if (!this.inner.start) model.hold(this);
   }
 
-  // ---- what a block asks on its way -------------------------------------------------------------------
-
-  /** What goes on in the place of a point of the stream. @param {string} name @param {Matrix} x */
-  stream(name, x) {
-    const { kind, layer, turn } = this.here;
-    return (this.kept[turn].streams[name] = this.edits.stream(name, kind, layer, x));
+  /** The block of an earlier pass that this one may begin with, or the pass that it goes on from. */
+  #start() {
+    const pass = this.before?.inner;
+    if (pass && this.model.graph.description.growth) return { pass, block: null };
+    const inner = this.from?.inner;
+    if (!inner) return null;
+    const first = this.edits.firstChange(this.from.edits);
+    const { graph } = this.model;
+    const blocks = [...graph.blocks.keys()].filter((block) => {
+      const [kind, layer] = block.split("/");
+      return this.model.turnOf(kind, Number(layer)) <= first && inner.kept.has(block);
+    });
+    const block = blocks[blocks.length - 1];
+    return block === undefined ? null : { pass: inner, block };
   }
 
-  /** The rows of a block that are wanted after its attention has seen all. @param {Matrix} x */
-  wanted(x) {
-    return this.here.narrow ? rowsOf(x, this.place, this.place + 1) : x;
+  #keptAt(kind, layer) {
+    const turn = this.model.turnOf(kind, layer);
+    return (this.kept[turn] ??= { kind: kind === "cross" ? "decoder" : kind, layer, attention: {}, streams: {} });
   }
 
-  /**
-   * z [query, head · dHead], what heads give before W_O.
-   * @param {Matrix} x what queries are made of
-   * @param {Matrix} source what keys are made of
-   * @param {() => Matrix} makeQuery
-   * @param {() => {key: Matrix, value: Matrix}} makeKeys
-   */
-  attention(x, source, makeQuery, makeKeys) {
-    const { kind: stack, layer, turn, start, bias, narrow } = this.here;
-    const kind = source === x ? stack : "cross";
-    const { n_heads: heads, d_head: dHead } = this.model.config;
-    const before = this.from?.kept[turn]?.attention[kind];
-    const query = before?.x === x ? before.raw.query : makeQuery();
-    const { key, value } = before?.source === source ? before.raw : makeKeys();
-    const raw = { query, key, value };
-    const own = kind !== "cross";
-    const place = own || !narrow ? start : start + this.place;
-    const call = this.edits.call({ kind, layer, heads, dHead, ...raw, bias: own ? bias : null, causal: kind === "decoder", start: place, changes: [] });
-    const asked = own && narrow ? callOf(call, this.place, this.place + 1) : call;
-    const z = this.attended(asked, before ?? null, call);
-    const edited = this.edits.heads(asked, z);
-    this.kept[turn].attention[kind] = { x, source, raw, call, z: narrow ? null : z, edited };
-    return edited;
+  /** The stream between self- and cross-attention; null where it is their sum. @param {string} kind @param {number} layer @returns {Generator<null, Matrix | null>} */
+  *middle(kind, layer) {
+    return this.model.config.walks[`${kind}/${layer}`]?.nodes?.middle ? (yield* this.parts(kind, layer)).middle : null;
   }
 
-  /** Of heads whose maps are changed neither now nor then, what they gave then. */
-  attended(asked, before, call) {
-    const same = before?.z && ["query", "key", "value"].every((name) => before.call[name] === call[name]);
-    if (!same) return attend(asked);
-    const at = asked.start - before.call.start;
-    const z = asked.query.rows < before.z.rows ? copyOf(rowsOf(before.z, at, at + asked.query.rows)) : before.z;
-    const changes = [...asked.changes, ...before.call.changes];
-    return changes.length ? attend(asked, copyOf(z), (head) => changes.some((change) => (change.head ?? head) === head)) : z;
+  /** What a walk through a block shows beside the stream, as `BlockParts` of circuits/block_parts.py. @param {string} kind @param {number} layer @returns {Generator<null, any>} */
+  *parts(kind, layer) {
+    const block = `${kind}/${layer}`;
+    const { nodes, why = "", ...names } = this.model.config.walks[block];
+    if (!nodes) throw new Error(why);
+    const inner = /** @type {GraphPass} */ (this.inner);
+    const pass = new GraphPass(inner.graph, inner.inputs, { from: inner.kept.has(block) ? { pass: inner, block } : null, wanted: Object.values(nodes) });
+    for (const _ of pass.steps()) yield null;
+    pass.release();
+    const rows = ({ shape, data }) => matrix(data.length / shape[shape.length - 1], shape[shape.length - 1], data);
+    return { ...names, ...Object.fromEntries(Object.entries(nodes).map(([name, node]) => [name, rows(pass.results.get(node))])) };
   }
-
-  // ---- what is asked of a pass ------------------------------------------------------------------------
 
   /** Logits at some positions, all by default: [row, vocab]. @param {number[]} [places] */
   logits(places) {
-    const { hidden } = this;
-    if (!places) return this.model.logits(hidden);
-    const rows = matrix(places.length, hidden.columns);
-    places.forEach((place, i) => rows.data.set(this.rowAt(place), i * hidden.columns));
-    return this.model.logits(rows);
-  }
-
-  rowAt(place) {
+    if (!this.model.weights.head) throw new Error("this model has no head, so it gives no logits");
+    const inner = /** @type {GraphPass} */ (this.inner);
     const n = (this.model.both ? this.inputs.target : this.inputs.tokens).length;
-    if (!(Number.isInteger(place) && place >= 0 && place < n)) throw new Error(`position=${place} is outside the ${n} tokens (0 … ${n - 1})`);
-    if (this.place !== null && place !== this.place) throw new Error(`this pass computed position ${this.place} alone`);
-    const row = this.place === null ? place : 0;
-    return this.hidden.data.subarray(row * this.hidden.columns, (row + 1) * this.hidden.columns);
+    return inner.answersAt(places ?? Array.from({ length: n }, (_, i) => i));
   }
 
   /** @param {string} kind @param {number} layer @returns {Attended} */
@@ -217,25 +169,5 @@ export class Pass {
   /** Its length: [layer + 1][position]. @param {string} kind of the stack */
   norms(kind) {
     return this.streamRows(kind).map((x) => analysis("lengths", { x }).length.data);
-  }
-
-  /** The stream between self- and cross-attention; null where it is their sum. @param {string} kind @param {number} layer @returns {Generator<null, Matrix | null>} */
-  *middle(kind, layer) {
-    const { model } = this;
-    if (model.config.norm_first) return null;
-    return model.norm(add(this.streamAt("resid_pre", kind, layer), this.streamAt("attn_out", kind, layer)), model.stackOf(kind).blocks[layer].norm1);
-  }
-
-  /** What a walk through a block shows beside the stream, as `BlockParts` of circuits/block_walk.py. @param {string} kind @param {number} layer @returns {Generator<null, any>} */
-  *parts(kind, layer) {
-    const { config, norm } = this.model;
-    const { norm1, norm3, feedForward } = this.model.stackOf(kind).blocks[layer];
-    const at = (name) => this.streamAt(name, kind, layer) ?? null;
-    const before = (x, own) => (config.norm_first ? norm(x, own) : x);
-    const mlp = at("mlp_out");
-    const reads = mlp && before(at("resid_mid"), norm3);
-    const name = config.norm === "rms" ? "RMSNorm" : "LayerNorm";
-    const found = { norm: name, mlp_norm: name, after: !config.norm_first, middle: yield* this.middle(kind, layer), cross: at("cross_out"), mlp };
-    return { ...found, reads: before(at("resid_pre"), norm1), attention: at("attn_out"), mlp_reads: reads, hidden: reads && hiddenOf(feedForward, config, reads) };
   }
 }

@@ -30,11 +30,10 @@ const READERS = {
 /**
  * @param {Uint8Array} bytes
  * @param {number} checksum CRC-32 of all of them, as whoever wrote them found it
- * @param {boolean} [wide] false: numbers of 8 bits stay so, with `scale` of their rows beside them
- * @returns {Map<string, {shape: number[], data: Float32Array | any, scale?: Float32Array}>}
+ * @returns {Map<string, {shape: number[], data: Float32Array | any, scale?: Float32Array}>} numbers of 8 bits stay so, with `scale` of their rows beside them
  * @throws {DamagedModel} for bytes that are cut off, changed, or no safetensors
  */
-export function readSafetensors(bytes, checksum, wide = true) {
+export function readSafetensors(bytes, checksum) {
   if (crc32(bytes) !== checksum >>> 0) throw new DamagedModel(NOT_AS_WRITTEN);
   const [table, start] = headerOf(bytes);
   const tensors = new Map();
@@ -56,8 +55,7 @@ export function readSafetensors(bytes, checksum, wide = true) {
   if (start + end !== bytes.length) throw new DamagedModel(`the model's bytes go on for ${bytes.length - start - end} after its last numbers`);
   for (const [name, { shape, data }] of tensors) {
     if (!(data instanceof Int8Array)) continue;
-    const scale = scaleOf(name, shape, tensors);
-    tensors.set(name, wide ? { shape, data: rescaled(shape, data, scale) } : { shape, data, scale });
+    tensors.set(name, { shape, data, scale: scaleOf(name, shape, tensors) });
   }
   return tensors;
 }

@@ -10,7 +10,7 @@ import { likeliest, matrix } from "./tensors.js";
  * @param {import("./attention.js").Call} call @param {number} head @param {number} row
  */
 export function rowScores(call, head, row) {
-  const { query, key, dHead: d, scale = 1 / Math.sqrt(d), softcap = null } = call;
+  const { query, key, dHead: d, scale, softcap } = call;
   const first = keyHead(call, head) * d;
   const q = query.data.slice(row * query.columns + head * d, row * query.columns + (head + 1) * d);
   const keys = Array.from({ length: key.rows }, (_, j) => key.data.subarray(j * key.columns + first, j * key.columns + first + d));
@@ -49,7 +49,6 @@ export function* score(reading, { kind, layer, head, query = null, key = null })
   const k = keys[to];
   const split = analysis("score_products", { query: q, key: k, others: stackedRows(above ? reached.map((j) => keys[j]) : keys), scale });
   const { products, above: aboveK, above_products: aboveProducts } = split;
-  const turns = kind !== "cross" && pass.model.config.positions?.name === "rotary";
   const cell = { kind, layer, head, query: row, key: to, scaled: dots[to] * scale, longest: split.longest.data[0] };
   const bySource = yield* scoreBySource(pass, cell, reached, above);
   return {
@@ -57,7 +56,7 @@ export function* score(reading, { kind, layer, head, query = null, key = null })
       kind, layer, head, query: row, key: to, dot: dots[to], scale, scaled: cell.scaled, softcap, capped: scaled[to],
       bias: unlessInfinite(bias[to]), score: unlessInfinite(scores[to]), weight: weights[to],
       mean: above ? split.mean.data[0] : null,
-      d, keys: n, pairs: turns ? Array.from({ length: d }, (_, i) => i % (d / 2)) : null,
+      d, keys: n, pairs: pass.model.config.pairs[`${kind}/${layer}`] ?? null,
       why_no_above: "", ...bySource.told,
     },
     numbers: Float32Array.from([q, k, products.data, scores, weights, ...(above ? [aboveK.data, aboveProducts.data] : []), ...bySource.numbers].flatMap((part) => Array.from(part))),

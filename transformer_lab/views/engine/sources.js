@@ -2,7 +2,9 @@
 // way is held at the scale that it had, which makes it linear, so that the parts add up. As in
 // circuits/head_reader.py and circuits/sources.py. Source: Elhage et al. 2021.
 
-import { EPSILON, keyHead } from "./attention.js";
+import { keyHead } from "./attention.js";
+
+const EPSILON = 2 ** -23;
 import { dot, matrix } from "./tensors.js";
 
 const KEPT_WRITERS = 8; // of each side in the table; the rest together

@@ -63,7 +63,7 @@ export function* blockSteps(reading, { kind, layer, head, position, k = 8 }) {
 
 /** From the query to what every head takes with it, and what this one writes. */
 function attended(pass, call, head, position) {
-  const { kind, layer, dHead, dValue: d = dHead } = call;
+  const { kind, layer, dValue: d } = call;
   const { q: query, ...compared } = rowScores(call, head, position);
   const read = partOf(valuesOf(call), head).data;
   const values = Array.from({ length: call.value.rows }, (_, j) => read.subarray(j * d, (j + 1) * d));
@@ -105,7 +105,7 @@ function* answersOf(reading, pass, { kind, layer, head, position, k }) {
     return none(error.message);
   }
   const final = lens[lens.length - 1];
-  const off = yield* reading.fresh([{ edit: "ablate", layer, head, kind }], position);
+  const off = yield* reading.fresh([{ edit: "ablate", layer, head, kind }]);
   const { answer } = analysis("likely", { logits: off.logits([position]), answers: Int32Array.of(final[0].id) });
   return { lens: lens[layer + 1], final, without: answer.data[0], why: "" };
 }

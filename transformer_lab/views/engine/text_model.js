@@ -2,7 +2,6 @@
 // where it cannot be read.
 
 import { GraphModel } from "./graph_model.js";
-import { Transformer } from "./model.js";
 import { readSafetensors } from "./safetensors.js";
 import { tokenizerOf } from "./tokenizers/tokenizer.js";
 import { checkSampling, writing } from "./writing.js";
@@ -15,8 +14,8 @@ const thousands = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 /**
  * @typedef {object} Packed what a page carries
  * @property {string} name
- * @property {any} config of config.json
- * @property {import("./graph.js").Description | null} [graph] of a model that is not ours
+ * @property {import("./graph_model.js").About} config
+ * @property {import("./graph.js").Description} graph
  * @property {Record<string, import("./graph.js").Description>} [analyses] other graphs over the same weights
  * @property {Uint8Array} weights of model.safetensors
  * @property {number} checksum of the weights, CRC-32
@@ -26,10 +25,9 @@ const thousands = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 
 export class TextModel {
   /** @param {Packed} packed @throws {import("./safetensors.js").DamagedModel} */
-  constructor({ name, config, graph = null, analyses = {}, weights, checksum, tokenizer, targetTokenizer = null }) {
+  constructor({ name, config, graph, analyses = {}, weights, checksum, tokenizer, targetTokenizer = null }) {
     this.name = name;
-    const tensors = readSafetensors(weights, checksum, !graph);
-    this.model = /** @type {any} */ (graph ? new GraphModel(config, graph, tensors, analyses) : new Transformer(config, tensors));
+    this.model = new GraphModel(config, graph, readSafetensors(weights, checksum), analyses);
     this.tokenizer = tokenizerOf(tokenizer);
     this.targetTokenizer = targetTokenizer ? tokenizerOf(targetTokenizer) : this.tokenizer;
     const { vocab_size: rows, target_vocab_size: targetRows } = this.model.config;
@@ -90,7 +88,7 @@ export class TextModel {
 
   /**
    * The tokens that the model writes on; fewer than n where it ends the text, whose sign is not among them.
-   * @param {import("./model.js").Inputs} inputs
+   * @param {import("./pass.js").Inputs} inputs
    * @param {number} n
    * @param {{edits?: any[], sampling?: import("./writing.js").Sampling, read?: any, first?: any}} [options]
    * @returns {Generator<number | null, number[]>}
@@ -108,14 +106,14 @@ export class TextModel {
     return written[written.length - 1] === eos ? written.slice(0, -1) : written;
   }
 
-  /** Where it predicts something: at every token of a decoder, at the masks of an encoder, nowhere without a head. @param {import("./model.js").Inputs} inputs */
+  /** Where it predicts something: at every token of a decoder, at the masks of an encoder, nowhere without a head. @param {import("./pass.js").Inputs} inputs */
   positions({ tokens, target }) {
     if (!this.model.weights.head) return [];
     const read = this.model.both ? target ?? [] : tokens;
     return Array.from(read.keys()).filter((i) => this.kind !== "encoder" || tokens[i] === this.tokenizer.ids.mask);
   }
 
-  /** The one to begin with. @param {import("./model.js").Inputs} inputs */
+  /** The one to begin with. @param {import("./pass.js").Inputs} inputs */
   firstPosition(inputs) {
     return this.kind === "decoder" ? inputs.tokens.length - 1 : (this.positions(inputs)[0] ?? 0);
   }

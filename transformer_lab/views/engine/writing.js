@@ -77,8 +77,8 @@ function taker(options) {
 
 /**
  * Tokens that the model writes on, a step each; a graph computes the new token alone.
- * @param {import("./model.js").Transformer} model
- * @param {import("./model.js").Inputs} inputs for an encoder-decoder `target` is what it has written, with its start
+ * @param {import("./graph_model.js").GraphModel} model
+ * @param {import("./pass.js").Inputs} inputs for an encoder-decoder `target` is what it has written, with its start
  * @param {number} most
  * @param {object} options
  * @param {number | null} [options.eos] the token that ends a text, which is given too
@@ -98,7 +98,7 @@ export function* writing(model, inputs, most, { eos = null, edits = [], read, fi
     const ids = [...start, ...written];
     if (first && !pass) pass = yield* first();
     else {
-      pass = model.pass(model.both ? { ...inputs, target: ids } : { tokens: ids }, edits, { before: pass, read, place: ids.length - 1 });
+      pass = model.pass(model.both ? { ...inputs, target: ids } : { tokens: ids }, edits, { before: pass, read });
       for (const _ of pass.steps()) yield null;
     }
     const token = take(pass.logits([ids.length - 1]).data);

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ...files.models import describe, model_tensors
 from ...graphs.export import Graph, calls_of
 from ...graphs.obtaining import at_hand, graph_of_model
 from ...graphs.walks import NAME
@@ -68,13 +67,15 @@ class Carried:
         return sum(len(block_text(block)) for block in self.blocks)
 
 
-def why_not(model: TextModel, graphs: bool = False) -> str:
-    """Why a model cannot travel in a page, as the end of a sentence; "" where it can.
+def why_not(model: TextModel, hugging_face: bool = False) -> str:
+    """Why a model cannot travel in a page, as the end of a sentence; "" where it can, if it exports.
 
     Args:
-        graphs: whether a Hugging Face model may travel as its graph, whose export is not tried here.
+        hugging_face: whether a Hugging Face model may travel.
     """
-    if type(model.model) is not Transformer and not (graphs and hugging_face_of(model.model)):
+    if type(model.model) is not Transformer and not (
+        hugging_face and hugging_face_of(model.model)
+    ):
         theirs = hugging_face_of(model.model)
         known = getattr(getattr(theirs, "config", None), "model_type", None) in FAMILIES
         way = ", and tl.pretrained.load(model) makes one of it" if known else ""
@@ -97,31 +98,27 @@ def carried(
     model: TextModel,
     precision: str = "float16",
     traces: Iterable[Trace] = (),
-    as_graph: bool | None = None,
 ) -> Carried:
     """A text model as a page holds it.
 
     Args:
         precision: of the weights: "float32", "float16" or "int8"; see `packed`.
         traces: of texts by which it is measured what 8 bits change.
-        as_graph: whether it travels as its graph; by default what is no `Transformer` does.
 
     Raises:
         ValueError: for a model that cannot travel, or with weights that are not finite.
     """
-    if why := why_not(model, graphs=True):
+    if why := why_not(model, hugging_face=True):
         raise ValueError(f"{model.name} cannot travel in a page: {why}")
     network = network_of(model.model)
-    as_graph = is_graph(model) if as_graph is None else as_graph
-    graph = exported_of(model) if as_graph else None
+    learned = dict(network.module.named_parameters(remove_duplicate=False))
+    for name, weight in learned.items():
+        if not bool(weight.isfinite().all()):
+            raise ValueError(f"{model.name} cannot travel: {name} has values that are not finite")
+    graph = exported_of(model)
     from safetensors.torch import save
 
-    own = model_tensors(model.model) if graph is None else graph.weights
-    tensors = {name: t.detach().cpu().float().contiguous() for name, t in own.items()}
-    for name, tensor in tensors.items():
-        if not bool(tensor.isfinite().all()):
-            raise ValueError(f"{model.name} cannot travel: {name} has values that are not finite")
-    learned = dict(network.module.named_parameters(remove_duplicate=False))
+    tensors = {name: t.detach().cpu().float().contiguous() for name, t in graph.weights.items()}
     narrow = {
         name: t for name, t in tensors.items() if name not in learned
     }  # tables, whole numbers
@@ -137,12 +134,9 @@ def carried(
     about: dict[str, Any] = {
         "name": model.name,
         "tokenizer": sides[0],
+        "config": config_of(network, graph, Inputs(*_example(model)), model.name),
+        "graph": graph.description(),
     }
-    if graph is None:
-        about["config"] = describe(model.model)
-    else:
-        about["config"] = config_of(network, graph, Inputs(*_example(model)), model.name)
-        about["graph"] = graph.description()
     if model.target_tokenizer is not model.tokenizer:
         about["targetTokenizer"] = sides[1]
     text = json.dumps(about, allow_nan=False).encode("ascii")
@@ -160,11 +154,6 @@ def _packed_or_recorded(model: TextModel, side: int, traces: Sequence[Trace]) ->
         read = [(i, text) for trace in traces for i, text in enumerate(trace.words or ())]
         words = [text for i, text in read if text is not None and (shared or i == side)]
         return recorded_tokenizer(tokenizer, words, str(error))
-
-
-def is_graph(model: TextModel) -> bool:
-    """Whether a model travels as its graph unless told otherwise."""
-    return type(model.model) is not Transformer
 
 
 def exported_of(model: TextModel) -> Graph:
@@ -229,7 +218,8 @@ def config_of(
         "n_ctx": lengths[1],
         "vocab_size": size,
         "target_vocab_size": target if network.kind == "encoder-decoder" else None,
-        "lacking": list(graph.lacking),
+        "lacking": dict(graph.lacking),
+        "pairs": dict(graph.pairs),
         "w_o": {site: asdict(view) for site, view in graph.w_o.items()},
         "walks": {
             site: {key: x.replace(NAME, name) if key == "why" else x for key, x in walk.items()}

@@ -34,7 +34,7 @@ def carry(
     traces: Sequence[Trace],
     lacks: str = "it reads no other text",
     precision: str = "auto",
-    graphs: bool = False,
+    hugging_face: bool = False,
 ) -> tuple[Carried | None, str]:
     """What a page takes along, and else why not, in a sentence.
 
@@ -44,8 +44,8 @@ def carry(
         traces: of the texts on the page.
         lacks: what a page without it does not do, as a clause.
         precision: as in `save_html`.
-        graphs: whether the view can do with a graph, in which a Hugging Face model travels; it is
-            exported only where the model is wanted, which takes seconds.
+        hugging_face: whether the view can do with such a model; it travels only where it is wanted,
+            since its export takes seconds.
 
     Raises:
         ValueError: for a model that is wanted in the page and cannot travel, or is too large; for a
@@ -53,8 +53,8 @@ def carry(
     """
     if _left_out(wanted, precision):
         return None, ""
-    as_graph = graphs and type(model.model) is not Transformer
-    why = why_not(model, as_graph) or ("" if as_graph else _changed(model.model))
+    theirs = hugging_face and type(model.model) is not Transformer
+    why = why_not(model, theirs) or ("" if theirs else _changed(model.model))
     if stale:
         why = "its weights have changed since this text was read, or it was edited then; read it again"
     size = 0
@@ -65,7 +65,7 @@ def carry(
             f"model=True: {model.name} cannot travel in a page: {why}; leave model out, and the "
             "page holds what was computed"
         )
-    if not why and (size > UNASKED or as_graph) and wanted is None:
+    if not why and (size > UNASKED or theirs) and wanted is None:
         return None, (
             f"This page is a snapshot without its model, so {lacks}: the model has {_mb(size)}; "
             "save_html(path, model=True) takes it along."

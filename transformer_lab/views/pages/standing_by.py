@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ..shared.weights import weights_mark
-from .carried import carried, engine_script, graph_at_hand, is_graph
+from .carried import carried, engine_script, graph_at_hand
 from .carrying import precision_unasked
 from .commons import ENGINE
 from .tokenizers import packed_tokenizer
@@ -52,7 +52,7 @@ def part_of(
         raise ValueError(NO_MODEL)
     if part == ENGINE:
         return {"type": "standby", "info": {"mark": mark}}, [engine_script().encode()]
-    if is_graph(model) and not graph_at_hand(model, lambda: send({"type": "standby"})):
+    if not graph_at_hand(model, lambda: send({"type": "standby"})):
         return {"type": "standby", "info": {"mark": mark, "later": True}}, []
     _, block = carried(model, precision_unasked(model)[0]).blocks
     return {"type": "standby", "info": {"mark": mark, **block.info}}, block.buffers
