@@ -9,6 +9,8 @@ from tokenizers import models as engines
 from tokenizers import pre_tokenizers as cutters
 
 import transformer_lab as tl
+from tests.browser import test_alive_views as alive_views
+from tests.browser.fixtures import says
 from tests.browser.test_alive_page import (
     OTHER,
     WORDS,
@@ -22,7 +24,7 @@ from tests.browser.test_alive_page import (
 from tests.missing import package
 from transformer_lab.graphs.export import Graph
 from transformer_lab.tokenizers import WordTokenizer
-from transformer_lab.views import Explorer
+from transformer_lab.views import BlockView, Explorer, HeadView, ResidualView
 from transformer_lab.views.pages.precision import packed, unpacked
 
 T = package("transformers")
@@ -81,6 +83,21 @@ def test_an_encoder_decoder_reads_another_target(open_page):
     after(page, lambda: page.locator(part("head-off")).click())
     view.edits = [tl.ablate(view.layer, view.head, kind=view.kind)]
     same(page, view)
+
+
+@pytest.mark.parametrize("name", ["gemma2", "bert", "t5"])
+@pytest.mark.parametrize("of", [HeadView, ResidualView, BlockView])
+def test_views_of_one_text_read_another(open_page, of, name):
+    model = small(name)
+    page = open_page(of(model.trace(WORDS, keep="all")).to_html(model=True))
+    alive_views.type_text(page, OTHER)
+    view = of(model.trace(OTHER, keep="all"))
+    says(page, view)
+    if of is BlockView:
+        for step in view.steps:
+            page.locator(f"[data-part=step] [data-value={step}]").click()
+            view.step = step
+            alive_views.says_of_the_step(page, view)
 
 
 def test_a_tokenizer_that_no_page_runs_leaves_its_text_explorable(open_page):

@@ -8,40 +8,49 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import sys
 import threading
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+WAITS = 60.0  # seconds for another request
 UNLIKE = "unlike"  # another class or other weights than the config makes: not exported here
 
 
 def main() -> None:
-    # What libraries print does not get among the answer.
-    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    """Answer requests, a line each, until there is none for a while."""
+    # What libraries print does not get among the answers.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    request = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with suppress(AttributeError, OSError):
-        os.nice(request.get("nice", 0))
+    requests: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_read, args=(requests,), daemon=True).start()
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # where memory runs out, this process goes first
+    with suppress(queue.Empty):
+        while True:
+            request = json.loads(requests.get(timeout=WAITS))
+            with suppress(AttributeError, OSError):
+                os.setpriority(os.PRIO_PROCESS, 0, request.get("nice", 0))
+            print(json.dumps(_answer(request)), file=answers, flush=True)
+
+
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
-        found = _exported(request)
+        return _exported(request)
     except MemoryError:
-        found = {"error": "there is not enough memory"}
+        return {"error": "there is not enough memory"}
     except Exception as error:
         text = " ".join(str(error).split()) or type(error).__name__
         refused = type(error).__name__ == "GraphError"
-        found = {"refused" if refused else "error": text[:500]}
-    json.dump(found, answer)
-    answer.close()
+        return {"refused" if refused else "error": text[:500]}
 
 
-def _end_with_parent() -> None:
-    sys.stdin.read()  # the parent keeps it open
-    os._exit(1)
+def _read(requests: queue.Queue[str]) -> None:
+    for line in sys.stdin:
+        requests.put(line)
+    os._exit(1)  # the parent, which keeps it open, is gone
 
 
 def _step(name: str) -> None:

@@ -43,6 +43,7 @@ class Export:
         self.structure = structure
         self.step, self.n_steps = "waiting for another export", 0
         self.done = threading.Event()
+        self._nice = nice
         self._request = json.dumps({"structure": structure, "inputs": inputs, "nice": nice}) + "\n"
         self._answer: dict[str, Any] = {}
         self._process: subprocess.Popen[str] | None = None
@@ -97,59 +98,109 @@ class Export:
                 call()
 
     def _exported(self) -> dict[str, Any]:
-        with self._lock:
-            if self._stopped:
-                return {"error": self._stopped}
-            process = self._process = subprocess.Popen(
-                _COMMAND,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                env=_environment(),
-                cwd=Path(__file__).parents[2],
-                start_new_session=True,  # Ctrl+C of ours is not its
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-        assert process.stdin and process.stdout and process.stderr
-        late = threading.Timer(LIMIT, self.stop, [f"it took more than {LIMIT:.0f} s"])
-        late.daemon = True
-        start_thread(late)
-        said: list[str] = []
-        listening = threading.Thread(target=self._listen, args=(process.stderr, said), daemon=True)
-        start_thread(listening)
-        try:
-            process.stdin.write(self._request)
-            process.stdin.flush()
-            text = process.stdout.read()
-        except OSError:
-            text = ""
-        finally:
-            late.cancel()
-            process.kill()  # it has answered, or never will
-            code = process.wait()
-            listening.join(5)
-            for pipe in (process.stdin, process.stdout, process.stderr):
-                with suppress(OSError):  # what was not read by a process that is gone
-                    pipe.close()
+        text, worker = "", _Worker.last
+        if worker is not None and worker.serves(self._nice):
+            text = self._answer_of(worker)
+        if not (text or self.n_steps or self._stopped):  # there was none, or it has just ended
+            worker = _Worker(self._nice)
+            text = self._answer_of(worker)
         if self._stopped:
             return {"error": self._stopped}
         try:
             return dict(json.loads(text))
         except ValueError:
-            lines = [line.strip() for line in said if line.strip()]
-            last = lines[-1][:200] if lines else f"the process ended with {code}"
-            memory = "the system ended the process, probably for lack of memory"
-            return {"error": memory if code == -9 else last}
+            assert worker is not None
+            return {"error": worker.end()}
 
-    def _listen(self, stream: Any, said: list[str]) -> None:
+    def _answer_of(self, worker: _Worker) -> str:
+        with self._lock:
+            if self._stopped:
+                return ""
+            self._process = worker.process
+        late = threading.Timer(LIMIT, self.stop, [f"it took more than {LIMIT:.0f} s"])
+        late.daemon = True
+        start_thread(late)
         try:
-            for line in stream:
+            return worker.answer(self._request, self._begin)
+        finally:
+            late.cancel()
+
+    def _begin(self, step: str) -> None:
+        self.step, self.n_steps = step, self.n_steps + 1
+
+
+class _Worker:
+    """A process that exports, and waits for a while for the next model: most of what a first one takes
+    is starting."""
+
+    last: _Worker | None = None
+
+    def __init__(self, nice: int):
+        if _Worker.last is not None:
+            _Worker.last.end()
+        self.nice, self.command, self.parent = nice, _COMMAND, os.getpid()
+        self.process = subprocess.Popen(
+            self.command,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=_environment(),
+            cwd=Path(__file__).parents[2],
+            start_new_session=True,  # Ctrl+C of ours is not its
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._said: list[str] = []
+        self._step: Callable[[str], Any] = print
+        self._listening = threading.Thread(target=self._listen, daemon=True)
+        start_thread(self._listening)
+        _Worker.last = self
+
+    def serves(self, nice: int) -> bool:
+        """Whether it may take a request that gives way to others so much."""
+        same = (self.nice, self.command, self.parent) == (nice, _COMMAND, os.getpid())
+        return same and self.process.poll() is None
+
+    def answer(self, request: str, step: Callable[[str], Any]) -> str:
+        """A line of JSON, or "" where the process has ended.
+
+        Args:
+            step: is called from another thread with the name of each step that begins.
+        """
+        assert self.process.stdin and self.process.stdout
+        self._step = step
+        try:
+            self.process.stdin.write(request)
+            self.process.stdin.flush()
+            return self.process.stdout.readline()
+        except OSError:
+            return ""
+
+    def end(self) -> str:
+        """End it, if it has not ended; returns why it has."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(1)
+        code = self.process.poll()
+        self.process.kill()
+        self.process.wait()
+        self._listening.join(5)
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            with suppress(OSError):  # what was not read by a process that is gone
+                pipe and pipe.close()
+        lines = [line.strip() for line in self._said if line.strip()]
+        last = lines[-1][:200] if lines else f"the process ended with {code}"
+        memory = "the system ended the process, probably for lack of memory"
+        return memory if code == -9 else last
+
+    def _listen(self) -> None:
+        assert self.process.stderr
+        try:
+            for line in self.process.stderr:
                 if line.startswith("step "):
-                    self.step, self.n_steps = line[5:].strip(), self.n_steps + 1
+                    self._step(line[5:].strip())
                 else:
-                    said[:] = [*said[-20:], line]
+                    self._said[:] = [*self._said[-20:], line]
         except ValueError:  # it was closed
             pass
 

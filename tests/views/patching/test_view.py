@@ -172,7 +172,7 @@ def test_a_page_holds_both_directions_and_the_model_that_measures_more():
 
 @pytest.mark.parametrize(
     ("make", "why"),
-    [(lambda: PatchingView(llama(), CLEAN, CORRUPTED, metric=PAIR), "only a TextModel around a tl.Transformer"),
+    [(lambda: PatchingView(llama(), CLEAN, CORRUPTED, metric=PAIR), "only a TextModel runs in a page"),
      (lambda: desk(metric=lambda logits: logits[0, -1, 3]), "its metric is a function of Python's")],
 )  # fmt: skip
 def test_a_page_says_why_it_cannot_measure(make, why):

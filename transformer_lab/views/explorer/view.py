@@ -346,7 +346,7 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
         quiet, read = self._runs.quiet(self._reading.version), [self._reading.trace]
         heads = "cutting" if self._keeps_effects(effects)[0] else "switching heads off, cutting"
         lacks = f"{heads} edges, writing on, or another text needs a live kernel"
-        self.carried, self.stays = carry(quiet, model, stale, read, lacks, precision, True)
+        self.carried, self.stays = carry(quiet, model, stale, read, lacks, precision)
         if self.carried and effects is None:
             effects = False
         return super()._page(effects=effects, **options)

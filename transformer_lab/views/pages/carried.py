@@ -18,7 +18,6 @@ from ...graphs.walks import NAME
 from ...hub.network import Inputs, Network
 from ...hub.which import hugging_face_of, network_of
 from ...model import Transformer
-from ...pretrained.loading import FAMILIES
 from ..shared.modules import VIEWS, join_modules
 from .commons import ENGINE, MODEL
 from .export import Block, block_text
@@ -67,20 +66,17 @@ class Carried:
         return sum(len(block_text(block)) for block in self.blocks)
 
 
-def why_not(model: TextModel, hugging_face: bool = False) -> str:
-    """Why a model cannot travel in a page, as the end of a sentence; "" where it can, if it exports.
+def why_not(model: TextModel) -> str:
+    """Why a model cannot travel in a page, as the end of a sentence; "" where it can, if it exports."""
+    if is_ours(model) or hugging_face_of(model.model):
+        return ""
+    name = type(model.model).__name__
+    return f"a {name} does not run in a page; a tl.Transformer or a Hugging Face model does"
 
-    Args:
-        hugging_face: whether a Hugging Face model may travel.
-    """
-    if type(model.model) is not Transformer and not (
-        hugging_face and hugging_face_of(model.model)
-    ):
-        theirs = hugging_face_of(model.model)
-        known = getattr(getattr(theirs, "config", None), "model_type", None) in FAMILIES
-        way = ", and tl.pretrained.load(model) makes one of it" if known else ""
-        return f"a {type(model.model).__name__} does not run in a page; a tl.Transformer does{way}"
-    return ""
+
+def is_ours(model: TextModel) -> bool:
+    """Whether it is a `tl.Transformer`."""
+    return type(model.model) is Transformer
 
 
 def why_no_other_text(model: TextModel) -> str:
@@ -108,7 +104,7 @@ def carried(
     Raises:
         ValueError: for a model that cannot travel, or with weights that are not finite.
     """
-    if why := why_not(model, hugging_face=True):
+    if why := why_not(model):
         raise ValueError(f"{model.name} cannot travel in a page: {why}")
     network = network_of(model.model)
     learned = dict(network.module.named_parameters(remove_duplicate=False))

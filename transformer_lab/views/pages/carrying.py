@@ -13,13 +13,10 @@ from torch.nn.utils.parametrize import is_parametrized
 from ...files.models import model_tensors
 from ...graphs.process import ExportFailed
 from ...hub.shield import no_grad
-from ...model import Transformer
-from .carried import Carried, carried, why_no_other_text, why_not
+from .carried import Carried, carried, is_ours, why_no_other_text, why_not
 from .precision import BITS, check_precision, packed_size
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from ...text_model import TextModel
     from ...tracing.trace import Trace
 
@@ -34,7 +31,6 @@ def carry(
     traces: Sequence[Trace],
     lacks: str = "it reads no other text",
     precision: str = "auto",
-    hugging_face: bool = False,
 ) -> tuple[Carried | None, str]:
     """What a page takes along, and else why not, in a sentence.
 
@@ -44,8 +40,6 @@ def carry(
         traces: of the texts on the page.
         lacks: what a page without it does not do, as a clause.
         precision: as in `save_html`.
-        hugging_face: whether the view can do with such a model; it travels only where it is wanted,
-            since its export takes seconds.
 
     Raises:
         ValueError: for a model that is wanted in the page and cannot travel, or is too large; for a
@@ -53,8 +47,7 @@ def carry(
     """
     if _left_out(wanted, precision):
         return None, ""
-    theirs = hugging_face and type(model.model) is not Transformer
-    why = why_not(model, theirs) or ("" if theirs else _changed(model.model))
+    why = why_not(model) or _changed(model)
     if stale:
         why = "its weights have changed since this text was read, or it was edited then; read it again"
     size = 0
@@ -65,7 +58,7 @@ def carry(
             f"model=True: {model.name} cannot travel in a page: {why}; leave model out, and the "
             "page holds what was computed"
         )
-    if not why and (size > UNASKED or theirs) and wanted is None:
+    if not why and (size > UNASKED or not is_ours(model)) and wanted is None:
         return None, (
             f"This page is a snapshot without its model, so {lacks}: the model has {_mb(size)}; "
             "save_html(path, model=True) takes it along."
@@ -141,7 +134,7 @@ def _fitting(model: TextModel, precision: str) -> tuple[str, int, str]:
 def precision_unasked(model: TextModel) -> tuple[str, str]:
     """In which precision a page is given a model for the case that nobody else answers: as exactly as it
     weighs no more than what travels unasked; or "", and why not, as the end of a sentence."""
-    if why := why_not(model) or why_no_other_text(model) or _changed(model.model):
+    if why := why_not(model) or why_no_other_text(model) or _changed(model):
         return "", why
     tensors = model_tensors(model.model)
     sizes = {one: packed_size(tensors, one) for one in ("float32", "float16")}
@@ -184,11 +177,7 @@ def _read_by_none(traces: Sequence[Trace]) -> str:
     elif len(networks) > 1:
         why = "several models are on view"
     else:
-        (network,) = networks.values()
-        own = network.transformer
         why = "the model was given token ids, and no tokenizer that makes them of a text"
-        if type(own) is not Transformer:
-            why = f"a {type(network.module).__name__} does not run in a page; a tl.Transformer does"
     return f"This page is a snapshot without its model, so it reads no other text: {why}."
 
 
@@ -216,9 +205,9 @@ def _same_again(model: TextModel, trace: Trace) -> bool:
     return all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in pairs)
 
 
-def _changed(model: nn.Module) -> str:
-    """What somebody added to a model, that a page would not know of."""
-    for name, module in model.named_modules():
+def _changed(model: TextModel) -> str:
+    """What somebody added to a model of ours, whose graph would be another at every turn."""
+    for name, module in model.model.named_modules() if is_ours(model) else ():
         where = name or "the model"
         hooks = ("_forward_hooks", "_forward_pre_hooks")
         if any(getattr(module, kind) for kind in hooks):

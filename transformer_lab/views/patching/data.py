@@ -13,8 +13,9 @@ from ...desk.grid import PatchingGrid, PatchingGrids
 from ...desk.pair import DIRECTIONS, Pair
 from ...desk.patching import WAYS, desk_of
 from ...edits.kinds import EditError
-from ...model import Transformer
+from ...text_model import TextModel
 from ...tracing.trace import Trace
+from ..pages.carried import why_not
 from ..shared.codecs import pack_floats, shown_token
 from ..shared.weights import weights_mark
 
@@ -160,8 +161,10 @@ class Desks:
     def why_not_carried(self) -> str:
         """Why no page can measure cells of these runs; "" where it may."""
         pair, model = self.pair, self.model
-        if not hasattr(model, "trace_ids") or type(model.model) is not Transformer:
-            return "only a TextModel around a tl.Transformer runs in a page"
+        if not isinstance(model, TextModel):
+            return "only a TextModel runs in a page"
+        if why := why_not(model):
+            return why
         if model.kind == "encoder-decoder":
             return "a page measures no cells of an encoder-decoder"
         if pair.metric.of is not None:
