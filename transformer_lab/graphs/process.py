@@ -186,8 +186,9 @@ class _Worker:
         self.process.wait()
         self._listening.join(5)
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert pipe
             with suppress(OSError):  # what was not read by a process that is gone
-                pipe and pipe.close()
+                pipe.close()
         lines = [line.strip() for line in self._said if line.strip()]
         last = lines[-1][:200] if lines else f"the process ended with {code}"
         memory = "the system ended the process, probably for lack of memory"
