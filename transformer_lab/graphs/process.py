@@ -98,32 +98,29 @@ class Export:
                 call()
 
     def _exported(self) -> dict[str, Any]:
-        text, worker = "", _Worker.last
-        if worker is not None and worker.serves(self._nice):
-            text = self._answer_of(worker)
-        if not (text or self.n_steps or self._stopped):  # there was none, or it has just ended
-            worker = _Worker(self._nice)
-            text = self._answer_of(worker)
-        if self._stopped:
-            return {"error": self._stopped}
-        try:
-            return dict(json.loads(text))
-        except ValueError:
-            assert worker is not None
-            return {"error": worker.end()}
+        found, last = None, _Worker.last
+        if last is not None and last.serves(self._nice):
+            found = self._answer_of(last)
+        if found is None or ("error" in found and not self.n_steps):  # it may just have ended
+            found = self._answer_of(_Worker(self._nice))
+        return {"error": self._stopped} if self._stopped else found
 
-    def _answer_of(self, worker: _Worker) -> str:
+    def _answer_of(self, worker: _Worker) -> dict[str, Any]:
         with self._lock:
             if self._stopped:
-                return ""
+                return {}
             self._process = worker.process
         late = threading.Timer(LIMIT, self.stop, [f"it took more than {LIMIT:.0f} s"])
         late.daemon = True
         start_thread(late)
         try:
-            return worker.answer(self._request, self._begin)
+            text = worker.answer(self._request, self._begin)
         finally:
             late.cancel()
+        try:
+            return dict(json.loads(text))
+        except ValueError:
+            return {"error": worker.end()}
 
     def _begin(self, step: str) -> None:
         self.step, self.n_steps = step, self.n_steps + 1
@@ -170,12 +167,12 @@ class _Worker:
         """
         assert self.process.stdin and self.process.stdout
         self._step = step
-        try:
+        with suppress(OSError):  # it has ended, perhaps with a word
             self.process.stdin.write(request)
             self.process.stdin.flush()
+        with suppress(OSError):
             return self.process.stdout.readline()
-        except OSError:
-            return ""
+        return ""
 
     def end(self) -> str:
         """End it, if it has not ended; returns why it has."""

@@ -58,20 +58,29 @@ def test_the_page_is_given_the_model_that_read_the_text():
     assert answer(view, "model")[0]["info"]["mark"] == view._standby["mark"]
 
 
-@pytest.mark.parametrize("why", ["large", "not ours"])
+@pytest.mark.parametrize("why", ["large", "not known"])
 def test_a_model_that_does_not_travel_stays(why, monkeypatch):
     model = text_model()
     if why == "large":
         monkeypatch.setattr(carrying, "UNASKED", 1000)
     else:
-        network = tiny("llama")
-        words = [f"w{i}" for i in range(network.config.vocab_size - 5)]
-        model = TextModel(network, WordTokenizer.train(" ".join(words)), "tiny")
-    view = Explorer(model, "w1 w2" if why == "not ours" else TEXT)
+        model.model.__class__ = type("Own", (tl.Transformer,), {})
+    view = Explorer(model, TEXT)
     assert view._standby["mark"] == ""
-    told = {"large": "and up to 0 MB are kept in a page", "not ours": "does not run in a page"}
+    told = {
+        "large": "and up to 0 MB are kept in a page",
+        "not known": "a Own does not run in a page",
+    }
     assert told[why] in view._standby["why"]
     assert answer(view, "model")[0]["message"] == "the page cannot run this model"
+
+
+def test_a_hugging_face_model_is_given_too():
+    network = tiny("llama")
+    words = [f"w{i}" for i in range(network.config.vocab_size - 5)]
+    view = Explorer(TextModel(network, WordTokenizer.train(" ".join(words)), "tiny"), "w1 w2")
+    message, (about, _) = answer(view, "model")
+    assert message["info"]["mark"] == view._standby["mark"] and "graph" in json.loads(about)
 
 
 def test_views_of_texts_are_given_it_too():
