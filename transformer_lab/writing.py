@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .arguments import check
 from .cache import KVCache
+from .graphs import analyses
 from .hub.shield import evaluation_mode, no_grad
 from .model import Transformer
 
@@ -198,20 +199,13 @@ def sampling_distribution(
     top_p: float | None = None,
 ) -> Tensor:
     """What a token is drawn from: [..., vocab] probabilities after temperature, top-k and top-p."""
-    logits = logits.float() / temperature
-    if top_k is not None and top_k < logits.shape[-1]:
-        least = logits.topk(top_k).values[..., -1:]
-        logits = logits.masked_fill(logits < least, float("-inf"))
-    probabilities = logits.softmax(-1)
-    if top_p is not None and top_p < 1:
-        ranked, order = probabilities.sort(-1, descending=True)
-        # A token stays while those before it have not reached p: so the likeliest always stays.
-        drop = (ranked.cumsum(-1) - ranked) >= top_p
-        probabilities = probabilities.masked_fill(
-            torch.zeros_like(drop).scatter(-1, order, drop), 0.0
-        )
-        probabilities = probabilities / probabilities.sum(-1, keepdim=True)
-    return probabilities
+    size, device = logits.shape[-1], logits.device
+    given = dict(
+        temperature=torch.tensor(temperature, device=device),
+        top_k=torch.tensor(min(top_k or size, size), device=device),
+        top_p=torch.tensor(1.0 if top_p is None else top_p, device=device),
+    )
+    return analyses.drawn_from(logits.float(), **given)["chances"]
 
 
 def _beam_search(model, tokens, mask, ids, max_new_tokens, beams, eos_id, alpha, cached) -> Tensor:

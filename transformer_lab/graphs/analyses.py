@@ -42,6 +42,24 @@ def likely(logits: Tensor, answers: Tensor, k: int = LISTED) -> Results:
     }
 
 
+def drawn_from(logits: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor) -> Results:
+    """What a token is drawn from: `chances` [..., vocab] of logits [..., vocab].
+
+    Args:
+        temperature: []. top_p: []; 1 for all.
+        top_k: [], a whole number up to the size of the vocabulary.
+    """
+    scores = logits / temperature
+    ranked = scores.sort(-1, descending=True).values
+    least = ranked.gather(-1, (top_k - 1).reshape(1).expand(*logits.shape[:-1], 1))
+    chances = torch.where(scores < least, -torch.inf, scores).softmax(-1)
+    likeliest, order = chances.sort(-1, descending=True)
+    # A token stays while those before it have not reached p: so the likeliest always stays.
+    drop = ((likeliest.cumsum(-1) - likeliest) >= top_p) & (top_p < 1)
+    chances = torch.where(torch.zeros_like(drop).scatter(-1, order, drop), 0.0, chances)
+    return {"chances": chances / chances.sum(-1, keepdim=True)}
+
+
 def outcome(before: Tensor, after: Tensor) -> Results:
     """Predictions without and with edits, of logits (or log-probabilities) [vocab].
 

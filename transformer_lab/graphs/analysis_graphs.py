@@ -29,6 +29,9 @@ def examples() -> dict[str, tuple[Callable[..., analyses.Results], dict[str, Ten
     row = dict(query=r(7), scale=scale)
     table = {
         analyses.likely: dict(logits=r(3, 50), answers=ids),
+        analyses.drawn_from: dict(
+            logits=r(50), temperature=scale, top_k=torch.tensor(3), top_p=torch.tensor(0.9)
+        ),
         analyses.outcome: dict(before=r(50), after=r(50)),
         analyses.token_logit: dict(logits=r(3, 50), token=ids),
         analyses.token_log_probability: dict(logits=r(3, 50), token=ids),

@@ -2,7 +2,7 @@
 // a generator of the page's own, so that a seed writes the same here every time, but not what it
 // writes in Python.
 
-import { logProbabilities } from "./predictions.js";
+import { analysis } from "./analyses.js";
 import { likeliest } from "./tensors.js";
 
 /**
@@ -26,24 +26,7 @@ export function checkSampling({ temperature = 0, topK = null, topP = null, seed 
 
 /** What a token is drawn from: probabilities after temperature, top-k and top-p. @param {ArrayLike<number>} logits @param {Sampling} options */
 export function samplingDistribution(logits, { temperature = 1, topK = null, topP = null }) {
-  let scores = Float64Array.from(logits, (x) => x / temperature);
-  if (topK !== null && topK < scores.length) {
-    const least = scores[likeliest(scores, topK)[topK - 1]];
-    scores = scores.map((x) => (x < least ? -Infinity : x));
-  }
-  let chances = logProbabilities(scores).map(Math.exp);
-  if (topP !== null && topP < 1) {
-    const ranked = Array.from(chances.keys()).sort((a, b) => chances[b] - chances[a] || a - b);
-    let sum = 0; // a token stays while those before it have not reached p: so the likeliest always stays
-    for (const id of ranked) {
-      const chance = chances[id];
-      if (sum >= topP) chances[id] = 0;
-      sum += chance;
-    }
-    const left = chances.reduce((a, b) => a + b, 0);
-    chances = chances.map((chance) => chance / left);
-  }
-  return chances;
+  return analysis("drawn_from", { logits: Float32Array.from(logits), temperature, top_k: { shape: [], data: Int32Array.of(Math.min(topK ?? Infinity, logits.length)) }, top_p: topP ?? 1 }).chances.data;
 }
 
 /** Numbers 0 … 1 from a seed (mulberry32). @param {number} seed */
