@@ -21,6 +21,7 @@ from .config import ModelConfig
 from .hub.hooks import Taps
 from .positions import PositionModule
 from .softmax import (
+    RMSNorm,
     add_bias,
     allows,
     as_column,
@@ -31,7 +32,6 @@ from .softmax import (
     drop_axes,
     masked,
     part_of,
-    rms_norm,
     safe_softmax,
     share_of_nothing,
     spread_heads,
@@ -405,6 +405,8 @@ class Attention(nn.Module):
             config.d_head,
         )
         self.dropout, self.qk_norm = config.dropout, config.qk_norm
+        bare = RMSNorm(self.d_head, elementwise_affine=False)
+        self.head_norm = bare if config.qk_norm else nn.Identity()
         wide, narrow = self.n_heads * self.d_head, self.n_kv_heads * self.d_head
         self.query = nn.Linear(config.d_model, wide, bias=config.bias)
         self.key = nn.Linear(config.d_model, narrow, bias=config.bias)
@@ -421,12 +423,12 @@ class Attention(nn.Module):
         cache: KVCache | None = None,
     ) -> Tensor:
         cross = self.site.kind == "cross"
-        query = self._split(self.query(x), self.n_heads, normed=self.qk_norm)
+        query = self._split(self.query(x), self.n_heads, self.head_norm)
         if cache is not None and cross and self.site.layer in cache.cross:
             key, value = cache.cross[self.site.layer]
         else:
             source = memory if cross else x
-            key = self._split(self.key(source), self.n_kv_heads, normed=self.qk_norm)
+            key = self._split(self.key(source), self.n_kv_heads, self.head_norm)
             value = self._split(self.value(source), self.n_kv_heads)
             if positions is not None and not cross:
                 key = positions[0].rotate(key, positions[1])
@@ -442,7 +444,7 @@ class Attention(nn.Module):
         )  # fmt: skip
         return self.out(z.transpose(1, 2).flatten(2))
 
-    def _split(self, x: Tensor, n_heads: int, *, normed: bool = False) -> Tensor:
+    def _split(self, x: Tensor, n_heads: int, norm: nn.Module | None = None) -> Tensor:
         x = x.unflatten(-1, (n_heads, self.d_head))
         # Normed before the axes change places: products of what is in order need no copy.
-        return (rms_norm(x) if normed else x).transpose(1, 2)
+        return (x if norm is None else norm(x)).transpose(1, 2)

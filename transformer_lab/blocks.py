@@ -12,14 +12,7 @@ from .attention import Attention, Site, Tap
 from .cache import KVCache
 from .config import ModelConfig
 from .positions import PositionModule
-from .softmax import rms_norm, squared_relu
-
-
-class RMSNorm(nn.RMSNorm):
-    """As `nn.RMSNorm` over one axis, by our `rms_norm`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return rms_norm(x, self.weight, self.eps)
+from .softmax import RMSNorm, squared_relu
 
 
 def make_norm(config: ModelConfig) -> nn.Module:

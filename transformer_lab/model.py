@@ -226,7 +226,7 @@ class Transformer(TokenModel):
                 torch.zeros_like(tokens) if token_types is None else token_types
             )
         if self.positions.adds_embedding:
-            x = x + self.positions.embed(positions)
+            x = x + self.positions.embed(positions if positions.dim() > 1 else positions[None])
         return self.embedding_dropout(self.embedding_norm(x))
 
     def _run(

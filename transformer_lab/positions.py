@@ -77,7 +77,9 @@ class Sinusoidal:
                 "d_model must be even for sinusoidal positions (each frequency has a sine and a "
                 f"cosine), got {d_model}; try d_model={d_model + 1}, or positions=Learned()"
             )
-        return _Table(sinusoids(n_ctx, d_model, base=self.base, halves=self.halves), learned=False)
+        return _PositionEmbedding(
+            sinusoids(n_ctx, d_model, base=self.base, halves=self.halves), learned=False
+        )
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Learned:
     def build(
         self, *, d_model: int, n_heads: int, d_head: int, n_ctx: int, kind: str = "decoder"
     ) -> PositionModule:
-        return _Table(torch.empty(n_ctx, d_model).normal_(std=0.02), learned=True)
+        return _PositionEmbedding(torch.empty(n_ctx, d_model).normal_(std=0.02), learned=True)
 
 
 @dataclass(frozen=True)
@@ -253,7 +255,7 @@ def alibi_slopes(n_heads: int) -> Tensor:
     return torch.tensor(series(lower) + series(2 * lower)[0::2][: n_heads - lower])
 
 
-class _Table(PositionModule):
+class _PositionEmbedding(PositionModule):
     adds_embedding = True
     weight: Tensor
 
@@ -265,6 +267,9 @@ class _Table(PositionModule):
             self.register_buffer("weight", table, persistent=False)
 
     def embed(self, positions: Tensor) -> Tensor:
+        return self(positions)  # as a module, so that hooks see what it adds
+
+    def forward(self, positions: Tensor) -> Tensor:
         return self.weight[positions]
 
 

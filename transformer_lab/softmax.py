@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 
@@ -177,6 +177,13 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float | None = None) 
     eps = torch.finfo(x.dtype).eps if eps is None else eps
     normed = _RMSNorm.apply(x, eps)[0] if _is_learned(x) else x * _inverse_rms(x, eps)
     return normed if weight is None else normed * weight
+
+
+class RMSNorm(nn.RMSNorm):
+    """As `nn.RMSNorm` over one axis, by our `rms_norm`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.weight, self.eps)
 
 
 def squared_relu(x: Tensor) -> Tensor:

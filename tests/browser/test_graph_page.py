@@ -1,6 +1,7 @@
 """A page that carries a Hugging Face model as its graph does what a live view does, in Python's numbers."""
 
 import copy
+from itertools import product
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ from tests.browser.test_alive_page import (
 from tests.missing import package
 from transformer_lab.graphs.export import Graph
 from transformer_lab.tokenizers import WordTokenizer
-from transformer_lab.views import BlockView, Explorer, HeadView, ResidualView
+from transformer_lab.views import BlockView, Explorer, FlowView, HeadView, ResidualView, WhyView
 from transformer_lab.views.pages.precision import packed, unpacked
 
 T = package("transformers")
@@ -85,14 +86,21 @@ def test_an_encoder_decoder_reads_another_target(open_page):
     same(page, view)
 
 
-@pytest.mark.parametrize("name", ["gemma2", "bert", "t5"])
-@pytest.mark.parametrize("of", [HeadView, ResidualView, BlockView])
+@pytest.mark.parametrize(
+    ("of", "name"),
+    [
+        *product((HeadView, ResidualView, BlockView, WhyView), ("gemma2", "bert", "t5")),
+        (FlowView, "gemma2"),  # the others have no flow
+    ],
+)
 def test_views_of_one_text_read_another(open_page, of, name):
     model = small(name)
     page = open_page(of(model.trace(WORDS, keep="all")).to_html(model=True))
     alive_views.type_text(page, OTHER)
     view = of(model.trace(OTHER, keep="all"))
     says(page, view)
+    if of is WhyView:
+        alive_views.says_of_the_score(page, view)
     if of is BlockView:
         for step in view.steps:
             page.locator(f"[data-part=step] [data-value={step}]").click()

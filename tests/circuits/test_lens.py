@@ -177,7 +177,7 @@ def test_a_softcap_squeezes_the_sum():
 
 def test_logits_that_are_no_sum_are_refused_with_the_reason():
     for options, message in (
-        (dict(head_transform=True), "head_transform=True puts an activation before it"),
+        (dict(head_transform=True), "more than norms and linear layers"),
         (OURS["bert"], "more than norms and linear layers"),
     ):
         with pytest.raises(ValueError, match=message):

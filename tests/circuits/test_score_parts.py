@@ -181,8 +181,7 @@ def test_what_cannot_be_split_says_why():
                 split(trace, **given)
     lean = tl.trace(build(), torch.arange(6), keep="maps")
     assert score_by_dimension(lean, 1, 0, 3, 2).products.shape == (8,)
-    with pytest.raises(TraceError, match="keep='all'"):
-        score_by_source(lean, 1, 0, 3, 2)
+    assert score_by_source(lean, 1, 0, 3, 2).parts.shape == (7, 7)
 
 
 def test_dimensions_of_hugging_face_models():

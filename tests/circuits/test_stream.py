@@ -9,8 +9,8 @@ from torch.testing import assert_close
 import transformer_lab as tl
 from tests.factories import small
 from tests.missing import package
-from transformer_lab.circuits import block_share, stream_norms
-from transformer_lab.circuits.sources import stream_sources
+from transformer_lab.circuits import block_share, score_by_source, stream_norms
+from transformer_lab.circuits.sources import parts_of
 from transformer_lab.tracing.trace import TraceError
 
 build = partial(small, noise=0.1, n_layers=3)
@@ -109,29 +109,28 @@ OPTIONS = {
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("kind", ["decoder", "encoder", "encoder-decoder"])
-def test_sources_add_up_to_the_stream_at_every_layer(kind, options):
+def test_sources_add_up_to_the_keys_of_every_layer(kind, options):
     trace = traced(kind, **options)
-    rows = torch.tensor([4, 1])
+    parts, rows = parts_of(trace, 1), [4, 1]
     for site in set(trace.kinds) - {"cross"}:
-        for layer in range(4):
-            parts = list(stream_sources(trace, layer, rows, kind=site, batch=1))
-            names = [source.name for sources, _ in parts for source in sources]
-            total = torch.cat([found for _, found in parts]).sum(0)
-            streams = trace.residual(site, 1)
-            own = streams["resid_pre"][layer] if layer < 3 else streams["resid_post"][2]
-            assert_close(total.float(), own[rows], rtol=0, atol=2e-5)
-            assert len(set(names) - {"biases"}) == sum(n != "biases" for n in names)
+        for layer in range(3):
+            call = trace.call(layer, kind=site)
+            sources, values = parts.of_head(site, layer, 3, "key", rows)
+            key = call.key[1, 3 // (4 // call.key.shape[1]), rows]
+            assert_close(values.sum(0), key, rtol=0, atol=2e-5)
+            names = [source.name for source in sources]
+            assert len(set(names)) == len(names) and names[-1] == "biases"
             assert ("layer 0, head 3" in names) == (layer > 0)
 
 
 def test_parts_that_do_not_add_up_are_refused():
     trace = traced()
     with torch.no_grad():
-        trace.model.embedding.weight.add_(0.1)
+        trace.model.embedding.weight[:, :9].add_(1)
     with pytest.raises(TraceError, match="weights have changed"):
-        list(stream_sources(trace, 1, torch.tensor([3]), kind="decoder"))
+        score_by_source(trace, 1, 0, 3, 2)
     model = build()
     with tl.edit(model, tl.ablate(layer=0, head=1)):
         edited = tl.trace(model, torch.arange(6))
     with pytest.raises(TraceError, match="traced under edits"):
-        list(stream_sources(edited, 2, torch.tensor([3]), kind="decoder"))
+        score_by_source(edited, 2, 0, 3, 2)

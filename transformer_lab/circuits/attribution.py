@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..hub.sources import BIASES, Source
+from ..hub.sources import Source
 from ..tracing.trace import Trace, TraceError
-from .sources import (
-    MISSING,
-    FixedNorm,
-    is_plain_sum,
-    our_model,
-    parts_of,
-    precise,
-    stream_at,
-    stream_sources,
-)
+from .sources import MISSING, parts_of, precise
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,23 +56,19 @@ def logit_attribution(
         position: in the text (for an encoder-decoder, in the target).
         against: a second token id: the difference of the two logits is split instead.
 
-    Our own models are read off the trace; others run once more on the same text.
+    The model runs once more on the same text.
 
     Raises:
         ValueError: for a token or position that is not there, and for a model whose logits are no
             sum of parts (such as one with an activation before its head), saying why.
-        TraceError: when a trace of ours kept no values or no stream; when the weights or the edits in
-            force have changed.
+        TraceError: when the weights or the edits in force have changed.
     """
     if trace.logits is None:
         raise TraceError(f"{trace.model_name} has no head that predicts tokens")
     asked = asked_logit(trace, token, position, against, batch)
     token, position, batch = asked.token, asked.position, asked.batch
     assert trace.network is not None
-    if is_plain_sum(trace):
-        sources, split = _of_ours(trace, token, position, against, batch)
-    else:
-        sources, split = parts_of(trace, batch).of_logit(position, token, against)
+    sources, split = parts_of(trace, batch).of_logit(position, token, against)
     asked.check(float(split.double().sum()))
     cap, given = trace.network.logit_softcap, asked.given
     return LogitAttribution(token, against, position, sources, split.float().cpu(), cap, given)
@@ -141,42 +127,3 @@ def asked_logit(
         if value is not None and not 0 <= value < vocabulary:
             raise ValueError(f"{name}={value} is outside the {vocabulary} tokens of the vocabulary")
     return AskedLogit(trace, token, position, against, batch, own)
-
-
-def _of_ours(
-    trace: Trace, token: int, position: int, against: int | None, batch: int
-) -> tuple[tuple[Source, ...], Tensor]:
-    """The sources and what each gives, [source] in fp64."""
-    model = our_model(trace)
-    if model.config.head_transform:
-        raise ValueError(
-            "logit attribution needs a linear head, but head_transform=True puts an activation "
-            "before it"
-        )
-    kind = "decoder" if "decoder" in trace.kinds else "encoder"
-    stack = model.decoder if kind == "decoder" else model.encoder
-    assert stack is not None
-    last, rows = trace.n_layers(kind), torch.tensor([position])
-    norm = FixedNorm(stack.norm, stream_at(trace, kind, "resid_post", last - 1, rows, batch))
-    direction, constant = _direction(model.head, token)
-    if against is not None:
-        other, less = _direction(model.head, against)
-        direction, constant = direction - other, constant - less
-    constant += 0.0 if norm.shift is None else float(norm.shift @ direction)
-    names: list[Source] = []
-    values: list[Tensor] = []
-    for found, stream in stream_sources(trace, last, rows, kind=kind, batch=batch):
-        part = norm.linear(stream)[:, 0] @ direction
-        if found == [BIASES]:
-            constant += float(part)
-        else:
-            names += found
-            values.append(part)
-    split = torch.cat((*values, torch.tensor([constant], dtype=torch.float64)))
-    return (*names, BIASES), split
-
-
-def _direction(head: Any, token: int) -> tuple[Tensor, float]:
-    """The unembedding of one token, [d_model], and its bias."""
-    direction = precise(head.weight[token])
-    return direction, 0.0 if head.bias is None else float(head.bias[token].detach())

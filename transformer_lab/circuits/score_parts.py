@@ -22,8 +22,7 @@ from ..hub.sources import Source
 from ..softmax import as_additive, causal_mask
 from ..tracing.maps import GivenMaps
 from ..tracing.trace import Trace, TraceError
-from .head_reader import HeadReader, kv_head
-from .sources import MISSING, is_plain_sum, parts_of, precise
+from .sources import MISSING, parts_of, precise
 
 _known_pairs: WeakKeyDictionary[Trace, dict[Any, Any]] = WeakKeyDictionary()  # and `Alone`, once
 ROOM, ROOM_HALF = 1e-3, 5e-2  # how far a sum may be from what was recorded; the same in 16 bits
@@ -184,12 +183,11 @@ def score_by_source(
         above_mean: split how far this key stands above the mean of the keys that the query may
             look at; what all keys share falls away, as it does in the softmax.
 
-    Our own models are read off the trace; others run once more on the same text.
+    The model runs once more on the same text.
 
     Raises:
         ValueError: for a model of which this is no sum of known parts, saying why.
-        TraceError: as in `score_by_dimension`; when a trace of ours kept no values or no stream; when
-            the weights or the edits in force have changed.
+        TraceError: as in `score_by_dimension`; when the weights or the edits in force have changed.
     """
     split, lifted = split_score(
         trace, layer, head, query, key, kind=kind, batch=batch, above_mean=above_mean
@@ -214,14 +212,9 @@ def split_score(
     keys = torch.tensor([key])
     if above_mean:
         keys = torch.cat((keys, _reachable(call, batch, head, query)))
-    if is_plain_sum(trace):
-        read = HeadReader(trace, call, kind, layer, head, batch)
-        query_sources, q_parts = read.side("query", torch.tensor([query]))
-        key_sources, k_parts = read.side("key", keys)
-    else:
-        place = (trace, call, kind, layer, head, batch)
-        query_sources, q_parts = _measured(*place, "query", torch.tensor([query]))
-        key_sources, k_parts = _measured(*place, "key", keys)
+    place = (trace, call, kind, layer, head, batch)
+    query_sources, q_parts = _measured(*place, "query", torch.tensor([query]))
+    key_sources, k_parts = _measured(*place, "key", keys)
     q = precise(call.query[batch, head, query])
     k = precise(call.key[batch, kv_head(call, head), key])
     fields = _score(call, layer, head, query, key, kind, batch, q, k)
@@ -242,7 +235,8 @@ def split_score(
 def _measured(
     trace: Trace, call: Any, kind: str, layer: int, head: int, batch: int, side: str, rows: Tensor
 ) -> tuple[tuple[Source, ...], Tensor]:
-    """As `HeadReader.side`, by what the network measures; it must be what the trace recorded."""
+    """Who wrote the queries or keys at these positions, and what each gives, [source, row, d_head] in
+    fp64; the sum must be what the trace recorded."""
     sources, values = parts_of(trace, batch).of_head(kind, layer, head, side, rows.tolist())
     vectors = precise(values)
     actual = call.query[batch, head] if side == "query" else call.key[batch, kv_head(call, head)]
@@ -323,6 +317,11 @@ def checked_call(
             "row and column to its scores, so a score cannot be split"
         )
     return call, kind, batch % trace.batch_size
+
+
+def kv_head(call: Any, head: int) -> int:
+    """The key head that a query head attends through (grouped queries share one)."""
+    return head // (call.n_heads // call.key.shape[1])
 
 
 def _reachable(call: Any, batch: int, head: int, query: int) -> Tensor:

@@ -16,11 +16,12 @@ from .export import Graph, GraphError, answer_of, calls_of, export_graph
 from .layers import exported_name
 from .operations import running_with
 from .rows import TOLERANCE, apart, beyond_windows
+from .written import with_written
 
 
 def checked_graph(network: Network, inputs: Inputs) -> Graph:
     """Export a model, and compare the graph with it: of its first layers, repeated, where that is
-    right, or else of all of them.
+    right, or else of all of them. It has the graphs of which part wrote what.
 
     Raises:
         GraphError: as `export_graph` and `check_graph`.
@@ -33,7 +34,7 @@ def checked_graph(network: Network, inputs: Inputs) -> Graph:
             raise
         graph = export_graph(network, inputs, repeat=False)
         check_graph(graph, network, inputs)
-    return graph
+    return with_written(graph, network, inputs)
 
 
 def agrees(graph: Graph, network: Network, inputs: Inputs) -> bool:

@@ -55,6 +55,22 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
+class Written:
+    """Which part wrote what: see `written`.
+
+    Attributes:
+        graphs: descriptions of "flow" and "sources", where the model has them.
+        refused: why not, as the end of a sentence with `walks.NAME` for the model's name.
+        sources: of each kind of attention and side, the names and short names of who writes, biases
+            last, and how many of the others the heads of each layer read.
+    """
+
+    graphs: dict[str, Any] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class Graph:
     """A forward pass as a list of operations.
 
@@ -78,6 +94,7 @@ class Graph:
             there is none; see `walks`.
         updates: names of weights -> nodes, whose results replace them after a pass of the engine.
         fixed: of a text, why it holds for one length; "" where it does not.
+        written: the graphs of which part wrote what; None where they were not wanted.
     """
 
     inputs: tuple[str, ...]
@@ -93,6 +110,7 @@ class Graph:
     growth: Growth | None = field(default=None, repr=False)
     updates: Mapping[str, str] = field(default_factory=dict)
     fixed: str = ""
+    written: Written | None = field(default=None, repr=False)
 
     @property
     def any_length(self) -> bool:
@@ -188,7 +206,7 @@ def _export(
             except SeamError as error:  # a stream that is not the text's: without its points
                 why = why or str(error)
             except Exception as error:  # torch.export raises many kinds for a model it refuses
-                why = why or _first_line(error)
+                why = why or first_line(error)
                 if guard := _MORE_TOKENS.search(str(error)):  # once more, for as many or more
                     least = int(guard[1])
                 if "data-dependent" in why:  # of one length too
@@ -213,7 +231,7 @@ def inputs_of(given: Mapping[str, Tensor]) -> Inputs:
     return Inputs(given.get("tokens"), given.get("target"), given=rest)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = next((line for line in lines if line.startswith("- ")), lines[0] if lines else "")
     return f"{type(error).__name__}: {said.removeprefix('- ')[:200]}".removesuffix(": ")

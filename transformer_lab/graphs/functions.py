@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -46,17 +47,30 @@ def function_graph(
     how: dict[str, Any] = dict(
         decomposition_table=table,
         tracing_mode="symbolic" if any_size else "real",
+        _allow_non_fake_inputs=True,  # weights
     )
     traced = make_fx(run, **how)(*example.values())
-    # Once more, so that no operation writes into its arguments.
-    traced = make_fx(torch.func.functionalize(traced), **how)(*example.values())
+    if any(_writes(node.target) for node in traced.graph.nodes):
+        # Once more, so that no operation writes into its arguments.
+        traced = make_fx(torch.func.functionalize(traced), **how)(*example.values())
     clean(traced.graph)
     known = {x.data_ptr(): name for name, x in (weights or {}).items()}
     stored = {}
     for node in traced.graph.nodes:
         if node.op == "get_attr":
             tensor = getattr(traced, str(node.target)).detach()
-            stored[node.name] = (known.get(tensor.data_ptr(), f"constant.{node.name}"), tensor)
+            stored[node.name] = (known.get(tensor.data_ptr()) or _name_of(tensor), tensor)
     nodes, kept, results = graph_as_data(traced.graph, stored, tuple(example), names)
     updates = {name: results.pop(name) for name in names if name in (weights or {})}
     return Graph(tuple(example), nodes, kept, results, updates=updates)
+
+
+def _writes(operation: Any) -> bool:
+    return isinstance(operation, torch._ops.OpOverload) and operation._schema.is_mutable
+
+
+def _name_of(constant: Tensor) -> str:
+    """By what it holds: several graphs of a page have some in common."""
+    data = constant.contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    shape = "x".join(map(str, constant.shape))
+    return f"constant.{shape}.{hashlib.sha256(data).hexdigest()[:12]}"

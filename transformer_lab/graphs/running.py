@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -66,19 +66,29 @@ class Program:
         inputs: Mapping[str, Tensor],
         weights: Mapping[str, Tensor],
     ) -> Any:
-        """The result of one node, with the results of others put in.
+        """The result of one node; as `evaluate_all`."""
+        return self.evaluate_all([wanted], known, inputs, weights)[wanted]
+
+    def evaluate_all(
+        self,
+        wanted: Iterable[str],
+        known: Mapping[str, Any],
+        inputs: Mapping[str, Tensor],
+        weights: Mapping[str, Tensor],
+    ) -> dict[str, Any]:
+        """The results of some nodes and of what they need, with the results of others put in.
 
         Args:
             known: node -> its result. Nodes that only these need are not run.
         """
-        values, needed = dict(known), {wanted}
+        values, needed = dict(known), set(wanted)
         for _, node in reversed(self.steps):
             if node[1] in needed and node[1] not in known and node[0] not in ("weight", "input"):
                 needed.update(names_in(node[2:]))
         for step in self.steps:
             if step[1][1] in needed and step[1][1] not in known:
                 values[step[1][1]] = self.result(step, values, inputs, weights)
-        return values[wanted]
+        return values
 
     @staticmethod
     def result(

@@ -30,7 +30,7 @@ from ..files.resources import cache_folder
 from ..files.safefiles import CheckpointError, committed, parse_json, read_bytes
 from ..hub.hugging_face import HuggingFaceNetwork
 from ..hub.network import Network
-from .export import Graph, View
+from .export import Graph, View, Written
 from .folding import MOST as FOLDED
 from .rows import Growth
 from .running import Program
@@ -118,6 +118,7 @@ def entry_of(graph: Graph, network: Network) -> Entry:
         "pairs": dict(graph.pairs),
         "w_o": {site: asdict(view) for site, view in graph.w_o.items()},
         "walks": dict(graph.walks),
+        "written": graph.written and asdict(graph.written),
         "constants": {
             name: {
                 "shape": list(x.shape),
@@ -167,6 +168,7 @@ def graph_of(entry: Mapping[str, Any], network: Network) -> Graph:
             growth=_growth(entry["growth"], entry["nodes"]),
             updates=dict(entry["updates"]),
             fixed=entry["fixed"],
+            written=entry["written"] and Written(**entry["written"]),
         )
         Program(graph.nodes, graph.results)
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError) as error:

@@ -8,6 +8,7 @@ and has no norm inside; where there is none, its linear layers.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,7 +23,8 @@ from .hooks import Hook, hook, remove_all
 from .linear import is_linear
 from .shield import no_grad, sheltered, together
 
-MIXERS = ("mamba", "ssm", "conv", "delta", "recurrent", "rglru", "lstm", "linear_attn", "lightning")
+# Not of GptOssMLP: "ssm" is a word.
+MIXER = re.compile(r"mamba|\bssm|ssm\b|conv|delta|recurrent|rglru|lstm|linear_attn|lightning")
 
 
 class Place:
@@ -156,7 +158,7 @@ class Anatomy(Tap):
                 continue  # it makes queries, keys or values
             below = set(child.modules())
             read, writes = self._seen.get(child, (0, False))
-            part = "mixer" if any(word in where for word in MIXERS) else "mlp"
+            part = "mixer" if MIXER.search(where) else "mlp"
             whole = is_linear(child) or (read == 1 and not any(is_norm(m) for m in below))
             if whole and writes and not below & self._attention and not below & outs:
                 yield child, part
@@ -182,10 +184,12 @@ def _embeddings(model: nn.Module, inside: set) -> Iterator[tuple[nn.Module, str]
             continue
         if not isinstance(module, nn.Embedding) and "embedding" not in kind:
             continue
-        name = f"{path} {kind}".lower()
-        if any(word in name for word in ("position", "wpe")):
-            yield module, "position"
-        elif any(word in name for word in ("token_type", "segment", "type_embed")):
-            yield module, "segment"
-        else:
-            yield module, "token"
+        yield module, embedded_part(f"{path} {kind}")
+
+
+def embedded_part(path: str) -> str:
+    """What a table of embeddings at a path puts into the stream: "position", "segment" or "token"."""
+    name = path.lower()
+    if any(word in name for word in ("position", "wpe")):
+        return "position"
+    return "segment" if any(w in name for w in ("token_type", "segment", "type_embed")) else "token"

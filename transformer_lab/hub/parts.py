@@ -348,7 +348,7 @@ class HeldPass(Tap):
                     total = totals.setdefault(source, torch.zeros_like(whole))
                     total[:, some.start : some.stop] += part
         biases = totals.pop(BIASES)
-        sources = sorted(totals, key=_order)
+        sources = sorted(totals, key=in_order)
         found = torch.stack([*(totals[s] for s in sources), biases])
         off = (found.double().sum(0) - whole).norm(dim=-1)
         return Split((*sources, BIASES), found), off.maximum((of_shares - shared).norm(dim=-1))
@@ -391,7 +391,7 @@ def _heads(site: Site) -> Source:
     return Source("cross head" if site.kind == "cross" else "head", site.layer)
 
 
-def _order(source: Source) -> tuple[int, int, int]:
+def in_order(source: Source) -> tuple[int, int, int]:
     """Embeddings first, then layer by layer."""
     parts = ("token", "segment", "position", "rest", "head", "cross head", "mixer", "mlp")
     layer = -1 if source.layer is None else source.layer

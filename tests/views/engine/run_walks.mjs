@@ -1,13 +1,11 @@
-// Walks through blocks, and flows to logits, of models that Python wrote down.
+// Walks through blocks of models that Python wrote down.
 
 import fs from "node:fs";
 import path from "node:path";
 
 import { packedWalk } from "../../../transformer_lab/views/block/stages.js";
 import { Reading } from "../../../transformer_lab/views/engine/desk.js";
-import { tokenFlow } from "../../../transformer_lab/views/engine/flow.js";
 import { GraphModel } from "../../../transformer_lab/views/engine/graph_model.js";
-import { Transformer } from "../../../transformer_lab/views/engine/model.js";
 import { crc32, readSafetensors } from "../../../transformer_lab/views/engine/safetensors.js";
 import { blockSteps } from "../../../transformer_lab/views/engine/steps.js";
 
@@ -28,14 +26,9 @@ function last(steps) {
 
 const results = models.map(({ name, config, graph, inputs, asked }) => {
   const bytes = new Uint8Array(fs.readFileSync(path.join(folder, `${name}.safetensors`)));
-  const tensors = readSafetensors(bytes, crc32(bytes), !graph);
-  const model = graph ? new GraphModel(config, graph, tensors) : new Transformer(config, tensors);
+  const model = new GraphModel(config, graph, readSafetensors(bytes, crc32(bytes)));
   const reading = new Reading(/** @type {any} */ ({ model, name }), inputs, () => null);
-  return asked.map(({ walk, around, flow }) => {
-    if (flow) {
-      const found = last(tokenFlow(reading, flow));
-      return found.error ? found : { ...found, stream: found.stream.map((x) => [...x]), stays: found.stays.map((x) => [...x]), mlps: found.mlps.map((x) => [...x]) };
-    }
+  return asked.map(({ walk, around }) => {
     const found = last(blockSteps(reading, walk));
     if (found.error) return found;
     const named = (likely) => likely.map(({ id, probability }) => [String(id), probability]);

@@ -25,8 +25,12 @@ export class Analyses {
     this.graphs = new Map();
   }
 
-  /** @param {string} name @param {Record<string, Given>} inputs @returns {Generator<null, Map<string, Numbers>>} results by name */
-  *steps(name, inputs) {
+  /**
+   * @param {string} name @param {Record<string, Given | (() => Given)>} inputs
+   * @param {string[] | null} [wanted] the only results that are computed
+   * @returns {Generator<null, Map<string, Numbers>>} results by name
+   */
+  *steps(name, inputs, wanted = null) {
     let graph = this.graphs.get(name);
     if (!graph) {
       if (!Object.hasOwn(this.described, name)) throw new Error(`this page does not carry the graph of ${name}`);
@@ -34,7 +38,9 @@ export class Analyses {
       this.shared = { on: graph.on, loaded: graph.loaded };
       this.graphs.set(name, graph);
     }
-    const pass = new GraphPass(graph, Object.fromEntries(Object.entries(inputs).map(([input, x]) => [input, shaped(x)])));
+    const { results } = graph.description;
+    const given = Object.fromEntries(Object.entries(inputs).map(([input, x]) => [input, shaped(x)]));
+    const pass = new GraphPass(graph, given, wanted ? { wanted: wanted.map((one) => results[one]) } : {});
     for (const _ of pass.steps()) yield null;
     return pass.results;
   }
@@ -52,7 +58,7 @@ export class Analyses {
 /** As a graph takes it; a list is of tokens. @param {any} x */
 function shaped(x) {
   if (typeof x === "number") return { shape: [], data: [x] };
-  if (x.shape || Array.isArray(x)) return x;
+  if (typeof x === "function" || x.shape || Array.isArray(x)) return x;
   return x.data ? { shape: [x.rows, x.columns], data: x.data } : { shape: [x.length], data: x };
 }
 

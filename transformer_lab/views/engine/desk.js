@@ -4,13 +4,13 @@
 
 import { analysis } from "./analyses.js";
 import { partOf } from "./attention.js";
-import { tokenFlow } from "./flow.js";
 import { picture, pictures } from "./pictures.js";
 import { blockShares, logitLens, outcome } from "./predictions.js";
 import { score } from "./scores.js";
 import { blockSteps } from "./steps.js";
 import { TextModel } from "./text_model.js";
 import { decode, names, toldOf, words } from "./told.js";
+import { tokenFlow } from "./written.js";
 
 /** Passes of other texts that are kept, for patches. */
 const SOURCES = 4;

@@ -163,7 +163,7 @@ export class GraphPass {
 
   /**
    * @param {Graph} graph
-   * @param {Record<string, any>} inputs numbers, or {shape, data}
+   * @param {Record<string, any>} inputs numbers, {shape, data}, or a function that gives either
    * @param {object} [options]
    * @param {Partial<Hooks>} [options.hooks]
    * @param {From | null} [options.from]
@@ -352,7 +352,7 @@ export class GraphPass {
 
   /** @param {string} name */
   #input(name) {
-    const given = this.inputs[name];
+    const given = typeof this.inputs[name] === "function" ? this.inputs[name]() : this.inputs[name];
     if (!Array.isArray(given)) return this.graph.on.of(given.shape, given.data);
     const ids = name === this.graph.description.growth?.input ? given.slice(this.start) : given;
     return this.graph.on.of([1, ids.length], ids, "int");

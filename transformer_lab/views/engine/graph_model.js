@@ -20,6 +20,11 @@ import { rescaled } from "./safetensors.js";
  * @property {Record<string, number[]>} pairs dimensions of queries that turn together, by "kind/layer"
  * @property {Record<string, any>} walks of each block, "kind/layer": what a walk through it reads, or why there is none
  * @property {Record<string, {weight: string, shape: number[], strides: number[], at: number}>} w_o W_O by "kind/layer"
+ * @property {Record<string, Record<string, Writers>>} sources who writes what heads read, by kind and side ("query", "key")
+ * @property {Record<string, string>} refused which of "flow" and "sources" it does not have, and why
+ *
+ * @typedef {{names: string[], short: string[], counts: Record<string, number>}} Writers layer by layer, biases last; and how
+ *   many of them a layer reads
  */
 
 const HELD = 4; // passes that later ones may begin from
@@ -46,10 +51,11 @@ export class GraphModel {
    * Run one of the other graphs that the page carries.
    * @param {string} name
    * @param {Record<string, any>} inputs numbers, or {shape, data}
+   * @param {string[] | null} [wanted] the only results that are computed
    * @returns {Generator<null, Map<string, {shape: number[], data: Float32Array}>>} results by name
    */
-  analysing(name, inputs) {
-    return this.analyses.steps(name, inputs);
+  analysing(name, inputs, wanted = null) {
+    return this.analyses.steps(name, inputs, wanted);
   }
 
   /** The same at once. @param {string} name @param {Record<string, any>} inputs */

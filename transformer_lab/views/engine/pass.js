@@ -104,6 +104,35 @@ export class Pass {
     return { ...names, ...Object.fromEntries(Object.entries(nodes).map(([name, node]) => [name, rows(pass.results.get(node))])) };
   }
 
+  /**
+   * Run one of the model's other graphs; of what it reads, what is not given is this pass's: the text, points of the stream
+   * ("mlp_out/kind/layer"), what heads gave ("z/kind/layer") and by which maps ("pattern/kind/layer").
+   * @param {string} name @param {Record<string, any>} given @param {string[] | null} [wanted]
+   */
+  analysing(name, given, wanted = null) {
+    const { graph, inputs } = /** @type {GraphPass} */ (this.inner);
+    const parts = {
+      z: (kind, layer) => {
+        const { edited: { rows, columns, data }, call: { heads } } = this.at(kind, layer);
+        return { shape: [1, rows, heads, columns / heads], data };
+      },
+      pattern: (kind, layer) => {
+        const { heads, query, key } = this.callOf(kind, layer, 0);
+        const data = new Float32Array(heads * query.rows * key.rows);
+        for (let head = 0; head < heads; head++) data.set(this.pattern(kind, layer, head), head * query.rows * key.rows);
+        return { shape: [heads, query.rows, key.rows], data };
+      },
+    };
+    const read = (input) => () => {
+      const [part, kind, layer] = input.split("/");
+      if (Object.hasOwn(parts, part)) return parts[part](kind, Number(layer));
+      const { rows, columns, data } = this.streamAt(part, kind, Number(layer));
+      return { shape: [1, rows, columns], data };
+    };
+    const own = Object.fromEntries((this.model.analyses.described[name]?.inputs ?? []).map((input) => [input, graph.description.inputs.includes(input) ? inputs[input] : read(input)]));
+    return this.model.analysing(name, { ...own, ...given }, wanted);
+  }
+
   /** Logits at some positions, all by default: [row, vocab]. @param {number[]} [places] */
   logits(places) {
     if (!this.model.weights.head) throw new Error("this model has no head, so it gives no logits");

@@ -2,8 +2,8 @@
 
 import { analysis } from "./analyses.js";
 import { keyHead, scoresOf } from "./attention.js";
-import { scoreBySource } from "./sources.js";
 import { likeliest, matrix } from "./tensors.js";
+import { scoreBySource } from "./written.js";
 
 /**
  * What a head compares for one query: it and every key, their products, and what is added to these.

@@ -1,0 +1,166 @@
+"""Who wrote a score, and the flow to a logit: the graphs that a page carries give in its engine what
+Python gives, for every kind of model."""
+
+import json
+import subprocess
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import transformer_lab as tl
+from tests.hub.families import tiny
+from tests.views.engine.cases import models
+from transformer_lab.files.safefiles import write_tensors
+from transformer_lab.graphs.export import export_graph
+from transformer_lab.graphs.written import with_written
+from transformer_lab.hub.network import Inputs
+from transformer_lab.hub.which import network_of
+from transformer_lab.views import WhyView
+from transformer_lab.views.flow.data import FlowData, edits_of
+from transformer_lab.views.pages.carried import config_of
+from transformer_lab.views.why.data import CellBytes
+from transformer_lab.views.why.view import numbers_of
+
+pytestmark = pytest.mark.needs("node")
+HERE = Path(__file__).parent
+CLOSE = 1e-4
+# Of ours: rotary and a norm of queries, a head that is not linear, two stacks with norms last. Of others:
+# two norms a part, experts and sinks, biases everywhere, keys in two parts.
+CHOSEN = (3, 4, 23, "gemma2", "gpt_oss", "bart", "deepseek_v3")
+REFUSED = {4: "do not sum to", 23: "several stacks", "bart": "several stacks"}
+
+
+def model_of(name):
+    """Its model, a text and a target."""
+    if isinstance(name, int):
+        return next(islice(models(), name, None))
+    model = tiny(name)
+    target = torch.arange(4, 10)[None] if model.config.is_encoder_decoder else None
+    return model, torch.arange(3, 11)[None], target
+
+
+def cells_of(trace):
+    """The first and the last layer of each kind; a later and an earlier query; a key that is not the best."""
+    for kind in trace.kinds:
+        queries, keys = trace.shape(kind)
+        for layer, head in {(0, 1), (trace.n_layers(kind) - 1, 2)}:
+            for query, key in ((queries - 1, min(1, keys - 1)), (1, 0)):
+                yield dict(kind=kind, layer=layer, head=head, query=query, key=key)
+
+
+def flows_of(trace, data):
+    """Toward the likeliest and toward another, above a third; with an edge cut, and with two."""
+    n = trace.shape(trace.kinds[0])[0]
+    token = data.likeliest(n - 1)
+    yield n - 1, None, None, ()
+    yield 2, (token + 1) % 9, (token + 4) % 9, ()
+    yield n - 1, token, None, ((0, 1, n - 1, n - 2),)
+    yield n - 1, None, None, ((0, 0, 2, 0), (1, 2, n - 1, n - 1))
+
+
+class Case:
+    """A model and its text, and what is asked of both sides."""
+
+    def __init__(self, name):
+        self.name = str(name)
+        self.model, ids, target = model_of(name)
+        self.trace = tl.trace(self.model, ids, target, keep="all", labels=None)
+        self.inputs = {"tokens": ids[0].tolist()}
+        if target is not None:
+            self.inputs["target"] = target[0].tolist()
+        self.cells, self.flows = list(cells_of(self.trace)), [(2, None, None, ())]
+        if name not in REFUSED:
+            self.flows = list(flows_of(self.trace, FlowData(self.trace, 0, None)))
+
+    def written(self, folder):
+        """Its graphs, with the weights in a file."""
+        network, example = network_of(self.model), Inputs(self.trace.tokens, self.trace.target)
+        graph = with_written(export_graph(network, example), network, example)
+        file = folder / f"{self.name}.safetensors"
+        write_tensors(file, {n: x.float().contiguous() for n, x in graph.weights.items()}, {})
+        return {
+            "name": self.name,
+            "config": config_of(network, graph, example, self.name),
+            "graph": graph.description(),
+            "analyses": graph.written.graphs,
+            "inputs": self.inputs,
+            "cells": self.cells,
+            "flows": [
+                dict(position=at, token=token, against=against, edits=[e.to_dict() for e in edits_of(cuts)])
+                for at, token, against, cuts in self.flows
+            ],
+        }  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=CHOSEN)
+def both(request, tmp_path_factory):
+    folder, case = tmp_path_factory.mktemp("written"), Case(request.param)
+    (folder / "models.json").write_text(json.dumps([case.written(folder)]))
+    node = ["node", str(HERE / "run_written.mjs"), str(folder)]
+    done = subprocess.run(node, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (results,) = json.loads((folder / "results.json").read_text())
+    return request.param, case, results
+
+
+def close(a, b, where):
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    assert a.shape == b.shape, where
+    assert np.allclose(a, b, rtol=0, atol=CLOSE * max(1.0, float(np.abs(b).max(initial=0)))), where
+
+
+def test_a_score_is_split_by_who_wrote_it_as_python_splits_it(both):
+    (_, case, results), split = both, 0
+    view = WhyView(case.trace)
+    for cell, found in zip(case.cells, results["scores"], strict=True):
+        where = (cell["kind"], cell["layer"], cell["head"], cell["query"], cell["key"])
+        wanted, info = view._data.cell(*where), found["info"]
+        assert wanted.info["why_no_sources"] == info["why_no_sources"] == "", where
+        assert info["sources"] == wanted.info["sources"], where
+        numbers = numbers_of(CellBytes(info, np.float32(found["numbers"]).tobytes()))
+        for name, want in numbers_of(wanted)["splits"].items():
+            have, size = numbers["splits"][name], max(1.0, abs(want["table"]).max())
+            for side in ("query", "key"):
+                assert np.allclose(have[side], want[side], rtol=0, atol=CLOSE * size), where
+            mine, theirs = info["splits"][name], wanted.info["splits"][name]
+            # Of two parts as large as each other, either may come first.
+            if (mine["rows"], mine["columns"]) == (theirs["rows"], theirs["columns"]):
+                assert np.allclose(have["table"], want["table"], atol=CLOSE * size), where
+                split += 1
+        assert list(info["splits"]) == list(wanted.info["splits"]), where
+    assert split > 3
+
+
+def test_the_flow_to_a_logit_is_pythons_under_every_cut(both):
+    (name, case, results), edges = both, 0
+    if name in REFUSED:
+        (found,) = results["flows"]
+        assert found["error"].startswith("the flow to a logit cannot be computed: ")
+        assert case.name in found["error"] and REFUSED[name] in found["error"]
+        return
+    for (position, token, against, cuts), found in zip(case.flows, results["flows"], strict=True):
+        where = (name, position, token, against, cuts)
+        assert "error" not in found, (found, where)
+        want = FlowData(case.trace, 0, against).found(position, token, cuts)
+        flow = want.flow
+        assert found["token"] == flow.token and found["count"] == want.n, where
+        for part in ("logit", "constant"):
+            close(found[part], getattr(flow, part), where)
+        for part in ("total", "before", "after"):
+            close(found[part], getattr(want, part), where)
+        for part in ("stream", "stays", "mlps"):
+            close(found[part], getattr(flow, part), (*where, part))
+        assert [a["id"] for a in found["answers"]] == [i for i, *_ in want.answers], where
+        answers = [[a["before"], a["after"]] for a in found["answers"]]
+        close(answers, [x for _, *x in want.answers], where)
+        # Of edges that carry as much to the last bit either may come first.
+        assert len(found["edges"]) == len(want.values), where
+        values = [e["value"] for e in found["edges"]]
+        places = torch.tensor([e["place"] for e in found["edges"]])
+        close(values, flow.edges[tuple(places.T)], where)
+        close(np.abs(values), want.values.abs(), where)
+        edges += len(found["edges"])
+    assert edges > 300
