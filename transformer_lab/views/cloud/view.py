@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -72,7 +72,7 @@ class CloudView(SelectionView):
     ):  # fmt: skip
         check_traced(trace, batch)
         kind = kind_of(trace, kind)
-        self.trace, self._of = trace, lru_cache(64)(lambda *place: plane_of(trace, *place, batch))
+        self.trace, self._of = trace, lru_cache(64)(partial(plane_of, trace, batch=batch))
         sizes = sizes_of(trace)
         check_places(layer=(layer, sizes[kind]["layers"]), head=(head, sizes[kind]["heads"]))
         for name, size in sizes.items():
@@ -98,7 +98,7 @@ class CloudView(SelectionView):
     @property
     def query(self) -> int | None:
         """The chosen query."""
-        query = self.selected and self.selected[0]
+        query = self.selected[0] if self.selected else None
         return None if query is None else min(query, len(self.plane.queries) - 1)
 
     @property

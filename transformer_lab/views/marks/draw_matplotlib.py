@@ -358,7 +358,7 @@ def _points(axes: Axes, mark: Points) -> None:
     shades = None if mark.shades is None else np.asarray(mark.shades, dtype=float)
     shapes = "Do^s" if mark.groups else "o"
     for shape, (name, at) in zip(shapes, mark.parts.items(), strict=False):
-        colours = dict(color=colour)
+        colours: dict[str, Any] = dict(color=colour)
         if shades is not None and np.isfinite(shades[at]).any():
             ends = dict(vmin=np.nanmin(shades), vmax=np.nanmax(shades))
             colours = dict(c=shades[at], cmap=colour_map("sequential_light"), **ends)

@@ -224,7 +224,7 @@ def _points(figure: Any, mark: Points, theme: str, where: dict[str, int]) -> Non
     for i, (symbol, (name, at)) in enumerate(zip(symbols, mark.parts.items(), strict=False)):
         figure.add_scatter(
             x=places[at, 0], y=places[at, 1], mode="markers+text", textposition="top center",
-            text=[plots.said(mark.names[j]) for j in at], customdata=shades[at], name=name,
+            text=[plots.said(str(mark.names[j])) for j in at], customdata=shades[at], name=name,
             showlegend=bool(name),
             marker=dict(color=plots.heads_of(theme)[i], size=8 + 26 * np.sqrt(sizes[at]), symbol=symbol),
             hovertemplate=f"%{{text}}: (%{{x}}, %{{y}}), {says} %{{customdata:.4f}}<extra></extra>",
