@@ -68,13 +68,13 @@ export class Readout {
   /** @param {Scene} scene */
   #number({ seen, focus, locked, rowOf, changed, error, signed: isChange }) {
     const lock = locked
-      ? [element("span", { class: "tl-lock", "data-part": "lock" }, lockSign(), "locked: Esc frees")]
+      ? [element("span", { class: "tl-lock", "data-part": "lock" }, lockSign(), "Locked · press Esc to release")]
       : [];
     const nothing = focus?.nothing && seen.nothing;
     if (!nothing && (!focus || focus.query === null || focus.key === null)) {
       const hint = focus
-        ? "A cell shows its number."
-        : "Hover a token or a cell; a click locks it.";
+        ? "Hover over a cell to see its weight."
+        : "Hover over a token or cell; click to lock it.";
       this.numbers.replaceChildren(...lock, element("span", { class: "tl-quiet" }, hint));
       return;
     }
@@ -107,10 +107,10 @@ export class Readout {
     let title = "Choose a token to see its five largest weights";
     if (focus && focus.query !== null) {
       row = rowOf(focus.query);
-      title = `What ${quoted(seen.queries[focus.query])} looks at`;
+      title = `What ${quoted(seen.queries[focus.query])} attends to`;
     } else if (focus && (given || seen.queries.length <= MANY_QUERIES)) {
       row = given ? given(focus.key) : columnOf(rowOf, seen.queries.length, focus.key);
-      title = `What looks at ${quoted(seen.keys[focus.key])}`;
+      title = `What attends to ${quoted(seen.keys[focus.key])}`;
     }
     const rest = row && focus.query !== null && !seen.valueWeighted ? seen.nothing?.[focus.query] ?? null : null;
     const tokens = focus?.query === null ? seen.queries : seen.keys;
