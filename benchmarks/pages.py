@@ -4,7 +4,9 @@ Nothing but a browser and the page: no kernel, no network. The shipped model rea
 text and every click requests something new, so that no answer is cached. The time runs from the key or
 the click to the paint of the first predictions that differ from those before. MiniLM's shape (6
 layers, 12 heads, d 384, 30,522 words, no head for predictions) has random weights; there the time ends
-with the paint of the new text's maps. All bars assume two idle cores; each row reports the load.
+with the paint of the new text's maps. SmolLM2-135M's shape (Hugging Face's Llama with 30 layers, 9
+heads over 3 of keys, d 576, 49,152 words) has random weights in 8 bits. All bars assume two idle
+cores; each row reports the load.
 
 For comparison: Transformer Explainer (Cho et al. 2024, arXiv 2408.04619) runs the whole of GPT-2
 (small, 124 million parameters) in a page. According to its source, the page downloads 63 parts of
@@ -24,11 +26,12 @@ import torch
 import transformer_lab as tl
 from transformer_lab.tokenizers import WordTokenizer
 
-from .browser import launch
+from .browser import launch, megabytes
 from .report import Clock, Row, at_most
 
 TOKENS, TURNS, LOADS = 53, 20, 5
 WORDS, READ = 30_522, 12
+LARGE_WORDS, LARGE_READ = 49_152, 14
 SETTLE = 1500  # ms: by then the page has finished its own measurements of a text
 OPENED = """(() => {
     const look = () => document.querySelector("[data-ready]")
@@ -69,7 +72,7 @@ def run(options):
         yield at_most(
             "the shipped model’s page", size, 3.5, unit="MB", note=_weights_of(view), **common
         )
-        yield _seconds("the shipped model’s page, first heads", opened, 0.5, **common)
+        yield _seconds("the shipped model’s page, first heads", opened, 0.3, **common)
         for what, (times, bar) in found.items():
             yield _seconds(
                 f"shipped, {TOKENS} tokens, from {what} to the prediction", times, bar, **common
@@ -87,6 +90,24 @@ def run(options):
         yield _seconds(
             f"MiniLM’s shape, {READ} tokens, from a typed text to its maps", times, 1.5, **common
         )
+        yield from of_smollm2(playwright, folder, seed)
+
+
+def of_smollm2(playwright, folder: str, seed: int):
+    """Rows of a Hugging Face model in 8 bits: its page, a text, a click on a head, and memory."""
+    with Clock() as clock:
+        view = tl.explore(like_smollm2(seed), words(0, LARGE_READ))
+        path = view.save_html(Path(folder) / "smollm2.html", model=True, precision="int8")
+        typed, heads, memory = measure_large(playwright, path)
+    common = dict(seconds=clock.cpu, seed=seed)
+    what = f"SmolLM2-135M’s shape in 8 bits, {LARGE_READ} tokens"
+    size = round(path.stat().st_size / 1e6, 1)
+    yield Row(f"a page of {what}", size, "MB", None, None, round(clock.cpu, 1), seed)
+    yield _seconds(f"{what}, from a typed text to the prediction", typed, 0.5, **common)
+    yield _seconds(f"{what}, from a click on a head to the prediction", heads, 0.4, **common)
+    if memory is not None:
+        note = "all processes of the browser, less those of an empty page"
+        yield at_most(f"{what}, memory of the page", memory, 500, unit="MB", note=note, **common)
 
 
 def _weights_of(view) -> str:
@@ -123,6 +144,45 @@ def like_minilm(seed: int) -> tl.TextModel:
         n_ctx=512, norm_first=False, head=False,
     )  # fmt: skip
     return tl.TextModel(tl.Transformer(config).eval(), tokenizer, "MiniLM’s shape")
+
+
+def like_smollm2(seed: int) -> tl.TextModel:
+    """A random model in the shape of SmolLM2-135M."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    tokenizer = WordTokenizer.train(words(0, LARGE_WORDS - 6))
+    config = LlamaConfig(
+        vocab_size=LARGE_WORDS, hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
+        num_attention_heads=9, num_key_value_heads=3, max_position_embeddings=2048,
+        tie_word_embeddings=True,
+    )  # fmt: skip
+    return tl.TextModel(LlamaForCausalLM(config).eval(), tokenizer, "SmolLM2’s shape")
+
+
+def measure_large(playwright, path: Path) -> tuple[list[float], list[float], float | None]:
+    """Seconds of texts and of clicks on heads, and megabytes."""
+    browser = launch(playwright)
+    page = browser.new_page(viewport={"width": 1300, "height": 950})
+    page.set_default_timeout(120_000)
+    empty = megabytes(browser)
+    page.goto(path.as_uri())
+    page.wait_for_selector("[data-ready]")
+    page.evaluate(WATCH, "predictions")
+    box = page.locator("[data-part=text]")
+    given = [words(LARGE_READ * i, LARGE_READ) for i in range(1, 7)]
+    typed = [typing(page, box, text) for text in given][1:]
+    page.locator("[data-part=tool] [data-value=off]").click()
+    grid = page.locator("[data-part=thumbnails]")
+    size = numbers(grid, "heads", "across", "down")
+    places = [
+        {"x": (i % size["heads"] + 0.4) * size["across"], "y": (i + 0.6) * size["down"]}
+        for i in range(5)
+    ]
+    heads = [timed(page, lambda at=at: grid.click(position=at)) for at in places]
+    used = megabytes(browser)
+    browser.close()
+    return typed, heads, None if used is None or empty is None else used - empty
 
 
 def first_heads(playwright, path: Path) -> float:
@@ -171,9 +231,9 @@ def measure(playwright, path: Path, texts: list[str]) -> dict[str, tuple[list[fl
         heads.append(timed(page, lambda at=at: grid.click(position=at)))
     browser.close()
     return {
-        "a typed text": (typed, 0.15),
-        "a click on a head": (heads, 0.08),
-        "a click on an edge": (edges, 0.08),
+        "a typed text": (typed, 0.05),
+        "a click on a head": (heads, 0.04),
+        "a click on an edge": (edges, 0.04),
     }
 
 
