@@ -31,7 +31,9 @@ def pytest_sessionfinish(session, exitstatus):
         return
     failed = [*reporter.stats.get("failed", []), *reporter.stats.get("error", [])]
     tests = list(dict.fromkeys(report.nodeid for report in failed))
-    excused = all(("may run again", True) in report.user_properties for report in failed)
+    # A file that could not be collected has none.
+    properties = [getattr(report, "user_properties", ()) for report in failed]
+    excused = all(("may run again", True) in own for own in properties)
     if exitstatus != pytest.ExitCode.TESTS_FAILED or not excused or not 0 < len(tests) <= MOST:
         return
     second = subprocess.run(
