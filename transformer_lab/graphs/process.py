@@ -201,6 +201,7 @@ class _Worker:
                     self._said[:] = [*self._said[-20:], line]
         except ValueError:  # it was closed
             pass
+        self.process.wait()  # it ends soon after, and leaves no zombie
 
 
 def _environment() -> dict[str, str]:
