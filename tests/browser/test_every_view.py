@@ -139,7 +139,7 @@ def test_interactive_pictures_are_no_images_and_their_names_are_sentences(open_p
     page = open_page(page_of(name))
     if name == "explorer":  # the sentence of the chosen head is part of the name
         page.wait_for_function(
-            "() => document.querySelector('[data-part=thumbnails]').ariaLabel.includes('P(')"
+            "() => document.querySelector('[data-part=thumbnails]').ariaLabel.includes('likely: ')"
         )
     assert page.evaluate(NAMED) == []
 

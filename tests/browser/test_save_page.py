@@ -135,6 +135,7 @@ CHOICES = {
     "RunView": {"head": 1, "measure": "first token"},
     "SpectrogramView": {"mean": "layer", "layer": 0},
     "TrainingView": {"head": 1},
+    "CloudView": {"shows": "values", "selected": (2, None)},
     "WhyView": {"_options": {"above": True}},
 }
 PACKED = 4e-5  # weights in 16 bits, and what of a row is left is scaled up

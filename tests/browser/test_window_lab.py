@@ -28,6 +28,7 @@ for step in tl.train(small, Counting(), steps=20, run=folder, snapshot_every=10,
 # Each view of views.__all__, by its name: a new one without a line here is missed by name.
 SHOWN = {
     "BlockView": "tl.views.BlockView(trace, 1, 2, 8)",
+    "CloudView": "tl.views.CloudView(trace, 2, 2)",
     "CompareView": 'tl.views.CompareView(trace, model.trace("for name in self.names:\\n    if name"))',
     "EmbeddingView": "tl.views.EmbeddingView(trace)",
     "Explorer": 'tl.views.Explorer(model, "for key in self.keys:\\n    if key not in self.")',

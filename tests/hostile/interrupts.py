@@ -249,8 +249,9 @@ def _threads_left(within: float = 20.0) -> list[threading.Thread]:
 
 
 def _is_of_package(thread: threading.Thread) -> bool:
-    target = getattr(thread, "_target", None)
-    return str(getattr(target, "__module__", "")).startswith("transformer_lab")
+    module = str(getattr(getattr(thread, "_target", None), "__module__", ""))
+    waits = module == "transformer_lab.graphs.process"  # a minute for another model to export
+    return module.startswith("transformer_lab") and not waits
 
 
 def _locks(model: Any) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from transformer_lab.views import (
     WhyView,
 )
 from transformer_lab.views.pages import carrying, standing_by
+from transformer_lab.views.pages.carried import exported_of
 
 
 def answer(view, part=None):
@@ -39,6 +40,7 @@ def answer(view, part=None):
 
 def test_the_page_is_given_the_model_that_read_the_text():
     model = text_model()
+    exported_of(model)  # what waits in the background gives way to all other tests
     view = Explorer(model, TEXT)
     mark = view._standby["mark"]
     assert len(mark) == 24 and view._standby["first"] == len(view.ids) - 1
@@ -78,7 +80,9 @@ def test_a_model_that_does_not_travel_stays(why, monkeypatch):
 def test_a_hugging_face_model_is_given_too():
     network = tiny("llama")
     words = [f"w{i}" for i in range(network.config.vocab_size - 5)]
-    view = Explorer(TextModel(network, WordTokenizer.train(" ".join(words)), "tiny"), "w1 w2")
+    model = TextModel(network, WordTokenizer.train(" ".join(words)), "tiny")
+    exported_of(model)
+    view = Explorer(model, "w1 w2")
     message, (about, _) = answer(view, "model")
     assert message["info"]["mark"] == view._standby["mark"] and "graph" in json.loads(about)
 

@@ -38,7 +38,7 @@ def test_a_head_says_that_it_mostly_looks_at_nothing():
     seen = Seen("decoder", 0, 1, False, TOKENS, TOKENS, True, True, nothing=nothing)
     rows = torch.tensor([[0.1, 0, 0], [0.1, 0.1, 0], [0.1, 0.1, 0.1]])
     told = head_sentence(seen, rows.__getitem__, 3)
-    assert told.endswith("On average, tokens give 75 % of their attention to nothing.")
+    assert told.endswith("On average, 75 % of attention goes to nothing.")
 
 
 def test_the_layers_with_sinks_are_told_to_the_browser():
