@@ -30,6 +30,7 @@ import transformer_lab as tl
 from transformer_lab.hub.hooks import NAMED, SESSION
 from transformer_lab.tokenizers import WordTokenizer
 
+DROPPED = 5.0  # seconds after which an interrupt will not come any more
 PACKAGE = str(Path(tl.__file__).parent)
 TEXT = "the animal did not cross the street because it was too tired ."
 LOCKS = (type(threading.Lock()), type(threading.RLock()))
@@ -348,10 +349,12 @@ class Killer:
             self.process.stdin.flush()
             work()
             inside = False
-            while True:
-                time.sleep(1)
+            end = time.monotonic() + after + DROPPED
+            while time.monotonic() < end:
+                time.sleep(0.05)
         except KeyboardInterrupt:
             return inside
+        return True  # Python dropped it in a finaliser
 
     def close(self) -> None:
         assert self.process.stdin is not None
