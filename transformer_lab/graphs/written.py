@@ -82,7 +82,9 @@ class Recorded(Tap):
 
 def _flow(graph: Graph, network: Network, inputs: Inputs, _: Written) -> Graph:
     texts = _texts(graph, inputs)
-    flow_of(network, texts[0], texts[0].n_outputs - 1, 0)  # which says where it is no sum
+    flow_of(
+        network, texts[0], texts[0].n_outputs - 1, 0
+    )  # raises where a logit is not a sum of parts
     function, names = flow_function(graph, network.logit_softcap)
     numbers = dict(
         position=torch.tensor([1]), toward=torch.tensor([1, 0]), by=torch.tensor([1.0, -1.0])

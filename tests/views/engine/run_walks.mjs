@@ -8,21 +8,10 @@ import { Reading } from "../../../transformer_lab/views/engine/desk.js";
 import { GraphModel } from "../../../transformer_lab/views/engine/graph_model.js";
 import { crc32, readSafetensors } from "../../../transformer_lab/views/engine/safetensors.js";
 import { blockSteps } from "../../../transformer_lab/views/engine/steps.js";
+import { last } from "./last.mjs";
 
 const folder = process.argv[2];
 const models = JSON.parse(fs.readFileSync(path.join(folder, "models.json"), "utf-8"));
-
-/** The end of an answer; an error as its sentence. */
-function last(steps) {
-  try {
-    for (;;) {
-      const { done, value } = steps.next();
-      if (done) return value;
-    }
-  } catch (error) {
-    return { error: error.message };
-  }
-}
 
 const results = models.map(({ name, config, graph, inputs, asked }) => {
   const bytes = new Uint8Array(fs.readFileSync(path.join(folder, `${name}.safetensors`)));

@@ -8,21 +8,10 @@ import { GraphModel } from "../../../transformer_lab/views/engine/graph_model.js
 import { crc32, readSafetensors } from "../../../transformer_lab/views/engine/safetensors.js";
 import { score } from "../../../transformer_lab/views/engine/scores.js";
 import { tokenFlow } from "../../../transformer_lab/views/engine/written.js";
+import { last } from "./last.mjs";
 
 const folder = process.argv[2];
 const models = JSON.parse(fs.readFileSync(path.join(folder, "models.json"), "utf-8"));
-
-/** The end of an answer; an error as its sentence. */
-function last(steps) {
-  try {
-    for (;;) {
-      const { done, value } = steps.next();
-      if (done) return value;
-    }
-  } catch (error) {
-    return { error: error.message, stack: error.stack };
-  }
-}
 
 const results = models.map(({ name, config, graph, analyses, inputs, cells, flows }) => {
   const bytes = new Uint8Array(fs.readFileSync(path.join(folder, `${name}.safetensors`)));

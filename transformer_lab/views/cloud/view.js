@@ -126,11 +126,11 @@ export class CloudViewer {
     if (this.sentence.textContent !== text) this.sentence.textContent = text;
     this.canvas.setAttribute("aria-label", sayCloud("canvas", { sentence: text }));
     this.hint.textContent = `◆ ${sayCloud("group", { group: sides[0] })} · ● ${sayCloud("group", { group: sides[1] })}: ${sayCloud(`${shows}_hint`)}`;
-    this.readout.textContent = this.pointed === null ? sayCloud("try") : this.#told(this.pointed, sides, tokens, query);
+    this.readout.textContent = this.pointed === null ? sayCloud("try") : this.#describe(this.pointed, sides, tokens, query);
     this.root.dataset.shown = plane.name;
   }
 
-  #told(point, sides, tokens, query) {
+  #describe(point, sides, tokens, query) {
     const { queries, keys } = this.size;
     const key = point - queries;
     return sayCloud("point", {

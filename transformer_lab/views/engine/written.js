@@ -82,7 +82,7 @@ export function* scoreBySource(pass, { kind, layer, head, query, key, scaled, lo
 
 const sumOf = (values) => values.reduce((a, b) => a + b, 0);
 
-/** Sums of both sides and a small table are put to the numbers; what is told says which parts it keeps. */
+/** Appends the sums of both sides and a small table to the numbers; returns which parts the table keeps. */
 function tableOf(parts, numbers) {
   const byQuery = parts.map(sumOf);
   const byKey = Array.from(parts[0], (_, k) => sumOf(parts.map((row) => row[k])));
