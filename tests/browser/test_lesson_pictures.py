@@ -71,7 +71,8 @@ def test_the_mark_of_a_card_precedes_its_first_line_and_the_fields_follow_it(ope
     )
     page = open_page(f"<meta charset='utf-8'>{card.html()}", ready=".tl-card", width=1200)
     mark, title, fields, box = page.evaluate(
-        """() => [...document.querySelectorAll(".tl-card span, .tl-card dl"), document.querySelector(".tl-card")]
+        """() => [...[...document.querySelectorAll(".tl-card span")].slice(0, 2),
+        [...document.querySelectorAll(".tl-card > div")].at(-1), document.querySelector(".tl-card")]
         .map((part) => part.getBoundingClientRect()).map(({ x, y, right, bottom }) => ({ x, y, right, bottom }))"""
     )
     assert abs(mark["y"] - title["y"]) < 4  # two fonts on one line

@@ -15,6 +15,18 @@ def attention(query, key, value):
 """
 RIGHT = WRONG.replace("dim=-2", "dim=-1")
 
+# Pairs of words of one card that lie on one another.
+OVERLAPS = """() => [...document.querySelectorAll(".tl-card")].flatMap((card) => {
+    const walker = document.createTreeWalker(card, NodeFilter.SHOW_TEXT), boxes = [];
+    for (let text = walker.nextNode(); text; text = walker.nextNode()) {
+        const range = document.createRange();
+        range.selectNodeContents(text);
+        for (const box of range.getClientRects()) boxes.push([text.textContent, box]);
+    }
+    return boxes.flatMap(([a, p], i) => boxes.slice(0, i).filter(([, q]) => p.x < q.right - 1 &&
+        q.x < p.right - 1 && p.y < q.bottom - 4 && q.y < p.bottom - 4).map(([b]) => [a, b]));
+})"""
+
 
 @pytest.mark.timeout(300)
 def test_an_exercise_done_wrong_and_right(open_lesson, screenshot):
@@ -23,6 +35,8 @@ def test_an_exercise_done_wrong_and_right(open_lesson, screenshot):
     lesson.run_all()
     assert lesson.shows("attention-check", "attention is not written yet.")
     assert lesson.shows("finish", "Lesson 01 ran to its end.")
+    assert opened.page.locator(".tl-card").count() > 2
+    assert opened.page.evaluate(OVERLAPS) == []
 
     lesson.run("attention", WRONG)
     lesson.run("attention-check")

@@ -63,14 +63,14 @@ class Card:
             else ""
         )
         fields = "".join(
-            f'<div style="flex:none;max-width:100%"><dt style="display:inline;color:{_QUIET}">'
-            f'{html.escape(name)}</dt> <dd style="display:inline;margin:0">{prose(value)}</dd></div>'
+            f'<div style="flex:none;max-width:100%"><span style="color:{_QUIET}">'
+            f"{html.escape(name)}</span> {prose(value)}</div>"
             for name, value in self.fields.items()
         )
-        if fields:
+        if fields:  # no <dl>: JupyterLab floats its terms over their values
             fields = (
-                '<dl style="display:flex;flex-wrap:wrap;gap:0 24px;margin:0 0 0 24px;'
-                f'font-variant-numeric:tabular-nums">{fields}</dl>'
+                '<div style="display:flex;flex-wrap:wrap;gap:0 24px;margin:0 0 0 24px;'
+                f'font-variant-numeric:tabular-nums">{fields}</div>'
             )
         lines = "".join(
             f'<div style="margin:4px 0 0 24px;color:{_TEXT};max-width:76ch">{prose(line)}</div>'
