@@ -18,7 +18,7 @@ from transformer_lab.views import HeadView, SpectrogramView
 from transformer_lab.views.shared.messages import percent
 from transformer_lab.views.spectrogram import data
 from transformer_lab.views.spectrogram.data import shades
-from transformer_lab.views.spectrogram.figure import columns
+from transformer_lab.views.spectrogram.scene import columns
 
 T = package("transformers")
 SHOWN = ["<start>", "one", "·two", "·three", "."]
@@ -238,8 +238,8 @@ def test_it_has_a_picture_for_where_no_script_runs(view):
         assert view.png().startswith(b"\x89PNG")
     axes = view.figure().axes
     assert axes[0].get_xlim() == axes[1].get_xlim() == (0, 1.0)
-    assert axes[0].images[0].get_extent() == pytest.approx([-0.005, 0.995, 0, 1])
-    assert axes[0].images[1].get_extent() == pytest.approx([-0.01, 0.99, 0, 1])
+    assert axes[0].images[0].get_extent() == pytest.approx([-0.005, 0.995, -0.5, 39.5])
+    assert axes[0].images[1].get_extent() == pytest.approx([-0.01, 0.99, -0.5, 39.5])
 
 
 def test_a_word_is_shown_as_text_only(model):

@@ -12,7 +12,6 @@ import torch
 
 import transformer_lab as tl
 from transformer_lab.views.shared.passes import changed
-from transformer_lab.views.spectrogram.figure import columns
 from transformer_lab.views.spectrogram.listening import (
     Listening,
     edits_words,
@@ -22,6 +21,7 @@ from transformer_lab.views.spectrogram.listening import (
     time_words,
     who_words,
 )
+from transformer_lab.views.spectrogram.scene import columns
 
 TEST = Path(__file__).parents[1] / "js" / "spectrogram.test.mjs"
 

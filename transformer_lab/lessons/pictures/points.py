@@ -138,11 +138,11 @@ def _plotly(scene: _Scene, theme: str) -> Plot:
 
 def _still(scene: _Scene) -> Figure:
     from transformer_lab.views.shared.colours import LINE, QUIET, head_colours
-    from transformer_lab.views.shared.figures import blank, wrapped, write
+    from transformer_lab.views.shared.figures import blank, shortened, write
 
     figure = blank(8.5, 4.8)
     write(figure, 0.02, 0.97, scene.title, size=12, weight="bold")
-    write(figure, 0.02, 0.91, wrapped(scene.sentence, 105, 3), size=10)
+    write(figure, 0.02, 0.91, shortened(scene.sentence, 2), size=10)
     axes = figure.add_axes((0.09, 0.13, 0.64, 0.62))
     for i, (name, points) in enumerate(scene.groups.items()):
         alone = len(points) == 1

@@ -12,23 +12,20 @@ from ..pages.export import Block
 from ..pages.script import plotly_script
 from ..shared.base import css, esm
 from ..shared.codecs import pack_floats
-from ..shared.exports import Numbers
 from ..shared.messages import messages
 from ..shared.selection import SelectionView, link_of, sizes_of
 from ..shared.traits import Int
 from .data import Cloud, Points, of_table, of_traces
-from .exported import cloud_numbers
-from .figure import CloudScene, cloud_figure
+from .scene import cloud_scene
 
 say = messages("embeddings")
 VECTORS = "vectors"  # the row of vectors that were given, whatever they are
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch import Tensor
 
     from ...tracing.trace import Trace
-    from ..shared.plots import Plot
+    from ..marks.scene import Scene
 
 MOST = 1000  # points
 
@@ -255,33 +252,22 @@ class EmbeddingView(SelectionView):
             values["norm"] = float(self._cloud.norms[self.row, point])
         return say("sentence", **values)
 
-    def figure(self) -> Figure:
-        """Two projections: the first component against the second, and against the third."""
-        return cloud_figure(self._scene())
-
-    def to_plotly(self, *, theme: str = "light") -> Plot:
-        from .plotly_figure import cloud_plotly
-
-        return cloud_plotly(self._scene(), theme)
-
-    def _numbers(self) -> Numbers:
-        return cloud_numbers(self._scene())
-
-    def _scene(self) -> CloudScene:
+    def _scene(self) -> Scene:
         told, cloud, shows = self._points, self._cloud, self.shows
         shares, chance = self.explained()
         paths = cloud.paths.coordinates if shows == "paths" and cloud.paths is not None else None
         colours = {
-            "token": told["tokens"], "position": told["positions"], "label": told["labels"],
+            "token": told["tokens"],
+            "position": told["positions"],
+            "label": told["labels"],
             "length": cloud.norms[self.row].tolist(),
             "text": [f"text {i}" for i in told["texts"]],
-        }  # fmt: skip
-        return CloudScene(
+        }
+        return cloud_scene(
             self._title, self.sentence, cloud.coordinates(shows, self.row),
             None if paths is None else paths.unflatten(0, (cloud.rows, -1)),
-            chance if shows == "random" else shares, cloud.norms[self.row],
-            cloud.kept(shows, self.row), told["tokens"], told["positions"], self.colour,
-            colours[self.colour], self.point, told["where"][self.row], told["where"],
+            chance if shows == "random" else shares, cloud.norms[self.row], cloud.kept(shows, self.row),
+            told, self.colour, colours[self.colour], self.point,
         )  # fmt: skip
 
     # -- for the browser ------------------------------------------------------------------------

@@ -168,7 +168,7 @@ def map_panels(shown: ShownHead, means: str, *, signed: bool = False) -> list[Pa
 
 def heads_panel(shown: ShownHead, off: Sequence[tuple[int, int]] = ()) -> Panel:
     """Every head small."""
-    small = Thumbnails(shown.thumbnails, (shown.layer, shown.head), off)
+    small = Thumbnails(shown.thumbnails, [(shown.layer, shown.head)], off)
     return Panel("every head: layer ↓ head →", small, 0.36)
 
 

@@ -1,4 +1,5 @@
-"""The marks of heads that only still pictures have: every head small, and routes through the layers."""
+"""Marks of heads: every head small and routes through the layers, which only still pictures have, and
+weights over a picture."""
 
 from __future__ import annotations
 
@@ -7,52 +8,115 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..shared.colours import ACCENT, EDITED, INK, LINE, QUIET, colour_map, head_colours
+from ..shared.colours import ACCENT, EDITED, INK, LINE, PAPER, QUIET, colour_map, head_colours
 from ..shared.figures import MONO, frame, write
-from .scene import CUT, Axis, Routes, Thumbnails, as_array
+from ..shared.messages import short
+from .scene import CUT, Axis, Overlay, Routes, Thumbnails, as_array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDEST = 7.0  # points of a line
+OVER = 0.75  # opacity of the largest weight, where the picture is wholly faded
 
 
 def draw_thumbnails(axes: Axes, mark: Thumbnails) -> None:
     from matplotlib.colors import PowerNorm
 
     small = as_array(mark.values).astype(float)
-    layers, heads, height, width = small.shape
+    if mark.picture is not None:
+        grey = np.asarray(mark.picture) / 255
+        small = np.array([[blended(grey, one, mark.fade) for one in row] for row in small])
+    layers, heads, height, width = small.shape[:4]
     gap = max(1, width // 12)
-    sheet = np.pad(small, ((0, 0), (0, 0), (0, gap), (0, gap)), constant_values=np.nan)
-    sheet = sheet.transpose(0, 2, 1, 3).reshape(layers * (height + gap), heads * (width + gap))
-    axes.imshow(
-        sheet[:-gap, :-gap], cmap=colour_map(), norm=PowerNorm(0.5, 0, 1, clip=True),
-        interpolation="nearest", aspect=width / height,
-    )  # fmt: skip
-    axes.set_facecolor(LINE)
     down, across = height + gap, width + gap
+    sheet = np.full((layers * down, heads * across, *small.shape[4:]), np.nan)
+    for layer, head in np.ndindex(layers, heads):
+        top, left = layer * down, head * across
+        sheet[top : top + height, left : left + width] = small[layer, head]
+    sheet = sheet[:-gap, :-gap]
+    if mark.picture is not None:
+        missing = np.isnan(sheet).any(-1, keepdims=True)
+        sheet = np.concatenate([np.nan_to_num(sheet), ~missing], -1)
+    norm = None if mark.picture is not None else PowerNorm(0.5, 0, 1, clip=True)
+    aspect = width / height if mark.picture is None else 1.0
+    axes.imshow(sheet, norm=norm, interpolation="nearest", cmap=colour_map(), aspect=aspect)
+    axes.set_facecolor(LINE if mark.picture is None else PAPER)
+    names = list(range(layers)) if mark.layers is None else list(mark.layers)
 
     def outline(layer: int, head: int, line: float, colour: str) -> None:
-        axes.add_patch(
-            frame(head * across - 1, layer * down - 1, width + 1, height + 1, line, colour)
-        )
+        where = head * across - 1, names.index(layer) * down - 1, width + 1, height + 1
+        axes.add_patch(frame(*where, line, colour))
 
-    outline(*mark.chosen, 2, ACCENT)
+    for layer, head in mark.chosen:
+        outline(layer, head, 2, ACCENT)
     for layer, head in mark.off:
-        left, top = head * across, layer * down
+        left, top = head * across, names.index(layer) * down
         for xs in ((left, left + width - 1), (left + width - 1, left)):
             axes.plot(xs, (top, top + height - 1), color=EDITED, linewidth=1.6)
         outline(layer, head, 1.5, EDITED)
     step = max(1, -(-max(heads, layers) // 16))
-    for side, count, pitch, size in (
-        (axes.xaxis, heads, across, width),
-        (axes.yaxis, layers, down, height),
-    ):
-        every = range(0, count, step)
-        side.set_ticks([i * pitch + size / 2 for i in every], [str(i) for i in every])
+    columns, rows = (range(0, n, step) for n in (heads, layers))
+    axes.set_xticks([i * across + width / 2 for i in columns], [str(i) for i in columns])
+    axes.set_yticks([i * down + height / 2 for i in rows], [str(names[i]) for i in rows])
     axes.xaxis.tick_top()
-    axes.tick_params(length=0, labelsize=8, colors=QUIET, pad=2)
+    axes.tick_params(length=0, labelsize=8, colors=QUIET, pad=4)
     axes.spines[:].set_visible(False)
+
+
+def _greyed(picture: np.ndarray, fade: float) -> np.ndarray:
+    """A picture 0 … 1 without the more of its colours the larger `fade` is, [row, column, 3]."""
+    if picture.ndim == 2:
+        return np.repeat(picture[..., None], 3, -1)
+    grey = (picture @ np.array([0.2126, 0.7152, 0.0722]))[..., None]
+    return picture * (1 - fade) + grey * fade
+
+
+def _covering(weights: np.ndarray, fade: float) -> np.ndarray:
+    """The colours of weights and how opaque they are, [row, column, 4]."""
+    shades = np.sqrt(weights / max(float(np.max(weights)), 1e-9))
+    colours = colour_map("viridis")(shades)
+    colours[..., 3] = OVER * fade * shades
+    return colours
+
+
+def blended(picture: np.ndarray, weights: np.ndarray, fade: float) -> np.ndarray:
+    """A picture 0 … 1 under weights, which are spread evenly over it, [row, column, 3]; NaN where they are."""
+    if np.isnan(weights).any():
+        return np.full((*picture.shape[:2], 3), np.nan)
+    (height, width), (rows, columns) = picture.shape[:2], weights.shape
+    over = _covering(weights, fade)
+    over = over[np.arange(height) * rows // height][:, np.arange(width) * columns // width]
+    return _greyed(picture, fade) * (1 - over[..., 3:]) + over[..., :3] * over[..., 3:]
+
+
+def draw_overlay(axes: Axes, mark: Overlay) -> None:
+    picture, below = np.asarray(mark.picture, dtype=float), "upper"
+    if picture.ndim == 2:
+        picture, below = (picture - picture.min()) / max(float(np.ptp(picture)), 1e-9), "lower"
+    else:
+        picture = picture / 255
+    picture_box, weights_box = mark.boxes
+    aspect = "auto" if mark.unit else "equal"
+    shape: dict[str, Any] = dict(aspect=aspect, interpolation="nearest")
+    axes.imshow(_greyed(picture, mark.fade), extent=picture_box, origin=below, **shape)  # type: ignore[arg-type]
+    weights = np.asarray(mark.weights, dtype=float)
+    axes.imshow(_covering(weights, mark.fade), extent=weights_box, **shape)
+    if mark.framed is not None:
+        left, right, bottom, top = mark.framed
+        axes.add_patch(frame(left, bottom, right - left, top - bottom, clip=bool(mark.unit)))
+    left, right, bottom, top = (
+        weights_box if mark.x_range is None else (*mark.x_range, *picture_box[2:])
+    )
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    axes.set_xticks([])
+    axes.set_yticks([at for at, _ in mark.y], [name for _, name in mark.y])
+    axes.tick_params(labelsize=7, colors=QUIET)
+    axes.spines[:].set(color=LINE, linewidth=0.5)
+    scale = f"yellow: {short(float(weights.max()))}, clear: 0"
+    label = " · ".join(filter(None, (scale, mark.picture_name)))
+    axes.set_xlabel(label, fontsize=8, color=QUIET)
 
 
 def draw_routes(axes: Axes, mark: Routes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 import warnings
 from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from ..shared.colours import (
 )
 from ..shared.figures import MONO, blank, frame, shortened, write
 from ..shared.messages import fixed
-from .draw_heads import draw_routes, draw_thumbnails
+from .draw_heads import draw_overlay, draw_routes, draw_thumbnails
 from .scene import (
     CUT,
     Axis,
@@ -31,9 +32,11 @@ from .scene import (
     Curves,
     Matrix,
     Note,
+    Overlay,
     Points,
     Routes,
     Scene,
+    Space,
     Strips,
     Thumbnails,
     Waterfall,
@@ -48,15 +51,18 @@ WIDTH = 10.5  # inches
 NAMED = 40  # places up to which all are named
 ROW = 0.24  # inches of a row of bars or of a matrix
 HATCHED = 4000  # cells
+KEYS = 12  # categories that are named
 NUMBERS = 96  # of a vector that are drawn as a strip
 
 
 def figure_of(scene: Scene) -> Figure:
     """A scene as a still picture: its title and sentence over the panels."""
-    heights = []
-    for row in scene.panels:
-        whole = sum(panel.width for panel in row)
-        heights.append(max(_height(panel.mark, panel.width / whole) for panel in row))
+    groups = []  # of rows that are divided alike: their panels are in line
+    for widths, alike in groupby(scene.panels, lambda row: [panel.width for panel in row]):
+        shares, rows = np.array(widths) / sum(widths), list(alike)
+        tall = [max(map(_height, (p.mark for p in row), shares)) for row in rows]
+        groups.append((rows, widths, tall))
+    heights = [sum(tall) for _, _, tall in groups]
     sentence = shortened(scene.sentence, 3)
     top = 0.55 + 0.17 * (1 + sentence.count("\n"))
     whole = top + sum(heights)
@@ -64,13 +70,15 @@ def figure_of(scene: Scene) -> Figure:
     write(figure, 0.02, 1 - 0.12 / whole, scene.title, size=12, weight="bold")
     write(figure, 0.02, 1 - 0.42 / whole, sentence, size=10)
     figure.set_layout_engine("constrained", rect=(0.01, 0, 0.98, 1 - top / whole))
-    grid = figure.add_gridspec(len(scene.panels), 1, height_ratios=heights)
-    for i, row in enumerate(scene.panels):
-        inner = grid[i].subgridspec(1, len(row), width_ratios=[panel.width for panel in row])
-        for j, panel in enumerate(row):
-            axes = figure.add_subplot(inner[j])
-            axes.set_title(panel.title, fontsize=9, color=QUIET, loc="left", parse_math=False)
-            MARKS[panel.mark.kind](axes, panel.mark)
+    grid = figure.add_gridspec(len(groups), 1, height_ratios=heights)
+    for at, (rows, widths, tall) in enumerate(groups):
+        sizes = dict(width_ratios=widths, height_ratios=tall)
+        inner = grid[at].subgridspec(len(rows), len(widths), **sizes)
+        for i, row in enumerate(rows):
+            for j, panel in enumerate(row):
+                axes = figure.add_subplot(inner[i, j])
+                axes.set_title(panel.title, fontsize=9, color=QUIET, loc="left", parse_math=False)
+                MARKS[panel.mark.kind](axes, panel.mark)
     _settle(figure)
     return figure
 
@@ -98,7 +106,16 @@ def _height(mark: Any, width: float) -> float:
     if isinstance(mark, Routes):
         return max(2.6, min(12.0, 0.95 * len(mark.mlps))) + 0.7
     if isinstance(mark, Thumbnails):
-        return min(4.0, 0.6 + 0.55 * len(mark.values))
+        layers, heads, tall, wide = np.shape(mark.values)
+        if mark.picture is None:
+            return min(4.0, 0.6 + 0.55 * layers)
+        tall, wide = np.shape(mark.picture)[:2]
+        return 0.6 + min(4.5, width * WIDTH * tall * layers / (wide * heads))
+    if isinstance(mark, Overlay):
+        rows, columns = np.shape(mark.picture)[:2]
+        return 2.9 if mark.unit else 0.6 + min(4.5, width * WIDTH * rows / columns)
+    if isinstance(mark, Space):
+        return 4.4
     if isinstance(mark, Strips):
         return 0.6 + 0.3 * len(mark.vectors)
     return 1.2 if isinstance(mark, Note) else 3.2
@@ -182,12 +199,23 @@ def _matrix(axes: Axes, mark: Matrix) -> None:
         y, h = (-0.5, rows) if row is None else (row - 0.5, 1)
         axes.add_patch(frame(x, y, w, h, 1.8))
     if mark.means:
-        scale = axes.figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
-        scale.outline.set_edgecolor(LINE)  # type: ignore[operator]
-        scale.set_label(mark.means, color=QUIET, fontsize=8)
-        scale.ax.tick_params(labelsize=7, colors=QUIET)
+        scale = _scale(axes, image, mark.means)
         low = -end if mark.signed else 0.0  # a norm that clips would put numbers beyond it, too
         scale.set_ticks([at for at in scale.get_ticks() if low <= at <= end])
+
+
+def _scale(axes: Axes, image: Any, means: str) -> Any:
+    """What colours mean, beside them."""
+    scale = axes.figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
+    scale.outline.set_edgecolor(LINE)  # type: ignore[operator]
+    scale.set_label(means, color=QUIET, fontsize=8)
+    scale.ax.tick_params(labelsize=7, colors=QUIET)
+    return scale
+
+
+def _beside_point(axes: Axes, name: str, at: tuple[float, float], size: float, off: int) -> None:
+    style: Any = dict(xytext=(off, off), textcoords="offset points", annotation_clip=True)
+    axes.annotate(name, at, fontsize=size, color=INK, parse_math=False, **style)
 
 
 def _beside(axes: Axes, mark: Matrix, shade: Any, norm: Any, colours: Any) -> None:
@@ -369,16 +397,61 @@ def _points(axes: Axes, mark: Points) -> None:
     if mark.groups:
         axes.legend(frameon=False, fontsize=8)
     for place, name in zip(places, mark.names, strict=True):
-        axes.annotate(
-            name, tuple(place), xytext=(6, 6), textcoords="offset points", fontsize=9, color=INK,
-            parse_math=False,
-        )  # fmt: skip
+        _beside_point(axes, name, tuple(place), size=9, off=6)
     if mark.special is not None:
         axes.scatter(*[[v] for v in mark.special], marker="D", s=70, color=ACCENT, zorder=3)
     axes.margins(0.2)
     axes.tick_params(colors=QUIET, labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[:].set_color(LINE)
+
+
+def _space(axes: Axes, mark: Space) -> None:
+    places, small = np.asarray(mark.places), len(mark.names) > 200
+    axes.set_axis_off()
+    if mark.categories:
+        at = [mark.categories.index(x) % 16 for x in mark.colours]
+        paints: Any = [head_colours()[i] for i in at]
+    else:
+        numbers = np.asarray(mark.colours, dtype=float)
+        image = axes.scatter([], [], c=[], cmap=colour_map("viridis"))
+        image.set_clim(numbers.min(), numbers.max())
+        paints = image.to_rgba(numbers)
+        _scale(axes, image, mark.colours_mean)
+    for left, vertical in ((0.02, 1), (0.55, 2)):
+        plane = axes.inset_axes((left, 0.0, 0.45, 1.0))
+        for point in range(len(places)) if mark.paths is not None else ():
+            line, chosen = np.asarray(mark.paths)[:, point], point == mark.chosen
+            style: Any = dict(linewidth=2, zorder=3) if chosen else dict(linewidth=0.8, alpha=0.5)
+            colour = ACCENT if chosen else paints[point]
+            plane.plot(line[:, 0], line[:, vertical], color=colour, **style)
+        x, y = places[:, 0], places[:, vertical]
+        plane.scatter(x, y, s=8 if small else 26, c=paints, linewidths=0, zorder=2)
+        named = range(len(x)) if len(x) <= NAMED else []
+        if mark.chosen is not None:
+            ring: Any = dict(facecolors="none", edgecolors=ACCENT, linewidths=2, zorder=4)
+            plane.scatter([x[mark.chosen]], [y[mark.chosen]], s=110, **ring)
+            named = named or [mark.chosen]
+        for point in named:
+            _beside_point(plane, mark.names[point], (x[point], y[point]), size=7.5, off=4)
+        plane.margins(0.12)
+        plane.set_xlabel(mark.axes[0], color=QUIET, fontsize=9)
+        plane.set_ylabel(mark.axes[vertical], color=QUIET, fontsize=9)
+        plane.tick_params(labelsize=8, colors=QUIET, length=0)
+        plane.grid(color=LINE, linewidth=0.5)
+        plane.spines[:].set_color(LINE)
+    for i, name in enumerate(mark.categories[:KEYS]):
+        axes.scatter(
+            [], [], color=head_colours()[i % 16], label=name if len(name) <= 16 else f"{name[:15]}…"
+        )
+    if mark.categories:
+        title = f"colour: {mark.colours_mean}"
+        if len(mark.categories) > KEYS:
+            title += f", {len(mark.categories) - KEYS} more"
+        where: Any = dict(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        shown = axes.legend(frameon=False, fontsize=9, title=title, title_fontsize=9, **where)
+        for text in shown.get_texts():
+            text.set_parse_math(False)
 
 
 def _note(axes: Axes, mark: Note) -> None:
@@ -388,6 +461,15 @@ def _note(axes: Axes, mark: Note) -> None:
 
 
 MARKS = {
-    "matrix": _matrix, "thumbnails": draw_thumbnails, "bars": _bars, "curves": _curves, "strips": _strips, "waterfall": _waterfall,
-    "points": _points, "routes": draw_routes, "note": _note,
-}  # fmt: skip
+    "matrix": _matrix,
+    "thumbnails": draw_thumbnails,
+    "overlay": draw_overlay,
+    "bars": _bars,
+    "curves": _curves,
+    "strips": _strips,
+    "waterfall": _waterfall,
+    "points": _points,
+    "space": _space,
+    "routes": draw_routes,
+    "note": _note,
+}

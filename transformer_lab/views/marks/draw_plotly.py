@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from dataclasses import replace
 from functools import partial
@@ -10,8 +12,21 @@ from typing import Any
 import numpy as np
 
 from ..shared import plots
-from .draw_matplotlib import figure_of
-from .scene import Axis, Bars, Curves, Matrix, Note, Points, Scene, Strips, Waterfall
+from .draw_heads import OVER
+from .draw_matplotlib import NAMED, figure_of
+from .scene import (
+    Axis,
+    Bars,
+    Curves,
+    Matrix,
+    Note,
+    Overlay,
+    Points,
+    Scene,
+    Space,
+    Strips,
+    Waterfall,
+)
 
 PLACES = 32  # places of an axis up to which each has its number
 
@@ -29,9 +44,12 @@ def plotly_of(scene: Scene, theme: str) -> plots.Plot:
     specs: list[list[dict | None]] = []
     for row in scene.panels:
         each = across // len(row)
-        specs.append([{"colspan": each} if i % each == 0 else None for i in range(across)])
+        kinds = ["scene" if panel.mark.kind == "space" else "xy" for panel in row]
+        starts = [{"colspan": each, "type": kind} for kind in kinds]
+        specs.append([starts[i // each] if i % each == 0 else None for i in range(across)])
     figure: Any = plots.panels(
         len(scene.panels), across, specs=specs, horizontal_spacing=0.42 / across,
+        row_heights=[max(_height(panel.mark) for panel in row) for row in scene.panels],
         vertical_spacing=0.32 / len(scene.panels),
         subplot_titles=[plots.said(panel.title) for row in scene.panels for panel in row],
     )  # fmt: skip
@@ -59,6 +77,10 @@ def _height(mark: Any) -> int:
     """Pixels."""
     if isinstance(mark, Matrix):
         return 140 + 22 * min(40, max(8, len(mark.numbers)))
+    if isinstance(mark, Overlay):
+        return 380
+    if isinstance(mark, Space):
+        return 560
     if isinstance(mark, Bars):
         return 120 + 24 * min(40, max(8, mark.numbers.size))
     return 80 if isinstance(mark, Note) else 340
@@ -239,6 +261,115 @@ def _points(figure: Any, mark: Points, theme: str, where: dict[str, int]) -> Non
         )  # fmt: skip
 
 
+def _overlay(figure: Any, mark: Overlay, theme: str, where: dict[str, int]) -> None:
+    picture, weights = np.asarray(mark.picture), np.asarray(mark.weights, dtype=np.float32)
+    (left, right, bottom, top), box = mark.boxes
+    if picture.ndim == 3:
+        figure.add_layout_image(
+            source=_address(picture), xref="x", yref="y", x=left, y=top, layer="below",
+            sizex=right - left, sizey=bottom - top, sizing="stretch", **where,
+        )  # fmt: skip
+    else:
+        rows, columns = picture.shape
+        x, y = _middles(left, right, columns), _middles(bottom, top, rows)
+        hover = f"%{{x:.2f}} {mark.unit[:1]}, band %{{y}}: %{{z:.2f}}"
+        sound: dict[str, Any] = dict(colorscale=[[0.0, "black"], [1.0, "white"]], showscale=False)
+        figure.add_trace(plots.heat(picture, x, y, hover, mark.picture_name, **sound), **where)
+    (left, right, bottom, top), (rows, columns) = box, weights.shape
+    colours = plots.colour_scale("viridis", theme, power=2.0, clear=True)
+    says = [[plots.said(str(x)) for x in row] for row in np.asarray(mark.says, dtype=object)]
+    y = [min(bottom, top), max(bottom, top)] if rows == 1 else _middles(top, bottom, rows)
+    subplot = figure.get_subplot(where["row"], where["col"])
+    high, wide = subplot.yaxis.domain, subplot.xaxis.domain
+    bar = dict(
+        title=dict(text="attention weight", side="right"), thickness=14,
+        x=wide[1] + 0.005, len=high[1] - high[0], y=sum(high) / 2,
+    )  # fmt: skip
+    figure.add_trace(
+        plots.heat(
+            weights, _middles(left, right, columns), y, "%{customdata}: %{z:.4f}", mark.name,
+            opacity=OVER * mark.fade, zmin=0, zmax=float(weights.max()) or 1.0, colorscale=colours,
+            colorbar=bar, customdata=says,
+        ), **where,
+    )  # fmt: skip
+    edges: dict[str, Any] = dict(showgrid=False, zeroline=False)
+    names = dict(tickvals=[at for at, _ in mark.y], ticktext=[name for _, name in mark.y])
+    figure.update_xaxes(**edges, showticklabels=bool(mark.unit), title_text=mark.unit, **where)
+    figure.update_yaxes(**edges, **names, **where)
+    if mark.unit:
+        figure.update_xaxes(range=list(mark.x_range or (left, right)), **where)
+    else:
+        figure.update_xaxes(constrain="domain", **where)
+        figure.update_yaxes(autorange="reversed", scaleanchor="x", **where)
+    if mark.framed is not None:
+        left, right, bottom, top = mark.framed
+        shape = plots.outline(left, top, right - left, bottom - top, theme)
+        figure.add_shape(shape, **where)
+
+
+def _middles(first: float, last: float, n: int) -> list[float]:
+    return np.round(first + (np.arange(n) + 0.5) * (last - first) / n, 9).tolist()
+
+
+def _address(picture: np.ndarray) -> str:
+    """A picture [row, column, 3] as a data address."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def _space(figure: Any, mark: Space, theme: str, where: dict[str, int]) -> None:
+    places = np.asarray(mark.places, dtype=float)
+    says, names = (
+        np.array([plots.said(x).replace("\n", "<br>") for x in side], dtype=object)
+        for side in (mark.says, mark.names)
+    )
+    mode = "markers+text" if len(places) <= NAMED else "markers"
+    accent, quiet = plots.ink("accent", theme), plots.ink("quiet", theme)
+    for i, group in enumerate(mark.categories or [""]):
+        colour: Any = plots.heads_of(theme)[i % 16]
+        members = [j for j, x in enumerate(mark.colours) if not group or x == group]
+        marker: dict[str, Any] = dict(color=colour)
+        if not group:
+            bar = dict(
+                title=dict(text=mark.colours_mean, side="right"), thickness=14, outlinewidth=0
+            )
+            scale = plots.colour_scale("viridis", theme)
+            marker = dict(color=list(mark.colours), colorbar=bar, colorscale=scale)
+        x, y, z = places[members].T.tolist()
+        figure.add_scatter3d(
+            x=x, y=y, z=z, mode=mode, name=plots.said(group), text=names[members].tolist(),
+            customdata=says[members].tolist(), marker={"size": 3 if len(places) > 200 else 5, **marker},
+            textfont=dict(size=11), hovertemplate="%{customdata}<extra></extra>",
+            showlegend=bool(group), legendgroup=plots.said(group), **where,
+        )  # fmt: skip
+        for point in members if mark.paths is not None else ():
+            x, y, z = np.asarray(mark.paths, dtype=float)[:, point].T.tolist()
+            chosen = point == mark.chosen
+            line = dict(
+                width=6 if chosen else 2, color=accent if chosen else colour if group else quiet
+            )
+            figure.add_scatter3d(
+                x=x, y=y, z=z, mode="lines", name=names[point], line=line, showlegend=False,
+                legendgroup=plots.said(group), opacity=1 if chosen else 0.55, customdata=list(mark.steps),
+                hovertemplate="%{fullData.name}, %{customdata}<extra></extra>", **where,
+            )  # fmt: skip
+    if mark.chosen is not None:
+        x, y, z = ([v] for v in places[mark.chosen].tolist())
+        ring = dict(size=9, color=accent, symbol="circle-open", line=dict(width=3))
+        figure.add_scatter3d(
+            x=x, y=y, z=z, mode="markers+text", name="chosen", showlegend=False, marker=ring,
+            text=[names[mark.chosen]], textposition="top center", customdata=[says[mark.chosen]],
+            hovertemplate="%{customdata}<extra></extra>", **where,
+        )  # fmt: skip
+    titles = {f"{axis}axis_title_text": name for axis, name in zip("xyz", mark.axes, strict=True)}
+    figure.update_scenes(**titles, aspectmode="cube", **where)
+    legend = dict(title=dict(text=plots.said(mark.colours_mean)), itemsizing="constant")
+    figure.update_layout(legend=legend)
+
+
 def _note(figure: Any, mark: Note, theme: str, where: dict[str, int]) -> None:
     figure.add_scatter(
         x=[0], y=[0], mode="text", text=[plots.said(mark.text)], textposition="middle center",
@@ -249,6 +380,13 @@ def _note(figure: Any, mark: Note, theme: str, where: dict[str, int]) -> None:
 
 
 MARKS = {
-    "matrix": _matrix, "bars": _bars, "curves": _curves, "strips": _strips, "waterfall": _waterfall,
-    "points": _points, "note": _note,
-}  # fmt: skip
+    "matrix": _matrix,
+    "overlay": _overlay,
+    "bars": _bars,
+    "curves": _curves,
+    "strips": _strips,
+    "waterfall": _waterfall,
+    "points": _points,
+    "space": _space,
+    "note": _note,
+}

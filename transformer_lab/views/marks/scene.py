@@ -95,13 +95,61 @@ class Matrix:
 
 @dataclass(frozen=True, eq=False)
 class Thumbnails:
-    """Every head small, [layer, head, row, column] of weights 0 … 1; of still pictures alone. `chosen`
-    (layer, head) is framed, those in `off` are crossed out."""
+    """Every head small, [layer, head, row, column] of weights 0 … 1, NaN where a layer has no such head;
+    of still pictures alone.
+
+    Args:
+        chosen: every (layer, head) that is framed; those in `off` are crossed out.
+        picture: below each, as in `Overlay`; then each has a scale of its own.
+        layers: which these are; by default all.
+    """
 
     values: Any
-    chosen: tuple[int, int]
+    chosen: Sequence[tuple[int, int]]
     off: Sequence[tuple[int, int]] = ()
+    picture: Any = None
+    fade: float = 1.0
+    layers: Sequence[int] | None = None
     kind: ClassVar[str] = "thumbnails"
+
+
+@dataclass(frozen=True, eq=False)
+class Overlay:
+    """A picture under weights, whose colours are as opaque as they are large.
+
+    Args:
+        picture: bytes [row, column, 3]; or numbers [row, column], which are shown in greys, the first
+            row below.
+        weights: [row, column], spread evenly over their box.
+        says: what pointing at a weight shows, [row, column].
+        picture_box, weights_box: left, right, bottom, top; by default the weights are 1 × 1 each.
+        framed: left, right, bottom, top of what is selected.
+        fade: 0 shows the picture alone.
+        y: places and names beside it.
+        unit: what x is, where it is a measure; then the picture may be stretched.
+        name, picture_name: what weights and picture are.
+    """
+
+    picture: Any
+    weights: Any
+    says: Any
+    fade: float = 1.0
+    picture_box: tuple[float, float, float, float] | None = None
+    weights_box: tuple[float, float, float, float] | None = None
+    framed: tuple[float, float, float, float] | None = None
+    x_range: tuple[float, float] | None = None
+    y: Sequence[tuple[float, str]] = ()
+    unit: str = ""
+    name: str = ""
+    picture_name: str = ""
+    kind: ClassVar[str] = "overlay"
+
+    @property
+    def boxes(self) -> list[tuple[float, float, float, float]]:
+        """Of the picture and of the weights."""
+        rows, columns = np.shape(self.weights)
+        whole = (0.0, float(columns), float(rows), 0.0)
+        return [self.picture_box or whole, self.weights_box or whole]
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,6 +283,35 @@ class Points:
 
 
 @dataclass(frozen=True, eq=False)
+class Space:
+    """Points in three dimensions, [point, (x, y, z)]; a still picture has x beside y, and x beside z.
+
+    Args:
+        names, says: a name for each point, and what pointing at it shows.
+        axes: three names.
+        colours: a number or a category for each point; `colours_mean` says what they are.
+        paths: [step, point, 3], lines that lead to the points through these steps.
+        chosen: one of the points.
+    """
+
+    places: Any
+    names: Sequence[str]
+    says: Sequence[str]
+    axes: Sequence[str]
+    colours: Sequence[Any]
+    colours_mean: str = ""
+    paths: Any = None
+    steps: Sequence[str] = ()
+    chosen: int | None = None
+    kind: ClassVar[str] = "space"
+
+    @property
+    def categories(self) -> list[str]:
+        """In the order in which they come; none where colours are numbers."""
+        return list(dict.fromkeys(x for x in self.colours if isinstance(x, str)))
+
+
+@dataclass(frozen=True, eq=False)
 class Routes:
     """What heads carry from token to token through the layers; of still pictures alone.
 
@@ -269,7 +346,19 @@ class Note:
     kind: ClassVar[str] = "note"
 
 
-Mark = Matrix | Thumbnails | Bars | Curves | Strips | Waterfall | Points | Routes | Note
+Mark = (
+    Matrix
+    | Thumbnails
+    | Overlay
+    | Bars
+    | Curves
+    | Strips
+    | Waterfall
+    | Points
+    | Space
+    | Routes
+    | Note
+)
 
 
 @dataclass(frozen=True)

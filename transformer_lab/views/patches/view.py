@@ -12,20 +12,16 @@ from ...tracing.trace import Trace
 from ..shared.base import css, esm
 from ..shared.codecs import shown_text
 from ..shared.edit_words import edit_words
-from ..shared.exports import Numbers
 from ..shared.overlay import OverlayView, plain
 from ..shared.passes import Effect
 from ..shared.selection import link_of
 from .data import Rows, distances, look, png
 from .effects import Effects
-from .exported import patch_numbers
-from .figure import PatchScene, patch_figure
 from .look import look_values, others_name, say
+from .scene import patch_scene
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ..shared.plots import Plot
+    from ..marks.scene import Scene
 
 
 class PatchView(OverlayView):
@@ -144,24 +140,12 @@ class PatchView(OverlayView):
         names = self._grid["labels"]
         return "With " + " and ".join(edit_words(e, names, names) for e in self._edits)
 
-    def figure(self) -> Figure:
-        """The picture with the chosen head's weights, and every head small."""
-        return patch_figure(self._scene())
-
-    def to_plotly(self, *, theme: str = "light") -> Plot:
-        from .plotly_figure import patch_plotly
-
-        return patch_plotly(self._scene(), theme)
-
-    def _numbers(self) -> Numbers:
-        return patch_numbers(self._scene())
-
-    def _scene(self) -> PatchScene:
-        return PatchScene(
-            title=self._title, sentence=self.sentence, picture=self._seen.picture.numpy(),
-            patches=self.trace.patches, rows=self._data.codes(self.query), query=self.query,
-            layer=self.layer, head=self.head, heads=self._grid["heads"], fade=self.fade,
-        )  # fmt: skip
+    def _scene(self) -> Scene:
+        patches, codes, query = self.trace.patches, self._data.codes(self.query), self.query
+        assert patches is not None
+        picture, chosen = self._seen.picture.numpy(), (self.layer, self.head)
+        about, heads = (self._title, self.sentence), self._grid["heads"]
+        return patch_scene(*about, picture, patches, codes, query, *chosen, heads, self.fade)
 
     def _heads(self) -> list[int]:
         return self._grid["heads"]

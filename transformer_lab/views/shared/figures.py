@@ -41,11 +41,6 @@ def write(target, x: float, y: float, text: str, *, size: float, **style) -> Non
     target.text(x, y, text, fontsize=size, **style)
 
 
-def wrapped(sentence: str, width: int, lines: int) -> str:
-    """The first lines of a sentence."""
-    return "\n".join(textwrap.wrap(sentence, width)[:lines])
-
-
 def shortened(sentence: str, lines: int) -> str:
     """A sentence in so many lines and one more, which ends in … where words are left out."""
     told = textwrap.wrap(sentence, 118)
@@ -63,15 +58,3 @@ def frame(
     return Rectangle(
         (x, y), width, height, fill=False, edgecolor=colour, linewidth=line, clip_on=clip, zorder=5
     )
-
-
-def spot_frame(
-    selected: tuple[int | None, int | None] | None, n_query: int, n_key: int
-) -> list[tuple[float, float, float, float]]:
-    """Where a selected cell, row or column of a map lies: x, y, width, height; or nowhere."""
-    if selected is None:
-        return []
-    query, key = selected
-    x, w = (-0.5, n_key) if key is None else (key - 0.5, 1)
-    y, h = (-0.5, n_query) if query is None else (query - 0.5, 1)
-    return [(x, y, w, h)]

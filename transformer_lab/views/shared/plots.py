@@ -168,10 +168,6 @@ def colour_scale(
     return [[(at / 255) ** power, colour(at)] for at in range(0, 256, 5)]
 
 
-def weight_scale(theme: str) -> list[list[Any]]:
-    return colour_scale("sequential", theme, power=2.0)
-
-
 def heads_of(theme: str) -> tuple[str, ...]:
     template_of(theme)
     return head_colours()

@@ -12,20 +12,16 @@ from torch import Tensor
 from ...hub.sounds import FRAME_SECONDS
 from ..shared.base import css, esm
 from ..shared.codecs import shown_text, shown_token
-from ..shared.exports import Numbers
 from ..shared.overlay import OverlayView, plain
 from ..shared.passes import Effect
 from ..shared.selection import link_of
 from ..shared.traits import Int
 from .data import KIND, Effects, Rows, hear, hertz_ticks, png, shades
-from .exported import sound_numbers
-from .figure import SoundScene, sound_figure
 from .listening import Listening, edits_words, listen_sentence, who_words
+from .scene import sound_scene
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ..shared.plots import Plot
+    from ..marks.scene import Scene
 
 MEANS = ("", "layer", "all")
 
@@ -173,30 +169,23 @@ class SpectrogramView(OverlayView):
         edited = edits_words(self._edits, sound["words"], sound["step"], sound["positions"])
         return f"{told} With {edited}: {effect.sentence}"
 
-    def figure(self) -> Figure:
-        """The spectrogram under the chosen head's weights, their curve, and every head small."""
-        return sound_figure(self._scene())
+    def _chosen(self) -> list[tuple[int, int]]:
+        """The heads that are chosen, (layer, head)."""
+        if not self.mean:
+            return [(self.layer, self.head)]
+        heads = self._sound["heads"]
+        layers = range(len(heads)) if self.mean == "all" else [self.layer]
+        return [(layer, head) for layer in layers for head in range(heads[layer])]
 
-    def to_plotly(self, *, theme: str = "light") -> Plot:
-        from .plotly_figure import sound_plotly
-
-        return sound_plotly(self._scene(), self._heard.features.numpy(), self._who(), theme)
-
-    def _numbers(self) -> Numbers:
-        return sound_numbers(self._scene(), self._heard.features.numpy(), self._who())
-
-    def _who(self) -> str:
-        return who_words(self.layer, self.head, self.mean, self._sound["heads"])
-
-    def _scene(self) -> SoundScene:
-        sound = self._sound
-        span = None if self.span is None else self._heard.sound.span(*self.span)
-        return SoundScene(
-            title=self._title, sentence=self.sentence, bands=shades(self._heard.features),
-            ticks=sound["ticks"], fade=self.fade, heads=sound["heads"], span=span,
-            weights=np.array(self._data.shown(self.query, self.layer, self.head, self.mean)),
-            rows=self._data.weights(self.query).numpy(), layer=self.layer, head=self.head, mean=self.mean,
-            hop=sound["hop"], step=sound["step"], shown=sound["seconds" if self.whole else "end"],
+    def _scene(self) -> Scene:
+        sound, query = self._sound, self.query
+        return sound_scene(
+            self._title, self.sentence, self._heard.features.numpy(), sound,
+            np.array(self._data.shown(query, self.layer, self.head, self.mean)),
+            self._data.weights(query).numpy(), self._chosen(), self.layer,
+            who_words(self.layer, self.head, self.mean, sound["heads"]),
+            sound["seconds" if self.whole else "end"],
+            None if self.span is None else self._heard.sound.span(*self.span), self.fade,
         )  # fmt: skip
 
     def _heads(self) -> list[int]:

@@ -1,0 +1,75 @@
+"""What a PatchView shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...hub.patches import Patches
+from ..marks.scene import Axis, Bars, Overlay, Panel, Scene, Thumbnails
+from ..shared.exports import Array, Numbers
+from .look import weight_of
+
+CELL = 6  # pixels of a patch, small
+MOST = 192  # heads beyond which those of the chosen layer are shown alone
+
+
+def patch_scene(
+    title: str, sentence: str, picture: np.ndarray, patches: Patches, codes: np.ndarray, query: int,
+    layer: int, head: int, heads: list[int], fade: float,
+) -> Scene:  # fmt: skip
+    """The picture under the chosen head's weights, what it gives to the positions beside the picture,
+    and every head small.
+
+    Args:
+        picture: bytes [row, column, 3].
+        codes: 16-bit weights [layer, head, key] of the chosen position.
+        heads: of each layer.
+    """
+    weights = np.vectorize(weight_of, otypes=[np.float32])(codes)
+    shape, place = (patches.rows, patches.columns), patches.place(query)
+    inside = slice(patches.start, patches.start + patches.n)
+    chosen, labels = weights[layer, head], list(patches.labels)
+    over = Overlay(
+        picture[: picture.shape[0] // shape[0] * shape[0], : picture.shape[1] // shape[1] * shape[1]],
+        chosen[inside].reshape(shape), np.array(labels[inside], dtype=object).reshape(shape), fade,
+        framed=place and (place[1], place[1] + 1, place[0] + 1, place[0]), name=f"layer {layer}, head {head}",
+    )  # fmt: skip
+    layers = list(range(len(heads)))
+    if len(layers) * max(heads) > MOST:
+        layers = [layer]
+    step = max(1, min(picture.shape[0] // shape[0], picture.shape[1] // shape[1]) // CELL)
+    every = weights[layers][..., inside].reshape(len(layers), -1, *shape)
+    for at, one in enumerate(layers):
+        every[at, heads[one] :] = np.nan
+    small = Thumbnails(
+        every, [(layer, head)], picture=picture[::step, ::step], fade=fade, layers=layers
+    )
+    row = [Panel(over.name, over, 0.42), Panel("every head: layer ↓ head →", small, 0.42)]
+    if others := list(patches.others):
+        beside = Bars(chosen[others], Axis("", [labels[i] for i in others]))
+        row.append(Panel("beside the picture", beside, 0.16))
+    return Scene(title, sentence, [row], _numbers(patches, chosen))
+
+
+def _numbers(patches: Patches, weights: np.ndarray) -> Numbers:
+    """What the chosen position gives to every other, and where in the picture that is."""
+    key = ("key",)
+    places = [patches.place(i) or (np.nan, np.nan) for i in range(len(weights))]
+    rows, columns = np.array(places, dtype=float).T
+    found = [
+        Array(
+            "weight",
+            weights,
+            key,
+            "attention weight of the chosen position, rounded as it is shown",
+        ),
+        Array("row", rows, key, "of patches, counted from the top; NaN beside the picture"),
+        Array("column", columns, key, "of patches, counted from the left"),
+    ]
+    table: dict[str, Any] = {"key": list(range(len(weights))), "key_token": list(patches.labels)}
+    for name, side in (("row", 0), ("column", 1)):
+        table[name] = [None if place[side] != place[side] else place[side] for place in places]
+    table["weight"] = weights.astype(str).tolist()
+    return Numbers(found, {"key": patches.labels}, table)
