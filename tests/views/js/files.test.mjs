@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { csvFile, fileName, jsonFile, nested, shortest, single } from "../../../transformer_lab/views/shared/files.js";
+import { csvFile, fileName, jsonFile, nested, numbersOf, single } from "../../../transformer_lab/views/shared/files.js";
 
 const numbers = {
   arrays: {
@@ -41,8 +41,13 @@ test("JSON holds every array, and a table of nothing still says how", () => {
   assert.match(csvFile(empty, { view: "x" }), /^query,query_token,weight,about\n,,,"\{""view""/);
 });
 
-test("a float is written in 7 digits, and what is no number as nothing", () => {
-  assert.deepEqual([Math.fround(0.1), 1e-12, NaN, Infinity].map(shortest), [0.1, 1e-12, null, null]);
+test("arrays are given flat, or by their places; an axis that is not named has the size that is left", () => {
+  const { arrays } = numbersOf({ row: ["a", "b"] }, {
+    flat: [["row", "column"], Float32Array.of(0.1, 1, 2, NaN, 4, 5), "numbers"],
+    words: [["row"], (row) => ["=1", undefined][row], "words"],
+  });
+  assert.deepEqual(arrays.flat, { axes: ["row", "column"], means: "numbers", values: [[0.1, 1, 2], [null, 4, 5]] });
+  assert.deepEqual(arrays.words.values, ["=1", null]);
 });
 
 test("a number of 32 bits is written as short as gives it back", () => {

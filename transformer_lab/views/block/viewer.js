@@ -12,7 +12,7 @@ import { linked } from "../shared/linked.js";
 import { sheet } from "../shared/sheet.js";
 import { linearLegend, Shell } from "../shared/shell.js";
 import { fixed, short } from "../shared/messages.js";
-import { walkNumbers } from "./numbers.js";
+import { numbersOf, single } from "../shared/files.js";
 import { mostOf, Strip } from "./strip.js";
 
 const KINDS = { encoder: "Encoder", decoder: "Decoder" };
@@ -51,7 +51,7 @@ export class BlockViewer {
       png: () => this.#png(),
       code: () => this.#code(),
       copies: "Copy the numbers of this block as Python",
-      numbers: () => walkNumbers(this.walk, this.kind.tokens),
+      numbers: () => this.#fileNumbers(),
       linked: () => this.ask?.linked ?? {},
     });
     /** @type {Answers<Walk>} */
@@ -279,6 +279,31 @@ export class BlockViewer {
     }
     const value = element("b", { "data-part": "number" }, fixed(strip.values[at], 4));
     this.readout.replaceChildren(element("span", {}, `${strip.name}, number ${at}: `, value));
+  }
+
+  /** Every vector once, in the order in which it is made, and every table of keys. */
+  #fileNumbers() {
+    const { stages, shown } = this.walk.info;
+    /** @type {Parameters<typeof numbersOf>[1]} */
+    const arrays = {};
+    const named = (name, values, means, axis) => {
+      let unique = name;
+      for (let count = 2; unique in arrays; count++) unique = `${name} (${count})`;
+      arrays[unique] = [[axis ?? `number of ${unique}`], values, means];
+    };
+    const rows = [];
+    const seen = [];
+    for (const { tab, vectors } of stages) {
+      for (const { name, at, n } of vectors) {
+        const values = this.walk.vector(at, n);
+        if (seen.some((other) => other.length === n && values.every((value, i) => value === other[i]))) continue;
+        seen.push(values);
+        named(`${tab}: ${name}`, values, `${tab}: ${name}, a vector`);
+        values.forEach((value, i) => rows.push([tab, name, i, single(value)]));
+      }
+    }
+    for (const { tab, formula, keys } of stages) keys?.columns.forEach((name, i) => named(`${tab}, ${name}`, keys.numbers[i], formula, "key"));
+    return numbersOf({ key: shown.map((key) => this.kind.tokens[key]) }, arrays, { table: { header: ["step", "vector", "number", "value"], rows } });
   }
 
   #png() {

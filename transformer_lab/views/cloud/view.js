@@ -5,7 +5,7 @@ import { Answers } from "../shared/answers.js";
 import { colourTable, entry, headColour } from "../shared/colours.js";
 import { putAnew, radioGroup } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
-import { nested, single } from "../shared/files.js";
+import { numbersOf } from "../shared/files.js";
 import { linked } from "../shared/linked.js";
 import { messages } from "../shared/messages.js";
 import { mounted } from "../shared/mounted.js";
@@ -171,20 +171,16 @@ export class CloudViewer {
     return sheet({ title: this.model.get("_title"), sentence: this.sentence.textContent ?? "", parts: [{ canvas: this.canvas, title: this.hint.textContent ?? "" }], inks: this.shell.inks });
   }
 
-  /** @returns {import("../shared/files.js").Numbers} */
   #numbers() {
-    const { plane, size, model } = this;
-    const shows = model.get("shows");
-    const { places, names, diamonds } = this.mark;
-    const along = (means, values) => ({ axes: ["point"], means, values });
+    const { plane, size, mark: { places, names, diamonds } } = this;
+    const shows = this.model.get("shows");
     const [groups, hint] = [CLOUD_SIDES[shows].map((group) => sayCloud("group", { group })), sayCloud(`${shows}_hint`)];
-    return {
-      arrays: {
-        side: along(sayCloud("side"), diamonds.map((is) => groups[is ? 0 : 1])), x: along(hint, places.map(([x]) => single(x))), y: along(hint, places.map(([, y]) => single(y))),
-        weight: { axes: ["query", "key"], means: sayCloud("attention"), values: nested([size.queries, size.keys], (i, j) => single(plane.pattern[i * size.keys + j])) },
-      },
-      axes: { point: names, query: size.query_tokens, key: size.key_tokens },
-    };
+    return numbersOf({ point: names, query: size.query_tokens, key: size.key_tokens }, {
+      side: [["point"], diamonds.map((is) => groups[is ? 0 : 1]), sayCloud("side")],
+      x: [["point"], places.map(([x]) => x), hint],
+      y: [["point"], places.map(([, y]) => y), hint],
+      weight: [["query", "key"], plane.pattern, sayCloud("attention")],
+    });
   }
 }
 

@@ -10,6 +10,9 @@ from ..heads.masks import causal_gaps
 from ..marks.scene import Axis, Matrix, Panel, Scene
 from ..shared.exports import Array, Numbers
 from ..shared.map_sentences import TO_NOTHING
+from ..shared.messages import messages
+
+say = messages("compare")
 
 
 def compare_scene(
@@ -57,20 +60,13 @@ def compare_scene(
         )
         for i, ((name, _, own), values) in enumerate(zip(sides, cells, strict=True))
     ]  # fmt: skip
-    aligned = "on aligned tokens; NaN where a token is missing or a query cannot look"
-    means = (f"attention weight of {a}", f"attention weight of {b}", f"{b} less {a}")
-    labels = ("a", "b", "difference")
-    found = [
-        Array(label, values, ("query", "key"), f"{what}, {aligned}")
-        for label, values, what in zip(labels, cells, means, strict=True)
-    ]
-    found += [
-        Array(f"{label}_nothing", own, ("query",), f"what goes to no key: {name}")
-        for label, (name, _, own) in zip(labels, sides, strict=True)
-        if own is not None
-    ]
-    elsewhere = "share of a head's attention that lies elsewhere in the second"
-    found.append(Array("moved", moved, ("layer", "head"), elsewhere))
+    found = []
+    for name, values, (_, _, own) in zip(("a", "b", "difference"), cells, sides, strict=True):
+        of = dict(name=name, a=a, b=b)
+        found.append(Array(name, values, ("query", "key"), say("is_map", **of)))
+        if own is not None:
+            found.append(Array(f"{name}_nothing", own, ("query",), say("is_nothing", **of)))
+    found.append(Array("moved", moved, ("layer", "head"), say("is_moved")))
     return Scene(
         f"{title} · {a} and {b} · layer {layer}, head {head}", sentence,
         [[Panel("attention that lies elsewhere", grid), shown[0]], shown[1:]],

@@ -3,7 +3,7 @@
 import { aliveTexts } from "./alive.js";
 import { AskRow } from "../pages/ask_row.js";
 import { carriesModel } from "../pages/page_model.js";
-import { shortest } from "../shared/files.js";
+import { numbersOf } from "../shared/files.js";
 import { bytesOf, typed } from "../shared/codecs.js";
 import { colourTable } from "../shared/colours.js";
 import compareMessages from "./messages.json" with { type: "json" };
@@ -440,25 +440,16 @@ export class CompareViewer {
     return `view.kind, view.layer, view.head = "${this.kindName}", ${this.layer}, ${this.head}${at}`;
   }
 
-  /** As Python's exported.py names them. @returns {import("../shared/files.js").Numbers} */
   #numbers() {
     const { kind, maps, moved, names, selected, shown } = this;
     const tokens = kind.nothing ? kind.key_names.slice(0, -1) : kind.key_names;
-    const map = (value) => kind.query_names.map((_, q) => tokens.map((_, k) => (this.#ahead(q, k) ? null : shortest(value(q * kind.keys + k)))));
-    const nothing = (value) => ({ axes: ["query"], means: "what goes to no key", values: kind.query_names.map((_, q) => shortest(value((q + 1) * kind.keys - 1))) });
-    const array = (means, value) => ({ axes: ["query", "key"], means: `${means}, on aligned tokens`, values: map(value) });
-    const layers = Array.from({ length: kind.layers }, (_, layer) => Array.from(moved.slice(layer * kind.heads, (layer + 1) * kind.heads), shortest));
-    return {
-      arrays: {
-        a: array(`attention weight of ${names[0]}`, (i) => maps.first[i]),
-        b: array(`attention weight of ${names[1]}`, (i) => maps.second[i]),
-        difference: array(`${names[1]} less ${names[0]}`, (i) => maps.second[i] - maps.first[i]),
-        ...(kind.nothing ? { a_nothing: nothing((i) => maps.first[i]), b_nothing: nothing((i) => maps.second[i]), difference_nothing: nothing((i) => maps.second[i] - maps.first[i]) } : {}),
-        moved: { axes: ["layer", "head"], means: "share of a head's attention that lies elsewhere in the second", values: layers },
-      },
-      axes: { query: kind.query_names, key: tokens, layer: layers.map((_, i) => i), head: layers[0].map((_, i) => i) },
-      chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected: selected && [selected.query, selected.key] },
-    };
+    const sides = Object.entries({ a: (i) => maps.first[i], b: (i) => maps.second[i], difference: (i) => maps.second[i] - maps.first[i] });
+    const values = { a: names[0], b: names[1] };
+    const cells = sides.map(([name, of]) => [name, [["query", "key"], (q, k) => (this.#ahead(q, k) ? null : of(q * kind.keys + k)), sayCompare("is_map", { name, ...values })]]);
+    const nothing = sides.map(([name, of]) => [`${name}_nothing`, [["query"], (q) => of((q + 1) * kind.keys - 1), sayCompare("is_nothing", { name, ...values })]]);
+    return numbersOf({ query: kind.query_names, key: tokens, layer: [...Array(kind.layers).keys()], head: [...Array(kind.heads).keys()] }, {
+      ...Object.fromEntries([...cells, ...(kind.nothing ? nothing : [])]), moved: [["layer", "head"], moved, sayCompare("is_moved")],
+    }, { chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected: selected && [selected.query, selected.key] } });
   }
 
   png() {

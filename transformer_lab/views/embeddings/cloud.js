@@ -1,6 +1,7 @@
 // A cloud as its view sends it: where points lie, how they are coloured, what is said of them.
 
 import { PALETTE } from "../shared/palette.js";
+import { numbersOf } from "../shared/files.js";
 import { floatsOf } from "../shared/shell.js";
 import { messages } from "../shared/messages.js";
 import embeddingMessages from "./messages.json" with { type: "json" };
@@ -61,6 +62,22 @@ export class CloudData {
   lone(row) {
     const found = this.model.get("_shares").lone[row];
     return found && [this.tokens[found[0]], this.positions[found[0]], found[1]];
+  }
+
+  /** @param {{shows: string, row: number, colour: string}} chosen */
+  forFile({ shows, row, colour }) {
+    const [own, chance] = this.explained(shows, row);
+    const { numbers, names, places } = this.painted(colour, row);
+    const point = ["point"];
+    const component = (share, i) => [`component_${i + 1}`, [point, (at) => this.at(shows, row, at, i), sayEmbedding("is_component", { component: i + 1, share: String(Number(share.toPrecision(6))) })]];
+    return numbersOf({ point: this.tokens, ...(shows === "paths" ? { row: this.where, component: [1, 2, 3] } : {}) }, {
+      ...Object.fromEntries((shows === "random" ? chance : own).map(component)),
+      position: [point, this.positions, sayEmbedding("is_position")],
+      length: [point, (at) => this.norm(row, at), sayEmbedding("is_length")],
+      kept: [point, (at) => this.at(shows, row, at, 3), sayEmbedding("is_kept")],
+      [`colour_${colour}`]: [point, (at) => (numbers ? numbers[at] : names[places[at]]), sayEmbedding("is_colour", { colour })],
+      ...(shows === "paths" ? { path: [["row", "point", "component"], (at, one, i) => this.at(shows, at, one, i), sayEmbedding("is_path")] } : {}),
+    });
   }
 
   /** The token that the views of a text call a point's. @param {number} point */

@@ -37,20 +37,19 @@ def cloud_scene(
     space = Space(
         coordinates.numpy(), tokens, says, axes, colours, by, lines, points["where"], chosen
     )
-    holds, point = "the share of the variance that it holds", ("point",)
+    point = ("point",)
     found = [
-        Array(f"component_{i + 1}", coordinates[:, i], point, f"principal component {i + 1}; {holds}: {share:.6g}")
-        for i, share in enumerate(shares)
+        Array(f"component_{i}", coordinates[:, i - 1], point, say("is_component", component=i, share=f"{share:.6g}"))
+        for i, share in enumerate(shares, 1)
     ]  # fmt: skip
     found += [
-        Array("position", np.array(positions), point, "in the text"),
-        Array("length", norms, point, "L2 norm of the vector"),
-        Array("kept", kept, point, "share of the squared length that three components keep"),
-        Array(f"colour_{by}", np.array(colours), point, f"what the colour shows: the {by}"),
+        Array("position", np.array(positions), point, say("is_position")),
+        Array("length", norms, point, say("is_length")),
+        Array("kept", kept, point, say("is_kept")),
+        Array(f"colour_{by}", np.array(colours), point, say("is_colour", colour=by)),
     ]
     along: dict[str, Any] = {"point": tokens}
     if paths is not None:
         along |= {"row": list(points["where"]), "component": [1, 2, 3]}
-        means = "the way of each point through the layers"
-        found.append(Array("path", lines, ("row", "point", "component"), means))
+        found.append(Array("path", lines, ("row", "point", "component"), say("is_path")))
     return Scene(title, sentence, [[Panel("", space)]], Numbers(found, along))

@@ -11,7 +11,6 @@ import { sheet } from "../shared/sheet.js";
 import { slider } from "../shared/slider.js";
 import { categoryColour, CloudData, extent, scaled, turned, sayEmbedding } from "./cloud.js";
 import { drawFlat } from "./flat.js";
-import { cloudNumbers } from "./numbers.js";
 import { spaceFigure } from "./space.js";
 import { percentText, sizeText } from "../shared/messages.js";
 
@@ -36,7 +35,7 @@ export class EmbeddingViewer {
       draw: () => this.draw(),
       png: () => this.#png(),
       code: () => this.#code(),
-      numbers: () => cloudNumbers(this.data, this),
+      numbers: () => this.data.forFile(this),
     });
     this.hovered = null;
     this.plotly = null;

@@ -1,4 +1,4 @@
-// What an Explorer shows as numbers for a file, named as Python names them (exported.py).
+// What an Explorer shows as numbers for a file.
 
 import { headNumbers } from "../heads/numbers.js";
 import { quoted } from "../shared/messages.js";

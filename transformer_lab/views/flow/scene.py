@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from ..marks.scene import Axis, Bars, Matrix, Panel, Routes, Scene
 from ..shared.exports import Array, Numbers
-from ..shared.messages import with_sign
+from ..shared.messages import messages, with_sign
 from .data import FlowFound
+
+say = messages("flow")
 
 LISTED = 16  # edges
 
@@ -63,19 +65,13 @@ def _numbers(tokens: Sequence[str], found: FlowFound, shown: int) -> Numbers:
     """The edges on view, and what stands at every token."""
     flow, e = found.flow, ("edge",)
     places, values = found.places[:shown], found.values[:shown]
-    means = {
-        "layer": "of the head that carries", "head": "that carries",
-        "query": "position that it is carried to", "key": "position that it is carried from",
-    }  # fmt: skip
-    parts = [
-        Array(name, places[:, i], e, meaning) for i, (name, meaning) in enumerate(means.items())
-    ]
-    at = ("after", "position")
+    names = ("layer", "head", "query", "key")
+    parts = [Array(name, places[:, i], e, say(f"is_{name}")) for i, name in enumerate(names)]
     parts += [
-        Array("carried", values, e, "toward the logit; all edges, and not only those shown, sum with the rest to it"),
-        Array("stream", flow.stream, at, "what stands at a token, toward the logit"),
-        Array("stays", flow.stays, ("layer", "position"), "what goes on at its token past a layer"),
-        Array("mlp", flow.mlps, ("layer", "position"), "what an mlp writes, toward the logit"),
-    ]  # fmt: skip
+        Array("carried", values, e, say("is_carried")),
+        Array("stream", flow.stream, ("after", "position"), say("is_stream")),
+        Array("stays", flow.stays, ("layer", "position"), say("is_stays")),
+        Array("mlp", flow.mlps, ("layer", "position"), say("is_mlp")),
+    ]
     after = ["start", *(f"layer {i}" for i in range(len(flow.mlps)))]
     return Numbers(parts, {"after": after, "position": list(tokens)})

@@ -13,7 +13,7 @@ import { linearLegend, Shell } from "../shared/shell.js";
 import { slider } from "../shared/slider.js";
 import { messages, short, withSign } from "../shared/messages.js";
 import { cutOf, flowName, FlowFound, sameCut, sortedCuts } from "./found.js";
-import { flowNumbers } from "./numbers.js";
+import { numbersOf } from "../shared/files.js";
 import { FlowPicture } from "./picture.js";
 import flowMessages from "./messages.json" with { type: "json" };
 
@@ -37,7 +37,7 @@ export class FlowViewer {
       part: () => `position-${model.get("position")}`,
       png: () => sheet({ title: `${model.get("_title")}: flow`, sentence: this.told, parts: [{ canvas: this.canvas, title: "tokens from left to right, layers from below; dashed: against the logit; grey: what stays at its token; squares: mlps" }], inks: this.shell.inks }),
       code: () => this.#code(),
-      numbers: () => flowNumbers(this.found, this.shown, this.tokens, this.layers),
+      numbers: () => this.#fileNumbers(),
       sentence: () => this.sentence.textContent ?? "",
       linked: () => this.ask?.linked ?? {},
     });
@@ -253,6 +253,18 @@ export class FlowViewer {
   /** What a link told. @param {Record<string, any>} more */
   async follow(more) {
     await this.ask?.follow(more);
+  }
+
+  #fileNumbers() {
+    const { found, layers } = this;
+    const edges = found.edges.slice(0, this.shown);
+    const of = (name, key = name) => [name, [["edge"], edges.map((edge) => edge[key]), sayFlow(`is_${name}`)]];
+    return numbersOf({ after: ["start", ...Array.from({ length: layers }, (_, i) => `layer ${i}`)], position: this.tokens, edge: edges.map((_, i) => i) }, {
+      ...Object.fromEntries([of("layer"), of("head"), of("query"), of("key"), of("carried", "value")]),
+      stream: [["after", "position"], found.stream, sayFlow("is_stream")],
+      stays: [["layer", "position"], found.stays, sayFlow("is_stays")],
+      mlp: [["layer", "position"], found.mlps, sayFlow("is_mlp")],
+    });
   }
 
   open() {

@@ -1,6 +1,6 @@
-// The head on view as numbers for a file, named as Python names them (exported.py).
+// The head on view as numbers for a file.
 
-import { shortest } from "../shared/files.js";
+import { numbersOf, single } from "../shared/files.js";
 import { gathered } from "./zoom.js";
 
 /**
@@ -13,29 +13,31 @@ export function headNumbers(heads) {
   const { a, b } = block ?? { a: [0, kind.queries], b: [0, kind.keys] };
   const [queries, keys] = [kind.query_tokens.slice(...a), kind.key_tokens.slice(...b)];
   const reach = (query) => (kind.causal ? query + kind.keys - kind.queries : kind.keys);
-  const valuesOf = (rows) => queries.map((_, down) => {
-    const [query, row] = [a[0] + down, rows(a[0] + down)];
-    return keys.map((_, across) => (b[0] + across > reach(query) || hidden?.[b[0] + across] ? null : shortest(row[b[0] + across])));
-  });
+  const cells = (rows) => {
+    const [last, row] = [{ query: -1 }, { weights: /** @type {ArrayLike<number>} */ ([]) }];
+    return (down, across) => {
+      const [query, key] = [a[0] + down, b[0] + across];
+      if (query !== last.query) [last.query, row.weights] = [query, rows(query)];
+      return key > reach(query) || hidden?.[key] ? null : row.weights[key];
+    };
+  };
   const means = [
     maps.signed ? "difference, after the edits less before: " : "",
     valueWeighted ? "attention weight times the length of what the value adds" : kind.measure ?? "attention weight",
     hidden ? ", some keys left out and the rest scaled to the same sum" : "",
     block ? `; of queries ${a[0]} … ${a[1] - 1} and keys ${b[0]} … ${b[1] - 1} alone, each counted from 0` : "",
-    `; this page holds each weight of the model to ${shortest(weightsHere.error ?? 0)}; empty where a query cannot look`,
+    `; this page holds each weight of the model to ${single(weightsHere.error ?? 0)}; empty where a query cannot look`,
   ].join("");
   const name = kind.spread ? "spread" : maps.signed ? "change" : "weight";
-  const arrayOf = (rows) => ({ axes: ["query", "key"], means, values: valuesOf(rows) });
+  const arrayOf = (rows) => [["query", "key"], cells(rows), means];
   const pinned = heads.pins.now.map(({ tile: { place }, rowOf: rows }) => [`${name}_layer_${place.layer}_head_${place.head}`, arrayOf(rows)]);
-  const arrays = { [name]: arrayOf(rowOf), ...Object.fromEntries(pinned) };
   const nothing = block ? null : heads.shares();
-  if (nothing) arrays.nothing = { axes: ["query"], means: "what a query gives to no key", values: Array.from(nothing, shortest) };
   const selected = state.selected && [state.selected.query, state.selected.key];
-  return {
-    arrays,
-    axes: { query: queries, key: keys },
+  return numbersOf({ query: queries, key: keys }, {
+    [name]: arrayOf(rowOf), ...Object.fromEntries(pinned), ...(nothing ? { nothing: [["query"], nothing, "what a query gives to no key"] } : {}),
+  }, {
     chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected, ...Object.fromEntries(["a", "b", "pins"].map((trait) => [trait, state.model.get(trait)]).filter(([, value]) => value !== undefined)), ...options },
-  };
+  });
 }
 
 /**
@@ -47,17 +49,15 @@ export function longNumbers({ mapPanel, shown, state, pyramid, grouped }) {
   const { drawing } = mapPanel;
   const { scene, level, cells } = drawing;
   const { size, pyramid: drawn } = scene;
-  const { values, height, width } = gathered((...at) => drawn.tile(...at), level, cells, size.tile, drawn.info.level);
+  const { values, width } = gathered((...at) => drawn.tile(...at), level, cells, size.tile, drawn.info.level);
   const names = ([from, to], tokens) => Array.from({ length: to - from }, (_, i) => {
     const first = (from + i) * 2 ** level;
     return level ? `${first}–${Math.min(tokens.length, first + 2 ** level) - 1}` : tokens[first];
   });
-  const rows = Array.from({ length: height }, (_, row) => Array.from(values.subarray(row * width, (row + 1) * width), (x) => shortest(x * drawn.info.scale)));
   const selected = state.selected && [state.selected.query, state.selected.key];
   const what = grouped ? "share of the weight of a row's tokens that goes to a column's" : state.valueWeighted ? "attention weight times the length of what the value adds" : "attention weight";
-  return {
-    arrays: { largest: { axes: ["query", "key"], means: `${level || !grouped ? `largest of ${2 ** level} × ${2 ** level}: ` : ""}${what}; of the part on view${pyramid.letters ? ", some keys left out or weighted" : ""}`, values: rows } },
-    axes: { query: names(cells.rows, scene.queries), key: names(cells.columns, scene.keys) },
-    chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected, a: state.model.get("a"), b: state.model.get("b"), ...state.options },
-  };
+  const largest = level || !grouped ? `largest of ${2 ** level} × ${2 ** level}: ` : "";
+  return numbersOf({ query: names(cells.rows, scene.queries), key: names(cells.columns, scene.keys) }, {
+    largest: [["query", "key"], (row, column) => values[row * width + column] * drawn.info.scale, `${largest}${what}; of the part on view${pyramid.letters ? ", some keys left out or weighted" : ""}`],
+  }, { chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected, a: state.model.get("a"), b: state.model.get("b"), ...state.options } });
 }

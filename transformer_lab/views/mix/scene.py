@@ -9,7 +9,9 @@ import numpy as np
 
 from ..marks.scene import Axis, Bars, Panel, Points, Scene
 from ..shared.exports import Array, Numbers
-from ..shared.messages import fixed
+from ..shared.messages import fixed, messages
+
+say = messages("mix")
 
 
 def mix_scene(
@@ -39,12 +41,12 @@ def mix_scene(
     places, word = np.array(values, dtype=np.float64), ("word",)
     off = np.array([i in hidden for i in range(len(words))])
     found = [
-        Array("score", np.array(scores, dtype=np.float64), word, "q · k"),
-        Array("hidden", off, word, "whether the word is hidden"),
-        Array("weight", np.array(weights), word, "softmax(score / √d) over what is not hidden"),
-        Array("x", places[:, 0], word, "of the value"),
-        Array("y", places[:, 1], word, "of the value"),
-        Array("mixture", np.array(mixture), ("coordinate",), "the values by their weights, summed"),
+        Array("score", np.array(scores, dtype=np.float64), word, say("is_score")),
+        Array("hidden", off, word, say("is_hidden")),
+        Array("weight", np.array(weights), word, say("is_weight")),
+        Array("x", places[:, 0], word, say("is_x")),
+        Array("y", places[:, 1], word, say("is_y")),
+        Array("mixture", np.array(mixture), ("coordinate",), say("is_mixture")),
     ]
     panels = [[*bars, Panel("values, and their mixture ◆", points)]]
     return Scene(title, sentence, panels, Numbers(found, {"word": words, "coordinate": ["x", "y"]}))

@@ -3,6 +3,7 @@
 import { headColour } from "../shared/colours.js";
 import { button, radioGroup } from "../shared/controls.js";
 import { element, tokenElement } from "../shared/dom.js";
+import { numbersOf } from "../shared/files.js";
 import { mounted } from "../shared/mounted.js";
 import { wrapped } from "../shared/sheet.js";
 import { Shell } from "../shared/shell.js";
@@ -182,23 +183,15 @@ class MixViewer {
     return `view.scores, view.d, view.hidden = ${list(model.get("scores"))}, ${model.get("d")}, ${list(model.get("hidden"))}`;
   }
 
-  /** As Python's exported.py names them. @returns {import("../shared/files.js").Numbers} */
   #numbers() {
     const [words, values, scores, d, hidden] = ["_words", "_values", "scores", "d", "hidden"].map((name) => this.model.get(name));
     const weights = weightsOf(scores, d, hidden);
-    const array = (means, numbers) => ({ axes: ["word"], means, values: numbers });
-    return {
-      arrays: {
-        score: array("q · k", scores),
-        hidden: array("whether the word is hidden", words.map((_, i) => hidden.includes(i))),
-        weight: array("softmax(score / √d) over what is not hidden", weights),
-        x: array("of the value", values.map(([x]) => x)),
-        y: array("of the value", values.map(([, y]) => y)),
-        mixture: { axes: ["coordinate"], means: "the values by their weights, summed", values: mixtureOf(weights, values) },
-      },
-      axes: { word: words, coordinate: ["x", "y"] },
-      chosen: { scores, d, hidden },
-    };
+    const of = (name, numbers) => [name, [["word"], numbers, sayMix(`is_${name}`)]];
+    const off = words.map((_, i) => hidden.includes(i));
+    return numbersOf({ word: words, coordinate: ["x", "y"] }, {
+      ...Object.fromEntries([of("score", scores), of("hidden", off), of("weight", weights), of("x", values.map(([x]) => x)), of("y", values.map(([, y]) => y))]),
+      mixture: [["coordinate"], mixtureOf(weights, values), sayMix("is_mixture")],
+    }, { chosen: { scores, d, hidden } });
   }
 
   /** The plot and the sentence as a picture. */

@@ -9,7 +9,7 @@ import numpy as np
 from ...hub.patches import Patches
 from ..marks.scene import Axis, Bars, Overlay, Panel, Scene, Thumbnails
 from ..shared.exports import Array, Numbers
-from .look import weight_of
+from .look import say, weight_of
 
 CELL = 6  # pixels of a patch, small
 MOST = 192  # heads beyond which those of the chosen layer are shown alone
@@ -59,14 +59,8 @@ def _numbers(patches: Patches, weights: np.ndarray) -> Numbers:
     places = [patches.place(i) or (np.nan, np.nan) for i in range(len(weights))]
     rows, columns = np.array(places, dtype=float).T
     found = [
-        Array(
-            "weight",
-            weights,
-            key,
-            "attention weight of the chosen position, rounded as it is shown",
-        ),
-        Array("row", rows, key, "of patches, counted from the top; NaN beside the picture"),
-        Array("column", columns, key, "of patches, counted from the left"),
+        Array(name, values, key, say(f"is_{name}"))
+        for name, values in (("weight", weights), ("row", rows), ("column", columns))
     ]
     table: dict[str, Any] = {"key": list(range(len(weights))), "key_token": list(patches.labels)}
     for name, side in (("row", 0), ("column", 1)):

@@ -18,7 +18,7 @@ import { Trials } from "../shared/trials.js";
 import { Waiting } from "../shared/waiting.js";
 import { messages, short } from "../shared/messages.js";
 import { greyed, largestPatch, patchPixels, PatchPicture } from "./picture.js";
-import { patchNumbers } from "./numbers.js";
+import { numbersOf } from "../shared/files.js";
 import patchMessages from "./messages.json" with { type: "json" };
 
 const sayPatch = messages(patchMessages);
@@ -43,7 +43,7 @@ export class PatchViewer {
       png: () => this.#png(),
       code: () => this.#code(),
       part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
-      numbers: () => patchNumbers(this.codes, this.grid),
+      numbers: () => this.#fileNumbers(),
     });
     this.link = linked(model, signal, (spot) => this.#hover(spot?.query ?? null, false));
     this.#build();
@@ -279,6 +279,18 @@ export class PatchViewer {
     const edits = this.model.get("_edits");
     if (edits.length) lines.push(`view.edits = [${edits.map(call).join(", ")}]`);
     return lines.join("\n");
+  }
+
+  #fileNumbers() {
+    const { codes, grid: { labels, start, rows, columns } } = this;
+    const place = (at) => (at >= start && at < start + rows * columns ? [Math.floor((at - start) / columns), (at - start) % columns] : []);
+    const found = numbersOf({ key: labels }, {
+      weight: [["key"], (at) => weightOf(codes[at]), sayPatch("is_weight")],
+      row: [["key"], (at) => place(at)[0], sayPatch("is_row")],
+      column: [["key"], (at) => place(at)[1], sayPatch("is_column")],
+    });
+    const lines = labels.map((label, at) => [at, label, ...["row", "column", "weight"].map((name) => found.arrays[name].values[at])]);
+    return { ...found, table: { header: ["key", "key_token", "row", "column", "weight"], rows: lines } };
   }
 
   #png() {

@@ -1,5 +1,6 @@
 // What is known of every cell: the estimates and exact numbers of both directions, as Python sends them.
 
+import { numbersOf } from "../shared/files.js";
 import { floatsOf } from "../shared/shell.js";
 import { fixed, messages } from "../shared/messages.js";
 import patchingMessages from "./messages.json" with { type: "json" };
@@ -149,6 +150,23 @@ export class Grids {
     if (!metric.alike) return Math.abs(metric.between);
     const all = this.cells(this.sites.map(({ site }) => site));
     return all.reduce((most, cell) => Math.max(most, Math.abs(this.value(cell)) || 0), 0) || 1;
+  }
+
+  /** @param {string} chosen the site on view @param {string[]} tokens at the columns of positions */
+  forFile(chosen, tokens) {
+    const [source, into] = this.metric.runs;
+    /** @type {Parameters<typeof numbersOf>[1]} */
+    const arrays = {};
+    /** @type {Record<string, any[]>} */
+    const axes = { position: tokens };
+    for (const { site, places, there } of [...this.sites].sort((a, b) => Number(b.site === chosen) - Number(a.site === chosen))) {
+      const axis = !this.isOfHeads(site) ? "position" : this.group(site) === 1 ? "head" : "key_value_head";
+      Object.assign(axes, { layer: [...there.keys()], ...(axis === "position" ? {} : { [axis]: [...Array(places).keys()] }) });
+      for (const way of /** @type {const} */ (["exact", "estimate"])) {
+        arrays[`${way}${site === chosen ? "" : `_${site}`}`] = [["layer", axis], (layer, place) => this[way]({ site, layer, place }), sayPatching("is_effect", { told: this.metric.told, site, source, into, way })];
+      }
+    }
+    return numbersOf(axes, arrays);
   }
 
   /** What this page measured itself. @param {string} direction @param {Place[]} cells @param {number[]} found */

@@ -70,15 +70,8 @@ def patching_scene(
     into, source = metric.runs[::-1]
     found = []
     for one in order:
-        meaning = (
-            f"change of the {metric.told} when {one} of the {source} run is put into the {into} one"
-        )
         more = "" if one == site else f"_{one}"
-        where = ("layer", axis(one))
-        found += [
-            Array(f"exact{more}", grids[one].exact, where, f"{meaning}, measured"),
-            Array(
-                f"estimate{more}", grids[one].estimate, where, f"{meaning}, by attribution patching"
-            ),
-        ]
+        for way, values in (("exact", grids[one].exact), ("estimate", grids[one].estimate)):
+            means = say("is_effect", told=metric.told, site=one, source=source, into=into, way=way)
+            found.append(Array(f"{way}{more}", values, ("layer", axis(one)), means))
     return Scene(title, sentence, [[panel(site)], *rows], Numbers(found, {"position": tokens}))

@@ -11,7 +11,6 @@ import { Waiting } from "../shared/waiting.js";
 import { Asking } from "./asking.js";
 import { Grids, sayPatching } from "./grids.js";
 import { Measuring } from "./measuring.js";
-import { patchingNumbers } from "./numbers.js";
 import { Prompts } from "./prompts.js";
 import { Sites } from "./sites.js";
 
@@ -29,7 +28,7 @@ export class PatchingViewer {
     this.shell = new Shell(model, root, signal, {
       draw: () => this.draw(), png: () => this.#png(), code: () => this.#code(), part: () => model.get("site"),
       copies: "Copy the Python that makes these grids, and the edit of the chosen cell",
-      numbers: () => patchingNumbers(this.grids, model.get("site"), this.#tokens()),
+      numbers: () => this.grids.forFile(model.get("site"), this.#tokens()),
     });
     /** @type {import("./measuring.js").Place | null} */
     this.pointed = null;

@@ -6,7 +6,7 @@ import { PositionControls } from "./controls.js";
 import { DistancePanel } from "./distances.js";
 import { element } from "../shared/dom.js";
 import { EncodingPanel } from "./encoding.js";
-import { positionNumbers } from "./export.js";
+import { numbersOf } from "../shared/files.js";
 import { heading } from "./parts.js";
 import { byDistance, changeOf, encodingOf, positionValues, sayPositions, schemeFacts } from "./scheme.js";
 import { known } from "./schemes.js";
@@ -36,7 +36,7 @@ export class PositionViewer {
       part: () => model.get("scheme"),
       png: () => this.png(),
       code: () => this.code(),
-      numbers: () => positionNumbers(this.now, this.change.pictures.map(({ caption }) => caption.textContent)),
+      numbers: () => this.#fileNumbers(),
     });
     this.controls = new PositionControls(this.shell);
     this.encoding = new EncodingPanel(this.shell, signal);
@@ -126,6 +126,26 @@ export class PositionViewer {
     this.root.dataset.shown = computed;
     this.root.dataset.largest = String(change.largest);
     this.root.dataset.selected = String(this.model.get("selected") ?? "");
+  }
+
+  /** A head's weights before and after the test; the curve by distance; the encoding. */
+  #fileNumbers() {
+    const { change: { pictures }, now: { change, curve, facts, map, scheme } } = this;
+    const { n, names, causal } = change;
+    /** @returns {[string[], (query: number, key: number) => any, string]} */
+    const weights = (part, i) => [["query", "key"], (query, key) => (causal && key > query ? null : change[part][query * n + key]), `attention weight, ${pictures[i].caption.textContent}`];
+    const [first] = curve.series;
+    const banded = Boolean(first?.band);
+    const lines = banded ? [first.y, first.band.low, first.band.high] : curve.series.map(({ y }) => y);
+    const axes = { query: names, key: names, distance: curve.x, ...(banded ? { line: ["mean", "least", "most"] } : { head: lines.map((_, head) => head) }) };
+    /** @type {Parameters<typeof numbersOf>[1]} */
+    const arrays = { before: weights("before", 0), after: weights("after", 1), by_distance: [[banded ? "line" : "head", "distance"], (at, i) => lines[at][i], `${curve.what}, by key − query in tokens`] };
+    if (map) {
+      const [row, column] = (map.what === "bias" ? ["query", "key"] : ["position", scheme.unit ?? "dimension"]).map((name) => `encoding ${name}`);
+      Object.assign(axes, { [row]: [...Array(map.rows).keys()], [column]: [...Array(map.columns).keys()] });
+      arrays.encoding = [[row, column], (at, i) => map.value(at, i), scheme.scale ?? scheme.title(facts)];
+    }
+    return numbersOf(axes, arrays);
   }
 
   code() {

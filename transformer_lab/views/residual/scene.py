@@ -50,7 +50,7 @@ def residual_scene(
     )  # fmt: skip
     after = ["start", *(f"layer {i}" for i in range(len(norms) - 1))]
     axes: dict[str, Sequence] = {"after": after, "position": list(tokens)}
-    arrays = [Array("length", norms, ("after", "position"), "L2 norm of the residual stream")]
+    arrays = [Array("length", norms, ("after", "position"), say("is_length"))]
     added: Mark = Note(notes["parts"])
     if shares is not None:
         added = Bars(
@@ -59,13 +59,9 @@ def residual_scene(
         )  # fmt: skip
         axes["part"] = list(shares.parts)
         where = ("part", "layer", "position")
-        what = (
-            "length of what a part adds, over the stream's",
-            "of what a part adds with the stream",
-        )
         arrays += [
-            Array("share", shares.share, where, what[0]),
-            Array("cosine", shares.cosine, where, what[1]),
+            Array("share", shares.share, where, say("is_share")),
+            Array("cosine", shares.cosine, where, say("is_cosine")),
         ]
     table: Mark = Note(say("no_lens", why=notes["lens"]))
     if lens is not None:
@@ -115,8 +111,8 @@ def _lens(
     words = np.array([[name for name, _ in line] for line in best], dtype=object)
     odds = np.array([[p for _, p in line] for line in best])
     arrays = [
-        Array("answer", found.answer_probability, where, "logit lens: probability of the answer"),
-        Array("likeliest", words, where, "logit lens: the likeliest token"),
-        Array("likeliest_probability", odds, where, "logit lens: its probability"),
+        Array("answer", found.answer_probability, where, say("is_answer")),
+        Array("likeliest", words, where, say("is_likeliest")),
+        Array("likeliest_probability", odds, where, say("is_likeliest_probability")),
     ]
     return matrix, [*arrays, list(found.positions)]

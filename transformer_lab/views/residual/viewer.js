@@ -13,7 +13,7 @@ import { NumberMap } from "../shared/number_map.js";
 import { Waiting } from "../shared/waiting.js";
 import { BlockTable } from "./blocks.js";
 import { lensColumns, LensStore, LensTable } from "./lens.js";
-import { residualNumbers } from "./numbers.js";
+import { numbersOf } from "../shared/files.js";
 import { residualPicture } from "./picture.js";
 import { around, messages, sizeText, SLOT } from "../shared/messages.js";
 import residualMessages from "./messages.json" with { type: "json" };
@@ -35,6 +35,8 @@ export function medianOf(values) {
  * @property {number[][]} cosines
  */
 
+const FILED_LENS = 12; // tokens of the lens in a file, as LENS_TOKENS in scene.py
+
 /** From which layer on an answer is the most likely, of the first row in which it is. @param {number} row @param {number} layers */
 const settledAt = (row, layers) => (row > layers ? null : row === layers ? "last" : row === 0 ? "start" : row - 1);
 
@@ -52,7 +54,7 @@ export class ResidualViewer {
       draw: () => this.draw(),
       png: () => residualPicture(this),
       code: () => this.#code(),
-      numbers: () => residualNumbers(this),
+      numbers: () => this.#fileNumbers(),
       linked: () => this.ask?.linked ?? {},
     });
     this.store = new LensStore(model, this.shell.requests);
@@ -144,6 +146,26 @@ export class ResidualViewer {
     const more = [kinds.length > 1 && `kind="${this.streamName}"`, this.model.get("_batch") && `batch=${this.model.get("_batch")}`];
     const call = ["trace", ...more.filter(Boolean)].join(", ");
     return `tl.circuits.stream_norms(${call})${this.chosen === null ? "" : `[:, ${this.chosen}]`}`;
+  }
+
+  async #fileNumbers() {
+    const { stream: { layers, tokens, parts, lens }, store, chosen, say } = this;
+    const [where, read] = [["part", "layer", "position"], ["after", "read"]];
+    /** @type {Record<string, any[]>} */
+    const axes = { after: ["start", ...Array.from({ length: layers }, (_, layer) => `layer ${layer}`)], position: tokens, part: parts, layer: [...Array(layers).keys()] };
+    /** @type {Parameters<typeof numbersOf>[1]} */
+    const arrays = { length: [["after", "position"], (row, at) => this.norm(row, at), say("is_length")] };
+    for (const i of parts.length ? /** @type {const} */ ([0, 1]) : []) arrays[["share", "cosine"][i]] = [where, (part, layer, token) => this.added(i, part, layer, token), say(["is_share", "is_cosine"][i])];
+    if (lens) {
+      const count = Math.min(FILED_LENS, tokens.length);
+      const first = chosen === null ? tokens.length - count : Math.max(0, Math.min(tokens.length - count, chosen - Math.floor(count / 2)));
+      await store.fetch(first, first + count).catch(() => {}); // a long page holds some tokens only
+      axes.read = Array.from({ length: count }, (_, at) => first + at);
+      arrays.answer = [read, (row, at) => store.answerProbability(row, first + at), say("is_answer")];
+      arrays.likeliest = [read, (row, at) => store.top(row, first + at)?.[0].name, say("is_likeliest")];
+      arrays.likeliest_probability = [read, (row, at) => store.top(row, first + at)?.[0].probability, say("is_likeliest_probability")];
+    }
+    return numbersOf(axes, arrays);
   }
 
   // ---- building -----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-// The curves of a run as numbers for a file, named as Python names them (exported.py).
+// The curves of a run as numbers for a file.
 
 import { nested, single } from "../shared/files.js";
 

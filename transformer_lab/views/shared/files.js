@@ -32,9 +32,6 @@ export function fileName({ view = "", model = "", part = "", text = "" }) {
   return [view, model, part, short].map(slugOf).filter(Boolean).join("-").toLowerCase() || "view";
 }
 
-/** A float as short as its 7 digits are; null for what is no number. @param {number} value */
-export const shortest = (value) => (Number.isFinite(value) ? Number(value.toPrecision(7)) : null);
-
 /** The shortest number of which 32 bits are the same; null for what is no number. @param {number} value */
 export function single(value) {
   if (!Number.isFinite(value)) return null;
@@ -54,6 +51,25 @@ export function single(value) {
  */
 export const nested = ([size, ...more], value) =>
   Array.from({ length: size }, (_, i) => (more.length ? nested(more, (...places) => value(i, ...places)) : value(i)));
+
+/**
+ * Numbers for a file from arrays as views have them.
+ * @param {Numbers["axes"]} axes what stands along them
+ * @param {Record<string, [string[], ArrayLike<any> | ((...places: number[]) => any), string]>} arrays axes of each, its values, one after
+ *   the other or by their places, and what they are
+ * @param {Partial<Numbers>} [more]
+ * @returns {Numbers}
+ */
+export function numbersOf(axes, arrays, more = {}) {
+  const whole = ([names, values, means]) => {
+    const known = names.map((axis) => axes[axis]?.length);
+    const sizes = known.map((size) => size ?? values.length / known.reduce((a, b) => a * (b ?? 1), 1));
+    const at = typeof values === "function" ? values : (...places) => values[places.reduce((sum, place, i) => sum * sizes[i] + place, 0)];
+    const plain = (value) => (typeof value === "number" ? single(value) : value ?? null);
+    return { axes: names, means, values: nested(sizes, (...places) => plain(at(...places))) };
+  };
+  return { axes, arrays: Object.fromEntries(Object.entries(arrays).map(([name, one]) => [name, whole(one)])), ...more };
+}
 
 /** Columns of a long table: a row for every place that holds something. @param {Numbers} numbers */
 export function tableOf({ arrays, axes, table }) {

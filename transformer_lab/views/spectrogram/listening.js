@@ -5,7 +5,7 @@ import { messages, NOTHING, quoted } from "../shared/messages.js";
 import soundMessages from "./messages.json" with { type: "json" };
 import { EVEN } from "../shared/map_sentences.js";
 
-const saySound = messages(soundMessages);
+export const saySound = messages(soundMessages);
 const WIDE = 4; // a stretch longer than this part of the sound is no place
 
 /**

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..marks.scene import Axis, Curve, Curves, Overlay, Panel, Scene, Thumbnails
 from ..shared.exports import Array, Numbers
-from .listening import time_words
+from .listening import say, time_words
 
 MOST = 192  # heads beyond which those of the chosen layer are shown alone
 SMALL = (72, 30)  # pixels of a small one
@@ -60,19 +60,11 @@ def sound_scene(
     every = Thumbnails(small, framed, picture=picture, fade=fade, layers=layers)
     panels = [[Panel(who, over)], [Panel("", weight)], [Panel("every head: layer ↓ head →", every)]]
     axes = {"seconds": seconds, "frame_seconds": [i * hop for i in range(frames)]}
-    head_means = "attention weight of each head"
     found = [
-        Array(
-            "weight",
-            weights.astype("f4"),
-            ("seconds",),
-            f"attention weight of the chosen word: {who}",
-        ),
-        Array("every_head", rows, ("layer", "head", "seconds"), head_means),
-        Array(
-            "spectrogram", features, ("band", "frame_seconds"), "log-mel, as the model was given it"
-        ),
-    ]
+        Array("weight", weights.astype("f4"), ("seconds",), say("is_weight", who=who)),
+        Array("every_head", rows, ("layer", "head", "seconds"), say("is_every_head")),
+        Array("spectrogram", features, ("band", "frame_seconds"), say("is_spectrogram", shades=False)),
+    ]  # fmt: skip
     return Scene(title, sentence, panels, Numbers(found, axes))
 
 

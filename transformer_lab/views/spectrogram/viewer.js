@@ -15,9 +15,9 @@ import { SmallHeads } from "../shared/small_heads.js";
 import { Trials } from "../shared/trials.js";
 import { Waiting } from "../shared/waiting.js";
 import { fixed, quoted, short } from "../shared/messages.js";
-import { soundNumbers } from "./numbers.js";
+import { numbersOf } from "../shared/files.js";
 import { blendSound, columnPixels, SoundPicture, weightColumns } from "./sound.js";
-import { editsCode, editsWords, halfOf, listenSentence, timeWords, whoWords } from "./listening.js";
+import { editsCode, editsWords, halfOf, listenSentence, timeWords, whoWords, saySound } from "./listening.js";
 
 const FADES = Array.from({ length: 21 }, (_, i) => i / 20);
 const HINT = "The bar marks the shortest time that holds half of the weight. Drag to choose a time, or use arrow keys, with Shift for a longer one.";
@@ -323,8 +323,20 @@ export class SpectrogramViewer {
 
   #numbers() {
     const { layer, head, mean } = this.at;
-    const { sound, weights, image } = this;
-    return soundNumbers({ sound, weights, image, row: (at, one) => this.#row(at, one), who: whoWords(layer, head, mean, sound.heads) });
+    const { sound: { heads, positions, step, hop, bins, frames, low, high }, weights, image } = this;
+    const canvas = new OffscreenCanvas(image.width, image.height);
+    const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    context.drawImage(image, 0, 0);
+    const pixels = context.getImageData(0, 0, image.width, image.height).data;
+    const loud = (band, frame) => low + (pixels[4 * ((bins - 1 - band) * frames + frame)] / 255) * (high - low);
+    const counted = (n, each = 1) => Array.from({ length: n }, (_, i) => i * each);
+    const rows = heads.map((_, at) => counted(Math.max(...heads)).map((one) => this.#row(at, one)));
+    const axes = { seconds: counted(positions, step), frame_seconds: counted(frames, hop), band: counted(bins), layer: counted(heads.length), head: counted(Math.max(...heads)) };
+    return numbersOf(axes, {
+      weight: [["seconds"], weights, saySound("is_weight", { who: whoWords(layer, head, mean, heads) })],
+      every_head: [["layer", "head", "seconds"], (at, one, position) => rows[at][one][position], saySound("is_every_head")],
+      spectrogram: [["band", "frame_seconds"], loud, saySound("is_spectrogram", { shades: true })],
+    });
   }
 
   #png() {

@@ -1,6 +1,7 @@
 // One score with its parts, as it comes from Python. The counterpart of data.py.
 
 import { bytesOf, typed } from "../shared/codecs.js";
+import { numbersOf } from "../shared/files.js";
 import { messages } from "../shared/messages.js";
 import whyMessages from "./messages.json" with { type: "json" };
 
@@ -38,6 +39,20 @@ export class WhyCell {
         table: take(split.shape[0] * split.shape[1]),
       };
     }
+  }
+
+  /** @param {string[]} tokens at the keys */
+  forFile(tokens) {
+    const { info } = this;
+    const d = ["dimension"];
+    /** @type {Parameters<typeof numbersOf>[1]} */
+    const arrays = { q: [d, this.q, sayWhy("is_q")], k: [d, this.k, sayWhy("is_k")], product: [d, this.products, sayWhy("is_product")], score: [["key"], this.scores, sayWhy("is_score")], weight: [["key"], this.weights, sayWhy("is_weight")] };
+    if (this.aboveProducts) arrays.product_above_mean = [d, this.aboveProducts, sayWhy("is_above")];
+    for (const [name, split] of Object.entries(this.splits)) {
+      for (const side of ["query", "key"]) arrays[`${name}_by_${side}_source`] = [[`${side}_source`], split[side], sayWhy("is_by", { name, side })];
+    }
+    const sources = Object.keys(this.splits).length ? { query_source: info.sources.query.names, key_source: info.sources.key.names } : {};
+    return numbersOf({ key: tokens.slice(0, info.keys), ...sources }, arrays);
   }
 
   /** The products on view: those of the score, or of what lies above the row's mean. */

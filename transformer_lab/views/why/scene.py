@@ -82,20 +82,20 @@ def _numbers(info: Mapping[str, Any], numbers: Mapping[str, Any], keys: Sequence
     """One score by dimension, the row that it stands in, and its parts by who wrote them."""
     d = ("dimension",)
     found = [
-        Array("q", numbers["q"], d, "the query, as it is multiplied"),
-        Array("k", numbers["k"], d, "the key, as it is multiplied"),
-        Array("product", numbers["products"], d, "q · k of a dimension, scaled; they sum to the score"),
-        Array("score", numbers["scores"], ("key",), "q · k of every key of the row, scaled; NaN: masked"),
-        Array("weight", numbers["weights"], ("key",), "softmax of the scores"),
-    ]  # fmt: skip
+        Array("q", numbers["q"], d, say("is_q")),
+        Array("k", numbers["k"], d, say("is_k")),
+        Array("product", numbers["products"], d, say("is_product")),
+        Array("score", numbers["scores"], ("key",), say("is_score")),
+        Array("weight", numbers["weights"], ("key",), say("is_weight")),
+    ]
     axes = {"key": list(keys)[: len(numbers["scores"])]}
     if info["mean"] is not None:
-        means = "the product, above the mean of the row"
-        found.append(Array("product_above_mean", numbers["above_products"], d, means))
+        above = numbers["above_products"]
+        found.append(Array("product_above_mean", above, d, say("is_above")))
     for name, split in numbers["splits"].items():
         for side in ("query", "key"):
             axis = f"{side}_source"
             axes[axis] = info["sources"][side]["names"]
-            means = f"{name}, by what wrote the {side}'s stream"
+            means = say("is_by", name=name, side=side)
             found.append(Array(f"{name}_by_{axis}", split[side], (axis,), means))
     return Numbers(found, axes)

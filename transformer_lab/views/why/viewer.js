@@ -11,7 +11,6 @@ import { linked } from "../shared/linked.js";
 import { sheet } from "../shared/sheet.js";
 import { Shell } from "../shared/shell.js";
 import { firstCell, largestBySize, sayWhy, WhyCell } from "./cell.js";
-import { whyNumbers } from "./numbers.js";
 import { RowPanel } from "./row.js";
 import { SourcePanel } from "./sources.js";
 import { Waterfall } from "./waterfall.js";
@@ -33,7 +32,7 @@ export class WhyViewer {
       part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
       png: () => this.#png(),
       code: () => this.#code(),
-      numbers: () => whyNumbers(this.cell, this.kind.key_tokens),
+      numbers: () => this.cell.forFile(this.kind.key_tokens),
       linked: () => this.ask?.linked ?? {},
     });
     /** @type {number | null} */
