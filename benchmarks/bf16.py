@@ -17,7 +17,7 @@ import torch
 
 import transformer_lab as tl
 from transformer_lab.optim import BF16_FROM, Modern, Muon, has_bf16_instructions, recipe
-from transformer_lab.training.machine import keep_freed_memory
+from transformer_lab.training.hardware import keep_freed_memory
 from transformer_lab.training.objective import CrossEntropy, evaluate
 from transformer_lab.training.precision import FASTER, TRIED
 

@@ -19,7 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import transformer_lab as tl
 from transformer_lab.optim import gains_by_bf16, recipe
-from transformer_lab.training.machine import keep_freed_memory
+from transformer_lab.training.hardware import keep_freed_memory
 from transformer_lab.training.objective import CrossEntropy
 
 from .report import Clock, at_least, machine

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import transformer_lab as tl
-from transformer_lab.training.machine import keep_freed_memory
+from transformer_lab.training.hardware import keep_freed_memory
 
 from .report import Clock, Row, at_least
 

@@ -10,7 +10,7 @@ from typing import Any
 import transformer_lab as tl
 
 # Public modules that define no names of their own; they are described where they are used.
-INTERNAL = ("hub",)
+INTERNAL = ("adapters",)
 HEAD = """# Reference
 
 Every public name, with its docstring. `import transformer_lab as tl` loads a name only when it is first

@@ -1,4 +1,4 @@
-"""The seam against PyTorch's own attention."""
+"""The attention interface against PyTorch's own attention."""
 
 from dataclasses import replace
 

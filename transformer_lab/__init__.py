@@ -37,10 +37,10 @@ _API = {
         "TrainingStopped": "training.loop",
         "Run": "training.run",
         "evaluate": "training.objective",
-        "accuracy": "training.marks",
-        "exact_match": "training.marks",
-        "bleu": "training.translations",
-        "Bleu": "training.translations",
+        "accuracy": "training.scores",
+        "exact_match": "training.scores",
+        "bleu": "training.bleu",
+        "Bleu": "training.bleu",
         "datasets": "datasets",
         "tokenizers": "tokenizers",
     },
@@ -54,33 +54,33 @@ _API = {
         "MemoryBudgetError": "tracing.maps",
         "generate": "writing",
         "heads": "heads",
-        "circuits": "circuits",
+        "circuits": "analysis.circuits",
         "probes": "heads.probes",
         "head_table": "heads.table",
         "HeadTable": "heads.table",
-        "grade_heads": "training.marks",
+        "grade_heads": "training.scores",
     },
     "touch": {
-        "edit": "edits.hanging",
-        "ablate": "edits.makers",
-        "knock_out": "edits.makers",
-        "scale": "edits.makers",
-        "patch": "edits.makers",
-        "skip": "edits.makers",
-        "steer": "edits.makers",
-        "mean_of": "edits.reference",
+        "edit": "edits.interventions",
+        "ablate": "edits.constructors",
+        "knock_out": "edits.constructors",
+        "scale": "edits.constructors",
+        "patch": "edits.constructors",
+        "skip": "edits.constructors",
+        "steer": "edits.constructors",
+        "mean_of": "edits.mean_activations",
     },
     "measure": {
         "sweep_heads": "edits.sweep",
         "sweep_groups": "edits.sweep",
         "sweep_edges": "edits.sweep",
         "estimate_effects": "edits.estimates",
-        "patching_grid": "desk.patching",
-        "path_patch": "desk.paths",
-        "edge_scores": "desk.edge_scores",
-        "circuit": "desk.edge_scores",
-        "Circuit": "desk.circuit_scores",
-        "study": "studies.running",
+        "patching_grid": "analysis.patching.patching_grid",
+        "path_patch": "analysis.patching.path_patching",
+        "edge_scores": "analysis.patching.edge_scores",
+        "circuit": "analysis.patching.edge_scores",
+        "Circuit": "analysis.patching.circuit_scores",
+        "study": "analysis.studies.run",
     },
     "show": {
         "explore": "exploring",
@@ -92,19 +92,19 @@ _API = {
     "save": {
         "save_model": "files.models",
         "load_model": "files.models",
-        "report": "reports.report",
+        "report": "analysis.reports.report",
         "pretrained": "pretrained",
     },
     "extend": {
+        "adapters": "adapters",
         "attend": "attention",
         "Attention": "attention",
         "AttentionCall": "attention",
         "Site": "attention",
         "Tap": "attention",
-        "Network": "hub.network",
-        "NamedNetwork": "hub.named",
-        "Output": "hub.network",
-        "hub": "hub",
+        "Network": "adapters.network",
+        "NamedNetwork": "adapters.named_network",
+        "Output": "adapters.network",
     },
 }
 _MODULES = {
@@ -116,47 +116,48 @@ _MODULES = {
     "views",
     "lessons",
     "pretrained",
-    "hub",
+    "adapters",
 }
 _NAMES = {name: module for names in _API.values() for name, module in names.items()}
 __all__ = [*_NAMES]  # type: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
-    from . import circuits, datasets, heads, hub, lessons, tokenizers, views
+    from . import adapters, datasets, heads, lessons, tokenizers, views
+    from .adapters.named_network import NamedNetwork
+    from .adapters.network import Network, Output
+    from .analysis import circuits
+    from .analysis.patching.circuit_scores import Circuit
+    from .analysis.patching.edge_scores import circuit, edge_scores
+    from .analysis.patching.patching_grid import patching_grid
+    from .analysis.patching.path_patching import path_patch
+    from .analysis.reports.report import report
+    from .analysis.studies.run import study
     from .attention import Attention, AttentionCall, Site, Tap, attend
     from .config import ModelConfig, RecurrentConfig
-    from .desk.circuit_scores import Circuit
-    from .desk.edge_scores import circuit, edge_scores
-    from .desk.patching import patching_grid
-    from .desk.paths import path_patch
+    from .edits.constructors import ablate, knock_out, patch, scale, skip, steer
     from .edits.estimates import estimate_effects
-    from .edits.hanging import edit
-    from .edits.makers import ablate, knock_out, patch, scale, skip, steer
-    from .edits.reference import mean_of
+    from .edits.interventions import edit
+    from .edits.mean_activations import mean_of
     from .edits.sweep import sweep_edges, sweep_groups, sweep_heads
     from .files.models import load_model, save_model
     from .heads import probes
     from .heads.table import HeadTable, head_table
-    from .hub.named import NamedNetwork
-    from .hub.network import Network, Output
     from .model import Transformer, pick_device
     from .pictures.image_model import ImageModel
     from .positions import ALiBi, Learned, NoPositions, Relative, Rotary, Sinusoidal
     from .readers import Classifier, PictureClassifier, SpanReader
     from .recurrent import Recurrent
-    from .reports.report import report
-    from .studies.running import study
     from .text_model import TextModel, shipped
     from .tracing.gradients import Logit
     from .tracing.maps import MemoryBudgetError
     from .tracing.running import trace
     from .tracing.trace import Trace
+    from .training.bleu import Bleu, bleu
     from .training.loop import TrainingStopped, train
-    from .training.marks import accuracy, exact_match, grade_heads
     from .training.objective import evaluate
     from .training.run import Run
+    from .training.scores import accuracy, exact_match, grade_heads
     from .training.state import Step
-    from .training.translations import Bleu, bleu
     from .views.measured import to_plotly
     from .views.runs.curves import compare_runs
 

@@ -1,4 +1,4 @@
-"""The seam: `attend` is the only place where attention is computed.
+"""The attention interface: `attend` is the only place where attention is computed.
 
 Self-, causal and cross-attention, our models and Hugging Face's, all come through it. With no
 tap it is PyTorch's fused kernel. A tap sees every call: it may record it (references only, no
@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .adapters.hooks import Taps
 from .cache import KVCache
 from .config import ModelConfig
-from .hub.hooks import Taps
 from .positions import PositionModule
 from .softmax import (
     RMSNorm,
@@ -75,7 +75,7 @@ class AttentionCall:
     part: above 0 for a later call that reads other values through the very same maps: each makes
     its part of z.
     d_value: how wide the values were, where they are not kept.
-    windows: where each window of a picture lies (a `hub.windows.Windows`), where attention is within
+    windows: where each window of a picture lies (a `adapters.windows.Windows`), where attention is within
     windows; such a call is its own class, whose maps are of the whole picture.
     """
 

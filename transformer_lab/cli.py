@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from . import __version__
+from .analysis.reports.commands import report
+from .analysis.studies.commands import study
 from .files.options import FilledPath, shortened, usage_in_one_line
 from .files.paths import in_line
 from .files.text_files import check_writable
-from .reports.commands import report
-from .studies.commands import study
 
 if TYPE_CHECKING:
     from .lessons.copying import Copies

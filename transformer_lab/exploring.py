@@ -60,7 +60,7 @@ def _reads(model: TextModel, text: str) -> bool:
 
 def is_at_hand(model: str) -> bool:
     """Whether a model of this name costs no download: it came along, is installed, or is a path."""
-    from .hub.loading import is_a_path
+    from .adapters.loading import is_a_path
     from .pretrained.wheels import PICTURES, WHEELS
 
     return model in ("shipped", *WHEELS, *PICTURES) or Path(model).is_dir() or is_a_path(model)

@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .adapters.interrupts import no_grad
 from .arguments import check, check_fields, shown
 from .attention import Tapped
 from .config import LARGEST_SIZE, ModelConfig, check_known, check_table
-from .hub.shield import no_grad
 from .model import Transformer
 
 POOLS = ("first", "mean")

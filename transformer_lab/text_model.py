@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .adapters.lookup import network_of
+from .adapters.network import Network
 from .arguments import check
 from .files.random_weights import caution
 from .files.resources import resource
 from .files.safefiles import read_json
-from .hub.network import Network
-from .hub.which import network_of
 from .model import pick_device
 from .tokenizers import SPECIAL, BPETokenizer, CharTokenizer, WordTokenizer, load_tokenizer
 from .tracing.gradients import as_logit
@@ -94,7 +94,7 @@ class TextModel:
 
     @classmethod
     def _from_hub(cls, name: str | Path, allow_missing: bool) -> TextModel:
-        from .hub.loading import load_text_model
+        from .adapters.loading import load_text_model
 
         model, tokenizer, shown = load_text_model(name, allow_missing=allow_missing)
         return cls(model, tokenizer, shown)
@@ -401,7 +401,7 @@ def shipped() -> TextModel:
 
 def _wrapped(tokenizer: Any) -> Any:
     if hasattr(tokenizer, "convert_ids_to_tokens"):
-        from .hub.tokenizer import HuggingFaceTokenizer
+        from .adapters.tokenizer import HuggingFaceTokenizer
 
         return HuggingFaceTokenizer(tokenizer)
     if not hasattr(tokenizer, "tokens"):

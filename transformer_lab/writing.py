@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .adapters.interrupts import evaluation_mode, no_grad
 from .arguments import check
 from .cache import KVCache
 from .graphs import analyses
-from .hub.shield import evaluation_mode, no_grad
 from .model import Transformer
 
 

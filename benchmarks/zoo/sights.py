@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from transformer_lab.hub.reading import PIXELS, placeholder
-from transformer_lab.hub.sounds import FEATURES, heard_by, sound_of
-from transformer_lab.hub.structure import parameters_of
+from transformer_lab.adapters.model_inputs import PIXELS, placeholder
+from transformer_lab.adapters.speech import FEATURES, heard_by, sound_of
+from transformer_lab.adapters.structure import parameters_of
 
 from .sizes import WIDTH
 

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 import transformer_lab as tl
-from transformer_lab.edits.hanging import tap_for
+from transformer_lab.adapters.lookup import network_of
+from transformer_lab.adapters.network import Inputs
+from transformer_lab.edits.interventions import tap_for
 from transformer_lab.graphs.check import check_graph, texts_of_lengths
 from transformer_lab.graphs.export import Graph, GraphError, answer_of, export_graph
 from transformer_lab.graphs.operations import running_with
-from transformer_lab.hub.network import Inputs
-from transformer_lab.hub.which import network_of
 
 from .building import Architecture, NotBuilt, build
 from .examine import Result, _quiet, told

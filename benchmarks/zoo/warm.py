@@ -11,7 +11,7 @@ import transformers.modeling_layers
 import transformers.modeling_utils
 import transformers.models.auto.modeling_auto  # noqa: F401
 
-import transformer_lab.edits.hanging
+import transformer_lab.edits.interventions
 import transformer_lab.edits.sweep
 import transformer_lab.tracing.running
 import transformer_lab.views.explorer.view

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser.fixtures import choose_head
-from transformer_lab.circuits import block_steps
+from transformer_lab.analysis.circuits import block_steps
 from transformer_lab.views import BlockView
 from transformer_lab.views.shared.messages import short
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from tests.adapters.families import ours, text, tiny
 from tests.browser.test_save_page import same_numbers
 from tests.factories import small
-from tests.hub.families import ours, text, tiny
 from transformer_lab.views import CompareView
 
 part = "[data-part={}]".format

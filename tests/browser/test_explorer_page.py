@@ -7,7 +7,7 @@ import torch
 
 import transformer_lab as tl
 from tests.browser.fixtures import choose_head
-from transformer_lab.edits import makers
+from transformer_lab.edits import constructors
 from transformer_lab.edits.kinds import Edit
 from transformer_lab.tokenizers import WordTokenizer
 from transformer_lab.views import Explorer, View
@@ -401,7 +401,7 @@ class Toy(Edit):
 def test_an_edit_of_a_kind_that_no_script_has_heard_of(open_page, shipped, monkeypatch):
     """It showed as "every token → everywhere cut", and without its arguments as Python."""
     known = ("layer", "head", "kind", "strength")
-    monkeypatch.setitem(makers._PLAIN, "toy", (lambda **v: Toy(**v), known))
+    monkeypatch.setitem(constructors._PLAIN, "toy", (lambda **v: Toy(**v), known))
     view = Explorer(shipped, CODE, layer=2, head=1)
     view.edits = [Toy(1, 2, strength=2.0), Toy(1, 2, strength=3.0)]
     page = open_page(view.to_html(effects=False, model=False))

@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 import transformer_lab as tl
+from tests.adapters import families
 from tests.browser.fixtures import choose_head
 from tests.factories import small
-from tests.hub import families
 from transformer_lab.views import HeadView
 
 part = "[data-part={}]".format

@@ -5,7 +5,7 @@ import torch
 
 import transformer_lab as tl
 from tests.missing import package
-from transformer_lab.circuits import block_share, logit_lens, stream_norms
+from transformer_lab.analysis.circuits import block_share, logit_lens, stream_norms
 from transformer_lab.views import ResidualView
 from transformer_lab.views.shared.messages import cosine, size
 

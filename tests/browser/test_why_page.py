@@ -6,7 +6,7 @@ import torch
 import transformer_lab as tl
 from tests.browser.fixtures import choose_head
 from tests.missing import package
-from transformer_lab.circuits import row_scores, score_by_dimension, score_by_source
+from transformer_lab.analysis.circuits import row_scores, score_by_dimension, score_by_source
 from transformer_lab.views import WhyView
 
 part = "[data-part={}]".format

@@ -6,12 +6,12 @@ import torch
 from torch.testing import assert_close
 
 import transformer_lab as tl
+from tests.adapters.families import T, ours, text, tiny
 from tests.edits.scenes import ARCHITECTURES, build, inputs, kinds, other_run
-from tests.hub.families import T, ours, text, tiny
 from tests.reference.test_hybrids import HYBRIDS, noisy
+from transformer_lab.adapters.lookup import network_of
+from transformer_lab.edits.edited_traces import Retraced
 from transformer_lab.edits.kinds import EditError
-from transformer_lab.edits.retraced import Retraced
-from transformer_lab.hub.which import network_of
 
 WIDTH = 32  # of every stream here
 FAMILIES = ["llama", "gemma2", "gpt_oss", "diffllama", "falcon", "squeezebert", "t5", "bart"]

@@ -7,8 +7,8 @@ import torch
 
 import transformer_lab as tl
 from tests.edits.scenes import build, inputs, other_run, reference
+from transformer_lab.edits.constructors import edit_from_dict
 from transformer_lab.edits.kinds import EditError
-from transformer_lab.edits.makers import edit_from_dict
 
 # -- how an edit is told ----------------------------------------------------------------------------
 

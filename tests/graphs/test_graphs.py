@@ -13,15 +13,15 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from tests.adapters.families import WINDOWS, tiny
 from tests.factories import small
-from tests.hub.families import WINDOWS, tiny
-from transformer_lab.edits.hanging import tap_for
+from transformer_lab.adapters.lookup import network_of
+from transformer_lab.adapters.network import Inputs
+from transformer_lab.edits.interventions import tap_for
 from transformer_lab.graphs import export
 from transformer_lab.graphs.check import check_graph
 from transformer_lab.graphs.export import Graph, GraphError, export_graph
 from transformer_lab.graphs.operations import running_with
-from transformer_lab.hub.network import Inputs
-from transformer_lab.hub.which import network_of
 
 RUN = Path(__file__).with_name("run_graph.mjs")
 ENGINE = Path(tl.__file__).parent / "views" / "engine"

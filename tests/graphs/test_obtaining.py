@@ -13,13 +13,13 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from tests.adapters.families import tiny
 from tests.factories import small
-from tests.hub.families import tiny
+from transformer_lab.adapters.lookup import network_of
+from transformer_lab.adapters.network import Inputs
 from transformer_lab.graphs import obtaining, process, store
 from transformer_lab.graphs.check import check_graph
 from transformer_lab.graphs.export import GraphError, export_graph
-from transformer_lab.hub.network import Inputs
-from transformer_lab.hub.which import network_of
 
 TEXT = Inputs(torch.arange(6)[None])
 ABOUT = "Exporting a model."

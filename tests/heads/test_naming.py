@@ -9,7 +9,8 @@ import torch
 import transformer_lab as tl
 from tests.factories import small
 from tests.missing import package
-from transformer_lab import circuits, heads
+from transformer_lab import heads
+from transformer_lab.analysis import circuits
 from transformer_lab.heads import evidence, naming
 from transformer_lab.heads.measures import MEASURES
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from tests.adapters import families
 from tests.factories import FRENCH, small, vision
-from tests.hub import families
 
 LENGTHS = (5, 9, 7)
 

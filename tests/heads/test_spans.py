@@ -5,8 +5,8 @@ import torch
 import transformers
 
 import transformer_lab as tl
+from tests.adapters.families import ours, text, tiny
 from tests.factories import FRENCH, WORDS, maps_only, small
-from tests.hub.families import ours, text, tiny
 
 
 @pytest.fixture(scope="module")

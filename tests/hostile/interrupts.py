@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 import transformer_lab as tl
-from transformer_lab.hub.hooks import NAMED, SESSION
+from transformer_lab.adapters.hooks import NAMED, SESSION
 from transformer_lab.tokenizers import WordTokenizer
 
 DROPPED = 5.0  # seconds after which an interrupt will not come any more

@@ -20,8 +20,8 @@ from tests.hostile.interrupts import (
     n_events,
 )
 from tests.missing import package
-from transformer_lab.hub.settings import quiet
-from transformer_lab.hub.shield import no_grad, sheltered, together
+from transformer_lab.adapters.interrupts import no_grad, sheltered, together
+from transformer_lab.adapters.settings import quiet
 
 EVENTS = 12  # of each operation with each model
 SLOW = {

@@ -9,8 +9,8 @@ from torch.testing import assert_close
 import transformer_lab as tl
 from tests.missing import package
 from tests.reference.test_parts import of
-from transformer_lab import circuits
-from transformer_lab.hub.sources import PartsError
+from transformer_lab.adapters.sources import PartsError
+from transformer_lab.analysis import circuits
 
 T = package("transformers")
 TOKENS = torch.tensor([[5, 6, 7, 8, 9, 5, 6]])

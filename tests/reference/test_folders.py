@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from transformer_lab.hub.loading import _auto_class
+from transformer_lab.adapters.loading import _auto_class
 from transformer_lab.pretrained import ConversionError
 from transformer_lab.pretrained.weights import load_hugging_face
 

@@ -7,8 +7,8 @@ import torch
 from torch.testing import assert_close
 
 import transformer_lab as tl
+from transformer_lab.adapters import attention_interface, structure
 from transformer_lab.edits.kinds import EditError
-from transformer_lab.hub import seam, structure
 
 MASKED = ["bert", "bert-bare", "roberta", "distilbert", "electra", "albert"]
 CAUSAL = ["gpt2", "llama", "qwen3", "mistral", "gpt-neox", "gemma2", "opt"]
@@ -135,7 +135,7 @@ def test_every_edit_changes_the_output_and_is_gone_afterwards(tiny, name):
                 during = output_of(model(**theirs), None)
             assert not torch.allclose(during, before, atol=1e-5), (kind, what)
             assert torch.equal(output_of(model(**theirs), None), before)
-    assert not model.__dict__.get(seam.SESSION)
+    assert not model.__dict__.get(attention_interface.SESSION)
 
 
 @THROUGH_THE_SEAM
@@ -205,7 +205,7 @@ def test_the_models_own_setting_comes_back_even_after_an_error(tiny, implementat
         model(torch.tensor([[1, 2, 3]]))
     handle.remove()
     assert model.config._attn_implementation == implementation
-    assert not any(seam.SESSION in m.__dict__ for m in model.modules())
+    assert not any(attention_interface.SESSION in m.__dict__ for m in model.modules())
     assert not any(m._forward_pre_hooks or m._forward_hooks for m in model.modules())
     tl.trace(model, torch.tensor([[1, 2, 3]]))
 
@@ -255,10 +255,10 @@ def test_values_are_weighted_by_the_models_own_output_projection(tiny):
                 return call
 
         text, keep = torch.randint(3, 90, (1, 9)), Keep()
-        seam.add_tap(model, keep)
+        attention_interface.add_tap(model, keep)
         with torch.no_grad():
             model(text)
-        seam.remove_tap(model, keep)
+        attention_interface.remove_tap(model, keep)
         trace = tl.trace(model, text)
         assert trace.value_note == "‖value · W_O‖"
         value = seen[1][0].repeat_interleave(4 // seen[1].shape[1], 0)

@@ -9,11 +9,11 @@ from torch.testing import assert_close
 
 import transformer_lab as tl
 from tests.missing import package
+from transformer_lab.adapters.hooks import copy_with_edits
+from transformer_lab.adapters.lookup import network_of
 from transformer_lab.edits.kinds import EditError
 from transformer_lab.heads import naming
 from transformer_lab.heads.measures import MEASURES
-from transformer_lab.hub.hooks import copy_with_edits
-from transformer_lab.hub.which import network_of
 from transformer_lab.tracing.trace import TraceError
 from transformer_lab.views.heads.data import HeadData
 

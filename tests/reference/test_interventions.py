@@ -10,10 +10,12 @@ import torch
 from torch.testing import assert_close
 
 import transformer_lab as tl
+from transformer_lab.adapters import attention_interface, structure
+from transformer_lab.adapters import model_inputs as reading
+from transformer_lab.adapters import module_lists as lists
+from transformer_lab.adapters.lookup import network_of
+from transformer_lab.adapters.network import Inputs
 from transformer_lab.edits.kinds import EditError
-from transformer_lab.hub import lists, reading, seam, structure
-from transformer_lab.hub.network import Inputs
-from transformer_lab.hub.which import network_of
 
 MASKED = ["bert", "bert-pretraining", "roberta", "distilbert", "electra", "albert"]
 CAUSAL = ["gpt2", "llama", "qwen3", "mistral", "gpt-neox", "gemma2", "opt"]
@@ -50,7 +52,7 @@ def kinds(model):
 
 def is_clean(model):
     return not any(
-        m._forward_hooks or m._forward_pre_hooks or seam.SESSION in m.__dict__ or "forward" in m.__dict__
+        m._forward_hooks or m._forward_pre_hooks or attention_interface.SESSION in m.__dict__ or "forward" in m.__dict__
         for m in model.modules()
     )  # fmt: skip
 

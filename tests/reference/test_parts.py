@@ -5,13 +5,13 @@ import torch
 from torch.testing import assert_close
 
 import transformer_lab as tl
+from tests.adapters import families
 from tests.factories import OwnLayer, OwnNetwork, own
-from tests.hub import families
 from tests.missing import package
 from tests.reference.conftest import _DECODER, _ENCODER, _IDS, _VOCAB
 from tests.reference.test_hybrids import HYBRIDS, noisy
-from transformer_lab.circuits import logit_attribution, score_by_source
-from transformer_lab.hub.sources import Parts, PartsError, Split
+from transformer_lab.adapters.sources import Parts, PartsError, Split
+from transformer_lab.analysis.circuits import logit_attribution, score_by_source
 from transformer_lab.tracing.trace import TraceError
 
 T = package("transformers")
@@ -241,7 +241,7 @@ def test_what_changed_since_the_trace_is_refused(tiny):
 
 def _fresh(trace):
     """The same trace, of which no parts are known yet."""
-    from transformer_lab.circuits import sources
+    from transformer_lab.analysis.circuits import sources
 
     sources._parts.pop(trace, None)
     return trace

@@ -1,4 +1,4 @@
-"""Models that read pixels: maps through the seam against the model's own, edits against hooks, and
+"""Models that read pixels: maps through the attention interface against the model's own, edits against hooks, and
 what is refused."""
 
 from typing import Any
@@ -11,8 +11,8 @@ from torch.testing import assert_close
 import transformer_lab as tl
 from tests.factories import bert
 from tests.missing import package
+from transformer_lab.adapters.patches import Patches
 from transformer_lab.edits.kinds import EditError
-from transformer_lab.hub.patches import Patches
 from transformer_lab.tracing.trace import TraceError
 
 T: Any = package("transformers")
@@ -127,7 +127,7 @@ def test_another_size_by_interpolation(eager):
 
 
 def without(model, layer, head, x):
-    """The answer with zeros in the place of what a head hands to W_O: by a hook, not by the seam."""
+    """The answer with zeros in the place of what a head hands to W_O: by a hook, not by the attention interface."""
     names = dict(model.named_modules())
     last = {"vit": "o_proj", "dinov2": "o_proj"}
     found = [m for n, m in names.items() if n.endswith(last["vit"])]

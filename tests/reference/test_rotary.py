@@ -8,7 +8,7 @@ import transformer_lab as tl
 from tests.missing import package
 from tests.reference.conftest import _DECODER, _IDS, _VOCAB
 from tests.reference.test_parts import of
-from transformer_lab.circuits import score_by_dimension
+from transformer_lab.analysis.circuits import score_by_dimension
 
 T = package("transformers")
 TOKENS = torch.tensor([[5, 6, 5, 6, 9, 5, 6]])  # 6 after 5, three times

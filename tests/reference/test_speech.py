@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 import transformer_lab as tl
 from tests.missing import package
-from transformer_lab.hub.sounds import FRAME_SECONDS, HERTZ
+from transformer_lab.adapters.speech import FRAME_SECONDS, HERTZ
 
 T: Any = package("transformers")
 
@@ -92,7 +92,7 @@ def test_frames_are_as_far_apart_as_the_feature_extractor_makes_them():
 
 
 def without(model, path, head, x):
-    """Logits with zeros in the place of what a head hands to W_O: by a hook, not by the seam."""
+    """Logits with zeros in the place of what a head hands to W_O: by a hook, not by the attention interface."""
 
     def zero(module, args):
         z = args[0].clone()

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 import transformer_lab as tl
 from tests.missing import package
-from transformer_lab.hub.patches import Patches
+from transformer_lab.adapters.patches import Patches
 from transformer_lab.views import PatchView
 
 T: Any = package("transformers")
@@ -216,7 +216,7 @@ def test_a_patch_is_where_it_is_said_to_be(name):
 
 
 def without(model, layer, head, given):
-    """Logits with zeros in the place of what a head hands to W_O: by a hook, not by the seam."""
+    """Logits with zeros in the place of what a head hands to W_O: by a hook, not by the attention interface."""
     paths = [
         n
         for n, _ in model.named_modules()
@@ -346,7 +346,7 @@ def test_a_picture_that_is_read_as_a_list_of_patches_is_put_together(name):
 def test_a_view_of_a_picture_that_is_not_there(monkeypatch):
     model, given = made("qwen2-vl")
     pixels, tokens = given.pop("pixel_values"), given.pop("tokens")
-    monkeypatch.setattr("transformer_lab.hub.placeholders.picture_of", lambda *_: None)
+    monkeypatch.setattr("transformer_lab.adapters.placeholders.picture_of", lambda *_: None)
     with pytest.raises(
         ValueError, match="patches one by one, and how they lie in a picture is not"
     ):

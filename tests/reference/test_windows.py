@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 import transformer_lab as tl
 from tests.missing import package
-from transformer_lab.hub.hooks import copy_with_edits
+from transformer_lab.adapters.hooks import copy_with_edits
 from transformer_lab.tracing import grid_bias
 from transformer_lab.tracing.maps import MemoryBudgetError
 from transformer_lab.views import HeadView, PatchView
@@ -259,7 +259,7 @@ def test_a_picture_that_shrinks_on_its_way_has_no_one_patch():
 
 @pytest.mark.badinput
 def test_windows_that_are_not_followed_are_refused(monkeypatch):
-    from transformer_lab.hub import windows
+    from transformer_lab.adapters import windows
 
     monkeypatch.setattr(windows, "MOVES", ())
     with pytest.raises(ValueError, match="not known which patches are in each of them"):

@@ -10,8 +10,8 @@ from torch.utils.checkpoint import checkpoint
 import transformer_lab as tl
 from tests.factories import OwnNetwork, own, small
 from tests.missing import package
-from transformer_lab.hub.network import Inputs
-from transformer_lab.hub.which import network_of
+from transformer_lab.adapters.lookup import network_of
+from transformer_lab.adapters.network import Inputs
 from transformer_lab.tracing.trace import TraceError
 
 TOKENS = torch.tensor([[5, 6, 7, 8, 9, 5], [0, 0, 11, 12, 13, 14]])

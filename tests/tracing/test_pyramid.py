@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 import transformer_lab as tl
+from tests.adapters.families import ours, text, tiny
 from tests.factories import maps_only, small
-from tests.hub.families import ours, text, tiny
 from transformer_lab.attention import AttentionCall, Cut
 from transformer_lab.tracing import pyramid as module
 from transformer_lab.tracing.pyramid import Pyramid

@@ -11,8 +11,8 @@ from torch.testing import assert_close
 import transformer_lab as tl
 from tests.factories import small
 from transformer_lab import ALiBi, Learned, MemoryBudgetError, Rotary, Tap
+from transformer_lab.adapters.lookup import network_of
 from transformer_lab.attention import AttentionCall, spread_heads
-from transformer_lab.hub.which import network_of
 from transformer_lab.tracing import recording
 from transformer_lab.tracing.maps import rows_told, thumbnail
 from transformer_lab.tracing.trace import TraceError

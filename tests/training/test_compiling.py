@@ -5,7 +5,7 @@ import torch
 
 import transformer_lab as tl
 from tests.factories import Counting, learner, weights
-from transformer_lab.training.machine import backend_for
+from transformer_lab.training.hardware import backend_for
 
 
 def model_of(make=tl.ModelConfig.modern, d_model=128, n_layers=4):

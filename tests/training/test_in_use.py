@@ -8,7 +8,7 @@ import pytest
 
 import transformer_lab as tl
 from tests.factories import Counting, learner
-from transformer_lab.training.in_use import ModelIsTraining, held_for_edits, is_training
+from transformer_lab.training.usage import ModelIsTraining, held_for_edits, is_training
 
 
 def test_marked_from_the_first_step_to_the_end_however_it_ends():

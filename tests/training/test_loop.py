@@ -16,8 +16,8 @@ from torch import nn
 
 import transformer_lab as tl
 from tests.factories import Counting, Watch, learner, weights
+from transformer_lab.training.hardware import threads_for
 from transformer_lab.training.loop import evaluate, train
-from transformer_lab.training.machine import threads_for
 from transformer_lab.training.objective import CrossEntropy
 
 # ---------------------------------------------------------------- learning

@@ -11,7 +11,7 @@ import pytest
 FAULTS = """
 import resource
 import torch
-from transformer_lab.training.machine import keep_freed_memory
+from transformer_lab.training.hardware import keep_freed_memory
 
 def step():
     blocks = [torch.ones(2**18) for _ in range(20)]  # 1 MiB each
@@ -50,7 +50,7 @@ def test_what_a_step_frees_is_kept_for_the_next():
 LARGE = """
 from pathlib import Path
 import torch
-from transformer_lab.training.machine import keep_freed_memory
+from transformer_lab.training.hardware import keep_freed_memory
 
 for times in (0, 1, 2):
     for _ in range(times):

@@ -6,7 +6,7 @@ import random
 import pytest
 
 import transformer_lab as tl
-from transformer_lab.training.translations import words_13a
+from transformer_lab.training.bleu import words_13a
 
 OURS = [
     "Ein Mann schläft auf dem Sofa.",

@@ -241,7 +241,7 @@ def test_a_revision_is_told_where_it_is_known():
     model.config = type("Config", (), {"_commit_hash": "a" * 40})()
     view = views.HeadView(tl.trace(small(), torch.arange(3)))
     assert view.to_dict()["computed"]["of"][0]["revision"] is None
-    assert tl.hub.which.revision_of(model) == "a" * 40
+    assert tl.adapters.lookup.revision_of(model) == "a" * 40
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from ..attention import AttentionCall, Site, Tap, rows_from_map
 from .calls import cut_from, real_keys
-from .hanging import EditTap
+from .interventions import EditTap
 from .kinds import KnockOut
 from .passes import Passes
 from .patching import OF_CALL, Patch
-from .swept import Swept
+from .sweep_target import SweepTarget
 
 ALIKE = 1e-4  # of the largest number: rows computed beside others may differ by rounding
 
@@ -43,7 +43,7 @@ class Cells:
 
     def __init__(
         self,
-        swept: Swept,
+        swept: SweepTarget,
         *,
         budget_mib: float = 128,
         states: bool = False,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..tracing.made import Made
+from ..tracing.provenance import Provenance
 from .kinds import Edit, EditError
 from .passes import Passes
 
@@ -44,7 +44,7 @@ class Sweep:
         estimated: whether they are estimates of one gradient pass, see `estimate_effects`.
         each: name -> fp32 [text, over the axes], `measures` of every text of a batch alone; empty with a
             measure of your own.
-        made: how it was made, see `tl.report`.
+        provenance: how it was made, see `tl.report`.
     """
 
     measures: dict[str, Tensor]
@@ -58,7 +58,7 @@ class Sweep:
     edits: tuple[tuple[Edit, ...], ...]
     estimated: bool = False
     each: dict[str, Tensor] = field(default_factory=dict, repr=False)
-    made: Made | None = field(default=None, repr=False)
+    provenance: Provenance | None = field(default=None, repr=False)
 
     @property
     def values(self) -> Tensor:

@@ -15,16 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..adapters.interrupts import together
+from ..adapters.linear import made_in_inference_mode
+from ..adapters.network import AdapterError, Output
 from ..attention import AttentionCall, Tap
-from ..hub.linear import made_in_inference_mode
-from ..hub.network import Output, SeamError
-from ..hub.shield import together
-from ..tracing.made import finding
+from ..tracing.provenance import finding
+from .constructors import ablate
 from .effects import Sweep, checked_token, of_each_text
-from .hanging import tapping, uncompiled
+from .interventions import tapping, uncompiled
 from .kinds import EditError
-from .makers import ablate
-from .swept import Swept
+from .sweep_target import SweepTarget
 
 MEASURES = ("log_prob", "probability")
 
@@ -71,7 +71,7 @@ def estimate_effects(
         raise EditError(
             f"measure must be one of {', '.join(MEASURES)} for an estimate, got {measure!r}"
         )
-    swept = Swept(model, tokens, target, mask, target_mask, kind, token, position, given)
+    swept = SweepTarget(model, tokens, target, mask, target_mask, kind, token, position, given)
     heads, n_heads = swept.heads, max(swept.heads)
     outputs = _Outputs(swept.kind)
     with together(torch.enable_grad()):
@@ -147,7 +147,7 @@ class _Outputs(Tap):
         return found
 
 
-def _clean(swept: Swept, outputs: _Outputs) -> tuple[Tensor, Tensor]:
+def _clean(swept: SweepTarget, outputs: _Outputs) -> tuple[Tensor, Tensor]:
     """Log-probabilities [text, vocab] in the graph, and where they stand [text]."""
     network = swept.network
     if torch.is_inference_mode_enabled() or made_in_inference_mode(network.module):
@@ -158,7 +158,7 @@ def _clean(swept: Swept, outputs: _Outputs) -> tuple[Tensor, Tensor]:
     try:
         with together(uncompiled(network), tapping(network, outputs)):
             given: Output = network.run(swept.inputs)
-    except SeamError as error:
+    except AdapterError as error:
         raise EditError(f"{network.name} cannot be edited: {error}") from error
     logits = given.answers if given.logits is None else given.logits
     if logits is None:

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..adapters.interrupts import no_grad, together
+from ..adapters.lookup import network_of
+from ..adapters.network import Inputs, Network
 from ..attention import Tap
-from ..hub.network import Inputs, Network
-from ..hub.shield import no_grad, together
-from ..hub.which import network_of
 from ..tracing.running import inputs_for
-from .hanging import tapping, uncompiled
-from .kept_blocks import KeptBlocks
+from .block_cache import KeptBlocks
+from .interventions import tapping, uncompiled
 from .kinds import EditError
 
 

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..tracing.made import finding
+from ..tracing.provenance import finding
 from .cells import Cells
+from .constructors import ablate, knock_out
 from .effects import LOGIT_MEASURES, Effect, Judge, LogitMeasure, Sweep
-from .hanging import tap_for
+from .interventions import tap_for
 from .kinds import EditError
-from .makers import ablate, knock_out
-from .swept import Swept
+from .sweep_target import SweepTarget
 
 __all__ = ["LOGIT_MEASURES", "Effect", "Sweep", "sweep_edges", "sweep_groups", "sweep_heads"]
 
@@ -71,7 +71,7 @@ def sweep_heads(
     Raises:
         EditError: for a model whose attention cannot be edited, or that predicts nothing.
     """
-    swept = Swept(model, tokens, target, mask, target_mask, kind, token, position, given)
+    swept = SweepTarget(model, tokens, target, mask, target_mask, kind, token, position, given)
     heads, n_heads = swept.heads, max(swept.heads)
     cells = [
         (ablate(layer, head, kind=kind, value=value),) if head < heads[layer] else ()
@@ -114,7 +114,7 @@ def sweep_groups(
     Raises:
         EditError: as `sweep_heads`, and for a group that names no head of the model.
     """
-    swept = Swept(model, tokens, target, mask, target_mask, kind, token, position, given)
+    swept = SweepTarget(model, tokens, target, mask, target_mask, kind, token, position, given)
     if groups is None:
         groups = {f"layer {i}": [(i, h) for h in range(n)] for i, n in enumerate(swept.heads) if n}
     if not isinstance(groups, Mapping):
@@ -165,7 +165,7 @@ def sweep_edges(
     Raises:
         EditError: as `sweep_heads`, and for a query that is not in the text.
     """
-    swept = Swept(model, tokens, target, mask, target_mask, kind, token, position, given)
+    swept = SweepTarget(model, tokens, target, mask, target_mask, kind, token, position, given)
     n_query, n_key = swept.n_tokens
     if isinstance(query, bool) or not isinstance(query, int) or not 0 <= query < n_query:
         raise EditError(f"query={query!r} is outside the {n_query} tokens (0 … {n_query - 1})")
@@ -175,7 +175,7 @@ def sweep_edges(
     return _run(swept, cells, {"key": swept.key_labels()}, measure, progress, budget_mib)
 
 
-def _run(swept: Swept, cells, labels, measure, progress, budget_mib) -> Sweep:
+def _run(swept: SweepTarget, cells, labels, measure, progress, budget_mib) -> Sweep:
     taps = [tuple(tap_for(swept.network, e) for e in cell) for cell in cells]
     own = callable(measure)
     runner = Cells(swept, budget_mib=budget_mib, states=own, whole=own)

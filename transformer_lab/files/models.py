@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..hub.shield import Mode, no_grad, together
-from ..hub.wrappers import bare
+from ..adapters.interrupts import Mode, no_grad, together
+from ..adapters.wrappers import bare
 from .checkpoints import FOLDER as CHECKPOINTS
 from .checkpoints import FORMAT, WEIGHTS, newest
 from .paths import check_folder, in_line

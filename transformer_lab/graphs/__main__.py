@@ -61,8 +61,8 @@ def _exported(request: dict[str, Any]) -> dict[str, Any]:
     _step("reading transformer_lab")
     import torch
 
-    from ..hub.network import Inputs
-    from ..hub.which import network_of
+    from ..adapters.lookup import network_of
+    from ..adapters.network import Inputs
     from .check import checked_graph
     from .store import digest_of, entry_of, structure_of
 
@@ -122,7 +122,7 @@ def _built(structure: dict[str, Any]) -> Any:
 
 def _unfilled() -> Any:
     """While open, weights are not filled with random numbers, which takes seconds; they get some after."""
-    from ..hub.shield import Mode
+    from ..adapters.interrupts import Mode
 
     class Unfilled(Mode):
         def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -151,8 +151,8 @@ def _class(name: str) -> Any:
 def _write_shipped() -> None:
     import torch
 
-    from ..hub.network import Inputs
-    from ..hub.which import network_of
+    from ..adapters.lookup import network_of
+    from ..adapters.network import Inputs
     from ..text_model import shipped
     from .check import checked_graph
     from .store import SHIPPED, entry_of, structure_of, write_shipped

@@ -7,16 +7,16 @@ from typing import Any
 
 from torch import Tensor
 
-from ..edits.hanging import tap_for
-from ..edits.makers import ablate
-from ..hub.network import Inputs, Network
-from ..hub.shield import no_grad
-from ..hub.which import network_of
+from ..adapters.interrupts import no_grad
+from ..adapters.lookup import network_of
+from ..adapters.network import Inputs, Network
+from ..edits.constructors import ablate
+from ..edits.interventions import tap_for
+from .attribution import with_written
 from .export import Graph, GraphError, answer_of, calls_of, export_graph
 from .layers import exported_name
 from .operations import running_with
 from .rows import TOLERANCE, apart, beyond_windows
-from .written import with_written
 
 
 def checked_graph(network: Network, inputs: Inputs) -> Graph:

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..adapters.hooks import hooked
+from ..adapters.interrupts import no_grad
+from ..adapters.network import AdapterError, Inputs, Network, Output
 from ..attention import AttentionCall, Site, Tap
-from ..hub.hooks import hooked
-from ..hub.network import Inputs, Network, Output, SeamError
-from ..hub.shield import no_grad
+from .as_data import clean, graph_as_data
 from .folding import folded
 from .layers import Stack, exported_name, lengthened, owners_of, shortened
-from .plain import clean, graph_as_data
 from .rows import TOLERANCE, Growth, apart, beyond_windows, growth_of, of_length, tail_of
 from .running import Program
 
@@ -85,7 +85,7 @@ class Graph:
             holds for one length.
         lacking: points of the stream that the model does not show, "kind.name", and why.
         pairs: of each layer whose queries positions turn, "kind/layer", the number of each dimension's
-            pair; see `Alone.pairs`.
+            pair; see `VectorProbe.pairs`.
         w_o: W_O of each layer of a kind, "kind/layer", as a view of a weight; none where no matrix
             alone follows the heads.
         tail: the node that answers are made from, each from its row of it; "" where they need more.
@@ -203,7 +203,7 @@ def _export(
                 return replace(graph, fixed="" if any_length else why)
             except GraphError:
                 raise
-            except SeamError as error:  # a stream that is not the text's: without its points
+            except AdapterError as error:  # a stream that is not the text's: without its points
                 why = why or str(error)
             except Exception as error:  # torch.export raises many kinds for a model it refuses
                 why = why or first_line(error)
@@ -298,7 +298,7 @@ def _exported(
         short: the model's first layers, which are exported in its place and repeated.
         least: tokens that a text has.
     """
-    from .walks import marking, pairs_of, parts_of, unmarked, walks_of
+    from .block_walks import marking, pairs_of, parts_of, unmarked, walks_of
 
     part, stacks = short or (network, [])
     tap, whole = _Exporting(), _Pass(part, tuple(given))
@@ -426,11 +426,11 @@ def _points(
             stack = "decoder" if kind == "cross" else kind
             try:
                 if name not in wanted:
-                    raise SeamError("it was not wanted")
+                    raise AdapterError("it was not wanted")
                 if why := network.refuses_stream([name], stack):
-                    raise SeamError(why)
+                    raise AdapterError(why)
                 hung.enter_context(network.changing_stream(tap, [name], stack, None))
-            except SeamError as error:
+            except AdapterError as error:
                 lacking[f"{kind}.{name}"] = str(error)
     return lacking
 

@@ -12,8 +12,8 @@ from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from . import operations  # noqa: F401  (registers the two operations)
+from .as_data import clean, graph_as_data
 from .export import Graph
-from .plain import clean, graph_as_data
 
 
 def function_graph(

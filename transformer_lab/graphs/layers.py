@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..adapters.hugging_face import HuggingFaceNetwork
+from ..adapters.lookup import network_of
+from ..adapters.network import Network
+from ..adapters.own_network import OurNetwork
 from ..attention import Site
-from ..hub.hugging_face import HuggingFaceNetwork
-from ..hub.network import Network
-from ..hub.ours import OurNetwork
-from ..hub.which import network_of
 from .running import names_in
 
 _LAYER = {

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..hub.hugging_face import HuggingFaceNetwork
-from ..hub.network import Inputs, Network
-from ..hub.ours import OurNetwork
+from ..adapters.hugging_face import HuggingFaceNetwork
+from ..adapters.network import Inputs, Network
+from ..adapters.own_network import OurNetwork
 from . import store
 from .check import agrees, checked_graph
 from .export import Graph, GraphError

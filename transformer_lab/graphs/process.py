@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..hub.shield import start_thread
+from ..adapters.interrupts import start_thread
 from .export import GraphError
 
 LIMIT = 900.0  # seconds after which an export is given up

@@ -25,11 +25,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..adapters.hugging_face import HuggingFaceNetwork
+from ..adapters.network import Network
 from ..files.models import describe
 from ..files.resources import cache_folder
 from ..files.safefiles import CheckpointError, committed, parse_json, read_bytes
-from ..hub.hugging_face import HuggingFaceNetwork
-from ..hub.network import Network
 from .export import Graph, View, Written
 from .folding import MOST as FOLDED
 from .rows import Growth
@@ -92,7 +92,7 @@ def digest_of(*parts: Any) -> str:
 def _code() -> str:
     """A digest of the code that makes a description: ours by its text, the rest by its version."""
     package = Path(__file__).parents[1]
-    own = [*package.glob("*.py"), *package.glob("hub/*.py"), *package.glob("graphs/*.py")]
+    own = [*package.glob("*.py"), *package.glob("adapters/*.py"), *package.glob("graphs/*.py")]
     digest = hashlib.sha256(torch.__version__.encode())
     with suppress(importlib.metadata.PackageNotFoundError):
         digest.update(importlib.metadata.version("transformers").encode())

@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..edits.hanging import edit, uncompiled
-from ..edits.makers import ablate
+from ..adapters.interrupts import no_grad, start_thread
+from ..adapters.lookup import network_of
+from ..adapters.network import Inputs, Network
+from ..edits.constructors import ablate
+from ..edits.interventions import edit, uncompiled
 from ..edits.passes import evaluated
-from ..hub.network import Inputs, Network
-from ..hub.shield import no_grad, start_thread
-from ..hub.which import network_of
 from ..tracing.trace import Trace
 from . import probes
 from .measures import MEASURES, Measure, TwoHops, maps, of_heads_there

@@ -30,8 +30,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..adapters.network import no_heads
 from ..edits.kinds import EditError
-from ..hub.network import no_heads
 from .evidence import BAR, Evidence, Scores, SwitchedOff
 from .measures import MEASURES
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..hub.which import network_of
-from ..hub.wrappers import unwrapped
+from ..adapters.lookup import network_of
+from ..adapters.wrappers import unwrapped
 from ..tracing.running import trace
 from ..tracing.trace import Trace
 

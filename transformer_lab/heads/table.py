@@ -10,15 +10,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..adapters.lookup import network_of
+from ..edits.constructors import ablate
 from ..edits.effects import Sweep
 from ..edits.estimates import estimate_effects
 from ..edits.kinds import Edit, EditError
-from ..edits.makers import ablate
 from ..edits.sweep import sweep_heads
 from ..files.tables import csv_text
 from ..files.text_files import write_text
-from ..hub.which import network_of
-from ..tracing.made import Made, finding
+from ..tracing.provenance import Provenance, finding
 from ..tracing.running import trace as traced
 from ..tracing.trace import Trace
 from .evidence import BAR
@@ -80,7 +80,7 @@ class HeadTable:
     about: str
     query: str = ""
     n_heads: int = 0
-    made: Made | None = field(default=None, repr=False)
+    provenance: Provenance | None = field(default=None, repr=False)
 
     def where(self, query: str) -> HeadTable:
         """The heads that are asked for: "punctuation", "layer > 10", "effect > .1", joined by "and".

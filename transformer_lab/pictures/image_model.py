@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..adapters.lookup import network_of
+from ..adapters.network import Network
 from ..files.pictures import Preparing, read_picture
 from ..files.random_weights import caution
-from ..hub.network import Network
-from ..hub.which import network_of
 from ..model import pick_device
 from ..tracing.running import trace
 from ..tracing.trace import Trace
@@ -69,7 +69,7 @@ class ImageModel:
             ValueError: for a damaged file, weights that are missing, left over, of another shape or
                 type, or not finite, or a model that reads no pictures.
         """
-        from ..hub.loading import load_image_model
+        from ..adapters.loading import load_image_model
 
         where = pick_device(device)
         model, processor, shown = load_image_model(name, allow_missing=allow_missing)

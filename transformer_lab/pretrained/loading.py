@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..hub.classes import saved_class
-from ..hub.which import hugging_face_of
+from ..adapters.classes import saved_class
+from ..adapters.lookup import hugging_face_of
 from ..model import Transformer
 from .bert import BERT
 from .conversion import ConversionError, Family, convert

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..hub.classes import family_of, shape_of
+from ..adapters.classes import family_of, shape_of
 from .conversion import ConversionError, some
 from .folder import AGAIN, Header, look_at
 

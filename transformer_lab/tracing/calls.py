@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..adapters.network import AdapterError, Layer, Network, no_heads
 from ..arguments import shown
 from ..attention import KINDS, AttentionCall
-from ..hub.network import Layer, Network, SeamError, no_heads
 from .maps import GivenMaps, padded, patterns_of, thumbnail, within_budget
 from .pyramid import Pyramid
 
@@ -320,7 +320,7 @@ class Calls:
         calls = self._calls[kind]
         try:
             told = () if self.network is None else self.network.layers(kind)
-        except SeamError:
+        except AdapterError:
             told = ()
         found = []
         for number in range(max(len(told), 1 + max(calls))):

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..adapters.hooks import hook
+from ..adapters.interrupts import sheltered, together
+from ..adapters.linear import made_in_inference_mode
+from ..adapters.network import AdapterError, ChangedError, Inputs, Network, Output
 from ..arguments import shown
 from ..attention import AttentionCall, Site
-from ..hub.hooks import hook
-from ..hub.linear import made_in_inference_mode
-from ..hub.network import ChangedError, Inputs, Network, Output, SeamError
-from ..hub.shield import sheltered, together
 from .maps import within_budget
 from .recording import PartsTap, Recorder, watching_parts
 
@@ -246,7 +246,7 @@ def recorded_with_gradients(
     """(recorder, output, gradients, the number) of one pass.
 
     Raises:
-        ValueError: for a model whose attention does not go through the seam, in inference mode, and
+        ValueError: for a model whose attention does not go through the attention interface, in inference mode, and
             as `scalar_of`.
         MemoryBudgetError: when the maps take more than the budget.
     """
@@ -265,12 +265,12 @@ def recorded_with_gradients(
             output = network.run(inputs)
             recorder.finish()
             if not recorder.calls:
-                raise SeamError(recorder.what_was_left_out() or "it made no call to it")
+                raise AdapterError(recorder.what_was_left_out() or "it made no call to it")
             total = scalar_of(of, output, inputs)
             gradients = recorder.gradients(total)
     except ChangedError:
         raise
-    except SeamError as error:
+    except AdapterError as error:
         raise ValueError(
             f"gradients cannot be computed for {network.name}: its attention does not go through "
             f"the attention interface ({error}), so its maps are in no graph"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..adapters.patches import Patches
 from ..attention import AttentionCall
-from ..hub.patches import Patches
 from ..softmax import as_slice, drop_axes, part_of
 from .maps import MemoryBudgetError
 

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..adapters.interrupts import sheltered
+from ..adapters.network import AdapterError, Inputs, Network
 from ..attention import KINDS, AttentionCall, Site, Tap
 from ..graphs import analyses
-from ..hub.network import Inputs, Network, SeamError
-from ..hub.shield import sheltered
 from ..softmax import spread_heads
 from .grid_bias import Biases
 
@@ -68,7 +68,7 @@ class Recorder(Tap):
                 self._more_values(site, call)
                 return call
             if site.layer in found:
-                raise SeamError(
+                raise AdapterError(
                     f"two attention calls both claim to be {site.kind}, layer {site.layer}; give "
                     "each module a tl.Site of its own"
                 )
@@ -176,7 +176,7 @@ def watching_parts(network: Network, recorder: Recorder, tap: Tap) -> Iterator[N
             for name in ("cross_out",) if kind == "cross" else ("attn_out", "mlp_out"):
                 try:
                     stack.enter_context(network.changing_stream(tap, [name], own, None))
-                except SeamError as error:
+                except AdapterError as error:
                     recorder.unknown[own, name] = str(error)
         yield
 

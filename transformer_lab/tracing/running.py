@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..adapters.interrupts import no_grad, together
+from ..adapters.lookup import network_of
+from ..adapters.network import NEEDS_TARGET, AdapterError, ChangedError, Inputs, Network, Output
+from ..adapters.patches import Patches
 from ..arguments import shown
 from ..attention import Site
-from ..hub.network import NEEDS_TARGET, ChangedError, Inputs, Network, Output, SeamError
-from ..hub.patches import Patches
-from ..hub.shield import no_grad, together
-from ..hub.which import network_of
 from .gradients import as_logit, recorded_with_gradients
 from .maps import GivenMaps
 from .recording import PartsTap, Recorder, watching_parts, what_to_keep
@@ -226,7 +226,7 @@ def _pictured(
 def _recorded(
     network: Network, inputs: Inputs, keep: str, parts: bool
 ) -> tuple[Recorder, Output, str | None]:
-    """What a pass did; where attention does not go through the seam, the model's own maps, and a
+    """What a pass did; where attention does not go through the attention interface, the model's own maps, and a
     note that says so."""
     recorder, reason = Recorder(network, keep, inputs), ""
     try:
@@ -243,7 +243,7 @@ def _recorded(
             return recorder, output, reason or None
     except ChangedError:
         raise
-    except SeamError as error:
+    except AdapterError as error:
         reason = str(error)
     reason = reason.rstrip(".") or "it made no call to it"
     recorder, output = _given(network, inputs, keep, reason)
@@ -258,7 +258,7 @@ def _given(network: Network, inputs: Inputs, keep: str, reason: str) -> tuple[Re
     recorder = Recorder(network, keep)
     try:
         output, maps = network.own_maps(inputs)
-    except SeamError as error:
+    except AdapterError as error:
         none = reason.startswith("no module of")
         what = f"has no attention to trace: {reason}" if none else f"cannot be traced: {reason}"
         raise ValueError(f"{network.name} {what}; and {error}") from None

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
+from ..adapters.linear import times_written
+from ..adapters.network import Network, no_heads
 from ..arguments import AtLeast, shown, wrong
 from ..attention import Site
-from ..hub.linear import times_written
-from ..hub.network import Network, no_heads
 from .calls import Calls, TraceError, take
 from .gradients import OF_HEADS
 from .maps import GivenMaps
@@ -34,7 +34,7 @@ class Trace(Calls):
         logits: of tokens, [batch, position, vocab]; `answers` of classes, [batch, class]. None where
             the model has no such head.
         scalar: the number that gradients are of, summed over the texts; None without gradients.
-        patches: where those of a picture stand (a `hub.patches.Patches`); None where there are
+        patches: where those of a picture stand (a `adapters.patches.Patches`); None where there are
             none, or it is not known.
     """
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from ..hub.shield import SigintHandler
+from ..adapters.interrupts import SigintHandler
 
 
 class TrainingStopped(Exception):

@@ -14,24 +14,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..adapters.interrupts import restore_modes
+from ..adapters.wrappers import bare
 from ..arguments import check_call
 from ..config import ModelConfig
 from ..files.paths import check_folder
 from ..files.rng import RandomState
-from ..hub.shield import restore_modes
-from ..hub.wrappers import bare
 from ..optim import Recipe, Schedule, recipe
 from . import distributed
 from .feed import feed
-from .in_use import use_of
-from .interrupt import Interrupts, TrainingStopped
-from .machine import (
+from .hardware import (
     backend_for,
     compiler_failed,
     keep_freed_memory,
     threads_for,
     warn_uncompiled,
 )
+from .interrupt import Interrupts, TrainingStopped
 from .objective import (
     NOTHING_TO_EVALUATE,
     CrossEntropy,
@@ -46,6 +45,7 @@ from .objective import (
 from .precision import precision_of, with_muon_precision
 from .run import Run
 from .state import Plan, Step, TrainState
+from .usage import use_of
 from .writer import Writer
 
 __all__ = ["Step", "TrainingStopped", "evaluate", "train"]

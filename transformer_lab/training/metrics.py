@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import shown, type_hints, wrong
-from ..files import lines
+from ..files import json_lines
 from .state import Step
 
 METRICS = "metrics.jsonl"
 
 
-class MetricsFile(lines.LinesFile):
+class MetricsFile(json_lines.LinesFile):
     """The file, opened for appending."""
 
     def append(self, *steps: Mapping[str, Any]) -> None:
@@ -25,7 +25,7 @@ class MetricsFile(lines.LinesFile):
 
 def whole_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Whole lines of a metrics file: where each ends, and what it says."""
-    return lines.whole_lines(path, _why_not)
+    return json_lines.whole_lines(path, _why_not)
 
 
 def _why_not(line: Mapping[str, Any]) -> str:
@@ -43,7 +43,7 @@ def _why_not(line: Mapping[str, Any]) -> str:
 def cut(path: Path, done: int) -> None:
     """Drop what was logged after step `done`, and a line that a kill cut short."""
     kept = takewhile(lambda found: found[1]["index"] <= done, whole_lines(path))
-    lines.cut_to(path, [end for end, _ in kept])
+    json_lines.cut_to(path, [end for end, _ in kept])
 
 
 def _finite(value: Any) -> Any:

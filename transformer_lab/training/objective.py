@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..adapters.interrupts import evaluation_mode, no_grad, sheltered
 from ..files.rng import own_randomness
-from ..hub.shield import evaluation_mode, no_grad, sheltered
 
 IGNORED = -100  # the target that no loss counts
 

@@ -17,7 +17,7 @@ from ..files.safefiles import CheckpointError
 from ..model import Transformer
 from ..optim import Modern, Recipe, gains_by_bf16, has_bf16_instructions
 from . import distributed
-from .machine import keep_freed_memory
+from .hardware import keep_freed_memory
 from .objective import CrossEntropy, to_device
 from .run import Run
 

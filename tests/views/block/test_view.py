@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 import transformer_lab as tl
 from tests.factories import WORDS, maps_only, small
-from transformer_lab.circuits import block_steps
+from transformer_lab.analysis.circuits import block_steps
 from transformer_lab.views import BlockView
 from transformer_lab.views.shared.messages import percent
 

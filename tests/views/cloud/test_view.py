@@ -9,8 +9,8 @@ import traitlets
 from torch.testing import assert_close
 
 import transformer_lab as tl
+from tests.adapters.families import tiny
 from tests.factories import maps_only, small
-from tests.hub.families import tiny
 from transformer_lab.softmax import spread_heads
 from transformer_lab.views import CloudView
 from transformer_lab.views.pages.export import page

@@ -10,7 +10,7 @@ import traitlets
 
 import transformer_lab as tl
 from tests.factories import WORDS, maps_only, small
-from transformer_lab.circuits import principal_components, random_cloud
+from transformer_lab.analysis.circuits import principal_components, random_cloud
 from transformer_lab.tracing.trace import TraceError
 from transformer_lab.views import EmbeddingView, ResidualView
 from transformer_lab.views.embeddings.data import kind_of

@@ -9,7 +9,7 @@ import torch
 
 import transformer_lab as tl
 from tests.factories import small
-from transformer_lab.edits.makers import edit_from_dict
+from transformer_lab.edits.constructors import edit_from_dict
 from transformer_lab.tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
 from transformer_lab.views.explorer.runs import Runs
 from transformer_lab.views.pages.carried import carried

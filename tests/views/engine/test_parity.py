@@ -11,11 +11,11 @@ import torch
 
 import transformer_lab as tl
 from tests.views.engine.cases import KINDS, SCHEMES, edits_of, models, patches_of
-from transformer_lab.edits.makers import edit_from_dict
+from transformer_lab.adapters.lookup import network_of
+from transformer_lab.adapters.network import Inputs
+from transformer_lab.edits.constructors import edit_from_dict
 from transformer_lab.files.safefiles import write_tensors
 from transformer_lab.graphs.export import export_graph
-from transformer_lab.hub.network import Inputs
-from transformer_lab.hub.which import network_of
 from transformer_lab.views.pages.carried import config_of
 from transformer_lab.views.shared.modules import VIEWS, join_modules
 

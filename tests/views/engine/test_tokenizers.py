@@ -14,7 +14,7 @@ from tokenizers import pre_tokenizers as cutters
 
 from tests.missing import package
 from transformer_lab import datasets
-from transformer_lab.hub.tokenizer import HuggingFaceTokenizer
+from transformer_lab.adapters.tokenizer import HuggingFaceTokenizer
 from transformer_lab.tokenizers import (
     AlphabetTokenizer,
     BPETokenizer,

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import transformer_lab as tl
-from tests.hub.families import tiny
+from tests.adapters.families import tiny
 from tests.views.engine.cases import models
+from transformer_lab.adapters.lookup import network_of
+from transformer_lab.adapters.network import Inputs
 from transformer_lab.files.safefiles import write_tensors
+from transformer_lab.graphs.attribution import with_written
 from transformer_lab.graphs.export import export_graph
-from transformer_lab.graphs.written import with_written
-from transformer_lab.hub.network import Inputs
-from transformer_lab.hub.which import network_of
 from transformer_lab.views import WhyView
 from transformer_lab.views.flow.data import FlowData, edits_of
 from transformer_lab.views.pages.carried import config_of

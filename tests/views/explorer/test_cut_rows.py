@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import transformer_lab as tl
-from tests.hub.families import ours, text, tiny
+from tests.adapters.families import ours, text, tiny
 
 JS = Path(__file__).parents[1] / "js" / "explorer_edits.test.mjs"
 

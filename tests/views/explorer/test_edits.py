@@ -33,10 +33,10 @@ class Toy(Edit):
 
 
 def test_a_kind_that_no_script_has_heard_of_has_words_code_and_an_identity(monkeypatch):
-    from transformer_lab.edits import makers
+    from transformer_lab.edits import constructors
 
     monkeypatch.setitem(
-        makers._PLAIN, "toy", (lambda **v: Toy(v.get("layer"), v.get("head"), v.get("kind"), strength=v["strength"]),
+        constructors._PLAIN, "toy", (lambda **v: Toy(v.get("layer"), v.get("head"), v.get("kind"), strength=v["strength"]),
         ("layer", "head", "kind", "strength")),
     )  # fmt: skip
     changes = Edits()

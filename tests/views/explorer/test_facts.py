@@ -9,7 +9,7 @@ import torch
 import transformer_lab as tl
 from tests.views.explorer.test_view import FRENCH, TEXT, text_model
 from transformer_lab.heads.measures import all_scores
-from transformer_lab.training.in_use import held_for_edits, is_wanted
+from transformer_lab.training.usage import held_for_edits, is_wanted
 from transformer_lab.views import Explorer
 from transformer_lab.views.explorer import background, facts, singles
 from transformer_lab.views.explorer.background import Background, Interrupted

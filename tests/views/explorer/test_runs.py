@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import transformer_lab as tl
-from tests.hub.families import tiny
+from tests.adapters.families import tiny
 from transformer_lab.tokenizers import WordTokenizer
 from transformer_lab.views import Explorer
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import transformer_lab as tl
-from tests.hub.families import tiny
+from tests.adapters.families import tiny
 from tests.views.explorer.test_view import TEXT, text_model
 from transformer_lab import TextModel
 from transformer_lab.tokenizers import WordTokenizer

@@ -5,7 +5,7 @@ import torch
 
 import transformer_lab as tl
 from tests.views.explorer.test_view import TEXT, text_model
-from transformer_lab.hub.which import network_of
+from transformer_lab.adapters.lookup import network_of
 from transformer_lab.tokenizers import BPETokenizer
 from transformer_lab.views import Explorer
 from transformer_lab.writing import Sampling, sampling_distribution

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 import transformer_lab as tl
 from tests.factories import small
-from transformer_lab.circuits import token_flow
+from transformer_lab.analysis.circuits import token_flow
 from transformer_lab.views import FlowView
 from transformer_lab.views.flow.data import flow_name, read_name
 from transformer_lab.views.shared.messages import messages

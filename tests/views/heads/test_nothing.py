@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import transformer_lab as tl
-from tests.hub.families import ours, text, tiny
+from tests.adapters.families import ours, text, tiny
 from transformer_lab.training.snapshots import trace_of_maps
 from transformer_lab.views.heads.data import HeadData
 from transformer_lab.views.heads.heads import Heads

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import transformer_lab as tl
+from tests.adapters.families import ours, text, tiny
 from tests.factories import small
-from tests.hub.families import ours, text, tiny
 from transformer_lab.views import HeadView, PatchView
 from transformer_lab.views.heads.scene import shown_map
 

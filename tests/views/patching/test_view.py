@@ -10,7 +10,7 @@ import torch
 from torch.testing import assert_close
 
 import transformer_lab as tl
-from tests.desk.scenes import CLEAN, CORRUPTED, PAIR, llama
+from tests.analysis.patching.scenes import CLEAN, CORRUPTED, PAIR, llama
 from tests.factories import small
 from transformer_lab.edits.kinds import EditError
 from transformer_lab.tokenizers import WordTokenizer

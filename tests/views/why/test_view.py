@@ -10,7 +10,7 @@ from torch.testing import assert_close
 import transformer_lab as tl
 from tests.factories import maps_only
 from tests.missing import package
-from transformer_lab.circuits import row_scores, score_by_dimension, score_by_source
+from transformer_lab.analysis.circuits import row_scores, score_by_dimension, score_by_source
 from transformer_lab.views import WhyView
 from transformer_lab.views.shared.messages import messages
 from transformer_lab.views.why.view import numbers_of

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from transformer_lab.config import ModelConfig
-from transformer_lab.edits.hanging import edit
-from transformer_lab.edits.makers import knock_out
+from transformer_lab.edits.constructors import knock_out
+from transformer_lab.edits.interventions import edit
 from transformer_lab.lessons.graders.base import Case, Grader
 from transformer_lab.lessons.solutions import lesson_12 as solutions
 from transformer_lab.model import Transformer

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ...circuits import logit_lens
-from ...circuits.block_walk import BlockSteps, block_steps
-from ...circuits.sources import inputs_of
-from ...edits.hanging import edit
-from ...edits.makers import ablate
-from ...hub.shield import no_grad, together
+from ...adapters.interrupts import no_grad, together
+from ...analysis.circuits import logit_lens
+from ...analysis.circuits.block_walk import BlockSteps, block_steps
+from ...analysis.circuits.sources import inputs_of
+from ...edits.constructors import ablate
+from ...edits.interventions import edit
 from ...tracing.trace import TraceError
 from ..shared.codecs import pack_floats, shown_text, shown_token
 from .stages import Around, Keys, Stage, shown_keys, stages_of

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...circuits.block_walk import BlockSteps
+from ...analysis.circuits.block_walk import BlockSteps
 from ..shared.messages import messages
 
 say = messages("block")

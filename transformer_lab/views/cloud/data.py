@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...circuits.score_parts import checked_call
+from ...analysis.circuits.score_parts import checked_call
 from ...softmax import spread_heads
 from ...tracing.trace import TraceError
 

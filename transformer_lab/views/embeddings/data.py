@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ...circuits.components import Components, principal_components, random_cloud
+from ...analysis.circuits.principal_components import Components, principal_components, random_cloud
 from ..shared.codecs import pack_floats, shown_text, shown_token
 
 if TYPE_CHECKING:

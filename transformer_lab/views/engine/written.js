@@ -1,5 +1,5 @@
 // Who wrote what: the flow to a logit, and a score by who wrote the query's and the key's stream. The numbers
-// are those of two graphs that the page carries: see graphs/written.py.
+// are those of two graphs that the page carries: see graphs/attribution.py.
 
 import { logProbabilities } from "./predictions.js";
 import { likeliest, matrix } from "./tensors.js";

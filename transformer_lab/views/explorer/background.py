@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ...hub.shield import uninterrupted
-from ...training.in_use import ModelIsTraining, idle_for, is_wanted
+from ...adapters.interrupts import uninterrupted
+from ...training.usage import ModelIsTraining, idle_for, is_wanted
 
 REST = 0.4  # seconds after a click in which its result is painted, and nothing else is begun
 AGAIN = 0.1  # seconds until what was interrupted is tried again

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ...edits.hanging import default_kind
+from ...edits.constructors import edit_from_dict
+from ...edits.interventions import default_kind
 from ...edits.kinds import Edit, EditError
-from ...edits.makers import edit_from_dict
 from ..shared.map_sentences import without_head
 from ..shared.messages import messages, quoted
 

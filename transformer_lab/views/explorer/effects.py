@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from ...training.in_use import is_training
+from ...training.usage import is_training
 from ..heads.heads import Place, name_of
 from ..pages.export import Block
 from ..shared.map_sentences import long_time, without_head

@@ -10,7 +10,7 @@ import torch
 import traitlets as t
 
 from ...heads.measures import MEASURES, all_scores
-from ...training.in_use import ModelIsTraining
+from ...training.usage import ModelIsTraining
 from ..heads.heads import Place, name_of
 from ..shared.base import one_line
 from ..shared.messages import change_text

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ...edits.hanging import edit
+from ...edits.constructors import ablate
+from ...edits.edited_traces import Retraced
+from ...edits.interventions import edit
 from ...edits.kinds import Edit
-from ...edits.makers import ablate
-from ...edits.retraced import Retraced
 from ...graphs import analyses
-from ...training.in_use import held_for_edits
+from ...training.usage import held_for_edits
 from ..shared.codecs import shown_token
 from ..shared.messages import messages, percent
 from ..shared.weights import weights_mark

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import torch
 
 from ...edits.cells import Cells
+from ...edits.constructors import ablate
 from ...edits.estimates import estimate_effects
-from ...edits.hanging import tap_for
+from ...edits.interventions import tap_for
 from ...edits.kinds import EditError
-from ...edits.makers import ablate
-from ...edits.swept import Swept
-from ...training.in_use import held_for_edits
+from ...edits.sweep_target import SweepTarget
+from ...training.usage import held_for_edits
 from ..heads.heads import Place
 from .background import Interrupted
 from .runs import Reading, Runs
@@ -76,7 +76,7 @@ class Singles:
         found = self._cells.get(kind)
         if found is None:
             reading = self.reading
-            swept = Swept(
+            swept = SweepTarget(
                 self.runs.quiet(reading.version), reading.ids, reading.target_ids, None, None, kind,
                 None, self.position, {},
             )  # fmt: skip

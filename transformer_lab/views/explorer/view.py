@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
-from ...edits.hanging import default_kind
+from ...adapters.interrupts import start_thread, taken
+from ...edits.interventions import default_kind
 from ...edits.kinds import Edit
-from ...hub.shield import start_thread, taken
-from ...training.in_use import ModelIsTraining
+from ...training.usage import ModelIsTraining
 from ..heads.heads import Heads, Place, map_sentence, name_of, place_of
 from ..heads.pins import PinTraits
 from ..heads.scene import PinnedMap, ShownHead

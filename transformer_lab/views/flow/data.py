@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ...circuits.sources import inputs_of
-from ...circuits.token_flow import TokenFlow, token_flow
-from ...edits.hanging import edit
+from ...analysis.circuits.sources import inputs_of
+from ...analysis.circuits.token_flow import TokenFlow, token_flow
+from ...edits.constructors import knock_out
+from ...edits.interventions import edit
 from ...edits.kinds import Edit
-from ...edits.makers import knock_out
 from ...tracing.running import trace as traced
 from ..shared.codecs import pack_floats, shown_token
 

@@ -21,7 +21,7 @@ from .scene import flow_scene
 say = messages("flow")
 
 if TYPE_CHECKING:
-    from ...desk.circuit_scores import Circuit
+    from ...analysis.patching.circuit_scores import Circuit
     from ...tracing.trace import Trace
     from ..marks.scene import Scene
 

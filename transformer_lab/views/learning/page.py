@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from ...adapters.lookup import network_of
+from ...adapters.network import Inputs
 from ...config import ModelConfig
 from ...graphs.check import check_graph
 from ...graphs.export import export_graph
 from ...graphs.training import answers_graph, initial_draws, right_graph, update_graph
-from ...hub.network import Inputs
-from ...hub.which import network_of
 from ...model import Transformer
 from ...optim import AdamW
 from ...training.objective import IGNORED

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ...adapters.lookup import hugging_face_of, network_of
+from ...adapters.network import Inputs, Network
+from ...graphs.block_walks import NAME
 from ...graphs.export import Graph, Written, calls_of
 from ...graphs.obtaining import at_hand, graph_of_model
-from ...graphs.walks import NAME
-from ...hub.network import Inputs, Network
-from ...hub.which import hugging_face_of, network_of
 from ...model import Transformer
 from ..shared.modules import VIEWS, join_modules
 from .commons import ENGINE, MODEL

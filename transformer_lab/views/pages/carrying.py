@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.utils.parametrize import is_parametrized
 
+from ...adapters.interrupts import no_grad
 from ...files.models import model_tensors
 from ...graphs.process import ExportFailed
-from ...hub.shield import no_grad
 from .carried import Carried, carried, is_ours, why_no_other_text, why_not
 from .precision import BITS, check_precision, packed_size
 

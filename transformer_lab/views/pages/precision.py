@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ...adapters.interrupts import no_grad
+from ...adapters.lookup import network_of
+from ...adapters.network import Inputs
 from ...graphs.export import answer_of
-from ...hub.network import Inputs
-from ...hub.shield import no_grad
-from ...hub.which import network_of
 
 if TYPE_CHECKING:
     from ...text_model import TextModel

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ...hub.tokenizer import HuggingFaceTokenizer
+from ...adapters.tokenizer import HuggingFaceTokenizer
 from ...tokenizers import BPETokenizer, CharTokenizer, WordTokenizer
 
 # Of a Hugging Face tokenizer, what views/engine/tokenizers/hugging_face.js knows.

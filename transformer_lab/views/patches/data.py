@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...adapters.lookup import network_of
+from ...adapters.network import Inputs, Network
 from ...heads.pictures import patch_distance
-from ...hub.network import Inputs, Network
-from ...hub.which import network_of
 from ...tracing.packing import pack_weights
 from ...tracing.running import trace
 from ...tracing.trace import Trace

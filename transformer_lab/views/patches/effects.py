@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...hub.network import Inputs, Output
+from ...adapters.network import Inputs, Output
 from ..shared.codecs import shown_text
 from ..shared.passes import Effect, Passes, changed
 from .data import Seen

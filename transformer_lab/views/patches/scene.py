@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...hub.patches import Patches
+from ...adapters.patches import Patches
 from ..marks.scene import Axis, Bars, Overlay, Panel, Scene, Thumbnails
 from ..shared.exports import Array, Numbers
 from .look import say, weight_of

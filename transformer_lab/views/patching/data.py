@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from ...analysis.patching.patching_grid import WAYS, desk_of
+from ...analysis.patching.prompt_pair import DIRECTIONS, Pair
+from ...analysis.patching.results import PatchingGrid, PatchingGrids
 from ...attention import Tap
-from ...desk.grid import PatchingGrid, PatchingGrids
-from ...desk.pair import DIRECTIONS, Pair
-from ...desk.patching import WAYS, desk_of
 from ...edits.kinds import EditError
 from ...text_model import TextModel
 from ...tracing.trace import Trace

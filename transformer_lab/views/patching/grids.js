@@ -6,11 +6,11 @@ import { fixed, messages } from "../shared/messages.js";
 import patchingMessages from "./messages.json" with { type: "json" };
 
 export const sayPatching = messages(patchingMessages);
-const ALIKE = 1e-6; // of the larger metric, as in desk/grid.py
+const ALIKE = 1e-6; // of the larger metric, as in analysis/patching/results.py
 // Toward the other run, and away from it.
 const EFFECTS = { denoising: ["restores", "further"], noising: ["removes", "opposes"] };
 const OF_HEADS = ["z", "q", "k", "v", "pattern"];
-const DIRECTIONS = ["denoising", "noising"]; // as in desk/pair.py
+const DIRECTIONS = ["denoising", "noising"]; // as in analysis/patching/prompt_pair.py
 
 /** @typedef {import("./measuring.js").Place} Place */
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ...desk.grid import CLOSE
+from ...analysis.patching.results import CLOSE
 from ..shared.messages import fixed, messages
 
 say = messages("patching")

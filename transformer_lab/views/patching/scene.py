@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...desk.grid import PatchingGrid
+from ...analysis.patching.results import PatchingGrid
 from ...edits.sites import OF_HEADS
 from ..marks.scene import Axis, Matrix, Panel, Scene
 from ..shared.exports import Array, Numbers

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets as t
 
-from ...desk.grid import Cell, PatchingGrid, PatchingGrids
-from ...desk.pair import DIRECTIONS
+from ...analysis.patching.prompt_pair import DIRECTIONS
+from ...analysis.patching.results import Cell, PatchingGrid, PatchingGrids
 from ...edits.kinds import EditError
 from ...edits.sites import OF_HEADS
 from ...text_model import TextModel

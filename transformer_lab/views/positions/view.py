@@ -9,8 +9,8 @@ import torch
 import traitlets as t
 from torch import Tensor
 
-from ...hub.which import transformer_of
-from ...hub.wrappers import unwrapped
+from ...adapters.lookup import transformer_of
+from ...adapters.wrappers import unwrapped
 from ...model import Transformer
 from ...positions import SCHEMES, alibi_slopes, scheme
 from ..shared.base import css, esm

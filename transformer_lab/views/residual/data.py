@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...circuits import BlockShare, LogitLens, block_share, logit_lens, stream_norms, unembedding
+from ...analysis.circuits import (
+    BlockShare,
+    LogitLens,
+    block_share,
+    logit_lens,
+    stream_norms,
+    unembedding,
+)
 from ...tracing.trace import TraceError
 from ..shared.codecs import pack_floats, shown_text, shown_token
 

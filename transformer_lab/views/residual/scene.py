@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
-from ...circuits import BlockShare, LogitLens
+from ...analysis.circuits import BlockShare, LogitLens
 from ..marks.scene import Axis, Bars, Mark, Matrix, Note, Panel, Scene
 from ..shared.codecs import shown_token
 from ..shared.exports import Array, Numbers

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...adapters.lookup import revision_of
 from ...files.tables import csv_pieces
 from ...files.text_files import write_bytes
-from ...hub.which import revision_of
 from .codecs import shown_text
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import torch
 import traitlets as t
 from torch import Tensor
 
-from ...edits.hanging import editable, tap_for
+from ...adapters.network import Network
+from ...edits.constructors import edit_from_dict
+from ...edits.interventions import editable, tap_for
 from ...edits.kinds import Edit, EditError
-from ...edits.makers import edit_from_dict
-from ...hub.network import Network
 from ..pages.export import Block
 from .map_sentences import long_time
 from .selection import SelectionView
@@ -128,7 +128,7 @@ class OverlayView(SelectionView):
         slow = effects is None and self._too_slow()
         if self._effects is None or effects is False or slow:
             return
-        # A model whose attention does not go through the seam is looked at, not edited.
+        # A model whose attention does not go through the attention interface is looked at, not edited.
         with contextlib.suppress(EditError):
             values = self._every_plain()
             yield Block("every", {"values": values}, [])

@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
-from ...edits.hanging import edit
+from ...adapters.interrupts import no_grad
+from ...adapters.network import Inputs, Network, Output
+from ...edits.constructors import ablate
+from ...edits.interventions import edit
 from ...edits.kinds import Edit
-from ...edits.makers import ablate
-from ...hub.network import Inputs, Network, Output
-from ...hub.shield import no_grad
 from ...tracing.trace import Trace
 from .map_sentences import moved
 from .messages import change_text, short

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ...hub.shield import no_grad
+from ...adapters.interrupts import no_grad
 
 
 @no_grad()

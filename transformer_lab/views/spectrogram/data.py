@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...hub.hearing import frames_of, tokenizer_of, written_ids
-from ...hub.network import Inputs, Network, Output
-from ...hub.sounds import FEATURES, Sound, band_hertz, sound_of
-from ...hub.which import network_of
+from ...adapters.lookup import network_of
+from ...adapters.network import Inputs, Network, Output
+from ...adapters.speech import FEATURES, Sound, band_hertz, sound_of
+from ...adapters.speech_pipeline import frames_of, tokenizer_of, written_ids
 from ...tracing.running import token_ids, trace
 from ...tracing.trace import Trace
 from ..shared.codecs import shown_token

@@ -9,7 +9,7 @@ import numpy as np
 import traitlets as t
 from torch import Tensor
 
-from ...hub.sounds import FRAME_SECONDS
+from ...adapters.speech import FRAME_SECONDS
 from ..shared.base import css, esm
 from ..shared.codecs import shown_text, shown_token
 from ..shared.overlay import OverlayView, plain

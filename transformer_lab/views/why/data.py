@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ...circuits import ScoreBySource, row_scores, score_by_dimension
-from ...circuits.score_parts import score_by_source, split_score
+from ...analysis.circuits import ScoreBySource, row_scores, score_by_dimension
+from ...analysis.circuits.score_parts import score_by_source, split_score
 from ..shared.codecs import pack_floats, shown_text, shown_token
 
 if TYPE_CHECKING:

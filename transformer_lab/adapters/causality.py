@@ -1,0 +1,117 @@
+"""Whether a model's tokens look at earlier ones only: asked of the model itself, where its modules
+do not say so. (Some say that they are not causal and are given a mask that is.)
+
+A few tokens are read up to the first call of attention, and its map is looked at.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..attention import AttentionCall, Tap
+from . import attention_interface
+from . import model_inputs as reading
+from .hooks import SESSION, hook, hooked
+from .interrupts import no_grad, together
+from .linear import device_of
+from .network import Inputs
+from .structure import Structure
+
+N_TOKENS = 5
+LOOPS = ("loop", "cycle")  # in the names of settings of a model that runs some layers several times
+_known: weakref.WeakKeyDictionary[nn.Module, tuple[type, bool]] = weakref.WeakKeyDictionary()
+# A model's settings that tell of loops, and the order in which its layers ran with them.
+_orders: weakref.WeakKeyDictionary[nn.Module, tuple[Any, list[int]]] = weakref.WeakKeyDictionary()
+
+
+def structure_of(model: Any) -> Structure:
+    """A model's structure, with the direction in which its attention looks."""
+    session = model.__dict__.get(SESSION)
+    if session is not None:  # a pass now would be seen by the taps that are on it
+        return session.structure
+    structure = Structure(model, order=_order_of(model))
+    said = structure.both or (structure.says_causal and structure.causal)
+    reads = getattr(model, "main_input_name", "input_ids") == "input_ids"
+    # BigBird goes over to another attention for good when it reads a short text.
+    turns = any(hasattr(m, "set_attention_type") for m in structure.names)
+    if said or not reads or turns:
+        return structure
+    if model not in _known:
+        with suppress(Exception):  # what cannot be read so is told when it is traced
+            found = _first_call(model, structure)
+            if found is not None:
+                _known[model] = found
+    known = _known.get(model)
+    return structure if known is None else Structure(model, known, structure.order)
+
+
+def _order_of(model: Any) -> list[int] | None:
+    """The numbers of a decoder's blocks in the order in which they run, where its settings tell of
+    loops and some run several times (Dory's); else None."""
+    config = getattr(model.config, "get_text_config", lambda: model.config)()
+    loops = {n: x for n, x in vars(config).items() if isinstance(x, int) and x > 1}
+    loops = {n: x for n, x in loops.items() if any(word in n.lower() for word in LOOPS)}
+    stacks = Structure(model).stacks if loops else []
+    if len(stacks) != 1 or stacks[0].shared or stacks[0].each > 1:
+        return None
+    if model not in _orders or _orders[model][0] != loops:
+        owner, order = threading.get_ident(), list[int]()
+
+        def enter(_module: Any, _args: Any, number: int) -> None:
+            if threading.get_ident() == owner:
+                order.append(number)
+
+        blocks = enumerate(stacks[0].blocks)
+        hooks = [partial(hook, b, partial(enter, number=i), before=True) for i, b in blocks]
+        with (
+            suppress(Exception),
+            hooked(*hooks),
+        ):  # what cannot be read so is told when it is traced
+            _read(model)
+        _orders[model] = loops, order
+    order = _orders[model][1]
+    return order if len(order) > len(set(order)) else None
+
+
+class _Seen(Exception):
+    """The first call of attention has been seen."""
+
+
+class _First(Tap):
+    def __init__(self):
+        self.owner = threading.get_ident()
+        self.seen: tuple[type, bool] | None = None
+
+    def on_attention(self, call: AttentionCall) -> AttentionCall:
+        if threading.get_ident() == self.owner and call.shape[2] == call.shape[3]:
+            later = torch.ones(call.shape[2:], dtype=torch.bool, device=call.query.device).triu(1)
+            self.seen = type(call.module), not bool((call.pattern()[..., later] > 0).any())
+            raise _Seen
+        return call
+
+
+def _first_call(model: Any, structure: Structure) -> tuple[type, bool] | None:
+    """The class of the first attention that runs, and whether it looks at earlier tokens only."""
+    first = _First()
+    with attention_interface.tapping(model, first, structure), suppress(_Seen):
+        _read(model)
+    return first.seen
+
+
+def _read(model: Any) -> None:
+    """Let the model read a few tokens."""
+    device = device_of(model)
+    vocabulary = int(getattr(model.config.get_text_config(), "vocab_size", None) or 32)
+    # The higher ids are words, and not padding or another special token.
+    ids = torch.arange(vocabulary // 2, vocabulary // 2 + N_TOKENS, device=device) % vocabulary
+    # Dropout of a model in training draws numbers, which training would miss.
+    own_random = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with together(no_grad(), own_random):
+        model(**reading.inputs_of(Inputs(ids[None]), model))

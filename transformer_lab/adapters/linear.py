@@ -1,0 +1,153 @@
+"""The linear layers of a Hugging Face model, whatever stands in their place: what adapters add to a
+weight, what was quantized, and what is kept off the device until it is used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .interrupts import no_grad
+
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+
+
+def linear_layer(owner: Any, name: str) -> Any:
+    """The linear layer of that name inside a module; None where there is none."""
+    try:
+        layer = owner.get_submodule(name)
+    except AttributeError:
+        return None
+    plain = isinstance(layer, nn.Linear) or type(layer).__name__ == "Conv1D"
+    adapted = isinstance(getattr(layer, "base_layer", None), nn.Module)
+    return (
+        layer if plain or adapted or isinstance(getattr(layer, "in_features", None), int) else None
+    )
+
+
+def weight_of(owner: Any, name: str) -> Tensor | None:
+    """The weight of a linear layer as (in, out), with what active adapters add to it; None where
+    there is no such layer, or its weight cannot be told."""
+    layer = linear_layer(owner, name)
+    return None if layer is None else effective_weight(layer)
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Whether it is a linear layer, by its class: a plain one, a quantized one, or one that an adapter
+    stands around."""
+    name = type(module).__name__.lower()
+    return "linear" in name or name == "conv1d" or hasattr(module, "base_layer")
+
+
+def measured(layer: Any, like: Tensor) -> tuple[Tensor, Tensor]:
+    """What a linear layer does to inputs like these [..., in], of any kind: its weight (in, out),
+    and its bias [out], which is what it gives for zeros."""
+    zeros = torch.zeros_like(like.reshape(-1, like.shape[-1])[:1])
+    with no_grad():
+        bias = layer(zeros)
+        weight = effective_weight(layer)
+        if weight is None:
+            weight = layer(torch.eye(like.shape[-1]).to(like)) - bias
+    return weight, bias[0]
+
+
+def effective_weight(layer: Any) -> Tensor | None:
+    """The weight of a linear layer as (in, out), with what active adapters add to it; None where it
+    cannot be told."""
+    if isinstance(getattr(layer, "base_layer", None), nn.Module):
+        weight = _adapted(layer)
+        if weight is not None:
+            # It is made anew at each call: whether what it is made of has changed is told by this.
+            weight.made_of = sum(map(times_written, layer.parameters()))  # type: ignore[attr-defined]
+        return weight
+    return _plain(layer)
+
+
+def _plain(layer: Any) -> Tensor | None:
+    weight = getattr(layer, "weight", None)
+    if callable(weight):  # of torch.ao's quantized layers
+        weight = weight()
+        weight = weight.dequantize() if isinstance(weight, Tensor) and weight.is_quantized else None
+    if not isinstance(weight, Tensor) or weight.dim() != 2:
+        return None
+    if weight.is_meta:
+        weight = _fetched(layer)
+    if weight is None or weight.dtype not in FLOATS:  # codes of a quantized weight
+        return None
+    # transformers stores GPT-2's as (in, out) already
+    return weight.detach() if type(layer).__name__ == "Conv1D" else weight.detach().T
+
+
+def _fetched(layer: Any) -> Tensor | None:
+    """The weight of a layer that accelerate keeps elsewhere until it runs."""
+    if not hasattr(layer, "_hf_hook"):
+        return None
+    from accelerate.utils import align_module_device
+
+    with align_module_device(layer):
+        return None if layer.weight.is_meta else layer.weight.detach().clone()
+
+
+def _adapted(layer: Any) -> Tensor | None:
+    """The weight that a PEFT layer acts with: LoRA's W + BA·scale where that is what it does,
+    otherwise what it makes of every unit vector."""
+    base = _plain(layer.base_layer)
+    if base is None:
+        return None
+    with no_grad():
+        probe = torch.linspace(-1, 1, base.shape[0], dtype=base.dtype, device=base.device)[None]
+        nothing = layer.forward(torch.zeros_like(probe))
+        wanted = layer.forward(probe) - nothing
+        if hasattr(layer, "lora_A") and not layer.disable_adapters and not layer.merged:
+            fan = type(layer.base_layer).__name__ == "Conv1D"
+            made = base.clone()
+            for name in layer.active_adapters:
+                if name in layer.lora_A:
+                    delta = layer.get_delta_weight(name).to(base)
+                    made += delta if fan else delta.T
+            near = 1e-3 if base.dtype in (torch.float32, torch.float64) else 5e-2
+            if torch.allclose(probe @ made, wanted, atol=near * float(wanted.abs().max() + 1e-6)):
+                return made
+        return (
+            layer.forward(torch.eye(base.shape[0], dtype=base.dtype, device=base.device)) - nothing
+        )
+
+
+def times_written(weight: Tensor) -> int:
+    """How often a tensor was written to; 0 for those of inference mode, which do not say."""
+    return 0 if weight.is_inference() else _version(weight)
+
+
+def made_in_inference_mode(model: nn.Module) -> bool:
+    """Whether some of its weights were, through which torch takes no gradients."""
+    return any(weight.is_inference() for weight in model.parameters())
+
+
+def _version(weight: Tensor) -> int:
+    return weight._version
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model reads its tokens.
+
+    Raises:
+        ValueError: for a model without weights.
+    """
+    first = next(model.parameters(), None)
+    if first is not None and not first.is_meta:
+        return first.device
+    for module in model.modules():  # accelerate's hooks bring the weights when a module runs
+        hook = getattr(module, "_hf_hook", None)
+        for one in (hook, *getattr(hook, "hooks", ())):
+            device = getattr(one, "execution_device", None)
+            if device is not None:
+                return (
+                    torch.device("cuda", device)
+                    if isinstance(device, int)
+                    else torch.device(device)
+                )
+    raise ValueError(
+        f"the weights of this {type(model).__name__} are on the meta device, where they have no "
+        "values; load them first"
+    )

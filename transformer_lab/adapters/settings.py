@@ -1,0 +1,101 @@
+"""How a Hugging Face model is told which attention function to call, and how it is put back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from torch import nn
+
+from .interrupts import sheltered
+from .structure import is_hugging_face
+
+SETTING = "_attn_implementation_internal"  # the public one is handed on to the configs inside
+
+
+class Settings:
+    """The attention setting of every config in a model's modules, and in those configs.
+
+    Args:
+        names: module -> path, of the model's modules.
+    """
+
+    def __init__(self, names: Mapping[nn.Module, str]):
+        self._names = names
+        self._before = [(config, getattr(config, SETTING)) for config in _configs(names)]
+        self._copies: dict[int, Any] = {}
+
+    def set_all(self, setting: str) -> None:
+        for config, _ in self._before:
+            setattr(config, SETTING, setting)
+
+    def restore(self) -> None:
+        for config, setting in self._before:
+            setattr(config, SETTING, setting)
+
+    def extend(self, ours: Collection[str]) -> None:
+        """Set every config that transformers does not reach, where it was told one of our settings: a
+        layer that was deep-copied has a config of its own, and so reads a setting of its own."""
+        models = {path: module for module, path in self._names.items() if is_hugging_face(module)}
+        reached = {id(config) for config in _configs(models.values())}
+        for module, path in self._names.items():
+            config = getattr(module, "config", None)
+            if not hasattr(config, SETTING) or id(config) in reached:
+                continue
+            while path not in models:
+                path = path.rpartition(".")[0]
+            setting = getattr(models[path].config, SETTING, None)
+            if setting in ours:
+                setattr(config, SETTING, setting)
+
+    def of_copies(self, config: Any) -> Any:
+        """A config as it is without our setting, the same object in every call."""
+        before = [setting for other, setting in self._before if other is config]
+        if not before:
+            return config
+        kind: Any = type(config)
+        twin = self._copies.setdefault(id(config), kind.__new__(kind))
+        fields = vars(config).items()
+        vars(twin).update({n: self.of_copies(x) if hasattr(x, SETTING) else x for n, x in fields})
+        setattr(twin, SETTING, before[0])
+        return twin
+
+
+def _configs(modules: Any) -> list[Any]:
+    """Every config of these modules that has a setting, those inside others too."""
+    waiting = [m.config for m in modules if hasattr(m, "config")]
+    found: dict[int, Any] = {}
+    while waiting:
+        config = waiting.pop()
+        if id(config) not in found and hasattr(config, SETTING):
+            found[id(config)] = config
+            waiting += [getattr(config, name, None) for name in getattr(config, "sub_configs", ())]
+    return list(found.values())
+
+
+@sheltered
+def quiet() -> Iterator[None]:
+    """transformers logs about settings that are restored a moment later. (To interrupt `logging` would
+    leave its lock with this thread, and others that log would wait for it for ever.)"""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+
+
+@sheltered
+def eager(model: Any) -> Iterator[None]:
+    """While open, the model attends with eager attention, which gives maps."""
+    settings = Settings({m: name for name, m in model.named_modules()})
+    try:
+        with suppress(ValueError, ImportError):  # it may have but one, which gives maps
+            model.set_attn_implementation("eager")
+        settings.set_all("eager")  # some read it though they refuse to be told
+        yield
+    finally:
+        settings.restore()

@@ -1,0 +1,437 @@
+"""One token's way through one block, number by number: norm, query and keys, scale, mask, softmax,
+values, W_O, the sum, norm, feed-forward, the sum.
+
+Queries, keys and weights are those of a trace. What stands around them is read off the block while
+the model runs once more on the same text, by its linear layers and norms in the order in which they
+run, with no architecture known by name: W_O is the linear layer that reads exactly what the heads
+gave, and a sum is taken for one only where it is what the block gave. Where it is none that is known
+here (a multiplier on what is added, a gate between the heads and W_O), the walk is refused.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...adapters.frozen_norms import is_norm
+from ...adapters.hooks import hook, hooked
+from ...adapters.interrupts import no_grad, together
+from ...adapters.linear import is_linear, measured
+from ...adapters.sources import PartsError
+from ...graphs import analyses
+from ...softmax import spread_heads
+from ...tracing.trace import Trace, TraceError
+from .block_parts import BlockParts, Place
+from .score_parts import checked_call
+from .sources import inputs_of, precise
+
+PARTS = ("reads", "attention", "middle", "cross", "mlp_reads", "hidden", "mlp")
+ROOM, ROOM_HALF = 1e-4, 3e-2  # how far numbers may be from what they should be, beside their size
+
+
+@dataclass(frozen=True, eq=False)
+class BlockSteps:
+    """What `block_steps` found, of the token at `position`; fp64, on the CPU.
+
+    `stream` [d_model] comes in. `reads` [d_model] is what queries, keys and values are made of;
+    `norm` names the norm that made it of the stream, and is empty where they read the stream itself.
+    `query` [d_head], `keys` [key, d_head] and `values` [key, d_value] are as they meet in attention,
+    turned by rotary positions; `dots` [key] are query·key, `scaled` [key] times `scale` and after
+    `softcap`, `bias` [key] is added (−inf where the token may not look), and `weights` [key] are what
+    the softmax makes of `scores` = scaled + bias; `nothing` is the share that a sink takes.
+    `z` [head, d_value] is what every head takes with it, `written` [d_model] what this one adds to the
+    stream through W_O, and `attention` [d_model] what all add, with W_O's bias. `middle` [d_model] is
+    the stream after that sum and, in models that normalise after adding (`after` is True), its norm.
+    `cross` [d_model] is what cross-attention adds then, where there is some. `mlp_reads` [d_model],
+    `hidden` [d_ff] (after the activation and any gate) and `mlp` [d_model] are the feed-forward's;
+    `hidden` is None where it is not one pair of layers (experts), `mlp` where there is none.
+    `out` [d_model] is the stream after the block.
+    """
+
+    kind: str
+    layer: int
+    head: int
+    position: int
+    stream: Tensor = field(repr=False)
+    reads: Tensor = field(repr=False)
+    norm: str
+    query: Tensor = field(repr=False)
+    keys: Tensor = field(repr=False)
+    values: Tensor = field(repr=False)
+    dots: Tensor = field(repr=False)
+    scale: float
+    softcap: float | None
+    scaled: Tensor = field(repr=False)
+    bias: Tensor = field(repr=False)
+    weights: Tensor = field(repr=False)
+    nothing: float
+    z: Tensor = field(repr=False)
+    written: Tensor = field(repr=False)
+    attention: Tensor = field(repr=False)
+    middle: Tensor = field(repr=False)
+    cross: Tensor | None = field(repr=False)
+    mlp_reads: Tensor | None = field(repr=False)
+    mlp_norm: str
+    hidden: Tensor | None = field(repr=False)
+    mlp: Tensor | None = field(repr=False)
+    after: bool
+    out: Tensor = field(repr=False)
+
+    @property
+    def scores(self) -> Tensor:
+        """[key]: what the softmax reads."""
+        return self.scaled + self.bias
+
+
+def block_steps(
+    trace: Trace, layer: int, head: int, position: int, *, kind: str | None = None, batch: int = 0
+) -> BlockSteps:
+    """Every number between the stream before a block and after it, for one token and one head.
+
+    The model runs once more on the text; the numbers that both runs have must agree to 1e-4.
+
+    Args:
+        position: which token; −1 is the last.
+        kind: "decoder" or "encoder"; by default the trace's first of these.
+
+    Raises:
+        TraceError: for a layer, head, position or kind that is not there; for a trace that kept no
+            values (keep="all" keeps them), that was edited, or whose model has changed since.
+        PartsError: where the block's sums are not the ones described above.
+    """
+    kind = trace.kind(kind)
+    if kind == "cross":
+        raise TraceError(
+            'kind="cross" has no block of its own; walk through kind="decoder", whose block '
+            "contains the cross-attention"
+        )
+    n = trace.shape(kind)[0]
+    if not -n <= position < n:
+        raise TraceError(f"position={position} is outside the {n} tokens (0 … {n - 1})")
+    position %= n
+    call, kind, batch = checked_call(trace, layer, head, position, 0, kind, batch)
+    if call.value is None:
+        raise TraceError("this trace kept no values; use trace(..., keep='all')")
+    (seen,) = _seen(trace, kind, [layer], batch, position)
+    seen.check_stream(trace, kind, batch)
+    return _steps(trace, seen, call, kind, layer, head, batch, position)
+
+
+def block_parts(trace: Trace, kind: str) -> dict[int, BlockParts | ValueError]:
+    """Of each layer with heads, or why it cannot be walked through, by one more run of the model.
+
+    Raises:
+        PartsError: where no block of the model can.
+    """
+    layers, position = list(trace.attending(kind)), trace.shape(kind)[0] - 1
+    found: dict[int, BlockParts | ValueError] = {}
+    for layer, seen in zip(layers, _seen(trace, kind, layers, 0, position), strict=True):
+        try:
+            call, _, _ = checked_call(trace, layer, 0, position, 0, kind, 0)
+            z = _z(call, 0, position)[0].flatten()
+            sums = seen.sums(z, _cross_z(trace, kind, layer, 0, position))
+        except ValueError as error:
+            found[layer] = error
+            continue
+        found[layer] = seen.parts(sums)
+    return found
+
+
+def _z(call: Any, batch: int, position: int) -> tuple[Tensor, Tensor]:
+    """What every head takes with it at a position, [head, d_value], and its values."""
+    rows = torch.tensor([position], device=call.query.device)
+    every = precise(call.pattern(batch, slice(None), rows)[:, 0])
+    values = precise(spread_heads(call.value[[batch]], call.n_heads)[0])
+    return torch.einsum("hk,hkd->hd", every, values), values
+
+
+def _steps(
+    trace: Trace,
+    seen: _Seen,
+    call: Any,
+    kind: str,
+    layer: int,
+    head: int,
+    batch: int,
+    position: int,
+) -> BlockSteps:
+    rows = torch.tensor([position], device=call.query.device)
+    row = dict(batch=batch, head=head, rows=rows)
+    query = precise(call.query[batch, head, position])
+    keys = precise(spread_heads(call.key[[batch]], call.n_heads)[0, head])
+    z, values = _z(call, batch, position)
+    weights = precise(call.pattern(**row)[0])
+    scale, softcap = query.new_tensor([call.scale, call.softcap or 0.0])
+    compared = analyses.attention_row(query, keys, precise(call.scores(**row)[0]), scale, softcap)
+    sums = seen.sums(z.flatten(), _cross_z(trace, kind, layer, batch, position))
+    weight, _ = measured(sums.w_o, call.value.new_zeros(1, z.numel()))
+    per_head = precise(weight).unflatten(0, (len(z), -1))
+    written = analyses.written(z[[head]], per_head[[head]])["written"][0]
+    return BlockSteps(
+        kind, layer, head, position, seen.stream, sums.reads, sums.norm, query, keys, values[head],
+        compared["dots"], float(call.scale), call.softcap, compared["scaled"], compared["bias"], weights,
+        float(call.to_nothing(**row)), z, written, sums.attention, sums.middle,
+        sums.cross, sums.mlp_reads, sums.mlp_norm, sums.hidden, sums.mlp, sums.after, seen.out,
+    )  # fmt: skip
+
+
+def _cross_z(trace: Trace, kind: str, layer: int, batch: int, position: int) -> Tensor | None:
+    """What the heads of a decoder block's cross-attention take with them; None without any."""
+    if kind != "decoder" or "cross" not in trace.kinds or layer not in trace.attending("cross"):
+        return None
+    return precise(trace.activation("z", layer, kind="cross")[batch, :, position]).flatten()
+
+
+@dataclass
+class _Event:
+    """One linear layer or norm that ran: what it read and gave at the position."""
+
+    module: nn.Module
+    turn: int
+    read: Tensor
+    gave: Tensor
+
+    @property
+    def norm(self) -> bool:
+        return is_norm(self.module)
+
+
+@dataclass
+class _Sums:
+    """A block taken apart; see `BlockSteps`."""
+
+    w_o: nn.Module
+    reads: Tensor
+    norm: str
+    attention: Tensor
+    middle: Tensor
+    cross: Tensor | None
+    mlp_reads: Tensor | None
+    mlp_norm: str
+    hidden: Tensor | None
+    mlp: Tensor | None
+    after: bool
+
+
+def _seen(trace: Trace, kind: str, layers: list[int], batch: int, position: int) -> list[_Seen]:
+    """One more run of the model, and what these blocks did in it at one position."""
+    network = trace.network
+    blocks = [] if network is None else network.blocks(kind)
+    if network is None or not blocks:
+        raise PartsError(
+            f"the layers of {trace.model_name} were not found, so no block can be walked through"
+        )
+    if len(blocks) != len(network.layers(kind)):
+        raise PartsError(
+            f"{trace.model_name} runs its {len(blocks)} blocks more than once in a pass, so none can "
+            "be walked through"
+        )
+    single = trace.call(layers[0], kind=kind).query.dtype in (torch.float32, torch.float64)
+    room = ROOM if single else ROOM_HALF
+    seen = [_Seen(trace.model_name, layer, blocks[layer], position, room) for layer in layers]
+    with together(no_grad(), hooked(*(one for block in seen for one in block.hooks()))):
+        network.run(inputs_of(trace, batch))
+    for block in seen:
+        block.end()
+    return seen
+
+
+class _Seen:
+    """What a block did in a run, at one position."""
+
+    def __init__(self, name: str, layer: int, block: nn.Module, position: int, room: float):
+        self._name, self._layer, self._block, self._room = name, layer, block, room
+        self._position, self._owner = position, threading.get_ident()
+        self.events: list[_Event] = []
+        self._turns: Counter[nn.Module] = Counter()
+        self._ends: list[Tensor] = []
+
+    def hooks(self) -> Iterator[partial]:
+        block, ends = self._block, self._ends
+
+        def entered(_: nn.Module, args: tuple, kwargs: dict) -> None:
+            self._note(ends, args[0] if args else kwargs.get("hidden_states"))
+
+        def left(_: nn.Module, __: Any, output: Any) -> None:
+            self._note(ends, output if isinstance(output, Tensor) else output[0])
+
+        yield partial(hook, block, entered, before=True, with_kwargs=True)
+        for module in block.modules():
+            if module is not block and (is_linear(module) or is_norm(module)):
+                yield partial(hook, module, self._ran)
+        yield partial(hook, block, left)
+
+    def end(self) -> None:
+        """
+        Raises:
+            PartsError: where what came in and went out was not recorded.
+        """
+        if len(self._ends) != 2:
+            raise PartsError(
+                f"the input and output of layer {self._layer} of {self._name} could not be recorded"
+            )
+        self.stream, self.out = self._ends
+
+    def _note(self, into: list[Tensor], x: Any) -> None:
+        if threading.get_ident() == self._owner and isinstance(x, Tensor) and x.dim() == 3:
+            into.append(precise(x[0, self._position]))
+
+    def _ran(self, module: nn.Module, args: tuple, output: Any) -> None:
+        if threading.get_ident() != self._owner:
+            return
+        self._turns[module] += 1
+        if not args or not isinstance(output, Tensor):
+            return
+        found: list[Tensor] = []
+        for x in (args[0], output):
+            # Experts and some mlps read all texts' tokens as one list.
+            flat = isinstance(x, Tensor) and x.dim() >= 2 and x.shape[-2] > self._position
+            if flat:
+                x = x.reshape(-1, *x.shape[-2:]) if x.dim() > 2 else x[None]
+                found.append(precise(x[0, self._position]) if len(x) == 1 else x.new_zeros(0))
+        if len(found) == 2:
+            self.events.append(_Event(module, self._turns[module] - 1, *found))
+
+    def parts(self, sums: _Sums) -> BlockParts:
+        """Where the parts of its sums are."""
+        places = {}
+        for name in PARTS:
+            for event in self.events:
+                for side in ("read", "gave"):
+                    if getattr(event, side) is getattr(sums, name):
+                        places.setdefault(name, Place(event.module, event.turn, side))
+        made = lambda x: next(  # noqa: E731
+            (e.module for e in self.events if e.norm and x is not None and self._same(e.gave, x)),
+            None,
+        )
+        return BlockParts(
+            places, _called(made(sums.reads)), _called(made(sums.mlp_reads)), sums.after
+        )
+
+    def check_stream(self, trace: Trace, kind: str, batch: int) -> None:
+        """
+        Raises:
+            PartsError: where the stream of this run is not the one that the trace recorded.
+        """
+        for name, x in (("resid_pre", self.stream), ("resid_post", self.out)):
+            try:
+                known = trace.activation(name, self._layer, kind=kind)
+            except TraceError:  # not every model's stream is known
+                return
+            if not self._same(x, precise(known[batch, self._position])):
+                raise PartsError(
+                    f"layer {self._layer} of {self._name} gives different numbers from those in "
+                    "this trace: the model has changed since, or it was traced under edits; "
+                    "trace it again, unedited"
+                )
+
+    # -- the sums -------------------------------------------------------------------------------
+
+    def _same(self, a: Tensor, b: Tensor) -> bool:
+        if a.shape != b.shape or not len(a):
+            return False
+        return bool(analyses.alike(a, b, a.new_tensor(self._room))["alike"])
+
+    def _out_of(self, z: Tensor, start: int, what: str) -> int:
+        """Which linear layer read what the heads gave."""
+        for i, event in enumerate(self.events[start:], start):
+            if not event.norm and self._same(event.read, z):
+                return i
+        raise PartsError(
+            f"no linear layer in layer {self._layer} of {self._name} reads the output of its "
+            f"{what}: something comes between them, the model has changed since this trace, or it "
+            "was traced under edits"
+        )
+
+    def _made_of(
+        self, x: Tensor, events: list[_Event]
+    ) -> Iterator[tuple[Tensor, nn.Module | None]]:
+        """x, and what norms made of it."""
+        yield x, None
+        for event in events:
+            if event.norm and self._same(event.read, x):
+                yield event.gave, event.module
+
+    def sums(self, z: Tensor, z_of_cross: Tensor | None) -> _Sums:
+        w_o = self._out_of(z, 0, "heads")
+        end = w_o if z_of_cross is None else self._out_of(z_of_cross, w_o + 1, "cross-attention")
+        first = next((e for e in self.events[: w_o + 1] if self._is_read(e)), None)
+        reads = self.stream if first is None else first.read
+        norm = next(
+            (m for x, m in self._made_of(self.stream, self.events) if self._same(x, reads)), None
+        )
+        for attention, _ in self._made_of(self.events[w_o].gave, self.events[w_o:]):
+            for middle, after in self._made_of(self.stream + attention, self.events[w_o:]):
+                for cross, there in self._with_cross(middle, end, z_of_cross is not None):
+                    found = self._mlp(there, end, after is not None)
+                    if found is not None:
+                        return _Sums(
+                            self.events[w_o].module, reads, _called(norm), attention, middle, cross,
+                            *found, after is not None,
+                        )  # fmt: skip
+        raise PartsError(
+            f"the output of layer {self._layer} of {self._name} is not the sum of its heads' "
+            "output and its feed-forward output (it multiplies them, or mixes them in another "
+            "way), so it cannot be walked through"
+        )
+
+    def _is_read(self, event: _Event) -> bool:
+        return not event.norm and event.read.shape == self.stream.shape
+
+    def _with_cross(
+        self, middle: Tensor, end: int, present: bool
+    ) -> Iterator[tuple[Tensor | None, Tensor]]:
+        """(what cross-attention adds, the stream after it)."""
+        if not present:
+            yield None, middle
+            return
+        for cross, _ in self._made_of(self.events[end].gave, self.events[end:]):
+            for there, _ in self._made_of(middle + cross, self.events[end:]):
+                yield cross, there
+
+    def _mlp(
+        self, middle: Tensor, end: int, after: bool
+    ) -> tuple[Tensor | None, str, Tensor | None, Tensor | None] | None:
+        """(what the feed-forward reads, the norm before it, hidden, what it adds) where the block's
+        output is their sum; None where it is not."""
+        later = self.events[end + 1 :]
+        linear = [e for e in later if not e.norm]
+        if self._same(middle, self.out):
+            return None, "", None, None
+        reads, norm = self._read_by_mlp(middle, later)
+        for mlp, _ in self._made_of(linear[-1].gave, later) if linear else ():
+            for total, _ in self._made_of(middle + mlp, later):
+                if self._same(total, self.out):
+                    return reads, norm, linear[-1].read, mlp
+        # Experts: what they add is what the sum lacks, where a norm read the stream in the middle and
+        # no other norm comes, or one that gave just that; a norm that gives the output comes after the sum.
+        norms = [e for e in later if e.norm]
+        if not after and norms and self._same(norms[0].read, middle):
+            if self._same(norms[0].gave, self.out):
+                return None
+            mlp = self.out - middle
+            if len(norms) == 1 or self._same(norms[-1].gave, mlp):
+                return reads, norm, None, mlp
+        return None
+
+    def _read_by_mlp(self, middle: Tensor, later: list[_Event]) -> tuple[Tensor | None, str]:
+        """What the feed-forward reads, and the norm that made it, of the stream here or (parallel
+        blocks) before the block."""
+        linear = next((e for e in later if self._is_read(e)), None)
+        for x, events in ((middle, later), (self.stream, self.events)):
+            for made, norm in self._made_of(x, events):
+                wanted = norm is not None if linear is None else self._same(made, linear.read)
+                if wanted:
+                    return (made if linear is None else linear.read), _called(norm)
+        return (None if linear is None else linear.read), ""
+
+
+def _called(module: nn.Module | None) -> str:
+    return "" if module is None else type(module).__name__

@@ -1,0 +1,119 @@
+"""The number that a patch moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...edits.effects import checked_token, of_each_text
+from ...edits.kinds import EditError
+from ...graphs import analyses
+from ...tracing.gradients import Logit, as_logit
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """A number of a model's predictions, the mean over the texts of a batch.
+
+    Attributes:
+        told: what it is, in words.
+        of: the reader's own function of logits [batch, position, vocab]; None for the others.
+        token, against: whose logits are compared; with no `against`, the log-probability of `token`. One
+            for all texts, or each text's own, [batch].
+        position: where it is read, where that was asked for; −1 for each text's own place.
+        places: [batch], that place in one of the prompts, which has `n` tokens to predict from.
+    """
+
+    told: str
+    of: Callable[[Tensor], Any] | None = None
+    token: int | Tensor = 0
+    against: int | Tensor | None = None
+    plain: bool = False  # the logit of `token` itself
+    position: int = -1
+    places: Tensor | None = None
+    n: int = 0
+
+    def at_places(self, logits: Tensor) -> Tensor:
+        """Of logits [batch, vocab] at each text's place: each text's number, [batch]."""
+        rows = torch.arange(len(logits), device=logits.device)
+        tokens = [of_each_text(x, rows) for x in (self.token, self.against) if x is not None]
+        which = analyses.token_logit if self.plain else analyses.token_log_probability
+        which = which if self.against is None else analyses.logit_difference
+        return which(logits, *tokens)["metric"]
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Of logits [batch, position, vocab], or answers [batch, class]."""
+        return self.of_texts(logits).mean()
+
+    def of_texts(self, logits: Tensor) -> Tensor:
+        """The same of every text, [batch]; of one's own function [1], of all of them together.
+
+        Raises:
+            EditError: where a function of one's own gives no single number, or a token is not there.
+        """
+        if self.of is not None:
+            found = torch.as_tensor(self.of(logits))
+            if found.numel() != 1:
+                raise EditError(
+                    f"metric must return one number from the logits, got shape {list(found.shape)}"
+                )
+            return found.reshape(1)
+        logits = logits[:, None] if logits.dim() == 2 else logits
+        for token in (self.token, self.against):
+            checked_token(token, logits.shape[-1])
+        assert self.places is not None
+        return self.at_places(rows_at(logits, self.places, self.n))
+
+
+def rows_at(logits: Tensor, places: Tensor, n: int) -> Tensor:
+    """Of logits [batch, position, vocab] each text's place, [batch, vocab], where a pass may have given
+    those of the asked places alone, or a classifier's one answer."""
+    if logits.shape[1] != n:
+        places = torch.searchsorted(places.unique(), places).clamp(max=logits.shape[1] - 1)
+    return logits[torch.arange(len(logits), device=logits.device), places]
+
+
+def metric_of(
+    asked: Any,
+    token_id: Callable[[str], int] | None,
+    likeliest: Callable[[], tuple[int, int]],
+    name: Callable[[int], str],
+) -> Metric:
+    """What `patching_grid` and `path_patch` understand as a metric.
+
+    Args:
+        asked: see `patching_grid`; or a `Metric`, which is taken as it is.
+        likeliest: the token that is likeliest after the clean prompt, and after the corrupted one.
+        name: of a token, for people.
+
+    Raises:
+        EditError: for no metric, tokens that are not one token each, and where both prompts predict
+            the same token and no metric was given.
+    """
+    if isinstance(asked, Metric):
+        return asked
+    if asked is None:
+        asked = likeliest()
+        if asked[0] == asked[1]:
+            raise EditError(
+                f"both prompts predict “{name(asked[0])}”; choose the logits to compare: "
+                "metric=(answer, wrong)"
+            )
+    plain = isinstance(asked, Logit)
+    try:
+        of = as_logit(asked, token_id)
+    except ValueError as error:
+        raise EditError(f"metric={asked!r}: {str(error).removeprefix('gradients=')}") from error
+    if not isinstance(of, Logit):
+        return Metric(getattr(of, "__name__", "a function of the logits"), of=of)
+    first = f"“{name(int(of.token))}”"
+    where: dict[str, Any] = dict(token=int(of.token), position=of.position)
+    if of.against is not None:
+        told = f"logit of {first} − logit of “{name(int(of.against))}”"
+        return Metric(told, against=int(of.against), **where)
+    told = f"logit of {first}" if plain else f"log-probability of {first}"
+    return Metric(told, plain=plain, **where)

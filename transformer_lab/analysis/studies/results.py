@@ -1,0 +1,171 @@
+"""What a study found."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...files.tables import csv_text
+from ...files.text_files import write_text
+from ...tracing.provenance import Provenance
+from .prompts import Prompt
+from .spread import QUANTILES, Spread, StudyRow
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ...views.shared.plots import Plot
+
+SHOWN = 40  # rows in a notebook
+COLUMNS = ("measure", "layer", "axis", "place", "label", "n", "mean", "std", "low", "high")
+
+
+@dataclass(frozen=True, eq=False)
+class StudyTable:
+    """Cells as rows; see `Study.table`.
+
+    rows: what is in it. about: what its numbers are, in a sentence.
+    """
+
+    rows: tuple[StudyRow, ...]
+    about: str
+
+    def csv(self) -> str:
+        """As comma-separated values, a line a cell, in full precision."""
+        head = [*COLUMNS, *(f"quantile {q:g}" for q in QUANTILES)]
+        return csv_text([head, *([*row[:-1], *row.quantiles] for row in self.rows)])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[StudyRow]:
+        return iter(self.rows)
+
+    def __getitem__(self, index: int) -> StudyRow:
+        return self.rows[index]
+
+    def __repr__(self) -> str:
+        return f"<StudyTable of {len(self.rows)} cells. {self.about}>"
+
+    def _repr_html_(self) -> str:
+        heads = "".join(f"<th scope='col'>{name}</th>" for name in COLUMNS)
+        lines = "".join(
+            f"<tr>{''.join(f'<td>{html.escape(_told(value))}</td>' for value in row[:-1])}</tr>"
+            for row in self.rows[:SHOWN]
+        )
+        rest = len(self.rows) - SHOWN
+        more = f"<p>… and {rest} more; <code>.csv()</code> has all of them.</p>" if rest > 0 else ""
+        return (
+            f"<table><caption style='text-align:left'>{html.escape(self.about)}</caption>"
+            f"<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>{more}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Study(Mapping[str, Spread]):
+    """A `Spread` over prompts for everything that was measured, by its name.
+
+    Attributes:
+        prompts: those that were asked. model: its name.
+        missing: what was asked and no prompt has -> why.
+        baselines: one number a prompt each: of patches the metric of both runs.
+        provenance: how it was made, see `tl.report`.
+    """
+
+    spreads: Mapping[str, Spread]
+    prompts: tuple[Prompt, ...] = field(repr=False)
+    model: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
+    baselines: Mapping[str, Spread] = field(default_factory=dict, repr=False)
+    provenance: Provenance | None = field(default=None, repr=False)
+
+    def table(self) -> StudyTable:
+        """Every cell as a row: how many prompts have it, mean, spread, interval and quantiles. The largest
+        means come first; where measures have several units, one measure after another."""
+        rows = [row for spread in self.spreads.values() for row in spread.rows()]
+        units = {spread.unit for spread in self.spreads.values()}
+        order = {name: i * (len(units) > 1) for i, name in enumerate(self.spreads)}
+        rows.sort(key=lambda row: (order[row.measure], -abs(row.mean)))
+        return StudyTable(tuple(rows), self.sentence)
+
+    @property
+    def sentence(self) -> str:
+        """What was asked of what, and the largest means of the first measure."""
+        gone = "".join(f" {name}: {why}." for name, why in self.missing.items())
+        return f"{self.model}: {self._first.sentence}{gone}"
+
+    def csv(self) -> str:
+        """`table()` as comma-separated values."""
+        return self.table().csv()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; None for what is not known."""
+        first = self._first
+        return {
+            "model": self.model, "n_prompts": len(self.prompts), "missing": dict(self.missing),
+            "bootstrap": {n: getattr(first, n) for n in ("seed", "resamples", "level")},
+            "measures": {name: spread.to_dict() for name, spread in self.spreads.items()},
+            "baselines": {name: spread.to_dict() for name, spread in self.baselines.items()},
+        }  # fmt: skip
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write `table()` to a .csv file or `to_dict()` to a .json file.
+
+        Raises:
+            ValueError: for another ending, or a path that cannot hold a file.
+        """
+        end = Path(path).suffix.lower()
+        if end not in (".csv", ".json"):
+            raise ValueError(
+                f"path must end in .csv or .json, got {str(path)!r}; name a file such as study.csv"
+            )
+        text = self.csv() if end == ".csv" else json.dumps(self.to_dict(), allow_nan=False)
+        return write_text(path, [text], such_as="study.csv")
+
+    def figure(self) -> Figure:
+        """The means of all measures under each other; cells whose interval contains 0 have a dot."""
+        from ...views.marks.draw_matplotlib import figure_of
+        from ...views.marks.scene import scene_of_maps
+
+        panels = [spread.panel() for spread in self.spreads.values()]
+        return figure_of(scene_of_maps(panels, f"{self.sentence} Dots: the interval contains 0."))
+
+    def to_plotly(self, *, theme: str = "light") -> Plot:
+        """The first measure as a plotly figure; `study[name].to_plotly()` gives another."""
+        return self._first.to_plotly(theme=theme)
+
+    @property
+    def seed(self) -> int:
+        """Of the bootstrap."""
+        return self._first.seed
+
+    @property
+    def _first(self) -> Spread:
+        return next(iter(self.spreads.values()))
+
+    def __getitem__(self, name: str) -> Spread:
+        if name in self.spreads:
+            return self.spreads[name]
+        why = f": {self.missing[name]}" if name in self.missing else ""
+        raise ValueError(f"{name!r} is not one of {', '.join(self.spreads)}{why}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.spreads)
+
+    def __len__(self) -> int:
+        return len(self.spreads)
+
+    def __repr__(self) -> str:
+        return f"<Study of {', '.join(self.spreads)} over {len(self.prompts)} prompts. {self.sentence}>"
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def _told(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,144 @@
+"""Who is using a model at this moment, so that a click in a view never disturbs its training.
+
+A notebook may answer a view in another thread while a cell trains the very model that the view
+edits. `train` marks the model for as long as it updates it; a view that wants to edit it asks first.
+The mark lies on the model itself. Copies and pickles of the model begin without it.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..adapters.interrupts import raise_if_interrupted, sheltered
+from ..adapters.wrappers import bare
+
+LONGEST_WAIT = 30.0  # seconds that training waits for a view to finish its answer
+_NAME = "_transformer_lab_use"
+
+
+class ModelIsTraining(ValueError):
+    """The model is being trained, and can be neither edited nor trained elsewhere meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__("training…: a cell is training this model; try again when it has ended")
+
+
+class _Use:
+    """Who trains a model and who edits it."""
+
+    def __init__(self) -> None:
+        # A plain lock: Ctrl+C may come between the two steps in which a threading.Condition is
+        # taken, and then it is never given back.
+        self.lock = threading.Lock()
+        self.trainers: dict[Any, int] = {}  # and their threads
+        self.waiting = 0  # those that want it now, patient ones aside
+        self.editing: int | None = None  # the thread
+        self.depth = 0
+        self.left = -math.inf  # when somebody who is not patient was done with it
+
+    def __reduce__(self):  # nobody uses a copy yet
+        return _Use, ()
+
+    def end_earlier(self) -> None:
+        """End a loop of this thread that trains the model already and waits between two steps: two
+        loops would change the same weights, and that of a cell that failed may wait for ever.
+
+        Raises:
+            ModelIsTraining: when another thread trains the model.
+        """
+        threads = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+        for trainer, thread in list(self.trainers.items()):
+            if thread in threads:
+                raise ModelIsTraining
+            trainer.stopped("ended by another tl.train of this model")
+
+    def begin_training(self, trainer: Any) -> None:
+        with self.lock:
+            self.trainers[trainer] = threading.get_ident()  # no new edit begins from here on
+        wait_for(lambda: self.editing in (None, threading.get_ident()))
+
+    def end_training(self, trainer: Any) -> None:
+        with self.lock:
+            self.trainers.pop(trainer, None)
+
+    def begin_edit(self) -> bool:
+        """Whether this thread may edit the model from here on.
+
+        Raises:
+            ModelIsTraining: when it is being trained.
+        """
+        with self.lock:
+            if self.editing not in (None, threading.get_ident()):
+                return False
+            if self.trainers:
+                raise ModelIsTraining
+            self.editing, self.depth = threading.get_ident(), self.depth + 1
+            return True
+
+    def end_edit(self, patient: bool) -> None:
+        with self.lock:
+            self.depth -= 1
+            if not self.depth:
+                self.editing = None
+                self.left = self.left if patient else time.monotonic()
+
+
+def wait_for(condition: Callable[[], bool]) -> bool:
+    """Whether it is so within `LONGEST_WAIT`. Ctrl+C ends the wait, during an entry too."""
+    end = time.monotonic() + LONGEST_WAIT
+    while not (so := condition()) and time.monotonic() < end:
+        raise_if_interrupted()
+        time.sleep(0.005)
+    return so
+
+
+def use_of(model: Any) -> _Use:
+    """The mark on a model; made when first asked for."""
+    model = bare(model)
+    return model.__dict__.setdefault(_NAME, _Use())
+
+
+def is_training(model: Any) -> bool:
+    """Whether `train` is updating this very model, and not a copy of it."""
+    return bool(use_of(model).trainers)
+
+
+def is_wanted(model: Any) -> bool:
+    """Whether somebody waits for the model who is not patient: a click, or training."""
+    use = use_of(model)
+    return use.waiting > 0 or bool(use.trainers)
+
+
+def idle_for(model: Any) -> float:
+    """Seconds since somebody who is not patient was done with the model."""
+    return time.monotonic() - use_of(model).left
+
+
+@sheltered
+def held_for_edits(model: Any, *, patient: bool = False) -> Iterator[None]:
+    """While open, no other thread's view edits the model, and training waits before it begins.
+
+    Args:
+        patient: of work in the background, which asks `is_wanted` and gives way.
+
+    Raises:
+        ModelIsTraining: when the model is being trained.
+    """
+    use = use_of(model)
+    with use.lock:
+        use.waiting += not patient
+    try:
+        free = wait_for(use.begin_edit)
+    finally:
+        with use.lock:
+            use.waiting -= not patient
+    if not free:
+        raise ValueError("another view is still using this model; try again")
+    try:
+        yield
+    finally:
+        use.end_edit(patient)
