@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from .adapters.lookup import network_of
 from .adapters.network import Network
+from .adapters.wrappers import ModelWithProcessor
 from .arguments import check
-from .files.random_weights import caution
 from .files.resources import resource
 from .files.safefiles import read_json
 from .model import pick_device
@@ -27,7 +27,7 @@ _LETTERS = 256  # more than a token stands for on average, in any text
 _LONGEST = 1_000_000  # characters, where a model states no limit
 
 
-class TextModel:
+class TextModel(ModelWithProcessor):
     """A model with its tokenizer, so that you can give it text.
 
     Args:
@@ -109,12 +109,7 @@ class TextModel:
         from .files.models import save_model
         from .files.paths import check_folder
 
-        if self.random_weights:
-            raise ValueError(
-                f"{self.name} has {caution(self)}, and a saved folder could not record that. Once "
-                "they are trained, or to save them as they are, set model.model.random_weights = "
-                "()"
-            )
+        self.check_saved()
         folder = check_folder("folder", folder)
         self.network.save(folder, save_model, **options)
         self.tokenizer.save(folder)
@@ -133,11 +128,6 @@ class TextModel:
         return network_of(self.model)
 
     @property
-    def random_weights(self) -> tuple[str, ...]:
-        """Names of the weights that were not in the file and are random; see `from_pretrained`."""
-        return tuple(getattr(self.model, "random_weights", ()))
-
-    @property
     def n_ctx(self) -> int | None:
         """The longest text, in tokens; None where the model has no limit."""
         return self.network.n_ctx
@@ -154,6 +144,13 @@ class TextModel:
 
     def decode(self, ids: Any) -> str:
         return self.target_tokenizer.decode([int(i) for i in ids])
+
+    def read(self, given: Any, target: Any) -> tuple[Any, Any, dict[str, Any]]:
+        if isinstance(given, str):
+            given = self.encode(given)
+            if self.kind == "encoder-decoder" and not isinstance(target, Tensor):
+                target = self.target_ids(given, target)
+        return given, target, {}
 
     def trace(
         self,

@@ -2,26 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
+
+from ..files.random_weights import caution
+
+if TYPE_CHECKING:
+    from ..tracing.trace import Trace
 
 _COMPILED = "_orig_mod"  # where torch.compile keeps the module
 
 
+class ModelWithProcessor:
+    """A model with what prepares its input: the base of `TextModel` and `ImageModel`."""
+
+    model: Any
+    name: str
+    tokenizer: Any = None  # of texts; an image processor is an ImageModel's own
+    target_tokenizer: Any = None
+
+    @property
+    def random_weights(self) -> tuple[str, ...]:
+        """Names of the weights that were not in the file and are random; see `from_pretrained`."""
+        return tuple(getattr(self.model, "random_weights", ()))
+
+    def read(self, given: Any, target: Any) -> tuple[Any, Any, dict[str, Any]]:
+        """What the model reads of a text or an image: token ids, the decoder's input, further inputs.
+
+        Raises:
+            ValueError: for what it cannot read.
+        """
+        raise NotImplementedError
+
+    def trace(self, given: Any, target: Any = None, **options: Any) -> Trace:
+        """Run the model and record what its attention computed; see `tl.trace`."""
+        raise NotImplementedError
+
+    def check_saved(self) -> None:
+        """Raises ValueError for random weights, which a saved folder could not record."""
+        if self.random_weights:
+            raise ValueError(
+                f"{self.name} has {caution(self)}, and a saved folder could not record that. Once "
+                "they are trained, or to save them as they are, set model.model.random_weights = "
+                "()"
+            )
+
+
 def unwrapped(model: Any) -> Any:
-    """The model itself: of a TextModel, and without what `bare` takes off.
+    """The model itself: without its processor, and without what `bare` takes off.
 
     Raises:
         ValueError: as `bare`.
     """
-    return bare(of_text_model(model))
+    return bare(without_processor(model))
 
 
-def of_text_model(model: Any) -> Any:
-    """What a TextModel or an ImageModel reads with; others are returned as they are."""
-    with_text, with_pictures = hasattr(model, "tokenizer"), hasattr(model, "prepare")
-    return model.model if hasattr(model, "model") and (with_text or with_pictures) else model
+def without_processor(model: Any) -> Any:
+    """The model of a `TextModel` or an `ImageModel`; others are returned as they are."""
+    return model.model if isinstance(model, ModelWithProcessor) else model
 
 
 def bare(model: Any) -> Any:
@@ -40,7 +79,7 @@ def bare(model: Any) -> Any:
 
 def is_compiled(model: Any) -> bool:
     """Whether some of it runs as compiled code, which calls no hooks that are hung on it later."""
-    inner = of_text_model(model)
+    inner = without_processor(model)
     if not isinstance(inner, nn.Module):
         return False
     left, seen = [inner], {id(inner)}  # asked at every edit: `modules` takes three times as long

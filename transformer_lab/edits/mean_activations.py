@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..adapters.interrupts import no_grad, together
 from ..adapters.network import Inputs, Network
+from ..adapters.wrappers import ModelWithProcessor
 from ..attention import AttentionCall, Site, Tap
 from .interventions import tapping, uncompiled
 from .kinds import EditError
@@ -111,7 +112,8 @@ def mean_of(model: Any, texts: Any, *, most: int | None = None) -> Reference:
 
 def _is_a_picture(model: Any, texts: Any) -> bool:
     """Whether it is one picture for an ImageModel; that may be an array."""
-    return hasattr(model, "prepare") and not isinstance(texts, list | tuple)
+    reads_pictures = isinstance(model, ModelWithProcessor) and model.tokenizer is None
+    return reads_pictures and not isinstance(texts, list | tuple)
 
 
 class _Means(Tap):

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..adapters.interrupts import no_grad, together
 from ..adapters.lookup import network_of
 from ..adapters.network import Inputs, Network
+from ..adapters.wrappers import ModelWithProcessor
 from ..attention import Tap
 from ..tracing.running import inputs_for
 from .block_cache import KeptBlocks
@@ -45,12 +46,9 @@ def read(
     Raises:
         ValueError: for what the model cannot read.
     """
-    if isinstance(tokens, str) and hasattr(model, "encode") and hasattr(model, "tokenizer"):
-        tokens = model.encode(tokens)
-        if model.kind == "encoder-decoder" and not isinstance(target, Tensor):
-            target = model.target_ids(tokens, target)
-    if hasattr(model, "prepare") and tokens is not None:
-        tokens, given = None, {**(given or {}), "pixel_values": model.prepare(tokens)}
+    if isinstance(model, ModelWithProcessor):
+        tokens, target, more = model.read(tokens, target)
+        given = {**(given or {}), **more}
     return inputs_for(network, tokens, target, mask, target_mask, given)
 
 

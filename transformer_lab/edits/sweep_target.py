@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..adapters.network import Inputs
 from ..adapters.patches import Patches
+from ..adapters.wrappers import ModelWithProcessor
 from .interventions import editable, heads_in, kind_in
 from .kinds import EditError
 from .passes import evaluated, read
@@ -96,13 +97,13 @@ def _places(inputs: Inputs, position: int) -> Tensor:
 def _first_mask(model: Any, inputs: Inputs) -> int:
     """A masked TextModel predicts at its text's first mask token; others at the end."""
     mask_id = getattr(getattr(model, "tokenizer", None), "mask_id", None)
-    if getattr(model, "kind", None) != "encoder" or mask_id is None:
+    if mask_id is None or model.kind != "encoder":
         return -1
     ids = inputs.tokens[0].tolist()
     return ids.index(mask_id) if mask_id in ids else -1
 
 
 def _tokenizers(model: Any) -> tuple[Any, Any] | None:
-    if not hasattr(model, "tokenizer"):
+    if not isinstance(model, ModelWithProcessor) or model.tokenizer is None:
         return None
     return model.tokenizer, model.target_tokenizer

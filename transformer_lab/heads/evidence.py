@@ -19,6 +19,7 @@ from ..adapters.network import Inputs, Network
 from ..edits.constructors import ablate
 from ..edits.interventions import edit, uncompiled
 from ..edits.passes import evaluated
+from ..text_model import TextModel
 from ..tracing.trace import Trace
 from . import probes
 from .measures import MEASURES, Measure, TwoHops, maps, of_heads_there
@@ -80,7 +81,7 @@ class Evidence:
             )
         self.seed, self.network = seed, evaluated(model)
         self._subject: Any = self.network  # what is traced: a TextModel knows its tokens
-        if hasattr(model, "tokenizer"):
+        if isinstance(model, TextModel):
             self._subject = copy.copy(model)
             own = isinstance(model.model, Network)  # which a bare module of it would not be
             self._subject.model = self.network if own else self.network.module
@@ -247,7 +248,7 @@ def random_twin(network: Network, seed: int = 0) -> Any:
 def _halves(model: Any, texts: Sequence[str]) -> list[list[Probe]]:
     if isinstance(texts, str) or len(texts) < 2:
         raise ValueError(f"texts must be a list of at least two texts, got {texts!r}")
-    if not hasattr(model, "tokenizer"):
+    if not isinstance(model, TextModel):
         raise ValueError("texts need a tokenizer: give a TextModel, not a bare model")
     if probes.is_pair(model):
         raise ValueError("texts are for models with one stack; leave them out here")

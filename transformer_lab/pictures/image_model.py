@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ..adapters.lookup import network_of
 from ..adapters.network import Network
+from ..adapters.wrappers import ModelWithProcessor
 from ..files.pictures import Preparing, read_picture
-from ..files.random_weights import caution
 from ..model import pick_device
 from ..tracing.running import trace
 from ..tracing.trace import Trace
@@ -19,7 +19,7 @@ from ..tracing.trace import Trace
 LONGEST = 50  # times the shorter side
 
 
-class ImageModel:
+class ImageModel(ModelWithProcessor):
     """A vision model and its image processor.
 
     Args:
@@ -83,11 +83,7 @@ class ImageModel:
         Raises:
             ValueError: for a model with random weights, which a folder cannot tell from others.
         """
-        if self.random_weights:
-            raise ValueError(
-                f"{self.name} has {caution(self)}, which a saved folder would not show. Set "
-                "model.model.random_weights = () once they are trained, or to save them as they are"
-            )
+        self.check_saved()
         self.model.save_pretrained(folder, **options)
         if hasattr(self.processor, "save_pretrained"):
             self.processor.save_pretrained(folder)
@@ -97,11 +93,6 @@ class ImageModel:
     def network(self) -> Network:
         """What the model is; see `tl.Network`."""
         return network_of(self.model)
-
-    @property
-    def random_weights(self) -> tuple[str, ...]:
-        """Names of the weights that were not in the file and are random."""
-        return tuple(getattr(self.model, "random_weights", ()))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -153,14 +144,19 @@ class ImageModel:
             x = x / 255
         return (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)
 
-    def trace(self, picture: Any, *, keep: str | None = None, **gradients: Any) -> Trace:
+    def read(self, given: Any, target: Any) -> tuple[Any, Any, dict[str, Any]]:
+        return None, target, {} if given is None else {"pixel_values": self.prepare(given)}
+
+    def trace(self, picture: Any, target: None = None, **options: Any) -> Trace:
         """Run the model on a picture and keep what its attention did; see `tl.trace`, also for
         gradients (of a class, by its number) and their budget_mib.
 
         Raises:
             ValueError: for what is no picture.
         """
-        found = trace(self.model, pixel_values=self.prepare(picture), keep=keep, **gradients)
+        if target is not None:
+            raise ValueError(f"target={target!r}: {self.name} reads images; leave it out")
+        found = trace(self.model, pixel_values=self.prepare(picture), **options)
         found.model_name = self.name
         return found
 

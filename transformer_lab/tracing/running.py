@@ -14,6 +14,7 @@ from ..adapters.interrupts import no_grad, together
 from ..adapters.lookup import network_of
 from ..adapters.network import NEEDS_TARGET, AdapterError, ChangedError, Inputs, Network, Output
 from ..adapters.patches import Patches
+from ..adapters.wrappers import ModelWithProcessor
 from ..arguments import shown
 from ..attention import Site
 from .gradients import as_logit, recorded_with_gradients
@@ -78,10 +79,8 @@ def trace(
     if keep not in (None, "all", "maps"):
         raise ValueError(f"keep must be 'all', 'maps' or None, got {keep!r}")
     more = {} if gradients is None else dict(gradients=gradients, budget_mib=budget_mib)
-    if hasattr(model, "tokenizer") and hasattr(model, "trace") and not given:  # a TextModel
+    if isinstance(model, ModelWithProcessor) and not given:
         return model.trace(tokens, target, keep=keep, **more)
-    if hasattr(model, "prepare") and hasattr(model, "trace") and not given:  # an ImageModel
-        return model.trace(tokens, keep=keep, **more)
     network = network_of(model)
     inputs = inputs_for(network, tokens, target, mask, target_mask, given)
     network = network.evaluated()
@@ -95,11 +94,11 @@ def trace(
         recorder, output, found = _run(network, inputs, keep, of, budget_mib, parts)
     except ChangedError:
         recorder, output, found = _run(network, inputs, keep, of, budget_mib, parts)
-    patches = network.patches(inputs)
+    patches = network.patches(inputs) if inputs.given else None
     if inputs.tokens is None:
         patches, seen, places = _places(network, inputs, recorder, patches, labels)
         written = places if inputs.target is None else written
-    else:
+    elif inputs.given:
         patches, seen = _pictured(network, inputs, patches, seen)
     return Trace(
         network, recorder, **vars(inputs), labels=seen, target_labels=written, patches=patches,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...adapters.network import Network
+from ...text_model import TextModel
 from ...tracing.running import in_vocabulary
 from .prompts import Prompt
 
@@ -92,7 +93,7 @@ def _ready(model: Any, network: Network, prompt: Prompt, index: int) -> Ready:
     ]
     target = None
     if network.kind == "encoder-decoder":
-        if not hasattr(model, "target_ids"):
+        if not isinstance(model, TextModel):
             raise ValueError(
                 "to study an encoder-decoder, wrap it in a TextModel, which can produce its output"
             )
@@ -106,7 +107,7 @@ def _ready(model: Any, network: Network, prompt: Prompt, index: int) -> Ready:
 
 def _read(model: Any, network: Network, text: str | tuple[int, ...]) -> Tensor:
     if isinstance(text, str):
-        if not hasattr(model, "tokenizer"):
+        if not isinstance(model, TextModel):
             raise ValueError("a text needs a TextModel; give one, or token ids instead")
         return model.encode(text)
     ids = torch.tensor(text)
@@ -117,7 +118,7 @@ def _read(model: Any, network: Network, text: str | tuple[int, ...]) -> Tensor:
 
 
 def _token(model: Any, network: Network, token: str | int) -> int:
-    if hasattr(model, "token_id"):
+    if isinstance(model, TextModel):
         return model.token_id(token)
     if isinstance(token, str):
         raise ValueError(f"token {token!r} needs a TextModel; give its id")

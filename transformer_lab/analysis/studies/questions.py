@@ -18,6 +18,7 @@ from ...edits.kinds import EditError
 from ...edits.sites import OF_STREAM, site_named
 from ...edits.sweep import sweep_heads
 from ...heads.measures import MEASURES, all_scores
+from ...text_model import TextModel
 from ...tracing.running import trace
 from ..patching.metric import Metric, metric_of
 from ..patching.patching_grid import SITES, Desk, axes_of
@@ -96,7 +97,8 @@ class Question:
 
     def _scores(self, batch: Sequence[Ready]) -> Values:
         ids, target = stacked(batch, "clean"), stacked(batch, "target")
-        if hasattr(self.model, "trace_ids"):
+        assert ids is not None
+        if isinstance(self.model, TextModel):
             found = self.model.trace_ids(ids, target, keep="maps")
         else:
             found = trace(self.model, ids, target, keep="maps")

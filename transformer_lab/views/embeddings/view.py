@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets as t
 
+from ...text_model import TextModel
 from ..pages.export import Block
 from ..pages.script import plotly_script
 from ..shared.base import css, esm
@@ -131,7 +132,7 @@ class EmbeddingView(SelectionView):
             ValueError: for what is no TextModel.
             PartsError: for a model in which they are not found.
         """
-        if not hasattr(model, "network") or not hasattr(model, "tokenizer"):
+        if not isinstance(model, TextModel):
             raise ValueError(
                 f"model is a {type(model).__name__}; give a TextModel: tl.TextModel(model, tokenizer)"
             )

@@ -13,6 +13,7 @@ from torch import Tensor
 from ...adapters.interrupts import start_thread, taken
 from ...edits.interventions import default_kind
 from ...edits.kinds import Edit
+from ...text_model import TextModel
 from ...training.usage import ModelIsTraining
 from ..heads.heads import Heads, Place, map_sentence, name_of, place_of
 from ..heads.pins import PinTraits
@@ -95,7 +96,7 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
         pins: Iterable[tuple[int, int]] = (),
         title: str | None = None,
     ):
-        if not hasattr(model, "trace_ids"):
+        if not isinstance(model, TextModel):
             raise ValueError(
                 f"model is a {type(model).__name__}; Explorer takes a TextModel: "
                 "tl.TextModel(model, tokenizer), or tl.TextModel.from_pretrained(name)"

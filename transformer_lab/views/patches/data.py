@@ -13,6 +13,7 @@ from torch import Tensor
 from ...adapters.lookup import network_of
 from ...adapters.network import Inputs, Network
 from ...heads.pictures import patch_distance
+from ...pictures.image_model import ImageModel
 from ...tracing.packing import pack_weights
 from ...tracing.running import trace
 from ...tracing.trace import Trace
@@ -46,7 +47,7 @@ def look(
         ValueError: for what is no picture, for several, and for a model of which it is not known
             where its patches stand.
     """
-    ready = hasattr(model, "prepare") and hasattr(model, "seen")
+    ready = isinstance(model, ImageModel)
     more = {**(given or {}), "pixel_values": model.prepare(picture) if ready else picture}
     found = trace(model.model if ready else model, tokens, labels=labels, keep="maps", **more)
     if ready:
