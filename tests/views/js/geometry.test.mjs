@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { niceTicks, nearest } from "../../../transformer_lab/views/shared/curve.js";
+import { niceTicks, nearest } from "../../../transformer_lab/views/shared/ticks.js";
 import { scaleEnd, windowFrom } from "../../../transformer_lab/views/heads/scale.js";
 import { leaning, leaningHeight, textOf } from "../../../transformer_lab/views/shared/column_names.js";
 import { axisStep, cellAt, frameOf, tilesOf } from "../../../transformer_lab/views/shared/map_frame.js";

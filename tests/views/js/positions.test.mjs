@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { numberText } from "../../../transformer_lab/views/shared/curve.js";
+import { numberText } from "../../../transformer_lab/views/shared/ticks.js";
 import { linearShade, roundStep } from "../../../transformer_lab/views/shared/number_map.js";
 import { namedCurves, nearestIndex, spread } from "../../../transformer_lab/views/shared/plot.js";
 import { relativeBucket } from "../../../transformer_lab/views/positions/math.js";

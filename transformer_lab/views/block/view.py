@@ -154,12 +154,10 @@ class BlockView(Travelling):
         self.set_trait("_walk", walk.info)
         self._walk_data = walk.data
 
-    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        if question.get("type") != "block":
-            return super()._answer(question)
-        kind, layer, head, position = self._read(str(question.get("name", "")))
+    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        kind, layer, head, position = self._read(name)
         walk = self._data.walk(kind, layer, head, position)
-        return {"type": "block", "info": walk.info}, [walk.data]
+        return walk.info, [walk.data]
 
     def _read(self, name: str) -> tuple[str, int, int, int]:
         parts = name.split("/")

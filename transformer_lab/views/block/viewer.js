@@ -9,11 +9,12 @@ import { colourTable } from "../shared/colours.js";
 import { button, putAnew, radioGroup, stepped } from "../shared/controls.js";
 import { element, tokenElement } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
-import { sheet } from "../shared/sheet.js";
-import { linearLegend, Shell } from "../shared/shell.js";
+import { linearLegend } from "../shared/shell.js";
 import { fixed, short } from "../shared/messages.js";
 import { numbersOf, single } from "../shared/files.js";
 import { mostOf, Strip } from "./strip.js";
+import { tableParts } from "../shared/parts.js";
+import { BaseViewer } from "../shared/viewer.js";
 
 const KINDS = { encoder: "Encoder", decoder: "Decoder" };
 const SHARES = new Set(["weight", "share of z"]);
@@ -37,23 +38,13 @@ class Walk {
   }
 }
 
-export class BlockViewer {
+export class BlockViewer extends BaseViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
     const model = aliveWalks(given, signal);
-    this.model = model;
-    this.root = root;
-    this.signal = signal;
-    this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
-    this.shell = new Shell(model, root, signal, {
-      draw: () => this.draw(),
-      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
-      png: () => this.#png(),
-      code: () => this.#code(),
-      copies: "Copy the numbers of this block as Python",
-      numbers: () => this.#fileNumbers(),
-      linked: () => this.ask?.linked ?? {},
-    });
+    super(model, root, signal, {
+      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`, copies: "Copy the numbers of this block as Python",
+    }, carriesModel(given) ? new AskRow(model, signal) : null);
     /** @type {Answers<Walk>} */
     this.answers = new Answers(this.shell, {
       most: KNOWN,
@@ -83,10 +74,6 @@ export class BlockViewer {
     return answers.keep(new Walk(model.get("_walk"), bytesOf(model.get("_walk_data"))));
   }
 
-  get kind() {
-    return this.model.get("_kinds")[this.model.get("kind")];
-  }
-
   get position() {
     const query = this.model.get("selected")?.[0];
     const last = this.kind.queries - 1;
@@ -95,16 +82,14 @@ export class BlockViewer {
 
   /** By what name the walk of the present selection is asked for. */
   get wanted() {
-    const { layers, heads } = this.kind;
-    const [layer, head] = [Math.min(this.model.get("layer"), layers - 1), Math.min(this.model.get("head"), heads - 1)];
-    return ["walk", this.model.get("kind"), layer, head, this.position].join("/");
+    return ["walk", this.model.get("kind"), this.layer, this.head, this.position].join("/");
   }
 
   get stage() {
     return this.walk.stage(this.model.get("step"));
   }
 
-  #code() {
+  code() {
     const { kind, layer, head, position } = this.walk.info;
     const several = Object.keys(this.model.get("_kinds")).length > 1;
     const more = [several && `kind="${kind}"`, this.model.get("_batch") && `batch=${this.model.get("_batch")}`];
@@ -119,7 +104,6 @@ export class BlockViewer {
     this.note = element("p", { class: "tl-hint", "data-part": "note" }, this.model.get("_note"));
     this.note.hidden = !this.note.textContent;
     this.rail = element("div", { class: "tl-rail" });
-    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
     this.heading = element("b", { "data-part": "title" });
     this.formula = element("span", { class: "tl-formula", "data-part": "formula" });
     this.body = element("div", { class: "tl-body" });
@@ -140,7 +124,7 @@ export class BlockViewer {
     if (kinds.length > 1) {
       controls.push(radioGroup({
         label: "Block of the", part: "kind", choices: kinds.map((value) => ({ value, text: KINDS[value] })), chosen: model.get("kind"),
-        choose: (kind) => shell.set({ selected: null, layer: Math.min(model.get("layer"), model.get("_kinds")[kind].layers - 1), head: Math.min(model.get("head"), model.get("_kinds")[kind].heads - 1), kind }),
+        choose: (kind) => this.changeKind(kind),
       }).root);
     }
     controls.push(
@@ -169,11 +153,6 @@ export class BlockViewer {
   }
 
   // ---- drawing ------------------------------------------------------------------------------
-
-  /** What a link told. @param {Record<string, any>} more */
-  async follow(more) {
-    await this.ask?.follow(more);
-  }
 
   open() {
     this.answers.open(this.wanted);
@@ -230,8 +209,7 @@ export class BlockViewer {
         element("th", { scope: "row" }, name), element("td", {}, this.#strip(values, name)),
         element("td", { class: "tl-number", title: `${n} numbers` }, fixed(length)));
     });
-    const head = ["", "its numbers", "length"].map((text) => element("th", { scope: "col" }, text));
-    return element("table", { class: "tl-blocks tl-vectors", "data-part": "vectors" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
+    return element("table", { class: "tl-blocks tl-vectors", "data-part": "vectors" }, ...tableParts(["", "its numbers", "length"], rows));
   }
 
   #keys({ columns, numbers, vectors }) {
@@ -257,8 +235,7 @@ export class BlockViewer {
       const others = all === shown.length + 1 ? "1 other, weight" : `${all - shown.length} others, weights`;
       lines.push(element("tr", {}, element("td"), element("td", { class: "tl-quiet", colspan: 6 }, `${others} ${short(Math.max(0, rest))}`)));
     }
-    const heads = ["", "key", ...(vectors ? [vectors.name] : []), ...columns, ""].map((name) => element("th", { scope: "col" }, name));
-    return element("table", { class: "tl-blocks tl-keys-of", "data-part": "keys" }, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...lines));
+    return element("table", { class: "tl-blocks tl-keys-of", "data-part": "keys" }, ...tableParts(["", "key", ...(vectors ? [vectors.name] : []), ...columns, ""], lines));
   }
 
   #answers(answers) {
@@ -267,8 +244,7 @@ export class BlockViewer {
       element("th", { scope: "row" }, tokenElement(name)),
       element("td", {}, element("span", { class: "tl-track", "aria-hidden": "true" }, element("span", { class: "tl-part", style: `left:0;width:${((100 * p) / most).toFixed(1)}%` }))),
       element("td", { class: "tl-number" }, short(p)), element("td", { class: "tl-number tl-quiet" }, final === null ? "–" : short(final))));
-    const head = ["token", "", "if it stopped here", "after the last layer"].map((text) => element("th", { scope: "col" }, text));
-    return element("table", { class: "tl-blocks", "data-part": "answers" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
+    return element("table", { class: "tl-blocks", "data-part": "answers" }, ...tableParts(["token", "", "if it stopped here", "after the last layer"], rows));
   }
 
   /** The number under the pointer. @param {number | null} at @param {Strip | null} strip */
@@ -282,7 +258,7 @@ export class BlockViewer {
   }
 
   /** Every vector once, in the order in which it is made, and every table of keys. */
-  #fileNumbers() {
+  fileNumbers() {
     const { stages, shown } = this.walk.info;
     /** @type {Parameters<typeof numbersOf>[1]} */
     const arrays = {};
@@ -306,8 +282,11 @@ export class BlockViewer {
     return numbersOf({ key: shown.map((key) => this.kind.tokens[key]) }, arrays, { table: { header: ["step", "vector", "number", "value"], rows } });
   }
 
-  #png() {
-    const parts = this.strips.map(({ canvas, name }) => ({ canvas, title: name }));
-    return sheet({ title: `${this.model.get("_title")}: ${this.stage.title}`, sentence: this.sentence.textContent, parts, inks: this.shell.inks });
+  get title() {
+    return `${super.title}: ${this.stage.title}`;
+  }
+
+  pictures() {
+    return this.strips.map(({ canvas, name }) => ({ canvas, title: name }));
   }
 }

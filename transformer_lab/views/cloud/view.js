@@ -9,22 +9,21 @@ import { numbersOf } from "../shared/files.js";
 import { linked } from "../shared/linked.js";
 import { messages } from "../shared/messages.js";
 import { mounted } from "../shared/mounted.js";
-import { sheet } from "../shared/sheet.js";
-import { floatsOf, Shell } from "../shared/shell.js";
+import { floatsOf } from "../shared/shell.js";
 import cloudMessages from "./messages.json" with { type: "json" };
+import { hearPointer, picturePart, taken } from "../shared/parts.js";
+import { BaseViewer } from "../shared/viewer.js";
 
 const sayCloud = messages(cloudMessages);
 const CLOUD_SHOWS = ["scores", "values"];
 const CLOUD_COLOURS = ["token", "position", "attention"];
 const CLOUD_SIDES = { scores: ["queries", "keys"], values: ["outputs", "values"] };
 
-export class CloudViewer {
+export class CloudViewer extends BaseViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(model, root, signal) {
-    this.model = model;
-    this.root = root;
+    super(model, root, signal);
     this.mark = /** @type {any} */ (null);
-    this.shell = new Shell(model, root, signal, { draw: () => this.draw(), png: () => this.#png(), code: () => `view.plane  # ${this.wanted}`, numbers: () => this.#numbers() });
     this.pointed = /** @type {number | null} */ (null);
     /** @type {Answers<any>} */
     this.answers = new Answers(this.shell, {
@@ -34,17 +33,12 @@ export class CloudViewer {
     });
     this.plane = this.answers.keep(this.#read(model.get("_plane"), floatsOf(model, "_plane_data")));
     this.link = linked(model, signal, (spot) => this.#point(spot?.query ?? (spot?.key != null ? this.size.queries + spot.key : null), false));
-    const part = (name, tag, more = {}) => element(tag, { "data-part": name, ...more });
     this.bar = element("div", { class: "tl-controls" });
-    this.canvas = /** @type {HTMLCanvasElement} */ (part("cloud", "canvas", { role: "application", tabindex: 0 }));
-    this.hint = part("hint", "p", { class: "tl-hint" });
-    this.readout = part("readout", "p", { class: "tl-readout" });
-    this.sentence = part("sentence", "p", { class: "tl-sentence", role: "status", "aria-live": "polite" });
+    this.canvas = picturePart("cloud");
+    this.hint = element("p", { class: "tl-hint", "data-part": "hint" });
+    this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
     root.append(this.shell.header, this.bar, this.shell.message, this.answers.busy, this.hint, this.canvas, this.readout, element("footer", { class: "tl-foot" }, this.sentence));
-    const under = ({ offsetX, offsetY }) => this.hit?.(offsetX, offsetY) ?? null;
-    this.canvas.addEventListener("pointermove", (event) => this.#point(under(event)), { signal });
-    this.canvas.addEventListener("pointerleave", () => this.#point(null), { signal });
-    this.canvas.addEventListener("click", (event) => this.#choose(under(event)), { signal });
+    hearPointer(this.canvas, (x, y) => this.hit?.(x, y) ?? null, { hover: (point) => this.#point(point), pick: (point) => this.#choose(point) }, signal);
     this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.answers.follow(["kind", "layer", "head"], () => this.wanted);
     this.shell.watch(["selected", "shows", "colour"]);
@@ -55,9 +49,7 @@ export class CloudViewer {
   }
 
   get wanted() {
-    const [kind, layer, head] = ["kind", "layer", "head"].map((name) => this.model.get(name));
-    const { layers, heads } = this.model.get("_kinds")[kind];
-    return `plane/${kind}/${Math.min(layer, layers - 1)}/${Math.min(head, heads - 1)}`;
+    return `plane/${this.model.get("kind")}/${this.layer}/${this.head}`;
   }
 
   /** @param {any} info @param {Float32Array} numbers */
@@ -94,8 +86,7 @@ export class CloudViewer {
     else if (event.key === "Enter") this.#choose(this.pointed);
     else if (event.key === "Escape" && this.model.get("selected")) this.shell.set({ selected: null });
     else return;
-    event.preventDefault();
-    event.stopPropagation();
+    taken(event);
   }
 
   // ---- drawing ------------------------------------------------------------------------------
@@ -123,7 +114,7 @@ export class CloudViewer {
       kind, layer, head, several: Object.keys(model.get("_kinds")).length > 1, shows, kept: kept[at], chance: chance[at],
       query: query === null ? null : size.query_tokens[query], position: query ?? 0, key: size.key_tokens[best], at: best, weight: row(query ?? 0)[best],
     });
-    if (this.sentence.textContent !== text) this.sentence.textContent = text;
+    this.say(text);
     this.canvas.setAttribute("aria-label", sayCloud("canvas", { sentence: text }));
     this.hint.textContent = `◆ ${sayCloud("group", { group: sides[0] })} · ● ${sayCloud("group", { group: sides[1] })}: ${sayCloud(`${shows}_hint`)}`;
     this.readout.textContent = this.pointed === null ? sayCloud("try") : this.#describe(this.pointed, sides, tokens, query);
@@ -167,11 +158,15 @@ export class CloudViewer {
     ]);
   }
 
-  #png() {
-    return sheet({ title: this.model.get("_title"), sentence: this.sentence.textContent ?? "", parts: [{ canvas: this.canvas, title: this.hint.textContent ?? "" }], inks: this.shell.inks });
+  code() {
+    return `view.plane  # ${this.wanted}`;
   }
 
-  #numbers() {
+  pictures() {
+    return [{ canvas: this.canvas, title: this.hint.textContent ?? "" }];
+  }
+
+  fileNumbers() {
     const { plane, size, mark: { places, names, diamonds } } = this;
     const shows = this.model.get("shows");
     const [groups, hint] = [CLOUD_SIDES[shows].map((group) => sayCloud("group", { group })), sayCloud(`${shows}_hint`)];

@@ -130,12 +130,10 @@ class CloudView(SelectionView):
         parts = (one.queries, one.keys, one.values, one.outputs, one.pattern)
         return info, [pack_floats(torch.cat([x.flatten() for x in parts]))]
 
-    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        if question.get("type") != "block":
-            return super()._answer(question)
-        _, kind, layer, head = str(question["name"]).split("/")
+    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        _, kind, layer, head = name.split("/")
         info, buffers = self._block(kind, int(layer), int(head))
-        return {"type": "block", "info": info}, buffers
+        return info, buffers
 
     def _page_state(self, **options: Any) -> dict[str, Any]:
         self._keep()

@@ -264,11 +264,9 @@ class CompareView(Travelling):
             for layer in range(self.a.n_layers(kind))
         )
 
-    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        if question.get("type") != "block":
-            return super()._answer(question)
-        kind, layer, head = str(question["name"]).split("/")
-        return {"type": "block", "info": {}}, [self._head_bytes(kind, int(layer), int(head))]
+    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        kind, layer, head = name.split("/")
+        return {}, [self._head_bytes(kind, int(layer), int(head))]
 
     def _page_state(self, **options: Any) -> dict[str, Any]:
         state = super()._page_state(**options)

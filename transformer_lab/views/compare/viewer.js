@@ -12,11 +12,11 @@ import { element, tokenElement } from "../shared/dom.js";
 import { headStepper } from "../heads/controls.js";
 import { Pointed } from "../shared/linked.js";
 import { NumberMap } from "../shared/number_map.js";
-import { Superseded } from "../shared/requests.js";
-import { sheet } from "../shared/sheet.js";
-import { floatsOf, linearLegend, Shell } from "../shared/shell.js";
-import { Waiting } from "../shared/waiting.js";
+import { floatsOf, linearLegend } from "../shared/shell.js";
 import { messages, short } from "../shared/messages.js";
+import { legendPart, moveOf, panelPart, picturePart, taken, tableParts, within } from "../shared/parts.js";
+import { Answers } from "../shared/answers.js";
+import { BaseViewer } from "../shared/viewer.js";
 
 const sayCompare = messages(compareMessages);
 const NO_MOVE = 5e-4; // a change of a weight below this is none
@@ -25,28 +25,24 @@ const GRID_WIDTH = 300; // px, of the small map of every head
 
 const withMinus = (value, text) => (value < 0 ? `−${text(-value)}` : text(value));
 
-export class CompareViewer {
+export class CompareViewer extends BaseViewer {
   constructor(given, root, signal) {
     const model = aliveTexts(given, signal);
-    this.model = model;
-    this.root = root;
-    this.signal = signal;
-    this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
-    this.known = new Map();
-    this.turn = 0;
-    this.shell = new Shell(model, root, signal, {
-      draw: () => this.draw(), png: () => this.png(), code: () => this.code(), numbers: () => this.#numbers(),
-      part: () => `layer-${this.shown.layer}-head-${this.shown.head}`,
-      linked: () => this.ask?.linked ?? {},
+    super(model, root, signal, { part: () => `layer-${this.shown.layer}-head-${this.shown.head}` }, carriesModel(given) ? new AskRow(model, signal) : null);
+    /** @type {Answers<{name: string, maps: Float32Array}>} */
+    this.answers = new Answers(this.shell, {
+      most: KEPT_HEADS, working: "Fetching the head …", names: ({ name }) => [name], show: (found) => this.#show(found),
+      read: (_, bytes, name) => ({ name, maps: typed(Float32Array, bytes) }), here: (name) => this.#here(name),
+      failed: (name, error) => `Layer ${name.split("/")[1]}, head ${name.split("/")[2]} cannot be shown: ${error.message}`,
     });
     this.pointed = new Pointed(model, signal, () => this.shell.redraw());
     this.#build();
     this.shell.watch(["selected"]);
-    this.shell.watch(["layer", "head", "kind"], () => this.fetch());
+    this.answers.follow(["layer", "head", "kind"], () => this.wanted);
     this.shell.watch(["_kinds"], () => {
-      this.known.clear(); // these are other texts
+      this.answers.known.clear(); // these are other texts
       this.tabled = null;
-      this.fetch();
+      this.open();
     });
   }
 
@@ -54,16 +50,9 @@ export class CompareViewer {
     return this.model.get("kind");
   }
 
-  get kind() {
-    return this.model.get("_kinds")[this.kindName];
-  }
-
-  get layer() {
-    return Math.min(this.model.get("layer"), this.kind.layers - 1);
-  }
-
-  get head() {
-    return Math.min(this.model.get("head"), this.kind.heads - 1);
+  /** By what name the chosen head is asked for. */
+  get wanted() {
+    return `${this.kindName}/${this.layer}/${this.head}`;
   }
 
   get names() {
@@ -88,25 +77,21 @@ export class CompareViewer {
 
   #build() {
     const { signal, names } = this;
-    const canvas = (part) => element("canvas", { role: "application", tabindex: 0, class: "tl-map", "data-part": part });
-    this.grid = canvas("grid");
+    this.grid = picturePart("grid", "tl-map");
     this.gridMap = new NumberMap(this.grid, {
       hover: (at) => this.#gridAt(at), pick: (at) => at.row !== null && at.column !== null && this.shell.set({ layer: at.row, head: at.column }),
     }, signal);
     this.gridLine = element("p", { class: "tl-number-line", "data-part": "grid-line" });
     this.sides = [["first", names[0]], ["second", names[1]], ["difference", `${names[1]} − ${names[0]}`]].map(([part, name]) => {
-      const drawn = canvas(part);
+      const drawn = picturePart(part, "tl-map");
       const map = new NumberMap(drawn, { hover: (at) => this.pointed.at(at && { query: at.row, key: at.column }), pick: (at) => this.#pick(at) }, signal);
       return { part, name, canvas: drawn, map, figure: element("figure", {}, element("figcaption", {}, tokenElement(name)), drawn) };
     });
     this.sideBox = element("div", { class: "tl-sides" }, ...this.sides.map(({ figure }) => figure));
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
-    this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
-    this.waiting = new Waiting(this.busy);
-    this.legends = Object.fromEntries(["grid", "weight", "difference"].map((name) => [name, element("div", { class: "tl-legend", "data-part": `${name}-legend` })]));
+    this.legends = Object.fromEntries(["grid", "weight", "difference"].map((name) => [name, legendPart(`${name}-legend`)]));
     this.numbers = element("p", { class: "tl-number-line", role: "status", "data-part": "readout" });
     this.lock = element("span", { class: "tl-lock", "data-part": "lock", hidden: true }, "Locked: Esc or a second click frees it.");
-    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
     this.table = element("table", { class: "tl-table", "data-part": "table" });
     this.controls = element("div", { class: "tl-controls" });
     this.mapTitle = element("b", { "data-part": "map-title" });
@@ -120,12 +105,10 @@ export class CompareViewer {
       element(
         "div",
         { class: "tl-panels tl-compare" },
-        element("section", { class: "tl-panel", "aria-label": "Every head" },
-          element("p", { class: "tl-heading" }, element("b", {}, "How much each head differs"), " ", element("span", { class: "tl-quiet" }, "layer ↓, head →; click one")),
-          this.grid, this.gridLine, this.legends.grid),
+        panelPart("grid", "How much each head differs", "layer ↓, head →; click one", this.grid, this.gridLine, this.legends.grid),
         element("section", { class: "tl-panel", "aria-label": "Maps" },
           element("p", { class: "tl-heading" }, this.mapTitle, " ", element("span", { class: "tl-quiet" }, "row looks at column; a click locks")),
-          this.sideBox, this.busy,
+          this.sideBox, this.answers.busy,
           element("div", { class: "tl-row" }, this.legends.weight, this.legends.difference)),
       ),
       element("footer", { class: "tl-foot" }, element("div", { class: "tl-row" }, this.numbers, this.lock),
@@ -133,11 +116,7 @@ export class CompareViewer {
     );
     this.grid.addEventListener("keydown", (event) => this.#moveHead(event), { signal });
     for (const { canvas: drawn } of this.sides) drawn.addEventListener("keydown", (event) => this.#movePair(event), { signal });
-    this.root.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || !this.model.get("selected")) return;
-      event.stopPropagation();
-      this.shell.set({ selected: null });
-    }, { signal });
+    this.freeByEscape();
   }
 
   #buildControls() {
@@ -147,7 +126,7 @@ export class CompareViewer {
       this.stepper = headStepper(this, (layer, head) => this.shell.set({ layer, head }));
       this.kinds = names.length > 1 ? radioGroup({
         label: "Attention", part: "kind", quiet: true, chosen: this.kindName, choices: names.map((value) => ({ value, text: value })),
-        choose: (kind) => this.shell.set({ selected: null, layer: Math.min(this.layer, kinds[kind].layers - 1), head: Math.min(this.head, kinds[kind].heads - 1), kind }),
+        choose: (kind) => this.changeKind(kind),
       }) : null;
       this.controls.replaceChildren(this.stepper.root, ...(this.kinds ? [element("span", { class: "tl-kinds" }, this.kinds.root)] : []), this.note);
     }
@@ -168,18 +147,9 @@ export class CompareViewer {
     this.shell.set({ selected: same ? null : [at.row, at.column] });
   }
 
-  #move(event) {
-    const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-    if (!move) return null;
-    event.preventDefault();
-    event.stopPropagation();
-    return move;
-  }
-
   #moveHead(event) {
-    const move = this.#move(event);
+    const move = moveOf(event);
     if (!move) return;
-    const within = (value, count) => Math.max(0, Math.min(count - 1, value));
     this.shell.set({ layer: within(this.layer + move[0], this.kind.layers), head: within(this.head + move[1], this.kind.heads) });
   }
 
@@ -188,74 +158,39 @@ export class CompareViewer {
     const now = this.selected;
     const start = now ?? this.#largest(1)[0] ?? { query: queries - 1, key: 0 };
     if (event.key === "Enter" || event.key === " ") {
-      event.preventDefault();
-      event.stopPropagation();
+      taken(event);
       if (!now) this.shell.set({ selected: [start.query, start.key] });
       return;
     }
-    const move = this.#move(event);
+    const move = moveOf(event);
     if (!move) return;
     this.pointed.spot = null;
-    const within = (value, count) => Math.max(0, Math.min(count - 1, value));
     const [down, right] = now ? move : [0, 0]; // the first arrow only shows where the cursor stands
     this.shell.set({ selected: [within((start.query ?? 0) + down, queries), within((start.key ?? 0) + right, keys)] });
   }
 
   // ---- the maps of a head ---------------------------------------------------------------------
 
-  /** What a link told. @param {Record<string, any>} more */
-  async follow(more) {
-    await this.ask?.follow(more);
-  }
-
   /** Get the maps of the chosen head, then draw. */
   open() {
-    return this.fetch();
+    return this.answers.ask(this.wanted);
   }
 
-  async fetch() {
-    const { kindName, layer, head } = this;
-    const turn = ++this.turn;
-    const name = `${kindName}/${layer}/${head}`;
-    let maps = this.#here(name);
-    if (!maps) {
-      const ended = this.waiting.begin(`Fetching layer ${layer}, head ${head} …`);
-      try {
-        const { buffers } = await this.shell.requests.ask({ type: "block", name });
-        maps = typed(Float32Array, buffers[0]);
-        if (this.known.size >= KEPT_HEADS) this.known.delete(this.known.keys().next().value);
-        this.known.set(name, maps);
-      } catch (error) {
-        if (!(error instanceof Superseded) && turn === this.turn) {
-          this.waiting.say("");
-          this.shell.say(`Layer ${layer}, head ${head} cannot be shown: ${error.message}`);
-        }
-        return;
-      } finally {
-        ended();
-      }
-    }
-    if (turn !== this.turn || this.signal.aborted) return; // a later click won
-    this.waiting.say("");
-    this.shell.say("");
+  #show({ name, maps }) {
+    const [kind, layer, head] = name.split("/");
     const size = this.kind.queries * this.kind.keys;
     this.maps = { first: maps.subarray(0, size), second: maps.subarray(size, 2 * size) };
-    this.shown = { kind: kindName, layer, head };
-    this.shell.draw();
+    this.shown = { kind, layer: Number(layer), head: Number(head) };
     this.root.dataset.shown = name;
   }
 
+  /** What came with the page. */
   #here(name) {
-    const known = this.known.get(name);
-    if (known) return known;
-    const all = bytesOf(this.model.get("_maps"));
-    const { kind } = this;
-    if (all.byteLength) {
-      const size = 2 * kind.queries * kind.keys;
-      const from = kind.maps + (this.layer * kind.heads + this.head) * size;
-      return floatsOf(this.model, "_maps").subarray(from, from + size);
-    }
-    return this.model.get("_first").name === name ? floatsOf(this.model, "_first_data") : null;
+    const { kind, model } = this;
+    const size = 2 * kind.queries * kind.keys;
+    const from = kind.maps + (this.layer * kind.heads + this.head) * size;
+    if (bytesOf(model.get("_maps")).byteLength) return { name, maps: floatsOf(model, "_maps").subarray(from, from + size) };
+    return model.get("_first").name === name ? { name, maps: floatsOf(model, "_first_data") } : null;
   }
 
   /** The pairs that differ most, in one row or in all. @param {number} count @param {number | null} [row] */
@@ -394,7 +329,7 @@ export class CompareViewer {
     const focus = this.hover ?? this.selected;
     const inside = focus && (focus.query ?? 0) < this.kind.queries && (focus.key ?? 0) < this.kind.keys ? focus : null;
     this.text = sayCompare("sentence", this.#values(inside?.query ?? null, inside?.key ?? null));
-    if (this.sentence.textContent !== this.text) this.sentence.textContent = this.text;
+    this.say(this.text);
     this.lock.hidden = !this.selected;
     this.#readout(inside);
     this.#fillTable();
@@ -429,8 +364,7 @@ export class CompareViewer {
     });
     this.table.replaceChildren(
       element("caption", {}, `${this.mapTitle.textContent}: the largest changes`),
-      element("thead", {}, element("tr", {}, ...["edge", names[0], names[1], "difference"].map((name) => element("th", { scope: "col" }, name)))),
-      element("tbody", {}, ...rows),
+      ...tableParts(["edge", names[0], names[1], "difference"], rows),
     );
   }
 
@@ -440,7 +374,7 @@ export class CompareViewer {
     return `view.kind, view.layer, view.head = "${this.kindName}", ${this.layer}, ${this.head}${at}`;
   }
 
-  #numbers() {
+  fileNumbers() {
     const { kind, maps, moved, names, selected, shown } = this;
     const tokens = kind.nothing ? kind.key_names.slice(0, -1) : kind.key_names;
     const sides = Object.entries({ a: (i) => maps.first[i], b: (i) => maps.second[i], difference: (i) => maps.second[i] - maps.first[i] });
@@ -452,11 +386,11 @@ export class CompareViewer {
     }, { chosen: { kind: shown.kind, layer: shown.layer, head: shown.head, selected: selected && [selected.query, selected.key] } });
   }
 
-  png() {
-    return sheet({
-      title: `${this.model.get("_title")} · ${this.mapTitle.textContent}`, sentence: this.text,
-      parts: [{ canvas: this.grid, title: "How much each head differs" }, ...this.sides.map(({ canvas, name }) => ({ canvas, title: name }))],
-      inks: this.shell.inks,
-    });
+  get title() {
+    return `${super.title} · ${this.mapTitle.textContent}`;
+  }
+
+  pictures() {
+    return [{ canvas: this.grid, title: "How much each head differs" }, ...this.sides.map(({ canvas, name }) => ({ canvas, title: name }))];
   }
 }

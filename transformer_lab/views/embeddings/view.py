@@ -273,10 +273,8 @@ class EmbeddingView(SelectionView):
 
     # -- for the browser ------------------------------------------------------------------------
 
-    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        if question.get("type") != "block" or question.get("name") != "plotly":
-            return super()._answer(question)
-        return {"type": "block", "info": {}}, [plotly_script()]
+    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        return ({}, [plotly_script()]) if name == "plotly" else super()._named(name)
 
     def _blocks(self) -> Iterable[Block]:
         yield Block("plotly", {}, [plotly_script()])

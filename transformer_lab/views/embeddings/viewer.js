@@ -6,13 +6,14 @@ import { element, onceAFrame, tokenElement } from "../shared/dom.js";
 import { hearChanges } from "../shared/hearing.js";
 import { linked } from "../shared/linked.js";
 import { drawsInSpace, plotlyOf } from "../shared/plotly.js";
-import { linearLegend, Shell } from "../shared/shell.js";
-import { sheet } from "../shared/sheet.js";
+import { linearLegend } from "../shared/shell.js";
 import { slider } from "../shared/slider.js";
 import { categoryColour, CloudData, extent, scaled, turned, sayEmbedding } from "./cloud.js";
 import { drawFlat } from "./flat.js";
 import { spaceFigure } from "./space.js";
 import { percentText, sizeText } from "../shared/messages.js";
+import { legendPart, picturePart, taken } from "../shared/parts.js";
+import { BaseViewer } from "../shared/viewer.js";
 
 const TURN = 0.15; // radians a key press
 const FIRST_EYE = { x: 1.4, y: 1.4, z: 0.8 };
@@ -24,19 +25,11 @@ const WAYS = {
   random: ["A random cloud", "Random directions of the same lengths: what chance shows"],
 };
 
-export class EmbeddingViewer {
+export class EmbeddingViewer extends BaseViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(model, root, signal) {
-    this.model = model;
-    this.root = root;
-    this.signal = signal;
+    super(model, root, signal);
     this.data = new CloudData(model);
-    this.shell = new Shell(model, root, signal, {
-      draw: () => this.draw(),
-      png: () => this.#png(),
-      code: () => this.#code(),
-      numbers: () => this.data.forFile(this),
-    });
     this.hovered = null;
     this.plotly = null;
     this.drawn = Promise.resolve();
@@ -78,7 +71,11 @@ export class EmbeddingViewer {
     return this.hovered ?? this.chosen;
   }
 
-  #code() {
+  fileNumbers() {
+    return this.data.forFile(this);
+  }
+
+  code() {
     const set = [`view.shows = "${this.shows}"`, `view.row = ${this.row}`];
     return `${set.join("; ")}; view.coordinates()`;
   }
@@ -100,11 +97,10 @@ export class EmbeddingViewer {
       text: (row) => (row === 0 ? "start" : `after ${row - 1}`), change: (row) => this.#chooseRow(row),
     });
     this.space = element("div", { class: "tl-space", role: "application", tabindex: 0, "data-part": "space", hidden: true });
-    this.flat = element("canvas", { class: "tl-flat", role: "application", tabindex: 0, "data-part": "flat" });
+    this.flat = picturePart("flat", "tl-flat");
     this.note = element("p", { class: "tl-hint", role: "status", "data-part": "space-note" });
-    this.legend = element("div", { class: "tl-legend", "data-part": "legend" });
+    this.legend = legendPart();
     this.shares = element("table", { class: "tl-table", "data-part": "shares" });
-    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
     this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
     this.front = button("From the front", "front", () => this.#look(FIRST_EYE), "Look from where the view began");
     root.append(
@@ -119,11 +115,7 @@ export class EmbeddingViewer {
       element("footer", { class: "tl-foot" }, this.sentence, this.readout),
     );
     for (const part of [this.space, this.flat]) part.addEventListener("keydown", (event) => this.#key(event), { signal });
-    root.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || !this.model.get("selected")) return;
-      event.stopPropagation();
-      shell.set({ selected: null });
-    }, { signal });
+    this.freeByEscape();
   }
 
   // ---- what the reader does -----------------------------------------------------------------
@@ -156,8 +148,7 @@ export class EmbeddingViewer {
     } else {
       return;
     }
-    event.preventDefault();
-    event.stopPropagation();
+    taken(event);
   }
 
   /** @param {{x: number, y: number, z: number}} eye */
@@ -177,21 +168,17 @@ export class EmbeddingViewer {
   #hear(point) {
     if (point === this.hovered) return;
     this.hovered = point;
-    this.#say();
+    this.#tell();
   }
 
   #hover(point) {
     if (point === this.hovered) return;
     this.hovered = point;
     this.link.hover(point === null ? null : { query: this.data.tokenOf(point), key: null });
-    this.#say();
+    this.#tell();
   }
 
   // ---- drawing ------------------------------------------------------------------------------
-
-  open() {
-    this.shell.draw();
-  }
 
   /** After the first paint: the script that draws in space. */
   async later() {
@@ -227,7 +214,7 @@ export class EmbeddingViewer {
     this.scene = { data, shows, row, chosen: this.chosen, paints, axes, inks: shell.inks };
     this.#legend(painted, table);
     this.#table(shares, chance);
-    this.#say();
+    this.#tell();
     const box = /** @type {HTMLElement} */ (this.flat.parentElement);
     if (this.plotly) this.#drawSpace(box);
     else drawFlat(this.flat, this.scene, Math.max(240, box.clientWidth));
@@ -306,7 +293,7 @@ export class EmbeddingViewer {
     );
   }
 
-  #say() {
+  #tell() {
     const { data, shows, row, point } = this;
     const [shares, chance] = data.explained(shows, row);
     const sum = (values) => values.reduce((a, b) => a + b, 0);
@@ -327,12 +314,9 @@ export class EmbeddingViewer {
     this.flat.setAttribute("aria-label", label);
   }
 
-  #png() {
+  pictures() {
     const canvas = element("canvas");
-    const holder = element("div", { style: "position:absolute;left:-9999px" }, canvas);
-    this.root.append(holder); // what is drawn on a sheet is measured in the page
     drawFlat(canvas, this.scene, 1000);
-    const parts = [{ canvas, title: WAYS[this.shows][1] }];
-    return sheet({ title: this.model.get("_title"), sentence: this.sentence.textContent, parts, inks: this.shell.inks }).finally(() => holder.remove());
+    return [{ canvas, title: WAYS[this.shows][1] }];
   }
 }

@@ -320,15 +320,15 @@ class Explorer(Writes, StandsBy, SpanTraits, PinTraits):
             return {"type": "done", "asked": asked, "training": one_line(error)}, []
         if asked == "standby":
             return self._standby_part(str(question["part"]))
-        if asked == "block" and "|" not in str(question["name"]):
-            return self._block(str(question["name"]))
         return super()._answer(question)
 
-    def _block(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        if "|" in name:
+            return super()._named(name)
         what, _, rest = name.partition("/")
         if what == "effect":
             block = self._effect_block(place_of(rest))
-            return {"type": "block", "info": block.info}, block.buffers
+            return dict(block.info), block.buffers
         if what != "after":
             return self.heads.answer(name)
         if self._after is None:

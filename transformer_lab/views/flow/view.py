@@ -209,11 +209,9 @@ class FlowView(Travelling):
         """What is on the first screen."""
         self._flow, self._flow_data = block.info, block.data
 
-    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        if question.get("type") != "block":
-            return super()._answer(question)
-        block = self._data.block(*read_name(str(question["name"])))
-        return {"type": "block", "info": block.info}, [block.data]
+    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        block = self._data.block(*read_name(name))
+        return block.info, [block.data]
 
     def _page_state(self, **options: Any) -> dict[str, Any]:
         self._keep(self._bytes)

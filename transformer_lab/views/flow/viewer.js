@@ -8,14 +8,15 @@ import { colourTable, headColour } from "../shared/colours.js";
 import { button, checkbox, putAnew, radioGroup, stepped } from "../shared/controls.js";
 import { element, tokenElement } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
-import { sheet } from "../shared/sheet.js";
-import { linearLegend, Shell } from "../shared/shell.js";
+import { linearLegend } from "../shared/shell.js";
 import { slider } from "../shared/slider.js";
 import { messages, short, withSign } from "../shared/messages.js";
 import { cutOf, flowName, FlowFound, sameCut, sortedCuts } from "./found.js";
 import { numbersOf } from "../shared/files.js";
 import { FlowPicture } from "./picture.js";
 import flowMessages from "./messages.json" with { type: "json" };
+import { hearPointer, panelPart, picturePart, tableParts, taken } from "../shared/parts.js";
+import { BaseViewer } from "../shared/viewer.js";
 
 const sayFlow = messages(flowMessages);
 const FLOWS = 60; // that are kept
@@ -24,23 +25,13 @@ const LISTED = 40; // edges of the table
 
 /** @typedef {import("./found.js").Edge} Edge */
 
-export class FlowViewer {
+export class FlowViewer extends BaseViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
     const model = aliveFlows(given, signal);
-    this.model = model;
-    this.root = root;
-    this.signal = signal;
-    this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
-    this.shell = new Shell(model, root, signal, {
-      draw: () => this.draw(),
-      part: () => `position-${model.get("position")}`,
-      png: () => sheet({ title: `${model.get("_title")}: flow`, sentence: this.told, parts: [{ canvas: this.canvas, title: "tokens from left to right, layers from below; dashed: against the logit; grey: what stays at its token; squares: mlps" }], inks: this.shell.inks }),
-      code: () => this.#code(),
-      numbers: () => this.#fileNumbers(),
-      sentence: () => this.sentence.textContent ?? "",
-      linked: () => this.ask?.linked ?? {},
-    });
+    super(model, root, signal, {
+      part: () => `position-${model.get("position")}`, sentence: () => this.sentence.textContent ?? "",
+    }, carriesModel(given) ? new AskRow(model, signal) : null);
     /** @type {Answers<FlowFound>} */
     this.answers = new Answers(this.shell, {
       most: FLOWS,
@@ -78,12 +69,8 @@ export class FlowViewer {
     return this.model.get("_tokens");
   }
 
-  get size() {
-    return this.model.get("_kinds")[this.model.get("kind")];
-  }
-
   get layers() {
-    return this.size.layers;
+    return this.kind.layers;
   }
 
   get shown() {
@@ -119,7 +106,15 @@ export class FlowViewer {
     return [...this.found.edges.slice(0, this.shown), ...cuts];
   }
 
-  #code() {
+  get title() {
+    return `${super.title}: flow`;
+  }
+
+  pictures() {
+    return [{ canvas: this.canvas, title: "tokens from left to right, layers from below; dashed: against the logit; grey: what stays at its token; squares: mlps" }];
+  }
+
+  code() {
     const { token, position, cuts } = this.found.info;
     if (!cuts.length) return `tl.circuits.token_flow(trace, ${token}, ${position})`;
     const edits = cuts.map(([layer, head, query, key]) => `tl.knock_out(${layer}, ${head}, query=${query}, key=${key})`);
@@ -155,7 +150,7 @@ export class FlowViewer {
     });
     this.over = checkbox("The circuit’s heads stand out", "over", (on) => shell.set({ _options: { ...this.model.get("_options"), circuit: on } }));
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
-    this.canvas = element("canvas", { role: "application", tabindex: 0, "data-part": "flow" });
+    this.canvas = picturePart("flow");
     this.picture = new FlowPicture(this.canvas);
     this.box = element("div", { class: "tl-flow-box" }, this.canvas);
     this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
@@ -164,33 +159,19 @@ export class FlowViewer {
     this.table = element("table", { class: "tl-blocks", "data-part": "answers" });
     this.sum = element("table", { class: "tl-table", "data-part": "sum" });
     this.list = element("table", { class: "tl-blocks tl-flow-edges", "data-part": "edges" });
-    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
     this.circuitSaid = element("p", { class: "tl-flow-circuit", "data-part": "circuit", hidden: true });
-    const panel = (name, title, ...content) => element("section", { class: `tl-panel tl-panel-${name}`, "aria-label": title }, ...content);
     root.append(
       shell.header, ...(this.ask ? [this.ask.root] : []), this.controlBar, this.note, shell.message, this.answers.busy,
       element("div", { class: "tl-panels tl-flow" },
-        panel("flow", "From token to token", element("p", { class: "tl-heading" }, element("b", {}, "From token to token"), " ", element("span", { class: "tl-quiet" }, "click an edge to cut it; or arrow keys, and Enter")), this.box, this.readout, this.heads, this.legend),
-        panel("side", "What it answers", element("p", { class: "tl-heading" }, element("b", {}, "What it answers")), this.table,
+        panelPart("flow", "From token to token", "click an edge to cut it; or arrow keys, and Enter", this.box, this.readout, this.heads, this.legend),
+        panelPart("side", "What it answers", "", this.table,
           element("p", { class: "tl-heading" }, element("b", {}, "What the logit is made of")), this.sum,
           element("details", { class: "tl-details" }, element("summary", {}, "The edges as a table"), element("div", { class: "tl-flow-list", tabindex: 0, role: "group", "aria-label": "The edges" }, this.list)))),
       element("footer", { class: "tl-foot" }, this.sentence, this.circuitSaid),
     );
-    const at = (event) => {
-      const { left, top } = this.canvas.getBoundingClientRect();
-      return this.picture.hit(event.clientX - left, event.clientY - top);
-    };
-    this.canvas.addEventListener("pointermove", (event) => this.#point(at(event)), { signal });
-    this.canvas.addEventListener("pointerleave", () => this.#point(null), { signal });
-    this.canvas.addEventListener("click", (event) => {
-      const edge = at(event);
-      if (edge) this.#cut(edge);
-    }, { signal });
+    hearPointer(this.canvas, (x, y) => this.picture.hit(x, y), { hover: (edge) => this.#point(edge), pick: (edge) => this.#cut(edge) }, signal);
     this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
-    root.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || !shell.free("selected")) return;
-      event.stopPropagation();
-    }, { signal });
+    this.freeByEscape();
   }
 
   #buildControls() {
@@ -239,8 +220,7 @@ export class FlowViewer {
     const jump = { Home: 0, End: edges.length - 1 }[event.key];
     const cuts = ["Enter", " ", "x", "X", "Delete"].includes(event.key);
     if ((step === undefined && jump === undefined && !cuts) || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    event.stopPropagation();
+    taken(event);
     if (!edges.length) return;
     const focus = this.focus;
     if (cuts) return void (focus && this.#cut(focus));
@@ -250,12 +230,7 @@ export class FlowViewer {
 
   // ---- drawing ------------------------------------------------------------------------------
 
-  /** What a link told. @param {Record<string, any>} more */
-  async follow(more) {
-    await this.ask?.follow(more);
-  }
-
-  #fileNumbers() {
+  fileNumbers() {
     const { found, layers } = this;
     const edges = found.edges.slice(0, this.shown);
     const of = (name, key = name) => [name, [["edge"], edges.map((edge) => edge[key]), sayFlow(`is_${name}`)]];
@@ -284,7 +259,7 @@ export class FlowViewer {
     const above = info.against === null ? "" : ` − “${info.against}”`;
     this.picture.show({
       found, edges, least: model.get("threshold") * found.largest, cuts: info.cuts, tokens,
-      layers: this.layers, heads: this.size.heads, table, inks: shell.inks,
+      layers: this.layers, heads: this.kind.heads, table, inks: shell.inks,
       inside: this.isOver ? new Set(circuit.heads.map(([layer, head]) => `${layer}.${head}`)) : null,
       name: `“${info.name}”${above} ${withSign(info.logit)}`,
     }, Math.max(260, this.box.clientWidth - 6)); // its padding
@@ -338,9 +313,8 @@ export class FlowViewer {
     const { found, tokens } = this;
     const { info } = found;
     const cell = (text) => element("td", {}, text);
-    const head = (...names) => element("thead", {}, element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name))));
     const changed = info.cuts.length > 0;
-    this.table.replaceChildren(head("token", changed ? "before" : "probability", ...(changed ? ["after"] : [])), element("tbody", {}, ...info.answers.map(([id, name, before, after]) =>
+    this.table.replaceChildren(...tableParts(["token", changed ? "before" : "probability", ...(changed ? ["after"] : [])], info.answers.map(([id, name, before, after]) =>
       element("tr", { class: id === info.token ? "tl-on" : "" }, element("th", { scope: "row" }, tokenElement(name)), cell(short(before)), ...(changed ? [cell(short(after))] : [])))));
     const total = (values) => values.reduce((sum, value) => sum + value, 0);
     const rows = [
@@ -358,6 +332,6 @@ export class FlowViewer {
         cell(isCut ? "cut" : withSign(edge.value)),
         element("td", {}, button(isCut ? "Put back" : "Cut", `cut-${cutOf(edge).join("-")}`, () => this.#cut(edge), `${isCut ? "Put back" : "Cut"}: ${what}`)));
     };
-    putAnew(this.list, [head("head", "from → to", "carries", "cut"), element("tbody", {}, ...cuts.map((edge) => line(edge, true)), ...edges.slice(0, LISTED).map((edge) => line(edge, false)))]);
+    putAnew(this.list, tableParts(["head", "from → to", "carries", "cut"], [...cuts.map((edge) => line(edge, true)), ...edges.slice(0, LISTED).map((edge) => line(edge, false))]));
   }
 }

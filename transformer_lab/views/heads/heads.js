@@ -4,10 +4,7 @@
 import { largest } from "../shared/attention.js";
 import { Between, rowsWithin } from "./between.js";
 import { colourTable } from "../shared/colours.js";
-import { atMostOnceAFrame, element, onceAFrame, onceForAll, say } from "../shared/dom.js";
-import { headStepper, viewControls } from "./controls.js";
-import { SharedPlace } from "./faces.js";
-import { HeadsPanel } from "./heads_panel.js";
+import { atMostOnceAFrame, onceAFrame, onceForAll, say } from "../shared/dom.js";
 import { isLong } from "./lines.js";
 import { LinesPanel } from "./lines_panel.js";
 import { hearChanges } from "../shared/hearing.js";
@@ -15,13 +12,12 @@ import { Pointed, sameSpot } from "../shared/linked.js";
 import { MANY_QUERIES } from "./line_scene.js";
 import { MapPanel } from "./map_panel.js";
 import { Pins } from "./pins.js";
-import { Readout } from "./readout.js";
 import { highest, median, scaleEnd } from "./scale.js";
 import { Superseded } from "../shared/requests.js";
 import { hasFixedHeight } from "../shared/screen.js";
 import { headTag } from "../shared/map_sentences.js";
 import { Thumbnails } from "./thumbnails.js";
-import { Waiting } from "../shared/waiting.js";
+import { HeadsBase } from "./base.js";
 
 /**
  * @typedef {object} Does what a view does about its heads
@@ -33,7 +29,7 @@ import { Waiting } from "../shared/waiting.js";
  * @property {(layer: number, head: number) => [string, string] | null} [known] what is known of a head, in a few letters and whole
  */
 
-export class Heads {
+export class Heads extends HeadsBase {
   /**
    * @param {import("../shared/shell.js").Shell} shell whose `draw` calls this one's
    * @param {import("./state.js").HeadState} state
@@ -41,22 +37,16 @@ export class Heads {
    * @param {Does} does
    */
   constructor(shell, state, maps, does) {
-    const { model, root, signal } = shell;
-    this.shell = shell;
-    this.state = state;
+    super(shell, state);
     this.maps = maps;
     this.does = does;
-    this.model = model;
-    this.root = root;
-    this.signal = signal;
-    this.turn = 0;
     /** @type {Map<number, import("../shared/attention.js").HeadWeights>} */
     this.layerHeads = new Map();
     this.marks = onceAFrame(() => this.#follow());
     this.between = new Between(this);
     this.refreshSoon = onceForAll(atMostOnceAFrame(() => this.refresh())); // layer and head change together
     this.renewed = onceForAll(() => this.#renew());
-    this.pointed = new Pointed(model, signal, () => this.marks());
+    this.pointed = new Pointed(this.model, this.signal, () => this.marks());
     this.#build();
     this.#listen();
   }
@@ -72,30 +62,11 @@ export class Heads {
     this.linesPanel = new LinesPanel(state, on, this.shell);
     this.mapPanel = new MapPanel(state, on, this.shell);
     this.pins = new Pins(this, on);
-    this.waiting = new Waiting(this.mapPanel.busy);
-    this.readout = new Readout();
-    this.flag = element("p", { class: "tl-flag", "data-part": "flag", hidden: true });
-    this.note = element("p", { class: "tl-hint", "data-part": "note" });
-    this.headsPanel = new HeadsPanel(state, this.thumbnails, this.shell);
-    this.stepper = headStepper(state, (layer, head) => state.set({ layer, head }));
-    this.viewControls = viewControls(state);
-    this.answer = element("div", { class: "tl-answer" }, this.readout.sentence);
-    this.mapPanel.foot.append(this.readout.numbers, this.readout.details);
-    this.mapPanel.said.prepend(this.flag);
-    this.panels = element("div", { class: "tl-panels" }, this.headsPanel.root, this.linesPanel.root, this.mapPanel.root);
-    this.sharedPlace = new SharedPlace(state, this.linesPanel, this.mapPanel, this.panels, this.headsPanel);
+    this.place(this.thumbnails, this.linesPanel, this.mapPanel);
   }
 
   #listen() {
     const { model, signal, state } = this;
-    let height = 0; // of the room, which what is said above it may change
-    const observer = new ResizeObserver(([{ contentRect }]) => {
-      const other = Math.abs(contentRect.height - height) > 1;
-      height = contentRect.height;
-      if (other && this.fixed) this.shell.redraw();
-    });
-    observer.observe(this.panels);
-    signal.addEventListener("abort", () => observer.disconnect());
     const watch = (names, callback) => hearChanges(model, names, callback, signal);
     watch(["layer", "head", "_options"], () => this.refreshSoon());
     watch(["kind"], () => {
@@ -177,8 +148,7 @@ export class Heads {
     if (kind.queries < kind.all_queries || kind.keys < kind.all_keys) {
       notes.push(`The first ${Math.max(kind.queries, kind.keys)} of ${Math.max(kind.all_queries, kind.all_keys)} tokens are shown; weights are those of the whole text.`);
     }
-    this.note.textContent = notes.filter(Boolean).join(" ");
-    this.note.hidden = !this.note.textContent;
+    this.showNotes(notes);
     await this.refresh();
   }
 
@@ -278,7 +248,7 @@ export class Heads {
     say(this.headsPanel.note, hidden || valueWeighted ? "The small maps stay as they are: raw weights, nothing hidden." : block ? "The small maps are of the whole text." : "");
     this.headsPanel.draw(this.maps.thumbnails(state.kindName), smallTable, fixed, shell.inks, layout);
     say(this.mapPanel.title, headTag(this.shown.layer, this.shown.head));
-    this.#flags();
+    this.showFlags(this.maps.flags(this.shown));
     this.mapPanel.draw({
       rowOf: this.rowOf, nothing: this.nothing, end: this.end, clipped: most > this.end * 1.0001, table, inks: shell.inks,
       signed: maps.signed, cuts: maps.cuts(this.shown), caption: this.#mapCaption(), fixed, layout,
@@ -333,19 +303,6 @@ export class Heads {
     return `Raw attention weights${this.maps.edited ? ", edited" : ""}${sum ? `; ${row} to 1` : ""}.`;
   }
 
-  #flags() {
-    const { options, kind, valueWeighted } = this.state;
-    const notes = [];
-    const left = [];
-    if (options.hide_first) left.push("the first token");
-    if (options.hide_special && kind.special.length) left.push("special tokens");
-    if (left.length) notes.push(`Without ${left.join(" and ")}: what is left of each row is scaled up to the row’s sum.`);
-    if (valueWeighted) notes.push(`Each weight is multiplied by the length of what its key adds, ${this.model.get("_value_note")}: these numbers are not shares.`);
-    notes.push(...this.maps.flags(this.shown));
-    say(this.flag, notes.join(" "));
-    this.flag.hidden = !notes.length;
-  }
-
   /** Draw what follows the selection: marks, lines, sentence, numbers. */
   #follow() {
     if (!this.weightsHere || !this.mapPanel.map.scene || this.signal.aborted) return;
@@ -355,10 +312,8 @@ export class Heads {
     this.#speak();
     this.pins.follow(this.hover, selected);
     this.does.followed?.();
-    this.root.classList.toggle("tl-locked", Boolean(selected));
     const [a, b] = this.#spans();
-    this.root.dataset.between = this.state.block ? `${a},${b}` : "";
-    this.root.dataset.selected = selected ? `${selected.query ?? ""},${selected.key ?? ""}` : "";
+    this.showSelected(this.state.block ? `${a},${b}` : "");
     const { layer, head } = this.shown;
     this.mapPanel.canvas.setAttribute("aria-label",
       `Map of layer ${layer}, head ${head}: ${a[1] - a[0]} queries by ${b[1] - b[0]} keys${!this.state.block && this.#sinks() && !this.state.valueWeighted ? ", and what goes to nothing" : ""}. ${this.readout.text} Arrow keys move, Enter locks, Escape frees.`);

@@ -142,7 +142,7 @@ class Heads:
     def answer(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         """The head that a browser asks for."""
         found = self.head(place_of(name), Shows())
-        return {"type": "block", "info": found.info}, found.buffers
+        return found.info, found.buffers
 
     def head(self, place: Place, shows: Shows) -> HeadBytes:
         """What a browser is sent of a head before it asks for more."""

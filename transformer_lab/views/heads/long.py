@@ -135,12 +135,6 @@ class LongHeads(Heads):
         }
         return HeadBytes(info, *self._tile(place, shows, level, 0, 0))
 
-    def answer(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
-        """Of "kind/layer/head" its overview; of "kind/layer/head|shows|what" what is asked of it, where
-        shows are letters: f without the first token, s without special ones, v by value length."""
-        info, buffers = self._asked(name)
-        return {"type": "block", "info": info}, buffers
-
     def block(self, place: Place, prefix: str = "") -> Block:
         found = self.head(place, Shows())
         return Block(f"{prefix}{name_of(place)}", found.info, found.buffers)
@@ -170,7 +164,7 @@ class LongHeads(Heads):
                 wanted += [f"tile/{level}/{i}/{j}" for i in range(tall) for j in range(wide)]
             for what in wanted:
                 name = f"{name_of(place)}|{code}|{what}"
-                yield Block(name, *self._asked(name))
+                yield Block(name, *self.answer(name))
 
     def limits(self, layers: Sequence[int]) -> str:
         said = super().limits(layers)
@@ -186,7 +180,9 @@ class LongHeads(Heads):
             return f"{kept}, and no other head; save_html(layers=[…]) keeps the overviews of more."
         return f"{kept}, the others down to {_cells(others)}."
 
-    def _asked(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+    def answer(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        """Of "kind/layer/head" its overview; of "kind/layer/head|shows|what" what is asked of it, where
+        shows are letters: f without the first token, s without special ones, v by value length."""
         at, letters, what = (*name.split("|"), "", "")[:3]
         place = place_of(at)
         shows = self._shows(place[0], letters)

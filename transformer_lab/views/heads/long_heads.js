@@ -7,39 +7,31 @@ import { atMostOnceAFrame, element, onceForAll } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { Superseded } from "../shared/requests.js";
 import { hasFixedHeight } from "../shared/screen.js";
-import { Waiting } from "../shared/waiting.js";
 import { quoted, short } from "../shared/messages.js";
 import { betweenSentence, headTag } from "../shared/map_sentences.js";
 import { whyNotBetween } from "./between.js";
-import { headStepper, viewControls } from "./controls.js";
-import { SharedPlace } from "./faces.js";
-import { HeadsPanel } from "./heads_panel.js";
 import { LinesPanel } from "./lines_panel.js";
 import { drawLongLines } from "./long_lines.js";
 import { LongMap } from "./long_map.js";
 import { Pyramid, SmallPyramid } from "./pyramid.js";
-import { Readout } from "./readout.js";
 import { scaleEnd } from "./scale.js";
 import { HeadStore } from "./store.js";
 import { Thumbnails } from "./thumbnails.js";
 import { wholeSight } from "./zoom.js";
+import { HeadsBase } from "./base.js";
+import { hearChanges } from "../shared/hearing.js";
 
 const HEADS_KEPT = 6;
 const SETTLED = 250; // ms without a move, after which where one looks is told and lines are sought
 
-export class LongHeads {
+export class LongHeads extends HeadsBase {
   /**
    * @param {import("../shared/shell.js").Shell} shell whose `draw` calls this one's
    * @param {import("./state.js").HeadState} state
    */
   constructor(shell, state) {
-    const { model, root, signal } = shell;
-    this.shell = shell;
-    this.state = state;
-    this.model = model;
-    this.root = root;
-    this.signal = signal;
-    this.turn = 0;
+    super(shell, state);
+    const { model, signal } = this;
     /** @type {Map<string, Pyramid>} */
     this.known = new Map();
     /** @type {Map<string, any>} */
@@ -68,36 +60,12 @@ export class LongHeads {
       hover: (cell) => this.#hovered(cell), pick: (cell) => this.#picked(cell), brush: (a, b) => this.#brushed(a, b),
       moved: (sight) => this.#moved(sight), rows: (rows) => state.option({ rows }),
     }, signal);
-    this.waiting = new Waiting(this.mapPanel.busy);
-    this.readout = new Readout();
-    this.flag = element("p", { class: "tl-flag", "data-part": "flag", hidden: true });
-    this.note = element("p", { class: "tl-hint", "data-part": "note" });
-    this.headsPanel = new HeadsPanel(state, this.thumbnails, this.shell);
-    this.stepper = headStepper(state, (layer, head) => state.set({ layer, head }));
-    this.viewControls = viewControls(state);
-    this.answer = element("div", { class: "tl-answer" }, this.readout.sentence);
-    this.mapPanel.foot.append(this.readout.numbers, this.readout.details);
-    this.mapPanel.said.prepend(this.flag);
-    this.panels = element("div", { class: "tl-panels" }, this.headsPanel.root, this.linesPanel.root, this.mapPanel.root);
-    this.sharedPlace = new SharedPlace(state, this.linesPanel, this.mapPanel, this.panels, this.headsPanel);
+    this.place(this.thumbnails, this.linesPanel, this.mapPanel);
   }
 
   #listen() {
     const { model, signal, state } = this;
-    const watch = (names, heard) => {
-      for (const name of names) {
-        model.on(`change:${name}`, heard);
-        signal.addEventListener("abort", () => model.off(`change:${name}`, heard));
-      }
-    };
-    let height = 0; // of the room, which what is said above it may change
-    const observer = new ResizeObserver(([{ contentRect }]) => {
-      const other = Math.abs(contentRect.height - height) > 1;
-      height = contentRect.height;
-      if (other && this.fixed) this.shell.redraw();
-    });
-    observer.observe(this.panels);
-    signal.addEventListener("abort", () => observer.disconnect());
+    const watch = (names, heard) => hearChanges(model, names, heard, signal);
     watch(["layer", "head"], () => this.refreshSoon());
     watch(["_options"], () => {
       const { window: told, ...others } = state.options;
@@ -199,8 +167,7 @@ export class LongHeads {
     this.shell.subtitle.textContent = `${many(kind.layers, "layer")} × ${many(kind.heads, "head")} · ${tokens}`;
     this.sights = {};
     this.toldLast = null;
-    this.note.textContent = this.model.get("_note");
-    this.note.hidden = !this.note.textContent;
+    this.showNotes([this.model.get("_note")]);
     const groups = Object.keys(kind.long?.groups ?? {});
     this.mapPanel.rows.root.replaceChildren(...["tokens", ...groups].map((value) => element("option", { value }, value)));
     this.mapPanel.rows.root.hidden = !groups.length;
@@ -286,7 +253,7 @@ export class LongHeads {
     this.end = scaleEnd(end, !valueWeighted);
     mapPanel.title.textContent = headTag(this.shown.layer, this.shown.head);
     mapPanel.rows.set(this.rowsName);
-    this.#flags();
+    this.showFlags();
     const name = (side) => (grouped ? grouped.starts[side].map((_, i) => this.#groupName(side, i, 24)) : kind[side === "queries" ? "query_tokens" : "key_tokens"]);
     const measure = grouped ? `share of a ${this.unit}’s weight` : "attention weight";
     mapPanel.draw({
@@ -331,15 +298,6 @@ export class LongHeads {
     return `${i} ${text.length > room ? `${text.slice(0, room - 1)}…` : text}`;
   }
 
-  #flags() {
-    const { options, kind, valueWeighted } = this.state;
-    const left = [options.hide_first && "the first token", options.hide_special && kind.special.length && "special tokens"].filter(Boolean);
-    const notes = left.length ? [`Without ${left.join(" and ")}: what is left of each row is scaled up to the row’s sum.`] : [];
-    if (valueWeighted) notes.push(`Each weight is multiplied by the length of what its key adds, ${this.model.get("_value_note")}: these numbers are not shares.`);
-    this.flag.textContent = notes.join(" ");
-    this.flag.hidden = !notes.length;
-  }
-
   /** What follows the selection: marks, lines, sentence, numbers. */
   async #follow() {
     const { pyramid, state, mapPanel } = this;
@@ -347,9 +305,7 @@ export class LongHeads {
     const { selected, block } = state;
     mapPanel.selected = this.grouped ? null : selected;
     mapPanel.block = this.grouped ? null : block;
-    this.root.classList.toggle("tl-locked", Boolean(selected));
-    this.root.dataset.selected = selected ? `${selected.query ?? ""},${selected.key ?? ""}` : "";
-    this.root.dataset.between = block ? `${block.a},${block.b}` : "";
+    this.showSelected(block ? `${block.a},${block.b}` : "");
     if (selected && !this.grouped) mapPanel.reveal(selected);
     mapPanel.mark();
     const turn = (this.following = (this.following ?? 0) + 1);

@@ -139,19 +139,18 @@ class SpanTraits(HeadTraits):
 
     # -- for pages and the browser ------------------------------------------------------------------
 
-    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        name = str(question.get("name", ""))
-        if question.get("type") != "block" or not name.startswith((BETWEEN, EVERY)):
-            return super()._answer(question)
+    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        if not name.startswith((BETWEEN, EVERY)):
+            return super()._named(name)
         _, reads, place, spans, hidden = name.split("|")
         heads = self._named_heads(reads)
         a0, a1, b0, b1 = (int(i) for i in spans.split(","))
         block, left_out = ((a0, a1), (b0, b1)), [int(i) for i in hidden.split(",") if i]
         if name.startswith(EVERY):
             every = self._every_between(place, block, left_out, heads)
-            return {"type": "block", "info": {}}, [every]
+            return {}, [every]
         found = self._between(place_of(place), block, left_out, heads)
-        return {"type": "block", "info": {"values": found}}, []
+        return {"values": found}, []
 
     def _span_blocks(self, layers: Sequence[int] | None) -> Iterable[Block]:
         """What a page holds of the block that is marked: each head's share, exact."""

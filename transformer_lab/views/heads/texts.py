@@ -101,13 +101,10 @@ class TextTraits(HeadTraits):
 
     # -- for pages and the browser ------------------------------------------------------------------
 
-    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        if question.get("type") != "block":
-            return super()._answer(question)
-        name = str(question["name"])
+    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         if name.startswith("profile/") and self._of is not None:
             found = profile(self._of, place_of(name.removeprefix("profile/")))
-            return {"type": "block", "info": found.info}, found.buffers
+            return dict(found.info), found.buffers
         return self.heads.answer(name)
 
     def _text_on_page(self, layers: Sequence[int] | None) -> dict[str, Any]:

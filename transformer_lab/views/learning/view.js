@@ -5,8 +5,8 @@ import { Engine } from "../engine/client.js";
 import { IN_PAGE } from "../engine/in_page.js";
 import { typed } from "../shared/codecs.js";
 import { legend } from "../heads/legend.js";
-import { colourTable, headColour, onThemeChange, shade, themeOf } from "../shared/colours.js";
-import { Curve } from "../shared/curve.js";
+import { colourTable, onThemeChange, shade, themeOf } from "../shared/colours.js";
+import { lossSeries, Plot } from "../shared/plot.js";
 import { element, onceAFrame, tokenElement } from "../shared/dom.js";
 import { HeatMap } from "../shared/heat_map.js";
 import { mounted } from "../shared/mounted.js";
@@ -76,7 +76,7 @@ class LearningViewer {
         ),
       ),
     );
-    this.losscurve = new Curve(this.curve, () => {}, signal);
+    this.lossPlot = new Plot(this.curve, {}, signal);
     this.map = new HeatMap(this.big, { hover: (at) => this.#point(at), pick: (at) => this.#point(at) }, signal);
     const on = (target, event, act) => target.addEventListener(event, act, { signal });
     on(this.big, "keydown", (event) => this.#key(event));
@@ -195,7 +195,7 @@ class LearningViewer {
       ...(this.losses.length ? [`loss ${this.losses[this.losses.length - 1].toFixed(3)} nats`, `${Math.round(100 * right)}% right on texts that it never sees`] : [`${this.course.weights.toLocaleString("en")} weights, drawn with this seed; nothing is learned yet`]),
     ].join(" · ");
     const width = this.curve.parentElement.clientWidth;
-    this.losscurve.draw(Float32Array.from(this.losses), new Float32Array(), steps, this.colours.inks, [headColour(0), headColour(1)], width);
+    this.lossPlot.show({ series: lossSeries(Float32Array.from(this.losses), new Float32Array()), xTitle: "step", yTitle: "loss (nats a token)", whole: true, colours: this.colours.inks, xRange: [0, Math.max(1, steps)] }, width, 200);
     this.#drawSmall();
     this.#drawBig();
     this.#drawSaid();

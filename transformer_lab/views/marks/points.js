@@ -12,8 +12,11 @@ const NAMED = 60; // points up to which each has its name
  * @property {string[]} names
  * @property {boolean[]} diamonds those that are diamonds, and not circles
  * @property {string[]} colours
- * @property {number | null} pointed the one that is framed
- * @property {number | null} chosen
+ * @property {number | null} [pointed] the one that is framed
+ * @property {number | null} [chosen]
+ * @property {number[]} [weights] 0 … 1: larger points, and lines to what they make together
+ * @property {[number, number]} [together]
+ * @property {[string, string]} [titles] of the axes
  */
 
 /**
@@ -25,29 +28,56 @@ const NAMED = 60; // points up to which each has its name
  */
 export function drawPoints(canvas, mark, inks, width, height) {
   const context = sizedContext(canvas, width, height);
-  const { at, zero } = planeScale(mark.places, width, height);
+  const { weights, together } = mark;
+  const { at, zero } = planeScale([...mark.places, ...(together ? [together] : [])], width, height);
   const spots = mark.places.map(at);
+  const radius = (i) => (weights ? 3 + 14 * Math.sqrt(weights[i]) : [mark.pointed, mark.chosen].includes(i) ? 7 : 5);
   context.fillStyle = inks.ground;
   context.fillRect(0, 0, width, height);
   context.strokeStyle = inks.line;
   for (const [from, to] of [[[0, zero[1]], [width, zero[1]]], [[zero[0], 0], [zero[0], height]]]) strokedLine(context, [from, to]);
-  context.font = "12px ui-monospace, monospace";
   context.textBaseline = "middle";
+  if (mark.titles) {
+    context.font = "11px system-ui, sans-serif";
+    context.fillStyle = inks.quiet;
+    context.fillText(mark.titles[1], zero[0] + 6, 8);
+    context.textAlign = "right";
+    context.fillText(mark.titles[0], width - 2, zero[1] + 27);
+    context.textAlign = "left";
+  }
+  context.font = "12px ui-monospace, monospace";
+  if (together) spots.forEach((spot, i) => {
+    context.strokeStyle = mark.colours[i];
+    context.globalAlpha = 0.35;
+    if (weights?.[i]) strokedLine(context, [spot, at(together)], 4 * weights[i]);
+    context.globalAlpha = 1;
+  });
   spots.forEach(([x, y], i) => {
     const framed = [mark.pointed, mark.chosen].includes(i);
-    pointShape(context, x, y, framed ? 7 : 5, mark.diamonds[i]);
+    pointShape(context, x, y, radius(i), mark.diamonds[i]);
     context.fillStyle = mark.colours[i];
+    context.globalAlpha = weights ? 0.8 : 1;
     context.fill();
+    context.globalAlpha = 1;
     context.strokeStyle = framed ? inks.ink : inks.quiet;
     context.lineWidth = framed ? 2 : 0.5;
     context.stroke();
   });
+  if (together) {
+    pointShape(context, ...at(together), 7, true);
+    context.fillStyle = inks.accent;
+    context.fill();
+  }
+  const here = new Map(); // names of points at one place stand one below the other
   spots.forEach(([x, y], i) => {
+    const rank = here.get(`${x} ${y}`) ?? 0;
+    here.set(`${x} ${y}`, rank + 1);
     if (spots.length > NAMED && ![mark.pointed, mark.chosen].includes(i)) return;
     context.fillStyle = inks.ink;
     const name = fitText(context, mark.names[i], 90);
     const wide = context.measureText(name).width;
-    context.fillText(name, x + 9 + wide > width ? x - 9 - wide : x + 9, y);
+    const [off, up] = weights ? [Math.max(10, 0.7 * radius(i) + 6), Math.max(8, 0.7 * radius(i) + 4)] : [radius(i) + 4, 0];
+    context.fillText(name, x + off + wide > width ? x - off - wide : x + off, y - up + 14 * rank);
   });
   return (x, y) => {
     const far = spots.map(([a, b]) => Math.hypot(a - x, b - y));
@@ -65,8 +95,8 @@ function planeScale(places, width, height) {
   return { at, zero: at([0, 0]) };
 }
 
-function strokedLine(context, points) {
-  context.lineWidth = 1;
+function strokedLine(context, points, thick = 1) {
+  context.lineWidth = thick;
   context.beginPath();
   points.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
   context.stroke();

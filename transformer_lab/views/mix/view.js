@@ -5,10 +5,12 @@ import { button, radioGroup } from "../shared/controls.js";
 import { element, tokenElement } from "../shared/dom.js";
 import { numbersOf } from "../shared/files.js";
 import { mounted } from "../shared/mounted.js";
-import { wrapped } from "../shared/sheet.js";
-import { Shell } from "../shared/shell.js";
 import { fixed, messages, short } from "../shared/messages.js";
 import mixMessages from "./messages.json" with { type: "json" };
+import { tableParts } from "../shared/parts.js";
+import { BaseViewer } from "../shared/viewer.js";
+import { drawBars } from "../marks/bars.js";
+import { drawPoints } from "../marks/points.js";
 
 const sayMix = messages(mixMessages);
 
@@ -30,33 +32,20 @@ export function weightsOf(scores, d, hidden) {
   return shares.map((share) => share / total);
 }
 
-/** @param {number[]} weights @param {number[][]} values */
+/** @param {number[]} weights @param {number[][]} values @returns {[number, number]} */
 export function mixtureOf(weights, values) {
-  return [0, 1].map((axis) => weights.reduce((sum, weight, i) => sum + weight * values[i][axis], 0));
+  const along = (axis) => weights.reduce((sum, weight, i) => sum + weight * values[i][axis], 0);
+  return [along(0), along(1)];
 }
 
-const svg = (tag, attributes, ...children) => {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
-  made.append(...children);
-  return made;
-};
-
-class MixViewer {
+class MixViewer extends BaseViewer {
   constructor(model, root, signal) {
-    this.model = model;
-    this.root = root;
-    this.signal = signal;
+    super(model, root, signal);
     this.first = { scores: [...model.get("scores")], d: model.get("d"), hidden: [...model.get("hidden")] };
-    this.shell = new Shell(model, root, signal, {
-      draw: () => this.draw(), png: () => this.png(), code: () => this.code(), numbers: () => this.#numbers(),
-    });
     const words = model.get("_words");
     this.rows = words.map((word, i) => this.#row(word, i));
     this.sizes = element("div", {});
-    this.plot = svg("svg", { class: "tl-mix-plot", viewBox: "0 0 420 300", role: "img" });
-    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
-    const head = ["word", "score: drag it", "", "÷ √d", "weight", "", "mask"].map((text) => element("th", { scope: "col" }, text));
+    this.plot = element("canvas", { role: "img" });
     root.append(
       this.shell.header,
       element("div", { class: "tl-controls" }, this.sizes, button("Reset", "reset", () => this.shell.set(structuredClone(this.first)), "Back to the numbers it began with")),
@@ -64,7 +53,7 @@ class MixViewer {
       element(
         "div",
         { class: "tl-mix" },
-        element("table", { class: "tl-mix-table" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...this.rows.map((row) => row.root))),
+        element("table", { class: "tl-mix-table" }, ...tableParts(["word", "score: drag it", "", "÷ √d", "weight", "", "mask"], this.rows.map((row) => row.root))),
         element("figure", { style: "margin:0" }, this.plot, element("figcaption", { class: "tl-hint" }, "Dots: what each word hands over, larger with more weight. Diamond: their mixture, the output.")),
       ),
       element("footer", { class: "tl-foot" }, this.sentence),
@@ -96,10 +85,6 @@ class MixViewer {
     return { root, slider, mask, score, scaled, bar, weight };
   }
 
-  open() {
-    this.shell.draw();
-  }
-
   draw() {
     const { model, root } = this;
     const [scores, d, hidden, values] = ["scores", "d", "hidden", "_values"].map((name) => model.get(name));
@@ -128,53 +113,20 @@ class MixViewer {
       row.bar.style.width = `${100 * weights[i]}%`;
       row.weight.textContent = short(weights[i]);
     });
-    this.#plot(values, weights, mixture);
-    this.sentence.textContent = this.#say(weights, mixture);
+    const words = model.get("_words");
+    const width = Math.min(480, /** @type {HTMLElement} */ (this.plot.parentElement).clientWidth);
+    drawPoints(this.plot, {
+      places: values, names: words, diamonds: words.map(() => false), colours: words.map(() => headColour(0)), weights, together: mixture, titles: ["first number", "second number"],
+    }, this.shell.inks, width, Math.round(0.7 * width));
+    this.say(this.#told(weights, mixture));
     this.plot.setAttribute("aria-label", this.sentence.textContent);
   }
 
   /** @param {number[]} weights @param {number[]} mixture */
-  #say(weights, [x, y]) {
+  #told(weights, [x, y]) {
     const weight = Math.max(...weights);
     const word = weight > 0 ? this.model.get("_words")[weights.indexOf(weight)] : null;
     return sayMix("sentence", { word, weight, query: this.model.get("_query") || null, x, y });
-  }
-
-  #plot(values, weights, mixture) {
-    const range = (axis) => {
-      const all = [0, ...values.map((value) => value[axis])];
-      const [low, high] = [Math.min(...all), Math.max(...all)];
-      const pad = 0.15 * (high - low || 1);
-      return [low - pad, high + pad];
-    };
-    const [[left, right], [low, high]] = [range(0), range(1)];
-    const at = ([x, y]) => [30 + (370 * (x - left)) / (right - left), 275 - (255 * (y - low)) / (high - low)];
-    const parts = [];
-    const origin = at([0, 0]);
-    parts.push(svg("line", { class: "tl-grid-line", x1: 30, x2: 400, y1: origin[1], y2: origin[1] }), svg("line", { class: "tl-grid-line", x1: origin[0], x2: origin[0], y1: 20, y2: 275 }));
-    parts.push(svg("text", { class: "tl-tick", x: 400, y: origin[1] + 32, "text-anchor": "end" }, "first number"), svg("text", { class: "tl-tick", x: origin[0] + 6, y: 16 }, "second number"));
-    const target = at(mixture);
-    values.forEach((value, i) => {
-      const [x, y] = at(value);
-      parts.push(svg("line", { class: "tl-pull", x1: x, y1: y, x2: target[0], y2: target[1], "stroke-width": 4 * weights[i], "stroke-opacity": 0.35 }));
-    });
-    const below = new Map(); // words at one point stand one below the other
-    values.forEach((value, i) => {
-      const [x, y] = at(value);
-      const place = value.join();
-      const rank = below.get(place) ?? 0;
-      below.set(place, rank + 1);
-      const end = x > 330;
-      const radius = 3 + 14 * Math.sqrt(weights[i]);
-      // Beside the circle's top; at the right rim above it, out of the mixture's way.
-      const from = end ? radius : Math.max(10, 0.7 * radius + 6);
-      const up = end ? radius + 5 : Math.max(8, 0.7 * radius + 4);
-      parts.push(svg("circle", { class: "tl-value", cx: x, cy: y, r: radius }));
-      parts.push(svg("text", { x: x + from, y: y - up + 14 * rank, "text-anchor": end ? "end" : "start" }, this.model.get("_words")[i]));
-    });
-    const [x, y] = target;
-    parts.push(svg("path", { class: "tl-mixture", d: `M${x} ${y - 8}L${x + 8} ${y}L${x} ${y + 8}L${x - 8} ${y}Z` }));
-    this.plot.replaceChildren(...parts);
   }
 
   code() {
@@ -183,7 +135,7 @@ class MixViewer {
     return `view.scores, view.d, view.hidden = ${list(model.get("scores"))}, ${model.get("d")}, ${list(model.get("hidden"))}`;
   }
 
-  #numbers() {
+  fileNumbers() {
     const [words, values, scores, d, hidden] = ["_words", "_values", "scores", "d", "hidden"].map((name) => this.model.get(name));
     const weights = weightsOf(scores, d, hidden);
     const of = (name, numbers) => [name, [["word"], numbers, sayMix(`is_${name}`)]];
@@ -194,39 +146,11 @@ class MixViewer {
     }, { chosen: { scores, d, hidden } });
   }
 
-  /** The plot and the sentence as a picture. */
-  async png() {
-    const copy = /** @type {SVGElement} */ (this.plot.cloneNode(true));
-    const { ink, quiet, line, accent, ground } = /** @type {any} */ (this.shell.inks);
-    const style = `text{font:12px monospace;fill:${ink}}.tl-tick{fill:${quiet}}.tl-grid-line{stroke:${line}}.tl-value{fill:${headColour(0)};fill-opacity:.8}.tl-pull{stroke:${headColour(0)}}.tl-mixture{fill:${accent}}`;
-    copy.prepend(svg("style", {}, style));
-    copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-    copy.setAttribute("width", "840");
-    copy.setAttribute("height", "600");
-    const image = new Image();
-    image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(new XMLSerializer().serializeToString(copy))}`;
-    await image.decode();
-    const canvas = element("canvas", { width: 1240, height: 0 });
-    const context = canvas.getContext("2d");
-    context.font = "20px sans-serif";
-    const lines = wrapped(context, this.sentence.textContent, 1192);
-    const top = 28 * (lines.length - 1);
-    canvas.height = 660 + top;
-    context.fillStyle = ground;
-    context.fillRect(0, 0, canvas.width, canvas.height);
-    context.drawImage(image, 400, 40 + top, 840, 600);
-    context.fillStyle = ink;
-    context.font = "20px sans-serif";
-    lines.forEach((line, i) => context.fillText(line, 24, 32 + 28 * i));
-    context.font = "18px monospace";
-    const weights = weightsOf(this.model.get("scores"), this.model.get("d"), this.model.get("hidden"));
-    this.model.get("_words").forEach((word, i) => {
-      context.fillStyle = ink;
-      context.fillText(`${word} ${short(weights[i])}`, 24, 90 + top + 44 * i, 200);
-      context.fillStyle = headColour(0);
-      context.fillRect(230, 74 + top + 44 * i, 170 * weights[i], 20);
-    });
-    return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  pictures() {
+    const [words, scores, d, hidden] = ["_words", "scores", "d", "hidden"].map((name) => this.model.get(name));
+    const [canvas, values] = [element("canvas"), weightsOf(scores, d, hidden)];
+    drawBars(canvas, { names: words, values, text: values.map((value) => short(value)), colour: headColour(0) }, this.shell.inks, 400);
+    return [{ canvas, title: "weight" }, { canvas: this.plot, title: "what each word hands over, and their mixture" }];
   }
 }
 

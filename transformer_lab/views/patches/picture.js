@@ -4,6 +4,7 @@ import { shade } from "../shared/colours.js";
 import { sizedContext } from "../shared/dom.js";
 import { blend, pictureTable } from "../shared/overlay.js";
 import { PALETTE } from "../shared/palette.js";
+import { hearPointer, moveOf, taken } from "../shared/parts.js";
 
 /**
  * @typedef {object} Grid
@@ -77,27 +78,18 @@ export class PatchPicture {
     this.canvas = canvas;
     this.grid = grid;
     this.size = { width: 0, height: 0 };
-    canvas.addEventListener("pointermove", (event) => does.hover(this.positionAt(event)), { signal });
-    canvas.addEventListener("pointerleave", () => does.hover(null), { signal });
-    canvas.addEventListener("click", (event) => {
-      const position = this.positionAt(event);
-      if (position !== null) does.pick(position);
-    }, { signal });
+    hearPointer(canvas, (x, y) => this.positionAt(x / canvas.clientWidth, y / canvas.clientHeight), { hover: does.hover, pick: does.pick }, signal);
     canvas.addEventListener("keydown", (event) => {
-      const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-      if (!step && !(event.key === "Escape" && does.free())) return; // it leaves the view where nothing is freed
-      event.preventDefault();
-      event.stopPropagation();
-      if (step) does.move(step[0], step[1]);
+      const step = moveOf(event);
+      if (step) does.move(...step);
+      else if (event.key === "Escape" && does.free()) taken(event); // it leaves the view where nothing is freed
     }, { signal });
   }
 
-  /** @param {MouseEvent} event */
-  positionAt(event) {
+  /** @param {number} across share of the width @param {number} down */
+  positionAt(across, down) {
     const { rows, columns, start } = this.grid;
-    const box = this.canvas.getBoundingClientRect();
-    const column = Math.floor(((event.clientX - box.left) / box.width) * columns);
-    const row = Math.floor(((event.clientY - box.top) / box.height) * rows);
+    const [row, column] = [Math.floor(down * rows), Math.floor(across * columns)];
     return row >= 0 && row < rows && column >= 0 && column < columns ? start + row * columns + column : null;
   }
 

@@ -10,8 +10,6 @@ import { HeadRows } from "../shared/head_rows.js";
 import { hearChanges } from "../shared/hearing.js";
 import { linked } from "../shared/linked.js";
 import { blend, pictureTable } from "../shared/overlay.js";
-import { sheet } from "../shared/sheet.js";
-import { Shell } from "../shared/shell.js";
 import { slider } from "../shared/slider.js";
 import { SmallHeads } from "../shared/small_heads.js";
 import { Trials } from "../shared/trials.js";
@@ -20,17 +18,17 @@ import { messages, short } from "../shared/messages.js";
 import { greyed, largestPatch, patchPixels, PatchPicture } from "./picture.js";
 import { numbersOf } from "../shared/files.js";
 import patchMessages from "./messages.json" with { type: "json" };
+import { legendPart, panelPart, picturePart, within } from "../shared/parts.js";
+import { BaseViewer } from "../shared/viewer.js";
 
 const sayPatch = messages(patchMessages);
 const SMALL = 112; // pixels a side of the picture under a small map
 const FADES = Array.from({ length: 21 }, (_, i) => i / 20);
 
-export class PatchViewer {
+export class PatchViewer extends BaseViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(model, root, signal) {
-    this.model = model;
-    this.root = root;
-    this.signal = signal;
+    super(model, root, signal, { part: () => `layer-${model.get("layer")}-head-${model.get("head")}` });
     /** @type {import("./picture.js").Grid} */
     this.grid = model.get("_grid");
     /** @type {number | null} */
@@ -38,13 +36,6 @@ export class PatchViewer {
     /** @type {number} position whose rows are on view */
     this.shown = model.get("_rows_of");
     this.tool = "look";
-    this.shell = new Shell(model, root, signal, {
-      draw: () => this.draw(),
-      png: () => this.#png(),
-      code: () => this.#code(),
-      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
-      numbers: () => this.#fileNumbers(),
-    });
     this.link = linked(model, signal, (spot) => this.#hover(spot?.query ?? null, false));
     this.#build();
     this.shell.watch(["layer", "head", "fade", "_edits", "_effect", "_every", "_rows"]);
@@ -81,8 +72,7 @@ export class PatchViewer {
 
   #build() {
     const { model, root, shell, signal, grid } = this;
-    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
-    this.canvas = element("canvas", { role: "application", tabindex: 0, class: "tl-shown", "data-part": "picture" });
+    this.canvas = picturePart("picture", "tl-shown");
     this.picture = new PatchPicture(this.canvas, grid, {
       hover: (position) => this.#hover(position, true),
       pick: (position) => this.#pick(position),
@@ -102,11 +92,11 @@ export class PatchViewer {
         this.tools.set(tool);
       },
     });
-    this.legend = element("div", { class: "tl-legend", "data-part": "legend" });
+    this.legend = legendPart();
     this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
     this.waiting = new Waiting(this.busy);
     this.kept = new HeadRows(model, Uint16Array, shell, this.waiting);
-    this.every = element("canvas", { role: "application", tabindex: 0, class: "tl-every", "data-part": "heads" });
+    this.every = picturePart("heads", "tl-every");
     this.heads = new SmallHeads(this.every, { heads: grid.heads, aspect: grid.columns / grid.rows, widest: 72 }, { chosen: () => this.at, choose: (layer, head) => shell.set({ layer, head }) }, signal);
     this.everyBox = element("div", { class: "tl-every-box" }, this.every);
     this.trials = new Trials(model, shell, this.waiting, {
@@ -122,19 +112,16 @@ export class PatchViewer {
     });
     this.note = element("p", { class: "tl-hint", "data-part": "note" }, model.get("_note"));
     this.note.hidden = !model.get("_note");
-    const panel = (name, title, hint, ...content) =>
-      element("section", { class: `tl-panel tl-panel-${name}`, "aria-label": title },
-        element("p", { class: "tl-heading" }, element("b", {}, title), " ", element("span", { class: "tl-quiet" }, hint)), ...content);
     root.append(
       shell.header,
       this.sentence,
       shell.message,
       element("div", { class: "tl-overlay" },
-        panel("picture", "What it looks at", "hover, click or arrow keys choose who looks",
+        panelPart("picture", "What it looks at", "hover, click or arrow keys choose who looks",
           element("div", { class: "tl-map-box" }, this.canvas), this.cells, this.legend, this.fade.root, this.busy,
           element("p", { class: "tl-heading tl-asked" }, element("b", {}, "Does it matter?")),
           element("div", { class: "tl-trials" }, this.trials.off, this.trials.undo), this.tools.root, this.trials.effect),
-        panel("heads", "Every head", "layer ↓ head →, each to its own largest weight", this.everyBox, element("div", { class: "tl-trials" }, this.trials.try), this.trials.tried)),
+        panelPart("heads", "Every head", "layer ↓ head →, each to its own largest weight", this.everyBox, element("div", { class: "tl-trials" }, this.trials.try), this.trials.tried)),
       this.note,
     );
   }
@@ -185,7 +172,6 @@ export class PatchViewer {
     const i = this.query - start;
     const inside = i >= 0 && i < rows * columns;
     const [row, column] = inside ? [Math.floor(i / columns), i % columns] : [0, 0];
-    const within = (value, count) => Math.max(0, Math.min(count - 1, value));
     // The first arrow only shows where the cursor stands.
     const to = inside ? [within(row + down, rows), within(column + across, columns)] : [Math.floor(rows / 2), Math.floor(columns / 2)];
     this.hovered = null;
@@ -254,7 +240,7 @@ export class PatchViewer {
     let told = sayPatch("sentence", { ...at, ...this.#values(codes), query: grid.labels[this.shown], distance, even: grid.even });
     const effect = model.get("_effect");
     if (effect.sentence) told += ` ${this.trials.edited()}: ${effect.sentence}`;
-    if (this.sentence.textContent !== told) this.sentence.textContent = told;
+    this.say(told);
   }
 
   /** What is said of a row, as look.py has it. @param {Uint16Array} codes */
@@ -272,7 +258,7 @@ export class PatchViewer {
     };
   }
 
-  #code() {
+  code() {
     const { layer, head } = this.at;
     const lines = [`view.layer, view.head, view.selected = ${layer}, ${head}, (${this.query}, None)`];
     const call = ({ edit, ...values }) => `tl.${edit}(${Object.entries(values).map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(", ")})`;
@@ -281,7 +267,7 @@ export class PatchViewer {
     return lines.join("\n");
   }
 
-  #fileNumbers() {
+  fileNumbers() {
     const { codes, grid: { labels, start, rows, columns } } = this;
     const place = (at) => (at >= start && at < start + rows * columns ? [Math.floor((at - start) / columns), (at - start) % columns] : []);
     const found = numbersOf({ key: labels }, {
@@ -293,11 +279,10 @@ export class PatchViewer {
     return { ...found, table: { header: ["key", "key_token", "row", "column", "weight"], rows: lines } };
   }
 
-  #png() {
-    const parts = [
+  pictures() {
+    return [
       { canvas: this.canvas, title: `layer ${this.at.layer}, head ${this.at.head}, from ${this.grid.labels[this.shown]}` },
       { canvas: this.every, title: "every head: layer ↓ head →" },
     ];
-    return sheet({ title: this.model.get("_title"), sentence: this.sentence.textContent, parts, inks: this.shell.inks });
   }
 }

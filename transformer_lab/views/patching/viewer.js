@@ -5,31 +5,27 @@ import { button, radioGroup } from "../shared/controls.js";
 import { element, onceAFrame } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
 import { NumberMap } from "../shared/number_map.js";
-import { sheet } from "../shared/sheet.js";
-import { linearLegend, Shell } from "../shared/shell.js";
+import { linearLegend } from "../shared/shell.js";
 import { Waiting } from "../shared/waiting.js";
 import { Asking } from "./asking.js";
 import { Grids, sayPatching } from "./grids.js";
 import { Measuring } from "./measuring.js";
 import { Prompts } from "./prompts.js";
 import { Sites } from "./sites.js";
+import { legendPart, moveOf, panelPart, picturePart, taken, within } from "../shared/parts.js";
+import { BaseViewer } from "../shared/viewer.js";
 
 const LARGEST_HEAD = 58; // px, of a head's cell
 const ALONE = "This page has no kernel: what was measured is here, the other cells stay estimates. In a notebook a click measures them.";
 const HERE = "A click measures a cell in this page";
 
-export class PatchingViewer {
+export class PatchingViewer extends BaseViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(model, root, signal) {
-    this.model = model;
-    this.root = root;
-    this.signal = signal;
-    this.grids = new Grids(model);
-    this.shell = new Shell(model, root, signal, {
-      draw: () => this.draw(), png: () => this.#png(), code: () => this.#code(), part: () => model.get("site"),
-      copies: "Copy the Python that makes these grids, and the edit of the chosen cell",
-      numbers: () => this.grids.forFile(model.get("site"), this.#tokens()),
+    super(model, root, signal, {
+      part: () => model.get("site"), copies: "Copy the Python that makes these grids, and the edit of the chosen cell",
     });
+    this.grids = new Grids(model);
     /** @type {import("./measuring.js").Place | null} */
     this.pointed = null;
     this.grids.look();
@@ -47,7 +43,6 @@ export class PatchingViewer {
     const { model, grids } = this;
     const site = model.get("site");
     const { places, there } = grids.size(site);
-    const within = (at, n) => Math.max(0, Math.min(n - 1, at));
     const layer = within(model.get("layer"), there.length);
     if (grids.isOfHeads(site)) return { site, layer, place: within(Math.floor(model.get("head") / grids.group(site)), places) };
     const query = model.get("selected")?.[0] ?? null;
@@ -85,15 +80,14 @@ export class PatchingViewer {
       choices: [{ value: "denoising", text: "clean → corrupted", name: "The clean run into the corrupted one: is it enough?" }, { value: "noising", text: "corrupted → clean", name: "The corrupted run into the clean one: is it needed?" }],
       choose: (direction) => shell.set({ direction }),
     });
-    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
-    this.canvas = element("canvas", { role: "application", tabindex: 0, class: "tl-map", "data-part": "map" });
+    this.canvas = picturePart("map", "tl-map");
     this.map = new NumberMap(this.canvas, {
       hover: (at) => this.#hover(at), pick: ({ row, column }) => row !== null && column !== null && this.#pick(row, column, true),
     }, signal);
     this.canvas.addEventListener("keydown", (event) => this.#key(event), { signal });
     this.heading = element("b", {});
     this.hint = element("span", { class: "tl-quiet" });
-    this.legend = element("div", { class: "tl-legend", "data-part": "legend" });
+    this.legend = legendPart();
     this.readout = element("p", { class: "tl-hint tl-pointed", "data-part": "readout" });
     this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
     this.waiting = new Waiting(this.busy);
@@ -109,12 +103,8 @@ export class PatchingViewer {
     this.state = element("div", { class: "tl-trials tl-measured" }, this.count, this.progress, this.stop);
     this.sitesBox = element("div", {});
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
-    const panel = (name, ...content) => element("section", { class: `tl-panel tl-panel-${name}` }, ...content);
-    const heading = (...words) => element("p", { class: "tl-heading" }, ...words);
-    this.grid = panel("grid", heading(this.heading, " ", this.hint), element("div", { class: "tl-map-box" }, this.canvas), this.readout, this.legend, this.tools, this.state, this.busy);
-    this.grid.setAttribute("aria-label", "The grid of the chosen site");
-    const small = panel("sites", heading(element("b", {}, "Every site"), " ", element("span", { class: "tl-quiet" }, "layer ↓, position or head →, on one scale")), this.sitesBox);
-    small.setAttribute("aria-label", "Every site");
+    this.grid = element("section", { class: "tl-panel tl-panel-grid", "aria-label": "The grid of the chosen site" }, element("p", { class: "tl-heading" }, this.heading, " ", this.hint), element("div", { class: "tl-map-box" }, this.canvas), this.readout, this.legend, this.tools, this.state, this.busy);
+    const small = panelPart("sites", "Every site", "layer ↓, position or head →, on one scale", this.sitesBox);
     root.append(
       shell.header,
       this.prompts.root,
@@ -124,10 +114,6 @@ export class PatchingViewer {
       element("div", { class: "tl-overlay" }, this.grid, small),
       this.note,
     );
-  }
-
-  open() {
-    this.shell.draw();
   }
 
   // ---- what the reader does -----------------------------------------------------------------
@@ -160,12 +146,11 @@ export class PatchingViewer {
   #key(event) {
     const { site, layer, place } = this.chosen;
     const { places, there } = this.grids.size(site);
-    const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Home: [0, -places], End: [0, places] }[event.key];
-    if (event.key === "Enter" || event.key === " ") this.#pick(layer, place, true);
-    else if (step) this.#pick(Math.max(0, Math.min(there.length - 1, layer + step[0])), Math.max(0, Math.min(places - 1, place + step[1])), false);
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
+    const step = moveOf(event);
+    if (step) return this.#pick(within(layer + step[0], there.length), within(place + step[1], places), false);
+    if (event.key !== "Enter" && event.key !== " ") return;
+    taken(event);
+    this.#pick(layer, place, true);
   }
 
   // ---- drawing ------------------------------------------------------------------------------
@@ -257,7 +242,7 @@ export class PatchingViewer {
     this.map.mark(pointed && { row: pointed.layer, column: pointed.place }, { row: chosen.layer, column: chosen.place });
     this.prompts.mark(grids.isOfHeads(chosen.site) ? null : spot.place);
     const told = metric ? metric.sentence(spot) : "Running the other direction …";
-    if (this.sentence.textContent !== told) this.sentence.textContent = told;
+    this.say(told);
     this.readout.textContent = metric ? metric.spot(pointed ? this.#spot(pointed) : spot) : "";
     this.root.dataset.cell = `${chosen.site}.${chosen.layer}.${chosen.place}`;
     this.canvas.setAttribute("aria-label",
@@ -265,7 +250,11 @@ export class PatchingViewer {
     this.root.dataset.direction = model.get("direction");
   }
 
-  #code() {
+  fileNumbers() {
+    return this.grids.forFile(this.model.get("site"), this.#tokens());
+  }
+
+  code() {
     const { site, layer, place } = this.chosen;
     const into = this.model.get("direction") === "denoising" ? "corrupted" : "clean";
     return [
@@ -275,9 +264,8 @@ export class PatchingViewer {
     ].join("\n");
   }
 
-  #png() {
+  pictures() {
     const { chosen, sites } = this;
-    const parts = [{ canvas: this.canvas, title: sayPatching("hint", chosen) }, ...sites.names.map((site, i) => ({ canvas: sites.small[i].canvas, title: sayPatching("site", { site }) }))];
-    return sheet({ title: this.model.get("_title"), sentence: this.sentence.textContent, parts, inks: this.shell.inks });
+    return [{ canvas: this.canvas, title: sayPatching("hint", chosen) }, ...sites.names.map((site, i) => ({ canvas: sites.small[i].canvas, title: sayPatching("site", { site }) }))];
   }
 }

@@ -4,10 +4,11 @@ import { colourTable } from "../shared/colours.js";
 import { element, tokenElement } from "../shared/dom.js";
 import { Pointed } from "../shared/linked.js";
 import { NumberMap } from "../shared/number_map.js";
-import { four, legendBox, moveOf, numberLine, pictureCanvas } from "./parts.js";
+import { four, numberLine } from "./parts.js";
 import { linearLegend } from "../shared/shell.js";
 import { short } from "../shared/messages.js";
 import { sayPositions } from "./scheme.js";
+import { legendPart, moveOf, picturePart } from "../shared/parts.js";
 
 export class ChangePanel {
   /** @param {import("../shared/shell.js").Shell} shell @param {AbortSignal} signal */
@@ -17,9 +18,9 @@ export class ChangePanel {
     this.pointed = new Pointed(this.model, signal, () => shell.redraw());
     this.title = element("b", {});
     this.lines = { change: numberLine("change-line"), pair: numberLine("pair-line") };
-    this.legends = { weight: legendBox("weight-legend"), difference: legendBox("difference-legend") };
+    this.legends = { weight: legendPart("weight-legend"), difference: legendPart("difference-legend") };
     this.pictures = ["before", "after", "difference"].map((part) => {
-      const canvas = pictureCanvas(part);
+      const canvas = picturePart(part, "tl-map");
       const map = new NumberMap(canvas, { hover: (at) => this.pointed.at(at && { query: at.row, key: at.column }), pick: (at) => this.#pick(at) }, signal);
       return { part, canvas, map, caption: element("figcaption", {}) };
     });

@@ -3,7 +3,8 @@
 import { headColour } from "../shared/colours.js";
 import { element } from "../shared/dom.js";
 import { nearestIndex, Plot } from "../shared/plot.js";
-import { distanceText, four, heading, moveOf, numberLine, pictureCanvas } from "./parts.js";
+import { distanceText, four, heading, numberLine } from "./parts.js";
+import { moveOf, picturePart, tableParts } from "../shared/parts.js";
 
 const stepText = (value) => (value > 0 ? `+${value}` : value < 0 ? `−${-value}` : "0");
 
@@ -13,7 +14,7 @@ export class DistancePanel {
     this.shell = shell;
     /** @type {number | null} */
     this.distance = null;
-    this.canvas = pictureCanvas("distances");
+    this.canvas = picturePart("distances", "tl-map");
     this.plot = new Plot(this.canvas, { hover: (x) => this.#distanceAt(x), pick: (x) => this.#distanceAt(x) }, signal);
     this.line = numberLine("distance-line");
     this.title = element("b", {});
@@ -80,8 +81,7 @@ export class DistancePanel {
     const heads = curve.series.length > 1 ? curve.series.map(({ head }) => `head ${head}`) : [curve.what];
     this.table.replaceChildren(
       element("caption", {}, `${scheme.name}: ${curve.what}, by tokens before the query`),
-      element("thead", {}, element("tr", {}, ...["before", ...heads].map((name) => element("th", { scope: "col" }, name)))),
-      element("tbody", {}, ...wanted.map(([d, i]) => element("tr", {}, element("th", { scope: "row" }, String(-d).replace("-", "−")), ...curve.series.map(({ y }) => element("td", {}, four(y[i])))))),
+      ...tableParts(["before", ...heads], wanted.map(([d, i]) => element("tr", {}, element("th", { scope: "row" }, String(-d).replace("-", "−")), ...curve.series.map(({ y }) => element("td", {}, four(y[i])))))),
     );
   }
 }

@@ -4,8 +4,9 @@ import { colourTable, headColour } from "../shared/colours.js";
 import { element } from "../shared/dom.js";
 import { NumberMap } from "../shared/number_map.js";
 import { Plot } from "../shared/plot.js";
-import { distanceText, four, heading, legendBox, moveOf, numberLine, pictureCanvas } from "./parts.js";
+import { distanceText, four, heading, numberLine } from "./parts.js";
 import { linearLegend } from "../shared/shell.js";
+import { legendPart, moveOf, picturePart, within } from "../shared/parts.js";
 
 const unitOf = (scheme) => scheme.unit ?? "dimension";
 
@@ -15,12 +16,12 @@ export class EncodingPanel {
     this.shell = shell;
     /** @type {{row: number | null, column: number | null} | null} */
     this.cell = null;
-    this.canvas = pictureCanvas("encoding");
+    this.canvas = picturePart("encoding", "tl-map");
     this.picture = new NumberMap(this.canvas, { hover: (at) => this.#cellAt(at), pick: (at) => this.#cellAt(at) }, signal);
-    this.curves = pictureCanvas("curves");
+    this.curves = picturePart("curves", "tl-map");
     this.curvePlot = new Plot(this.curves, { hover: (x) => this.#rowAt(x) }, signal);
     this.line = numberLine("encoding-line");
-    this.legend = legendBox("encoding-legend");
+    this.legend = legendPart("encoding-legend");
     this.titles = { encoding: element("b", {}), curves: element("b", {}) };
     this.hint = element("span", { class: "tl-quiet" });
     this.cite = element("p", { class: "tl-cite", "data-part": "source" });
@@ -44,7 +45,6 @@ export class EncodingPanel {
     const move = moveOf(event);
     const scene = this.picture.scene;
     if (!move || !scene) return;
-    const within = (value, count) => Math.max(0, Math.min(count - 1, value));
     const now = this.cell ?? { row: -move[0], column: -move[1] };
     this.#cellAt({ row: within((now.row ?? 0) + move[0], scene.rows), column: within((now.column ?? 0) + move[1], scene.columns) });
   }

@@ -10,8 +10,8 @@ import { numbersOf } from "../shared/files.js";
 import { heading } from "./parts.js";
 import { byDistance, changeOf, encodingOf, positionValues, sayPositions, schemeFacts } from "./scheme.js";
 import { known } from "./schemes.js";
-import { sheet } from "../shared/sheet.js";
-import { floatsOf, Shell } from "../shared/shell.js";
+import { floatsOf } from "../shared/shell.js";
+import { BaseViewer } from "../shared/viewer.js";
 
 const STATE = ["scheme", "d_model", "n_heads", "base", "length", "shift", "causal", "test", "shuffle", "layer", "head", "_given", "_table", "_maps", "_words"];
 
@@ -26,31 +26,21 @@ const STATE = ["scheme", "d_model", "n_heads", "base", "length", "shift", "causa
  * @property {string} computed names the state that it was computed from
  */
 
-export class PositionViewer {
+export class PositionViewer extends BaseViewer {
   constructor(model, root, signal) {
-    this.model = model;
-    this.root = root;
-    this.signal = signal;
-    this.shell = new Shell(model, root, signal, {
-      draw: () => this.draw(),
-      part: () => model.get("scheme"),
-      png: () => this.png(),
-      code: () => this.code(),
-      numbers: () => this.#fileNumbers(),
-    });
+    super(model, root, signal, { part: () => model.get("scheme") });
     this.controls = new PositionControls(this.shell);
     this.encoding = new EncodingPanel(this.shell, signal);
     this.distances = new DistancePanel(this.shell, signal);
     this.change = new ChangePanel(this.shell, signal);
     this.#place();
     this.shell.watch([...STATE, "selected"], () => this.#forget());
-    root.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || !(model.get("selected") || this.encoding.cell || this.distances.distance !== null)) return;
-      event.stopPropagation();
+    this.freeByEscape(() => {
+      const pointed = Boolean(this.encoding.cell) || this.distances.distance !== null;
       this.#forget();
-      this.shell.set({ selected: null });
-      this.shell.redraw();
-    }, { signal });
+      if (pointed) this.shell.redraw();
+      return pointed;
+    });
   }
 
   #forget() {
@@ -74,7 +64,6 @@ export class PositionViewer {
 
   #place() {
     const { controls, encoding, distances, change } = this;
-    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
     const panel = (title, ...content) => element("section", { class: "tl-panel", "aria-label": title }, ...content);
     this.root.append(
       this.shell.header,
@@ -99,10 +88,6 @@ export class PositionViewer {
     );
   }
 
-  open() {
-    this.shell.draw();
-  }
-
   draw() {
     const { state } = this;
     const computed = JSON.stringify([...STATE.slice(0, 11).map((name) => state[name])]);
@@ -121,7 +106,7 @@ export class PositionViewer {
 
   #speak({ facts, change, state, computed }) {
     this.text = sayPositions("sentence", positionValues(state, facts, change));
-    if (this.sentence.textContent !== this.text) this.sentence.textContent = this.text;
+    this.say(this.text);
     // For scripts and tests: what is shown now.
     this.root.dataset.shown = computed;
     this.root.dataset.largest = String(change.largest);
@@ -129,7 +114,7 @@ export class PositionViewer {
   }
 
   /** A head's weights before and after the test; the curve by distance; the encoding. */
-  #fileNumbers() {
+  fileNumbers() {
     const { change: { pictures }, now: { change, curve, facts, map, scheme } } = this;
     const { n, names, causal } = change;
     /** @returns {[string[], (query: number, key: number) => any, string]} */
@@ -155,17 +140,16 @@ export class PositionViewer {
     return `tl.views.PositionView(${model}${size}, length=${s.length}, shift=${s.shift}, test="${s.test}")`;
   }
 
-  png() {
+  get title() {
+    return `${super.title} · ${this.now.scheme.name}`;
+  }
+
+  pictures() {
     const { encoding, distances, change } = this;
     const part = (canvas, title) => ({ canvas, title });
-    return sheet({
-      title: `${this.model.get("_title")} · ${this.now.scheme.name}`,
-      sentence: this.text,
-      parts: [
-        part(encoding.canvas, encoding.titles.encoding.textContent), part(encoding.curves, encoding.titles.curves.textContent),
-        part(distances.canvas, distances.title.textContent), ...change.pictures.map(({ canvas, caption }) => part(canvas, caption.textContent)),
-      ],
-      inks: this.shell.inks,
-    });
+    return [
+      part(encoding.canvas, encoding.titles.encoding.textContent), part(encoding.curves, encoding.titles.curves.textContent),
+      part(distances.canvas, distances.title.textContent), ...change.pictures.map(({ canvas, caption }) => part(canvas, caption.textContent)),
+    ];
   }
 }

@@ -5,6 +5,7 @@ import { entry } from "../shared/colours.js";
 import { element, tokenElement } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
 import { around, cosineText, sizeText, SLOT } from "../shared/messages.js";
+import { barPart, tableParts } from "../shared/parts.js";
 
 export class BlockTable {
   /**
@@ -44,18 +45,13 @@ export class BlockTable {
         "tr",
         { "data-row": i },
         element("th", { scope: "row" }, row),
-        element("td", {}, stripe(norms[i] / longest, null), element("span", { class: "tl-count" }, sizeText(norms[i]))),
+        element("td", {}, barPart(norms[i] / longest, "tl-plain"), element("span", { class: "tl-count" }, sizeText(norms[i]))),
         ...parts.map((_, p) => (i === 0 ? element("td", {}) : addedCell(shares[p][i - 1], cosines[p][i - 1], largest, diverging, say("cosine")))),
       ),
     );
     this.table.replaceChildren(
       element("caption", { class: "tl-hint" }, ...around(say("bars", { token: token === null ? null : SLOT }), tokenElement(token ?? ""))),
-      element(
-        "thead",
-        {},
-        element("tr", {}, ...[say("after"), say("size"), ...parts.map((part) => say("adds", { part }))].map((text) => element("th", { scope: "col" }, text))),
-      ),
-      element("tbody", {}, ...body),
+      ...tableParts([say("after"), say("size"), ...parts.map((part) => say("adds", { part }))], body),
     );
   }
 
@@ -72,16 +68,8 @@ function addedCell(share, cosine, largest, diverging, means) {
   return element(
     "td",
     {},
-    stripe(share / largest, colour),
+    barPart(share / largest, share > 1.0001 * largest ? "tl-over" : "", colour),
     element("span", { class: "tl-count" }, `× ${sizeText(share)}`),
     element("span", { class: "tl-count tl-quiet", title: means }, cosineText(cosine)),
   );
-}
-
-/** @param {number} part of the whole bar @param {string | null} colour */
-function stripe(part, colour) {
-  const width = `${Math.max(0, Math.min(100, 100 * part)).toFixed(1)}%`;
-  const style = colour ? `width:${width};background:${colour}` : `width:${width}`;
-  const over = part > 1.0001 ? " tl-over" : "";
-  return element("span", { class: "tl-stripe", "aria-hidden": "true" }, element("span", { class: `tl-fill${colour ? "" : " tl-plain"}${over}`, style }));
 }

@@ -157,11 +157,9 @@ class ResidualView(Travelling):
             self._lens = [block.info for block in found]
             self._lens_data = b"".join(block.data for block in found)
 
-    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        if question.get("type") != "block":
-            return super()._answer(question)
-        found = self._data.block(str(question["name"]))
-        return {"type": "block", "info": found.info}, [found.data]
+    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        found = self._data.block(name)
+        return found.info, [found.data]
 
     def _blocks(self) -> Iterable[Block]:
         yield from self._model_blocks()

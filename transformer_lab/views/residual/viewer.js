@@ -3,7 +3,7 @@
 import { aliveStream } from "./alive.js";
 import { AskRow } from "../pages/ask_row.js";
 import { carriesModel } from "../pages/page_model.js";
-import { floatsOf, linearLegend, Shell } from "../shared/shell.js";
+import { floatsOf, linearLegend } from "../shared/shell.js";
 import { colourTable } from "../shared/colours.js";
 import { button, radioGroup } from "../shared/controls.js";
 import { element, onceAFrame, tokenElement } from "../shared/dom.js";
@@ -14,9 +14,10 @@ import { Waiting } from "../shared/waiting.js";
 import { BlockTable } from "./blocks.js";
 import { lensColumns, LensStore, LensTable } from "./lens.js";
 import { numbersOf } from "../shared/files.js";
-import { residualPicture } from "./picture.js";
 import { around, messages, sizeText, SLOT } from "../shared/messages.js";
 import residualMessages from "./messages.json" with { type: "json" };
+import { legendPart, panelPart, picturePart, taken, within } from "../shared/parts.js";
+import { BaseViewer } from "../shared/viewer.js";
 
 /**
  * Of an even number, the lower of the two in the middle.
@@ -40,23 +41,13 @@ const FILED_LENS = 12; // tokens of the lens in a file, as LENS_TOKENS in scene.
 /** From which layer on an answer is the most likely, of the first row in which it is. @param {number} row @param {number} layers */
 const settledAt = (row, layers) => (row > layers ? null : row === layers ? "last" : row === 0 ? "start" : row - 1);
 
-export class ResidualViewer {
+export class ResidualViewer extends BaseViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
     const model = aliveStream(given, signal);
-    this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
-    this.model = model;
-    this.say = messages(residualMessages, model.get("_messages"));
-    this.root = root;
-    root.lang = this.say("language");
-    this.signal = signal;
-    this.shell = new Shell(model, root, signal, {
-      draw: () => this.draw(),
-      png: () => residualPicture(this),
-      code: () => this.#code(),
-      numbers: () => this.#fileNumbers(),
-      linked: () => this.ask?.linked ?? {},
-    });
+    super(model, root, signal, {}, carriesModel(given) ? new AskRow(model, signal) : null);
+    this.words = messages(residualMessages, model.get("_messages"));
+    root.lang = this.words("language");
     this.store = new LensStore(model, this.shell.requests);
     /** @type {number | null} */
     this.hoverToken = null;
@@ -113,7 +104,7 @@ export class ResidualViewer {
   }
 
   get rowNames() {
-    return [this.say("start"), ...Array.from({ length: this.stream.layers }, (_, i) => String(i))];
+    return [this.words("start"), ...Array.from({ length: this.stream.layers }, (_, i) => String(i))];
   }
 
   /** @param {number} row @param {number} token */
@@ -141,15 +132,27 @@ export class ResidualViewer {
     };
   }
 
-  #code() {
+  code() {
     const kinds = Object.keys(this.model.get("_streams"));
     const more = [kinds.length > 1 && `kind="${this.streamName}"`, this.model.get("_batch") && `batch=${this.model.get("_batch")}`];
     const call = ["trace", ...more.filter(Boolean)].join(", ");
     return `tl.circuits.stream_norms(${call})${this.chosen === null ? "" : `[:, ${this.chosen}]`}`;
   }
 
-  async #fileNumbers() {
-    const { stream: { layers, tokens, parts, lens }, store, chosen, say } = this;
+  pictures() {
+    const { words: say, stream, store, from, count, rowNames, sequential, shell, signal } = this;
+    const sizes = { canvas: this.canvas, title: say("sizes_picture") };
+    if (!stream.lens) return [sizes];
+    const canvas = document.createElement("canvas");
+    new NumberMap(canvas, {}, signal).show({
+      rows: rowNames.length, columns: count, value: (row, i) => store.answerProbability(row, from + i) ?? NaN, low: 0, high: 1, table: sequential, colours: shell.inks,
+      rowNames, columnNames: stream.tokens.slice(from, from + count), write: (_, row, i) => store.top(row, from + i)?.[0].name ?? "", bold: (row, i) => store.agrees(row, from + i),
+    }, 60 + 68 * count, 31 * rowNames.length);
+    return [sizes, { canvas, title: say("lens_picture") }];
+  }
+
+  async fileNumbers() {
+    const { stream: { layers, tokens, parts, lens }, store, chosen, words: say } = this;
     const [where, read] = [["part", "layer", "position"], ["after", "read"]];
     /** @type {Record<string, any[]>} */
     const axes = { after: ["start", ...Array.from({ length: layers }, (_, layer) => `layer ${layer}`)], position: tokens, part: parts, layer: [...Array(layers).keys()] };
@@ -171,13 +174,13 @@ export class ResidualViewer {
   // ---- building -----------------------------------------------------------------------------
 
   #build() {
-    const { root, signal, shell, say } = this;
-    this.canvas = element("canvas", { role: "application", tabindex: 0, class: "tl-map", "data-part": "map" });
+    const { root, signal, shell, words: say } = this;
+    this.canvas = picturePart("map", "tl-map");
     this.map = new NumberMap(this.canvas, {
       hover: (cell) => this.#hover(cell?.row ?? null, cell?.column ?? null),
       pick: (cell) => this.#pick(cell.row, cell.column),
     }, signal);
-    this.legend = element("div", { class: "tl-legend", "data-part": "legend" });
+    this.legend = legendPart();
     this.mapNote = element("p", { class: "tl-hint", "data-part": "map-note" });
     this.blocks = new BlockTable({ hover: (row) => this.#hoverRow(row), pick: (row) => this.#pick(row, null) }, signal, say);
     this.blockNote = element("p", { class: "tl-hint", "data-part": "block-note" });
@@ -185,7 +188,7 @@ export class ResidualViewer {
     this.lensBox = element("div", { class: "tl-lens-box", tabindex: 0, role: "group", "aria-label": say("lens_keys") }, this.lens.table);
     this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
     this.waiting = new Waiting(this.busy);
-    this.lensLegend = element("div", { class: "tl-legend", "data-part": "lens-legend" });
+    this.lensLegend = legendPart("lens-legend");
     this.lensNote = element("p", { class: "tl-hint", "data-part": "lens-note" });
     this.top = element("p", { class: "tl-readout", "data-part": "lens-top" });
     this.back = button("◀", "earlier", () => this.#page(-1), say("earlier"));
@@ -194,15 +197,7 @@ export class ResidualViewer {
     this.pager = element("span", { class: "tl-pager" }, this.back, this.where, this.on);
     this.controlBar = element("div", { class: "tl-controls" });
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
-    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
     this.numbers = element("p", { class: "tl-readout", "data-part": "readout" });
-    const panel = (name, title, hint, ...content) =>
-      element(
-        "section",
-        { class: `tl-panel tl-panel-${name}`, "aria-label": title },
-        element("p", { class: "tl-heading" }, element("b", {}, title), " ", element("span", { class: "tl-quiet" }, hint), ...(name === "lens" ? [this.pager] : [])),
-        ...content,
-      );
     root.append(
       shell.header,
       ...(this.ask ? [this.ask.root] : []),
@@ -212,23 +207,19 @@ export class ResidualViewer {
       element(
         "div",
         { class: "tl-panels tl-residual" },
-        panel("norms", say("sizes"), say("axes"), element("div", { class: "tl-map-box" }, this.canvas), this.legend, this.mapNote),
-        panel("blocks", say("blocks"), say("blocks_hint"), element("div", { class: "tl-blocks-box", tabindex: 0, role: "group", "aria-label": say("blocks") }, this.blocks.table), this.blockNote),
-        panel("lens", say("lens"), say("lens_hint"), this.lensBox, this.busy, this.top, this.lensLegend, this.lensNote),
+        panelPart("norms", say("sizes"), say("axes"), element("div", { class: "tl-map-box" }, this.canvas), this.legend, this.mapNote),
+        panelPart("blocks", say("blocks"), say("blocks_hint"), element("div", { class: "tl-blocks-box", tabindex: 0, role: "group", "aria-label": say("blocks") }, this.blocks.table), this.blockNote),
+        panelPart("lens", say("lens"), element("span", { style: "display:contents" }, element("span", { class: "tl-quiet" }, say("lens_hint")), this.pager), this.lensBox, this.busy, this.top, this.lensLegend, this.lensNote),
       ),
       element("footer", { class: "tl-foot" }, this.sentence, this.numbers),
     );
     for (const part of [this.canvas, this.lensBox]) part.addEventListener("keydown", (event) => this.#key(event), { signal });
-    root.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || !this.model.get("selected")) return;
-      event.stopPropagation();
-      this.shell.set({ selected: null });
-    }, { signal });
+    this.freeByEscape();
   }
 
   #buildControls() {
     const names = Object.keys(this.model.get("_streams"));
-    const { stream: { layers }, say } = this;
+    const { stream: { layers }, words: say } = this;
     const streams = radioGroup({
       label: say("streams"),
       part: "kind",
@@ -276,7 +267,6 @@ export class ResidualViewer {
   #key(event) {
     const moves = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity, PageUp: -10, PageDown: 10 };
     const { tokens, layers } = this.stream;
-    const within = (value, count) => Math.max(0, Math.min(count - 1, value));
     const now = this.chosen;
     const changes = {};
     if (event.key === "Enter" || event.key === " ") {
@@ -290,8 +280,7 @@ export class ResidualViewer {
     } else {
       return;
     }
-    event.preventDefault();
-    event.stopPropagation();
+    taken(event);
     this.hoverToken = this.hoverRow = null;
     this.shell.set(changes);
   }
@@ -304,15 +293,6 @@ export class ResidualViewer {
 
   // ---- drawing ------------------------------------------------------------------------------
 
-  /** What a link told. @param {Record<string, any>} more */
-  async follow(more) {
-    await this.ask?.follow(more);
-  }
-
-  open() {
-    this.shell.draw();
-  }
-
   draw() {
     const { stream, shell, model } = this;
     this.norms = floatsOf(model, "_norms");
@@ -320,8 +300,8 @@ export class ResidualViewer {
     this.sequential = colourTable("default", shell.theme);
     this.diverging = colourTable("diverging", shell.theme);
     this.#buildControls();
-    shell.subtitle.textContent = this.say("subtitle", { layers: stream.layers, tokens: stream.all });
-    const cut = stream.tokens.length < stream.all ? this.say("cut", { shown: stream.tokens.length, all: stream.all }) : "";
+    shell.subtitle.textContent = this.words("subtitle", { layers: stream.layers, tokens: stream.all });
+    const cut = stream.tokens.length < stream.all ? this.words("cut", { shown: stream.tokens.length, all: stream.all }) : "";
     this.note.textContent = [model.get("_note"), cut].filter(Boolean).join(" ");
     this.note.hidden = !this.note.textContent;
     this.#drawMap();
@@ -342,13 +322,13 @@ export class ResidualViewer {
       rows: stream.layers + 1, columns, value: (row, token) => this.norm(row, token), low: 0, high: this.end,
       table: this.sequential, colours: shell.inks, rowNames: this.rowNames, columnNames: stream.tokens, write: sizeText,
     }, Math.max(220, box.clientWidth), Math.min(440, Math.max(12 * (stream.layers + 1), 31 * Math.min(stream.layers + 1, 8))));
-    this.legend.replaceChildren(...linearLegend(this.sequential, 0, this.end, this.say("size"), sizeText));
-    this.mapNote.textContent = most > usual ? this.say("longer", { size: most }) : "";
+    this.legend.replaceChildren(...linearLegend(this.sequential, 0, this.end, this.words("size"), sizeText));
+    this.mapNote.textContent = most > usual ? this.words("longer", { size: most }) : "";
     this.mapNote.hidden = !this.mapNote.textContent;
   }
 
   #drawLens() {
-    const { stream, say } = this;
+    const { stream, words: say } = this;
     this.lensBox.hidden = this.lensLegend.hidden = this.top.hidden = this.pager.hidden = !stream.lens;
     this.lensNote.textContent = stream.lens ? say("lens_note") : say("no_lens", { why: stream.note.lens });
     if (!stream.lens) return;
@@ -372,7 +352,7 @@ export class ResidualViewer {
   async #fetch(to) {
     const { from } = this;
     const range = { first: from, last: to - 1 };
-    const ended = this.waiting.begin(this.say("reading", range));
+    const ended = this.waiting.begin(this.words("reading", range));
     try {
       if ((await this.store.fetch(from, to)) && from === this.from && !this.signal.aborted) {
         this.#drawLens();
@@ -380,7 +360,7 @@ export class ResidualViewer {
       }
       if (this.failed) this.shell.say((this.failed = "")); // what a link said stays
     } catch (error) {
-      if (from === this.from) this.shell.say((this.failed = this.say("failed", { ...range, why: error.message })));
+      if (from === this.from) this.shell.say((this.failed = this.words("failed", { ...range, why: error.message })));
     } finally {
       ended();
       if (from === this.from) this.waiting.say("");
@@ -409,18 +389,18 @@ export class ResidualViewer {
       diverging: this.diverging, token: token === null ? null : stream.tokens[token],
     });
     this.blocks.mark(row);
-    this.blockNote.textContent = stream.note.parts || (stream.parts.length ? this.say("colours") : "");
+    this.blockNote.textContent = stream.note.parts || (stream.parts.length ? this.words("colours") : "");
     this.map.mark(
       token === null ? null : { row: this.hoverRow, column: token },
       chosen === null ? null : { row: null, column: chosen },
     );
     this.layers.set(this.model.get("layer"));
     if (stream.lens) this.lens.mark(token, row, chosen);
-    this.#say(profile);
+    this.#tell(profile);
     this.root.classList.toggle("tl-locked", chosen !== null);
     this.root.dataset.selected = chosen === null ? "" : String(chosen);
     this.root.dataset.layer = String(this.model.get("layer"));
-    this.canvas.setAttribute("aria-label", this.say("map", { rows: stream.layers + 1, columns: stream.tokens.length, sentence: this.sentence.textContent }));
+    this.canvas.setAttribute("aria-label", this.words("map", { rows: stream.layers + 1, columns: stream.tokens.length, sentence: this.sentence.textContent }));
   }
 
   /** What the sentence is made of. @param {Profile} profile @param {number | null} token */
@@ -438,9 +418,9 @@ export class ResidualViewer {
     };
   }
 
-  #say(profile) {
-    const { stream, token, row, say } = this;
-    this.sentence.textContent = say("sentence", this.#values(profile, token));
+  #tell(profile) {
+    const { stream, token, row, words: say } = this;
+    this.say(say("sentence", this.#values(profile, token)));
     if (token === null) {
       this.numbers.replaceChildren(element("span", { class: "tl-quiet" }, say("try")));
       this.top.replaceChildren(element("span", { class: "tl-quiet" }, say("choose")));

@@ -164,16 +164,13 @@ class Replay(HeadTraits):
         data = Heads(self._snapshots.at(step), self._batch, self._form or self.heads).data
         return [data.maps(), data.thumbnails()]
 
-    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        if question.get("type") != "block":
-            return super()._answer(question)
-        name = str(question["name"])
+    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
         if not (name.startswith("step/") and self._snapshots):
             return self.heads.answer(name)
         step = int(name.removeprefix("step/"))
         if step not in self._steps:
             raise ValueError(f"step={step} has no snapshot; {self._steps} have")
-        return {"type": "block", "info": {"step": step}}, self._step_bytes(step)
+        return {"step": step}, self._step_bytes(step)
 
     def _page_state(self) -> dict[str, Any]:
         state = super()._page_state()

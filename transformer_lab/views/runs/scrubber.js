@@ -3,10 +3,10 @@
 
 import { bytesOf, typed } from "../shared/codecs.js";
 import { headColour } from "../shared/colours.js";
-import { nearest } from "../shared/curve.js";
+import { nearest } from "../shared/ticks.js";
 import { button, menu } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
-import { Plot } from "../shared/plot.js";
+import { lossSeries, Plot } from "../shared/plot.js";
 import { Superseded } from "../shared/requests.js";
 import { messages } from "../shared/messages.js";
 import runMessages from "./messages.json" with { type: "json" };
@@ -357,13 +357,8 @@ export class Scrubber {
     const points = (this.points = typed(Float32Array, bytesOf(model.get("_curve"))));
     const held = (this.held = typed(Float32Array, bytesOf(model.get("_evals"))));
     if (!this.point.textContent) this.#tell(null);
-    const curves = /** @type {[Float32Array, string, number][]} */ ([[points, "training", 0], [held, "held out", 1]]);
-    const series = curves.filter(([of]) => of.length).map(([of, name, colour]) => ({
-      name: held.length ? name : "", colour: headColour(colour), thick: 1.6,
-      x: of.filter((_, i) => i % 2 === 0), y: of.filter((_, i) => i % 2 === 1),
-    }));
     this.lossPlot.show({
-      series, xTitle: "step", yTitle: "nats a token", colours: shell.inks, xRange: [0, Math.max(1, model.get("_last_step"))], at: step, lock: true,
+      series: lossSeries(points, held), xTitle: "step", yTitle: "nats a token", colours: shell.inks, xRange: [0, Math.max(1, model.get("_last_step"))], at: step, lock: true,
     }, Math.max(200, this.loss.parentElement.clientWidth), 150);
   }
 

@@ -1,16 +1,15 @@
 // The module of TrainingView: how training goes, above the heads on the probe.
 
 import { bytesOf, typed } from "../shared/codecs.js";
-import { headColour } from "../shared/colours.js";
-import { Curve, nearest } from "../shared/curve.js";
+import { nearest } from "../shared/ticks.js";
 import { element } from "../shared/dom.js";
 import { hearChanges } from "../shared/hearing.js";
 import { HeadViewer } from "../heads/viewer.js";
 import { heightAbove, Scrubber } from "./scrubber.js";
 import { mounted } from "../shared/mounted.js";
 import { curveNumbers, pairsOf } from "./numbers.js";
-import { sheet } from "../shared/sheet.js";
-import { Shell } from "../shared/shell.js";
+import { BaseViewer } from "../shared/viewer.js";
+import { lossSeries, Plot } from "../shared/plot.js";
 
 /** @param {number} seconds */
 export function duration(seconds) {
@@ -42,11 +41,9 @@ const HEADLINES = {
   stopped: (status) => `Training ${status.reason || "stopped"}.`,
 };
 
-class TrainingViewer {
+class TrainingViewer extends BaseViewer {
   constructor(model, root, signal) {
-    this.model = model;
-    this.root = root;
-    this.signal = signal;
+    super(model, root, signal, { part: () => `layer-${model.get("layer")}-head-${model.get("head")}`, sentence: () => model.get("_sentence") });
     this.step = null;
     this.headline = element("p", { class: "tl-sentence", role: "status", "data-part": "headline" });
     this.bar = element("div", { class: "tl-done" });
@@ -55,23 +52,15 @@ class TrainingViewer {
     this.canvas = element("canvas", { role: "img", "data-part": "curve" });
     this.point = element("p", { class: "tl-hint", "data-part": "point" });
     this.heads = element("div", { class: "tl-heads" });
-    this.shell = new Shell(model, root, signal, {
-      draw: () => this.draw(),
-      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
-      png: () => this.png(),
-      code: () => this.scrubber.code(),
-      numbers: () => curveNumbers({ training: pairsOf(this.train), "held out": pairsOf(this.held) }, this.viewer?.numbers ?? null),
-      sentence: () => model.get("_sentence"),
-    });
     this.scrubber = new Scrubber(this.shell, model, signal);
     root.append(
       this.shell.header, this.shell.message, this.headline, this.progress, this.numbers, this.canvas, this.point,
       this.scrubber.root, this.heads,
     );
-    this.curve = new Curve(this.canvas, (step) => {
+    this.plot = new Plot(this.canvas, { hover: (step) => {
       this.step = step;
       this.#point();
-    }, signal);
+    } }, signal);
     this.shell.watch(["_status", "_curve", "_evals"]);
     this.shell.watch(["_steps"], () => this.scrubber.renew());
     hearChanges(model, ["_kinds"], () => this.#openHeads(), signal);
@@ -112,23 +101,30 @@ class TrainingViewer {
     if (!this.canvas.hidden) {
       // A host may hide it for a moment, of which nothing was told yet.
       const width = Math.max(220, (this.root.clientWidth || this.shell.width || 0) - 24);
-      this.curve.draw(this.train, this.held, status.steps, inks, [headColour(0), headColour(1)], width);
+      this.plot.show({ series: lossSeries(this.train, this.held), xTitle: "step", yTitle: "loss (nats a token)", whole: true, colours: inks, xRange: [0, Math.max(1, status.steps)] }, width, 200);
       const [last, loss] = this.train.slice(-2);
       this.canvas.setAttribute("aria-label", `Loss up to step ${last}, now ${loss.toFixed(2)} nats a token.`);
     }
     this.#point();
   }
 
-  png() {
+  code() {
+    return this.scrubber.code();
+  }
+
+  fileNumbers() {
+    return curveNumbers({ training: pairsOf(this.train), "held out": pairsOf(this.held) }, this.viewer?.numbers ?? null);
+  }
+
+  get said() {
+    return `${this.headline.textContent} ${this.scrubber.root.hidden ? "" : this.scrubber.text}`;
+  }
+
+  pictures() {
     const canvas = (part) => /** @type {HTMLCanvasElement | null} */ (this.heads.querySelector(`[data-part=${part}]`));
-    const { loss, course, text } = this.scrubber;
+    const { loss, course } = this.scrubber;
     const parts = [[this.canvas, "Loss"], [loss, "Loss"], [course, this.model.get("measure")], [canvas("thumbnails"), "Every head"], [canvas("map"), "The chosen head"]];
-    return sheet({
-      title: this.model.get("_title"),
-      sentence: `${this.headline.textContent} ${this.scrubber.root.hidden ? "" : text}`,
-      parts: parts.filter(([drawn]) => drawn).map(([drawn, title]) => ({ canvas: drawn, title })),
-      inks: this.shell.inks,
-    });
+    return parts.filter(([drawn]) => drawn).map(([drawn, title]) => ({ canvas: drawn, title }));
   }
 
   #point() {

@@ -6,22 +6,11 @@ import { HeadViewer } from "../heads/viewer.js";
 import { heightAbove, Scrubber } from "./scrubber.js";
 import { mounted } from "../shared/mounted.js";
 import { runNumbers } from "./numbers.js";
-import { sheet } from "../shared/sheet.js";
-import { Shell } from "../shared/shell.js";
+import { BaseViewer } from "../shared/viewer.js";
 
-class RunViewer {
+class RunViewer extends BaseViewer {
   constructor(model, root, signal) {
-    this.model = model;
-    this.root = root;
-    this.signal = signal;
-    this.shell = new Shell(model, root, signal, {
-      draw: () => this.draw(),
-      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
-      png: () => this.png(),
-      numbers: () => runNumbers(this.scrubber, typed(Float32Array, bytesOf(model.get("_curve"))), this.viewer.numbers),
-      sentence: () => this.#sentence(),
-      code: () => this.scrubber.code(),
-    });
+    super(model, root, signal, { part: () => `layer-${model.get("layer")}-head-${model.get("head")}`, sentence: () => this.said });
     this.scrubber = new Scrubber(this.shell, model, signal);
     this.heads = element("div", { class: "tl-heads" });
     root.append(this.shell.header, this.shell.message, this.scrubber.root, this.heads);
@@ -42,22 +31,29 @@ class RunViewer {
     this.scrubber.draw();
   }
 
-  #sentence() {
+  get said() {
     return `${this.scrubber.text} ${this.heads.querySelector("[data-part=sentence]")?.textContent ?? ""}`;
   }
 
-  png() {
+  code() {
+    return this.scrubber.code();
+  }
+
+  fileNumbers() {
+    return runNumbers(this.scrubber, typed(Float32Array, bytesOf(this.model.get("_curve"))), this.viewer.numbers);
+  }
+
+  get title() {
+    return `${super.title} · step ${this.model.get("step")}`;
+  }
+
+  pictures() {
     const { loss, course } = this.scrubber;
     const canvas = (part) => /** @type {HTMLCanvasElement} */ (this.heads.querySelector(`[data-part=${part}]`));
-    return sheet({
-      title: `${this.model.get("_title")} · step ${this.model.get("step")}`,
-      sentence: this.#sentence(),
-      parts: [
-        { canvas: loss, title: "Loss" }, { canvas: course, title: this.scrubber.measure },
-        { canvas: canvas("thumbnails"), title: "Every head" }, { canvas: canvas("map"), title: `Layer ${this.scrubber.layer}, head ${this.scrubber.head}` },
-      ],
-      inks: this.shell.inks,
-    });
+    return [
+      { canvas: loss, title: "Loss" }, { canvas: course, title: this.scrubber.measure },
+      { canvas: canvas("thumbnails"), title: "Every head" }, { canvas: canvas("map"), title: `Layer ${this.scrubber.layer}, head ${this.scrubber.head}` },
+    ];
   }
 }
 

@@ -9,9 +9,9 @@ import { Waiting } from "./waiting.js";
 export class Answers {
   /**
    * @param {import("./shell.js").Shell} shell
-   * @param {{ most: number, working: string, read: (info: any, bytes: any) => T, names: (found: T) => string[],
+   * @param {{ most: number, working: string, read: (info: any, bytes: any, name: string) => T, here?: (name: string) => T | null, names: (found: T) => string[],
    *   show: (found: T) => void, failed: (name: string, error: Error) => string }} how
-   *   most: answers that are kept; working: said while Python works; names: what else asks for it.
+   *   most: answers that are kept; working: said while Python works; here: what came with the page; names: what else asks for it.
    */
   constructor(shell, how) {
     this.shell = shell;
@@ -45,12 +45,12 @@ export class Answers {
   /** @param {string} name */
   async ask(name) {
     const turn = ++this.turn;
-    const known = this.known.get(name);
+    const known = this.known.get(name) ?? this.how.here?.(name);
     if (known) return this.#show(known);
     const ended = this.waiting.begin(this.how.working);
     try {
       const { message, buffers } = await this.shell.requests.ask({ type: "block", name });
-      const found = this.keep(this.how.read(message.info, buffers[0]), name);
+      const found = this.keep(this.how.read(message.info, buffers[0], name), name);
       if (turn === this.turn && !this.shell.signal.aborted) this.#show(found); // else a later choice won
     } catch (error) {
       if (error instanceof Superseded || turn !== this.turn) return;

@@ -255,7 +255,14 @@ class View(anywidget.AnyWidget):
         """Message and buffers for a question of the view's own; any exception is told."""
         if question.get("type") == "there":  # whether anybody is
             return {"type": "done"}, []
+        if question.get("type") == "block":
+            info, buffers = self._named(str(question.get("name", "")))
+            return {"type": "block", "info": info}, buffers
         raise ValueError(f"{type(self).__name__} knows no {question.get('type')!r}")
+
+    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        """Info and buffers of a part that is asked for by name."""
+        raise ValueError(f"{type(self).__name__} knows no {name[:40]!r}")
 
     def _on_question(self, _widget: Any, question: Any, _buffers: Any) -> None:
         if not isinstance(question, dict) or "request" not in question:

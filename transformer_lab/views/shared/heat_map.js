@@ -7,6 +7,7 @@ import { fitText, showDrawn, sizedContext } from "./dom.js";
 import { axisStep, cellAt, fittedFrame, LABEL_FROM, NAMES_FROM } from "./map_frame.js";
 import { short, changeText } from "./messages.js";
 import { TO_NOTHING } from "./map_sentences.js";
+import { hearPointer } from "./parts.js";
 
 const NUMBER_FROM = 31; // … and from which its weight is written into a cell
 const NOTHING_FONT = "italic 12px system-ui, sans-serif";
@@ -33,20 +34,7 @@ export class HeatMap {
     this.frame = null;
     /** @type {any} */
     this.scene = null;
-    const at = (event) => {
-      const box = canvas.getBoundingClientRect();
-      return this.frame && cellAt(event.clientX - box.left, event.clientY - box.top, this.frame, this.scene.part);
-    };
-    canvas.addEventListener("pointermove", (event) => on.hover(at(event)), { signal });
-    canvas.addEventListener("pointerleave", () => on.hover(null), { signal });
-    canvas.addEventListener(
-      "click",
-      (event) => {
-        const cell = at(event);
-        if (cell) on.pick(cell);
-      },
-      { signal },
-    );
+    hearPointer(canvas, (x, y) => this.frame && cellAt(x, y, this.frame, this.scene.part), on, signal);
   }
 
   /**

@@ -4,6 +4,7 @@
 import { inkOn, packedPalette } from "./colours.js";
 import { leaning, leaningHeight, LONGEST_NAME, textOf, writeAbove } from "./column_names.js";
 import { fitText, sizedContext } from "./dom.js";
+import { hearPointer } from "./parts.js";
 
 const MONO_FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace";
 const SANS_FONT = "system-ui, sans-serif";
@@ -48,16 +49,7 @@ export class NumberMap {
     this.picture = document.createElement("canvas");
     /** @type {any} */
     this.scene = null;
-    const at = (event) => {
-      const box = canvas.getBoundingClientRect();
-      return this.at(event.clientX - box.left, event.clientY - box.top);
-    };
-    canvas.addEventListener("pointermove", (event) => on.hover?.(at(event)), { signal });
-    canvas.addEventListener("pointerleave", () => on.hover?.(null), { signal });
-    canvas.addEventListener("click", (event) => {
-      const cell = at(event);
-      if (cell) on.pick?.(cell);
-    }, { signal });
+    hearPointer(canvas, (x, y) => this.at(x, y), on, signal);
   }
 
   /** @param {number} x @param {number} y @returns {Cell | null} */
@@ -93,6 +85,7 @@ export class NumberMap {
    * @param {string} [scene.rowTitle]
    * @param {string} [scene.columnTitle]
    * @param {(value: number, row: number, column: number) => string} [scene.write] what is written into large cells
+   * @param {(row: number, column: number) => boolean} [scene.bold] whose text is set in bold
    * @param {(row: number, column: number) => boolean} [scene.hatched] of cells whose number is less sure
    * @param {boolean} [scene.square]
    * @param {number} [scene.cell] the largest size of a square cell
@@ -247,8 +240,7 @@ export class NumberMap {
 
   #numbers(context) {
     const { top, across, down } = this.frame;
-    const { rows, columns, value, low, high, table, write } = this.scene;
-    context.font = `11px ${MONO_FONT}`;
+    const { rows, columns, value, low, high, table, write, bold } = this.scene;
     context.textAlign = "center";
     context.textBaseline = "middle";
     for (let row = 0; row < rows; row++) {
@@ -256,8 +248,9 @@ export class NumberMap {
         const number = value(row, column);
         const text = Number.isNaN(number) ? "" : write(number, row, column);
         if (!text) continue;
+        context.font = `${bold?.(row, column) ? "bold " : ""}11px ${MONO_FONT}`;
         context.fillStyle = inkOn(table, linearShade(number, low, high));
-        context.fillText(text, this.#left(column) + 0.5 * across, top + (row + 0.5) * down + 0.5);
+        context.fillText(fitText(context, text, Math.max(across - 4, 26)), this.#left(column) + 0.5 * across, top + (row + 0.5) * down + 0.5);
       }
     }
   }

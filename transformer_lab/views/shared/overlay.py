@@ -98,28 +98,27 @@ class OverlayView(SelectionView):
         return plain(self._effects.every(layer))
 
     def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        if question.get("type") != "block":
+        if not str(question.get("name", "")).startswith("effect/"):
             return super()._answer(question)
-        name = str(question["name"])
-        what, _, rest = name.partition("/")
+        edits = [edit_from_dict(values) for values in question.get("edits", [])]
+        return {"type": "block", "info": self._measured().of(edits).plain()}, []
+
+    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        what, _, at = name.partition("/")
         if what == "rows":
-            n = self._kinds[self.kind]["queries"]
-            if not rest.isdigit() or not int(rest) < n:
-                raise ValueError(f"position {rest[:20]} is outside 0 … {n - 1}")
-            return {"type": "block", "info": {}}, [self._data.packed(int(rest))]
-        if what in ("every", "effect") and self._effects is None:
-            raise ValueError(self._no_effects())
-        if name == "every":
-            return {"type": "block", "info": {"values": self._every_plain()}}, []
+            return {}, [
+                self._data.packed(_place("position", at, self._kinds[self.kind]["queries"]))
+            ]
         if what == "every":
-            layers = len(self._heads())
-            if not rest.isdigit() or not int(rest) < layers:
-                raise ValueError(f"layer {rest[:20]} is outside 0 … {layers - 1}")
-            return {"type": "block", "info": {"values": self._every_plain(int(rest))}}, []
-        if what == "effect":
-            edits = [edit_from_dict(values) for values in question.get("edits", [])]
-            return {"type": "block", "info": self._effects.of(edits).plain()}, []
-        return super()._answer(question)
+            self._measured()
+            layer = _place("layer", at, len(self._heads())) if at else None
+            return {"values": self._every_plain(layer)}, []
+        return super()._named(name)
+
+    def _measured(self) -> Any:
+        if self._effects is None:
+            raise ValueError(self._no_effects())
+        return self._effects
 
     def _blocks(self, effects: bool | None = None) -> Iterable[Block]:
         for query in self._data.kept():
@@ -162,3 +161,9 @@ def plain(values: Tensor) -> list:
         return [plain(row) for row in values]
     known = torch.isfinite(values).tolist()
     return [float(x) if ok else None for x, ok in zip(values.tolist(), known, strict=True)]
+
+
+def _place(name: str, text: str, count: int) -> int:
+    if not text.isdigit() or not int(text) < count:
+        raise ValueError(f"{name} {text[:20]} is outside 0 … {count - 1}")
+    return int(text)

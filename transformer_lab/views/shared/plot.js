@@ -1,7 +1,9 @@
 // Curves on a canvas, each named at its end.
 
-import { niceTicks, numberText } from "./curve.js";
+import { niceTicks, numberText } from "./ticks.js";
 import { sizedContext } from "./dom.js";
+import { hearPointer } from "./parts.js";
+import { headColour } from "./colours.js";
 
 const NAME_HEIGHT = 13; // px
 
@@ -12,6 +14,7 @@ const NAME_HEIGHT = 13; // px
  * @property {ArrayLike<number>} x rising
  * @property {ArrayLike<number>} y
  * @property {number} [thick]
+ * @property {boolean} [dots] whether every point has a dot
  * @property {{low: ArrayLike<number>, high: ArrayLike<number>}} [band]
  */
 
@@ -60,19 +63,11 @@ export class Plot {
     this.canvas = canvas;
     /** @type {any} */
     this.scale = null;
-    const at = (event) => {
+    hearPointer(canvas, (x) => {
       if (!this.scale) return null;
       const { left, width, from, to } = this.scale;
-      const x = event.clientX - canvas.getBoundingClientRect().left;
-      if (x < left - 12 || x > left + width + 12) return null;
-      return Math.max(from, Math.min(to, from + ((x - left) / width) * (to - from)));
-    };
-    canvas.addEventListener("pointermove", (event) => on.hover?.(at(event)), { signal });
-    canvas.addEventListener("pointerleave", () => on.hover?.(null), { signal });
-    canvas.addEventListener("click", (event) => {
-      const x = at(event);
-      if (x !== null) on.pick?.(x);
-    }, { signal });
+      return x < left - 12 || x > left + width + 12 ? null : Math.max(from, Math.min(to, from + ((x - left) / width) * (to - from)));
+    }, on, signal);
   }
 
   /**
@@ -113,7 +108,7 @@ export class Plot {
     const x = (value) => left + ((value - from) / (this.scale.to - from)) * room.width;
     const y = (value) => 8 + (1 - (value - low) / (high - low)) * room.height;
     this.#axes(context, { scene, rows, step, x, y, left, room, height });
-    for (const one of series) this.#line(context, one, x, y, scene.dots);
+    for (const one of series) this.#line(context, one, x, y, one.dots ?? scene.dots);
     this.#marker(context, scene, x, y, room);
     const shown = namedCurves(series, Math.floor((room.height - 2) / NAME_HEIGHT) + 1);
     const heights = spread(shown.map((s) => y(lastFinite(s.y))), NAME_HEIGHT, 10, 8 + room.height);
@@ -210,6 +205,12 @@ export class Plot {
     }
   }
 }
+
+/** The loss over the steps, and that of held-out texts. @param {Float32Array} train [step, value, step, value, …] @param {Float32Array} held @returns {Series[]} */
+export const lossSeries = (train, held) => [train, held].map((of, i) => ({
+  name: held.length ? ["training", "held out"][i] : "", colour: headColour(i), thick: 1.6, dots: i === 1,
+  x: of.filter((_, at) => at % 2 === 0), y: of.filter((_, at) => at % 2 === 1),
+})).filter(({ x }) => x.length);
 
 /**
  * The index of the number nearest to a value, -1 where there is none.

@@ -2,6 +2,7 @@
 
 import { sizedContext } from "./dom.js";
 import { decimalsOf, sizeOf } from "./edit_words.js";
+import { hearPointer, moveOf } from "./parts.js";
 
 const NAMES = 18; // room for the numbers of layers and heads
 const GAP = 3;
@@ -23,26 +24,19 @@ export class SmallHeads {
     this.layers = grid.heads.length;
     this.columns = Math.max(...grid.heads);
     this.pitch = { x: 40, y: 40 };
-    canvas.addEventListener("click", (event) => {
-      const box = canvas.getBoundingClientRect();
-      const head = Math.floor((event.clientX - box.left - NAMES) / this.pitch.x);
-      const layer = Math.floor((event.clientY - box.top - NAMES) / this.pitch.y);
-      if (head >= 0 && head < (grid.heads[layer] ?? 0)) choose(layer, head);
-    }, { signal });
+    const at = (x, y) => ({ head: Math.floor((x - NAMES) / this.pitch.x), layer: Math.floor((y - NAMES) / this.pitch.y) });
+    hearPointer(canvas, at, { pick: ({ layer, head }) => head >= 0 && head < (grid.heads[layer] ?? 0) && choose(layer, head) }, signal);
     canvas.addEventListener("keydown", (event) => {
-      const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-      if (!step) return;
-      event.preventDefault();
-      event.stopPropagation();
-      this.#move(step[0], step[1]);
+      const step = moveOf(event);
+      if (step) this.#move(...step);
     }, { signal });
   }
 
   #move(down, across) {
     const { heads } = this.grid;
     const at = this.chosen();
-    let layer = at.layer + down;
-    while (layer >= 0 && layer < this.layers && !heads[layer]) layer += down;
+    let layer = at.layer + Math.sign(down);
+    while (layer >= 0 && layer < this.layers && !heads[layer]) layer += Math.sign(down);
     if (layer < 0 || layer >= this.layers) return;
     const head = Math.min(heads[layer] - 1, Math.max(0, at.head + across));
     this.choose(layer, head);

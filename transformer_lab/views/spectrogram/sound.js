@@ -1,7 +1,7 @@
 // The spectrogram under the weights of its times, their curve below, and the time under the pointer.
 
 import { shade } from "../shared/colours.js";
-import { niceTicks, numberText } from "../shared/curve.js";
+import { niceTicks, numberText } from "../shared/ticks.js";
 import { sizedContext } from "../shared/dom.js";
 import { blend } from "../shared/overlay.js";
 import { PALETTE } from "../shared/palette.js";

@@ -8,8 +8,6 @@ import { HeadRows } from "../shared/head_rows.js";
 import { hearChanges } from "../shared/hearing.js";
 import { linked } from "../shared/linked.js";
 import { pictureTable } from "../shared/overlay.js";
-import { sheet } from "../shared/sheet.js";
-import { Shell } from "../shared/shell.js";
 import { slider } from "../shared/slider.js";
 import { SmallHeads } from "../shared/small_heads.js";
 import { Trials } from "../shared/trials.js";
@@ -18,16 +16,16 @@ import { fixed, quoted, short } from "../shared/messages.js";
 import { numbersOf } from "../shared/files.js";
 import { blendSound, columnPixels, SoundPicture, weightColumns } from "./sound.js";
 import { editsCode, editsWords, halfOf, listenSentence, timeWords, whoWords, saySound } from "./listening.js";
+import { legendPart, panelPart, picturePart, within } from "../shared/parts.js";
+import { BaseViewer } from "../shared/viewer.js";
 
 const FADES = Array.from({ length: 21 }, (_, i) => i / 20);
 const HINT = "The bar marks the shortest time that holds half of the weight. Drag to choose a time, or use arrow keys, with Shift for a longer one.";
 
-export class SpectrogramViewer {
+export class SpectrogramViewer extends BaseViewer {
   /** @param {any} model @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(model, root, signal) {
-    this.model = model;
-    this.root = root;
-    this.signal = signal;
+    super(model, root, signal, { part: () => `layer-${model.get("layer")}-head-${model.get("head")}` });
     /** @type {import("./sound.js").Sound} */
     this.sound = model.get("_sound");
     /** @type {number | null} a word that is pointed at */
@@ -37,13 +35,6 @@ export class SpectrogramViewer {
     /** @type {number} word whose rows are on view */
     this.shown = model.get("_rows_of");
     this.table = pictureTable();
-    this.shell = new Shell(model, root, signal, {
-      draw: () => this.draw(),
-      png: () => this.#png(),
-      code: () => this.#code(),
-      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
-      numbers: () => this.#numbers(),
-    });
     this.link = linked(model, signal, (spot) => {
       this.pointed = spot?.key ?? null;
       this.#hover(spot?.query ?? null, false);
@@ -116,7 +107,6 @@ export class SpectrogramViewer {
 
   #build() {
     const { model, root, shell, signal, sound } = this;
-    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
     this.words = radioGroup({
       label: "Word of the answer", part: "words", chosen: this.query,
       choices: sound.words.map((text, value) => ({ value, text })),
@@ -127,7 +117,7 @@ export class SpectrogramViewer {
     });
     this.words.root.classList.add("tl-words");
     this.#strip();
-    this.canvas = element("canvas", { role: "application", tabindex: 0, class: "tl-sound", "data-part": "sound" });
+    this.canvas = picturePart("sound", "tl-sound");
     this.picture = new SoundPicture(this.canvas, sound, {
       hover: (position) => this.#point(position),
       choose: (first, last) => shell.set({ span: [first, last] }),
@@ -143,11 +133,11 @@ export class SpectrogramViewer {
     this.fade = slider({ label: "Weights over the spectrogram", part: "fade", values: FADES, value: model.get("fade"), text: (value) => `${Math.round(100 * value)} %`, change: (fade) => shell.set({ fade }) });
     this.whole = checkbox(`also the silence up to ${fixed(sound.seconds, 1)} s`, "whole", (on) => shell.set({ whole: on }));
     this.whole.root.hidden = sound.end >= sound.seconds;
-    this.legend = element("div", { class: "tl-legend", "data-part": "legend" });
+    this.legend = legendPart();
     this.busy = element("p", { class: "tl-hint", role: "status", "data-part": "busy", hidden: true });
     this.waiting = new Waiting(this.busy);
     this.kept = new HeadRows(model, Float32Array, shell, this.waiting);
-    this.every = element("canvas", { role: "application", tabindex: 0, class: "tl-every", "data-part": "heads" });
+    this.every = picturePart("heads", "tl-every");
     const choose = (layer, head) => shell.set({ layer, head, mean: "" });
     this.heads = new SmallHeads(this.every, { heads: sound.heads, aspect: 2.2, widest: 150 }, { chosen: () => this.at, choose }, signal);
     this.everyBox = element("div", { class: "tl-every-box" }, this.every);
@@ -170,18 +160,15 @@ export class SpectrogramViewer {
       element("div", { class: "tl-trials" }, this.trials.off, this.cut, this.trials.undo), this.trials.effect);
     const tryEvery = element("div", { class: "tl-trials" }, this.trials.try);
     this.matter.hidden = tryEvery.hidden = !model.get("_unit");
-    const panel = (name, title, hint, ...content) =>
-      element("section", { class: `tl-panel tl-panel-${name}`, "aria-label": title },
-        element("p", { class: "tl-heading" }, element("b", {}, title), " ", element("span", { class: "tl-quiet" }, hint)), ...content);
     root.append(
       shell.header,
       this.words.root, // above what is said of them, which is longer for some: they stay under the pointer
       this.sentence,
       shell.message,
       element("div", { class: "tl-overlay" },
-        panel("sound", "When it looks", `the spectrogram that the model hears: light is loud, log-mel ${fixed(sound.low)} … ${fixed(sound.high)}`,
+        panelPart("sound", "When it looks", `the spectrogram that the model hears: light is loud, log-mel ${fixed(sound.low)} … ${fixed(sound.high)}`,
           element("div", { class: "tl-map-box" }, this.canvas), this.readout, this.means.root, this.legend, element("div", { class: "tl-row" }, this.fade.root, this.whole.root), this.busy, this.matter),
-        panel("heads", "Every head", "layer ↓ head →, each to its own largest weight", this.everyBox, tryEvery, this.trials.tried)),
+        panelPart("heads", "Every head", "layer ↓ head →, each to its own largest weight", this.everyBox, tryEvery, this.trials.tried)),
       this.note,
     );
   }
@@ -227,11 +214,11 @@ export class SpectrogramViewer {
 
   #move(by, longer) {
     const span = this.#span ?? [0, 0];
-    const within = (position) => Math.max(0, Math.min(this.picture.last, position));
+    const inside = (position) => within(position, this.picture.last + 1);
     // The first arrow only shows where the cursor stands.
-    if (!this.model.get("span")) this.shell.set({ span: [within(span[0]), within(longer ? span[1] : span[0])] });
-    else if (longer) this.shell.set({ span: [span[0], Math.max(span[0], within(span[1] + by))] });
-    else this.shell.set({ span: [within(span[by < 0 ? 0 : 1] + by), within(span[by < 0 ? 0 : 1] + by)] });
+    if (!this.model.get("span")) this.shell.set({ span: [inside(span[0]), inside(longer ? span[1] : span[0])] });
+    else if (longer) this.shell.set({ span: [span[0], Math.max(span[0], inside(span[1] + by))] });
+    else this.shell.set({ span: [inside(span[by < 0 ? 0 : 1] + by), inside(span[by < 0 ? 0 : 1] + by)] });
   }
 
   #cut() {
@@ -302,7 +289,7 @@ export class SpectrogramViewer {
     });
     const effect = model.get("_effect").at?.[shown];
     if (effect) told += ` ${this.trials.edited()}: ${effect.sentence}`;
-    if (this.sentence.textContent !== told) this.sentence.textContent = told;
+    this.say(told);
   }
 
   #read(weights) {
@@ -311,7 +298,7 @@ export class SpectrogramViewer {
     if (this.readout.textContent !== told) this.readout.textContent = told;
   }
 
-  #code() {
+  code() {
     const { layer, head, mean } = this.at;
     const lines = [`view.layer, view.head, view.selected = ${layer}, ${head}, (${this.query}, None)`];
     if (mean) lines.push(`view.mean = ${JSON.stringify(mean)}`);
@@ -321,7 +308,7 @@ export class SpectrogramViewer {
     return lines.join("\n");
   }
 
-  #numbers() {
+  fileNumbers() {
     const { layer, head, mean } = this.at;
     const { sound: { heads, positions, step, hop, bins, frames, low, high }, weights, image } = this;
     const canvas = new OffscreenCanvas(image.width, image.height);
@@ -339,12 +326,11 @@ export class SpectrogramViewer {
     });
   }
 
-  #png() {
+  pictures() {
     const { layer, head, mean } = this.at;
-    const parts = [
+    return [
       { canvas: this.canvas, title: `${whoWords(layer, head, mean, this.sound.heads)}, from ${quoted(this.sound.words[this.shown])}` },
       { canvas: this.every, title: "every head: layer ↓ head →" },
     ];
-    return sheet({ title: this.model.get("_title"), sentence: this.sentence.textContent, parts, inks: this.shell.inks });
   }
 }

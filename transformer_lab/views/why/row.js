@@ -4,6 +4,7 @@ import { largest } from "../shared/attention.js";
 import { element, tokenElement } from "../shared/dom.js";
 import { fixed, short, withSign } from "../shared/messages.js";
 import { sayWhy } from "./cell.js";
+import { barPart, tableParts } from "../shared/parts.js";
 
 const COMPETITORS = 8;
 
@@ -46,20 +47,17 @@ export class RowPanel {
       choose.addEventListener("click", () => on.choose(query, k));
       choose.addEventListener("pointerenter", () => on.hover({ query, key: k }));
       choose.addEventListener("pointerleave", () => on.hover(null));
-      const fill = element("span", { class: `tl-fill ${chosen ? "tl-chosen" : "tl-plain"}`, style: `width:${((100 * cell.weights[k]) / most).toFixed(1)}%` });
       return element(
         "tr",
         { class: chosen ? "tl-on" : "" },
         element("th", { scope: "row" }, choose),
         element("td", {}, Number.isFinite(cell.scores[k]) ? fixed(cell.scores[k]) : sayWhy("masked")),
-        element("td", {}, element("span", { class: "tl-stripe", "aria-hidden": "true" }, fill), short(cell.weights[k], 4)),
+        element("td", {}, barPart(cell.weights[k] / most, chosen ? "tl-chosen" : "tl-plain"), short(cell.weights[k], 4)),
       );
     });
-    const head = ["key", "score", "weight"].map((name) => element("th", { scope: "col" }, name));
     this.row.replaceChildren(
       element("caption", { class: "tl-hint" }, "The largest weights of the row"),
-      element("thead", {}, element("tr", {}, ...head)),
-      element("tbody", {}, ...lines),
+      ...tableParts(["key", "score", "weight"], lines),
     );
   }
 

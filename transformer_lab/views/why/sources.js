@@ -5,6 +5,7 @@ import { NumberMap } from "../shared/number_map.js";
 import { partColour } from "./waterfall.js";
 import { fixed, withSign } from "../shared/messages.js";
 import { sayWhy } from "./cell.js";
+import { barPart, moveOf, picturePart, within } from "../shared/parts.js";
 
 const LISTED = 8; // sources of a side; the rest together
 
@@ -13,7 +14,7 @@ export class SourcePanel {
   constructor(signal) {
     const side = (name) => element("table", { class: "tl-blocks tl-side", "data-part": `${name}-side` });
     this.sides = { key: side("key"), query: side("query") };
-    this.canvas = element("canvas", { role: "application", tabindex: 0, "data-part": "table" });
+    this.canvas = picturePart("table");
     this.map = new NumberMap(this.canvas, { hover: (at) => this.#point(at) }, signal);
     this.text = element("p", { class: "tl-readout", "data-part": "table-readout" });
     this.hint = element("span", { class: "tl-quiet", "data-part": "source-hint" });
@@ -71,13 +72,10 @@ export class SourcePanel {
   }
 
   #key(event) {
-    const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-    const move = moves[event.key];
-    if (!move || !this.map.scene) return;
-    event.preventDefault();
-    event.stopPropagation();
+    if (!this.map.scene) return;
+    const move = moveOf(event);
+    if (!move) return;
     const { rows, columns } = this.map.scene;
-    const within = (value, count) => Math.max(0, Math.min(count - 1, value));
     const now = this.spot;
     this.#point(now ? { row: within(now.row + move[0], rows), column: within(now.column + move[1], columns) } : { row: 0, column: 0 });
   }
@@ -94,7 +92,7 @@ export class SourcePanel {
     const most = Math.max(...listed.map(({ value }) => Math.abs(value)), 1e-9);
     const lines = listed.map(({ name, value }) => element("tr", {},
       element("th", { scope: "row" }, name),
-      element("td", {}, element("span", { class: "tl-stripe", "aria-hidden": "true" }, element("span", { class: "tl-fill", style: `width:${((100 * Math.abs(value)) / most).toFixed(1)}%;background:${partColour(diverging, value, most)}` })), element("span", { class: "tl-count" }, withSign(value)))));
+      element("td", {}, barPart(Math.abs(value) / most, "", partColour(diverging, value, most)), element("span", { class: "tl-count" }, withSign(value)))));
     const token = tokenElement(this.tokens[side]);
     this.sides[side].replaceChildren(
       element("caption", { class: "tl-hint" }, side === "key" ? "The key’s side: what “" : "The query’s side: what “", token, `” (${cell.info[side]}) carries`),

@@ -159,14 +159,12 @@ class WhyView(Travelling):
                 names.append(pair)
         return [cell_name(kind, layer, head, *pair) for pair in names]
 
-    def _answer(self, question: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
-        if question.get("type") != "block":
-            return super()._answer(question)
-        kind, layer, head, query, key = read_name(str(question["name"]))
+    def _named(self, name: str) -> tuple[dict[str, Any], list[bytes]]:
+        kind, layer, head, query, key = read_name(name)
         if kind not in self._kinds:
             raise ValueError(f"kind={kind!r} is not in this trace")
         cell = self._data.cell(kind, layer, head, *self._data.place(kind, layer, head, query, key))
-        return {"type": "block", "info": {**cell.info, "names": self._names(cell)}}, [cell.data]
+        return {**cell.info, "names": self._names(cell)}, [cell.data]
 
     def _page_state(self, **options: Any) -> dict[str, Any]:
         cell = self.cell

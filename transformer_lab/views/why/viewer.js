@@ -8,33 +8,22 @@ import { colourTable, headColour } from "../shared/colours.js";
 import { putAnew, radioGroup, stepped } from "../shared/controls.js";
 import { element } from "../shared/dom.js";
 import { linked } from "../shared/linked.js";
-import { sheet } from "../shared/sheet.js";
-import { Shell } from "../shared/shell.js";
 import { firstCell, largestBySize, sayWhy, WhyCell } from "./cell.js";
 import { RowPanel } from "./row.js";
 import { SourcePanel } from "./sources.js";
 import { Waterfall } from "./waterfall.js";
 import { fixed, withSign } from "../shared/messages.js";
+import { moveOf, panelPart, picturePart, tableParts, within } from "../shared/parts.js";
+import { BaseViewer } from "../shared/viewer.js";
 
 const KNOWN = 200; // scores that are kept
 const KINDS = { encoder: "Encoder", decoder: "Decoder", cross: "Cross" };
 
-export class WhyViewer {
+export class WhyViewer extends BaseViewer {
   /** @param {any} given @param {HTMLElement} root @param {AbortSignal} signal */
   constructor(given, root, signal) {
     const model = aliveScores(given, signal);
-    this.model = model;
-    this.root = root;
-    this.signal = signal;
-    this.ask = carriesModel(given) ? new AskRow(model, signal) : null;
-    this.shell = new Shell(model, root, signal, {
-      draw: () => this.draw(),
-      part: () => `layer-${model.get("layer")}-head-${model.get("head")}`,
-      png: () => this.#png(),
-      code: () => this.#code(),
-      numbers: () => this.cell.forFile(this.kind.key_tokens),
-      linked: () => this.ask?.linked ?? {},
-    });
+    super(model, root, signal, { part: () => `layer-${model.get("layer")}-head-${model.get("head")}` }, carriesModel(given) ? new AskRow(model, signal) : null);
     /** @type {number | null} */
     this.place = null;
     /** @type {Answers<WhyCell>} */
@@ -64,10 +53,6 @@ export class WhyViewer {
 
   // ---- state --------------------------------------------------------------------------------
 
-  get kind() {
-    return this.model.get("_kinds")[this.model.get("kind")];
-  }
-
   get options() {
     return this.model.get("_options") ?? {};
   }
@@ -84,15 +69,17 @@ export class WhyViewer {
   /** By what name the score of the present selection is asked for. */
   get wanted() {
     const kindName = this.model.get("kind");
-    const { layers, heads, queries, keys } = this.kind;
+    const { queries, keys } = this.kind;
     const [query, key] = this.model.get("selected") ?? [null, null];
     const at = (value, count) => (value === null || value === undefined ? "-" : Math.min(value, count - 1));
-    const layer = Math.min(this.model.get("layer"), layers - 1);
-    const head = Math.min(this.model.get("head"), heads - 1);
-    return ["cell", kindName, layer, head, at(query, queries), at(key, keys)].join("/");
+    return ["cell", kindName, this.layer, this.head, at(query, queries), at(key, keys)].join("/");
   }
 
-  #code() {
+  fileNumbers() {
+    return this.cell.forFile(this.kind.key_tokens);
+  }
+
+  code() {
     const { kind, layer, head, query, key } = this.cell.info;
     const several = Object.keys(this.model.get("_kinds")).length > 1;
     const more = [several && `kind="${kind}"`, this.model.get("_batch") && `batch=${this.model.get("_batch")}`, this.above && "above_mean=True"];
@@ -104,9 +91,6 @@ export class WhyViewer {
 
   #build() {
     const { root, signal, shell } = this;
-    const panel = (name, title, hint, ...content) =>
-      element("section", { class: `tl-panel tl-panel-${name}`, "aria-label": title },
-        element("p", { class: "tl-heading" }, element("b", {}, title), " ", hint), ...content);
     const quiet = (part) => element("span", { class: "tl-quiet", "data-part": part });
     this.controlBar = element("div", { class: "tl-controls" });
     this.note = element("p", { class: "tl-hint", "data-part": "note" });
@@ -115,27 +99,22 @@ export class WhyViewer {
       hover: (spot) => this.link.hover(spot),
     });
     this.sources = new SourcePanel(signal);
-    this.canvas = element("canvas", { role: "application", tabindex: 0, "data-part": "waterfall" });
+    this.canvas = picturePart("waterfall");
     this.fall = new Waterfall(this.canvas, (place) => this.#point(place), signal);
     this.fallHint = quiet("fall-hint");
     this.readout = element("p", { class: "tl-readout", "data-part": "readout" });
     this.numbers = element("table", { class: "tl-table", "data-part": "dimensions" });
-    this.sentence = element("p", { class: "tl-sentence", role: "status", "aria-live": "polite", "data-part": "sentence" });
     root.append(
       shell.header, ...(this.ask ? [this.ask.root] : []), this.controlBar, this.note, shell.message, this.answers.busy,
       element("div", { class: "tl-panels tl-why" },
-        panel("row", "Who competes", this.rivals.hint, this.rivals.row, this.rivals.ledger),
-        panel("fall", "The score, number by number", this.fallHint, this.canvas, this.readout,
+        panelPart("row", "Who competes", this.rivals.hint, this.rivals.row, this.rivals.ledger),
+        panelPart("fall", "The score, number by number", this.fallHint, this.canvas, this.readout,
           element("details", { class: "tl-details" }, element("summary", {}, "Every number as a table"), element("div", { class: "tl-numbers", tabindex: 0, role: "group", "aria-label": "Every number" }, this.numbers))),
-        panel("sources", "Who wrote it", this.sources.hint, this.sources.root, this.sources.note)),
+        panelPart("sources", "Who wrote it", this.sources.hint, this.sources.root, this.sources.note)),
       element("footer", { class: "tl-foot" }, this.sentence),
     );
     this.canvas.addEventListener("keydown", (event) => this.#keyFall(event), { signal });
-    root.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || !this.model.get("selected")) return;
-      event.stopPropagation();
-      shell.set({ selected: null });
-    }, { signal });
+    this.freeByEscape();
   }
 
   #buildControls() {
@@ -149,7 +128,7 @@ export class WhyViewer {
     const group = (label, part, choices, chosen, choose) => radioGroup({ label, part, choices, chosen, choose }).root;
     const controls = [];
     if (names.length > 1) {
-      controls.push(group("Attention", "kind", names.map((name) => ({ value: name, text: KINDS[name] ?? name })), model.get("kind"), (name) => this.#changeKind(name)));
+      controls.push(group("Attention", "kind", names.map((name) => ({ value: name, text: KINDS[name] ?? name })), model.get("kind"), (name) => this.changeKind(name)));
     }
     controls.push(
       group("Layer", "layer", counted(layers, "Layer"), layer, (value) => shell.set({ layer: value })),
@@ -174,13 +153,6 @@ export class WhyViewer {
 
   // ---- what the reader does -----------------------------------------------------------------
 
-  #changeKind(name) {
-    const { layers, heads } = this.model.get("_kinds")[name];
-    this.shell.set({
-      selected: null, layer: Math.min(this.model.get("layer"), layers - 1), head: Math.min(this.model.get("head"), heads - 1), kind: name,
-    });
-  }
-
   #point(place) {
     if (place === this.place) return;
     this.place = place;
@@ -189,20 +161,13 @@ export class WhyViewer {
   }
 
   #keyFall(event) {
-    const moves = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
-    if (!(event.key in moves)) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const last = this.fall.parts.length - 1;
-    this.#point(Math.max(0, Math.min(last, this.place === null ? (moves[event.key] < 0 ? last : 0) : this.place + moves[event.key])));
+    const by = moveOf(event)?.[1];
+    if (!by) return;
+    const count = this.fall.parts.length;
+    this.#point(within(this.place === null ? (by < 0 ? count - 1 : 0) : this.place + by, count));
   }
 
   // ---- drawing ------------------------------------------------------------------------------
-
-  /** What a link told. @param {Record<string, any>} more */
-  async follow(more) {
-    await this.ask?.follow(more);
-  }
 
   open() {
     this.answers.open(this.wanted);
@@ -256,7 +221,7 @@ export class WhyViewer {
         ...(pairs ? [] : [element("td", {}, fixed(cell.q[index], 3)), element("td", {}, fixed(k[index], 3))]),
         element("td", {}, withSign(value, 3)), element("td", {}, fixed(to, 3))));
     const names = pairs ? ["pair", "product", "sum so far"] : ["dimension", "query", above ? "key above mean" : "key", "product", "sum so far"];
-    this.numbers.replaceChildren(element("thead", {}, element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name)))), element("tbody", {}, ...rows));
+    this.numbers.replaceChildren(...tableParts(names, rows));
   }
 
   /** The number under the pointer. */
@@ -276,9 +241,13 @@ export class WhyViewer {
     );
   }
 
-  #png() {
+  get title() {
+    return `${super.title}: why here?`;
+  }
+
+  pictures() {
     const parts = [{ canvas: this.canvas, title: `the score, ${this.pairs ? "rotary pair by rotary pair" : "dimension by dimension"}` }];
     if (this.sources.split) parts.push({ canvas: this.sources.canvas, title: "query’s source (row) × key’s source (column)" });
-    return sheet({ title: `${this.model.get("_title")}: why here?`, sentence: this.sentence.textContent, parts, inks: this.shell.inks });
+    return parts;
   }
 }

@@ -1,10 +1,11 @@
 // A sum as a waterfall: each part begins where the one before it ended; the last bar is the sum.
 
 import { entry } from "../shared/colours.js";
-import { niceTicks } from "../shared/curve.js";
+import { niceTicks } from "../shared/ticks.js";
 import { sizedContext } from "../shared/dom.js";
 import { linearShade } from "../shared/number_map.js";
 import { fixed } from "../shared/messages.js";
+import { hearPointer } from "../shared/parts.js";
 
 /**
  * Parts in falling order, each with where its bar begins and ends.
@@ -32,13 +33,10 @@ export class Waterfall {
   constructor(canvas, hover, signal) {
     this.canvas = canvas;
     this.parts = [];
-    const at = (event) => {
-      const x = event.clientX - canvas.getBoundingClientRect().left;
+    hearPointer(canvas, (x) => {
       const place = Math.floor((x - this.left) / this.step);
       return place >= 0 && place < this.parts.length ? place : null;
-    };
-    canvas.addEventListener("pointermove", (event) => hover(at(event)), { signal });
-    canvas.addEventListener("pointerleave", () => hover(null), { signal });
+    }, { hover }, signal);
   }
 
   /**

@@ -1,0 +1,102 @@
+// What viewers have in common: the model, the shell around them, the sentence, a picture to keep.
+
+import { element } from "./dom.js";
+import { sentencePart } from "./parts.js";
+import { sheet } from "./sheet.js";
+import { Shell } from "./shell.js";
+
+/** @typedef {{root: HTMLElement, linked: Record<string, any>, follow: (more: Record<string, any>) => Promise<void>}} Ask the line that asks for another text */
+
+export class BaseViewer {
+  /**
+   * @param {any} model
+   * @param {HTMLElement} root
+   * @param {AbortSignal} signal
+   * @param {Partial<import("./header.js").HeaderDoes>} [does]
+   * @param {Ask | null} [ask]
+   */
+  constructor(model, root, signal, does = {}, ask = null) {
+    this.model = model;
+    this.root = root;
+    this.signal = signal;
+    this.ask = ask;
+    this.sentence = sentencePart();
+    this.shell = new Shell(model, root, signal, {
+      draw: () => this.draw(), png: () => this.png(), code: () => this.code(), numbers: () => this.fileNumbers(), linked: () => ask?.linked ?? {}, ...does,
+    });
+  }
+
+  /** The kind of attention that is chosen, and its sizes. */
+  get kind() {
+    return this.model.get("_kinds")[this.model.get("kind")];
+  }
+
+  get layer() {
+    return Math.min(this.model.get("layer"), this.kind.layers - 1);
+  }
+
+  get head() {
+    return Math.min(this.model.get("head"), this.kind.heads - 1);
+  }
+
+  /** What a link told. @param {Record<string, any>} more */
+  async follow(more) {
+    await this.ask?.follow(more);
+  }
+
+  /** @returns {any} */
+  open() {
+    this.shell.draw();
+  }
+
+  draw() {}
+
+  code() {
+    return "";
+  }
+
+  /** What is on view, for files. @returns {any} */
+  fileNumbers() {}
+
+  get title() {
+    return this.model.get("_title");
+  }
+
+  get said() {
+    return this.sentence.textContent ?? "";
+  }
+
+  /** What is on view, as canvases in reading order. @returns {{canvas: HTMLCanvasElement, title: string}[]} */
+  pictures() {
+    return [];
+  }
+
+  /** @returns {Promise<Blob | null>} */
+  png() {
+    const parts = this.pictures();
+    const apart = parts.map(({ canvas }) => canvas).filter((canvas) => !canvas.isConnected);
+    const holder = element("div", { style: "position:absolute;left:-9999px" }, ...apart);
+    this.root.append(holder); // what is drawn on a sheet is measured in the page
+    return sheet({ title: this.title, sentence: this.said, parts, inks: this.shell.inks }).finally(() => holder.remove());
+  }
+
+  /** @param {string} text */
+  say(text) {
+    if (this.sentence.textContent !== text) this.sentence.textContent = text;
+  }
+
+  /** Show another kind of attention, from as near a head as it has. @param {string} kind */
+  changeKind(kind) {
+    const { layers, heads } = this.model.get("_kinds")[kind];
+    this.shell.set({ selected: null, layer: Math.min(this.model.get("layer"), layers - 1), head: Math.min(this.model.get("head"), heads - 1), kind });
+  }
+
+  /** Escape lets go of what is selected. @param {() => boolean} [more] whether something else was let go */
+  freeByEscape(more = () => false) {
+    this.root.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      const other = more();
+      if (this.shell.free("selected") || other) event.stopPropagation();
+    }, { signal: this.signal });
+  }
+}
