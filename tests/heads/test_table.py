@@ -154,7 +154,7 @@ def test_a_file_holds_every_number_and_says_which_are_estimates(tmp_path):
     assert lines[3]["effect"] == lines[3]["induction"] == "" and lines[1]["label"] == ""
     assert json.dumps(TABLE.to_dict(), allow_nan=False)
     assert TABLE.to_dict()["rows"][3]["induction"] is None
-    with pytest.raises(ValueError, match=r"is a folder; name a file such as heads\.csv"):
+    with pytest.raises(ValueError, match=r"is a folder; name a file such as table\.csv"):
         TABLE.to_csv(tmp_path)
 
 

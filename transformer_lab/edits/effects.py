@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..files.tables import Table
 from ..tracing.provenance import Provenance
 from .kinds import Edit, EditError
 from .passes import Passes
@@ -27,7 +29,7 @@ class Effect(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
+class Sweep(Table):
     """What each of many edits changes.
 
     Attributes:
@@ -74,6 +76,15 @@ class Sweep:
     def best(self) -> Effect:
         """The largest change."""
         return self.top(1)[0]
+
+    def cells(self) -> tuple[list[str], list[list[Any]]]:
+        """A row for each cell: its place on each axis, and what changes in every measure."""
+        rows = []
+        for place in itertools.product(*(range(n) for n in self.values.shape)):
+            numbers = _plain([float(values[place]) for values in self.measures.values()])
+            names = [self.labels[axis][i] for axis, i in zip(self.axes, place, strict=True)]
+            rows.append([*names, *numbers])
+        return [*self.axes, *self.measures], rows
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; None where there is nothing to edit."""

@@ -1,16 +1,78 @@
-"""The only place that writes CSV. No cell of it is run as a formula by a spreadsheet."""
+"""Tables as CSV, pandas and Arrow. The only place that writes CSV: no cell of it is run as a formula by a
+spreadsheet."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
-from typing import Any
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .text_files import write_text
+
+if TYPE_CHECKING:
+    import pandas
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # how a formula can begin, says OWASP
 _PIECE = 10_000  # rows
 
 Rows = Iterable[Iterable[Any]]
+
+
+class Table:
+    """A result that is a table: its class says which columns and rows, in full precision."""
+
+    def cells(self) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
+        """Column names, and rows of plain values; None where a value is not known."""
+        raise NotImplementedError
+
+    def csv(self) -> str:
+        """The table as comma-separated values."""
+        columns, rows = self.cells()
+        return csv_text([columns, *rows])
+
+    def to_csv(self, path: str | os.PathLike) -> Path:
+        """Write `csv()` to a file.
+
+        Raises:
+            ValueError: for a path that cannot hold a file.
+        """
+        return write_text(path, [self.csv()], such_as="table.csv")
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The table as a pandas DataFrame.
+
+        Raises:
+            ModuleNotFoundError: where pandas is not installed.
+        """
+        pandas = _needed("pandas", "to_pandas")
+        columns, rows = self.cells()
+        return pandas.DataFrame(rows, columns=columns)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The Arrow PyCapsule protocol: `polars.DataFrame(table)`, `pyarrow.table(table)`, DuckDB and
+        others read the table without a file.
+
+        Raises:
+            ModuleNotFoundError: where pyarrow is not installed.
+        """
+        pyarrow = _needed("pyarrow", "the Arrow protocol")
+        columns, rows = self.cells()
+        values = list(zip(*rows, strict=True)) or [()] * len(columns)
+        made = pyarrow.table(dict(zip(columns, map(list, values), strict=True)))
+        return made.__arrow_c_stream__(requested_schema)
+
+
+def _needed(module: str, what: str) -> Any:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{what} needs {module}, which is not installed: pip install {module}; .csv() needs nothing"
+        ) from error
 
 
 def csv_pieces(rows: Rows) -> Iterator[str]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import html
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from ..adapters.lookup import network_of
@@ -16,8 +14,7 @@ from ..edits.effects import Sweep
 from ..edits.estimates import estimate_effects
 from ..edits.kinds import Edit, EditError
 from ..edits.sweep import sweep_heads
-from ..files.tables import csv_text
-from ..files.text_files import write_text
+from ..files.tables import Table
 from ..tracing.provenance import Provenance, finding
 from ..tracing.running import trace as traced
 from ..tracing.trace import Trace
@@ -64,7 +61,7 @@ class HeadRow:
 
 
 @dataclass(frozen=True, eq=False)
-class HeadTable:
+class HeadTable(Table):
     """A table with a row for each head. Sorting and searching return a new table; this one never
     changes.
 
@@ -72,7 +69,7 @@ class HeadTable:
     columns: the names that `sorted` and `where` know.
     about: what the effects are of, in a sentence.
     query: what was asked for, "" for all heads; n_heads: how many there are then.
-    made: how it was made, see `tl.report`.
+    provenance: how it was made, see `tl.report`.
     """
 
     rows: tuple[HeadRow, ...]
@@ -158,22 +155,14 @@ class HeadTable:
             "rows": rows,
         }
 
-    def csv(self) -> str:
-        """As comma-separated values, a line a head, in full precision."""
-        rows: list[list[Any]] = [["kind", *self.columns, "effect is", "evidence"]]
+    def cells(self) -> tuple[list[str], list[list[Any]]]:
+        """A row for each head."""
+        rows: list[list[Any]] = []
         for row in self.rows:
-            known = "" if row.effect is None else "an estimate" if row.estimated else "measured"
+            known = None if row.effect is None else "an estimate" if row.estimated else "measured"
             values = [_plain(row[name]) for name in self.columns]
             rows.append([row.kind, *values, known, row.evidence])
-        return csv_text(rows)
-
-    def to_csv(self, path: str | os.PathLike) -> Path:
-        """Write `csv()` to a file.
-
-        Raises:
-            ValueError: for a path that cannot hold a file.
-        """
-        return write_text(path, [self.csv()], such_as="heads.csv")
+        return ["kind", *self.columns, "effect is", "evidence"], rows
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...arguments import shown
 from ...edits.kinds import EditError
+from ...files.tables import Table
 from ...files.text_files import write_text
 from ...tracing.provenance import Provenance
 from .edge_graph import ARROW
@@ -63,7 +64,7 @@ class Question:
 
 
 @dataclass(frozen=True, eq=False)
-class Circuit:
+class Circuit(Table):
     """A circuit: some edges of a model, how much of the metric they keep alone, and how much remains
     without them.
 
@@ -92,6 +93,10 @@ class Circuit:
     model: str
     question: Question = field(repr=False)
     provenance: Provenance | None = field(default=None, repr=False)
+
+    def cells(self) -> tuple[list[str], list[list[Any]]]:
+        """A row for each edge."""
+        return ["edge", "score"], [list(row) for row in zip(self.edges, self.scores, strict=True)]
 
     def share(self, value: float) -> float:
         """Where a metric lies between the corrupted run (0) and the clean one (1)."""

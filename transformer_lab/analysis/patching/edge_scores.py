@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...arguments import shown
 from ...edits.kinds import EditError
+from ...files.tables import Table
 from ...tracing.provenance import Provenance, finding
 from .circuit_scores import Circuit, Question, scored
 from .edge_graph import EdgeGraph
@@ -40,7 +41,7 @@ class Edge(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class EdgeScores:
+class EdgeScores(Table):
     """How far the metric falls when one edge alone takes its corrupted value, in the clean run.
 
     Attributes:
@@ -48,7 +49,7 @@ class EdgeScores:
         estimate, exact: fp32 [reader, writer]; NaN where it is not known, or there is no edge.
         clean, corrupted: the metric of the two runs.
         by: how they were estimated: "eap" or "eap-ig", or "exact" where they were not. steps: of EAP-IG.
-        metric: in words. model: its name. made: how they were made, see `tl.report`.
+        metric: in words. model: its name. provenance: how they were made, see `tl.report`.
     """
 
     graph: EdgeGraph
@@ -68,6 +69,11 @@ class EdgeScores:
     def values(self) -> Tensor:
         """The exact score where it is known, and the estimate elsewhere."""
         return torch.where(self.exact.isnan(), self.estimate, self.exact)
+
+    def cells(self) -> tuple[list[str], list[list[Any]]]:
+        """A row for each edge, the largest score first."""
+        edges = self.top(int(self.graph.every.sum()))
+        return ["edge", "exact", "estimate"], [[e.name, e.exact, e.estimate] for e in edges]
 
     def edge(self, name: str) -> Edge:
         """

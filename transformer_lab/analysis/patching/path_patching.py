@@ -59,7 +59,7 @@ class PathEffect:
     Attributes:
         value: the change of the metric; `recovered` is its share of what lies between the runs.
         into, source: the metric of the run that is patched, and of the one that is put in.
-        sender, receiver, via, metric, direction: in words. made: how it was made, see `tl.report`.
+        sender, receiver, via, metric, direction: in words. provenance: how it was made, see `tl.report`.
     """
 
     value: float

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...edits.kinds import EditError
 from ...edits.sites import OF_HEADS
-from ...files.tables import csv_text
+from ...files.tables import Table
 from ...files.text_files import write_text
 from ...tracing.provenance import Provenance
 
@@ -50,7 +50,7 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class PatchingGrid:
+class PatchingGrid(Table):
     """How far patching one site moves the metric, in every layer and position or head.
 
     Attributes:
@@ -183,26 +183,15 @@ class PatchingGrid:
         numbers = {n: _plain(getattr(self, n).tolist()) for n in ("exact", "estimate")}
         return {**plain, "axes": list(self.axes), "labels": dict(self.labels), **numbers}
 
-    def rows(self) -> Iterator[list[Any]]:
-        """A line of the table for every cell that is known."""
-        for layer in range(self.values.shape[0]):
-            for place in range(self.values.shape[1]):
-                cell = self.cell(layer, place)
-                if not math.isnan(cell.value):
-                    numbers = ("" if x is None else x for x in (cell.exact, cell.estimate))
-                    yield [self.site, layer, self.axes[1], place, cell.label, *numbers]
-
-    def csv(self) -> str:
-        """As comma-separated values, a line a cell, in full precision."""
-        return _csv([self])
-
-    def to_csv(self, path: str | os.PathLike) -> Path:
-        """Write `csv()` to a file.
-
-        Raises:
-            ValueError: for a path that cannot hold a file.
-        """
-        return write_text(path, [self.csv()], such_as="grid.csv")
+    def cells(self) -> tuple[list[str], list[list[Any]]]:
+        """A row for every cell that is known."""
+        n_layers, n_places = self.values.shape
+        found = [self.cell(layer, place) for layer in range(n_layers) for place in range(n_places)]
+        return ["site", "layer", "axis", "place", "label", "exact", "estimate"], [
+            [self.site, cell.layer, self.axes[1], cell.place, cell.label, cell.exact, cell.estimate]
+            for cell in found
+            if not math.isnan(cell.value)
+        ]
 
     def to_json(self, path: str | os.PathLike) -> Path:
         """Write `to_dict()` to a file; errors as `to_csv`."""
@@ -213,7 +202,7 @@ class PatchingGrid:
 
 
 @dataclass(frozen=True, eq=False)
-class PatchingGrids(Mapping[str, PatchingGrid]):
+class PatchingGrids(Table, Mapping[str, PatchingGrid]):
     """A `PatchingGrid` for each site, by its name.
 
     Attributes:
@@ -285,13 +274,13 @@ class PatchingGrids(Mapping[str, PatchingGrid]):
         grids = {site: grid.to_dict() for site, grid in self.grids.items()}
         return {"grids": grids, "missing": dict(self.missing)}
 
-    def csv(self) -> str:
-        """As comma-separated values, a line a cell, in full precision."""
-        return _csv(self.grids.values())
-
-    def to_csv(self, path: str | os.PathLike) -> Path:
-        """Write `csv()` to a file; errors as `PatchingGrid.to_csv`."""
-        return write_text(path, [self.csv()], such_as="grids.csv")
+    def cells(self) -> tuple[list[str], list[list[Any]]]:
+        """The rows of all grids."""
+        columns, rows = [], []
+        for grid in self.grids.values():
+            columns, more = grid.cells()
+            rows += more
+        return columns, rows
 
     def to_json(self, path: str | os.PathLike) -> Path:
         """Write `to_dict()` to a file; errors as `PatchingGrid.to_csv`."""
@@ -326,11 +315,6 @@ def _still(grids: list[PatchingGrid], sentence: str) -> Figure:
 
 def _said(value: float, sign: str = "") -> str:
     return f"{value:{sign}.3g}".replace("-", "−")
-
-
-def _csv(grids: Iterable[PatchingGrid]) -> str:
-    head = ["site", "layer", "axis", "place", "label", "exact", "estimate"]
-    return csv_text([head, *(row for grid in grids for row in grid.rows())])
 
 
 def _plain(values: Any) -> Any:

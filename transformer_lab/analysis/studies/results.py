@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...files.tables import csv_text
+from ...files.tables import Table
 from ...files.text_files import write_text
 from ...tracing.provenance import Provenance
 from .prompts import Prompt
@@ -26,7 +26,7 @@ COLUMNS = ("measure", "layer", "axis", "place", "label", "n", "mean", "std", "lo
 
 
 @dataclass(frozen=True, eq=False)
-class StudyTable:
+class StudyTable(Table):
     """Cells as rows; see `Study.table`.
 
     rows: what is in it. about: what its numbers are, in a sentence.
@@ -35,10 +35,11 @@ class StudyTable:
     rows: tuple[StudyRow, ...]
     about: str
 
-    def csv(self) -> str:
-        """As comma-separated values, a line a cell, in full precision."""
-        head = [*COLUMNS, *(f"quantile {q:g}" for q in QUANTILES)]
-        return csv_text([head, *([*row[:-1], *row.quantiles] for row in self.rows)])
+    def cells(self) -> tuple[list[str], list[list[Any]]]:
+        """A row for each cell of each measure."""
+        columns = [*COLUMNS, *(f"quantile {q:g}" for q in QUANTILES)]
+        rows = ([*row[:-1], *row.quantiles] for row in self.rows)
+        return columns, [[None if x != x else x for x in row] for row in rows]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -67,7 +68,7 @@ class StudyTable:
 
 
 @dataclass(frozen=True, eq=False)
-class Study(Mapping[str, Spread]):
+class Study(Table, Mapping[str, Spread]):
     """A `Spread` over prompts for everything that was measured, by its name.
 
     Attributes:
@@ -99,9 +100,9 @@ class Study(Mapping[str, Spread]):
         gone = "".join(f" {name}: {why}." for name, why in self.missing.items())
         return f"{self.model}: {self._first.sentence}{gone}"
 
-    def csv(self) -> str:
-        """`table()` as comma-separated values."""
-        return self.table().csv()
+    def cells(self) -> tuple[list[str], list[list[Any]]]:
+        """The rows of `table()`."""
+        return self.table().cells()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; None for what is not known."""
